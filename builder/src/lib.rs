@@ -1,0 +1,1 @@
+//! Everything that psyopsOS does on the workstation.

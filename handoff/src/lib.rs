@@ -1,0 +1,39 @@
+//! What build time and boot time of psyopsOS must agree on.
+//!
+//! Each format has its writer beside its reader in one file, so that no string or offset is typed twice on the two
+//! sides of a trust boundary. Nothing in here reads a clock, a device or a file: bytes in, values out, and back.
+//!
+//! It does not verify signatures or open secrets (that is `keys`), and it does no input or output.
+#![no_std]
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "tests index what they made"
+    )
+)]
+
+extern crate alloc;
+
+pub mod boot_record;
+pub mod bytes;
+pub mod control;
+pub mod decision;
+pub mod fault;
+pub mod hash;
+pub mod json;
+pub mod kernel_arguments;
+pub mod manifest;
+pub mod marker;
+pub mod modules;
+pub mod name;
+pub mod partition;
+pub mod paths;
+pub mod report;
+pub mod selection;
+pub mod slot;
+pub mod trust;
+pub mod verity;

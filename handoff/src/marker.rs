@@ -1,0 +1,14 @@
+//! Lines that stand on a console for a program to find: the boot tests and `psyops run` wait for them.
+
+/// Before the boot report on a line of its own; JSON follows.
+pub const REPORT: &str = "psyops-report: ";
+/// The loader's first line.
+pub const LOADER: &str = "psyops initloader ";
+/// Before each line of the selector.
+pub const SELECTOR: &str = "psyops selector: ";
+/// The first line of the rescue screen.
+pub const RESCUE: &str = "psyops rescue: ";
+/// The last line before the loader gives way to init.
+pub const HANDOVER: &str = "psyops: handing over to ";
+/// Before each line of a failed step: what failed, on what, what to do.
+pub const FAULT: &str = "psyops fault: ";

@@ -1,0 +1,43 @@
+//! Where things lie in the initramfs, on the secret partition and in the running system.
+
+/// In the initramfs: what the site trusts and wants ([`crate::trust`]).
+pub const TRUST: &str = "/psyops/trust";
+/// In the initramfs: the kernel modules in loading order ([`crate::modules`]).
+pub const MODULES: &str = "/psyops/modules";
+/// In the initramfs: a seal that travels with it (network boot, direct kernel boot).
+pub const INITRAMFS_SEAL: &str = "/node.seal";
+/// In the initramfs: the last entry; where it is missing, the kernel unpacked only a part.
+pub const INITRAMFS_END: &str = "/psyops/end";
+/// In the initramfs: busybox for the rescue shell.
+pub const INITRAMFS_BUSYBOX: &str = "/bin/busybox";
+/// In the initramfs: where the root is mounted.
+pub const NEW_ROOT: &str = "/sysroot";
+
+/// The secret partition's file system label.
+pub const SECRET_LABEL: &str = "psyops-secret";
+/// On the secret partition: the node's age identity.
+pub const AGE_KEY: &str = "age.key";
+
+/// Where the secret partition stays mounted, read-only, in the initramfs and in the running system.
+pub const SECRETS: &str = "/run/psyops/secrets";
+/// State of this boot, in memory.
+pub const RUN: &str = "/run/psyops";
+/// What memory-kind entries of the seal are kept as, under [`RUN`].
+pub const MEMORY_SECRETS: &str = "/run/psyops/memory";
+/// The opened seal's manifest, for the agent.
+pub const MANIFEST: &str = "/run/psyops/manifest";
+/// The boot report as JSON.
+pub const BOOT_REPORT: &str = "/run/psyops/boot.json";
+/// The loader's log.
+pub const BOOT_LOG: &str = "/run/psyops/boot.log";
+/// The status of the configuration run as JSON.
+pub const STATUS: &str = "/run/psyops/status.json";
+/// The node's settings (roles, variables, network cards), an entry of the seal.
+pub const NODE: &str = "/run/psyops/node.toml";
+
+/// The agent in the root.
+pub const AGENT: &str = "/usr/lib/psyops/psyops-agent";
+/// Roles and overlays of the site in the root, the same for all nodes.
+pub const SITE: &str = "/usr/share/psyops/site";
+/// Where logs go.
+pub const LOGS: &str = "/var/log/psyops";
