@@ -25,7 +25,9 @@ impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Empty => f.write_str("a name cannot be empty"),
-            Self::TooLong(length) => write!(f, "a name has at most {LONGEST} characters, this one has {length}"),
+            Self::TooLong(length) => {
+                write!(f, "a name has at most {LONGEST} characters, this one has {length}")
+            }
             Self::BadCharacter(c) => {
                 write!(f, "a name has letters a-z, digits, '-', '.' and '_', not {c:?}")
             }

@@ -1,0 +1,284 @@
+//! Which slot to start: a pure function from the control record and what is known of the slots.
+//!
+//! The selector asks [`decide`], does what the answer says (check a slot, or start one), and asks again with what it
+//! learned. Checking a slot means reading megabytes from a stick, so only slots that may be started are checked.
+
+use crate::control::{ControlRecord, SlotState};
+use crate::name::Name;
+use crate::selection::Mode;
+use crate::slot::{PerSlot, Slot};
+use alloc::format;
+use alloc::string::String;
+
+/// What the selector knows of a slot's boot partition.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Health {
+    /// Not looked at yet.
+    #[default]
+    Unknown,
+    /// Record and UKI hold.
+    Intact(Name),
+    /// Not to be started; says why.
+    Bad(String),
+}
+
+/// What a person at the keyboard asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Wish {
+    /// Nothing was pressed.
+    #[default]
+    None,
+    /// The rescue shell.
+    Rescue,
+    /// This slot, whatever its tries.
+    Slot(Slot),
+}
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Read this slot's record and UKI, then ask again.
+    Check(Slot),
+    /// Write `record`, then start this slot.
+    Start {
+        /// The slot.
+        slot: Slot,
+        /// Where the started system goes.
+        mode: Mode,
+        /// The control record to write first.
+        record: ControlRecord,
+        /// Why, in words.
+        reason: String,
+    },
+    /// No slot can be started at all; says why.
+    Halt(String),
+}
+
+/// The next step.
+#[must_use]
+pub fn decide(record: &ControlRecord, health: &PerSlot<Health>, wish: Wish) -> Decision {
+    let rescue = wish == Wish::Rescue || record.rescue_requested;
+    let order = match wish {
+        Wish::Slot(slot) => [slot, slot.other()],
+        _ => [record.first, record.first.other()],
+    };
+    let mut passed = String::new();
+    for slot in order {
+        let asked_for = wish == Wish::Slot(slot);
+        if let Some(why) = why_not(record, health, slot, rescue || asked_for) {
+            note(&mut passed, slot, &why);
+            continue;
+        }
+        return match health.get(slot) {
+            Health::Unknown => Decision::Check(slot),
+            _ if rescue => start(record, slot, Mode::Rescue, rescue_reason(wish), &passed),
+            _ if asked_for => start(record, slot, Mode::Normal, "asked for at the keyboard", &passed),
+            _ if slot == record.first => start(record, slot, Mode::Normal, "first in order", &passed),
+            _ => start(record, slot, Mode::Normal, "second in order", &passed),
+        };
+    }
+    last_resort(record, health, order, passed)
+}
+
+/// No slot may be started in the ordinary way: any intact one serves for the rescue shell.
+fn last_resort(
+    record: &ControlRecord,
+    health: &PerSlot<Health>,
+    order: [Slot; 2],
+    passed: String,
+) -> Decision {
+    for slot in order {
+        match health.get(slot) {
+            Health::Bad(_) => {}
+            Health::Unknown => return Decision::Check(slot),
+            Health::Intact(_) => {
+                return start(record, slot, Mode::Rescue, "no slot has a try left", &passed);
+            }
+        }
+    }
+    Decision::Halt(passed)
+}
+
+/// Why `slot` is passed over; `free` means that tries and refusals do not count.
+fn why_not(record: &ControlRecord, health: &PerSlot<Health>, slot: Slot, free: bool) -> Option<String> {
+    let status = record.slots.get(slot);
+    if let Health::Bad(why) = health.get(slot) {
+        return Some(why.clone());
+    }
+    if free {
+        return None;
+    }
+    if status.state == SlotState::Empty {
+        return Some("empty".into());
+    }
+    if status.tries_left == 0 {
+        return Some("no tries left".into());
+    }
+    match health.get(slot) {
+        Health::Intact(release) if record.refused.contains(release) => {
+            Some(format!("release {release} is refused"))
+        }
+        _ => None,
+    }
+}
+
+fn rescue_reason(wish: Wish) -> &'static str {
+    if wish == Wish::Rescue {
+        "rescue asked for at the keyboard"
+    } else {
+        "rescue requested by the last system"
+    }
+}
+
+fn note(passed: &mut String, slot: Slot, why: &str) {
+    if !passed.is_empty() {
+        passed.push_str("; ");
+    }
+    passed.push_str(&format!("slot {slot}: {why}"));
+}
+
+fn start(record: &ControlRecord, slot: Slot, mode: Mode, why: &str, passed: &str) -> Decision {
+    let mut next = record.clone();
+    next.rescue_requested = false;
+    if mode == Mode::Normal {
+        let status = next.slots.get_mut(slot);
+        status.tries_left = status.tries_left.saturating_sub(1);
+    }
+    let reason = if passed.is_empty() { why.into() } else { format!("{why}; {passed}") };
+    Decision::Start { slot, mode, record: next, reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::SlotStatus;
+    use alloc::vec::Vec;
+
+    fn name() -> Name {
+        "r1".parse().unwrap()
+    }
+
+    /// Runs the selector's loop against slots whose true condition is `intact`.
+    fn run(record: &ControlRecord, intact: PerSlot<bool>, wish: Wish) -> (Decision, Vec<Slot>) {
+        let mut health = PerSlot::<Health>::default();
+        let mut checked = Vec::new();
+        loop {
+            match decide(record, &health, wish) {
+                Decision::Check(slot) => {
+                    assert!(!checked.contains(&slot), "slot {slot} checked twice");
+                    checked.push(slot);
+                    *health.get_mut(slot) = if *intact.get(slot) {
+                        Health::Intact(name())
+                    } else {
+                        Health::Bad("UKI damaged".into())
+                    };
+                }
+                end => return (end, checked),
+            }
+        }
+    }
+
+    fn statuses() -> Vec<SlotStatus> {
+        let mut all = Vec::new();
+        for state in [SlotState::Empty, SlotState::Trying, SlotState::Confirmed] {
+            for tries_left in 0..=3 {
+                all.push(SlotStatus { tries_left, state });
+            }
+        }
+        all
+    }
+
+    fn every_state(mut visit: impl FnMut(&ControlRecord, PerSlot<bool>, Wish)) {
+        let wishes = [Wish::None, Wish::Rescue, Wish::Slot(Slot::A), Wish::Slot(Slot::B)];
+        for first in Slot::BOTH {
+            for a in statuses() {
+                for b in statuses() {
+                    for rescue_requested in [false, true] {
+                        for refused in [Vec::new(), alloc::vec![name()]] {
+                            let record = ControlRecord {
+                                first,
+                                slots: PerSlot { a, b },
+                                rescue_requested,
+                                refused,
+                                ..ControlRecord::fresh(3)
+                            };
+                            for bits in 0..4 {
+                                let intact = PerSlot { a: bits & 1 != 0, b: bits & 2 != 0 };
+                                for wish in wishes {
+                                    visit(&record, intact, wish);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn in_every_state_an_intact_slot_is_started_and_a_bad_one_never() {
+        every_state(|record, intact, wish| {
+            let (decision, _) = run(record, intact, wish);
+            match decision {
+                Decision::Start { slot, .. } => assert!(*intact.get(slot), "{record:?} {intact:?} {wish:?}"),
+                Decision::Halt(_) => assert!(!intact.a && !intact.b, "{record:?} {intact:?} {wish:?}"),
+                Decision::Check(_) => unreachable!(),
+            }
+        });
+    }
+
+    #[test]
+    fn a_normal_start_takes_exactly_one_try_and_rescue_none() {
+        every_state(|record, intact, wish| {
+            if let (Decision::Start { slot, mode, record: next, .. }, _) = run(record, intact, wish) {
+                let before = record.slots.get(slot).tries_left;
+                let after = next.slots.get(slot).tries_left;
+                match mode {
+                    Mode::Normal => assert_eq!(after, before.saturating_sub(1)),
+                    Mode::Rescue => assert_eq!(after, before),
+                }
+                assert_eq!(next.slots.get(slot.other()), record.slots.get(slot.other()));
+                assert!(!next.rescue_requested, "a rescue request is served once");
+            }
+        });
+    }
+
+    #[test]
+    fn without_a_wish_a_slot_without_tries_or_of_a_refused_release_is_not_started_normally() {
+        every_state(|record, intact, wish| {
+            let (decision, _) = run(record, intact, wish);
+            if let Decision::Start { slot, mode: Mode::Normal, .. } = decision
+                && wish == Wish::None
+            {
+                let status = record.slots.get(slot);
+                assert!(status.tries_left > 0 && status.state != SlotState::Empty);
+                assert!(record.refused.is_empty());
+                assert!(!record.rescue_requested);
+            }
+        });
+    }
+
+    #[test]
+    fn the_first_slot_runs_where_it_can_and_the_other_is_not_read() {
+        every_state(|record, intact, wish| {
+            let first = record.first;
+            let status = record.slots.get(first);
+            let can = status.tries_left > 0 && status.state != SlotState::Empty && *intact.get(first);
+            if can && wish == Wish::None && record.refused.is_empty() && !record.rescue_requested {
+                let (decision, checked) = run(record, intact, wish);
+                assert!(
+                    matches!(decision, Decision::Start { slot, mode: Mode::Normal, .. } if slot == first)
+                );
+                assert_eq!(checked, [first]);
+            }
+        });
+    }
+
+    #[test]
+    fn the_reason_names_what_was_passed_over() {
+        let record = ControlRecord::assumed();
+        let (decision, _) = run(&record, PerSlot { a: false, b: true }, Wish::None);
+        let Decision::Start { slot: Slot::B, reason, .. } = decision else { panic!("{decision:?}") };
+        assert_eq!(reason, "second in order; slot a: UKI damaged");
+    }
+}

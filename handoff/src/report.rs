@@ -1,0 +1,226 @@
+//! The boot report: what the loader did, found and repaired, and how the configuration run ended.
+//!
+//! The loader writes it with [`BootReport::to_json`]; the agent reads it (feature `serde`), adds the outcome of the
+//! configuration run and prints it on every console behind [`crate::marker::REPORT`].
+
+use crate::json::{Object, string};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The version of the report's form.
+pub const FORMAT: u64 = 1;
+
+/// How the boot went as a whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Outcome {
+    /// All is as it should be (repaired files included).
+    Ok,
+    /// The node runs, but not all is as it should be.
+    Degraded,
+    /// The rescue shell.
+    Rescue,
+}
+
+/// How the configuration run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum Configure {
+    /// Not begun or not ended yet.
+    Pending,
+    /// Every command ended with success.
+    Ok,
+    /// A command failed.
+    Failed,
+    /// The deadline came first.
+    Timeout,
+}
+
+impl Outcome {
+    /// The word in the report.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Degraded => "degraded",
+            Self::Rescue => "rescue",
+        }
+    }
+}
+
+impl Configure {
+    /// The word in the report.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Timeout => "timeout",
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl fmt::Display for Configure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+/// A step of the boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+pub struct Step {
+    /// Its name.
+    pub name: String,
+    /// When it began, in milliseconds since the kernel started.
+    #[cfg_attr(feature = "serde", serde(rename = "start", deserialize_with = "milliseconds"))]
+    pub start_ms: u64,
+    /// How long it took, in milliseconds.
+    #[cfg_attr(feature = "serde", serde(rename = "seconds", deserialize_with = "milliseconds"))]
+    pub took_ms: u64,
+}
+
+/// Something that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+pub struct FaultReport {
+    /// The fault's name, see [`crate::fault::Fault`].
+    pub fault: String,
+    /// What failed, on what, and what to do.
+    pub message: String,
+}
+
+/// The whole report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize))]
+pub struct BootReport {
+    /// The node, once its seal is open.
+    pub node: Option<String>,
+    /// The site.
+    pub site: Option<String>,
+    /// The release that runs.
+    pub release: Option<String>,
+    /// The slot that runs.
+    pub slot: Option<String>,
+    /// Why the selector chose it.
+    pub selected: Option<String>,
+    /// Tries that the slot has left.
+    pub tries_left: Option<u64>,
+    /// The seal's serial.
+    pub serial: Option<u64>,
+    /// How the boot went.
+    pub outcome: Outcome,
+    /// How many files were compared with the seal and hold.
+    pub verified: u64,
+    /// The files that were rewritten.
+    pub repaired: Vec<String>,
+    /// Files on the secret partition that the seal does not know.
+    pub unknown: Vec<String>,
+    /// Files that could not be repaired and are right in memory only.
+    pub memory_only: Vec<String>,
+    /// What was wrong.
+    pub faults: Vec<FaultReport>,
+    /// How the configuration run ended.
+    pub configure: Configure,
+    /// The steps with their times.
+    pub steps: Vec<Step>,
+}
+
+impl Default for BootReport {
+    fn default() -> Self {
+        Self {
+            node: None,
+            site: None,
+            release: None,
+            slot: None,
+            selected: None,
+            tries_left: None,
+            serial: None,
+            outcome: Outcome::Ok,
+            verified: 0,
+            repaired: Vec::new(),
+            unknown: Vec::new(),
+            memory_only: Vec::new(),
+            faults: Vec::new(),
+            configure: Configure::Pending,
+            steps: Vec::new(),
+        }
+    }
+}
+
+impl BootReport {
+    /// The report as one line of JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        let strings = |list: &[String]| list.iter().map(|text| string(text)).collect::<Vec<_>>();
+        let faults = self.faults.iter().map(|fault| {
+            Object::new().string("fault", &fault.fault).string("message", &fault.message).finish()
+        });
+        let steps = self.steps.iter().map(|step| {
+            Object::new()
+                .string("name", &step.name)
+                .seconds("start", step.start_ms)
+                .seconds("seconds", step.took_ms)
+                .finish()
+        });
+        let number = |value: Option<u64>| value.map_or_else(|| "null".into(), |n| alloc::format!("{n}"));
+        Object::new()
+            .number("format", FORMAT)
+            .optional("node", self.node.as_deref())
+            .optional("site", self.site.as_deref())
+            .optional("release", self.release.as_deref())
+            .optional("slot", self.slot.as_deref())
+            .optional("selected", self.selected.as_deref())
+            .raw("tries_left", &number(self.tries_left))
+            .raw("serial", &number(self.serial))
+            .string("outcome", self.outcome.word())
+            .number("verified", self.verified)
+            .array("repaired", strings(&self.repaired))
+            .array("unknown", strings(&self.unknown))
+            .array("memory_only", strings(&self.memory_only))
+            .array("faults", faults)
+            .string("configure", self.configure.word())
+            .array("steps", steps)
+            .finish()
+    }
+}
+
+#[cfg(feature = "serde")]
+fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[expect(
+        clippy::as_conversions,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a float to integer cast saturates, and a time in a report is shown, never computed with"
+    )]
+    <f64 as serde::Deserialize>::deserialize(deserializer).map(|seconds| (seconds * 1000.0 + 0.5) as u64)
+}
+
+#[cfg(all(test, feature = "serde"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_loader_writes_the_agent_reads() {
+        let report = BootReport {
+            node: Some("demo".into()),
+            slot: Some("a".into()),
+            tries_left: Some(2),
+            verified: 12,
+            repaired: alloc::vec!["etc/hostname".into()],
+            faults: alloc::vec![FaultReport { fault: "file-differs".into(), message: "x \"y\"".into() }],
+            steps: alloc::vec![Step { name: "modules".into(), start_ms: 4045, took_ms: 310 }],
+            ..BootReport::default()
+        };
+        let read: BootReport = serde_json::from_str(&report.to_json()).unwrap();
+        assert_eq!(read, report);
+    }
+}

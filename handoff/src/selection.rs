@@ -1,0 +1,102 @@
+//! What the selector tells the loader: a volatile EFI variable with a few lines of `key=value`.
+//!
+//! A variable and not the command line, because a UKI ignores a command line from outside where Secure Boot is on.
+
+use crate::slot::Slot;
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use core::fmt;
+
+/// The variable's name.
+pub const VARIABLE: &str = "PsyopsSelection";
+/// The variable's vendor GUID, drawn once.
+pub const VENDOR_GUID: &str = "5d2bd1ea-5c4e-4f0f-9a37-70f0a5e6c9b4";
+
+/// Where the started system should go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// An ordinary boot.
+    Normal,
+    /// To the rescue shell.
+    Rescue,
+}
+
+/// The selector's decision.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Selection {
+    /// The slot that was started.
+    pub slot: Slot,
+    /// Where it should go.
+    pub mode: Mode,
+    /// Tries left after this start.
+    pub tries_left: u8,
+    /// Whether the try could be written down (not on a read-only medium).
+    pub counted: bool,
+    /// Why this slot and mode, in words.
+    pub reason: String,
+}
+
+impl Selection {
+    /// The variable's content.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mode = match self.mode {
+            Mode::Normal => "normal",
+            Mode::Rescue => "rescue",
+        };
+        let reason = self.reason.replace(['\n', '\r'], " ");
+        format!(
+            "slot={}\nmode={mode}\ntries-left={}\ncounted={}\nreason={reason}\n",
+            self.slot, self.tries_left, self.counted
+        )
+    }
+
+    /// Reads the variable's content; `None` where a field is missing or makes no sense.
+    #[must_use]
+    pub fn decode(text: &str) -> Option<Self> {
+        let field = |key: &str| {
+            text.lines()
+                .find_map(|line| line.split_once('=').filter(|(k, _)| *k == key).map(|(_, value)| value))
+        };
+        Some(Self {
+            slot: field("slot")?.parse().ok()?,
+            mode: match field("mode")? {
+                "normal" => Mode::Normal,
+                "rescue" => Mode::Rescue,
+                _ => return None,
+            },
+            tries_left: field("tries-left")?.parse().ok()?,
+            counted: field("counted")?.parse().ok()?,
+            reason: field("reason")?.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Normal => "normal",
+            Self::Rescue => "rescue",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_selector_says_the_loader_reads() {
+        let said = Selection {
+            slot: Slot::B,
+            mode: Mode::Rescue,
+            tries_left: 0,
+            counted: true,
+            reason: "slot a: UKI damaged\nsecond line=x".into(),
+        };
+        let read = Selection::decode(&said.encode()).unwrap();
+        assert_eq!(read, Selection { reason: "slot a: UKI damaged second line=x".into(), ..said });
+        assert_eq!(Selection::decode("slot=c\nmode=normal\ntries-left=1\ncounted=true\nreason=\n"), None);
+    }
+}

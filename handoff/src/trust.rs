@@ -1,0 +1,156 @@
+//! What an initramfs knows of its site: whom it trusts, which release it is, what the site wants done about faults.
+//!
+//! It stands in the UKI and is covered by its signature. Text, one `key: value` a line, in any order.
+
+use crate::fault::Policy;
+use crate::name::Name;
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// The site's part of an initramfs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trust {
+    /// The site.
+    pub site: Name,
+    /// The release of this system.
+    pub release: Name,
+    /// Grows when older releases must not run any more.
+    pub security_epoch: u32,
+    /// When it was built, in seconds since 1970: no clock in the initramfs may be earlier.
+    pub build_time: u64,
+    /// The minisign public keys (base64, second line of a key file) that may sign a seal.
+    pub signing_keys: Vec<String>,
+    /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
+    pub overlay_size: String,
+    /// Seconds that the identity stage may take.
+    pub identity_deadline: u32,
+    /// Answers to faults until a seal is open.
+    pub policy: Policy,
+}
+
+/// Why a text is no trust file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadTrust {
+    /// A line that is not `key: value`.
+    BadLine(String),
+    /// A key that this version does not know.
+    UnknownKey(String),
+    /// A key that must stand there and does not.
+    Missing(&'static str),
+    /// A value that makes no sense.
+    BadValue(String),
+}
+
+impl fmt::Display for BadTrust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::BadLine(line) => write!(f, "trust file: {line:?} is not 'key: value'"),
+            Self::UnknownKey(key) => write!(f, "trust file: unknown key {key:?}"),
+            Self::Missing(key) => write!(f, "trust file: {key} is missing"),
+            Self::BadValue(line) => write!(f, "trust file: the value in {line:?} makes no sense"),
+        }
+    }
+}
+
+impl core::error::Error for BadTrust {}
+
+impl Trust {
+    /// The file's text.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = format!(
+            "site: {}\nrelease: {}\nsecurity-epoch: {}\nbuild-time: {}\noverlay-size: {}\nidentity-deadline: {}\n",
+            self.site,
+            self.release,
+            self.security_epoch,
+            self.build_time,
+            self.overlay_size,
+            self.identity_deadline
+        );
+        for key in &self.signing_keys {
+            text.push_str(&format!("signing-key: {key}\n"));
+        }
+        for (fault, answer) in self.policy.chosen() {
+            text.push_str(&format!("policy: {fault} {answer}\n"));
+        }
+        text
+    }
+
+    /// Reads the file.
+    pub fn decode(text: &str) -> Result<Self, BadTrust> {
+        let (mut site, mut release, mut epoch, mut time, mut deadline) = (None, None, None, None, None);
+        let mut overlay_size = None;
+        let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
+        for line in text.lines() {
+            let bad = || BadTrust::BadValue(line.to_owned());
+            let (key, value) = line.split_once(": ").ok_or_else(|| BadTrust::BadLine(line.to_owned()))?;
+            match key {
+                "site" => site = Some(value.parse().map_err(|_| bad())?),
+                "release" => release = Some(value.parse().map_err(|_| bad())?),
+                "security-epoch" => epoch = Some(value.parse().map_err(|_| bad())?),
+                "build-time" => time = Some(value.parse().map_err(|_| bad())?),
+                "overlay-size" => overlay_size = Some(value.to_owned()),
+                "identity-deadline" => deadline = Some(value.parse().map_err(|_| bad())?),
+                "signing-key" => signing_keys.push(value.to_owned()),
+                "policy" => {
+                    let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
+                    policy.set(fault.parse().map_err(|_| bad())?, answer.parse().map_err(|_| bad())?);
+                }
+                _ => return Err(BadTrust::UnknownKey(key.to_owned())),
+            }
+        }
+        if signing_keys.is_empty() {
+            return Err(BadTrust::Missing("signing-key"));
+        }
+        Ok(Self {
+            site: site.ok_or(BadTrust::Missing("site"))?,
+            release: release.ok_or(BadTrust::Missing("release"))?,
+            security_epoch: epoch.ok_or(BadTrust::Missing("security-epoch"))?,
+            build_time: time.ok_or(BadTrust::Missing("build-time"))?,
+            overlay_size: overlay_size.ok_or(BadTrust::Missing("overlay-size"))?,
+            identity_deadline: deadline.ok_or(BadTrust::Missing("identity-deadline"))?,
+            signing_keys,
+            policy,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::{Answer, Fault};
+
+    fn trust() -> Trust {
+        let mut policy = Policy::default();
+        policy.set(Fault::Root, Answer::Rescue);
+        Trust {
+            site: "demo".parse().unwrap(),
+            release: "1.0".parse().unwrap(),
+            security_epoch: 2,
+            build_time: 1_700_000_000,
+            signing_keys: alloc::vec!["RWQ1".into(), "RWQ2".into()],
+            overlay_size: "50%".into(),
+            identity_deadline: 30,
+            policy,
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(Trust::decode(&trust().encode()), Ok(trust()));
+    }
+
+    #[test]
+    fn each_missing_line_is_named() {
+        for key in ["site", "release", "security-epoch", "build-time", "overlay-size", "identity-deadline"] {
+            let text: String =
+                trust().encode().lines().filter(|l| !l.starts_with(key)).map(|l| format!("{l}\n")).collect();
+            assert_eq!(Trust::decode(&text), Err(BadTrust::Missing(key)));
+        }
+        let unknown = trust().encode() + "colour: red\n";
+        assert_eq!(Trust::decode(&unknown), Err(BadTrust::UnknownKey("colour".into())));
+    }
+}
