@@ -18,8 +18,13 @@ mod probe {
     /// The last byte says what to do: `s` to shut down, `r` to return with an error.
     pub(super) static BEHAVIOUR: [u8; 17] = *b"probe-behaviour:s";
     const LOADER: Guid = guid!("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
-    const TEXTS: [&str; 5] =
-        ["LoaderInfo", "LoaderDevicePartUUID", "LoaderEntrySelected", "LoaderTimeInitUSec", "LoaderTimeExecUSec"];
+    const TEXTS: [&str; 5] = [
+        "LoaderInfo",
+        "LoaderDevicePartUUID",
+        "LoaderEntrySelected",
+        "LoaderTimeInitUSec",
+        "LoaderTimeExecUSec",
+    ];
 
     #[uefi::entry]
     fn main() -> Status {
@@ -30,7 +35,8 @@ mod probe {
         }
         for name in TEXTS {
             let content = variable(name, LOADER);
-            let units: Vec<u16> = content.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
+            let units: Vec<u16> =
+                content.as_chunks().0.iter().map(|unit| u16::from_le_bytes(*unit)).collect();
             say(format_args!("{name}={}", String::from_utf16_lossy(&units).trim_end_matches('\0')));
         }
         if core::hint::black_box(&BEHAVIOUR).last() == Some(&b'r') {

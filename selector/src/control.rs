@@ -27,7 +27,7 @@ impl Control {
         });
         let area = ControlArea::decode(&first, &second);
         match &blocks {
-            Ok(_) => say_what_is_lost(&area),
+            Ok(_) => say_what_holds(&area),
             Err(fault) => say(format_args!("{fault}; both slots may be tried, uncounted")),
         }
         Self { blocks, area }
@@ -55,15 +55,15 @@ impl Control {
     }
 }
 
-/// One lost record is what a power cut leaves and the next write heals; two are worth a warning.
-fn say_what_is_lost(area: &ControlArea) {
-    for (number, record) in area.records.iter().enumerate() {
-        if let Err(why) = record {
-            say(format_args!("record {number}: {why}"));
-        }
-    }
+/// One place that does not hold is what a new stick or a power cut leaves; the next write fills it.
+fn say_what_holds(area: &ControlArea) {
     match area.current() {
         Some(record) => say(format_args!("control record {} holds", record.sequence)),
-        None => say(format_args!("both control records are lost: both slots may be tried")),
+        None => say(format_args!("no control record holds: both slots may be tried")),
+    }
+    for (place, record) in area.records.iter().enumerate() {
+        if let Err(why) = record {
+            say(format_args!("place {place}: {why}"));
+        }
     }
 }

@@ -8,9 +8,9 @@ use crate::console::{say, typed};
 use crate::variables;
 use core::fmt::Display;
 use core::time::Duration;
+use uefi::Status;
 use uefi::boot;
 use uefi::runtime::{self, ResetType};
-use uefi::Status;
 
 const PATIENCE: Duration = Duration::from_secs(300);
 const STEP: Duration = Duration::from_millis(50);
