@@ -27,7 +27,7 @@ const ESP_BYTES: usize = 8 * 1024 * 1024;
 /// What the probe has before the byte that says what it does.
 const BEHAVIOUR: &[u8] = b"probe-behaviour:";
 /// Firmware without KVM takes some six seconds; a machine under load several times that.
-pub const DEADLINE: Duration = Duration::from_secs(120);
+pub const DEADLINE: Duration = Duration::from_mins(2);
 
 /// What the probe in a slot does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,6 +5,7 @@
 
 use core::fmt::{Arguments, Write as _};
 use handoff::marker;
+use uefi::proto::console::text::{Input, Key};
 use uefi::{system, table};
 
 /// Says one line.
@@ -22,10 +23,10 @@ pub(crate) fn typed() -> Option<char> {
     if !present().input {
         return None;
     }
-    match system::with_stdin(|input| input.read_key()) {
-        Ok(Some(uefi::proto::console::text::Key::Printable(key))) => Some(char::from(key)),
+    match system::with_stdin(Input::read_key) {
+        Ok(Some(Key::Printable(key))) => Some(char::from(key)),
         // A key that prints nothing is still somebody at the keyboard.
-        Ok(Some(uefi::proto::console::text::Key::Special(_))) => Some('\0'),
+        Ok(Some(Key::Special(_))) => Some('\0'),
         Ok(None) | Err(_) => None,
     }
 }

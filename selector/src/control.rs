@@ -41,10 +41,7 @@ impl Control {
     /// Writes `next`; from then on it is the state that holds.
     pub(crate) fn write(&mut self, next: &ControlRecord) -> Result<(), Fault> {
         let (offset, record) = self.area.replacement(next);
-        let blocks = match &mut self.blocks {
-            Ok(blocks) => blocks,
-            Err(_) => return Err(Fault::NoPartition(Role::Control)),
-        };
+        let blocks = self.blocks.as_mut().map_err(|fault| fault.clone())?;
         blocks.write_record(offset, &record.encode())?;
         for (place, held) in RECORD_OFFSETS.iter().zip(&mut self.area.records) {
             if *place == offset {

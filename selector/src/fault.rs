@@ -8,7 +8,7 @@ use handoff::partition::Role;
 use uefi::Status;
 
 /// A step that failed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) enum Fault {
     /// The firmware did not say which partition this program came from.
     NotFromAPartition,

@@ -12,7 +12,7 @@ use uefi::Status;
 use uefi::boot;
 use uefi::runtime::{self, ResetType};
 
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_mins(5);
 const STEP: Duration = Duration::from_millis(50);
 
 /// Says why nothing was started, and restarts when told to.
