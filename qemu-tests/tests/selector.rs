@@ -11,7 +11,8 @@ use handoff::selection::{Mode, Selection};
 use handoff::slot::{PerSlot, Slot};
 use qemu_tests::machine::Medium;
 use qemu_tests::selector_rig::{Console, DEADLINE, Probe, Rig, probe};
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::os::unix::fs::FileExt as _;
 use std::process::Command;
 
 const KEY_WINDOW: &str = "keys for a second";
@@ -210,6 +211,29 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
 }
 
 #[test]
+fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
+    let rig = Rig::fresh()?;
+    // The header of the first copy (sector 1), and the first entries behind it.
+    let file = OpenOptions::new().write(true).open(rig.disk.path())?;
+    file.write_all_at(&[0; 1024], 512)?;
+    let told = rig.boot(Medium::Writable)?.selection()?;
+    must_be(&told, Slot::A, Mode::Normal, 2);
+    assert!(told.counted);
+    Ok(())
+}
+
+#[test]
+fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()> {
+    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
+    let retyped = Command::new("sgdisk").arg("--typecode=3:8300").arg(rig.disk.path()).output()?;
+    ensure!(retyped.status.success(), "{retyped:?}");
+    let told = rig.boot(Medium::Writable)?.selection()?;
+    must_be(&told, Slot::B, Mode::Normal, 2);
+    assert_eq!(told.reason, "second in order; slot a: no partition boot-a on this disk");
+    Ok(())
+}
+
+#[test]
 fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
     let rig = Rig::fresh()?;
     let before = fs::read(rig.disk.path())?;
@@ -217,7 +241,7 @@ fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(!told.counted);
-    console.must_say("this start is not counted: partition control cannot be written: read-only medium")?;
+    console.must_say("this start is not counted: control cannot be written: read-only medium")?;
     assert!(fs::read(rig.disk.path())? == before, "a read-only stick changed");
     Ok(())
 }

@@ -1,11 +1,10 @@
-//! A partition as bytes at offsets, over the firmware's block access (UEFI 2.10, section 13.9).
+//! A partition or a disk as bytes at offsets, over the firmware's block access (UEFI 2.10, section 13.9).
 #![cfg(target_os = "uefi")]
 
-use crate::disk::Partition;
 use crate::fault::Fault;
 use crate::protocol;
 use alloc::vec::Vec;
-use handoff::partition::Role;
+use uefi::Handle;
 use uefi::boot::ScopedProtocol;
 use uefi::mem::AlignedBuffer;
 use uefi::proto::media::block::BlockIO;
@@ -13,9 +12,9 @@ use uefi::proto::media::block::BlockIO;
 /// Every record on a stick stands at a multiple of this, so blocks may be as large and no larger.
 const LARGEST_BLOCK: u64 = 4096;
 
-/// A partition that can be read and written.
+/// A device that can be read and written.
 pub(crate) struct Blocks {
-    role: Role,
+    what: &'static str,
     io: ScopedProtocol<BlockIO>,
     block: u64,
     align: usize,
@@ -23,38 +22,42 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Opens a partition and refuses blocks that the formats on it are not made for.
-    pub(crate) fn open(partition: &Partition) -> Result<Self, Fault> {
-        let role = partition.role;
+    /// Opens a device, named `what` in errors, and refuses blocks that the formats on it are not made for.
+    pub(crate) fn open(handle: Handle, what: &'static str) -> Result<Self, Fault> {
         let io: ScopedProtocol<BlockIO> =
-            protocol::get(partition.handle).map_err(|error| Fault::NoAccess(role, error.status()))?;
+            protocol::get(handle).map_err(|error| Fault::NoAccess(what, error.status()))?;
         let media = io.media();
         let block = u64::from(media.block_size());
         if !media.is_media_present() || !block.is_power_of_two() || block > LARGEST_BLOCK {
-            return Err(Fault::BadGeometry(role));
+            return Err(Fault::BadGeometry(what));
         }
         // An alignment of 0 and of 1 both mean none; a page serves every controller that asks for less.
         let align = usize::try_from(media.io_align()).unwrap_or(1).max(4096).next_power_of_two();
         let size = media.last_block().saturating_add(1).saturating_mul(block);
-        Ok(Self { role, io, block, align, size })
+        Ok(Self { what, io, block, align, size })
     }
 
-    /// Bytes of the partition.
+    /// Bytes of the device.
     pub(crate) fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Bytes of a block.
+    pub(crate) fn block(&self) -> u64 {
+        self.block
     }
 
     /// Memory that the controller can read into, a whole number of blocks with room for `length` bytes.
     pub(crate) fn buffer(&self, length: usize) -> Result<AlignedBuffer, Fault> {
         let whole = length.next_multiple_of(4096);
-        AlignedBuffer::from_size_align(whole, self.align).map_err(|_| Fault::BadGeometry(self.role))
+        AlignedBuffer::from_size_align(whole, self.align).map_err(|_| Fault::BadGeometry(self.what))
     }
 
     /// Fills `into`, a whole number of blocks, from `offset`, a multiple of the block size.
     pub(crate) fn read(&mut self, offset: u64, into: &mut [u8]) -> Result<(), Fault> {
         let id = self.io.media().media_id();
         let read = self.io.read_blocks(id, offset / self.block, into);
-        read.map_err(|error| Fault::Read { role: self.role, offset, status: error.status() })
+        read.map_err(|error| Fault::Read { what: self.what, offset, status: error.status() })
     }
 
     /// The 4 KiB record at `offset`.
@@ -68,14 +71,14 @@ impl Blocks {
     pub(crate) fn write_record(&mut self, offset: u64, record: &[u8]) -> Result<(), Fault> {
         let media = self.io.media();
         if media.is_read_only() {
-            return Err(Fault::ReadOnly(self.role));
+            return Err(Fault::ReadOnly(self.what));
         }
         let id = media.media_id();
         let mut buffer = self.buffer(record.len())?;
         buffer.copy_from_slice(record);
         let written = self.io.write_blocks(id, offset / self.block, buffer.as_slice());
         let flushed = written.and_then(|()| self.io.flush_blocks());
-        flushed.map_err(|error| Fault::Write(self.role, error.status()))?;
-        if self.read_record(offset)? == record { Ok(()) } else { Err(Fault::NotWritten(self.role)) }
+        flushed.map_err(|error| Fault::Write(self.what, error.status()))?;
+        if self.read_record(offset)? == record { Ok(()) } else { Err(Fault::NotWritten(self.what)) }
     }
 }

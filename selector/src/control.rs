@@ -17,7 +17,8 @@ pub(crate) struct Control {
 impl Control {
     /// Reads both records. Whatever fails is said; a stick without readable records still boots, uncounted or not.
     pub(crate) fn read(disk: &OwnDisk) -> Self {
-        let mut blocks = disk.partition(Role::Control).and_then(Blocks::open);
+        let mut blocks =
+            disk.partition(Role::Control).and_then(|found| Blocks::open(found.handle, found.role.name()));
         let [first, second] = RECORD_OFFSETS.map(|offset| match &mut blocks {
             Ok(blocks) => blocks.read_record(offset).unwrap_or_else(|fault| {
                 say(format_args!("{fault}"));

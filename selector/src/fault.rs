@@ -14,22 +14,24 @@ pub(crate) enum Fault {
     NotFromAPartition,
     /// The firmware could not list its block devices.
     NoDevices(Status),
+    /// Neither copy of the disk's partition table holds.
+    NoTable,
     /// The disk has no partition of this name and type.
     NoPartition(Role),
     /// The disk has two of them.
     TwoPartitions(Role),
     /// The firmware gives no access to a partition that it lists.
-    NoAccess(Role, Status),
+    NoAccess(&'static str, Status),
     /// Blocks of a size that the formats on the stick are not made for, or no medium.
-    BadGeometry(Role),
+    BadGeometry(&'static str),
     /// A read failed.
-    Read { role: Role, offset: u64, status: Status },
+    Read { what: &'static str, offset: u64, status: Status },
     /// The medium cannot be written.
-    ReadOnly(Role),
+    ReadOnly(&'static str),
     /// A write failed.
-    Write(Role, Status),
+    Write(&'static str, Status),
     /// What was written is not what is read back.
-    NotWritten(Role),
+    NotWritten(&'static str),
     /// The boot record does not hold.
     Record(BadBootRecord),
     /// The boot record speaks of more bytes than the partition has room for.
@@ -49,16 +51,17 @@ impl fmt::Display for Fault {
                 "this program was not started from a partition of a GPT disk: start the stick itself, not a copy",
             ),
             Self::NoDevices(status) => write!(f, "the firmware lists no block devices: {status}"),
+            Self::NoTable => f.write_str("neither copy of the partition table on this disk holds"),
             Self::NoPartition(role) => write!(f, "no partition {role} on this disk"),
             Self::TwoPartitions(role) => write!(f, "two partitions {role} on this disk"),
-            Self::NoAccess(role, status) => write!(f, "no access to partition {role}: {status}"),
-            Self::BadGeometry(role) => write!(f, "partition {role} is missing its medium or has odd blocks"),
-            Self::Read { role, offset, status } => {
-                write!(f, "reading {role} failed at byte {offset}: {status}")
+            Self::NoAccess(what, status) => write!(f, "no access to {what}: {status}"),
+            Self::BadGeometry(what) => write!(f, "{what} has no medium or odd blocks"),
+            Self::Read { what, offset, status } => {
+                write!(f, "reading {what} failed at byte {offset}: {status}")
             }
-            Self::ReadOnly(role) => write!(f, "partition {role} cannot be written: read-only medium"),
-            Self::Write(role, status) => write!(f, "writing {role} failed: {status}"),
-            Self::NotWritten(role) => write!(f, "{role} took a write but does not hold it: worn out or fake"),
+            Self::ReadOnly(what) => write!(f, "{what} cannot be written: read-only medium"),
+            Self::Write(what, status) => write!(f, "writing {what} failed: {status}"),
+            Self::NotWritten(what) => write!(f, "{what} took a write but does not hold it: worn out or fake"),
             Self::Record(why) => write!(f, "{why}"),
             Self::TooLong { length, room } => {
                 write!(f, "boot record says {length} bytes of UKI, the partition has room for {room}")

@@ -20,6 +20,7 @@ mod keys;
 mod protocol;
 mod slot;
 mod start;
+mod table;
 mod turns;
 mod variables;
 
