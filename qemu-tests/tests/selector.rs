@@ -325,3 +325,16 @@ fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
     assert!(fs::read(other.disk.path())? == before, "the other stick changed");
     Ok(())
 }
+
+#[test]
+fn a_clone_of_the_stick_is_told_apart_by_its_port() -> Result<()> {
+    let (own, clone) = (Rig::fresh()?, Rig::fresh()?);
+    fs::copy(own.disk.path(), clone.disk.path())?;
+    // So that the clone would win, were its record taken for the own one.
+    clone.disk.set_control(0, &record(9, 1, 1))?;
+    let before = fs::read(clone.disk.path())?;
+    must_be(&own.boot_beside(&clone)?.selection()?, Slot::A, Mode::Normal, 2);
+    assert_eq!(own.disk.control()?.effective().sequence, 2);
+    assert!(fs::read(clone.disk.path())? == before, "the clone changed");
+    Ok(())
+}
