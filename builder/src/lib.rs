@@ -5,4 +5,5 @@
 
 pub mod atomic;
 pub mod error;
+pub mod site;
 pub mod tools;
