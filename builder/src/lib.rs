@@ -5,6 +5,8 @@
 
 pub mod atomic;
 pub mod base;
+pub mod cli;
 pub mod error;
+pub mod folders;
 pub mod site;
 pub mod tools;
