@@ -1,1 +1,12 @@
 //! Everything that psyopsOS does on the workstation.
+//!
+//! A site is read ([`site`]), its base system is taken from Debian's archive ([`base`]), and what comes of it is written
+//! through one atomic writer ([`atomic`]). The library returns; only the programs print.
+
+pub mod atomic;
+pub mod base;
+pub mod cli;
+pub mod error;
+pub mod folders;
+pub mod site;
+pub mod tools;
