@@ -42,7 +42,7 @@ impl Console {
             let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
             OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
         };
-        let terminals = terminals().iter().filter_map(|path| open(path));
+        let terminals = terminals().into_iter().filter_map(|path| open(&path));
         Self {
             kernel_log: open("/dev/kmsg"),
             terminals: terminals.map(|file| Terminal { file, slow: false }).collect(),

@@ -72,7 +72,10 @@ impl Failure {
 
     /// Its lines on a console.
     pub(crate) fn lines(&self) -> [String; 2] {
-        [format!("{} (step {}): {}", self.kind, self.step, self.problem), format!("what to do: {}", self.remedy)]
+        [
+            format!("{} (step {}): {}", self.kind, self.step, self.problem),
+            format!("what to do: {}", self.remedy),
+        ]
     }
 
     /// Its entry in the boot report.

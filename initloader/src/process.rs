@@ -129,10 +129,8 @@ impl Lines {
             let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
             return;
         };
-        let mut ready = [
-            PollFd::new(signals.as_fd(), PollFlags::POLLIN),
-            PollFd::new(pipe.as_fd(), PollFlags::POLLIN),
-        ];
+        let mut ready =
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
         let _ = poll(&mut ready, timeout);
         if ready.last().is_some_and(|pipe| pipe.any() == Some(true)) {
             self.read(line);

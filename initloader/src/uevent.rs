@@ -26,7 +26,8 @@ pub(crate) struct Event {
 impl Event {
     /// Reads one datagram: `action@path`, then `KEY=value` strings, each ended by a zero byte.
     pub(crate) fn parse(datagram: &[u8]) -> Option<Self> {
-        let mut fields = datagram.split(|&byte| byte == 0).filter_map(|field| std::str::from_utf8(field).ok());
+        let mut fields =
+            datagram.split(|&byte| byte == 0).filter_map(|field| std::str::from_utf8(field).ok());
         let (action, _) = fields.next()?.split_once('@')?;
         let subsystem = fields.find_map(|field| field.strip_prefix("SUBSYSTEM="))?;
         Some(Self { action: action.to_owned(), subsystem: subsystem.to_owned() })
@@ -82,7 +83,8 @@ impl Uevents {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let event = Event::parse(buffer.get(..length).unwrap_or_default());
-                    matters |= event.is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi"));
+                    matters |=
+                        event.is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi"));
                 }
                 // Events were lost: whatever they said, a new look finds it.
                 Err(Errno::ENOBUFS) => matters = true,
@@ -99,14 +101,21 @@ mod tests {
 
     #[test]
     fn an_event_is_read() {
-        let datagram = b"add@/devices/x/block/sda\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=sda\0";
+        let datagram =
+            b"add@/devices/x/block/sda\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=sda\0";
         let expected = Event { action: "add".into(), subsystem: "block".into() };
         assert_eq!(Event::parse(datagram), Some(expected));
     }
 
     #[test]
     fn what_udev_or_nobody_sent_is_none() {
-        for other in [&b"libudev\0\xfe\xed\xca\xfe"[..], b"", b"\0\0", b"add@/x\0ACTION=add\0", b"\xff@\0SUBSYSTEM=block\0"] {
+        for other in [
+            &b"libudev\0\xfe\xed\xca\xfe"[..],
+            b"",
+            b"\0\0",
+            b"add@/x\0ACTION=add\0",
+            b"\xff@\0SUBSYSTEM=block\0",
+        ] {
             assert_eq!(Event::parse(other), None);
         }
     }

@@ -49,8 +49,11 @@ fn why_not(disk: &Disk, esp: Option<&PartitionGuid>) -> Option<String> {
             return Some("its ESP is another than the one that was booted".into());
         }
     }
-    let missing: Vec<&str> =
-        NEEDED.iter().filter(|role| disk.with_role(**role).next().is_none()).map(|role| role.name()).collect();
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|role| disk.with_role(**role).next().is_none())
+        .map(|role| role.name())
+        .collect();
     if !missing.is_empty() {
         return Some(format!("has no partition {}", missing.join(", ")));
     }

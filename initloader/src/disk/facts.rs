@@ -80,9 +80,8 @@ fn one(name: &str) -> Option<Disk> {
     // In units of 512 bytes, whatever the disk's own sectors are. A card reader without a card has none.
     let size = sysfs::number(folder.join("size")).filter(|&size| size > 0)?.saturating_mul(512);
     let sector = sysfs::number(folder.join("queue/logical_block_size")).filter(|&n| n > 0).unwrap_or(512);
-    let table = File::open(Path::new("/dev").join(name))
-        .map_err(|error| error.to_string())
-        .and_then(|mut file| {
+    let table =
+        File::open(Path::new("/dev").join(name)).map_err(|error| error.to_string()).and_then(|mut file| {
             partitions::read(&mut file, sector, size / sector).map_err(|error| error.to_string())
         });
     let (entries, problem) = match table {
@@ -99,7 +98,8 @@ fn one(name: &str) -> Option<Disk> {
 /// The kernel's device for partition `number`.
 fn device(disk: &Path, number: u64) -> Option<BlockDevice> {
     let names = sysfs::names(disk);
-    let name = names.into_iter().find(|name| sysfs::number(disk.join(name).join("partition")) == Some(number))?;
+    let name =
+        names.into_iter().find(|name| sysfs::number(disk.join(name).join("partition")) == Some(number))?;
     let numbers = sysfs::attribute(disk.join(&name).join("dev"))?;
     Some(BlockDevice { name, numbers })
 }

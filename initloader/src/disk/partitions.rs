@@ -92,7 +92,11 @@ pub(crate) enum BadTable {
 
 /// Reads the table of a device with `sectors` sectors of `sector` bytes: the primary copy, or else the backup.
 /// Partitions have a role where both their name and their type are the role's.
-pub(crate) fn read(device: &mut (impl Read + Seek), sector: u64, sectors: u64) -> Result<Vec<Partition>, BadTable> {
+pub(crate) fn read(
+    device: &mut (impl Read + Seek),
+    sector: u64,
+    sectors: u64,
+) -> Result<Vec<Partition>, BadTable> {
     read_copy(device, sector, 1).or_else(|primary| {
         let last = sectors.saturating_sub(1);
         // What is wrong with the primary copy says more than that there is no backup either.
@@ -127,7 +131,11 @@ fn read_copy(device: &mut (impl Read + Seek), sector: u64, at: u64) -> Result<Ve
     if crc32(&entries) != entries_crc {
         return Err(BadTable::EntriesDamaged);
     }
-    Ok(entries.chunks_exact(size as usize).zip(1..).filter_map(|(entry, number)| partition(entry, number)).collect())
+    Ok(entries
+        .chunks_exact(size as usize)
+        .zip(1..)
+        .filter_map(|(entry, number)| partition(entry, number))
+        .collect())
 }
 
 fn partition(entry: &[u8], number: u64) -> Option<Partition> {
@@ -166,10 +174,16 @@ mod tests {
 
     /// A disk made by sgdisk, which is not ours.
     fn disk() -> Vec<u8> {
-        let path = std::env::temp_dir().join(format!("partitions-{}-{:?}", std::process::id(), std::thread::current().id()));
+        let path = std::env::temp_dir().join(format!(
+            "partitions-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         std::fs::write(&path, vec![0; (SECTORS * 512) as usize]).unwrap();
         let mut sgdisk = Command::new("sgdisk");
-        for (number, role) in [Role::Esp, Role::Control, Role::Seal(Slot::B), Role::Secret].into_iter().enumerate() {
+        for (number, role) in
+            [Role::Esp, Role::Control, Role::Seal(Slot::B), Role::Secret].into_iter().enumerate()
+        {
             let number = number + 1;
             sgdisk.arg(format!("--new={number}:0:+64K"));
             sgdisk.arg(format!("--change-name={number}:{role}"));
@@ -178,7 +192,8 @@ mod tests {
         }
         // The name of one of ours with another type, and the other way round.
         sgdisk.args(["--new=7:0:+64K", "--change-name=7:secret", "--typecode=7:8300"]);
-        let done = sgdisk.arg("--set-alignment=8").arg(&path).output().expect("sgdisk (package gdisk) is needed");
+        let done =
+            sgdisk.arg("--set-alignment=8").arg(&path).output().expect("sgdisk (package gdisk) is needed");
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
         let image = std::fs::read(&path).unwrap();
         std::fs::remove_file(path).unwrap();

@@ -38,12 +38,15 @@ fn empty_ports(hub: &str, names: &[String]) -> Vec<String> {
     if attribute("bDeviceClass").as_deref() != Some(CLASS_HUB) {
         return Vec::new();
     }
-    let (Some(bus), Some(device)) = (sysfs::number(folder.join("busnum")), sysfs::number(folder.join("devnum")))
+    let (Some(bus), Some(device)) =
+        (sysfs::number(folder.join("busnum")), sysfs::number(folder.join("devnum")))
     else {
         return Vec::new();
     };
     let ports = sysfs::number(folder.join("maxchild")).unwrap_or(0).min(255);
-    let Ok(node) = OpenOptions::new().read(true).write(true).open(format!("/dev/bus/usb/{bus:03}/{device:03}")) else {
+    let Ok(node) =
+        OpenOptions::new().read(true).write(true).open(format!("/dev/bus/usb/{bus:03}/{device:03}"))
+    else {
         return Vec::new();
     };
     (1..=ports)
@@ -69,7 +72,11 @@ fn awaits_disk(interface: &Path) -> bool {
         return false;
     }
     let below = |folder: &Path, prefix: &str| -> Vec<_> {
-        sysfs::names(folder).into_iter().filter(|name| name.starts_with(prefix)).map(|name| folder.join(name)).collect()
+        sysfs::names(folder)
+            .into_iter()
+            .filter(|name| name.starts_with(prefix))
+            .map(|name| folder.join(name))
+            .collect()
     };
     let units: Vec<_> = below(interface, "host")
         .iter()
