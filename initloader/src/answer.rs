@@ -15,10 +15,10 @@ use std::time::Duration;
 const READING_TIME: Duration = Duration::from_secs(30);
 
 /// Answers a failure. Nothing comes after it: PID 1 never ends.
-pub(crate) fn to(mut boot: Boot, failure: Failure) -> ! {
+pub(crate) fn to(mut boot: Boot, failure: &Failure) -> ! {
     let answer = failure.kind.answer(&boot.policy);
     if failure.kind != Kind::RescueRequested {
-        boot.note(&failure);
+        boot.note(failure);
     }
     if answer == Answer::Reboot {
         match another_slot_follows(boot.selection.as_ref()) {
@@ -26,7 +26,7 @@ pub(crate) fn to(mut boot: Boot, failure: Failure) -> ! {
             Err(why) => boot.log.error(&format!("no restart: {why}")),
         }
     }
-    rescue::run(boot, &failure)
+    rescue::run(boot, failure)
 }
 
 /// Whether a restart leads anywhere: to the other slot, or to the selector's own rescue start when no try is left.

@@ -97,7 +97,7 @@ impl Mapping {
             body.extend_from_slice(&0_u64.to_le_bytes()); // first sector
             body.extend_from_slice(&target.sectors.to_le_bytes());
             body.extend_from_slice(&0_u32.to_le_bytes()); // status
-            body.extend_from_slice(&(length as u32).to_le_bytes()); // the next target
+            body.extend_from_slice(&size(length).to_le_bytes()); // the next target
             body.extend_from_slice(target.kind.as_bytes());
             body.resize(TARGET, 0);
             body.extend_from_slice(target.parameters.as_bytes());
@@ -107,8 +107,8 @@ impl Mapping {
         for field in [4, 0, 0] {
             message.extend_from_slice(&u32::to_le_bytes(field)); // version
         }
-        message.extend_from_slice(&((HEADER + body.len()) as u32).to_le_bytes());
-        message.extend_from_slice(&(HEADER as u32).to_le_bytes()); // where the body starts
+        message.extend_from_slice(&size(HEADER + body.len()).to_le_bytes());
+        message.extend_from_slice(&size(HEADER).to_le_bytes()); // where the body starts
         message.extend_from_slice(&u32::from(target.is_some()).to_le_bytes());
         message.extend_from_slice(&0_u32.to_le_bytes()); // open count
         message.extend_from_slice(&flags.to_le_bytes());
@@ -144,6 +144,11 @@ impl Mapping {
         Errno::result(answer).map_err(failed)?;
         Ok(message)
     }
+}
+
+/// A length as the kernel takes it; messages have a few hundred bytes.
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -68,10 +68,15 @@ mod tests {
     use std::process::Command;
 
     fn superblock(label: &str) -> Vec<u8> {
-        let path = std::env::temp_dir().join(format!("ext4-{}-{label}", std::process::id()));
+        let path = std::env::temp_dir().join(format!(
+            "ext4-{}-{:?}",
+            std::process::id(),
+            std::thread::current().id()
+        ));
         let mut mke2fs = Command::new("mke2fs");
         mke2fs.args(["-q", "-t", "ext4", "-L", label]).arg(&path).arg("4M");
-        assert!(mke2fs.status().expect("mke2fs (package e2fsprogs) is needed").success());
+        let made = mke2fs.output().expect("mke2fs (package e2fsprogs) is needed");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
         let image = std::fs::read(&path).unwrap();
         std::fs::remove_file(path).unwrap();
         image[1024..2048].to_vec()

@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     let mounted = early::mount();
     let mut boot = Boot::begin();
     let Err(failure) = straight_line(&mut boot, mounted);
-    answer::to(boot, failure)
+    answer::to(boot, &failure)
 }
 
 fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Result<Infallible, Failure> {

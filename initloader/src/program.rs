@@ -71,15 +71,28 @@ fn interpreter(tree: &Tree, path: &Path) -> Result<Option<PathBuf>, CannotRun> {
         return interpreter.map(Some).ok_or(CannotRun::WrongFormat(path.to_owned()));
     }
     let wrong = || CannotRun::WrongFormat(path.to_owned());
-    let Some((offset, length)) = elf_interpreter(&head).ok_or_else(wrong)? else { return Ok(None) };
+    let Linking::Dynamic { offset, length } = linking(&head).ok_or_else(wrong)? else { return Ok(None) };
     let mut name = vec![0; length];
     file.read_exact_at(&mut name, offset).map_err(unreadable)?;
     let name = String::from_utf8_lossy(&name).trim_end_matches('\0').to_owned();
     Ok(Some(PathBuf::from(name)))
 }
 
-/// Where an ELF file names its interpreter; `None` where it is no ELF program of this machine.
-fn elf_interpreter(head: &[u8]) -> Option<Option<(u64, usize)>> {
+/// How an ELF program is started.
+enum Linking {
+    /// By itself.
+    Static,
+    /// By the interpreter whose name stands in the file.
+    Dynamic {
+        /// Where the name stands.
+        offset: u64,
+        /// Its bytes.
+        length: usize,
+    },
+}
+
+/// How a program is started; `None` where it is no ELF program of this machine.
+fn linking(head: &[u8]) -> Option<Linking> {
     let mut fields = Reader::new(head);
     if fields.array::<4>().as_ref() != Some(ELF_MAGIC)
         || fields.u8() != Some(CLASS_64)
@@ -104,10 +117,10 @@ fn elf_interpreter(head: &[u8]) -> Option<Option<(u64, usize)>> {
             let offset = fields.u64()?;
             fields.take(16)?;
             let length = usize::try_from(fields.u64()?).ok().filter(|&length| length <= 4096)?;
-            return Some(Some((offset, length)));
+            return Some(Linking::Dynamic { offset, length });
         }
     }
-    Some(None)
+    Some(Linking::Static)
 }
 
 #[cfg(test)]

@@ -50,7 +50,7 @@ pub(crate) fn if_requested(boot: &mut Boot) -> Result<(), Failure> {
 
 /// Shows what is wrong and gives shells until one is left; then everything starts anew.
 pub(crate) fn run(mut boot: Boot, failure: &Failure) -> ! {
-    boot.watch("rescue", std::time::Duration::from_secs(120));
+    boot.watch("rescue", std::time::Duration::from_mins(2));
     teardown::everything(&mut boot.log);
     boot.report.outcome = Outcome::Rescue;
     show(&mut boot, failure);

@@ -29,7 +29,7 @@ pub(crate) fn everything(log: &mut Log) {
     }
 }
 
-/// The mount points of the loader's own mounts (proc_pid_mountinfo(5): the fifth field).
+/// The mount points of the loader's own mounts (`proc_pid_mountinfo(5)`: the fifth field).
 fn places(table: &str) -> Vec<&str> {
     let ours = [paths::NEW_ROOT, paths::RUN];
     let all = table.lines().filter_map(|line| line.split(' ').nth(4));

@@ -116,7 +116,7 @@ fn describe(name: &str, folder: &Path, size: u64) -> String {
     words.join(" ")
 }
 
-/// The serial number: the disk's own (virtio, NVMe), or that of the USB device that it is behind.
+/// The serial number: the disk's own (virtio, `NVMe`), or that of the USB device that it is behind.
 fn serial(folder: &Path) -> Option<String> {
     let own = [folder.join("serial"), folder.join("device/serial")];
     let own = own.iter().find_map(sysfs::attribute);

@@ -30,11 +30,11 @@ impl PartitionGuid {
 
     /// A GUID as it stands on the disk: the first three groups little-endian (appendix A).
     fn from_disk(bytes: [u8; 16]) -> Self {
-        let [a, b, c, d, e, f, g, h, rest @ ..] = bytes;
-        let ordered = [d, c, b, a, f, e, h, g];
+        const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
         let mut text = String::new();
-        for (byte, position) in ordered.iter().chain(&rest).zip(0_usize..) {
-            if matches!(position, 4 | 6 | 8 | 10) {
+        for position in ORDER {
+            let byte = bytes.get(position).copied().unwrap_or_default();
+            if matches!(text.len(), 8 | 13 | 18 | 23) {
                 text.push('-');
             }
             text.push_str(&format!("{byte:02x}"));
@@ -152,7 +152,7 @@ fn partition(entry: &[u8], number: u64) -> Option<Partition> {
 fn bytes(device: &mut (impl Read + Seek), sector: u64, at: u64, length: u64) -> Result<Vec<u8>, BadTable> {
     let unreadable = |error: std::io::Error| BadTable::Unreadable { sector: at, reason: error.to_string() };
     device.seek(SeekFrom::Start(at.saturating_mul(sector))).map_err(unreadable)?;
-    let mut bytes = vec![0; length as usize];
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or_default()];
     device.read_exact(&mut bytes).map_err(unreadable)?;
     Ok(bytes)
 }
@@ -171,6 +171,7 @@ mod tests {
     use std::process::Command;
 
     const SECTORS: u64 = 8192;
+    const BYTES: usize = 8192 * 512;
 
     /// A disk made by sgdisk, which is not ours.
     fn disk() -> Vec<u8> {
@@ -179,7 +180,7 @@ mod tests {
             std::process::id(),
             std::thread::current().id()
         ));
-        std::fs::write(&path, vec![0; (SECTORS * 512) as usize]).unwrap();
+        std::fs::write(&path, vec![0; BYTES]).unwrap();
         let mut sgdisk = Command::new("sgdisk");
         for (number, role) in
             [Role::Esp, Role::Control, Role::Seal(Slot::B), Role::Secret].into_iter().enumerate()

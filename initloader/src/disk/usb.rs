@@ -90,7 +90,7 @@ fn awaits_disk(interface: &Path) -> bool {
     units.is_empty() || units.iter().any(|unit| is_disk(unit) && sysfs::names(unit.join("block")).is_empty())
 }
 
-/// `struct usbdevfs_ctrltransfer` of linux/usbdevice_fs.h.
+/// `struct usbdevfs_ctrltransfer` of `linux/usbdevice_fs.h`.
 #[repr(C)]
 struct ControlTransfer {
     request_type: u8,
@@ -112,7 +112,7 @@ fn is_connected(hub: &File, port: u64) -> bool {
         request_type: 0xa3, // from the device, class request, to a port
         request: 0,         // GET_STATUS
         value: 0,
-        index: port as u16,
+        index: u16::try_from(port).unwrap_or_default(),
         length: 4,
         timeout_ms: 100,
         data: status.as_mut_ptr().cast(),

@@ -13,7 +13,7 @@ use handoff::kernel_arguments;
 use std::time::Duration;
 
 /// Slow sticks and hubs are known to need more than two minutes.
-const PATIENCE: Duration = Duration::from_secs(180);
+const PATIENCE: Duration = Duration::from_mins(3);
 /// How often the wait says what is missing.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How long the buses may take to come to rest after the disk was found: a device that fails to answer must not hold
@@ -69,7 +69,7 @@ fn present(disks: &[String]) -> String {
 
 /// How long the step may take: its own waits, and time to read what is slow.
 pub(crate) fn deadline(boot: &Boot) -> Duration {
-    patience(boot).saturating_add(SETTLE).saturating_add(Duration::from_secs(120))
+    patience(boot).saturating_add(SETTLE).saturating_add(Duration::from_mins(2))
 }
 
 fn patience(boot: &Boot) -> Duration {
@@ -85,20 +85,18 @@ pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, 
     // A clone comes with the same scan of the bus, but later: let it come to rest, then look again.
     settle(boot, &events);
     let disks = facts::all();
-    match choose(&disks, esp) {
-        Choice::Several(disks) => Err(several(&disks)),
-        // With nothing there any more (it was pulled out) the steps that read it say so better.
-        _ => {
-            boot.log.info(&format!("disk: {}", disk.description));
-            Ok(disk)
-        }
+    if let Choice::Several(disks) = choose(&disks, esp) {
+        return Err(several(&disks));
     }
+    // Where it is gone again (pulled out), the steps that read it say so better.
+    boot.log.info(&format!("disk: {}", disk.description));
+    Ok(disk)
 }
 
 fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
     let start = Uptime::now();
-    let waited = patience(boot);
-    let deadline = start.plus(waited);
+    let patience = patience(boot);
+    let deadline = start.plus(patience);
     let wanted = match esp {
         Some(guid) => format!("wanted is the disk with the ESP {guid}, which was booted"),
         None => "wanted is the one disk with psyopsOS partitions".into(),
@@ -112,7 +110,7 @@ fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> R
             Choice::None(passed) => passed,
         };
         if deadline.remaining().is_zero() {
-            return Err(DiskError::None { waited, wanted, disks: passed });
+            return Err(DiskError::None { waited: patience, wanted, disks: passed });
         }
         while events.wait(next_report.min(deadline)) == Woken::TimedOut && !deadline.remaining().is_zero() {
             let seconds = start.elapsed().as_secs();

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long it may take: every file is written and flushed by itself, on a slow stick.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(300);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// How long it may take.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(120);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 /// The init of a system that does not say another.
 const DEFAULT_INIT: &str = "/sbin/init";
 const LOWER: &str = "/run/psyops/lower";

@@ -18,7 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// How long it may take; replaying a journal on a worn stick is slow.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(180);
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]

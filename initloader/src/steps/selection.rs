@@ -26,6 +26,7 @@ impl StepError for Infallible {
 }
 
 /// Runs the step; returns the GUID of the ESP that the selector was started from.
+#[expect(clippy::unnecessary_wraps, reason = "all steps have one form")]
 pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> {
     let folder = Path::new(efivar::FOLDER);
     if !folder.exists() {
