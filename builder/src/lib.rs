@@ -1,1 +1,8 @@
 //! Everything that psyopsOS does on the workstation.
+//!
+//! A site is read ([`site`]), its base system is taken from Debian's archive ([`base`]), and what comes of it is written
+//! through one atomic writer ([`atomic`]). The library returns; only the programs print.
+
+pub mod atomic;
+pub mod error;
+pub mod tools;
