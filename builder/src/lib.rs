@@ -4,5 +4,8 @@
 //! through one atomic writer ([`atomic`]). The library returns; only the programs print.
 
 pub mod atomic;
+pub mod boot;
 pub mod error;
+pub mod ids;
+pub mod root;
 pub mod tools;

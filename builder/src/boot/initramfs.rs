@@ -4,6 +4,7 @@
 //! site's build time, all belongs to root: the same inputs give the same bytes.
 
 use super::modules::ModuleFile;
+use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::paths;
 use handoff::trust::Trust;
@@ -52,6 +53,15 @@ pub enum InitramfsError {
     /// Packing failed.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
     Pack(#[from] io::Error),
+}
+
+impl Classified for InitramfsError {
+    fn class(&self) -> Class {
+        match self {
+            Self::TooLarge { .. } => Class::BadContent,
+            Self::Pack(_) => Class::Failure,
+        }
+    }
 }
 
 /// Makes the initramfs.

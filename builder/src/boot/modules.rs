@@ -7,6 +7,7 @@
 //! It does not match device aliases with wildcards: what drives the disk stands in the declared list, so that an
 //! initramfs is the same whatever machine it was built on.
 
+use crate::error::{Class, Classified};
 use handoff::modules::Module;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -101,6 +102,15 @@ pub enum ModulesError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl Classified for ModulesError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Index { source, .. } | Self::File { source, .. } => Class::of_reading(source),
+            Self::Unknown { .. } | Self::Compressed { .. } => Class::BadContent,
+        }
+    }
 }
 
 /// A module with its content, ready for the initramfs.

@@ -4,6 +4,7 @@
 //! the stub's section alignment. `.linux` comes last: it may unpack itself in place over what follows it. Layout: PE
 //! format, sections "Optional Header" and "Section Table". It signs nothing.
 
+use crate::error::{Class, Classified};
 use object::LittleEndian as LE;
 use object::pe;
 use object::pod::{bytes_of, from_bytes_mut};
@@ -98,6 +99,12 @@ pub enum UkiError {
     /// A section reaches past the end.
     #[error("the UKI is cut short: its section {0} ends behind the end of the file")]
     Cut(Section),
+}
+
+impl Classified for UkiError {
+    fn class(&self) -> Class {
+        Class::BadContent
+    }
 }
 
 fn not_pe(error: object::read::Error) -> UkiError {
@@ -339,7 +346,7 @@ mod tests {
             command_line: "psyops.roothash=ab quiet",
             uname: "6.1.0-test",
             initrd: &[7; 5000],
-            linux: &[9; 100_001],
+            linux: &[9; 10_001],
         }
     }
 
@@ -350,14 +357,14 @@ mod tests {
         let read = Uki::parse(&uki).unwrap();
         assert_eq!(read.text(Section::CommandLine).unwrap(), "psyops.roothash=ab quiet");
         assert_eq!(read.section(Section::Initrd).unwrap(), [7; 5000]);
-        assert_eq!(read.section(Section::Linux).unwrap(), [9; 100_001]);
+        assert_eq!(read.section(Section::Linux).unwrap(), [9; 10_001]);
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("uki.efi");
         std::fs::write(&path, &uki).unwrap();
         let output = Command::new("objdump").arg("-h").arg(&path).output();
         let text = String::from_utf8(output.expect("objdump is needed: install binutils").stdout).unwrap();
         for (name, size) in
-            [(".osrel", 12), (".cmdline", 24), (".uname", 10), (".initrd", 5000), (".linux", 100_001)]
+            [(".osrel", 12), (".cmdline", 24), (".uname", 10), (".initrd", 5000), (".linux", 10_001)]
         {
             let line = text.lines().find(|line| line.contains(&format!(" {name} "))).unwrap_or_default();
             let mut fields = line.split_whitespace().skip(2);
@@ -383,7 +390,7 @@ mod tests {
     #[test]
     fn a_cut_uki_names_the_section() {
         let uki = build(&parts(&stub(ROOMY))).unwrap();
-        let cut = &uki[..uki.len() - 100_000];
+        let cut = &uki[..uki.len() - 10_000];
         assert_eq!(Uki::parse(cut).unwrap().section(Section::Linux), Err(UkiError::Cut(Section::Linux)));
         let plain = stub(ROOMY);
         let error = Uki::parse(&plain).unwrap().section(Section::Linux);
