@@ -8,4 +8,5 @@ pub mod boot;
 pub mod error;
 pub mod ids;
 pub mod root;
+pub mod site;
 pub mod tools;
