@@ -7,6 +7,7 @@ pub mod atomic;
 pub mod boot;
 pub mod error;
 pub mod ids;
+pub mod image;
 pub mod root;
 pub mod site;
 pub mod tools;

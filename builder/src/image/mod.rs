@@ -1,0 +1,13 @@
+//! A disk image: what goes where (`plan`), the partition table, the file system of the ESP, and the one pass that writes
+//! it all to a sparse file.
+//!
+//! Nothing here needs a loop device, a mount or root, and nothing is decided after the first byte is written.
+
+pub mod assemble;
+pub mod esp;
+pub mod ids;
+pub mod plan;
+pub mod table;
+pub mod write;
+
+pub use assemble::{Assembled, ImageError, Inputs, assemble};
