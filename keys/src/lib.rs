@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Identities, recipients, signatures, the seal, and reconciling a secret store with it: used on both sides.
+//!
+//! Without the feature `issue` this crate only verifies, opens and repairs: that is all that PID 1 and the agent may
+//! do, and all that they carry. With it, the workstation makes keys, signs, seals and encrypts.
+//!
+//! It mounts nothing and reads no clock; the only folder that it touches is the secret store it is given.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "tests index what they made"
+    )
+)]
+
+pub mod identity;
+pub mod kinds;
+pub mod reconcile;
+pub mod seal;
+pub mod signature;
+pub mod timestamp;

@@ -1,0 +1,322 @@
+//! Writing what differs, so that a power cut at any step leaves the old state or the new one, and never half of it.
+//!
+//! The order: temporary file in the same folder, owner and mode, content, fsync, rename, fsync of the folder, read back
+//! and compare. Without the fsync of the folder an old file was seen to come back after a reset. Each step passes a
+//! gate first, through which the tests cut the power.
+
+use super::compare::{Comparison, FileType, What, examine};
+use super::folder;
+use crate::seal::OpenedSeal;
+use crate::seal::payload::TEMPORARY;
+use handoff::manifest::{Entry, RelativePath, Store};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, renameat};
+use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat, write};
+use std::ffi::OsStr;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// How deep a tree may be that is removed: what makes a deeper one is no accident.
+const DEEPEST: usize = 32;
+/// The most bytes written at once.
+const CHUNK: usize = 64 * 1024;
+
+/// A step of a repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Opening a folder.
+    Open,
+    /// Removing what stands in the way, is left over or is unknown.
+    Remove,
+    /// Making a folder.
+    MakeFolder,
+    /// Creating the temporary file.
+    Create,
+    /// Setting its owner.
+    Owner,
+    /// Setting its mode.
+    Mode,
+    /// Writing its content.
+    Write,
+    /// Flushing it to the medium.
+    SyncFile,
+    /// Giving it its name.
+    Rename,
+    /// Flushing the folder to the medium.
+    SyncFolder,
+    /// Reading it back.
+    ReadBack,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "opening its folder",
+            Self::Remove => "removing what is there",
+            Self::MakeFolder => "making its folder",
+            Self::Create => "creating a temporary file",
+            Self::Owner => "setting its owner",
+            Self::Mode => "setting its mode",
+            Self::Write => "writing its content",
+            Self::SyncFile => "flushing it",
+            Self::Rename => "renaming it into place",
+            Self::SyncFolder => "flushing its folder",
+            Self::ReadBack => "reading it back",
+        })
+    }
+}
+
+/// What was done about a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// The file was written anew.
+    Rewritten,
+    /// The rest of a repair that was cut off was removed.
+    LeftoverRemoved,
+    /// A file that the seal does not know was removed.
+    UnknownRemoved,
+}
+
+/// Something that was put right.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Repaired {
+    /// The path, relative to the store.
+    pub path: PathBuf,
+    /// What was done.
+    pub action: Action,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// The kernel refused.
+    Errno(Errno),
+    /// What was read back is not what was written.
+    Differs(Vec<What>),
+    /// The seal has no such entry: seal and comparison do not belong together.
+    NotInSeal,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Errno(errno) => f.write_str(errno.desc()),
+            Self::Differs(_) => f.write_str("the medium returns something else than was written"),
+            Self::NotInSeal => f.write_str("the seal does not know it"),
+        }
+    }
+}
+
+/// Something that could not be put right.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{}: {step}: {problem}", path.display())]
+pub struct Failure {
+    /// The path, relative to the store.
+    pub path: PathBuf,
+    /// The step that failed.
+    pub step: Step,
+    /// Why.
+    pub problem: Problem,
+}
+
+/// Not everything could be put right. What could, was.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{} of the secret store could not be repaired; first: {}", failures.len(),
+    failures.first().map(ToString::to_string).unwrap_or_default())]
+pub struct RepairError {
+    /// What was put right.
+    pub repaired: Vec<Repaired>,
+    /// What could not be, and why.
+    pub failures: Vec<Failure>,
+}
+
+/// Puts right in the store in the folder `path` what `comparison` found, with the contents of `seal`.
+///
+/// Unknown files are removed only where the seal says so. The store must be mounted writable.
+pub fn repair(path: &Path, seal: &OpenedSeal, comparison: &Comparison) -> Result<Vec<Repaired>, RepairError> {
+    repair_through(path, seal, comparison, &mut |_| Ok(()))
+}
+
+/// Asked before each step; an error stands for that step having failed.
+pub(super) type Gate<'g> = &'g mut dyn FnMut(Step) -> Result<(), Errno>;
+/// A failed step.
+type Failed = (Step, Problem);
+
+pub(super) fn repair_through(
+    path: &Path,
+    seal: &OpenedSeal,
+    comparison: &Comparison,
+    gate: Gate<'_>,
+) -> Result<Vec<Repaired>, RepairError> {
+    let mut outcome = RepairError { repaired: Vec::new(), failures: Vec::new() };
+    let store = match folder::store(path) {
+        Ok(store) => store,
+        Err(errno) => {
+            let failed = (Step::Open, Problem::Errno(errno));
+            outcome.note(path, Action::Rewritten, Err(failed));
+            return Err(outcome);
+        }
+    };
+    let mut tools = Tools { store, gate };
+    // Leftovers go first: they may hold the room that the repairs need.
+    for leftover in &comparison.leftovers {
+        outcome.note(leftover, Action::LeftoverRemoved, tools.remove(leftover));
+    }
+    for difference in &comparison.differing {
+        let done = tools.rewrite(seal, &difference.path);
+        outcome.note(Path::new(difference.path.as_str()), Action::Rewritten, done);
+    }
+    if seal.manifest().remove_unknown {
+        for unknown in &comparison.unknown {
+            outcome.note(unknown, Action::UnknownRemoved, tools.remove(unknown));
+        }
+    }
+    if outcome.failures.is_empty() { Ok(outcome.repaired) } else { Err(outcome) }
+}
+
+impl RepairError {
+    fn note(&mut self, path: &Path, action: Action, done: Result<(), Failed>) {
+        let path = path.to_owned();
+        match done {
+            Ok(()) => self.repaired.push(Repaired { path, action }),
+            Err((step, problem)) => self.failures.push(Failure { path, step, problem }),
+        }
+    }
+}
+
+/// The store under repair.
+struct Tools<'g> {
+    store: OwnedFd,
+    gate: Gate<'g>,
+}
+
+impl Tools<'_> {
+    /// Does one step, if the gate lets it pass.
+    fn step<T>(&mut self, step: Step, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Failed> {
+        (self.gate)(step).and_then(|()| act()).map_err(|errno| (step, Problem::Errno(errno)))
+    }
+
+    fn rewrite(&mut self, seal: &OpenedSeal, path: &RelativePath) -> Result<(), Failed> {
+        let unknown = (Step::Open, Problem::NotInSeal);
+        let entry = seal.manifest().stored_in(Store::Disk).find(|entry| entry.path == *path);
+        let (Some(entry), Some(content)) = (entry, seal.content(path)) else {
+            return Err(unknown);
+        };
+        let path = Path::new(path.as_str());
+        let name = path.file_name().ok_or(unknown)?;
+        let parent = self.folder(path.parent().unwrap_or(Path::new("")))?;
+        let temporary = OsStr::new(TEMPORARY);
+        self.clear(&parent, temporary)?;
+        let written = self.write_temporary(&parent, entry, content).and_then(|()| {
+            if folder::status(&parent, name).is_ok_and(|s| FileType::of(s.st_mode) == FileType::Folder) {
+                self.remove_tree(&parent, name, 0)?;
+            }
+            self.step(Step::Rename, || renameat(&parent, temporary, &parent, name))
+        });
+        if let Err(failed) = written {
+            // Nothing half-written stays behind; if even that fails, the first failure is the one to tell.
+            let _ = self.clear(&parent, temporary);
+            return Err(failed);
+        }
+        self.step(Step::SyncFolder, || fsync(&parent))?;
+        let what = self.step(Step::ReadBack, || Ok(examine(&parent, name, entry)))?;
+        if what.is_empty() { Ok(()) } else { Err((Step::ReadBack, Problem::Differs(what))) }
+    }
+
+    fn write_temporary(&mut self, parent: &OwnedFd, entry: &Entry, content: &[u8]) -> Result<(), Failed> {
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let private = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = self.step(Step::Create, || openat(parent, TEMPORARY, flags, private))?;
+        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        self.step(Step::Owner, || fchown(&file, Some(uid), Some(gid)))?;
+        let mode = Mode::from_bits_truncate(entry.mode);
+        for chunk in content.chunks(CHUNK) {
+            self.step(Step::Write, || write_all(&file, chunk))?;
+        }
+        // Writing takes the set-user-id bits away, so the mode is set when the content is there.
+        self.step(Step::Mode, || fchmod(&file, mode))?;
+        self.step(Step::SyncFile, || fsync(&file))
+    }
+
+    /// Opens a folder of the store and makes what is missing on the way; whatever stands in its way is removed.
+    fn folder(&mut self, path: &Path) -> Result<OwnedFd, Failed> {
+        let mut folder = self.store.try_clone().map_err(|_| (Step::Open, Problem::Errno(Errno::last())))?;
+        for part in path.iter() {
+            folder = match folder::child(&folder, part) {
+                Ok(child) => child,
+                Err(errno) => self.make_folder(&folder, part, errno)?,
+            };
+        }
+        Ok(folder)
+    }
+
+    fn make_folder(&mut self, parent: &OwnedFd, name: &OsStr, errno: Errno) -> Result<OwnedFd, Failed> {
+        match folder::status(parent, name).map(|status| FileType::of(status.st_mode)) {
+            Err(Errno::ENOENT) => {}
+            Ok(FileType::Folder) | Err(_) => return Err((Step::Open, Problem::Errno(errno))),
+            Ok(_) => {
+                self.step(Step::Remove, || unlinkat(parent, name, UnlinkatFlags::NoRemoveDir))?;
+            }
+        }
+        self.step(Step::MakeFolder, || mkdirat(parent, name, Mode::S_IRWXU))?;
+        self.step(Step::SyncFolder, || fsync(parent))?;
+        self.step(Step::Open, || folder::child(parent, name))
+    }
+
+    /// Removes a path of the store, with all that is in it.
+    fn remove(&mut self, path: &Path) -> Result<(), Failed> {
+        let name = path.file_name().ok_or((Step::Remove, Problem::Errno(Errno::EINVAL)))?;
+        let parent = self.existing_folder(path.parent().unwrap_or(Path::new("")))?;
+        self.clear(&parent, name)?;
+        self.step(Step::SyncFolder, || fsync(&parent))
+    }
+
+    fn existing_folder(&mut self, path: &Path) -> Result<OwnedFd, Failed> {
+        let open_failed = |errno| (Step::Open, Problem::Errno(errno));
+        let mut folder = self.store.try_clone().map_err(|_| open_failed(Errno::last()))?;
+        for part in path.iter() {
+            folder = folder::child(&folder, part).map_err(open_failed)?;
+        }
+        Ok(folder)
+    }
+
+    /// Removes `name` from `parent` if it is there.
+    fn clear(&mut self, parent: &OwnedFd, name: &OsStr) -> Result<(), Failed> {
+        match folder::status(parent, name) {
+            Err(Errno::ENOENT) => Ok(()),
+            _ => self.remove_tree(parent, name, 0),
+        }
+    }
+
+    fn remove_tree(&mut self, parent: &OwnedFd, name: &OsStr, depth: usize) -> Result<(), Failed> {
+        let failed = |errno| (Step::Remove, Problem::Errno(errno));
+        let status = folder::status(parent, name).map_err(failed)?;
+        if FileType::of(status.st_mode) != FileType::Folder {
+            return self.step(Step::Remove, || unlinkat(parent, name, UnlinkatFlags::NoRemoveDir));
+        }
+        if depth >= DEEPEST {
+            return Err(failed(Errno::ELOOP));
+        }
+        let tree = folder::child(parent, name).map_err(failed)?;
+        for child in folder::names(&tree).map_err(failed)? {
+            self.remove_tree(&tree, &child, depth.saturating_add(1))?;
+        }
+        drop(tree);
+        self.step(Step::Remove, || unlinkat(parent, name, UnlinkatFlags::RemoveDir))
+    }
+}
+
+fn write_all(file: &OwnedFd, mut bytes: &[u8]) -> Result<(), Errno> {
+    while !bytes.is_empty() {
+        match write(file, bytes) {
+            Ok(0) => return Err(Errno::ENOSPC),
+            Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,233 @@
+//! The seal: what a node must have, signed by its site, readable by the node and the admins alone.
+//!
+//! A text header ([`header`]), a binary age file (age-encryption.org/v1) with a tar of manifest and contents
+//! ([`payload`]), and the four lines of a minisign signature over both. Each step gives another type, and only the
+//! last one gives content: [`UnverifiedSeal`] -> [`VerifiedSeal`] -> [`OpenedSeal`]. Nothing here reads a device.
+
+pub mod header;
+pub mod newest;
+pub mod payload;
+
+use crate::identity::{NodeIdentity, Recipient};
+use crate::signature::{self, BadSignature, KeyId, PublicKey};
+use handoff::manifest::{Manifest, RelativePath};
+use handoff::name::Name;
+use header::{BadHeader, Header};
+use payload::{BadPayload, Contents};
+use thiserror::Error;
+
+/// Why a seal is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum SealError {
+    /// Only zeros: nothing was ever written here.
+    #[error("empty: no seal was written here")]
+    Empty,
+    /// The header makes no sense.
+    #[error(transparent)]
+    Header(#[from] BadHeader),
+    /// The payload or the signature ends early.
+    #[error("the seal is cut off: {expected} bytes before its signature, {found} are there")]
+    Cut {
+        /// Header and payload, as the header says.
+        expected: usize,
+        /// Bytes that are there.
+        found: usize,
+    },
+    /// Something follows the seal.
+    #[error("something follows the seal where only zeros belong, at byte {0}")]
+    Trailing(usize),
+    /// The signature does not hold.
+    #[error("seal of site {site}, node {node}: {problem}")]
+    Signature {
+        /// The site that the (unproven) header names.
+        site: Name,
+        /// The node that the (unproven) header names.
+        node: Name,
+        /// Why it does not hold.
+        problem: BadSignature,
+    },
+    /// Rightly signed, by a key that is trusted, for another site.
+    #[error("the seal is of site {found}, this system is of site {expected}")]
+    OtherSite {
+        /// This system's site.
+        expected: Name,
+        /// The seal's site.
+        found: Name,
+    },
+    /// Made for another key than the one at hand.
+    #[error(
+        "the seal of node {node} is for the key {expected}, but the identity at hand is {found}; \
+         use the stick that belongs to this seal, or make its secret partition anew (mksecrets --node {node})"
+    )]
+    OtherRecipient {
+        /// The node of the seal.
+        node: Name,
+        /// The public key that the seal is for.
+        expected: Recipient,
+        /// The public key of the identity at hand.
+        found: Recipient,
+    },
+    /// What was signed does not open or does not fit together.
+    #[error("the signed payload of node {node} is of no use: {problem}")]
+    Payload {
+        /// The node of the seal.
+        node: Name,
+        /// What is wrong.
+        problem: BadPayload,
+    },
+}
+
+/// Bytes that look like a seal. Nothing in it may be believed yet.
+#[derive(Debug, Clone)]
+pub struct UnverifiedSeal {
+    header: Header,
+    bytes: Vec<u8>,
+    header_length: usize,
+    signed_length: usize,
+}
+
+/// A seal of this site whose signature holds.
+#[derive(Debug, Clone)]
+pub struct VerifiedSeal {
+    seal: UnverifiedSeal,
+    signer: KeyId,
+}
+
+/// What a node must have: signed by its site, decrypted, every content checked against the manifest.
+pub struct OpenedSeal {
+    header: Header,
+    signer: KeyId,
+    contents: Contents,
+}
+
+impl UnverifiedSeal {
+    /// Reads a seal file or a seal partition (a seal and zeros after it).
+    pub fn parse(bytes: &[u8]) -> Result<Self, SealError> {
+        if bytes.iter().all(|&byte| byte == 0) {
+            return Err(SealError::Empty);
+        }
+        let (header, header_length, payload) = Header::decode(bytes)?;
+        let signed_length = header_length.saturating_add(payload);
+        let rest = bytes
+            .get(signed_length..)
+            .ok_or(SealError::Cut { expected: signed_length, found: bytes.len() })?;
+        let mut ends = rest.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(index, _)| index);
+        let cut = SealError::Cut { expected: signed_length, found: bytes.len() };
+        let last = ends.nth(3).ok_or(cut)?;
+        let end = signed_length.saturating_add(last).saturating_add(1);
+        let (seal, padding) = bytes.split_at_checked(end).unwrap_or((bytes, &[]));
+        match padding.iter().position(|&byte| byte != 0) {
+            Some(offset) => Err(SealError::Trailing(end.saturating_add(offset))),
+            None => Ok(Self { header, bytes: seal.to_vec(), header_length, signed_length }),
+        }
+    }
+
+    /// What the header says. Unproven: fit for messages, not for decisions.
+    #[must_use]
+    pub fn unproven_header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The seal's bytes without padding.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Proves that one of the keys in `trusted` signed it, for `site`.
+    pub fn verify(self, trusted: &[PublicKey], site: &Name) -> Result<VerifiedSeal, SealError> {
+        let error = |problem| SealError::Signature {
+            site: self.header.site.clone(),
+            node: self.header.node.clone(),
+            problem,
+        };
+        let (signed, signature) =
+            self.bytes.split_at_checked(self.signed_length).unwrap_or((&self.bytes, &[]));
+        let signature =
+            std::str::from_utf8(signature).map_err(|_| error(BadSignature::Malformed("it is no text")))?;
+        let signer = signature::verify(signed, signature, trusted).map_err(error)?.id();
+        if self.header.site != *site {
+            return Err(SealError::OtherSite { expected: site.clone(), found: self.header.site });
+        }
+        Ok(VerifiedSeal { seal: self, signer })
+    }
+}
+
+impl VerifiedSeal {
+    /// What the header says; proven.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.seal.header
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub fn signer(&self) -> KeyId {
+        self.signer
+    }
+
+    /// The seal's bytes without padding.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.seal.bytes
+    }
+
+    /// Opens it with the node's identity, which must be the one that the header names.
+    pub fn open(self, identity: &NodeIdentity) -> Result<OpenedSeal, SealError> {
+        // age says of a wrong key only that no identity matched, so the keys are compared before it is asked.
+        let found = identity.recipient();
+        if found != self.seal.header.recipient {
+            let Header { node, recipient: expected, .. } = self.seal.header;
+            return Err(SealError::OtherRecipient { node, expected, found });
+        }
+        self.decrypt(identity)
+    }
+
+    /// Opens it with an admin's identity, to which every seal is encrypted beside the node's.
+    #[cfg(feature = "issue")]
+    pub fn open_as_admin(self, identity: &NodeIdentity) -> Result<OpenedSeal, SealError> {
+        self.decrypt(identity)
+    }
+
+    fn decrypt(self, identity: &NodeIdentity) -> Result<OpenedSeal, SealError> {
+        let Self { seal, signer } = self;
+        let payload = seal.bytes.get(seal.header_length..seal.signed_length).unwrap_or_default();
+        match Contents::open(payload, identity) {
+            Ok(contents) => Ok(OpenedSeal { header: seal.header, signer, contents }),
+            Err(problem) => Err(SealError::Payload { node: seal.header.node, problem }),
+        }
+    }
+}
+
+impl OpenedSeal {
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The key that signed it.
+    #[must_use]
+    pub fn signer(&self) -> KeyId {
+        self.signer
+    }
+
+    /// What the node must have.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.contents.manifest
+    }
+
+    /// The content of an entry of the manifest; every entry has one.
+    #[must_use]
+    pub fn content(&self, path: &RelativePath) -> Option<&[u8]> {
+        self.contents.of(path)
+    }
+}
+
+impl std::fmt::Debug for OpenedSeal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Contents are secrets; they never reach a log.
+        write!(f, "OpenedSeal({} of {})", self.header.serial, self.header.node)
+    }
+}

@@ -1,0 +1,207 @@
+//! The payload of a seal: a binary age file that holds a tar (POSIX.1-1988 ustar, pax where paths are long) with
+//! `manifest` first, then `files/PATH` for every entry of the manifest.
+//!
+//! Manifest and contents must cover each other exactly: no entry without its content, no content without its entry,
+//! every size and digest right, every kind well-formed.
+
+use crate::identity::NodeIdentity;
+use crate::kinds::{self, BadContent};
+use handoff::hash::Sha256Digest;
+use handoff::manifest::{BadManifest, Manifest, RelativePath};
+use handoff::paths::AGE_KEY;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// The name of the manifest in the tar.
+pub const MANIFEST: &str = "manifest";
+/// The folder of the contents in the tar.
+pub const FILES: &str = "files/";
+/// The name of the file that a repair writes before it is renamed; no entry may have it.
+pub const TEMPORARY: &str = ".psyops-new";
+/// The folder that mke2fs makes in every file system.
+pub const LOST_AND_FOUND: &str = "lost+found";
+
+/// Why a payload is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadPayload {
+    /// No age file.
+    #[error("it is no age file")]
+    NotAge,
+    /// The age file is not encrypted to this key, whatever the header says.
+    #[error("it is not encrypted to the identity at hand")]
+    NotForThisKey,
+    /// Encrypted to this key, and damaged.
+    #[error("its encryption is damaged")]
+    Damaged,
+    /// No tar, or not one as it should be.
+    #[error("its tar is damaged")]
+    BadTar,
+    /// The tar does not begin with the manifest.
+    #[error("its tar does not begin with the manifest")]
+    NoManifest,
+    /// The manifest makes no sense.
+    #[error(transparent)]
+    Manifest(#[from] BadManifest),
+    /// An entry's path is taken by something else.
+    #[error("the manifest's path {path}: {problem}")]
+    Path {
+        /// The path.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// In the tar and not in the manifest.
+    #[error("its tar holds {0:?}, which the manifest does not know")]
+    Unknown(String),
+    /// Twice in the tar.
+    #[error("its tar holds {0} twice")]
+    Twice(RelativePath),
+    /// In the manifest and not in the tar.
+    #[error("the content of {0} is missing")]
+    Missing(RelativePath),
+    /// A content of another size than its entry says.
+    #[error("the content of {path} has {found} bytes, its entry says {expected}")]
+    Size {
+        /// The entry.
+        path: RelativePath,
+        /// As the manifest says.
+        expected: u64,
+        /// As it is.
+        found: usize,
+    },
+    /// A content with another digest than its entry says.
+    #[error("the content of {0} has another SHA-256 than its entry says")]
+    Digest(RelativePath),
+    /// A content that is not of its kind.
+    #[error("{path} {problem}")]
+    Content {
+        /// The entry.
+        path: RelativePath,
+        /// What is wrong.
+        problem: BadContent,
+    },
+}
+
+/// A manifest and all its contents.
+pub(crate) struct Contents {
+    pub(crate) manifest: Manifest,
+    /// The whole tar; wiped when dropped.
+    tar: Zeroizing<Vec<u8>>,
+    /// Where in it each content lies.
+    places: BTreeMap<RelativePath, std::ops::Range<usize>>,
+}
+
+impl Contents {
+    pub(crate) fn open(payload: &[u8], identity: &NodeIdentity) -> Result<Self, BadPayload> {
+        Self::read(decrypt(payload, identity)?)
+    }
+
+    pub(crate) fn of(&self, path: &RelativePath) -> Option<&[u8]> {
+        self.tar.get(self.places.get(path)?.clone())
+    }
+
+    fn read(tar: Zeroizing<Vec<u8>>) -> Result<Self, BadPayload> {
+        let (manifest, places) = index(&tar)?;
+        let contents = Self { manifest, tar, places };
+        contents.check()?;
+        Ok(contents)
+    }
+
+    fn check(&self) -> Result<(), BadPayload> {
+        check_paths(&self.manifest)?;
+        let known: BTreeSet<&RelativePath> = self.manifest.entries.iter().map(|entry| &entry.path).collect();
+        if let Some(path) = self.places.keys().find(|path| !known.contains(path)) {
+            return Err(BadPayload::Unknown(format!("{FILES}{path}")));
+        }
+        for entry in &self.manifest.entries {
+            let path = || entry.path.clone();
+            let content = self.of(&entry.path).ok_or_else(|| BadPayload::Missing(path()))?;
+            if u64::try_from(content.len()) != Ok(entry.size) {
+                return Err(BadPayload::Size { path: path(), expected: entry.size, found: content.len() });
+            }
+            if Sha256Digest::of(content) != entry.digest {
+                return Err(BadPayload::Digest(path()));
+            }
+            kinds::check(entry.kind, content)
+                .map_err(|problem| BadPayload::Content { path: path(), problem })?;
+        }
+        Ok(())
+    }
+}
+
+/// Checks that the manifest's paths can live beside each other and beside what is on every secret partition.
+pub(crate) fn check_paths(manifest: &Manifest) -> Result<(), BadPayload> {
+    let bad = |path: &RelativePath, problem| Err(BadPayload::Path { path: path.to_string(), problem });
+    let paths: BTreeSet<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
+    for entry in &manifest.entries {
+        let text = entry.path.as_str();
+        if text == AGE_KEY || text.starts_with("age.key/") {
+            return bad(&entry.path, "is the place of the node's identity");
+        }
+        if text.split('/').any(|part| part == TEMPORARY) {
+            return bad(&entry.path, "is the name of repairs under way");
+        }
+        if text.split('/').next() == Some(LOST_AND_FOUND) {
+            return bad(&entry.path, "belongs to the file system");
+        }
+        let folder = format!("{text}/");
+        if paths.range(&*folder..).next().is_some_and(|next| next.starts_with(&folder)) {
+            return bad(&entry.path, "is a file and a folder at once");
+        }
+    }
+    Ok(())
+}
+
+fn decrypt(payload: &[u8], identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, BadPayload> {
+    use age::DecryptError;
+    // The texts of age's errors are translated ones; only their kinds are used, so that none of that is linked.
+    let problem = |error: DecryptError| match error {
+        DecryptError::NoMatchingKeys => BadPayload::NotForThisKey,
+        DecryptError::UnknownFormat | DecryptError::Io(_) => BadPayload::NotAge,
+        _ => BadPayload::Damaged,
+    };
+    let decryptor = age::Decryptor::new_buffered(payload).map_err(problem)?;
+    let identities = std::iter::once::<&dyn age::Identity>(identity.as_age());
+    let mut reader = decryptor.decrypt(identities).map_err(problem)?;
+    // Plain text is shorter than its encryption, so the buffer never moves and leaves no copy behind.
+    let mut plain = Zeroizing::new(Vec::with_capacity(payload.len()));
+    reader.read_to_end(&mut plain).map_err(|_| BadPayload::Damaged)?;
+    Ok(plain)
+}
+
+type Index = (Manifest, BTreeMap<RelativePath, std::ops::Range<usize>>);
+
+/// Finds manifest and contents in the tar.
+fn index(tar: &[u8]) -> Result<Index, BadPayload> {
+    let mut manifest = None;
+    let mut places = BTreeMap::new();
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries().map_err(|_| BadPayload::BadTar)? {
+        let entry = entry.map_err(|_| BadPayload::BadTar)?;
+        let name = entry.path_bytes().into_owned();
+        let name = String::from_utf8(name).map_err(|_| BadPayload::BadTar)?;
+        let (Ok(start), Ok(length)) =
+            (usize::try_from(entry.raw_file_position()), usize::try_from(entry.size()))
+        else {
+            return Err(BadPayload::BadTar);
+        };
+        let place = start..start.saturating_add(length);
+        let content = tar.get(place.clone()).ok_or(BadPayload::BadTar)?;
+        if manifest.is_none() {
+            let text = std::str::from_utf8(content).ok().filter(|_| name == MANIFEST);
+            manifest = Some(Manifest::decode(text.ok_or(BadPayload::NoManifest)?)?);
+            continue;
+        }
+        if !entry.header().entry_type().is_file() {
+            return Err(BadPayload::Unknown(name));
+        }
+        let path = name.strip_prefix(FILES).and_then(RelativePath::new);
+        let path = path.ok_or(BadPayload::Unknown(name))?;
+        if places.insert(path.clone(), place).is_some() {
+            return Err(BadPayload::Twice(path));
+        }
+    }
+    Ok((manifest.ok_or(BadPayload::NoManifest)?, places))
+}

@@ -1,0 +1,128 @@
+//! minisign public keys and signatures (jedisct1.github.io/minisign), verifying only.
+//!
+//! Only prehashed signatures (`ED`) count: the legacy kind is what a downgrade would use. The key id, which minisign
+//! prints in its comments, tells "signed by somebody else" from "changed after it was signed".
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use std::fmt;
+use std::str::FromStr;
+use thiserror::Error;
+
+/// The id of a key pair, as minisign prints it: 16 hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct KeyId(u64);
+
+impl KeyId {
+    /// Both keys and signatures begin with an algorithm (2 bytes) and the key id (8 bytes, little-endian).
+    fn of_base64(text: &str) -> Option<Self> {
+        let bytes = BASE64_STANDARD.decode(text).ok()?;
+        let id = bytes.get(2..10)?.try_into().ok()?;
+        Some(Self(u64::from_le_bytes(id)))
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016X}", self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "KeyId({self})")
+    }
+}
+
+/// A public key that may have signed something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey {
+    key: minisign_verify::PublicKey,
+    id: KeyId,
+    text: String,
+}
+
+/// A text that is no minisign public key.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0:?} is no minisign public key; expected the second line of a .pub file (RW...)")]
+pub struct BadPublicKey(pub String);
+
+impl PublicKey {
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The base64 text, as it stands in the second line of a `.pub` file.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+impl FromStr for PublicKey {
+    type Err = BadPublicKey;
+
+    /// Takes the base64 text (second line of a `.pub` file).
+    fn from_str(text: &str) -> Result<Self, BadPublicKey> {
+        let bad = || BadPublicKey(text.to_owned());
+        let key = minisign_verify::PublicKey::from_base64(text).map_err(|_| bad())?;
+        let id = KeyId::of_base64(text).ok_or_else(bad)?;
+        Ok(Self { key, id, text: text.to_owned() })
+    }
+}
+
+/// Why a signature does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadSignature {
+    /// No minisign signature at all.
+    #[error("there is no minisign signature of four lines: {0}")]
+    Malformed(&'static str),
+    /// The old kind without prehashing.
+    #[error("the signature by key {0} is of minisign's legacy kind; sign anew with a current minisign")]
+    Legacy(KeyId),
+    /// Signed by somebody else.
+    #[error("it is signed by key {signer}, which is not trusted here (trusted: {})", join(trusted))]
+    UntrustedKey {
+        /// The key id of the signature.
+        signer: KeyId,
+        /// The key ids that would do.
+        trusted: Vec<KeyId>,
+    },
+    /// Signed by a trusted key, but content or signature were changed afterwards.
+    #[error("its signature by key {0} does not fit its content: changed after it was signed")]
+    Wrong(KeyId),
+}
+
+fn join(ids: &[KeyId]) -> String {
+    ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Verifies that one of `trusted` signed `content`, and says which.
+pub fn verify<'k>(
+    content: &[u8],
+    signature: &str,
+    trusted: &'k [PublicKey],
+) -> Result<&'k PublicKey, BadSignature> {
+    let line = signature.lines().nth(1).ok_or(BadSignature::Malformed("it ends before its second line"))?;
+    let signer = KeyId::of_base64(line).ok_or(BadSignature::Malformed("its second line is damaged"))?;
+    let parsed = minisign_verify::Signature::decode(signature)
+        .map_err(|_| BadSignature::Malformed("a line is damaged or missing"))?;
+    let mut candidates = trusted.iter().filter(|key| key.id == signer).peekable();
+    if candidates.peek().is_none() {
+        return Err(BadSignature::UntrustedKey {
+            signer,
+            trusted: trusted.iter().map(PublicKey::id).collect(),
+        });
+    }
+    let mut problem = BadSignature::Wrong(signer);
+    for key in candidates {
+        match key.key.verify(content, &parsed, false) {
+            Ok(()) => return Ok(key),
+            Err(minisign_verify::Error::UnexpectedAlgorithm) => problem = BadSignature::Legacy(signer),
+            Err(_) => {}
+        }
+    }
+    Err(problem)
+}
