@@ -9,5 +9,6 @@ pub mod error;
 pub mod ids;
 pub mod image;
 pub mod root;
+pub mod run;
 pub mod site;
 pub mod tools;

@@ -7,6 +7,8 @@ pub mod assemble;
 pub mod esp;
 pub mod ids;
 pub mod plan;
+pub mod reader;
+pub mod slot;
 pub mod table;
 pub mod write;
 
