@@ -4,6 +4,7 @@
 //! through one atomic writer ([`atomic`]). The library returns; only the programs print.
 
 pub mod atomic;
+pub mod base;
 pub mod boot;
 pub mod error;
 pub mod ids;
