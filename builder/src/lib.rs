@@ -9,6 +9,7 @@ pub mod boot;
 pub mod error;
 pub mod ids;
 pub mod image;
+pub mod inspect;
 pub mod root;
 pub mod run;
 pub mod site;

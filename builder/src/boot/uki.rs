@@ -296,16 +296,16 @@ impl<'a> Uki<'a> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use object::write::pe::{NtHeaders, Writer};
     use std::process::Command;
 
     /// With so many data directories, the padded headers have room for five sections more; with 16 for three.
-    const ROOMY: usize = 5;
+    pub(crate) const ROOMY: usize = 5;
 
     /// A PE file with one section, as small as a stub can be.
-    fn stub(data_directories: usize) -> Vec<u8> {
+    pub(crate) fn stub(data_directories: usize) -> Vec<u8> {
         let mut bytes = Vec::new();
         let mut writer = Writer::new(true, 0x1000, 0x200, &mut bytes);
         writer.reserve_dos_header();

@@ -5,6 +5,8 @@
 
 pub mod assemble;
 pub mod esp;
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod ids;
 pub mod plan;
 pub mod reader;

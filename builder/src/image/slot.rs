@@ -64,13 +64,22 @@ pub fn control(image: &ImageReader) -> Result<ControlArea, ReadError> {
     Ok(ControlArea::decode(&first?, &second?))
 }
 
+/// Reads the boot record of a slot.
+pub fn record(image: &ImageReader, slot: Slot) -> Result<BootRecord, SlotError> {
+    let role = Role::Boot(slot);
+    Ok(BootRecord::decode(&image.read(role, record_offset(image, role)?, boot_record::SIZE)?)?)
+}
+
+fn record_offset(image: &ImageReader, role: Role) -> Result<Bytes, ReadError> {
+    Ok(Bytes(image.partition(role)?.size.0.saturating_sub(boot_record::SIZE_U64)))
+}
+
 /// Reads and checks the UKI of a slot as the selector does.
 pub fn uki(image: &ImageReader, slot: Slot) -> Result<CheckedUki, SlotError> {
     let role = Role::Boot(slot);
-    let size = image.partition(role)?.size;
-    let at = Bytes(size.0.saturating_sub(boot_record::SIZE_U64));
-    let record = BootRecord::decode(&image.read(role, at, boot_record::SIZE)?)?;
-    let length = usize::try_from(record.length).ok().filter(|_| record.length <= at.0);
+    let record = record(image, slot)?;
+    let room = record_offset(image, role)?;
+    let length = usize::try_from(record.length).ok().filter(|_| record.length <= room.0);
     let bytes = image.read(role, Bytes(0), length.ok_or(SlotError::Length(record.length))?)?;
     let found = Sha256Digest::of(&bytes);
     if found != record.digest {

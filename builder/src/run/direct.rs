@@ -92,3 +92,42 @@ fn newest_seal(image: &ImageReader) -> Result<Option<UnverifiedSeal>, ReadError>
     }
     Ok(seals.into_iter().max_by_key(|seal| seal.unproven_header().serial))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use std::os::unix::fs::FileExt as _;
+
+    #[test]
+    fn kernel_command_line_and_seal_come_out_of_the_image() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let direct = read(&image, &["psyops.log=debug".into(), "single".into()]).unwrap();
+        assert_eq!((direct.slot, direct.kernel.as_slice()), (Slot::A, b"linux".as_slice()));
+        assert!(direct.command_line.ends_with(" quiet psyops.log=debug single"));
+        assert!(direct.initrd.starts_with(b"initrd\0\0070701"));
+        let seal = b"psyops-seal 1\nsite: site\n";
+        assert!(direct.initrd.windows(seal.len()).any(|window| window == seal));
+    }
+
+    #[test]
+    fn without_a_uki_that_holds_both_slots_are_named() {
+        let fixture = fixture::image();
+        let role = handoff::partition::Role::Boot(Slot::A);
+        let at = fixture.image.plan.partition(role).unwrap().offset.0;
+        let file = std::fs::File::options().write(true).open(&fixture.image.path).unwrap();
+        file.write_all_at(b"?", at).unwrap();
+        let error = read(&ImageReader::open(&fixture.image.path).unwrap(), &[]).unwrap_err();
+        assert!(
+            matches!(
+                &error,
+                DirectError::NoSlot {
+                    a: SlotError::Digest { .. },
+                    b: SlotError::Record(handoff::boot_record::BadBootRecord::Empty)
+                }
+            ),
+            "{error}"
+        );
+    }
+}
