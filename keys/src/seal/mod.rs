@@ -141,11 +141,11 @@ impl UnverifiedSeal {
             node: self.header.node.clone(),
             problem,
         };
-        let (signed, signature) =
+        let (content, signature) =
             self.bytes.split_at_checked(self.signed_length).unwrap_or((&self.bytes, &[]));
         let signature =
             std::str::from_utf8(signature).map_err(|_| error(BadSignature::Malformed("it is no text")))?;
-        let signer = signature::verify(signed, signature, trusted).map_err(error)?.id();
+        let signer = signature::verify(content, signature, trusted).map_err(error)?.id();
         if self.header.site != *site {
             return Err(SealError::OtherSite { expected: site.clone(), found: self.header.site });
         }
