@@ -81,7 +81,7 @@ fn control_device(root: &Root) -> Result<PathBuf, ConfirmError> {
     Err(ConfirmError::NoControl(disk.to_owned()))
 }
 
-/// The `major:minor` of what is mounted at `point` (proc_pid_mountinfo(5)); the last mount there covers the others.
+/// The `major:minor` of what is mounted at `point` (`proc_pid_mountinfo(5)`); the last mount there covers the others.
 fn device_number<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
     mounts.lines().rev().find_map(|line| {
         let mut fields = line.split(' ').skip(2);

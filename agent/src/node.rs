@@ -99,7 +99,7 @@ pub struct Node {
     /// The site.
     pub site: Name,
     /// The node; also its host name.
-    pub node: Name,
+    pub name: Name,
     /// Its base system.
     pub base: Base,
     /// Its roles, in the order in which they are applied.
@@ -232,7 +232,7 @@ impl RawNode {
         }
         Ok(Node {
             site: name("site", &self.site)?,
-            node: name("node", &self.node)?,
+            name: name("node", &self.node)?,
             base: self.base,
             roles: self.roles.iter().map(|role| name("roles", role)).collect::<Result<_, _>>()?,
             site_rev: self.site_rev,
@@ -328,7 +328,7 @@ retries = 1
     #[test]
     fn all_keys_are_read() {
         let node = parse(FULL).unwrap();
-        assert_eq!((node.node.as_str(), node.base, node.login), ("node-1", Base::Micro, Login::Shell));
+        assert_eq!((node.name.as_str(), node.base, node.login), ("node-1", Base::Micro, Login::Shell));
         assert_eq!(node.limits, Limits { deadline: Duration::from_secs(7), retries: 1 });
         let card = &node.network[0];
         assert_eq!(card.mac.as_deref(), Some("52:54:00:ab:cd:ef"));

@@ -107,7 +107,7 @@ fn fault(report: &mut BootReport, problem: &str, stage: &str) {
 fn without_loader(root: &Root, error: &ReportError) -> BootReport {
     let node = Node::load(root).ok();
     BootReport {
-        node: node.as_ref().map(|node| node.node.to_string()),
+        node: node.as_ref().map(|node| node.name.to_string()),
         site: node.as_ref().map(|node| node.site.to_string()),
         outcome: Outcome::Degraded,
         faults: vec![FaultReport {

@@ -38,8 +38,8 @@ impl Renderer {
             environment.set_syntax(syntax);
         }
         let own = context! {
-            node => node.node.as_str(),
-            hostname => node.node.as_str(),
+            node => node.name.as_str(),
+            hostname => node.name.as_str(),
             site => node.site.as_str(),
             base => node.base.word(),
         };

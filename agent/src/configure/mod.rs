@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// For the whole identity stage: nobody should wait long for a login.
-const IDENTITY_DEADLINE: Duration = Duration::from_secs(60);
+const IDENTITY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Why a stage could not be run at all.
 #[derive(Debug, thiserror::Error)]
@@ -174,7 +174,7 @@ fn environment(root: &Root, role: &Role, node: &Node) -> Vec<(&'static str, Stri
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
         ("HOME", "/root".into()),
         ("LANG", "C.UTF-8".into()),
-        ("PSYOPS_NODE", node.node.to_string()),
+        ("PSYOPS_NODE", node.name.to_string()),
         ("PSYOPS_STAGE", role.stage.to_string()),
         ("PSYOPS_SITE_REV", site_revision(root, node)),
         ("PSYOPS_SECRETS", root.at(handoff::paths::SECRETS).to_string_lossy().into_owned()),

@@ -11,7 +11,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The pause after the failed attempt number `attempt`, from 1.
 fn pause_after(attempt: u32) -> Duration {

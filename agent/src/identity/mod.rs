@@ -72,7 +72,7 @@ impl Changes<'_> {
 }
 
 fn host_name(changes: &mut Changes<'_>, node: &Node) -> Result<(), IdentityError> {
-    let name = node.node.as_str();
+    let name = node.name.as_str();
     if changes.root.is_running_system() {
         rustix::system::sethostname(name.as_bytes())
             .map_err(|source| IdentityError::HostName { name: name.into(), source: source.into() })?;
