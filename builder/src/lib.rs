@@ -10,6 +10,7 @@ pub mod error;
 pub mod ids;
 pub mod image;
 pub mod inspect;
+pub mod programs;
 pub mod root;
 pub mod run;
 pub mod site;

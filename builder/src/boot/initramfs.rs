@@ -4,12 +4,16 @@
 //! site's build time, all belongs to root: the same inputs give the same bytes.
 
 use super::modules::ModuleFile;
+use crate::atomic::write_file;
 use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, trailer};
+use handoff::hash::Sha256Digest;
 use handoff::paths;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
+use std::fs;
 use std::io::{self, Write};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// zstd's level. The kernel unpacks all levels at about the same speed; past 19 they need more memory at boot.
@@ -67,14 +71,43 @@ impl Classified for InitramfsError {
 /// Makes the initramfs.
 pub fn pack(contents: &Contents<'_>) -> Result<Initramfs, InitramfsError> {
     let archive = archive(contents)?;
+    Ok(padded(compress(&archive)?, archive.len()))
+}
+
+/// Makes the initramfs, or takes the frame that lies at the place for the archive's digest, because packing takes
+/// seconds. What lies there must unpack to the archive; a place that cannot be written only costs the next packing.
+pub fn pack_cached(
+    contents: &Contents<'_>,
+    place: impl FnOnce(&Sha256Digest) -> PathBuf,
+) -> Result<Initramfs, InitramfsError> {
+    let archive = archive(contents)?;
+    let place = place(&Sha256Digest::of_parts(&[&LEVEL.to_le_bytes(), &archive]));
+    let known = fs::read(&place).ok();
+    let known =
+        known.filter(|frame| zstd::bulk::decompress(frame, archive.len()).is_ok_and(|raw| raw == archive));
+    let frame = match known {
+        Some(frame) => frame,
+        None => {
+            let frame = compress(&archive)?;
+            let _ = write_file(&place, &frame);
+            frame
+        }
+    };
+    Ok(padded(frame, archive.len()))
+}
+
+fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
     // The kernel checks it, so an image that was damaged after the firmware read it does not run half.
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(u64::try_from(archive.len()).ok())?;
-    encoder.write_all(&archive)?;
-    let mut packed = encoder.finish()?;
-    packed.resize(packed.len().next_multiple_of(4), 0);
-    Ok(Initramfs { packed, unpacked_size: u64::try_from(archive.len()).unwrap_or(u64::MAX) })
+    encoder.write_all(archive)?;
+    encoder.finish()
+}
+
+fn padded(mut frame: Vec<u8>, unpacked: usize) -> Initramfs {
+    frame.resize(frame.len().next_multiple_of(4), 0);
+    Initramfs { packed: frame, unpacked_size: u64::try_from(unpacked).unwrap_or(u64::MAX) }
 }
 
 fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
@@ -246,6 +279,19 @@ mod tests {
         );
         assert!(listing.contains("5,   1"), "{listing}");
         assert!(listing.lines().all(|line| line.contains(" 0        0 ")), "{listing}");
+    }
+
+    #[test]
+    fn a_packed_one_is_taken_from_its_place_only_where_it_holds() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("frame");
+        let contents = Contents { loader: b"loader", busybox: b"busybox", trust: &trust(), modules: &[] };
+        let made = pack_cached(&contents, |_| place.clone()).unwrap();
+        assert_eq!(made, pack(&contents).unwrap());
+        assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);
+        fs::write(&place, b"something else").unwrap();
+        assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);
+        assert_ne!(fs::read(&place).unwrap(), b"something else");
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod ids;
 pub mod plan;
 pub mod reader;
 pub mod slot;
+pub mod system;
 pub mod table;
 pub mod write;
 
