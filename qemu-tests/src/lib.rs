@@ -7,3 +7,5 @@ pub mod disk;
 pub mod machine;
 pub mod programs;
 pub mod selector_rig;
+pub mod stick;
+pub mod world;
