@@ -6,7 +6,9 @@
 pub mod atomic;
 pub mod base;
 pub mod boot;
+pub mod cli;
 pub mod error;
+pub mod folders;
 pub mod ids;
 pub mod image;
 pub mod inspect;

@@ -9,9 +9,8 @@
 //! ```
 
 use super::BaseError;
+use crate::folders::Folder;
 use handoff::hash::Sha256Digest;
-use std::env;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,7 +31,7 @@ pub struct CacheLock {
 impl Cache {
     /// The cache of the user.
     pub fn from_environment() -> Result<Self, BaseError> {
-        Self::at(&folder_for(env::var_os("XDG_CACHE_HOME"), env::var_os("HOME"))?)
+        Self::at(&Folder::Cache.of_psyops()?)
     }
 
     /// The cache in `dir`, which is made where it does not exist.
@@ -96,27 +95,9 @@ impl Cache {
     }
 }
 
-/// The folder by the XDG Base Directory Specification: a relative path in the variable counts as none.
-fn folder_for(xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, BaseError> {
-    let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
-    absolute(xdg)
-        .or_else(|| absolute(home).map(|home| home.join(".cache")))
-        .map(|folder| folder.join("psyops"))
-        .ok_or(BaseError::NoCacheFolder)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_variable_wins_if_it_is_absolute() {
-        let folder =
-            |xdg: Option<&str>, home: Option<&str>| folder_for(xdg.map(Into::into), home.map(Into::into));
-        assert_eq!(folder(Some("/c"), Some("/h")).unwrap(), Path::new("/c/psyops"));
-        assert_eq!(folder(Some("c"), Some("/h")).unwrap(), Path::new("/h/.cache/psyops"));
-        assert!(matches!(folder(None, None), Err(BaseError::NoCacheFolder)));
-    }
 
     #[test]
     fn the_quicker_one_wins() {

@@ -3,6 +3,7 @@
 use super::tree::TreeError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
+use crate::folders::NoFolder;
 use crate::tools::ToolError;
 use handoff::hash::Sha256Digest;
 use std::io;
@@ -11,9 +12,9 @@ use std::path::PathBuf;
 /// Why there is no base system.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// Neither `XDG_CACHE_HOME` nor `HOME` says where a cache may lie.
-    #[error("no place for the cache: neither XDG_CACHE_HOME nor HOME is an absolute path")]
-    NoCacheFolder,
+    /// There is no place for the cache.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
     /// Something in the cache cannot be read or written.
     #[error("cache: {path}: {source}")]
     Cache {
@@ -112,7 +113,7 @@ pub enum BaseError {
 impl Classified for BaseError {
     fn class(&self) -> Class {
         match self {
-            Self::NoCacheFolder => Class::CannotCreate,
+            Self::NoFolder(error) => error.class(),
             Self::Cache { source, .. } => Class::of_writing(source),
             Self::ReadLock { source, .. } => Class::of_reading(source),
             Self::BadLock { .. }
@@ -129,7 +130,7 @@ impl Classified for BaseError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::NoCacheFolder => Some("set XDG_CACHE_HOME to a folder that is yours".into()),
+            Self::NoFolder(error) => error.advice(),
             Self::BadLock { .. } | Self::OutdatedLock { .. } => {
                 Some("take the archive's present packages with: psyops lock (or delete site.lock)".into())
             }

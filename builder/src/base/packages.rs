@@ -104,7 +104,8 @@ fn reachable(
     dependencies: &BTreeMap<String, Vec<Vec<String>>>,
     is_there: &dyn Fn(&str) -> bool,
 ) -> BTreeSet<String> {
-    let library = |name: &str| name.starts_with("lib") && !NO_LIBRARIES.contains(&name);
+    let library =
+        |name: &str| (name.starts_with("lib") || name.starts_with("zlib")) && !NO_LIBRARIES.contains(&name);
     let useful = |name: &str| !NOT_FOR_MICRO.contains(&name) && !NO_LIBRARIES.contains(&name);
     let mut chosen = BTreeSet::new();
     let mut todo: Vec<(String, bool)> = MICRO.iter().map(|&name| (name.to_owned(), false)).collect();
