@@ -22,11 +22,15 @@ const PATIENCE: u64 = 300;
 /// How long a person may take: a year, which an `Instant` can hold.
 const NO_LIMIT: u64 = 365 * 24 * 3600;
 /// How long it may take to power off.
-const POWER_OFF: Duration = Duration::from_secs(60);
+const POWER_OFF: Duration = Duration::from_mins(1);
 /// Where the answer to "does KVM work" is kept, in the cache.
 const MEMORY: &str = "acceleration";
 
 /// Boot an image in QEMU
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "this is the layer of what was typed: switches are on or off"
+)]
 #[derive(Debug, Args)]
 pub struct RunArgs {
     /// The image
