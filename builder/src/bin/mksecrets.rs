@@ -1,2 +1,18 @@
-//! Entry.
-fn main() {}
+//! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
+
+use builder::cli::finish::finish;
+use builder::cli::mksecrets::{self, MksecretsArgs};
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// The arguments of `psyops mksecrets`.
+#[derive(Debug, clap::Parser)]
+#[command(name = "mksecrets", version)]
+struct Command {
+    #[command(flatten)]
+    args: MksecretsArgs,
+}
+
+fn main() -> ExitCode {
+    finish(mksecrets::run(&Command::parse().args))
+}
