@@ -5,6 +5,9 @@
 
 pub mod atomic;
 pub mod base;
+pub mod cli;
 pub mod error;
+pub mod ids;
+pub mod secrets;
 pub mod site;
 pub mod tools;
