@@ -5,9 +5,16 @@
 
 pub mod atomic;
 pub mod base;
+pub mod boot;
 pub mod cli;
 pub mod error;
+pub mod folders;
 pub mod ids;
+pub mod image;
+pub mod inspect;
+pub mod programs;
+pub mod root;
+pub mod run;
 pub mod secrets;
 pub mod site;
 pub mod tools;

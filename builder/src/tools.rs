@@ -35,6 +35,7 @@ tools! {
     APT_GET = "apt-get" from "apt";
     APT_CACHE = "apt-cache" from "apt";
     APT_CONFIG = "apt-config" from "apt";
+    APT_HELPER = "apt-helper" from "apt";
     DPKG_DEB = "dpkg-deb" from "dpkg";
     DEPMOD = "depmod" from "kmod";
     MMDEBSTRAP = "mmdebstrap" from "mmdebstrap";
@@ -48,7 +49,7 @@ tools! {
 }
 
 /// Folders that are searched after those in `PATH`.
-const MORE_FOLDERS: [&str; 4] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"];
+const MORE_FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/lib/apt"];
 /// How much of a failed tool's complaint goes into the error.
 const MOST_COMPLAINT: usize = 4000;
 

@@ -1,0 +1,6 @@
+//! The command line: a file for each command, with its arguments and what it does with them.
+//!
+//! Commands return what there is to say; the programs print it.
+
+pub mod init;
+pub mod lock;

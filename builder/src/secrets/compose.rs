@@ -119,12 +119,22 @@ struct Parts<'n> {
 }
 
 impl Parts<'_> {
-    fn add(&mut self, path: RelativePath, file: File, content: Zeroizing<Vec<u8>>) -> Result<(), ComposeError> {
+    fn add(
+        &mut self,
+        path: RelativePath,
+        file: File,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<(), ComposeError> {
         let failed = |problem| ComposeError::Seal { node: self.node.clone(), problem };
         self.builder.add(path, file, content).map_err(failed)
     }
 
-    fn add_own(&mut self, path: &'static str, file: File, content: Zeroizing<Vec<u8>>) -> Result<(), ComposeError> {
+    fn add_own(
+        &mut self,
+        path: &'static str,
+        file: File,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<(), ComposeError> {
         self.add(RelativePath::new(path).expect("the literals below stay inside"), file, content)
     }
 
@@ -162,7 +172,8 @@ impl Parts<'_> {
             self.add_text("ssh/authorized_keys", 0o600, "/root/.ssh/authorized_keys", lines)?;
         }
         // Card names by hardware address, in the form of nameif(8), for tools and people that look at the partition.
-        let cards = node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac.as_ref()?)));
+        let cards =
+            node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac.as_ref()?)));
         let cards: String = cards.collect();
         if !cards.is_empty() {
             self.add_text("mactab", 0o644, "/etc/mactab", cards)?;

@@ -3,26 +3,18 @@
 //! They lie in `$XDG_CONFIG_HOME/psyops/SITE_ID/` or where an option points, never in the site; files that others could
 //! read are refused, as ssh does.
 
-use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
-use crate::site::Site;
+use crate::folders::{Folder, NoFolder};
+use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use handoff::name::Name;
 use keys::identity::{BadIdentity, BadRecipient, NodeIdentity, Recipient};
-use keys::issue::identity_file;
-use keys::issue::signing::{BadSigningKey, SigningFailed, SigningKey};
+use keys::issue::signing::{BadSigningKey, SigningKey};
 use keys::signature::{BadPublicKey, PublicKey};
-use keys::timestamp::Timestamp;
-use std::env;
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
-
-/// The admin's age identity, as age-keygen writes it.
-pub const IDENTITY_FILE: &str = "admin.age.txt";
-/// The signing key, as `minisign -G -W` writes it.
-pub const SIGNING_FILE: &str = "signing.key";
 
 /// Where the private keys lie, where that is not the usual place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,21 +34,12 @@ pub struct Credentials {
     pub signing: SigningKey,
 }
 
-/// The public halves, as they stand in `site.toml`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicHalves {
-    /// The admin's recipient.
-    pub admin_recipient: String,
-    /// The minisign public key (base64).
-    pub signing_public: String,
-}
-
 /// Why the private keys are of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
-    /// Neither `XDG_CONFIG_HOME` nor `HOME` is set.
-    #[error("the private keys' folder is unknown: neither XDG_CONFIG_HOME nor HOME is set")]
-    NoHome,
+    /// The user has no folder for them.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
     /// The file is not there, or cannot be read.
     #[error("cannot read the {what} {path}: {source}")]
     Read {
@@ -94,7 +77,9 @@ pub enum CredentialError {
         problem: BadSigningKey,
     },
     /// An intact identity of somebody whom the site does not name.
-    #[error("the identity in {path} has the public key {found}, which is no admin recipient of the site {site}")]
+    #[error(
+        "the identity in {path} has the public key {found}, which is no admin recipient of the site {site}"
+    )]
     NotAnAdmin {
         /// The site.
         site: Name,
@@ -119,43 +104,27 @@ pub enum CredentialError {
     /// A signing key in `site.toml` is none.
     #[error("site.toml, signing keys: {0}")]
     SiteSigningKey(#[from] BadPublicKey),
-    /// New keys could not be made.
-    #[error(transparent)]
-    Make(#[from] SigningFailed),
-    /// Their folder could not be made.
-    #[error("cannot create the folder {path}: {source}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// They could not be written.
-    #[error(transparent)]
-    Write(#[from] AtomicError),
 }
 
 impl Classified for CredentialError {
     fn class(&self) -> Class {
         match self {
-            Self::NoHome | Self::Read { .. } => Class::MissingInput,
+            Self::NoFolder(_) | Self::Read { .. } => Class::MissingInput,
             Self::TooOpen { .. } => Class::Refused,
-            Self::Make(_) => Class::Failure,
-            Self::Folder { source, .. } => Class::of_writing(source),
-            Self::Write(error) => error.class(),
             _ => Class::BadContent,
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::NoHome | Self::Read { .. } | Self::NotAnAdmin { .. } | Self::NotASigner { .. } => Some(
-                "point to the right files with --identity FILE and --signing-key FILE, or copy them to \
+            Self::NoFolder(_) | Self::Read { .. } | Self::NotAnAdmin { .. } | Self::NotASigner { .. } => {
+                Some(
+                    "point to the right files with --identity FILE and --signing-key FILE, or copy them to \
                  $XDG_CONFIG_HOME/psyops/SITE_ID/"
-                    .into(),
-            ),
+                        .into(),
+                )
+            }
             Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", path.display())),
-            Self::Write(error) => error.advice(),
             _ => None,
         }
     }
@@ -170,7 +139,7 @@ impl Credentials {
 
 /// Reads the admin's identity, and checks that it is one of the site's.
 pub fn load_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, CredentialError> {
-    let path = place(site, at.identity.as_deref(), IDENTITY_FILE)?;
+    let path = place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?;
     let identity = NodeIdentity::parse(&read_private("admin's identity", &path)?)
         .map_err(|problem| CredentialError::Identity { path: path.clone(), problem })?;
     let found = identity.recipient();
@@ -182,7 +151,7 @@ pub fn load_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, Creden
 }
 
 fn load_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
-    let path = place(site, at.signing_key.as_deref(), SIGNING_FILE)?;
+    let path = place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?;
     let key = SigningKey::parse(&read_private("signing key", &path)?)
         .map_err(|problem| CredentialError::SigningKey { path: path.clone(), problem })?;
     if trusted_keys(site)?.contains(key.public()) {
@@ -194,7 +163,10 @@ fn load_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, Credentia
 }
 
 fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<PathBuf, CredentialError> {
-    given.map_or_else(|| Ok(folder(&site.id)?.join(name)), |path| Ok(path.to_owned()))
+    match given {
+        Some(path) => Ok(path.to_owned()),
+        None => Ok(Folder::Config.of_psyops()?.join(site.id.as_str()).join(name)),
+    }
 }
 
 /// The admins of the site, to whom everything of it is encrypted.
@@ -205,40 +177,6 @@ pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> 
 /// The keys whose seals the site's nodes accept.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
     Ok(site.signing_keys.iter().map(|text| text.parse()).collect::<Result<_, BadPublicKey>>()?)
-}
-
-/// The folder of a site's private keys.
-pub fn folder(site: &Name) -> Result<PathBuf, CredentialError> {
-    let set = |variable| env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
-    Ok(config.ok_or(CredentialError::NoHome)?.join("psyops").join(site.as_str()))
-}
-
-/// Makes the private keys of a site in `folder`, with their time from the site; keys that are there already are kept.
-pub fn make(folder: &Path, created: Timestamp) -> Result<PublicHalves, CredentialError> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|source| CredentialError::Folder { path: folder.to_owned(), source })?;
-    let path = folder.join(IDENTITY_FILE);
-    if !path.exists() {
-        let text = identity_file::text(&identity_file::generate(), created);
-        atomic::write_file_with_mode(&path, text.as_bytes(), 0o600)?;
-    }
-    let identity = NodeIdentity::parse(&read_private("admin's identity", &path)?)
-        .map_err(|problem| CredentialError::Identity { path, problem })?;
-    let path = folder.join(SIGNING_FILE);
-    if !path.exists() {
-        let text = SigningKey::generate()?.text()?;
-        atomic::write_file_with_mode(&path, text.as_bytes(), 0o600)?;
-    }
-    let key = SigningKey::parse(&read_private("signing key", &path)?)
-        .map_err(|problem| CredentialError::SigningKey { path, problem })?;
-    Ok(PublicHalves {
-        admin_recipient: identity.recipient().to_string(),
-        signing_public: key.public().as_str().to_owned(),
-    })
 }
 
 /// Reads a file that only its owner may read.
@@ -257,25 +195,29 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
-    fn keys_are_made_once_and_private() {
+    fn a_key_that_others_can_read_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let folder = folder.path().join("a/b");
-        let made = make(&folder, Timestamp::from_unix(0)).unwrap();
-        for name in [IDENTITY_FILE, SIGNING_FILE] {
-            assert_eq!(fs::metadata(folder.join(name)).unwrap().mode() & 0o7777, 0o600);
+        let path = folder.path().join("key");
+        fs::write(&path, "secret").unwrap();
+        for (mode, refused) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match read_private("key", &path) {
+                Ok(content) => assert!(!refused && **content == *b"secret"),
+                Err(error) => {
+                    assert!(
+                        refused
+                            && matches!(error, CredentialError::TooOpen { mode: found, .. } if found == mode)
+                    );
+                    assert_eq!(error.class(), Class::Refused);
+                }
+            }
         }
-        assert_eq!(fs::metadata(&folder).unwrap().mode() & 0o7777, 0o700);
-        assert_eq!(make(&folder, Timestamp::from_unix(9)).unwrap(), made);
     }
 
     #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        make(folder.path(), Timestamp::from_unix(0)).unwrap();
-        let path = folder.path().join(SIGNING_FILE);
-        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        let error = make(folder.path(), Timestamp::from_unix(0)).unwrap_err();
-        assert!(matches!(error, CredentialError::TooOpen { mode: 0o640, .. }), "{error}");
-        assert_eq!(error.class(), Class::Refused);
+    fn a_missing_key_says_where_it_was_looked_for() {
+        let error = read_private("signing key", Path::new("/nowhere/key")).unwrap_err();
+        assert_eq!(error.class(), Class::MissingInput);
+        assert!(error.to_string().contains("/nowhere/key"), "{error}");
     }
 }

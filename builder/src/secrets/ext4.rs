@@ -139,9 +139,10 @@ impl Classified for Ext4Error {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => {
-                Some("give it more room in site.toml: [sizes] secret = \"32MiB\", or take a larger partition".into())
-            }
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => Some(
+                "give it more room in site.toml: [sizes] secret = \"32MiB\", or take a larger partition"
+                    .into(),
+            ),
             Self::Staging(error) => error.advice(),
             Self::Tool(error) => error.advice(),
             Self::Write(error) => error.advice(),

@@ -49,8 +49,11 @@ pub fn known_hosts(site: &Site) -> Result<String, KnownHostsError> {
     let mut text = String::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
-        let public = fs::read_to_string(&path)
-            .map_err(|source| KnownHostsError::Read { node: node.name.clone(), path: path.clone(), source })?;
+        let public = fs::read_to_string(&path).map_err(|source| KnownHostsError::Read {
+            node: node.name.clone(),
+            path: path.clone(),
+            source,
+        })?;
         let mut words = public.split_whitespace();
         let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
             return Err(KnownHostsError::NotAKey { path });

@@ -6,7 +6,7 @@ use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::{CredentialError, read_private};
 use crate::secrets::store::{Secret, Store, StoreError};
-use crate::site::Site;
+use crate::site::{InitError, Site, set_recipient};
 use handoff::name::Name;
 use keys::identity::{BadIdentity, NodeIdentity, Recipient};
 use keys::issue::host_key::{BadHostKey, HostKey};
@@ -72,6 +72,9 @@ pub enum NodeKeyError {
         /// The node that the key belongs to, if the site has one.
         owner: Option<Name>,
     },
+    /// The node's file could not be changed.
+    #[error(transparent)]
+    Recipient(#[from] InitError),
     /// The public line could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
@@ -82,6 +85,7 @@ impl Classified for NodeKeyError {
         match self {
             Self::Store(error) => error.class(),
             Self::File(error) => error.class(),
+            Self::Recipient(error) => error.class(),
             Self::Write(error) => error.class(),
             Self::NoRecipient { .. } => Class::MissingInput,
             Self::Identity { .. }
@@ -100,16 +104,32 @@ impl Classified for NodeKeyError {
                 Some(format!("make the partition of that node (--node {owner}), or take the right key"))
             }
             Self::OtherNode { owner: None, .. } => Some("no node of this site has this key".into()),
-            Self::NoRecipient { .. } => {
-                Some("write its public key there: recipient = \"age1...\" (age-keygen -y KEY prints it)".into())
-            }
+            Self::NoRecipient { .. } => Some(
+                "write its public key there: recipient = \"age1...\" (age-keygen -y KEY prints it)".into(),
+            ),
             _ => None,
         }
     }
 }
 
-/// Makes the keys of a node, where it has none yet, and gives its public age key for `nodes/NAME.toml`.
-pub fn make(
+/// Gives a node the keys that it lacks: the site as it is then, and whether anything was made.
+///
+/// A node whose `recipient` stands in its file keeps that key, wherever its private half is.
+pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, bool), NodeKeyError> {
+    let store = Store::of(&site)?;
+    let created = Timestamp::from_unix(site.build_time);
+    let known = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
+    if !known {
+        let recipient = make_identity(&store, node, admin, created)?;
+        make_host_key(&store, node, admin)?;
+        return Ok((set_recipient(&site, node, &recipient.to_string())?, true));
+    }
+    let made = make_host_key(&store, node, admin)?;
+    Ok((site, made))
+}
+
+/// Makes the age identity of a node, unless the store has one, and gives its public half.
+fn make_identity(
     store: &Store,
     node: &Name,
     admin: &NodeIdentity,
@@ -120,19 +140,24 @@ pub fn make(
         let text = identity_file::text(&identity_file::generate(), created);
         store.write(&secret, text.as_bytes(), admin)?;
     }
-    let identity = parse(store, node, admin)?;
-    let secret = Secret::HostKey(node.clone());
+    Ok(parse(store, node, admin)?.recipient())
+}
+
+/// Makes the SSH host key of a node, unless the store has one; its public half lies beside it for everybody.
+fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<bool, NodeKeyError> {
     let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
+    let secret = Secret::HostKey(node.clone());
+    let path = store.host_key_public(node);
+    if store.has(&secret) && path.exists() {
+        return Ok(false);
+    }
     if !store.has(&secret) {
         let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
         store.write(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?;
     }
     let public = host_key(store, node, admin)?.public_line().map_err(failed)?;
-    let path = store.host_key_public(node);
-    if std::fs::read(&path).ok().as_deref() != Some(public.as_bytes()) {
-        atomic::write_file(&path, public.as_bytes())?;
-    }
-    Ok(identity.recipient())
+    atomic::write_file(&path, public.as_bytes())?;
+    Ok(true)
 }
 
 fn parse(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<NodeIdentity, NodeKeyError> {
@@ -198,11 +223,14 @@ mod tests {
         let admin = identity_file::generate();
         let (site, node): (Name, Name) = ("home".parse().unwrap(), "demo".parse().unwrap());
         let store = Store::new(folder.path().to_owned(), site, vec![admin.recipient()]);
-        let made = make(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
-        assert_eq!(parse(&store, &node, &admin).unwrap().recipient(), made);
+        let made = make_identity(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
+        assert_eq!(make_identity(&store, &node, &admin, Timestamp::from_unix(9)).unwrap(), made);
+        assert!(make_host_key(&store, &node, &admin).unwrap());
+        assert!(!make_host_key(&store, &node, &admin).unwrap());
         let public = std::fs::read_to_string(store.host_key_public(&node)).unwrap();
         assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" root@demo\n"));
-        assert_eq!(make(&store, &node, &admin, Timestamp::from_unix(0)).unwrap(), made);
+        std::fs::remove_file(store.host_key_public(&node)).unwrap();
+        assert!(make_host_key(&store, &node, &admin).unwrap());
         assert_eq!(std::fs::read_to_string(store.host_key_public(&node)).unwrap(), public);
     }
 }

@@ -67,10 +67,7 @@ pub fn write_partition(
     files.insert(age_key, File { mode: 0o600, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {
         let content = seal.opened.content(&entry.path).unwrap_or_default();
-        files.insert(
-            entry.path.clone(),
-            File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content },
-        );
+        files.insert(entry.path.clone(), File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content });
     }
     let id = |role: &str| derived_uuid(&site.id, Owner::Node(&node.name), role);
     let plan = Plan {

@@ -96,7 +96,9 @@ impl Classified for CurrentSealError {
             Self::Keys(error) => error.advice(),
             Self::Write(error) => error.advice(),
             // A new one would begin at serial 1 again, which nodes that saw a higher one do not take.
-            Self::Damaged { .. } => Some("take it from the site's history; its serial must not be lost".into()),
+            Self::Damaged { .. } => {
+                Some("take it from the site's history; its serial must not be lost".into())
+            }
             _ => None,
         }
     }
@@ -210,9 +212,8 @@ impl Wanted<'_> {
     fn judge(&self, bytes: &[u8], trusted: &[PublicKey]) -> Result<Judgement, JudgeError> {
         let seal = UnverifiedSeal::parse(bytes).map_err(JudgeError::Damaged)?;
         let unproven = seal.unproven_header().clone();
-        let stale = |reason: &str| {
-            Ok(Judgement::Stale { serial: unproven.serial, reasons: vec![reason.to_owned()] })
-        };
+        let stale =
+            |reason: &str| Ok(Judgement::Stale { serial: unproven.serial, reasons: vec![reason.to_owned()] });
         let seal = match seal.verify(trusted, &self.site.id) {
             Ok(seal) => seal,
             // Signed by a key that the site has given up: nothing in it is believed but that serials go on from there.

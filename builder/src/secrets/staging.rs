@@ -36,10 +36,8 @@ impl Staging {
     pub fn new() -> Result<Self, StagingError> {
         let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
         let places = runtime.into_iter().chain([PathBuf::from("/dev/shm"), env::temp_dir()]);
-        let mut failure = StagingError {
-            path: env::temp_dir(),
-            source: io::Error::from(io::ErrorKind::NotFound),
-        };
+        let mut failure =
+            StagingError { path: env::temp_dir(), source: io::Error::from(io::ErrorKind::NotFound) };
         for place in places.filter(|place| place.is_absolute()) {
             let made = tempfile::Builder::new()
                 .prefix("psyops-")

@@ -121,9 +121,9 @@ impl Classified for StoreError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => {
-                Some(format!("the keys of {node} were never made or are lost: psyops init --node makes new ones"))
-            }
+            Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => Some(format!(
+                "the keys of {node} were never made or are lost: psyops init --node makes new ones"
+            )),
             Self::Open { problem: DecryptFailed::NotForThisKey(_), .. } => {
                 Some("use the identity of an admin for whom it was encrypted (--identity FILE)".into())
             }
@@ -192,8 +192,8 @@ impl Store {
         file: &[u8],
         identity: &NodeIdentity,
     ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
-        let mut plain = decrypt(identity, file)
-            .map_err(|problem| StoreError::Open { path: path.to_owned(), problem })?;
+        let mut plain =
+            decrypt(identity, file).map_err(|problem| StoreError::Open { path: path.to_owned(), problem })?;
         let expected = self.binding(secret);
         if plain.starts_with(expected.as_bytes()) {
             plain.drain(..expected.len());

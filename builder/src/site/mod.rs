@@ -3,7 +3,10 @@
 //! Files are parsed in two layers: [`raw`] is what was typed, the public types are what it means. Anything unknown or
 //! senseless is an error that names file, line and column; nothing is guessed and nothing is ignored.
 
+mod default_site;
 mod error;
+mod init;
+mod issue;
 mod node;
 mod quantity;
 mod raw;
@@ -12,7 +15,10 @@ mod role;
 mod settings;
 mod source;
 
+pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
 pub use error::{Known, Location, SiteError};
+pub use init::{GeneratedKeys, InitError, InitOptions, add_node, init_site, set_recipient};
+pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
@@ -114,3 +120,6 @@ impl Site {
         self.dir.join(SECRETS)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! The state of one boot attempt, passed from step to step, and the frame in which each step runs.
+
+use crate::clock::Uptime;
+use crate::console::Console;
+use crate::failure::{Failure, StepError};
+use crate::log::Log;
+use crate::watchdog::Watchdog;
+use handoff::fault::Policy;
+use handoff::kernel_arguments::KernelArguments;
+use handoff::paths;
+use handoff::report::{BootReport, Outcome, Step};
+use handoff::selection::Selection;
+use std::time::Duration;
+
+/// What all steps share.
+pub(crate) struct Boot {
+    /// Where they say what they do.
+    pub(crate) log: Log,
+    /// What is handed over in the end.
+    pub(crate) report: BootReport,
+    /// The kernel command line, once it is read.
+    pub(crate) arguments: KernelArguments,
+    /// The site's answers to faults: the initramfs's until the seal is open, then the seal's.
+    pub(crate) policy: Policy,
+    /// What the selector said, where it started us.
+    pub(crate) selection: Option<Selection>,
+    watchdog: Watchdog,
+}
+
+impl Boot {
+    /// The beginning: `/proc`, `/sys`, `/dev` and `/run` must be mounted, or nothing can be said.
+    pub(crate) fn begin() -> Self {
+        let earlier = std::fs::read_to_string(paths::BOOT_LOG).unwrap_or_default();
+        let mut log = Log::new(Console::open(), earlier);
+        let watchdog = Watchdog::start().unwrap_or_else(|error| {
+            log.error(&format!("no watchdog, steps have no deadline: fork: {error}"));
+            Watchdog::none()
+        });
+        Self {
+            log,
+            report: BootReport::default(),
+            arguments: KernelArguments::default(),
+            policy: Policy::default(),
+            selection: None,
+            watchdog,
+        }
+    }
+
+    /// Runs a step: watched, timed, its error named after it.
+    pub(crate) fn step<T, E: StepError>(
+        &mut self,
+        name: &'static str,
+        deadline: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        self.watchdog.expect(name, deadline);
+        let start = Uptime::now();
+        let result = work(self);
+        let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.report.steps.push(Step { name: name.into(), start_ms: start.milliseconds(), took_ms });
+        self.log.debug(&format!("step {name} took {took_ms} ms"));
+        result.map_err(|error| Failure::new(name, &error))
+    }
+
+    /// Reports a fault after which the boot goes on, though not all is as it should be.
+    pub(crate) fn degrade(&mut self, failure: &Failure) {
+        self.report.outcome = Outcome::Degraded;
+        self.note(failure);
+    }
+
+    /// Reports a fault that changes nothing about the outcome.
+    pub(crate) fn note(&mut self, failure: &Failure) {
+        for line in failure.lines() {
+            self.log.fault(&line);
+        }
+        self.report.faults.push(failure.report());
+    }
+
+    /// Ends the watchdog: after this, no step runs any more.
+    pub(crate) fn stop_watchdog(&mut self) {
+        self.watchdog.stop();
+    }
+
+    /// Arms the watchdog for something that is no step.
+    pub(crate) fn watch(&mut self, name: &'static str, deadline: Duration) {
+        self.watchdog.expect(name, deadline);
+    }
+}

@@ -1,0 +1,123 @@
+//! The one writer to people: every active console and the kernel's log.
+//!
+//! Every error is ignored: a `console=` may name a UART that is not there (EIO), and PID 1 must not die of it. Writing
+//! never waits long: a terminal that takes nothing for [`PATIENCE`] gets only what fits from then on.
+
+use crate::sysfs;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::{File, OpenOptions};
+use std::io::Write as _;
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+
+/// Which consoles the kernel prints on, the one behind `/dev/console` last.
+const ACTIVE: &str = "/sys/class/tty/console/active";
+/// How long a line may wait for a slow terminal: 4 KiB take a third of a second at 115200 baud.
+const PATIENCE: u16 = 2000;
+/// A record of `/dev/kmsg` holds about 1000 bytes; a longer one is refused as a whole.
+const LONGEST_RECORD: usize = 900;
+
+/// The paths of the terminals that the kernel prints on; `/dev/console` where it names none.
+pub(crate) fn terminals() -> Vec<String> {
+    let active = sysfs::attribute(ACTIVE).unwrap_or_default();
+    let named: Vec<String> = active.split_whitespace().map(|name| format!("/dev/{name}")).collect();
+    if named.is_empty() { vec!["/dev/console".into()] } else { named }
+}
+
+/// All places where people look.
+pub(crate) struct Console {
+    kernel_log: Option<File>,
+    terminals: Vec<Terminal>,
+}
+
+struct Terminal {
+    file: File,
+    slow: bool,
+}
+
+impl Console {
+    /// Opens whatever can be opened; none at all is no error either.
+    pub(crate) fn open() -> Self {
+        let open = |path: &str| {
+            let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
+            OpenOptions::new().write(true).custom_flags(flags).open(path).ok()
+        };
+        let terminals = terminals().into_iter().filter_map(|path| open(&path));
+        Self {
+            kernel_log: open("/dev/kmsg"),
+            terminals: terminals.map(|file| Terminal { file, slow: false }).collect(),
+        }
+    }
+
+    /// Writes a line everywhere.
+    pub(crate) fn line(&mut self, text: &str) {
+        for terminal in &mut self.terminals {
+            terminal.write(text);
+        }
+        self.kernel_log(text);
+    }
+
+    /// Writes a line to the kernel's log only.
+    pub(crate) fn kernel_log(&mut self, text: &str) {
+        // Facility 3 (daemons). At level 7 the kernel does not print the line on the consoles a second time; without a
+        // console of our own that is just what is wanted, so it gets level 6 then.
+        let level = if self.terminals.is_empty() { "<30>" } else { "<31>" };
+        if let Some(file) = &mut self.kernel_log {
+            for part in pieces(text, LONGEST_RECORD) {
+                let _ = file.write_all(format!("{level}psyops: {part}\n").as_bytes());
+            }
+        }
+    }
+
+    /// Waits until the terminals have sent everything, before the machine restarts.
+    pub(crate) fn drain(&mut self) {
+        for terminal in &self.terminals {
+            let _ = nix::sys::termios::tcdrain(terminal.file.as_fd());
+        }
+    }
+}
+
+impl Terminal {
+    fn write(&mut self, text: &str) {
+        let line = format!("{text}\n");
+        let mut rest = line.as_bytes();
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(written) if written > 0 => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && !self.slow => {
+                    let mut ready = [PollFd::new(self.file.as_fd(), PollFlags::POLLOUT)];
+                    self.slow = !matches!(poll(&mut ready, PollTimeout::from(PATIENCE)), Ok(1..));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                _ => return,
+            }
+        }
+    }
+}
+
+/// Cuts a text at character boundaries into pieces of at most `longest` bytes.
+fn pieces(text: &str, longest: usize) -> Vec<&str> {
+    let mut out = Vec::new();
+    let mut rest = text;
+    while rest.len() > longest {
+        let end = (1..=longest).rev().find(|&end| rest.is_char_boundary(end)).unwrap_or(rest.len());
+        let (head, tail) = rest.split_at(end);
+        out.push(head);
+        rest = tail;
+    }
+    out.push(rest);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        assert_eq!(pieces("abc", 3), ["abc"]);
+        assert_eq!(pieces("abcd", 3), ["abc", "d"]);
+        assert_eq!(pieces("aüüb", 4), ["aü", "üb"]);
+        assert_eq!(pieces("", 4), [""]);
+    }
+}

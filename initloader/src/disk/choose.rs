@@ -1,0 +1,146 @@
+//! Which disk is the node's: a pure choice over what is known of all disks.
+
+use crate::disk::facts::Disk;
+use crate::disk::partitions::PartitionGuid;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+
+/// Without these a disk is none that a node boots from. The secret partition is not among them: that it is missing is
+/// a fault of its own, found when the disk is known.
+const NEEDED: [Role; 5] =
+    [Role::Control, Role::Seal(Slot::A), Role::Seal(Slot::B), Role::Root(Slot::A), Role::Verity(Slot::A)];
+
+/// The answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Choice<'a> {
+    /// No disk fits; what is known of each, in words.
+    None(Vec<String>),
+    /// This one.
+    One(&'a Disk),
+    /// More than one fits, and nothing tells them apart.
+    Several(Vec<&'a Disk>),
+}
+
+/// Chooses the disk whose ESP has the GUID `esp` (the one that the selector was started from), or where that is not
+/// known, the one disk whose partitions fit.
+pub(crate) fn choose<'a>(disks: &'a [Disk], esp: Option<&PartitionGuid>) -> Choice<'a> {
+    let mut fitting = Vec::new();
+    let mut passed = Vec::new();
+    for disk in disks {
+        match why_not(disk, esp) {
+            None => fitting.push(disk),
+            Some(why) => passed.push(format!("{}: {why}", disk.description)),
+        }
+    }
+    match fitting.as_slice() {
+        [] => Choice::None(passed),
+        [disk] => Choice::One(disk),
+        _ => Choice::Several(fitting),
+    }
+}
+
+fn why_not(disk: &Disk, esp: Option<&PartitionGuid>) -> Option<String> {
+    if let Some(problem) = &disk.problem {
+        return Some(problem.clone());
+    }
+    if let Some(wanted) = esp {
+        let found: Vec<_> = disk.with_role(Role::Esp).collect();
+        if !found.iter().any(|partition| partition.entry.guid == *wanted) {
+            return Some("its ESP is another than the one that was booted".into());
+        }
+    }
+    let missing: Vec<&str> = NEEDED
+        .iter()
+        .filter(|role| disk.with_role(**role).next().is_none())
+        .map(|role| role.name())
+        .collect();
+    if !missing.is_empty() {
+        return Some(format!("has no partition {}", missing.join(", ")));
+    }
+    // A second partition of the same role leaves a question, and nothing in boot asks one.
+    let double = Role::ALL.into_iter().filter(|role| *role != Role::Secret);
+    if let Some(role) = double.into_iter().find(|role| disk.with_role(*role).nth(1).is_some()) {
+        return Some(format!("has two partitions {role}"));
+    }
+    // The kernel announces a disk before its partitions; they follow at once.
+    let waiting = disk.partitions.iter().find(|partition| partition.device.is_none())?;
+    Some(format!("the kernel has no device for partition {} yet", waiting.entry.role))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::facts::{BlockDevice, KnownPartition};
+    use crate::disk::partitions::Partition;
+
+    fn disk(name: &str, esp: &str) -> Disk {
+        let partitions = Role::ALL.into_iter().zip(1..).map(|(role, number)| KnownPartition {
+            entry: Partition {
+                number,
+                role,
+                guid: PartitionGuid::new(if role == Role::Esp { esp } else { "0000" }),
+            },
+            device: Some(BlockDevice { name: format!("{name}{number}"), numbers: format!("8:{number}") }),
+        });
+        Disk {
+            name: name.into(),
+            description: format!("/dev/{name}"),
+            partitions: partitions.collect(),
+            problem: None,
+        }
+    }
+
+    fn without(mut disk: Disk, role: Role) -> Disk {
+        disk.partitions.retain(|partition| partition.entry.role != role);
+        disk
+    }
+
+    fn name<'a>(choice: &Choice<'a>) -> &'a str {
+        match choice {
+            Choice::One(disk) => &disk.name,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_disk_that_firmware_chose_wins_over_another_of_the_same_site() {
+        let disks = [disk("sda", "AA"), disk("sdb", "BB")];
+        assert_eq!(name(&choose(&disks, Some(&PartitionGuid::new("bb")))), "sdb");
+    }
+
+    #[test]
+    fn a_clone_is_refused_with_both_named() {
+        let disks = [disk("sda", "AA"), disk("sdb", "AA")];
+        for esp in [None, Some(PartitionGuid::new("aa"))] {
+            let Choice::Several(both) = choose(&disks, esp.as_ref()) else { panic!("not several") };
+            assert_eq!(both.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>(), ["sda", "sdb"]);
+        }
+    }
+
+    #[test]
+    fn each_reason_against_a_disk_is_said() {
+        let mut blank = disk("sda", "AA");
+        blank.partitions.clear();
+        blank.problem = Some("no GPT".into());
+        let mut early = disk("sda", "AA");
+        early.partitions.last_mut().unwrap().device = None;
+        let mut twice = disk("sda", "AA");
+        twice.partitions.push(twice.partitions[1].clone());
+        for (disk, why) in [
+            (blank, "/dev/sda: no GPT"),
+            (early, "/dev/sda: the kernel has no device for partition data yet"),
+            (twice, "/dev/sda: has two partitions control"),
+            (disk("sda", "BB"), "/dev/sda: its ESP is another than the one that was booted"),
+            (without(disk("sda", "AA"), Role::Root(Slot::A)), "/dev/sda: has no partition root-a"),
+        ] {
+            let disks = [disk];
+            assert_eq!(choose(&disks, Some(&PartitionGuid::new("AA"))), Choice::None(vec![why.into()]));
+        }
+    }
+
+    #[test]
+    fn a_disk_without_its_secret_partition_is_still_the_disk() {
+        let disks = [without(disk("sda", "AA"), Role::Secret), without(disk("sdb", "BB"), Role::Control)];
+        assert_eq!(name(&choose(&disks, None)), "sda");
+    }
+}

@@ -1,0 +1,129 @@
+//! What is known of each disk: from `/sys/block`, and its partition table.
+
+use crate::disk::partitions::{self, Partition};
+use crate::sysfs;
+use handoff::partition::Role;
+use std::fmt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// Disks of these names are no disks that a node boots from.
+const VIRTUAL: [&str; 7] = ["dm-", "loop", "md", "nbd", "ram", "sr", "zram"];
+
+/// A partition that the kernel has a device for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BlockDevice {
+    /// Its name in `/sys` and `/dev`, such as `sda3`.
+    pub(crate) name: String,
+    /// `major:minor`, as the device mapper takes it.
+    pub(crate) numbers: String,
+}
+
+impl BlockDevice {
+    /// Its node.
+    pub(crate) fn path(&self) -> PathBuf {
+        Path::new("/dev").join(&self.name)
+    }
+}
+
+impl fmt::Display for BlockDevice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "/dev/{}", self.name)
+    }
+}
+
+/// A partition with a role, and its device once the kernel has made one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct KnownPartition {
+    /// What the table says.
+    pub(crate) entry: Partition,
+    /// The kernel's device.
+    pub(crate) device: Option<BlockDevice>,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Disk {
+    /// Its name in `/sys` and `/dev`, such as `sda`.
+    pub(crate) name: String,
+    /// For people: path, vendor and model, serial, size.
+    pub(crate) description: String,
+    /// Its partitions that have a role; none where there is no table.
+    pub(crate) partitions: Vec<KnownPartition>,
+    /// Why there is no table.
+    pub(crate) problem: Option<String>,
+}
+
+impl Disk {
+    /// The partitions with this role: one, or the disk is none of ours.
+    pub(crate) fn with_role(&self, role: Role) -> impl Iterator<Item = &KnownPartition> {
+        self.partitions.iter().filter(move |partition| partition.entry.role == role)
+    }
+
+    /// The device of the only partition with this role.
+    pub(crate) fn device(&self, role: Role) -> Option<&BlockDevice> {
+        let mut found = self.with_role(role);
+        let first = found.next()?;
+        if found.next().is_some() { None } else { first.device.as_ref() }
+    }
+}
+
+/// All disks that the kernel has now, in the order of their names.
+pub(crate) fn all() -> Vec<Disk> {
+    let names = sysfs::names("/sys/block");
+    let real = names.iter().filter(|name| !VIRTUAL.iter().any(|prefix| name.starts_with(prefix)));
+    real.filter_map(|name| one(name)).collect()
+}
+
+fn one(name: &str) -> Option<Disk> {
+    let folder = Path::new("/sys/block").join(name);
+    // In units of 512 bytes, whatever the disk's own sectors are. A card reader without a card has none.
+    let size = sysfs::number(folder.join("size")).filter(|&size| size > 0)?.saturating_mul(512);
+    let sector = sysfs::number(folder.join("queue/logical_block_size")).filter(|&n| n > 0).unwrap_or(512);
+    let table =
+        File::open(Path::new("/dev").join(name)).map_err(|error| error.to_string()).and_then(|mut file| {
+            partitions::read(&mut file, sector, size / sector).map_err(|error| error.to_string())
+        });
+    let (entries, problem) = match table {
+        Ok(entries) => (entries, None),
+        Err(problem) => (Vec::new(), Some(problem)),
+    };
+    let partitions = entries
+        .into_iter()
+        .map(|entry| KnownPartition { device: device(&folder, entry.number), entry })
+        .collect();
+    Some(Disk { name: name.to_owned(), description: describe(name, &folder, size), partitions, problem })
+}
+
+/// The kernel's device for partition `number`.
+fn device(disk: &Path, number: u64) -> Option<BlockDevice> {
+    let names = sysfs::names(disk);
+    let name =
+        names.into_iter().find(|name| sysfs::number(disk.join(name).join("partition")) == Some(number))?;
+    let numbers = sysfs::attribute(disk.join(&name).join("dev"))?;
+    Some(BlockDevice { name, numbers })
+}
+
+fn describe(name: &str, folder: &Path, size: u64) -> String {
+    let mut words = vec![format!("/dev/{name}")];
+    let device = folder.join("device");
+    words.extend(["vendor", "model"].iter().filter_map(|attribute| sysfs::attribute(device.join(attribute))));
+    if let Some(serial) = serial(folder) {
+        words.push(format!("serial {serial}"));
+    }
+    words.push(format!("{} MiB", size / (1024 * 1024)));
+    words.retain(|word| !word.is_empty());
+    words.join(" ")
+}
+
+/// The serial number: the disk's own (virtio, `NVMe`), or that of the USB device that it is behind.
+fn serial(folder: &Path) -> Option<String> {
+    let own = [folder.join("serial"), folder.join("device/serial")];
+    let own = own.iter().find_map(sysfs::attribute);
+    own.or_else(|| {
+        let place = folder.canonicalize().ok()?;
+        let usb = place.ancestors().find(|parent| parent.join("idVendor").exists())?;
+        sysfs::attribute(usb.join("serial"))
+    })
+    .filter(|serial| !serial.is_empty())
+}

@@ -1,0 +1,97 @@
+//! The loader's log: every line with its time in memory, the ones that matter to people on every console too.
+
+use crate::clock::Uptime;
+use crate::console::Console;
+use handoff::{kernel_arguments, marker};
+
+/// More than this is not kept: a log must not eat the memory of a small machine.
+const LONGEST: usize = 256 * 1024;
+
+/// How much a line matters, and how much the consoles get to see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Level {
+    /// Only what went wrong.
+    Error,
+    /// What happens.
+    Info,
+    /// Every detail.
+    Debug,
+}
+
+/// The log of this boot.
+pub(crate) struct Log {
+    console: Console,
+    text: String,
+    level: Level,
+}
+
+impl Log {
+    /// A log that continues `earlier` lines (of the attempt before a rescue shell).
+    pub(crate) fn new(console: Console, earlier: String) -> Self {
+        Self { console, text: earlier, level: Level::Info }
+    }
+
+    /// Takes the level that the kernel command line asks for.
+    pub(crate) fn set_level(&mut self, arguments: &kernel_arguments::KernelArguments) {
+        self.level = match arguments.value(kernel_arguments::LOG) {
+            Some("error") => Level::Error,
+            Some("debug") => Level::Debug,
+            _ => Level::Info,
+        };
+    }
+
+    /// Something that is wrong, though the boot may go on.
+    pub(crate) fn error(&mut self, line: &str) {
+        self.write(Level::Error, line);
+    }
+
+    /// What happens.
+    pub(crate) fn info(&mut self, line: &str) {
+        self.write(Level::Info, line);
+    }
+
+    /// A detail.
+    pub(crate) fn debug(&mut self, line: &str) {
+        self.write(Level::Debug, line);
+    }
+
+    /// A line for a program to find: on every console whatever the level, behind its marker at the line's beginning.
+    pub(crate) fn marked(&mut self, marker: &str, line: &str) {
+        let line = format!("{marker}{line}");
+        self.keep(&line);
+        self.console.line(&line);
+    }
+
+    /// A line of a failed step.
+    pub(crate) fn fault(&mut self, line: &str) {
+        self.marked(marker::FAULT, line);
+    }
+
+    /// Waits until the consoles have sent what they got.
+    pub(crate) fn drain(&mut self) {
+        self.console.drain();
+    }
+
+    /// Everything so far.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
+    fn write(&mut self, level: Level, line: &str) {
+        self.keep(line);
+        if level <= self.level {
+            self.console.line(&format!("[{}] psyops: {line}", Uptime::now()));
+        } else {
+            self.console.kernel_log(line);
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.text.len() < LONGEST {
+            self.text.push_str(&format!("[{}] {line}\n", Uptime::now()));
+            if self.text.len() >= LONGEST {
+                self.text.push_str("the log is full; later lines are on the consoles only\n");
+            }
+        }
+    }
+}

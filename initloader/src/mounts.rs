@@ -1,0 +1,96 @@
+//! Mounting with an error that says what was mounted where.
+
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount as mount2, umount2};
+use std::path::{Path, PathBuf};
+
+/// For whatever holds data and no programs.
+pub(crate) const DATA_ONLY: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOEXEC);
+
+/// A mount that failed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("cannot {action} {what} at {}: {}", place.display(), errno.desc())]
+pub(crate) struct MountError {
+    /// `mount`, `move`, `remount`...
+    pub(crate) action: &'static str,
+    /// The device or kind of file system.
+    pub(crate) what: String,
+    /// Where.
+    pub(crate) place: PathBuf,
+    /// What the kernel says.
+    pub(crate) errno: Errno,
+}
+
+/// Mounts a file system of type `kind`, and makes the folder that it is mounted at.
+pub(crate) fn mount(
+    source: &str,
+    place: &str,
+    kind: &str,
+    flags: MsFlags,
+    options: &str,
+) -> Result<(), MountError> {
+    let _ = std::fs::create_dir_all(place);
+    let options = (!options.is_empty()).then_some(options);
+    mount2(Some(source), place, Some(kind), flags, options).map_err(|errno| MountError {
+        action: "mount",
+        what: if source == kind { kind.to_owned() } else { format!("{source} ({kind})") },
+        place: place.into(),
+        errno,
+    })
+}
+
+/// Changes the flags of a mount and its file system.
+pub(crate) fn remount(place: &str, flags: MsFlags) -> Result<(), MountError> {
+    let action = if flags.contains(MsFlags::MS_RDONLY) { "remount read-only" } else { "remount read-write" };
+    let none = None::<&str>;
+    mount2(none, place, none, flags | MsFlags::MS_REMOUNT, none).map_err(|errno| {
+        let what = if errno == Errno::EBUSY { holders(Path::new(place)) } else { "the file system".into() };
+        MountError { action, what, place: place.into(), errno }
+    })
+}
+
+/// Moves a mount to another place.
+pub(crate) fn relocate(from: &str, to: &str) -> Result<(), MountError> {
+    let none = None::<&str>;
+    mount2(Some(from), to, none, MsFlags::MS_MOVE, none).map_err(|errno| MountError {
+        action: "move",
+        what: from.to_owned(),
+        place: to.into(),
+        errno,
+    })
+}
+
+/// Unmounts.
+pub(crate) fn unmount(place: &str) -> Result<(), MountError> {
+    umount2(place, nix::mount::MntFlags::empty()).map_err(|errno| {
+        let what = if errno == Errno::EBUSY { holders(Path::new(place)) } else { "the file system".into() };
+        MountError { action: "unmount", what, place: place.into(), errno }
+    })
+}
+
+/// Whether something is mounted at `place`: its device is another than that of the folder above.
+pub(crate) fn is_mounted(place: &str) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
+    let path = Path::new(place);
+    device(path).is_some() && device(path) != device(path.parent().unwrap_or(path))
+}
+
+/// Which processes have something open below `place`.
+fn holders(place: &Path) -> String {
+    let mut found = Vec::new();
+    for process in crate::sysfs::names("/proc").iter().filter(|name| name.parse::<u32>().is_ok()) {
+        let folder = Path::new("/proc").join(process).join("fd");
+        for descriptor in crate::sysfs::names(&folder) {
+            if let Ok(target) = std::fs::read_link(folder.join(descriptor))
+                && target.starts_with(place)
+            {
+                found.push(format!("{} (process {process})", target.display()));
+            }
+        }
+    }
+    format!(
+        "the file system that holds open {}",
+        if found.is_empty() { "?".into() } else { found.join(", ") }
+    )
+}

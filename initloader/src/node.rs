@@ -1,0 +1,35 @@
+//! Who this node is: the steps from the seal to a secret store that holds what the seal says.
+//!
+//! Where the site's policy says so, a node without a usable seal or store goes on without: degraded, with none of its
+//! files, but reachable.
+
+use crate::boot::Boot;
+use crate::disk::facts::Disk;
+use crate::failure::Failure;
+use crate::steps::{identity, reconcile, seal, secret};
+use handoff::fault::Answer;
+use handoff::trust::Trust;
+use keys::seal::OpenedSeal;
+
+/// Runs the steps; `None` where the policy lets the boot go on without.
+pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Option<OpenedSeal>, Failure> {
+    let failure = match steps(boot, disk, trust) {
+        Ok(seal) => return Ok(Some(seal)),
+        Err(failure) => failure,
+    };
+    match failure.kind.answer(&boot.policy) {
+        Answer::Degraded | Answer::Repair => boot.degrade(&failure),
+        Answer::Continue => boot.note(&failure),
+        Answer::Reboot | Answer::Rescue => return Err(failure),
+    }
+    Ok(None)
+}
+
+fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Failure> {
+    let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, disk, trust))?;
+    let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;
+    let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
+    boot.policy = seal.manifest().policy.clone();
+    boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
+    Ok(seal)
+}

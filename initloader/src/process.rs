@@ -1,0 +1,202 @@
+//! Child processes of PID 1: fork, what a child must undo before it runs a program, waiting with a deadline.
+//!
+//! Not `std::process`: it knows no way to run a closure in the child without `unsafe` either, and it is large.
+
+use crate::clock::Uptime;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, kill, sigaction};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdin, dup2_stdout, pipe2};
+use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::Read as _;
+use std::os::fd::AsFd as _;
+
+/// What a child's exit code says when its program could not be started at all.
+pub(crate) const NOT_STARTED: i32 = 127;
+/// A program that writes without line ends must not fill the memory.
+const LONGEST_LINE: usize = 4096;
+
+/// How a watched program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// By itself, with this exit code.
+    Exited(i32),
+    /// By a signal.
+    Killed(Signal),
+    /// The deadline came first; it and its group were killed.
+    TimedOut,
+}
+
+/// Runs `work` in a child process, whose exit code is what `work` returns.
+pub(crate) fn fork(work: impl FnOnce() -> i32) -> nix::Result<Pid> {
+    // SAFETY: this program has one thread, so the child may do all that the parent may.
+    #[expect(unsafe_code, reason = "fork(2)")]
+    let forked = unsafe { nix::unistd::fork() }?;
+    match forked {
+        ForkResult::Parent { child } => Ok(child),
+        ForkResult::Child => {
+            let code = work();
+            // SAFETY: _exit(2) has no requirements; it is meant for a child that must not run the parent's clean-up.
+            #[expect(unsafe_code, reason = "_exit(2)")]
+            unsafe {
+                nix::libc::_exit(code)
+            }
+        }
+    }
+}
+
+/// Gives a new program the signals that it expects: nothing blocked, and SIGPIPE, which Rust ignores, as it was.
+pub(crate) fn reset_signals() {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    // SAFETY: the default disposition runs no code of ours.
+    #[expect(unsafe_code, reason = "sigaction(2)")]
+    let _ = unsafe { sigaction(Signal::SIGPIPE, &default) };
+    let _ = SigSet::all().thread_unblock();
+}
+
+/// Replaces this process by a program; returns only when that fails.
+pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CString]) -> Errno {
+    reset_signals();
+    match nix::unistd::execve(program, arguments, environment) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+/// Runs `work` (which ends in [`execute`]) in a child with its output in a pipe, until `deadline`. Each line it writes
+/// goes to `line`. It gets a session of its own, so that all it starts can be killed with it.
+pub(crate) fn run(
+    deadline: Uptime,
+    work: impl FnOnce() -> i32,
+    mut line: impl FnMut(&str),
+) -> nix::Result<Ended> {
+    // The end of the child is read from a descriptor, because a program that it leaves behind may keep the pipe open.
+    let mut children = SigSet::empty();
+    children.add(Signal::SIGCHLD);
+    children.thread_block()?;
+    let signals = SignalFd::with_flags(&children, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+    let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+    let child = fork(|| {
+        let _ = nix::unistd::setsid();
+        if let Ok(null) = File::open("/dev/null") {
+            let _ = dup2_stdin(&null);
+        }
+        let _ = dup2_stdout(&write);
+        let _ = dup2_stderr(&write);
+        work()
+    })?;
+    drop(write);
+    let mut output = Lines { pipe: Some(File::from(read)), rest: Vec::new() };
+    let ended = loop {
+        if let Some(ended) = poll_child(child)? {
+            break ended;
+        }
+        if deadline.remaining().is_zero() {
+            let _ = kill(Pid::from_raw(-child.as_raw()), Signal::SIGKILL);
+            let _ = waitpid(child, None);
+            break Ended::TimedOut;
+        }
+        output.wait(&signals, deadline, &mut line);
+        while let Ok(Some(_)) = signals.read_signal() {}
+    };
+    output.finish(&mut line);
+    let _ = children.thread_unblock();
+    Ok(ended)
+}
+
+fn poll_child(child: Pid) -> nix::Result<Option<Ended>> {
+    Ok(match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+        WaitStatus::Exited(_, code) => Some(Ended::Exited(code)),
+        WaitStatus::Signaled(_, signal, _) => Some(Ended::Killed(signal)),
+        _ => None,
+    })
+}
+
+/// A pipe read line by line.
+struct Lines {
+    pipe: Option<File>,
+    rest: Vec<u8>,
+}
+
+impl Lines {
+    /// Waits for output, the end of a child, or the deadline.
+    fn wait(&mut self, signals: &SignalFd, deadline: Uptime, line: &mut impl FnMut(&str)) {
+        let timeout = PollTimeout::try_from(deadline.remaining()).unwrap_or(PollTimeout::MAX);
+        let Some(pipe) = &self.pipe else {
+            let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
+            return;
+        };
+        let mut ready =
+            [PollFd::new(signals.as_fd(), PollFlags::POLLIN), PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        let _ = poll(&mut ready, timeout);
+        if ready.last().is_some_and(|pipe| pipe.any() == Some(true)) {
+            self.read(line);
+        }
+    }
+
+    /// Takes what is in the pipe without waiting for more.
+    fn finish(&mut self, line: &mut impl FnMut(&str)) {
+        while let Some(pipe) = &self.pipe {
+            let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+            if !matches!(poll(&mut ready, PollTimeout::ZERO), Ok(1..)) {
+                break;
+            }
+            self.read(line);
+        }
+        if !self.rest.is_empty() {
+            line(&String::from_utf8_lossy(&self.rest));
+        }
+    }
+
+    fn read(&mut self, line: &mut impl FnMut(&str)) {
+        let mut buffer = [0; 1024];
+        let read = self.pipe.as_mut().map_or(0, |pipe| pipe.read(&mut buffer).unwrap_or(0));
+        if read == 0 {
+            self.pipe = None;
+        }
+        self.rest.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        while let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+            let whole: Vec<u8> = self.rest.drain(..=end).collect();
+            line(String::from_utf8_lossy(&whole).trim_end());
+        }
+        if self.rest.len() > LONGEST_LINE {
+            line(&String::from_utf8_lossy(&self.rest));
+            self.rest.clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn shell(script: &str, milliseconds: u64) -> (Ended, Vec<String>) {
+        let mut lines = Vec::new();
+        let deadline = Uptime::now().plus(Duration::from_millis(milliseconds));
+        let arguments = [c"sh".into(), c"-c".into(), CString::new(script).unwrap()];
+        let work = || {
+            let _ = execute(c"/bin/sh", &arguments, &[]);
+            NOT_STARTED
+        };
+        let ended = run(deadline, work, |line| lines.push(line.to_owned())).unwrap();
+        (ended, lines)
+    }
+
+    // One test: SIGCHLD is blocked per thread but delivered to the process.
+    #[test]
+    fn output_exit_codes_signals_and_deadlines() {
+        let (ended, lines) = shell("echo one; echo two >&2; printf three; exit 3", 10_000);
+        assert_eq!(ended, Ended::Exited(3));
+        assert_eq!(lines, ["one", "two", "three"]);
+        assert_eq!(shell("kill -9 $$", 10_000).0, Ended::Killed(Signal::SIGKILL));
+        // What is left behind holds the pipe open; the end of the shell counts.
+        let before = Uptime::now();
+        assert_eq!(shell("sleep 5 & echo left", 10_000), (Ended::Exited(0), vec!["left".into()]));
+        assert!(before.elapsed() < Duration::from_secs(4));
+        assert_eq!(shell("echo begun; sleep 60", 300), (Ended::TimedOut, vec!["begun".into()]));
+    }
+}

@@ -1,0 +1,140 @@
+//! Step `disk`: waits on the kernel's events until the disk is there that this system was started from.
+
+use crate::boot::Boot;
+use crate::clock::Uptime;
+use crate::disk::choose::{Choice, choose};
+use crate::disk::facts::{self, Disk};
+use crate::disk::partitions::PartitionGuid;
+use crate::disk::usb;
+use crate::failure::{Kind, StepError};
+use crate::uevent::{Uevents, Woken};
+use handoff::fault::Fault;
+use handoff::kernel_arguments;
+use std::time::Duration;
+
+/// Slow sticks and hubs are known to need more than two minutes.
+const PATIENCE: Duration = Duration::from_mins(3);
+/// How often the wait says what is missing.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// How long the buses may take to come to rest after the disk was found: a device that fails to answer must not hold
+/// up every boot.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DiskError {
+    /// The kernel gives no events.
+    #[error("no events from the kernel (netlink socket): {}", .0.desc())]
+    NoEvents(nix::errno::Errno),
+    /// No disk came.
+    #[error("no disk that fits within {} s: {wanted}; {}", waited.as_secs(), present(.disks))]
+    None {
+        /// How long it was waited for.
+        waited: Duration,
+        /// What would fit.
+        wanted: String,
+        /// What is there instead.
+        disks: Vec<String>,
+    },
+    /// More than one disk fits.
+    #[error("{} disks fit and nothing tells them apart: {}", .0.len(), .0.join("; "))]
+    Several(Vec<String>),
+}
+
+impl StepError for DiskError {
+    fn kind(&self) -> Kind {
+        Kind::Site(Fault::SecretPartition)
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::NoEvents(_) => "start the other slot; this kernel lacks netlink".into(),
+            Self::None { .. } => format!(
+                "look whether the stick is plugged in and its driver is there; {}=SECONDS on the kernel command line \
+                 waits longer",
+                kernel_arguments::DEVICE_TIMEOUT
+            ),
+            Self::Several(_) => {
+                "unplug all but one of them; a stick must not be copied byte by byte, make a second \
+                                 one with psyops flash"
+                    .into()
+            }
+        }
+    }
+}
+
+fn present(disks: &[String]) -> String {
+    if disks.is_empty() { "there is no disk at all".into() } else { format!("there is {}", disks.join("; ")) }
+}
+
+/// How long the step may take: its own waits, and time to read what is slow.
+pub(crate) fn deadline(boot: &Boot) -> Duration {
+    patience(boot).saturating_add(SETTLE).saturating_add(Duration::from_mins(2))
+}
+
+fn patience(boot: &Boot) -> Duration {
+    let seconds = boot.arguments.value(kernel_arguments::DEVICE_TIMEOUT).and_then(|text| text.parse().ok());
+    seconds.map_or(PATIENCE, Duration::from_secs)
+}
+
+/// Runs the step.
+pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
+    // Before the first look, or a disk that comes in between is missed.
+    let events = Uevents::open().map_err(DiskError::NoEvents)?;
+    let disk = wait_for(boot, &events, esp)?;
+    // A clone comes with the same scan of the bus, but later: let it come to rest, then look again.
+    settle(boot, &events);
+    let disks = facts::all();
+    if let Choice::Several(disks) = choose(&disks, esp) {
+        return Err(several(&disks));
+    }
+    // Where it is gone again (pulled out), the steps that read it say so better.
+    boot.log.info(&format!("disk: {}", disk.description));
+    Ok(disk)
+}
+
+fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
+    let start = Uptime::now();
+    let patience = patience(boot);
+    let deadline = start.plus(patience);
+    let wanted = match esp {
+        Some(guid) => format!("wanted is the disk with the ESP {guid}, which was booted"),
+        None => "wanted is the one disk with psyopsOS partitions".into(),
+    };
+    let mut next_report = start.plus(REPORT_EVERY);
+    loop {
+        let disks = facts::all();
+        let passed = match choose(&disks, esp) {
+            Choice::One(disk) => return Ok(disk.clone()),
+            Choice::Several(disks) => return Err(several(&disks)),
+            Choice::None(passed) => passed,
+        };
+        if deadline.remaining().is_zero() {
+            return Err(DiskError::None { waited: patience, wanted, disks: passed });
+        }
+        while events.wait(next_report.min(deadline)) == Woken::TimedOut && !deadline.remaining().is_zero() {
+            let seconds = start.elapsed().as_secs();
+            boot.log.info(&format!("waiting for the disk since {seconds} s: {wanted}; {}", present(&passed)));
+            next_report = Uptime::now().plus(REPORT_EVERY);
+        }
+    }
+}
+
+fn settle(boot: &mut Boot, events: &Uevents) {
+    let deadline = Uptime::now().plus(SETTLE);
+    loop {
+        let pending = usb::pending();
+        if pending.is_empty() {
+            return;
+        }
+        boot.log.debug(&format!("waiting for {}", pending.join(", ")));
+        if events.wait(deadline) == Woken::TimedOut {
+            boot.log.info(&format!("going on without {}", pending.join(", ")));
+            return;
+        }
+    }
+}
+
+fn several(disks: &[&Disk]) -> DiskError {
+    DiskError::Several(disks.iter().map(|disk| disk.description.clone()).collect())
+}

@@ -1,0 +1,151 @@
+//! Step `handover`: the new root takes the place of the initramfs, and its init that of the loader.
+
+use crate::boot::Boot;
+use crate::failure::{Failure, Kind, StepError};
+use crate::mounts::{self, MountError};
+use crate::process;
+use crate::steps::root::MountedRoot;
+use crate::sysfs;
+use handoff::{marker, paths};
+use nix::errno::Errno;
+use nix::mount::{MsFlags, mount};
+use nix::sys::statfs::{FsType, TMPFS_MAGIC, fstatfs};
+use std::convert::Infallible;
+use std::ffi::CString;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long it may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
+
+/// The kernel's magic number of ramfs (linux/magic.h), which the initramfs lies in where tmpfs is not built in.
+const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HandoverError {
+    /// A mount cannot be moved.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// The root cannot be changed.
+    #[error("cannot {action}: {}", errno.desc())]
+    Root {
+        /// What failed.
+        action: &'static str,
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// The init does not start, though it was looked at before.
+    #[error("{} does not start: {}", init.display(), errno.desc())]
+    Init {
+        /// The init.
+        init: PathBuf,
+        /// What the kernel says.
+        errno: Errno,
+    },
+}
+
+impl StepError for HandoverError {
+    fn kind(&self) -> Kind {
+        Kind::Handover
+    }
+
+    fn remedy(&self) -> String {
+        "start the other slot; this root cannot be given over to".into()
+    }
+}
+
+/// Moves the kernel's own file systems and `/run` into the new root.
+pub(crate) fn move_kernel_mounts() -> Result<(), MountError> {
+    for place in ["/dev", "/proc", "/sys", "/run"] {
+        let target = format!("{}{place}", paths::NEW_ROOT);
+        // An image may come without them.
+        let _ = std::fs::create_dir(&target);
+        mounts::relocate(place, &target)?;
+    }
+    Ok(())
+}
+
+/// Runs the step: afterwards `/` is the new root, and the memory of the initramfs is free.
+pub(crate) fn run() -> Result<(), HandoverError> {
+    let failed = |action| move |errno| HandoverError::Root { action, errno };
+    let old = File::open("/").map_err(|error| HandoverError::Root {
+        action: "open the initramfs",
+        errno: Errno::from_raw(error.raw_os_error().unwrap_or_default()),
+    })?;
+    move_kernel_mounts()?;
+    nix::unistd::chdir(paths::NEW_ROOT).map_err(failed("enter the new root"))?;
+    empty(&old);
+    let none = None::<&str>;
+    mount(Some("."), "/", none, MsFlags::MS_MOVE, none).map_err(failed("move the new root to /"))?;
+    nix::unistd::chroot(".").map_err(failed("change the root"))?;
+    nix::unistd::chdir("/").map_err(failed("enter /"))
+}
+
+/// Removes all files of the initramfs: it has no name any more, but would keep its memory. Nothing of another file
+/// system is touched, and nothing at all where the old root is on a disk.
+fn empty(old: &File) {
+    let in_memory = |kind: FsType| kind == RAMFS_MAGIC || kind == TMPFS_MAGIC;
+    let (Ok(kind), Ok(metadata)) = (fstatfs(old), old.metadata()) else { return };
+    if in_memory(kind.filesystem_type()) {
+        remove_below(Path::new("/"), metadata.dev());
+    }
+}
+
+fn remove_below(folder: &Path, device: u64) {
+    for name in sysfs::names(folder) {
+        let path = folder.join(name);
+        let Ok(metadata) = path.symlink_metadata() else { continue };
+        if metadata.dev() != device {
+            continue;
+        }
+        if metadata.is_dir() {
+            remove_below(&path, device);
+            let _ = std::fs::remove_dir(&path);
+        } else {
+            let _ = std::fs::remove_file(&path);
+        }
+    }
+}
+
+/// Writes the report and the log, and becomes the init. Returns only where that fails.
+pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible, Failure> {
+    let init = root.init.display();
+    boot.log.info(&format!("outcome so far: {}", boot.report.outcome));
+    boot.log.marked(marker::HANDOVER, &init.to_string());
+    leave_word(boot);
+    boot.stop_watchdog();
+    let program = CString::new(root.init.as_os_str().as_bytes()).unwrap_or_default();
+    // What the kernel did not understand of its command line is meant for the init (`single`, `emergency`).
+    let mut arguments = vec![program.clone()];
+    arguments.extend(std::env::args_os().skip(1).filter_map(|word| CString::new(word.as_bytes()).ok()));
+    let environment: Vec<CString> = std::env::vars_os()
+        .filter_map(|(key, value)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()).ok())
+        .collect();
+    let errno = process::execute(&program, &arguments, &environment);
+    Err(Failure::new("handover", &HandoverError::Init { init: root.init.clone(), errno }))
+}
+
+/// Leaves report and log where the agent looks for them, and a person in the rescue shell.
+pub(crate) fn leave_word(boot: &mut Boot) {
+    for (path, text) in
+        [(paths::BOOT_REPORT, boot.report.to_json() + "\n"), (paths::BOOT_LOG, boot.log.text().to_owned())]
+    {
+        if let Err(error) = write(path, &text) {
+            boot.log.error(&format!("{path}: {error}"));
+        }
+    }
+}
+
+/// In memory, so without flushing, but whole or not at all.
+fn write(path: &str, text: &str) -> std::io::Result<()> {
+    let temporary = format!("{path}.new");
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o640);
+    options.open(&temporary)?.write_all(text.as_bytes())?;
+    std::fs::rename(&temporary, path)
+}

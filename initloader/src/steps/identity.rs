@@ -1,0 +1,117 @@
+//! Step `identity`: the node's age key opens the seal. It is the one file that nothing can heal, so it is only read.
+
+use crate::boot::Boot;
+use crate::failure::{Kind, StepError};
+use crate::steps::secret::SecretStore;
+use handoff::fault::Fault;
+use handoff::paths;
+use keys::identity::{BadIdentity, NodeIdentity, Recipient};
+use keys::seal::{OpenedSeal, SealError, VerifiedSeal};
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::time::Duration;
+
+/// How long it may take.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
+/// No identity file is longer.
+const LONGEST: u64 = 64 * 1024;
+
+/// What can go wrong. Each names the key that the seal is for.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IdentityError {
+    /// The file cannot be read.
+    #[error("{file} cannot be read ({error}); the seal is for {expected}")]
+    Unreadable {
+        /// The file and its partition.
+        file: String,
+        /// What the kernel says.
+        error: std::io::Error,
+        /// The public key that the seal is for.
+        expected: Recipient,
+    },
+    /// The file holds no identity.
+    #[error("{file} holds no usable identity: {problem}; the seal is for {expected}")]
+    Malformed {
+        /// The file and its partition.
+        file: String,
+        /// What is wrong with it.
+        problem: BadIdentity,
+        /// The public key that the seal is for.
+        expected: Recipient,
+    },
+    /// The file is the identity of somebody else.
+    #[error("{file} is the key {found}, but the seal of node {node} is for {expected}")]
+    Other {
+        /// The file and its partition.
+        file: String,
+        /// The public key of the identity.
+        found: Recipient,
+        /// The node of the seal.
+        node: String,
+        /// The public key that the seal is for.
+        expected: Recipient,
+    },
+    /// The seal does not open, though key and signature are right.
+    #[error(transparent)]
+    Seal(SealError),
+}
+
+impl StepError for IdentityError {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Seal(_) => Kind::Site(Fault::Seal),
+            _ => Kind::Site(Fault::Identity),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Seal(_) => "make the seal anew on the workstation: build-image --node NAME",
+            Self::Other { .. } => {
+                "use the stick that belongs to this seal, or make its secret partition anew on the workstation: \
+                 mksecrets --node NAME --device PARTITION"
+            }
+            _ => {
+                "the key is kept in the site for the admins; write it back on the workstation: mksecrets --node NAME \
+                 --device PARTITION"
+            }
+        }
+        .into()
+    }
+}
+
+/// Runs the step.
+pub(crate) fn run(
+    boot: &mut Boot,
+    seal: VerifiedSeal,
+    store: &SecretStore,
+) -> Result<OpenedSeal, IdentityError> {
+    let file = format!("{} on {}", paths::AGE_KEY, store.device());
+    let expected = seal.header().recipient.clone();
+    let node = seal.header().node.to_string();
+    let mut bytes = Vec::new();
+    // Not a link: it could lead to a file that somebody else wrote. Not a pipe: it would never end.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let read = OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(store.path().join(paths::AGE_KEY))
+        .and_then(|opened| opened.take(LONGEST).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        return Err(IdentityError::Unreadable { file, error, expected });
+    }
+    let identity = NodeIdentity::parse(&bytes);
+    bytes.fill(0);
+    let identity = identity.map_err(|problem| IdentityError::Malformed {
+        file: file.clone(),
+        problem,
+        expected: expected.clone(),
+    })?;
+    let opened = seal.open(&identity).map_err(|error| match error {
+        SealError::OtherRecipient { found, .. } => IdentityError::Other { file, found, node, expected },
+        other => IdentityError::Seal(other),
+    })?;
+    boot.log.info(&format!("identity {} opens the seal", identity.recipient()));
+    Ok(opened)
+}

@@ -1,0 +1,67 @@
+//! Step `modules`: the kernel modules of the initramfs, in the order in which the builder listed them.
+//!
+//! The kernel does not apply `module.parameter=` of its command line to what `finit_module(2)` loads, nor
+//! `modprobe.blacklist=`; both are done here. A module that cannot be loaded is no fault by itself: whether it was
+//! needed shows in the steps that follow.
+
+use crate::boot::Boot;
+use crate::failure::{Kind, StepError};
+use handoff::modules::{self, Module};
+use handoff::paths;
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use std::ffi::CString;
+use std::fs::File;
+use std::time::Duration;
+
+/// How long it may take: drivers probe their hardware while they are loaded.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ModulesError {
+    /// The list cannot be read.
+    #[error("{path}: {0}", path = paths::MODULES)]
+    NoList(std::io::Error),
+}
+
+impl StepError for ModulesError {
+    fn kind(&self) -> Kind {
+        Kind::Initramfs
+    }
+
+    fn remedy(&self) -> String {
+        "build the image again; this one has no list of kernel modules".into()
+    }
+}
+
+/// Runs the step.
+pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
+    let text = std::fs::read_to_string(paths::MODULES).map_err(ModulesError::NoList)?;
+    let (mut loaded, mut failed) = (0_u32, 0_u32);
+    for module in modules::decode(&text) {
+        if boot.arguments.blacklists(&module.name) {
+            boot.log.info(&format!("module {} is not loaded: the kernel command line says so", module.name));
+            continue;
+        }
+        match load(&module, &boot.arguments.module_parameters(&module.name)) {
+            Ok(()) => loaded += 1,
+            Err(error) => {
+                failed += 1;
+                boot.log.error(&format!("module {} ({}): {error}", module.name, module.file));
+            }
+        }
+    }
+    boot.log.info(&format!("{loaded} kernel modules loaded, {failed} failed"));
+    Ok(())
+}
+
+fn load(module: &Module, parameters: &str) -> Result<(), std::io::Error> {
+    let file = File::open(&module.file)?;
+    let parameters = CString::new(parameters)?;
+    match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
+        // Loaded already: built in, or from before a rescue shell.
+        Ok(()) | Err(Errno::EEXIST) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}

@@ -1,0 +1,189 @@
+//! Step `reconcile`: every file on the secret partition is what the seal says, or is made so.
+//!
+//! What cannot be repaired (a medium that is read-only, full or worn) is put over the partition in memory: the running
+//! system finds the right content in the same place.
+
+use crate::boot::Boot;
+use crate::failure::{Failure, Kind, StepError};
+use crate::mounts::{self, DATA_ONLY, MountError};
+use crate::steps::secret::SecretStore;
+use crate::tree::{Permissions, Tree};
+use handoff::fault::{Answer, Fault};
+use handoff::manifest::Store;
+use handoff::paths;
+use keys::reconcile::{CompareError, Comparison, RepairError, compare, repair};
+use keys::seal::OpenedSeal;
+use nix::errno::Errno;
+use nix::mount::MsFlags;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long it may take: every file is written and flushed by itself, on a slow stick.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ReconcileError {
+    /// The site does not want differing files repaired or passed over.
+    #[error("files on the secret partition differ from the seal: {0}")]
+    Differs(String),
+    /// The repair failed, and the site does not want to go on in that case.
+    #[error("the secret partition cannot be repaired: {0}")]
+    Repair(String),
+    /// Not even memory takes the files.
+    #[error("the files of the seal cannot be kept in memory: {0}")]
+    Memory(String),
+}
+
+impl StepError for ReconcileError {
+    fn kind(&self) -> Kind {
+        Kind::Site(match self {
+            Self::Differs(_) => Fault::FileDiffers,
+            Self::Repair(_) => Fault::Repair,
+            Self::Memory(_) => Fault::SecretPartition,
+        })
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Differs(_) => "find out who changed them; then let the boot repair them, or run mksecrets",
+            Self::Repair(_) => "make another stick, or remove what makes this one read-only or full",
+            Self::Memory(_) => "give the machine more memory",
+        }
+        .into()
+    }
+}
+
+/// Why a repair did not succeed.
+#[derive(Debug, thiserror::Error)]
+enum NotRepaired {
+    #[error("{0}")]
+    ReadOnly(&'static str),
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    #[error("{}", list(.0))]
+    Files(RepairError),
+    #[error("after the repair it still differs: {}", differing(.0))]
+    StillDiffers(Comparison),
+}
+
+fn list(error: &RepairError) -> String {
+    error.failures.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+fn differing(comparison: &Comparison) -> String {
+    comparison.differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+/// Runs the step.
+pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Result<(), ReconcileError> {
+    let before = match compare(store.path(), seal.manifest()) {
+        Ok(before) => before,
+        Err(error) => return from_memory(boot, seal, &NotRepaired::Compare(error), &Comparison::default()),
+    };
+    for unknown in before.unknown.iter().chain(&before.unreadable) {
+        boot.log.info(&format!("on the secret partition and unknown to the seal: {}", unknown.display()));
+        boot.report.unknown.push(unknown.display().to_string());
+    }
+    boot.report.verified = before.same.len() as u64;
+    if !before.needs_repair(seal.manifest()) {
+        boot.log.info(&format!("{} files on the secret partition are as the seal says", before.same.len()));
+        return Ok(());
+    }
+    for difference in &before.differing {
+        boot.log.error(&format!("secret partition: {difference}"));
+    }
+    match boot.policy.answer(Fault::FileDiffers) {
+        Answer::Repair => {}
+        // Half-written files of an earlier repair are nothing that a policy forbids to leave.
+        _ if before.differing.is_empty() => return Ok(()),
+        Answer::Degraded => {
+            return from_memory(boot, seal, &NotRepaired::ReadOnly("the site wants no repair"), &before);
+        }
+        Answer::Continue => {
+            let error = ReconcileError::Differs(differing(&before));
+            boot.note(&Failure::new("reconcile", &error));
+            return Ok(());
+        }
+        Answer::Reboot | Answer::Rescue => return Err(ReconcileError::Differs(differing(&before))),
+    }
+    match repaired(boot, store, seal, &before) {
+        Ok(after) => {
+            boot.report.verified = after.same.len() as u64;
+            boot.log.info(&format!("repaired; {} files are as the seal says", after.same.len()));
+            Ok(())
+        }
+        Err(error) => from_memory(boot, seal, &error, &before),
+    }
+}
+
+/// Repairs, and looks again.
+fn repaired(
+    boot: &mut Boot,
+    store: &SecretStore,
+    seal: &OpenedSeal,
+    before: &Comparison,
+) -> Result<Comparison, NotRepaired> {
+    if let Some(why) = store.read_only() {
+        return Err(NotRepaired::ReadOnly(why));
+    }
+    let done = store.writable(|| repair(store.path(), seal, before))?;
+    let (done, failed) = match done {
+        Ok(done) => (done, None),
+        Err(error) => (error.repaired.clone(), Some(error)),
+    };
+    for one in done {
+        boot.log.info(&format!("secret partition: {} put right", one.path.display()));
+        boot.report.repaired.push(one.path.display().to_string());
+    }
+    if let Some(error) = failed {
+        return Err(NotRepaired::Files(error));
+    }
+    let after = compare(store.path(), seal.manifest())?;
+    if after.differing.is_empty() { Ok(after) } else { Err(NotRepaired::StillDiffers(after)) }
+}
+
+/// Answers a failed repair: as the site says, with the right content from memory.
+fn from_memory(
+    boot: &mut Boot,
+    seal: &OpenedSeal,
+    why: &NotRepaired,
+    before: &Comparison,
+) -> Result<(), ReconcileError> {
+    let error = ReconcileError::Repair(why.to_string());
+    let failure = Failure::new("reconcile", &error);
+    match boot.policy.answer(Fault::Repair) {
+        Answer::Degraded | Answer::Repair => boot.degrade(&failure),
+        Answer::Continue => boot.note(&failure),
+        Answer::Reboot | Answer::Rescue => return Err(error),
+    }
+    keep_in_memory(seal).map_err(ReconcileError::Memory)?;
+    let repaired = &boot.report.repaired;
+    let names = before.differing.iter().map(|difference| difference.path.to_string());
+    boot.report.memory_only = names.filter(|name| !repaired.contains(name)).collect();
+    boot.log.info("the files of the seal lie in memory, over the secret partition");
+    Ok(())
+}
+
+/// Mounts a file system in memory over the secret partition, with all that belongs there.
+fn keep_in_memory(seal: &OpenedSeal) -> Result<(), String> {
+    let key = std::fs::read(Path::new(paths::SECRETS).join(paths::AGE_KEY));
+    let flags = DATA_ONLY;
+    mounts::mount("tmpfs", paths::SECRETS, "tmpfs", flags, "mode=0700").map_err(|error| error.to_string())?;
+    let tree = Tree::open(Path::new(paths::SECRETS)).map_err(|errno| errno.desc().to_owned())?;
+    let install = |path: &str, content: &[u8], permissions| {
+        let installed = tree.install(&Path::new("/").join(path), content, permissions);
+        installed.map_err(|errno: Errno| format!("{path}: {}", errno.desc()))
+    };
+    if let Ok(key) = key {
+        install(paths::AGE_KEY, &key, Permissions { mode: 0o600, uid: 0, gid: 0 })?;
+    }
+    for entry in seal.manifest().stored_in(Store::Disk) {
+        let permissions = Permissions { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+        install(entry.path.as_str(), seal.content(&entry.path).unwrap_or_default(), permissions)?;
+    }
+    drop(tree);
+    mounts::remount(paths::SECRETS, flags | MsFlags::MS_RDONLY).map_err(|error| error.to_string())
+}

@@ -1,0 +1,120 @@
+//! Step `seal`: of all places where a seal may lie, the newest one that the site signed.
+
+use crate::boot::Boot;
+use crate::disk::facts::Disk;
+use crate::failure::{Kind, StepError};
+use handoff::fault::Fault;
+use handoff::partition::Role;
+use handoff::paths;
+use handoff::slot::Slot;
+use handoff::trust::Trust;
+use keys::seal::header::Header;
+use keys::seal::newest::newest;
+use keys::seal::{SealError, VerifiedSeal};
+use keys::signature::{BadPublicKey, PublicKey};
+use std::fs::File;
+use std::io::Read;
+use std::time::Duration;
+
+/// How long it may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
+
+/// The header and more than the signature behind the payload.
+const HEAD: usize = 4096;
+/// No seal is longer; what a damaged header asks for is not read.
+const LONGEST: usize = 64 * 1024 * 1024;
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoSeal {
+    /// A key in the trust file is none.
+    #[error("{path}: {0}", path = paths::TRUST)]
+    TrustedKey(#[from] BadPublicKey),
+    /// No place has a seal whose signature holds.
+    #[error("no valid seal: {}", .0.join("; "))]
+    NoneHolds(Vec<String>),
+    /// The seal wants a newer system.
+    #[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
+    TooOld {
+        /// As the seal says.
+        floor: u32,
+        /// This system's.
+        own: u32,
+    },
+}
+
+impl StepError for NoSeal {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::TrustedKey(_) => Kind::Initramfs,
+            Self::NoneHolds(_) => Kind::Site(Fault::Seal),
+            // The other slot may have a newer system.
+            Self::TooOld { .. } => Kind::Site(Fault::Root),
+        }
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::TrustedKey(_) => "build the image again; its trust file is damaged",
+            Self::NoneHolds(_) => {
+                "write the node's seal anew: build-image --node NAME, or write seals/NAME.seal of the site onto the \
+                 partition seal-a"
+            }
+            Self::TooOld { .. } => "start the newer system in the other slot, or update this one",
+        }
+        .into()
+    }
+}
+
+/// Runs the step.
+pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<VerifiedSeal, NoSeal> {
+    let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
+    let mut sources = Vec::new();
+    let mut unreadable = Vec::new();
+    let mut take = |name: String, path: &std::path::Path| match read(path) {
+        Ok(bytes) => sources.push((name, bytes)),
+        Err(error) => unreadable.push(format!("{name}: {error}")),
+    };
+    for slot in Slot::BOTH {
+        if let Some(device) = disk.device(Role::Seal(slot)) {
+            take(format!("{} ({device})", Role::Seal(slot)), &device.path());
+        }
+    }
+    if std::path::Path::new(paths::INITRAMFS_SEAL).exists() {
+        take(format!("initramfs ({})", paths::INITRAMFS_SEAL), paths::INITRAMFS_SEAL.as_ref());
+    }
+    let newest = newest(sources.iter().map(|(name, bytes)| (name, bytes.as_slice())), &keys, &trust.site);
+    let mut problems = unreadable;
+    problems.extend(newest.failed.iter().map(|(name, error)| format!("{name}: {error}")));
+    let Some((source, seal)) = newest.chosen else { return Err(NoSeal::NoneHolds(problems)) };
+    // An empty second place is how every stick begins.
+    for (name, error) in newest.failed.iter().filter(|(_, error)| *error != SealError::Empty) {
+        boot.log.error(&format!("a seal is not used: {name}: {error}"));
+    }
+    let header = seal.header();
+    boot.log.info(&format!(
+        "seal of node {}, serial {}, signed by {}, from {source}",
+        header.node,
+        header.serial,
+        seal.signer()
+    ));
+    if header.release_floor > trust.security_epoch {
+        return Err(NoSeal::TooOld { floor: header.release_floor, own: trust.security_epoch });
+    }
+    boot.report.node = Some(header.node.to_string());
+    boot.report.serial = Some(header.serial.number());
+    Ok(seal)
+}
+
+/// A seal's bytes, and not the megabytes of zeros after it: the header says how long it is.
+fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let mut bytes = Vec::new();
+    Read::by_ref(&mut file).take(HEAD as u64).read_to_end(&mut bytes)?;
+    if let Ok((_, header, payload)) = Header::decode(&bytes) {
+        let length = header.saturating_add(payload).saturating_add(HEAD).min(LONGEST);
+        let rest = length.saturating_sub(bytes.len());
+        file.take(rest as u64).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}

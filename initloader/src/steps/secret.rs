@@ -1,0 +1,166 @@
+//! Step `secret`: the secret partition of the boot disk, mounted without changing a byte of it.
+//!
+//! By its place on that disk and not by its label: another stick of the site may be in the machine.
+
+use crate::boot::Boot;
+use crate::disk::facts::{BlockDevice, Disk};
+use crate::ext4::{self, NotAStore, State};
+use crate::failure::{Failure, Kind, StepError};
+use crate::mounts::{self, DATA_ONLY, MountError};
+use crate::sysfs;
+use handoff::fault::Fault;
+use handoff::partition::Role;
+use handoff::paths;
+use nix::mount::MsFlags;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long it may take; replaying a journal on a worn stick is slow.
+pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
+
+/// What can go wrong.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SecretError {
+    /// The disk has no secret partition.
+    #[error("there is no secret partition on {0}")]
+    None(String),
+    /// The disk has more than one.
+    #[error("there are {} secret partitions on {disk}: {}", .partitions.len(), .partitions.join(", "))]
+    Several {
+        /// The disk.
+        disk: String,
+        /// Its partitions of that role.
+        partitions: Vec<String>,
+    },
+    /// The partition cannot be read.
+    #[error("the secret partition {device} cannot be read: {error}")]
+    Unreadable {
+        /// The partition.
+        device: BlockDevice,
+        /// What the kernel says.
+        error: std::io::Error,
+    },
+    /// The partition holds something else.
+    #[error("the secret partition {device} holds {problem}")]
+    NotAStore {
+        /// The partition.
+        device: BlockDevice,
+        /// What it holds.
+        problem: NotAStore,
+    },
+    /// The kernel does not mount it.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+}
+
+impl StepError for SecretError {
+    fn kind(&self) -> Kind {
+        Kind::Site(Fault::SecretPartition)
+    }
+
+    fn remedy(&self) -> String {
+        match self {
+            Self::Several { .. } => "remove all but one of them from the partition table",
+            Self::Unreadable { .. } => "the stick is worn or was pulled out; make another one",
+            Self::None(_) | Self::NotAStore { .. } | Self::Mount(_) => {
+                "make it anew on the workstation: mksecrets --node NAME --device PARTITION, or write the image again"
+            }
+        }
+        .into()
+    }
+}
+
+/// The mounted secret partition.
+pub(crate) struct SecretStore {
+    device: BlockDevice,
+    /// Why it must not be written, where that is known before trying.
+    read_only: Option<&'static str>,
+}
+
+impl SecretStore {
+    /// Where it is mounted.
+    #[expect(clippy::unused_self, reason = "only a store that was mounted has a place")]
+    pub(crate) fn path(&self) -> &'static Path {
+        Path::new(paths::SECRETS)
+    }
+
+    /// Its partition.
+    pub(crate) fn device(&self) -> &BlockDevice {
+        &self.device
+    }
+
+    /// Why it must not be written.
+    pub(crate) fn read_only(&self) -> Option<&'static str> {
+        self.read_only
+    }
+
+    /// Runs `work` while the store can be written, and sees to it that it cannot afterwards.
+    #[expect(clippy::unused_self, reason = "only a store that was mounted can be written")]
+    pub(crate) fn writable<T>(&self, work: impl FnOnce() -> T) -> Result<T, MountError> {
+        mounts::remount(paths::SECRETS, DATA_ONLY)?;
+        let done = work();
+        mounts::remount(paths::SECRETS, DATA_ONLY | MsFlags::MS_RDONLY)?;
+        Ok(done)
+    }
+}
+
+/// Runs the step.
+pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretError> {
+    let device = partition(disk)?;
+    let write_protected =
+        sysfs::number(Path::new("/sys/class/block").join(&device.name).join("ro")) == Some(1);
+    let mut state = state(&device)?;
+    if state == State::NeedsRecovery && !write_protected {
+        boot.log.info(&format!("secret partition {device} was not unmounted; its journal is replayed once"));
+        mounts::mount(&device.path().to_string_lossy(), paths::SECRETS, "ext4", DATA_ONLY, "")?;
+        mounts::unmount(paths::SECRETS)?;
+        state = self::state(&device)?;
+    }
+    // A clean file system has nothing to replay, so mounting it changes nothing, and its journal is at hand for a
+    // repair. `noload` would make the repair's writes unjournaled; it is for what cannot be replayed.
+    let (options, read_only) = match (state, write_protected) {
+        (State::Clean, false) => ("", None),
+        (State::Clean, true) => ("", Some("the medium is write-protected")),
+        (State::NeedsRecovery, _) => ("noload", Some("its journal cannot be replayed on this medium")),
+        (State::Errors, _) => ("noload", Some("its file system has errors")),
+    };
+    mounts::mount(
+        &device.path().to_string_lossy(),
+        paths::SECRETS,
+        "ext4",
+        DATA_ONLY | MsFlags::MS_RDONLY,
+        options,
+    )?;
+    boot.log.info(&format!("secret partition {device} is mounted read-only"));
+    if state != State::Clean {
+        boot.degrade(&Failure {
+            step: "secret",
+            kind: Kind::Site(Fault::Repair),
+            problem: format!("secret partition {device}: {}", read_only.unwrap_or("its state is unknown")),
+            remedy: "run e2fsck -f on it on the workstation, or make it anew with mksecrets".into(),
+        });
+    }
+    Ok(SecretStore { device, read_only })
+}
+
+fn partition(disk: &Disk) -> Result<BlockDevice, SecretError> {
+    let found: Vec<&BlockDevice> =
+        disk.with_role(Role::Secret).filter_map(|partition| partition.device.as_ref()).collect();
+    match found.as_slice() {
+        [] => Err(SecretError::None(disk.description.clone())),
+        [one] => Ok((*one).clone()),
+        several => Err(SecretError::Several {
+            disk: disk.description.clone(),
+            partitions: several.iter().map(ToString::to_string).collect(),
+        }),
+    }
+}
+
+fn state(device: &BlockDevice) -> Result<State, SecretError> {
+    let mut superblock = [0; ext4::LENGTH];
+    let read = File::open(device.path()).and_then(|file| file.read_exact_at(&mut superblock, ext4::OFFSET));
+    read.map_err(|error| SecretError::Unreadable { device: device.clone(), error })?;
+    State::of_store(&superblock).map_err(|problem| SecretError::NotAStore { device: device.clone(), problem })
+}

@@ -1,0 +1,57 @@
+//! Step `selection`: what the selector says about this start, from the variables that it left in the firmware.
+//!
+//! Without them (direct kernel boot, network boot) the boot goes on: the disk is then the one that fits.
+
+use crate::boot::Boot;
+use crate::disk::partitions::PartitionGuid;
+use crate::efivar;
+use crate::failure::{Kind, StepError};
+use crate::mounts::{self, DATA_ONLY};
+use handoff::selection::{self, Selection};
+use std::convert::Infallible;
+use std::path::Path;
+use std::time::Duration;
+
+/// How long it may take: some firmware answers slowly.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+impl StepError for Infallible {
+    fn kind(&self) -> Kind {
+        match *self {}
+    }
+
+    fn remedy(&self) -> String {
+        match *self {}
+    }
+}
+
+/// Runs the step; returns the GUID of the ESP that the selector was started from.
+#[expect(clippy::unnecessary_wraps, reason = "all steps have one form")]
+pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> {
+    let folder = Path::new(efivar::FOLDER);
+    if !folder.exists() {
+        boot.log.info("no UEFI firmware behind this start");
+        return Ok(None);
+    }
+    if let Err(error) = mounts::mount("efivarfs", efivar::FOLDER, "efivarfs", DATA_ONLY, "") {
+        boot.log.error(&error.to_string());
+        return Ok(None);
+    }
+    let esp = efivar::read(folder, efivar::DEVICE_PART_UUID, efivar::BOOT_LOADER_VENDOR);
+    let said = efivar::read(folder, selection::VARIABLE, selection::VENDOR_GUID);
+    if let Err(error) = mounts::unmount(efivar::FOLDER) {
+        boot.log.error(&error.to_string());
+    }
+    boot.selection = said.and_then(|value| Selection::decode(std::str::from_utf8(&value).ok()?));
+    if let Some(selection) = &boot.selection {
+        boot.report.slot = Some(selection.slot.to_string());
+        boot.report.selected = Some(selection.reason.clone());
+        boot.report.tries_left = Some(u64::from(selection.tries_left));
+        let counted = if selection.counted { "" } else { ", NOT counted (read-only medium?)" };
+        boot.log.info(&format!(
+            "the selector chose slot {} ({}), tries left: {}{counted}",
+            selection.slot, selection.reason, selection.tries_left
+        ));
+    }
+    Ok(esp.and_then(|value| efivar::utf16(&value)).map(|guid| PartitionGuid::new(&guid)))
+}

@@ -1,0 +1,56 @@
+//! Taking a boot attempt down again: before a shell, so that no key lies open, and before the next attempt.
+
+use crate::log::Log;
+use crate::steps::root;
+use crate::{mounts, sysfs};
+use handoff::paths;
+use nix::mount::{MntFlags, umount2};
+
+/// Unmounts all that the steps mounted, removes the mapped device and what was kept in memory.
+pub(crate) fn everything(log: &mut Log) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    // Later mounts stand later in the table, and above the earlier ones.
+    for place in places(&table).into_iter().rev() {
+        if let Err(error) = mounts::unmount(place) {
+            log.error(&error.to_string());
+            // Out of sight at least: whoever holds it open keeps it, nobody else finds it.
+            let _ = umount2(place, MntFlags::MNT_DETACH);
+        }
+    }
+    if let Err(error) = root::mapping("").remove() {
+        log.error(&error.to_string());
+    }
+    for name in sysfs::names(paths::RUN) {
+        let path = format!("{}/{name}", paths::RUN);
+        if path == paths::BOOT_LOG || path == paths::BOOT_REPORT || path == crate::rescue::VISITED {
+            continue;
+        }
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+    }
+}
+
+/// The mount points of the loader's own mounts (`proc_pid_mountinfo(5)`: the fifth field).
+fn places(table: &str) -> Vec<&str> {
+    let ours = [paths::NEW_ROOT, paths::RUN];
+    let all = table.lines().filter_map(|line| line.split(' ').nth(4));
+    all.filter(|place| {
+        ours.iter()
+            .any(|own| place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_loaders_own_mounts_are_taken_down() {
+        let table = "21 1 0:20 / /proc rw - proc proc rw\n\
+                     22 1 0:21 / /run rw - tmpfs tmpfs rw\n\
+                     23 22 8:11 / /run/psyops/secrets ro shared:1 - ext4 /dev/sda11 ro\n\
+                     24 22 0:22 / /run/psyopsother rw - tmpfs tmpfs rw\n\
+                     25 1 0:23 / /sysroot rw - overlay overlay rw\n";
+        assert_eq!(places(table), ["/run/psyops/secrets", "/sysroot"]);
+    }
+}

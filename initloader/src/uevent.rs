@@ -1,0 +1,122 @@
+//! Events from the kernel about devices (netlink, `NETLINK_KOBJECT_UEVENT`): what the loader waits on.
+
+use crate::clock::Uptime;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, setsockopt, socket,
+    sockopt,
+};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+
+/// The kernel's own messages; group 2 would be udev's.
+const KERNEL_GROUP: u32 = 1;
+/// Room for a burst: a hub full of sticks sends hundreds of events while the loader reads a slow one.
+const BUFFER: usize = 1024 * 1024;
+
+/// What an event was about, as far as the loader cares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Event {
+    /// `add`, `change`, `remove`, `bind`...
+    pub(crate) action: String,
+    /// The kind of device.
+    pub(crate) subsystem: String,
+}
+
+impl Event {
+    /// Reads one datagram: `action@path`, then `KEY=value` strings, each ended by a zero byte.
+    pub(crate) fn parse(datagram: &[u8]) -> Option<Self> {
+        let mut fields =
+            datagram.split(|&byte| byte == 0).filter_map(|field| std::str::from_utf8(field).ok());
+        let (action, _) = fields.next()?.split_once('@')?;
+        let subsystem = fields.find_map(|field| field.strip_prefix("SUBSYSTEM="))?;
+        Some(Self { action: action.to_owned(), subsystem: subsystem.to_owned() })
+    }
+}
+
+/// What a wait ended with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// Something about disks or USB changed, or events were lost: look again.
+    Changed,
+    /// The time is over.
+    TimedOut,
+}
+
+/// A socket that gets every event from its opening on.
+pub(crate) struct Uevents {
+    socket: OwnedFd,
+}
+
+impl Uevents {
+    /// Opens the socket. It must be open before the first look at `/sys`, or a disk that comes in between is missed.
+    pub(crate) fn open() -> nix::Result<Self> {
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let protocol = SockProtocol::NetlinkKObjectUEvent;
+        let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
+        // Without it, lost events are noticed all the same (ENOBUFS).
+        let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
+        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
+        Ok(Self { socket })
+    }
+
+    /// Waits until something about disks or USB devices changes, at most until `deadline`.
+    pub(crate) fn wait(&self, deadline: Uptime) -> Woken {
+        loop {
+            if self.drain() {
+                return Woken::Changed;
+            }
+            let remaining = deadline.remaining();
+            if remaining.is_zero() {
+                return Woken::TimedOut;
+            }
+            let timeout = PollTimeout::try_from(remaining).unwrap_or(PollTimeout::MAX);
+            let _ = poll(&mut [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN)], timeout);
+        }
+    }
+
+    /// Reads all events that are there; says whether one of them matters.
+    fn drain(&self) -> bool {
+        let mut matters = false;
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+                Ok(length) => {
+                    let event = Event::parse(buffer.get(..length).unwrap_or_default());
+                    matters |=
+                        event.is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi"));
+                }
+                // Events were lost: whatever they said, a new look finds it.
+                Err(Errno::ENOBUFS) => matters = true,
+                Err(Errno::EINTR) => {}
+                Err(_) => return matters,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_read() {
+        let datagram =
+            b"add@/devices/x/block/sda\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0DEVNAME=sda\0";
+        let expected = Event { action: "add".into(), subsystem: "block".into() };
+        assert_eq!(Event::parse(datagram), Some(expected));
+    }
+
+    #[test]
+    fn what_udev_or_nobody_sent_is_none() {
+        for other in [
+            &b"libudev\0\xfe\xed\xca\xfe"[..],
+            b"",
+            b"\0\0",
+            b"add@/x\0ACTION=add\0",
+            b"\xff@\0SUBSYSTEM=block\0",
+        ] {
+            assert_eq!(Event::parse(other), None);
+        }
+    }
+}

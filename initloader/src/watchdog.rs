@@ -1,0 +1,99 @@
+//! The deadline of each step: a child process that restarts the machine when a step does not end.
+//!
+//! Waiting has deadlines of its own. This is for what cannot be interrupted: a read from a stick that hangs in the
+//! kernel. A thread would do as well, but it would make every fork of PID 1 a fork of a program with threads. The child
+//! is forked before any key is read, so it holds none.
+
+use crate::clock::Uptime;
+use crate::console::Console;
+use crate::process;
+use handoff::marker;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, pipe2};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+use std::time::Duration;
+
+/// A message on the pipe: milliseconds, then the step's name padded with spaces.
+const MESSAGE: usize = 8 + 24;
+
+/// The watching child, or nothing where it could not be started.
+pub(crate) struct Watchdog {
+    child: Option<(Pid, File)>,
+}
+
+impl Watchdog {
+    /// Starts the child.
+    pub(crate) fn start() -> nix::Result<Self> {
+        let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (read, mut write) = (File::from(read), Some(File::from(write)));
+        let child = process::fork(|| {
+            // The child's copy of the writing end: with it open, the child would never see the parent close its own.
+            write = None;
+            watch(read)
+        })?;
+        Ok(Self { child: write.map(|write| (child, write)) })
+    }
+
+    /// No watching.
+    pub(crate) fn none() -> Self {
+        Self { child: None }
+    }
+
+    /// Says which step runs now, and how long it may take.
+    pub(crate) fn expect(&mut self, step: &str, deadline: Duration) {
+        if let Some((_, pipe)) = &mut self.child {
+            let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
+            let mut message = milliseconds.to_le_bytes().to_vec();
+            message.extend_from_slice(step.as_bytes());
+            message.resize(MESSAGE, b' ');
+            // A lost message leaves the deadline of the step before.
+            let _ = pipe.write_all(&message);
+        }
+    }
+
+    /// Ends the watching and the child.
+    pub(crate) fn stop(&mut self) {
+        if let Some((child, pipe)) = self.child.take() {
+            drop(pipe);
+            let _ = waitpid(child, None);
+        }
+    }
+}
+
+/// The child's life: until the pipe closes, or a deadline passes.
+fn watch(mut pipe: File) -> i32 {
+    let mut expected: Option<(String, Uptime)> = None;
+    loop {
+        let timeout = expected.as_ref().map_or(PollTimeout::NONE, |(_, until)| {
+            PollTimeout::try_from(until.remaining()).unwrap_or(PollTimeout::MAX)
+        });
+        let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
+        match poll(&mut ready, timeout) {
+            Ok(0) => {}
+            Err(nix::errno::Errno::EINTR) => continue,
+            _ => {
+                let mut message = [0; MESSAGE];
+                if pipe.read_exact(&mut message).is_err() {
+                    return 0;
+                }
+                let (milliseconds, step) = message.split_at(8);
+                let milliseconds = milliseconds.try_into().map_or(u64::MAX, u64::from_le_bytes);
+                let step = String::from_utf8_lossy(step).trim_end().to_owned();
+                expected = Some((step, Uptime::now().plus(Duration::from_millis(milliseconds))));
+                continue;
+            }
+        }
+        if let Some((step, _)) = expected.take_if(|(_, until)| until.remaining().is_zero()) {
+            let mut console = Console::open();
+            let problem = "did not end in time; the machine restarts";
+            console.line(&format!("{}deadline: step {step} {problem}", marker::FAULT));
+            console.line(&format!("{}what to do: look above for what the kernel waits for", marker::FAULT));
+            // Not sync(2): it would wait for the device that hangs.
+            let _ = reboot(RebootMode::RB_AUTOBOOT);
+        }
+    }
+}
