@@ -10,6 +10,7 @@ pub mod known_hosts;
 pub mod node_keys;
 pub mod node_toml;
 pub mod partition;
+pub mod prepare;
 pub mod seal;
 pub mod staging;
 pub mod store;

@@ -175,9 +175,7 @@ impl SealBuilder {
         let payload = encrypt(&recipients, &tar)?;
         let mut seal = header.encode(payload.len()).into_bytes();
         seal.extend_from_slice(&payload);
-        let comment =
-            format!("psyops-seal site:{} node:{} serial:{}", header.site, header.node, header.serial);
-        seal.extend_from_slice(key.sign(&seal, &comment)?.as_bytes());
+        seal.extend_from_slice(key.sign(&seal, &comment(header, admins))?.as_bytes());
         if seal.last() != Some(&b'\n') {
             seal.push(b'\n');
         }
