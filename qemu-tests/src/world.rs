@@ -102,12 +102,10 @@ impl World {
         }
         let public = fs::read_to_string(self.folder.join("ssh/id.pub"))?;
         self.edit_line("site.toml", "ssh-keys = ", &format!("ssh-keys = [\"{}\"]", public.trim()))?;
-        self.edit_line("site.toml", "deadline = ", "deadline = 20")?;
-        self.edit_line("site.toml", "retries = ", "retries = 1")?;
         self.edit_line("site.toml", "login = ", "login = \"shell\"")?;
         let site = fs::read_to_string(self.site().join("site.toml"))?;
         let site = edits.iter().fold(site, |text, (from, to)| text.replace(from, to));
-        fs::write(self.site().join("site.toml"), site)?;
+        fs::write(self.site().join("site.toml"), site + "\n[configure]\ndeadline = 20\nretries = 1\n")?;
         Ok(())
     }
 

@@ -1,7 +1,7 @@
 //! What the builder writes opens with standard tools, which this project did not write.
 
 use anyhow::{Context as _, Result, ensure};
-use builder::boot::uki;
+use builder::boot::uki::{Section, Uki};
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
 use handoff::partition::Role;
@@ -28,8 +28,7 @@ fn uki_of(stick: &Stick) -> Result<PathBuf> {
 
 fn root_hash(stick: &Stick) -> Result<String> {
     let uki = fs::read(uki_of(stick)?)?;
-    let line = uki::section(&uki, ".cmdline")?;
-    let arguments = KernelArguments::parse(&String::from_utf8_lossy(line));
+    let arguments = KernelArguments::parse(&Uki::parse(&uki)?.text(Section::CommandLine)?);
     Ok(arguments.value(ROOT_HASH).context("no root hash on the command line")?.to_owned())
 }
 
@@ -98,7 +97,7 @@ fn cpio_lists_the_initramfs() -> Result<()> {
     let stick = stick()?;
     let uki = fs::read(uki_of(&stick)?)?;
     let packed = stick.beside("initrd.zst");
-    fs::write(&packed, uki::section(&uki, ".initrd")?)?;
+    fs::write(&packed, Uki::parse(&uki)?.section(Section::Initrd)?)?;
     let plain = stick.beside("initrd");
     // The kernel's padding follows the frame.
     succeed(Command::new("zstd").args(["-q", "-d", "-f"]).arg(&packed).arg("-o").arg(&plain))?;

@@ -153,7 +153,8 @@ fn sources_list(packages: &Packages) -> String {
     text
 }
 
-/// apt.conf(5). `Dir::Etc::main` and `parts` keep the machine's own configuration, with its hooks, out.
+/// apt.conf(5). `Dir::Etc::main` and `parts` keep the machine's own configuration, with its hooks, out; without
+/// `ForceEssential` apt would take itself for essential.
 fn configuration(dir: &Path, more: &str) -> String {
     let dir = dir.display();
     format!(
@@ -175,6 +176,7 @@ APT::Architecture "{ARCHITECTURE}";
 APT::Architectures {{ "{ARCHITECTURE}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
+pkgCacheGen::ForceEssential ",";
 APT::Get::List-Cleanup "true";
 Acquire::Languages "none";
 Acquire::Retries "3";

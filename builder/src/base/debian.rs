@@ -15,13 +15,19 @@ use std::path::{Path, PathBuf};
 /// Changes when what is made from the same packages changes.
 const FORMAT: &str = "debian 1";
 /// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
-const REMOVED: [&str; 23] = [
+const REMOVED: [&str; 29] = [
     "etc/.pwd.lock",
+    "etc/.resolv.conf.systemd-resolved.bak",
     "etc/apt/apt.conf.d/99mmdebstrap",
     "etc/apt/sources.list",
     "etc/apt/trusted.gpg.d",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "etc/group-",
+    "etc/gshadow-",
     "etc/hostname",
+    "etc/passwd-",
     "etc/resolv.conf",
+    "etc/shadow-",
     "usr/share/info",
     "usr/share/lintian",
     "usr/share/locale",
@@ -81,12 +87,20 @@ fn install(lock: &Lock, cache: &Cache, build_time: u64, output: &Path) -> Result
         fs::File::create(output).map_err(|source| BaseError::Cache { path: output.to_owned(), source })?;
     let mut command = MMDEBSTRAP.command()?;
     command
-        .args(["--quiet", "--variant=essential", "--format=tar", "--mode", mode])
+        .args([
+            "--quiet",
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            "--variant=essential",
+            "--format=tar",
+            "--mode",
+            mode,
+        ])
         .args(["--architectures=amd64", "--skip=check/empty"])
         .arg(format!("--include={}", names.join(",")))
         .args(["--aptopt=APT::Sandbox::User \"root\"", "--aptopt=APT::Install-Recommends \"false\""])
         .arg("--dpkgopt=path-exclude=/usr/share/man/*")
-        .args([&lock.wish.suite, "-", &source])
+        // No suite: the archive made here has no release file that could name one.
+        .args(["", "-", &source])
         .env("SOURCE_DATE_EPOCH", build_time.to_string())
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env_remove("TMPDIR")

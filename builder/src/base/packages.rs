@@ -28,10 +28,11 @@ const NOT_FOR_MICRO: [&str; 15] = [
     "sensible-utils",
     "ucf",
 ];
-/// The debian base: what is asked for. The first two are apt patterns, as mmdebstrap's minbase variant has them.
-const DEBIAN: [&str; 12] = [
+/// The debian base: what is asked for. The first two are apt patterns, as mmdebstrap's minbase variant has them, without
+/// apt: a root that is verified block by block takes no packages.
+const DEBIAN: [&str; 13] = [
     "?essential",
-    "?priority(required)",
+    "?and(?priority(required),?not(?name(^apt$)))",
     "ca-certificates",
     "dbus",
     "iproute2",
@@ -42,6 +43,8 @@ const DEBIAN: [&str; 12] = [
     "systemd-resolved",
     "systemd-sysv",
     "udev",
+    // Otherwise usrmerge is chosen, and with it Perl.
+    "usr-is-merged",
 ];
 /// Taken besides the base: the boot stub, and a shell for the initramfs.
 pub(super) const STUB_PACKAGE: &str = "systemd-boot-efi";

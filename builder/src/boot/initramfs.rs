@@ -85,13 +85,12 @@ pub fn pack_cached(
     let known = fs::read(&place).ok();
     let known =
         known.filter(|frame| zstd::bulk::decompress(frame, archive.len()).is_ok_and(|raw| raw == archive));
-    let frame = match known {
-        Some(frame) => frame,
-        None => {
-            let frame = compress(&archive)?;
-            let _ = write_file(&place, &frame);
-            frame
-        }
+    let frame = if let Some(frame) = known {
+        frame
+    } else {
+        let frame = compress(&archive)?;
+        let _ = write_file(&place, &frame);
+        frame
     };
     Ok(padded(frame, archive.len()))
 }

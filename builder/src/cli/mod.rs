@@ -3,4 +3,6 @@
 //! Commands return what there is to say; the programs print it.
 
 pub mod init;
+pub mod inspect;
 pub mod lock;
+pub mod run;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 /// The image and the folder that holds it.
 pub(crate) struct Fixture {
-    pub(crate) folder: TempDir,
+    _folder: TempDir,
     pub(crate) image: Assembled,
 }
 
@@ -73,5 +73,5 @@ pub(crate) fn image() -> Fixture {
         secret: &path("secret"),
     };
     let image = assemble(&inputs, &path("image")).unwrap();
-    Fixture { folder, image }
+    Fixture { _folder: folder, image }
 }

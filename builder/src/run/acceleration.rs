@@ -7,7 +7,7 @@ use super::machine::Machine;
 use super::setup::{Boot, OnReset, Setup};
 use crate::atomic::write_file;
 use std::fs::{self, OpenOptions};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The first words of a kernel.
@@ -41,10 +41,9 @@ impl Acceleration {
         }
     }
 
-    /// What works here: remembered in `memory` (a file in the cache), or found out with `kernel`. Nothing fails: where
-    /// KVM cannot be shown to work, the guest is translated.
-    #[must_use]
-    pub fn detect(kernel: &Path, memory: &Path) -> Self {
+    /// What works here: remembered in `memory` (a file in the cache), or found out with the kernel that `kernel` gives.
+    /// Nothing fails: where KVM cannot be shown to work, the guest is translated.
+    pub fn detect(memory: &Path, kernel: impl FnOnce() -> Option<PathBuf>) -> Self {
         // Asking for the device first spares the probe on most machines without KVM.
         if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
             return Self::Tcg;
@@ -55,7 +54,7 @@ impl Acceleration {
             .into_iter()
             .find(|known| !boot_id.is_empty() && remembered == known.memory_text(&boot_id));
         known.unwrap_or_else(|| {
-            let found = if probe(kernel) { Self::Kvm } else { Self::Tcg };
+            let found = if kernel().is_some_and(|kernel| probe(&kernel)) { Self::Kvm } else { Self::Tcg };
             // A memory that cannot be written only costs the next probe.
             let folder = memory.parent().map_or(Ok(()), fs::create_dir_all);
             if folder.is_ok() {
@@ -92,6 +91,6 @@ mod tests {
     fn what_is_no_kernel_proves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let memory = folder.path().join("acceleration");
-        assert_eq!(Acceleration::detect(Path::new("/dev/null"), &memory), Acceleration::Tcg);
+        assert_eq!(Acceleration::detect(&memory, || Some("/dev/null".into())), Acceleration::Tcg);
     }
 }

@@ -36,9 +36,9 @@ pub enum DirectError {
     #[error("no slot can be started: a: {a}; b: {b}; build the image again")]
     NoSlot {
         /// Why not slot a.
-        a: SlotError,
+        a: Box<SlotError>,
         /// Why not slot b.
-        b: SlotError,
+        b: Box<SlotError>,
     },
     /// The UKI's sections.
     #[error(transparent)]
@@ -66,8 +66,8 @@ pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot
         Ok(checked) => (first, checked),
         Err(error) => match slot::uki(image, first.other()) {
             Ok(checked) => (first.other(), checked),
-            Err(other) if first == Slot::A => return Err(DirectError::NoSlot { a: error, b: other }),
-            Err(other) => return Err(DirectError::NoSlot { a: other, b: error }),
+            Err(other) if first == Slot::A => return Err(no_slot(error, other)),
+            Err(other) => return Err(no_slot(other, error)),
         },
     };
     let uki = Uki::parse(&checked.bytes)?;
@@ -82,6 +82,10 @@ pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot
         command_line.push_str(argument);
     }
     Ok(DirectBoot { slot, kernel: uki.section(Section::Linux)?.to_vec(), initrd, command_line })
+}
+
+fn no_slot(a: SlotError, b: SlotError) -> DirectError {
+    DirectError::NoSlot { a: Box::new(a), b: Box::new(b) }
 }
 
 /// The seal with the highest serial. The loader verifies it; here nothing depends on it.
@@ -106,7 +110,7 @@ mod tests {
         let direct = read(&image, &["psyops.log=debug".into(), "single".into()]).unwrap();
         assert_eq!((direct.slot, direct.kernel.as_slice()), (Slot::A, b"linux".as_slice()));
         assert!(direct.command_line.ends_with(" quiet psyops.log=debug single"));
-        assert!(direct.initrd.starts_with(b"initrd\0\0070701"));
+        assert!(direct.initrd.starts_with(b"initrd\x00\x00070701"));
         let seal = b"psyops-seal 1\nsite: site\n";
         assert!(direct.initrd.windows(seal.len()).any(|window| window == seal));
     }
@@ -119,15 +123,8 @@ mod tests {
         let file = std::fs::File::options().write(true).open(&fixture.image.path).unwrap();
         file.write_all_at(b"?", at).unwrap();
         let error = read(&ImageReader::open(&fixture.image.path).unwrap(), &[]).unwrap_err();
-        assert!(
-            matches!(
-                &error,
-                DirectError::NoSlot {
-                    a: SlotError::Digest { .. },
-                    b: SlotError::Record(handoff::boot_record::BadBootRecord::Empty)
-                }
-            ),
-            "{error}"
-        );
+        let DirectError::NoSlot { a, b } = error else { panic!("{error}") };
+        assert!(matches!(*a, SlotError::Digest { .. }), "{a}");
+        assert!(matches!(*b, SlotError::Record(handoff::boot_record::BadBootRecord::Empty)), "{b}");
     }
 }

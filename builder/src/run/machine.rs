@@ -309,7 +309,7 @@ fn copy_firmware(folder: &Path) -> Result<(), MachineError> {
 mod tests {
     use super::*;
 
-    /// A machine without anything to start: firmware-less, it says what SeaBIOS says and waits.
+    /// A machine that is to start a kernel which is none.
     fn idle() -> Machine {
         let setup = Setup {
             disks: Vec::new(),

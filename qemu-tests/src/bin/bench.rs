@@ -5,7 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use anyhow::{Context as _, Result, ensure};
-use builder::boot::uki;
+use builder::boot::uki::{Section, Uki};
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::partition::Role;
 use handoff::report::BootReport;
@@ -67,7 +67,7 @@ fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
     let end = stick.extent(Role::Boot(Slot::A))?.length;
     let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
     let uki = stick.read(Role::Boot(Slot::A), 0, usize::try_from(record.length)?)?;
-    let packed = uki::section(&uki, ".initrd")?;
+    let packed = Uki::parse(&uki)?.section(Section::Initrd)?;
     let raw = zstd::decode_all(packed).context("unpacking the initramfs")?;
     let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
     Ok(vec![
