@@ -271,8 +271,8 @@ fn the_key_of_another_node_is_named() {
     let result =
         write_partition(&demo.site, node, &demo.seal, &demo.credentials, Some(&file), 16 * MIB, &image);
     match result.unwrap_err() {
-        PartitionError::Keys(NodeKeyError::OtherNode { node, owner, .. }) => {
-            assert_eq!((node.as_str(), owner.unwrap().as_str()), ("demo", "attic"));
+        PartitionError::Keys(NodeKeyError::OtherNode(other)) => {
+            assert_eq!((other.node.as_str(), other.owner.unwrap().as_str()), ("demo", "attic"));
         }
         other => panic!("{other}"),
     }

@@ -4,5 +4,8 @@
 
 pub mod init;
 pub mod inspect;
+pub mod known_hosts;
 pub mod lock;
+pub mod mksecrets;
 pub mod run;
+pub mod secret;

@@ -56,28 +56,33 @@ pub enum NodeKeyError {
         problem: keys::identity::BadRecipient,
     },
     /// A key that belongs to another node, or to none.
-    #[error(
-        "the key in {path} is not that of node {node}: it has the public key {found}{}, the site says {expected}",
-        owner.as_ref().map(|owner| format!(" of node {owner}")).unwrap_or_default()
-    )]
-    OtherNode {
-        /// The node that was asked for.
-        node: Name,
-        /// The file.
-        path: PathBuf,
-        /// The public key that the site gives the node.
-        expected: Recipient,
-        /// The public key of the identity.
-        found: Recipient,
-        /// The node that the key belongs to, if the site has one.
-        owner: Option<Name>,
-    },
+    #[error(transparent)]
+    OtherNode(Box<OtherNode>),
     /// The node's file could not be changed.
     #[error(transparent)]
     Recipient(#[from] InitError),
     /// The public line could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
+}
+
+/// A key that is not the one that the site gives the node.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the key in {path} is not that of node {node}: it has the public key {found}{}, the site says {expected}",
+    owner.as_ref().map(|owner| format!(" of node {owner}")).unwrap_or_default()
+)]
+pub struct OtherNode {
+    /// The node that was asked for.
+    pub node: Name,
+    /// The file.
+    pub path: PathBuf,
+    /// The public key that the site gives the node.
+    pub expected: Recipient,
+    /// The public key of the identity.
+    pub found: Recipient,
+    /// The node that the key belongs to, if the site has one.
+    pub owner: Option<Name>,
 }
 
 impl Classified for NodeKeyError {
@@ -88,10 +93,9 @@ impl Classified for NodeKeyError {
             Self::Recipient(error) => error.class(),
             Self::Write(error) => error.class(),
             Self::NoRecipient { .. } => Class::MissingInput,
-            Self::Identity { .. }
-            | Self::HostKey { .. }
-            | Self::BadRecipient { .. }
-            | Self::OtherNode { .. } => Class::BadContent,
+            Self::Identity { .. } | Self::HostKey { .. } | Self::BadRecipient { .. } | Self::OtherNode(_) => {
+                Class::BadContent
+            }
         }
     }
 
@@ -100,10 +104,12 @@ impl Classified for NodeKeyError {
             Self::Store(error) => error.advice(),
             Self::File(error) => error.advice(),
             Self::Write(error) => error.advice(),
-            Self::OtherNode { owner: Some(owner), .. } => {
-                Some(format!("make the partition of that node (--node {owner}), or take the right key"))
-            }
-            Self::OtherNode { owner: None, .. } => Some("no node of this site has this key".into()),
+            Self::OtherNode(mismatch) => Some(match &mismatch.owner {
+                Some(owner) => {
+                    format!("make the partition of that node (--node {owner}), or take the right key")
+                }
+                None => "no node of this site has this key".into(),
+            }),
             Self::NoRecipient { .. } => Some(
                 "write its public key there: recipient = \"age1...\" (age-keygen -y KEY prints it)".into(),
             ),
@@ -210,7 +216,8 @@ pub fn identity(
     let text = found.to_string();
     let owner = site.nodes().find(|known| known.recipient.as_deref() == Some(&*text));
     let owner = owner.map(|known| known.name.clone());
-    Err(NodeKeyError::OtherNode { node: node.clone(), path, expected, found, owner })
+    let node = node.clone();
+    Err(NodeKeyError::OtherNode(Box::new(OtherNode { node, path, expected, found, owner })))
 }
 
 #[cfg(test)]

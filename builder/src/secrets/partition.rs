@@ -46,7 +46,7 @@ impl Classified for PartitionError {
     }
 }
 
-/// Writes the secret partition of `node` as the file `image`, `size` bytes long, private and sparse.
+/// Writes the secret partition of `node` as the file `image`, `length` bytes long, private and sparse.
 ///
 /// The node's key comes from the site's store, or from the file `key`; it must be the one that the site gives the node.
 /// Two calls with the same site and seal write the same bytes.
@@ -56,22 +56,21 @@ pub fn write_partition(
     seal: &NodeSeal,
     credentials: &Credentials,
     key: Option<&Path>,
-    size: u64,
+    length: u64,
     image: &Path,
 ) -> Result<(), PartitionError> {
     let identity = node_keys::identity(site, &node.name, &credentials.identity, key)?;
     // Written out anew and not copied: comments of the given file have no place on the stick.
     let identity = identity_file::text(&identity, Timestamp::from_unix(site.build_time));
     let mut files = BTreeMap::new();
-    let age_key = RelativePath::new(paths::AGE_KEY).expect("a constant path that stays inside");
-    files.insert(age_key, File { mode: 0o600, uid: 0, gid: 0, content: identity.as_bytes() });
+    files.insert(age_key(), File { mode: 0o600, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {
         let content = seal.opened.content(&entry.path).unwrap_or_default();
         files.insert(entry.path.clone(), File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content });
     }
     let id = |role: &str| derived_uuid(&site.id, Owner::Node(&node.name), role);
     let plan = Plan {
-        size,
+        size: length,
         label: paths::SECRET_LABEL,
         uuid: id("secret-filesystem"),
         hash_seed: id("secret-hash-seed"),
@@ -79,4 +78,8 @@ pub fn write_partition(
         files,
     };
     Ok(plan.write(image)?)
+}
+
+fn age_key() -> RelativePath {
+    RelativePath::new(paths::AGE_KEY).expect("a constant path that stays inside")
 }

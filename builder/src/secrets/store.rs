@@ -172,6 +172,25 @@ impl Store {
         self.file(secret).exists()
     }
 
+    /// The names of all values that nodes may be given, sorted.
+    pub fn values(&self) -> Result<Vec<Name>, StoreError> {
+        let failed = |source| StoreError::Read { path: self.dir.clone(), source };
+        #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".age"));
+            names.extend(name.and_then(|name| name.parse::<Name>().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
     /// Opens a value.
     pub fn read(&self, secret: &Secret, identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let path = self.file(secret);
@@ -239,7 +258,7 @@ impl Store {
 
 fn next_in_history(path: &Path) -> PathBuf {
     let numbered = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
-    (1..).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX))
+    (1..u32::MAX).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX))
 }
 
 #[cfg(test)]
