@@ -15,5 +15,6 @@ pub mod inspect;
 pub mod programs;
 pub mod root;
 pub mod run;
+pub mod secrets;
 pub mod site;
 pub mod tools;

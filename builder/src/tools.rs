@@ -44,6 +44,7 @@ tools! {
     DEBUGFS = "debugfs" from "e2fsprogs";
     MKSQUASHFS = "mksquashfs" from "squashfs-tools";
     UNSQUASHFS = "unsquashfs" from "squashfs-tools";
+    BLKID = "blkid" from "util-linux";
     QEMU = "qemu-system-x86_64" from "qemu-system-x86";
     QEMU_IMG = "qemu-img" from "qemu-utils";
 }

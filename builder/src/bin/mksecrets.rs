@@ -1,6 +1,6 @@
 //! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
 
-use builder::cli::finish::finish;
+use builder::cli::finish::{finish, progress};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -14,5 +14,5 @@ struct Command {
 }
 
 fn main() -> ExitCode {
-    finish(mksecrets::run(&Command::parse().args))
+    finish(mksecrets::run(&Command::parse().args, &progress))
 }

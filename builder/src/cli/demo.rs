@@ -14,7 +14,7 @@ const NODE: &str = "demo";
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Where the loader, the agent and the selector are
-    #[arg(long, value_name = "DIR", env = "PSYOPS_PROGRAMS")]
+    #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Give up after so many seconds
     #[arg(long, value_name = "S")]

@@ -20,16 +20,32 @@ pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
 pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
     match result {
         Ok((text, good)) => {
-            let mut out = io::stdout().lock();
             let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-            // A reader that went away (`| head`) is no failure of ours.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.write_all(newline.as_bytes()));
-            let _ = out.flush();
+            print(&[text.as_bytes(), newline.as_bytes()]);
             if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {}", error.report());
-            ExitCode::from(error.class().exit_code())
-        }
+        Err(error) => fail(&error),
     }
+}
+
+/// The same for bytes that are passed on as they are.
+pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
+    match result {
+        Ok(bytes) => {
+            print(&[bytes.as_ref()]);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn print(parts: &[&[u8]]) {
+    let mut out = io::stdout().lock();
+    // A reader that went away (`| head`) is no failure of ours.
+    let _ = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
+}
+
+fn fail(error: &Error) -> ExitCode {
+    progress(&format!("error: {}", error.report()));
+    ExitCode::from(error.class().exit_code())
 }

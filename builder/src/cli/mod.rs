@@ -12,9 +12,10 @@ pub mod lock;
 pub mod manual;
 pub mod mksecrets;
 pub mod run;
+pub mod secret;
 
 use clap::{Parser, Subcommand};
-use finish::{finish, finish_with, progress};
+use finish::{finish, finish_bytes, finish_with, progress};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -38,6 +39,7 @@ enum PsyopsCommand {
     Run(run::RunArgs),
     Demo(demo::DemoArgs),
     Lock(lock::LockArgs),
+    Secret(secret::SecretArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
     Completions(manual::CompletionsArgs),
@@ -50,11 +52,12 @@ impl Psyops {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
-            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args)),
+            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
             PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
             PsyopsCommand::Lock(args) => finish(lock::run(&args, &progress)),
+            PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
             PsyopsCommand::Completions(args) => finish(manual::completions(&args)),

@@ -171,14 +171,11 @@ impl SealBuilder {
         key: &SigningKey,
     ) -> Result<Vec<u8>, BuildError> {
         let tar = self.tar()?;
-        let mut recipients = vec![header.recipient.clone()];
-        recipients.extend(admins.iter().filter(|admin| **admin != header.recipient).cloned());
+        let recipients = all_recipients(&header.recipient, admins);
         let payload = encrypt(&recipients, &tar)?;
         let mut seal = header.encode(payload.len()).into_bytes();
         seal.extend_from_slice(&payload);
-        let comment =
-            format!("psyops-seal site:{} node:{} serial:{}", header.site, header.node, header.serial);
-        seal.extend_from_slice(key.sign(&seal, &comment)?.as_bytes());
+        seal.extend_from_slice(key.sign(&seal, &comment(header, admins))?.as_bytes());
         if seal.last() != Some(&b'\n') {
             seal.push(b'\n');
         }
@@ -201,6 +198,30 @@ impl SealBuilder {
         tar.into_inner()?;
         Ok(out)
     }
+}
+
+/// The trusted comment of a seal: what it is, and a digest of everybody that it is encrypted to.
+///
+/// age hides who can open a file, so without this nobody could see that a seal was made for yesterday's admins.
+#[must_use]
+pub fn comment(header: &Header, admins: &[Recipient]) -> String {
+    let mut keys: Vec<String> =
+        all_recipients(&header.recipient, admins).iter().map(ToString::to_string).collect();
+    keys.sort();
+    let digest = Sha256Digest::of(keys.join("\n").as_bytes());
+    let Header { site, node, serial, .. } = header;
+    format!("psyops-seal site:{site} node:{node} serial:{serial} recipients:{digest}")
+}
+
+/// The node and the admins, each once.
+fn all_recipients(node: &Recipient, admins: &[Recipient]) -> Vec<Recipient> {
+    let mut all = vec![node.clone()];
+    for admin in admins {
+        if !all.contains(admin) {
+            all.push(admin.clone());
+        }
+    }
+    all
 }
 
 /// Adds a file with nothing of this machine in its header: modes and owners that count stand in the manifest.

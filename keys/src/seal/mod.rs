@@ -172,6 +172,14 @@ impl VerifiedSeal {
         &self.seal.bytes
     }
 
+    /// The signature's trusted comment, which the signature covers: who made the seal notes there for whom.
+    #[must_use]
+    pub fn trusted_comment(&self) -> &str {
+        let signature = self.seal.bytes.get(self.seal.signed_length..).unwrap_or_default();
+        let line = std::str::from_utf8(signature).ok().and_then(|text| text.lines().nth(2));
+        line.and_then(|line| line.strip_prefix("trusted comment: ")).unwrap_or_default()
+    }
+
     /// Opens it with the node's identity, which must be the one that the header names.
     pub fn open(self, identity: &NodeIdentity) -> Result<OpenedSeal, SealError> {
         // age says of a wrong key only that no identity matched, so the keys are compared before it is asked.
