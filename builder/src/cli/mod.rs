@@ -2,6 +2,7 @@
 //!
 //! Commands return what there is to say; the programs print it.
 
+pub mod build_image;
 pub mod init;
 pub mod inspect;
 pub mod lock;
