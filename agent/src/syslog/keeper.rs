@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const GIVE_UP: Duration = Duration::from_secs(10);
 /// How long the daemon may take to accept one datagram of the last ones.
 const LAST_SEND: Duration = Duration::from_secs(5);
+/// Between giving the name back and shutting our sockets.
+const LINGER: Duration = Duration::from_millis(100);
 /// Datagrams that are replayed before our own senders are served again.
 const BATCH: usize = 64;
 /// No datagram is longer than the largest send buffer; what is longer would be cut by any daemon.
@@ -272,6 +274,7 @@ impl Keeper {
         if self.daemon.is_none() || !self.seat.give_back()? {
             return Ok(false);
         }
+        self.linger().map_err(|source| SyslogError::Keeper { action: "wait in", source })?;
         loop {
             self.shut_own();
             if !self.replay_rest()? {
@@ -295,6 +298,21 @@ impl Keeper {
         self.daemon = None;
         self.adopt();
         Ok(false)
+    }
+
+    /// Serves for a moment those who found our socket just before the name was given back: a program that connects to say
+    /// one thing does not try twice.
+    fn linger(&mut self) -> io::Result<()> {
+        let until = Deadline::after(LINGER);
+        while !until.passed() {
+            let mut sockets: Vec<PollFd<'_>> =
+                self.own.iter().map(|socket| PollFd::new(socket, PollFlags::IN)).collect();
+            match poll(&mut sockets, until.left().try_into().ok().as_ref()) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => self.drain(),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     /// Takes the last datagrams out of our sockets. After the shutdown a sender gets an error and connects anew; before

@@ -9,7 +9,7 @@
 //! 3. connected to a daemon that came up during the pause and put its own socket at `/dev/log`: as the first kind, and
 //!    the name is taken over again at once.
 //!
-//! At the end the daemon's socket gets its name back, and the keeper's sockets are shut down for writing *before* the
+//! At the end the daemon's socket gets its name back; a moment later the keeper's sockets are shut down, *before* the
 //! last of their queues is read: a sender gets an error exactly where its datagram was not taken, and connects anew as
 //! every libc does. A crash of the run does not end the pause badly, because the keeper notices; a crash of the keeper
 //! leaves the spool, and the next pause replays it. Of a datagram it is marked whether it was replayed; a crash between

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::{ErrorKind, Write as _};
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,16 +16,23 @@ use std::time::{Duration, Instant};
 const DEVICE: &str = "/dev/log";
 const INSIDE: &str = "PSYOPS_TEST_INSIDE";
 const DAEMON_LOG: &str = "PSYOPS_TEST_DAEMON_LOG";
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The private system of one test.
-pub(crate) struct Scene;
+pub(crate) struct Scene {
+    agent: &'static str,
+    spool: PathBuf,
+    /// The device number of `/dev`: no other scene has it.
+    dev: u64,
+}
 
 impl Scene {
     /// Runs the test `name` again inside namespaces of its own and returns nothing, or, inside, the scene.
     pub(crate) fn enter(name: &str) -> Option<Self> {
         if std::env::var_os(INSIDE).is_some() {
-            return Some(Self);
+            let spool = PathBuf::from("/var/log/psyops/syslog.paused");
+            let dev = fs::metadata("/dev").unwrap().dev();
+            return Some(Self { agent: env!("CARGO_BIN_EXE_psyops-agent"), spool, dev });
         }
         let script =
             "set -e; mkdir -p /run; mount -t tmpfs none /run; mount -t tmpfs none /var/log; mkdir /run/dev
@@ -53,8 +61,8 @@ impl Scene {
     }
 
     /// Where a pause keeps what was said.
-    pub(crate) fn spool(&self) -> &'static Path {
-        Path::new("/var/log/psyops/syslog.paused")
+    pub(crate) fn spool(&self) -> &Path {
+        &self.spool
     }
 
     /// A pause around a command that ends when told to.
@@ -69,7 +77,7 @@ impl Scene {
 
     /// A pause around `command`.
     pub(crate) fn pause_around(&self, command: &[&str], logfile: Option<&Path>) -> Pause {
-        let mut agent = Command::new(env!("CARGO_BIN_EXE_psyops-agent"));
+        let mut agent = Command::new(self.agent);
         agent.arg("pause-syslog");
         if let Some(path) = logfile {
             agent.arg("--logfile").arg(path);
@@ -80,7 +88,8 @@ impl Scene {
 
     /// Kills the keeper of the pause that is under way.
     pub(crate) fn kill_keeper(&self) {
-        let keeper = processes().into_iter().find(|(_, line)| line.contains("\0syslog-keeper\0")).unwrap().0;
+        let keeper =
+            processes(self.dev).into_iter().find(|(_, line)| line.contains("\0syslog-keeper\0")).unwrap().0;
         assert!(Command::new("kill").args(["-9", &keeper]).status().unwrap().success());
     }
 
@@ -106,17 +115,12 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the order of processes does not matter")]
-fn processes() -> Vec<(String, String)> {
+fn processes(dev: u64) -> Vec<(String, String)> {
     let pids =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
-    // Other tests have namespaces of their own: theirs have another /dev.
-    let here = fs::metadata("/dev").map(|facts| std::os::unix::fs::MetadataExt::dev(&facts)).unwrap();
-    pids.filter(|pid| {
-        fs::metadata(format!("/proc/{pid}/root/dev"))
-            .is_ok_and(|facts| std::os::unix::fs::MetadataExt::dev(&facts) == here)
-    })
-    .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().map(|line| (pid, line)))
-    .collect()
+    pids.filter(|pid| fs::metadata(format!("/proc/{pid}/root/dev")).is_ok_and(|facts| facts.dev() == dev))
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/cmdline")).ok().map(|line| (pid, line)))
+        .collect()
 }
 
 /// A command with a pause around it.
@@ -183,12 +187,11 @@ impl Daemon {
 
     /// Ends it in good order.
     pub(crate) fn terminate(mut self) {
-        match &self.stop {
-            Some(path) => fs::write(path, "").unwrap(),
-            None => {
-                let killed = Command::new("kill").arg(self.child.id().to_string()).status();
-                assert!(killed.unwrap().success());
-            }
+        if let Some(path) = &self.stop {
+            fs::write(path, "").unwrap();
+        } else {
+            let killed = Command::new("kill").arg(self.child.id().to_string()).status();
+            assert!(killed.unwrap().success());
         }
         self.child.wait().unwrap();
     }
@@ -205,8 +208,7 @@ fn stop_file(log: &Path) -> PathBuf {
     log.with_extension("stop")
 }
 
-/// How many sockets were bound at the device's name by processes of this scene. The kernel's list is of the network
-/// namespace, so those of other tests stand in it too; they can only make a wait end early, never fail.
+/// How many sockets of this scene were bound at the device's name. The kernel's list is one per network namespace.
 fn sockets() -> usize {
     let table = fs::read("/proc/net/unix").unwrap();
     String::from_utf8_lossy(&table).lines().filter(|line| line.ends_with(" /dev/log")).count()
@@ -291,7 +293,9 @@ impl Log {
                 found.entry(writer.parse().unwrap()).or_default().push(number.trim().parse().unwrap());
             }
         }
-        found.values_mut().for_each(|numbers| numbers.sort_unstable());
+        for numbers in found.values_mut() {
+            numbers.sort_unstable();
+        }
         found
     }
 }
@@ -333,12 +337,14 @@ fn write(writer: u32, messages: u32, said: &AtomicU32) {
     let mut socket = connect();
     for number in 0..messages {
         let message = format!("<13>Nov 22 05:00:00 writer{writer}: {number}");
-        // As the libcs do it: on an error, connect anew once and send again. Odd writers connect for each message.
-        if writer % 2 == 1 || socket.send(message.as_bytes()).is_err() {
+        // Odd writers connect for each message and send once, as logger(1) does. Even ones keep their connection as the
+        // libcs do: on an error they connect anew, once, and send again.
+        let keeps = writer.is_multiple_of(2);
+        if !keeps || socket.send(message.as_bytes()).is_err() {
             socket = connect();
             let sent = socket.send(message.as_bytes());
             sent.unwrap_or_else(|error| {
-                panic!("writer {writer}, message {number}, on a fresh connection: {error}")
+                panic!("writer {writer}, message {number}, fresh connection: {error}")
             });
         }
         said.store(number + 1, Ordering::Relaxed);
