@@ -1,1 +1,20 @@
 //! Everything that psyopsOS does on the workstation.
+//!
+//! A site is read ([`site`]), its base system is taken from Debian's archive ([`base`]), and what comes of it is written
+//! through one atomic writer ([`atomic`]). The library returns; only the programs print.
+
+pub mod atomic;
+pub mod base;
+pub mod boot;
+pub mod cli;
+pub mod error;
+pub mod folders;
+pub mod ids;
+pub mod image;
+pub mod inspect;
+pub mod programs;
+pub mod root;
+pub mod run;
+pub mod secrets;
+pub mod site;
+pub mod tools;

@@ -16,6 +16,8 @@
 )]
 
 pub mod identity;
+#[cfg(feature = "issue")]
+pub mod issue;
 pub mod kinds;
 pub mod reconcile;
 pub mod seal;

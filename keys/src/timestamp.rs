@@ -62,7 +62,6 @@ fn civil_from_days(days: u64) -> (u64, u64, u64) {
 }
 
 impl fmt::Display for Timestamp {
-    #[expect(clippy::arithmetic_side_effects, reason = "divisions by constants")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (year, month, day) = civil_from_days(self.0 / 86_400);
         let second = self.0 % 86_400;

@@ -1,1 +1,11 @@
-//! Boot tests.
+//! What the boot tests stand on: a disk whose partitions can be read and damaged, and a machine that boots it cold.
+//!
+//! The tests themselves lie in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]);
+//! a tool or program that is missing is an error, never a skipped test.
+
+pub mod disk;
+pub mod machine;
+pub mod programs;
+pub mod selector_rig;
+pub mod stick;
+pub mod world;

@@ -107,8 +107,8 @@ impl fmt::Display for What {
             Self::Parent { folder, found } => write!(f, "{} above it is {found}", folder.display()),
             Self::Content => f.write_str("content"),
             Self::Mode { expected, found } => write!(f, "mode {found:04o}, should be {expected:04o}"),
-            Self::Owner { expected: (uid, gid), found: (found_uid, found_gid) } => {
-                write!(f, "owner {found_uid}:{found_gid}, should be {uid}:{gid}")
+            Self::Owner { expected, found } => {
+                write!(f, "owner {}:{}, should be {}:{}", found.0, found.1, expected.0, expected.1)
             }
             Self::Unreadable(errno) => write!(f, "cannot be read ({})", errno.desc()),
         }

@@ -13,3 +13,6 @@ mod repair;
 pub use compare::{CompareError, Comparison, Difference, FileType, What, compare};
 pub use nix::errno::Errno;
 pub use repair::{Action, Failure, Problem, RepairError, Repaired, Step, repair};
+
+#[cfg(all(test, feature = "issue"))]
+mod cuts;

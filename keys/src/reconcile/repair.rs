@@ -244,7 +244,7 @@ impl Tools<'_> {
     /// Opens a folder of the store and makes what is missing on the way; whatever stands in its way is removed.
     fn folder(&mut self, path: &Path) -> Result<OwnedFd, Failed> {
         let mut folder = self.store.try_clone().map_err(|_| (Step::Open, Problem::Errno(Errno::last())))?;
-        for part in path.iter() {
+        for part in path {
             folder = match folder::child(&folder, part) {
                 Ok(child) => child,
                 Err(errno) => self.make_folder(&folder, part, errno)?,
@@ -277,7 +277,7 @@ impl Tools<'_> {
     fn existing_folder(&mut self, path: &Path) -> Result<OwnedFd, Failed> {
         let open_failed = |errno| (Step::Open, Problem::Errno(errno));
         let mut folder = self.store.try_clone().map_err(|_| open_failed(Errno::last()))?;
-        for part in path.iter() {
+        for part in path {
             folder = folder::child(&folder, part).map_err(open_failed)?;
         }
         Ok(folder)

@@ -141,11 +141,11 @@ impl UnverifiedSeal {
             node: self.header.node.clone(),
             problem,
         };
-        let (signed, signature) =
+        let (content, signature) =
             self.bytes.split_at_checked(self.signed_length).unwrap_or((&self.bytes, &[]));
         let signature =
             std::str::from_utf8(signature).map_err(|_| error(BadSignature::Malformed("it is no text")))?;
-        let signer = signature::verify(signed, signature, trusted).map_err(error)?.id();
+        let signer = signature::verify(content, signature, trusted).map_err(error)?.id();
         if self.header.site != *site {
             return Err(SealError::OtherSite { expected: site.clone(), found: self.header.site });
         }
@@ -170,6 +170,14 @@ impl VerifiedSeal {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.seal.bytes
+    }
+
+    /// The signature's trusted comment, which the signature covers: who made the seal notes there for whom.
+    #[must_use]
+    pub fn trusted_comment(&self) -> &str {
+        let signature = self.seal.bytes.get(self.seal.signed_length..).unwrap_or_default();
+        let line = std::str::from_utf8(signature).ok().and_then(|text| text.lines().nth(2));
+        line.and_then(|line| line.strip_prefix("trusted comment: ")).unwrap_or_default()
     }
 
     /// Opens it with the node's identity, which must be the one that the header names.

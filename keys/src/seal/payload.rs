@@ -156,6 +156,9 @@ pub(crate) fn check_paths(manifest: &Manifest) -> Result<(), BadPayload> {
 
 fn decrypt(payload: &[u8], identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, BadPayload> {
     use age::DecryptError;
+    if !payload.starts_with(b"age-encryption.org/") {
+        return Err(BadPayload::NotAge);
+    }
     // The texts of age's errors are translated ones; only their kinds are used, so that none of that is linked.
     let problem = |error: DecryptError| match error {
         DecryptError::NoMatchingKeys => BadPayload::NotForThisKey,

@@ -1,0 +1,40 @@
+# One or two lines a target, no logic: what a target does stands in the program that it calls.
+.PHONY: help setup build demo test test-unit test-boot lint bench clean deny
+NODE = --profile node -q
+BIN = target/release
+
+help:  ## this list
+	@grep -hE '^[a-z-]+: .*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
+
+setup:  ## install what building and demo need (Debian packages, Rust targets)
+	@scripts/setup build
+
+build: setup  ## the workstation's commands, the loader, the agent and the selector
+	@echo "build: the node's programs and the builder" && cargo build $(NODE) -p initloader -p agent --target x86_64-unknown-linux-musl
+	@cargo build $(NODE) -p selector --target x86_64-unknown-uefi && cargo build --release -q -p builder
+
+demo: build  ## build the image of node demo from the default site and boot it in QEMU
+	@$(BIN)/psyops demo
+
+test: build  ## all tests: units, then cold boots in QEMU
+	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
+	@cargo nextest run -p qemu-tests --profile boot
+
+test-unit: build  ## only what needs no virtual machine
+	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
+
+test-boot: build  ## only the cold boots
+	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
+
+lint: build  ## formatting and clippy, without warnings
+	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
+	@cargo clippy -q -p selector --target x86_64-unknown-uefi -- -D warnings
+
+deny:  ## licences and advisories of the dependencies
+	@cargo deny check licenses bans sources
+
+bench: build  ## sizes and times, printed and not judged
+	@cargo run -q --release -p qemu-tests --bin bench
+
+clean:  ## remove what was built
+	@cargo clean

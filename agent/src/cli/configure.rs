@@ -1,0 +1,107 @@
+//! `psyops-agent configure`: a stage, and at the end of the second one the report, the confirmation, the site's answer.
+
+use super::{complain, say};
+use crate::configure::{self, RunLock};
+use crate::confirm;
+use crate::file;
+use crate::report;
+use crate::role::Stage;
+use crate::root::Root;
+use crate::status::{Ending, Status};
+use handoff::fault::{Answer, Fault};
+use handoff::manifest::Manifest;
+use handoff::report::{BootReport, Configure};
+use handoff::slot::Slot;
+use std::process::{Command, ExitCode, Stdio};
+
+pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
+    let lock = match RunLock::take(root) {
+        Ok(lock) => lock,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(75);
+        }
+    };
+    let ending = match configure::run(root, stage, &lock) {
+        Ok(result) => {
+            for role in &result.roles {
+                say(&role.line());
+            }
+            result.result
+        }
+        Err(error) => {
+            complain(&error);
+            Ending::Failed
+        }
+    };
+    if stage == Stage::Configure {
+        finish(root);
+    }
+    match ending {
+        Ending::Ok => ExitCode::SUCCESS,
+        Ending::Failed | Ending::Running => ExitCode::from(1),
+        Ending::Timeout => ExitCode::from(124),
+    }
+}
+
+/// The boot has come to its end: confirm it, say how it went, and do what the site wants done.
+fn finish(root: &Root) {
+    let mut status = Status::load(root).unwrap_or_default();
+    let report = report::complete(root, &status);
+    let answer = answer(root, &report);
+    let confirmation = match answer {
+        Answer::Reboot | Answer::Rescue => {
+            format!("not confirmed: the site answers a failed configuration with {answer}")
+        }
+        _ => confirm_slot(root, &report),
+    };
+    status.confirmation = Some(confirmation);
+    if let Err(error) = status.save(root) {
+        complain(&error);
+    }
+    if let Err(error) = report::publish(root, &report) {
+        complain(&error);
+    }
+    if matches!(answer, Answer::Reboot | Answer::Rescue) && root.is_running_system() {
+        restart(root, answer);
+    }
+}
+
+fn confirm_slot(root: &Root, report: &BootReport) -> String {
+    let Some(slot) = report.slot.as_deref().and_then(|letter| letter.parse::<Slot>().ok()) else {
+        return "not confirmed: this boot came from no slot".into();
+    };
+    match confirm::confirm(root, slot) {
+        Ok(true) => format!("slot {slot} confirmed"),
+        Ok(false) => format!("slot {slot} was confirmed before"),
+        Err(error) => {
+            complain(&error);
+            format!("slot {slot} not confirmed: {error}")
+        }
+    }
+}
+
+/// What the site wants done about a configuration that did not end well; `Continue` where it did.
+fn answer(root: &Root, report: &BootReport) -> Answer {
+    if report.configure == Configure::Ok {
+        return Answer::Continue;
+    }
+    let text = file::read_text(&root.at(handoff::paths::MANIFEST)).unwrap_or_default();
+    Manifest::decode(&text)
+        .map_or(Fault::Configure.default_answer(), |manifest| manifest.policy.answer(Fault::Configure))
+}
+
+/// Reboots in good order. The try of this slot is spent, so the other one follows in the end; for `rescue` the control
+/// partition asks the selector for the rescue shell.
+fn restart(root: &Root, answer: Answer) {
+    if answer == Answer::Rescue
+        && let Err(error) = confirm::request_rescue(root)
+    {
+        complain(&error);
+        return;
+    }
+    let started = Command::new("reboot").stdin(Stdio::null()).spawn();
+    if let Err(error) = started {
+        complain(&error);
+    }
+}

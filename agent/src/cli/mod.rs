@@ -1,0 +1,94 @@
+//! The command line of `psyops-agent`: what can be typed, and the one place that prints.
+
+mod configure;
+mod status;
+
+use crate::role::Stage;
+use crate::root::Root;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::error::Error;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What runs on a psyopsOS node: configuration, status, the syslog pause.
+#[derive(Debug, Parser)]
+#[command(name = "psyops-agent", version, about)]
+pub struct Arguments {
+    /// Take this folder for the root of the system.
+    #[arg(long, global = true, default_value = "/", hide = true)]
+    root: PathBuf,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a stage of the node's configuration.
+    Configure(ConfigureArguments),
+    /// Show how this boot and its configuration went (exit code 0: well, 1: not well, 3: unknown).
+    Status(StatusArguments),
+}
+
+#[derive(Debug, Args)]
+struct ConfigureArguments {
+    /// Which stage.
+    #[arg(long, value_enum, default_value_t = StageWord::Configure)]
+    stage: StageWord,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum StageWord {
+    /// Before init, offline.
+    Identity,
+    /// After init.
+    Configure,
+}
+
+impl From<StageWord> for Stage {
+    fn from(word: StageWord) -> Self {
+        match word {
+            StageWord::Identity => Self::Identity,
+            StageWord::Configure => Self::Configure,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct StatusArguments {
+    /// Print the boot report and the status of the configuration run as JSON.
+    #[arg(long, conflicts_with = "short")]
+    json: bool,
+    /// Print one line.
+    #[arg(long)]
+    short: bool,
+}
+
+/// Does what was asked for.
+#[must_use]
+pub fn run(arguments: Arguments) -> ExitCode {
+    let root = Root::new(arguments.root);
+    match arguments.command {
+        Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
+        Command::Status(arguments) => status::run(&root, &arguments),
+    }
+}
+
+/// Prints to the standard output; nobody there to read is no reason to fail.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stdout(), "{text}");
+}
+
+/// Prints what is wrong, with all its causes.
+fn complain(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        // Most of our errors say their cause already.
+        if !text.contains(&error.to_string()) {
+            text.push_str(&format!(": {error}"));
+        }
+        cause = error.source();
+    }
+    let _ = writeln!(std::io::stderr(), "psyops-agent: {text}");
+}

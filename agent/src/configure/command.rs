@@ -1,0 +1,112 @@
+//! One attempt at a role's command: a process group of its own, a deadline, its output straight into the log.
+//!
+//! The output goes to a file and not through a pipe: a daemon that the command starts keeps the descriptor, and the
+//! run must not wait for it.
+
+use crate::clock::Deadline;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
+use std::fs::File;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::Duration;
+
+/// Between asking a command to end and ending it.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// What is run.
+#[derive(Debug)]
+pub(super) struct Command<'a> {
+    /// The role's folder: the working directory.
+    pub(super) folder: &'a Path,
+    /// The program and its arguments.
+    pub(super) argv: &'a [String],
+    /// The whole environment.
+    pub(super) environment: Vec<(&'static str, String)>,
+    /// Where its output goes.
+    pub(super) log: &'a File,
+}
+
+/// How an attempt ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Attempt {
+    /// By itself.
+    Ended(ExitStatus),
+    /// The deadline came first, and its process group was killed.
+    TimedOut,
+    /// It could not be started.
+    NotStarted(String),
+}
+
+impl Command<'_> {
+    /// Runs it once.
+    pub(super) fn attempt(&self, deadline: Deadline) -> io::Result<Attempt> {
+        let (Some(program), Some(arguments)) = (self.program(), self.argv.get(1..)) else {
+            return Ok(Attempt::NotStarted("the command has no words".into()));
+        };
+        let mut command = std::process::Command::new(&program);
+        command.args(arguments).current_dir(self.folder).env_clear().envs(self.environment.iter().cloned());
+        command.stdin(Stdio::null()).stdout(self.log.try_clone()?).stderr(self.log.try_clone()?);
+        command.process_group(0);
+        die_with_parent(&mut command);
+        match command.spawn() {
+            Ok(child) => wait(child, deadline),
+            Err(error) => Ok(Attempt::NotStarted(format!("cannot start {}: {error}", program.display()))),
+        }
+    }
+
+    /// A first word with a slash is looked up in the role's folder, any other in `PATH`.
+    fn program(&self) -> Option<PathBuf> {
+        let word = self.argv.first()?;
+        Some(if word.contains('/') { self.folder.join(word) } else { PathBuf::from(word) })
+    }
+}
+
+/// The loader kills the agent when the identity stage takes too long; the command is not to outlive it.
+#[expect(unsafe_code, reason = "the death signal can only be set between fork and exec")]
+fn die_with_parent(command: &mut std::process::Command) {
+    let set = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
+    // SAFETY: between fork and exec the closure makes one system call (prctl) and touches no memory but its own.
+    unsafe { command.pre_exec(set) };
+}
+
+fn wait(mut child: Child, deadline: Deadline) -> io::Result<Attempt> {
+    let pid = Pid::from_child(&child);
+    let handle = pidfd_open(pid, PidfdFlags::empty())?;
+    if ended_within(&handle, deadline)? {
+        return Ok(Attempt::Ended(child.wait()?));
+    }
+    let _ = kill_process_group(pid, Signal::TERM);
+    let in_good_order = ended_within(&handle, Deadline::after(GRACE))?;
+    // Also after a good end of the leader: others of the group may have ignored the first signal.
+    let _ = kill_process_group(pid, Signal::KILL);
+    if !in_good_order {
+        let _ = child.kill();
+    }
+    child.wait()?;
+    Ok(Attempt::TimedOut)
+}
+
+fn ended_within(handle: &impl std::os::fd::AsFd, deadline: Deadline) -> io::Result<bool> {
+    loop {
+        let left = deadline.left();
+        let span = left.try_into().ok();
+        match poll(&mut [PollFd::new(handle, PollFlags::IN)], span.as_ref()) {
+            Ok(0) if deadline.passed() => return Ok(false),
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => return Ok(true),
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// What an exit status says, for people.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended in an unknown way".into(),
+    }
+}

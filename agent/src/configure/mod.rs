@@ -1,0 +1,199 @@
+//! The configuration run: one stage's roles in order, with a lock, a deadline, retries, a log and a status file.
+//!
+//! `identity` runs in the new root before init; `configure` runs after it, with syslog paused. A role that fails does
+//! not stop those after it: what can be set up is set up, and the result says what is missing. What the end of a run
+//! means for the boot is [`crate::report`]'s.
+
+mod command;
+mod retry;
+
+use crate::clock::{Deadline, since_kernel_start, unix_seconds};
+use crate::file::{self, FileError, failing};
+use crate::identity::{self, IdentityError};
+use crate::node::{Node, NodeError};
+use crate::overlay;
+use crate::role::{Action, Role, Stage};
+use crate::root::Root;
+use crate::status::{RoleStatus, StageStatus, Status};
+use crate::template::Renderer;
+use rustix::fs::FlockOperation;
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// For the whole identity stage: nobody should wait long for a login.
+const IDENTITY_DEADLINE: Duration = Duration::from_mins(1);
+
+/// Why a stage could not be run at all.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigureError {
+    /// Another run is under way.
+    #[error("another configuration run holds {lock}; wait for its end, `psyops-agent status` shows it", lock = .0.display())]
+    Busy(PathBuf),
+    /// A file of the run itself could not be used.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Where the log of `stage` is.
+#[must_use]
+pub fn log_path(root: &Root, stage: Stage) -> PathBuf {
+    root.at(handoff::paths::LOGS).join(format!("configure-{stage}.log"))
+}
+
+/// The lock that says a run is under way; it ends with the process that holds it.
+#[derive(Debug)]
+pub struct RunLock(#[expect(dead_code, reason = "the descriptor is the lock")] File);
+
+impl RunLock {
+    /// Takes the lock, or fails at once.
+    pub fn take(root: &Root) -> Result<Self, ConfigureError> {
+        let path = root.at(handoff::paths::RUN).join("configure.lock");
+        let file = file::open_log(&path)?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self(file)),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(ConfigureError::Busy(path)),
+            Err(error) => Ok(failing("lock", &path, Err(error))?),
+        }
+    }
+}
+
+/// Runs `stage` on the system under `root`. The status file says how it goes all the while.
+pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, ConfigureError> {
+    let mut log = file::open_log(&log_path(root, stage))?;
+    let mut run = Run {
+        root,
+        stage: StageStatus::started(stage, unix_seconds(), since_kernel_start()),
+        status: Status::load(root).unwrap_or_default(),
+    };
+    run.save()?;
+    say(&mut log, &format!("stage {stage} begins"));
+    match Node::load(root) {
+        Ok(node) => run.roles(&node, stage, &mut log)?,
+        Err(error) => run.problem(&mut log, &error),
+    }
+    run.stage.end(since_kernel_start());
+    run.save()?;
+    say(&mut log, &format!("stage {stage} ends: {}", run.stage.result.word()));
+    Ok(run.stage)
+}
+
+struct Run<'a> {
+    root: &'a Root,
+    stage: StageStatus,
+    status: Status,
+}
+
+impl Run<'_> {
+    fn roles(&mut self, node: &Node, stage: Stage, log: &mut File) -> Result<(), ConfigureError> {
+        let limit = if stage == Stage::Identity { IDENTITY_DEADLINE } else { node.limits.deadline };
+        let deadline = Deadline::after(limit);
+        if stage == Stage::Identity {
+            let begun = since_kernel_start();
+            let role = built_in(identity::apply(self.root, node), begun);
+            self.finished(role, log)?;
+        }
+        for name in &node.roles {
+            let role = match Role::load(self.root, name) {
+                Ok(role) if role.stage == stage => role,
+                Ok(_) => continue,
+                // Which stage it belongs to is not known: it is reported once, at the end.
+                Err(_) if stage == Stage::Identity => continue,
+                Err(error) => {
+                    self.finished(RoleStatus::failed(name.as_str(), "unknown", &error), log)?;
+                    continue;
+                }
+            };
+            say(log, &format!("role {name} ({})", role.action.word()));
+            let status = apply(self.root, &role, node, deadline, log)?;
+            self.finished(status, log)?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self, role: RoleStatus, log: &mut File) -> Result<(), FileError> {
+        say(log, &role.line());
+        for path in &role.changed {
+            say(log, &format!("  changed {path}"));
+        }
+        self.stage.roles.push(role);
+        self.save()
+    }
+
+    fn problem(&mut self, log: &mut File, error: &NodeError) {
+        say(log, &error.to_string());
+        self.stage.roles.push(RoleStatus::failed("node.toml", "settings", error));
+    }
+
+    fn save(&mut self) -> Result<(), FileError> {
+        self.status.set(self.stage.clone());
+        self.status.save(self.root)
+    }
+}
+
+fn built_in(result: Result<Vec<PathBuf>, IdentityError>, begun: u64) -> RoleStatus {
+    match result {
+        Ok(changed) => RoleStatus::done("identity", "built-in", &changed, since_kernel_start() - begun),
+        Err(error) => RoleStatus::failed("identity", "built-in", &error),
+    }
+}
+
+fn apply(
+    root: &Root,
+    role: &Role,
+    node: &Node,
+    deadline: Deadline,
+    log: &File,
+) -> Result<RoleStatus, ConfigureError> {
+    let begun = since_kernel_start();
+    let name = role.name.as_str();
+    let mut status = match &role.action {
+        Action::Overlay => match overlay::lay(root, role, &Renderer::new(node)) {
+            Ok(changed) => RoleStatus::done(name, "overlay", &changed, 0),
+            Err(error) => RoleStatus::failed(name, "overlay", &error),
+        },
+        Action::Command { argv, deadline: own } => {
+            let command = command::Command {
+                folder: &role.folder,
+                argv,
+                environment: environment(root, role, node),
+                log,
+            };
+            let retries = if role.stage == Stage::Identity { 0 } else { node.limits.retries };
+            retry::until_it_works(&command, name, *own, deadline, retries)?
+        }
+    };
+    status.took_ms = since_kernel_start() - begun;
+    Ok(status)
+}
+
+/// The contract with whatever is run. Secrets themselves stand in no environment, only where they lie.
+fn environment(root: &Root, role: &Role, node: &Node) -> Vec<(&'static str, String)> {
+    vec![
+        ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
+        ("HOME", "/root".into()),
+        ("LANG", "C.UTF-8".into()),
+        ("PSYOPS_NODE", node.name.to_string()),
+        ("PSYOPS_STAGE", role.stage.to_string()),
+        ("PSYOPS_SITE_REV", site_revision(root, node)),
+        ("PSYOPS_SECRETS", root.at(handoff::paths::SECRETS).to_string_lossy().into_owned()),
+        ("PSYOPS_ROLE", role.name.to_string()),
+    ]
+}
+
+/// The site's revision: what the seal says, else what the root says, else the release that runs.
+fn site_revision(root: &Root, node: &Node) -> String {
+    let stated = node.site_rev.clone();
+    let of_root = || file::read_text(&root.at(handoff::paths::SITE).join("revision")).ok();
+    let release = || crate::report::load(root).ok().and_then(|report| report.release);
+    stated.or_else(of_root).or_else(release).unwrap_or_default().trim().to_owned()
+}
+
+/// A line of the log; a log on a full medium must not stop the run.
+fn say(log: &mut File, line: &str) {
+    let _ = writeln!(log, "psyops: {line}");
+}
+
+#[cfg(test)]
+mod tests;

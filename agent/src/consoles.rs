@@ -1,0 +1,62 @@
+//! The system's consoles: which there are, which of them work, and saying something on all of them.
+//!
+//! A console that is named on the command line but not there gives errors or swallows output; nothing here fails or
+//! waits for long because of one.
+
+use crate::clock::Deadline;
+use crate::file;
+use crate::root::Root;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// How long one console may take to accept a line.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The devices behind the active consoles, by name (`tty1`, `ttyS0`), that can be talked to.
+#[must_use]
+pub fn working(root: &Root) -> Vec<String> {
+    let is_terminal =
+        |name: &String| open(root, name).is_some_and(|device| rustix::termios::tcgetattr(&device).is_ok());
+    active(root).into_iter().filter(is_terminal).collect()
+}
+
+/// The active consoles. `tty0` is whichever virtual terminal is in front; a person sits at `tty1`.
+#[must_use]
+pub fn active(root: &Root) -> Vec<String> {
+    let list = file::read_text(&root.at("/sys/class/tty/console/active")).unwrap_or_default();
+    list.split_ascii_whitespace().map(|name| if name == "tty0" { "tty1" } else { name }.to_owned()).collect()
+}
+
+/// Writes `line` on every active console, on a line of its own.
+pub fn announce(root: &Root, line: &str) {
+    let text = format!("\r\n{line}\r\n");
+    for name in active(root) {
+        if let Some(device) = open(root, &name) {
+            write_all(&device, text.as_bytes());
+        }
+    }
+}
+
+fn open(root: &Root, name: &str) -> Option<OwnedFd> {
+    let path = root.at("/dev").join(name);
+    rustix::fs::open(path, OFlags::RDWR | OFlags::NOCTTY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())
+        .ok()
+}
+
+fn write_all(device: &OwnedFd, mut text: &[u8]) {
+    let deadline = Deadline::after(PATIENCE);
+    while !text.is_empty() && !deadline.passed() {
+        match rustix::io::write(device, text) {
+            Ok(written) => text = text.get(written..).unwrap_or_default(),
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let span = deadline.left().try_into().ok();
+                let _ = poll(&mut [PollFd::new(device, PollFlags::OUT)], span.as_ref());
+            }
+            Err(_) => return,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! What makes the root this node's before its first service starts: host name, network, consoles, root's password.
+//!
+//! Everything comes from `node.toml`; no network is used and nothing is asked. Files of the node (host keys,
+//! `authorized_keys`, machine id) were put in place by the loader.
+
+mod consoles;
+mod debian;
+mod micro;
+mod password;
+
+use crate::file::{self, FileError, failing};
+use crate::node::{Base, Node};
+use crate::root::Root;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+/// What could not be set.
+#[derive(Debug, thiserror::Error)]
+pub enum IdentityError {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The kernel refused the host name.
+    #[error("cannot set the host name {name:?}: {source}; the identity stage must run as root")]
+    HostName {
+        /// The name.
+        name: String,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Puts the identity of `node` in place; the absolute paths of what changed.
+pub fn apply(root: &Root, node: &Node) -> Result<Vec<PathBuf>, IdentityError> {
+    let mut changes = Changes { root, changed: Vec::new() };
+    host_name(&mut changes, node)?;
+    private_home(root)?;
+    password::apply(&mut changes, node)?;
+    match node.base {
+        Base::Micro => micro::network(&mut changes, &node.network)?,
+        Base::Debian => debian::network(&mut changes, &node.network)?,
+    }
+    let terminals = crate::consoles::working(root);
+    match node.base {
+        Base::Micro => consoles::micro(&mut changes, node.login, &terminals)?,
+        Base::Debian => consoles::debian(&mut changes, node.login)?,
+    }
+    Ok(changes.changed)
+}
+
+/// Files that are written under a root, and which of them changed.
+struct Changes<'a> {
+    root: &'a Root,
+    changed: Vec<PathBuf>,
+}
+
+impl Changes<'_> {
+    fn write(&mut self, path: &str, content: &str, mode: u32) -> Result<(), FileError> {
+        if file::write(&self.root.at(path), content.as_bytes(), mode)? {
+            self.changed.push(path.into());
+        }
+        Ok(())
+    }
+
+    fn read(&self, path: &str) -> Result<String, FileError> {
+        match file::read_text(&self.root.at(path)) {
+            Err(error) if error.is_missing() => Ok(String::new()),
+            other => other,
+        }
+    }
+}
+
+fn host_name(changes: &mut Changes<'_>, node: &Node) -> Result<(), IdentityError> {
+    let name = node.name.as_str();
+    if changes.root.is_running_system() {
+        rustix::system::sethostname(name.as_bytes())
+            .map_err(|source| IdentityError::HostName { name: name.into(), source: source.into() })?;
+    }
+    if changes.read("/etc/hostname")?.trim_end() != name {
+        changes.write("/etc/hostname", &format!("{name}\n"), 0o644)?;
+    }
+    // Programs look their own name up, also where there is no name server.
+    let hosts = changes.read("/etc/hosts")?;
+    let known = hosts.lines().any(|line| line.split_ascii_whitespace().skip(1).any(|word| word == name));
+    if !known {
+        let end = if hosts.is_empty() || hosts.ends_with('\n') { "" } else { "\n" };
+        changes.write("/etc/hosts", &format!("{hosts}{end}127.0.1.1 {name}\n"), 0o644)?;
+    }
+    Ok(())
+}
+
+/// The home of root holds keys: sshd and people expect that nobody else looks into it.
+fn private_home(root: &Root) -> Result<(), FileError> {
+    let home = root.at("/root");
+    file::create_folder(&home)?;
+    failing("set the mode of", &home, fs::set_permissions(&home, fs::Permissions::from_mode(0o700)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::tests::{FULL, parse};
+
+    #[test]
+    fn a_micro_node_gets_its_identity_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        file::write(&root.at("/etc/hosts"), b"127.0.0.1 localhost", 0o644).unwrap();
+        file::write(&root.at("/etc/shadow"), b"root:*:1:0:9:7:::\nsshd:*:1:0:9:7:::\n", 0o644).unwrap();
+        let node = parse(FULL).unwrap();
+        let changed = apply(&root, &node).unwrap();
+        let read = |path: &str| file::read_text(&root.at(path)).unwrap();
+        assert_eq!(read("/etc/hostname"), "node-1\n");
+        assert_eq!(read("/etc/hosts"), "127.0.0.1 localhost\n127.0.1.1 node-1\n");
+        assert!(changed.contains(&"/etc/hosts".into()), "{changed:?}");
+        let shadow = fs::metadata(root.at("/etc/shadow")).unwrap();
+        assert_eq!(shadow.permissions().mode() & 0o777, 0o600);
+        assert_eq!(apply(&root, &node).unwrap(), Vec::<PathBuf>::new());
+    }
+}

@@ -1,0 +1,51 @@
+//! root's password in `/etc/shadow`: the node's hash where consoles ask for one, locked otherwise.
+
+use super::Changes;
+use crate::file::{FileError, failing};
+use crate::node::{Login, Node};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, chown};
+
+const SHADOW: &str = "/etc/shadow";
+/// No password fits; keys still do (`!` instead would lock the account for sshd as well).
+const LOCKED: &str = "*";
+
+pub(super) fn apply(changes: &mut Changes<'_>, node: &Node) -> Result<(), FileError> {
+    let hash = match node.login {
+        Login::Password => node.password_hash.as_deref().unwrap_or(LOCKED),
+        Login::Shell | Login::Off => LOCKED,
+    };
+    let place = changes.root.at(SHADOW);
+    let group = fs::metadata(&place).map_or(0, |facts| facts.gid());
+    let text = with_root_password(&changes.read(SHADOW)?, hash);
+    // Group `shadow` reads it on Debian; without such a group nobody but root does.
+    changes.write(SHADOW, &text, if group == 0 { 0o600 } else { 0o640 })?;
+    if group == 0 { Ok(()) } else { failing("set the group of", &place, chown(&place, None, Some(group))) }
+}
+
+fn with_root_password(shadow: &str, hash: &str) -> String {
+    let mut out = String::new();
+    let mut found = false;
+    for line in shadow.lines() {
+        match line.strip_prefix("root:").and_then(|rest| rest.split_once(':')) {
+            Some((_, rest)) => {
+                found = true;
+                out.push_str(&format!("root:{hash}:{rest}\n"));
+            }
+            None => out.push_str(&format!("{line}\n")),
+        }
+    }
+    if found { out } else { format!("root:{hash}:19700:0:99999:7:::\n{out}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_field_of_root_changes() {
+        let shadow = "bin:*:1:0:9:7:::\nroot:$6$old:5:0:9:7:::\n";
+        assert_eq!(with_root_password(shadow, "*"), "bin:*:1:0:9:7:::\nroot:*:5:0:9:7:::\n");
+        assert_eq!(with_root_password("", "$6$x"), "root:$6$x:19700:0:99999:7:::\n");
+    }
+}

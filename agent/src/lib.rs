@@ -1,0 +1,19 @@
+//! What runs on a psyopsOS node after the loader: the configuration run, the syslog pause, the status.
+//!
+//! The loader hands over facts in `/run/psyops` (see `handoff::paths`); everything here starts from them and works
+//! without a network. Functions return; only [`cli`] prints, and only `main` exits.
+
+pub mod cli;
+pub mod clock;
+pub mod configure;
+pub mod confirm;
+pub mod consoles;
+pub mod file;
+pub mod identity;
+pub mod node;
+pub mod overlay;
+pub mod report;
+pub mod role;
+pub mod root;
+pub mod status;
+pub mod template;

@@ -1,0 +1,182 @@
+//! The end of the boot report: what the configuration run adds to what the loader wrote, and telling it to everybody.
+//!
+//! The outcome only ever gets worse here: what the loader found stays found.
+
+use crate::consoles;
+use crate::file::{self, FileError};
+use crate::node::Node;
+use crate::role::Stage;
+use crate::root::Root;
+use crate::status::{Ending, StageStatus, Status};
+use handoff::fault::Fault;
+use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step};
+use std::path::PathBuf;
+
+/// Why there is no boot report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The file cannot be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The file is no report.
+    #[error("{path}: {source}; the loader of this image and its agent do not fit together", path = path.display())]
+    Syntax {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+/// Reads the boot report.
+pub fn load(root: &Root) -> Result<BootReport, ReportError> {
+    let path = root.at(handoff::paths::BOOT_REPORT);
+    let text = file::read_text(&path)?;
+    serde_json::from_str(&text).map_err(|source| ReportError::Syntax { path, source })
+}
+
+/// Completes the boot report with what the status file says of both stages. Where the loader left none, the report says
+/// so itself rather than nothing at all.
+#[must_use]
+pub fn complete(root: &Root, status: &Status) -> BootReport {
+    let mut report = load(root).unwrap_or_else(|error| without_loader(root, &error));
+    for stage in [Stage::Identity, Stage::Configure] {
+        match status.stage(stage) {
+            Some(stage) => add(&mut report, stage),
+            None => absent(&mut report, stage),
+        }
+    }
+    if report.configure != Configure::Ok {
+        report.outcome = report.outcome.max(Outcome::Degraded);
+    }
+    report
+}
+
+/// Writes the report where programs look for it, keeps it with the logs, and says it on every console.
+pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
+    let json = report.to_json();
+    let line = format!("{json}\n");
+    file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o644)?;
+    consoles::announce(root, &format!("{}{json}", handoff::marker::REPORT));
+    let logs = root.at(handoff::paths::LOGS);
+    file::write(&logs.join("boot.json"), line.as_bytes(), 0o644)?;
+    if let Ok(log) = file::read(&root.at(handoff::paths::BOOT_LOG)) {
+        file::write(&logs.join("boot.log"), &log, 0o600)?;
+    }
+    Ok(())
+}
+
+fn add(report: &mut BootReport, stage: &StageStatus) {
+    let ending = match stage.result {
+        Ending::Ok => Configure::Ok,
+        Ending::Failed => Configure::Failed,
+        // A stage that still runs when the report is completed was cut off: the loader's deadline, or a crash.
+        Ending::Timeout | Ending::Running => Configure::Timeout,
+    };
+    // `Pending` is what the loader writes; a failed identity stage is not made good by a configure stage that works.
+    if report.configure == Configure::Pending
+        || (report.configure == Configure::Ok && ending != Configure::Ok)
+    {
+        report.configure = ending;
+    }
+    if !report.steps.iter().any(|step| step.name == stage.stage) {
+        let name = stage.stage.clone();
+        report.steps.push(Step { name, start_ms: stage.start_ms, took_ms: stage.took_ms });
+    }
+    if stage.result == Ending::Running {
+        fault(report, &format!("the {} stage was cut off before its end", stage.stage), &stage.stage);
+    }
+    for role in stage.unwell() {
+        fault(report, &role.line(), &stage.stage);
+    }
+}
+
+fn absent(report: &mut BootReport, stage: Stage) {
+    if report.configure != Configure::Timeout {
+        report.configure = Configure::Failed;
+    }
+    fault(report, &format!("the {stage} stage was never run"), stage.word());
+}
+
+fn fault(report: &mut BootReport, problem: &str, stage: &str) {
+    let log = format!("{}/configure-{stage}.log", handoff::paths::LOGS);
+    let message = format!("{problem}; read {log}, then run `psyops-agent configure --stage {stage}` again");
+    report.faults.push(FaultReport { fault: Fault::Configure.name().into(), message });
+}
+
+fn without_loader(root: &Root, error: &ReportError) -> BootReport {
+    let node = Node::load(root).ok();
+    BootReport {
+        node: node.as_ref().map(|node| node.name.to_string()),
+        site: node.as_ref().map(|node| node.site.to_string()),
+        outcome: Outcome::Degraded,
+        faults: vec![FaultReport {
+            fault: Fault::Configure.name().into(),
+            message: format!("no report of the loader: {error}"),
+        }],
+        ..BootReport::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::RoleStatus;
+
+    fn stage(stage: Stage, results: &[Ending]) -> StageStatus {
+        let mut status = StageStatus::started(stage, 0, 5000);
+        let role = |result: &Ending| RoleStatus::command("r", *result, None, 1, None);
+        status.roles = results.iter().map(role).collect();
+        status.end(6500);
+        status
+    }
+
+    fn completed(loader: &BootReport, identity: &[Ending], configure: &[Ending]) -> BootReport {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        file::write(&root.at(handoff::paths::BOOT_REPORT), loader.to_json().as_bytes(), 0o644).unwrap();
+        let mut status = Status::default();
+        status.set(stage(Stage::Identity, identity));
+        status.set(stage(Stage::Configure, configure));
+        let report = complete(&root, &status);
+        publish(&root, &report).unwrap();
+        assert_eq!(load(&root).unwrap(), report, "what is published is what was completed");
+        report
+    }
+
+    #[test]
+    fn the_worse_of_both_stages_and_of_the_loader_counts() {
+        use Ending::{Failed, Ok, Timeout};
+        let degraded = BootReport { outcome: Outcome::Degraded, ..BootReport::default() };
+        let failed_before = BootReport { configure: Configure::Failed, ..BootReport::default() };
+        for (loader, identity, configure, outcome, ending) in [
+            (&BootReport::default(), Ok, Ok, Outcome::Ok, Configure::Ok),
+            (&degraded, Ok, Ok, Outcome::Degraded, Configure::Ok),
+            (&BootReport::default(), Failed, Ok, Outcome::Degraded, Configure::Failed),
+            (&BootReport::default(), Ok, Failed, Outcome::Degraded, Configure::Failed),
+            (&BootReport::default(), Ok, Timeout, Outcome::Degraded, Configure::Timeout),
+            (&failed_before, Ok, Ok, Outcome::Degraded, Configure::Failed),
+        ] {
+            let report = completed(loader, &[identity], &[configure]);
+            assert_eq!((report.outcome, report.configure), (outcome, ending), "{identity:?} {configure:?}");
+        }
+    }
+
+    #[test]
+    fn steps_are_added_once_and_faults_name_the_log() {
+        let step = Step { name: "identity".into(), start_ms: 1, took_ms: 2 };
+        let loader = BootReport { steps: vec![step], ..BootReport::default() };
+        let report = completed(&loader, &[], &[Ending::Failed]);
+        let names: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
+        assert_eq!(names, ["identity", "configure"]);
+        assert_eq!(report.steps[1].took_ms, 1500);
+        assert!(report.faults[0].message.contains("/var/log/psyops/configure-configure.log"));
+    }
+
+    #[test]
+    fn without_the_loaders_report_the_boot_is_degraded() {
+        let folder = tempfile::tempdir().unwrap();
+        let report = complete(&Root::new(folder.path()), &Status::default());
+        assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed));
+    }
+}

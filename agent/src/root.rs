@@ -1,0 +1,47 @@
+//! Where the system's files are: `/`, or a folder that stands for it in a test.
+
+use std::path::{Path, PathBuf};
+
+/// The folder under which absolute paths are looked up.
+#[derive(Debug, Clone)]
+pub struct Root(PathBuf);
+
+impl Root {
+    /// Takes `folder` for `/`.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        Self(folder.into())
+    }
+
+    /// The place of an absolute path.
+    #[must_use]
+    pub fn at(&self, absolute: impl AsRef<Path>) -> PathBuf {
+        let absolute = absolute.as_ref();
+        self.0.join(absolute.strip_prefix("/").unwrap_or(absolute))
+    }
+
+    /// Whether this is the running system, and not a folder that stands for one.
+    #[must_use]
+    pub fn is_running_system(&self) -> bool {
+        self.0 == Path::new("/")
+    }
+
+    /// The absolute path of a place under this root.
+    #[must_use]
+    pub fn absolute(&self, place: &Path) -> PathBuf {
+        Path::new("/").join(place.strip_prefix(&self.0).unwrap_or(place))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_go_there_and_back() {
+        let root = Root::new("/tmp/x");
+        assert_eq!(root.at("/etc/hostname"), Path::new("/tmp/x/etc/hostname"));
+        assert_eq!(root.absolute(&root.at("/etc/hostname")), Path::new("/etc/hostname"));
+        assert_eq!(Root::new("/").at("/etc"), Path::new("/etc"));
+    }
+}

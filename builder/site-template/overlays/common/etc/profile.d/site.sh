@@ -1,0 +1,2 @@
+# From overlays/common of the site. Read by login shells.
+export EDITOR=vi

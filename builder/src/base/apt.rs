@@ -1,0 +1,288 @@
+//! apt with folders of its own: it resolves and downloads, as anybody, without touching the machine's apt.
+//!
+//! Only the proxy settings of the machine are taken over. Signatures are checked against Debian's archive keyring, which
+//! apt verifies an index with and an index a package; the digest of each package then goes into the lock.
+
+use super::lock::Archive;
+use super::{BaseError, Cache};
+use crate::atomic;
+use crate::site::Packages;
+use crate::tools::{self, APT_CACHE, APT_CONFIG, APT_GET, APT_HELPER, Tool, ToolError};
+use handoff::hash::Sha256Digest;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+/// The only architecture that images are made for.
+const ARCHITECTURE: &str = "amd64";
+/// Settings of the machine's apt that say how to reach the archive.
+const TAKEN_OVER: [&str; 2] = ["Acquire::http", "Acquire::https"];
+
+/// A private apt for the archives of one site.
+#[derive(Debug)]
+pub(super) struct Apt {
+    dir: PathBuf,
+    main: String,
+    security: String,
+}
+
+/// A package as apt names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Candidate {
+    pub(super) name: String,
+    pub(super) version: String,
+    pub(super) architecture: String,
+    pub(super) size: u64,
+    pub(super) sha256: Option<Sha256Digest>,
+    pub(super) archive: Archive,
+    pub(super) file: String,
+}
+
+impl Candidate {
+    /// `NAME=VERSION`, which names exactly this one.
+    pub(super) fn exactly(&self) -> String {
+        format!("{}={}", self.name, self.version)
+    }
+}
+
+impl Apt {
+    /// Lays out the folders and the configuration.
+    pub(super) fn new(cache: &Cache, packages: &Packages) -> Result<Self, BaseError> {
+        let keyring = Path::new(KEYRING);
+        if !keyring.is_file() {
+            return Err(BaseError::NoKeyring { path: keyring.to_owned() });
+        }
+        let sources = sources_list(packages);
+        let dir = cache.apt(&Sha256Digest::of(sources.as_bytes()));
+        for folder in ["lists/partial", "archives/partial", "empty"] {
+            let path = dir.join(folder);
+            fs::create_dir_all(&path).map_err(|source| BaseError::Cache { path, source })?;
+        }
+        atomic::write_file(&dir.join("sources.list"), sources.as_bytes())?;
+        // No package is installed here, whatever is on the machine.
+        atomic::write_file(&dir.join("status"), b"")?;
+        atomic::write_file(&dir.join("apt.conf"), configuration(&dir, &taken_over()?).as_bytes())?;
+        let slash = |mirror: &str| format!("{}/", mirror.trim_end_matches('/'));
+        Ok(Self { dir, main: slash(&packages.mirror), security: slash(&packages.security_mirror) })
+    }
+
+    /// Fetches and verifies the archives' indexes.
+    pub(super) fn update(&self) -> Result<(), BaseError> {
+        let mut command = self.command(APT_GET)?;
+        // Without this an archive out of reach is a warning, and an old index would be taken for a new one.
+        command.args(["-qq", "-o", "APT::Update::Error-Mode=any", "update"]);
+        run("fetch the archive's index", &mut command).map(drop)
+    }
+
+    /// Everything that must be installed for `wanted` (names or apt patterns) to be installed.
+    pub(super) fn closure(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
+        let mut command = self.command(APT_GET)?;
+        command.args(["-qq", "-y", "--print-uris", "install", "--"]).args(wanted);
+        self.candidates(&run("find the packages", &mut command)?)
+    }
+
+    /// The candidates of these names (or `NAME=VERSION`), with their digests, and nothing else.
+    pub(super) fn exactly(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
+        let mut command = self.command(APT_GET)?;
+        command.args(["-qq", "--print-uris", "download", "--"]).args(wanted);
+        self.candidates(&run("find the packages", &mut command)?)
+    }
+
+    /// What these packages depend on: per package, alternatives in their order.
+    pub(super) fn dependencies(
+        &self,
+        wanted: &[String],
+    ) -> Result<BTreeMap<String, Vec<Vec<String>>>, BaseError> {
+        let mut command = self.command(APT_CACHE)?;
+        command.args(["--no-all-versions", "show", "--"]).args(wanted);
+        let text = run("read the packages' dependencies", &mut command)?;
+        Ok(parse_dependencies(&text))
+    }
+
+    /// Downloads `packages` (URI in the archive, place, digest) with apt's own acquire system.
+    pub(super) fn download(
+        &self,
+        packages: &[(Archive, &str, PathBuf, Sha256Digest)],
+    ) -> Result<(), ToolError> {
+        let mut command = self.command(APT_HELPER)?;
+        command.arg("-qq").arg("download-file");
+        for (archive, file, place, digest) in packages {
+            let mirror = match archive {
+                Archive::Main => &self.main,
+                Archive::Security => &self.security,
+            };
+            command.arg(format!("{mirror}{file}")).arg(place).arg(format!("SHA256:{digest}"));
+        }
+        tools::run(&mut command).map(drop)
+    }
+
+    fn command(&self, tool: Tool) -> Result<Command, ToolError> {
+        let mut command = tool.command()?;
+        command.env("APT_CONFIG", self.dir.join("apt.conf")).current_dir(&self.dir);
+        Ok(command)
+    }
+
+    fn candidates(&self, text: &str) -> Result<Vec<Candidate>, BaseError> {
+        let parse = |line: &str| {
+            parse_candidate(line, &self.main, &self.security)
+                .ok_or_else(|| BaseError::AptAnswer { line: line.to_owned() })
+        };
+        text.lines().filter(|line| line.starts_with('\'')).map(parse).collect()
+    }
+}
+
+fn run(doing: &'static str, command: &mut Command) -> Result<String, BaseError> {
+    match tools::run(command) {
+        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Err(error @ ToolError::Missing { .. }) => Err(error.into()),
+        Err(source) => Err(BaseError::Apt { doing, source }),
+    }
+}
+
+fn sources_list(packages: &Packages) -> String {
+    let options = format!("[arch={ARCHITECTURE} signed-by={KEYRING}]");
+    let Packages { suite, mirror, security_mirror, .. } = packages;
+    let mut text = format!("deb {options} {mirror} {suite} main\n");
+    // Where there is no security archive (a snapshot, a derivative), there are no updates beside it either.
+    if !security_mirror.is_empty() {
+        text.push_str(&format!("deb {options} {mirror} {suite}-updates main\n"));
+        text.push_str(&format!("deb {options} {security_mirror} {suite}-security main\n"));
+    }
+    text
+}
+
+/// apt.conf(5). `Dir::Etc::main` and `parts` keep the machine's own configuration, with its hooks, out; without
+/// `ForceEssential` apt would take itself for essential.
+fn configuration(dir: &Path, more: &str) -> String {
+    let dir = dir.display();
+    format!(
+        r#"Dir::State "{dir}";
+Dir::State::lists "{dir}/lists";
+Dir::State::status "{dir}/status";
+Dir::State::extended_states "{dir}/extended_states";
+Dir::Cache "{dir}";
+Dir::Cache::archives "{dir}/archives";
+Dir::Etc::main "/dev/null";
+Dir::Etc::parts "{dir}/empty";
+Dir::Etc::sourcelist "{dir}/sources.list";
+Dir::Etc::sourceparts "{dir}/empty";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "{dir}/empty";
+Dir::Etc::trusted "/dev/null";
+Dir::Etc::trustedparts "{dir}/empty";
+APT::Architecture "{ARCHITECTURE}";
+APT::Architectures {{ "{ARCHITECTURE}"; }};
+APT::Install-Recommends "false";
+APT::Sandbox::User "root";
+pkgCacheGen::ForceEssential ",";
+APT::Get::List-Cleanup "true";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::AllowInsecureRepositories "false";
+{more}"#
+    )
+}
+
+/// The machine's settings for reaching archives, as `apt-config dump` prints them.
+fn taken_over() -> Result<String, ToolError> {
+    let mut command = APT_CONFIG.command()?;
+    let output = tools::run(command.arg("dump").args(TAKEN_OVER))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let wanted = |line: &&str| {
+        let key = line.split(' ').next().unwrap_or_default().to_ascii_lowercase();
+        key.contains("proxy") || key.contains("::ca") || key.contains("::verify") || key.contains("::ssl")
+    };
+    Ok(text.lines().filter(wanted).map(|line| format!("{line}\n")).collect())
+}
+
+/// A line of `--print-uris`: `'URI' NAME_VERSION_ARCHITECTURE.deb SIZE HASH:VALUE`.
+fn parse_candidate(line: &str, main: &str, security: &str) -> Option<Candidate> {
+    let (uri, rest) = line.strip_prefix('\'')?.split_once("' ")?;
+    let mut words = rest.split_ascii_whitespace();
+    let mut parts = words.next()?.strip_suffix(".deb")?.split('_');
+    let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
+    let size = words.next()?.parse().ok()?;
+    let sha256 = words.next().and_then(|hash| hash.strip_prefix("SHA256:")?.parse().ok());
+    // One archive's address may begin with the other's.
+    let in_security = uri.strip_prefix(security).filter(|_| security.len() > 1);
+    let (archive, file) = match (in_security, uri.strip_prefix(main)) {
+        (Some(file), Some(other)) if other.len() < file.len() => (Archive::Main, other),
+        (Some(file), _) => (Archive::Security, file),
+        (None, Some(file)) => (Archive::Main, file),
+        (None, None) => return None,
+    };
+    Some(Candidate {
+        name: name.to_owned(),
+        version: version.replace("%3a", ":"),
+        architecture: architecture.to_owned(),
+        size,
+        sha256,
+        archive,
+        file: file.to_owned(),
+    })
+}
+
+/// `Depends` and `Pre-Depends` of each stanza, names only.
+fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<Vec<String>>> {
+    let mut all = BTreeMap::new();
+    for stanza in text.split("\n\n") {
+        let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        let Some(package) = field("Package") else { continue };
+        let mut dependencies = Vec::new();
+        for group in ["Pre-Depends", "Depends"].into_iter().filter_map(field).flat_map(|list| list.split(','))
+        {
+            let name = |alternative: &str| {
+                let end = |c: char| c.is_whitespace() || matches!(c, '(' | ':' | '[');
+                alternative.trim().split(end).next().unwrap_or_default().to_owned()
+            };
+            dependencies.push(group.split('|').map(name).collect());
+        }
+        all.insert(package.to_owned(), dependencies);
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MAIN: &str = "http://deb.debian.org/debian/";
+    const SECURITY: &str = "http://deb.debian.org/debian-security/";
+
+    #[test]
+    fn lines_of_apt_are_understood() {
+        let line = format!(
+            "'{SECURITY}pool/x/ssh_1%2bb_amd64.deb' ssh_1%3a9.2+b_amd64.deb 42 SHA256:{}",
+            Sha256Digest::of(b"x")
+        );
+        let candidate = parse_candidate(&line, MAIN, SECURITY).unwrap();
+        assert_eq!(candidate.exactly(), "ssh=1:9.2+b");
+        assert_eq!((candidate.size, candidate.archive), (42, Archive::Security));
+        assert_eq!(candidate.file, "pool/x/ssh_1%2bb_amd64.deb");
+        assert_eq!(candidate.sha256, Some(Sha256Digest::of(b"x")));
+        assert_eq!(parse_candidate("'http://elsewhere/x' a_1_amd64.deb 1 MD5Sum:x", MAIN, SECURITY), None);
+        assert_eq!(parse_candidate("'x", MAIN, SECURITY), None);
+    }
+
+    #[test]
+    fn dependencies_are_names() {
+        let text = "Package: a\nPre-Depends: libc6 (>= 2.34)\nDepends: b:any, c (= 1) | d\n\nPackage: b\nVersion: 1\n";
+        let all = parse_dependencies(text);
+        assert_eq!(all["a"], [vec!["libc6"], vec!["b"], vec!["c", "d"]]);
+        assert!(all["b"].is_empty());
+    }
+
+    #[test]
+    fn no_security_archive_means_no_updates() {
+        let packages = Packages {
+            suite: "bookworm".into(),
+            mirror: "http://m/debian".into(),
+            security_mirror: String::new(),
+            kernel: String::new(),
+            extra: Vec::new(),
+        };
+        assert_eq!(sources_list(&packages).lines().count(), 1);
+    }
+}

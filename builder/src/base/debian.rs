@@ -1,0 +1,171 @@
+//! The debian base: mmdebstrap installs exactly the locked packages, maintainer scripts included, without root.
+//!
+//! Its archive is a folder with those packages and an index that is made here, so nothing else can get in. Whatever
+//! must not be the same on two nodes, or not be there at all, is taken out afterwards.
+
+use super::lock::{Lock, LockedPackage, Part};
+use super::tree::LayeredTree;
+use super::{BaseError, Cache, debs};
+use crate::atomic::{self, AtomicFile};
+use crate::tools::{self, MMDEBSTRAP};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Changes when what is made from the same packages changes.
+const FORMAT: &str = "debian 1";
+/// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
+const REMOVED: [&str; 29] = [
+    "etc/.pwd.lock",
+    "etc/.resolv.conf.systemd-resolved.bak",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/apt/sources.list",
+    "etc/apt/trusted.gpg.d",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "etc/group-",
+    "etc/gshadow-",
+    "etc/hostname",
+    "etc/passwd-",
+    "etc/resolv.conf",
+    "etc/shadow-",
+    "usr/share/info",
+    "usr/share/lintian",
+    "usr/share/locale",
+    "usr/share/man",
+    "var/cache/apt",
+    "var/cache/debconf/config.dat-old",
+    "var/cache/debconf/templates.dat-old",
+    "var/cache/ldconfig/aux-cache",
+    "var/lib/apt",
+    "var/lib/dbus/machine-id",
+    "var/lib/dpkg/status-old",
+    "var/lib/dpkg/diversions-old",
+    "var/lib/systemd/random-seed",
+    "var/log/alternatives.log",
+    "var/log/apt",
+    "var/log/bootstrap.log",
+    "var/log/dpkg.log",
+];
+
+/// The debian base as a tar.
+pub(super) fn prepare(
+    lock: &Lock,
+    cache: &Cache,
+    build_time: u64,
+    progress: &dyn Fn(&str),
+) -> Result<PathBuf, BaseError> {
+    let place = cache.derived("debian", &lock.key(FORMAT, Part::Base, &build_time.to_string()), "tar");
+    if place.is_file() {
+        return Ok(place);
+    }
+    progress("installing the debian base (a minute or two, once for each site.lock)");
+    let scratch = cache.scratch()?;
+    let installed = scratch.path().join("installed.tar");
+    install(lock, cache, build_time, &installed)?;
+    let mut tree = LayeredTree::new();
+    tree.add_tar(&installed, &wanted)?;
+    clean(&mut tree)?;
+    let mut file = AtomicFile::create(&place)?;
+    tree.write_tar(&mut file, build_time)?;
+    file.commit()?;
+    Ok(place)
+}
+
+fn install(lock: &Lock, cache: &Cache, build_time: u64, output: &Path) -> Result<(), BaseError> {
+    // In unshare mode mmdebstrap is another user, who may not look into a home folder. These are public packages.
+    let folder = std::env::temp_dir();
+    let archive = tempfile::Builder::new()
+        .prefix("psyops-archive-")
+        .permissions(Permissions::from_mode(0o755))
+        .tempdir_in(&folder)
+        .map_err(|source| BaseError::Cache { path: folder, source })?;
+    fill_archive(lock, cache, archive.path())?;
+    let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
+    let source = format!("deb [trusted=yes allow-insecure=yes] copy:{} ./", archive.path().display());
+    let mode = if nix::unistd::geteuid().is_root() { "root" } else { "unshare" };
+    let file =
+        fs::File::create(output).map_err(|source| BaseError::Cache { path: output.to_owned(), source })?;
+    let mut command = MMDEBSTRAP.command()?;
+    command
+        .args([
+            "--quiet",
+            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+            "--variant=essential",
+            "--format=tar",
+            "--mode",
+            mode,
+        ])
+        .args(["--architectures=amd64", "--skip=check/empty"])
+        .arg(format!("--include={}", names.join(",")))
+        .args(["--aptopt=APT::Sandbox::User \"root\"", "--aptopt=APT::Install-Recommends \"false\""])
+        .arg("--dpkgopt=path-exclude=/usr/share/man/*")
+        // No suite: the archive made here has no release file that could name one.
+        .args(["", "-", &source])
+        .env("SOURCE_DATE_EPOCH", build_time.to_string())
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env_remove("TMPDIR")
+        .stdout(file)
+        .stderr(std::process::Stdio::piped());
+    let start = |source| tools::ToolError::Start { program: "mmdebstrap".into(), source };
+    let done = command.spawn().and_then(std::process::Child::wait_with_output).map_err(start)?;
+    tools::check("mmdebstrap", done)?;
+    Ok(())
+}
+
+/// A flat archive (`./` in sources.list(5)): the packages and their index.
+fn fill_archive(lock: &Lock, cache: &Cache, folder: &Path) -> Result<(), BaseError> {
+    let mut index = String::new();
+    for package in lock.part(Part::Base) {
+        let name = format!("{}.deb", package.sha256);
+        let place = folder.join(&name);
+        fs::copy(cache.deb(&package.sha256), &place)
+            .and_then(|_| fs::set_permissions(&place, Permissions::from_mode(0o644)))
+            .map_err(|source| BaseError::Cache { path: place.clone(), source })?;
+        index.push_str(&stanza(&debs::control(cache, package)?, package, &name));
+    }
+    Ok(atomic::write_file_with_mode(&folder.join("Packages"), index.as_bytes(), 0o644)?)
+}
+
+fn stanza(control: &str, package: &LockedPackage, file: &str) -> String {
+    format!("{control}\nFilename: ./{file}\nSize: {}\nSHA256: {}\n\n", package.size, package.sha256)
+}
+
+/// Whether a path of the installation is taken.
+fn wanted(path: &str) -> bool {
+    if path.starts_with("usr/share/doc/") {
+        return path.ends_with("/copyright");
+    }
+    // Device nodes are the kernel's (devtmpfs), and some of mmdebstrap's stand for missing privileges.
+    if path.starts_with("dev/") || path.starts_with("tmp/") || path.starts_with("run/") {
+        return false;
+    }
+    let host_key = path.starts_with("etc/ssh/ssh_host_");
+    let removed = REMOVED.iter().any(|&folder| {
+        path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    });
+    !host_key && !removed
+}
+
+fn clean(tree: &mut LayeredTree) -> Result<(), BaseError> {
+    // Empty, and not "uninitialized": the node's own is put there before init starts.
+    tree.insert_file("etc/machine-id", 0o444, *b"")?;
+    tree.insert_symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identities_and_traces_are_taken_out() {
+        for gone in
+            ["etc/ssh/ssh_host_rsa_key", "var/lib/apt/lists", "var/lib/apt", "etc/hostname", "dev/null"]
+        {
+            assert!(!wanted(gone), "{gone}");
+        }
+        for kept in ["etc/ssh/sshd_config", "var/lib/aptitude", "dev", "var/log", "var/lib/dpkg/status"] {
+            assert!(wanted(kept), "{kept}");
+        }
+    }
+}

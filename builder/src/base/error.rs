@@ -1,0 +1,152 @@
+//! What can go wrong between a site's list of packages and its base system.
+
+use super::tree::TreeError;
+use crate::atomic::AtomicError;
+use crate::error::{Class, Classified};
+use crate::folders::NoFolder;
+use crate::tools::ToolError;
+use handoff::hash::Sha256Digest;
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no base system.
+#[derive(Debug, thiserror::Error)]
+pub enum BaseError {
+    /// There is no place for the cache.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
+    /// Something in the cache cannot be read or written.
+    #[error("cache: {path}: {source}")]
+    Cache {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The lock file cannot be read.
+    #[error("cannot read {path}: {source}")]
+    ReadLock {
+        /// The lock file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The lock file makes no sense.
+    #[error("{path}: {problem}")]
+    BadLock {
+        /// The lock file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The lock file was made for another wish.
+    #[error("{path} was made for {key} = {locked}, but the site says {wanted}")]
+    OutdatedLock {
+        /// The lock file.
+        path: PathBuf,
+        /// The setting that differs.
+        key: &'static str,
+        /// Its value then.
+        locked: String,
+        /// Its value now.
+        wanted: String,
+    },
+    /// apt does not find what the site asks for, or does not reach the archive.
+    #[error("apt cannot {doing}: {source}")]
+    Apt {
+        /// What it was to do.
+        doing: &'static str,
+        /// What it said.
+        source: ToolError,
+    },
+    /// apt answered something that this program does not understand.
+    #[error("apt answered with a line that makes no sense here: {line:?}")]
+    AptAnswer {
+        /// The line.
+        line: String,
+    },
+    /// The archive's keyring is not installed, so nothing could be trusted.
+    #[error("{path} is missing: without it no package of Debian can be verified")]
+    NoKeyring {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Packages of the lock file that are neither in the cache nor in the archive.
+    #[error("cannot fetch {packages}: {complaint}")]
+    Fetch {
+        /// Name and version of each.
+        packages: String,
+        /// What apt said.
+        complaint: String,
+        /// Whether the archive answered that it does not have them.
+        gone: bool,
+    },
+    /// A package that is not what the lock file says.
+    #[error("{package}: SHA-256 is {found}, the lock file says {expected}")]
+    WrongDigest {
+        /// The package.
+        package: String,
+        /// The digest that it should have.
+        expected: Sha256Digest,
+        /// The digest that it has.
+        found: Sha256Digest,
+    },
+    /// A package without the file for which it was taken.
+    #[error("the package {package} has no {file}")]
+    MissingFile {
+        /// The package.
+        package: String,
+        /// The file.
+        file: String,
+    },
+    /// A tool of this machine failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The file trees do not fit together.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+    /// An output could not be written.
+    #[error(transparent)]
+    Atomic(#[from] AtomicError),
+}
+
+impl Classified for BaseError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NoFolder(error) => error.class(),
+            Self::Cache { source, .. } => Class::of_writing(source),
+            Self::ReadLock { source, .. } => Class::of_reading(source),
+            Self::BadLock { .. }
+            | Self::OutdatedLock { .. }
+            | Self::AptAnswer { .. }
+            | Self::WrongDigest { .. }
+            | Self::MissingFile { .. } => Class::BadContent,
+            Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
+            Self::Tool(error) => error.class(),
+            Self::Tree(error) => error.class(),
+            Self::Atomic(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::NoFolder(error) => error.advice(),
+            Self::BadLock { .. } | Self::OutdatedLock { .. } => {
+                Some("take the archive's present packages with: psyops lock (or delete site.lock)".into())
+            }
+            Self::Apt { .. } => Some(
+                "check the network, and the names under [packages] of site.toml (suite, mirror, kernel, extra)".into(),
+            ),
+            Self::NoKeyring { .. } => Some("install it: apt-get install debian-archive-keyring".into()),
+            Self::Fetch { gone: true, .. } => Some(
+                "the archive keeps only its newest versions: take those with: psyops lock (or delete site.lock)".into(),
+            ),
+            Self::Fetch { .. } => Some("check the network; what was fetched already stays in the cache".into()),
+            Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
+            Self::Tool(error) => error.advice(),
+            Self::Tree(error) => error.advice(),
+            Self::Atomic(error) => error.advice(),
+            _ => None,
+        }
+    }
+}

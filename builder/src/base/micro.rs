@@ -1,0 +1,168 @@
+//! The micro base: the file trees of a few packages, merged. No maintainer script runs and nothing is configured.
+//!
+//! What makes it a system (accounts, inittab, SSH settings) comes from an overlay.
+
+use super::lock::{Lock, Part};
+use super::packages::BUSYBOX_PACKAGE;
+use super::tree::LayeredTree;
+use super::{BaseError, Cache, debs};
+use crate::atomic::AtomicFile;
+use crate::tools;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// Changes when what is made from the same packages changes.
+const FORMAT: &str = "micro 1";
+const BUSYBOX: &str = "usr/bin/busybox";
+/// Folders that every system has and no package brings, with their permission bits.
+const FOLDERS: [(&str, u32); 26] = [
+    ("usr/bin", 0o755),
+    ("usr/sbin", 0o755),
+    ("usr/lib", 0o755),
+    ("usr/lib64", 0o755),
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("home", 0o755),
+    ("mnt", 0o755),
+    ("opt", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("srv", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr/local", 0o755),
+    ("usr/local/bin", 0o755),
+    ("usr/local/sbin", 0o755),
+    ("usr/share", 0o755),
+    ("var/cache", 0o755),
+    ("var/empty", 0o755),
+    ("var/lib", 0o755),
+    ("var/log", 0o755),
+    ("var/spool", 0o755),
+    ("var/tmp", 0o1777),
+    ("usr/lib/psyops", 0o755),
+];
+/// The links of a merged-/usr system, and two that old programs look for.
+const LINKS: [(&str, &str); 7] = [
+    ("bin", "usr/bin"),
+    ("sbin", "usr/sbin"),
+    ("lib", "usr/lib"),
+    ("lib64", "usr/lib64"),
+    ("var/run", "/run"),
+    ("var/lock", "/run/lock"),
+    ("etc/mtab", "/proc/self/mounts"),
+];
+/// What packages bring for people at a desk, for another init, or for character sets that nothing here speaks.
+const LEFT_OUT: [&str; 18] = [
+    "etc/default/",
+    "etc/init.d/",
+    "etc/network/",
+    "etc/pam.d/",
+    "etc/ufw/",
+    "lib/systemd/",
+    "lib/x86_64-linux-gnu/gconv/",
+    "usr/lib/systemd/",
+    "usr/lib/sysusers.d/",
+    "usr/lib/tmpfiles.d/",
+    "usr/lib/x86_64-linux-gnu/gconv/",
+    "usr/share/apport/",
+    "usr/share/bug/",
+    "usr/share/info/",
+    "usr/share/lintian/",
+    "usr/share/locale/",
+    "usr/share/man/",
+    "usr/share/openssh/",
+];
+
+/// The micro base as a tar.
+pub(super) fn prepare(
+    lock: &Lock,
+    cache: &Cache,
+    build_time: u64,
+    progress: &dyn Fn(&str),
+) -> Result<PathBuf, BaseError> {
+    let place = cache.derived("micro", &lock.key(FORMAT, Part::Base, &build_time.to_string()), "tar");
+    if place.is_file() {
+        return Ok(place);
+    }
+    progress("merging the packages of the micro base");
+    let mut tree = skeleton()?;
+    for package in lock.part(Part::Base) {
+        let tar = debs::file_tree(cache, package)?;
+        tree.add_tar_file(tar, &cache.deb(&package.sha256), &wanted)?;
+    }
+    add_applets(&mut tree, cache)?;
+    let mut file = AtomicFile::create(&place)?;
+    tree.write_tar(&mut file, build_time)?;
+    file.commit()?;
+    Ok(place)
+}
+
+fn skeleton() -> Result<LayeredTree, BaseError> {
+    let mut tree = LayeredTree::new();
+    for (folder, mode) in FOLDERS {
+        tree.insert_directory(folder, mode)?;
+    }
+    for (link, target) in LINKS {
+        tree.insert_symlink(link, target)?;
+    }
+    Ok(tree)
+}
+
+/// Whether a path of a package is taken. Of documentation only the licences are: they must go where the files go.
+fn wanted(path: &str) -> bool {
+    if path.starts_with("usr/share/doc/") {
+        return path.ends_with("/copyright");
+    }
+    !LEFT_OUT.iter().any(|folder| path.starts_with(folder) || Some(path) == folder.strip_suffix('/'))
+}
+
+/// A link for every applet of busybox, but where another package has a program of that name in any folder.
+fn add_applets(tree: &mut LayeredTree, cache: &Cache) -> Result<(), BaseError> {
+    let missing = || BaseError::MissingFile { package: BUSYBOX_PACKAGE.into(), file: BUSYBOX.into() };
+    let program = tree.read(BUSYBOX)?.ok_or_else(missing)?;
+    let scratch = cache.scratch()?;
+    let listing = list_applets(&scratch.path().join("busybox"), &program)?;
+    for applet in listing.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let (folder, name) = applet.rsplit_once('/').unwrap_or(("sbin", applet));
+        let taken = ["usr/bin", "usr/sbin"].iter().any(|folder| tree.contains(&format!("{folder}/{name}")));
+        if taken || name == "busybox" {
+            continue;
+        }
+        let folder = if folder.ends_with("sbin") { "usr/sbin" } else { "usr/bin" };
+        let target = if folder == "usr/bin" { "busybox" } else { "../bin/busybox" };
+        tree.insert_symlink(&format!("{folder}/{name}"), target)?;
+    }
+    Ok(())
+}
+
+/// Asks the very busybox of the package which applets it has.
+fn list_applets(place: &Path, program: &[u8]) -> Result<String, BaseError> {
+    let write = |source| BaseError::Cache { path: place.to_owned(), source };
+    fs::write(place, program).map_err(write)?;
+    fs::set_permissions(place, Permissions::from_mode(0o755)).map_err(write)?;
+    let output = tools::run(Command::new(place).arg("--list-full").env_clear())?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn licences_stay_and_manuals_go() {
+        assert!(wanted("usr/share/doc/libc6/copyright") && !wanted("usr/share/doc/libc6/NEWS.gz"));
+        assert!(!wanted("usr/share/man/man1/x.1.gz") && !wanted("usr/share/man"));
+        assert!(wanted("usr/share/mandarin") && wanted("bin/busybox"));
+    }
+
+    #[test]
+    fn the_skeleton_is_merged() {
+        let tree = skeleton().unwrap();
+        assert_eq!(tree.link_target("lib64"), Some("usr/lib64"));
+        assert_eq!(tree.metadata("tmp").unwrap().mode, 0o1777);
+    }
+}

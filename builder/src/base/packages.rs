@@ -1,0 +1,161 @@
+//! Which packages each base has, and how a site's wish becomes a lock.
+
+use super::apt::{Apt, Candidate};
+use super::lock::{Lock, LockedPackage, Part, Wish};
+use super::{BaseError, Cache};
+use crate::site::{Base, Site};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The micro base: what is asked for. Of what these depend on, only libraries are taken.
+const MICRO: [&str; 4] = ["busybox-static", "openssh-server", "openssh-client", "openssh-sftp-server"];
+/// Packages by name like libraries, which are of no use without maintainer scripts.
+const NO_LIBRARIES: [&str; 3] = ["libpam-modules", "libpam-modules-bin", "libpam-runtime"];
+/// What an extra package of a micro base may depend on and does not get: the machinery of installing.
+const NOT_FOR_MICRO: [&str; 15] = [
+    "adduser",
+    "bash",
+    "base-files",
+    "base-passwd",
+    "coreutils",
+    "dash",
+    "debconf",
+    "debianutils",
+    "dpkg",
+    "init-system-helpers",
+    "lsb-base",
+    "passwd",
+    "perl-base",
+    "sensible-utils",
+    "ucf",
+];
+/// The debian base: what is asked for. The first two are apt patterns, as mmdebstrap's minbase variant has them, without
+/// apt: a root that is verified block by block takes no packages.
+const DEBIAN: [&str; 13] = [
+    "?essential",
+    "?and(?priority(required),?not(?name(^apt$)))",
+    "ca-certificates",
+    "dbus",
+    "iproute2",
+    "kmod",
+    "openssh-server",
+    "openssh-sftp-server",
+    "systemd",
+    "systemd-resolved",
+    "systemd-sysv",
+    "udev",
+    // Otherwise usrmerge is chosen, and with it Perl.
+    "usr-is-merged",
+];
+/// Taken besides the base: the boot stub, and a shell for the initramfs.
+pub(super) const STUB_PACKAGE: &str = "systemd-boot-efi";
+pub(super) const BUSYBOX_PACKAGE: &str = "busybox-static";
+
+/// Asks the archive for what the site wants.
+pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+    let wish = Wish::of(site);
+    let apt = Apt::new(cache, &site.packages)?;
+    progress("fetching the package index");
+    apt.update()?;
+    progress("choosing packages");
+    let base = match wish.base {
+        Base::Micro => micro(&apt, &wish)?,
+        Base::Debian => {
+            let wanted = DEBIAN.iter().map(|&name| name.to_owned()).chain(wish.extra.iter().cloned());
+            names(&apt.closure(&wanted.collect::<Vec<_>>())?)
+        }
+    };
+    let kernel = kernel(&apt, &wish.kernel)?;
+    let boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned()];
+    let mut packages = Vec::new();
+    for (part, wanted) in [(Part::Base, base), (Part::Kernel, vec![kernel]), (Part::Boot, boot)] {
+        for candidate in apt.exactly(&wanted)? {
+            packages.push(locked(part, candidate)?);
+        }
+    }
+    packages.sort();
+    packages.dedup();
+    Ok(Lock { wish, packages })
+}
+
+fn locked(part: Part, candidate: Candidate) -> Result<LockedPackage, BaseError> {
+    let Candidate { name, version, architecture, size, sha256, archive, file } = candidate;
+    let sha256 =
+        sha256.ok_or_else(|| BaseError::AptAnswer { line: format!("{name} {version} without SHA-256") })?;
+    Ok(LockedPackage { part, name, version, architecture, sha256, size, archive, file })
+}
+
+fn names(candidates: &[Candidate]) -> Vec<String> {
+    candidates.iter().map(Candidate::exactly).collect()
+}
+
+/// The packages of a micro base: what is asked for, and the libraries below it.
+fn micro(apt: &Apt, wish: &Wish) -> Result<Vec<String>, BaseError> {
+    let asked: Vec<String> =
+        MICRO.iter().map(|&name| name.to_owned()).chain(wish.extra.iter().cloned()).collect();
+    let closure = apt.closure(&asked)?;
+    let versions: BTreeMap<&str, &Candidate> =
+        closure.iter().map(|candidate| (candidate.name.as_str(), candidate)).collect();
+    let dependencies = apt.dependencies(&names(&closure))?;
+    let chosen = reachable(&wish.extra, &dependencies, &|name| versions.contains_key(name));
+    Ok(chosen.iter().filter_map(|name| versions.get(name.as_str())).map(|c| c.exactly()).collect())
+}
+
+/// Walks from what is asked for along dependencies: from our own packages to libraries, from extra ones to all that is
+/// not there for installing only. Of alternatives, the first that apt chose counts.
+fn reachable(
+    extra: &[String],
+    dependencies: &BTreeMap<String, Vec<Vec<String>>>,
+    is_there: &dyn Fn(&str) -> bool,
+) -> BTreeSet<String> {
+    let library =
+        |name: &str| (name.starts_with("lib") || name.starts_with("zlib")) && !NO_LIBRARIES.contains(&name);
+    let useful = |name: &str| !NOT_FOR_MICRO.contains(&name) && !NO_LIBRARIES.contains(&name);
+    let mut chosen = BTreeSet::new();
+    let mut todo: Vec<(String, bool)> = MICRO.iter().map(|&name| (name.to_owned(), false)).collect();
+    todo.extend(extra.iter().map(|name| (name.clone(), true)));
+    let mut seen = BTreeSet::new();
+    while let Some((name, generous)) = todo.pop() {
+        if !seen.insert((name.clone(), generous)) {
+            continue;
+        }
+        for alternatives in dependencies.get(&name).into_iter().flatten() {
+            let Some(dependency) = alternatives.iter().find(|name| is_there(name)) else { continue };
+            if library(dependency) || (generous && useful(dependency)) {
+                todo.push((dependency.clone(), generous));
+            }
+        }
+        chosen.insert(name);
+    }
+    chosen
+}
+
+/// The package with the kernel in it: of a meta package, the image that it depends on.
+fn kernel(apt: &Apt, wanted: &str) -> Result<String, BaseError> {
+    let dependencies = apt.dependencies(&[wanted.to_owned()])?;
+    let image = dependencies.values().flatten().flatten().find(|name| name.starts_with("linux-image-"));
+    Ok(image.map_or_else(|| wanted.to_owned(), Clone::clone))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn libraries_are_followed_and_installers_are_not() {
+        let list = |names: &[&str]| names.iter().map(|name| vec![(*name).to_owned()]).collect::<Vec<_>>();
+        let dependencies = BTreeMap::from([
+            ("openssh-server".to_owned(), list(&["libc6", "adduser", "libpam-modules", "debconf"])),
+            ("libc6".to_owned(), list(&["libgcc-s1"])),
+            ("adduser".to_owned(), list(&["libsemanage2"])),
+            ("python3".to_owned(), list(&["python3.11", "debconf"])),
+            ("python3.11".to_owned(), list(&["libexpat1", "missing"])),
+        ]);
+        let chosen = reachable(&["python3".to_owned()], &dependencies, &|name| name != "missing");
+        for there in ["openssh-server", "libc6", "libgcc-s1", "python3", "python3.11", "libexpat1"] {
+            assert!(chosen.contains(there), "{there}");
+        }
+        for not_there in ["adduser", "debconf", "libsemanage2", "libpam-modules", "missing"] {
+            assert!(!chosen.contains(not_there), "{not_there}");
+        }
+    }
+}

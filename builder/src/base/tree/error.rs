@@ -1,0 +1,101 @@
+//! What can go wrong while layers are put together.
+
+use crate::error::{Class, Classified};
+use std::io;
+use std::path::PathBuf;
+
+/// Why layers do not make a tree.
+#[derive(Debug, thiserror::Error)]
+pub enum TreeError {
+    /// A layer cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The tar, file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A tar with an entry that makes no sense here.
+    #[error("{path}: entry {entry:?}: {problem}")]
+    BadTar {
+        /// The tar.
+        path: PathBuf,
+        /// The entry.
+        entry: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A file in a folder that is neither file, folder nor link, or has a name that is not UTF-8.
+    #[error("{path}: {problem}")]
+    NotLayable {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A path that leads outside.
+    #[error("{path:?} is no path inside a tree")]
+    BadPath {
+        /// The path.
+        path: String,
+    },
+    /// Links that lead back to themselves.
+    #[error("{path:?}: too many links on the way")]
+    LinkLoop {
+        /// The path.
+        path: String,
+    },
+    /// A file where a lower layer has a folder, or the other way round.
+    #[error("/{path} is {lower} in a lower layer and {upper} in an upper one")]
+    Conflict {
+        /// The path.
+        path: String,
+        /// What the lower layer has.
+        lower: &'static str,
+        /// What the upper layer has.
+        upper: &'static str,
+    },
+    /// A hard link to nothing.
+    #[error("/{path} is a hard link to /{target}, which is not there")]
+    DanglingHardLink {
+        /// The link.
+        path: String,
+        /// What it should be another name of.
+        target: String,
+    },
+    /// A manifest of modes and owners that makes no sense.
+    #[error("{path}, line {line}: {problem}")]
+    BadManifest {
+        /// The file.
+        path: PathBuf,
+        /// The line.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The finished tree cannot be written.
+    #[error("cannot write the tree: {0}")]
+    Write(io::Error),
+}
+
+impl Classified for TreeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Write(source) => Class::of_writing(source),
+            _ => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Conflict { path, .. } => {
+                let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+                Some(format!(
+                    "rename one of them, or remove the lower one with an empty file {folder}/.wh.{name}"
+                ))
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Layers that are tars: ustar with GNU long names and pax records (POSIX.1-2017, pax, "pax Interchange Format").
+//!
+//! Pax records are read here and not by the tar crate, because that one ends a value at a line end, and an extended
+//! attribute (a capability set, say) is any bytes.
+
+use super::{Content, LayeredTree, Metadata, TreeError, What};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::sync::Arc;
+use tar::EntryType;
+
+const XATTR_PREFIX: &str = "SCHILY.xattr.";
+
+/// What extension entries said about the entry that follows them.
+#[derive(Debug, Default)]
+struct Extension {
+    path: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: BTreeMap<String, Vec<u8>>,
+}
+
+impl LayeredTree {
+    /// Lays the tar at `path` over the tree, but for what `keep` turns down (paths without a leading `./`).
+    pub fn add_tar(&mut self, path: &Path, keep: &dyn Fn(&str) -> bool) -> Result<(), TreeError> {
+        let file = File::open(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
+        self.add_tar_file(file, path, keep)
+    }
+
+    /// Lays an open tar over the tree; `name` is for messages. The file stays open as long as the tree lives.
+    pub fn add_tar_file(
+        &mut self,
+        file: File,
+        name: &Path,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<(), TreeError> {
+        let read = |source| TreeError::Read { path: name.to_owned(), source };
+        let shared = Arc::new(file);
+        let mut archive = tar::Archive::new(shared.as_ref());
+        let mut extension = Extension::default();
+        for entry in archive.entries_with_seek().map_err(read)?.raw(true) {
+            let mut entry = entry.map_err(read)?;
+            match entry.header().entry_type() {
+                EntryType::XGlobalHeader => {}
+                EntryType::XHeader => extension.records = pax_records(&bytes_of(&mut entry).map_err(read)?),
+                EntryType::GNULongName => {
+                    extension.path = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
+                }
+                EntryType::GNULongLink => {
+                    extension.link = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
+                }
+                _ => {
+                    let extension = std::mem::take(&mut extension);
+                    self.lay_entry(&shared, name, &entry, extension, keep)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn lay_entry(
+        &mut self,
+        tar: &Arc<File>,
+        name: &Path,
+        entry: &tar::Entry<'_, &File>,
+        mut extension: Extension,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<(), TreeError> {
+        let header = entry.header();
+        let bad = |entry: &str, problem| TreeError::BadTar {
+            path: name.to_owned(),
+            entry: entry.to_owned(),
+            problem,
+        };
+        let raw_path = extension.records.remove("path").or(extension.path.take());
+        let raw_path = raw_path.unwrap_or_else(|| header.path_bytes().into_owned());
+        let path = String::from_utf8(raw_path)
+            .map_err(|error| bad(&String::from_utf8_lossy(error.as_bytes()), "the name is not UTF-8"))?;
+        let path = path.trim_start_matches("./").trim_matches('/').to_owned();
+        if path.is_empty() || path == "." || !keep(&path) {
+            return Ok(());
+        }
+        let raw_link = extension.records.remove("linkpath").or(extension.link.take());
+        let raw_link = raw_link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
+        let link = match raw_link {
+            Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| bad(&path, "the link is not UTF-8"))?),
+            None => None,
+        };
+        let what = match header.entry_type() {
+            EntryType::Regular | EntryType::Continuous => What::File(Content::InTar {
+                tar: Arc::clone(tar),
+                offset: entry.raw_file_position(),
+                length: header.entry_size().map_err(|_| bad(&path, "the size is no number"))?,
+            }),
+            EntryType::Directory => What::Directory,
+            EntryType::Symlink => What::Symlink(link.ok_or_else(|| bad(&path, "a link without a target"))?),
+            EntryType::Link => {
+                let target = link.ok_or_else(|| bad(&path, "a hard link without a target"))?;
+                return self.insert_hard_link(&path, target.trim_start_matches("./"));
+            }
+            EntryType::Char => device(header, true).ok_or_else(|| bad(&path, "a device without numbers"))?,
+            EntryType::Block => {
+                device(header, false).ok_or_else(|| bad(&path, "a device without numbers"))?
+            }
+            EntryType::Fifo => What::Fifo,
+            _ => return Err(bad(&path, "an entry of a kind that a root does not have")),
+        };
+        let metadata =
+            metadata(header, extension.records).ok_or_else(|| bad(&path, "a field is no number"))?;
+        self.insert(&path, what, metadata)
+    }
+}
+
+fn device(header: &tar::Header, character: bool) -> Option<What> {
+    let (major, minor) = (header.device_major().ok()??, header.device_minor().ok()??);
+    Some(What::Device { character, major, minor })
+}
+
+fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<Metadata> {
+    let number = |key: &str| records.get(key).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    // A pax time may have a fraction, which no file system of ours keeps.
+    let pax_mtime = records.get("mtime").and_then(|value| {
+        let text = std::str::from_utf8(value).ok()?;
+        text.split('.').next()?.parse().ok()
+    });
+    Some(Metadata {
+        mode: header.mode().ok()? & 0o7777,
+        uid: number("uid").or(header.uid().ok())?,
+        gid: number("gid").or(header.gid().ok())?,
+        mtime: Some(pax_mtime.or(header.mtime().ok())?),
+        xattrs: records
+            .into_iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(XATTR_PREFIX)?.to_owned(), value)))
+            .collect(),
+    })
+}
+
+fn bytes_of(entry: &mut tar::Entry<'_, &File>) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    entry.read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
+    if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+        bytes.truncate(end);
+    }
+    bytes
+}
+
+/// `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record. What is torn is left out.
+fn pax_records(mut bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
+    let mut records = BTreeMap::new();
+    while let Some((record, rest)) = next_record(bytes) {
+        bytes = rest;
+        if let Some(equals) = record.iter().position(|&byte| byte == b'=')
+            && let Ok(key) = std::str::from_utf8(&record[..equals])
+        {
+            records.insert(key.to_owned(), record[equals + 1..].to_vec());
+        }
+    }
+    records
+}
+
+fn next_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let space = bytes.iter().position(|&byte| byte == b' ')?;
+    let length: usize = std::str::from_utf8(&bytes[..space]).ok()?.parse().ok()?;
+    let (record, rest) = bytes.split_at_checked(length)?;
+    Some((record.get(space + 1..)?.strip_suffix(b"\n")?, rest))
+}

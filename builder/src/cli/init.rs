@@ -1,0 +1,136 @@
+//! `psyops init DIR`: makes a site, or adds a node to one.
+
+use crate::error::{Class, Classified, Error};
+use crate::folders::Folder;
+use crate::site::{InitOptions, SITE_FILE, Site, add_node, init_site, issue_keys};
+use clap::Args;
+use handoff::name::Name;
+use keys::timestamp::Timestamp;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The node of a site for which no name was given.
+const FIRST_NODE: &str = "node1";
+
+/// Make a site with one node, or add a node to a site
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The site's folder: an empty or new one, or with --node one that holds a site
+    pub dir: PathBuf,
+    /// The node's name (node1 if none is given)
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<Name>,
+    /// The site's name (by default the folder's)
+    #[arg(long, value_name = "NAME")]
+    pub id: Option<Name>,
+}
+
+/// What was made.
+#[derive(Debug)]
+pub enum InitOutput {
+    /// A site.
+    Site {
+        /// As it was read back.
+        site: Box<Site>,
+        /// Its first node.
+        node: Name,
+        /// Where its private keys lie.
+        keys: PathBuf,
+    },
+    /// A node.
+    Node {
+        /// Its name.
+        node: Name,
+        /// Its file.
+        file: PathBuf,
+    },
+}
+
+/// Why `init` stopped before it made anything.
+#[derive(Debug, thiserror::Error)]
+pub enum InitUsageError {
+    /// A site without a name of a node to add.
+    #[error("{dir} is a site already")]
+    AlreadyASite {
+        /// The folder.
+        dir: PathBuf,
+    },
+    /// The folder's name cannot be the name of a site.
+    #[error("the folder {dir} has no name that a site could have: {problem}")]
+    FolderName {
+        /// The folder.
+        dir: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Classified for InitUsageError {
+    fn class(&self) -> Class {
+        Class::CannotCreate
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::AlreadyASite { .. } => "add a node to it with --node NAME".into(),
+            Self::FolderName { .. } => "give the site a name with --id NAME".into(),
+        })
+    }
+}
+
+/// Does it.
+pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
+    if args.dir.join(SITE_FILE).exists() {
+        let node = args.node.clone().ok_or_else(|| InitUsageError::AlreadyASite { dir: args.dir.clone() })?;
+        let site = add_node(&Site::load(&args.dir)?, &node, None)?;
+        return Ok(InitOutput::Node { file: site.node_file(&node), node });
+    }
+    let bad_name = |problem: handoff::name::BadName| InitUsageError::FolderName {
+        dir: args.dir.clone(),
+        problem: problem.to_string(),
+    };
+    let id = match &args.id {
+        Some(id) => id.clone(),
+        None => folder_name(&args.dir).parse().map_err(bad_name)?,
+    };
+    let node = match &args.node {
+        Some(node) => node.clone(),
+        None => FIRST_NODE.parse().map_err(bad_name)?,
+    };
+    let now = now();
+    let config = Folder::Config.of_psyops()?;
+    let keys = issue_keys(&config, &id, Timestamp::from_unix(now))?;
+    let options = InitOptions { build_time: now, open_consoles: false };
+    let site = init_site(&args.dir, &id, &node, &keys, &options)?;
+    Ok(InitOutput::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
+}
+
+/// The last part of a folder's path, also of `.`.
+fn folder_name(dir: &Path) -> String {
+    let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
+    let absolute = absolute.canonicalize().unwrap_or(absolute);
+    absolute.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn now() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a new site is an event; its time is written down as an input"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+impl fmt::Display for InitOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Site { site, node, keys } => {
+                writeln!(f, "made the site {} with the node {node} in {}", site.id, site.dir.display())?;
+                writeln!(f, "its private keys are in {}: keep a copy in a safe place", keys.display())?;
+                write!(f, "next: build-image --node {node} --site {}", site.dir.display())
+            }
+            Self::Node { node, file } => write!(f, "added the node {node}: {}", file.display()),
+        }
+    }
+}

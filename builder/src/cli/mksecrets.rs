@@ -1,0 +1,189 @@
+//! `mksecrets --node NAME`: makes the secret partition of a node, as a file or on a device.
+
+use crate::error::{Class, Classified, Error};
+use crate::secrets::credentials::Locations;
+use crate::secrets::device::{Facts, overwrite};
+use crate::secrets::node_keys;
+use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::staging::Staging;
+use crate::site::{Site, default_site};
+use clap::Args;
+use handoff::manifest::Store;
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Make the secret partition of a node
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("target").required(true).args(["output", "device"]))]
+pub struct MksecretsArgs {
+    /// The node
+    #[arg(long, value_name = "NAME")]
+    pub node: String,
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// Write an image file
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Write straight on this partition of a device
+    #[arg(long, value_name = "DEV")]
+    pub device: Option<PathBuf>,
+    /// What is on the device and may be lost, by the name that a refusal gives it
+    #[arg(long, value_name = "NAME", requires = "device")]
+    pub overwrite: Option<String>,
+    /// The node's age key (by default the one that the site keeps encrypted)
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
+    /// Print the result as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Where the private keys of a site are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct CredentialArgs {
+    /// An admin's age identity (by default $`XDG_CONFIG_HOME/psyops/SITE/admin.age.txt`)
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The signing key (by default $`XDG_CONFIG_HOME/psyops/SITE/signing.key`)
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+}
+
+impl CredentialArgs {
+    /// What was typed, as the library takes it.
+    #[must_use]
+    pub fn locations(&self) -> Locations {
+        Locations { identity: self.identity.clone(), signing_key: self.signing_key.clone() }
+    }
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MksecretsOutput {
+    /// The site.
+    pub site: String,
+    /// The node.
+    pub node: String,
+    /// Its public key.
+    pub recipient: String,
+    /// The file or device.
+    pub target: PathBuf,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The files on it.
+    pub files: Vec<String>,
+    /// The serial of the seal that it goes with.
+    pub serial: u64,
+    /// The file of that seal.
+    pub seal: PathBuf,
+    /// Why that seal was made anew; empty where it was current.
+    pub sealed_because: Vec<String>,
+    /// Whether the node got new keys.
+    pub keys_made: bool,
+}
+
+/// No target; the argument parser asks for one, so only other callers see this.
+#[derive(Debug, thiserror::Error)]
+#[error("neither an output file nor a device was named")]
+pub struct NoTarget;
+
+impl Classified for NoTarget {
+    fn class(&self) -> Class {
+        Class::Failure
+    }
+}
+
+/// Does it.
+pub fn run(args: &MksecretsArgs, progress: &dyn Fn(&str)) -> Result<MksecretsOutput, Error> {
+    let site = match &args.site {
+        Some(dir) => Site::load(dir)?,
+        None => default_site()?,
+    };
+    // The device is judged before anything is made, and the key before anything is written.
+    let device = args.device.as_deref().map(Facts::of).transpose()?;
+    if let Some(facts) = &device {
+        facts.judge(args.overwrite.as_deref())?;
+    }
+    let prepared = prepare(site, &args.node, &args.credentials.locations())?;
+    let identity = &prepared.credentials.identity;
+    let key = node_keys::identity(&prepared.site, &prepared.node, identity, args.key.as_deref())?;
+    tell(&prepared, progress);
+    let (target, length) = match (&args.output, &device) {
+        (Some(file), _) => {
+            let length = prepared.site.sizes.secret.0;
+            prepared.write_partition(args.key.as_deref(), length, file)?;
+            (file.clone(), length)
+        }
+        (None, Some(facts)) => {
+            write_device(&prepared, args.key.as_deref(), facts, progress)?;
+            (facts.path.clone(), facts.size)
+        }
+        (None, None) => return Err(NoTarget.into()),
+    };
+    let opened = &prepared.seal.opened;
+    let mut files: Vec<String> =
+        opened.manifest().stored_in(Store::Disk).map(|entry| entry.path.to_string()).collect();
+    files.insert(0, handoff::paths::AGE_KEY.to_owned());
+    Ok(MksecretsOutput {
+        site: prepared.site.id.to_string(),
+        node: prepared.node.to_string(),
+        recipient: key.recipient().to_string(),
+        target,
+        size: length,
+        files,
+        serial: opened.header().serial.number(),
+        seal: prepared.seal.path.clone(),
+        sealed_because: prepared.seal.reasons.clone(),
+        keys_made: prepared.keys_made,
+    })
+}
+
+/// Says what changed in the site: new keys, a new seal and why.
+pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
+    if prepared.keys_made {
+        progress(&format!("made new keys for the node {}: commit them with the site", prepared.node));
+    }
+    if !prepared.seal.reasons.is_empty() {
+        let serial = prepared.seal.opened.header().serial;
+        progress(&format!(
+            "made seal {serial} of the node {}: {}",
+            prepared.node,
+            prepared.seal.reasons.join(", ")
+        ));
+    }
+}
+
+fn write_device(
+    prepared: &Prepared,
+    key: Option<&Path>,
+    facts: &Facts,
+    progress: &dyn Fn(&str),
+) -> Result<(), Error> {
+    let staging = Staging::new()?;
+    let image = staging.path().join("secret.img");
+    // The file system is in whole blocks; a partition need not be.
+    let size = facts.size / 4096 * 4096;
+    prepared.write_partition(key, size, &image)?;
+    progress(&format!("writing {} bytes to {}, which held {}", size, facts.path.display(), facts.content));
+    Ok(overwrite(&facts.path, &image)?)
+}
+
+impl fmt::Display for MksecretsOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "{}: secret partition of the node {} ({} bytes)",
+            self.target.display(),
+            self.node,
+            self.size
+        )?;
+        writeln!(f, "  key   {}", self.recipient)?;
+        writeln!(f, "  seal  {} ({})", self.serial, self.seal.display())?;
+        write!(f, "  files {}", self.files.join(" "))
+    }
+}

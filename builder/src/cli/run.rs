@@ -1,0 +1,210 @@
+//! `psyops run IMAGE`: boots an image in QEMU, on the terminal or watching for its boot report.
+
+use crate::base::Cache;
+use crate::error::{Class, Classified, Error};
+use crate::image::reader::ImageReader;
+use crate::run::direct::{self, DirectBoot};
+use crate::run::setup::shell_line;
+use crate::run::watch::{SeenReport, wait_for_report};
+use crate::run::{Acceleration, Access, Boot, Machine, Serial, Setup};
+use crate::tools::QEMU;
+use clap::Args;
+use handoff::report::Outcome;
+use std::fmt;
+use std::fs;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a machine without a person may take for its report, where no option says.
+const PATIENCE: u64 = 300;
+/// How long a person may take: a year, which an `Instant` can hold.
+const NO_LIMIT: u64 = 365 * 24 * 3600;
+/// How long it may take to power off.
+const POWER_OFF: Duration = Duration::from_mins(1);
+/// Where the answer to "does KVM work" is kept, in the cache.
+const MEMORY: &str = "acceleration";
+
+/// Boot an image in QEMU
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "this is the layer of what was typed: switches are on or off"
+)]
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// The image
+    pub image: PathBuf,
+    /// Wait for the boot report, print it, power off; exit 0 only where the boot was ok
+    #[arg(long)]
+    pub headless: bool,
+    /// Start kernel and initramfs without firmware, with the seal in the initramfs
+    #[arg(long)]
+    pub direct: bool,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "S")]
+    pub timeout: Option<u64>,
+    /// Memory in MiB
+    #[arg(long, value_name = "M", default_value_t = 1024)]
+    pub memory: u32,
+    /// Processors
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub cpus: u32,
+    /// A word more for the kernel command line (only without firmware: the UKI's own is signed with it)
+    #[arg(long, value_name = "ARG", requires = "direct", allow_hyphen_values = true)]
+    pub append: Vec<String>,
+    /// Forward this port of the loopback to the node's SSH server
+    #[arg(long, value_name = "PORT")]
+    pub ssh: Option<u16>,
+    /// Keep what the machine writes to the image
+    #[arg(long)]
+    pub write: bool,
+    /// Print the QEMU command and do nothing
+    #[arg(long)]
+    pub print: bool,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub enum RunOutput {
+    /// The command, to be shown.
+    Command(String),
+    /// A person ended it.
+    Left,
+    /// The boot report.
+    Report(Box<SeenReport>),
+}
+
+impl RunOutput {
+    /// Whether the command is to end with success.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        match self {
+            Self::Command(_) | Self::Left => true,
+            Self::Report(seen) => seen.report.outcome == Outcome::Ok,
+        }
+    }
+}
+
+impl fmt::Display for RunOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(line) => f.write_str(line),
+            Self::Left => Ok(()),
+            Self::Report(seen) => write!(f, "{}", seen.json),
+        }
+    }
+}
+
+/// The folder for kernel and initramfs.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot keep kernel and initramfs for QEMU: {0}; free some room in the folder for temporary files")]
+pub struct WorkError(io::Error);
+
+impl Classified for WorkError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.0)
+    }
+}
+
+/// Does it.
+pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
+    let image = ImageReader::open(&args.image)?;
+    let on_terminal = !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal();
+    let work = tempfile::Builder::new().prefix("psyops-boot-").tempdir().map_err(WorkError)?;
+    let direct = if args.direct { Some(direct::read(&image, &args.append)?) } else { None };
+    let setup = setup(args, &image, direct.as_ref(), &work, on_terminal)?;
+    if args.print {
+        return Ok(RunOutput::Command(shell_line(QEMU.name, &setup.arguments(Path::new("psyops-run")))));
+    }
+    let mut machine = Machine::start(&setup)?;
+    if on_terminal {
+        progress("leave with Ctrl-A, then X");
+        let limit = Duration::from_secs(args.timeout.unwrap_or(NO_LIMIT));
+        machine.wait_for_end(limit)?;
+        return Ok(RunOutput::Left);
+    }
+    let limit = Duration::from_secs(args.timeout.unwrap_or(PATIENCE));
+    progress(&format!("waiting for the boot report, at most {} s", limit.as_secs()));
+    let seen = wait_for_report(&mut machine, limit)?;
+    // What it wrote must reach the image; a machine in the rescue shell has no power button.
+    if seen.report.outcome == Outcome::Rescue {
+        machine.cut_power()?;
+        machine.wait_for_end(POWER_OFF)?;
+    } else {
+        machine.power_down(POWER_OFF)?;
+    }
+    Ok(RunOutput::Report(Box::new(seen)))
+}
+
+fn setup(
+    args: &RunArgs,
+    image: &ImageReader,
+    direct: Option<&DirectBoot>,
+    work: &TempDir,
+    on_terminal: bool,
+) -> Result<Setup, Error> {
+    let path = std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone());
+    let mut setup = Setup::with_stick(&path);
+    setup.memory = args.memory;
+    setup.cpus = args.cpus;
+    setup.ssh = args.ssh;
+    setup.serial = if on_terminal { Serial::Terminal } else { Serial::Captured };
+    if args.write {
+        setup.disks.iter_mut().for_each(|disk| disk.access = Access::Write);
+    }
+    let put = |name: &str, bytes: &[u8]| {
+        let path = work.path().join(name);
+        fs::write(&path, bytes).map(|()| path).map_err(WorkError)
+    };
+    if let Some(direct) = direct {
+        setup.boot = Boot::Direct {
+            kernel: put("kernel", &direct.kernel)?,
+            initrd: put("initrd", &direct.initrd)?,
+            command_line: direct.command_line.clone(),
+        };
+    }
+    let memory = Cache::from_environment()?.dir().join(MEMORY);
+    // The image's own kernel is what must run under KVM. An image without one is left to the firmware to complain about.
+    setup.acceleration = Acceleration::detect(&memory, || {
+        let kernel = direct::read(image, &[]).ok()?.kernel;
+        put("probe-kernel", &kernel).ok()
+    });
+    Ok(setup)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    #[test]
+    fn the_command_is_shown_and_nothing_runs() {
+        let fixture = fixture::image();
+        let image = fixture.image.path.display().to_string();
+        let words = ["run", &image, "--print", "--direct", "--append", "psyops.log=debug", "--memory", "256"];
+        let output = run(&Command::parse_from(words).args, &|_| {}).unwrap();
+        let line = output.to_string();
+        assert!(line.starts_with("qemu-system-x86_64 ") && line.contains(" -m 256M "), "{line}");
+        assert!(line.contains("quiet psyops.log=debug'") && line.contains("snapshot=on"), "{line}");
+        assert!(output.is_success());
+    }
+
+    #[test]
+    fn more_arguments_need_a_direct_boot() {
+        assert!(Command::try_parse_from(["run", "x", "--append", "a"]).is_err());
+    }
+
+    #[test]
+    fn an_image_that_is_not_there_is_missing_input() {
+        let args = Command::parse_from(["run", "/nowhere/x.img", "--print"]).args;
+        assert_eq!(run(&args, &|_| {}).unwrap_err().class(), Class::MissingInput);
+    }
+}

@@ -1,0 +1,71 @@
+//! `psyops secret set|get|list`: the values that a site keeps encrypted for its nodes.
+//!
+//! A value comes from the standard input and never from an argument, where every process of the machine could read it.
+
+use crate::cli::mksecrets::CredentialArgs;
+use crate::error::Error;
+use crate::secrets::credentials::load_identity;
+use crate::secrets::store::{Secret, Store};
+use crate::site::{Site, default_site};
+use clap::{Args, Subcommand};
+use handoff::name::Name;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// Keep and show the encrypted values of a site
+#[derive(Debug, Args)]
+pub struct SecretArgs {
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub site: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
+    #[command(subcommand)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Keep what comes from the standard input; what was kept before becomes history
+    Set {
+        /// The value's name
+        name: Name,
+    },
+    /// Print a value
+    Get {
+        /// The value's name
+        name: Name,
+    },
+    /// Print the names of the values
+    List,
+}
+
+/// Does it, with the bytes of the standard input for [`Action::Set`]: what there is to print.
+pub fn run(
+    args: &SecretArgs,
+    input: &dyn Fn() -> Result<Zeroizing<Vec<u8>>, Error>,
+) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let site = match &args.site {
+        Some(dir) => Site::load(dir)?,
+        None => default_site()?,
+    };
+    let store = Store::of(&site)?;
+    match &args.action {
+        Action::Set { name } => {
+            let identity = load_identity(&site, &args.credentials.locations())?;
+            store.write(&Secret::Value(name.clone()), &input()?, &identity)?;
+            Ok(Zeroizing::default())
+        }
+        Action::Get { name } => {
+            let identity = load_identity(&site, &args.credentials.locations())?;
+            Ok(store.read(&Secret::Value(name.clone()), &identity)?)
+        }
+        Action::List => {
+            let names = store.values()?;
+            Ok(Zeroizing::new(names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes()))
+        }
+    }
+}

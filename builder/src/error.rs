@@ -1,0 +1,175 @@
+//! What a command ends with: an error that says what failed, and the exit code of its class (sysexits(3)).
+//!
+//! Each module has an error type of its own. This file only holds what the command line needs to know of all of
+//! them: their class, and one line of advice where the message itself does not say what to do.
+
+use std::fmt;
+use std::io;
+
+/// What kind of failure ended a command; each has its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Anything that has no class of its own.
+    Failure,
+    /// A site file, key, seal or image with wrong content (`EX_DATAERR`).
+    BadContent,
+    /// Something named does not exist: a node, a file (`EX_NOINPUT`).
+    MissingInput,
+    /// A program of the host is missing, or the network or archive is out of reach (`EX_UNAVAILABLE`).
+    Unavailable,
+    /// The output cannot be created, or the disk is full (`EX_CANTCREAT`).
+    CannotCreate,
+    /// Reading or writing failed midway (`EX_IOERR`).
+    Io,
+    /// Refused, because going on could destroy something (`EX_NOPERM`).
+    Refused,
+}
+
+impl Class {
+    /// The exit code.
+    #[must_use]
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Failure => 1,
+            Self::BadContent => 65,
+            Self::MissingInput => 66,
+            Self::Unavailable => 69,
+            Self::CannotCreate => 73,
+            Self::Io => 74,
+            Self::Refused => 77,
+        }
+    }
+
+    /// The class of an error that came up while an input was read.
+    #[must_use]
+    pub fn of_reading(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Self::MissingInput,
+            _ => Self::Io,
+        }
+    }
+
+    /// The class of an error that came up while an output was written.
+    #[must_use]
+    pub fn of_writing(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::NotFound
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::IsADirectory
+            | io::ErrorKind::AlreadyExists
+            | io::ErrorKind::ReadOnlyFilesystem => Self::CannotCreate,
+            _ => Self::Io,
+        }
+    }
+}
+
+/// An error that knows its class. Every error type of this crate has it.
+pub trait Classified: std::error::Error + Send + Sync + 'static {
+    /// Which exit code the command ends with.
+    fn class(&self) -> Class;
+
+    /// What the user can do, where the message does not say it.
+    fn advice(&self) -> Option<String> {
+        None
+    }
+}
+
+/// Any error of this crate, on its way to the one place that prints it.
+pub struct Error(Box<dyn Classified>);
+
+impl Error {
+    /// Which exit code the command ends with.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        self.0.class()
+    }
+
+    /// What the user can do.
+    #[must_use]
+    pub fn advice(&self) -> Option<String> {
+        self.0.advice()
+    }
+
+    /// The whole message: the error, what caused it, then the advice on a line of its own.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = self.0.to_string();
+        let mut source = std::error::Error::source(self.0.as_ref());
+        while let Some(cause) = source {
+            let cause_text = cause.to_string();
+            // Many messages quote their cause already; saying it twice helps nobody.
+            if !text.contains(&cause_text) {
+                text.push_str(": ");
+                text.push_str(&cause_text);
+            }
+            source = cause.source();
+        }
+        if let Some(advice) = self.advice() {
+            text.push_str("\n  ");
+            text.push_str(&advice);
+        }
+        text
+    }
+}
+
+impl<E: Classified> From<E> for Error {
+    fn from(error: E) -> Self {
+        Self(Box::new(error))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read the thing")]
+    struct Example(#[source] io::Error);
+
+    impl Classified for Example {
+        fn class(&self) -> Class {
+            Class::of_reading(&self.0)
+        }
+
+        fn advice(&self) -> Option<String> {
+            Some("make one".into())
+        }
+    }
+
+    #[test]
+    fn a_report_has_cause_and_advice() {
+        let error = Error::from(Example(io::Error::new(io::ErrorKind::NotFound, "gone")));
+        assert_eq!(error.report(), "cannot read the thing: gone\n  make one");
+        assert_eq!(error.class(), Class::MissingInput);
+        assert_eq!(error.class().exit_code(), 66);
+    }
+
+    #[test]
+    fn a_full_disk_is_no_bad_input() {
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        assert_eq!(Class::of_writing(&full), Class::CannotCreate);
+        assert_eq!(Class::of_writing(&io::Error::from(io::ErrorKind::BrokenPipe)), Class::Io);
+    }
+}

@@ -1,0 +1,79 @@
+//! Where a user's things lie, by the XDG Base Directory Specification.
+
+use crate::error::{Class, Classified};
+use std::env;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// One of the base folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Folder {
+    /// What can be made again.
+    Cache,
+    /// Settings, private keys among them.
+    Config,
+    /// What belongs to the user.
+    Data,
+}
+
+/// There is no such folder.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no folder of the user is known: neither {variable} nor HOME is an absolute path")]
+pub struct NoFolder {
+    variable: &'static str,
+}
+
+impl Classified for NoFolder {
+    fn class(&self) -> Class {
+        Class::CannotCreate
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(format!("set {} to a folder that is yours", self.variable))
+    }
+}
+
+impl Folder {
+    /// `psyops/` in this folder, as the environment has it. It need not exist.
+    pub fn of_psyops(self) -> Result<PathBuf, NoFolder> {
+        self.chosen(env::var_os(self.variable()), env::var_os("HOME"))
+    }
+
+    fn variable(self) -> &'static str {
+        match self {
+            Self::Cache => "XDG_CACHE_HOME",
+            Self::Config => "XDG_CONFIG_HOME",
+            Self::Data => "XDG_DATA_HOME",
+        }
+    }
+
+    /// A relative path in a variable counts as none, says the specification.
+    fn chosen(self, xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, NoFolder> {
+        let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
+        let in_home = match self {
+            Self::Cache => ".cache",
+            Self::Config => ".config",
+            Self::Data => ".local/share",
+        };
+        absolute(xdg)
+            .or_else(|| absolute(home).map(|home| home.join(in_home)))
+            .map(|folder| folder.join("psyops"))
+            .ok_or(NoFolder { variable: self.variable() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn the_variable_wins_if_it_is_absolute() {
+        let folder = |xdg: Option<&str>, home: Option<&str>| {
+            Folder::Data.chosen(xdg.map(Into::into), home.map(Into::into))
+        };
+        assert_eq!(folder(Some("/c"), Some("/h")).unwrap(), Path::new("/c/psyops"));
+        assert_eq!(folder(Some("c"), Some("/h")).unwrap(), Path::new("/h/.local/share/psyops"));
+        assert_eq!(folder(None, None), Err(NoFolder { variable: "XDG_DATA_HOME" }));
+    }
+}

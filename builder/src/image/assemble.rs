@@ -1,0 +1,277 @@
+//! From finished parts to a bootable image: slot a holds the system on trial, slot b is empty.
+
+use super::esp;
+use super::ids::ImageIds;
+use super::plan::{Contents, Plan, PlanError, plan};
+use super::write::{Piece, Source, WriteError, write};
+use crate::error::{Class, Classified};
+use crate::site::{Bytes, Sizes};
+use handoff::boot_record::{self, BootRecord};
+use handoff::control::{ControlRecord, RECORD_OFFSETS};
+use handoff::hash::Sha256Digest;
+use handoff::name::Name;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use std::io;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Everything that an image is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Inputs<'a> {
+    /// Site, node and root hash.
+    pub ids: ImageIds<'a>,
+    /// The release in slot a.
+    pub release: &'a Name,
+    /// Grows when older releases must not run any more.
+    pub security_epoch: u32,
+    /// How often a slot is started without a confirmation.
+    pub tries: u8,
+    /// How big the partitions are.
+    pub sizes: &'a Sizes,
+    /// The UEFI program on the ESP.
+    pub selector: &'a [u8],
+    /// The UKI.
+    pub uki: &'a [u8],
+    /// The root's squashfs.
+    pub root: &'a Path,
+    /// Its hash tree.
+    pub verity: &'a Path,
+    /// The node's seal.
+    pub seal: &'a [u8],
+    /// The file system image of the secret partition.
+    pub secret: &'a Path,
+}
+
+/// What was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assembled {
+    /// The image.
+    pub path: PathBuf,
+    /// What lies where.
+    pub plan: Plan,
+    /// SHA-256 of the UKI.
+    pub uki_digest: Sha256Digest,
+}
+
+/// Why there is no image.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// Something does not fit.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// An input file is not there.
+    #[error("cannot read {path}: {source}; build it again")]
+    Input {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ESP's file system.
+    #[error("cannot make the ESP: {0}")]
+    Esp(io::Error),
+    /// The boot record's fields do not fit.
+    #[error("the boot record of release {release} does not fit into 4 KiB: shorten the release's name")]
+    BootRecord {
+        /// The release.
+        release: Name,
+    },
+    /// The output.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+impl Classified for ImageError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Plan(error) => error.class(),
+            Self::Input { source, .. } => Class::of_reading(source),
+            Self::Esp(_) | Self::BootRecord { .. } => Class::BadContent,
+            Self::Write(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Plan(error) => error.advice(),
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// Makes the image at `output`.
+pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
+    let contents = Contents {
+        selector: length(inputs.selector),
+        uki: length(inputs.uki),
+        root: file_length(inputs.root)?,
+        seal: length(inputs.seal),
+        secret: file_length(inputs.secret)?,
+    };
+    let plan = plan(inputs.sizes, &contents)?;
+    let size = |role| plan.partition(role).map_or(Bytes(0), |partition| partition.size);
+    let esp =
+        esp::make(size(Role::Esp), inputs.ids.esp_serial(), inputs.selector).map_err(ImageError::Esp)?;
+    let uki_digest = Sha256Digest::of(inputs.uki);
+    let record = boot_record(inputs, uki_digest)?;
+    let boot = Role::Boot(Slot::A);
+    let record_offset = Bytes(size(boot).0 - boot_record::SIZE_U64);
+    let control = control_records(inputs.tries);
+    let [first, second] = RECORD_OFFSETS.map(Bytes);
+    let start = |role, source| Piece { role, offset: Bytes(0), source };
+    let pieces = [
+        start(Role::Esp, Source::Bytes(&esp)),
+        Piece { role: Role::Control, offset: first, source: Source::Bytes(&control[0]) },
+        Piece { role: Role::Control, offset: second, source: Source::Bytes(&control[1]) },
+        start(boot, Source::Bytes(inputs.uki)),
+        Piece { role: boot, offset: record_offset, source: Source::Bytes(&record) },
+        start(Role::Root(Slot::A), Source::File(inputs.root)),
+        start(Role::Verity(Slot::A), Source::File(inputs.verity)),
+        start(Role::Seal(Slot::A), Source::Bytes(inputs.seal)),
+        start(Role::Secret, Source::File(inputs.secret)),
+    ];
+    write(&plan, &inputs.ids, &pieces, output)?;
+    Ok(Assembled { path: output.to_owned(), plan, uki_digest })
+}
+
+fn boot_record(inputs: &Inputs<'_>, digest: Sha256Digest) -> Result<Vec<u8>, ImageError> {
+    let record = BootRecord {
+        length: length(inputs.uki).0,
+        digest,
+        security_epoch: inputs.security_epoch,
+        release: inputs.release.clone(),
+        signature: String::new(),
+    };
+    record.encode().ok_or_else(|| ImageError::BootRecord { release: inputs.release.clone() })
+}
+
+/// Both records are whole from the first day, so that losing either one loses nothing.
+fn control_records(tries: u8) -> [Vec<u8>; 2] {
+    let first = ControlRecord::fresh(tries);
+    let second = ControlRecord { sequence: first.sequence + 1, ..first.clone() };
+    [first.encode(), second.encode()]
+}
+
+fn length(bytes: &[u8]) -> Bytes {
+    Bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+}
+
+fn file_length(path: &Path) -> Result<Bytes, ImageError> {
+    let metadata = std::fs::metadata(path);
+    metadata
+        .map(|metadata| Bytes(metadata.len()))
+        .map_err(|source| ImageError::Input { path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::root::verity::{Parameters, format};
+    use std::os::unix::fs::MetadataExt as _;
+    use std::process::Command;
+
+    struct Parts {
+        folder: tempfile::TempDir,
+        site: Name,
+        node: Name,
+        release: Name,
+        uki: Vec<u8>,
+    }
+
+    fn parts() -> Parts {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("root"), vec![0x11; 3 << 20]).unwrap();
+        std::fs::write(folder.path().join("secret"), vec![0x22; 1 << 20]).unwrap();
+        let name = |text: &str| text.parse().unwrap();
+        Parts {
+            folder,
+            site: name("site"),
+            node: name("demo"),
+            release: name("1.0"),
+            uki: vec![0x33; 70_001],
+        }
+    }
+
+    fn build(parts: &Parts, name: &str, sizes: &Sizes) -> Result<Assembled, ImageError> {
+        let path = |name: &str| parts.folder.path().join(name);
+        let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [1; 32] };
+        let root = format(&path("root"), &path("verity"), &parameters).unwrap();
+        let inputs = Inputs {
+            ids: ImageIds { site: &parts.site, node: &parts.node, root },
+            release: &parts.release,
+            security_epoch: 1,
+            tries: 3,
+            sizes,
+            selector: b"selector",
+            uki: &parts.uki,
+            root: &path("root"),
+            verity: &path("verity"),
+            seal: b"seal",
+            secret: &path("secret"),
+        };
+        assemble(&inputs, &path(name))
+    }
+
+    #[test]
+    fn foreign_tools_take_the_table() {
+        let parts = parts();
+        let made = build(&parts, "image", &Sizes::default()).unwrap();
+        let output = Command::new("/usr/sbin/sgdisk").arg("-v").arg(&made.path).output();
+        let text = String::from_utf8(output.expect("sgdisk is needed: install gdisk").stdout).unwrap();
+        assert!(text.contains("No problems found"), "{text}");
+        for (number, role) in (1..).zip(Role::ALL.into_iter().filter(|role| *role != Role::Data)) {
+            let option = format!("--info={number}");
+            let output = Command::new("/usr/sbin/sgdisk").arg(option).arg(&made.path).output().unwrap();
+            let text = String::from_utf8(output.stdout).unwrap().to_lowercase();
+            assert!(text.contains(&format!("partition name: '{role}'")), "{text}");
+            assert!(text.contains(&format!("guid code: {}", role.type_guid())), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_sparse_private_and_the_same_twice() {
+        let parts = parts();
+        let one = build(&parts, "one", &Sizes::default()).unwrap();
+        let two = build(&parts, "two", &Sizes::default()).unwrap();
+        assert!(std::fs::read(&one.path).unwrap() == std::fs::read(&two.path).unwrap());
+        let metadata = std::fs::metadata(&one.path).unwrap();
+        assert_eq!(metadata.len(), one.plan.disk_size.0);
+        assert!(metadata.blocks() * 512 < 8 << 20, "{} bytes used", metadata.blocks() * 512);
+        assert_eq!(metadata.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn records_lie_where_the_selector_looks() {
+        let parts = parts();
+        let made = build(&parts, "image", &Sizes::default()).unwrap();
+        let bytes = std::fs::read(&made.path).unwrap();
+        let place = |role| {
+            let partition = made.plan.partition(role).unwrap();
+            let start = usize::try_from(partition.offset.0).unwrap();
+            &bytes[start..start + usize::try_from(partition.size.0).unwrap()]
+        };
+        let control = place(Role::Control);
+        let area = handoff::control::ControlArea::decode(&control[..4096], &control[4096..8192]);
+        assert!(area.records.iter().all(Result::is_ok));
+        assert_eq!(area.effective().slots, ControlRecord::fresh(3).slots);
+        let boot = place(Role::Boot(Slot::A));
+        let record = BootRecord::decode(&boot[boot.len() - 4096..]).unwrap();
+        assert_eq!(Sha256Digest::of(&boot[..70_001]), record.digest);
+        assert!(place(Role::Boot(Slot::B)).iter().all(|&byte| byte == 0));
+        assert!(place(Role::Seal(Slot::A)).starts_with(b"seal"));
+    }
+
+    #[test]
+    fn nothing_is_left_where_it_does_not_fit() {
+        let parts = parts();
+        let sizes = Sizes { seal: Bytes(0), ..Sizes::default() };
+        let error = build(&parts, "image", &sizes).unwrap_err();
+        assert!(
+            matches!(error, ImageError::Plan(PlanError::DoesNotFit { role: Role::Seal(_), .. })),
+            "{error}"
+        );
+        assert!(!parts.folder.path().join("image").exists());
+    }
+}

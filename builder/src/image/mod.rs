@@ -1,0 +1,18 @@
+//! A disk image: what goes where (`plan`), the partition table, the file system of the ESP, and the one pass that writes
+//! it all to a sparse file.
+//!
+//! Nothing here needs a loop device, a mount or root, and nothing is decided after the first byte is written.
+
+pub mod assemble;
+pub mod esp;
+#[cfg(test)]
+pub(crate) mod fixture;
+pub mod ids;
+pub mod plan;
+pub mod reader;
+pub mod slot;
+pub mod system;
+pub mod table;
+pub mod write;
+
+pub use assemble::{Assembled, ImageError, Inputs, assemble};

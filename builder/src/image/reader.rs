@@ -1,0 +1,193 @@
+//! Reading an image or stick: its table (the backup where the primary is torn) and the bytes of its partitions.
+//!
+//! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
+
+use crate::error::{Class, Classified};
+use crate::site::Bytes;
+use gpt::GptConfig;
+use handoff::partition::{Role, SECTOR};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// A partition as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Its number in the table.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Its role, where name and type are those of a psyopsOS partition.
+    pub role: Option<Role>,
+    /// Its own GUID.
+    pub guid: Uuid,
+    /// The GUID of its type.
+    pub type_guid: Uuid,
+    /// Where it begins.
+    pub offset: Bytes,
+    /// How long it is.
+    pub size: Bytes,
+}
+
+/// An image that is open for reading.
+#[derive(Debug)]
+pub struct ImageReader {
+    path: PathBuf,
+    file: File,
+    size: Bytes,
+    disk_guid: Uuid,
+    partitions: Vec<FoundPartition>,
+    table_faults: Vec<String>,
+}
+
+/// Why an image cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file.
+    #[error("cannot read {path}: {source}")]
+    Open {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Neither table holds.
+    #[error(
+        "{path} has no partition table that holds: {reason}; it is no psyopsOS image, or was cut: make it again"
+    )]
+    NoTable {
+        /// The image.
+        path: PathBuf,
+        /// What the reader says.
+        reason: String,
+    },
+    /// The partition is not in the table.
+    #[error("{path} has no partition {role}: it is no psyopsOS image")]
+    NoPartition {
+        /// The image.
+        path: PathBuf,
+        /// The partition.
+        role: Role,
+    },
+    /// The partition's bytes.
+    #[error("cannot read partition {role} of {path}: {source}; the image is cut or its medium damaged")]
+    Partition {
+        /// The image.
+        path: PathBuf,
+        /// The partition.
+        role: Role,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Classified for ReadError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Open { source, .. } => Class::of_reading(source),
+            Self::NoTable { .. } | Self::NoPartition { .. } => Class::BadContent,
+            Self::Partition { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
+                Class::BadContent
+            }
+            Self::Partition { .. } => Class::Io,
+        }
+    }
+}
+
+impl ImageReader {
+    /// Opens an image and reads its table.
+    pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let unreadable = |source| ReadError::Open { path: path.to_owned(), source };
+        let file = File::open(path).map_err(unreadable)?;
+        if file.metadata().map_err(unreadable)?.is_dir() {
+            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
+        }
+        let mut device = file.try_clone().map_err(unreadable)?;
+        let size = Bytes(io::Seek::seek(&mut device, io::SeekFrom::End(0)).map_err(unreadable)?);
+        let disk = GptConfig::new()
+            .writable(false)
+            .open_from_device(device)
+            .map_err(|error| ReadError::NoTable { path: path.to_owned(), reason: error.to_string() })?;
+        let headers = [("primary", disk.primary_header().err()), ("backup", disk.backup_header().err())];
+        let table_faults = headers
+            .into_iter()
+            .filter_map(|(which, error)| Some(format!("the {which} partition table is damaged: {}", error?)))
+            .collect();
+        let partitions = disk.partitions().iter().map(|(number, found)| partition(*number, found)).collect();
+        Ok(Self { path: path.to_owned(), size, disk_guid: *disk.guid(), partitions, table_faults, file })
+    }
+
+    /// The image's path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The image's length.
+    #[must_use]
+    pub fn size(&self) -> Bytes {
+        self.size
+    }
+
+    /// The disk's GUID.
+    #[must_use]
+    pub fn disk_guid(&self) -> Uuid {
+        self.disk_guid
+    }
+
+    /// The partitions by number.
+    #[must_use]
+    pub fn partitions(&self) -> &[FoundPartition] {
+        &self.partitions
+    }
+
+    /// What is wrong with one of the tables.
+    #[must_use]
+    pub fn table_faults(&self) -> &[String] {
+        &self.table_faults
+    }
+
+    /// The partition of that role.
+    pub fn partition(&self, role: Role) -> Result<&FoundPartition, ReadError> {
+        let found = self.partitions.iter().find(|partition| partition.role == Some(role));
+        found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
+    }
+
+    /// `length` bytes of a partition from `offset` in it. Past the partition's end is an error like past the file's.
+    pub fn read(&self, role: Role, offset: Bytes, length: usize) -> Result<Vec<u8>, ReadError> {
+        let partition = self.partition(role)?;
+        let failed = |source| ReadError::Partition { path: self.path.clone(), role, source };
+        let end = u64::try_from(length).ok().and_then(|length| offset.0.checked_add(length));
+        if end.is_none_or(|end| end > partition.size.0) {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut bytes = vec![0; length];
+        let start = partition.offset.0.saturating_add(offset.0);
+        self.file.read_exact_at(&mut bytes, start).map_err(failed)?;
+        Ok(bytes)
+    }
+
+    /// A whole partition. For the small ones.
+    pub fn read_all(&self, role: Role) -> Result<Vec<u8>, ReadError> {
+        let size = self.partition(role)?.size;
+        self.read(role, Bytes(0), usize::try_from(size.0).unwrap_or(usize::MAX))
+    }
+}
+
+fn partition(number: u32, found: &gpt::partition::Partition) -> FoundPartition {
+    let type_guid = found.part_type_guid.guid;
+    let role = Role::from_name(&found.name).filter(|role| role.type_guid() == type_guid.to_string());
+    let sectors = (found.last_lba + 1).saturating_sub(found.first_lba);
+    FoundPartition {
+        number,
+        name: found.name.clone(),
+        role,
+        guid: found.part_guid,
+        type_guid,
+        offset: Bytes(found.first_lba.saturating_mul(SECTOR)),
+        size: Bytes(sectors.saturating_mul(SECTOR)),
+    }
+}

@@ -1,0 +1,121 @@
+//! What lies in the slots and seal partitions of an image: read and judged as the selector and the loader would.
+
+use super::reader::{ImageReader, ReadError};
+use crate::boot::uki::{Section, Uki, UkiError};
+use crate::site::Bytes;
+use handoff::boot_record::{self, BadBootRecord, BootRecord};
+use handoff::control::{ControlArea, RECORD_OFFSETS, RECORD_SIZE};
+use handoff::hash::Sha256Digest;
+use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use handoff::verity::{BLOCK_LEN, RootHash, Superblock};
+use keys::seal::{SealError, UnverifiedSeal};
+use thiserror::Error;
+
+/// A UKI whose digest its boot record holds.
+#[derive(Debug, Clone)]
+pub struct CheckedUki {
+    /// The boot record.
+    pub record: BootRecord,
+    /// The UKI.
+    pub bytes: Vec<u8>,
+}
+
+/// Why a slot would not start.
+#[derive(Debug, Error)]
+pub enum SlotError {
+    /// The image.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The boot record.
+    #[error("{0}")]
+    Record(#[from] BadBootRecord),
+    /// The length in the record is larger than the partition.
+    #[error("the boot record says that the UKI has {0} bytes, which is more than the partition holds")]
+    Length(u64),
+    /// The UKI is another one than the record says.
+    #[error("the UKI has SHA-256 {found}, its boot record says {expected}")]
+    Digest {
+        /// Of the bytes that are there.
+        found: Sha256Digest,
+        /// In the boot record.
+        expected: Sha256Digest,
+    },
+    /// The UKI's sections.
+    #[error(transparent)]
+    Uki(#[from] UkiError),
+    /// No root hash on the command line.
+    #[error("the UKI's command line names no root hash ({ROOT_HASH}=)")]
+    NoRootHash,
+    /// The hash tree belongs to another root.
+    #[error("the hash tree in verity-{slot} does not have the root hash of the UKI's command line: {reason}")]
+    Tree {
+        /// The slot.
+        slot: Slot,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// Reads both control records.
+pub fn control(image: &ImageReader) -> Result<ControlArea, ReadError> {
+    let [first, second] = RECORD_OFFSETS.map(|offset| image.read(Role::Control, Bytes(offset), RECORD_SIZE));
+    Ok(ControlArea::decode(&first?, &second?))
+}
+
+/// Reads the boot record of a slot.
+pub fn record(image: &ImageReader, slot: Slot) -> Result<BootRecord, SlotError> {
+    let role = Role::Boot(slot);
+    Ok(BootRecord::decode(&image.read(role, record_offset(image, role)?, boot_record::SIZE)?)?)
+}
+
+fn record_offset(image: &ImageReader, role: Role) -> Result<Bytes, ReadError> {
+    Ok(Bytes(image.partition(role)?.size.0.saturating_sub(boot_record::SIZE_U64)))
+}
+
+/// Reads and checks the UKI of a slot as the selector does.
+pub fn uki(image: &ImageReader, slot: Slot) -> Result<CheckedUki, SlotError> {
+    let role = Role::Boot(slot);
+    let record = record(image, slot)?;
+    let room = record_offset(image, role)?;
+    let length = usize::try_from(record.length).ok().filter(|_| record.length <= room.0);
+    let bytes = image.read(role, Bytes(0), length.ok_or(SlotError::Length(record.length))?)?;
+    let found = Sha256Digest::of(&bytes);
+    if found != record.digest {
+        return Err(SlotError::Digest { found, expected: record.digest });
+    }
+    Ok(CheckedUki { record, bytes })
+}
+
+impl CheckedUki {
+    /// The kernel command line.
+    pub fn command_line(&self) -> Result<String, SlotError> {
+        Ok(Uki::parse(&self.bytes)?.text(Section::CommandLine)?)
+    }
+
+    /// The root hash on the command line.
+    pub fn root_hash(&self) -> Result<RootHash, SlotError> {
+        let arguments = KernelArguments::parse(&self.command_line()?);
+        let hash = arguments.value(ROOT_HASH).and_then(|text| text.parse().ok());
+        hash.map(RootHash).ok_or(SlotError::NoRootHash)
+    }
+}
+
+/// Whether the hash tree of a slot has this root hash (the tree below its top is not walked).
+pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Superblock, SlotError> {
+    let role = Role::Verity(slot);
+    let wrong = |reason: String| SlotError::Tree { slot, reason };
+    let superblock =
+        Superblock::decode(&image.read(role, Bytes(0), BLOCK_LEN)?).map_err(|bad| wrong(bad.to_string()))?;
+    let top = image.read(role, Bytes(handoff::verity::BLOCK), BLOCK_LEN)?;
+    if !crate::root::verity::top_matches(&superblock, &top, root) {
+        return Err(wrong(format!("its top block hashes to {}", superblock.hash_block(&top))));
+    }
+    Ok(superblock)
+}
+
+/// Reads a seal partition; the signature is not judged here, because an image does not say whom to trust.
+pub fn seal(image: &ImageReader, slot: Slot) -> Result<Result<UnverifiedSeal, SealError>, ReadError> {
+    Ok(UnverifiedSeal::parse(&image.read_all(Role::Seal(slot))?))
+}

@@ -1,0 +1,329 @@
+//! The facts of an image, and what is wrong with them.
+
+use crate::image::reader::{FoundPartition, ImageReader, ReadError};
+use crate::image::slot::{self, SlotError};
+use crate::site::Bytes;
+use ext4_view::{Ext4, Ext4Read};
+use handoff::boot_record::{BadBootRecord, BootRecord};
+use handoff::control::{BadControlRecord, ControlArea};
+use handoff::partition::Role;
+use handoff::paths::SECRET_LABEL;
+use handoff::slot::Slot;
+use handoff::verity::RootHash;
+use keys::seal::SealError;
+use keys::seal::header::Header;
+use std::error::Error;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// What a slot holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SlotState {
+    /// Nothing was written there.
+    Empty,
+    /// A system whose parts fit together.
+    Whole {
+        /// The boot record.
+        record: BootRecord,
+        /// The root hash on the UKI's command line.
+        root: RootHash,
+        /// The kernel command line.
+        command_line: String,
+    },
+    /// Something that would not start.
+    Bad {
+        /// The boot record, where it holds.
+        record: Option<BootRecord>,
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+/// A slot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlotFacts {
+    /// Which one.
+    pub slot: Slot,
+    /// What it holds.
+    pub state: SlotState,
+}
+
+/// A seal partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealFacts {
+    /// Which one.
+    pub slot: Slot,
+    /// The (unproven) header and the number of keys that the payload is encrypted to, `None` where nothing was written,
+    /// or what is wrong.
+    pub content: Result<Option<(Header, usize)>, String>,
+}
+
+/// The secret partition's file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecretFacts {
+    /// Its label.
+    pub label: String,
+    /// Its UUID.
+    pub uuid: Uuid,
+}
+
+/// All facts of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// The image.
+    pub path: PathBuf,
+    /// Its length.
+    pub size: Bytes,
+    /// Its disk GUID.
+    pub disk_guid: Uuid,
+    /// Its partitions.
+    pub partitions: Vec<FoundPartition>,
+    /// Its control records, where they can be read.
+    pub control: Option<ControlArea>,
+    /// Its slots.
+    pub slots: [SlotFacts; 2],
+    /// Its seals.
+    pub seals: [SealFacts; 2],
+    /// Its secret partition.
+    pub secret: Option<SecretFacts>,
+    /// All that is not as it should be.
+    pub warnings: Vec<String>,
+}
+
+impl Inspection {
+    /// The header of the seal with the highest serial. Unproven.
+    #[must_use]
+    pub fn seal(&self) -> Option<&Header> {
+        let headers = self.seals.iter().filter_map(|seal| seal.content.as_ref().ok()?.as_ref());
+        headers.map(|(header, _)| header).max_by_key(|header| header.serial)
+    }
+}
+
+/// Reads an image. Only one without any partition table is an error.
+pub fn inspect(path: &Path) -> Result<Inspection, ReadError> {
+    let image = ImageReader::open(path)?;
+    let mut warnings = image.table_faults().to_vec();
+    let slots = Slot::BOTH.map(|slot| slot_facts(&image, slot));
+    let seals = Slot::BOTH.map(|slot| seal_facts(&image, slot));
+    let control = note(slot::control(&image), &mut warnings);
+    let secret = note(secret_facts(&image), &mut warnings);
+    let mut inspection = Inspection {
+        path: path.to_owned(),
+        size: image.size(),
+        disk_guid: image.disk_guid(),
+        partitions: image.partitions().to_vec(),
+        control,
+        slots,
+        seals,
+        secret,
+        warnings,
+    };
+    let more = more_warnings(&image, &inspection);
+    inspection.warnings.extend(more);
+    Ok(inspection)
+}
+
+fn note<T, E: Error>(result: Result<T, E>, warnings: &mut Vec<String>) -> Option<T> {
+    result.map_err(|error| warnings.push(error.to_string())).ok()
+}
+
+fn slot_facts(image: &ImageReader, slot: Slot) -> SlotFacts {
+    let checked = match slot::uki(image, slot) {
+        Ok(checked) => checked,
+        Err(SlotError::Record(BadBootRecord::Empty)) => return SlotFacts { slot, state: SlotState::Empty },
+        Err(error) => {
+            let state = SlotState::Bad { record: slot::record(image, slot).ok(), problem: error.to_string() };
+            return SlotFacts { slot, state };
+        }
+    };
+    let rest = checked.root_hash().and_then(|root| {
+        slot::check_tree(image, slot, root)?;
+        Ok((root, checked.command_line()?))
+    });
+    let state = match rest {
+        Ok((root, command_line)) => SlotState::Whole { record: checked.record, root, command_line },
+        Err(error) => SlotState::Bad { record: Some(checked.record), problem: error.to_string() },
+    };
+    SlotFacts { slot, state }
+}
+
+fn seal_facts(image: &ImageReader, slot: Slot) -> SealFacts {
+    let content = match slot::seal(image, slot) {
+        Ok(Ok(seal)) => Ok(Some((seal.unproven_header().clone(), stanzas(seal.bytes())))),
+        Ok(Err(SealError::Empty)) => Ok(None),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    SealFacts { slot, content }
+}
+
+/// How many keys the payload is encrypted to: lines that begin with `-> ` in the header of an age file, which says
+/// nothing else about them.
+fn stanzas(seal: &[u8]) -> usize {
+    let start = seal.windows(2).position(|pair| pair == b"\n\n").unwrap_or(seal.len());
+    let payload = seal.get(start..).unwrap_or_default();
+    let header_end = payload.windows(5).position(|window| window == b"\n--- ").unwrap_or(0);
+    let header = payload.get(..header_end).unwrap_or_default();
+    header.windows(4).filter(|window| *window == b"\n-> ").count()
+}
+
+/// Reads a partition for ext4-view.
+struct Window {
+    file: File,
+    offset: u64,
+}
+
+impl Ext4Read for Window {
+    fn read(&mut self, start: u64, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
+        Ok(self.file.read_exact_at(into, self.offset.saturating_add(start))?)
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SecretError {
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    #[error("cannot open the secret partition: {0}")]
+    Open(#[from] std::io::Error),
+    #[error(
+        "the secret partition has no ext4 file system that can be read: {0}; make it anew with mksecrets"
+    )]
+    Ext4(#[from] ext4_view::Ext4Error),
+}
+
+fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {
+    let offset = image.partition(Role::Secret)?.offset.0;
+    let file_system = Ext4::load(Box::new(Window { file: File::open(image.path())?, offset }))?;
+    let label = String::from_utf8_lossy(file_system.label().as_bytes()).trim_end_matches('\0').to_owned();
+    Ok(SecretFacts { label, uuid: Uuid::from_bytes(*file_system.uuid().as_bytes()) })
+}
+
+fn more_warnings(image: &ImageReader, seen: &Inspection) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for role in Role::ALL.into_iter().filter(|role| *role != Role::Data) {
+        if image.partition(role).is_err() {
+            warnings.push(format!("there is no partition {role}"));
+        }
+    }
+    for (number, record) in (0..).zip(seen.control.iter().flat_map(|control| &control.records)) {
+        if let Err(bad) = record {
+            warnings.push(control_warning(number, bad));
+        }
+    }
+    for facts in &seen.slots {
+        if let SlotState::Bad { problem, .. } = &facts.state {
+            warnings.push(format!("slot {}: {problem}", facts.slot));
+        }
+    }
+    if seen.slots.iter().all(|facts| facts.state == SlotState::Empty) {
+        warnings.push("both slots are empty: nothing would start".into());
+    }
+    for seal in &seen.seals {
+        if let Err(problem) = &seal.content {
+            warnings.push(format!("seal-{}: {problem}", seal.slot));
+        }
+    }
+    if seen.seal().is_none() {
+        warnings.push("there is no seal: the node would not know who it is".into());
+    }
+    if let Some(secret) = seen.secret.as_ref().filter(|secret| secret.label != SECRET_LABEL) {
+        warnings.push(format!("the secret partition is labelled {:?}, not {SECRET_LABEL:?}", secret.label));
+    }
+    warnings
+}
+
+fn control_warning(number: u32, bad: &BadControlRecord) -> String {
+    format!("control record {number}: {bad}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture::{self, Fixture};
+
+    fn flip(fixture: &Fixture, role: Role, offset: u64) {
+        overwrite(fixture, role, offset, |byte| byte ^ 0x40);
+    }
+
+    fn overwrite(fixture: &Fixture, role: Role, offset: u64, change: fn(u8) -> u8) {
+        let at = fixture.image.plan.partition(role).unwrap().offset.0 + offset;
+        overwrite_disk(fixture, at, change);
+    }
+
+    fn overwrite_disk(fixture: &Fixture, at: u64, change: fn(u8) -> u8) {
+        let file = File::options().read(true).write(true).open(&fixture.image.path).unwrap();
+        let mut byte = [0];
+        file.read_exact_at(&mut byte, at).unwrap();
+        file.write_all_at(&[change(byte[0])], at).unwrap();
+    }
+
+    fn look(fixture: &Fixture) -> Inspection {
+        inspect(&fixture.image.path).unwrap()
+    }
+
+    #[test]
+    fn a_whole_image_has_no_warning() {
+        let seen = look(&fixture::image());
+        assert_eq!(seen.warnings, [] as [&str; 0]);
+        let SlotState::Whole { record, command_line, .. } = &seen.slots[0].state else { panic!("{seen:?}") };
+        assert_eq!(record.release.as_str(), "1.0");
+        assert!(command_line.ends_with(" quiet"));
+        assert_eq!(seen.slots[1].state, SlotState::Empty);
+        assert_eq!(seen.seal().unwrap().node.as_str(), "demo");
+        assert_eq!(seen.seals[0].content.as_ref().unwrap().as_ref().unwrap().1, 2);
+        let json = super::super::to_json(&seen);
+        assert_eq!(json["node"], "demo");
+        assert_eq!(json["slots"][0]["state"], "whole");
+        assert!(super::super::to_text(&seen).contains("node demo of site site"));
+    }
+
+    #[test]
+    fn each_damaged_part_is_named_and_the_others_are_shown() {
+        let a = Slot::A;
+        let cases: [(Role, u64, &str); 7] = [
+            (Role::Boot(a), 100, "slot a: the UKI has SHA-256"),
+            (Role::Boot(a), (64 << 20) - 4000, "slot a: boot record damaged"),
+            (Role::Verity(a), 4100, "slot a: the hash tree in verity-a does not have the root hash"),
+            (Role::Control, 9, "control record 0: control record torn"),
+            (Role::Control, 4096 + 9, "control record 1: control record torn"),
+            (Role::Seal(a), 2, "seal-a: this is no seal"),
+            (Role::Secret, 1024 + 56, "the secret partition has no ext4"),
+        ];
+        for (role, offset, expected) in cases {
+            let fixture = fixture::image();
+            flip(&fixture, role, offset);
+            let seen = look(&fixture);
+            assert!(
+                seen.warnings.iter().any(|warning| warning.starts_with(expected)),
+                "{role}: {:?}",
+                seen.warnings
+            );
+            assert_eq!(seen.partitions.len(), 11, "{role}");
+        }
+    }
+
+    #[test]
+    fn a_torn_primary_table_is_read_from_the_backup() {
+        let fixture = fixture::image();
+        overwrite_disk(&fixture, 512 + 60, |byte| !byte);
+        let seen = look(&fixture);
+        assert!(
+            seen.warnings[0].starts_with("the primary partition table is damaged"),
+            "{:?}",
+            seen.warnings
+        );
+        assert!(matches!(seen.slots[0].state, SlotState::Whole { .. }));
+    }
+
+    #[test]
+    fn what_is_no_image_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        std::fs::write(&path, vec![0; 1 << 20]).unwrap();
+        assert!(matches!(inspect(&path), Err(ReadError::NoTable { .. })));
+        assert!(matches!(inspect(&folder.path().join("no")), Err(ReadError::Open { .. })));
+        assert!(matches!(inspect(folder.path()), Err(ReadError::Open { .. })));
+    }
+}

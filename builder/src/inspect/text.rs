@@ -1,0 +1,107 @@
+//! The facts as text, for people: a screenful.
+
+use super::facts::{Inspection, SealFacts, SlotFacts, SlotState};
+use handoff::control::ControlArea;
+use handoff::slot::Slot;
+
+/// The facts as lines.
+#[must_use]
+pub fn to_text(inspection: &Inspection) -> String {
+    let mut text = format!("{}: {}\n", inspection.path.display(), size(inspection.size.0));
+    if let Some(seal) = inspection.seal() {
+        text.push_str(&format!("node {} of site {} (as its seal says)\n", seal.node, seal.site));
+    }
+    text.push_str(&format!("disk {}\n\n", inspection.disk_guid));
+    for partition in &inspection.partitions {
+        let foreign = if partition.role.is_none() { "  (not of psyopsOS)" } else { "" };
+        text.push_str(&format!(
+            "{:>3}  {:<10} at {:>10}  {:>10}  {}{foreign}\n",
+            partition.number,
+            partition.name,
+            size(partition.offset.0),
+            size(partition.size.0),
+            partition.guid
+        ));
+    }
+    text.push('\n');
+    inspection.slots.iter().for_each(|facts| text.push_str(&slot(facts)));
+    if let Some(area) = &inspection.control {
+        text.push_str(&control(area));
+    }
+    inspection.seals.iter().for_each(|facts| text.push_str(&seal(facts)));
+    if let Some(secret) = &inspection.secret {
+        text.push_str(&format!("secret  ext4 {}, UUID {}\n", secret.label, secret.uuid));
+    }
+    if !inspection.warnings.is_empty() {
+        text.push('\n');
+    }
+    for warning in &inspection.warnings {
+        text.push_str(&format!("warning: {warning}\n"));
+    }
+    text
+}
+
+fn slot(facts: &SlotFacts) -> String {
+    match &facts.state {
+        SlotState::Empty => format!("slot {}  empty\n", facts.slot),
+        SlotState::Bad { problem, .. } => format!("slot {}  bad: {problem}\n", facts.slot),
+        SlotState::Whole { record, root, command_line } => format!(
+            "slot {}  release {}, security epoch {}, UKI of {}\n        root hash {root}\n        {command_line}\n",
+            facts.slot,
+            record.release,
+            record.security_epoch,
+            size(record.length),
+        ),
+    }
+}
+
+fn control(area: &ControlArea) -> String {
+    let record = area.effective();
+    let slot = |slot: Slot| {
+        let status = record.slots.get(slot);
+        format!("{slot} {} with {} of {} tries", status.state, status.tries_left, record.tries)
+    };
+    let assumed = if area.current().is_none() { " (assumed: both records are lost)" } else { "" };
+    let rescue = if record.rescue_requested { ", rescue requested" } else { "" };
+    format!("control first {}; {}; {}{rescue}{assumed}\n", record.first, slot(Slot::A), slot(Slot::B))
+}
+
+fn seal(facts: &SealFacts) -> String {
+    match &facts.content {
+        Ok(None) => format!("seal-{}  empty\n", facts.slot),
+        Err(problem) => format!("seal-{}  bad: {problem}\n", facts.slot),
+        Ok(Some((header, recipients))) => format!(
+            "seal-{}  serial {} of {}, release floor {}\n        for {} and {} more\n",
+            facts.slot,
+            header.serial,
+            header.created,
+            header.release_floor,
+            header.recipient,
+            recipients.saturating_sub(1),
+        ),
+    }
+}
+
+/// A size for people: one place, in the largest unit that leaves a whole number before it.
+fn size(bytes: u64) -> String {
+    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
+        if bytes >> shift > 0 {
+            let tenths = (bytes >> (shift - 10)) * 10 / 1024;
+            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
+        }
+    }
+    format!("{bytes} B")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_are_short() {
+        assert_eq!(
+            [size(0), size(1023), size(1024), size(1_572_864), size(3 << 30)],
+            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "3.0 GiB"]
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Where the three programs lie that go into images: the selector, the loader and the agent.
+//!
+//! They are built for other targets than this program, so they cannot be part of it. Looked for in the folder that the
+//! user names, else where an installation has them (`../lib/psyops` beside `bin`), else where cargo puts them.
+
+use crate::error::{Class, Classified};
+use std::env;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Names the folder where no option does.
+pub const VARIABLE: &str = "PSYOPS_PROGRAMS";
+
+/// A program that goes into images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Program {
+    /// Its file name.
+    pub file: &'static str,
+    /// Where cargo puts it, under `target`.
+    pub cargo_folder: &'static str,
+    /// The cargo package.
+    pub package: &'static str,
+    /// The cargo target.
+    pub target: &'static str,
+}
+
+const UEFI: (&str, &str) = ("x86_64-unknown-uefi", "x86_64-unknown-uefi/node");
+const MUSL: (&str, &str) = ("x86_64-unknown-linux-musl", "x86_64-unknown-linux-musl/node");
+
+/// The selector, `EFI/BOOT/BOOTX64.EFI` on the ESP.
+pub const SELECTOR: Program =
+    Program { file: "selector.efi", cargo_folder: UEFI.1, package: "selector", target: UEFI.0 };
+/// The loader, `/init` in the initramfs.
+pub const LOADER: Program =
+    Program { file: "initloader", cargo_folder: MUSL.1, package: "initloader", target: MUSL.0 };
+/// The agent in the root.
+pub const AGENT: Program =
+    Program { file: "psyops-agent", cargo_folder: MUSL.1, package: "agent", target: MUSL.0 };
+
+/// Where the programs are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Programs {
+    /// The selector.
+    pub selector: PathBuf,
+    /// The loader.
+    pub loader: PathBuf,
+    /// The agent.
+    pub agent: PathBuf,
+}
+
+/// A program is not where it should be.
+#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[error("the program {} is missing; looked for it as {}", program.file, spell(tried))]
+pub struct MissingProgram {
+    /// Which one.
+    pub program: Program,
+    /// Where it was looked for.
+    pub tried: Vec<PathBuf>,
+}
+
+fn spell(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+}
+
+impl Classified for MissingProgram {
+    fn class(&self) -> Class {
+        Class::Unavailable
+    }
+
+    fn advice(&self) -> Option<String> {
+        let Program { package, target, .. } = self.program;
+        Some(format!("build it: cargo build --package {package} --profile node --target {target}"))
+    }
+}
+
+impl Programs {
+    /// Finds all three; `chosen` is the folder that an option names.
+    pub fn find(chosen: Option<&Path>) -> Result<Self, MissingProgram> {
+        let chosen = chosen.map(Path::to_owned).or_else(|| env::var_os(VARIABLE).map(PathBuf::from));
+        let executable = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
+        Self::find_for(chosen.as_deref(), &executable)
+    }
+
+    fn find_for(chosen: Option<&Path>, executable: &Path) -> Result<Self, MissingProgram> {
+        let find = |program: Program| {
+            let tried = candidates(program, chosen, executable);
+            tried.iter().find(|path| path.is_file()).cloned().ok_or(MissingProgram { program, tried })
+        };
+        Ok(Self { selector: find(SELECTOR)?, loader: find(LOADER)?, agent: find(AGENT)? })
+    }
+}
+
+fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec<PathBuf> {
+    // A folder that the user names is the only one: another program from elsewhere would be a surprise.
+    if let Some(folder) = chosen {
+        return vec![folder.join(program.file)];
+    }
+    let mut paths = Vec::new();
+    let folder = executable.parent().unwrap_or(Path::new("/"));
+    if let Some(above) = folder.parent() {
+        paths.push(above.join("lib/psyops").join(program.file));
+    }
+    // target/PROFILE/psyops, or target/PROFILE/deps/TEST.
+    for target in folder.ancestors().skip(1).take(2) {
+        paths.push(target.join(program.cargo_folder).join(program.file));
+    }
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn put(path: &Path) {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, "x").unwrap();
+    }
+
+    #[test]
+    fn they_are_found_in_each_layout() {
+        let folder = tempfile::tempdir().unwrap();
+        let target = folder.path().join("target");
+        for program in [SELECTOR, LOADER, AGENT] {
+            put(&target.join(program.cargo_folder).join(program.file));
+            put(&folder.path().join("usr/lib/psyops").join(program.file));
+            put(&folder.path().join("chosen").join(program.file));
+        }
+        for (chosen, executable, expected) in [
+            (None, "target/debug/psyops", "target/x86_64-unknown-linux-musl/node/initloader"),
+            (None, "target/release/deps/boot-1", "target/x86_64-unknown-linux-musl/node/initloader"),
+            (None, "usr/bin/psyops", "usr/lib/psyops/initloader"),
+            (Some("chosen"), "usr/bin/psyops", "chosen/initloader"),
+        ] {
+            let chosen = chosen.map(|name: &str| folder.path().join(name));
+            let found = Programs::find_for(chosen.as_deref(), &folder.path().join(executable)).unwrap();
+            assert_eq!(found.loader, folder.path().join(expected));
+        }
+    }
+
+    #[test]
+    fn a_missing_one_says_how_to_build_it() {
+        let folder = tempfile::tempdir().unwrap();
+        put(&folder.path().join(SELECTOR.file));
+        let error = Programs::find_for(Some(folder.path()), Path::new("/usr/bin/psyops")).unwrap_err();
+        assert_eq!(error, MissingProgram { program: LOADER, tried: vec![folder.path().join(LOADER.file)] });
+        assert!(error.advice().unwrap().contains("--package initloader --profile node"));
+    }
+}

@@ -1,0 +1,161 @@
+//! The layers of a root, from the bottom: base system, kernel modules, our overlay for the base, the agent, the site's
+//! roles and overlays (kept as data for the agent), and the site's overlays once more, laid over the root itself.
+//!
+//! Nothing of a node stands in it: all nodes of a site share one root.
+
+use crate::base::tree::{LayeredTree, TreeError};
+use crate::site::{Base, Overlay, Role};
+use handoff::hash::Sha256Digest;
+use handoff::paths;
+use include_dir::{Dir, include_dir};
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::Path;
+
+/// The overlays that the builder carries, one folder a base.
+static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
+
+/// What a root is made of.
+#[derive(Debug, Clone, Copy)]
+pub struct Layers<'a> {
+    /// Which system.
+    pub base: Base,
+    /// Its tree, without kernel modules.
+    pub tree_tar: &'a Path,
+    /// The kernel's release.
+    pub kernel_release: &'a str,
+    /// `lib/modules/RELEASE` with what depmod made.
+    pub modules: &'a Path,
+    /// The agent.
+    pub agent: &'a Path,
+    /// The site's roles.
+    pub roles: &'a BTreeMap<handoff::name::Name, Role>,
+    /// The site's overlays, the lowest first.
+    pub overlays: &'a [Overlay],
+    /// No time in the root is later.
+    pub build_time: u64,
+}
+
+impl Layers<'_> {
+    /// Puts the layers together.
+    pub fn tree(&self) -> Result<LayeredTree, TreeError> {
+        let mut tree = LayeredTree::new();
+        tree.add_tar(self.tree_tar, &|_| true)?;
+        tree.add_directory(self.modules, &format!("usr/lib/modules/{}", self.kernel_release))?;
+        if let Some(overlay) = OVERLAYS.get_dir(self.base.name()) {
+            tree.add_embedded(overlay, "")?;
+        }
+        tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
+        let site = paths::SITE.trim_start_matches('/');
+        self.add_site(&mut tree, site)?;
+        tree.insert_file(&format!("{site}/revision"), 0o644, format!("{}\n", self.revision()?).into_bytes())?;
+        for overlay in self.overlays {
+            tree.add_directory(&overlay.dir, "")?;
+        }
+        Ok(tree)
+    }
+
+    fn add_site(&self, tree: &mut LayeredTree, prefix: &str) -> Result<(), TreeError> {
+        for folder in ["roles", "overlays"] {
+            tree.insert_directory(&format!("{prefix}/{folder}"), 0o755)?;
+        }
+        for (name, role) in self.roles {
+            tree.add_directory(&role.dir, &format!("{prefix}/roles/{name}"))?;
+        }
+        for overlay in self.overlays {
+            tree.add_directory(&overlay.dir, &format!("{prefix}/overlays/{}", overlay.name))?;
+        }
+        Ok(())
+    }
+
+    /// Says which roles and overlays a root has: commands of the site get it as `PSYOPS_SITE_REV`.
+    fn revision(&self) -> Result<String, TreeError> {
+        let mut tree = LayeredTree::new();
+        self.add_site(&mut tree, "")?;
+        let text = digest(&tree, self.build_time)?.to_string();
+        Ok(text.get(..16).unwrap_or(&text).to_owned())
+    }
+}
+
+/// The digest of a tree: of the tar that it would be written as.
+pub fn digest(tree: &LayeredTree, build_time: u64) -> Result<Sha256Digest, TreeError> {
+    let mut hasher = io::BufWriter::with_capacity(1 << 16, Hasher(Sha256::new()));
+    tree.write_tar(&mut hasher, build_time)?;
+    // A hasher takes everything.
+    let hasher = hasher.into_inner().map_err(io::IntoInnerError::into_error);
+    Ok(hasher.map_or(Sha256Digest::of(b""), |hasher| Sha256Digest::from_bytes(hasher.0.finalize().into())))
+}
+
+struct Hasher(Sha256);
+
+impl Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn layers_lie_on_each_other_and_carry_the_site() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |path: &str, text: &str| {
+            let path = folder.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        };
+        put("base/etc/motd", "base");
+        put("modules/modules.dep", "");
+        put("agent", "agent");
+        put("role/role.toml", "kind = \"overlay\"");
+        put("overlay/etc/motd", "site");
+        let mut base = LayeredTree::new();
+        base.add_directory(&folder.path().join("base"), "").unwrap();
+        for path in ["usr/lib", "usr/bin", "usr/sbin", "root", "var/log"] {
+            base.insert_directory(path, 0o755).unwrap();
+        }
+        base.insert_symlink("lib", "usr/lib").unwrap();
+        let tar = folder.path().join("base.tar");
+        base.write_tar(fs::File::create(&tar).unwrap(), 1000).unwrap();
+        let name = |text: &str| text.parse::<handoff::name::Name>().unwrap();
+        let role = Role {
+            name: name("hello"),
+            dir: folder.path().join("role"),
+            kind: crate::site::RoleKind::Overlay,
+            stage: crate::site::Stage::Configure,
+        };
+        let roles = BTreeMap::from([(name("hello"), role)]);
+        let overlays = [Overlay { name: name("motd"), dir: folder.path().join("overlay") }];
+        let layers = Layers {
+            base: Base::Micro,
+            tree_tar: &tar,
+            kernel_release: "6.1.0-x",
+            modules: &folder.path().join("modules"),
+            agent: &folder.path().join("agent"),
+            roles: &roles,
+            overlays: &overlays,
+            build_time: 1000,
+        };
+        let tree = layers.tree().unwrap();
+        let read = |path: &str| tree.read(path).unwrap().map(|bytes| String::from_utf8(bytes).unwrap());
+        assert_eq!(read("etc/motd").as_deref(), Some("site"));
+        assert_eq!(read("usr/lib/psyops/psyops-agent").as_deref(), Some("agent"));
+        assert!(read("usr/share/psyops/site/roles/hello/role.toml").is_some());
+        assert!(read("usr/share/psyops/site/overlays/motd/etc/motd").is_some());
+        assert!(read("usr/lib/modules/6.1.0-x/modules.dep").is_some());
+        assert_eq!(read("usr/share/psyops/site/revision").unwrap().trim().len(), 16);
+        let first = digest(&tree, 1000).unwrap();
+        assert_eq!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
+        put("overlay/etc/motd", "other");
+        assert_ne!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
+    }
+}

@@ -1,0 +1,158 @@
+//! The root file system: a tar stream in, a squashfs with zstd out, made by `mksquashfs -tar`.
+//!
+//! Nothing is unpacked, so owners, device nodes and extended attributes need no privilege. mksquashfs' result does not
+//! depend on how many cores it has. All times in it are the one given here: `-root-time` would not do, because for a tar
+//! stream mksquashfs gives folders that have no entry of their own the time of the day.
+
+use crate::error::{Class, Classified};
+use crate::tools::{MKSQUASHFS, ToolError, check, program_name};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::Stdio;
+use thiserror::Error;
+
+/// How hard zstd works. Higher levels cost minutes and save little: most of the bytes are kernel modules.
+const LEVEL: &str = "9";
+
+/// Why there is no root file system.
+#[derive(Debug, Error)]
+pub enum SquashfsError {
+    /// mksquashfs is missing or failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The tar stream broke off.
+    #[error("cannot hand the root's files to mksquashfs: {0}")]
+    Stream(io::Error),
+}
+
+impl Classified for SquashfsError {
+    fn class(&self) -> Class {
+        match self {
+            // The archive did not fit: mksquashfs ends with the reason in its complaint.
+            Self::Tool(ToolError::Failed { complaint, .. }) if complaint.contains("No space left") => {
+                Class::CannotCreate
+            }
+            Self::Tool(error) => error.class(),
+            Self::Stream(_) => Class::Io,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.advice(),
+            Self::Stream(_) => None,
+        }
+    }
+}
+
+/// Makes a squashfs at `output` (which must not exist) of the tar archive that `write_tar` writes.
+pub fn make<E>(
+    output: &Path,
+    time: u64,
+    write_tar: impl FnOnce(&mut dyn Write) -> Result<(), E>,
+) -> Result<(), E>
+where
+    E: From<SquashfsError>,
+{
+    let time = time.to_string();
+    let mut command = MKSQUASHFS.command().map_err(SquashfsError::Tool)?;
+    command
+        .arg("-")
+        .arg(output)
+        .args(["-tar", "-noappend", "-no-progress", "-quiet", "-no-recovery", "-exports"])
+        .args(["-comp", "zstd", "-Xcompression-level", LEVEL, "-b", "256K"])
+        .args([
+            "-mkfs-time",
+            &time,
+            "-all-time",
+            &time,
+            "-root-mode",
+            "755",
+            "-root-uid",
+            "0",
+            "-root-gid",
+            "0",
+        ])
+        // Two variables would contradict each other, and mksquashfs refuses that.
+        .env_remove("SOURCE_DATE_EPOCH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let program = program_name(&command);
+    let start = |source| SquashfsError::Tool(ToolError::Start { program: program.clone(), source });
+    let mut child = command.spawn().map_err(start)?;
+    let mut written = Ok(());
+    if let Some(stdin) = child.stdin.take() {
+        let mut stdin = io::BufWriter::with_capacity(1 << 20, stdin);
+        written = write_tar(&mut stdin);
+        if written.is_ok()
+            && let Err(error) = stdin.flush()
+        {
+            written = Err(SquashfsError::Stream(error).into());
+        }
+    }
+    let result = child.wait_with_output().map_err(start)?;
+    // Where mksquashfs failed, its complaint says more than the broken pipe that followed.
+    check(&program, result).map_err(SquashfsError::Tool)?;
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn archive(out: &mut dyn Write) -> Result<(), SquashfsError> {
+        let mut archive = tar::Builder::new(out);
+        let mut put = |path: &str, kind, mode, uid, content: &[u8]| {
+            let mut header = tar::Header::new_ustar();
+            header.set_entry_type(kind);
+            header.set_mode(mode);
+            header.set_uid(uid);
+            header.set_gid(0);
+            header.set_mtime(1_600_000_000);
+            header.set_size(u64::try_from(content.len()).unwrap());
+            header.set_cksum();
+            archive.append_data(&mut header, path, content).map_err(SquashfsError::Stream)
+        };
+        put("etc", tar::EntryType::Directory, 0o755, 0, b"")?;
+        put("etc/shadow", tar::EntryType::Regular, 0o640, 42, &[b'x'; 7_000])?;
+        put("etc/motd", tar::EntryType::Regular, 0o644, 0, b"hello\n")
+    }
+
+    #[test]
+    fn unsquashfs_shows_owners_modes_and_the_given_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.squashfs");
+        make(&path, 1_700_000_000, archive).unwrap();
+        let list = Command::new("unsquashfs").env("TZ", "UTC").args(["-lln", "-no"]).arg(&path).output();
+        let list =
+            String::from_utf8(list.expect("unsquashfs is needed: install squashfs-tools").stdout).unwrap();
+        let lines: Vec<_> =
+            list.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let shadow = "-rw-r----- 42/0 7000 2023-11-14 22:13 squashfs-root/etc/shadow";
+        assert!(lines.iter().any(|line| line == shadow), "{list}");
+        assert!(list.lines().all(|line| line.contains(" 2023-11-14 22:13 ")), "{list}");
+        let facts = Command::new("unsquashfs").env("TZ", "UTC").arg("-s").arg(&path).output().unwrap();
+        let facts = String::from_utf8(facts.stdout).unwrap();
+        assert!(facts.contains("zstd") && facts.contains("Tue Nov 14 22:13:20 2023"), "{facts}");
+        assert_eq!(std::fs::metadata(&path).unwrap().len() % 4096, 0);
+    }
+
+    #[test]
+    fn the_same_archive_gives_the_same_bytes() {
+        let folder = tempfile::tempdir().unwrap();
+        let make = |name: &str| {
+            let path = folder.path().join(name);
+            make(&path, 1_700_000_000, archive).unwrap();
+            std::fs::read(path).unwrap()
+        };
+        assert!(make("one") == make("two"));
+    }
+
+    #[test]
+    fn an_output_that_cannot_be_made_is_said_by_mksquashfs() {
+        let error = make(Path::new("/nowhere/x"), 1, archive).unwrap_err();
+        assert!(matches!(error, SquashfsError::Tool(ToolError::Failed { .. })), "{error}");
+    }
+}

@@ -1,0 +1,259 @@
+//! The dm-verity hash tree over a root image (cryptsetup's on-disk format, version 1; see [`handoff::verity`]).
+//!
+//! `veritysetup verify` takes what this writes. The lowest level costs nearly all the time, so it is hashed in pieces by
+//! all cores; the pieces lie side by side in the level, so their order is fixed whoever is done first.
+
+use crate::atomic::{AtomicError, AtomicFile};
+use crate::error::{Class, Classified};
+use handoff::hash::Sha256Digest;
+use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, SALT_LEN, Superblock};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+use uuid::Uuid;
+
+/// Data blocks in the piece that one core hashes at a time: 16 hash blocks full of digests.
+const PIECE: u64 = PER_BLOCK * 16;
+
+/// Why there is no hash tree.
+#[derive(Debug, Error)]
+pub enum VerityError {
+    /// The root image cannot be read.
+    #[error("cannot read the root image {path}: {source}")]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image is no whole number of blocks.
+    #[error(
+        "the root image {path} has {size} bytes, which is no multiple of {BLOCK}: make it anew with padding"
+    )]
+    NotAligned {
+        /// The image.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// With one block there is no tree: cryptsetup takes its hash for the root hash.
+    #[error("the root image {path} has only {size} bytes: something went wrong when it was made")]
+    TooSmall {
+        /// The image.
+        path: PathBuf,
+        /// Its size.
+        size: u64,
+    },
+    /// The tree could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+}
+
+impl Classified for VerityError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::NotAligned { .. } | Self::TooSmall { .. } => Class::BadContent,
+            Self::Write(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// Ids of a tree that are inputs: nothing here is drawn.
+#[derive(Debug, Clone, Copy)]
+pub struct Parameters {
+    /// The superblock's UUID.
+    pub uuid: Uuid,
+    /// The salt before each block.
+    pub salt: [u8; SALT_LEN],
+}
+
+/// Writes the hash tree of `data` to `output` and returns its root hash.
+pub fn format(data: &Path, output: &Path, parameters: &Parameters) -> Result<RootHash, VerityError> {
+    let read = |source| VerityError::Read { path: data.to_owned(), source };
+    let file = File::open(data).map_err(read)?;
+    let size = file.metadata().map_err(read)?.len();
+    if size <= BLOCK {
+        return Err(VerityError::TooSmall { path: data.to_owned(), size });
+    }
+    if !size.is_multiple_of(BLOCK) {
+        return Err(VerityError::NotAligned { path: data.to_owned(), size });
+    }
+    let superblock =
+        Superblock { uuid: *parameters.uuid.as_bytes(), data_blocks: size / BLOCK, salt: parameters.salt };
+    let mut level = lowest_level(&file, &superblock).map_err(read)?;
+    let mut levels = Vec::new();
+    while level.len() > BLOCK_LEN {
+        let next = next_level(&superblock, &level);
+        levels.push(std::mem::replace(&mut level, next));
+    }
+    let root = RootHash(superblock.hash_block(&level));
+    levels.push(level);
+    let mut tree = AtomicFile::create(output)?;
+    let mut offset = 0;
+    for bytes in std::iter::once(superblock.encode()).chain(levels.into_iter().rev()) {
+        tree.write_at(offset, &bytes)?;
+        offset += to_u64(bytes.len());
+    }
+    tree.commit()?;
+    Ok(root)
+}
+
+/// The digests of all data blocks, padded to whole hash blocks.
+fn lowest_level(file: &File, superblock: &Superblock) -> io::Result<Vec<u8>> {
+    let hash_blocks = superblock.data_blocks.div_ceil(PER_BLOCK);
+    let mut level = vec![0; to_usize(hash_blocks * BLOCK)];
+    let mut pieces: Vec<_> = level.chunks_mut(to_usize(PIECE / PER_BLOCK * BLOCK)).zip(0..).collect();
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let share = pieces.len().div_ceil(cores).max(1);
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = pieces
+            .chunks_mut(share)
+            .map(|pieces| {
+                scope.spawn(|| {
+                    pieces.iter_mut().try_for_each(|(out, piece)| hash_piece(file, superblock, *piece, out))
+                })
+            })
+            .collect();
+        let panicked = |_| Err(io::Error::other("a hashing thread panicked"));
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(panicked))
+    })?;
+    Ok(level)
+}
+
+fn hash_piece(file: &File, superblock: &Superblock, piece: u64, out: &mut [u8]) -> io::Result<()> {
+    let first = piece * PIECE;
+    let blocks = PIECE.min(superblock.data_blocks - first);
+    let mut data = vec![0; to_usize(blocks * BLOCK)];
+    file.read_exact_at(&mut data, first * BLOCK)?;
+    for (block, digest) in data.chunks_exact(BLOCK_LEN).zip(out.chunks_exact_mut(32)) {
+        digest.copy_from_slice(superblock.hash_block(block).as_bytes());
+    }
+    Ok(())
+}
+
+fn next_level(superblock: &Superblock, level: &[u8]) -> Vec<u8> {
+    let mut next: Vec<u8> =
+        level.chunks(BLOCK_LEN).flat_map(|block| *superblock.hash_block(block).as_bytes()).collect();
+    next.resize(next.len().next_multiple_of(BLOCK_LEN), 0);
+    next
+}
+
+/// What dm-verity would find at a node's start: whether the tree's top block hashes to `root`. The rest of the tree is
+/// checked by the kernel as it is read.
+#[must_use]
+pub fn top_matches(superblock: &Superblock, top_block: &[u8], root: RootHash) -> bool {
+    RootHash(superblock.hash_block(top_block)) == root
+}
+
+/// The two partition GUIDs that a root hash gives: its first 128 bits for the root, its last for the tree.
+#[must_use]
+pub fn partition_guids(root: RootHash) -> (Uuid, Uuid) {
+    let Sha256Halves { first, last } = halves(&root.0);
+    (Uuid::from_bytes(first), Uuid::from_bytes(last))
+}
+
+struct Sha256Halves {
+    first: [u8; 16],
+    last: [u8; 16],
+}
+
+fn halves(digest: &Sha256Digest) -> Sha256Halves {
+    let (mut first, mut last) = ([0; 16], [0; 16]);
+    first.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
+    last.iter_mut().zip(digest.as_bytes().iter().skip(16)).for_each(|(to, from)| *to = *from);
+    Sha256Halves { first, last }
+}
+
+/// Sizes here are those of files in memory, on a machine of 64 bits.
+fn to_usize(value: u64) -> usize {
+    usize::try_from(value).unwrap_or(usize::MAX)
+}
+
+fn to_u64(value: usize) -> u64 {
+    u64::try_from(value).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::Command;
+
+    fn parameters() -> Parameters {
+        Parameters { uuid: Uuid::from_u128(0x1234_5678_9abc_4def_8123_4567_89ab_cdef), salt: [0x5a; 32] }
+    }
+
+    fn data(blocks: usize) -> Vec<u8> {
+        (0..blocks * BLOCK_LEN).map(|i| u8::try_from((i / 7 + i / BLOCK_LEN) % 251).unwrap()).collect()
+    }
+
+    fn veritysetup(verb: &str, folder: &Path, tree: &str, root: &str) -> (bool, String) {
+        let mut command = Command::new("/usr/sbin/veritysetup");
+        command.arg(verb);
+        if verb == "format" {
+            let uuid = parameters().uuid.to_string();
+            command.args(["--salt", &handoff::hash::to_hex(&[0x5a; 32]), "--uuid", &uuid]);
+        }
+        command.arg(folder.join("data")).arg(folder.join(tree));
+        if verb == "verify" {
+            command.arg(root);
+        }
+        let output = command.output().expect("veritysetup is needed: install cryptsetup-bin");
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    #[test]
+    fn veritysetup_makes_the_same_tree_and_takes_ours() {
+        // One level, a full block of one level, one block more, and two levels of more than one piece.
+        for blocks in [2, 128, 129, 3000] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("data"), data(blocks)).unwrap();
+            let ours = folder.path().join("ours");
+            let root = format(&folder.path().join("data"), &ours, &parameters()).unwrap();
+            assert!(veritysetup("verify", folder.path(), "ours", &root.to_string()).0, "{blocks} blocks");
+            let (made, text) = veritysetup("format", folder.path(), "theirs", "");
+            assert!(made && text.contains(&root.to_string()), "{blocks} blocks: {text}");
+            let (ours, theirs) = (std::fs::read(&ours), std::fs::read(folder.path().join("theirs")));
+            assert!(ours.unwrap() == theirs.unwrap(), "{blocks} blocks: the trees differ");
+        }
+    }
+
+    #[test]
+    fn a_flipped_byte_is_found_by_veritysetup() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        std::fs::write(&path, data(200)).unwrap();
+        let root = format(&path, &folder.path().join("ours"), &parameters()).unwrap();
+        let mut bytes = data(200);
+        bytes[150 * BLOCK_LEN + 9] ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        assert!(!veritysetup("verify", folder.path(), "ours", &root.to_string()).0);
+    }
+
+    #[test]
+    fn an_image_without_padding_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        std::fs::write(&path, [0; 4097]).unwrap();
+        let error = format(&path, &folder.path().join("tree"), &parameters()).unwrap_err();
+        assert!(matches!(error, VerityError::NotAligned { size: 4097, .. }), "{error}");
+        assert!(!folder.path().join("tree").exists());
+    }
+
+    #[test]
+    fn the_root_hash_names_both_partitions() {
+        let root = RootHash(Sha256Digest::of(b"abc"));
+        let (root_guid, verity_guid) = partition_guids(root);
+        assert_eq!(root_guid.to_string(), "ba7816bf-8f01-cfea-4141-40de5dae2223");
+        assert_eq!(verity_guid.to_string(), "b00361a3-9617-7a9c-b410-ff61f20015ad");
+    }
+}

@@ -1,0 +1,130 @@
+//! Kernel, initramfs and command line out of an image, to start without firmware.
+//!
+//! The UKI is the one that the selector would start first, checked against its boot record as the selector does. The
+//! seal goes into the initramfs, which is how it travels to nodes without a stick.
+
+use crate::boot::initramfs::{InitramfsError, single_file};
+use crate::boot::uki::{Section, Uki, UkiError};
+use crate::error::{Class, Classified};
+use crate::image::reader::{ImageReader, ReadError};
+use crate::image::slot::{self, SlotError};
+use handoff::paths::INITRAMFS_SEAL;
+use handoff::slot::Slot;
+use keys::seal::UnverifiedSeal;
+use thiserror::Error;
+
+/// What a direct boot starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DirectBoot {
+    /// The slot that it came from.
+    pub slot: Slot,
+    /// The kernel.
+    pub kernel: Vec<u8>,
+    /// The initramfs, with the seal appended where the image has one.
+    pub initrd: Vec<u8>,
+    /// The kernel command line.
+    pub command_line: String,
+}
+
+/// Why there is nothing to start.
+#[derive(Debug, Error)]
+pub enum DirectError {
+    /// The image.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Neither slot has a UKI that holds.
+    #[error("no slot can be started: a: {a}; b: {b}; build the image again")]
+    NoSlot {
+        /// Why not slot a.
+        a: Box<SlotError>,
+        /// Why not slot b.
+        b: Box<SlotError>,
+    },
+    /// The UKI's sections.
+    #[error(transparent)]
+    Uki(#[from] UkiError),
+    /// The seal's archive.
+    #[error(transparent)]
+    Seal(#[from] InitramfsError),
+}
+
+impl Classified for DirectError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) => error.class(),
+            Self::NoSlot { .. } => Class::BadContent,
+            Self::Uki(error) => error.class(),
+            Self::Seal(error) => error.class(),
+        }
+    }
+}
+
+/// Reads what a direct boot needs; `more_arguments` go to the end of the command line.
+pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot, DirectError> {
+    let first = slot::control(image)?.effective().first;
+    let (slot, checked) = match slot::uki(image, first) {
+        Ok(checked) => (first, checked),
+        Err(error) => match slot::uki(image, first.other()) {
+            Ok(checked) => (first.other(), checked),
+            Err(other) if first == Slot::A => return Err(no_slot(error, other)),
+            Err(other) => return Err(no_slot(other, error)),
+        },
+    };
+    let uki = Uki::parse(&checked.bytes)?;
+    let mut initrd = uki.section(Section::Initrd)?.to_vec();
+    if let Some(seal) = newest_seal(image)? {
+        initrd.resize(initrd.len().next_multiple_of(4), 0);
+        initrd.extend(single_file(INITRAMFS_SEAL, 0o400, seal.bytes())?);
+    }
+    let mut command_line = uki.text(Section::CommandLine)?;
+    for argument in more_arguments {
+        command_line.push(' ');
+        command_line.push_str(argument);
+    }
+    Ok(DirectBoot { slot, kernel: uki.section(Section::Linux)?.to_vec(), initrd, command_line })
+}
+
+fn no_slot(a: SlotError, b: SlotError) -> DirectError {
+    DirectError::NoSlot { a: Box::new(a), b: Box::new(b) }
+}
+
+/// The seal with the highest serial. The loader verifies it; here nothing depends on it.
+fn newest_seal(image: &ImageReader) -> Result<Option<UnverifiedSeal>, ReadError> {
+    let mut seals = Vec::new();
+    for slot in Slot::BOTH {
+        seals.extend(slot::seal(image, slot)?);
+    }
+    Ok(seals.into_iter().max_by_key(|seal| seal.unproven_header().serial))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use std::os::unix::fs::FileExt as _;
+
+    #[test]
+    fn kernel_command_line_and_seal_come_out_of_the_image() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let direct = read(&image, &["psyops.log=debug".into(), "single".into()]).unwrap();
+        assert_eq!((direct.slot, direct.kernel.as_slice()), (Slot::A, b"linux".as_slice()));
+        assert!(direct.command_line.ends_with(" quiet psyops.log=debug single"));
+        assert!(direct.initrd.starts_with(b"initrd\x00\x00070701"));
+        let seal = b"psyops-seal 1\nsite: site\n";
+        assert!(direct.initrd.windows(seal.len()).any(|window| window == seal));
+    }
+
+    #[test]
+    fn without_a_uki_that_holds_both_slots_are_named() {
+        let fixture = fixture::image();
+        let role = handoff::partition::Role::Boot(Slot::A);
+        let at = fixture.image.plan.partition(role).unwrap().offset.0;
+        let file = std::fs::File::options().write(true).open(&fixture.image.path).unwrap();
+        file.write_all_at(b"?", at).unwrap();
+        let error = read(&ImageReader::open(&fixture.image.path).unwrap(), &[]).unwrap_err();
+        let DirectError::NoSlot { a, b } = error else { panic!("{error}") };
+        assert!(matches!(*a, SlotError::Digest { .. }), "{a}");
+        assert!(matches!(*b, SlotError::Record(handoff::boot_record::BadBootRecord::Empty)), "{b}");
+    }
+}

@@ -1,0 +1,332 @@
+//! A running QEMU: a child process that ends with its value, with its serial console kept from the first byte.
+//!
+//! Time running out is an error that shows the console, never an answer.
+
+use super::qmp::{Qmp, SOCKET};
+use super::setup::{Boot, FIRMWARE_CODE, FIRMWARE_VARIABLES, Serial, Setup, VARIABLES};
+use super::text::plain;
+use crate::error::{Class, Classified};
+use crate::tools::{QEMU, ToolError};
+use serde_json::json;
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+use thiserror::Error;
+
+/// How much of a console is shown in an error.
+const MOST_CONSOLE: usize = 6000;
+
+/// What can go wrong with a machine.
+#[derive(Debug, Error)]
+pub enum MachineError {
+    /// QEMU is missing or does not start.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// Firmware is missing.
+    #[error("cannot read the firmware {path}: {source}; install it: apt-get install ovmf")]
+    Firmware {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The machine's own folder.
+    #[error(
+        "cannot make a folder for the machine's files: {0}; free some room in the folder for temporary files"
+    )]
+    Folder(io::Error),
+    /// Reading, typing or speaking to QEMU failed.
+    #[error("cannot {what} the machine: {source}")]
+    Talk {
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// It did not come in time.
+    #[error("{seconds} s were over before {what}; the console ends with:\n{console}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// How long.
+        seconds: u64,
+        /// The console's end.
+        console: String,
+    },
+    /// The machine ended before.
+    #[error("the machine ended before {what}; the console ends with:\n{console}")]
+    Ended {
+        /// What was waited for.
+        what: String,
+        /// The console's end.
+        console: String,
+    },
+}
+
+impl Classified for MachineError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Tool(error) => error.class(),
+            Self::Firmware { .. } => Class::Unavailable,
+            Self::Folder(error) => Class::of_writing(error),
+            Self::Talk { .. } => Class::Io,
+            Self::Timeout { .. } | Self::Ended { .. } => Class::Failure,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// A running machine.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    keyboard: Option<ChildStdin>,
+    output: Option<Receiver<Vec<u8>>>,
+    console: Vec<u8>,
+    /// How much of the console's plain text earlier waits have used up.
+    seen: usize,
+    folder: TempDir,
+}
+
+impl Machine {
+    /// Switches a machine on.
+    pub fn start(setup: &Setup) -> Result<Self, MachineError> {
+        let folder =
+            tempfile::Builder::new().prefix("psyops-run-").tempdir().map_err(MachineError::Folder)?;
+        if setup.boot == Boot::Firmware {
+            copy_firmware(folder.path())?;
+        }
+        let mut command = QEMU.command()?;
+        command.args(setup.arguments(folder.path()));
+        match setup.serial {
+            Serial::Captured => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
+            Serial::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
+            Serial::None => command.stdin(Stdio::null()).stdout(Stdio::null()),
+        };
+        let start = |source| ToolError::Start { program: QEMU.name.to_owned(), source };
+        let mut child = command.spawn().map_err(start)?;
+        let keyboard = child.stdin.take();
+        let output = child.stdout.take().map(|mut serial| {
+            let (sender, output) = channel();
+            // The thread ends with the pipe, that is with the machine.
+            thread::spawn(move || {
+                let mut buffer = [0; 4096];
+                while let Ok(count) = serial.read(&mut buffer) {
+                    let bytes = buffer.get(..count).unwrap_or_default();
+                    if bytes.is_empty() || sender.send(bytes.to_vec()).is_err() {
+                        break;
+                    }
+                }
+            });
+            output
+        });
+        Ok(Self { child, keyboard, output, console: Vec::new(), seen: 0, folder })
+    }
+
+    /// What the serial console said so far, without the sequences that firmware paints with.
+    #[must_use]
+    pub fn console(&self) -> String {
+        plain(&self.console)
+    }
+
+    /// Waits until `text` stands on the console, behind what the last wait found, and returns its line as far as it
+    /// is there.
+    pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
+        let what = format!("the console said {text:?}");
+        self.wait_until(&what, deadline, |new| {
+            let start = new.find(text)?;
+            let rest = new.get(start..)?;
+            let line = rest.split('\n').next()?;
+            Some((start + text.len(), line.to_owned()))
+        })
+    }
+
+    /// Waits until a whole line with `text` stands on the console, and returns it from `text` on.
+    pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
+        let what = format!("the console said a line with {text:?}");
+        self.wait_until(&what, deadline, |new| {
+            let start = new.find(text)?;
+            let line = new.get(start..)?.split_once('\n')?.0;
+            Some((start + line.len() + 1, line.to_owned()))
+        })
+    }
+
+    /// Waits until `find` finds something in the console's text since the last wait; it says how much that uses up.
+    fn wait_until<T>(
+        &mut self,
+        what: &str,
+        deadline: Duration,
+        find: impl Fn(&str) -> Option<(usize, T)>,
+    ) -> Result<T, MachineError> {
+        let end = Instant::now() + deadline;
+        loop {
+            let console = self.console();
+            if let Some((used, found)) = console.get(self.seen..).and_then(&find) {
+                self.seen += used;
+                return Ok(found);
+            }
+            match self.listen(end) {
+                Heard::More => {}
+                Heard::End => {
+                    return Err(MachineError::Ended { what: what.to_owned(), console: self.console_end() });
+                }
+                Heard::Timeout => return Err(self.timeout(what, deadline)),
+            }
+        }
+    }
+
+    /// Types on the serial console.
+    pub fn send(&mut self, keys: &str) -> Result<(), MachineError> {
+        let keyboard = self.keyboard.as_mut().ok_or(io::ErrorKind::NotConnected);
+        let result = keyboard.map_err(io::Error::from).and_then(|keyboard| {
+            keyboard.write_all(keys.as_bytes())?;
+            keyboard.flush()
+        });
+        result.map_err(|source| MachineError::Talk { what: "type on the console of", source })
+    }
+
+    /// A connection to QEMU itself.
+    pub fn qmp(&self) -> Result<Qmp, MachineError> {
+        let connect = |source| MachineError::Talk { what: "reach the control socket of", source };
+        Qmp::connect(&self.folder.path().join(SOCKET)).map_err(connect)
+    }
+
+    /// Presses the power button.
+    pub fn power_button(&self) -> Result<(), MachineError> {
+        self.command("system_powerdown")
+    }
+
+    /// Cuts the power.
+    pub fn cut_power(&self) -> Result<(), MachineError> {
+        self.command("quit")
+    }
+
+    fn command(&self, command: &'static str) -> Result<(), MachineError> {
+        let result = self.qmp()?.execute(command, &json!({}));
+        result.map(|_| ()).map_err(|source| MachineError::Talk { what: command, source })
+    }
+
+    /// Waits until the machine powers off, or resets where that ends it.
+    pub fn wait_for_end(&mut self, deadline: Duration) -> Result<ExitStatus, MachineError> {
+        let end = Instant::now() + deadline;
+        let talk = |source| MachineError::Talk { what: "wait for the end of", source };
+        loop {
+            match self.listen(end) {
+                Heard::More => {}
+                Heard::End => break,
+                Heard::Timeout => return Err(self.timeout("the machine powered off", deadline)),
+            }
+        }
+        self.child.wait().map_err(talk)
+    }
+
+    /// Presses the power button, and cuts the power where that does not end the machine in time.
+    pub fn power_down(&mut self, patience: Duration) -> Result<ExitStatus, MachineError> {
+        self.power_button()?;
+        match self.wait_for_end(patience) {
+            Err(MachineError::Timeout { .. }) => {
+                self.cut_power()?;
+                self.wait_for_end(patience)
+            }
+            ended => ended,
+        }
+    }
+
+    fn timeout(&self, what: &str, deadline: Duration) -> MachineError {
+        let seconds = deadline.as_secs();
+        MachineError::Timeout { what: what.to_owned(), seconds, console: self.console_end() }
+    }
+
+    fn console_end(&self) -> String {
+        let console = self.console();
+        let cut = console.char_indices().rev().nth(MOST_CONSOLE).map_or(0, |(cut, _)| cut);
+        console.get(cut..).unwrap_or_default().to_owned()
+    }
+
+    fn listen(&mut self, end: Instant) -> Heard {
+        let left = end.saturating_duration_since(Instant::now());
+        let Some(output) = &self.output else { return self.watch_without_console(left) };
+        match output.recv_timeout(left) {
+            Ok(bytes) => {
+                self.console.extend(bytes);
+                Heard::More
+            }
+            Err(RecvTimeoutError::Disconnected) => Heard::End,
+            Err(RecvTimeoutError::Timeout) => Heard::Timeout,
+        }
+    }
+
+    /// A machine whose console is not ours only tells by its process that it ended.
+    fn watch_without_console(&mut self, left: Duration) -> Heard {
+        const STEP: Duration = Duration::from_millis(100);
+        match self.child.try_wait() {
+            Ok(None) if left.is_zero() => Heard::Timeout,
+            Ok(None) => {
+                thread::sleep(STEP.min(left));
+                Heard::More
+            }
+            _ => Heard::End,
+        }
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // Both fail only where the machine has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Heard {
+    More,
+    End,
+    Timeout,
+}
+
+fn copy_firmware(folder: &Path) -> Result<(), MachineError> {
+    let missing = |path: &str| {
+        let path = PathBuf::from(path);
+        move |source| MachineError::Firmware { path, source }
+    };
+    std::fs::metadata(FIRMWARE_CODE).map_err(missing(FIRMWARE_CODE))?;
+    std::fs::copy(FIRMWARE_VARIABLES, folder.join(VARIABLES)).map_err(missing(FIRMWARE_VARIABLES))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine that is to start a kernel which is none.
+    fn idle() -> Machine {
+        let setup = Setup {
+            disks: Vec::new(),
+            memory: 64,
+            boot: Boot::Direct {
+                kernel: "/dev/null".into(),
+                initrd: "/dev/null".into(),
+                command_line: "x".into(),
+            },
+            ..Setup::with_stick(Path::new("/dev/null"))
+        };
+        Machine::start(&setup).unwrap()
+    }
+
+    #[test]
+    fn a_machine_that_does_not_start_is_an_end_and_no_answer() {
+        let error = idle().wait_for("never", Duration::from_secs(30)).unwrap_err();
+        assert!(matches!(error, MachineError::Ended { .. }), "{error}");
+    }
+}

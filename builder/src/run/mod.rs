@@ -1,0 +1,15 @@
+//! Running an image in QEMU: for people on their terminal, and for tests.
+//!
+//! [`Setup`] says what the machine is made of, [`Machine`] is a running one that ends with its value.
+
+pub mod acceleration;
+pub mod direct;
+pub mod machine;
+pub mod qmp;
+pub mod setup;
+pub mod text;
+pub mod watch;
+
+pub use acceleration::Acceleration;
+pub use machine::{Machine, MachineError};
+pub use setup::{Access, Boot, Bus, Disk, OnReset, Serial, Setup};

@@ -1,0 +1,269 @@
+//! What a machine is made of, and the QEMU arguments that make it. Pure but for the paths of the firmware.
+
+use super::acceleration::Acceleration;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// UEFI firmware without Secure Boot, of Debian's package ovmf.
+pub const FIRMWARE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
+/// Its variables as they come from the factory; each machine gets a copy.
+pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+
+/// Whether a machine can write to a disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It can; what it wrote is forgotten when it ends.
+    Snapshot,
+    /// It can, and it stays.
+    Write,
+    /// It cannot, as with a stick whose switch is set.
+    ReadOnly,
+}
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bus {
+    /// A stick in a USB 3 port.
+    Usb,
+    /// A paravirtual disk.
+    Virtio,
+}
+
+/// A disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// The image.
+    pub path: PathBuf,
+    /// Whether it can be written.
+    pub access: Access,
+    /// How it is attached.
+    pub bus: Bus,
+}
+
+/// What the machine starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Boot {
+    /// Firmware, cold; it starts from the first disk.
+    Firmware,
+    /// A kernel without firmware.
+    Direct {
+        /// The kernel.
+        kernel: PathBuf,
+        /// The initramfs.
+        initrd: PathBuf,
+        /// The kernel command line.
+        command_line: String,
+    },
+}
+
+/// What a reset does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnReset {
+    /// The machine starts again.
+    Restart,
+    /// The machine ends.
+    End,
+}
+
+/// Where the serial port goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Serial {
+    /// To this program, which keeps what it says.
+    Captured,
+    /// To the terminal, with QEMU's monitor behind Ctrl-A C.
+    Terminal,
+    /// There is none.
+    None,
+}
+
+/// A machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setup {
+    /// Disks; firmware starts from the first.
+    pub disks: Vec<Disk>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// KVM or emulation.
+    pub acceleration: Acceleration,
+    /// What it starts.
+    pub boot: Boot,
+    /// What a reset does.
+    pub on_reset: OnReset,
+    /// Where the serial port goes.
+    pub serial: Serial,
+    /// A port of this machine's loopback that leads to the guest's port 22. Without one there is no network.
+    pub ssh: Option<u16>,
+}
+
+impl Setup {
+    /// A machine as most tests want it: one stick, a snapshot, cold from firmware, no network.
+    #[must_use]
+    pub fn with_stick(image: &Path) -> Self {
+        let stick = Disk { path: image.to_owned(), access: Access::Snapshot, bus: Bus::Usb };
+        Self {
+            disks: vec![stick],
+            memory: 1024,
+            cpus: 2,
+            acceleration: Acceleration::Tcg,
+            boot: Boot::Firmware,
+            on_reset: OnReset::Restart,
+            serial: Serial::Captured,
+            ssh: None,
+        }
+    }
+
+    /// QEMU's arguments; firmware variables and the control socket lie in `folder`.
+    #[must_use]
+    pub fn arguments(&self, folder: &Path) -> Vec<OsString> {
+        let mut arguments = Arguments::default();
+        arguments.words("-nodefaults -no-user-config -display none -machine q35");
+        arguments.words(self.acceleration.arguments());
+        arguments.pair("-m", format!("{}M", self.memory));
+        arguments.pair("-smp", self.cpus.to_string());
+        arguments.words("-device virtio-rng-pci");
+        self.add_boot(&mut arguments, folder);
+        arguments.words("-device qemu-xhci,id=usb");
+        for (number, disk) in self.disks.iter().enumerate() {
+            disk.add(&mut arguments, number);
+        }
+        match self.serial {
+            // QEMU must not take the terminal's signals for itself: they end this program, and it with it.
+            Serial::Captured => arguments.words("-chardev stdio,id=serial,signal=off -serial chardev:serial"),
+            Serial::Terminal => arguments.words("-serial mon:stdio"),
+            Serial::None => arguments.words("-serial none"),
+        }
+        arguments.pair("-qmp", with_path("unix:", &folder.join(super::qmp::SOCKET), ",server=on,wait=off"));
+        if self.on_reset == OnReset::End {
+            arguments.words("-no-reboot");
+        }
+        if let Some(port) = self.ssh {
+            let forward = format!("user,id=network,hostfwd=tcp:127.0.0.1:{port}-:22");
+            arguments.pair("-netdev", forward);
+            arguments.words("-device virtio-net-pci,netdev=network,romfile=");
+        }
+        arguments.list
+    }
+
+    fn add_boot(&self, arguments: &mut Arguments, folder: &Path) {
+        match &self.boot {
+            Boot::Firmware => {
+                let code =
+                    with_path("if=pflash,unit=0,format=raw,readonly=on,file=", FIRMWARE_CODE.as_ref(), "");
+                arguments.pair("-drive", code);
+                let variables = folder.join(VARIABLES);
+                arguments.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", &variables, ""));
+            }
+            Boot::Direct { kernel, initrd, command_line } => {
+                arguments.pair("-kernel", kernel);
+                arguments.pair("-initrd", initrd);
+                arguments.pair("-append", command_line);
+            }
+        }
+    }
+}
+
+/// The name of a machine's copy of the firmware variables.
+pub(super) const VARIABLES: &str = "firmware-variables.fd";
+
+impl Disk {
+    fn add(&self, arguments: &mut Arguments, number: usize) {
+        let access = match self.access {
+            Access::Snapshot => "snapshot=on",
+            Access::Write => "snapshot=off",
+            Access::ReadOnly => "readonly=on",
+        };
+        let options = format!("if=none,id=disk{number},format=raw,discard=unmap,{access},file=");
+        arguments.pair("-drive", with_path(&options, &self.path, ""));
+        let device = match self.bus {
+            Bus::Usb => "usb-storage,bus=usb.0",
+            Bus::Virtio => "virtio-blk-pci",
+        };
+        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={number}"));
+    }
+}
+
+/// An option that holds a path: QEMU wants commas in it twice.
+fn with_path(before: &str, path: &Path, after: &str) -> OsString {
+    use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+    let mut option = before.as_bytes().to_vec();
+    for &byte in path.as_os_str().as_bytes() {
+        option.push(byte);
+        if byte == b',' {
+            option.push(byte);
+        }
+    }
+    option.extend_from_slice(after.as_bytes());
+    OsString::from_vec(option)
+}
+
+#[derive(Default)]
+struct Arguments {
+    list: Vec<OsString>,
+}
+
+impl Arguments {
+    fn words(&mut self, words: &str) {
+        self.list.extend(words.split(' ').map(OsString::from));
+    }
+
+    fn pair(&mut self, key: &str, value: impl Into<OsString>) {
+        self.list.push(key.into());
+        self.list.push(value.into());
+    }
+}
+
+/// A command as a shell takes it.
+#[must_use]
+pub fn shell_line(program: &str, arguments: &[OsString]) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);
+    let mut line = program.to_owned();
+    for argument in arguments {
+        let text = argument.to_string_lossy();
+        line.push(' ');
+        if !text.is_empty() && text.chars().all(plain) {
+            line.push_str(&text);
+        } else {
+            line.push_str(&format!("'{}'", text.replace('\'', r"'\''")));
+        }
+    }
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(setup: &Setup) -> String {
+        shell_line("qemu", &setup.arguments(Path::new("/w")))
+    }
+
+    #[test]
+    fn a_stick_boots_cold_from_a_snapshot() {
+        let line = line(&Setup::with_stick(Path::new("/i/a,b.img")));
+        for part in [
+            "-device qemu-xhci,id=usb",
+            "snapshot=on,file=/i/a,,b.img",
+            "usb-storage,bus=usb.0,drive=disk0,bootindex=0",
+            "file=/w/firmware-variables.fd",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(!line.contains("netdev") && !line.contains("-kernel"), "{line}");
+    }
+
+    #[test]
+    fn a_network_is_only_there_for_ssh_and_only_on_the_loopback() {
+        let setup = Setup { ssh: Some(2222), ..Setup::with_stick(Path::new("x")) };
+        assert!(line(&setup).contains("hostfwd=tcp:127.0.0.1:2222-:22"));
+    }
+
+    #[test]
+    fn a_direct_boot_needs_no_firmware() {
+        let boot = Boot::Direct { kernel: "k".into(), initrd: "i".into(), command_line: "a 'b'".into() };
+        let line = line(&Setup { boot, serial: Serial::None, ..Setup::with_stick(Path::new("x")) });
+        assert!(line.contains(r"-append 'a '\''b'\'''") && line.contains("-serial none"), "{line}");
+        assert!(!line.contains("pflash"), "{line}");
+    }
+}

@@ -1,0 +1,197 @@
+//! What a node must have: its identity, its settings and the files that the site gives it, as entries of a seal.
+//!
+//! Composing draws nothing and asks no clock: the same site gives the same entries.
+
+use crate::error::{Class, Classified};
+use crate::ids::{Owner, derived_uuid};
+use crate::secrets::credentials::CredentialError;
+use crate::secrets::node_keys::{self, NodeKeyError};
+use crate::secrets::node_toml;
+use crate::secrets::store::{Secret, Store, StoreError};
+use crate::site::{FileSource, Node, NodeFile, Site};
+use handoff::manifest::{Kind, RelativePath, Required, Store as Place};
+use handoff::name::Name;
+use handoff::paths;
+use keys::identity::NodeIdentity;
+use keys::issue::host_key::BadHostKey;
+use keys::issue::seal_builder::{BuildError, File, SealBuilder};
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use zeroize::Zeroizing;
+
+/// Why it is not known what a node must have.
+#[derive(Debug, thiserror::Error)]
+pub enum ComposeError {
+    /// A value of the store is missing or does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The site's admins make no sense.
+    #[error(transparent)]
+    Site(#[from] CredentialError),
+    /// The node's keys are of no use.
+    #[error(transparent)]
+    Keys(#[from] NodeKeyError),
+    /// A plain file of the site cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The host key could not be written out.
+    #[error("the SSH host key of node {node}: {problem}")]
+    HostKey {
+        /// The node.
+        node: Name,
+        /// Why.
+        problem: BadHostKey,
+    },
+    /// A file cannot be part of a seal.
+    #[error("node {node}: {problem}")]
+    Seal {
+        /// The node.
+        node: Name,
+        /// Why.
+        problem: BuildError,
+    },
+}
+
+impl Classified for ComposeError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::Site(error) => error.class(),
+            Self::Keys(error) => error.class(),
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::HostKey { .. } | Self::Seal { .. } => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.advice(),
+            Self::Site(error) => error.advice(),
+            Self::Keys(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// Collects what `node` must have, with the secrets that `admin` can open.
+pub fn compose(site: &Site, node: &Node, admin: &NodeIdentity) -> Result<SealBuilder, ComposeError> {
+    let store = Store::of(site)?;
+    let mut parts = Parts {
+        node: &node.name,
+        builder: SealBuilder::new(site.boot.faults.clone(), site.boot.remove_unknown),
+    };
+    parts.identity(site)?;
+    parts.host_key(&store, admin)?;
+    parts.settings(site, node)?;
+    for file in &node.files {
+        let content = match &file.source {
+            FileSource::Secret(name) => store.read(&Secret::Value(name.clone()), admin)?,
+            FileSource::Plain(path) => fs::read(path)
+                .map(Zeroizing::new)
+                .map_err(|source| ComposeError::Read { path: path.clone(), source })?,
+        };
+        parts.add(file.path.clone(), sealed(file), content)?;
+    }
+    Ok(parts.builder)
+}
+
+fn sealed(file: &NodeFile) -> File {
+    File {
+        mode: file.mode,
+        uid: file.uid,
+        gid: file.gid,
+        kind: file.kind,
+        store: file.store,
+        install: file.install.clone(),
+        required: file.required,
+    }
+}
+
+struct Parts<'n> {
+    node: &'n Name,
+    builder: SealBuilder,
+}
+
+impl Parts<'_> {
+    fn add(
+        &mut self,
+        path: RelativePath,
+        file: File,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<(), ComposeError> {
+        let failed = |problem| ComposeError::Seal { node: self.node.clone(), problem };
+        self.builder.add(path, file, content).map_err(failed)
+    }
+
+    fn add_own(
+        &mut self,
+        path: &'static str,
+        file: File,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<(), ComposeError> {
+        self.add(RelativePath::new(path).expect("the literals below stay inside"), file, content)
+    }
+
+    fn add_text(
+        &mut self,
+        path: &'static str,
+        mode: u32,
+        install: &str,
+        text: String,
+    ) -> Result<(), ComposeError> {
+        let file = own(Kind::Text, mode, install);
+        self.add_own(path, file, Zeroizing::new(text.into_bytes()))
+    }
+
+    fn identity(&mut self, site: &Site) -> Result<(), ComposeError> {
+        let name = format!("{}\n", self.node).into_bytes();
+        self.add_own("hostname", own(Kind::Hostname, 0o644, "/etc/hostname"), name.into())?;
+        let id = derived_uuid(&site.id, Owner::Node(self.node), "machine-id");
+        self.add_text("machine-id", 0o444, "/etc/machine-id", format!("{}\n", id.simple()))
+    }
+
+    fn host_key(&mut self, store: &Store, admin: &NodeIdentity) -> Result<(), ComposeError> {
+        let failed = |problem| ComposeError::HostKey { node: self.node.clone(), problem };
+        let key = node_keys::host_key(store, self.node, admin)?;
+        let private = Zeroizing::new(key.private_text().map_err(failed)?.as_bytes().to_vec());
+        let public = key.public_line().map_err(failed)?;
+        let file = own(Kind::SshHostKey, 0o600, "/etc/ssh/ssh_host_ed25519_key");
+        self.add_own("ssh/ssh_host_ed25519_key", file, private)?;
+        self.add_text("ssh/ssh_host_ed25519_key.pub", 0o644, "/etc/ssh/ssh_host_ed25519_key.pub", public)
+    }
+
+    fn settings(&mut self, site: &Site, node: &Node) -> Result<(), ComposeError> {
+        if !site.ssh_keys.is_empty() {
+            let lines: String = site.ssh_keys.iter().map(|line| format!("{}\n", line.trim_end())).collect();
+            self.add_text("ssh/authorized_keys", 0o600, "/root/.ssh/authorized_keys", lines)?;
+        }
+        // Card names by hardware address, in the form of nameif(8), for tools and people that look at the partition.
+        let cards =
+            node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac.as_ref()?)));
+        let cards: String = cards.collect();
+        if !cards.is_empty() {
+            self.add_text("mactab", 0o644, "/etc/mactab", cards)?;
+        }
+        let file = File { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
+        self.add_own("node.toml", file, Zeroizing::new(node_toml::text(site, node).into_bytes()))
+    }
+}
+
+/// A file of root's that the boot needs.
+fn own(kind: Kind, mode: u32, install: &str) -> File {
+    File {
+        mode,
+        uid: 0,
+        gid: 0,
+        kind,
+        store: Place::Disk,
+        install: Some(install.to_owned()),
+        required: Required::Boot,
+    }
+}

@@ -1,0 +1,288 @@
+//! An ext4 file system with given files, made by `mke2fs -d` without root and equal from run to run.
+//!
+//! mke2fs takes owners and times from the files that it copies, which are the builder's; debugfs then sets them to
+//! what they must be, for every inode. mke2fs copies in the order of names (C locale), the id and the hash seed are
+//! given, its configuration file is ours, and its clock is the site's. debugfs does not tell failures by its exit
+//! status, so the result is read back and compared file by file.
+
+use crate::atomic::{AtomicError, AtomicFile};
+use crate::error::{Class, Classified};
+use crate::secrets::staging::{Staging, StagingError};
+use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
+use ext4_view::Ext4;
+use handoff::manifest::RelativePath;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use uuid::Uuid;
+
+/// A file of the file system.
+#[derive(Clone, Copy)]
+pub struct File<'c> {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Content.
+    pub content: &'c [u8],
+}
+
+/// A file system to be made.
+pub struct Plan<'c> {
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its label.
+    pub label: &'static str,
+    /// Its id.
+    pub uuid: Uuid,
+    /// The seed of its folders' hashes.
+    pub hash_seed: Uuid,
+    /// All its times, in seconds since 1970.
+    pub time: u64,
+    /// Its files; folders above them are root's, with mode 0700.
+    pub files: BTreeMap<RelativePath, File<'c>>,
+}
+
+/// Bytes of a block: small ones, because the files are.
+const BLOCK: u64 = 1024;
+/// Bytes for each inode that there is.
+const INODE_RATIO: u64 = 4096;
+/// Bytes of an inode.
+const INODE: u64 = 256;
+/// Bytes of the journal, the smallest that there is.
+const JOURNAL: u64 = 1024 * BLOCK;
+/// Bytes for superblocks, group descriptors, bitmaps, `lost+found` and what else ext4 keeps for itself, generously.
+const REST: u64 = 384 * 1024;
+/// The smallest file system that is made.
+pub const SMALLEST: u64 = 4 * 1024 * 1024;
+/// Inodes that ext4 uses itself, with `lost+found`.
+const OWN_INODES: u64 = 11;
+
+/// What the C library says of a full disk.
+const FULL: &str = "No space left on device";
+
+/// What mke2fs would otherwise read from the host's /etc/mke2fs.conf.
+const CONFIGURATION: &str = "[defaults]
+base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+default_mntopts = acl,user_xattr
+enable_periodic_fsck = 0
+blocksize = 1024
+inode_size = 256
+inode_ratio = 4096
+[fs_types]
+ext4 = {
+features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+}
+";
+
+/// Why there is no file system.
+#[derive(Debug, thiserror::Error)]
+pub enum Ext4Error {
+    /// The files do not fit, with room to write the largest one a second time.
+    #[error(
+        "the secrets do not fit: {files} files need {needed} bytes with room to rewrite the largest, \
+         the file system of {size} bytes has room for {room}"
+    )]
+    TooLarge {
+        /// How many files.
+        files: usize,
+        /// What they need.
+        needed: u64,
+        /// What there is.
+        room: u64,
+        /// The size of the file system.
+        size: u64,
+    },
+    /// Too many files and folders.
+    #[error("{inodes} files and folders do not fit: the file system of {size} bytes has room for {room}")]
+    TooMany {
+        /// How many there are.
+        inodes: u64,
+        /// How many there may be.
+        room: u64,
+        /// The size of the file system.
+        size: u64,
+    },
+    /// Smaller than any file system of this kind.
+    #[error("a secret partition of {size} bytes is too small: the least is {SMALLEST}")]
+    TooSmall {
+        /// The size that was asked for.
+        size: u64,
+    },
+    /// A name that debugfs cannot be told.
+    #[error("the path {0:?} has quotes or control characters, which the secret partition cannot hold")]
+    Name(RelativePath),
+    /// The plain text could not be staged.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// A tool is missing or failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The output could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// The finished file system is not what it should be.
+    #[error("the file system that mke2fs and debugfs made is not as it should be: {0}")]
+    Wrong(String),
+}
+
+impl Classified for Ext4Error {
+    fn class(&self) -> Class {
+        match self {
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } | Self::Name(_) => {
+                Class::BadContent
+            }
+            Self::Staging(error) => error.class(),
+            Self::Tool(error) => error.class(),
+            Self::Write(error) => error.class(),
+            Self::Wrong(_) => Class::Failure,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => Some(
+                "give it more room in site.toml: [sizes] secret = \"32MiB\", or take a larger partition"
+                    .into(),
+            ),
+            Self::Staging(error) => error.advice(),
+            Self::Tool(error) => error.advice(),
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// Checks that everything fits, before a byte is written.
+    pub fn check(&self) -> Result<(), Ext4Error> {
+        let size = self.size;
+        if size < SMALLEST {
+            return Err(Ext4Error::TooSmall { size });
+        }
+        if let Some(path) = self.files.keys().find(|path| !speakable(path.as_str())) {
+            return Err(Ext4Error::Name(path.clone()));
+        }
+        let blocks = |file: &File<'_>| (file.content.len() as u64).next_multiple_of(BLOCK);
+        let folders = self.folders();
+        let largest = self.files.values().map(blocks).max().unwrap_or(0);
+        let needed = self.files.values().map(blocks).sum::<u64>() + folders.len() as u64 * BLOCK + largest;
+        let overhead = JOURNAL + REST + size / INODE_RATIO * INODE + size / 100;
+        let room = size.saturating_sub(overhead);
+        if needed > room {
+            return Err(Ext4Error::TooLarge { files: self.files.len(), needed, room, size });
+        }
+        let inodes = (self.files.len() + folders.len()) as u64 + 1;
+        let room = (size / INODE_RATIO).saturating_sub(OWN_INODES);
+        if inodes > room { Err(Ext4Error::TooMany { inodes, room, size }) } else { Ok(()) }
+    }
+
+    /// The folders above the files, without the root.
+    fn folders(&self) -> BTreeSet<&Path> {
+        let parents = self.files.keys().flat_map(|path| Path::new(path.as_str()).ancestors().skip(1));
+        parents.filter(|folder| !folder.as_os_str().is_empty()).collect()
+    }
+
+    /// Makes the file system in the file `image`, which appears when it is whole.
+    pub fn write(&self, image: &Path) -> Result<(), Ext4Error> {
+        self.check()?;
+        let mut file = AtomicFile::create_private(image)?;
+        file.set_len(self.size)?;
+        if let Err(error) = self.make(file.temporary_path()) {
+            // A full disk is the tool's complaint here, and everywhere else an error of the output.
+            return match &error {
+                Ext4Error::Tool(ToolError::Failed { complaint, .. }) if complaint.contains(FULL) => Err(file
+                    .check::<()>(Err(io::ErrorKind::StorageFull.into()))
+                    .map_or_else(Into::into, |()| error)),
+                _ => Err(error),
+            };
+        }
+        self.verify(file.temporary_path())?;
+        Ok(file.commit()?)
+    }
+
+    fn make(&self, image: &Path) -> Result<(), Ext4Error> {
+        let staging = Staging::new()?;
+        for (path, file) in &self.files {
+            staging.write(&format!("tree/{path}"), file.content)?;
+        }
+        // Without any file the folder must be there all the same.
+        staging.write("tree/.keep", b"")?;
+        std::fs::remove_file(staging.path().join("tree/.keep"))
+            .map_err(|source| StagingError { path: staging.path().to_owned(), source })?;
+        staging.write("mke2fs.conf", CONFIGURATION.as_bytes())?;
+        staging.write("commands", self.commands().as_bytes())?;
+        let extended = format!(
+            "hash_seed={},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0,nodiscard",
+            self.hash_seed
+        );
+        let mut mke2fs = MKE2FS.command()?;
+        mke2fs.args(["-q", "-F", "-t", "ext4", "-T", "ext4", "-b", "1024", "-I", "256", "-m", "0"]);
+        mke2fs.args(["-J", "size=1", "-o", "Linux", "-L", self.label, "-U"]).arg(self.uuid.to_string());
+        mke2fs.arg("-E").arg(extended).arg("-d").arg(staging.path().join("tree")).arg(image);
+        mke2fs.env("MKE2FS_CONFIG", staging.path().join("mke2fs.conf"));
+        mke2fs.env("E2FSPROGS_FAKE_TIME", self.time.to_string());
+        tools::run(&mut mke2fs)?;
+        let mut debugfs = DEBUGFS.command()?;
+        debugfs.arg("-w").arg("-f").arg(staging.path().join("commands")).arg(image);
+        debugfs.env("E2FSPROGS_FAKE_TIME", self.time.to_string());
+        tools::run(&mut debugfs)?;
+        Ok(())
+    }
+
+    /// What debugfs is told: type and mode, owner and the four times of every inode that has a name.
+    fn commands(&self) -> String {
+        let mut text = String::new();
+        let mut set = |path: &str, mode: u32, uid: u32, gid: u32| {
+            text.push_str(&format!("sif \"/{path}\" mode 0{mode:o}\n"));
+            text.push_str(&format!("sif \"/{path}\" uid {uid}\nsif \"/{path}\" gid {gid}\n"));
+            for field in ["atime", "ctime", "mtime", "crtime"] {
+                text.push_str(&format!("sif \"/{path}\" {field} @{}\n", self.time));
+            }
+        };
+        set("", 0o40700, 0, 0);
+        set("lost+found", 0o40700, 0, 0);
+        for folder in self.folders() {
+            set(&folder.to_string_lossy(), 0o40700, 0, 0);
+        }
+        for (path, file) in &self.files {
+            set(path.as_str(), 0o100_000 | file.mode, file.uid, file.gid);
+        }
+        text
+    }
+
+    /// Reads everything back with another program's code and compares it.
+    fn verify(&self, image: &Path) -> Result<(), Ext4Error> {
+        let wrong = |path: &str, what: &str| Ext4Error::Wrong(format!("/{path}: {what}"));
+        let unreadable = |error: ext4_view::Ext4Error| Ext4Error::Wrong(error.to_string());
+        let read = Ext4::load_from_path(image).map_err(unreadable)?;
+        for (path, file) in &self.files {
+            let place = format!("/{path}");
+            let metadata = read.symlink_metadata(&*place).map_err(unreadable)?;
+            if u32::from(metadata.mode()) & 0o7777 != file.mode {
+                return Err(wrong(path.as_str(), "its mode"));
+            }
+            if (metadata.uid(), metadata.gid()) != (file.uid, file.gid) {
+                return Err(wrong(path.as_str(), "its owner"));
+            }
+            if zeroize::Zeroizing::new(read.read(&*place).map_err(unreadable)?).as_slice() != file.content {
+                return Err(wrong(path.as_str(), "its content"));
+            }
+        }
+        for folder in self.folders() {
+            let place = PathBuf::from("/").join(folder);
+            let metadata = read.symlink_metadata(&*place.to_string_lossy()).map_err(unreadable)?;
+            if (u32::from(metadata.mode()) & 0o7777, metadata.uid(), metadata.gid()) != (0o700, 0, 0) {
+                return Err(wrong(&folder.to_string_lossy(), "its mode or owner"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path can stand between quotes in a line for debugfs.
+fn speakable(path: &str) -> bool {
+    !path.chars().any(|c| c == '"' || c.is_control())
+}

@@ -1,0 +1,17 @@
+//! A site's secrets on the workstation: credentials, the encrypted store, seals and secret partitions.
+//!
+//! Plain text of a secret is in memory, and in the short time in which mke2fs reads it in a private folder on a tmpfs;
+//! nowhere else. Nothing here draws anything random but new keys, and encryption that a new seal needs.
+
+pub mod compose;
+pub mod credentials;
+pub mod device;
+pub mod ext4;
+pub mod known_hosts;
+pub mod node_keys;
+pub mod node_toml;
+pub mod partition;
+pub mod prepare;
+pub mod seal;
+pub mod staging;
+pub mod store;

@@ -1,0 +1,243 @@
+//! The keys of a node: made on the workstation before any image needs them, and kept for the admins.
+//!
+//! So a lost stick can be made again with the same identity, and clients keep trusting the same SSH host key.
+
+use crate::atomic::{self, AtomicError};
+use crate::error::{Class, Classified};
+use crate::secrets::credentials::{CredentialError, read_private};
+use crate::secrets::store::{Secret, Store, StoreError};
+use crate::site::{InitError, Site, set_recipient};
+use handoff::name::Name;
+use keys::identity::{BadIdentity, NodeIdentity, Recipient};
+use keys::issue::host_key::{BadHostKey, HostKey};
+use keys::issue::identity_file;
+use keys::timestamp::Timestamp;
+use std::path::{Path, PathBuf};
+
+/// Why a node has no usable keys.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeKeyError {
+    /// The store does not have it, or it does not open.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file that an option points to is of no use.
+    #[error(transparent)]
+    File(#[from] CredentialError),
+    /// The age identity is none.
+    #[error("the key of node {node} in {path}: {problem}")]
+    Identity {
+        /// The node.
+        node: Name,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: BadIdentity,
+    },
+    /// The SSH host key is none, or could not be made.
+    #[error("the SSH host key of node {node}: {problem}")]
+    HostKey {
+        /// The node.
+        node: Name,
+        /// What is wrong.
+        problem: BadHostKey,
+    },
+    /// The site does not say what the node's public key is.
+    #[error("nodes/{node}.toml has no recipient, so nothing can be encrypted to the node")]
+    NoRecipient {
+        /// The node.
+        node: Name,
+    },
+    /// The site's recipient of the node is none.
+    #[error("nodes/{node}.toml: {problem}")]
+    BadRecipient {
+        /// The node.
+        node: Name,
+        /// What is wrong.
+        problem: keys::identity::BadRecipient,
+    },
+    /// A key that belongs to another node, or to none.
+    #[error(transparent)]
+    OtherNode(Box<OtherNode>),
+    /// The node's file could not be changed.
+    #[error(transparent)]
+    Recipient(#[from] InitError),
+    /// The public line could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+}
+
+/// A key that is not the one that the site gives the node.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the key in {path} is not that of node {node}: it has the public key {found}{}, the site says {expected}",
+    owner.as_ref().map(|owner| format!(" of node {owner}")).unwrap_or_default()
+)]
+pub struct OtherNode {
+    /// The node that was asked for.
+    pub node: Name,
+    /// The file.
+    pub path: PathBuf,
+    /// The public key that the site gives the node.
+    pub expected: Recipient,
+    /// The public key of the identity.
+    pub found: Recipient,
+    /// The node that the key belongs to, if the site has one.
+    pub owner: Option<Name>,
+}
+
+impl Classified for NodeKeyError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Store(error) => error.class(),
+            Self::File(error) => error.class(),
+            Self::Recipient(error) => error.class(),
+            Self::Write(error) => error.class(),
+            Self::NoRecipient { .. } => Class::MissingInput,
+            Self::Identity { .. } | Self::HostKey { .. } | Self::BadRecipient { .. } | Self::OtherNode(_) => {
+                Class::BadContent
+            }
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Store(error) => error.advice(),
+            Self::File(error) => error.advice(),
+            Self::Write(error) => error.advice(),
+            Self::OtherNode(mismatch) => Some(match &mismatch.owner {
+                Some(owner) => {
+                    format!("make the partition of that node (--node {owner}), or take the right key")
+                }
+                None => "no node of this site has this key".into(),
+            }),
+            Self::NoRecipient { .. } => Some(
+                "write its public key there: recipient = \"age1...\" (age-keygen -y KEY prints it)".into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// Gives a node the keys that it lacks: the site as it is then, and whether anything was made.
+///
+/// A node whose `recipient` stands in its file keeps that key, wherever its private half is.
+pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, bool), NodeKeyError> {
+    let store = Store::of(&site)?;
+    let created = Timestamp::from_unix(site.build_time);
+    let known = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
+    if !known {
+        let recipient = make_identity(&store, node, admin, created)?;
+        make_host_key(&store, node, admin)?;
+        return Ok((set_recipient(&site, node, &recipient.to_string())?, true));
+    }
+    let made = make_host_key(&store, node, admin)?;
+    Ok((site, made))
+}
+
+/// Makes the age identity of a node, unless the store has one, and gives its public half.
+fn make_identity(
+    store: &Store,
+    node: &Name,
+    admin: &NodeIdentity,
+    created: Timestamp,
+) -> Result<Recipient, NodeKeyError> {
+    let secret = Secret::NodeKey(node.clone());
+    if !store.has(&secret) {
+        let text = identity_file::text(&identity_file::generate(), created);
+        store.write(&secret, text.as_bytes(), admin)?;
+    }
+    Ok(parse(store, node, admin)?.recipient())
+}
+
+/// Makes the SSH host key of a node, unless the store has one; its public half lies beside it for everybody.
+fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<bool, NodeKeyError> {
+    let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
+    let secret = Secret::HostKey(node.clone());
+    let path = store.host_key_public(node);
+    if store.has(&secret) && path.exists() {
+        return Ok(false);
+    }
+    if !store.has(&secret) {
+        let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
+        store.write(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?;
+    }
+    let public = host_key(store, node, admin)?.public_line().map_err(failed)?;
+    atomic::write_file(&path, public.as_bytes())?;
+    Ok(true)
+}
+
+fn parse(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<NodeIdentity, NodeKeyError> {
+    let secret = Secret::NodeKey(node.clone());
+    NodeIdentity::parse(&store.read(&secret, admin)?).map_err(|problem| NodeKeyError::Identity {
+        node: node.clone(),
+        path: store.file(&secret),
+        problem,
+    })
+}
+
+/// The SSH host key of a node.
+pub fn host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<HostKey, NodeKeyError> {
+    let file = store.read(&Secret::HostKey(node.clone()), admin)?;
+    HostKey::parse(&file).map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })
+}
+
+/// The public age key that the site gives a node.
+pub fn recipient(site: &Site, node: &Name) -> Result<Recipient, NodeKeyError> {
+    let text = site.nodes().find(|known| known.name == *node).and_then(|known| known.recipient.as_deref());
+    let text = text.ok_or_else(|| NodeKeyError::NoRecipient { node: node.clone() })?;
+    text.parse().map_err(|problem| NodeKeyError::BadRecipient { node: node.clone(), problem })
+}
+
+/// The age identity of a node, from the store or from a file, checked to be the one that the site gives the node.
+pub fn identity(
+    site: &Site,
+    node: &Name,
+    admin: &NodeIdentity,
+    file: Option<&Path>,
+) -> Result<NodeIdentity, NodeKeyError> {
+    let expected = recipient(site, node)?;
+    let store = Store::of(site)?;
+    let (identity, path) = match file {
+        Some(path) => {
+            let text = read_private("key of the node", path)?;
+            let identity = NodeIdentity::parse(&text).map_err(|problem| NodeKeyError::Identity {
+                node: node.clone(),
+                path: path.to_owned(),
+                problem,
+            })?;
+            (identity, path.to_owned())
+        }
+        None => (parse(&store, node, admin)?, store.file(&Secret::NodeKey(node.clone()))),
+    };
+    let found = identity.recipient();
+    if found == expected {
+        return Ok(identity);
+    }
+    let text = found.to_string();
+    let owner = site.nodes().find(|known| known.recipient.as_deref() == Some(&*text));
+    let owner = owner.map(|known| known.name.clone());
+    let node = node.clone();
+    Err(NodeKeyError::OtherNode(Box::new(OtherNode { node, path, expected, found, owner })))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_made_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let admin = identity_file::generate();
+        let (site, node): (Name, Name) = ("home".parse().unwrap(), "demo".parse().unwrap());
+        let store = Store::new(folder.path().to_owned(), site, vec![admin.recipient()]);
+        let made = make_identity(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
+        assert_eq!(make_identity(&store, &node, &admin, Timestamp::from_unix(9)).unwrap(), made);
+        assert!(make_host_key(&store, &node, &admin).unwrap());
+        assert!(!make_host_key(&store, &node, &admin).unwrap());
+        let public = std::fs::read_to_string(store.host_key_public(&node)).unwrap();
+        assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" root@demo\n"));
+        std::fs::remove_file(store.host_key_public(&node)).unwrap();
+        assert!(make_host_key(&store, &node, &admin).unwrap());
+        assert_eq!(std::fs::read_to_string(store.host_key_public(&node)).unwrap(), public);
+    }
+}

@@ -1,0 +1,85 @@
+//! A node's secret partition: `age.key` and every file of its seal that lives on the disk, in one ext4 file system.
+
+use crate::error::{Class, Classified};
+use crate::ids::{Owner, derived_uuid};
+use crate::secrets::credentials::{CredentialError, Credentials};
+use crate::secrets::ext4::{Ext4Error, File, Plan};
+use crate::secrets::node_keys::{self, NodeKeyError};
+use crate::secrets::seal::NodeSeal;
+use crate::site::{Node, Site};
+use handoff::manifest::{RelativePath, Store};
+use handoff::paths;
+use keys::issue::identity_file;
+use keys::timestamp::Timestamp;
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Why there is no secret partition.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// The site's keys make no sense.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// The node's key is missing or another's.
+    #[error(transparent)]
+    Keys(#[from] NodeKeyError),
+    /// The file system could not be made.
+    #[error(transparent)]
+    Ext4(#[from] Ext4Error),
+}
+
+impl Classified for PartitionError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Credentials(error) => error.class(),
+            Self::Keys(error) => error.class(),
+            Self::Ext4(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Credentials(error) => error.advice(),
+            Self::Keys(error) => error.advice(),
+            Self::Ext4(error) => error.advice(),
+        }
+    }
+}
+
+/// Writes the secret partition of `node` as the file `image`, `length` bytes long, private and sparse.
+///
+/// The node's key comes from the site's store, or from the file `key`; it must be the one that the site gives the node.
+/// Two calls with the same site and seal write the same bytes.
+pub fn write_partition(
+    site: &Site,
+    node: &Node,
+    seal: &NodeSeal,
+    credentials: &Credentials,
+    key: Option<&Path>,
+    length: u64,
+    image: &Path,
+) -> Result<(), PartitionError> {
+    let identity = node_keys::identity(site, &node.name, &credentials.identity, key)?;
+    // Written out anew and not copied: comments of the given file have no place on the stick.
+    let identity = identity_file::text(&identity, Timestamp::from_unix(site.build_time));
+    let mut files = BTreeMap::new();
+    files.insert(age_key(), File { mode: 0o600, uid: 0, gid: 0, content: identity.as_bytes() });
+    for entry in seal.opened.manifest().stored_in(Store::Disk) {
+        let content = seal.opened.content(&entry.path).unwrap_or_default();
+        files.insert(entry.path.clone(), File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content });
+    }
+    let id = |role: &str| derived_uuid(&site.id, Owner::Node(&node.name), role);
+    let plan = Plan {
+        size: length,
+        label: paths::SECRET_LABEL,
+        uuid: id("secret-filesystem"),
+        hash_seed: id("secret-hash-seed"),
+        time: site.build_time,
+        files,
+    };
+    Ok(plan.write(image)?)
+}
+
+fn age_key() -> RelativePath {
+    RelativePath::new(paths::AGE_KEY).expect("a constant path that stays inside")
+}

@@ -1,0 +1,342 @@
+//! The site's encrypted values: `secrets/PATH.age`, armored age files for the admins and nobody else.
+//!
+//! Inside, the first line names site and path, so that two files that were swapped are found out. A value that is
+//! replaced stays beside the new one as `PATH.age.1`, `PATH.age.2` and so on, the highest number being the youngest:
+//! plain files that version control and people can look at.
+
+use crate::atomic::{self, AtomicError};
+use crate::error::{Class, Classified};
+use crate::secrets::credentials::{self, CredentialError};
+use crate::site::Site;
+use handoff::name::Name;
+use keys::identity::{NodeIdentity, Recipient};
+use keys::issue::encryption::{DecryptFailed, EncryptFailed, decrypt, encrypt_armored};
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// What the first line of a value's plain text begins with.
+const BINDING: &str = "psyops-secret 1";
+
+/// A value of the store.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Secret {
+    /// A node's age identity.
+    NodeKey(Name),
+    /// A node's SSH host key.
+    HostKey(Name),
+    /// A value that nodes may be given.
+    Value(Name),
+}
+
+impl Secret {
+    /// Its path in the store, without ending.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match self {
+            Self::NodeKey(node) => format!("nodes/{node}/age.key"),
+            Self::HostKey(node) => format!("nodes/{node}/ssh_host_ed25519_key"),
+            Self::Value(name) => name.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.path())
+    }
+}
+
+/// Why a value cannot be had or kept.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The store has no such value.
+    #[error("the site has no secret {secret}: {path} does not exist")]
+    Missing {
+        /// Which one.
+        secret: Secret,
+        /// Where it would lie.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not open.
+    #[error("cannot open {path}: {problem}")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: DecryptFailed,
+    },
+    /// It is another value than its name says.
+    #[error("{path} holds {found:?} where {expected:?} belongs: files of the store were mixed up")]
+    Mixed {
+        /// The file.
+        path: PathBuf,
+        /// What it should say of itself.
+        expected: String,
+        /// What it says of itself.
+        found: String,
+    },
+    /// It cannot be encrypted.
+    #[error("cannot encrypt {secret}: {problem}")]
+    Encrypt {
+        /// Which one.
+        secret: Secret,
+        /// Why.
+        problem: EncryptFailed,
+    },
+    /// A folder of the store cannot be made.
+    #[error("cannot create the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+}
+
+impl Classified for StoreError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Missing { .. } => Class::MissingInput,
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Open { .. } | Self::Mixed { .. } => Class::BadContent,
+            Self::Encrypt { .. } => Class::Failure,
+            Self::Folder { source, .. } => Class::of_writing(source),
+            Self::Write(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => Some(format!(
+                "the keys of {node} were never made or are lost: psyops init --node makes new ones"
+            )),
+            Self::Open { problem: DecryptFailed::NotForThisKey(_), .. } => {
+                Some("use the identity of an admin for whom it was encrypted (--identity FILE)".into())
+            }
+            Self::Open { .. } | Self::Mixed { .. } => Some("take the file from the site's history".into()),
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// The store of a site.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+    site: Name,
+    admins: Vec<Recipient>,
+}
+
+impl Store {
+    /// The store in the folder `dir` of `site`, for `admins`.
+    #[must_use]
+    pub fn new(dir: PathBuf, site: Name, admins: Vec<Recipient>) -> Self {
+        Self { dir, site, admins }
+    }
+
+    /// The store of a site.
+    pub fn of(site: &Site) -> Result<Self, CredentialError> {
+        Ok(Self::new(site.secrets_dir(), site.id.clone(), credentials::admin_recipients(site)?))
+    }
+
+    /// Where a value lies.
+    #[must_use]
+    pub fn file(&self, secret: &Secret) -> PathBuf {
+        self.dir.join(format!("{secret}.age"))
+    }
+
+    /// Where the public half of a node's SSH host key lies, in plain text.
+    #[must_use]
+    pub fn host_key_public(&self, node: &Name) -> PathBuf {
+        self.dir.join(format!("{}.pub", Secret::HostKey(node.clone())))
+    }
+
+    /// Whether the store has a value.
+    #[must_use]
+    pub fn has(&self, secret: &Secret) -> bool {
+        self.file(secret).exists()
+    }
+
+    /// The names of all values that nodes may be given, sorted.
+    pub fn values(&self) -> Result<Vec<Name>, StoreError> {
+        let failed = |source| StoreError::Read { path: self.dir.clone(), source };
+        #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+        let entries = match fs::read_dir(&self.dir) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let name = entry.map_err(failed)?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".age"));
+            names.extend(name.and_then(|name| name.parse::<Name>().ok()));
+        }
+        names.sort();
+        Ok(names)
+    }
+
+    /// Opens a value.
+    pub fn read(&self, secret: &Secret, identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let path = self.file(secret);
+        let file = match fs::read(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(StoreError::Missing { secret: secret.clone(), path });
+            }
+            Err(source) => return Err(StoreError::Read { path, source }),
+        };
+        self.open(secret, &path, &file, identity)
+    }
+
+    fn open(
+        &self,
+        secret: &Secret,
+        path: &Path,
+        file: &[u8],
+        identity: &NodeIdentity,
+    ) -> Result<Zeroizing<Vec<u8>>, StoreError> {
+        let mut plain =
+            decrypt(identity, file).map_err(|problem| StoreError::Open { path: path.to_owned(), problem })?;
+        let expected = self.binding(secret);
+        if plain.starts_with(expected.as_bytes()) {
+            plain.drain(..expected.len());
+            return Ok(plain);
+        }
+        let first = plain.split(|&byte| byte == b'\n').next().unwrap_or_default();
+        // Only a line of ours is shown; of anything else the first line may be the secret itself.
+        let ours = std::str::from_utf8(first).ok().filter(|line| line.starts_with(BINDING));
+        Err(StoreError::Mixed {
+            path: path.to_owned(),
+            expected: expected.trim_end().to_owned(),
+            found: ours.unwrap_or("something without a name").to_owned(),
+        })
+    }
+
+    fn binding(&self, secret: &Secret) -> String {
+        format!("{BINDING} {} {secret}\n", self.site)
+    }
+
+    /// Keeps a value, checked to open again with `identity`; what was there before becomes history.
+    pub fn write(&self, secret: &Secret, content: &[u8], identity: &NodeIdentity) -> Result<(), StoreError> {
+        let path = self.file(secret);
+        let mut plain = Zeroizing::new(self.binding(secret).into_bytes());
+        // Reserved at once, so that growing leaves no copy of the secret in freed memory.
+        plain.reserve_exact(content.len());
+        plain.extend_from_slice(content);
+        let file = encrypt_armored(&self.admins, &plain)
+            .map_err(|problem| StoreError::Encrypt { secret: secret.clone(), problem })?;
+        self.open(secret, &path, file.as_bytes(), identity)?;
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
+        }
+        // The old value is kept first: cut off in between, it is there twice, and never nowhere.
+        match fs::read(&path) {
+            Ok(old) => atomic::write_file(&next_in_history(&path), &old)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(source) => return Err(StoreError::Read { path, source }),
+        }
+        Ok(atomic::write_file(&path, file.as_bytes())?)
+    }
+}
+
+fn next_in_history(path: &Path) -> PathBuf {
+    let numbered = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
+    (1..u32::MAX).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keys::issue::identity_file::generate;
+    use tempfile::TempDir;
+
+    fn store() -> (TempDir, Store, NodeIdentity) {
+        let folder = tempfile::tempdir().unwrap();
+        let admin = generate();
+        let store =
+            Store::new(folder.path().join("secrets"), "home".parse().unwrap(), vec![admin.recipient()]);
+        (folder, store, admin)
+    }
+
+    fn value(name: &str) -> Secret {
+        Secret::Value(name.parse().unwrap())
+    }
+
+    #[test]
+    fn values_are_kept_with_their_history() {
+        let (_folder, store, admin) = store();
+        let wifi = value("wifi");
+        assert!(matches!(store.read(&wifi, &admin), Err(StoreError::Missing { .. })));
+        for content in ["one", "two", "three"] {
+            store.write(&wifi, content.as_bytes(), &admin).unwrap();
+        }
+        assert_eq!(**store.read(&wifi, &admin).unwrap(), *b"three");
+        for (number, content) in [(1, "one"), (2, "two")] {
+            let old = fs::read(format!("{}.{number}", store.file(&wifi).display())).unwrap();
+            let plain = decrypt(&admin, &old).unwrap();
+            assert!(plain.ends_with(content.as_bytes()));
+        }
+        let text = fs::read_to_string(store.file(&wifi)).unwrap();
+        assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"));
+    }
+
+    #[test]
+    fn swapped_files_are_found_out() {
+        let (_folder, store, admin) = store();
+        store.write(&value("a"), b"one", &admin).unwrap();
+        store.write(&value("b"), b"two", &admin).unwrap();
+        fs::copy(store.file(&value("a")), store.file(&value("b"))).unwrap();
+        match store.read(&value("b"), &admin).unwrap_err() {
+            StoreError::Mixed { expected, found, .. } => {
+                assert_eq!(expected, "psyops-secret 1 home b");
+                assert_eq!(found, "psyops-secret 1 home a");
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn a_foreign_file_is_not_quoted() {
+        let (_folder, store, admin) = store();
+        store.write(&value("a"), b"one", &admin).unwrap();
+        let foreign = encrypt_armored(&[admin.recipient()], b"hunter2\n").unwrap();
+        fs::write(store.file(&value("a")), foreign).unwrap();
+        let error = store.read(&value("a"), &admin).unwrap_err();
+        assert!(matches!(error, StoreError::Mixed { .. }) && !error.to_string().contains("hunter2"));
+    }
+
+    #[test]
+    fn another_admin_is_named_and_nothing_is_written_that_does_not_open() {
+        let (_folder, store, admin) = store();
+        let other = generate();
+        let a = value("a");
+        assert!(matches!(store.write(&a, b"one", &other), Err(StoreError::Open { .. })));
+        assert!(!store.has(&a));
+        store.write(&a, b"one", &admin).unwrap();
+        let error = store.read(&a, &other).unwrap_err();
+        assert!(matches!(
+            &error,
+            StoreError::Open { problem: DecryptFailed::NotForThisKey(found), .. } if *found == other.recipient()
+        ));
+        fs::write(store.file(&a), "hello").unwrap();
+        let error = store.read(&a, &admin).unwrap_err();
+        assert!(matches!(error, StoreError::Open { problem: DecryptFailed::NotAge, .. }), "{error}");
+    }
+}

@@ -1,0 +1,92 @@
+//! The site that is used where none is given: the template of `psyops init`, written out once for each user.
+//!
+//! Its keys are made then and there, so that no private key is ever in this repository. It differs from any other site
+//! in two things: its id is `demo`, and its consoles give a root shell to everybody.
+
+use super::init::{InitError, InitOptions, init_site};
+use super::issue::{IssueError, issue_keys};
+use super::{SITE_FILE, Site, SiteError};
+use crate::error::{Class, Classified};
+use crate::folders::{Folder, NoFolder};
+use handoff::name::{BadName, Name};
+use keys::timestamp::Timestamp;
+use std::fs::{self, OpenOptions};
+use std::path::Path;
+
+/// Id of the default site, and name of its node.
+pub const DEFAULT_NAME: &str = "demo";
+/// 2026-01-01T00:00:00Z: fixed, so that the default site is the same for everybody but for its keys.
+const BUILD_TIME: u64 = 1_767_225_600;
+
+/// Why there is no default site.
+#[derive(Debug, thiserror::Error)]
+pub enum DefaultSiteError {
+    /// The user has no folders.
+    #[error(transparent)]
+    Folder(#[from] NoFolder),
+    /// Its name is none.
+    #[error("the default site's name: {0}")]
+    Name(#[from] BadName),
+    /// It cannot be read.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    /// Its keys could not be made.
+    #[error(transparent)]
+    Keys(#[from] IssueError),
+    /// It could not be written.
+    #[error(transparent)]
+    Init(#[from] InitError),
+}
+
+impl Classified for DefaultSiteError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Folder(error) => error.class(),
+            Self::Name(_) => Class::Failure,
+            Self::Site(error) => error.class(),
+            Self::Keys(error) => error.class(),
+            Self::Init(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Folder(error) => error.advice(),
+            Self::Name(_) => None,
+            Self::Site(error) => error.advice(),
+            Self::Keys(error) => error.advice(),
+            Self::Init(error) => error.advice(),
+        }
+    }
+}
+
+/// The default site of the user, which is made at the first call.
+pub fn default_site() -> Result<Site, DefaultSiteError> {
+    default_site_in(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?)
+}
+
+/// The default site in these folders.
+pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteError> {
+    let dir = data.join("default-site");
+    if dir.join(SITE_FILE).exists() {
+        return Ok(Site::load(&dir)?);
+    }
+    let folder = |source| InitError::Folder { path: data.to_owned(), source };
+    fs::create_dir_all(data).map_err(folder)?;
+    // Of two first calls at once, the second one waits and then finds the site.
+    let lock =
+        OpenOptions::new().create(true).truncate(false).write(true).open(data.join("default-site.lock"));
+    let lock = lock.and_then(|file| file.lock().map(|()| file)).map_err(folder)?;
+    if !dir.join(SITE_FILE).exists() {
+        // Made elsewhere and moved in one step, so that there is never a half of it.
+        let scratch = tempfile::tempdir_in(data).map_err(folder)?;
+        let made = scratch.path().join("site");
+        let name: Name = DEFAULT_NAME.parse()?;
+        let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME))?;
+        let options = InitOptions { build_time: BUILD_TIME, open_consoles: true };
+        init_site(&made, &name, &name, &keys, &options)?;
+        fs::rename(&made, &dir).map_err(folder)?;
+    }
+    drop(lock);
+    Ok(Site::load(&dir)?)
+}

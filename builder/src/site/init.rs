@@ -1,0 +1,213 @@
+//! Making a site out of the embedded template, and adding nodes to one.
+//!
+//! A new site appears file by file with `site.toml` last, so what was interrupted is no site. Where the folder has
+//! anything but a `.git`, nothing is touched.
+
+use super::quantity::rfc3339;
+use super::{Known, NODES, SITE_FILE, Site, SiteError};
+use crate::atomic::{self, AtomicError};
+use crate::error::{Class, Classified};
+use handoff::name::Name;
+use include_dir::{Dir, include_dir};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+static TEMPLATE: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/site-template");
+/// The node file of the template.
+const TEMPLATE_NODE: &str = "nodes/NODE.toml";
+
+/// The public halves of a new site's keys.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedKeys {
+    /// The admin's age recipient (`age1...`).
+    pub admin_recipient: String,
+    /// The minisign public key in base64 (`RW...`).
+    pub signing_public: String,
+}
+
+/// What else a new site is made with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InitOptions {
+    /// Seconds since 1970 that become its `build-time`.
+    pub build_time: u64,
+    /// Whether consoles give a root shell to everybody.
+    pub open_consoles: bool,
+}
+
+/// Why a site or a node was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is something in the folder.
+    #[error("{dir} is not empty ({found} is in it)")]
+    NotEmpty {
+        /// The folder.
+        dir: PathBuf,
+        /// Something that is in it.
+        found: String,
+    },
+    /// The node is there already.
+    #[error("the node {name} is there already: {path}")]
+    NodeExists {
+        /// The node.
+        name: Name,
+        /// Its file.
+        path: PathBuf,
+    },
+    /// A folder could not be made or read.
+    #[error("cannot make {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// What was made, or what was there, is no usable site.
+    #[error(transparent)]
+    Site(#[from] SiteError),
+}
+
+impl Classified for InitError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NotEmpty { .. } | Self::NodeExists { .. } => Class::CannotCreate,
+            Self::Folder { source, .. } => Class::of_writing(source),
+            Self::Write(error) => error.class(),
+            Self::Site(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::NotEmpty { .. } => Some("choose a folder that is empty or does not exist yet".into()),
+            Self::NodeExists { .. } => Some("choose another name, or edit that file".into()),
+            Self::Folder { .. } => None,
+            Self::Write(error) => error.advice(),
+            Self::Site(error) => error.advice(),
+        }
+    }
+}
+
+/// Makes a site with one node in `dir`.
+pub fn init_site(
+    dir: &Path,
+    id: &Name,
+    node: &Name,
+    keys: &GeneratedKeys,
+    options: &InitOptions,
+) -> Result<Site, InitError> {
+    let folder = |path: &Path| {
+        fs::create_dir_all(path).map_err(|source| InitError::Folder { path: path.to_owned(), source })
+    };
+    folder(dir)?;
+    refuse_what_is_there(dir)?;
+    let mut files = Vec::new();
+    collect(&TEMPLATE, &mut files);
+    // The file that makes it a site comes last.
+    files.sort_by_key(|file| (file.path() == Path::new(SITE_FILE), file.path()));
+    for file in files {
+        let mut relative = file.path().to_owned();
+        if relative == Path::new(TEMPLATE_NODE) {
+            relative = Path::new(NODES).join(format!("{node}.toml"));
+        }
+        let path = dir.join(relative);
+        folder(path.parent().unwrap_or(dir))?;
+        let program = file.contents().starts_with(b"#!");
+        let text = fill(file.contents_utf8().unwrap_or_default(), id, node, keys, options);
+        atomic::write_file_with_mode(&path, text.as_bytes(), if program { 0o755 } else { 0o644 })?;
+    }
+    Ok(Site::load(dir)?)
+}
+
+/// Adds a node to `site`, with its public key where it has one already. Gives the site as it is then.
+pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Site, InitError> {
+    let path = site.node_file(name);
+    if path.exists() {
+        return Err(InitError::NodeExists { name: name.clone(), path });
+    }
+    let template =
+        TEMPLATE.get_file(TEMPLATE_NODE).and_then(include_dir::File::contents_utf8).unwrap_or_default();
+    // A site need not have the template's roles any more.
+    let roles: Vec<String> = ["hello", "example"]
+        .iter()
+        .filter(|role| has_role(site, role))
+        .map(|role| format!("{role:?}"))
+        .collect();
+    let text =
+        template.replace(r#"roles = ["hello", "example"]"#, &format!("roles = [{}]", roles.join(", ")));
+    let text = recipient.map_or_else(|| text.clone(), |recipient| with_recipient(&text, recipient));
+    let folder = site.dir.join(NODES);
+    fs::create_dir_all(&folder).map_err(|source| InitError::Folder { path: folder, source })?;
+    atomic::write_file(&path, text.as_bytes())?;
+    Ok(Site::load(&site.dir)?)
+}
+
+/// Writes a node's public key into its file, in place of an old one. Everything else in the file stays as it is.
+pub fn set_recipient(site: &Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
+    site.node(name.as_str())?;
+    let path = site.node_file(name);
+    let text = fs::read_to_string(&path).map_err(|source| SiteError::Read { path: path.clone(), source })?;
+    atomic::write_file(&path, with_recipient(&text, recipient).as_bytes())?;
+    Ok(Site::load(&site.dir)?)
+}
+
+fn has_role(site: &Site, role: &str) -> bool {
+    Known::near(role, site.roles.keys().map(Name::as_str)).names.iter().any(|name| name == role)
+}
+
+/// The text of a node file with this `recipient`, which is a key of the top table and so stands before all others.
+fn with_recipient(text: &str, recipient: &str) -> String {
+    let line = format!("recipient = \"{recipient}\"\n");
+    let is_old = |line: &&str| {
+        line.trim_start().strip_prefix("recipient").is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    let mut out = String::new();
+    let mut done = false;
+    for old in text.split_inclusive('\n') {
+        let comment = old.trim_start().starts_with('#') || old.trim().is_empty();
+        if !done && !comment {
+            out.push_str(&line);
+            done = true;
+        }
+        if !is_old(&old) {
+            out.push_str(old);
+        }
+    }
+    if !done {
+        out.push_str(&line);
+    }
+    out
+}
+
+fn refuse_what_is_there(dir: &Path) -> Result<(), InitError> {
+    #[expect(clippy::disallowed_methods, reason = "only asks whether anything is there")]
+    let entries = fs::read_dir(dir).map_err(|source| InitError::Folder { path: dir.to_owned(), source })?;
+    for entry in entries.filter_map(Result::ok) {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name != ".git" {
+            return Err(InitError::NotEmpty { dir: dir.to_owned(), found: name });
+        }
+    }
+    Ok(())
+}
+
+fn fill(text: &str, id: &Name, node: &Name, keys: &GeneratedKeys, options: &InitOptions) -> String {
+    text.replace("@ID@", id.as_str())
+        .replace("@NODE@", node.as_str())
+        .replace("@ADMIN@", &keys.admin_recipient)
+        .replace("@SIGNING@", &keys.signing_public)
+        .replace("@BUILD_TIME@", &rfc3339(options.build_time))
+        .replace("@LOGIN@", if options.open_consoles { "shell" } else { "off" })
+}
+
+fn collect<'a>(dir: &'a Dir<'a>, out: &mut Vec<&'a include_dir::File<'a>>) {
+    for entry in dir.entries() {
+        match entry {
+            include_dir::DirEntry::Dir(dir) => collect(dir, out),
+            include_dir::DirEntry::File(file) => out.push(file),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A site: the folder (a git repository, usually) that says everything about its nodes.
+//!
+//! Files are parsed in two layers: [`raw`] is what was typed, the public types are what it means. Anything unknown or
+//! senseless is an error that names file, line and column; nothing is guessed and nothing is ignored.
+
+mod default_site;
+mod error;
+mod init;
+mod issue;
+mod node;
+mod quantity;
+mod raw;
+mod resolve;
+mod role;
+mod settings;
+mod source;
+
+pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
+pub use error::{Known, Location, SiteError};
+pub use init::{GeneratedKeys, InitError, InitOptions, add_node, init_site, set_recipient};
+pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
+pub use node::{Card, FileSource, Node, NodeFile};
+pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
+pub use role::{Overlay, Role, RoleKind, Stage};
+pub use settings::{Base, BootPolicy, Configure, Console, Login, Packages, Sizes};
+
+use handoff::name::Name;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The file that makes a folder a site.
+pub const SITE_FILE: &str = "site.toml";
+/// The folder of nodes.
+pub const NODES: &str = "nodes";
+/// The folder of roles.
+pub const ROLES: &str = "roles";
+/// The folder of overlays.
+pub const OVERLAYS: &str = "overlays";
+/// The folder of encrypted values.
+pub const SECRETS: &str = "secrets";
+/// The folder of seals.
+pub const SEALS: &str = "seals";
+/// The file that records the packages of the base.
+pub const LOCK_FILE: &str = "site.lock";
+
+/// A site, read and understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Site {
+    /// Its folder.
+    pub dir: PathBuf,
+    /// Its name.
+    pub id: Name,
+    /// The release that is built from it.
+    pub release: Name,
+    /// Grows when older releases must not run any more.
+    pub security_epoch: u32,
+    /// The time that everything built from it bears, in seconds since 1970. Never the clock.
+    pub build_time: u64,
+    /// Which system its nodes run.
+    pub base: Base,
+    /// Where packages come from, and which ones.
+    pub packages: Packages,
+    /// How big the partitions are.
+    pub sizes: Sizes,
+    /// How nodes start.
+    pub boot: BootPolicy,
+    /// What consoles offer.
+    pub console: Console,
+    /// Public age keys of those who can open everything.
+    pub admin_recipients: Vec<String>,
+    /// minisign public keys (base64) whose seals nodes accept.
+    pub signing_keys: Vec<String>,
+    /// Lines of root's `authorized_keys`.
+    pub ssh_keys: Vec<String>,
+    /// Limits of the configuration run.
+    pub configure: Configure,
+    /// Its roles.
+    pub roles: BTreeMap<Name, Role>,
+    /// The overlays that every node's root has, the lowest first.
+    pub overlays: Vec<Overlay>,
+    nodes: BTreeMap<Name, Node>,
+}
+
+impl Site {
+    /// Reads the site in `dir` with everything in it.
+    pub fn load(dir: &Path) -> Result<Self, SiteError> {
+        resolve::load(dir)
+    }
+
+    /// The node of that name.
+    pub fn node(&self, name: &str) -> Result<&Node, SiteError> {
+        let found = name.parse::<Name>().ok().and_then(|name| self.nodes.get(&name));
+        found.ok_or_else(|| SiteError::UnknownNode {
+            site: self.id.to_string(),
+            name: name.to_owned(),
+            known: Known::near(name, self.nodes.keys().map(Name::as_str)),
+        })
+    }
+
+    /// All nodes, by name.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Where the file of a node lies.
+    #[must_use]
+    pub fn node_file(&self, name: &Name) -> PathBuf {
+        self.dir.join(NODES).join(format!("{name}.toml"))
+    }
+
+    /// Where the seal of a node lies.
+    #[must_use]
+    pub fn seal_file(&self, name: &Name) -> PathBuf {
+        self.dir.join(SEALS).join(format!("{name}.seal"))
+    }
+
+    /// Where encrypted values lie.
+    #[must_use]
+    pub fn secrets_dir(&self) -> PathBuf {
+        self.dir.join(SECRETS)
+    }
+}
+
+#[cfg(test)]
+mod tests;

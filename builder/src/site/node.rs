@@ -1,0 +1,290 @@
+//! A node: `nodes/NAME.toml`.
+
+use super::error::{Known, SiteError};
+use super::raw::{RawCard, RawFile, RawNode};
+use super::role::Role;
+use super::source::Source;
+use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::name::Name;
+use handoff::paths;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// The longest name of a network interface (`IFNAMSIZ` less its NUL).
+const LONGEST_CARD_NAME: usize = 15;
+
+/// One machine of the site.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Its name, which is its host name too.
+    pub name: Name,
+    /// Its roles, in the order in which they run.
+    pub roles: Vec<Name>,
+    /// What templates may say.
+    pub variables: BTreeMap<String, toml::Value>,
+    /// Its network cards.
+    pub network: Vec<Card>,
+    /// Its public age key; `None` until its key was made.
+    pub recipient: Option<String>,
+    /// What it gets besides its identity.
+    pub files: Vec<NodeFile>,
+}
+
+/// A network card.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Card {
+    /// The interface name.
+    pub name: String,
+    /// The hardware address by which it is found, in lower case.
+    pub mac: Option<String>,
+    /// Whether it asks for an address.
+    pub dhcp: bool,
+    /// Fixed addresses, each with its prefix length.
+    pub addresses: Vec<String>,
+    /// The way out.
+    pub gateway: Option<IpAddr>,
+    /// Name servers.
+    pub dns: Vec<IpAddr>,
+}
+
+/// Where the content of a node's file comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FileSource {
+    /// An encrypted value of the site: `secrets/NAME.age`.
+    Secret(Name),
+    /// A plain file of the site.
+    Plain(PathBuf),
+}
+
+/// A file that the seal gives to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeFile {
+    /// Its content.
+    pub source: FileSource,
+    /// Where it lies in its store.
+    pub path: RelativePath,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it lives.
+    pub store: Store,
+    /// Where it is put in the root: an absolute path, or nowhere.
+    pub install: Option<String>,
+    /// How much the node needs it.
+    pub required: Required,
+}
+
+impl Node {
+    /// Reads `nodes/NAME.toml` of the site in `dir`.
+    pub(super) fn read(
+        path: &Path,
+        name: Name,
+        dir: &Path,
+        roles: &BTreeMap<Name, Role>,
+    ) -> Result<Self, SiteError> {
+        let source = Source::read(path)?;
+        let raw: RawNode = source.parse()?;
+        let recipient = raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose()?;
+        Ok(Self {
+            name,
+            roles: resolve_roles(&source, &raw.roles, roles)?,
+            variables: raw.variables,
+            network: resolve_network(&source, &raw.network)?,
+            recipient,
+            files: resolve_files(&source, &raw.file, dir)?,
+        })
+    }
+}
+
+/// An age X25519 recipient: Bech32 with the prefix `age` (its checksum is checked where it is used).
+pub(super) fn check_recipient(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let text = typed.get_ref();
+    let data = text.strip_prefix("age1").unwrap_or_default();
+    let charset = |c: char| "qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(c);
+    if data.len() == 58 && data.chars().all(charset) {
+        return Ok(text.clone());
+    }
+    let problem = if text.starts_with("AGE-SECRET-KEY-") {
+        "this is a private key and must not lie in a site: write its public half, which begins with age1"
+    } else {
+        "a public age key begins with age1 and has 62 characters"
+    };
+    // A private key must not be repeated on a terminal or in a log.
+    let shown = if text.starts_with("AGE-") { "AGE-SECRET-KEY-..." } else { text };
+    Err(SiteError::WrongValue {
+        at: source.at(&typed.span()),
+        key: "recipient",
+        value: shown.to_owned(),
+        problem: problem.to_owned(),
+    })
+}
+
+fn resolve_roles(
+    source: &Source,
+    typed: &[Spanned<String>],
+    roles: &BTreeMap<Name, Role>,
+) -> Result<Vec<Name>, SiteError> {
+    let mut resolved: Vec<Name> = Vec::new();
+    for role in typed {
+        let name: Name = source.value("roles", role)?;
+        if !roles.contains_key(&name) {
+            return Err(SiteError::UnknownRole {
+                at: source.at(&role.span()),
+                name: name.to_string(),
+                known: Known::near(name.as_str(), roles.keys().map(Name::as_str)),
+            });
+        }
+        if resolved.contains(&name) {
+            return Err(source.wrong("roles", role, "the role stands there twice"));
+        }
+        resolved.push(name);
+    }
+    Ok(resolved)
+}
+
+fn resolve_network(source: &Source, typed: &[RawCard]) -> Result<Vec<Card>, SiteError> {
+    let mut names = BTreeSet::new();
+    let mut cards = Vec::new();
+    for raw in typed {
+        let name = raw.name.get_ref();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > LONGEST_CARD_NAME || !name.chars().all(plain) {
+            let problem = "a card's name has 1 to 15 letters, digits, '-', '_' and '.'";
+            return Err(source.wrong("name", &raw.name, problem));
+        }
+        if !names.insert(name.clone()) {
+            return Err(source.wrong("name", &raw.name, "two cards have this name"));
+        }
+        let address = |typed: &Spanned<String>| source.value::<IpAddr>("address", typed);
+        cards.push(Card {
+            name: name.clone(),
+            mac: raw.mac.as_ref().map(|typed| hardware_address(source, typed)).transpose()?,
+            dhcp: raw.dhcp,
+            addresses: raw
+                .addresses
+                .iter()
+                .map(|typed| address_with_prefix(source, typed))
+                .collect::<Result<_, _>>()?,
+            gateway: raw.gateway.as_ref().map(address).transpose()?,
+            dns: raw.dns.iter().map(address).collect::<Result<_, _>>()?,
+        });
+    }
+    Ok(cards)
+}
+
+fn hardware_address(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let text = typed.get_ref().to_ascii_lowercase();
+    let octets: Vec<&str> = text.split(':').collect();
+    let octet = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if octets.len() == 6 && octets.iter().all(octet) {
+        Ok(text)
+    } else {
+        Err(source.wrong(
+            "mac",
+            typed,
+            "a hardware address is six pairs of digits, as in \"52:54:00:12:34:56\"",
+        ))
+    }
+}
+
+fn address_with_prefix(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let right = typed.get_ref().split_once('/').is_some_and(|(address, prefix)| {
+        let longest = match address.parse() {
+            Ok(IpAddr::V4(_)) => 32,
+            Ok(IpAddr::V6(_)) => 128,
+            Err(_) => return false,
+        };
+        prefix.parse::<u8>().is_ok_and(|bits| bits <= longest)
+    });
+    if right {
+        Ok(typed.get_ref().clone())
+    } else {
+        Err(source.wrong("addresses", typed, "an address has a prefix length, as in \"192.0.2.10/24\""))
+    }
+}
+
+fn resolve_files(source: &Source, typed: &[RawFile], dir: &Path) -> Result<Vec<NodeFile>, SiteError> {
+    let mut paths = BTreeSet::new();
+    let mut files = Vec::new();
+    for raw in typed {
+        let file = resolve_file(source, raw, dir)?;
+        if !paths.insert(file.path.clone()) {
+            return Err(source.wrong("path", &raw.path, "two files have this path"));
+        }
+        files.push(file);
+    }
+    Ok(files)
+}
+
+fn resolve_file(source: &Source, raw: &RawFile, dir: &Path) -> Result<NodeFile, SiteError> {
+    let content = match (&raw.secret, &raw.source) {
+        (Some(secret), None) => FileSource::Secret(source.value("secret", secret)?),
+        (None, Some(plain)) => FileSource::Plain(plain_source(source, plain, dir)?),
+        _ => {
+            return Err(source.wrong(
+                "path",
+                &raw.path,
+                "a file has either secret = \"NAME\" or source = \"PATH\"",
+            ));
+        }
+    };
+    let path = RelativePath::new(raw.path.get_ref())
+        .ok_or_else(|| source.wrong("path", &raw.path, "the path is relative and leads nowhere outside"))?;
+    if path.as_str() == paths::AGE_KEY || path.as_str().split('/').next() == Some("lost+found") {
+        return Err(source.wrong("path", &raw.path, "this place is taken"));
+    }
+    let kinds = [Kind::SshHostKey, Kind::Hostname, Kind::Text, Kind::Opaque].map(|kind| (kind.word(), kind));
+    let stores = [Store::Disk, Store::Memory].map(|store| (store.word(), store));
+    let needs = [Required::Boot, Required::Run, Required::Optional].map(|need| (need.word(), need));
+    let kind = raw.kind.as_ref().map(|typed| source.word("kind", typed, &kinds)).transpose()?;
+    let store = raw.store.as_ref().map(|typed| source.word("store", typed, &stores)).transpose()?;
+    let required = raw.required.as_ref().map(|typed| source.word("required", typed, &needs)).transpose()?;
+    let mode = raw.mode.as_ref().map(|typed| permission_bits(source, typed)).transpose()?;
+    let install = raw.install.as_ref().map(|typed| install_path(source, typed)).transpose()?;
+    Ok(NodeFile {
+        source: content,
+        path,
+        mode: mode.unwrap_or(0o600),
+        uid: raw.uid,
+        gid: raw.gid,
+        kind: kind.unwrap_or(Kind::Opaque),
+        store: store.unwrap_or(Store::Disk),
+        install,
+        required: required.unwrap_or(Required::Boot),
+    })
+}
+
+fn plain_source(source: &Source, typed: &Spanned<String>, dir: &Path) -> Result<PathBuf, SiteError> {
+    if RelativePath::new(typed.get_ref()).is_none() {
+        return Err(source.wrong("source", typed, "the path is relative to the site's folder"));
+    }
+    let path = dir.join(typed.get_ref());
+    if !path.is_file() {
+        return Err(SiteError::MissingSource { at: source.at(&typed.span()), path });
+    }
+    Ok(path)
+}
+
+fn permission_bits(source: &Source, typed: &Spanned<String>) -> Result<u32, SiteError> {
+    let text = typed.get_ref();
+    let octal = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    u32::from_str_radix(text, 8)
+        .ok()
+        .filter(|_| octal)
+        .ok_or_else(|| source.wrong("mode", typed, "permission bits are octal digits, as in \"0600\""))
+}
+
+fn install_path(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let inside = typed.get_ref().strip_prefix('/').and_then(RelativePath::new);
+    match inside {
+        Some(_) => Ok(typed.get_ref().clone()),
+        None => Err(source.wrong("install", typed, "the path is absolute and has no '..'")),
+    }
+}

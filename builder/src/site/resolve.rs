@@ -1,0 +1,309 @@
+//! The second layer of `site.toml`: from what was typed to what it means.
+
+use super::error::{Known, SiteError};
+use super::node::{Node, check_recipient};
+use super::quantity::unix_seconds;
+use super::raw::{RawBoot, RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
+use super::role::{Overlay, Role};
+use super::settings::{Base, BootPolicy, Configure, Console, Login, Packages, Sizes};
+use super::source::Source;
+use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
+use handoff::control;
+use handoff::fault::{Answer, Fault, Policy};
+use handoff::name::Name;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use toml::Spanned;
+
+/// Reads everything in `dir`.
+pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
+    let path = dir.join(SITE_FILE);
+    if !path.exists() {
+        return Err(SiteError::NotASite { dir: dir.to_owned() });
+    }
+    let source = Source::read(&path)?;
+    let raw: RawSite = source.parse()?;
+    let mut roles = BTreeMap::new();
+    for (name, path) in named_entries(&dir.join(ROLES), None)? {
+        roles.insert(name.clone(), Role::read(&path, name)?);
+    }
+    let mut nodes = BTreeMap::new();
+    for (name, path) in named_entries(&dir.join(NODES), Some("toml"))? {
+        nodes.insert(name.clone(), Node::read(&path, name, dir, &roles)?);
+    }
+    let base = raw.base.as_ref().map(|typed| source.word("base", typed, &Base::NAMES)).transpose()?;
+    let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
+        source.wrong(
+            "build-time",
+            &raw.build_time,
+            "a time has date, time and offset, as in 2026-11-01T00:00:00Z",
+        )
+    })?;
+    let admin_recipients = keys_of(&source, "recipients", &raw.admin.recipients, check_recipient)?;
+    let signing_keys = keys_of(&source, "keys", &raw.signing.keys, check_signing_key)?;
+    Ok(Site {
+        dir: dir.to_owned(),
+        id: source.value("id", &raw.id)?,
+        release: source.value("release", &raw.release)?,
+        security_epoch: raw.security_epoch,
+        build_time,
+        base: base.unwrap_or(Base::Micro),
+        packages: packages(&source, raw.packages)?,
+        sizes: sizes(&source, &raw.sizes)?,
+        boot: boot(&source, raw.boot)?,
+        console: console(&source, raw.console)?,
+        admin_recipients,
+        signing_keys,
+        ssh_keys: raw.admin.ssh_keys.iter().map(|typed| ssh_key(&source, typed)).collect::<Result<_, _>>()?,
+        configure: configure(&source, &raw.configure)?,
+        overlays: overlays(&source, &raw.overlays, dir)?,
+        roles,
+        nodes,
+    })
+}
+
+/// The usable entries of a folder, sorted: folders, or files with `extension`. Hidden ones belong to other tools.
+fn named_entries(folder: &Path, extension: Option<&str>) -> Result<Vec<(Name, PathBuf)>, SiteError> {
+    let read = |source| SiteError::Read { path: folder.to_owned(), source };
+    #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other.map_err(read)?,
+    };
+    let mut named = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(read)?.path();
+        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if file_name.starts_with('.') {
+            continue;
+        }
+        let name = match extension {
+            None if path.is_dir() => file_name.as_str(),
+            Some(extension) if path.extension().is_some_and(|found| found == extension) => {
+                file_name.strip_suffix(extension).unwrap_or(&file_name).trim_end_matches('.')
+            }
+            _ => continue,
+        };
+        let name = name.parse().map_err(|problem: handoff::name::BadName| SiteError::BadFileName {
+            path: path.clone(),
+            problem: problem.to_string(),
+        })?;
+        named.push((name, path));
+    }
+    named.sort();
+    Ok(named)
+}
+
+/// A list of keys that must not be empty.
+fn keys_of(
+    source: &Source,
+    key: &'static str,
+    typed: &Spanned<Vec<Spanned<String>>>,
+    check: fn(&Source, &Spanned<String>) -> Result<String, SiteError>,
+) -> Result<Vec<String>, SiteError> {
+    if typed.get_ref().is_empty() {
+        return Err(SiteError::WrongValue {
+            at: source.at(&typed.span()),
+            key,
+            value: "[]".into(),
+            problem: "at least one key is needed".into(),
+        });
+    }
+    typed.get_ref().iter().map(|one| check(source, one)).collect()
+}
+
+/// A minisign public key: 42 bytes (algorithm, key number, Ed25519 key) in base64, so 56 characters.
+fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let text = typed.get_ref();
+    let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
+    if text.len() == 56 && text.starts_with("RW") && text.chars().all(base64) {
+        Ok(text.clone())
+    } else {
+        Err(source.wrong(
+            "keys",
+            typed,
+            "a minisign public key is the line that begins with RW, 56 characters",
+        ))
+    }
+}
+
+fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+    let text = typed.get_ref();
+    if text.contains('\n') || text.split_ascii_whitespace().count() < 2 {
+        return Err(source.wrong("ssh-keys", typed, "one line of authorized_keys: type, key, comment"));
+    }
+    Ok(text.trim().to_owned())
+}
+
+fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
+    let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
+        None => Ok(default.to_owned()),
+        Some(typed) => {
+            let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
+            match typed.get_ref().chars().find(|&c| !fits(c)) {
+                None => Ok(typed.into_inner()),
+                Some(c) => Err(source.wrong(key, &typed, format!("it cannot have {c:?}"))),
+            }
+        }
+    };
+    let mut extra = Vec::new();
+    for typed in raw.extra {
+        extra.push(plain("extra", Some(typed), "", "+-.")?);
+    }
+    Ok(Packages {
+        suite: plain("suite", raw.suite, "bookworm", "-.")?,
+        mirror: plain("mirror", raw.mirror, "http://deb.debian.org/debian", ":/+-._~%@")?,
+        security_mirror: plain(
+            "security-mirror",
+            raw.security_mirror,
+            "http://deb.debian.org/debian-security",
+            ":/+-._~%@",
+        )?,
+        kernel: plain("kernel", raw.kernel, "linux-image-amd64", "+-.")?,
+        extra,
+    })
+}
+
+fn sizes(source: &Source, raw: &RawSizes) -> Result<Sizes, SiteError> {
+    let default = Sizes::default();
+    let bytes = |key: &'static str, typed: &Option<Spanned<String>>, default| {
+        typed.as_ref().map_or(Ok(default), |typed| source.value(key, typed))
+    };
+    let extent = |key: &'static str, typed: &Option<Spanned<String>>, default| {
+        typed.as_ref().map_or(Ok(default), |typed| source.value(key, typed))
+    };
+    Ok(Sizes {
+        esp: bytes("esp", &raw.esp, default.esp)?,
+        boot: bytes("boot", &raw.boot, default.boot)?,
+        root: extent("root", &raw.root, default.root)?,
+        verity: extent("verity", &raw.verity, default.verity)?,
+        seal: bytes("seal", &raw.seal, default.seal)?,
+        secret: bytes("secret", &raw.secret, default.secret)?,
+        data: raw.data.as_ref().map(|typed| source.value("data", typed)).transpose()?,
+    })
+}
+
+fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteError> {
+    let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
+    let mut faults = Policy::default();
+    let kinds = Fault::ALL.map(|fault| (fault.name(), fault));
+    let answers = Answer::ALL.map(|answer| (answer.name(), answer));
+    for (fault, answer) in &raw.faults {
+        faults.set(source.word("a fault", fault, &kinds)?, source.word("an answer", answer, &answers)?);
+    }
+    let overlay_size = match raw.overlay_size {
+        None => "50%".to_owned(),
+        Some(typed) => {
+            let text = typed.get_ref();
+            let digits = text.strip_suffix(['%', 'k', 'm', 'g']).unwrap_or(text);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(source.wrong(
+                    "overlay-size",
+                    &typed,
+                    "a number with k, m, g or %, as tmpfs(5) takes it",
+                ));
+            }
+            typed.into_inner()
+        }
+    };
+    let mut arguments = Vec::new();
+    for typed in raw.arguments {
+        if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
+            return Err(source.wrong("arguments", &typed, "a word of the kernel command line"));
+        }
+        arguments.push(typed.into_inner());
+    }
+    Ok(BootPolicy {
+        tries,
+        faults,
+        overlay_size,
+        identity_deadline: positive(source, "identity-deadline", raw.identity_deadline, 30)?,
+        remove_unknown: raw.remove_unknown,
+        arguments,
+    })
+}
+
+fn console(source: &Source, raw: RawConsole) -> Result<Console, SiteError> {
+    let mut devices = Vec::new();
+    for typed in raw.devices.unwrap_or_default() {
+        let plain = |c: char| c.is_ascii_alphanumeric() || c == ',';
+        if typed.get_ref().is_empty() || !typed.get_ref().chars().all(plain) {
+            return Err(source.wrong(
+                "devices",
+                &typed,
+                "a console as the kernel takes it, as in \"ttyS0,115200\"",
+            ));
+        }
+        devices.push(typed.into_inner());
+    }
+    if devices.is_empty() {
+        devices = vec!["tty0".to_owned(), "ttyS0".to_owned()];
+    }
+    let words = ["off", "password", "shell"].map(|word| (word, word));
+    let word = raw.login.as_ref().map(|typed| source.word("login", typed, &words)).transpose()?;
+    let login = match (word.unwrap_or("off"), raw.password_hash) {
+        ("password", Some(hash)) if is_password_hash(hash.get_ref()) => {
+            Login::Password { hash: hash.into_inner() }
+        }
+        (_, Some(hash)) => {
+            let problem = "a hash as `mkpasswd` prints it ($6$...), together with login = \"password\"";
+            return Err(SiteError::WrongValue {
+                at: source.at(&hash.span()),
+                key: "password-hash",
+                value: "...".into(),
+                problem: problem.into(),
+            });
+        }
+        ("shell", None) => Login::Shell,
+        ("password", None) => {
+            let at = raw.login.as_ref().map_or(0..0, Spanned::span);
+            return Err(SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() });
+        }
+        _ => Login::Off,
+    };
+    Ok(Console { devices, login })
+}
+
+/// A crypt(5) hash, which never has a character that shadow(5) or TOML would take for something else.
+fn is_password_hash(text: &str) -> bool {
+    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\');
+    text.starts_with('$') && text.len() > 12 && text.chars().all(plain)
+}
+
+fn configure(source: &Source, raw: &RawConfigure) -> Result<Configure, SiteError> {
+    let deadline = positive(source, "deadline", raw.deadline.clone(), 600)?;
+    Ok(Configure { deadline, retries: raw.retries.unwrap_or(3) })
+}
+
+/// A number that is not zero.
+fn positive<T: Copy + Default + PartialEq + ToString>(
+    source: &Source,
+    key: &'static str,
+    typed: Option<Spanned<T>>,
+    default: T,
+) -> Result<T, SiteError> {
+    match typed {
+        Some(typed) if *typed.get_ref() == T::default() => Err(source.wrong(key, &typed, "it is at least 1")),
+        Some(typed) => Ok(*typed.get_ref()),
+        None => Ok(default),
+    }
+}
+
+fn overlays(source: &Source, typed: &[Spanned<String>], dir: &Path) -> Result<Vec<Overlay>, SiteError> {
+    let known = named_entries(&dir.join(OVERLAYS), None)?;
+    let mut overlays = Vec::new();
+    for typed in typed {
+        let name: Name = source.value("overlays", typed)?;
+        let Some((_, path)) = known.iter().find(|(known, _)| *known == name) else {
+            return Err(SiteError::UnknownOverlay {
+                at: source.at(&typed.span()),
+                name: name.to_string(),
+                known: Known::near(name.as_str(), known.iter().map(|(name, _)| name.as_str())),
+            });
+        };
+        overlays.push(Overlay { name, dir: path.clone() });
+    }
+    Ok(overlays)
+}

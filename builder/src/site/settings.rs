@@ -1,0 +1,152 @@
+//! What a site says, resolved: every value has its default, its type and its meaning.
+
+use super::quantity::{Bytes, Extent};
+use handoff::fault::Policy;
+use std::fmt;
+
+/// Which system a node runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Base {
+    /// Debian's kernel, busybox and an SSH server, and nothing else.
+    Micro,
+    /// A minimal Debian with systemd.
+    Debian,
+}
+
+impl Base {
+    /// Both, with their names in site files.
+    pub const NAMES: [(&'static str, Self); 2] = [("micro", Self::Micro), ("debian", Self::Debian)];
+
+    /// Its name in site files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Micro => "micro",
+            Self::Debian => "debian",
+        }
+    }
+
+    /// The program that becomes PID 1 after the loader. Debian's busybox has its init under the name `linuxrc`.
+    #[must_use]
+    pub fn init_path(self) -> &'static str {
+        match self {
+            Self::Micro => "/usr/sbin/linuxrc",
+            Self::Debian => "/usr/lib/systemd/systemd",
+        }
+    }
+}
+
+impl fmt::Display for Base {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// Where packages come from, and which ones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packages {
+    /// Debian's release name.
+    pub suite: String,
+    /// The archive.
+    pub mirror: String,
+    /// The archive of security updates; empty for none.
+    pub security_mirror: String,
+    /// The kernel package, or the meta package that depends on it.
+    pub kernel: String,
+    /// Packages that the base gets on top.
+    pub extra: Vec<String>,
+}
+
+/// How big the partitions are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sizes {
+    /// The EFI system partition.
+    pub esp: Bytes,
+    /// Each slot's boot partition.
+    pub boot: Bytes,
+    /// Each slot's root.
+    pub root: Extent,
+    /// Each slot's hash tree; fitted means: for a root that fills its partition.
+    pub verity: Extent,
+    /// Each of the two places for the seal.
+    pub seal: Bytes,
+    /// The secret partition.
+    pub secret: Bytes,
+    /// The partition for logs and state; `None`: there is none.
+    pub data: Option<Bytes>,
+}
+
+impl Default for Sizes {
+    fn default() -> Self {
+        Self {
+            esp: Bytes::mib(64),
+            boot: Bytes::mib(64),
+            root: Extent::Fitted,
+            verity: Extent::Fitted,
+            seal: Bytes::mib(1),
+            secret: Bytes::mib(16),
+            data: None,
+        }
+    }
+}
+
+/// How nodes start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BootPolicy {
+    /// How often a slot is started without a confirmation.
+    pub tries: u8,
+    /// The answer to each fault.
+    pub faults: Policy,
+    /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
+    pub overlay_size: String,
+    /// Seconds that the identity stage may take.
+    pub identity_deadline: u32,
+    /// Remove files on the secret partition that the seal does not know.
+    pub remove_unknown: bool,
+    /// More words for the kernel command line.
+    pub arguments: Vec<String>,
+}
+
+/// What consoles offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Console {
+    /// For `console=`; the last one becomes `/dev/console`.
+    pub devices: Vec<String>,
+    /// Who gets in.
+    pub login: Login,
+}
+
+/// Who gets in on a console.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Login {
+    /// Nobody.
+    Off,
+    /// Whoever knows root's password, of which this is the crypt(5) hash.
+    Password {
+        /// The hash.
+        hash: String,
+    },
+    /// Everybody, as root and without a password. For demonstrations and tests.
+    Shell,
+}
+
+impl Login {
+    /// Its name in site files.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Password { .. } => "password",
+            Self::Shell => "shell",
+        }
+    }
+}
+
+/// Limits of the configuration run after init.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Configure {
+    /// Seconds for the whole stage.
+    pub deadline: u32,
+    /// Further attempts of a command that fails.
+    pub retries: u32,
+}

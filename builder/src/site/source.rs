@@ -1,0 +1,152 @@
+//! A TOML file of the site with its text, so that everything read from it can name its line and column.
+
+use super::error::{Known, Location, SiteError};
+use serde::de::DeserializeOwned;
+use std::fmt::Display;
+use std::fs;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use toml::Spanned;
+
+/// One site file.
+#[derive(Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    text: String,
+}
+
+impl Source {
+    /// Reads the file at `path`.
+    pub(super) fn read(path: &Path) -> Result<Self, SiteError> {
+        let text =
+            fs::read_to_string(path).map_err(|source| SiteError::Read { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), text })
+    }
+
+    /// The first layer: the file as it was typed.
+    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, SiteError> {
+        toml::from_str(&self.text).map_err(|error| self.explain(&error))
+    }
+
+    /// The place of a byte range of the text.
+    pub(super) fn at(&self, span: &Range<usize>) -> Location {
+        let before = self.text.get(..span.start).unwrap_or(&self.text);
+        let line_start = before.rfind('\n').map_or(0, |position| position + 1);
+        Location {
+            path: self.path.clone(),
+            line: before.matches('\n').count() + 1,
+            column: before[line_start..].chars().count() + 1,
+        }
+    }
+
+    /// The second layer for one text: what it means.
+    pub(super) fn value<T>(&self, key: &'static str, typed: &Spanned<String>) -> Result<T, SiteError>
+    where
+        T: FromStr<Err: Display>,
+    {
+        typed.get_ref().parse().map_err(|problem: T::Err| self.wrong(key, typed, problem.to_string()))
+    }
+
+    /// The second layer for one of a few words.
+    pub(super) fn word<T: Copy>(
+        &self,
+        key: &'static str,
+        typed: &Spanned<String>,
+        choices: &[(&str, T)],
+    ) -> Result<T, SiteError> {
+        let word = typed.get_ref();
+        choices.iter().find(|(name, _)| name == word).map(|(_, value)| *value).ok_or_else(|| {
+            SiteError::UnknownWord {
+                at: self.at(&typed.span()),
+                key,
+                word: word.clone(),
+                known: Known::near(word, choices.iter().map(|(name, _)| *name)),
+            }
+        })
+    }
+
+    /// An error about the value of `key`.
+    pub(super) fn wrong(
+        &self,
+        key: &'static str,
+        typed: &Spanned<impl ToString>,
+        problem: impl Into<String>,
+    ) -> SiteError {
+        let value = typed.get_ref().to_string();
+        SiteError::WrongValue { at: self.at(&typed.span()), key, value, problem: problem.into() }
+    }
+
+    /// Turns the parser's message into an error of ours. The wording is serde's (`Error::unknown_field`,
+    /// `Error::missing_field`), the same for all formats; tests below hold it.
+    fn explain(&self, error: &toml::de::Error) -> SiteError {
+        let at = self.at(&error.span().unwrap_or(0..0));
+        let message = error.message();
+        if let Some(rest) = message.strip_prefix("unknown field ") {
+            let mut quoted = rest.split('`').skip(1).step_by(2).map(str::to_owned);
+            let key = quoted.next().unwrap_or_default();
+            let known = Known::near(&key, quoted);
+            return SiteError::UnknownKey { at, key, known };
+        }
+        if let Some(rest) = message.strip_prefix("missing field ") {
+            return SiteError::MissingKey { at, key: rest.trim_matches('`').to_owned() };
+        }
+        let problem = message.lines().collect::<Vec<_>>().join("; ");
+        if message.starts_with("invalid type") || message.starts_with("invalid value") {
+            return SiteError::WrongType { at, problem };
+        }
+        SiteError::Syntax { at, problem }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Sample {
+        #[serde(rename = "first-key")]
+        _first: u32,
+        #[serde(rename = "second-key", default)]
+        _second: Option<Spanned<String>>,
+    }
+
+    fn source(text: &str) -> Source {
+        Source { path: "sample.toml".into(), text: text.into() }
+    }
+
+    #[test]
+    fn an_unknown_key_has_its_place_and_neighbour() {
+        let error = source("first-key = 1\n\n  secnd-key = \"x\"\n").parse::<Sample>().unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "sample.toml:3:3: unknown key \"secnd-key\"; did you mean \"second-key\"?"
+        );
+        assert!(matches!(error, SiteError::UnknownKey { .. }));
+    }
+
+    #[test]
+    fn a_missing_key_is_named() {
+        let error = source("second-key = 'x'").parse::<Sample>().unwrap_err();
+        assert!(matches!(&error, SiteError::MissingKey { key, .. } if key == "first-key"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_type_has_its_place() {
+        let error = source("first-key = 1\nsecond-key = [3]").parse::<Sample>().unwrap_err();
+        assert!(
+            matches!(&error, SiteError::WrongType { at: Location { line: 2, column: 14, .. }, .. }),
+            "{error}"
+        );
+        let error = source("first-key = -1").parse::<Sample>().unwrap_err();
+        assert!(matches!(&error, SiteError::WrongType { .. }), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_toml_has_its_place() {
+        let error = source("first-key = 1\nä = = 2").parse::<Sample>().unwrap_err();
+        assert!(matches!(&error, SiteError::Syntax { at: Location { line: 2, .. }, .. }), "{error}");
+    }
+}

@@ -1,0 +1,363 @@
+//! A site of the template is read back, and each way to spoil one of its files has its own error.
+
+use super::*;
+use crate::error::{Class, Classified as _};
+use handoff::fault::{Answer, Fault};
+use std::fs;
+use tempfile::TempDir;
+
+const ADMIN: &str = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
+
+fn options() -> InitOptions {
+    InitOptions { build_time: 1_793_491_200, open_consoles: false }
+}
+
+fn keys() -> GeneratedKeys {
+    GeneratedKeys { admin_recipient: ADMIN[..62].into(), signing_public: format!("RW{}", "Q".repeat(54)) }
+}
+
+struct Sample(TempDir);
+
+impl Sample {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (id, node) = ("lab".parse().unwrap(), "alpha".parse().unwrap());
+        init_site(folder.path(), &id, &node, &keys(), &options()).unwrap();
+        Self(folder)
+    }
+
+    fn load(&self) -> Result<Site, SiteError> {
+        Site::load(self.0.path())
+    }
+
+    /// Replaces `from` by `to` in a file that is known to have it.
+    fn edit(&self, file: &str, from: &str, to: &str) -> &Self {
+        let path = self.0.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{file} has no {from}");
+        fs::write(&path, text.replace(from, to)).unwrap();
+        self
+    }
+
+    fn append(&self, file: &str, more: &str) -> &Self {
+        let path = self.0.path().join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text + more).unwrap();
+        self
+    }
+
+    fn error(&self) -> SiteError {
+        self.load().unwrap_err()
+    }
+}
+
+const NODE: &str = "nodes/alpha.toml";
+
+#[test]
+fn the_template_is_a_site() {
+    let site = Sample::new().load().unwrap();
+    assert_eq!((site.id.as_str(), site.release.as_str(), site.build_time), ("lab", "1", 1_793_491_200));
+    assert_eq!((site.base, site.console.login.clone()), (Base::Micro, Login::Off));
+    assert_eq!(site.console.devices, ["tty0", "ttyS0"]);
+    assert_eq!(site.sizes, Sizes::default());
+    assert_eq!(site.admin_recipients, [keys().admin_recipient]);
+    assert_eq!(site.signing_keys, [keys().signing_public]);
+    assert_eq!(site.overlays.iter().map(|overlay| overlay.name.as_str()).collect::<Vec<_>>(), ["common"]);
+    let hello = &site.roles[&"hello".parse().unwrap()];
+    assert_eq!((&hello.kind, hello.stage), (&RoleKind::Overlay, Stage::Configure));
+    let example = &site.roles[&"example".parse().unwrap()];
+    assert_eq!(example.kind, RoleKind::Command { command: vec!["./run.sh".into()], deadline: Some(60) });
+    let node = site.node("alpha").unwrap();
+    assert_eq!(node.roles.iter().map(Name::as_str).collect::<Vec<_>>(), ["hello", "example"]);
+    assert_eq!(node.variables["greeting"].as_str(), Some("Welcome."));
+    assert!(node.network[0].dhcp && node.recipient.is_none() && node.files.is_empty());
+}
+
+#[test]
+fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
+    let sample = Sample::new();
+    let readme = fs::read_to_string(sample.0.path().join("README.md")).unwrap();
+    let blocks: Vec<&str> =
+        readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    let [site_keys, node_keys] = blocks.as_slice() else { panic!("{}", blocks.len()) };
+    // [console] stands in the template already.
+    let console = "[console]\ndevices = [\"tty0\", \"ttyS0\"]     # the last one is /dev/console\n";
+    assert!(site_keys.contains(console));
+    let (top, tables) =
+        site_keys.replace(console, "").split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+    sample.edit("site.toml", "base = \"micro\"", &format!("base = \"micro\"\n{top}"));
+    sample.append("site.toml", &format!("\n{tables}"));
+    sample.append(NODE, node_keys);
+    let site = sample.load().unwrap();
+    assert_eq!(site.sizes, Sizes { data: Some(Bytes::mib(1024)), ..Sizes::default() });
+    assert_eq!(site.boot.faults, handoff::fault::Policy::default());
+    let node = site.node("alpha").unwrap();
+    assert_eq!(node.network[1].addresses, ["192.0.2.10/24"]);
+    assert_eq!(node.files[0].source, FileSource::Secret("wifi".parse().unwrap()));
+    assert_eq!(node.files[0].mode, 0o600);
+}
+
+#[test]
+fn a_node_is_added() {
+    let sample = Sample::new();
+    let site = add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), Some(&ADMIN[..62])).unwrap();
+    assert_eq!(site.nodes().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["alpha", "beta"]);
+    assert_eq!(site.node("beta").unwrap().recipient.as_deref(), Some(&ADMIN[..62]));
+    let error = add_node(&site, &"beta".parse().unwrap(), None).unwrap_err();
+    assert!(matches!(error, InitError::NodeExists { .. }), "{error}");
+    fs::remove_dir_all(sample.0.path().join("roles/example")).unwrap();
+    sample.edit(NODE, ", \"example\"", "").edit("nodes/beta.toml", ", \"example\"", "");
+    let site = add_node(&sample.load().unwrap(), &"gamma".parse().unwrap(), None).unwrap();
+    assert_eq!(site.node("gamma").unwrap().roles.len(), 1);
+}
+
+#[test]
+fn a_recipient_is_written_and_replaced() {
+    let sample = Sample::new();
+    let other = format!("age1{}", "p".repeat(58));
+    let name: Name = "alpha".parse().unwrap();
+    let before = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
+    let site = set_recipient(&sample.load().unwrap(), &name, &ADMIN[..62]).unwrap();
+    let site = set_recipient(&site, &name, &other).unwrap();
+    assert_eq!(site.node("alpha").unwrap().recipient, Some(other.clone()));
+    let after = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
+    assert_eq!(after.replace(&format!("recipient = \"{other}\"\n"), ""), before);
+}
+
+#[test]
+fn an_unknown_node_is_named_with_its_neighbour() {
+    let site = Sample::new().load().unwrap();
+    let error = site.node("alpa").unwrap_err();
+    assert_eq!(error.to_string(), "the site lab has no node \"alpa\"; did you mean \"alpha\"?");
+    assert_eq!(error.class(), Class::MissingInput);
+    assert_eq!(site.node("Ω").unwrap_err().to_string(), "the site lab has no node \"Ω\"; known: alpha");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_place() {
+    let sample = Sample::new();
+    let path = sample.0.path().join("site.toml");
+    let line = fs::read_to_string(&path).unwrap().lines().count() + 2;
+    sample.append("site.toml", "[boot]\n  trys = 3\n");
+    let expected = format!("{}:{line}:3: unknown key \"trys\"; did you mean \"tries\"?", path.display());
+    assert_eq!(sample.error().to_string(), expected);
+    assert!(matches!(sample.error(), SiteError::UnknownKey { key, .. } if key == "trys"));
+    let sample = Sample::new();
+    sample.append(NODE, "colour = 1\n");
+    assert!(matches!(sample.error(), SiteError::UnknownKey { key, .. } if key == "colour"));
+}
+
+#[test]
+fn a_folder_without_a_site_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Site::load(folder.path()).unwrap_err();
+    assert!(matches!(error, SiteError::NotASite { .. }), "{error}");
+    assert_eq!(error.class(), Class::MissingInput);
+}
+
+#[test]
+fn each_wrong_value_of_the_site_is_refused() {
+    for (from, to, key) in [
+        ("id = \"lab\"", "id = \"La b\"", "id"),
+        ("release = \"1\"", "release = \"\"", "release"),
+        ("2026-11-01T00:00:00Z", "2026-11-01", "build-time"),
+        ("2026-11-01T00:00:00Z", "1969-11-01T00:00:00Z", "build-time"),
+        ("recipients = [\"age1", "recipients = [\"age2", "recipient"),
+        ("keys = [\"RW", "keys = [\"RX", "keys"),
+        ("ssh-keys = []", "ssh-keys = [\"justone\"]", "ssh-keys"),
+    ] {
+        let sample = Sample::new();
+        sample.edit("site.toml", from, to);
+        let error = sample.error();
+        assert!(matches!(&error, SiteError::WrongValue { key: found, .. } if *found == key), "{to}: {error}");
+        assert_eq!(error.class(), Class::BadContent);
+    }
+    for (more, key) in [
+        ("[boot]\ntries = 0\n", "tries"),
+        ("[boot]\nidentity-deadline = 0\n", "identity-deadline"),
+        ("[boot]\noverlay-size = \"lots\"\n", "overlay-size"),
+        ("[boot]\narguments = [\"\"]\n", "arguments"),
+        ("[sizes]\nesp = \"64MB\"\n", "esp"),
+        ("[sizes]\nroot = \"most\"\n", "root"),
+        ("[packages]\nsuite = \"book worm\"\n", "suite"),
+        ("[packages]\nextra = [\"a;b\"]\n", "extra"),
+        ("[configure]\ndeadline = 0\n", "deadline"),
+    ] {
+        let sample = Sample::new();
+        sample.append("site.toml", more);
+        let error = sample.error();
+        assert!(
+            matches!(&error, SiteError::WrongValue { key: found, .. } if *found == key),
+            "{more}: {error}"
+        );
+    }
+}
+
+#[test]
+fn each_unknown_word_is_named_with_its_neighbour() {
+    for (from, to, nearest) in [
+        ("base = \"micro\"", "base = \"mirco\"", "micro"),
+        ("login = \"off\"", "login = \"shel\"", "shell"),
+        ("[console]", "[boot.faults]\nseel = \"rescue\"\n[console]", "seal"),
+        ("[console]", "[boot.faults]\nseal = \"resque\"\n[console]", "rescue"),
+    ] {
+        let sample = Sample::new();
+        sample.edit("site.toml", from, to);
+        let error = sample.error();
+        let SiteError::UnknownWord { known, .. } = &error else { panic!("{error}") };
+        assert_eq!(known.nearest.as_deref(), Some(nearest));
+    }
+}
+
+#[test]
+fn answers_to_faults_are_taken() {
+    let sample = Sample::new();
+    sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
+    assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), Answer::Rescue);
+}
+
+#[test]
+fn a_password_needs_its_hash() {
+    let hash = "$6$saltsalt$abcdefghijklmnop";
+    let sample = Sample::new();
+    sample.edit("site.toml", "login = \"off\"", "login = \"password\"");
+    assert!(matches!(sample.error(), SiteError::MissingKey { key, .. } if key == "password-hash"));
+    sample.append("site.toml", &format!("password-hash = \"{hash}\"\n"));
+    assert_eq!(sample.load().unwrap().console.login, Login::Password { hash: hash.into() });
+    sample.edit("site.toml", hash, "secret");
+    let text = sample.error().to_string();
+    assert!(text.contains("password-hash") && !text.contains("secret"), "{text}");
+}
+
+#[test]
+fn missing_keys_and_empty_lists_are_refused() {
+    let sample = Sample::new();
+    sample.edit("site.toml", "id = \"lab\"\n", "");
+    assert!(matches!(sample.error(), SiteError::MissingKey { key, .. } if key == "id"));
+    let sample = Sample::new();
+    sample.edit("site.toml", &format!("keys = [\"{}\"]", keys().signing_public), "keys = []");
+    assert!(matches!(sample.error(), SiteError::WrongValue { key: "keys", .. }));
+}
+
+#[test]
+fn a_private_key_is_refused_and_not_repeated() {
+    let sample = Sample::new();
+    let private = format!("AGE-SECRET-KEY-1{}", "Q".repeat(58));
+    sample.edit(NODE, "roles =", &format!("recipient = \"{private}\"\nroles ="));
+    let text = sample.error().to_string();
+    assert!(text.contains("private key") && !text.contains("QQQ"), "{text}");
+}
+
+#[test]
+fn each_wrong_value_of_a_node_is_refused() {
+    let file = "[[file]]\nsource = \"README.md\"\npath = \"x\"\n";
+    for (more, key) in [
+        ("[[network]]\nname = \"a/b\"\n".to_owned(), "name"),
+        ("[[network]]\nname = \"sixteencharacter\"\n".to_owned(), "name"),
+        ("[[network]]\nname = \"lan0\"\n".to_owned(), "name"),
+        ("[[network]]\nname = \"b\"\nmac = \"52:54\"\n".to_owned(), "mac"),
+        ("[[network]]\nname = \"b\"\naddresses = [\"192.0.2.1\"]\n".to_owned(), "addresses"),
+        ("[[network]]\nname = \"b\"\naddresses = [\"192.0.2.1/33\"]\n".to_owned(), "addresses"),
+        ("[[network]]\nname = \"b\"\ngateway = \"here\"\n".to_owned(), "address"),
+        ("[[file]]\npath = \"x\"\n".to_owned(), "path"),
+        (format!("{file}secret = \"y\"\n"), "path"),
+        (format!("{file}{file}"), "path"),
+        (file.replace("\"x\"", "\"../x\""), "path"),
+        (file.replace("\"x\"", "\"age.key\""), "path"),
+        (file.replace("README.md", "../x"), "source"),
+        (format!("{file}mode = \"0800\"\n"), "mode"),
+        (format!("{file}mode = \"+600\"\n"), "mode"),
+        (format!("{file}install = \"etc/x\"\n"), "install"),
+        (format!("{file}install = \"/etc/../x\"\n"), "install"),
+    ] {
+        let sample = Sample::new();
+        sample.append(NODE, &more);
+        let error = sample.error();
+        assert!(
+            matches!(&error, SiteError::WrongValue { key: found, .. } if *found == key),
+            "{more}: {error}"
+        );
+    }
+}
+
+#[test]
+fn what_a_node_refers_to_must_be_there() {
+    let sample = Sample::new();
+    sample.append(NODE, "[[file]]\nsource = \"missing\"\npath = \"x\"\n");
+    assert!(matches!(sample.error(), SiteError::MissingSource { .. }));
+    let sample = Sample::new();
+    sample.edit(NODE, "\"hello\"", "\"helo\"");
+    let error = sample.error();
+    assert!(
+        matches!(&error, SiteError::UnknownRole { known, .. } if known.nearest.as_deref() == Some("hello")),
+        "{error}"
+    );
+    let sample = Sample::new();
+    sample.edit("site.toml", "\"common\"", "\"comon\"");
+    assert!(matches!(sample.error(), SiteError::UnknownOverlay { .. }));
+    let sample = Sample::new();
+    fs::write(sample.0.path().join("nodes/Bad Name.toml"), "").unwrap();
+    assert!(matches!(sample.error(), SiteError::BadFileName { .. }));
+}
+
+#[test]
+fn each_wrong_role_is_refused() {
+    for (from, to) in [
+        ("command = [\"./run.sh\"]", "command = []"),
+        ("command = [\"./run.sh\"]", ""),
+        ("kind = \"command\"", "kind = \"overlay\""),
+    ] {
+        let sample = Sample::new();
+        sample.edit("roles/example/role.toml", from, to);
+        let error = sample.error();
+        assert!(matches!(error, SiteError::WrongValue { key: "kind", .. }), "{to}: {error}");
+    }
+    let sample = Sample::new();
+    sample.edit("roles/example/role.toml", "stage = \"configure\"", "stage = \"late\"");
+    assert!(matches!(sample.error(), SiteError::UnknownWord { key: "stage", .. }));
+}
+
+#[test]
+fn nothing_is_made_where_something_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let make =
+        || init_site(folder.path(), &"lab".parse().unwrap(), &"a".parse().unwrap(), &keys(), &options());
+    fs::create_dir(folder.path().join(".git")).unwrap();
+    fs::write(folder.path().join("precious"), "x").unwrap();
+    assert!(matches!(make(), Err(InitError::NotEmpty { found, .. }) if found == "precious"));
+    fs::remove_file(folder.path().join("precious")).unwrap();
+    make().unwrap();
+}
+
+#[test]
+fn scripts_of_the_template_can_run() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sample = Sample::new();
+    let mode = |file: &str| fs::metadata(sample.0.path().join(file)).unwrap().permissions().mode() & 0o111;
+    assert_ne!(mode("roles/example/run.sh"), 0);
+    assert_eq!(mode("site.toml"), 0);
+    assert!(sample.0.path().join(".gitignore").is_file());
+}
+
+#[test]
+fn the_default_site_is_made_once_with_private_keys_outside() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let (data, config) = (folder.path().join("data"), folder.path().join("config"));
+    let first = default_site_in(&data, &config).unwrap();
+    assert_eq!((first.id.as_str(), &first.console.login), ("demo", &Login::Shell));
+    first.node("demo").unwrap();
+    assert_eq!(default_site_in(&data, &config).unwrap(), first);
+    for file in [ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE] {
+        let path = config.join("demo").join(file);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    // Made again, it has the same keys: they are never overwritten.
+    fs::remove_dir_all(data.join("default-site")).unwrap();
+    assert_eq!(default_site_in(&data, &config).unwrap(), first);
+    let broken = config.join("demo").join(ADMIN_IDENTITY_FILE);
+    fs::write(&broken, "nonsense").unwrap();
+    fs::remove_dir_all(data.join("default-site")).unwrap();
+    let error = default_site_in(&data, &config).unwrap_err();
+    assert!(matches!(error, DefaultSiteError::Keys(IssueError::Identity { .. })), "{error}");
+}

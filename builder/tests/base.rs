@@ -1,0 +1,179 @@
+//! Real base systems out of Debian's archive. These tests need the network (or a warm cache in `PSYOPS_TEST_CACHE`).
+//!
+//! The second build of each runs in a network namespace without any interface, which proves that it needs none.
+
+use builder::base::lock::Part;
+use builder::base::tree::LayeredTree;
+use builder::base::{self, BaseSystem, Cache};
+use builder::site::{GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const OFFLINE_SITE: &str = "PSYOPS_TEST_OFFLINE_SITE";
+const CACHE: &str = "PSYOPS_TEST_CACHE";
+
+fn site(folder: &Path, base: &str, extra: &str) -> Site {
+    let keys = GeneratedKeys {
+        admin_recipient: format!("age1{}", "q".repeat(58)),
+        signing_public: format!("RW{}", "Q".repeat(54)),
+    };
+    let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+    let dir = folder.join("site");
+    init_site(&dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
+    let path = dir.join("site.toml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("base = \"micro\"", &format!("base = \"{base}\""));
+    std::fs::write(&path, format!("{text}\n[packages]\nextra = [{extra}]\n")).unwrap();
+    Site::load(&dir).unwrap()
+}
+
+fn cache(folder: &Path) -> Cache {
+    let dir = std::env::var_os(CACHE).map_or_else(|| folder.join("cache"), PathBuf::from);
+    Cache::at(&dir).unwrap()
+}
+
+fn prepare(site: &Site, cache: &Cache) -> BaseSystem {
+    base::prepare(site, cache, &|line| eprintln_line(line)).unwrap()
+}
+
+#[expect(clippy::print_stderr, reason = "a test that takes a minute says what it does")]
+fn eprintln_line(line: &str) {
+    eprintln!("{line}");
+}
+
+fn tree(system: &BaseSystem) -> LayeredTree {
+    let mut tree = LayeredTree::new();
+    tree.add_tar(&system.tree_tar, &|_| true).unwrap();
+    tree
+}
+
+/// What every ELF of the tree needs, and what libraries the tree has, by readelf.
+fn missing_libraries(tree: &LayeredTree, folder: &Path) -> BTreeSet<String> {
+    let (mut needed, mut there) = (BTreeSet::new(), BTreeSet::new());
+    for path in tree.paths() {
+        let name = path.rsplit('/').next().unwrap();
+        if path.starts_with("usr/lib") && name.contains(".so") {
+            there.insert(name.to_owned());
+        }
+        if !tree.is_file(path) {
+            continue;
+        }
+        let bytes = tree.read(path).unwrap().unwrap();
+        if !bytes.starts_with(b"\x7fELF") {
+            continue;
+        }
+        let file = folder.join("elf");
+        std::fs::write(&file, bytes).unwrap();
+        let output = Command::new("readelf").args(["-dW"]).arg(&file).output().expect("readelf of binutils");
+        for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| line.contains("(NEEDED)")) {
+            let library = line.split('[').nth(1).and_then(|rest| rest.split(']').next()).unwrap();
+            needed.insert(library.to_owned());
+        }
+    }
+    assert!(needed.contains("libc.so.6"), "{needed:?}");
+    needed.difference(&there).cloned().collect()
+}
+
+/// Builds the same again with another cache key's worth of derived files gone and no network at all.
+fn again_without_network(site: &Site, cache: &Cache) {
+    for kind in ["derived", "apt"] {
+        std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
+    }
+    let unshare = if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" };
+    let output = Command::new("unshare")
+        .arg(unshare)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", "without_network", "--ignored", "--nocapture"])
+        .env(OFFLINE_SITE, &site.dir)
+        .env(CACHE, cache.dir())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"));
+}
+
+#[test]
+#[ignore = "runs inside the network namespace that the other tests make"]
+fn without_network() {
+    let dir = std::env::var_os(OFFLINE_SITE).expect("started by another test");
+    prepare(&Site::load(Path::new(&dir)).unwrap(), &cache(Path::new("/nonexistent")));
+}
+
+fn own_cache(folder: &TempDir) -> Cache {
+    // Downloads may come from a shared cache; what is derived is made here.
+    let own = Cache::at(&folder.path().join("cache")).unwrap();
+    if std::env::var_os(CACHE).is_some() {
+        let debs = cache(folder.path()).dir().join("debs");
+        let status = Command::new("cp").arg("-rT").arg(debs).arg(own.dir().join("debs")).status().unwrap();
+        assert!(status.success());
+    }
+    own
+}
+
+#[test]
+fn the_micro_base_is_whole_and_the_second_build_needs_no_network() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path(), "micro", "");
+    let cache = own_cache(&folder);
+    let system = prepare(&site, &cache);
+    let tree = tree(&system);
+    assert_eq!(missing_libraries(&tree, folder.path()), BTreeSet::new());
+    for file in ["usr/sbin/sshd", "usr/bin/ssh-keygen", "usr/lib/openssh/sftp-server", "usr/bin/busybox"] {
+        assert!(tree.is_file(file), "{file}");
+    }
+    assert_eq!(tree.link_target("usr/sbin/linuxrc"), Some("../bin/busybox"));
+    assert_eq!(tree.link_target("usr/bin/sh"), Some("busybox"));
+    assert_eq!(tree.link_target("lib64"), Some("usr/lib64"));
+    assert!(tree.contains("lib64/ld-linux-x86-64.so.2"));
+    for absent in ["usr/share/man", "etc/passwd", "usr/lib/systemd", "usr/bin/perl", "usr/bin/debconf"] {
+        assert!(!tree.contains(absent), "{absent}");
+    }
+    assert!(system.modules_dir.ends_with(&system.kernel_release));
+    for file in ["modules.dep", "modules.alias", "modules.softdep", "modules.builtin"] {
+        assert!(system.modules_dir.join(file).is_file(), "{file}");
+    }
+    for file in [&system.vmlinuz, &system.stub, &system.busybox] {
+        assert!(file.is_file(), "{}", file.display());
+    }
+    for part in [Part::Base, Part::Kernel, Part::Boot] {
+        assert!(system.lock.part(part).count() > 0, "{part:?}");
+    }
+    let locked = std::fs::read_to_string(site.dir.join(LOCK_FILE)).unwrap();
+    let first = std::fs::read(&system.tree_tar).unwrap();
+    again_without_network(&site, &cache);
+    assert!(std::fs::read(&system.tree_tar).unwrap() == first, "the same lock gave another tree");
+    assert_eq!(std::fs::read_to_string(site.dir.join(LOCK_FILE)).unwrap(), locked);
+}
+
+#[test]
+fn a_package_that_does_not_exist_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path(), "micro", "\"no-such-package-here\"");
+    let error = base::prepare(&site, &own_cache(&folder), &|_| ()).unwrap_err();
+    assert!(error.to_string().contains("no-such-package-here"), "{error}");
+    assert!(!site.dir.join(LOCK_FILE).exists());
+}
+
+#[test]
+fn the_debian_base_is_whole_and_equal_when_it_is_made_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path(), "debian", "");
+    let cache = own_cache(&folder);
+    let system = prepare(&site, &cache);
+    let tree = tree(&system);
+    for file in ["usr/lib/systemd/systemd", "usr/sbin/sshd", "usr/bin/dbus-daemon", "usr/bin/logger"] {
+        assert!(tree.is_file(file), "{file}");
+    }
+    assert_eq!(missing_libraries(&tree, folder.path()), BTreeSet::new());
+    assert_eq!(tree.read("etc/machine-id").unwrap().unwrap(), b"");
+    assert!(
+        !tree.paths().any(|path| path.starts_with("etc/ssh/ssh_host_") || path.starts_with("var/lib/apt/"))
+    );
+    assert!(tree.metadata("usr/bin/su").unwrap().mode & 0o4000 != 0);
+    assert_ne!(tree.metadata("etc/shadow").unwrap().gid, 0);
+    let first = std::fs::read(&system.tree_tar).unwrap();
+    again_without_network(&site, &cache);
+    assert!(std::fs::read(&system.tree_tar).unwrap() == first, "the same lock gave another tree");
+}

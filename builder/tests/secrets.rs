@@ -1,0 +1,323 @@
+//! From a new site to seals and secret partitions, with the programs of e2fsprogs as judges.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use builder::error::{Class, Error};
+use builder::secrets::credentials::{CredentialError, Credentials, Locations};
+use builder::secrets::known_hosts::known_hosts;
+use builder::secrets::node_keys::{self, NodeKeyError};
+use builder::secrets::partition::{PartitionError, write_partition};
+use builder::secrets::prepare::{Prepared, prepare};
+use builder::secrets::store::{Secret, Store};
+use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
+use builder::tools::{DEBUGFS, E2FSCK};
+use handoff::manifest::{RelativePath, Store as Place};
+use keys::timestamp::Timestamp;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+const MIB: u64 = 1024 * 1024;
+
+struct Home {
+    folder: TempDir,
+}
+
+impl Home {
+    /// A site `home` with a node `demo`, and its private keys beside it.
+    fn new() -> Self {
+        let home = Self { folder: TempDir::new().unwrap() };
+        let keys = issue_keys(&home.at("config"), &"home".parse().unwrap(), Timestamp::from_unix(0)).unwrap();
+        let options = InitOptions { build_time: 1_700_000_000, open_consoles: true };
+        let name = "demo".parse().unwrap();
+        init_site(&home.at("site"), &"home".parse().unwrap(), &name, &keys, &options).unwrap();
+        home
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn site(&self) -> Site {
+        Site::load(&self.at("site")).unwrap()
+    }
+
+    fn locations(&self) -> Locations {
+        Locations {
+            identity: Some(self.at("config/home/admin.age.txt")),
+            signing_key: Some(self.at("config/home/signing.key")),
+        }
+    }
+
+    fn prepare(&self) -> Prepared {
+        prepare(self.site(), "demo", &self.locations()).unwrap()
+    }
+
+    fn append(&self, file: &str, text: &str) {
+        let path = self.at("site").join(file);
+        let old = fs::read_to_string(&path).unwrap();
+        fs::write(&path, old + text).unwrap();
+    }
+
+    fn replace(&self, file: &str, from: &str, to: &str) {
+        let path = self.at("site").join(file);
+        let old = fs::read_to_string(&path).unwrap();
+        assert!(old.contains(from), "{old}");
+        fs::write(&path, old.replace(from, to)).unwrap();
+    }
+}
+
+fn path(text: &str) -> RelativePath {
+    RelativePath::new(text).unwrap()
+}
+
+#[test]
+fn a_node_gets_keys_and_a_seal_once() {
+    let home = Home::new();
+    let first = home.prepare();
+    assert!(first.keys_made);
+    assert_eq!(first.seal.reasons, ["there was none"]);
+    assert_eq!(first.seal.opened.header().serial.number(), 1);
+    let second = home.prepare();
+    assert!(!second.keys_made && second.seal.reasons.is_empty());
+    assert_eq!(second.seal.bytes, first.seal.bytes);
+    let manifest = second.seal.opened.manifest();
+    let names: Vec<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();
+    for name in ["hostname", "machine-id", "node.toml", "ssh/ssh_host_ed25519_key"] {
+        assert!(names.contains(&name), "{names:?}");
+    }
+    assert_eq!(second.seal.opened.content(&path("hostname")), Some(&b"demo\n"[..]));
+    assert_eq!(manifest.stored_in(Place::Memory).count(), 1);
+    let settings = second.seal.opened.content(&path("node.toml")).unwrap();
+    let settings: toml::Table = toml::from_str(std::str::from_utf8(settings).unwrap()).unwrap();
+    assert_eq!(settings["console"]["login"].as_str(), Some("shell"));
+    assert_eq!(settings["format"].as_integer(), Some(1));
+}
+
+#[test]
+fn a_seal_is_made_anew_only_for_a_reason() {
+    let home = Home::new();
+    home.prepare();
+    // Something that no seal holds.
+    home.append("roles/hello/role.toml", "\n# a comment\n");
+    assert!(home.prepare().seal.reasons.is_empty());
+    fs::write(home.at("site/motd"), "hello\n").unwrap();
+    home.append(
+        "nodes/demo.toml",
+        "\n[[file]]\npath = \"motd\"\nsource = \"motd\"\nmode = \"0644\"\nkind = \"text\"\n",
+    );
+    let seal = home.prepare().seal;
+    assert_eq!(
+        (seal.reasons.as_slice(), seal.opened.header().serial.number()),
+        (&["motd is new".into()][..], 2)
+    );
+    fs::write(home.at("site/motd"), "hallo\n").unwrap();
+    let seal = home.prepare().seal;
+    assert_eq!(seal.reasons, ["motd changed"]);
+    home.replace("nodes/demo.toml", "mode = \"0644\"", "mode = \"0600\"");
+    let seal = home.prepare().seal;
+    assert_eq!(seal.reasons, ["motd is to lie otherwise"]);
+    assert_eq!(seal.opened.header().serial.number(), 4);
+    assert!(home.prepare().seal.reasons.is_empty());
+}
+
+#[test]
+fn another_admin_is_a_reason() {
+    let home = Home::new();
+    let first = home.prepare();
+    let other = keys::issue::identity_file::generate().recipient();
+    let mine = first.site.admin_recipients[0].clone();
+    home.replace("site.toml", &format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
+    let seal = home.prepare().seal;
+    assert_eq!(seal.reasons, ["the admins changed"]);
+    assert!(home.prepare().seal.reasons.is_empty());
+}
+
+#[test]
+fn another_signing_key_is_a_reason() {
+    let home = Home::new();
+    let first = home.prepare();
+    let key = keys::issue::signing::SigningKey::generate().unwrap();
+    let file = home.at("config/home/signing.key");
+    fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
+    let error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::BadContent);
+    // First beside the old one, then in its place.
+    let old = first.site.signing_keys[0].clone();
+    let new = key.public().as_str();
+    home.replace("site.toml", &format!("\"{old}\""), &format!("\"{old}\", \"{new}\""));
+    assert_eq!(home.prepare().seal.reasons, ["the signing key changed"]);
+    home.replace("site.toml", &format!("\"{old}\", "), "");
+    assert!(home.prepare().seal.reasons.is_empty());
+    let key = keys::issue::signing::SigningKey::generate().unwrap();
+    fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
+    home.replace("site.toml", new, key.public().as_str());
+    let seal = home.prepare().seal;
+    assert_eq!(seal.reasons, ["it was signed by a key that is no longer the site's"]);
+    assert_eq!(seal.opened.header().serial.number(), 3);
+}
+
+#[test]
+fn a_damaged_seal_is_not_silently_replaced() {
+    let home = Home::new();
+    let prepared = home.prepare();
+    let mut bytes = prepared.seal.bytes.clone();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&prepared.seal.path, &bytes).unwrap();
+    let error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::BadContent);
+    assert!(error.report().contains("changed after it was signed"), "{}", error.report());
+    assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
+}
+
+#[test]
+fn foreign_credentials_are_refused_by_name() {
+    let (home, other) = (Home::new(), Home::new());
+    home.prepare();
+    let error = Credentials::load(&home.site(), &other.locations()).unwrap_err();
+    assert!(matches!(error, CredentialError::NotAnAdmin { .. }), "{error}");
+    let mixed = Locations { identity: home.locations().identity, ..other.locations() };
+    let error = Credentials::load(&home.site(), &mixed).unwrap_err();
+    assert!(matches!(error, CredentialError::NotASigner { .. }), "{error}");
+    let error = prepare(home.site(), "dema", &home.locations()).unwrap_err();
+    assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
+}
+
+/// What debugfs, which did not take part in checking it, says about a path.
+fn stat(image: &Path, path: &str) -> String {
+    let mut command = DEBUGFS.command().unwrap();
+    let output = command.args(["-R", &format!("stat \"{path}\"")]).arg(image).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn the_partition_is_whole_and_equal_from_run_to_run() {
+    let home = Home::new();
+    fs::write(home.at("site/big"), vec![7; 700_000]).unwrap();
+    home.append(
+        "nodes/demo.toml",
+        "\n[[file]]\npath = \"a b/big\"\nsource = \"big\"\nmode = \"0640\"\nuid = 12\ngid = 34\n",
+    );
+    let prepared = home.prepare();
+    let images = [home.at("one.img"), home.at("two.img")];
+    for image in &images {
+        prepared.write_partition(None, 16 * MIB, image).unwrap();
+        // Long enough for a clock to show.
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    }
+    assert!(fs::read(&images[0]).unwrap() == fs::read(&images[1]).unwrap(), "two runs differ");
+    let mut check = E2FSCK.command().unwrap();
+    let output = check.arg("-fn").arg(&images[0]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let key = stat(&images[0], "/age.key");
+    assert!(key.contains("Mode:  0600") && key.contains("User:     0   Group:     0"), "{key}");
+    let big = stat(&images[0], "/a b/big");
+    assert!(big.contains("Mode:  0640") && big.contains("User:    12   Group:    34"), "{big}");
+    for time in ["ctime", "atime", "mtime", "crtime"] {
+        assert!(big.contains(&format!("{time}: 0x{:x}", 1_700_000_000)), "{big}");
+    }
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(&images[0]).unwrap());
+    assert_eq!(mode & 0o777, 0o600, "an image with secrets is private");
+    let blkid = Command::new("/sbin/blkid").arg("-p").arg(&images[0]).output().unwrap();
+    assert!(String::from_utf8_lossy(&blkid.stdout).contains("LABEL=\"psyops-secret\""));
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_numbers() {
+    let home = Home::new();
+    fs::write(home.at("site/big"), vec![7; 3_000_000]).unwrap();
+    home.append("nodes/demo.toml", "\n[[file]]\npath = \"big\"\nsource = \"big\"\n");
+    let prepared = home.prepare();
+    let image = home.at("image");
+    let error = prepared.write_partition(None, 4 * MIB, &image).unwrap_err();
+    assert_eq!(error.class(), Class::BadContent);
+    assert!(error.to_string().contains("the secrets do not fit"), "{error}");
+    assert!(error.to_string().contains("4194304"), "{error}");
+    assert!(!image.exists());
+    let error = prepared.write_partition(None, MIB, &image).unwrap_err();
+    assert!(error.to_string().contains("too small"), "{error}");
+    prepared.write_partition(None, 16 * MIB, &image).unwrap();
+}
+
+#[test]
+fn sizes_from_the_least_to_large_ones_work() {
+    let home = Home::new();
+    let prepared = home.prepare();
+    for mib in [4, 5, 64, 512] {
+        let image = home.at("image");
+        prepared.write_partition(None, mib * MIB, &image).unwrap();
+        let output = E2FSCK.command().unwrap().arg("-fn").arg(&image).output().unwrap();
+        assert!(output.status.success(), "{mib} MiB: {}", String::from_utf8_lossy(&output.stdout));
+    }
+}
+
+#[test]
+fn the_key_of_another_node_is_named() {
+    let home = Home::new();
+    home.prepare();
+    let site = add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
+    let attic = prepare(site, "attic", &home.locations()).unwrap();
+    let store = Store::of(&attic.site).unwrap();
+    let secret = Secret::NodeKey("attic".parse().unwrap());
+    let key = store.read(&secret, &attic.credentials.identity).unwrap();
+    let file = home.at("key");
+    fs::write(&file, &*key).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    fs::set_permissions(&file, mode).unwrap();
+    let demo = prepare(attic.site.clone(), "demo", &home.locations()).unwrap();
+    let node = demo.node().unwrap();
+    let image = home.at("image");
+    let result =
+        write_partition(&demo.site, node, &demo.seal, &demo.credentials, Some(&file), 16 * MIB, &image);
+    match result.unwrap_err() {
+        PartitionError::Keys(NodeKeyError::OtherNode(other)) => {
+            assert_eq!((other.node.as_str(), other.owner.unwrap().as_str()), ("demo", "attic"));
+        }
+        other => panic!("{other}"),
+    }
+    assert!(!image.exists());
+    let own =
+        node_keys::identity(&attic.site, &attic.node, &attic.credentials.identity, Some(&file)).unwrap();
+    assert_eq!(own.recipient(), node_keys::recipient(&attic.site, &attic.node).unwrap());
+    let hosts = known_hosts(&attic.site).unwrap();
+    let lines: Vec<&str> = hosts.lines().collect();
+    assert!(
+        lines[0].starts_with("attic ssh-ed25519 ") && lines[1].starts_with("demo ssh-ed25519 "),
+        "{hosts}"
+    );
+}
+
+#[test]
+fn nothing_private_is_in_the_site() {
+    let home = Home::new();
+    home.prepare();
+    let mut folders = vec![home.at("site")];
+    while let Some(folder) = folders.pop() {
+        #[allow(clippy::disallowed_methods, reason = "the order of looking does not matter")]
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+            assert!(!text.contains("AGE-SECRET-KEY-"), "{}", path.display());
+            assert!(!text.contains("PRIVATE KEY"), "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn a_secret_that_is_not_there_is_named() {
+    let home = Home::new();
+    home.append("nodes/demo.toml", "\n[[file]]\npath = \"wifi\"\nsecret = \"wifi\"\n");
+    let error: Error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::MissingInput);
+    assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
+    let credentials = Credentials::load(&home.site(), &home.locations()).unwrap();
+    let store = Store::of(&home.site()).unwrap();
+    store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
+    let seal = home.prepare().seal;
+    assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
+}

@@ -1,0 +1,105 @@
+//! OpenSSH host keys (PROTOCOL.key of OpenSSH): Ed25519, unencrypted, as `ssh-keygen` writes them.
+
+use ssh_key::rand_core::OsRng;
+use ssh_key::{Algorithm, HashAlg, LineEnding, PrivateKey};
+use std::fmt;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// A host key pair.
+pub struct HostKey(PrivateKey);
+
+impl fmt::Debug for HostKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HostKey({})", self.fingerprint())
+    }
+}
+
+/// Why a host key is of no use.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadHostKey {
+    /// It could not be made or written.
+    #[error("making an SSH host key failed: {0}")]
+    Failed(String),
+    /// Not a private key file of OpenSSH.
+    #[error("it is no intact OpenSSH private key: {0}")]
+    Malformed(String),
+    /// Under a passphrase, which no SSH server at boot can ask for.
+    #[error("the host key is under a passphrase; remove it (ssh-keygen -p -N '')")]
+    Encrypted,
+}
+
+impl HostKey {
+    /// Makes a new Ed25519 key; `comment` is what the public line ends with.
+    pub fn generate(comment: &str) -> Result<Self, BadHostKey> {
+        let failed = |error: ssh_key::Error| BadHostKey::Failed(error.to_string());
+        let mut key = PrivateKey::random(&mut OsRng, Algorithm::Ed25519).map_err(failed)?;
+        key.set_comment(comment);
+        Ok(Self(key))
+    }
+
+    /// Reads a private key file.
+    pub fn parse(file: &[u8]) -> Result<Self, BadHostKey> {
+        let key = PrivateKey::from_openssh(file).map_err(|error| BadHostKey::Malformed(error.to_string()))?;
+        if key.is_encrypted() { Err(BadHostKey::Encrypted) } else { Ok(Self(key)) }
+    }
+
+    /// The private key file, ended by one line end.
+    pub fn private_text(&self) -> Result<Zeroizing<String>, BadHostKey> {
+        let mut text =
+            self.0.to_openssh(LineEnding::LF).map_err(|error| BadHostKey::Failed(error.to_string()))?;
+        if !text.ends_with('\n') {
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    /// The line of the `.pub` file, with its line end.
+    pub fn public_line(&self) -> Result<String, BadHostKey> {
+        let line = self.0.public_key().to_openssh().map_err(|error| BadHostKey::Failed(error.to_string()))?;
+        Ok(format!("{}\n", line.trim_end()))
+    }
+
+    /// The line for `known_hosts` (sshd(8)) that ties this key to `hosts`, with its line end.
+    ///
+    /// A host on another port than 22 is written `[host]:port` there; that is the caller's to do.
+    pub fn known_hosts_line(&self, hosts: &[&str]) -> Result<String, BadHostKey> {
+        let line = self.public_line()?;
+        let key: Vec<&str> = line.split_whitespace().take(2).collect();
+        Ok(format!("{} {}\n", hosts.join(","), key.join(" ")))
+    }
+
+    /// The fingerprint, as `ssh-keygen -l` prints it.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        self.0.fingerprint(HashAlg::Sha256).to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds;
+    use handoff::manifest::Kind;
+
+    #[test]
+    fn the_file_is_read_back_and_well_formed() {
+        let key = HostKey::generate("root@demo").unwrap();
+        let text = key.private_text().unwrap();
+        assert_eq!(kinds::check(Kind::SshHostKey, text.as_bytes()), Ok(()));
+        let read = HostKey::parse(text.as_bytes()).unwrap();
+        assert_eq!(read.public_line(), key.public_line());
+        let public = key.public_line().unwrap();
+        assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" root@demo\n"), "{public}");
+        let known = key.known_hosts_line(&["demo", "[localhost]:2222"]).unwrap();
+        assert!(known.starts_with("demo,[localhost]:2222 ssh-ed25519 "), "{known}");
+        assert!(!known.contains("root@demo"));
+    }
+
+    #[test]
+    fn damage_is_found() {
+        let text = HostKey::generate("x").unwrap().private_text().unwrap();
+        let cut = &text[..text.len() / 2];
+        assert!(matches!(HostKey::parse(cut.as_bytes()), Err(BadHostKey::Malformed(_))));
+    }
+}

@@ -1,0 +1,246 @@
+//! Making a seal: manifest and contents into a tar, the tar into an age file, a header before and a signature behind.
+//!
+//! The tar is the same for the same content; the age file is not (its keys are drawn anew each time), which is why a
+//! seal is kept and made anew only when something in it changes.
+
+use crate::identity::{NodeIdentity, Recipient};
+use crate::issue::encryption::{EncryptFailed, encrypt};
+use crate::issue::host_key::{BadHostKey, HostKey};
+use crate::issue::signing::{SigningFailed, SigningKey};
+use crate::kinds::{self, BadContent};
+use crate::seal::header::Header;
+use crate::seal::payload::{BadPayload, FILES, MANIFEST, check_paths};
+use crate::seal::{SealError, UnverifiedSeal};
+use handoff::fault::Policy;
+use handoff::hash::Sha256Digest;
+use handoff::manifest::{Entry, Kind, Manifest, RelativePath, Required, Store};
+use std::collections::BTreeMap;
+use thiserror::Error;
+use zeroize::Zeroizing;
+
+/// A file for a seal: an entry of the manifest before its content is counted and hashed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it lives.
+    pub store: Store,
+    /// Where it is put in the root: an absolute path, or nowhere.
+    pub install: Option<String>,
+    /// How much the node needs it.
+    pub required: Required,
+}
+
+/// Why a seal could not be made.
+#[derive(Debug, Error)]
+pub enum BuildError {
+    /// The same path twice.
+    #[error("{0} is given to the node twice")]
+    Twice(RelativePath),
+    /// Content that is not of its kind.
+    #[error("{path} {problem}")]
+    Content {
+        /// The file.
+        path: RelativePath,
+        /// What is wrong with it.
+        problem: BadContent,
+    },
+    /// A host key that no SSH server would take.
+    #[error("{path}: {problem}")]
+    HostKey {
+        /// The file.
+        path: RelativePath,
+        /// What is wrong with it.
+        problem: BadHostKey,
+    },
+    /// A path, mode or place that a manifest cannot hold.
+    #[error(transparent)]
+    Manifest(#[from] BadPayload),
+    /// Two files at one place in the root.
+    #[error("{first} and {second} are both installed to {install}")]
+    SamePlace {
+        /// The place.
+        install: String,
+        /// One file.
+        first: RelativePath,
+        /// The other.
+        second: RelativePath,
+    },
+    /// Encrypting failed.
+    #[error(transparent)]
+    Encrypt(#[from] EncryptFailed),
+    /// Signing failed.
+    #[error(transparent)]
+    Sign(#[from] SigningFailed),
+    /// The tar could not be put together.
+    #[error("the tar of the payload could not be made: {0}")]
+    Tar(#[from] std::io::Error),
+    /// What was made does not open again.
+    #[error("the seal that was made does not open: {0}")]
+    Unusable(#[from] SealError),
+}
+
+/// What a node must have, collected before it is sealed.
+#[derive(Default)]
+pub struct SealBuilder {
+    policy: Policy,
+    remove_unknown: bool,
+    files: BTreeMap<RelativePath, (File, Zeroizing<Vec<u8>>)>,
+}
+
+impl SealBuilder {
+    /// Starts with no files.
+    #[must_use]
+    pub fn new(policy: Policy, remove_unknown: bool) -> Self {
+        Self { policy, remove_unknown, files: BTreeMap::new() }
+    }
+
+    /// Adds a file; its content must be of its kind.
+    pub fn add(
+        &mut self,
+        path: RelativePath,
+        file: File,
+        content: Zeroizing<Vec<u8>>,
+    ) -> Result<(), BuildError> {
+        if let Err(problem) = kinds::check(file.kind, &content) {
+            return Err(BuildError::Content { path, problem });
+        }
+        if file.kind == Kind::SshHostKey
+            && let Err(problem) = HostKey::parse(&content)
+        {
+            return Err(BuildError::HostKey { path, problem });
+        }
+        if self.files.contains_key(&path) {
+            return Err(BuildError::Twice(path));
+        }
+        self.files.insert(path, (file, content));
+        Ok(())
+    }
+
+    /// The manifest of what was added.
+    pub fn manifest(&self) -> Result<Manifest, BuildError> {
+        let mut places: BTreeMap<&str, &RelativePath> = BTreeMap::new();
+        let mut entries = Vec::new();
+        for (path, (file, content)) in &self.files {
+            if let Some(install) = &file.install
+                && let Some(first) = places.insert(install, path)
+            {
+                return Err(BuildError::SamePlace {
+                    install: install.clone(),
+                    first: first.clone(),
+                    second: path.clone(),
+                });
+            }
+            entries.push(Entry {
+                path: path.clone(),
+                mode: file.mode,
+                uid: file.uid,
+                gid: file.gid,
+                size: u64::try_from(content.len()).unwrap_or(u64::MAX),
+                digest: Sha256Digest::of(content),
+                kind: file.kind,
+                store: file.store,
+                install: file.install.clone(),
+                required: file.required,
+            });
+        }
+        let manifest = Manifest { entries, policy: self.policy.clone(), remove_unknown: self.remove_unknown };
+        check_paths(&manifest)?;
+        // A place that the reader would refuse (not absolute, a mode out of range) is refused here.
+        Manifest::decode(&manifest.encode()).map_err(BadPayload::Manifest)?;
+        Ok(manifest)
+    }
+
+    /// The content that was added for `path`.
+    #[must_use]
+    pub fn content(&self, path: &RelativePath) -> Option<&[u8]> {
+        self.files.get(path).map(|(_, content)| &***content)
+    }
+
+    /// Seals everything for the node that `header` names and for the admins.
+    pub fn build(
+        &self,
+        header: &Header,
+        admins: &[Recipient],
+        key: &SigningKey,
+    ) -> Result<Vec<u8>, BuildError> {
+        let tar = self.tar()?;
+        let recipients = all_recipients(&header.recipient, admins);
+        let payload = encrypt(&recipients, &tar)?;
+        let mut seal = header.encode(payload.len()).into_bytes();
+        seal.extend_from_slice(&payload);
+        seal.extend_from_slice(key.sign(&seal, &comment(header, admins))?.as_bytes());
+        if seal.last() != Some(&b'\n') {
+            seal.push(b'\n');
+        }
+        let trusted = std::slice::from_ref(key.public());
+        UnverifiedSeal::parse(&seal)?.verify(trusted, &header.site)?;
+        Ok(seal)
+    }
+
+    fn tar(&self) -> Result<Zeroizing<Vec<u8>>, BuildError> {
+        let manifest = self.manifest()?.encode();
+        let contents: usize =
+            self.files.values().map(|(_, content)| content.len().saturating_add(4096)).sum();
+        let room = manifest.len().saturating_add(contents).saturating_add(16 * 1024);
+        let mut out = Zeroizing::new(Vec::with_capacity(room));
+        let mut tar = tar::Builder::new(&mut *out);
+        append(&mut tar, MANIFEST, manifest.as_bytes())?;
+        for (path, (_, content)) in &self.files {
+            append(&mut tar, &format!("{FILES}{path}"), content)?;
+        }
+        tar.into_inner()?;
+        Ok(out)
+    }
+}
+
+/// The trusted comment of a seal: what it is, and a digest of everybody that it is encrypted to.
+///
+/// age hides who can open a file, so without this nobody could see that a seal was made for yesterday's admins.
+#[must_use]
+pub fn comment(header: &Header, admins: &[Recipient]) -> String {
+    let mut keys: Vec<String> =
+        all_recipients(&header.recipient, admins).iter().map(ToString::to_string).collect();
+    keys.sort();
+    let digest = Sha256Digest::of(keys.join("\n").as_bytes());
+    let Header { site, node, serial, .. } = header;
+    format!("psyops-seal site:{site} node:{node} serial:{serial} recipients:{digest}")
+}
+
+/// The node and the admins, each once.
+fn all_recipients(node: &Recipient, admins: &[Recipient]) -> Vec<Recipient> {
+    let mut all = vec![node.clone()];
+    for admin in admins {
+        if !all.contains(admin) {
+            all.push(admin.clone());
+        }
+    }
+    all
+}
+
+/// Adds a file with nothing of this machine in its header: modes and owners that count stand in the manifest.
+fn append(tar: &mut tar::Builder<&mut Vec<u8>>, name: &str, content: &[u8]) -> Result<(), std::io::Error> {
+    let mut header = tar::Header::new_ustar();
+    header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));
+    header.set_mode(0o600);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    tar.append_data(&mut header, name, content)
+}
+
+/// Opens a seal for an admin: what [`UnverifiedSeal`] and its successors do, in one call.
+pub fn open_as_admin(
+    seal: &[u8],
+    trusted: &[crate::signature::PublicKey],
+    site: &handoff::name::Name,
+    admin: &NodeIdentity,
+) -> Result<crate::seal::OpenedSeal, SealError> {
+    UnverifiedSeal::parse(seal)?.verify(trusted, site)?.open_as_admin(admin)
+}

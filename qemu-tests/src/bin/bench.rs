@@ -1,0 +1,137 @@
+//! Sizes and times of what a user gets, printed and never judged: a table, or JSON with `--json`.
+//!
+//! Times of boots are the guest's own clock under emulation, the median of several cold boots.
+
+#![expect(clippy::print_stdout, reason = "a bench prints its result")]
+
+use anyhow::{Context as _, Result, ensure};
+use builder::boot::uki::{Section, Uki};
+use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
+use handoff::partition::Role;
+use handoff::report::BootReport;
+use handoff::slot::Slot;
+use qemu_tests::stick::Stick;
+use qemu_tests::world::{World, succeed, target_folder};
+use std::collections::BTreeMap;
+use std::env;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::time::Instant;
+
+/// How many boots a time is the median of.
+const BOOTS: usize = 5;
+
+fn main() -> Result<()> {
+    let rows = measure()?;
+    if env::args().any(|argument| argument == "--json") {
+        let object: serde_json::Map<_, _> =
+            rows.into_iter().map(|row| (row.name, serde_json::json!({"value": row.value, "unit": row.unit}))).collect();
+        println!("{}", serde_json::Value::Object(object));
+    } else {
+        for row in rows {
+            println!("{:<44} {:>12.3} {}", row.name, row.value, row.unit);
+        }
+    }
+    Ok(())
+}
+
+struct Row {
+    name: String,
+    value: f64,
+    unit: &'static str,
+}
+
+fn row(name: &str, value: f64, unit: &'static str) -> Row {
+    Row { name: name.to_owned(), value, unit }
+}
+
+fn kib(bytes: u64) -> f64 {
+    f64::from(u32::try_from(bytes / 1024).unwrap_or(u32::MAX))
+}
+
+fn measure() -> Result<Vec<Row>> {
+    let world = World::micro()?;
+    let loader = target_folder()?.join("x86_64-unknown-linux-musl/node/initloader");
+    let mut rows = vec![row("loader", kib(fs::metadata(loader)?.len()), "KiB")];
+    let stick = world.stick("alpha")?;
+    rows.extend(initramfs(&stick)?);
+    rows.extend(builds(&world)?);
+    let image = fs::metadata(stick.path())?;
+    rows.push(row("image, size", kib(image.len()) / 1024.0, "MiB"));
+    rows.push(row("image, really used", kib(image.blocks() * 512) / 1024.0, "MiB"));
+    rows.extend(boots(&stick)?);
+    Ok(rows)
+}
+
+fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
+    let end = stick.extent(Role::Boot(Slot::A))?.length;
+    let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
+    let uki = stick.read(Role::Boot(Slot::A), 0, usize::try_from(record.length)?)?;
+    let packed = Uki::parse(&uki)?.section(Section::Initrd)?;
+    let raw = zstd::decode_all(packed).context("unpacking the initramfs")?;
+    let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Ok(vec![
+        row("initramfs, packed", kib(size(packed)), "KiB"),
+        row("initramfs, raw", kib(size(&raw)), "KiB"),
+        row("UKI", kib(record.length), "KiB"),
+    ])
+}
+
+/// A build with nothing but the packages in the cache, and one with everything there.
+fn builds(world: &World) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir()?;
+    let cache = folder.path().join("psyops");
+    fs::create_dir_all(&cache)?;
+    let home = env::var("HOME").context("HOME is not set")?;
+    let user = env::var("XDG_CACHE_HOME").unwrap_or_else(|_| format!("{home}/.cache"));
+    std::os::unix::fs::symlink(format!("{user}/psyops/debs"), cache.join("debs"))?;
+    let mut rows = Vec::new();
+    for name in ["image build, cold (packages there)", "image build, warm"] {
+        let start = Instant::now();
+        let mut build = world.command("build-image");
+        build.env("XDG_CACHE_HOME", folder.path()).args(["--node", "alpha", "--site"]).arg(world.site());
+        succeed(build.arg("--output").arg(folder.path().join("alpha.img")))?;
+        rows.push(row(name, start.elapsed().as_secs_f64(), "s"));
+    }
+    Ok(rows)
+}
+
+fn boots(stick: &Stick) -> Result<Vec<Row>> {
+    let mut reports: Vec<BootReport> = Vec::new();
+    for _ in 0..BOOTS {
+        reports.push(stick.boot_and_power_off()?.report);
+    }
+    let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut order = Vec::new();
+    for report in &reports {
+        let first = report.steps.first().context("a report without steps")?;
+        let mut note = |name: String, value: u64| {
+            if !order.contains(&name) {
+                order.push(name.clone());
+            }
+            times.entry(name).or_default().push(value);
+        };
+        note("kernel start to /init".into(), first.start_ms);
+        let handover = report.steps.iter().find(|step| step.name == "handover").context("no handover step")?;
+        let disk = report.steps.iter().find(|step| step.name == "disk").map_or(0, |step| step.took_ms);
+        let whole = handover.start_ms + handover.took_ms - first.start_ms;
+        note("/init to handover".into(), whole);
+        note("/init to handover, without the disk step".into(), whole - disk);
+        for step in &report.steps {
+            note(format!("  step {}", step.name), step.took_ms);
+        }
+    }
+    ensure!(!order.is_empty(), "no boots were measured");
+    let median = |mut values: Vec<u64>| {
+        values.sort_unstable();
+        values.get(values.len() / 2).copied().unwrap_or(0)
+    };
+    Ok(order
+        .into_iter()
+        .map(|name| {
+            let value = median(times.remove(&name).unwrap_or_default());
+            let seconds = f64::from(u32::try_from(value).unwrap_or(u32::MAX)) / 1000.0;
+            Row { name, value: seconds, unit: "s" }
+        })
+        .collect())
+}

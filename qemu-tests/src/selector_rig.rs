@@ -1,0 +1,172 @@
+//! A small stick for the selector alone: ESP, control, boot-a, boot-b, with a probe in place of a UKI.
+//!
+//! It is made by tools and crates that the builder does not share code with, so that the selector is also held against
+//! another writer of the same formats.
+
+use crate::disk::Disk;
+use crate::machine::{Machine, Medium};
+use crate::programs::uefi_program;
+use anyhow::{Context as _, Result, bail, ensure};
+use handoff::boot_record::{BootRecord, SIZE_U64};
+use handoff::control::ControlRecord;
+use handoff::hash::Sha256Digest;
+use handoff::partition::Role;
+use handoff::selection::Selection;
+use handoff::slot::Slot;
+use std::fs::{self, File};
+use std::io::{Cursor, Write as _};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Partitions and their sizes, in MiB.
+const LAYOUT: [(Role, u32); 4] =
+    [(Role::Esp, 8), (Role::Control, 1), (Role::Boot(Slot::A), 2), (Role::Boot(Slot::B), 2)];
+const DISK_BYTES: u64 = 16 * 1024 * 1024;
+const ESP_BYTES: usize = 8 * 1024 * 1024;
+/// What the probe has before the byte that says what it does.
+const BEHAVIOUR: &[u8] = b"probe-behaviour:";
+/// Firmware without KVM takes some six seconds; a machine under load several times that.
+pub const DEADLINE: Duration = Duration::from_mins(2);
+
+/// What the probe in a slot does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// Powers off, as a system does that was used.
+    ShutsDown,
+    /// Comes back with an error, as a UKI does that finds no kernel.
+    ComesBack,
+}
+
+/// The small stick, in a folder of its own that goes with it.
+#[derive(Debug)]
+pub struct Rig {
+    /// The stick.
+    pub disk: Disk,
+    folder: TempDir,
+}
+
+impl Rig {
+    /// A stick as it was just made: slot a with the probe and three tries, slot b empty.
+    pub fn fresh() -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for the stick")?;
+        let path = folder.path().join("stick.img");
+        File::create(&path)?.set_len(DISK_BYTES)?;
+        let mut sgdisk = Command::new("sgdisk");
+        for (number, (role, size)) in (1..).zip(LAYOUT) {
+            sgdisk.arg(format!("--new={number}:0:+{size}M"));
+            sgdisk.arg(format!("--typecode={number}:{}", role.type_guid()));
+            sgdisk.arg(format!("--change-name={number}:{role}"));
+        }
+        let made = sgdisk.arg(&path).output().context("running sgdisk (Debian package gdisk)")?;
+        ensure!(made.status.success(), "sgdisk: {}", String::from_utf8_lossy(&made.stderr));
+        let rig = Self { disk: Disk::open(&path)?, folder };
+        rig.disk.write(Role::Esp, 0, &esp()?)?;
+        rig.disk.set_control(0, &ControlRecord::fresh(3))?;
+        rig.install(Slot::A, &probe(Probe::ShutsDown)?)?;
+        Ok(rig)
+    }
+
+    /// A stick whose two slots both hold the probe, with this control record in place 0.
+    pub fn with_both_slots(record: &ControlRecord) -> Result<Self> {
+        let rig = Self::fresh()?;
+        rig.install(Slot::B, &probe(Probe::ShutsDown)?)?;
+        rig.disk.set_control(0, record)?;
+        Ok(rig)
+    }
+
+    /// Writes `uki` and its boot record into a slot; the release is named for the slot.
+    pub fn install(&self, slot: Slot, uki: &[u8]) -> Result<()> {
+        self.disk.write(Role::Boot(slot), 0, uki)?;
+        self.record(slot, u64::try_from(uki.len())?, Sha256Digest::of(uki))
+    }
+
+    /// Writes a boot record that says this of the slot's UKI.
+    pub fn record(&self, slot: Slot, length: u64, digest: Sha256Digest) -> Result<()> {
+        let release = format!("release-{slot}").parse()?;
+        let record = BootRecord { length, digest, security_epoch: 1, release, signature: String::new() };
+        let record = record.encode().context("the boot record does not fit")?;
+        self.disk.write(Role::Boot(slot), self.record_offset(slot)?, &record)
+    }
+
+    /// Where a slot's boot record begins in its partition.
+    pub fn record_offset(&self, slot: Slot) -> Result<u64> {
+        Ok(self.disk.extent(Role::Boot(slot))?.length - SIZE_U64)
+    }
+
+    /// Starts a machine with this stick.
+    pub fn start(&self, medium: Medium) -> Result<Machine> {
+        Machine::start(&[(self.disk.path(), medium)], self.folder.path())
+    }
+
+    /// Boots cold with another stick in the machine; firmware starts from this one.
+    pub fn boot_beside(&self, other: &Self) -> Result<Console> {
+        let sticks = [(self.disk.path(), Medium::Writable), (other.disk.path(), Medium::Writable)];
+        Machine::start(&sticks, self.folder.path())?.wait_for_end(DEADLINE).map(Console)
+    }
+
+    /// Boots cold until the machine powers itself off; returns the console.
+    pub fn boot(&self, medium: Medium) -> Result<Console> {
+        self.start(medium)?.wait_for_end(DEADLINE).map(Console)
+    }
+}
+
+/// Everything that was said on the serial console of a boot that ended by itself.
+#[derive(Debug)]
+pub struct Console(pub String);
+
+impl Console {
+    /// What the selector told the system that it started last.
+    pub fn selection(&self) -> Result<Selection> {
+        let lines = self.0.lines().filter_map(|line| line.trim().strip_prefix("probe: selection "));
+        // The variable has five lines; a slot whose probe came back has said its own before.
+        let mut lines: Vec<&str> = lines.collect();
+        let last = lines.split_off(lines.len().saturating_sub(5)).join("\n");
+        Selection::decode(&last).with_context(|| format!("no selection on the console:\n{}", self.0))
+    }
+
+    /// The text of a variable of the Boot Loader Interface, as the started system saw it.
+    pub fn variable(&self, name: &str) -> Result<&str> {
+        let value = self
+            .0
+            .lines()
+            .rev()
+            .find_map(|line| line.trim().strip_prefix("probe: ")?.strip_prefix(name)?.strip_prefix('='));
+        value.with_context(|| format!("no {name} on the console:\n{}", self.0))
+    }
+
+    /// Fails where a text was not said, and shows what was.
+    pub fn must_say(&self, text: &str) -> Result<()> {
+        if !self.0.contains(text) {
+            bail!("{text:?} was not said:\n{}", self.0);
+        }
+        Ok(())
+    }
+}
+
+/// The probe program, told what to do.
+pub fn probe(what: Probe) -> Result<Vec<u8>> {
+    let path = uefi_program("probe.efi")?;
+    let mut program = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
+    let mark = program.windows(BEHAVIOUR.len()).position(|window| window == BEHAVIOUR);
+    let mark = mark.with_context(|| format!("{} has no place for its behaviour", path.display()))?;
+    let byte = program.get_mut(mark + BEHAVIOUR.len()).context("the probe is cut short")?;
+    *byte = match what {
+        Probe::ShutsDown => b's',
+        Probe::ComesBack => b'r',
+    };
+    Ok(program)
+}
+
+/// A FAT file system with the selector where firmware looks for it.
+fn esp() -> Result<Vec<u8>> {
+    let selector = fs::read(uefi_program("selector.efi")?).context("reading the selector")?;
+    let mut image = Cursor::new(vec![0; ESP_BYTES]);
+    fatfs::format_volume(&mut image, fatfs::FormatVolumeOptions::new())?;
+    {
+        let volume = fatfs::FileSystem::new(&mut image, fatfs::FsOptions::new())?;
+        let boot = volume.root_dir().create_dir("EFI")?.create_dir("BOOT")?;
+        boot.create_file("BOOTX64.EFI")?.write_all(&selector)?;
+    }
+    Ok(image.into_inner())
+}

@@ -1,0 +1,91 @@
+//! Logging in to a booted node through a port of the loopback, with the host keys that the site prints.
+
+use crate::world::{World, succeed};
+use anyhow::{Context as _, Result, bail, ensure};
+use handoff::paths::BOOT_REPORT;
+use handoff::report::{BootReport, Configure};
+use std::fs;
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::Command;
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How often a node that is still starting is asked again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// A way in.
+#[derive(Debug)]
+pub struct Ssh {
+    port: u16,
+    key: PathBuf,
+    folder: TempDir,
+}
+
+impl Ssh {
+    /// Picks a free port, and writes down the host keys that the site says its nodes have.
+    pub fn new(world: &World) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let folder = tempfile::tempdir()?;
+        let hosts = succeed(world.psyops().arg("known-hosts").arg("--site").arg(world.site()))?;
+        fs::write(folder.path().join("known_hosts"), hosts.stdout)?;
+        Ok(Self { port, key: world.ssh_key(), folder })
+    }
+
+    /// The port to forward.
+    #[must_use]
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn command(&self, node: &str, script: &str) -> Command {
+        let mut ssh = Command::new("ssh");
+        ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
+        ssh.args(["-o", "ConnectTimeout=20", "-o", "IdentitiesOnly=yes", "-o", "GlobalKnownHostsFile=/dev/null"]);
+        ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display()));
+        // The port is the test's, the name under which the key is known is the node's.
+        ssh.arg("-o").arg(format!("HostKeyAlias={node}"));
+        ssh.arg("-i").arg(&self.key).arg("-p").arg(self.port.to_string());
+        ssh.args(["root@127.0.0.1", "--", script]);
+        ssh
+    }
+
+    /// Runs a shell command on the node and returns what it printed; its exit status does not matter.
+    pub fn run(&self, node: &str, script: &str) -> Result<String> {
+        self.wait_until_up(node, Duration::from_secs(90))?;
+        let output = self.command(node, script).output().context("starting ssh (package openssh-client)")?;
+        // 255 is ssh's own failure.
+        ensure!(output.status.code() != Some(255), "ssh: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Waits until the node lets us in. A wrong host key is an error at once.
+    pub fn wait_until_up(&self, node: &str, deadline: Duration) -> Result<()> {
+        let end = Instant::now() + deadline;
+        loop {
+            let output = self.command(node, "true").output().context("starting ssh (package openssh-client)")?;
+            if output.status.success() {
+                return Ok(());
+            }
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(!said.contains("Host key verification failed"), "the host key is not the seal's: {said}");
+            ensure!(Instant::now() < end, "no way in: {said}");
+            thread::sleep(PAUSE);
+        }
+    }
+
+    /// Waits for the end of the configuration run in the report file.
+    pub fn wait_for_report(&self, node: &str, deadline: Duration) -> Result<BootReport> {
+        let end = Instant::now() + deadline;
+        while Instant::now() < end {
+            let text = self.run(node, &format!("cat {BOOT_REPORT}"))?;
+            let report: BootReport = serde_json::from_str(&text).context("reading the boot report")?;
+            if report.configure != Configure::Pending {
+                return Ok(report);
+            }
+            thread::sleep(PAUSE);
+        }
+        bail!("the configuration run did not end in {} s", deadline.as_secs())
+    }
+}

@@ -1,0 +1,137 @@
+//! A node's stick: its disk, its secret partition opened with e2fsprogs, and booting it.
+
+use crate::disk::Disk;
+use crate::world::succeed;
+use anyhow::{Context as _, Result, ensure};
+use builder::run::watch::{SeenReport, wait_for_report};
+use builder::run::{Access, Machine, Setup};
+use handoff::partition::Role;
+use std::fs;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// From power-on to the final report. A boot takes about 25 s alone; under load several times that.
+pub const DEADLINE: Duration = Duration::from_mins(4);
+
+/// A stick, in a folder of its own that goes with it.
+#[derive(Debug)]
+pub struct Stick {
+    disk: Disk,
+    folder: TempDir,
+}
+
+impl Deref for Stick {
+    type Target = Disk;
+
+    fn deref(&self) -> &Disk {
+        &self.disk
+    }
+}
+
+/// A machine that was booted, and its report.
+#[derive(Debug)]
+pub struct Booted {
+    /// The machine, still running.
+    pub machine: Machine,
+    /// What it said.
+    pub seen: SeenReport,
+}
+
+impl Stick {
+    /// A copy of an image.
+    pub fn copy_of(image: &Path) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for a stick")?;
+        let path = folder.path().join("stick.img");
+        succeed(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image).arg(&path))?;
+        Ok(Self { disk: Disk::open(&path)?, folder })
+    }
+
+    /// A machine with this stick in it; what it writes stays.
+    #[must_use]
+    pub fn setup(&self) -> Setup {
+        let mut setup = Setup::with_stick(self.disk.path());
+        for disk in &mut setup.disks {
+            disk.access = Access::Write;
+        }
+        setup
+    }
+
+    /// Boots cold, from firmware, up to the final report.
+    pub fn boot(&self) -> Result<Booted> {
+        Booted::wait(&self.setup())
+    }
+
+    /// Boots, powers off by the button and returns the report.
+    pub fn boot_and_power_off(&self) -> Result<SeenReport> {
+        let mut booted = self.boot()?;
+        booted.power_off()?;
+        Ok(booted.seen)
+    }
+
+    /// A file for the test beside the stick.
+    #[must_use]
+    pub fn beside(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Takes a partition out as a file.
+    pub fn extract(&self, role: Role) -> Result<PathBuf> {
+        let extent = self.disk.extent(role)?;
+        let path = self.beside(&format!("{role}.part"));
+        fs::write(&path, self.disk.read(role, 0, usize::try_from(extent.length)?)?)?;
+        Ok(path)
+    }
+
+    /// Puts a file over a partition.
+    pub fn insert(&self, role: Role, file: &Path) -> Result<()> {
+        self.disk.write(role, 0, &fs::read(file)?)
+    }
+
+    /// Changes the secret partition with lines for debugfs(8).
+    pub fn debugfs(&self, lines: &str) -> Result<()> {
+        let partition = self.extract(Role::Secret)?;
+        let script = self.beside("debugfs.script");
+        fs::write(&script, lines)?;
+        let output = succeed(Command::new("debugfs").args(["-w", "-f"]).arg(&script).arg(&partition))?;
+        // debugfs ends with success whatever happened; its complaints stand on standard error behind its banner.
+        let said = String::from_utf8_lossy(&output.stderr).lines().skip(1).collect::<Vec<_>>().join("\n");
+        ensure!(said.trim().is_empty(), "debugfs {lines:?} says: {said}");
+        self.insert(Role::Secret, &partition)
+    }
+
+    /// The content of a file on the secret partition.
+    pub fn secret_file(&self, path: &str) -> Result<Vec<u8>> {
+        let partition = self.extract(Role::Secret)?;
+        let out = self.beside("dumped");
+        let _ = fs::remove_file(&out);
+        let request = format!("dump -p /{path} {}", out.display());
+        succeed(Command::new("debugfs").args(["-R", &request]).arg(&partition))?;
+        fs::read(&out).with_context(|| format!("there is no {path} on the secret partition"))
+    }
+
+    /// Checks the secret partition's file system without changing it.
+    pub fn fsck_secret(&self) -> Result<()> {
+        let partition = self.extract(Role::Secret)?;
+        succeed(Command::new("e2fsck").arg("-fn").arg(&partition)).map(|_| ())
+    }
+}
+
+impl Booted {
+    /// Starts a machine and waits for its final report.
+    pub fn wait(setup: &Setup) -> Result<Self> {
+        let mut machine = Machine::start(setup)?;
+        let seen = wait_for_report(&mut machine, DEADLINE)?;
+        Ok(Self { machine, seen })
+    }
+
+    /// Presses the power button and waits until the machine is off.
+    pub fn power_off(&mut self) -> Result<()> {
+        self.machine.power_button()?;
+        let status = self.machine.wait_for_end(Duration::from_mins(1))?;
+        ensure!(status.success(), "QEMU ended with {status}");
+        Ok(())
+    }
+}

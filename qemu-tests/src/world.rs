@@ -1,0 +1,218 @@
+//! The site that the boot tests share, and its images: made once by the real commands, then copied by each test.
+//!
+//! Tests run as processes of their own, so what they share lies in a folder under cargo's target folder, behind a
+//! lock, and is made anew when one of the programs that make it changes. Keys are fresh in each such folder.
+
+use crate::stick::Stick;
+use anyhow::{Context as _, Result, ensure};
+use handoff::hash::Sha256Digest;
+use nix::fcntl::{Flock, FlockArg};
+use std::env;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Roles that the tests add to the site: a name and the script that the role runs.
+const ROLES: [(&str, &str); 3] = [
+    ("fails", "echo 'this run fails'\nexit 3\n"),
+    ("hangs", "echo 'this run hangs'\nexec sleep 10000\n"),
+    (
+        "kills-syslog",
+        "i=0\nwhile [ $i -lt 50 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n\
+         kill \"$(pidof syslogd)\"\n\
+         while [ $i -lt 100 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n",
+    ),
+];
+
+/// The nodes of each world with their roles.
+const NODES: [(&str, &str); 5] = [
+    ("alpha", "\"hello\""),
+    ("beta", "\"hello\""),
+    ("failing", "\"fails\""),
+    ("hanging", "\"hangs\""),
+    ("killing", "\"kills-syslog\""),
+];
+
+/// A site with its keys, and the commands that work on it.
+#[derive(Debug, Clone)]
+pub struct World {
+    folder: PathBuf,
+    programs: PathBuf,
+}
+
+impl World {
+    /// The world of the default base.
+    pub fn micro() -> Result<Self> {
+        Self::named("micro", &[])
+    }
+
+    /// The world whose base is Debian with systemd.
+    pub fn debian() -> Result<Self> {
+        Self::named("debian", &[("base = \"micro\"", "base = \"debian\"")])
+    }
+
+    /// Another site with the same id and the same nodes, but with keys of its own.
+    pub fn stranger() -> Result<Self> {
+        Self::named("stranger", &[])
+    }
+
+    fn named(name: &str, edits: &[(&str, &str)]) -> Result<Self> {
+        let target = target_folder()?;
+        let programs = target.join("release");
+        let shared = target.join("qemu-tests");
+        fs::create_dir_all(&shared)?;
+        let world = Self { folder: shared.join(name), programs };
+        let _lock = lock(&shared.join(format!("{name}.lock")))?;
+        let made_by = digest_of_programs(&target)?;
+        let ready = world.folder.join("made-by");
+        if fs::read_to_string(&ready).ok().as_deref() != Some(&made_by) {
+            if world.folder.exists() {
+                fs::remove_dir_all(&world.folder).context("removing an old test site")?;
+            }
+            world.make(edits).with_context(|| format!("making the test site {name}"))?;
+            fs::write(&ready, made_by)?;
+        }
+        Ok(world)
+    }
+
+    fn make(&self, edits: &[(&str, &str)]) -> Result<()> {
+        fs::create_dir_all(self.folder.join("images"))?;
+        self.make_ssh_key()?;
+        for (name, _) in NODES {
+            let site = self.site();
+            let mut init = self.psyops();
+            init.arg("init").arg(&site).args(["--node", name]);
+            if !site.exists() {
+                init.args(["--id", "test"]);
+            }
+            succeed(&mut init)?;
+        }
+        for (name, script) in ROLES {
+            let role = self.site().join("roles").join(name);
+            fs::create_dir_all(&role)?;
+            let toml = "kind = \"command\"\nstage = \"configure\"\ncommand = [\"./run.sh\"]\n";
+            fs::write(role.join("role.toml"), toml)?;
+            fs::write(role.join("run.sh"), format!("#!/bin/sh\n{script}"))?;
+            fs::set_permissions(role.join("run.sh"), fs::Permissions::from_mode(0o755))?;
+        }
+        for (name, roles) in NODES {
+            let file = format!("nodes/{name}.toml");
+            self.edit_line(&file, "roles = ", &format!("roles = [{roles}]"))?;
+        }
+        let public = fs::read_to_string(self.folder.join("ssh/id.pub"))?;
+        self.edit_line("site.toml", "ssh-keys = ", &format!("ssh-keys = [\"{}\"]", public.trim()))?;
+        self.edit_line("site.toml", "login = ", "login = \"shell\"")?;
+        let site = fs::read_to_string(self.site().join("site.toml"))?;
+        let site = edits.iter().fold(site, |text, (from, to)| text.replace(from, to));
+        fs::write(self.site().join("site.toml"), site + "\n[configure]\ndeadline = 20\nretries = 1\n")?;
+        Ok(())
+    }
+
+    fn make_ssh_key(&self) -> Result<()> {
+        fs::create_dir_all(self.folder.join("ssh"))?;
+        let mut keygen = Command::new("ssh-keygen");
+        keygen.args(["-q", "-t", "ed25519", "-N", "", "-C", "tests", "-f"]).arg(self.folder.join("ssh/id"));
+        succeed(&mut keygen).map(|_| ())
+    }
+
+    /// Replaces the one line of a site file that begins with `start` (a `#` before it is taken off).
+    fn edit_line(&self, file: &str, start: &str, line: &str) -> Result<()> {
+        let path = self.site().join(file);
+        let text = fs::read_to_string(&path)?;
+        let is_it = |l: &str| l.trim_start_matches(['#', ' ']).starts_with(start);
+        ensure!(text.lines().filter(|l| is_it(l)).count() == 1, "not one line {start:?} in {file}:\n{text}");
+        let edited: Vec<&str> = text.lines().map(|l| if is_it(l) { line } else { l }).collect();
+        fs::write(&path, edited.join("\n") + "\n").with_context(|| format!("writing {}", path.display()))
+    }
+
+    /// The site's folder.
+    #[must_use]
+    pub fn site(&self) -> PathBuf {
+        self.folder.join("site")
+    }
+
+    /// The private half of the key that may log in by SSH.
+    #[must_use]
+    pub fn ssh_key(&self) -> PathBuf {
+        self.folder.join("ssh/id")
+    }
+
+    /// The folder of the admin's and the signing key.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.folder.join("config/psyops/test")
+    }
+
+    /// `psyops`, as this world's admin calls it.
+    #[must_use]
+    pub fn psyops(&self) -> Command {
+        self.command("psyops")
+    }
+
+    /// One of the three commands, as this world's admin calls it.
+    #[must_use]
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.env("XDG_CONFIG_HOME", self.folder.join("config"));
+        command.env("XDG_DATA_HOME", self.folder.join("data"));
+        command
+    }
+
+    /// A stick of the node as it was just flashed: a copy of its image, which the test may damage.
+    pub fn stick(&self, node: &str) -> Result<Stick> {
+        let image = self.folder.join(format!("images/{node}.img"));
+        let lock = lock(&self.folder.join("images.lock"))?;
+        if !image.exists() {
+            let mut build = self.command("build-image");
+            build.args(["--node", node, "--site"]).arg(self.site()).arg("--output").arg(&image);
+            succeed(&mut build)?;
+        }
+        drop(lock);
+        Stick::copy_of(&image)
+    }
+}
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command) -> Result<Output> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output)
+}
+
+/// Cargo's target folder: a test lies in `TARGET/PROFILE/deps`.
+pub fn target_folder() -> Result<PathBuf> {
+    let test = env::current_exe().context("asking for the path of the running test")?;
+    let target = test.ancestors().find(|folder| folder.join("release/psyops").is_file());
+    Ok(target.context("no release/psyops above the tests: run make build first")?.to_owned())
+}
+
+fn digest_of_programs(target: &Path) -> Result<String> {
+    let mut digests = String::new();
+    for program in [
+        "release/psyops",
+        "release/build-image",
+        "x86_64-unknown-linux-musl/node/initloader",
+        "x86_64-unknown-linux-musl/node/psyops-agent",
+        "x86_64-unknown-uefi/node/selector.efi",
+    ] {
+        let path = target.join(program);
+        let bytes = fs::read(&path).with_context(|| format!("reading {}: run make build first", path.display()))?;
+        digests.push_str(&format!("{} {program}\n", Sha256Digest::of(&bytes)));
+    }
+    // The site that is made depends on the tests' own lists, too.
+    digests.push_str(&format!("{}\n", Sha256Digest::of(format!("{ROLES:?}{NODES:?}").as_bytes())));
+    Ok(digests)
+}
+
+/// Waits for an exclusive lock; it ends with its value, or with the process.
+fn lock(path: &Path) -> Result<Flock<File>> {
+    let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
+    Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking")
+}

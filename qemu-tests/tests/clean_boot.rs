@@ -1,0 +1,114 @@
+//! A stick as it was flashed, booted cold: all is well, and nothing that is missing around it changes that.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::run::{Serial, Setup};
+use handoff::report::{Configure, Outcome};
+use handoff::slot::Slot;
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::world::World;
+use std::time::Duration;
+
+/// The report of a node on which all is well.
+fn assert_well(booted: &Booted) {
+    let report = &booted.seen.report;
+    assert_eq!(report.outcome, Outcome::Ok, "{report:?}");
+    assert_eq!(report.configure, Configure::Ok, "{report:?}");
+    assert_eq!(report.repaired, Vec::<String>::new(), "{report:?}");
+    assert!(report.faults.is_empty() && report.verified > 3, "{report:?}");
+}
+
+fn boots_well(stick: &Stick, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
+    let mut setup = stick.setup();
+    change(&mut setup);
+    let booted = Booted::wait(&setup)?;
+    assert_well(&booted);
+    Ok(booted)
+}
+
+#[test]
+fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
+    let world = World::micro()?;
+    let stick = world.stick("alpha")?;
+    let ssh = Ssh::new(&world)?;
+    let mut booted = boots_well(&stick, |setup| setup.ssh = Some(ssh.port()))?;
+    let report = &booted.seen.report;
+    assert_eq!(report.node.as_deref(), Some("alpha"));
+    assert_eq!(report.slot.as_deref(), Some("a"));
+    assert_eq!(report.tries_left, Some(2));
+
+    // The connection only succeeds with the host key that `psyops known-hosts` prints.
+    assert_eq!(ssh.run("alpha", "hostname")?.trim(), "alpha");
+    assert_eq!(ssh.run("alpha", "cat /run/psyops/hostname-at-first-service")?.trim(), "alpha");
+    let table = ssh.run("alpha", "cat /proc/mounts")?;
+    let secret = table.lines().find(|line| line.contains(" /run/psyops/secrets ")).context("no secrets")?;
+    for option in ["ro", "nodev", "nosuid", "noexec"] {
+        ensure!(secret.split([' ', ',']).any(|word| word == option), "{option} is missing: {secret}");
+    }
+    booted.power_off()?;
+
+    let record = stick.control()?.effective();
+    let status = record.slots.get(Slot::A);
+    assert_eq!((status.state, status.tries_left), (handoff::control::SlotState::Confirmed, 3));
+    stick.fsck_secret()
+}
+
+#[test]
+fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
+    let world = World::debian()?;
+    let stick = world.stick("alpha")?;
+    let ssh = Ssh::new(&world)?;
+    let mut booted = boots_well(&stick, |setup| setup.ssh = Some(ssh.port()))?;
+    let state = ssh.run("alpha", "systemctl is-system-running --wait; systemctl is-active default.target")?;
+    assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["running", "active"]);
+    assert_eq!(ssh.run("alpha", "hostname")?.trim(), "alpha");
+    booted.power_off()
+}
+
+#[test]
+fn two_hundred_and_fifty_six_mebibytes_are_enough() -> Result<()> {
+    boots_well(&World::micro()?.stick("alpha")?, |setup| setup.memory = 256).map(|_| ())
+}
+
+#[test]
+fn one_processor_is_enough() -> Result<()> {
+    boots_well(&World::micro()?.stick("alpha")?, |setup| setup.cpus = 1).map(|_| ())
+}
+
+#[test]
+fn a_console_on_a_uart_that_is_not_there_stops_nothing() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let direct = stick.direct(&["console=ttyS3".to_owned()])?;
+    boots_well(&stick, |setup| setup.boot = direct).map(|_| ())
+}
+
+#[test]
+fn without_any_console_the_node_boots_and_is_confirmed() -> Result<()> {
+    let world = World::micro()?;
+    let stick = world.stick("alpha")?;
+    let ssh = Ssh::new(&world)?;
+    let mut setup = stick.setup();
+    setup.serial = Serial::None;
+    setup.ssh = Some(ssh.port());
+    let mut machine = builder::run::Machine::start(&setup)?;
+    ssh.wait_until_up("alpha", qemu_tests::stick::DEADLINE)?;
+    let report = ssh.wait_for_report("alpha", Duration::from_mins(1))?;
+    assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
+    machine.power_button()?;
+    ensure!(machine.wait_for_end(Duration::from_mins(1))?.success());
+    assert_eq!(stick.control()?.effective().slots.a.state, handoff::control::SlotState::Confirmed);
+    Ok(())
+}
+
+#[test]
+fn the_direct_boot_takes_the_seal_from_the_initramfs() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    // Without seals on the stick only the one in the initramfs is left.
+    let direct = stick.direct(&[])?;
+    for slot in Slot::BOTH {
+        let role = handoff::partition::Role::Seal(slot);
+        let length = usize::try_from(stick.extent(role)?.length)?;
+        stick.write(role, 0, &vec![0; length])?;
+    }
+    boots_well(&stick, |setup| setup.boot = direct).map(|_| ())
+}

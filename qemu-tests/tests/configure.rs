@@ -1,0 +1,61 @@
+//! A configuration run that goes wrong: the boot goes on, the report says so, the log is kept, no message is lost.
+
+use anyhow::{Result, ensure};
+use handoff::report::{Configure, Outcome};
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::Booted;
+use qemu_tests::world::World;
+
+/// Boots `node` with a way in.
+fn boot(node: &str) -> Result<(Booted, Ssh)> {
+    let world = World::micro()?;
+    let stick = world.stick(node)?;
+    let ssh = Ssh::new(&world)?;
+    let mut setup = stick.setup();
+    setup.ssh = Some(ssh.port());
+    // The stick's file stays open in QEMU; its folder may go.
+    let booted = Booted::wait(&setup)?;
+    Ok((booted, ssh))
+}
+
+fn log(ssh: &Ssh, node: &str) -> Result<String> {
+    ssh.run(node, "cat /var/log/psyops/configure-configure.log")
+}
+
+#[test]
+fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
+    let (mut booted, ssh) = boot("failing")?;
+    let report = &booted.seen.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
+    let log = log(&ssh, "failing")?;
+    ensure!(log.contains("this run fails"), "{log}");
+    let status = ssh.run("failing", "psyops-agent status --json; echo \"exit $?\"")?;
+    ensure!(status.contains("fails") && status.contains("exit 1"), "{status}");
+    booted.power_off()
+}
+
+#[test]
+fn a_command_that_hangs_is_ended_at_its_deadline() -> Result<()> {
+    let (mut booted, ssh) = boot("hanging")?;
+    let report = &booted.seen.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Timeout), "{report:?}");
+    let log = log(&ssh, "hanging")?;
+    ensure!(log.contains("this run hangs"), "{log}");
+    let left = ssh.run("hanging", "ps | grep -c '[s]leep 10000'")?;
+    assert_eq!(left.trim(), "0", "the command still runs");
+    booted.power_off()
+}
+
+#[test]
+fn a_command_that_kills_syslogd_loses_no_message() -> Result<()> {
+    let (mut booted, ssh) = boot("killing")?;
+    let report = &booted.seen.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
+    // init starts syslogd again; the messages of the run are replayed to it.
+    let script = "for i in 1 2 3 4 5 6 7 8 9 10; do grep -q 'message 100\\.' /var/log/messages && break; sleep 1; done; \
+                  grep -o 'flood: message [0-9]*\\.' /var/log/messages";
+    let found = ssh.run("killing", script)?;
+    let expected: Vec<String> = (1..=100).map(|number| format!("flood: message {number}.")).collect();
+    assert_eq!(found.lines().collect::<Vec<_>>(), expected);
+    booted.power_off()
+}

@@ -1,0 +1,66 @@
+//! Which disk: the one that firmware started from, and never a guess.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::run::{Access, Bus, Disk};
+use handoff::partition::Role;
+use handoff::report::Outcome;
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::world::World;
+use std::process::Command;
+
+fn second(stick: &Stick) -> Disk {
+    Disk { path: stick.path().to_owned(), access: Access::Write, bus: Bus::Usb }
+}
+
+#[test]
+fn without_a_secret_partition_rescue_says_so() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let number = partition_number(&stick, Role::Secret)?;
+    qemu_tests::world::succeed(Command::new("sgdisk").arg(format!("--delete={number}")).arg(stick.path()))?;
+    let booted = stick.boot()?;
+    let report = &booted.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    ensure!(
+        report.faults.iter().any(|f| f.fault == "secret-partition" && f.message.contains("secret")),
+        "{report:?}"
+    );
+    Ok(())
+}
+
+#[test]
+fn of_two_sticks_of_a_site_the_one_that_firmware_chose_boots() -> Result<()> {
+    let world = World::micro()?;
+    let (alpha, beta) = (world.stick("alpha")?, world.stick("beta")?);
+    for (first, other, name) in [(&alpha, &beta, "alpha"), (&beta, &alpha, "beta")] {
+        let mut setup = first.setup();
+        setup.disks.push(second(other));
+        let mut booted = Booted::wait(&setup)?;
+        let report = &booted.seen.report;
+        assert_eq!((report.outcome, report.node.as_deref()), (Outcome::Ok, Some(name)), "{report:?}");
+        booted.power_off()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_clone_of_the_stick_is_refused_and_both_are_named() -> Result<()> {
+    let world = World::micro()?;
+    let (stick, clone) = (world.stick("alpha")?, world.stick("alpha")?);
+    let mut setup = stick.setup();
+    setup.disks.push(second(&clone));
+    let booted = Booted::wait(&setup)?;
+    let report = &booted.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    let fault = report.faults.iter().find(|fault| fault.fault == "secret-partition");
+    let message = &fault.with_context(|| format!("{report:?}"))?.message;
+    for disk in ["sda", "sdb"] {
+        ensure!(message.contains(disk), "{disk} is not named: {message}");
+    }
+    Ok(())
+}
+
+fn partition_number(stick: &Stick, role: Role) -> Result<u32> {
+    let table = gpt::GptConfig::new().open(stick.path())?;
+    let found = table.partitions().iter().find(|(_, entry)| entry.name == role.name());
+    found.map(|(number, _)| *number).context("no such partition")
+}

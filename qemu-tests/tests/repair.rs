@@ -1,0 +1,102 @@
+//! One thing on the secret partition is wrong: the report names it, it is right again, and the next boot finds nothing.
+
+use anyhow::{Result, ensure};
+use builder::run::{Access, Machine};
+use handoff::report::{BootReport, Outcome};
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::world::World;
+
+/// The file that the tests spoil.
+const FILE: &str = "etc/hostname";
+
+fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
+    let stick = World::micro()?.stick("alpha")?;
+    let content = stick.secret_file(FILE)?;
+    stick.debugfs(lines)?;
+    Ok((stick, content))
+}
+
+/// Boots twice: the first repairs just `FILE`, the second has nothing to do.
+fn is_repaired(lines: &str) -> Result<()> {
+    let (stick, content) = damaged(lines)?;
+    let first = stick.boot_and_power_off()?.report;
+    assert_eq!((first.outcome, first.repaired.as_slice()), (Outcome::Ok, [FILE.to_owned()].as_slice()), "{first:?}");
+    assert_eq!(stick.secret_file(FILE)?, content);
+    stick.fsck_secret()?;
+    let second = stick.boot_and_power_off()?.report;
+    assert_eq!((second.outcome, second.repaired.len()), (Outcome::Ok, 0), "{second:?}");
+    Ok(())
+}
+
+#[test]
+fn a_changed_file_is_rewritten() -> Result<()> {
+    is_repaired(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))
+}
+
+#[test]
+fn a_removed_file_is_written_again() -> Result<()> {
+    is_repaired(&format!("rm /{FILE}\n"))
+}
+
+#[test]
+fn a_wrong_mode_is_set_right() -> Result<()> {
+    is_repaired(&format!("set_inode_field /{FILE} mode 0100777\n"))
+}
+
+#[test]
+fn a_wrong_owner_is_set_right() -> Result<()> {
+    is_repaired(&format!("set_inode_field /{FILE} uid 1000\n"))
+}
+
+#[test]
+fn a_link_in_place_of_a_file_is_replaced_and_not_followed() -> Result<()> {
+    is_repaired(&format!("rm /{FILE}\nsymlink /{FILE} /etc/shadow\n"))
+}
+
+#[test]
+fn a_file_that_the_seal_does_not_know_is_reported_and_left() -> Result<()> {
+    let (stick, _) = damaged("write /etc/passwd /stowaway\n")?;
+    for _ in 0..2 {
+        let report = stick.boot_and_power_off()?.report;
+        assert_eq!((report.outcome, report.repaired.len()), (Outcome::Ok, 0), "{report:?}");
+        assert_eq!(report.unknown, ["stowaway"], "{report:?}");
+    }
+    ensure!(!stick.secret_file("stowaway")?.is_empty());
+    stick.fsck_secret()
+}
+
+#[test]
+fn on_a_read_only_medium_the_right_content_comes_from_memory() -> Result<()> {
+    let (stick, content) = damaged(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))?;
+    let world = World::micro()?;
+    let ssh = qemu_tests::ssh::Ssh::new(&world)?;
+    let mut setup = stick.setup();
+    for disk in &mut setup.disks {
+        disk.access = Access::ReadOnly;
+    }
+    setup.ssh = Some(ssh.port());
+    let mut booted = Booted::wait(&setup)?;
+    let report: &BootReport = &booted.seen.report;
+    assert_eq!((report.outcome, report.repaired.len()), (Outcome::Degraded, 0), "{report:?}");
+    assert_eq!(report.memory_only, [FILE], "{report:?}");
+    assert!(report.faults.iter().any(|fault| fault.fault == "repair"), "{report:?}");
+    assert_eq!(ssh.run("alpha", "cat /etc/hostname")?.as_bytes(), content);
+    booted.power_off()
+}
+
+#[test]
+fn a_dirty_journal_is_replayed_before_anything_is_compared() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    // A machine that loses its power while the partition is mounted for writing leaves the journal dirty; the flag
+    // alone makes the loader take the same way.
+    stick.debugfs("feature needs_recovery\n")?;
+    let mut booted = stick.boot()?;
+    assert_eq!(booted.seen.report.outcome, Outcome::Ok, "{:?}", booted.seen.report);
+    ensure!(said(&booted.machine, "journal"), "nothing was said of the journal:\n{}", booted.machine.console());
+    booted.power_off()?;
+    stick.fsck_secret()
+}
+
+fn said(machine: &Machine, word: &str) -> bool {
+    machine.console().lines().any(|line| line.contains("psyops") && line.contains(word))
+}

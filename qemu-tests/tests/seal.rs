@@ -1,0 +1,155 @@
+//! A seal or an identity that is not what it should be: its own message, and a rescue shell that can be used.
+
+use anyhow::{Context as _, Result, ensure};
+use handoff::paths::AGE_KEY;
+use handoff::partition::Role;
+use handoff::report::Outcome;
+use handoff::slot::Slot;
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::world::World;
+use std::fs;
+use std::time::Duration;
+
+/// Boots into the rescue shell, checks what the fault says, and runs a command in the shell.
+fn is_refused(stick: &Stick, fault: &str, words: &[&str]) -> Result<()> {
+    let mut booted = stick.boot()?;
+    is_in_rescue(&booted, fault, words)?;
+    can_be_used(&mut booted)
+}
+
+fn is_in_rescue(booted: &Booted, fault: &str, words: &[&str]) -> Result<()> {
+    let report = &booted.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    let found = report.faults.iter().find(|found| found.fault == fault);
+    let message = &found.with_context(|| format!("no fault {fault} in {report:?}"))?.message;
+    for word in words {
+        ensure!(message.contains(word), "{word:?} is not in the message: {message}");
+    }
+    Ok(())
+}
+
+fn can_be_used(booted: &mut Booted) -> Result<()> {
+    booted.machine.send("\n")?;
+    booted.machine.send("echo rescue-$((40+2))\n")?;
+    booted.machine.wait_for("rescue-42", Duration::from_secs(30))?;
+    // The key material is gone before a shell starts.
+    booted.machine.send(&format!("ls /run/psyops/secrets/{AGE_KEY} || echo no-$((40+3))\n"))?;
+    booted.machine.wait_for("no-43", Duration::from_secs(30))?;
+    Ok(())
+}
+
+/// The bytes of the node's seal, without the padding.
+fn seal_of(stick: &Stick) -> Result<Vec<u8>> {
+    let role = Role::Seal(Slot::A);
+    let bytes = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
+    let end = bytes.iter().rposition(|&byte| byte != 0).context("slot a holds no seal")? + 1;
+    Ok(bytes[..end].to_vec())
+}
+
+fn with_seal(seal: &[u8]) -> Result<Stick> {
+    let stick = World::micro()?.stick("alpha")?;
+    let length = usize::try_from(stick.extent(Role::Seal(Slot::A))?.length)?;
+    for slot in Slot::BOTH {
+        stick.write(Role::Seal(slot), 0, &vec![0; length])?;
+    }
+    stick.write(Role::Seal(Slot::A), 0, seal)?;
+    Ok(stick)
+}
+
+fn position(bytes: &[u8], needle: &[u8]) -> Result<usize> {
+    bytes.windows(needle.len()).position(|window| window == needle).context("not found in the seal")
+}
+
+#[test]
+fn a_flipped_byte_in_the_signature() -> Result<()> {
+    let mut seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let line = position(&seal, b"untrusted comment:")?;
+    let signature = line + seal[line..].iter().position(|&b| b == b'\n').context("one line only")? + 40;
+    seal[signature] = if seal[signature] == b'A' { b'B' } else { b'A' };
+    is_refused(&with_seal(&seal)?, "seal", &["signature", "seal-a"])
+}
+
+#[test]
+fn a_flipped_byte_in_the_payload() -> Result<()> {
+    let mut seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let payload = position(&seal, b"age-encryption.org")? + 400;
+    seal[payload] ^= 1;
+    is_refused(&with_seal(&seal)?, "seal", &["signature", "seal-a"])
+}
+
+#[test]
+fn the_seal_of_another_node() -> Result<()> {
+    let seal = seal_of(&World::micro()?.stick("beta")?)?;
+    let mine = public_key("alpha")?;
+    let theirs = public_key("beta")?;
+    is_refused(&with_seal(&seal)?, "identity", &[&mine, &theirs, "beta"])
+}
+
+#[test]
+fn a_seal_that_another_site_signed() -> Result<()> {
+    let seal = seal_of(&World::stranger()?.stick("alpha")?)?;
+    is_refused(&with_seal(&seal)?, "seal", &["key", "seal-a"])
+}
+
+#[test]
+fn no_seal_at_all() -> Result<()> {
+    is_refused(&with_seal(&[])?, "seal", &["seal-a", "seal-b", "empty"])
+}
+
+#[test]
+fn a_damaged_seal_is_passed_over_where_the_other_slot_has_one() -> Result<()> {
+    let seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let stick = with_seal(&seal)?;
+    stick.write(Role::Seal(Slot::B), 0, &seal)?;
+    stick.flip(Role::Seal(Slot::A), 600)?;
+    let report = stick.boot_and_power_off()?.report;
+    assert_eq!(report.outcome, Outcome::Ok, "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn no_age_key() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
+    is_refused(&stick, "identity", &[AGE_KEY, &public_key("alpha")?])
+}
+
+#[test]
+fn a_malformed_age_key() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let bad = stick.beside("bad.key");
+    fs::write(&bad, "AGE-SECRET-KEY-THAT-IS-NONE\n")?;
+    stick.debugfs(&format!("rm /{AGE_KEY}\nwrite {} /{AGE_KEY}\n", bad.display()))?;
+    is_refused(&stick, "identity", &[AGE_KEY])
+}
+
+#[test]
+fn the_age_key_of_another_node() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let other = stick.beside("beta.key");
+    fs::write(&other, World::micro()?.stick("beta")?.secret_file(AGE_KEY)?)?;
+    stick.debugfs(&format!("rm /{AGE_KEY}\nwrite {} /{AGE_KEY}\n", other.display()))?;
+    is_refused(&stick, "identity", &[&public_key("alpha")?, &public_key("beta")?])?;
+    // Whatever is wrong with it, the key is never written.
+    assert_eq!(stick.secret_file(AGE_KEY)?, fs::read(&other)?);
+    Ok(())
+}
+
+#[test]
+fn leaving_the_shell_tries_again() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
+    let mut booted = stick.boot()?;
+    booted.machine.send("exit\n")?;
+    let again = builder::run::watch::wait_for_report(&mut booted.machine, Duration::from_mins(2))?;
+    assert_eq!(again.report.outcome, Outcome::Rescue);
+    Ok(())
+}
+
+/// The public key that the seal header of a node names.
+fn public_key(node: &str) -> Result<String> {
+    let seal = seal_of(&World::micro()?.stick(node)?)?;
+    let header = String::from_utf8_lossy(&seal[..400.min(seal.len())]).into_owned();
+    let line = header.lines().find_map(|line| line.strip_prefix("recipient: ")).context("no recipient")?;
+    Ok(line.to_owned())
+}

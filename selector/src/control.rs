@@ -1,0 +1,67 @@
+//! The control partition: reads both records, and writes the next state over the one that does not hold.
+#![cfg(target_os = "uefi")]
+
+use crate::block::Blocks;
+use crate::console::say;
+use crate::disk::OwnDisk;
+use crate::fault::Fault;
+use handoff::control::{ControlArea, ControlRecord, RECORD_OFFSETS};
+use handoff::partition::Role;
+
+/// The control partition, or why there is none, and what was read there.
+pub(crate) struct Control {
+    blocks: Result<Blocks, Fault>,
+    area: ControlArea,
+}
+
+impl Control {
+    /// Reads both records. Whatever fails is said; a stick without readable records still boots, uncounted or not.
+    pub(crate) fn read(disk: &OwnDisk) -> Self {
+        let mut blocks =
+            disk.partition(Role::Control).and_then(|found| Blocks::open(found.handle, found.role.name()));
+        let [first, second] = RECORD_OFFSETS.map(|offset| match &mut blocks {
+            Ok(blocks) => blocks.read_record(offset).unwrap_or_else(|fault| {
+                say(format_args!("{fault}"));
+                alloc::vec::Vec::new()
+            }),
+            Err(_) => alloc::vec::Vec::new(),
+        });
+        let area = ControlArea::decode(&first, &second);
+        match &blocks {
+            Ok(_) => say_what_holds(&area),
+            Err(fault) => say(format_args!("{fault}; both slots may be tried, uncounted")),
+        }
+        Self { blocks, area }
+    }
+
+    /// The state that holds.
+    pub(crate) fn state(&self) -> ControlRecord {
+        self.area.effective()
+    }
+
+    /// Writes `next`; from then on it is the state that holds.
+    pub(crate) fn write(&mut self, next: &ControlRecord) -> Result<(), Fault> {
+        let (offset, record) = self.area.replacement(next);
+        let blocks = self.blocks.as_mut().map_err(|fault| fault.clone())?;
+        blocks.write_record(offset, &record.encode())?;
+        for (place, held) in RECORD_OFFSETS.iter().zip(&mut self.area.records) {
+            if *place == offset {
+                *held = Ok(record.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One place that does not hold is what a new stick or a power cut leaves; the next write fills it.
+fn say_what_holds(area: &ControlArea) {
+    match area.current() {
+        Some(record) => say(format_args!("control record {} holds", record.sequence)),
+        None => say(format_args!("no control record holds: both slots may be tried")),
+    }
+    for (place, record) in area.records.iter().enumerate() {
+        if let Err(why) = record {
+            say(format_args!("place {place}: {why}"));
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Asks `handoff::decision` what to do, does it, and asks again with what was learned, until a slot runs.
+#![cfg(target_os = "uefi")]
+
+use crate::clock::Clock;
+use crate::console::say;
+use crate::control::Control;
+use crate::disk::OwnDisk;
+use crate::halt;
+use crate::keys::{Asked, Window};
+use crate::slot::CheckedUki;
+use crate::start;
+use crate::variables;
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use core::fmt::Display;
+use handoff::control::ControlRecord;
+use handoff::decision::{Decision, Health, Wish, decide};
+use handoff::selection::Selection;
+use handoff::slot::{PerSlot, Slot};
+
+/// What is known of the slots, and the UKIs that were checked.
+#[derive(Default)]
+struct Slots {
+    health: PerSlot<Health>,
+    checked: PerSlot<Option<CheckedUki>>,
+}
+
+/// Takes turns until a slot runs; returns why none could be started.
+pub(crate) fn take(disk: &OwnDisk, clock: &Clock) -> String {
+    let mut control = Control::read(disk);
+    let mut record = control.state();
+    let mut slots = Slots::default();
+    let window = Window::open(clock);
+    // The slot that will most likely run is read while somebody may reach for a key.
+    if let Decision::Check(slot) = decide(&record, &slots.health, Wish::None) {
+        slots.check(disk, slot, clock);
+    }
+    let wish = match window.listen(clock) {
+        Asked::For(wish) => wish,
+        Asked::FirmwareSetup => halt::to_firmware_setup(),
+    };
+    loop {
+        match decide(&record, &slots.health, wish) {
+            Decision::Check(slot) => slots.check(disk, slot, clock),
+            Decision::Start { slot, mode, record: next, reason } => {
+                let Some(uki) = slots.checked.get_mut(slot).take() else {
+                    // Only a slot that was checked is ever decided for; were it otherwise, it is not started.
+                    slots.fail(slot, &"not checked");
+                    continue;
+                };
+                let counted = count(&mut control, &next);
+                let tries_left = next.slots.get(slot).tries_left;
+                record = next;
+                say(format_args!("starting slot {slot}, {mode}, {tries_left} tries left: {reason}"));
+                variables::set_selection(&Selection { slot, mode, tries_left, counted, reason });
+                variables::set_loader_interface(disk.esp(), &format!("psyops-{slot}"), clock);
+                let fault = start::start(uki);
+                slots.fail(slot, &fault);
+            }
+            Decision::Halt(why) => return why,
+        }
+    }
+}
+
+impl Slots {
+    /// Looks at a slot, and says what was found and how long that took.
+    fn check(&mut self, disk: &OwnDisk, slot: Slot, clock: &Clock) {
+        let began = clock.now();
+        match CheckedUki::read(disk, slot) {
+            Ok(uki) => {
+                let (release, bytes) = (uki.release(), uki.bytes().len());
+                let milliseconds = clock.now().saturating_sub(began) / 1000;
+                say(format_args!("slot {slot}: release {release}, {bytes} bytes hold ({milliseconds} ms)"));
+                *self.health.get_mut(slot) = Health::Intact(release.clone());
+                *self.checked.get_mut(slot) = Some(uki);
+            }
+            Err(fault) => self.fail(slot, &fault),
+        }
+    }
+
+    /// Says why a slot is not to be started, and remembers it.
+    fn fail(&mut self, slot: Slot, why: &dyn Display) {
+        say(format_args!("slot {slot}: {why}"));
+        *self.health.get_mut(slot) = Health::Bad(why.to_string());
+    }
+}
+
+/// Writes the state before the slot runs. Where that fails the stick boots all the same, and says that nobody counts.
+fn count(control: &mut Control, next: &ControlRecord) -> bool {
+    match control.write(next) {
+        Ok(()) => true,
+        Err(fault) => {
+            say(format_args!("this start is not counted: {fault}"));
+            false
+        }
+    }
+}
