@@ -12,6 +12,7 @@ use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
 use ext4_view::Ext4;
 use handoff::manifest::RelativePath;
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -58,6 +59,9 @@ const REST: u64 = 384 * 1024;
 pub const SMALLEST: u64 = 4 * 1024 * 1024;
 /// Inodes that ext4 uses itself, with `lost+found`.
 const OWN_INODES: u64 = 11;
+
+/// What the C library says of a full disk.
+const FULL: &str = "No space left on device";
 
 /// What mke2fs would otherwise read from the host's /etc/mke2fs.conf.
 const CONFIGURATION: &str = "[defaults]
@@ -186,7 +190,15 @@ impl Plan<'_> {
         self.check()?;
         let mut file = AtomicFile::create_private(image)?;
         file.set_len(self.size)?;
-        self.make(file.temporary_path())?;
+        if let Err(error) = self.make(file.temporary_path()) {
+            // A full disk is the tool's complaint here, and everywhere else an error of the output.
+            return match &error {
+                Ext4Error::Tool(ToolError::Failed { complaint, .. }) if complaint.contains(FULL) => Err(file
+                    .check::<()>(Err(io::ErrorKind::StorageFull.into()))
+                    .map_or_else(Into::into, |()| error)),
+                _ => Err(error),
+            };
+        }
         self.verify(file.temporary_path())?;
         Ok(file.commit()?)
     }
