@@ -1,10 +1,12 @@
-//! Real base systems out of Debian's archive. These tests need the network (or a warm cache in `PSYOPS_TEST_CACHE`).
+//! Real base systems out of Debian's archive. These tests need the network; packages are taken from the user's cache
+//! (or the one that `PSYOPS_TEST_CACHE` names) where it has them.
 //!
 //! The second build of each runs in a network namespace without any interface, which proves that it needs none.
 
 use builder::base::lock::Part;
 use builder::base::tree::LayeredTree;
 use builder::base::{self, BaseSystem, Cache};
+use builder::folders::Folder;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -27,11 +29,6 @@ fn site(folder: &Path, base: &str, extra: &str) -> Site {
     let text = text.replace("base = \"micro\"", &format!("base = \"{base}\""));
     std::fs::write(&path, format!("{text}\n[packages]\nextra = [{extra}]\n")).unwrap();
     Site::load(&dir).unwrap()
-}
-
-fn cache(folder: &Path) -> Cache {
-    let dir = std::env::var_os(CACHE).map_or_else(|| folder.join("cache"), PathBuf::from);
-    Cache::at(&dir).unwrap()
 }
 
 fn prepare(site: &Site, cache: &Cache) -> BaseSystem {
@@ -114,14 +111,15 @@ fn alone(options: &str) -> Command {
 #[ignore = "runs inside the network namespace that the other tests make"]
 fn without_network() {
     let dir = std::env::var_os(OFFLINE_SITE).expect("started by another test");
-    prepare(&Site::load(Path::new(&dir)).unwrap(), &cache(Path::new("/nonexistent")));
+    let cache = std::env::var_os(CACHE).expect("started by another test");
+    prepare(&Site::load(Path::new(&dir)).unwrap(), &Cache::at(Path::new(&cache)).unwrap());
 }
 
+/// A cache of the test's own. Packages may come from the user's cache; what is derived from them is made here.
 fn own_cache(folder: &TempDir) -> Cache {
-    // Downloads may come from a shared cache; what is derived is made here.
     let own = Cache::at(&folder.path().join("cache")).unwrap();
-    if std::env::var_os(CACHE).is_some() {
-        let debs = cache(folder.path()).dir().join("debs");
+    let other = std::env::var_os(CACHE).map(PathBuf::from).or_else(|| Folder::Cache.of_psyops().ok());
+    if let Some(debs) = other.map(|dir| dir.join("debs")).filter(|debs| debs.is_dir()) {
         let status = Command::new("cp").arg("-rT").arg(debs).arg(own.dir().join("debs")).status().unwrap();
         assert!(status.success());
     }
