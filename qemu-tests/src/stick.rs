@@ -4,7 +4,8 @@ use crate::disk::Disk;
 use crate::world::succeed;
 use anyhow::{Context as _, Result, ensure};
 use builder::run::watch::{SeenReport, wait_for_report};
-use builder::run::{Access, Machine, Setup};
+use builder::image::reader::ImageReader;
+use builder::run::{Access, Boot, Machine, Setup, direct};
 use handoff::partition::Role;
 use std::fs;
 use std::ops::Deref;
@@ -62,6 +63,15 @@ impl Stick {
     /// Boots cold, from firmware, up to the final report.
     pub fn boot(&self) -> Result<Booted> {
         Booted::wait(&self.setup())
+    }
+
+    /// The same system's kernel and initramfs without firmware, with the seal in the initramfs.
+    pub fn direct(&self, more_arguments: &[String]) -> Result<Boot> {
+        let parts = direct::read(&ImageReader::open(self.disk.path())?, more_arguments)?;
+        let (kernel, initrd) = (self.beside("kernel"), self.beside("initrd"));
+        fs::write(&kernel, parts.kernel)?;
+        fs::write(&initrd, parts.initrd)?;
+        Ok(Boot::Direct { kernel, initrd, command_line: parts.command_line })
     }
 
     /// Boots, powers off by the button and returns the report.

@@ -85,6 +85,8 @@ pub struct MksecretsOutput {
     pub sealed_because: Vec<String>,
     /// Whether the node got new keys.
     pub keys_made: bool,
+    #[serde(skip)]
+    json: bool,
 }
 
 /// No target; the argument parser asks for one, so only other callers see this.
@@ -140,6 +142,7 @@ pub fn run(args: &MksecretsArgs, progress: &dyn Fn(&str)) -> Result<MksecretsOut
         seal: prepared.seal.path.clone(),
         sealed_because: prepared.seal.reasons.clone(),
         keys_made: prepared.keys_made,
+        json: args.json,
     })
 }
 
@@ -175,6 +178,9 @@ fn write_device(
 
 impl fmt::Display for MksecretsOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?);
+        }
         writeln!(
             f,
             "{}: secret partition of the node {} ({} bytes)",

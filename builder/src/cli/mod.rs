@@ -1,11 +1,70 @@
 //! The command line: a file for each command, with its arguments and what it does with them.
 //!
-//! Commands return what there is to say; the programs print it.
+//! Commands return what there is to say; [`finish`] prints it.
 
+pub mod build_image;
+pub mod demo;
+pub mod finish;
 pub mod init;
 pub mod inspect;
 pub mod known_hosts;
 pub mod lock;
+pub mod manual;
 pub mod mksecrets;
 pub mod run;
 pub mod secret;
+
+use clap::{Parser, Subcommand};
+use finish::{finish, finish_bytes, finish_with, progress};
+use std::process::ExitCode;
+
+/// Build psyopsOS images, secret partitions and sticks
+#[derive(Debug, Parser)]
+#[command(name = "psyops", version, after_help = "Examples:
+  psyops init fleet --node pi1              make a site with one node
+  psyops build-image --site fleet --node pi1
+  psyops run pi1.img                        boot it in QEMU
+  psyops inspect pi1.img --json")]
+pub struct Psyops {
+    #[command(subcommand)]
+    command: PsyopsCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum PsyopsCommand {
+    Init(init::InitArgs),
+    BuildImage(build_image::BuildImageArgs),
+    Mksecrets(mksecrets::MksecretsArgs),
+    Inspect(inspect::InspectArgs),
+    Run(run::RunArgs),
+    Demo(demo::DemoArgs),
+    Lock(lock::LockArgs),
+    Secret(secret::SecretArgs),
+    KnownHosts(known_hosts::KnownHostsArgs),
+    Manual(manual::ManualArgs),
+    Completions(manual::CompletionsArgs),
+}
+
+impl Psyops {
+    /// Does what was asked for.
+    #[must_use]
+    pub fn run(self) -> ExitCode {
+        match self.command {
+            PsyopsCommand::Init(args) => finish(init::run(&args)),
+            PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
+            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
+            PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
+            PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
+            PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
+            PsyopsCommand::Lock(args) => finish(lock::run(&args, &progress)),
+            PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
+            PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
+            PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
+            PsyopsCommand::Completions(args) => finish(manual::completions(&args)),
+        }
+    }
+}
+
+fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
+    finish_with(result.map(|output| (output.to_string(), output.is_success())))
+}

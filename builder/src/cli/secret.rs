@@ -3,12 +3,13 @@
 //! A value comes from the standard input and never from an argument, where every process of the machine could read it.
 
 use crate::cli::mksecrets::CredentialArgs;
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::load_identity;
 use crate::secrets::store::{Secret, Store};
 use crate::site::{Site, default_site};
 use clap::{Args, Subcommand};
 use handoff::name::Name;
+use std::io::Read as _;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -41,6 +42,24 @@ pub enum Action {
     },
     /// Print the names of the values
     List,
+}
+
+/// The standard input could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the value from the standard input: {0}")]
+pub struct InputError(std::io::Error);
+
+impl Classified for InputError {
+    fn class(&self) -> Class {
+        Class::of_reading(&self.0)
+    }
+}
+
+/// All of the standard input.
+pub fn standard_input() -> Result<Zeroizing<Vec<u8>>, Error> {
+    let mut bytes = Zeroizing::default();
+    std::io::stdin().lock().read_to_end(&mut bytes).map_err(InputError)?;
+    Ok(bytes)
 }
 
 /// Does it, with the bytes of the standard input for [`Action::Set`]: what there is to print.

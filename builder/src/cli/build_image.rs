@@ -1,0 +1,187 @@
+//! `build-image --node NAME`: a node's image, from the site to the finished file.
+
+use crate::base::{self, Cache};
+use crate::error::Error;
+use crate::image::ids::ImageIds;
+use crate::image::system::{self, System, read_input};
+use crate::image::{Assembled, Inputs, assemble};
+use crate::programs::Programs;
+use crate::secrets::credentials::{Credentials, Locations};
+use crate::secrets::seal::{NodeSeal, current_seal};
+use crate::secrets::staging::Staging;
+use crate::secrets::{node_keys, partition};
+use crate::site::{Site, default_site};
+use clap::Args;
+use handoff::name::Name;
+use serde_json::json;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Build the image of a node
+#[derive(Debug, Args)]
+pub struct BuildImageArgs {
+    /// The node
+    #[arg(long, value_name = "NAME")]
+    pub node: String,
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// The image (by default NAME.img in the current folder)
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The folder with selector.efi, initloader and psyops-agent
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// The admin identity (by default the one of the site under the user's configuration)
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
+    /// The signing key (by default the one of the site under the user's configuration)
+    #[arg(long, value_name = "FILE")]
+    pub signing_key: Option<PathBuf>,
+    /// Say what lies where in the image
+    #[arg(long, short)]
+    pub verbose: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was built.
+#[derive(Debug)]
+pub struct BuildImageOutput {
+    /// The image.
+    pub image: Assembled,
+    /// The system in it.
+    pub system: System,
+    /// The site as it is now: a node without keys got some.
+    pub site: Site,
+    /// The node.
+    pub node: Name,
+    /// Its seal's serial.
+    pub serial: u64,
+    /// Why the seal was made anew; empty where it was kept.
+    pub seal_reasons: Vec<String>,
+    verbose: bool,
+    json: bool,
+}
+
+/// Does it. `progress` hears a line at each stage.
+pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
+    let site = match &args.site {
+        Some(dir) => Site::load(dir)?,
+        None => default_site()?,
+    };
+    let node = site.node(&args.node)?.name.clone();
+    let programs = Programs::find(args.programs.as_deref())?;
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{node}.img")));
+    // Keys first: they take no time, and without them the rest would be in vain.
+    let at = Locations { identity: args.identity.clone(), signing_key: args.signing_key.clone() };
+    let credentials = Credentials::load(&site, &at)?;
+    let (site, made_keys) = node_keys::ensure(site, &node, &credentials.identity)?;
+    if made_keys {
+        progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
+    }
+    let seal = current_seal(&site, site.node(node.as_str())?, &credentials)?;
+    progress(&seal_line(&seal));
+    let cache = Cache::from_environment()?;
+    let base = base::prepare(&site, &cache, progress)?;
+    let system = system::make(&site, &base, &programs, &cache, progress)?;
+    let staging = Staging::new()?;
+    let secret = staging.path().join("secret.ext4");
+    let size = site.sizes.secret.0;
+    partition::write_partition(&site, site.node(node.as_str())?, &seal, &credentials, None, size, &secret)?;
+    progress("secret partition: made");
+    let image = put_together(&site, &node, &system, &programs, &seal, &secret, &output)?;
+    progress(&format!("image: {}", output.display()));
+    let serial = seal.opened.header().serial.number();
+    Ok(BuildImageOutput {
+        image,
+        system,
+        site,
+        node,
+        serial,
+        seal_reasons: seal.reasons,
+        verbose: args.verbose,
+        json: args.json,
+    })
+}
+
+fn seal_line(seal: &NodeSeal) -> String {
+    let serial = seal.opened.header().serial;
+    if seal.reasons.is_empty() {
+        format!("seal: serial {serial}, as it was")
+    } else {
+        format!("seal: serial {serial}, made anew: {}", seal.reasons.join("; "))
+    }
+}
+
+fn put_together(
+    site: &Site,
+    node: &Name,
+    system: &System,
+    programs: &Programs,
+    seal: &NodeSeal,
+    secret: &Path,
+    output: &Path,
+) -> Result<Assembled, Error> {
+    let selector = read_input(&programs.selector)?;
+    let inputs = Inputs {
+        ids: ImageIds { site: &site.id, node, root: system.root.hash },
+        release: &site.release,
+        security_epoch: site.security_epoch,
+        tries: site.boot.tries,
+        sizes: &site.sizes,
+        selector: &selector,
+        uki: &system.uki,
+        root: &system.root.squashfs,
+        verity: &system.root.verity,
+        seal: &seal.bytes,
+        secret,
+    };
+    Ok(assemble(&inputs, output)?)
+}
+
+impl BuildImageOutput {
+    fn to_json(&self) -> serde_json::Value {
+        let (packed, unpacked) = self.system.initramfs_sizes;
+        json!({
+            "image": self.image.path,
+            "size": self.image.plan.disk_size.0,
+            "site": self.site.id.to_string(),
+            "node": self.node.to_string(),
+            "release": self.site.release.to_string(),
+            "root_hash": self.system.root.hash.to_string(),
+            "root_cached": self.system.root.cached,
+            "kernel": self.system.kernel_release,
+            "command_line": self.system.command_line,
+            "uki_sha256": self.image.uki_digest.to_string(),
+            "uki_size": self.system.uki.len(),
+            "loader_size": self.system.loader_size,
+            "initramfs_size": packed,
+            "initramfs_unpacked_size": unpacked,
+            "seal_serial": self.serial,
+            "seal_reasons": self.seal_reasons,
+        })
+    }
+}
+
+impl fmt::Display for BuildImageOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return write!(f, "{:#}", self.to_json());
+        }
+        if self.verbose {
+            for partition in &self.image.plan.partitions {
+                let (offset, size) = (partition.offset.to_string(), partition.size.to_string());
+                writeln!(f, "{:<9} at {offset:>8}  {size:>8}", partition.role.name())?;
+            }
+            writeln!(f, "root hash {}", self.system.root.hash)?;
+        }
+        let (path, size) = (self.image.path.display(), self.image.plan.disk_size);
+        write!(
+            f,
+            "{path}: node {} of site {}, release {}, {size}",
+            self.node, self.site.id, self.site.release
+        )
+    }
+}

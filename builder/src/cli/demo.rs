@@ -1,0 +1,47 @@
+//! `psyops demo`: the image of node `demo` from the default site, made and booted.
+
+use super::build_image::{self, BuildImageArgs};
+use super::run::{self, RunArgs, RunOutput};
+use crate::base::Cache;
+use crate::error::Error;
+use clap::{Args, Parser as _};
+use std::path::PathBuf;
+
+/// The node of the default site.
+const NODE: &str = "demo";
+
+/// Build node `demo` of the embedded default site and boot it in QEMU
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where the loader, the agent and the selector are
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// Give up after so many seconds
+    #[arg(long, value_name = "S")]
+    pub timeout: Option<u64>,
+}
+
+/// The two commands that a demo is made of, parsed like any other.
+#[derive(Debug, clap::Parser)]
+enum Part {
+    Build(BuildImageArgs),
+    Run(RunArgs),
+}
+
+/// Does it.
+pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
+    let image = Cache::from_environment()?.dir().join("demo.img");
+    let image_word = image.clone().into_os_string();
+    if let Part::Build(mut build) =
+        Part::parse_from(["demo".into(), "build".into(), "--node".into(), NODE.into(), "--output".into(), image_word.clone()])
+    {
+        build.programs.clone_from(&args.programs);
+        build_image::run(&build, progress)?;
+    }
+    let Part::Run(mut boot) = Part::parse_from(["demo".into(), "run".into(), image_word]) else {
+        return Ok(RunOutput::Left);
+    };
+    boot.timeout = args.timeout;
+    progress("booting the image in QEMU, cold, from UEFI firmware on an emulated USB stick");
+    run::run(&boot, progress)
+}

@@ -1,0 +1,51 @@
+//! The one place of the workstation's commands that prints and that knows exit codes.
+
+use crate::error::Error;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Says on standard error what is being done, a line at a time.
+pub fn progress(line: &str) {
+    // Nobody may be listening; the work goes on.
+    let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Prints what a command has to say, and turns it into the program's end.
+pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
+    finish_with(result.map(|output| (output.to_string(), true)))
+}
+
+/// The same for a command whose output may say that things went badly (exit code 1).
+pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
+    match result {
+        Ok((text, good)) => {
+            let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            print(&[text.as_bytes(), newline.as_bytes()]);
+            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+/// The same for bytes that are passed on as they are.
+pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
+    match result {
+        Ok(bytes) => {
+            print(&[bytes.as_ref()]);
+            ExitCode::SUCCESS
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn print(parts: &[&[u8]]) {
+    let mut out = io::stdout().lock();
+    // A reader that went away (`| head`) is no failure of ours.
+    let _ = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
+}
+
+fn fail(error: &Error) -> ExitCode {
+    progress(&format!("error: {}", error.report()));
+    ExitCode::from(error.class().exit_code())
+}

@@ -1,0 +1,86 @@
+//! `psyops manual` and `psyops completions`: manual pages and shell completions, out of the argument parser itself.
+
+use super::Psyops;
+use crate::error::{Class, Classified, Error};
+use clap::{Args, CommandFactory as _};
+use clap_complete::Shell;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Write the manual pages of all commands into a folder
+#[derive(Debug, Args)]
+pub struct ManualArgs {
+    /// The folder, made where it is missing
+    pub dir: PathBuf,
+}
+
+/// Print the completions for a shell
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: Shell,
+}
+
+/// Where the pages are.
+#[derive(Debug)]
+pub struct ManualOutput {
+    dir: PathBuf,
+}
+
+impl fmt::Display for ManualOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "manual pages are in {0}; read one with: man {0}/psyops.1", self.dir.display())
+    }
+}
+
+/// The folder of the pages.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write manual pages to {dir}: {source}")]
+pub struct ManualError {
+    dir: PathBuf,
+    source: io::Error,
+}
+
+impl Classified for ManualError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.source)
+    }
+}
+
+/// Writes a page for each command.
+pub fn write_pages(args: &ManualArgs) -> Result<ManualOutput, Error> {
+    let failed = |source| ManualError { dir: args.dir.clone(), source };
+    std::fs::create_dir_all(&args.dir).map_err(failed)?;
+    clap_mangen::generate_to(Psyops::command(), &args.dir).map_err(failed)?;
+    Ok(ManualOutput { dir: args.dir.clone() })
+}
+
+/// The completion script.
+pub fn completions(args: &CompletionsArgs) -> Result<String, Error> {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Psyops::command(), "psyops", &mut script);
+    Ok(String::from_utf8_lossy(&script).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_command_has_a_page_and_a_completion() {
+        let dir = tempfile::tempdir().unwrap();
+        write_pages(&ManualArgs { dir: dir.path().to_owned() }).unwrap();
+        let script = completions(&CompletionsArgs { shell: Shell::Bash }).unwrap();
+        for command in Psyops::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(dir.path().join(format!("psyops-{name}.1")).is_file(), "{name} has no page");
+            assert!(script.contains(name), "{name} is not completed");
+        }
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Psyops::command().debug_assert();
+    }
+}
