@@ -105,7 +105,7 @@ impl Setup {
         Self {
             disks: vec![stick],
             memory: 1024,
-            cpus: 2,
+            cpus: Acceleration::Tcg.processors(),
             acceleration: Acceleration::Tcg,
             boot: Boot::Firmware,
             on_reset: OnReset::Restart,
