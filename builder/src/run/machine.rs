@@ -239,16 +239,21 @@ impl Machine {
         self.child.wait().map_err(talk)
     }
 
-    /// Presses the power button, and cuts the power where that does not end the machine in time.
+    /// Presses the power button now and then, because a system that is still starting does not notice it, and cuts the
+    /// power where that does not end the machine in time.
     pub fn power_down(&mut self, patience: Duration) -> Result<ExitStatus, MachineError> {
-        self.power_button()?;
-        match self.wait_for_end(patience) {
-            Err(MachineError::Timeout { .. }) => {
-                self.cut_power()?;
-                self.wait_for_end(patience)
+        const BETWEEN: Duration = Duration::from_secs(3);
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            // It may have ended since; then there is nobody to ask.
+            let _ = self.power_button();
+            match self.wait_for_end(BETWEEN) {
+                Err(MachineError::Timeout { .. }) => {}
+                ended => return ended,
             }
-            ended => ended,
         }
+        self.cut_power()?;
+        self.wait_for_end(patience)
     }
 
     fn timeout(&self, what: &str, deadline: Duration) -> MachineError {
