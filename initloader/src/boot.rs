@@ -59,7 +59,10 @@ impl Boot {
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.report.steps.push(Step { name: name.into(), start_ms: start.milliseconds(), took_ms });
         self.log.debug(&format!("step {name} took {took_ms} ms"));
-        result.map_err(|error| Failure::new(name, &error))
+        match result {
+            Ok(value) => Ok(value),
+            Err(error) => Err(Failure::new(name, &error)),
+        }
     }
 
     /// Reports a fault after which the boot goes on, though not all is as it should be.

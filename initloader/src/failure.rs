@@ -66,7 +66,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// `error` as it came up in `step`.
-    pub(crate) fn new(step: &'static str, error: &impl StepError) -> Self {
+    pub(crate) fn new(step: &'static str, error: &dyn StepError) -> Self {
         Self { step, kind: error.kind(), problem: error.to_string(), remedy: error.remedy() }
     }
 

@@ -2,6 +2,7 @@
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount as mount2, umount2};
+use nix::sys::stat::Mode;
 use std::path::{Path, PathBuf};
 
 /// For whatever holds data and no programs.
@@ -21,7 +22,7 @@ pub(crate) struct MountError {
     pub(crate) errno: Errno,
 }
 
-/// Mounts a file system of type `kind`, and makes the folder that it is mounted at.
+/// Mounts a file system of type `kind`, and makes the folder that it is mounted at, where only that is missing.
 pub(crate) fn mount(
     source: &str,
     place: &str,
@@ -29,7 +30,7 @@ pub(crate) fn mount(
     flags: MsFlags,
     options: &str,
 ) -> Result<(), MountError> {
-    let _ = std::fs::create_dir_all(place);
+    let _ = nix::unistd::mkdir(place, Mode::from_bits_truncate(0o755));
     let options = (!options.is_empty()).then_some(options);
     mount2(Some(source), place, Some(kind), flags, options).map_err(|errno| MountError {
         action: "mount",

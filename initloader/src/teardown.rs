@@ -5,6 +5,8 @@ use crate::steps::root;
 use crate::{mounts, sysfs};
 use handoff::paths;
 use nix::mount::{MntFlags, umount2};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// Unmounts all that the steps mounted, removes the mapped device and what was kept in memory.
 pub(crate) fn everything(log: &mut Log) {
@@ -20,12 +22,26 @@ pub(crate) fn everything(log: &mut Log) {
     if let Err(error) = root::mapping("").remove() {
         log.error(&error.to_string());
     }
-    for name in sysfs::names(paths::RUN) {
-        let path = format!("{}/{name}", paths::RUN);
-        if path == paths::BOOT_LOG || path == paths::BOOT_REPORT || path == crate::rescue::VISITED {
+    let run = Path::new(paths::RUN);
+    if let Ok(metadata) = run.metadata() {
+        remove_below(run, metadata.dev(), &[paths::BOOT_LOG, paths::BOOT_REPORT, crate::rescue::VISITED]);
+    }
+}
+
+/// Removes all below a folder that lies on the device `device`, and nothing on another one.
+pub(crate) fn remove_below(folder: &Path, device: u64, keep: &[&str]) {
+    for name in sysfs::names(folder) {
+        let path = folder.join(name);
+        let Ok(metadata) = path.symlink_metadata() else { continue };
+        if metadata.dev() != device || keep.iter().any(|kept| path == Path::new(kept)) {
             continue;
         }
-        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+        if metadata.is_dir() {
+            remove_below(&path, device, keep);
+            let _ = std::fs::remove_dir(&path);
+        } else {
+            let _ = std::fs::remove_file(&path);
+        }
     }
 }
 

@@ -20,11 +20,15 @@ use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
 #[derive(Debug, Parser)]
-#[command(name = "psyops", version, after_help = "Examples:
+#[command(
+    name = "psyops",
+    version,
+    after_help = "Examples:
   psyops init fleet --node pi1              make a site with one node
   psyops build-image --site fleet --node pi1
   psyops run pi1.img                        boot it in QEMU
-  psyops inspect pi1.img --json")]
+  psyops inspect pi1.img --json"
+)]
 pub struct Psyops {
     #[command(subcommand)]
     command: PsyopsCommand,

@@ -4,7 +4,7 @@
 //! anything but a `.git`, nothing is touched.
 
 use super::quantity::rfc3339;
-use super::{Known, NODES, SITE_FILE, Site, SiteError};
+use super::{NODES, SITE_FILE, Site, SiteError};
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use handoff::name::Name;
@@ -155,7 +155,7 @@ pub fn set_recipient(site: &Site, name: &Name, recipient: &str) -> Result<Site, 
 }
 
 fn has_role(site: &Site, role: &str) -> bool {
-    Known::near(role, site.roles.keys().map(Name::as_str)).names.iter().any(|name| name == role)
+    site.roles.keys().any(|name| name.as_str() == role)
 }
 
 /// The text of a node file with this `recipient`, which is a key of the top table and so stands before all others.

@@ -59,7 +59,7 @@ pub(crate) fn mount() -> Result<(), EarlyError> {
             mounts::mount(kind, place, kind, flags, options)?;
         }
     }
-    let _ = std::fs::create_dir_all(paths::RUN);
+    let _ = std::fs::create_dir(paths::RUN);
     // The kernel drops what comes too quickly; not from here.
     let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on");
     Ok(())

@@ -5,7 +5,7 @@ use crate::failure::{Failure, Kind, StepError};
 use crate::mounts::{self, MountError};
 use crate::process;
 use crate::steps::root::MountedRoot;
-use crate::sysfs;
+use crate::teardown;
 use handoff::{marker, paths};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -92,23 +92,7 @@ fn empty(old: &File) {
     let in_memory = |kind: FsType| kind == RAMFS_MAGIC || kind == TMPFS_MAGIC;
     let (Ok(kind), Ok(metadata)) = (fstatfs(old), old.metadata()) else { return };
     if in_memory(kind.filesystem_type()) {
-        remove_below(Path::new("/"), metadata.dev());
-    }
-}
-
-fn remove_below(folder: &Path, device: u64) {
-    for name in sysfs::names(folder) {
-        let path = folder.join(name);
-        let Ok(metadata) = path.symlink_metadata() else { continue };
-        if metadata.dev() != device {
-            continue;
-        }
-        if metadata.is_dir() {
-            remove_below(&path, device);
-            let _ = std::fs::remove_dir(&path);
-        } else {
-            let _ = std::fs::remove_file(&path);
-        }
+        teardown::remove_below(Path::new("/"), metadata.dev(), &[]);
     }
 }
 
