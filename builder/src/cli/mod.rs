@@ -64,7 +64,7 @@ impl Psyops {
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
-            PsyopsCommand::Completions(args) => finish(manual::completions(&args)),
+            PsyopsCommand::Completions(args) => finish_bytes(Ok(manual::completions(&args))),
         }
     }
 }

@@ -102,8 +102,8 @@ pub fn init_site(
     let folder = |path: &Path| {
         fs::create_dir_all(path).map_err(|source| InitError::Folder { path: path.to_owned(), source })
     };
+    can_hold_a_site(dir)?;
     folder(dir)?;
-    refuse_what_is_there(dir)?;
     let mut files = Vec::new();
     collect(&TEMPLATE, &mut files);
     // The file that makes it a site comes last.
@@ -182,9 +182,13 @@ fn with_recipient(text: &str, recipient: &str) -> String {
     out
 }
 
-fn refuse_what_is_there(dir: &Path) -> Result<(), InitError> {
+/// Whether a new site can be made in `dir`: it does not exist yet, or has nothing but a `.git`.
+pub fn can_hold_a_site(dir: &Path) -> Result<(), InitError> {
     #[expect(clippy::disallowed_methods, reason = "only asks whether anything is there")]
-    let entries = fs::read_dir(dir).map_err(|source| InitError::Folder { path: dir.to_owned(), source })?;
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|source| InitError::Folder { path: dir.to_owned(), source })?,
+    };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != ".git" {

@@ -5,7 +5,9 @@
 //! needed shows in the steps that follow.
 
 use crate::boot::Boot;
+use crate::clock::Uptime;
 use crate::failure::{Kind, StepError};
+use crate::sysfs;
 use handoff::modules::{self, Module};
 use handoff::paths;
 use nix::errno::Errno;
@@ -44,8 +46,17 @@ pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
             boot.log.info(&format!("module {} is not loaded: the kernel command line says so", module.name));
             continue;
         }
+        let start = Uptime::now();
         match load(&module, &boot.arguments.module_parameters(&module.name)) {
-            Ok(()) => loaded += 1,
+            Ok(()) => {
+                loaded += 1;
+                let took = start.elapsed().as_millis();
+                boot.log.debug(&format!("module {} took {took} ms", module.name));
+            }
+            // It looked for its hardware itself (CPU features, firmware) and there is none.
+            Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => {
+                boot.log.debug(&format!("module {} has nothing to do here", module.name));
+            }
             Err(error) => {
                 failed += 1;
                 boot.log.error(&format!("module {} ({}): {error}", module.name, module.file));
@@ -57,10 +68,14 @@ pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
 }
 
 fn load(module: &Module, parameters: &str) -> Result<(), std::io::Error> {
+    // After a rescue shell; the kernel would check the signature of the file again before it says so.
+    if sysfs::attribute(format!("/sys/module/{}/initstate", module.name)).as_deref() == Some("live") {
+        return Ok(());
+    }
     let file = File::open(&module.file)?;
     let parameters = CString::new(parameters)?;
     match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
-        // Loaded already: built in, or from before a rescue shell.
+        // Built in, or loaded by another module's request.
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
