@@ -79,6 +79,26 @@ fn daemon_killed_and_replaced_twice() {
 }
 
 #[test]
+fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
+    let Some(scene) = Scene::enter("a_daemon_that_hangs_and_is_killed_takes_nothing_with_it") else { return };
+    let log = Log::new("messages");
+    let first = Daemon::busybox(&log);
+    // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait.
+    let before = Writers::start(0..1, MESSAGES);
+    before.wait_for(10);
+    let pause = scene.pause();
+    first.freeze();
+    let second = Daemon::busybox(&log);
+    let during = Writers::start(1..5, MESSAGES);
+    during.finish();
+    drop(first);
+    before.finish();
+    assert_eq!(pause.end(), 0);
+    log.holds_each_once(5, MESSAGES);
+    second.terminate();
+}
+
+#[test]
 fn the_run_crashes() {
     let Some(scene) = Scene::enter("the_run_crashes") else { return };
     let log = Log::new("messages");

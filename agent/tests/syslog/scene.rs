@@ -185,6 +185,12 @@ impl Daemon {
         Self { child, stop }
     }
 
+    /// Stops it where it stands; when it is dropped it is killed.
+    pub(crate) fn freeze(&self) {
+        let frozen = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
+        assert!(frozen.unwrap().success());
+    }
+
     /// Ends it in good order.
     pub(crate) fn terminate(mut self) {
         if let Some(path) = &self.stop {
