@@ -180,7 +180,9 @@ impl Disk {
             Bus::Usb => "usb-storage,bus=usb.0",
             Bus::Virtio => "virtio-blk-pci",
         };
-        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={number}"));
+        // Place 0 belongs to a kernel that is started without firmware.
+        let place = number + 1;
+        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}"));
     }
 }
 
