@@ -247,7 +247,7 @@ mod tests {
         for part in [
             "-device qemu-xhci,id=usb",
             "snapshot=on,file=/i/a,,b.img",
-            "usb-storage,bus=usb.0,drive=disk0,bootindex=0",
+            "usb-storage,bus=usb.0,drive=disk0,bootindex=1",
             "file=/w/firmware-variables.fd",
         ] {
             assert!(line.contains(part), "{part}: {line}");
