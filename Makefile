@@ -11,7 +11,7 @@ setup:  ## install what building and demo need (Debian packages, Rust targets)
 
 build: setup  ## the workstation's commands, the loader, the agent and the selector
 	@echo "build: the node's programs and the builder" && cargo build $(NODE) -p initloader -p agent --target x86_64-unknown-linux-musl
-	@cargo build $(NODE) -p selector --target x86_64-unknown-uefi && cargo build --release -q -p builder
+	@cargo build $(NODE) -p selector --bins --examples --target x86_64-unknown-uefi && cargo build --release -q -p builder
 
 demo: build  ## build the image of node demo from the default site and boot it in QEMU
 	@$(BIN)/psyops demo
@@ -28,7 +28,7 @@ test-boot: build  ## only the cold boots
 
 lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
-	@cargo clippy -q -p selector --target x86_64-unknown-uefi -- -D warnings
+	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources

@@ -16,4 +16,5 @@ pub mod report;
 pub mod role;
 pub mod root;
 pub mod status;
+pub mod syslog;
 pub mod template;

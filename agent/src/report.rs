@@ -56,10 +56,10 @@ pub fn complete(root: &Root, status: &Status) -> BootReport {
 pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
     let json = report.to_json();
     let line = format!("{json}\n");
-    file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o644)?;
+    file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o640)?;
     consoles::announce(root, &format!("{}{json}", handoff::marker::REPORT));
     let logs = root.at(handoff::paths::LOGS);
-    file::write(&logs.join("boot.json"), line.as_bytes(), 0o644)?;
+    file::write(&logs.join("boot.json"), line.as_bytes(), 0o640)?;
     if let Ok(log) = file::read(&root.at(handoff::paths::BOOT_LOG)) {
         file::write(&logs.join("boot.log"), &log, 0o600)?;
     }
@@ -79,8 +79,9 @@ fn add(report: &mut BootReport, stage: &StageStatus) {
     {
         report.configure = ending;
     }
-    if !report.steps.iter().any(|step| step.name == stage.stage) {
-        let name = stage.stage.clone();
+    let name = step_name(&stage.stage);
+    if !report.steps.iter().any(|step| step.name == name) {
+        let name = name.into();
         report.steps.push(Step { name, start_ms: stage.start_ms, took_ms: stage.took_ms });
     }
     if stage.result == Ending::Running {
@@ -89,6 +90,11 @@ fn add(report: &mut BootReport, stage: &StageStatus) {
     for role in stage.unwell() {
         fault(report, &role.line(), &stage.stage);
     }
+}
+
+/// The loader has a step `identity` of its own (the age key), and names the agent's first stage after what runs it.
+fn step_name(stage: &str) -> &str {
+    if stage == Stage::Identity.word() { "configure-identity" } else { stage }
 }
 
 fn absent(report: &mut BootReport, stage: Stage) {
@@ -164,11 +170,11 @@ mod tests {
 
     #[test]
     fn steps_are_added_once_and_faults_name_the_log() {
-        let step = Step { name: "identity".into(), start_ms: 1, took_ms: 2 };
+        let step = Step { name: "configure-identity".into(), start_ms: 1, took_ms: 2 };
         let loader = BootReport { steps: vec![step], ..BootReport::default() };
         let report = completed(&loader, &[], &[Ending::Failed]);
         let names: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();
-        assert_eq!(names, ["identity", "configure"]);
+        assert_eq!(names, ["configure-identity", "configure"]);
         assert_eq!(report.steps[1].took_ms, 1500);
         assert!(report.faults[0].message.contains("/var/log/psyops/configure-configure.log"));
     }

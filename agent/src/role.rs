@@ -126,8 +126,6 @@ struct RawRole {
     #[serde(default)]
     command: Vec<String>,
     deadline: Option<u64>,
-    #[serde(default, rename = "description")]
-    _description: String,
 }
 
 impl Role {

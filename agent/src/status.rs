@@ -176,7 +176,7 @@ impl Status {
     pub fn save(&self, root: &Root) -> Result<(), FileError> {
         let path = root.at(handoff::paths::STATUS);
         let text = file::failing("write", &path, serde_json::to_vec_pretty(self))?;
-        file::write(&path, &text, 0o644)?;
+        file::write(&path, &text, 0o640)?;
         Ok(())
     }
 

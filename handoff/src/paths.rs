@@ -26,6 +26,8 @@ pub const RUN: &str = "/run/psyops";
 pub const MEMORY_SECRETS: &str = "/run/psyops/memory";
 /// The opened seal's manifest, for the agent.
 pub const MANIFEST: &str = "/run/psyops/manifest";
+/// What the initramfs trusted ([`TRUST`]), for the agent: the initramfs itself is gone by then.
+pub const RUNNING_TRUST: &str = "/run/psyops/trust";
 /// The boot report as JSON.
 pub const BOOT_REPORT: &str = "/run/psyops/boot.json";
 /// The loader's log.

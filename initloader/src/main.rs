@@ -51,7 +51,7 @@ fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Res
     let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp.as_ref()))?;
     let node = node::establish(boot, &disk, &trust)?;
     let root = boot.step("root", root::DEADLINE, |boot| root::run(boot, &disk, &trust))?;
-    boot.step("install", install::DEADLINE, |boot| install::run(boot, node.as_ref()))?;
+    boot.step("install", install::DEADLINE, |boot| install::run(boot, &trust, node.as_ref()))?;
     drop(node); // No key and no secret is in this program's memory any more.
     boot.step("configure-identity", configure::deadline(&trust), |boot| configure::run(boot, &trust))?;
     boot.step("handover", handover::DEADLINE, |_| handover::run())?;

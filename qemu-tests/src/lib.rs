@@ -7,5 +7,6 @@ pub mod disk;
 pub mod machine;
 pub mod programs;
 pub mod selector_rig;
+pub mod ssh;
 pub mod stick;
 pub mod world;

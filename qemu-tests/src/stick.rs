@@ -3,8 +3,8 @@
 use crate::disk::Disk;
 use crate::world::succeed;
 use anyhow::{Context as _, Result, ensure};
-use builder::run::watch::{SeenReport, wait_for_report};
 use builder::image::reader::ImageReader;
+use builder::run::watch::{SeenReport, wait_for_report};
 use builder::run::{Access, Boot, Machine, Setup, direct};
 use handoff::partition::Role;
 use std::fs;

@@ -203,7 +203,8 @@ fn digest_of_programs(target: &Path) -> Result<String> {
         "x86_64-unknown-uefi/node/selector.efi",
     ] {
         let path = target.join(program);
-        let bytes = fs::read(&path).with_context(|| format!("reading {}: run make build first", path.display()))?;
+        let bytes =
+            fs::read(&path).with_context(|| format!("reading {}: run make build first", path.display()))?;
         digests.push_str(&format!("{} {program}\n", Sha256Digest::of(&bytes)));
     }
     // The site that is made depends on the tests' own lists, too.

@@ -134,7 +134,9 @@ fn minisign_and_age_and_tar_open_the_seal() -> Result<()> {
     fs::write(&minisig, &bytes[signature..end])?;
     let site = fs::read_to_string(world.site().join("site.toml"))?;
     let key = site.split('"').find(|text| text.starts_with("RW")).context("no signing key in site.toml")?;
-    succeed(Command::new("minisign").args(["-V", "-q", "-P", key, "-m"]).arg(&signed).arg("-x").arg(&minisig))?;
+    succeed(
+        Command::new("minisign").args(["-V", "-q", "-P", key, "-m"]).arg(&signed).arg("-x").arg(&minisig),
+    )?;
 
     let header = bytes.windows(2).position(|w| w == b"\n\n").context("no header")? + 2;
     let payload = stick.beside("payload.age");

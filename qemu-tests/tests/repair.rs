@@ -20,7 +20,11 @@ fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
 fn is_repaired(lines: &str) -> Result<()> {
     let (stick, content) = damaged(lines)?;
     let first = stick.boot_and_power_off()?.report;
-    assert_eq!((first.outcome, first.repaired.as_slice()), (Outcome::Ok, [FILE.to_owned()].as_slice()), "{first:?}");
+    assert_eq!(
+        (first.outcome, first.repaired.as_slice()),
+        (Outcome::Ok, [FILE.to_owned()].as_slice()),
+        "{first:?}"
+    );
     assert_eq!(stick.secret_file(FILE)?, content);
     stick.fsck_secret()?;
     let second = stick.boot_and_power_off()?.report;
@@ -92,7 +96,11 @@ fn a_dirty_journal_is_replayed_before_anything_is_compared() -> Result<()> {
     stick.debugfs("feature needs_recovery\n")?;
     let mut booted = stick.boot()?;
     assert_eq!(booted.seen.report.outcome, Outcome::Ok, "{:?}", booted.seen.report);
-    ensure!(said(&booted.machine, "journal"), "nothing was said of the journal:\n{}", booted.machine.console());
+    ensure!(
+        said(&booted.machine, "journal"),
+        "nothing was said of the journal:\n{}",
+        booted.machine.console()
+    );
     booted.power_off()?;
     stick.fsck_secret()
 }

@@ -1,8 +1,8 @@
 //! A seal or an identity that is not what it should be: its own message, and a rescue shell that can be used.
 
 use anyhow::{Context as _, Result, ensure};
-use handoff::paths::AGE_KEY;
 use handoff::partition::Role;
+use handoff::paths::AGE_KEY;
 use handoff::report::Outcome;
 use handoff::slot::Slot;
 use qemu_tests::stick::{Booted, Stick};

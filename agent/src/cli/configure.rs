@@ -1,6 +1,6 @@
 //! `psyops-agent configure`: a stage, and at the end of the second one the report, the confirmation, the site's answer.
 
-use super::{complain, say};
+use super::{complain, pause, say};
 use crate::configure::{self, RunLock};
 use crate::confirm;
 use crate::file;
@@ -8,6 +8,7 @@ use crate::report;
 use crate::role::Stage;
 use crate::root::Root;
 use crate::status::{Ending, Status};
+use crate::syslog::{PausedSyslog, Places};
 use handoff::fault::{Answer, Fault};
 use handoff::manifest::Manifest;
 use handoff::report::{BootReport, Configure};
@@ -22,7 +23,13 @@ pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
             return ExitCode::from(75);
         }
     };
-    let ending = match configure::run(root, stage, &lock) {
+    // Before init there is no syslog to pause.
+    let paused = (stage == Stage::Configure).then(|| pause_syslog(root)).flatten();
+    let result = configure::run(root, stage, &lock);
+    if let Some(paused) = paused {
+        pause::resume(root, paused);
+    }
+    let ending = match result {
         Ok(result) => {
             for role in &result.roles {
                 say(&role.line());
@@ -42,6 +49,12 @@ pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
         Ending::Failed | Ending::Running => ExitCode::from(1),
         Ending::Timeout => ExitCode::from(124),
     }
+}
+
+/// A node that cannot pause syslog is configured all the same.
+fn pause_syslog(root: &Root) -> Option<PausedSyslog> {
+    let paused = PausedSyslog::begin(Places::of(root));
+    paused.map_err(|error| complain(&error)).ok()
 }
 
 /// The boot has come to its end: confirm it, say how it went, and do what the site wants done.

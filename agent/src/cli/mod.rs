@@ -1,12 +1,14 @@
 //! The command line of `psyops-agent`: what can be typed, and the one place that prints.
 
 mod configure;
+mod pause;
 mod status;
 
 use crate::role::Stage;
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -28,6 +30,11 @@ enum Command {
     Configure(ConfigureArguments),
     /// Show how this boot and its configuration went (exit code 0: well, 1: not well, 3: unknown).
     Status(StatusArguments),
+    /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
+    PauseSyslog(PauseArguments),
+    /// The process behind a syslog pause.
+    #[command(hide = true)]
+    SyslogKeeper(KeeperArguments),
 }
 
 #[derive(Debug, Args)]
@@ -64,6 +71,26 @@ struct StatusArguments {
     short: bool,
 }
 
+#[derive(Debug, Args)]
+struct PauseArguments {
+    /// Add the command's output to this file instead of showing it.
+    #[arg(long, value_name = "FILE")]
+    logfile: Option<PathBuf>,
+    /// The command; its exit code is ours (125: syslog could not be paused, 128 + N: ended by signal N).
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+#[derive(Debug, Clone, Args)]
+struct KeeperArguments {
+    #[arg(long)]
+    device: PathBuf,
+    #[arg(long)]
+    spool: PathBuf,
+    #[arg(long)]
+    lock: PathBuf,
+}
+
 /// Does what was asked for.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -71,6 +98,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
         Command::Status(arguments) => status::run(&root, &arguments),
+        Command::PauseSyslog(arguments) => pause::run(&root, &arguments),
+        Command::SyslogKeeper(arguments) => pause::keep(&arguments),
     }
 }
 

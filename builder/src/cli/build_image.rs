@@ -6,13 +6,12 @@ use crate::image::ids::ImageIds;
 use crate::image::system::{self, System, read_input};
 use crate::image::{Assembled, Inputs, assemble};
 use crate::programs::Programs;
-use crate::secrets::credentials::{Credentials, Locations};
-use crate::secrets::seal::{NodeSeal, current_seal};
+use crate::secrets::credentials::Locations;
+use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::seal::NodeSeal;
 use crate::secrets::staging::Staging;
-use crate::secrets::{node_keys, partition};
 use crate::site::{Site, default_site};
 use clap::Args;
-use handoff::name::Name;
 use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -53,14 +52,8 @@ pub struct BuildImageOutput {
     pub image: Assembled,
     /// The system in it.
     pub system: System,
-    /// The site as it is now: a node without keys got some.
-    pub site: Site,
-    /// The node.
-    pub node: Name,
-    /// Its seal's serial.
-    pub serial: u64,
-    /// Why the seal was made anew; empty where it was kept.
-    pub seal_reasons: Vec<String>,
+    /// The node with its site, its seal and what was done about its keys.
+    pub prepared: Prepared,
     verbose: bool,
     json: bool,
 }
@@ -71,39 +64,28 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         Some(dir) => Site::load(dir)?,
         None => default_site()?,
     };
-    let node = site.node(&args.node)?.name.clone();
     let programs = Programs::find(args.programs.as_deref())?;
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{node}.img")));
     // Keys first: they take no time, and without them the rest would be in vain.
     let at = Locations { identity: args.identity.clone(), signing_key: args.signing_key.clone() };
-    let credentials = Credentials::load(&site, &at)?;
-    let (site, made_keys) = node_keys::ensure(site, &node, &credentials.identity)?;
-    if made_keys {
-        progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
+    let prepared = prepare(site, &args.node, &at)?;
+    if prepared.keys_made {
+        progress(&format!(
+            "keys: made those of {}; they are in the site, encrypted to its admins",
+            prepared.node
+        ));
     }
-    let seal = current_seal(&site, site.node(node.as_str())?, &credentials)?;
-    progress(&seal_line(&seal));
+    progress(&seal_line(&prepared.seal));
     let cache = Cache::from_environment()?;
-    let base = base::prepare(&site, &cache, progress)?;
-    let system = system::make(&site, &base, &programs, &cache, progress)?;
+    let base = base::prepare(&prepared.site, &cache, progress)?;
+    let system = system::make(&prepared.site, &base, &programs, &cache, progress)?;
     let staging = Staging::new()?;
     let secret = staging.path().join("secret.ext4");
-    let size = site.sizes.secret.0;
-    partition::write_partition(&site, site.node(node.as_str())?, &seal, &credentials, None, size, &secret)?;
+    prepared.write_partition(None, prepared.site.sizes.secret.0, &secret)?;
     progress("secret partition: made");
-    let image = put_together(&site, &node, &system, &programs, &seal, &secret, &output)?;
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.img", prepared.node)));
+    let image = put_together(&prepared, &system, &programs, &secret, &output)?;
     progress(&format!("image: {}", output.display()));
-    let serial = seal.opened.header().serial.number();
-    Ok(BuildImageOutput {
-        image,
-        system,
-        site,
-        node,
-        serial,
-        seal_reasons: seal.reasons,
-        verbose: args.verbose,
-        json: args.json,
-    })
+    Ok(BuildImageOutput { image, system, prepared, verbose: args.verbose, json: args.json })
 }
 
 fn seal_line(seal: &NodeSeal) -> String {
@@ -116,17 +98,16 @@ fn seal_line(seal: &NodeSeal) -> String {
 }
 
 fn put_together(
-    site: &Site,
-    node: &Name,
+    prepared: &Prepared,
     system: &System,
     programs: &Programs,
-    seal: &NodeSeal,
     secret: &Path,
     output: &Path,
 ) -> Result<Assembled, Error> {
     let selector = read_input(&programs.selector)?;
+    let site = &prepared.site;
     let inputs = Inputs {
-        ids: ImageIds { site: &site.id, node, root: system.root.hash },
+        ids: ImageIds { site: &site.id, node: &prepared.node, root: system.root.hash },
         release: &site.release,
         security_epoch: site.security_epoch,
         tries: site.boot.tries,
@@ -135,7 +116,7 @@ fn put_together(
         uki: &system.uki,
         root: &system.root.squashfs,
         verity: &system.root.verity,
-        seal: &seal.bytes,
+        seal: &prepared.seal.bytes,
         secret,
     };
     Ok(assemble(&inputs, output)?)
@@ -147,9 +128,9 @@ impl BuildImageOutput {
         json!({
             "image": self.image.path,
             "size": self.image.plan.disk_size.0,
-            "site": self.site.id.to_string(),
-            "node": self.node.to_string(),
-            "release": self.site.release.to_string(),
+            "site": self.prepared.site.id.to_string(),
+            "node": self.prepared.node.to_string(),
+            "release": self.prepared.site.release.to_string(),
             "root_hash": self.system.root.hash.to_string(),
             "root_cached": self.system.root.cached,
             "kernel": self.system.kernel_release,
@@ -159,8 +140,8 @@ impl BuildImageOutput {
             "loader_size": self.system.loader_size,
             "initramfs_size": packed,
             "initramfs_unpacked_size": unpacked,
-            "seal_serial": self.serial,
-            "seal_reasons": self.seal_reasons,
+            "seal_serial": self.prepared.seal.opened.header().serial.number(),
+            "seal_reasons": self.prepared.seal.reasons,
         })
     }
 }
@@ -181,7 +162,7 @@ impl fmt::Display for BuildImageOutput {
         write!(
             f,
             "{path}: node {} of site {}, release {}, {size}",
-            self.node, self.site.id, self.site.release
+            self.prepared.node, self.prepared.site.id, self.prepared.site.release
         )
     }
 }

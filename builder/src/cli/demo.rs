@@ -32,9 +32,14 @@ enum Part {
 pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
     let image = Cache::from_environment()?.dir().join("demo.img");
     let image_word = image.clone().into_os_string();
-    if let Part::Build(mut build) =
-        Part::parse_from(["demo".into(), "build".into(), "--node".into(), NODE.into(), "--output".into(), image_word.clone()])
-    {
+    if let Part::Build(mut build) = Part::parse_from([
+        "demo".into(),
+        "build".into(),
+        "--node".into(),
+        NODE.into(),
+        "--output".into(),
+        image_word.clone(),
+    ]) {
         build.programs.clone_from(&args.programs);
         build_image::run(&build, progress)?;
     }

@@ -12,11 +12,13 @@ pub fn progress(line: &str) {
 }
 
 /// Prints what a command has to say, and turns it into the program's end.
+#[must_use]
 pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
     finish_with(result.map(|output| (output.to_string(), true)))
 }
 
 /// The same for a command whose output may say that things went badly (exit code 1).
+#[must_use]
 pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
     match result {
         Ok((text, good)) => {
@@ -29,6 +31,7 @@ pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
 }
 
 /// The same for bytes that are passed on as they are.
+#[must_use]
 pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     match result {
         Ok(bytes) => {

@@ -2,7 +2,7 @@
 
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
-use crate::site::{InitOptions, SITE_FILE, Site, add_node, init_site, issue_keys};
+use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_site, issue_keys};
 use clap::Args;
 use handoff::name::Name;
 use keys::timestamp::Timestamp;
@@ -98,6 +98,8 @@ pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
         Some(node) => node.clone(),
         None => FIRST_NODE.parse().map_err(bad_name)?,
     };
+    // Before any key is made that nothing would use.
+    can_hold_a_site(&args.dir)?;
     let now = now();
     let config = Folder::Config.of_psyops()?;
     let keys = issue_keys(&config, &id, Timestamp::from_unix(now))?;

@@ -57,10 +57,11 @@ pub fn write_pages(args: &ManualArgs) -> Result<ManualOutput, Error> {
 }
 
 /// The completion script.
-pub fn completions(args: &CompletionsArgs) -> Result<String, Error> {
+#[must_use]
+pub fn completions(args: &CompletionsArgs) -> String {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Psyops::command(), "psyops", &mut script);
-    Ok(String::from_utf8_lossy(&script).into_owned())
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 #[cfg(test)]
@@ -71,7 +72,7 @@ mod tests {
     fn every_command_has_a_page_and_a_completion() {
         let dir = tempfile::tempdir().unwrap();
         write_pages(&ManualArgs { dir: dir.path().to_owned() }).unwrap();
-        let script = completions(&CompletionsArgs { shell: Shell::Bash }).unwrap();
+        let script = completions(&CompletionsArgs { shell: Shell::Bash });
         for command in Psyops::command().get_subcommands() {
             let name = command.get_name();
             assert!(dir.path().join(format!("psyops-{name}.1")).is_file(), "{name} has no page");

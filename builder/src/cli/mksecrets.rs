@@ -2,8 +2,9 @@
 
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::Locations;
-use crate::secrets::device::{Facts, overwrite};
+use crate::secrets::device::Facts;
 use crate::secrets::node_keys;
+use crate::secrets::overwrite::overwrite;
 use crate::secrets::prepare::{Prepared, prepare};
 use crate::secrets::staging::Staging;
 use crate::site::{Site, default_site};

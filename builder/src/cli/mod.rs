@@ -20,11 +20,15 @@ use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
 #[derive(Debug, Parser)]
-#[command(name = "psyops", version, after_help = "Examples:
+#[command(
+    name = "psyops",
+    version,
+    after_help = "Examples:
   psyops init fleet --node pi1              make a site with one node
   psyops build-image --site fleet --node pi1
   psyops run pi1.img                        boot it in QEMU
-  psyops inspect pi1.img --json")]
+  psyops inspect pi1.img --json"
+)]
 pub struct Psyops {
     #[command(subcommand)]
     command: PsyopsCommand,
@@ -60,7 +64,7 @@ impl Psyops {
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
-            PsyopsCommand::Completions(args) => finish(manual::completions(&args)),
+            PsyopsCommand::Completions(args) => finish_bytes(Ok(manual::completions(&args))),
         }
     }
 }

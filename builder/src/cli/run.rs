@@ -47,9 +47,9 @@ pub struct RunArgs {
     /// Memory in MiB
     #[arg(long, value_name = "M", default_value_t = 1024)]
     pub memory: u32,
-    /// Processors
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub cpus: u32,
+    /// Processors (by default 2, or 1 where they are emulated)
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub cpus: Option<u32>,
     /// A word more for the kernel command line (only without firmware: the UKI's own is signed with it)
     #[arg(long, value_name = "ARG", requires = "direct", allow_hyphen_values = true)]
     pub append: Vec<String>,
@@ -127,12 +127,12 @@ pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> 
     let limit = Duration::from_secs(args.timeout.unwrap_or(PATIENCE));
     progress(&format!("waiting for the boot report, at most {} s", limit.as_secs()));
     let seen = wait_for_report(&mut machine, limit)?;
-    // What it wrote must reach the image; a machine in the rescue shell has no power button.
-    if seen.report.outcome == Outcome::Rescue {
+    // What was written to a snapshot is forgotten anyway, and a rescue shell does not watch the power button.
+    if args.write && seen.report.outcome != Outcome::Rescue {
+        machine.power_down(POWER_OFF)?;
+    } else {
         machine.cut_power()?;
         machine.wait_for_end(POWER_OFF)?;
-    } else {
-        machine.power_down(POWER_OFF)?;
     }
     Ok(RunOutput::Report(Box::new(seen)))
 }
@@ -147,7 +147,6 @@ fn setup(
     let path = std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone());
     let mut setup = Setup::with_stick(&path);
     setup.memory = args.memory;
-    setup.cpus = args.cpus;
     setup.ssh = args.ssh;
     setup.serial = if on_terminal { Serial::Terminal } else { Serial::Captured };
     if args.write {
@@ -170,6 +169,7 @@ fn setup(
         let kernel = direct::read(image, &[]).ok()?.kernel;
         put("probe-kernel", &kernel).ok()
     });
+    setup.cpus = args.cpus.unwrap_or(setup.acceleration.processors());
     Ok(setup)
 }
 

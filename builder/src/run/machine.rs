@@ -99,8 +99,17 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Switches a machine on.
+    /// Switches a machine on. What QEMU complains about is shown.
     pub fn start(setup: &Setup) -> Result<Self, MachineError> {
+        Self::launch(setup, Stdio::inherit())
+    }
+
+    /// Switches a machine on that may well fail; nobody wants to read how.
+    pub(super) fn start_silently(setup: &Setup) -> Result<Self, MachineError> {
+        Self::launch(setup, Stdio::null())
+    }
+
+    fn launch(setup: &Setup, complaints: Stdio) -> Result<Self, MachineError> {
         let folder =
             tempfile::Builder::new().prefix("psyops-run-").tempdir().map_err(MachineError::Folder)?;
         if setup.boot == Boot::Firmware {
@@ -114,7 +123,7 @@ impl Machine {
             Serial::None => command.stdin(Stdio::null()).stdout(Stdio::null()),
         };
         let start = |source| ToolError::Start { program: QEMU.name.to_owned(), source };
-        let mut child = command.spawn().map_err(start)?;
+        let mut child = command.stderr(complaints).spawn().map_err(start)?;
         let keyboard = child.stdin.take();
         let output = child.stdout.take().map(|mut serial| {
             let (sender, output) = channel();
@@ -230,16 +239,21 @@ impl Machine {
         self.child.wait().map_err(talk)
     }
 
-    /// Presses the power button, and cuts the power where that does not end the machine in time.
+    /// Presses the power button now and then, because a system that is still starting does not notice it, and cuts the
+    /// power where that does not end the machine in time.
     pub fn power_down(&mut self, patience: Duration) -> Result<ExitStatus, MachineError> {
-        self.power_button()?;
-        match self.wait_for_end(patience) {
-            Err(MachineError::Timeout { .. }) => {
-                self.cut_power()?;
-                self.wait_for_end(patience)
+        const BETWEEN: Duration = Duration::from_secs(3);
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            // It may have ended since; then there is nobody to ask.
+            let _ = self.power_button();
+            match self.wait_for_end(BETWEEN) {
+                Err(MachineError::Timeout { .. }) => {}
+                ended => return ended,
             }
-            ended => ended,
         }
+        self.cut_power()?;
+        self.wait_for_end(patience)
     }
 
     fn timeout(&self, what: &str, deadline: Duration) -> MachineError {
@@ -321,7 +335,7 @@ mod tests {
             },
             ..Setup::with_stick(Path::new("/dev/null"))
         };
-        Machine::start(&setup).unwrap()
+        Machine::start_silently(&setup).unwrap()
     }
 
     #[test]

@@ -105,7 +105,7 @@ impl Setup {
         Self {
             disks: vec![stick],
             memory: 1024,
-            cpus: 2,
+            cpus: Acceleration::Tcg.processors(),
             acceleration: Acceleration::Tcg,
             boot: Boot::Firmware,
             on_reset: OnReset::Restart,
@@ -180,7 +180,9 @@ impl Disk {
             Bus::Usb => "usb-storage,bus=usb.0",
             Bus::Virtio => "virtio-blk-pci",
         };
-        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={number}"));
+        // Place 0 belongs to a kernel that is started without firmware.
+        let place = number + 1;
+        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}"));
     }
 }
 
@@ -245,7 +247,7 @@ mod tests {
         for part in [
             "-device qemu-xhci,id=usb",
             "snapshot=on,file=/i/a,,b.img",
-            "usb-storage,bus=usb.0,drive=disk0,bootindex=0",
+            "usb-storage,bus=usb.0,drive=disk0,bootindex=1",
             "file=/w/firmware-variables.fd",
         ] {
             assert!(line.contains(part), "{part}: {line}");

@@ -5,14 +5,12 @@
 
 use crate::error::{Class, Classified};
 use crate::tools::{self, BLKID, ToolError};
-use handoff::hash::Sha256Digest;
 use handoff::paths::SECRET_LABEL;
-use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::fs::{self, File};
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 /// What is on a device.
@@ -284,71 +282,6 @@ fn named(export: &str) -> Content {
     Content::Other(name.unwrap_or("data").to_owned())
 }
 
-/// Bytes at the start that make a file system recognisable.
-const HEAD: u64 = 64 * 1024;
-const CHUNK: usize = 1024 * 1024;
-
-/// Writes the file `image` over the device, which nobody else may have open.
-///
-/// The head is wiped first and written last: cut off in between, there is no file system at all and never half of one.
-pub fn overwrite(device: &Path, image: &Path) -> Result<(), DeviceError> {
-    let mut image_file =
-        File::open(image).map_err(|source| DeviceError::Look { path: image.to_owned(), source })?;
-    // Without O_CREAT, O_EXCL asks the kernel for a block device for oneself.
-    let mut target = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(OFlag::O_EXCL.bits())
-        .open(device)
-        .map_err(|source| DeviceError::Open { path: device.to_owned(), source })?;
-    copy(&mut image_file, &mut target)
-        .map_err(|source| DeviceError::Write { path: device.to_owned(), source })?;
-    // Out of the cache, so that what is read back comes from the medium.
-    let _ = posix_fadvise(&target, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    let length =
-        image_file.metadata().map_err(|source| DeviceError::Look { path: image.to_owned(), source })?.len();
-    let digest = |file: &mut File| digest(file, length).ok();
-    match (digest(&mut image_file), digest(&mut target)) {
-        (Some(written), Some(read)) if written == read => Ok(()),
-        _ => Err(DeviceError::BadMedium { path: device.to_owned() }),
-    }
-}
-
-fn copy(image: &mut File, target: &mut File) -> io::Result<()> {
-    let length = image.metadata()?.len();
-    let head = length.min(HEAD);
-    let mut start = vec![0; usize::try_from(head).unwrap_or_default()];
-    target.write_all_at(&start, 0)?;
-    target.sync_all()?;
-    image.seek(SeekFrom::Start(head))?;
-    target.seek(SeekFrom::Start(head))?;
-    let mut buffer = zeroize::Zeroizing::new(vec![0; CHUNK]);
-    loop {
-        match image.read(&mut buffer)? {
-            0 => break,
-            count => target.write_all(buffer.get(..count).unwrap_or_default())?,
-        }
-    }
-    target.sync_all()?;
-    image.read_exact_at(&mut start, 0)?;
-    target.write_all_at(&start, 0)?;
-    target.sync_all()
-}
-
-fn digest(file: &mut File, length: u64) -> io::Result<Sha256Digest> {
-    use sha2::Digest as _;
-    file.seek(SeekFrom::Start(0))?;
-    let mut rest = file.take(length);
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = zeroize::Zeroizing::new(vec![0; CHUNK]);
-    loop {
-        match rest.read(&mut buffer)? {
-            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
-            count => hasher.update(buffer.get(..count).unwrap_or_default()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -414,22 +347,6 @@ mod tests {
         assert_eq!(other("TYPE=crypto_LUKS\n"), Content::Other("crypto_LUKS".into()));
         assert_eq!(other("PTTYPE=gpt\n"), Content::Other("gpt".into()));
         assert_eq!(other(""), Content::Other("data".into()));
-    }
-
-    #[test]
-    fn a_copy_is_complete_and_compared() {
-        let folder = tempfile::tempdir().unwrap();
-        let (image, target) = (folder.path().join("image"), folder.path().join("target"));
-        for length in [10, 64 * 1024, 3_000_001] {
-            let content: Vec<u8> = (0..length).map(|i: u32| i.to_le_bytes()[0] ^ 0x5a).collect();
-            fs::write(&image, &content).unwrap();
-            fs::write(&target, vec![0xff; 4_000_000]).unwrap();
-            overwrite(&target, &image).unwrap();
-            let written = fs::read(&target).unwrap();
-            assert!(
-                written[..content.len()] == content && written[content.len()..].iter().all(|&b| b == 0xff)
-            );
-        }
     }
 
     #[test]

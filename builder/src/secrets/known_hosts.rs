@@ -43,17 +43,21 @@ impl Classified for KnownHostsError {
     }
 }
 
-/// A line for each node of the site: its name and its fixed addresses, then its key.
+/// A line for each node of the site: its name and its fixed addresses, then its key. A node that never got keys has a
+/// comment instead, so that the other lines can be used.
 pub fn known_hosts(site: &Site) -> Result<String, KnownHostsError> {
     let store = Store::of(site)?;
     let mut text = String::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
-        let public = fs::read_to_string(&path).map_err(|source| KnownHostsError::Read {
-            node: node.name.clone(),
-            path: path.clone(),
-            source,
-        })?;
+        let public = match fs::read_to_string(&path) {
+            Ok(public) => public,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                text.push_str(&format!("# {0}: no host key yet; build-image --node {0} makes it\n", node.name));
+                continue;
+            }
+            Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),
+        };
         let mut words = public.split_whitespace();
         let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
             return Err(KnownHostsError::NotAKey { path });

@@ -4,7 +4,7 @@
 //! anything but a `.git`, nothing is touched.
 
 use super::quantity::rfc3339;
-use super::{Known, NODES, SITE_FILE, Site, SiteError};
+use super::{NODES, SITE_FILE, Site, SiteError};
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use handoff::name::Name;
@@ -102,8 +102,8 @@ pub fn init_site(
     let folder = |path: &Path| {
         fs::create_dir_all(path).map_err(|source| InitError::Folder { path: path.to_owned(), source })
     };
+    can_hold_a_site(dir)?;
     folder(dir)?;
-    refuse_what_is_there(dir)?;
     let mut files = Vec::new();
     collect(&TEMPLATE, &mut files);
     // The file that makes it a site comes last.
@@ -155,7 +155,7 @@ pub fn set_recipient(site: &Site, name: &Name, recipient: &str) -> Result<Site, 
 }
 
 fn has_role(site: &Site, role: &str) -> bool {
-    Known::near(role, site.roles.keys().map(Name::as_str)).names.iter().any(|name| name == role)
+    site.roles.keys().any(|name| name.as_str() == role)
 }
 
 /// The text of a node file with this `recipient`, which is a key of the top table and so stands before all others.
@@ -182,9 +182,13 @@ fn with_recipient(text: &str, recipient: &str) -> String {
     out
 }
 
-fn refuse_what_is_there(dir: &Path) -> Result<(), InitError> {
+/// Whether a new site can be made in `dir`: it does not exist yet, or has nothing but a `.git`.
+pub fn can_hold_a_site(dir: &Path) -> Result<(), InitError> {
     #[expect(clippy::disallowed_methods, reason = "only asks whether anything is there")]
-    let entries = fs::read_dir(dir).map_err(|source| InitError::Folder { path: dir.to_owned(), source })?;
+    let entries = match fs::read_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(|source| InitError::Folder { path: dir.to_owned(), source })?,
+    };
     for entry in entries.filter_map(Result::ok) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if name != ".git" {

@@ -17,7 +17,7 @@ mod source;
 
 pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
 pub use error::{Known, Location, SiteError};
-pub use init::{GeneratedKeys, InitError, InitOptions, add_node, init_site, set_recipient};
+pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_recipient};
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};

@@ -5,6 +5,7 @@ use crate::failure::{Failure, Kind, StepError};
 use crate::tree::{Permissions, Tree};
 use handoff::manifest::{Entry, Required, Store};
 use handoff::paths;
+use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
@@ -42,13 +43,14 @@ struct Places {
 }
 
 /// Runs the step. Without a node there is nothing to install.
-pub(crate) fn run(boot: &mut Boot, node: Option<&OpenedSeal>) -> Result<(), InstallError> {
+pub(crate) fn run(boot: &mut Boot, trust: &Trust, node: Option<&OpenedSeal>) -> Result<(), InstallError> {
     let Some(seal) = node else { return Ok(()) };
     let open =
         |path: &str| Tree::open(Path::new(path)).map_err(|errno| InstallError { place: path.into(), errno });
     let places = Places { early: open("/")?, root: open(paths::NEW_ROOT)? };
     let secret = Permissions { mode: 0o600, uid: 0, gid: 0 };
     places.put(Path::new(paths::MANIFEST), seal.manifest().encode().as_bytes(), secret)?;
+    places.put(Path::new(paths::RUNNING_TRUST), trust.encode().as_bytes(), secret)?;
     let mut installed = 0_u32;
     for entry in &seal.manifest().entries {
         match install(&places, entry, seal.content(&entry.path).unwrap_or_default()) {

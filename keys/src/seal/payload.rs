@@ -6,11 +6,11 @@
 
 use crate::identity::NodeIdentity;
 use crate::kinds::{self, BadContent};
+use crate::seal::age_file::{self, BadFile};
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{BadManifest, Manifest, RelativePath};
 use handoff::paths::AGE_KEY;
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Read;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -95,7 +95,11 @@ pub(crate) struct Contents {
 
 impl Contents {
     pub(crate) fn open(payload: &[u8], identity: &NodeIdentity) -> Result<Self, BadPayload> {
-        Self::read(decrypt(payload, identity)?)
+        Self::read(age_file::open(payload, identity).map_err(|bad| match bad {
+            BadFile::NotAge => BadPayload::NotAge,
+            BadFile::NotForThisKey => BadPayload::NotForThisKey,
+            BadFile::Damaged => BadPayload::Damaged,
+        })?)
     }
 
     pub(crate) fn of(&self, path: &RelativePath) -> Option<&[u8]> {
@@ -152,26 +156,6 @@ pub(crate) fn check_paths(manifest: &Manifest) -> Result<(), BadPayload> {
         }
     }
     Ok(())
-}
-
-fn decrypt(payload: &[u8], identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, BadPayload> {
-    use age::DecryptError;
-    if !payload.starts_with(b"age-encryption.org/") {
-        return Err(BadPayload::NotAge);
-    }
-    // The texts of age's errors are translated ones; only their kinds are used, so that none of that is linked.
-    let problem = |error: DecryptError| match error {
-        DecryptError::NoMatchingKeys => BadPayload::NotForThisKey,
-        DecryptError::UnknownFormat | DecryptError::Io(_) => BadPayload::NotAge,
-        _ => BadPayload::Damaged,
-    };
-    let decryptor = age::Decryptor::new_buffered(payload).map_err(problem)?;
-    let identities = std::iter::once::<&dyn age::Identity>(identity.as_age());
-    let mut reader = decryptor.decrypt(identities).map_err(problem)?;
-    // Plain text is shorter than its encryption, so the buffer never moves and leaves no copy behind.
-    let mut plain = Zeroizing::new(Vec::with_capacity(payload.len()));
-    reader.read_to_end(&mut plain).map_err(|_| BadPayload::Damaged)?;
-    Ok(plain)
 }
 
 type Index = (Manifest, BTreeMap<RelativePath, std::ops::Range<usize>>);

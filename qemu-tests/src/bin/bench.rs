@@ -24,8 +24,10 @@ const BOOTS: usize = 5;
 fn main() -> Result<()> {
     let rows = measure()?;
     if env::args().any(|argument| argument == "--json") {
-        let object: serde_json::Map<_, _> =
-            rows.into_iter().map(|row| (row.name, serde_json::json!({"value": row.value, "unit": row.unit}))).collect();
+        let object: serde_json::Map<_, _> = rows
+            .into_iter()
+            .map(|row| (row.name, serde_json::json!({"value": row.value, "unit": row.unit})))
+            .collect();
         println!("{}", serde_json::Value::Object(object));
     } else {
         for row in rows {
@@ -112,7 +114,8 @@ fn boots(stick: &Stick) -> Result<Vec<Row>> {
             times.entry(name).or_default().push(value);
         };
         note("kernel start to /init".into(), first.start_ms);
-        let handover = report.steps.iter().find(|step| step.name == "handover").context("no handover step")?;
+        let handover =
+            report.steps.iter().find(|step| step.name == "handover").context("no handover step")?;
         let disk = report.steps.iter().find(|step| step.name == "disk").map_or(0, |step| step.took_ms);
         let whole = handover.start_ms + handover.took_ms - first.start_ms;
         note("/init to handover".into(), whole);

@@ -1,0 +1,181 @@
+//! The syslog pause with real daemons: 10,000 messages across restarts, none lost, none doubled, no writer error.
+//!
+//! Each test runs itself again in namespaces of its own (`unshare`), where `/dev`, `/run` and `/var/log` are empty: the
+//! daemons then really use `/dev/log`, and nothing of the machine is touched. Needs `unshare`, `mount` and `busybox`.
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
+mod scene;
+
+use scene::{Daemon, Log, Scene, Writers};
+use std::time::Duration;
+
+/// Of each writer; with four writers 10,000.
+const MESSAGES: u32 = 2500;
+
+#[test]
+fn busybox_syslogd_restarted_during_the_pause() {
+    let Some(scene) = Scene::enter("busybox_syslogd_restarted_during_the_pause") else { return };
+    let log = Log::new("messages");
+    let first = Daemon::busybox(&log);
+    let before = Writers::start(0..2, MESSAGES);
+    before.wait_for(100);
+    let pause = scene.pause();
+    let during = Writers::start(2..4, MESSAGES);
+    during.wait_for(300);
+    first.terminate();
+    before.wait_for(900);
+    let second = Daemon::busybox(&log);
+    during.wait_for(1500);
+    assert_eq!(pause.end(), 0);
+    before.finish();
+    during.finish();
+    log.holds_each_once(4, MESSAGES);
+    assert!(!scene.spool().exists(), "all was replayed");
+    second.terminate();
+}
+
+#[test]
+fn another_daemon_in_place_of_the_first() {
+    let Some(scene) = Scene::enter("another_daemon_in_place_of_the_first") else { return };
+    let (log, other) = (Log::new("messages"), Log::new("other"));
+    let first = Daemon::busybox(&log);
+    let before = Writers::start(0..1, MESSAGES);
+    before.wait_for(50);
+    let pause = scene.pause();
+    let during = Writers::start(1..4, MESSAGES);
+    during.wait_for(300);
+    // The second one comes before the first one goes: both have senders.
+    let second = Daemon::other(&other);
+    during.wait_for(900);
+    first.terminate();
+    during.wait_for(1200);
+    assert_eq!(pause.end(), 0);
+    before.finish();
+    during.finish();
+    log.and(&other).holds_each_once(4, MESSAGES);
+    assert!(other.lines() > 0 && log.lines() > 0);
+    second.terminate();
+}
+
+#[test]
+fn daemon_killed_and_replaced_twice() {
+    let Some(scene) = Scene::enter("daemon_killed_and_replaced_twice") else { return };
+    let log = Log::new("messages");
+    let first = Daemon::other(&log);
+    let pause = scene.pause();
+    let during = Writers::start(0..4, MESSAGES);
+    during.wait_for(300);
+    first.terminate();
+    let second = Daemon::other(&log);
+    during.wait_for(600);
+    second.terminate();
+    during.wait_for(900);
+    let third = Daemon::other(&log);
+    during.wait_for(1500);
+    assert_eq!(pause.end(), 0);
+    during.finish();
+    log.holds_each_once(4, MESSAGES);
+    third.terminate();
+}
+
+#[test]
+fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
+    let Some(scene) = Scene::enter("a_daemon_that_hangs_and_is_killed_takes_nothing_with_it") else { return };
+    let log = Log::new("messages");
+    let first = Daemon::busybox(&log);
+    // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait.
+    let before = Writers::start(0..1, MESSAGES);
+    before.wait_for(10);
+    let pause = scene.pause();
+    first.freeze();
+    let second = Daemon::busybox(&log);
+    let during = Writers::start(1..5, MESSAGES);
+    during.finish();
+    drop(first);
+    before.finish();
+    assert_eq!(pause.end(), 0);
+    log.holds_each_once(5, MESSAGES);
+    second.terminate();
+}
+
+#[test]
+fn the_run_crashes() {
+    let Some(scene) = Scene::enter("the_run_crashes") else { return };
+    let log = Log::new("messages");
+    let daemon = Daemon::busybox(&log);
+    let pause = scene.pause();
+    let writers = Writers::start(0..4, MESSAGES);
+    writers.wait_for(500);
+    assert!(scene.spool().exists());
+    pause.kill();
+    writers.finish();
+    log.holds_each_once(4, MESSAGES);
+    scene.wait_until("the spool is gone", |scene| !scene.spool().exists());
+    daemon.terminate();
+}
+
+#[test]
+fn the_keeper_crashes_and_the_next_pause_replays() {
+    let Some(scene) = Scene::enter("the_keeper_crashes_and_the_next_pause_replays") else { return };
+    let log = Log::new("messages");
+    let daemon = Daemon::busybox(&log);
+    let pause = scene.pause();
+    let writers = Writers::start(0..2, 200);
+    writers.finish();
+    scene.wait_until("all is in the spool", |scene| scene.spooled(2, 200));
+    scene.kill_keeper();
+    assert_eq!(log.lines(), 0);
+    // The command goes on; at its end the spool is replayed by another keeper.
+    assert_eq!(pause.end(), 0);
+    log.holds_each_once(2, 200);
+    assert!(!scene.spool().exists());
+    let after = Writers::start(2..3, 10);
+    after.finish();
+    log.holds_each_once(3, 10);
+    daemon.terminate();
+}
+
+#[test]
+fn the_daemon_comes_after_the_pause() {
+    let Some(scene) = Scene::enter("the_daemon_comes_after_the_pause") else { return };
+    let log = Log::new("messages");
+    let first = Daemon::busybox(&log);
+    let pause = scene.pause();
+    let writers = Writers::start(0..4, 300);
+    writers.wait_for(100);
+    first.terminate();
+    assert_eq!(pause.end(), 0, "the command's end is not held up");
+    writers.finish();
+    assert!(scene.spool().exists());
+    let second = Daemon::busybox(&log);
+    log.holds_each_once(4, 300);
+    scene.wait_until("the spool is gone", |scene| !scene.spool().exists());
+    second.terminate();
+}
+
+#[test]
+fn pauses_within_pauses_and_exit_codes() {
+    let Some(scene) = Scene::enter("pauses_within_pauses_and_exit_codes") else { return };
+    let log = Log::new("messages");
+    let daemon = Daemon::busybox(&log);
+    let pause = scene.pause();
+    let inner = scene.pause_around(&["sh", "-c", "exit 7"], None);
+    assert_eq!(inner.wait(), 7);
+    let writers = Writers::start(0..1, 50);
+    writers.finish();
+    std::thread::sleep(Duration::from_millis(200));
+    assert_eq!(log.lines(), 0, "the inner pause did not end the outer one");
+    assert_eq!(pause.end(), 0);
+    log.holds_each_once(1, 50);
+    let output = std::path::Path::new("/run/output");
+    let logged = scene.pause_around(&["sh", "-c", "echo out; echo err >&2; kill -9 $$"], Some(output));
+    assert_eq!(logged.wait(), 137);
+    assert_eq!(std::fs::read_to_string(output).unwrap(), "out\nerr\n");
+    daemon.terminate();
+}
+
+#[test]
+#[ignore = "the daemon of the other tests, started by them"]
+fn daemon_main() {
+    scene::serve_as_daemon();
+}

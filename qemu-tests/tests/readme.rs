@@ -1,0 +1,76 @@
+//! Every command that README.md shows is run as it stands there, in order, by somebody with empty folders of his own.
+
+use anyhow::{Context as _, Result, ensure};
+use qemu_tests::world::{succeed, target_folder};
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The checkout.
+fn checkout() -> Result<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above qemu-tests")?.to_owned())
+}
+
+/// The blocks of shell commands.
+fn blocks() -> Result<Vec<String>> {
+    let text = fs::read_to_string(checkout()?.join("README.md"))?;
+    let mut blocks: Vec<String> = Vec::new();
+    let mut inside = false;
+    for line in text.lines() {
+        match line {
+            "```sh" => {
+                inside = true;
+                blocks.push(String::new());
+            }
+            "```" => inside = false,
+            _ if inside => blocks.last_mut().context("a line before its block")?.push_str(&format!("{line}\n")),
+            _ => {}
+        }
+    }
+    Ok(blocks)
+}
+
+fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
+    let programs = target_folder()?.join("release");
+    let path = env::var("PATH").context("PATH is not set")?;
+    let mut shell = Command::new("sh");
+    shell.args(["-e", "-c", script]).current_dir(folder).env("PATH", format!("{}:{path}", programs.display()));
+    shell.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_DATA_HOME", home.join("data"));
+    // As a person calls them: not as parts of the run that this test is in.
+    shell.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").stdin(std::process::Stdio::null());
+    Ok(shell)
+}
+
+#[test]
+fn the_two_commands_to_start_are_these() -> Result<()> {
+    let blocks = blocks()?;
+    assert_eq!(blocks.get(..2), Some(["make demo\n".to_owned(), "make test\n".to_owned()].as_slice()));
+    // This test is a part of `make test`: that make knows it is all that can be run of it here.
+    succeed(Command::new("make").args(["-n", "test"]).current_dir(checkout()?)).map(|_| ())
+}
+
+#[test]
+fn the_demo_boots_and_says_ok() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let output = succeed(&mut shell("make demo", &checkout()?, home.path())?)?;
+    let report = String::from_utf8_lossy(&output.stdout).into_owned();
+    let line = report.lines().find(|line| line.starts_with('{')).context("no report")?;
+    let report: serde_json::Value = serde_json::from_str(line)?;
+    assert_eq!((&report["node"], &report["outcome"]), (&"demo".into(), &"ok".into()), "{report}");
+    Ok(())
+}
+
+#[test]
+fn the_commands_for_a_site_of_ones_own_work_one_after_the_other() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let work = home.path().join("work");
+    fs::create_dir(&work)?;
+    let script: String = blocks()?.split_off(2).concat();
+    ensure!(script.lines().count() >= 7, "the README shows too little:\n{script}");
+    succeed(&mut shell(&script, &work, home.path())?)?;
+    for made in ["pi1.img", "pi1-secret.img", "fleet/site.lock", "fleet/seals/pi1.seal"] {
+        ensure!(work.join(made).is_file(), "{made} was not made");
+    }
+    Ok(())
+}
