@@ -66,9 +66,9 @@ impl Watchdog {
 
 /// The child's life: until the pipe closes, or a deadline passes.
 fn watch(mut pipe: File) -> i32 {
-    let mut expected: Option<(String, Uptime)> = None;
+    let mut expected: Option<(String, Duration, Uptime)> = None;
     loop {
-        let timeout = expected.as_ref().map_or(PollTimeout::NONE, |(_, until)| {
+        let timeout = expected.as_ref().map_or(PollTimeout::NONE, |(_, _, until)| {
             PollTimeout::try_from(until.remaining()).unwrap_or(PollTimeout::MAX)
         });
         let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
@@ -82,15 +82,16 @@ fn watch(mut pipe: File) -> i32 {
                 }
                 let (milliseconds, step) = message.split_at(8);
                 let milliseconds = milliseconds.try_into().map_or(u64::MAX, u64::from_le_bytes);
+                let deadline = Duration::from_millis(milliseconds);
                 let step = String::from_utf8_lossy(step).trim_end().to_owned();
-                expected = Some((step, Uptime::now().plus(Duration::from_millis(milliseconds))));
+                expected = Some((step, deadline, Uptime::now().plus(deadline)));
                 continue;
             }
         }
-        if let Some((step, _)) = expected.take_if(|(_, until)| until.remaining().is_zero()) {
+        if let Some((step, deadline, _)) = expected.take_if(|(_, _, until)| until.remaining().is_zero()) {
             let mut console = Console::open();
-            let problem = "did not end in time; the machine restarts";
-            console.line(&format!("{}deadline: step {step} {problem}", marker::FAULT));
+            let problem = format!("did not end within its {} s; the machine restarts", deadline.as_secs());
+            console.line(&format!("{}deadline (step {step}): it {problem}", marker::FAULT));
             console.line(&format!("{}what to do: look above for what the kernel waits for", marker::FAULT));
             // Not sync(2): it would wait for the device that hangs.
             let _ = reboot(RebootMode::RB_AUTOBOOT);
