@@ -1,8 +1,10 @@
 //! `build-image --node NAME`: a node's image, from the site to the finished file.
 
+use crate::atomic::AtomicFile;
 use crate::base::{self, Cache};
 use crate::error::Error;
 use crate::image::ids::ImageIds;
+use crate::image::plan::{Contents, plan};
 use crate::image::system::{self, System, read_input};
 use crate::image::{Assembled, Inputs, assemble};
 use crate::programs::Programs;
@@ -10,7 +12,8 @@ use crate::secrets::credentials::Locations;
 use crate::secrets::prepare::{Prepared, prepare};
 use crate::secrets::seal::NodeSeal;
 use crate::secrets::staging::Staging;
-use crate::site::{Site, default_site};
+use crate::site::{Bytes, Site, default_site};
+use crate::tools::MKSQUASHFS;
 use clap::Args;
 use serde_json::json;
 use std::fmt;
@@ -75,17 +78,34 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         ));
     }
     progress(&seal_line(&prepared.seal));
-    let cache = Cache::from_environment()?;
-    let base = base::prepare(&prepared.site, &cache, progress)?;
-    let system = system::make(&prepared.site, &base, &programs, &cache, progress)?;
+    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.img", prepared.node)));
+    check_early(&prepared, &programs, &output)?;
     let staging = Staging::new()?;
     let secret = staging.path().join("secret.ext4");
     prepared.write_partition(None, prepared.site.sizes.secret.0, &secret)?;
     progress("secret partition: made");
-    let output = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.img", prepared.node)));
+    let cache = Cache::from_environment()?;
+    let base = base::prepare(&prepared.site, &cache, progress)?;
+    let system = system::make(&prepared.site, &base, &programs, &cache, progress)?;
     let image = put_together(&prepared, &system, &programs, &secret, &output)?;
     progress(&format!("image: {}", output.display()));
     Ok(BuildImageOutput { image, system, prepared, verbose: args.verbose, json: args.json })
+}
+
+/// Finds in no time what would else come up after minutes: an output that cannot be made, a missing tool, partitions
+/// that are too small for what is known by now.
+fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Result<(), Error> {
+    drop(AtomicFile::create_private(output)?);
+    MKSQUASHFS.find()?;
+    let contents = Contents {
+        selector: Bytes::of(&read_input(&programs.selector)?),
+        uki: Bytes(0),
+        root: Bytes(0),
+        seal: Bytes::of(&prepared.seal.bytes),
+        secret: prepared.site.sizes.secret,
+    };
+    plan(&prepared.site.sizes, &contents)?;
+    Ok(())
 }
 
 fn seal_line(seal: &NodeSeal) -> String {

@@ -104,10 +104,10 @@ impl Classified for ImageError {
 /// Makes the image at `output`.
 pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
     let contents = Contents {
-        selector: length(inputs.selector),
-        uki: length(inputs.uki),
+        selector: Bytes::of(inputs.selector),
+        uki: Bytes::of(inputs.uki),
         root: file_length(inputs.root)?,
-        seal: length(inputs.seal),
+        seal: Bytes::of(inputs.seal),
         secret: file_length(inputs.secret)?,
     };
     let plan = plan(inputs.sizes, &contents)?;
@@ -138,7 +138,7 @@ pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageEr
 
 fn boot_record(inputs: &Inputs<'_>, digest: Sha256Digest) -> Result<Vec<u8>, ImageError> {
     let record = BootRecord {
-        length: length(inputs.uki).0,
+        length: Bytes::of(inputs.uki).0,
         digest,
         security_epoch: inputs.security_epoch,
         release: inputs.release.clone(),
@@ -152,10 +152,6 @@ fn control_records(tries: u8) -> [Vec<u8>; 2] {
     let first = ControlRecord::fresh(tries);
     let second = ControlRecord { sequence: first.sequence + 1, ..first.clone() };
     [first.encode(), second.encode()]
-}
-
-fn length(bytes: &[u8]) -> Bytes {
-    Bytes(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
 }
 
 fn file_length(path: &Path) -> Result<Bytes, ImageError> {

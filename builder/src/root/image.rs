@@ -12,6 +12,7 @@ use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use tempfile::TempDir;
 use thiserror::Error;
 
 /// Grows when the same inputs are to give another root.
@@ -97,13 +98,28 @@ pub fn make(
     for name in [SQUASHFS, HASH] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
-    // What is there already did not hold, or another build was quicker; either way ours is right.
-    if folder.exists() {
-        fs::remove_dir_all(&folder).map_err(broken)?;
-    }
-    let work = work.keep();
-    fs::rename(&work, &folder).map_err(broken)?;
+    publish(work, &folder).map_err(broken)?;
     Ok(RootImage { squashfs: folder.join(SQUASHFS), verity: folder.join(TREE), hash, cached: false })
+}
+
+/// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
+/// that does not hold is replaced.
+fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
+    if take(folder).is_some() {
+        return Ok(());
+    }
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    match fs::rename(work.path(), folder) {
+        Err(error) if take(folder).is_none() => Err(error),
+        Err(_) => Ok(()),
+        Ok(()) => {
+            // There is nothing left to be removed under the old name.
+            let _ = work.keep();
+            Ok(())
+        }
+    }
 }
 
 fn key(tree: &Sha256Digest, build_time: u64, parameters: &Parameters) -> Sha256Digest {

@@ -53,7 +53,10 @@ pub fn known_hosts(site: &Site) -> Result<String, KnownHostsError> {
         let public = match fs::read_to_string(&path) {
             Ok(public) => public,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                text.push_str(&format!("# {0}: no host key yet; build-image --node {0} makes it\n", node.name));
+                text.push_str(&format!(
+                    "# {0}: no host key yet; build-image --node {0} makes it\n",
+                    node.name
+                ));
                 continue;
             }
             Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),

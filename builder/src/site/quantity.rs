@@ -14,6 +14,12 @@ impl Bytes {
     pub const fn mib(count: u64) -> Self {
         Self(count * 1024 * 1024)
     }
+
+    /// How long `content` is.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self(u64::try_from(content.len()).unwrap_or(u64::MAX))
+    }
 }
 
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
