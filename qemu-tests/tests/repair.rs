@@ -7,7 +7,7 @@ use qemu_tests::stick::{Booted, Stick};
 use qemu_tests::world::World;
 
 /// The file that the tests spoil.
-const FILE: &str = "etc/hostname";
+const FILE: &str = "hostname";
 
 fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
     let stick = World::micro()?.stick("alpha")?;

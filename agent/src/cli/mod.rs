@@ -2,6 +2,7 @@
 
 mod configure;
 mod pause;
+mod secrets;
 mod status;
 
 use crate::role::Stage;
@@ -30,6 +31,8 @@ enum Command {
     Configure(ConfigureArguments),
     /// Show how this boot and its configuration went (exit code 0: well, 1: not well, 3: unknown).
     Status(StatusArguments),
+    /// Compare the secret partition with the seal, or repair it (exit code 0: as the seal says, 1: not, 3: unknown).
+    Secrets(SecretsArguments),
     /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
     PauseSyslog(PauseArguments),
     /// The process behind a syslog pause.
@@ -72,6 +75,20 @@ struct StatusArguments {
 }
 
 #[derive(Debug, Args)]
+struct SecretsArguments {
+    #[command(subcommand)]
+    action: SecretsAction,
+}
+
+#[derive(Debug, Clone, Copy, Subcommand)]
+enum SecretsAction {
+    /// Only look.
+    Check,
+    /// Write what differs anew, as the loader does at boot.
+    Fix,
+}
+
+#[derive(Debug, Args)]
 struct PauseArguments {
     /// Add the command's output to this file instead of showing it.
     #[arg(long, value_name = "FILE")]
@@ -98,6 +115,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
         Command::Status(arguments) => status::run(&root, &arguments),
+        Command::Secrets(arguments) => secrets::run(&root, arguments.action),
         Command::PauseSyslog(arguments) => pause::run(&root, &arguments),
         Command::SyslogKeeper(arguments) => pause::keep(&arguments),
     }

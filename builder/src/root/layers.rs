@@ -16,6 +16,9 @@ use std::path::Path;
 /// The overlays that the builder carries, one folder a base.
 static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
 
+/// The agent in the path of a login.
+const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
+
 /// What a root is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
@@ -47,6 +50,8 @@ impl Layers<'_> {
             tree.add_embedded(overlay, "")?;
         }
         tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
+        // People type its name.
+        tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
         self.add_site(&mut tree, site)?;
         tree.insert_file(&format!("{site}/revision"), 0o644, format!("{}\n", self.revision()?).into_bytes())?;

@@ -1,0 +1,37 @@
+//! `psyops-agent secrets check|fix`.
+
+use super::{SecretsAction, complain, say};
+use crate::root::Root;
+use crate::secrets::{self, SecretsError};
+use keys::reconcile::Comparison;
+use std::process::ExitCode;
+
+/// The state of the secret partition cannot be found out.
+const UNKNOWN: u8 = 3;
+
+pub(super) fn run(root: &Root, action: SecretsAction) -> ExitCode {
+    let result = match action {
+        SecretsAction::Check => secrets::check(root),
+        SecretsAction::Fix => secrets::fix(root, &mut |line| say(line)),
+    };
+    match result {
+        Ok(comparison) => {
+            show(&comparison);
+            ExitCode::from(u8::from(!comparison.differing.is_empty()))
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(if matches!(error, SecretsError::Repair(_)) { 1 } else { UNKNOWN })
+        }
+    }
+}
+
+fn show(comparison: &Comparison) {
+    for difference in &comparison.differing {
+        say(&format!("differs: {difference}"));
+    }
+    for path in &comparison.unknown {
+        say(&format!("not known to the seal: {}", path.display()));
+    }
+    say(&format!("{} files are as the seal says", comparison.same.len()));
+}

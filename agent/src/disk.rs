@@ -1,0 +1,133 @@
+//! The disk that booted: the one whose secret partition is mounted, and its other partitions by their names.
+//!
+//! Not by label among all disks: a clone of the stick beside it has the same labels.
+
+use crate::file::{self, FileError, failing};
+use crate::root::Root;
+use handoff::partition::Role;
+use std::fs;
+use std::path::PathBuf;
+
+/// Why a partition is not found.
+#[derive(Debug, thiserror::Error)]
+pub enum DiskError {
+    /// Something in `/proc` or `/sys` cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The secret partition is not mounted, so the disk that booted is not known.
+    #[error("no partition is mounted at {}: the disk that booted is not known", handoff::paths::SECRETS)]
+    NoDisk,
+    /// The disk that booted lacks a partition.
+    #[error("{disk} has no partition {role}; write the stick anew", disk = disk.display())]
+    NoPartition {
+        /// The disk in `/sys`.
+        disk: PathBuf,
+        /// The partition's name.
+        role: &'static str,
+    },
+}
+
+/// The disk that booted.
+#[derive(Debug)]
+pub struct BootDisk<'a> {
+    root: &'a Root,
+    sysfs: PathBuf,
+}
+
+impl<'a> BootDisk<'a> {
+    /// Finds it by what is mounted.
+    pub fn find(root: &'a Root) -> Result<Self, DiskError> {
+        let mounts = file::read_text(&root.at("/proc/self/mountinfo"))?;
+        let number = device_number(&mounts, handoff::paths::SECRETS).ok_or(DiskError::NoDisk)?;
+        let link = root.at("/sys/dev/block").join(number);
+        let partition = failing("follow", &link, fs::canonicalize(&link))?;
+        let sysfs = partition.parent().ok_or(DiskError::NoDisk)?.to_owned();
+        Ok(Self { root, sysfs })
+    }
+
+    /// The device of one of its partitions.
+    pub fn partition(&self, role: Role) -> Result<PathBuf, DiskError> {
+        for name in file::names(&self.sysfs)? {
+            let Ok(facts) = file::read_text(&self.sysfs.join(name).join("uevent")) else { continue };
+            let fact = |key: &str| facts.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            if fact("PARTNAME") == Some(role.name())
+                && let Some(device) = fact("DEVNAME")
+            {
+                return Ok(self.root.at("/dev").join(device));
+            }
+        }
+        Err(DiskError::NoPartition { disk: self.sysfs.clone(), role: role.name() })
+    }
+}
+
+/// The `major:minor` of the partition that is mounted at `point`. What lies in memory over it does not count.
+fn device_number<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
+    mounted_at(mounts, point).find(|number| !is_in_memory(number))
+}
+
+/// Whether something in memory lies over the partition that is mounted at `point`.
+pub(crate) fn is_covered(mounts: &str, point: &str) -> bool {
+    mounted_at(mounts, point).next().is_some_and(is_in_memory)
+}
+
+/// The `major:minor` of all that is mounted at `point`, the uppermost first (`proc_pid_mountinfo(5)`).
+fn mounted_at<'a>(mounts: &'a str, point: &str) -> impl Iterator<Item = &'a str> {
+    mounts.lines().rev().filter_map(move |line| {
+        let mut fields = line.split(' ').skip(2);
+        let (number, mounted) = (fields.next()?, fields.nth(1)?);
+        (mounted == point).then_some(number)
+    })
+}
+
+/// File systems without a device have major number 0.
+fn is_in_memory(number: &str) -> bool {
+    number.starts_with("0:")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+    use std::path::Path;
+
+    const MOUNTS: &str = "21 1 0:20 / /run rw shared:1 - tmpfs tmpfs rw\n\
+        30 21 8:11 / /run/psyops/secrets ro,nosuid - ext4 /dev/sda11 ro\n";
+    const COVER: &str = "31 30 0:40 / /run/psyops/secrets ro,nosuid - tmpfs tmpfs ro\n";
+
+    /// A root with a disk `sda` of these partitions (device and name), of which `sda11` is mounted.
+    pub(crate) fn stick(partitions: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        file::write(&root.at("/proc/self/mountinfo"), MOUNTS.as_bytes(), 0o644).unwrap();
+        for (device, name) in partitions {
+            let facts = format!("MAJOR=8\nDEVNAME={device}\nDEVTYPE=partition\nPARTNAME={name}\n");
+            let path = root.at("/sys/devices/usb/block/sda").join(device).join("uevent");
+            file::write(&path, facts.as_bytes(), 0o644).unwrap();
+        }
+        file::create_folder(&root.at("/sys/dev/block")).unwrap();
+        symlink(root.at("/sys/devices/usb/block/sda/sda11"), root.at("/sys/dev/block/8:11")).unwrap();
+        (folder, root)
+    }
+
+    #[test]
+    fn partitions_are_found_on_the_disk_that_booted() {
+        let (_folder, root) = stick(&[("sda9", "seal-a"), ("sda11", "secret")]);
+        let disk = BootDisk::find(&root).unwrap();
+        let seal = disk.partition(Role::from_name("seal-a").unwrap()).unwrap();
+        assert_eq!(root.absolute(&seal), Path::new("/dev/sda9"));
+        let missing = disk.partition(Role::Control);
+        assert!(matches!(missing, Err(DiskError::NoPartition { role: "control", .. })));
+    }
+
+    #[test]
+    fn what_lies_in_memory_over_the_partition_does_not_hide_the_disk() {
+        let covered = format!("{MOUNTS}{COVER}");
+        assert_eq!(device_number(&covered, handoff::paths::SECRETS), Some("8:11"));
+        assert!(
+            is_covered(&covered, handoff::paths::SECRETS) && !is_covered(MOUNTS, handoff::paths::SECRETS)
+        );
+        let (_folder, root) = stick(&[("sda11", "secret")]);
+        file::write(&root.at("/proc/self/mountinfo"), b"", 0o644).unwrap();
+        assert!(matches!(BootDisk::find(&root), Err(DiskError::NoDisk)));
+    }
+}

@@ -1,0 +1,276 @@
+//! The secret partition on the running system: compared with the seal, and repaired as the loader does it at boot.
+//!
+//! For looking, the manifest that the loader left is enough. For a repair the contents are needed: the seal is read from
+//! the stick again, its signature verified against what the initramfs trusted, and opened with the node's key. The
+//! partition is writable only while something is written.
+
+use crate::disk::{self, BootDisk, DiskError};
+use crate::file::{self, FileError, failing};
+use crate::root::Root;
+use handoff::manifest::{BadManifest, Manifest};
+use handoff::partition::Role;
+use handoff::paths;
+use handoff::slot::Slot;
+use handoff::trust::{BadTrust, Trust};
+use keys::identity::{BadIdentity, NodeIdentity};
+use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, repair};
+use keys::seal::newest::newest;
+use keys::seal::{OpenedSeal, SealError};
+use keys::signature::{BadPublicKey, PublicKey};
+use rustix::mount::{MountFlags, mount_remount};
+
+/// How the secret partition is always mounted, as the loader does it.
+const DATA_ONLY: MountFlags = MountFlags::NODEV.union(MountFlags::NOSUID).union(MountFlags::NOEXEC);
+
+/// Why the secret partition could not be compared or repaired.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretsError {
+    /// A file of this boot, or a device, cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The loader left a manifest that is none.
+    #[error("{place}: {0}; reboot", place = paths::MANIFEST)]
+    Manifest(#[from] BadManifest),
+    /// The loader left a trust file that is none.
+    #[error("{place}: {0}; reboot", place = paths::RUNNING_TRUST)]
+    Trust(#[from] BadTrust),
+    /// A key in the trust file is none.
+    #[error("{place}: {0}", place = paths::RUNNING_TRUST)]
+    Key(#[from] BadPublicKey),
+    /// The stick that booted, or a partition of it, is not found.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// No seal on the stick holds.
+    #[error(
+        "no seal on the stick holds: {0}; write one with `build-image` or `mksecrets` on the workstation"
+    )]
+    NoSeal(String),
+    /// The node's key is unusable.
+    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRETS, name = paths::AGE_KEY)]
+    Identity(#[from] BadIdentity),
+    /// The seal does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// The right files lie in memory over the partition.
+    #[error(
+        "the loader could not repair the partition and put the right files in memory over it; make another stick"
+    )]
+    Covered,
+    /// Not all could be repaired.
+    #[error("{0}; if the medium is worn, make another stick")]
+    Repair(#[from] RepairError),
+}
+
+/// Compares the secret partition with what the loader verified.
+pub fn check(root: &Root) -> Result<Comparison, SecretsError> {
+    let manifest = Manifest::decode(&file::read_text(&root.at(paths::MANIFEST))?)?;
+    Ok(compare(&root.at(paths::SECRETS), &manifest)?)
+}
+
+/// Repairs what differs, tells what was done, and compares again.
+pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, SecretsError> {
+    if disk::is_covered(&file::read_text(&root.at("/proc/self/mountinfo"))?, paths::SECRETS) {
+        return Err(SecretsError::Covered);
+    }
+    let seal = open_seal(root)?;
+    let store = root.at(paths::SECRETS);
+    let before = compare(&store, seal.manifest())?;
+    if !before.needs_repair(seal.manifest()) {
+        return Ok(before);
+    }
+    for difference in &before.differing {
+        tell(&format!("differed: {difference}"));
+    }
+    let writable = Writable::begin(root)?;
+    let repaired = repair(&store, &seal, &before);
+    writable.end()?;
+    for Repaired { path, .. } in repaired? {
+        tell(&format!("put right: {}", path.display()));
+    }
+    Ok(compare(&store, seal.manifest())?)
+}
+
+/// The newest seal of the stick that booted, verified and opened.
+fn open_seal(root: &Root) -> Result<OpenedSeal, SecretsError> {
+    let trust = Trust::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
+    let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
+    let disk = BootDisk::find(root)?;
+    let mut sources = Vec::new();
+    for slot in Slot::BOTH {
+        let device = disk.partition(Role::Seal(slot))?;
+        sources.push((Role::Seal(slot).name(), file::read(&device)?));
+    }
+    let found = newest(sources.iter().map(|(name, bytes)| (*name, bytes.as_slice())), &keys, &trust.site);
+    let Some((_, verified)) = found.chosen else {
+        let reasons = found.failed.iter().map(|(name, error)| format!("{name}: {error}"));
+        return Err(SecretsError::NoSeal(reasons.collect::<Vec<_>>().join("; ")));
+    };
+    let key = root.at(paths::SECRETS).join(paths::AGE_KEY);
+    let mut bytes = file::read(&key)?;
+    let identity = NodeIdentity::parse(&bytes);
+    bytes.fill(0);
+    Ok(verified.open(&identity?)?)
+}
+
+/// The secret partition while it can be written; read-only again at the end, whatever happens.
+struct Writable<'a> {
+    root: &'a Root,
+    ended: bool,
+}
+
+impl<'a> Writable<'a> {
+    fn begin(root: &'a Root) -> Result<Self, FileError> {
+        remount(root, DATA_ONLY, "make writable")?;
+        Ok(Self { root, ended: false })
+    }
+
+    fn end(mut self) -> Result<(), FileError> {
+        self.ended = true;
+        remount(self.root, DATA_ONLY | MountFlags::RDONLY, "make read-only again")
+    }
+}
+
+impl Drop for Writable<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            let _ = remount(self.root, DATA_ONLY | MountFlags::RDONLY, "make read-only again");
+        }
+    }
+}
+
+/// Only the running system has a partition there; a folder that stands for one is writable anyway.
+fn remount(root: &Root, flags: MountFlags, action: &'static str) -> Result<(), FileError> {
+    let store = root.at(paths::SECRETS);
+    if root.is_running_system() { failing(action, &store, mount_remount(&store, flags, "")) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::tests::stick;
+    use handoff::fault::Policy;
+    use handoff::manifest::{Kind, RelativePath, Required, Store};
+    use keys::issue::identity_file;
+    use keys::issue::seal_builder::{File, SealBuilder};
+    use keys::issue::signing::SigningKey;
+    use keys::seal::header::{Header, Serial};
+    use keys::timestamp::Timestamp;
+    use std::fs;
+
+    const CONTENT: &[u8] = b"right\n";
+
+    struct Site {
+        _folder: tempfile::TempDir,
+        root: Root,
+        key: SigningKey,
+        node: NodeIdentity,
+    }
+
+    impl Site {
+        /// A node whose store is as the seal of serial 1 says.
+        fn new() -> Self {
+            let (folder, root) = stick(&[("sda9", "seal-a"), ("sda10", "seal-b"), ("sda11", "secret")]);
+            let site = Self {
+                _folder: folder,
+                root,
+                key: SigningKey::generate().unwrap(),
+                node: identity_file::generate(),
+            };
+            let trust = Trust {
+                site: "lab".parse().unwrap(),
+                release: "1".parse().unwrap(),
+                security_epoch: 0,
+                build_time: 0,
+                signing_keys: vec![site.key.public().as_str().to_owned()],
+                overlay_size: "50%".into(),
+                identity_deadline: 30,
+                policy: Policy::default(),
+            };
+            site.write(paths::RUNNING_TRUST, trust.encode().as_bytes());
+            let key = identity_file::text(&site.node, Timestamp::from_unix(0));
+            site.write("/run/psyops/secrets/age.key", key.as_bytes());
+            site.write("/run/psyops/secrets/etc/token", CONTENT);
+            site.seal("/dev/sda9", 1, &site.key);
+            site.write("/dev/sda10", &[0; 4096]);
+            site
+        }
+
+        fn write(&self, path: &str, content: &[u8]) {
+            file::write(&self.root.at(path), content, 0o600).unwrap();
+        }
+
+        fn seal(&self, device: &str, serial: u64, key: &SigningKey) {
+            let id = rustix::process::geteuid().as_raw();
+            let gid = rustix::process::getegid().as_raw();
+            let file = File {
+                mode: 0o600,
+                uid: id,
+                gid,
+                kind: Kind::Text,
+                store: Store::Disk,
+                install: None,
+                required: Required::Boot,
+            };
+            let mut builder = SealBuilder::new(Policy::default(), false);
+            builder.add(RelativePath::new("etc/token").unwrap(), file, CONTENT.to_vec().into()).unwrap();
+            let header = Header {
+                site: "lab".parse().unwrap(),
+                node: "node-1".parse().unwrap(),
+                recipient: self.node.recipient(),
+                serial: Serial::new(serial).unwrap(),
+                created: Timestamp::from_unix(0),
+                release_floor: 0,
+            };
+            let mut seal = builder.build(&header, &[], key).unwrap();
+            seal.resize(64 * 1024, 0);
+            self.write(device, &seal);
+            self.write(paths::MANIFEST, builder.manifest().unwrap().encode().as_bytes());
+        }
+
+        fn fix(&self) -> (Result<Comparison, SecretsError>, Vec<String>) {
+            let mut told = Vec::new();
+            let result = fix(&self.root, &mut |line| told.push(line.to_owned()));
+            (result, told)
+        }
+    }
+
+    #[test]
+    fn what_differs_is_seen_and_put_right() {
+        let site = Site::new();
+        assert!(check(&site.root).unwrap().differing.is_empty());
+        site.write("/run/psyops/secrets/etc/token", b"wrong\n");
+        let seen = check(&site.root).unwrap();
+        assert_eq!(seen.differing[0].to_string(), "etc/token: content");
+        let (after, told) = site.fix();
+        assert!(after.unwrap().differing.is_empty());
+        assert_eq!(told, ["differed: etc/token: content", "put right: etc/token"]);
+        let token = site.root.at("/run/psyops/secrets/etc/token");
+        assert_eq!(fs::read(token).unwrap(), CONTENT);
+        assert_eq!(site.fix().1, Vec::<String>::new(), "a second time there is nothing to do");
+    }
+
+    #[test]
+    fn a_seal_that_does_not_hold_repairs_nothing() {
+        let site = Site::new();
+        site.seal("/dev/sda9", 2, &SigningKey::generate().unwrap());
+        site.write("/run/psyops/secrets/etc/token", b"wrong\n");
+        assert!(matches!(site.fix().0, Err(SecretsError::NoSeal(_))));
+        site.seal("/dev/sda10", 1, &site.key);
+        assert!(site.fix().0.unwrap().differing.is_empty(), "the other one still holds");
+    }
+
+    #[test]
+    fn another_key_and_files_in_memory_are_named() {
+        let site = Site::new();
+        let other = identity_file::text(&identity_file::generate(), Timestamp::from_unix(0));
+        site.write("/run/psyops/secrets/age.key", other.as_bytes());
+        assert!(matches!(site.fix().0, Err(SecretsError::Seal(SealError::OtherRecipient { .. }))));
+        let mounts = file::read_text(&site.root.at("/proc/self/mountinfo")).unwrap();
+        let cover = format!("{mounts}31 30 0:40 / /run/psyops/secrets ro - tmpfs tmpfs ro\n");
+        site.write("/proc/self/mountinfo", cover.as_bytes());
+        assert!(matches!(site.fix().0, Err(SecretsError::Covered)));
+    }
+}
