@@ -7,6 +7,7 @@ use crate::log::Log;
 use crate::watchdog::Watchdog;
 use handoff::fault::Policy;
 use handoff::kernel_arguments::KernelArguments;
+use handoff::modules::Module;
 use handoff::paths;
 use handoff::report::{BootReport, Outcome, Step};
 use handoff::selection::Selection;
@@ -22,6 +23,8 @@ pub(crate) struct Boot {
     pub(crate) arguments: KernelArguments,
     /// The site's answers to faults: the initramfs's until the seal is open, then the seal's.
     pub(crate) policy: Policy,
+    /// Kernel modules for which the machine showed no device.
+    pub(crate) set_aside: Vec<Module>,
     /// What the selector said, where it started us.
     pub(crate) selection: Option<Selection>,
     watchdog: Watchdog,
@@ -41,6 +44,7 @@ impl Boot {
             report: BootReport::default(),
             arguments: KernelArguments::default(),
             policy: Policy::default(),
+            set_aside: Vec::new(),
             selection: None,
             watchdog,
         }

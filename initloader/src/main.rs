@@ -14,6 +14,7 @@ mod efivar;
 mod ext4;
 mod failure;
 mod log;
+mod modinfo;
 mod mounts;
 mod node;
 mod process;

@@ -186,17 +186,27 @@ mod tests {
         (ended, lines)
     }
 
-    // One test: SIGCHLD is blocked per thread but delivered to the process.
-    #[test]
     fn output_exit_codes_signals_and_deadlines() {
-        let (ended, lines) = shell("echo one; echo two >&2; printf three; exit 3", 10_000);
+        let (ended, lines) = shell("echo one; echo two >&2; printf three; exit 3", 60_000);
         assert_eq!(ended, Ended::Exited(3));
         assert_eq!(lines, ["one", "two", "three"]);
-        assert_eq!(shell("kill -9 $$", 10_000).0, Ended::Killed(Signal::SIGKILL));
+        assert_eq!(shell("kill -9 $$", 60_000).0, Ended::Killed(Signal::SIGKILL));
         // What is left behind holds the pipe open; the end of the shell counts.
         let before = Uptime::now();
-        assert_eq!(shell("sleep 5 & echo left", 10_000), (Ended::Exited(0), vec!["left".into()]));
-        assert!(before.elapsed() < Duration::from_secs(4));
-        assert_eq!(shell("echo begun; sleep 60", 300), (Ended::TimedOut, vec!["begun".into()]));
+        assert_eq!(shell("sleep 20 & echo left", 60_000), (Ended::Exited(0), vec!["left".into()]));
+        assert!(before.elapsed() < Duration::from_secs(15));
+        assert_eq!(shell("echo begun; sleep 300", 3000), (Ended::TimedOut, vec!["begun".into()]));
+    }
+
+    // In a process with one thread, as PID 1 is: a signal to a process goes to any thread that does not block it.
+    #[test]
+    fn programs_are_watched() {
+        let checks = || i32::from(std::panic::catch_unwind(output_exit_codes_signals_and_deadlines).is_err());
+        let child = fork(checks).unwrap();
+        assert_eq!(
+            waitpid(child, None),
+            Ok(WaitStatus::Exited(child, 0)),
+            "the child says above what failed"
+        );
     }
 }

@@ -137,10 +137,9 @@ impl Booted {
         Ok(Self { machine, seen })
     }
 
-    /// Presses the power button and waits until the machine is off.
+    /// Presses the power button until the machine is off.
     pub fn power_off(&mut self) -> Result<()> {
-        self.machine.power_button()?;
-        let status = self.machine.wait_for_end(Duration::from_mins(1))?;
+        let status = self.machine.power_down(Duration::from_mins(1))?;
         ensure!(status.success(), "QEMU ended with {status}");
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::disk::facts::{self, Disk};
 use crate::disk::partitions::PartitionGuid;
 use crate::disk::usb;
 use crate::failure::{Kind, StepError};
+use crate::steps::modules;
 use crate::uevent::{Uevents, Woken};
 use handoff::fault::Fault;
 use handoff::kernel_arguments;
@@ -116,6 +117,7 @@ fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> R
             let seconds = start.elapsed().as_secs();
             boot.log.info(&format!("waiting for the disk since {seconds} s: {wanted}; {}", present(&passed)));
             next_report = Uptime::now().plus(REPORT_EVERY);
+            modules::load_set_aside(boot);
         }
     }
 }
