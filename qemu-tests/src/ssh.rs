@@ -42,7 +42,14 @@ impl Ssh {
     fn command(&self, node: &str, script: &str) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
-        ssh.args(["-o", "ConnectTimeout=20", "-o", "IdentitiesOnly=yes", "-o", "GlobalKnownHostsFile=/dev/null"]);
+        ssh.args([
+            "-o",
+            "ConnectTimeout=20",
+            "-o",
+            "IdentitiesOnly=yes",
+            "-o",
+            "GlobalKnownHostsFile=/dev/null",
+        ]);
         ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display()));
         // The port is the test's, the name under which the key is known is the node's.
         ssh.arg("-o").arg(format!("HostKeyAlias={node}"));
@@ -64,7 +71,8 @@ impl Ssh {
     pub fn wait_until_up(&self, node: &str, deadline: Duration) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
-            let output = self.command(node, "true").output().context("starting ssh (package openssh-client)")?;
+            let output =
+                self.command(node, "true").output().context("starting ssh (package openssh-client)")?;
             if output.status.success() {
                 return Ok(());
             }

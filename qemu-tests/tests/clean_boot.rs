@@ -41,7 +41,10 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
     assert_eq!(ssh.run("alpha", "hostname")?.trim(), "alpha");
     // syslogd is the first service; its first line bears the host name of that moment.
     let first = ssh.run("alpha", "grep -m1 'syslogd started' /var/log/messages")?;
-    ensure!(first.split_whitespace().nth(3) == Some("alpha"), "the first service saw another host name: {first:?}");
+    ensure!(
+        first.split_whitespace().nth(3) == Some("alpha"),
+        "the first service saw another host name: {first:?}"
+    );
     let table = ssh.run("alpha", "cat /proc/mounts")?;
     let secret = table.lines().find(|line| line.contains(" /run/psyops/secrets ")).context("no secrets")?;
     for option in ["ro", "nodev", "nosuid", "noexec"] {
@@ -64,7 +67,10 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     let state = ssh.run("alpha", "systemctl is-system-running --wait; systemctl is-active default.target")?;
     assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["running", "active"]);
     let first = ssh.run("alpha", "journalctl -b --output=export --lines=+1")?;
-    ensure!(first.lines().any(|line| line == "_HOSTNAME=alpha"), "the first record has another host name: {first}");
+    ensure!(
+        first.lines().any(|line| line == "_HOSTNAME=alpha"),
+        "the first record has another host name: {first}"
+    );
     booted.power_off()
 }
 

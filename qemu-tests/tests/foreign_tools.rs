@@ -122,6 +122,27 @@ fn systemd_dissect_recognises_the_disk() -> Result<()> {
 }
 
 #[test]
+fn minisign_checks_the_uki_by_its_boot_record() -> Result<()> {
+    let world = World::micro()?;
+    let stick = stick()?;
+    let end = stick.extent(Role::Boot(Slot::A))?.length;
+    let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
+    let minisig = stick.beside("uki.minisig");
+    fs::write(&minisig, record.signature)?;
+    let mut check = Command::new("minisign");
+    check.args(["-V", "-P", &signing_key(&world)?, "-m"]).arg(uki_of(&stick)?).arg("-x").arg(&minisig);
+    let said = String::from_utf8_lossy(&succeed(&mut check)?.stdout).into_owned();
+    ensure!(said.contains("site test, release 1, security epoch 0"), "{said}");
+    Ok(())
+}
+
+/// The public key in the site's own file.
+fn signing_key(world: &World) -> Result<String> {
+    let site = fs::read_to_string(world.site().join("site.toml"))?;
+    Ok(site.split('"').find(|text| text.starts_with("RW")).context("no signing key in site.toml")?.to_owned())
+}
+
+#[test]
 fn minisign_and_age_and_tar_open_the_seal() -> Result<()> {
     let world = World::micro()?;
     let stick = stick()?;

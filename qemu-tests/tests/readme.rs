@@ -24,7 +24,9 @@ fn blocks() -> Result<Vec<String>> {
                 blocks.push(String::new());
             }
             "```" => inside = false,
-            _ if inside => blocks.last_mut().context("a line before its block")?.push_str(&format!("{line}\n")),
+            _ if inside => {
+                blocks.last_mut().context("a line before its block")?.push_str(&format!("{line}\n"));
+            }
             _ => {}
         }
     }
@@ -35,7 +37,10 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
     let programs = target_folder()?.join("release");
     let path = env::var("PATH").context("PATH is not set")?;
     let mut shell = Command::new("sh");
-    shell.args(["-e", "-c", script]).current_dir(folder).env("PATH", format!("{}:{path}", programs.display()));
+    shell
+        .args(["-e", "-c", script])
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", programs.display()));
     shell.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_DATA_HOME", home.join("data"));
     // As a person calls them: not as parts of the run that this test is in.
     shell.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").stdin(std::process::Stdio::null());

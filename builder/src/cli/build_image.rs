@@ -2,7 +2,7 @@
 
 use crate::atomic::AtomicFile;
 use crate::base::{self, Cache};
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
 use crate::image::system::{self, System, read_input};
@@ -15,6 +15,7 @@ use crate::secrets::staging::Staging;
 use crate::site::{Bytes, Site, default_site};
 use crate::tools::MKSQUASHFS;
 use clap::Args;
+use keys::issue::signing::SigningFailed;
 use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -117,6 +118,17 @@ fn seal_line(seal: &NodeSeal) -> String {
     }
 }
 
+/// The UKI could not be signed.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot sign the UKI for its boot record: {0}; check the signing key")]
+pub struct UkiSignatureError(SigningFailed);
+
+impl Classified for UkiSignatureError {
+    fn class(&self) -> Class {
+        Class::Failure
+    }
+}
+
 fn put_together(
     prepared: &Prepared,
     system: &System,
@@ -126,6 +138,12 @@ fn put_together(
 ) -> Result<Assembled, Error> {
     let selector = read_input(&programs.selector)?;
     let site = &prepared.site;
+    // The trusted comment binds what the record says to the signature.
+    let comment = format!(
+        "psyopsOS UKI, site {}, release {}, security epoch {}",
+        site.id, site.release, site.security_epoch
+    );
+    let signature = prepared.credentials.signing.sign(&system.uki, &comment).map_err(UkiSignatureError)?;
     let inputs = Inputs {
         ids: ImageIds { site: &site.id, node: &prepared.node, root: system.root.hash },
         release: &site.release,
@@ -134,6 +152,7 @@ fn put_together(
         sizes: &site.sizes,
         selector: &selector,
         uki: &system.uki,
+        uki_signature: &signature,
         root: &system.root.squashfs,
         verity: &system.root.verity,
         seal: &prepared.seal.bytes,

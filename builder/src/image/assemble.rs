@@ -33,6 +33,8 @@ pub struct Inputs<'a> {
     pub selector: &'a [u8],
     /// The UKI.
     pub uki: &'a [u8],
+    /// The site's minisign signature of it, for its boot record.
+    pub uki_signature: &'a str,
     /// The root's squashfs.
     pub root: &'a Path,
     /// Its hash tree.
@@ -142,7 +144,7 @@ fn boot_record(inputs: &Inputs<'_>, digest: Sha256Digest) -> Result<Vec<u8>, Ima
         digest,
         security_epoch: inputs.security_epoch,
         release: inputs.release.clone(),
-        signature: String::new(),
+        signature: inputs.uki_signature.to_owned(),
     };
     record.encode().ok_or_else(|| ImageError::BootRecord { release: inputs.release.clone() })
 }
@@ -202,6 +204,7 @@ mod tests {
             sizes,
             selector: b"selector",
             uki: &parts.uki,
+            uki_signature: "",
             root: &path("root"),
             verity: &path("verity"),
             seal: b"seal",

@@ -67,6 +67,7 @@ pub(crate) fn image() -> Fixture {
         sizes: &Sizes::default(),
         selector: b"selector",
         uki: &uki.unwrap(),
+        uki_signature: "",
         root: &path("root"),
         verity: &path("verity"),
         seal: &seal(),
