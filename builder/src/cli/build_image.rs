@@ -22,6 +22,9 @@ use std::path::{Path, PathBuf};
 
 /// Build the image of a node
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  build-image --node demo                            from the embedded default site
+  build-image --node pi1 --site fleet --output pi1.img -v")]
 pub struct BuildImageArgs {
     /// The node
     #[arg(long, value_name = "NAME")]

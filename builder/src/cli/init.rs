@@ -15,6 +15,9 @@ const FIRST_NODE: &str = "node1";
 
 /// Make a site with one node, or add a node to a site
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops init fleet --node pi1      a new site with one node
+  psyops init fleet --node pi2      another node")]
 pub struct InitArgs {
     /// The site's folder: an empty or new one, or with --node one that holds a site
     pub dir: PathBuf,

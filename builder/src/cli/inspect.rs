@@ -8,6 +8,9 @@ use std::path::PathBuf;
 
 /// Show what an image or stick holds: partitions, slots, release, root hash, node, seal, recipients
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops inspect pi1.img
+  psyops inspect /dev/sdX --json")]
 pub struct InspectArgs {
     /// The image
     pub image: PathBuf,

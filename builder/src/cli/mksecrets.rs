@@ -16,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 /// Make the secret partition of a node
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  mksecrets --site fleet --node pi1 --output pi1-secret.img\n  mksecrets --site fleet --node pi1 --device /dev/sdX11"
+)]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["output", "device"]))]
 pub struct MksecretsArgs {
     /// The node

@@ -32,6 +32,9 @@ const MEMORY: &str = "acceleration";
     reason = "this is the layer of what was typed: switches are on or off"
 )]
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  psyops run pi1.img                          on the terminal, cold, from UEFI firmware\n  psyops run pi1.img --headless --timeout 300 print the boot report; exit 0 only where it is ok\n  psyops run pi1.img --direct --append psyops.log=debug\n  psyops run pi1.img --ssh 2222               and: ssh -p 2222 root@127.0.0.1"
+)]
 pub struct RunArgs {
     /// The image
     pub image: PathBuf,

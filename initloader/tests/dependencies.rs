@@ -1,0 +1,54 @@
+//! What PID 1 is made of is short and known: a crate more is a change of this list, and a reason in ARCHITECTURE.md.
+
+use std::process::Command;
+
+/// Direct dependencies of the loader.
+const LOADER: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
+/// What the loader's half of `keys` (without the feature `issue`) adds.
+const KEYS: [&str; 12] = [
+    "age",
+    "age-core",
+    "base64",
+    "chacha20poly1305",
+    "handoff",
+    "hmac",
+    "minisign-verify",
+    "nix",
+    "sha2",
+    "tar",
+    "thiserror",
+    "zeroize",
+];
+/// What must not get in, not even through another crate: a second parser, a runtime, a network.
+const NEVER: [&str; 8] =
+    ["clap", "serde_json", "tokio", "async-std", "regex", "reqwest", "openssl", "tracing"];
+
+fn tree(package: &str, more: &[&str]) -> Vec<String> {
+    let output = Command::new(env!("CARGO"))
+        .args(["tree", "--locked", "--offline", "-e", "normal", "--prefix", "none", "--package", package])
+        .args(["--target", "x86_64-unknown-linux-musl"])
+        .args(more)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    let names = text.lines().skip(1).filter_map(|line| line.split(' ').next());
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+#[test]
+fn the_direct_dependencies_are_these() {
+    assert_eq!(tree("initloader", &["--depth", "1"]), LOADER);
+    assert_eq!(tree("keys", &["--depth", "1"]), KEYS);
+}
+
+#[test]
+fn nothing_large_gets_in_through_another_crate() {
+    let all = tree("initloader", &[]);
+    for name in NEVER {
+        assert!(!all.iter().any(|found| found == name), "{name} is a dependency of PID 1");
+    }
+}
