@@ -24,7 +24,9 @@ fn with_both_slots() -> Result<Stick> {
         stick.write(part(Slot::B), 0, &stick.read(part(Slot::A), 0, length)?)?;
     }
     let trying = SlotStatus { tries_left: 3, state: SlotState::Trying };
-    let record = ControlRecord { slots: PerSlot { a: trying, b: trying }, ..ControlRecord::fresh(3) };
+    // Higher than what the builder wrote: this one holds.
+    let slots = PerSlot { a: trying, b: trying };
+    let record = ControlRecord { sequence: 9, slots, ..ControlRecord::fresh(3) };
     stick.set_control(0, &record)?;
     Ok(stick)
 }
