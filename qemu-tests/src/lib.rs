@@ -1,10 +1,10 @@
-//! What the boot tests stand on: a disk whose partitions can be read and damaged, and a machine that boots it cold.
+//! What the boot tests stand on: sites and their sticks, disks whose partitions can be read and damaged.
+//! The machine that boots them is the builder's own (`builder::run`).
 //!
 //! The tests themselves lie in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]);
 //! a tool or program that is missing is an error, never a skipped test.
 
 pub mod disk;
-pub mod machine;
 pub mod programs;
 pub mod selector_rig;
 pub mod ssh;

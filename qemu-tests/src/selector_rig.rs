@@ -4,9 +4,9 @@
 //! another writer of the same formats.
 
 use crate::disk::Disk;
-use crate::machine::{Machine, Medium};
 use crate::programs::uefi_program;
 use anyhow::{Context as _, Result, bail, ensure};
+use builder::run::{Access, Bus, Disk as Drive, Machine, OnReset, Setup};
 use handoff::boot_record::{BootRecord, SIZE_U64};
 use handoff::control::ControlRecord;
 use handoff::hash::Sha256Digest;
@@ -43,7 +43,7 @@ pub enum Probe {
 pub struct Rig {
     /// The stick.
     pub disk: Disk,
-    folder: TempDir,
+    _folder: TempDir,
 }
 
 impl Rig {
@@ -60,7 +60,7 @@ impl Rig {
         }
         let made = sgdisk.arg(&path).output().context("running sgdisk (Debian package gdisk)")?;
         ensure!(made.status.success(), "sgdisk: {}", String::from_utf8_lossy(&made.stderr));
-        let rig = Self { disk: Disk::open(&path)?, folder };
+        let rig = Self { disk: Disk::open(&path)?, _folder: folder };
         rig.disk.write(Role::Esp, 0, &esp()?)?;
         rig.disk.set_control(0, &ControlRecord::fresh(3))?;
         rig.install(Slot::A, &probe(Probe::ShutsDown)?)?;
@@ -95,20 +95,40 @@ impl Rig {
     }
 
     /// Starts a machine with this stick.
-    pub fn start(&self, medium: Medium) -> Result<Machine> {
-        Machine::start(&[(self.disk.path(), medium)], self.folder.path())
+    pub fn start(&self, access: Access) -> Result<Machine> {
+        Ok(Machine::start(&self.setup(access))?)
     }
 
     /// Boots cold with another stick in the machine; firmware starts from this one.
     pub fn boot_beside(&self, other: &Self) -> Result<Console> {
-        let sticks = [(self.disk.path(), Medium::Writable), (other.disk.path(), Medium::Writable)];
-        Machine::start(&sticks, self.folder.path())?.wait_for_end(DEADLINE).map(Console)
+        let mut setup = self.setup(Access::Write);
+        setup.disks.push(other.drive(Access::Write));
+        end_of(Machine::start(&setup)?)
     }
 
     /// Boots cold until the machine powers itself off; returns the console.
-    pub fn boot(&self, medium: Medium) -> Result<Console> {
-        self.start(medium)?.wait_for_end(DEADLINE).map(Console)
+    pub fn boot(&self, access: Access) -> Result<Console> {
+        end_of(self.start(access)?)
     }
+
+    fn setup(&self, access: Access) -> Setup {
+        let mut setup = Setup::with_stick(self.disk.path());
+        setup.disks = vec![self.drive(access)];
+        setup.memory = 256;
+        setup.on_reset = OnReset::End;
+        setup
+    }
+
+    fn drive(&self, access: Access) -> Drive {
+        Drive { path: self.disk.path().to_owned(), access, bus: Bus::Usb }
+    }
+}
+
+/// Waits until a machine powers off or restarts by itself.
+pub fn end_of(mut machine: Machine) -> Result<Console> {
+    let status = machine.wait_for_end(DEADLINE)?;
+    ensure!(status.success(), "QEMU ended with {status}:\n{}", machine.console());
+    Ok(Console(machine.console()))
 }
 
 /// Everything that was said on the serial console of a boot that ended by itself.

@@ -4,13 +4,13 @@
 //! ended by itself, and the control records on the disk are as they should be.
 
 use anyhow::{Result, ensure};
+use builder::run::Access;
 use handoff::control::{ControlRecord, SlotState, SlotStatus};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::{PerSlot, Slot};
-use qemu_tests::machine::Medium;
-use qemu_tests::selector_rig::{Console, DEADLINE, Probe, Rig, probe};
+use qemu_tests::selector_rig::{Console, DEADLINE, Probe, Rig, end_of, probe};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
@@ -32,16 +32,16 @@ fn must_be(told: &Selection, slot: Slot, mode: Mode, tries_left: u8) {
 
 /// Boots while `keys` are typed in the key window.
 fn boot_typing(rig: &Rig, keys: &str) -> Result<Console> {
-    let mut machine = rig.start(Medium::Writable)?;
+    let mut machine = rig.start(Access::Write)?;
     machine.wait_for(KEY_WINDOW, DEADLINE)?;
-    machine.type_keys(keys)?;
-    machine.wait_for_end(DEADLINE).map(Console)
+    machine.send(keys)?;
+    end_of(machine)
 }
 
 #[test]
 fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
     let rig = Rig::fresh()?;
-    let console = rig.boot(Medium::Writable)?;
+    let console = rig.boot(Access::Write)?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
@@ -62,7 +62,7 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
     };
     assert_eq!(area.records, [Ok(ControlRecord::fresh(3)), Ok(after)]);
 
-    must_be(&rig.boot(Medium::Writable)?.selection()?, Slot::A, Mode::Normal, 1);
+    must_be(&rig.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 1);
     assert_eq!(rig.disk.control()?.effective().sequence, 3);
     Ok(())
 }
@@ -71,7 +71,7 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
 fn a_confirmed_slot_is_counted_too() -> Result<()> {
     let rig = Rig::fresh()?;
     rig.disk.set_control(0, &ControlRecord::fresh(3).confirmed(Slot::A))?;
-    must_be(&rig.boot(Medium::Writable)?.selection()?, Slot::A, Mode::Normal, 2);
+    must_be(&rig.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 2);
     let status = rig.disk.control()?.effective().slots.a;
     assert_eq!(status, SlotStatus { tries_left: 2, state: SlotState::Confirmed });
     Ok(())
@@ -80,7 +80,7 @@ fn a_confirmed_slot_is_counted_too() -> Result<()> {
 #[test]
 fn a_slot_without_tries_gives_way_to_the_other() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 0, 3))?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert_eq!(told.reason, "second in order; slot a: no tries left");
     assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(0), b: trying(2) });
@@ -93,7 +93,7 @@ fn without_any_try_the_rescue_shell_is_started_and_nothing_taken() -> Result<()>
     let spent =
         ControlRecord { slots: PerSlot { a: trying(0), ..Default::default() }, ..ControlRecord::fresh(3) };
     rig.disk.set_control(0, &spent)?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Rescue, 0);
     assert_eq!(told.reason, "no slot has a try left; slot a: no tries left; slot b: empty");
     assert_eq!(rig.disk.control()?.effective().slots, spent.slots);
@@ -104,7 +104,7 @@ fn without_any_try_the_rescue_shell_is_started_and_nothing_taken() -> Result<()>
 fn a_flipped_byte_in_the_uki_starts_the_other_slot() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.disk.flip(Role::Boot(Slot::A), 5000)?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(
         told.reason.starts_with("second in order; slot a: UKI damaged: its SHA-256 is "),
@@ -119,7 +119,7 @@ fn a_flipped_byte_in_the_uki_starts_the_other_slot() -> Result<()> {
 fn a_flipped_byte_in_the_boot_record_starts_the_other_slot() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.disk.flip(Role::Boot(Slot::A), rig.record_offset(Slot::A)? + 20)?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(told.reason.starts_with("second in order; slot a: boot record damaged"), "{}", told.reason);
     Ok(())
@@ -129,7 +129,7 @@ fn a_flipped_byte_in_the_boot_record_starts_the_other_slot() -> Result<()> {
 fn a_boot_record_that_speaks_of_more_than_there_is_starts_the_other_slot() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.record(Slot::A, 1 << 40, Sha256Digest::of(b""))?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     let room = rig.record_offset(Slot::A)?;
     let expected = format!("boot record says 1099511627776 bytes of UKI, the partition has room for {room}");
@@ -141,7 +141,7 @@ fn a_boot_record_that_speaks_of_more_than_there_is_starts_the_other_slot() -> Re
 fn a_uki_that_firmware_refuses_costs_a_try_and_starts_the_other_slot() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.install(Slot::A, &[0x5a; 10_000])?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(told.reason.contains("slot a: the firmware refused the UKI: "), "{}", told.reason);
     assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
@@ -152,7 +152,7 @@ fn a_uki_that_firmware_refuses_costs_a_try_and_starts_the_other_slot() -> Result
 fn a_uki_that_comes_back_costs_a_try_and_the_other_slot_starts() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.install(Slot::A, &probe(Probe::ComesBack)?)?;
-    let console = rig.boot(Medium::Writable)?;
+    let console = rig.boot(Access::Write)?;
     console.must_say("probe: coming back")?;
     let told = console.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
@@ -169,7 +169,7 @@ fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
         rig.disk.set_control(other, &record(6, 3, 2))?;
         // Half of a record, as a power cut leaves it.
         rig.disk.write(Role::Control, if torn == 0 { 0 } else { 4096 } + 2048, &[0xff; 2048])?;
-        let console = rig.boot(Medium::Writable)?;
+        let console = rig.boot(Access::Write)?;
         console.must_say("control record 6 holds")?;
         console.must_say(&format!("place {torn}: control record torn or damaged"))?;
         must_be(&console.selection()?, Slot::A, Mode::Normal, 2);
@@ -189,7 +189,7 @@ fn without_control_records_the_slot_that_is_whole_runs() -> Result<()> {
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     rig.disk.write(Role::Control, 0, &[0; 8192])?;
     rig.disk.flip(Role::Boot(Slot::A), 0)?;
-    let console = rig.boot(Medium::Writable)?;
+    let console = rig.boot(Access::Write)?;
     console.must_say("no control record holds: both slots may be tried")?;
     must_be(&console.selection()?, Slot::B, Mode::Normal, 2);
     let held = rig.disk.control()?.effective();
@@ -202,7 +202,7 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
     let rig = Rig::fresh()?;
     let renamed = Command::new("sgdisk").arg("--change-name=2:other").arg(rig.disk.path()).output()?;
     ensure!(renamed.status.success(), "{renamed:?}");
-    let console = rig.boot(Medium::Writable)?;
+    let console = rig.boot(Access::Write)?;
     console.must_say("no partition control on this disk")?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
@@ -216,7 +216,7 @@ fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
     // The header of the first copy (sector 1), and the first entries behind it.
     let file = OpenOptions::new().write(true).open(rig.disk.path())?;
     file.write_all_at(&[0; 1024], 512)?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
     Ok(())
@@ -227,7 +227,7 @@ fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()>
     let rig = Rig::with_both_slots(&record(1, 3, 3))?;
     let retyped = Command::new("sgdisk").arg("--typecode=3:8300").arg(rig.disk.path()).output()?;
     ensure!(retyped.status.success(), "{retyped:?}");
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert_eq!(told.reason, "second in order; slot a: no partition boot-a on this disk");
     Ok(())
@@ -237,7 +237,7 @@ fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()>
 fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
     let rig = Rig::fresh()?;
     let before = fs::read(rig.disk.path())?;
-    let console = rig.boot(Medium::ReadOnly)?;
+    let console = rig.boot(Access::ReadOnly)?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(!told.counted);
@@ -250,7 +250,7 @@ fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
 fn only_the_control_partition_is_ever_written() -> Result<()> {
     let rig = Rig::fresh()?;
     let before = fs::read(rig.disk.path())?;
-    rig.boot(Medium::Writable)?;
+    rig.boot(Access::Write)?;
     let control = rig.disk.extent(Role::Control)?;
     let (start, end) = (control.start, control.start + control.length);
     let after = fs::read(rig.disk.path())?;
@@ -291,7 +291,7 @@ fn key_f_restarts_into_the_firmware_and_takes_no_try() -> Result<()> {
 fn a_rescue_that_was_requested_is_served_once() -> Result<()> {
     let rig = Rig::fresh()?;
     rig.disk.set_control(0, &ControlRecord { rescue_requested: true, ..ControlRecord::fresh(3) })?;
-    let told = rig.boot(Medium::Writable)?.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Rescue, 3);
     assert_eq!(told.reason, "rescue requested by the last system");
     assert!(!rig.disk.control()?.effective().rescue_requested);
@@ -302,14 +302,14 @@ fn a_rescue_that_was_requested_is_served_once() -> Result<()> {
 fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
     let rig = Rig::fresh()?;
     rig.disk.flip(Role::Boot(Slot::A), 0)?;
-    let mut machine = rig.start(Medium::Writable)?;
+    let mut machine = rig.start(Access::Write)?;
     machine.wait_for("press f for the firmware's set-up, any other key to restart", DEADLINE)?;
     let said = machine.console();
     assert!(said.contains("nothing can be started: slot a: UKI damaged: "), "{said}");
     assert!(said.contains("; slot b: empty slot: no boot record"), "{said}");
     assert!(said.contains("to do: write this stick anew"), "{said}");
-    machine.type_keys("x")?;
-    machine.wait_for_end(DEADLINE)?;
+    machine.send("x")?;
+    end_of(machine)?;
     assert_eq!(rig.disk.control()?.effective(), ControlRecord::fresh(3));
     Ok(())
 }
