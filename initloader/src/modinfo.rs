@@ -4,8 +4,13 @@
 //! that it needs. The kernel reads the file again and checks it; a file that makes no sense here is left to it.
 
 use handoff::bytes::Reader;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 
 const SECTION: &[u8] = b".modinfo\0";
+const ELF_HEADER: usize = 64;
+/// What a module says about itself is some kilobytes; what a damaged header asks for is not read.
+const LONGEST: usize = 1024 * 1024;
 /// Where the ELF header has the offset of the section table, and the size, count and index of names behind it.
 const SECTION_TABLE: usize = 0x28;
 const SECTION_SHAPE: usize = 0x3a;
@@ -20,9 +25,18 @@ pub(crate) struct ModInfo {
 }
 
 impl ModInfo {
-    /// Reads the section of a module's file; `None` where there is none.
-    pub(crate) fn of_file(file: &[u8]) -> Option<Self> {
-        let strings = section(file)?.split(|&byte| byte == 0);
+    /// Reads the section of a module's file, and no more of it; `None` where there is none.
+    pub(crate) fn of_file(file: &File) -> Option<Self> {
+        Self::read(&|offset, length| {
+            let mut bytes = vec![0; length];
+            file.read_exact_at(&mut bytes, offset).ok()?;
+            Some(bytes)
+        })
+    }
+
+    fn read(file: ReadAt<'_>) -> Option<Self> {
+        let section = section(file)?;
+        let strings = section.split(|&byte| byte == 0);
         let mut info = Self::default();
         for string in strings.filter_map(|string| std::str::from_utf8(string).ok()) {
             match string.split_once('=') {
@@ -51,24 +65,43 @@ impl ModInfo {
     }
 }
 
-fn section(file: &[u8]) -> Option<&[u8]> {
-    let at = |offset: usize| file.get(offset..).map(Reader::new);
-    let table = usize::try_from(at(SECTION_TABLE)?.u64()?).ok()?;
+/// Reads so many bytes at an offset; `None` where the file ends before.
+type ReadAt<'a> = &'a dyn Fn(u64, usize) -> Option<Vec<u8>>;
+
+fn section(file: ReadAt<'_>) -> Option<Vec<u8>> {
+    let header = file(0, ELF_HEADER)?;
+    let at = |offset: usize| header.get(offset..).map(Reader::new);
+    let table = at(SECTION_TABLE)?.u64()?;
     let mut shape = at(SECTION_SHAPE)?;
-    let (size, count, index) =
-        (usize::from(shape.u16()?), usize::from(shape.u16()?), usize::from(shape.u16()?));
-    // A section's name (an offset into the names), its place in the file, its size.
-    let header = |index: usize| {
-        let mut fields = at(table.checked_add(index.checked_mul(size)?)?)?;
+    let (size, count, index) = (usize::from(shape.u16()?), shape.u16()?, usize::from(shape.u16()?));
+    let headers = file(table, size.checked_mul(usize::from(count))?)?;
+    let sections: Vec<Section> = headers.chunks_exact(size.max(1)).filter_map(Section::decode).collect();
+    let texts = sections.get(index)?.content(file)?;
+    let is_ours =
+        |section: &&Section| texts.get(section.name..).is_some_and(|text| text.starts_with(SECTION));
+    sections.iter().find(is_ours)?.content(file)
+}
+
+/// An entry of the section table.
+struct Section {
+    /// Where its name begins among the names.
+    name: usize,
+    offset: u64,
+    length: u64,
+}
+
+impl Section {
+    fn decode(entry: &[u8]) -> Option<Self> {
+        let mut fields = Reader::new(entry);
         let name = usize::try_from(fields.u32()?).ok()?;
         fields.take(4 + 8 + 8)?;
-        let offset = usize::try_from(fields.u64()?).ok()?;
-        let length = usize::try_from(fields.u64()?).ok()?;
-        Some((name, file.get(offset..offset.checked_add(length)?)?))
-    };
-    let (_, texts) = header(index)?;
-    let is_ours = |found: &(usize, &[u8])| texts.get(found.0..).is_some_and(|text| text.starts_with(SECTION));
-    (0..count).filter_map(header).find(is_ours).map(|(_, content)| content)
+        Some(Self { name, offset: fields.u64()?, length: fields.u64()? })
+    }
+
+    fn content(&self, file: ReadAt<'_>) -> Option<Vec<u8>> {
+        let length = usize::try_from(self.length).ok().filter(|&length| length <= LONGEST)?;
+        file(self.offset, length)
+    }
 }
 
 /// Whether `text` fits `pattern`, in which `*` stands for anything. PCI aliases have no other wildcard.
@@ -128,10 +161,17 @@ mod tests {
         file
     }
 
+    fn read(file: &[u8]) -> Option<ModInfo> {
+        ModInfo::read(&|offset, length| {
+            let start = usize::try_from(offset).ok()?;
+            file.get(start..start.checked_add(length)?).map(<[u8]>::to_vec)
+        })
+    }
+
     #[test]
     fn aliases_and_dependencies_are_read() {
         let file = module(b"license=GPL\0alias=pci:v*d*sv*sd*bc0Csc03i30*\0\0depends=xhci-hcd,usbcore\0");
-        let info = ModInfo::of_file(&file).unwrap();
+        let info = read(&file).unwrap();
         assert_eq!(info.aliases, ["pci:v*d*sv*sd*bc0Csc03i30*"]);
         assert_eq!(info.depends, ["xhci_hcd", "usbcore"]);
     }
@@ -140,10 +180,10 @@ mod tests {
     fn a_file_that_is_cut_anywhere_is_none_or_less() {
         let file = module(b"alias=a\0depends=\0");
         for end in 0..file.len() {
-            let _ = ModInfo::of_file(&file[..end]);
+            let _ = read(&file[..end]);
         }
-        assert_eq!(ModInfo::of_file(b"no module"), None);
-        assert_eq!(ModInfo::of_file(&file).unwrap().depends, Vec::<String>::new());
+        assert_eq!(read(b"no module"), None);
+        assert_eq!(read(&file).unwrap().depends, Vec::<String>::new());
     }
 
     #[test]

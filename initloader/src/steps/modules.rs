@@ -47,8 +47,8 @@ pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
     let modules = modules::decode(&text);
     // A module that does not say what it is for is loaded.
     let own_words = |module: &Module| {
-        let file = std::fs::read(&module.file).unwrap_or_default();
-        (module.name.clone(), ModInfo::of_file(&file).unwrap_or_default())
+        let own = File::open(&module.file).ok().and_then(|file| ModInfo::of_file(&file));
+        (module.name.clone(), own.unwrap_or_default())
     };
     let words: Vec<_> = modules.iter().map(own_words).collect();
     let needed = modinfo::needed(&words, &devices());
