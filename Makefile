@@ -1,6 +1,6 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
 .PHONY: help setup build demo test test-unit test-boot lint bench clean deny
-NODE = --profile node -q
+NODE = --profile node
 BIN = target/release
 
 help:  ## this list
@@ -10,8 +10,8 @@ setup:  ## install what building and demo need (Debian packages, Rust targets)
 	@scripts/setup build
 
 build: setup  ## the workstation's commands, the loader, the agent and the selector
-	@echo "build: the node's programs and the builder" && cargo build $(NODE) -p initloader -p agent --target x86_64-unknown-linux-musl
-	@cargo build $(NODE) -p selector --bins --examples --target x86_64-unknown-uefi && cargo build --release -q -p builder
+	@echo "build: the programs of the node, then the builder" && cargo build $(NODE) -p initloader -p agent --target x86_64-unknown-linux-musl
+	@cargo build $(NODE) -p selector --bins --examples --target x86_64-unknown-uefi && cargo build --release -p builder
 
 demo: build  ## build the image of node demo from the default site and boot it in QEMU
 	@$(BIN)/psyops demo
