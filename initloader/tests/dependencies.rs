@@ -1,5 +1,7 @@
 //! What PID 1 is made of is short and known: a crate more is a change of this list, and a reason in ARCHITECTURE.md.
 
+#![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
+
 use std::process::Command;
 
 /// Direct dependencies of the loader.
