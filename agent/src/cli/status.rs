@@ -48,8 +48,10 @@ fn summary(report: &BootReport) -> String {
     if !report.repaired.is_empty() {
         text.push_str(&format!(", {} repaired", report.repaired.len()));
     }
-    if !report.faults.is_empty() {
-        text.push_str(&format!(", {} faults (psyops-agent status)", report.faults.len()));
+    match report.faults.len() {
+        0 => {}
+        1 => text.push_str(", 1 fault (psyops-agent status)"),
+        several => text.push_str(&format!(", {several} faults (psyops-agent status)")),
     }
     text
 }
