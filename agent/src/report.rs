@@ -9,7 +9,7 @@ use crate::role::Stage;
 use crate::root::Root;
 use crate::status::{Ending, StageStatus, Status};
 use handoff::fault::Fault;
-use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step};
+use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step, StepKind};
 use std::path::PathBuf;
 
 /// Why there is no boot report.
@@ -82,7 +82,8 @@ fn add(report: &mut BootReport, stage: &StageStatus) {
     let name = step_name(&stage.stage);
     if !report.steps.iter().any(|step| step.name == name) {
         let name = name.into();
-        report.steps.push(Step { name, start_ms: stage.start_ms, took_ms: stage.took_ms });
+        let (kind, start_ms, took_ms) = (StepKind::Configure, stage.start_ms, stage.took_ms);
+        report.steps.push(Step { name, kind, start_ms, took_ms });
     }
     if stage.result == Ending::Running {
         fault(report, &format!("the {} stage was cut off before its end", stage.stage), &stage.stage);
@@ -170,7 +171,8 @@ mod tests {
 
     #[test]
     fn steps_are_added_once_and_faults_name_the_log() {
-        let step = Step { name: "configure-identity".into(), start_ms: 1, took_ms: 2 };
+        let step =
+            Step { name: "configure-identity".into(), kind: StepKind::Configure, start_ms: 1, took_ms: 2 };
         let loader = BootReport { steps: vec![step], ..BootReport::default() };
         let report = completed(&loader, &[], &[Ending::Failed]);
         let names: Vec<&str> = report.steps.iter().map(|step| step.name.as_str()).collect();

@@ -3,12 +3,13 @@
 //! The loader writes it with [`BootReport::to_json`]; the agent reads it (feature `serde`), adds the outcome of the
 //! configuration run and prints it on every console behind [`crate::marker::REPORT`].
 
-use crate::json::{Object, string};
+use crate::json::{Object, seconds, string};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The version of the report's form.
+/// The version of the report's form. Members may be added within a version; a reader takes what is missing as unknown.
+/// What a member means changes only with the number.
 pub const FORMAT: u64 = 1;
 
 /// How the boot went as a whole.
@@ -74,12 +75,46 @@ impl fmt::Display for Configure {
     }
 }
 
-/// A step of the boot.
+/// What a step of the boot is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
+pub enum StepKind {
+    /// The kernel, until it started the loader.
+    Kernel,
+    /// The loader at work.
+    #[default]
+    Loader,
+    /// Waiting for a device, inside another step or beside it.
+    Wait,
+    /// The node's configuration, before or after init.
+    Configure,
+    /// What the root's own init did.
+    Service,
+}
+
+impl StepKind {
+    /// The word in the report.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Loader => "loader",
+            Self::Wait => "wait",
+            Self::Configure => "configure",
+            Self::Service => "service",
+        }
+    }
+}
+
+/// A step of the boot. All times are of one clock, the kernel's, which starts with it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct Step {
     /// Its name.
     pub name: String,
+    /// What it is a part of.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub kind: StepKind,
     /// When it began, in milliseconds since the kernel started.
     #[cfg_attr(feature = "serde", serde(rename = "start", deserialize_with = "milliseconds"))]
     pub start_ms: u64,
@@ -130,7 +165,13 @@ pub struct BootReport {
     pub faults: Vec<FaultReport>,
     /// How the configuration run ended.
     pub configure: Configure,
-    /// The steps with their times.
+    /// How long the firmware took before the selector ran, in milliseconds, where it can be known.
+    #[cfg_attr(feature = "serde", serde(default, rename = "firmware", deserialize_with = "perhaps"))]
+    pub firmware_ms: Option<u64>,
+    /// How long the selector took before the kernel ran, in milliseconds.
+    #[cfg_attr(feature = "serde", serde(default, rename = "selector", deserialize_with = "perhaps"))]
+    pub selector_ms: Option<u64>,
+    /// The steps with their times, in the order in which they ended.
     pub steps: Vec<Step>,
 }
 
@@ -151,6 +192,8 @@ impl Default for BootReport {
             memory_only: Vec::new(),
             faults: Vec::new(),
             configure: Configure::Pending,
+            firmware_ms: None,
+            selector_ms: None,
             steps: Vec::new(),
         }
     }
@@ -167,10 +210,12 @@ impl BootReport {
         let steps = self.steps.iter().map(|step| {
             Object::new()
                 .string("name", &step.name)
+                .string("kind", step.kind.word())
                 .seconds("start", step.start_ms)
                 .seconds("seconds", step.took_ms)
                 .finish()
         });
+        let time = |value: Option<u64>| value.map_or_else(|| "null".into(), seconds);
         let number = |value: Option<u64>| value.map_or_else(|| "null".into(), |n| alloc::format!("{n}"));
         Object::new()
             .number("format", FORMAT)
@@ -188,6 +233,8 @@ impl BootReport {
             .array("memory_only", strings(&self.memory_only))
             .array("faults", faults)
             .string("configure", self.configure.word())
+            .raw("firmware", &time(self.firmware_ms))
+            .raw("selector", &time(self.selector_ms))
             .array("steps", steps)
             .finish()
     }
@@ -195,13 +242,23 @@ impl BootReport {
 
 #[cfg(feature = "serde")]
 fn milliseconds<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    #[expect(
-        clippy::as_conversions,
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a float to integer cast saturates, and a time in a report is shown, never computed with"
-    )]
-    <f64 as serde::Deserialize>::deserialize(deserializer).map(|seconds| (seconds * 1000.0 + 0.5) as u64)
+    <f64 as serde::Deserialize>::deserialize(deserializer).map(of_seconds)
+}
+
+#[cfg(feature = "serde")]
+fn perhaps<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    <Option<f64> as serde::Deserialize>::deserialize(deserializer).map(|time| time.map(of_seconds))
+}
+
+#[cfg(feature = "serde")]
+#[expect(
+    clippy::as_conversions,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a float to integer cast saturates, and a time in a report is shown, never decided by"
+)]
+fn of_seconds(seconds: f64) -> u64 {
+    (seconds * 1000.0 + 0.5) as u64
 }
 
 #[cfg(all(test, feature = "serde"))]
@@ -217,10 +274,25 @@ mod tests {
             verified: 12,
             repaired: alloc::vec!["etc/hostname".into()],
             faults: alloc::vec![FaultReport { fault: "file-differs".into(), message: "x \"y\"".into() }],
-            steps: alloc::vec![Step { name: "modules".into(), start_ms: 4045, took_ms: 310 }],
+            firmware_ms: Some(2750),
+            steps: alloc::vec![Step {
+                name: "modules".into(),
+                kind: StepKind::Wait,
+                start_ms: 4045,
+                took_ms: 310
+            }],
             ..BootReport::default()
         };
         let read: BootReport = serde_json::from_str(&report.to_json()).unwrap();
         assert_eq!(read, report);
+    }
+
+    #[test]
+    fn a_report_from_before_the_kinds_is_read() {
+        let old = BootReport::default().to_json().replace("\"firmware\":null,\"selector\":null,", "");
+        let old = old.replace("[]}", "[{\"name\":\"early\",\"start\":1.5,\"seconds\":0.25}]}");
+        let read: BootReport = serde_json::from_str(&old).unwrap();
+        let step = Step { name: "early".into(), kind: StepKind::Loader, start_ms: 1500, took_ms: 250 };
+        assert_eq!((read.firmware_ms, read.steps), (None, alloc::vec![step]));
     }
 }

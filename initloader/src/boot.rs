@@ -9,7 +9,7 @@ use handoff::fault::Policy;
 use handoff::kernel_arguments::KernelArguments;
 use handoff::modules::Module;
 use handoff::paths;
-use handoff::report::{BootReport, Outcome, Step};
+use handoff::report::{BootReport, Outcome, Step, StepKind};
 use handoff::selection::Selection;
 use std::time::Duration;
 
@@ -31,17 +31,23 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    /// The beginning: `/proc`, `/sys`, `/dev` and `/run` must be mounted, or nothing can be said.
-    pub(crate) fn begin() -> Self {
+    /// The beginning: `/proc`, `/sys`, `/dev` and `/run` must be mounted, or nothing can be said. `started` is when the
+    /// kernel started this program.
+    pub(crate) fn begin(started: Uptime) -> Self {
         let earlier = std::fs::read_to_string(paths::BOOT_LOG).unwrap_or_default();
+        let first = earlier.is_empty();
         let mut log = Log::new(Console::open(), earlier);
         let watchdog = Watchdog::start().unwrap_or_else(|error| {
             log.error(&format!("no watchdog, steps have no deadline: fork: {error}"));
             Watchdog::none()
         });
+        // An attempt after a rescue shell does not know which part of the time before it was the kernel's.
+        let (name, kind) =
+            if first { ("kernel", StepKind::Kernel) } else { ("earlier-attempts", StepKind::Wait) };
+        let before = Step { name: name.into(), kind, start_ms: 0, took_ms: started.milliseconds() };
         Self {
             log,
-            report: BootReport::default(),
+            report: BootReport { steps: vec![before], ..BootReport::default() },
             arguments: KernelArguments::default(),
             policy: Policy::default(),
             set_aside: Vec::new(),
@@ -57,16 +63,32 @@ impl Boot {
         deadline: Duration,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, Failure> {
+        self.step_of(StepKind::Loader, name, deadline, work)
+    }
+
+    /// Runs a step that is not the loader's own work.
+    pub(crate) fn step_of<T, E: StepError>(
+        &mut self,
+        kind: StepKind,
+        name: &'static str,
+        deadline: Duration,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, Failure> {
         self.watchdog.expect(name, deadline);
         let start = Uptime::now();
         let result = work(self);
-        let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.report.steps.push(Step { name: name.into(), start_ms: start.milliseconds(), took_ms });
-        self.log.debug(&format!("step {name} took {took_ms} ms"));
+        self.took(name, kind, start);
         match result {
             Ok(value) => Ok(value),
             Err(error) => Err(Failure::new(name, &error)),
         }
+    }
+
+    /// Notes in the report what began at `start` and ends now: a step, or a part of one that people should see.
+    pub(crate) fn took(&mut self, name: &str, kind: StepKind, start: Uptime) {
+        let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.report.steps.push(Step { name: name.into(), kind, start_ms: start.milliseconds(), took_ms });
+        self.log.debug(&format!("{name} took {took_ms} ms"));
     }
 
     /// Reports a fault after which the boot goes on, though not all is as it should be.

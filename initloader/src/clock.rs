@@ -12,8 +12,8 @@ pub(crate) struct Uptime(Duration);
 impl Uptime {
     /// Now.
     pub(crate) fn now() -> Self {
-        // The monotonic clock cannot fail on Linux; zero would only make a time in the report wrong.
-        Self(clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from))
+        // This clock cannot fail on Linux; zero would only make a time in the report wrong. The agent reads the same one.
+        Self(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from))
     }
 
     /// In whole milliseconds.

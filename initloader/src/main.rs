@@ -1,60 +1,7 @@
-//! PID 1 of the psyopsOS initramfs: from the kernel's first step to the node's own init, in a straight line.
-//!
-//! Each step has a file in `steps/`, a deadline and an error that names the step, the thing and the remedy. What ends
-//! the line is answered in `answer.rs`, by the site's policy. It asks nothing, and knows nothing about any node but
-//! what the seal and the kernel command line say.
+//! `/init` of the psyopsOS initramfs.
 
-mod answer;
-mod boot;
-mod clock;
-mod console;
-mod disk;
-mod dm;
-mod efivar;
-mod ext4;
-mod failure;
-mod log;
-mod modinfo;
-mod mounts;
-mod node;
-mod process;
-mod program;
-mod rescue;
-mod steps;
-mod sysfs;
-mod teardown;
-mod tree;
-mod uevent;
-mod watchdog;
-
-use boot::Boot;
-use failure::Failure;
-use std::convert::Infallible;
 use std::process::ExitCode;
-use steps::{configure, disk as find_disk, early, handover, install, modules, root, selection};
 
 fn main() -> ExitCode {
-    if nix::unistd::getpid().as_raw() != 1 {
-        return ExitCode::FAILURE;
-    }
-    answer::on_panic();
-    let mounted = early::mount();
-    let mut boot = Boot::begin();
-    let Err(failure) = straight_line(&mut boot, mounted);
-    answer::to(boot, &failure)
-}
-
-fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Result<Infallible, Failure> {
-    let trust = boot.step("early", early::DEADLINE, |boot| early::run(boot, mounted))?;
-    boot.step("modules", modules::DEADLINE, modules::run)?;
-    let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
-    rescue::if_requested(boot)?;
-    let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp.as_ref()))?;
-    let node = node::establish(boot, &disk, &trust)?;
-    let root = boot.step("root", root::DEADLINE, |boot| root::run(boot, &disk, &trust))?;
-    boot.step("install", install::DEADLINE, |boot| install::run(boot, &trust, node.as_ref()))?;
-    drop(node); // No key and no secret is in this program's memory any more.
-    boot.step("configure-identity", configure::deadline(&trust), |boot| configure::run(boot, &trust))?;
-    boot.step("handover", handover::DEADLINE, |_| handover::run())?;
-    handover::execute(boot, &root)
+    initloader::main()
 }

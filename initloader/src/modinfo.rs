@@ -34,6 +34,15 @@ impl ModInfo {
         })
     }
 
+    /// Reads the section of a module that lies in memory.
+    #[cfg(any(test, feature = "fuzzing"))]
+    pub(crate) fn of_bytes(module: &[u8]) -> Option<Self> {
+        Self::read(&|offset, length| {
+            let start = usize::try_from(offset).ok()?;
+            module.get(start..start.checked_add(length)?).map(<[u8]>::to_vec)
+        })
+    }
+
     fn read(file: ReadAt<'_>) -> Option<Self> {
         let section = section(file)?;
         let strings = section.split(|&byte| byte == 0);
@@ -162,10 +171,7 @@ mod tests {
     }
 
     fn read(file: &[u8]) -> Option<ModInfo> {
-        ModInfo::read(&|offset, length| {
-            let start = usize::try_from(offset).ok()?;
-            file.get(start..start.checked_add(length)?).map(<[u8]>::to_vec)
-        })
+        ModInfo::of_bytes(file)
     }
 
     #[test]

@@ -78,6 +78,14 @@ fn interpreter(tree: &Tree, path: &Path) -> Result<Option<PathBuf>, CannotRun> {
     Ok(Some(PathBuf::from(name)))
 }
 
+/// Reads what [`check`] reads of a program's beginning.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn examine(head: &[u8]) {
+    if let Some(Linking::Dynamic { length, .. }) = linking(head) {
+        assert!(length <= 4096, "no longer name is read");
+    }
+}
+
 /// How an ELF program is started.
 enum Linking {
     /// By itself.

@@ -158,7 +158,7 @@ fn bytes(device: &mut (impl Read + Seek), sector: u64, at: u64, length: u64) -> 
 }
 
 /// CRC-32 as in Ethernet; bit by bit, because a table of a few KiB is all that it ever sees.
-fn crc32(bytes: &[u8]) -> u32 {
+pub(crate) fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
     !bytes.iter().fold(u32::MAX, |crc, &byte| (0..8).fold(crc ^ u32::from(byte), |crc, _| step(crc)))
 }

@@ -11,6 +11,7 @@ use crate::steps::modules;
 use crate::uevent::{Uevents, Woken};
 use handoff::fault::Fault;
 use handoff::kernel_arguments;
+use handoff::report::StepKind;
 use std::time::Duration;
 
 /// Slow sticks and hubs are known to need more than two minutes.
@@ -82,9 +83,14 @@ fn patience(boot: &Boot) -> Duration {
 pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
     // Before the first look, or a disk that comes in between is missed.
     let events = Uevents::open().map_err(DiskError::NoEvents)?;
-    let disk = wait_for(boot, &events, esp)?;
+    let start = Uptime::now();
+    let found = wait_for(boot, &events, esp);
+    boot.took("disk-wait", StepKind::Wait, start);
+    let disk = found?;
     // A clone comes with the same scan of the bus, but later: let it come to rest, then look again.
+    let start = Uptime::now();
     settle(boot, &events);
+    boot.took("disk-settle", StepKind::Wait, start);
     let disks = facts::all();
     if let Choice::Several(disks) = choose(&disks, esp) {
         return Err(several(&disks));

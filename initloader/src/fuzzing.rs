@@ -1,0 +1,57 @@
+//! The parsers of PID 1 as functions of bytes, for the fuzz targets in `fuzz/`: the same code that a boot runs.
+//!
+//! Each function also checks what must hold of any result, so that more than a crash is found.
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
+
+use crate::disk::partitions;
+use crate::ext4::State;
+use crate::modinfo::{self, ModInfo};
+use crate::uevent::Event;
+use crate::{efivar, program};
+use std::io::Cursor;
+
+/// A kernel module's file, and whether devices need it.
+pub fn module(bytes: &[u8]) {
+    let Some(info) = ModInfo::of_bytes(bytes) else { return };
+    let device = "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30".to_owned();
+    let needed = modinfo::needed(&[("a".to_owned(), info.clone()), ("b".to_owned(), info)], &[device]);
+    assert_eq!(needed.len(), 2, "one answer for each module");
+}
+
+/// The beginning of a program in the root.
+pub fn program(bytes: &[u8]) {
+    program::examine(bytes);
+}
+
+/// A disk of 512-byte sectors.
+pub fn partition_table(bytes: &[u8]) {
+    let sectors = u64::try_from(bytes.len() / 512).unwrap_or_default();
+    if let Ok(partitions) = partitions::read(&mut Cursor::new(bytes), 512, sectors) {
+        assert!(partitions.iter().all(|partition| partition.number > 0), "the kernel counts from 1");
+    }
+}
+
+/// The checksum of a partition table, so that a target can make the checksums of its inputs right.
+#[must_use]
+pub fn crc32(bytes: &[u8]) -> u32 {
+    partitions::crc32(bytes)
+}
+
+/// The superblock of a secret store.
+pub fn superblock(bytes: &[u8]) {
+    let _ = State::of_store(bytes);
+}
+
+/// A datagram from the kernel.
+pub fn uevent(bytes: &[u8]) {
+    if let Some(event) = Event::parse(bytes) {
+        assert!(!event.subsystem.contains('\0') && !event.action.contains('\0'), "fields end at zero");
+    }
+}
+
+/// The value of an EFI variable.
+pub fn efi_text(bytes: &[u8]) {
+    if let Some(text) = efivar::utf16(bytes) {
+        assert!(!text.contains('\0'), "texts end at zero");
+    }
+}
