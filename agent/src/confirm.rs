@@ -7,21 +7,18 @@
 //! and the status says so.
 
 use crate::disk::{BootDisk, DiskError};
-use crate::file::{FileError, failing};
 use crate::root::Root;
-use handoff::control::{ControlArea, ControlRecord, RECORD_OFFSETS, RECORD_SIZE};
+use handoff::control::ControlRecord;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use medium::{MediumError, Partition, control};
 
 /// Why a boot was not confirmed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
-    /// Something could not be read or written.
+    /// The partition could not be read or written.
     #[error(transparent)]
-    File(#[from] FileError),
+    Medium(#[from] MediumError),
     /// The partition is not found.
     #[error(transparent)]
     Disk(#[from] DiskError),
@@ -29,38 +26,17 @@ pub enum ConfirmError {
 
 /// Confirms `slot` on the disk that booted. `false` where it was confirmed with all its tries already.
 pub fn confirm(root: &Root, slot: Slot) -> Result<bool, ConfirmError> {
-    change(&BootDisk::find(root)?.partition(Role::Control)?, |record| record.confirmed(slot))
+    change(root, |record| record.confirmed(slot))
 }
 
 /// Asks the selector for the rescue shell at the next start.
 pub fn request_rescue(root: &Root) -> Result<bool, ConfirmError> {
-    change(&BootDisk::find(root)?.partition(Role::Control)?, |record| ControlRecord {
-        rescue_requested: true,
-        ..record
-    })
+    change(root, |record| ControlRecord { rescue_requested: true, ..record })
 }
 
-fn change(device: &Path, change: impl FnOnce(ControlRecord) -> ControlRecord) -> Result<bool, ConfirmError> {
-    let file = failing("open", device, OpenOptions::new().read(true).write(true).open(device))?;
-    let read = |offset| -> Result<Vec<u8>, FileError> {
-        let mut record = vec![0; RECORD_SIZE];
-        failing("read", device, file.read_exact_at(&mut record, offset))?;
-        Ok(record)
-    };
-    let area = ControlArea::decode(&read(RECORD_OFFSETS[0])?, &read(RECORD_OFFSETS[1])?);
-    let present = area.effective();
-    let wanted = change(present.clone());
-    if area.current().is_some() && wanted == present {
-        return Ok(false);
-    }
-    let (offset, record) = area.replacement(&wanted);
-    failing("write", device, write_through(&file, &record.encode(), offset))?;
-    Ok(true)
-}
-
-fn write_through(file: &File, record: &[u8], offset: u64) -> std::io::Result<()> {
-    file.write_all_at(record, offset)?;
-    file.sync_all()
+fn change(root: &Root, change: impl FnOnce(ControlRecord) -> ControlRecord) -> Result<bool, ConfirmError> {
+    let device = BootDisk::find(root)?.partition(Role::Control)?;
+    Ok(control::change(&Partition::open_to_write(&device)?, change)?)
 }
 
 #[cfg(test)]
@@ -68,7 +44,7 @@ mod tests {
     use super::*;
     use crate::disk::tests::stick;
     use crate::file;
-    use handoff::control::SlotState;
+    use handoff::control::{ControlArea, RECORD_SIZE, SlotState};
 
     fn record(root: &Root) -> ControlRecord {
         let bytes = file::read(&root.at("/dev/sda2")).unwrap();

@@ -17,6 +17,7 @@ use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, 
 use keys::seal::newest::newest;
 use keys::seal::{OpenedSeal, SealError};
 use keys::signature::{BadPublicKey, PublicKey};
+use medium::{MediumError, Partition, seal_slots};
 use rustix::mount::{MountFlags, mount_remount};
 
 /// How the secret partition is always mounted, as the loader does it.
@@ -28,6 +29,9 @@ pub enum SecretsError {
     /// A file of this boot, or a device, cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// A seal partition cannot be read.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
     /// The loader left a manifest that is none.
     #[error("{place}: {0}; reboot", place = paths::MANIFEST)]
     Manifest(#[from] BadManifest),
@@ -101,7 +105,8 @@ fn open_seal(root: &Root) -> Result<OpenedSeal, SecretsError> {
     let mut sources = Vec::new();
     for slot in Slot::BOTH {
         let device = disk.partition(Role::Seal(slot))?;
-        sources.push((Role::Seal(slot).name(), file::read(&device)?));
+        let partition = Partition::open(&device)?;
+        sources.push((Role::Seal(slot).name(), seal_slots::read(&partition)?));
     }
     let found = newest(sources.iter().map(|(name, bytes)| (*name, bytes.as_slice())), &keys, &trust.site);
     let Some((_, verified)) = found.chosen else {

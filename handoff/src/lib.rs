@@ -26,6 +26,7 @@ pub mod fault;
 pub mod hash;
 pub mod json;
 pub mod kernel_arguments;
+pub mod last_failure;
 pub mod manifest;
 pub mod marker;
 pub mod modules;

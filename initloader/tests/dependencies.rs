@@ -5,7 +5,9 @@
 use std::process::Command;
 
 /// Direct dependencies of the loader.
-const LOADER: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
+const LOADER: [&str; 5] = ["handoff", "keys", "medium", "nix", "thiserror"];
+/// What writes to raw partitions adds.
+const MEDIUM: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
 /// What the loader's half of `keys` (without the feature `issue`) adds.
 const KEYS: [&str; 12] = [
     "age",
@@ -44,6 +46,7 @@ fn tree(package: &str, more: &[&str]) -> Vec<String> {
 #[test]
 fn the_direct_dependencies_are_these() {
     assert_eq!(tree("initloader", &["--depth", "1"]), LOADER);
+    assert_eq!(tree("medium", &["--depth", "1"]), MEDIUM);
     assert_eq!(tree("keys", &["--depth", "1"]), KEYS);
 }
 

@@ -8,21 +8,14 @@ use handoff::partition::Role;
 use handoff::paths;
 use handoff::slot::Slot;
 use handoff::trust::Trust;
-use keys::seal::header::Header;
 use keys::seal::newest::newest;
 use keys::seal::{SealError, VerifiedSeal};
 use keys::signature::{BadPublicKey, PublicKey};
-use std::fs::File;
-use std::io::Read;
+use medium::{Partition, seal_slots};
 use std::time::Duration;
 
 /// How long it may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
-
-/// The header and more than the signature behind the payload.
-const HEAD: usize = 4096;
-/// No seal is longer; what a damaged header asks for is not read.
-const LONGEST: usize = 64 * 1024 * 1024;
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +64,9 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Verifie
     let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
     let mut sources = Vec::new();
     let mut unreadable = Vec::new();
-    let mut take = |name: String, path: &std::path::Path| match read(path) {
+    let mut take = |name: String, path: &std::path::Path| match Partition::open(path)
+        .and_then(|partition| seal_slots::read(&partition))
+    {
         Ok(bytes) => sources.push((name, bytes)),
         Err(error) => unreadable.push(format!("{name}: {error}")),
     };
@@ -104,17 +99,4 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Verifie
     boot.report.node = Some(header.node.to_string());
     boot.report.serial = Some(header.serial.number());
     Ok(seal)
-}
-
-/// A seal's bytes, and not the megabytes of zeros after it: the header says how long it is.
-fn read(path: &std::path::Path) -> std::io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
-    let mut bytes = Vec::new();
-    Read::by_ref(&mut file).take(HEAD as u64).read_to_end(&mut bytes)?;
-    if let Ok((_, header, payload)) = Header::decode(&bytes) {
-        let length = header.saturating_add(payload).saturating_add(HEAD).min(LONGEST);
-        let rest = length.saturating_sub(bytes.len());
-        file.take(rest as u64).read_to_end(&mut bytes)?;
-    }
-    Ok(bytes)
 }

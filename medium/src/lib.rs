@@ -1,0 +1,28 @@
+//! All that a running node writes to the raw partitions of its stick: control records, the reason of the last failed
+//! boot, seals. After a power cut at any byte, what was there before holds, or what was written; never neither.
+//!
+//! One way for all: what is new goes where the state that holds does not lie, then a flush, then it is read back from
+//! the medium and compared. What holds is decided by the formats themselves (`handoff`, `keys::seal::newest`).
+//!
+//! Partitions are found by the caller. Files on the secret partition are `keys::reconcile`'s, and the selector writes its
+//! control record through the firmware.
+#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::as_conversions,
+        reason = "tests index what they made"
+    )
+)]
+
+pub mod control;
+pub mod failure_area;
+mod partition;
+pub mod seal_slots;
+
+pub use partition::{Action, MediumError, Partition, Raw};
+
+#[cfg(test)]
+mod cuts;
