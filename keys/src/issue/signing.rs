@@ -2,12 +2,18 @@
 //! other's.
 //!
 //! The secret key file is not under a passphrase: where it lies and who may read it is what protects it.
+//!
+//! Signatures are those of RFC 8032, the same for the same content. The `minisign` crate draws a random nonce for each
+//! (the program does not), and an image could not be built twice.
 
 use crate::signature::{self, PublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use blake2::{Blake2b512, Digest as _};
+use ed25519_dalek::{SECRET_KEY_LENGTH, Signer as _};
 use minisign::{KeyPair, PublicKey as SignersKey, SecretKey, SecretKeyBox};
 use std::fmt;
+use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -100,16 +106,28 @@ impl SigningKey {
 
     /// Signs `content` (prehashed); the trusted comment is signed with it. The four lines of a `.minisig` file.
     pub fn sign(&self, content: &[u8], trusted_comment: &str) -> Result<String, SigningFailed> {
-        let untrusted = format!("signature by key {}", self.public.id());
-        let comments = (Some(trusted_comment), Some(&*untrusted));
-        let signed = minisign::sign(None, &self.secret, content, comments.0, comments.1)
-            .map_err(|error| SigningFailed(error.to_string()))?;
-        let text = signed.into_string();
+        let secret = Zeroizing::new(self.secret.to_bytes());
+        let (id, seed) = secret.get(KEY_ID).zip(secret.get(SEED)).ok_or_else(too_short)?;
+        let key = ed25519_dalek::SigningKey::try_from(seed).map_err(|_| too_short())?;
+        let of_content = key.sign(&Blake2b512::digest(content)).to_bytes();
+        // The second signature covers the first and the trusted comment.
+        let of_all = key.sign(&[&of_content, trusted_comment.as_bytes()].concat()).to_bytes();
+        let first = [PREHASHED, id, &of_content].concat();
+        let text = format!(
+            "untrusted comment: signature by key {}\n{}\ntrusted comment: {trusted_comment}\n{}\n",
+            self.public.id(),
+            BASE64_STANDARD.encode(first),
+            BASE64_STANDARD.encode(of_all)
+        );
         // What this program would refuse must not leave it.
         signature::verify(content, &text, std::slice::from_ref(&self.public))
             .map_err(|error| SigningFailed(error.to_string()))?;
         Ok(text)
     }
+}
+
+fn too_short() -> SigningFailed {
+    SigningFailed("the secret key is too short".to_owned())
 }
 
 fn public_of(secret: &SecretKey) -> Option<PublicKey> {
@@ -122,6 +140,15 @@ const SECRET_BYTES: usize = 158;
 
 /// The last of them: the checksum.
 const CHECKSUM_BYTES: usize = 32;
+
+/// Where the key id stands in them.
+const KEY_ID: Range<usize> = 54..62;
+
+/// Where the secret half stands in them.
+const SEED: Range<usize> = 62..62 + SECRET_KEY_LENGTH;
+
+/// What the signature of a prehashed content begins with.
+const PREHASHED: &[u8] = b"ED";
 
 #[cfg(test)]
 mod tests {
@@ -146,6 +173,12 @@ mod tests {
             Err(BadSignature::UntrustedKey { signer: key.public().id(), trusted: vec![other.public().id()] })
         );
         assert!(matches!(verify(b"content", "", &trusted), Err(BadSignature::Malformed(_))));
+    }
+
+    #[test]
+    fn the_same_content_has_the_same_signature() {
+        let key = SigningKey::generate().unwrap();
+        assert_eq!(key.sign(b"content", "a comment").unwrap(), key.sign(b"content", "a comment").unwrap());
     }
 
     #[test]
