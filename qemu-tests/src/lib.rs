@@ -9,4 +9,5 @@ pub mod programs;
 pub mod selector_rig;
 pub mod ssh;
 pub mod stick;
+pub mod workbench;
 pub mod world;

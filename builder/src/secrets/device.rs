@@ -262,7 +262,9 @@ fn content(path: &Path, device: &File) -> Result<Content, DeviceError> {
     // Exit status 2: nothing was recognised.
     if output.status.code() != Some(2) {
         let output = tools::check(&tools::program_name(&command), output)?;
-        return Ok(named(&String::from_utf8_lossy(&output.stdout)));
+        if let Some(content) = named(&String::from_utf8_lossy(&output.stdout)) {
+            return Ok(content);
+        }
     }
     let mut start = vec![0; 1024 * 1024];
     let count =
@@ -271,15 +273,16 @@ fn content(path: &Path, device: &File) -> Result<Content, DeviceError> {
     Ok(if blank { Content::Blank } else { Content::Other("data".into()) })
 }
 
-/// The name of what blkid found: label, else type of file system, else type of partition table.
-fn named(export: &str) -> Content {
+/// The name of what blkid found: label, else type of file system, else type of partition table. None of them where it
+/// only says which partition this is.
+fn named(export: &str) -> Option<Content> {
     let values: BTreeMap<&str, &str> = export.lines().filter_map(|line| line.split_once('=')).collect();
     let value = |key| values.get(key).copied().filter(|value| !value.is_empty());
     if value("TYPE") == Some("ext4") && value("LABEL") == Some(SECRET_LABEL) {
-        return Content::OldSecrets;
+        return Some(Content::OldSecrets);
     }
     let name = value("LABEL").or(value("TYPE")).or(value("PTTYPE"));
-    Content::Other(name.unwrap_or("data").to_owned())
+    name.map(|name| Content::Other(name.to_owned()))
 }
 
 #[cfg(test)]
@@ -340,13 +343,13 @@ mod tests {
     #[test]
     fn blkid_is_understood() {
         let secrets = "DEVNAME=/dev/sdx9\nLABEL=psyops-secret\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n";
-        assert_eq!(named(secrets), Content::OldSecrets);
-        let other = |text: &str| named(text);
+        assert_eq!(named(secrets), Some(Content::OldSecrets));
+        let other = |text: &str| named(text).unwrap();
         assert_eq!(other("LABEL=photos\nTYPE=ext4\n"), Content::Other("photos".into()));
         assert_eq!(other("LABEL=psyops-secret\nTYPE=vfat\n"), Content::Other("psyops-secret".into()));
         assert_eq!(other("TYPE=crypto_LUKS\n"), Content::Other("crypto_LUKS".into()));
         assert_eq!(other("PTTYPE=gpt\n"), Content::Other("gpt".into()));
-        assert_eq!(other(""), Content::Other("data".into()));
+        assert_eq!(named("PART_ENTRY_SCHEME=gpt\nPART_ENTRY_NUMBER=1\n"), None);
     }
 
     #[test]

@@ -1,0 +1,152 @@
+//! A workstation in a machine: the programs of this one, as root, beside block devices that may be overwritten.
+//!
+//! It boots the kernel and the modules of a node's image, and a shell script in place of the loader. So what is done to
+//! devices is tested on devices, without being root here and without risk to the disks of this machine.
+
+use crate::stick::Stick;
+use crate::world::{World, succeed};
+use anyhow::{Context as _, Result, bail, ensure};
+use builder::image::reader::ImageReader;
+use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// What stands before and behind what the script says.
+const BEGIN: &str = "workbench: begin";
+const END: &str = "workbench: end";
+
+/// Starts the kernel's own file systems and modules, then runs the script on the console.
+const INIT: &str = r#"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+# Busybox has programs of the same names.
+for program in /usr/local/bin/*; do rm -f "/bin/${program##*/}"; done
+export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root RUST_BACKTRACE=0
+mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
+mkdir -p /tmp /run /mnt /root
+while read -r name file; do insmod "$file" 2>/dev/null; done </psyops/modules
+exec </dev/null >/dev/ttyS0 2>&1
+cd /root
+echo "@BEGIN@"
+sh /script
+echo "@END@"
+poweroff -f
+"#;
+
+/// What goes into the machine.
+#[derive(Debug)]
+pub struct Workbench {
+    folder: TempDir,
+    node: Stick,
+    disks: Vec<PathBuf>,
+}
+
+impl Workbench {
+    /// One with these programs of this machine (found on `PATH`) and all of the site's commands, in `/usr/local/bin`.
+    /// The shell prefers busybox's own programs of the same name where a script does not name the folder.
+    pub fn new(world: &World, programs: &[&str]) -> Result<Self> {
+        let bench = Self { folder: tempfile::tempdir()?, node: world.stick("alpha")?, disks: Vec::new() };
+        let local = bench.tree().join("usr/local/bin");
+        fs::create_dir_all(&local)?;
+        let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
+        for program in &binaries {
+            fs::copy(program, local.join(program.file_name().context("a program without a name")?))?;
+        }
+        for name in ["psyops", "build-image", "mksecrets"] {
+            let program = world.command(name).get_program().to_owned();
+            fs::copy(&program, local.join(name))?;
+            binaries.push(program.into());
+        }
+        for library in libraries(&binaries)? {
+            let there = bench.tree().join(library.strip_prefix("/")?);
+            fs::create_dir_all(there.parent().context("a library without a folder")?)?;
+            fs::copy(&library, there)?;
+        }
+        Ok(bench)
+    }
+
+    /// Copies a file or a folder of this machine to a place of its own there.
+    pub fn add_as(&self, path: &Path, there: &str) -> Result<()> {
+        let target = self.tree().join(there);
+        fs::create_dir_all(target.parent().context("a place without a folder")?)?;
+        succeed(Command::new("cp").arg("-aT").arg(path).arg(target)).map(|_| ())
+    }
+
+    /// Adds a disk: `/dev/vda` is the first. What is written to it stays.
+    pub fn attach(&mut self, disk: &Path) {
+        self.disks.push(disk.to_owned());
+    }
+
+    /// Runs the script and returns what it said.
+    pub fn run(&self, script: &str, deadline: Duration) -> Result<String> {
+        let init = INIT.replace("@BEGIN@", BEGIN).replace("@END@", END);
+        fs::write(self.tree().join("init"), init)?;
+        fs::set_permissions(self.tree().join("init"), fs::Permissions::from_mode(0o755))?;
+        fs::write(self.tree().join("script"), script)?;
+        let mut machine = Machine::start(&self.setup()?)?;
+        let status = machine.wait_for_end(deadline)?;
+        let console = machine.console();
+        ensure!(status.success(), "QEMU ended with {status}:\n{console}");
+        let said = console.split_once(BEGIN).and_then(|(_, rest)| rest.split_once(END));
+        Ok(said.with_context(|| format!("the script did not end:\n{console}"))?.0.to_owned())
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.folder.path().join("tree")
+    }
+
+    fn setup(&self) -> Result<Setup> {
+        let parts = direct::read(&ImageReader::open(self.node.path())?, &[])?;
+        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
+            let path = self.folder.path().join(name);
+            fs::write(&path, bytes)?;
+            Ok(path)
+        };
+        let mut initrd = parts.initrd;
+        initrd.resize(initrd.len().next_multiple_of(4), 0);
+        initrd.extend(self.archive()?);
+        let disks = self.disks.iter();
+        let disks = disks.map(|path| Disk { path: path.clone(), access: Access::Write, bus: Bus::Virtio });
+        Ok(Setup {
+            disks: disks.collect(),
+            boot: Boot::Direct {
+                kernel: put("kernel", &parts.kernel)?,
+                initrd: put("initrd", &initrd)?,
+                command_line: "console=ttyS0 quiet panic=-1".to_owned(),
+            },
+            ..Setup::with_stick(self.node.path())
+        })
+    }
+
+    fn archive(&self) -> Result<Vec<u8>> {
+        let mut cpio = Command::new("sh");
+        cpio.args(["-c", "find . | cpio -o -H newc --quiet -R 0:0"]).current_dir(self.tree());
+        Ok(succeed(&mut cpio)?.stdout)
+    }
+}
+
+fn on_path(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    let found =
+        std::env::split_paths(&path).chain(system).map(|dir| dir.join(name)).find(|path| path.is_file());
+    found.with_context(|| format!("no program {name}: run scripts/setup test"))
+}
+
+/// The shared libraries of programs, and the one that loads them.
+fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
+    let output = succeed(Command::new("ldd").args(programs))?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if let Some(line) = text.lines().find(|line| line.contains("not found")) {
+        bail!("a library is missing: {line}");
+    }
+    Ok(text
+        .split_whitespace()
+        .filter(|word| word.starts_with('/') && !word.ends_with(':'))
+        .map(PathBuf::from)
+        .collect())
+}

@@ -1,0 +1,101 @@
+//! `mksecrets --device` on block devices: what is written, and what is refused with nothing written.
+
+use anyhow::{Result, ensure};
+use qemu_tests::workbench::Workbench;
+use qemu_tests::world::{World, succeed};
+use std::fs::File;
+use std::process::Command;
+use std::time::Duration;
+
+const MIB: u64 = 1024 * 1024;
+
+/// Each case says its name, what the command said, and its exit code.
+const SCRIPT: &str = r#"
+run() { # NAME ARGS...
+    name=$1; shift
+    echo "[$name]"
+    mksecrets --site /site --node alpha "$@"
+    echo "[$name] exit $?"
+}
+run blank --device /dev/vda1
+/usr/local/bin/e2fsck -fn /dev/vda1 >/dev/null 2>&1; echo "[blank] e2fsck $?"
+mount -t ext4 -o ro,noload /dev/vda1 /mnt
+echo "[blank] $(ls /mnt | tr '\n' ' ')"
+before=$(sha256sum </dev/vda1)
+run mounted --device /dev/vda1
+ln -s /dev/vda1 /root/by-another-name
+run linked --device /root/by-another-name
+run mounted-named --device /dev/vda1 --overwrite psyops-secret
+[ "$before" = "$(sha256sum </dev/vda1)" ] && echo "[mounted] unchanged"
+umount /mnt
+run again --device /dev/vda1
+run disk --device /dev/vda
+/usr/local/bin/mke2fs -q -t ext4 -L photos /dev/vda2
+before=$(sha256sum </dev/vda2)
+run other --device /dev/vda2
+run misnamed --device /dev/vda2 --overwrite music
+[ "$before" = "$(sha256sum </dev/vda2)" ] && echo "[other] unchanged"
+run named --device /dev/vda2 --overwrite photos
+/usr/local/bin/blkid -p -o value -s LABEL /dev/vda2 | sed 's/^/[named] /'
+mkswap /dev/vda3 >/dev/null && swapon /dev/vda3
+run swap --device /dev/vda3 --overwrite swap
+run small --device /dev/vda4
+run file --device /root/none
+"#;
+
+#[test]
+fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<()> {
+    let world = World::micro()?;
+    let mut bench = Workbench::new(&world, &["mke2fs", "debugfs", "e2fsck", "blkid"])?;
+    bench.add_as(&world.site(), "site")?;
+    bench.add_as(&world.keys(), "root/.config/psyops/test")?;
+    let folder = tempfile::tempdir()?;
+    let disk = folder.path().join("disk.img");
+    File::create(&disk)?.set_len(96 * MIB)?;
+    let partitions = ["--new=1:0:+16M", "--new=2:0:+16M", "--new=3:0:+16M", "--new=4:0:+64K"];
+    succeed(Command::new("sgdisk").args(partitions).arg(&disk))?;
+    bench.attach(&disk);
+    let said = bench.run(SCRIPT, Duration::from_mins(3))?;
+
+    let wanted = [
+        // It is written, with what a node needs, and a standard tool finds no fault.
+        "[blank] exit 0",
+        "[blank] e2fsck 0",
+        "[blank] age.key",
+        // In use, by whatever name and whatever the user says is on it.
+        "/dev/vda1 is in use: mounted at /mnt",
+        "[mounted] exit 77",
+        "/root/by-another-name is in use: mounted at /mnt",
+        "[linked] exit 77",
+        "[mounted-named] exit 77",
+        "[mounted] unchanged",
+        // An old secret partition may go.
+        "which held an old secret partition",
+        "[again] exit 0",
+        "/dev/vda is a whole disk with partitions (vda1, vda2, vda3, vda4)",
+        "[disk] exit 77",
+        // Something else only by its name.
+        "/dev/vda2 holds photos, not an old secret partition",
+        "--overwrite photos",
+        "[other] exit 77",
+        "/dev/vda2 holds photos, not music",
+        "[misnamed] exit 77",
+        "[other] unchanged",
+        "[named] exit 0",
+        "[named] psyops-secret",
+        "/dev/vda3 is in use: swap",
+        "[swap] exit 77",
+    ];
+    let mut rest = said.as_str();
+    for text in wanted {
+        let Some(at) = rest.find(text) else {
+            anyhow::bail!("{text:?} is missing, or too early, in:\n{said}")
+        };
+        rest = &rest[at..];
+    }
+    for (case, code) in [("small", '0'), ("file", '0')] {
+        ensure!(said.contains(&format!("[{case}] exit ")), "{said}");
+        ensure!(!said.contains(&format!("[{case}] exit {code}")), "{said}");
+    }
+    Ok(())
+}
