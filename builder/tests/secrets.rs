@@ -281,10 +281,10 @@ fn the_key_of_another_node_is_named() {
         node_keys::identity(&attic.site, &attic.node, &attic.credentials.identity, Some(&file)).unwrap();
     assert_eq!(own.recipient(), node_keys::recipient(&attic.site, &attic.node).unwrap());
     let hosts = known_hosts(&attic.site).unwrap();
-    let lines: Vec<&str> = hosts.lines().collect();
+    let lines: Vec<String> = hosts.iter().map(ToString::to_string).collect();
     assert!(
         lines[0].starts_with("attic ssh-ed25519 ") && lines[1].starts_with("demo ssh-ed25519 "),
-        "{hosts}"
+        "{lines:?}"
     );
 }
 

@@ -55,6 +55,46 @@ fn the_two_commands_to_start_are_these() -> Result<()> {
     succeed(Command::new("make").args(["-n", "test"]).current_dir(checkout()?)).map(|_| ())
 }
 
+/// Somebody who is neither root nor may become it is told what to ask for. That nothing is installed is what the empty
+/// list of installed packages stands for.
+#[test]
+fn setup_without_rights_names_the_packages() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (programs, packages) = (folder.path().join("bin"), folder.path().join("dpkg"));
+    fs::create_dir_all(&programs)?;
+    fs::create_dir_all(packages.join("info"))?;
+    fs::create_dir_all(packages.join("updates"))?;
+    fs::write(packages.join("status"), "")?;
+    for name in ["sh", "id", "grep", "dpkg-query", "cat"] {
+        let found = Command::new("sh").args(["-c", &format!("command -v {name}")]).output()?;
+        let found = String::from_utf8(found.stdout)?;
+        std::os::unix::fs::symlink(found.trim(), programs.join(name))?;
+    }
+    succeed(Command::new("chmod").args(["-R", "a+rX"]).arg(folder.path()))?;
+    let is_root = nix::unistd::getuid().is_root();
+    let mut setup = Command::new(if is_root { "setpriv" } else { "env" });
+    if is_root {
+        setup.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
+    }
+    // The checkout may lie where others cannot read; the script comes through the standard input.
+    let script = fs::File::open(checkout()?.join("scripts/setup"))?;
+    setup.args(["sh", "-s", "build"]).stdin(script).current_dir("/");
+    setup.env("PATH", &programs).env("DPKG_ADMINDIR", &packages);
+    if is_root {
+        // `setpriv` itself is looked for with the PATH of the child.
+        let found = Command::new("sh").args(["-c", "command -v setpriv"]).output()?;
+        std::os::unix::fs::symlink(String::from_utf8(found.stdout)?.trim(), programs.join("setpriv"))?;
+    }
+    let output = setup.output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    ensure!(said.contains("ask an administrator for: apt-get install"), "{said}");
+    for package in ["mmdebstrap", "qemu-system-x86", "ovmf"] {
+        ensure!(said.contains(package), "{package} is not named: {said}");
+    }
+    Ok(())
+}
+
 #[test]
 fn the_demo_boots_and_says_ok() -> Result<()> {
     let home = tempfile::tempdir()?;

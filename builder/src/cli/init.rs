@@ -6,6 +6,7 @@ use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_
 use clap::Args;
 use handoff::name::Name;
 use keys::timestamp::Timestamp;
+use serde_json::json;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -27,11 +28,21 @@ pub struct InitArgs {
     /// The site's name (by default the folder's)
     #[arg(long, value_name = "NAME")]
     pub id: Option<Name>,
+    /// Print what was made as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was made, and how to print it.
+#[derive(Debug)]
+pub struct InitOutput {
+    made: Made,
+    json: bool,
 }
 
 /// What was made.
 #[derive(Debug)]
-pub enum InitOutput {
+enum Made {
     /// A site.
     Site {
         /// As it was read back.
@@ -84,10 +95,14 @@ impl Classified for InitUsageError {
 
 /// Does it.
 pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
+    Ok(InitOutput { made: make(args)?, json: args.json })
+}
+
+fn make(args: &InitArgs) -> Result<Made, Error> {
     if args.dir.join(SITE_FILE).exists() {
         let node = args.node.clone().ok_or_else(|| InitUsageError::AlreadyASite { dir: args.dir.clone() })?;
         let site = add_node(&Site::load(&args.dir)?, &node, None)?;
-        return Ok(InitOutput::Node { file: site.node_file(&node), node });
+        return Ok(Made::Node { file: site.node_file(&node), node });
     }
     let bad_name = |problem: handoff::name::BadName| InitUsageError::FolderName {
         dir: args.dir.clone(),
@@ -108,7 +123,7 @@ pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
     let keys = issue_keys(&config, &id, Timestamp::from_unix(now))?;
     let options = InitOptions { build_time: now, open_consoles: false };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
-    Ok(InitOutput::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
+    Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
 }
 
 /// The last part of a folder's path, also of `.`.
@@ -127,7 +142,24 @@ fn now() -> u64 {
     now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
+impl Made {
+    fn to_json(&self) -> serde_json::Value {
+        match self {
+            Self::Site { site, node, keys } => {
+                json!({ "site": site.id.to_string(), "dir": site.dir, "node": node.to_string(), "keys": keys })
+            }
+            Self::Node { node, file } => json!({ "node": node.to_string(), "file": file }),
+        }
+    }
+}
+
 impl fmt::Display for InitOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json { self.made.to_json().fmt(f) } else { self.made.fmt(f) }
+    }
+}
+
+impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Site { site, node, keys } => {

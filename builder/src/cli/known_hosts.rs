@@ -1,25 +1,48 @@
 //! `psyops known-hosts`: prints the lines that tie the site's nodes to their SSH host keys.
 
 use crate::error::Error;
-use crate::secrets::known_hosts::known_hosts;
+use crate::secrets::known_hosts::{KnownHost, known_hosts};
 use crate::site::{Site, default_site};
 use clap::Args;
+use std::fmt;
 use std::path::PathBuf;
 
 /// Print the nodes' SSH host keys as lines for known_hosts
 #[expect(clippy::doc_markdown, reason = "this is the text of the help")]
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops known-hosts --site fleet >>~/.ssh/known_hosts
+  psyops known-hosts --site fleet --json")]
 pub struct KnownHostsArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
-/// Does it: a line a node, each with its line end.
-pub fn run(args: &KnownHostsArgs) -> Result<String, Error> {
+/// The nodes' keys.
+#[derive(Debug)]
+pub struct KnownHostsOutput {
+    nodes: Vec<KnownHost>,
+    json: bool,
+}
+
+/// Does it.
+pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
     let site = match &args.site {
         Some(dir) => Site::load(dir)?,
         None => default_site()?,
     };
-    Ok(known_hosts(&site)?)
+    Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
+}
+
+impl fmt::Display for KnownHostsOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return f.write_str(&serde_json::to_string(&self.nodes).map_err(|_| fmt::Error)?);
+        }
+        self.nodes.iter().try_for_each(|node| writeln!(f, "{node}"))
+    }
 }

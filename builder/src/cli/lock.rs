@@ -4,23 +4,40 @@ use crate::base::{Cache, Lock, renew_lock};
 use crate::error::Error;
 use crate::site::{LOCK_FILE, Site, default_site};
 use clap::Args;
+use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
 /// Choose the packages of a site anew and write them into site.lock
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops lock --site fleet           choose the packages anew
+  psyops lock --site fleet --json    and print what changed for a program")]
 pub struct LockArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
+    /// Print what changed as JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What changed.
-#[derive(Debug)]
+#[derive(Debug, Serialize)]
 pub struct LockOutput {
-    file: PathBuf,
-    changes: Vec<String>,
-    count: usize,
+    lock: PathBuf,
+    packages: usize,
+    changes: Vec<Change>,
+    #[serde(skip)]
+    json: bool,
+}
+
+/// A package that came, went or has another version.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Change {
+    name: String,
+    before: Option<String>,
+    after: Option<String>,
 }
 
 /// Does it.
@@ -33,36 +50,50 @@ pub fn run(args: &LockArgs, progress: &dyn Fn(&str)) -> Result<LockOutput, Error
     let old = Lock::read(&site).ok().flatten();
     let new = renew_lock(&site, &Cache::from_environment()?, progress)?;
     let changes = changes(old.as_ref(), &new);
-    Ok(LockOutput { file: site.dir.join(LOCK_FILE), changes, count: new.packages.len() })
+    Ok(LockOutput { lock: site.dir.join(LOCK_FILE), packages: new.packages.len(), changes, json: args.json })
 }
 
-fn changes(old: Option<&Lock>, new: &Lock) -> Vec<String> {
+fn changes(old: Option<&Lock>, new: &Lock) -> Vec<Change> {
     let old = old.map_or(&[][..], |lock| &lock.packages);
     let mut changes = Vec::new();
     for package in &new.packages {
         let before = old.iter().find(|old| old.name == package.name && old.part == package.part);
-        match before {
-            None => changes.push(format!("+ {} {}", package.name, package.version)),
-            Some(before) if before.sha256 != package.sha256 => {
-                changes.push(format!("  {} {} -> {}", package.name, before.version, package.version));
-            }
-            Some(_) => {}
+        if before.is_none_or(|before| before.sha256 != package.sha256) {
+            changes.push(Change {
+                name: package.name.clone(),
+                before: before.map(|before| before.version.clone()),
+                after: Some(package.version.clone()),
+            });
         }
     }
     for package in old {
         if !new.packages.iter().any(|new| new.name == package.name && new.part == package.part) {
-            changes.push(format!("- {} {}", package.name, package.version));
+            let before = Some(package.version.clone());
+            changes.push(Change { name: package.name.clone(), before, after: None });
         }
     }
     changes
 }
 
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "  {} {before} -> {after}", self.name),
+            (None, Some(after)) => write!(f, "+ {} {after}", self.name),
+            (before, None) => write!(f, "- {} {}", self.name, before.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
 impl fmt::Display for LockOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?);
+        }
         for change in &self.changes {
             writeln!(f, "{change}")?;
         }
         let changed = self.changes.len();
-        write!(f, "{}: {} packages, {changed} changed", self.file.display(), self.count)
+        write!(f, "{}: {} packages, {changed} changed", self.lock.display(), self.packages)
     }
 }

@@ -41,7 +41,11 @@ pub enum Action {
         name: Name,
     },
     /// Print the names of the values
-    List,
+    List {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// The standard input could not be read.
@@ -82,9 +86,15 @@ pub fn run(
             let identity = load_identity(&site, &args.credentials.locations())?;
             Ok(store.read(&Secret::Value(name.clone()), &identity)?)
         }
-        Action::List => {
+        Action::List { json } => {
             let names = store.values()?;
-            Ok(Zeroizing::new(names.iter().map(|name| format!("{name}\n")).collect::<String>().into_bytes()))
+            let text = if *json {
+                let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+                format!("{}\n", serde_json::json!(names))
+            } else {
+                names.iter().map(|name| format!("{name}\n")).collect()
+            };
+            Ok(Zeroizing::new(text.into_bytes()))
         }
     }
 }

@@ -5,6 +5,7 @@ use crate::secrets::credentials::CredentialError;
 use crate::secrets::store::Store;
 use crate::site::Site;
 use handoff::name::Name;
+use std::fmt;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
@@ -43,32 +44,48 @@ impl Classified for KnownHostsError {
     }
 }
 
-/// A line for each node of the site: its name and its fixed addresses, then its key. A node that never got keys has a
-/// comment instead, so that the other lines can be used.
-pub fn known_hosts(site: &Site) -> Result<String, KnownHostsError> {
+/// How the others know a node.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct KnownHost {
+    /// The node's name.
+    pub node: String,
+    /// Its name and its fixed addresses.
+    pub hosts: Vec<String>,
+    /// Kind and key, as `known_hosts` has them; none where the node never got keys.
+    pub key: Option<String>,
+}
+
+/// Each node of the site.
+pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let store = Store::of(site)?;
-    let mut text = String::new();
+    let mut known = Vec::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
-        let public = match fs::read_to_string(&path) {
-            Ok(public) => public,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                text.push_str(&format!(
-                    "# {0}: no host key yet; build-image --node {0} makes it\n",
-                    node.name
-                ));
-                continue;
+        let key = match fs::read_to_string(&path) {
+            Ok(public) => {
+                let mut words = public.split_whitespace();
+                let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
+                    return Err(KnownHostsError::NotAKey { path });
+                };
+                Some(format!("{kind} {key}"))
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),
         };
-        let mut words = public.split_whitespace();
-        let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
-            return Err(KnownHostsError::NotAKey { path });
-        };
         let addresses = node.network.iter().flat_map(|card| &card.addresses);
-        let addresses = addresses.map(|address| address.split('/').next().unwrap_or(address));
-        let hosts: Vec<&str> = std::iter::once(node.name.as_str()).chain(addresses).collect();
-        text.push_str(&format!("{} {kind} {key}\n", hosts.join(",")));
+        let addresses = addresses.map(|address| address.split('/').next().unwrap_or(address).to_owned());
+        let hosts = std::iter::once(node.name.to_string()).chain(addresses).collect();
+        known.push(KnownHost { node: node.name.to_string(), hosts, key });
     }
-    Ok(text)
+    Ok(known)
+}
+
+/// A line for `known_hosts`. A node without a key has a comment, so that the other lines can be used.
+impl fmt::Display for KnownHost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.key {
+            Some(key) => write!(f, "{} {key}", self.hosts.join(",")),
+            None => write!(f, "# {0}: no host key yet; build-image --node {0} makes it", self.node),
+        }
+    }
 }

@@ -1,0 +1,46 @@
+//! What a command says to people, it says to programs too: `--json`, of the programs themselves.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use serde_json::Value;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+fn psyops(home: &Path, arguments: &[&str]) -> Command {
+    let mut psyops = Command::new(env!("CARGO_BIN_EXE_psyops"));
+    psyops.args(arguments).current_dir(home).env("XDG_CONFIG_HOME", home.join("config"));
+    psyops
+}
+
+fn json(home: &Path, arguments: &[&str]) -> Value {
+    let output = psyops(home, arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_new_site_its_nodes_and_its_values() {
+    let home = TempDir::new().unwrap();
+    let home = home.path();
+    let made = json(home, &["init", "fleet", "--node", "pi1", "--json"]);
+    assert_eq!((made["site"].as_str(), made["node"].as_str()), (Some("fleet"), Some("pi1")));
+    assert!(Path::new(made["keys"].as_str().unwrap()).join("signing.key").is_file());
+    let made = json(home, &["init", "fleet", "--node", "pi2", "--json"]);
+    assert!(home.join(made["file"].as_str().unwrap()).ends_with("fleet/nodes/pi2.toml"));
+
+    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!([]));
+    let mut set = psyops(home, &["secret", "set", "wifi", "--site", "fleet"]);
+    let mut set = set.stdin(Stdio::piped()).spawn().unwrap();
+    set.stdin.take().unwrap().write_all(b"a value").unwrap();
+    assert!(set.wait().unwrap().success());
+    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!(["wifi"]));
+
+    let image = home.join("pi1.secret");
+    let image = image.to_str().unwrap();
+    let made = json(home, &["mksecrets", "--site", "fleet", "--node", "pi1", "--output", image, "--json"]);
+    assert_eq!(made["node"].as_str(), Some("pi1"));
+    let known = json(home, &["known-hosts", "--site", "fleet", "--json"]);
+    assert!(known[0]["key"].as_str().unwrap().starts_with("ssh-ed25519 "));
+    assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), true));
+}
