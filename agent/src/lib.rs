@@ -16,6 +16,7 @@ pub mod overlay;
 pub mod report;
 pub mod role;
 pub mod root;
+pub mod seal;
 pub mod secrets;
 pub mod status;
 pub mod syslog;

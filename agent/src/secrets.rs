@@ -4,20 +4,13 @@
 //! the stick again, its signature verified against what the initramfs trusted, and opened with the node's key. The
 //! partition is writable only while something is written.
 
-use crate::disk::{self, BootDisk, DiskError};
+use crate::disk;
 use crate::file::{self, FileError, failing};
 use crate::root::Root;
+use crate::seal::{self, SealProblem};
 use handoff::manifest::{BadManifest, Manifest};
-use handoff::partition::Role;
 use handoff::paths;
-use handoff::slot::Slot;
-use handoff::trust::{BadTrust, Trust};
-use keys::identity::{BadIdentity, NodeIdentity};
 use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, repair};
-use keys::seal::newest::newest;
-use keys::seal::{OpenedSeal, SealError};
-use keys::signature::{BadPublicKey, PublicKey};
-use medium::{MediumError, Partition, seal_slots};
 use rustix::mount::{MountFlags, mount_remount};
 
 /// How the secret partition is always mounted, as the loader does it.
@@ -29,32 +22,12 @@ pub enum SecretsError {
     /// A file of this boot, or a device, cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A seal partition cannot be read.
-    #[error(transparent)]
-    Medium(#[from] MediumError),
     /// The loader left a manifest that is none.
     #[error("{place}: {0}; reboot", place = paths::MANIFEST)]
     Manifest(#[from] BadManifest),
-    /// The loader left a trust file that is none.
-    #[error("{place}: {0}; reboot", place = paths::RUNNING_TRUST)]
-    Trust(#[from] BadTrust),
-    /// A key in the trust file is none.
-    #[error("{place}: {0}", place = paths::RUNNING_TRUST)]
-    Key(#[from] BadPublicKey),
-    /// The stick that booted, or a partition of it, is not found.
+    /// The seal, without which nothing can be repaired.
     #[error(transparent)]
-    Disk(#[from] DiskError),
-    /// No seal on the stick holds.
-    #[error(
-        "no seal on the stick holds: {0}; write one with `build-image` or `mksecrets` on the workstation"
-    )]
-    NoSeal(String),
-    /// The node's key is unusable.
-    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRETS, name = paths::AGE_KEY)]
-    Identity(#[from] BadIdentity),
-    /// The seal does not open.
-    #[error(transparent)]
-    Seal(#[from] SealError),
+    Seal(#[from] SealProblem),
     /// The store cannot be read.
     #[error(transparent)]
     Compare(#[from] CompareError),
@@ -79,7 +52,7 @@ pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, Secret
     if disk::is_covered(&file::read_text(&root.at("/proc/self/mountinfo"))?, paths::SECRETS) {
         return Err(SecretsError::Covered);
     }
-    let seal = open_seal(root)?;
+    let seal = seal::open_current(root)?;
     let store = root.at(paths::SECRETS);
     let before = compare(&store, seal.manifest())?;
     if !before.needs_repair(seal.manifest()) {
@@ -95,29 +68,6 @@ pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, Secret
         tell(&format!("put right: {}", path.display()));
     }
     Ok(compare(&store, seal.manifest())?)
-}
-
-/// The newest seal of the stick that booted, verified and opened.
-fn open_seal(root: &Root) -> Result<OpenedSeal, SecretsError> {
-    let trust = Trust::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
-    let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
-    let disk = BootDisk::find(root)?;
-    let mut sources = Vec::new();
-    for slot in Slot::BOTH {
-        let device = disk.partition(Role::Seal(slot))?;
-        let partition = Partition::open(&device)?;
-        sources.push((Role::Seal(slot).name(), seal_slots::read(&partition)?));
-    }
-    let found = newest(sources.iter().map(|(name, bytes)| (*name, bytes.as_slice())), &keys, &trust.site);
-    let Some((_, verified)) = found.chosen else {
-        let reasons = found.failed.iter().map(|(name, error)| format!("{name}: {error}"));
-        return Err(SecretsError::NoSeal(reasons.collect::<Vec<_>>().join("; ")));
-    };
-    let key = root.at(paths::SECRETS).join(paths::AGE_KEY);
-    let mut bytes = file::read(&key)?;
-    let identity = NodeIdentity::parse(&bytes);
-    bytes.fill(0);
-    Ok(verified.open(&identity?)?)
 }
 
 /// The secret partition while it can be written; read-only again at the end, whatever happens.
@@ -153,30 +103,33 @@ fn remount(root: &Root, flags: MountFlags, action: &'static str) -> Result<(), F
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
     use handoff::manifest::{Kind, RelativePath, Required, Store};
+    use handoff::trust::Trust;
+    use keys::identity::NodeIdentity;
     use keys::issue::identity_file;
     use keys::issue::seal_builder::{File, SealBuilder};
     use keys::issue::signing::SigningKey;
+    use keys::seal::SealError;
     use keys::seal::header::{Header, Serial};
     use keys::timestamp::Timestamp;
     use std::fs;
 
     const CONTENT: &[u8] = b"right\n";
 
-    struct Site {
+    pub(crate) struct Site {
         _folder: tempfile::TempDir,
-        root: Root,
-        key: SigningKey,
-        node: NodeIdentity,
+        pub(crate) root: Root,
+        pub(crate) key: SigningKey,
+        pub(crate) node: NodeIdentity,
     }
 
     impl Site {
         /// A node whose store is as the seal of serial 1 says.
-        fn new() -> Self {
+        pub(crate) fn new() -> Self {
             let (folder, root) = stick(&[("sda9", "seal-a"), ("sda10", "seal-b"), ("sda11", "secret")]);
             let site = Self {
                 _folder: folder,
@@ -199,15 +152,16 @@ mod tests {
             site.write("/run/psyops/secrets/age.key", key.as_bytes());
             site.write("/run/psyops/secrets/etc/token", CONTENT);
             site.seal("/dev/sda9", 1, &site.key);
-            site.write("/dev/sda10", &[0; 4096]);
+            site.write("/dev/sda10", &vec![0; 64 * 1024]);
             site
         }
 
-        fn write(&self, path: &str, content: &[u8]) {
+        pub(crate) fn write(&self, path: &str, content: &[u8]) {
             file::write(&self.root.at(path), content, 0o600).unwrap();
         }
 
-        fn seal(&self, device: &str, serial: u64, key: &SigningKey) {
+        /// A seal of this site for `node`, and its manifest.
+        pub(crate) fn seal_for(&self, node: &str, serial: u64, key: &SigningKey) -> (Vec<u8>, String) {
             let id = rustix::process::geteuid().as_raw();
             let gid = rustix::process::getegid().as_raw();
             let file = File {
@@ -223,16 +177,21 @@ mod tests {
             builder.add(RelativePath::new("etc/token").unwrap(), file, CONTENT.to_vec().into()).unwrap();
             let header = Header {
                 site: "lab".parse().unwrap(),
-                node: "node-1".parse().unwrap(),
+                node: node.parse().unwrap(),
                 recipient: self.node.recipient(),
                 serial: Serial::new(serial).unwrap(),
                 created: Timestamp::from_unix(0),
                 release_floor: 0,
             };
-            let mut seal = builder.build(&header, &[], key).unwrap();
+            let manifest = builder.manifest().unwrap().encode();
+            (builder.build(&header, &[], key).unwrap(), manifest)
+        }
+
+        fn seal(&self, device: &str, serial: u64, key: &SigningKey) {
+            let (mut seal, manifest) = self.seal_for("node-1", serial, key);
             seal.resize(64 * 1024, 0);
             self.write(device, &seal);
-            self.write(paths::MANIFEST, builder.manifest().unwrap().encode().as_bytes());
+            self.write(paths::MANIFEST, manifest.as_bytes());
         }
 
         fn fix(&self) -> (Result<Comparison, SecretsError>, Vec<String>) {
@@ -262,7 +221,7 @@ mod tests {
         let site = Site::new();
         site.seal("/dev/sda9", 2, &SigningKey::generate().unwrap());
         site.write("/run/psyops/secrets/etc/token", b"wrong\n");
-        assert!(matches!(site.fix().0, Err(SecretsError::NoSeal(_))));
+        assert!(matches!(site.fix().0, Err(SecretsError::Seal(SealProblem::NoSeal(_)))));
         site.seal("/dev/sda10", 1, &site.key);
         assert!(site.fix().0.unwrap().differing.is_empty(), "the other one still holds");
     }
@@ -272,7 +231,10 @@ mod tests {
         let site = Site::new();
         let other = identity_file::text(&identity_file::generate(), Timestamp::from_unix(0));
         site.write("/run/psyops/secrets/age.key", other.as_bytes());
-        assert!(matches!(site.fix().0, Err(SecretsError::Seal(SealError::OtherRecipient { .. }))));
+        assert!(matches!(
+            site.fix().0,
+            Err(SecretsError::Seal(SealProblem::Seal(SealError::OtherRecipient { .. })))
+        ));
         let mounts = file::read_text(&site.root.at("/proc/self/mountinfo")).unwrap();
         let cover = format!("{mounts}31 30 0:40 / /run/psyops/secrets ro - tmpfs tmpfs ro\n");
         site.write("/proc/self/mountinfo", cover.as_bytes());

@@ -5,6 +5,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use handoff::paths::BOOT_REPORT;
 use handoff::report::{BootReport, Configure};
 use std::fs;
+use std::io::{Seek as _, Write as _};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
@@ -60,8 +61,17 @@ impl Ssh {
 
     /// Runs a shell command on the node and returns what it printed; its exit status does not matter.
     pub fn run(&self, node: &str, script: &str) -> Result<String> {
+        self.run_with_input(node, script, &[])
+    }
+
+    /// The same, with something for the command to read.
+    pub fn run_with_input(&self, node: &str, script: &str, input: &[u8]) -> Result<String> {
         self.wait_until_up(node, Duration::from_secs(90))?;
-        let output = self.command(node, script).output().context("starting ssh (package openssh-client)")?;
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input)?;
+        file.rewind()?;
+        let output = self.command(node, script).stdin(file).output();
+        let output = output.context("starting ssh (package openssh-client)")?;
         // 255 is ssh's own failure.
         ensure!(output.status.code() != Some(255), "ssh: {}", String::from_utf8_lossy(&output.stderr));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())

@@ -2,6 +2,7 @@
 
 mod configure;
 mod pause;
+mod seal;
 mod secrets;
 mod status;
 
@@ -33,6 +34,8 @@ enum Command {
     Status(StatusArguments),
     /// Compare the secret partition with the seal, or repair it (exit code 0: as the seal says, 1: not, 3: unknown).
     Secrets(SecretsArguments),
+    /// Bring a new seal onto this node's stick.
+    Seal(SealArguments),
     /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
     PauseSyslog(PauseArguments),
     /// The process behind a syslog pause.
@@ -89,6 +92,36 @@ enum SecretsAction {
 }
 
 #[derive(Debug, Args)]
+struct SealArguments {
+    #[command(subcommand)]
+    action: SealAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum SealAction {
+    /// Write a seal into the slot that does not count; it counts from the next start on. A power cut at any moment leaves
+    /// the old one or the new one.
+    #[command(after_help = INSTALL_EXAMPLES)]
+    Install(InstallArguments),
+}
+
+const INSTALL_EXAMPLES: &str = "Exit codes: 0 on the stick, 1 the node's own state cannot be read, 65 not a seal of this \
+site, 66 no such file, 74 reading or writing failed, 77 refused (older, another node's, for a newer system).\n\n\
+Examples, on the workstation after build-image made seals/pi1.seal:\n  \
+ssh root@pi1 psyops-agent seal install - < seals/pi1.seal\n  \
+ssh root@pi1 reboot";
+
+#[derive(Debug, Args)]
+struct InstallArguments {
+    /// The seal, as it lies in the site's folder seals/; - for the standard input.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print what was done as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
 struct PauseArguments {
     /// Add the command's output to this file instead of showing it.
     #[arg(long, value_name = "FILE")]
@@ -116,6 +149,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
         Command::Status(arguments) => status::run(&root, &arguments),
         Command::Secrets(arguments) => secrets::run(&root, arguments.action),
+        Command::Seal(SealArguments { action: SealAction::Install(arguments) }) => {
+            seal::run(&root, &arguments)
+        }
         Command::PauseSyslog(arguments) => pause::run(&root, &arguments),
         Command::SyslogKeeper(arguments) => pause::keep(&arguments),
     }

@@ -1,0 +1,95 @@
+//! `psyops-agent seal install FILE`.
+
+use super::{InstallArguments, complain, say};
+use crate::file::failing;
+use crate::root::Root;
+use crate::seal::install::{InstallError, LONGEST, Outcome, install};
+use handoff::json::Object;
+use keys::seal::SealError;
+use medium::seal_slots::{self, Installed};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Exit codes, as the commands on the workstation have them (README).
+const FAILED: u8 = 1;
+const BAD_CONTENT: u8 = 65;
+const NO_FILE: u8 = 66;
+const INPUT_OUTPUT: u8 = 74;
+const REFUSED: u8 = 77;
+
+pub(super) fn run(root: &Root, arguments: &InstallArguments) -> ExitCode {
+    let bytes = match failing("read", &arguments.file, read(&arguments.file)) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::from(if error.is_missing() { NO_FILE } else { INPUT_OUTPUT });
+        }
+    };
+    match install(root, &bytes) {
+        Ok(outcome) => {
+            say(&if arguments.json { json(&outcome) } else { text(&outcome) });
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(code(&error))
+        }
+    }
+}
+
+/// A little more than a seal can have, so that one that is too long is not taken for a part of it.
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        io::stdin().take(LONGEST + 1).read_to_end(&mut bytes)?;
+    } else {
+        File::open(file)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    }
+    Ok(bytes)
+}
+
+fn text(outcome: &Outcome) -> String {
+    let serial = outcome.serial;
+    match outcome.installed {
+        Installed::Written { slot, replaced } => {
+            let before =
+                replaced.map_or_else(|| "none held before".to_owned(), |old| format!("serial {old} before"));
+            format!(
+                "seal of serial {serial} written to seal-{slot} ({before}); it counts from the next start on"
+            )
+        }
+        Installed::AlreadyThere(slot) => format!("seal of serial {serial} is in seal-{slot} already"),
+    }
+}
+
+fn json(outcome: &Outcome) -> String {
+    let (slot, written, replaced) = match outcome.installed {
+        Installed::Written { slot, replaced } => (slot, true, replaced),
+        Installed::AlreadyThere(slot) => (slot, false, None),
+    };
+    let replaced = replaced.map_or_else(|| "null".to_owned(), |serial| serial.to_string());
+    Object::new()
+        .number("serial", outcome.serial.number())
+        .string("slot", &slot.to_string())
+        .boolean("written", written)
+        .raw("replaced", &replaced)
+        .finish()
+}
+
+fn code(error: &InstallError) -> u8 {
+    match error {
+        InstallError::Seal(SealError::OtherRecipient { .. })
+        | InstallError::OlderThanRunning { .. }
+        | InstallError::SystemTooOld { .. } => REFUSED,
+        InstallError::Seal(_) => BAD_CONTENT,
+        InstallError::Node(_) => FAILED,
+        InstallError::Slots(error) => match error {
+            seal_slots::InstallError::Medium(_) | seal_slots::InstallError::DoesNotHold { .. } => {
+                INPUT_OUTPUT
+            }
+            _ => REFUSED,
+        },
+    }
+}

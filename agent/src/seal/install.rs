@@ -1,0 +1,162 @@
+//! `psyops-agent seal install`: a new seal for this node, which counts from the next start on.
+//!
+//! A seal that would not start the node must not get onto the stick as the one that counts. So before a byte is
+//! written, its signature is verified, it is opened with the node's key, and held against what runs.
+
+use super::{SealProblem, Trusted, identity};
+use crate::disk::{BootDisk, DiskError};
+use crate::report;
+use crate::root::Root;
+use handoff::partition::Role;
+use handoff::slot::{PerSlot, Slot};
+use keys::seal::header::Serial;
+use keys::seal::{SealError, UnverifiedSeal};
+use medium::seal_slots::{self, Installed};
+use medium::{MediumError, Partition};
+
+/// No seal is longer.
+pub const LONGEST: u64 = 64 * 1024 * 1024;
+
+/// A seal that is on the stick now.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// Its serial.
+    pub serial: Serial,
+    /// What had to be done for it.
+    pub installed: Installed,
+}
+
+/// Why a seal was not installed.
+#[derive(Debug, thiserror::Error)]
+pub enum InstallError {
+    /// What is needed to judge it cannot be read.
+    #[error(transparent)]
+    Node(SealProblem),
+    /// It is no seal, not one of this site, or not one for this node's key.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// This node runs with a newer one, from wherever.
+    #[error(
+        "the seal has serial {new}, this node runs with serial {running}: the older one would never be used; make a new \
+         seal on the workstation (build-image --node NAME)"
+    )]
+    OlderThanRunning {
+        /// The serial of the seal at hand.
+        new: Serial,
+        /// The serial of the boot report.
+        running: u64,
+    },
+    /// The node would not start with it.
+    #[error(
+        "the seal asks for a system of security epoch {floor} or later, this one has {own}; update the system first"
+    )]
+    SystemTooOld {
+        /// As the seal says.
+        floor: u32,
+        /// This system's.
+        own: u32,
+    },
+    /// The stick.
+    #[error(transparent)]
+    Slots(#[from] seal_slots::InstallError),
+}
+
+impl From<SealProblem> for InstallError {
+    fn from(problem: SealProblem) -> Self {
+        Self::Node(problem)
+    }
+}
+
+impl From<DiskError> for InstallError {
+    fn from(error: DiskError) -> Self {
+        Self::Node(error.into())
+    }
+}
+
+impl From<MediumError> for InstallError {
+    fn from(error: MediumError) -> Self {
+        Self::Node(error.into())
+    }
+}
+
+/// Installs the seal in `bytes` on the stick that booted.
+pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
+    let Trusted { trust, keys } = Trusted::load(root)?;
+    let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?;
+    seal.clone().open(&identity(root)?)?;
+    let (serial, floor) = (seal.header().serial, seal.header().release_floor);
+    if floor > trust.security_epoch {
+        return Err(InstallError::SystemTooOld { floor, own: trust.security_epoch });
+    }
+    // Without a report, what lies on the stick still says what is newer.
+    let running = report::load(root).ok().and_then(|report| report.serial);
+    if let Some(running) = running.filter(|&running| running > serial.number()) {
+        return Err(InstallError::OlderThanRunning { new: serial, running });
+    }
+    let disk = BootDisk::find(root)?;
+    let open = |slot| -> Result<Partition, InstallError> {
+        Ok(Partition::open_to_write(&disk.partition(Role::Seal(slot))?)?)
+    };
+    let slots = PerSlot { a: open(Slot::A)?, b: open(Slot::B)? };
+    let installed = seal_slots::install(&slots, &seal, &keys)?;
+    Ok(Outcome { serial, installed })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::tests::Site;
+    use handoff::paths;
+    use handoff::report::BootReport;
+    use keys::issue::identity_file;
+    use keys::issue::signing::SigningKey;
+    use std::fs;
+
+    fn device(site: &Site, path: &str) -> Vec<u8> {
+        fs::read(site.root.at(path)).unwrap()
+    }
+
+    #[test]
+    fn a_new_seal_goes_where_the_old_one_does_not_lie() {
+        let site = Site::new();
+        let old = device(&site, "/dev/sda9");
+        let (new, _) = site.seal_for("node-1", 2, &site.key);
+        let serial = Serial::new(2).unwrap();
+        let written = Installed::Written { slot: Slot::B, replaced: Some(Serial::FIRST) };
+        assert_eq!(install(&site.root, &new).unwrap(), Outcome { serial, installed: written });
+        assert_eq!(device(&site, "/dev/sda9"), old);
+        assert!(device(&site, "/dev/sda10").starts_with(&new));
+        let again = install(&site.root, &new).unwrap();
+        assert_eq!(again.installed, Installed::AlreadyThere(Slot::B));
+        let (third, _) = site.seal_for("node-1", 3, &site.key);
+        let back = install(&site.root, &third).unwrap();
+        assert_eq!(back.installed, Installed::Written { slot: Slot::A, replaced: Some(serial) });
+    }
+
+    #[test]
+    fn what_would_not_start_this_node_is_refused_before_a_byte_is_written() {
+        let site = Site::new();
+        let refused = |bytes: &[u8]| install(&site.root, bytes).unwrap_err();
+        let (good, _) = site.seal_for("node-1", 2, &site.key);
+        assert!(matches!(refused(b"no seal"), InstallError::Seal(SealError::Header(_))));
+        let foreign = site.seal_for("node-1", 2, &SigningKey::generate().unwrap()).0;
+        assert!(matches!(refused(&foreign), InstallError::Seal(SealError::Signature { .. })));
+        let mut flipped = good.clone();
+        flipped[600] ^= 1;
+        assert!(matches!(refused(&flipped), InstallError::Seal(SealError::Signature { .. })));
+        let beta = site.seal_for("beta", 2, &site.key).0;
+        let other = InstallError::Slots(seal_slots::InstallError::OtherNode {
+            expected: "node-1".parse().unwrap(),
+            found: "beta".parse().unwrap(),
+        });
+        assert_eq!(refused(&beta).to_string(), other.to_string());
+        let report = BootReport { serial: Some(9), ..BootReport::default() };
+        site.write(paths::BOOT_REPORT, report.to_json().as_bytes());
+        assert!(matches!(refused(&good), InstallError::OlderThanRunning { running: 9, .. }));
+        site.write(paths::BOOT_REPORT, BootReport::default().to_json().as_bytes());
+        let key = identity_file::text(&identity_file::generate(), keys::timestamp::Timestamp::from_unix(0));
+        site.write("/run/psyops/secrets/age.key", key.as_bytes());
+        assert!(matches!(refused(&good), InstallError::Seal(SealError::OtherRecipient { .. })));
+        assert!(device(&site, "/dev/sda10").iter().all(|&byte| byte == 0), "something was written");
+    }
+}

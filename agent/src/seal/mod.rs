@@ -1,0 +1,94 @@
+//! The node's seal on the running system: reading the one that counts, and installing a new one.
+//!
+//! Whom to trust is what the initramfs trusted; it left that behind, because by now it is gone.
+
+pub mod install;
+
+use crate::disk::{BootDisk, DiskError};
+use crate::file::{self, FileError};
+use crate::root::Root;
+use handoff::partition::Role;
+use handoff::paths;
+use handoff::slot::Slot;
+use handoff::trust::{BadTrust, Trust};
+use keys::identity::{BadIdentity, NodeIdentity};
+use keys::seal::newest::newest;
+use keys::seal::{OpenedSeal, SealError};
+use keys::signature::{BadPublicKey, PublicKey};
+use medium::{MediumError, Partition, seal_slots};
+
+/// Why a seal could not be read, verified or opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SealProblem {
+    /// A file of this boot cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A seal partition cannot be read.
+    #[error(transparent)]
+    Medium(#[from] MediumError),
+    /// The loader left a trust file that is none.
+    #[error("{place}: {0}; reboot", place = paths::RUNNING_TRUST)]
+    Trust(#[from] BadTrust),
+    /// A key in the trust file is none.
+    #[error("{place}: {0}", place = paths::RUNNING_TRUST)]
+    Key(#[from] BadPublicKey),
+    /// The stick that booted, or a partition of it, is not found.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// No seal on the stick holds.
+    #[error(
+        "no seal on the stick holds: {0}; write one with `build-image` or `mksecrets` on the workstation"
+    )]
+    NoSeal(String),
+    /// The node's key is unusable.
+    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRETS, name = paths::AGE_KEY)]
+    Identity(#[from] BadIdentity),
+    /// The seal does not hold or does not open.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// Whom this system trusts to sign seals.
+#[derive(Debug)]
+pub struct Trusted {
+    /// What the initramfs had in its trust file.
+    pub trust: Trust,
+    /// The keys in it.
+    pub keys: Vec<PublicKey>,
+}
+
+impl Trusted {
+    /// Reads what the loader left.
+    pub fn load(root: &Root) -> Result<Self, SealProblem> {
+        let trust = Trust::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
+        let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
+        Ok(Self { trust, keys })
+    }
+}
+
+/// The node's key.
+pub fn identity(root: &Root) -> Result<NodeIdentity, SealProblem> {
+    let key = root.at(paths::SECRETS).join(paths::AGE_KEY);
+    let mut bytes = file::read(&key)?;
+    let identity = NodeIdentity::parse(&bytes);
+    bytes.fill(0);
+    Ok(identity?)
+}
+
+/// The newest seal of the stick that booted, verified and opened.
+pub fn open_current(root: &Root) -> Result<OpenedSeal, SealProblem> {
+    let trusted = Trusted::load(root)?;
+    let disk = BootDisk::find(root)?;
+    let mut sources = Vec::new();
+    for slot in Slot::BOTH {
+        let partition = Partition::open(&disk.partition(Role::Seal(slot))?)?;
+        sources.push((Role::Seal(slot).name(), seal_slots::read(&partition)?));
+    }
+    let sources = sources.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
+    let found = newest(sources, &trusted.keys, &trusted.trust.site);
+    let Some((_, verified)) = found.chosen else {
+        let reasons = found.failed.iter().map(|(name, error)| format!("{name}: {error}"));
+        return Err(SealProblem::NoSeal(reasons.collect::<Vec<_>>().join("; ")));
+    };
+    Ok(verified.open(&identity(root)?)?)
+}

@@ -1,0 +1,64 @@
+//! A new seal goes onto a running node, and the next cold start runs with it.
+
+use anyhow::{Context as _, Result, ensure};
+use handoff::partition::Role;
+use handoff::report::Outcome;
+use handoff::slot::Slot;
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::world::{World, succeed};
+use std::fs;
+use std::process::Command;
+
+/// What the new seal's node says that the old one's does not.
+const GREETING: &str = "Greetings from the second seal.";
+
+/// The next seal of alpha, made by the real commands from a copy of the site with another greeting in it.
+fn second_seal(world: &World, stick: &Stick) -> Result<Vec<u8>> {
+    let site = stick.beside("site");
+    succeed(Command::new("cp").arg("-r").arg(world.site()).arg(&site))?;
+    let node = site.join("nodes/alpha.toml");
+    let text = fs::read_to_string(&node)?;
+    let greeting = text.lines().find(|line| line.starts_with("greeting = ")).context("no greeting")?;
+    fs::write(&node, text.replace(greeting, &format!("greeting = \"{GREETING}\"")))?;
+    let mut mksecrets = world.command("mksecrets");
+    mksecrets.args(["--node", "alpha", "--site"]).arg(&site);
+    succeed(mksecrets.arg("--output").arg(stick.beside("unused.img")))?;
+    Ok(fs::read(site.join("seals/alpha.seal"))?)
+}
+
+#[test]
+fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -> Result<()> {
+    let world = World::micro()?;
+    let stick = world.stick("alpha")?;
+    let seal = second_seal(&world, &stick)?;
+    let ssh = Ssh::new(&world)?;
+    let mut setup = stick.setup();
+    setup.ssh = Some(ssh.port());
+
+    let mut first = Booted::wait(&setup)?;
+    assert_eq!(first.seen.report.serial, Some(1), "{:?}", first.seen.report);
+    let install = "psyops-agent seal install - --json; echo \"exit $?\"";
+    let said = ssh.run_with_input("alpha", install, &seal)?;
+    ensure!(said == "{\"serial\":2,\"slot\":\"b\",\"written\":true,\"replaced\":1}\nexit 0\n", "{said}");
+    let again = ssh.run_with_input("alpha", "psyops-agent seal install -; echo \"exit $?\"", &seal)?;
+    ensure!(again == "seal of serial 2 is in seal-b already\nexit 0\n", "{again}");
+    // A seal of another node of the same site, made and signed rightly, is not for this one.
+    world.stick("beta")?;
+    let beta = fs::read(world.site().join("seals/beta.seal"))?;
+    let refused = ssh.run_with_input("alpha", "psyops-agent seal install - 2>&1; echo \"exit $?\"", &beta)?;
+    ensure!(
+        refused.contains("the seal of node beta is for the key") && refused.ends_with("exit 77\n"),
+        "{refused}"
+    );
+    first.power_off()?;
+    let on_stick = stick.read(Role::Seal(Slot::B), 0, seal.len())?;
+    ensure!(on_stick == seal, "seal-b does not hold the new seal");
+
+    let mut second = Booted::wait(&setup)?;
+    let report = &second.seen.report;
+    assert_eq!((report.outcome, report.serial), (Outcome::Ok, Some(2)), "{report:?}");
+    let greeting = ssh.run("alpha", "cat /etc/motd")?;
+    ensure!(greeting.contains(GREETING), "{greeting}");
+    second.power_off()
+}
