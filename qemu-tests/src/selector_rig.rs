@@ -120,7 +120,7 @@ impl Rig {
     }
 
     fn drive(&self, access: Access) -> Drive {
-        Drive { path: self.disk.path().to_owned(), access, bus: Bus::Usb }
+        Drive::new(self.disk.path(), access, Bus::Usb)
     }
 }
 

@@ -110,7 +110,7 @@ impl Workbench {
         initrd.resize(initrd.len().next_multiple_of(4), 0);
         initrd.extend(self.archive()?);
         let disks = self.disks.iter();
-        let disks = disks.map(|path| Disk { path: path.clone(), access: Access::Write, bus: Bus::Virtio });
+        let disks = disks.map(|path| Disk::new(path, Access::Write, Bus::Virtio));
         Ok(Setup {
             disks: disks.collect(),
             boot: Boot::Direct {

@@ -9,7 +9,7 @@ use qemu_tests::world::World;
 use std::process::Command;
 
 fn second(stick: &Stick) -> Disk {
-    Disk { path: stick.path().to_owned(), access: Access::Write, bus: Bus::Usb }
+    Disk::new(stick.path(), Access::Write, Bus::Usb)
 }
 
 #[test]

@@ -38,6 +38,9 @@ pub struct Disk {
     pub access: Access,
     /// How it is attached.
     pub bus: Bus,
+    /// A file, there and empty, that gets every write and flush in the log-writes format (QEMU's filter `blklogwrites`).
+    /// Such a disk is written for good, and tells the machine that it has a write cache.
+    pub write_log: Option<PathBuf>,
 }
 
 /// What the machine starts.
@@ -101,7 +104,7 @@ impl Setup {
     /// A machine as most tests want it: one stick, a snapshot, cold from firmware, no network.
     #[must_use]
     pub fn with_stick(image: &Path) -> Self {
-        let stick = Disk { path: image.to_owned(), access: Access::Snapshot, bus: Bus::Usb };
+        let stick = Disk::new(image, Access::Snapshot, Bus::Usb);
         Self {
             disks: vec![stick],
             memory: 1024,
@@ -168,7 +171,33 @@ impl Setup {
 pub(super) const VARIABLES: &str = "firmware-variables.fd";
 
 impl Disk {
+    /// A disk of which no log is kept.
+    #[must_use]
+    pub fn new(path: &Path, access: Access, bus: Bus) -> Self {
+        Self { path: path.to_owned(), access, bus, write_log: None }
+    }
+
     fn add(&self, arguments: &mut Arguments, number: usize) {
+        let cache = match &self.write_log {
+            None => {
+                self.add_drive(arguments, number);
+                ""
+            }
+            Some(log) => {
+                self.add_logged(arguments, number, log);
+                ",write-cache=on"
+            }
+        };
+        let device = match self.bus {
+            Bus::Usb => "usb-storage,bus=usb.0",
+            Bus::Virtio => "virtio-blk-pci",
+        };
+        // Place 0 belongs to a kernel that is started without firmware.
+        let place = number + 1;
+        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}{cache}"));
+    }
+
+    fn add_drive(&self, arguments: &mut Arguments, number: usize) {
         let access = match self.access {
             Access::Snapshot => "snapshot=on",
             Access::Write => "snapshot=off",
@@ -176,13 +205,15 @@ impl Disk {
         };
         let options = format!("if=none,id=disk{number},format=raw,discard=unmap,{access},file=");
         arguments.pair("-drive", with_path(&options, &self.path, ""));
-        let device = match self.bus {
-            Bus::Usb => "usb-storage,bus=usb.0",
-            Bus::Virtio => "virtio-blk-pci",
-        };
-        // Place 0 belongs to a kernel that is started without firmware.
-        let place = number + 1;
-        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}"));
+    }
+
+    fn add_logged(&self, arguments: &mut Arguments, number: usize, log: &Path) {
+        for (node, file) in [("image", self.path.as_path()), ("log", log)] {
+            let options = format!("driver=file,node-name={node}{number},filename=");
+            arguments.pair("-blockdev", with_path(&options, file, ""));
+        }
+        let filter = format!("driver=blklogwrites,node-name=disk{number},file=image{number},log=log{number}");
+        arguments.pair("-blockdev", filter);
     }
 }
 
@@ -253,6 +284,22 @@ mod tests {
             assert!(line.contains(part), "{part}: {line}");
         }
         assert!(!line.contains("netdev") && !line.contains("-kernel"), "{line}");
+    }
+
+    #[test]
+    fn what_is_written_to_a_disk_can_be_logged() {
+        let mut setup = Setup::with_stick(Path::new("/i/a.img"));
+        setup.disks[0].write_log = Some("/i/a,b.log".into());
+        let line = line(&setup);
+        for part in [
+            "driver=file,node-name=image0,filename=/i/a.img",
+            "driver=file,node-name=log0,filename=/i/a,,b.log",
+            "driver=blklogwrites,node-name=disk0,file=image0,log=log0",
+            "usb-storage,bus=usb.0,drive=disk0,bootindex=1,write-cache=on",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(!line.contains("if=none"), "{line}");
     }
 
     #[test]
