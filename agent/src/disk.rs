@@ -1,4 +1,5 @@
-//! The disk that booted: the one whose secret partition is mounted, and its other partitions by their names.
+//! The disk that booted: the one whose secret partition is mounted, and its other partitions by their names. In a boot
+//! that goes on without secrets, the one that the root is read from.
 //!
 //! Not by label among all disks: a clone of the stick beside it has the same labels.
 
@@ -14,8 +15,12 @@ pub enum DiskError {
     /// Something in `/proc` or `/sys` cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The secret partition is not mounted, so the disk that booted is not known.
-    #[error("no partition is mounted at {}: the disk that booted is not known", handoff::paths::SECRETS)]
+    /// Neither the secret partition is mounted nor the root mapped, so the disk that booted is not known.
+    #[error(
+        "no partition is mounted at {} and no root is mapped as {}: the disk that booted is not known",
+        handoff::paths::SECRETS,
+        handoff::paths::ROOT_MAPPING
+    )]
     NoDisk,
     /// The disk that booted lacks a partition.
     #[error("{disk} has no partition {role}; write the stick anew", disk = disk.display())]
@@ -38,8 +43,10 @@ impl<'a> BootDisk<'a> {
     /// Finds it by what is mounted.
     pub fn find(root: &'a Root) -> Result<Self, DiskError> {
         let mounts = file::read_text(&root.at("/proc/self/mountinfo"))?;
-        let number = device_number(&mounts, handoff::paths::SECRETS).ok_or(DiskError::NoDisk)?;
-        let link = root.at("/sys/dev/block").join(number);
+        let link = match device_number(&mounts, handoff::paths::SECRETS) {
+            Some(number) => root.at("/sys/dev/block").join(number),
+            None => below_the_root(root).ok_or(DiskError::NoDisk)?,
+        };
         let partition = failing("follow", &link, fs::canonicalize(&link))?;
         let sysfs = partition.parent().ok_or(DiskError::NoDisk)?.to_owned();
         Ok(Self { root, sysfs })
@@ -58,6 +65,17 @@ impl<'a> BootDisk<'a> {
         }
         Err(DiskError::NoPartition { disk: self.sysfs.clone(), role: role.name() })
     }
+}
+
+/// The link to a partition that the mapped root is read from.
+fn below_the_root(root: &Root) -> Option<PathBuf> {
+    let block = root.at("/sys/block");
+    let mapped = file::names(&block).ok()?.into_iter().map(|name| block.join(name)).find(|device| {
+        file::read_text(&device.join("dm/name"))
+            .is_ok_and(|name| name.trim_end() == handoff::paths::ROOT_MAPPING)
+    })?;
+    let below = mapped.join("slaves");
+    Some(below.join(file::names(&below).ok()?.into_iter().next()?))
 }
 
 /// The `major:minor` of the partition that is mounted at `point`. What lies in memory over it does not count.
@@ -126,8 +144,18 @@ pub(crate) mod tests {
         assert!(
             is_covered(&covered, handoff::paths::SECRETS) && !is_covered(MOUNTS, handoff::paths::SECRETS)
         );
-        let (_folder, root) = stick(&[("sda11", "secret")]);
+    }
+
+    #[test]
+    fn without_secrets_the_root_tells_the_disk() {
+        let (_folder, root) = stick(&[("sda2", "control"), ("sda4", "root-a")]);
         file::write(&root.at("/proc/self/mountinfo"), b"", 0o644).unwrap();
         assert!(matches!(BootDisk::find(&root), Err(DiskError::NoDisk)));
+        let mapped = root.at("/sys/block/dm-0");
+        file::write(&mapped.join("dm/name"), b"psyops-root\n", 0o644).unwrap();
+        file::create_folder(&mapped.join("slaves")).unwrap();
+        symlink(root.at("/sys/devices/usb/block/sda/sda4"), mapped.join("slaves/sda4")).unwrap();
+        let control = BootDisk::find(&root).unwrap().partition(Role::Control).unwrap();
+        assert_eq!(root.absolute(&control), Path::new("/dev/sda2"));
     }
 }

@@ -14,6 +14,7 @@ pub mod identity;
 pub mod node;
 pub mod overlay;
 pub mod report;
+pub mod required;
 pub mod role;
 pub mod root;
 pub mod seal;

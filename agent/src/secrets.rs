@@ -146,6 +146,7 @@ pub(crate) mod tests {
                 overlay_size: "50%".into(),
                 identity_deadline: 30,
                 policy: Policy::default(),
+                rescue: handoff::rescue::RescuePolicy::default(),
             };
             site.write(paths::RUNNING_TRUST, trust.encode().as_bytes());
             let key = identity_file::text(&site.node, Timestamp::from_unix(0));

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod image;
 pub mod inspect;
 pub mod programs;
+pub mod rescue_password;
 pub mod root;
 pub mod run;
 pub mod secrets;

@@ -18,6 +18,8 @@ pub enum Fault {
     Repair,
     /// The root hash does not hold, or there is no root.
     Root,
+    /// A file without which the node must not boot cannot be put in its place.
+    Install,
     /// The configuration run failed or took too long.
     Configure,
 }
@@ -29,7 +31,7 @@ pub enum Answer {
     Repair,
     /// Go on with what is right in memory, and say so.
     Degraded,
-    /// Go on as if all were well, but report it.
+    /// Go on and report it.
     Continue,
     /// Reboot: the try is spent, the other slot follows.
     Reboot,
@@ -39,13 +41,14 @@ pub enum Answer {
 
 impl Fault {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::SecretPartition,
         Self::Identity,
         Self::Seal,
         Self::FileDiffers,
         Self::Repair,
         Self::Root,
+        Self::Install,
         Self::Configure,
     ];
 
@@ -59,6 +62,7 @@ impl Fault {
             Self::FileDiffers => "file-differs",
             Self::Repair => "repair",
             Self::Root => "root",
+            Self::Install => "install",
             Self::Configure => "configure",
         }
     }
@@ -67,12 +71,37 @@ impl Fault {
     #[must_use]
     pub fn default_answer(self) -> Answer {
         match self {
-            Self::SecretPartition | Self::Identity | Self::Seal => Answer::Rescue,
+            Self::SecretPartition | Self::Identity | Self::Seal | Self::Install => Answer::Rescue,
             Self::FileDiffers => Answer::Repair,
             Self::Repair => Answer::Degraded,
             Self::Root => Answer::Reboot,
             Self::Configure => Answer::Continue,
         }
+    }
+
+    /// The answers that make sense, the most forgiving first. Nothing is degraded about a boot without a root, and only
+    /// a fault behind which all of the node's files are in their places may pass for an ordinary boot.
+    #[must_use]
+    pub fn answers(self) -> &'static [Answer] {
+        match self {
+            Self::SecretPartition | Self::Identity | Self::Seal | Self::Repair | Self::Install => {
+                &[Answer::Degraded, Answer::Reboot, Answer::Rescue]
+            }
+            Self::FileDiffers => &[Answer::Repair, Answer::Degraded, Answer::Reboot, Answer::Rescue],
+            Self::Root => &[Answer::Reboot, Answer::Rescue],
+            Self::Configure => &[Answer::Continue, Answer::Degraded, Answer::Reboot, Answer::Rescue],
+        }
+    }
+
+    /// The answer that makes sense and comes nearest to `wanted`.
+    #[must_use]
+    pub fn nearest(self, wanted: Answer) -> Answer {
+        let sensible = self.answers();
+        if sensible.contains(&wanted) {
+            return wanted;
+        }
+        // What is left is a wish to go on.
+        sensible.first().copied().unwrap_or(Answer::Rescue)
     }
 }
 
@@ -136,7 +165,7 @@ impl FromStr for Answer {
 /// The site's answer to each fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    answers: [Answer; 7],
+    answers: [Answer; 8],
 }
 
 impl Default for Policy {
@@ -153,8 +182,10 @@ impl Policy {
         pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(Answer::Rescue, |(_, answer)| *answer)
     }
 
-    /// Chooses another answer to `fault`.
+    /// Chooses another answer to `fault`. One that makes no sense becomes the nearest that does: the builder refuses it
+    /// before, and a loader must have an answer to everything.
     pub fn set(&mut self, fault: Fault, answer: Answer) {
+        let answer = fault.nearest(answer);
         for (kind, slot) in Fault::ALL.iter().zip(&mut self.answers) {
             if *kind == fault {
                 *slot = answer;
@@ -168,5 +199,34 @@ impl Policy {
             .into_iter()
             .map(|f| (f, self.answer(f)))
             .filter(|(f, answer)| f.default_answer() != *answer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_fault_can_restart_and_be_rescued_and_its_default_makes_sense() {
+        for fault in Fault::ALL {
+            let answers = fault.answers();
+            assert!(answers.contains(&Answer::Reboot) && answers.contains(&Answer::Rescue), "{fault}");
+            assert!(answers.contains(&fault.default_answer()), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_senseless_answer_becomes_the_nearest_one() {
+        let mut policy = Policy::default();
+        for (fault, wanted, nearest) in [
+            (Fault::Root, Answer::Degraded, Answer::Reboot),
+            (Fault::Seal, Answer::Continue, Answer::Degraded),
+            (Fault::FileDiffers, Answer::Continue, Answer::Repair),
+            (Fault::Configure, Answer::Repair, Answer::Continue),
+            (Fault::Root, Answer::Rescue, Answer::Rescue),
+        ] {
+            policy.set(fault, wanted);
+            assert_eq!((fault.nearest(wanted), policy.answer(fault)), (nearest, nearest), "{fault} {wanted}");
+        }
     }
 }

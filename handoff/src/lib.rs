@@ -34,6 +34,7 @@ pub mod name;
 pub mod partition;
 pub mod paths;
 pub mod report;
+pub mod rescue;
 pub mod selection;
 pub mod slot;
 pub mod trust;

@@ -13,6 +13,9 @@ pub const INITRAMFS_BUSYBOX: &str = "/bin/busybox";
 /// In the initramfs: where the root is mounted.
 pub const NEW_ROOT: &str = "/sysroot";
 
+/// The mapped device that the root is read from, as device-mapper names it.
+pub const ROOT_MAPPING: &str = "psyops-root";
+
 /// The secret partition's file system label.
 pub const SECRET_LABEL: &str = "psyops-secret";
 /// On the secret partition: the node's age identity.

@@ -161,6 +161,9 @@ pub struct BootReport {
     pub unknown: Vec<String>,
     /// Files that could not be repaired and are right in memory only.
     pub memory_only: Vec<String>,
+    /// Files of the seal that could not be put in their place in the root.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub missing: Vec<String>,
     /// What was wrong.
     pub faults: Vec<FaultReport>,
     /// How the configuration run ended.
@@ -190,6 +193,7 @@ impl Default for BootReport {
             repaired: Vec::new(),
             unknown: Vec::new(),
             memory_only: Vec::new(),
+            missing: Vec::new(),
             faults: Vec::new(),
             configure: Configure::Pending,
             firmware_ms: None,
@@ -231,6 +235,7 @@ impl BootReport {
             .array("repaired", strings(&self.repaired))
             .array("unknown", strings(&self.unknown))
             .array("memory_only", strings(&self.memory_only))
+            .array("missing", strings(&self.missing))
             .array("faults", faults)
             .string("configure", self.configure.word())
             .raw("firmware", &time(self.firmware_ms))
@@ -273,6 +278,7 @@ mod tests {
             tries_left: Some(2),
             verified: 12,
             repaired: alloc::vec!["etc/hostname".into()],
+            missing: alloc::vec!["token".into()],
             faults: alloc::vec![FaultReport { fault: "file-differs".into(), message: "x \"y\"".into() }],
             firmware_ms: Some(2750),
             steps: alloc::vec![Step {

@@ -1,9 +1,11 @@
-//! What an initramfs knows of its site: whom it trusts, which release it is, what the site wants done about faults.
+//! What an initramfs knows of its site: whom it trusts, which release it is, what the site wants done about faults
+//! and who gets into a rescue shell.
 //!
 //! It stands in the UKI and is covered by its signature. Text, one `key: value` a line, in any order.
 
 use crate::fault::Policy;
 use crate::name::Name;
+use crate::rescue::RescuePolicy;
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
@@ -29,6 +31,8 @@ pub struct Trust {
     pub identity_deadline: u32,
     /// Answers to faults until a seal is open.
     pub policy: Policy,
+    /// Who gets in when the machine stands in rescue.
+    pub rescue: RescuePolicy,
 }
 
 /// Why a text is no trust file.
@@ -76,6 +80,7 @@ impl Trust {
         for (fault, answer) in self.policy.chosen() {
             text.push_str(&format!("policy: {fault} {answer}\n"));
         }
+        text.push_str(&self.rescue.encode());
         text
     }
 
@@ -84,6 +89,7 @@ impl Trust {
         let (mut site, mut release, mut epoch, mut time, mut deadline) = (None, None, None, None, None);
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
+        let mut rescue = RescuePolicy::default();
         for line in text.lines() {
             let bad = || BadTrust::BadValue(line.to_owned());
             let (key, value) = line.split_once(": ").ok_or_else(|| BadTrust::BadLine(line.to_owned()))?;
@@ -99,6 +105,7 @@ impl Trust {
                     let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
                     policy.set(fault.parse().map_err(|_| bad())?, answer.parse().map_err(|_| bad())?);
                 }
+                key if key.starts_with("rescue-") => rescue.take(key, value).ok_or_else(bad)?,
                 _ => return Err(BadTrust::UnknownKey(key.to_owned())),
             }
         }
@@ -114,6 +121,7 @@ impl Trust {
             identity_deadline: deadline.ok_or(BadTrust::Missing("identity-deadline"))?,
             signing_keys,
             policy,
+            rescue,
         })
     }
 }
@@ -122,6 +130,7 @@ impl Trust {
 mod tests {
     use super::*;
     use crate::fault::{Answer, Fault};
+    use crate::rescue::ConsoleAccess;
 
     fn trust() -> Trust {
         let mut policy = Policy::default();
@@ -135,6 +144,12 @@ mod tests {
             overlay_size: "50%".into(),
             identity_deadline: 30,
             policy,
+            rescue: RescuePolicy {
+                console: ConsoleAccess::Password("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".into()),
+                ssh_keys: alloc::vec!["ssh-ed25519 AAAA a".into()],
+                keep_keys: true,
+                retry_after: 30,
+            },
         }
     }
 
@@ -152,5 +167,27 @@ mod tests {
         }
         let unknown = trust().encode() + "colour: red\n";
         assert_eq!(Trust::decode(&unknown), Err(BadTrust::UnknownKey("colour".into())));
+    }
+
+    #[test]
+    fn without_a_word_on_rescue_nobody_gets_in() {
+        let silent: String =
+            trust().encode().lines().filter(|l| !l.starts_with("rescue")).map(|l| format!("{l}\n")).collect();
+        let rescue = Trust::decode(&silent).unwrap().rescue;
+        assert_eq!(rescue, RescuePolicy::default());
+        assert!(!rescue.lets_somebody_in());
+    }
+
+    #[test]
+    fn a_senseless_word_on_rescue_is_an_error_and_never_a_way_in() {
+        for line in [
+            "rescue-shell: no",
+            "rescue-password: $6$salt$hash",
+            "rescue-retry-after: 0",
+            "rescue-door: open",
+        ] {
+            let text = trust().encode() + line + "\n";
+            assert_eq!(Trust::decode(&text), Err(BadTrust::BadValue(line.into())));
+        }
     }
 }

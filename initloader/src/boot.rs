@@ -10,6 +10,7 @@ use handoff::kernel_arguments::KernelArguments;
 use handoff::modules::Module;
 use handoff::paths;
 use handoff::report::{BootReport, Outcome, Step, StepKind};
+use handoff::rescue::RescuePolicy;
 use handoff::selection::Selection;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) struct Boot {
     pub(crate) set_aside: Vec<Module>,
     /// What the selector said, where it started us.
     pub(crate) selection: Option<Selection>,
+    /// Who gets in if this boot ends in rescue.
+    pub(crate) rescue: RescuePolicy,
     watchdog: Watchdog,
 }
 
@@ -46,13 +49,30 @@ impl Boot {
             if first { ("kernel", StepKind::Kernel) } else { ("earlier-attempts", StepKind::Wait) };
         let before = Step { name: name.into(), kind, start_ms: 0, took_ms: started.milliseconds() };
         Self {
-            log,
             report: BootReport { steps: vec![before], ..BootReport::default() },
+            watchdog,
+            ..Self::new(log)
+        }
+    }
+
+    /// For steps that a person runs in the rescue shell: said to that person only, with no deadline but patience.
+    pub(crate) fn for_person() -> Self {
+        let mut boot = Self::new(Log::new(Console::standard_output(), String::new()));
+        boot.arguments =
+            KernelArguments::parse(std::fs::read_to_string("/proc/cmdline").unwrap_or_default().trim());
+        boot
+    }
+
+    fn new(log: Log) -> Self {
+        Self {
+            log,
+            report: BootReport::default(),
             arguments: KernelArguments::default(),
             policy: Policy::default(),
             set_aside: Vec::new(),
             selection: None,
-            watchdog,
+            rescue: RescuePolicy::default(),
+            watchdog: Watchdog::none(),
         }
     }
 

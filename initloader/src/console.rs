@@ -49,6 +49,15 @@ impl Console {
         }
     }
 
+    /// Only the standard output of this process.
+    pub(crate) fn standard_output() -> Self {
+        let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
+        Self {
+            kernel_log: None,
+            terminals: file.into_iter().map(|file| Terminal { file, slow: false }).collect(),
+        }
+    }
+
     /// Writes a line everywhere.
     pub(crate) fn line(&mut self, text: &str) {
         for terminal in &mut self.terminals {

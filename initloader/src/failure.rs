@@ -11,8 +11,6 @@ pub(crate) enum Kind {
     Site(Fault),
     /// The initramfs itself is incomplete.
     Initramfs,
-    /// A file without which the node must not boot cannot be put in place.
-    Install,
     /// The root could not be given over to.
     Handover,
     /// Nothing failed: a person or the selector asked for the rescue shell.
@@ -26,7 +24,7 @@ impl Kind {
             Self::Site(fault) => policy.answer(fault),
             // The other slot has another initramfs and another root.
             Self::Initramfs | Self::Handover => policy.answer(Fault::Root),
-            Self::Install | Self::RescueRequested => Answer::Rescue,
+            Self::RescueRequested => Answer::Rescue,
         }
     }
 }
@@ -36,7 +34,6 @@ impl Display for Kind {
         match self {
             Self::Site(fault) => fault.fmt(f),
             Self::Initramfs => f.write_str("initramfs"),
-            Self::Install => f.write_str("install"),
             Self::Handover => f.write_str("handover"),
             Self::RescueRequested => f.write_str("rescue-requested"),
         }

@@ -1,7 +1,7 @@
 //! PID 1 of the psyopsOS initramfs: from the kernel's first step to the node's own init, in a straight line.
 //!
 //! Each step has a file in `steps/`, a deadline and an error that names the step, the thing and the remedy. What ends
-//! the line is answered in `answer.rs`, by the site's policy. It asks nothing, and knows nothing about any node but
+//! the line is answered in `ending.rs`, by the site's policy. It asks nothing, and knows nothing about any node but
 //! what the seal and the kernel command line say.
 //!
 //! A library, so that fuzz targets (folder `fuzz/`) reach the parsers that PID 1 runs; the program is [`main`].
@@ -13,6 +13,7 @@ mod console;
 mod disk;
 mod dm;
 mod efivar;
+mod ending;
 mod ext4;
 mod failure;
 #[cfg(feature = "fuzzing")]
@@ -24,6 +25,7 @@ mod node;
 mod process;
 mod program;
 mod rescue;
+mod restart;
 mod steps;
 mod sysfs;
 mod teardown;
@@ -38,18 +40,18 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 use steps::{configure, disk as find_disk, early, handover, install, modules, root, selection};
 
-/// The whole program. It does not return where it is PID 1.
+/// The whole program. It does not return where it is PID 1; anywhere else it is a command of the rescue shell.
 #[must_use]
 pub fn main() -> ExitCode {
     if nix::unistd::getpid().as_raw() != 1 {
-        return ExitCode::FAILURE;
+        return rescue::verbs::run(&std::env::args().collect::<Vec<_>>());
     }
     let started = clock::Uptime::now();
-    answer::on_panic();
+    restart::on_panic();
     let mounted = early::mount();
     let mut boot = Boot::begin(started);
     let Err(failure) = straight_line(&mut boot, mounted);
-    answer::to(boot, &failure)
+    ending::of(boot, &failure)
 }
 
 fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Result<Infallible, Failure> {

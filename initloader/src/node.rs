@@ -6,8 +6,10 @@
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
 use crate::failure::Failure;
+use crate::mounts;
 use crate::steps::{identity, reconcile, seal, secret};
 use handoff::fault::Answer;
+use handoff::paths;
 use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
 
@@ -18,9 +20,16 @@ pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<O
         Err(failure) => failure,
     };
     match failure.kind.answer(&boot.policy) {
-        Answer::Degraded | Answer::Repair => boot.degrade(&failure),
-        Answer::Continue => boot.note(&failure),
         Answer::Reboot | Answer::Rescue => return Err(failure),
+        Answer::Degraded | Answer::Repair | Answer::Continue => boot.degrade(&failure),
+    }
+    boot.log.error("going on without any of the node's secrets");
+    // What lies there was not compared with any seal: nothing that runs later is to take it for the node's.
+    while mounts::is_mounted(paths::SECRETS) {
+        if let Err(error) = mounts::unmount(paths::SECRETS) {
+            boot.log.error(&error.to_string());
+            break;
+        }
     }
     Ok(None)
 }

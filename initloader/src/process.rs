@@ -66,6 +66,13 @@ pub(crate) fn execute(program: &CStr, arguments: &[CString], environment: &[CStr
     }
 }
 
+/// The environment of a program in the initramfs.
+pub(crate) fn environment(more: &[&str]) -> Vec<CString> {
+    let mut words = vec!["PATH=/bin:/sbin:/usr/bin:/usr/sbin", "HOME=/", "TERM=linux"];
+    words.extend_from_slice(more);
+    words.iter().filter_map(|word| CString::new(*word).ok()).collect()
+}
+
 /// Runs `work` (which ends in [`execute`]) in a child with its output in a pipe, until `deadline`. Each line it writes
 /// goes to `line`. It gets a session of its own, so that all it starts can be killed with it.
 pub(crate) fn run(

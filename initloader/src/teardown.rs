@@ -1,6 +1,8 @@
-//! Taking a boot attempt down again: before a shell, so that no key lies open, and before the next attempt.
+//! Taking a boot attempt down again: before a shell, so that no key lies open, and before the next attempt, with
+//! whatever somebody mounted in between.
 
 use crate::log::Log;
+use crate::rescue::VISITED;
 use crate::steps::root;
 use crate::{mounts, sysfs};
 use handoff::paths;
@@ -8,15 +10,18 @@ use nix::mount::{MntFlags, umount2};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// Unmounts all that the steps mounted, removes the mapped device and what was kept in memory.
+/// The kernel's own file systems: they stay.
+const KEPT: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/run"];
+
+/// Unmounts all but the kernel's own file systems, removes the mapped device and what was kept in memory.
 pub(crate) fn everything(log: &mut Log) {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     // Later mounts stand later in the table, and above the earlier ones.
     for place in places(&table).into_iter().rev() {
-        if let Err(error) = mounts::unmount(place) {
+        if let Err(error) = mounts::unmount(&place) {
             log.error(&error.to_string());
             // Out of sight at least: whoever holds it open keeps it, nobody else finds it.
-            let _ = umount2(place, MntFlags::MNT_DETACH);
+            let _ = umount2(place.as_str(), MntFlags::MNT_DETACH);
         }
     }
     if let Err(error) = root::mapping("").remove() {
@@ -24,7 +29,7 @@ pub(crate) fn everything(log: &mut Log) {
     }
     let run = Path::new(paths::RUN);
     if let Ok(metadata) = run.metadata() {
-        remove_below(run, metadata.dev(), &[paths::BOOT_LOG, paths::BOOT_REPORT, crate::rescue::VISITED]);
+        remove_below(run, metadata.dev(), &[paths::BOOT_LOG, paths::BOOT_REPORT, VISITED]);
     }
 }
 
@@ -45,15 +50,29 @@ pub(crate) fn remove_below(folder: &Path, device: u64, keep: &[&str]) {
     }
 }
 
-/// The mount points of the loader's own mounts (`proc_pid_mountinfo(5)`: the fifth field).
-fn places(table: &str) -> Vec<&str> {
-    let ours = [paths::NEW_ROOT, paths::RUN];
-    let all = table.lines().filter_map(|line| line.split(' ').nth(4));
-    all.filter(|place| {
-        ours.iter()
-            .any(|own| place.strip_prefix(own).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
-    })
-    .collect()
+/// The mount points to take down (`proc_pid_mountinfo(5)`: the fifth field).
+fn places(table: &str) -> Vec<String> {
+    let all = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
+    all.filter(|place| !KEPT.contains(&place.as_str())).collect()
+}
+
+/// The kernel writes white space and backslashes as three octal digits.
+fn unescaped(field: &str) -> String {
+    let mut out = Vec::new();
+    let mut rest = field.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let digits = (byte == b'\\').then(|| tail.split_at_checked(3)).flatten();
+        let value =
+            digits.and_then(|(digits, _)| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
+        if let (Some(value), Some((_, after))) = (value, digits) {
+            out.push(value);
+            rest = after;
+        } else {
+            out.push(byte);
+            rest = tail;
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
 #[cfg(test)]
@@ -61,12 +80,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_loaders_own_mounts_are_taken_down() {
-        let table = "21 1 0:20 / /proc rw - proc proc rw\n\
+    fn everything_but_the_kernels_own_is_taken_down() {
+        let table = "20 0 0:2 / / rw - rootfs rootfs rw\n\
+                     21 1 0:20 / /proc rw - proc proc rw\n\
                      22 1 0:21 / /run rw - tmpfs tmpfs rw\n\
                      23 22 8:11 / /run/psyops/secrets ro shared:1 - ext4 /dev/sda11 ro\n\
-                     24 22 0:22 / /run/psyopsother rw - tmpfs tmpfs rw\n\
+                     24 1 8:1 / /mnt/my\\040stick rw - vfat /dev/sda1 rw\n\
                      25 1 0:23 / /sysroot rw - overlay overlay rw\n";
-        assert_eq!(places(table), ["/run/psyops/secrets", "/sysroot"]);
+        assert_eq!(places(table), ["/run/psyops/secrets", "/mnt/my stick", "/sysroot"]);
+    }
+
+    #[test]
+    fn what_is_no_escape_stays() {
+        assert_eq!(unescaped("/a\\134b\\04"), "/a\\b\\04");
+        assert_eq!(unescaped("/\\999"), "/\\999");
     }
 }

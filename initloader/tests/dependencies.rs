@@ -5,7 +5,7 @@
 use std::process::Command;
 
 /// Direct dependencies of the loader.
-const LOADER: [&str; 5] = ["handoff", "keys", "medium", "nix", "thiserror"];
+const LOADER: [&str; 6] = ["argon2", "handoff", "keys", "medium", "nix", "thiserror"];
 /// What writes to raw partitions adds.
 const MEDIUM: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
 /// What the loader's half of `keys` (without the feature `issue`) adds.

@@ -5,6 +5,7 @@
 
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
+use handoff::fault::{Answer, Fault};
 use handoff::hash::Sha256Digest;
 use nix::fcntl::{Flock, FlockArg};
 use std::env;
@@ -26,13 +27,20 @@ const ROLES: [(&str, &str); 3] = [
 ];
 
 /// The nodes of each world with their roles.
-const NODES: [(&str, &str); 5] = [
+const NODES: [(&str, &str); 8] = [
     ("alpha", "\"hello\""),
     ("beta", "\"hello\""),
     ("failing", "\"fails\""),
     ("hanging", "\"hangs\""),
     ("killing", "\"kills-syslog\""),
+    ("lacks-boot", "\"hello\""),
+    ("lacks-run", "\"hello\""),
+    ("lacks-optional", "\"hello\""),
 ];
+
+/// What each node gets whose name begins so: a file for a place below a file of the root, where none can be put. The
+/// rest of the name says how much it is needed.
+const LACKS: &str = "lacks-";
 
 /// A site with its keys, and the commands that work on it.
 #[derive(Debug, Clone)]
@@ -55,6 +63,14 @@ impl World {
     /// Another site with the same id and the same nodes, but with keys of its own.
     pub fn stranger() -> Result<Self> {
         Self::named("stranger", &[])
+    }
+
+    /// A site like the default one that answers every fault in one way, as far as that makes sense.
+    pub fn answering(answer: Answer) -> Result<Self> {
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.answers().contains(&answer));
+        let lines: String = faults.map(|fault| format!("{fault} = \"{answer}\"\n")).collect();
+        let table = format!("[boot.faults]\n{lines}\n[console]");
+        Self::named(&format!("answers-{answer}"), &[("[console]", &table)])
     }
 
     fn named(name: &str, edits: &[(&str, &str)]) -> Result<Self> {
@@ -100,9 +116,18 @@ impl World {
             let file = format!("nodes/{name}.toml");
             self.edit_line(&file, "roles = ", &format!("roles = [{roles}]"))?;
         }
+        for (name, required) in NODES.iter().filter_map(|(name, _)| Some((name, name.strip_prefix(LACKS)?))) {
+            let path = self.site().join(format!("nodes/{name}.toml"));
+            let file = format!(
+                "\n[[file]]\nsource = \".gitignore\"\npath = \"token\"\ninstall = \"/etc/profile/token\"\n\
+                 required = \"{required}\"\n"
+            );
+            fs::write(&path, fs::read_to_string(&path)? + &file)?;
+        }
         let public = fs::read_to_string(self.folder.join("ssh/id.pub"))?;
         self.edit_line("site.toml", "ssh-keys = ", &format!("ssh-keys = [\"{}\"]", public.trim()))?;
         self.edit_line("site.toml", "login = ", "login = \"shell\"")?;
+        self.edit_line("site.toml", "console = ", "console = \"shell\"")?;
         let site = fs::read_to_string(self.site().join("site.toml"))?;
         let site = edits.iter().fold(site, |text, (from, to)| text.replace(from, to));
         fs::write(self.site().join("site.toml"), site + "\n[configure]\ndeadline = 20\nretries = 1\n")?;

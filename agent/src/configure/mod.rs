@@ -10,8 +10,9 @@ mod retry;
 use crate::clock::{Deadline, since_kernel_start, unix_seconds};
 use crate::file::{self, FileError, failing};
 use crate::identity::{self, IdentityError};
-use crate::node::{Node, NodeError};
+use crate::node::Node;
 use crate::overlay;
+use crate::required;
 use crate::role::{Action, Role, Stage};
 use crate::root::Root;
 use crate::status::{RoleStatus, StageStatus, Status};
@@ -69,9 +70,12 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     };
     run.save()?;
     say(&mut log, &format!("stage {stage} begins"));
-    match Node::load(root) {
-        Ok(node) => run.roles(&node, stage, &mut log)?,
-        Err(error) => run.problem(&mut log, &error),
+    match required::check(root, stage) {
+        Err(why) => run.problem(&mut log, "secrets", &why),
+        Ok(()) => match Node::load(root) {
+            Ok(node) => run.roles(&node, stage, &mut log)?,
+            Err(error) => run.problem(&mut log, "node.toml", &error),
+        },
     }
     run.stage.end(since_kernel_start());
     run.save()?;
@@ -121,9 +125,10 @@ impl Run<'_> {
         self.save()
     }
 
-    fn problem(&mut self, log: &mut File, error: &NodeError) {
+    /// Why no role could be applied at all.
+    fn problem(&mut self, log: &mut File, what: &str, error: &dyn std::error::Error) {
         say(log, &error.to_string());
-        self.stage.roles.push(RoleStatus::failed("node.toml", "settings", error));
+        self.stage.roles.push(RoleStatus::failed(what, "settings", error));
     }
 
     fn save(&mut self) -> Result<(), FileError> {

@@ -1,28 +1,31 @@
-//! What an UKI needs besides the kernel: systemd's boot stub, and busybox for the rescue shell.
+//! What an UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
 
 use super::lock::{Lock, LockedPackage, Part};
-use super::packages::{BUSYBOX_PACKAGE, STUB_PACKAGE};
+use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, STUB_PACKAGE};
 use super::tree::LayeredTree;
 use super::{BaseError, Cache, debs};
 use crate::atomic;
 use std::path::PathBuf;
 
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-/// Where busybox lies in its package, before and after Debian moved it to /usr.
+/// Where programs lie in their packages, before and after Debian moved it to /usr.
 const BUSYBOX: [&str; 2] = ["bin/busybox", "usr/bin/busybox"];
+const E2FSCK: [&str; 2] = ["sbin/e2fsck.static", "usr/sbin/e2fsck.static"];
 
-/// Both, as files in the cache.
+/// All, as files in the cache.
 #[derive(Debug, Clone)]
 pub(super) struct BootFiles {
     pub(super) stub: PathBuf,
     pub(super) busybox: PathBuf,
+    pub(super) e2fsck: PathBuf,
 }
 
-/// Takes both out of the packages of a lock.
+/// Takes them out of the packages of a lock.
 pub(super) fn prepare(lock: &Lock, cache: &Cache) -> Result<BootFiles, BaseError> {
     Ok(BootFiles {
         stub: take(lock, cache, STUB_PACKAGE, &[STUB], "stub", 0o644)?,
         busybox: take(lock, cache, BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?,
+        e2fsck: take(lock, cache, E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?,
     })
 }
 

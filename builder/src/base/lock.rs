@@ -49,7 +49,7 @@ pub enum Part {
     Base,
     /// Kernel and modules.
     Kernel,
-    /// What an UKI needs besides: the boot stub, and busybox for the rescue shell.
+    /// What an UKI needs besides: the boot stub, and the programs of the rescue shell.
     Boot,
 }
 

@@ -39,6 +39,8 @@ pub struct BaseSystem {
     pub stub: PathBuf,
     /// A static busybox, for the rescue shell.
     pub busybox: PathBuf,
+    /// A static e2fsck, for the same.
+    pub e2fsck: PathBuf,
 }
 
 /// Makes the base system of `site`, or takes it from the cache. Where the site has no lock file, one is written.
@@ -68,6 +70,7 @@ pub fn prepare(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Ba
         modules_dir: kernel.modules_dir,
         stub: boot.stub,
         busybox: boot.busybox,
+        e2fsck: boot.e2fsck,
     })
 }
 

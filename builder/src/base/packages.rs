@@ -46,9 +46,10 @@ const DEBIAN: [&str; 13] = [
     // Otherwise usrmerge is chosen, and with it Perl.
     "usr-is-merged",
 ];
-/// Taken besides the base: the boot stub, and a shell for the initramfs.
+/// Taken besides the base: the boot stub, and the programs of the rescue shell.
 pub(super) const STUB_PACKAGE: &str = "systemd-boot-efi";
 pub(super) const BUSYBOX_PACKAGE: &str = "busybox-static";
+pub(super) const E2FSCK_PACKAGE: &str = "e2fsck-static";
 
 /// Asks the archive for what the site wants.
 pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
@@ -65,7 +66,7 @@ pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Re
         }
     };
     let kernel = kernel(&apt, &wish.kernel)?;
-    let boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned()];
+    let boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned(), E2FSCK_PACKAGE.to_owned()];
     let mut packages = Vec::new();
     for (part, wanted) in [(Part::Base, base), (Part::Kernel, vec![kernel]), (Part::Boot, boot)] {
         for candidate in apt.exactly(&wanted)? {

@@ -9,6 +9,7 @@ use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::hash::Sha256Digest;
 use handoff::paths;
+use handoff::rescue::VERBS;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,12 +25,21 @@ const LEVEL: i32 = 19;
 pub struct Contents<'a> {
     /// The loader, which becomes `/init`.
     pub loader: &'a [u8],
-    /// A static busybox, for the rescue shell.
-    pub busybox: &'a [u8],
+    /// What the rescue shell needs; nothing where nobody gets in.
+    pub rescue: Option<RescueTools<'a>>,
     /// What the site trusts and wants.
     pub trust: &'a Trust,
     /// The modules in loading order.
     pub modules: &'a [ModuleFile],
+}
+
+/// The programs of the rescue shell, all static.
+#[derive(Debug, Clone, Copy)]
+pub struct RescueTools<'a> {
+    /// busybox.
+    pub busybox: &'a [u8],
+    /// e2fsck.
+    pub e2fsck: &'a [u8],
 }
 
 /// A packed initramfs.
@@ -119,8 +129,9 @@ fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
     archive.device("/dev/console", 5, 1, 0o600)?;
     archive.device("/dev/null", 1, 3, 0o666)?;
     archive.file("/init", 0o755, contents.loader)?;
-    archive.file(paths::INITRAMFS_BUSYBOX, 0o755, contents.busybox)?;
-    archive.link("/bin/sh", "busybox")?;
+    if let Some(tools) = &contents.rescue {
+        archive.rescue_tools(tools)?;
+    }
     archive.file(paths::TRUST, 0o444, contents.trust.encode().as_bytes())?;
     let list: Vec<_> = contents.modules.iter().map(|module| module.entry.clone()).collect();
     archive.file(paths::MODULES, 0o444, handoff::modules::encode(&list).as_bytes())?;
@@ -188,6 +199,16 @@ impl Archive {
         self.put(path, entry, target.as_bytes())
     }
 
+    /// The programs, and the loader under the names of the shell's commands.
+    fn rescue_tools(&mut self, tools: &RescueTools<'_>) -> Result<(), InitramfsError> {
+        self.file(paths::INITRAMFS_BUSYBOX, 0o755, tools.busybox)?;
+        self.link("/bin/sh", "busybox")?;
+        for (name, _) in VERBS {
+            self.link(&format!("/bin/{name}"), "/init")?;
+        }
+        self.file("/sbin/e2fsck", 0o755, tools.e2fsck)
+    }
+
     fn device(&mut self, path: &str, major: u32, minor: u32, mode: u32) -> Result<(), InitramfsError> {
         let entry = self.entry(path, ModeFileType::Char, mode)?.rdev_major(major).rdev_minor(minor);
         self.put(path, entry, b"")
@@ -217,14 +238,15 @@ mod tests {
             overlay_size: "50%".into(),
             identity_deadline: 30,
             policy: Policy::default(),
+            rescue: handoff::rescue::RescuePolicy::default(),
         }
     }
 
     fn small() -> Initramfs {
         let entry = Module { name: "ext4".into(), file: "/lib/modules/ext4.ko".into() };
         let modules = [ModuleFile { entry, content: b"module".to_vec() }];
-        pack(&Contents { loader: b"loader", busybox: b"busybox", trust: &trust(), modules: &modules })
-            .unwrap()
+        let rescue = Some(RescueTools { busybox: b"busybox", e2fsck: b"e2fsck" });
+        pack(&Contents { loader: b"loader", rescue, trust: &trust(), modules: &modules }).unwrap()
     }
 
     /// What cpio(1) lists.
@@ -267,6 +289,13 @@ mod tests {
                 "bin",
                 "bin/busybox",
                 "bin/sh -> busybox",
+                "bin/status -> /init",
+                "bin/log -> /init",
+                "bin/retry -> /init",
+                "bin/disks -> /init",
+                "bin/secrets -> /init",
+                "sbin",
+                "sbin/e2fsck",
                 "psyops",
                 "psyops/trust",
                 "psyops/modules",
@@ -284,7 +313,7 @@ mod tests {
     fn a_packed_one_is_taken_from_its_place_only_where_it_holds() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("frame");
-        let contents = Contents { loader: b"loader", busybox: b"busybox", trust: &trust(), modules: &[] };
+        let contents = Contents { loader: b"loader", rescue: None, trust: &trust(), modules: &[] };
         let made = pack_cached(&contents, |_| place.clone()).unwrap();
         assert_eq!(made, pack(&contents).unwrap());
         assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);

@@ -11,6 +11,7 @@ pub mod known_hosts;
 pub mod lock;
 pub mod manual;
 pub mod mksecrets;
+pub mod rescue_password;
 pub mod run;
 pub mod secret;
 
@@ -44,6 +45,7 @@ enum PsyopsCommand {
     Demo(demo::DemoArgs),
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
+    RescuePassword(rescue_password::RescuePasswordArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
     Completions(manual::CompletionsArgs),
@@ -62,6 +64,7 @@ impl Psyops {
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
             PsyopsCommand::Lock(args) => finish(lock::run(&args, &progress)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
+            PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
             PsyopsCommand::Completions(args) => finish_bytes(Ok(manual::completions(&args))),

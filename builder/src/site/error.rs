@@ -1,6 +1,7 @@
 //! What can be wrong with a site, each with its place and what to do.
 
 use crate::error::{Class, Classified};
+use handoff::fault::{Answer, Fault};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -130,6 +131,21 @@ pub enum SiteError {
         /// What is wrong with it.
         problem: String,
     },
+    /// An answer to a fault that it cannot have.
+    #[error(
+        "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",
+        why_senseless(*answer),
+        fault.nearest(*answer).name(),
+        fault.answers().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
+    )]
+    SenselessAnswer {
+        /// Where.
+        at: Location,
+        /// The fault.
+        fault: Fault,
+        /// The answer.
+        answer: Answer,
+    },
     /// A node that the site does not have.
     #[error("the site {site} has no node {name:?}; {known}")]
     UnknownNode {
@@ -176,6 +192,16 @@ pub enum SiteError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Why no fault that lacks this answer can have it.
+fn why_senseless(answer: Answer) -> &'static str {
+    match answer {
+        Answer::Repair => "there is nothing that a repair could write",
+        Answer::Continue => "a boot that lacks something of the node is no ordinary one",
+        Answer::Degraded => "there is nothing that the boot could go on with",
+        Answer::Reboot | Answer::Rescue => "it makes no sense",
+    }
 }
 
 impl Classified for SiteError {

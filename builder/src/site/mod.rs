@@ -3,6 +3,7 @@
 //! Files are parsed in two layers: [`raw`] is what was typed, the public types are what it means. Anything unknown or
 //! senseless is an error that names file, line and column; nothing is guessed and nothing is ignored.
 
+mod boot;
 mod default_site;
 mod error;
 mod init;
@@ -10,6 +11,7 @@ mod issue;
 mod node;
 mod quantity;
 mod raw;
+mod rescue;
 mod resolve;
 mod role;
 mod settings;
@@ -25,6 +27,7 @@ pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{Base, BootPolicy, Configure, Console, Login, Packages, Sizes};
 
 use handoff::name::Name;
+use handoff::rescue::RescuePolicy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +69,8 @@ pub struct Site {
     pub boot: BootPolicy,
     /// What consoles offer.
     pub console: Console,
+    /// Who gets into a machine that stands in rescue.
+    pub rescue: RescuePolicy,
     /// Public age keys of those who can open everything.
     pub admin_recipients: Vec<String>,
     /// minisign public keys (base64) whose seals nodes accept.

@@ -1,5 +1,6 @@
 //! A node: `nodes/NAME.toml`.
 
+use super::boot::required;
 use super::error::{Known, SiteError};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
@@ -81,24 +82,30 @@ pub struct NodeFile {
     pub required: Required,
 }
 
+/// What a node's file is read against.
+#[derive(Clone, Copy)]
+pub(super) struct Context<'a> {
+    /// The site's folder.
+    pub(super) dir: &'a Path,
+    /// The site's roles.
+    pub(super) roles: &'a BTreeMap<Name, Role>,
+    /// How much a file is needed that does not say so.
+    pub(super) required: Required,
+}
+
 impl Node {
-    /// Reads `nodes/NAME.toml` of the site in `dir`.
-    pub(super) fn read(
-        path: &Path,
-        name: Name,
-        dir: &Path,
-        roles: &BTreeMap<Name, Role>,
-    ) -> Result<Self, SiteError> {
+    /// Reads `nodes/NAME.toml` of a site.
+    pub(super) fn read(path: &Path, name: Name, against: Context<'_>) -> Result<Self, SiteError> {
         let source = Source::read(path)?;
         let raw: RawNode = source.parse()?;
         let recipient = raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose()?;
         Ok(Self {
             name,
-            roles: resolve_roles(&source, &raw.roles, roles)?,
+            roles: resolve_roles(&source, &raw.roles, against.roles)?,
             variables: raw.variables,
             network: resolve_network(&source, &raw.network)?,
             recipient,
-            files: resolve_files(&source, &raw.file, dir)?,
+            files: resolve_files(&source, &raw.file, against)?,
         })
     }
 }
@@ -210,11 +217,15 @@ fn address_with_prefix(source: &Source, typed: &Spanned<String>) -> Result<Strin
     }
 }
 
-fn resolve_files(source: &Source, typed: &[RawFile], dir: &Path) -> Result<Vec<NodeFile>, SiteError> {
+fn resolve_files(
+    source: &Source,
+    typed: &[RawFile],
+    against: Context<'_>,
+) -> Result<Vec<NodeFile>, SiteError> {
     let mut paths = BTreeSet::new();
     let mut files = Vec::new();
     for raw in typed {
-        let file = resolve_file(source, raw, dir)?;
+        let file = resolve_file(source, raw, against)?;
         if !paths.insert(file.path.clone()) {
             return Err(source.wrong("path", &raw.path, "two files have this path"));
         }
@@ -223,10 +234,10 @@ fn resolve_files(source: &Source, typed: &[RawFile], dir: &Path) -> Result<Vec<N
     Ok(files)
 }
 
-fn resolve_file(source: &Source, raw: &RawFile, dir: &Path) -> Result<NodeFile, SiteError> {
+fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<NodeFile, SiteError> {
     let content = match (&raw.secret, &raw.source) {
         (Some(secret), None) => FileSource::Secret(source.value("secret", secret)?),
-        (None, Some(plain)) => FileSource::Plain(plain_source(source, plain, dir)?),
+        (None, Some(plain)) => FileSource::Plain(plain_source(source, plain, against.dir)?),
         _ => {
             return Err(source.wrong(
                 "path",
@@ -242,10 +253,9 @@ fn resolve_file(source: &Source, raw: &RawFile, dir: &Path) -> Result<NodeFile, 
     }
     let kinds = [Kind::SshHostKey, Kind::Hostname, Kind::Text, Kind::Opaque].map(|kind| (kind.word(), kind));
     let stores = [Store::Disk, Store::Memory].map(|store| (store.word(), store));
-    let needs = [Required::Boot, Required::Run, Required::Optional].map(|need| (need.word(), need));
     let kind = raw.kind.as_ref().map(|typed| source.word("kind", typed, &kinds)).transpose()?;
     let store = raw.store.as_ref().map(|typed| source.word("store", typed, &stores)).transpose()?;
-    let required = raw.required.as_ref().map(|typed| source.word("required", typed, &needs)).transpose()?;
+    let need = raw.required.as_ref().map(|typed| required(source, typed)).transpose()?;
     let mode = raw.mode.as_ref().map(|typed| permission_bits(source, typed)).transpose()?;
     let install = raw.install.as_ref().map(|typed| install_path(source, typed)).transpose()?;
     Ok(NodeFile {
@@ -257,7 +267,7 @@ fn resolve_file(source: &Source, raw: &RawFile, dir: &Path) -> Result<NodeFile, 
         kind: kind.unwrap_or(Kind::Opaque),
         store: store.unwrap_or(Store::Disk),
         install,
-        required: required.unwrap_or(Required::Boot),
+        required: need.unwrap_or(against.required),
     })
 }
 

@@ -27,6 +27,8 @@ pub(super) struct RawSite {
     #[serde(default)]
     pub(super) console: RawConsole,
     #[serde(default)]
+    pub(super) rescue: RawRescue,
+    #[serde(default)]
     pub(super) configure: RawConfigure,
 }
 
@@ -80,6 +82,7 @@ pub(super) struct RawBoot {
     pub(super) identity_deadline: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) remove_unknown: bool,
+    pub(super) required: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) arguments: Vec<Spanned<String>>,
     #[serde(default)]
@@ -93,6 +96,19 @@ pub(super) struct RawConsole {
     pub(super) devices: Option<Vec<Spanned<String>>>,
     pub(super) login: Option<Spanned<String>>,
     pub(super) password_hash: Option<Spanned<String>>,
+}
+
+/// `[rescue]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawRescue {
+    pub(super) console: Option<Spanned<String>>,
+    pub(super) password_hash: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) ssh_keys: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) keep_keys: bool,
+    pub(super) retry_after: Option<Spanned<u32>>,
 }
 
 /// `[configure]`.

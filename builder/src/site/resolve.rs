@@ -1,15 +1,15 @@
 //! The second layer of `site.toml`: from what was typed to what it means.
 
+use super::boot::boot;
 use super::error::{Known, SiteError};
-use super::node::{Node, check_recipient};
+use super::node::{Context, Node, check_recipient};
 use super::quantity::unix_seconds;
-use super::raw::{RawBoot, RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
+use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
+use super::rescue::rescue;
 use super::role::{Overlay, Role};
-use super::settings::{Base, BootPolicy, Configure, Console, Login, Packages, Sizes};
+use super::settings::{Base, Configure, Console, Login, Packages, Sizes};
 use super::source::Source;
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
-use handoff::control;
-use handoff::fault::{Answer, Fault, Policy};
 use handoff::name::Name;
 use std::collections::BTreeMap;
 use std::fs;
@@ -29,9 +29,11 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     for (name, path) in named_entries(&dir.join(ROLES), None)? {
         roles.insert(name.clone(), Role::read(&path, name)?);
     }
+    let boot = boot(&source, raw.boot)?;
     let mut nodes = BTreeMap::new();
     for (name, path) in named_entries(&dir.join(NODES), Some("toml"))? {
-        nodes.insert(name.clone(), Node::read(&path, name, dir, &roles)?);
+        let context = Context { dir, roles: &roles, required: boot.required };
+        nodes.insert(name.clone(), Node::read(&path, name, context)?);
     }
     let base = raw.base.as_ref().map(|typed| source.word("base", typed, &Base::NAMES)).transpose()?;
     let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
@@ -52,8 +54,9 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         base: base.unwrap_or(Base::Micro),
         packages: packages(&source, raw.packages)?,
         sizes: sizes(&source, &raw.sizes)?,
-        boot: boot(&source, raw.boot)?,
+        boot,
         console: console(&source, raw.console)?,
+        rescue: rescue(&source, raw.rescue)?,
         admin_recipients,
         signing_keys,
         ssh_keys: raw.admin.ssh_keys.iter().map(|typed| ssh_key(&source, typed)).collect::<Result<_, _>>()?,
@@ -129,7 +132,7 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
-fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
+pub(super) fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
     let text = typed.get_ref();
     if text.contains('\n') || text.split_ascii_whitespace().count() < 2 {
         return Err(source.wrong("ssh-keys", typed, "one line of authorized_keys: type, key, comment"));
@@ -182,46 +185,6 @@ fn sizes(source: &Source, raw: &RawSizes) -> Result<Sizes, SiteError> {
         seal: bytes("seal", &raw.seal, default.seal)?,
         secret: bytes("secret", &raw.secret, default.secret)?,
         data: raw.data.as_ref().map(|typed| source.value("data", typed)).transpose()?,
-    })
-}
-
-fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteError> {
-    let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
-    let mut faults = Policy::default();
-    let kinds = Fault::ALL.map(|fault| (fault.name(), fault));
-    let answers = Answer::ALL.map(|answer| (answer.name(), answer));
-    for (fault, answer) in &raw.faults {
-        faults.set(source.word("a fault", fault, &kinds)?, source.word("an answer", answer, &answers)?);
-    }
-    let overlay_size = match raw.overlay_size {
-        None => "50%".to_owned(),
-        Some(typed) => {
-            let text = typed.get_ref();
-            let digits = text.strip_suffix(['%', 'k', 'm', 'g']).unwrap_or(text);
-            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-                return Err(source.wrong(
-                    "overlay-size",
-                    &typed,
-                    "a number with k, m, g or %, as tmpfs(5) takes it",
-                ));
-            }
-            typed.into_inner()
-        }
-    };
-    let mut arguments = Vec::new();
-    for typed in raw.arguments {
-        if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
-            return Err(source.wrong("arguments", &typed, "a word of the kernel command line"));
-        }
-        arguments.push(typed.into_inner());
-    }
-    Ok(BootPolicy {
-        tries,
-        faults,
-        overlay_size,
-        identity_deadline: positive(source, "identity-deadline", raw.identity_deadline, 30)?,
-        remove_unknown: raw.remove_unknown,
-        arguments,
     })
 }
 
@@ -278,7 +241,7 @@ fn configure(source: &Source, raw: &RawConfigure) -> Result<Configure, SiteError
 }
 
 /// A number that is not zero.
-fn positive<T: Copy + Default + PartialEq + ToString>(
+pub(super) fn positive<T: Copy + Default + PartialEq + ToString>(
     source: &Source,
     key: &'static str,
     typed: Option<Spanned<T>>,

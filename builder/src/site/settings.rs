@@ -2,6 +2,7 @@
 
 use super::quantity::{Bytes, Extent};
 use handoff::fault::Policy;
+use handoff::manifest::Required;
 use std::fmt;
 
 /// Which system a node runs.
@@ -103,6 +104,8 @@ pub struct BootPolicy {
     pub identity_deadline: u32,
     /// Remove files on the secret partition that the seal does not know.
     pub remove_unknown: bool,
+    /// How much nodes need those of their files that do not say so themselves.
+    pub required: Required,
     /// More words for the kernel command line.
     pub arguments: Vec<String>,
 }

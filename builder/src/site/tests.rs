@@ -3,6 +3,8 @@
 use super::*;
 use crate::error::{Class, Classified as _};
 use handoff::fault::{Answer, Fault};
+use handoff::manifest::Required;
+use handoff::rescue::ConsoleAccess;
 use std::fs;
 use tempfile::TempDir;
 
@@ -86,11 +88,15 @@ fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     let (top, tables) =
         site_keys.replace(console, "").split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     sample.edit("site.toml", "base = \"micro\"", &format!("base = \"micro\"\n{top}"));
+    // [rescue], too.
+    sample.edit("site.toml", "[rescue]\n", "");
+    sample.edit("site.toml", "console = \"off\"\n", "");
     sample.append("site.toml", &format!("\n{tables}"));
     sample.append(NODE, node_keys);
     let site = sample.load().unwrap();
     assert_eq!(site.sizes, Sizes { data: Some(Bytes::mib(1024)), ..Sizes::default() });
     assert_eq!(site.boot.faults, handoff::fault::Policy::default());
+    assert_eq!(site.rescue, handoff::rescue::RescuePolicy::default());
     let node = site.node("alpha").unwrap();
     assert_eq!(node.network[1].addresses, ["192.0.2.10/24"]);
     assert_eq!(node.files[0].source, FileSource::Secret("wifi".parse().unwrap()));
@@ -214,6 +220,51 @@ fn answers_to_faults_are_taken() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
     assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), Answer::Rescue);
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_refused_with_the_nearest_one() {
+    for (fault, answer, nearest) in [
+        ("root", "degraded", "nearest to it is \"reboot\""),
+        ("seal", "continue", "nearest to it is \"degraded\""),
+        ("install", "repair", "nearest to it is \"degraded\""),
+        ("file-differs", "continue", "nearest to it is \"repair\""),
+    ] {
+        let sample = Sample::new();
+        sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{answer}\"\n"));
+        let error = sample.error();
+        assert!(matches!(error, SiteError::SenselessAnswer { .. }), "{error}");
+        assert!(error.to_string().contains(nearest), "{error}");
+    }
+}
+
+#[test]
+fn how_much_files_are_needed_has_a_default_of_the_site() {
+    let sample = Sample::new();
+    sample.append("site.toml", "[boot]\nrequired = \"run\"\n");
+    assert_eq!(sample.load().unwrap().boot.required, Required::Run);
+}
+
+#[test]
+fn nobody_gets_into_rescue_unless_the_site_says_so() {
+    let sample = Sample::new();
+    assert!(!sample.load().unwrap().rescue.lets_somebody_in());
+    let (closed, open) = ("console = \"off\"", "console = \"shell\"\nkeep-keys = true\nretry-after = 60");
+    sample.edit("site.toml", closed, open);
+    let rescue = sample.load().unwrap().rescue;
+    assert_eq!((rescue.console, rescue.keep_keys, rescue.retry_after), (ConsoleAccess::Shell, true, 60));
+    for (lines, key) in [
+        ("console = \"password\"", "password-hash"),
+        ("console = \"password\"\npassword-hash = \"$6$salt$hash\"", "password-hash"),
+        ("password-hash = \"$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA\"", "password-hash"),
+        ("ssh-keys = [\"ssh-ed25519\"]", "ssh-keys"),
+        ("retry-after = 0", "retry-after"),
+    ] {
+        let sample = Sample::new();
+        sample.edit("site.toml", closed, lines);
+        let error = sample.error().to_string();
+        assert!(error.contains(key), "{lines}: {error}");
+    }
 }
 
 #[test]

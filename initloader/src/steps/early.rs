@@ -78,6 +78,7 @@ pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<Tr
     let text = std::fs::read_to_string(paths::TRUST).map_err(EarlyError::NoTrust)?;
     let trust = Trust::decode(&text)?;
     boot.policy = trust.policy.clone();
+    boot.rescue = trust.rescue.clone();
     boot.report.site = Some(trust.site.to_string());
     boot.report.release = Some(trust.release.to_string());
     boot.log.info(&format!("site {}, release {}", trust.site, trust.release));

@@ -3,7 +3,8 @@
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind, StepError};
 use crate::tree::{Permissions, Tree};
-use handoff::manifest::{Entry, Required, Store};
+use handoff::fault::{Answer, Fault};
+use handoff::manifest::{Entry, RelativePath, Required, Store};
 use handoff::paths;
 use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
@@ -14,21 +15,39 @@ use std::time::Duration;
 /// How long it may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// A file that cannot be put in place.
+/// What cannot be put in place.
 #[derive(Debug, thiserror::Error)]
-#[error("{} cannot be put in place: {}", place.display(), errno.desc())]
-pub(crate) struct InstallError {
-    place: PathBuf,
-    errno: Errno,
+pub(crate) enum InstallError {
+    /// What the loader itself leaves for the running system, or a tree that it goes to.
+    #[error("{} cannot be put in place: {}", place.display(), errno.desc())]
+    Own {
+        /// Where.
+        place: PathBuf,
+        /// What the kernel says.
+        errno: Errno,
+    },
+    /// A file of the seal.
+    #[error("{path} (required = {:?}) cannot be put at {}: {}", required.word(), place.display(), errno.desc())]
+    File {
+        /// The file.
+        path: RelativePath,
+        /// How much the node needs it.
+        required: Required,
+        /// Where.
+        place: PathBuf,
+        /// What the kernel says.
+        errno: Errno,
+    },
 }
 
 impl StepError for InstallError {
     fn kind(&self) -> Kind {
-        Kind::Install
+        Kind::Site(Fault::Install)
     }
 
     fn remedy(&self) -> String {
-        match self.errno {
+        let (Self::Own { errno, .. } | Self::File { errno, .. }) = self;
+        match errno {
             Errno::ENOSPC => "let the site give the root's overlay more memory (overlay-size)",
             _ => "look what the root has in that place, and give the file another one in the site",
         }
@@ -45,27 +64,52 @@ struct Places {
 /// Runs the step. Without a node there is nothing to install.
 pub(crate) fn run(boot: &mut Boot, trust: &Trust, node: Option<&OpenedSeal>) -> Result<(), InstallError> {
     let Some(seal) = node else { return Ok(()) };
-    let open =
-        |path: &str| Tree::open(Path::new(path)).map_err(|errno| InstallError { place: path.into(), errno });
+    let open = |path: &str| {
+        Tree::open(Path::new(path)).map_err(|errno| InstallError::Own { place: path.into(), errno })
+    };
     let places = Places { early: open("/")?, root: open(paths::NEW_ROOT)? };
     let secret = Permissions { mode: 0o600, uid: 0, gid: 0 };
-    places.put(Path::new(paths::MANIFEST), seal.manifest().encode().as_bytes(), secret)?;
-    places.put(Path::new(paths::RUNNING_TRUST), trust.encode().as_bytes(), secret)?;
+    for (place, text) in [(paths::MANIFEST, seal.manifest().encode()), (paths::RUNNING_TRUST, trust.encode())]
+    {
+        let put = places.put(Path::new(place), text.as_bytes(), secret);
+        put.map_err(|(place, errno)| InstallError::Own { place, errno })?;
+    }
     let mut installed = 0_u32;
     for entry in &seal.manifest().entries {
         match install(&places, entry, seal.content(&entry.path).unwrap_or_default()) {
             Ok(true) => installed += 1,
             Ok(false) => {}
-            Err(error) if entry.required == Required::Boot => return Err(error),
-            Err(error) => boot.degrade(&Failure::new("install", &error)),
+            Err((place, errno)) => {
+                let (path, required) = (entry.path.clone(), entry.required);
+                boot.report.missing.push(path.to_string());
+                without(boot, InstallError::File { path, required, place, errno })?;
+            }
         }
     }
     boot.log.info(&format!("{installed} files installed in the root"));
     Ok(())
 }
 
+/// Goes on without a file, where the node's need of it and the site's policy allow that.
+fn without(boot: &mut Boot, error: InstallError) -> Result<(), InstallError> {
+    let failure = Failure::new("install", &error);
+    match error {
+        InstallError::File { required: Required::Optional, .. } => boot.note(&failure),
+        // The configuration run looks for it, and is not begun.
+        InstallError::File { required: Required::Run, .. } => boot.degrade(&failure),
+        error => match boot.policy.answer(Fault::Install) {
+            Answer::Reboot | Answer::Rescue => return Err(error),
+            Answer::Degraded | Answer::Repair | Answer::Continue => boot.degrade(&failure),
+        },
+    }
+    Ok(())
+}
+
+/// Where something could not be put, and what the kernel says.
+type NotPut = (PathBuf, Errno);
+
 /// Installs one entry; says whether it has a place in the root.
-fn install(places: &Places, entry: &Entry, content: &[u8]) -> Result<bool, InstallError> {
+fn install(places: &Places, entry: &Entry, content: &[u8]) -> Result<bool, NotPut> {
     let permissions = Permissions { mode: entry.mode, uid: entry.uid, gid: entry.gid };
     if entry.store == Store::Memory {
         let place = Path::new(paths::MEMORY_SECRETS).join(entry.path.as_str());
@@ -78,8 +122,8 @@ fn install(places: &Places, entry: &Entry, content: &[u8]) -> Result<bool, Insta
 }
 
 impl Places {
-    fn put(&self, place: &Path, content: &[u8], permissions: Permissions) -> Result<(), InstallError> {
+    fn put(&self, place: &Path, content: &[u8], permissions: Permissions) -> Result<(), NotPut> {
         let tree = if place.starts_with("/run") { &self.early } else { &self.root };
-        tree.install(place, content, permissions).map_err(|errno| InstallError { place: place.into(), errno })
+        tree.install(place, content, permissions).map_err(|errno| (place.into(), errno))
     }
 }

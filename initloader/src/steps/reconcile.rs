@@ -81,7 +81,7 @@ fn differing(comparison: &Comparison) -> String {
 pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Result<(), ReconcileError> {
     let before = match compare(store.path(), seal.manifest()) {
         Ok(before) => before,
-        Err(error) => return from_memory(boot, seal, &NotRepaired::Compare(error), &Comparison::default()),
+        Err(error) => return unrepaired(boot, seal, &NotRepaired::Compare(error), &Comparison::default()),
     };
     for unknown in before.unknown.iter().chain(&before.unreadable) {
         boot.log.info(&format!("on the secret partition and unknown to the seal: {}", unknown.display()));
@@ -96,16 +96,12 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
         boot.log.error(&format!("secret partition: {difference}"));
     }
     match boot.policy.answer(Fault::FileDiffers) {
-        Answer::Repair => {}
+        Answer::Repair | Answer::Continue => {}
         // Half-written files of an earlier repair are nothing that a policy forbids to leave.
         _ if before.differing.is_empty() => return Ok(()),
         Answer::Degraded => {
-            return from_memory(boot, seal, &NotRepaired::ReadOnly("the site wants no repair"), &before);
-        }
-        Answer::Continue => {
-            let error = ReconcileError::Differs(differing(&before));
-            boot.note(&Failure::new("reconcile", &error));
-            return Ok(());
+            boot.degrade(&Failure::new("reconcile", &ReconcileError::Differs(differing(&before))));
+            return from_memory(boot, seal, &before);
         }
         Answer::Reboot | Answer::Rescue => return Err(ReconcileError::Differs(differing(&before))),
     }
@@ -115,7 +111,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
             boot.log.info(&format!("repaired; {} files are as the seal says", after.same.len()));
             Ok(())
         }
-        Err(error) => from_memory(boot, seal, &error, &before),
+        Err(error) => unrepaired(boot, seal, &error, &before),
     }
 }
 
@@ -145,20 +141,25 @@ fn repaired(
     if after.differing.is_empty() { Ok(after) } else { Err(NotRepaired::StillDiffers(after)) }
 }
 
-/// Answers a failed repair: as the site says, with the right content from memory.
-fn from_memory(
+/// Answers a failed repair as the site says.
+fn unrepaired(
     boot: &mut Boot,
     seal: &OpenedSeal,
     why: &NotRepaired,
     before: &Comparison,
 ) -> Result<(), ReconcileError> {
     let error = ReconcileError::Repair(why.to_string());
-    let failure = Failure::new("reconcile", &error);
     match boot.policy.answer(Fault::Repair) {
-        Answer::Degraded | Answer::Repair => boot.degrade(&failure),
-        Answer::Continue => boot.note(&failure),
         Answer::Reboot | Answer::Rescue => return Err(error),
+        Answer::Degraded | Answer::Repair | Answer::Continue => {
+            boot.degrade(&Failure::new("reconcile", &error));
+        }
     }
+    from_memory(boot, seal, before)
+}
+
+/// Goes on with the right content in memory, over the partition.
+fn from_memory(boot: &mut Boot, seal: &OpenedSeal, before: &Comparison) -> Result<(), ReconcileError> {
     keep_in_memory(seal).map_err(ReconcileError::Memory)?;
     let repaired = &boot.report.repaired;
     let names = before.differing.iter().map(|difference| difference.path.to_string());

@@ -107,7 +107,7 @@ pub(crate) struct MountedRoot {
 
 /// The mapped device, by its name; the UUID is only needed to create it. Tools read it as cryptsetup's do.
 pub(crate) fn mapping(uuid: &str) -> Mapping {
-    let name = "psyops-root";
+    let name = paths::ROOT_MAPPING;
     Mapping { name, uuid: format!("CRYPT-VERITY-{uuid}-{name}") }
 }
 

@@ -1,0 +1,99 @@
+//! `psyops rescue-password`: the hash that `site.toml` wants for a rescue shell behind a password.
+//!
+//! The password comes from the terminal without being shown, or from the standard input, and never from an argument,
+//! where every process of the machine could read it.
+
+use crate::error::{Class, Classified, Error};
+use crate::rescue_password::{BadPassword, hash};
+use clap::Args;
+use serde_json::json;
+use std::io::{self, IsTerminal as _};
+use zeroize::Zeroizing;
+
+/// Make the hash of a password for the rescue shell
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops rescue-password                    asks twice, and shows nothing
+  pass show fleet/rescue | psyops rescue-password --json")]
+pub struct RescuePasswordArgs {
+    /// Print the hash as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Why there is no hash.
+#[derive(Debug, thiserror::Error)]
+pub enum RescuePasswordError {
+    /// The password could not be read.
+    #[error("cannot read the password: {0}")]
+    Read(io::Error),
+    /// Typed differently the second time.
+    #[error("the two passwords differ; type the same one twice")]
+    Differ,
+    /// It is not taken.
+    #[error(transparent)]
+    Password(#[from] BadPassword),
+    /// No random salt.
+    #[error("the system gives no random numbers: {0}")]
+    Random(io::Error),
+}
+
+impl Classified for RescuePasswordError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) | Self::Random(error) => Class::of_reading(error),
+            Self::Differ | Self::Password(_) => Class::BadContent,
+        }
+    }
+}
+
+/// Asks for the password; returns what there is to print.
+pub fn run(args: &RescuePasswordArgs) -> Result<Zeroizing<Vec<u8>>, Error> {
+    let hash = make().map_err(Error::from)?;
+    let text = if args.json {
+        format!("{}\n", json!({ "password_hash": hash }))
+    } else {
+        format!("[rescue]\nconsole = \"password\"\npassword-hash = \"{hash}\"\n")
+    };
+    Ok(Zeroizing::new(text.into_bytes()))
+}
+
+fn make() -> Result<String, RescuePasswordError> {
+    let password =
+        if io::stdin().is_terminal() { from_terminal()? } else { from_input(&mut io::stdin().lock())? };
+    Ok(hash(&password, salt().map_err(RescuePasswordError::Random)?)?)
+}
+
+fn from_terminal() -> Result<Zeroizing<String>, RescuePasswordError> {
+    let ask = |question: &str| {
+        rpassword::prompt_password(question).map(Zeroizing::new).map_err(RescuePasswordError::Read)
+    };
+    let password = ask("Password for the rescue shell: ")?;
+    if ask("The same once more: ")? == password { Ok(password) } else { Err(RescuePasswordError::Differ) }
+}
+
+/// The first line: what a password manager prints ends with one line end.
+fn from_input(input: &mut dyn io::BufRead) -> Result<Zeroizing<String>, RescuePasswordError> {
+    let mut line = Zeroizing::new(String::new());
+    input.read_line(&mut line).map_err(RescuePasswordError::Read)?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).to_owned()))
+}
+
+fn salt() -> io::Result<[u8; 16]> {
+    use std::io::Read as _;
+    let mut salt = [0; 16];
+    std::fs::File::open("/dev/urandom")?.read_exact(&mut salt)?;
+    Ok(salt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_line_end_is_taken_off() {
+        let read = |mut bytes: &[u8]| from_input(&mut bytes).unwrap().to_string();
+        assert_eq!(read(b" a secret \r\nmore"), " a secret ");
+        assert_eq!(read(b"no line end"), "no line end");
+    }
+}

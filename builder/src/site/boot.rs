@@ -1,0 +1,64 @@
+//! `[boot]` of `site.toml`: how nodes start, and what they do about faults.
+
+use super::error::SiteError;
+use super::raw::RawBoot;
+use super::resolve::positive;
+use super::settings::BootPolicy;
+use super::source::Source;
+use handoff::control;
+use handoff::fault::{Answer, Fault, Policy};
+use handoff::manifest::Required;
+use toml::Spanned;
+
+pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteError> {
+    let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
+    let mut faults = Policy::default();
+    let kinds = Fault::ALL.map(|fault| (fault.name(), fault));
+    let answers = Answer::ALL.map(|answer| (answer.name(), answer));
+    for (typed_fault, typed_answer) in &raw.faults {
+        let fault = source.word("a fault", typed_fault, &kinds)?;
+        let answer = source.word("an answer", typed_answer, &answers)?;
+        if !fault.answers().contains(&answer) {
+            return Err(SiteError::SenselessAnswer { at: source.at(&typed_answer.span()), fault, answer });
+        }
+        faults.set(fault, answer);
+    }
+    let overlay_size = match raw.overlay_size {
+        None => "50%".to_owned(),
+        Some(typed) => {
+            let text = typed.get_ref();
+            let digits = text.strip_suffix(['%', 'k', 'm', 'g']).unwrap_or(text);
+            if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+                return Err(source.wrong(
+                    "overlay-size",
+                    &typed,
+                    "a number with k, m, g or %, as tmpfs(5) takes it",
+                ));
+            }
+            typed.into_inner()
+        }
+    };
+    let required = raw.required.as_ref().map(|typed| required(source, typed)).transpose()?;
+    let mut arguments = Vec::new();
+    for typed in raw.arguments {
+        if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
+            return Err(source.wrong("arguments", &typed, "a word of the kernel command line"));
+        }
+        arguments.push(typed.into_inner());
+    }
+    Ok(BootPolicy {
+        tries,
+        faults,
+        overlay_size,
+        identity_deadline: positive(source, "identity-deadline", raw.identity_deadline, 30)?,
+        remove_unknown: raw.remove_unknown,
+        required: required.unwrap_or(Required::Boot),
+        arguments,
+    })
+}
+
+/// How much a node needs a file.
+pub(super) fn required(source: &Source, typed: &Spanned<String>) -> Result<Required, SiteError> {
+    let needs = [Required::Boot, Required::Run, Required::Optional].map(|need| (need.word(), need));
+    source.word("required", typed, &needs)
+}

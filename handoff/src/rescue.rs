@@ -1,0 +1,103 @@
+//! Who gets into a machine that stands in rescue. It stands in the trust file, signed with the system: it must be known
+//! before a seal is open.
+//!
+//! Where the site says nothing, nobody gets in: whoever finds a stick, or stands before a machine, gets no root shell for
+//! breaking it. The machine says on every console what is wrong and what to do, and tries again now and then.
+
+use alloc::borrow::ToOwned as _;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+/// Seconds until a machine that nobody can get into by its consoles tries to boot again.
+pub const DEFAULT_RETRY_AFTER: u32 = 600;
+/// The most memory in KiB that checking a password may take: a node may have 192 MiB in all.
+pub const MOST_PASSWORD_MEMORY: u32 = 64 * 1024;
+
+/// The commands of the rescue shell, each with what may follow it: the loader under other names.
+pub const VERBS: [(&str, &str); 5] = [
+    ("status", "status"),
+    ("log", "log"),
+    ("retry", "retry"),
+    ("disks", "disks"),
+    ("secrets", "secrets check|fix"),
+];
+
+/// What a console offers.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum ConsoleAccess {
+    /// What is wrong, and no way in.
+    #[default]
+    Off,
+    /// A shell for whoever knows the password, of which this is the argon2id hash in the PHC string format.
+    Password(String),
+    /// A shell for everybody.
+    Shell,
+}
+
+/// The site's wishes for rescue.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RescuePolicy {
+    /// What consoles offer.
+    pub console: ConsoleAccess,
+    /// Lines of `authorized_keys`: who gets in by SSH. Without one there is no network.
+    pub ssh_keys: Vec<String>,
+    /// What is mounted stays so: the secret partition, the node's host key and the root.
+    pub keep_keys: bool,
+    /// Seconds until another attempt, where consoles offer nothing.
+    pub retry_after: u32,
+}
+
+impl Default for RescuePolicy {
+    fn default() -> Self {
+        Self {
+            console: ConsoleAccess::default(),
+            ssh_keys: Vec::new(),
+            keep_keys: false,
+            retry_after: DEFAULT_RETRY_AFTER,
+        }
+    }
+}
+
+impl RescuePolicy {
+    /// Whether anybody can get in at all; otherwise an initramfs needs no tools.
+    #[must_use]
+    pub fn lets_somebody_in(&self) -> bool {
+        self.console != ConsoleAccess::Off || !self.ssh_keys.is_empty()
+    }
+
+    /// The lines of the trust file; none where all is as by default.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = match &self.console {
+            ConsoleAccess::Off => String::new(),
+            ConsoleAccess::Password(hash) => format!("rescue-password: {hash}\n"),
+            ConsoleAccess::Shell => "rescue-shell: yes\n".to_owned(),
+        };
+        for key in &self.ssh_keys {
+            text.push_str(&format!("rescue-ssh-key: {key}\n"));
+        }
+        if self.keep_keys {
+            text.push_str("rescue-keep-keys: yes\n");
+        }
+        if self.retry_after != DEFAULT_RETRY_AFTER {
+            text.push_str(&format!("rescue-retry-after: {}\n", self.retry_after));
+        }
+        text
+    }
+
+    /// Takes a line of the trust file; `None` where the key is none of these or the value makes no sense.
+    pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
+        match (key, value) {
+            ("rescue-password", hash) if hash.starts_with("$argon2id$") => {
+                self.console = ConsoleAccess::Password(hash.to_owned());
+            }
+            ("rescue-shell", "yes") => self.console = ConsoleAccess::Shell,
+            ("rescue-ssh-key", line) if !line.is_empty() => self.ssh_keys.push(line.to_owned()),
+            ("rescue-keep-keys", "yes") => self.keep_keys = true,
+            ("rescue-retry-after", seconds) => self.retry_after = seconds.parse().ok().filter(|&n| n > 0)?,
+            _ => return None,
+        }
+        Some(())
+    }
+}

@@ -1,0 +1,87 @@
+//! The screenful: what is wrong, what to do, and what can be done here.
+
+use crate::boot::Boot;
+use crate::failure::{Failure, Kind};
+use crate::rescue::SCREEN;
+use handoff::marker;
+use handoff::rescue::{ConsoleAccess, RescuePolicy};
+
+/// The lines, without the marker.
+pub(crate) fn compose(boot: &Boot, failure: &Failure) -> Vec<String> {
+    let report = &boot.report;
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
+    let mut lines = vec![format!(
+        "node {} (site {}, release {}, slot {})",
+        word(&report.node),
+        word(&report.site),
+        word(&report.release),
+        word(&report.slot)
+    )];
+    match failure.kind {
+        Kind::RescueRequested => lines.push(failure.problem.clone()),
+        _ => lines.extend(failure.lines()),
+    }
+    lines.extend(ways_in(&boot.rescue));
+    lines
+}
+
+/// What the site lets people do.
+fn ways_in(policy: &RescuePolicy) -> Vec<String> {
+    let mut lines = Vec::new();
+    match policy.console {
+        ConsoleAccess::Off => lines.push(format!(
+            "The site lets nobody in by a console. This machine tries again every {} s.",
+            policy.retry_after
+        )),
+        ConsoleAccess::Password(_) => lines.push("A shell is here for the site's rescue password.".into()),
+        ConsoleAccess::Shell => {}
+    }
+    if policy.lets_somebody_in() {
+        lines.extend(
+            [
+                "status               this text          log            what happened",
+                "secrets check | fix  the node's files   disks          what is plugged in",
+                "retry, exit          boot again         e2fsck         repair a file system",
+                "reboot, poweroff     restart or switch off",
+            ]
+            .map(String::from),
+        );
+        lines.push(if policy.keep_keys {
+            "The site lets everything stay mounted: the node's keys lie open.".into()
+        } else {
+            "All file systems of the node are unmounted; its keys are not in memory.".into()
+        });
+    }
+    lines
+}
+
+/// Says it on every console, and leaves it for `status`.
+pub(crate) fn show(boot: &mut Boot, lines: &[String]) {
+    let (first, rest) = lines.split_first().map_or(("", lines), |(first, rest)| (first.as_str(), rest));
+    boot.log.marked(marker::RESCUE, first);
+    for line in rest {
+        boot.log.marked("", &format!("  {line}"));
+    }
+    let _ = std::fs::write(SCREEN, format!("{first}\n  {}\n", rest.join("\n  ")));
+    let report = boot.report.to_json();
+    boot.log.marked(marker::REPORT, &report);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_nobody_gets_in_no_command_is_offered() {
+        let text = ways_in(&RescuePolicy::default()).join("\n");
+        assert!(text.contains("600 s") && !text.contains("secrets"), "{text}");
+    }
+
+    #[test]
+    fn a_screen_says_whether_keys_lie_open() {
+        let policy = RescuePolicy { console: ConsoleAccess::Shell, ..RescuePolicy::default() };
+        assert!(ways_in(&policy).join("\n").contains("not in memory"));
+        let open = RescuePolicy { keep_keys: true, ..policy };
+        assert!(ways_in(&open).join("\n").contains("lie open"));
+    }
+}

@@ -1,0 +1,102 @@
+//! A visitor's life on a terminal: a session of its own, the password where the site wants one, then the shell.
+//!
+//! All of it runs in a child of PID 1.
+
+use crate::process::{self, NOT_STARTED};
+use crate::rescue::password;
+use crate::sysfs;
+use handoff::paths;
+use handoff::rescue::ConsoleAccess;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::termios::{self, LocalFlags, SetArg};
+use nix::unistd::{dup2_stderr, dup2_stdin, dup2_stdout, setsid};
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsFd as _;
+
+/// Nobody types a longer password.
+const LONGEST: usize = 512;
+/// What a wrong password costs, in milliseconds.
+const PENALTY: u16 = 3000;
+
+/// `/dev/tty0` is whatever screen is in front, and cannot be the terminal of a session; that screen itself can.
+pub(crate) fn real(terminal: &str) -> String {
+    match terminal {
+        "/dev/tty0" => {
+            format!("/dev/{}", sysfs::attribute("/sys/class/tty/tty0/active").unwrap_or("tty1".into()))
+        }
+        other => other.to_owned(),
+    }
+}
+
+/// The child's life. With the code [`NOT_STARTED`] it is not tried again on this terminal.
+pub(crate) fn visit(terminal: &str, access: &ConsoleAccess) -> i32 {
+    let _ = setsid();
+    // The first terminal that a session's leader opens becomes its terminal.
+    let Ok(mut file) = OpenOptions::new().read(true).write(true).open(terminal) else { return NOT_STARTED };
+    let allowed = match access {
+        _ if is_hung_up(&file) => false,
+        ConsoleAccess::Off => false,
+        ConsoleAccess::Password(hash) => knows_password(&mut file, hash),
+        ConsoleAccess::Shell => true,
+    };
+    if !allowed || attach(&file).is_err() {
+        return NOT_STARTED;
+    }
+    let program = CString::new(paths::INITRAMFS_BUSYBOX).unwrap_or_default();
+    let environment = process::environment(&["PS1=psyops rescue # "]);
+    let _ = process::execute(&program, &[c"sh".into()], &environment);
+    NOT_STARTED
+}
+
+/// Asks until the password is right; `false` once the terminal is of no use.
+fn knows_password(file: &mut File, hash: &str) -> bool {
+    loop {
+        let _ = file.write_all(b"psyops rescue password: ");
+        let typed = type_hidden(file);
+        let _ = file.write_all(b"\n");
+        match typed {
+            Some(mut typed) => {
+                let right = password::fits(&typed, hash);
+                typed.fill(0);
+                if right {
+                    return true;
+                }
+                let _ = file.write_all(b"That is not the rescue password of this site.\n");
+            }
+            None if is_hung_up(file) => return false,
+            None => {}
+        }
+        // Guessing takes its time, and so does a terminal that gives nothing.
+        let _ = poll(&mut [], PollTimeout::from(PENALTY));
+    }
+}
+
+/// A line, typed without being shown. No key ends or stops this process meanwhile.
+fn type_hidden(file: &mut File) -> Option<Vec<u8>> {
+    let before = termios::tcgetattr(file.as_fd()).ok()?;
+    let mut hidden = before.clone();
+    hidden.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG);
+    hidden.local_flags.insert(LocalFlags::ICANON);
+    termios::tcsetattr(file.as_fd(), SetArg::TCSAFLUSH, &hidden).ok()?;
+    let mut line = vec![0; LONGEST];
+    let length = file.read(&mut line).unwrap_or(0);
+    let _ = termios::tcsetattr(file.as_fd(), SetArg::TCSAFLUSH, &before);
+    line.truncate(length);
+    let end = line.pop()?;
+    (end == b'\n').then_some(line)
+}
+
+fn is_hung_up(file: &File) -> bool {
+    let mut ready = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    poll(&mut ready, PollTimeout::ZERO) == Ok(1)
+        && ready.first().and_then(PollFd::revents).is_some_and(|events| events.contains(PollFlags::POLLHUP))
+}
+
+fn attach(file: &File) -> Result<(), Errno> {
+    dup2_stdin(file)?;
+    dup2_stdout(file)?;
+    dup2_stderr(file)
+}

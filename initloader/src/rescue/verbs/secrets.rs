@@ -1,0 +1,96 @@
+//! `secrets check` and `secrets fix`: the steps of a boot from the disk to the secret partition, on demand.
+//!
+//! In a mount namespace of its own, so that nothing stays mounted for others, whatever happens here.
+
+use super::{complain, say};
+use crate::boot::Boot;
+use crate::disk::facts::Disk;
+use crate::failure::Failure;
+use crate::mounts;
+use crate::steps::secret::SecretStore;
+use crate::steps::{disk, identity, reconcile, seal, secret, selection};
+use handoff::fault::{Answer, Fault};
+use handoff::paths;
+use handoff::trust::Trust;
+use keys::reconcile::compare;
+use keys::seal::OpenedSeal;
+use nix::sched::{CloneFlags, unshare};
+use std::process::ExitCode;
+
+/// The state cannot be found out, as `psyops-agent secrets` has it.
+const UNKNOWN: u8 = 3;
+
+pub(super) fn check() -> ExitCode {
+    with_store(|_, store, seal| match compare(store.path(), seal.manifest()) {
+        Ok(comparison) => {
+            comparison.differing.iter().for_each(|difference| say(&format!("differs: {difference}")));
+            comparison
+                .unknown
+                .iter()
+                .for_each(|path| say(&format!("not known to the seal: {}", path.display())));
+            say(&format!("{} files are as the seal says", comparison.same.len()));
+            ExitCode::from(u8::from(!comparison.differing.is_empty()))
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::from(UNKNOWN)
+        }
+    })
+}
+
+pub(super) fn fix() -> ExitCode {
+    with_store(|boot, store, seal| {
+        // Here a person asked for the repair, and wants to know where it fails.
+        boot.policy.set(Fault::FileDiffers, Answer::Repair);
+        boot.policy.set(Fault::Repair, Answer::Rescue);
+        match boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, store, seal)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                tell(&failure);
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCode) -> ExitCode {
+    let mut boot = Boot::for_person();
+    let opened = unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| errno.desc().to_owned()).and_then(|()| {
+        let text = std::fs::read_to_string(paths::TRUST).map_err(|error| error.to_string())?;
+        Trust::decode(&text).map_err(|error| error.to_string())
+    });
+    let trust = match opened {
+        Ok(trust) => trust,
+        Err(problem) => {
+            complain(&problem);
+            return ExitCode::from(UNKNOWN);
+        }
+    };
+    let code = match open(&mut boot, &trust) {
+        Ok((store, seal)) => work(&mut boot, &store, &seal),
+        Err(failure) => {
+            tell(&failure);
+            ExitCode::from(UNKNOWN)
+        }
+    };
+    // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
+    if mounts::is_mounted(paths::SECRETS)
+        && let Err(error) = mounts::unmount(paths::SECRETS)
+    {
+        complain(&error);
+    }
+    code
+}
+
+fn open(boot: &mut Boot, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
+    let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
+    let disk: Disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp.as_ref()))?;
+    let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, &disk, trust))?;
+    let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, &disk))?;
+    let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
+    Ok((store, seal))
+}
+
+fn tell(failure: &Failure) {
+    failure.lines().iter().for_each(|line| complain(line));
+}

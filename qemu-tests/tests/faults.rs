@@ -1,0 +1,260 @@
+//! Each fault with each answer that a site may give it. (Rescue for what is wrong with the seal and the identity: the
+//! file `seal.rs`; repairs: `repair.rs`; roots: `slots.rs`.)
+
+use anyhow::{Result, ensure};
+use builder::run::{Access, Machine, OnReset};
+use handoff::control::SlotState;
+use handoff::fault::Answer;
+use handoff::partition::Role;
+use handoff::paths::AGE_KEY;
+use handoff::report::{BootReport, Configure, Outcome};
+use handoff::slot::Slot;
+use qemu_tests::stick::{Booted, DEADLINE, Stick};
+use qemu_tests::world::World;
+use std::time::Duration;
+
+const FILE: &str = "hostname";
+
+fn without_seal(stick: &Stick) -> Result<()> {
+    for slot in Slot::BOTH {
+        let length = usize::try_from(stick.extent(Role::Seal(slot))?.length)?;
+        stick.write(Role::Seal(slot), 0, &vec![0; length])?;
+    }
+    Ok(())
+}
+
+fn without_identity(stick: &Stick) -> Result<()> {
+    stick.debugfs(&format!("rm /{AGE_KEY}\n"))
+}
+
+fn without_secret_partition(stick: &Stick) -> Result<()> {
+    stick.write(Role::Secret, 0, &[0; 8192])
+}
+
+fn with_a_changed_file(stick: &Stick) -> Result<()> {
+    stick.debugfs(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))
+}
+
+fn with_a_damaged_root(stick: &Stick) -> Result<()> {
+    stick.flip(Role::Root(Slot::A), 10)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it stands where harm stands")]
+fn unharmed(_: &Stick) -> Result<()> {
+    Ok(())
+}
+
+/// What the report says of a fault, from the loader and from the agent.
+fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
+    let found = report.faults.iter().filter(|found| found.fault == fault);
+    let messages: Vec<&str> = found.map(|found| found.message.as_str()).collect();
+    ensure!(!messages.is_empty(), "no fault {fault} in {report:?}");
+    Ok(messages.join("\n"))
+}
+
+fn harmed(answer: Answer, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
+    let stick = World::answering(answer)?.stick(node)?;
+    harm(&stick)?;
+    Ok(stick)
+}
+
+/// Boots without any of the node's secrets, says so, and confirms the slot: a boot that the site wants must not use up
+/// the tries.
+fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
+    let stick = harmed(Answer::Degraded, "alpha", harm)?;
+    let mut booted = stick.boot()?;
+    let report = booted.seen.report.clone();
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
+    has_fault(&report, fault)?;
+    let reason = has_fault(&report, "configure")?;
+    ensure!(reason.contains("without the node's seal") && reason.contains(fault), "{reason}");
+    booted.power_off()?;
+    assert_eq!(stick.control()?.effective().slots.a.state, SlotState::Confirmed);
+    Ok(())
+}
+
+#[test]
+fn seal_degraded() -> Result<()> {
+    boots_without_secrets("seal", without_seal)
+}
+
+#[test]
+fn identity_degraded() -> Result<()> {
+    boots_without_secrets("identity", without_identity)
+}
+
+#[test]
+fn secret_partition_degraded() -> Result<()> {
+    boots_without_secrets("secret-partition", without_secret_partition)
+}
+
+#[test]
+fn file_differs_degraded_takes_the_right_content_from_memory_and_leaves_the_disk() -> Result<()> {
+    let stick = harmed(Answer::Degraded, "alpha", with_a_changed_file)?;
+    let wrong = stick.secret_file(FILE)?;
+    let report = stick.boot_and_power_off()?.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Ok), "{report:?}");
+    assert_eq!((report.memory_only.as_slice(), report.repaired.len()), ([FILE.to_owned()].as_slice(), 0));
+    has_fault(&report, "file-differs")?;
+    assert_eq!(stick.secret_file(FILE)?, wrong);
+    Ok(())
+}
+
+#[test]
+fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Result<()> {
+    let report = harmed(Answer::Degraded, "lacks-boot", unharmed)?.boot_and_power_off()?.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
+    ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");
+    ensure!(has_fault(&report, "configure")?.contains("not begun"), "{report:?}");
+    Ok(())
+}
+
+/// The machine restarts by itself, for this fault, with the try spent and nothing handed over.
+fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
+    let stick = harmed(Answer::Reboot, node, harm)?;
+    let mut setup = stick.setup();
+    setup.on_reset = OnReset::End;
+    let mut machine = Machine::start(&setup)?;
+    machine.wait_for_line(&format!("psyops fault: {fault} (step"), DEADLINE)?;
+    machine.wait_for_line("restarting: the try is spent", Duration::from_mins(1))?;
+    machine.wait_for_end(Duration::from_mins(1))?;
+    ensure!(!machine.console().contains(handoff::marker::HANDOVER), "{}", machine.console());
+    assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
+    Ok(())
+}
+
+#[test]
+fn seal_reboot() -> Result<()> {
+    restarts("seal", "alpha", without_seal)
+}
+
+#[test]
+fn secret_partition_reboot() -> Result<()> {
+    restarts("secret-partition", "alpha", without_secret_partition)
+}
+
+#[test]
+fn file_differs_reboot() -> Result<()> {
+    restarts("file-differs", "alpha", with_a_changed_file)
+}
+
+#[test]
+fn install_reboot() -> Result<()> {
+    restarts("install", "lacks-boot", unharmed)
+}
+
+#[test]
+fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
+    let stick = harmed(Answer::Reboot, "alpha", without_identity)?;
+    let mut record = stick.control()?.effective();
+    record.sequence += 5;
+    record.slots.a.tries_left = 2;
+    stick.set_control(0, &record)?;
+    let mut booted = stick.boot()?;
+    assert_eq!(booted.seen.report.outcome, Outcome::Rescue);
+    let console = booted.machine.console();
+    assert_eq!(console.matches("restarting: the try is spent").count(), 2, "{console}");
+    ensure!(console.contains("no slot has a try left"), "{console}");
+    // Leaving rescue tries once more, and does not begin the circle anew.
+    booted.machine.send("exit\n")?;
+    let again = builder::run::watch::wait_for_report(&mut booted.machine, DEADLINE)?;
+    assert_eq!(again.report.outcome, Outcome::Rescue);
+    ensure!(booted.machine.console().contains("no restart: the selector started it for rescue"));
+    Ok(())
+}
+
+#[test]
+fn configure_reboot_is_not_confirmed() -> Result<()> {
+    let stick = harmed(Answer::Reboot, "failing", unharmed)?;
+    let mut setup = stick.setup();
+    setup.on_reset = OnReset::End;
+    let mut booted = Booted::wait(&setup)?;
+    assert_eq!(booted.seen.report.configure, Configure::Failed);
+    booted.machine.wait_for_end(Duration::from_mins(2))?;
+    let slot = stick.control()?.effective().slots.a;
+    assert_eq!((slot.tries_left, slot.state), (2, SlotState::Trying));
+    Ok(())
+}
+
+fn ends_in_rescue(stick: &Stick, fault: &str) -> Result<Booted> {
+    let booted = stick.boot()?;
+    let report = &booted.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    has_fault(report, fault)?;
+    ensure!(!booted.machine.console().contains("restarting"), "{}", booted.machine.console());
+    Ok(booted)
+}
+
+#[test]
+fn file_differs_rescue_changes_nothing() -> Result<()> {
+    let stick = harmed(Answer::Rescue, "alpha", with_a_changed_file)?;
+    let wrong = stick.secret_file(FILE)?;
+    ends_in_rescue(&stick, "file-differs")?;
+    assert_eq!(stick.secret_file(FILE)?, wrong);
+    Ok(())
+}
+
+#[test]
+fn root_rescue_does_not_restart_first() -> Result<()> {
+    ends_in_rescue(&harmed(Answer::Rescue, "alpha", with_a_damaged_root)?, "root").map(|_| ())
+}
+
+#[test]
+fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
+    let stick = harmed(Answer::Rescue, "failing", unharmed)?;
+    let mut machine = Machine::start(&stick.setup())?;
+    machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
+    let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;
+    assert_eq!(seen.report.outcome, Outcome::Rescue);
+    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    Ok(())
+}
+
+/// A repair that cannot be written, on a medium that is read-only: the selector cannot count there, so a restart would
+/// never end.
+#[test]
+fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
+    for (answer, said) in [(Answer::Rescue, ""), (Answer::Reboot, "no restart: the selector could not count")]
+    {
+        let world = World::answering(answer)?;
+        let stick = world.stick("alpha")?;
+        // With `file-differs` answered so, too, it would not come to a repair.
+        let mut setup = stick.setup();
+        with_a_changed_file(&stick)?;
+        for disk in &mut setup.disks {
+            disk.access = Access::ReadOnly;
+        }
+        let booted = Booted::wait(&setup)?;
+        assert_eq!(booted.seen.report.outcome, Outcome::Rescue, "{:?}", booted.seen.report);
+        ensure!(booted.machine.console().contains(said), "{}", booted.machine.console());
+    }
+    Ok(())
+}
+
+#[test]
+fn install_rescue_is_the_default_and_names_the_file() -> Result<()> {
+    let stick = World::micro()?.stick("lacks-boot")?;
+    let booted = ends_in_rescue(&stick, "install")?;
+    let message = has_fault(&booted.seen.report, "install")?;
+    ensure!(message.contains("token") && message.contains("/etc/profile/token"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn a_file_that_only_the_run_needs_lets_the_boot_go_on_and_the_run_not_begin() -> Result<()> {
+    let report = World::micro()?.stick("lacks-run")?.boot_and_power_off()?.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
+    assert_eq!(report.missing, ["token"]);
+    let reason = has_fault(&report, "configure")?;
+    ensure!(reason.contains("not begun") && reason.contains("token"), "{reason}");
+    Ok(())
+}
+
+#[test]
+fn an_optional_file_is_only_reported() -> Result<()> {
+    let report = World::micro()?.stick("lacks-optional")?.boot_and_power_off()?.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
+    assert_eq!(report.missing, ["token"]);
+    ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");
+    Ok(())
+}
