@@ -7,6 +7,7 @@ use builder::image::reader::ImageReader;
 use builder::run::watch::{SeenReport, wait_for_report};
 use builder::run::{Access, Boot, Machine, Setup, direct};
 use handoff::partition::Role;
+use handoff::report::{Configure, Outcome};
 use std::fs;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -63,6 +64,15 @@ impl Stick {
     /// Boots cold, from firmware, up to the final report.
     pub fn boot(&self) -> Result<Booted> {
         Booted::wait(&self.setup())
+    }
+
+    /// Boots a machine with this stick that is otherwise than usual, up to a final report in which all is well.
+    pub fn boots_well(&self, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
+        let mut setup = self.setup();
+        change(&mut setup);
+        let booted = Booted::wait(&setup)?;
+        booted.assert_well()?;
+        Ok(booted)
     }
 
     /// The same system's kernel and initramfs without firmware, with the seal in the initramfs.
@@ -122,6 +132,45 @@ impl Stick {
         fs::read(&out).with_context(|| format!("there is no {path} on the secret partition"))
     }
 
+    /// The first sector of the disk that a file of the secret partition lies in.
+    pub fn sector_of(&self, path: &str) -> Result<u64> {
+        let partition = self.extract(Role::Secret)?;
+        let blocks =
+            succeed(Command::new("debugfs").args(["-R", &format!("blocks /{path}")]).arg(&partition))?;
+        let blocks = String::from_utf8(blocks.stdout)?;
+        let block: u64 = blocks.split_whitespace().next().context("the file has no block")?.parse()?;
+        // The superblock begins at 1024; the logarithm of the block size over 1024 stands at 0x18 in it.
+        let logarithm = self.disk.read(Role::Secret, 1024 + 0x18, 1)?;
+        let size = 1024_u64 << logarithm.first().context("no superblock")?;
+        Ok((self.disk.extent(Role::Secret)?.start + block * size) / 512)
+    }
+
+    /// Leaves no free block on the secret partition.
+    pub fn fill_secret(&self) -> Result<()> {
+        let partition = self.extract(Role::Secret)?;
+        let filler = self.beside("filler");
+        fs::write(&filler, vec![b'x'; 4096])?;
+        let write = |number: u32, times: usize| -> Result<()> {
+            fs::write(&filler, vec![b'x'; 4096 * times])?;
+            let request = format!("write {} /filler-{number}", filler.display());
+            // Where it does not fit, debugfs says so and leaves what fitted.
+            succeed(Command::new("debugfs").args(["-w", "-R", &request]).arg(&partition)).map(|_| ())
+        };
+        // Ever smaller pieces: the last blocks are taken one by one.
+        for (number, times) in (0..).zip([1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1, 1]) {
+            for copy in 0..4 {
+                write(number * 4 + copy, times)?;
+            }
+        }
+        let stats = succeed(Command::new("debugfs").args(["-R", "show_super_stats -h"]).arg(&partition))?;
+        let stats = String::from_utf8_lossy(&stats.stdout).into_owned();
+        ensure!(
+            stats.lines().any(|l| l.starts_with("Free blocks:") && l.trim_end().ends_with(" 0")),
+            "{stats}"
+        );
+        self.insert(Role::Secret, &partition)
+    }
+
     /// Checks the secret partition's file system without changing it.
     pub fn fsck_secret(&self) -> Result<()> {
         let partition = self.extract(Role::Secret)?;
@@ -135,6 +184,14 @@ impl Booted {
         let mut machine = Machine::start(setup)?;
         let seen = wait_for_report(&mut machine, DEADLINE)?;
         Ok(Self { machine, seen })
+    }
+
+    /// The report of a node on which all is well.
+    pub fn assert_well(&self) -> Result<()> {
+        let report = &self.seen.report;
+        ensure!(report.outcome == Outcome::Ok && report.configure == Configure::Ok, "{report:?}");
+        ensure!(report.repaired.is_empty() && report.faults.is_empty() && report.verified > 3, "{report:?}");
+        Ok(())
     }
 
     /// Presses the power button until the machine is off.

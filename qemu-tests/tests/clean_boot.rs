@@ -1,37 +1,19 @@
 //! A stick as it was flashed, booted cold: all is well, and nothing that is missing around it changes that.
 
 use anyhow::{Context as _, Result, ensure};
-use builder::run::{Serial, Setup};
+use builder::run::Serial;
 use handoff::report::{Configure, Outcome};
 use handoff::slot::Slot;
 use qemu_tests::ssh::Ssh;
-use qemu_tests::stick::{Booted, Stick};
 use qemu_tests::world::World;
 use std::time::Duration;
-
-/// The report of a node on which all is well.
-fn assert_well(booted: &Booted) {
-    let report = &booted.seen.report;
-    assert_eq!(report.outcome, Outcome::Ok, "{report:?}");
-    assert_eq!(report.configure, Configure::Ok, "{report:?}");
-    assert_eq!(report.repaired, Vec::<String>::new(), "{report:?}");
-    assert!(report.faults.is_empty() && report.verified > 3, "{report:?}");
-}
-
-fn boots_well(stick: &Stick, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
-    let mut setup = stick.setup();
-    change(&mut setup);
-    let booted = Booted::wait(&setup)?;
-    assert_well(&booted);
-    Ok(booted)
-}
 
 #[test]
 fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
     let world = World::micro()?;
     let stick = world.stick("alpha")?;
     let ssh = Ssh::new(&world)?;
-    let mut booted = boots_well(&stick, |setup| setup.ssh = Some(ssh.port()))?;
+    let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let report = &booted.seen.report;
     assert_eq!(report.node.as_deref(), Some("alpha"));
     assert_eq!(report.slot.as_deref(), Some("a"));
@@ -63,7 +45,7 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     let world = World::debian()?;
     let stick = world.stick("alpha")?;
     let ssh = Ssh::new(&world)?;
-    let mut booted = boots_well(&stick, |setup| setup.ssh = Some(ssh.port()))?;
+    let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let state = ssh.run("alpha", "systemctl is-system-running --wait; systemctl is-active default.target")?;
     assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["running", "active"]);
     let first = ssh.run("alpha", "journalctl -b --output=export --lines=+1")?;
@@ -76,19 +58,19 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
 
 #[test]
 fn two_hundred_and_fifty_six_mebibytes_are_enough() -> Result<()> {
-    boots_well(&World::micro()?.stick("alpha")?, |setup| setup.memory = 256).map(|_| ())
+    World::micro()?.stick("alpha")?.boots_well(|setup| setup.memory = 256).map(|_| ())
 }
 
 #[test]
 fn one_processor_is_enough() -> Result<()> {
-    boots_well(&World::micro()?.stick("alpha")?, |setup| setup.cpus = 1).map(|_| ())
+    World::micro()?.stick("alpha")?.boots_well(|setup| setup.cpus = 1).map(|_| ())
 }
 
 #[test]
 fn a_console_on_a_uart_that_is_not_there_stops_nothing() -> Result<()> {
     let stick = World::micro()?.stick("alpha")?;
     let direct = stick.direct(&["console=ttyS3".to_owned()])?;
-    boots_well(&stick, |setup| setup.boot = direct).map(|_| ())
+    stick.boots_well(|setup| setup.boot = direct).map(|_| ())
 }
 
 #[test]
@@ -119,5 +101,5 @@ fn the_direct_boot_takes_the_seal_from_the_initramfs() -> Result<()> {
         let length = usize::try_from(stick.extent(role)?.length)?;
         stick.write(role, 0, &vec![0; length])?;
     }
-    boots_well(&stick, |setup| setup.boot = direct).map(|_| ())
+    stick.boots_well(|setup| setup.boot = direct).map(|_| ())
 }

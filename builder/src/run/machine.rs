@@ -220,8 +220,24 @@ impl Machine {
         self.command("quit")
     }
 
+    /// Plugs in a disk that was [`super::Bus::Unplugged`]; they are counted from 0.
+    pub fn plug(&self, disk: usize) -> Result<(), MachineError> {
+        let (id, drive) = (format!("plugged{disk}"), format!("disk{disk}"));
+        let device = json!({"driver": "usb-storage", "bus": "usb.0", "id": id, "drive": drive});
+        self.tell("device_add", &device)
+    }
+
+    /// Pulls out what was plugged in.
+    pub fn unplug(&self, disk: usize) -> Result<(), MachineError> {
+        self.tell("device_del", &json!({"id": format!("plugged{disk}")}))
+    }
+
     fn command(&self, command: &'static str) -> Result<(), MachineError> {
-        let result = self.qmp()?.execute(command, &json!({}));
+        self.tell(command, &json!({}))
+    }
+
+    fn tell(&self, command: &'static str, arguments: &serde_json::Value) -> Result<(), MachineError> {
+        let result = self.qmp()?.execute(command, arguments);
         result.map(|_| ()).map_err(|source| MachineError::Talk { what: command, source })
     }
 

@@ -8,8 +8,10 @@ pub mod machine;
 pub mod qmp;
 pub mod setup;
 pub mod text;
+pub mod trouble;
 pub mod watch;
 
 pub use acceleration::Acceleration;
 pub use machine::{Machine, MachineError};
 pub use setup::{Access, Boot, Bus, Disk, OnReset, Serial, Setup};
+pub use trouble::{BadSector, Request, Trouble};

@@ -1,6 +1,7 @@
 //! What a machine is made of, and the QEMU arguments that make it. Pure but for the paths of the firmware.
 
 use super::acceleration::Acceleration;
+use super::trouble::Trouble;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +26,12 @@ pub enum Access {
 pub enum Bus {
     /// A stick in a USB 3 port.
     Usb,
+    /// The same behind a hub of USB 1.1.
+    UsbHub,
     /// A paravirtual disk.
     Virtio,
+    /// A stick that somebody has in his hand: [`super::Machine::plug`] plugs it in.
+    Unplugged,
 }
 
 /// A disk.
@@ -98,6 +103,8 @@ pub struct Setup {
     pub serial: Serial,
     /// A port of this machine's loopback that leads to the guest's port 22. Without one there is no network.
     pub ssh: Option<u16>,
+    /// What is wrong with it.
+    pub trouble: Trouble,
 }
 
 impl Setup {
@@ -114,6 +121,7 @@ impl Setup {
             on_reset: OnReset::Restart,
             serial: Serial::Captured,
             ssh: None,
+            trouble: Trouble::default(),
         }
     }
 
@@ -125,11 +133,22 @@ impl Setup {
         arguments.words(self.acceleration.arguments());
         arguments.pair("-m", format!("{}M", self.memory));
         arguments.pair("-smp", self.cpus.to_string());
-        arguments.words("-device virtio-rng-pci");
+        if self.trouble.no_entropy {
+            // The last `-cpu` counts.
+            arguments.words("-cpu max,-rdrand,-rdseed");
+        } else {
+            arguments.words("-device virtio-rng-pci");
+        }
+        if let Some(clock) = &self.trouble.clock {
+            arguments.pair("-rtc", format!("base={clock}"));
+        }
         self.add_boot(&mut arguments, folder);
         arguments.words("-device qemu-xhci,id=usb");
+        if self.disks.iter().any(|disk| disk.bus == Bus::UsbHub) {
+            arguments.words("-device usb-hub,bus=usb.0,port=1");
+        }
         for (number, disk) in self.disks.iter().enumerate() {
-            disk.add(&mut arguments, number);
+            disk.add(&mut arguments, number, &self.trouble);
         }
         match self.serial {
             // QEMU must not take the terminal's signals for itself: they end this program, and it with it.
@@ -177,34 +196,45 @@ impl Disk {
         Self { path: path.to_owned(), access, bus, write_log: None }
     }
 
-    fn add(&self, arguments: &mut Arguments, number: usize) {
-        let cache = match &self.write_log {
-            None => {
-                self.add_drive(arguments, number);
-                ""
-            }
-            Some(log) => {
+    fn add(&self, arguments: &mut Arguments, number: usize, trouble: &Trouble) {
+        let mut cache = "";
+        match (&self.write_log, self.bus) {
+            (Some(log), _) => {
                 self.add_logged(arguments, number, log);
-                ",write-cache=on"
+                cache = ",write-cache=on";
             }
-        };
+            (None, Bus::Unplugged) => self.add_medium(arguments, number),
+            (None, _) => self.add_drive(arguments, number, trouble),
+        }
         let device = match self.bus {
             Bus::Usb => "usb-storage,bus=usb.0",
+            Bus::UsbHub => "usb-storage,bus=usb.0,port=1.1",
             Bus::Virtio => "virtio-blk-pci",
+            Bus::Unplugged => return,
         };
         // Place 0 belongs to a kernel that is started without firmware.
         let place = number + 1;
         arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}{cache}"));
     }
 
-    fn add_drive(&self, arguments: &mut Arguments, number: usize) {
+    fn add_drive(&self, arguments: &mut Arguments, number: usize, trouble: &Trouble) {
         let access = match self.access {
             Access::Snapshot => "snapshot=on",
             Access::Write => "snapshot=off",
             Access::ReadOnly => "readonly=on",
         };
-        let options = format!("if=none,id=disk{number},format=raw,discard=unmap,{access},file=");
+        let (throttling, file) = (trouble.throttling(), trouble.file_option(number));
+        let options = format!("if=none,id=disk{number},format=raw,discard=unmap,{access},{throttling}{file}");
         arguments.pair("-drive", with_path(&options, &self.path, ""));
+    }
+
+    /// Only a medium: a drive of the other kind goes away with the first device that it was plugged in as.
+    fn add_medium(&self, arguments: &mut Arguments, number: usize) {
+        let read_only = if self.access == Access::ReadOnly { "on" } else { "off" };
+        let options = format!(
+            "driver=raw,node-name=disk{number},discard=unmap,read-only={read_only},file.driver=file,file.filename="
+        );
+        arguments.pair("-blockdev", with_path(&options, &self.path, ""));
     }
 
     fn add_logged(&self, arguments: &mut Arguments, number: usize, log: &Path) {
@@ -266,6 +296,7 @@ pub fn shell_line(program: &str, arguments: &[OsString]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::trouble::{BadSector, Request};
     use super::*;
 
     fn line(setup: &Setup) -> String {
@@ -306,6 +337,36 @@ mod tests {
     fn a_network_is_only_there_for_ssh_and_only_on_the_loopback() {
         let setup = Setup { ssh: Some(2222), ..Setup::with_stick(Path::new("x")) };
         assert!(line(&setup).contains("hostfwd=tcp:127.0.0.1:2222-:22"));
+    }
+
+    #[test]
+    fn trouble_is_what_qemu_is_told_of() {
+        let bad = BadSector { disk: 0, sector: 2048, on: Request::Read };
+        let trouble = Trouble {
+            clock: Some("1970-01-01T00:00:00".into()),
+            no_entropy: true,
+            bad_sectors: vec![bad],
+            bytes_per_second: Some(1_000_000),
+        };
+        let line = line(&Setup { trouble, ..Setup::with_stick(Path::new("x")) });
+        for part in [
+            "-rtc base=1970-01-01T00:00:00",
+            "-cpu max,-rdrand,-rdseed",
+            "throttling.bps-total=1000000",
+            "file.inject-error.0.sector=2048",
+            "file.image.filename=x",
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+        assert!(!line.contains("virtio-rng"), "{line}");
+    }
+
+    #[test]
+    fn a_stick_in_the_hand_is_a_medium_without_a_device() {
+        let mut setup = Setup::with_stick(Path::new("x"));
+        setup.disks[0].bus = Bus::Unplugged;
+        let line = line(&setup);
+        assert!(line.contains("node-name=disk0") && !line.contains("usb-storage"), "{line}");
     }
 
     #[test]

@@ -1,0 +1,62 @@
+//! What can be wrong with a machine: clocks, media and sources of randomness as they are found in the field.
+
+/// A sector that the medium does not give or take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadSector {
+    /// Which of the machine's disks, counted from 0.
+    pub disk: usize,
+    /// The sector, of 512 bytes.
+    pub sector: u64,
+    /// What fails.
+    pub on: Request,
+}
+
+/// What a medium is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Request {
+    /// Reading.
+    Read,
+    /// Writing.
+    Write,
+}
+
+/// All that is wrong; nothing by default.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Trouble {
+    /// What the hardware clock says when the machine is switched on (UTC, as in `1970-01-01T00:00:00`).
+    pub clock: Option<String>,
+    /// Neither the processor nor a device gives random numbers.
+    pub no_entropy: bool,
+    /// Worn sectors.
+    pub bad_sectors: Vec<BadSector>,
+    /// How many bytes a second each disk gives and takes at most.
+    pub bytes_per_second: Option<u64>,
+}
+
+impl Trouble {
+    /// The file part of a disk's options: QEMU's `blkdebug` between the file and the disk where sectors are bad.
+    pub(super) fn file_option(&self, disk: usize) -> String {
+        let bad: Vec<&BadSector> = self.bad_sectors.iter().filter(|bad| bad.disk == disk).collect();
+        if bad.is_empty() {
+            return "file=".into();
+        }
+        let mut option = String::from("file.driver=blkdebug,");
+        for (number, bad) in bad.iter().enumerate() {
+            let on = match bad.on {
+                Request::Read => "read",
+                Request::Write => "write",
+            };
+            option.push_str(&format!(
+                "file.inject-error.{number}.event=none,file.inject-error.{number}.iotype={on},\
+                 file.inject-error.{number}.sector={},file.inject-error.{number}.errno=5,",
+                bad.sector
+            ));
+        }
+        option + "file.image.filename="
+    }
+
+    pub(super) fn throttling(&self) -> String {
+        let limit = |bytes: u64| format!("throttling.bps-total={bytes},");
+        self.bytes_per_second.map(limit).unwrap_or_default()
+    }
+}

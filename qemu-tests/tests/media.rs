@@ -1,0 +1,233 @@
+//! Sticks that are worn, full, slow, late or gone: what is right comes from elsewhere, or the loader says what is wrong.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::run::{BadSector, Bus, Machine, Request, Setup, watch};
+use handoff::partition::Role;
+use handoff::report::{BootReport, Outcome};
+use handoff::slot::Slot;
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::{Booted, DEADLINE, Stick};
+use qemu_tests::world::World;
+use std::thread::sleep;
+use std::time::Duration;
+
+/// The file that the tests spoil.
+const FILE: &str = "hostname";
+
+fn alpha() -> Result<Stick> {
+    World::micro()?.stick("alpha")
+}
+
+fn unreadable(sector: u64) -> BadSector {
+    BadSector { disk: 0, sector, on: Request::Read }
+}
+
+/// The first sectors of a partition, as many as `count`.
+fn first_sectors(stick: &Stick, role: Role, count: u64) -> Result<Vec<BadSector>> {
+    let first = stick.extent(role)?.start / 512;
+    Ok((first..first + count).map(unreadable).collect())
+}
+
+/// Boots without the firmware, which would choose another way before the loader can.
+fn direct(stick: &Stick) -> Result<Setup> {
+    let mut setup = stick.setup();
+    setup.boot = stick.direct(&["psyops.device-timeout=60".to_owned()])?;
+    Ok(setup)
+}
+
+fn fault<'a>(report: &'a BootReport, name: &str) -> Result<&'a str> {
+    let found = report.faults.iter().find(|found| found.fault == name);
+    Ok(&found.with_context(|| format!("no fault {name}: {report:?}"))?.message)
+}
+
+#[test]
+fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
+    let stick = alpha()?;
+    let mut setup = stick.setup();
+    setup.trouble.bad_sectors = vec![unreadable(stick.sector_of(FILE)?)];
+    let mut booted = Booted::wait(&setup)?;
+    let report = &booted.seen.report;
+    assert_eq!(
+        (report.outcome, report.repaired.as_slice()),
+        (Outcome::Ok, &[FILE.to_owned()][..]),
+        "{report:?}"
+    );
+    booted.power_off()?;
+    stick.fsck_secret()?;
+    // The same medium, the same bad sector: nothing is wrong any more.
+    stick.boots_well(|setup| setup.trouble.bad_sectors = vec![]).map(|_| ())
+}
+
+#[test]
+fn an_age_key_that_cannot_be_read_is_named_and_never_written() -> Result<()> {
+    let stick = alpha()?;
+    let key = stick.secret_file("age.key")?;
+    let mut setup = direct(&stick)?;
+    setup.trouble.bad_sectors = vec![unreadable(stick.sector_of("age.key")?)];
+    let report = Booted::wait(&setup)?.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    ensure!(fault(&report, "identity")?.contains("age.key"), "{report:?}");
+    assert_eq!(stick.secret_file("age.key")?, key);
+    Ok(())
+}
+
+#[test]
+fn a_secret_partition_that_cannot_be_read_is_named() -> Result<()> {
+    let stick = alpha()?;
+    let mut setup = direct(&stick)?;
+    setup.trouble.bad_sectors = first_sectors(&stick, Role::Secret, 8)?;
+    let report = Booted::wait(&setup)?.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    ensure!(fault(&report, "secret-partition")?.contains("cannot be read"), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn a_repair_that_the_medium_does_not_take_comes_from_memory() -> Result<()> {
+    let stick = alpha()?;
+    stick.debugfs(&format!("rm /{FILE}\n"))?;
+    let mut setup = stick.setup();
+    // Every write to the partition fails.
+    let extent = stick.extent(Role::Secret)?;
+    let sectors = (extent.start / 512..(extent.start + extent.length) / 512).step_by(64);
+    let bad = |sector| BadSector { disk: 0, sector, on: Request::Write };
+    setup.trouble.bad_sectors = sectors.map(bad).collect();
+    let report = Booted::wait(&setup)?.seen.report;
+    assert_eq!(report.outcome, Outcome::Degraded, "{report:?}");
+    assert_eq!(report.memory_only, [FILE], "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn a_seal_that_cannot_be_read_gives_way_to_the_other() -> Result<()> {
+    let stick = alpha()?;
+    let role = Role::Seal(Slot::A);
+    let seal = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
+    stick.write(Role::Seal(Slot::B), 0, &seal)?;
+    let bad = first_sectors(&stick, role, 8)?;
+    let report = {
+        let mut setup = stick.setup();
+        setup.trouble.bad_sectors = bad;
+        Booted::wait(&setup)?.seen.report
+    };
+    assert_eq!((report.outcome, report.node.as_deref()), (Outcome::Ok, Some("alpha")), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn a_root_that_cannot_be_read_is_named_with_its_partition() -> Result<()> {
+    let stick = alpha()?;
+    let mut setup = direct(&stick)?;
+    setup.trouble.bad_sectors = first_sectors(&stick, Role::Root(Slot::A), 8)?;
+    let report = Booted::wait(&setup)?.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    ensure!(fault(&report, "root")?.contains("sda"), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn a_full_secret_partition_is_said_and_the_right_content_comes_from_memory() -> Result<()> {
+    let stick = alpha()?;
+    stick.debugfs(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))?;
+    stick.fill_secret()?;
+    let report = stick.boot_and_power_off()?.report;
+    assert_eq!(
+        (report.outcome, report.memory_only.as_slice()),
+        (Outcome::Degraded, &[FILE.to_owned()][..]),
+        "{report:?}"
+    );
+    ensure!(fault(&report, "repair")?.to_lowercase().contains("no space"), "{report:?}");
+    Ok(())
+}
+
+#[test]
+fn a_file_system_with_errors_is_not_written_and_its_files_come_from_memory() -> Result<()> {
+    let stick = alpha()?;
+    // What the kernel leaves when it finds damage: the state says "errors".
+    stick.debugfs(&format!("rm /{FILE}\nset_super_value state 2\n"))?;
+    let before = stick.read(Role::Secret, 0, usize::try_from(stick.extent(Role::Secret)?.length)?)?;
+    let report = stick.boot_and_power_off()?.report;
+    assert_eq!(
+        (report.outcome, report.memory_only.as_slice()),
+        (Outcome::Degraded, &[FILE.to_owned()][..]),
+        "{report:?}"
+    );
+    ensure!(report.faults.iter().any(|fault| format!("{fault:?}").contains("e2fsck")), "{report:?}");
+    let after = stick.read(Role::Secret, 0, before.len())?;
+    ensure!(before == after, "the damaged file system was written to");
+    Ok(())
+}
+
+/// A machine whose first disk is still in somebody's hand, waiting for it.
+fn waiting(stick: &Stick) -> Result<Machine> {
+    let mut setup = direct(stick)?;
+    for disk in &mut setup.disks {
+        disk.bus = Bus::Unplugged;
+    }
+    let mut machine = Machine::start(&setup)?;
+    machine.wait_for("waiting for the disk since 5 s", DEADLINE)?;
+    Ok(machine)
+}
+
+fn ends_well(mut machine: Machine) -> Result<()> {
+    let seen = watch::wait_for_report(&mut machine, DEADLINE)?;
+    Booted { machine, seen }.assert_well()
+}
+
+#[test]
+fn a_stick_that_comes_after_twenty_seconds_is_waited_for() -> Result<()> {
+    let mut machine = waiting(&alpha()?)?;
+    machine.wait_for("waiting for the disk since 20 s", DEADLINE)?;
+    machine.plug(0)?;
+    ends_well(machine)
+}
+
+#[test]
+fn a_stick_that_goes_during_the_wait_and_comes_back_boots() -> Result<()> {
+    let stick = alpha()?;
+    let machine = waiting(&stick)?;
+    machine.plug(0)?;
+    // Long enough for the host to see it, too short for its partitions.
+    sleep(Duration::from_millis(100));
+    machine.unplug(0)?;
+    sleep(Duration::from_secs(2));
+    machine.plug(0)?;
+    ends_well(machine)
+}
+
+#[test]
+fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
+    let stick = alpha()?;
+    stick.boots_well(|setup| {
+        for disk in &mut setup.disks {
+            disk.bus = Bus::UsbHub;
+        }
+        setup.trouble.bytes_per_second = Some(2_000_000);
+    })?;
+    Ok(())
+}
+
+#[test]
+fn a_root_that_rots_while_it_runs_restarts_the_machine_and_costs_a_try() -> Result<()> {
+    let world = World::micro()?;
+    let stick = world.stick("alpha")?;
+    let ssh = Ssh::new(&world)?;
+    let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
+    let role = Role::Root(Slot::A);
+    let length = usize::try_from(stick.extent(role)?.length)?;
+    let mut root = stick.read(role, 0, length)?;
+    // A bit in each sector: whatever is read next and is not in memory yet.
+    for byte in root.iter_mut().step_by(512) {
+        *byte ^= 1;
+    }
+    stick.write(role, 0, &root)?;
+    // The node drops what it holds of the root, then reads it. The answer never comes, so nobody waits for it.
+    let read = "echo 3 >/proc/sys/vm/drop_caches; find / -xdev -type f -exec cat {} +";
+    ssh.run("alpha", &format!("(sleep 1; {read}) >/dev/null 2>&1 </dev/null &"))?;
+    booted.machine.wait_for("dm-verity device corrupted", DEADLINE)?;
+    // From firmware again and again, until no try is left.
+    let seen = watch::wait_for_report(&mut booted.machine, DEADLINE)?;
+    assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
+    assert_eq!(stick.control()?.effective().slots.a.tries_left, 0);
+    Ok(())
+}

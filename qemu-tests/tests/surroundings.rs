@@ -1,0 +1,71 @@
+//! Machines that lack something or have it wrong: clocks, memory, random numbers, kernel modules.
+
+use anyhow::{Result, ensure};
+use builder::run::Setup;
+use handoff::report::Outcome;
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::Booted;
+use qemu_tests::world::World;
+
+fn boots_well(change: impl FnOnce(&mut Setup)) -> Result<()> {
+    World::micro()?.stick("alpha")?.boots_well(change).map(|_| ())
+}
+
+#[test]
+fn a_clock_that_lost_its_battery_is_set_to_the_time_of_the_build() -> Result<()> {
+    let world = World::micro()?;
+    let ssh = Ssh::new(&world)?;
+    let mut booted = world.stick("alpha")?.boots_well(|setup| {
+        setup.trouble.clock = Some("1970-01-01T00:00:00".into());
+        setup.ssh = Some(ssh.port());
+    })?;
+    let year: u32 = ssh.run("alpha", "date +%Y")?.trim().parse()?;
+    ensure!(year > 2020, "the node says it is {year}");
+    booted.power_off()
+}
+
+#[test]
+fn a_clock_in_2106_stops_nothing() -> Result<()> {
+    boots_well(|setup| setup.trouble.clock = Some("2106-02-07T06:28:10".into()))
+}
+
+#[test]
+fn without_a_source_of_random_numbers_the_node_boots() -> Result<()> {
+    boots_well(|setup| setup.trouble.no_entropy = true)
+}
+
+#[test]
+fn one_hundred_and_ninety_two_mebibytes_are_enough() -> Result<()> {
+    boots_well(|setup| setup.memory = 192)
+}
+
+/// A kernel without a module that the way needs: the step that misses it says what to look for.
+fn names(module: &str, fault: &str, words: &[&str]) -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let arguments = [format!("modprobe.blacklist={module}"), "psyops.device-timeout=10".to_owned()];
+    let mut setup = stick.setup();
+    setup.boot = stick.direct(&arguments)?;
+    let report = Booted::wait(&setup)?.seen.report;
+    assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
+    let found = report.faults.iter().find(|found| found.fault == fault);
+    let text = found.map(|found| format!("{found:?}")).unwrap_or_default();
+    for word in words {
+        ensure!(text.contains(word), "{word} is not named: {report:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn without_the_driver_of_the_stick_the_wait_ends_with_what_is_missing() -> Result<()> {
+    names("usb_storage", "secret-partition", &["no disk", "driver"])
+}
+
+#[test]
+fn without_ext4_the_secret_partition_is_named() -> Result<()> {
+    names("ext4", "secret-partition", &["ext4"])
+}
+
+#[test]
+fn without_dm_verity_the_modules_are_named() -> Result<()> {
+    names("dm_verity", "root", &["dm-verity"])
+}
