@@ -14,8 +14,9 @@ fn boots_well(change: impl FnOnce(&mut Setup)) -> Result<()> {
 #[test]
 fn a_clock_that_lost_its_battery_is_set_to_the_time_of_the_build() -> Result<()> {
     let world = World::micro()?;
+    let stick = world.stick("alpha")?;
     let ssh = Ssh::new(&world)?;
-    let mut booted = world.stick("alpha")?.boots_well(|setup| {
+    let mut booted = stick.boots_well(|setup| {
         setup.trouble.clock = Some("1970-01-01T00:00:00".into());
         setup.ssh = Some(ssh.port());
     })?;

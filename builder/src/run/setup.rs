@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn trouble_is_what_qemu_is_told_of() {
-        let bad = BadSector { disk: 0, sector: 2048, on: Request::Read };
+        let bad = BadSector { disk: 0, sector: Some(2048), on: Request::Read };
         let trouble = Trouble {
             clock: Some("1970-01-01T00:00:00".into()),
             no_entropy: true,

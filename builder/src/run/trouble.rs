@@ -5,8 +5,8 @@
 pub struct BadSector {
     /// Which of the machine's disks, counted from 0.
     pub disk: usize,
-    /// The sector, of 512 bytes.
-    pub sector: u64,
+    /// The sector, of 512 bytes; none for all of them.
+    pub sector: Option<u64>,
     /// What fails.
     pub on: Request,
 }
@@ -46,11 +46,11 @@ impl Trouble {
                 Request::Read => "read",
                 Request::Write => "write",
             };
-            option.push_str(&format!(
-                "file.inject-error.{number}.event=none,file.inject-error.{number}.iotype={on},\
-                 file.inject-error.{number}.sector={},file.inject-error.{number}.errno=5,",
-                bad.sector
-            ));
+            let rule = format!("file.inject-error.{number}");
+            option.push_str(&format!("{rule}.event=none,{rule}.iotype={on},{rule}.errno=5,"));
+            if let Some(sector) = bad.sector {
+                option.push_str(&format!("{rule}.sector={sector},"));
+            }
         }
         option + "file.image.filename="
     }
