@@ -4,6 +4,7 @@
 //! The tests themselves lie in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]);
 //! a tool or program that is missing is an error, never a skipped test.
 
+pub mod command;
 pub mod disk;
 pub mod programs;
 pub mod selector_rig;

@@ -1,6 +1,7 @@
 //! Logging in to a booted node through a port of the loopback, with the host keys that the site prints.
 
-use crate::world::{World, succeed};
+use crate::command::succeed;
+use crate::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
 use handoff::paths::BOOT_REPORT;
 use handoff::report::{BootReport, Configure};

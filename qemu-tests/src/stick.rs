@@ -1,7 +1,7 @@
 //! A node's stick: its disk, its secret partition opened with e2fsprogs, and booting it.
 
+use crate::command::succeed;
 use crate::disk::Disk;
-use crate::world::succeed;
 use anyhow::{Context as _, Result, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::watch::{SeenReport, wait_for_report};

@@ -3,8 +3,9 @@
 //! It boots the kernel and the modules of a node's image, and a shell script in place of the loader. So what is done to
 //! devices is tested on devices, without being root here and without risk to the disks of this machine.
 
+use crate::command::succeed;
 use crate::stick::Stick;
-use crate::world::{World, succeed};
+use crate::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};

@@ -3,6 +3,7 @@
 //! Tests run as processes of their own, so what they share lies in a folder under cargo's target folder, behind a
 //! lock, and is made anew when one of the programs that make it changes. Keys are fresh in each such folder.
 
+use crate::command::succeed;
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
 use handoff::fault::{Answer, Fault};
@@ -12,7 +13,7 @@ use std::env;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
 /// Roles that the tests add to the site: a name and the script that the role runs.
 const ROLES: [(&str, &str); 3] = [
@@ -196,19 +197,6 @@ impl World {
         drop(lock);
         Stick::copy_of(&image)
     }
-}
-
-/// Runs a command that must succeed.
-pub fn succeed(command: &mut Command) -> Result<Output> {
-    let output = command.output().with_context(|| format!("starting {command:?}"))?;
-    ensure!(
-        output.status.success(),
-        "{command:?} ended with {}:\n{}{}",
-        output.status,
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(output)
 }
 
 /// Cargo's target folder: a test lies in `TARGET/PROFILE/deps`.

@@ -1,8 +1,9 @@
 //! `mksecrets --device` on block devices: what is written, and what is refused with nothing written.
 
 use anyhow::{Result, ensure};
+use qemu_tests::command::succeed;
 use qemu_tests::workbench::Workbench;
-use qemu_tests::world::{World, succeed};
+use qemu_tests::world::World;
 use std::fs::File;
 use std::process::Command;
 use std::time::Duration;

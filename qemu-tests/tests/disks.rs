@@ -16,7 +16,7 @@ fn second(stick: &Stick) -> Disk {
 fn without_a_secret_partition_rescue_says_so() -> Result<()> {
     let stick = World::micro()?.stick("alpha")?;
     let number = partition_number(&stick, Role::Secret)?;
-    qemu_tests::world::succeed(Command::new("sgdisk").arg(format!("--delete={number}")).arg(stick.path()))?;
+    qemu_tests::command::succeed(Command::new("sgdisk").arg(format!("--delete={number}")).arg(stick.path()))?;
     let booted = stick.boot()?;
     let report = &booted.seen.report;
     assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");

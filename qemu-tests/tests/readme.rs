@@ -1,7 +1,8 @@
 //! Every command that README.md shows is run as it stands there, in order, by somebody with empty folders of his own.
 
 use anyhow::{Context as _, Result, ensure};
-use qemu_tests::world::{succeed, target_folder};
+use qemu_tests::command::succeed;
+use qemu_tests::world::target_folder;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,9 +4,10 @@ use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
 use handoff::report::Outcome;
 use handoff::slot::Slot;
+use qemu_tests::command::succeed;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, Stick};
-use qemu_tests::world::{World, succeed};
+use qemu_tests::world::World;
 use std::fs;
 use std::process::Command;
 

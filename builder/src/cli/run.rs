@@ -4,9 +4,8 @@ use crate::base::Cache;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
-use crate::run::setup::shell_line;
 use crate::run::watch::{SeenReport, wait_for_report};
-use crate::run::{Acceleration, Access, Boot, Machine, Serial, Setup};
+use crate::run::{Access, Boot, Machine, Serial, Setup, kvm, shell_line};
 use crate::tools::QEMU;
 use clap::Args;
 use handoff::report::Outcome;
@@ -168,7 +167,7 @@ fn setup(
     }
     let memory = Cache::from_environment()?.dir().join(MEMORY);
     // The image's own kernel is what must run under KVM. An image without one is left to the firmware to complain about.
-    setup.acceleration = Acceleration::detect(&memory, || {
+    setup.acceleration = kvm::detect(&memory, || {
         let kernel = direct::read(image, &[]).ok()?.kernel;
         put("probe-kernel", &kernel).ok()
     });

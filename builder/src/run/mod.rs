@@ -3,7 +3,10 @@
 //! [`Setup`] says what the machine is made of, [`Machine`] is a running one that ends with its value.
 
 pub mod acceleration;
+mod arguments;
 pub mod direct;
+pub mod disk;
+pub mod kvm;
 pub mod machine;
 pub mod qmp;
 pub mod setup;
@@ -12,6 +15,8 @@ pub mod trouble;
 pub mod watch;
 
 pub use acceleration::Acceleration;
+pub use arguments::shell_line;
+pub use disk::{Access, Bus, Disk};
 pub use machine::{Machine, MachineError};
-pub use setup::{Access, Boot, Bus, Disk, OnReset, Serial, Setup};
+pub use setup::{Boot, OnReset, Serial, Setup};
 pub use trouble::{BadSector, Request, Trouble};

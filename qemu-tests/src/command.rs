@@ -1,0 +1,17 @@
+//! Programs of this machine that tests call.
+
+use anyhow::{Context as _, Result, ensure};
+use std::process::{Command, Output};
+
+/// Runs a command that must succeed.
+pub fn succeed(command: &mut Command) -> Result<Output> {
+    let output = command.output().with_context(|| format!("starting {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} ended with {}:\n{}{}",
+        output.status,
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(output)
+}
