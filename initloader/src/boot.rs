@@ -4,6 +4,7 @@ use crate::clock::Uptime;
 use crate::console::Console;
 use crate::failure::{Failure, StepError};
 use crate::log::Log;
+use crate::probing::Probing;
 use crate::watchdog::Watchdog;
 use handoff::fault::Policy;
 use handoff::kernel_arguments::KernelArguments;
@@ -24,8 +25,10 @@ pub(crate) struct Boot {
     pub(crate) arguments: KernelArguments,
     /// The site's answers to faults: the initramfs's until the seal is open, then the seal's.
     pub(crate) policy: Policy,
-    /// Kernel modules for which the machine showed no device.
+    /// Kernel modules for which the machine showed no device, or that only people need.
     pub(crate) set_aside: Vec<Module>,
+    /// Drivers that are looking for their devices.
+    pub(crate) probing: Probing,
     /// What the selector said, where it started us.
     pub(crate) selection: Option<Selection>,
     /// Who gets in if this boot ends in rescue.
@@ -70,6 +73,7 @@ impl Boot {
             arguments: KernelArguments::default(),
             policy: Policy::default(),
             set_aside: Vec::new(),
+            probing: Probing::default(),
             selection: None,
             rescue: RescuePolicy::default(),
             watchdog: Watchdog::none(),

@@ -5,17 +5,17 @@
 
 use crate::disk::partitions;
 use crate::ext4::State;
-use crate::modinfo::{self, ModInfo};
 use crate::uevent::Event;
 use crate::{efivar, program};
+use handoff::modules;
 use std::io::Cursor;
 
-/// A kernel module's file, and whether devices need it.
-pub fn module(bytes: &[u8]) {
-    let Some(info) = ModInfo::of_bytes(bytes) else { return };
+/// The list of kernel modules.
+pub fn modules(bytes: &[u8]) {
+    let modules = modules::decode(&String::from_utf8_lossy(bytes));
     let device = "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30".to_owned();
-    let needed = modinfo::needed(&[("a".to_owned(), info.clone()), ("b".to_owned(), info)], &[device]);
-    assert_eq!(needed.len(), 2, "one answer for each module");
+    assert_eq!(modules::needed(&modules, &[device]).len(), modules.len(), "one answer for each module");
+    assert_eq!(modules::decode(&modules::encode(&modules)), modules, "what was read can be written");
 }
 
 /// The beginning of a program in the root.

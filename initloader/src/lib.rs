@@ -19,9 +19,9 @@ mod failure;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
 mod log;
-mod modinfo;
 mod mounts;
 mod node;
+mod probing;
 mod process;
 mod program;
 mod rescue;

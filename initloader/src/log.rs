@@ -3,6 +3,8 @@
 use crate::clock::Uptime;
 use crate::console::Console;
 use handoff::{kernel_arguments, marker};
+use nix::errno::Errno;
+use std::time::Duration;
 
 /// More than this is not kept: a log must not eat the memory of a small machine.
 const LONGEST: usize = 256 * 1024;
@@ -53,6 +55,17 @@ impl Log {
     /// A detail.
     pub(crate) fn debug(&mut self, line: &str) {
         self.write(Level::Debug, line);
+    }
+
+    /// How loading a kernel module went. One that cannot be loaded is no fault by itself: whether it was needed shows in
+    /// the steps that follow.
+    pub(crate) fn module(&mut self, name: &str, result: Result<(), Errno>, took: Duration) {
+        match result {
+            Ok(()) => self.debug(&format!("module {name} took {} ms", took.as_millis())),
+            // It looked for its hardware itself (CPU features, firmware) and there is none.
+            Err(Errno::ENODEV) => self.debug(&format!("module {name} has nothing to do here")),
+            Err(errno) => self.error(&format!("module {name}: {}", errno.desc())),
+        }
     }
 
     /// A line for a program to find: on every console whatever the level, behind its marker at the line's beginning.

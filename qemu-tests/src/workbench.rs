@@ -29,7 +29,7 @@ for program in /usr/local/bin/*; do rm -f "/bin/${program##*/}"; done
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root RUST_BACKTRACE=0
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
 mkdir -p /tmp /run /mnt /root
-while read -r name file; do insmod "$file" 2>/dev/null; done </psyops/modules
+while read -r name file more; do insmod "$file" 2>/dev/null; done </psyops/modules
 exec </dev/null >/dev/ttyS0 2>&1
 cd /root
 echo "@BEGIN@"

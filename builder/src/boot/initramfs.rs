@@ -225,7 +225,7 @@ impl Archive {
 mod tests {
     use super::*;
     use handoff::fault::Policy;
-    use handoff::modules::Module;
+    use handoff::modules::{Kind, Module};
     use std::process::{Command, Stdio};
 
     fn trust() -> Trust {
@@ -243,7 +243,13 @@ mod tests {
     }
 
     fn small() -> Initramfs {
-        let entry = Module { name: "ext4".into(), file: "/lib/modules/ext4.ko".into() };
+        let entry = Module {
+            name: "ext4".into(),
+            file: "/lib/modules/ext4.ko".into(),
+            kind: Kind::Part,
+            needs: Vec::new(),
+            drives: Vec::new(),
+        };
         let modules = [ModuleFile { entry, content: b"module".to_vec() }];
         let rescue = Some(RescueTools { busybox: b"busybox", e2fsck: b"e2fsck" });
         pack(&Contents { loader: b"loader", rescue, trust: &trust(), modules: &modules }).unwrap()

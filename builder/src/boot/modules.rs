@@ -4,18 +4,19 @@
 //! or aliases, see modprobe.d(5)), `modules.alias` and `modules.builtin`. Without the soft ones a mount dies: ext4
 //! reaches crc32c only through the alias `crypto-crc32c`.
 //!
-//! It does not match device aliases with wildcards: what drives the disk stands in the declared list, so that an
-//! initramfs is the same whatever machine it was built on.
+//! What drives the disk stands in the declared list, so that an initramfs is the same whatever machine it was built on.
+//! Device aliases go into it for the loader, which leaves out what the machine at hand has no device for.
 
 use crate::error::{Class, Classified};
-use handoff::modules::Module;
+use handoff::modules::{Kind, Module};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What every initramfs loads: host controllers, disks, file systems, and a keyboard for the rescue shell.
-pub const WANTED: [&str; 26] = [
+/// What every initramfs has for the boot. Controllers come first and the slowest to find its devices before the others:
+/// while they look, the rest is loaded. Drivers of virtio devices come before their bus, which then finds them there.
+pub const WANTED: [&str; 24] = [
     "xhci_pci",
     "xhci_hcd",
     "ehci_pci",
@@ -25,24 +26,28 @@ pub const WANTED: [&str; 26] = [
     "usb_storage",
     "uas",
     "sd_mod",
-    "virtio_pci",
     "virtio_blk",
     "virtio_scsi",
+    VIRTIO_BUS,
     "nvme",
     "ahci",
+    "efivarfs",
+    "crc32c_intel",
+    "crc32c_generic",
+    "sha256_ssse3",
+    "sha256_generic",
     "ext4",
     "squashfs",
     "overlay",
     "dm_mod",
     "dm_verity",
-    "efivarfs",
-    "crc32c_generic",
-    "crc32c_intel",
-    "sha256_generic",
-    "sha256_ssse3",
-    "usbhid",
-    "hid_generic",
 ];
+
+/// What it has for a keyboard, in the rescue shell. The root has it, too.
+pub const FOR_PEOPLE: [&str; 2] = ["usbhid", "hid_generic"];
+
+/// Virtio devices are PCI devices of this driver. It drives all of them, those for which the initramfs has no driver too.
+const VIRTIO_BUS: &str = "virtio_pci";
 
 /// A module's name as the kernel has it: with `_` where its file may have `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -138,6 +143,8 @@ struct Dependencies {
     hard: Vec<ModuleName>,
     before: Vec<ModuleName>,
     after: Vec<ModuleName>,
+    /// The devices that it drives, as `bus:pattern`.
+    devices: Vec<String>,
 }
 
 impl ModuleIndex {
@@ -197,7 +204,11 @@ impl ModuleIndex {
             if let (Some("alias"), Some(alias), Some(module), None) =
                 (words.next(), words.next(), words.next(), words.next())
             {
-                self.aliases.entry(ModuleName::new(alias)).or_default().push(ModuleName::new(module));
+                let module = ModuleName::new(module);
+                if let Some(known) = self.files.get_mut(&module).filter(|_| bus(alias).is_some()) {
+                    known.devices.push(alias.to_owned());
+                }
+                self.aliases.entry(ModuleName::new(alias)).or_default().push(module);
             }
         }
     }
@@ -239,23 +250,78 @@ impl ModuleIndex {
             self.visit(&follower, seen, order);
         }
     }
+
+    /// The module's line in the list.
+    fn entry(&self, name: &ModuleName, module: &Dependencies) -> Module {
+        let before = module.before.iter().flat_map(|soft| self.resolve(soft));
+        let needs: Vec<String> = before
+            .chain(module.hard.clone())
+            .filter(|need| self.files.contains_key(need))
+            .map(|need| need.0)
+            .collect();
+        let kind = match module.devices.iter().filter_map(|alias| bus(alias)).max_by_key(|bus| *bus == "pci")
+        {
+            Some("pci") => Kind::Controller,
+            Some(_) => Kind::Driver,
+            None => Kind::Part,
+        };
+        let drives = module.devices.iter().flat_map(|alias| pci_patterns(alias)).collect();
+        Module { name: name.to_string(), file: format!("/lib/modules/{name}.ko"), kind, needs, drives }
+    }
 }
 
-/// The closure of `wanted` with the files' contents, in loading order; `folder` is `lib/modules/RELEASE`.
-pub fn collect(folder: &Path, wanted: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
+/// The bus of a device alias; none for what names no device (`fs-ext4`, `crypto-crc32c`, a feature of the processor).
+fn bus(alias: &str) -> Option<&str> {
+    alias.split_once(':').map(|(bus, _)| bus).filter(|bus| !matches!(*bus, "cpu" | "devname"))
+}
+
+/// The PCI devices behind a device alias. A virtio device of version 1 has the PCI id 0x1040 and its own; one before it
+/// has its own as subsystem id, and a PCI id of its own below 0x1010 (Virtio 1.2, section 4.1.2).
+fn pci_patterns(alias: &str) -> Vec<String> {
+    let virtio = alias.strip_prefix("virtio:d").and_then(|rest| rest.split_once('v'));
+    match virtio.and_then(|(id, _)| u32::from_str_radix(id, 16).ok()) {
+        Some(id) => vec![
+            format!("pci:v00001AF4d{:08X}*", id.saturating_add(0x1040)),
+            format!("pci:v00001AF4d0000100*sv*sd{id:08X}*"),
+        ],
+        None if bus(alias) == Some("pci") => vec![alias.to_owned()],
+        None => Vec::new(),
+    }
+}
+
+/// The closure of `wanted` and `for_people` with the files' contents, in loading order; `folder` is
+/// `lib/modules/RELEASE`.
+pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
     let index = ModuleIndex::read(folder)?;
+    let for_the_boot = index.closure(wanted)?.len();
+    let all: Vec<&str> = wanted.iter().chain(for_people).copied().collect();
     let mut files = Vec::new();
-    for name in index.closure(wanted)? {
+    for (position, name) in index.closure(&all)?.into_iter().enumerate() {
         let Some(module) = index.files.get(&name) else { continue };
         let path = folder.join(&module.path);
         if path.extension().is_none_or(|extension| extension != "ko") {
             return Err(ModulesError::Compressed { path });
         }
         let content = std::fs::read(&path).map_err(|source| ModulesError::File { path, source })?;
-        let entry = Module { file: format!("/lib/modules/{name}.ko"), name: name.to_string() };
+        let mut entry = index.entry(&name, module);
+        if position >= for_the_boot {
+            entry.kind = Kind::Input;
+        }
         files.push(ModuleFile { entry, content });
     }
+    of_the_virtio_bus(&mut files);
     Ok(files)
+}
+
+/// The bus is needed where one of the drivers on it is.
+fn of_the_virtio_bus(files: &mut [ModuleFile]) {
+    let vendor = |pattern: &&String| pattern.starts_with("pci:v00001AF4d");
+    let drivers = files.iter().filter(|file| file.entry.kind == Kind::Driver);
+    let devices: Vec<String> =
+        drivers.flat_map(|file| file.entry.drives.iter().filter(vendor).cloned()).collect();
+    for bus in files.iter_mut().filter(|file| file.entry.name == VIRTIO_BUS) {
+        bus.entry.drives.clone_from(&devices);
+    }
 }
 
 #[cfg(test)]
@@ -324,14 +390,52 @@ mod tests {
     }
 
     #[test]
+    fn each_module_comes_with_what_it_is_for() {
+        let folder = kernel();
+        let release = folder.path().join("6.1.0-test");
+        for (file, text) in [
+            (
+                "modules.dep",
+                "ahci.ko: libata.ko\nlibata.ko:\nvirtio_pci.ko:\nvirtio_blk.ko:\nusbhid.ko: hid.ko\nhid.ko:\n\
+                 crc.ko:\nfs.ko:\n",
+            ),
+            (
+                "modules.alias",
+                "alias pci:v*d*sv*sd*bc01sc06i01* ahci\nalias crc32c crc\nalias cpu:type:x86,ven* crc\n\
+                 alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci\nalias virtio:d00000002v* virtio_blk\n\
+                 alias usb:v*p*d*dc*dsc*dp*ic03isc*ip*in* usbhid\n",
+            ),
+            ("modules.softdep", "softdep fs pre: crc32c\n"),
+        ] {
+            std::fs::write(release.join(file), text).unwrap();
+        }
+        for file in ["ahci", "libata", "virtio_pci", "virtio_blk", "usbhid", "hid", "crc", "fs"] {
+            std::fs::write(release.join(format!("{file}.ko")), file).unwrap();
+        }
+        let files = collect(&release, &["ahci", "virtio_blk", "virtio_pci", "fs"], &["usbhid"]).unwrap();
+        let entries: Vec<Module> = files.into_iter().map(|file| file.entry).collect();
+        let list = "libata /lib/modules/libata.ko part\n\
+             ahci /lib/modules/ahci.ko controller needs=libata drives=pci:v*d*sv*sd*bc01sc06i01*\n\
+             virtio_blk /lib/modules/virtio_blk.ko driver drives=pci:v00001AF4d00001042* \
+             drives=pci:v00001AF4d0000100*sv*sd00000002*\n\
+             virtio_pci /lib/modules/virtio_pci.ko controller drives=pci:v00001AF4d00001042* \
+             drives=pci:v00001AF4d0000100*sv*sd00000002*\n\
+             crc /lib/modules/crc.ko part\n\
+             fs /lib/modules/fs.ko part needs=crc\n\
+             hid /lib/modules/hid.ko input\n\
+             usbhid /lib/modules/usbhid.ko input needs=hid\n";
+        assert_eq!(handoff::modules::encode(&entries), list);
+    }
+
+    #[test]
     fn contents_come_along_and_compressed_modules_are_refused() {
         let folder = kernel();
         let release = folder.path().join("6.1.0-test");
-        let files = collect(&release, &["ext4"]).unwrap();
+        let files = collect(&release, &["ext4"], &[]).unwrap();
         assert_eq!(files.last().unwrap().entry.file, "/lib/modules/ext4.ko");
         assert_eq!(files.last().unwrap().content, b"fs/ext4/ext4.ko");
-        assert!(matches!(collect(&release, &["x"]), Err(ModulesError::Compressed { .. })));
-        assert!(matches!(collect(&release, &["scsi"]), Err(ModulesError::File { .. })));
-        assert!(matches!(collect(folder.path(), &["x"]), Err(ModulesError::Index { .. })));
+        assert!(matches!(collect(&release, &["x"], &[]), Err(ModulesError::Compressed { .. })));
+        assert!(matches!(collect(&release, &["scsi"], &[]), Err(ModulesError::File { .. })));
+        assert!(matches!(collect(folder.path(), &["x"], &[]), Err(ModulesError::Index { .. })));
     }
 }

@@ -119,7 +119,7 @@ fn make_root(site: &Site, base: &BaseSystem, programs: &Programs, cache: &Cache)
 }
 
 fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], cache: &Cache) -> Result<Initramfs, Error> {
-    let modules = modules::collect(&base.modules_dir, &modules::WANTED)
+    let modules = modules::collect(&base.modules_dir, &modules::WANTED, &modules::FOR_PEOPLE)
         .map_err(|error: ModulesError| Error::from(error))?;
     let trust = Trust {
         site: site.id.clone(),

@@ -26,6 +26,8 @@ pub enum Bus {
     Virtio,
     /// A stick that somebody has in his hand: [`super::Machine::plug`] plugs it in.
     Unplugged,
+    /// A disk at the board's AHCI controller.
+    Sata,
 }
 
 /// A disk.
@@ -64,6 +66,8 @@ impl Disk {
             Bus::UsbHub => "usb-storage,bus=usb.0,port=1.1",
             Bus::Virtio => "virtio-blk-pci",
             Bus::Unplugged => return,
+            // The board has six ports, each a bus of its own.
+            Bus::Sata => &format!("ide-hd,bus=ide.{number}"),
         };
         // Place 0 belongs to a kernel that is started without firmware.
         let place = number + 1;

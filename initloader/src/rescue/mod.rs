@@ -11,7 +11,7 @@ mod visitors;
 
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind};
-use crate::steps::handover;
+use crate::steps::{handover, modules};
 use crate::teardown;
 use handoff::kernel_arguments;
 use handoff::report::Outcome;
@@ -64,6 +64,7 @@ pub(crate) fn remember_visit() {
 /// Shows what is wrong, and lets in whom the site lets in, until it is left.
 pub(crate) fn run(boot: &mut Boot, failure: &Failure) -> Left {
     boot.watch("rescue", Duration::from_mins(2));
+    modules::load_set_aside(boot); // The keyboard's drivers are among them.
     if !boot.rescue.keep_keys {
         teardown::everything(&mut boot.log);
     }

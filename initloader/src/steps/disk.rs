@@ -18,8 +18,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_mins(3);
 /// How often the wait says what is missing.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
-/// How long the buses may take to come to rest after the disk was found: a device that fails to answer must not hold
-/// up every boot.
+/// How long drivers may look for more devices after the disk was found. A SATA disk takes ten seconds to spin up, and
+/// libata gives one that does not answer three times as long.
+const PROBING: Duration = Duration::from_mins(1);
+/// How long the buses may take to come to rest after that: a device that fails to answer must not hold up every boot.
 const SETTLE: Duration = Duration::from_secs(3);
 
 /// What can go wrong.
@@ -71,7 +73,7 @@ fn present(disks: &[String]) -> String {
 
 /// How long the step may take: its own waits, and time to read what is slow.
 pub(crate) fn deadline(boot: &Boot) -> Duration {
-    patience(boot).saturating_add(SETTLE).saturating_add(Duration::from_mins(2))
+    patience(boot).saturating_add(PROBING).saturating_add(SETTLE).saturating_add(Duration::from_mins(2))
 }
 
 fn patience(boot: &Boot) -> Duration {
@@ -87,7 +89,8 @@ pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, 
     let found = wait_for(boot, &events, esp);
     boot.took("disk-wait", StepKind::Wait, start);
     let disk = found?;
-    // A clone comes with the same scan of the bus, but later: let it come to rest, then look again.
+    // A clone may be behind another controller, or come with the same scan of the bus, but later: let all come to rest,
+    // then look again.
     let start = Uptime::now();
     settle(boot, &events);
     boot.took("disk-settle", StepKind::Wait, start);
@@ -129,6 +132,11 @@ fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> R
 }
 
 fn settle(boot: &mut Boot, events: &Uevents) {
+    boot.probing.finish_all(Uptime::now().plus(PROBING), &mut boot.log);
+    let probing = boot.probing.names();
+    if !probing.is_empty() {
+        boot.log.error(&format!("going on without {}, still looking for devices", probing.join(", ")));
+    }
     let deadline = Uptime::now().plus(SETTLE);
     loop {
         let pending = usb::pending();

@@ -1,16 +1,15 @@
-//! Step `modules`: the kernel modules of the initramfs, in the order in which the builder listed them.
+//! Step `modules`: the kernel modules of the initramfs, as far as this machine needs them for the boot.
 //!
-//! The kernel does not apply `module.parameter=` of its command line to what `finit_module(2)` loads, nor
-//! `modprobe.blacklist=`; both are done here. A module that cannot be loaded is no fault by itself: whether it was
-//! needed shows in the steps that follow. Drivers of PCI devices that the machine does not have are set aside: loading
-//! and checking one takes tens of milliseconds.
+//! The builder's list says what a module is for. Drivers of controllers that the machine does not have are set aside,
+//! because loading and checking one takes tens of milliseconds under emulation; those that it has are loaded in child
+//! processes ([`crate::probing`]), because they wait for their devices. The rest is loaded here meanwhile.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
 use crate::failure::{Kind, StepError};
-use crate::modinfo::{self, ModInfo};
 use crate::sysfs;
-use handoff::modules::{self, Module};
+use handoff::kernel_arguments::KernelArguments;
+use handoff::modules::{self, Kind as ModuleKind, Module};
 use handoff::paths;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
@@ -18,10 +17,14 @@ use std::ffi::CString;
 use std::fs::File;
 use std::time::Duration;
 
-/// How long it may take: drivers probe their hardware while they are loaded.
+/// How long it may take: a module may have to wait for the driver of a controller.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 const PCI: &str = "/sys/bus/pci/devices";
+/// Loading a module ends with a wait until the kernel has finished all that it does in the background, the search of
+/// other drivers for their disks included, unless this parameter (`kernel-parameters.txt`: `<module>.async_probe`)
+/// says that it need not. For a driver it would also mean that devices come later than the end of loading says.
+const NO_WAIT: &str = "async_probe";
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -45,13 +48,7 @@ impl StepError for ModulesError {
 pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
     let text = std::fs::read_to_string(paths::MODULES).map_err(ModulesError::NoList)?;
     let modules = modules::decode(&text);
-    // A module that does not say what it is for is loaded.
-    let own_words = |module: &Module| {
-        let own = File::open(&module.file).ok().and_then(|file| ModInfo::of_file(&file));
-        (module.name.clone(), own.unwrap_or_default())
-    };
-    let words: Vec<_> = modules.iter().map(own_words).collect();
-    let needed = modinfo::needed(&words, &devices());
+    let needed = modules::needed(&modules, &devices());
     let mut load = Vec::new();
     for (module, needed) in modules.into_iter().zip(needed) {
         if needed { load.push(module) } else { boot.set_aside.push(module) }
@@ -60,7 +57,8 @@ pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
     Ok(())
 }
 
-/// Loads what was set aside: the disk did not come, and a device may have been plugged in since.
+/// Loads what was set aside: the disk did not come, and a device may have been plugged in since; or a person will
+/// want a keyboard.
 pub(crate) fn load_set_aside(boot: &mut Boot) {
     let modules = std::mem::take(&mut boot.set_aside);
     if !modules.is_empty() {
@@ -81,37 +79,50 @@ fn load_all(boot: &mut Boot, modules: &[Module]) {
             boot.log.info(&format!("module {} is not loaded: the kernel command line says so", module.name));
             continue;
         }
-        let start = Uptime::now();
-        match load(module, &boot.arguments.module_parameters(&module.name)) {
-            Ok(()) => {
-                loaded += 1;
-                let took = start.elapsed().as_millis();
-                boot.log.debug(&format!("module {} took {took} ms", module.name));
-            }
-            // It looked for its hardware itself (CPU features, firmware) and there is none.
-            Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => {
-                boot.log.debug(&format!("module {} has nothing to do here", module.name));
-            }
-            Err(error) => {
-                failed += 1;
-                boot.log.error(&format!("module {} ({}): {error}", module.name, module.file));
-            }
+        for need in &module.needs {
+            boot.probing.finish(need, &mut boot.log);
         }
+        let parameters = parameters(module, &boot.arguments);
+        if module.kind == ModuleKind::Controller
+            && boot.probing.start(module, || load(module, &parameters)).is_ok()
+        {
+            continue;
+        }
+        let start = Uptime::now();
+        let result = load(module, &parameters);
+        if result.is_ok() {
+            loaded += 1;
+        } else if result != Err(Errno::ENODEV) {
+            failed += 1;
+        }
+        boot.log.module(&module.name, result, start.elapsed());
     }
-    let aside = boot.set_aside.len();
-    boot.log.info(&format!("{loaded} kernel modules loaded, {failed} failed, {aside} without a device"));
+    let (aside, probing) = (boot.set_aside.len(), boot.probing.names().len());
+    boot.log.info(&format!(
+        "{loaded} kernel modules loaded, {failed} failed, {probing} looking for their devices, {aside} set aside"
+    ));
 }
 
-fn load(module: &Module, parameters: &str) -> Result<(), std::io::Error> {
+/// The kernel does not apply `module.parameter=` of its command line to what `finit_module(2)` loads.
+fn parameters(module: &Module, arguments: &KernelArguments) -> CString {
+    let mut parameters = arguments.module_parameters(&module.name);
+    if module.kind == ModuleKind::Part {
+        parameters = format!("{NO_WAIT} {parameters}");
+    }
+    // A command line has no zero bytes.
+    CString::new(parameters).unwrap_or_default()
+}
+
+fn load(module: &Module, parameters: &CString) -> Result<(), Errno> {
     // After a rescue shell; the kernel would check the signature of the file again before it says so.
     if sysfs::attribute(format!("/sys/module/{}/initstate", module.name)).as_deref() == Some("live") {
         return Ok(());
     }
-    let file = File::open(&module.file)?;
-    let parameters = CString::new(parameters)?;
-    match finit_module(&file, &parameters, ModuleInitFlags::empty()) {
+    let file = File::open(&module.file)
+        .map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default()))?;
+    match finit_module(&file, parameters, ModuleInitFlags::empty()) {
         // Built in, or loaded by another module's request.
         Ok(()) | Err(Errno::EEXIST) => Ok(()),
-        Err(errno) => Err(errno.into()),
+        Err(errno) => Err(errno),
     }
 }

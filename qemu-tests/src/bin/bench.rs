@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use builder::boot::uki::{Section, Uki};
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::partition::Role;
-use handoff::report::BootReport;
+use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
 use qemu_tests::stick::Stick;
@@ -102,28 +102,50 @@ fn builds(world: &World) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// The times of a boot, in milliseconds since the kernel started.
+struct Times {
+    /// When it started `/init`.
+    init: u64,
+    /// When the root's init took over.
+    handover: u64,
+    /// How much of the time between them was spent waiting for devices.
+    waiting: u64,
+}
+
+impl Times {
+    fn of(report: &BootReport) -> Result<Self> {
+        let end = |name: &str| {
+            let step = report.steps.iter().find(|step| step.name == name);
+            step.map(|step| step.start_ms + step.took_ms)
+                .with_context(|| format!("no step {name}: {report:?}"))
+        };
+        let waits = report.steps.iter().filter(|step| step.kind == StepKind::Wait);
+        Ok(Self {
+            init: end("kernel")?,
+            handover: end("handover")?,
+            waiting: waits.map(|step| step.took_ms).sum(),
+        })
+    }
+}
+
 fn boots(stick: &Stick) -> Result<Vec<Row>> {
     let mut reports: Vec<BootReport> = Vec::new();
     for _ in 0..BOOTS {
         reports.push(stick.boot_and_power_off()?.report);
     }
-    let mut times: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut times_by_name: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut order = Vec::new();
     for report in &reports {
-        let first = report.steps.first().context("a report without steps")?;
+        let times = Times::of(report)?;
         let mut note = |name: String, value: u64| {
             if !order.contains(&name) {
                 order.push(name.clone());
             }
-            times.entry(name).or_default().push(value);
+            times_by_name.entry(name).or_default().push(value);
         };
-        note("kernel start to /init".into(), first.start_ms);
-        let handover =
-            report.steps.iter().find(|step| step.name == "handover").context("no handover step")?;
-        let disk = report.steps.iter().find(|step| step.name == "disk").map_or(0, |step| step.took_ms);
-        let whole = handover.start_ms + handover.took_ms - first.start_ms;
-        note("/init to handover".into(), whole);
-        note("/init to handover, without the disk step".into(), whole - disk);
+        note("kernel start to /init".into(), times.init);
+        note("/init to handover".into(), times.handover - times.init);
+        note("/init to handover, without waiting".into(), times.handover - times.init - times.waiting);
         for step in &report.steps {
             note(format!("  step {}", step.name), step.took_ms);
         }
@@ -136,7 +158,7 @@ fn boots(stick: &Stick) -> Result<Vec<Row>> {
     Ok(order
         .into_iter()
         .map(|name| {
-            let value = median(times.remove(&name).unwrap_or_default());
+            let value = median(times_by_name.remove(&name).unwrap_or_default());
             let seconds = f64::from(u32::try_from(value).unwrap_or(u32::MAX)) / 1000.0;
             Row { name, value: seconds, unit: "s" }
         })
