@@ -127,6 +127,21 @@ fn one_failed_step_is_told_and_leaves_no_temporary_file() {
 }
 
 #[test]
+fn what_found_no_room_is_tried_again_once_the_unknown_is_gone() {
+    let seal = seal();
+    let store = broken_store();
+    let comparison = compare(store.path(), seal.manifest()).unwrap();
+    let unknown = store.path().join("unknown");
+    // Nothing can be written as long as the file that the seal does not know fills the medium.
+    let repaired = repair_through(store.path(), &seal, &comparison, &mut |step| {
+        if step == Step::Write && unknown.exists() { Err(Errno::ENOSPC) } else { Ok(()) }
+    });
+    assert!(repaired.unwrap().iter().any(|repaired| repaired.path == Path::new("changed")));
+    let healed = compare(store.path(), seal.manifest()).unwrap();
+    assert_eq!((healed.same.len(), healed.unknown.len()), (3, 0), "{healed:?}");
+}
+
+#[test]
 fn the_order_of_the_steps_survives_a_reset() {
     let steps = all_steps(&seal());
     // Every rename comes after a flush of the file, and is followed by a flush of the folder before it is believed.

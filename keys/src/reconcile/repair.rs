@@ -4,7 +4,7 @@
 //! and compare. Without the fsync of the folder an old file was seen to come back after a reset. Each step passes a
 //! gate first, through which the tests cut the power.
 
-use super::compare::{Comparison, FileType, What, examine};
+use super::compare::{Comparison, Difference, FileType, What, examine};
 use super::folder;
 use crate::seal::OpenedSeal;
 use crate::seal::payload::TEMPORARY;
@@ -173,11 +173,28 @@ pub(super) fn repair_through(
         for unknown in &comparison.unknown {
             outcome.note(unknown, Action::UnknownRemoved, tools.remove(unknown));
         }
+        // What a seal knows goes first, but where the medium was full, the unknown may have held the room for it.
+        for path in outcome.take_without_room(&comparison.differing) {
+            let done = tools.rewrite(seal, path);
+            outcome.note(Path::new(path.as_str()), Action::Rewritten, done);
+        }
     }
     if outcome.failures.is_empty() { Ok(outcome.repaired) } else { Err(outcome) }
 }
 
 impl RepairError {
+    /// Of `differing`, what failed because the medium was full; those failures are no longer noted.
+    fn take_without_room<'d>(&mut self, differing: &'d [Difference]) -> Vec<&'d RelativePath> {
+        let full = |failure: &Failure| failure.problem == Problem::Errno(Errno::ENOSPC);
+        let of = |path: &RelativePath, failure: &Failure| failure.path == Path::new(path.as_str());
+        let paths = differing.iter().map(|difference| &difference.path);
+        let taken: Vec<_> = paths
+            .filter(|path| self.failures.iter().any(|failure| full(failure) && of(path, failure)))
+            .collect();
+        self.failures.retain(|failure| !taken.iter().any(|path| of(path, failure)));
+        taken
+    }
+
     fn note(&mut self, path: &Path, action: Action, done: Result<(), Failed>) {
         let path = path.to_owned();
         match done {
