@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot lint bench clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint bench clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -25,6 +25,9 @@ test-unit: build  ## only what needs no virtual machine
 
 test-boot: build  ## only the cold boots
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
+
+test-long: build  ## all states of power cuts, and cold boots from 30 of them (about an hour)
+	@scripts/setup test && cargo nextest run -p qemu-tests --profile long --run-ignored only
 
 lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings

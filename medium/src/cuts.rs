@@ -19,6 +19,7 @@ use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::timestamp::Timestamp;
 use std::cell::RefCell;
 use std::io;
+use std::path::Path;
 
 const SECTOR: usize = 512;
 
@@ -61,7 +62,7 @@ impl Raw for Recorder {
 }
 
 fn medium(bytes: Vec<u8>) -> Partition<Recorder> {
-    Partition::of_raw(Recorder { now: RefCell::new(bytes), events: RefCell::default() })
+    Partition::over(Recorder { now: RefCell::new(bytes), events: RefCell::default() }, Path::new("/dev/test"))
 }
 
 /// What a power cut during `writer` can leave of `before`: of each write the first sectors, the last ones, every other

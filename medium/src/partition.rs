@@ -128,18 +128,18 @@ impl Partition {
 }
 
 impl<R: Raw> Partition<R> {
-    #[cfg(test)]
-    pub(crate) fn of_raw(raw: R) -> Self {
-        Self { raw, device: PathBuf::from("/dev/test") }
+    /// A partition that is no device of its own; `name` stands for it in messages.
+    pub fn over(raw: R, name: &Path) -> Self {
+        Self { raw, device: name.to_owned() }
     }
 
-    #[cfg(test)]
-    pub(crate) fn raw(&self) -> &R {
+    /// What it is over.
+    pub fn raw(&self) -> &R {
         &self.raw
     }
 
-    #[cfg(test)]
-    pub(crate) fn into_raw(self) -> R {
+    /// Gives that back.
+    pub fn into_raw(self) -> R {
         self.raw
     }
 

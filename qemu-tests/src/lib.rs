@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod disk;
+pub mod powercut;
 pub mod programs;
 pub mod selector_rig;
 pub mod ssh;

@@ -15,6 +15,7 @@ use handoff::selection::Selection;
 use handoff::slot::Slot;
 use std::fs::{self, File};
 use std::io::{Cursor, Write as _};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -109,6 +110,16 @@ impl Rig {
     /// Boots cold until the machine powers itself off; returns the console.
     pub fn boot(&self, access: Access) -> Result<Console> {
         end_of(self.start(access)?)
+    }
+
+    /// Boots cold and keeps a log of what is written to the stick.
+    pub fn boot_logged(&self, log: &Path) -> Result<Console> {
+        File::create(log)?;
+        let mut setup = self.setup(Access::Write);
+        for disk in &mut setup.disks {
+            disk.write_log = Some(log.to_owned());
+        }
+        end_of(Machine::start(&setup)?)
     }
 
     fn setup(&self, access: Access) -> Setup {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,26 +43,35 @@ poweroff -f
 pub struct Workbench {
     folder: TempDir,
     node: Stick,
-    disks: Vec<PathBuf>,
+    disks: Vec<Disk>,
 }
 
 impl Workbench {
     /// One with these programs of this machine (found on `PATH`) and all of the site's commands, in `/usr/local/bin`.
     /// The shell prefers busybox's own programs of the same name where a script does not name the folder.
     pub fn new(world: &World, programs: &[&str]) -> Result<Self> {
+        let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
+        for name in ["psyops", "build-image", "mksecrets"] {
+            binaries.push(world.command(name).get_program().into());
+        }
+        Self::with(world, &binaries)
+    }
+
+    /// One with programs of this machine (found on `PATH`) and one of our own.
+    pub fn around(world: &World, own: &Path, programs: &[&str]) -> Result<Self> {
+        let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
+        binaries.push(own.to_owned());
+        Self::with(world, &binaries)
+    }
+
+    fn with(world: &World, binaries: &[PathBuf]) -> Result<Self> {
         let bench = Self { folder: tempfile::tempdir()?, node: world.stick("alpha")?, disks: Vec::new() };
         let local = bench.tree().join("usr/local/bin");
         fs::create_dir_all(&local)?;
-        let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
-        for program in &binaries {
+        for program in binaries {
             fs::copy(program, local.join(program.file_name().context("a program without a name")?))?;
         }
-        for name in ["psyops", "build-image", "mksecrets"] {
-            let program = world.command(name).get_program().to_owned();
-            fs::copy(&program, local.join(name))?;
-            binaries.push(program.into());
-        }
-        for library in libraries(&binaries)? {
+        for library in libraries(binaries)? {
             let there = bench.tree().join(library.strip_prefix("/")?);
             fs::create_dir_all(there.parent().context("a library without a folder")?)?;
             fs::copy(&library, there)?;
@@ -79,7 +88,20 @@ impl Workbench {
 
     /// Adds a disk: `/dev/vda` is the first. What is written to it stays.
     pub fn attach(&mut self, disk: &Path) {
-        self.disks.push(disk.to_owned());
+        self.disks.push(Disk::new(disk, Access::Write, Bus::Virtio));
+    }
+
+    /// Adds a disk that is only read, so that several machines can have it.
+    pub fn attach_read_only(&mut self, disk: &Path) {
+        self.disks.push(Disk::new(disk, Access::ReadOnly, Bus::Virtio));
+    }
+
+    /// Adds a disk of whose writes a log is kept in `log`, which is made.
+    pub fn attach_logged(&mut self, disk: &Path, log: &Path) -> Result<()> {
+        File::create(log).with_context(|| format!("making {}", log.display()))?;
+        let write_log = Some(log.to_owned());
+        self.disks.push(Disk { write_log, ..Disk::new(disk, Access::Write, Bus::Virtio) });
+        Ok(())
     }
 
     /// Runs the script and returns what it said.
@@ -110,10 +132,8 @@ impl Workbench {
         let mut initrd = parts.initrd;
         initrd.resize(initrd.len().next_multiple_of(4), 0);
         initrd.extend(self.archive()?);
-        let disks = self.disks.iter();
-        let disks = disks.map(|path| Disk::new(path, Access::Write, Bus::Virtio));
         Ok(Setup {
-            disks: disks.collect(),
+            disks: self.disks.clone(),
             boot: Boot::Direct {
                 kernel: put("kernel", &parts.kernel)?,
                 initrd: put("initrd", &initrd)?,

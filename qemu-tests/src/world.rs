@@ -185,6 +185,20 @@ impl World {
         command
     }
 
+    /// The next seal of alpha, made by the real commands from a copy of the site, in `folder`, with another greeting.
+    pub fn seal_with_greeting(&self, folder: &Path, greeting: &str) -> Result<Vec<u8>> {
+        let site = folder.join("site");
+        succeed(Command::new("cp").arg("-r").arg(self.site()).arg(&site))?;
+        let node = site.join("nodes/alpha.toml");
+        let text = fs::read_to_string(&node)?;
+        let line = text.lines().find(|line| line.starts_with("greeting = ")).context("no greeting")?;
+        fs::write(&node, text.replace(line, &format!("greeting = \"{greeting}\"")))?;
+        let mut mksecrets = self.command("mksecrets");
+        mksecrets.args(["--node", "alpha", "--site"]).arg(&site);
+        succeed(mksecrets.arg("--output").arg(folder.join("unused.img")))?;
+        fs::read(site.join("seals/alpha.seal")).context("reading the new seal")
+    }
+
     /// A stick of the node as it was just flashed: a copy of its image, which the test may damage.
     pub fn stick(&self, node: &str) -> Result<Stick> {
         let image = self.folder.join(format!("images/{node}.img"));

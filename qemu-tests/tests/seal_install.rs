@@ -1,38 +1,22 @@
 //! A new seal goes onto a running node, and the next cold start runs with it.
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use handoff::partition::Role;
 use handoff::report::Outcome;
 use handoff::slot::Slot;
-use qemu_tests::command::succeed;
 use qemu_tests::ssh::Ssh;
-use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::stick::Booted;
 use qemu_tests::world::World;
 use std::fs;
-use std::process::Command;
 
 /// What the new seal's node says that the old one's does not.
 const GREETING: &str = "Greetings from the second seal.";
-
-/// The next seal of alpha, made by the real commands from a copy of the site with another greeting in it.
-fn second_seal(world: &World, stick: &Stick) -> Result<Vec<u8>> {
-    let site = stick.beside("site");
-    succeed(Command::new("cp").arg("-r").arg(world.site()).arg(&site))?;
-    let node = site.join("nodes/alpha.toml");
-    let text = fs::read_to_string(&node)?;
-    let greeting = text.lines().find(|line| line.starts_with("greeting = ")).context("no greeting")?;
-    fs::write(&node, text.replace(greeting, &format!("greeting = \"{GREETING}\"")))?;
-    let mut mksecrets = world.command("mksecrets");
-    mksecrets.args(["--node", "alpha", "--site"]).arg(&site);
-    succeed(mksecrets.arg("--output").arg(stick.beside("unused.img")))?;
-    Ok(fs::read(site.join("seals/alpha.seal"))?)
-}
 
 #[test]
 fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -> Result<()> {
     let world = World::micro()?;
     let stick = world.stick("alpha")?;
-    let seal = second_seal(&world, &stick)?;
+    let seal = world.seal_with_greeting(&stick.beside(""), GREETING)?;
     let ssh = Ssh::new(&world)?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());

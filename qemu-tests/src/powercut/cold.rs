@@ -1,0 +1,136 @@
+//! A whole stick: everything that is written to it from power-on to power-off, and cold starts from what a power cut in
+//! the middle of that leaves.
+//!
+//! In the recorded run the selector takes a try, the loader repairs files, the agent confirms the slot, and a new seal is
+//! installed. Every start from a state must end well, with the files right, by the old seal or the new one.
+
+use super::states::{Cut, Requests, sample};
+use super::tally::{Outcome, Tally};
+use super::write_log::WriteLog;
+use crate::ssh::Ssh;
+use crate::stick::{Booted, Stick};
+use crate::world::World;
+use anyhow::{Context as _, Result, ensure};
+use builder::run::OnReset;
+use handoff::report::Outcome as BootOutcome;
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use std::sync::Mutex;
+use std::thread;
+
+/// What is spoiled before the recorded run: one file is gone, one is another, one has another mode.
+const SPOILED: [&str; 3] = ["hostname", "machine-id", "ssh/ssh_host_ed25519_key"];
+const SPOIL: &str = "rm /hostname\nrm /machine-id\nwrite /etc/hostname /machine-id\n\
+    set_inode_field /ssh/ssh_host_ed25519_key mode 0100644\n";
+
+/// The recorded run.
+struct Recorded {
+    /// The stick as it was before.
+    stick: Stick,
+    requests: Requests,
+    /// What the files that were spoiled must hold.
+    files: BTreeMap<&'static str, Vec<u8>>,
+}
+
+/// Records a run and starts cold from `starts` of its states, `machines` at a time.
+pub fn run(starts: usize, seed: u64, machines: usize) -> Result<Tally> {
+    let recorded = Recorded::make()?;
+    let cuts = recorded.requests.cuts(seed);
+    let mut tally = Tally::new("cold-start");
+    (tally.requests, tally.flushes) = (recorded.requests.list().len(), recorded.requests.flushes());
+    tally.possible = cuts.len();
+    let chosen = sample(cuts, starts, seed);
+    let left = Mutex::new(chosen.iter());
+    let results: Vec<(&Cut, Result<Outcome, String>)> = thread::scope(|scope| {
+        let work = || {
+            let mut results = Vec::new();
+            loop {
+                // A poisoned lock only means that another thread died, which its join tells.
+                let next = left.lock().map_or(None, |mut left| left.next());
+                let Some(cut) = next else { return results };
+                let outcome = recorded.start_from(cut);
+                results.push((cut, outcome.map_err(|error| format!("{error:#}"))));
+            }
+        };
+        let threads: Vec<_> = (0..machines).map(|_| scope.spawn(work)).collect();
+        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
+    });
+    ensure!(results.len() == chosen.len(), "of {} starts only {} ended", chosen.len(), results.len());
+    for (cut, outcome) in results {
+        tally.count(cut, outcome);
+    }
+    Ok(tally)
+}
+
+impl Recorded {
+    fn make() -> Result<Self> {
+        let world = World::micro()?;
+        let fresh = world.stick("alpha")?;
+        let mut files = BTreeMap::new();
+        for path in SPOILED {
+            files.insert(path, fresh.secret_file(path)?);
+        }
+        fresh.debugfs(SPOIL)?;
+        let used = Stick::copy_of(fresh.path())?;
+        let seal =
+            world.seal_with_greeting(used.beside("").as_path(), "Written while the power may fail.")?;
+        let ssh = Ssh::new(&world)?;
+        let log = used.beside("log");
+        File::create(&log)?;
+        let mut setup = used.setup();
+        setup.ssh = Some(ssh.port());
+        if let Some(disk) = setup.disks.first_mut() {
+            disk.write_log = Some(log.clone());
+        }
+        let mut booted = Booted::wait(&setup)?;
+        let report = &booted.seen.report;
+        ensure!(report.outcome == BootOutcome::Ok && report.repaired.len() == SPOILED.len(), "{report:?}");
+        let said = ssh.run_with_input("alpha", "psyops-agent seal install - --json", &seal)?;
+        ensure!(said.contains("\"serial\":2"), "{said}");
+        booted.power_off()?;
+        let requests = Requests::of(WriteLog::load(&log)?);
+        Ok(Self { stick: fresh, requests, files })
+    }
+
+    /// A stick as the cut left it, started.
+    fn start_from(&self, cut: &Cut) -> Result<Outcome> {
+        let stick = Stick::copy_of(self.stick.path())?;
+        self.put_state(cut, stick.path())?;
+        let mut setup = stick.setup();
+        // A start that gives up must not be followed by one that looks well.
+        setup.on_reset = OnReset::End;
+        let mut booted = Booted::wait(&setup)?;
+        let report = booted.seen.report.clone();
+        booted.power_off()?;
+        ensure!(report.outcome == BootOutcome::Ok, "{report:?}");
+        ensure!(report.faults.is_empty() && report.memory_only.is_empty(), "{report:?}");
+        for (path, content) in &self.files {
+            ensure!(stick.secret_file(path)? == *content, "{path} is not what the seal says");
+        }
+        stick.fsck_secret()?;
+        let serial = report.serial.context("no seal was used")?;
+        ensure!((1..=2).contains(&serial), "serial {serial}");
+        let repaired = report.repaired.len();
+        Ok(match (serial, repaired) {
+            (1, count) if count == SPOILED.len() => Outcome::Old,
+            (2, 0) => Outcome::New,
+            _ => Outcome::Between,
+        })
+    }
+
+    fn put_state(&self, cut: &Cut, image: &Path) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(image)?;
+        let length = fs::metadata(image)?.len();
+        let mut result = Ok(());
+        self.requests.replay(cut, |offset, data| {
+            if result.is_ok() {
+                result = file.write_all_at(data, offset);
+            }
+        });
+        result.with_context(|| format!("putting {cut} on a stick"))?;
+        ensure!(fs::metadata(image)?.len() == length, "a write beyond the end of the stick");
+        Ok(())
+    }
+}

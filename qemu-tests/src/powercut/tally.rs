@@ -1,0 +1,208 @@
+//! What became of the states of a scenario, counted: a line a scenario for people, JSON for programs.
+
+use super::states::{Cut, Kind};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// What a state turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Everything is as it was before.
+    Old,
+    /// Some of it is new and some is old, each whole.
+    Between,
+    /// Everything is new.
+    New,
+}
+
+impl Outcome {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Old, Self::Between, Self::New];
+
+    /// Its word on a console.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Old => "old",
+            Self::Between => "between",
+            Self::New => "new",
+        }
+    }
+}
+
+/// A state of a scenario that lost something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// The state.
+    pub state: String,
+    /// What is lost.
+    pub what: String,
+}
+
+/// A scenario's figures.
+#[derive(Debug, Clone, Default)]
+pub struct Tally {
+    /// The scenario.
+    pub scenario: String,
+    /// Write requests that were recorded.
+    pub requests: usize,
+    /// Flushes that were recorded.
+    pub flushes: usize,
+    /// All the states that there are to try.
+    pub possible: usize,
+    prefixes: usize,
+    torn: usize,
+    reordered: usize,
+    old: usize,
+    between: usize,
+    new: usize,
+    /// Those that lost something.
+    pub lost: Vec<Lost>,
+}
+
+impl Tally {
+    /// Nothing tried yet.
+    #[must_use]
+    pub fn new(scenario: &str) -> Self {
+        Self { scenario: scenario.to_owned(), ..Self::default() }
+    }
+
+    /// Counts a state.
+    pub fn count(&mut self, cut: &Cut, outcome: Result<Outcome, String>) {
+        match cut.kind {
+            Kind::Prefix => self.prefixes += 1,
+            Kind::Torn { .. } | Kind::Scattered { .. } => self.torn += 1,
+            Kind::Reordered { .. } => self.reordered += 1,
+        }
+        match outcome {
+            Ok(Outcome::Old) => self.old += 1,
+            Ok(Outcome::Between) => self.between += 1,
+            Ok(Outcome::New) => self.new += 1,
+            Err(what) => self.lost.push(Lost { state: cut.to_string(), what }),
+        }
+    }
+
+    /// How many were tried.
+    #[must_use]
+    pub fn tried(&self) -> usize {
+        self.prefixes + self.torn + self.reordered
+    }
+
+    /// How many were wholly old, and how many wholly new.
+    #[must_use]
+    pub fn old_and_new(&self) -> (usize, usize) {
+        (self.old, self.new)
+    }
+}
+
+/// The figures of all scenarios.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// In the order in which they ran.
+    pub tallies: Vec<Tally>,
+}
+
+impl Report {
+    /// How many states were tried.
+    #[must_use]
+    pub fn tried(&self) -> usize {
+        self.tallies.iter().map(Tally::tried).sum()
+    }
+
+    /// How many lost something.
+    #[must_use]
+    pub fn lost(&self) -> usize {
+        self.tallies.iter().map(|tally| tally.lost.len()).sum()
+    }
+
+    /// A table.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = format!(
+            "{:<22}{:>9}{:>8}{:>9}{:>7}{:>10}{:>8}{:>7}{:>9}{:>7}{:>6}\n",
+            "scenario",
+            "requests",
+            "flushes",
+            "prefixes",
+            "torn",
+            "reordered",
+            "states",
+            "old",
+            "between",
+            "new",
+            "lost"
+        );
+        for tally in &self.tallies {
+            // Writing to a String cannot fail.
+            let _ = writeln!(
+                text,
+                "{:<22}{:>9}{:>8}{:>9}{:>7}{:>10}{:>8}{:>7}{:>9}{:>7}{:>6}",
+                tally.scenario,
+                tally.requests,
+                tally.flushes,
+                tally.prefixes,
+                tally.torn,
+                tally.reordered,
+                tally.tried(),
+                tally.old,
+                tally.between,
+                tally.new,
+                tally.lost.len()
+            );
+        }
+        for tally in &self.tallies {
+            for lost in &tally.lost {
+                let _ = writeln!(text, "LOST {}, {}: {}", tally.scenario, lost.state, lost.what);
+            }
+        }
+        let possible: usize = self.tallies.iter().map(|tally| tally.possible).sum();
+        let _ = writeln!(text, "states tried: {} of {possible}, states lost: {}", self.tried(), self.lost());
+        text
+    }
+
+    /// The same as JSON.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        let scenario = |tally: &Tally| {
+            let lost = |lost: &Lost| json!({"state": lost.state, "what": lost.what});
+            json!({
+                "scenario": tally.scenario,
+                "requests": tally.requests,
+                "flushes": tally.flushes,
+                "possible": tally.possible,
+                "tried": tally.tried(),
+                "prefixes": tally.prefixes,
+                "torn": tally.torn,
+                "reordered": tally.reordered,
+                "old": tally.old,
+                "between": tally.between,
+                "new": tally.new,
+                "lost": tally.lost.iter().map(lost).collect::<Vec<_>>(),
+            })
+        };
+        let scenarios: Vec<Value> = self.tallies.iter().map(scenario).collect();
+        json!({"tried": self.tried(), "lost": self.lost(), "scenarios": scenarios})
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_lost_is_counted_and_named() {
+        let mut tally = Tally::new("one-change");
+        let cut = |kind| Cut { issued: 3, kind };
+        tally.possible = 4;
+        tally.count(&cut(Kind::Prefix), Ok(Outcome::Old));
+        tally.count(&cut(Kind::Torn { sectors: 2 }), Ok(Outcome::New));
+        tally.count(&cut(Kind::Reordered { kept: vec![false, true] }), Err("hostname is empty".into()));
+        let report = Report { tallies: vec![tally] };
+        let text = report.text();
+        assert!(text.contains("LOST one-change, reordered 3 -+: hostname is empty\n"), "{text}");
+        assert!(text.ends_with("states tried: 3 of 4, states lost: 1\n"), "{text}");
+        let json = report.json();
+        assert_eq!((json["tried"].as_u64(), json["lost"].as_u64()), (Some(3), Some(1)));
+        assert_eq!(json["scenarios"][0]["lost"][0]["state"], "reordered 3 -+");
+    }
+}

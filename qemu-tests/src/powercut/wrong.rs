@@ -1,0 +1,66 @@
+//! Writers that lose files in a power cut, each by one thing that it leaves out. The harness must find what they lose.
+
+use keys::reconcile::Comparison;
+use keys::seal::OpenedSeal;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// What it does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wrong {
+    /// Writes over the file that is there.
+    InPlace,
+    /// Renames a file whose content is not on the medium.
+    NoFileSync,
+    /// Says that it is done while the new name is not on the medium.
+    NoFolderSync,
+}
+
+impl Wrong {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::InPlace, Self::NoFileSync, Self::NoFolderSync];
+
+    /// Its name.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InPlace => "wrong-in-place",
+            Self::NoFileSync => "wrong-no-file-sync",
+            Self::NoFolderSync => "wrong-no-folder-sync",
+        }
+    }
+
+    /// Writes what differs.
+    pub fn write(self, store: &Path, seal: &OpenedSeal, comparison: &Comparison) -> io::Result<()> {
+        for difference in &comparison.differing {
+            let entry = seal.manifest().entries.iter().find(|entry| entry.path == difference.path);
+            let (Some(entry), Some(content)) = (entry, seal.content(&difference.path)) else {
+                return Err(io::Error::other("the seal does not have it"));
+            };
+            self.write_one(&store.join(difference.path.as_str()), content, entry.mode)?;
+        }
+        Ok(())
+    }
+
+    fn write_one(self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder)?;
+        let temporary = path.with_extension("new");
+        let written = if self == Self::InPlace { path } else { &temporary };
+        let mut file = File::create(written)?;
+        file.write_all(content)?;
+        file.set_permissions(fs::Permissions::from_mode(mode))?;
+        if self != Self::NoFileSync {
+            file.sync_all()?;
+        }
+        if self != Self::InPlace {
+            fs::rename(&temporary, path)?;
+        }
+        if self != Self::NoFolderSync {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,74 @@
+//! Power cuts: of every state that one can leave, nothing is lost. A sample here; all of them with `make test-long`.
+
+use anyhow::{Result, ensure};
+use qemu_tests::powercut::lab::{self, Plan};
+use qemu_tests::powercut::tally::{Report, Tally};
+use qemu_tests::powercut::{cold, selector};
+
+/// The states and the selections of requests are drawn by this.
+const SEED: u64 = 20_261_122;
+
+fn plan(sample: usize) -> Plan {
+    Plan { program: env!("CARGO_BIN_EXE_powercut").into(), sample, seed: SEED, only: None, machines: 1 }
+}
+
+/// Shows the figures, and fails where something is lost.
+#[expect(clippy::print_stdout, reason = "the figures of the run")]
+fn must_lose_nothing(report: &Report, at_least: usize) -> Result<()> {
+    println!("{}", report.text());
+    println!("{}", report.json());
+    ensure!(report.lost() == 0, "states were lost:\n{}", report.text());
+    ensure!(report.tried() >= at_least, "only {} states were tried", report.tried());
+    Ok(())
+}
+
+fn of_one(tally: Tally) -> Report {
+    Report { tallies: vec![tally] }
+}
+
+/// Of writers of the secret partition and of raw partitions: every state is the old or the new one, whole, and the next
+/// run ends with everything right.
+#[test]
+fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
+    let report = lab::run(&plan(24))?;
+    must_lose_nothing(&report, 5 * 24)
+}
+
+#[test]
+#[ignore = "minutes to an hour: make test-long"]
+fn long_what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
+    let report = lab::run(&Plan { machines: 2, ..plan(usize::MAX) })?;
+    must_lose_nothing(&report, 1000)
+}
+
+/// The harness bites: what is left out by each of these writers shows in some states.
+#[test]
+fn writers_that_do_it_wrong_are_caught() -> Result<()> {
+    let report = lab::run_wrong(&plan(usize::MAX))?;
+    for tally in &report.tallies {
+        ensure!(!tally.lost.is_empty(), "{} was not caught:\n{}", tally.scenario, report.text());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_try_that_the_selector_takes_is_counted_or_not() -> Result<()> {
+    must_lose_nothing(&of_one(selector::run(2, SEED)?), 2)
+}
+
+#[test]
+#[ignore = "minutes: make test-long"]
+fn long_a_try_that_the_selector_takes_is_counted_or_not() -> Result<()> {
+    must_lose_nothing(&of_one(selector::run(usize::MAX, SEED)?), 2)
+}
+
+#[test]
+fn a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
+    must_lose_nothing(&of_one(cold::run(3, SEED, 1)?), 3)
+}
+
+#[test]
+#[ignore = "half an hour: make test-long"]
+fn long_a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
+    must_lose_nothing(&of_one(cold::run(30, SEED, 2)?), 30)
+}
