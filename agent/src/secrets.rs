@@ -144,6 +144,7 @@ pub(crate) mod tests {
                 build_time: 0,
                 signing_keys: vec![site.key.public().as_str().to_owned()],
                 overlay_size: "50%".into(),
+                root_corruption: handoff::verity::OnCorruption::default(),
                 identity_deadline: 30,
                 policy: Policy::default(),
                 rescue: handoff::rescue::RescuePolicy::default(),

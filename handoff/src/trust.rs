@@ -6,6 +6,7 @@
 use crate::fault::Policy;
 use crate::name::Name;
 use crate::rescue::RescuePolicy;
+use crate::verity::OnCorruption;
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
@@ -27,6 +28,8 @@ pub struct Trust {
     pub signing_keys: Vec<String>,
     /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
     pub overlay_size: String,
+    /// What the kernel does about a root that rots while it runs.
+    pub root_corruption: OnCorruption,
     /// Seconds that the identity stage may take.
     pub identity_deadline: u32,
     /// Answers to faults until a seal is open.
@@ -74,6 +77,9 @@ impl Trust {
             self.overlay_size,
             self.identity_deadline
         );
+        if self.root_corruption != OnCorruption::default() {
+            text.push_str(&format!("root-corruption: {}\n", self.root_corruption.name()));
+        }
         for key in &self.signing_keys {
             text.push_str(&format!("signing-key: {key}\n"));
         }
@@ -89,7 +95,7 @@ impl Trust {
         let (mut site, mut release, mut epoch, mut time, mut deadline) = (None, None, None, None, None);
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
-        let mut rescue = RescuePolicy::default();
+        let (mut rescue, mut root_corruption) = (RescuePolicy::default(), OnCorruption::default());
         for line in text.lines() {
             let bad = || BadTrust::BadValue(line.to_owned());
             let (key, value) = line.split_once(": ").ok_or_else(|| BadTrust::BadLine(line.to_owned()))?;
@@ -100,6 +106,10 @@ impl Trust {
                 "build-time" => time = Some(value.parse().map_err(|_| bad())?),
                 "overlay-size" => overlay_size = Some(value.to_owned()),
                 "identity-deadline" => deadline = Some(value.parse().map_err(|_| bad())?),
+                "root-corruption" => {
+                    let known = OnCorruption::ALL.into_iter().find(|known| known.name() == value);
+                    root_corruption = known.ok_or_else(bad)?;
+                }
                 "signing-key" => signing_keys.push(value.to_owned()),
                 "policy" => {
                     let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
@@ -119,6 +129,7 @@ impl Trust {
             build_time: time.ok_or(BadTrust::Missing("build-time"))?,
             overlay_size: overlay_size.ok_or(BadTrust::Missing("overlay-size"))?,
             identity_deadline: deadline.ok_or(BadTrust::Missing("identity-deadline"))?,
+            root_corruption,
             signing_keys,
             policy,
             rescue,
@@ -142,6 +153,7 @@ mod tests {
             build_time: 1_700_000_000,
             signing_keys: alloc::vec!["RWQ1".into(), "RWQ2".into()],
             overlay_size: "50%".into(),
+            root_corruption: OnCorruption::Restart,
             identity_deadline: 30,
             policy,
             rescue: RescuePolicy {

@@ -31,6 +31,40 @@ impl fmt::Display for RootHash {
     }
 }
 
+/// What the kernel does when a block of the running root does not hash to what the tree says. Either way the next start
+/// takes a try, so that the other slot's turn comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnCorruption {
+    /// It panics: the reason stands on the consoles until `panic=` restarts the machine.
+    #[default]
+    Panic,
+    /// It restarts at once.
+    Restart,
+}
+
+impl OnCorruption {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Panic, Self::Restart];
+
+    /// The name in site files and trust files.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Panic => "panic",
+            Self::Restart => "restart",
+        }
+    }
+
+    /// The option of the kernel's dm-verity target (Documentation/admin-guide/device-mapper/verity.rst).
+    #[must_use]
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::Panic => "panic_on_corruption",
+            Self::Restart => "restart_on_corruption",
+        }
+    }
+}
+
 /// The superblock's fields that are not the same for all.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {

@@ -74,6 +74,11 @@ impl World {
         Self::named(&format!("answers-{answer}"), &[("[console]", &table)])
     }
 
+    /// A site whose nodes restart at once when their root turns out to be damaged.
+    pub fn restarting() -> Result<Self> {
+        Self::named("restarting", &[("[console]", "[boot]\nroot-corruption = \"restart\"\n\n[console]")])
+    }
+
     fn named(name: &str, edits: &[(&str, &str)]) -> Result<Self> {
         let target = target_folder()?;
         let programs = target.join("release");

@@ -204,11 +204,10 @@ fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_root_that_rots_while_it_runs_restarts_the_machine_and_costs_a_try() -> Result<()> {
-    let world = World::micro()?;
+/// Damages the root of a running node; the kernel must say `said`, and the next start take a try.
+fn rots(world: &World, said: &str) -> Result<()> {
     let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(&world)?;
+    let ssh = Ssh::new(world)?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let role = Role::Root(Slot::A);
     let length = usize::try_from(stick.extent(role)?.length)?;
@@ -221,9 +220,19 @@ fn a_root_that_rots_while_it_runs_restarts_the_machine_and_costs_a_try() -> Resu
     let read = "echo 3 >/proc/sys/vm/drop_caches; find / -xdev -type f -exec cat {} +";
     ssh.run("alpha", &format!("(sleep 5; {read}) >/dev/null 2>&1 </dev/null &"))?;
     stick.write(role, 0, &root)?;
-    booted.machine.wait_for("dm-verity device corrupted", DEADLINE)?;
+    booted.machine.wait_for(said, DEADLINE)?;
     // From firmware again: this start takes a try, finds the root damaged and gives the next one its turn.
     booted.machine.wait_for("restarting: the try is spent", DEADLINE)?;
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
     Ok(())
+}
+
+#[test]
+fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
+    rots(&World::micro()?, "Kernel panic - not syncing: dm-verity device corrupted")
+}
+
+#[test]
+fn a_root_that_rots_while_it_runs_restarts_where_the_site_says_so() -> Result<()> {
+    rots(&World::restarting()?, "Restarting system with command 'dm-verity device corrupted'")
 }

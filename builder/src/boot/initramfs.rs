@@ -236,6 +236,7 @@ mod tests {
             build_time: 1_700_000_000,
             signing_keys: vec!["RWQ".into()],
             overlay_size: "50%".into(),
+            root_corruption: handoff::verity::OnCorruption::default(),
             identity_deadline: 30,
             policy: Policy::default(),
             rescue: handoff::rescue::RescuePolicy::default(),

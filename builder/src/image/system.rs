@@ -128,6 +128,7 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], cache: &Cache) 
         build_time: site.build_time,
         signing_keys: site.signing_keys.clone(),
         overlay_size: site.boot.overlay_size.clone(),
+        root_corruption: site.boot.root_corruption,
         identity_deadline: site.boot.identity_deadline,
         policy: site.boot.faults.clone(),
         rescue: site.rescue.clone(),

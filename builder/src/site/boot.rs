@@ -8,6 +8,7 @@ use super::source::Source;
 use handoff::control;
 use handoff::fault::{Answer, Fault, Policy};
 use handoff::manifest::Required;
+use handoff::verity::OnCorruption;
 use toml::Spanned;
 
 pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteError> {
@@ -39,6 +40,10 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
         }
     };
     let required = raw.required.as_ref().map(|typed| required(source, typed)).transpose()?;
+    let ways = OnCorruption::ALL.map(|way| (way.name(), way));
+    let root_corruption = raw.root_corruption.as_ref();
+    let root_corruption =
+        root_corruption.map(|typed| source.word("root-corruption", typed, &ways)).transpose()?;
     let mut arguments = Vec::new();
     for typed in raw.arguments {
         if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
@@ -50,6 +55,7 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
         tries,
         faults,
         overlay_size,
+        root_corruption: root_corruption.unwrap_or_default(),
         identity_deadline: positive(source, "identity-deadline", raw.identity_deadline, 30)?,
         remove_unknown: raw.remove_unknown,
         required: required.unwrap_or(Required::Boot),

@@ -79,6 +79,7 @@ pub(super) struct RawSizes {
 pub(super) struct RawBoot {
     pub(super) tries: Option<Spanned<u8>>,
     pub(super) overlay_size: Option<Spanned<String>>,
+    pub(super) root_corruption: Option<Spanned<String>>,
     pub(super) identity_deadline: Option<Spanned<u32>>,
     #[serde(default)]
     pub(super) remove_unknown: bool,

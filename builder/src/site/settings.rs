@@ -3,6 +3,7 @@
 use super::quantity::{Bytes, Extent};
 use handoff::fault::Policy;
 use handoff::manifest::Required;
+use handoff::verity::OnCorruption;
 use std::fmt;
 
 /// Which system a node runs.
@@ -100,6 +101,8 @@ pub struct BootPolicy {
     pub faults: Policy,
     /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
     pub overlay_size: String,
+    /// What the kernel does about a root that rots while it runs.
+    pub root_corruption: OnCorruption,
     /// Seconds that the identity stage may take.
     pub identity_deadline: u32,
     /// Remove files on the secret partition that the seal does not know.

@@ -2,7 +2,8 @@
 //! memory.
 //!
 //! The slot is chosen by content: the one whose top hash block hashes to the root hash. While the loader itself reads,
-//! a wrong block is an error that has a name; from then on the kernel panics on one, and the boot counter counts it.
+//! a wrong block is an error that has a name; from then on the kernel panics or restarts on one, as the site
+//! says, and the boot counter counts it.
 
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
@@ -146,7 +147,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Mounted
     let tree = Tree::open(Path::new(paths::NEW_ROOT))
         .map_err(|errno| RootError::Init(CannotRun::Open { path: paths::NEW_ROOT.into(), errno }))?;
     program::check(&tree, &init).map_err(|error| damaged_or_unfit(error, &found.data))?;
-    mapping.load(&found.target(root, &["panic_on_corruption"])).map_err(mapper)?;
+    mapping.load(&found.target(root, &[trust.root_corruption.option()])).map_err(mapper)?;
     Ok(MountedRoot { init })
 }
 
