@@ -9,7 +9,14 @@ use qemu_tests::powercut::{cold, selector};
 const SEED: u64 = 20_261_122;
 
 fn plan(sample: usize) -> Plan {
-    Plan { program: env!("CARGO_BIN_EXE_powercut").into(), sample, seed: SEED, only: None, machines: 1 }
+    Plan {
+        program: env!("CARGO_BIN_EXE_powercut").into(),
+        sample,
+        seed: SEED,
+        only: None,
+        machines: 1,
+        wrong: true,
+    }
 }
 
 /// Shows the figures, and fails where something is lost.
@@ -18,6 +25,7 @@ fn must_lose_nothing(report: &Report, at_least: usize) -> Result<()> {
     println!("{}", report.text());
     println!("{}", report.json());
     ensure!(report.lost() == 0, "states were lost:\n{}", report.text());
+    ensure!(report.not_caught().is_empty(), "not caught:\n{}", report.text());
     ensure!(report.tried() >= at_least, "only {} states were tried", report.tried());
     Ok(())
 }
@@ -27,11 +35,11 @@ fn of_one(tally: Tally) -> Report {
 }
 
 /// Of writers of the secret partition and of raw partitions: every state is the old or the new one, whole, and the next
-/// run ends with everything right.
+/// run ends with everything right. The harness bites: each writer that leaves something out shows in some states.
 #[test]
 fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
-    let report = lab::run(&plan(24))?;
-    must_lose_nothing(&report, 5 * 24)
+    let report = lab::run(&plan(20))?;
+    must_lose_nothing(&report, 5 * 20)
 }
 
 #[test]
@@ -39,16 +47,6 @@ fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
 fn long_what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
     let report = lab::run(&Plan { machines: 2, ..plan(usize::MAX) })?;
     must_lose_nothing(&report, 1000)
-}
-
-/// The harness bites: what is left out by each of these writers shows in some states.
-#[test]
-fn writers_that_do_it_wrong_are_caught() -> Result<()> {
-    let report = lab::run_wrong(&plan(usize::MAX))?;
-    for tally in &report.tallies {
-        ensure!(!tally.lost.is_empty(), "{} was not caught:\n{}", tally.scenario, report.text());
-    }
-    Ok(())
 }
 
 #[test]

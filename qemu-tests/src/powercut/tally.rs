@@ -50,6 +50,8 @@ pub struct Tally {
     pub flushes: usize,
     /// All the states that there are to try.
     pub possible: usize,
+    /// Whether the writer does it wrong, so that it must lose something.
+    pub wrong: bool,
     prefixes: usize,
     torn: usize,
     reordered: usize,
@@ -103,16 +105,28 @@ pub struct Report {
 }
 
 impl Report {
-    /// How many states were tried.
-    #[must_use]
-    pub fn tried(&self) -> usize {
-        self.tallies.iter().map(Tally::tried).sum()
+    /// Those of the writers that are to lose nothing.
+    fn right(&self) -> impl Iterator<Item = &Tally> {
+        self.tallies.iter().filter(|tally| !tally.wrong)
     }
 
-    /// How many lost something.
+    /// How many states were tried, of the writers that are to lose nothing.
+    #[must_use]
+    pub fn tried(&self) -> usize {
+        self.right().map(Tally::tried).sum()
+    }
+
+    /// How many of these lost something.
     #[must_use]
     pub fn lost(&self) -> usize {
-        self.tallies.iter().map(|tally| tally.lost.len()).sum()
+        self.right().map(|tally| tally.lost.len()).sum()
+    }
+
+    /// The writers that do it wrong and were not caught.
+    #[must_use]
+    pub fn not_caught(&self) -> Vec<&str> {
+        let missed = self.tallies.iter().filter(|tally| tally.wrong && tally.lost.is_empty());
+        missed.map(|tally| tally.scenario.as_str()).collect()
     }
 
     /// A table.
@@ -151,11 +165,17 @@ impl Report {
             );
         }
         for tally in &self.tallies {
-            for lost in &tally.lost {
-                let _ = writeln!(text, "LOST {}, {}: {}", tally.scenario, lost.state, lost.what);
+            // Of a writer that does it wrong, one is enough to see how it was caught.
+            let shown = if tally.wrong { 1 } else { tally.lost.len() };
+            let word = if tally.wrong { "caught" } else { "LOST" };
+            for lost in tally.lost.iter().take(shown) {
+                let _ = writeln!(text, "{word} {}, {}: {}", tally.scenario, lost.state, lost.what);
             }
         }
-        let possible: usize = self.tallies.iter().map(|tally| tally.possible).sum();
+        for missed in self.not_caught() {
+            let _ = writeln!(text, "NOT CAUGHT {missed}");
+        }
+        let possible: usize = self.right().map(|tally| tally.possible).sum();
         let _ = writeln!(text, "states tried: {} of {possible}, states lost: {}", self.tried(), self.lost());
         text
     }
@@ -170,6 +190,7 @@ impl Report {
                 "requests": tally.requests,
                 "flushes": tally.flushes,
                 "possible": tally.possible,
+                "wrong": tally.wrong,
                 "tried": tally.tried(),
                 "prefixes": tally.prefixes,
                 "torn": tally.torn,
@@ -197,9 +218,13 @@ mod tests {
         tally.count(&cut(Kind::Prefix), Ok(Outcome::Old));
         tally.count(&cut(Kind::Torn { sectors: 2 }), Ok(Outcome::New));
         tally.count(&cut(Kind::Reordered { kept: vec![false, true] }), Err("hostname is empty".into()));
-        let report = Report { tallies: vec![tally] };
+        let caught = Tally { wrong: true, ..tally.clone() };
+        let missed = Tally { wrong: true, ..Tally::new("wrong-somehow") };
+        let report = Report { tallies: vec![tally, caught, missed] };
+        assert_eq!(report.not_caught(), ["wrong-somehow"]);
         let text = report.text();
         assert!(text.contains("LOST one-change, reordered 3 -+: hostname is empty\n"), "{text}");
+        assert!(text.contains("caught one-change, reordered 3 -+: hostname is empty\n"), "{text}");
         assert!(text.ends_with("states tried: 3 of 4, states lost: 1\n"), "{text}");
         let json = report.json();
         assert_eq!((json["tried"].as_u64(), json["lost"].as_u64()), (Some(3), Some(1)));

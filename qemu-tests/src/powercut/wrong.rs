@@ -2,7 +2,7 @@
 
 use keys::reconcile::Comparison;
 use keys::seal::OpenedSeal;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -49,8 +49,9 @@ impl Wrong {
         fs::create_dir_all(folder)?;
         let temporary = path.with_extension("new");
         let written = if self == Self::InPlace { path } else { &temporary };
-        let mut file = File::create(written)?;
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(written)?;
         file.write_all(content)?;
+        file.set_len(content.len() as u64)?;
         file.set_permissions(fs::Permissions::from_mode(mode))?;
         if self != Self::NoFileSync {
             file.sync_all()?;
