@@ -30,6 +30,12 @@ fn must_lose_nothing(report: &Report, at_least: usize) -> Result<()> {
     Ok(())
 }
 
+/// A long run shows how far it is.
+#[expect(clippy::print_stdout, reason = "the progress of the run")]
+fn tell(line: &str) {
+    println!("{line}");
+}
+
 fn of_one(tally: Tally) -> Report {
     Report { tallies: vec![tally] }
 }
@@ -62,11 +68,11 @@ fn long_a_try_that_the_selector_takes_is_counted_or_not() -> Result<()> {
 
 #[test]
 fn a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
-    must_lose_nothing(&of_one(cold::run(3, SEED, 1)?), 3)
+    must_lose_nothing(&of_one(cold::run(3, SEED, 1, &tell)?), 3)
 }
 
 #[test]
 #[ignore = "half an hour: make test-long"]
 fn long_a_stick_starts_cold_from_what_a_power_cut_leaves() -> Result<()> {
-    must_lose_nothing(&of_one(cold::run(30, SEED, 2)?), 30)
+    must_lose_nothing(&of_one(cold::run(30, SEED, 2, &tell)?), 30)
 }

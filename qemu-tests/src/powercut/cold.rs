@@ -34,8 +34,8 @@ struct Recorded {
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
-/// Records a run and starts cold from `starts` of its states, `machines` at a time.
-pub fn run(starts: usize, seed: u64, machines: usize) -> Result<Tally> {
+/// Records a run and starts cold from `starts` of its states, `machines` at a time. `tell` gets a line for each.
+pub fn run(starts: usize, seed: u64, machines: usize, tell: &(dyn Fn(&str) + Sync)) -> Result<Tally> {
     let recorded = Recorded::make()?;
     let cuts = recorded.requests.cuts(seed);
     let mut tally = Tally::new("cold-start");
@@ -50,8 +50,11 @@ pub fn run(starts: usize, seed: u64, machines: usize) -> Result<Tally> {
                 // A poisoned lock only means that another thread died, which its join tells.
                 let next = left.lock().map_or(None, |mut left| left.next());
                 let Some(cut) = next else { return results };
-                let outcome = recorded.start_from(cut);
-                results.push((cut, outcome.map_err(|error| format!("{error:#}"))));
+                let outcome = recorded.start_from(cut).map_err(|error| format!("{error:#}"));
+                let word =
+                    outcome.as_ref().map_or_else(|lost| format!("LOST {lost}"), |seen| seen.word().into());
+                tell(&format!("cold start from {cut}: {word}"));
+                results.push((cut, outcome));
             }
         };
         let threads: Vec<_> = (0..machines).map(|_| scope.spawn(work)).collect();
