@@ -14,6 +14,7 @@ mod dice;
 pub mod guest;
 pub mod lab;
 pub mod raw;
+mod scenario;
 pub mod selector;
 pub mod states;
 pub mod store;
