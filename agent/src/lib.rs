@@ -11,6 +11,7 @@ pub mod consoles;
 pub mod disk;
 pub mod file;
 pub mod identity;
+pub mod last_failure;
 pub mod node;
 pub mod overlay;
 pub mod report;

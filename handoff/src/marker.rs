@@ -10,5 +10,7 @@ pub const SELECTOR: &str = "psyops selector: ";
 pub const RESCUE: &str = "psyops rescue: ";
 /// The last line before the loader gives way to init.
 pub const HANDOVER: &str = "psyops: handing over to ";
+/// Before the reason of the last failed boot, on the next one that goes through.
+pub const LAST_FAILURE: &str = "psyops last failure: ";
 /// Before each line of a failed step: what failed, on what, what to do.
 pub const FAULT: &str = "psyops fault: ";

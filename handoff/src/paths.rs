@@ -4,6 +4,10 @@
 pub const TRUST: &str = "/psyops/trust";
 /// In the initramfs: the kernel modules in loading order ([`crate::modules`]).
 pub const MODULES: &str = "/psyops/modules";
+/// In the initramfs: more of them, the drivers of network cards, where the site lets people into rescue by SSH.
+pub const RESCUE_MODULES: &str = "/psyops/rescue-modules";
+/// In the seal: fixed addresses for rescue, one line a card: hardware address or `*`, address, gateway or `-`.
+pub const RESCUE_NETWORK: &str = "rescue-network";
 /// In the initramfs: a seal that travels with it (network boot, direct kernel boot).
 pub const INITRAMFS_SEAL: &str = "/node.seal";
 /// In the initramfs: the last entry; where it is missing, the kernel unpacked only a part.
@@ -35,6 +39,8 @@ pub const RUNNING_TRUST: &str = "/run/psyops/trust";
 pub const BOOT_REPORT: &str = "/run/psyops/boot.json";
 /// The loader's log.
 pub const BOOT_LOG: &str = "/run/psyops/boot.log";
+/// Why the last failed boot failed, where this boot is the first since then that went through, as JSON.
+pub const LAST_FAILURE: &str = "/run/psyops/last-failure.json";
 /// The status of the configuration run as JSON.
 pub const STATUS: &str = "/run/psyops/status.json";
 /// The node's settings (roles, variables, network cards), an entry of the seal.

@@ -2,6 +2,7 @@
 
 use crate::clock::Uptime;
 use crate::console::Console;
+use crate::disk::facts::Disk;
 use crate::failure::{Failure, StepError};
 use crate::log::Log;
 use crate::probing::Probing;
@@ -31,8 +32,12 @@ pub(crate) struct Boot {
     pub(crate) probing: Probing,
     /// What the selector said, where it started us.
     pub(crate) selection: Option<Selection>,
+    /// The disk that this system was started from, once it is found.
+    pub(crate) disk: Option<Disk>,
     /// Who gets in if this boot ends in rescue.
     pub(crate) rescue: RescuePolicy,
+    /// The addresses that the node's cards have then, once the seal is open.
+    pub(crate) addresses: String,
     watchdog: Watchdog,
 }
 
@@ -75,7 +80,9 @@ impl Boot {
             set_aside: Vec::new(),
             probing: Probing::default(),
             selection: None,
+            disk: None,
             rescue: RescuePolicy::default(),
+            addresses: String::new(),
             watchdog: Watchdog::none(),
         }
     }

@@ -6,7 +6,7 @@ use crate::failure::{Failure, Kind};
 use crate::process;
 use crate::rescue::{self, Left};
 use crate::steps::{early, handover};
-use crate::{restart, teardown};
+use crate::{reason, restart, teardown};
 use nix::sys::reboot::RebootMode;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -17,6 +17,7 @@ use std::time::Duration;
 pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
     if failure.kind != Kind::RescueRequested {
         boot.note(failure);
+        reason::leave(&mut boot, failure);
     }
     match answer::next(failure.kind.answer(&boot.policy), boot.selection.as_ref()) {
         Next::Restart => other_slot(boot),

@@ -24,6 +24,7 @@ mod node;
 mod probing;
 mod process;
 mod program;
+mod reason;
 mod rescue;
 mod restart;
 mod steps;
@@ -60,6 +61,7 @@ fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Res
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
     rescue::if_requested(boot)?;
     let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp.as_ref()))?;
+    boot.disk = Some(disk.clone());
     let node = node::establish(boot, &disk, &trust)?;
     let root = boot.step("root", root::DEADLINE, |boot| root::run(boot, &disk, &trust))?;
     boot.step("install", install::DEADLINE, |boot| install::run(boot, &trust, node.as_ref()))?;

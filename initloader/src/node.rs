@@ -9,6 +9,7 @@ use crate::failure::Failure;
 use crate::mounts;
 use crate::steps::{identity, reconcile, seal, secret};
 use handoff::fault::Answer;
+use handoff::manifest::RelativePath;
 use handoff::paths;
 use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
@@ -39,6 +40,13 @@ fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Fail
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;
     let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
     boot.policy = seal.manifest().policy.clone();
+    boot.addresses = rescue_addresses(&seal);
     boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
     Ok(seal)
+}
+
+/// What the seal says for rescue by SSH.
+fn rescue_addresses(seal: &OpenedSeal) -> String {
+    let content = RelativePath::new(paths::RESCUE_NETWORK).and_then(|path| seal.content(&path));
+    String::from_utf8_lossy(content.unwrap_or_default()).into_owned()
 }

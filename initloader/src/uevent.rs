@@ -37,7 +37,7 @@ impl Event {
 /// What a wait ended with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// Something about disks or USB changed, or events were lost: look again.
+    /// Something about disks, USB or network cards changed, or events were lost: look again.
     Changed,
     /// The time is over.
     TimedOut,
@@ -60,7 +60,7 @@ impl Uevents {
         Ok(Self { socket })
     }
 
-    /// Waits until something about disks or USB devices changes, at most until `deadline`.
+    /// Waits until something about disks, USB devices or network cards changes, at most until `deadline`.
     pub(crate) fn wait(&self, deadline: Uptime) -> Woken {
         loop {
             if self.drain() {
@@ -83,8 +83,8 @@ impl Uevents {
             match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
                 Ok(length) => {
                     let event = Event::parse(buffer.get(..length).unwrap_or_default());
-                    matters |=
-                        event.is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi"));
+                    matters |= event
+                        .is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi" | "net"));
                 }
                 // Events were lost: whatever they said, a new look finds it.
                 Err(Errno::ENOBUFS) => matters = true,

@@ -35,6 +35,39 @@ impl Ssh {
         Ok(Self { port, key: world.ssh_key(), folder })
     }
 
+    /// Picks a free port for a machine in rescue, whose key is another each time.
+    pub fn to_rescue(world: &World) -> Result<Self> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        Ok(Self { port, key: world.ssh_key(), folder: tempfile::tempdir()? })
+    }
+
+    /// Waits for the server, and takes its key where it is the one whose fingerprint stands on the console.
+    pub fn trust_what_is_shown(&self, fingerprint: &str, deadline: Duration) -> Result<()> {
+        let end = Instant::now() + deadline;
+        loop {
+            let port = self.port.to_string();
+            let scan = Command::new("ssh-keyscan")
+                .args(["-T", "10", "-t", "ed25519", "-p", &port, "127.0.0.1"])
+                .output()?;
+            let line = String::from_utf8_lossy(&scan.stdout).into_owned();
+            if let Some((_, key)) =
+                line.lines().find(|line| !line.starts_with('#')).and_then(|line| line.split_once(' '))
+            {
+                let hosts = self.folder.path().join("known_hosts");
+                fs::write(&hosts, format!("rescue {key}\n"))?;
+                let shown = succeed(Command::new("ssh-keygen").arg("-lf").arg(&hosts))?;
+                let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+                ensure!(
+                    shown.contains(fingerprint),
+                    "{fingerprint} stands on the console, the server has {shown}"
+                );
+                return Ok(());
+            }
+            ensure!(Instant::now() < end, "no server: {}", String::from_utf8_lossy(&scan.stderr));
+            thread::sleep(PAUSE);
+        }
+    }
+
     /// The port to forward.
     #[must_use]
     pub fn port(&self) -> u16 {

@@ -79,6 +79,11 @@ impl World {
         Self::named("restarting", &[("[console]", "[boot]\nroot-corruption = \"restart\"\n\n[console]")])
     }
 
+    /// A site like the default one with these lines under `[rescue]`.
+    pub fn with_rescue(name: &str, lines: &str) -> Result<Self> {
+        Self::named(&format!("rescue-{name}"), &[("console = \"shell\"", lines)])
+    }
+
     fn named(name: &str, edits: &[(&str, &str)]) -> Result<Self> {
         let target = target_folder()?;
         let programs = target.join("release");
@@ -86,7 +91,7 @@ impl World {
         fs::create_dir_all(&shared)?;
         let world = Self { folder: shared.join(name), programs };
         let _lock = lock(&shared.join(format!("{name}.lock")))?;
-        let made_by = digest_of_programs(&target)?;
+        let made_by = digest_of_programs(&target, edits)?;
         let ready = world.folder.join("made-by");
         if fs::read_to_string(&ready).ok().as_deref() != Some(&made_by) {
             if world.folder.exists() {
@@ -225,7 +230,7 @@ pub fn target_folder() -> Result<PathBuf> {
     Ok(target.context("no release/psyops above the tests: run make build first")?.to_owned())
 }
 
-fn digest_of_programs(target: &Path) -> Result<String> {
+fn digest_of_programs(target: &Path, edits: &[(&str, &str)]) -> Result<String> {
     let mut digests = String::new();
     for program in [
         "release/psyops",
@@ -240,7 +245,7 @@ fn digest_of_programs(target: &Path) -> Result<String> {
         digests.push_str(&format!("{} {program}\n", Sha256Digest::of(&bytes)));
     }
     // The site that is made depends on the tests' own lists, too.
-    digests.push_str(&format!("{}\n", Sha256Digest::of(format!("{ROLES:?}{NODES:?}").as_bytes())));
+    digests.push_str(&format!("{}\n", Sha256Digest::of(format!("{ROLES:?}{NODES:?}{edits:?}").as_bytes())));
     Ok(digests)
 }
 

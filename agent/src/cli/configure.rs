@@ -4,6 +4,7 @@ use super::{complain, pause, say};
 use crate::configure::{self, RunLock};
 use crate::confirm;
 use crate::file;
+use crate::last_failure;
 use crate::report;
 use crate::role::Stage;
 use crate::root::Root;
@@ -69,6 +70,11 @@ fn finish(root: &Root) {
         _ => confirm_slot(root, &report),
     };
     status.confirmation = Some(confirmation);
+    if !matches!(answer, Answer::Reboot | Answer::Rescue)
+        && let Err(error) = last_failure::show(root)
+    {
+        complain(&error);
+    }
     if let Err(error) = status.save(root) {
         complain(&error);
     }
@@ -76,6 +82,9 @@ fn finish(root: &Root) {
         complain(&error);
     }
     if matches!(answer, Answer::Reboot | Answer::Rescue) && root.is_running_system() {
+        if let Err(error) = last_failure::leave(root, &report) {
+            complain(&error);
+        }
         restart(root, answer);
     }
 }

@@ -2,6 +2,7 @@
 
 mod configure;
 mod pause;
+mod reboot;
 mod seal;
 mod secrets;
 mod status;
@@ -36,6 +37,11 @@ enum Command {
     Secrets(SecretsArguments),
     /// Bring a new seal onto this node's stick.
     Seal(SealArguments),
+    /// Restart this machine.
+    #[command(after_help = "Examples:
+  psyops-agent reboot
+  psyops-agent reboot --rescue --json       the next start goes to the rescue shell, once")]
+    Reboot(RebootArguments),
     /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
     PauseSyslog(PauseArguments),
     /// The process behind a syslog pause.
@@ -75,6 +81,16 @@ struct StatusArguments {
     /// Print one line.
     #[arg(long)]
     short: bool,
+}
+
+#[derive(Debug, Args)]
+struct RebootArguments {
+    /// Go to the rescue shell, once.
+    #[arg(long)]
+    rescue: bool,
+    /// Print what is done as JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +163,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
     let root = Root::new(arguments.root);
     match arguments.command {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
+        Command::Reboot(arguments) => reboot::run(&root, &arguments),
         Command::Status(arguments) => status::run(&root, &arguments),
         Command::Secrets(arguments) => secrets::run(&root, arguments.action),
         Command::Seal(SealArguments { action: SealAction::Install(arguments) }) => {

@@ -1,6 +1,7 @@
 //! `psyops-agent status`: the boot report and the configuration run, for people and for programs.
 
 use super::{StatusArguments, complain, say};
+use crate::last_failure;
 use crate::report;
 use crate::root::Root;
 use crate::status::Status;
@@ -20,12 +21,19 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
     if arguments.json {
         let status = status.and_then(|status| serde_json::to_string(&status).ok());
         let status = status.unwrap_or_else(|| "null".into());
-        say(&Object::new().raw("report", &report.to_json()).raw("status", &status).finish());
+        say(&Object::new()
+            .raw("report", &report.to_json())
+            .raw("status", &status)
+            .raw("last_failure", &last_failure::shown(root).unwrap_or_else(|| "null".into()))
+            .finish());
     } else if arguments.short {
         say(&summary(&report));
     } else {
         say(&summary(&report));
         say(&details(&report, status.as_ref()));
+        if let Some(line) = last_failure::shown_line(root) {
+            say(&format!("the boot before failed: {line}"));
+        }
     }
     match (report.outcome, report.configure) {
         (_, Configure::Pending) => ExitCode::from(3),

@@ -1,7 +1,7 @@
 //! What an UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
 
 use super::lock::{Lock, LockedPackage, Part};
-use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, STUB_PACKAGE};
+use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
 use super::tree::LayeredTree;
 use super::{BaseError, Cache, debs};
 use crate::atomic;
@@ -12,20 +12,40 @@ const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 const BUSYBOX: [&str; 2] = ["bin/busybox", "usr/bin/busybox"];
 const E2FSCK: [&str; 2] = ["sbin/e2fsck.static", "usr/sbin/e2fsck.static"];
 
+/// The SSH server of rescue: package, file in it, and where it goes in the initramfs, which has no merged /usr.
+const SSH_SERVER: [(&str, &str, &str); 9] = [
+    (SSH_SERVER_PACKAGE, "usr/sbin/dropbear", "/usr/sbin/dropbear"),
+    (SSH_SERVER_PACKAGE, "usr/bin/dropbearkey", "/usr/bin/dropbearkey"),
+    ("libc6", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
+    ("libc6", "lib/x86_64-linux-gnu/libc.so.6", "/lib/libc.so.6"),
+    ("libcrypt1", "lib/x86_64-linux-gnu/libcrypt.so.1", "/lib/libcrypt.so.1"),
+    ("libgmp10", "usr/lib/x86_64-linux-gnu/libgmp.so.10", "/lib/libgmp.so.10"),
+    ("libtomcrypt1", "usr/lib/x86_64-linux-gnu/libtomcrypt.so.1", "/lib/libtomcrypt.so.1"),
+    ("libtommath1", "usr/lib/x86_64-linux-gnu/libtommath.so.1", "/lib/libtommath.so.1"),
+    ("zlib1g", "lib/x86_64-linux-gnu/libz.so.1", "/lib/libz.so.1"),
+];
+
 /// All, as files in the cache.
 #[derive(Debug, Clone)]
 pub(super) struct BootFiles {
     pub(super) stub: PathBuf,
     pub(super) busybox: PathBuf,
     pub(super) e2fsck: PathBuf,
+    pub(super) ssh_server: Vec<(&'static str, PathBuf)>,
 }
 
 /// Takes them out of the packages of a lock.
 pub(super) fn prepare(lock: &Lock, cache: &Cache) -> Result<BootFiles, BaseError> {
+    let mut ssh_server = Vec::new();
+    for (package, file, place) in SSH_SERVER.into_iter().filter(|_| lock.wish.rescue_ssh) {
+        let kind = place.rsplit('/').next().unwrap_or(place);
+        ssh_server.push((place, take(lock, cache, package, &[file], kind, 0o755)?));
+    }
     Ok(BootFiles {
         stub: take(lock, cache, STUB_PACKAGE, &[STUB], "stub", 0o644)?,
         busybox: take(lock, cache, BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?,
         e2fsck: take(lock, cache, E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?,
+        ssh_server,
     })
 }
 

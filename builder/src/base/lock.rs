@@ -27,6 +27,8 @@ pub struct Wish {
     pub kernel: String,
     /// More packages.
     pub extra: Vec<String>,
+    /// An SSH server for rescue.
+    pub rescue_ssh: bool,
 }
 
 impl Wish {
@@ -37,7 +39,13 @@ impl Wish {
         let mut extra = packages.extra.clone();
         extra.sort();
         extra.dedup();
-        Self { base: site.base, suite: packages.suite.clone(), kernel: packages.kernel.clone(), extra }
+        Self {
+            base: site.base,
+            suite: packages.suite.clone(),
+            kernel: packages.kernel.clone(),
+            extra,
+            rescue_ssh: !site.rescue.ssh_keys.is_empty(),
+        }
     }
 }
 
@@ -101,6 +109,8 @@ struct RawLock {
     suite: String,
     kernel: String,
     extra: Vec<String>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    rescue_ssh: bool,
     #[serde(default)]
     package: Vec<RawPackage>,
 }
@@ -159,6 +169,7 @@ impl Lock {
             suite: self.wish.suite.clone(),
             kernel: self.wish.kernel.clone(),
             extra: self.wish.extra.clone(),
+            rescue_ssh: self.wish.rescue_ssh,
             package: self.packages.iter().map(RawPackage::from).collect(),
         };
         let text = toml::to_string(&raw).map_err(|error| error.to_string())?;
@@ -173,7 +184,8 @@ impl Lock {
         }
         let base = Base::NAMES.iter().find(|(name, _)| *name == raw.base);
         let (_, base) = base.ok_or_else(|| bad(format!("unknown base {:?}", raw.base)))?;
-        let wish = Wish { base: *base, suite: raw.suite, kernel: raw.kernel, extra: raw.extra };
+        let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
+        let wish = Wish { base: *base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
         let mut packages = Vec::new();
         for raw in raw.package {
             let sha256 = raw.sha256.parse();
@@ -205,6 +217,7 @@ impl Lock {
             ("suite", self.wish.suite.clone(), wish.suite.clone()),
             ("kernel", self.wish.kernel.clone(), wish.kernel.clone()),
             ("extra", list(&self.wish.extra), list(&wish.extra)),
+            ("rescue over SSH", self.wish.rescue_ssh.to_string(), wish.rescue_ssh.to_string()),
         ];
         match settings.into_iter().find(|(_, locked, wanted)| locked != wanted) {
             None => Ok(()),
@@ -240,6 +253,7 @@ mod tests {
             suite: "bookworm".into(),
             kernel: "linux-image-amd64".into(),
             extra: vec!["tree".into()],
+            rescue_ssh: true,
         };
         let package = |part, name: &str| LockedPackage {
             part,

@@ -41,6 +41,8 @@ pub struct BaseSystem {
     pub busybox: PathBuf,
     /// A static e2fsck, for the same.
     pub e2fsck: PathBuf,
+    /// The SSH server of rescue, where the site wants one: places in the initramfs, and the files that go there.
+    pub ssh_server: Vec<(&'static str, PathBuf)>,
 }
 
 /// Makes the base system of `site`, or takes it from the cache. Where the site has no lock file, one is written.
@@ -71,6 +73,7 @@ pub fn prepare(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Ba
         stub: boot.stub,
         busybox: boot.busybox,
         e2fsck: boot.e2fsck,
+        ssh_server: boot.ssh_server,
     })
 }
 

@@ -50,6 +50,10 @@ const DEBIAN: [&str; 13] = [
 pub(super) const STUB_PACKAGE: &str = "systemd-boot-efi";
 pub(super) const BUSYBOX_PACKAGE: &str = "busybox-static";
 pub(super) const E2FSCK_PACKAGE: &str = "e2fsck-static";
+/// The SSH server of rescue, and the libraries that it is linked with.
+pub(super) const SSH_SERVER_PACKAGE: &str = "dropbear-bin";
+const SSH_SERVER_LIBRARIES: [&str; 6] =
+    ["libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
 
 /// Asks the archive for what the site wants.
 pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
@@ -66,7 +70,11 @@ pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Re
         }
     };
     let kernel = kernel(&apt, &wish.kernel)?;
-    let boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned(), E2FSCK_PACKAGE.to_owned()];
+    let mut boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned(), E2FSCK_PACKAGE.to_owned()];
+    if wish.rescue_ssh {
+        boot.push(SSH_SERVER_PACKAGE.to_owned());
+        boot.extend(SSH_SERVER_LIBRARIES.map(str::to_owned));
+    }
     let mut packages = Vec::new();
     for (part, wanted) in [(Part::Base, base), (Part::Kernel, vec![kernel]), (Part::Boot, boot)] {
         for candidate in apt.exactly(&wanted)? {

@@ -4,12 +4,12 @@
 //! site's build time, all belongs to root: the same inputs give the same bytes.
 
 use super::modules::ModuleFile;
+use super::rescue::{RescueContent, RescueFile};
 use crate::atomic::write_file;
 use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::hash::Sha256Digest;
 use handoff::paths;
-use handoff::rescue::VERBS;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,21 +25,12 @@ const LEVEL: i32 = 19;
 pub struct Contents<'a> {
     /// The loader, which becomes `/init`.
     pub loader: &'a [u8],
-    /// What the rescue shell needs; nothing where nobody gets in.
-    pub rescue: Option<RescueTools<'a>>,
+    /// What rescue needs.
+    pub rescue: &'a [RescueFile],
     /// What the site trusts and wants.
     pub trust: &'a Trust,
     /// The modules in loading order.
     pub modules: &'a [ModuleFile],
-}
-
-/// The programs of the rescue shell, all static.
-#[derive(Debug, Clone, Copy)]
-pub struct RescueTools<'a> {
-    /// busybox.
-    pub busybox: &'a [u8],
-    /// e2fsck.
-    pub e2fsck: &'a [u8],
 }
 
 /// A packed initramfs.
@@ -129,8 +120,12 @@ fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
     archive.device("/dev/console", 5, 1, 0o600)?;
     archive.device("/dev/null", 1, 3, 0o666)?;
     archive.file("/init", 0o755, contents.loader)?;
-    if let Some(tools) = &contents.rescue {
-        archive.rescue_tools(tools)?;
+    for file in contents.rescue {
+        match &file.what {
+            RescueContent::Data(content) => archive.file(&file.path, 0o444, content)?,
+            RescueContent::Program(content) => archive.file(&file.path, 0o755, content)?,
+            RescueContent::Link(target) => archive.link(&file.path, target)?,
+        }
     }
     archive.file(paths::TRUST, 0o444, contents.trust.encode().as_bytes())?;
     let list: Vec<_> = contents.modules.iter().map(|module| module.entry.clone()).collect();
@@ -199,16 +194,6 @@ impl Archive {
         self.put(path, entry, target.as_bytes())
     }
 
-    /// The programs, and the loader under the names of the shell's commands.
-    fn rescue_tools(&mut self, tools: &RescueTools<'_>) -> Result<(), InitramfsError> {
-        self.file(paths::INITRAMFS_BUSYBOX, 0o755, tools.busybox)?;
-        self.link("/bin/sh", "busybox")?;
-        for (name, _) in VERBS {
-            self.link(&format!("/bin/{name}"), "/init")?;
-        }
-        self.file("/sbin/e2fsck", 0o755, tools.e2fsck)
-    }
-
     fn device(&mut self, path: &str, major: u32, minor: u32, mode: u32) -> Result<(), InitramfsError> {
         let entry = self.entry(path, ModeFileType::Char, mode)?.rdev_major(major).rdev_minor(minor);
         self.put(path, entry, b"")
@@ -252,8 +237,13 @@ mod tests {
             drives: Vec::new(),
         };
         let modules = [ModuleFile { entry, content: b"module".to_vec() }];
-        let rescue = Some(RescueTools { busybox: b"busybox", e2fsck: b"e2fsck" });
-        pack(&Contents { loader: b"loader", rescue, trust: &trust(), modules: &modules }).unwrap()
+        let file = |path: &str, what| RescueFile { path: path.into(), what };
+        let rescue = [
+            file("/bin/busybox", RescueContent::Program(b"busybox".to_vec())),
+            file("/bin/status", RescueContent::Link("/init".into())),
+            file("/etc/passwd", RescueContent::Data(b"root".to_vec())),
+        ];
+        pack(&Contents { loader: b"loader", rescue: &rescue, trust: &trust(), modules: &modules }).unwrap()
     }
 
     /// What cpio(1) lists.
@@ -295,14 +285,9 @@ mod tests {
                 "init",
                 "bin",
                 "bin/busybox",
-                "bin/sh -> busybox",
                 "bin/status -> /init",
-                "bin/log -> /init",
-                "bin/retry -> /init",
-                "bin/disks -> /init",
-                "bin/secrets -> /init",
-                "sbin",
-                "sbin/e2fsck",
+                "etc",
+                "etc/passwd",
                 "psyops",
                 "psyops/trust",
                 "psyops/modules",
@@ -320,7 +305,7 @@ mod tests {
     fn a_packed_one_is_taken_from_its_place_only_where_it_holds() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("frame");
-        let contents = Contents { loader: b"loader", rescue: None, trust: &trust(), modules: &[] };
+        let contents = Contents { loader: b"loader", rescue: &[], trust: &trust(), modules: &[] };
         let made = pack_cached(&contents, |_| place.clone()).unwrap();
         assert_eq!(made, pack(&contents).unwrap());
         assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);

@@ -4,4 +4,5 @@
 
 pub mod initramfs;
 pub mod modules;
+pub mod rescue;
 pub mod uki;

@@ -1,8 +1,9 @@
 //! The system that all nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it.
 
 use crate::base::{BaseSystem, Cache};
-use crate::boot::initramfs::{self, Initramfs, InitramfsError, RescueTools};
+use crate::boot::initramfs::{self, Initramfs, InitramfsError};
 use crate::boot::modules::{self, ModulesError};
+use crate::boot::rescue;
 use crate::boot::uki::{self, UkiError};
 use crate::error::{Class, Classified, Error};
 use crate::ids::{Owner, derived_bytes, derived_uuid};
@@ -133,14 +134,8 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], cache: &Cache) 
         policy: site.boot.faults.clone(),
         rescue: site.rescue.clone(),
     };
-    // What nobody can start is not carried.
-    let tools = if site.rescue.lets_somebody_in() {
-        Some((read_input(&base.busybox)?, read_input(&base.e2fsck)?))
-    } else {
-        None
-    };
-    let rescue = tools.as_ref().map(|(busybox, e2fsck)| RescueTools { busybox, e2fsck });
-    let contents = initramfs::Contents { loader, rescue, trust: &trust, modules: &modules };
+    let rescue = rescue::files(site, base, &modules)?;
+    let contents = initramfs::Contents { loader, rescue: &rescue, trust: &trust, modules: &modules };
     let place = |digest: &_| cache.derived("initramfs", digest, "zst");
     initramfs::pack_cached(&contents, place).map_err(|error: InitramfsError| Error::from(error))
 }

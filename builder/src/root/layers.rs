@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The overlays that the builder carries, one folder a base.
-static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
+/// The overlays that the builder carries, one folder a base, and one for the initramfs.
+pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
 
 /// The agent in the path of a login.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";

@@ -8,7 +8,7 @@ use crate::secrets::credentials::CredentialError;
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_toml;
 use crate::secrets::store::{Secret, Store, StoreError};
-use crate::site::{FileSource, Node, NodeFile, Site};
+use crate::site::{Card, FileSource, Node, NodeFile, Site};
 use handoff::manifest::{Kind, RelativePath, Required, Store as Place};
 use handoff::name::Name;
 use handoff::paths;
@@ -178,9 +178,23 @@ impl Parts<'_> {
         if !cards.is_empty() {
             self.add_text("mactab", 0o644, "/etc/mactab", cards)?;
         }
+        let addresses: String = node.network.iter().filter_map(rescue_line).collect();
+        if !site.rescue.ssh_keys.is_empty() && !addresses.is_empty() {
+            let optional = Required::Optional;
+            let file = own(Kind::Text, 0o600, paths::NODE);
+            let file = File { store: Place::Memory, install: None, required: optional, ..file };
+            self.add_own(paths::RESCUE_NETWORK, file, Zeroizing::new(addresses.into_bytes()))?;
+        }
         let file = File { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
         self.add_own("node.toml", file, Zeroizing::new(node_toml::text(site, node).into_bytes()))
     }
+}
+
+/// The first fixed address of a card, as the loader reads it for rescue.
+fn rescue_line(card: &Card) -> Option<String> {
+    let mac = card.mac.as_deref().unwrap_or("*");
+    let gateway = card.gateway.map_or_else(|| "-".to_owned(), |gateway| gateway.to_string());
+    Some(format!("{mac} {} {gateway}\n", card.addresses.first()?))
 }
 
 /// A file of root's that the boot needs.

@@ -4,6 +4,7 @@
 //! first one starts, everything is unmounted, so that no key lies open, unless the site wants it otherwise.
 
 mod password;
+mod remote;
 mod screen;
 mod terminal;
 pub(crate) mod verbs;
@@ -76,5 +77,8 @@ pub(crate) fn run(boot: &mut Boot, failure: &Failure) -> Left {
     remember_visit();
     let left = Visitors::let_in(boot).wait(boot);
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
+    if !boot.rescue.ssh_keys.is_empty() {
+        remote::close();
+    }
     left
 }

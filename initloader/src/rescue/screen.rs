@@ -30,7 +30,7 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
     let mut lines = Vec::new();
     match policy.console {
         ConsoleAccess::Off => lines.push(format!(
-            "The site lets nobody in by a console. This machine tries again every {} s.",
+            "The site lets nobody in by a console. This machine tries again after {} s.",
             policy.retry_after
         )),
         ConsoleAccess::Password(_) => lines.push("A shell is here for the site's rescue password.".into()),

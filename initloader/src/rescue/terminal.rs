@@ -31,7 +31,7 @@ pub(crate) fn real(terminal: &str) -> String {
     }
 }
 
-/// The child's life. With the code [`NOT_STARTED`] it is not tried again on this terminal.
+/// The child's life. It returns only where there is no shell.
 pub(crate) fn visit(terminal: &str, access: &ConsoleAccess) -> i32 {
     let _ = setsid();
     // The first terminal that a session's leader opens becomes its terminal.
@@ -54,8 +54,7 @@ pub(crate) fn visit(terminal: &str, access: &ConsoleAccess) -> i32 {
 /// Asks until the password is right; `false` once the terminal is of no use.
 fn knows_password(file: &mut File, hash: &str) -> bool {
     loop {
-        let _ = file.write_all(b"psyops rescue password: ");
-        let typed = type_hidden(file);
+        let typed = type_hidden(file, "psyops rescue password: ");
         let _ = file.write_all(b"\n");
         match typed {
             Some(mut typed) => {
@@ -74,13 +73,15 @@ fn knows_password(file: &mut File, hash: &str) -> bool {
     }
 }
 
-/// A line, typed without being shown. No key ends or stops this process meanwhile.
-fn type_hidden(file: &mut File) -> Option<Vec<u8>> {
+/// A line, typed without being shown: the question comes only when nothing is shown any more. No key ends or stops this
+/// process meanwhile.
+fn type_hidden(file: &mut File, question: &str) -> Option<Vec<u8>> {
     let before = termios::tcgetattr(file.as_fd()).ok()?;
     let mut hidden = before.clone();
     hidden.local_flags.remove(LocalFlags::ECHO | LocalFlags::ECHONL | LocalFlags::ISIG);
     hidden.local_flags.insert(LocalFlags::ICANON);
     termios::tcsetattr(file.as_fd(), SetArg::TCSAFLUSH, &hidden).ok()?;
+    let _ = file.write_all(question.as_bytes());
     let mut line = vec![0; LONGEST];
     let length = file.read(&mut line).unwrap_or(0);
     let _ = termios::tcsetattr(file.as_fd(), SetArg::TCSAFLUSH, &before);

@@ -1,19 +1,22 @@
-//! Who is in: the processes that serve consoles, one each, and what their ends and signals to PID 1 mean.
+//! Who is in: the processes that serve consoles and the network, and what their ends and signals to PID 1 mean.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
 use crate::console;
 use crate::log::Log;
-use crate::process::{self, NOT_STARTED};
-use crate::rescue::{Left, terminal};
+use crate::process;
+use crate::rescue::{Left, remote, terminal};
 use crate::steps::early;
 use handoff::rescue::{ConsoleAccess, RescuePolicy};
+use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
@@ -22,37 +25,76 @@ pub(crate) const RETRY: Signal = Signal::SIGHUP;
 /// What PID 1 listens to: the end of a child, `retry`, and what busybox's reboot, halt and poweroff send.
 const HEARD: [Signal; 5] = [Signal::SIGCHLD, RETRY, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
+/// What a child serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Service {
+    /// A person at this terminal.
+    Console(String),
+    /// People who come by SSH.
+    Ssh,
+    /// Addresses for the network cards.
+    Network,
+}
+
+/// A child, and where it says that its program could not be started. Its exit status cannot say that: a shell ends with
+/// that of the last command that was typed.
+struct Child {
+    pid: Pid,
+    service: Service,
+    not_started: Option<File>,
+}
+
 /// The children that serve somebody.
 pub(crate) struct Visitors {
     policy: RescuePolicy,
-    consoles: Vec<(Pid, String)>,
+    addresses: String,
+    children: Vec<Child>,
     signals: Option<SignalFd>,
 }
 
 impl Visitors {
     /// Opens the ways in that the site allows.
     pub(crate) fn let_in(boot: &mut Boot) -> Self {
+        let by_network = !boot.rescue.ssh_keys.is_empty() && remote::prepare(boot);
         let mut set = SigSet::empty();
         for signal in HEARD {
             set.add(signal);
         }
         let _ = set.thread_block();
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-        let mut visitors = Self { policy: boot.rescue.clone(), consoles: Vec::new(), signals: signals.ok() };
+        let (policy, addresses) = (boot.rescue.clone(), boot.addresses.clone());
+        let mut visitors = Self { policy, addresses, children: Vec::new(), signals: signals.ok() };
         if visitors.policy.console != ConsoleAccess::Off {
             for terminal in console::terminals() {
-                visitors.serve(terminal, &mut boot.log);
+                visitors.serve(Service::Console(terminal), &mut boot.log);
             }
+        }
+        if by_network {
+            visitors.serve(Service::Network, &mut boot.log);
+            visitors.serve(Service::Ssh, &mut boot.log);
         }
         visitors
     }
 
-    fn serve(&mut self, terminal: String, log: &mut Log) {
-        let path = terminal::real(&terminal);
-        let access = &self.policy.console;
-        match process::fork(|| terminal::visit(&path, access)) {
-            Ok(child) => self.consoles.push((child, terminal)),
-            Err(errno) => log.error(&format!("no shell on {terminal}: fork: {}", errno.desc())),
+    fn serve(&mut self, service: Service, log: &mut Log) {
+        let work = || match &service {
+            Service::Console(terminal) => terminal::visit(&terminal::real(terminal), &self.policy.console),
+            Service::Ssh => remote::serve(),
+            Service::Network => remote::keep_network(&self.addresses),
+        };
+        // Closed by the start of a program.
+        let pipe = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok();
+        let (read, mut write) = pipe.map(|(read, write)| (File::from(read), File::from(write))).unzip();
+        let forked = process::fork(|| {
+            let code = work();
+            if let Some(pipe) = &mut write {
+                let _ = pipe.write_all(b"!");
+            }
+            code
+        });
+        match forked {
+            Ok(pid) => self.children.push(Child { pid, service, not_started: read }),
+            Err(errno) => log.error(&format!("{service:?} is not served: fork: {}", errno.desc())),
         }
     }
 
@@ -69,15 +111,24 @@ impl Visitors {
             if let Some(left) = self.asked() {
                 return left;
             }
-            // While a console is served, a person decides.
-            if !self.consoles.is_empty() {
+            if deadline.remaining().is_zero() {
+                if !self.somebody_is_here() {
+                    boot.log.info("nobody is here");
+                    return Left::Retry;
+                }
                 deadline = Uptime::now().plus(patience);
-            } else if deadline.remaining().is_zero() {
-                boot.log.info("nobody is here");
-                return Left::Retry;
             }
             self.listen(deadline);
         }
+    }
+
+    /// At a console that is served a person decides, and so does one who came by SSH.
+    fn somebody_is_here(&self) -> bool {
+        self.children.iter().any(|child| match child.service {
+            Service::Console(_) => true,
+            Service::Ssh => remote::is_visited(child.pid),
+            Service::Network => false,
+        })
     }
 
     /// Sleeps until a signal comes, or until the deadline.
@@ -109,21 +160,22 @@ impl Visitors {
     }
 
     fn ended(&mut self, status: &WaitStatus, log: &mut Log) -> Option<Left> {
-        let at = self.consoles.iter().position(|(child, _)| status.pid() == Some(*child))?;
-        let (_, terminal) = self.consoles.remove(at);
-        match status {
-            WaitStatus::Exited(_, NOT_STARTED) => {
-                log.error(&format!("no shell on {terminal}"));
-                None
+        let at = self.children.iter().position(|child| status.pid() == Some(child.pid))?;
+        let Child { service, not_started, .. } = self.children.remove(at);
+        let started = not_started.is_none_or(|mut pipe| !matches!(pipe.read(&mut [0]), Ok(1)));
+        match (status, service) {
+            (WaitStatus::Exited(..), Service::Console(_)) if started => return Some(Left::Retry),
+            // It would only end the same way again.
+            (WaitStatus::Exited(_, code), service) => {
+                log.error(&format!("{service:?} is not served any more: exit status {code}"));
             }
-            WaitStatus::Exited(..) => Some(Left::Retry),
             // Killed by somebody: that is no wish to boot. Their /dev may be gone, too.
-            _ => {
+            (_, service) => {
                 let _ = early::mount();
-                self.serve(terminal, log);
-                None
+                self.serve(service, log);
             }
         }
+        None
     }
 }
 

@@ -66,6 +66,12 @@ pub(crate) fn load_set_aside(boot: &mut Boot) {
     }
 }
 
+/// Loads another list, where the initramfs has it.
+pub(crate) fn load_list(boot: &mut Boot, path: &str) {
+    let modules = std::fs::read_to_string(path).map(|text| modules::decode(&text)).unwrap_or_default();
+    load_all(boot, &modules);
+}
+
 /// What the PCI bus has.
 fn devices() -> Vec<String> {
     let names = sysfs::names(PCI);

@@ -1,0 +1,33 @@
+//! `psyops-agent reboot`: restarts the machine, to the rescue shell if that is wanted.
+
+use super::{RebootArguments, complain, say};
+use crate::confirm;
+use crate::root::Root;
+use handoff::json::Object;
+use std::process::{Command, ExitCode, Stdio};
+
+pub(super) fn run(root: &Root, arguments: &RebootArguments) -> ExitCode {
+    // First the wish, and where it cannot be written, no restart: it would be one to the wrong place.
+    if arguments.rescue
+        && let Err(error) = confirm::request_rescue(root)
+    {
+        complain(&error);
+        return ExitCode::from(74);
+    }
+    if arguments.json {
+        say(&Object::new().boolean("rescue", arguments.rescue).finish());
+    } else {
+        say(if arguments.rescue { "restarting to rescue" } else { "restarting" });
+    }
+    if !root.is_running_system() {
+        return ExitCode::SUCCESS;
+    }
+    match Command::new("reboot").stdin(Stdio::null()).status() {
+        Ok(status) if status.success() => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

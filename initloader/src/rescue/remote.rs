@@ -1,0 +1,175 @@
+//! The way in by SSH: drivers of network cards, addresses, and dropbear, for the keys that stand in the trust file.
+//!
+//! The server's own key is made anew each time, and its fingerprint stands on the consoles. The node's host key would
+//! spare people the comparison, but it lies on the secret partition: mostly rescue comes before it can be had, and a
+//! machine that anybody can bring into rescue should not hand out what the node proves itself with.
+
+use crate::boot::Boot;
+use crate::clock::Uptime;
+use crate::mounts;
+use crate::process::{self, Ended, NOT_STARTED};
+use crate::steps::modules;
+use crate::sysfs;
+use crate::tree::{Permissions, Tree};
+use crate::uevent::Uevents;
+use handoff::paths;
+use nix::mount::MsFlags;
+use nix::sys::wait::waitpid;
+use std::ffi::CString;
+use std::path::Path;
+use std::time::Duration;
+
+const SERVER: &str = "/usr/sbin/dropbear";
+const KEY_MAKER: &str = "/usr/bin/dropbearkey";
+const KEY: &str = "/run/psyops/rescue-host-key";
+const AUTHORIZED: &str = "/root/.ssh/authorized_keys";
+const LEASES: &str = "/etc/udhcpc.script";
+/// How long making a key may take, on a machine without entropy.
+const KEY_DEADLINE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
+
+/// Makes all ready for the server; `false` where that does not succeed, which is said.
+pub(crate) fn prepare(boot: &mut Boot) -> bool {
+    modules::load_list(boot, paths::RESCUE_MODULES);
+    let keys: String = boot.rescue.ssh_keys.iter().map(|line| format!("{line}\n")).collect();
+    let private = Permissions { mode: 0o600, uid: 0, gid: 0 };
+    let written = Tree::open(Path::new("/"))
+        .and_then(|root| root.install(Path::new(AUTHORIZED), keys.as_bytes(), private));
+    if let Err(errno) = written {
+        boot.log.error(&format!("no SSH: {AUTHORIZED}: {}", errno.desc()));
+        return false;
+    }
+    let flags = MsFlags::MS_NOSUID.union(MsFlags::MS_NOEXEC);
+    if !mounts::is_mounted("/dev/pts")
+        && let Err(error) = mounts::mount("devpts", "/dev/pts", "devpts", flags, "mode=0620,ptmxmode=0666")
+    {
+        boot.log.error(&error.to_string());
+    }
+    make_key(boot)
+}
+
+fn make_key(boot: &mut Boot) -> bool {
+    let _ = std::fs::remove_file(KEY);
+    let mut lines = Vec::new();
+    let work = || run_program(KEY_MAKER, &["dropbearkey", "-t", "ed25519", "-f", KEY]);
+    let ended = process::run(Uptime::now().plus(KEY_DEADLINE), work, |line| lines.push(line.to_owned()));
+    if ended != Ok(Ended::Exited(0)) {
+        boot.log.error(&format!("no SSH: {KEY_MAKER} makes no key: {}", lines.join("; ")));
+        return false;
+    }
+    let fingerprint = lines.iter().find_map(|line| line.strip_prefix("Fingerprint: ")).unwrap_or("?");
+    boot.log.marked("", &format!("  SSH: root at port 22; the server's key is {fingerprint}"));
+    true
+}
+
+/// The server, in a child.
+pub(crate) fn serve() -> i32 {
+    // In the foreground, errors to the console, no passwords, no forwarding.
+    run_program(SERVER, &["dropbear", "-F", "-E", "-s", "-j", "-k", "-r", KEY, "-p", "22", "-P", ""])
+}
+
+/// Whether somebody is in: the server has a child for each connection.
+pub(crate) fn is_visited(server: nix::unistd::Pid) -> bool {
+    sysfs::attribute(format!("/proc/{server}/task/{server}/children")).is_some_and(|list| !list.is_empty())
+}
+
+/// Gives every network card an address as it comes, in a child that never ends by itself.
+pub(crate) fn keep_network(addresses: &str) -> i32 {
+    let Ok(events) = Uevents::open() else { return NOT_STARTED };
+    let mut known = Vec::new();
+    let mut fixed = fixed_addresses(addresses);
+    loop {
+        for card in cards() {
+            if !known.contains(&card) {
+                let mac = sysfs::attribute(format!("/sys/class/net/{card}/address")).unwrap_or_default();
+                configure(&card, take_fixed(&mut fixed, &mac).as_ref());
+                known.push(card);
+            }
+        }
+        let _ = events.wait(Uptime::now().plus(HOUR));
+    }
+}
+
+/// Takes the addresses away again: the next attempt finds the cards as after a start.
+pub(crate) fn close() {
+    for card in cards() {
+        busybox(&["ip", "addr", "flush", "dev", &card]);
+        busybox(&["ip", "link", "set", &card, "down"]);
+    }
+}
+
+/// The network cards. What has no device (`lo`, tunnels) leads nowhere.
+fn cards() -> Vec<String> {
+    let mut names = sysfs::names("/sys/class/net");
+    names.retain(|name| Path::new("/sys/class/net").join(name).join("device").exists());
+    names
+}
+
+/// A card's fixed address, as the seal has it ([`paths::RESCUE_NETWORK`]).
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Fixed {
+    mac: String,
+    address: String,
+    gateway: Option<String>,
+}
+
+fn fixed_addresses(text: &str) -> Vec<Fixed> {
+    let line = |line: &str| {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let (mac, address, gateway) = (words.next()?, words.next()?, words.next()?);
+        Some(Fixed { mac, address, gateway: (gateway != "-").then_some(gateway) })
+    };
+    text.lines().filter_map(line).collect()
+}
+
+/// The entry for this card, else one for any card, each used once.
+fn take_fixed(fixed: &mut Vec<Fixed>, mac: &str) -> Option<Fixed> {
+    let own = fixed.iter().position(|entry| entry.mac == mac);
+    let at = own.or_else(|| fixed.iter().position(|entry| entry.mac == "*"))?;
+    Some(fixed.remove(at))
+}
+
+fn configure(card: &str, fixed: Option<&Fixed>) {
+    busybox(&["ip", "link", "set", card, "up"]);
+    match fixed {
+        Some(Fixed { address, gateway, .. }) => {
+            busybox(&["ip", "addr", "replace", address, "dev", card]);
+            if let Some(gateway) = gateway {
+                busybox(&["ip", "route", "replace", "default", "via", gateway, "dev", card]);
+            }
+        }
+        // In the background, asking again every ten seconds.
+        None => busybox(&["udhcpc", "-b", "-A", "10", "-t", "3", "-T", "2", "-i", card, "-s", LEASES]),
+    }
+}
+
+fn busybox(words: &[&str]) {
+    if let Ok(child) = process::fork(|| run_program(paths::INITRAMFS_BUSYBOX, words)) {
+        let _ = waitpid(child, None);
+    }
+}
+
+/// Becomes a program; returns only where that fails.
+fn run_program(program: &str, words: &[&str]) -> i32 {
+    let text = |word: &str| CString::new(word).unwrap_or_default();
+    let arguments: Vec<CString> = words.iter().map(|word| text(word)).collect();
+    let _ = process::execute(&text(program), &arguments, &process::environment(&[]));
+    NOT_STARTED
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_card_takes_its_own_address_or_one_for_any_card() {
+        let mut fixed =
+            fixed_addresses("* 192.0.2.1/24 -\n52:54:00:00:00:01 2001:db8::1/64 fe80::1\nshort\n");
+        assert_eq!(fixed.len(), 2);
+        let own = take_fixed(&mut fixed, "52:54:00:00:00:01").unwrap();
+        assert_eq!((own.address.as_str(), own.gateway.as_deref()), ("2001:db8::1/64", Some("fe80::1")));
+        let any = take_fixed(&mut fixed, "52:54:00:00:00:02").unwrap();
+        assert_eq!((any.address.as_str(), any.gateway), ("192.0.2.1/24", None));
+        assert_eq!(take_fixed(&mut fixed, "52:54:00:00:00:03"), None);
+    }
+}

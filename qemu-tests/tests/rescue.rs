@@ -1,0 +1,232 @@
+//! Rescue: who gets in, what can be done there, that nothing in it stops the machine, and how it is asked for.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::rescue_password;
+use builder::run::watch::wait_for_report;
+use builder::run::{Machine, Setup};
+use handoff::last_failure::LastFailure;
+use handoff::marker;
+use handoff::partition::Role;
+use handoff::paths::AGE_KEY;
+use handoff::report::{Configure, Outcome};
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::{Booted, DEADLINE, Stick};
+use qemu_tests::world::World;
+use std::fs;
+use std::time::Duration;
+
+const SOON: Duration = Duration::from_mins(1);
+const PROMPT: &str = "psyops rescue # ";
+
+/// A stick whose next start goes to rescue, as if its system had asked for that.
+fn asked_for_rescue(world: &World) -> Result<Stick> {
+    let stick = world.stick("alpha")?;
+    let mut record = stick.control()?.effective();
+    record.rescue_requested = true;
+    record.sequence += 5;
+    stick.set_control(0, &record)?;
+    Ok(stick)
+}
+
+fn in_rescue(setup: &Setup) -> Result<Machine> {
+    let booted = Booted::wait(setup)?;
+    let is_rescue = booted.seen.report.outcome == Outcome::Rescue;
+    ensure!(is_rescue, "{:?}\n{}", booted.seen.report, booted.machine.console());
+    Ok(booted.machine)
+}
+
+/// Types a command; what it prints must have `wanted`, which may be `42-` and its exit status. The terminal shows what
+/// is typed as well: nothing that is waited for may stand in it.
+fn typed(machine: &mut Machine, command: &str, wanted: &str) -> Result<()> {
+    machine.send(&format!("{command}; echo $((40+2))-$?-\n"))?;
+    machine.wait_for(wanted, SOON).with_context(|| format!("after {command}"))?;
+    if !wanted.starts_with("42-") {
+        machine.wait_for("42-", SOON)?;
+    }
+    Ok(())
+}
+
+fn boots(machine: &mut Machine) -> Result<()> {
+    let seen = wait_for_report(machine, DEADLINE)?;
+    assert_eq!(seen.report.outcome, Outcome::Ok, "{:?}", seen.report);
+    Ok(())
+}
+
+#[test]
+fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
+    let stick = asked_for_rescue(&World::micro()?)?;
+    stick.debugfs("rm /hostname\n")?;
+    let mut machine = in_rescue(&stick.setup())?;
+    typed(&mut machine, "status", "rescue requested by the last system")?;
+    typed(&mut machine, "disks", "seal-a")?;
+    typed(&mut machine, "log | grep -q initloader", "42-0-")?;
+    typed(&mut machine, "secrets check", "differs: hostname")?;
+    typed(&mut machine, "secrets check >/dev/null", "42-1-")?;
+    typed(&mut machine, "secrets fix >/dev/null", "42-0-")?;
+    typed(&mut machine, "secrets check >/dev/null", "42-0-")?;
+    typed(&mut machine, "secrets", "42-2-")?;
+    typed(&mut machine, "grep -c psyops/secrets /proc/mounts", "42-1-")?;
+    let secret = "$(disks | sed -n 's|^ *\\(/dev/[a-z0-9]*\\) *secret$|\\1|p')";
+    typed(&mut machine, &format!("e2fsck -f -y {secret}"), "42-0-")?;
+    machine.send("retry\n")?;
+    let seen = wait_for_report(&mut machine, DEADLINE)?;
+    assert_eq!((seen.report.outcome, seen.report.repaired.len()), (Outcome::Ok, 0), "{:?}", seen.report);
+    Ok(())
+}
+
+#[test]
+fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
+    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    typed(&mut machine, "kill -9 1", "42-0-")?;
+    for signal in ["INT", "QUIT", "SEGV", "ABRT", "PWR"] {
+        typed(&mut machine, &format!("kill -{signal} 1"), "42-0-")?;
+    }
+    // A shell ends with the status of its last command, whatever that was.
+    machine.send("no-such-command\n")?;
+    machine.send("exit\n")?;
+    boots(&mut machine)
+}
+
+#[test]
+fn a_shell_that_turns_into_something_else_is_left_when_that_ends() -> Result<()> {
+    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    machine.send("exec false\n")?;
+    boots(&mut machine)
+}
+
+#[test]
+fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
+    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    machine.wait_for(PROMPT, SOON)?;
+    machine.send("kill -9 $$\n")?;
+    machine.wait_for(PROMPT, SOON)?;
+    machine.send("kill -9 -1\n")?;
+    machine.wait_for(PROMPT, SOON)?;
+    machine
+        .send("mkdir '/a b'; mount -t tmpfs x '/a b'; umount -a 2>/dev/null; rm -rf /bin /sbin; exit 3\n")?;
+    boots(&mut machine)?;
+    ensure!(!machine.console().contains("Kernel panic"), "{}", machine.console());
+    Ok(())
+}
+
+#[test]
+fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> {
+    let world = World::with_rescue("nobody", "retry-after = 20")?;
+    let mut machine = in_rescue(&asked_for_rescue(&world)?.setup())?;
+    ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
+    machine.send("\necho in-$((40+2))\n")?;
+    boots(&mut machine)?;
+    let console = machine.console();
+    let before = console.split("trying to boot again").next().unwrap_or_default();
+    ensure!(!before.contains("in-42") && console.contains("nobody is here"), "{console}");
+    Ok(())
+}
+
+#[test]
+fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
+    let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
+    let lines = format!("console = \"password\"\npassword-hash = \"{hash}\"");
+    let world = World::with_rescue("password", &lines)?;
+    let mut machine = in_rescue(&asked_for_rescue(&world)?.setup())?;
+    let question = "psyops rescue password: ";
+    for wrong in ["correct horsf\n", "\n", "\u{3}\u{4}"] {
+        machine.wait_for(question, SOON)?;
+        machine.send(wrong)?;
+    }
+    machine.wait_for(question, SOON)?;
+    machine.send("correct horse\n")?;
+    machine.wait_for(PROMPT, SOON)?;
+    let console = machine.console();
+    ensure!(!console.contains("correct horse"), "the password is shown: {console}");
+    ensure!(console.contains("That is not the rescue password"), "{console}");
+    typed(&mut machine, "status", "rescue requested by the last system")?;
+    machine.send("exit\n")?;
+    boots(&mut machine)
+}
+
+#[test]
+fn the_kernel_argument_leads_to_rescue_once() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let mut setup = stick.setup();
+    setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
+    let mut machine = in_rescue(&setup)?;
+    ensure!(machine.console().contains("the kernel command line asks for it"), "{}", machine.console());
+    machine.send("exit\n")?;
+    boots(&mut machine)
+}
+
+#[test]
+fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let mut booted = stick.boot()?;
+    booted.machine.send("\n")?;
+    booted.machine.send("psyops-agent reboot --rescue --json\n")?;
+    booted.machine.wait_for("{\"rescue\":true}", SOON)?;
+    let seen = wait_for_report(&mut booted.machine, DEADLINE)?;
+    assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
+    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    Ok(())
+}
+
+/// The last failure that the stick holds, and whether it was shown.
+fn last_failure(stick: &Stick) -> Result<(LastFailure, bool)> {
+    let length = usize::try_from(stick.extent(Role::Control)?.length)?;
+    let file = stick.beside("control.part");
+    fs::write(&file, stick.read(Role::Control, 0, length)?)?;
+    let area = medium::failure_area::read(&medium::Partition::open(&file)?)?;
+    let record = area.current().context("no failed boot is recorded")?;
+    Ok((record.failure.clone(), record.acknowledged))
+}
+
+#[test]
+fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
+    let stick = World::micro()?.stick("alpha")?;
+    let key = stick.beside("age.key");
+    fs::write(&key, stick.secret_file(AGE_KEY)?)?;
+    stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
+    drop(in_rescue(&stick.setup())?);
+    let (failure, shown) = last_failure(&stick)?;
+    assert_eq!((failure.step.as_str(), failure.fault.as_str(), shown), ("identity", "identity", false));
+    assert_eq!(
+        (failure.node.as_str(), failure.slot.map(|slot| slot.to_string())),
+        ("alpha", Some("a".into()))
+    );
+    ensure!(failure.log.contains("psyops fault: identity"), "{}", failure.log);
+    stick.debugfs(&format!("write {} /{AGE_KEY}\n", key.display()))?;
+    let mut booted = stick.boot()?;
+    assert_eq!(booted.seen.report.configure, Configure::Ok, "{:?}", booted.seen.report);
+    let said = format!("{}slot a: identity (step identity)", marker::LAST_FAILURE);
+    ensure!(booted.machine.console().contains(&said), "{}", booted.machine.console());
+    booted.machine.send("\ngrep -c 'psyops fault: identity' /var/log/psyops/last-failure.log\n")?;
+    booted.machine.wait_for("last-failure.log", SOON)?;
+    booted
+        .machine
+        .send("psyops-agent status --json | grep -o '\"step\":\"identity\",\"fault\":\"[a-z]*\"'\n")?;
+    booted.machine.wait_for("\"step\":\"identity\",\"fault\":\"identity\"", SOON)?;
+    booted.power_off()?;
+    ensure!(last_failure(&stick)?.1, "it is noted as shown");
+    let again = stick.boot()?;
+    ensure!(!again.machine.console().contains(marker::LAST_FAILURE), "{}", again.machine.console());
+    Ok(())
+}
+
+#[test]
+fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
+    let micro = World::micro()?;
+    let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
+    let lines = format!("ssh-keys = [\"{}\"]\nretry-after = 20", public.trim());
+    let world = World::with_rescue("ssh", &lines)?;
+    let stick = asked_for_rescue(&world)?;
+    let ssh = Ssh::to_rescue(&micro)?;
+    let mut setup = stick.setup();
+    setup.ssh = Some(ssh.port());
+    let mut machine = in_rescue(&setup)?;
+    let fingerprint = machine.wait_for_line("the server's key is SHA256:", SOON)?;
+    ssh.trust_what_is_shown(fingerprint.rsplit(' ').next().unwrap_or_default(), DEADLINE)?;
+    ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
+    ensure!(ssh.run("rescue", "secrets check")?.contains("files are as the seal says"));
+    ensure!(ssh.run("rescue", &format!("ls /run/psyops/secrets/{AGE_KEY} || echo gone"))?.contains("gone"));
+    // Not in the session itself, which ends with all others.
+    ssh.run("rescue", "(sleep 1; retry) >/dev/null 2>&1 &")?;
+    boots(&mut machine)
+}
