@@ -15,6 +15,8 @@
     )
 )]
 
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod identity;
 #[cfg(feature = "issue")]
 pub mod issue;

@@ -4,7 +4,7 @@
 //! ([`payload`]), and the four lines of a minisign signature over both. Each step gives another type, and only the
 //! last one gives content: [`UnverifiedSeal`] -> [`VerifiedSeal`] -> [`OpenedSeal`]. Nothing here reads a device.
 
-mod age_file;
+pub(crate) mod age_file;
 pub mod header;
 pub mod newest;
 pub mod payload;

@@ -106,7 +106,7 @@ impl Contents {
         self.tar.get(self.places.get(path)?.clone())
     }
 
-    fn read(tar: Zeroizing<Vec<u8>>) -> Result<Self, BadPayload> {
+    pub(crate) fn read(tar: Zeroizing<Vec<u8>>) -> Result<Self, BadPayload> {
         let (manifest, places) = index(&tar)?;
         let contents = Self { manifest, tar, places };
         contents.check()?;

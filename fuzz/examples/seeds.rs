@@ -1,0 +1,199 @@
+//! Makes the first inputs of the targets (`fuzz/corpus/TARGET/`) anew: `cargo run --example seeds` in this folder.
+//!
+//! Each is real: written by this project's own writers, by sgdisk, mke2fs and a C compiler. The keys beside them are
+//! for nothing else, and say so in their names.
+
+use handoff::boot_record::BootRecord;
+use handoff::control::{ControlRecord, DEFAULT_TRIES};
+use handoff::fault::{Answer, Fault, Policy};
+use handoff::hash::Sha256Digest;
+use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::modules::{self, Module};
+use handoff::partition::Role;
+use handoff::selection::{Mode, Selection};
+use handoff::slot::Slot;
+use handoff::trust::Trust;
+use handoff::verity::Superblock;
+use keys::identity::NodeIdentity;
+use keys::issue::encryption::{decrypt, encrypt};
+use keys::issue::host_key::HostKey;
+use keys::issue::identity_file;
+use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::signing::SigningKey;
+use keys::seal::UnverifiedSeal;
+use keys::seal::header::{Header, Serial};
+use keys::timestamp::Timestamp;
+use std::error::Error;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use zeroize::Zeroizing;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> Result<()> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+    std::env::set_current_dir(folder)?;
+    let (identity, key) = test_keys()?;
+    seals(&identity, &key)?;
+    records()?;
+    texts(&key)?;
+    elf_files()?;
+    disks()
+}
+
+fn put(name: &str, content: &[u8]) -> Result<()> {
+    let path = Path::new("corpus").join(name);
+    fs::create_dir_all(path.parent().ok_or("a name without a folder")?)?;
+    Ok(fs::write(path, content)?)
+}
+
+/// The keys of the corpus, made once.
+fn test_keys() -> Result<(NodeIdentity, SigningKey)> {
+    let created = Timestamp::from_unix(1_700_000_000);
+    if !Path::new("insecure-test-identity").exists() {
+        fs::write(
+            "insecure-test-identity",
+            identity_file::text(&identity_file::generate(), created).as_bytes(),
+        )?;
+        let key = SigningKey::generate()?;
+        fs::write("insecure-test-signing.key", key.text()?.as_bytes())?;
+        fs::write("insecure-test-signing.pub", key.public_text())?;
+    }
+    let identity = NodeIdentity::parse(&fs::read("insecure-test-identity")?)?;
+    Ok((identity, SigningKey::parse(&fs::read("insecure-test-signing.key")?)?))
+}
+
+fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
+    let mut policy = Policy::default();
+    policy.set(Fault::Repair, Answer::Rescue);
+    let mut builder = SealBuilder::new(policy, true);
+    let host_key = HostKey::generate("insecure-test-host-key")?.private_text()?;
+    let contents: [(&str, Kind, &[u8]); 3] = [
+        ("etc/hostname", Kind::Hostname, b"demo\n"),
+        ("etc/motd with blanks", Kind::Text, "grüß\n".as_bytes()),
+        ("insecure-test-host-key", Kind::SshHostKey, host_key.as_bytes()),
+    ];
+    for (path, kind, content) in contents {
+        let path = RelativePath::new(path).ok_or("a bad path")?;
+        let install = Some(format!("/{path}"));
+        let (store, required) = (Store::Disk, Required::Boot);
+        let file = File { mode: 0o600, uid: 0, gid: 0, kind, store, install, required };
+        builder.add(path, file, Zeroizing::new(content.to_vec()))?;
+    }
+    let header = Header {
+        site: "insecure-test".parse()?,
+        node: "demo".parse()?,
+        recipient: identity.recipient(),
+        serial: Serial::FIRST,
+        created: Timestamp::from_unix(1_700_000_000),
+        release_floor: 0,
+    };
+    let seal = builder.build(&header, &[], key)?;
+    put("seal/signed", &seal)?;
+    put("seal/padded", &[&seal[..], &[0; 64]].concat())?;
+    put("seal/cut", &seal[..seal.len() / 2])?;
+    let parsed = UnverifiedSeal::parse(&seal)?;
+    let (_, start, length) = Header::decode(parsed.bytes())?;
+    let payload = &seal[start..start + length];
+    put("age_file/payload", payload)?;
+    let other = identity_file::generate();
+    put("age_file/two-recipients", &encrypt(&[other.recipient(), identity.recipient()], b"content")?)?;
+    put("age_file/empty", &encrypt(&[identity.recipient()], b"")?)?;
+    put("age_file/another-key", &encrypt(&[other.recipient()], b"content")?)?;
+    let tar = decrypt(identity, payload)?;
+    put("payload/whole", &tar)?;
+    put("payload/without-its-end", &tar[..tar.len() - 1024])?;
+    put("text/manifest", builder.manifest()?.encode().as_bytes())?;
+    put("text/insecure-test-host-key", host_key.as_bytes())?;
+    put("text/insecure-test-identity", &fs::read("insecure-test-identity")?)
+}
+
+fn records() -> Result<()> {
+    let mut control = ControlRecord::fresh(DEFAULT_TRIES);
+    put("records/control-fresh", &control.encode())?;
+    control.refused = vec!["2024-01".parse()?, "2024-02".parse()?];
+    put("records/control-refused", &control.confirmed(Slot::B).encode())?;
+    let boot = BootRecord {
+        length: 24_000_000,
+        digest: Sha256Digest::of(b"uki"),
+        security_epoch: 1,
+        release: "2024-01".parse()?,
+        signature: "untrusted comment: x\n".into(),
+    };
+    put("records/boot", &boot.encode().ok_or("too long")?)?;
+    let superblock = Superblock { uuid: [7; 16], data_blocks: 20_000, salt: [9; 32] };
+    put("records/verity", &superblock.encode())
+}
+
+fn texts(key: &SigningKey) -> Result<()> {
+    let mut policy = Policy::default();
+    policy.set(Fault::Root, Answer::Rescue);
+    let trust = Trust {
+        site: "insecure-test".parse()?,
+        release: "2024-01".parse()?,
+        security_epoch: 1,
+        build_time: 1_700_000_000,
+        signing_keys: vec![key.public().as_str().to_owned()],
+        overlay_size: "50%".into(),
+        identity_deadline: 60,
+        policy,
+    };
+    put("text/trust", trust.encode().as_bytes())?;
+    let (mode, reason) = (Mode::Normal, "first in order".into());
+    let selection = Selection { slot: Slot::A, mode, tries_left: 2, counted: true, reason };
+    put("text/selection", selection.encode().as_bytes())?;
+    let list =
+        ["crc32c_generic", "ext4"].map(|name| Module { name: name.into(), file: format!("/lib/{name}.ko") });
+    put("text/modules", modules::encode(&list).as_bytes())?;
+    let line = "console=tty0 psyops.roothash=00ff usb-storage.delay_use=0 dyndbg=\"file a.c +p\" \
+                modprobe.blacklist=uas,nvme panic=10 -- single";
+    put("text/kernel-command-line", line.as_bytes())?;
+    put(
+        "device/uevent",
+        b"add@/devices/x/block/sda\0ACTION=add\0DEVPATH=/devices/x\0SUBSYSTEM=block\0SEQNUM=7\0",
+    )?;
+    let guid = "5d2bd1ea-5c4e-4f0f-9a37-70f0a5e6c9b4\0".encode_utf16().flat_map(u16::to_le_bytes);
+    put("device/efi-text", &guid.collect::<Vec<u8>>())
+}
+
+fn run(command: &mut Command) -> Result<()> {
+    let output = command.output()?;
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into()) }
+}
+
+fn elf_files() -> Result<()> {
+    let folder = std::env::temp_dir().join(format!("seeds-{}", std::process::id()));
+    fs::create_dir_all(&folder)?;
+    let source = folder.join("module.c");
+    let words = r#"__attribute__((section(".modinfo"))) const char words[] =
+        "license=GPL\0alias=pci:v00001B36d*sv*sd*bc0Csc03i30*\0alias=virtio:d00000002v*\0depends=usbcore,xhci-hcd";
+        int main(void) { return 0; }"#;
+    fs::write(&source, words)?;
+    let (object, program) = (folder.join("module.o"), folder.join("program"));
+    run(Command::new("cc").args(["-c", "-o"]).arg(&object).arg(&source))?;
+    run(Command::new("cc").arg("-o").arg(&program).arg(&source))?;
+    put("module/module", &fs::read(object)?)?;
+    put("module/program", &fs::read(program)?[..2048])?;
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+fn disks() -> Result<()> {
+    let disk = std::env::temp_dir().join(format!("disk-{}", std::process::id()));
+    fs::write(&disk, vec![0; 256 * 1024])?;
+    let mut sgdisk = Command::new("sgdisk");
+    sgdisk.args(["--set-alignment=1", "--clear"]);
+    for (number, role) in [(1, Role::Control), (2, Role::Seal(Slot::B)), (3, Role::Secret)] {
+        let first = 40 + 8 * number;
+        sgdisk.arg(format!("--new={number}:{first}:{}", first + 7));
+        sgdisk.arg(format!("--change-name={number}:{role}"));
+        sgdisk.arg(format!("--typecode={number}:{}", role.type_guid()));
+    }
+    run(sgdisk.arg(&disk))?;
+    // The primary copy; a target makes its checksums right, so that its fields are reached.
+    put("partition_table/primary", &fs::read(&disk)?[..40 * 512])?;
+    fs::write(&disk, vec![0; 4 * 1024 * 1024])?;
+    run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", "psyops-secret"]).arg(&disk))?;
+    put("device/superblock", &fs::read(&disk)?[1024..2048])?;
+    Ok(fs::remove_file(disk)?)
+}

@@ -1,0 +1,10 @@
+//! What the kernel and the firmware hand to PID 1: superblocks, events, EFI variables.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    initloader::fuzzing::superblock(bytes);
+    initloader::fuzzing::uevent(bytes);
+    initloader::fuzzing::efi_text(bytes);
+});

@@ -1,0 +1,35 @@
+//! All that PID 1 reads as text: what it trusts, the manifest, the kernel command line, the list of modules, the
+//! selector's word, key files.
+#![no_main]
+
+use handoff::kernel_arguments::KernelArguments;
+use handoff::manifest::{Kind, Manifest};
+use handoff::modules;
+use handoff::selection::Selection;
+use handoff::trust::Trust;
+use keys::identity::NodeIdentity;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    for kind in ["opaque", "text", "hostname", "ssh-host-key"].map(Kind::from_word).into_iter().flatten() {
+        let _ = keys::kinds::check(kind, bytes);
+    }
+    let _ = NodeIdentity::parse(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(trust) = Trust::decode(text) {
+        assert_eq!(Trust::decode(&trust.encode()).as_ref(), Ok(&trust));
+    }
+    if let Ok(manifest) = Manifest::decode(text) {
+        assert_eq!(Manifest::decode(&manifest.encode()).as_ref(), Ok(&manifest));
+    }
+    if let Some(selection) = Selection::decode(text) {
+        assert_eq!(Selection::decode(&selection.encode()).as_ref(), Some(&selection));
+    }
+    let modules = modules::decode(text);
+    assert_eq!(modules::decode(&modules::encode(&modules)), modules);
+    let arguments = KernelArguments::parse(text);
+    for argument in &arguments {
+        assert!(arguments.has(&argument.key), "what was read is found");
+        let _ = (arguments.module_parameters(&argument.key), arguments.blacklists(&argument.key));
+    }
+});
