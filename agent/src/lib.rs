@@ -20,6 +20,7 @@ pub mod role;
 pub mod root;
 pub mod seal;
 pub mod secrets;
+pub mod services;
 pub mod status;
 pub mod syslog;
 pub mod template;

@@ -7,6 +7,7 @@ use crate::file::{self, FileError};
 use crate::node::Node;
 use crate::role::Stage;
 use crate::root::Root;
+use crate::services;
 use crate::status::{Ending, StageStatus, Status};
 use handoff::fault::Fault;
 use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step, StepKind};
@@ -52,18 +53,69 @@ pub fn complete(root: &Root, status: &Status) -> BootReport {
     report
 }
 
-/// Writes the report where programs look for it, keeps it with the logs, and says it on every console.
+/// Writes the report where programs and people look for it, keeps it with the logs, and says it on every console.
 pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
-    let json = report.to_json();
-    let line = format!("{json}\n");
-    file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o640)?;
-    consoles::announce(root, &format!("{}{json}", handoff::marker::REPORT));
-    let logs = root.at(handoff::paths::LOGS);
-    file::write(&logs.join("boot.json"), line.as_bytes(), 0o640)?;
+    let report = with_services(root, report);
+    write(root, &report)?;
+    greet(root, &report)?;
+    consoles::announce(root, &format!("{}{}", handoff::marker::REPORT, report.to_json()));
     if let Ok(log) = file::read(&root.at(handoff::paths::BOOT_LOG)) {
-        file::write(&logs.join("boot.log"), &log, 0o600)?;
+        file::write(&root.at(handoff::paths::LOGS).join("boot.log"), &log, 0o600)?;
     }
     Ok(())
+}
+
+/// The report with what the services took until now.
+#[must_use]
+pub fn with_services(root: &Root, report: &BootReport) -> BootReport {
+    let mut report = report.clone();
+    services::add(root, &mut report);
+    report
+}
+
+/// Writes the report into its files.
+pub fn write(root: &Root, report: &BootReport) -> Result<(), FileError> {
+    let line = report.to_json() + "\n";
+    file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o640)?;
+    file::write(&root.at(handoff::paths::LOGS).join("boot.json"), line.as_bytes(), 0o640)?;
+    Ok(())
+}
+
+/// Writes what shells and logins show, so that they need to start no program for it.
+pub fn greet(root: &Root, report: &BootReport) -> Result<(), FileError> {
+    let message = format!("{}\n", summary(report));
+    file::write(&root.at(handoff::paths::MESSAGE_OF_THE_DAY), message.as_bytes(), 0o644)?;
+    let word = match (report.outcome, report.configure) {
+        (_, Configure::Pending) => "[configuring]\n".into(),
+        (Outcome::Ok, _) => String::new(),
+        (outcome, _) => format!("[{outcome}]\n"),
+    };
+    file::write(&root.at(handoff::paths::PROMPT), word.as_bytes(), 0o644)?;
+    Ok(())
+}
+
+/// The report in one line.
+#[must_use]
+pub fn summary(report: &BootReport) -> String {
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
+    let mut text = format!(
+        "psyopsOS {} (site {}, release {}, slot {}): {}, configure {}",
+        word(&report.node),
+        word(&report.site),
+        word(&report.release),
+        word(&report.slot),
+        report.outcome,
+        report.configure
+    );
+    if !report.repaired.is_empty() {
+        text.push_str(&format!(", {} repaired", report.repaired.len()));
+    }
+    match report.faults.len() {
+        0 => {}
+        1 => text.push_str(", 1 fault (psyops-agent status)"),
+        several => text.push_str(&format!(", {several} faults (psyops-agent status)")),
+    }
+    text
 }
 
 fn add(report: &mut BootReport, stage: &StageStatus) {

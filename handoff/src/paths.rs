@@ -41,6 +41,10 @@ pub const BOOT_REPORT: &str = "/run/psyops/boot.json";
 pub const BOOT_LOG: &str = "/run/psyops/boot.log";
 /// Why the last failed boot failed, where this boot is the first since then that went through, as JSON.
 pub const LAST_FAILURE: &str = "/run/psyops/last-failure.json";
+/// How this boot went, in a few lines for whoever logs in: `pam_motd(8)` shows what lies in this folder.
+pub const MESSAGE_OF_THE_DAY: &str = "/run/motd.d/psyops";
+/// A word for the shell's prompt, where not all is well; else an empty file.
+pub const PROMPT: &str = "/run/psyops/prompt";
 /// The status of the configuration run as JSON.
 pub const STATUS: &str = "/run/psyops/status.json";
 /// The node's settings (roles, variables, network cards), an entry of the seal.

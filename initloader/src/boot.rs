@@ -38,6 +38,8 @@ pub(crate) struct Boot {
     pub(crate) rescue: RescuePolicy,
     /// The addresses that the node's cards have then, once the seal is open.
     pub(crate) addresses: String,
+    /// When the kernel started this program.
+    pub(crate) started: Uptime,
     watchdog: Watchdog,
 }
 
@@ -83,6 +85,7 @@ impl Boot {
             disk: None,
             rescue: RescuePolicy::default(),
             addresses: String::new(),
+            started,
             watchdog: Watchdog::none(),
         }
     }

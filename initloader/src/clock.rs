@@ -16,6 +16,11 @@ impl Uptime {
         Self(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from))
     }
 
+    /// Since the kernel started.
+    pub(crate) fn since_kernel_start(self) -> Duration {
+        self.0
+    }
+
     /// In whole milliseconds.
     pub(crate) fn milliseconds(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)

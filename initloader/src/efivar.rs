@@ -9,6 +9,9 @@ pub(crate) const BOOT_LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4
 /// The partition GUID of the ESP that the boot loader was started from.
 pub(crate) const DEVICE_PART_UUID: &str = "LoaderDevicePartUUID";
 
+/// When the boot loader began, and when it started the kernel: microseconds since the machine was switched on.
+pub(crate) const TIMES: [&str; 2] = ["LoaderTimeInitUSec", "LoaderTimeExecUSec"];
+
 /// The value of a variable; `None` where it does not exist.
 pub(crate) fn read(folder: &Path, name: &str, vendor: &str) -> Option<Vec<u8>> {
     let bytes = std::fs::read(folder.join(format!("{name}-{vendor}"))).ok()?;
@@ -20,6 +23,11 @@ pub(crate) fn utf16(value: &[u8]) -> Option<String> {
     let units = value.chunks_exact(2).filter_map(|pair| pair.try_into().ok().map(u16::from_le_bytes));
     let units: Vec<u16> = units.take_while(|&unit| unit != 0).collect();
     String::from_utf16(&units).ok()
+}
+
+/// A value that is a decimal number in UTF-16.
+pub(crate) fn number(value: &[u8]) -> Option<u64> {
+    utf16(value)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -34,6 +42,7 @@ mod tests {
         std::fs::write(&path, b"\x06\0\0\0A\0b\0\0\0x\0").unwrap();
         let value = read(&folder, &name, "v").unwrap();
         assert_eq!(utf16(&value).as_deref(), Some("Ab"));
+        assert_eq!((number(&value), number(b"1\x002\0\0\0")), (None, Some(12)));
         std::fs::write(&path, b"\x06\0").unwrap();
         assert_eq!(read(&folder, &name, "v"), None, "shorter than its attributes");
         std::fs::remove_file(path).unwrap();

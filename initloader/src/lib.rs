@@ -29,6 +29,7 @@ mod rescue;
 mod restart;
 mod steps;
 mod sysfs;
+mod systemd;
 mod teardown;
 mod tree;
 mod uevent;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Serial;
-use handoff::report::{Configure, Outcome};
+use handoff::report::{BootReport, Configure, Outcome, StepKind};
 use handoff::slot::Slot;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::world::World;
@@ -18,6 +18,10 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
     assert_eq!(report.node.as_deref(), Some("alpha"));
     assert_eq!(report.slot.as_deref(), Some("a"));
     assert_eq!(report.tries_left, Some(2));
+    for service in ["rcS", "syslogd", "sshd"] {
+        let found = report.steps.iter().any(|step| step.kind == StepKind::Service && step.name == service);
+        ensure!(found, "no {service} in the timeline: {report:?}");
+    }
 
     // The connection only succeeds with the host key that `psyops known-hosts` prints.
     assert_eq!(ssh.run("alpha", "hostname")?.trim(), "alpha");
@@ -53,6 +57,27 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
         first.lines().any(|line| line == "_HOSTNAME=alpha"),
         "the first record has another host name: {first}"
     );
+
+    let times = ssh.run("alpha", "systemd-analyze time")?;
+    for part in ["(firmware)", "(loader)", "(kernel)", "(initrd)", "(userspace)"] {
+        ensure!(times.contains(part), "{part} is missing: {times}");
+    }
+    let report: BootReport = serde_json::from_str(&ssh.run("alpha", "cat /run/psyops/boot.json")?)?;
+    let all_kinds = [StepKind::Kernel, StepKind::Loader, StepKind::Wait, StepKind::Configure, StepKind::Service];
+    for kind in all_kinds {
+        ensure!(report.steps.iter().any(|step| step.kind == kind), "no step of {kind:?}: {report:?}");
+    }
+    for service in ["systemd", "ssh", "systemd-journald"] {
+        ensure!(report.steps.iter().any(|step| step.name == service), "no {service}: {report:?}");
+    }
+    ensure!(report.firmware_ms.is_some() && report.selector_ms.is_some(), "{report:?}");
+    // systemd and the report agree about when the initrd began.
+    let initrd = ssh.run("alpha", "systemctl show --value --property=InitRDTimestampMonotonic")?;
+    let kernel = report.steps.iter().find(|step| step.kind == StepKind::Kernel).context("no kernel")?;
+    assert_eq!(initrd.trim().parse::<u64>()? / 1000, kernel.took_ms);
+
+    let message = ssh.run("alpha", "cat /run/motd.d/psyops")?;
+    ensure!(message.starts_with("psyopsOS alpha (site ") && message.contains(": ok, configure ok"), "{message}");
     booted.power_off()
 }
 

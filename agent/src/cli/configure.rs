@@ -24,6 +24,12 @@ pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
             return ExitCode::from(75);
         }
     };
+    if stage == Stage::Configure
+        && let Ok(report) = report::load(root)
+        && let Err(error) = report::greet(root, &report)
+    {
+        complain(&error);
+    }
     // Before init there is no syslog to pause.
     let paused = (stage == Stage::Configure).then(|| pause_syslog(root)).flatten();
     let result = configure::run(root, stage, &lock);

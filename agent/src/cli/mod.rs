@@ -31,8 +31,11 @@ pub struct Arguments {
 enum Command {
     /// Run a stage of the node's configuration.
     Configure(ConfigureArguments),
-    /// Show how this boot and its configuration went (exit code 0: well, 1: not well, 3: unknown).
+    /// Show how this boot and its configuration went.
+    #[command(after_help = STATUS_HELP)]
     Status(StatusArguments),
+    /// Complete the boot report's timeline with the services that were started; the system calls it once after boot.
+    Timeline,
     /// Compare the secret partition with the seal, or repair it (exit code 0: as the seal says, 1: not, 3: unknown).
     Secrets(SecretsArguments),
     /// Bring a new seal onto this node's stick.
@@ -82,6 +85,13 @@ struct StatusArguments {
     #[arg(long)]
     short: bool,
 }
+
+const STATUS_HELP: &str = "Exit codes: 0 all is well, 1 the node runs but not all is well (degraded, or its \
+configuration failed), 2 wrong use, 3 not known (the configuration still runs, or there is no report), 4 rescue.\n\n\
+Examples:\n  \
+psyops-agent status\n  \
+psyops-agent status --json | jq .report.faults\n  \
+ssh root@pi1 psyops-agent status --short || echo 'look at pi1'";
 
 #[derive(Debug, Args)]
 struct RebootArguments {
@@ -165,6 +175,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),
         Command::Reboot(arguments) => reboot::run(&root, &arguments),
         Command::Status(arguments) => status::run(&root, &arguments),
+        Command::Timeline => status::timeline(&root),
         Command::Secrets(arguments) => secrets::run(&root, arguments.action),
         Command::Seal(SealArguments { action: SealAction::Install(arguments) }) => {
             seal::run(&root, &arguments)

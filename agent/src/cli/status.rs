@@ -2,19 +2,24 @@
 
 use super::{StatusArguments, complain, say};
 use crate::last_failure;
+use crate::configure::RunLock;
 use crate::report;
 use crate::root::Root;
 use crate::status::Status;
 use handoff::json::{Object, seconds};
 use handoff::report::{BootReport, Configure, Outcome};
+use std::error::Error;
 use std::process::ExitCode;
+
+/// There is no report, or the configuration runs still.
+const UNKNOWN: u8 = 3;
 
 pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
     let report = match report::load(root) {
         Ok(report) => report,
         Err(error) => {
             complain(&error);
-            return ExitCode::from(3);
+            return ExitCode::from(UNKNOWN);
         }
     };
     let status = Status::load(root);
@@ -27,41 +32,46 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
             .raw("last_failure", &last_failure::shown(root).unwrap_or_else(|| "null".into()))
             .finish());
     } else if arguments.short {
-        say(&summary(&report));
+        say(&report::summary(&report));
     } else {
-        say(&summary(&report));
+        say(&report::summary(&report));
         say(&details(&report, status.as_ref()));
         if let Some(line) = last_failure::shown_line(root) {
             say(&format!("the boot before failed: {line}"));
         }
     }
-    match (report.outcome, report.configure) {
-        (_, Configure::Pending) => ExitCode::from(3),
-        (Outcome::Ok, _) => ExitCode::SUCCESS,
-        _ => ExitCode::from(1),
+    ExitCode::from(code(&report))
+}
+
+/// Completes the timeline. A run that is under way ends first: it writes the report too.
+pub(super) fn timeline(root: &Root) -> ExitCode {
+    let _lock = match RunLock::wait(root) {
+        Ok(lock) => lock,
+        Err(error) => {
+            complain(&error);
+            return ExitCode::FAILURE;
+        }
+    };
+    let written = report::load(root)
+        .map_err(Box::<dyn Error>::from)
+        .and_then(|report| Ok(report::write(root, &report::with_services(root, &report))?));
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&*error);
+            ExitCode::FAILURE
+        }
     }
 }
 
-fn summary(report: &BootReport) -> String {
-    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
-    let mut text = format!(
-        "psyopsOS {} (site {}, release {}, slot {}): {}, configure {}",
-        word(&report.node),
-        word(&report.site),
-        word(&report.release),
-        word(&report.slot),
-        report.outcome,
-        report.configure
-    );
-    if !report.repaired.is_empty() {
-        text.push_str(&format!(", {} repaired", report.repaired.len()));
+/// Whoever watches nodes counts on these numbers.
+fn code(report: &BootReport) -> u8 {
+    match (report.outcome, report.configure) {
+        (_, Configure::Pending) => UNKNOWN,
+        (Outcome::Ok, _) => 0,
+        (Outcome::Degraded, _) => 1,
+        (Outcome::Rescue, _) => 4,
     }
-    match report.faults.len() {
-        0 => {}
-        1 => text.push_str(", 1 fault (psyops-agent status)"),
-        several => text.push_str(&format!(", {several} faults (psyops-agent status)")),
-    }
-    text
 }
 
 fn details(report: &BootReport, status: Option<&Status>) -> String {
@@ -80,4 +90,25 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
     }
     lines.extend(status.and_then(|status| status.confirmation.clone()));
     lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exit_code_says_how_it_went() {
+        for (outcome, configure, expected) in [
+            (Outcome::Ok, Configure::Ok, 0),
+            (Outcome::Degraded, Configure::Ok, 1),
+            (Outcome::Degraded, Configure::Failed, 1),
+            (Outcome::Degraded, Configure::Timeout, 1),
+            (Outcome::Ok, Configure::Pending, 3),
+            (Outcome::Degraded, Configure::Pending, 3),
+            (Outcome::Rescue, Configure::Failed, 4),
+        ] {
+            let report = BootReport { outcome, configure, ..BootReport::default() };
+            assert_eq!(code(&report), expected, "{outcome} {configure}");
+        }
+    }
 }

@@ -50,13 +50,25 @@ pub struct RunLock(#[expect(dead_code, reason = "the descriptor is the lock")] F
 impl RunLock {
     /// Takes the lock, or fails at once.
     pub fn take(root: &Root) -> Result<Self, ConfigureError> {
-        let path = root.at(handoff::paths::RUN).join("configure.lock");
-        let file = file::open_log(&path)?;
+        let (path, file) = Self::open(root)?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Self(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(ConfigureError::Busy(path)),
             Err(error) => Ok(failing("lock", &path, Err(error))?),
         }
+    }
+
+    /// Takes the lock as soon as no run holds it.
+    pub fn wait(root: &Root) -> Result<Self, ConfigureError> {
+        let (path, file) = Self::open(root)?;
+        failing("lock", &path, rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
+        Ok(Self(file))
+    }
+
+    fn open(root: &Root) -> Result<(PathBuf, File), FileError> {
+        let path = root.at(handoff::paths::RUN).join("configure.lock");
+        let file = file::open_log(&path)?;
+        Ok((path, file))
     }
 }
 

@@ -2,6 +2,7 @@
 //!
 //! Commands return what there is to say; [`finish`] prints it.
 
+pub mod boot_chart;
 pub mod build_image;
 pub mod demo;
 pub mod finish;
@@ -42,6 +43,7 @@ enum PsyopsCommand {
     Mksecrets(mksecrets::MksecretsArgs),
     Inspect(inspect::InspectArgs),
     Run(run::RunArgs),
+    BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
@@ -61,6 +63,7 @@ impl Psyops {
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
             PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
+            PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
             PsyopsCommand::Lock(args) => finish(lock::run(&args, &progress)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),

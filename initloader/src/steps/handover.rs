@@ -5,7 +5,7 @@ use crate::failure::{Failure, Kind, StepError};
 use crate::mounts::{self, MountError};
 use crate::process;
 use crate::steps::root::MountedRoot;
-use crate::teardown;
+use crate::{systemd, teardown};
 use handoff::{marker, paths};
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
@@ -106,6 +106,10 @@ pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible,
     let program = CString::new(root.init.as_os_str().as_bytes()).unwrap_or_default();
     // What the kernel did not understand of its command line is meant for the init (`single`, `emergency`).
     let mut arguments = vec![program.clone()];
+    match systemd::arguments(&root.init, boot.started) {
+        Ok(words) => arguments.extend(words.into_iter().filter_map(|word| CString::new(word).ok())),
+        Err(error) => boot.log.error(&format!("systemd is not told when this boot began: {error}")),
+    }
     arguments.extend(std::env::args_os().skip(1).filter_map(|word| CString::new(word.as_bytes()).ok()));
     let environment: Vec<CString> = std::env::vars_os()
         .filter_map(|(key, value)| CString::new([key.as_bytes(), b"=", value.as_bytes()].concat()).ok())

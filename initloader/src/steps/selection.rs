@@ -39,6 +39,11 @@ pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> 
     }
     let esp = efivar::read(folder, efivar::DEVICE_PART_UUID, efivar::BOOT_LOADER_VENDOR);
     let said = efivar::read(folder, selection::VARIABLE, selection::VENDOR_GUID);
+    let [began, ended] = efivar::TIMES.map(|name| {
+        efivar::read(folder, name, efivar::BOOT_LOADER_VENDOR).and_then(|value| efivar::number(&value))
+    });
+    boot.report.firmware_ms = began.map(|microseconds| microseconds / 1000);
+    boot.report.selector_ms = began.zip(ended).map(|(began, ended)| ended.saturating_sub(began) / 1000);
     if let Err(error) = mounts::unmount(efivar::FOLDER) {
         boot.log.error(&error.to_string());
     }

@@ -1,0 +1,111 @@
+//! Finding the boot report in what people have at hand: `boot.json` of a node, what `psyops run --headless` or
+//! `psyops-agent status --json` printed, or the log of a console.
+
+use crate::error::{Class, Classified};
+use handoff::marker;
+use handoff::report::BootReport;
+use std::fs;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum ReportError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {source}", path = .path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// No report stands in it.
+    #[error(
+        "{path} holds no boot report: it is no JSON of one, and no line in it begins with {marker:?}",
+        path = .0.display(),
+        marker = marker::REPORT.trim_end()
+    )]
+    NoReport(PathBuf),
+    /// What stands there is no report that this version reads.
+    #[error("{path}: the boot report makes no sense: {source}", path = .path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: serde_json::Error,
+    },
+}
+
+impl Classified for ReportError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Unreadable { source, .. } => Class::of_reading(source),
+            Self::NoReport(_) | Self::Syntax { .. } => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        let take = "take /run/psyops/boot.json of the node, or what psyops run --headless printed";
+        (!matches!(self, Self::Unreadable { .. })).then(|| take.into())
+    }
+}
+
+/// Reads the report in the file at `path`; `-` is the standard input.
+pub fn read(path: &Path) -> Result<BootReport, ReportError> {
+    let mut bytes = Vec::new();
+    let result = if path == Path::new("-") {
+        io::stdin().lock().read_to_end(&mut bytes).map(drop)
+    } else {
+        fs::read(path).map(|content| bytes = content)
+    };
+    result.map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?;
+    find(&crate::run::text::plain(&bytes), path)
+}
+
+fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
+    let syntax = |source| ReportError::Syntax { path: path.to_owned(), source };
+    // Of several boots in one log, the last.
+    let marked = text.lines().rev().find_map(|line| line.split_once(marker::REPORT));
+    let json = match marked {
+        Some((_, json)) => json,
+        None if text.trim_start().starts_with('{') => text,
+        None => return Err(ReportError::NoReport(path.to_owned())),
+    };
+    let mut value: serde_json::Value = serde_json::from_str(json.trim()).map_err(syntax)?;
+    // The agent's status has the report as a member.
+    if let Some(report) = value.get_mut("report") {
+        value = report.take();
+    }
+    serde_json::from_value(value).map_err(syntax)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(text: &str) -> Result<BootReport, ReportError> {
+        find(text, Path::new("boot.log"))
+    }
+
+    #[test]
+    fn a_report_is_found_wherever_it_stands() {
+        let report = |node: &str| BootReport { node: Some(node.into()), ..BootReport::default() };
+        let (old, new) = (report("old").to_json(), report("new").to_json());
+        let log =
+            format!("[1.0] kernel\n{}{old}\nlogin: {}{new}\n[9.0] more", marker::REPORT, marker::REPORT);
+        for text in [new.clone(), format!("\n{new}\n"), format!("{{\"report\":{new},\"status\":null}}"), log]
+        {
+            assert_eq!(found(&text).unwrap(), report("new"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_report_is_said() {
+        assert!(matches!(found("[1.0] kernel\n"), Err(ReportError::NoReport(_))));
+        let error = found("{\"format\":1}").unwrap_err();
+        assert!(matches!(error, ReportError::Syntax { .. }));
+        assert!(error.to_string().starts_with("boot.log: the boot report makes no sense: missing field"));
+        let missing = read(Path::new("/nowhere/boot.json")).unwrap_err();
+        assert_eq!((missing.class(), error.class()), (Class::MissingInput, Class::BadContent));
+    }
+}

@@ -1,0 +1,257 @@
+//! Drawing a timeline as SVG 1.1: a row for each step, readable on light and dark pages, by eyes that see no colours.
+
+use super::timeline::{Kind, Row, Timeline};
+use handoff::report::StepKind;
+
+const WIDTH: i64 = 960;
+/// Where the bars begin: names stand before.
+const LEFT: i64 = 190;
+/// Where they end: the time of the longest stands behind.
+const RIGHT: i64 = 880;
+const TOP: i64 = 84;
+const ROW: i64 = 22;
+const BAR: i64 = 14;
+/// A bar that took no time is still to be seen.
+const THINNEST: i64 = 2;
+/// How wide a character is at most, to know whether a text fits.
+const CHARACTER: i64 = 7;
+/// The longest name that fits before the bars.
+const LONGEST_NAME: usize = 25;
+/// About as many lines over the axis.
+const TICKS: i64 = 8;
+
+/// Colours that are told apart with every kind of colour vision (after Okabe and Ito), on white and on black.
+fn colour(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Firmware => "#8a8a8a",
+        Kind::Selector => "#56b4e9",
+        Kind::Step(StepKind::Kernel) => "#0072b2",
+        Kind::Step(StepKind::Loader) => "#009e73",
+        Kind::Step(StepKind::Wait) => "#e69f00",
+        Kind::Step(StepKind::Configure) => "#cc79a7",
+        Kind::Step(StepKind::Service) => "#9a86c8",
+    }
+}
+
+const STYLE: &str = "\
+text{font:12px system-ui,'Segoe UI','DejaVu Sans',sans-serif;fill:#1f2328}\
+.title{font-size:15px;font-weight:600}.soft{fill:#59636e}.end{text-anchor:end}.middle{text-anchor:middle}\
+.on{font-weight:600}.page{fill:#fff}.grid{stroke:#d1d9e0}.path{stroke:#d55e00;stroke-width:2;fill:none}\
+@media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.page{fill:#0d1117}.grid{stroke:#3d444d}}";
+
+/// The picture.
+#[must_use]
+pub fn draw(timeline: &Timeline) -> String {
+    let rows = i64::try_from(timeline.rows.len()).unwrap_or(0);
+    let bottom = TOP + rows * ROW;
+    let height = bottom + 30;
+    let mut out = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
+         <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
+         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n<title>{title}</title>\n<desc>{summary}</desc>\n\
+         <style>{STYLE}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
+         <text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n<text class=\"soft\" x=\"16\" y=\"46\">{summary}</text>\n",
+        title = escape(&timeline.title),
+        summary = escape(&summary(timeline)),
+    );
+    let scale = Scale { start: timeline.start(), end: timeline.end() };
+    out.push_str(&legend(timeline));
+    out.push_str(&axis(&scale, bottom));
+    out.push_str(&path(timeline, &scale));
+    for (row, number) in timeline.rows.iter().zip(0_i64..) {
+        out.push_str(&bar(row, TOP + number * ROW, &scale));
+    }
+    out.push_str("</svg>\n");
+    out
+}
+
+/// Where a time lies on the page.
+struct Scale {
+    start: i64,
+    end: i64,
+}
+
+impl Scale {
+    fn x(&self, time: i64) -> i64 {
+        let span = (self.end - self.start).max(1);
+        LEFT + (time - self.start).saturating_mul(RIGHT - LEFT) / span
+    }
+
+    /// Round times, about [`TICKS`] of them.
+    fn ticks(&self) -> Vec<i64> {
+        let rough = ((self.end - self.start) / TICKS).max(1);
+        let mut step = 1_i64;
+        while step < rough {
+            // 1, 2, 5, 10, 20, 50...
+            step = if step.to_string().starts_with('2') { step / 2 * 5 } else { step.saturating_mul(2) };
+        }
+        let first = self.start.div_euclid(step) + i64::from(self.start.rem_euclid(step) > 0);
+        let last = self.end.div_euclid(step);
+        (first..=last).map(|number| number * step).collect()
+    }
+}
+
+fn summary(timeline: &Timeline) -> String {
+    let (start, ready) = (timeline.start(), timeline.ready());
+    let mut text = format!("{} ms from the kernel's start to a configured node", grouped(ready));
+    if start < 0 {
+        text.push_str(&format!(", {} ms from power-on", grouped(ready - start)));
+    }
+    if timeline.left_out > 0 {
+        text.push_str(&format!("; {} shorter services are not shown", timeline.left_out));
+    }
+    text
+}
+
+/// The kinds that there are, and what the line along the critical path means.
+fn legend(timeline: &Timeline) -> String {
+    let mut out = String::from("<g>\n");
+    let (mut x, y) = (16, 66);
+    let there = |kind: &Kind| timeline.rows.iter().any(|row| row.kind == *kind);
+    for kind in Kind::ALL.into_iter().filter(there) {
+        let (word, colour) = (kind.word(), colour(kind));
+        out.push_str(&format!(
+            "<rect x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\" rx=\"2\" fill=\"{colour}\"/>\
+             <text class=\"soft\" x=\"{}\" y=\"{y}\">{word}</text>\n",
+            y - 9,
+            x + 15
+        ));
+        x += 30 + text_width(word);
+    }
+    out.push_str(&format!(
+        "<path class=\"path\" d=\"M{x} {line}h18\"/><text class=\"soft\" x=\"{}\" y=\"{y}\">critical path: what the \
+         next one waited for</text>\n</g>\n",
+        x + 24,
+        line = y - 4
+    ));
+    out
+}
+
+fn axis(scale: &Scale, bottom: i64) -> String {
+    let mut out = String::from("<g>\n");
+    for time in scale.ticks() {
+        let x = scale.x(time);
+        out.push_str(&format!(
+            "<path class=\"grid\" d=\"M{x} {top}V{bottom}\"/><text class=\"soft middle\" x=\"{x}\" y=\"{}\">{}</text>\n",
+            bottom + 18,
+            grouped(time),
+            top = TOP - 6
+        ));
+    }
+    out.push_str(&format!(
+        "<text class=\"soft end\" x=\"{}\" y=\"{}\">ms</text>\n</g>\n",
+        WIDTH - 16,
+        bottom + 18
+    ));
+    out
+}
+
+/// The line that leads along the rows of the critical path, below their bars and from each one's end to the next.
+fn path(timeline: &Timeline, scale: &Scale) -> String {
+    let mut commands = String::new();
+    let mut last_end = i64::MIN;
+    for (row, number) in timeline.rows.iter().zip(0_i64..).filter(|(row, _)| row.critical) {
+        // A wait inside of the row before is marked by its name alone.
+        if row.end <= last_end && row.kind == Kind::Step(StepKind::Wait) {
+            continue;
+        }
+        let y = TOP + number * ROW + BAR + 3;
+        let (from, to) = (scale.x(row.start), scale.x(row.end));
+        let first = if commands.is_empty() { 'M' } else { 'L' };
+        commands.push_str(&format!("{first}{from} {y}H{} ", to.max(from + THINNEST)));
+        last_end = row.end;
+    }
+    if commands.is_empty() {
+        commands
+    } else {
+        format!("<path class=\"path\" d=\"{}\"/>\n", commands.trim_end())
+    }
+}
+
+fn bar(row: &Row, y: i64, scale: &Scale) -> String {
+    let x = scale.x(row.start);
+    let width = (scale.x(row.end) - x).max(THINNEST);
+    let took = format!("{} ms", grouped(row.took()));
+    let name = shortened(&row.name);
+    let baseline = y + 11;
+    let end = x + width;
+    // Behind the bar where there is room, else inside of its beginning's left.
+    let (class, text_x) =
+        if end + 6 + text_width(&took) <= WIDTH - 8 { ("", end + 6) } else { (" end", x - 6) };
+    let weight = if row.critical { " on" } else { "" };
+    let critical = if row.critical { ", critical" } else { "" };
+    format!(
+        "<g class=\"row\"><title>{full}: {from} to {to} ms, {kind}{critical}</title>\
+         <text class=\"end{weight}\" x=\"{name_x}\" y=\"{baseline}\">{name}</text>\
+         <rect x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{BAR}\" rx=\"2\" fill=\"{colour}\"/>\
+         <text class=\"soft{class}{weight}\" x=\"{text_x}\" y=\"{baseline}\">{took}</text></g>\n",
+        full = escape(&row.name),
+        from = grouped(row.start),
+        to = grouped(row.end),
+        kind = row.kind.word(),
+        name = escape(&name),
+        name_x = LEFT - 8,
+        colour = colour(row.kind),
+    )
+}
+
+fn text_width(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(0) * CHARACTER
+}
+
+fn shortened(name: &str) -> String {
+    if name.chars().count() <= LONGEST_NAME {
+        return name.to_owned();
+    }
+    name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
+}
+
+/// A number with a thin space between thousands.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut out = String::from(if number < 0 { "−" } else { "" });
+    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
+        out.push(digit);
+        if left > 0 && left % 3 == 0 {
+            out.push('\u{2009}');
+        }
+    }
+    out
+}
+
+/// Text for XML 1.0: names come from files, and most control characters may not even be written as references.
+fn escape(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ticks_are_round_and_inside() {
+        assert_eq!(Scale { start: -2500, end: 1800 }.ticks(), [-2000, -1000, 0, 1000]);
+        assert_eq!(Scale { start: 0, end: 1 }.ticks(), [0, 1]);
+        let ticks = Scale { start: -7, end: 123_456 }.ticks();
+        assert_eq!((ticks.first(), ticks.last()), (Some(&0), Some(&120_000)));
+    }
+
+    #[test]
+    fn texts_are_for_xml_and_for_people() {
+        assert_eq!(escape("a<b>&\"\u{1}\u{1b}\n"), "a&lt;b&gt;&amp;&quot;\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!((grouped(0), grouped(-1234)), ("0".into(), "−1\u{2009}234".into()));
+        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
+        assert_eq!(shortened("a-service-with-a-name-that-goes-on"), "a-service-with-a-name-th…");
+    }
+}

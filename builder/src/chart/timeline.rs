@@ -1,0 +1,238 @@
+//! The steps of a boot on one axis, whose zero is where the kernel starts, and which of them the end waited for.
+
+use handoff::report::{BootReport, Step, StepKind};
+
+/// More services than these are not drawn, and only those that took longest.
+const MOST_SERVICES: usize = 16;
+/// Times in reports are whole milliseconds: what ends and what begins then may seem to overlap by one.
+const ROUNDING: i64 = 1;
+
+/// What a row is a part of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// The firmware.
+    Firmware,
+    /// The selector.
+    Selector,
+    /// What the report itself says.
+    Step(StepKind),
+}
+
+impl Kind {
+    /// All of them, in the order of a boot.
+    pub const ALL: [Self; 7] = [
+        Self::Firmware,
+        Self::Selector,
+        Self::Step(StepKind::Kernel),
+        Self::Step(StepKind::Loader),
+        Self::Step(StepKind::Wait),
+        Self::Step(StepKind::Configure),
+        Self::Step(StepKind::Service),
+    ];
+
+    /// Its word.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Firmware => "firmware",
+            Self::Selector => "selector",
+            Self::Step(kind) => kind.word(),
+        }
+    }
+}
+
+/// One thing that took time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// Its name.
+    pub name: String,
+    /// What it is a part of.
+    pub kind: Kind,
+    /// When it began, in milliseconds from the kernel's start; before that it is negative.
+    pub start: i64,
+    /// When it ended.
+    pub end: i64,
+    /// Whether the end of the boot waited for it.
+    pub critical: bool,
+}
+
+impl Row {
+    /// How long it took, in milliseconds.
+    #[must_use]
+    pub fn took(&self) -> i64 {
+        self.end.saturating_sub(self.start)
+    }
+}
+
+/// A boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timeline {
+    /// What it was, in one line.
+    pub title: String,
+    /// The rows by their beginnings.
+    pub rows: Vec<Row>,
+    /// How many services were left out.
+    pub left_out: usize,
+}
+
+impl Timeline {
+    /// The timeline of a report.
+    #[must_use]
+    pub fn of(report: &BootReport) -> Self {
+        let mut rows = before_the_kernel(report);
+        let (services, steps): (Vec<&Step>, Vec<&Step>) =
+            report.steps.iter().partition(|step| step.kind == StepKind::Service);
+        rows.extend(steps.into_iter().map(row));
+        let mut services: Vec<Row> = services.into_iter().map(row).collect();
+        services.sort_by_key(|row| -row.took());
+        let left_out = services.len().saturating_sub(MOST_SERVICES);
+        services.truncate(MOST_SERVICES);
+        rows.extend(services);
+        // Of two that begin together, the longer one holds the other.
+        rows.sort_by_key(|row| (row.start, -row.end));
+        mark_critical(&mut rows);
+        Self { title: title(report), rows, left_out }
+    }
+
+    /// Where the first row begins.
+    #[must_use]
+    pub fn start(&self) -> i64 {
+        self.rows.iter().map(|row| row.start).min().unwrap_or(0).min(0)
+    }
+
+    /// Where the last row ends.
+    #[must_use]
+    pub fn end(&self) -> i64 {
+        self.rows.iter().map(|row| row.end).max().unwrap_or(0).max(1)
+    }
+
+    /// When the node was ready: the end of the configuration run, or of whatever came last without one.
+    #[must_use]
+    pub fn ready(&self) -> i64 {
+        self.rows.iter().filter(|row| is_main(row)).map(|row| row.end).max().unwrap_or(0)
+    }
+}
+
+fn before_the_kernel(report: &BootReport) -> Vec<Row> {
+    let milliseconds = |value: Option<u64>| value.map_or(0, |value| i64::try_from(value).unwrap_or(0));
+    let selector = -milliseconds(report.selector_ms);
+    let firmware = selector - milliseconds(report.firmware_ms);
+    let row = |name: &str, kind, start, end| Row { name: name.into(), kind, start, end, critical: false };
+    let mut rows = vec![
+        row("firmware", Kind::Firmware, firmware, selector),
+        row("selector", Kind::Selector, selector, 0),
+    ];
+    rows.retain(|row| row.took() > 0);
+    rows
+}
+
+fn row(step: &Step) -> Row {
+    let start = i64::try_from(step.start_ms).unwrap_or(i64::MAX);
+    let end = start.saturating_add(i64::try_from(step.took_ms).unwrap_or(i64::MAX));
+    Row { name: step.name.clone(), kind: Kind::Step(step.kind), start, end, critical: false }
+}
+
+/// Services may go on after the node is ready.
+fn is_main(row: &Row) -> bool {
+    row.kind != Kind::Step(StepKind::Service)
+}
+
+/// Goes back from the end: what ended last before a row began is what that row waited for. Waits inside a row that
+/// is marked are marked as well.
+fn mark_critical(rows: &mut [Row]) {
+    let mut next = rows.iter().enumerate().filter(|(_, row)| is_main(row)).max_by_key(|(_, row)| row.end);
+    let mut path = Vec::new();
+    while let Some((position, row)) = next {
+        path.push(position);
+        let start = row.start;
+        let before = |other: &Row| other.start < start && other.end <= start.saturating_add(ROUNDING);
+        next = rows
+            .iter()
+            .enumerate()
+            .filter(|(_, other)| before(other))
+            .max_by_key(|(_, other)| (other.end.min(start), other.took()));
+    }
+    let spans: Vec<(i64, i64)> =
+        path.iter().filter_map(|position| rows.get(*position)).map(|row| (row.start, row.end)).collect();
+    for (position, row) in rows.iter_mut().enumerate() {
+        let inside = |(start, end): &(i64, i64)| *start <= row.start && row.end <= *end;
+        let waits = row.kind == Kind::Step(StepKind::Wait) && spans.iter().any(inside);
+        row.critical = path.contains(&position) || waits;
+    }
+}
+
+fn title(report: &BootReport) -> String {
+    let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
+    format!(
+        "Boot of {} (site {}, release {}, slot {}): {}",
+        word(&report.node),
+        word(&report.site),
+        word(&report.release),
+        word(&report.slot),
+        report.outcome
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(name: &str, kind: StepKind, start_ms: u64, took_ms: u64) -> Step {
+        Step { name: name.into(), kind, start_ms, took_ms }
+    }
+
+    fn report(steps: Vec<Step>) -> BootReport {
+        BootReport { firmware_ms: Some(2000), selector_ms: Some(500), steps, ..BootReport::default() }
+    }
+
+    fn critical(timeline: &Timeline) -> Vec<&str> {
+        timeline.rows.iter().filter(|row| row.critical).map(|row| row.name.as_str()).collect()
+    }
+
+    #[test]
+    fn a_straight_line_is_critical_and_what_goes_beside_it_is_not() {
+        use StepKind::{Configure, Kernel, Loader, Service, Wait};
+        let timeline = Timeline::of(&report(vec![
+            step("kernel", Kernel, 0, 1000),
+            step("modules", Loader, 1000, 200),
+            step("seal", Loader, 1010, 50),
+            step("disk-wait", Wait, 1210, 80),
+            step("disk", Loader, 1200, 100),
+            step("configure", Configure, 1500, 300),
+            step("syslogd", Service, 1450, 0),
+            step("sshd", Service, 1400, 900),
+        ]));
+        let path = ["firmware", "selector", "kernel", "modules", "disk", "disk-wait", "syslogd", "configure"];
+        assert_eq!(critical(&timeline), path);
+        assert_eq!((timeline.start(), timeline.ready(), timeline.end()), (-2500, 1800, 2300));
+    }
+
+    #[test]
+    fn of_two_that_run_side_by_side_the_later_end_counts() {
+        use StepKind::{Kernel, Loader};
+        let timeline = Timeline::of(&report(vec![
+            step("kernel", Kernel, 0, 1000),
+            step("modules", Loader, 1000, 400),
+            step("seal", Loader, 1000, 300),
+            // One millisecond early, by rounding.
+            step("root", Loader, 1399, 10),
+        ]));
+        assert_eq!(critical(&timeline), ["firmware", "selector", "kernel", "modules", "root"]);
+    }
+
+    #[test]
+    fn the_longest_services_are_shown() {
+        let services = (0..40).map(|number| step(&format!("s{number}"), StepKind::Service, 5000, number));
+        let timeline = Timeline::of(&report(services.collect()));
+        assert_eq!((timeline.rows.len(), timeline.left_out), (2 + MOST_SERVICES, 40 - MOST_SERVICES));
+        assert!(
+            timeline.rows.iter().all(|row| row.kind != Kind::Step(StepKind::Service) || row.took() >= 24)
+        );
+    }
+
+    #[test]
+    fn a_report_without_steps_has_a_timeline_too() {
+        let timeline = Timeline::of(&BootReport::default());
+        assert_eq!((timeline.rows.len(), timeline.start(), timeline.end()), (0, 0, 1));
+    }
+}

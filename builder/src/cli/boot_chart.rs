@@ -1,0 +1,65 @@
+//! `psyops boot-chart REPORT`: a boot report as a picture.
+
+use crate::atomic;
+use crate::chart::{self, Timeline};
+use crate::error::Error;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+
+/// Draw where the time of a boot went, as SVG
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops run pi1.img --headless > boot.json; psyops boot-chart boot.json --output boot.svg
+  ssh root@pi1 cat /run/psyops/boot.json | psyops boot-chart - > boot.svg
+  psyops boot-chart console.log --json          the rows and the critical path, for programs")]
+pub struct BootChartArgs {
+    /// A file with a boot report: boot.json of a node, what psyops run --headless printed, the log of a console; - for
+    /// the standard input
+    pub report: PathBuf,
+    /// Write the picture to this file instead of the standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Print the rows as JSON and draw nothing
+    #[arg(long, conflicts_with = "output")]
+    pub json: bool,
+}
+
+/// Does it; returns what is to be printed.
+pub fn run(args: &BootChartArgs) -> Result<String, Error> {
+    let timeline = Timeline::of(&chart::read(&args.report)?);
+    if args.json {
+        return Ok(format!("{:#}\n", to_json(&timeline)));
+    }
+    let picture = chart::draw(&timeline);
+    match &args.output {
+        None => Ok(picture),
+        Some(path) => {
+            atomic::write_file(path, picture.as_bytes())?;
+            Ok(format!(
+                "{}: {} steps, ready after {} ms\n",
+                path.display(),
+                timeline.rows.len(),
+                timeline.ready()
+            ))
+        }
+    }
+}
+
+fn to_json(timeline: &Timeline) -> serde_json::Value {
+    let rows = timeline.rows.iter().map(|row| {
+        json!({
+            "name": row.name,
+            "kind": row.kind.word(),
+            "start_ms": row.start,
+            "end_ms": row.end,
+            "critical": row.critical,
+        })
+    });
+    json!({
+        "title": timeline.title,
+        "ready_ms": timeline.ready(),
+        "services_left_out": timeline.left_out,
+        "rows": rows.collect::<Vec<_>>(),
+    })
+}
