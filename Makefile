@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint bench clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz bench clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -32,6 +32,9 @@ test-long: build  ## all states of power cuts, and cold boots from 30 of them (a
 lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
 	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings
+
+fuzz:  ## the parsers of PID 1 against inputs nobody wrote, FUZZ_SECONDS (600) each, two at once
+	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources

@@ -5,14 +5,30 @@
 //!
 //! It does not verify signatures or open secrets (that is `keys`), and it does no input or output.
 #![no_std]
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+// This code runs in PID 1, which must not panic: no operation that could is written here.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 #![cfg_attr(
     test,
     allow(
-        clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
         clippy::as_conversions,
-        reason = "tests index what they made"
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        reason = "tests say by panicking what went wrong, and index what they made"
     )
 )]
 

@@ -93,7 +93,7 @@ impl Mapping {
         };
         let mut body = Vec::new();
         if let Some(target) = target {
-            let length = (TARGET + target.parameters.len() + 1).next_multiple_of(8);
+            let length = target.parameters.len().saturating_add(TARGET + 1).next_multiple_of(8);
             body.extend_from_slice(&0_u64.to_le_bytes()); // first sector
             body.extend_from_slice(&target.sectors.to_le_bytes());
             body.extend_from_slice(&0_u32.to_le_bytes()); // status
@@ -107,7 +107,7 @@ impl Mapping {
         for field in [4, 0, 0] {
             message.extend_from_slice(&u32::to_le_bytes(field)); // version
         }
-        message.extend_from_slice(&size(HEADER + body.len()).to_le_bytes());
+        message.extend_from_slice(&size(body.len().saturating_add(HEADER)).to_le_bytes());
         message.extend_from_slice(&size(HEADER).to_le_bytes()); // where the body starts
         message.extend_from_slice(&u32::from(target.is_some()).to_le_bytes());
         message.extend_from_slice(&0_u32.to_le_bytes()); // open count

@@ -5,6 +5,30 @@
 //! what the seal and the kernel command line say.
 //!
 //! A library, so that fuzz targets (folder `fuzz/`) reach the parsers that PID 1 runs; the program is [`main`].
+// PID 1 must not panic: no operation that could is written here.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        reason = "tests say by panicking what went wrong, and index what they made"
+    )
+)]
 
 mod answer;
 mod boot;

@@ -102,7 +102,7 @@ pub(crate) fn run(
             break ended;
         }
         if deadline.remaining().is_zero() {
-            let _ = kill(Pid::from_raw(-child.as_raw()), Signal::SIGKILL);
+            let _ = kill(Pid::from_raw(child.as_raw().saturating_neg()), Signal::SIGKILL);
             let _ = waitpid(child, None);
             break Ended::TimedOut;
         }

@@ -4,14 +4,30 @@
 //! do, and all that they carry. With it, the workstation makes keys, signs, seals and encrypts.
 //!
 //! It mounts nothing and reads no clock; the only folder that it touches is the secret store it is given.
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+// This code runs in PID 1, which must not panic: no operation that could is written here.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 #![cfg_attr(
     test,
     allow(
-        clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
         clippy::as_conversions,
-        reason = "tests index what they made"
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        reason = "tests say by panicking what went wrong, and index what they made"
     )
 )]
 

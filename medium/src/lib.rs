@@ -6,14 +6,30 @@
 //!
 //! Partitions are found by the caller. Files on the secret partition are `keys::reconcile`'s, and the selector writes its
 //! control record through the firmware.
-#![deny(clippy::arithmetic_side_effects, clippy::indexing_slicing, clippy::as_conversions)]
+// This code runs in PID 1, which must not panic: no operation that could is written here.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::as_conversions,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unimplemented,
+    clippy::unreachable,
+    clippy::unwrap_used
+)]
 #![cfg_attr(
     test,
     allow(
-        clippy::indexing_slicing,
         clippy::arithmetic_side_effects,
         clippy::as_conversions,
-        reason = "tests index what they made"
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::string_slice,
+        clippy::unreachable,
+        clippy::unwrap_used,
+        reason = "tests say by panicking what went wrong, and index what they made"
     )
 )]
 

@@ -63,7 +63,8 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
         ensure!(times.contains(part), "{part} is missing: {times}");
     }
     let report: BootReport = serde_json::from_str(&ssh.run("alpha", "cat /run/psyops/boot.json")?)?;
-    let all_kinds = [StepKind::Kernel, StepKind::Loader, StepKind::Wait, StepKind::Configure, StepKind::Service];
+    let all_kinds =
+        [StepKind::Kernel, StepKind::Loader, StepKind::Wait, StepKind::Configure, StepKind::Service];
     for kind in all_kinds {
         ensure!(report.steps.iter().any(|step| step.kind == kind), "no step of {kind:?}: {report:?}");
     }
@@ -77,7 +78,10 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     assert_eq!(initrd.trim().parse::<u64>()? / 1000, kernel.took_ms);
 
     let message = ssh.run("alpha", "cat /run/motd.d/psyops")?;
-    ensure!(message.starts_with("psyopsOS alpha (site ") && message.contains(": ok, configure ok"), "{message}");
+    ensure!(
+        message.starts_with("psyopsOS alpha (site ") && message.contains(": ok, configure ok"),
+        "{message}"
+    );
     booted.power_off()
 }
 

@@ -34,7 +34,10 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
     // What somebody sees who logs in.
     let shell = ssh.run("failing", "sh -lc 'echo \"$PS1\"; psyops_prompt; echo end'")?;
     let lines: Vec<&str> = shell.lines().collect();
-    ensure!(lines.first().is_some_and(|line| line.contains(": degraded, configure failed, 1 fault")), "{shell}");
+    ensure!(
+        lines.first().is_some_and(|line| line.contains(": degraded, configure failed, 1 fault")),
+        "{shell}"
+    );
     ensure!(lines.get(1).is_some_and(|line| line.starts_with("$(psyops_prompt)")), "{shell}");
     assert_eq!(lines.get(2), Some(&"[degraded] end"), "{shell}");
     booted.power_off()

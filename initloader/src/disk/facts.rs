@@ -82,7 +82,8 @@ fn one(name: &str) -> Option<Disk> {
     let sector = sysfs::number(folder.join("queue/logical_block_size")).filter(|&n| n > 0).unwrap_or(512);
     let table =
         File::open(Path::new("/dev").join(name)).map_err(|error| error.to_string()).and_then(|mut file| {
-            partitions::read(&mut file, sector, size / sector).map_err(|error| error.to_string())
+            partitions::read(&mut file, sector, size.checked_div(sector).unwrap_or(0))
+                .map_err(|error| error.to_string())
         });
     let (entries, problem) = match table {
         Ok(entries) => (entries, None),

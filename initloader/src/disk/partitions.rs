@@ -123,7 +123,7 @@ fn read_copy(device: &mut (impl Read + Seek), sector: u64, at: u64) -> Result<Ve
     else {
         return Err(BadTable::HeaderDamaged);
     };
-    let length = u64::from(count) * u64::from(size);
+    let length = u64::from(count).saturating_mul(u64::from(size));
     if size < 128 || length > LONGEST_TABLE {
         return Err(BadTable::Shape { count, size });
     }

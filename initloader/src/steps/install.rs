@@ -77,7 +77,7 @@ pub(crate) fn run(boot: &mut Boot, trust: &Trust, node: Option<&OpenedSeal>) -> 
     let mut installed = 0_u32;
     for entry in &seal.manifest().entries {
         match install(&places, entry, seal.content(&entry.path).unwrap_or_default()) {
-            Ok(true) => installed += 1,
+            Ok(true) => installed = installed.saturating_add(1),
             Ok(false) => {}
             Err((place, errno)) => {
                 let (path, required) = (entry.path.clone(), entry.required);

@@ -97,9 +97,9 @@ fn load_all(boot: &mut Boot, modules: &[Module]) {
         let start = Uptime::now();
         let result = load(module, &parameters);
         if result.is_ok() {
-            loaded += 1;
+            loaded = loaded.saturating_add(1);
         } else if result != Err(Errno::ENODEV) {
-            failed += 1;
+            failed = failed.saturating_add(1);
         }
         boot.log.module(&module.name, result, start.elapsed());
     }
