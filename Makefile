@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz bench clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz picture bench clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -38,6 +38,9 @@ fuzz:  ## the parsers of PID 1 against inputs nobody wrote, FUZZ_SECONDS (600) e
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources
+
+picture: build  ## boot the demo and draw docs/boot.svg, the picture in the README, anew
+	@$(BIN)/psyops demo < /dev/null > docs/boot.json && $(BIN)/psyops boot-chart docs/boot.json --output docs/boot.svg
 
 bench: build  ## sizes and times, printed and not judged
 	@cargo run -q --release -p qemu-tests --bin bench

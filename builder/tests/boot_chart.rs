@@ -56,8 +56,8 @@ fn there_is_a_row_for_each_step_a_legend_and_a_critical_path() {
     );
     assert!(xpath(&file, "string(//*[local-name()='desc'])").contains("6\u{2009}100 ms from power-on"));
     let critical = format!("count({rows}[contains(*[local-name()='title'], ', critical')])");
-    // All but the seal, which was done beside the modules.
-    assert_eq!(xpath(&file, &critical), "8");
+    // All but the seal, which was done beside the modules, and the service of which only the beginning is known.
+    assert_eq!(xpath(&file, &critical), "7");
     assert_eq!(
         xpath(&file, "count(//*[local-name()='path'][@class='path'])"),
         "2",
@@ -95,6 +95,14 @@ fn bars_lie_on_the_page_in_proportion_and_kinds_differ_in_colour() {
 }
 
 #[test]
+fn the_picture_in_the_readme_is_of_the_report_beside_it() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs");
+    let report = builder::chart::read(&docs.join("boot.json")).unwrap();
+    let drawn = draw(&Timeline::of(&report));
+    assert_eq!(fs::read_to_string(docs.join("boot.svg")).unwrap(), drawn, "make picture draws it anew");
+}
+
+#[test]
 fn the_command_draws_what_a_console_said_and_answers_wrong_files() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("console.log");
@@ -118,4 +126,9 @@ fn the_command_draws_what_a_console_said_and_answers_wrong_files() {
         "{error}"
     );
     assert_eq!(psyops(&["missing"]).status.code(), Some(66));
+    let from = psyops(&["console.log", "--from", "modules", "--json"]);
+    let json: serde_json::Value = serde_json::from_slice(&from.stdout).unwrap();
+    assert_eq!((&json["rows"][0]["name"], json["rows"].as_array().unwrap().len()), (&"modules".into(), 6));
+    let error = psyops(&["console.log", "--from", "x"]).stderr;
+    assert!(String::from_utf8_lossy(&error).contains("no step \"x\"; it has firmware, selector, kernel"));
 }

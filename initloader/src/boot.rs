@@ -60,6 +60,7 @@ impl Boot {
         let before = Step { name: name.into(), kind, start_ms: 0, took_ms: started.milliseconds() };
         Self {
             report: BootReport { steps: vec![before], ..BootReport::default() },
+            started,
             watchdog,
             ..Self::new(log)
         }
@@ -85,7 +86,7 @@ impl Boot {
             disk: None,
             rescue: RescuePolicy::default(),
             addresses: String::new(),
-            started,
+            started: Uptime::now(),
             watchdog: Watchdog::none(),
         }
     }

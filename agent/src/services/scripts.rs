@@ -9,6 +9,8 @@ use handoff::report::Step;
 /// Lines `NAME BEGAN ENDED`, as /proc/uptime has the times: seconds with two places.
 const NOTED: &str = "/run/psyops/init-scripts";
 const INIT: u64 = 1;
+/// The agent's own run is in the report already, under its own name.
+const OWN: &str = "psyops-agent";
 
 /// Scripts that ended, and services that run.
 pub(super) fn services(root: &Root) -> Vec<Step> {
@@ -45,7 +47,7 @@ fn process(stat: &str, ticks_per_second: u64) -> Option<Step> {
     let number = |position: usize| fields.get(position)?.parse::<u64>().ok();
     // Fields 4 (parent) and 22 (start) of the manual page; the list here begins with field 3.
     let started = number(19)?.checked_mul(1000)?.checked_div(ticks_per_second)?;
-    (number(1)? == INIT).then(|| service(name, started, started))
+    (number(1)? == INIT && name != OWN).then(|| service(name, started, started))
 }
 
 #[cfg(test)]
@@ -64,6 +66,7 @@ mod tests {
         write("/proc/7/stat", &stat("sshd", 1, 437));
         write("/proc/8/stat", &stat("a) b (c", 1, 440));
         write("/proc/9/stat", &stat("sh", 7, 450));
+        write("/proc/10/stat", &stat("psyops-agent", 1, 450));
         write("/proc/meminfo", "");
         let steps = services(&root);
         let ticks = rustix::param::clock_ticks_per_second();

@@ -94,7 +94,7 @@ impl Scale {
 fn summary(timeline: &Timeline) -> String {
     let (start, ready) = (timeline.start(), timeline.ready());
     let mut text = format!("{} ms from the kernel's start to a configured node", grouped(ready));
-    if start < 0 {
+    if timeline.rows.iter().any(|row| row.kind == Kind::Firmware) {
         text.push_str(&format!(", {} ms from power-on", grouped(ready - start)));
     }
     if timeline.left_out > 0 {
@@ -171,7 +171,10 @@ fn path(timeline: &Timeline, scale: &Scale) -> String {
 fn bar(row: &Row, y: i64, scale: &Scale) -> String {
     let x = scale.x(row.start);
     let width = (scale.x(row.end) - x).max(THINNEST);
-    let took = format!("{} ms", grouped(row.took()));
+    let took = match row.took() {
+        0 if row.kind == Kind::Step(StepKind::Service) => format!("from {} on", grouped(row.start)),
+        took => format!("{} ms", grouped(took)),
+    };
     let name = shortened(&row.name);
     let baseline = y + 11;
     let end = x + width;

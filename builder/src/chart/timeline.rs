@@ -94,10 +94,18 @@ impl Timeline {
         Self { title: title(report), rows, left_out }
     }
 
+    /// The part from the beginning of the step `name` on; `None` where there is no such step.
+    #[must_use]
+    pub fn from(mut self, name: &str) -> Option<Self> {
+        let start = self.rows.iter().find(|row| row.name == name)?.start;
+        self.rows.retain(|row| row.start >= start);
+        Some(self)
+    }
+
     /// Where the first row begins.
     #[must_use]
     pub fn start(&self) -> i64 {
-        self.rows.iter().map(|row| row.start).min().unwrap_or(0).min(0)
+        self.rows.iter().map(|row| row.start).min().unwrap_or(0)
     }
 
     /// Where the last row ends.
@@ -145,7 +153,10 @@ fn mark_critical(rows: &mut [Row]) {
     while let Some((position, row)) = next {
         path.push(position);
         let start = row.start;
-        let before = |other: &Row| other.start < start && other.end <= start.saturating_add(ROUNDING);
+        // What is a moment only (a service of which no more is known) took no time that anything waited for.
+        let before = |other: &Row| {
+            other.took() > 0 && other.start < start && other.end <= start.saturating_add(ROUNDING)
+        };
         next = rows
             .iter()
             .enumerate()
@@ -202,7 +213,7 @@ mod tests {
             step("syslogd", Service, 1450, 0),
             step("sshd", Service, 1400, 900),
         ]));
-        let path = ["firmware", "selector", "kernel", "modules", "disk", "disk-wait", "syslogd", "configure"];
+        let path = ["firmware", "selector", "kernel", "modules", "disk", "disk-wait", "configure"];
         assert_eq!(critical(&timeline), path);
         assert_eq!((timeline.start(), timeline.ready(), timeline.end()), (-2500, 1800, 2300));
     }
@@ -218,6 +229,19 @@ mod tests {
             step("root", Loader, 1399, 10),
         ]));
         assert_eq!(critical(&timeline), ["firmware", "selector", "kernel", "modules", "root"]);
+    }
+
+    #[test]
+    fn a_part_begins_with_its_step() {
+        use StepKind::{Kernel, Loader};
+        let steps = vec![
+            step("kernel", Kernel, 0, 1000),
+            step("early", Loader, 1000, 1),
+            step("root", Loader, 1001, 9),
+        ];
+        let part = Timeline::of(&report(steps)).from("early").unwrap();
+        assert_eq!((part.rows.len(), part.start(), part.end()), (2, 1000, 1010));
+        assert_eq!(part.from("poetry"), None);
     }
 
     #[test]

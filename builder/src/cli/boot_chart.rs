@@ -2,7 +2,7 @@
 
 use crate::atomic;
 use crate::chart::{self, Timeline};
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
@@ -12,6 +12,7 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   psyops run pi1.img --headless > boot.json; psyops boot-chart boot.json --output boot.svg
   ssh root@pi1 cat /run/psyops/boot.json | psyops boot-chart - > boot.svg
+  psyops boot-chart boot.json --from early --output loader.svg
   psyops boot-chart console.log --json          the rows and the critical path, for programs")]
 pub struct BootChartArgs {
     /// A file with a boot report: boot.json of a node, what psyops run --headless printed, the log of a console; - for
@@ -20,14 +21,37 @@ pub struct BootChartArgs {
     /// Write the picture to this file instead of the standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Begin with this step: kernel, early, root...
+    #[arg(long, value_name = "STEP")]
+    pub from: Option<String>,
     /// Print the rows as JSON and draw nothing
     #[arg(long, conflicts_with = "output")]
     pub json: bool,
 }
 
+/// A step was named that the boot did not have.
+#[derive(Debug, thiserror::Error)]
+#[error("{report} has no step {name:?}; it has {names}", report = .report.display())]
+pub struct NoStep {
+    name: String,
+    report: PathBuf,
+    names: String,
+}
+
+impl Classified for NoStep {
+    fn class(&self) -> Class {
+        Class::MissingInput
+    }
+}
+
 /// Does it; returns what is to be printed.
 pub fn run(args: &BootChartArgs) -> Result<String, Error> {
-    let timeline = Timeline::of(&chart::read(&args.report)?);
+    let mut timeline = Timeline::of(&chart::read(&args.report)?);
+    if let Some(name) = &args.from {
+        let names: Vec<String> = timeline.rows.iter().map(|row| row.name.clone()).collect();
+        let unknown = || NoStep { name: name.clone(), report: args.report.clone(), names: names.join(", ") };
+        timeline = timeline.from(name).ok_or_else(unknown)?;
+    }
     if args.json {
         return Ok(format!("{:#}\n", to_json(&timeline)));
     }
