@@ -7,9 +7,11 @@ use handoff::boot_record::BootRecord;
 use handoff::control::{ControlRecord, DEFAULT_TRIES};
 use handoff::fault::{Answer, Fault, Policy};
 use handoff::hash::Sha256Digest;
+use handoff::last_failure::{FailureRecord, LastFailure};
 use handoff::manifest::{Kind, RelativePath, Required, Store};
 use handoff::modules::{self, Module};
 use handoff::partition::Role;
+use handoff::rescue::RescuePolicy;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::Slot;
 use handoff::trust::Trust;
@@ -122,6 +124,15 @@ fn records() -> Result<()> {
         signature: "untrusted comment: x\n".into(),
     };
     put("records/boot", &boot.encode().ok_or("too long")?)?;
+    let failure = LastFailure {
+        node: "demo".into(),
+        slot: Some(Slot::A),
+        step: "seal".into(),
+        problem: "no seal holds".into(),
+        log: "[ 1.0] x\n".into(),
+        ..LastFailure::default()
+    };
+    put("records/failure", &FailureRecord { sequence: 3, acknowledged: false, failure }.encode())?;
     let superblock = Superblock { uuid: [7; 16], data_blocks: 20_000, salt: [9; 32] };
     put("records/verity", &superblock.encode())
 }
@@ -129,7 +140,14 @@ fn records() -> Result<()> {
 fn texts(key: &SigningKey) -> Result<()> {
     let mut policy = Policy::default();
     policy.set(Fault::Root, Answer::Rescue);
+    let mut rescue = RescuePolicy::default();
+    let hash = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$Kw3/ZjLNvvrvmWv7DSmJdvIaVuO5yzpUAyMmNiCnHLI";
+    for (key, value) in [("rescue-password", hash), ("rescue-keep-keys", "yes"), ("rescue-retry-after", "60")]
+    {
+        rescue.take(key, value).ok_or("a bad rescue line")?;
+    }
     let trust = Trust {
+        rescue,
         site: "insecure-test".parse()?,
         release: "2024-01".parse()?,
         security_epoch: 1,
@@ -148,6 +166,8 @@ fn texts(key: &SigningKey) -> Result<()> {
     put("text/modules", modules::encode(&list).as_bytes())?;
     let line = "console=tty0 psyops.roothash=00ff usb-storage.delay_use=0 dyndbg=\"file a.c +p\" \
                 modprobe.blacklist=uas,nvme panic=10 -- single";
+    let mounts = "20 0 0:2 / / rw - rootfs rootfs rw\n24 1 8:1 / /mnt/my\\040stick rw - vfat /dev/sda1 rw\n";
+    put("text/mount-table", mounts.as_bytes())?;
     put("text/kernel-command-line", line.as_bytes())?;
     put(
         "device/uevent",

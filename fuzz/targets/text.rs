@@ -1,5 +1,5 @@
 //! All that PID 1 reads as text: what it trusts, the manifest, the kernel command line, the list of modules, the
-//! selector's word, key files.
+//! selector's word, the table of mounts, key files.
 #![no_main]
 
 use handoff::kernel_arguments::KernelArguments;
@@ -25,6 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     if let Some(selection) = Selection::decode(text) {
         assert_eq!(Selection::decode(&selection.encode()).as_ref(), Some(&selection));
     }
+    initloader::fuzzing::mount_table(text);
     let modules = modules::decode(text);
     assert_eq!(modules::decode(&modules::encode(&modules)), modules);
     let arguments = KernelArguments::parse(text);

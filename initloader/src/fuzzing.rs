@@ -6,13 +6,13 @@
 use crate::disk::partitions;
 use crate::ext4::State;
 use crate::uevent::Event;
-use crate::{efivar, program};
+use crate::{efivar, program, teardown};
 use handoff::modules;
 use std::io::Cursor;
 
 /// The list of kernel modules.
-pub fn modules(bytes: &[u8]) {
-    let modules = modules::decode(&String::from_utf8_lossy(bytes));
+pub fn modules(text: &str) {
+    let modules = modules::decode(text);
     let device = "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30".to_owned();
     assert_eq!(modules::needed(&modules, &[device]).len(), modules.len(), "one answer for each module");
     assert_eq!(modules::decode(&modules::encode(&modules)), modules, "what was read can be written");
@@ -54,4 +54,10 @@ pub fn efi_text(bytes: &[u8]) {
     if let Some(text) = efivar::utf16(bytes) {
         assert!(!text.contains('\0'), "texts end at zero");
     }
+}
+
+/// The kernel's table of mounts.
+pub fn mount_table(text: &str) {
+    let places = teardown::places(text);
+    assert!(places.iter().all(|place| place != "/"), "the root of the initramfs stays");
 }

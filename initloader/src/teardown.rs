@@ -51,7 +51,7 @@ pub(crate) fn remove_below(folder: &Path, device: u64, keep: &[&str]) {
 }
 
 /// The mount points to take down (`proc_pid_mountinfo(5)`: the fifth field).
-fn places(table: &str) -> Vec<String> {
+pub(crate) fn places(table: &str) -> Vec<String> {
     let all = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
     all.filter(|place| !KEPT.contains(&place.as_str())).collect()
 }

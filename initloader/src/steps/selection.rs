@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long it may take: some firmware answers slowly.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
+/// No firmware takes an hour, in microseconds.
+const MOST_FIRMWARE_TIME: u64 = 3_600_000_000;
+
 impl StepError for Infallible {
     fn kind(&self) -> Kind {
         match *self {}
@@ -42,6 +45,8 @@ pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> 
     let [began, ended] = efivar::TIMES.map(|name| {
         efivar::read(folder, name, efivar::BOOT_LOADER_VENDOR).and_then(|value| efivar::number(&value))
     });
+    // A counter that did not start with the machine (after kexec, on some firmware) tells nothing.
+    let began = began.filter(|&microseconds| microseconds < MOST_FIRMWARE_TIME);
     boot.report.firmware_ms = began.map(|microseconds| microseconds / 1000);
     boot.report.selector_ms = began.zip(ended).map(|(began, ended)| ended.saturating_sub(began) / 1000);
     if let Err(error) = mounts::unmount(efivar::FOLDER) {
