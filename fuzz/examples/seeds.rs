@@ -161,8 +161,18 @@ fn texts(key: &SigningKey) -> Result<()> {
     let (mode, reason) = (Mode::Normal, "first in order".into());
     let selection = Selection { slot: Slot::A, mode, tries_left: 2, counted: true, reason };
     put("text/selection", selection.encode().as_bytes())?;
-    let list =
-        ["crc32c_generic", "ext4"].map(|name| Module { name: name.into(), file: format!("/lib/{name}.ko") });
+    let module = |name: &str, kind, needs: &[&str], drives: &[&str]| Module {
+        name: name.into(),
+        file: format!("/lib/{name}.ko"),
+        kind,
+        needs: needs.iter().map(ToString::to_string).collect(),
+        drives: drives.iter().map(ToString::to_string).collect(),
+    };
+    let list = [
+        module("crc32c_generic", modules::Kind::Part, &[], &[]),
+        module("ext4", modules::Kind::Part, &["crc32c_generic", "jbd2"], &[]),
+        module("xhci_pci", modules::Kind::Controller, &["xhci_hcd"], &["pci:v*d*sv*sd*bc0Csc03i30*"]),
+    ];
     put("text/modules", modules::encode(&list).as_bytes())?;
     let line = "console=tty0 psyops.roothash=00ff usb-storage.delay_use=0 dyndbg=\"file a.c +p\" \
                 modprobe.blacklist=uas,nvme panic=10 -- single";
@@ -185,16 +195,14 @@ fn run(command: &mut Command) -> Result<()> {
 fn elf_files() -> Result<()> {
     let folder = std::env::temp_dir().join(format!("seeds-{}", std::process::id()));
     fs::create_dir_all(&folder)?;
-    let source = folder.join("module.c");
-    let words = r#"__attribute__((section(".modinfo"))) const char words[] =
-        "license=GPL\0alias=pci:v00001B36d*sv*sd*bc0Csc03i30*\0alias=virtio:d00000002v*\0depends=usbcore,xhci-hcd";
-        int main(void) { return 0; }"#;
+    let source = folder.join("program.c");
+    let words = "int main(void) { return 0; }";
     fs::write(&source, words)?;
-    let (object, program) = (folder.join("module.o"), folder.join("program"));
+    let (object, program) = (folder.join("program.o"), folder.join("program"));
     run(Command::new("cc").args(["-c", "-o"]).arg(&object).arg(&source))?;
     run(Command::new("cc").arg("-o").arg(&program).arg(&source))?;
-    put("module/module", &fs::read(object)?)?;
-    put("module/program", &fs::read(program)?[..2048])?;
+    put("program/object", &fs::read(object)?)?;
+    put("program/program", &fs::read(program)?[..2048])?;
     Ok(fs::remove_dir_all(folder)?)
 }
 

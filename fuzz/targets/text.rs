@@ -4,7 +4,6 @@
 
 use handoff::kernel_arguments::KernelArguments;
 use handoff::manifest::{Kind, Manifest};
-use handoff::modules;
 use handoff::selection::Selection;
 use handoff::trust::Trust;
 use keys::identity::NodeIdentity;
@@ -26,8 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
         assert_eq!(Selection::decode(&selection.encode()).as_ref(), Some(&selection));
     }
     initloader::fuzzing::mount_table(text);
-    let modules = modules::decode(text);
-    assert_eq!(modules::decode(&modules::encode(&modules)), modules);
+    initloader::fuzzing::modules(text);
     let arguments = KernelArguments::parse(text);
     for argument in &arguments {
         assert!(arguments.has(&argument.key), "what was read is found");

@@ -1,9 +1,0 @@
-//! ELF files: what a kernel module says about itself, and how a program of the root is started.
-#![no_main]
-
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|bytes: &[u8]| {
-    initloader::fuzzing::module(bytes);
-    initloader::fuzzing::program(bytes);
-});
