@@ -1,8 +1,8 @@
 //! `psyops-agent status`: the boot report and the configuration run, for people and for programs.
 
 use super::{StatusArguments, complain, say};
-use crate::last_failure;
 use crate::configure::RunLock;
+use crate::last_failure;
 use crate::report;
 use crate::root::Root;
 use crate::status::Status;
