@@ -2,14 +2,13 @@
 
 use super::error::SiteError;
 use super::raw::RawBoot;
-use super::resolve::positive;
 use super::settings::BootPolicy;
 use super::source::Source;
+use super::value::{positive, required};
 use handoff::control;
 use handoff::fault::{Answer, Fault, Policy};
 use handoff::manifest::Required;
 use handoff::verity::OnCorruption;
-use toml::Spanned;
 
 pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteError> {
     let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
@@ -61,10 +60,4 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
         required: required.unwrap_or(Required::Boot),
         arguments,
     })
-}
-
-/// How much a node needs a file.
-pub(super) fn required(source: &Source, typed: &Spanned<String>) -> Result<Required, SiteError> {
-    let needs = [Required::Boot, Required::Run, Required::Optional].map(|need| (need.word(), need));
-    source.word("required", typed, &needs)
 }

@@ -16,6 +16,7 @@ mod resolve;
 mod role;
 mod settings;
 mod source;
+mod value;
 
 pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
 pub use error::{Known, Location, SiteError};

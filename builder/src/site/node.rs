@@ -1,10 +1,10 @@
 //! A node: `nodes/NAME.toml`.
 
-use super::boot::required;
 use super::error::{Known, SiteError};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
+use super::value::{check_recipient, required};
 use handoff::manifest::{Kind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::paths;
@@ -108,29 +108,6 @@ impl Node {
             files: resolve_files(&source, &raw.file, against)?,
         })
     }
-}
-
-/// An age X25519 recipient: Bech32 with the prefix `age` (its checksum is checked where it is used).
-pub(super) fn check_recipient(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
-    let text = typed.get_ref();
-    let data = text.strip_prefix("age1").unwrap_or_default();
-    let charset = |c: char| "qpzry9x8gf2tvdw0s3jn54khce6mua7l".contains(c);
-    if data.len() == 58 && data.chars().all(charset) {
-        return Ok(text.clone());
-    }
-    let problem = if text.starts_with("AGE-SECRET-KEY-") {
-        "this is a private key and must not lie in a site: write its public half, which begins with age1"
-    } else {
-        "a public age key begins with age1 and has 62 characters"
-    };
-    // A private key must not be repeated on a terminal or in a log.
-    let shown = if text.starts_with("AGE-") { "AGE-SECRET-KEY-..." } else { text };
-    Err(SiteError::WrongValue {
-        at: source.at(&typed.span()),
-        key: "recipient",
-        value: shown.to_owned(),
-        problem: problem.to_owned(),
-    })
 }
 
 fn resolve_roles(

@@ -2,8 +2,8 @@
 
 use super::error::SiteError;
 use super::raw::RawRescue;
-use super::resolve::{positive, ssh_key};
 use super::source::Source;
+use super::value::{positive, ssh_key};
 use crate::rescue_password;
 use handoff::rescue::{ConsoleAccess, DEFAULT_RETRY_AFTER, RescuePolicy};
 use toml::Spanned;

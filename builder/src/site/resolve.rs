@@ -2,13 +2,14 @@
 
 use super::boot::boot;
 use super::error::{Known, SiteError};
-use super::node::{Context, Node, check_recipient};
+use super::node::{Context, Node};
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
 use super::role::{Overlay, Role};
 use super::settings::{Base, Configure, Console, Login, Packages, Sizes};
 use super::source::Source;
+use super::value::{check_recipient, positive, ssh_key};
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
 use handoff::name::Name;
 use std::collections::BTreeMap;
@@ -132,14 +133,6 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
-pub(super) fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
-    let text = typed.get_ref();
-    if text.contains('\n') || text.split_ascii_whitespace().count() < 2 {
-        return Err(source.wrong("ssh-keys", typed, "one line of authorized_keys: type, key, comment"));
-    }
-    Ok(text.trim().to_owned())
-}
-
 fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
     let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
         None => Ok(default.to_owned()),
@@ -238,20 +231,6 @@ fn is_password_hash(text: &str) -> bool {
 fn configure(source: &Source, raw: &RawConfigure) -> Result<Configure, SiteError> {
     let deadline = positive(source, "deadline", raw.deadline.clone(), 600)?;
     Ok(Configure { deadline, retries: raw.retries.unwrap_or(3) })
-}
-
-/// A number that is not zero.
-pub(super) fn positive<T: Copy + Default + PartialEq + ToString>(
-    source: &Source,
-    key: &'static str,
-    typed: Option<Spanned<T>>,
-    default: T,
-) -> Result<T, SiteError> {
-    match typed {
-        Some(typed) if *typed.get_ref() == T::default() => Err(source.wrong(key, &typed, "it is at least 1")),
-        Some(typed) => Ok(*typed.get_ref()),
-        None => Ok(default),
-    }
 }
 
 fn overlays(source: &Source, typed: &[Spanned<String>], dir: &Path) -> Result<Vec<Overlay>, SiteError> {
