@@ -58,6 +58,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
     let mut in_machines = Vec::new();
     for scenario in &scenarios {
         let requests = Requests::of(WriteLog::load(&scenario.log)?);
+        scenario.must_be_recorded_whole(&requests)?;
         let cuts = requests.cuts(plan.seed);
         let possible = cuts.len();
         let mut tally = if let Some(writer) = scenario.raw {

@@ -3,6 +3,7 @@
 use super::case::{Case, Files, Writer};
 use super::dice::Dice;
 use super::raw::RawWriter;
+use super::states::{Cut, Kind, Requests, Scratch};
 use super::store::{FILE_SYSTEM, MARKS};
 use super::wrong::Wrong;
 use crate::command::succeed;
@@ -57,6 +58,18 @@ impl Scenario {
         fs::copy(&base, &image)?;
         let log = folder.join("log");
         Ok(Self { name: name.to_owned(), case, folder: case_folder, base, image, log, raw })
+    }
+
+    /// All that was recorded, written over what was there before, is what the disk holds now.
+    pub(super) fn must_be_recorded_whole(&self, requests: &Requests) -> Result<()> {
+        let all = Cut { issued: requests.list().len(), kind: Kind::Prefix };
+        let mut scratch = Scratch::new(fs::read(&self.base)?, requests);
+        ensure!(
+            scratch.at(&all) == fs::read(&self.image)?,
+            "the log of {} does not lead to its disk",
+            self.name
+        );
+        Ok(())
     }
 }
 
