@@ -58,8 +58,10 @@ fn take(
     mode: u32,
 ) -> Result<PathBuf, BaseError> {
     let missing = || BaseError::MissingFile { package: name.to_owned(), file: files.join(" or ") };
-    let package: &LockedPackage =
-        lock.part(Part::Boot).find(|package| package.name == name).ok_or_else(missing)?;
+    let package: &LockedPackage = lock
+        .part(Part::Boot)
+        .find(|package| package.name == name)
+        .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
     let place = cache.derived(kind, &package.sha256, "");
     if !place.is_file() {
         let mut tree = LayeredTree::new();

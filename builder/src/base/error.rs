@@ -91,6 +91,12 @@ pub enum BaseError {
         /// The digest that it has.
         found: Sha256Digest,
     },
+    /// A lock that was written before this builder took the package.
+    #[error("site.lock names no package {package}, which this builder takes")]
+    NotLocked {
+        /// The package.
+        package: String,
+    },
     /// A package without the file for which it was taken.
     #[error("the package {package} has no {file}")]
     MissingFile {
@@ -120,6 +126,7 @@ impl Classified for BaseError {
             | Self::OutdatedLock { .. }
             | Self::AptAnswer { .. }
             | Self::WrongDigest { .. }
+            | Self::NotLocked { .. }
             | Self::MissingFile { .. } => Class::BadContent,
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
             Self::Tool(error) => error.class(),
@@ -131,7 +138,7 @@ impl Classified for BaseError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::NoFolder(error) => error.advice(),
-            Self::BadLock { .. } | Self::OutdatedLock { .. } => {
+            Self::BadLock { .. } | Self::OutdatedLock { .. } | Self::NotLocked { .. } => {
                 Some("take the archive's present packages with: psyops lock (or delete site.lock)".into())
             }
             Self::Apt { .. } => Some(
