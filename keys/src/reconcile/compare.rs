@@ -9,7 +9,7 @@ use handoff::manifest::{Entry, Manifest, RelativePath, Store};
 use handoff::paths::AGE_KEY;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, openat, posix_fadvise};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
@@ -177,17 +177,51 @@ pub fn compare(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareEr
     let store = folder::store(path).map_err(|errno| CompareError { path: path.to_owned(), errno })?;
     let mut comparison = Comparison::default();
     let mut known = Known::default();
-    for entry in manifest.stored_in(Store::Disk) {
-        known.add(entry.path.as_str());
-        let what = differences(&store, entry);
-        if what.is_empty() {
-            comparison.same.push(entry.path.clone());
-        } else {
-            comparison.differing.push(Difference { path: entry.path.clone(), what });
+    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    let mut folders = Folders { store: &store, last: None };
+    let mut entries = manifest.stored_in(Store::Disk).peekable();
+    while entries.peek().is_some() {
+        // The medium is asked for many files at once: one that is slow to answer is so once, not for each file.
+        let opened: Vec<_> =
+            entries.by_ref().take(AT_ONCE).map(|entry| (entry, folders.open(entry))).collect();
+        for (entry, opened) in opened {
+            known.add(entry.path.as_str());
+            let what = opened.map_or_else(|what| vec![what], |opened| opened.differences(entry, &mut buffer));
+            if what.is_empty() {
+                comparison.same.push(entry.path.clone());
+            } else {
+                comparison.differing.push(Difference { path: entry.path.clone(), what });
+            }
         }
     }
     find_unknown(&store, Path::new(""), &known, &mut comparison);
     Ok(comparison)
+}
+
+/// The most bytes read at once.
+const BUFFER: usize = 16 * 1024;
+/// How many files are open at once; a process may have 1024.
+const AT_ONCE: usize = 64;
+
+/// Opens the files of a store one after the other. The folder of the last one stays open: the next is often beside it.
+struct Folders<'s, 'm> {
+    store: &'s OwnedFd,
+    last: Option<(&'m str, OwnedFd)>,
+}
+
+impl<'m> Folders<'_, 'm> {
+    fn open(&mut self, entry: &'m Entry) -> Result<Opened, What> {
+        let path = entry.path.as_str();
+        let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let known = self.last.take().filter(|(last, _)| *last == folder);
+        let found = match known {
+            Some((_, found)) => found,
+            None => find(self.store, path)?.0,
+        };
+        let opened = Opened::open(&found, OsStr::new(name));
+        self.last = Some((folder, found));
+        opened
+    }
 }
 
 /// Files that the manifest knows, and the folders above them.
@@ -226,14 +260,6 @@ fn find_unknown(parent: &OwnedFd, path: &Path, known: &Known<'_>, comparison: &m
     }
 }
 
-/// In what the file of `entry` differs; nothing where it is right.
-pub(super) fn differences(store: &OwnedFd, entry: &Entry) -> Vec<What> {
-    match find(store, entry.path.as_str()) {
-        Ok((parent, name)) => examine(&parent, name, entry),
-        Err(what) => vec![what],
-    }
-}
-
 /// The folder and the name of `path`, walked from the store without following links.
 fn find<'p>(store: &OwnedFd, path: &'p str) -> Result<(OwnedFd, &'p OsStr), What> {
     let mut folder = store.try_clone().map_err(|_| What::Unreadable(Errno::last()))?;
@@ -260,57 +286,70 @@ fn find<'p>(store: &OwnedFd, path: &'p str) -> Result<(OwnedFd, &'p OsStr), What
     Err(What::Missing)
 }
 
-/// In what the file `name` in `parent` differs from `entry`.
+/// In what the file `name` in `parent` differs from `entry`; nothing where it is right.
 pub(super) fn examine(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Vec<What> {
-    match folder::status(parent, name) {
-        Err(Errno::ENOENT) => return vec![What::Missing],
-        Err(errno) => return vec![What::Unreadable(errno)],
-        Ok(status) if FileType::of(status.st_mode) != FileType::File => {
-            return vec![What::Type(FileType::of(status.st_mode))];
-        }
-        Ok(_) => {}
-    }
-    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let read = openat(parent, name, flags, Mode::empty()).and_then(|file| {
-        let status = fstat(&file)?;
-        Ok((file, status))
-    });
-    let (file, status) = match read {
-        Ok((_, status)) if FileType::of(status.st_mode) != FileType::File => {
-            return vec![What::Type(FileType::of(status.st_mode))];
-        }
-        Ok(read) => read,
-        Err(errno) => return vec![What::Unreadable(errno)],
-    };
-    let mut what = Vec::new();
-    if u64::try_from(status.st_size) == Ok(entry.size) {
-        match digest(file) {
-            Ok(digest) if digest == entry.digest => {}
-            Ok(_) => what.push(What::Content),
-            Err(errno) => what.push(What::Unreadable(errno)),
-        }
-    } else {
-        what.push(What::Content);
-    }
-    let mode = status.st_mode & 0o7777;
-    if mode != entry.mode {
-        what.push(What::Mode { expected: entry.mode, found: mode });
-    }
-    if (status.st_uid, status.st_gid) != (entry.uid, entry.gid) {
-        what.push(What::Owner { expected: (entry.uid, entry.gid), found: (status.st_uid, status.st_gid) });
-    }
-    what
+    let mut buffer = Zeroizing::new(vec![0; BUFFER]);
+    Opened::open(parent, name).map_or_else(|what| vec![what], |opened| opened.differences(entry, &mut buffer))
 }
 
-fn digest(file: OwnedFd) -> Result<Sha256Digest, Errno> {
-    // What was just written must come from the medium and not from the cache. It is only advice, so a kernel that
-    // does not take it costs nothing but that.
-    let _ = posix_fadvise(file.as_fd(), 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    let mut file = File::from(file);
+/// A regular file of the store.
+struct Opened {
+    file: File,
+    status: FileStat,
+}
+
+impl Opened {
+    fn open(parent: &OwnedFd, name: &OsStr) -> Result<Self, What> {
+        // Asked before it is opened: opening a device can have effects.
+        let is_file = |status: &FileStat| match FileType::of(status.st_mode) {
+            FileType::File => Ok(()),
+            other => Err(What::Type(other)),
+        };
+        let unreadable = |errno| match errno {
+            Errno::ENOENT => What::Missing,
+            errno => What::Unreadable(errno),
+        };
+        is_file(&folder::status(parent, name).map_err(unreadable)?)?;
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+        let file = openat(parent, name, flags, Mode::empty()).map_err(What::Unreadable)?;
+        let status = fstat(&file).map_err(What::Unreadable)?;
+        is_file(&status)?;
+        // What was just written must come from the medium and not from the cache, and soon. It is only advice, so a
+        // kernel that does not take it costs nothing but that.
+        for advice in [PosixFadviseAdvice::POSIX_FADV_DONTNEED, PosixFadviseAdvice::POSIX_FADV_WILLNEED] {
+            let _ = posix_fadvise(file.as_fd(), 0, 0, advice);
+        }
+        Ok(Self { file: File::from(file), status })
+    }
+
+    fn differences(self, entry: &Entry, buffer: &mut [u8]) -> Vec<What> {
+        let Self { file, status } = self;
+        let mut what = Vec::new();
+        if u64::try_from(status.st_size) == Ok(entry.size) {
+            match digest(file, buffer) {
+                Ok(digest) if digest == entry.digest => {}
+                Ok(_) => what.push(What::Content),
+                Err(errno) => what.push(What::Unreadable(errno)),
+            }
+        } else {
+            what.push(What::Content);
+        }
+        let mode = status.st_mode & 0o7777;
+        if mode != entry.mode {
+            what.push(What::Mode { expected: entry.mode, found: mode });
+        }
+        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid) {
+            let found = (status.st_uid, status.st_gid);
+            what.push(What::Owner { expected: (entry.uid, entry.gid), found });
+        }
+        what
+    }
+}
+
+fn digest(mut file: File, buffer: &mut [u8]) -> Result<Sha256Digest, Errno> {
     let mut hasher = Sha256::new();
-    let mut buffer = Zeroizing::new(vec![0; 16 * 1024]);
     loop {
-        let count = match file.read(&mut buffer) {
+        let count = match file.read(buffer) {
             Ok(0) => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
