@@ -53,13 +53,11 @@ pub fn look(out: &mut dyn std::io::Write, look: &Look<'_>) -> Result<()> {
     fs::File::open(look.base)?.take(FILE_SYSTEM).read_to_end(&mut base)?;
     let done = requests.issued_with(FILE_SYSTEM).context("the writer left no mark")?;
     let case = StoreCase::new(Case::load(look.folder)?, look.scratch)?;
-    let disk = OpenOptions::new().write(true).open(look.scratch)?;
     let cuts = sample(requests.cuts(look.seed), look.sample, look.seed);
     let mut scratch = Scratch::new(base, &requests);
     let (own, of) = look.share;
     for (number, cut) in cuts.iter().enumerate().filter(|(number, _)| number % of == own) {
-        disk.write_all_at(scratch.at(cut), 0)
-            .with_context(|| format!("putting {cut} on the scratch disk"))?;
+        put(look.scratch, scratch.at(cut)).with_context(|| format!("putting {cut} on the scratch disk"))?;
         let seen = match case.look(cut.issued >= done) {
             Ok(outcome) => outcome.word().to_owned(),
             Err(error) => format!("LOST {}", format!("{error:#}").replace('\n', "; ")),
@@ -69,4 +67,12 @@ pub fn look(out: &mut dyn std::io::Write, look: &Look<'_>) -> Result<()> {
     writeln!(out, "{SAYS}{} | end", look.name)?;
     out.flush()?;
     Ok(())
+}
+
+/// Writes a state to the disk itself: a file system reads its files past the cache of the device, and the last one who
+/// closes the device empties that.
+fn put(disk: &Path, state: &[u8]) -> std::io::Result<()> {
+    let disk = OpenOptions::new().write(true).open(disk)?;
+    disk.write_all_at(state, 0)?;
+    disk.sync_all()
 }
