@@ -214,7 +214,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
     let micro = World::micro()?;
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
-    let lines = format!("ssh-keys = [\"{}\"]\nretry-after = 20", public.trim());
+    let lines = format!("ssh-keys = [\"{}\"]", public.trim());
     let world = World::with_rescue("ssh", &lines)?;
     let stick = asked_for_rescue(&world)?;
     let ssh = Ssh::to_rescue(&micro)?;
