@@ -74,6 +74,12 @@ impl World {
         Self::named(&format!("answers-{answer}"), &[("[console]", &table)])
     }
 
+    /// A site like the default one that answers this fault so.
+    pub fn with_answer(fault: Fault, answer: Answer) -> Result<Self> {
+        let table = format!("[boot.faults]\n{fault} = \"{answer}\"\n\n[console]");
+        Self::named(&format!("{fault}-{answer}"), &[("[console]", &table)])
+    }
+
     /// A site whose nodes restart at once when their root turns out to be damaged.
     pub fn restarting() -> Result<Self> {
         Self::named("restarting", &[("[console]", "[boot]\nroot-corruption = \"restart\"\n\n[console]")])

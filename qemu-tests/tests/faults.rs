@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use builder::run::{Access, Machine, OnReset};
 use handoff::control::SlotState;
-use handoff::fault::Answer;
+use handoff::fault::{Answer, Fault};
 use handoff::partition::Role;
 use handoff::paths::AGE_KEY;
 use handoff::report::{BootReport, Configure, Outcome};
@@ -216,9 +216,8 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
 fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
     for (answer, said) in [(Answer::Rescue, ""), (Answer::Reboot, "no restart: the selector could not count")]
     {
-        let world = World::answering(answer)?;
-        let stick = world.stick("alpha")?;
         // With `file-differs` answered so, too, it would not come to a repair.
+        let stick = World::with_answer(Fault::Repair, answer)?.stick("alpha")?;
         let mut setup = stick.setup();
         with_a_changed_file(&stick)?;
         for disk in &mut setup.disks {
@@ -226,6 +225,7 @@ fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
         }
         let booted = Booted::wait(&setup)?;
         assert_eq!(booted.seen.report.outcome, Outcome::Rescue, "{:?}", booted.seen.report);
+        has_fault(&booted.seen.report, "repair")?;
         ensure!(booted.machine.console().contains(said), "{}", booted.machine.console());
     }
     Ok(())
