@@ -2,13 +2,15 @@
 //! whatever somebody mounted in between.
 
 use crate::log::Log;
-use crate::rescue::VISITED;
 use crate::steps::root;
 use crate::{mounts, sysfs};
 use handoff::paths;
 use nix::mount::{MntFlags, umount2};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
+
+/// That rescue was asked for is true for the first attempt only; this file says that it is over.
+pub(crate) const VISITED: &str = "/run/psyops/rescue-visited";
 
 /// The kernel's own file systems: they stay.
 const KEPT: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/run"];

@@ -13,7 +13,7 @@ mod visitors;
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind};
 use crate::steps::{handover, modules};
-use crate::teardown;
+use crate::teardown::{self, VISITED};
 use handoff::kernel_arguments;
 use handoff::report::Outcome;
 use handoff::selection::Mode;
@@ -24,8 +24,6 @@ use std::path::Path;
 use std::time::Duration;
 use visitors::Visitors;
 
-/// That rescue was asked for is true for the first attempt only; this file says that it is over.
-pub(crate) const VISITED: &str = "/run/psyops/rescue-visited";
 /// What stands on the screen, to be read again.
 pub(crate) const SCREEN: &str = "/run/psyops/rescue-screen";
 
