@@ -7,9 +7,12 @@
 use anyhow::{Context as _, Result, ensure};
 use builder::boot::uki::{Section, Uki};
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
+use handoff::hash::Sha256Digest;
+use handoff::manifest::{Entry, Kind, Manifest, RelativePath, Required, Store};
 use handoff::partition::Role;
 use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
+use keys::reconcile::compare;
 use qemu_tests::command::succeed;
 use qemu_tests::stick::Stick;
 use qemu_tests::world::{World, target_folder};
@@ -17,7 +20,7 @@ use std::collections::BTreeMap;
 use std::env;
 use std::fs;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::Instant;
 
 /// How many boots a time is the median of.
@@ -63,8 +66,51 @@ fn measure() -> Result<Vec<Row>> {
     let image = fs::metadata(stick.path())?;
     rows.push(row("image, size", kib(image.len()) / 1024.0, "MiB"));
     rows.push(row("image, really used", kib(image.blocks() * 512) / 1024.0, "MiB"));
+    rows.extend([checking(10)?, checking(1000)?]);
     rows.extend(boots(&stick)?);
     Ok(rows)
+}
+
+/// Comparing so many secrets of 4 KiB with a manifest, read from this machine's disk.
+fn checking(secrets: usize) -> Result<Row> {
+    let folder = tempfile::tempdir()?;
+    let content = [7; 4096];
+    let (uid, gid) = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    let mut manifest = Manifest::default();
+    for number in 0..secrets {
+        let path = format!("group-{:02}/{number:04}", number / 100);
+        let file = folder.path().join(&path);
+        fs::create_dir_all(file.parent().context("no folder")?)?;
+        fs::write(&file, content)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
+        manifest.entries.push(Entry {
+            path: RelativePath::new(&path).context("no path")?,
+            mode: 0o600,
+            uid,
+            gid,
+            size: 4096,
+            digest: Sha256Digest::of(&content),
+            kind: Kind::Opaque,
+            store: Store::Disk,
+            install: None,
+            required: Required::Boot,
+        });
+    }
+    // What is not on the disk yet cannot be read from it.
+    nix::unistd::sync();
+    let mut times = Vec::new();
+    for _ in 0..BOOTS {
+        let start = Instant::now();
+        let comparison = compare(folder.path(), &manifest)?;
+        times.push(start.elapsed().as_secs_f64());
+        ensure!(comparison.same.len() == secrets, "{comparison:?}");
+    }
+    times.sort_unstable_by(f64::total_cmp);
+    Ok(row(
+        &format!("checking {secrets} secrets of 4 KiB"),
+        times.get(BOOTS / 2).copied().unwrap_or_default(),
+        "s",
+    ))
 }
 
 fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
