@@ -26,8 +26,8 @@ test-unit: build  ## only what needs no virtual machine
 test-boot: build  ## only the cold boots
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
 
-test-long: build  ## all cold boots there are, all states of power cuts, cold boots from 30 of them (two hours)
-	@scripts/setup test && cargo nextest run -p qemu-tests --profile long --run-ignored all
+test-long: build  ## all states of power cuts, and cold boots from 30 of them (about an hour)
+	@scripts/setup test && cargo nextest run -p qemu-tests --profile long --run-ignored only
 
 lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
