@@ -1,7 +1,7 @@
 //! Makes the first inputs of the targets (`fuzz/corpus/TARGET/`) anew: `cargo run --example seeds` in this folder.
 //!
 //! Each is real: written by this project's own writers, by sgdisk, mke2fs and a C compiler. The keys beside them are
-//! for nothing else, and say so in their names.
+//! for nothing else, and say so in their names. Inputs that once failed are kept as `found-*`.
 
 use handoff::boot_record::BootRecord;
 use handoff::control::{ControlRecord, DEFAULT_TRIES};

@@ -3,7 +3,6 @@
 //! A variable and not the command line, because a UKI ignores a command line from outside where Secure Boot is on.
 
 use crate::slot::Slot;
-use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
 use core::fmt;
@@ -45,7 +44,7 @@ impl Selection {
             Mode::Normal => "normal",
             Mode::Rescue => "rescue",
         };
-        let reason = self.reason.replace(['\n', '\r'], " ");
+        let reason = without_controls(&self.reason);
         format!(
             "slot={}\nmode={mode}\ntries-left={}\ncounted={}\nreason={reason}\n",
             self.slot, self.tries_left, self.counted
@@ -68,9 +67,14 @@ impl Selection {
             },
             tries_left: field("tries-left")?.parse().ok()?,
             counted: field("counted")?.parse().ok()?,
-            reason: field("reason")?.to_owned(),
+            reason: without_controls(field("reason")?),
         })
     }
+}
+
+/// The words with a space for each control character: they go to consoles, and must stay one line.
+fn without_controls(words: &str) -> String {
+    words.replace(char::is_control, " ")
 }
 
 impl fmt::Display for Mode {
@@ -97,6 +101,9 @@ mod tests {
         };
         let read = Selection::decode(&said.encode()).unwrap();
         assert_eq!(read, Selection { reason: "slot a: UKI damaged second line=x".into(), ..said });
+        let carried =
+            Selection::decode("slot=a\nmode=normal\ntries-left=2\ncounted=true\nreason=in\r\u{1b}[2Jorder\n");
+        assert_eq!(carried.unwrap().reason, "in  [2Jorder", "nothing that moves a cursor reaches a console");
         assert_eq!(Selection::decode("slot=c\nmode=normal\ntries-left=1\ncounted=true\nreason=\n"), None);
     }
 }
