@@ -134,15 +134,19 @@ pub fn needed(modules: &[Module], devices: &[String]) -> Vec<bool> {
     needed
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for anything. PCI aliases have no other wildcard.
+/// Whether `text` fits `pattern`, in which `*` stands for anything. PCI aliases have no other wildcard, so each part may
+/// be taken where it is first found, and no way is tried twice.
 fn matches(pattern: &str, text: &str) -> bool {
-    match pattern.split_once('*') {
-        None => pattern == text,
-        Some((start, rest)) => text.strip_prefix(start).is_some_and(|text| {
-            let mut ends = (0..=text.len()).filter_map(|at| text.get(at..));
-            ends.any(|end| matches(rest, end))
-        }),
-    }
+    let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
+    let (parts, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut left) = text.strip_prefix(start).and_then(|text| text.strip_suffix(end)) else {
+        return false;
+    };
+    parts.split('*').all(|part| {
+        let found = left.split_once(part);
+        left = found.map_or("", |(_, after)| after);
+        found.is_some()
+    })
 }
 
 #[cfg(test)]
@@ -191,6 +195,10 @@ mod tests {
         assert!(matches("pci:v00001B36d0000000Dsv*sd*bc*sc*i*", xhci));
         assert!(!matches("pci:v*d*sv*sd*bc0Csc03i20*", xhci));
         assert!(matches(xhci, xhci) && !matches("pci:v", xhci));
+        assert!(matches("a*ab*c", "aabababc") && matches("a*", "a") && matches("*", ""));
+        assert!(!matches("a*a", "a") && !matches("a*b*a", "aba*") && !matches("a*bb*b", "abb"));
+        // Tried in every way this would not end.
+        assert!(!matches(&["a*"; 2000].concat(), &["a"; 1999].concat()));
     }
 
     #[test]
