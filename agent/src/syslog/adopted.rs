@@ -27,10 +27,12 @@ pub(super) struct Adopted {
 }
 
 impl Adopted {
-    /// All datagram sockets that were bound at `device` by other processes, but those in `known`.
-    pub(super) fn find(device: &Path, known: &[SocketNumber]) -> Vec<Self> {
+    /// All datagram sockets that other processes bound at one of `names` and still have, but those in `known`.
+    pub(super) fn find(names: &[&Path], known: &[SocketNumber]) -> Vec<Self> {
         let table = file::read(Path::new("/proc/net/unix")).unwrap_or_default();
-        let mut wanted = bound_at(&String::from_utf8_lossy(&table), &device.to_string_lossy());
+        let table = String::from_utf8_lossy(&table);
+        let mut wanted: Vec<_> =
+            names.iter().flat_map(|name| bound_at(&table, &name.to_string_lossy())).collect();
         wanted.retain(|number| !known.contains(number));
         if wanted.is_empty() {
             return Vec::new();
@@ -40,10 +42,10 @@ impl Adopted {
     }
 
     fn take(number: SocketNumber, holders: &[(Pid, i32)]) -> Option<Self> {
+        if holders.iter().any(|(pid, _)| pid.is_init()) {
+            return None;
+        }
         holders.iter().find_map(|&(pid, descriptor)| {
-            if pid.is_init() {
-                return None;
-            }
             let holder = pidfd_open(pid, PidfdFlags::NONBLOCK).ok()?;
             let socket = pidfd_getfd(&holder, descriptor, PidfdGetfdFlags::empty()).ok()?;
             Some(Self { number, socket: socket.into(), holder })

@@ -12,7 +12,7 @@ use rustix::fs::FlockOperation;
 use std::io::{self, ErrorKind, Write as _};
 use std::net::Shutdown;
 use std::os::unix::net::UnixDatagram;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// A removed name is filled again after this: a daemon that binds it anew does so at once, and must find it free.
@@ -75,6 +75,8 @@ struct Keeper {
     adopted: Vec<Adopted>,
     /// Which of the adopted belong to the daemon that had the name last.
     current: Vec<SocketNumber>,
+    /// That daemon is dead, and no other one was found since.
+    bereft: bool,
     had_daemon: bool,
     /// A connection to the daemon, for the replay.
     daemon: Option<UnixDatagram>,
@@ -103,6 +105,7 @@ impl Keeper {
             own: vec![socket],
             adopted: Vec::new(),
             current: Vec::new(),
+            bereft: false,
             had_daemon: false,
             daemon: None,
             fill_at: None,
@@ -195,8 +198,11 @@ impl Keeper {
     /// Takes a duplicate of the socket of the daemon that just had the name.
     fn adopt(&mut self) {
         let known: Vec<SocketNumber> = self.adopted.iter().map(Adopted::number).collect();
-        let found = Adopted::find(&self.device, &known);
+        let target = self.seat.link_target();
+        let names: Vec<&Path> = [self.device.as_path()].into_iter().chain(target.as_deref()).collect();
+        let found = Adopted::find(&names, &known);
         self.current = found.iter().map(Adopted::number).collect();
+        self.bereft &= self.current.is_empty();
         self.adopted.extend(found);
     }
 
@@ -219,6 +225,7 @@ impl Keeper {
         if found && !self.current.is_empty() && !self.current.iter().any(alive) {
             // Its socket still takes datagrams, because we hold it: it must not be taken for a daemon.
             self.current.clear();
+            self.bereft = true;
             self.forget_daemon()?;
         }
         Ok(found)
@@ -229,10 +236,22 @@ impl Keeper {
         Ok(self.seat.forget_daemon()?)
     }
 
+    /// Connects to the daemon, if one lives.
+    fn find_daemon(&mut self) {
+        if self.bereft && self.seat.link_target().is_some() {
+            // Until another daemon binds it anew, the link leads to the dead one's socket, which is ours now.
+            self.adopt();
+            if self.bereft {
+                return;
+            }
+        }
+        self.daemon = self.seat.connect();
+    }
+
     /// Goes a step towards the end; `true` once it is reached.
     fn end(&mut self, ending: &mut Ending) -> Result<bool, SyslogError> {
         if self.daemon.is_none() {
-            self.daemon = self.seat.connect();
+            self.find_daemon();
         }
         let Some(daemon) = &self.daemon else { return self.without_daemon(ending) };
         for _ in 0..BATCH {

@@ -16,7 +16,9 @@
 //! sending and marking can double that one. The spool is not forced to the medium: a power cut loses what a syslog
 //! daemon would lose too.
 //!
-//! Not ours to change: while a daemon removes the name and binds it anew, there is no `/dev/log` for an instant.
+//! Not ours to change: while a daemon removes the name and binds it anew, there is no `/dev/log` for an instant. Where
+//! `/dev/log` is a link to a socket in a folder of the daemon, as with journald and on the base `micro`, that cannot be:
+//! the name stays ours, and the link is given back at the end.
 
 mod adopted;
 mod keeper;

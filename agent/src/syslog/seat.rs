@@ -105,6 +105,12 @@ impl Seat {
         Some(socket)
     }
 
+    /// Where the daemon's socket is, if the name it had is a link.
+    pub(super) fn link_target(&self) -> Option<PathBuf> {
+        let target = fs::read_link(&self.daemon).ok()?;
+        Some(self.daemon.with_file_name(target))
+    }
+
     /// Forgets the daemon whose socket was kept: it is dead. A link stays: what it leads to can come back.
     pub(super) fn forget_daemon(&self) -> Result<(), FileError> {
         if is_socket(&self.daemon) { remove(&self.daemon) } else { Ok(()) }
@@ -134,8 +140,11 @@ impl Seat {
         Ok(true)
     }
 
-    /// Leaves the name without anybody, as it was found.
+    /// Leaves the name without anybody, or with the link that was there.
     pub(super) fn vacate(&self) -> Result<(), FileError> {
+        if self.link_target().is_some() && self.give_back()? {
+            return Ok(());
+        }
         if self.holder() == Holder::Us {
             remove(&self.device)?;
         }
@@ -260,10 +269,24 @@ mod tests {
         let journal = UnixDatagram::bind(&target).unwrap();
         std::os::unix::fs::symlink(&target, &device).unwrap();
         let (seat, _ours) = Seat::take(&device).unwrap();
+        assert_eq!(seat.link_target(), Some(target.clone()));
         seat.connect().unwrap().send(b"replayed").unwrap();
         assert_eq!(heard(&journal), "replayed");
         assert!(seat.give_back().unwrap());
         assert_eq!(fs::read_link(&device).unwrap(), target);
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_left_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let (device, target) = (folder.path().join("log"), folder.path().join("journal"));
+        std::os::unix::fs::symlink("journal", &device).unwrap();
+        let (seat, _ours) = Seat::take(&device).unwrap();
+        assert_eq!((seat.holder(), seat.link_target()), (Holder::Us, Some(target)));
+        assert!(seat.connect().is_none());
+        seat.vacate().unwrap();
+        assert_eq!(fs::read_link(&device).unwrap(), Path::new("journal"));
+        assert_eq!(names(folder.path()).unwrap(), ["log"]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod scene;
 
 use scene::{Daemon, Log, Scene, Writers};
+use std::path::Path;
 use std::time::Duration;
 
 /// Of each writer; with four writers 10,000.
@@ -30,6 +31,57 @@ fn busybox_syslogd_restarted_during_the_pause() {
     before.finish();
     during.finish();
     log.holds_each_once(4, MESSAGES);
+    assert!(!scene.spool().exists(), "all was replayed");
+    second.terminate();
+}
+
+#[test]
+fn no_message_finds_no_name_where_the_daemon_has_its_own_dev() {
+    let Some(scene) = Scene::enter("no_message_finds_no_name_where_the_daemon_has_its_own_dev") else {
+        return;
+    };
+    let log = Log::new("messages");
+    let first = Daemon::with_its_own_dev(&log);
+    let before = Writers::start(0..1, MESSAGES);
+    before.wait_for(100);
+    let pause = scene.pause();
+    let during = Writers::start_strict(1..4, MESSAGES);
+    during.wait_for(300);
+    first.terminate();
+    let second = Daemon::with_its_own_dev(&log);
+    during.wait_for(900);
+    second.terminate();
+    during.wait_for(1200);
+    let third = Daemon::with_its_own_dev(&log);
+    during.wait_for(1500);
+    assert_eq!(pause.end(), 0);
+    before.finish();
+    during.finish();
+    log.holds_each_once(4, MESSAGES);
+    assert_eq!(std::fs::read_link("/dev/log").unwrap(), Path::new("/run/syslogd/log"));
+    third.terminate();
+}
+
+#[test]
+fn a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one() {
+    let Some(scene) = Scene::enter("a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one") else {
+        return;
+    };
+    let log = Log::new("messages");
+    let first = Daemon::with_its_own_dev(&log);
+    let before = Writers::start_strict(0..1, 300);
+    before.wait_for(100);
+    let pause = scene.pause();
+    let during = Writers::start_strict(1..3, 300);
+    during.wait_for(100);
+    first.terminate();
+    before.finish();
+    during.finish();
+    assert_eq!(pause.end(), 0, "the keeper goes on by itself until a daemon comes");
+    assert!(scene.spool().exists(), "what was said is kept");
+    let second = Daemon::with_its_own_dev(&log);
+    log.holds_each_once(3, 300);
+    scene.wait_until("the link is back", |_| std::fs::read_link("/dev/log").is_ok());
     assert!(!scene.spool().exists(), "all was replayed");
     second.terminate();
 }

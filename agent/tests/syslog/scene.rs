@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
@@ -169,6 +169,19 @@ impl Daemon {
         Self::start(command.args(["syslogd", "-n", "-O"]).arg(&log.paths[0]), None)
     }
 
+    /// busybox's as the default base has it: `/dev/log` is a link, and the daemon has a `/dev` of its own where it binds
+    /// its socket. So it cannot remove the name that everybody else uses.
+    pub(crate) fn with_its_own_dev(log: &Log) -> Self {
+        fs::create_dir_all("/run/syslogd").unwrap();
+        if fs::symlink_metadata(DEVICE).is_err() {
+            std::os::unix::fs::symlink("/run/syslogd/log", DEVICE).unwrap();
+        }
+        let mut command = Command::new("busybox");
+        let script = "mount --bind /run/syslogd /dev && exec busybox syslogd -n -O \"$1\"";
+        command.args(["unshare", "-m", "--propagation", "slave", "busybox", "sh", "-c", script, "sh"]);
+        Self::start(command.arg(&log.paths[0]), None)
+    }
+
     /// Another one: this program again.
     pub(crate) fn other(log: &Log) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
@@ -314,10 +327,19 @@ pub(crate) struct Writers {
 impl Writers {
     /// Starts the writers with these numbers.
     pub(crate) fn start(numbers: Range<u32>, messages: u32) -> Self {
+        Self::start_with(numbers, messages, connect)
+    }
+
+    /// As these, but each must find the name whenever it looks.
+    pub(crate) fn start_strict(numbers: Range<u32>, messages: u32) -> Self {
+        Self::start_with(numbers, messages, || try_connect().expect("the name is always there"))
+    }
+
+    fn start_with(numbers: Range<u32>, messages: u32, connect: fn() -> UnixDatagram) -> Self {
         let start = |number| {
             let said = Arc::new(AtomicU32::new(0));
             let counter = Arc::clone(&said);
-            (std::thread::spawn(move || write(number, messages, &counter)), said)
+            (std::thread::spawn(move || write(number, messages, &counter, connect)), said)
         };
         Self { threads: numbers.map(start).collect() }
     }
@@ -339,7 +361,7 @@ impl Writers {
     }
 }
 
-fn write(writer: u32, messages: u32, said: &AtomicU32) {
+fn write(writer: u32, messages: u32, said: &AtomicU32, connect: fn() -> UnixDatagram) {
     let mut socket = connect();
     for number in 0..messages {
         let message = format!("<13>Nov 22 05:00:00 writer{writer}: {number}");
@@ -364,13 +386,18 @@ fn write(writer: u32, messages: u32, said: &AtomicU32) {
 fn connect() -> UnixDatagram {
     let begun = Instant::now();
     loop {
-        let socket = UnixDatagram::unbound().unwrap();
-        match socket.connect(DEVICE) {
-            Ok(()) => return socket,
+        match try_connect() {
+            Ok(socket) => return socket,
             Err(error) if error.kind() == ErrorKind::NotFound && begun.elapsed() < Duration::from_secs(1) => {
                 std::thread::yield_now();
             }
             Err(error) => panic!("cannot connect to {DEVICE}: {error}"),
         }
     }
+}
+
+fn try_connect() -> io::Result<UnixDatagram> {
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(DEVICE)?;
+    Ok(socket)
 }
