@@ -7,6 +7,7 @@ use crate::boot::Boot;
 use crate::disk::facts::Disk;
 use crate::failure::Failure;
 use crate::mounts;
+use crate::steps::secret::SecretStore;
 use crate::steps::{identity, reconcile, seal, secret};
 use handoff::fault::Answer;
 use handoff::manifest::RelativePath;
@@ -35,14 +36,25 @@ pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<O
     Ok(None)
 }
 
+/// Learns where rescue is to be reached by SSH, for an attempt that ends before the node is established. Without them
+/// the network cards ask by DHCP.
+pub(crate) fn learn_addresses(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(), Failure> {
+    open(boot, disk, trust).map(drop)
+}
+
 fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Failure> {
+    let (store, seal) = open(boot, disk, trust)?;
+    boot.policy = seal.manifest().policy.clone();
+    boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
+    Ok(seal)
+}
+
+fn open(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
     let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, disk, trust))?;
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;
     let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
-    boot.policy = seal.manifest().policy.clone();
     boot.addresses = rescue_addresses(&seal);
-    boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
-    Ok(seal)
+    Ok((store, seal))
 }
 
 /// What the seal says for rescue by SSH.

@@ -28,16 +28,20 @@ const ROLES: [(&str, &str); 3] = [
 ];
 
 /// The nodes of each world with their roles.
-const NODES: [(&str, &str); 8] = [
+const NODES: [(&str, &str); 9] = [
     ("alpha", "\"hello\""),
     ("beta", "\"hello\""),
     ("failing", "\"fails\""),
     ("hanging", "\"hangs\""),
     ("killing", "\"kills-syslog\""),
+    (FIXED, "\"hello\""),
     ("lacks-boot", "\"hello\""),
     ("lacks-run", "\"hello\""),
     ("lacks-optional", "\"hello\""),
 ];
+
+/// The node with a fixed address, the one that QEMU's network forwards to.
+const FIXED: &str = "fixed-address";
 
 /// What each node gets whose name begins so: a file for a place below a file of the root, where none can be put. The
 /// rest of the name says how much it is needed.
@@ -64,6 +68,11 @@ impl World {
     /// Another site with the same id and the same nodes, but with keys of its own.
     pub fn stranger() -> Result<Self> {
         Self::named("stranger", &[])
+    }
+
+    /// The default one with an overlay `bench`, which the bench of boots fills.
+    pub fn bench() -> Result<Self> {
+        Self::named("bench", &[("overlays = [\"common\"]", "overlays = [\"common\", \"bench\"]")])
     }
 
     /// A site like the default one that answers every fault in one way, as far as that makes sense.
@@ -141,6 +150,9 @@ impl World {
             );
             fs::write(&path, fs::read_to_string(&path)? + &file)?;
         }
+        let fixed = self.site().join(format!("nodes/{FIXED}.toml"));
+        let card = "\n[[network]]\nname = \"lan\"\naddresses = [\"10.0.2.15/24\"]\ngateway = \"10.0.2.2\"\n";
+        fs::write(&fixed, fs::read_to_string(&fixed)? + card)?;
         let public = fs::read_to_string(self.folder.join("ssh/id.pub"))?;
         self.edit_line("site.toml", "ssh-keys = ", &format!("ssh-keys = [\"{}\"]", public.trim()))?;
         self.edit_line("site.toml", "login = ", "login = \"shell\"")?;

@@ -7,8 +7,9 @@ use builder::run::{Machine, Setup};
 use handoff::last_failure::LastFailure;
 use handoff::marker;
 use handoff::partition::Role;
-use handoff::paths::AGE_KEY;
+use handoff::paths::{AGE_KEY, SECRETS};
 use handoff::report::{Configure, Outcome};
+use handoff::slot::Slot;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
 use qemu_tests::world::World;
@@ -20,7 +21,11 @@ const PROMPT: &str = "psyops rescue # ";
 
 /// A stick whose next start goes to rescue, as if its system had asked for that.
 fn asked_for_rescue(world: &World) -> Result<Stick> {
-    let stick = world.stick("alpha")?;
+    node_asked_for_rescue(world, "alpha")
+}
+
+fn node_asked_for_rescue(world: &World, node: &str) -> Result<Stick> {
+    let stick = world.stick(node)?;
     let mut record = stick.control()?.effective();
     record.rescue_requested = true;
     record.sequence += 5;
@@ -211,22 +216,68 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 }
 
 #[test]
-fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
-    let micro = World::micro()?;
+fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
+    for (policy, status) in [("", "42-1-"), ("\nkeep-keys = true", "42-0-")] {
+        let name = if policy.is_empty() { "shell" } else { "keeps-keys" };
+        let world = World::with_rescue(name, &format!("console = \"shell\"{policy}"))?;
+        let stick = world.stick("alpha")?;
+        stick.flip(Role::Root(Slot::A), 10)?;
+        let mut setup = stick.setup();
+        setup.boot = stick.direct(&[])?;
+        let mut machine = in_rescue(&setup)?;
+        typed(
+            &mut machine,
+            &format!("test -s {SECRETS}/{AGE_KEY} && grep -q {SECRETS} /proc/mounts"),
+            status,
+        )?;
+        typed(&mut machine, "status | grep -q 'keys lie open'", status)?;
+    }
+    Ok(())
+}
+
+/// A site that lets its SSH key into rescue, and nobody in by a console.
+fn by_ssh_only(micro: &World) -> Result<World> {
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
-    let lines = format!("ssh-keys = [\"{}\"]", public.trim());
-    let world = World::with_rescue("ssh", &lines)?;
-    let stick = asked_for_rescue(&world)?;
-    let ssh = Ssh::to_rescue(&micro)?;
+    World::with_rescue("ssh", &format!("ssh-keys = [\"{}\"]", public.trim()))
+}
+
+fn in_rescue_by_ssh(stick: &Stick, ssh: &Ssh) -> Result<Machine> {
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
     let mut machine = in_rescue(&setup)?;
     let fingerprint = machine.wait_for_line("the server's key is SHA256:", SOON)?;
     ssh.trust_what_is_shown(fingerprint.rsplit(' ').next().unwrap_or_default(), DEADLINE)?;
+    Ok(machine)
+}
+
+/// How many DHCP clients run, and how many cards have the address that QEMU forwards to.
+const HOW_ADDRESSED: &str =
+    "echo $(ps | grep -c '[u]dhcpc') $(ip -4 addr show scope global | grep -c 10.0.2.15)";
+
+#[test]
+fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
+    let micro = World::micro()?;
+    let stick = asked_for_rescue(&by_ssh_only(&micro)?)?;
+    let ssh = Ssh::to_rescue(&micro)?;
+    let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
+    assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "1 1");
     ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
     ensure!(ssh.run("rescue", "secrets check")?.contains("files are as the seal says"));
-    ensure!(ssh.run("rescue", &format!("ls /run/psyops/secrets/{AGE_KEY} || echo gone"))?.contains("gone"));
+    ensure!(ssh.run("rescue", &format!("ls {SECRETS}/{AGE_KEY} || echo gone"))?.contains("gone"));
     // Not in the session itself, which ends with all others.
     ssh.run("rescue", "(sleep 1; retry) >/dev/null 2>&1 &")?;
     boots(&mut machine)
+}
+
+/// Rescue is asked for before the seal is read, and yet the address in the seal is the one that is used.
+#[test]
+fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
+    let micro = World::micro()?;
+    let stick = node_asked_for_rescue(&by_ssh_only(&micro)?, "fixed-address")?;
+    let ssh = Ssh::to_rescue(&micro)?;
+    let _machine = in_rescue_by_ssh(&stick, &ssh)?;
+    assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "0 1", "no DHCP");
+    ensure!(ssh.run("rescue", "ip route")?.contains("default via 10.0.2.2"));
+    ensure!(ssh.run("rescue", &format!("grep -c {SECRETS} /proc/mounts"))?.trim() == "0");
+    Ok(())
 }

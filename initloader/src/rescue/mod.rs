@@ -35,24 +35,18 @@ pub(crate) enum Left {
     Restart(RebootMode),
 }
 
-/// Ends the attempt where the kernel command line or the selector asks for rescue.
-pub(crate) fn if_requested(boot: &mut Boot) -> Result<(), Failure> {
+/// What ends the attempt where the kernel command line or the selector asks for rescue: once, not after a visit there.
+pub(crate) fn requested(boot: &Boot) -> Option<Failure> {
     let reason = match &boot.selection {
         _ if boot.arguments.has(kernel_arguments::RESCUE) => "the kernel command line asks for it".into(),
         Some(selection) if selection.mode == Mode::Rescue => {
             format!("the selector asks for it: {}", selection.reason)
         }
-        _ => return Ok(()),
+        _ => return None,
     };
-    if Path::new(VISITED).exists() {
-        return Ok(());
-    }
-    Err(Failure {
-        step: "selection",
-        kind: Kind::RescueRequested,
-        problem: reason,
-        remedy: "leave rescue to boot".into(),
-    })
+    let remedy = "leave rescue to boot".into();
+    let request = Failure { step: "selection", kind: Kind::RescueRequested, problem: reason, remedy };
+    (!Path::new(VISITED).exists()).then_some(request)
 }
 
 /// Leaves word for the next attempt that a wish for rescue was fulfilled.
