@@ -135,11 +135,13 @@ fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
     let Some(scene) = Scene::enter("a_daemon_that_hangs_and_is_killed_takes_nothing_with_it") else { return };
     let log = Log::new("messages");
     let first = Daemon::busybox(&log);
-    // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait.
-    let before = Writers::start(0..1, MESSAGES);
-    before.wait_for(10);
+    // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait. It hangs with empty
+    // hands: what a daemon took out of its queue nobody else has.
+    let before = Writers::start_silent_after(10, 0..1, MESSAGES);
+    scene.wait_until("the daemon has written what it took", |_| log.lines() == 10);
     let pause = scene.pause();
     first.freeze();
+    before.go_on();
     let second = Daemon::busybox(&log);
     let during = Writers::start(1..5, MESSAGES);
     during.finish();

@@ -44,6 +44,7 @@ impl Scene {
                 "--user",
                 "--map-root-user",
                 "--mount",
+                "--net",
                 "--propagation",
                 "private",
                 "sh",
@@ -322,26 +323,40 @@ impl Log {
 /// Programs that log, each in a thread with a connection of its own.
 pub(crate) struct Writers {
     threads: Vec<(JoinHandle<()>, Arc<AtomicU32>)>,
+    /// How many messages each may say by now.
+    allowed: Arc<AtomicU32>,
 }
 
 impl Writers {
     /// Starts the writers with these numbers.
     pub(crate) fn start(numbers: Range<u32>, messages: u32) -> Self {
-        Self::start_with(numbers, messages, connect)
+        Self::start_with(numbers, messages, messages, connect)
+    }
+
+    /// As these, but after so many messages each keeps its connection and is silent until it may go on.
+    pub(crate) fn start_silent_after(said: u32, numbers: Range<u32>, messages: u32) -> Self {
+        Self::start_with(numbers, messages, said, connect)
+    }
+
+    /// Lets those go on that are silent.
+    pub(crate) fn go_on(&self) {
+        self.allowed.store(u32::MAX, Ordering::Relaxed);
     }
 
     /// As these, but each must find the name whenever it looks.
     pub(crate) fn start_strict(numbers: Range<u32>, messages: u32) -> Self {
-        Self::start_with(numbers, messages, || try_connect().expect("the name is always there"))
+        Self::start_with(numbers, messages, messages, || try_connect().expect("the name is always there"))
     }
 
-    fn start_with(numbers: Range<u32>, messages: u32, connect: fn() -> UnixDatagram) -> Self {
+    fn start_with(numbers: Range<u32>, messages: u32, allowed: u32, connect: fn() -> UnixDatagram) -> Self {
+        let allowed = Arc::new(AtomicU32::new(allowed));
         let start = |number| {
             let said = Arc::new(AtomicU32::new(0));
             let counter = Arc::clone(&said);
-            (std::thread::spawn(move || write(number, messages, &counter, connect)), said)
+            let allowed = Arc::clone(&allowed);
+            (std::thread::spawn(move || write(number, messages, (&counter, &allowed), connect)), said)
         };
-        Self { threads: numbers.map(start).collect() }
+        Self { threads: numbers.map(start).collect(), allowed }
     }
 
     /// Waits until each has said so many messages, or is done.
@@ -361,9 +376,17 @@ impl Writers {
     }
 }
 
-fn write(writer: u32, messages: u32, said: &AtomicU32, connect: fn() -> UnixDatagram) {
+fn write(
+    writer: u32,
+    messages: u32,
+    (said, allowed): (&AtomicU32, &AtomicU32),
+    connect: fn() -> UnixDatagram,
+) {
     let mut socket = connect();
     for number in 0..messages {
+        while number >= allowed.load(Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let message = format!("<13>Nov 22 05:00:00 writer{writer}: {number}");
         // Odd writers connect for each message and send once, as logger(1) does. Even ones keep their connection as the
         // libcs do: on an error they connect anew, once, and send again.
