@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz picture bench clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz picture bench bench-boot clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -44,6 +44,9 @@ picture: build  ## boot the demo and draw docs/boot.svg, the picture in the READ
 
 bench: build  ## sizes and times, printed and not judged
 	@cargo run -q --release -p qemu-tests --bin bench
+
+bench-boot: build  ## boot times beside other generators of initramfs, which it makes first (about 25 minutes)
+	@cargo run -q --release -p qemu-tests --bin bench-boot
 
 clean:  ## remove what was built
 	@cargo clean

@@ -6,6 +6,7 @@
 
 pub mod command;
 pub mod disk;
+pub mod peers;
 pub mod powercut;
 pub mod programs;
 pub mod selector_rig;

@@ -48,6 +48,8 @@ pub const FOR_PEOPLE: [&str; 2] = ["usbhid", "hid_generic"];
 
 /// Virtio devices are PCI devices of this driver. It drives all of them, those for which the initramfs has no driver too.
 const VIRTIO_BUS: &str = "virtio_pci";
+/// Any USB controller.
+const USB_CONTROLLER: &str = "pci:v*d*sv*sd*bc0Csc03i*";
 
 /// A module's name as the kernel has it: with `_` where its file may have `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -265,7 +267,9 @@ impl ModuleIndex {
             Some(_) => Kind::Driver,
             None => Kind::Part,
         };
-        let drives = module.devices.iter().flat_map(|alias| pci_patterns(alias)).collect();
+        let mut drives: Vec<String> = module.devices.iter().flat_map(|alias| pci_patterns(alias)).collect();
+        // Hundreds of USB devices, one kind of controller.
+        drives.dedup();
         Module { name: name.to_string(), file: format!("/lib/modules/{name}.ko"), kind, needs, drives }
     }
 }
@@ -275,7 +279,8 @@ fn bus(alias: &str) -> Option<&str> {
     alias.split_once(':').map(|(bus, _)| bus).filter(|bus| !matches!(*bus, "cpu" | "devname"))
 }
 
-/// The PCI devices behind a device alias. A virtio device of version 1 has the PCI id 0x1040 and its own; one before it
+/// The PCI devices behind a device alias. What is plugged into USB hangs on a USB controller, which PCI knows by its
+/// class (PCI Code and ID Assignment, 1.13: 0C 03). A virtio device of version 1 has the PCI id 0x1040 and its own; one before it
 /// has its own as subsystem id, and a PCI id of its own below 0x1010 (Virtio 1.2, section 4.1.2).
 fn pci_patterns(alias: &str) -> Vec<String> {
     let virtio = alias.strip_prefix("virtio:d").and_then(|rest| rest.split_once('v'));
@@ -284,8 +289,11 @@ fn pci_patterns(alias: &str) -> Vec<String> {
             format!("pci:v00001AF4d{:08X}*", id.saturating_add(0x1040)),
             format!("pci:v00001AF4d0000100*sv*sd{id:08X}*"),
         ],
-        None if bus(alias) == Some("pci") => vec![alias.to_owned()],
-        None => Vec::new(),
+        None => match bus(alias) {
+            Some("pci") => vec![alias.to_owned()],
+            Some("usb") => vec![USB_CONTROLLER.to_owned()],
+            _ => Vec::new(),
+        },
     }
 }
 
@@ -306,6 +314,7 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
         let mut entry = index.entry(&name, module);
         if position >= for_the_boot {
             entry.kind = Kind::Input;
+            entry.drives.clear();
         }
         files.push(ModuleFile { entry, content });
     }
@@ -396,23 +405,25 @@ mod tests {
         for (file, text) in [
             (
                 "modules.dep",
-                "ahci.ko: libata.ko\nlibata.ko:\nvirtio_pci.ko:\nvirtio_blk.ko:\nusbhid.ko: hid.ko\nhid.ko:\n\
+                "ahci.ko: libata.ko\nlibata.ko:\nvirtio_pci.ko:\nvirtio_blk.ko:\nuas.ko:\nusbhid.ko: hid.ko\nhid.ko:\n\
                  crc.ko:\nfs.ko:\n",
             ),
             (
                 "modules.alias",
                 "alias pci:v*d*sv*sd*bc01sc06i01* ahci\nalias crc32c crc\nalias cpu:type:x86,ven* crc\n\
                  alias pci:v00001AF4d*sv*sd*bc*sc*i* virtio_pci\nalias virtio:d00000002v* virtio_blk\n\
+                 alias usb:v*p*d*dc*dsc*dp*ic08isc06ip62in* uas\nalias usb:v0BC2p2312d*dc*dsc*dp*ic*isc*ip*in* uas\n\
                  alias usb:v*p*d*dc*dsc*dp*ic03isc*ip*in* usbhid\n",
             ),
             ("modules.softdep", "softdep fs pre: crc32c\n"),
         ] {
             std::fs::write(release.join(file), text).unwrap();
         }
-        for file in ["ahci", "libata", "virtio_pci", "virtio_blk", "usbhid", "hid", "crc", "fs"] {
+        for file in ["ahci", "libata", "virtio_pci", "virtio_blk", "uas", "usbhid", "hid", "crc", "fs"] {
             std::fs::write(release.join(format!("{file}.ko")), file).unwrap();
         }
-        let files = collect(&release, &["ahci", "virtio_blk", "virtio_pci", "fs"], &["usbhid"]).unwrap();
+        let files =
+            collect(&release, &["ahci", "virtio_blk", "virtio_pci", "uas", "fs"], &["usbhid"]).unwrap();
         let entries: Vec<Module> = files.into_iter().map(|file| file.entry).collect();
         let list = "libata /lib/modules/libata.ko part\n\
              ahci /lib/modules/ahci.ko controller needs=libata drives=pci:v*d*sv*sd*bc01sc06i01*\n\
@@ -420,6 +431,7 @@ mod tests {
              drives=pci:v00001AF4d0000100*sv*sd00000002*\n\
              virtio_pci /lib/modules/virtio_pci.ko controller drives=pci:v00001AF4d00001042* \
              drives=pci:v00001AF4d0000100*sv*sd00000002*\n\
+             uas /lib/modules/uas.ko driver drives=pci:v*d*sv*sd*bc0Csc03i*\n\
              crc /lib/modules/crc.ko part\n\
              fs /lib/modules/fs.ko part needs=crc\n\
              hid /lib/modules/hid.ko input\n\

@@ -7,6 +7,9 @@ pub enum Acceleration {
     Kvm,
     /// Translated.
     Tcg,
+    /// Translated, and the guest's clock counts instructions: what it measures does not depend on what else the host
+    /// does, but says nothing in seconds.
+    Counted,
 }
 
 impl Acceleration {
@@ -14,6 +17,7 @@ impl Acceleration {
         match self {
             Self::Kvm => "-accel kvm -cpu host",
             Self::Tcg => "-accel tcg,thread=multi -cpu max",
+            Self::Counted => "-accel tcg -icount shift=1,sleep=on -cpu max",
         }
     }
 
@@ -23,7 +27,7 @@ impl Acceleration {
     pub fn processors(self) -> u32 {
         match self {
             Self::Kvm => 2,
-            Self::Tcg => 1,
+            Self::Tcg | Self::Counted => 1,
         }
     }
 
@@ -32,6 +36,7 @@ impl Acceleration {
         match self {
             Self::Kvm => "kvm",
             Self::Tcg => "tcg",
+            Self::Counted => "tcg, counted",
         }
     }
 }
