@@ -203,6 +203,9 @@ impl Daemon {
     pub(crate) fn freeze(&self) {
         let frozen = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
         assert!(frozen.unwrap().success());
+        // Until it has stopped it may still take a datagram.
+        let stat = format!("/proc/{}/stat", self.child.id());
+        wait_until("the daemon has stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
     }
 
     /// Ends it in good order.

@@ -14,9 +14,13 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What every initramfs has for the boot. Controllers come first and the slowest to find its devices before the others:
-/// while they look, the rest is loaded. Drivers of virtio devices come before their bus, which then finds them there.
+/// What every initramfs has for the boot. The faster SHA-256 comes first: with it the kernel checks the signatures of all
+/// others, a seventh of the time that they take. Then come controllers, the slowest to find its devices before the
+/// others: while they look, the rest is loaded. Drivers of virtio devices come before their bus, which then finds them
+/// there.
 pub const WANTED: [&str; 24] = [
+    "sha256_ssse3",
+    "sha256_generic",
     "xhci_pci",
     "xhci_hcd",
     "ehci_pci",
@@ -34,8 +38,6 @@ pub const WANTED: [&str; 24] = [
     "efivarfs",
     "crc32c_intel",
     "crc32c_generic",
-    "sha256_ssse3",
-    "sha256_generic",
     "ext4",
     "squashfs",
     "overlay",
