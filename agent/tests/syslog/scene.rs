@@ -408,13 +408,17 @@ fn write(
     }
 }
 
-/// While a daemon removes the name and binds it anew, there is none: that gap is the daemon's, and is waited out.
+/// While a daemon removes the name and binds it anew, there is none, and for an instant one that refuses: bind(2) makes the
+/// name before the socket can be found by it. That gap is the daemon's, and is waited out.
 fn connect() -> UnixDatagram {
     let begun = Instant::now();
     loop {
         match try_connect() {
             Ok(socket) => return socket,
-            Err(error) if error.kind() == ErrorKind::NotFound && begun.elapsed() < Duration::from_secs(1) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+                    && begun.elapsed() < Duration::from_secs(1) =>
+            {
                 std::thread::yield_now();
             }
             Err(error) => panic!("cannot connect to {DEVICE}: {error}"),
