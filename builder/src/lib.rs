@@ -20,3 +20,4 @@ pub mod run;
 pub mod secrets;
 pub mod site;
 pub mod tools;
+pub mod verify;

@@ -145,13 +145,15 @@ fn a_missing_host_tool_is_named_with_its_package() {
 }
 
 #[test]
-fn what_is_no_image_is_not_run_and_not_inspected() {
+fn what_is_no_image_is_not_run_inspected_or_verified() {
     let world = World::new();
     fs::create_dir_all(world.at("data")).unwrap();
     fs::write(world.at("data/x.img"), vec![0; 1 << 20]).unwrap();
     for (command, image, code) in [
         ("inspect", "data/x.img", 65),
         ("inspect", "data/no.img", 66),
+        ("verify", "data/x.img", 65),
+        ("verify", "data/no.img", 66),
         ("run", "data/x.img", 65),
         ("run", "data/no.img", 66),
     ] {

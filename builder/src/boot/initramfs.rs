@@ -7,13 +7,13 @@ use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
 use crate::atomic::write_file;
 use crate::error::{Class, Classified};
-use cpio::newc::{Builder, ModeFileType, trailer};
+use cpio::newc::{Builder, ModeFileType, Reader, trailer};
 use handoff::hash::Sha256Digest;
 use handoff::paths;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read as _, Write};
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -142,6 +142,21 @@ pub fn single_file(path: &str, mode: u32, content: &[u8]) -> Result<Vec<u8>, Ini
     let mut archive = Archive::new(0);
     archive.file(path, mode, content)?;
     archive.finish()
+}
+
+/// The content of a file in a packed initramfs, as [`pack`] makes it.
+pub fn read_file(packed: &[u8], path: &str) -> io::Result<Option<Vec<u8>>> {
+    let frame = zstd::Decoder::new(packed)?.single_frame();
+    let mut entry = Reader::new(frame)?;
+    while !entry.entry().is_trailer() {
+        if entry.entry().name() == path.trim_start_matches('/') {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            return Ok(Some(content));
+        }
+        entry = Reader::new(entry.finish()?)?;
+    }
+    Ok(None)
 }
 
 /// The archive while it grows.

@@ -15,6 +15,7 @@ pub mod mksecrets;
 pub mod rescue_password;
 pub mod run;
 pub mod secret;
+pub mod verify;
 
 use clap::{Parser, Subcommand};
 use finish::{finish, finish_bytes, finish_with, progress};
@@ -42,6 +43,7 @@ enum PsyopsCommand {
     BuildImage(build_image::BuildImageArgs),
     Mksecrets(mksecrets::MksecretsArgs),
     Inspect(inspect::InspectArgs),
+    Verify(verify::VerifyArgs),
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
@@ -62,6 +64,9 @@ impl Psyops {
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
             PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
+            PsyopsCommand::Verify(args) => {
+                finish_with(verify::run(&args).map(|output| (output.to_string(), output.is_success())))
+            }
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),

@@ -31,6 +31,12 @@ impl TimeProvider for Epoch {
     }
 }
 
+/// The volume's serial number, from its boot sector (FAT32, section 3.3: `BS_VolID`).
+#[must_use]
+pub fn serial(volume: &[u8]) -> Option<u32> {
+    volume.get(67..71)?.try_into().ok().map(u32::from_le_bytes)
+}
+
 /// The content of an ESP of `size` with `selector` on it.
 pub fn make(size: Bytes, serial: u32, selector: &[u8]) -> io::Result<Vec<u8>> {
     let length = usize::try_from(size.0).map_err(io::Error::other)?;

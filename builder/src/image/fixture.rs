@@ -2,12 +2,17 @@
 
 use super::assemble::{Assembled, Inputs, assemble};
 use super::ids::ImageIds;
-use crate::boot::uki;
+use crate::boot::{initramfs, uki};
 use crate::root::verity;
 use crate::site::Sizes;
+use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
 use handoff::name::Name;
 use handoff::paths::SECRET_LABEL;
+use handoff::rescue::RescuePolicy;
+use handoff::trust::Trust;
+use handoff::verity::OnCorruption;
+use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
 use std::process::Command;
 use tempfile::TempDir;
@@ -25,7 +30,7 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn seal() -> Vec<u8> {
+fn seal(signing: &SigningKey) -> Vec<u8> {
     let recipient = RECIPIENT.parse().unwrap();
     let created = "2026-11-01T00:00:00Z".parse().unwrap();
     let serial = Serial::new(4).unwrap();
@@ -34,11 +39,31 @@ fn seal() -> Vec<u8> {
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n-> X25519 c\nd\n--- mac\nbytes";
     let mut seal = header.encode(payload.len()).into_bytes();
     seal.extend_from_slice(payload);
-    seal.extend_from_slice(b"untrusted comment: x\nsignature\ntrusted comment: y\nsignature\n");
+    let signature = signing.sign(&seal, "of a fixture").unwrap();
+    seal.extend_from_slice(signature.as_bytes());
     seal
 }
 
+/// An initramfs with nothing in it but whom it trusts.
+fn initramfs(signing: &SigningKey) -> Vec<u8> {
+    let trust = Trust {
+        site: name("site"),
+        release: name("1.0"),
+        security_epoch: 1,
+        build_time: 1_700_000_000,
+        signing_keys: vec![signing.public().as_str().to_owned()],
+        overlay_size: "50%".into(),
+        root_corruption: OnCorruption::default(),
+        identity_deadline: 30,
+        policy: Policy::default(),
+        rescue: RescuePolicy::default(),
+    };
+    let contents = initramfs::Contents { loader: b"loader", rescue: &[], trust: &trust, modules: &[] };
+    initramfs::pack(&contents).unwrap().packed
+}
+
 pub(crate) fn image() -> Fixture {
+    let signing = SigningKey::generate().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     std::fs::write(path("root"), vec![0x11; 3 << 20]).unwrap();
@@ -55,9 +80,10 @@ pub(crate) fn image() -> Fixture {
         os_release: "ID=psyopsos\n",
         command_line: &format!("{ROOT_HASH}={root} quiet"),
         uname: "6.1.0-test",
-        initrd: b"initrd",
+        initrd: &initramfs(&signing),
         linux: b"linux",
-    });
+    })
+    .unwrap();
     let (site, node, release) = (name("site"), name("demo"), name("1.0"));
     let inputs = Inputs {
         ids: ImageIds { site: &site, node: &node, root },
@@ -66,11 +92,11 @@ pub(crate) fn image() -> Fixture {
         tries: 3,
         sizes: &Sizes::default(),
         selector: b"selector",
-        uki: &uki.unwrap(),
-        uki_signature: "",
+        uki: &uki,
+        uki_signature: &signing.sign(&uki, "of a fixture").unwrap(),
         root: &path("root"),
         verity: &path("verity"),
-        seal: &seal(),
+        seal: &seal(&signing),
         secret: &path("secret"),
     };
     let image = assemble(&inputs, &path("image")).unwrap();

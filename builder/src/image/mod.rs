@@ -13,6 +13,7 @@ pub mod reader;
 pub mod slot;
 pub mod system;
 pub mod table;
+mod table_reader;
 pub mod write;
 
 pub use assemble::{Assembled, ImageError, Inputs, assemble};

@@ -2,16 +2,19 @@
 //!
 //! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
 
+use super::table_reader::{self, Table};
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
-use gpt::GptConfig;
-use handoff::partition::{Role, SECTOR};
+use handoff::partition::Role;
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
+
+/// Both copies of the table hold, and say different things.
+const DIFFERENT: &str = "the primary and the backup partition table differ; the primary is taken";
 
 /// A partition as the table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,19 +108,20 @@ impl ImageReader {
         if file.metadata().map_err(unreadable)?.is_dir() {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()));
         }
-        let mut device = file.try_clone().map_err(unreadable)?;
-        let size = Bytes(io::Seek::seek(&mut device, io::SeekFrom::End(0)).map_err(unreadable)?);
-        let disk = GptConfig::new()
-            .writable(false)
-            .open_from_device(device)
-            .map_err(|error| ReadError::NoTable { path: path.to_owned(), reason: error.to_string() })?;
-        let headers = [("primary", disk.primary_header().err()), ("backup", disk.backup_header().err())];
-        let table_faults = headers
-            .into_iter()
-            .filter_map(|(which, error)| Some(format!("the {which} partition table is damaged: {}", error?)))
-            .collect();
-        let partitions = disk.partitions().iter().map(|(number, found)| partition(*number, found)).collect();
-        Ok(Self { path: path.to_owned(), size, disk_guid: *disk.guid(), partitions, table_faults, file })
+        let size = Bytes((&file).seek(io::SeekFrom::End(0)).map_err(unreadable)?);
+        let (table, table_faults) = match table_reader::copies(&file, size) {
+            [Ok(primary), Ok(backup)] if primary == backup => (primary, Vec::new()),
+            [Ok(primary), Ok(_)] => (primary, vec![DIFFERENT.to_owned()]),
+            [Ok(table), Err(error)] => {
+                (table, vec![format!("the backup partition table is damaged: {error}")])
+            }
+            [Err(error), Ok(table)] => {
+                (table, vec![format!("the primary partition table is damaged: {error}")])
+            }
+            [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
+        };
+        let Table { disk_guid, partitions } = table;
+        Ok(Self { path: path.to_owned(), size, disk_guid, partitions, table_faults, file })
     }
 
     /// The image's path.
@@ -170,24 +174,15 @@ impl ImageReader {
         Ok(bytes)
     }
 
+    /// The image's file, for what reads a partition as a stream.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
     /// A whole partition. For the small ones.
     pub fn read_all(&self, role: Role) -> Result<Vec<u8>, ReadError> {
         let size = self.partition(role)?.size;
         self.read(role, Bytes(0), usize::try_from(size.0).unwrap_or(usize::MAX))
-    }
-}
-
-fn partition(number: u32, found: &gpt::partition::Partition) -> FoundPartition {
-    let type_guid = found.part_type_guid.guid;
-    let role = Role::from_name(&found.name).filter(|role| role.type_guid() == type_guid.to_string());
-    let sectors = (found.last_lba + 1).saturating_sub(found.first_lba);
-    FoundPartition {
-        number,
-        name: found.name.clone(),
-        role,
-        guid: found.part_guid,
-        type_guid,
-        offset: Bytes(found.first_lba.saturating_mul(SECTOR)),
-        size: Bytes(sectors.saturating_mul(SECTOR)),
     }
 }

@@ -102,12 +102,17 @@ impl CheckedUki {
     }
 }
 
+/// The superblock of a slot's hash tree.
+pub fn superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
+    let block = image.read(Role::Verity(slot), Bytes(0), BLOCK_LEN)?;
+    Superblock::decode(&block).map_err(|bad| SlotError::Tree { slot, reason: bad.to_string() })
+}
+
 /// Whether the hash tree of a slot has this root hash (the tree below its top is not walked).
 pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Superblock, SlotError> {
     let role = Role::Verity(slot);
     let wrong = |reason: String| SlotError::Tree { slot, reason };
-    let superblock =
-        Superblock::decode(&image.read(role, Bytes(0), BLOCK_LEN)?).map_err(|bad| wrong(bad.to_string()))?;
+    let superblock = superblock(image, slot)?;
     let top = image.read(role, Bytes(handoff::verity::BLOCK), BLOCK_LEN)?;
     if !crate::root::verity::top_matches(&superblock, &top, root) {
         return Err(wrong(format!("its top block hashes to {}", superblock.hash_block(&top))));

@@ -90,26 +90,76 @@ pub fn format(data: &Path, output: &Path, parameters: &Parameters) -> Result<Roo
     }
     let superblock =
         Superblock { uuid: *parameters.uuid.as_bytes(), data_blocks: size / BLOCK, salt: parameters.salt };
-    let mut level = lowest_level(&file, &superblock).map_err(read)?;
-    let mut levels = Vec::new();
-    while level.len() > BLOCK_LEN {
-        let next = next_level(&superblock, &level);
-        levels.push(std::mem::replace(&mut level, next));
-    }
-    let root = RootHash(superblock.hash_block(&level));
-    levels.push(level);
+    let (levels, root) = levels(&file, 0, &superblock).map_err(read)?;
     let mut tree = AtomicFile::create(output)?;
     let mut offset = 0;
-    for bytes in std::iter::once(superblock.encode()).chain(levels.into_iter().rev()) {
-        tree.write_at(offset, &bytes)?;
+    for bytes in std::iter::once(&superblock.encode()).chain(&levels) {
+        tree.write_at(offset, bytes)?;
         offset += to_u64(bytes.len());
     }
     tree.commit()?;
     Ok(root)
 }
 
+/// A block that is not what the root hash says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum Damage {
+    /// Of the data.
+    #[error("block {0} of its data (4 KiB each) is another than the root hash says")]
+    Data(u64),
+    /// Of the tree, counted from its superblock.
+    #[error("block {0} of its hash tree (4 KiB each) is another than its data give")]
+    Tree(u64),
+}
+
+/// Reads all data at `offset` of `file` and compares it with `tree`, whose first block is the superblock and whose top
+/// has the root hash `root`. The first damaged block is named.
+pub fn walk(
+    (file, offset): (&File, u64),
+    (superblock, tree): (&Superblock, &[u8]),
+    root: RootHash,
+) -> io::Result<Result<(), Damage>> {
+    let (levels, found) = levels(file, offset, superblock)?;
+    let mut stored = tree.get(BLOCK_LEN..).unwrap_or_default();
+    let mut first = 1;
+    for (height, level) in levels.iter().enumerate() {
+        let (there, rest) = stored.split_at_checked(level.len()).unwrap_or((stored, &[]));
+        stored = rest;
+        let is_lowest = height + 1 == levels.len();
+        if found != root && is_lowest {
+            let mut digests = level.chunks_exact(32).zip(there.chunks_exact(32)).zip(0..);
+            if let Some((_, block)) = digests.find(|((ours, theirs), _)| ours != theirs) {
+                return Ok(Err(Damage::Data(block)));
+            }
+        }
+        let mut blocks = level.chunks(BLOCK_LEN).zip(there.chunks(BLOCK_LEN)).zip(first..);
+        if found == root
+            && let Some((_, block)) = blocks.find(|((ours, theirs), _)| ours != theirs)
+        {
+            return Ok(Err(Damage::Tree(block)));
+        }
+        first += to_u64(level.len()) / BLOCK;
+    }
+    // Data that give another root hash differ from the tree in some digest, unless the tree was changed with them.
+    Ok(if found == root { Ok(()) } else { Err(Damage::Tree(1)) })
+}
+
+/// The levels of a tree, the top first, and its root hash.
+fn levels(file: &File, offset: u64, superblock: &Superblock) -> io::Result<(Vec<Vec<u8>>, RootHash)> {
+    let mut level = lowest_level((file, offset), superblock)?;
+    let mut levels = Vec::new();
+    while level.len() > BLOCK_LEN {
+        let next = next_level(superblock, &level);
+        levels.push(std::mem::replace(&mut level, next));
+    }
+    let root = RootHash(superblock.hash_block(&level));
+    levels.push(level);
+    levels.reverse();
+    Ok((levels, root))
+}
+
 /// The digests of all data blocks, padded to whole hash blocks.
-fn lowest_level(file: &File, superblock: &Superblock) -> io::Result<Vec<u8>> {
+fn lowest_level(data: (&File, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
     let hash_blocks = superblock.data_blocks.div_ceil(PER_BLOCK);
     let mut level = vec![0; to_usize(hash_blocks * BLOCK)];
     let mut pieces: Vec<_> = level.chunks_mut(to_usize(PIECE / PER_BLOCK * BLOCK)).zip(0..).collect();
@@ -120,7 +170,7 @@ fn lowest_level(file: &File, superblock: &Superblock) -> io::Result<Vec<u8>> {
             .chunks_mut(share)
             .map(|pieces| {
                 scope.spawn(|| {
-                    pieces.iter_mut().try_for_each(|(out, piece)| hash_piece(file, superblock, *piece, out))
+                    pieces.iter_mut().try_for_each(|(out, piece)| hash_piece(data, superblock, *piece, out))
                 })
             })
             .collect();
@@ -130,11 +180,16 @@ fn lowest_level(file: &File, superblock: &Superblock) -> io::Result<Vec<u8>> {
     Ok(level)
 }
 
-fn hash_piece(file: &File, superblock: &Superblock, piece: u64, out: &mut [u8]) -> io::Result<()> {
+fn hash_piece(
+    (file, offset): (&File, u64),
+    superblock: &Superblock,
+    piece: u64,
+    out: &mut [u8],
+) -> io::Result<()> {
     let first = piece * PIECE;
     let blocks = PIECE.min(superblock.data_blocks - first);
     let mut data = vec![0; to_usize(blocks * BLOCK)];
-    file.read_exact_at(&mut data, first * BLOCK)?;
+    file.read_exact_at(&mut data, offset + first * BLOCK)?;
     for (block, digest) in data.chunks_exact(BLOCK_LEN).zip(out.chunks_exact_mut(32)) {
         digest.copy_from_slice(superblock.hash_block(block).as_bytes());
     }
@@ -237,6 +292,36 @@ mod tests {
         bytes[150 * BLOCK_LEN + 9] ^= 1;
         std::fs::write(&path, bytes).unwrap();
         assert!(!veritysetup("verify", folder.path(), "ours", &root.to_string()).0);
+    }
+
+    #[test]
+    fn a_walk_names_the_damaged_block_of_data_or_tree() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data");
+        let with_offset = |bytes: &[u8]| {
+            std::fs::write(&path, [&[7; 512], bytes].concat()).unwrap();
+            File::open(&path).unwrap()
+        };
+        let good = data(3000);
+        std::fs::write(&path, &good).unwrap();
+        let root = format(&path, &folder.path().join("tree"), &parameters()).unwrap();
+        let tree = std::fs::read(folder.path().join("tree")).unwrap();
+        let superblock = Superblock::decode(&tree[..BLOCK_LEN]).unwrap();
+        let look = |file: &File, tree: &[u8]| walk((file, 512), (&superblock, tree), root).unwrap();
+        let file = with_offset(&good);
+        assert_eq!(look(&file, &tree), Ok(()));
+        let blocks = tree.len() / BLOCK_LEN;
+        for block in 1..blocks {
+            let mut bad = tree.clone();
+            bad[block * BLOCK_LEN + 5] ^= 1;
+            assert_eq!(look(&file, &bad), Err(Damage::Tree(to_u64(block))));
+        }
+        for block in [0, 127, 128, 2047, 2048, 2999] {
+            let mut bad = good.clone();
+            bad[block * BLOCK_LEN + 4095] ^= 1;
+            assert_eq!(look(&with_offset(&bad), &tree), Err(Damage::Data(to_u64(block))));
+        }
+        assert!(walk((&with_offset(&good[..BLOCK_LEN]), 512), (&superblock, &tree), root).is_err());
     }
 
     #[test]

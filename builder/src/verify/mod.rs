@@ -1,0 +1,170 @@
+//! Whether an image or stick is whole: each part that a start depends on is read to its last byte, and judged as the
+//! program judges it that reads it at a start, or harder.
+//!
+//! Signatures are judged by the keys that the system in slot a (else b) trusts itself: then the parts belong together.
+//! With a site, by that site's keys: then they are ours. Reads only, and needs no root for a file.
+
+mod esp;
+mod signed;
+mod text;
+
+pub use text::{to_json, to_text};
+
+use crate::error::Error;
+use crate::image::reader::ImageReader;
+use crate::image::slot::{self, SlotError};
+use crate::root::verity;
+use crate::site::{Bytes, Site};
+use crate::tools;
+use handoff::boot_record::BadBootRecord;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use handoff::verity::{BLOCK, RootHash, Superblock};
+use keys::seal::SealError;
+use signed::{Judge, Slots};
+use std::path::{Path, PathBuf};
+
+/// What was looked at, and what was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// The part of the disk.
+    pub part: String,
+    /// What it is, or what is wrong with it.
+    pub result: Result<String, String>,
+}
+
+/// All that was looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// The image.
+    pub path: PathBuf,
+    /// The parts in the order of the disk.
+    pub checks: Vec<Check>,
+}
+
+impl Verification {
+    /// Whether nothing is wrong.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.checks.iter().all(|check| check.result.is_ok())
+    }
+}
+
+/// Looks at everything. `site` is whose the image is to be; `selector` is the selector that is to be on it.
+pub fn verify(path: &Path, site: Option<&Site>, selector: Option<&[u8]>) -> Result<Verification, Error> {
+    let image = ImageReader::open(path)?;
+    let mut checks = Vec::new();
+    let mut add = |part: &str, result| checks.push(Check { part: part.to_owned(), result });
+    add("partition table", table(&image));
+    add("esp", esp::check(&image, selector));
+    add("control", control(&image));
+    let slots = Slots::read(&image);
+    let judge = site.map_or_else(|| slots.own_judge(), |site| Ok(Judge::of_site(site)));
+    for slot in Slot::BOTH {
+        add(&Role::Boot(slot).to_string(), slots.check(slot, &judge));
+        if let Some(root) = slots.root_hash(slot) {
+            add(&Role::Root(slot).to_string(), root_check(&image, slot, root));
+        }
+    }
+    for slot in Slot::BOTH {
+        add(&Role::Seal(slot).to_string(), seal(&image, slot, &judge));
+    }
+    add("secret", secret(&image)?);
+    Ok(Verification { path: path.to_owned(), checks })
+}
+
+fn table(image: &ImageReader) -> Result<String, String> {
+    let missing = Role::ALL.into_iter().filter(|role| *role != Role::Data && image.partition(*role).is_err());
+    let missing: Vec<String> = missing.map(|role| format!("there is no partition {role}")).collect();
+    let faults: Vec<String> = image.table_faults().iter().cloned().chain(missing).collect();
+    if faults.is_empty() {
+        Ok(format!("{} partitions, both copies hold and agree", image.partitions().len()))
+    } else {
+        Err(faults.join("; "))
+    }
+}
+
+fn control(image: &ImageReader) -> Result<String, String> {
+    let area = slot::control(image).map_err(|error| error.to_string())?;
+    let bad: Vec<String> = (0..)
+        .zip(&area.records)
+        .filter_map(|(number, record)| Some(format!("record {number}: {}", record.as_ref().err()?)))
+        .collect();
+    if !bad.is_empty() {
+        return Err(bad.join("; "));
+    }
+    let slots = area.effective().slots;
+    Ok(format!(
+        "slot a {} with {} tries left, slot b {} with {}",
+        slots.a.state, slots.a.tries_left, slots.b.state, slots.b.tries_left
+    ))
+}
+
+/// Reads all data of a root and compares them with the tree and the root hash.
+fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
+    let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
+    let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
+    let length = superblock.data_blocks.checked_mul(BLOCK).filter(|length| *length <= partition.size.0);
+    let length = length.ok_or_else(|| {
+        format!("its hash tree is for {} blocks, more than the partition holds", superblock.data_blocks)
+    })?;
+    let tree_length = usize::try_from(tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
+    let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
+    if !tree.starts_with(&superblock.encode()) {
+        return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
+    }
+    let walked = verity::walk((image.file(), partition.offset.0), (&superblock, &tree), root);
+    walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
+    Ok(format!("{} MiB, each block as the root hash says", length >> 20))
+}
+
+/// Blocks of a tree with its superblock.
+fn tree_blocks(superblock: &Superblock) -> u64 {
+    let (mut level, mut blocks) = (superblock.data_blocks, 1_u64);
+    while level > 1 {
+        level = level.div_ceil(handoff::verity::PER_BLOCK);
+        blocks = blocks.saturating_add(level);
+    }
+    blocks
+}
+
+fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
+    let unverified = match slot::seal(image, slot).map_err(|error| error.to_string())? {
+        Err(SealError::Empty) if has_no_seal(image, slot.other()) => {
+            return Err("empty, and so is the other: the node would not know who it is".into());
+        }
+        Err(SealError::Empty) => return Ok("empty".into()),
+        other => other.map_err(|error| error.to_string())?,
+    };
+    let judge = judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
+    let seal = unverified.verify(&judge.keys, &judge.site).map_err(|error| error.to_string())?;
+    let header = seal.header();
+    Ok(format!("serial {} of node {}, signed by {}", header.serial.number(), header.node, seal.signer()))
+}
+
+fn has_no_seal(image: &ImageReader, slot: Slot) -> bool {
+    matches!(slot::seal(image, slot), Ok(Err(SealError::Empty)))
+}
+
+/// What e2fsck says of the secret partition, which it only reads.
+fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
+    let offset = match image.partition(Role::Secret) {
+        Ok(partition) => partition.offset.0,
+        Err(error) => return Ok(Err(error.to_string())),
+    };
+    let mut check = tools::E2FSCK.command()?;
+    check.args(["-f", "-n"]).arg(format!("{}?offset={offset}", image.path().display()));
+    match tools::run(&mut check) {
+        Ok(_) => Ok(Ok("a file system without errors".into())),
+        Err(error @ tools::ToolError::Failed { .. }) => Ok(Err(error.to_string())),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A slot in which nothing was ever written.
+fn is_empty(error: &SlotError) -> bool {
+    matches!(error, SlotError::Record(BadBootRecord::Empty))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+use super::*;
+use crate::image::fixture::{self, Fixture};
+use handoff::control::RECORD_OFFSETS;
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+
+const A: Slot = Slot::A;
+const SECTOR: u64 = 512;
+const UKI_END: u64 = 64 << 20;
+
+fn look(fixture: &Fixture) -> Verification {
+    verify(&fixture.image.path, None, None).unwrap()
+}
+
+fn bad(seen: &Verification) -> Vec<(&str, &str)> {
+    let problem = |check: &'_ Check| check.result.is_err();
+    let bad = seen.checks.iter().filter(|check| problem(check));
+    bad.map(|check| (check.part.as_str(), check.result.as_ref().unwrap_err().as_str())).collect()
+}
+
+/// Flips a bit, looks, and flips it back.
+fn flipped(fixture: &Fixture, at: u64) -> Verification {
+    let file = File::options().read(true).write(true).open(&fixture.image.path).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+    let seen = look(fixture);
+    file.write_all_at(&byte, at).unwrap();
+    seen
+}
+
+#[test]
+fn a_whole_image_is_whole_and_says_what_is_in_it() {
+    let fixture = fixture::image();
+    let seen = look(&fixture);
+    assert!(seen.is_whole(), "{}", to_text(&seen));
+    let text = to_text(&seen);
+    for words in ["both copies hold", "release 1.0", "3 MiB, each block", "serial 4 of node demo", "is whole"]
+    {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    let json = to_json(&seen);
+    assert_eq!((&json["whole"], &json["checks"][0]["part"]), (&true.into(), &"partition table".into()));
+}
+
+/// A byte in each structure of each part: the part is named and nothing else is blamed, but what cannot be judged
+/// without it.
+#[test]
+fn a_flipped_bit_is_found_wherever_it_is() {
+    let fixture = fixture::image();
+    let end = std::fs::metadata(&fixture.image.path).unwrap().len();
+    let plan = &fixture.image.plan;
+    let at = |role: Role, offset: u64| plan.partition(role).unwrap().offset.0 + offset;
+    let esp = fixture.image.plan.partition(Role::Esp).unwrap().offset.0;
+    let fat = |offset: u64| esp + offset;
+    let primary = [512, 512 + 16, 512 + 40, 512 + 56, 1024, 1024 + 32, 1024 + 56, 1024 + 128 * 5];
+    let backup = [end - 512, end - 512 + 16, end - 512 + 72, end - 33 * SECTOR, end - 33 * SECTOR + 300];
+    let table = primary.into_iter().chain(backup).map(|at| (at, "partition table"));
+    let on_esp = [11, 13, 16, 36, 44, 67, 71, 82, 510, SECTOR, 6 * SECTOR, 32 * SECTOR, 32 * SECTOR + 8]
+        .map(|offset| (fat(offset), "esp"));
+    let in_control = RECORD_OFFSETS
+        .into_iter()
+        .flat_map(|offset| [0, 8, 20, 4095].map(|byte| (at(Role::Control, offset + byte), "control")));
+    let in_system =
+        [0, 64, 200, 700, 3000, UKI_END - 4096, UKI_END - 4096 + 8, UKI_END - 4096 + 100, UKI_END - 1]
+            .map(|offset| (at(Role::Boot(A), offset), "boot-a"));
+    let in_data = [0, 4096, 1 << 20, (3 << 20) - 1].map(|offset| (at(Role::Root(A), offset), "root-a"));
+    let in_tree = [0, 8, 64, 88, 168, 4000, 4096, 4096 * 2, 4096 * 4]
+        .map(|offset| (at(Role::Verity(A), offset), "root-a"));
+    let in_seal = [0, 30, 120, 300, 400].map(|offset| (at(Role::Seal(A), offset), "seal-a"));
+    let in_secret = [1024 + 4, 1024 + 56, 1024 + 88, 4096].map(|offset| (at(Role::Secret, offset), "secret"));
+    let cases: Vec<(u64, &str)> = table
+        .chain(on_esp)
+        .chain(in_control)
+        .chain(in_system)
+        .chain(in_data)
+        .chain(in_tree)
+        .chain(in_seal)
+        .chain(in_secret)
+        .collect();
+    assert!(cases.len() >= 50, "{}", cases.len());
+    let mut missed = Vec::new();
+    for (at, part) in cases {
+        let seen = flipped(&fixture, at);
+        let bad = bad(&seen);
+        let judged = |problem: &str| problem.contains("cannot be judged");
+        let blamed: Vec<&str> =
+            bad.iter().filter(|(_, problem)| !judged(problem)).map(|(part, _)| *part).collect();
+        if blamed != [part] {
+            missed.push(format!("{part} at {at}: {bad:?}"));
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+    assert!(look(&fixture).is_whole(), "everything was flipped back");
+}
+
+#[test]
+fn a_cut_image_is_said_to_be_cut() {
+    let fixture = fixture::image();
+    let file = File::options().write(true).open(&fixture.image.path).unwrap();
+    let length = file.metadata().unwrap().len();
+    for (left, part) in [(length - 512, "partition table"), (length - (64 << 20), "partition table")] {
+        file.set_len(left).unwrap();
+        let seen = look(&fixture);
+        assert!(bad(&seen).iter().any(|(bad, _)| *bad == part), "{left}: {}", to_text(&seen));
+    }
+    file.set_len(1 << 20).unwrap();
+    let seen = look(&fixture);
+    assert!(seen.checks.iter().all(|check| check.result.is_err()), "{}", to_text(&seen));
+    file.set_len(700).unwrap();
+    assert_eq!(verify(&fixture.image.path, None, None).unwrap_err().class().exit_code(), 65);
+}
+
+#[test]
+fn another_selector_and_another_sites_keys_are_named() {
+    let fixture = fixture::image();
+    let seen = verify(&fixture.image.path, None, Some(b"selector")).unwrap();
+    assert!(seen.is_whole(), "{}", to_text(&seen));
+    let seen = verify(&fixture.image.path, None, Some(b"another")).unwrap();
+    assert!(bad(&seen).iter().all(|(part, problem)| *part == "esp" && problem.contains("not ")));
+    assert_eq!(bad(&seen).len(), 1);
+    let other = Judge { site: "site".parse().unwrap(), keys: Vec::new() };
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let slots = Slots::read(&image);
+    let problem = slots.check(A, &Ok(other.clone())).unwrap_err();
+    assert!(problem.contains("which is not trusted here"), "{problem}");
+    assert!(seal(&image, A, &Ok(other)).unwrap_err().contains("not trusted"));
+}
