@@ -6,6 +6,7 @@
 pub mod atomic;
 pub mod base;
 pub mod boot;
+pub mod browse;
 pub mod chart;
 pub mod cli;
 pub mod error;

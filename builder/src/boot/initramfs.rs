@@ -144,19 +144,37 @@ pub fn single_file(path: &str, mode: u32, content: &[u8]) -> Result<Vec<u8>, Ini
     archive.finish()
 }
 
-/// The content of a file in a packed initramfs, as [`pack`] makes it.
-pub fn read_file(packed: &[u8], path: &str) -> io::Result<Option<Vec<u8>>> {
-    let frame = zstd::Decoder::new(packed)?.single_frame();
-    let mut entry = Reader::new(frame)?;
-    while !entry.entry().is_trailer() {
-        if entry.entry().name() == path.trim_start_matches('/') {
-            let mut content = Vec::new();
-            entry.read_to_end(&mut content)?;
-            return Ok(Some(content));
+/// A file of an archive, as it is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Its path, without a slash at its beginning.
+    pub path: String,
+    /// Type and permissions, as inode(7) has them.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Its content; of a link, where it leads.
+    pub content: Vec<u8>,
+}
+
+/// The files of a packed initramfs, as [`pack`] makes it.
+pub fn files(packed: &[u8]) -> io::Result<Vec<ArchiveFile>> {
+    let mut frame = zstd::Decoder::new(packed)?.single_frame();
+    let mut files = Vec::new();
+    loop {
+        let mut reader = Reader::new(frame)?;
+        if reader.entry().is_trailer() {
+            return Ok(files);
         }
-        entry = Reader::new(entry.finish()?)?;
+        let mut content = Vec::new();
+        reader.read_to_end(&mut content)?;
+        let entry = reader.entry();
+        let path = entry.name().to_owned();
+        files.push(ArchiveFile { path, mode: entry.mode(), uid: entry.uid(), gid: entry.gid(), content });
+        frame = reader.finish()?;
     }
-    Ok(None)
 }
 
 /// The archive while it grows.

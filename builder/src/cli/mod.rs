@@ -4,12 +4,14 @@
 
 pub mod boot_chart;
 pub mod build_image;
+pub mod cat;
 pub mod demo;
 pub mod finish;
 pub mod init;
 pub mod inspect;
 pub mod known_hosts;
 pub mod lock;
+pub mod ls;
 pub mod manual;
 pub mod mksecrets;
 pub mod rescue_password;
@@ -44,6 +46,8 @@ enum PsyopsCommand {
     Mksecrets(mksecrets::MksecretsArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    Ls(ls::LsArgs),
+    Cat(cat::CatArgs),
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
@@ -64,6 +68,8 @@ impl Psyops {
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
             PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
+            PsyopsCommand::Ls(args) => finish(ls::run(&args)),
+            PsyopsCommand::Cat(args) => finish_bytes(cat::run(&args)),
             PsyopsCommand::Verify(args) => {
                 finish_with(verify::run(&args).map(|output| (output.to_string(), output.is_success())))
             }

@@ -5,6 +5,7 @@
 
 pub mod assemble;
 pub mod esp;
+pub mod ext4;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ids;

@@ -1,9 +1,9 @@
 //! The facts of an image, and what is wrong with them.
 
+use crate::image::ext4;
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
 use crate::site::Bytes;
-use ext4_view::{Ext4, Ext4Read};
 use handoff::boot_record::{BadBootRecord, BootRecord};
 use handoff::control::{BadControlRecord, ControlArea};
 use handoff::partition::Role;
@@ -13,8 +13,6 @@ use handoff::verity::RootHash;
 use keys::seal::SealError;
 use keys::seal::header::Header;
 use std::error::Error;
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
@@ -169,24 +167,8 @@ fn stanzas(seal: &[u8]) -> usize {
     header.windows(4).filter(|window| *window == b"\n-> ").count()
 }
 
-/// Reads a partition for ext4-view.
-struct Window {
-    file: File,
-    offset: u64,
-}
-
-impl Ext4Read for Window {
-    fn read(&mut self, start: u64, into: &mut [u8]) -> Result<(), Box<dyn Error + Send + Sync + 'static>> {
-        Ok(self.file.read_exact_at(into, self.offset.saturating_add(start))?)
-    }
-}
-
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    #[error("cannot open the secret partition: {0}")]
-    Open(#[from] std::io::Error),
     #[error(
         "the secret partition has no ext4 file system that can be read: {0}; make it anew with mksecrets"
     )]
@@ -194,8 +176,7 @@ enum SecretError {
 }
 
 fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {
-    let offset = image.partition(Role::Secret)?.offset.0;
-    let file_system = Ext4::load(Box::new(Window { file: File::open(image.path())?, offset }))?;
+    let file_system = ext4::open(image)?;
     let label = String::from_utf8_lossy(file_system.label().as_bytes()).trim_end_matches('\0').to_owned();
     Ok(SecretFacts { label, uuid: Uuid::from_bytes(*file_system.uuid().as_bytes()) })
 }
@@ -242,6 +223,8 @@ fn control_warning(number: u32, bad: &BadControlRecord) -> String {
 mod tests {
     use super::*;
     use crate::image::fixture::{self, Fixture};
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
 
     fn flip(fixture: &Fixture, role: Role, offset: u64) {
         overwrite(fixture, role, offset, |byte| byte ^ 0x40);

@@ -1,0 +1,103 @@
+//! What a listing says of a file.
+
+use serde_json::{Value, json};
+use std::fmt;
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A file with a content.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A device, pipe or socket.
+    Special,
+}
+
+impl EntryKind {
+    /// By the type bits of a mode (inode(7)).
+    #[must_use]
+    pub fn of_mode(mode: u32) -> Self {
+        match mode & 0o170_000 {
+            0o100_000 => Self::File,
+            0o040_000 => Self::Folder,
+            0o120_000 => Self::Link,
+            _ => Self::Special,
+        }
+    }
+
+    fn letter(self) -> char {
+        match self {
+            Self::File => '-',
+            Self::Folder => 'd',
+            Self::Link => 'l',
+            Self::Special => 's',
+        }
+    }
+}
+
+/// A file in a listing. A FAT file system knows neither modes nor owners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in its folder.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+    /// The twelve bits of its mode.
+    pub mode: Option<u32>,
+    /// Its owner and group.
+    pub owner: Option<(u32, u32)>,
+    /// The bytes of its content.
+    pub size: u64,
+    /// Where a link leads.
+    pub target: Option<String>,
+}
+
+impl Entry {
+    /// A folder of which no more is known.
+    pub(super) fn folder(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind: EntryKind::Folder,
+            mode: None,
+            owner: None,
+            size: 0,
+            target: None,
+        }
+    }
+
+    /// The entry as JSON.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let kind = match self.kind {
+            EntryKind::File => "file",
+            EntryKind::Folder => "folder",
+            EntryKind::Link => "link",
+            EntryKind::Special => "special",
+        };
+        json!({
+            "name": self.name,
+            "kind": kind,
+            "mode": self.mode.map(|mode| format!("{mode:04o}")),
+            "uid": self.owner.map(|(uid, _)| uid),
+            "gid": self.owner.map(|(_, gid)| gid),
+            "size": self.size,
+            "target": self.target,
+        })
+    }
+}
+
+/// A line like one of ls(1).
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mode = self.mode.map_or_else(|| "   -".to_owned(), |mode| format!("{mode:04o}"));
+        let owner = self.owner.map_or_else(|| "-".to_owned(), |(uid, gid)| format!("{uid}:{gid}"));
+        write!(f, "{} {mode} {owner:>9} {:>10}  {}", self.kind.letter(), self.size, self.name)?;
+        match &self.target {
+            Some(target) => write!(f, " -> {target}"),
+            None => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Files of the ESP. Their names are short ones, as all that the builder makes.
+
+use super::{BrowseError, Entry, EntryKind, Place};
+use crate::image::reader::ImageReader;
+use fatfs::{Dir, FileSystem, FsOptions};
+use handoff::partition::Role;
+use std::io::{Cursor, Error, ErrorKind, Read as _};
+
+type Volume = FileSystem<Cursor<Vec<u8>>>;
+
+pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+    let volume = open(image)?;
+    let root = volume.root_dir();
+    match folder(&root, place) {
+        Ok(folder) => folder.iter().filter_map(|found| entry(found).transpose()).collect(),
+        Err(BrowseError::Kind { .. }) => {
+            let size = read(image, place)?.len();
+            let name = place.names.last().cloned().unwrap_or_default();
+            let size = u64::try_from(size).unwrap_or(u64::MAX);
+            Ok(vec![Entry { kind: EntryKind::File, size, ..Entry::folder(&name) }])
+        }
+        Err(error) => Err(error),
+    }
+}
+
+pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, BrowseError> {
+    let volume = open(image)?;
+    if place.names.is_empty() || volume.root_dir().open_dir(&place.path()).is_ok() {
+        return Err(place.is("a folder"));
+    }
+    let mut content = Vec::new();
+    // A damaged chain of clusters may lead in a circle.
+    let most = image.partition(Role::Esp)?.size.0;
+    let opened = volume.root_dir().open_file(&place.path());
+    let file = opened.map_err(|error| not_there(place, &error))?;
+    file.take(most).read_to_end(&mut content).map_err(|error| damaged(&error))?;
+    Ok(content)
+}
+
+fn open(image: &ImageReader) -> Result<Volume, BrowseError> {
+    let bytes = image.read_all(Role::Esp)?;
+    FileSystem::new(Cursor::new(bytes), FsOptions::new()).map_err(|error| damaged(&error))
+}
+
+fn folder<'a>(
+    root: &Dir<'a, Cursor<Vec<u8>>>,
+    place: &Place,
+) -> Result<Dir<'a, Cursor<Vec<u8>>>, BrowseError> {
+    if place.names.is_empty() {
+        return Ok(root.clone());
+    }
+    let path = place.path();
+    root.open_dir(&path).map_err(|error| match root.open_file(&path) {
+        Ok(_) => place.is("a file"),
+        Err(_) => not_there(place, &error),
+    })
+}
+
+fn entry(found: Result<fatfs::DirEntry<'_, Cursor<Vec<u8>>>, Error>) -> Result<Option<Entry>, BrowseError> {
+    let found = found.map_err(|error| damaged(&error))?;
+    let name = String::from_utf8_lossy(found.short_file_name_as_bytes()).into_owned();
+    let kind = if found.is_dir() { EntryKind::Folder } else { EntryKind::File };
+    let entry = Entry { kind, size: found.len(), ..Entry::folder(&name) };
+    Ok((name != "." && name != "..").then_some(entry))
+}
+
+fn not_there(place: &Place, error: &Error) -> BrowseError {
+    match error.kind() {
+        ErrorKind::NotFound | ErrorKind::Other => place.not_found(),
+        _ => damaged(error),
+    }
+}
+
+fn damaged(error: &Error) -> BrowseError {
+    BrowseError::Damaged { part: "the ESP", reason: error.to_string() }
+}

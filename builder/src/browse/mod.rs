@@ -1,0 +1,172 @@
+//! Looking into an image: the files of its ESP, initramfs, root and secret partition, listed and read where they lie.
+//!
+//! A path begins with the part: `esp/EFI/BOOT`, `initramfs/psyops/trust`, `root/etc/os-release`, `secret/hostname`. Without
+//! a slot's letter (`root-b/...`) the first slot is meant that holds a system. Reads only, and needs no root for a file.
+
+mod entry;
+mod esp;
+mod ext4;
+mod initramfs;
+mod squashfs;
+
+pub use entry::{Entry, EntryKind};
+
+use crate::error::{Class, Classified};
+use crate::image::reader::{ImageReader, ReadError};
+use crate::image::slot::{self, SlotError};
+use crate::tools::ToolError;
+use handoff::slot::Slot;
+use std::path::Path;
+use thiserror::Error;
+
+/// The parts that have files.
+const PARTS: [&str; 4] = ["esp", "initramfs", "root", "secret"];
+
+/// Why a path could not be listed or read.
+#[derive(Debug, Error)]
+pub enum BrowseError {
+    /// The image.
+    #[error(transparent)]
+    Image(#[from] ReadError),
+    /// The path does not begin with a part.
+    #[error("{0:?} names no part of an image; paths begin with esp/, initramfs/, root/ or secret/")]
+    NoPart(String),
+    /// No slot holds a system.
+    #[error("slot {slot} holds no system: {problem}")]
+    Slot {
+        /// The slot.
+        slot: Slot,
+        /// Why.
+        problem: SlotError,
+    },
+    /// The file or folder.
+    #[error("there is no {0} in the image")]
+    NotFound(String),
+    /// A folder in place of a file, or the other way round.
+    #[error("{path} is {is}")]
+    Kind {
+        /// The path.
+        path: String,
+        /// What it is.
+        is: &'static str,
+    },
+    /// A file system or archive does not hold.
+    #[error("{part} cannot be read: {reason}; psyops verify says more")]
+    Damaged {
+        /// The part.
+        part: &'static str,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A tool of the host.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+}
+
+impl Classified for BrowseError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Image(error) => error.class(),
+            Self::NoPart(_) | Self::NotFound(_) => Class::MissingInput,
+            Self::Kind { .. } => Class::Failure,
+            Self::Slot { .. } | Self::Damaged { .. } => Class::BadContent,
+            Self::Tool(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.advice(),
+            Self::NotFound(_) => Some("psyops ls lists what is there".into()),
+            _ => None,
+        }
+    }
+}
+
+/// A path in an image: which part, and the names of folders and file in it.
+struct Place {
+    part: Part,
+    /// As it was typed, for messages.
+    typed: String,
+    /// Without empty names, `.` and `..`.
+    names: Vec<String>,
+}
+
+enum Part {
+    Esp,
+    Initramfs(Slot),
+    Root(Slot),
+    Secret,
+}
+
+impl Place {
+    fn parse(image: &ImageReader, typed: &str) -> Result<Self, BrowseError> {
+        let mut names = typed.split('/').filter(|name| !matches!(*name, "" | "." | ".."));
+        let first = names.next().unwrap_or_default();
+        let part = match first {
+            "esp" => Part::Esp,
+            "secret" => Part::Secret,
+            "initramfs" => Part::Initramfs(first_system(image)),
+            "initramfs-a" => Part::Initramfs(Slot::A),
+            "initramfs-b" => Part::Initramfs(Slot::B),
+            "root" => Part::Root(first_system(image)),
+            "root-a" => Part::Root(Slot::A),
+            "root-b" => Part::Root(Slot::B),
+            _ => return Err(BrowseError::NoPart(typed.to_owned())),
+        };
+        Ok(Self { part, typed: typed.to_owned(), names: names.map(str::to_owned).collect() })
+    }
+
+    /// The path in the part, without a slash at its beginning.
+    fn path(&self) -> String {
+        self.names.join("/")
+    }
+
+    fn not_found(&self) -> BrowseError {
+        BrowseError::NotFound(self.typed.clone())
+    }
+
+    fn is(&self, is: &'static str) -> BrowseError {
+        BrowseError::Kind { path: self.typed.clone(), is }
+    }
+}
+
+fn first_system(image: &ImageReader) -> Slot {
+    if slot::record(image, Slot::A).is_err() && slot::record(image, Slot::B).is_ok() {
+        Slot::B
+    } else {
+        Slot::A
+    }
+}
+
+/// What lies in a folder, or the one file that a path names. An empty path lists the parts.
+pub fn list(image: &Path, path: &str) -> Result<Vec<Entry>, BrowseError> {
+    let image = ImageReader::open(image)?;
+    if path.split('/').all(|name| matches!(name, "" | ".")) {
+        return Ok(PARTS.map(Entry::folder).into());
+    }
+    let place = Place::parse(&image, path)?;
+    let mut entries = match place.part {
+        Part::Esp => esp::list(&image, &place)?,
+        Part::Initramfs(slot) => initramfs::list(&image, slot, &place)?,
+        Part::Root(slot) => squashfs::list(&image, slot, &place)?,
+        Part::Secret => ext4::list(&image, &place)?,
+    };
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// The content of a file.
+pub fn read(image: &Path, path: &str) -> Result<Vec<u8>, BrowseError> {
+    let image = ImageReader::open(image)?;
+    let place = Place::parse(&image, path)?;
+    match place.part {
+        Part::Esp => esp::read(&image, &place),
+        Part::Initramfs(slot) => initramfs::read(&image, slot, &place),
+        Part::Root(slot) => squashfs::read(&image, slot, &place),
+        Part::Secret => ext4::read(&image, &place),
+    }
+}
+
+#[cfg(test)]
+mod tests;

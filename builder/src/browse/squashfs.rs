@@ -1,0 +1,126 @@
+//! Files of a root, by `unsquashfs`, which reads them where they lie in the image.
+
+use super::{BrowseError, Entry, EntryKind, Place};
+use crate::image::reader::ImageReader;
+use crate::tools::{self, ToolError};
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use std::process::Command;
+
+/// What `unsquashfs` puts before every path of a listing.
+const TOP: &str = "squashfs-root";
+
+pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+    let levels = place.names.len() + 1;
+    let mut command = unsquashfs(image, slot)?;
+    command.args(["-lln", "-max-depth", &levels.to_string()]).arg(image.path());
+    if !place.names.is_empty() {
+        command.arg(place.path());
+    }
+    let listing = run(&mut command)?;
+    let full =
+        std::iter::once(TOP).chain(place.names.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
+    let lines: Vec<(String, Entry)> = listing.lines().filter_map(line).collect();
+    let inside = |path: &str| path.strip_prefix(&full).is_some_and(|rest| rest.starts_with('/'));
+    let itself = lines.iter().find(|(path, _)| *path == full).map(|(_, entry)| entry);
+    match itself {
+        None => Err(place.not_found()),
+        Some(entry) if entry.kind != EntryKind::Folder => Ok(vec![entry.clone()]),
+        Some(_) => {
+            Ok(lines.iter().filter(|(path, _)| inside(path)).map(|(_, entry)| entry.clone()).collect())
+        }
+    }
+}
+
+pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
+    // Asked first, because unsquashfs has one exit code for all that can be wrong with a path.
+    let entries = list(image, slot, place)?;
+    let name = place.names.last();
+    match entries.as_slice() {
+        [entry] if Some(&entry.name) == name && entry.kind == EntryKind::File => {}
+        [entry] if Some(&entry.name) == name && entry.kind == EntryKind::Link => {
+            return Err(place.is("a link"));
+        }
+        _ => return Err(place.is("no file")),
+    }
+    let mut command = unsquashfs(image, slot)?;
+    command.arg("-no-wildcards").arg("-cat").arg(image.path()).arg(place.path());
+    let output = tools::run(&mut command).map_err(damaged)?;
+    Ok(output.stdout)
+}
+
+fn unsquashfs(image: &ImageReader, slot: Slot) -> Result<Command, BrowseError> {
+    let offset = image.partition(Role::Root(slot))?.offset.0;
+    let mut command = tools::UNSQUASHFS.command()?;
+    command.args(["-q", "-no-wildcards", "-o", &offset.to_string()]);
+    Ok(command)
+}
+
+fn run(command: &mut Command) -> Result<String, BrowseError> {
+    let output = tools::run(command).map_err(damaged)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+fn damaged(error: ToolError) -> BrowseError {
+    match error {
+        ToolError::Failed { complaint, .. } => BrowseError::Damaged { part: "the root", reason: complaint },
+        other => BrowseError::Tool(other),
+    }
+}
+
+/// A line of `-lln`: mode, owner/group, size (of devices two numbers), date, time, path, and of links ` -> ` and a target.
+fn line(line: &str) -> Option<(String, Entry)> {
+    let (before, path) = line.split_once(TOP)?;
+    let path = format!("{TOP}{path}");
+    let mut words = before.split_ascii_whitespace();
+    let (mode, owner, size) = (words.next()?, words.next()?, words.next()?);
+    let kind = match mode.chars().next()? {
+        '-' => EntryKind::File,
+        'd' => EntryKind::Folder,
+        'l' => EntryKind::Link,
+        _ => EntryKind::Special,
+    };
+    let (path, target) = match path.split_once(" -> ").filter(|_| kind == EntryKind::Link) {
+        Some((path, target)) => (path.to_owned(), Some(target.to_owned())),
+        None => (path, None),
+    };
+    let (uid, gid) = owner.split_once('/')?;
+    let size = if kind == EntryKind::File { size.parse().ok()? } else { 0 };
+    let name = path.rsplit('/').next().unwrap_or_default().to_owned();
+    let owner = Some((uid.parse().ok()?, gid.parse().ok()?));
+    Some((path, Entry { name, kind, mode: Some(mode_bits(mode)), owner, size, target }))
+}
+
+/// The twelve bits behind `rwxr-sr-t` and its like (ls(1)).
+fn mode_bits(letters: &str) -> u32 {
+    let bit = |(position, letter): (u32, char)| -> u32 {
+        let own = 0o400 >> position;
+        // Set user id, set group id and sticky share a letter with the permission to execute.
+        let special = 0o4000 >> (position / 3);
+        match letter {
+            'r' | 'w' | 'x' => own,
+            's' | 't' => own | special,
+            'S' | 'T' => special,
+            _ => 0,
+        }
+    };
+    (0..9).zip(letters.chars().skip(1)).map(bit).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_all_kinds_are_read() {
+        let (path, entry) =
+            line("-rwsr-xr-t 0/42                  354 2026-11-22 12:05 squashfs-root/a b/su").unwrap();
+        assert_eq!((path.as_str(), entry.name.as_str()), ("squashfs-root/a b/su", "su"));
+        assert_eq!((entry.mode, entry.owner, entry.size), (Some(0o5755), Some((0, 42)), 354));
+        let (_, entry) = line("lrwxrwxrwx 0/0   7 2026-11-22 12:05 squashfs-root/bin -> usr/bin").unwrap();
+        assert_eq!((entry.kind, entry.target.as_deref()), (EntryKind::Link, Some("usr/bin")));
+        let (_, entry) = line("crw--w---- 0/5    5,  1 2026-11-22 12:05 squashfs-root/dev/console").unwrap();
+        assert_eq!((entry.kind, entry.mode), (EntryKind::Special, Some(0o620)));
+        assert_eq!(line("Parallel unsquashfs: Using 2 processors"), None);
+    }
+}

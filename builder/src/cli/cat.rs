@@ -1,0 +1,24 @@
+//! `psyops cat IMAGE PATH`: a file in an image.
+
+use crate::browse;
+use crate::error::Error;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Print a file of an image: of its ESP, initramfs, root or secret partition
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops cat pi1.img root/etc/os-release
+  psyops cat pi1.img initramfs/psyops/trust     whom the system trusts
+  psyops cat pi1.img secret/hostname")]
+pub struct CatArgs {
+    /// The image
+    pub image: PathBuf,
+    /// The file, beginning with its part
+    pub path: String,
+}
+
+/// Does it.
+pub fn run(args: &CatArgs) -> Result<Vec<u8>, Error> {
+    Ok(browse::read(&args.image, &args.path)?)
+}

@@ -1,0 +1,49 @@
+//! `psyops ls IMAGE [PATH]`: files in an image.
+
+use crate::browse::{self, Entry};
+use crate::error::Error;
+use clap::Args;
+use std::fmt;
+use std::path::PathBuf;
+
+/// List the files in an image: of its ESP, initramfs, root or secret partition
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops ls pi1.img                     the parts: esp, initramfs, root, secret
+  psyops ls pi1.img root/etc
+  psyops ls pi1.img initramfs-b/lib/modules
+  psyops ls /dev/sdX secret --json
+Without a letter, root and initramfs are those of the first slot that holds a system.")]
+pub struct LsArgs {
+    /// The image
+    pub image: PathBuf,
+    /// The folder or file, beginning with its part
+    #[arg(default_value = "")]
+    pub path: String,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is there.
+#[derive(Debug)]
+pub struct LsOutput {
+    /// The files, by name.
+    pub entries: Vec<Entry>,
+    json: bool,
+}
+
+/// Does it.
+pub fn run(args: &LsArgs) -> Result<LsOutput, Error> {
+    Ok(LsOutput { entries: browse::list(&args.image, &args.path)?, json: args.json })
+}
+
+impl fmt::Display for LsOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            let entries: Vec<_> = self.entries.iter().map(Entry::to_json).collect();
+            return write!(f, "{:#}", serde_json::Value::from(entries));
+        }
+        self.entries.iter().try_for_each(|entry| writeln!(f, "{entry}"))
+    }
+}
