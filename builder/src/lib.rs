@@ -15,6 +15,7 @@ pub mod ids;
 pub mod image;
 pub mod inspect;
 pub mod programs;
+pub mod progress;
 pub mod rescue_password;
 pub mod root;
 pub mod run;

@@ -3,6 +3,7 @@
 use super::apt::Apt;
 use super::lock::{Archive, Lock, LockedPackage};
 use super::{BaseError, Cache};
+use crate::progress::while_bytes_come;
 use crate::site::Site;
 use crate::tools::{self, DPKG_DEB, ToolError};
 use handoff::hash::Sha256Digest;
@@ -34,7 +35,9 @@ pub(super) fn fetch(
         .iter()
         .map(|package| (package.archive, package.file.as_str(), place(package), package.sha256))
         .collect();
-    let outcome = apt.download(&wanted);
+    let length = |place: &Path| fs::metadata(place).map_or(0, |facts| facts.len());
+    let arrived = || wanted.iter().map(|(_, _, place, _)| length(place)).sum();
+    let outcome = while_bytes_come(bytes, arrived, progress, || apt.download(&wanted));
     // What arrived is kept even where something else did not.
     let mut absent = Vec::new();
     for package in missing {
