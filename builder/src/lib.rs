@@ -13,6 +13,7 @@ pub mod error;
 pub mod folders;
 pub mod ids;
 pub mod image;
+pub mod input;
 pub mod inspect;
 pub mod programs;
 pub mod progress;

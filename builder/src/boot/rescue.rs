@@ -4,7 +4,7 @@
 use crate::base::BaseSystem;
 use crate::boot::modules::{self, ModuleFile};
 use crate::error::Error;
-use crate::image::system::read_input;
+use crate::input::read_input;
 use crate::root::layers::OVERLAYS;
 use crate::site::Site;
 use handoff::modules::Module;

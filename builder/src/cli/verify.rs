@@ -1,7 +1,7 @@
 //! `psyops verify IMAGE`: whether an image or stick is whole.
 
 use crate::error::Error;
-use crate::image::system::read_input;
+use crate::input::read_input;
 use crate::site::Site;
 use crate::verify::{self, Verification};
 use clap::Args;

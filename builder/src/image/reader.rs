@@ -2,6 +2,7 @@
 //!
 //! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
 
+pub use super::table_reader::FoundPartition;
 use super::table_reader::{self, Table};
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
@@ -15,25 +16,6 @@ use uuid::Uuid;
 
 /// Both copies of the table hold, and say different things.
 const DIFFERENT: &str = "the primary and the backup partition table differ; the primary is taken";
-
-/// A partition as the table has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FoundPartition {
-    /// Its number in the table.
-    pub number: u32,
-    /// Its name.
-    pub name: String,
-    /// Its role, where name and type are those of a psyopsOS partition.
-    pub role: Option<Role>,
-    /// Its own GUID.
-    pub guid: Uuid,
-    /// The GUID of its type.
-    pub type_guid: Uuid,
-    /// Where it begins.
-    pub offset: Bytes,
-    /// How long it is.
-    pub size: Bytes,
-}
 
 /// An image that is open for reading.
 #[derive(Debug)]

@@ -5,8 +5,9 @@ use crate::boot::initramfs::{self, Initramfs, InitramfsError};
 use crate::boot::modules::{self, ModulesError};
 use crate::boot::rescue;
 use crate::boot::uki::{self, UkiError};
-use crate::error::{Class, Classified, Error};
+use crate::error::Error;
 use crate::ids::{Owner, derived_bytes, derived_uuid};
+use crate::input::read_input;
 use crate::programs::Programs;
 use crate::root::layers::Layers;
 use crate::root::verity::Parameters;
@@ -15,9 +16,6 @@ use crate::site::Site;
 use handoff::kernel_arguments::{INIT, ROOT_HASH};
 use handoff::trust::Trust;
 use handoff::verity::RootHash;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
 
 /// The folder of finished roots in the cache.
 const ROOTS: &str = "roots";
@@ -42,27 +40,6 @@ pub struct System {
     pub loader_size: usize,
     /// Bytes of the initramfs, packed and unpacked.
     pub initramfs_sizes: (usize, u64),
-}
-
-/// An input file is not there.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}")]
-pub struct InputError {
-    /// The file.
-    pub path: PathBuf,
-    /// Why.
-    pub source: io::Error,
-}
-
-impl Classified for InputError {
-    fn class(&self) -> Class {
-        Class::of_reading(&self.source)
-    }
-}
-
-/// Reads a file that goes into an image.
-pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
-    fs::read(path).map_err(|source| InputError { path: path.to_owned(), source })
 }
 
 /// Makes the system of a site out of its base.

@@ -1,6 +1,5 @@
 //! Partition tables as they are read: each of the two copies by itself, so that the one cannot cover up for the other.
 
-use super::reader::FoundPartition;
 use crate::site::Bytes;
 use gpt::GptConfig;
 use handoff::partition::{Role, SECTOR};
@@ -12,6 +11,25 @@ use uuid::Uuid;
 
 /// Sectors of a header and its 128 entries (UEFI 2.10, section 5.3).
 const COPY: u64 = 33;
+
+/// A partition as the table has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FoundPartition {
+    /// Its number in the table.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// Its role, where name and type are those of a psyopsOS partition.
+    pub role: Option<Role>,
+    /// Its own GUID.
+    pub guid: Uuid,
+    /// The GUID of its type.
+    pub type_guid: Uuid,
+    /// Where it begins.
+    pub offset: Bytes,
+    /// How long it is.
+    pub size: Bytes,
+}
 
 /// What a copy of the table says.
 #[derive(Debug, Clone, PartialEq, Eq)]
