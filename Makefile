@@ -45,7 +45,7 @@ picture: build  ## boot the demo and draw docs/boot.svg, the picture in the READ
 bench: build  ## sizes and times, printed and not judged
 	@cargo run -q --release -p qemu-tests --bin bench
 
-bench-boot: build  ## boot times beside other generators of initramfs, which it makes first (about 25 minutes)
+bench-boot: build  ## boot times beside other generators of initramfs, which it makes first (a quarter of an hour)
 	@cargo run -q --release -p qemu-tests --bin bench-boot
 
 clean:  ## remove what was built

@@ -282,8 +282,8 @@ fn bus(alias: &str) -> Option<&str> {
 }
 
 /// The PCI devices behind a device alias. What is plugged into USB hangs on a USB controller, which PCI knows by its
-/// class (PCI Code and ID Assignment, 1.13: 0C 03). A virtio device of version 1 has the PCI id 0x1040 and its own; one before it
-/// has its own as subsystem id, and a PCI id of its own below 0x1010 (Virtio 1.2, section 4.1.2).
+/// class (PCI Code and ID Assignment, 1.13: 0C 03). A virtio device of version 1 has the PCI id 0x1040 and its own; one
+/// before it has its own as subsystem id, and a PCI id of its own below 0x1010 (Virtio 1.2, section 4.1.2).
 fn pci_patterns(alias: &str) -> Vec<String> {
     let virtio = alias.strip_prefix("virtio:d").and_then(|rest| rest.split_once('v'));
     match virtio.and_then(|(id, _)| u32::from_str_radix(id, 16).ok()) {

@@ -49,6 +49,10 @@ impl Slots {
         self.0.iter().find(|(slot, _)| *slot == wanted).map(|(_, system)| system)
     }
 
+    fn is_empty(&self, slot: Slot) -> bool {
+        matches!(self.get(slot), Some(Err(error)) if is_empty(error))
+    }
+
     /// The keys that the first whole system trusts.
     pub(super) fn own_judge(&self) -> Result<Judge, String> {
         let mut trusts = self.0.iter().filter_map(|(_, system)| system.as_ref().ok()?.trust.as_ref().ok());
@@ -63,7 +67,7 @@ impl Slots {
     /// The UKI of a slot: as its record says, signed, and with a trust file and a root hash in it.
     pub(super) fn check(&self, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
         let system = match self.get(slot) {
-            Some(Err(error)) if is_empty(error) && slot == Slot::B => return Ok("empty".into()),
+            Some(Err(error)) if is_empty(error) && !self.is_empty(slot.other()) => return Ok("empty".into()),
             Some(system) => system.as_ref().map_err(ToString::to_string)?,
             None => return Err("was not read".into()),
         };

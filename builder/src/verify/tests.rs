@@ -112,6 +112,30 @@ fn a_cut_image_is_said_to_be_cut() {
 }
 
 #[test]
+fn one_slot_may_be_empty_whichever_it_is_but_not_both() {
+    let fixture = fixture::image();
+    let file = File::options().read(true).write(true).open(&fixture.image.path).unwrap();
+    let plan = &fixture.image.plan;
+    let roles: [fn(Slot) -> Role; 3] = [Role::Boot, Role::Root, Role::Verity];
+    for role in roles {
+        let (from, to) = (plan.partition(role(A)).unwrap(), plan.partition(role(Slot::B)).unwrap());
+        let mut bytes = vec![0; usize::try_from(from.size.0.min(UKI_END)).unwrap()];
+        file.read_exact_at(&mut bytes, from.offset.0).unwrap();
+        file.write_all_at(&bytes, to.offset.0).unwrap();
+    }
+    let empty = |slot| {
+        let at = plan.partition(Role::Boot(slot)).unwrap().offset.0 + UKI_END - 4096;
+        file.write_all_at(&[0; 4096], at).unwrap();
+    };
+    assert!(look(&fixture).is_whole(), "{}", to_text(&look(&fixture)));
+    empty(A);
+    let seen = look(&fixture);
+    assert!(seen.is_whole() && to_text(&seen).contains("root-b "), "{}", to_text(&seen));
+    empty(Slot::B);
+    assert!(["boot-a", "boot-b"].iter().all(|part| bad(&look(&fixture)).iter().any(|(bad, _)| bad == part)));
+}
+
+#[test]
 fn another_selector_and_another_sites_keys_are_named() {
     let fixture = fixture::image();
     let seen = verify(&fixture.image.path, None, Some(b"selector")).unwrap();
