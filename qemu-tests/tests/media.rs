@@ -1,13 +1,14 @@
 //! Sticks that are worn, full, slow, late or gone: what is right comes from elsewhere, or the loader says what is wrong.
 
 use anyhow::{Context as _, Result, ensure};
-use builder::run::{BadSector, Bus, Machine, Request, Setup, watch};
+use builder::run::{Access, BadSector, Bus, Disk, Machine, Request, Setup, watch};
 use handoff::partition::Role;
 use handoff::report::{BootReport, Outcome};
 use handoff::slot::Slot;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
 use qemu_tests::world::World;
+use std::fs::File;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -202,6 +203,25 @@ fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
         setup.trouble.bytes_per_second = Some(2_000_000);
     })?;
     Ok(())
+}
+
+#[test]
+fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
+    let stick = alpha()?;
+    let mut setup = stick.setup();
+    setup.trouble.passed_over = true;
+    let empty = stick.beside("empty.img");
+    File::create(&empty)?.set_len(1 << 20)?;
+    setup.disks.push(Disk::new(&empty, Access::Write, Bus::Sata));
+    let mut machine = Machine::start(&setup)?;
+    machine.wait_for("Press ESC in ", DEADLINE)?;
+    machine.send("\u{1b}")?;
+    // What firmware does by itself where a slow hub tells it of the stick too late for its boot order.
+    for command in ["connect -r", "map -r", "fs0:startup.nsh"] {
+        machine.wait_for("Shell> ", DEADLINE)?;
+        machine.send(&format!("{command}\r"))?;
+    }
+    ends_well(machine)
 }
 
 /// Damages the root of a running node; the kernel must say `said`, and the next start take a try.

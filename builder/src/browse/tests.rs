@@ -14,7 +14,7 @@ fn the_parts_their_folders_and_their_files() {
     let list = |path: &str| list(image, path).unwrap();
     let read = |path: &str| read(image, path).unwrap();
     assert_eq!(names(&list("")), ["esp", "initramfs", "root", "secret"]);
-    assert_eq!(names(&list("esp")), ["EFI"]);
+    assert_eq!(names(&list("esp")), ["EFI", "STARTUP.NSH"]);
     assert_eq!(names(&list("esp/EFI/BOOT/")), ["BOOTX64.EFI"]);
     let selector = &list("esp/EFI/BOOT/BOOTX64.EFI")[0];
     assert_eq!((selector.name.as_str(), selector.size, selector.mode), ("BOOTX64.EFI", 8, None));

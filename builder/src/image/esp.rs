@@ -1,4 +1,4 @@
-//! The EFI system partition: a FAT32 with one file, `EFI/BOOT/BOOTX64.EFI`, by the `fatfs` crate.
+//! The EFI system partition: a FAT32 with the selector, and a line that starts it from a UEFI shell, by the `fatfs` crate.
 //!
 //! Made in memory. Serial number and times are fixed, so the same selector gives the same bytes. Nothing writes this file
 //! system after flashing: a power cut while FAT is written is how sticks die.
@@ -11,6 +11,11 @@ use std::io::{self, Cursor, Write as _};
 pub const FOLDERS: [&str; 2] = ["EFI", "EFI/BOOT"];
 /// The selector's place.
 pub const SELECTOR: &str = "EFI/BOOT/BOOTX64.EFI";
+/// What a UEFI shell runs where it finds it in a root folder (UEFI Shell 2.2, section 3.6).
+const SHELL_SCRIPT: &str = "STARTUP.NSH";
+/// Firmware may look for sticks before a slow hub has told it of one, and then be left with its own shell. `%0` is the
+/// script's own path, so that another medium's selector is never started.
+const START_SELECTOR: &[u8] = b"%0\\..\\EFI\\BOOT\\BOOTX64.EFI\r\n";
 /// Clusters of one sector: FAT32 needs many, and the ESP is small.
 const CLUSTER: u32 = 512;
 const LABEL: [u8; 11] = *b"PSYOPS-ESP ";
@@ -54,9 +59,11 @@ pub fn make(size: Bytes, serial: u32, selector: &[u8]) -> io::Result<Vec<u8>> {
         for folder in FOLDERS {
             root.create_dir(folder)?;
         }
-        let mut file = root.create_file(SELECTOR)?;
-        file.write_all(selector)?;
-        file.flush()?;
+        for (name, content) in [(SELECTOR, selector), (SHELL_SCRIPT, START_SELECTOR)] {
+            let mut file = root.create_file(name)?;
+            file.write_all(content)?;
+            file.flush()?;
+        }
     }
     // Counting the free clusters once puts their number into the FSInfo sector.
     file_system.stats()?;

@@ -70,8 +70,12 @@ impl Disk {
             Bus::Sata => &format!("ide-hd,bus=ide.{number}"),
         };
         // Place 0 belongs to a kernel that is started without firmware.
-        let place = number + 1;
-        arguments.pair("-device", format!("{device},drive=disk{number},bootindex={place}{cache}"));
+        let place = if trouble.passed_over && number == 0 {
+            String::new()
+        } else {
+            format!(",bootindex={}", number + 1)
+        };
+        arguments.pair("-device", format!("{device},drive=disk{number}{place}{cache}"));
     }
 
     fn add_drive(&self, arguments: &mut Arguments, number: usize, trouble: &Trouble) {

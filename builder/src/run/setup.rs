@@ -207,6 +207,7 @@ mod tests {
             no_entropy: true,
             bad_sectors: vec![bad],
             bytes_per_second: Some(1_000_000),
+            passed_over: false,
         };
         let line = line(&Setup { trouble, ..Setup::with_stick(Path::new("x")) });
         for part in [

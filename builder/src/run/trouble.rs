@@ -31,6 +31,8 @@ pub struct Trouble {
     pub bad_sectors: Vec<BadSector>,
     /// How many bytes a second each disk gives and takes at most.
     pub bytes_per_second: Option<u64>,
+    /// The first disk stands in no boot order: firmware does not look at it by itself.
+    pub passed_over: bool,
 }
 
 impl Trouble {
