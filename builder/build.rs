@@ -1,7 +1,51 @@
-//! Tells cargo which folders are embedded: `include_dir!` alone does not notice a new file in them.
+//! Tells cargo which folders are embedded (`include_dir!` alone does not notice a new file in them), and gives each
+//! step of a build a word that changes with the code that does it: what older code made is then never taken for new.
 
-fn main() {
+use sha2::{Digest as _, Sha256};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The steps whose results are kept, and the code that makes them.
+const RECIPES: [(&str, &[&str]); 3] = [
+    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tools.rs"]),
+    ("PSYOPS_RECIPE_ROOT", &["src/base/tree", "src/root", "src/tools.rs"]),
+    ("PSYOPS_RECIPE_IMAGE", &["src/image", "src/secrets", "src/boot", "src/build", "src/ids.rs"]),
+];
+/// The versions of the crates that work in them.
+const CRATES: &str = "../Cargo.lock";
+
+fn main() -> io::Result<()> {
     for folder in ["../overlays", "site-template"] {
         println!("cargo::rerun-if-changed={folder}");
     }
+    for (variable, sources) in RECIPES {
+        let mut hasher = Sha256::new();
+        for source in sources.iter().copied().chain([CRATES]) {
+            println!("cargo::rerun-if-changed={source}");
+            for file in files(Path::new(source))? {
+                let content = fs::read(&file)?;
+                hasher.update(format!("{} {}\n", file.display(), content.len()));
+                hasher.update(content);
+            }
+        }
+        let digest: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        println!("cargo::rustc-env={variable}={digest}");
+    }
+    Ok(())
+}
+
+/// A file, or all files below a folder in the order of their names.
+fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(if path.exists() { vec![path.to_owned()] } else { Vec::new() });
+    }
+    #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+    let entries = fs::read_dir(path)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut below = Vec::new();
+    for entry in entries {
+        below.extend(files(&entry)?);
+    }
+    below.sort();
+    Ok(below)
 }

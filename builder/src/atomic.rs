@@ -56,6 +56,17 @@ impl AtomicError {
     }
 }
 
+impl From<AtomicError> for io::Error {
+    fn from(error: AtomicError) -> Self {
+        match error {
+            AtomicError::NotAPlainFile { .. } => io::ErrorKind::AlreadyExists.into(),
+            AtomicError::Create { source, .. }
+            | AtomicError::Write { source, .. }
+            | AtomicError::Finish { source, .. } => source,
+        }
+    }
+}
+
 impl Classified for AtomicError {
     fn class(&self) -> Class {
         self.io().map_or(Class::CannotCreate, Class::of_writing)

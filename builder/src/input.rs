@@ -1,8 +1,10 @@
 //! Reading a file that a user or the build names.
 
 use crate::error::{Class, Classified};
-use std::fs;
-use std::io;
+use handoff::hash::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// An input file is not there.
@@ -24,4 +26,17 @@ impl Classified for InputError {
 /// Reads a file that goes into an image.
 pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
     fs::read(path).map_err(|source| InputError { path: path.to_owned(), source })
+}
+
+/// The SHA-256 of a file, read in pieces.
+pub fn digest_of_file(path: &Path) -> io::Result<Sha256Digest> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
+            count => hasher.update(&buffer[..count]),
+        }
+    }
 }

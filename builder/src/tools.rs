@@ -4,6 +4,8 @@
 //! for there too. Locale and time zone are fixed, because neither may reach an output.
 
 use crate::error::{Class, Classified};
+use crate::input;
+use handoff::hash::Sha256Digest;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -112,6 +114,13 @@ impl Tool {
             .map(|folder| folder.join(self.name))
             .find(|candidate| is_executable(candidate))
             .ok_or(ToolError::Missing { tool: self })
+    }
+
+    /// The digest of the program: another version may give other bytes. Faster than asking it for its version.
+    pub fn digest(self) -> Result<Sha256Digest, ToolError> {
+        let path = self.find()?;
+        let program = self.name.to_owned();
+        input::digest_of_file(&path).map_err(|source| ToolError::Start { program, source })
     }
 
     /// A command for it: no input, C locale, UTC, administration folders in its `PATH`.

@@ -7,9 +7,10 @@
 
 use builder::base::lock::Part;
 use builder::base::tree::LayeredTree;
-use builder::base::{self, BaseSystem, Cache};
+use builder::base::{self, BaseSystem};
 use builder::folders::Folder;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
+use builder::store::Store;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -33,7 +34,7 @@ fn site(folder: &Path, base: &str, extra: &str) -> Site {
     Site::load(&dir).unwrap()
 }
 
-fn prepare(site: &Site, cache: &Cache) -> BaseSystem {
+fn prepare(site: &Site, cache: &Store) -> BaseSystem {
     base::prepare(site, cache, &|line| eprintln_line(line)).unwrap()
 }
 
@@ -76,7 +77,7 @@ fn missing_libraries(tree: &LayeredTree, folder: &Path) -> BTreeSet<String> {
 }
 
 /// Builds the same again, from packages alone, with no network at all.
-fn again_without_network(site: &Site, cache: &Cache) {
+fn again_without_network(site: &Site, cache: &Store) {
     for kind in ["derived", "apt"] {
         std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
     }
@@ -114,12 +115,12 @@ fn alone(options: &str) -> Command {
 fn without_network() {
     let dir = std::env::var_os(OFFLINE_SITE).expect("started by another test");
     let cache = std::env::var_os(CACHE).expect("started by another test");
-    prepare(&Site::load(Path::new(&dir)).unwrap(), &Cache::at(Path::new(&cache)).unwrap());
+    prepare(&Site::load(Path::new(&dir)).unwrap(), &Store::at(Path::new(&cache)).unwrap());
 }
 
 /// A cache of the test's own. Packages may come from the user's cache; what is derived from them is made here.
-fn own_cache(folder: &TempDir) -> Cache {
-    let own = Cache::at(&folder.path().join("cache")).unwrap();
+fn own_cache(folder: &TempDir) -> Store {
+    let own = Store::at(&folder.path().join("cache")).unwrap();
     let other = std::env::var_os(CACHE).map(PathBuf::from).or_else(|| Folder::Cache.of_psyops().ok());
     if let Some(debs) = other.map(|dir| dir.join("debs")).filter(|debs| debs.is_dir()) {
         let status = Command::new("cp").arg("-rT").arg(debs).arg(own.dir().join("debs")).status().unwrap();

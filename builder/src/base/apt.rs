@@ -3,10 +3,11 @@
 //! Only the proxy settings of the machine are taken over. Signatures are checked against Debian's archive keyring, which
 //! apt verifies an index with and an index a package; the digest of each package then goes into the lock.
 
+use super::BaseError;
 use super::lock::Archive;
-use super::{BaseError, Cache};
 use crate::atomic;
 use crate::site::Packages;
+use crate::store::{Store, StoreError};
 use crate::tools::{self, APT_CACHE, APT_CONFIG, APT_GET, APT_HELPER, Tool, ToolError};
 use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
@@ -49,16 +50,16 @@ impl Candidate {
 
 impl Apt {
     /// Lays out the folders and the configuration.
-    pub(super) fn new(cache: &Cache, packages: &Packages) -> Result<Self, BaseError> {
+    pub(super) fn new(store: &Store, packages: &Packages) -> Result<Self, BaseError> {
         let keyring = Path::new(KEYRING);
         if !keyring.is_file() {
             return Err(BaseError::NoKeyring { path: keyring.to_owned() });
         }
         let sources = sources_list(packages);
-        let dir = cache.apt(&Sha256Digest::of(sources.as_bytes()));
+        let dir = store.apt(&Sha256Digest::of(sources.as_bytes()));
         for folder in ["lists/partial", "archives/partial", "empty"] {
             let path = dir.join(folder);
-            fs::create_dir_all(&path).map_err(|source| BaseError::Cache { path, source })?;
+            fs::create_dir_all(&path).map_err(|source| StoreError { path, source })?;
         }
         atomic::write_file(&dir.join("sources.list"), sources.as_bytes())?;
         // No package is installed here, whatever is on the machine.

@@ -3,8 +3,9 @@
 use super::lock::{Lock, LockedPackage, Part};
 use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
 use super::tree::LayeredTree;
-use super::{BaseError, Cache, debs};
+use super::{BaseError, debs};
 use crate::atomic;
+use crate::store::{Origin, Step, Store};
 use std::path::PathBuf;
 
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
@@ -25,53 +26,63 @@ const SSH_SERVER: [(&str, &str, &str); 9] = [
     ("zlib1g", "lib/x86_64-linux-gnu/libz.so.1", "/lib/libz.so.1"),
 ];
 
-/// All, as files in the cache.
+/// All, as files in the store.
 #[derive(Debug, Clone)]
 pub(super) struct BootFiles {
     pub(super) stub: PathBuf,
     pub(super) busybox: PathBuf,
     pub(super) e2fsck: PathBuf,
     pub(super) ssh_server: Vec<(&'static str, PathBuf)>,
+    pub(super) step: Step,
 }
 
 /// Takes them out of the packages of a lock.
-pub(super) fn prepare(lock: &Lock, cache: &Cache) -> Result<BootFiles, BaseError> {
+pub(super) fn prepare(lock: &Lock, store: &Store) -> Result<BootFiles, BaseError> {
+    let inputs = lock.inputs("boot programs", Part::Boot);
+    let mut step = Step { name: "boot programs", inputs, origin: Origin::Kept, places: Vec::new() };
+    let mut take = |name: &str, files: &[&str], kind: &str, mode| {
+        let (place, origin) = take(lock, store, name, files, kind, mode)?;
+        if origin == Origin::Made {
+            step.origin = Origin::Made;
+        }
+        step.places.push(place.clone());
+        Ok::<PathBuf, BaseError>(place)
+    };
     let mut ssh_server = Vec::new();
     for (package, file, place) in SSH_SERVER.into_iter().filter(|_| lock.wish.rescue_ssh) {
         let kind = place.rsplit('/').next().unwrap_or(place);
-        ssh_server.push((place, take(lock, cache, package, &[file], kind, 0o755)?));
+        ssh_server.push((place, take(package, &[file], kind, 0o755)?));
     }
-    Ok(BootFiles {
-        stub: take(lock, cache, STUB_PACKAGE, &[STUB], "stub", 0o644)?,
-        busybox: take(lock, cache, BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?,
-        e2fsck: take(lock, cache, E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?,
-        ssh_server,
-    })
+    let stub = take(STUB_PACKAGE, &[STUB], "stub", 0o644)?;
+    let busybox = take(BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?;
+    let e2fsck = take(E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?;
+    Ok(BootFiles { stub, busybox, e2fsck, ssh_server, step })
 }
 
 fn take(
     lock: &Lock,
-    cache: &Cache,
+    store: &Store,
     name: &str,
     files: &[&str],
     kind: &str,
     mode: u32,
-) -> Result<PathBuf, BaseError> {
+) -> Result<(PathBuf, Origin), BaseError> {
     let missing = || BaseError::MissingFile { package: name.to_owned(), file: files.join(" or ") };
     let package: &LockedPackage = lock
         .part(Part::Boot)
         .find(|package| package.name == name)
         .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
-    let place = cache.derived(kind, &package.sha256, "");
-    if !place.is_file() {
-        let mut tree = LayeredTree::new();
-        let tar = debs::file_tree(cache, package)?;
-        tree.add_tar_file(tar, &cache.deb(&package.sha256), &|_| true)?;
-        let mut content = None;
-        for file in files {
-            content = content.or(tree.read(file)?);
-        }
-        atomic::write_file_with_mode(&place, &content.ok_or_else(missing)?, mode)?;
+    let place = store.derived(kind, &package.sha256, "");
+    if place.is_file() {
+        return Ok((place, Origin::Kept));
     }
-    Ok(place)
+    let mut tree = LayeredTree::new();
+    let tar = debs::file_tree(store, package)?;
+    tree.add_tar_file(tar, &store.deb(&package.sha256), &|_| true)?;
+    let mut content = None;
+    for file in files {
+        content = content.or(tree.read(file)?);
+    }
+    atomic::write_file_with_mode(&place, &content.ok_or_else(missing)?, mode)?;
+    Ok((place, Origin::Made))
 }

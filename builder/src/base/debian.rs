@@ -5,15 +5,14 @@
 
 use super::lock::{Lock, LockedPackage, Part};
 use super::tree::LayeredTree;
-use super::{BaseError, Cache, debs};
+use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
+use crate::store::{Store, StoreError};
 use crate::tools::{self, MMDEBSTRAP};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Changes when what is made from the same packages changes.
-const FORMAT: &str = "debian 1";
 /// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
 const REMOVED: [&str; 29] = [
     "etc/.pwd.lock",
@@ -47,44 +46,33 @@ const REMOVED: [&str; 29] = [
     "var/log/dpkg.log",
 ];
 
-/// The debian base as a tar.
-pub(super) fn prepare(
-    lock: &Lock,
-    cache: &Cache,
-    build_time: u64,
-    progress: &dyn Fn(&str),
-) -> Result<PathBuf, BaseError> {
-    let place = cache.derived("debian", &lock.key(FORMAT, Part::Base, &build_time.to_string()), "tar");
-    if place.is_file() {
-        return Ok(place);
-    }
-    progress("installing the debian base (a minute or two, once for each site.lock)");
-    let scratch = cache.scratch()?;
+/// Puts the debian base together, as a tar at `place`.
+pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) -> Result<(), BaseError> {
+    let scratch = store.scratch()?;
     let installed = scratch.path().join("installed.tar");
-    install(lock, cache, build_time, &installed)?;
+    install(lock, store, build_time, &installed)?;
     let mut tree = LayeredTree::new();
     tree.add_tar(&installed, &wanted)?;
     clean(&mut tree)?;
-    let mut file = AtomicFile::create(&place)?;
+    let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, build_time)?;
     file.commit()?;
-    Ok(place)
+    Ok(Store::remember(place)?)
 }
 
-fn install(lock: &Lock, cache: &Cache, build_time: u64, output: &Path) -> Result<(), BaseError> {
+fn install(lock: &Lock, store: &Store, build_time: u64, output: &Path) -> Result<(), BaseError> {
     // In unshare mode mmdebstrap is another user, who may not look into a home folder. These are public packages.
     let folder = std::env::temp_dir();
     let archive = tempfile::Builder::new()
         .prefix("psyops-archive-")
         .permissions(Permissions::from_mode(0o755))
         .tempdir_in(&folder)
-        .map_err(|source| BaseError::Cache { path: folder, source })?;
-    fill_archive(lock, cache, archive.path())?;
+        .map_err(|source| StoreError { path: folder, source })?;
+    fill_archive(lock, store, archive.path())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
     let source = format!("deb [trusted=yes allow-insecure=yes] copy:{} ./", archive.path().display());
     let mode = if nix::unistd::geteuid().is_root() { "root" } else { "unshare" };
-    let file =
-        fs::File::create(output).map_err(|source| BaseError::Cache { path: output.to_owned(), source })?;
+    let file = fs::File::create(output).map_err(|source| StoreError { path: output.to_owned(), source })?;
     let mut command = MMDEBSTRAP.command()?;
     command
         .args([
@@ -114,15 +102,15 @@ fn install(lock: &Lock, cache: &Cache, build_time: u64, output: &Path) -> Result
 }
 
 /// A flat archive (`./` in sources.list(5)): the packages and their index.
-fn fill_archive(lock: &Lock, cache: &Cache, folder: &Path) -> Result<(), BaseError> {
+fn fill_archive(lock: &Lock, store: &Store, folder: &Path) -> Result<(), BaseError> {
     let mut index = String::new();
     for package in lock.part(Part::Base) {
         let name = format!("{}.deb", package.sha256);
         let place = folder.join(&name);
-        fs::copy(cache.deb(&package.sha256), &place)
+        fs::copy(store.deb(&package.sha256), &place)
             .and_then(|_| fs::set_permissions(&place, Permissions::from_mode(0o644)))
-            .map_err(|source| BaseError::Cache { path: place.clone(), source })?;
-        index.push_str(&stanza(&debs::control(cache, package)?, package, &name));
+            .map_err(|source| StoreError { path: place.clone(), source })?;
+        index.push_str(&stanza(&debs::control(store, package)?, package, &name));
     }
     Ok(atomic::write_file_with_mode(&folder.join("Packages"), index.as_bytes(), 0o644)?)
 }

@@ -1,26 +1,27 @@
-//! Packages by their content: in the cache, or fetched, never unverified.
+//! Packages by their content: in the store, or fetched, never unverified.
 
+use super::BaseError;
 use super::apt::Apt;
 use super::lock::{Archive, Lock, LockedPackage};
-use super::{BaseError, Cache};
+use crate::input::digest_of_file;
 use crate::progress::while_bytes_come;
 use crate::site::Site;
+use crate::store::{Store, StoreError};
 use crate::tools::{self, DPKG_DEB, ToolError};
 use handoff::hash::Sha256Digest;
-use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
-use std::io::{self, Read as _, Seek as _};
+use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
 /// Fetches what the cache does not have of a lock. Does not touch the network where nothing is missing.
 pub(super) fn fetch(
     site: &Site,
     lock: &Lock,
-    cache: &Cache,
+    store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(), BaseError> {
     let mut missing: Vec<&LockedPackage> =
-        lock.packages.iter().filter(|package| !cache.deb(&package.sha256).is_file()).collect();
+        lock.packages.iter().filter(|package| !store.deb(&package.sha256).is_file()).collect();
     missing.sort_by_key(|package| package.sha256);
     missing.dedup_by_key(|package| package.sha256);
     if missing.is_empty() {
@@ -28,8 +29,8 @@ pub(super) fn fetch(
     }
     let bytes: u64 = missing.iter().map(|package| package.size).sum();
     progress(&format!("fetching {} packages, {} MiB", missing.len(), bytes.div_ceil(1 << 20)));
-    let apt = Apt::new(cache, &site.packages)?;
-    let scratch = cache.scratch()?;
+    let apt = Apt::new(store, &site.packages)?;
+    let scratch = store.scratch()?;
     let place = |package: &LockedPackage| scratch.path().join(package.sha256.to_string());
     let wanted: Vec<(Archive, &str, PathBuf, Sha256Digest)> = missing
         .iter()
@@ -47,7 +48,7 @@ pub(super) fn fetch(
             continue;
         }
         verify(&arrived, package)?;
-        Cache::publish(&arrived, &cache.deb(&package.sha256))?;
+        Store::publish(&arrived, &store.deb(&package.sha256))?;
     }
     match outcome {
         Ok(()) if absent.is_empty() => Ok(()),
@@ -62,33 +63,32 @@ pub(super) fn fetch(
 }
 
 fn verify(file: &Path, package: &LockedPackage) -> Result<(), BaseError> {
-    let found = digest_of(file).map_err(|source| BaseError::Cache { path: file.to_owned(), source })?;
+    let found = digest_of_file(file).map_err(|source| StoreError { path: file.to_owned(), source })?;
     if found == package.sha256 {
         return Ok(());
     }
     Err(BaseError::WrongDigest { package: package.name.clone(), expected: package.sha256, found })
 }
 
-/// The SHA-256 of a file, read in pieces.
-fn digest_of(path: &Path) -> io::Result<Sha256Digest> {
-    let mut file = File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
-            count => hasher.update(&buffer[..count]),
-        }
+/// Refuses, and removes, a package that was damaged in the store. Called before anything is made of it.
+fn check(store: &Store, package: &LockedPackage) -> Result<(), BaseError> {
+    let path = store.deb(&package.sha256);
+    let found = digest_of_file(&path).map_err(|source| StoreError { path: path.clone(), source })?;
+    if found == package.sha256 {
+        return Ok(());
     }
+    fs::remove_file(&path).map_err(|source| StoreError { path, source })?;
+    Err(BaseError::DamagedPackage { package: package.name.clone() })
 }
 
 /// The file tree of a package as an open tar that has no name and goes away with its last user.
-pub(super) fn file_tree(cache: &Cache, package: &LockedPackage) -> Result<File, BaseError> {
-    let folder = cache.dir().join("tmp");
-    let file_error = |source| BaseError::Cache { path: folder.clone(), source };
+pub(super) fn file_tree(store: &Store, package: &LockedPackage) -> Result<File, BaseError> {
+    check(store, package)?;
+    let folder = store.dir().join("tmp");
+    let file_error = |source| StoreError { path: folder.clone(), source };
     let mut tar = tempfile::tempfile_in(&folder).map_err(file_error)?;
     let mut command = DPKG_DEB.command()?;
-    command.arg("--fsys-tarfile").arg(cache.deb(&package.sha256));
+    command.arg("--fsys-tarfile").arg(store.deb(&package.sha256));
     command.stdout(tar.try_clone().map_err(file_error)?);
     let start = |source| ToolError::Start { program: "dpkg-deb".into(), source };
     let output =
@@ -99,17 +99,19 @@ pub(super) fn file_tree(cache: &Cache, package: &LockedPackage) -> Result<File, 
 }
 
 /// Unpacks a package's file tree into `folder`, as whoever runs this.
-pub(super) fn unpack(cache: &Cache, package: &LockedPackage, folder: &Path) -> Result<(), BaseError> {
-    fs::create_dir_all(folder).map_err(|source| BaseError::Cache { path: folder.to_owned(), source })?;
+pub(super) fn unpack(store: &Store, package: &LockedPackage, folder: &Path) -> Result<(), BaseError> {
+    check(store, package)?;
+    fs::create_dir_all(folder).map_err(|source| StoreError { path: folder.to_owned(), source })?;
     let mut command = DPKG_DEB.command()?;
-    command.arg("--extract").arg(cache.deb(&package.sha256)).arg(folder);
+    command.arg("--extract").arg(store.deb(&package.sha256)).arg(folder);
     tools::run(&mut command)?;
     Ok(())
 }
 
 /// The package's control file (deb-control(5)), as it stands in the package.
-pub(super) fn control(cache: &Cache, package: &LockedPackage) -> Result<String, BaseError> {
+pub(super) fn control(store: &Store, package: &LockedPackage) -> Result<String, BaseError> {
+    check(store, package)?;
     let mut command = DPKG_DEB.command()?;
-    let output = tools::run(command.arg("--field").arg(cache.deb(&package.sha256)))?;
+    let output = tools::run(command.arg("--field").arg(store.deb(&package.sha256)))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
 }

@@ -3,7 +3,7 @@
 use super::tree::TreeError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
-use crate::folders::NoFolder;
+use crate::store::StoreError;
 use crate::tools::ToolError;
 use handoff::hash::Sha256Digest;
 use std::io;
@@ -12,16 +12,14 @@ use std::path::PathBuf;
 /// Why there is no base system.
 #[derive(Debug, thiserror::Error)]
 pub enum BaseError {
-    /// There is no place for the cache.
+    /// The store.
     #[error(transparent)]
-    NoFolder(#[from] NoFolder),
-    /// Something in the cache cannot be read or written.
-    #[error("cache: {path}: {source}")]
-    Cache {
-        /// The file or folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+    Store(#[from] StoreError),
+    /// A package in the store is not what it was any more.
+    #[error("the package {package} was damaged in the store, and is removed from it")]
+    DamagedPackage {
+        /// The package.
+        package: String,
     },
     /// The lock file cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -119,8 +117,8 @@ pub enum BaseError {
 impl Classified for BaseError {
     fn class(&self) -> Class {
         match self {
-            Self::NoFolder(error) => error.class(),
-            Self::Cache { source, .. } => Class::of_writing(source),
+            Self::Store(error) => error.class(),
+            Self::DamagedPackage { .. } => Class::Io,
             Self::ReadLock { source, .. } => Class::of_reading(source),
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
@@ -137,7 +135,8 @@ impl Classified for BaseError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::NoFolder(error) => error.advice(),
+            Self::Store(error) => error.advice(),
+            Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
             Self::BadLock { .. } | Self::OutdatedLock { .. } | Self::NotLocked { .. } => {
                 Some("take the archive's present packages with: psyops lock (or delete site.lock)".into())
             }
@@ -148,7 +147,7 @@ impl Classified for BaseError {
             Self::Fetch { gone: true, .. } => Some(
                 "the archive keeps only its newest versions: take those with: psyops lock (or delete site.lock)".into(),
             ),
-            Self::Fetch { .. } => Some("check the network; what was fetched already stays in the cache".into()),
+            Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
             Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
             Self::Tool(error) => error.advice(),
             Self::Tree(error) => error.advice(),

@@ -1,57 +1,64 @@
 //! The kernel out of its package: the image, and the modules with what depmod makes of them.
 
+use super::BaseError;
 use super::debs;
 use super::lock::{Lock, Part};
-use super::{BaseError, Cache};
+use crate::store::{Origin, Step, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Changes when what is made from the same package changes.
-const FORMAT: &str = "kernel 1";
+/// Where a package has its modules.
+const MODULES: &str = "lib/modules";
 
-/// A kernel, unpacked in the cache.
+/// A kernel, unpacked in the store.
 #[derive(Debug, Clone)]
 pub(super) struct Kernel {
     pub(super) release: String,
     pub(super) vmlinuz: PathBuf,
     pub(super) modules_dir: PathBuf,
+    pub(super) step: Step,
 }
 
 /// The kernel of a lock.
-pub(super) fn prepare(lock: &Lock, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Kernel, BaseError> {
-    let place = cache.derived("kernel", &lock.key(FORMAT, Part::Kernel, ""), "");
-    if !place.is_dir() {
+pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<Kernel, BaseError> {
+    let inputs = lock.inputs("kernel", Part::Kernel);
+    let place = store.derived("kernel", &inputs.key(), "");
+    let origin = if place.is_dir() { Origin::Kept } else { Origin::Made };
+    if origin == Origin::Made {
         progress("unpacking the kernel");
-        make(lock, cache, &place)?;
+        make(lock, store, &place)?;
     }
-    find(lock, &place)
+    let (release, vmlinuz) = find(lock, &place)?;
+    let modules_dir = place.join(MODULES).join(&release);
+    let step = Step::stored("kernel", inputs, origin, &place);
+    Ok(Kernel { release, vmlinuz, modules_dir, step })
 }
 
-fn make(lock: &Lock, cache: &Cache, place: &Path) -> Result<(), BaseError> {
-    let scratch = cache.scratch()?;
+fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
+    let scratch = store.scratch()?;
     let tree = scratch.path().join("tree");
     for package in lock.part(Part::Kernel) {
-        debs::unpack(cache, package, &tree)?;
+        debs::unpack(store, package, &tree)?;
     }
-    let kernel = find(lock, &tree)?;
+    let (release, _) = find(lock, &tree)?;
     // An empty folder in place of the machine's depmod.d, which must not reach an image.
     let no_configuration = scratch.path().join("empty");
     fs::create_dir(&no_configuration)
-        .map_err(|source| BaseError::Cache { path: no_configuration.clone(), source })?;
+        .map_err(|source| StoreError { path: no_configuration.clone(), source })?;
     let mut command = DEPMOD.command()?;
-    command.arg("-b").arg(&tree).arg("-C").arg(&no_configuration).arg(&kernel.release);
+    command.arg("-b").arg(&tree).arg("-C").arg(&no_configuration).arg(&release);
     tools::run(&mut command)?;
-    Cache::publish(&tree, place)
+    Ok(Store::publish(&tree, place)?)
 }
 
-/// Where image and modules lie in an unpacked package.
-fn find(lock: &Lock, tree: &Path) -> Result<Kernel, BaseError> {
+/// Release and image of an unpacked package.
+fn find(lock: &Lock, tree: &Path) -> Result<(String, PathBuf), BaseError> {
     let missing = |file: &str| BaseError::MissingFile {
         package: lock.part(Part::Kernel).map(|package| package.name.as_str()).collect::<Vec<_>>().join(", "),
         file: file.to_owned(),
     };
-    let modules = tree.join("lib/modules");
+    let modules = tree.join(MODULES);
     #[expect(clippy::disallowed_methods, reason = "exactly one entry is taken, so there is no order")]
     let mut releases = fs::read_dir(&modules).map_err(|_| missing("lib/modules"))?.filter_map(Result::ok);
     let release = match (releases.next(), releases.next()) {
@@ -62,5 +69,5 @@ fn find(lock: &Lock, tree: &Path) -> Result<Kernel, BaseError> {
     if !vmlinuz.is_file() {
         return Err(missing(&format!("boot/vmlinuz-{release}")));
     }
-    Ok(Kernel { modules_dir: modules.join(&release), release, vmlinuz })
+    Ok((release, vmlinuz))
 }

@@ -6,6 +6,7 @@
 use super::BaseError;
 use crate::atomic;
 use crate::site::{Base, LOCK_FILE, Site};
+use crate::store::Inputs;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -15,6 +16,8 @@ use std::path::Path;
 const HEADER: &str =
     "# Every package of this site's images. Made by the builder: renew it with `psyops lock`.\n\n";
 const FORMAT: u32 = 1;
+/// Changes with the code that makes base systems of packages.
+const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 
 /// What a site asks the archive for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,12 +137,15 @@ impl Lock {
         self.packages.iter().filter(move |package| package.part == part)
     }
 
-    /// The digest of `purpose`, the packages of `part` and `more`: a key of what is derived from them.
+    /// The inputs of a step that is made of the packages of `part`.
     #[must_use]
-    pub fn key(&self, purpose: &str, part: Part, more: &str) -> Sha256Digest {
-        let digests: String =
-            self.part(part).map(|package| format!("{} {}\n", package.name, package.sha256)).collect();
-        Sha256Digest::of_parts(&[purpose.as_bytes(), b"\n", digests.as_bytes(), more.as_bytes()])
+    pub fn inputs(&self, step: &str, part: Part) -> Inputs {
+        let mut inputs = Inputs::new(step, RECIPE);
+        for package in self.part(part) {
+            inputs
+                .add(format!("package {}", package.name), format!("{} {}", package.version, package.sha256));
+        }
+        inputs
     }
 
     /// Reads the lock file of a site; `None` where it has none yet.
@@ -304,8 +310,9 @@ mod tests {
     fn the_key_follows_the_packages_of_its_part() {
         let (one, mut other) = (lock(), lock());
         other.packages[0].sha256 = Sha256Digest::of(b"changed");
-        assert_ne!(one.key("x", Part::Base, ""), other.key("x", Part::Base, ""));
-        assert_eq!(one.key("x", Part::Boot, ""), other.key("x", Part::Boot, ""));
-        assert_ne!(one.key("x", Part::Boot, ""), one.key("y", Part::Boot, ""));
+        let key = |lock: &Lock, step, part| lock.inputs(step, part).key();
+        assert_ne!(key(&one, "x", Part::Base), key(&other, "x", Part::Base));
+        assert_eq!(key(&one, "x", Part::Boot), key(&other, "x", Part::Boot));
+        assert_ne!(key(&one, "x", Part::Boot), key(&one, "y", Part::Boot));
     }
 }

@@ -5,16 +5,15 @@
 use super::lock::{Lock, Part};
 use super::packages::BUSYBOX_PACKAGE;
 use super::tree::LayeredTree;
-use super::{BaseError, Cache, debs};
+use super::{BaseError, debs};
 use crate::atomic::AtomicFile;
+use crate::store::{Store, StoreError};
 use crate::tools;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-/// Changes when what is made from the same packages changes.
-const FORMAT: &str = "micro 1";
 const BUSYBOX: &str = "usr/bin/busybox";
 /// Folders that every system has and no package brings, with their permission bits.
 const FOLDERS: [(&str, u32); 26] = [
@@ -77,28 +76,18 @@ const LEFT_OUT: [&str; 18] = [
     "usr/share/openssh/",
 ];
 
-/// The micro base as a tar.
-pub(super) fn prepare(
-    lock: &Lock,
-    cache: &Cache,
-    build_time: u64,
-    progress: &dyn Fn(&str),
-) -> Result<PathBuf, BaseError> {
-    let place = cache.derived("micro", &lock.key(FORMAT, Part::Base, &build_time.to_string()), "tar");
-    if place.is_file() {
-        return Ok(place);
-    }
-    progress("merging the packages of the micro base");
+/// Puts the micro base together, as a tar at `place`.
+pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) -> Result<(), BaseError> {
     let mut tree = skeleton()?;
     for package in lock.part(Part::Base) {
-        let tar = debs::file_tree(cache, package)?;
-        tree.add_tar_file(tar, &cache.deb(&package.sha256), &wanted)?;
+        let tar = debs::file_tree(store, package)?;
+        tree.add_tar_file(tar, &store.deb(&package.sha256), &wanted)?;
     }
-    add_applets(&mut tree, cache)?;
-    let mut file = AtomicFile::create(&place)?;
+    add_applets(&mut tree, store)?;
+    let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, build_time)?;
     file.commit()?;
-    Ok(place)
+    Ok(Store::remember(place)?)
 }
 
 fn skeleton() -> Result<LayeredTree, BaseError> {
@@ -121,10 +110,10 @@ fn wanted(path: &str) -> bool {
 }
 
 /// A link for every applet of busybox, but where another package has a program of that name in any folder.
-fn add_applets(tree: &mut LayeredTree, cache: &Cache) -> Result<(), BaseError> {
+fn add_applets(tree: &mut LayeredTree, store: &Store) -> Result<(), BaseError> {
     let missing = || BaseError::MissingFile { package: BUSYBOX_PACKAGE.into(), file: BUSYBOX.into() };
     let program = tree.read(BUSYBOX)?.ok_or_else(missing)?;
-    let scratch = cache.scratch()?;
+    let scratch = store.scratch()?;
     let listing = list_applets(&scratch.path().join("busybox"), &program)?;
     for applet in listing.lines().map(str::trim).filter(|line| !line.is_empty()) {
         let (folder, name) = applet.rsplit_once('/').unwrap_or(("sbin", applet));
@@ -141,7 +130,7 @@ fn add_applets(tree: &mut LayeredTree, cache: &Cache) -> Result<(), BaseError> {
 
 /// Asks the very busybox of the package which applets it has.
 fn list_applets(place: &Path, program: &[u8]) -> Result<String, BaseError> {
-    let write = |source| BaseError::Cache { path: place.to_owned(), source };
+    let write = |source| StoreError { path: place.to_owned(), source };
     fs::write(place, program).map_err(write)?;
     fs::set_permissions(place, Permissions::from_mode(0o755)).map_err(write)?;
     let output = tools::run(Command::new(place).arg("--list-full").env_clear())?;

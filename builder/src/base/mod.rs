@@ -5,7 +5,6 @@
 
 mod apt;
 mod boot;
-mod cache;
 mod debian;
 mod debs;
 mod error;
@@ -15,14 +14,17 @@ mod micro;
 mod packages;
 pub mod tree;
 
-pub use cache::{Cache, CacheLock};
 pub use error::BaseError;
 pub use lock::Lock;
 
 use crate::site::{Base, Site};
+use crate::store::{Origin, Step, Store};
+use crate::tools;
+use handoff::hash::Sha256Digest;
+use lock::Part;
 use std::path::PathBuf;
 
-/// Everything that an image takes from Debian. The files lie in the cache and are not to be changed.
+/// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
 #[derive(Debug, Clone)]
 pub struct BaseSystem {
     /// The packages.
@@ -43,23 +45,31 @@ pub struct BaseSystem {
     pub e2fsck: PathBuf,
     /// The SSH server of rescue, where the site wants one: places in the initramfs, and the files that go there.
     pub ssh_server: Vec<(&'static str, PathBuf)>,
+    /// How it came to be.
+    pub steps: Vec<Step>,
 }
 
-/// Makes the base system of `site`, or takes it from the cache. Where the site has no lock file, one is written.
-pub fn prepare(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<BaseSystem, BaseError> {
-    let _alone = cache.lock()?;
+impl BaseSystem {
+    /// The key of one of its steps.
+    #[must_use]
+    pub fn key_of(&self, step: &str) -> Sha256Digest {
+        let found = self.steps.iter().find(|known| known.name == step);
+        found.map_or_else(|| Sha256Digest::of(b""), |step| step.inputs.key())
+    }
+}
+
+/// Makes the base system of `site`, or takes it from the store. Where the site has no lock file, one is written.
+pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<BaseSystem, BaseError> {
+    let _alone = store.lock()?;
     let locked = Lock::read(site)?;
     let (lock, is_new) = match locked {
         Some(lock) => (lock, false),
-        None => (packages::resolve(site, cache, progress)?, true),
+        None => (packages::resolve(site, store, progress)?, true),
     };
-    debs::fetch(site, &lock, cache, progress)?;
-    let kernel = kernel::prepare(&lock, cache, progress)?;
-    let boot = boot::prepare(&lock, cache)?;
-    let tree_tar = match site.base {
-        Base::Micro => micro::prepare(&lock, cache, site.build_time, progress)?,
-        Base::Debian => debian::prepare(&lock, cache, site.build_time, progress)?,
-    };
+    debs::fetch(site, &lock, store, progress)?;
+    let kernel = kernel::prepare(&lock, store, progress)?;
+    let boot = boot::prepare(&lock, store)?;
+    let (tree_tar, tree) = prepare_tree(site, &lock, store, progress)?;
     // Only what could be built is recorded.
     if is_new {
         lock.write(site)?;
@@ -74,14 +84,46 @@ pub fn prepare(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Ba
         busybox: boot.busybox,
         e2fsck: boot.e2fsck,
         ssh_server: boot.ssh_server,
+        steps: vec![kernel.step, boot.step, tree],
     })
 }
 
+/// The root's file tree without kernel modules: where it lies, and how it came there.
+fn prepare_tree(
+    site: &Site,
+    lock: &Lock,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<(PathBuf, Step), BaseError> {
+    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base);
+    inputs.add("build time", site.build_time);
+    let tool = match site.base {
+        Base::Micro => tools::DPKG_DEB,
+        Base::Debian => tools::MMDEBSTRAP,
+    };
+    inputs.add(tool.name, tool.digest()?);
+    let place = store.derived(site.base.name(), &inputs.key(), "tar");
+    if place.is_file() {
+        return Ok((place.clone(), Step::stored("base tree", inputs, Origin::Kept, &place)));
+    }
+    match site.base {
+        Base::Micro => {
+            progress("merging the packages of the micro base");
+            micro::make(lock, store, site.build_time, &place)?;
+        }
+        Base::Debian => {
+            progress("installing the debian base (a minute or two, once for each site.lock)");
+            debian::make(lock, store, site.build_time, &place)?;
+        }
+    }
+    Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))
+}
+
 /// Asks the archive anew and replaces the lock file of `site`.
-pub fn renew_lock(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
-    let _alone = cache.lock()?;
-    let lock = packages::resolve(site, cache, progress)?;
-    debs::fetch(site, &lock, cache, progress)?;
+pub fn renew_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+    let _alone = store.lock()?;
+    let lock = packages::resolve(site, store, progress)?;
+    debs::fetch(site, &lock, store, progress)?;
     lock.write(site)?;
     Ok(lock)
 }

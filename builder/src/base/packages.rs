@@ -1,9 +1,10 @@
 //! Which packages each base has, and how a site's wish becomes a lock.
 
+use super::BaseError;
 use super::apt::{Apt, Candidate};
 use super::lock::{Lock, LockedPackage, Part, Wish};
-use super::{BaseError, Cache};
 use crate::site::{Base, Site};
+use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The micro base: what is asked for. Of what these depend on, only libraries are taken.
@@ -56,9 +57,9 @@ const SSH_SERVER_LIBRARIES: [&str; 6] =
     ["libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
 
 /// Asks the archive for what the site wants.
-pub(super) fn resolve(site: &Site, cache: &Cache, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
     let wish = Wish::of(site);
-    let apt = Apt::new(cache, &site.packages)?;
+    let apt = Apt::new(store, &site.packages)?;
     progress("fetching the package index");
     apt.update()?;
     progress("choosing packages");

@@ -7,6 +7,7 @@ use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
 use crate::atomic::write_file;
 use crate::error::{Class, Classified};
+use crate::store::{Origin, Store};
 use cpio::newc::{Builder, ModeFileType, Reader, trailer};
 use handoff::hash::Sha256Digest;
 use handoff::paths;
@@ -75,17 +76,20 @@ pub fn pack(contents: &Contents<'_>) -> Result<Initramfs, InitramfsError> {
     Ok(padded(compress(&archive)?, archive.len()))
 }
 
-/// Makes the initramfs, or takes the frame that lies at the place for the archive's digest, because packing takes
+/// Makes the initramfs, or takes the frame that lies in the store under the archive's digest, because packing takes
 /// seconds. What lies there must unpack to the archive; a place that cannot be written only costs the next packing.
-pub fn pack_cached(
+/// Gives also where it lies, and whether it was there.
+pub fn pack_or_take(
     contents: &Contents<'_>,
-    place: impl FnOnce(&Sha256Digest) -> PathBuf,
-) -> Result<Initramfs, InitramfsError> {
+    store: &Store,
+) -> Result<(Initramfs, PathBuf, Origin), InitramfsError> {
     let archive = archive(contents)?;
-    let place = place(&Sha256Digest::of_parts(&[&LEVEL.to_le_bytes(), &archive]));
+    let key = Sha256Digest::of_parts(&[&LEVEL.to_le_bytes(), &archive]);
+    let place = store.derived("initramfs", &key, "zst");
     let known = fs::read(&place).ok();
     let known =
         known.filter(|frame| zstd::bulk::decompress(frame, archive.len()).is_ok_and(|raw| raw == archive));
+    let origin = if known.is_some() { Origin::Kept } else { Origin::Made };
     let frame = if let Some(frame) = known {
         frame
     } else {
@@ -93,7 +97,7 @@ pub fn pack_cached(
         let _ = write_file(&place, &frame);
         frame
     };
-    Ok(padded(frame, archive.len()))
+    Ok((padded(frame, archive.len()), place, origin))
 }
 
 fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
@@ -335,15 +339,15 @@ mod tests {
     }
 
     #[test]
-    fn a_packed_one_is_taken_from_its_place_only_where_it_holds() {
+    fn a_packed_one_is_taken_from_the_store_only_where_it_holds() {
         let folder = tempfile::tempdir().unwrap();
-        let place = folder.path().join("frame");
+        let store = Store::at(folder.path()).unwrap();
         let contents = Contents { loader: b"loader", rescue: &[], trust: &trust(), modules: &[] };
-        let made = pack_cached(&contents, |_| place.clone()).unwrap();
-        assert_eq!(made, pack(&contents).unwrap());
-        assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);
+        let (made, place, origin) = pack_or_take(&contents, &store).unwrap();
+        assert_eq!((&made, origin), (&pack(&contents).unwrap(), Origin::Made));
+        assert_eq!(pack_or_take(&contents, &store).unwrap(), (made.clone(), place.clone(), Origin::Kept));
         fs::write(&place, b"something else").unwrap();
-        assert_eq!(pack_cached(&contents, |_| place.clone()).unwrap(), made);
+        assert_eq!(pack_or_take(&contents, &store).unwrap(), (made, place.clone(), Origin::Made));
         assert_ne!(fs::read(&place).unwrap(), b"something else");
     }
 

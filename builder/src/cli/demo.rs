@@ -2,8 +2,8 @@
 
 use super::build_image::{self, BuildImageArgs};
 use super::run::{self, RunArgs, RunOutput};
-use crate::base::Cache;
 use crate::error::Error;
+use crate::store::Store;
 use clap::{Args, Parser as _};
 use std::path::PathBuf;
 
@@ -30,7 +30,7 @@ enum Part {
 
 /// Does it.
 pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
-    let image = Cache::from_environment()?.dir().join("demo.img");
+    let image = Store::from_environment()?.dir().join("demo.img");
     let image_word = image.clone().into_os_string();
     if let Part::Build(mut build) = Part::parse_from([
         "demo".into(),

@@ -1,8 +1,9 @@
 //! `psyops lock`: takes the archive's present packages into `site.lock`.
 
-use crate::base::{Cache, Lock, renew_lock};
+use crate::base::{Lock, renew_lock};
 use crate::error::Error;
 use crate::site::{LOCK_FILE, Site, default_site};
+use crate::store::Store;
 use clap::Args;
 use serde::Serialize;
 use std::fmt;
@@ -48,7 +49,7 @@ pub fn run(args: &LockArgs, progress: &dyn Fn(&str)) -> Result<LockOutput, Error
     };
     // A lock that cannot be read, or answers another wish, is what this command is for.
     let old = Lock::read(&site).ok().flatten();
-    let new = renew_lock(&site, &Cache::from_environment()?, progress)?;
+    let new = renew_lock(&site, &Store::from_environment()?, progress)?;
     let changes = changes(old.as_ref(), &new);
     Ok(LockOutput { lock: site.dir.join(LOCK_FILE), packages: new.packages.len(), changes, json: args.json })
 }

@@ -17,7 +17,9 @@ pub mod mksecrets;
 pub mod rescue_password;
 pub mod run;
 pub mod secret;
+pub mod store;
 pub mod verify;
+pub mod why;
 
 use clap::{Parser, Subcommand};
 use finish::{finish, finish_bytes, finish_with, progress};
@@ -44,6 +46,8 @@ enum PsyopsCommand {
     Init(init::InitArgs),
     BuildImage(build_image::BuildImageArgs),
     Mksecrets(mksecrets::MksecretsArgs),
+    Why(why::WhyArgs),
+    Store(store::StoreArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
     Ls(ls::LsArgs),
@@ -67,6 +71,8 @@ impl Psyops {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
+            PsyopsCommand::Why(args) => finish(why::run(&args)),
+            PsyopsCommand::Store(args) => finish(store::run(&args)),
             PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
             PsyopsCommand::Ls(args) => finish(ls::run(&args)),
             PsyopsCommand::Cat(args) => finish_bytes(cat::run(&args)),

@@ -1,11 +1,11 @@
 //! `psyops run IMAGE`: boots an image in QEMU, on the terminal or watching for its boot report.
 
-use crate::base::Cache;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
 use crate::run::watch::{SeenReport, wait_for_report};
 use crate::run::{Access, Boot, Machine, Serial, Setup, kvm, shell_line};
+use crate::store::Store;
 use crate::tools::QEMU;
 use clap::Args;
 use handoff::report::Outcome;
@@ -22,7 +22,7 @@ const PATIENCE: u64 = 300;
 const NO_LIMIT: u64 = 365 * 24 * 3600;
 /// How long it may take to power off.
 const POWER_OFF: Duration = Duration::from_mins(1);
-/// Where the answer to "does KVM work" is kept, in the cache.
+/// Where the answer to "does KVM work" is kept, in the store.
 const MEMORY: &str = "acceleration";
 
 /// Boot an image in QEMU
@@ -165,7 +165,7 @@ fn setup(
             command_line: direct.command_line.clone(),
         };
     }
-    let memory = Cache::from_environment()?.dir().join(MEMORY);
+    let memory = Store::from_environment()?.dir().join(MEMORY);
     // The image's own kernel is what must run under KVM. An image without one is left to the firmware to complain about.
     setup.acceleration = kvm::detect(&memory, || {
         let kernel = direct::read(image, &[]).ok()?.kernel;

@@ -12,7 +12,6 @@ pub mod ids;
 pub mod plan;
 pub mod reader;
 pub mod slot;
-pub mod system;
 pub mod table;
 mod table_reader;
 pub mod write;

@@ -1,12 +1,12 @@
-//! The root as it goes into a slot: squashfs and hash tree, kept in the cache under the digest of all that made them.
+//! The root as it goes into a slot: squashfs and hash tree, kept in the store under the digest of all that made them.
 //!
 //! A second node of the same site, or a second build, takes what is there: the name says that nothing differs.
 
-use super::layers::digest;
 use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::error::{Class, Classified};
+use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
 
-/// Grows when the same inputs are to give another root.
-const RECIPE: &str = "psyops-root 1";
+/// The name of the step.
+const STEP: &str = "root";
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
@@ -30,8 +30,6 @@ pub struct RootImage {
     pub verity: PathBuf,
     /// The root hash.
     pub hash: RootHash,
-    /// Whether it was in the cache.
-    pub cached: bool,
 }
 
 /// Why there is no root.
@@ -46,13 +44,14 @@ pub enum RootError {
     /// The hash tree.
     #[error(transparent)]
     Verity(#[from] VerityError),
-    /// The cache.
-    #[error("cannot write {path}: {source}")]
-    Cache {
-        /// Where.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Somebody worked on the site meanwhile.
+    #[error("while the root was made, its inputs changed: {}", changes.join("; "))]
+    Changed {
+        /// Which ones.
+        changes: Vec<String>,
     },
 }
 
@@ -62,7 +61,8 @@ impl Classified for RootError {
             Self::Tree(error) => error.class(),
             Self::Squashfs(error) => error.class(),
             Self::Verity(error) => error.class(),
-            Self::Cache { source, .. } => Class::of_writing(source),
+            Self::Store(error) => error.class(),
+            Self::Changed { .. } => Class::Failure,
         }
     }
 
@@ -71,35 +71,49 @@ impl Classified for RootError {
             Self::Tree(error) => error.advice(),
             Self::Squashfs(error) => error.advice(),
             Self::Verity(error) => error.advice(),
-            Self::Cache { .. } => Some("point XDG_CACHE_HOME to a folder with room".into()),
+            Self::Store(error) => error.advice(),
+            Self::Changed { .. } => Some("build again".into()),
         }
     }
 }
 
-/// Makes the root of `tree`, or takes the one that is in `cache`.
+/// What a root is made of, and how: asked again when it is made, so that nothing changes beneath it.
+pub trait Recipe {
+    /// Everything that decides what the root is.
+    fn inputs(&self) -> Result<Inputs, TreeError>;
+    /// Its files.
+    fn tree(&self) -> Result<LayeredTree, TreeError>;
+}
+
+/// Makes the root of a recipe, or takes the one in the store.
 pub fn make(
-    tree: &LayeredTree,
+    recipe: &impl Recipe,
     build_time: u64,
     parameters: &Parameters,
-    cache: &Path,
-) -> Result<RootImage, RootError> {
-    let key = key(&digest(tree, build_time)?, build_time, parameters);
-    let folder = cache.join(key.to_string());
+    store: &Store,
+) -> Result<(RootImage, Step), RootError> {
+    let inputs = recipe.inputs()?;
+    let folder = store.root(&inputs.key());
+    let step = |origin| Step::stored(STEP, inputs.clone(), origin, &folder);
     if let Some(root) = take(&folder) {
-        return Ok(root);
+        return Ok((root, step(Origin::Kept)));
     }
-    let broken = |source| RootError::Cache { path: folder.clone(), source };
-    fs::create_dir_all(cache).map_err(broken)?;
-    let work = tempfile::Builder::new().prefix(".root-").tempdir_in(cache).map_err(broken)?;
+    let broken = |source| StoreError { path: folder.clone(), source };
+    let work = store.scratch()?;
     let squashfs = work.path().join(SQUASHFS);
+    let tree = recipe.tree()?;
     squashfs::make(&squashfs, build_time, |out| tree.write_tar(out, build_time).map_err(RootError::from))?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
     for name in [SQUASHFS, HASH] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
+    let changes = recipe.inputs()?.changes_since(&inputs);
+    if !changes.is_empty() {
+        return Err(RootError::Changed { changes });
+    }
     publish(work, &folder).map_err(broken)?;
-    Ok(RootImage { squashfs: folder.join(SQUASHFS), verity: folder.join(TREE), hash, cached: false })
+    Ok((RootImage { squashfs: folder.join(SQUASHFS), verity: folder.join(TREE), hash }, step(Origin::Made)))
 }
 
 /// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
@@ -122,16 +136,6 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
     }
 }
 
-fn key(tree: &Sha256Digest, build_time: u64, parameters: &Parameters) -> Sha256Digest {
-    Sha256Digest::of_parts(&[
-        RECIPE.as_bytes(),
-        tree.as_bytes(),
-        &build_time.to_le_bytes(),
-        parameters.uuid.as_bytes(),
-        &parameters.salt,
-    ])
-}
-
 /// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
 fn take(folder: &Path) -> Option<RootImage> {
     let (squashfs, verity) = (folder.join(SQUASHFS), folder.join(TREE));
@@ -144,13 +148,14 @@ fn take(folder: &Path) -> Option<RootImage> {
     tree.read_exact(&mut block).ok()?;
     let whole = fs::metadata(&squashfs).ok()?.len() == superblock.data_blocks * BLOCK
         && fs::metadata(&verity).ok()?.len() == superblock.hash_device_size();
-    let root = RootImage { squashfs, verity, hash, cached: true };
+    let root = RootImage { squashfs, verity, hash };
     (whole && top_matches(&superblock, &block, hash)).then_some(root)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::root::layers::digest;
     use std::os::unix::fs::FileExt as _;
 
     fn tree() -> LayeredTree {
@@ -162,39 +167,77 @@ mod tests {
         tree
     }
 
-    fn build(tree: &LayeredTree, cache: &Path) -> RootImage {
+    struct Fixed(LayeredTree);
+
+    impl Recipe for Fixed {
+        fn inputs(&self) -> Result<Inputs, TreeError> {
+            Ok(Inputs::new("root", "1").with("tree", digest(&self.0, 1_700_000_000)?))
+        }
+
+        fn tree(&self) -> Result<LayeredTree, TreeError> {
+            Ok(self.0.clone())
+        }
+    }
+
+    fn build(tree: &LayeredTree, store: &Path) -> (RootImage, Origin) {
         let parameters = Parameters { uuid: uuid::Uuid::from_u128(7), salt: [3; 32] };
-        make(tree, 1_700_000_000, &parameters, cache).unwrap()
+        let store = Store::at(store).unwrap();
+        let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store).unwrap();
+        (root, step.origin)
     }
 
     #[test]
-    fn the_second_time_it_comes_from_the_cache() {
-        let cache = tempfile::tempdir().unwrap();
-        let first = build(&tree(), cache.path());
-        let second = build(&tree(), cache.path());
-        assert_eq!((first.cached, second.cached), (false, true));
-        assert_eq!((&first.squashfs, first.hash), (&second.squashfs, second.hash));
+    fn the_second_time_it_comes_from_the_store() {
+        let store = tempfile::tempdir().unwrap();
+        let (first, made) = build(&tree(), store.path());
+        let (second, kept) = build(&tree(), store.path());
+        assert_eq!((made, kept), (Origin::Made, Origin::Kept));
+        assert_eq!(first, second);
         let mut other = tree();
         other.insert_file("etc/motd", 0o600, b"hello\n".to_vec()).unwrap();
-        let third = build(&other, cache.path());
-        assert!(!third.cached && third.hash != first.hash);
+        let (third, origin) = build(&other, store.path());
+        assert!(origin == Origin::Made && third.hash != first.hash);
     }
 
     #[test]
-    fn another_cache_gives_the_same_bytes() {
+    fn another_store_gives_the_same_bytes() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let (one, two) = (build(&tree(), one.path()), build(&tree(), two.path()));
+        let (one, two) = (build(&tree(), one.path()).0, build(&tree(), two.path()).0);
         assert_eq!(one.hash, two.hash);
     }
 
     #[test]
-    fn a_cache_that_does_not_hold_is_made_again() {
-        let cache = tempfile::tempdir().unwrap();
-        let first = build(&tree(), cache.path());
+    fn one_that_does_not_hold_is_made_again() {
+        let store = tempfile::tempdir().unwrap();
+        let (first, _) = build(&tree(), store.path());
         let file = File::options().write(true).open(&first.verity).unwrap();
         file.write_all_at(&[0xff], 4097).unwrap();
-        let second = build(&tree(), cache.path());
-        assert_eq!((second.cached, second.hash), (false, first.hash));
-        assert!(build(&tree(), cache.path()).cached);
+        let (second, origin) = build(&tree(), store.path());
+        assert_eq!((origin, second.hash), (Origin::Made, first.hash));
+        assert_eq!(build(&tree(), store.path()).1, Origin::Kept);
+    }
+
+    #[test]
+    fn what_changes_meanwhile_is_no_root() {
+        struct Restless(std::cell::Cell<u32>);
+
+        impl Recipe for Restless {
+            fn inputs(&self) -> Result<Inputs, TreeError> {
+                self.0.set(self.0.get() + 1);
+                Ok(Inputs::new("root", "1").with("overlay common", self.0.get()))
+            }
+
+            fn tree(&self) -> Result<LayeredTree, TreeError> {
+                Ok(tree())
+            }
+        }
+
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [0; 32] };
+        let error = make(&Restless(0.into()), 0, &parameters, &store).unwrap_err();
+        assert!(error.to_string().ends_with("its inputs changed: overlay common: 1 -> 2"), "{error}");
+        // It can be removed, so nothing is in it.
+        fs::remove_dir(folder.path().join("roots")).unwrap();
     }
 }

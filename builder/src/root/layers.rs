@@ -3,19 +3,27 @@
 //!
 //! Nothing of a node stands in it: all nodes of a site share one root.
 
+use super::image::Recipe;
 use crate::base::tree::{LayeredTree, TreeError};
+use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
+use crate::store::{Inputs, Store};
+use crate::tools::MKSQUASHFS;
 use handoff::hash::Sha256Digest;
+use handoff::name::Name;
 use handoff::paths;
 use include_dir::{Dir, include_dir};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
+use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
 /// The overlays that the builder carries, one folder a base, and one for the initramfs.
 pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
 
+/// Changes with the code that makes roots.
+const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
 /// The agent in the path of a login.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
 
@@ -26,23 +34,65 @@ pub struct Layers<'a> {
     pub base: Base,
     /// Its tree, without kernel modules.
     pub tree_tar: &'a Path,
+    /// The key of the step that made it.
+    pub tree_key: Sha256Digest,
     /// The kernel's release.
     pub kernel_release: &'a str,
+    /// The key of the step that unpacked it.
+    pub kernel_key: Sha256Digest,
     /// `lib/modules/RELEASE` with what depmod made.
     pub modules: &'a Path,
     /// The agent.
     pub agent: &'a Path,
     /// The site's roles.
-    pub roles: &'a BTreeMap<handoff::name::Name, Role>,
+    pub roles: &'a BTreeMap<Name, Role>,
     /// The site's overlays, the lowest first.
     pub overlays: &'a [Overlay],
+    /// The site's id, from which the hash tree's salt derives.
+    pub site: &'a Name,
+    /// The release, likewise.
+    pub release: &'a Name,
     /// No time in the root is later.
     pub build_time: u64,
 }
 
-impl Layers<'_> {
-    /// Puts the layers together.
-    pub fn tree(&self) -> Result<LayeredTree, TreeError> {
+impl Recipe for Layers<'_> {
+    fn inputs(&self) -> Result<Inputs, TreeError> {
+        let mut inputs = Inputs::new("root", RECIPE)
+            .with("base", self.base)
+            .with("base tree", self.tree_key)
+            .with("kernel", format!("{} {}", self.kernel_release, self.kernel_key))
+            .with("agent", digest_of(self.agent)?)
+            .with("build time", self.build_time)
+            .with("site", self.site)
+            .with("release", self.release);
+        let tool = MKSQUASHFS;
+        inputs.add(tool.name, tool.digest().map_err(TreeError::Tool)?);
+        let mut own = LayeredTree::new();
+        if let Some(overlay) = OVERLAYS.get_dir(self.base.name()) {
+            own.add_embedded(overlay, "")?;
+        }
+        inputs.add("the builder's overlay", digest(&own, self.build_time)?);
+        let folder = |dir: &Path| {
+            let mut tree = LayeredTree::new();
+            tree.add_directory(dir, "")?;
+            digest(&tree, self.build_time)
+        };
+        for (name, role) in self.roles {
+            inputs.add(format!("role {name}"), folder(&role.dir)?);
+        }
+        for overlay in self.overlays {
+            inputs.add(format!("overlay {}", overlay.name), folder(&overlay.dir)?);
+        }
+        let order: Vec<&str> = self.overlays.iter().map(|overlay| overlay.name.as_str()).collect();
+        inputs.add("order of overlays", order.join(","));
+        Ok(inputs)
+    }
+
+    fn tree(&self) -> Result<LayeredTree, TreeError> {
+        if !Store::holds(self.tree_tar) {
+            return Err(damaged(self.tree_tar));
+        }
         let mut tree = LayeredTree::new();
         tree.add_tar(self.tree_tar, &|_| true)?;
         tree.add_directory(self.modules, &format!("usr/lib/modules/{}", self.kernel_release))?;
@@ -60,7 +110,9 @@ impl Layers<'_> {
         }
         Ok(tree)
     }
+}
 
+impl Layers<'_> {
     fn add_site(&self, tree: &mut LayeredTree, prefix: &str) -> Result<(), TreeError> {
         for folder in ["roles", "overlays"] {
             tree.insert_directory(&format!("{prefix}/{folder}"), 0o755)?;
@@ -81,6 +133,17 @@ impl Layers<'_> {
         let text = digest(&tree, self.build_time)?.to_string();
         Ok(text.get(..16).unwrap_or(&text).to_owned())
     }
+}
+
+/// A base tree that is not what was put into the store goes away, so that the next build makes it anew.
+fn damaged(tar: &Path) -> TreeError {
+    // Where it stays, the next build says the same again.
+    let _ = fs::remove_file(tar);
+    TreeError::Damaged { path: tar.to_owned() }
+}
+
+fn digest_of(path: &Path) -> Result<Sha256Digest, TreeError> {
+    digest_of_file(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })
 }
 
 /// The digest of a tree: of the tar that it would be written as.
@@ -131,6 +194,7 @@ mod tests {
         base.insert_symlink("lib", "usr/lib").unwrap();
         let tar = folder.path().join("base.tar");
         base.write_tar(fs::File::create(&tar).unwrap(), 1000).unwrap();
+        Store::remember(&tar).unwrap();
         let name = |text: &str| text.parse::<handoff::name::Name>().unwrap();
         let role = Role {
             name: name("hello"),
@@ -143,11 +207,15 @@ mod tests {
         let layers = Layers {
             base: Base::Micro,
             tree_tar: &tar,
+            tree_key: Sha256Digest::of(b"tree"),
             kernel_release: "6.1.0-x",
+            kernel_key: Sha256Digest::of(b"kernel"),
             modules: &folder.path().join("modules"),
             agent: &folder.path().join("agent"),
             roles: &roles,
             overlays: &overlays,
+            site: &name("lab"),
+            release: &name("1"),
             build_time: 1000,
         };
         let tree = layers.tree().unwrap();
@@ -160,7 +228,12 @@ mod tests {
         assert_eq!(read("usr/share/psyops/site/revision").unwrap().trim().len(), 16);
         let first = digest(&tree, 1000).unwrap();
         assert_eq!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
+        let inputs = layers.inputs().unwrap();
         put("overlay/etc/motd", "other");
         assert_ne!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
+        assert_eq!(layers.inputs().unwrap().changes_since(&inputs), ["overlay motd changed"]);
+        fs::write(&tar, "damaged").unwrap();
+        assert!(matches!(layers.tree().unwrap_err(), TreeError::Damaged { .. }));
+        assert!(!tar.exists());
     }
 }

@@ -1,6 +1,7 @@
 //! What can go wrong while layers are put together.
 
 use crate::error::{Class, Classified};
+use crate::tools::ToolError;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,6 +16,15 @@ pub enum TreeError {
         /// What the system said.
         source: io::Error,
     },
+    /// A tar of the store is not what was put there.
+    #[error("{path} was damaged in the store, and is removed from it")]
+    Damaged {
+        /// The tar.
+        path: PathBuf,
+    },
+    /// A tool of this machine.
+    #[error(transparent)]
+    Tool(ToolError),
     /// A tar with an entry that makes no sense here.
     #[error("{path}: entry {entry:?}: {problem}")]
     BadTar {
@@ -83,6 +93,8 @@ impl Classified for TreeError {
         match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Write(source) => Class::of_writing(source),
+            Self::Damaged { .. } => Class::Io,
+            Self::Tool(error) => error.class(),
             _ => Class::BadContent,
         }
     }
@@ -95,6 +107,8 @@ impl Classified for TreeError {
                     "rename one of them, or remove the lower one with an empty file {folder}/.wh.{name}"
                 ))
             }
+            Self::Damaged { .. } => Some("build again: it is made anew".into()),
+            Self::Tool(error) => error.advice(),
             _ => None,
         }
     }

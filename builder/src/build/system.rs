@@ -1,9 +1,9 @@
 //! The system that all nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it.
 
-use crate::base::{BaseSystem, Cache};
+use crate::base::BaseSystem;
 use crate::boot::initramfs::{self, Initramfs, InitramfsError};
 use crate::boot::modules::{self, ModulesError};
-use crate::boot::rescue;
+use crate::boot::rescue::{self, RescueContent};
 use crate::boot::uki::{self, UkiError};
 use crate::error::Error;
 use crate::ids::{Owner, derived_bytes, derived_uuid};
@@ -13,12 +13,12 @@ use crate::root::layers::Layers;
 use crate::root::verity::Parameters;
 use crate::root::{self, RootImage};
 use crate::site::Site;
+use crate::store::{Inputs, Origin, Step, Store};
+use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{INIT, ROOT_HASH};
 use handoff::trust::Trust;
 use handoff::verity::RootHash;
 
-/// The folder of finished roots in the cache.
-const ROOTS: &str = "roots";
 /// Words on every kernel command line. `gpt`: without it Linux ignores the backup table when the primary is torn.
 /// `printk.devkmsg`: without it the kernel drops what the loader says quickly. `usb-storage.delay_use`: its default costs
 /// a second. `loglevel`: what the kernel merely mentions would tear the lines that programs look for.
@@ -40,6 +40,8 @@ pub struct System {
     pub loader_size: usize,
     /// Bytes of the initramfs, packed and unpacked.
     pub initramfs_sizes: (usize, u64),
+    /// How it came to be, from the base on.
+    pub steps: Vec<Step>,
 }
 
 /// Makes the system of a site out of its base.
@@ -47,14 +49,17 @@ pub fn make(
     site: &Site,
     base: &BaseSystem,
     programs: &Programs,
-    cache: &Cache,
+    store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<System, Error> {
-    progress("root: putting the layers together");
-    let root = make_root(site, base, programs, cache)?;
-    progress(if root.cached { "root: taken from the cache" } else { "root: squashfs and hash tree made" });
+    progress("root: looking at the layers");
+    let (root, root_step) = make_root(site, base, programs, store)?;
+    progress(match root_step.origin {
+        Origin::Kept => "root: taken from the store",
+        Origin::Made => "root: squashfs and hash tree made",
+    });
     let loader = read_input(&programs.loader)?;
-    let initramfs = make_initramfs(site, base, &loader, cache)?;
+    let (initramfs, initramfs_step) = make_initramfs(site, base, &loader, store)?;
     progress("initramfs: ready");
     let command_line = command_line(site, root.hash);
     let parts = uki::Parts {
@@ -73,18 +78,28 @@ pub fn make(
         kernel_release: base.kernel_release.clone(),
         loader_size: loader.len(),
         initramfs_sizes: (initramfs.packed.len(), initramfs.unpacked_size),
+        steps: base.steps.iter().cloned().chain([root_step, initramfs_step]).collect(),
     })
 }
 
-fn make_root(site: &Site, base: &BaseSystem, programs: &Programs, cache: &Cache) -> Result<RootImage, Error> {
+fn make_root(
+    site: &Site,
+    base: &BaseSystem,
+    programs: &Programs,
+    store: &Store,
+) -> Result<(RootImage, Step), Error> {
     let layers = Layers {
         base: site.base,
         tree_tar: &base.tree_tar,
+        tree_key: base.key_of("base tree"),
         kernel_release: &base.kernel_release,
+        kernel_key: base.key_of("kernel"),
         modules: &base.modules_dir,
         agent: &programs.agent,
         roles: &site.roles,
         overlays: &site.overlays,
+        site: &site.id,
+        release: &site.release,
         build_time: site.build_time,
     };
     let owner = Owner::Release(&site.release);
@@ -92,11 +107,15 @@ fn make_root(site: &Site, base: &BaseSystem, programs: &Programs, cache: &Cache)
         uuid: derived_uuid(&site.id, owner, "verity"),
         salt: derived_bytes(&site.id, owner, "verity-salt"),
     };
-    let tree = layers.tree()?;
-    Ok(root::image::make(&tree, site.build_time, &parameters, &cache.dir().join(ROOTS))?)
+    Ok(root::image::make(&layers, site.build_time, &parameters, store)?)
 }
 
-fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], cache: &Cache) -> Result<Initramfs, Error> {
+fn make_initramfs(
+    site: &Site,
+    base: &BaseSystem,
+    loader: &[u8],
+    store: &Store,
+) -> Result<(Initramfs, Step), Error> {
     let modules = modules::collect(&base.modules_dir, &modules::WANTED, &modules::FOR_PEOPLE)
         .map_err(|error: ModulesError| Error::from(error))?;
     let trust = Trust {
@@ -113,8 +132,28 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], cache: &Cache) 
     };
     let rescue = rescue::files(site, base, &modules)?;
     let contents = initramfs::Contents { loader, rescue: &rescue, trust: &trust, modules: &modules };
-    let place = |digest: &_| cache.derived("initramfs", digest, "zst");
-    initramfs::pack_cached(&contents, place).map_err(|error: InitramfsError| Error::from(error))
+    let packed = initramfs::pack_or_take(&contents, store);
+    let (initramfs, place, origin) = packed.map_err(|error: InitramfsError| Error::from(error))?;
+    let inputs = inputs_of(&contents);
+    Ok((initramfs, Step::stored("initramfs", inputs, origin, &place)))
+}
+
+/// What an initramfs is made of, in the words of those who wonder why it was made again.
+fn inputs_of(contents: &initramfs::Contents<'_>) -> Inputs {
+    let mut inputs = Inputs::new("initramfs", "1");
+    inputs.add("loader", Sha256Digest::of(contents.loader));
+    inputs.add("policy and trusted keys", Sha256Digest::of(contents.trust.encode().as_bytes()));
+    for module in contents.modules {
+        inputs.add(format!("module {}", module.entry.file), Sha256Digest::of(&module.content));
+    }
+    for file in contents.rescue {
+        let content = match &file.what {
+            RescueContent::Data(content) | RescueContent::Program(content) => content.as_slice(),
+            RescueContent::Link(target) => target.as_bytes(),
+        };
+        inputs.add(format!("rescue file {}", file.path), Sha256Digest::of(content));
+    }
+    inputs
 }
 
 /// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they win.

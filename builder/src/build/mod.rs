@@ -1,0 +1,183 @@
+//! From a site to the images of its nodes: the system that they share once, then what is a node's own, side by side.
+//!
+//! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays in
+//! the store ([`crate::store::BuildRecord`]) and explains the next build.
+
+mod node;
+pub mod system;
+
+pub use node::Built;
+
+use crate::atomic::AtomicFile;
+use crate::base;
+use crate::error::{Class, Classified, Error};
+use crate::image::plan::{Contents, plan};
+use crate::input::read_input;
+use crate::programs::Programs;
+use crate::secrets::credentials::Locations;
+use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::seal::NodeSeal;
+use crate::site::{Bytes, Site};
+use crate::store::Store;
+use crate::tools::MKSQUASHFS;
+use handoff::name::Name;
+use node::Workshop;
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::mpsc;
+use std::thread;
+
+/// What is to be built.
+#[derive(Debug)]
+pub struct Request {
+    /// The site.
+    pub site: Site,
+    /// The nodes, by name.
+    pub nodes: Vec<String>,
+    /// Where the keys are.
+    pub keys: Locations,
+    /// The programs that go into images.
+    pub programs: Programs,
+    /// Where the images go.
+    pub output: Output,
+}
+
+/// Where images go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// The one image has this name.
+    File(PathBuf),
+    /// Each is `NODE.img` in this folder, which is made where it does not exist.
+    Folder(PathBuf),
+}
+
+impl Output {
+    fn of(&self, node: &Name) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Folder(folder) => folder.join(format!("{node}.img")),
+        }
+    }
+}
+
+/// The output folder cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot make the folder {path}: {source}")]
+pub struct OutputFolderError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Classified for OutputFolderError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.source)
+    }
+}
+
+/// Builds the images, in the order of the request. `progress` hears a line at each stage.
+pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
+    let _in_use = store.in_use()?;
+    // Keys and places first: they take no time, and without them the rest would be in vain.
+    let prepared = prepare_nodes(request, progress)?;
+    if let Output::Folder(path) = &request.output {
+        fs::create_dir_all(path).map_err(|source| OutputFolderError { path: path.clone(), source })?;
+    }
+    for node in &prepared {
+        check_early(node, &request.programs, &request.output.of(&node.node))?;
+    }
+    let Some(first) = prepared.first() else { return Ok(Vec::new()) };
+    let base = base::prepare(&first.site, store, progress)?;
+    let system = system::make(&first.site, &base, &request.programs, store, progress)?;
+    let selector = read_input(&request.programs.selector)?;
+    let workshop = Workshop::new(system, selector, store, &request.output);
+    side_by_side(prepared, &workshop, progress)
+}
+
+/// Gives all nodes their keys and seals.
+fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
+    let (mut site, mut seen, mut all) = (request.site.clone(), BTreeSet::new(), Vec::new());
+    for name in &request.nodes {
+        if !seen.insert(name.as_str()) {
+            continue;
+        }
+        let prepared = prepare(site, name, &request.keys)?;
+        let node = &prepared.node;
+        if prepared.keys_made {
+            progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
+        }
+        // One line for each of a hundred nodes would hide the others.
+        if request.nodes.len() == 1 || !prepared.seal.reasons.is_empty() {
+            progress(&seal_line(node, &prepared.seal));
+        }
+        site = prepared.site.clone();
+        all.push(prepared);
+    }
+    Ok(all)
+}
+
+fn seal_line(node: &Name, seal: &NodeSeal) -> String {
+    let serial = seal.opened.header().serial;
+    if seal.reasons.is_empty() {
+        format!("seal of {node}: serial {serial}, as it was")
+    } else {
+        format!("seal of {node}: serial {serial}, made anew: {}", seal.reasons.join("; "))
+    }
+}
+
+/// Finds in no time what would else come up after minutes: an output that cannot be made, a missing tool, partitions
+/// that are too small for what is known by now.
+fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Result<(), Error> {
+    drop(AtomicFile::create_private(output)?);
+    MKSQUASHFS.find()?;
+    let contents = Contents {
+        selector: Bytes::of(&read_input(&programs.selector)?),
+        uki: Bytes(0),
+        root: Bytes(0),
+        seal: Bytes::of(&prepared.seal.bytes),
+        secret: prepared.site.sizes.secret,
+    };
+    plan(&prepared.site.sizes, &contents)?;
+    Ok(())
+}
+
+/// Finishes nodes in as many threads as there are processors. The first error ends it; images that are whole stay.
+fn side_by_side(
+    prepared: Vec<Prepared>,
+    workshop: &Workshop<'_>,
+    progress: &dyn Fn(&str),
+) -> Result<Vec<Built>, Error> {
+    let count = prepared.len();
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(count);
+    let waiting = Mutex::new(prepared.into_iter().enumerate());
+    let take = || waiting.lock().ok()?.next();
+    let (send, finished) = mpsc::channel();
+    let mut built: Vec<Option<Built>> = (0..count).map(|_| None).collect();
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            let send = send.clone();
+            scope.spawn(move || {
+                while let Some((number, node)) = take() {
+                    // Nobody listens any more where another node failed.
+                    if send.send((number, workshop.finish(node))).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+        drop(send);
+        for (done, (number, result)) in (1..).zip(finished) {
+            let node = result?;
+            let of = if count > 1 { format!(" ({done} of {count})") } else { String::new() };
+            let how = if node.written { "written" } else { "as it was" };
+            progress(&format!("image: {}{of}, {how}", node.image.path.display()));
+            if let Some(place) = built.get_mut(number) {
+                *place = Some(node);
+            }
+        }
+        Ok::<(), Error>(())
+    })?;
+    Ok(built.into_iter().flatten().collect())
+}

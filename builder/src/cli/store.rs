@@ -1,0 +1,61 @@
+//! `psyops store`: the store of what was built, and clearing it.
+
+use crate::error::Error;
+use crate::store::{Collected, Store, collect_garbage};
+use clap::{Args, Subcommand};
+use serde_json::json;
+use std::fmt;
+
+/// Look after the store of packages and finished steps
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops store gc --dry-run   what would be removed
+  psyops store gc             remove all that no node's last build is made of")]
+pub struct StoreArgs {
+    #[command(subcommand)]
+    command: StoreCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StoreCommand {
+    /// Remove what no node's last build is made of. Nothing is lost that cannot be made again
+    Gc {
+        /// Only say what would be removed
+        #[arg(long)]
+        dry_run: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What was removed.
+#[derive(Debug)]
+pub struct StoreOutput {
+    collected: Collected,
+    dry_run: bool,
+    json: bool,
+}
+
+/// Does it.
+pub fn run(args: &StoreArgs) -> Result<StoreOutput, Error> {
+    let StoreCommand::Gc { dry_run, json } = args.command;
+    Ok(StoreOutput { collected: collect_garbage(&Store::from_environment()?, dry_run)?, dry_run, json })
+}
+
+impl fmt::Display for StoreOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Collected { removed, freed, kept } = &self.collected;
+        if self.json {
+            let value = json!({"removed": removed, "freed": freed, "kept": kept, "dry_run": self.dry_run});
+            return write!(f, "{value:#}");
+        }
+        if self.dry_run {
+            for path in removed {
+                writeln!(f, "{}", path.display())?;
+            }
+        }
+        let verb = if self.dry_run { "would be removed" } else { "removed" };
+        write!(f, "{} files and folders {verb}, {} MiB; {} MiB stay", removed.len(), freed >> 20, kept >> 20)
+    }
+}

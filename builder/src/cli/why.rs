@@ -1,0 +1,148 @@
+//! `psyops why NODE|IMAGE`: why each step of a node's last build ran, or did not.
+
+use super::build_image::{step_line, step_to_json};
+use crate::error::{Class, Classified, Error};
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use crate::site::{Site, default_site};
+use crate::store::{BuildRecord, Store};
+use clap::Args;
+use handoff::name::Name;
+use handoff::slot::Slot;
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Say why each step of a node's last build ran: which of its inputs had changed
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops why pi1 --site fleet
+  psyops why pi1.img --site fleet      the node whose image that is
+  psyops why pi1 --site fleet --inputs and what each step was made of
+  psyops why pi1 --site fleet --json")]
+pub struct WhyArgs {
+    /// The node, or an image of it
+    pub what: String,
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// List the inputs of each step
+    #[arg(long)]
+    pub inputs: bool,
+    /// Print JSON, inputs included
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The node's last build.
+#[derive(Debug)]
+pub struct WhyOutput {
+    record: BuildRecord,
+    inputs: bool,
+    json: bool,
+}
+
+/// Nothing is known of a node's last build.
+#[derive(Debug, thiserror::Error)]
+#[error("no build of node {node} of site {site} is on record here")]
+pub struct NoBuild {
+    site: Name,
+    node: Name,
+}
+
+impl Classified for NoBuild {
+    fn class(&self) -> Class {
+        Class::MissingInput
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(format!("build it on this machine first: build-image --node {}", self.node))
+    }
+}
+
+/// The image has no seal that says whose it is.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: neither seal says whose image this is: {problem}")]
+pub struct Nameless {
+    path: PathBuf,
+    problem: String,
+}
+
+impl Classified for Nameless {
+    fn class(&self) -> Class {
+        Class::BadContent
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("name the node instead".into())
+    }
+}
+
+/// Does it.
+pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
+    let site = match &args.site {
+        Some(dir) => Site::load(dir)?,
+        None => default_site()?,
+    };
+    let path = Path::new(&args.what);
+    let name = if path.is_file() { owner(path)?.to_string() } else { args.what.clone() };
+    let node = site.node(&name)?.name.clone();
+    let record = BuildRecord::read(&Store::from_environment()?, &site, &node);
+    let record = record.ok_or_else(|| NoBuild { site: site.id.clone(), node })?;
+    Ok(WhyOutput { record, inputs: args.inputs, json: args.json })
+}
+
+/// The node that the image's seal names. Nothing depends on it but which record is shown.
+fn owner(path: &Path) -> Result<Name, Error> {
+    let image = ImageReader::open(path)?;
+    let mut problem = String::new();
+    for slot in Slot::BOTH {
+        match slot::seal(&image, slot)? {
+            Ok(seal) => return Ok(seal.unproven_header().node.clone()),
+            Err(error) => problem = error.to_string(),
+        }
+    }
+    Err(Nameless { path: path.to_owned(), problem }.into())
+}
+
+impl WhyOutput {
+    fn to_json(&self) -> Value {
+        let steps = self.record.steps.iter().map(|step| {
+            let mut value = step_to_json(step);
+            let inputs = step.inputs.iter().map(|(name, value)| (name.to_owned(), value.into()));
+            value["inputs"] = Value::Object(inputs.collect());
+            value
+        });
+        json!({
+            "site": self.record.site,
+            "node": self.record.node,
+            "image": self.record.image.path(),
+            "image_unchanged": self.record.image.holds(),
+            "steps": steps.collect::<Vec<_>>(),
+        })
+    }
+}
+
+impl fmt::Display for WhyOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return write!(f, "{:#}", self.to_json());
+        }
+        let image = &self.record.image;
+        let since = if image.holds() { "as it was written" } else { "changed or gone since" };
+        writeln!(f, "the last build of node {} wrote {}, {since}", self.record.node, image.path().display())?;
+        for step in &self.record.steps {
+            let line = step_line(step);
+            let last = if line.ends_with("as it was") {
+                format!(", last made: {}", step.last_made.join("; "))
+            } else {
+                String::new()
+            };
+            writeln!(f, "{line}{last}")?;
+            for (name, value) in step.inputs.iter().filter(|_| self.inputs) {
+                writeln!(f, "    {name} = {value}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! How a node's last build came to be: its steps in order, what each was made of, and whether and why it ran.
+//!
+//! A record a node, in the store. No secret and no digest of one stands in it: of the secret parts it knows the seal,
+//! which is ciphertext.
+
+use super::{Inputs, Store, StoreError};
+use crate::atomic;
+use crate::site::Site;
+use handoff::hash::Sha256Digest;
+use handoff::name::Name;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Grows when older records are not to be read any more.
+const FORMAT: u32 = 1;
+
+/// Where the result of a step came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It was made.
+    Made,
+    /// It was there.
+    Kept,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it makes.
+    pub name: &'static str,
+    /// Out of what.
+    pub inputs: Inputs,
+    /// Where the result came from.
+    pub origin: Origin,
+    /// Where in the store it lies.
+    pub places: Vec<PathBuf>,
+}
+
+impl Step {
+    /// A step whose result lies at `place` in the store.
+    #[must_use]
+    pub fn stored(name: &'static str, inputs: Inputs, origin: Origin, place: &Path) -> Self {
+        Self { name, inputs, origin, places: vec![place.to_owned()] }
+    }
+}
+
+/// A step as it is recorded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// What it makes.
+    pub step: String,
+    /// Where the result came from.
+    pub origin: Origin,
+    /// What differed from the build before.
+    pub changes: Vec<String>,
+    /// Why it last ran, if that is known.
+    pub last_made: Vec<String>,
+    /// The digest of its inputs.
+    pub key: String,
+    /// Its inputs.
+    pub inputs: Inputs,
+    /// Where in the store its result lies.
+    pub places: Vec<PathBuf>,
+}
+
+/// A file by what changes whenever somebody writes to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMark {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    length: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl FileMark {
+    /// The mark of the file that is there now.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let path = fs::canonicalize(path)?;
+        let facts = fs::metadata(&path)?;
+        Ok(Self {
+            path,
+            device: facts.dev(),
+            inode: facts.ino(),
+            length: facts.len(),
+            modified: (facts.mtime(), facts.mtime_nsec()),
+            changed: (facts.ctime(), facts.ctime_nsec()),
+        })
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether the file is as it was when the mark was taken.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        Self::of(&self.path).is_ok_and(|now| now == *self)
+    }
+}
+
+/// A node's last build.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BuildRecord {
+    format: u32,
+    /// The site's id.
+    pub site: String,
+    /// The site's folder.
+    pub site_dir: PathBuf,
+    /// The node.
+    pub node: String,
+    /// The image that was written.
+    pub image: FileMark,
+    /// The steps in their order.
+    pub steps: Vec<StepRecord>,
+}
+
+impl BuildRecord {
+    /// The record of a build that is now done; `before` is the one of the build before.
+    #[must_use]
+    pub fn new(site: &Site, node: &Name, image: FileMark, steps: &[Step], before: Option<&Self>) -> Self {
+        let steps = steps.iter().map(|step| record(step, before)).collect();
+        Self {
+            format: FORMAT,
+            site: site.id.to_string(),
+            site_dir: absolute(&site.dir),
+            node: node.to_string(),
+            image,
+            steps,
+        }
+    }
+
+    /// What is recorded of the last build of a node. A record that does not read counts as none: it only explains.
+    #[must_use]
+    pub fn read(store: &Store, site: &Site, node: &Name) -> Option<Self> {
+        Self::read_file(&place(store, site, node))
+    }
+
+    pub(super) fn read_file(path: &Path) -> Option<Self> {
+        let record: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        (record.format == FORMAT).then_some(record)
+    }
+
+    /// Writes the record.
+    pub fn write(&self, store: &Store, site: &Site, node: &Name) -> Result<(), StoreError> {
+        let path = place(store, site, node);
+        let failed = |source| StoreError { path: path.clone(), source };
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).map_err(failed)?;
+        }
+        let text = serde_json::to_vec_pretty(self).map_err(|error| failed(error.into()))?;
+        atomic::write_file(&path, &text).map_err(|error| failed(error.into()))
+    }
+
+    /// The record of a step.
+    #[must_use]
+    pub fn step(&self, name: &str) -> Option<&StepRecord> {
+        self.steps.iter().find(|step| step.step == name)
+    }
+}
+
+/// Two sites may have one id, so the folder is part of the name.
+fn place(store: &Store, site: &Site, node: &Name) -> PathBuf {
+    let dir = Sha256Digest::of(absolute(&site.dir).as_os_str().as_encoded_bytes()).to_string();
+    let short = dir.get(..8).unwrap_or(&dir);
+    store.dir().join("builds").join(format!("{}-{short}", site.id)).join(format!("{node}.json"))
+}
+
+fn absolute(dir: &Path) -> PathBuf {
+    fs::canonicalize(dir).unwrap_or_else(|_| dir.to_owned())
+}
+
+fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
+    let before = before.and_then(|before| before.step(step.name));
+    let changes = before.map(|before| step.inputs.changes_since(&before.inputs));
+    let last_made = match (step.origin, &changes, before) {
+        (Origin::Made, None, _) => vec!["it was the first build".to_owned()],
+        (Origin::Made, Some(changes), _) if changes.is_empty() => {
+            vec!["the result was not there any more".to_owned()]
+        }
+        (Origin::Made, Some(changes), _) => changes.clone(),
+        (Origin::Kept, Some(changes), Some(before)) if changes.is_empty() => before.last_made.clone(),
+        (Origin::Kept, ..) => vec!["another build had made it".to_owned()],
+    };
+    StepRecord {
+        step: step.name.to_owned(),
+        origin: step.origin,
+        changes: changes.unwrap_or_default(),
+        last_made,
+        key: step.inputs.key().to_string(),
+        inputs: step.inputs.clone(),
+        places: step.places.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn step(release: &str, origin: Origin) -> Step {
+        let inputs = Inputs::new("root", "1").with("release", release);
+        Step { name: "root", inputs, origin, places: Vec::new() }
+    }
+
+    fn recorded(steps: &[Step], before: Option<&BuildRecord>) -> BuildRecord {
+        let image = FileMark::of(Path::new("/proc/self/exe")).unwrap();
+        let steps = steps.iter().map(|step| record(step, before)).collect();
+        let (site, node) = ("lab".to_owned(), "alpha".to_owned());
+        BuildRecord { format: FORMAT, site, site_dir: "/".into(), node, image, steps }
+    }
+
+    #[test]
+    fn a_step_says_why_it_ran_and_why_it_last_did() {
+        let first = recorded(&[step("1", Origin::Made)], None);
+        assert_eq!(first.step("root").unwrap().last_made, ["it was the first build"]);
+        let same = recorded(&[step("1", Origin::Kept)], Some(&first));
+        assert_eq!(same.step("root").unwrap().last_made, ["it was the first build"]);
+        assert!(same.step("root").unwrap().changes.is_empty());
+        let changed = recorded(&[step("2", Origin::Made)], Some(&same));
+        assert_eq!(changed.step("root").unwrap().last_made, ["release: 1 -> 2"]);
+        let lost = recorded(&[step("2", Origin::Made)], Some(&changed));
+        assert_eq!(lost.step("root").unwrap().last_made, ["the result was not there any more"]);
+        let back = recorded(&[step("1", Origin::Kept)], Some(&lost));
+        assert_eq!(back.step("root").unwrap().last_made, ["another build had made it"]);
+        assert_eq!(back.step("root").unwrap().changes, ["release: 2 -> 1"]);
+    }
+
+    #[test]
+    fn a_mark_holds_until_somebody_writes() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, "one").unwrap();
+        let mark = FileMark::of(&path).unwrap();
+        assert!(mark.holds());
+        fs::write(folder.path().join("other"), "two").unwrap();
+        fs::rename(folder.path().join("other"), &path).unwrap();
+        assert!(!mark.holds());
+        fs::remove_file(&path).unwrap();
+        assert!(!mark.holds());
+    }
+}

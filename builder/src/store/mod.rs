@@ -1,0 +1,210 @@
+//! The store: everything that can be made again, under `$XDG_CACHE_HOME/psyops/` (`~/.cache/psyops/`).
+//!
+//! ```text
+//! debs/SHA256.deb        packages, by their content
+//! apt/KEY/               apt's own state, one folder for each set of archives
+//! derived/KIND-KEY.EXT   what was made of inputs; KEY is the digest of all of them, so nothing here is ever stale
+//! roots/KEY/             finished roots, the same way
+//! builds/SITE/           how each node's last build came to be: which steps, out of which inputs
+//! tmp/                   what is being made; moved to its place by one rename
+//! lock                   one builder at a time prepares a base
+//! in-use                 held by all who build, so that nothing is cleared away beneath them
+//! ```
+
+mod gc;
+mod inputs;
+mod journal;
+
+pub use gc::{Collected, collect_garbage};
+pub use inputs::Inputs;
+pub use journal::{BuildRecord, FileMark, Origin, Step, StepRecord};
+
+use crate::atomic;
+use crate::error::{Class, Classified};
+use crate::folders::{Folder, NoFolder};
+use crate::input::digest_of_file;
+use handoff::hash::Sha256Digest;
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+use thiserror::Error;
+
+/// The folders of a store.
+const FOLDERS: [&str; 6] = ["debs", "apt", "derived", "roots", "builds", "tmp"];
+
+/// A store.
+#[derive(Debug, Clone)]
+pub struct Store {
+    dir: PathBuf,
+}
+
+/// While it lives, no other process prepares a base in this store.
+#[derive(Debug)]
+pub struct StoreLock {
+    _file: File,
+}
+
+/// While it lives, nothing is cleared away in this store.
+#[derive(Debug)]
+pub struct InUse {
+    _file: File,
+}
+
+/// Something in the store cannot be read or written.
+#[derive(Debug, Error)]
+#[error("store: {path}: {source}")]
+pub struct StoreError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl Classified for StoreError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.source)
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("make room (psyops store gc), or point XDG_CACHE_HOME to a folder of yours with room".into())
+    }
+}
+
+impl Store {
+    /// The store of the user.
+    pub fn from_environment() -> Result<Self, crate::error::Error> {
+        let dir = Folder::Cache.of_psyops().map_err(|error: NoFolder| crate::error::Error::from(error))?;
+        Ok(Self::at(&dir)?)
+    }
+
+    /// The store in `dir`, which is made where it does not exist.
+    pub fn at(dir: &Path) -> Result<Self, StoreError> {
+        for folder in FOLDERS {
+            let path = dir.join(folder);
+            fs::create_dir_all(&path).map_err(|source| StoreError { path, source })?;
+        }
+        let dir = fs::canonicalize(dir).map_err(|source| StoreError { path: dir.to_owned(), source })?;
+        Ok(Self { dir })
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Where the package with that digest lies, if it is there.
+    #[must_use]
+    pub fn deb(&self, digest: &Sha256Digest) -> PathBuf {
+        self.dir.join("debs").join(format!("{digest}.deb"))
+    }
+
+    /// Where something derived lies, if it was made: `kind` says what it is, `key` is the digest of all its inputs.
+    #[must_use]
+    pub fn derived(&self, kind: &str, key: &Sha256Digest, extension: &str) -> PathBuf {
+        let dot = if extension.is_empty() { "" } else { "." };
+        self.dir.join("derived").join(format!("{kind}-{key}{dot}{extension}"))
+    }
+
+    /// Where a finished root lies, if it was made.
+    #[must_use]
+    pub fn root(&self, key: &Sha256Digest) -> PathBuf {
+        self.dir.join("roots").join(key.to_string())
+    }
+
+    /// apt's folder for one set of archives.
+    pub(crate) fn apt(&self, key: &Sha256Digest) -> PathBuf {
+        self.dir.join("apt").join(key.to_string())
+    }
+
+    /// A folder for something that is being made, on the same file system as its later place.
+    pub fn scratch(&self) -> Result<TempDir, StoreError> {
+        let path = self.dir.join("tmp");
+        tempfile::tempdir_in(&path).map_err(|source| StoreError { path, source })
+    }
+
+    /// Moves a finished file or folder of [`Self::scratch`] to `place`. Where another one was quicker, its result stays.
+    pub fn publish(finished: &Path, place: &Path) -> Result<(), StoreError> {
+        match fs::rename(finished, place) {
+            Err(source) if !place.exists() => Err(StoreError { path: place.to_owned(), source }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Puts the digest of a finished file beside it, for [`Self::holds`].
+    pub fn remember(place: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError { path: place.to_owned(), source };
+        let digest = digest_of_file(place).map_err(failed)?;
+        let written = atomic::write_file(&digest_place(place), format!("{digest}\n").as_bytes());
+        written.map_err(|error| failed(error.into()))
+    }
+
+    /// Whether the file at `place` is there and is what was put there.
+    #[must_use]
+    pub fn holds(place: &Path) -> bool {
+        let expected = fs::read_to_string(digest_place(place)).unwrap_or_default();
+        digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string())
+    }
+
+    /// Waits until no other process prepares a base here.
+    pub fn lock(&self) -> Result<StoreLock, StoreError> {
+        Ok(StoreLock { _file: self.locked("lock", File::lock)? })
+    }
+
+    /// Keeps everything in its place, together with whoever else builds. Waits while somebody clears.
+    pub fn in_use(&self) -> Result<InUse, StoreError> {
+        Ok(InUse { _file: self.locked("in-use", File::lock_shared)? })
+    }
+
+    /// Waits until nobody builds.
+    fn alone(&self) -> Result<InUse, StoreError> {
+        Ok(InUse { _file: self.locked("in-use", File::lock)? })
+    }
+
+    fn locked(&self, name: &str, lock: impl FnOnce(&File) -> io::Result<()>) -> Result<File, StoreError> {
+        let path = self.dir.join(name);
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        file.and_then(|file| lock(&file).map(|()| file)).map_err(|source| StoreError { path, source })
+    }
+}
+
+/// Where the digest of a file of the store lies.
+fn digest_place(place: &Path) -> PathBuf {
+    let mut name = place.as_os_str().to_owned();
+    name.push(".sha256");
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quicker_one_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let place = store.derived("kernel", &Sha256Digest::of(b"x"), "");
+        for _ in 0..2 {
+            let scratch = store.scratch().unwrap();
+            let made = scratch.path().join("made");
+            fs::create_dir(&made).unwrap();
+            fs::write(made.join("f"), "x").unwrap();
+            Store::publish(&made, &place).unwrap();
+        }
+        assert!(place.join("f").is_file());
+    }
+
+    #[test]
+    fn a_file_that_was_damaged_does_not_hold() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("base.tar");
+        assert!(!Store::holds(&place));
+        fs::write(&place, "whole").unwrap();
+        assert!(!Store::holds(&place));
+        Store::remember(&place).unwrap();
+        assert!(Store::holds(&place));
+        fs::write(&place, "hole!").unwrap();
+        assert!(!Store::holds(&place));
+    }
+}
