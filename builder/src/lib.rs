@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod base;
+pub mod bill;
 pub mod boot;
 pub mod browse;
 pub mod build;

@@ -41,6 +41,7 @@ tools! {
     DPKG_DEB = "dpkg-deb" from "dpkg";
     DEPMOD = "depmod" from "kmod";
     MMDEBSTRAP = "mmdebstrap" from "mmdebstrap";
+    GIT = "git" from "git";
     MKE2FS = "mke2fs" from "e2fsprogs";
     E2FSCK = "e2fsck" from "e2fsprogs";
     DEBUGFS = "debugfs" from "e2fsprogs";

@@ -2,9 +2,13 @@
 
 use super::Output;
 use super::system::System;
+use crate::atomic;
+use crate::bill::provenance;
 use crate::error::{Class, Classified, Error};
+use crate::image::digests::Digests;
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
+use crate::image::reader::ImageReader;
 use crate::image::{self, Assembled, assemble};
 use crate::secrets::prepare::Prepared;
 use crate::secrets::staging::Staging;
@@ -19,6 +23,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes with the code that makes secret partitions and images.
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
+/// After an image's name: the file that says where it is from.
+const PROVENANCE: &str = ".provenance.json";
 /// The name of the step.
 const IMAGE: &str = "image";
 
@@ -46,6 +52,8 @@ pub(super) struct Workshop<'a> {
     store: &'a Store,
     output: &'a Output,
     signature: Mutex<Option<String>>,
+    /// The digests of the first image.
+    first: Mutex<Option<Digests>>,
 }
 
 /// The UKI could not be signed.
@@ -63,8 +71,8 @@ impl<'a> Workshop<'a> {
     /// For nodes with this system.
     pub(super) fn new(system: System, selector: Vec<u8>, store: &'a Store, output: &'a Output) -> Self {
         let uki_digest = Sha256Digest::of(&system.uki);
-        let (system, signature) = (Arc::new(system), Mutex::new(None));
-        Self { system, uki_digest, selector, store, output, signature }
+        let (system, signature, first) = (Arc::new(system), Mutex::new(None), Mutex::new(None));
+        Self { system, uki_digest, selector, store, output, signature, first }
     }
 
     /// Makes the node's image, unless the one that is there is the same.
@@ -72,15 +80,48 @@ impl<'a> Workshop<'a> {
         let output = self.output.of(&prepared.node);
         let before = BuildRecord::read(self.store, &prepared.site, &prepared.node);
         let inputs = self.inputs(&prepared)?;
-        let written = !is_there(before.as_ref(), &inputs, &output);
-        let image = if written { self.write(&prepared, &output)? } else { self.known(&prepared, &output)? };
-        let origin = if written { Origin::Made } else { Origin::Kept };
+        let there = before.as_ref().filter(|before| is_there(before, &inputs, &output));
+        let (image, digests, origin) = if let Some(before) = there {
+            (self.known(&prepared, &output)?, before.digests.clone(), Origin::Kept)
+        } else {
+            let image = self.write(&prepared, &output)?;
+            (image, self.digests(&output)?, Origin::Made)
+        };
+        self.write_provenance(&prepared, &output, &digests)?;
         let mut steps = self.system.steps.clone();
         steps.push(Step { name: IMAGE, inputs, origin, places: Vec::new() });
         let mark = FileMark::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
-        let record = BuildRecord::new(&prepared.site, &prepared.node, mark, &steps, before.as_ref());
+        let whose = (&prepared.site, &prepared.node);
+        let record = BuildRecord::new(whose, (mark, digests), &steps, before.as_ref());
         record.write(self.store, &prepared.site, &prepared.node)?;
-        Ok(Built { image, written, prepared, system: Arc::clone(&self.system), record })
+        let system = Arc::clone(&self.system);
+        Ok(Built { image, written: origin == Origin::Made, prepared, system, record })
+    }
+
+    /// The digests of an image that was written just now. What all nodes share is read from the first one.
+    fn digests(&self, output: &Path) -> Result<Digests, Error> {
+        let image = ImageReader::open(output)?;
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(first) = &*first {
+            return Ok(Digests::of_next(&image, first)?);
+        }
+        let digests = Digests::of(&image)?;
+        *first = Some(digests.clone());
+        Ok(digests)
+    }
+
+    /// Where the image is from, in a file beside it that is written only where it says something else.
+    fn write_provenance(&self, prepared: &Prepared, output: &Path, digests: &Digests) -> Result<(), Error> {
+        let name = output.file_name().unwrap_or_default().to_string_lossy();
+        let lock = &self.system.lock;
+        let text = provenance::of_image(&prepared.site, &prepared.node, lock, &name, digests);
+        let mut path = output.as_os_str().to_owned();
+        path.push(PROVENANCE);
+        let path = Path::new(&path);
+        if fs::read(path).is_ok_and(|known| known == text.as_bytes()) {
+            return Ok(());
+        }
+        Ok(atomic::write_file_with_mode(path, text.as_bytes(), 0o644)?)
     }
 
     /// Everything that decides what the image is. Of the secrets it is the seal, which has them encrypted, and changes
@@ -164,9 +205,7 @@ impl<'a> Workshop<'a> {
 }
 
 /// Whether the file at `output` is the image that was made of the same inputs, and nobody has written to it since.
-fn is_there(before: Option<&BuildRecord>, inputs: &Inputs, output: &Path) -> bool {
-    before.is_some_and(|before| {
-        let same = before.step(IMAGE).is_some_and(|step| step.inputs == *inputs);
-        same && before.image.holds() && FileMark::of(output).is_ok_and(|mark| mark == before.image)
-    })
+fn is_there(before: &BuildRecord, inputs: &Inputs, output: &Path) -> bool {
+    let same = before.step(IMAGE).is_some_and(|step| step.inputs == *inputs);
+    same && FileMark::of(output).is_ok_and(|mark| mark == before.image)
 }

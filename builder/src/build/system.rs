@@ -1,6 +1,7 @@
 //! The system that all nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it.
 
-use crate::base::BaseSystem;
+use crate::base::{BaseSystem, Lock};
+use crate::bill::{Bill, provenance};
 use crate::boot::initramfs::{self, Initramfs, InitramfsError};
 use crate::boot::modules::{self, ModulesError};
 use crate::boot::rescue::{self, RescueContent};
@@ -40,6 +41,8 @@ pub struct System {
     pub loader_size: usize,
     /// Bytes of the initramfs, packed and unpacked.
     pub initramfs_sizes: (usize, u64),
+    /// The packages in it.
+    pub lock: Lock,
     /// How it came to be, from the base on.
     pub steps: Vec<Step>,
 }
@@ -78,6 +81,7 @@ pub fn make(
         kernel_release: base.kernel_release.clone(),
         loader_size: loader.len(),
         initramfs_sizes: (initramfs.packed.len(), initramfs.unpacked_size),
+        lock: base.lock.clone(),
         steps: base.steps.iter().cloned().chain([root_step, initramfs_step]).collect(),
     })
 }
@@ -88,6 +92,12 @@ fn make_root(
     programs: &Programs,
     store: &Store,
 ) -> Result<(RootImage, Step), Error> {
+    let bill = Bill::of(site, &base.lock);
+    let papers = [
+        ("sbom.spdx.json", bill.spdx),
+        ("sbom.cdx.json", bill.cyclonedx),
+        ("provenance.json", provenance::of_root(site, &base.lock)),
+    ];
     let layers = Layers {
         base: site.base,
         tree_tar: &base.tree_tar,
@@ -96,6 +106,7 @@ fn make_root(
         kernel_key: base.key_of("kernel"),
         modules: &base.modules_dir,
         agent: &programs.agent,
+        papers: &papers,
         roles: &site.roles,
         overlays: &site.overlays,
         site: &site.id,

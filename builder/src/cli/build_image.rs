@@ -7,7 +7,7 @@ use crate::secrets::credentials::Locations;
 use crate::site::{Site, default_site};
 use crate::store::{Origin, StepRecord, Store};
 use clap::{ArgGroup, Args};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -103,6 +103,9 @@ fn to_json(built: &Built) -> Value {
         "initramfs_unpacked_size": unpacked,
         "seal_serial": prepared.seal.opened.header().serial.number(),
         "seal_reasons": prepared.seal.reasons,
+        "public_sha256": built.record.digests.public().to_string(),
+        "node_sha256": built.record.digests.node().to_string(),
+        "parts": built.record.digests.iter().map(|(part, digest)| (part.to_string(), digest.into())).collect::<Map<_, Value>>(),
         "steps": steps,
     })
 }
@@ -139,9 +142,15 @@ impl BuildImageOutput {
                 writeln!(f, "{:<9} at {offset:>8}  {size:>8}", partition.role.name())?;
             }
             writeln!(f, "root hash {}", built.system.root.hash)?;
+            for (part, digest) in built.record.digests.iter() {
+                writeln!(f, "{part:<9} {digest}")?;
+            }
         }
         let (path, size) = (built.image.path.display(), built.image.plan.disk_size);
         let prepared = &built.prepared;
+        let digests = &built.record.digests;
+        writeln!(f, "public {}", digests.public())?;
+        writeln!(f, "node   {}", digests.node())?;
         write!(
             f,
             "{path}: node {} of site {}, release {}, {size}",

@@ -4,6 +4,7 @@
 //! Nothing here needs a loop device, a mount or root, and nothing is decided after the first byte is written.
 
 pub mod assemble;
+pub mod digests;
 pub mod esp;
 pub mod ext4;
 #[cfg(test)]

@@ -156,6 +156,20 @@ impl ImageReader {
         Ok(bytes)
     }
 
+    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 (UEFI
+    /// 2.10, section 5.3.2, with 128 entries).
+    pub fn table_bytes(&self) -> Result<Vec<u8>, ReadError> {
+        const SECTOR: u64 = 512;
+        let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
+        let mut bytes = Vec::new();
+        for (start, sectors) in [(0, 34), (self.size.0.saturating_sub(33 * SECTOR), 33)] {
+            let mut copy = vec![0; sectors * 512];
+            self.file.read_exact_at(&mut copy, start).map_err(unreadable)?;
+            bytes.append(&mut copy);
+        }
+        Ok(bytes)
+    }
+
     /// The image's file, for what reads a partition as a stream.
     #[must_use]
     pub fn file(&self) -> &File {

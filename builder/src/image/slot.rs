@@ -2,6 +2,7 @@
 
 use super::reader::{ImageReader, ReadError};
 use crate::boot::uki::{Section, Uki, UkiError};
+use crate::error::{Class, Classified};
 use crate::site::Bytes;
 use handoff::boot_record::{self, BadBootRecord, BootRecord};
 use handoff::control::{ControlArea, RECORD_OFFSETS, RECORD_SIZE};
@@ -56,6 +57,15 @@ pub enum SlotError {
         /// What is wrong.
         reason: String,
     },
+}
+
+impl Classified for SlotError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(error) => error.class(),
+            _ => Class::BadContent,
+        }
+    }
 }
 
 /// Reads both control records.

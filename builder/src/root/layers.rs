@@ -5,6 +5,7 @@
 
 use super::image::Recipe;
 use crate::base::tree::{LayeredTree, TreeError};
+use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
 use crate::store::{Inputs, Store};
@@ -44,6 +45,8 @@ pub struct Layers<'a> {
     pub modules: &'a Path,
     /// The agent.
     pub agent: &'a Path,
+    /// Files about the system itself: their names in [`bill::FOLDER`], and what they say.
+    pub papers: &'a [(&'static str, String)],
     /// The site's roles.
     pub roles: &'a BTreeMap<Name, Role>,
     /// The site's overlays, the lowest first.
@@ -78,6 +81,9 @@ impl Recipe for Layers<'_> {
             tree.add_directory(dir, "")?;
             digest(&tree, self.build_time)
         };
+        for (name, text) in self.papers {
+            inputs.add(*name, Sha256Digest::of(text.as_bytes()));
+        }
         for (name, role) in self.roles {
             inputs.add(format!("role {name}"), folder(&role.dir)?);
         }
@@ -103,6 +109,9 @@ impl Recipe for Layers<'_> {
         // People type its name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
+        for (name, text) in self.papers {
+            tree.insert_file(&format!("{}/{name}", bill::FOLDER), 0o644, text.clone().into_bytes())?;
+        }
         self.add_site(&mut tree, site)?;
         tree.insert_file(&format!("{site}/revision"), 0o644, format!("{}\n", self.revision()?).into_bytes())?;
         for overlay in self.overlays {
@@ -212,6 +221,7 @@ mod tests {
             kernel_key: Sha256Digest::of(b"kernel"),
             modules: &folder.path().join("modules"),
             agent: &folder.path().join("agent"),
+            papers: &[("provenance.json", "{}".to_owned())],
             roles: &roles,
             overlays: &overlays,
             site: &name("lab"),
@@ -222,6 +232,7 @@ mod tests {
         let read = |path: &str| tree.read(path).unwrap().map(|bytes| String::from_utf8(bytes).unwrap());
         assert_eq!(read("etc/motd").as_deref(), Some("site"));
         assert_eq!(read("usr/lib/psyops/psyops-agent").as_deref(), Some("agent"));
+        assert_eq!(read("usr/share/psyops/provenance.json").as_deref(), Some("{}"));
         assert!(read("usr/share/psyops/site/roles/hello/role.toml").is_some());
         assert!(read("usr/share/psyops/site/overlays/motd/etc/motd").is_some());
         assert!(read("usr/lib/modules/6.1.0-x/modules.dep").is_some());

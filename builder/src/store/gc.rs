@@ -96,6 +96,7 @@ fn remove(path: &Path) -> Result<(), StoreError> {
 mod tests {
     use super::super::{FileMark, Inputs, Origin, Step};
     use super::*;
+    use crate::image::digests::Digests;
     use crate::site::{GeneratedKeys, InitOptions, Site, init_site};
     use handoff::hash::Sha256Digest;
 
@@ -127,7 +128,7 @@ mod tests {
         let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
         let step = Step { name: "x", inputs, origin: Origin::Made, places };
         let mark = FileMark::of(&site.dir.join("site.toml")).unwrap();
-        let record = BuildRecord::new(&site, &node, mark, &[step], None);
+        let record = BuildRecord::new((&site, &node), (mark, Digests::default()), &[step], None);
         record.write(&store, &site, &node).unwrap();
 
         let there = |digest: &Sha256Digest| {

@@ -5,6 +5,7 @@
 
 use super::{Inputs, Store, StoreError};
 use crate::atomic;
+use crate::image::digests::Digests;
 use crate::site::Site;
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
@@ -118,6 +119,8 @@ pub struct BuildRecord {
     pub node: String,
     /// The image that was written.
     pub image: FileMark,
+    /// Its digests.
+    pub digests: Digests,
     /// The steps in their order.
     pub steps: Vec<StepRecord>,
 }
@@ -125,7 +128,12 @@ pub struct BuildRecord {
 impl BuildRecord {
     /// The record of a build that is now done; `before` is the one of the build before.
     #[must_use]
-    pub fn new(site: &Site, node: &Name, image: FileMark, steps: &[Step], before: Option<&Self>) -> Self {
+    pub fn new(
+        (site, node): (&Site, &Name),
+        (image, digests): (FileMark, Digests),
+        steps: &[Step],
+        before: Option<&Self>,
+    ) -> Self {
         let steps = steps.iter().map(|step| record(step, before)).collect();
         Self {
             format: FORMAT,
@@ -133,6 +141,7 @@ impl BuildRecord {
             site_dir: absolute(&site.dir),
             node: node.to_string(),
             image,
+            digests,
             steps,
         }
     }
@@ -213,7 +222,15 @@ mod tests {
         let image = FileMark::of(Path::new("/proc/self/exe")).unwrap();
         let steps = steps.iter().map(|step| record(step, before)).collect();
         let (site, node) = ("lab".to_owned(), "alpha".to_owned());
-        BuildRecord { format: FORMAT, site, site_dir: "/".into(), node, image, steps }
+        BuildRecord {
+            format: FORMAT,
+            site,
+            site_dir: "/".into(),
+            node,
+            image,
+            digests: Digests::default(),
+            steps,
+        }
     }
 
     #[test]

@@ -1,0 +1,124 @@
+//! What an image is made of, for those who must know: the packages of its lock, our programs, and the crates in them, as
+//! SPDX and as CycloneDX. Both lie in the root; nothing in them depends on a node or on the day.
+
+mod crates;
+mod cyclonedx;
+pub mod provenance;
+mod spdx;
+
+use crate::base::lock::{Lock, Part};
+use crate::ids::{Owner, derived_uuid};
+use crate::site::Site;
+
+/// Where both documents and the provenance lie in the root.
+pub const FOLDER: &str = "usr/share/psyops";
+
+/// The documents of a system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bill {
+    /// SPDX 2.3, in JSON.
+    pub spdx: String,
+    /// CycloneDX 1.5, in JSON.
+    pub cyclonedx: String,
+}
+
+/// What an image has in it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Component {
+    kind: Kind,
+    name: String,
+    version: String,
+    /// The package's architecture, where it has one.
+    architecture: Option<String>,
+    /// The digest of what was taken: a package's file, a crate's archive.
+    sha256: Option<String>,
+}
+
+/// Where a component is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    /// This project's programs.
+    Own,
+    /// A package of Debian, in the root, the kernel or the initramfs.
+    Debian,
+    /// A crate that our programs are linked with.
+    Crate,
+}
+
+impl Component {
+    /// The package URL (purl specification).
+    fn purl(&self) -> String {
+        let version = escaped(&self.version);
+        match self.kind {
+            Kind::Own => format!("pkg:generic/{}@{version}", escaped(&self.name)),
+            Kind::Debian => {
+                let architecture = self.architecture.as_deref().unwrap_or("all");
+                format!("pkg:deb/debian/{}@{version}?arch={architecture}", escaped(&self.name))
+            }
+            Kind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
+        }
+    }
+
+    /// A name that no other component of the image has.
+    fn id(&self) -> String {
+        let kind = match self.kind {
+            Kind::Own => "program",
+            Kind::Debian => "deb",
+            Kind::Crate => "crate",
+        };
+        let text = format!("{kind}-{}-{}", self.name, self.version);
+        text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
+    }
+}
+
+/// Percent-encoding of all but unreserved characters (RFC 3986, section 2.3).
+fn escaped(text: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+impl Bill {
+    /// The bill of what `site` makes of `lock`.
+    #[must_use]
+    pub fn of(site: &Site, lock: &Lock) -> Self {
+        let components = components(lock);
+        let uuid = derived_uuid(&site.id, Owner::Release(&site.release), "bill-of-materials");
+        // The release may keep its name while its packages change, and two documents must not have one id.
+        let content: String = components.iter().map(|component| component.purl() + "\n").collect();
+        let id = uuid::Uuid::new_v5(&uuid, content.as_bytes());
+        let subject = Subject { name: format!("{}-{}", site.id, site.release), id, time: site.build_time };
+        Self {
+            spdx: spdx::document(&subject, &components),
+            cyclonedx: cyclonedx::document(&subject, &components),
+        }
+    }
+}
+
+/// What a document is about.
+struct Subject {
+    name: String,
+    id: uuid::Uuid,
+    time: u64,
+}
+
+fn components(lock: &Lock) -> Vec<Component> {
+    let mut components = crates::linked();
+    for part in [Part::Base, Part::Kernel, Part::Boot] {
+        components.extend(lock.part(part).map(|package| Component {
+            kind: Kind::Debian,
+            name: package.name.clone(),
+            version: package.version.clone(),
+            architecture: Some(package.architecture.clone()),
+            sha256: Some(package.sha256.to_string()),
+        }));
+    }
+    components.sort();
+    // A package may be taken for the root and for the initramfs.
+    components.dedup();
+    components
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! Where an image is from: which site and lock, built by what. An in-toto statement (v1) with SLSA provenance (v1).
+//!
+//! A shorter form lies in the root. What the root has depends on nothing but its inputs, so the site's revision there is
+//! that of its roles and overlays; git's stands beside the image, because each commit, even of one node's file, would
+//! else change the root of all nodes.
+
+use crate::base::lock::Lock;
+use crate::image::digests::Digests;
+use crate::site::{LOCK_FILE, Site};
+use crate::tools::{self, GIT};
+use handoff::hash::Sha256Digest;
+use handoff::name::Name;
+use serde_json::{Value, json};
+
+/// What the builder is called in a provenance.
+const BUILDER: &str = concat!("psyops ", env!("CARGO_PKG_VERSION"));
+/// Which code built it.
+const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
+
+/// What stands in the root.
+#[must_use]
+pub fn of_root(site: &Site, lock: &Lock) -> String {
+    let value = json!({
+        "site": site.id.to_string(),
+        "release": site.release.to_string(),
+        "build_time": site.build_time,
+        "lock_sha256": lock.digest().to_string(),
+        "builder": BUILDER,
+    });
+    format!("{value:#}\n")
+}
+
+/// What lies beside an image.
+#[must_use]
+pub fn of_image(site: &Site, node: &Name, lock: &Lock, image: &str, digests: &Digests) -> String {
+    let mut dependencies = vec![json!({
+        "name": LOCK_FILE,
+        "digest": {"sha256": lock.digest().to_string()},
+    })];
+    if let Some(revision) = Revision::of(site) {
+        dependencies.push(json!({
+            "name": "site",
+            "digest": {"gitCommit": revision.commit},
+            "annotations": {"changed_since": revision.dirty},
+        }));
+    }
+    let parts: serde_json::Map<String, Value> =
+        digests.iter().map(|(part, digest)| (part.to_string(), digest.into())).collect();
+    let statement = json!({
+        "_type": "https://in-toto.io/Statement/v1",
+        "subject": [
+            {"name": format!("{image}#public"), "digest": {"sha256": digests.public().to_string()}},
+            {"name": format!("{image}#node"), "digest": {"sha256": digests.node().to_string()}},
+        ],
+        "predicateType": "https://slsa.dev/provenance/v1",
+        "predicate": {
+            "buildDefinition": {
+                "buildType": "urn:psyopsos:build-image:1",
+                "externalParameters": {
+                    "site": site.id.to_string(),
+                    "node": node.to_string(),
+                    "release": site.release.to_string(),
+                    "build_time": site.build_time,
+                },
+                "resolvedDependencies": dependencies,
+            },
+            "runDetails": {
+                "builder": {"id": "urn:psyopsos:builder", "version": {"psyops": BUILDER, "code": RECIPE}},
+                "byproducts": [{"name": "parts", "annotations": parts}],
+            },
+        },
+    });
+    format!("{statement:#}\n")
+}
+
+/// Where the site stands in git.
+struct Revision {
+    commit: String,
+    /// Whether there is something that is not committed.
+    dirty: bool,
+}
+
+impl Revision {
+    /// None where the site is in no repository, or git is not installed.
+    fn of(site: &Site) -> Option<Self> {
+        let ask = |arguments: &[&str]| {
+            let output = tools::run(GIT.command().ok()?.arg("-C").arg(&site.dir).args(arguments)).ok()?;
+            Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        };
+        let commit = ask(&["rev-parse", "--verify", "HEAD"])?;
+        let dirty = !ask(&["status", "--porcelain", "--", "."])?.is_empty();
+        Some(Self { commit, dirty })
+    }
+}
+
+impl Lock {
+    /// The digest of what is locked, whatever else its file says.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        let packages: String = self
+            .packages
+            .iter()
+            .map(|package| {
+                format!("{:?} {} {} {}\n", package.part, package.name, package.version, package.sha256)
+            })
+            .collect();
+        Sha256Digest::of(packages.as_bytes())
+    }
+}

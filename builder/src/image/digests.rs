@@ -1,0 +1,221 @@
+//! The digests of a fresh image, part by part, and the two that sum them up.
+//!
+//! `public` covers all that a stranger can build again from the site and its lock: partition table, ESP, control
+//! records, UKI, root and hash tree of slot a. `node` covers that, the UKI's signature and the seal, which need the site's
+//! keys. The secret partition is in neither: no digest of a secret leaves the encrypted part of a seal.
+
+use super::reader::ImageReader;
+use super::slot::{self, SlotError};
+use crate::site::Bytes;
+use handoff::control;
+use handoff::hash::Sha256Digest;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use handoff::verity::BLOCK;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What the digest is of, by its name in lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// Protective MBR, primary and backup table: the first 34 sectors of the disk, then its last 33.
+    Table,
+    /// The whole ESP.
+    Esp,
+    /// Both control records.
+    Control,
+    /// The UKI in slot a.
+    Uki,
+    /// Release and security epoch of its boot record, as the text `RELEASE EPOCH`.
+    Release,
+    /// The root's file system in slot a, as long as its hash tree says.
+    Root,
+    /// Its hash tree.
+    Verity,
+    /// The signature in the boot record.
+    Signature,
+    /// The seal in its first partition, header to signature.
+    Seal,
+}
+
+impl Part {
+    /// All, in the order of lists.
+    pub const ALL: [Self; 9] = [
+        Self::Table,
+        Self::Esp,
+        Self::Control,
+        Self::Uki,
+        Self::Release,
+        Self::Root,
+        Self::Verity,
+        Self::Signature,
+        Self::Seal,
+    ];
+
+    /// Whether all nodes with one system have the same.
+    #[must_use]
+    pub fn is_shared(self) -> bool {
+        !matches!(self, Self::Table | Self::Esp | Self::Seal)
+    }
+
+    /// Whether everybody can build it again.
+    #[must_use]
+    pub fn is_public(self) -> bool {
+        !matches!(self, Self::Signature | Self::Seal)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Table => "table",
+            Self::Esp => "esp",
+            Self::Control => "control",
+            Self::Uki => "uki",
+            Self::Release => "release",
+            Self::Root => "root",
+            Self::Verity => "verity",
+            Self::Signature => "signature",
+            Self::Seal => "seal",
+        })
+    }
+}
+
+/// The digests of an image.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Digests(Vec<(Part, String)>);
+
+impl Digests {
+    /// Reads an image. Of slot a only: slot b of a fresh image is empty.
+    pub fn of(image: &ImageReader) -> Result<Self, SlotError> {
+        let mut digests = Vec::new();
+        for part in Part::ALL {
+            digests.push((part, Sha256Digest::of(&content(image, part)?).to_string()));
+        }
+        Ok(Self(digests))
+    }
+
+    /// Reads an image with the same system as the one that `first` was read from: only what is a node's own is read.
+    pub fn of_next(image: &ImageReader, first: &Self) -> Result<Self, SlotError> {
+        let mut digests = Vec::new();
+        for part in Part::ALL {
+            let known = first.get(part).filter(|_| part.is_shared()).map(str::to_owned);
+            let digest = match known {
+                Some(digest) => digest,
+                None => Sha256Digest::of(&content(image, part)?).to_string(),
+            };
+            digests.push((part, digest));
+        }
+        Ok(Self(digests))
+    }
+
+    /// Part and digest.
+    pub fn iter(&self) -> impl Iterator<Item = (Part, &str)> {
+        self.0.iter().map(|(part, digest)| (*part, digest.as_str()))
+    }
+
+    /// The digest of a part.
+    #[must_use]
+    pub fn get(&self, part: Part) -> Option<&str> {
+        self.iter().find(|(known, _)| *known == part).map(|(_, digest)| digest)
+    }
+
+    /// The digest of all that everybody can build again: SHA-256 of lines `PART DIGEST`, in the order of [`Part::ALL`].
+    #[must_use]
+    pub fn public(&self) -> Sha256Digest {
+        self.sum(Part::is_public)
+    }
+
+    /// The same with what needs the site's keys.
+    #[must_use]
+    pub fn node(&self) -> Sha256Digest {
+        self.sum(|_| true)
+    }
+
+    fn sum(&self, wanted: impl Fn(Part) -> bool) -> Sha256Digest {
+        let lines = self.iter().filter(|(part, _)| wanted(*part));
+        let text: String = lines.map(|(part, digest)| format!("{part} {digest}\n")).collect();
+        Sha256Digest::of(text.as_bytes())
+    }
+}
+
+/// The bytes of a part.
+pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
+    let slot = Slot::A;
+    Ok(match part {
+        Part::Table => image.table_bytes()?,
+        Part::Esp => image.read_all(Role::Esp)?,
+        Part::Control => {
+            image.read(Role::Control, Bytes(0), control::RECORD_SIZE * control::RECORD_OFFSETS.len())?
+        }
+        Part::Uki => slot::uki(image, slot)?.bytes,
+        Part::Release => {
+            let record = slot::record(image, slot)?;
+            format!("{} {}", record.release, record.security_epoch).into_bytes()
+        }
+        Part::Root => {
+            let blocks = slot::superblock(image, slot)?.data_blocks;
+            image.read(Role::Root(slot), Bytes(0), length(blocks.saturating_mul(BLOCK)))?
+        }
+        Part::Verity => {
+            let superblock = slot::superblock(image, slot)?;
+            image.read(Role::Verity(slot), Bytes(0), length(superblock.hash_device_size()))?
+        }
+        Part::Signature => slot::record(image, slot)?.signature.into_bytes(),
+        Part::Seal => {
+            let bytes = image.read_all(Role::Seal(slot))?;
+            let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
+            bytes.get(..end).unwrap_or_default().to_vec()
+        }
+    })
+}
+
+fn length(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    fn digests(path: &std::path::Path) -> Digests {
+        Digests::of(&ImageReader::open(path).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn each_part_has_its_digest_and_both_sums_follow_them() {
+        let fixture = fixture::image();
+        let path = fixture.image.path.as_path();
+        let before = digests(path);
+        assert_eq!(before, digests(path));
+        let image = ImageReader::open(path).unwrap();
+        let offset = |role, within: u64| image.partition(role).unwrap().offset.0 + within;
+        let file = File::options().read(true).write(true).open(path).unwrap();
+        for (part, at, public) in [
+            (Part::Table, 446, true),
+            (Part::Esp, offset(Role::Esp, 70_000), true),
+            (Part::Root, offset(Role::Root(Slot::A), 5), true),
+            (Part::Verity, offset(Role::Verity(Slot::A), 4096), true),
+            (Part::Seal, offset(Role::Seal(Slot::A), 3), false),
+        ] {
+            let mut byte = [0];
+            file.read_exact_at(&mut byte, at).unwrap();
+            file.write_all_at(&[byte[0] ^ 1], at).unwrap();
+            let after = digests(path);
+            let changed: Vec<Part> =
+                Part::ALL.into_iter().filter(|part| before.get(*part) != after.get(*part)).collect();
+            assert_eq!(changed, [part]);
+            assert_eq!(before.public() != after.public(), public, "{part}");
+            assert_ne!(before.node(), after.node(), "{part}");
+            file.write_all_at(&byte, at).unwrap();
+        }
+        // The secret partition is in neither.
+        file.write_all_at(b"x", offset(Role::Secret, 8192)).unwrap();
+        assert_eq!(digests(path), before);
+    }
+}
