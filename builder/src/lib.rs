@@ -19,6 +19,7 @@ pub mod input;
 pub mod inspect;
 pub mod programs;
 pub mod progress;
+pub mod rebuild;
 pub mod rescue_password;
 pub mod root;
 pub mod run;

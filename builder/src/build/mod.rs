@@ -3,6 +3,8 @@
 //! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays in
 //! the store ([`crate::store::BuildRecord`]) and explains the next build.
 
+#[cfg(test)]
+mod golden;
 mod node;
 pub mod system;
 

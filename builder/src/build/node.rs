@@ -165,7 +165,7 @@ impl<'a> Workshop<'a> {
             root: &system.root.squashfs,
             verity: &system.root.verity,
             seal: &prepared.seal.bytes,
-            secret: &secret,
+            secret: Some(&secret),
         };
         Ok(assemble(&inputs, output)?)
     }

@@ -19,6 +19,7 @@ pub mod run;
 pub mod secret;
 pub mod store;
 pub mod verify;
+pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
@@ -50,6 +51,7 @@ enum PsyopsCommand {
     Store(store::StoreArgs),
     Inspect(inspect::InspectArgs),
     Verify(verify::VerifyArgs),
+    VerifyBuild(verify_build::VerifyBuildArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Run(run::RunArgs),
@@ -79,6 +81,9 @@ impl Psyops {
             PsyopsCommand::Verify(args) => {
                 finish_with(verify::run(&args).map(|output| (output.to_string(), output.is_success())))
             }
+            PsyopsCommand::VerifyBuild(args) => finish_with(
+                verify_build::run(&args, &progress).map(|output| (output.to_string(), output.is_success())),
+            ),
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),

@@ -41,8 +41,8 @@ pub struct Inputs<'a> {
     pub verity: &'a Path,
     /// The node's seal.
     pub seal: &'a [u8],
-    /// The file system image of the secret partition.
-    pub secret: &'a Path,
+    /// The file system image of the secret partition; none leaves it empty.
+    pub secret: Option<&'a Path>,
 }
 
 /// What was made.
@@ -110,7 +110,7 @@ pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageEr
         uki: Bytes::of(inputs.uki),
         root: file_length(inputs.root)?,
         seal: Bytes::of(inputs.seal),
-        secret: file_length(inputs.secret)?,
+        secret: inputs.secret.map_or(Ok(Bytes(0)), file_length)?,
     };
     let plan = plan(inputs.sizes, &contents)?;
     let size = |role| plan.partition(role).map_or(Bytes(0), |partition| partition.size);
@@ -123,7 +123,7 @@ pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageEr
     let control = control_records(inputs.tries);
     let [first, second] = RECORD_OFFSETS.map(Bytes);
     let start = |role, source| Piece { role, offset: Bytes(0), source };
-    let pieces = [
+    let mut pieces = vec![
         start(Role::Esp, Source::Bytes(&esp)),
         Piece { role: Role::Control, offset: first, source: Source::Bytes(&control[0]) },
         Piece { role: Role::Control, offset: second, source: Source::Bytes(&control[1]) },
@@ -132,8 +132,8 @@ pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageEr
         start(Role::Root(Slot::A), Source::File(inputs.root)),
         start(Role::Verity(Slot::A), Source::File(inputs.verity)),
         start(Role::Seal(Slot::A), Source::Bytes(inputs.seal)),
-        start(Role::Secret, Source::File(inputs.secret)),
     ];
+    pieces.extend(inputs.secret.map(|secret| start(Role::Secret, Source::File(secret))));
     write(&plan, &inputs.ids, &pieces, output)?;
     Ok(Assembled { path: output.to_owned(), plan, uki_digest })
 }
@@ -208,7 +208,7 @@ mod tests {
             root: &path("root"),
             verity: &path("verity"),
             seal: b"seal",
-            secret: &path("secret"),
+            secret: Some(&path("secret")),
         };
         assemble(&inputs, &path(name))
     }

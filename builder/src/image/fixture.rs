@@ -97,7 +97,7 @@ pub(crate) fn image() -> Fixture {
         root: &path("root"),
         verity: &path("verity"),
         seal: &seal(&signing),
-        secret: &path("secret"),
+        secret: Some(&path("secret")),
     };
     let image = assemble(&inputs, &path("image")).unwrap();
     Fixture { _folder: folder, image }

@@ -1,0 +1,70 @@
+//! `psyops verify-build IMAGE`: build it again and compare.
+
+use crate::error::Error;
+use crate::programs::Programs;
+use crate::rebuild::{self, Rebuilt};
+use crate::site::{Site, default_site};
+use crate::store::Store;
+use clap::Args;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Build an image again from its site, with nothing but the locked packages, and compare it part by part
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops verify-build pi1.img --site fleet
+  psyops verify-build pi1.img --site fleet --json
+No private key is needed, and the secret partition is not looked at. The programs of the node must be the same, too: build
+them from the same source, or name their folder with --programs.
+Exit codes: 0 the same, 1 different, 65 no image of this site.")]
+pub struct VerifyBuildArgs {
+    /// The image
+    pub image: PathBuf,
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// The folder with selector.efi, initloader and psyops-agent
+    #[arg(long, value_name = "DIR")]
+    pub programs: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct VerifyBuildOutput {
+    /// Part by part.
+    pub rebuilt: Rebuilt,
+    json: bool,
+}
+
+impl VerifyBuildOutput {
+    /// Whether the image is what the site says.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        self.rebuilt.is_same()
+    }
+}
+
+/// Does it.
+pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
+    let site = match &args.site {
+        Some(dir) => Site::load(dir)?,
+        None => default_site()?,
+    };
+    let programs = Programs::find(args.programs.as_deref())?;
+    let store = Store::from_environment()?;
+    let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;
+    Ok(VerifyBuildOutput { rebuilt, json: args.json })
+}
+
+impl fmt::Display for VerifyBuildOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            write!(f, "{:#}", rebuild::to_json(&self.rebuilt))
+        } else {
+            f.write_str(rebuild::to_text(&self.rebuilt).trim_end())
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Building an image again to see whether it is what its site says: for those who doubt, and without any private key.
+//!
+//! Everything is made anew from the packages of the lock, in a store of its own that is empty but for those, and compared
+//! part by part. What needs the site's keys is not built: the seal is compared with the site's, the UKI's signature is
+//! judged by the site's public keys. The secret partition is the node's own and is left out.
+
+mod text;
+
+pub use text::{to_json, to_text};
+
+use crate::base::{self, Lock};
+use crate::build::system;
+use crate::error::{Class, Classified, Error};
+use crate::image::digests::{Part, content};
+use crate::image::ids::ImageIds;
+use crate::image::reader::ImageReader;
+use crate::image::slot::{self, SlotError};
+use crate::image::{self, assemble};
+use crate::input::read_input;
+use crate::programs::Programs;
+use crate::secrets::credentials::trusted_keys;
+use crate::site::{LOCK_FILE, Site};
+use crate::store::{Store, StoreError};
+use handoff::hash::Sha256Digest;
+use handoff::name::Name;
+use handoff::slot::Slot;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+/// What came of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Built again, it is the same.
+    Same,
+    /// It is another.
+    Different {
+        /// The first byte that differs, counted from the part's beginning; of parts of unequal length perhaps the end of
+        /// the shorter one.
+        offset: u64,
+        /// Its digest in the image.
+        found: Sha256Digest,
+        /// Its digest when it is built from the site.
+        built: Sha256Digest,
+    },
+    /// It was not built but judged, and holds.
+    Holds(String),
+    /// It was judged, and does not hold.
+    Bad(String),
+}
+
+impl Verdict {
+    /// Whether nothing speaks against the part.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        matches!(self, Self::Same | Self::Holds(_))
+    }
+}
+
+/// The image, part by part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The image.
+    pub path: PathBuf,
+    /// The node whose image it is to be.
+    pub node: Name,
+    /// The parts in their order.
+    pub parts: Vec<(Part, Verdict)>,
+}
+
+impl Rebuilt {
+    /// Whether the image is what the site says.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.parts.iter().all(|(_, verdict)| verdict.is_good())
+    }
+}
+
+/// Why nothing can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum RebuildError {
+    /// The site does not say which packages.
+    #[error("{path} is missing: without it nobody can build the same again")]
+    NoLock {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The image says of itself that it is another site's.
+    #[error("{path} is an image of site {found}, not of {expected}")]
+    OtherSite {
+        /// The image.
+        path: PathBuf,
+        /// The site of its seal.
+        found: Name,
+        /// The site that was given.
+        expected: Name,
+    },
+    /// There is no seal in the image.
+    #[error("{path}: its seal does not say which node's it is: {problem}")]
+    Nameless {
+        /// The image.
+        path: PathBuf,
+        /// What is wrong with the seal.
+        problem: String,
+    },
+    /// A part of the image cannot be read.
+    #[error("{path}: {part}: {source}; psyops verify says more")]
+    Part {
+        /// The image.
+        path: PathBuf,
+        /// The part.
+        part: Part,
+        /// Why.
+        source: SlotError,
+    },
+}
+
+impl Classified for RebuildError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NoLock { .. } => Class::MissingInput,
+            Self::OtherSite { .. } | Self::Nameless { .. } => Class::BadContent,
+            Self::Part { source, .. } => source.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::NoLock { .. } => {
+                Some("take the site as it was when the image was built, site.lock included".into())
+            }
+            Self::OtherSite { .. } => Some("name the image's own site with --site".into()),
+            _ => None,
+        }
+    }
+}
+
+/// Builds the image at `path` again from `site`, and compares. `store` lends its packages.
+pub fn rebuild(
+    path: &Path,
+    site: &Site,
+    programs: &Programs,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Rebuilt, Error> {
+    let image = ImageReader::open(path)?;
+    if Lock::read(site)?.is_none() {
+        return Err(RebuildError::NoLock { path: site.dir.join(LOCK_FILE) }.into());
+    }
+    let node = node_of(&image, site)?;
+    let _in_use = store.in_use()?;
+    let scratch = store.scratch()?;
+    let empty = empty_store(scratch.path(), store)?;
+    let made = scratch.path().join("image");
+    make(site, &node, programs, &empty, &made, progress)?;
+    let made = ImageReader::open(&made)?;
+    progress("comparing");
+    let mut parts = Vec::new();
+    for part in Part::ALL {
+        let verdict = match part {
+            Part::Seal => seal(&image, site, &node)?,
+            Part::Signature => signature(&image, site)?,
+            part => compare(&of(&image, part)?, &of(&made, part)?),
+        };
+        parts.push((part, verdict));
+    }
+    Ok(Rebuilt { path: path.to_owned(), node, parts })
+}
+
+/// The node that the image's seal names.
+fn node_of(image: &ImageReader, site: &Site) -> Result<Name, Error> {
+    let path = || image.path().to_owned();
+    let seal = slot::seal(image, Slot::A)?;
+    let seal = seal.map_err(|error| RebuildError::Nameless { path: path(), problem: error.to_string() })?;
+    let header = seal.unproven_header();
+    if header.site != site.id {
+        let (found, expected) = (header.site.clone(), site.id.clone());
+        return Err(RebuildError::OtherSite { path: path(), found, expected }.into());
+    }
+    Ok(site.node(header.node.as_str())?.name.clone())
+}
+
+/// A store with nothing in it but another's packages.
+fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
+    let dir = folder.join("store");
+    let failed = |source| StoreError { path: dir.clone(), source };
+    std::fs::create_dir(&dir).map_err(failed)?;
+    symlink(lender.dir().join("debs"), dir.join("debs")).map_err(failed)?;
+    Store::at(&dir)
+}
+
+/// Builds all that needs no key.
+fn make(
+    site: &Site,
+    node: &Name,
+    programs: &Programs,
+    store: &Store,
+    output: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<(), Error> {
+    let base = base::prepare(site, store, progress)?;
+    let system = system::make(site, &base, programs, store, progress)?;
+    let inputs = image::Inputs {
+        ids: ImageIds { site: &site.id, node, root: system.root.hash },
+        release: &site.release,
+        security_epoch: site.security_epoch,
+        tries: site.boot.tries,
+        sizes: &site.sizes,
+        selector: &read_input(&programs.selector)?,
+        uki: &system.uki,
+        uki_signature: "",
+        root: &system.root.squashfs,
+        verity: &system.root.verity,
+        seal: &[],
+        secret: None,
+    };
+    assemble(&inputs, output)?;
+    Ok(())
+}
+
+fn of(image: &ImageReader, part: Part) -> Result<Vec<u8>, RebuildError> {
+    content(image, part).map_err(|source| RebuildError::Part { path: image.path().to_owned(), part, source })
+}
+
+fn compare(found: &[u8], built: &[u8]) -> Verdict {
+    if found == built {
+        return Verdict::Same;
+    }
+    let common = found.iter().zip(built).take_while(|(found, built)| found == built).count();
+    Verdict::Different {
+        offset: u64::try_from(common).unwrap_or(u64::MAX),
+        found: Sha256Digest::of(found),
+        built: Sha256Digest::of(built),
+    }
+}
+
+fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error> {
+    let kept = site.seal_file(node);
+    let found = of(image, Part::Seal)?;
+    Ok(match read_input(&kept) {
+        Ok(bytes) if bytes == found => Verdict::Holds("the one in the site".into()),
+        Ok(_) => Verdict::Bad(format!("another one than {}", kept.display())),
+        Err(error) => Verdict::Bad(error.to_string()),
+    })
+}
+
+fn signature(image: &ImageReader, site: &Site) -> Result<Verdict, Error> {
+    let (uki, text) = (of(image, Part::Uki)?, of(image, Part::Signature)?);
+    let text = String::from_utf8_lossy(&text);
+    Ok(match keys::signature::verify(&uki, &text, &trusted_keys(site)?) {
+        Ok(_) => Verdict::Holds("by a key of the site".into()),
+        Err(error) => Verdict::Bad(error.to_string()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_difference_is_found() {
+        assert_eq!(compare(b"same", b"same"), Verdict::Same);
+        for (found, built, at) in [("abcd", "abXd", 2), ("abc", "abcd", 3), ("abcd", "ab", 2), ("", "x", 0)] {
+            let Verdict::Different { offset, .. } = compare(found.as_bytes(), built.as_bytes()) else {
+                panic!("{found} {built}")
+            };
+            assert_eq!(offset, at, "{found} {built}");
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! The comparison for people and for programs.
+
+use super::{Rebuilt, Verdict};
+use serde_json::{Value, json};
+use std::fmt::Write as _;
+
+/// A line a part, then the result.
+#[must_use]
+pub fn to_text(rebuilt: &Rebuilt) -> String {
+    let mut text = String::new();
+    for (part, verdict) in &rebuilt.parts {
+        let line = match verdict {
+            Verdict::Same => "the same".to_owned(),
+            Verdict::Different { offset, found, built } => {
+                format!("DIFFERENT from byte {offset} on: {found} in the image, {built} from the site")
+            }
+            Verdict::Holds(how) => format!("holds, {how}"),
+            Verdict::Bad(why) => format!("BAD: {why}"),
+        };
+        let _ = writeln!(text, "{part:<9} {line}");
+    }
+    let (path, node) = (rebuilt.path.display(), &rebuilt.node);
+    let _ = if rebuilt.is_same() {
+        writeln!(text, "{path}: what the site says of node {node}; its secret partition was not looked at")
+    } else {
+        writeln!(text, "{path}: not what the site says of node {node}")
+    };
+    text
+}
+
+/// The same as one JSON object.
+#[must_use]
+pub fn to_json(rebuilt: &Rebuilt) -> Value {
+    let parts = rebuilt.parts.iter().map(|(part, verdict)| {
+        let mut value = json!({"part": part.to_string(), "good": verdict.is_good()});
+        match verdict {
+            Verdict::Same => {}
+            Verdict::Different { offset, found, built } => {
+                value["offset"] = (*offset).into();
+                value["found"] = found.to_string().into();
+                value["built"] = built.to_string().into();
+            }
+            Verdict::Holds(detail) | Verdict::Bad(detail) => value["detail"] = detail.as_str().into(),
+        }
+        value
+    });
+    json!({
+        "image": rebuilt.path,
+        "node": rebuilt.node.to_string(),
+        "same": rebuilt.is_same(),
+        "parts": parts.collect::<Vec<_>>(),
+    })
+}
