@@ -45,7 +45,7 @@ tools! {
     MKE2FS = "mke2fs" from "e2fsprogs";
     E2FSCK = "e2fsck" from "e2fsprogs";
     DEBUGFS = "debugfs" from "e2fsprogs";
-    MKSQUASHFS = "mksquashfs" from "squashfs-tools";
+    TAR2SQFS = "tar2sqfs" from "squashfs-tools-ng";
     UNSQUASHFS = "unsquashfs" from "squashfs-tools";
     BLKID = "blkid" from "util-linux";
     QEMU = "qemu-system-x86_64" from "qemu-system-x86";

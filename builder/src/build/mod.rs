@@ -21,7 +21,7 @@ use crate::secrets::prepare::{Prepared, prepare};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Bytes, Site};
 use crate::store::Store;
-use crate::tools::MKSQUASHFS;
+use crate::tools::TAR2SQFS;
 use handoff::name::Name;
 use node::Workshop;
 use std::collections::BTreeSet;
@@ -133,7 +133,7 @@ fn seal_line(node: &Name, seal: &NodeSeal) -> String {
 /// that are too small for what is known by now.
 fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Result<(), Error> {
     drop(AtomicFile::create_private(output)?);
-    MKSQUASHFS.find()?;
+    TAR2SQFS.find()?;
     let contents = Contents {
         selector: Bytes::of(&read_input(&programs.selector)?),
         uki: Bytes(0),

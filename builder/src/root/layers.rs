@@ -9,7 +9,7 @@ use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
 use crate::store::{Inputs, Store};
-use crate::tools::MKSQUASHFS;
+use crate::tools::TAR2SQFS;
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use handoff::paths;
@@ -69,7 +69,7 @@ impl Recipe for Layers<'_> {
             .with("build time", self.build_time)
             .with("site", self.site)
             .with("release", self.release);
-        let tool = MKSQUASHFS;
+        let tool = TAR2SQFS;
         inputs.add(tool.name, tool.digest().map_err(TreeError::Tool)?);
         let mut own = LayeredTree::new();
         if let Some(overlay) = OVERLAYS.get_dir(self.base.name()) {

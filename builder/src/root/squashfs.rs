@@ -1,11 +1,11 @@
-//! The root file system: a tar stream in, a squashfs with zstd out, made by `mksquashfs -tar`.
+//! The root file system: a tar stream in, a squashfs with zstd out, made by `tar2sqfs`.
 //!
-//! Nothing is unpacked, so owners, device nodes and extended attributes need no privilege. mksquashfs' result does not
-//! depend on how many cores it has. All times in it are the one given here: `-root-time` would not do, because for a tar
-//! stream mksquashfs gives folders that have no entry of their own the time of the day.
+//! Nothing is unpacked, so owners, device nodes and extended attributes need no privilege. The result does not depend on
+//! how many cores there are, nor on who builds: `mksquashfs -tar` (4.5.1) gives the top folder to its own user, whatever
+//! its options say. All times in it are the one given here.
 
 use crate::error::{Class, Classified};
-use crate::tools::{MKSQUASHFS, ToolError, check, program_name};
+use crate::tools::{TAR2SQFS, ToolError, check, program_name};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -17,18 +17,18 @@ const LEVEL: &str = "9";
 /// Why there is no root file system.
 #[derive(Debug, Error)]
 pub enum SquashfsError {
-    /// mksquashfs is missing or failed.
+    /// tar2sqfs is missing or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
     /// The tar stream broke off.
-    #[error("cannot hand the root's files to mksquashfs: {0}")]
+    #[error("cannot hand the root's files to tar2sqfs: {0}")]
     Stream(io::Error),
 }
 
 impl Classified for SquashfsError {
     fn class(&self) -> Class {
         match self {
-            // The archive did not fit: mksquashfs ends with the reason in its complaint.
+            // The archive did not fit: tar2sqfs ends with the reason in its complaint.
             Self::Tool(ToolError::Failed { complaint, .. }) if complaint.contains("No space left") => {
                 Class::CannotCreate
             }
@@ -54,26 +54,13 @@ pub fn make<E>(
 where
     E: From<SquashfsError>,
 {
-    let time = time.to_string();
-    let mut command = MKSQUASHFS.command().map_err(SquashfsError::Tool)?;
+    let mut command = TAR2SQFS.command().map_err(SquashfsError::Tool)?;
     command
-        .arg("-")
+        .args(["--quiet", "--no-skip", "--exportable", "--no-tail-packing", "--block-size", "256K"])
+        .args(["--compressor", "zstd", "--comp-extra", &format!("level={LEVEL}")])
+        // The top folder and folders without an entry of their own, and with `--no-keep-time` the times of everything.
+        .args(["--no-keep-time", "--defaults", &format!("uid=0,gid=0,mode=0755,mtime={time}")])
         .arg(output)
-        .args(["-tar", "-noappend", "-no-progress", "-quiet", "-no-recovery", "-exports"])
-        .args(["-comp", "zstd", "-Xcompression-level", LEVEL, "-b", "256K"])
-        .args([
-            "-mkfs-time",
-            &time,
-            "-all-time",
-            &time,
-            "-root-mode",
-            "755",
-            "-root-uid",
-            "0",
-            "-root-gid",
-            "0",
-        ])
-        // Two variables would contradict each other, and mksquashfs refuses that.
         .env_remove("SOURCE_DATE_EPOCH")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -92,7 +79,7 @@ where
         }
     }
     let result = child.wait_with_output().map_err(start)?;
-    // Where mksquashfs failed, its complaint says more than the broken pipe that followed.
+    // Where tar2sqfs failed, its complaint says more than the broken pipe that followed.
     check(&program, result).map_err(SquashfsError::Tool)?;
     written
 }
@@ -133,10 +120,36 @@ mod tests {
         let shadow = "-rw-r----- 42/0 7000 2023-11-14 22:13 squashfs-root/etc/shadow";
         assert!(lines.iter().any(|line| line == shadow), "{list}");
         assert!(list.lines().all(|line| line.contains(" 2023-11-14 22:13 ")), "{list}");
+        assert!(
+            lines.iter().any(|line| line.starts_with("drwxr-xr-x 0/0 ") && line.ends_with(" squashfs-root"))
+        );
         let facts = Command::new("unsquashfs").env("TZ", "UTC").arg("-s").arg(&path).output().unwrap();
         let facts = String::from_utf8(facts.stdout).unwrap();
         assert!(facts.contains("zstd") && facts.contains("Tue Nov 14 22:13:20 2023"), "{facts}");
         assert_eq!(std::fs::metadata(&path).unwrap().len() % 4096, 0);
+    }
+
+    #[test]
+    fn extended_attributes_arrive() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("root.squashfs");
+        // cap_net_raw=ep, as ping has it.
+        let capability: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+        make(&path, 1_700_000_000, |out| -> Result<(), SquashfsError> {
+            let mut archive = tar::Builder::new(out);
+            let extension = [("SCHILY.xattr.security.capability", capability)];
+            archive.append_pax_extensions(extension).map_err(SquashfsError::Stream)?;
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(0o755);
+            header.set_size(4);
+            header.set_cksum();
+            archive.append_data(&mut header, "ping", &b"ping"[..]).map_err(SquashfsError::Stream)
+        })
+        .unwrap();
+        let shown = Command::new("rdsquashfs").arg("-x").arg("ping").arg(&path).output();
+        let shown = shown.expect("rdsquashfs is needed: install squashfs-tools-ng").stdout;
+        let shown = String::from_utf8_lossy(&shown).into_owned();
+        assert!(shown.contains("security.capability=0x0100000200200000"), "{shown}");
     }
 
     #[test]
@@ -151,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_cannot_be_made_is_said_by_mksquashfs() {
+    fn an_output_that_cannot_be_made_is_said_by_tar2sqfs() {
         let error = make(Path::new("/nowhere/x"), 1, archive).unwrap_err();
         assert!(matches!(error, SquashfsError::Tool(ToolError::Failed { .. })), "{error}");
     }

@@ -12,6 +12,9 @@ use std::sync::Arc;
 use tar::EntryType;
 
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
+/// The kinds that squashfs can hold (`SQUASHFS_XATTR_*` in the kernel's squashfs_fs.h). Access lists (`system.`), which
+/// systemd puts on its journal's folder and makes anew at each start, are none of them.
+const KEPT_XATTRS: [&str; 3] = ["user.", "trusted.", "security."];
 
 /// What extension entries said about the entry that follows them.
 #[derive(Debug, Default)]
@@ -132,6 +135,7 @@ fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<
         xattrs: records
             .into_iter()
             .filter_map(|(key, value)| Some((key.strip_prefix(XATTR_PREFIX)?.to_owned(), value)))
+            .filter(|(name, _)| KEPT_XATTRS.iter().any(|kind| name.starts_with(kind)))
             .collect(),
     })
 }

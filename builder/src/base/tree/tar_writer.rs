@@ -1,6 +1,6 @@
 //! The finished tree as one tar: sorted, times clamped, hard links kept, extended attributes as pax records.
 //!
-//! GNU headers with long-name entries, which tar, mksquashfs and mmdebstrap all read.
+//! GNU headers with long-name entries, which tar, tar2sqfs and mmdebstrap all read.
 
 use super::{Content, Inode, LayeredTree, Metadata, TreeError, What};
 use std::collections::BTreeMap;

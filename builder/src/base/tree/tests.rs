@@ -100,6 +100,25 @@ fn what_is_written_is_read() {
 }
 
 #[test]
+fn attributes_that_the_root_cannot_hold_are_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.tar");
+    let mut archive = tar::Builder::new(File::create(&path).unwrap());
+    let names = ["security.capability", "system.posix_acl_default", "trusted.x", "user.y"];
+    let keys = names.map(|name| format!("SCHILY.xattr.{name}"));
+    archive.append_pax_extensions(keys.iter().map(|key| (key.as_str(), &b"value"[..]))).unwrap();
+    let mut header = tar::Header::new_ustar();
+    header.set_mode(0o644);
+    header.set_cksum();
+    archive.append_data(&mut header, "file", &b""[..]).unwrap();
+    archive.finish().unwrap();
+    let mut tree = LayeredTree::new();
+    tree.add_tar(&path, &|_| true).unwrap();
+    let kept: Vec<_> = tree.metadata("file").unwrap().xattrs.keys().map(String::as_str).collect();
+    assert_eq!(kept, ["security.capability", "trusted.x", "user.y"]);
+}
+
+#[test]
 fn gnu_tar_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let long = format!("{}/{}", "d".repeat(90), "n".repeat(120));

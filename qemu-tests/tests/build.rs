@@ -1,0 +1,191 @@
+//! The build engine with real programs and packages: only what changed is made, it says why, several nodes share what
+//! they can, and an image can be judged by building it again.
+
+use anyhow::{Context as _, Result, ensure};
+use qemu_tests::command::succeed;
+use qemu_tests::world::World;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A copy of the world's site, and a store of its own with the user's packages and nothing else.
+struct Workplace {
+    world: World,
+    folder: TempDir,
+}
+
+impl Workplace {
+    fn new() -> Result<Self> {
+        let place = Self { world: World::micro()?, folder: tempfile::tempdir()? };
+        // The first image of the world fetches what the user's store does not have.
+        drop(place.world.stick("alpha")?);
+        succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
+        let debs = builder::store::Store::from_environment()?.dir().join("debs");
+        fs::create_dir_all(place.path("cache/psyops"))?;
+        succeed(Command::new("cp").arg("-r").arg(debs).arg(place.path("cache/psyops")))?;
+        Ok(place)
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    fn site(&self) -> PathBuf {
+        self.path("site")
+    }
+
+    fn psyops(&self, arguments: &[&str]) -> Command {
+        let mut command = self.world.psyops();
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("XDG_CACHE_HOME", self.path("cache"));
+        command
+    }
+
+    fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = succeed(self.psyops(arguments).arg("--json"))?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    fn build(&self, node: &str) -> Result<Value> {
+        self.json(&["build-image", "--site", "site", "--node", node])
+    }
+
+    fn edit(&self, file: &str, change: impl FnOnce(String) -> String) -> Result<()> {
+        let path = self.site().join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(fs::write(path, change(text))?)
+    }
+}
+
+/// The steps of a build that ran, and why.
+fn made(built: &Value) -> Vec<(String, String)> {
+    let steps = built["steps"].as_array().cloned().unwrap_or_default();
+    let ran = steps.iter().filter(|step| step["made"] == true);
+    let reasons = |step: &Value| {
+        let list = step["last_made"].as_array().cloned().unwrap_or_default();
+        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; ")
+    };
+    ran.map(|step| (step["step"].as_str().unwrap_or_default().to_owned(), reasons(step))).collect()
+}
+
+fn names(steps: &[(String, String)]) -> Vec<&str> {
+    steps.iter().map(|(name, _)| name.as_str()).collect()
+}
+
+#[test]
+fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
+    let place = Workplace::new()?;
+    let all = ["kernel", "boot programs", "base tree", "root", "initramfs", "image"];
+    let first = place.build("alpha")?;
+    assert_eq!(names(&made(&first)), all);
+    let again = place.build("alpha")?;
+    assert_eq!(made(&again), []);
+    assert_eq!((&again["written"], &again["node_sha256"]), (&false.into(), &first["node_sha256"]));
+
+    // Another node shares the system.
+    let other = place.build("beta")?;
+    assert_eq!(names(&made(&other)), ["image"]);
+    assert_eq!(other["root_hash"], first["root_hash"]);
+
+    // A file of an overlay changes the root, and what its hash stands in.
+    place.edit("overlays/common/etc/profile.d/site.sh", |text| text + "# one more line\n")?;
+    let changed = place.build("alpha")?;
+    let steps = made(&changed);
+    assert_eq!(names(&steps), ["root", "image"]);
+    assert_eq!(steps.first().map(|(_, why)| why.as_str()), Some("overlay common changed"));
+    let why = place.json(&["why", "alpha", "--site", "site"])?;
+    assert_eq!(why["steps"][3]["changes"], serde_json::json!(["overlay common changed"]), "{why}");
+    let said = succeed(&mut place.psyops(&["why", "alpha.img", "--site", "site"]))?.stdout;
+    let said = String::from_utf8(said)?;
+    ensure!(said.contains("root           made: overlay common changed\n"), "{said}");
+
+    // A node's variable changes its seal and nothing else.
+    place.edit("nodes/alpha.toml", |text| text.replace("greeting = \"", "greeting = \"Well, "))?;
+    let steps = made(&place.build("alpha")?);
+    assert_eq!(steps, [("image".to_owned(), "seal changed".to_owned())]);
+
+    // Somebody writes to the image: it is made again.
+    fs::write(place.path("alpha.img"), "something else")?;
+    let steps = made(&place.build("alpha")?);
+    assert_eq!(steps, [("image".to_owned(), "the result was not there any more".to_owned())]);
+
+    // Damage in the store is not taken for a result.
+    succeed(Command::new("sh").current_dir(place.path("cache/psyops")).args([
+        "-c",
+        "rm -r roots/* && for tar in derived/micro-*.tar; do printf damaged > \"$tar\"; done",
+    ]))?;
+    let output = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(74) && said.contains("was damaged in the store"), "{said}");
+    assert_eq!(names(&made(&place.build("alpha")?)), ["base tree", "root"]);
+    Ok(())
+}
+
+#[test]
+fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need() -> Result<()> {
+    let place = Workplace::new()?;
+    let built =
+        place.json(&["build-image", "--site", "site", "--node", "alpha", "--node", "beta", "-o", "out"])?;
+    let built = built.as_array().context("not a list")?;
+    assert_eq!(built.len(), 2);
+    for (node, name) in built.iter().zip(["alpha", "beta"]) {
+        assert_eq!((&node["node"], &node["image"]), (&name.into(), &format!("out/{name}.img").into()));
+        assert_eq!(node["root_hash"], built[0]["root_hash"]);
+        let image = place.path(&format!("out/{name}.img"));
+        succeed(place.world.psyops().arg("verify").arg(&image).arg("--site").arg(place.site()))?;
+        let provenance: Value =
+            serde_json::from_slice(&fs::read(image.with_extension("img.provenance.json"))?)?;
+        assert_eq!(provenance["subject"][0]["digest"]["sha256"], node["public_sha256"]);
+    }
+    ensure!(built[0]["node_sha256"] != built[1]["node_sha256"], "two nodes, one digest");
+    // One call for each gives the same.
+    let alone = place.build("beta")?;
+    assert_eq!(alone["node_sha256"], built[1]["node_sha256"]);
+
+    // Of all that lies there, only what is not needed goes.
+    fs::write(place.path("cache/psyops/derived/kernel-of-long-ago"), vec![0; 4096])?;
+    let cleared = place.json(&["store", "gc"])?;
+    let removed: Vec<&str> =
+        cleared["removed"].as_array().context("no list")?.iter().filter_map(Value::as_str).collect();
+    ensure!(removed.iter().any(|path| path.ends_with("kernel-of-long-ago")), "{removed:?}");
+    // The records know the images that were written last, and those lie elsewhere: they are written, nothing else is made.
+    for expected in [&["image"][..], &[]] {
+        let built = place.json(&["build-image", "--site", "site", "--all", "-o", "images"])?;
+        let built = built.as_array().context("not a list")?;
+        ensure!(built.len() > 2, "{built:?}");
+        for node in built {
+            assert_eq!(names(&made(node)), expected, "{node}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn an_image_is_judged_by_building_it_again() -> Result<()> {
+    let place = Workplace::new()?;
+    place.build("alpha")?;
+    let verify = |image: &Path| -> Result<(Option<i32>, Value)> {
+        let image = image.to_str().context("a path")?;
+        // Nobody's keys are needed.
+        let mut command = place.psyops(&["verify-build", image, "--site", "site", "--json"]);
+        let output = command.env("XDG_CONFIG_HOME", place.path("no-keys")).output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code(), serde_json::from_str(&text).with_context(|| format!("{text}{said}"))?))
+    };
+    let image = place.path("alpha.img");
+    let (code, result) = verify(&image)?;
+    assert_eq!((code, &result["same"]), (Some(0), &true.into()), "{result}");
+    // The site has another file than the image was built from.
+    place.edit("overlays/common/etc/profile.d/site.sh", |text| text + "# not in the image\n")?;
+    let (code, result) = verify(&image)?;
+    assert_eq!((code, &result["same"]), (Some(1), &false.into()), "{result}");
+    let parts = result["parts"].as_array().context("no parts")?;
+    let bad: Vec<&str> =
+        parts.iter().filter(|part| part["good"] == false).filter_map(|part| part["part"].as_str()).collect();
+    // The root's hash stands in the UKI and, as GUIDs, in the table.
+    assert_eq!(bad, ["table", "uki", "root", "verity"]);
+    Ok(())
+}
