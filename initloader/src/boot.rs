@@ -74,6 +74,11 @@ impl Boot {
         boot
     }
 
+    /// For steps that a child of PID 1 runs: said to PID 1, which has a deadline for them all.
+    pub(crate) fn of_child(arguments: KernelArguments, set_aside: Vec<Module>) -> Self {
+        Self { arguments, set_aside, ..Self::new(Log::of_child()) }
+    }
+
     fn new(log: Log) -> Self {
         Self {
             log,

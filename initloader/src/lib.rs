@@ -60,11 +60,8 @@ mod uevent;
 mod watchdog;
 
 use boot::Boot;
-use disk::facts::Disk;
-use disk::partitions::PartitionGuid;
 use failure::Failure;
 use handoff::report::StepKind;
-use handoff::trust::Trust;
 use std::convert::Infallible;
 use std::process::ExitCode;
 use steps::{configure, disk as find_disk, early, handover, install, modules, root, selection};
@@ -88,14 +85,13 @@ fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Res
     boot.step("modules", modules::DEADLINE, modules::run)?;
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
     if let Some(request) = rescue::requested(boot) {
-        if !boot.rescue.ssh_keys.is_empty()
-            && let Err(failure) = learn_addresses(boot, esp.as_ref(), &trust)
-        {
-            boot.log.info(&format!("where this node is to be reached cannot be learnt: {}", failure.problem));
+        if !boot.rescue.ssh_keys.is_empty() {
+            rescue::addresses::learn(boot, esp.as_ref(), &trust);
         }
         return Err(request);
     }
-    let disk = disk(boot, esp.as_ref())?;
+    let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp.as_ref()))?;
+    boot.disk = Some(disk.clone());
     let node = node::establish(boot, &disk, &trust)?;
     let root = boot.step("root", root::DEADLINE, |boot| root::run(boot, &disk, &trust))?;
     boot.step("install", install::DEADLINE, |boot| install::run(boot, &trust, node.as_ref()))?;
@@ -104,16 +100,4 @@ fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Res
     boot.step_of(StepKind::Configure, "configure-identity", deadline, |boot| configure::run(boot, &trust))?;
     boot.step("handover", handover::DEADLINE, |_| handover::run())?;
     handover::execute(boot, &root)
-}
-
-fn disk(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, Failure> {
-    let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp))?;
-    boot.disk = Some(disk.clone());
-    Ok(disk)
-}
-
-/// Goes as far as rescue by SSH needs to know the node's fixed addresses.
-fn learn_addresses(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> Result<(), Failure> {
-    let disk = disk(boot, esp)?;
-    node::learn_addresses(boot, &disk, trust)
 }

@@ -9,6 +9,12 @@ use std::time::Duration;
 /// More than this is not kept: a log must not eat the memory of a small machine.
 const LONGEST: usize = 256 * 1024;
 
+/// The kinds of lines that a child passes on.
+const ERROR: &str = "error";
+const INFO: &str = "info";
+const DEBUG: &str = "debug";
+const MARKED: &str = "marked";
+
 /// How much a line matters, and how much the consoles get to see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
@@ -25,12 +31,31 @@ pub(crate) struct Log {
     console: Console,
     text: String,
     level: Level,
+    /// Whether this is a child's, which keeps nothing.
+    passed_on: bool,
 }
 
 impl Log {
     /// A log that continues `earlier` lines (of the attempt before a rescue shell).
     pub(crate) fn new(console: Console, earlier: String) -> Self {
-        Self { console, text: earlier, level: Level::Info }
+        Self { console, text: earlier, level: Level::Info, passed_on: false }
+    }
+
+    /// A log of a child of PID 1: each line goes to standard output behind its kind and a tab, for [`Self::take`].
+    pub(crate) fn of_child() -> Self {
+        Self { passed_on: true, ..Self::new(Console::standard_output(), String::new()) }
+    }
+
+    /// Takes a line out of the log of a child.
+    pub(crate) fn take(&mut self, kind: &str, line: &str) {
+        match kind {
+            ERROR => self.error(line),
+            DEBUG => self.debug(line),
+            MARKED => self.marked("", line),
+            INFO => self.info(line),
+            // The rest of a line that had a line end in it.
+            rest => self.info(&format!("{rest} {line}")),
+        }
     }
 
     /// Takes the level that the kernel command line asks for.
@@ -71,6 +96,9 @@ impl Log {
     /// A line for a program to find: on every console whatever the level, behind its marker at the line's beginning.
     pub(crate) fn marked(&mut self, marker: &str, line: &str) {
         let line = format!("{marker}{line}");
+        if self.passed_on {
+            return self.console.line(&format!("{MARKED}\t{line}"));
+        }
         self.keep(&line);
         self.console.line(&line);
     }
@@ -91,6 +119,14 @@ impl Log {
     }
 
     fn write(&mut self, level: Level, line: &str) {
+        if self.passed_on {
+            let kind = match level {
+                Level::Error => ERROR,
+                Level::Info => INFO,
+                Level::Debug => DEBUG,
+            };
+            return self.console.line(&format!("{kind}\t{line}"));
+        }
         self.keep(line);
         if level <= self.level {
             self.console.line(&format!("[{}] psyops: {line}", Uptime::now()));

@@ -36,8 +36,7 @@ pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<O
     Ok(None)
 }
 
-/// Learns where rescue is to be reached by SSH, for an attempt that ends before the node is established. Without them
-/// the network cards ask by DHCP.
+/// Learns where rescue is to be reached by SSH, for an attempt that ends before the node is established.
 pub(crate) fn learn_addresses(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(), Failure> {
     open(boot, disk, trust).map(drop)
 }

@@ -13,9 +13,13 @@ use std::ffi::{CStr, CString};
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::AsFd as _;
+use std::time::Duration;
 
 /// What a child's exit code says when its program could not be started at all.
 pub(crate) const NOT_STARTED: i32 = 127;
+/// How long a killed child is waited for. One that hangs in the kernel (a read from a stick that died) does not end, and
+/// is left to whoever reaps orphans.
+const DYING: Duration = Duration::from_secs(2);
 /// A program that writes without line ends must not fill the memory.
 const LONGEST_LINE: usize = 4096;
 
@@ -26,7 +30,7 @@ pub(crate) enum Ended {
     Exited(i32),
     /// By a signal.
     Killed(Signal),
-    /// The deadline came first; it and its group were killed.
+    /// The deadline came first; it and its group were killed, which does not end what hangs in the kernel.
     TimedOut,
 }
 
@@ -97,16 +101,19 @@ pub(crate) fn run(
     })?;
     drop(write);
     let mut output = Lines { pipe: Some(File::from(read)), rest: Vec::new() };
+    let (mut until, mut killed) = (deadline, false);
     let ended = loop {
         if let Some(ended) = poll_child(child)? {
-            break ended;
+            break if killed { Ended::TimedOut } else { ended };
         }
-        if deadline.remaining().is_zero() {
+        if until.remaining().is_zero() {
+            if killed {
+                break Ended::TimedOut;
+            }
             let _ = kill(Pid::from_raw(child.as_raw().saturating_neg()), Signal::SIGKILL);
-            let _ = waitpid(child, None);
-            break Ended::TimedOut;
+            (until, killed) = (Uptime::now().plus(DYING), true);
         }
-        output.wait(&signals, deadline, &mut line);
+        output.wait(&signals, until, &mut line);
         while let Ok(Some(_)) = signals.read_signal() {}
     };
     output.finish(&mut line);
@@ -179,7 +186,6 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn shell(script: &str, milliseconds: u64) -> (Ended, Vec<String>) {
         let mut lines = Vec::new();
@@ -202,7 +208,9 @@ mod tests {
         let before = Uptime::now();
         assert_eq!(shell("sleep 20 & echo left", 60_000), (Ended::Exited(0), vec!["left".into()]));
         assert!(before.elapsed() < Duration::from_secs(15));
+        let before = Uptime::now();
         assert_eq!(shell("echo begun; sleep 300", 3000), (Ended::TimedOut, vec!["begun".into()]));
+        assert!(before.elapsed() < Duration::from_secs(15));
     }
 
     // In a process with one thread, as PID 1 is: a signal to a process goes to any thread that does not block it.

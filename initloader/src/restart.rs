@@ -1,6 +1,8 @@
 //! Ends of the machine's run: restarting it, switching it off. Nothing comes after them, because PID 1 never ends.
 
+use crate::clock::Uptime;
 use crate::console::Console;
+use crate::process;
 use handoff::kernel_arguments::KernelArguments;
 use handoff::marker;
 use nix::poll::PollTimeout;
@@ -10,9 +12,15 @@ use std::time::Duration;
 /// How long a message stays on the screen before the machine restarts by itself, where `panic=` does not say.
 const READING_TIME: Duration = Duration::from_secs(30);
 
-/// Restarts, halts or switches off, at once.
+/// How long a slow stick may take to get what was written to it.
+const WRITING_TIME: Duration = Duration::from_secs(30);
+
+/// Restarts, halts or switches off, as soon as all is written.
 pub(crate) fn now(mode: RebootMode) -> ! {
-    nix::unistd::sync();
+    // In a child: sync(2) waits for a device that hangs as well, and does not come back.
+    if process::run(Uptime::now().plus(WRITING_TIME), write_all, |_| {}).is_err() {
+        write_all();
+    }
     loop {
         let _ = reboot(mode);
         // A machine that cannot do it stands still.
@@ -42,6 +50,11 @@ pub(crate) fn on_panic() {
         wait(READING_TIME);
         now(RebootMode::RB_AUTOBOOT)
     }));
+}
+
+fn write_all() -> i32 {
+    nix::unistd::sync();
+    0
 }
 
 fn wait(time: Duration) {

@@ -10,6 +10,7 @@ use crate::process;
 use handoff::marker;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::{RebootMode, reboot};
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2};
 use std::fs::File;
@@ -57,8 +58,10 @@ impl Watchdog {
 
     /// Ends the watching and the child.
     pub(crate) fn stop(&mut self) {
-        if let Some((child, pipe)) = self.child.take() {
-            drop(pipe);
+        if let Some((child, _)) = self.child.take() {
+            // The end of the pipe would not reach it while another child of PID 1, which may hang in the kernel, has a
+            // copy of the writing end.
+            let _ = kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
         }
     }

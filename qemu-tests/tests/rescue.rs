@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result, ensure};
 use builder::rescue_password;
 use builder::run::watch::wait_for_report;
-use builder::run::{Machine, Setup};
+use builder::run::{Bus, Machine, OnReset, Setup};
 use handoff::last_failure::LastFailure;
 use handoff::marker;
 use handoff::partition::Role;
@@ -235,10 +235,14 @@ fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
     Ok(())
 }
 
-/// A site that lets its SSH key into rescue, and nobody in by a console.
-fn by_ssh_only(micro: &World) -> Result<World> {
+/// A site that lets its SSH key into rescue, and people by a console only where these `lines` say so.
+fn by_ssh(micro: &World, name: &str, lines: &str) -> Result<World> {
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
-    World::with_rescue("ssh", &format!("ssh-keys = [\"{}\"]", public.trim()))
+    World::with_rescue(name, &format!("{lines}ssh-keys = [\"{}\"]", public.trim()))
+}
+
+fn by_ssh_only(micro: &World) -> Result<World> {
+    by_ssh(micro, "ssh", "")
 }
 
 fn in_rescue_by_ssh(stick: &Stick, ssh: &Ssh) -> Result<Machine> {
@@ -279,5 +283,33 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "0 1", "no DHCP");
     ensure!(ssh.run("rescue", "ip route")?.contains("default via 10.0.2.2"));
     ensure!(ssh.run("rescue", &format!("grep -c {SECRETS} /proc/mounts"))?.trim() == "0");
+    Ok(())
+}
+
+/// The stick dies while the node's fixed address is read from it. What reads it cannot even be killed, and yet whoever
+/// asked for rescue gets it.
+#[test]
+fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()> {
+    let stick = by_ssh(&World::micro()?, "ssh-and-shell", "console = \"shell\"\n")?.stick("fixed-address")?;
+    let mut setup = stick.setup();
+    setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
+    setup.on_reset = OnReset::End;
+    for disk in &mut setup.disks {
+        // No driver of this bus gives a request up.
+        disk.bus = Bus::Virtio;
+    }
+    // Slow enough that what stands on the console is read before the secret partition is.
+    setup.trouble.bytes_per_second = Some(50_000);
+    let mut machine = Machine::start(&setup)?;
+    machine.wait_for("seal of node fixed-address", DEADLINE)?;
+    machine.hang(0)?;
+    machine.wait_for("no fixed address", DEADLINE)?;
+    let seen = wait_for_report(&mut machine, SOON)?;
+    assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
+    machine.wait_for(PROMPT, SOON)?;
+    typed(&mut machine, &format!("grep -c {SECRETS} /proc/mounts"), "42-1-")?;
+    // Without busybox's own sync, which waits for the stick; the loader's is given up.
+    machine.send("reboot -n\n")?;
+    machine.wait_for_end(SOON.saturating_mul(2))?;
     Ok(())
 }

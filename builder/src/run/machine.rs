@@ -232,6 +232,17 @@ impl Machine {
         self.tell("device_del", &json!({"id": format!("plugged{disk}")}))
     }
 
+    /// Lets a disk hang, as a stick does that died under load: what it is asked for from now on, but for the request that
+    /// comes first, is answered in hours. Not one that was [`super::Bus::Unplugged`].
+    pub fn hang(&self, disk: usize) -> Result<(), MachineError> {
+        let mut limits = json!({"device": format!("disk{disk}"), "bps": 1});
+        // The others must be named, too; 0 is no limit.
+        for other in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
+            limits[other] = 0.into();
+        }
+        self.tell("block_set_io_throttle", &limits)
+    }
+
     fn command(&self, command: &'static str) -> Result<(), MachineError> {
         self.tell(command, &json!({}))
     }

@@ -3,6 +3,7 @@
 //! Who gets in stands in the trust file, signed with the system. Shells are children; PID 1 waits and reaps. Before the
 //! first one starts, everything is unmounted, so that no key lies open, unless the site wants it otherwise.
 
+pub(crate) mod addresses;
 mod password;
 mod remote;
 mod screen;

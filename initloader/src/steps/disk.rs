@@ -77,8 +77,13 @@ pub(crate) fn deadline(boot: &Boot) -> Duration {
 }
 
 fn patience(boot: &Boot) -> Duration {
+    asked_patience(boot).unwrap_or(PATIENCE)
+}
+
+/// How long the kernel command line says that a disk of this machine may take to come.
+pub(crate) fn asked_patience(boot: &Boot) -> Option<Duration> {
     let seconds = boot.arguments.value(kernel_arguments::DEVICE_TIMEOUT).and_then(|text| text.parse().ok());
-    seconds.map_or(PATIENCE, Duration::from_secs)
+    seconds.map(Duration::from_secs)
 }
 
 /// Runs the step.

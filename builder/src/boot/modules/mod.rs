@@ -1,0 +1,93 @@
+//! The kernel modules of the initramfs: the closure of a declared list, each after all that it needs.
+//!
+//! `index` is what depmod(8) knows of a kernel, `list` what the initramfs gets of it.
+
+mod index;
+mod list;
+
+pub use index::{ModuleIndex, ModuleName};
+pub use list::{FOR_PEOPLE, ModuleFile, WANTED, collect};
+
+use crate::error::{Class, Classified};
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why there is no list of modules.
+#[derive(Debug, Error)]
+pub enum ModulesError {
+    /// An index of depmod cannot be read.
+    #[error("cannot read {path}: {source}; run depmod(8) on the unpacked kernel package")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A declared module is neither a file nor built in.
+    #[error(
+        "the kernel {release} has no module {name}: choose another kernel package, or take it from the list"
+    )]
+    Unknown {
+        /// The module.
+        name: ModuleName,
+        /// The kernel.
+        release: String,
+    },
+    /// A file that the index names cannot be read.
+    #[error("cannot read the kernel module {path}: {source}; unpack the kernel package again")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A module is packed in a way that `finit_module(2)` would need a library for.
+    #[error("the kernel module {path} is compressed: only kernels with plain .ko files are supported")]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Classified for ModulesError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Index { source, .. } | Self::File { source, .. } => Class::of_reading(source),
+            Self::Unknown { .. } | Self::Compressed { .. } => Class::BadContent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod fixture {
+    /// A folder with the modules of a small kernel, below its release.
+    pub(super) fn kernel() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| {
+            let path = folder.path().join("6.1.0-test").join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        write(
+            "modules.dep",
+            "kernel/fs/ext4/ext4.ko: kernel/lib/crc16.ko kernel/fs/jbd2/jbd2.ko\n\
+             kernel/fs/jbd2/jbd2.ko:\nkernel/lib/crc16.ko:\nkernel/crypto/crc32c-intel.ko:\n\
+             kernel/crypto/crc32c_generic.ko:\nkernel/drivers/usb-storage.ko: kernel/drivers/scsi.ko\n\
+             kernel/drivers/scsi.ko:\nkernel/drivers/late.ko:\nkernel/x.ko.xz:\n",
+        );
+        write(
+            "modules.softdep",
+            "# comment\nsoftdep ext4 pre: crypto-crc32c nothing\nsoftdep usb_storage late2 post: late\n",
+        );
+        write(
+            "modules.alias",
+            "alias crypto-crc32c crc32c_intel\nalias crypto-crc32c crc32c_generic\nalias late2 jbd2\n",
+        );
+        write("modules.builtin", "kernel/drivers/rtc-cmos.ko\n");
+        for name in ["fs/ext4/ext4.ko", "fs/jbd2/jbd2.ko", "lib/crc16.ko", "crypto/crc32c-intel.ko"] {
+            write(&format!("kernel/{name}"), name);
+        }
+        write("kernel/crypto/crc32c_generic.ko", "generic");
+        folder
+    }
+}

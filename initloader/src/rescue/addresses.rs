@@ -1,0 +1,205 @@
+//! Where rescue is to be reached by SSH, when it is asked for: before the seal is read, in which the node's fixed
+//! addresses stand.
+//!
+//! Rescue is what people ask for when a stick is ill, so it must not depend on it: a child of PID 1 reads the stick, and is
+//! left behind where it hangs. Its mounts are its own; they and all that it has in memory, the node's key among it, go
+//! with it. It says on its standard output, a line each, what it has to say: a word for what it is, a tab, and the rest.
+
+use crate::boot::Boot;
+use crate::clock::Uptime;
+use crate::console::Console;
+use crate::disk::partitions::PartitionGuid;
+use crate::failure::Failure;
+use crate::log::Log;
+use crate::process::{self, Ended};
+use crate::steps::disk;
+use crate::{mounts, node};
+use handoff::kernel_arguments::DEVICE_TIMEOUT;
+use handoff::paths;
+use handoff::report::StepKind;
+use handoff::trust::Trust;
+use nix::sched::{CloneFlags, unshare};
+use std::time::Duration;
+
+/// How long the child may take. A good stick needs a second, one that comes late or is slow ten or more; where a node has
+/// a fixed address it may be the only way in, so they are waited for. Drivers that still look for their devices get as
+/// much before.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+const NODE: &str = "node";
+const SERIAL: &str = "serial";
+const ADDRESS: &str = "address";
+const PROBLEM: &str = "problem";
+const END: &str = "end";
+
+/// Learns them, if that can be. Without them the network cards ask by DHCP, which is said.
+pub(crate) fn learn(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust) {
+    let patience = PATIENCE.saturating_add(disk::asked_patience(boot).unwrap_or_default());
+    let start = Uptime::now();
+    boot.watch("addresses", patience.saturating_mul(2).saturating_add(Duration::from_mins(1)));
+    // The child could not wait for them: they are not its own children.
+    boot.probing.finish_all(start.plus(patience), &mut boot.log);
+    let (arguments, set_aside) = (boot.arguments.clone(), boot.set_aside.clone());
+    let child = || read(Boot::of_child(arguments, set_aside), esp, trust);
+    let mut heard = Heard::default();
+    let ended = process::run(Uptime::now().plus(patience), child, |line| heard.take(line, &mut boot.log));
+    boot.took("addresses", StepKind::Loader, start);
+    boot.report.node = heard.node.take();
+    boot.report.serial = heard.serial;
+    match heard.addresses(ended, patience) {
+        Ok(addresses) => boot.addresses = addresses,
+        Err(problem) => boot.log.error(&format!(
+            "no fixed address is known for this rescue, network cards ask by DHCP: {problem}"
+        )),
+    }
+}
+
+/// The child's life.
+fn read(mut boot: Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> i32 {
+    // Whatever is wrong with this process, it is no reason to restart the machine.
+    let _ = std::panic::take_hook();
+    let mut out = Console::standard_output();
+    let mut say = |word: &str, text: &str| out.line(&format!("{word}\t{text}"));
+    let result = steps(&mut boot, esp, trust);
+    if let Some(node) = &boot.report.node {
+        say(NODE, node);
+    }
+    if let Some(serial) = boot.report.serial {
+        say(SERIAL, &serial.to_string());
+    }
+    match result {
+        Ok(()) => boot.addresses.lines().for_each(|line| say(ADDRESS, line)),
+        Err(problem) => say(PROBLEM, &problem),
+    }
+    say(END, "");
+    // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
+    if mounts::is_mounted(paths::SECRETS)
+        && let Err(error) = mounts::unmount(paths::SECRETS)
+    {
+        boot.log.error(&error.to_string());
+    }
+    0
+}
+
+/// As far as the node's addresses; otherwise what is wrong, and what to do.
+fn steps(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> Result<(), String> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
+        advised(&format!("cannot have a mount namespace: {}", errno.desc()), "start the other slot")
+    })?;
+    let failed = |failure: Failure| advised(&failure.problem, &failure.remedy);
+    let disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp)).map_err(failed)?;
+    node::learn_addresses(boot, &disk, trust).map_err(failed)
+}
+
+/// What PID 1 heard from the child.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Heard {
+    node: Option<String>,
+    serial: Option<u64>,
+    addresses: String,
+    problem: Option<String>,
+    /// Whether that was all.
+    whole: bool,
+}
+
+impl Heard {
+    fn take(&mut self, line: &str, log: &mut Log) {
+        let (word, text) = line.split_once('\t').unwrap_or((line, ""));
+        match word {
+            NODE => self.node = Some(text.into()),
+            SERIAL => self.serial = text.parse().ok(),
+            ADDRESS => self.addresses.extend([text, "\n"]),
+            PROBLEM => self.problem = Some(text.into()),
+            END => self.whole = true,
+            kind => log.take(kind, text),
+        }
+    }
+
+    /// The addresses; otherwise what is wrong, and what to do.
+    fn addresses(self, ended: nix::Result<Ended>, patience: Duration) -> Result<String, String> {
+        match (self, ended) {
+            (Self { problem: Some(problem), .. }, _) => Err(problem),
+            // All was said; what came after is no matter.
+            (Self { whole: true, addresses, .. }, _) => Ok(addresses),
+            (_, Ok(Ended::TimedOut)) => Err(advised(
+                &format!("the node's seal and key could not be read within {} s", patience.as_secs()),
+                &format!(
+                    "look above for what was waited for; try another port or another stick (`reboot -n` does not wait \
+                     for this one); {DEVICE_TIMEOUT}=SECONDS on the kernel command line waits longer"
+                ),
+            )),
+            (_, Ok(ended)) => Err(advised(
+                &format!("what reads the node's seal and key came to no end ({ended:?})"),
+                "report this, with what `log` shows",
+            )),
+            (_, Err(errno)) => Err(advised(
+                &format!("nothing can be started that reads the node's seal and key: {}", errno.desc()),
+                "give the machine more memory",
+            )),
+        }
+    }
+}
+
+fn advised(problem: &str, remedy: &str) -> String {
+    format!("{problem}; what to do: {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::errno::Errno;
+    use nix::sys::signal::Signal;
+
+    fn heard(lines: &[&str]) -> (Heard, Log) {
+        let mut log = Log::new(Console::standard_output(), String::new());
+        let mut heard = Heard::default();
+        for line in lines {
+            heard.take(line, &mut log);
+        }
+        (heard, log)
+    }
+
+    const PATIENCE: Duration = Duration::from_secs(7);
+
+    #[test]
+    fn what_was_said_to_its_end_counts() {
+        let lines =
+            ["info\tseal of node alpha", "node\talpha", "serial\t3", "address\t* 192.0.2.1/24 -", "end"];
+        let (said, log) = heard(&lines);
+        assert_eq!((said.node.as_deref(), said.serial), (Some("alpha"), Some(3)));
+        assert!(log.text().contains("seal of node alpha"), "{}", log.text());
+        // The stick may hang while it is unmounted.
+        assert_eq!(said.addresses(Ok(Ended::TimedOut), PATIENCE), Ok("* 192.0.2.1/24 -\n".into()));
+        let without_its_end = heard(&lines[..4]).0;
+        let problem = without_its_end.addresses(Ok(Ended::TimedOut), PATIENCE).unwrap_err();
+        assert!(
+            problem.contains("within 7 s; what to do: ") && problem.contains(DEVICE_TIMEOUT),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn whatever_is_wrong_is_said_with_what_to_do() {
+        let missing = heard(&["problem\tno valid seal; what to do: make one", "end"]).0;
+        let problem = missing.addresses(Ok(Ended::Exited(0)), PATIENCE);
+        assert_eq!(problem, Err("no valid seal; what to do: make one".into()));
+        for ended in [Ok(Ended::Exited(0)), Ok(Ended::Killed(Signal::SIGABRT)), Err(Errno::ENOMEM)] {
+            let problem = Heard::default().addresses(ended, PATIENCE).unwrap_err();
+            assert!(problem.contains("; what to do: "), "{problem}");
+        }
+    }
+
+    #[test]
+    fn the_log_of_the_child_becomes_the_log() {
+        let lines = [
+            "error\ta seal is not used",
+            "debug\tdisk took 4 ms",
+            "marked\tpsyops fault: x",
+            "a second line",
+        ];
+        let text = heard(&lines).1.text().to_owned();
+        for line in ["] a seal is not used", "] disk took 4 ms", "] psyops fault: x", "] a second line"] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+    }
+}
