@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint fuzz picture bench bench-boot clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -35,6 +35,9 @@ lint: build  ## formatting and clippy, without warnings
 
 fuzz:  ## the parsers of PID 1 against inputs nobody wrote, FUZZ_SECONDS (600) each, two at once
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz
+
+repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
+	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot -E 'binary(repro)'
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources

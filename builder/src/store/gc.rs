@@ -21,7 +21,7 @@ pub struct Collected {
 
 /// Removes what is not needed; `dry` only says what that is. Waits until nobody builds, and nobody builds meanwhile.
 pub fn collect_garbage(store: &Store, dry: bool) -> Result<Collected, StoreError> {
-    let _alone = store.alone()?;
+    let _lock = if dry { store.in_use()? } else { store.alone()? };
     let (records, stale) = records(store)?;
     let mut needed = BTreeSet::new();
     for record in &records {

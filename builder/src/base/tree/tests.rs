@@ -109,6 +109,9 @@ fn attributes_that_the_root_cannot_hold_are_left_out() {
     archive.append_pax_extensions(keys.iter().map(|key| (key.as_str(), &b"value"[..]))).unwrap();
     let mut header = tar::Header::new_ustar();
     header.set_mode(0o644);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
     header.set_size(0);
     header.set_cksum();
     archive.append_data(&mut header, "file", &b""[..]).unwrap();
