@@ -12,6 +12,7 @@ pub mod build;
 pub mod chart;
 pub mod cli;
 pub mod error;
+pub mod export;
 pub mod folders;
 pub mod ids;
 pub mod image;

@@ -6,6 +6,7 @@ pub mod boot_chart;
 pub mod build_image;
 pub mod cat;
 pub mod demo;
+pub mod export;
 pub mod finish;
 pub mod init;
 pub mod inspect;
@@ -54,6 +55,7 @@ enum PsyopsCommand {
     VerifyBuild(verify_build::VerifyBuildArgs),
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
+    Export(export::ExportArgs),
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
@@ -84,6 +86,7 @@ impl Psyops {
             PsyopsCommand::VerifyBuild(args) => finish_with(
                 verify_build::run(&args, &progress).map(|output| (output.to_string(), output.is_success())),
             ),
+            PsyopsCommand::Export(args) => finish(export::run(&args)),
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),

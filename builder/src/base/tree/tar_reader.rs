@@ -12,7 +12,7 @@ use std::sync::Arc;
 use tar::EntryType;
 
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
-/// The kinds that squashfs can hold (`SQUASHFS_XATTR_*` in the kernel's squashfs_fs.h). Access lists (`system.`), which
+/// The kinds that squashfs can hold (`SQUASHFS_XATTR_*` in the kernel's `squashfs_fs.h`). Access lists (`system.`), which
 /// systemd puts on its journal's folder and makes anew at each start, are none of them.
 const KEPT_XATTRS: [&str; 3] = ["user.", "trusted.", "security."];
 

@@ -1,0 +1,54 @@
+//! `psyops export IMAGE --form FORM`: an image in another form.
+
+use crate::error::Error;
+use crate::export::{self, Form};
+use clap::Args;
+use serde_json::json;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Write an image in another form: compressed with a block map, as a disk for QEMU, or for a start from the network
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops export pi1.img --form zst                    pi1.img.zst and pi1.img.bmap, for bmaptool copy
+  psyops export pi1.img --form qcow2 --output pi1.qcow2
+  psyops export pi1.img --form netboot --output tftp  vmlinuz, initramfs.img with the seal, cmdline
+The secret partition alone is made by mksecrets.")]
+pub struct ExportArgs {
+    /// The image
+    pub image: PathBuf,
+    /// The form
+    #[arg(long, value_enum)]
+    pub form: Form,
+    /// Where it goes (by default beside the image)
+    #[arg(long, short, value_name = "PATH")]
+    pub output: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What was written.
+#[derive(Debug)]
+pub struct ExportOutput {
+    files: Vec<PathBuf>,
+    json: bool,
+}
+
+/// Does it.
+pub fn run(args: &ExportArgs) -> Result<ExportOutput, Error> {
+    let output = args.output.clone().unwrap_or_else(|| args.form.beside(&args.image));
+    Ok(ExportOutput { files: export::export(&args.image, args.form, &output)?, json: args.json })
+}
+
+impl fmt::Display for ExportOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return write!(f, "{:#}", json!({"files": self.files}));
+        }
+        for file in &self.files {
+            writeln!(f, "{}", file.display())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,214 @@
+//! An image in other forms: compressed with a block map, for a virtual machine, for a start from the network.
+
+pub mod block_map;
+
+use crate::atomic::{self, AtomicFile};
+use crate::error::{Class, Classified, Error};
+use crate::image::reader::ImageReader;
+use crate::run::direct;
+use crate::tools::{self, QEMU_IMG};
+use block_map::BlockMap;
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// How hard zstd works: most of an image is compressed already.
+const LEVEL: i32 = 3;
+/// What is read at once.
+const CHUNK: usize = 1 << 20;
+
+/// A form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Form {
+    /// zstd, with a block map for bmaptool beside it
+    Zst,
+    /// A disk for QEMU
+    Qcow2,
+    /// A folder with kernel, initramfs with the seal inside, and command line
+    Netboot,
+}
+
+impl Form {
+    /// Where it goes where nobody says.
+    #[must_use]
+    pub fn beside(self, image: &Path) -> PathBuf {
+        match self {
+            Self::Zst => with_more(image, ".zst"),
+            Self::Qcow2 => image.with_extension("qcow2"),
+            Self::Netboot => image.with_extension("netboot"),
+        }
+    }
+}
+
+fn with_more(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(more);
+    name.into()
+}
+
+/// Something could not be read or written on the way.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The image.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder of a network start.
+    #[error("cannot make the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Classified for ExportError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Folder { source, .. } => Class::of_writing(source),
+        }
+    }
+}
+
+/// Writes the image at `path` in a form; gives the files that were written. All hold the node's secrets or its seal, so
+/// only their owner may read them; the block map holds digests of the whole, and is private for the same reason.
+pub fn export(path: &Path, form: Form, output: &Path) -> Result<Vec<PathBuf>, Error> {
+    let image = ImageReader::open(path)?;
+    match form {
+        Form::Zst => zst(&image, output),
+        Form::Qcow2 => qcow2(path, output),
+        Form::Netboot => netboot(&image, output),
+    }
+}
+
+fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
+    let map_place = match output.extension() {
+        Some(extension) if extension == "zst" => with_more(&output.with_extension(""), ".bmap"),
+        _ => with_more(output, ".bmap"),
+    };
+    let map = BlockMap::of(image)?.to_xml();
+    let unreadable = |source| ExportError::Read { path: image.path().to_owned(), source };
+    let mut source = File::open(image.path()).map_err(unreadable)?;
+    let file = AtomicFile::create_private(output)?;
+    let begun = zstd::Encoder::new(file.file(), LEVEL);
+    let mut encoder = file.check(begun)?;
+    let prepared =
+        encoder.include_checksum(true).and_then(|()| encoder.set_pledged_src_size(Some(image.size().0)));
+    file.check(prepared)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        let count = source.read(&mut buffer).map_err(unreadable)?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        let written = encoder.write_all(bytes);
+        file.check(written)?;
+    }
+    let finished = encoder.finish().map(drop);
+    file.check(finished)?;
+    file.commit()?;
+    atomic::write_file_with_mode(&map_place, map.as_bytes(), 0o600)?;
+    Ok(vec![output.to_owned(), map_place])
+}
+
+fn qcow2(path: &Path, output: &Path) -> Result<Vec<PathBuf>, Error> {
+    let file = AtomicFile::create_private(output)?;
+    let mut convert = QEMU_IMG.command()?;
+    convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(path).arg(file.temporary_path());
+    tools::run(&mut convert)?;
+    file.commit()?;
+    Ok(vec![output.to_owned()])
+}
+
+fn netboot(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
+    let parts = direct::read(image, &[])?;
+    fs::create_dir_all(output).map_err(|source| ExportError::Folder { path: output.to_owned(), source })?;
+    let mut written = Vec::new();
+    for (name, content) in [
+        ("vmlinuz", parts.kernel),
+        ("initramfs.img", parts.initrd),
+        ("cmdline", format!("{}\n", parts.command_line).into_bytes()),
+    ] {
+        let path = output.join(name);
+        atomic::write_file_with_mode(&path, &content, 0o600)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use handoff::hash::Sha256Digest;
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::process::Command;
+
+    #[test]
+    fn bmaptool_takes_the_compressed_image_with_its_map() {
+        let fixture = fixture::image();
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("demo.img.zst");
+        let written = export(&fixture.image.path, Form::Zst, &output).unwrap();
+        assert_eq!(written, [output.clone(), folder.path().join("demo.img.bmap")]);
+        for file in &written {
+            assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+        }
+        let bytes = fs::read(&fixture.image.path).unwrap();
+        assert!(zstd::decode_all(File::open(&output).unwrap()).unwrap() == bytes);
+        let stick = folder.path().join("stick");
+        let copied = Command::new("bmaptool")
+            .arg("copy")
+            .arg("--bmap")
+            .arg(&written[1])
+            .arg(&output)
+            .arg(&stick)
+            .output();
+        let copied = copied.expect("bmaptool is needed: install bmap-tools");
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        assert!(fs::read(&stick).unwrap() == bytes);
+    }
+
+    #[test]
+    fn what_is_in_the_map_is_enough_on_a_stick_on_which_something_else_was() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let bytes = fs::read(&fixture.image.path).unwrap();
+        let mut stick = vec![0xAA; bytes.len()];
+        for (first, last, digest) in BlockMap::of(&image).unwrap().ranges {
+            let at = |block: u64| usize::try_from(block * block_map::BLOCK_SIZE).unwrap();
+            let range = at(first)..at(last + 1);
+            assert_eq!(Sha256Digest::of(&bytes[range.clone()]), digest);
+            stick[range.clone()].copy_from_slice(&bytes[range]);
+        }
+        assert!(stick != bytes);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("stick");
+        fs::write(&path, stick).unwrap();
+        let found = crate::verify::verify(&path, None, None).unwrap();
+        assert!(found.is_whole(), "{found:?}");
+        assert_eq!(found.checks, crate::verify::verify(&fixture.image.path, None, None).unwrap().checks);
+    }
+
+    #[test]
+    fn the_other_forms_hold_what_the_image_holds() {
+        let fixture = fixture::image();
+        let path = fixture.image.path.as_path();
+        let folder = tempfile::tempdir().unwrap();
+        let disk = folder.path().join("demo.qcow2");
+        export(path, Form::Qcow2, &disk).unwrap();
+        let compared = Command::new("qemu-img").arg("compare").arg(path).arg(&disk).output().unwrap();
+        assert!(compared.status.success(), "{compared:?}");
+        let netboot = folder.path().join("demo.netboot");
+        let written = export(path, Form::Netboot, &netboot).unwrap();
+        assert_eq!(written.len(), 3);
+        let parts = direct::read(&ImageReader::open(path).unwrap(), &[]).unwrap();
+        assert!(fs::read(netboot.join("vmlinuz")).unwrap() == parts.kernel);
+        assert!(fs::read(netboot.join("initramfs.img")).unwrap() == parts.initrd);
+        assert_eq!(fs::read_to_string(netboot.join("cmdline")).unwrap().trim_end(), parts.command_line);
+    }
+}
