@@ -189,3 +189,37 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
     assert_eq!(bad, ["table", "uki", "root", "verity"]);
     Ok(())
 }
+
+#[test]
+fn renewing_the_lock_says_first_what_changes() -> Result<()> {
+    let place = Workplace::new()?;
+    // A lock of some time ago: one package had another version, and another one was not there.
+    let path = place.site().join("site.lock");
+    let present = fs::read_to_string(&path)?;
+    let (head, packages) = present.split_once("[[package]]").context("a lock without packages")?;
+    let mut packages: Vec<String> = packages.split("[[package]]").map(str::to_owned).collect();
+    packages.remove(1);
+    let first = packages.first_mut().context("a lock without packages")?;
+    let line = |key: &str| first.lines().find(|line| line.starts_with(key)).map(str::to_owned);
+    let version = line("version = ").context("a package without a version")?;
+    let digest = line("sha256 = ").context("a package without a digest")?;
+    *first = first
+        .replace(&version, "version = \"0-old\"")
+        .replace(&digest, &format!("sha256 = \"{}\"", "0".repeat(64)));
+    let old = format!("{head}[[package]]{}", packages.join("[[package]]"));
+    fs::write(&path, &old)?;
+    let planned = place.json(&["lock", "--site", "site", "--dry-run"])?;
+    let changes = planned["changes"].as_array().context("no changes")?;
+    assert_eq!(changes.len(), 2, "{planned}");
+    ensure!(
+        changes.iter().any(|change| change["before"] == "0-old" && change["after"].is_string()),
+        "{planned}"
+    );
+    ensure!(changes.iter().any(|change| change["before"].is_null()), "{planned}");
+    assert_eq!(fs::read_to_string(&path)?, old);
+    let output = succeed(&mut place.psyops(&["lock", "--site", "site"]))?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(said.contains(" 0-old -> "), "{said}");
+    assert_eq!(fs::read_to_string(&path)?, present);
+    Ok(())
+}

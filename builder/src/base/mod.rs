@@ -119,11 +119,15 @@ fn prepare_tree(
     Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))
 }
 
-/// Asks the archive anew and replaces the lock file of `site`.
-pub fn renew_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+/// Asks the archive for what `site` wants now. Nothing is written but to the store.
+pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
     let _alone = store.lock()?;
-    let lock = packages::resolve(site, store, progress)?;
-    debs::fetch(site, &lock, store, progress)?;
-    lock.write(site)?;
-    Ok(lock)
+    packages::resolve(site, store, progress)
+}
+
+/// Replaces the lock file of `site`, when its packages are all in the store.
+pub fn take_lock(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
+    let _alone = store.lock()?;
+    debs::fetch(site, lock, store, progress)?;
+    lock.write(site)
 }

@@ -1,6 +1,6 @@
 //! `psyops lock`: takes the archive's present packages into `site.lock`.
 
-use crate::base::{Lock, renew_lock};
+use crate::base::{Lock, present_lock, take_lock};
 use crate::error::Error;
 use crate::site::{LOCK_FILE, Site, default_site};
 use crate::store::Store;
@@ -9,15 +9,19 @@ use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Choose the packages of a site anew and write them into site.lock
+/// Choose the packages of a site anew, say what changes, and write them into site.lock
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
+  psyops lock --site fleet --dry-run what would change
   psyops lock --site fleet           choose the packages anew
   psyops lock --site fleet --json    and print what changed for a program")]
 pub struct LockArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
+    /// Only say what would change
+    #[arg(long)]
+    pub dry_run: bool,
     /// Print what changed as JSON
     #[arg(long)]
     pub json: bool,
@@ -29,6 +33,7 @@ pub struct LockOutput {
     lock: PathBuf,
     packages: usize,
     changes: Vec<Change>,
+    dry_run: bool,
     #[serde(skip)]
     json: bool,
 }
@@ -49,9 +54,19 @@ pub fn run(args: &LockArgs, progress: &dyn Fn(&str)) -> Result<LockOutput, Error
     };
     // A lock that cannot be read, or answers another wish, is what this command is for.
     let old = Lock::read(&site).ok().flatten();
-    let new = renew_lock(&site, &Store::from_environment()?, progress)?;
+    let store = Store::from_environment()?;
+    let _in_use = store.in_use()?;
+    let new = present_lock(&site, &store, progress)?;
     let changes = changes(old.as_ref(), &new);
-    Ok(LockOutput { lock: site.dir.join(LOCK_FILE), packages: new.packages.len(), changes, json: args.json })
+    if !args.dry_run {
+        // Said before it is done: fetching may take a while, and may be stopped.
+        for change in &changes {
+            progress(&change.to_string());
+        }
+        take_lock(&site, &new, &store, progress)?;
+    }
+    let (lock, packages) = (site.dir.join(LOCK_FILE), new.packages.len());
+    Ok(LockOutput { lock, packages, changes, dry_run: args.dry_run, json: args.json })
 }
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<Change> {
@@ -91,10 +106,13 @@ impl fmt::Display for LockOutput {
         if self.json {
             return f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?);
         }
+        let (lock, packages, changed) = (self.lock.display(), self.packages, self.changes.len());
+        if !self.dry_run {
+            return write!(f, "{lock}: {packages} packages, {changed} changed");
+        }
         for change in &self.changes {
             writeln!(f, "{change}")?;
         }
-        let changed = self.changes.len();
-        write!(f, "{}: {} packages, {changed} changed", self.lock.display(), self.packages)
+        write!(f, "{lock}: {packages} packages, {changed} would change; nothing was written")
     }
 }
