@@ -27,5 +27,6 @@ pub mod run;
 pub mod secrets;
 pub mod site;
 pub mod store;
+mod svg;
 pub mod tools;
 pub mod verify;

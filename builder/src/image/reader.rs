@@ -150,8 +150,12 @@ impl ImageReader {
         if end.is_none_or(|end| end > partition.size.0) {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
-        let mut bytes = vec![0; length];
         let start = partition.offset.0.saturating_add(offset.0);
+        // Before memory is asked for: of an image that was cut, or a table that makes no sense, there may be too little.
+        if u64::try_from(length).is_ok_and(|length| start.saturating_add(length) > self.size.0) {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start).map_err(failed)?;
         Ok(bytes)
     }

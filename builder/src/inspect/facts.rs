@@ -1,5 +1,6 @@
 //! The facts of an image, and what is wrong with them.
 
+use super::usage::used;
 use crate::image::ext4;
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
@@ -12,6 +13,7 @@ use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::seal::SealError;
 use keys::seal::header::Header;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -78,6 +80,8 @@ pub struct Inspection {
     pub disk_guid: Uuid,
     /// Its partitions.
     pub partitions: Vec<FoundPartition>,
+    /// How much of each is filled, by number, where what lies there says so.
+    pub used: BTreeMap<u32, Bytes>,
     /// Its control records, where they can be read.
     pub control: Option<ControlArea>,
     /// Its slots.
@@ -112,6 +116,11 @@ pub fn inspect(path: &Path) -> Result<Inspection, ReadError> {
         size: image.size(),
         disk_guid: image.disk_guid(),
         partitions: image.partitions().to_vec(),
+        used: image
+            .partitions()
+            .iter()
+            .filter_map(|found| Some((found.number, used(&image, found.role?)?)))
+            .collect(),
         control,
         slots,
         seals,

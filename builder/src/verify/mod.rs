@@ -108,7 +108,8 @@ fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String,
     let length = length.ok_or_else(|| {
         format!("its hash tree is for {} blocks, more than the partition holds", superblock.data_blocks)
     })?;
-    let tree_length = usize::try_from(tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
+    let tree_length =
+        usize::try_from(slot::tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
         return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
@@ -116,16 +117,6 @@ fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String,
     let walked = verity::walk((image.file(), partition.offset.0), (&superblock, &tree), root);
     walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
     Ok(format!("{} MiB, each block as the root hash says", length >> 20))
-}
-
-/// Blocks of a tree with its superblock.
-fn tree_blocks(superblock: &Superblock) -> u64 {
-    let (mut level, mut blocks) = (superblock.data_blocks, 1_u64);
-    while level > 1 {
-        level = level.div_ceil(handoff::verity::PER_BLOCK);
-        blocks = blocks.saturating_add(level);
-    }
-    blocks
 }
 
 fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {

@@ -1,0 +1,94 @@
+//! How much of each partition is filled, as far as what lies there says so itself.
+
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use crate::site::Bytes;
+use handoff::boot_record;
+use handoff::partition::Role;
+use handoff::verity::BLOCK;
+
+/// Where the superblock of an ext4 file system begins, and its length (kernel documentation, ext4 superblock).
+const SUPERBLOCK: (u64, usize) = (1024, 1024);
+/// `s_magic`.
+const EXT4_MAGIC: u16 = 0xef53;
+/// The bits of an entry of a FAT32 that say where its chain goes on.
+const CLUSTER_BITS: u32 = 0x0fff_ffff;
+
+/// The filled bytes, never more than the partition has; `None` where nobody can say.
+pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
+    let size = image.partition(role).ok()?.size;
+    let used = match role {
+        Role::Esp => fat32(image)?,
+        Role::Boot(slot) => slot::record(image, slot).ok()?.length.saturating_add(boot_record::SIZE_U64),
+        Role::Root(slot) => slot::superblock(image, slot).ok()?.data_blocks.saturating_mul(BLOCK),
+        Role::Verity(slot) => slot::tree_blocks(&slot::superblock(image, slot).ok()?).saturating_mul(BLOCK),
+        Role::Seal(slot) => Bytes::of(slot::seal(image, slot).ok()?.ok()?.bytes()).0,
+        Role::Secret | Role::Data => ext4(image, role)?,
+        Role::Control => return None,
+    };
+    Some(Bytes(used.min(size.0)))
+}
+
+/// What is not free in a FAT32 file system: all in front of the clusters, and the clusters that its first table does not
+/// call free. (The count that the file system keeps is a hint only, and not written by everybody.)
+fn fat32(image: &ImageReader) -> Option<u64> {
+    let boot = image.read(Role::Esp, Bytes(0), 512).ok()?;
+    let sector = u64::from(number::<2>(&boot, 11).map(u16::from_le_bytes)?);
+    let cluster = u64::from(*boot.get(13)?).checked_mul(sector).filter(|bytes| *bytes > 0)?;
+    let reserved = u64::from(number::<2>(&boot, 14).map(u16::from_le_bytes)?);
+    let tables = u64::from(*boot.get(16)?);
+    let sectors = u64::from(number::<4>(&boot, 32).map(u32::from_le_bytes)?);
+    let table = u64::from(number::<4>(&boot, 36).map(u32::from_le_bytes)?);
+    let before = reserved.checked_add(tables.checked_mul(table)?)?;
+    let clusters = sectors.checked_sub(before)?.checked_mul(sector)? / cluster;
+    let length = usize::try_from(clusters.checked_add(2)?.checked_mul(4)?).ok()?;
+    let entries = image.read(Role::Esp, Bytes(reserved.checked_mul(sector)?), length).ok()?;
+    let taken =
+        |entry: &&[u8]| number::<4>(entry, 0).is_some_and(|raw| u32::from_le_bytes(raw) & CLUSTER_BITS != 0);
+    // The first two entries belong to no cluster.
+    let taken = u64::try_from(entries.chunks_exact(4).skip(2).filter(taken).count()).ok()?;
+    before.checked_mul(sector)?.checked_add(taken.checked_mul(cluster)?)
+}
+
+/// What is not free in an ext4 file system, as its superblock says.
+fn ext4(image: &ImageReader, role: Role) -> Option<u64> {
+    let superblock = image.read(role, Bytes(SUPERBLOCK.0), SUPERBLOCK.1).ok()?;
+    let word = |at| number::<4>(&superblock, at).map(u32::from_le_bytes);
+    if number::<2>(&superblock, 0x38).map(u16::from_le_bytes)? != EXT4_MAGIC {
+        return None;
+    }
+    let (blocks, free) = (u64::from(word(0x4)?), u64::from(word(0xc)?));
+    let block = 1024_u64.checked_shl(word(0x18)?)?;
+    blocks.checked_sub(free)?.checked_mul(block)
+}
+
+fn number<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use handoff::slot::Slot;
+
+    #[test]
+    fn what_is_there_says_how_much_it_is() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let used = |role| used(&image, role).map(|bytes| bytes.0);
+        assert_eq!(used(Role::Root(Slot::A)), Some(3 << 20));
+        // A superblock, seven blocks of hashes and the one on top.
+        assert_eq!(used(Role::Verity(Slot::A)), Some(8 * 4096));
+        assert_eq!([Role::Boot(Slot::B), Role::Root(Slot::B), Role::Seal(Slot::B)].map(used), [None; 3]);
+        let uki = slot::record(&image, Slot::A).unwrap().length;
+        assert_eq!(used(Role::Boot(Slot::A)), Some(uki + 4096));
+        let seal = used(Role::Seal(Slot::A)).unwrap();
+        assert!((300..2000).contains(&seal), "{seal}");
+        // As fsck.vfat and dumpe2fs would say: tables and a few clusters; journal, inodes and groups.
+        let esp = used(Role::Esp).unwrap();
+        assert!((900 << 10..2 << 20).contains(&esp), "{esp}");
+        let secret = used(Role::Secret).unwrap();
+        assert!((1 << 18..4 << 20).contains(&secret), "{secret}");
+    }
+}
