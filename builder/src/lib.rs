@@ -11,6 +11,7 @@ pub mod browse;
 pub mod build;
 pub mod chart;
 pub mod cli;
+pub mod diff;
 pub mod error;
 pub mod export;
 pub mod folders;

@@ -4,7 +4,11 @@ use super::{BrowseError, Entry, EntryKind, Place};
 use crate::image::reader::ImageReader;
 use fatfs::{Dir, FileSystem, FsOptions};
 use handoff::partition::Role;
+use std::collections::BTreeMap;
 use std::io::{Cursor, Error, ErrorKind, Read as _};
+
+/// The builder puts two files there, and Secure Boot a few more.
+const MOST_ENTRIES: usize = 1000;
 
 type Volume = FileSystem<Cursor<Vec<u8>>>;
 
@@ -35,6 +39,36 @@ pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, Browse
     let file = opened.map_err(|error| not_there(place, &error))?;
     file.take(most).read_to_end(&mut content).map_err(|error| damaged(&error))?;
     Ok(content)
+}
+
+/// All files with their contents, by path.
+pub(crate) fn files(image: &ImageReader) -> Result<BTreeMap<String, Vec<u8>>, BrowseError> {
+    let volume = open(image)?;
+    let most = image.partition(Role::Esp)?.size.0;
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(String::new(), volume.root_dir())];
+    // Damaged folders may lead in a circle, too.
+    let mut left = MOST_ENTRIES;
+    while let Some((path, folder)) = folders.pop() {
+        for found in folder.iter() {
+            let found = found.map_err(|error| damaged(&error))?;
+            let name = String::from_utf8_lossy(found.short_file_name_as_bytes()).into_owned();
+            if name == "." || name == ".." {
+                continue;
+            }
+            left =
+                left.checked_sub(1).ok_or_else(|| damaged(&Error::other("its folders lead in a circle")))?;
+            let path = format!("{path}{name}");
+            if found.is_dir() {
+                folders.push((format!("{path}/"), found.to_dir()));
+            } else {
+                let mut content = Vec::new();
+                found.to_file().take(most).read_to_end(&mut content).map_err(|error| damaged(&error))?;
+                files.insert(path, content);
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn open(image: &ImageReader) -> Result<Volume, BrowseError> {

@@ -168,7 +168,7 @@ fn seal_facts(image: &ImageReader, slot: Slot) -> SealFacts {
 
 /// How many keys the payload is encrypted to: lines that begin with `-> ` in the header of an age file, which says
 /// nothing else about them.
-fn stanzas(seal: &[u8]) -> usize {
+pub(crate) fn stanzas(seal: &[u8]) -> usize {
     let start = seal.windows(2).position(|pair| pair == b"\n\n").unwrap_or(seal.len());
     let payload = seal.get(start..).unwrap_or_default();
     let header_end = payload.windows(5).position(|window| window == b"\n--- ").unwrap_or(0);

@@ -19,7 +19,7 @@ use crate::tools;
 use handoff::boot_record::BadBootRecord;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::verity::{BLOCK, RootHash, Superblock};
+use handoff::verity::{BLOCK, RootHash};
 use keys::seal::SealError;
 use signed::{Judge, Slots};
 use std::path::{Path, PathBuf};
@@ -63,7 +63,7 @@ pub fn verify(path: &Path, site: Option<&Site>, selector: Option<&[u8]>) -> Resu
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot, &judge));
         if let Some(root) = slots.root_hash(slot) {
-            add(&Role::Root(slot).to_string(), root_check(&image, slot, root));
+            add(&Role::Root(slot).to_string(), self::root(&image, slot, root));
         }
     }
     for slot in Slot::BOTH {
@@ -101,7 +101,7 @@ fn control(image: &ImageReader) -> Result<String, String> {
 }
 
 /// Reads all data of a root and compares them with the tree and the root hash.
-fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
+pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
     let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
     let length = superblock.data_blocks.checked_mul(BLOCK).filter(|length| *length <= partition.size.0);
