@@ -117,7 +117,7 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
             })?;
         }
     }
-    pending.sort_by_key(|file| file.offset);
+    pending.sort_by_key(|file| (file.offset, file.length));
     let mut position = 0;
     for file in pending {
         let gap = file.offset.checked_sub(position).ok_or_else(|| cut(&file.path))?;
