@@ -108,3 +108,6 @@ impl Psyops {
 fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
     finish_with(result.map(|output| (output.to_string(), output.is_success())))
 }
+
+#[cfg(test)]
+mod damage_tests;

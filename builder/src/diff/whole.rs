@@ -120,5 +120,8 @@ pub(super) fn secret([a, b]: [&ImageReader; 2]) -> Result<Vec<Change>, ReadError
 
 /// What is wrong with the secret partition's file system.
 pub(super) fn secret_fault(image: &ImageReader) -> Option<String> {
+    if let Err(error) = image.is_there(Role::Secret) {
+        return Some(error.to_string());
+    }
     ext4::open(image).err().map(|error| format!("it has no ext4 file system that can be read: {error}"))
 }

@@ -91,17 +91,19 @@ impl ImageReader {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()));
         }
         let size = Bytes((&file).seek(io::SeekFrom::End(0)).map_err(unreadable)?);
-        let (table, table_faults) = match table_reader::copies(&file, size) {
-            [Ok(primary), Ok(backup)] if primary == backup => (primary, Vec::new()),
-            [Ok(primary), Ok(_)] => (primary, vec![DIFFERENT.to_owned()]),
+        let found = table_reader::read(&file, size);
+        let (table, fault) = match found.copies {
+            [Ok(primary), Ok(backup)] if primary == backup => (primary, None),
+            [Ok(primary), Ok(_)] => (primary, Some(DIFFERENT.to_owned())),
             [Ok(table), Err(error)] => {
-                (table, vec![format!("the backup partition table is damaged: {error}")])
+                (table, Some(format!("the backup partition table is damaged: {error}")))
             }
             [Err(error), Ok(table)] => {
-                (table, vec![format!("the primary partition table is damaged: {error}")])
+                (table, Some(format!("the primary partition table is damaged: {error}")))
             }
             [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
         };
+        let table_faults = fault.into_iter().chain(found.mbr).collect();
         let Table { disk_guid, partitions } = table;
         Ok(Self { path: path.to_owned(), size, disk_guid, partitions, table_faults, file })
     }
@@ -130,7 +132,7 @@ impl ImageReader {
         &self.partitions
     }
 
-    /// What is wrong with one of the tables.
+    /// What is wrong with one of the tables, or with the protective MBR.
     #[must_use]
     pub fn table_faults(&self) -> &[String] {
         &self.table_faults
@@ -140,6 +142,16 @@ impl ImageReader {
     pub fn partition(&self, role: Role) -> Result<&FoundPartition, ReadError> {
         let found = self.partitions.iter().find(|partition| partition.role == Some(role));
         found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
+    }
+
+    /// Whether the partition lies in the image to its end: one that was cut ends before.
+    pub fn is_there(&self, role: Role) -> Result<(), ReadError> {
+        let partition = self.partition(role)?;
+        if partition.offset.0.saturating_add(partition.size.0) <= self.size.0 {
+            return Ok(());
+        }
+        let source = io::ErrorKind::UnexpectedEof.into();
+        Err(ReadError::Partition { path: self.path.clone(), role, source })
     }
 
     /// `length` bytes of a partition from `offset` in it. Past the partition's end is an error like past the file's.

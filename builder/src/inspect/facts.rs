@@ -1,6 +1,7 @@
 //! The facts of an image, and what is wrong with them.
 
 use super::usage::used;
+use crate::image::esp_reader;
 use crate::image::ext4;
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
@@ -178,6 +179,8 @@ pub(crate) fn stanzas(seal: &[u8]) -> usize {
 
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
+    #[error(transparent)]
+    Image(#[from] ReadError),
     #[error(
         "the secret partition has no ext4 file system that can be read: {0}; make it anew with mksecrets"
     )]
@@ -185,6 +188,7 @@ enum SecretError {
 }
 
 fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {
+    image.is_there(Role::Secret)?;
     let file_system = ext4::open(image)?;
     let label = String::from_utf8_lossy(file_system.label().as_bytes()).trim_end_matches('\0').to_owned();
     Ok(SecretFacts { label, uuid: Uuid::from_bytes(*file_system.uuid().as_bytes()) })
@@ -196,6 +200,11 @@ fn more_warnings(image: &ImageReader, seen: &Inspection) -> Vec<String> {
         if image.partition(role).is_err() {
             warnings.push(format!("there is no partition {role}"));
         }
+    }
+    if image.partition(Role::Esp).is_ok()
+        && let Err(error) = esp_reader::check(image)
+    {
+        warnings.push(format!("esp: {error}"));
     }
     for (number, record) in (0..).zip(seen.control.iter().flat_map(|control| &control.records)) {
         if let Err(bad) = record {

@@ -1,5 +1,6 @@
 //! How much of each partition is filled, as far as what lies there says so itself.
 
+use crate::image::esp_reader;
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::site::Bytes;
@@ -11,14 +12,11 @@ use handoff::verity::BLOCK;
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
 /// `s_magic`.
 const EXT4_MAGIC: u16 = 0xef53;
-/// The bits of an entry of a FAT32 that say where its chain goes on.
-const CLUSTER_BITS: u32 = 0x0fff_ffff;
-
 /// The filled bytes, never more than the partition has; `None` where nobody can say.
 pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
     let size = image.partition(role).ok()?.size;
     let used = match role {
-        Role::Esp => fat32(image)?,
+        Role::Esp => esp_reader::used(image)?,
         Role::Boot(slot) => slot::record(image, slot).ok()?.length.saturating_add(boot_record::SIZE_U64),
         Role::Root(slot) => slot::superblock(image, slot).ok()?.data_blocks.saturating_mul(BLOCK),
         Role::Verity(slot) => slot::tree_blocks(&slot::superblock(image, slot).ok()?).saturating_mul(BLOCK),
@@ -27,27 +25,6 @@ pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
         Role::Control => return None,
     };
     Some(Bytes(used.min(size.0)))
-}
-
-/// What is not free in a FAT32 file system: all in front of the clusters, and the clusters that its first table does not
-/// call free. (The count that the file system keeps is a hint only, and not written by everybody.)
-fn fat32(image: &ImageReader) -> Option<u64> {
-    let boot = image.read(Role::Esp, Bytes(0), 512).ok()?;
-    let sector = u64::from(number::<2>(&boot, 11).map(u16::from_le_bytes)?);
-    let cluster = u64::from(*boot.get(13)?).checked_mul(sector).filter(|bytes| *bytes > 0)?;
-    let reserved = u64::from(number::<2>(&boot, 14).map(u16::from_le_bytes)?);
-    let tables = u64::from(*boot.get(16)?);
-    let sectors = u64::from(number::<4>(&boot, 32).map(u32::from_le_bytes)?);
-    let table = u64::from(number::<4>(&boot, 36).map(u32::from_le_bytes)?);
-    let before = reserved.checked_add(tables.checked_mul(table)?)?;
-    let clusters = sectors.checked_sub(before)?.checked_mul(sector)? / cluster;
-    let length = usize::try_from(clusters.checked_add(2)?.checked_mul(4)?).ok()?;
-    let entries = image.read(Role::Esp, Bytes(reserved.checked_mul(sector)?), length).ok()?;
-    let taken =
-        |entry: &&[u8]| number::<4>(entry, 0).is_some_and(|raw| u32::from_le_bytes(raw) & CLUSTER_BITS != 0);
-    // The first two entries belong to no cluster.
-    let taken = u64::try_from(entries.chunks_exact(4).skip(2).filter(taken).count()).ok()?;
-    before.checked_mul(sector)?.checked_add(taken.checked_mul(cluster)?)
 }
 
 /// What is not free in an ext4 file system, as its superblock says.

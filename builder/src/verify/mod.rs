@@ -15,7 +15,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
 use crate::root::verity;
 use crate::site::{Bytes, Site};
-use crate::tools;
+use crate::tools::{self, ToolError};
 use handoff::boot_record::BadBootRecord;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -23,6 +23,9 @@ use handoff::verity::{BLOCK, RootHash};
 use keys::seal::SealError;
 use signed::{Judge, Slots};
 use std::path::{Path, PathBuf};
+
+/// As many lines of e2fsck are shown.
+const MOST_FINDINGS: usize = 3;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,12 +105,9 @@ fn control(image: &ImageReader) -> Result<String, String> {
 
 /// Reads all data of a root and compares them with the tree and the root hash.
 pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
-    let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
+    let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
-    let length = superblock.data_blocks.checked_mul(BLOCK).filter(|length| *length <= partition.size.0);
-    let length = length.ok_or_else(|| {
-        format!("its hash tree is for {} blocks, more than the partition holds", superblock.data_blocks)
-    })?;
+    let length = superblock.data_blocks.saturating_mul(BLOCK);
     let tree_length =
         usize::try_from(slot::tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
@@ -143,13 +143,21 @@ fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
         Ok(partition) => partition.offset.0,
         Err(error) => return Ok(Err(error.to_string())),
     };
+    if let Err(error) = image.is_there(Role::Secret) {
+        return Ok(Err(error.to_string()));
+    }
     let mut check = tools::E2FSCK.command()?;
     check.args(["-f", "-n"]).arg(format!("{}?offset={offset}", image.path().display()));
-    match tools::run(&mut check) {
-        Ok(_) => Ok(Ok("a file system without errors".into())),
-        Err(error @ tools::ToolError::Failed { .. }) => Ok(Err(error.to_string())),
-        Err(error) => Err(error.into()),
+    let program = tools::program_name(&check);
+    let output = check.output().map_err(|source| ToolError::Start { program, source })?;
+    if output.status.success() {
+        return Ok(Ok("a file system without errors".into()));
     }
+    // What it finds stands in its output; its complaints begin with its version.
+    let found = String::from_utf8_lossy(&output.stdout);
+    let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Pass ");
+    let found: Vec<&str> = found.lines().filter(told).take(MOST_FINDINGS).map(str::trim).collect();
+    Ok(Err(format!("e2fsck finds errors: {}", found.join(" "))))
 }
 
 /// A slot in which nothing was ever written.
