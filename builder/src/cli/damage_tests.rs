@@ -496,16 +496,13 @@ fn judge(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
             let code = if words.starts_with("there is no") { missing } else { bad };
             said.0 == code && said.1.contains(words)
         };
-        match blamed {
-            Some((_, words)) => {
-                expect(failed(&listed, words), &format!("ls {folder}"), &listed);
-                expect(failed(&read, words), &format!("cat {file}"), &read);
-            }
-            None => {
-                let name = file.rsplit('/').next().unwrap_or_default();
-                expect(listed.0 == 0 && listed.1.contains(name), &format!("ls {folder}"), &listed);
-                expect(read == (0, content.to_owned()), &format!("cat {file}"), &read);
-            }
+        if let Some((_, words)) = blamed {
+            expect(failed(&listed, words), &format!("ls {folder}"), &listed);
+            expect(failed(&read, words), &format!("cat {file}"), &read);
+        } else {
+            let name = file.rsplit('/').next().unwrap_or_default();
+            expect(listed.0 == 0 && listed.1.contains(name), &format!("ls {folder}"), &listed);
+            expect(read == (0, content.to_owned()), &format!("cat {file}"), &read);
         }
     }
     let seen = run_diff(whole, image);

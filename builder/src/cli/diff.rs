@@ -10,9 +10,10 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops diff pi1-old.img pi1.img
-  psyops diff pi1.img /dev/sdX               is the stick still what was written to it
+  psyops diff pi1.img /dev/sdX --all         what became different on a stick
   psyops diff pi1.img pi2.img --json
-Of the secret partition only is said whether it differs; the data partition is not looked into.
+Of the secret partition only is said whether it differs; the data partition is not looked into. Roots with the same root
+hash are the same and not read: whether a stick is whole is what psyops verify says.
 Exit codes: 0 the same, 1 different, 65 no image or one that is damaged (what holds is compared all the same).")]
 pub struct DiffArgs {
     /// The first image

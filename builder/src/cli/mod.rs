@@ -37,7 +37,8 @@ use std::process::ExitCode;
   psyops init fleet --node pi1              make a site with one node
   psyops build-image --site fleet --node pi1
   psyops run pi1.img                        boot it in QEMU
-  psyops inspect pi1.img --json"
+  psyops inspect pi1.img --json
+  psyops diff pi1-old.img pi1.img           what is different"
 )]
 pub struct Psyops {
     #[command(subcommand)]

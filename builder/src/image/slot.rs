@@ -135,9 +135,11 @@ pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Sup
     let wrong = |reason: String| SlotError::Tree { slot, reason };
     let superblock = superblock(image, slot)?;
     let top = image.read(role, Bytes(BLOCK), BLOCK_LEN)?;
-    let (data, room) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
-    if data > room {
-        return Err(wrong(format!("it is for a root of {data} blocks, and the partition has only {room}")));
+    let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
+    if wanted > there {
+        return Err(wrong(format!(
+            "it is for a root of {wanted} blocks, and the partition has only {there}"
+        )));
     }
     if !crate::root::verity::top_matches(&superblock, &top, root) {
         return Err(wrong(format!("its top block hashes to {}", superblock.hash_block(&top))));

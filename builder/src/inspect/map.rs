@@ -27,7 +27,7 @@ const BARS: (i64, i64) = (232, 180);
 /// Where the words behind them begin.
 const WORDS: i64 = 590;
 /// About as many characters fit behind the bars, and in a line of the page.
-const LONGEST: (usize, usize) = (52, 130);
+const LONGEST: (usize, usize) = (50, 130);
 
 /// Drawn in front of everything else on the page; the colours of the page's texts are the page's own.
 const STYLE: &str = "<style>.free{fill:none;stroke:#8c959f}.room{fill:#8c959f;fill-opacity:.25}.small{stroke:#1f2328;\
@@ -158,18 +158,27 @@ fn strip(places: &[FoundPartition], disk: Bytes) -> String {
         let found = stretch.partition.and_then(|number| places.get(number));
         out.push_str(&match found {
             Some(found) => segment(found, *stretch, x),
-            None => format!(
-                "<g class=\"stretch\"><title>free: {}</title><rect class=\"free\" x=\"{x}\" y=\"{STRIP_TOP}\" \
-                 width=\"{}\" height=\"{STRIP_HEIGHT}\"/></g>\n",
-                size(stretch.bytes),
-                stretch.width
-            ),
+            None => free(*stretch, x),
         });
         x += stretch.width;
     }
     out.push_str(&ruler(&stretches));
     out.push_str("</g>\n");
     out
+}
+
+/// What belongs to no partition, with its name where there is room for it.
+fn free(stretch: Stretch, x: i64) -> String {
+    let (width, bytes) = (stretch.width, size(stretch.bytes));
+    let words = format!("free: {bytes}");
+    let words = if text_width(&words) + 8 <= width { words } else { String::new() };
+    format!(
+        "<g class=\"stretch\"><title>free: {bytes}</title><rect class=\"free\" x=\"{x}\" y=\"{STRIP_TOP}\" \
+         width=\"{width}\" height=\"{STRIP_HEIGHT}\"/>\
+         <text class=\"soft middle\" x=\"{middle}\" y=\"{baseline}\">{words}</text></g>\n",
+        middle = x + width / 2,
+        baseline = STRIP_TOP + STRIP_HEIGHT / 2 + 4,
+    )
 }
 
 fn segment(found: &FoundPartition, stretch: Stretch, x: i64) -> String {
@@ -273,7 +282,7 @@ fn row(inspection: &Inspection, found: &FoundPartition, y: i64) -> String {
 fn words(inspection: &Inspection, found: &FoundPartition) -> (String, bool) {
     let Some(role) = found.role else { return ("not of psyopsOS".into(), true) };
     match role {
-        Role::Esp => ("the selector, on FAT32".into(), false),
+        Role::Esp => esp_words(inspection),
         Role::Control => control_words(inspection),
         Role::Boot(slot) => boot_words(inspection, slot),
         Role::Root(slot) | Role::Verity(slot) => match &facts(inspection, slot).state {
@@ -291,6 +300,12 @@ fn words(inspection: &Inspection, found: &FoundPartition) -> (String, bool) {
         ),
         Role::Data => ("logs and state that outlive a reboot".into(), false),
     }
+}
+
+fn esp_words(inspection: &Inspection) -> (String, bool) {
+    let problem = inspection.warnings.iter().find_map(|warning| warning.strip_prefix("esp: "));
+    problem
+        .map_or_else(|| ("the selector, on FAT32".into(), false), |problem| (format!("bad: {problem}"), true))
 }
 
 fn control_words(inspection: &Inspection) -> (String, bool) {
@@ -409,9 +424,10 @@ mod tests {
         }
         assert_eq!(map.matches("class=\"row\"").count(), 11);
         assert!(!map.contains("class=\"warning\""));
-        seen.warnings.push("a<b".into());
+        seen.warnings.extend(["a<b".into(), "esp: no <FAT>".into()]);
         seen.partitions[0].name = "\"&\u{1}".into();
         let map = to_svg(&seen);
+        assert!(map.contains("bad: no &lt;FAT&gt;</text>"), "{map}");
         assert!(map.contains("a&lt;b") && map.contains("&quot;&amp;\u{fffd}") && !map.contains('\u{1}'));
     }
 }
