@@ -23,6 +23,7 @@ pub struct ImageReader {
     path: PathBuf,
     file: File,
     size: Bytes,
+    table_end: Bytes,
     disk_guid: Uuid,
     partitions: Vec<FoundPartition>,
     table_faults: Vec<String>,
@@ -105,7 +106,15 @@ impl ImageReader {
         };
         let table_faults = fault.into_iter().chain(found.mbr).collect();
         let Table { disk_guid, partitions } = table;
-        Ok(Self { path: path.to_owned(), size, disk_guid, partitions, table_faults, file })
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            table_end: found.end,
+            disk_guid,
+            partitions,
+            table_faults,
+            file,
+        })
     }
 
     /// The image's path.
@@ -172,13 +181,13 @@ impl ImageReader {
         Ok(bytes)
     }
 
-    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 (UEFI
-    /// 2.10, section 5.3.2, with 128 entries).
+    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 of
+    /// the disk that they are made for (UEFI 2.10, section 5.3.2, with 128 entries).
     pub fn table_bytes(&self) -> Result<Vec<u8>, ReadError> {
         const SECTOR: u64 = 512;
         let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
         let mut bytes = Vec::new();
-        for (start, sectors) in [(0, 34), (self.size.0.saturating_sub(33 * SECTOR), 33)] {
+        for (start, sectors) in [(0, 34), (self.table_end.0.saturating_sub(33 * SECTOR), 33)] {
             let mut copy = vec![0; sectors * 512];
             self.file.read_exact_at(&mut copy, start).map_err(unreadable)?;
             bytes.append(&mut copy);

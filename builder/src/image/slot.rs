@@ -10,7 +10,7 @@ use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, Superblock};
+use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use keys::seal::{SealError, UnverifiedSeal};
 use thiserror::Error;
 
@@ -116,17 +116,6 @@ impl CheckedUki {
 pub fn superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
     let block = image.read(Role::Verity(slot), Bytes(0), BLOCK_LEN)?;
     Superblock::decode(&block).map_err(|bad| SlotError::Tree { slot, reason: bad.to_string() })
-}
-
-/// Blocks of a tree with its superblock.
-#[must_use]
-pub fn tree_blocks(superblock: &Superblock) -> u64 {
-    let (mut level, mut blocks) = (superblock.data_blocks, 1_u64);
-    while level > 1 {
-        level = level.div_ceil(PER_BLOCK);
-        blocks = blocks.saturating_add(level);
-    }
-    blocks
 }
 
 /// Whether the hash tree of a slot has this root hash (the tree below its top is not walked).

@@ -47,6 +47,8 @@ pub(super) struct Table {
 pub(super) struct Found {
     /// The primary copy and the backup.
     pub(super) copies: [Result<Table, String>; 2],
+    /// Where the disk ends that they are made for; the medium may be larger.
+    pub(super) end: Bytes,
     /// What is wrong with the protective MBR in front of them.
     pub(super) mbr: Option<String>,
 }
@@ -55,7 +57,8 @@ pub(super) struct Found {
 /// to it: then the backup lies where the primary copy says, or else the protective MBR, and not at the end.
 pub(super) fn read(file: &File, size: Bytes) -> Found {
     if size.0 == 0 {
-        return Found { copies: ["it is empty", "it is empty"].map(|reason| Err(reason.into())), mbr: None };
+        let copies = ["it is empty", "it is empty"].map(|reason| Err(reason.into()));
+        return Found { copies, end: size, mbr: None };
     }
     let end = size.0;
     let backup_hidden = end.saturating_sub(COPY * SECTOR)..end;
@@ -72,18 +75,21 @@ pub(super) fn read(file: &File, size: Bytes) -> Found {
         Ok(_) => number::<8>(file, SECTOR + BACKUP_LBA).map(u64::from_le_bytes).and_then(disk_end),
         Err(_) => None,
     };
-    let backup =
-        |end: u64| read_copy(Half { file, position: 0, size: end, hidden: SECTOR..SECTOR * (1 + COPY) });
-    let backup = match (own_end, of_mbr) {
-        (Some(own), _) if own > end => {
-            Err(format!("it would end at byte {own}, and there are only {end}: the image was cut"))
+    let backup = |place: u64| {
+        if place > end {
+            return Err(format!("it would end at byte {place}, and there are only {end}: the image was cut"));
         }
-        (Some(own), _) => backup(own),
-        (None, Some(other)) if other < end => backup(end).or_else(|error| backup(other).map_err(|_| error)),
-        (None, _) => backup(end),
+        read_copy(Half { file, position: 0, size: place, hidden: SECTOR..least })
     };
-    let disk = own_end.or_else(|| backup.is_ok().then_some(of_mbr?));
-    Found { copies: [primary, backup], mbr: disk.and_then(|disk| mbr_fault(file, disk)) }
+    let (disk, backup) = match (own_end, of_mbr.filter(|other| *other < end)) {
+        (Some(own), _) => (own, backup(own)),
+        (None, other) => match (backup(end), other.map(|other| (other, backup(other)))) {
+            (Err(_), Some((other, Ok(table)))) => (other, Ok(table)),
+            (found, _) => (end, found),
+        },
+    };
+    let mbr = if primary.is_ok() || backup.is_ok() { mbr_fault(file, disk) } else { None };
+    Found { copies: [primary, backup], end: Bytes(disk), mbr }
 }
 
 /// Where a disk ends whose last sector has this number.

@@ -19,7 +19,7 @@ pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
         Role::Esp => esp_reader::used(image)?,
         Role::Boot(slot) => slot::record(image, slot).ok()?.length.saturating_add(boot_record::SIZE_U64),
         Role::Root(slot) => slot::superblock(image, slot).ok()?.data_blocks.saturating_mul(BLOCK),
-        Role::Verity(slot) => slot::tree_blocks(&slot::superblock(image, slot).ok()?).saturating_mul(BLOCK),
+        Role::Verity(slot) => slot::superblock(image, slot).ok()?.hash_device_size(),
         Role::Seal(slot) => Bytes::of(slot::seal(image, slot).ok()?.ok()?.bytes()).0,
         Role::Secret | Role::Data => ext4(image, role)?,
         Role::Control => return None,

@@ -108,8 +108,7 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
     let length = superblock.data_blocks.saturating_mul(BLOCK);
-    let tree_length =
-        usize::try_from(slot::tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
+    let tree_length = usize::try_from(superblock.hash_device_size()).unwrap_or(usize::MAX);
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
         return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
