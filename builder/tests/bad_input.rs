@@ -145,7 +145,7 @@ fn a_missing_host_tool_is_named_with_its_package() {
 }
 
 #[test]
-fn what_is_no_image_is_not_run_inspected_or_verified() {
+fn what_is_no_image_is_not_run_or_looked_into() {
     let world = World::new();
     fs::create_dir_all(world.at("data")).unwrap();
     fs::write(world.at("data/x.img"), vec![0; 1 << 20]).unwrap();
@@ -154,10 +154,23 @@ fn what_is_no_image_is_not_run_inspected_or_verified() {
         ("inspect", "data/no.img", 66),
         ("verify", "data/x.img", 65),
         ("verify", "data/no.img", 66),
+        ("ls", "data/x.img", 65),
+        ("ls", "data/no.img", 66),
         ("run", "data/x.img", 65),
         ("run", "data/no.img", 66),
     ] {
         let output = world.command(env!("CARGO_BIN_EXE_psyops"), &[command, image]);
         world.failed(&output, code, &[image]);
+    }
+    for (words, code, said) in [
+        (["cat", "data/x.img", "root/etc/passwd"], 65, "data/x.img has no partition table"),
+        (["cat", "data/no.img", "root/etc/passwd"], 66, "data/no.img"),
+        (["diff", "data/x.img", "data/x.img"], 65, "data/x.img has no partition table"),
+        (["diff", "data/no.img", "data/x.img"], 66, "data/no.img"),
+        (["inspect", "data/x.img", "--svg"], 65, "data/x.img has no partition table"),
+        (["inspect", "--output=x.svg", "data/x.img"], 2, "--svg"),
+        (["diff", "data/x.img", "--all"], 2, "<B>"),
+    ] {
+        world.failed(&world.command(env!("CARGO_BIN_EXE_psyops"), &words), code, &[said]);
     }
 }

@@ -99,6 +99,12 @@ fn join(ids: &[KeyId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
+/// Whose signature it says it is. Unproven: fit for messages, not for decisions.
+#[must_use]
+pub fn unproven_signer(signature: &str) -> Option<KeyId> {
+    KeyId::of_base64(signature.lines().nth(1)?)
+}
+
 /// Verifies that one of `trusted` signed `content`, and says which.
 pub fn verify<'k>(
     content: &[u8],

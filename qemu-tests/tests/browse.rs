@@ -1,12 +1,14 @@
-//! `psyops ls` and `psyops cat` show of an image what is in it: compared with the tools of its file systems.
+//! `psyops ls` and `psyops cat` show of an image what is in it: compared with the tools of its file systems. `psyops diff` and
+//! the map of `psyops inspect`: of images as they are used.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
 use qemu_tests::stick::Stick;
 use qemu_tests::world::World;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 struct Image {
@@ -97,5 +99,48 @@ fn the_initramfs_holds_the_loader_that_was_built() -> Result<()> {
     let trust = String::from_utf8(image.cat("initramfs/psyops/trust")?)?;
     ensure!(trust.starts_with("site: test\n"), "{trust}");
     ensure!(image.ls("initramfs/lib/modules")?.iter().any(|(name, ..)| name == "ext4.ko"));
+    Ok(())
+}
+
+/// The exit code of `psyops diff`, and the parts that differ.
+fn diff(world: &World, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<String>)> {
+    let output = world.psyops().args(["diff", "--json"]).args([a, b]).output()?;
+    let seen: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let parts = seen["parts"].as_array().context("no parts")?;
+    let differ = parts.iter().filter(|part| part["same"] == false).filter_map(|part| part["part"].as_str());
+    Ok((output.status.code(), differ.map(str::to_owned).collect()))
+}
+
+#[test]
+fn two_nodes_differ_in_what_is_theirs_alone() -> Result<()> {
+    let image = Image::new()?;
+    let other = image.world.stick("beta")?;
+    let (alpha, beta) = (image.stick.path(), other.path());
+    assert_eq!(
+        diff(&image.world, alpha, beta)?,
+        (Some(1), ["seal", "partitions", "secret"].map(str::to_owned).into())
+    );
+    assert_eq!(diff(&image.world, alpha, image.world.stick("alpha")?.path())?, (Some(0), Vec::new()));
+    let said = image.world.psyops().arg("diff").args([alpha, beta]).output()?;
+    let text = String::from_utf8(said.stdout)?;
+    ensure!(text.contains("  ~ seal-a: node alpha -> beta, recipient age1"), "{text}");
+    let damaged = other.beside("damaged");
+    fs::write(&damaged, b"damaged")?;
+    other.insert(Role::Boot(Slot::A), &damaged)?;
+    assert_eq!(diff(&image.world, alpha, beta)?.0, Some(65));
+    Ok(())
+}
+
+#[test]
+fn the_map_of_an_image_is_well_formed_and_has_all_its_partitions() -> Result<()> {
+    let image = Image::new()?;
+    let map = image.stick.beside("map.svg");
+    let mut draw = image.world.psyops();
+    draw.arg("inspect").arg(image.stick.path()).arg("--svg").arg("--output").arg(&map);
+    let said = String::from_utf8(succeed(&mut draw)?.stdout)?;
+    ensure!(said.ends_with("map.svg: 11 partitions, 0 warnings\n"), "{said}");
+    let rows = "count(//*[local-name()='g'][@class='row'])";
+    let count = succeed(Command::new("xmllint").args(["--nonet", "--xpath", rows]).arg(&map))?;
+    assert_eq!(String::from_utf8(count.stdout)?.trim(), "11");
     Ok(())
 }

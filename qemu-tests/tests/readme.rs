@@ -115,7 +115,15 @@ fn the_commands_for_a_site_of_ones_own_work_one_after_the_other() -> Result<()> 
     let script: String = blocks()?.split_off(2).concat();
     ensure!(script.lines().count() >= 7, "the README shows too little:\n{script}");
     succeed(&mut shell(&script, &work, home.path())?)?;
-    for made in ["pi1.img", "pi1-secret.img", "boot.svg", "fleet/site.lock", "fleet/seals/pi1.seal"] {
+    for made in [
+        "pi1.img",
+        "pi2.img",
+        "pi1-secret.img",
+        "pi1-disk.svg",
+        "boot.svg",
+        "fleet/site.lock",
+        "fleet/seals/pi1.seal",
+    ] {
         ensure!(work.join(made).is_file(), "{made} was not made");
     }
     Ok(())

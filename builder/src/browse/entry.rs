@@ -28,6 +28,17 @@ impl EntryKind {
         }
     }
 
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Link => "link",
+            Self::Special => "special",
+        }
+    }
+
     fn letter(self) -> char {
         match self {
             Self::File => '-',
@@ -71,15 +82,9 @@ impl Entry {
     /// The entry as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        let kind = match self.kind {
-            EntryKind::File => "file",
-            EntryKind::Folder => "folder",
-            EntryKind::Link => "link",
-            EntryKind::Special => "special",
-        };
         json!({
             "name": self.name,
-            "kind": kind,
+            "kind": self.kind.word(),
             "mode": self.mode.map(|mode| format!("{mode:04o}")),
             "uid": self.owner.map(|(uid, _)| uid),
             "gid": self.owner.map(|(_, gid)| gid),

@@ -1,12 +1,16 @@
 //! Files of the ESP. Their names are short ones, as all that the builder makes.
 
 use super::{BrowseError, Entry, EntryKind, Place};
+use crate::image::esp_reader::{self, EspError, Volume};
 use crate::image::reader::ImageReader;
-use fatfs::{Dir, FileSystem, FsOptions};
+use crate::image::window::Window;
+use fatfs::Dir;
 use handoff::partition::Role;
-use std::io::{Cursor, Error, ErrorKind, Read as _};
+use std::collections::BTreeMap;
+use std::io::{Error, ErrorKind, Read as _};
 
-type Volume = FileSystem<Cursor<Vec<u8>>>;
+/// The builder puts two files there, and Secure Boot a few more.
+const MOST_ENTRIES: usize = 1000;
 
 pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let volume = open(image)?;
@@ -37,15 +41,44 @@ pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, Browse
     Ok(content)
 }
 
-fn open(image: &ImageReader) -> Result<Volume, BrowseError> {
-    let bytes = image.read_all(Role::Esp)?;
-    FileSystem::new(Cursor::new(bytes), FsOptions::new()).map_err(|error| damaged(&error))
+/// All files with their contents, by path.
+pub(crate) fn files(image: &ImageReader) -> Result<BTreeMap<String, Vec<u8>>, BrowseError> {
+    let volume = open(image)?;
+    let most = image.partition(Role::Esp)?.size.0;
+    let mut files = BTreeMap::new();
+    let mut folders = vec![(String::new(), volume.root_dir())];
+    // Damaged folders may lead in a circle, too.
+    let mut left = MOST_ENTRIES;
+    while let Some((path, folder)) = folders.pop() {
+        for found in folder.iter() {
+            let found = found.map_err(|error| damaged(&error))?;
+            let name = String::from_utf8_lossy(found.short_file_name_as_bytes()).into_owned();
+            if name == "." || name == ".." {
+                continue;
+            }
+            left =
+                left.checked_sub(1).ok_or_else(|| damaged(&Error::other("its folders lead in a circle")))?;
+            let path = format!("{path}{name}");
+            if found.is_dir() {
+                folders.push((format!("{path}/"), found.to_dir()));
+            } else {
+                let mut content = Vec::new();
+                found.to_file().take(most).read_to_end(&mut content).map_err(|error| damaged(&error))?;
+                files.insert(path, content);
+            }
+        }
+    }
+    Ok(files)
 }
 
-fn folder<'a>(
-    root: &Dir<'a, Cursor<Vec<u8>>>,
-    place: &Place,
-) -> Result<Dir<'a, Cursor<Vec<u8>>>, BrowseError> {
+fn open(image: &ImageReader) -> Result<Volume<'_>, BrowseError> {
+    esp_reader::open(image).map_err(|error| match error {
+        EspError::Image(error) => BrowseError::Image(error),
+        other => BrowseError::Damaged { part: "the ESP", reason: other.to_string() },
+    })
+}
+
+fn folder<'v, 'i>(root: &Dir<'v, Window<'i>>, place: &Place) -> Result<Dir<'v, Window<'i>>, BrowseError> {
     if place.names.is_empty() {
         return Ok(root.clone());
     }
@@ -56,7 +89,7 @@ fn folder<'a>(
     })
 }
 
-fn entry(found: Result<fatfs::DirEntry<'_, Cursor<Vec<u8>>>, Error>) -> Result<Option<Entry>, BrowseError> {
+fn entry(found: Result<fatfs::DirEntry<'_, Window<'_>>, Error>) -> Result<Option<Entry>, BrowseError> {
     let found = found.map_err(|error| damaged(&error))?;
     let name = String::from_utf8_lossy(found.short_file_name_as_bytes()).into_owned();
     let kind = if found.is_dir() { EntryKind::Folder } else { EntryKind::File };

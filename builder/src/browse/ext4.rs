@@ -4,6 +4,7 @@ use super::{BrowseError, Entry, EntryKind, Place};
 use crate::image::ext4::open;
 use crate::image::reader::ImageReader;
 use ext4_view::{Ext4, Ext4Error, FileType, Metadata};
+use handoff::partition::Role;
 
 pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let volume = volume(image)?;
@@ -32,6 +33,7 @@ pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, Browse
 }
 
 fn volume(image: &ImageReader) -> Result<Ext4, BrowseError> {
+    image.is_there(Role::Secret)?;
     open(image).map_err(|error| damaged(&error))
 }
 

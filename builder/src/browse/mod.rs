@@ -10,6 +10,7 @@ mod initramfs;
 mod squashfs;
 
 pub use entry::{Entry, EntryKind};
+pub(crate) use esp::files as esp_files;
 
 use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};

@@ -1,8 +1,13 @@
 //! Files of a root, by `unsquashfs`, which reads them where they lie in the image.
+//!
+//! The whole root is compared with its root hash before: squashfs has no checksums, and a damaged block would be shown as
+//! another file, or as another content.
 
 use super::{BrowseError, Entry, EntryKind, Place};
 use crate::image::reader::ImageReader;
+use crate::image::slot;
 use crate::tools::{self, ToolError};
+use crate::verify;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use std::process::Command;
@@ -11,6 +16,18 @@ use std::process::Command;
 const TOP: &str = "squashfs-root";
 
 pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+    check(image, slot)?;
+    entries(image, slot, place)
+}
+
+fn check(image: &ImageReader, slot: Slot) -> Result<(), BrowseError> {
+    let root = slot::uki(image, slot).and_then(|uki| uki.root_hash());
+    let root = root.map_err(|problem| BrowseError::Slot { slot, problem })?;
+    let damaged = |reason| BrowseError::Damaged { part: "the root", reason };
+    verify::root(image, slot, root).map(drop).map_err(damaged)
+}
+
+fn entries(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let levels = place.names.len() + 1;
     let mut command = unsquashfs(image, slot)?;
     command.args(["-lln", "-max-depth", &levels.to_string()]).arg(image.path());
@@ -33,8 +50,9 @@ pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec
 }
 
 pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
+    check(image, slot)?;
     // Asked first, because unsquashfs has one exit code for all that can be wrong with a path.
-    let entries = list(image, slot, place)?;
+    let entries = entries(image, slot, place)?;
     let name = place.names.last();
     match entries.as_slice() {
         [entry] if Some(&entry.name) == name && entry.kind == EntryKind::File => {}

@@ -1,6 +1,7 @@
 //! Drawing a timeline as SVG 1.1: a row for each step, readable on light and dark pages, by eyes that see no colours.
 
 use super::timeline::{Kind, Row, Timeline};
+use crate::svg::{Page, escape, grouped, shortened, text_width};
 use handoff::report::StepKind;
 
 const WIDTH: i64 = 960;
@@ -13,8 +14,6 @@ const ROW: i64 = 22;
 const BAR: i64 = 14;
 /// A bar that took no time is still to be seen.
 const THINNEST: i64 = 2;
-/// How wide a character is at most, to know whether a text fits.
-const CHARACTER: i64 = 7;
 /// The longest name that fits before the bars.
 const LONGEST_NAME: usize = 25;
 /// About as many lines over the axis.
@@ -33,36 +32,21 @@ fn colour(kind: Kind) -> &'static str {
     }
 }
 
-const STYLE: &str = "\
-text{font:12px system-ui,'Segoe UI','DejaVu Sans',sans-serif;fill:#1f2328}\
-.title{font-size:15px;font-weight:600}.soft{fill:#59636e}.end{text-anchor:end}.middle{text-anchor:middle}\
-.on{font-weight:600}.page{fill:#fff}.grid{stroke:#d1d9e0}.path{stroke:#d55e00;stroke-width:2;fill:none}\
-@media(prefers-color-scheme:dark){text{fill:#e6edf3}.soft{fill:#9198a1}.page{fill:#0d1117}.grid{stroke:#3d444d}}";
-
 /// The picture.
 #[must_use]
 pub fn draw(timeline: &Timeline) -> String {
     let rows = i64::try_from(timeline.rows.len()).unwrap_or(0);
     let bottom = TOP + rows * ROW;
-    let height = bottom + 30;
-    let mut out = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
-         <svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{height}\" \
-         viewBox=\"0 0 {WIDTH} {height}\" role=\"img\">\n<title>{title}</title>\n<desc>{summary}</desc>\n\
-         <style>{STYLE}</style>\n<rect class=\"page\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>\n\
-         <text class=\"title\" x=\"16\" y=\"26\">{title}</text>\n<text class=\"soft\" x=\"16\" y=\"46\">{summary}</text>\n",
-        title = escape(&timeline.title),
-        summary = escape(&summary(timeline)),
-    );
     let scale = Scale { start: timeline.start(), end: timeline.end() };
-    out.push_str(&legend(timeline));
+    let mut out = legend(timeline);
     out.push_str(&axis(&scale, bottom));
     out.push_str(&path(timeline, &scale));
     for (row, number) in timeline.rows.iter().zip(0_i64..) {
         out.push_str(&bar(row, TOP + number * ROW, &scale));
     }
-    out.push_str("</svg>\n");
-    out
+    let page =
+        Page { width: WIDTH, height: bottom + 30, title: &timeline.title, summary: &summary(timeline) };
+    page.around(&out)
 }
 
 /// Where a time lies on the page.
@@ -175,7 +159,7 @@ fn bar(row: &Row, y: i64, scale: &Scale) -> String {
         0 if row.kind == Kind::Step(StepKind::Service) => format!("from {} on", grouped(row.start)),
         took => format!("{} ms", grouped(took)),
     };
-    let name = shortened(&row.name);
+    let name = shortened(&row.name, LONGEST_NAME);
     let baseline = y + 11;
     let end = x + width;
     // Behind the bar where there is room, else inside of its beginning's left.
@@ -198,46 +182,6 @@ fn bar(row: &Row, y: i64, scale: &Scale) -> String {
     )
 }
 
-fn text_width(text: &str) -> i64 {
-    i64::try_from(text.chars().count()).unwrap_or(0) * CHARACTER
-}
-
-fn shortened(name: &str) -> String {
-    if name.chars().count() <= LONGEST_NAME {
-        return name.to_owned();
-    }
-    name.chars().take(LONGEST_NAME - 1).chain(['…']).collect()
-}
-
-/// A number with a thin space between thousands.
-fn grouped(number: i64) -> String {
-    let digits = number.unsigned_abs().to_string();
-    let mut out = String::from(if number < 0 { "−" } else { "" });
-    for (digit, left) in digits.chars().zip((0..digits.len()).rev()) {
-        out.push(digit);
-        if left > 0 && left % 3 == 0 {
-            out.push('\u{2009}');
-        }
-    }
-    out
-}
-
-/// Text for XML 1.0: names come from files, and most control characters may not even be written as references.
-fn escape(text: &str) -> String {
-    let mut out = String::new();
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
-            c => out.push(c),
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -248,13 +192,5 @@ mod tests {
         assert_eq!(Scale { start: 0, end: 1 }.ticks(), [0, 1]);
         let ticks = Scale { start: -7, end: 123_456 }.ticks();
         assert_eq!((ticks.first(), ticks.last()), (Some(&0), Some(&120_000)));
-    }
-
-    #[test]
-    fn texts_are_for_xml_and_for_people() {
-        assert_eq!(escape("a<b>&\"\u{1}\u{1b}\n"), "a&lt;b&gt;&amp;&quot;\u{fffd}\u{fffd}\u{fffd}");
-        assert_eq!((grouped(0), grouped(-1234)), ("0".into(), "−1\u{2009}234".into()));
-        assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
-        assert_eq!(shortened("a-service-with-a-name-that-goes-on"), "a-service-with-a-name-th…");
     }
 }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   psyops cat pi1.img root/etc/os-release
   psyops cat pi1.img initramfs/psyops/trust     whom the system trusts
-  psyops cat pi1.img secret/hostname")]
+  psyops cat pi1.img secret/hostname
+Exit codes: 0 printed, 1 no file but a folder or link, 65 that part is damaged or no image at all, 66 no such file.")]
 pub struct CatArgs {
     /// The image
     pub image: PathBuf,

@@ -20,11 +20,17 @@ pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
 /// The same for a command whose output may say that things went badly (exit code 1).
 #[must_use]
 pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
+    finish_code(result.map(|(text, good)| (text, u8::from(!good))))
+}
+
+/// The same for a command whose exit code says more.
+#[must_use]
+pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
     match result {
-        Ok((text, good)) => {
+        Ok((text, code)) => {
             let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
             print(&[text.as_bytes(), newline.as_bytes()]);
-            if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            ExitCode::from(code)
         }
         Err(error) => fail(&error),
     }

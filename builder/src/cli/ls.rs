@@ -13,7 +13,8 @@ use std::path::PathBuf;
   psyops ls pi1.img root/etc
   psyops ls pi1.img initramfs-b/lib/modules
   psyops ls /dev/sdX secret --json
-Without a letter, root and initramfs are those of the first slot that holds a system.")]
+Without a letter, root and initramfs are those of the first slot that holds a system.
+Exit codes: 0 shown, 65 that part is damaged or no image at all, 66 no such file.")]
 pub struct LsArgs {
     /// The image
     pub image: PathBuf,

@@ -6,6 +6,7 @@ pub mod boot_chart;
 pub mod build_image;
 pub mod cat;
 pub mod demo;
+pub mod diff;
 pub mod export;
 pub mod finish;
 pub mod init;
@@ -24,7 +25,7 @@ pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
-use finish::{finish, finish_bytes, finish_with, progress};
+use finish::{finish, finish_bytes, finish_code, finish_with, progress};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -36,7 +37,8 @@ use std::process::ExitCode;
   psyops init fleet --node pi1              make a site with one node
   psyops build-image --site fleet --node pi1
   psyops run pi1.img                        boot it in QEMU
-  psyops inspect pi1.img --json"
+  psyops inspect pi1.img --json
+  psyops diff pi1-old.img pi1.img           what is different"
 )]
 pub struct Psyops {
     #[command(subcommand)]
@@ -56,6 +58,7 @@ enum PsyopsCommand {
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Export(export::ExportArgs),
+    Diff(diff::DiffArgs),
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
@@ -77,7 +80,7 @@ impl Psyops {
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
-            PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
+            PsyopsCommand::Inspect(args) => finish_bytes(inspect::run(&args)),
             PsyopsCommand::Ls(args) => finish(ls::run(&args)),
             PsyopsCommand::Cat(args) => finish_bytes(cat::run(&args)),
             PsyopsCommand::Verify(args) => {
@@ -87,6 +90,9 @@ impl Psyops {
                 verify_build::run(&args, &progress).map(|output| (output.to_string(), output.is_success())),
             ),
             PsyopsCommand::Export(args) => finish(export::run(&args)),
+            PsyopsCommand::Diff(args) => {
+                finish_code(diff::run(&args).map(|output| (output.to_string(), output.exit_code())))
+            }
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
@@ -103,3 +109,6 @@ impl Psyops {
 fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
     finish_with(result.map(|output| (output.to_string(), output.is_success())))
 }
+
+#[cfg(test)]
+mod damage_tests;

@@ -22,6 +22,7 @@ impl Ext4Read for Window {
 /// Opens the file system of the secret partition.
 pub fn open(image: &ImageReader) -> Result<Ext4, Ext4Error> {
     let io = |error: Box<dyn Error + Send + Sync + 'static>| Ext4Error::Io(error);
+    image.is_there(Role::Secret).map_err(|error| io(error.into()))?;
     let offset = image.partition(Role::Secret).map_err(|error| io(error.into()))?.offset.0;
     let file = image.file().try_clone().map_err(|error| io(error.into()))?;
     Ext4::load(Box::new(Window { file, offset }))

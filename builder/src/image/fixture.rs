@@ -3,10 +3,14 @@
 use super::assemble::{Assembled, Inputs, assemble};
 use super::ids::ImageIds;
 use crate::boot::{initramfs, uki};
+use crate::root::squashfs::{self, SquashfsError};
 use crate::root::verity;
+use crate::secrets::ext4;
 use crate::site::Sizes;
 use handoff::fault::Policy;
+use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::ROOT_HASH;
+use handoff::manifest::RelativePath;
 use handoff::name::Name;
 use handoff::paths::SECRET_LABEL;
 use handoff::rescue::RescuePolicy;
@@ -14,8 +18,10 @@ use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
+use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
+use uuid::Uuid;
 
 /// The image and the folder that holds it.
 pub(crate) struct Fixture {
@@ -30,73 +36,148 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-fn seal(signing: &SigningKey) -> Vec<u8> {
+/// What an image is made of.
+pub(crate) struct Recipe<'r> {
+    pub(crate) signing: &'r SigningKey,
+    pub(crate) node: &'r str,
+    pub(crate) release: &'r str,
+    pub(crate) serial: u64,
+    pub(crate) selector: &'r [u8],
+    pub(crate) loader: &'r [u8],
+    pub(crate) uname: &'r str,
+    /// What stands on the command line after the root hash.
+    pub(crate) words: &'r str,
+    /// Path, mode and content of the root's files; without any, the root is no file system.
+    pub(crate) root: &'r [(&'r str, u32, &'r [u8])],
+    /// Path and content of the secret partition's files; without any, it is one that mke2fs makes by itself.
+    pub(crate) secret: &'r [(&'r str, &'r [u8])],
+}
+
+impl<'r> Recipe<'r> {
+    pub(crate) fn plain(signing: &'r SigningKey) -> Self {
+        Self {
+            signing,
+            node: "demo",
+            release: "1.0",
+            serial: 4,
+            selector: b"selector",
+            loader: b"loader",
+            uname: "6.1.0-test",
+            words: "quiet",
+            root: &[],
+            secret: &[],
+        }
+    }
+}
+
+fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
     let recipient = RECIPIENT.parse().unwrap();
     let created = "2026-11-01T00:00:00Z".parse().unwrap();
-    let serial = Serial::new(4).unwrap();
-    let header =
-        Header { site: name("site"), node: name("demo"), recipient, serial, created, release_floor: 1 };
+    let serial = Serial::new(recipe.serial).unwrap();
+    let node = name(recipe.node);
+    let header = Header { site: name("site"), node, recipient, serial, created, release_floor: 1 };
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n-> X25519 c\nd\n--- mac\nbytes";
     let mut seal = header.encode(payload.len()).into_bytes();
     seal.extend_from_slice(payload);
-    let signature = signing.sign(&seal, "of a fixture").unwrap();
+    let signature = recipe.signing.sign(&seal, "of a fixture").unwrap();
     seal.extend_from_slice(signature.as_bytes());
     seal
 }
 
 /// An initramfs with nothing in it but whom it trusts.
-fn initramfs(signing: &SigningKey) -> Vec<u8> {
+fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
     let trust = Trust {
         site: name("site"),
-        release: name("1.0"),
+        release: name(recipe.release),
         security_epoch: 1,
         build_time: 1_700_000_000,
-        signing_keys: vec![signing.public().as_str().to_owned()],
+        signing_keys: vec![recipe.signing.public().as_str().to_owned()],
         overlay_size: "50%".into(),
         root_corruption: OnCorruption::default(),
         identity_deadline: 30,
         policy: Policy::default(),
         rescue: RescuePolicy::default(),
     };
-    let contents = initramfs::Contents { loader: b"loader", rescue: &[], trust: &trust, modules: &[] };
+    let contents = initramfs::Contents { loader: recipe.loader, rescue: &[], trust: &trust, modules: &[] };
     initramfs::pack(&contents).unwrap().packed
 }
 
+/// A squashfs with files, or something that is none.
+fn root(recipe: &Recipe<'_>, path: &Path) {
+    if recipe.root.is_empty() {
+        std::fs::write(path, vec![0x11; 3 << 20]).unwrap();
+        return;
+    }
+    // Bytes that cannot be packed, so that it has some blocks.
+    let noise: Vec<u8> =
+        (0_u32..2048).flat_map(|number| *Sha256Digest::of(&number.to_le_bytes()).as_bytes()).collect();
+    squashfs::make(path, 1_700_000_000, |out| {
+        let mut archive = tar::Builder::new(out);
+        for (path, mode, content) in recipe.root.iter().chain([&("noise", 0o644, noise.as_slice())]) {
+            let mut header = tar::Header::new_ustar();
+            header.set_mode(*mode);
+            header.set_size(u64::try_from(content.len()).unwrap());
+            archive.append_data(&mut header, path, *content).map_err(SquashfsError::Stream)?;
+        }
+        archive.into_inner().map(drop).map_err(SquashfsError::Stream)
+    })
+    .unwrap();
+}
+
+fn secret(recipe: &Recipe<'_>, path: &Path) {
+    if recipe.secret.is_empty() {
+        let mut make = Command::new("/usr/sbin/mke2fs");
+        make.args(["-q", "-t", "ext4", "-L", SECRET_LABEL]).arg(path).arg("4M");
+        assert!(make.status().expect("mke2fs is needed: install e2fsprogs").success());
+        return;
+    }
+    let file = |content| ext4::File { mode: 0o600, uid: 0, gid: 0, content };
+    let files =
+        recipe.secret.iter().map(|(path, content)| (RelativePath::new(path).unwrap(), file(*content)));
+    let plan = ext4::Plan {
+        size: ext4::SMALLEST,
+        label: SECRET_LABEL,
+        uuid: Uuid::from_u128(1),
+        hash_seed: Uuid::from_u128(2),
+        time: 1_700_000_000,
+        files: files.collect(),
+    };
+    plan.write(path).unwrap();
+}
+
 pub(crate) fn image() -> Fixture {
-    let signing = SigningKey::generate().unwrap();
+    image_of(&Recipe::plain(&SigningKey::generate().unwrap()))
+}
+
+pub(crate) fn image_of(recipe: &Recipe<'_>) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
-    std::fs::write(path("root"), vec![0x11; 3 << 20]).unwrap();
-    let parameters = verity::Parameters { uuid: uuid::Uuid::nil(), salt: [1; 32] };
-    let root = verity::format(&path("root"), &path("verity"), &parameters).unwrap();
-    let made = Command::new("/usr/sbin/mke2fs")
-        .args(["-q", "-t", "ext4", "-L", SECRET_LABEL])
-        .arg(path("secret"))
-        .arg("4M")
-        .status();
-    assert!(made.expect("mke2fs is needed: install e2fsprogs").success());
+    root(recipe, &path("root"));
+    let parameters = verity::Parameters { uuid: Uuid::nil(), salt: [1; 32] };
+    let hash = verity::format(&path("root"), &path("verity"), &parameters).unwrap();
+    secret(recipe, &path("secret"));
     let uki = uki::build(&uki::Parts {
         stub: &uki::tests::stub(uki::tests::ROOMY),
         os_release: "ID=psyopsos\n",
-        command_line: &format!("{ROOT_HASH}={root} quiet"),
-        uname: "6.1.0-test",
-        initrd: &initramfs(&signing),
+        command_line: &format!("{ROOT_HASH}={hash} {}", recipe.words),
+        uname: recipe.uname,
+        initrd: &initramfs(recipe),
         linux: b"linux",
     })
     .unwrap();
-    let (site, node, release) = (name("site"), name("demo"), name("1.0"));
+    let (site, node, release) = (name("site"), name(recipe.node), name(recipe.release));
     let inputs = Inputs {
-        ids: ImageIds { site: &site, node: &node, root },
+        ids: ImageIds { site: &site, node: &node, root: hash },
         release: &release,
         security_epoch: 1,
         tries: 3,
         sizes: &Sizes::default(),
-        selector: b"selector",
+        selector: recipe.selector,
         uki: &uki,
-        uki_signature: &signing.sign(&uki, "of a fixture").unwrap(),
+        uki_signature: &recipe.signing.sign(&uki, "of a fixture").unwrap(),
         root: &path("root"),
         verity: &path("verity"),
-        seal: &seal(&signing),
+        seal: &seal(recipe),
         secret: Some(&path("secret")),
     };
     let image = assemble(&inputs, &path("image")).unwrap();

@@ -6,6 +6,7 @@
 pub mod assemble;
 pub mod digests;
 pub mod esp;
+pub mod esp_reader;
 pub mod ext4;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -15,6 +16,7 @@ pub mod reader;
 pub mod slot;
 pub mod table;
 mod table_reader;
+pub mod window;
 pub mod write;
 
 pub use assemble::{Assembled, ImageError, Inputs, assemble};

@@ -23,6 +23,7 @@ pub struct ImageReader {
     path: PathBuf,
     file: File,
     size: Bytes,
+    table_end: Bytes,
     disk_guid: Uuid,
     partitions: Vec<FoundPartition>,
     table_faults: Vec<String>,
@@ -91,19 +92,29 @@ impl ImageReader {
             return Err(unreadable(io::ErrorKind::IsADirectory.into()));
         }
         let size = Bytes((&file).seek(io::SeekFrom::End(0)).map_err(unreadable)?);
-        let (table, table_faults) = match table_reader::copies(&file, size) {
-            [Ok(primary), Ok(backup)] if primary == backup => (primary, Vec::new()),
-            [Ok(primary), Ok(_)] => (primary, vec![DIFFERENT.to_owned()]),
+        let found = table_reader::read(&file, size);
+        let (table, fault) = match found.copies {
+            [Ok(primary), Ok(backup)] if primary == backup => (primary, None),
+            [Ok(primary), Ok(_)] => (primary, Some(DIFFERENT.to_owned())),
             [Ok(table), Err(error)] => {
-                (table, vec![format!("the backup partition table is damaged: {error}")])
+                (table, Some(format!("the backup partition table is damaged: {error}")))
             }
             [Err(error), Ok(table)] => {
-                (table, vec![format!("the primary partition table is damaged: {error}")])
+                (table, Some(format!("the primary partition table is damaged: {error}")))
             }
             [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
         };
+        let table_faults = fault.into_iter().chain(found.mbr).collect();
         let Table { disk_guid, partitions } = table;
-        Ok(Self { path: path.to_owned(), size, disk_guid, partitions, table_faults, file })
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            table_end: found.end,
+            disk_guid,
+            partitions,
+            table_faults,
+            file,
+        })
     }
 
     /// The image's path.
@@ -130,7 +141,7 @@ impl ImageReader {
         &self.partitions
     }
 
-    /// What is wrong with one of the tables.
+    /// What is wrong with one of the tables, or with the protective MBR.
     #[must_use]
     pub fn table_faults(&self) -> &[String] {
         &self.table_faults
@@ -142,6 +153,16 @@ impl ImageReader {
         found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
     }
 
+    /// Whether the partition lies in the image to its end: one that was cut ends before.
+    pub fn is_there(&self, role: Role) -> Result<(), ReadError> {
+        let partition = self.partition(role)?;
+        if partition.offset.0.saturating_add(partition.size.0) <= self.size.0 {
+            return Ok(());
+        }
+        let source = io::ErrorKind::UnexpectedEof.into();
+        Err(ReadError::Partition { path: self.path.clone(), role, source })
+    }
+
     /// `length` bytes of a partition from `offset` in it. Past the partition's end is an error like past the file's.
     pub fn read(&self, role: Role, offset: Bytes, length: usize) -> Result<Vec<u8>, ReadError> {
         let partition = self.partition(role)?;
@@ -150,19 +171,23 @@ impl ImageReader {
         if end.is_none_or(|end| end > partition.size.0) {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
-        let mut bytes = vec![0; length];
         let start = partition.offset.0.saturating_add(offset.0);
+        // Before memory is asked for: of an image that was cut, or a table that makes no sense, there may be too little.
+        if u64::try_from(length).is_ok_and(|length| start.saturating_add(length) > self.size.0) {
+            return Err(failed(io::ErrorKind::UnexpectedEof.into()));
+        }
+        let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start).map_err(failed)?;
         Ok(bytes)
     }
 
-    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 (UEFI
-    /// 2.10, section 5.3.2, with 128 entries).
+    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 of
+    /// the disk that they are made for (UEFI 2.10, section 5.3.2, with 128 entries).
     pub fn table_bytes(&self) -> Result<Vec<u8>, ReadError> {
         const SECTOR: u64 = 512;
         let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
         let mut bytes = Vec::new();
-        for (start, sectors) in [(0, 34), (self.size.0.saturating_sub(33 * SECTOR), 33)] {
+        for (start, sectors) in [(0, 34), (self.table_end.0.saturating_sub(33 * SECTOR), 33)] {
             let mut copy = vec![0; sectors * 512];
             self.file.read_exact_at(&mut copy, start).map_err(unreadable)?;
             bytes.append(&mut copy);

@@ -10,7 +10,7 @@ use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::verity::{BLOCK_LEN, RootHash, Superblock};
+use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use keys::seal::{SealError, UnverifiedSeal};
 use thiserror::Error;
 
@@ -123,7 +123,13 @@ pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Sup
     let role = Role::Verity(slot);
     let wrong = |reason: String| SlotError::Tree { slot, reason };
     let superblock = superblock(image, slot)?;
-    let top = image.read(role, Bytes(handoff::verity::BLOCK), BLOCK_LEN)?;
+    let top = image.read(role, Bytes(BLOCK), BLOCK_LEN)?;
+    let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
+    if wanted > there {
+        return Err(wrong(format!(
+            "it is for a root of {wanted} blocks, and the partition has only {there}"
+        )));
+    }
     if !crate::root::verity::top_matches(&superblock, &top, root) {
         return Err(wrong(format!("its top block hashes to {}", superblock.hash_block(&top))));
     }

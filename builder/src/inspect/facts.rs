@@ -1,5 +1,7 @@
 //! The facts of an image, and what is wrong with them.
 
+use super::usage::used;
+use crate::image::esp_reader;
 use crate::image::ext4;
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
@@ -12,6 +14,7 @@ use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::seal::SealError;
 use keys::seal::header::Header;
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
@@ -78,6 +81,8 @@ pub struct Inspection {
     pub disk_guid: Uuid,
     /// Its partitions.
     pub partitions: Vec<FoundPartition>,
+    /// How much of each is filled, by number, where what lies there says so.
+    pub used: BTreeMap<u32, Bytes>,
     /// Its control records, where they can be read.
     pub control: Option<ControlArea>,
     /// Its slots.
@@ -112,6 +117,11 @@ pub fn inspect(path: &Path) -> Result<Inspection, ReadError> {
         size: image.size(),
         disk_guid: image.disk_guid(),
         partitions: image.partitions().to_vec(),
+        used: image
+            .partitions()
+            .iter()
+            .filter_map(|found| Some((found.number, used(&image, found.role?)?)))
+            .collect(),
         control,
         slots,
         seals,
@@ -159,7 +169,7 @@ fn seal_facts(image: &ImageReader, slot: Slot) -> SealFacts {
 
 /// How many keys the payload is encrypted to: lines that begin with `-> ` in the header of an age file, which says
 /// nothing else about them.
-fn stanzas(seal: &[u8]) -> usize {
+pub(crate) fn stanzas(seal: &[u8]) -> usize {
     let start = seal.windows(2).position(|pair| pair == b"\n\n").unwrap_or(seal.len());
     let payload = seal.get(start..).unwrap_or_default();
     let header_end = payload.windows(5).position(|window| window == b"\n--- ").unwrap_or(0);
@@ -169,6 +179,8 @@ fn stanzas(seal: &[u8]) -> usize {
 
 #[derive(Debug, thiserror::Error)]
 enum SecretError {
+    #[error(transparent)]
+    Image(#[from] ReadError),
     #[error(
         "the secret partition has no ext4 file system that can be read: {0}; make it anew with mksecrets"
     )]
@@ -176,6 +188,7 @@ enum SecretError {
 }
 
 fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {
+    image.is_there(Role::Secret)?;
     let file_system = ext4::open(image)?;
     let label = String::from_utf8_lossy(file_system.label().as_bytes()).trim_end_matches('\0').to_owned();
     Ok(SecretFacts { label, uuid: Uuid::from_bytes(*file_system.uuid().as_bytes()) })
@@ -187,6 +200,11 @@ fn more_warnings(image: &ImageReader, seen: &Inspection) -> Vec<String> {
         if image.partition(role).is_err() {
             warnings.push(format!("there is no partition {role}"));
         }
+    }
+    if image.partition(Role::Esp).is_ok()
+        && let Err(error) = esp_reader::check(image)
+    {
+        warnings.push(format!("esp: {error}"));
     }
     for (number, record) in (0..).zip(seen.control.iter().flat_map(|control| &control.records)) {
         if let Err(bad) = record {

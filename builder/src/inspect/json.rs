@@ -17,7 +17,7 @@ pub fn to_json(inspection: &Inspection) -> Value {
         "disk_guid": inspection.disk_guid.to_string(),
         "site": seal.map(|seal| seal.site.to_string()),
         "node": seal.map(|seal| seal.node.to_string()),
-        "partitions": inspection.partitions.iter().map(partition).collect::<Vec<_>>(),
+        "partitions": inspection.partitions.iter().map(|found| partition(found, inspection)).collect::<Vec<_>>(),
         "control": inspection.control.as_ref().map(control),
         "slots": inspection.slots.iter().map(slot).collect::<Vec<_>>(),
         "seals": inspection.seals.iter().map(seal_partition).collect::<Vec<_>>(),
@@ -29,7 +29,7 @@ pub fn to_json(inspection: &Inspection) -> Value {
     })
 }
 
-fn partition(partition: &FoundPartition) -> Value {
+fn partition(partition: &FoundPartition, inspection: &Inspection) -> Value {
     json!({
         "number": partition.number,
         "name": partition.name,
@@ -38,6 +38,7 @@ fn partition(partition: &FoundPartition) -> Value {
         "type": partition.type_guid.to_string(),
         "offset": partition.offset.0,
         "size": partition.size.0,
+        "used": inspection.used.get(&partition.number).map(|used| used.0),
     })
 }
 

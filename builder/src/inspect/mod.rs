@@ -4,8 +4,12 @@
 
 mod facts;
 mod json;
+mod map;
 mod text;
+mod usage;
 
+pub(crate) use facts::stanzas;
 pub use facts::{Inspection, SealFacts, SecretFacts, SlotFacts, SlotState, inspect};
 pub use json::to_json;
+pub use map::to_svg;
 pub use text::to_text;

@@ -1,6 +1,7 @@
 //! The ESP: the file system that the builder makes around the selector, byte for byte.
 
 use crate::image::esp;
+use crate::image::esp_reader;
 use crate::image::reader::ImageReader;
 use fatfs::{FileSystem, FsOptions};
 use handoff::hash::Sha256Digest;
@@ -11,7 +12,10 @@ use std::io::{Cursor, Read as _};
 /// there; without it only its SHA-256 can be said, because nothing signs it but, with Secure Boot, the firmware's keys.
 pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String, String> {
     let bytes = image.read_all(Role::Esp).map_err(|error| error.to_string())?;
-    let found = selector(&bytes).map_err(|error| format!("the selector cannot be read: {error}"))?;
+    let found = selector(&bytes).map_err(|error| match esp_reader::open(image) {
+        Ok(_) => format!("the selector cannot be read: {error}"),
+        Err(known) => format!("the selector cannot be read: {error}; {known}"),
+    })?;
     let serial = esp::serial(&bytes).ok_or("it has no FAT32 boot sector")?;
     let partition = image.partition(Role::Esp).map_err(|error| error.to_string())?;
     let made = esp::make(partition.size, serial, &found).map_err(|error| error.to_string())?;

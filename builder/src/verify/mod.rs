@@ -15,14 +15,17 @@ use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
 use crate::root::verity;
 use crate::site::{Bytes, Site};
-use crate::tools;
+use crate::tools::{self, ToolError};
 use handoff::boot_record::BadBootRecord;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::verity::{BLOCK, RootHash, Superblock};
+use handoff::verity::{BLOCK, RootHash};
 use keys::seal::SealError;
 use signed::{Judge, Slots};
 use std::path::{Path, PathBuf};
+
+/// As many lines of e2fsck are shown.
+const MOST_FINDINGS: usize = 3;
 
 /// What was looked at, and what was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +66,7 @@ pub fn verify(path: &Path, site: Option<&Site>, selector: Option<&[u8]>) -> Resu
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot, &judge));
         if let Some(root) = slots.root_hash(slot) {
-            add(&Role::Root(slot).to_string(), root_check(&image, slot, root));
+            add(&Role::Root(slot).to_string(), self::root(&image, slot, root));
         }
     }
     for slot in Slot::BOTH {
@@ -101,14 +104,11 @@ fn control(image: &ImageReader) -> Result<String, String> {
 }
 
 /// Reads all data of a root and compares them with the tree and the root hash.
-fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
-    let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
+pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
+    let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
-    let length = superblock.data_blocks.checked_mul(BLOCK).filter(|length| *length <= partition.size.0);
-    let length = length.ok_or_else(|| {
-        format!("its hash tree is for {} blocks, more than the partition holds", superblock.data_blocks)
-    })?;
-    let tree_length = usize::try_from(tree_blocks(&superblock).saturating_mul(BLOCK)).unwrap_or(usize::MAX);
+    let length = superblock.data_blocks.saturating_mul(BLOCK);
+    let tree_length = usize::try_from(superblock.hash_device_size()).unwrap_or(usize::MAX);
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
         return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
@@ -116,16 +116,6 @@ fn root_check(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String,
     let walked = verity::walk((image.file(), partition.offset.0), (&superblock, &tree), root);
     walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
     Ok(format!("{} MiB, each block as the root hash says", length >> 20))
-}
-
-/// Blocks of a tree with its superblock.
-fn tree_blocks(superblock: &Superblock) -> u64 {
-    let (mut level, mut blocks) = (superblock.data_blocks, 1_u64);
-    while level > 1 {
-        level = level.div_ceil(handoff::verity::PER_BLOCK);
-        blocks = blocks.saturating_add(level);
-    }
-    blocks
 }
 
 fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
@@ -152,13 +142,21 @@ fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
         Ok(partition) => partition.offset.0,
         Err(error) => return Ok(Err(error.to_string())),
     };
+    if let Err(error) = image.is_there(Role::Secret) {
+        return Ok(Err(error.to_string()));
+    }
     let mut check = tools::E2FSCK.command()?;
     check.args(["-f", "-n"]).arg(format!("{}?offset={offset}", image.path().display()));
-    match tools::run(&mut check) {
-        Ok(_) => Ok(Ok("a file system without errors".into())),
-        Err(error @ tools::ToolError::Failed { .. }) => Ok(Err(error.to_string())),
-        Err(error) => Err(error.into()),
+    let program = tools::program_name(&check);
+    let output = check.output().map_err(|source| ToolError::Start { program, source })?;
+    if output.status.success() {
+        return Ok(Ok("a file system without errors".into()));
     }
+    // What it finds stands in its output; its complaints begin with its version.
+    let found = String::from_utf8_lossy(&output.stdout);
+    let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Pass ");
+    let found: Vec<&str> = found.lines().filter(told).take(MOST_FINDINGS).map(str::trim).collect();
+    Ok(Err(format!("e2fsck finds errors: {}", found.join(" "))))
 }
 
 /// A slot in which nothing was ever written.

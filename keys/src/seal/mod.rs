@@ -129,6 +129,13 @@ impl UnverifiedSeal {
         &self.header
     }
 
+    /// Whose signature it bears, as that says itself. Unproven as well.
+    #[must_use]
+    pub fn unproven_signer(&self) -> Option<KeyId> {
+        let signature = std::str::from_utf8(self.bytes.get(self.signed_length..)?).ok()?;
+        signature::unproven_signer(signature)
+    }
+
     /// The seal's bytes without padding.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {

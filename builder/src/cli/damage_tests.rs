@@ -1,0 +1,586 @@
+//! What the commands that look into an image say of damaged ones: a table of single flipped bits and of cuts, chosen by
+//! structure. No command may panic, none may take a damaged part for a whole one where there is a way to know, and each
+//! case has words of its own.
+//!
+//! Nobody can know of a bit that was flipped in what is neither signed nor hashed nor there twice: the selector's own bytes
+//! (only `verify --selector` knows them) and the contents of the secret partition (which the loader compares with the seal).
+
+use super::{cat, diff, inspect, ls, verify};
+use crate::error::{Class, Error};
+use crate::image::fixture::{self, Fixture, Recipe};
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use keys::issue::signing::SigningKey;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const BOOT: Role = Role::Boot(Slot::A);
+const ROOT: Role = Role::Root(Slot::A);
+const VERITY: Role = Role::Verity(Slot::A);
+const SEAL: Role = Role::Seal(Slot::A);
+
+/// A byte of the image.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// From the image's beginning.
+    Disk(u64),
+    /// From its end.
+    End(u64),
+    /// In a partition.
+    In(Role, u64),
+    /// From a partition's end.
+    InEnd(Role, u64),
+    /// So many quarters into the UKI.
+    Uki(u64),
+    /// Behind these words in the seal.
+    Seal(&'static str),
+    /// In the second allocation table of the ESP.
+    SecondTable,
+    /// In the first folder of the ESP.
+    Folder(u64),
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Damage {
+    /// A bit of this byte is another.
+    Flip(Place),
+    /// The image ends before this byte.
+    Cut(Place),
+}
+
+use Damage::{Cut, Flip};
+use Place::{Disk, End, Folder, In, InEnd, SecondTable, Uki};
+
+/// What is to be said of a damage.
+struct Case {
+    damage: Damage,
+    /// In a warning of `inspect`; nothing where it does not read so far.
+    inspect: &'static str,
+    /// The part that `verify` calls bad, and words of it.
+    verify: (&'static str, &'static str),
+    /// The parts that `ls` and `cat` cannot read, and words of their errors; all others they must.
+    files: &'static [(&'static str, &'static str)],
+    /// What `diff` with the whole image says; with an exit code of its own where that is not 65.
+    diff: &'static str,
+}
+
+const fn case(
+    damage: Damage,
+    inspect: &'static str,
+    verify: (&'static str, &'static str),
+    files: &'static [(&'static str, &'static str)],
+    diff: &'static str,
+) -> Case {
+    Case { damage, inspect, verify, files, diff }
+}
+
+const TABLE: &str = "partition table";
+const NO_SYSTEM: &str = "slot a holds no system";
+
+fn flips() -> Vec<Case> {
+    let mut cases = tables_and_esp();
+    cases.extend(systems());
+    cases.extend(seals_and_secret());
+    cases
+}
+
+/// Where the words are the same for all commands.
+fn mbr(at: u64, words: &'static str) -> Case {
+    case(Flip(Disk(at)), words, (TABLE, words), &[], words)
+}
+
+/// Both boot sectors are compared before the first is believed.
+fn boot_sector(at: u64, verify: &'static str) -> Case {
+    let words = "its boot sector and the copy of it in sector 6 differ";
+    case(
+        Flip(In(Role::Esp, at)),
+        words,
+        ("esp", verify),
+        &[("esp", "the ESP cannot be read: its boot sector")],
+        words,
+    )
+}
+
+fn tables_and_esp() -> Vec<Case> {
+    let primary = "the primary partition table is damaged: ";
+    let backup = "the backup partition table is damaged: ";
+    let mut cases = vec![
+        mbr(0, "the protective MBR is damaged: its byte 0 is"),
+        mbr(446, "the protective MBR is damaged: its byte 446 is"),
+        mbr(450, "the protective MBR is damaged: its byte 450 is"),
+        mbr(458, "the protective MBR is damaged: its byte 458 is"),
+        mbr(511, "the protective MBR is damaged: its byte 511 is"),
+        case(Flip(Disk(512)), primary, (TABLE, "Invalid GPT Signature"), &[], primary),
+        case(Flip(Disk(512 + 32)), primary, (TABLE, "CRC32 Checksum Mismatch"), &[], primary),
+        case(Flip(Disk(1024 + 128 * 3 + 32)), primary, (TABLE, "partition table CRC mismatch"), &[], primary),
+        case(Flip(End(512 - 72)), backup, (TABLE, backup), &[], backup),
+        case(Flip(End(33 * 512 - 40)), backup, (TABLE, "partition table CRC mismatch"), &[], backup),
+        boot_sector(0, "byte 0 is not as the file system was made"),
+        boot_sector(3, "byte 3 is not as"),
+        boot_sector(11, "invalid bytes_per_sector"),
+        boot_sector(13, "invalid sectors_per_cluster"),
+        boot_sector(36, "the selector cannot be read"),
+        boot_sector(48, "FSInfo sector not in a reserved region"),
+        boot_sector(67, "byte 3139 is not as"),
+        boot_sector(510, "Invalid boot sector signature"),
+        boot_sector(6 * 512, "byte 3072 is not as"),
+    ];
+    let tables = "its two file allocation tables differ";
+    cases.extend([
+        case(
+            Flip(In(Role::Esp, 512)),
+            "esp: invalid lead_sig",
+            ("esp", "invalid lead_sig"),
+            &[("esp", "lead_sig")],
+            "lead_sig",
+        ),
+        case(
+            Flip(In(Role::Esp, 8 * 512)),
+            tables,
+            ("esp", "byte 4096 is not"),
+            &[("esp", "first at byte 0;")],
+            tables,
+        ),
+        case(
+            Flip(In(Role::Esp, 8 * 512 + 8)),
+            tables,
+            ("esp", "is not as"),
+            &[("esp", "first at byte 8;")],
+            tables,
+        ),
+        case(Flip(SecondTable), tables, ("esp", "is not as"), &[("esp", "first at byte 12;")], tables),
+        // The name of the folder EFI.
+        case(
+            Flip(Folder(32)),
+            "there is no EFI/BOOT/BOOTX64.EFI on it",
+            ("esp", "cannot be read"),
+            &[("esp", "there is no esp/EFI/BOOT")],
+            "1: - EFI/BOOT/BOOTX64.EFI",
+        ),
+    ]);
+    cases
+}
+
+fn systems() -> Vec<Case> {
+    let uki = "slot a: the UKI has SHA-256";
+    let no_uki: &[_] = &[("initramfs", NO_SYSTEM), ("root", "the UKI has SHA-256")];
+    let record = "slot a: boot record damaged";
+    let no_record: &[_] = &[("initramfs", "boot record damaged"), ("root", NO_SYSTEM)];
+    let tree = "slot a: the hash tree in verity-a does not have the root hash";
+    let superblock = |at, words| {
+        case(Flip(In(VERITY, at)), tree, ("root-a", words), &[("root", "the root cannot be read")], tree)
+    };
+    let data = |at, words, files| {
+        case(Flip(In(ROOT, at)), "", ("root-a", words), files, "0: the same: packages-a, root-a")
+    };
+    let control = |at, words| case(Flip(In(Role::Control, at)), words, ("control", words), &[], words);
+    vec![
+        control(0, "record 0: no control record: it does not begin with"),
+        control(30, "record 0: control record torn or damaged"),
+        control(4096, "record 1: no control record: it does not begin with"),
+        control(8191, "record 1: control record torn or damaged"),
+        case(Flip(Uki(0)), uki, ("boot-a", "the UKI has"), no_uki, uki),
+        case(Flip(Uki(1)), uki, ("boot-a", "the UKI has"), no_uki, uki),
+        case(Flip(Uki(2)), uki, ("boot-a", "the UKI has"), no_uki, uki),
+        case(Flip(Uki(3)), uki, ("boot-a", "the UKI has"), no_uki, uki),
+        case(
+            Flip(InEnd(BOOT, 4096)),
+            "slot a: no boot record",
+            ("boot-a", "no boot record"),
+            &[("initramfs", "no boot record"), ("root", "no boot record")],
+            "slot a: no boot record",
+        ),
+        case(Flip(InEnd(BOOT, 4096 - 9)), record, ("boot-a", "boot record damaged"), no_record, record),
+        case(Flip(InEnd(BOOT, 4096 - 100)), record, ("boot-a", "boot record damaged"), no_record, record),
+        case(Flip(InEnd(BOOT, 1)), record, ("boot-a", "boot record damaged"), no_record, record),
+        data(0, "block 0 of its data", &[("root", "the root cannot be read: block 0 of its data")]),
+        data(9000, "block 2 of its data", &[("root", "block 2 of its data")]),
+        data(5000, "block 1 of its data", &[("root", "block 1 of its data")]),
+        data(60_000, "block 14 of its data", &[("root", "block 14 of its data")]),
+        superblock(0, "no dm-verity superblock"),
+        superblock(8, "unsupported version"),
+        superblock(12, "unsupported hash type"),
+        superblock(32, "unsupported hash algorithm"),
+        superblock(64, "unsupported data block size"),
+        superblock(68, "unsupported hash block size"),
+        superblock(74, "it is for a root of"),
+        superblock(88, "its top block hashes to"),
+        superblock(4096, "its top block hashes to"),
+    ]
+}
+
+fn seals_and_secret() -> Vec<Case> {
+    let no_seal = "there is no seal: the node would not know who it is";
+    let seal = |place, words| case(Flip(place), words, ("seal-a", words), &[], words);
+    let signature = |place, words| case(Flip(place), "", ("seal-a", words), &[], "1: ~ seal-a: ");
+    let secret = |at, inspect, words, files, diff| {
+        case(Flip(In(Role::Secret, at)), inspect, ("secret", words), files, diff)
+    };
+    let unreadable: &[_] = &[("secret", "the secret partition cannot be read: ")];
+    vec![
+        case(Flip(In(SEAL, 0)), no_seal, ("seal-a", "this is no seal"), &[], "this is no seal"),
+        seal(Place::Seal("\nnode"), "stands where \"node\" is expected"),
+        seal(Place::Seal("recipient: age1"), "is no age public key"),
+        seal(Place::Seal("\nserial: "), "field \"serial\""),
+        seal(In(SEAL, 9000), "something follows the seal where only zeros belong, at byte 9000"),
+        signature(Place::Seal("--- mac"), "changed after it was signed"),
+        signature(Place::Seal("\nR"), "a line is damaged"),
+        secret(1024 + 4, "", "e2fsck finds errors: ", &[], "1: ~ secret"),
+        secret(
+            1024 + 56,
+            "secret partition has no ext4",
+            "Bad magic number in super-block",
+            unreadable,
+            "damaged in B: secret: it has no ext4",
+        ),
+        secret(
+            1024 + 96,
+            "unsupported features",
+            "e2fsck finds errors: ",
+            unreadable,
+            "unsupported features",
+        ),
+        secret(2048 + 8, "", "e2fsck finds errors: ", unreadable, "1: ~ secret"),
+    ]
+}
+
+fn cuts() -> Vec<Case> {
+    const NO_SECRET: (&str, &str) = ("secret", "cannot read partition secret of");
+    const NO_ROOT: (&str, &str) = ("root", "cannot read partition verity-a of");
+    let backup = "the backup partition table is damaged: it would end at byte ";
+    let table = |end| case(Cut(End(end)), backup, (TABLE, "the image was cut"), &[], "and there are only");
+    let part = |role, at, inspect, verify, files, diff| case(Cut(In(role, at)), inspect, verify, files, diff);
+    let mib = 1 << 20;
+    vec![
+        table(1),
+        table(512),
+        table(17 * 512),
+        table(34 * 512),
+        part(
+            Role::Secret,
+            mib,
+            "cannot read partition secret",
+            ("secret", "cannot read partition secret"),
+            &[NO_SECRET],
+            "B: secret: cannot read",
+        ),
+        part(
+            Role::Seal(Slot::B),
+            100,
+            "seal-b: cannot read partition seal-b",
+            ("seal-b", "cannot read partition seal-b"),
+            &[NO_SECRET],
+            "B: seal-b: cannot read",
+        ),
+        part(
+            SEAL,
+            100,
+            "seal-a: cannot read partition seal-a",
+            ("seal-a", "cannot read partition seal-a"),
+            &[NO_SECRET],
+            "B: seal-a: cannot read",
+        ),
+        part(
+            Role::Verity(Slot::B),
+            5000,
+            "there is no seal",
+            ("seal-a", "cannot read"),
+            &[NO_SECRET],
+            "B: seal-a: cannot read",
+        ),
+        part(
+            Role::Root(Slot::B),
+            5000,
+            "there is no seal",
+            ("seal-a", "cannot read"),
+            &[NO_SECRET],
+            "B: seal-a: cannot read",
+        ),
+        part(
+            Role::Boot(Slot::B),
+            mib,
+            "slot b: cannot read partition boot-b",
+            ("boot-b", "cannot read"),
+            &[NO_SECRET],
+            "B: slot b: cannot read",
+        ),
+        part(
+            VERITY,
+            5000,
+            "slot a: cannot read partition verity-a",
+            ("root-a", "cannot read partition verity-a"),
+            &[NO_SECRET, NO_ROOT],
+            "B: slot a: cannot read",
+        ),
+        part(
+            ROOT,
+            5000,
+            "slot a: cannot read partition verity-a",
+            ("root-a", "cannot read partition verity-a"),
+            &[NO_SECRET, NO_ROOT],
+            "B: slot a: cannot read",
+        ),
+        part(
+            BOOT,
+            1000,
+            "slot a: cannot read partition boot-a",
+            ("boot-a", "cannot read partition boot-a"),
+            &[NO_SECRET, ("initramfs", "cannot read partition boot-a"), ("root", NO_SYSTEM)],
+            "B: slot a: cannot read",
+        ),
+        part(
+            Role::Control,
+            4096,
+            "cannot read partition control",
+            ("control", "cannot read partition control"),
+            &[NO_SECRET, ("initramfs", NO_SYSTEM), ("root", NO_SYSTEM)],
+            "B: control: cannot read",
+        ),
+        part(
+            Role::Esp,
+            30 * mib,
+            "esp: cannot read partition esp",
+            ("esp", "cannot read partition esp"),
+            &[NO_SECRET, ("initramfs", NO_SYSTEM), ("root", NO_SYSTEM), ("esp", "cannot read partition esp")],
+            "B: esp: cannot read",
+        ),
+    ]
+}
+
+/// An image and a copy that is damaged and mended.
+struct Bench {
+    sound: Fixture,
+    damaged: PathBuf,
+    length: u64,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let key = SigningKey::generate().unwrap();
+        let root: [(&str, u32, &[u8]); 1] = [("etc/motd", 0o644, b"hello")];
+        let secret: [(&str, &[u8]); 1] = [("hostname", b"demo")];
+        let sound = fixture::image_of(&Recipe { root: &root, secret: &secret, ..Recipe::plain(&key) });
+        let damaged = sound.image.path.with_file_name("damaged.img");
+        let length = fs::metadata(&sound.image.path).unwrap().len();
+        let bench = Self { sound, damaged, length };
+        bench.copy();
+        bench
+    }
+
+    fn copy(&self) {
+        let mut copy = Command::new("cp");
+        copy.arg("--sparse=always").arg(&self.sound.image.path).arg(&self.damaged);
+        assert!(copy.status().unwrap().success());
+    }
+
+    fn at(&self, place: Place) -> u64 {
+        let image = ImageReader::open(&self.sound.image.path).unwrap();
+        let partition = |role| image.partition(role).unwrap();
+        let start = |role| partition(role).offset.0;
+        let esp = || {
+            let boot = image.read(Role::Esp, crate::site::Bytes(0), 512).unwrap();
+            (8 * 512, u64::from(u32::from_le_bytes(boot[36..40].try_into().unwrap())) * 512)
+        };
+        match place {
+            Disk(at) => at,
+            End(back) => self.length - back,
+            In(role, at) => start(role) + at,
+            InEnd(role, back) => start(role) + partition(role).size.0 - back,
+            Uki(quarters) => start(BOOT) + slot::record(&image, Slot::A).unwrap().length * quarters / 4,
+            Place::Seal(words) => {
+                let seal = image.read_all(SEAL).unwrap();
+                let found = seal.windows(words.len()).position(|window| window == words.as_bytes());
+                start(SEAL) + u64::try_from(found.unwrap() + words.len()).unwrap()
+            }
+            SecondTable => start(Role::Esp) + esp().0 + esp().1 + 12,
+            Folder(at) => start(Role::Esp) + esp().0 + 2 * esp().1 + at,
+        }
+    }
+
+    /// Damages the copy, lets `look` see it, and mends it.
+    fn with(&self, damage: Damage, look: impl FnOnce(&Path)) {
+        let file = File::options().read(true).write(true).open(&self.damaged).unwrap();
+        match damage {
+            Flip(place) => {
+                let (at, mut byte) = (self.at(place), [0]);
+                file.read_exact_at(&mut byte, at).unwrap();
+                file.write_all_at(&[byte[0] ^ 0x10], at).unwrap();
+                look(&self.damaged);
+                file.write_all_at(&byte, at).unwrap();
+            }
+            Cut(place) => {
+                file.set_len(self.at(place)).unwrap();
+                look(&self.damaged);
+                self.copy();
+            }
+        }
+    }
+}
+
+/// The exit code and all that is said.
+type Said = (u8, String);
+
+fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> Said {
+    match result {
+        Ok(output) => (code(&output), output.to_string()),
+        Err(error) => (error.class().exit_code(), error.report()),
+    }
+}
+
+fn run_inspect(image: &Path) -> Said {
+    let arguments = |svg| inspect::InspectArgs { image: image.to_owned(), json: false, svg, output: None };
+    let text = said(inspect::run(&arguments(false)), |_| 0);
+    // What is shown as text is drawn, too.
+    assert_eq!(said(inspect::run(&arguments(true)), |_| 0).0, text.0);
+    text
+}
+
+fn run_verify(image: &Path) -> Said {
+    let arguments = verify::VerifyArgs { image: image.to_owned(), site: None, selector: None, json: false };
+    said(verify::run(&arguments), |output| u8::from(!output.is_success()))
+}
+
+fn run_diff(a: &Path, b: &Path) -> Said {
+    let arguments = diff::DiffArgs { a: a.to_owned(), b: b.to_owned(), all: false, json: false };
+    said(diff::run(&arguments), diff::DiffOutput::exit_code)
+}
+
+fn run_ls(image: &Path, path: &str) -> Said {
+    said(ls::run(&ls::LsArgs { image: image.to_owned(), path: path.into(), json: false }), |_| 0)
+}
+
+fn run_cat(image: &Path, path: &str) -> Said {
+    let content = cat::run(&cat::CatArgs { image: image.to_owned(), path: path.into() });
+    said(content.map(|bytes| String::from_utf8(bytes).unwrap()), |_| 0)
+}
+
+/// A folder and a file of each part, and the file's content.
+const FILES: [(&str, &str, &str); 4] = [
+    ("esp/EFI/BOOT", "esp/EFI/BOOT/BOOTX64.EFI", "selector"),
+    ("initramfs", "initramfs/init", "loader"),
+    ("root/etc", "root/etc/motd", "hello"),
+    ("secret", "secret/hostname", "demo"),
+];
+
+/// What is not as the case says it should be.
+fn judge(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
+    let mut wrong = Vec::new();
+    let mut expect = |holds: bool, command: &str, said: &Said| {
+        if !holds {
+            wrong.push(format!("{:?}: {command}: {said:?}", case.damage));
+        }
+    };
+    let bad = Class::BadContent.exit_code();
+    let seen = run_inspect(image);
+    let warnings: Vec<&str> = seen.1.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let told = if case.inspect.is_empty() {
+        warnings.is_empty()
+    } else {
+        warnings.iter().any(|line| line.contains(case.inspect))
+    };
+    expect(seen.0 == 0 && told, "inspect", &seen);
+    let seen = run_verify(image);
+    let (part, words) = case.verify;
+    let told = |line: &str| line.starts_with(&format!("BAD  {part} ")) && line.contains(words);
+    expect(seen.0 == 1 && seen.1.lines().any(told), "verify", &seen);
+    for (folder, file, content) in FILES {
+        let blamed = case.files.iter().find(|(part, _)| folder.split('/').next() == Some(*part));
+        let (listed, read) = (run_ls(image, folder), run_cat(image, file));
+        let missing = Class::MissingInput.exit_code();
+        let failed = |said: &Said, words: &str| {
+            let code = if words.starts_with("there is no") { missing } else { bad };
+            said.0 == code && said.1.contains(words)
+        };
+        if let Some((_, words)) = blamed {
+            expect(failed(&listed, words), &format!("ls {folder}"), &listed);
+            expect(failed(&read, words), &format!("cat {file}"), &read);
+        } else {
+            let name = file.rsplit('/').next().unwrap_or_default();
+            expect(listed.0 == 0 && listed.1.contains(name), &format!("ls {folder}"), &listed);
+            expect(read == (0, content.to_owned()), &format!("cat {file}"), &read);
+        }
+    }
+    let seen = run_diff(whole, image);
+    let (code, words) = match case.diff.split_once(": ") {
+        Some(("0", words)) => (0, words),
+        Some(("1", words)) => (1, words),
+        _ => (bad, case.diff),
+    };
+    expect(seen.0 == code && seen.1.contains(words), "diff", &seen);
+    wrong
+}
+
+#[test]
+fn each_damage_is_named_by_each_command_that_can_know_of_it() {
+    let bench = Bench::new();
+    let whole = bench.sound.image.path.as_path();
+    assert_eq!(run_verify(&bench.damaged).0, 0);
+    let cases: Vec<Case> = flips().into_iter().chain(cuts()).collect();
+    assert!(cases.len() >= 70, "{}", cases.len());
+    let mut wrong = Vec::new();
+    let mut verdicts: BTreeMap<String, Damage> = BTreeMap::new();
+    for case in &cases {
+        bench.with(case.damage, |image| {
+            wrong.extend(judge(case, whole, image));
+            let verdict = run_verify(image).1;
+            if let Some(other) = verdicts.insert(verdict, case.damage) {
+                wrong.push(format!("{:?} has the words of {other:?}", case.damage));
+            }
+        });
+    }
+    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    assert_eq!((run_verify(&bench.damaged).0, run_diff(whole, &bench.damaged).0), (0, 0), "all was mended");
+}
+
+/// Where not even a partition table is left, every command says so, and where the image ends.
+#[test]
+fn what_is_cut_to_pieces_is_no_image() {
+    let bench = Bench::new();
+    let whole = bench.sound.image.path.as_path();
+    let table = "it ends at byte ";
+    for (left, words) in
+        [(20 * 512, table), (1024, table), (700, table), (512, table), (1, table), (0, "it is empty")]
+    {
+        bench.with(Cut(Disk(left)), |image| {
+            let mut all =
+                vec![run_inspect(image), run_verify(image), run_diff(whole, image), run_diff(image, whole)];
+            for (folder, file, _) in FILES {
+                all.extend([run_ls(image, folder), run_cat(image, file)]);
+            }
+            for (code, said) in all {
+                let words = if left == 0 { words.to_owned() } else { format!("{words}{left}") };
+                assert!(
+                    code == 65 && said.contains("damaged.img has no partition table that holds"),
+                    "{left}: {said}"
+                );
+                assert!(said.contains(&words), "{left}: {said}");
+            }
+        });
+    }
+}
+
+/// A stick is larger than the image that was written to it: its backup table is then not at its end.
+#[test]
+fn a_larger_stick_is_whole_and_its_tables_are_found_where_they_are() {
+    let bench = Bench::new();
+    let file = File::options().read(true).write(true).open(&bench.damaged).unwrap();
+    file.set_len(bench.length + (100 << 20)).unwrap();
+    assert_eq!(run_verify(&bench.damaged).0, 0, "{}", run_verify(&bench.damaged).1);
+    let text = run_diff(&bench.sound.image.path, &bench.damaged).1;
+    assert!(text.contains("partitions: 1 changed\n  ~ the disk: size "), "{text}");
+    bench.with(Flip(Disk(512 + 20)), |image| {
+        let (code, text) = run_verify(image);
+        assert!(code == 1 && text.contains("the primary partition table is damaged"), "{text}");
+        assert!(text.contains("ok   root-a "), "the backup is read: {text}");
+    });
+    bench.with(Flip(Disk(bench.length - 100)), |image| assert_eq!(run_verify(image).0, 0));
+    bench.with(Flip(Disk(bench.length - 512)), |image| {
+        let text = run_verify(image).1;
+        assert!(text.contains("the backup partition table is damaged"), "{text}");
+    });
+}

@@ -1,0 +1,64 @@
+//! `psyops diff A B`: what differs between two images.
+
+use crate::diff::{self, Difference};
+use crate::error::{Class, Error};
+use clap::Args;
+use std::fmt;
+use std::path::PathBuf;
+
+/// Show what differs between two images or sticks: packages, files, kernel, command line, initramfs, seals, keys, sizes
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops diff pi1-old.img pi1.img
+  psyops diff pi1.img /dev/sdX --all         what became different on a stick
+  psyops diff pi1.img pi2.img --json
+Of the secret partition only is said whether it differs; the data partition is not looked into. Roots with the same root
+hash are the same and not read: whether a stick is whole is what psyops verify says.
+Exit codes: 0 the same, 1 different, 65 no image or one that is damaged (what holds is compared all the same).")]
+pub struct DiffArgs {
+    /// The first image
+    pub a: PathBuf,
+    /// The second image
+    pub b: PathBuf,
+    /// Show every file that differs, not only the first of each kind
+    #[arg(long)]
+    pub all: bool,
+    /// Print JSON (always all)
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What differs.
+#[derive(Debug)]
+pub struct DiffOutput {
+    /// Part by part.
+    pub difference: Difference,
+    all: bool,
+    json: bool,
+}
+
+impl DiffOutput {
+    /// As of diff(1), and that of bad content where a part is damaged.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match &self.difference {
+            difference if !difference.damaged.is_empty() => Class::BadContent.exit_code(),
+            difference => u8::from(!difference.is_same()),
+        }
+    }
+}
+
+/// Does it.
+pub fn run(args: &DiffArgs) -> Result<DiffOutput, Error> {
+    Ok(DiffOutput { difference: diff::diff(&args.a, &args.b)?, all: args.all, json: args.json })
+}
+
+impl fmt::Display for DiffOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            write!(f, "{:#}", diff::to_json(&self.difference))
+        } else {
+            f.write_str(diff::to_text(&self.difference, self.all).trim_end())
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What differs: two sets of named facts, and the names that only one of them has or whose facts are others.
+
+use handoff::hash::Sha256Digest;
+use handoff::slot::Slot;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+/// A fact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// Words.
+    Text(String),
+    /// A number, mostly of bytes.
+    Number(u64),
+    /// What a content hashes to.
+    Digest(Sha256Digest),
+}
+
+impl Value {
+    /// Words for anything that has them.
+    pub(super) fn text(of: &impl ToString) -> Self {
+        Self::Text(of.to_string())
+    }
+}
+
+/// For people: of a digest as much as tells two apart.
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Text(text) => f.write_str(text),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Digest(digest) => write!(f, "{:.12}…", digest.to_string()),
+        }
+    }
+}
+
+/// What there is to know of each name.
+pub(super) type Facts = BTreeMap<String, Vec<(&'static str, Value)>>;
+
+/// What happened to a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Only the second image has it.
+    Added,
+    /// Only the first image has it.
+    Removed,
+    /// Both have it, and it is not the same.
+    Changed,
+}
+
+impl Kind {
+    /// All of them, in the order of their telling.
+    pub const ALL: [Self; 3] = [Self::Added, Self::Removed, Self::Changed];
+
+    /// The word for it.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+        }
+    }
+}
+
+/// A fact that differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detail {
+    /// Which one: `size`, `mode`, `version`...
+    pub what: &'static str,
+    /// In the first image.
+    pub from: Option<Value>,
+    /// In the second image.
+    pub to: Option<Value>,
+}
+
+/// A name with what differs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What happened to it.
+    pub kind: Kind,
+    /// A path, a package, a word of the command line...
+    pub name: String,
+    /// The facts that differ.
+    pub details: Vec<Detail>,
+}
+
+/// A part of the images that both have, compared.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Section {
+    /// What was compared.
+    pub part: &'static str,
+    /// Of which slot, where each has one.
+    pub slot: Option<Slot>,
+    /// What differs; nothing where they are the same.
+    pub changes: Vec<Change>,
+    /// What could not be looked at, and why.
+    pub notes: Vec<String>,
+}
+
+impl Section {
+    pub(super) fn new(part: &'static str, slot: Option<Slot>, changes: Vec<Change>) -> Self {
+        Self { part, slot, changes, notes: Vec::new() }
+    }
+
+    /// Whether nothing differs.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        self.changes.is_empty()
+    }
+}
+
+/// Compares two sets of facts, in the order of their names.
+pub(super) fn compare(a: &Facts, b: &Facts) -> Vec<Change> {
+    let names: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+    let change = |name: &String| {
+        let (from, to) = (a.get(name), b.get(name));
+        let kind = match (from, to) {
+            (None, _) => Kind::Added,
+            (_, None) => Kind::Removed,
+            (Some(from), Some(to)) if from == to => return None,
+            _ => Kind::Changed,
+        };
+        let empty = Vec::new();
+        let details = details(from.unwrap_or(&empty), to.unwrap_or(&empty));
+        Some(Change { kind, name: name.clone(), details })
+    };
+    names.into_iter().filter_map(change).collect()
+}
+
+fn details(from: &[(&'static str, Value)], to: &[(&'static str, Value)]) -> Vec<Detail> {
+    let get = |facts: &[(&'static str, Value)], what: &str| {
+        facts.iter().find(|(name, _)| *name == what).map(|(_, value)| value.clone())
+    };
+    let only_there = to.iter().filter(|(what, _)| get(from, what).is_none());
+    let names = from.iter().chain(only_there).map(|(what, _)| *what);
+    let details = names.map(|what| Detail { what, from: get(from, what), to: get(to, what) });
+    details.filter(|detail| detail.from != detail.to).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(of: &[(&str, u64, &str)]) -> Facts {
+        let fact = |(name, size, mode): &(&str, u64, &str)| {
+            ((*name).to_owned(), vec![("size", Value::Number(*size)), ("mode", Value::text(mode))])
+        };
+        of.iter().map(fact).collect()
+    }
+
+    #[test]
+    fn names_and_facts_that_differ_are_told() {
+        let a = facts(&[("gone", 1, "0644"), ("same", 2, "0644"), ("other", 3, "0644")]);
+        let mut b = facts(&[("new", 1, "0600"), ("same", 2, "0644"), ("other", 3, "4755")]);
+        let changes = compare(&a, &b);
+        let told: Vec<_> =
+            changes.iter().map(|change| (change.kind, change.name.as_str(), change.details.len())).collect();
+        assert_eq!(told, [(Kind::Removed, "gone", 2), (Kind::Added, "new", 2), (Kind::Changed, "other", 1)]);
+        assert_eq!(changes[2].details[0].what, "mode");
+        b.insert("same".into(), vec![("target", Value::text(&"x"))]);
+        let whats: Vec<_> = compare(&a, &b)[3].details.iter().map(|detail| detail.what).collect();
+        assert_eq!(whats, ["size", "mode", "target"]);
+        assert_eq!(compare(&a, &a), []);
+        let digest = Value::Digest(Sha256Digest::of(b""));
+        assert_eq!(digest.to_string(), "e3b0c44298fc…");
+    }
+}

@@ -1,0 +1,92 @@
+//! The packages of a root: out of the SPDX document that it carries, else out of dpkg's list of what is installed.
+
+use super::change::{Facts, Value};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The SPDX document, in the root.
+pub(super) const SPDX: &str = "usr/share/psyops/sbom.spdx.json";
+/// dpkg's list, in the root.
+pub(super) const DPKG: &str = "var/lib/dpkg/status";
+
+/// What counts of an SPDX document (SPDX 2.3, JSON).
+#[derive(Deserialize)]
+struct Document {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    name: String,
+    #[serde(rename = "versionInfo")]
+    version: Option<String>,
+}
+
+/// The packages with their versions, or why they cannot be told.
+pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, String> {
+    let found = match (spdx, dpkg) {
+        (Some(document), _) => of_spdx(document)?,
+        (None, Some(status)) => of_dpkg(&String::from_utf8_lossy(status)),
+        (None, None) => {
+            return Err(format!("the root carries no list of packages (neither {SPDX} nor {DPKG})"));
+        }
+    };
+    // A name can be there in several versions.
+    let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, version) in found {
+        versions.entry(name).or_default().insert(version);
+    }
+    let fact = |(name, versions): (String, BTreeSet<String>)| {
+        let versions: Vec<String> = versions.into_iter().collect();
+        (name, vec![("version", Value::Text(versions.join(", ")))])
+    };
+    Ok(versions.into_iter().map(fact).collect())
+}
+
+fn of_spdx(document: &[u8]) -> Result<Vec<(String, String)>, String> {
+    let document: Document =
+        serde_json::from_slice(document).map_err(|error| format!("{SPDX} makes no sense: {error}"))?;
+    // The image itself stands there too, without a version.
+    let pair = |package: Package| Some((package.name, package.version?));
+    Ok(document.packages.into_iter().filter_map(pair).collect())
+}
+
+/// Paragraphs of fields; what was removed may still stand there with its configuration.
+fn of_dpkg(status: &str) -> Vec<(String, String)> {
+    let field = |paragraph: &str, name: &str| {
+        let mut lines = paragraph.lines();
+        lines.find_map(|line| Some(line.strip_prefix(name)?.strip_prefix(": ")?.trim().to_owned()))
+    };
+    let package = |paragraph: &str| {
+        field(paragraph, "Status").filter(|status| status.ends_with(" installed"))?;
+        Some((field(paragraph, "Package")?, field(paragraph, "Version")?))
+    };
+    status.split("\n\n").filter_map(package).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(spdx: Option<&str>, dpkg: Option<&str>) -> Result<Vec<String>, String> {
+        let facts = list(spdx.map(str::as_bytes), dpkg.map(str::as_bytes))?;
+        Ok(facts.into_iter().map(|(name, facts)| format!("{name} {}", facts[0].1)).collect())
+    }
+
+    #[test]
+    fn both_lists_are_read_and_their_lack_is_said() {
+        let dpkg = "Package: dash\nStatus: install ok installed\nDescription: a\n shell\nVersion: 0.5-1\n\n\
+                    Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
+                    Package: zlib\nStatus: install ok installed\nVersion: 1:2\n";
+        assert_eq!(told(None, Some(dpkg)).unwrap(), ["dash 0.5-1", "zlib 1:2"]);
+        let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"sha2","versionInfo":"0.11","x":1},
+                       {"name":"image"},{"name":"sha2","versionInfo":"0.10"}]}"#;
+        assert_eq!(told(Some(spdx), Some(dpkg)).unwrap(), ["sha2 0.10, 0.11"]);
+        assert!(told(None, None).unwrap_err().contains("carries no list of packages"));
+        let error = told(Some("{\"packages\":[{}]}"), None).unwrap_err();
+        assert!(
+            error.starts_with("usr/share/psyops/sbom.spdx.json makes no sense: missing field `name`"),
+            "{error}"
+        );
+    }
+}

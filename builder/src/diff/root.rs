@@ -1,0 +1,275 @@
+//! All files of a root in one stream: as the "pseudo file" that `unsquashfs -pf` writes, which is a line for each file,
+//! and then all contents one after the other. Nothing is unpacked, so it needs neither room nor rights.
+//!
+//! The data are compared with the root hash before. Not read: times, and extended attributes where unsquashfs (before 4.6)
+//! does not tell them.
+
+use super::change::{Facts, Value};
+use super::packages;
+use crate::image::reader::ImageReader;
+use crate::tools::{self, ToolError};
+use crate::verify;
+use handoff::hash::Sha256Digest;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use handoff::verity::RootHash;
+use sha2::{Digest as _, Sha256};
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Read};
+use std::process::{Child, Output, Stdio};
+use std::thread;
+
+/// The comment in front of the contents, between two empty ones.
+const DATA_FOLLOWS: &[u8] = b"# START OF DATA - DO NOT MODIFY";
+/// A line without content.
+const COMMENT: &[u8] = b"#";
+
+/// The files of a root.
+#[derive(Debug, Default)]
+pub(super) struct Root {
+    pub(super) files: Facts,
+    /// Contents of the files that are to be looked into.
+    kept: BTreeMap<String, Vec<u8>>,
+}
+
+impl Root {
+    pub(super) fn packages(&self) -> Result<Facts, String> {
+        let kept = |path| self.kept.get(path).map(Vec::as_slice);
+        packages::list(kept(packages::SPDX), kept(packages::DPKG))
+    }
+}
+
+/// Reads the root of a slot; the inner error is what is wrong with it.
+pub(super) fn read(
+    image: &ImageReader,
+    slot: Slot,
+    root: RootHash,
+) -> Result<Result<Root, String>, ToolError> {
+    let offset = match verify::root(image, slot, root).and_then(|_| {
+        image
+            .partition(Role::Root(slot))
+            .map(|partition| partition.offset.0)
+            .map_err(|error| error.to_string())
+    }) {
+        Ok(offset) => offset,
+        Err(problem) => return Ok(Err(problem)),
+    };
+    let mut command = tools::UNSQUASHFS.command()?;
+    // A name of its own for the standard output, because versions before 4.6 write to a file named `-`.
+    command.args(["-q", "-n", "-o", &offset.to_string(), "-pf", "/dev/stdout"]).arg(image.path());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let program = tools::program_name(&command);
+    let start = |source| ToolError::Start { program: program.clone(), source };
+    let mut child = command.spawn().map_err(start)?;
+    let (parsed, complaint) = listen(&mut child);
+    let status = child.wait().map_err(start)?;
+    let output = Output { status, stdout: Vec::new(), stderr: complaint };
+    // Where unsquashfs failed, its complaint says more than the stream that broke off.
+    match tools::check(&program, output) {
+        Ok(_) => Ok(parsed.map_err(|error| error.to_string())),
+        Err(ToolError::Failed { complaint, .. }) => Ok(Err(complaint)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads what it says to its end, and at the same time its complaints, for which it would wait otherwise.
+fn listen(child: &mut Child) -> (io::Result<Root>, Vec<u8>) {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    thread::scope(|scope| {
+        let complaint = scope.spawn(|| {
+            let mut complaint = Vec::new();
+            // What was read until then is all there is to show.
+            let _ = stderr.map(|mut stderr| stderr.read_to_end(&mut complaint));
+            complaint
+        });
+        let said = |stdout| parse(BufReader::with_capacity(1 << 20, stdout));
+        let parsed = stdout.map_or_else(|| Ok(Root::default()), said);
+        (parsed, complaint.join().unwrap_or_default())
+    })
+}
+
+/// A file whose content follows.
+struct Pending {
+    path: String,
+    offset: u64,
+    length: u64,
+}
+
+fn parse(mut input: impl BufRead) -> io::Result<Root> {
+    let mut root = Root::default();
+    let mut pending = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        if input.read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let text = line.strip_suffix(b"\n").unwrap_or(&line);
+        if text == DATA_FOLLOWS {
+            line.clear();
+            input.read_until(b'\n', &mut line)?;
+            break;
+        }
+        if text != COMMENT {
+            definition(text, &mut root.files, &mut pending).ok_or_else(|| {
+                let line = String::from_utf8_lossy(text).into_owned();
+                io::Error::other(format!("unsquashfs tells of a file in words that make no sense: {line:?}"))
+            })?;
+        }
+    }
+    pending.sort_by_key(|file| (file.offset, file.length));
+    let mut position = 0;
+    for file in pending {
+        let gap = file.offset.checked_sub(position).ok_or_else(|| cut(&file.path))?;
+        io::copy(&mut input.by_ref().take(gap), &mut io::sink())?;
+        let content = root.content(&mut input, &file)?;
+        root.files.entry(file.path).or_default().push(("content", Value::Digest(content)));
+        position = file.offset.saturating_add(file.length);
+    }
+    // What may follow is of no file; without reading it, unsquashfs would end with a broken pipe.
+    io::copy(&mut input, &mut io::sink())?;
+    Ok(root)
+}
+
+fn cut(path: &str) -> io::Error {
+    io::Error::other(format!("the content of {path} is not where unsquashfs says"))
+}
+
+impl Root {
+    /// Hashes the content that comes next, and keeps it where it is to be looked into.
+    fn content(&mut self, input: &mut impl BufRead, file: &Pending) -> io::Result<Sha256Digest> {
+        let mut hasher = Sha256::new();
+        let mut kept = [packages::SPDX, packages::DPKG].contains(&file.path.as_str()).then(Vec::new);
+        let mut left = file.length;
+        while left > 0 {
+            let there = input.fill_buf()?;
+            let taken = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let bytes =
+                there.get(..taken).filter(|bytes| !bytes.is_empty()).ok_or_else(|| cut(&file.path))?;
+            hasher.update(bytes);
+            if let Some(kept) = &mut kept {
+                kept.extend_from_slice(bytes);
+            }
+            input.consume(taken);
+            left = left.saturating_sub(u64::try_from(taken).unwrap_or(left));
+        }
+        if let Some(kept) = kept {
+            self.kept.insert(file.path.clone(), kept);
+        }
+        Ok(Sha256Digest::from_bytes(hasher.finalize().into()))
+    }
+}
+
+/// A line: the path, a letter for what it is, and what there is to know of that (mksquashfs(1), "pseudo file definitions").
+fn definition(line: &[u8], files: &mut Facts, pending: &mut Vec<Pending>) -> Option<()> {
+    let (path, rest) = name(line)?;
+    let rest = String::from_utf8_lossy(rest).into_owned();
+    let (letter, rest) = rest.split_once(' ')?;
+    let text = |text: &str| Value::Text(text.to_owned());
+    match letter {
+        "L" => {
+            files.insert(path, vec![("kind", text("hard link")), ("target", text(rest))]);
+            return Some(());
+        }
+        // An attribute of a file that was told before.
+        "x" | "X" => {
+            files.entry(path).or_default().push(("attribute", text(rest)));
+            return Some(());
+        }
+        _ => {}
+    }
+    let mut words = rest.splitn(5, ' ');
+    let (_time, mode, user, group) = (words.next()?, words.next()?, words.next()?, words.next()?);
+    let rest = words.next().unwrap_or_default();
+    let mode = u32::from_str_radix(mode, 8).ok()?;
+    let kind = match letter {
+        "D" => "folder",
+        "R" => "file",
+        "S" => "link",
+        "B" => "block device",
+        "C" => "character device",
+        "I" => "pipe or socket",
+        _ => return None,
+    };
+    let mut facts = vec![("kind", text(kind))];
+    // The mode of a link says nothing.
+    if letter != "S" {
+        facts.push(("mode", Value::Text(format!("{mode:04o}"))));
+    }
+    facts.push(("owner", Value::Text(format!("{user}:{group}"))));
+    match letter {
+        "R" => {
+            let mut numbers = rest.split(' ').map(|word| word.parse::<u64>().ok());
+            let (length, offset) = (numbers.next()??, numbers.next()??);
+            facts.push(("size", Value::Number(length)));
+            pending.push(Pending { path: path.clone(), offset, length });
+        }
+        "S" => facts.push(("target", text(rest))),
+        "B" | "C" => facts.push(("device", text(rest))),
+        _ => {}
+    }
+    files.insert(path, facts);
+    Some(())
+}
+
+/// The path at a line's beginning, in which spaces, quotes and backslashes have a backslash before them.
+fn name(line: &[u8]) -> Option<(String, &[u8])> {
+    let mut name = Vec::new();
+    let mut bytes = line.iter().copied().enumerate();
+    loop {
+        match bytes.next()? {
+            (at, b' ') => {
+                let rest = line.get(at + 1..)?;
+                return Some((String::from_utf8_lossy(&name).into_owned(), rest));
+            }
+            (_, b'\\') => name.push(bytes.next()?.1),
+            (_, byte) => name.push(byte),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(pseudo: &str) -> Result<Vec<String>, String> {
+        let root = parse(pseudo.as_bytes()).map_err(|error| error.to_string())?;
+        let line = |(path, facts): (String, Vec<(&str, Value)>)| {
+            let facts: Vec<_> = facts.iter().map(|(what, value)| format!("{what} {value}")).collect();
+            format!("{path}: {}", facts.join(", "))
+        };
+        Ok(root.files.into_iter().map(line).collect())
+    }
+
+    #[test]
+    fn files_of_all_kinds_are_told() {
+        let text = "/ D 17 755 0 0\na\\ b\\\"c\\\\d R 17 4755 0 42 5 3 0\nempty R 17 600 7 8 0 3 0\n\
+                    l S 17 777 0 0 x -> y z\nl2 L l\ndev C 17 620 0 5 5 1\npipe I 17 644 0 0 f\n\
+                    #\n# START OF DATA - DO NOT MODIFY\n#\nabchelloz";
+        assert_eq!(
+            told(text).unwrap(),
+            [
+                "/: kind folder, mode 0755, owner 0:0",
+                "a b\"c\\d: kind file, mode 4755, owner 0:42, size 5, content 2cf24dba5fb0…",
+                "dev: kind character device, mode 0620, owner 0:5, device 5 1",
+                "empty: kind file, mode 0600, owner 7:8, size 0, content e3b0c44298fc…",
+                "l: kind link, owner 0:0, target x -> y z",
+                "l2: kind hard link, target l",
+                "pipe: kind pipe or socket, mode 0644, owner 0:0",
+            ]
+        );
+        assert_eq!(told("/ D 17 755 0 0\n").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_said() {
+        for line in ["new", "line R 1 644 0 0", "x Q 1 644 0 0", "x D 1 9 0 0", "\\"] {
+            let error = told(&format!("/ D 17 755 0 0\n{line}\n")).unwrap_err();
+            assert!(error.contains("make no sense") && error.contains(&format!("{line:?}")), "{error}");
+        }
+        let data = "#\n# START OF DATA - DO NOT MODIFY\n#\nab";
+        assert!(told(&format!("x R 1 644 0 0 3 0 0\n{data}")).unwrap_err().contains("content of x is not"));
+        let twice = format!("x R 1 644 0 0 2 0 0\ny R 1 644 0 0 1 1 0\n{data}");
+        assert!(told(&twice).unwrap_err().contains("content of y is not"));
+    }
+}

@@ -1,0 +1,78 @@
+//! A partition as a stream, for readers of file systems that want one. Nothing is written.
+
+use super::reader::{ImageReader, ReadError};
+use handoff::partition::Role;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt as _;
+
+/// The bytes of a partition, and where in them the next one is read.
+#[derive(Debug)]
+pub struct Window<'i> {
+    file: &'i File,
+    offset: u64,
+    size: u64,
+    position: u64,
+}
+
+impl<'i> Window<'i> {
+    /// The window on a partition that lies in the image to its end.
+    pub fn of(image: &'i ImageReader, role: Role) -> Result<Self, ReadError> {
+        image.is_there(role)?;
+        let partition = image.partition(role)?;
+        Ok(Self { file: image.file(), offset: partition.offset.0, size: partition.size.0, position: 0 })
+    }
+}
+
+impl Read for Window<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let length = into.len().min(left);
+        let into = into.get_mut(..length).unwrap_or_default();
+        let length = self.file.read_at(into, self.offset.saturating_add(self.position))?;
+        self.position = self.position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        Ok(length)
+    }
+}
+
+impl Seek for Window<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let position = match to {
+            SeekFrom::Start(position) => Some(position),
+            SeekFrom::End(offset) => self.size.checked_add_signed(offset),
+            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
+        };
+        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.position)
+    }
+}
+
+impl Write for Window<'_> {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use handoff::slot::Slot;
+
+    #[test]
+    fn it_ends_where_the_partition_does() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let mut window = Window::of(&image, Role::Root(Slot::A)).unwrap();
+        let size = image.partition(Role::Root(Slot::A)).unwrap().size.0;
+        let mut bytes = [0; 8];
+        assert_eq!((window.read(&mut bytes).unwrap(), bytes), (8, [0x11; 8]));
+        assert_eq!(window.seek(SeekFrom::End(-3)).unwrap(), size - 3);
+        assert_eq!((window.read(&mut bytes).unwrap(), window.read(&mut bytes).unwrap()), (3, 0));
+        assert!(window.seek(SeekFrom::Current(i64::MIN)).is_err() && window.write(b"x").is_err());
+    }
+}
