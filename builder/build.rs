@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 const RECIPES: [(&str, &[&str]); 3] = [
     ("PSYOPS_RECIPE_BASE", &["src/base", "src/tools.rs"]),
     ("PSYOPS_RECIPE_ROOT", &["src/base/tree", "src/root", "src/tools.rs"]),
-    ("PSYOPS_RECIPE_IMAGE", &["src/image", "src/secrets", "src/boot", "src/build", "src/ids.rs"]),
+    ("PSYOPS_RECIPE_IMAGE", &["src/image", "src/secrets", "src/boot", "src/engine", "src/ids.rs"]),
 ];
 /// The versions of the crates that work in them.
 const CRATES: &str = "../Cargo.lock";

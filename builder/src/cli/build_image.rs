@@ -1,11 +1,11 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
-use crate::build::{self, Built, Output, Request};
+use crate::engine::{self, Built, Output, Request, StepRecord};
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
 use crate::site::{Site, default_site};
-use crate::store::{Origin, StepRecord, Store};
+use crate::store::{Origin, Store};
 use clap::{ArgGroup, Args};
 use serde_json::{Map, Value, json};
 use std::fmt;
@@ -78,7 +78,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     let keys = Locations { identity: args.identity.clone(), signing_key: args.signing_key.clone() };
     let programs = Programs::find(args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
-    let built = build::build(&request, &Store::from_environment()?, progress)?;
+    let built = engine::build(&request, &Store::from_environment()?, progress)?;
     Ok(BuildImageOutput { built, several, verbose: args.verbose, json: args.json })
 }
 

@@ -1,5 +1,6 @@
 //! `psyops store`: the store of what was built, and clearing it.
 
+use crate::engine::needed;
 use crate::error::Error;
 use crate::store::{Collected, Store, collect_garbage};
 use clap::{Args, Subcommand};
@@ -40,7 +41,11 @@ pub struct StoreOutput {
 /// Does it.
 pub fn run(args: &StoreArgs) -> Result<StoreOutput, Error> {
     let StoreCommand::Gc { dry_run, json } = args.command;
-    Ok(StoreOutput { collected: collect_garbage(&Store::from_environment()?, dry_run)?, dry_run, json })
+    Ok(StoreOutput {
+        collected: collect_garbage(&Store::from_environment()?, dry_run, needed)?,
+        dry_run,
+        json,
+    })
 }
 
 impl fmt::Display for StoreOutput {

@@ -1,11 +1,12 @@
 //! `psyops why NODE|IMAGE`: why each step of a node's last build ran, or did not.
 
 use super::build_image::{step_line, step_to_json};
+use crate::engine::BuildRecord;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::site::{Site, default_site};
-use crate::store::{BuildRecord, Store};
+use crate::store::Store;
 use clap::Args;
 use handoff::name::Name;
 use handoff::slot::Slot;

@@ -59,7 +59,7 @@ pub fn open(image: &ImageReader) -> Result<Volume<'_>, EspError> {
     if let Some(at) = first.iter().zip(&second).position(|(one, other)| one != other) {
         return Err(EspError::Tables(at));
     }
-    Ok(FileSystem::new(Window::of(image, Role::Esp)?, FsOptions::new())?)
+    Ok(FileSystem::new(image.window(Role::Esp)?, FsOptions::new())?)
 }
 
 /// Whether firmware would find the selector.

@@ -4,6 +4,7 @@
 
 pub use super::table_reader::FoundPartition;
 use super::table_reader::{self, Table};
+use super::window::Window;
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
 use handoff::partition::Role;
@@ -193,6 +194,13 @@ impl ImageReader {
             bytes.append(&mut copy);
         }
         Ok(bytes)
+    }
+
+    /// A partition as a stream, where it lies in the image to its end.
+    pub fn window(&self, role: Role) -> Result<Window<'_>, ReadError> {
+        self.is_there(role)?;
+        let partition = self.partition(role)?;
+        Ok(Window::new(&self.file, partition.offset.0, partition.size.0))
     }
 
     /// The image's file, for what reads a partition as a stream.

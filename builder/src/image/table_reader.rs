@@ -1,5 +1,6 @@
 //! Partition tables as they are read: each of the two copies by itself, so that the one cannot cover up for the other.
 
+use super::window::Window;
 use crate::site::Bytes;
 use gpt::GptConfig;
 use gpt::mbr::ProtectiveMBR;
@@ -63,7 +64,7 @@ pub(super) fn read(file: &File, size: Bytes) -> Found {
     let end = size.0;
     let backup_hidden = end.saturating_sub(COPY * SECTOR)..end;
     let least = SECTOR * (1 + COPY);
-    let primary = match read_copy(Half { file, position: 0, size: end, hidden: backup_hidden }) {
+    let primary = match read_copy(Half::new(file, end, backup_hidden)) {
         Err(_) if end < least => {
             Err(format!("it ends at byte {end}, before the primary partition table does"))
         }
@@ -79,7 +80,7 @@ pub(super) fn read(file: &File, size: Bytes) -> Found {
         if place > end {
             return Err(format!("it would end at byte {place}, and there are only {end}: the image was cut"));
         }
-        read_copy(Half { file, position: 0, size: place, hidden: SECTOR..least })
+        read_copy(Half::new(file, place, SECTOR..least))
     };
     let (disk, backup) = match (own_end, of_mbr.filter(|other| *other < end)) {
         (Some(own), _) => (own, backup(own)),
@@ -137,43 +138,41 @@ fn partition(number: u32, found: &gpt::partition::Partition) -> FoundPartition {
 /// A disk on which a stretch reads as zeros.
 #[derive(Debug)]
 struct Half<'a> {
-    file: &'a File,
-    position: u64,
-    size: u64,
+    disk: Window<'a>,
     hidden: Range<u64>,
+}
+
+impl<'a> Half<'a> {
+    fn new(file: &'a File, size: u64, hidden: Range<u64>) -> Self {
+        Self { disk: Window::new(file, 0, size), hidden }
+    }
 }
 
 impl Read for Half<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read_at(into, self.position)?;
-        for (at, byte) in (self.position..).zip(into.iter_mut().take(length)) {
+        let position = self.disk.stream_position()?;
+        let length = self.disk.read(into)?;
+        for (at, byte) in (position..).zip(into.iter_mut().take(length)) {
             if self.hidden.contains(&at) {
                 *byte = 0;
             }
         }
-        self.position = self.position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         Ok(length)
     }
 }
 
 impl Seek for Half<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let position = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(offset) => self.size.checked_add_signed(offset),
-            SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
-        };
-        self.position = position.ok_or(io::ErrorKind::InvalidInput)?;
-        Ok(self.position)
+        self.disk.seek(to)
     }
 }
 
 impl Write for Half<'_> {
-    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
-        Err(io::ErrorKind::ReadOnlyFilesystem.into())
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.disk.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+        self.disk.flush()
     }
 }

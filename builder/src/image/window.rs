@@ -1,12 +1,10 @@
-//! A partition as a stream, for readers of file systems that want one. Nothing is written.
+//! A stretch of a file as a stream, for readers of tables and file systems that want one. Nothing is written.
 
-use super::reader::{ImageReader, ReadError};
-use handoff::partition::Role;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt as _;
 
-/// The bytes of a partition, and where in them the next one is read.
+/// The bytes of a stretch, and where in them the next one is read.
 #[derive(Debug)]
 pub struct Window<'i> {
     file: &'i File,
@@ -16,11 +14,9 @@ pub struct Window<'i> {
 }
 
 impl<'i> Window<'i> {
-    /// The window on a partition that lies in the image to its end.
-    pub fn of(image: &'i ImageReader, role: Role) -> Result<Self, ReadError> {
-        image.is_there(role)?;
-        let partition = image.partition(role)?;
-        Ok(Self { file: image.file(), offset: partition.offset.0, size: partition.size.0, position: 0 })
+    /// The window on `size` bytes from `offset` on.
+    pub(super) fn new(file: &'i File, offset: u64, size: u64) -> Self {
+        Self { file, offset, size, position: 0 }
     }
 }
 
@@ -60,18 +56,15 @@ impl Write for Window<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::fixture;
-    use handoff::slot::Slot;
 
     #[test]
-    fn it_ends_where_the_partition_does() {
-        let fixture = fixture::image();
-        let image = ImageReader::open(&fixture.image.path).unwrap();
-        let mut window = Window::of(&image, Role::Root(Slot::A)).unwrap();
-        let size = image.partition(Role::Root(Slot::A)).unwrap().size.0;
+    fn it_ends_where_the_stretch_does() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before|0123456789|behind").unwrap();
+        let mut window = Window::new(&file, 7, 10);
         let mut bytes = [0; 8];
-        assert_eq!((window.read(&mut bytes).unwrap(), bytes), (8, [0x11; 8]));
-        assert_eq!(window.seek(SeekFrom::End(-3)).unwrap(), size - 3);
+        assert_eq!((window.read(&mut bytes).unwrap(), &bytes), (8, b"01234567"));
+        assert_eq!(window.seek(SeekFrom::End(-3)).unwrap(), 7);
         assert_eq!((window.read(&mut bytes).unwrap(), window.read(&mut bytes).unwrap()), (3, 0));
         assert!(window.seek(SeekFrom::Current(i64::MIN)).is_err() && window.write(b"x").is_err());
     }

@@ -9,7 +9,7 @@ mod text;
 pub use text::{to_json, to_text};
 
 use crate::base::{self, Lock};
-use crate::build::system;
+use crate::engine::system;
 use crate::error::{Class, Classified, Error};
 use crate::image::digests::{Part, content};
 use crate::image::ids::ImageIds;

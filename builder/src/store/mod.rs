@@ -13,11 +13,11 @@
 
 mod gc;
 mod inputs;
-mod journal;
+mod step;
 
-pub use gc::{Collected, collect_garbage};
+pub use gc::{Collected, Needed, collect_garbage};
 pub use inputs::Inputs;
-pub use journal::{BuildRecord, FileMark, Origin, Step, StepRecord};
+pub use step::{Origin, Step};
 
 use crate::atomic;
 use crate::error::{Class, Classified};
@@ -145,6 +145,19 @@ impl Store {
     pub fn holds(place: &Path) -> bool {
         let expected = fs::read_to_string(digest_place(place)).unwrap_or_default();
         digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string())
+    }
+
+    /// What is in a folder of the store, by name.
+    pub fn entries(&self, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
+        let folder = self.dir.join(folder);
+        let failed = |source| StoreError { path: folder.clone(), source };
+        let mut paths = Vec::new();
+        #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+        for entry in fs::read_dir(&folder).map_err(failed)? {
+            paths.push(entry.map_err(failed)?.path());
+        }
+        paths.sort();
+        Ok(paths)
     }
 
     /// Waits until no other process prepares a base here.

@@ -1,14 +1,16 @@
 //! From a site to the images of its nodes: the system that they share once, then what is a node's own, side by side.
 //!
 //! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays in
-//! the store ([`crate::store::BuildRecord`]) and explains the next build.
+//! the store ([`BuildRecord`]) and explains the next build.
 
 #[cfg(test)]
 mod golden;
 mod node;
+mod record;
 pub mod system;
 
 pub use node::Built;
+pub use record::{BuildRecord, FileMark, StepRecord, needed};
 
 use crate::atomic::AtomicFile;
 use crate::base;

@@ -103,6 +103,6 @@ fn a_small_image_has_the_bytes_that_it_had() {
         GOLDEN.lines().zip(found.lines()).filter(|(old, new)| old != new).map(|(_, new)| new).collect();
     assert_eq!(
         GOLDEN, found,
-        "changed: {changed:#?}\nif that is meant, builder/src/build/golden.txt becomes:\n{found}"
+        "changed: {changed:#?}\nif that is meant, builder/src/engine/golden.txt becomes:\n{found}"
     );
 }

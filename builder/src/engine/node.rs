@@ -1,6 +1,7 @@
 //! What is a node's own in a build: its secret partition, its image, and the record of how they came to be.
 
 use super::Output;
+use super::record::{BuildRecord, FileMark};
 use super::system::System;
 use crate::atomic;
 use crate::bill::provenance;
@@ -13,7 +14,7 @@ use crate::image::{self, Assembled, assemble};
 use crate::secrets::prepare::Prepared;
 use crate::secrets::staging::Staging;
 use crate::site::Bytes;
-use crate::store::{BuildRecord, FileMark, Inputs, Origin, Step, Store, StoreError};
+use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use crate::tools::{DEBUGFS, MKE2FS};
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::SigningFailed;

@@ -3,10 +3,10 @@
 //! A record a node, in the store. No secret and no digest of one stands in it: of the secret parts it knows the seal,
 //! which is ciphertext.
 
-use super::{Inputs, Store, StoreError};
 use crate::atomic;
 use crate::image::digests::Digests;
 use crate::site::Site;
+use crate::store::{Inputs, Needed, Origin, Step, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use serde::{Deserialize, Serialize};
@@ -15,39 +15,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// The folder of records in a store.
+const FOLDER: &str = "builds";
 /// Grows when older records are not to be read any more.
 const FORMAT: u32 = 1;
-
-/// Where the result of a step came from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Origin {
-    /// It was made.
-    Made,
-    /// It was there.
-    Kept,
-}
-
-/// A step that was done.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
-    /// What it makes.
-    pub name: &'static str,
-    /// Out of what.
-    pub inputs: Inputs,
-    /// Where the result came from.
-    pub origin: Origin,
-    /// Where in the store it lies.
-    pub places: Vec<PathBuf>,
-}
-
-impl Step {
-    /// A step whose result lies at `place` in the store.
-    #[must_use]
-    pub fn stored(name: &'static str, inputs: Inputs, origin: Origin, place: &Path) -> Self {
-        Self { name, inputs, origin, places: vec![place.to_owned()] }
-    }
-}
 
 /// A step as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,7 +123,7 @@ impl BuildRecord {
         Self::read_file(&place(store, site, node))
     }
 
-    pub(super) fn read_file(path: &Path) -> Option<Self> {
+    fn read_file(path: &Path) -> Option<Self> {
         let record: Self = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
         (record.format == FORMAT).then_some(record)
     }
@@ -168,6 +139,15 @@ impl BuildRecord {
         atomic::write_file(&path, &text).map_err(|error| failed(error.into()))
     }
 
+    fn add_to(&self, needed: &mut Needed, store: &Store) {
+        for step in &self.steps {
+            needed.places.extend(step.places.iter().cloned());
+            // Packages are inputs by version and digest.
+            let digests = step.inputs.iter().filter_map(|(_, value)| value.rsplit(' ').next()?.parse().ok());
+            needed.places.extend(digests.map(|digest| store.deb(&digest)));
+        }
+    }
+
     /// The record of a step.
     #[must_use]
     pub fn step(&self, name: &str) -> Option<&StepRecord> {
@@ -175,11 +155,25 @@ impl BuildRecord {
     }
 }
 
+/// What all recorded builds of sites that are still there need of a store. Records of others are stale.
+pub fn needed(store: &Store) -> Result<Needed, StoreError> {
+    let mut needed = Needed::default();
+    for folder in store.entries(FOLDER)? {
+        for path in store.entries(folder)? {
+            match BuildRecord::read_file(&path) {
+                Some(record) if record.site_dir.is_dir() => record.add_to(&mut needed, store),
+                _ => needed.stale.push(path),
+            }
+        }
+    }
+    Ok(needed)
+}
+
 /// Two sites may have one id, so the folder is part of the name.
 fn place(store: &Store, site: &Site, node: &Name) -> PathBuf {
     let dir = Sha256Digest::of(absolute(&site.dir).as_os_str().as_encoded_bytes()).to_string();
     let short = dir.get(..8).unwrap_or(&dir);
-    store.dir().join("builds").join(format!("{}-{short}", site.id)).join(format!("{node}.json"))
+    store.dir().join(FOLDER).join(format!("{}-{short}", site.id)).join(format!("{node}.json"))
 }
 
 fn absolute(dir: &Path) -> PathBuf {
@@ -212,6 +206,8 @@ fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::{GeneratedKeys, InitOptions, init_site};
+    use crate::store::collect_garbage;
 
     fn step(release: &str, origin: Origin) -> Step {
         let inputs = Inputs::new("root", "1").with("release", release);
@@ -261,5 +257,53 @@ mod tests {
         assert!(!mark.holds());
         fs::remove_file(&path).unwrap();
         assert!(!mark.holds());
+    }
+
+    fn site(folder: &Path) -> Site {
+        let keys = GeneratedKeys {
+            admin_recipient: format!("age1{}", "q".repeat(58)),
+            signing_public: format!("RW{}", "Q".repeat(54)),
+        };
+        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+        init_site(folder, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
+        Site::load(folder).unwrap()
+    }
+
+    #[test]
+    fn what_the_last_build_is_made_of_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(&folder.path().join("store")).unwrap();
+        let site = site(&folder.path().join("site"));
+        let node = "alpha".parse().unwrap();
+        let (needed, other) = (Sha256Digest::of(b"needed"), Sha256Digest::of(b"other"));
+        for digest in [&needed, &other] {
+            fs::write(store.deb(digest), "deb").unwrap();
+            fs::write(store.derived("micro", digest, "tar"), "tar").unwrap();
+            Store::remember(&store.derived("micro", digest, "tar")).unwrap();
+            fs::create_dir(store.root(digest)).unwrap();
+            fs::write(store.root(digest).join("root.squashfs"), "root").unwrap();
+        }
+        let inputs = Inputs::new("x", "1").with("package tree", format!("2.1-1 {needed}"));
+        let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
+        let step = Step { name: "x", inputs, origin: Origin::Made, places };
+        let mark = FileMark::of(&site.dir.join("site.toml")).unwrap();
+        let record = BuildRecord::new((&site, &node), (mark, Digests::default()), &[step], None);
+        record.write(&store, &site, &node).unwrap();
+
+        let there = |digest: &Sha256Digest| {
+            let tar = store.derived("micro", digest, "tar");
+            [store.deb(digest).exists(), Store::holds(&tar), store.root(digest).exists()]
+        };
+        let planned = collect_garbage(&store, true, super::needed).unwrap();
+        assert_eq!((there(&needed), there(&other)), ([true; 3], [true; 3]));
+        let collected = collect_garbage(&store, false, super::needed).unwrap();
+        assert_eq!(collected, planned);
+        assert_eq!(collected.removed.len(), 4, "{collected:?}");
+        assert_eq!((there(&needed), there(&other)), ([true; 3], [false; 3]));
+
+        fs::remove_dir_all(&site.dir).unwrap();
+        collect_garbage(&store, false, super::needed).unwrap();
+        assert_eq!(there(&needed), [false; 3]);
+        assert!(BuildRecord::read(&store, &site, &node).is_none());
     }
 }

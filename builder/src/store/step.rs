@@ -1,0 +1,36 @@
+//! A step of a build that was done: what it makes, of what, and whether it had to be made.
+
+use super::Inputs;
+use serde::{Deserialize, Serialize};
+use std::path::{Path, PathBuf};
+
+/// Where the result of a step came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Origin {
+    /// It was made.
+    Made,
+    /// It was there.
+    Kept,
+}
+
+/// A step that was done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// What it makes.
+    pub name: &'static str,
+    /// Out of what.
+    pub inputs: Inputs,
+    /// Where the result came from.
+    pub origin: Origin,
+    /// Where in the store it lies.
+    pub places: Vec<PathBuf>,
+}
+
+impl Step {
+    /// A step whose result lies at `place` in the store.
+    #[must_use]
+    pub fn stored(name: &'static str, inputs: Inputs, origin: Origin, place: &Path) -> Self {
+        Self { name, inputs, origin, places: vec![place.to_owned()] }
+    }
+}
