@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot bench-build clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -50,6 +50,9 @@ bench: build  ## sizes and times, printed and not judged
 
 bench-boot: build  ## boot times beside other generators of initramfs, which it makes first (a quarter of an hour)
 	@cargo run -q --release -p qemu-tests --bin bench-boot
+
+bench-build: build  ## build times beside mksquashfs, tar2sqfs and genimage (some minutes)
+	@scripts/setup bench && cargo run -q --release -p qemu-tests --bin bench-build
 
 clean:  ## remove what was built
 	@cargo clean

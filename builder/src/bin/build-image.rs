@@ -1,7 +1,7 @@
 //! `build-image`: what `psyops build-image` is, under the name that is typed most.
 
 use builder::cli::build_image::{self, BuildImageArgs};
-use builder::cli::finish::{finish, progress};
+use builder::cli::finish::{finish, progress_for};
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -14,5 +14,6 @@ struct Command {
 }
 
 fn main() -> ExitCode {
-    finish(build_image::run(&Command::parse().args, &progress))
+    let args = Command::parse().args;
+    finish(build_image::run(&args, progress_for(args.json)))
 }

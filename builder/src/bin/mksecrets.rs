@@ -1,6 +1,6 @@
 //! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
 
-use builder::cli::finish::{finish, progress};
+use builder::cli::finish::{finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -14,5 +14,6 @@ struct Command {
 }
 
 fn main() -> ExitCode {
-    finish(mksecrets::run(&Command::parse().args, &progress))
+    let args = Command::parse().args;
+    finish(mksecrets::run(&args, progress_for(args.json)))
 }

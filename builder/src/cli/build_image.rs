@@ -19,7 +19,7 @@ use std::path::PathBuf;
   build-image --node pi1 --node pi2 --site fleet     pi1.img and pi2.img in the current folder
   build-image --all --site fleet --output images     every node of the site, in the folder images
 What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
-With --json one node gives an object; several, or --all, give a list.")]
+With --json one node gives an object; several, or --all, give a list; progress comes as JSON lines on standard error.")]
 #[command(group(ArgGroup::new("which").required(true).args(["node", "all"])))]
 pub struct BuildImageArgs {
     /// A node; may be given more than once

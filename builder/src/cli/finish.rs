@@ -1,6 +1,7 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
 
 use crate::error::Error;
+use serde_json::json;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,6 +10,17 @@ use std::process::ExitCode;
 pub fn progress(line: &str) {
     // Nobody may be listening; the work goes on.
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// The same for a program that reads along: a line is a JSON object with `progress`.
+pub fn progress_in_json(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", json!({"progress": line.trim()}));
+}
+
+/// How a command says what is being done, where its result is JSON or is not.
+#[must_use]
+pub fn progress_for(json: bool) -> &'static dyn Fn(&str) {
+    if json { &progress_in_json } else { &progress }
 }
 
 /// Prints what a command has to say, and turns it into the program's end.

@@ -76,8 +76,8 @@ impl Psyops {
     pub fn run(self) -> ExitCode {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
-            PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, &progress)),
-            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, &progress)),
+            PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, progress_for(args.json))),
+            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, progress_for(args.json))),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
             PsyopsCommand::Inspect(args) => finish_bytes(inspect::run(&args)),
@@ -87,7 +87,8 @@ impl Psyops {
                 finish_with(verify::run(&args).map(|output| (output.to_string(), output.is_success())))
             }
             PsyopsCommand::VerifyBuild(args) => finish_with(
-                verify_build::run(&args, &progress).map(|output| (output.to_string(), output.is_success())),
+                verify_build::run(&args, progress_for(args.json))
+                    .map(|output| (output.to_string(), output.is_success())),
             ),
             PsyopsCommand::Export(args) => finish(export::run(&args)),
             PsyopsCommand::Diff(args) => {
@@ -96,7 +97,7 @@ impl Psyops {
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
-            PsyopsCommand::Lock(args) => finish(lock::run(&args, &progress)),
+            PsyopsCommand::Lock(args) => finish(lock::run(&args, progress_for(args.json))),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
