@@ -25,7 +25,7 @@ pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
-use finish::{finish, finish_bytes, finish_code, finish_with, progress};
+use finish::{finish, finish_bytes, finish_code, finish_with, progress, progress_for};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
