@@ -18,7 +18,6 @@ pub fn progress_in_json(line: &str) {
 }
 
 /// How a command says what is being done, where its result is JSON or is not.
-#[must_use]
 pub fn progress_for(json: bool) -> &'static dyn Fn(&str) {
     if json { &progress_in_json } else { &progress }
 }
