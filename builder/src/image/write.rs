@@ -7,8 +7,13 @@ use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
 use handoff::partition::Role;
+use nix::errno::Errno;
+use nix::fcntl::copy_file_range;
+use nix::unistd::{Whence, lseek};
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -111,48 +116,171 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Copies a file's data and skips its holes. The kernel does it where it can, and shares the blocks where the file
+    /// system can.
     fn copy(&mut self, path: &Path) -> Result<(), WriteError> {
         let role = self.role;
         let unreadable = |source| WriteError::Read { path: path.to_owned(), role, source };
-        let mut file = File::open(path).map_err(unreadable)?;
-        let mut buffer = vec![0; CHUNK];
-        loop {
-            let filled = fill(&mut file, &mut buffer).map_err(unreadable)?;
-            if filled == 0 {
-                return Ok(());
-            }
-            self.put(buffer.get(..filled).unwrap_or_default())?;
+        let file = File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        self.fits(length)?;
+        let begin = self.position;
+        let mut at = 0;
+        while at < length {
+            let Some(data) = data_from(&file, at, length).map_err(unreadable)? else { break };
+            self.position = begin + data.start;
+            at = data.end;
+            self.copy_data(&file, data, &unreadable)?;
         }
+        self.position = begin + length;
+        Ok(())
     }
 
-    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        let end = self.position.saturating_add(length);
-        if end > self.size.0 {
-            return Err(WriteError::Outgrown { role: self.role, end, size: self.size });
-        }
-        let mut offset = self.start.0 + self.position;
-        for block in bytes.chunks(HOLE) {
-            if block.iter().any(|&byte| byte != 0) {
-                self.image.write_at(offset, block)?;
+    fn copy_data(
+        &mut self,
+        file: &File,
+        mut data: Range<u64>,
+        unreadable: &dyn Fn(io::Error) -> WriteError,
+    ) -> Result<(), WriteError> {
+        while !data.is_empty() {
+            let copied = self.copy_in_the_kernel(file, &data);
+            if copied == 0 {
+                break;
             }
-            offset += u64::try_from(block.len()).unwrap_or(0);
+            data.start += copied;
+            self.position += copied;
+        }
+        let mut buffer = vec![0; CHUNK];
+        while !data.is_empty() {
+            let wanted = usize::try_from(data.end - data.start).unwrap_or(CHUNK).min(CHUNK);
+            let part = buffer.get_mut(..wanted).unwrap_or_default();
+            file.read_exact_at(part, data.start).map_err(unreadable)?;
+            self.put(part)?;
+            data.start += u64::try_from(wanted).unwrap_or(u64::MAX);
+        }
+        Ok(())
+    }
+
+    /// Bytes that were copied. Where it cannot be done so, for example from another file system, none: whatever is wrong
+    /// shows again when the bytes are read and written by hand.
+    fn copy_in_the_kernel(&self, file: &File, data: &Range<u64>) -> u64 {
+        let (Ok(mut from), Ok(mut to)) =
+            (i64::try_from(data.start), i64::try_from(self.start.0 + self.position))
+        else {
+            return 0;
+        };
+        let length = usize::try_from(data.end - data.start).unwrap_or(usize::MAX);
+        let copied = copy_file_range(file, Some(&mut from), self.image.file(), Some(&mut to), length);
+        copied.ok().and_then(|copied| u64::try_from(copied).ok()).unwrap_or(0)
+    }
+
+    /// Writes bytes in as few pieces as their holes allow.
+    fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        let end = self.fits(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        let first = self.start.0 + self.position;
+        let mut offset = first;
+        let blocks: Vec<&[u8]> = bytes.chunks(HOLE).collect();
+        for run in blocks.chunk_by(|one, next| is_zero(one) == is_zero(next)) {
+            let length: usize = run.iter().map(|block| block.len()).sum();
+            let begin = usize::try_from(offset - first).unwrap_or(usize::MAX);
+            let piece = bytes.get(begin..begin.saturating_add(length)).unwrap_or_default();
+            if !is_zero(piece) {
+                self.image.write_at(offset, piece)?;
+            }
+            offset += u64::try_from(length).unwrap_or(0);
         }
         self.position = end;
         Ok(())
     }
+
+    /// Where `length` more bytes end in the partition.
+    fn fits(&self, length: u64) -> Result<u64, WriteError> {
+        let end = self.position.saturating_add(length);
+        if end > self.size.0 {
+            return Err(WriteError::Outgrown { role: self.role, end, size: self.size });
+        }
+        Ok(end)
+    }
 }
 
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// The next stretch of data in a file (lseek(2), `SEEK_DATA`); none where only a hole is left.
+fn data_from(file: &File, at: u64, length: u64) -> io::Result<Option<Range<u64>>> {
+    let seek = |at: u64, whence| -> nix::Result<u64> {
+        let found = lseek(file, i64::try_from(at).unwrap_or(i64::MAX), whence)?;
+        Ok(u64::try_from(found).unwrap_or(0))
+    };
+    match seek(at, Whence::SeekData) {
+        Ok(start) => Ok(Some(start..seek(start, Whence::SeekHole)?.min(length))),
+        Err(Errno::ENXIO) => Ok(None),
+        Err(error) => Err(error.into()),
     }
-    Ok(filled)
+}
+
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Seek as _, SeekFrom, Write as _};
+    use std::os::unix::fs::MetadataExt as _;
+
+    /// Writes into a partition at 1 MiB of a file, from 4 KiB on.
+    fn written(write: impl FnOnce(&mut Target<'_>)) -> (Vec<u8>, u64) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        let mut image = AtomicFile::create_private(&path).unwrap();
+        image.set_len(8 << 20).unwrap();
+        let (start, size, position) = (Bytes::mib(1), Bytes::mib(4), 4096);
+        write(&mut Target { image: &mut image, role: Role::Secret, start, size, position });
+        image.commit().unwrap();
+        (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().blocks() * 512)
+    }
+
+    /// Data, a hole, data, and a hole at the end.
+    fn content() -> Vec<u8> {
+        let mut bytes = vec![0; 3 << 20];
+        bytes[..5000].fill(1);
+        bytes[(1 << 20) + 8192..(1 << 20) + 12_000].fill(2);
+        bytes
+    }
+
+    fn is_as_it_should_be((image, used): (Vec<u8>, u64)) {
+        let begin = (1 << 20) + 4096;
+        let content = content();
+        assert!(image[begin..begin + content.len()] == content);
+        assert!(image[..begin].iter().chain(&image[begin + content.len()..]).all(|&byte| byte == 0));
+        assert!(used < 64 << 10, "{used} bytes are used");
+    }
+
+    #[test]
+    fn holes_stay_holes_from_memory_and_from_a_file() {
+        is_as_it_should_be(written(|target| target.put(&content()).unwrap()));
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(3 << 20).unwrap();
+        file.write_all(&[1; 5000]).unwrap();
+        file.seek(SeekFrom::Start((1 << 20) + 8192)).unwrap();
+        file.write_all(&[2; 12_000 - 8192]).unwrap();
+        is_as_it_should_be(written(|target| target.copy(file.path()).unwrap()));
+    }
+
+    #[test]
+    fn a_file_of_another_file_system_is_copied_too() {
+        let memory = Path::new("/dev/shm");
+        let Ok(file) = tempfile::NamedTempFile::new_in(memory) else { return };
+        std::fs::write(file.path(), content()).unwrap();
+        is_as_it_should_be(written(|target| target.copy(file.path()).unwrap()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_before_anything_is_written() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(4 << 20).unwrap();
+        let (image, _) = written(|target| {
+            let error = target.copy(file.path()).unwrap_err();
+            assert!(matches!(error, WriteError::Outgrown { end, .. } if end == (4 << 20) + 4096), "{error}");
+        });
+        assert!(image.iter().all(|&byte| byte == 0));
+    }
 }
