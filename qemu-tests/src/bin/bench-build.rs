@@ -33,7 +33,7 @@ const GENIMAGE: &str = "image root.squashfs { squashfs { compression = \"zstd\" 
                         extraargs = \"-Xcompression-level 9\" } }\n\
                         image esp.vfat { vfat { file EFI/BOOT/BOOTX64.EFI { image = selector.efi } } size = 64M }\n\
                         image disk.img { hdimage { partition-table-type = gpt }\n\
-                        partition esp { image = \"esp.vfat\" }\npartition root { image = \"root.squashfs\" } }\n";
+                        partition esp { image = \"esp.vfat\" }\npartition root { image = \"root.squashfs\" size = 600M } }\n";
 
 struct Options {
     base: String,
