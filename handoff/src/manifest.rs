@@ -192,7 +192,7 @@ impl Manifest {
     /// Reads a manifest: every line must make sense, every path once.
     pub fn decode(text: &str) -> Result<Self, BadManifest> {
         let mut manifest = Self::default();
-        let mut lines = text.lines().zip(1_usize..);
+        let mut lines = text.split_terminator('\n').zip(1_usize..);
         if lines.next().map(|(line, _)| line) != Some(HEADER) {
             return Err(BadManifest { line: 1, problem: format!("expected {HEADER:?}") });
         }

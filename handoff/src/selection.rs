@@ -55,7 +55,7 @@ impl Selection {
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let field = |key: &str| {
-            text.lines()
+            text.split_terminator('\n')
                 .find_map(|line| line.split_once('=').filter(|(k, _)| *k == key).map(|(_, value)| value))
         };
         Some(Self {

@@ -1,7 +1,8 @@
 //! What an initramfs knows of its site: whom it trusts, which release it is, what the site wants done about faults
 //! and who gets into a rescue shell.
 //!
-//! It stands in the UKI and is covered by its signature. Text, one `key: value` a line, in any order.
+//! It stands in the UKI and is covered by its signature. Text, one `key: value` a line, in any order. A line ends with a
+//! line feed; no value has a control character.
 
 use crate::fault::Policy;
 use crate::name::Name;
@@ -96,9 +97,13 @@ impl Trust {
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
         let (mut rescue, mut root_corruption) = (RescuePolicy::default(), OnCorruption::default());
-        for line in text.lines() {
+        // Not `lines`, which would take a carriage return out of a value.
+        for line in text.split_terminator('\n') {
             let bad = || BadTrust::BadValue(line.to_owned());
             let (key, value) = line.split_once(": ").ok_or_else(|| BadTrust::BadLine(line.to_owned()))?;
+            if value.contains(char::is_control) {
+                return Err(bad());
+            }
             match key {
                 "site" => site = Some(value.parse().map_err(|_| bad())?),
                 "release" => release = Some(value.parse().map_err(|_| bad())?),
@@ -179,6 +184,18 @@ mod tests {
         }
         let unknown = trust().encode() + "colour: red\n";
         assert_eq!(Trust::decode(&unknown), Err(BadTrust::UnknownKey("colour".into())));
+    }
+
+    #[test]
+    fn no_value_has_a_control_character() {
+        for key in ["signing-key", "overlay-size", "rescue-ssh-key", "rescue-password"] {
+            for control in ["\r", "\r\r", "\0", "\u{1b}[2J", "\u{85}"] {
+                let line = format!("{key}: $argon2id$x{control}");
+                let text = trust().encode() + &line + "\n";
+                assert_eq!(Trust::decode(&text), Err(BadTrust::BadValue(line)), "{key} {control:?}");
+            }
+        }
+        assert!(Trust::decode(&trust().encode().replace('\n', "\r\n")).is_err(), "lines end with a line feed");
     }
 
     #[test]
