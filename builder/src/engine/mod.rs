@@ -7,6 +7,7 @@
 mod golden;
 mod node;
 mod record;
+mod startup;
 pub mod system;
 
 pub use node::Built;

@@ -6,7 +6,7 @@ use super::system::System;
 use crate::atomic;
 use crate::bill::provenance;
 use crate::error::{Class, Classified, Error};
-use crate::image::digests::Digests;
+use crate::image::digests::{Digests, Part};
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
 use crate::image::reader::ImageReader;
@@ -48,11 +48,11 @@ pub struct Built {
 #[derive(Debug)]
 pub(super) struct Workshop<'a> {
     system: Arc<System>,
-    uki_digest: Sha256Digest,
     selector: Vec<u8>,
     store: &'a Store,
     output: &'a Output,
     signature: Mutex<Option<String>>,
+    root_checked: Mutex<bool>,
     /// The digests of the first image.
     first: Mutex<Option<Digests>>,
 }
@@ -71,9 +71,15 @@ impl Classified for UkiSignatureError {
 impl<'a> Workshop<'a> {
     /// For nodes with this system.
     pub(super) fn new(system: System, selector: Vec<u8>, store: &'a Store, output: &'a Output) -> Self {
-        let uki_digest = Sha256Digest::of(&system.uki);
-        let (system, signature, first) = (Arc::new(system), Mutex::new(None), Mutex::new(None));
-        Self { system, uki_digest, selector, store, output, signature, first }
+        Self {
+            system: Arc::new(system),
+            selector,
+            store,
+            output,
+            signature: Mutex::new(None),
+            root_checked: Mutex::new(false),
+            first: Mutex::new(None),
+        }
     }
 
     /// Makes the node's image, unless the one that is there is the same.
@@ -99,16 +105,31 @@ impl<'a> Workshop<'a> {
         Ok(Built { image, written: origin == Origin::Made, prepared, system, record })
     }
 
-    /// The digests of an image that was written just now. What all nodes share is read from the first one.
+    /// The digests of an image that was written just now. Those of the root are known since it was made, those of
+    /// everything else that nodes share since the first image.
     fn digests(&self, output: &Path) -> Result<Digests, Error> {
         let image = ImageReader::open(output)?;
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = &*first {
-            return Ok(Digests::of_next(&image, first)?);
-        }
-        let digests = Digests::of(&image)?;
-        *first = Some(digests.clone());
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let [root, verity] = &self.system.root.digests;
+        let known = |part: Part| match (part, &first) {
+            (Part::Root, _) => Some(root.to_string()),
+            (Part::Verity, _) => Some(verity.to_string()),
+            (part, Some(first)) if part.is_shared() => first.get(part).map(str::to_owned),
+            _ => None,
+        };
+        let digests = Digests::of_rest(&image, known)?;
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests.clone());
         Ok(digests)
+    }
+
+    /// Reads the root in the store to its last byte, before the first image gets it.
+    fn check_root(&self) -> Result<(), Error> {
+        let mut checked = self.root_checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*checked {
+            self.system.root.check()?;
+            *checked = true;
+        }
+        Ok(())
     }
 
     /// Where the image is from, in a file beside it that is written only where it says something else.
@@ -139,7 +160,7 @@ impl<'a> Workshop<'a> {
             .with("partition sizes", format!("{:?}", site.sizes).replace(' ', ""))
             .with("kernel command line", Sha256Digest::of(system.command_line.as_bytes()))
             .with("selector", Sha256Digest::of(&self.selector))
-            .with("UKI", self.uki_digest)
+            .with("UKI", system.uki_digest)
             .with("root", system.root.hash)
             .with("signing key", prepared.credentials.signing.public().id())
             .with("seal", Sha256Digest::of(&prepared.seal.bytes));
@@ -150,6 +171,7 @@ impl<'a> Workshop<'a> {
     }
 
     fn write(&self, prepared: &Prepared, output: &Path) -> Result<Assembled, Error> {
+        self.check_root()?;
         let staging = Staging::new()?;
         let secret = staging.path().join("secret.ext4");
         prepared.write_partition(None, prepared.site.sizes.secret.0, &secret)?;
@@ -201,7 +223,7 @@ impl<'a> Workshop<'a> {
             secret: prepared.site.sizes.secret,
         };
         let plan = plan(&prepared.site.sizes, &contents)?;
-        Ok(Assembled { path: output.to_owned(), plan, uki_digest: self.uki_digest })
+        Ok(Assembled { path: output.to_owned(), plan, uki_digest: self.system.uki_digest })
     }
 }
 

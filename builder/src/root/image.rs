@@ -6,6 +6,7 @@ use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::error::{Class, Classified};
+use crate::input::digest_of_file;
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
@@ -20,6 +21,8 @@ const STEP: &str = "root";
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
+/// SHA-256 of the two files, a line each.
+const DIGESTS: &str = "root.sha256";
 
 /// A finished root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,31 @@ pub struct RootImage {
     pub verity: PathBuf,
     /// The root hash.
     pub hash: RootHash,
+    /// SHA-256 of the squashfs and of its hash tree.
+    pub digests: [Sha256Digest; 2],
+}
+
+impl RootImage {
+    /// Reads the whole root before an image gets it, as the kernel of a node would: each block must be as the root hash
+    /// says. One that is not goes away, so that the next build makes it anew.
+    pub fn check(&self) -> Result<(), RootError> {
+        let broken = |source| StoreError { path: self.squashfs.clone(), source };
+        let tree = fs::read(&self.verity).map_err(broken)?;
+        let block = tree.get(..BLOCK_LEN).unwrap_or_default();
+        let data = File::open(&self.squashfs).map_err(broken)?;
+        let problem = match Superblock::decode(block) {
+            Err(bad) => bad.to_string(),
+            Ok(superblock) => {
+                match verity::walk((&data, 0), (&superblock, &tree), self.hash).map_err(broken)? {
+                    Err(damage) => damage.to_string(),
+                    Ok(()) => return Ok(()),
+                }
+            }
+        };
+        // Where it stays, the next build says the same again.
+        let _ = self.squashfs.parent().map(fs::remove_dir_all);
+        Err(RootError::Damaged { path: self.squashfs.clone(), problem })
+    }
 }
 
 /// Why there is no root.
@@ -47,6 +75,14 @@ pub enum RootError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The one in the store is another than was put there.
+    #[error("{path} was damaged in the store, and is removed from it: {problem}")]
+    Damaged {
+        /// The squashfs.
+        path: PathBuf,
+        /// What is wrong, with it or with its hash tree.
+        problem: String,
+    },
     /// Somebody worked on the site meanwhile.
     #[error("while the root was made, its inputs changed: {}", changes.join("; "))]
     Changed {
@@ -62,6 +98,7 @@ impl Classified for RootError {
             Self::Squashfs(error) => error.class(),
             Self::Verity(error) => error.class(),
             Self::Store(error) => error.class(),
+            Self::Damaged { .. } => Class::Io,
             Self::Changed { .. } => Class::Failure,
         }
     }
@@ -72,6 +109,7 @@ impl Classified for RootError {
             Self::Squashfs(error) => error.advice(),
             Self::Verity(error) => error.advice(),
             Self::Store(error) => error.advice(),
+            Self::Damaged { .. } => Some("build again: it is made anew".into()),
             Self::Changed { .. } => Some("build again".into()),
         }
     }
@@ -105,7 +143,13 @@ pub fn make(
     squashfs::make(&squashfs, build_time, |out| tree.write_tar(out, build_time).map_err(RootError::from))?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
-    for name in [SQUASHFS, HASH] {
+    let mut digests = String::new();
+    for name in [SQUASHFS, TREE] {
+        let digest = digest_of_file(&work.path().join(name)).map_err(broken)?;
+        digests.push_str(&format!("{digest}\n"));
+    }
+    fs::write(work.path().join(DIGESTS), digests).map_err(broken)?;
+    for name in [SQUASHFS, HASH, DIGESTS] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
     let changes = recipe.inputs()?.changes_since(&inputs);
@@ -113,7 +157,8 @@ pub fn make(
         return Err(RootError::Changed { changes });
     }
     publish(work, &folder).map_err(broken)?;
-    Ok((RootImage { squashfs: folder.join(SQUASHFS), verity: folder.join(TREE), hash }, step(Origin::Made)))
+    let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
+    Ok((root, step(Origin::Made)))
 }
 
 /// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
@@ -137,6 +182,7 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
 }
 
 /// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
+/// [`RootImage::check`] reads the rest.
 fn take(folder: &Path) -> Option<RootImage> {
     let (squashfs, verity) = (folder.join(SQUASHFS), folder.join(TREE));
     let hash: Sha256Digest = fs::read_to_string(folder.join(HASH)).ok()?.trim_end().parse().ok()?;
@@ -148,7 +194,10 @@ fn take(folder: &Path) -> Option<RootImage> {
     tree.read_exact(&mut block).ok()?;
     let whole = fs::metadata(&squashfs).ok()?.len() == superblock.data_blocks * BLOCK
         && fs::metadata(&verity).ok()?.len() == superblock.hash_device_size();
-    let root = RootImage { squashfs, verity, hash };
+    let digests = fs::read_to_string(folder.join(DIGESTS)).ok()?;
+    let mut digests = digests.lines().map(|line| line.parse().ok());
+    let digests = [digests.next()??, digests.next()??];
+    let root = RootImage { squashfs, verity, hash, digests };
     (whole && top_matches(&superblock, &block, hash)).then_some(root)
 }
 
@@ -215,6 +264,27 @@ mod tests {
         let (second, origin) = build(&tree(), store.path());
         assert_eq!((origin, second.hash), (Origin::Made, first.hash));
         assert_eq!(build(&tree(), store.path()).1, Origin::Kept);
+    }
+
+    #[test]
+    fn a_damaged_block_is_found_before_an_image_gets_it() {
+        let store = tempfile::tempdir().unwrap();
+        let (first, _) = build(&tree(), store.path());
+        first.check().unwrap();
+        assert_eq!(first.digests[0], digest_of_file(&first.squashfs).unwrap());
+        for (file, place, what) in [
+            (&first.squashfs, 4096 + 7, "block 1 of its data"),
+            (&first.verity, 2 * 4096 - 1, "block 1 of its hash tree"),
+        ] {
+            let opened = File::options().read(true).write(true).open(file).unwrap();
+            let mut byte = [0];
+            opened.read_exact_at(&mut byte, place).unwrap();
+            opened.write_all_at(&[byte[0] ^ 1], place).unwrap();
+            let error = first.check().unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+            let (second, origin) = build(&tree(), store.path());
+            assert_eq!((origin, second), (Origin::Made, first.clone()));
+        }
     }
 
     #[test]
