@@ -121,7 +121,7 @@ fn prepare_tree(
         }
         Base::Debian => {
             progress("installing the debian base (a minute or two, once for each site.lock)");
-            debian::make(lock, store, site.build_time, &place)?;
+            debian::make(lock, store, site.build_time, &place, progress)?;
         }
     }
     Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))

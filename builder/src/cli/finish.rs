@@ -3,13 +3,25 @@
 use crate::error::Error;
 use serde_json::json;
 use std::fmt::Display;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-/// Says on standard error what is being done, a line at a time.
+/// Says on standard error what is being done, a line at a time. On a terminal, a line of how far it is stays only until the
+/// next one.
 pub fn progress(line: &str) {
+    let mut out = io::stderr().lock();
     // Nobody may be listening; the work goes on.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = if out.is_terminal() {
+        out.write_all(for_a_terminal(line).as_bytes()).and_then(|()| out.flush())
+    } else {
+        writeln!(out, "{line}")
+    };
+}
+
+/// The line over whatever stood in its place: back to the beginning, and all to its right erased (ECMA-48, EL).
+fn for_a_terminal(line: &str) -> String {
+    let end = if line.starts_with("  ") { "" } else { "\n" };
+    format!("\r{line}\u{1b}[K{end}")
 }
 
 /// The same for a program that reads along: a line is a JSON object with `progress`.
@@ -68,4 +80,19 @@ fn print(parts: &[&[u8]]) {
 fn fail(error: &Error) -> ExitCode {
     progress(&format!("error: {}", error.report()));
     ExitCode::from(error.class().exit_code())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn on_a_terminal_a_line_of_progress_gives_way_to_the_next() {
+        let said: String =
+            ["root: making it", "  1 of 4 MiB", "  3 of 4 MiB", "root: made"].map(for_a_terminal).concat();
+        assert_eq!(
+            said,
+            "\rroot: making it\u{1b}[K\n\r  1 of 4 MiB\u{1b}[K\r  3 of 4 MiB\u{1b}[K\rroot: made\u{1b}[K\n"
+        );
+    }
 }

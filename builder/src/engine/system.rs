@@ -54,7 +54,7 @@ pub fn make(
     progress: &dyn Fn(&str),
 ) -> Result<System, Error> {
     progress("root: looking at the layers");
-    let (root, root_step) = make_root(site, base, programs, store)?;
+    let (root, root_step) = make_root(site, base, programs, store, progress)?;
     progress(match root_step.origin {
         Origin::Kept => "root: taken from the store",
         Origin::Made => "root: squashfs and hash tree made",
@@ -81,6 +81,7 @@ fn make_root(
     base: &BaseSystem,
     programs: &Programs,
     store: &Store,
+    progress: &dyn Fn(&str),
 ) -> Result<(RootImage, Step), Error> {
     let bill = Bill::of(site, &base.lock);
     let papers = [
@@ -109,7 +110,7 @@ fn make_root(
         uuid: derived_uuid(&site.id, owner, "verity"),
         salt: derived_bytes(&site.id, owner, "verity-salt"),
     };
-    Ok(root::image::make(&layers, site.build_time, &parameters, store)?)
+    Ok(root::image::make(&layers, site.build_time, &parameters, store, progress)?)
 }
 
 /// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they win.

@@ -7,11 +7,12 @@ use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::error::{Class, Classified};
 use crate::input::digest_of_file;
+use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -129,6 +130,7 @@ pub fn make(
     build_time: u64,
     parameters: &Parameters,
     store: &Store,
+    progress: &dyn Fn(&str),
 ) -> Result<(RootImage, Step), RootError> {
     let inputs = recipe.inputs()?;
     let folder = store.root(&inputs.key());
@@ -140,7 +142,18 @@ pub fn make(
     let work = store.scratch()?;
     let squashfs = work.path().join(SQUASHFS);
     let tree = recipe.tree()?;
-    squashfs::make(&squashfs, build_time, |out| tree.write_tar(out, build_time).map_err(RootError::from))?;
+    progress("root: packing it");
+    let written = Count::default();
+    while_it_grows(
+        Goal::Bytes(tree.content_length()),
+        || written.get(),
+        progress,
+        || {
+            squashfs::make(&squashfs, build_time, |out| {
+                Ok::<(), RootError>(tree.write_tar(Counted { out, count: &written }, build_time)?)
+            })
+        },
+    )?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
     let mut digests = String::new();
@@ -159,6 +172,24 @@ pub fn make(
     publish(work, &folder).map_err(broken)?;
     let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
     Ok((root, step(Origin::Made)))
+}
+
+/// Counts what is written through it.
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    count: &'a Count,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.count.add(u64::try_from(written).unwrap_or(0));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
@@ -231,7 +262,7 @@ mod tests {
     fn build(tree: &LayeredTree, store: &Path) -> (RootImage, Origin) {
         let parameters = Parameters { uuid: uuid::Uuid::from_u128(7), salt: [3; 32] };
         let store = Store::at(store).unwrap();
-        let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store).unwrap();
+        let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store, &|_| ()).unwrap();
         (root, step.origin)
     }
 
@@ -305,7 +336,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [0; 32] };
-        let error = make(&Restless(0.into()), 0, &parameters, &store).unwrap_err();
+        let error = make(&Restless(0.into()), 0, &parameters, &store, &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("its inputs changed: overlay common: 1 -> 2"), "{error}");
         // It can be removed, so nothing is in it.
         fs::remove_dir(folder.path().join("roots")).unwrap();
