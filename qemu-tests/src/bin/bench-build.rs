@@ -36,6 +36,9 @@ const GENIMAGE: &str = "image root.squashfs { squashfs { compression = \"zstd\" 
                         image disk.img { hdimage { partition-table-type = gpt }\n\
                         partition esp { image = \"esp.vfat\" }\npartition root { image = \"root.squashfs\" size = 600M } }\n";
 
+/// Before a row that needs no preparation.
+const NOTHING: fn() -> Result<()> = || Ok(());
+
 struct Options {
     base: String,
     runs: usize,
@@ -215,8 +218,8 @@ impl Shop {
         let mksquashfs = format!("{MKSQUASHFS} <tree.tar");
         let tar2sqfs = format!("{TAR2SQFS} <tree.tar");
         let mut rows = vec![
-            self.row("mksquashfs alone: tree to squashfs", runs, || shell(&mksquashfs), nothing)?,
-            self.row("tar2sqfs alone: tree to squashfs", runs, || shell(&tar2sqfs), nothing)?,
+            self.row("mksquashfs alone: tree to squashfs", runs, || shell(&mksquashfs), NOTHING)?,
+            self.row("tar2sqfs alone: tree to squashfs", runs, || shell(&tar2sqfs), NOTHING)?,
         ];
         if on_path("genimage") {
             let line = "genimage --config genimage.cfg --rootpath tree --inputpath input --outputpath out.genimage --tmppath tmp.genimage";
@@ -255,7 +258,7 @@ impl Shop {
             Ok(fs::write(path, text)?)
         };
         rows.push(self.row("ours: one file of an overlay changed", runs, alpha, change)?);
-        rows.push(self.row("ours: nothing changed", runs, alpha, nothing)?);
+        rows.push(self.row("ours: nothing changed", runs, alpha, NOTHING)?);
         Ok(rows)
     }
 
@@ -273,9 +276,9 @@ impl Shop {
         let gone = || names.iter().try_for_each(|name| remove(&self.path(&format!("images/{name}.qcow2"))));
         let new = format!("ours: {nodes} nodes with new keys, {SECRETS} secrets each, split");
         Ok(vec![
-            self.row(&new, 1, series, nothing)?,
+            self.row(&new, 1, series, NOTHING)?,
             self.row(&format!("ours: {nodes} nodes, images gone, split"), runs, series, gone)?,
-            self.row(&format!("ours: {nodes} nodes, nothing changed"), runs, series, nothing)?,
+            self.row(&format!("ours: {nodes} nodes, nothing changed"), runs, series, NOTHING)?,
         ])
     }
 
@@ -293,9 +296,9 @@ impl Shop {
         };
         let new = format!("ours: keys and first seals of {count} nodes, {SECRETS} secrets each");
         Ok(vec![
-            self.row(&new, 1, seals, nothing)?,
+            self.row(&new, 1, seals, NOTHING)?,
             self.row(&format!("ours: {count} seals anew, a secret changed"), runs, seals, change)?,
-            self.row(&format!("ours: {count} seals, nothing changed"), runs, seals, nothing)?,
+            self.row(&format!("ours: {count} seals, nothing changed"), runs, seals, NOTHING)?,
         ])
     }
 
@@ -337,10 +340,6 @@ impl Shop {
             text.trim().split_once(' ').with_context(|| format!("time said {text:?}"))?;
         Ok((seconds.parse()?, kibibytes.parse()?))
     }
-}
-
-fn nothing() -> Result<()> {
-    Ok(())
 }
 
 fn clear(folder: &Path) -> Result<()> {
