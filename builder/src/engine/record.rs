@@ -142,9 +142,9 @@ impl BuildRecord {
     fn add_to(&self, needed: &mut Needed, store: &Store) {
         for step in &self.steps {
             needed.places.extend(step.places.iter().cloned());
-            // Packages are inputs by version and digest.
+            // Packages are inputs by version and digest, layers by digest.
             let digests = step.inputs.iter().filter_map(|(_, value)| value.rsplit(' ').next()?.parse().ok());
-            needed.places.extend(digests.map(|digest| store.deb(&digest)));
+            needed.places.extend(digests.flat_map(|digest| [store.deb(&digest), store.blob(&digest)]));
         }
     }
 

@@ -64,7 +64,7 @@ pub fn make(
     let loader = read_input(&programs.loader)?;
     let (initramfs, initramfs_step) = make_initramfs(site, base, &loader, store)?;
     progress("initramfs: ready");
-    let command_line = command_line(site, root.hash);
+    let command_line = command_line(site, &base.init.path, root.hash);
     let parts = uki::Parts {
         stub: &read_input(&base.stub)?,
         os_release: &os_release(site),
@@ -99,7 +99,8 @@ fn make_root(
         ("provenance.json", provenance::of_root(site, &base.lock)),
     ];
     let layers = Layers {
-        base: site.base,
+        base: &site.base,
+        init: &base.init,
         tree_tar: &base.tree_tar,
         tree_key: base.key_of("base tree"),
         kernel_release: &base.kernel_release,
@@ -168,10 +169,10 @@ fn inputs_of(contents: &initramfs::Contents<'_>) -> Inputs {
 }
 
 /// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they win.
-fn command_line(site: &Site, root: RootHash) -> String {
+fn command_line(site: &Site, init: &str, root: RootHash) -> String {
     let mut words = vec![format!("{ROOT_HASH}={root}")];
     words.extend(ARGUMENTS.map(str::to_owned));
-    words.push(format!("{INIT}={}", site.base.init_path()));
+    words.push(format!("{INIT}={init}"));
     words.extend(site.console.devices.iter().map(|device| format!("console={device}")));
     words.extend(site.boot.arguments.iter().cloned());
     words.join(" ")
@@ -183,6 +184,6 @@ fn os_release(site: &Site) -> String {
     format!(
         "ID=psyopsos\nNAME=psyopsOS\nVERSION_ID={release}\nPRETTY_NAME=\"psyopsOS {release} of {id}\"\n\
          VARIANT_ID={}\n",
-        site.base
+        site.base.name()
     )
 }

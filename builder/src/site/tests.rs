@@ -59,7 +59,7 @@ const NODE: &str = "nodes/alpha.toml";
 fn the_template_is_a_site() {
     let site = Sample::new().load().unwrap();
     assert_eq!((site.id.as_str(), site.release.as_str(), site.build_time), ("lab", "1", 1_793_491_200));
-    assert_eq!((site.base, site.console.login.clone()), (Base::Micro, Login::Off));
+    assert_eq!((site.base.clone(), site.console.login.clone()), (Base::Micro, Login::Off));
     assert_eq!(site.console.devices, ["tty0", "ttyS0"]);
     assert_eq!(site.sizes, Sizes::default());
     assert_eq!(site.admin_recipients, [keys().admin_recipient]);
