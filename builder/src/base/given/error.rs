@@ -4,7 +4,7 @@ use crate::error::{Class, Classified};
 use crate::store::StoreError;
 use crate::tools::ToolError;
 use handoff::hash::Sha256Digest;
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
 use std::io;
 use std::path::PathBuf;
 
@@ -115,6 +115,17 @@ impl GivenError {
         }
     }
 
+    /// Whether what came is not what was asked for.
+    fn is_false(source: &OciDistributionError) -> bool {
+        match source {
+            OciDistributionError::DigestError(_) | OciDistributionError::SpecViolationError(_) => true,
+            OciDistributionError::IoError(error) => {
+                error.get_ref().is_some_and(|error| error.is::<DigestError>())
+            }
+            _ => false,
+        }
+    }
+
     fn is_absent(source: &OciDistributionError) -> bool {
         use OciDistributionError::{ImageManifestNotFoundError, ServerError};
         use OciErrorCode::{BlobUnknown, ManifestUnknown, NameUnknown, NotFound};
@@ -147,6 +158,7 @@ impl Classified for GivenError {
             | Self::OtherMachine { .. } => Class::BadContent,
             Self::DamagedLayer { .. } => Class::Io,
             Self::Registry { source, .. } if Self::is_absent(source) => Class::MissingInput,
+            Self::Registry { source, .. } if Self::is_false(source) => Class::BadContent,
             Self::Registry { .. } | Self::Client(_) => Class::Unavailable,
             Self::Store(error) => error.class(),
             Self::Tool(error) => error.class(),
@@ -165,6 +177,9 @@ impl Classified for GivenError {
             }
             Self::Registry { source, .. } if Self::is_absent(source) => {
                 "check base in site.toml; an image that the registry has no more needs another, and: psyops lock".into()
+            }
+            Self::Registry { source, .. } if Self::is_false(source) => {
+                "something between here and the registry changed it, or the registry itself is damaged".into()
             }
             Self::Registry { .. } => "check the network and base in site.toml".into(),
             Self::NoInit { .. } => {

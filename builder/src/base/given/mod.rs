@@ -11,6 +11,8 @@ mod locked;
 mod manifest;
 mod registry;
 #[cfg(test)]
+mod registry_tests;
+#[cfg(test)]
 mod tests;
 
 pub use error::GivenError;

@@ -7,6 +7,7 @@ use super::error::GivenError;
 use super::locked::LockedLayer;
 use super::manifest::{Source, checked, sha256};
 use crate::site::ImageSource;
+use crate::store::StoreError;
 use futures_util::StreamExt as _;
 use handoff::hash::Sha256Digest;
 use oci_client::client::{ClientConfig, ClientProtocol};
@@ -61,11 +62,14 @@ impl<'a> Registry<'a> {
 
     /// Writes a layer to `place`; whoever stores it compares it with its digest.
     pub(super) fn download(&self, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
-        let failed = |source| crate::store::StoreError { path: place.to_owned(), source };
+        let failed = |source| StoreError { path: place.to_owned(), source };
         let mut file = File::create(place).map_err(failed)?;
         let size = i64::try_from(layer.size).unwrap_or(i64::MAX);
-        self.stream(&layer.sha256, size, &mut |bytes| file.write_all(bytes))
-            .map_err(|source| self.error(format!("the layer {}", layer.sha256), source))
+        self.stream(&layer.sha256, size, &mut |bytes| file.write_all(bytes)).map_err(|source| match source {
+            // What has a number is the system's answer to writing.
+            OciDistributionError::IoError(source) if source.raw_os_error().is_some() => failed(source).into(),
+            source => self.error(format!("the layer {}", layer.sha256), source),
+        })
     }
 
     fn stream(
@@ -82,9 +86,9 @@ impl<'a> Registry<'a> {
             let mut left = u64::try_from(size).unwrap_or(0);
             while let Some(bytes) = stream.next().await {
                 let bytes = bytes?;
-                left = left
-                    .checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX))
-                    .ok_or_else(|| io::Error::other("more bytes came than the manifest says"))?;
+                left = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).ok_or_else(|| {
+                    OciDistributionError::SpecViolationError("more bytes than announced".into())
+                })?;
                 take(&bytes)?;
             }
             Ok(())

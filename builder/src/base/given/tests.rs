@@ -9,10 +9,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A site with a base, and a store.
-struct Place {
-    folder: TempDir,
-    site: Site,
-    store: Store,
+pub(super) struct Place {
+    pub(super) folder: TempDir,
+    pub(super) site: Site,
+    pub(super) store: Store,
 }
 
 /// What begins like a program for x86-64.
@@ -24,7 +24,7 @@ fn program() -> Vec<u8> {
 }
 
 /// The smallest tree with an init.
-fn system() -> LayeredTree {
+pub(super) fn system() -> LayeredTree {
     let mut tree = LayeredTree::new();
     tree.insert_file("bin/busybox", 0o755, program()).unwrap();
     tree.insert_symlink("bin/sh", "busybox").unwrap();
@@ -35,14 +35,14 @@ fn system() -> LayeredTree {
     tree
 }
 
-fn tar(tree: &LayeredTree) -> Vec<u8> {
+pub(super) fn tar(tree: &LayeredTree) -> Vec<u8> {
     let mut bytes = Vec::new();
     tree.write_tar(&mut bytes, 1000).unwrap();
     bytes
 }
 
 impl Place {
-    fn new(base: &str) -> Self {
+    pub(super) fn new(base: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = GeneratedKeys {
             admin_recipient: format!("age1{}", "q".repeat(58)),
@@ -57,7 +57,7 @@ impl Place {
         Self { folder, site, store }
     }
 
-    fn put(&self, path: &str, bytes: &[u8]) {
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) {
         let path = self.site.dir.join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, bytes).unwrap();
@@ -70,7 +70,7 @@ impl Place {
     }
 
     /// Adds an image to the layout folder; gives its entry for the index.
-    fn image(&self, layers: &[Vec<u8>], architecture: &str, tag: &str) -> serde_json::Value {
+    pub(super) fn image(&self, layers: &[Vec<u8>], architecture: &str, tag: &str) -> serde_json::Value {
         let with = |mut value: serde_json::Value, key: &str, to: &str| {
             value[key] = to.into();
             value
@@ -92,19 +92,19 @@ impl Place {
         entry
     }
 
-    fn index(&self, entries: &[serde_json::Value]) {
+    pub(super) fn index(&self, entries: &[serde_json::Value]) {
         self.put("layout/oci-layout", b"{\"imageLayoutVersion\":\"1.0.0\"}");
         let kind = "application/vnd.oci.image.index.v1+json";
         let index = json!({"schemaVersion": 2, "mediaType": kind, "manifests": entries});
         self.put("layout/index.json", index.to_string().as_bytes());
     }
 
-    fn resolve(&self) -> Result<Given, GivenError> {
+    pub(super) fn resolve(&self) -> Result<Given, GivenError> {
         resolve(&self.site, &|_| ()).map(Option::unwrap)
     }
 
     /// From the lock to the tree.
-    fn make(&self, given: &Given) -> Result<(LayeredTree, Init), BaseError> {
+    pub(super) fn make(&self, given: &Given) -> Result<(LayeredTree, Init), BaseError> {
         fetch(&self.site, given, &self.store, &|_| ())?;
         let place = self.folder.path().join("base.tar");
         let init = make(&self.site, given, &self.store, &place)?;
@@ -114,7 +114,7 @@ impl Place {
     }
 }
 
-fn text(tree: &LayeredTree, path: &str) -> Option<String> {
+pub(super) fn text(tree: &LayeredTree, path: &str) -> Option<String> {
     tree.read(path).unwrap().map(|bytes| String::from_utf8(bytes).unwrap())
 }
 

@@ -35,10 +35,8 @@ impl LayeredTree {
             if self.is_in_lower_overlay(&found)? && !unused.remove(found.path.as_str()) {
                 return Err(self.twice(&found.path));
             }
-            let metadata = self.metadata_for(&found, rule_for(&overlay.manifest, &found)?)?;
-            match metadata {
-                Some(metadata) => self.insert(&found.path, found.what, metadata)?,
-                None => continue,
+            if let Some(metadata) = self.metadata_for(&found, rule_for(&overlay.manifest, &found)?)? {
+                self.insert(&found.path, found.what, metadata)?;
             }
         }
         match overlay.manifest.replace.iter().find(|(path, _)| unused.contains(path.as_str())) {
