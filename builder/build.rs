@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 /// The steps whose results are kept, and the code that makes them.
 const RECIPES: [(&str, &[&str]); 3] = [
     ("PSYOPS_RECIPE_BASE", &["src/base", "src/tools.rs"]),
-    ("PSYOPS_RECIPE_ROOT", &["src/base/tree", "src/root", "src/tools.rs"]),
+    ("PSYOPS_RECIPE_ROOT", &["src/base/tree", "src/root", "src/site/overlay.rs", "src/tools.rs"]),
     ("PSYOPS_RECIPE_IMAGE", &["src/image", "src/secrets", "src/boot", "src/engine", "src/ids.rs"]),
 ];
 /// The versions of the crates that work in them.

@@ -92,7 +92,8 @@ fn write_layout(folder: &Path, layers: &[&[u8]]) -> Result<()> {
     fs::write(folder.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}")?;
     let ids: Vec<String> = layers.iter().map(|layer| format!("sha256:{}", Sha256Digest::of(layer))).collect();
     let config =
-        json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": ids}}).to_string();
+        json!({"os": "linux", "architecture": "amd64", "rootfs": {"type": "layers", "diff_ids": ids}})
+            .to_string();
     let mut descriptors = Vec::new();
     for layer in layers {
         descriptors.push(blob(folder, "application/vnd.oci.image.layer.v1.tar", layer)?);
@@ -124,7 +125,8 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     let toml = place.path("site/site.toml");
     let text = fs::read_to_string(&toml)?.replace("base = \"micro\"", "base = \"oci:./layout:micro\"");
     fs::write(&toml, text)?;
-    fs::remove_file(place.path("site/site.lock"))?;
+    let changes: Value = serde_json::from_slice(&place.psyops(&["lock", "--site", "site", "--json"])?)?;
+    assert_eq!(changes["changes"][0]["name"], "oci:./layout:micro", "{changes}");
     let built = place.build()?;
     let digest = fs::read_to_string(place.path("site/site.lock"))?;
     let digest = digest.lines().find_map(|line| line.strip_prefix("manifest = ")).context("no manifest")?;
@@ -150,7 +152,8 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     let ssh = Ssh::new(&place.world)?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     assert_eq!(booted.seen.report.node.as_deref(), Some("alpha"));
-    let script = format!("cat /etc/second-layer /etc/os-release; test -e /{REMOVED} || echo removed; hostname");
+    let script =
+        format!("cat /etc/second-layer /etc/os-release; test -e /{REMOVED} || echo removed; hostname");
     assert_eq!(ssh.run("alpha", &script)?, "here\nID=somebodys\nremoved\nalpha\n");
     booted.power_off()
 }

@@ -270,6 +270,7 @@ impl From<&LockedPackage> for RawPackage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::given::LockedLayer;
 
     fn lock() -> Lock {
         let wish = Wish {
@@ -317,6 +318,29 @@ mod tests {
         assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
         assert!(problem(&text.replace("pool/main", "../pool")).contains("no path in an archive"));
         assert!(problem(&text.replace("size = 17", "colour = 17")).contains("unknown field"));
+    }
+
+    #[test]
+    fn a_base_that_was_given_is_written_and_read() {
+        let digest = |text: &str| Sha256Digest::of(text.as_bytes());
+        let layers = ["one", "two"].map(|text| LockedLayer { sha256: digest(text), size: 5 }).to_vec();
+        for (base, given) in [
+            ("tar:root.tar", Given::Tar { sha256: digest("tar"), size: 9 }),
+            ("oci:./images:stable", Given::Image { manifest: digest("manifest"), layers }),
+        ] {
+            let wish = Wish { base: base.parse().unwrap(), ..lock().wish };
+            let lock = Lock { wish, given: Some(given), ..lock() };
+            let text = lock.encode().unwrap();
+            assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock, "{text}");
+            assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
+            for other in ["micro", "tar:x", "oci:./x"] {
+                let text = text.replace(&format!("{base:?}"), &format!("{other:?}"));
+                let read = Lock::decode(Path::new("x"), &text);
+                assert_eq!(read.is_ok(), other.get(..4) == base.get(..4), "{text}");
+            }
+            let none = Lock { given: None, ..lock.clone() };
+            assert_ne!(none.digest(), lock.digest());
+        }
     }
 
     #[test]

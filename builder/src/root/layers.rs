@@ -4,8 +4,8 @@
 //! Nothing of a node stands in it: all nodes of a site share one root.
 
 use super::image::Recipe;
-use crate::base::Init;
 use crate::base::tree::{LayeredTree, TreeError};
+use crate::base::{Init, InitKind};
 use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
@@ -121,7 +121,7 @@ impl Recipe for Layers<'_> {
         tree.begin_layer("the kernel's modules");
         tree.add_directory(self.modules, &format!("{}/{}", modules_folder(&tree), self.kernel_release))?;
         tree.begin_layer("the builder's overlay");
-        self.add_own(&mut tree)?;
+        add_own(&mut tree, self.base, self.init.kind)?;
         tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
         // People type its name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
@@ -148,14 +148,14 @@ fn modules_folder(tree: &LayeredTree) -> &'static str {
     }
 }
 
-impl Layers<'_> {
-    /// Our overlay for the base's init. A base that was given keeps the accounts and names that it has.
-    fn add_own(&self, tree: &mut LayeredTree) -> Result<(), TreeError> {
-        let Some(overlay) = OVERLAYS.get_dir(self.init.kind.overlay()) else { return Ok(()) };
-        let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
-        tree.add_embedded(overlay, &|path| self.base.is_of_packages() || !has.contains(&path))
-    }
+/// Our overlay for the base's init. A base that was given keeps the accounts and names that it has.
+fn add_own(tree: &mut LayeredTree, base: &Base, init: InitKind) -> Result<(), TreeError> {
+    let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
+    let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
+    tree.add_embedded(overlay, &|path| base.is_of_packages() || !has.contains(&path))
+}
 
+impl Layers<'_> {
     fn add_site(&self, tree: &mut LayeredTree, prefix: &str) -> Result<(), TreeError> {
         for folder in ["roles", "overlays"] {
             tree.insert_directory(&format!("{prefix}/{folder}"), 0o755)?;
@@ -219,7 +219,6 @@ impl Write for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::InitKind;
     use crate::site::OverlayManifest;
     use std::fs;
 
@@ -292,5 +291,26 @@ mod tests {
         fs::write(&tar, "damaged").unwrap();
         assert!(matches!(layers.tree().unwrap_err(), TreeError::Damaged { .. }));
         assert!(!tar.exists());
+    }
+
+    #[test]
+    fn a_base_that_was_given_keeps_its_accounts_and_its_lib() {
+        let given = |base: &str| {
+            let mut tree = LayeredTree::new();
+            for path in ["etc/passwd", "etc/inittab", "lib/ld.so"] {
+                tree.insert_file(path, 0o644, *b"the base's").unwrap();
+            }
+            add_own(&mut tree, &base.parse().unwrap(), InitKind::Busybox).unwrap();
+            tree
+        };
+        let own = |tree: &LayeredTree, path: &str| tree.read(path).unwrap().unwrap() != b"the base's";
+        let tree = given("tar:x.tar");
+        assert!(!own(&tree, "etc/passwd") && own(&tree, "etc/inittab") && own(&tree, "etc/group"));
+        assert_eq!(modules_folder(&tree), "lib/modules");
+        let mut tree = given("micro");
+        assert!(own(&tree, "etc/passwd"));
+        tree.remove("lib");
+        tree.insert_symlink("lib", "usr/lib").unwrap();
+        assert_eq!(modules_folder(&tree), "usr/lib/modules");
     }
 }
