@@ -3,6 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use builder::base::tree::LayeredTree;
+use builder::store::Store;
 use handoff::hash::Sha256Digest;
 use nix::unistd::geteuid;
 use qemu_tests::command::succeed;
@@ -30,7 +31,7 @@ impl Workplace {
         // The first image of the world makes the nodes' keys, and fetches what the user's store does not have.
         drop(place.world.stick("alpha")?);
         succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.path("site")))?;
-        let debs = builder::store::Store::from_environment()?.dir().join("debs");
+        let debs = Store::from_environment()?.dir().join("debs");
         fs::create_dir_all(place.path("cache/psyops"))?;
         succeed(Command::new("cp").arg("-r").arg(debs).arg(place.path("cache/psyops")))?;
         Ok(place)
@@ -70,13 +71,12 @@ impl Workplace {
     /// The tree of the micro base, which a build of the site as it was has left in the store.
     fn micro_tree(&self) -> Result<Vec<u8>> {
         self.build()?;
-        let derived = self.path("cache/psyops/derived");
-        let mut trees = fs::read_dir(&derived)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let trees = Store::at(&self.path("cache/psyops"))?.entries("derived")?;
         let is_tree = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("micro-") && name.ends_with(".tar")
+            let of_micro = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("micro-"));
+            of_micro && path.extension().is_some_and(|extension| extension == "tar")
         };
-        Ok(fs::read(trees.find(is_tree).context("no tree of the micro base")?)?)
+        Ok(fs::read(trees.iter().find(|path| is_tree(path)).context("no tree of the micro base")?)?)
     }
 }
 

@@ -120,7 +120,7 @@ impl GivenError {
         match source {
             OciDistributionError::DigestError(_) | OciDistributionError::SpecViolationError(_) => true,
             OciDistributionError::IoError(error) => {
-                error.get_ref().is_some_and(|error| error.is::<DigestError>())
+                error.get_ref().and_then(|cause| cause.downcast_ref::<DigestError>()).is_some()
             }
             _ => false,
         }

@@ -58,14 +58,17 @@ impl LayeredTree {
             let problem = "the name of a whiteout, but it is no empty file";
             return Err(TreeError::BadWhiteout { path: found.on_disk.display().to_string(), problem });
         }
-        if self.remove_whiteout(whiteout)? {
-            return Ok(());
-        }
         let path = match whiteout {
             Whiteout::Path(path) => path.clone(),
             Whiteout::Content(folder) => format!("{folder}/*"),
-            Whiteout::Reserved => found.path.clone(),
+            Whiteout::Reserved => {
+                let problem = "such names removed nothing even where they were known";
+                return Err(TreeError::BadWhiteout { path: found.on_disk.display().to_string(), problem });
+            }
         };
+        if self.remove_whiteout(whiteout)? {
+            return Ok(());
+        }
         Err(TreeError::RemovesNothing { path, layer: self.layer.name.clone() })
     }
 

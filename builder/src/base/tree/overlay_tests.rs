@@ -138,6 +138,9 @@ fn a_whiteout_that_removes_nothing_or_is_more_than_a_name_is_an_error() {
     let sample = Sample::new();
     sample.put("high/etc/.wh.motd", "text");
     assert!(matches!(sample.lay(), Err(TreeError::BadWhiteout { .. })));
+    let sample = Sample::new();
+    sample.put("high/etc/.wh..wh.opq", "");
+    assert!(matches!(sample.lay(), Err(TreeError::BadWhiteout { .. })));
 }
 
 #[test]
