@@ -4,6 +4,7 @@ use super::given::GivenError;
 use super::tree::LayeredTree;
 use crate::site::Base;
 use crate::store::StoreError;
+use handoff::init::InitKind;
 use std::fmt;
 use std::fs;
 use std::path::Path;
@@ -27,36 +28,16 @@ pub struct Init {
     pub path: String,
 }
 
-/// The inits that the builder has an overlay for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InitKind {
-    /// busybox, with an inittab.
-    Busybox,
-    /// systemd.
-    Systemd,
-}
-
-impl InitKind {
-    const ALL: [Self; 2] = [Self::Busybox, Self::Systemd];
-
+impl Init {
     /// The folder of the builder's overlay for it.
     #[must_use]
-    pub fn overlay(self) -> &'static str {
-        match self {
-            Self::Busybox => "micro",
-            Self::Systemd => "debian",
+    pub fn overlay(&self) -> &'static str {
+        match self.kind {
+            InitKind::Busybox => "micro",
+            InitKind::Systemd => "debian",
         }
     }
 
-    fn word(self) -> &'static str {
-        match self {
-            Self::Busybox => "busybox",
-            Self::Systemd => "systemd",
-        }
-    }
-}
-
-impl Init {
     /// The init of a base that the builder makes; `None` for others.
     pub(super) fn known(base: &Base) -> Option<Self> {
         let (kind, path) = match base {
@@ -81,7 +62,7 @@ impl Init {
 
 impl fmt::Display for Init {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.kind.word(), self.path)
+        write!(f, "{} {}", self.kind, self.path)
     }
 }
 
@@ -90,8 +71,7 @@ impl FromStr for Init {
 
     fn from_str(text: &str) -> Result<Self, ()> {
         let (word, path) = text.split_once(' ').ok_or(())?;
-        let kind = InitKind::ALL.into_iter().find(|kind| kind.word() == word).ok_or(())?;
-        Ok(Self { kind, path: path.to_owned() })
+        Ok(Self { kind: word.parse().map_err(|_| ())?, path: path.to_owned() })
     }
 }
 

@@ -18,13 +18,14 @@ mod packages;
 pub mod tree;
 
 pub use error::BaseError;
-pub use init::{Init, InitKind};
+pub use init::Init;
 pub use lock::Lock;
 
 use crate::site::{Base, Site};
 use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
+use handoff::init::InitKind;
 use lock::Part;
 use std::path::{Path, PathBuf};
 

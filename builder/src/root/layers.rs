@@ -4,8 +4,8 @@
 //! Nothing of a node stands in it: all nodes of a site share one root.
 
 use super::image::Recipe;
+use crate::base::Init;
 use crate::base::tree::{LayeredTree, TreeError};
-use crate::base::{Init, InitKind};
 use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
@@ -86,7 +86,7 @@ impl Recipe for Layers<'_> {
         let tool = TAR2SQFS;
         inputs.add(tool.name, tool.digest().map_err(TreeError::Tool)?);
         let mut own = LayeredTree::new();
-        if let Some(overlay) = OVERLAYS.get_dir(self.init.kind.overlay()) {
+        if let Some(overlay) = OVERLAYS.get_dir(self.init.overlay()) {
             own.add_embedded(overlay, &|_| true)?;
         }
         inputs.add("the builder's overlay", digest(&own, self.build_time)?);
@@ -121,7 +121,9 @@ impl Recipe for Layers<'_> {
         tree.begin_layer("the kernel's modules");
         tree.add_directory(self.modules, &format!("{}/{}", modules_folder(&tree), self.kernel_release))?;
         tree.begin_layer("the builder's overlay");
-        add_own(&mut tree, self.base, self.init.kind)?;
+        add_own(&mut tree, self.base, self.init)?;
+        let kind = format!("{}\n", self.init.kind).into_bytes();
+        tree.insert_file(paths::INIT_KIND.trim_start_matches('/'), 0o644, kind)?;
         tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
         // People type its name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
@@ -149,7 +151,7 @@ fn modules_folder(tree: &LayeredTree) -> &'static str {
 }
 
 /// Our overlay for the base's init. A base that was given keeps the accounts and names that it has.
-fn add_own(tree: &mut LayeredTree, base: &Base, init: InitKind) -> Result<(), TreeError> {
+fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeError> {
     let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
     let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
     tree.add_embedded(overlay, &|path| base.is_of_packages() || !has.contains(&path))
@@ -220,6 +222,7 @@ impl Write for Hasher {
 mod tests {
     use super::*;
     use crate::site::OverlayManifest;
+    use handoff::init::InitKind;
     use std::fs;
 
     #[test]
@@ -278,6 +281,7 @@ mod tests {
         assert_eq!(read("etc/motd").as_deref(), Some("site"));
         assert_eq!(read("usr/lib/psyops/psyops-agent").as_deref(), Some("agent"));
         assert_eq!(read("usr/share/psyops/provenance.json").as_deref(), Some("{}"));
+        assert_eq!(read("usr/share/psyops/init").as_deref(), Some("busybox\n"));
         assert!(read("usr/share/psyops/site/roles/hello/role.toml").is_some());
         assert!(read("usr/share/psyops/site/overlays/motd/etc/motd").is_some());
         assert!(read("usr/lib/modules/6.1.0-x/modules.dep").is_some());
@@ -300,7 +304,8 @@ mod tests {
             for path in ["etc/passwd", "etc/inittab", "lib/ld.so"] {
                 tree.insert_file(path, 0o644, *b"the base's").unwrap();
             }
-            add_own(&mut tree, &base.parse().unwrap(), InitKind::Busybox).unwrap();
+            let init = Init { kind: InitKind::Busybox, path: "/sbin/init".into() };
+            add_own(&mut tree, &base.parse().unwrap(), &init).unwrap();
             tree
         };
         let own = |tree: &LayeredTree, path: &str| tree.read(path).unwrap().unwrap() != b"the base's";

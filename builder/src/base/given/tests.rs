@@ -131,7 +131,7 @@ fn a_tar_is_taken_whatever_it_is_packed_with() {
         let place = Place::new("tar:root.img");
         place.put("root.img", &bytes);
         let (tree, init) = place.make(&place.resolve().unwrap()).unwrap();
-        assert_eq!(init, Init { kind: super::super::InitKind::Busybox, path: "/sbin/init".into() });
+        assert_eq!(init, Init { kind: handoff::init::InitKind::Busybox, path: "/sbin/init".into() });
         assert_eq!(text(&tree, "etc/motd").as_deref(), Some("base\n"));
         // What is of one machine is not of all, and what a running system needs is there.
         assert_eq!(text(&tree, "etc/machine-id").as_deref(), Some(""));
