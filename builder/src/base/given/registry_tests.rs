@@ -18,10 +18,28 @@ struct RunningRegistry {
 
 impl RunningRegistry {
     fn start() -> Self {
+        Self::start_with("", tempfile::tempdir().unwrap())
+    }
+
+    /// With certificates that openssl makes: `ca.pem` is whom to trust.
+    fn start_with_tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let script = "key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+            openssl req -x509 $key -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
+            openssl req $key -subj /CN=registry -addext subjectAltName=IP:0.0.0.0 -keyout key.pem -out request.pem
+            openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \\
+                -copy_extensions copy -out cert.pem";
+        let output = Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file("cert.pem"), file("key.pem"));
+        Self::start_with(&tls, folder)
+    }
+
+    fn start_with(tls: &str, folder: TempDir) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let configuration = format!(
-            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n",
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}",
             folder.path().join("data").display()
         );
         let file = folder.path().join("config.yml");
@@ -157,4 +175,52 @@ fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
     let by_digest = super::registry_tests::place(&registry, &format!("@sha256:{}", locked.digest()));
     let error = by_digest.resolve().unwrap_err();
     assert_eq!(error.class(), Class::BadContent, "{error}");
+}
+
+/// How a test calls itself: with which certificates are trusted, and where the registry is.
+const REFERENCE: &str = "PSYOPS_TEST_REFERENCE";
+
+/// Asks for an image in a process of its own, which trusts this certificate and no other; gives what it says.
+fn resolve_elsewhere(reference: &str, trusted: &Path) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "base::given::registry_tests::resolves", "--ignored", "--nocapture"])
+        .env(REFERENCE, reference)
+        .env("SSL_CERT_FILE", trusted)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+#[ignore = "runs inside a process that the other tests make"]
+fn resolves() {
+    let reference = std::env::var(REFERENCE).expect("started by another test");
+    let resolved = Place::new(&format!("oci:{reference}")).resolve();
+    let class = resolved.as_ref().err().map(|error| (error.class(), error.to_string()));
+    assert!(resolved.is_ok(), "not resolved: {class:?}");
+}
+
+/// 0.0.0.0 leads to this machine as well, but does not count as local.
+#[test]
+fn another_machines_registry_is_asked_over_tls_and_must_be_trusted() {
+    let registry = RunningRegistry::start_with_tls();
+    let place = place(&registry, ":stable");
+    registry.push(&place, "one");
+    let reference = format!("0.0.0.0:{}/lab/base:stable", registry.port);
+    let said = resolve_elsewhere(&reference, &registry.folder.path().join("ca.pem"));
+    assert!(said.contains("1 passed"), "{said}");
+    let stranger = RunningRegistry::start_with_tls();
+    let said = resolve_elsewhere(&reference, &stranger.folder.path().join("ca.pem"));
+    assert!(said.contains("not resolved: Some((Unavailable"), "{said}");
+}
+
+#[test]
+fn another_machines_registry_is_never_asked_without_tls() {
+    let registry = RunningRegistry::start();
+    let place = place(&registry, ":stable");
+    registry.push(&place, "one");
+    let other = Place::new(&format!("oci:0.0.0.0:{}/lab/base:stable", registry.port));
+    let error = other.resolve().unwrap_err();
+    assert_eq!(error.class(), Class::Unavailable, "{error}");
+    place.resolve().unwrap();
 }
