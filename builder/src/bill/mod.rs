@@ -63,8 +63,12 @@ impl Component {
             Kind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
             Kind::Image => {
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name).to_lowercase();
-                let (name, source) = (escaped(&name), escaped(&self.name));
-                format!("pkg:oci/{name}@{version}?arch=amd64&repository_url={source}")
+                let name = escaped(&name);
+                // A folder is nothing that anybody else could find.
+                if self.name.starts_with(['.', '/']) {
+                    return format!("pkg:oci/{name}@{version}?arch=amd64");
+                }
+                format!("pkg:oci/{name}@{version}?arch=amd64&repository_url={}", escaped(&self.name))
             }
             Kind::Tar => {
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name);

@@ -1,4 +1,4 @@
-//! `psyops lock`: takes the archive's present packages into `site.lock`.
+//! `psyops lock`: takes the archive's present packages, and the present image or tar of the base, into `site.lock`.
 
 use crate::base::{Lock, present_lock, take_lock};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Choose the packages of a site anew, say what changes, and write them into site.lock
+/// Choose the packages of a site (and the image or tar that is its base) anew, say what changes, and write them into site.lock
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops lock --site fleet --dry-run what would change
