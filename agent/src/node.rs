@@ -5,8 +5,11 @@
 
 use crate::file::{self, FileError};
 use crate::root::Root;
+use handoff::init::{InitKind, NoInit};
 use handoff::name::{BadName, Name};
+use handoff::paths::INIT_KIND;
 use serde::Deserialize;
+use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,6 +29,10 @@ pub enum Base {
     Micro,
     /// A minimal Debian with systemd.
     Debian,
+    /// The files of a tar, with one init or the other.
+    Tar,
+    /// The files of an OCI image, likewise.
+    Oci,
 }
 
 impl Base {
@@ -35,7 +42,23 @@ impl Base {
         match self {
             Self::Micro => "micro",
             Self::Debian => "debian",
+            Self::Tar => "tar",
+            Self::Oci => "oci",
         }
+    }
+
+    /// The init of the root, which decides how the node is configured. Of a base that somebody gave, the builder found
+    /// it and wrote it into the root.
+    pub fn init(self, root: &Root) -> Result<InitKind, FileError> {
+        match self {
+            Self::Micro => return Ok(InitKind::Busybox),
+            Self::Debian => return Ok(InitKind::Systemd),
+            Self::Tar | Self::Oci => {}
+        }
+        let path = root.at(INIT_KIND);
+        let word = file::read_text(&path)?;
+        let kind = word.trim_end().parse().map_err(|problem: NoInit| io::Error::other(problem));
+        file::failing("use", &path, kind)
     }
 }
 

@@ -47,6 +47,7 @@ tools! {
     DEBUGFS = "debugfs" from "e2fsprogs";
     TAR2SQFS = "tar2sqfs" from "squashfs-tools-ng";
     UNSQUASHFS = "unsquashfs" from "squashfs-tools";
+    XZ = "xz" from "xz-utils";
     BLKID = "blkid" from "util-linux";
     QEMU = "qemu-system-x86_64" from "qemu-system-x86";
     QEMU_IMG = "qemu-img" from "qemu-utils";

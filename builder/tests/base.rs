@@ -81,9 +81,8 @@ fn again_without_network(site: &Site, cache: &Store) {
     for kind in ["derived", "apt"] {
         std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
     }
-    let mut command = match (nix::unistd::geteuid().is_root(), site.base) {
+    let mut command = match (nix::unistd::geteuid().is_root(), &site.base) {
         (true, _) => alone("-n"),
-        (false, Base::Micro) => alone("-rn"),
         // mmdebstrap makes its user namespace itself, so it cannot run in one with a single user. A proxy that does not
         // answer stands between it and all archives.
         (false, Base::Debian) => {
@@ -91,6 +90,7 @@ fn again_without_network(site: &Site, cache: &Store) {
             command.args(["http_proxy=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1"]);
             command
         }
+        (false, _) => alone("-rn"),
     };
     let output = command
         .arg(std::env::current_exe().unwrap())

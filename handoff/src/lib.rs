@@ -40,6 +40,7 @@ pub mod control;
 pub mod decision;
 pub mod fault;
 pub mod hash;
+pub mod init;
 pub mod json;
 pub mod kernel_arguments;
 pub mod last_failure;

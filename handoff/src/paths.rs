@@ -54,5 +54,7 @@ pub const NODE: &str = "/run/psyops/node.toml";
 pub const AGENT: &str = "/usr/lib/psyops/psyops-agent";
 /// Roles and overlays of the site in the root, the same for all nodes.
 pub const SITE: &str = "/usr/share/psyops/site";
+/// Which init the root has: one word.
+pub const INIT_KIND: &str = "/usr/share/psyops/init";
 /// Where logs go.
 pub const LOGS: &str = "/var/log/psyops";

@@ -9,8 +9,9 @@ mod micro;
 mod password;
 
 use crate::file::{self, FileError, failing};
-use crate::node::{Base, Node};
+use crate::node::Node;
 use crate::root::Root;
+use handoff::init::InitKind;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -37,14 +38,15 @@ pub fn apply(root: &Root, node: &Node) -> Result<Vec<PathBuf>, IdentityError> {
     host_name(&mut changes, node)?;
     private_home(root)?;
     password::apply(&mut changes, node)?;
-    match node.base {
-        Base::Micro => micro::network(&mut changes, &node.network)?,
-        Base::Debian => debian::network(&mut changes, &node.network)?,
-    }
-    let terminals = crate::consoles::working(root);
-    match node.base {
-        Base::Micro => consoles::micro(&mut changes, node.login, &terminals)?,
-        Base::Debian => consoles::debian(&mut changes, node.login)?,
+    match node.base.init(root)? {
+        InitKind::Busybox => {
+            micro::network(&mut changes, &node.network)?;
+            consoles::micro(&mut changes, node.login, &crate::consoles::working(root))?;
+        }
+        InitKind::Systemd => {
+            debian::network(&mut changes, &node.network)?;
+            consoles::debian(&mut changes, node.login)?;
+        }
     }
     Ok(changes.changed)
 }
@@ -117,5 +119,24 @@ mod tests {
         let shadow = fs::metadata(root.at("/etc/shadow")).unwrap();
         assert_eq!(shadow.permissions().mode() & 0o777, 0o600);
         assert_eq!(apply(&root, &node).unwrap(), Vec::<PathBuf>::new());
+    }
+
+    #[test]
+    fn a_base_that_was_given_is_configured_for_the_init_that_it_has() {
+        let networkd = "/etc/systemd/network";
+        for (word, has_networkd) in [("busybox\n", false), ("systemd\n", true)] {
+            let folder = tempfile::tempdir().unwrap();
+            let root = Root::new(folder.path());
+            let node = parse(&FULL.replace("base = \"micro\"", "base = \"oci\"")).unwrap();
+            assert_eq!(node.base.word(), "oci");
+            let error = apply(&root, &node).unwrap_err();
+            assert!(error.to_string().contains("usr/share/psyops/init"), "{error}");
+            file::write(&root.at(handoff::paths::INIT_KIND), b"openrc\n", 0o644).unwrap();
+            let error = apply(&root, &node).unwrap_err();
+            assert!(error.to_string().contains("neither busybox nor systemd"), "{error}");
+            file::write(&root.at(handoff::paths::INIT_KIND), word.as_bytes(), 0o644).unwrap();
+            let changed = apply(&root, &node).unwrap();
+            assert_eq!(changed.iter().any(|path| path.starts_with(networkd)), has_networkd, "{changed:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What can go wrong between a site's list of packages and its base system.
 
+use super::given::GivenError;
 use super::tree::TreeError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -103,6 +104,9 @@ pub enum BaseError {
         /// The file.
         file: String,
     },
+    /// The base that was given.
+    #[error(transparent)]
+    Given(#[from] GivenError),
     /// A tool of this machine failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -127,6 +131,7 @@ impl Classified for BaseError {
             | Self::NotLocked { .. }
             | Self::MissingFile { .. } => Class::BadContent,
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
+            Self::Given(error) => error.class(),
             Self::Tool(error) => error.class(),
             Self::Tree(error) => error.class(),
             Self::Atomic(error) => error.class(),
@@ -149,6 +154,7 @@ impl Classified for BaseError {
             ),
             Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
             Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
+            Self::Given(error) => error.advice(),
             Self::Tool(error) => error.advice(),
             Self::Tree(error) => error.advice(),
             Self::Atomic(error) => error.advice(),

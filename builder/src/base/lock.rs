@@ -1,9 +1,11 @@
-//! `site.lock`: every package that goes into an image, with version and SHA-256.
+//! `site.lock`: every package that goes into an image, with version and SHA-256; and the base, where it is a tar or an
+//! image.
 //!
 //! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The wish
 //! that it answers stands in it too, so that a changed wish is noticed instead of silently ignored.
 
 use super::BaseError;
+use super::given::{Given, RawImage, RawTar};
 use crate::atomic;
 use crate::site::{Base, LOCK_FILE, Site};
 use crate::store::Inputs;
@@ -43,7 +45,7 @@ impl Wish {
         extra.sort();
         extra.dedup();
         Self {
-            base: site.base,
+            base: site.base.clone(),
             suite: packages.suite.clone(),
             kernel: packages.kernel.clone(),
             extra,
@@ -100,6 +102,8 @@ pub struct LockedPackage {
 pub struct Lock {
     /// What they are the answer to.
     pub wish: Wish,
+    /// The base, where it is not made of packages.
+    pub given: Option<Given>,
     /// Sorted by part and name.
     pub packages: Vec<LockedPackage>,
 }
@@ -114,6 +118,10 @@ struct RawLock {
     extra: Vec<String>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     rescue_ssh: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tar: Option<RawTar>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<RawImage>,
     #[serde(default)]
     package: Vec<RawPackage>,
 }
@@ -171,11 +179,13 @@ impl Lock {
     fn encode(&self) -> Result<String, String> {
         let raw = RawLock {
             format: FORMAT,
-            base: self.wish.base.name().to_owned(),
+            base: self.wish.base.to_string(),
             suite: self.wish.suite.clone(),
             kernel: self.wish.kernel.clone(),
             extra: self.wish.extra.clone(),
             rescue_ssh: self.wish.rescue_ssh,
+            tar: RawTar::of(self.given.as_ref()),
+            image: RawImage::of(self.given.as_ref()),
             package: self.packages.iter().map(RawPackage::from).collect(),
         };
         let text = toml::to_string(&raw).map_err(|error| error.to_string())?;
@@ -188,10 +198,18 @@ impl Lock {
         if raw.format != FORMAT {
             return Err(bad(format!("format {} is not known, only {FORMAT} is", raw.format)));
         }
-        let base = Base::NAMES.iter().find(|(name, _)| *name == raw.base);
-        let (_, base) = base.ok_or_else(|| bad(format!("unknown base {:?}", raw.base)))?;
+        let base: Base = raw.base.parse().map_err(|_| bad(format!("unknown base {:?}", raw.base)))?;
+        let given = Given::decode(raw.tar, raw.image).map_err(bad)?;
+        let fits = match given {
+            None => base.is_of_packages(),
+            Some(Given::Tar { .. }) => matches!(base, Base::Tar(_)),
+            Some(Given::Image { .. }) => matches!(base, Base::Oci(_)),
+        };
+        if !fits {
+            return Err(bad(format!("it does not say what the base {base} is")));
+        }
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
-        let wish = Wish { base: *base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
+        let wish = Wish { base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
         let mut packages = Vec::new();
         for raw in raw.package {
             let sha256 = raw.sha256.parse();
@@ -212,7 +230,7 @@ impl Lock {
             });
         }
         packages.sort();
-        Ok(Self { wish, packages })
+        Ok(Self { wish, given, packages })
     }
 
     /// Whether this is the answer to `wish`.
@@ -252,6 +270,7 @@ impl From<&LockedPackage> for RawPackage {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::given::LockedLayer;
 
     fn lock() -> Lock {
         let wish = Wish {
@@ -271,7 +290,11 @@ mod tests {
             archive: Archive::Main,
             file: format!("pool/main/{name}_1.0-1%2bb1_amd64.deb"),
         };
-        Lock { wish, packages: vec![package(Part::Base, "tree"), package(Part::Boot, "systemd-boot-efi")] }
+        Lock {
+            wish,
+            given: None,
+            packages: vec![package(Part::Base, "tree"), package(Part::Boot, "systemd-boot-efi")],
+        }
     }
 
     fn problem(text: &str) -> String {
@@ -295,6 +318,29 @@ mod tests {
         assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
         assert!(problem(&text.replace("pool/main", "../pool")).contains("no path in an archive"));
         assert!(problem(&text.replace("size = 17", "colour = 17")).contains("unknown field"));
+    }
+
+    #[test]
+    fn a_base_that_was_given_is_written_and_read() {
+        let digest = |text: &str| Sha256Digest::of(text.as_bytes());
+        let layers = ["one", "two"].map(|text| LockedLayer { sha256: digest(text), size: 5 }).to_vec();
+        for (base, given) in [
+            ("tar:root.tar", Given::Tar { sha256: digest("tar"), size: 9 }),
+            ("oci:./images:stable", Given::Image { manifest: digest("manifest"), layers }),
+        ] {
+            let wish = Wish { base: base.parse().unwrap(), ..lock().wish };
+            let lock = Lock { wish, given: Some(given), ..lock() };
+            let text = lock.encode().unwrap();
+            assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock, "{text}");
+            assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
+            for other in ["micro", "tar:x", "oci:./x"] {
+                let text = text.replace(&format!("{base:?}"), &format!("{other:?}"));
+                let read = Lock::decode(Path::new("x"), &text);
+                assert_eq!(read.is_ok(), other.get(..4) == base.get(..4), "{text}");
+            }
+            let none = Lock { given: None, ..lock.clone() };
+            assert_ne!(none.digest(), lock.digest());
+        }
     }
 
     #[test]

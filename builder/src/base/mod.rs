@@ -1,4 +1,5 @@
-//! The base system of a site, out of Debian's packages: resolved once, locked, cached, the same ever after.
+//! The base system of a site, out of Debian's packages, a tar or an image: resolved once, locked, cached, the same ever
+//! after.
 //!
 //! apt resolves and downloads with folders of its own, dpkg-deb opens packages, mmdebstrap installs where something is to
 //! be installed. None of it needs root, and nothing of the host gets in.
@@ -8,6 +9,8 @@ mod boot;
 mod debian;
 mod debs;
 mod error;
+pub mod given;
+mod init;
 pub(crate) mod kernel;
 pub mod lock;
 mod micro;
@@ -15,14 +18,16 @@ mod packages;
 pub mod tree;
 
 pub use error::BaseError;
+pub use init::Init;
 pub use lock::Lock;
 
 use crate::site::{Base, Site};
 use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
+use handoff::init::InitKind;
 use lock::Part;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
 #[derive(Debug, Clone)]
@@ -31,6 +36,8 @@ pub struct BaseSystem {
     pub lock: Lock,
     /// The root's file tree, without kernel modules.
     pub tree_tar: PathBuf,
+    /// How it starts.
+    pub init: Init,
     /// The kernel's release, as `uname -r` says it.
     pub kernel_release: String,
     /// The kernel.
@@ -73,10 +80,10 @@ pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Ba
         Some(lock) => (lock, false),
         None => (packages::resolve(site, store, progress)?, true),
     };
-    debs::fetch(site, &lock, store, progress)?;
+    fetch(site, &lock, store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
-    let (tree_tar, tree) = prepare_tree(site, &lock, store, progress)?;
+    let (tree_tar, init, tree) = prepare_tree(site, &lock, store, progress)?;
     // Only what could be built is recorded.
     if is_new {
         lock.write(site)?;
@@ -84,6 +91,7 @@ pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Ba
     Ok(BaseSystem {
         lock,
         tree_tar,
+        init,
         kernel_release: kernel.release,
         vmlinuz: kernel.vmlinuz,
         modules_dir: kernel.modules_dir,
@@ -96,35 +104,76 @@ pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Ba
     })
 }
 
-/// The root's file tree without kernel modules: where it lies, and how it came there.
+/// Fetches what the store lacks of a lock.
+fn fetch(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
+    if let Some(given) = &lock.given {
+        given::fetch(site, given, store, progress)?;
+    }
+    debs::fetch(site, lock, store, progress)
+}
+
+/// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
 fn prepare_tree(
     site: &Site,
     lock: &Lock,
     store: &Store,
     progress: &dyn Fn(&str),
-) -> Result<(PathBuf, Step), BaseError> {
-    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base);
+) -> Result<(PathBuf, Init, Step), BaseError> {
+    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base.name());
     inputs.add("build time", site.build_time);
-    let tool = match site.base {
-        Base::Micro => tools::DPKG_DEB,
-        Base::Debian => tools::MMDEBSTRAP,
+    let tool = match &site.base {
+        Base::Micro => Some(tools::DPKG_DEB),
+        Base::Debian => Some(tools::MMDEBSTRAP),
+        Base::Tar(_) | Base::Oci(_) => None,
     };
-    inputs.add(tool.name, tool.digest()?);
+    if let Some(tool) = tool {
+        inputs.add(tool.name, tool.digest()?);
+    }
+    if let Some(given) = &lock.given {
+        given.add_to(&mut inputs);
+    }
     let place = store.derived(site.base.name(), &inputs.key(), "tar");
-    if place.is_file() {
-        return Ok((place.clone(), Step::stored("base tree", inputs, Origin::Kept, &place)));
+    // Of a base that was given, only its files say how it starts: that is found out once.
+    let init_place = store.derived(site.base.name(), &inputs.key(), "init");
+    let known = Init::known(&site.base);
+    let step = |inputs, origin| {
+        let mut step = Step::stored("base tree", inputs, origin, &place);
+        step.places.extend(known.is_none().then(|| init_place.clone()));
+        step
+    };
+    if let Some(init) = known.clone().or_else(|| Init::read(&init_place)).filter(|_| place.is_file()) {
+        return Ok((place.clone(), init, step(inputs, Origin::Kept)));
     }
-    match site.base {
-        Base::Micro => {
+    let init = make_tree(site, lock, store, (&place, &init_place), progress)?;
+    Ok((place.clone(), init, step(inputs, Origin::Made)))
+}
+
+fn make_tree(
+    site: &Site,
+    lock: &Lock,
+    store: &Store,
+    (place, init_place): (&Path, &Path),
+    progress: &dyn Fn(&str),
+) -> Result<Init, BaseError> {
+    match (Init::known(&site.base), &lock.given) {
+        (Some(init), _) if init.kind == InitKind::Busybox => {
             progress("merging the packages of the micro base");
-            micro::make(lock, store, site.build_time, &place)?;
+            micro::make(lock, store, site.build_time, place)?;
+            Ok(init)
         }
-        Base::Debian => {
+        (Some(init), _) => {
             progress("installing the debian base (a minute or two, once for each site.lock)");
-            debian::make(lock, store, site.build_time, &place, progress)?;
+            debian::make(lock, store, site.build_time, place, progress)?;
+            Ok(init)
         }
+        (None, Some(given)) => {
+            progress(&format!("merging the files of {}", site.base));
+            let init = given::make(site, given, store, place)?;
+            init.write(init_place)?;
+            Ok(init)
+        }
+        (None, None) => Err(BaseError::NotLocked { package: site.base.to_string() }),
     }
-    Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))
 }
 
 /// Asks the archive for what `site` wants now. Nothing is written but to the store.
@@ -136,6 +185,6 @@ pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Resu
 /// Replaces the lock file of `site`, when its packages are all in the store.
 pub fn take_lock(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
     let _alone = store.lock()?;
-    debs::fetch(site, lock, store, progress)?;
+    fetch(site, lock, store, progress)?;
     lock.write(site)
 }

@@ -1,8 +1,8 @@
 //! Which packages each base has, and how a site's wish becomes a lock.
 
-use super::BaseError;
 use super::apt::{Apt, Candidate};
 use super::lock::{Lock, LockedPackage, Part, Wish};
+use super::{BaseError, given};
 use crate::site::{Base, Site};
 use crate::store::Store;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,11 +59,13 @@ const SSH_SERVER_LIBRARIES: [&str; 6] =
 /// Asks the archive for what the site wants.
 pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
     let wish = Wish::of(site);
+    let given = given::resolve(site, progress)?;
     let apt = Apt::new(store, &site.packages)?;
     progress("fetching the package index");
     apt.update()?;
     progress("choosing packages");
-    let base = match wish.base {
+    let base = match &wish.base {
+        Base::Tar(_) | Base::Oci(_) => Vec::new(),
         Base::Micro => micro(&apt, &wish)?,
         Base::Debian => {
             let wanted = DEBIAN.iter().map(|&name| name.to_owned()).chain(wish.extra.iter().cloned());
@@ -78,13 +80,16 @@ pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Re
     }
     let mut packages = Vec::new();
     for (part, wanted) in [(Part::Base, base), (Part::Kernel, vec![kernel]), (Part::Boot, boot)] {
+        if wanted.is_empty() {
+            continue;
+        }
         for candidate in apt.exactly(&wanted)? {
             packages.push(locked(part, candidate)?);
         }
     }
     packages.sort();
     packages.dedup();
-    Ok(Lock { wish, packages })
+    Ok(Lock { wish, given, packages })
 }
 
 fn locked(part: Part, candidate: Candidate) -> Result<LockedPackage, BaseError> {

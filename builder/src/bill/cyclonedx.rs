@@ -21,7 +21,12 @@ pub(super) fn document(subject: &Subject, components: &[Component]) -> String {
 }
 
 fn component(component: &Component) -> Value {
-    let kind = if component.kind == Kind::Own { "application" } else { "library" };
+    let kind = match component.kind {
+        Kind::Own => "application",
+        Kind::Debian | Kind::Crate => "library",
+        Kind::Image => "container",
+        Kind::Tar => "file",
+    };
     let mut value = json!({
         "type": kind,
         "bom-ref": component.id(),

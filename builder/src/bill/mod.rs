@@ -6,9 +6,10 @@ mod cyclonedx;
 pub mod provenance;
 mod spdx;
 
+use crate::base::given::Given;
 use crate::base::lock::{Lock, Part};
 use crate::ids::{Owner, derived_uuid};
-use crate::site::Site;
+use crate::site::{Base, ImageSource, Site};
 
 /// Where both documents and the provenance lie in the root.
 pub const FOLDER: &str = "usr/share/psyops";
@@ -43,6 +44,10 @@ enum Kind {
     Debian,
     /// A crate that our programs are linked with.
     Crate,
+    /// The image that the base is.
+    Image,
+    /// The tar that the base is.
+    Tar,
 }
 
 impl Component {
@@ -56,6 +61,19 @@ impl Component {
                 format!("pkg:deb/debian/{}@{version}?arch={architecture}", escaped(&self.name))
             }
             Kind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
+            Kind::Image => {
+                let name = self.name.rsplit('/').next().unwrap_or(&self.name).to_lowercase();
+                let name = escaped(&name);
+                // A folder is nothing that anybody else could find.
+                if self.name.starts_with(['.', '/']) {
+                    return format!("pkg:oci/{name}@{version}?arch=amd64");
+                }
+                format!("pkg:oci/{name}@{version}?arch=amd64&repository_url={}", escaped(&self.name))
+            }
+            Kind::Tar => {
+                let name = self.name.rsplit('/').next().unwrap_or(&self.name);
+                format!("pkg:generic/{}@{version}", escaped(name))
+            }
         }
     }
 
@@ -65,6 +83,8 @@ impl Component {
             Kind::Own => "program",
             Kind::Debian => "deb",
             Kind::Crate => "crate",
+            Kind::Image => "image",
+            Kind::Tar => "tar",
         };
         let text = format!("{kind}-{}-{}", self.name, self.version);
         text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
@@ -105,6 +125,7 @@ struct Subject {
 
 fn components(lock: &Lock) -> Vec<Component> {
     let mut components = crates::linked();
+    components.extend(lock.given.as_ref().map(|given| base(&lock.wish.base, given)));
     for part in [Part::Base, Part::Kernel, Part::Boot] {
         components.extend(lock.part(part).map(|package| Component {
             kind: Kind::Debian,
@@ -118,6 +139,20 @@ fn components(lock: &Lock) -> Vec<Component> {
     // A package may be taken for the root and for the initramfs.
     components.dedup();
     components
+}
+
+/// A base that was given. What it has in it, it must say itself.
+fn base(base: &Base, given: &Given) -> Component {
+    let (kind, name) = match base {
+        Base::Oci(ImageSource::Registry(image)) => {
+            (Kind::Image, format!("{}/{}", image.registry(), image.repository()))
+        }
+        Base::Oci(ImageSource::Layout { folder, .. }) => (Kind::Image, folder.display().to_string()),
+        Base::Tar(path) => (Kind::Tar, path.display().to_string()),
+        Base::Micro | Base::Debian => (Kind::Tar, base.to_string()),
+    };
+    let digest = given.digest().to_string();
+    Component { kind, name, version: format!("sha256:{digest}"), architecture: None, sha256: Some(digest) }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! that of its roles and overlays; git's stands beside the image, because each commit, even of one node's file, would
 //! else change the root of all nodes.
 
+use crate::base::given::Given;
 use crate::base::lock::Lock;
 use crate::image::digests::Digests;
 use crate::site::{LOCK_FILE, Site};
@@ -43,6 +44,12 @@ pub fn of_image(
         "name": LOCK_FILE,
         "digest": {"sha256": lock.digest().to_string()},
     })];
+    if let Some(given) = &lock.given {
+        dependencies.push(json!({
+            "name": lock.wish.base.to_string(),
+            "digest": {"sha256": given.digest().to_string()},
+        }));
+    }
     if let Some(revision) = revision {
         dependencies.push(json!({
             "name": "site",
@@ -112,6 +119,7 @@ impl Lock {
                 format!("{:?} {} {} {}\n", package.part, package.name, package.version, package.sha256)
             })
             .collect();
-        Sha256Digest::of(packages.as_bytes())
+        let given = self.given.as_ref().map(Given::lines).unwrap_or_default();
+        Sha256Digest::of(format!("{given}{packages}").as_bytes())
     }
 }

@@ -42,7 +42,7 @@ fn relationship(from: &str, kind: &str, to: &str) -> Value {
 fn package(component: &Component, id: &str) -> Value {
     let supplier = match component.kind {
         Kind::Debian => "Organization: Debian",
-        Kind::Own | Kind::Crate => "NOASSERTION",
+        Kind::Own | Kind::Crate | Kind::Image | Kind::Tar => "NOASSERTION",
     };
     let mut package = json!({
         "SPDXID": id,

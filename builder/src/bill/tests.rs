@@ -27,11 +27,15 @@ fn lock() -> Lock {
         package(Part::Boot, "busybox-static", "1:1.35.0-4+b7"),
         package(Part::Base, "libstdc++6", "12.2.0-14"),
     ];
-    Lock { wish, packages }
+    Lock { wish, given: None, packages }
 }
 
 fn documents() -> (Value, Value) {
-    let components = components(&lock());
+    documents_of(&lock())
+}
+
+fn documents_of(lock: &Lock) -> (Value, Value) {
+    let components = components(lock);
     let id = uuid::Uuid::from_u128(7);
     let subject = Subject { name: "lab-1.0".into(), id, time: 1_793_491_200 };
     let parse = |text: String| serde_json::from_str(&text).unwrap();
@@ -86,4 +90,36 @@ fn ids_are_unique_and_every_relationship_leads_somewhere() {
         components.iter().map(|component| component["bom-ref"].as_str().unwrap()).collect();
     assert_eq!(ids.len(), components.len());
     assert!(cyclonedx["serialNumber"].as_str().unwrap().starts_with("urn:uuid:"));
+}
+
+#[test]
+fn a_base_that_was_given_stands_in_both_with_its_digest() {
+    let digest = Sha256Digest::of(b"base");
+    let image = Given::Image { manifest: digest, layers: Vec::new() };
+    let tar = Given::Tar { sha256: digest, size: 1 };
+    for (base, given, kind, purl) in [
+        (
+            "oci:registry.example:5000/lab/base:1",
+            &image,
+            "container",
+            format!(
+                "pkg:oci/base@sha256%3A{digest}?arch=amd64&repository_url=registry.example%3A5000%2Flab%2Fbase"
+            ),
+        ),
+        ("oci:./Images:1", &image, "container", format!("pkg:oci/images@sha256%3A{digest}?arch=amd64")),
+        ("tar:base/root.tar.zst", &tar, "file", format!("pkg:generic/root.tar.zst@sha256%3A{digest}")),
+    ] {
+        let mut lock = lock();
+        lock.wish.base = base.parse().unwrap();
+        lock.given = Some(given.clone());
+        let (spdx, cyclonedx) = documents_of(&lock);
+        let components = cyclonedx["components"].as_array().unwrap();
+        let found = components.iter().find(|component| component["purl"] == purl.as_str());
+        let found = found.unwrap_or_else(|| panic!("no {purl}"));
+        assert_eq!(
+            (&found["type"], &found["hashes"][0]["content"]),
+            (&kind.into(), &digest.to_string().into())
+        );
+        assert!(spdx.to_string().contains(&purl), "{purl}");
+    }
 }

@@ -1,4 +1,4 @@
-//! `psyops lock`: takes the archive's present packages into `site.lock`.
+//! `psyops lock`: takes the archive's present packages, and the present image or tar of the base, into `site.lock`.
 
 use crate::base::{Lock, present_lock, take_lock};
 use crate::error::Error;
@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Choose the packages of a site anew, say what changes, and write them into site.lock
+/// Choose the packages of a site (and the image or tar that is its base) anew, say what changes, and write them into site.lock
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops lock --site fleet --dry-run what would change
@@ -38,7 +38,7 @@ pub struct LockOutput {
     json: bool,
 }
 
-/// A package that came, went or has another version.
+/// A package, or a base that is none of packages, that came, went or has another version.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 struct Change {
     name: String,
@@ -70,8 +70,13 @@ pub fn run(args: &LockArgs, progress: &dyn Fn(&str)) -> Result<LockOutput, Error
 }
 
 fn changes(old: Option<&Lock>, new: &Lock) -> Vec<Change> {
-    let old = old.map_or(&[][..], |lock| &lock.packages);
     let mut changes = Vec::new();
+    let given = |lock: &Lock| lock.given.as_ref().map(|given| format!("sha256:{}", given.digest()));
+    let (before, after) = (old.and_then(given), given(new));
+    if before != after {
+        changes.push(Change { name: new.wish.base.to_string(), before, after });
+    }
+    let old = old.map_or(&[][..], |lock| &lock.packages);
     for package in &new.packages {
         let before = old.iter().find(|old| old.name == package.name && old.part == package.part);
         if before.is_none_or(|before| before.sha256 != package.sha256) {

@@ -142,9 +142,9 @@ impl BuildRecord {
     fn add_to(&self, needed: &mut Needed, store: &Store) {
         for step in &self.steps {
             needed.places.extend(step.places.iter().cloned());
-            // Packages are inputs by version and digest.
+            // Packages are inputs by version and digest, layers by digest.
             let digests = step.inputs.iter().filter_map(|(_, value)| value.rsplit(' ').next()?.parse().ok());
-            needed.places.extend(digests.map(|digest| store.deb(&digest)));
+            needed.places.extend(digests.flat_map(|digest| [store.deb(&digest), store.blob(&digest)]));
         }
     }
 
@@ -278,12 +278,15 @@ mod tests {
         let (needed, other) = (Sha256Digest::of(b"needed"), Sha256Digest::of(b"other"));
         for digest in [&needed, &other] {
             fs::write(store.deb(digest), "deb").unwrap();
+            fs::write(store.blob(digest), "layer").unwrap();
             fs::write(store.derived("micro", digest, "tar"), "tar").unwrap();
             Store::remember(&store.derived("micro", digest, "tar")).unwrap();
             fs::create_dir(store.root(digest)).unwrap();
             fs::write(store.root(digest).join("root.squashfs"), "root").unwrap();
         }
-        let inputs = Inputs::new("x", "1").with("package tree", format!("2.1-1 {needed}"));
+        let inputs = Inputs::new("x", "1")
+            .with("package tree", format!("2.1-1 {needed}"))
+            .with("layer 001", Sha256Digest::of(b"needed"));
         let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
         let step = Step { name: "x", inputs, origin: Origin::Made, places };
         let mark = FileMark::of(&site.dir.join("site.toml")).unwrap();
@@ -292,18 +295,19 @@ mod tests {
 
         let there = |digest: &Sha256Digest| {
             let tar = store.derived("micro", digest, "tar");
-            [store.deb(digest).exists(), Store::holds(&tar), store.root(digest).exists()]
+            let (deb, layer) = (store.deb(digest), store.blob(digest));
+            [deb.exists(), layer.exists(), Store::holds(&tar), store.root(digest).exists()]
         };
         let planned = collect_garbage(&store, true, super::needed).unwrap();
-        assert_eq!((there(&needed), there(&other)), ([true; 3], [true; 3]));
+        assert_eq!((there(&needed), there(&other)), ([true; 4], [true; 4]));
         let collected = collect_garbage(&store, false, super::needed).unwrap();
         assert_eq!(collected, planned);
-        assert_eq!(collected.removed.len(), 4, "{collected:?}");
-        assert_eq!((there(&needed), there(&other)), ([true; 3], [false; 3]));
+        assert_eq!(collected.removed.len(), 5, "{collected:?}");
+        assert_eq!((there(&needed), there(&other)), ([true; 4], [false; 4]));
 
         fs::remove_dir_all(&site.dir).unwrap();
         collect_garbage(&store, false, super::needed).unwrap();
-        assert_eq!(there(&needed), [false; 3]);
+        assert_eq!(there(&needed), [false; 4]);
         assert!(BuildRecord::read(&store, &site, &node).is_none());
     }
 }

@@ -60,7 +60,7 @@ pub fn make(
         Origin::Made => "root: squashfs and hash tree made",
     });
     let loader = read_input(&programs.loader)?;
-    let command_line = command_line(site, root.hash);
+    let command_line = command_line(site, &base.init.path, root.hash);
     let startup = startup::make(site, base, &loader, &command_line, store)?;
     progress("initramfs and UKI: ready");
     Ok(System {
@@ -90,7 +90,8 @@ fn make_root(
         ("provenance.json", provenance::of_root(site, &base.lock)),
     ];
     let layers = Layers {
-        base: site.base,
+        base: &site.base,
+        init: &base.init,
         tree_tar: &base.tree_tar,
         tree_key: base.key_of("base tree"),
         kernel_release: &base.kernel_release,
@@ -114,10 +115,10 @@ fn make_root(
 }
 
 /// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they win.
-fn command_line(site: &Site, root: RootHash) -> String {
+fn command_line(site: &Site, init: &str, root: RootHash) -> String {
     let mut words = vec![format!("{ROOT_HASH}={root}")];
     words.extend(ARGUMENTS.map(str::to_owned));
-    words.push(format!("{INIT}={}", site.base.init_path()));
+    words.push(format!("{INIT}={init}"));
     words.extend(site.console.devices.iter().map(|device| format!("console={device}")));
     words.extend(site.boot.arguments.iter().cloned());
     words.join(" ")

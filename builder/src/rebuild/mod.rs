@@ -1,6 +1,6 @@
 //! Building an image again to see whether it is what its site says: for those who doubt, and without any private key.
 //!
-//! Everything is made anew from the packages of the lock, in a store of its own that is empty but for those, and compared
+//! Everything is made anew from the packages (or layers) of the lock, in a store of its own that is empty but for those, and compared
 //! part by part. What needs the site's keys is not built: the seal is compared with the site's, the UKI's signature is
 //! judged by the site's public keys. The secret partition is the node's own and is left out.
 
@@ -179,12 +179,14 @@ fn node_of(image: &ImageReader, site: &Site) -> Result<Name, Error> {
     Ok(site.node(header.node.as_str())?.name.clone())
 }
 
-/// A store with nothing in it but another's packages.
+/// A store with nothing in it but another's packages and layers.
 fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
     let dir = folder.join("store");
     let failed = |source| StoreError { path: dir.clone(), source };
     std::fs::create_dir(&dir).map_err(failed)?;
-    symlink(lender.dir().join("debs"), dir.join("debs")).map_err(failed)?;
+    for folder in ["debs", "blobs"] {
+        symlink(lender.dir().join(folder), dir.join(folder)).map_err(failed)?;
+    }
     Store::at(&dir)
 }
 

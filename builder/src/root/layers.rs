@@ -1,9 +1,10 @@
-//! The layers of a root, from the bottom: base system, kernel modules, our overlay for the base, the agent, the site's
-//! roles and overlays (kept as data for the agent), and the site's overlays once more, laid over the root itself.
+//! The layers of a root, from the bottom: base system, kernel modules, our overlay for the base's init, the agent, the
+//! site's roles and overlays (kept as data for the agent), and the site's overlays once more, laid over the root itself.
 //!
 //! Nothing of a node stands in it: all nodes of a site share one root.
 
 use super::image::Recipe;
+use crate::base::Init;
 use crate::base::kernel;
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::bill;
@@ -28,12 +29,25 @@ pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overl
 const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
 /// The agent in the path of a login.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
+/// What our overlay has for bases of ours, and a base that was given has mostly itself.
+const OF_THE_BASE: [&str; 8] = [
+    "etc/group",
+    "etc/hosts",
+    "etc/issue",
+    "etc/nsswitch.conf",
+    "etc/os-release",
+    "etc/passwd",
+    "etc/shadow",
+    "etc/shells",
+];
 
 /// What a root is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
     /// Which system.
-    pub base: Base,
+    pub base: &'a Base,
+    /// How it starts.
+    pub init: &'a Init,
     /// Its tree, without kernel modules.
     pub tree_tar: &'a Path,
     /// The key of the step that made it.
@@ -65,7 +79,7 @@ pub struct Layers<'a> {
 impl Recipe for Layers<'_> {
     fn inputs(&self) -> Result<Inputs, TreeError> {
         let mut inputs = Inputs::new("root", RECIPE)
-            .with("base", self.base)
+            .with("base", self.base.name())
             .with("base tree", self.tree_key)
             .with("kernel", format!("{} {}", self.kernel_release, self.kernel_key))
             .with("agent", digest_of(self.agent)?)
@@ -75,8 +89,8 @@ impl Recipe for Layers<'_> {
         let tool = TAR2SQFS;
         inputs.add(tool.name, tool.digest().map_err(TreeError::Tool)?);
         let mut own = LayeredTree::new();
-        if let Some(overlay) = OVERLAYS.get_dir(self.base.name()) {
-            own.add_embedded(overlay, "")?;
+        if let Some(overlay) = OVERLAYS.get_dir(self.init.overlay()) {
+            own.add_embedded(overlay, &|_| true)?;
         }
         inputs.add("the builder's overlay", digest(&own, self.build_time)?);
         let folder = |dir: &Path| {
@@ -91,7 +105,9 @@ impl Recipe for Layers<'_> {
             inputs.add(format!("role {name}"), folder(&role.dir)?);
         }
         for overlay in self.overlays {
-            inputs.add(format!("overlay {}", overlay.name), folder(&overlay.dir)?);
+            let (files, manifest) = (folder(&overlay.dir)?, overlay.manifest.text.as_bytes());
+            let both = Sha256Digest::of_parts(&[files.to_string().as_bytes(), manifest]);
+            inputs.add(format!("overlay {}", overlay.name), if manifest.is_empty() { files } else { both });
         }
         let order: Vec<&str> = self.overlays.iter().map(|overlay| overlay.name.as_str()).collect();
         inputs.add("order of overlays", order.join(","));
@@ -104,11 +120,14 @@ impl Recipe for Layers<'_> {
         }
         kernel::check(self.kernel)?;
         let mut tree = LayeredTree::new();
+        tree.begin_layer(format!("the base {}", self.base));
         tree.add_tar(self.tree_tar, &|_| true)?;
-        tree.add_directory(self.modules, &format!("usr/lib/modules/{}", self.kernel_release))?;
-        if let Some(overlay) = OVERLAYS.get_dir(self.base.name()) {
-            tree.add_embedded(overlay, "")?;
-        }
+        tree.begin_layer("the kernel's modules");
+        tree.add_directory(self.modules, &format!("{}/{}", modules_folder(&tree), self.kernel_release))?;
+        tree.begin_layer("the builder's overlay");
+        add_own(&mut tree, self.base, self.init)?;
+        let kind = format!("{}\n", self.init.kind).into_bytes();
+        tree.insert_file(paths::INIT_KIND.trim_start_matches('/'), 0o644, kind)?;
         tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
         // People type its name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
@@ -116,13 +135,30 @@ impl Recipe for Layers<'_> {
         for (name, text) in self.papers {
             tree.insert_file(&format!("{}/{name}", bill::FOLDER), 0o644, text.clone().into_bytes())?;
         }
+        tree.begin_layer("the site's roles and overlays");
         self.add_site(&mut tree, site)?;
         tree.insert_file(&format!("{site}/revision"), 0o644, format!("{}\n", self.revision()?).into_bytes())?;
         for overlay in self.overlays {
-            tree.add_directory(&overlay.dir, "")?;
+            tree.add_overlay(overlay)?;
         }
         Ok(tree)
     }
+}
+
+/// Where the kernel looks for modules: a base need not have `lib` as a link to `usr/lib`.
+fn modules_folder(tree: &LayeredTree) -> &'static str {
+    if tree.is_directory("lib") && tree.link_target("lib").is_none() {
+        "lib/modules"
+    } else {
+        "usr/lib/modules"
+    }
+}
+
+/// Our overlay for the base's init. A base that was given keeps the accounts and names that it has.
+fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeError> {
+    let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
+    let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
+    tree.add_embedded(overlay, &|path| base.is_of_packages() || !has.contains(&path))
 }
 
 impl Layers<'_> {
@@ -134,7 +170,12 @@ impl Layers<'_> {
             tree.add_directory(&role.dir, &format!("{prefix}/roles/{name}"))?;
         }
         for overlay in self.overlays {
-            tree.add_directory(&overlay.dir, &format!("{prefix}/overlays/{}", overlay.name))?;
+            let place = format!("{prefix}/overlays/{}", overlay.name);
+            tree.add_directory(&overlay.dir, &place)?;
+            if !overlay.manifest.text.is_empty() {
+                let text = overlay.manifest.text.clone().into_bytes();
+                tree.insert_file(&format!("{place}.toml"), 0o644, text)?;
+            }
         }
         Ok(())
     }
@@ -184,6 +225,8 @@ impl Write for Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::OverlayManifest;
+    use handoff::init::InitKind;
     use std::fs;
 
     #[test]
@@ -218,9 +261,14 @@ mod tests {
             stage: crate::site::Stage::Configure,
         };
         let roles = BTreeMap::from([(name("hello"), role)]);
-        let overlays = [Overlay { name: name("motd"), dir: folder.path().join("overlay") }];
+        let overlays = [Overlay {
+            name: name("motd"),
+            dir: folder.path().join("overlay"),
+            manifest: OverlayManifest::default(),
+        }];
         let layers = Layers {
-            base: Base::Micro,
+            base: &Base::Micro,
+            init: &Init { kind: InitKind::Busybox, path: "/usr/sbin/linuxrc".into() },
             tree_tar: &tar,
             tree_key: Sha256Digest::of(b"tree"),
             kernel_release: "6.1.0-x",
@@ -240,6 +288,7 @@ mod tests {
         assert_eq!(read("etc/motd").as_deref(), Some("site"));
         assert_eq!(read("usr/lib/psyops/psyops-agent").as_deref(), Some("agent"));
         assert_eq!(read("usr/share/psyops/provenance.json").as_deref(), Some("{}"));
+        assert_eq!(read("usr/share/psyops/init").as_deref(), Some("busybox\n"));
         assert!(read("usr/share/psyops/site/roles/hello/role.toml").is_some());
         assert!(read("usr/share/psyops/site/overlays/motd/etc/motd").is_some());
         assert!(read("usr/lib/modules/6.1.0-x/modules.dep").is_some());
@@ -260,5 +309,27 @@ mod tests {
         fs::write(&tar, "damaged").unwrap();
         assert!(matches!(layers.tree().unwrap_err(), TreeError::Damaged { .. }));
         assert!(!tar.exists());
+    }
+
+    #[test]
+    fn a_base_that_was_given_keeps_its_accounts_and_its_lib() {
+        let given = |base: &str| {
+            let mut tree = LayeredTree::new();
+            for path in ["etc/passwd", "etc/inittab", "lib/ld.so"] {
+                tree.insert_file(path, 0o644, *b"the base's").unwrap();
+            }
+            let init = Init { kind: InitKind::Busybox, path: "/sbin/init".into() };
+            add_own(&mut tree, &base.parse().unwrap(), &init).unwrap();
+            tree
+        };
+        let own = |tree: &LayeredTree, path: &str| tree.read(path).unwrap().unwrap() != b"the base's";
+        let tree = given("tar:x.tar");
+        assert!(!own(&tree, "etc/passwd") && own(&tree, "etc/inittab") && own(&tree, "etc/group"));
+        assert_eq!(modules_folder(&tree), "lib/modules");
+        let mut tree = given("micro");
+        assert!(own(&tree, "etc/passwd"));
+        tree.remove("lib");
+        tree.insert_symlink("lib", "usr/lib").unwrap();
+        assert_eq!(modules_folder(&tree), "usr/lib/modules");
     }
 }

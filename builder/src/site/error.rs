@@ -176,6 +176,14 @@ pub enum SiteError {
         /// The site's overlays.
         known: Known,
     },
+    /// A manifest of an overlay that the site does not have.
+    #[error("{path}: there is no overlay of that name beside it; {known}")]
+    ManifestWithoutOverlay {
+        /// The manifest.
+        path: PathBuf,
+        /// The site's overlays.
+        known: Known,
+    },
     /// A file or folder whose name cannot be the name of a node, role or overlay.
     #[error("{path}: the name is not usable: {problem}")]
     BadFileName {

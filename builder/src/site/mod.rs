@@ -3,12 +3,14 @@
 //! Files are parsed in two layers: [`raw`] is what was typed, the public types are what it means. Anything unknown or
 //! senseless is an error that names file, line and column; nothing is guessed and nothing is ignored.
 
+mod base;
 mod boot;
 mod default_site;
 mod error;
 mod init;
 mod issue;
 mod node;
+mod overlay;
 mod quantity;
 mod raw;
 mod rescue;
@@ -18,14 +20,16 @@ mod settings;
 mod source;
 mod value;
 
+pub use base::{Base, ImageSource, NotABase};
 pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
 pub use error::{Known, Location, SiteError};
 pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_recipient};
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
+pub use overlay::{OverlayManifest, OverlayRule, Which};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
-pub use settings::{Base, BootPolicy, Configure, Console, Login, Packages, Sizes};
+pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
 
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;

@@ -259,7 +259,7 @@ fn plain_source(source: &Source, typed: &Spanned<String>, dir: &Path) -> Result<
     Ok(path)
 }
 
-fn permission_bits(source: &Source, typed: &Spanned<String>) -> Result<u32, SiteError> {
+pub(super) fn permission_bits(source: &Source, typed: &Spanned<String>) -> Result<u32, SiteError> {
     let text = typed.get_ref();
     let octal = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
     u32::from_str_radix(text, 8)

@@ -177,3 +177,22 @@ pub(super) struct RawRole {
     pub(super) command: Option<Spanned<Vec<String>>>,
     pub(super) deadline: Option<u32>,
 }
+
+/// `overlays/NAME.toml`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawOverlay {
+    #[serde(default)]
+    pub(super) replace: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) paths: BTreeMap<Spanned<String>, RawOverlayPath>,
+}
+
+/// `[paths."PATH"]` of an overlay's manifest.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawOverlayPath {
+    pub(super) mode: Option<Spanned<String>>,
+    pub(super) uid: Option<u32>,
+    pub(super) gid: Option<u32>,
+}

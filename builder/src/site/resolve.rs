@@ -1,13 +1,15 @@
 //! The second layer of `site.toml`: from what was typed to what it means.
 
+use super::base::base;
 use super::boot::boot;
 use super::error::{Known, SiteError};
 use super::node::{Context, Node};
+use super::overlay::OverlayManifest;
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
 use super::role::{Overlay, Role};
-use super::settings::{Base, Configure, Console, Login, Packages, Sizes};
+use super::settings::{Configure, Console, Login, Packages, Sizes};
 use super::source::Source;
 use super::value::{check_recipient, positive, ssh_key};
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
@@ -36,7 +38,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         let context = Context { dir, roles: &roles, required: boot.required };
         nodes.insert(name.clone(), Node::read(&path, name, context)?);
     }
-    let base = raw.base.as_ref().map(|typed| source.word("base", typed, &Base::NAMES)).transpose()?;
+    let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
     let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
         source.wrong(
             "build-time",
@@ -52,7 +54,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         release: source.value("release", &raw.release)?,
         security_epoch: raw.security_epoch,
         build_time,
-        base: base.unwrap_or(Base::Micro),
+        base,
         packages: packages(&source, raw.packages)?,
         sizes: sizes(&source, &raw.sizes)?,
         boot,
@@ -245,7 +247,17 @@ fn overlays(source: &Source, typed: &[Spanned<String>], dir: &Path) -> Result<Ve
                 known: Known::near(name.as_str(), known.iter().map(|(name, _)| name.as_str())),
             });
         };
-        overlays.push(Overlay { name, dir: path.clone() });
+        let manifest = OverlayManifest::read(&dir.join(OVERLAYS).join(format!("{name}.toml")))?;
+        overlays.push(Overlay { name, dir: path.clone(), manifest });
+    }
+    // A manifest without its folder has a mistyped name.
+    for (name, path) in named_entries(&dir.join(OVERLAYS), Some("toml"))? {
+        if !known.iter().any(|(known, _)| *known == name) {
+            return Err(SiteError::ManifestWithoutOverlay {
+                path,
+                known: Known::near(name.as_str(), known.iter().map(|(name, _)| name.as_str())),
+            });
+        }
     }
     Ok(overlays)
 }

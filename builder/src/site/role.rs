@@ -1,6 +1,7 @@
 //! Roles and overlays: folders of the site that lie in the root of every node.
 
 use super::error::SiteError;
+use super::overlay::OverlayManifest;
 use super::raw::RawRole;
 use super::source::Source;
 use handoff::name::Name;
@@ -49,6 +50,8 @@ pub struct Overlay {
     pub name: Name,
     /// Its folder.
     pub dir: PathBuf,
+    /// What the file beside the folder says about it.
+    pub manifest: OverlayManifest,
 }
 
 impl Role {

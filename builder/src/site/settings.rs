@@ -4,45 +4,6 @@ use super::quantity::{Bytes, Extent};
 use handoff::fault::Policy;
 use handoff::manifest::Required;
 use handoff::verity::OnCorruption;
-use std::fmt;
-
-/// Which system a node runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Base {
-    /// Debian's kernel, busybox and an SSH server, and nothing else.
-    Micro,
-    /// A minimal Debian with systemd.
-    Debian,
-}
-
-impl Base {
-    /// Both, with their names in site files.
-    pub const NAMES: [(&'static str, Self); 2] = [("micro", Self::Micro), ("debian", Self::Debian)];
-
-    /// Its name in site files.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Micro => "micro",
-            Self::Debian => "debian",
-        }
-    }
-
-    /// The program that becomes PID 1 after the loader. Debian's busybox has its init under the name `linuxrc`.
-    #[must_use]
-    pub fn init_path(self) -> &'static str {
-        match self {
-            Self::Micro => "/usr/sbin/linuxrc",
-            Self::Debian => "/usr/lib/systemd/systemd",
-        }
-    }
-}
-
-impl fmt::Display for Base {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// Where packages come from, and which ones.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -24,6 +24,11 @@ impl Source {
         Ok(Self { path: path.to_owned(), text })
     }
 
+    /// The file's text.
+    pub(super) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The first layer: the file as it was typed.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, SiteError> {
         toml::from_str(&self.text).map_err(|error| self.explain(&error))

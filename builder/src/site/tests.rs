@@ -59,7 +59,7 @@ const NODE: &str = "nodes/alpha.toml";
 fn the_template_is_a_site() {
     let site = Sample::new().load().unwrap();
     assert_eq!((site.id.as_str(), site.release.as_str(), site.build_time), ("lab", "1", 1_793_491_200));
-    assert_eq!((site.base, site.console.login.clone()), (Base::Micro, Login::Off));
+    assert_eq!((site.base.clone(), site.console.login.clone()), (Base::Micro, Login::Off));
     assert_eq!(site.console.devices, ["tty0", "ttyS0"]);
     assert_eq!(site.sizes, Sizes::default());
     assert_eq!(site.admin_recipients, [keys().admin_recipient]);
@@ -411,4 +411,26 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
     fs::remove_dir_all(data.join("default-site")).unwrap();
     let error = default_site_in(&data, &config).unwrap_err();
     assert!(matches!(error, DefaultSiteError::Keys(IssueError::Identity { .. })), "{error}");
+}
+
+#[test]
+fn a_base_that_was_given_takes_no_packages() {
+    let sample = Sample::new();
+    sample.edit("site.toml", "base = \"micro\"", "base = \"oci:registry.example/base:1\"");
+    assert_eq!(sample.load().unwrap().base.to_string(), "oci:registry.example/base:1");
+    sample.append("site.toml", "\n[packages]\nextra = [\"tree\"]\n");
+    let error = sample.error();
+    assert!(matches!(&error, SiteError::WrongValue { key: "extra", .. }), "{error}");
+    assert!(error.to_string().contains("nothing in such a base installs packages"), "{error}");
+}
+
+#[test]
+fn a_base_that_could_mean_two_things_has_its_place() {
+    let sample = Sample::new();
+    sample.edit("site.toml", "base = \"micro\"", "base = \"oci:library/debian:12\"");
+    let error = sample.error();
+    assert!(
+        matches!(&error, SiteError::WrongValue { key: "base", at: Location { line, .. }, .. } if *line > 1),
+        "{error}"
+    );
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! debs/SHA256.deb        packages, by their content
+//! blobs/SHA256           layers of images, the same way
 //! apt/KEY/               apt's own state, one folder for each set of archives
 //! derived/KIND-KEY.EXT   what was made of inputs; KEY is the digest of all of them, so nothing here is ever stale
 //! roots/KEY/             finished roots, the same way
@@ -32,7 +33,7 @@ use tempfile::TempDir;
 use thiserror::Error;
 
 /// The folders of a store.
-const FOLDERS: [&str; 6] = ["debs", "apt", "derived", "roots", "builds", "tmp"];
+const FOLDERS: [&str; 7] = ["debs", "blobs", "apt", "derived", "roots", "builds", "tmp"];
 
 /// A store.
 #[derive(Debug, Clone)]
@@ -99,6 +100,12 @@ impl Store {
     #[must_use]
     pub fn deb(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("debs").join(format!("{digest}.deb"))
+    }
+
+    /// Where the layer of an image with that digest lies, if it is there.
+    #[must_use]
+    pub fn blob(&self, digest: &Sha256Digest) -> PathBuf {
+        self.dir.join("blobs").join(digest.to_string())
     }
 
     /// Where something derived lies, if it was made: `kind` says what it is, `key` is the digest of all its inputs.

@@ -17,6 +17,37 @@ pub(super) fn content_of(path: &Path) -> Result<Content, TreeError> {
     Ok(Content::OnDisk { path: path.to_owned(), length: metadata.len() })
 }
 
+/// Something in a folder, as it is laid where nothing else is said.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// Its path below the folder.
+    pub(super) path: String,
+    pub(super) on_disk: PathBuf,
+    pub(super) what: What,
+    /// Permission bits that depend on the x-bit alone, and not on whose umask the files were made with.
+    pub(super) mode: u32,
+}
+
+/// Everything in `dir` in the order of names, folders before what is in them, without the manifest.
+pub(super) fn found_in(dir: &Path) -> Result<Vec<Found>, TreeError> {
+    let mut files = Vec::new();
+    walk(dir, "", &mut files)?;
+    let found = |(path, on_disk): (String, PathBuf)| {
+        let what = what_is(&on_disk)?;
+        let mode = match &what {
+            What::File(_) => {
+                let bits = fs::metadata(&on_disk).map(|metadata| metadata.permissions().mode());
+                let bits = bits.map_err(|source| TreeError::Read { path: on_disk.clone(), source })?;
+                if bits & 0o100 == 0 { 0o644 } else { 0o755 }
+            }
+            What::Symlink(_) => 0o777,
+            _ => 0o755,
+        };
+        Ok(Found { path, on_disk, what, mode })
+    };
+    files.into_iter().map(found).collect()
+}
+
 impl LayeredTree {
     /// Lays the folder `dir` over the tree, at `prefix` (empty: at the top).
     pub fn add_directory(&mut self, dir: &Path, prefix: &str) -> Result<(), TreeError> {
@@ -26,26 +57,19 @@ impl LayeredTree {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(TreeError::Read { path: manifest_path, source }),
         };
-        let mut files = Vec::new();
-        walk(dir, "", &mut files)?;
-        for (relative, on_disk) in files {
-            let what = what_is(&on_disk)?;
-            let mode = match &what {
-                What::File(_) => {
-                    let bits = fs::metadata(&on_disk).map(|metadata| metadata.permissions().mode());
-                    let bits = bits.map_err(|source| TreeError::Read { path: on_disk.clone(), source })?;
-                    if bits & 0o100 == 0 { 0o644 } else { 0o755 }
-                }
-                What::Symlink(_) => 0o777,
-                _ => 0o755,
-            };
-            self.lay(prefix, &relative, what, mode, lines.remove(&relative))?;
+        for found in found_in(dir)? {
+            let line = lines.remove(&found.path);
+            self.lay(prefix, &found.path, found.what, found.mode, line)?;
         }
         self.make_the_rest(&manifest_path, prefix, lines)
     }
 
-    /// Lays a folder that was embedded with `include_dir` over the tree, at `prefix`.
-    pub fn add_embedded(&mut self, dir: &include_dir::Dir<'_>, prefix: &str) -> Result<(), TreeError> {
+    /// Lays a folder that was embedded with `include_dir` over the tree, but for files that `keep` turns down.
+    pub fn add_embedded(
+        &mut self,
+        dir: &include_dir::Dir<'_>,
+        keep: &dyn Fn(&str) -> bool,
+    ) -> Result<(), TreeError> {
         let mut files = Vec::new();
         walk_embedded(dir, &mut files);
         files.sort_by_key(|file| file.path());
@@ -56,13 +80,16 @@ impl LayeredTree {
         for file in files {
             let relative = file.path().strip_prefix(dir.path()).unwrap_or(file.path());
             let relative = utf8(relative)?;
+            if !keep(&relative) {
+                continue;
+            }
             let bytes = file.contents();
             let program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
             let content = What::File(Content::Bytes(Arc::from(bytes)));
             let line = lines.remove(&relative);
-            self.lay(prefix, &relative, content, if program { 0o755 } else { 0o644 }, line)?;
+            self.lay("", &relative, content, if program { 0o755 } else { 0o644 }, line)?;
         }
-        self.make_the_rest(&manifest_path, prefix, lines)
+        self.make_the_rest(&manifest_path, "", lines)
     }
 
     fn lay(

@@ -1,6 +1,7 @@
 //! What can go wrong while layers are put together.
 
 use crate::error::{Class, Classified};
+use crate::site::Location;
 use crate::tools::ToolError;
 use std::io;
 use std::path::PathBuf;
@@ -56,14 +57,60 @@ pub enum TreeError {
         path: String,
     },
     /// A file where a lower layer has a folder, or the other way round.
-    #[error("/{path} is {lower} in a lower layer and {upper} in an upper one")]
+    #[error("/{path} is {lower} in {lower_layer} and {upper} in {upper_layer}")]
     Conflict {
         /// The path.
         path: String,
         /// What the lower layer has.
         lower: &'static str,
+        /// Which layer that is.
+        lower_layer: String,
         /// What the upper layer has.
         upper: &'static str,
+        /// Which layer that is.
+        upper_layer: String,
+    },
+    /// Two overlays with the same file.
+    #[error("/{path} is in {lower_layer} and in {upper_layer}")]
+    Twice {
+        /// The path.
+        path: String,
+        /// The overlay below.
+        lower_layer: String,
+        /// The overlay above.
+        upper_layer: String,
+    },
+    /// A whiteout of something that no lower layer has.
+    #[error("{layer} removes /{path}, which no layer below it has")]
+    RemovesNothing {
+        /// The path.
+        path: String,
+        /// The layer with the whiteout.
+        layer: String,
+    },
+    /// A whiteout that names nothing that could be removed, or that is more than a name.
+    #[error("{path}: {problem}")]
+    BadWhiteout {
+        /// The whiteout.
+        path: String,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// A manifest beside an overlay asks for something that the overlay does not have.
+    #[error("{at}: {problem}")]
+    BadRule {
+        /// Where.
+        at: Box<Location>,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A path of a layer that leads through a link of the same layer.
+    #[error("{path:?}: the link {link:?} on the way is of the same layer")]
+    ThroughLink {
+        /// The path.
+        path: String,
+        /// The link.
+        link: String,
     },
     /// A hard link to nothing.
     #[error("/{path} is a hard link to /{target}, which is not there")]
@@ -106,6 +153,16 @@ impl Classified for TreeError {
                 Some(format!(
                     "rename one of them, or remove the lower one with an empty file {folder}/.wh.{name}"
                 ))
+            }
+            Self::Twice { path, upper_layer, .. } => Some(format!(
+                "rename one of them, or let {upper_layer} have it: replace = [{path:?}] in the manifest beside it"
+            )),
+            Self::RemovesNothing { .. } => Some("take the whiteout away, or correct its name".into()),
+            Self::BadWhiteout { .. } => {
+                Some("a whiteout is an empty file named .wh.NAME, or .wh..wh..opq for all of a folder".into())
+            }
+            Self::ThroughLink { .. } => {
+                Some("such a tar could be made to write anywhere; pack it anew from the real paths".into())
             }
             Self::Damaged { .. } => Some("build again: it is made anew".into()),
             Self::Tool(error) => error.advice(),

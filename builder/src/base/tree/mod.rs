@@ -5,13 +5,17 @@
 //! written: an offset in a tar, a file on disk.
 //!
 //! Folders that a lower layer has as symbolic links are followed, as dpkg does: `bin/x` lands in `usr/bin/x` of a
-//! merged-/usr tree. A `.wh.NAME` removes NAME of the layers below.
+//! merged-/usr tree. In the layers of images and in a site's overlays, a `.wh.NAME` removes NAME of the layers below.
 
 mod disk;
 mod error;
+mod image_layer;
+mod links;
 mod manifest;
+mod overlay;
 mod tar_reader;
 mod tar_writer;
+mod whiteout;
 
 pub use error::TreeError;
 
@@ -22,10 +26,6 @@ use std::sync::Arc;
 
 /// The name at the top of a folder that says modes and owners of what is in it.
 pub const MANIFEST_NAME: &str = ".psyops-manifest";
-/// Before the name of something that a layer removes.
-const WHITEOUT: &str = ".wh.";
-/// More links than this in one path are a loop (as `MAXSYMLINKS` of Linux).
-const MOST_LINKS: usize = 40;
 
 /// Permission bits, owner, time and extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +93,20 @@ impl What {
 struct Inode {
     what: What,
     metadata: Metadata,
+    layer: Arc<Layer>,
+}
+
+/// Where something came from, for messages; and whether two layers of its kind may have the same file.
+#[derive(Debug, Default)]
+struct Layer {
+    name: String,
+    is_overlay: bool,
+}
+
+impl Layer {
+    fn called(&self, otherwise: &str) -> String {
+        if self.name.is_empty() { otherwise.to_owned() } else { self.name.clone() }
+    }
 }
 
 /// A tree of layers. Paths have no slash at either end; the top itself is not listed.
@@ -101,6 +115,8 @@ pub struct LayeredTree {
     /// Hard links are several paths with one inode. Inodes that no path has any more are never written.
     inodes: Vec<Inode>,
     paths: BTreeMap<String, usize>,
+    /// What is laid now belongs to this one.
+    layer: Arc<Layer>,
 }
 
 impl LayeredTree {
@@ -108,6 +124,11 @@ impl LayeredTree {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Names the layer that comes now, for messages.
+    pub fn begin_layer(&mut self, name: impl Into<String>) {
+        self.layer = Arc::new(Layer { name: name.into(), is_overlay: false });
     }
 
     /// All paths, sorted.
@@ -144,6 +165,15 @@ impl LayeredTree {
     #[must_use]
     pub fn is_file(&self, path: &str) -> bool {
         self.inode(path).is_some_and(|inode| matches!(inode.what, What::File(_)))
+    }
+
+    /// All names (hard links) of the file that `path` leads to, links followed; none where that is no file.
+    #[must_use]
+    pub fn names_of(&self, path: &str) -> Vec<&str> {
+        let found = self.follow(path).ok().and_then(|path| self.paths.get(&path).copied());
+        let file = found.filter(|&number| matches!(self.inodes[number].what, What::File(_)));
+        let names = self.paths.iter().filter(|(_, number)| Some(**number) == file);
+        names.map(|(path, _)| path.as_str()).collect()
     }
 
     /// The target of the link at `path`.
@@ -204,7 +234,12 @@ impl LayeredTree {
     pub fn remove(&mut self, path: &str) {
         let Ok(path) = self.locate(path) else { return };
         self.paths.remove(&path);
-        let below = format!("{path}/");
+        self.remove_below(&path);
+    }
+
+    /// Removes everything below the folder at `path`, which was located already; empty for the top.
+    fn remove_below(&mut self, path: &str) {
+        let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let gone: Vec<String> = self
             .paths
             .range(below.clone()..)
@@ -236,24 +271,32 @@ impl LayeredTree {
                 place = target;
             }
         }
-        if self.refuse_or_remove_whiteout(&place) {
-            return Ok(());
-        }
         if let Some(lower) = self.inode(&place) {
             let (lower_folder, upper_folder) =
                 (matches!(lower.what, What::Directory), matches!(what, What::Directory));
             if lower_folder != upper_folder {
-                return Err(TreeError::Conflict {
-                    path: place,
-                    lower: lower.what.name(),
-                    upper: what.name(),
-                });
+                return Err(self.conflict(&place, lower, what.name()));
             }
         }
+        self.put(place, what, metadata)
+    }
+
+    /// Puts it at `place`, which was located already, whatever is there.
+    fn put(&mut self, place: String, what: What, metadata: Metadata) -> Result<(), TreeError> {
         self.make_parents(&place)?;
-        self.inodes.push(Inode { what, metadata });
+        self.inodes.push(Inode { what, metadata, layer: Arc::clone(&self.layer) });
         self.paths.insert(place, self.inodes.len() - 1);
         Ok(())
+    }
+
+    fn conflict(&self, place: &str, lower: &Inode, upper: &'static str) -> TreeError {
+        TreeError::Conflict {
+            path: place.to_owned(),
+            lower: lower.what.name(),
+            lower_layer: lower.layer.called("a lower layer"),
+            upper,
+            upper_layer: self.layer.called("an upper one"),
+        }
     }
 
     /// Gives an existing file a second name.
@@ -264,79 +307,33 @@ impl LayeredTree {
         if let Some(lower) = self.inode(&place)
             && matches!(lower.what, What::Directory)
         {
-            return Err(TreeError::Conflict { path: place, lower: lower.what.name(), upper: "a hard link" });
+            return Err(self.conflict(&place, lower, "a hard link"));
         }
         self.make_parents(&place)?;
         self.paths.insert(place, inode);
         Ok(())
     }
 
-    fn refuse_or_remove_whiteout(&mut self, place: &str) -> bool {
-        let (folder, name) = place.rsplit_once('/').unwrap_or(("", place));
-        let Some(hidden) = name.strip_prefix(WHITEOUT) else { return false };
-        let target = if folder.is_empty() { hidden.to_owned() } else { format!("{folder}/{hidden}") };
-        self.remove(&target);
-        true
-    }
-
     fn make_parents(&mut self, place: &str) -> Result<(), TreeError> {
         for (position, _) in place.match_indices('/') {
             let parent = &place[..position];
-            match self.inode(parent).map(|inode| &inode.what) {
-                Some(What::Directory) => {}
-                Some(other) => {
-                    let lower = other.name();
-                    return Err(TreeError::Conflict { path: parent.to_owned(), lower, upper: "a folder" });
-                }
+            match self.inode(parent) {
+                Some(Inode { what: What::Directory, .. }) => {}
+                Some(lower) => return Err(self.conflict(parent, lower, "a folder")),
                 None => {
-                    self.inodes.push(Inode { what: What::Directory, metadata: Metadata::root(0o755) });
+                    let (metadata, layer) = (Metadata::root(0o755), Arc::clone(&self.layer));
+                    self.inodes.push(Inode { what: What::Directory, metadata, layer });
                     self.paths.insert(parent.to_owned(), self.inodes.len() - 1);
                 }
             }
         }
         Ok(())
     }
-
-    /// `path` without `.` and doubled slashes, and with the links above its last part followed.
-    fn locate(&self, path: &str) -> Result<String, TreeError> {
-        let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-        let Some(name) = parts.pop() else { return Ok(String::new()) };
-        if name == ".." {
-            return Err(TreeError::BadPath { path: path.to_owned() });
-        }
-        let folder = self.follow(&parts.join("/"))?;
-        Ok(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") })
-    }
-
-    /// `path` with all links followed, those at its end too. Links never lead above the top.
-    fn follow(&self, path: &str) -> Result<String, TreeError> {
-        let mut done: Vec<String> = Vec::new();
-        let mut todo: Vec<String> = path.split('/').rev().map(str::to_owned).collect();
-        let mut links = 0;
-        while let Some(part) = todo.pop() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(part),
-            }
-            let here = done.join("/");
-            let Some(What::Symlink(target)) = self.inode(&here).map(|inode| &inode.what) else { continue };
-            links += 1;
-            if links > MOST_LINKS {
-                return Err(TreeError::LinkLoop { path: path.to_owned() });
-            }
-            done.pop();
-            if target.starts_with('/') {
-                done.clear();
-            }
-            todo.extend(target.split('/').rev().map(str::to_owned));
-        }
-        Ok(done.join("/"))
-    }
 }
 
+#[cfg(test)]
+mod image_tests;
+#[cfg(test)]
+mod overlay_tests;
 #[cfg(test)]
 mod tests;

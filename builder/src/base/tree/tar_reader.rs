@@ -24,6 +24,22 @@ struct Extension {
     records: BTreeMap<String, Vec<u8>>,
 }
 
+/// An entry as it stands in a tar.
+#[derive(Debug)]
+pub(super) struct Entry {
+    /// Its name, unchanged.
+    pub(super) path: String,
+    pub(super) body: Body,
+    pub(super) metadata: Metadata,
+}
+
+/// What an entry is.
+#[derive(Debug)]
+pub(super) enum Body {
+    What(What),
+    HardLink(String),
+}
+
 impl LayeredTree {
     /// Lays the tar at `path` over the tree, but for what `keep` turns down (paths without a leading `./`).
     pub fn add_tar(&mut self, path: &Path, keep: &dyn Fn(&str) -> bool) -> Result<(), TreeError> {
@@ -38,80 +54,97 @@ impl LayeredTree {
         name: &Path,
         keep: &dyn Fn(&str) -> bool,
     ) -> Result<(), TreeError> {
-        let read = |source| TreeError::Read { path: name.to_owned(), source };
-        let shared = Arc::new(file);
-        let mut archive = tar::Archive::new(shared.as_ref());
-        let mut extension = Extension::default();
-        for entry in archive.entries_with_seek().map_err(read)?.raw(true) {
-            let mut entry = entry.map_err(read)?;
-            match entry.header().entry_type() {
-                EntryType::XGlobalHeader => {}
-                EntryType::XHeader => extension.records = pax_records(&bytes_of(&mut entry).map_err(read)?),
-                EntryType::GNULongName => {
-                    extension.path = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
-                }
-                EntryType::GNULongLink => {
-                    extension.link = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
-                }
-                _ => {
-                    let extension = std::mem::take(&mut extension);
-                    self.lay_entry(&shared, name, &entry, extension, keep)?;
-                }
+        each_entry(file, name, &mut |entry| {
+            let path = entry.path.trim_start_matches("./").trim_matches('/');
+            if path.is_empty() || path == "." || !keep(path) {
+                return Ok(());
             }
-        }
-        Ok(())
+            match entry.body {
+                Body::What(what) => self.insert(path, what, entry.metadata),
+                Body::HardLink(target) => self.insert_hard_link(path, target.trim_start_matches("./")),
+            }
+        })
     }
+}
 
-    fn lay_entry(
-        &mut self,
-        tar: &Arc<File>,
-        name: &Path,
-        entry: &tar::Entry<'_, &File>,
-        mut extension: Extension,
-        keep: &dyn Fn(&str) -> bool,
-    ) -> Result<(), TreeError> {
-        let header = entry.header();
-        let bad = |entry: &str, problem| TreeError::BadTar {
-            path: name.to_owned(),
-            entry: entry.to_owned(),
-            problem,
-        };
-        let raw_path = extension.records.remove("path").or(extension.path.take());
-        let raw_path = raw_path.unwrap_or_else(|| header.path_bytes().into_owned());
-        let path = String::from_utf8(raw_path)
-            .map_err(|error| bad(&String::from_utf8_lossy(error.as_bytes()), "the name is not UTF-8"))?;
-        let path = path.trim_start_matches("./").trim_matches('/').to_owned();
-        if path.is_empty() || path == "." || !keep(&path) {
-            return Ok(());
+/// Hands over the entries of a tar in their order; `name` is for messages.
+pub(super) fn each_entry(
+    file: File,
+    name: &Path,
+    take: &mut dyn FnMut(Entry) -> Result<(), TreeError>,
+) -> Result<(), TreeError> {
+    let read = |source| TreeError::Read { path: name.to_owned(), source };
+    let shared = Arc::new(file);
+    let mut archive = tar::Archive::new(shared.as_ref());
+    let mut extension = Extension::default();
+    for entry in archive.entries_with_seek().map_err(read)?.raw(true) {
+        let mut entry = entry.map_err(read)?;
+        match entry.header().entry_type() {
+            EntryType::XGlobalHeader => {}
+            EntryType::XHeader => extension.records = pax_records(&bytes_of(&mut entry).map_err(read)?),
+            EntryType::GNULongName => {
+                extension.path = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
+            }
+            EntryType::GNULongLink => {
+                extension.link = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
+            }
+            _ => take(parse(&shared, name, &entry, std::mem::take(&mut extension))?)?,
         }
-        let raw_link = extension.records.remove("linkpath").or(extension.link.take());
-        let raw_link = raw_link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
-        let link = match raw_link {
-            Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| bad(&path, "the link is not UTF-8"))?),
-            None => None,
-        };
-        let what = match header.entry_type() {
-            EntryType::Regular | EntryType::Continuous => What::File(Content::InTar {
-                tar: Arc::clone(tar),
-                offset: entry.raw_file_position(),
-                length: header.entry_size().map_err(|_| bad(&path, "the size is no number"))?,
-            }),
-            EntryType::Directory => What::Directory,
-            EntryType::Symlink => What::Symlink(link.ok_or_else(|| bad(&path, "a link without a target"))?),
-            EntryType::Link => {
-                let target = link.ok_or_else(|| bad(&path, "a hard link without a target"))?;
-                return self.insert_hard_link(&path, target.trim_start_matches("./"));
-            }
-            EntryType::Char => device(header, true).ok_or_else(|| bad(&path, "a device without numbers"))?,
-            EntryType::Block => {
-                device(header, false).ok_or_else(|| bad(&path, "a device without numbers"))?
-            }
-            EntryType::Fifo => What::Fifo,
-            _ => return Err(bad(&path, "an entry of a kind that a root does not have")),
-        };
-        let metadata =
-            metadata(header, extension.records).ok_or_else(|| bad(&path, "a field is no number"))?;
-        self.insert(&path, what, metadata)
+    }
+    Ok(())
+}
+
+fn parse(
+    tar: &Arc<File>,
+    name: &Path,
+    entry: &tar::Entry<'_, &File>,
+    mut extension: Extension,
+) -> Result<Entry, TreeError> {
+    let header = entry.header();
+    let bad =
+        |entry: &str, problem| TreeError::BadTar { path: name.to_owned(), entry: entry.to_owned(), problem };
+    let raw_path = extension.records.remove("path").or(extension.path.take());
+    let raw_path = raw_path.unwrap_or_else(|| header.path_bytes().into_owned());
+    let path = String::from_utf8(raw_path)
+        .map_err(|error| bad(&String::from_utf8_lossy(error.as_bytes()), "the name is not UTF-8"))?;
+    let raw_link = extension.records.remove("linkpath").or(extension.link.take());
+    let raw_link = raw_link.or_else(|| header.link_name_bytes().map(std::borrow::Cow::into_owned));
+    let link = match raw_link {
+        Some(bytes) => Some(String::from_utf8(bytes).map_err(|_| bad(&path, "the link is not UTF-8"))?),
+        None => None,
+    };
+    let no_numbers = || bad(&path, "a device without numbers");
+    let body = match header.entry_type() {
+        EntryType::Regular | EntryType::Continuous => {
+            let length = header.entry_size().map_err(|_| bad(&path, "the size is no number"))?;
+            check_extents(&extension.records, length).map_err(|problem| bad(&path, problem))?;
+            let offset = entry.raw_file_position();
+            Body::What(What::File(Content::InTar { tar: Arc::clone(tar), offset, length }))
+        }
+        EntryType::Directory => Body::What(What::Directory),
+        EntryType::Symlink => {
+            Body::What(What::Symlink(link.ok_or_else(|| bad(&path, "a link without a target"))?))
+        }
+        EntryType::Link => Body::HardLink(link.ok_or_else(|| bad(&path, "a hard link without a target"))?),
+        EntryType::Char => Body::What(device(header, true).ok_or_else(no_numbers)?),
+        EntryType::Block => Body::What(device(header, false).ok_or_else(no_numbers)?),
+        EntryType::Fifo => Body::What(What::Fifo),
+        _ => return Err(bad(&path, "an entry of a kind that a root does not have")),
+    };
+    let metadata = metadata(header, extension.records).ok_or_else(|| bad(&path, "a field is no number"))?;
+    Ok(Entry { path, body, metadata })
+}
+
+/// Files whose bytes do not simply follow their header would be read wrongly.
+fn check_extents(records: &BTreeMap<String, Vec<u8>>, length: u64) -> Result<(), &'static str> {
+    if records.keys().any(|key| key.starts_with("GNU.sparse.")) {
+        return Err("a sparse file: pack it without --sparse");
+    }
+    match records.get("size") {
+        Some(size) if *size != length.to_string().into_bytes() => {
+            Err("the file is larger than a header can say")
+        }
+        _ => Ok(()),
     }
 }
 

@@ -65,13 +65,6 @@ fn paths_stay_inside() {
 }
 
 #[test]
-fn whiteouts_remove_what_is_below() {
-    let mut tree = merged_usr();
-    tree.insert_file(".wh.usr", 0o644, *b"").unwrap();
-    assert_eq!(tree.paths().collect::<Vec<_>>(), ["bin"]);
-}
-
-#[test]
 fn what_is_written_is_read() {
     let mut tree = merged_usr();
     let long = format!("usr/share/{}/{}", "d".repeat(90), "n".repeat(120));

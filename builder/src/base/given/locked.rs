@@ -1,0 +1,134 @@
+//! What the lock says of a base that was given.
+
+use crate::store::Inputs;
+use handoff::hash::Sha256Digest;
+use serde::{Deserialize, Serialize};
+
+/// Which tar, or which image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Given {
+    /// A tar.
+    Tar {
+        /// The digest of the file, compressed as it is.
+        sha256: Sha256Digest,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// An image for linux/amd64.
+    Image {
+        /// The digest of its manifest.
+        manifest: Sha256Digest,
+        /// Its layers, the lowest first.
+        layers: Vec<LockedLayer>,
+    },
+}
+
+/// A layer of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockedLayer {
+    /// The digest of its file, compressed as it is.
+    pub sha256: Sha256Digest,
+    /// The size of that file in bytes.
+    pub size: u64,
+}
+
+impl Given {
+    /// The digest that names it: of the tar, or of the manifest.
+    #[must_use]
+    pub fn digest(&self) -> Sha256Digest {
+        match self {
+            Self::Tar { sha256, .. } => *sha256,
+            Self::Image { manifest, .. } => *manifest,
+        }
+    }
+
+    /// Adds it to the inputs of the step that makes the tree.
+    pub(crate) fn add_to(&self, inputs: &mut Inputs) {
+        match self {
+            Self::Tar { sha256, .. } => inputs.add("tar", sha256),
+            // Not the manifest: other annotations, or the same layers under another tag, make no other tree.
+            Self::Image { layers, .. } => {
+                for (number, layer) in (1..).zip(layers) {
+                    inputs.add(format!("layer {number:03}"), layer.sha256);
+                }
+            }
+        }
+    }
+
+    /// What it is, a line each, for the digest of the lock.
+    pub(crate) fn lines(&self) -> String {
+        match self {
+            Self::Tar { sha256, .. } => format!("tar {sha256}\n"),
+            Self::Image { manifest, layers } => {
+                let layers: String = layers.iter().map(|layer| format!("layer {}\n", layer.sha256)).collect();
+                format!("image {manifest}\n{layers}")
+            }
+        }
+    }
+
+    /// Out of the tables of a lock file.
+    pub(in crate::base) fn decode(
+        tar: Option<RawTar>,
+        image: Option<RawImage>,
+    ) -> Result<Option<Self>, String> {
+        let digest = |what: &str, text: &str| text.parse().map_err(|problem| format!("{what}: {problem}"));
+        match (tar, image) {
+            (None, None) => Ok(None),
+            (Some(RawTar { sha256, size }), None) => {
+                Ok(Some(Self::Tar { sha256: digest("tar", &sha256)?, size }))
+            }
+            (None, Some(RawImage { manifest, layer })) => {
+                let locked =
+                    |raw: RawLayer| Ok(LockedLayer { sha256: digest("layer", &raw.sha256)?, size: raw.size });
+                let layers = layer.into_iter().map(locked).collect::<Result<_, String>>()?;
+                Ok(Some(Self::Image { manifest: digest("image", &manifest)?, layers }))
+            }
+            (Some(_), Some(_)) => Err("a base is a tar or an image, not both".into()),
+        }
+    }
+}
+
+/// `[tar]` of a lock file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::base) struct RawTar {
+    sha256: String,
+    size: u64,
+}
+
+/// `[image]` of a lock file.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(in crate::base) struct RawImage {
+    manifest: String,
+    layer: Vec<RawLayer>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLayer {
+    sha256: String,
+    size: u64,
+}
+
+impl RawTar {
+    pub(in crate::base) fn of(given: Option<&Given>) -> Option<Self> {
+        match given? {
+            Given::Tar { sha256, size } => Some(Self { sha256: sha256.to_string(), size: *size }),
+            Given::Image { .. } => None,
+        }
+    }
+}
+
+impl RawImage {
+    pub(in crate::base) fn of(given: Option<&Given>) -> Option<Self> {
+        match given? {
+            Given::Tar { .. } => None,
+            Given::Image { manifest, layers } => {
+                let raw =
+                    |layer: &LockedLayer| RawLayer { sha256: layer.sha256.to_string(), size: layer.size };
+                Some(Self { manifest: manifest.to_string(), layer: layers.iter().map(raw).collect() })
+            }
+        }
+    }
+}

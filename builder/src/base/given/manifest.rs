@@ -1,0 +1,104 @@
+//! From what an image is called to its layers (OCI image specification, manifest.md and image-index.md; Docker's older
+//! media types mean the same).
+
+use super::error::GivenError;
+use super::locked::{Given, LockedLayer};
+use handoff::hash::Sha256Digest;
+use oci_client::client::linux_amd64_resolver;
+use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
+use serde::Deserialize;
+
+/// An index may list indexes. Nobody nests them deeper.
+const DEEPEST: usize = 4;
+/// What layers of a root are.
+const LAYERS: [&str; 6] = [
+    "application/vnd.oci.image.layer.v1.tar",
+    "application/vnd.oci.image.layer.v1.tar+gzip",
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.docker.image.rootfs.diff.tar",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.docker.image.rootfs.diff.tar.zstd",
+];
+
+/// Where manifests come from.
+pub(super) trait Source {
+    /// What the user calls the image.
+    fn name(&self) -> String;
+    /// The manifest or index that the name stands for now.
+    fn first(&self) -> Result<Vec<u8>, GivenError>;
+    /// The manifest or index with this digest.
+    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError>;
+    /// The configuration with this digest.
+    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError>;
+}
+
+/// What counts of an image's configuration (config.md).
+#[derive(Deserialize)]
+struct Configuration {
+    architecture: String,
+    os: String,
+}
+
+/// The image for linux/amd64 that the source's name stands for now.
+pub(super) fn resolve(source: &impl Source) -> Result<Given, GivenError> {
+    let bad = |problem: String| GivenError::Manifest { image: source.name(), problem };
+    let mut bytes = source.first()?;
+    for _ in 0..DEEPEST {
+        let parsed = serde_json::from_slice::<OciManifest>(&bytes);
+        let digest = match parsed.map_err(|error| bad(format!("no manifest: {error}")))? {
+            OciManifest::Image(image) => return locked(source, &image, Sha256Digest::of(&bytes)),
+            OciManifest::ImageIndex(index) => linux_amd64_resolver(&index.manifests)
+                .ok_or_else(|| bad("it has nothing for linux/amd64".into()))?,
+        };
+        let digest = sha256(&digest).map_err(bad)?;
+        bytes = checked("the manifest", source.manifest(&digest)?, &digest)?;
+    }
+    Err(bad("its indexes list nothing but indexes".into()))
+}
+
+fn locked(
+    source: &impl Source,
+    image: &OciImageManifest,
+    manifest: Sha256Digest,
+) -> Result<Given, GivenError> {
+    let bad = |problem: String| GivenError::Manifest { image: source.name(), problem };
+    let digest = sha256(&image.config.digest).map_err(bad)?;
+    let bytes = checked("the configuration", source.config(&digest)?, &digest)?;
+    let config: Configuration = serde_json::from_slice(&bytes)
+        .map_err(|error| bad(format!("its configuration is not that of a system: {error}")))?;
+    if (config.os.as_str(), config.architecture.as_str()) != ("linux", "amd64") {
+        return Err(bad(format!(
+            "it is for {}/{}, and nodes are linux/amd64",
+            config.os, config.architecture
+        )));
+    }
+    let layers =
+        image.layers.iter().map(|layer| locked_layer(layer).map_err(bad)).collect::<Result<_, _>>()?;
+    Ok(Given::Image { manifest, layers })
+}
+
+fn locked_layer(layer: &OciDescriptor) -> Result<LockedLayer, String> {
+    if !LAYERS.contains(&layer.media_type.as_str()) {
+        return Err(format!("a layer of the kind {:?} is no part of a root", layer.media_type));
+    }
+    let size = u64::try_from(layer.size).map_err(|_| format!("a layer of {} bytes", layer.size))?;
+    Ok(LockedLayer { sha256: sha256(&layer.digest)?, size })
+}
+
+/// `sha256:` and 64 digits.
+pub(super) fn sha256(text: &str) -> Result<Sha256Digest, String> {
+    let digest = text.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
+    digest.ok_or_else(|| format!("{text:?} is no digest with sha256"))
+}
+
+pub(super) fn checked(
+    what: &'static str,
+    bytes: Vec<u8>,
+    expected: &Sha256Digest,
+) -> Result<Vec<u8>, GivenError> {
+    let found = Sha256Digest::of(&bytes);
+    if found == *expected {
+        return Ok(bytes);
+    }
+    Err(GivenError::WrongDigest { what, expected: *expected, found })
+}

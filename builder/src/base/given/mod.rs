@@ -1,0 +1,176 @@
+//! Bases that somebody gives: a tar, or an OCI image. Their files are taken as they are, but for what belongs to one
+//! machine or to a running one; kernel, boot stub and the programs of rescue come from Debian's archive, as for all.
+//!
+//! What is taken is locked by digest. An image's layers lie in the store under theirs, so that a build from lock and store
+//! needs neither registry nor folder.
+
+mod blob;
+mod error;
+mod layout;
+mod locked;
+mod manifest;
+mod registry;
+#[cfg(test)]
+mod registry_tests;
+#[cfg(test)]
+mod tests;
+
+pub use error::GivenError;
+pub use locked::{Given, LockedLayer};
+pub(super) use locked::{RawImage, RawTar};
+
+use super::BaseError;
+use super::init::{self, Init};
+use super::tree::LayeredTree;
+use crate::atomic::AtomicFile;
+use crate::progress::{Goal, while_it_grows};
+use crate::site::{Base, ImageSource, Site};
+use crate::store::Store;
+use layout::Layout;
+use registry::Registry;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Folders that every running system needs; a base may lack them.
+const FOLDERS: [(&str, u32); 10] = [
+    ("dev", 0o755),
+    ("etc", 0o755),
+    ("proc", 0o555),
+    ("root", 0o700),
+    ("run", 0o755),
+    ("sys", 0o555),
+    ("tmp", 0o1777),
+    ("usr/lib", 0o755),
+    ("var/log", 0o755),
+    ("var/tmp", 0o1777),
+];
+/// Filled by the kernel or at each start; what a container left there means nothing.
+const VOLATILE: [&str; 5] = ["dev/", "proc/", "run/", "sys/", "tmp/"];
+/// What belongs to one machine, or to the container that the files were in.
+const OF_ONE_MACHINE: [&str; 5] = [
+    ".dockerenv",
+    "etc/hostname",
+    "etc/machine-id",
+    "var/lib/dbus/machine-id",
+    "var/lib/systemd/random-seed",
+];
+
+/// Finds out what the site's base is now, for a new lock. `None` for a base of packages.
+pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Given>, GivenError> {
+    match &site.base {
+        Base::Micro | Base::Debian => Ok(None),
+        Base::Tar(path) => {
+            progress("reading the tar of the base");
+            blob::digest(&site.dir.join(path)).map(|(sha256, size)| Some(Given::Tar { sha256, size }))
+        }
+        Base::Oci(ImageSource::Registry(reference)) => {
+            progress(&format!("asking the registry for {reference}"));
+            manifest::resolve(&Registry::new(reference)?).map(Some)
+        }
+        Base::Oci(ImageSource::Layout { folder, tag }) => {
+            manifest::resolve(&Layout::open(&site.dir.join(folder), tag.as_deref())?).map(Some)
+        }
+    }
+}
+
+/// Fetches what the store lacks, and refuses a tar that is not the locked one.
+pub(super) fn fetch(
+    site: &Site,
+    given: &Given,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<(), GivenError> {
+    let layers = match (&site.base, given) {
+        (Base::Tar(path), Given::Tar { sha256, .. }) => return check_tar(&site.dir.join(path), sha256),
+        (_, Given::Image { layers, .. }) => layers,
+        _ => return Ok(()),
+    };
+    let mut missing: Vec<&LockedLayer> =
+        layers.iter().filter(|layer| !store.blob(&layer.sha256).is_file()).collect();
+    missing.sort_by_key(|layer| layer.sha256);
+    missing.dedup_by_key(|layer| layer.sha256);
+    match &site.base {
+        _ if missing.is_empty() => Ok(()),
+        Base::Oci(ImageSource::Layout { folder, .. }) => {
+            let folder = site.dir.join(folder);
+            missing
+                .iter()
+                .try_for_each(|layer| blob::keep(layer, store, &|place| layout::copy(&folder, layer, place)))
+        }
+        Base::Oci(ImageSource::Registry(reference)) => {
+            let bytes: u64 = missing.iter().map(|layer| layer.size).sum();
+            progress(&format!("fetching {} layers, {} MiB", missing.len(), bytes.div_ceil(1 << 20)));
+            let scratch = store.scratch()?;
+            let place = |layer: &LockedLayer| scratch.path().join(layer.sha256.to_string());
+            let length = |layer: &&LockedLayer| fs::metadata(place(layer)).map_or(0, |facts| facts.len());
+            let arrived = || missing.iter().map(length).sum();
+            while_it_grows(Goal::Bytes(bytes), arrived, progress, || {
+                let registry = Registry::new(reference)?;
+                missing.iter().try_for_each(|layer| {
+                    registry.download(layer, &place(layer))?;
+                    blob::publish(layer, &place(layer), store)
+                })
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_tar(path: &Path, locked: &handoff::hash::Sha256Digest) -> Result<(), GivenError> {
+    let (found, _) = blob::digest(path)?;
+    if found == *locked {
+        return Ok(());
+    }
+    Err(GivenError::OtherTar { path: path.to_owned(), locked: *locked, found })
+}
+
+/// Puts the base together, as a tar at `place`.
+pub(super) fn make(site: &Site, given: &Given, store: &Store, place: &Path) -> Result<Init, BaseError> {
+    let mut tree = LayeredTree::new();
+    match (&site.base, given) {
+        (Base::Tar(path), Given::Tar { sha256, .. }) => {
+            let path = site.dir.join(path);
+            tree.add_image_layer(blob::open(&path, sha256, store)?, &path, &wanted)?;
+        }
+        (_, Given::Image { layers, .. }) => {
+            for layer in layers {
+                let name = PathBuf::from(format!("layer {}", layer.sha256));
+                tree.add_image_layer(blob::open_kept(layer, store)?, &name, &wanted)?;
+            }
+        }
+        // The lock does not answer for another kind of base.
+        (_, Given::Tar { .. }) => {}
+    }
+    let init = init::detect(&tree)?.ok_or_else(|| GivenError::NoInit { base: site.base.to_string() })?;
+    complete(&mut tree)?;
+    let mut file = AtomicFile::create(place)?;
+    tree.write_tar(&mut file, site.build_time)?;
+    file.commit()?;
+    Store::remember(place)?;
+    Ok(init)
+}
+
+/// Whether a path of the base is taken.
+fn wanted(path: &str) -> bool {
+    let volatile = VOLATILE.iter().any(|folder| path.starts_with(folder));
+    !volatile && !OF_ONE_MACHINE.contains(&path) && !path.starts_with("etc/ssh/ssh_host_")
+}
+
+/// Adds what every system needs and a container does without.
+fn complete(tree: &mut LayeredTree) -> Result<(), BaseError> {
+    for (folder, mode) in FOLDERS {
+        if !tree.contains(folder) {
+            tree.insert_directory(folder, mode)?;
+        }
+    }
+    // Where kernel modules are looked for.
+    if !tree.contains("lib") {
+        tree.insert_symlink("lib", "usr/lib")?;
+    }
+    // Empty: the node's own is put there before init starts.
+    tree.insert_file("etc/machine-id", 0o444, *b"")?;
+    if tree.is_file("usr/lib/systemd/systemd-resolved") && !tree.contains("etc/resolv.conf") {
+        tree.insert_symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
+    }
+    Ok(())
+}

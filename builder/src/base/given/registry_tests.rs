@@ -1,0 +1,226 @@
+//! Images out of a registry: Debian's docker-registry on this machine, filled by skopeo.
+
+use super::tests::{Place, system, tar, text};
+use super::*;
+use crate::error::{Class, Classified as _};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// A registry that ends with its value.
+struct RunningRegistry {
+    child: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl RunningRegistry {
+    fn start() -> Self {
+        Self::start_with("", tempfile::tempdir().unwrap())
+    }
+
+    /// With certificates that openssl makes: `ca.pem` is whom to trust.
+    fn start_with_tls() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
+            openssl req -x509 $key -days 2 -subj /CN=ca -keyout ca.key -out ca.pem
+            openssl req $key -subj /CN=registry -addext subjectAltName=IP:0.0.0.0 -keyout key.pem -out request.pem
+            openssl x509 -req -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 \\
+                -copy_extensions copy -out cert.pem";
+        let output = Command::new("sh").args(["-ec", script]).current_dir(folder.path()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let tls = format!("  tls:\n    certificate: {}\n    key: {}\n", file("cert.pem"), file("key.pem"));
+        Self::start_with(&tls, folder)
+    }
+
+    fn start_with(tls: &str, folder: TempDir) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let configuration = format!(
+            "version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: {}\nhttp:\n  addr: 127.0.0.1:{port}\n{tls}",
+            folder.path().join("data").display()
+        );
+        let file = folder.path().join("config.yml");
+        fs::write(&file, configuration).unwrap();
+        let child = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("docker-registry is needed: install docker-registry");
+        let registry = Self { child, port, folder };
+        for _ in 0..200 {
+            if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return registry;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the registry does not answer");
+    }
+
+    /// Copies the image with this tag from the layout folder of a place.
+    fn push(&self, place: &Place, tag: &str) {
+        let from = format!("oci:{}:{tag}", place.site.dir.join("layout").display());
+        let to = format!("docker://127.0.0.1:{}/lab/base:stable", self.port);
+        let output = Command::new("skopeo")
+            .args(["--insecure-policy", "copy", "--quiet", "--dest-tls-verify=false", &from, &to])
+            .output()
+            .expect("skopeo is needed: install skopeo");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Where the registry itself keeps a blob.
+    fn blob(&self, digest: &handoff::hash::Sha256Digest) -> PathBuf {
+        let (text, data) =
+            (digest.to_string(), self.folder.path().join("data/docker/registry/v2/blobs/sha256"));
+        data.join(&text[..2]).join(&text).join("data")
+    }
+}
+
+impl Drop for RunningRegistry {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A site whose base is the image that `tag` of the registry stands for, with images `one` and `two` to push.
+fn place(registry: &RunningRegistry, reference: &str) -> Place {
+    let place = Place::new(&format!("oci:127.0.0.1:{}/lab/base{reference}", registry.port));
+    let mut second = LayeredTree::new();
+    second.insert_file("etc/.wh.motd", 0o644, *b"").unwrap();
+    let layers = [tar(&system()), tar(&second)];
+    let (one, two) = (place.image(&layers[..1], "amd64", "one"), place.image(&layers, "amd64", "two"));
+    place.index(&[one, two]);
+    place
+}
+
+#[test]
+fn a_tag_is_pulled_once_and_the_lock_holds_when_it_moves_and_when_the_registry_is_gone() {
+    let registry = RunningRegistry::start();
+    let place = place(&registry, ":stable");
+    let absent = place.resolve().unwrap_err();
+    assert_eq!(absent.class(), Class::MissingInput, "{absent}");
+    registry.push(&place, "one");
+    let locked = place.resolve().unwrap();
+    registry.push(&place, "two");
+    // The tag has moved; the locked image is still what is fetched.
+    let moved = place.resolve().unwrap();
+    assert_ne!(moved.digest(), locked.digest());
+    let (tree, _) = place.make(&locked).unwrap();
+    assert_eq!(text(&tree, "etc/motd").as_deref(), Some("base\n"));
+    let (tree, _) = place.make(&moved).unwrap();
+    assert!(!tree.contains("etc/motd"));
+    drop(registry);
+    let gone = place.resolve().unwrap_err();
+    assert_eq!(gone.class(), Class::Unavailable, "{gone}");
+    place.make(&locked).unwrap();
+    place.make(&moved).unwrap();
+    // Without the layers in the store there is nothing to be had.
+    fs::remove_dir_all(place.store.dir().join("blobs")).unwrap();
+    fs::create_dir(place.store.dir().join("blobs")).unwrap();
+    let error = place.make(&locked).err().unwrap();
+    assert_eq!(error.class(), Class::Unavailable, "{error}");
+}
+
+#[test]
+fn a_digest_is_pulled_whatever_the_tag_says() {
+    let registry = RunningRegistry::start();
+    let by_tag = place(&registry, ":stable");
+    registry.push(&by_tag, "one");
+    let one = by_tag.resolve().unwrap();
+    registry.push(&by_tag, "two");
+    let by_digest = place(&registry, &format!("@sha256:{}", one.digest()));
+    assert_eq!(by_digest.resolve().unwrap(), one);
+    let (tree, _) = by_digest.make(&one).unwrap();
+    assert!(tree.contains("etc/motd"));
+    let nobodys = place(&registry, &format!("@sha256:{}", "0".repeat(64)));
+    let error = nobodys.resolve().unwrap_err();
+    assert_eq!(error.class(), Class::MissingInput, "{error}");
+}
+
+#[test]
+fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
+    let registry = RunningRegistry::start();
+    let place = place(&registry, ":stable");
+    registry.push(&place, "one");
+    let locked = place.resolve().unwrap();
+    let Given::Image { manifest, layers } = &locked else { panic!("{locked:?}") };
+    let (layer, blob) = (&layers[0], registry.blob(&layers[0].sha256));
+    let mut bytes = fs::read(&blob).unwrap();
+    bytes[100] ^= 1;
+    fs::write(&blob, &bytes).unwrap();
+    let refused = |says: &str| {
+        let error = place.make(&locked).err().unwrap();
+        assert_eq!(error.class(), Class::BadContent, "{error}");
+        assert!(error.to_string().contains(says), "{error}");
+        assert!(!place.store.blob(&layer.sha256).exists());
+    };
+    refused("Invalid digest");
+    bytes[100] ^= 1;
+    bytes.push(0);
+    fs::write(&blob, &bytes).unwrap();
+    refused("more bytes");
+    bytes.truncate(200);
+    fs::write(&blob, &bytes).unwrap();
+    refused("Invalid digest");
+    // A registry that mistakes one manifest for another.
+    let other = registry.blob(manifest);
+    registry.push(&place, "two");
+    let two = place.resolve().unwrap();
+    fs::copy(registry.blob(&two.digest()), other).unwrap();
+    let by_digest = super::registry_tests::place(&registry, &format!("@sha256:{}", locked.digest()));
+    let error = by_digest.resolve().unwrap_err();
+    assert_eq!(error.class(), Class::BadContent, "{error}");
+}
+
+/// How a test calls itself: with which certificates are trusted, and where the registry is.
+const REFERENCE: &str = "PSYOPS_TEST_REFERENCE";
+
+/// Asks for an image in a process of its own, which trusts this certificate and no other; gives what it says.
+fn resolve_elsewhere(reference: &str, trusted: &Path) -> String {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "base::given::registry_tests::resolves", "--ignored", "--nocapture"])
+        .env(REFERENCE, reference)
+        .env("SSL_CERT_FILE", trusted)
+        .output()
+        .unwrap();
+    String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+}
+
+#[test]
+#[ignore = "runs inside a process that the other tests make"]
+fn resolves() {
+    let reference = std::env::var(REFERENCE).expect("started by another test");
+    let resolved = Place::new(&format!("oci:{reference}")).resolve();
+    let class = resolved.as_ref().err().map(|error| (error.class(), error.to_string()));
+    assert!(resolved.is_ok(), "not resolved: {class:?}");
+}
+
+/// 0.0.0.0 leads to this machine as well, but does not count as local.
+#[test]
+fn another_machines_registry_is_asked_over_tls_and_must_be_trusted() {
+    let registry = RunningRegistry::start_with_tls();
+    let place = place(&registry, ":stable");
+    registry.push(&place, "one");
+    let reference = format!("0.0.0.0:{}/lab/base:stable", registry.port);
+    let said = resolve_elsewhere(&reference, &registry.folder.path().join("ca.pem"));
+    assert!(said.contains("1 passed"), "{said}");
+    let stranger = RunningRegistry::start_with_tls();
+    let said = resolve_elsewhere(&reference, &stranger.folder.path().join("ca.pem"));
+    assert!(said.contains("not resolved: Some((Unavailable"), "{said}");
+}
+
+#[test]
+fn another_machines_registry_is_never_asked_without_tls() {
+    let registry = RunningRegistry::start();
+    let place = place(&registry, ":stable");
+    registry.push(&place, "one");
+    let other = Place::new(&format!("oci:0.0.0.0:{}/lab/base:stable", registry.port));
+    let error = other.resolve().unwrap_err();
+    assert_eq!(error.class(), Class::Unavailable, "{error}");
+    place.resolve().unwrap();
+}

@@ -1,0 +1,100 @@
+//! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
+
+use super::given::GivenError;
+use super::tree::LayeredTree;
+use crate::site::Base;
+use crate::store::StoreError;
+use handoff::init::InitKind;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::str::FromStr;
+
+/// Where systemd lies, after and before Debian moved programs to /usr.
+const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
+/// Where busybox can be init. Debian's has its init under the name `linuxrc`.
+const BUSYBOX: [&str; 6] =
+    ["sbin/init", "usr/sbin/init", "bin/init", "usr/sbin/linuxrc", "linuxrc", "bin/linuxrc"];
+/// ELF header (elf(5)): where the machine stands, and the one that nodes are.
+const MACHINE_AT: std::ops::Range<usize> = 18..20;
+const X86_64: [u8; 2] = [62, 0];
+
+/// The init of a base.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Init {
+    /// Which kind.
+    pub kind: InitKind,
+    /// Its path in the root.
+    pub path: String,
+}
+
+impl Init {
+    /// The folder of the builder's overlay for it.
+    #[must_use]
+    pub fn overlay(&self) -> &'static str {
+        match self.kind {
+            InitKind::Busybox => "micro",
+            InitKind::Systemd => "debian",
+        }
+    }
+
+    /// The init of a base that the builder makes; `None` for others.
+    pub(super) fn known(base: &Base) -> Option<Self> {
+        let (kind, path) = match base {
+            Base::Micro => (InitKind::Busybox, "/usr/sbin/linuxrc"),
+            Base::Debian => (InitKind::Systemd, "/usr/lib/systemd/systemd"),
+            Base::Tar(_) | Base::Oci(_) => return None,
+        };
+        Some(Self { kind, path: path.to_owned() })
+    }
+
+    /// What was written beside a tree in the store; `None` where nothing, or nonsense, is there.
+    pub(super) fn read(place: &Path) -> Option<Self> {
+        fs::read_to_string(place).ok()?.trim_end().parse().ok()
+    }
+
+    /// Writes it beside a tree in the store.
+    pub(super) fn write(&self, place: &Path) -> Result<(), StoreError> {
+        let written = crate::atomic::write_file(place, format!("{self}\n").as_bytes());
+        written.map_err(|error| StoreError { path: place.to_owned(), source: error.into() })
+    }
+}
+
+impl fmt::Display for Init {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.path)
+    }
+}
+
+impl FromStr for Init {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let (word, path) = text.split_once(' ').ok_or(())?;
+        Ok(Self { kind: word.parse().map_err(|_| ())?, path: path.to_owned() })
+    }
+}
+
+/// Looks for an init in a tree. systemd comes first: where it is, busybox is a tool.
+pub(super) fn detect(tree: &LayeredTree) -> Result<Option<Init>, super::BaseError> {
+    let is_busybox = |path: &&str| {
+        let mut names = tree.names_of(path).into_iter();
+        names.any(|name| name.rsplit('/').next().is_some_and(|name| name.starts_with("busybox")))
+    };
+    let systemd = SYSTEMD.into_iter().find(|path| !tree.names_of(path).is_empty());
+    let busybox = || BUSYBOX.into_iter().find(is_busybox).filter(|_| tree.contains("bin/sh"));
+    let found = systemd.map(|path| (InitKind::Systemd, path));
+    let Some((kind, path)) = found.or_else(|| busybox().map(|path| (InitKind::Busybox, path))) else {
+        return Ok(None);
+    };
+    check_machine(tree, path)?;
+    Ok(Some(Init { kind, path: format!("/{path}") }))
+}
+
+fn check_machine(tree: &LayeredTree, path: &str) -> Result<(), super::BaseError> {
+    let bytes = tree.read(path)?.unwrap_or_default();
+    if bytes.starts_with(b"\x7fELF") && bytes.get(MACHINE_AT) == Some(&X86_64) {
+        return Ok(());
+    }
+    Err(GivenError::OtherMachine { path: path.to_owned() }.into())
+}
