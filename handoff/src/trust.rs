@@ -195,7 +195,10 @@ mod tests {
                 assert_eq!(Trust::decode(&text), Err(BadTrust::BadValue(line)), "{key} {control:?}");
             }
         }
-        assert!(Trust::decode(&trust().encode().replace('\n', "\r\n")).is_err(), "lines end with a line feed");
+        assert!(
+            Trust::decode(&trust().encode().replace('\n', "\r\n")).is_err(),
+            "lines end with a line feed"
+        );
     }
 
     #[test]

@@ -13,11 +13,12 @@ pub mod lock;
 mod micro;
 mod packages;
 pub mod tree;
+mod variant;
 
 pub use error::BaseError;
 pub use lock::Lock;
 
-use crate::site::{Base, Site};
+use crate::site::{Base, PackageSet, Site};
 use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
@@ -27,7 +28,7 @@ use std::path::PathBuf;
 /// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
 #[derive(Debug, Clone)]
 pub struct BaseSystem {
-    /// The packages.
+    /// Its packages, and no others of the site.
     pub lock: Lock,
     /// The root's file tree, without kernel modules.
     pub tree_tar: PathBuf,
@@ -58,21 +59,32 @@ impl BaseSystem {
     }
 }
 
-/// Makes the base system of `site`, or takes it from the store. Where the site has no lock file, one is written.
-pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<BaseSystem, BaseError> {
+/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. Where the
+/// site has no lock file, one is written.
+pub fn prepare(
+    site: &Site,
+    set: &PackageSet,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<BaseSystem, BaseError> {
     let _alone = store.lock()?;
     let locked = Lock::read(site)?;
-    let (lock, is_new) = match locked {
+    let (whole, is_new) = match locked {
         Some(lock) => (lock, false),
         None => (packages::resolve(site, store, progress)?, true),
     };
-    debs::fetch(site, &lock, store, progress)?;
+    if is_new {
+        // The archive may not have them any more when another node is built.
+        debs::fetch(site, whole.all(), store, progress)?;
+    }
+    let lock = whole.of(site, set)?;
+    debs::fetch(site, lock.all(), store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
     let (tree_tar, tree) = prepare_tree(site, &lock, store, progress)?;
     // Only what could be built is recorded.
     if is_new {
-        lock.write(site)?;
+        whole.write(site)?;
     }
     Ok(BaseSystem {
         lock,
@@ -119,6 +131,15 @@ fn prepare_tree(
     Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))
 }
 
+/// Whether the lock file of `site`, if it has one, knows the packages of all these sets. Takes no time.
+pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -> Result<(), BaseError> {
+    let Some(lock) = Lock::read(site)? else { return Ok(()) };
+    for set in sets {
+        lock.of(site, set)?;
+    }
+    Ok(())
+}
+
 /// Asks the archive for what `site` wants now. Nothing is written but to the store.
 pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
     let _alone = store.lock()?;
@@ -128,6 +149,6 @@ pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Resu
 /// Replaces the lock file of `site`, when its packages are all in the store.
 pub fn take_lock(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
     let _alone = store.lock()?;
-    debs::fetch(site, lock, store, progress)?;
+    debs::fetch(site, lock.all(), store, progress)?;
     lock.write(site)
 }

@@ -131,6 +131,20 @@ pub enum SiteError {
         /// What is wrong with it.
         problem: String,
     },
+    /// One system cannot have two versions of a package.
+    #[error("{at}: {whose} would get {package}, but also {other}, which {other_at} asks for")]
+    TwoVersions {
+        /// Where one is asked for.
+        at: Location,
+        /// Whose system it is.
+        whose: String,
+        /// The package with its version.
+        package: String,
+        /// The same with the other version.
+        other: String,
+        /// Where that is asked for.
+        other_at: Location,
+    },
     /// An answer to a fault that it cannot have.
     #[error(
         "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",

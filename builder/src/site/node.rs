@@ -1,6 +1,7 @@
 //! A node: `nodes/NAME.toml`.
 
 use super::error::{Known, SiteError};
+use super::package::{PackageSet, WantedPackage};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
@@ -23,6 +24,10 @@ pub struct Node {
     pub name: Name,
     /// Its roles, in the order in which they run.
     pub roles: Vec<Name>,
+    /// The packages of its system besides the base's: the site's, those of its roles and its own.
+    pub packages: PackageSet,
+    /// Where each of them is asked for.
+    pub wanted: Vec<WantedPackage>,
     /// What templates may say.
     pub variables: BTreeMap<String, toml::Value>,
     /// Its network cards.
@@ -89,6 +94,8 @@ pub(super) struct Context<'a> {
     pub(super) dir: &'a Path,
     /// The site's roles.
     pub(super) roles: &'a BTreeMap<Name, Role>,
+    /// The packages that every node gets.
+    pub(super) extra: &'a [WantedPackage],
     /// How much a file is needed that does not say so.
     pub(super) required: Required,
 }
@@ -99,9 +106,17 @@ impl Node {
         let source = Source::read(path)?;
         let raw: RawNode = source.parse()?;
         let recipient = raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose()?;
+        let roles = resolve_roles(&source, &raw.roles, against.roles)?;
+        let mut wanted = against.extra.to_vec();
+        for role in roles.iter().filter_map(|name| against.roles.get(name)) {
+            wanted.extend_from_slice(&role.packages);
+        }
+        wanted.extend(WantedPackage::read_all(&source, "packages", &raw.packages)?);
         Ok(Self {
+            packages: PackageSet::of(&format!("node {name}"), &wanted)?,
             name,
-            roles: resolve_roles(&source, &raw.roles, against.roles)?,
+            roles,
+            wanted,
             variables: raw.variables,
             network: resolve_network(&source, &raw.network)?,
             recipient,

@@ -3,6 +3,7 @@
 use super::boot::boot;
 use super::error::{Known, SiteError};
 use super::node::{Context, Node};
+use super::package::{PackageSet, WantedPackage};
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
@@ -31,9 +32,10 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         roles.insert(name.clone(), Role::read(&path, name)?);
     }
     let boot = boot(&source, raw.boot)?;
+    let extra = WantedPackage::read_all(&source, "extra", &raw.packages.extra)?;
     let mut nodes = BTreeMap::new();
     for (name, path) in named_entries(&dir.join(NODES), Some("toml"))? {
-        let context = Context { dir, roles: &roles, required: boot.required };
+        let context = Context { dir, roles: &roles, extra: &extra, required: boot.required };
         nodes.insert(name.clone(), Node::read(&path, name, context)?);
     }
     let base = raw.base.as_ref().map(|typed| source.word("base", typed, &Base::NAMES)).transpose()?;
@@ -53,7 +55,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         security_epoch: raw.security_epoch,
         build_time,
         base: base.unwrap_or(Base::Micro),
-        packages: packages(&source, raw.packages)?,
+        packages: packages(&source, raw.packages, &extra)?,
         sizes: sizes(&source, &raw.sizes)?,
         boot,
         console: console(&source, raw.console)?,
@@ -133,7 +135,7 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
-fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
+fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Result<Packages, SiteError> {
     let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
         None => Ok(default.to_owned()),
         Some(typed) => {
@@ -144,10 +146,6 @@ fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
             }
         }
     };
-    let mut extra = Vec::new();
-    for typed in raw.extra {
-        extra.push(plain("extra", Some(typed), "", "+-.")?);
-    }
     Ok(Packages {
         suite: plain("suite", raw.suite, "bookworm", "-.")?,
         mirror: plain("mirror", raw.mirror, "http://deb.debian.org/debian", ":/+-._~%@")?,
@@ -158,7 +156,7 @@ fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
             ":/+-._~%@",
         )?,
         kernel: plain("kernel", raw.kernel, "linux-image-amd64", "+-.")?,
-        extra,
+        extra: PackageSet::of("the site", extra)?,
     })
 }
 
