@@ -65,6 +65,18 @@ pub enum Part {
     Boot,
 }
 
+impl Part {
+    /// Its name in lock files and lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Kernel => "kernel",
+            Self::Boot => "boot",
+        }
+    }
+}
+
 /// The archive that a package comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -5,6 +5,7 @@
 
 mod apt;
 mod boot;
+pub mod changes;
 mod debian;
 mod debs;
 mod error;

@@ -159,10 +159,10 @@ fn debian(set: &PackageSet) -> Vec<String> {
             format!("?and({pattern},?not(?name(^{name}$)))")
         })
     };
-    let ours = DEBIAN.iter().filter(|name| !pins.contains(name)).map(|name| match name.starts_with('?') {
-        true => without_pins(name),
-        false => (*name).to_owned(),
-    });
+    let ours = DEBIAN
+        .iter()
+        .filter(|name| !pins.contains(name))
+        .map(|name| if name.starts_with('?') { without_pins(name) } else { (*name).to_owned() });
     ours.chain(set.words()).collect()
 }
 

@@ -1,5 +1,6 @@
 //! What can be wrong with a site, each with its place and what to do.
 
+use super::package::WantedPackage;
 use crate::error::{Class, Classified};
 use handoff::fault::{Answer, Fault};
 use std::fmt;
@@ -132,18 +133,14 @@ pub enum SiteError {
         problem: String,
     },
     /// One system cannot have two versions of a package.
-    #[error("{at}: {whose} would get {package}, but also {other}, which {other_at} asks for")]
+    #[error("{}: {whose} would get {package}, but also {other}, which {} asks for", package.at, other.at)]
     TwoVersions {
-        /// Where one is asked for.
-        at: Location,
         /// Whose system it is.
         whose: String,
         /// The package with its version.
-        package: String,
-        /// The same with the other version.
-        other: String,
-        /// Where that is asked for.
-        other_at: Location,
+        package: Box<WantedPackage>,
+        /// The same with another.
+        other: Box<WantedPackage>,
     },
     /// An answer to a fault that it cannot have.
     #[error(

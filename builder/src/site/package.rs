@@ -97,11 +97,9 @@ impl PackageSet {
                 (None, Some(_)) => drop(chosen.insert(package.name.clone(), package)),
                 (Some(one), Some(other)) if one != other => {
                     return Err(SiteError::TwoVersions {
-                        at: package.at.clone(),
                         whose: whose.to_owned(),
-                        package: package.to_string(),
-                        other: known.to_string(),
-                        other_at: known.at.clone(),
+                        package: Box::new(package.clone()),
+                        other: Box::new((*known).clone()),
                     });
                 }
                 _ => {}
