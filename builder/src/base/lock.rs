@@ -4,7 +4,7 @@
 //! that it answers stands in it too, so that a changed wish is noticed instead of silently ignored.
 //!
 //! Most nodes have the packages of the site. What others have besides stands behind those, as differences
-//! ([`Variant`]), so that a review sees each package once.
+//! ([`Variant`]): a review sees what is special about them, and a site with one system has the lock that it always had.
 
 use super::BaseError;
 use super::variant::{RawVariant, Variant};

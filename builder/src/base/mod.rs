@@ -125,7 +125,7 @@ fn prepare_tree(
             micro::make(lock, store, site.build_time, &place)?;
         }
         Base::Debian => {
-            progress("installing the debian base (a minute or two, once for each site.lock)");
+            progress("installing the debian base (a minute or two, once for each set of packages)");
             debian::make(lock, store, site.build_time, &place)?;
         }
     }

@@ -140,7 +140,9 @@ fn micro(apt: &Apt, set: &PackageSet) -> Result<Vec<String>, BaseError> {
     // apt takes the last version that it is told of a package, and a bare name tells it one.
     let ours = MICRO.iter().filter(|name| set.pin(name).is_none()).map(|&name| name.to_owned());
     let asked: Vec<String> = ours.chain(set.words()).collect();
-    let extra: Vec<String> = set.iter().map(|(name, _)| name.to_owned()).collect();
+    // A pin of what the base has anyway asks for another version of it, and for nothing besides.
+    let is_extra = |(name, pin): &(&str, Option<&str>)| pin.is_none() || !MICRO.contains(name);
+    let extra: Vec<String> = set.iter().filter(is_extra).map(|(name, _)| name.to_owned()).collect();
     let closure = apt.closure(&asked)?;
     let versions: BTreeMap<&str, &Candidate> =
         closure.iter().map(|candidate| (candidate.name.as_str(), candidate)).collect();

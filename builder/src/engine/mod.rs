@@ -87,6 +87,7 @@ impl Classified for OutputFolderError {
 /// Builds the images, in the order of the request. `progress` hears a line at each stage.
 pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
     let _in_use = store.in_use()?;
+    check_lock(request)?;
     // Keys and places first: they take no time, and without them the rest would be in vain.
     let prepared = prepare_nodes(request, progress)?;
     if let Output::Folder(path) = &request.output {
@@ -97,7 +98,6 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     }
     let mut built: Vec<Option<Built>> = prepared.iter().map(|_| None).collect();
     let groups = groups(prepared)?;
-    base::check_lock(&request.site, groups.iter().map(|group| &group.set))?;
     let several = groups.len() > 1;
     for group in groups {
         if several {
@@ -122,6 +122,15 @@ fn build_group(
     let selector = read_input(&request.programs.selector)?;
     let workshop = Workshop::new(system, selector, store, &request.output);
     side_by_side(group.nodes, &workshop, built, progress)
+}
+
+/// Finds out whether the packages of all nodes are locked, before anything is made for the first of them.
+fn check_lock(request: &Request) -> Result<(), Error> {
+    let mut sets = BTreeSet::new();
+    for name in &request.nodes {
+        sets.insert(&request.site.node(name)?.packages);
+    }
+    Ok(base::check_lock(&request.site, sets.into_iter())?)
 }
 
 /// Gives all nodes their keys and seals.
