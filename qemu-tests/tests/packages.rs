@@ -8,7 +8,7 @@ use qemu_tests::stick::{Booted, Stick};
 use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::fs;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
@@ -136,8 +136,12 @@ fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Re
 
 const UPDATE: [&str; 4] = ["lock", "update", "--site", "site"];
 
-/// What the update says, and does, to somebody at a terminal who types this.
-fn on_a_terminal(place: &Workplace, answer: &str) -> Result<Output> {
+/// The exit code of the update, and what it says to somebody at a terminal who answers after something happened.
+fn on_a_terminal(
+    place: &Workplace,
+    meanwhile: impl FnOnce() -> Result<()>,
+    answer: &str,
+) -> Result<(Option<i32>, String)> {
     let psyops = place.psyops(&UPDATE);
     let words: Vec<String> = [psyops.get_program()]
         .into_iter()
@@ -149,10 +153,18 @@ fn on_a_terminal(place: &Workplace, answer: &str) -> Result<Output> {
     for (name, value) in psyops.get_envs() {
         script.env(name, value.unwrap_or_default());
     }
-    let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = script.spawn().context("starting script")?;
-    child.stdin.take().context("no input")?.write_all(answer.as_bytes())?;
-    Ok(child.wait_with_output()?)
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting script")?;
+    let (mut output, mut said) = (child.stdout.take().context("no output")?, Vec::new());
+    let mut byte = [0];
+    while !said.ends_with(b"[y/N] ") && output.read(&mut byte)? > 0 {
+        said.extend_from_slice(&byte);
+    }
+    meanwhile()?;
+    let written = child.stdin.take().context("no input")?.write_all(answer.as_bytes());
+    output.read_to_end(&mut said)?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    written.with_context(|| said.clone())?;
+    Ok((child.wait()?.code(), said))
 }
 
 #[test]
@@ -191,11 +203,17 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, planned);
     // Somebody who declines, and somebody who does not.
     for answer in ["n\n", "\n", "\u{4}"] {
-        let (code, said) = code_and_words(&on_a_terminal(&place, answer)?);
-        ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("[y/N]"), "{code:?} {said}");
+        let (code, said) = on_a_terminal(&place, || Ok(()), answer)?;
+        ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("as you wished"), "{said}");
         assert_eq!(fs::read_to_string(&path)?, old);
     }
-    let (code, said) = code_and_words(&on_a_terminal(&place, "y\n")?);
+    // Somebody else's lock is not written over.
+    let other = old.replace("0-old", "0-other");
+    let (code, said) = on_a_terminal(&place, || Ok(fs::write(&path, &other)?), "y\n")?;
+    ensure!(code == Some(77) && said.contains("not what it was when you were asked"), "{code:?} {said}");
+    assert_eq!(fs::read_to_string(&path)?, other);
+    fs::write(&path, &old)?;
+    let (code, said) = on_a_terminal(&place, || Ok(()), "y\n")?;
     ensure!(code == Some(0) && said.contains(" 0-old -> "), "{code:?} {said}");
     assert_eq!(fs::read_to_string(&path)?, present);
     fs::write(&path, &old)?;

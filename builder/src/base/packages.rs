@@ -140,15 +140,20 @@ fn micro(apt: &Apt, set: &PackageSet) -> Result<Vec<String>, BaseError> {
     // apt takes the last version that it is told of a package, and a bare name tells it one.
     let ours = MICRO.iter().filter(|name| set.pin(name).is_none()).map(|&name| name.to_owned());
     let asked: Vec<String> = ours.chain(set.words()).collect();
-    // A pin of what the base has anyway asks for another version of it, and for nothing besides.
-    let is_extra = |(name, pin): &(&str, Option<&str>)| pin.is_none() || !MICRO.contains(name);
-    let extra: Vec<String> = set.iter().filter(is_extra).map(|(name, _)| name.to_owned()).collect();
+    let extra = extra(set);
     let closure = apt.closure(&asked)?;
     let versions: BTreeMap<&str, &Candidate> =
         closure.iter().map(|candidate| (candidate.name.as_str(), candidate)).collect();
     let dependencies = apt.dependencies(&names(&closure))?;
     let chosen = reachable(&extra, &dependencies, &|name| versions.contains_key(name));
     Ok(chosen.iter().filter_map(|name| versions.get(name.as_str())).map(|c| c.exactly()).collect())
+}
+
+/// What a micro base gets with all that it depends on. A pin of what the base has anyway asks for another version of it,
+/// and for nothing besides.
+fn extra(set: &PackageSet) -> Vec<String> {
+    let is_extra = |(name, pin): &(&str, Option<&str>)| pin.is_none() || !MICRO.contains(name);
+    set.iter().filter(is_extra).map(|(name, _)| name.to_owned()).collect()
 }
 
 /// What a debian base is asked for. A pattern would choose the newest version of a package that is pinned.
@@ -206,7 +211,28 @@ fn kernel(apt: &Apt, wanted: &str) -> Result<String, BaseError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lock::tests::site;
     use super::*;
+
+    #[test]
+    fn a_pin_takes_the_place_of_the_bases_own_wish() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site(
+            folder.path(),
+            "extra = [\"bash=5.2-1\", \"g++=1\", \"kmod=30\", \"openssh-server=1\", \"jq\"]",
+            "",
+        );
+        let set = &site.packages.extra;
+        assert_eq!(extra(set), ["bash", "g++", "jq", "kmod"]);
+        let asked = debian(set);
+        let pattern = ["bash", "g[+][+]", "kmod", "openssh-server"]
+            .iter()
+            .fold("?essential".to_owned(), |text, name| format!("?and({text},?not(?name(^{name}$)))"));
+        assert_eq!(asked[0], pattern);
+        let of_kmod: Vec<&String> = asked.iter().filter(|word| word.starts_with("kmod")).collect();
+        assert_eq!(of_kmod, ["kmod=30"]);
+        assert_eq!(debian(&PackageSet::default()), DEBIAN);
+    }
 
     #[test]
     fn libraries_are_followed_and_installers_are_not() {

@@ -116,7 +116,7 @@ fn the_key_follows_the_packages_of_its_part() {
 }
 
 /// A site with node alpha, and what its two files say of packages.
-fn site(folder: &Path, site_lines: &str, node_lines: &str) -> Site {
+pub(in crate::base) fn site(folder: &Path, site_lines: &str, node_lines: &str) -> Site {
     let keys = GeneratedKeys {
         admin_recipient: format!("age1{}", "q".repeat(58)),
         signing_public: format!("RW{}", "Q".repeat(54)),

@@ -34,6 +34,12 @@ pub(super) enum NotWritten {
         /// The lock file.
         path: PathBuf,
     },
+    /// Somebody else wrote one meanwhile.
+    #[error("{path} was not written: it is not what it was when you were asked")]
+    Changed {
+        /// The lock file.
+        path: PathBuf,
+    },
     /// The answer could not be read.
     #[error("{path} was not written: cannot read the answer: {source}")]
     NoAnswer {
@@ -47,7 +53,7 @@ pub(super) enum NotWritten {
 impl Classified for NotWritten {
     fn class(&self) -> Class {
         match self {
-            Self::NobodyToAsk { .. } | Self::Declined { .. } => Class::Refused,
+            Self::NobodyToAsk { .. } | Self::Declined { .. } | Self::Changed { .. } => Class::Refused,
             Self::NoAnswer { source, .. } => Class::of_reading(source),
         }
     }
@@ -55,6 +61,7 @@ impl Classified for NotWritten {
     fn advice(&self) -> Option<String> {
         match self {
             Self::NobodyToAsk { .. } => Some("to take these packages unasked, add --yes".into()),
+            Self::Changed { .. } => Some("look at it, then update again".into()),
             Self::Declined { .. } | Self::NoAnswer { .. } => None,
         }
     }
@@ -80,9 +87,8 @@ pub(super) fn run(
         None => default_site()?,
     };
     let store = Store::from_environment()?;
-    let _in_use = store.in_use()?;
     let old = present(&site, progress)?;
-    let lock = present_lock(&site, &store, progress)?;
+    let lock = resolve(&site, &store, progress)?;
     let changes = Changes::between(old.as_ref(), &lock)?;
     let fetch = bytes_to_fetch(&lock, &store);
     let told =
@@ -93,23 +99,25 @@ pub(super) fn run(
     if consent.dry_run {
         return Ok((told.whole(&site, "nothing was written"), None));
     }
-    if consent.yes {
-        // Said before it is done: fetching may take a while, and may be stopped.
-        told.say(&site, progress);
-    } else {
-        let path = told.path.clone();
-        match told.agreed(&site, consent) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => return Err(NotWritten::Declined { path }.into()),
-            Ok(None) => {
-                let error = NotWritten::NobodyToAsk { path };
-                return Ok((told.whole(&site, "nothing was written"), Some(error.into())));
-            }
-            Err(source) => return Err(NotWritten::NoAnswer { path, source }.into()),
+    match told.agreed(&site, consent, progress) {
+        Ok(()) => {}
+        Err(error @ NotWritten::NobodyToAsk { .. }) => {
+            return Ok((told.whole(&site, "nothing was written"), Some(error.into())));
         }
+        Err(error) => return Err(error.into()),
     }
+    // Whoever was asked may have taken a while.
+    if Lock::read_any(&site).ok().flatten() != old {
+        return Err(NotWritten::Changed { path: told.path }.into());
+    }
+    let _in_use = store.in_use()?;
     take_lock(&site, &lock, &store, progress)?;
     Ok((told.ending(&site, true, "written"), None))
+}
+
+fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, Error> {
+    let _in_use = store.in_use()?;
+    Ok(present_lock(site, store, progress)?)
 }
 
 /// The lock as it is. One that answers another wish is what this command is for, and so is one that makes no sense.
@@ -131,20 +139,23 @@ fn bytes_to_fetch(lock: &Lock, store: &Store) -> u64 {
 }
 
 impl Told<'_> {
-    /// Shows the changes to whoever sits there, and asks. Programs are not asked.
-    fn agreed(&self, site: &Site, consent: &Consent<'_>) -> io::Result<Option<bool>> {
-        if self.json {
-            return Ok(None);
+    /// Shows the changes and finds out whether they are wanted. Programs are not asked.
+    fn agreed(&self, site: &Site, consent: &Consent<'_>, progress: &dyn Fn(&str)) -> Result<(), NotWritten> {
+        let list = format!("{}{}", to_text(self.changes, site), count(self.changes, self.fetch));
+        if consent.yes {
+            // Said before it is done: fetching may take a while, and may be stopped.
+            list.lines().for_each(progress);
+            return Ok(());
         }
-        let (list, count) = (to_text(self.changes, site), count(self.changes, self.fetch));
-        (consent.ask)(&format!("{list}{count}\nTake them into {}?", self.path.display()))
-    }
-
-    fn say(&self, site: &Site, progress: &dyn Fn(&str)) {
-        for line in to_text(self.changes, site).lines() {
-            progress(line);
+        let path = self.path.clone();
+        let question = format!("{list}\nTake them into {}?", path.display());
+        let answer = if self.json { Ok(None) } else { (consent.ask)(&question) };
+        match answer {
+            Ok(Some(true)) => Ok(()),
+            Ok(Some(false)) => Err(NotWritten::Declined { path }),
+            Ok(None) => Err(NotWritten::NobodyToAsk { path }),
+            Err(source) => Err(NotWritten::NoAnswer { path, source }),
         }
-        progress(&count(self.changes, self.fetch));
     }
 
     /// Changes and ending.
