@@ -7,10 +7,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The steps whose results are kept, and the code that makes them.
-const RECIPES: [(&str, &[&str]); 3] = [
+const RECIPES: [(&str, &[&str]); 4] = [
     ("PSYOPS_RECIPE_BASE", &["src/base", "src/tools.rs"]),
     ("PSYOPS_RECIPE_ROOT", &["src/base/tree", "src/root", "src/tools.rs"]),
-    ("PSYOPS_RECIPE_IMAGE", &["src/image", "src/secrets", "src/boot", "src/engine", "src/ids.rs"]),
+    ("PSYOPS_RECIPE_BOOT", &["src/boot", "src/engine", "../overlays/rescue", "../handoff/src"]),
+    (
+        "PSYOPS_RECIPE_IMAGE",
+        &["src/image", "src/secrets", "src/engine", "src/ids.rs", "../handoff/src", "../keys/src"],
+    ),
 ];
 /// The versions of the crates that work in them.
 const CRATES: &str = "../Cargo.lock";

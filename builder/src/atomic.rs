@@ -165,7 +165,7 @@ impl AtomicFile {
     }
 
     /// Writes `bytes` at `offset`.
-    pub fn write_at(&mut self, offset: u64, bytes: &[u8]) -> Result<(), AtomicError> {
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), AtomicError> {
         let result = std::os::unix::fs::FileExt::write_all_at(self.file(), bytes, offset);
         self.check(result)
     }

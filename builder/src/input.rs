@@ -23,6 +23,18 @@ impl Classified for InputError {
     }
 }
 
+/// Bytes that can be read at any place, by several at once.
+pub trait ReadAt: Sync {
+    /// Fills `into` from `offset` on; an end before is an error.
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        std::os::unix::fs::FileExt::read_exact_at(self, into, offset)
+    }
+}
+
 /// Reads a file that goes into an image.
 pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
     fs::read(path).map_err(|source| InputError { path: path.to_owned(), source })

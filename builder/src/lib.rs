@@ -27,6 +27,7 @@ pub mod root;
 pub mod run;
 pub mod secrets;
 pub mod site;
+pub mod staging;
 pub mod store;
 mod svg;
 pub mod tools;

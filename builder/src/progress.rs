@@ -1,32 +1,88 @@
-//! How far long work is: a line now and then with the rate and the remaining time.
+//! How far long work is: a line now and then with the rate and the remaining time. It begins with two spaces, by which a
+//! terminal knows that the next one takes its place.
 
+use std::io::{self, IsTerminal as _};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// Work that ends before this says nothing of its progress.
-const FIRST: Duration = Duration::from_secs(3);
-/// Between two lines.
-const BETWEEN: Duration = Duration::from_secs(5);
 /// How often the work is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// Does `work` in a thread, and meanwhile says how much of `total` bytes is there. `done` counts them.
-pub fn while_bytes_come<T: Send>(
-    total: u64,
+/// When there are lines.
+#[derive(Debug, Clone, Copy)]
+struct Pace {
+    /// Work that ends before this says nothing of its progress.
+    first: Duration,
+    /// Between two lines.
+    between: Duration,
+}
+
+impl Pace {
+    /// Where lines stay.
+    const OF_LINES: Self = Self { first: Duration::from_secs(3), between: Duration::from_secs(5) };
+    /// Where each takes the place of the one before.
+    const OF_A_TERMINAL: Self =
+        Self { first: Duration::from_millis(300), between: Duration::from_millis(300) };
+
+    fn here() -> Self {
+        if io::stderr().is_terminal() { Self::OF_A_TERMINAL } else { Self::OF_LINES }
+    }
+}
+
+/// What there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// So many bytes.
+    Bytes(u64),
+    /// So many packages.
+    Packages(u64),
+}
+
+/// What is done, counted by who does it.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    /// So much more is done.
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    /// What is done.
+    #[must_use]
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Does `work` in a thread, and meanwhile says how much of the goal `done` counts.
+pub fn while_it_grows<T: Send>(
+    goal: Goal,
+    done: impl Fn() -> u64,
+    progress: &dyn Fn(&str),
+    work: impl FnOnce() -> T + Send,
+) -> T {
+    at_pace(Pace::here(), goal, done, progress, work)
+}
+
+fn at_pace<T: Send>(
+    pace: Pace,
+    goal: Goal,
     done: impl Fn() -> u64,
     progress: &dyn Fn(&str),
     work: impl FnOnce() -> T + Send,
 ) -> T {
     let begun = Instant::now();
-    let mut next = FIRST;
+    let mut next = pace.first;
     thread::scope(|scope| {
         let worker = scope.spawn(work);
         while !worker.is_finished() {
             thread::sleep(LOOK);
             let elapsed = begun.elapsed();
             if elapsed >= next {
-                next = elapsed.saturating_add(BETWEEN);
-                progress(&line(done(), total, elapsed));
+                next = elapsed.saturating_add(pace.between);
+                progress(&goal.line(done(), elapsed));
             }
         }
         outcome(worker)
@@ -37,17 +93,27 @@ fn outcome<T>(worker: ScopedJoinHandle<'_, T>) -> T {
     worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// `  45 of 160 MiB, 8.2 MiB/s, 14 s left`.
-fn line(done: u64, total: u64, elapsed: Duration) -> String {
-    let (done_mib, total_mib) = (done >> 20, total.div_ceil(1 << 20));
-    let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
-    let per_second = done.saturating_mul(1000) / milliseconds;
-    let tenths = per_second.saturating_mul(10) >> 20;
-    let left = match total.saturating_sub(done).checked_div(per_second) {
-        Some(seconds) => format!("{seconds} s left"),
-        None => "nothing yet".to_owned(),
-    };
-    format!("  {done_mib} of {total_mib} MiB, {}.{} MiB/s, {left}", tenths / 10, tenths % 10)
+impl Goal {
+    /// `  45 of 160 MiB, 8.2 MiB/s, 14 s left`, `  45 of 160 packages, 1.5 a second, 76 s left`.
+    fn line(self, done: u64, elapsed: Duration) -> String {
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let tenths = |shift: u32| (done.saturating_mul(10_000) >> shift) / milliseconds;
+        let (Self::Bytes(total) | Self::Packages(total)) = self;
+        let left = match total.saturating_sub(done).saturating_mul(milliseconds).checked_div(done) {
+            Some(milliseconds) => format!("{} s left", milliseconds / 1000),
+            None => "nothing yet".to_owned(),
+        };
+        match self {
+            Self::Bytes(total) => {
+                let (rate, total) = (tenths(20), total.div_ceil(1 << 20));
+                format!("  {} of {total} MiB, {}.{} MiB/s, {left}", done >> 20, rate / 10, rate % 10)
+            }
+            Self::Packages(total) => {
+                let rate = tenths(0);
+                format!("  {done} of {total} packages, {}.{} a second, {left}", rate / 10, rate % 10)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -59,26 +125,33 @@ mod tests {
     fn the_line_has_rate_and_remaining_time() {
         let mib = |count: u64| count << 20;
         let ten = Duration::from_secs(10);
-        assert_eq!(line(mib(45), mib(160), ten), "  45 of 160 MiB, 4.5 MiB/s, 25 s left");
-        assert_eq!(line(0, mib(160), ten), "  0 of 160 MiB, 0.0 MiB/s, nothing yet");
-        assert_eq!(line(mib(160), mib(160), ten), "  160 of 160 MiB, 16.0 MiB/s, 0 s left");
-        assert_eq!(line(5, 7, Duration::ZERO), "  0 of 1 MiB, 0.0 MiB/s, 0 s left");
+        let bytes = Goal::Bytes(mib(160));
+        assert_eq!(bytes.line(mib(45), ten), "  45 of 160 MiB, 4.5 MiB/s, 25 s left");
+        assert_eq!(bytes.line(0, ten), "  0 of 160 MiB, 0.0 MiB/s, nothing yet");
+        assert_eq!(bytes.line(mib(160), ten), "  160 of 160 MiB, 16.0 MiB/s, 0 s left");
+        assert_eq!(Goal::Bytes(7).line(5, Duration::ZERO), "  0 of 1 MiB, 0.0 MiB/s, 0 s left");
+        assert_eq!(Goal::Packages(160).line(40, ten), "  40 of 160 packages, 4.0 a second, 30 s left");
     }
 
     #[test]
     fn short_work_says_nothing_and_its_result_comes_back() {
         let said = RefCell::new(Vec::new());
         let say = |line: &str| said.borrow_mut().push(line.to_owned());
-        assert_eq!(while_bytes_come(100, || 50, &say, || 7), 7);
+        assert_eq!(at_pace(Pace::OF_LINES, Goal::Bytes(100), || 50, &say, || 7), 7);
         assert!(said.borrow().is_empty());
     }
 
     #[test]
-    fn long_work_says_how_far_it_is() {
-        let said = RefCell::new(Vec::new());
-        let say = |line: &str| said.borrow_mut().push(line.to_owned());
-        while_bytes_come(4 << 20, || 1 << 20, &say, || thread::sleep(FIRST + BETWEEN / 10));
-        let said = said.into_inner();
-        assert!(matches!(said.as_slice(), [line] if line.starts_with("  1 of 4 MiB, ")), "{said:?}");
+    fn long_work_says_how_far_it_is_and_on_a_terminal_more_often() {
+        for (pace, lines) in [(Pace::OF_LINES, 1..=1), (Pace::OF_A_TERMINAL, 3..=11)] {
+            let (said, count) = (RefCell::new(Vec::new()), Count::default());
+            count.add(1 << 20);
+            let say = |line: &str| said.borrow_mut().push(line.to_owned());
+            let work = || thread::sleep(Duration::from_millis(3300));
+            at_pace(pace, Goal::Bytes(4 << 20), || count.get(), &say, work);
+            let said = said.into_inner();
+            assert!(lines.contains(&said.len()), "{said:?}");
+            assert!(said.iter().all(|line| line.starts_with("  1 of 4 MiB, ")), "{said:?}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::input;
 use handoff::hash::Sha256Digest;
 use std::env;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, BufRead as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output, Stdio};
@@ -149,6 +149,27 @@ pub fn run(command: &mut Command) -> Result<Output, ToolError> {
     check(&program, output)
 }
 
+/// Runs `command`, whose output goes where it is told to, and hands on each line that it says on standard error while it
+/// works; anything but exit status 0 is an error with the end of that.
+pub fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Result<(), ToolError> {
+    let program = program_name(command);
+    let start = |source| ToolError::Start { program: program.clone(), source };
+    let mut child = command.stderr(Stdio::piped()).spawn().map_err(start)?;
+    let mut said = Vec::new();
+    if let Some(errors) = child.stderr.take() {
+        let mut errors = io::BufReader::new(errors);
+        loop {
+            let from = said.len();
+            if errors.read_until(b'\n', &mut said).map_err(start)? == 0 {
+                break;
+            }
+            hear(&String::from_utf8_lossy(said.get(from..).unwrap_or_default()));
+        }
+    }
+    let status = child.wait().map_err(start)?;
+    check(&program, Output { status, stdout: Vec::new(), stderr: said }).map(drop)
+}
+
 /// Turns the output of a finished program into an error where it failed.
 pub fn check(program: &str, output: Output) -> Result<Output, ToolError> {
     if output.status.success() {
@@ -201,6 +222,18 @@ mod tests {
         let error = run(&mut command).unwrap_err();
         let ToolError::Failed { program, status, complaint } = error else { panic!("{error}") };
         assert_eq!((program.as_str(), status.code(), complaint.as_str()), ("sh", Some(3), "no such luck"));
+    }
+
+    #[test]
+    fn a_tool_is_heard_while_it_works() {
+        let mut heard = Vec::new();
+        let shell = |script: &str, heard: &mut Vec<String>| {
+            run_heard(Command::new("/bin/sh").args(["-c", script]), |line| heard.push(line.to_owned()))
+        };
+        shell("echo one >&2; printf two >&2", &mut heard).unwrap();
+        assert_eq!(heard, ["one\n", "two"]);
+        let error = shell("echo no such luck >&2; exit 3", &mut heard).unwrap_err();
+        assert!(matches!(error, ToolError::Failed { complaint, .. } if complaint == "no such luck"));
     }
 
     #[test]

@@ -27,7 +27,7 @@ fn names(steps: &[(String, String)]) -> Vec<&str> {
 #[test]
 fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     let place = Workplace::new()?;
-    let all = ["kernel", "boot programs", "base tree", "root", "initramfs", "image"];
+    let all = ["kernel", "boot programs", "base tree", "root", "initramfs", "UKI", "image"];
     let first = place.build("alpha")?;
     assert_eq!(names(&made(&first)), all);
     let again = place.psyops(&["build-image", "--site", "site", "--node", "alpha", "--json"]).output()?;
@@ -48,7 +48,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     place.edit("overlays/common/etc/profile.d/site.sh", |text| text + "# one more line\n")?;
     let changed = place.build("alpha")?;
     let steps = made(&changed);
-    assert_eq!(names(&steps), ["root", "image"]);
+    assert_eq!(names(&steps), ["root", "UKI", "image"]);
     assert_eq!(steps.first().map(|(_, why)| why.as_str()), Some("overlay common changed"));
     let why = place.json(&["why", "alpha", "--site", "site"])?;
     assert_eq!(why["steps"][3]["changes"], serde_json::json!(["overlay common changed"]), "{why}");
@@ -75,6 +75,35 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(74) && said.contains("was damaged in the store"), "{said}");
     assert_eq!(names(&made(&place.build("alpha")?)), ["base tree", "root"]);
+
+    // One byte in the middle of anything that an image is made of.
+    let flip = "from=$(( $(stat -c %s \"$file\") / 2 )); \
+                old=$(dd if=\"$file\" bs=1 skip=$from count=1 status=none | od -An -tu1); \
+                printf \"\\\\$(printf %03o $(( old ^ 1 )))\" | dd of=\"$file\" bs=1 seek=$from conv=notrunc status=none";
+    for (file, found) in [
+        ("roots/*/root.squashfs", Some("of its data (4 KiB each) is another than the root hash says")),
+        ("derived/kernel-*/boot/vmlinuz-*", Some("vmlinuz")),
+        ("derived/uki-*.efi", None),
+        ("derived/busybox-*", None),
+    ] {
+        let kept = place.build("alpha")?;
+        let files = format!("for file in $(ls -d {file} | grep -v sha256); do {flip}; done");
+        succeed(Command::new("sh").current_dir(place.path("cache/psyops")).args(["-c", &files]))?;
+        if file.contains("kernel") {
+            // The kernel is read where something is made of it.
+            succeed(
+                Command::new("sh").current_dir(place.path("cache/psyops")).args(["-c", "rm derived/uki-*"]),
+            )?;
+        }
+        fs::remove_file(place.path("alpha.img"))?;
+        if let Some(found) = found {
+            let output = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            ensure!(output.status.code() == Some(74) && said.contains(found), "{file}: {said}");
+        }
+        let again = place.build("alpha")?;
+        assert_eq!(again["node_sha256"], kept["node_sha256"], "{file}");
+    }
     Ok(())
 }
 

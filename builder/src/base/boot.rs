@@ -73,7 +73,7 @@ fn take(
         .find(|package| package.name == name)
         .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
     let place = store.derived(kind, &package.sha256, "");
-    if place.is_file() {
+    if Store::holds(&place) {
         return Ok((place, Origin::Kept));
     }
     let mut tree = LayeredTree::new();
@@ -84,5 +84,6 @@ fn take(
         content = content.or(tree.read(file)?);
     }
     atomic::write_file_with_mode(&place, &content.ok_or_else(missing)?, mode)?;
+    Store::remember(&place)?;
     Ok((place, Origin::Made))
 }

@@ -7,6 +7,7 @@ use super::lock::{Lock, LockedPackage, Part};
 use super::tree::LayeredTree;
 use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
+use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
 use crate::tools::{self, MMDEBSTRAP};
 use std::fs::{self, Permissions};
@@ -46,11 +47,27 @@ const REMOVED: [&str; 29] = [
     "var/log/dpkg.log",
 ];
 
+/// dpkg says of each package that it unpacks it and that it sets it up.
+const STEPS_OF_A_PACKAGE: u64 = 2;
+
 /// Puts the debian base together, as a tar at `place`.
-pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) -> Result<(), BaseError> {
+pub(super) fn make(
+    lock: &Lock,
+    store: &Store,
+    build_time: u64,
+    place: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<(), BaseError> {
     let scratch = store.scratch()?;
     let installed = scratch.path().join("installed.tar");
-    install(lock, store, build_time, &installed)?;
+    let packages = u64::try_from(lock.part(Part::Base).count()).unwrap_or(0);
+    let steps = Count::default();
+    while_it_grows(
+        Goal::Packages(packages),
+        || steps.get() / STEPS_OF_A_PACKAGE,
+        progress,
+        || install(lock, store, build_time, &installed, &steps),
+    )?;
     let mut tree = LayeredTree::new();
     tree.add_tar(&installed, &wanted)?;
     clean(&mut tree)?;
@@ -60,7 +77,13 @@ pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) ->
     Ok(Store::remember(place)?)
 }
 
-fn install(lock: &Lock, store: &Store, build_time: u64, output: &Path) -> Result<(), BaseError> {
+fn install(
+    lock: &Lock,
+    store: &Store,
+    build_time: u64,
+    output: &Path,
+    steps: &Count,
+) -> Result<(), BaseError> {
     // In unshare mode mmdebstrap is another user, who may not look into a home folder. These are public packages.
     let folder = std::env::temp_dir();
     let archive = tempfile::Builder::new()
@@ -76,7 +99,7 @@ fn install(lock: &Lock, store: &Store, build_time: u64, output: &Path) -> Result
     let mut command = MMDEBSTRAP.command()?;
     command
         .args([
-            "--quiet",
+            "--verbose",
             "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
             "--variant=essential",
             "--format=tar",
@@ -93,12 +116,13 @@ fn install(lock: &Lock, store: &Store, build_time: u64, output: &Path) -> Result
         .env("SOURCE_DATE_EPOCH", build_time.to_string())
         .env("DEBIAN_FRONTEND", "noninteractive")
         .env_remove("TMPDIR")
-        .stdout(file)
-        .stderr(std::process::Stdio::piped());
-    let start = |source| tools::ToolError::Start { program: "mmdebstrap".into(), source };
-    let done = command.spawn().and_then(std::process::Child::wait_with_output).map_err(start)?;
-    tools::check("mmdebstrap", done)?;
-    Ok(())
+        .stdout(file);
+    let hear = |line: &str| {
+        if line.starts_with("Unpacking ") || line.starts_with("Setting up ") {
+            steps.add(1);
+        }
+    };
+    Ok(tools::run_heard(&mut command, hear)?)
 }
 
 /// A flat archive (`./` in sources.list(5)): the packages and their index.

@@ -4,7 +4,7 @@ use super::BaseError;
 use super::apt::Apt;
 use super::lock::{Archive, LockedPackage};
 use crate::input::digest_of_file;
-use crate::progress::while_bytes_come;
+use crate::progress::{Goal, while_it_grows};
 use crate::site::Site;
 use crate::store::{Store, StoreError};
 use crate::tools::{self, DPKG_DEB, ToolError};
@@ -38,7 +38,7 @@ pub(super) fn fetch<'a>(
         .collect();
     let length = |place: &Path| fs::metadata(place).map_or(0, |facts| facts.len());
     let arrived = || wanted.iter().map(|(_, _, place, _)| length(place)).sum();
-    let outcome = while_bytes_come(bytes, arrived, progress, || apt.download(&wanted));
+    let outcome = while_it_grows(Goal::Bytes(bytes), arrived, progress, || apt.download(&wanted));
     // What arrived is kept even where something else did not.
     let mut absent = Vec::new();
     for package in missing {

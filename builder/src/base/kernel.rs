@@ -3,6 +3,7 @@
 use super::BaseError;
 use super::debs;
 use super::lock::{Lock, Part};
+use super::tree::TreeError;
 use crate::store::{Origin, Step, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use std::fs;
@@ -17,6 +18,7 @@ pub(super) struct Kernel {
     pub(super) release: String,
     pub(super) vmlinuz: PathBuf,
     pub(super) modules_dir: PathBuf,
+    pub(super) place: PathBuf,
     pub(super) step: Step,
 }
 
@@ -24,7 +26,8 @@ pub(super) struct Kernel {
 pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<Kernel, BaseError> {
     let inputs = lock.inputs("kernel", Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
-    let origin = if place.is_dir() { Origin::Kept } else { Origin::Made };
+    // Without its digests it was not finished.
+    let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Kept } else { Origin::Made };
     if origin == Origin::Made {
         progress("unpacking the kernel");
         make(lock, store, &place)?;
@@ -32,7 +35,7 @@ pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Re
     let (release, vmlinuz) = find(lock, &place)?;
     let modules_dir = place.join(MODULES).join(&release);
     let step = Step::stored("kernel", inputs, origin, &place);
-    Ok(Kernel { release, vmlinuz, modules_dir, step })
+    Ok(Kernel { release, vmlinuz, modules_dir, place, step })
 }
 
 fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
@@ -49,7 +52,18 @@ fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
     let mut command = DEPMOD.command()?;
     command.arg("-b").arg(&tree).arg("-C").arg(&no_configuration).arg(&release);
     tools::run(&mut command)?;
+    Store::remember_folder(&tree, place)?;
     Ok(Store::publish(&tree, place)?)
+}
+
+/// Reads an unpacked kernel to its last byte, before anything is made of it. One that is not what was put into the store
+/// goes away, so that the next build unpacks it again.
+pub(crate) fn check(place: &Path) -> Result<(), TreeError> {
+    let failed = |error: StoreError| TreeError::Read { path: error.path, source: error.source };
+    let Some(path) = Store::damage(place).map_err(failed)? else { return Ok(()) };
+    // Where it stays, the next build says the same again.
+    let _ = fs::remove_dir_all(place);
+    Err(TreeError::Damaged { path })
 }
 
 /// Release and image of an unpacked package.

@@ -9,7 +9,7 @@ pub mod changes;
 mod debian;
 mod debs;
 mod error;
-mod kernel;
+pub(crate) mod kernel;
 pub mod lock;
 mod micro;
 mod packages;
@@ -39,6 +39,8 @@ pub struct BaseSystem {
     pub vmlinuz: PathBuf,
     /// Its modules: `lib/modules/RELEASE` with what depmod made.
     pub modules_dir: PathBuf,
+    /// The folder of the store with both.
+    pub kernel_place: PathBuf,
     /// systemd's stub for UKIs.
     pub stub: PathBuf,
     /// A static busybox, for the rescue shell.
@@ -57,6 +59,11 @@ impl BaseSystem {
     pub fn key_of(&self, step: &str) -> Sha256Digest {
         let found = self.steps.iter().find(|known| known.name == step);
         found.map_or_else(|| Sha256Digest::of(b""), |step| step.inputs.key())
+    }
+
+    /// Whether the unpacked kernel is what was put into the store. One that is not goes away.
+    pub fn check_kernel(&self) -> Result<(), BaseError> {
+        Ok(kernel::check(&self.kernel_place)?)
     }
 }
 
@@ -93,6 +100,7 @@ pub fn prepare(
         kernel_release: kernel.release,
         vmlinuz: kernel.vmlinuz,
         modules_dir: kernel.modules_dir,
+        kernel_place: kernel.place,
         stub: boot.stub,
         busybox: boot.busybox,
         e2fsck: boot.e2fsck,
@@ -126,7 +134,7 @@ fn prepare_tree(
         }
         Base::Debian => {
             progress("installing the debian base (a minute or two, once for each set of packages)");
-            debian::make(lock, store, site.build_time, &place)?;
+            debian::make(lock, store, site.build_time, &place, progress)?;
         }
     }
     Ok((place.clone(), Step::stored("base tree", inputs, Origin::Made, &place)))

@@ -5,17 +5,12 @@
 
 use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
-use crate::atomic::write_file;
 use crate::error::{Class, Classified};
-use crate::store::{Origin, Store};
 use cpio::newc::{Builder, ModeFileType, Reader, trailer};
-use handoff::hash::Sha256Digest;
 use handoff::paths;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
-use std::fs;
 use std::io::{self, Read as _, Write};
-use std::path::PathBuf;
 use thiserror::Error;
 
 /// zstd's level. The kernel unpacks all levels at about the same speed; past 19 they need more memory at boot.
@@ -76,28 +71,10 @@ pub fn pack(contents: &Contents<'_>) -> Result<Initramfs, InitramfsError> {
     Ok(padded(compress(&archive)?, archive.len()))
 }
 
-/// Makes the initramfs, or takes the frame that lies in the store under the archive's digest, because packing takes
-/// seconds. What lies there must unpack to the archive; a place that cannot be written only costs the next packing.
-/// Gives also where it lies, and whether it was there.
-pub fn pack_or_take(
-    contents: &Contents<'_>,
-    store: &Store,
-) -> Result<(Initramfs, PathBuf, Origin), InitramfsError> {
-    let archive = archive(contents)?;
-    let key = Sha256Digest::of_parts(&[&LEVEL.to_le_bytes(), &archive]);
-    let place = store.derived("initramfs", &key, "zst");
-    let known = fs::read(&place).ok();
-    let known =
-        known.filter(|frame| zstd::bulk::decompress(frame, archive.len()).is_ok_and(|raw| raw == archive));
-    let origin = if known.is_some() { Origin::Kept } else { Origin::Made };
-    let frame = if let Some(frame) = known {
-        frame
-    } else {
-        let frame = compress(&archive)?;
-        let _ = write_file(&place, &frame);
-        frame
-    };
-    Ok((padded(frame, archive.len()), place, origin))
+/// Bytes of an archive before it was packed, as its frame says; 0 where it does not.
+#[must_use]
+pub fn unpacked_size(packed: &[u8]) -> u64 {
+    zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().unwrap_or(0)
 }
 
 fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
@@ -302,6 +279,7 @@ mod tests {
     fn cpio_reads_it_and_the_end_marker_is_last() {
         let initramfs = small();
         assert_eq!(initramfs.packed.len() % 4, 0);
+        assert_eq!(unpacked_size(&initramfs.packed), initramfs.unpacked_size);
         let mut frame = initramfs.packed.clone();
         while frame.last() == Some(&0) {
             frame.pop();
@@ -336,19 +314,6 @@ mod tests {
         );
         assert!(listing.contains("5,   1"), "{listing}");
         assert!(listing.lines().all(|line| line.contains(" 0        0 ")), "{listing}");
-    }
-
-    #[test]
-    fn a_packed_one_is_taken_from_the_store_only_where_it_holds() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path()).unwrap();
-        let contents = Contents { loader: b"loader", rescue: &[], trust: &trust(), modules: &[] };
-        let (made, place, origin) = pack_or_take(&contents, &store).unwrap();
-        assert_eq!((&made, origin), (&pack(&contents).unwrap(), Origin::Made));
-        assert_eq!(pack_or_take(&contents, &store).unwrap(), (made.clone(), place.clone(), Origin::Kept));
-        fs::write(&place, b"something else").unwrap();
-        assert_eq!(pack_or_take(&contents, &store).unwrap(), (made, place.clone(), Origin::Made));
-        assert_ne!(fs::read(&place).unwrap(), b"something else");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! another file, or as another content.
 
 use super::{BrowseError, Entry, EntryKind, Place};
-use crate::image::reader::ImageReader;
+use crate::image::reader::{ImageReader, ProgramInput};
 use crate::image::slot;
 use crate::tools::{self, ToolError};
 use crate::verify;
@@ -29,8 +29,9 @@ fn check(image: &ImageReader, slot: Slot) -> Result<(), BrowseError> {
 
 fn entries(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let levels = place.names.len() + 1;
-    let mut command = unsquashfs(image, slot)?;
-    command.args(["-lln", "-max-depth", &levels.to_string()]).arg(image.path());
+    let partition = image.for_program(Role::Root(slot))?;
+    let mut command = unsquashfs(&partition)?;
+    command.args(["-lln", "-max-depth", &levels.to_string()]).arg(&partition.path);
     if !place.names.is_empty() {
         command.arg(place.path());
     }
@@ -61,16 +62,16 @@ pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec
         }
         _ => return Err(place.is("no file")),
     }
-    let mut command = unsquashfs(image, slot)?;
-    command.arg("-no-wildcards").arg("-cat").arg(image.path()).arg(place.path());
+    let partition = image.for_program(Role::Root(slot))?;
+    let mut command = unsquashfs(&partition)?;
+    command.arg("-no-wildcards").arg("-cat").arg(&partition.path).arg(place.path());
     let output = tools::run(&mut command).map_err(damaged)?;
     Ok(output.stdout)
 }
 
-fn unsquashfs(image: &ImageReader, slot: Slot) -> Result<Command, BrowseError> {
-    let offset = image.partition(Role::Root(slot))?.offset.0;
+fn unsquashfs(partition: &ProgramInput) -> Result<Command, BrowseError> {
     let mut command = tools::UNSQUASHFS.command()?;
-    command.args(["-q", "-no-wildcards", "-o", &offset.to_string()]);
+    command.args(["-q", "-no-wildcards", "-o", &partition.offset.to_string()]);
     Ok(command)
 }
 

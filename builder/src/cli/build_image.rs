@@ -1,6 +1,6 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
-use crate::engine::{self, Built, Output, Request, StepRecord};
+use crate::engine::{self, Built, Layout, Output, Place, Request, StepRecord};
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
@@ -18,6 +18,7 @@ use std::path::PathBuf;
   build-image --node pi1 --site fleet --output pi1.img -v
   build-image --node pi1 --node pi2 --site fleet     pi1.img and pi2.img in the current folder
   build-image --all --site fleet --output images     every node of the site, in the folder images
+  build-image --all --site fleet -o images --layout split   the same, with what they share only once
 What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
 With --json one node gives an object; several, or --all, give a list; progress comes as JSON lines on standard error.")]
 #[command(group(ArgGroup::new("which").required(true).args(["node", "all"])))]
@@ -34,6 +35,9 @@ pub struct BuildImageArgs {
     /// The image (by default NAME.img in the current folder); the folder for images, where there are several or with --all
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
+    /// How images are spread over files: with `split`, NODE.qcow2 over a file that all nodes with one system share
+    #[arg(long, value_enum, default_value_t)]
+    pub layout: Layout,
     /// The folder with selector.efi, initloader and psyops-agent
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
@@ -71,10 +75,11 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     let nodes =
         if args.all { site.nodes().map(|node| node.name.to_string()).collect() } else { args.node.clone() };
     let several = args.all || args.node.len() > 1;
-    let output = match &args.output {
-        Some(path) if !several => Output::File(path.clone()),
-        path => Output::Folder(path.clone().unwrap_or_default()),
+    let place = match &args.output {
+        Some(path) if !several => Place::File(path.clone()),
+        path => Place::Folder(path.clone().unwrap_or_default()),
     };
+    let output = Output { place, layout: args.layout };
     let keys = Locations { identity: args.identity.clone(), signing_key: args.signing_key.clone() };
     let programs = Programs::find(args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
@@ -88,6 +93,7 @@ fn to_json(built: &Built) -> Value {
     let steps: Vec<Value> = built.record.steps.iter().map(step_to_json).collect();
     json!({
         "image": built.image.path,
+        "shared": built.shared,
         "written": built.written,
         "size": built.image.plan.disk_size.0,
         "site": prepared.site.id.to_string(),

@@ -6,10 +6,22 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-/// Says on standard error what is being done, a line at a time.
+/// Says on standard error what is being done, a line at a time. On a terminal, a line of how far it is stays only until the
+/// next one.
 pub fn progress(line: &str) {
+    let mut out = io::stderr().lock();
     // Nobody may be listening; the work goes on.
-    let _ = writeln!(io::stderr(), "{line}");
+    let _ = if out.is_terminal() {
+        out.write_all(for_a_terminal(line).as_bytes()).and_then(|()| out.flush())
+    } else {
+        writeln!(out, "{line}")
+    };
+}
+
+/// The line over whatever stood in its place: back to the beginning, and all to its right erased (ECMA-48, EL).
+fn for_a_terminal(line: &str) -> String {
+    let end = if line.starts_with("  ") { "" } else { "\n" };
+    format!("\r{line}\u{1b}[K{end}")
 }
 
 /// The same for a program that reads along: a line is a JSON object with `progress`.
@@ -110,5 +122,15 @@ mod tests {
     fn only_a_yes_is_one() {
         assert!(is_yes("y\n") && is_yes(" YES \n"));
         assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yesterday"));
+    }
+
+    #[test]
+    fn on_a_terminal_a_line_of_progress_gives_way_to_the_next() {
+        let said: String =
+            ["root: making it", "  1 of 4 MiB", "  3 of 4 MiB", "root: made"].map(for_a_terminal).concat();
+        assert_eq!(
+            said,
+            "\rroot: making it\u{1b}[K\n\r  1 of 4 MiB\u{1b}[K\r  3 of 4 MiB\u{1b}[K\rroot: made\u{1b}[K\n"
+        );
     }
 }

@@ -45,18 +45,17 @@ pub(super) fn read(
     slot: Slot,
     root: RootHash,
 ) -> Result<Result<Root, String>, ToolError> {
-    let offset = match verify::root(image, slot, root).and_then(|_| {
-        image
-            .partition(Role::Root(slot))
-            .map(|partition| partition.offset.0)
-            .map_err(|error| error.to_string())
-    }) {
-        Ok(offset) => offset,
+    let partition = match verify::root(image, slot, root)
+        .and_then(|_| image.for_program(Role::Root(slot)).map_err(|error| error.to_string()))
+    {
+        Ok(partition) => partition,
         Err(problem) => return Ok(Err(problem)),
     };
     let mut command = tools::UNSQUASHFS.command()?;
     // A name of its own for the standard output, because versions before 4.6 write to a file named `-`.
-    command.args(["-q", "-n", "-o", &offset.to_string(), "-pf", "/dev/stdout"]).arg(image.path());
+    command
+        .args(["-q", "-n", "-o", &partition.offset.to_string(), "-pf", "/dev/stdout"])
+        .arg(&partition.path);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let program = tools::program_name(&command);
     let start = |source| ToolError::Start { program: program.clone(), source };

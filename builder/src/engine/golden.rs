@@ -69,7 +69,7 @@ fn a_small_image_has_the_bytes_that_it_had() {
     let name = |text: &str| text.parse::<Name>().unwrap();
     let (site, node, release) = (name("site"), name("demo"), name("1.0"));
     let parameters = Parameters { uuid: uuid::Uuid::from_u128(7), salt: [3; 32] };
-    let (root, _) = make(&Small, BUILD_TIME, &parameters, &store).unwrap();
+    let (root, _) = make(&Small, BUILD_TIME, &parameters, &store, &|_| ()).unwrap();
     let trust = trust(&site, &release);
     let contents = initramfs::Contents { loader: b"loader", rescue: &[], trust: &trust, modules: &[] };
     let uki = uki::build(&uki::Parts {

@@ -8,10 +8,14 @@
 mod golden;
 mod groups;
 mod node;
+mod output;
 mod record;
+mod shared;
+mod startup;
 pub mod system;
 
 pub use node::Built;
+pub use output::{Layout, Output, Place};
 pub use record::{BuildRecord, FileMark, StepRecord, needed};
 
 use crate::atomic::AtomicFile;
@@ -52,24 +56,6 @@ pub struct Request {
     pub output: Output,
 }
 
-/// Where images go.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Output {
-    /// The one image has this name.
-    File(PathBuf),
-    /// Each is `NODE.img` in this folder, which is made where it does not exist.
-    Folder(PathBuf),
-}
-
-impl Output {
-    fn of(&self, node: &Name) -> PathBuf {
-        match self {
-            Self::File(path) => path.clone(),
-            Self::Folder(folder) => folder.join(format!("{node}.img")),
-        }
-    }
-}
-
 /// The output folder cannot be made.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot make the folder {path}: {source}")]
@@ -90,8 +76,8 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     check_lock(request)?;
     // Keys and places first: they take no time, and without them the rest would be in vain.
     let prepared = prepare_nodes(request, progress)?;
-    if let Output::Folder(path) = &request.output {
-        fs::create_dir_all(path).map_err(|source| OutputFolderError { path: path.clone(), source })?;
+    if let Some(path) = request.output.folder() {
+        fs::create_dir_all(path).map_err(|source| OutputFolderError { path: path.to_owned(), source })?;
     }
     for node in &prepared {
         check_early(node, &request.programs, &request.output.of(&node.node))?;

@@ -1,25 +1,26 @@
 //! What is a node's own in a build: its secret partition, its image, and the record of how they came to be.
 
-use super::Output;
+use super::output::{Layout, Output};
 use super::record::{BuildRecord, FileMark};
+use super::shared::SharedPart;
 use super::system::System;
 use crate::atomic;
 use crate::bill::provenance;
 use crate::error::{Class, Classified, Error};
-use crate::image::digests::Digests;
+use crate::image::digests::{Digests, Part};
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
 use crate::image::reader::ImageReader;
-use crate::image::{self, Assembled, assemble};
+use crate::image::{self, Assembled, assemble, assemble_layer, assemble_shared};
 use crate::secrets::prepare::Prepared;
-use crate::secrets::staging::Staging;
 use crate::site::Bytes;
+use crate::staging::Staging;
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use crate::tools::{DEBUGFS, MKE2FS};
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::SigningFailed;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Changes with the code that makes secret partitions and images.
@@ -34,6 +35,8 @@ const IMAGE: &str = "image";
 pub struct Built {
     /// Its image.
     pub image: Assembled,
+    /// The file with what it shares, in the split layout.
+    pub shared: Option<PathBuf>,
     /// Whether the image was written just now, or was there.
     pub written: bool,
     /// The node with its site, its seal and what was done about its keys.
@@ -48,11 +51,12 @@ pub struct Built {
 #[derive(Debug)]
 pub(super) struct Workshop<'a> {
     system: Arc<System>,
-    uki_digest: Sha256Digest,
     selector: Vec<u8>,
     store: &'a Store,
     output: &'a Output,
     signature: Mutex<Option<String>>,
+    root_checked: Mutex<bool>,
+    shared: Mutex<Option<SharedPart>>,
     /// The digests of the first image.
     first: Mutex<Option<Digests>>,
 }
@@ -71,44 +75,72 @@ impl Classified for UkiSignatureError {
 impl<'a> Workshop<'a> {
     /// For nodes with this system.
     pub(super) fn new(system: System, selector: Vec<u8>, store: &'a Store, output: &'a Output) -> Self {
-        let uki_digest = Sha256Digest::of(&system.uki);
-        let (system, signature, first) = (Arc::new(system), Mutex::new(None), Mutex::new(None));
-        Self { system, uki_digest, selector, store, output, signature, first }
+        Self {
+            system: Arc::new(system),
+            selector,
+            store,
+            output,
+            signature: Mutex::new(None),
+            root_checked: Mutex::new(false),
+            shared: Mutex::new(None),
+            first: Mutex::new(None),
+        }
     }
 
     /// Makes the node's image, unless the one that is there is the same.
     pub(super) fn finish(&self, prepared: Prepared) -> Result<Built, Error> {
         let output = self.output.of(&prepared.node);
         let before = BuildRecord::read(self.store, &prepared.site, &prepared.node);
-        let inputs = self.inputs(&prepared)?;
+        let shared = self.shared(&prepared, &output)?;
+        let mut inputs = self.inputs(&prepared)?;
+        if let Some(shared) = &shared {
+            inputs.add("shared part", shared.step.inputs.key());
+        }
         let there = before.as_ref().filter(|before| is_there(before, &inputs, &output));
         let (image, digests, origin) = if let Some(before) = there {
             (self.known(&prepared, &output)?, before.digests.clone(), Origin::Kept)
         } else {
-            let image = self.write(&prepared, &output)?;
+            let image = self.write(&prepared, shared.as_ref(), &output)?;
             (image, self.digests(&output)?, Origin::Made)
         };
         self.write_provenance(&prepared, &output, &digests)?;
         let mut steps = self.system.steps.clone();
+        let shared_path = shared.as_ref().map(|shared| shared.path.clone());
+        steps.extend(shared.map(|shared| shared.step));
         steps.push(Step { name: IMAGE, inputs, origin, places: Vec::new() });
         let mark = FileMark::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
         let whose = (&prepared.site, &prepared.node);
         let record = BuildRecord::new(whose, (mark, digests), &steps, before.as_ref());
         record.write(self.store, &prepared.site, &prepared.node)?;
         let system = Arc::clone(&self.system);
-        Ok(Built { image, written: origin == Origin::Made, prepared, system, record })
+        Ok(Built { image, shared: shared_path, written: origin == Origin::Made, prepared, system, record })
     }
 
-    /// The digests of an image that was written just now. What all nodes share is read from the first one.
+    /// The digests of an image that was written just now. Those of the root are known since it was made, those of
+    /// everything else that nodes share since the first image.
     fn digests(&self, output: &Path) -> Result<Digests, Error> {
         let image = ImageReader::open(output)?;
-        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(first) = &*first {
-            return Ok(Digests::of_next(&image, first)?);
-        }
-        let digests = Digests::of(&image)?;
-        *first = Some(digests.clone());
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let [root, verity] = &self.system.root.digests;
+        let known = |part: Part| match (part, &first) {
+            (Part::Root, _) => Some(root.to_string()),
+            (Part::Verity, _) => Some(verity.to_string()),
+            (part, Some(first)) if part.is_shared() => first.get(part).map(str::to_owned),
+            _ => None,
+        };
+        let digests = Digests::of_rest(&image, known)?;
+        *self.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(digests.clone());
         Ok(digests)
+    }
+
+    /// Reads the root in the store to its last byte, before the first image gets it.
+    fn check_root(&self) -> Result<(), Error> {
+        let mut checked = self.root_checked.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*checked {
+            self.system.root.check()?;
+            *checked = true;
+        }
+        Ok(())
     }
 
     /// Where the image is from, in a file beside it that is written only where it says something else.
@@ -139,7 +171,7 @@ impl<'a> Workshop<'a> {
             .with("partition sizes", format!("{:?}", site.sizes).replace(' ', ""))
             .with("kernel command line", Sha256Digest::of(system.command_line.as_bytes()))
             .with("selector", Sha256Digest::of(&self.selector))
-            .with("UKI", self.uki_digest)
+            .with("UKI", system.uki_digest)
             .with("root", system.root.hash)
             .with("signing key", prepared.credentials.signing.public().id())
             .with("seal", Sha256Digest::of(&prepared.seal.bytes));
@@ -149,12 +181,67 @@ impl<'a> Workshop<'a> {
         Ok(inputs)
     }
 
-    fn write(&self, prepared: &Prepared, output: &Path) -> Result<Assembled, Error> {
+    /// The shared part beside the image, in the split layout. All wait for the first, who may have to write it.
+    fn shared(&self, prepared: &Prepared, output: &Path) -> Result<Option<SharedPart>, Error> {
+        if self.output.layout == Layout::Whole {
+            return Ok(None);
+        }
+        let mut known = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_none() {
+            let (site, system) = (&prepared.site, &self.system);
+            let inputs = Inputs::new("shared part", RECIPE)
+                .with("site", &site.id)
+                .with("release", &site.release)
+                .with("security epoch", site.security_epoch)
+                .with("tries", site.boot.tries)
+                .with("partition sizes", format!("{:?}", site.sizes).replace(' ', ""))
+                .with("UKI", system.uki_digest)
+                .with("root", system.root.hash)
+                .with("signing key", prepared.credentials.signing.public().id());
+            let folder = output.parent().unwrap_or(Path::new(""));
+            let write = |path: &Path| {
+                self.check_root()?;
+                let signature = self.signature(prepared)?;
+                // What is a node's own is not in it, but decides where things lie.
+                let secret = Staging::new()?;
+                let secret_place = secret.path().join("empty");
+                fs::File::create(&secret_place)
+                    .and_then(|file| file.set_len(site.sizes.secret.0))
+                    .map_err(|source| StoreError { path: secret_place.clone(), source })?;
+                assemble_shared(&self.image_inputs(prepared, &signature, &secret_place), path)?;
+                Ok(())
+            };
+            *known = Some(SharedPart::ensure(folder, &site.release, inputs, self.store, write)?);
+        }
+        Ok(known.clone())
+    }
+
+    fn write(
+        &self,
+        prepared: &Prepared,
+        shared: Option<&SharedPart>,
+        output: &Path,
+    ) -> Result<Assembled, Error> {
         let staging = Staging::new()?;
         let secret = staging.path().join("secret.ext4");
         prepared.write_partition(None, prepared.site.sizes.secret.0, &secret)?;
+        let signature = self.signature(prepared)?;
+        let inputs = self.image_inputs(prepared, &signature, &secret);
+        if let Some(shared) = shared {
+            return Ok(assemble_layer(&inputs, &shared.name(), output)?);
+        }
+        self.check_root()?;
+        Ok(assemble(&inputs, output)?)
+    }
+
+    fn image_inputs<'i>(
+        &'i self,
+        prepared: &'i Prepared,
+        signature: &'i str,
+        secret: &'i Path,
+    ) -> image::Inputs<'i> {
         let (site, system) = (&prepared.site, &self.system);
-        let inputs = image::Inputs {
+        image::Inputs {
             ids: ImageIds { site: &site.id, node: &prepared.node, root: system.root.hash },
             release: &site.release,
             security_epoch: site.security_epoch,
@@ -162,13 +249,12 @@ impl<'a> Workshop<'a> {
             sizes: &site.sizes,
             selector: &self.selector,
             uki: &system.uki,
-            uki_signature: &self.signature(prepared)?,
+            uki_signature: signature,
             root: &system.root.squashfs,
             verity: &system.root.verity,
             seal: &prepared.seal.bytes,
-            secret: Some(&secret),
-        };
-        Ok(assemble(&inputs, output)?)
+            secret: Some(secret),
+        }
     }
 
     /// The signature of the UKI, made when the first node needs it.
@@ -201,7 +287,7 @@ impl<'a> Workshop<'a> {
             secret: prepared.site.sizes.secret,
         };
         let plan = plan(&prepared.site.sizes, &contents)?;
-        Ok(Assembled { path: output.to_owned(), plan, uki_digest: self.uki_digest })
+        Ok(Assembled { path: output.to_owned(), plan, uki_digest: self.system.uki_digest })
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot;
+use crate::input::ReadAt as _;
 use handoff::boot_record;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -13,7 +14,6 @@ use handoff::verity::BLOCK;
 use sha2::{Digest as _, Sha256};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 
 /// Bytes of a block of the map.
 pub const BLOCK_SIZE: u64 = 4096;
@@ -138,7 +138,7 @@ fn digest(image: &ImageReader, range: &Range<u64>) -> io::Result<Sha256Digest> {
     while at < range.end {
         let length = CHUNK.min(range.end - at);
         let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
-        image.file().read_exact_at(&mut buffer, at)?;
+        image.storage().fill_at(&mut buffer, at)?;
         hasher.update(&buffer);
         at += length;
     }

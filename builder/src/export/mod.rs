@@ -5,21 +5,26 @@ pub mod block_map;
 use crate::atomic::{self, AtomicFile};
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
+use crate::image::storage::is_layered;
 use crate::run::direct;
 use crate::tools::{self, QEMU_IMG};
 use block_map::BlockMap;
-use std::fs::{self, File};
-use std::io::{self, Read as _, Write as _};
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// How hard zstd works: most of an image is compressed already.
 const LEVEL: i32 = 3;
 /// What is read at once.
 const CHUNK: usize = 1 << 20;
+/// What is all zero in a stretch of this length becomes a hole.
+const HOLE: usize = 1 << 16;
 
 /// A form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
+    /// One file, as it goes onto a stick
+    Raw,
     /// zstd, with a block map for bmaptool beside it
     Zst,
     /// A disk for QEMU
@@ -33,6 +38,7 @@ impl Form {
     #[must_use]
     pub fn beside(self, image: &Path) -> PathBuf {
         match self {
+            Self::Raw => image.with_extension("img"),
             Self::Zst => with_more(image, ".zst"),
             Self::Qcow2 => image.with_extension("qcow2"),
             Self::Netboot => image.with_extension("netboot"),
@@ -81,10 +87,43 @@ impl Classified for ExportError {
 pub fn export(path: &Path, form: Form, output: &Path) -> Result<Vec<PathBuf>, Error> {
     let image = ImageReader::open(path)?;
     match form {
+        Form::Raw => raw(&image, output),
         Form::Zst => zst(&image, output),
         Form::Qcow2 => qcow2(path, output),
         Form::Netboot => netboot(&image, output),
     }
+}
+
+/// Hands all bytes of an image to `take`, piece by piece, each with its place.
+fn each_piece<E: From<ExportError>>(
+    image: &ImageReader,
+    mut take: impl FnMut(u64, &[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut buffer = vec![0; CHUNK];
+    let mut at = 0;
+    loop {
+        let read = image.storage().read_at(&mut buffer, at);
+        let count = read.map_err(|source| ExportError::Read { path: image.path().to_owned(), source })?;
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
+        take(at, bytes)?;
+        at += u64::try_from(count).unwrap_or(0);
+    }
+}
+
+fn raw(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut file = AtomicFile::create_private(output)?;
+    file.set_len(image.size().0)?;
+    each_piece(image, |at, bytes| {
+        // What is zero stays a hole.
+        for (offset, block) in (at..).step_by(HOLE).zip(bytes.chunks(HOLE)) {
+            if block.iter().any(|&byte| byte != 0) {
+                file.write_at(offset, block)?;
+            }
+        }
+        Ok::<(), Error>(())
+    })?;
+    file.commit()?;
+    Ok(vec![output.to_owned()])
 }
 
 fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
@@ -93,21 +132,16 @@ fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
         _ => with_more(output, ".bmap"),
     };
     let map = BlockMap::of(image)?.to_xml();
-    let unreadable = |source| ExportError::Read { path: image.path().to_owned(), source };
-    let mut source = File::open(image.path()).map_err(unreadable)?;
     let file = AtomicFile::create_private(output)?;
     let begun = zstd::Encoder::new(file.file(), LEVEL);
     let mut encoder = file.check(begun)?;
     let prepared =
         encoder.include_checksum(true).and_then(|()| encoder.set_pledged_src_size(Some(image.size().0)));
     file.check(prepared)?;
-    let mut buffer = vec![0; CHUNK];
-    loop {
-        let count = source.read(&mut buffer).map_err(unreadable)?;
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+    each_piece(image, |_, bytes| {
         let written = encoder.write_all(bytes);
-        file.check(written)?;
-    }
+        Ok::<(), Error>(file.check(written)?)
+    })?;
     let finished = encoder.finish().map(drop);
     file.check(finished)?;
     file.commit()?;
@@ -118,7 +152,8 @@ fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
 fn qcow2(path: &Path, output: &Path) -> Result<Vec<PathBuf>, Error> {
     let file = AtomicFile::create_private(output)?;
     let mut convert = QEMU_IMG.command()?;
-    convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(path).arg(file.temporary_path());
+    let format = if is_layered(path) { "qcow2" } else { "raw" };
+    convert.args(["convert", "-f", format, "-O", "qcow2"]).arg(path).arg(file.temporary_path());
     tools::run(&mut convert)?;
     file.commit()?;
     Ok(vec![output.to_owned()])
@@ -145,6 +180,7 @@ mod tests {
     use super::*;
     use crate::image::fixture;
     use handoff::hash::Sha256Digest;
+    use std::fs::File;
     use std::os::unix::fs::PermissionsExt as _;
     use std::process::Command;
 

@@ -3,7 +3,7 @@
 use super::esp;
 use super::ids::ImageIds;
 use super::plan::{Contents, Plan, PlanError, plan};
-use super::write::{Piece, Source, WriteError, write};
+use super::write::{Piece, Source, WriteError, write, write_layer, write_shared};
 use crate::error::{Class, Classified};
 use crate::site::{Bytes, Sizes};
 use handoff::boot_record::{self, BootRecord};
@@ -105,6 +105,24 @@ impl Classified for ImageError {
 
 /// Makes the image at `output`.
 pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
+    with_pieces(inputs, output, |plan, pieces| write(plan, &inputs.ids, pieces, output))
+}
+
+/// Makes the part of the image that is the same for all nodes with one system.
+pub fn assemble_shared(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
+    with_pieces(inputs, output, |plan, pieces| write_shared(plan, pieces, output))
+}
+
+/// Makes the image as a disk over the shared part, the file of the name `shared` in the same folder.
+pub fn assemble_layer(inputs: &Inputs<'_>, shared: &str, output: &Path) -> Result<Assembled, ImageError> {
+    with_pieces(inputs, output, |plan, pieces| write_layer(plan, &inputs.ids, pieces, shared, output))
+}
+
+fn with_pieces(
+    inputs: &Inputs<'_>,
+    output: &Path,
+    write: impl FnOnce(&Plan, &[Piece<'_>]) -> Result<(), WriteError>,
+) -> Result<Assembled, ImageError> {
     let contents = Contents {
         selector: Bytes::of(inputs.selector),
         uki: Bytes::of(inputs.uki),
@@ -134,7 +152,7 @@ pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageEr
         start(Role::Seal(Slot::A), Source::Bytes(inputs.seal)),
     ];
     pieces.extend(inputs.secret.map(|secret| start(Role::Secret, Source::File(secret))));
-    write(&plan, &inputs.ids, &pieces, output)?;
+    write(&plan, &pieces)?;
     Ok(Assembled { path: output.to_owned(), plan, uki_digest })
 }
 
@@ -166,7 +184,10 @@ fn file_length(path: &Path) -> Result<Bytes, ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::image::reader::ImageReader;
+    use crate::input::ReadAt as _;
     use crate::root::verity::{Parameters, format};
+    use handoff::verity::RootHash;
     use std::os::unix::fs::MetadataExt as _;
     use std::process::Command;
 
@@ -196,12 +217,18 @@ mod tests {
         let path = |name: &str| parts.folder.path().join(name);
         let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [1; 32] };
         let root = format(&path("root"), &path("verity"), &parameters).unwrap();
-        let inputs = Inputs {
+        let resized = |inputs: &Inputs<'_>| assemble(&Inputs { sizes, ..*inputs }, &path(name));
+        with_inputs(parts, root, resized)
+    }
+
+    fn with_inputs<T>(parts: &Parts, root: RootHash, make: impl FnOnce(&Inputs<'_>) -> T) -> T {
+        let path = |name: &str| parts.folder.path().join(name);
+        make(&Inputs {
             ids: ImageIds { site: &parts.site, node: &parts.node, root },
             release: &parts.release,
             security_epoch: 1,
             tries: 3,
-            sizes,
+            sizes: &Sizes::default(),
             selector: b"selector",
             uki: &parts.uki,
             uki_signature: "",
@@ -209,8 +236,7 @@ mod tests {
             verity: &path("verity"),
             seal: b"seal",
             secret: Some(&path("secret")),
-        };
-        assemble(&inputs, &path(name))
+        })
     }
 
     #[test]
@@ -239,6 +265,54 @@ mod tests {
         assert_eq!(metadata.len(), one.plan.disk_size.0);
         assert!(metadata.blocks() * 512 < 8 << 20, "{} bytes used", metadata.blocks() * 512);
         assert_eq!(metadata.mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_layer_over_its_shared_part_is_the_same_disk() {
+        let parts = parts();
+        let path = |name: &str| parts.folder.path().join(name);
+        let whole = build(&parts, "whole", &Sizes::default()).unwrap();
+        let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [1; 32] };
+        let root = format(&path("root"), &path("verity"), &parameters).unwrap();
+        with_inputs(&parts, root, |inputs| {
+            assemble_shared(inputs, &path("1.shared")).unwrap();
+            assemble_layer(inputs, "1.shared", &path("layer.qcow2")).unwrap();
+        });
+        let size = std::fs::metadata(path("layer.qcow2")).unwrap();
+        assert!(size.len() < 4 << 20, "{} bytes", size.len());
+        assert_eq!(size.mode() & 0o777, 0o600);
+        for (program, arguments) in [
+            ("qemu-img", &["check", "-f", "qcow2"][..]),
+            ("qemu-img", &["compare", "-f", "qcow2", "-F", "raw"]),
+        ] {
+            let mut command = Command::new(program);
+            command.args(arguments).arg(path("layer.qcow2"));
+            if arguments[0] == "compare" {
+                command.arg(&whole.path);
+            }
+            let output = command.output().expect("qemu-img is needed: install qemu-utils");
+            assert!(output.status.success(), "{output:?}");
+        }
+        let image = ImageReader::open(&path("layer.qcow2")).unwrap();
+        let reference = ImageReader::open(&whole.path).unwrap();
+        assert_eq!((image.size(), image.disk_guid()), (reference.size(), reference.disk_guid()));
+        for role in Role::ALL.into_iter().filter(|role| *role != Role::Data) {
+            assert!(image.read_all(role).unwrap() == reference.read_all(role).unwrap(), "{role}");
+            let [ours, theirs] = [&image, &reference].map(|image| {
+                let input = image.for_program(role).unwrap();
+                let mut bytes = vec![0; usize::try_from(image.partition(role).unwrap().size.0).unwrap()];
+                std::fs::File::open(&input.path).unwrap().fill_at(&mut bytes, input.offset).unwrap();
+                bytes
+            });
+            assert!(ours == theirs, "{role} for a program");
+        }
+        // The shared part has nothing of a node, and is no disk.
+        assert!(ImageReader::open(&path("1.shared")).is_err());
+        let shared = std::fs::read(path("1.shared")).unwrap();
+        assert!(!shared.windows(4).any(|bytes| bytes == b"seal"));
+        std::fs::remove_file(path("1.shared")).unwrap();
+        let error = ImageReader::open(&path("layer.qcow2")).unwrap_err().to_string();
+        assert!(error.contains("its shared part") && error.contains("1.shared"), "{error}");
     }
 
     #[test]

@@ -90,19 +90,14 @@ pub struct Digests(Vec<(Part, String)>);
 impl Digests {
     /// Reads an image. Of slot a only: slot b of a fresh image is empty.
     pub fn of(image: &ImageReader) -> Result<Self, SlotError> {
-        let mut digests = Vec::new();
-        for part in Part::ALL {
-            digests.push((part, Sha256Digest::of(&content(image, part)?).to_string()));
-        }
-        Ok(Self(digests))
+        Self::of_rest(image, |_| None)
     }
 
-    /// Reads an image with the same system as the one that `first` was read from: only what is a node's own is read.
-    pub fn of_next(image: &ImageReader, first: &Self) -> Result<Self, SlotError> {
+    /// Reads what is not known of an image.
+    pub fn of_rest(image: &ImageReader, known: impl Fn(Part) -> Option<String>) -> Result<Self, SlotError> {
         let mut digests = Vec::new();
         for part in Part::ALL {
-            let known = first.get(part).filter(|_| part.is_shared()).map(str::to_owned);
-            let digest = match known {
+            let digest = match known(part) {
                 Some(digest) => digest,
                 None => Sha256Digest::of(&content(image, part)?).to_string(),
             };

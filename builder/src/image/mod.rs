@@ -14,9 +14,10 @@ pub mod ids;
 pub mod plan;
 pub mod reader;
 pub mod slot;
+pub mod storage;
 pub mod table;
 mod table_reader;
 pub mod window;
 pub mod write;
 
-pub use assemble::{Assembled, ImageError, Inputs, assemble};
+pub use assemble::{Assembled, ImageError, Inputs, assemble, assemble_layer, assemble_shared};

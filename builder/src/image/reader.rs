@@ -2,32 +2,47 @@
 //!
 //! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
 
+use super::storage::Storage;
 pub use super::table_reader::FoundPartition;
 use super::table_reader::{self, Table};
 use super::window::Window;
 use crate::error::{Class, Classified};
+use crate::input::ReadAt as _;
 use crate::site::Bytes;
+use crate::staging::{Staging, StagingError};
 use handoff::partition::Role;
 use std::fs::File;
-use std::io::{self, Seek as _};
+use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
 
 /// Both copies of the table hold, and say different things.
+const COPIED_AT_ONCE: u64 = 1 << 20;
 const DIFFERENT: &str = "the primary and the backup partition table differ; the primary is taken";
 
 /// An image that is open for reading.
 #[derive(Debug)]
 pub struct ImageReader {
     path: PathBuf,
-    file: File,
+    storage: Storage,
     size: Bytes,
     table_end: Bytes,
     disk_guid: Uuid,
     partitions: Vec<FoundPartition>,
     table_faults: Vec<String>,
+}
+
+/// A partition as a program of the host can read it.
+#[derive(Debug)]
+pub struct ProgramInput {
+    /// The file.
+    pub path: PathBuf,
+    /// Where in it the partition begins.
+    pub offset: u64,
+    /// Keeps the copy as long as it is needed. A secret partition may be in it.
+    _copy: Option<Staging>,
 }
 
 /// Why an image cannot be read.
@@ -69,6 +84,9 @@ pub enum ReadError {
         /// Why.
         source: io::Error,
     },
+    /// No place for a copy of a partition.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
 }
 
 impl Classified for ReadError {
@@ -80,6 +98,7 @@ impl Classified for ReadError {
                 Class::BadContent
             }
             Self::Partition { .. } => Class::Io,
+            Self::Staging(error) => error.class(),
         }
     }
 }
@@ -88,12 +107,9 @@ impl ImageReader {
     /// Opens an image and reads its table.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::Open { path: path.to_owned(), source };
-        let file = File::open(path).map_err(unreadable)?;
-        if file.metadata().map_err(unreadable)?.is_dir() {
-            return Err(unreadable(io::ErrorKind::IsADirectory.into()));
-        }
-        let size = Bytes((&file).seek(io::SeekFrom::End(0)).map_err(unreadable)?);
-        let found = table_reader::read(&file, size);
+        let storage = Storage::open(path).map_err(unreadable)?;
+        let size = Bytes(storage.size().map_err(unreadable)?);
+        let found = table_reader::read(&storage, size);
         let (table, fault) = match found.copies {
             [Ok(primary), Ok(backup)] if primary == backup => (primary, None),
             [Ok(primary), Ok(_)] => (primary, Some(DIFFERENT.to_owned())),
@@ -114,7 +130,7 @@ impl ImageReader {
             disk_guid,
             partitions,
             table_faults,
-            file,
+            storage,
         })
     }
 
@@ -178,7 +194,7 @@ impl ImageReader {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
         let mut bytes = vec![0; length];
-        self.file.read_exact_at(&mut bytes, start).map_err(failed)?;
+        self.storage.fill_at(&mut bytes, start).map_err(failed)?;
         Ok(bytes)
     }
 
@@ -190,7 +206,7 @@ impl ImageReader {
         let mut bytes = Vec::new();
         for (start, sectors) in [(0, 34), (self.table_end.0.saturating_sub(33 * SECTOR), 33)] {
             let mut copy = vec![0; sectors * 512];
-            self.file.read_exact_at(&mut copy, start).map_err(unreadable)?;
+            self.storage.fill_at(&mut copy, start).map_err(unreadable)?;
             bytes.append(&mut copy);
         }
         Ok(bytes)
@@ -200,13 +216,37 @@ impl ImageReader {
     pub fn window(&self, role: Role) -> Result<Window<'_>, ReadError> {
         self.is_there(role)?;
         let partition = self.partition(role)?;
-        Ok(Window::new(&self.file, partition.offset.0, partition.size.0))
+        Ok(Window::new(&self.storage, partition.offset.0, partition.size.0))
     }
 
-    /// The image's file, for what reads a partition as a stream.
+    /// Where the image's bytes are, for what reads them in a way of its own.
     #[must_use]
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
+    /// A partition for a program of the host, which wants a file: where the image is one, it is that.
+    pub fn for_program(&self, role: Role) -> Result<ProgramInput, ReadError> {
+        self.is_there(role)?;
+        let partition = self.partition(role)?;
+        if let Storage::Whole(_) = self.storage {
+            return Ok(ProgramInput { path: self.path.clone(), offset: partition.offset.0, _copy: None });
+        }
+        let failed = |source| ReadError::Partition { path: self.path.clone(), role, source };
+        let copy = Staging::new()?;
+        let path = copy.path().join(role.name());
+        let file = File::create(&path).map_err(failed)?;
+        file.set_len(partition.size.0).map_err(failed)?;
+        let mut at = 0;
+        while at < partition.size.0 {
+            let length = COPIED_AT_ONCE.min(partition.size.0 - at);
+            let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
+            if bytes.iter().any(|&byte| byte != 0) {
+                file.write_all_at(&bytes, at).map_err(failed)?;
+            }
+            at += length;
+        }
+        Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
     }
 
     /// A whole partition. For the small ones.

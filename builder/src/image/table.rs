@@ -2,6 +2,7 @@
 
 use super::ids::ImageIds;
 use super::plan::Plan;
+use crate::input::ReadAt as _;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::{MBRError, ProtectiveMBR};
 use gpt::partition::Partition;
@@ -18,8 +19,23 @@ const READ_ONLY: u64 = 1 << 60;
 /// Tools that look for a root by its type pass this partition by: it is empty.
 const NO_AUTO: u64 = 1 << 63;
 
+/// Bytes of the protective MBR and of one copy of the table behind it, and of the other copy (UEFI 2.10, section 5.3).
+const ENDS: [usize; 2] = [34 * 512, 33 * 512];
+
+/// Both ends of the disk: the protective MBR with the primary table, and the backup, each with its place.
+pub fn ends(plan: &Plan, ids: &ImageIds<'_>) -> io::Result<[(u64, Vec<u8>); 2]> {
+    let mut disk = tempfile::tempfile()?;
+    disk.set_len(plan.disk_size.0)?;
+    write(&mut disk, plan, ids)?;
+    let [mut head, mut tail] = ENDS.map(|length| vec![0; length]);
+    let end = plan.disk_size.0.saturating_sub(u64::try_from(tail.len()).unwrap_or(0));
+    disk.fill_at(&mut head, 0)?;
+    disk.fill_at(&mut tail, end)?;
+    Ok([(0, head), (end, tail)])
+}
+
 /// Writes the protective MBR and both tables to `device`, whose length must be the plan's.
-pub fn write<D: DiskDevice>(mut device: D, plan: &Plan, ids: &ImageIds<'_>) -> io::Result<()> {
+fn write<D: DiskDevice>(mut device: D, plan: &Plan, ids: &ImageIds<'_>) -> io::Result<()> {
     let sectors = plan.disk_size.0 / SECTOR;
     // A disk of 2 TiB and more has the largest number there (UEFI 2.10, table 5.4).
     let covered = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);

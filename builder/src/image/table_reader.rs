@@ -1,14 +1,14 @@
 //! Partition tables as they are read: each of the two copies by itself, so that the one cannot cover up for the other.
 
+use super::storage::Storage;
 use super::window::Window;
+use crate::input::ReadAt as _;
 use crate::site::Bytes;
 use gpt::GptConfig;
 use gpt::mbr::ProtectiveMBR;
 use handoff::partition::{Role, SECTOR};
-use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use uuid::Uuid;
 
 /// Sectors of a header and its 128 entries (UEFI 2.10, section 5.3).
@@ -56,7 +56,7 @@ pub(super) struct Found {
 
 /// Reads both copies of the table of a disk or image of this size. The disk may be larger than the image that was written
 /// to it: then the backup lies where the primary copy says, or else the protective MBR, and not at the end.
-pub(super) fn read(file: &File, size: Bytes) -> Found {
+pub(super) fn read(file: &Storage, size: Bytes) -> Found {
     if size.0 == 0 {
         let copies = ["it is empty", "it is empty"].map(|reason| Err(reason.into()));
         return Found { copies, end: size, mbr: None };
@@ -98,14 +98,14 @@ fn disk_end(last: u64) -> Option<u64> {
     last.checked_add(1)?.checked_mul(SECTOR)
 }
 
-fn number<const N: usize>(file: &File, at: u64) -> Option<[u8; N]> {
+fn number<const N: usize>(file: &Storage, at: u64) -> Option<[u8; N]> {
     let mut bytes = [0; N];
-    file.read_exact_at(&mut bytes, at).ok()?;
+    file.fill_at(&mut bytes, at).ok()?;
     Some(bytes)
 }
 
 /// Firmware takes a disk for one with a GUID partition table only where the protective MBR says so.
-fn mbr_fault(file: &File, disk: u64) -> Option<String> {
+fn mbr_fault(file: &Storage, disk: u64) -> Option<String> {
     let found: [u8; 512] = number(file, 0)?;
     let covered = u32::try_from((disk / SECTOR).saturating_sub(1)).unwrap_or(u32::MAX);
     let made = ProtectiveMBR::with_lb_size(covered).to_bytes();
@@ -143,7 +143,7 @@ struct Half<'a> {
 }
 
 impl<'a> Half<'a> {
-    fn new(file: &'a File, size: u64, hidden: Range<u64>) -> Self {
+    fn new(file: &'a Storage, size: u64, hidden: Range<u64>) -> Self {
         Self { disk: Window::new(file, 0, size), hidden }
     }
 }

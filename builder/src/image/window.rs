@@ -1,13 +1,12 @@
 //! A stretch of a file as a stream, for readers of tables and file systems that want one. Nothing is written.
 
-use std::fs::File;
+use super::storage::Storage;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::FileExt as _;
 
 /// The bytes of a stretch, and where in them the next one is read.
 #[derive(Debug)]
 pub struct Window<'i> {
-    file: &'i File,
+    storage: &'i Storage,
     offset: u64,
     size: u64,
     position: u64,
@@ -15,8 +14,8 @@ pub struct Window<'i> {
 
 impl<'i> Window<'i> {
     /// The window on `size` bytes from `offset` on.
-    pub(super) fn new(file: &'i File, offset: u64, size: u64) -> Self {
-        Self { file, offset, size, position: 0 }
+    pub(super) fn new(storage: &'i Storage, offset: u64, size: u64) -> Self {
+        Self { storage, offset, size, position: 0 }
     }
 }
 
@@ -25,7 +24,7 @@ impl Read for Window<'_> {
         let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
         let length = into.len().min(left);
         let into = into.get_mut(..length).unwrap_or_default();
-        let length = self.file.read_at(into, self.offset.saturating_add(self.position))?;
+        let length = self.storage.read_at(into, self.offset.saturating_add(self.position))?;
         self.position = self.position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
         Ok(length)
     }
@@ -61,7 +60,8 @@ mod tests {
     fn it_ends_where_the_stretch_does() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"before|0123456789|behind").unwrap();
-        let mut window = Window::new(&file, 7, 10);
+        let storage = Storage::Whole(file.into());
+        let mut window = Window::new(&storage, 7, 10);
         let mut bytes = [0; 8];
         assert_eq!((window.read(&mut bytes).unwrap(), &bytes), (8, b"01234567"));
         assert_eq!(window.seek(SeekFrom::End(-3)).unwrap(), 7);

@@ -2,6 +2,7 @@
 
 use super::ids::ImageIds;
 use super::plan::Plan;
+use super::storage::LayerWriter;
 use super::table;
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
@@ -90,25 +91,89 @@ impl Classified for WriteError {
 pub fn write(plan: &Plan, ids: &ImageIds<'_>, pieces: &[Piece<'_>], output: &Path) -> Result<(), WriteError> {
     let mut image = AtomicFile::create_private(output)?;
     image.set_len(plan.disk_size.0)?;
-    for piece in pieces {
+    write_pieces(plan, pieces, |_| true, Sink::File(&image))?;
+    // With the table last, an interrupted copy of this file to a stick is no disk at all rather than half a one.
+    let ends = image.check(table::ends(plan, ids))?;
+    for (offset, bytes) in ends {
+        image.write_at(offset, &bytes)?;
+    }
+    image.commit()?;
+    Ok(())
+}
+
+/// Whether all nodes with one system have the same in this partition of a fresh image.
+#[must_use]
+pub fn is_shared(role: Role) -> bool {
+    matches!(role, Role::Control | Role::Boot(_) | Role::Root(_) | Role::Verity(_))
+}
+
+/// Writes what the images of all nodes with one system share, at its place. Without a partition table it is no disk, and
+/// there is nothing secret in it.
+pub fn write_shared(plan: &Plan, pieces: &[Piece<'_>], output: &Path) -> Result<(), WriteError> {
+    let mut image = AtomicFile::create(output)?;
+    image.set_len(plan.disk_size.0)?;
+    write_pieces(plan, pieces, is_shared, Sink::File(&image))?;
+    image.commit()?;
+    Ok(())
+}
+
+/// Writes what is a node's own, as a QEMU disk over the file `shared` in the same folder.
+pub fn write_layer(
+    plan: &Plan,
+    ids: &ImageIds<'_>,
+    pieces: &[Piece<'_>],
+    shared: &str,
+    output: &Path,
+) -> Result<(), WriteError> {
+    let image = AtomicFile::create_private(output)?;
+    let layer = image.check(LayerWriter::create(image.file(), plan.disk_size.0, shared))?;
+    write_pieces(plan, pieces, |role| !is_shared(role), Sink::Layer(&image, &layer))?;
+    for (offset, bytes) in image.check(table::ends(plan, ids))? {
+        image.check(layer.write_at(offset, &bytes))?;
+    }
+    image.check(layer.finish())?;
+    image.commit()?;
+    Ok(())
+}
+
+fn write_pieces(
+    plan: &Plan,
+    pieces: &[Piece<'_>],
+    wanted: impl Fn(Role) -> bool,
+    image: Sink<'_>,
+) -> Result<(), WriteError> {
+    for piece in pieces.iter().filter(|piece| wanted(piece.role)) {
         let partition = plan.partition(piece.role);
         let (start, size) = partition.map_or((Bytes(0), Bytes(0)), |found| (found.offset, found.size));
-        let mut target =
-            Target { image: &mut image, role: piece.role, start, size, position: piece.offset.0 };
+        let mut target = Target { image, role: piece.role, start, size, position: piece.offset.0 };
         match piece.source {
             Source::Bytes(bytes) => target.put(bytes)?,
             Source::File(path) => target.copy(path)?,
         }
     }
-    // With the table last, an interrupted copy of this file to a stick is no disk at all rather than half a one.
-    let result = table::write(&mut image, plan, ids);
-    image.check(result)?;
-    image.commit()?;
     Ok(())
 }
 
+/// What is written to.
+#[derive(Clone, Copy)]
+enum Sink<'a> {
+    /// The image itself.
+    File(&'a AtomicFile),
+    /// A disk in that file.
+    Layer(&'a AtomicFile, &'a LayerWriter),
+}
+
+impl Sink<'_> {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), AtomicError> {
+        match self {
+            Self::File(image) => image.write_at(offset, bytes),
+            Self::Layer(image, layer) => image.check(layer.write_at(offset, bytes)),
+        }
+    }
+}
+
 struct Target<'a> {
-    image: &'a mut AtomicFile,
+    image: Sink<'a>,
     role: Role,
     start: Bytes,
     size: Bytes,
@@ -164,13 +229,13 @@ impl Target<'_> {
     /// Bytes that were copied. Where it cannot be done so, for example from another file system, none: whatever is wrong
     /// shows again when the bytes are read and written by hand.
     fn copy_in_the_kernel(&self, file: &File, data: &Range<u64>) -> u64 {
-        let (Ok(mut from), Ok(mut to)) =
-            (i64::try_from(data.start), i64::try_from(self.start.0 + self.position))
+        let (Sink::File(image), Ok(mut from), Ok(mut to)) =
+            (self.image, i64::try_from(data.start), i64::try_from(self.start.0 + self.position))
         else {
             return 0;
         };
         let length = usize::try_from(data.end - data.start).unwrap_or(usize::MAX);
-        let copied = copy_file_range(file, Some(&mut from), self.image.file(), Some(&mut to), length);
+        let copied = copy_file_range(file, Some(&mut from), image.file(), Some(&mut to), length);
         copied.ok().and_then(|copied| u64::try_from(copied).ok()).unwrap_or(0)
     }
 
@@ -233,7 +298,7 @@ mod tests {
         let mut image = AtomicFile::create_private(&path).unwrap();
         image.set_len(8 << 20).unwrap();
         let (start, size, position) = (Bytes::mib(1), Bytes::mib(4), 4096);
-        write(&mut Target { image: &mut image, role: Role::Secret, start, size, position });
+        write(&mut Target { image: Sink::File(&image), role: Role::Secret, start, size, position });
         image.commit().unwrap();
         (std::fs::read(&path).unwrap(), std::fs::metadata(&path).unwrap().blocks() * 512)
     }

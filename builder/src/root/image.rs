@@ -6,11 +6,13 @@ use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::error::{Class, Classified};
+use crate::input::digest_of_file;
+use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read as _};
+use std::io::{self, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -20,6 +22,8 @@ const STEP: &str = "root";
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
+/// SHA-256 of the two files, a line each.
+const DIGESTS: &str = "root.sha256";
 
 /// A finished root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +34,31 @@ pub struct RootImage {
     pub verity: PathBuf,
     /// The root hash.
     pub hash: RootHash,
+    /// SHA-256 of the squashfs and of its hash tree.
+    pub digests: [Sha256Digest; 2],
+}
+
+impl RootImage {
+    /// Reads the whole root before an image gets it, as the kernel of a node would: each block must be as the root hash
+    /// says. One that is not goes away, so that the next build makes it anew.
+    pub fn check(&self) -> Result<(), RootError> {
+        let broken = |source| StoreError { path: self.squashfs.clone(), source };
+        let tree = fs::read(&self.verity).map_err(broken)?;
+        let block = tree.get(..BLOCK_LEN).unwrap_or_default();
+        let data = File::open(&self.squashfs).map_err(broken)?;
+        let problem = match Superblock::decode(block) {
+            Err(bad) => bad.to_string(),
+            Ok(superblock) => {
+                match verity::walk((&data, 0), (&superblock, &tree), self.hash).map_err(broken)? {
+                    Err(damage) => damage.to_string(),
+                    Ok(()) => return Ok(()),
+                }
+            }
+        };
+        // Where it stays, the next build says the same again.
+        let _ = self.squashfs.parent().map(fs::remove_dir_all);
+        Err(RootError::Damaged { path: self.squashfs.clone(), problem })
+    }
 }
 
 /// Why there is no root.
@@ -47,6 +76,14 @@ pub enum RootError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The one in the store is another than was put there.
+    #[error("{path} was damaged in the store, and is removed from it: {problem}")]
+    Damaged {
+        /// The squashfs.
+        path: PathBuf,
+        /// What is wrong, with it or with its hash tree.
+        problem: String,
+    },
     /// Somebody worked on the site meanwhile.
     #[error("while the root was made, its inputs changed: {}", changes.join("; "))]
     Changed {
@@ -62,6 +99,7 @@ impl Classified for RootError {
             Self::Squashfs(error) => error.class(),
             Self::Verity(error) => error.class(),
             Self::Store(error) => error.class(),
+            Self::Damaged { .. } => Class::Io,
             Self::Changed { .. } => Class::Failure,
         }
     }
@@ -72,6 +110,7 @@ impl Classified for RootError {
             Self::Squashfs(error) => error.advice(),
             Self::Verity(error) => error.advice(),
             Self::Store(error) => error.advice(),
+            Self::Damaged { .. } => Some("build again: it is made anew".into()),
             Self::Changed { .. } => Some("build again".into()),
         }
     }
@@ -91,6 +130,7 @@ pub fn make(
     build_time: u64,
     parameters: &Parameters,
     store: &Store,
+    progress: &dyn Fn(&str),
 ) -> Result<(RootImage, Step), RootError> {
     let inputs = recipe.inputs()?;
     let folder = store.root(&inputs.key());
@@ -102,10 +142,27 @@ pub fn make(
     let work = store.scratch()?;
     let squashfs = work.path().join(SQUASHFS);
     let tree = recipe.tree()?;
-    squashfs::make(&squashfs, build_time, |out| tree.write_tar(out, build_time).map_err(RootError::from))?;
+    progress("root: packing it");
+    let written = Count::default();
+    while_it_grows(
+        Goal::Bytes(tree.content_length()),
+        || written.get(),
+        progress,
+        || {
+            squashfs::make(&squashfs, build_time, |out| {
+                Ok::<(), RootError>(tree.write_tar(Counted { out, count: &written }, build_time)?)
+            })
+        },
+    )?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
-    for name in [SQUASHFS, HASH] {
+    let mut digests = String::new();
+    for name in [SQUASHFS, TREE] {
+        let digest = digest_of_file(&work.path().join(name)).map_err(broken)?;
+        digests.push_str(&format!("{digest}\n"));
+    }
+    fs::write(work.path().join(DIGESTS), digests).map_err(broken)?;
+    for name in [SQUASHFS, HASH, DIGESTS] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
     let changes = recipe.inputs()?.changes_since(&inputs);
@@ -113,7 +170,26 @@ pub fn make(
         return Err(RootError::Changed { changes });
     }
     publish(work, &folder).map_err(broken)?;
-    Ok((RootImage { squashfs: folder.join(SQUASHFS), verity: folder.join(TREE), hash }, step(Origin::Made)))
+    let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
+    Ok((root, step(Origin::Made)))
+}
+
+/// Counts what is written through it.
+struct Counted<'a> {
+    out: &'a mut dyn Write,
+    count: &'a Count,
+}
+
+impl Write for Counted<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.count.add(u64::try_from(written).unwrap_or(0));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
 }
 
 /// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
@@ -137,6 +213,7 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
 }
 
 /// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
+/// [`RootImage::check`] reads the rest.
 fn take(folder: &Path) -> Option<RootImage> {
     let (squashfs, verity) = (folder.join(SQUASHFS), folder.join(TREE));
     let hash: Sha256Digest = fs::read_to_string(folder.join(HASH)).ok()?.trim_end().parse().ok()?;
@@ -148,7 +225,10 @@ fn take(folder: &Path) -> Option<RootImage> {
     tree.read_exact(&mut block).ok()?;
     let whole = fs::metadata(&squashfs).ok()?.len() == superblock.data_blocks * BLOCK
         && fs::metadata(&verity).ok()?.len() == superblock.hash_device_size();
-    let root = RootImage { squashfs, verity, hash };
+    let digests = fs::read_to_string(folder.join(DIGESTS)).ok()?;
+    let mut digests = digests.lines().map(|line| line.parse().ok());
+    let digests = [digests.next()??, digests.next()??];
+    let root = RootImage { squashfs, verity, hash, digests };
     (whole && top_matches(&superblock, &block, hash)).then_some(root)
 }
 
@@ -182,7 +262,7 @@ mod tests {
     fn build(tree: &LayeredTree, store: &Path) -> (RootImage, Origin) {
         let parameters = Parameters { uuid: uuid::Uuid::from_u128(7), salt: [3; 32] };
         let store = Store::at(store).unwrap();
-        let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store).unwrap();
+        let (root, step) = make(&Fixed(tree.clone()), 1_700_000_000, &parameters, &store, &|_| ()).unwrap();
         (root, step.origin)
     }
 
@@ -218,6 +298,27 @@ mod tests {
     }
 
     #[test]
+    fn a_damaged_block_is_found_before_an_image_gets_it() {
+        let store = tempfile::tempdir().unwrap();
+        let (first, _) = build(&tree(), store.path());
+        first.check().unwrap();
+        assert_eq!(first.digests[0], digest_of_file(&first.squashfs).unwrap());
+        for (file, place, what) in [
+            (&first.squashfs, 4096 + 7, "block 1 of its data"),
+            (&first.verity, 2 * 4096 - 1, "block 1 of its hash tree"),
+        ] {
+            let opened = File::options().read(true).write(true).open(file).unwrap();
+            let mut byte = [0];
+            opened.read_exact_at(&mut byte, place).unwrap();
+            opened.write_all_at(&[byte[0] ^ 1], place).unwrap();
+            let error = first.check().unwrap_err().to_string();
+            assert!(error.contains(what), "{error}");
+            let (second, origin) = build(&tree(), store.path());
+            assert_eq!((origin, second), (Origin::Made, first.clone()));
+        }
+    }
+
+    #[test]
     fn what_changes_meanwhile_is_no_root() {
         struct Restless(std::cell::Cell<u32>);
 
@@ -235,7 +336,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [0; 32] };
-        let error = make(&Restless(0.into()), 0, &parameters, &store).unwrap_err();
+        let error = make(&Restless(0.into()), 0, &parameters, &store, &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("its inputs changed: overlay common: 1 -> 2"), "{error}");
         // It can be removed, so nothing is in it.
         fs::remove_dir(folder.path().join("roots")).unwrap();

@@ -4,6 +4,7 @@
 //! Nothing of a node stands in it but the choice of packages: all nodes of a site with the same packages share one root.
 
 use super::image::Recipe;
+use crate::base::kernel;
 use crate::base::tree::{LayeredTree, TreeError};
 use crate::bill;
 use crate::input::digest_of_file;
@@ -43,6 +44,8 @@ pub struct Layers<'a> {
     pub kernel_key: Sha256Digest,
     /// `lib/modules/RELEASE` with what depmod made.
     pub modules: &'a Path,
+    /// The folder of the store with the unpacked kernel.
+    pub kernel: &'a Path,
     /// The agent.
     pub agent: &'a Path,
     /// Files about the system itself: their names in [`bill::FOLDER`], and what they say.
@@ -99,6 +102,7 @@ impl Recipe for Layers<'_> {
         if !Store::holds(self.tree_tar) {
             return Err(damaged(self.tree_tar));
         }
+        kernel::check(self.kernel)?;
         let mut tree = LayeredTree::new();
         tree.add_tar(self.tree_tar, &|_| true)?;
         tree.add_directory(self.modules, &format!("usr/lib/modules/{}", self.kernel_release))?;
@@ -204,6 +208,8 @@ mod tests {
         let tar = folder.path().join("base.tar");
         base.write_tar(fs::File::create(&tar).unwrap(), 1000).unwrap();
         Store::remember(&tar).unwrap();
+        let modules = folder.path().join("modules");
+        Store::remember_folder(&modules, &modules).unwrap();
         let name = |text: &str| text.parse::<handoff::name::Name>().unwrap();
         let role = Role {
             name: name("hello"),
@@ -221,6 +227,7 @@ mod tests {
             kernel_release: "6.1.0-x",
             kernel_key: Sha256Digest::of(b"kernel"),
             modules: &folder.path().join("modules"),
+            kernel: &folder.path().join("modules"),
             agent: &folder.path().join("agent"),
             papers: &[("provenance.json", "{}".to_owned())],
             roles: &roles,
@@ -244,6 +251,13 @@ mod tests {
         put("overlay/etc/motd", "other");
         assert_ne!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
         assert_eq!(layers.inputs().unwrap().changes_since(&inputs), ["overlay motd changed"]);
+        put("modules/modules.dep", "damaged");
+        assert!(
+            matches!(layers.tree().unwrap_err(), TreeError::Damaged { path } if path.ends_with("modules.dep"))
+        );
+        assert!(!modules.exists(), "the next build unpacks it again");
+        put("modules/modules.dep", "");
+        Store::remember_folder(&modules, &modules).unwrap();
         fs::write(&tar, "damaged").unwrap();
         assert!(matches!(layers.tree().unwrap_err(), TreeError::Damaged { .. }));
         assert!(!tar.exists());

@@ -5,11 +5,11 @@
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
+use crate::input::ReadAt;
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, SALT_LEN, Superblock};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
@@ -91,7 +91,7 @@ pub fn format(data: &Path, output: &Path, parameters: &Parameters) -> Result<Roo
     let superblock =
         Superblock { uuid: *parameters.uuid.as_bytes(), data_blocks: size / BLOCK, salt: parameters.salt };
     let (levels, root) = levels(&file, 0, &superblock).map_err(read)?;
-    let mut tree = AtomicFile::create(output)?;
+    let tree = AtomicFile::create(output)?;
     let mut offset = 0;
     for bytes in std::iter::once(&superblock.encode()).chain(&levels) {
         tree.write_at(offset, bytes)?;
@@ -115,7 +115,7 @@ pub enum Damage {
 /// Reads all data at `offset` of `file` and compares it with `tree`, whose first block is the superblock and whose top
 /// has the root hash `root`. The first damaged block is named.
 pub fn walk(
-    (file, offset): (&File, u64),
+    (file, offset): (&dyn ReadAt, u64),
     (superblock, tree): (&Superblock, &[u8]),
     root: RootHash,
 ) -> io::Result<Result<(), Damage>> {
@@ -145,7 +145,7 @@ pub fn walk(
 }
 
 /// The levels of a tree, the top first, and its root hash.
-fn levels(file: &File, offset: u64, superblock: &Superblock) -> io::Result<(Vec<Vec<u8>>, RootHash)> {
+fn levels(file: &dyn ReadAt, offset: u64, superblock: &Superblock) -> io::Result<(Vec<Vec<u8>>, RootHash)> {
     let mut level = lowest_level((file, offset), superblock)?;
     let mut levels = Vec::new();
     while level.len() > BLOCK_LEN {
@@ -159,7 +159,7 @@ fn levels(file: &File, offset: u64, superblock: &Superblock) -> io::Result<(Vec<
 }
 
 /// The digests of all data blocks, padded to whole hash blocks.
-fn lowest_level(data: (&File, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
+fn lowest_level(data: (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
     let hash_blocks = superblock.data_blocks.div_ceil(PER_BLOCK);
     let mut level = vec![0; to_usize(hash_blocks * BLOCK)];
     let mut pieces: Vec<_> = level.chunks_mut(to_usize(PIECE / PER_BLOCK * BLOCK)).zip(0..).collect();
@@ -181,7 +181,7 @@ fn lowest_level(data: (&File, u64), superblock: &Superblock) -> io::Result<Vec<u
 }
 
 fn hash_piece(
-    (file, offset): (&File, u64),
+    (file, offset): (&dyn ReadAt, u64),
     superblock: &Superblock,
     piece: u64,
     out: &mut [u8],
@@ -189,7 +189,7 @@ fn hash_piece(
     let first = piece * PIECE;
     let blocks = PIECE.min(superblock.data_blocks - first);
     let mut data = vec![0; to_usize(blocks * BLOCK)];
-    file.read_exact_at(&mut data, offset + first * BLOCK)?;
+    file.fill_at(&mut data, offset + first * BLOCK)?;
     for (block, digest) in data.chunks_exact(BLOCK_LEN).zip(out.chunks_exact_mut(32)) {
         digest.copy_from_slice(superblock.hash_block(block).as_bytes());
     }

@@ -2,6 +2,7 @@
 
 use super::arguments::{Arguments, with_path};
 use super::trouble::Trouble;
+use crate::image::storage::is_layered;
 use std::path::{Path, PathBuf};
 
 /// Whether a machine can write to a disk.
@@ -78,6 +79,11 @@ impl Disk {
         arguments.pair("-device", format!("{device},drive=disk{number}{place}{cache}"));
     }
 
+    /// What QEMU calls the form of the image.
+    fn format(&self) -> &'static str {
+        if is_layered(&self.path) { "qcow2" } else { "raw" }
+    }
+
     fn add_drive(&self, arguments: &mut Arguments, number: usize, trouble: &Trouble) {
         let access = match self.access {
             Access::Snapshot => "snapshot=on",
@@ -85,7 +91,10 @@ impl Disk {
             Access::ReadOnly => "readonly=on",
         };
         let (throttling, file) = (trouble.throttling(), trouble.file_option(number));
-        let options = format!("if=none,id=disk{number},format=raw,discard=unmap,{access},{throttling}{file}");
+        let options = format!(
+            "if=none,id=disk{number},format={},discard=unmap,{access},{throttling}{file}",
+            self.format()
+        );
         arguments.pair("-drive", with_path(&options, &self.path, ""));
     }
 
@@ -93,7 +102,8 @@ impl Disk {
     fn add_medium(&self, arguments: &mut Arguments, number: usize) {
         let read_only = if self.access == Access::ReadOnly { "on" } else { "off" };
         let options = format!(
-            "driver=raw,node-name=disk{number},discard=unmap,read-only={read_only},file.driver=file,file.filename="
+            "driver={},node-name=disk{number},discard=unmap,read-only={read_only},file.driver=file,file.filename=",
+            self.format()
         );
         arguments.pair("-blockdev", with_path(&options, &self.path, ""));
     }

@@ -7,7 +7,7 @@
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
-use crate::secrets::staging::{Staging, StagingError};
+use crate::staging::{Staging, StagingError};
 use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
 use ext4_view::Ext4;
 use handoff::manifest::RelativePath;

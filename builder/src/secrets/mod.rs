@@ -14,5 +14,4 @@ pub mod overwrite;
 pub mod partition;
 pub mod prepare;
 pub mod seal;
-pub mod staging;
 pub mod store;

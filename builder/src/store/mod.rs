@@ -14,6 +14,7 @@
 mod gc;
 mod inputs;
 mod step;
+mod sums;
 
 pub use gc::{Collected, Needed, collect_garbage};
 pub use inputs::Inputs;
@@ -140,6 +141,11 @@ impl Store {
         written.map_err(|error| failed(error.into()))
     }
 
+    /// Whether digests lie beside a place.
+    pub(crate) fn is_remembered(place: &Path) -> bool {
+        digest_place(place).is_file()
+    }
+
     /// Whether the file at `place` is there and is what was put there.
     #[must_use]
     pub fn holds(place: &Path) -> bool {
@@ -147,17 +153,27 @@ impl Store {
         digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string())
     }
 
+    /// Puts a result at its place, with its digest beside it.
+    pub fn put(place: &Path, bytes: &[u8]) -> Result<Sha256Digest, StoreError> {
+        let failed = |error: atomic::AtomicError| StoreError { path: place.to_owned(), source: error.into() };
+        let digest = Sha256Digest::of(bytes);
+        atomic::write_file(&digest_place(place), format!("{digest}\n").as_bytes()).map_err(failed)?;
+        atomic::write_file(place, bytes).map_err(failed)?;
+        Ok(digest)
+    }
+
+    /// The result at a place and its digest, where it is there and is what was put there.
+    #[must_use]
+    pub fn whole(place: &Path) -> Option<(Vec<u8>, Sha256Digest)> {
+        let expected: Sha256Digest = fs::read_to_string(digest_place(place)).ok()?.trim_end().parse().ok()?;
+        let bytes = fs::read(place).ok()?;
+        let found = Sha256Digest::of(&bytes);
+        (found == expected).then_some((bytes, found))
+    }
+
     /// What is in a folder of the store, by name.
     pub fn entries(&self, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
-        let folder = self.dir.join(folder);
-        let failed = |source| StoreError { path: folder.clone(), source };
-        let mut paths = Vec::new();
-        #[expect(clippy::disallowed_methods, reason = "sorted right below")]
-        for entry in fs::read_dir(&folder).map_err(failed)? {
-            paths.push(entry.map_err(failed)?.path());
-        }
-        paths.sort();
-        Ok(paths)
+        entries(&self.dir.join(folder))
     }
 
     /// Waits until no other process prepares a base here.
@@ -180,6 +196,18 @@ impl Store {
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         file.and_then(|file| lock(&file).map(|()| file)).map_err(|source| StoreError { path, source })
     }
+}
+
+/// What is in a folder, by name.
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+    let failed = |source| StoreError { path: folder.to_owned(), source };
+    let mut paths = Vec::new();
+    #[expect(clippy::disallowed_methods, reason = "sorted right below")]
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        paths.push(entry.map_err(failed)?.path());
+    }
+    paths.sort();
+    Ok(paths)
 }
 
 /// Where the digest of a file of the store lies.

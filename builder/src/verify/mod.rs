@@ -113,7 +113,7 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     if !tree.starts_with(&superblock.encode()) {
         return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
     }
-    let walked = verity::walk((image.file(), partition.offset.0), (&superblock, &tree), root);
+    let walked = verity::walk((image.storage(), partition.offset.0), (&superblock, &tree), root);
     walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
     Ok(format!("{} MiB, each block as the root hash says", length >> 20))
 }
@@ -138,15 +138,12 @@ fn has_no_seal(image: &ImageReader, slot: Slot) -> bool {
 
 /// What e2fsck says of the secret partition, which it only reads.
 fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
-    let offset = match image.partition(Role::Secret) {
-        Ok(partition) => partition.offset.0,
+    let partition = match image.for_program(Role::Secret) {
+        Ok(partition) => partition,
         Err(error) => return Ok(Err(error.to_string())),
     };
-    if let Err(error) = image.is_there(Role::Secret) {
-        return Ok(Err(error.to_string()));
-    }
     let mut check = tools::E2FSCK.command()?;
-    check.args(["-f", "-n"]).arg(format!("{}?offset={offset}", image.path().display()));
+    check.args(["-f", "-n"]).arg(format!("{}?offset={}", partition.path.display(), partition.offset));
     let program = tools::program_name(&check);
     let output = check.output().map_err(|source| ToolError::Start { program, source })?;
     if output.status.success() {

@@ -15,7 +15,7 @@ mod tar_writer;
 
 pub use error::TreeError;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -113,6 +113,17 @@ impl LayeredTree {
     /// All paths, sorted.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.paths.keys().map(String::as_str)
+    }
+
+    /// Bytes of all files, those with several names once.
+    #[must_use]
+    pub fn content_length(&self) -> u64 {
+        let used: BTreeSet<usize> = self.paths.values().copied().collect();
+        let length = |inode: &Inode| match &inode.what {
+            What::File(content) => content.length(),
+            _ => 0,
+        };
+        used.into_iter().filter_map(|number| self.inodes.get(number)).map(length).sum()
     }
 
     /// Whether something is there. Links in the path are followed, a link at its end is not.

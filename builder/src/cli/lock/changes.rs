@@ -32,17 +32,18 @@ fn heading(variant: &VariantChanges, site: &Site) -> String {
     }
 }
 
+/// Indented by one space: with two, it would be a line of progress, which gives way to the next on a terminal.
 fn line(change: &PackageChange) -> String {
     let (before, after) =
         (change.before.as_deref().unwrap_or_default(), change.after.as_deref().unwrap_or_default());
     let size = change.size.map_or_else(String::new, |size| format!(" ({})", readable(size)));
     let name = &change.name;
     match change.kind {
-        Kind::Added => format!("  added      {name} {after}{size}\n"),
-        Kind::Removed => format!("  removed    {name} {before}\n"),
-        Kind::Upgraded => format!("  upgraded   {name} {before} -> {after}{size}\n"),
-        Kind::Downgraded => format!("  downgraded {name} {before} -> {after}{size}\n"),
-        Kind::Replaced => format!("  replaced   {name} {after}, another file{size}\n"),
+        Kind::Added => format!(" added      {name} {after}{size}\n"),
+        Kind::Removed => format!(" removed    {name} {before}\n"),
+        Kind::Upgraded => format!(" upgraded   {name} {before} -> {after}{size}\n"),
+        Kind::Downgraded => format!(" downgraded {name} {before} -> {after}{size}\n"),
+        Kind::Replaced => format!(" replaced   {name} {after}, another file{size}\n"),
     }
 }
 

@@ -1,0 +1,126 @@
+//! What starts a system: its initramfs and its UKI, each kept in the store under the key of its inputs.
+
+use crate::base::BaseSystem;
+use crate::boot::initramfs::{self, Initramfs, InitramfsError};
+use crate::boot::modules::{self, ModulesError};
+use crate::boot::rescue;
+use crate::boot::uki::{self, Section, Uki, UkiError};
+use crate::error::Error;
+use crate::input::read_input;
+use crate::site::Site;
+use crate::store::{Inputs, Origin, Step, Store};
+use handoff::hash::Sha256Digest;
+use handoff::trust::Trust;
+use std::path::Path;
+
+/// Changes with the code that makes initramfs and UKIs.
+const RECIPE: &str = env!("PSYOPS_RECIPE_BOOT");
+
+/// A finished UKI.
+#[derive(Debug, Clone)]
+pub(super) struct Startup {
+    /// The UKI.
+    pub(super) uki: Vec<u8>,
+    /// Its SHA-256.
+    pub(super) digest: Sha256Digest,
+    /// Bytes of the initramfs, packed and unpacked.
+    pub(super) initramfs_sizes: (usize, u64),
+    /// How initramfs and UKI came to be.
+    pub(super) steps: [Step; 2],
+}
+
+/// Makes the UKI of a site, or takes it from the store.
+pub(super) fn make(
+    site: &Site,
+    base: &BaseSystem,
+    loader: &[u8],
+    command_line: &str,
+    store: &Store,
+) -> Result<Startup, Error> {
+    let initramfs_inputs = initramfs_inputs(site, base, loader);
+    let initramfs_place = store.derived("initramfs", &initramfs_inputs.key(), "zst");
+    let os_release = os_release(site);
+    let inputs = Inputs::new("UKI", RECIPE)
+        .with("initramfs", initramfs_inputs.key())
+        .with("kernel", format!("{} {}", base.kernel_release, base.key_of("kernel")))
+        .with("boot programs", base.key_of("boot programs"))
+        .with("kernel command line", Sha256Digest::of(command_line.as_bytes()))
+        .with("os-release", Sha256Digest::of(os_release.as_bytes()));
+    let place = store.derived("uki", &inputs.key(), "efi");
+    let initramfs_step =
+        |origin| Step::stored("initramfs", initramfs_inputs.clone(), origin, &initramfs_place);
+    if let Some((uki, digest)) = Store::whole(&place) {
+        let steps = [initramfs_step(Origin::Kept), Step::stored("UKI", inputs, Origin::Kept, &place)];
+        return Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps });
+    }
+    base.check_kernel()?;
+    let (initrd, origin) = match Store::whole(&initramfs_place) {
+        Some((initrd, _)) => (initrd, Origin::Kept),
+        None => (make_initramfs(site, base, loader, &initramfs_place)?, Origin::Made),
+    };
+    let parts = uki::Parts {
+        stub: &read_input(&base.stub)?,
+        os_release: &os_release,
+        command_line,
+        uname: &base.kernel_release,
+        initrd: &initrd,
+        linux: &read_input(&base.vmlinuz)?,
+    };
+    let uki = uki::build(&parts).map_err(|error: UkiError| Error::from(error))?;
+    let digest = Store::put(&place, &uki)?;
+    let steps = [initramfs_step(origin), Step::stored("UKI", inputs, Origin::Made, &place)];
+    Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
+}
+
+/// What an initramfs is made of, in the words of those who wonder why it was made again.
+fn initramfs_inputs(site: &Site, base: &BaseSystem, loader: &[u8]) -> Inputs {
+    Inputs::new("initramfs", RECIPE)
+        .with("loader", Sha256Digest::of(loader))
+        .with("policy and trusted keys", Sha256Digest::of(trust(site).encode().as_bytes()))
+        .with("kernel", format!("{} {}", base.kernel_release, base.key_of("kernel")))
+        .with("boot programs", base.key_of("boot programs"))
+}
+
+fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -> Result<Vec<u8>, Error> {
+    let modules = modules::collect(&base.modules_dir, &modules::WANTED, &modules::FOR_PEOPLE)
+        .map_err(|error: ModulesError| Error::from(error))?;
+    let rescue = rescue::files(site, base, &modules)?;
+    let trust = trust(site);
+    let contents = initramfs::Contents { loader, rescue: &rescue, trust: &trust, modules: &modules };
+    let Initramfs { packed, .. } =
+        initramfs::pack(&contents).map_err(|error: InitramfsError| Error::from(error))?;
+    Store::put(place, &packed)?;
+    Ok(packed)
+}
+
+fn trust(site: &Site) -> Trust {
+    Trust {
+        site: site.id.clone(),
+        release: site.release.clone(),
+        security_epoch: site.security_epoch,
+        build_time: site.build_time,
+        signing_keys: site.signing_keys.clone(),
+        overlay_size: site.boot.overlay_size.clone(),
+        root_corruption: site.boot.root_corruption,
+        identity_deadline: site.boot.identity_deadline,
+        policy: site.boot.faults.clone(),
+        rescue: site.rescue.clone(),
+    }
+}
+
+/// Bytes of the initramfs in a UKI, packed and unpacked.
+fn initramfs_sizes(uki: &[u8]) -> Result<(usize, u64), Error> {
+    let packed = Uki::parse(uki).and_then(|uki| uki.section(Section::Initrd));
+    let packed = packed.map_err(|error: UkiError| Error::from(error))?;
+    Ok((packed.len(), initramfs::unpacked_size(packed)))
+}
+
+/// os-release(5), for boot tools.
+fn os_release(site: &Site) -> String {
+    let (id, release) = (&site.id, &site.release);
+    format!(
+        "ID=psyopsos\nNAME=psyopsOS\nVERSION_ID={release}\nPRETTY_NAME=\"psyopsOS {release} of {id}\"\n\
+         VARIANT_ID={}\n",
+        site.base
+    )
+}

@@ -1,0 +1,241 @@
+//! Where the bytes of an image are: in one file or on a device, or, where nodes share a part of theirs, in a QEMU disk
+//! (qcow2) over a file beside it.
+
+use crate::input::ReadAt;
+use imago::file::File as DiskFile;
+use imago::qcow2::Qcow2;
+use imago::raw::Raw;
+use imago::{
+    DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder as _, FormatDriverBuilder as _,
+    StorageOpenOptions,
+};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The beginning of a qcow2 file.
+const MAGIC: [u8; 4] = *b"QFI\xfb";
+
+/// An image that is open for reading.
+#[derive(Debug, Clone)]
+pub enum Storage {
+    /// All in one.
+    Whole(Arc<File>),
+    /// What is a node's own in one file, over what it shares with others in another.
+    Layered(Arc<Layered>),
+}
+
+/// A QEMU disk.
+#[derive(Debug)]
+pub struct Layered {
+    disk: FormatAccess<DiskFile>,
+    shared: Option<PathBuf>,
+}
+
+/// Whether a file is a QEMU disk. One that cannot be read is none.
+#[must_use]
+pub fn is_layered(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == MAGIC
+}
+
+impl Storage {
+    /// Opens an image. Of a QEMU disk, the file beneath is opened only where it lies in the same folder: a disk that names
+    /// any other file would bring what is in it into an image.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
+        }
+        if !is_layered(path) {
+            return Ok(Self::Whole(Arc::new(file)));
+        }
+        let mut disk: Qcow2<DiskFile> = Qcow2::builder(storage_of(file, false)?)
+            .backing(None)
+            .data_file(None)
+            .open(DenyImplicitOpenGate::default())?;
+        if disk.requires_external_data_file() {
+            return Err(io::Error::other(
+                "a QEMU disk with a data file of its own: only plain ones are read",
+            ));
+        }
+        let shared = disk.implicit_backing_file().map(|name| beside(path, name)).transpose()?;
+        if let Some(shared) = &shared {
+            let named = |source: io::Error| {
+                let problem = format!("its shared part {}: {source}", shared.display());
+                io::Error::new(source.kind(), problem)
+            };
+            let file = File::open(shared).and_then(|file| storage_of(file, false)).map_err(named)?;
+            let raw = Raw::builder(file).open(DenyImplicitOpenGate::default()).map_err(named)?;
+            disk.set_backing(Some(FormatAccess::new(raw)));
+        }
+        Ok(Self::Layered(Arc::new(Layered { disk: FormatAccess::new(disk), shared })))
+    }
+
+    /// How long it is, in bytes.
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::Whole(file) => file.as_ref().seek(SeekFrom::End(0)),
+            Self::Layered(layered) => Ok(layered.disk.size()),
+        }
+    }
+
+    /// The file with the shared part, where there is one.
+    #[must_use]
+    pub fn shared(&self) -> Option<&Path> {
+        match self {
+            Self::Whole(_) => None,
+            Self::Layered(layered) => layered.shared.as_deref(),
+        }
+    }
+
+    /// Reads as much of `into` as there is from `offset` on.
+    pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            Self::Whole(file) => file.read_at(into, offset),
+            Self::Layered(layered) => {
+                let left = usize::try_from(layered.disk.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+                let length = into.len().min(left);
+                layered.disk.read(into.get_mut(..length).unwrap_or_default(), offset)?;
+                Ok(length)
+            }
+        }
+    }
+}
+
+impl ReadAt for Storage {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        match self {
+            Self::Whole(file) => file.read_exact_at(into, offset),
+            Self::Layered(_) if self.read_at(into, offset)? == into.len() => Ok(()),
+            Self::Layered(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+}
+
+/// A new QEMU disk in `file`, which is empty: all that is not written to it is in the file `shared` of the same folder.
+pub struct LayerWriter {
+    disk: FormatAccess<DiskFile>,
+}
+
+impl LayerWriter {
+    /// Begins a disk of `size` bytes.
+    pub fn create(file: &File, size: u64, shared: &str) -> io::Result<Self> {
+        let layer = Qcow2::<DiskFile>::create_builder(storage_of(file.try_clone()?, true)?)
+            .size(size)
+            .backing(shared.to_owned(), "raw".to_owned());
+        // Nothing is read through: around what is written the shared part is empty.
+        let open = |image| Ok(Qcow2::builder(image).backing(None).write(true));
+        let disk = layer.create_open(DenyImplicitOpenGate::default(), open)?;
+        Ok(Self { disk: FormatAccess::new(disk) })
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.disk.write(bytes, offset)
+    }
+
+    /// Hands everything to the file.
+    pub fn finish(self) -> io::Result<()> {
+        self.disk.flush()
+    }
+}
+
+fn storage_of(file: File, write: bool) -> io::Result<DiskFile> {
+    DiskFile::from_open_file(file, StorageOpenOptions::new().write(write))
+}
+
+/// The file of that plain name beside `path`.
+fn beside(path: &Path, name: &str) -> io::Result<PathBuf> {
+    if name.contains('/') || name.contains(':') {
+        let problem = format!("it is a QEMU disk over {name:?}, which is no plain name of a file beside it");
+        return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    }
+    Ok(path.with_file_name(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::process::Command;
+
+    /// A disk of 1 MiB over a file of sevens, with eights from 128 KiB to 129 KiB.
+    fn layered(folder: &Path) -> PathBuf {
+        fs::write(folder.join("shared"), vec![7; 1 << 20]).unwrap();
+        let path = folder.join("layer");
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let layer = LayerWriter::create(&file, 1 << 20, "shared").unwrap();
+        layer.write_at(128 << 10, &[8; 1024]).unwrap();
+        layer.finish().unwrap();
+        path
+    }
+
+    #[test]
+    fn what_is_not_in_the_layer_is_read_from_beneath() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = layered(folder.path());
+        assert!(is_layered(&path) && !is_layered(&folder.path().join("shared")));
+        let storage = Storage::open(&path).unwrap();
+        assert_eq!(
+            (storage.size().unwrap(), storage.shared()),
+            (1 << 20, Some(&*folder.path().join("shared")))
+        );
+        let byte = |offset| {
+            let mut byte = [0];
+            storage.fill_at(&mut byte, offset).map(|()| byte[0])
+        };
+        let places = [0, (128 << 10) - 1, 128 << 10, (129 << 10) - 1, 192 << 10, (1 << 20) - 1];
+        assert_eq!(places.map(|place| byte(place).unwrap()), [7, 7, 8, 8, 7, 7]);
+        assert_eq!(byte(1 << 20).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let mut end = [0; 10];
+        assert_eq!(storage.read_at(&mut end, (1 << 20) - 4).unwrap(), 4);
+    }
+
+    #[test]
+    fn a_disk_over_any_other_file_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        fs::write(folder.path().join("private"), vec![1; 1 << 20]).unwrap();
+        let path = folder.path().join("images/evil");
+        for (format, beneath) in [
+            ("raw", "../private".to_owned()),
+            ("raw", folder.path().join("private").display().to_string()),
+            ("raw", "json:{\"driver\":\"file\",\"filename\":\"/etc/passwd\"}".to_owned()),
+        ] {
+            let mut create = Command::new("qemu-img");
+            create
+                .args(["create", "-q", "-u", "-f", "qcow2", "-F", format, "-b", &beneath])
+                .arg(&path)
+                .arg("1M");
+            assert!(create.status().expect("qemu-img is needed: install qemu-utils").success());
+            let error = Storage::open(&path).unwrap_err().to_string();
+            assert!(error.contains("no plain name of a file beside it"), "{error}");
+        }
+    }
+
+    #[test]
+    fn damage_is_an_error_and_never_a_panic() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = layered(folder.path());
+        let whole = fs::read(&path).unwrap();
+        let look = |bytes: &[u8]| {
+            fs::write(&path, bytes).unwrap();
+            let read = |storage: Storage| storage.fill_at(&mut vec![0; 1 << 20], 0);
+            let _ = Storage::open(&path).and_then(read);
+        };
+        for length in [0, 3, 4, 50, 104, 4096, whole.len() / 2, whole.len() - 1] {
+            look(&whole[..length]);
+        }
+        // The header, and each table behind it.
+        for byte in
+            (0..112).chain((1..whole.len() >> 16).flat_map(|cluster| [cluster << 16, (cluster << 16) + 7]))
+        {
+            let mut bad = whole.clone();
+            bad[byte] ^= 0x41;
+            look(&bad);
+        }
+    }
+}
