@@ -2,11 +2,14 @@
 //! they can, and an image can be judged by building it again.
 
 use anyhow::{Context as _, Result, ensure};
+use builder::run::{Access, Setup};
 use qemu_tests::command::succeed;
+use qemu_tests::stick::Booted;
 use qemu_tests::workplace::Workplace;
 use serde_json::Value;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The steps of a build that ran, and why.
@@ -171,5 +174,68 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
         parts.iter().filter(|part| part["good"] == false).filter_map(|part| part["part"].as_str()).collect();
     // The root's hash stands in the UKI and, as GUIDs, in the table.
     assert_eq!(bad, ["table", "uki", "root", "verity"]);
+    Ok(())
+}
+
+#[test]
+fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> Result<()> {
+    let place = Workplace::new()?;
+    let split = |more: &[&str]| {
+        let mut arguments = vec!["build-image", "--site", "site", "-o", "split", "--layout", "split"];
+        arguments.extend(more);
+        place.json(&arguments)
+    };
+    let built = split(&["--node", "alpha", "--node", "beta"])?;
+    let whole =
+        place.json(&["build-image", "--site", "site", "--node", "alpha", "--node", "beta", "-o", "whole"])?;
+    let shared = PathBuf::from(built[0]["shared"].as_str().context("no shared part")?);
+    assert_eq!((&built[0]["shared"], &whole[0]["shared"]), (&built[1]["shared"], &Value::Null));
+    let mode = fs::metadata(place.path("split/alpha.qcow2"))?.permissions().mode();
+    assert_eq!(mode & 0o777, 0o600, "the node's key is in it");
+    for (number, name) in ["alpha", "beta"].into_iter().enumerate() {
+        let layer = format!("split/{name}.qcow2");
+        let size = fs::metadata(place.path(&layer))?.len();
+        ensure!(size < 4 << 20, "{name} alone takes {size} bytes");
+        assert_eq!(built[number]["node_sha256"], whole[number]["node_sha256"]);
+        succeed(place.psyops(&["verify", &layer, "--site", "site"]).arg("--json"))?;
+        // As a file it is the image that the other layout makes, byte for byte.
+        succeed(&mut place.psyops(&["export", &layer, "--form", "raw", "-o", "raw.img"]))?;
+        succeed(
+            Command::new("cmp").arg(place.path("raw.img")).arg(place.path(&format!("whole/{name}.img"))),
+        )?;
+    }
+    let layer = "split/alpha.qcow2";
+    let listed = succeed(&mut place.psyops(&["ls", layer, "root/etc"]))?;
+    ensure!(String::from_utf8_lossy(&listed.stdout).contains("os-release"), "{listed:?}");
+    let secrets = succeed(&mut place.psyops(&["ls", layer, "secret/"]))?;
+    ensure!(!secrets.stdout.is_empty(), "no secrets are listed");
+    let diff = place.psyops(&["diff", layer, "whole/alpha.img"]).output()?;
+    assert_eq!(diff.status.code(), Some(0), "{diff:?}");
+    succeed(&mut place.psyops(&["verify-build", layer, "--site", "site"]))?;
+
+    // A node more takes nothing of what is there but its own part; nothing changed takes nothing.
+    let third = ["build-image", "--site", "site", "--node", "failing", "-o", "split/failing.qcow2"];
+    let third = || place.json(&[&third[..], &["--layout", "split"]].concat());
+    assert_eq!(names(&made(&third()?)), ["image"]);
+    assert_eq!(made(&third()?), []);
+    // Somebody writes to the shared part: it is made again, and the nodes over it hold.
+    let before = fs::read(place.path(&shared.to_string_lossy()))?;
+    fs::write(place.path(&shared.to_string_lossy()), "something else")?;
+    let damaged = place.psyops(&["verify", layer]).output()?;
+    ensure!(!damaged.status.success(), "a damaged shared part was not found");
+    assert_eq!(names(&made(&third()?)), ["shared part"]);
+    ensure!(fs::read(place.path(&shared.to_string_lossy()))? == before, "another shared part");
+
+    // What a node writes goes to its own part.
+    let mut setup = Setup::with_stick(&place.path(layer));
+    for disk in &mut setup.disks {
+        disk.access = Access::Write;
+    }
+    let mut booted = Booted::wait(&setup)?;
+    booted.assert_well()?;
+    booted.power_off()?;
+    ensure!(fs::read(place.path(&shared.to_string_lossy()))? == before, "a node wrote to what it shares");
+    let facts = place.json(&["inspect", layer])?;
+    assert_eq!(facts["control"]["a"]["state"], "confirmed", "{facts}");
     Ok(())
 }

@@ -32,12 +32,18 @@ pub fn of_root(site: &Site, lock: &Lock) -> String {
 
 /// What lies beside an image.
 #[must_use]
-pub fn of_image(site: &Site, node: &Name, lock: &Lock, image: &str, digests: &Digests) -> String {
+pub fn of_image(
+    (site, node): (&Site, &Name),
+    revision: Option<&Revision>,
+    lock: &Lock,
+    image: &str,
+    digests: &Digests,
+) -> String {
     let mut dependencies = vec![json!({
         "name": LOCK_FILE,
         "digest": {"sha256": lock.digest().to_string()},
     })];
-    if let Some(revision) = Revision::of(site) {
+    if let Some(revision) = revision {
         dependencies.push(json!({
             "name": "site",
             "digest": {"gitCommit": revision.commit},
@@ -74,7 +80,8 @@ pub fn of_image(site: &Site, node: &Name, lock: &Lock, image: &str, digests: &Di
 }
 
 /// Where the site stands in git.
-struct Revision {
+#[derive(Debug)]
+pub struct Revision {
     commit: String,
     /// Whether there is something that is not committed.
     dirty: bool,
@@ -82,7 +89,8 @@ struct Revision {
 
 impl Revision {
     /// None where the site is in no repository, or git is not installed.
-    fn of(site: &Site) -> Option<Self> {
+    #[must_use]
+    pub fn of(site: &Site) -> Option<Self> {
         let ask = |arguments: &[&str]| {
             let output = tools::run(GIT.command().ok()?.arg("-C").arg(&site.dir).args(arguments)).ok()?;
             Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())

@@ -5,7 +5,7 @@ use super::record::{BuildRecord, FileMark};
 use super::shared::SharedPart;
 use super::system::System;
 use crate::atomic;
-use crate::bill::provenance;
+use crate::bill::provenance::{self, Revision};
 use crate::error::{Class, Classified, Error};
 use crate::image::digests::{Digests, Part};
 use crate::image::ids::ImageIds;
@@ -21,7 +21,7 @@ use handoff::hash::Sha256Digest;
 use keys::issue::signing::SigningFailed;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Changes with the code that makes secret partitions and images.
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
@@ -57,6 +57,8 @@ pub(super) struct Workshop<'a> {
     signature: Mutex<Option<String>>,
     root_checked: Mutex<bool>,
     shared: Mutex<Option<SharedPart>>,
+    /// Where the site stands in git.
+    revision: OnceLock<Option<Revision>>,
     /// The digests of the first image.
     first: Mutex<Option<Digests>>,
 }
@@ -83,6 +85,7 @@ impl<'a> Workshop<'a> {
             signature: Mutex::new(None),
             root_checked: Mutex::new(false),
             shared: Mutex::new(None),
+            revision: OnceLock::new(),
             first: Mutex::new(None),
         }
     }
@@ -147,7 +150,9 @@ impl<'a> Workshop<'a> {
     fn write_provenance(&self, prepared: &Prepared, output: &Path, digests: &Digests) -> Result<(), Error> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let lock = &self.system.lock;
-        let text = provenance::of_image(&prepared.site, &prepared.node, lock, &name, digests);
+        let revision = self.revision.get_or_init(|| Revision::of(&prepared.site));
+        let whose = (&prepared.site, &prepared.node);
+        let text = provenance::of_image(whose, revision.as_ref(), lock, &name, digests);
         let mut path = output.as_os_str().to_owned();
         path.push(PROVENANCE);
         let path = Path::new(&path);

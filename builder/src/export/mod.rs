@@ -6,6 +6,7 @@ use crate::atomic::{self, AtomicFile};
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::image::storage::is_layered;
+use crate::image::zeros::is_zero;
 use crate::run::direct;
 use crate::tools::{self, QEMU_IMG};
 use block_map::BlockMap;
@@ -116,7 +117,7 @@ fn raw(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
     each_piece(image, |at, bytes| {
         // What is zero stays a hole.
         for (offset, block) in (at..).step_by(HOLE).zip(bytes.chunks(HOLE)) {
-            if block.iter().any(|&byte| byte != 0) {
+            if !is_zero(block) {
                 file.write_at(offset, block)?;
             }
         }

@@ -4,6 +4,7 @@ use super::esp;
 use super::ids::ImageIds;
 use super::plan::{Contents, Plan, PlanError, plan};
 use super::write::{Piece, Source, WriteError, write, write_layer, write_shared};
+use super::zeros::without_zeros_behind;
 use crate::error::{Class, Classified};
 use crate::site::{Bytes, Sizes};
 use handoff::boot_record::{self, BootRecord};
@@ -142,7 +143,8 @@ fn with_pieces(
     let [first, second] = RECORD_OFFSETS.map(Bytes);
     let start = |role, source| Piece { role, offset: Bytes(0), source };
     let mut pieces = vec![
-        start(Role::Esp, Source::Bytes(&esp)),
+        // What is behind its files is empty, as the image is anyway.
+        start(Role::Esp, Source::Bytes(without_zeros_behind(&esp))),
         Piece { role: Role::Control, offset: first, source: Source::Bytes(&control[0]) },
         Piece { role: Role::Control, offset: second, source: Source::Bytes(&control[1]) },
         start(boot, Source::Bytes(inputs.uki)),

@@ -21,7 +21,7 @@ use std::fmt;
 pub enum Part {
     /// Protective MBR, primary and backup table: the first 34 sectors of the disk, then its last 33.
     Table,
-    /// The whole ESP.
+    /// The ESP, up to its last byte that is not zero.
     Esp,
     /// Both control records.
     Control,
@@ -141,7 +141,7 @@ pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
     let slot = Slot::A;
     Ok(match part {
         Part::Table => image.table_bytes()?,
-        Part::Esp => image.read_all(Role::Esp)?,
+        Part::Esp => image.read_content(Role::Esp)?,
         Part::Control => {
             image.read(Role::Control, Bytes(0), control::RECORD_SIZE * control::RECORD_OFFSETS.len())?
         }
@@ -159,11 +159,7 @@ pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
             image.read(Role::Verity(slot), Bytes(0), length(superblock.hash_device_size()))?
         }
         Part::Signature => slot::record(image, slot)?.signature.into_bytes(),
-        Part::Seal => {
-            let bytes = image.read_all(Role::Seal(slot))?;
-            let end = bytes.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1);
-            bytes.get(..end).unwrap_or_default().to_vec()
-        }
+        Part::Seal => image.read_content(Role::Seal(slot))?,
     })
 }
 

@@ -19,5 +19,6 @@ pub mod table;
 mod table_reader;
 pub mod window;
 pub mod write;
+pub mod zeros;
 
 pub use assemble::{Assembled, ImageError, Inputs, assemble, assemble_layer, assemble_shared};

@@ -6,6 +6,7 @@ use super::storage::Storage;
 pub use super::table_reader::FoundPartition;
 use super::table_reader::{self, Table};
 use super::window::Window;
+use super::zeros::{is_zero, without_zeros_behind};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
@@ -241,12 +242,29 @@ impl ImageReader {
         while at < partition.size.0 {
             let length = COPIED_AT_ONCE.min(partition.size.0 - at);
             let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
-            if bytes.iter().any(|&byte| byte != 0) {
+            if !is_zero(&bytes) {
                 file.write_all_at(&bytes, at).map_err(failed)?;
             }
             at += length;
         }
         Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
+    }
+
+    /// A partition up to its last byte that is not zero.
+    pub fn read_content(&self, role: Role) -> Result<Vec<u8>, ReadError> {
+        let size = self.partition(role)?.size.0;
+        let (mut content, mut at) = (Vec::new(), 0);
+        while at < size {
+            let length = COPIED_AT_ONCE.min(size - at);
+            let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
+            if !is_zero(&bytes) {
+                content.resize(usize::try_from(at).unwrap_or(usize::MAX), 0);
+                content.extend_from_slice(&bytes);
+            }
+            at += length;
+        }
+        content.truncate(without_zeros_behind(&content).len());
+        Ok(content)
     }
 
     /// A whole partition. For the small ones.

@@ -4,6 +4,7 @@ use super::ids::ImageIds;
 use super::plan::Plan;
 use super::storage::LayerWriter;
 use super::table;
+use super::zeros::is_zero;
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
@@ -279,10 +280,6 @@ fn data_from(file: &File, at: u64, length: u64) -> io::Result<Option<Range<u64>>
         Err(Errno::ENXIO) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-fn is_zero(bytes: &[u8]) -> bool {
-    bytes.iter().all(|&byte| byte == 0)
 }
 
 #[cfg(test)]
