@@ -19,6 +19,7 @@ pub mod ids;
 pub mod image;
 pub mod input;
 pub mod inspect;
+pub mod parallel;
 pub mod programs;
 pub mod progress;
 pub mod rebuild;

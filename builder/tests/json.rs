@@ -36,11 +36,27 @@ fn a_new_site_its_nodes_and_its_values() {
     assert!(set.wait().unwrap().success());
     assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!(["wifi"]));
 
+    let sealed = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
+    for (seal, node) in sealed.as_array().unwrap().iter().zip(["pi1", "pi2"]) {
+        assert_eq!((&seal["node"], &seal["serial"]), (&node.into(), &1.into()));
+        assert_eq!(
+            (&seal["keys_made"], &seal["sealed_because"][0]),
+            (&true.into(), &"there was none".into())
+        );
+        assert!(home.join(seal["seal"].as_str().unwrap()).is_file());
+    }
+    let file = home.join("fleet/nodes/pi2.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, text + "\n[[file]]\nsecret = \"wifi\"\npath = \"wifi\"\n").unwrap();
+    let again = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
+    assert_eq!((&again[0]["serial"], &again[0]["sealed_because"]), (&1.into(), &serde_json::json!([])));
+    assert_eq!((&again[1]["serial"], &again[1]["keys_made"]), (&2.into(), &false.into()));
+
     let image = home.join("pi1.secret");
     let image = image.to_str().unwrap();
     let made = json(home, &["mksecrets", "--site", "fleet", "--node", "pi1", "--output", image, "--json"]);
     assert_eq!(made["node"].as_str(), Some("pi1"));
     let known = json(home, &["known-hosts", "--site", "fleet", "--json"]);
     assert!(known[0]["key"].as_str().unwrap().starts_with("ssh-ed25519 "));
-    assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), true));
+    assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), false));
 }

@@ -265,7 +265,7 @@ fn the_key_of_another_node_is_named() {
     fs::write(&file, &*key).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
-    let demo = prepare(attic.site.clone(), "demo", &home.locations()).unwrap();
+    let demo = prepare(attic.site.as_ref().clone(), "demo", &home.locations()).unwrap();
     let node = demo.node().unwrap();
     let image = home.at("image");
     let result =

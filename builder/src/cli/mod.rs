@@ -18,6 +18,7 @@ pub mod manual;
 pub mod mksecrets;
 pub mod rescue_password;
 pub mod run;
+pub mod seal;
 pub mod secret;
 pub mod store;
 pub mod verify;
@@ -50,6 +51,7 @@ enum PsyopsCommand {
     Init(init::InitArgs),
     BuildImage(build_image::BuildImageArgs),
     Mksecrets(mksecrets::MksecretsArgs),
+    Seal(seal::SealArgs),
     Why(why::WhyArgs),
     Store(store::StoreArgs),
     Inspect(inspect::InspectArgs),
@@ -78,6 +80,7 @@ impl Psyops {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, progress_for(args.json))),
             PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, progress_for(args.json))),
+            PsyopsCommand::Seal(args) => finish(seal::run(&args, progress_for(args.json))),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
             PsyopsCommand::Inspect(args) => finish_bytes(inspect::run(&args)),

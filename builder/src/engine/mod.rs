@@ -25,7 +25,7 @@ use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::secrets::prepare::{Prepared, prepare};
+use crate::secrets::prepare::{Prepared, prepare_all};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Bytes, Site};
 use crate::store::Store;
@@ -121,12 +121,8 @@ fn check_lock(request: &Request) -> Result<(), Error> {
 
 /// Gives all nodes their keys and seals.
 fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
-    let (mut site, mut seen, mut all) = (request.site.clone(), BTreeSet::new(), Vec::new());
-    for name in &request.nodes {
-        if !seen.insert(name.as_str()) {
-            continue;
-        }
-        let prepared = prepare(site, name, &request.keys)?;
+    let all = prepare_all(request.site.clone(), request.nodes.iter().map(String::as_str), &request.keys)?;
+    for prepared in &all {
         let node = &prepared.node;
         if prepared.keys_made {
             progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
@@ -135,8 +131,6 @@ fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepa
         if request.nodes.len() == 1 || !prepared.seal.reasons.is_empty() {
             progress(&seal_line(node, &prepared.seal));
         }
-        site = prepared.site.clone();
-        all.push(prepared);
     }
     Ok(all)
 }

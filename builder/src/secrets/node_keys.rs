@@ -128,7 +128,7 @@ pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, bo
     if !known {
         let recipient = make_identity(&store, node, admin, created)?;
         make_host_key(&store, node, admin)?;
-        return Ok((set_recipient(&site, node, &recipient.to_string())?, true));
+        return Ok((set_recipient(site, node, &recipient.to_string())?, true));
     }
     let made = make_host_key(&store, node, admin)?;
     Ok((site, made))

@@ -1,8 +1,9 @@
-//! The whole way from a site to what a node's image needs of secrets: credentials, keys, the current seal.
+//! The whole way from a site to what its nodes' images need of secrets: credentials, keys, the current seals.
 //!
-//! `build-image` and `mksecrets` both begin here, so that they cannot differ.
+//! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they cannot differ.
 
 use crate::error::Error;
+use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::node_keys;
 use crate::secrets::partition::write_partition;
@@ -10,16 +11,17 @@ use crate::secrets::seal::{NodeSeal, current_seal};
 use crate::site::{Node, Site};
 use handoff::name::Name;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A node whose secrets are ready.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The site as it is now: a node's public key may have been written into it.
-    pub site: Site,
+    /// The site as it is now: nodes' public keys may have been written into it.
+    pub site: Arc<Site>,
     /// The node.
     pub node: Name,
     /// The private keys that were used.
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     /// The node's current seal.
     pub seal: NodeSeal,
     /// Whether keys of the node were made just now.
@@ -31,8 +33,40 @@ pub fn prepare(site: Site, node: &str, at: &Locations) -> Result<Prepared, Error
     let name = site.node(node)?.name.clone();
     let credentials = Credentials::load(&site, at)?;
     let (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
-    let seal = current_seal(&site, site.node(name.as_str())?, &credentials)?;
-    Ok(Prepared { site, node: name, credentials, seal, keys_made })
+    seal(&Arc::new(site), &Arc::new(credentials), &name, keys_made)
+}
+
+/// The same for several nodes, in their order, each once.
+pub fn prepare_all<'n>(
+    mut site: Site,
+    nodes: impl IntoIterator<Item = &'n str>,
+    at: &Locations,
+) -> Result<Vec<Prepared>, Error> {
+    let credentials = Arc::new(Credentials::load(&site, at)?);
+    let mut names: Vec<(Name, bool)> = Vec::new();
+    for node in nodes {
+        let name = site.node(node)?.name.clone();
+        if names.iter().any(|(known, _)| *known == name) {
+            continue;
+        }
+        // One after the other: each may change the site.
+        let keys_made;
+        (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
+        names.push((name, keys_made));
+    }
+    let site = Arc::new(site);
+    parallel::each(&names, |(name, keys_made)| seal(&site, &credentials, name, *keys_made))
+}
+
+fn seal(
+    site: &Arc<Site>,
+    credentials: &Arc<Credentials>,
+    name: &Name,
+    keys_made: bool,
+) -> Result<Prepared, Error> {
+    let seal = current_seal(site, site.node(name.as_str())?, credentials)?;
+    let (site, credentials) = (Arc::clone(site), Arc::clone(credentials));
+    Ok(Prepared { site, node: name.clone(), credentials, seal, keys_made })
 }
 
 impl Prepared {

@@ -145,13 +145,17 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
     Ok(Site::load(&site.dir)?)
 }
 
-/// Writes a node's public key into its file, in place of an old one. Everything else in the file stays as it is.
-pub fn set_recipient(site: &Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
+/// Writes a node's public key into its file, in place of an old one. Everything else in the file stays as it is, and what
+/// else was read of the site is not read again: with a thousand nodes that would be a million files.
+pub fn set_recipient(mut site: Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
     site.node(name.as_str())?;
     let path = site.node_file(name);
     let text = fs::read_to_string(&path).map_err(|source| SiteError::Read { path: path.clone(), source })?;
     atomic::write_file(&path, with_recipient(&text, recipient).as_bytes())?;
-    Ok(Site::load(&site.dir)?)
+    if let Some(node) = site.nodes.get_mut(name) {
+        node.recipient = Some(recipient.to_owned());
+    }
+    Ok(site)
 }
 
 fn has_role(site: &Site, role: &str) -> bool {

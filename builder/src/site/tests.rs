@@ -123,8 +123,8 @@ fn a_recipient_is_written_and_replaced() {
     let other = format!("age1{}", "p".repeat(58));
     let name: Name = "alpha".parse().unwrap();
     let before = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
-    let site = set_recipient(&sample.load().unwrap(), &name, &ADMIN[..62]).unwrap();
-    let site = set_recipient(&site, &name, &other).unwrap();
+    let site = set_recipient(sample.load().unwrap(), &name, &ADMIN[..62]).unwrap();
+    let site = set_recipient(site, &name, &other).unwrap();
     assert_eq!(site.node("alpha").unwrap().recipient, Some(other.clone()));
     let after = fs::read_to_string(sample.0.path().join(NODE)).unwrap();
     assert_eq!(after.replace(&format!("recipient = \"{other}\"\n"), ""), before);

@@ -5,7 +5,7 @@
 //! the peak memory the largest process of them, both by time(1).
 //!
 //! `--base micro` takes the small base, `--runs N` measures each N times (5), `--nodes N` builds so many nodes with 20
-//! secrets each (20), `--json` prints JSON.
+//! secrets each (100), `--seals N` makes so many seals (1000), `--json` prints JSON.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -18,6 +18,7 @@ use std::env;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -35,10 +36,14 @@ const GENIMAGE: &str = "image root.squashfs { squashfs { compression = \"zstd\" 
                         image disk.img { hdimage { partition-table-type = gpt }\n\
                         partition esp { image = \"esp.vfat\" }\npartition root { image = \"root.squashfs\" size = 600M } }\n";
 
+/// Before a row that needs no preparation.
+const NOTHING: fn() -> Result<()> = || Ok(());
+
 struct Options {
     base: String,
     runs: usize,
     nodes: usize,
+    seals: usize,
     json: bool,
 }
 
@@ -49,9 +54,17 @@ struct Row {
     mebibytes: u64,
 }
 
+/// What was measured.
+struct Measured {
+    rows: Vec<Row>,
+    /// KiB on the disk, in the split layout: the shared part, and a node's own.
+    shared_kibibytes: u64,
+    node_kibibytes: u64,
+}
+
 fn main() -> Result<()> {
     let options = options()?;
-    let rows = Shop::new(&options)?.measure(&options)?;
+    let Measured { rows, shared_kibibytes, node_kibibytes } = Shop::new(&options)?.measure(&options)?;
     let alone =
         rows.iter().find(|row| row.name.starts_with("mksquashfs")).map_or(f64::NAN, |row| row.seconds);
     if options.json {
@@ -59,7 +72,8 @@ fn main() -> Result<()> {
             .iter()
             .map(|row| json!({"name": row.name, "seconds": row.seconds, "peak_mib": row.mebibytes}))
             .collect();
-        println!("{:#}", json!({"base": options.base, "runs": options.runs, "rows": rows}));
+        let disk = json!({"shared_kib": shared_kibibytes, "node_kib": node_kibibytes});
+        println!("{:#}", json!({"base": options.base, "runs": options.runs, "rows": rows, "split": disk}));
         return Ok(());
     }
     println!("base {}, medians of {} runs", options.base, options.runs);
@@ -67,11 +81,12 @@ fn main() -> Result<()> {
     for Row { name, seconds, mebibytes } in rows {
         println!("{name:<52} {seconds:>8.2} {:>13.2} {mebibytes:>9}", seconds / alone);
     }
+    println!("split layout, KiB on the disk: shared part {shared_kibibytes}, each node {node_kibibytes}");
     Ok(())
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { base: "debian".into(), runs: 5, nodes: 20, json: false };
+    let mut options = Options { base: "debian".into(), runs: 5, nodes: 100, seals: 1000, json: false };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} wants a value"));
@@ -79,11 +94,12 @@ fn options() -> Result<Options> {
             "--base" => options.base = value()?,
             "--runs" => options.runs = value()?.parse()?,
             "--nodes" => options.nodes = value()?.parse()?,
+            "--seals" => options.seals = value()?.parse()?,
             "--json" => options.json = true,
-            _ => bail!("unknown option {word}; known are --base, --runs, --nodes and --json"),
+            _ => bail!("unknown option {word}; known are --base, --runs, --nodes, --seals and --json"),
         }
     }
-    ensure!(options.runs > 0 && options.nodes > 0, "nothing to measure");
+    ensure!(options.runs > 0 && options.nodes > 0 && options.seals > 0, "nothing to measure");
     Ok(options)
 }
 
@@ -107,7 +123,11 @@ impl Shop {
         let debs = Store::from_environment()?.dir().join("debs");
         fs::create_dir_all(shop.path("cache/psyops"))?;
         succeed(Command::new("cp").arg("-r").arg(debs).arg(shop.path("cache/psyops")))?;
-        shop.add_secrets(options.nodes)?;
+        shop.add_secrets()?;
+        // The seals get a site of their own: one with so many nodes takes longer to read.
+        succeed(Command::new("cp").arg("-r").arg(shop.path("site")).arg(shop.path("fleet")))?;
+        shop.add_nodes("site", options.nodes)?;
+        shop.add_nodes("fleet", options.seals)?;
         // The base tree, the kernel and everything else that is not measured.
         succeed(&mut shop.build("alpha"))?;
         shop.make_trees()?;
@@ -131,27 +151,32 @@ impl Shop {
         command
     }
 
-    /// Nodes that get all secrets of the site.
-    fn add_secrets(&self, nodes: usize) -> Result<()> {
+    fn add_secrets(&self) -> Result<()> {
         for number in 0..SECRETS {
-            let mut set = self.psyops();
-            set.args(["secret", "set", &format!("bench-{number}"), "--site", "site"]);
-            let mut set = set.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-            let value = format!("value {number} ").repeat(20);
-            set.stdin.take().context("no input")?.write_all(value.as_bytes())?;
-            ensure!(set.wait()?.success(), "a secret was not set");
+            self.set_secret("site", number, &format!("value {number} ").repeat(20))?;
         }
-        for number in 0..nodes {
-            let name = format!("series-{number}");
-            succeed(self.psyops().args(["init", "site", "--node", &name]))?;
-            let path = self.path(&format!("site/nodes/{name}.toml"));
-            let mut text = fs::read_to_string(&path)?;
-            for number in 0..SECRETS {
-                text.push_str(&format!(
-                    "\n[[file]]\nsecret = \"bench-{number}\"\npath = \"bench/{number}\"\n"
-                ));
-            }
-            fs::write(path, text)?;
+        Ok(())
+    }
+
+    fn set_secret(&self, site: &str, number: usize, value: &str) -> Result<()> {
+        let mut set = self.psyops();
+        set.args(["secret", "set", &format!("bench-{number}"), "--site", site]);
+        let mut set = set.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+        set.stdin.take().context("no input")?.write_all(value.as_bytes())?;
+        ensure!(set.wait()?.success(), "a secret was not set");
+        Ok(())
+    }
+
+    /// Nodes that get all secrets of the site: the first as people add it, the others are its copies.
+    fn add_nodes(&self, site: &str, count: usize) -> Result<()> {
+        let place = |number: usize| self.path(&format!("{site}/nodes/series-{number}.toml"));
+        succeed(self.psyops().args(["init", site, "--node", "series-0"]))?;
+        let mut text = fs::read_to_string(place(0))?;
+        for number in 0..SECRETS {
+            text.push_str(&format!("\n[[file]]\nsecret = \"bench-{number}\"\npath = \"bench/{number}\"\n"));
+        }
+        for number in 0..count {
+            fs::write(place(number), text.replace("series-0", &format!("series-{number}")))?;
         }
         Ok(())
     }
@@ -169,86 +194,112 @@ impl Shop {
         Ok(())
     }
 
-    fn measure(&self, options: &Options) -> Result<Vec<Row>> {
-        let runs = options.runs;
-        let roots = self.path("cache/psyops/roots");
-        let clear = |folder: &Path| -> Result<()> {
-            if folder.exists() {
-                fs::remove_dir_all(folder)?;
-            }
-            Ok(())
-        };
-        let nothing = || Ok(());
+    fn measure(&self, options: &Options) -> Result<Measured> {
+        let mut rows = self.peers(options.runs)?;
+        rows.extend(self.single_images(options.runs)?);
+        rows.extend(self.series(options)?);
+        rows.extend(self.seals(options)?);
+        let kibibytes = |path: &Path| Ok::<u64, anyhow::Error>(fs::metadata(path)?.blocks() / 2);
+        let images = sorted(&self.path("images"))?;
+        let shared = images.iter().find(|path| path.extension() == Some(OsStr::new("shared")));
+        Ok(Measured {
+            rows,
+            shared_kibibytes: kibibytes(shared.context("no shared part")?)?,
+            node_kibibytes: kibibytes(&self.path("images/series-0.qcow2"))?,
+        })
+    }
+
+    fn peers(&self, runs: usize) -> Result<Vec<Row>> {
         let shell = |line: &str| {
             let mut shell = Command::new("sh");
             shell.args(["-c", line]).current_dir(self.folder.path());
             shell
         };
-        let one = |node: &str| self.build(node);
+        let mksquashfs = format!("{MKSQUASHFS} <tree.tar");
+        let tar2sqfs = format!("{TAR2SQFS} <tree.tar");
         let mut rows = vec![
-            self.row(
-                "mksquashfs alone: tree to squashfs",
-                runs,
-                || shell(&format!("{MKSQUASHFS} <tree.tar")),
-                nothing,
-            )?,
-            self.row(
-                "tar2sqfs alone: tree to squashfs",
-                runs,
-                || shell(&format!("{TAR2SQFS} <tree.tar")),
-                nothing,
-            )?,
+            self.row("mksquashfs alone: tree to squashfs", runs, || shell(&mksquashfs), NOTHING)?,
+            self.row("tar2sqfs alone: tree to squashfs", runs, || shell(&tar2sqfs), NOTHING)?,
         ];
         if on_path("genimage") {
             let line = "genimage --config genimage.cfg --rootpath tree --inputpath input --outputpath out.genimage --tmppath tmp.genimage";
             let tidy = || clear(&self.path("out.genimage")).and_then(|()| clear(&self.path("tmp.genimage")));
             rows.push(self.row("genimage: tree to disk, no hash tree", runs, || shell(line), tidy)?);
         }
-        rows.push(self.row(
-            "ours: tree to image, everything in it",
-            runs,
-            || one("alpha"),
-            || {
-                clear(&roots)?;
-                fs::create_dir(&roots)?;
-                remove(&self.path("alpha.img"))
-            },
-        )?);
-        rows.push(self.row(
-            "ours: a second node",
-            runs,
-            || one("beta"),
-            || remove(&self.path("beta.img")),
-        )?);
+        Ok(rows)
+    }
+
+    fn single_images(&self, runs: usize) -> Result<Vec<Row>> {
+        let roots = self.path("cache/psyops/roots");
+        let no_root = || {
+            clear(&roots)?;
+            fs::create_dir(&roots)?;
+            remove(&self.path("alpha.img"))
+        };
+        let alpha = || self.build("alpha");
+        let mut rows = vec![self.row("ours: tree to image, everything in it", runs, alpha, no_root)?];
+        let gone = || remove(&self.path("beta.img"));
+        rows.push(self.row("ours: a second node", runs, || self.build("beta"), gone)?);
+        // The shared part is there by then.
+        let split = |node: &str| {
+            let mut command = self.build(node);
+            command.args(["--layout", "split", "--output", &format!("parts/{node}.qcow2")]);
+            command
+        };
+        fs::create_dir(self.path("parts"))?;
+        succeed(&mut split("alpha"))?;
+        let gone = || remove(&self.path("parts/beta.qcow2"));
+        rows.push(self.row("ours: a second node, split layout", runs, || split("beta"), gone)?);
         let mut line = 0;
-        rows.push(self.row(
-            "ours: one file of an overlay changed",
-            runs,
-            || one("alpha"),
-            || {
-                line += 1;
-                let path = self.path("site/overlays/common/etc/profile.d/site.sh");
-                let text = fs::read_to_string(&path)? + &format!("# change {line}\n");
-                Ok(fs::write(path, text)?)
-            },
-        )?);
-        rows.push(self.row("ours: nothing changed", runs, || one("alpha"), nothing)?);
-        let names: Vec<String> = (0..options.nodes).map(|number| format!("series-{number}")).collect();
+        let change = || {
+            line += 1;
+            let path = self.path("site/overlays/common/etc/profile.d/site.sh");
+            let text = fs::read_to_string(&path)? + &format!("# change {line}\n");
+            Ok(fs::write(path, text)?)
+        };
+        rows.push(self.row("ours: one file of an overlay changed", runs, alpha, change)?);
+        rows.push(self.row("ours: nothing changed", runs, alpha, NOTHING)?);
+        Ok(rows)
+    }
+
+    fn series(&self, options: &Options) -> Result<Vec<Row>> {
+        let (runs, nodes) = (options.runs, options.nodes);
+        let names: Vec<String> = (0..nodes).map(|number| format!("series-{number}")).collect();
         let series = || {
             let mut command = self.psyops();
-            command.args(["build-image", "--site", "site", "--output", "images"]);
+            command.args(["build-image", "--site", "site", "--output", "images", "--layout", "split"]);
             for name in &names {
                 command.args(["--node", name]);
             }
             command
         };
-        let name = format!("ours: {} nodes with {SECRETS} new secrets each", options.nodes);
-        rows.push(self.row(&name, 1, series, nothing)?);
-        let name = format!("ours: {} nodes, images gone", options.nodes);
-        rows.push(self.row(&name, runs.min(3), series, || clear(&self.path("images")))?);
-        let name = format!("ours: {} nodes, nothing changed", options.nodes);
-        rows.push(self.row(&name, runs, series, nothing)?);
-        Ok(rows)
+        let gone = || names.iter().try_for_each(|name| remove(&self.path(&format!("images/{name}.qcow2"))));
+        let new = format!("ours: {nodes} nodes with new keys, {SECRETS} secrets each, split");
+        Ok(vec![
+            self.row(&new, 1, series, NOTHING)?,
+            self.row(&format!("ours: {nodes} nodes, images gone, split"), runs, series, gone)?,
+            self.row(&format!("ours: {nodes} nodes, nothing changed"), runs, series, NOTHING)?,
+        ])
+    }
+
+    fn seals(&self, options: &Options) -> Result<Vec<Row>> {
+        let (runs, count) = (options.runs, options.seals);
+        let seals = || {
+            let mut command = self.psyops();
+            command.args(["seal", "--site", "fleet", "--all"]);
+            command
+        };
+        let mut turn = 0;
+        let change = || {
+            turn += 1;
+            self.set_secret("fleet", 0, &format!("turn {turn}"))
+        };
+        let new = format!("ours: keys and first seals of {count} nodes, {SECRETS} secrets each");
+        Ok(vec![
+            self.row(&new, 1, seals, NOTHING)?,
+            self.row(&format!("ours: {count} seals anew, a secret changed"), runs, seals, change)?,
+            self.row(&format!("ours: {count} seals, nothing changed"), runs, seals, NOTHING)?,
+        ])
     }
 
     /// The median of several runs; `before` prepares each.
@@ -289,6 +340,13 @@ impl Shop {
             text.trim().split_once(' ').with_context(|| format!("time said {text:?}"))?;
         Ok((seconds.parse()?, kibibytes.parse()?))
     }
+}
+
+fn clear(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder)?;
+    }
+    Ok(())
 }
 
 fn remove(path: &Path) -> Result<()> {

@@ -1,0 +1,60 @@
+//! The same work on many things, by as many threads as there are processors.
+
+use std::num::NonZero;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+
+/// Does `work` on each of `items`; the results are in their order. Where some fail, the error of the first of them is
+/// given, and what was not begun by then is left.
+pub fn each<T: Sync, R: Send, E: Send>(
+    items: &[T],
+    work: impl Fn(&T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
+    let next = AtomicUsize::new(0);
+    let one_after_another = || {
+        let mut done = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else { return done };
+            let result = work(item);
+            if result.is_err() {
+                next.store(items.len(), Ordering::Relaxed);
+            }
+            done.push((number, result));
+        }
+    };
+    let mut results: Vec<(usize, Result<R, E>)> = thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(one_after_another)).collect();
+        let joined = workers.into_iter().map(thread::ScopedJoinHandle::join);
+        joined.flat_map(|done| done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
+    });
+    results.sort_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_have_the_order_of_the_items() {
+        let items: Vec<u32> = (0..1000).collect();
+        let doubled = each(&items, |item| Ok::<u32, ()>(item * 2)).unwrap();
+        assert!(doubled.iter().zip(&items).all(|(double, item)| *double == item * 2));
+        assert_eq!(doubled.len(), items.len());
+        assert_eq!(each(&[], |item: &u32| Ok::<u32, ()>(*item)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn the_first_error_ends_it() {
+        let items: Vec<u32> = (0..100_000).collect();
+        let done = AtomicUsize::new(0);
+        let work = |item: &u32| {
+            done.fetch_add(1, Ordering::Relaxed);
+            if *item % 10 == 3 { Err(*item) } else { Ok(()) }
+        };
+        assert_eq!(each(&items, work), Err(3));
+        assert!(done.load(Ordering::Relaxed) < items.len());
+    }
+}
