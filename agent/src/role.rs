@@ -126,6 +126,9 @@ struct RawRole {
     #[serde(default)]
     command: Vec<String>,
     deadline: Option<u64>,
+    /// In the root since it was built.
+    #[serde(default, rename = "packages")]
+    _packages: Vec<String>,
 }
 
 impl Role {
@@ -176,8 +179,9 @@ mod tests {
 
     #[test]
     fn a_command_has_words_and_perhaps_a_deadline() {
-        let role = load(Some("kind = 'command'\nstage = 'identity'\ncommand = ['./run', 'x']\ndeadline = 5"))
-            .unwrap();
+        let text =
+            "kind = 'command'\nstage = 'identity'\ncommand = ['./run', 'x']\ndeadline = 5\npackages = ['jq']";
+        let role = load(Some(text)).unwrap();
         let deadline = Some(Duration::from_secs(5));
         assert_eq!(role.action, Action::Command { argv: vec!["./run".into(), "x".into()], deadline });
         assert_eq!(role.stage, Stage::Identity);

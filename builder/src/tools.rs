@@ -38,6 +38,7 @@ tools! {
     APT_CACHE = "apt-cache" from "apt";
     APT_CONFIG = "apt-config" from "apt";
     APT_HELPER = "apt-helper" from "apt";
+    DPKG = "dpkg" from "dpkg";
     DPKG_DEB = "dpkg-deb" from "dpkg";
     DEPMOD = "depmod" from "kmod";
     MMDEBSTRAP = "mmdebstrap" from "mmdebstrap";

@@ -35,7 +35,7 @@ fn site(folder: &Path, base: &str, extra: &str) -> Site {
 }
 
 fn prepare(site: &Site, cache: &Store) -> BaseSystem {
-    base::prepare(site, cache, &|line| eprintln_line(line)).unwrap()
+    base::prepare(site, &site.packages.extra, cache, &|line| eprintln_line(line)).unwrap()
 }
 
 #[expect(clippy::print_stderr, reason = "a test that takes a minute says what it does")]
@@ -168,7 +168,7 @@ fn the_micro_base_is_whole_and_the_second_build_needs_no_network() {
 fn a_package_that_does_not_exist_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "micro", "\"no-such-package-here\"");
-    let error = base::prepare(&site, &own_cache(&folder), &|_| ()).unwrap_err();
+    let error = base::prepare(&site, &site.packages.extra, &own_cache(&folder), &|_| ()).unwrap_err();
     assert!(error.to_string().contains("no-such-package-here"), "{error}");
     assert!(!site.dir.join(LOCK_FILE).exists());
 }

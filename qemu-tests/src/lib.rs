@@ -13,4 +13,5 @@ pub mod selector_rig;
 pub mod ssh;
 pub mod stick;
 pub mod workbench;
+pub mod workplace;
 pub mod world;

@@ -5,62 +5,12 @@ use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, Setup};
 use qemu_tests::command::succeed;
 use qemu_tests::stick::Booted;
-use qemu_tests::world::World;
+use qemu_tests::workplace::Workplace;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tempfile::TempDir;
-
-/// A copy of the world's site, and a store of its own with the user's packages and nothing else.
-struct Workplace {
-    world: World,
-    folder: TempDir,
-}
-
-impl Workplace {
-    fn new() -> Result<Self> {
-        let place = Self { world: World::micro()?, folder: tempfile::tempdir()? };
-        // The first image of the world fetches what the user's store does not have.
-        drop(place.world.stick("alpha")?);
-        succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
-        let debs = builder::store::Store::from_environment()?.dir().join("debs");
-        fs::create_dir_all(place.path("cache/psyops"))?;
-        succeed(Command::new("cp").arg("-r").arg(debs).arg(place.path("cache/psyops")))?;
-        Ok(place)
-    }
-
-    fn path(&self, below: &str) -> PathBuf {
-        self.folder.path().join(below)
-    }
-
-    fn site(&self) -> PathBuf {
-        self.path("site")
-    }
-
-    fn psyops(&self, arguments: &[&str]) -> Command {
-        let mut command = self.world.psyops();
-        command.args(arguments).current_dir(self.folder.path());
-        command.env("XDG_CACHE_HOME", self.path("cache"));
-        command
-    }
-
-    fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let output = succeed(self.psyops(arguments).arg("--json"))?;
-        Ok(serde_json::from_slice(&output.stdout)?)
-    }
-
-    fn build(&self, node: &str) -> Result<Value> {
-        self.json(&["build-image", "--site", "site", "--node", node])
-    }
-
-    fn edit(&self, file: &str, change: impl FnOnce(String) -> String) -> Result<()> {
-        let path = self.site().join(file);
-        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-        Ok(fs::write(path, change(text))?)
-    }
-}
 
 /// The steps of a build that ran, and why.
 fn made(built: &Value) -> Vec<(String, String)> {
@@ -171,7 +121,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
         assert_eq!((&node["node"], &node["image"]), (&name.into(), &format!("out/{name}.img").into()));
         assert_eq!(node["root_hash"], built[0]["root_hash"]);
         let image = place.path(&format!("out/{name}.img"));
-        succeed(place.world.psyops().arg("verify").arg(&image).arg("--site").arg(place.site()))?;
+        succeed(place.world().psyops().arg("verify").arg(&image).arg("--site").arg(place.site()))?;
         let provenance: Value =
             serde_json::from_slice(&fs::read(image.with_extension("img.provenance.json"))?)?;
         assert_eq!(provenance["subject"][0]["digest"]["sha256"], node["public_sha256"]);
@@ -224,40 +174,6 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
         parts.iter().filter(|part| part["good"] == false).filter_map(|part| part["part"].as_str()).collect();
     // The root's hash stands in the UKI and, as GUIDs, in the table.
     assert_eq!(bad, ["table", "uki", "root", "verity"]);
-    Ok(())
-}
-
-#[test]
-fn renewing_the_lock_says_first_what_changes() -> Result<()> {
-    let place = Workplace::new()?;
-    // A lock of some time ago: one package had another version, and another one was not there.
-    let path = place.site().join("site.lock");
-    let present = fs::read_to_string(&path)?;
-    let (head, packages) = present.split_once("[[package]]").context("a lock without packages")?;
-    let mut packages: Vec<String> = packages.split("[[package]]").map(str::to_owned).collect();
-    packages.remove(1);
-    let first = packages.first_mut().context("a lock without packages")?;
-    let line = |key: &str| first.lines().find(|line| line.starts_with(key)).map(str::to_owned);
-    let version = line("version = ").context("a package without a version")?;
-    let digest = line("sha256 = ").context("a package without a digest")?;
-    *first = first
-        .replace(&version, "version = \"0-old\"")
-        .replace(&digest, &format!("sha256 = \"{}\"", "0".repeat(64)));
-    let old = format!("{head}[[package]]{}", packages.join("[[package]]"));
-    fs::write(&path, &old)?;
-    let planned = place.json(&["lock", "--site", "site", "--dry-run"])?;
-    let changes = planned["changes"].as_array().context("no changes")?;
-    assert_eq!(changes.len(), 2, "{planned}");
-    ensure!(
-        changes.iter().any(|change| change["before"] == "0-old" && change["after"].is_string()),
-        "{planned}"
-    );
-    ensure!(changes.iter().any(|change| change["before"].is_null()), "{planned}");
-    assert_eq!(fs::read_to_string(&path)?, old);
-    let output = succeed(&mut place.psyops(&["lock", "--site", "site"]))?;
-    let said = String::from_utf8(output.stderr)?;
-    ensure!(said.contains(" 0-old -> "), "{said}");
-    assert_eq!(fs::read_to_string(&path)?, present);
     Ok(())
 }
 

@@ -13,11 +13,13 @@ use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The only architecture that images are made for.
 const ARCHITECTURE: &str = "amd64";
+/// How apt begins its explanation of why packages do not fit together.
+const UNMET: &str = "The following packages have unmet dependencies";
 /// Settings of the machine's apt that say how to reach the archive.
 const TAKEN_OVER: [&str; 2] = ["Acquire::http", "Acquire::https"];
 
@@ -80,7 +82,8 @@ impl Apt {
     /// Everything that must be installed for `wanted` (names or apt patterns) to be installed.
     pub(super) fn closure(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
         let mut command = self.command(APT_GET)?;
-        command.args(["-qq", "-y", "--print-uris", "install", "--"]).args(wanted);
+        // With one word more of "quiet", apt does not say which dependencies cannot be met.
+        command.args(["-q", "-y", "--print-uris", "install", "--"]).args(wanted);
         self.candidates(&run("find the packages", &mut command)?)
     }
 
@@ -135,11 +138,17 @@ impl Apt {
 }
 
 fn run(doing: &'static str, command: &mut Command) -> Result<String, BaseError> {
-    match tools::run(command) {
-        Ok(output) => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
-        Err(error @ ToolError::Missing { .. }) => Err(error.into()),
-        Err(source) => Err(BaseError::Apt { doing, source }),
+    let program = tools::program_name(command);
+    let failed = |source| BaseError::Apt { doing, source };
+    let ended = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
+    let mut output = ended.map_err(|source| failed(ToolError::Start { program: program.clone(), source }))?;
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    // apt explains on its standard output.
+    if let Some(start) = said.find(UNMET) {
+        output.stderr.extend_from_slice(said.get(start..).unwrap_or_default().as_bytes());
     }
+    tools::check(&program, output).map_err(failed)?;
+    Ok(said)
 }
 
 fn sources_list(packages: &Packages) -> String {
@@ -282,7 +291,7 @@ mod tests {
             mirror: "http://m/debian".into(),
             security_mirror: String::new(),
             kernel: String::new(),
-            extra: Vec::new(),
+            extra: crate::site::PackageSet::default(),
         };
         assert_eq!(sources_list(&packages).lines().count(), 1);
     }

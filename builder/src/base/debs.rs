@@ -2,7 +2,7 @@
 
 use super::BaseError;
 use super::apt::Apt;
-use super::lock::{Archive, Lock, LockedPackage};
+use super::lock::{Archive, LockedPackage};
 use crate::input::digest_of_file;
 use crate::progress::{Goal, while_it_grows};
 use crate::site::Site;
@@ -13,15 +13,15 @@ use std::fs::{self, File};
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
-/// Fetches what the cache does not have of a lock. Does not touch the network where nothing is missing.
-pub(super) fn fetch(
+/// Fetches what the cache does not have of these packages. Does not touch the network where nothing is missing.
+pub(super) fn fetch<'a>(
     site: &Site,
-    lock: &Lock,
+    packages: impl Iterator<Item = &'a LockedPackage>,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(), BaseError> {
     let mut missing: Vec<&LockedPackage> =
-        lock.packages.iter().filter(|package| !store.deb(&package.sha256).is_file()).collect();
+        packages.filter(|package| !store.deb(&package.sha256).is_file()).collect();
     missing.sort_by_key(|package| package.sha256);
     missing.dedup_by_key(|package| package.sha256);
     if missing.is_empty() {

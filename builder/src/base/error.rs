@@ -50,6 +50,40 @@ pub enum BaseError {
         /// Its value now.
         wanted: String,
     },
+    /// A node, or a role that it has, wants other packages than when the lock file was made.
+    #[error("{path} was made before node {node} wanted just {wanted} besides what the site has")]
+    OutdatedForNode {
+        /// The lock file.
+        path: PathBuf,
+        /// The node.
+        node: String,
+        /// What it wants besides, each with its place.
+        wanted: String,
+    },
+    /// There are no packages for what some nodes want.
+    #[error("for node {nodes}: {source}")]
+    ForNodes {
+        /// The nodes.
+        nodes: String,
+        /// Why.
+        source: Box<BaseError>,
+    },
+    /// Something is asked for that is no package, and on the micro base nothing else could be meant.
+    #[error("no package is named {name}, only others that provide it")]
+    NoSuchName {
+        /// The name.
+        name: String,
+    },
+    /// apt chose another version than the site pins.
+    #[error("{package} is pinned to version {pinned}, but apt chose {chosen}")]
+    NotThePin {
+        /// The package.
+        package: String,
+        /// The version in the site.
+        pinned: String,
+        /// The version that apt chose.
+        chosen: String,
+    },
     /// apt does not find what the site asks for, or does not reach the archive.
     #[error("apt cannot {doing}: {source}")]
     Apt {
@@ -126,10 +160,14 @@ impl Classified for BaseError {
             Self::ReadLock { source, .. } => Class::of_reading(source),
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
+            | Self::OutdatedForNode { .. }
+            | Self::NoSuchName { .. }
+            | Self::NotThePin { .. }
             | Self::AptAnswer { .. }
             | Self::WrongDigest { .. }
             | Self::NotLocked { .. }
             | Self::MissingFile { .. } => Class::BadContent,
+            Self::ForNodes { source, .. } => source.class(),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
             Self::Given(error) => error.class(),
             Self::Tool(error) => error.class(),
@@ -142,15 +180,26 @@ impl Classified for BaseError {
         match self {
             Self::Store(error) => error.advice(),
             Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
-            Self::BadLock { .. } | Self::OutdatedLock { .. } | Self::NotLocked { .. } => {
-                Some("take the archive's present packages with: psyops lock (or delete site.lock)".into())
+            Self::BadLock { .. }
+            | Self::OutdatedLock { .. }
+            | Self::OutdatedForNode { .. }
+            | Self::NotLocked { .. } => {
+                Some("take the archive's present packages with: psyops lock update (or delete site.lock)".into())
+            }
+            Self::ForNodes { source, .. } => source.advice(),
+            Self::NoSuchName { .. } => Some("name the package that is meant".into()),
+            Self::NotThePin { .. } => {
+                Some("another package needs that one: pin it too, or pin neither".into())
             }
             Self::Apt { .. } => Some(
-                "check the network, and the names under [packages] of site.toml (suite, mirror, kernel, extra)".into(),
+                "check the network, and what is asked for: suite, mirror, kernel and extra under [packages] of site.toml, \
+                 packages of roles and nodes; an archive has few versions of a package, and snapshot.debian.org, as \
+                 mirror, those of one day"
+                    .into(),
             ),
             Self::NoKeyring { .. } => Some("install it: apt-get install debian-archive-keyring".into()),
             Self::Fetch { gone: true, .. } => Some(
-                "the archive keeps only its newest versions: take those with: psyops lock (or delete site.lock)".into(),
+                "the archive keeps only its newest versions: take those with: psyops lock update (or delete site.lock)".into(),
             ),
             Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
             Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),

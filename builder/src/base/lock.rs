@@ -3,11 +3,15 @@
 //!
 //! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The wish
 //! that it answers stands in it too, so that a changed wish is noticed instead of silently ignored.
+//!
+//! Most nodes have the packages of the site. What others have besides stands behind those, as differences
+//! ([`Variant`]): a review sees what is special about them, and a site with one system has the lock that it always had.
 
 use super::BaseError;
 use super::given::{Given, RawImage, RawTar};
+use super::variant::{RawVariant, Variant};
 use crate::atomic;
-use crate::site::{Base, LOCK_FILE, Site};
+use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::Inputs;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -16,7 +20,7 @@ use std::io;
 use std::path::Path;
 
 const HEADER: &str =
-    "# Every package of this site's images. Made by the builder: renew it with `psyops lock`.\n\n";
+    "# Every package of this site's images. Made by the builder: renew it with `psyops lock update`.\n\n";
 const FORMAT: u32 = 1;
 /// Changes with the code that makes base systems of packages.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
@@ -30,7 +34,7 @@ pub struct Wish {
     pub suite: String,
     /// The kernel package.
     pub kernel: String,
-    /// More packages.
+    /// More packages, with pinned versions as they are typed.
     pub extra: Vec<String>,
     /// An SSH server for rescue.
     pub rescue_ssh: bool,
@@ -41,14 +45,11 @@ impl Wish {
     #[must_use]
     pub fn of(site: &Site) -> Self {
         let packages = &site.packages;
-        let mut extra = packages.extra.clone();
-        extra.sort();
-        extra.dedup();
         Self {
             base: site.base.clone(),
             suite: packages.suite.clone(),
             kernel: packages.kernel.clone(),
-            extra,
+            extra: packages.extra.words(),
             rescue_ssh: !site.rescue.ssh_keys.is_empty(),
         }
     }
@@ -64,6 +65,18 @@ pub enum Part {
     Kernel,
     /// What an UKI needs besides: the boot stub, and the programs of the rescue shell.
     Boot,
+}
+
+impl Part {
+    /// Its name in lock files and lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Kernel => "kernel",
+            Self::Boot => "boot",
+        }
+    }
 }
 
 /// The archive that a package comes from.
@@ -97,7 +110,7 @@ pub struct LockedPackage {
     pub file: String,
 }
 
-/// The packages of a site.
+/// The packages of a site, or of one of its systems ([`Lock::of`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// What they are the answer to.
@@ -106,6 +119,8 @@ pub struct Lock {
     pub given: Option<Given>,
     /// Sorted by part and name.
     pub packages: Vec<LockedPackage>,
+    /// What other sets of packages have differently, sorted; of one system, nothing.
+    pub variants: Vec<Variant>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -124,11 +139,14 @@ struct RawLock {
     image: Option<RawImage>,
     #[serde(default)]
     package: Vec<RawPackage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    variant: Vec<RawVariant>,
 }
 
+/// `[[package]]`.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawPackage {
+pub(super) struct RawPackage {
     part: Part,
     name: String,
     version: String,
@@ -145,6 +163,24 @@ impl Lock {
         self.packages.iter().filter(move |package| package.part == part)
     }
 
+    /// Every package that stands in it, for whatever node.
+    pub fn all(&self) -> impl Iterator<Item = &LockedPackage> {
+        self.packages.iter().chain(self.variants.iter().flat_map(|variant| &variant.packages))
+    }
+
+    /// The lock of the one system that has this set of packages: as if the site had no other.
+    pub fn of(&self, site: &Site, set: &PackageSet) -> Result<Self, BaseError> {
+        let wanted = set.beyond(&site.packages.extra);
+        let packages = if wanted.is_empty() {
+            self.packages.clone()
+        } else {
+            let variant = self.variants.iter().find(|variant| variant.wanted == wanted);
+            variant.ok_or_else(|| not_locked(site, set, &wanted))?.applied_to(&self.packages)
+        };
+        let wish = Wish { extra: set.words(), ..self.wish.clone() };
+        Ok(Self { wish, given: self.given.clone(), packages, variants: Vec::new() })
+    }
+
     /// The inputs of a step that is made of the packages of `part`.
     #[must_use]
     pub fn inputs(&self, step: &str, part: Part) -> Inputs {
@@ -156,17 +192,24 @@ impl Lock {
         inputs
     }
 
-    /// Reads the lock file of a site; `None` where it has none yet.
+    /// Reads the lock file of a site, which must be the answer to what the site wants; `None` where it has none yet.
     pub fn read(site: &Site) -> Result<Option<Self>, BaseError> {
+        let lock = Self::read_any(site)?;
+        if let Some(lock) = &lock {
+            lock.answers(&site.dir.join(LOCK_FILE), &Wish::of(site))?;
+        }
+        Ok(lock)
+    }
+
+    /// The same, whatever it is the answer to.
+    pub fn read_any(site: &Site) -> Result<Option<Self>, BaseError> {
         let path = site.dir.join(LOCK_FILE);
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(BaseError::ReadLock { path, source }),
         };
-        let lock = Self::decode(&path, &text)?;
-        lock.answers(&path, &Wish::of(site))?;
-        Ok(Some(lock))
+        Self::decode(&path, &text).map(Some)
     }
 
     /// Writes the lock file of a site.
@@ -187,6 +230,7 @@ impl Lock {
             tar: RawTar::of(self.given.as_ref()),
             image: RawImage::of(self.given.as_ref()),
             package: self.packages.iter().map(RawPackage::from).collect(),
+            variant: self.variants.iter().map(RawVariant::from).collect(),
         };
         let text = toml::to_string(&raw).map_err(|error| error.to_string())?;
         Ok(format!("{HEADER}{text}"))
@@ -210,27 +254,19 @@ impl Lock {
         }
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
         let wish = Wish { base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
-        let mut packages = Vec::new();
-        for raw in raw.package {
-            let sha256 = raw.sha256.parse();
-            let sha256 = sha256.map_err(|problem| bad(format!("package {}: {problem}", raw.name)))?;
-            let inside = !raw.file.starts_with('/') && !raw.file.split('/').any(|part| part == "..");
-            if !inside || raw.file.contains(char::is_whitespace) {
-                return Err(bad(format!("package {}: {:?} is no path in an archive", raw.name, raw.file)));
-            }
-            packages.push(LockedPackage {
-                part: raw.part,
-                name: raw.name,
-                version: raw.version,
-                architecture: raw.architecture,
-                sha256,
-                size: raw.size,
-                archive: raw.archive,
-                file: raw.file,
-            });
-        }
+        let packages: Result<Vec<LockedPackage>, String> =
+            raw.package.into_iter().map(LockedPackage::try_from).collect();
+        let mut packages = packages.map_err(bad)?;
         packages.sort();
-        Ok(Self { wish, given, packages })
+        let variants: Result<Vec<Variant>, String> =
+            raw.variant.into_iter().map(|raw| raw.resolve(&packages)).collect();
+        let mut variants = variants.map_err(bad)?;
+        variants.sort();
+        let mut pairs = variants.iter().zip(variants.iter().skip(1));
+        if let Some((twice, _)) = pairs.find(|(one, next)| one.wanted == next.wanted) {
+            return Err(bad(format!("variant [{}] stands there twice", twice.wanted.join(", "))));
+        }
+        Ok(Self { wish, given, packages, variants })
     }
 
     /// Whether this is the answer to `wish`.
@@ -252,6 +288,42 @@ impl Lock {
     }
 }
 
+/// The error about a set that the lock knows nothing of, by the first node that has it.
+fn not_locked(site: &Site, set: &PackageSet, wanted: &[String]) -> BaseError {
+    let node = site.nodes().find(|node| node.packages == *set);
+    let place = |word: &String| {
+        let asked = node.and_then(|node| node.wanted.iter().find(|package| package.to_string() == *word));
+        asked.map_or_else(|| word.clone(), |package| format!("{word} ({})", package.at))
+    };
+    BaseError::OutdatedForNode {
+        path: site.dir.join(LOCK_FILE),
+        node: node.map_or_else(String::new, |node| node.name.to_string()),
+        wanted: wanted.iter().map(place).collect::<Vec<_>>().join(", "),
+    }
+}
+
+impl TryFrom<RawPackage> for LockedPackage {
+    type Error = String;
+
+    fn try_from(raw: RawPackage) -> Result<Self, String> {
+        let sha256 = raw.sha256.parse().map_err(|problem| format!("package {}: {problem}", raw.name))?;
+        let inside = !raw.file.starts_with('/') && !raw.file.split('/').any(|part| part == "..");
+        if !inside || raw.file.contains(char::is_whitespace) {
+            return Err(format!("package {}: {:?} is no path in an archive", raw.name, raw.file));
+        }
+        Ok(Self {
+            part: raw.part,
+            name: raw.name,
+            version: raw.version,
+            architecture: raw.architecture,
+            sha256,
+            size: raw.size,
+            archive: raw.archive,
+            file: raw.file,
+        })
+    }
+}
+
 impl From<&LockedPackage> for RawPackage {
     fn from(package: &LockedPackage) -> Self {
         Self {
@@ -268,97 +340,4 @@ impl From<&LockedPackage> for RawPackage {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::base::given::LockedLayer;
-
-    fn lock() -> Lock {
-        let wish = Wish {
-            base: Base::Micro,
-            suite: "bookworm".into(),
-            kernel: "linux-image-amd64".into(),
-            extra: vec!["tree".into()],
-            rescue_ssh: true,
-        };
-        let package = |part, name: &str| LockedPackage {
-            part,
-            name: name.into(),
-            version: "1:1.0-1+b1".into(),
-            architecture: "amd64".into(),
-            sha256: Sha256Digest::of(name.as_bytes()),
-            size: 17,
-            archive: Archive::Main,
-            file: format!("pool/main/{name}_1.0-1%2bb1_amd64.deb"),
-        };
-        Lock {
-            wish,
-            given: None,
-            packages: vec![package(Part::Base, "tree"), package(Part::Boot, "systemd-boot-efi")],
-        }
-    }
-
-    fn problem(text: &str) -> String {
-        match Lock::decode(Path::new("site.lock"), text).unwrap_err() {
-            BaseError::BadLock { problem, .. } => problem,
-            other => panic!("{other}"),
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_read() {
-        let text = lock().encode().unwrap();
-        assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock(), "{text}");
-    }
-
-    #[test]
-    fn each_mistake_has_its_message() {
-        let text = lock().encode().unwrap();
-        assert!(problem(&text.replace("format = 1", "format = 2")).starts_with("format 2 is not known"));
-        assert_eq!(problem(&text.replace("\"micro\"", "\"nano\"")), "unknown base \"nano\"");
-        assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
-        assert!(problem(&text.replace("pool/main", "../pool")).contains("no path in an archive"));
-        assert!(problem(&text.replace("size = 17", "colour = 17")).contains("unknown field"));
-    }
-
-    #[test]
-    fn a_base_that_was_given_is_written_and_read() {
-        let digest = |text: &str| Sha256Digest::of(text.as_bytes());
-        let layers = ["one", "two"].map(|text| LockedLayer { sha256: digest(text), size: 5 }).to_vec();
-        for (base, given) in [
-            ("tar:root.tar", Given::Tar { sha256: digest("tar"), size: 9 }),
-            ("oci:./images:stable", Given::Image { manifest: digest("manifest"), layers }),
-        ] {
-            let wish = Wish { base: base.parse().unwrap(), ..lock().wish };
-            let lock = Lock { wish, given: Some(given), ..lock() };
-            let text = lock.encode().unwrap();
-            assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock, "{text}");
-            assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
-            for other in ["micro", "tar:x", "oci:./x"] {
-                let text = text.replace(&format!("{base:?}"), &format!("{other:?}"));
-                let read = Lock::decode(Path::new("x"), &text);
-                assert_eq!(read.is_ok(), other.get(..4) == base.get(..4), "{text}");
-            }
-            let none = Lock { given: None, ..lock.clone() };
-            assert_ne!(none.digest(), lock.digest());
-        }
-    }
-
-    #[test]
-    fn another_wish_is_noticed() {
-        let other = Wish { base: Base::Debian, ..lock().wish };
-        let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
-        assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
-        assert!(matches!(error, BaseError::OutdatedLock { key: "base", .. }));
-        lock().answers(Path::new("site.lock"), &lock().wish).unwrap();
-    }
-
-    #[test]
-    fn the_key_follows_the_packages_of_its_part() {
-        let (one, mut other) = (lock(), lock());
-        other.packages[0].sha256 = Sha256Digest::of(b"changed");
-        let key = |lock: &Lock, step, part| lock.inputs(step, part).key();
-        assert_ne!(key(&one, "x", Part::Base), key(&other, "x", Part::Base));
-        assert_eq!(key(&one, "x", Part::Boot), key(&other, "x", Part::Boot));
-        assert_ne!(key(&one, "x", Part::Boot), key(&one, "y", Part::Boot));
-    }
-}
+pub(super) mod tests;

@@ -6,6 +6,7 @@
 
 mod apt;
 mod boot;
+pub mod changes;
 mod debian;
 mod debs;
 mod error;
@@ -16,12 +17,13 @@ pub mod lock;
 mod micro;
 mod packages;
 pub mod tree;
+mod variant;
 
 pub use error::BaseError;
 pub use init::Init;
 pub use lock::Lock;
 
-use crate::site::{Base, Site};
+use crate::site::{Base, PackageSet, Site};
 use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
@@ -32,7 +34,7 @@ use std::path::{Path, PathBuf};
 /// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
 #[derive(Debug, Clone)]
 pub struct BaseSystem {
-    /// The packages.
+    /// Its packages, and no others of the site.
     pub lock: Lock,
     /// The root's file tree, without kernel modules.
     pub tree_tar: PathBuf,
@@ -72,21 +74,32 @@ impl BaseSystem {
     }
 }
 
-/// Makes the base system of `site`, or takes it from the store. Where the site has no lock file, one is written.
-pub fn prepare(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<BaseSystem, BaseError> {
+/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. Where the
+/// site has no lock file, one is written.
+pub fn prepare(
+    site: &Site,
+    set: &PackageSet,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<BaseSystem, BaseError> {
     let _alone = store.lock()?;
     let locked = Lock::read(site)?;
-    let (lock, is_new) = match locked {
+    let (whole, is_new) = match locked {
         Some(lock) => (lock, false),
         None => (packages::resolve(site, store, progress)?, true),
     };
+    if is_new {
+        // The archive may not have them any more when another node is built.
+        fetch(site, &whole, store, progress)?;
+    }
+    let lock = whole.of(site, set)?;
     fetch(site, &lock, store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
     let (tree_tar, init, tree) = prepare_tree(site, &lock, store, progress)?;
     // Only what could be built is recorded.
     if is_new {
-        lock.write(site)?;
+        whole.write(site)?;
     }
     Ok(BaseSystem {
         lock,
@@ -109,7 +122,7 @@ fn fetch(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Re
     if let Some(given) = &lock.given {
         given::fetch(site, given, store, progress)?;
     }
-    debs::fetch(site, lock, store, progress)
+    debs::fetch(site, lock.all(), store, progress)
 }
 
 /// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
@@ -162,7 +175,7 @@ fn make_tree(
             Ok(init)
         }
         (Some(init), _) => {
-            progress("installing the debian base (a minute or two, once for each site.lock)");
+            progress("installing the debian base (a minute or two, once for each set of packages)");
             debian::make(lock, store, site.build_time, place, progress)?;
             Ok(init)
         }
@@ -174,6 +187,15 @@ fn make_tree(
         }
         (None, None) => Err(BaseError::NotLocked { package: site.base.to_string() }),
     }
+}
+
+/// Whether the lock file of `site`, if it has one, knows the packages of all these sets. Takes no time.
+pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -> Result<(), BaseError> {
+    let Some(lock) = Lock::read(site)? else { return Ok(()) };
+    for set in sets {
+        lock.of(site, set)?;
+    }
+    Ok(())
 }
 
 /// Asks the archive for what `site` wants now. Nothing is written but to the store.

@@ -2,9 +2,11 @@
 
 use super::apt::{Apt, Candidate};
 use super::lock::{Lock, LockedPackage, Part, Wish};
+use super::variant::Variant;
 use super::{BaseError, given};
-use crate::site::{Base, Site};
+use crate::site::{Base, PackageSet, Site};
 use crate::store::Store;
+use handoff::name::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The micro base: what is asked for. Of what these depend on, only libraries are taken.
@@ -56,7 +58,7 @@ pub(super) const SSH_SERVER_PACKAGE: &str = "dropbear-bin";
 const SSH_SERVER_LIBRARIES: [&str; 6] =
     ["libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
 
-/// Asks the archive for what the site wants.
+/// Asks the archive for what the site and its nodes want: all out of one state of the archive.
 pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
     let wish = Wish::of(site);
     let given = given::resolve(site, progress)?;
@@ -64,35 +66,68 @@ pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Re
     progress("fetching the package index");
     apt.update()?;
     progress("choosing packages");
-    let base = match &wish.base {
-        Base::Tar(_) | Base::Oci(_) => Vec::new(),
-        Base::Micro => micro(&apt, &wish)?,
-        Base::Debian => {
-            let wanted = DEBIAN.iter().map(|&name| name.to_owned()).chain(wish.extra.iter().cloned());
-            names(&apt.closure(&wanted.collect::<Vec<_>>())?)
-        }
-    };
+    let root = root(&apt, &wish.base, &site.packages.extra)?;
+    let mut variants = Vec::new();
+    for (set, nodes) in site.other_sets() {
+        let in_root = self::root(&apt, &wish.base, set).map_err(|error| for_nodes(&nodes, error))?;
+        variants.push(Variant::between(set.beyond(&site.packages.extra), &root, in_root));
+    }
+    variants.sort();
     let kernel = kernel(&apt, &wish.kernel)?;
     let mut boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned(), E2FSCK_PACKAGE.to_owned()];
     if wish.rescue_ssh {
         boot.push(SSH_SERVER_PACKAGE.to_owned());
         boot.extend(SSH_SERVER_LIBRARIES.map(str::to_owned));
     }
-    let mut packages = Vec::new();
-    for (part, wanted) in [(Part::Base, base), (Part::Kernel, vec![kernel]), (Part::Boot, boot)] {
-        if wanted.is_empty() {
-            continue;
-        }
-        for candidate in apt.exactly(&wanted)? {
-            packages.push(locked(part, candidate)?);
-        }
-    }
+    let mut packages = root;
+    packages.extend(locked(&apt, Part::Kernel, &[kernel])?);
+    packages.extend(locked(&apt, Part::Boot, &boot)?);
     packages.sort();
-    packages.dedup();
-    Ok(Lock { wish, given, packages })
+    Ok(Lock { wish, given, packages, variants })
 }
 
-fn locked(part: Part, candidate: Candidate) -> Result<LockedPackage, BaseError> {
+fn for_nodes(nodes: &[&Name], error: BaseError) -> BaseError {
+    let nodes = nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    BaseError::ForNodes { nodes, source: Box::new(error) }
+}
+
+/// The packages of a root that has this set besides its base.
+fn root(apt: &Apt, base: &Base, set: &PackageSet) -> Result<Vec<LockedPackage>, BaseError> {
+    let exactly = match base {
+        Base::Micro => micro(apt, set)?,
+        Base::Debian => names(&apt.closure(&debian(set))?),
+        // Nothing installs packages there; a site that asks for some is refused.
+        Base::Tar(_) | Base::Oci(_) => return Ok(Vec::new()),
+    };
+    let packages = locked(apt, Part::Base, &exactly)?;
+    for (name, pin) in set.iter() {
+        let found = packages.iter().find(|package| package.name == name);
+        match (found, pin) {
+            (None, _) if *base == Base::Micro => {
+                return Err(BaseError::NoSuchName { name: name.to_owned() });
+            }
+            (Some(found), Some(pin)) if found.version != pin => {
+                let (package, pinned, chosen) = (name.to_owned(), pin.to_owned(), found.version.clone());
+                return Err(BaseError::NotThePin { package, pinned, chosen });
+            }
+            _ => {}
+        }
+    }
+    Ok(packages)
+}
+
+/// Exactly these, as they go into a lock: sorted.
+fn locked(apt: &Apt, part: Part, wanted: &[String]) -> Result<Vec<LockedPackage>, BaseError> {
+    let candidates = apt.exactly(wanted)?;
+    let packages: Result<Vec<LockedPackage>, BaseError> =
+        candidates.into_iter().map(|candidate| lock_one(part, candidate)).collect();
+    let mut packages = packages?;
+    packages.sort();
+    packages.dedup();
+    Ok(packages)
+}
+
+fn lock_one(part: Part, candidate: Candidate) -> Result<LockedPackage, BaseError> {
     let Candidate { name, version, architecture, size, sha256, archive, file } = candidate;
     let sha256 =
         sha256.ok_or_else(|| BaseError::AptAnswer { line: format!("{name} {version} without SHA-256") })?;
@@ -104,15 +139,41 @@ fn names(candidates: &[Candidate]) -> Vec<String> {
 }
 
 /// The packages of a micro base: what is asked for, and the libraries below it.
-fn micro(apt: &Apt, wish: &Wish) -> Result<Vec<String>, BaseError> {
-    let asked: Vec<String> =
-        MICRO.iter().map(|&name| name.to_owned()).chain(wish.extra.iter().cloned()).collect();
+fn micro(apt: &Apt, set: &PackageSet) -> Result<Vec<String>, BaseError> {
+    // apt takes the last version that it is told of a package, and a bare name tells it one.
+    let ours = MICRO.iter().filter(|name| set.pin(name).is_none()).map(|&name| name.to_owned());
+    let asked: Vec<String> = ours.chain(set.words()).collect();
+    let extra = extra(set);
     let closure = apt.closure(&asked)?;
     let versions: BTreeMap<&str, &Candidate> =
         closure.iter().map(|candidate| (candidate.name.as_str(), candidate)).collect();
     let dependencies = apt.dependencies(&names(&closure))?;
-    let chosen = reachable(&wish.extra, &dependencies, &|name| versions.contains_key(name));
+    let chosen = reachable(&extra, &dependencies, &|name| versions.contains_key(name));
     Ok(chosen.iter().filter_map(|name| versions.get(name.as_str())).map(|c| c.exactly()).collect())
+}
+
+/// What a micro base gets with all that it depends on. A pin of what the base has anyway asks for another version of it,
+/// and for nothing besides.
+fn extra(set: &PackageSet) -> Vec<String> {
+    let is_extra = |(name, pin): &(&str, Option<&str>)| pin.is_none() || !MICRO.contains(name);
+    set.iter().filter(is_extra).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// What a debian base is asked for. A pattern would choose the newest version of a package that is pinned.
+fn debian(set: &PackageSet) -> Vec<String> {
+    let pins: Vec<&str> = set.iter().filter_map(|(name, pin)| pin.map(|_| name)).collect();
+    let without_pins = |pattern: &str| {
+        pins.iter().fold(pattern.to_owned(), |pattern, name| {
+            // A regular expression (apt-patterns(7)), in which both characters have a meaning.
+            let name = name.replace('.', "[.]").replace('+', "[+]");
+            format!("?and({pattern},?not(?name(^{name}$)))")
+        })
+    };
+    let ours = DEBIAN
+        .iter()
+        .filter(|name| !pins.contains(name))
+        .map(|name| if name.starts_with('?') { without_pins(name) } else { (*name).to_owned() });
+    ours.chain(set.words()).collect()
 }
 
 /// Walks from what is asked for along dependencies: from our own packages to libraries, from extra ones to all that is
@@ -153,7 +214,28 @@ fn kernel(apt: &Apt, wanted: &str) -> Result<String, BaseError> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lock::tests::site;
     use super::*;
+
+    #[test]
+    fn a_pin_takes_the_place_of_the_bases_own_wish() {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site(
+            folder.path(),
+            "extra = [\"bash=5.2-1\", \"g++=1\", \"kmod=30\", \"openssh-server=1\", \"jq\"]",
+            "",
+        );
+        let set = &site.packages.extra;
+        assert_eq!(extra(set), ["bash", "g++", "jq", "kmod"]);
+        let asked = debian(set);
+        let pattern = ["bash", "g[+][+]", "kmod", "openssh-server"]
+            .iter()
+            .fold("?essential".to_owned(), |text, name| format!("?and({text},?not(?name(^{name}$)))"));
+        assert_eq!(asked[0], pattern);
+        let of_kmod: Vec<&String> = asked.iter().filter(|word| word.starts_with("kmod")).collect();
+        assert_eq!(of_kmod, ["kmod=30"]);
+        assert_eq!(debian(&PackageSet::default()), DEBIAN);
+    }
 
     #[test]
     fn libraries_are_followed_and_installers_are_not() {

@@ -34,6 +34,22 @@ pub fn progress_for(json: bool) -> &'static dyn Fn(&str) {
     if json { &progress_in_json } else { &progress }
 }
 
+/// Puts a question to whoever sits at the terminal; `None` where there is none.
+pub fn ask(question: &str) -> io::Result<Option<bool>> {
+    if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
+        return Ok(None);
+    }
+    write!(io::stderr(), "{question} [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().read_line(&mut answer)?;
+    Ok(Some(is_yes(&answer)))
+}
+
+/// Only who says so agrees; the end of the input is no answer.
+fn is_yes(answer: &str) -> bool {
+    matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
+}
+
 /// Prints what a command has to say, and turns it into the program's end.
 #[must_use]
 pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
@@ -51,11 +67,22 @@ pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
 pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
     match result {
         Ok((text, code)) => {
-            let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-            print(&[text.as_bytes(), newline.as_bytes()]);
+            print_text(&text);
             ExitCode::from(code)
         }
         Err(error) => fail(&error),
+    }
+}
+
+/// The same for a command that has something to say even where it then fails.
+#[must_use]
+pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCode {
+    match result {
+        Ok((text, Some(error))) => {
+            print_text(&text);
+            fail(&error)
+        }
+        other => finish_code(other.map(|(text, _)| (text, 0))),
     }
 }
 
@@ -69,6 +96,11 @@ pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
         }
         Err(error) => fail(&error),
     }
+}
+
+fn print_text(text: &str) {
+    let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+    print(&[text.as_bytes(), newline.as_bytes()]);
 }
 
 fn print(parts: &[&[u8]]) {
@@ -85,6 +117,12 @@ fn fail(error: &Error) -> ExitCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_yes_is_one() {
+        assert!(is_yes("y\n") && is_yes(" YES \n"));
+        assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yesterday"));
+    }
 
     #[test]
     fn on_a_terminal_a_line_of_progress_gives_way_to_the_next() {

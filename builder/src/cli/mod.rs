@@ -26,7 +26,7 @@ pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
-use finish::{finish, finish_bytes, finish_code, finish_with, progress, progress_for};
+use finish::{ask, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -100,7 +100,7 @@ impl Psyops {
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
-            PsyopsCommand::Lock(args) => finish(lock::run(&args, progress_for(args.json))),
+            PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),

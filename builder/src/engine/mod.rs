@@ -1,10 +1,12 @@
-//! From a site to the images of its nodes: the system that they share once, then what is a node's own, side by side.
+//! From a site to the images of its nodes: each system that some of them share once, then what is a node's own, side by
+//! side.
 //!
 //! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays in
 //! the store ([`BuildRecord`]) and explains the next build.
 
 #[cfg(test)]
 mod golden;
+mod groups;
 mod node;
 mod output;
 mod record;
@@ -28,8 +30,10 @@ use crate::secrets::seal::NodeSeal;
 use crate::site::{Bytes, Site};
 use crate::store::Store;
 use crate::tools::TAR2SQFS;
+use groups::{Group, groups};
 use handoff::name::Name;
 use node::Workshop;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -69,6 +73,7 @@ impl Classified for OutputFolderError {
 /// Builds the images, in the order of the request. `progress` hears a line at each stage.
 pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
     let _in_use = store.in_use()?;
+    check_lock(request)?;
     // Keys and places first: they take no time, and without them the rest would be in vain.
     let prepared = prepare_nodes(request, progress)?;
     if let Some(path) = request.output.folder() {
@@ -77,12 +82,41 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     for node in &prepared {
         check_early(node, &request.programs, &request.output.of(&node.node))?;
     }
-    let Some(first) = prepared.first() else { return Ok(Vec::new()) };
-    let base = base::prepare(&first.site, store, progress)?;
+    let mut built: Vec<Option<Built>> = prepared.iter().map(|_| None).collect();
+    let groups = groups(prepared)?;
+    let several = groups.len() > 1;
+    for group in groups {
+        if several {
+            progress(&group.line());
+        }
+        build_group(group, request, store, &mut built, progress)?;
+    }
+    Ok(built.into_iter().flatten().collect())
+}
+
+/// Makes the system of a group, then its nodes' images, each into its place in `built`.
+fn build_group(
+    group: Group,
+    request: &Request,
+    store: &Store,
+    built: &mut [Option<Built>],
+    progress: &dyn Fn(&str),
+) -> Result<(), Error> {
+    let Some((_, first)) = group.nodes.first() else { return Ok(()) };
+    let base = base::prepare(&first.site, &group.set, store, progress)?;
     let system = system::make(&first.site, &base, &request.programs, store, progress)?;
     let selector = read_input(&request.programs.selector)?;
     let workshop = Workshop::new(system, selector, store, &request.output);
-    side_by_side(prepared, &workshop, progress)
+    side_by_side(group.nodes, &workshop, built, progress)
+}
+
+/// Finds out whether the packages of all nodes are locked, before anything is made for the first of them.
+fn check_lock(request: &Request) -> Result<(), Error> {
+    let mut sets = BTreeSet::new();
+    for name in &request.nodes {
+        sets.insert(&request.site.node(name)?.packages);
+    }
+    Ok(base::check_lock(&request.site, sets.into_iter())?)
 }
 
 /// Gives all nodes their keys and seals.
@@ -128,16 +162,17 @@ fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Resul
 
 /// Finishes nodes in as many threads as there are processors. The first error ends it; images that are whole stay.
 fn side_by_side(
-    prepared: Vec<Prepared>,
+    nodes: Vec<(usize, Prepared)>,
     workshop: &Workshop<'_>,
+    built: &mut [Option<Built>],
     progress: &dyn Fn(&str),
-) -> Result<Vec<Built>, Error> {
-    let count = prepared.len();
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(count);
-    let waiting = Mutex::new(prepared.into_iter().enumerate());
+) -> Result<(), Error> {
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(nodes.len());
+    let before = built.iter().flatten().count();
+    let count = built.len();
+    let waiting = Mutex::new(nodes.into_iter());
     let take = || waiting.lock().ok()?.next();
     let (send, finished) = mpsc::channel();
-    let mut built: Vec<Option<Built>> = (0..count).map(|_| None).collect();
     thread::scope(|scope| {
         for _ in 0..workers {
             let send = send.clone();
@@ -151,7 +186,7 @@ fn side_by_side(
             });
         }
         drop(send);
-        for (done, (number, result)) in (1..).zip(finished) {
+        for (done, (number, result)) in (before.saturating_add(1)..).zip(finished) {
             let node = result?;
             let of = if count > 1 { format!(" ({done} of {count})") } else { String::new() };
             let how = if node.written { "written" } else { "as it was" };
@@ -160,7 +195,6 @@ fn side_by_side(
                 *place = Some(node);
             }
         }
-        Ok::<(), Error>(())
-    })?;
-    Ok(built.into_iter().flatten().collect())
+        Ok(())
+    })
 }

@@ -1,4 +1,5 @@
-//! The system that all nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it.
+//! A system that nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it but the choice
+//! of packages, which is that of all nodes that share it.
 
 use super::startup;
 use crate::base::{BaseSystem, Lock};
@@ -45,7 +46,7 @@ pub struct System {
     pub steps: Vec<Step>,
 }
 
-/// Makes the system of a site out of its base.
+/// Makes a system of a site out of its base.
 pub fn make(
     site: &Site,
     base: &BaseSystem,

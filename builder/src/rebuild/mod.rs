@@ -199,7 +199,7 @@ fn make(
     output: &Path,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
-    let base = base::prepare(site, store, progress)?;
+    let base = base::prepare(site, &site.node(node.as_str())?.packages, store, progress)?;
     let system = system::make(site, &base, programs, store, progress)?;
     let inputs = image::Inputs {
         ids: ImageIds { site: &site.id, node, root: system.root.hash },

@@ -1,7 +1,7 @@
 //! The layers of a root, from the bottom: base system, kernel modules, our overlay for the base's init, the agent, the
 //! site's roles and overlays (kept as data for the agent), and the site's overlays once more, laid over the root itself.
 //!
-//! Nothing of a node stands in it: all nodes of a site share one root.
+//! Nothing of a node stands in it but the choice of packages: all nodes of a site with the same packages share one root.
 
 use super::image::Recipe;
 use crate::base::Init;
@@ -259,6 +259,7 @@ mod tests {
             dir: folder.path().join("role"),
             kind: crate::site::RoleKind::Overlay,
             stage: crate::site::Stage::Configure,
+            packages: Vec::new(),
         };
         let roles = BTreeMap::from([(name("hello"), role)]);
         let overlays = [Overlay {

@@ -56,14 +56,14 @@ pub(super) fn base(
     }
     let base: Base = source.value("base", typed)?;
     match extra.first() {
-        Some(extra) if !base.is_of_packages() => {
-            let problem =
-                "nothing in such a base installs packages: put what is needed into the base or an overlay";
-            Err(source.wrong("extra", extra, problem))
-        }
+        Some(extra) if !base.is_of_packages() => Err(source.wrong("extra", extra, TAKES_NO_PACKAGES)),
         _ => Ok(base),
     }
 }
+
+/// Why a base that was given has none of the site's packages.
+pub(super) const TAKES_NO_PACKAGES: &str =
+    "nothing in such a base installs packages: put what is needed into the base or an overlay";
 
 impl Base {
     /// The words for the builder's own systems in site files.

@@ -1,5 +1,6 @@
 //! What can be wrong with a site, each with its place and what to do.
 
+use super::package::WantedPackage;
 use crate::error::{Class, Classified};
 use handoff::fault::{Answer, Fault};
 use std::fmt;
@@ -130,6 +131,16 @@ pub enum SiteError {
         value: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// One system cannot have two versions of a package.
+    #[error("{}: {whose} would get {package}, but also {other}, which {} asks for", package.at, other.at)]
+    TwoVersions {
+        /// Whose system it is.
+        whose: String,
+        /// The package with its version.
+        package: Box<WantedPackage>,
+        /// The same with another.
+        other: Box<WantedPackage>,
     },
     /// An answer to a fault that it cannot have.
     #[error(

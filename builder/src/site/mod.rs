@@ -11,6 +11,7 @@ mod init;
 mod issue;
 mod node;
 mod overlay;
+mod package;
 mod quantity;
 mod raw;
 mod rescue;
@@ -27,6 +28,7 @@ pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site,
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
+pub use package::{PackageSet, WantedPackage};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
@@ -110,6 +112,16 @@ impl Site {
     /// All nodes, by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// The sets of packages that nodes have and the site itself does not, each with its nodes.
+    #[must_use]
+    pub fn other_sets(&self) -> BTreeMap<&PackageSet, Vec<&Name>> {
+        let mut sets: BTreeMap<&PackageSet, Vec<&Name>> = BTreeMap::new();
+        for node in self.nodes().filter(|node| node.packages != self.packages.extra) {
+            sets.entry(&node.packages).or_default().push(&node.name);
+        }
+        sets
     }
 
     /// Where the file of a node lies.

@@ -1,6 +1,8 @@
 //! A node: `nodes/NAME.toml`.
 
+use super::base::TAKES_NO_PACKAGES;
 use super::error::{Known, SiteError};
+use super::package::{PackageSet, WantedPackage};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
@@ -23,6 +25,10 @@ pub struct Node {
     pub name: Name,
     /// Its roles, in the order in which they run.
     pub roles: Vec<Name>,
+    /// The packages of its system besides the base's: the site's, those of its roles and its own.
+    pub packages: PackageSet,
+    /// Where each of them is asked for.
+    pub wanted: Vec<WantedPackage>,
     /// What templates may say.
     pub variables: BTreeMap<String, toml::Value>,
     /// Its network cards.
@@ -89,6 +95,10 @@ pub(super) struct Context<'a> {
     pub(super) dir: &'a Path,
     /// The site's roles.
     pub(super) roles: &'a BTreeMap<Name, Role>,
+    /// The packages that every node gets.
+    pub(super) extra: &'a [WantedPackage],
+    /// Whether the base is made of packages.
+    pub(super) takes_packages: bool,
     /// How much a file is needed that does not say so.
     pub(super) required: Required,
 }
@@ -98,15 +108,42 @@ impl Node {
     pub(super) fn read(path: &Path, name: Name, against: Context<'_>) -> Result<Self, SiteError> {
         let source = Source::read(path)?;
         let raw: RawNode = source.parse()?;
+        let roles = resolve_roles(&source, &raw.roles, against.roles)?;
+        if !against.takes_packages {
+            refuse_packages(&source, &raw, against.roles)?;
+        }
         let recipient = raw.recipient.map(|typed| check_recipient(&source, &typed)).transpose()?;
+        let mut wanted = against.extra.to_vec();
+        for role in roles.iter().filter_map(|name| against.roles.get(name)) {
+            wanted.extend_from_slice(&role.packages);
+        }
+        wanted.extend(WantedPackage::read_all(&source, "packages", &raw.packages)?);
         Ok(Self {
+            packages: PackageSet::of(&format!("node {name}"), &wanted)?,
             name,
-            roles: resolve_roles(&source, &raw.roles, against.roles)?,
+            roles,
+            wanted,
             variables: raw.variables,
             network: resolve_network(&source, &raw.network)?,
             recipient,
             files: resolve_files(&source, &raw.file, against)?,
         })
+    }
+}
+
+/// A base that was given takes no packages, neither those that the node names nor those of its roles.
+fn refuse_packages(source: &Source, raw: &RawNode, roles: &BTreeMap<Name, Role>) -> Result<(), SiteError> {
+    if let Some(package) = raw.packages.first() {
+        return Err(source.wrong("packages", package, TAKES_NO_PACKAGES));
+    }
+    let with_packages = |typed: &&Spanned<String>| {
+        roles.iter().any(|(name, role)| name.as_str() == typed.get_ref() && !role.packages.is_empty())
+    };
+    match raw.roles.iter().find(with_packages) {
+        Some(role) => {
+            Err(source.wrong("roles", role, format!("this role names packages, and {TAKES_NO_PACKAGES}")))
+        }
+        None => Ok(()),
     }
 }
 

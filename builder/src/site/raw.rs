@@ -126,6 +126,8 @@ pub(super) struct RawConfigure {
 pub(super) struct RawNode {
     #[serde(default)]
     pub(super) roles: Vec<Spanned<String>>,
+    #[serde(default)]
+    pub(super) packages: Vec<Spanned<String>>,
     pub(super) recipient: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) variables: BTreeMap<String, toml::Value>,
@@ -176,6 +178,8 @@ pub(super) struct RawRole {
     pub(super) stage: Option<Spanned<String>>,
     pub(super) command: Option<Spanned<Vec<String>>>,
     pub(super) deadline: Option<u32>,
+    #[serde(default)]
+    pub(super) packages: Vec<Spanned<String>>,
 }
 
 /// `overlays/NAME.toml`.

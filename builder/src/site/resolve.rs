@@ -5,6 +5,7 @@ use super::boot::boot;
 use super::error::{Known, SiteError};
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
+use super::package::{PackageSet, WantedPackage};
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
@@ -33,12 +34,14 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         roles.insert(name.clone(), Role::read(&path, name)?);
     }
     let boot = boot(&source, raw.boot)?;
+    let extra = WantedPackage::read_all(&source, "extra", &raw.packages.extra)?;
+    let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
+    let takes_packages = base.is_of_packages();
     let mut nodes = BTreeMap::new();
     for (name, path) in named_entries(&dir.join(NODES), Some("toml"))? {
-        let context = Context { dir, roles: &roles, required: boot.required };
+        let context = Context { dir, roles: &roles, extra: &extra, takes_packages, required: boot.required };
         nodes.insert(name.clone(), Node::read(&path, name, context)?);
     }
-    let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
     let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
         source.wrong(
             "build-time",
@@ -55,7 +58,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         security_epoch: raw.security_epoch,
         build_time,
         base,
-        packages: packages(&source, raw.packages)?,
+        packages: packages(&source, raw.packages, &extra)?,
         sizes: sizes(&source, &raw.sizes)?,
         boot,
         console: console(&source, raw.console)?,
@@ -135,7 +138,7 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
-fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
+fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Result<Packages, SiteError> {
     let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
         None => Ok(default.to_owned()),
         Some(typed) => {
@@ -146,10 +149,6 @@ fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
             }
         }
     };
-    let mut extra = Vec::new();
-    for typed in raw.extra {
-        extra.push(plain("extra", Some(typed), "", "+-.")?);
-    }
     Ok(Packages {
         suite: plain("suite", raw.suite, "bookworm", "-.")?,
         mirror: plain("mirror", raw.mirror, "http://deb.debian.org/debian", ":/+-._~%@")?,
@@ -160,7 +159,7 @@ fn packages(source: &Source, raw: RawPackages) -> Result<Packages, SiteError> {
             ":/+-._~%@",
         )?,
         kernel: plain("kernel", raw.kernel, "linux-image-amd64", "+-.")?,
-        extra,
+        extra: PackageSet::of("the site", extra)?,
     })
 }
 

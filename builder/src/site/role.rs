@@ -2,6 +2,7 @@
 
 use super::error::SiteError;
 use super::overlay::OverlayManifest;
+use super::package::WantedPackage;
 use super::raw::RawRole;
 use super::source::Source;
 use handoff::name::Name;
@@ -41,6 +42,8 @@ pub struct Role {
     pub kind: RoleKind,
     /// When.
     pub stage: Stage,
+    /// The packages that its nodes get for it.
+    pub packages: Vec<WantedPackage>,
 }
 
 /// `overlays/NAME/`: a file tree that is laid over the root at build time.
@@ -58,9 +61,9 @@ impl Role {
     /// Reads `roles/NAME/role.toml`; a role without one lays its files at the configure stage.
     pub(super) fn read(dir: &Path, name: Name) -> Result<Self, SiteError> {
         let path = dir.join("role.toml");
-        let role = |kind, stage| Self { name, dir: dir.to_owned(), kind, stage };
+        let role = |kind, stage, packages| Self { name, dir: dir.to_owned(), kind, stage, packages };
         if !path.exists() {
-            return Ok(role(RoleKind::Overlay, Stage::Configure));
+            return Ok(role(RoleKind::Overlay, Stage::Configure, Vec::new()));
         }
         let source = Source::read(&path)?;
         let raw: RawRole = source.parse()?;
@@ -79,6 +82,7 @@ impl Role {
                 return Err(source.wrong("kind", &raw.kind, "such a role has neither command nor deadline"));
             }
         };
-        Ok(role(kind, stage.unwrap_or(Stage::Configure)))
+        let packages = WantedPackage::read_all(&source, "packages", &raw.packages)?;
+        Ok(role(kind, stage.unwrap_or(Stage::Configure), packages))
     }
 }

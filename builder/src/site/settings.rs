@@ -1,5 +1,6 @@
 //! What a site says, resolved: every value has its default, its type and its meaning.
 
+use super::package::PackageSet;
 use super::quantity::{Bytes, Extent};
 use handoff::fault::Policy;
 use handoff::manifest::Required;
@@ -16,8 +17,8 @@ pub struct Packages {
     pub security_mirror: String,
     /// The kernel package, or the meta package that depends on it.
     pub kernel: String,
-    /// Packages that the base gets on top.
-    pub extra: Vec<String>,
+    /// Packages that the base gets on top, on every node.
+    pub extra: PackageSet,
 }
 
 /// How big the partitions are.

@@ -369,6 +369,64 @@ fn each_wrong_role_is_refused() {
 }
 
 #[test]
+fn a_node_has_the_packages_of_the_site_of_its_roles_and_its_own() {
+    let sample = Sample::new();
+    let site = add_node(&sample.load().unwrap(), &"beta".parse().unwrap(), None).unwrap();
+    assert!(site.other_sets().is_empty() && site.packages.extra == PackageSet::default());
+    sample.append("site.toml", "[packages]\nextra = [\"tree\"]\n");
+    sample.append("roles/example/role.toml", "packages = [\"jq=1.6-2.1\", \"tree\"]\n");
+    sample.edit(NODE, "roles =", "packages = [\"pv\"]\nroles =");
+    let site = sample.load().unwrap();
+    assert_eq!(site.packages.extra.words(), ["tree"]);
+    assert_eq!(site.node("alpha").unwrap().packages.words(), ["jq=1.6-2.1", "pv", "tree"]);
+    let sets: Vec<_> = site.other_sets().into_iter().map(|(set, nodes)| (set.words(), nodes.len())).collect();
+    let expected = [vec!["jq=1.6-2.1", "pv", "tree"], vec!["jq=1.6-2.1", "tree"]];
+    assert_eq!(sets, expected.map(|words| (words.into_iter().map(str::to_owned).collect(), 1)));
+    // Without the role, the node has what every node has.
+    sample.edit("nodes/beta.toml", "\"hello\", \"example\"", "\"hello\"");
+    let site = sample.load().unwrap();
+    assert_eq!(site.node("beta").unwrap().packages, site.packages.extra);
+}
+
+#[test]
+fn each_wrong_package_is_refused_with_its_place() {
+    for (file, from, to, place) in [
+        ("site.toml", "[rescue]", "[packages]\nextra = [\"tree\", \"Tree\"]\n[rescue]", "extra = \"Tree\""),
+        (NODE, "roles =", "packages = [\"jq/sid\"]\nroles =", "3:13: packages = \"jq/sid\""),
+        (NODE, "roles =", "packages = [\"jq-\"]\nroles =", "3:13: packages = \"jq-\""),
+        ("roles/example/role.toml", "stage =", "packages = [\"jq=\"]\nstage =", "3:13: packages = \"jq=\""),
+        (
+            "roles/example/role.toml",
+            "stage =",
+            "packages = [\"jq=1*\"]\nstage =",
+            "3:13: packages = \"jq=1*\"",
+        ),
+    ] {
+        let sample = Sample::new();
+        sample.edit(file, from, to);
+        let error = sample.error();
+        assert!(matches!(error, SiteError::WrongValue { .. }), "{error}");
+        assert!(
+            error.to_string().contains(&format!("{file}:")) && error.to_string().contains(place),
+            "{error}"
+        );
+    }
+    let sample = Sample::new();
+    sample.append("roles/example/role.toml", "packages = [\"jq=1\"]\n");
+    sample.edit(NODE, "roles =", "packages = [\"jq=2\"]\nroles =");
+    let error = sample.error();
+    let at = |file: &str| sample.0.path().join(file).display().to_string();
+    let (node, role) = (at(NODE), at("roles/example/role.toml"));
+    let expected =
+        format!("{node}:3:13: node alpha would get jq=2, but also jq=1, which {role}:6:13 asks for");
+    assert_eq!(error.to_string(), expected);
+    assert_eq!(error.class(), Class::BadContent);
+    // Another node with the role alone would be right: the conflict is of one system.
+    sample.edit(NODE, "\"hello\", \"example\"", "\"hello\"");
+    sample.load().unwrap();
+}
+
+#[test]
 fn nothing_is_made_where_something_is() {
     let folder = tempfile::tempdir().unwrap();
     let make =
@@ -422,6 +480,14 @@ fn a_base_that_was_given_takes_no_packages() {
     let error = sample.error();
     assert!(matches!(&error, SiteError::WrongValue { key: "extra", .. }), "{error}");
     assert!(error.to_string().contains("nothing in such a base installs packages"), "{error}");
+    sample.edit("site.toml", "extra = [\"tree\"]", "");
+    sample.load().unwrap();
+    let nodes: Vec<_> = sample.load().unwrap().nodes().map(|node| node.name.to_string()).collect();
+    let file = format!("nodes/{}.toml", nodes[0]);
+    let text = fs::read_to_string(sample.0.path().join(&file)).unwrap();
+    fs::write(sample.0.path().join(&file), format!("packages = [\"tree\"]\n{text}")).unwrap();
+    let error = sample.error();
+    assert!(matches!(&error, SiteError::WrongValue { key: "packages", .. }), "{error}");
 }
 
 #[test]

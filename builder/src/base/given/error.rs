@@ -167,7 +167,7 @@ impl Classified for GivenError {
 
     fn advice(&self) -> Option<String> {
         Some(match self {
-            Self::OtherTar { .. } => "take the tar as it is now with: psyops lock".into(),
+            Self::OtherTar { .. } => "take the tar as it is now with: psyops lock update".into(),
             Self::DamagedLayer { .. } => "build again: it is fetched anew".into(),
             Self::WrongDigest { .. } => "something between here and its source changed it; try again".into(),
             Self::Registry { source, .. } if Self::is_refused(source) => {
@@ -176,7 +176,7 @@ impl Classified for GivenError {
                     .into()
             }
             Self::Registry { source, .. } if Self::is_absent(source) => {
-                "check base in site.toml; an image that the registry has no more needs another, and: psyops lock".into()
+                "check base in site.toml; an image that the registry has no more needs another, and: psyops lock update".into()
             }
             Self::Registry { source, .. } if Self::is_false(source) => {
                 "something between here and the registry changed it, or the registry itself is damaged".into()

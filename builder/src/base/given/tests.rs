@@ -149,7 +149,7 @@ fn another_tar_than_the_locked_one_is_refused() {
     place.put("root.tar", &tar(&LayeredTree::new()));
     let error = crate::error::Error::from(place.make(&given).err().unwrap());
     assert_eq!(error.class(), crate::error::Class::BadContent);
-    assert!(error.report().contains("psyops lock"), "{}", error.report());
+    assert!(error.report().contains("psyops lock update"), "{}", error.report());
     fs::remove_file(place.site.dir.join("root.tar")).unwrap();
     let error = place.make(&given).err().unwrap();
     assert!(matches!(error, BaseError::Given(GivenError::Read { .. })), "{error}");

@@ -1,0 +1,264 @@
+//! In what a new lock differs from the one before, package by package, for those who decide whether to take it.
+
+use super::lock::{Lock, LockedPackage, Part};
+use super::variant::Variant;
+use crate::tools::{DPKG, ToolError};
+use serde::Serialize;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+
+/// What happens to a package.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// It comes.
+    Added,
+    /// It goes.
+    Removed,
+    /// Its version grows.
+    Upgraded,
+    /// Its version goes back.
+    Downgraded,
+    /// It has another file under the same version.
+    Replaced,
+}
+
+/// A package that comes, goes or becomes another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PackageChange {
+    /// What it is taken for.
+    pub part: Part,
+    /// Its name.
+    pub name: String,
+    /// What happens to it.
+    pub kind: Kind,
+    /// Its version until now.
+    pub before: Option<String>,
+    /// Its version from now on.
+    pub after: Option<String>,
+    /// The bytes of its new file.
+    pub size: Option<u64>,
+}
+
+/// What becomes of a set of packages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum State {
+    /// No node had it before. Its changes are counted from the packages of the site.
+    New,
+    /// It was there before. Its changes are those that the site does not have as well.
+    Kept,
+    /// No node has it any more.
+    Gone,
+}
+
+/// What changes for nodes that have another set than the site.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VariantChanges {
+    /// What they want beyond the site's packages.
+    pub wanted: Vec<String>,
+    /// What becomes of the set.
+    pub state: State,
+    /// Its packages.
+    pub packages: Vec<PackageChange>,
+}
+
+/// A base that is not made of packages, and becomes another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BaseChange {
+    /// What the site says.
+    pub name: String,
+    /// Its digest until now.
+    pub before: Option<String>,
+    /// Its digest from now on.
+    pub after: Option<String>,
+}
+
+/// All that changes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changes {
+    /// Whether the new lock says anything else than the old one, if only what was asked for.
+    pub any: bool,
+    /// The base, where it is a tar or an image.
+    pub base: Option<BaseChange>,
+    /// For all nodes.
+    pub site: Vec<PackageChange>,
+    /// For some, by what they want. Sets of which nothing changes are not listed.
+    pub variants: Vec<VariantChanges>,
+}
+
+impl Changes {
+    /// From `old` to `new`. dpkg says which of two versions is the later one.
+    pub fn between(old: Option<&Lock>, new: &Lock) -> Result<Self, ToolError> {
+        let packages = |lock: Option<&Lock>| lock.map_or_else(Vec::new, |lock| lock.packages.clone());
+        let old_packages = packages(old);
+        let site = compare(&old_packages, &new.packages)?;
+        let find = |lock: Option<&Lock>, wanted: &[String]| -> Option<Variant> {
+            lock?.variants.iter().find(|variant| variant.wanted == wanted).cloned()
+        };
+        let all = old.into_iter().chain([new]).flat_map(|lock| &lock.variants);
+        let all: BTreeSet<&Vec<String>> = all.map(|variant| &variant.wanted).collect();
+        let mut variants = Vec::new();
+        for wanted in all {
+            let (state, packages) = match (find(old, wanted), find(Some(new), wanted)) {
+                (Some(before), Some(after)) => {
+                    let (before, after) = (before.applied_to(&old_packages), after.applied_to(&new.packages));
+                    let mut changes = compare(&before, &after)?;
+                    changes.retain(|change| !site.contains(change));
+                    (State::Kept, changes)
+                }
+                (None, Some(after)) => {
+                    (State::New, compare(&new.packages, &after.applied_to(&new.packages))?)
+                }
+                (_, None) => (State::Gone, Vec::new()),
+            };
+            if state != State::Kept || !packages.is_empty() {
+                variants.push(VariantChanges { wanted: wanted.clone(), state, packages });
+            }
+        }
+        let given = |lock: &Lock| lock.given.as_ref().map(|given| format!("sha256:{}", given.digest()));
+        let (before, after) = (old.and_then(given), given(new));
+        let name = || new.wish.base.to_string();
+        let base = (before != after).then(|| BaseChange { name: name(), before, after });
+        Ok(Self { any: old != Some(new), base, site, variants })
+    }
+
+    /// How many packages change, in whatever set.
+    #[must_use]
+    pub fn count(&self) -> usize {
+        let in_variants: usize = self.variants.iter().map(|variant| variant.packages.len()).sum();
+        self.site.len().saturating_add(in_variants)
+    }
+}
+
+fn compare(old: &[LockedPackage], new: &[LockedPackage]) -> Result<Vec<PackageChange>, ToolError> {
+    let find = |all: &[LockedPackage], wanted: &LockedPackage| {
+        all.iter().find(|package| (package.part, &package.name) == (wanted.part, &wanted.name)).cloned()
+    };
+    let mut changes = Vec::new();
+    for package in new {
+        let before = find(old, package);
+        if before.as_ref().is_none_or(|before| before.sha256 != package.sha256) {
+            let kind = match &before {
+                None => Kind::Added,
+                Some(before) => direction(&before.version, &package.version)?,
+            };
+            changes.push(PackageChange {
+                part: package.part,
+                name: package.name.clone(),
+                kind,
+                before: before.map(|before| before.version),
+                after: Some(package.version.clone()),
+                size: Some(package.size),
+            });
+        }
+    }
+    let gone = old.iter().filter(|package| find(new, package).is_none());
+    changes.extend(gone.map(|package| PackageChange {
+        part: package.part,
+        name: package.name.clone(),
+        kind: Kind::Removed,
+        before: Some(package.version.clone()),
+        after: None,
+        size: None,
+    }));
+    changes.sort_by(|one, other| (one.part, &one.name).cmp(&(other.part, &other.name)));
+    Ok(changes)
+}
+
+fn direction(before: &str, after: &str) -> Result<Kind, ToolError> {
+    Ok(match compare_versions(before, after)? {
+        Ordering::Less => Kind::Upgraded,
+        Ordering::Equal => Kind::Replaced,
+        Ordering::Greater => Kind::Downgraded,
+    })
+}
+
+/// deb-version(7), by the program that decides it on Debian.
+fn compare_versions(one: &str, other: &str) -> Result<Ordering, ToolError> {
+    let holds = |relation: &str| {
+        let mut dpkg = DPKG.command()?;
+        dpkg.args(["--compare-versions", "--", one, relation, other]);
+        let ended = dpkg.status();
+        let program = DPKG.name.to_owned();
+        ended.map(|status| status.success()).map_err(|source| ToolError::Start { program, source })
+    };
+    Ok(if one == other {
+        Ordering::Equal
+    } else if holds("lt")? {
+        Ordering::Less
+    } else if holds("gt")? {
+        Ordering::Greater
+    } else {
+        Ordering::Equal
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lock::Wish;
+    use super::super::lock::tests::package;
+    use super::*;
+    use crate::site::Base;
+
+    fn lock(packages: &[(&str, &str)], variants: &[(&str, &[(&str, &str)])]) -> Lock {
+        let wish = Wish {
+            base: Base::Micro,
+            suite: "bookworm".into(),
+            kernel: "linux-image-amd64".into(),
+            extra: Vec::new(),
+            rescue_ssh: false,
+        };
+        let root = |list: &[(&str, &str)]| -> Vec<LockedPackage> {
+            list.iter().map(|(name, version)| package(Part::Base, name, version)).collect()
+        };
+        let site = root(packages);
+        let variants =
+            variants.iter().map(|(wanted, all)| Variant::between(vec![(*wanted).into()], &site, root(all)));
+        Lock { wish, given: None, variants: variants.collect(), packages: site }
+    }
+
+    fn told(changes: &[PackageChange]) -> Vec<(&str, Kind)> {
+        changes.iter().map(|change| (change.name.as_str(), change.kind)).collect()
+    }
+
+    #[test]
+    fn each_kind_of_change_is_told() {
+        let old = lock(&[("a", "1.9"), ("b", "1:1"), ("c", "1"), ("same", "1")], &[]);
+        let mut new = lock(&[("a", "1.10"), ("b", "2"), ("d", "1"), ("same", "1")], &[]);
+        let changes = Changes::between(Some(&old), &new).unwrap();
+        let expected =
+            [("a", Kind::Upgraded), ("b", Kind::Downgraded), ("c", Kind::Removed), ("d", Kind::Added)];
+        assert_eq!((told(&changes.site).as_slice(), changes.any, changes.count()), (&expected[..], true, 4));
+        assert_eq!((changes.site[0].before.as_deref(), changes.site[0].size), (Some("1.9"), Some(17)));
+        new = old.clone();
+        assert!(!Changes::between(Some(&old), &new).unwrap().any);
+        new.packages[3].sha256 = handoff::hash::Sha256Digest::of(b"another file");
+        assert_eq!(told(&Changes::between(Some(&old), &new).unwrap().site), [("same", Kind::Replaced)]);
+        assert_eq!(Changes::between(None, &old).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn what_changes_for_all_is_not_said_again_for_some() {
+        let old = lock(&[("libc6", "1")], &[("jq", &[("jq", "1"), ("libc6", "1")]), ("pv", &[("pv", "1")])]);
+        let new =
+            lock(&[("libc6", "2")], &[("jq", &[("jq", "2"), ("libc6", "2")]), ("tree", &[("tree", "1")])]);
+        let changes = Changes::between(Some(&old), &new).unwrap();
+        assert_eq!(told(&changes.site), [("libc6", Kind::Upgraded)]);
+        let [jq, pv, tree] = changes.variants.as_slice() else { panic!("{changes:?}") };
+        assert_eq!((jq.state, told(&jq.packages)), (State::Kept, vec![("jq", Kind::Upgraded)]));
+        assert_eq!((pv.state, pv.packages.len()), (State::Gone, 0));
+        let in_tree = vec![("libc6", Kind::Removed), ("tree", Kind::Added)];
+        assert_eq!((tree.state, told(&tree.packages)), (State::New, in_tree));
+        assert_eq!(changes.count(), 4);
+    }
+
+    #[test]
+    fn a_lock_that_only_answers_another_wish_is_another() {
+        let old = lock(&[("libc6", "1")], &[]);
+        let mut new = old.clone();
+        new.wish.extra = vec!["libc6".into()];
+        let changes = Changes::between(Some(&old), &new).unwrap();
+        assert_eq!((changes.any, changes.count()), (true, 0));
+    }
+}

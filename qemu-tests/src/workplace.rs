@@ -1,0 +1,114 @@
+//! A place to build in: a copy of a world's site that a test may change, and a store of its own.
+
+use crate::command::succeed;
+use crate::world::World;
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// The folders of a store that can be made again from packages.
+const DERIVED: [&str; 5] = ["apt", "builds", "derived", "roots", "tmp"];
+
+/// A copy of the world's site, and a store of its own with the user's packages and nothing else.
+#[derive(Debug)]
+pub struct Workplace {
+    world: World,
+    folder: TempDir,
+}
+
+impl Workplace {
+    /// One with the site of the default world, in which alpha has its keys.
+    pub fn new() -> Result<Self> {
+        let place = Self { world: World::micro()?, folder: tempfile::tempdir()? };
+        // The first image of the world fetches what the user's store does not have.
+        drop(place.world.stick("alpha")?);
+        succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
+        let debs = builder::store::Store::from_environment()?.dir().join("debs");
+        fs::create_dir_all(place.store())?;
+        succeed(Command::new("cp").arg("-r").arg(debs).arg(place.store()))?;
+        Ok(place)
+    }
+
+    /// The world whose keys are used.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Something beside the site.
+    #[must_use]
+    pub fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join(below)
+    }
+
+    /// The site.
+    #[must_use]
+    pub fn site(&self) -> PathBuf {
+        self.path("site")
+    }
+
+    /// The store.
+    #[must_use]
+    pub fn store(&self) -> PathBuf {
+        self.path("cache/psyops")
+    }
+
+    /// Leaves nothing in the store but packages.
+    pub fn forget_all_but_packages(&self) -> Result<()> {
+        for folder in DERIVED.map(|name| self.store().join(name)).iter().filter(|folder| folder.is_dir()) {
+            fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    /// `psyops` with the site in `./site`.
+    #[must_use]
+    pub fn psyops(&self, arguments: &[&str]) -> Command {
+        self.set_up(self.world.psyops(), arguments)
+    }
+
+    /// The same in a network namespace with nothing but a loopback that is down.
+    #[must_use]
+    pub fn psyops_without_network(&self, arguments: &[&str]) -> Command {
+        let psyops = self.world.psyops();
+        let mut unshare = Command::new("unshare");
+        unshare.arg(if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" });
+        // A table of routes with nothing below its heading.
+        let alone =
+            "[ $(wc -l </proc/net/route) -le 1 ] || { echo 'there is a network' >&2; exit 99; }; exec \"$@\"";
+        unshare.args(["sh", "-c", alone, "sh"]).arg(psyops.get_program());
+        for (name, value) in psyops.get_envs() {
+            if let Some(value) = value {
+                unshare.env(name, value);
+            }
+        }
+        self.set_up(unshare, arguments)
+    }
+
+    fn set_up(&self, mut command: Command, arguments: &[&str]) -> Command {
+        command.args(arguments).current_dir(self.folder.path());
+        command.env("XDG_CACHE_HOME", self.path("cache"));
+        command
+    }
+
+    /// What a command prints for programs.
+    pub fn json(&self, arguments: &[&str]) -> Result<Value> {
+        let output = succeed(self.psyops(arguments).arg("--json"))?;
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
+    /// Builds the image of a node, as `NODE.img`.
+    pub fn build(&self, node: &str) -> Result<Value> {
+        self.json(&["build-image", "--site", "site", "--node", node])
+    }
+
+    /// Changes a file of the site.
+    pub fn edit(&self, file: impl AsRef<Path>, change: impl FnOnce(String) -> String) -> Result<()> {
+        let path = self.site().join(file);
+        let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(fs::write(path, change(text))?)
+    }
+}

@@ -1,0 +1,300 @@
+//! Packages of roles and nodes: locked after somebody agreed, built without a network, there for the role's command.
+
+use anyhow::{Context as _, Result, ensure};
+use handoff::report::{Configure, Outcome};
+use qemu_tests::command::succeed;
+use qemu_tests::ssh::Ssh;
+use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::workplace::Workplace;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Output, Stdio};
+
+/// The nodes that are built: one with a role that names a package, one that names one itself.
+const NODES: [&str; 2] = ["alpha", "beta"];
+/// A node with neither.
+const PLAIN: &str = "killing";
+/// What the role runs: a program that only its own package has.
+const SCRIPT: &str = "#!/bin/sh\necho '{\"said\": [\"by\", \"jq\"]}' | jq -r '.said | join(\" \")'\n";
+
+/// A place where alpha's role names jq, and beta names pv.
+fn place() -> Result<Workplace> {
+    let place = Workplace::new()?;
+    let role = place.site().join("roles/queries");
+    fs::create_dir(&role)?;
+    let toml = "kind = \"command\"\nstage = \"configure\"\ncommand = [\"./run.sh\"]\npackages = [\"jq\"]\n";
+    fs::write(role.join("role.toml"), toml)?;
+    fs::write(role.join("run.sh"), SCRIPT)?;
+    fs::set_permissions(role.join("run.sh"), fs::Permissions::from_mode(0o755))?;
+    place.edit("nodes/alpha.toml", |text| text.replace("roles = [", "roles = [\"queries\", "))?;
+    place.edit("nodes/beta.toml", |text| text.replace("roles = [", "packages = [\"pv\"]\nroles = ["))?;
+    Ok(place)
+}
+
+fn build_into(folder: &str) -> Vec<&str> {
+    let nodes = NODES.iter().flat_map(|node| ["--node", node]);
+    ["build-image", "--site", "site", "-o", folder, "--json"].into_iter().chain(nodes).collect()
+}
+
+fn succeed_in_json(command: &mut Command) -> Result<Value> {
+    Ok(serde_json::from_slice(&succeed(command)?.stdout)?)
+}
+
+fn is_steps(built: &Value, made: bool) -> bool {
+    let nodes = built.as_array().cloned().unwrap_or_default();
+    let steps = nodes.iter().flat_map(|node| node["steps"].as_array().cloned().unwrap_or_default());
+    let base_trees: Vec<Value> = steps.filter(|step| step["step"] == "base tree").collect();
+    base_trees.len() == NODES.len() && base_trees.iter().all(|step| step["made"] == made)
+}
+
+fn code_and_words(output: &Output) -> (Option<i32>, String) {
+    let said = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
+    (output.status.code(), String::from_utf8_lossy(&said).into_owned())
+}
+
+/// The file of a package in the store.
+fn deb(place: &Workplace, node: &str, name: &str) -> Result<std::path::PathBuf> {
+    let shown = place.json(&["lock", "show", "--site", "site", "--node", node])?;
+    let packages = shown["packages"].as_array().context("no packages")?;
+    let package = packages.iter().find(|package| package["name"] == name).with_context(|| name.to_owned())?;
+    let digest = package["sha256"].as_str().context("no digest")?;
+    Ok(place.store().join(format!("debs/{digest}.deb")))
+}
+
+#[test]
+fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> Result<()> {
+    let place = place()?;
+    succeed(&mut place.psyops(&["lock", "update", "--site", "site", "--yes"]))?;
+    let first = succeed_in_json(&mut place.psyops(&build_into("first")))?;
+    ensure!(is_steps(&first, true), "each set has a base tree of its own: {first}");
+    ensure!(first[0]["root_hash"] != first[1]["root_hash"], "{first}");
+    // Kernel and programs of the initramfs are the same for both.
+    let key = |number: usize, name: &str| {
+        let steps = first[number]["steps"].as_array()?;
+        steps.iter().find(|step| step["step"] == name)?["key"].as_str()
+    };
+    for step in ["kernel", "boot programs", "initramfs"] {
+        ensure!(key(0, step).is_some() && key(0, step) == key(1, step), "{step} of {first}");
+    }
+
+    place.forget_all_but_packages()?;
+    let second = succeed_in_json(&mut place.psyops_without_network(&build_into("second")))?;
+    ensure!(is_steps(&second, true), "something was kept: {second}");
+    for node in NODES {
+        let image = |folder: &str| fs::read(place.path(&format!("{folder}/{node}.img")));
+        ensure!(image("first")? == image("second")?, "the image of {node} is another");
+    }
+    let judged = ["verify-build", "second/alpha.img", "--site", "site", "--json"];
+    assert_eq!(succeed_in_json(&mut place.psyops_without_network(&judged))?["same"], true);
+
+    // Clearing leaves what these images are made of.
+    succeed(&mut place.psyops(&["store", "gc"]))?;
+    let again = succeed_in_json(&mut place.psyops_without_network(&build_into("second")))?;
+    ensure!(is_steps(&again, false), "{again}");
+    // In the split layout, each system has a shared part of its own.
+    let split = [build_into("split").as_slice(), &["--layout", "split"]].concat();
+    let split = succeed_in_json(&mut place.psyops_without_network(&split))?;
+    ensure!(is_steps(&split, false), "{split}");
+    for node in NODES {
+        succeed(&mut place.psyops(&["verify", &format!("split/{node}.qcow2"), "--site", "site"]))?;
+    }
+    let list = succeed(Command::new("find").arg(place.path("split")).args(["-name", "*.shared"]))?;
+    assert_eq!(String::from_utf8(list.stdout)?.lines().count(), NODES.len());
+    let jq = deb(&place, "alpha", "jq")?;
+    fs::remove_file(&jq).with_context(|| jq.display().to_string())?;
+    // That the network is not there is seen where it would be needed. Who does not have the package does not need it.
+    let build = |node| place.psyops_without_network(&["build-image", "--site", "site", "--node", node]);
+    let (code, said) = code_and_words(&build("alpha").output()?);
+    ensure!(code == Some(69) && said.contains("cannot fetch jq "), "{code:?} {said}");
+    succeed(&mut build("beta"))?;
+    Ok(())
+}
+
+#[test]
+fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Result<()> {
+    let place = place()?;
+    succeed(&mut place.psyops(&["lock", "update", "--site", "site", "--yes"]))?;
+    // They come in the order of the request, and those with the same packages share a system.
+    let order = [PLAIN, "alpha", "failing", "beta"];
+    let nodes: Vec<&str> = order.iter().flat_map(|node| ["--node", node]).collect();
+    let built =
+        place.json(&[&["build-image", "--site", "site", "-o", "images"], nodes.as_slice()].concat())?;
+    for (number, node) in order.iter().enumerate() {
+        assert_eq!(built[number]["node"], *node, "{built}");
+    }
+    let hash = |number: usize| &built[number]["root_hash"];
+    ensure!(hash(0) == hash(2) && hash(0) != hash(1) && hash(1) != hash(3) && hash(0) != hash(3), "{built}");
+    let has = |node: &str, program: &str| -> Result<bool> {
+        let listed = place.json(&["ls", &format!("images/{node}.img"), "root/usr/bin"])?;
+        let entries = listed.as_array().context("no list")?;
+        ensure!(entries.len() > 100, "{listed}");
+        Ok(entries.iter().any(|entry| entry["name"] == program))
+    };
+    for (node, jq, pv) in [("alpha", true, false), ("beta", false, true), (PLAIN, false, false)] {
+        assert_eq!((has(node, "jq")?, has(node, "pv")?), (jq, pv), "{node}");
+    }
+    let stick = Stick::copy_of(&place.path("images/alpha.img"))?;
+    let ssh = Ssh::new(place.world())?;
+    let mut setup = stick.setup();
+    setup.ssh = Some(ssh.port());
+    let mut booted = Booted::wait(&setup)?;
+    let report = &booted.seen.report;
+    assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
+    let log = ssh.run("alpha", "cat /var/log/psyops/configure-configure.log")?;
+    ensure!(log.contains("by jq"), "{log}");
+    booted.power_off()
+}
+
+const UPDATE: [&str; 4] = ["lock", "update", "--site", "site"];
+
+/// The exit code of the update, and what it says to somebody at a terminal who answers after something happened.
+fn on_a_terminal(
+    place: &Workplace,
+    meanwhile: impl FnOnce() -> Result<()>,
+    answer: &str,
+) -> Result<(Option<i32>, String)> {
+    let psyops = place.psyops(&UPDATE);
+    let words: Vec<String> = [psyops.get_program()]
+        .into_iter()
+        .chain(psyops.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy()))
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(place.path(""));
+    for (name, value) in psyops.get_envs() {
+        script.env(name, value.unwrap_or_default());
+    }
+    let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("starting script")?;
+    let (mut output, mut said) = (child.stdout.take().context("no output")?, Vec::new());
+    let mut byte = [0];
+    while !said.ends_with(b"[y/N] ") && output.read(&mut byte)? > 0 {
+        said.extend_from_slice(&byte);
+    }
+    meanwhile()?;
+    let written = child.stdin.take().context("no input")?.write_all(answer.as_bytes());
+    output.read_to_end(&mut said)?;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    written.with_context(|| said.clone())?;
+    Ok((child.wait()?.code(), said))
+}
+
+#[test]
+fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
+    let place = Workplace::new()?;
+    let path = place.site().join("site.lock");
+    let present = fs::read_to_string(&path)?;
+    let (code, said) = code_and_words(&place.psyops(&UPDATE).output()?);
+    ensure!(code == Some(0) && said.contains("packages, as it was"), "{code:?} {said}");
+    // A lock of some time ago: one package had another version, and another one was not there.
+    let (head, packages) = present.split_once("[[package]]").context("a lock without packages")?;
+    let mut packages: Vec<String> = packages.split("[[package]]").map(str::to_owned).collect();
+    packages.remove(1);
+    let first = packages.first_mut().context("a lock without packages")?;
+    let line = |key: &str| first.lines().find(|line| line.starts_with(key)).map(str::to_owned);
+    let version = line("version = ").context("a package without a version")?;
+    let digest = line("sha256 = ").context("a package without a digest")?;
+    *first = first
+        .replace(&version, "version = \"0-old\"")
+        .replace(&digest, &format!("sha256 = \"{}\"", "0".repeat(64)));
+    let old = format!("{head}[[package]]{}", packages.join("[[package]]"));
+    fs::write(&path, &old)?;
+    let planned = place.json(&[&UPDATE[..], &["--dry-run"]].concat())?;
+    let changes = planned["changes"].as_array().context("no changes")?;
+    assert_eq!((changes.len(), &planned["written"]), (2, &false.into()), "{planned}");
+    let upgraded = changes.iter().find(|change| change["kind"] == "upgraded").context("nothing upgraded")?;
+    assert_eq!((&upgraded["before"], upgraded["after"].is_string()), (&"0-old".into(), true), "{planned}");
+    let added = changes.iter().find(|change| change["kind"] == "added").context("nothing added")?;
+    ensure!(added["before"].is_null() && added["size"].as_u64().is_some_and(|size| size > 0), "{planned}");
+
+    // Nobody to ask, and a program that nobody allowed to.
+    let (code, said) = code_and_words(&place.psyops(&UPDATE).stdin(Stdio::null()).output()?);
+    ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("--yes"), "{code:?} {said}");
+    let output = place.psyops(&[&UPDATE[..], &["--json"]].concat()).stdin(Stdio::null()).output()?;
+    assert_eq!(output.status.code(), Some(77));
+    assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, planned);
+    // Somebody who declines, and somebody who does not.
+    for answer in ["n\n", "\n", "\u{4}"] {
+        let (code, said) = on_a_terminal(&place, || Ok(()), answer)?;
+        ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("as you wished"), "{said}");
+        assert_eq!(fs::read_to_string(&path)?, old);
+    }
+    // Somebody else's lock is not written over.
+    let other = old.replace("0-old", "0-other");
+    let (code, said) = on_a_terminal(&place, || Ok(fs::write(&path, &other)?), "y\n")?;
+    ensure!(code == Some(77) && said.contains("not what it was when you were asked"), "{code:?} {said}");
+    assert_eq!(fs::read_to_string(&path)?, other);
+    fs::write(&path, &old)?;
+    let (code, said) = on_a_terminal(&place, || Ok(()), "y\n")?;
+    ensure!(code == Some(0) && said.contains(" 0-old -> "), "{code:?} {said}");
+    assert_eq!(fs::read_to_string(&path)?, present);
+    fs::write(&path, &old)?;
+    let output = succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(said.contains(" 0-old -> "), "{said}");
+    assert_eq!(fs::read_to_string(&path)?, present);
+    Ok(())
+}
+
+#[test]
+fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> {
+    let place = place()?;
+    let path = place.site().join("site.lock");
+    let present = fs::read_to_string(&path)?;
+    // The lock knows nothing of it yet, and says so before anything is made; nodes without are built as ever.
+    let built = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
+    let (code, said) = code_and_words(&built);
+    ensure!(
+        code == Some(65) && said.contains("node alpha wanted just jq (site/roles/queries/role.toml:4:13)"),
+        "{said}"
+    );
+    ensure!(said.contains("psyops lock update"), "{said}");
+    place.build(PLAIN)?;
+    let (code, said) =
+        code_and_words(&place.psyops(&["lock", "show", "--site", "site", "--node", "beta"]).output()?);
+    ensure!(code == Some(65) && said.contains("pv (site/nodes/beta.toml:"), "{code:?} {said}");
+
+    let planned = place.json(&[&UPDATE[..], &["--dry-run"]].concat())?;
+    assert_eq!(planned["changes"], json!([]));
+    let variants = planned["variants"].as_array().context("no variants")?;
+    let told = |key: &str| variants.iter().map(|variant| variant[key].clone()).collect::<Vec<_>>();
+    assert_eq!(told("wanted"), [json!(["jq"]), json!(["pv"])]);
+    assert_eq!(told("nodes"), [json!(["alpha"]), json!(["beta"])]);
+    assert_eq!(told("state"), ["new", "new"]);
+    let pv = &variants[1]["changes"];
+    ensure!(pv.as_array().is_some_and(|all| all.iter().any(|one| one["name"] == "pv")), "{planned}");
+    succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
+    let with_both = fs::read_to_string(&path)?;
+    ensure!(with_both.starts_with(&present), "what all nodes have has changed:\n{with_both}");
+    let shown = String::from_utf8(succeed(&mut place.psyops(&["lock", "show", "--site", "site"]))?.stdout)?;
+    ensure!(shown.contains("\nwith jq (alpha):\n") && shown.contains("\n  base   pv "), "{shown}");
+
+    // Versions are pinned, and there they are. That of a package of the base adds nothing. One that there is not is an
+    // error that says whose it is.
+    let version = |start: &str| shown.lines().find_map(|line| line.strip_prefix(start)?.split(' ').next());
+    let pv = version("  base   pv ").context("no pv")?;
+    let server = version("base   openssh-server ").context("no openssh-server")?;
+    let pins = format!("\"openssh-server={server}\", \"pv={pv}\"");
+    place.edit("nodes/beta.toml", |text| text.replace("\"pv\"", &pins))?;
+    succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
+    let pinned = with_both.replace("wanted = [\"pv\"]", &format!("wanted = [{pins}]"));
+    assert_eq!(fs::read_to_string(&path)?, pinned);
+    place.edit("nodes/beta.toml", |text| text.replace(pv, "0.0.1"))?;
+    let (code, said) = code_and_words(&place.psyops(&[&UPDATE[..], &["--yes"]].concat()).output()?);
+    ensure!(
+        code == Some(69) && said.contains("for node beta: ") && said.contains("0.0.1"),
+        "{code:?} {said}"
+    );
+
+    // What no node wants any more is no error, and goes with the next update.
+    let line = format!("packages = [{}]\n", pins.replace(pv, "0.0.1"));
+    place.edit("nodes/beta.toml", |text| text.replace(&line, ""))?;
+    place.edit("nodes/alpha.toml", |text| text.replace("\"queries\", ", ""))?;
+    place.build("beta")?;
+    assert_eq!(fs::read_to_string(&path)?, pinned);
+    let (_, said) = code_and_words(&place.psyops(&[&UPDATE[..], &["--yes"]].concat()).output()?);
+    ensure!(said.contains("gone: with jq, which no node wants any more"), "{said}");
+    assert_eq!(fs::read_to_string(&path)?, present);
+    Ok(())
+}
