@@ -50,7 +50,7 @@ impl Home {
     }
 
     fn prepare(&self) -> Prepared {
-        prepare(self.site(), "demo", &self.locations()).unwrap()
+        prepare(&self.site(), "demo", &self.locations()).unwrap()
     }
 
     fn append(&self, file: &str, text: &str) {
@@ -140,7 +140,7 @@ fn another_signing_key_is_a_reason() {
     let key = keys::issue::signing::SigningKey::generate().unwrap();
     let file = home.at("config/home/signing.key");
     fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
-    let error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     // First beside the old one, then in its place.
     let old = first.site.signing_keys[0].clone();
@@ -165,7 +165,7 @@ fn a_damaged_seal_is_not_silently_replaced() {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
     fs::write(&prepared.seal.path, &bytes).unwrap();
-    let error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
     assert!(error.report().contains("changed after it was signed"), "{}", error.report());
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
@@ -180,7 +180,7 @@ fn foreign_credentials_are_refused_by_name() {
     let mixed = Locations { identity: home.locations().identity, ..other.locations() };
     let error = Credentials::load(&home.site(), &mixed).unwrap_err();
     assert!(matches!(error, CredentialError::NotASigner { .. }), "{error}");
-    let error = prepare(home.site(), "dema", &home.locations()).unwrap_err();
+    let error = prepare(&home.site(), "dema", &home.locations()).unwrap_err();
     assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
 }
 
@@ -257,7 +257,7 @@ fn the_key_of_another_node_is_named() {
     let home = Home::new();
     home.prepare();
     let site = add_node(&home.site(), &"attic".parse().unwrap(), None).unwrap();
-    let attic = prepare(site, "attic", &home.locations()).unwrap();
+    let attic = prepare(&site, "attic", &home.locations()).unwrap();
     let store = Store::of(&attic.site).unwrap();
     let secret = Secret::NodeKey("attic".parse().unwrap());
     let key = store.read(&secret, &attic.credentials.identity).unwrap();
@@ -265,7 +265,7 @@ fn the_key_of_another_node_is_named() {
     fs::write(&file, &*key).unwrap();
     let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
     fs::set_permissions(&file, mode).unwrap();
-    let demo = prepare(attic.site.as_ref().clone(), "demo", &home.locations()).unwrap();
+    let demo = prepare(&attic.site, "demo", &home.locations()).unwrap();
     let node = demo.node().unwrap();
     let image = home.at("image");
     let result =
@@ -312,7 +312,7 @@ fn nothing_private_is_in_the_site() {
 fn a_secret_that_is_not_there_is_named() {
     let home = Home::new();
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"wifi\"\nsecret = \"wifi\"\n");
-    let error: Error = prepare(home.site(), "demo", &home.locations()).unwrap_err();
+    let error: Error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
     let credentials = Credentials::load(&home.site(), &home.locations()).unwrap();

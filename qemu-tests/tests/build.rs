@@ -10,7 +10,10 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// The steps of a build that ran, and why.
 fn made(built: &Value) -> Vec<(String, String)> {
@@ -237,5 +240,61 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
     ensure!(fs::read(place.path(&shared.to_string_lossy()))? == before, "a node wrote to what it shares");
     let facts = place.json(&["inspect", layer])?;
     assert_eq!(facts["control"]["a"]["state"], "confirmed", "{facts}");
+    Ok(())
+}
+
+#[test]
+fn builders_at_once_share_one_store_without_harm() -> Result<()> {
+    let place = Workplace::new()?;
+    let reference = place.build("alpha")?;
+    succeed(&mut place.psyops(&["init", "site", "--node", "fresh"]))?;
+    for folder in ["derived", "roots"] {
+        fs::remove_dir_all(place.store().join(folder))?;
+    }
+    // All begin with nothing made: two of them the same image at the same place, two another node that has no keys yet. One clears
+    // the store again and again.
+    let spawn = |node: &str, output: &str| {
+        let mut psyops =
+            place.psyops(&["build-image", "--site", "site", "--node", node, "--json", "-o", output]);
+        psyops.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
+    };
+    let builders = [
+        spawn("alpha", "one.img")?,
+        spawn("alpha", "one.img")?,
+        spawn("alpha", "two.img")?,
+        spawn("fresh", "fresh-one.img")?,
+        spawn("fresh", "fresh-two.img")?,
+    ];
+    let done = AtomicBool::new(false);
+    let built = thread::scope(|scope| {
+        let clearing = scope.spawn(|| {
+            let mut rounds = 0;
+            while !done.load(Ordering::Relaxed) {
+                succeed(&mut place.psyops(&["store", "gc"]))?;
+                rounds += 1;
+                thread::sleep(Duration::from_millis(200));
+            }
+            Ok::<u32, anyhow::Error>(rounds)
+        });
+        let mut built = Vec::new();
+        for builder in builders {
+            let output = builder.wait_with_output()?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            built.push(serde_json::from_slice::<Value>(&output.stdout)?);
+        }
+        done.store(true, Ordering::Relaxed);
+        let rounds = clearing.join().map_err(|_| anyhow::anyhow!("clearing panicked"))??;
+        ensure!(rounds > 0, "the store was never cleared");
+        Ok(built)
+    })?;
+    for image in built.iter().take(3) {
+        assert_eq!(image["node_sha256"], reference["node_sha256"]);
+    }
+    assert_eq!(built[3]["root_hash"], reference["root_hash"]);
+    assert_eq!(built[3]["node_sha256"], built[4]["node_sha256"], "two sets of keys for one node");
+    for image in ["one.img", "two.img", "fresh-one.img", "fresh-two.img"] {
+        succeed(&mut place.psyops(&["verify", image, "--site", "site"]))?;
+    }
+    ensure!(fs::read(place.path("one.img"))? == fs::read(place.path("two.img"))?, "two images of one node");
     Ok(())
 }

@@ -115,7 +115,7 @@ pub fn run(args: &MksecretsArgs, progress: &dyn Fn(&str)) -> Result<MksecretsOut
     if let Some(facts) = &device {
         facts.judge(args.overwrite.as_deref())?;
     }
-    let prepared = prepare(site, &args.node, &args.credentials.locations())?;
+    let prepared = prepare(&site, &args.node, &args.credentials.locations())?;
     let identity = &prepared.credentials.identity;
     let key = node_keys::identity(&prepared.site, &prepared.node, identity, args.key.as_deref())?;
     tell(&prepared, progress);

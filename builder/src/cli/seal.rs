@@ -49,7 +49,7 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     };
     let nodes =
         if args.all { site.nodes().map(|node| node.name.to_string()).collect() } else { args.node.clone() };
-    let nodes = prepare_all(site, nodes.iter().map(String::as_str), &args.credentials.locations())?;
+    let nodes = prepare_all(&site, nodes.iter().map(String::as_str), &args.credentials.locations())?;
     for prepared in &nodes {
         tell(prepared, progress);
     }

@@ -121,7 +121,7 @@ fn check_lock(request: &Request) -> Result<(), Error> {
 
 /// Gives all nodes their keys and seals.
 fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
-    let all = prepare_all(request.site.clone(), request.nodes.iter().map(String::as_str), &request.keys)?;
+    let all = prepare_all(&request.site, request.nodes.iter().map(String::as_str), &request.keys)?;
     for prepared in &all {
         let node = &prepared.node;
         if prepared.keys_made {

@@ -8,8 +8,9 @@ use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::node_keys;
 use crate::secrets::partition::write_partition;
 use crate::secrets::seal::{NodeSeal, current_seal};
-use crate::site::{Node, Site};
+use crate::site::{Node, Site, SiteError};
 use handoff::name::Name;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -28,8 +29,21 @@ pub struct Prepared {
     pub keys_made: bool,
 }
 
+/// While it lives, no other process makes keys or seals of a site: two at once would give a node two keys.
+struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
+
+impl Alone {
+    /// Waits for others, and reads the site again, because they may have changed it.
+    fn with(site: &Site) -> Result<(Self, Site), Error> {
+        let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
+        let locked = locked.map_err(|source| SiteError::Read { path: site.dir.clone(), source })?;
+        Ok((Self(locked), Site::load(&site.dir)?))
+    }
+}
+
 /// Gives the node the keys that it lacks, and a seal if the kept one is not current.
-pub fn prepare(site: Site, node: &str, at: &Locations) -> Result<Prepared, Error> {
+pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Error> {
+    let (_alone, site) = Alone::with(site)?;
     let name = site.node(node)?.name.clone();
     let credentials = Credentials::load(&site, at)?;
     let (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
@@ -38,10 +52,11 @@ pub fn prepare(site: Site, node: &str, at: &Locations) -> Result<Prepared, Error
 
 /// The same for several nodes, in their order, each once.
 pub fn prepare_all<'n>(
-    mut site: Site,
+    site: &Site,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
 ) -> Result<Vec<Prepared>, Error> {
+    let (_alone, mut site) = Alone::with(site)?;
     let credentials = Arc::new(Credentials::load(&site, at)?);
     let mut names: Vec<(Name, bool)> = Vec::new();
     for node in nodes {
