@@ -22,7 +22,16 @@ pub struct Workplace {
 impl Workplace {
     /// One with the site of the default world, in which alpha has its keys.
     pub fn new() -> Result<Self> {
-        let place = Self { world: World::micro()?, folder: tempfile::tempdir()? };
+        Self::of(World::micro()?)
+    }
+
+    /// One with the debian base.
+    pub fn debian() -> Result<Self> {
+        Self::of(World::debian()?)
+    }
+
+    fn of(world: World) -> Result<Self> {
+        let place = Self { world, folder: tempfile::tempdir()? };
         // The first image of the world fetches what the user's store does not have.
         drop(place.world.stick("alpha")?);
         succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
