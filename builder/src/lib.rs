@@ -32,4 +32,5 @@ pub mod staging;
 pub mod store;
 mod svg;
 pub mod tools;
+pub mod tree;
 pub mod verify;

@@ -1,23 +1,34 @@
-//! The same work on many things, by as many threads as there are processors.
+//! The same work on many things, by several threads.
 
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Does `work` on each of `items`; the results are in their order. Where some fail, the error of the first of them is
+/// Does `work` on each of `items`, by as many threads as there are processors; the results are in their order. Where some fail, the error of the first of them is
 /// given, and what was not begun by then is left.
 pub fn each<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
 ) -> Result<Vec<R>, E> {
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(items.len());
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    each_with(processors, items, || (), |(), item| work(item))
+}
+
+/// The same by so many threads, each of which has something of its own that `own` makes.
+pub fn each_with<T: Sync, O, R: Send, E: Send>(
+    threads: usize,
+    items: &[T],
+    own: impl Fn() -> O + Sync,
+    work: impl Fn(&mut O, &T) -> Result<R, E> + Sync,
+) -> Result<Vec<R>, E> {
+    let workers = threads.min(items.len());
     let next = AtomicUsize::new(0);
     let one_after_another = || {
-        let mut done = Vec::new();
+        let (mut done, mut own) = (Vec::new(), own());
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(item) = items.get(number) else { return done };
-            let result = work(item);
+            let result = work(&mut own, item);
             if result.is_err() {
                 next.store(items.len(), Ordering::Relaxed);
             }

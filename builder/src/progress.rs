@@ -73,6 +73,15 @@ fn at_pace<T: Send>(
     progress: &dyn Fn(&str),
     work: impl FnOnce() -> T + Send,
 ) -> T {
+    told_at_pace(pace, |elapsed| progress(&goal.line(done(), elapsed)), work)
+}
+
+/// Does `work` in a thread, and meanwhile lets `tell` say how far it is, each time it is due.
+pub fn told<T: Send>(tell: impl Fn(), work: impl FnOnce() -> T + Send) -> T {
+    told_at_pace(Pace::here(), |_| tell(), work)
+}
+
+fn told_at_pace<T: Send>(pace: Pace, tell: impl Fn(Duration), work: impl FnOnce() -> T + Send) -> T {
     let begun = Instant::now();
     let mut next = pace.first;
     thread::scope(|scope| {
@@ -82,7 +91,7 @@ fn at_pace<T: Send>(
             let elapsed = begun.elapsed();
             if elapsed >= next {
                 next = elapsed.saturating_add(pace.between);
-                progress(&goal.line(done(), elapsed));
+                tell(elapsed);
             }
         }
         outcome(worker)
@@ -95,7 +104,8 @@ fn outcome<T>(worker: ScopedJoinHandle<'_, T>) -> T {
 
 impl Goal {
     /// `  45 of 160 MiB, 8.2 MiB/s, 14 s left`, `  45 of 160 packages, 1.5 a second, 76 s left`.
-    fn line(self, done: u64, elapsed: Duration) -> String {
+    #[must_use]
+    pub fn line(self, done: u64, elapsed: Duration) -> String {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
         let tenths = |shift: u32| (done.saturating_mul(10_000) >> shift) / milliseconds;
         let (Self::Bytes(total) | Self::Packages(total)) = self;

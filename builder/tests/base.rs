@@ -6,11 +6,11 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 use builder::base::lock::Part;
-use builder::base::tree::LayeredTree;
 use builder::base::{self, BaseSystem};
 use builder::folders::Folder;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
 use builder::store::Store;
+use builder::tree::LayeredTree;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -2,8 +2,8 @@
 //! built again without folder and network, and booted to its configuration run.
 
 use anyhow::{Context as _, Result, ensure};
-use builder::base::tree::LayeredTree;
 use builder::store::Store;
+use builder::tree::LayeredTree;
 use handoff::hash::Sha256Digest;
 use qemu_tests::command::succeed;
 use qemu_tests::ssh::Ssh;

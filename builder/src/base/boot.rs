@@ -2,10 +2,10 @@
 
 use super::lock::{Lock, LockedPackage, Part};
 use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
-use super::tree::LayeredTree;
 use super::{BaseError, debs};
 use crate::atomic;
 use crate::store::{Origin, Step, Store};
+use crate::tree::LayeredTree;
 use std::path::PathBuf;
 
 const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";

@@ -4,12 +4,12 @@
 //! must not be the same on two nodes, or not be there at all, is taken out afterwards.
 
 use super::lock::{Lock, LockedPackage, Part};
-use super::tree::LayeredTree;
 use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
 use crate::tools::{self, MMDEBSTRAP};
+use crate::tree::LayeredTree;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

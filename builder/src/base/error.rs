@@ -1,11 +1,11 @@
 //! What can go wrong between a site's list of packages and its base system.
 
 use super::given::GivenError;
-use super::tree::TreeError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::store::StoreError;
 use crate::tools::ToolError;
+use crate::tree::TreeError;
 use handoff::hash::Sha256Digest;
 use std::io;
 use std::path::PathBuf;

@@ -1,9 +1,9 @@
 //! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
 
 use super::given::GivenError;
-use super::tree::LayeredTree;
 use crate::site::Base;
 use crate::store::StoreError;
+use crate::tree::LayeredTree;
 use handoff::init::InitKind;
 use std::fmt;
 use std::fs;

@@ -3,11 +3,12 @@
 use super::BaseError;
 use super::debs;
 use super::lock::{Lock, Part};
-use super::tree::TreeError;
 use crate::store::{Origin, Step, Store, StoreError};
 use crate::tools::{self, DEPMOD};
+use crate::tree::TreeError;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 /// Where a package has its modules.
 const MODULES: &str = "lib/modules";
@@ -18,7 +19,7 @@ pub(super) struct Kernel {
     pub(super) release: String,
     pub(super) vmlinuz: PathBuf,
     pub(super) modules_dir: PathBuf,
-    pub(super) place: PathBuf,
+    pub(super) folder: KernelFolder,
     pub(super) step: Step,
 }
 
@@ -35,7 +36,7 @@ pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Re
     let (release, vmlinuz) = find(lock, &place)?;
     let modules_dir = place.join(MODULES).join(&release);
     let step = Step::stored("kernel", inputs, origin, &place);
-    Ok(Kernel { release, vmlinuz, modules_dir, place, step })
+    Ok(Kernel { release, vmlinuz, modules_dir, folder: KernelFolder::at(place), step })
 }
 
 fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
@@ -56,14 +57,36 @@ fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
     Ok(Store::publish(&tree, place)?)
 }
 
-/// Reads an unpacked kernel to its last byte, before anything is made of it. One that is not what was put into the store
-/// goes away, so that the next build unpacks it again.
-pub(crate) fn check(place: &Path) -> Result<(), TreeError> {
-    let failed = |error: StoreError| TreeError::Read { path: error.path, source: error.source };
-    let Some(path) = Store::damage(place).map_err(failed)? else { return Ok(()) };
-    // Where it stays, the next build says the same again.
-    let _ = fs::remove_dir_all(place);
-    Err(TreeError::Damaged { path })
+/// The folder of the store with an unpacked kernel.
+#[derive(Debug, Clone)]
+pub struct KernelFolder {
+    place: PathBuf,
+    whole: OnceLock<()>,
+}
+
+impl KernelFolder {
+    /// The folder at `place`, not read yet.
+    #[must_use]
+    pub fn at(place: PathBuf) -> Self {
+        Self { place, whole: OnceLock::new() }
+    }
+
+    /// Reads it to its last byte, before anything is made of it; once is enough for a build. One that is not what was put
+    /// into the store goes away, so that the next build unpacks it again.
+    pub fn check(&self) -> Result<(), TreeError> {
+        if self.whole.get().is_some() {
+            return Ok(());
+        }
+        let failed = |error: StoreError| TreeError::Read { path: error.path, source: error.source };
+        if let Some(path) = Store::damage(&self.place).map_err(failed)? {
+            // Where it stays, the next build says the same again.
+            let _ = fs::remove_dir_all(&self.place);
+            return Err(TreeError::Damaged { path });
+        }
+        // Another thread that was as quick found the same.
+        let _ = self.whole.set(());
+        Ok(())
+    }
 }
 
 /// Release and image of an unpacked package.

@@ -4,11 +4,11 @@
 
 use super::lock::{Lock, Part};
 use super::packages::BUSYBOX_PACKAGE;
-use super::tree::LayeredTree;
 use super::{BaseError, debs};
 use crate::atomic::AtomicFile;
 use crate::store::{Store, StoreError};
 use crate::tools;
+use crate::tree::LayeredTree;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

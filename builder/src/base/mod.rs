@@ -12,15 +12,15 @@ mod debs;
 mod error;
 pub mod given;
 mod init;
-pub(crate) mod kernel;
+mod kernel;
 pub mod lock;
 mod micro;
 mod packages;
-pub mod tree;
 mod variant;
 
 pub use error::BaseError;
 pub use init::Init;
+pub use kernel::KernelFolder;
 pub use lock::Lock;
 
 use crate::site::{Base, PackageSet, Site};
@@ -47,7 +47,7 @@ pub struct BaseSystem {
     /// Its modules: `lib/modules/RELEASE` with what depmod made.
     pub modules_dir: PathBuf,
     /// The folder of the store with both.
-    pub kernel_place: PathBuf,
+    pub kernel: KernelFolder,
     /// systemd's stub for UKIs.
     pub stub: PathBuf,
     /// A static busybox, for the rescue shell.
@@ -70,7 +70,7 @@ impl BaseSystem {
 
     /// Whether the unpacked kernel is what was put into the store. One that is not goes away.
     pub fn check_kernel(&self) -> Result<(), BaseError> {
-        Ok(kernel::check(&self.kernel_place)?)
+        Ok(self.kernel.check()?)
     }
 }
 
@@ -108,7 +108,7 @@ pub fn prepare(
         kernel_release: kernel.release,
         vmlinuz: kernel.vmlinuz,
         modules_dir: kernel.modules_dir,
-        kernel_place: kernel.place,
+        kernel: kernel.folder,
         stub: boot.stub,
         busybox: boot.busybox,
         e2fsck: boot.e2fsck,

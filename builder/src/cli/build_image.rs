@@ -1,12 +1,13 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
+use crate::cli::nodes::NodesArgs;
 use crate::engine::{self, Built, Layout, Output, Place, Request, StepRecord};
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use crate::store::{Origin, Store};
-use clap::{ArgGroup, Args};
+use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -21,14 +22,10 @@ use std::path::PathBuf;
   build-image --all --site fleet -o images --layout split   the same, with what they share only once
 What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
 With --json one node gives an object; several, or --all, give a list; progress comes as JSON lines on standard error.")]
-#[command(group(ArgGroup::new("which").required(true).args(["node", "all"])))]
 pub struct BuildImageArgs {
-    /// A node; may be given more than once
-    #[arg(long, value_name = "NAME")]
-    pub node: Vec<String>,
-    /// All nodes of the site
-    #[arg(long)]
-    pub all: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub nodes: NodesArgs,
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
@@ -68,13 +65,8 @@ pub struct BuildImageOutput {
 
 /// Does it. `progress` hears a line at each stage.
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
-    let nodes =
-        if args.all { site.nodes().map(|node| node.name.to_string()).collect() } else { args.node.clone() };
-    let several = args.all || args.node.len() > 1;
+    let site = site_or_default(args.site.as_deref())?;
+    let (nodes, several) = (args.nodes.names(&site), args.nodes.are_several());
     let place = match &args.output {
         Some(path) if !several => Place::File(path.clone()),
         path => Place::Folder(path.clone().unwrap_or_default()),

@@ -1,7 +1,7 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
 
 use crate::error::Error;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
@@ -26,7 +26,12 @@ fn for_a_terminal(line: &str) -> String {
 
 /// The same for a program that reads along: a line is a JSON object with `progress`.
 pub fn progress_in_json(line: &str) {
-    let _ = writeln!(io::stderr(), "{}", json!({"progress": line.trim()}));
+    progress_value(&json!({"progress": line.trim()}));
+}
+
+/// The same for what is more than a line.
+pub fn progress_value(value: &Value) {
+    let _ = writeln!(io::stderr(), "{value}");
 }
 
 /// How a command says what is being done, where its result is JSON or is not.
@@ -111,7 +116,7 @@ fn print(parts: &[&[u8]]) {
 
 fn fail(error: &Error) -> ExitCode {
     progress(&format!("error: {}", error.report()));
-    ExitCode::from(error.class().exit_code())
+    ExitCode::from(error.exit_code())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use clap::Args;
 use std::fmt;
 use std::path::PathBuf;
@@ -31,10 +31,7 @@ pub struct KnownHostsOutput {
 
 /// Does it.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(args.site.as_deref())?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
 }
 

@@ -6,7 +6,7 @@ use crate::secrets::device::Facts;
 use crate::secrets::node_keys;
 use crate::secrets::overwrite::overwrite;
 use crate::secrets::prepare::{Prepared, prepare};
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use crate::staging::Staging;
 use clap::Args;
 use handoff::manifest::Store;
@@ -106,10 +106,7 @@ impl Classified for NoTarget {
 
 /// Does it.
 pub fn run(args: &MksecretsArgs, progress: &dyn Fn(&str)) -> Result<MksecretsOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(args.site.as_deref())?;
     // The device is judged before anything is made, and the key before anything is written.
     let device = args.device.as_deref().map(Facts::of).transpose()?;
     if let Some(facts) = &device {

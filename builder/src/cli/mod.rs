@@ -16,6 +16,7 @@ pub mod lock;
 pub mod ls;
 pub mod manual;
 pub mod mksecrets;
+pub mod nodes;
 pub mod rescue_password;
 pub mod run;
 pub mod seal;

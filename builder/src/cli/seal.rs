@@ -1,10 +1,11 @@
 //! `psyops seal`: makes the seals of nodes anew where something in them changed, and nothing else.
 
 use crate::cli::mksecrets::{CredentialArgs, tell};
+use crate::cli::nodes::NodesArgs;
 use crate::error::Error;
 use crate::secrets::prepare::{Prepared, prepare_all};
-use crate::site::{Site, default_site};
-use clap::{ArgGroup, Args};
+use crate::site::site_or_default;
+use clap::Args;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -15,14 +16,10 @@ use std::path::PathBuf;
   psyops seal --site fleet --all
   psyops seal --site fleet --node pi1 --node pi2 --json
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
-#[command(group(ArgGroup::new("which").required(true).args(["node", "all"])))]
 pub struct SealArgs {
-    /// A node; may be given more than once
-    #[arg(long, value_name = "NAME")]
-    pub node: Vec<String>,
-    /// All nodes of the site
-    #[arg(long)]
-    pub all: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub nodes: NodesArgs,
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
@@ -43,12 +40,8 @@ pub struct SealOutput {
 
 /// Does it.
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
-    let nodes =
-        if args.all { site.nodes().map(|node| node.name.to_string()).collect() } else { args.node.clone() };
+    let site = site_or_default(args.site.as_deref())?;
+    let nodes = args.nodes.names(&site);
     let nodes = prepare_all(&site, nodes.iter().map(String::as_str), &args.credentials.locations())?;
     for prepared in &nodes {
         tell(prepared, progress);

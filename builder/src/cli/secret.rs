@@ -6,7 +6,7 @@ use crate::cli::mksecrets::CredentialArgs;
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::load_identity;
 use crate::secrets::store::{Secret, Store};
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use clap::{Args, Subcommand};
 use handoff::name::Name;
 use std::io::Read as _;
@@ -71,10 +71,7 @@ pub fn run(
     args: &SecretArgs,
     input: &dyn Fn() -> Result<Zeroizing<Vec<u8>>, Error>,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(args.site.as_deref())?;
     let store = Store::of(&site)?;
     match &args.action {
         Action::Set { name } => {

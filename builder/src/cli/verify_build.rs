@@ -3,7 +3,7 @@
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::rebuild::{self, Rebuilt};
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
 use std::fmt;
@@ -49,10 +49,7 @@ impl VerifyBuildOutput {
 
 /// Does it.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(args.site.as_deref())?;
     let programs = Programs::find(args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;

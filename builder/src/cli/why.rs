@@ -5,7 +5,7 @@ use crate::engine::BuildRecord;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
-use crate::site::{Site, default_site};
+use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
 use handoff::name::Name;
@@ -81,10 +81,7 @@ impl Classified for Nameless {
 
 /// Does it.
 pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
-    let site = match &args.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(args.site.as_deref())?;
     let path = Path::new(&args.what);
     let name = if path.is_file() { owner(path)?.to_string() } else { args.what.clone() };
     let node = site.node(&name)?.name.clone();

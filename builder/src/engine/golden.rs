@@ -3,7 +3,6 @@
 //! All its inputs are fixed, so it says nothing of Debian's packages or of what a compiler makes of our programs. The
 //! squashfs is that of squashfs-tools 4.5.1 (Debian 12).
 
-use crate::base::tree::{LayeredTree, TreeError};
 use crate::boot::{initramfs, uki};
 use crate::image::digests::Digests;
 use crate::image::ids::ImageIds;
@@ -13,6 +12,7 @@ use crate::root::image::{Recipe, make};
 use crate::root::verity::Parameters;
 use crate::site::Sizes;
 use crate::store::{self, Store};
+use crate::tree::{LayeredTree, TreeError};
 use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
 use handoff::name::Name;

@@ -98,7 +98,7 @@ fn make_root(
         kernel_release: &base.kernel_release,
         kernel_key: base.key_of("kernel"),
         modules: &base.modules_dir,
-        kernel: &base.kernel_place,
+        kernel: &base.kernel,
         agent: &programs.agent,
         papers: &papers,
         roles: &site.roles,

@@ -37,7 +37,7 @@ impl BlockMap {
         let image_size = image.size().0;
         let failed = |source| ReadError::Open { path: image.path().to_owned(), source };
         let mut ranges = Vec::new();
-        for range in merged(matters(image), image_size) {
+        for range in mapped(image) {
             let digest = digest(image, &range).map_err(failed)?;
             ranges.push((range.start / BLOCK_SIZE, range.end.div_ceil(BLOCK_SIZE) - 1, digest));
         }
@@ -77,6 +77,12 @@ impl BlockMap {
             self.mapped_blocks(),
         )
     }
+}
+
+/// The bytes that are in the map: whole blocks, sorted, with a gap between any two.
+#[must_use]
+pub fn mapped(image: &ImageReader) -> Vec<Range<u64>> {
+    merged(matters(image), image.size().0)
 }
 
 /// The bytes that matter, in no order.

@@ -59,6 +59,12 @@ impl Part {
         !matches!(self, Self::Table | Self::Esp | Self::Seal)
     }
 
+    /// Whether a node that runs writes it. Nothing writes to the ESP or the partition table after flashing.
+    #[must_use]
+    pub fn is_written_by_nodes(self) -> bool {
+        !matches!(self, Self::Table | Self::Esp)
+    }
+
     /// Whether everybody can build it again.
     #[must_use]
     pub fn is_public(self) -> bool {
@@ -99,7 +105,7 @@ impl Digests {
         for part in Part::ALL {
             let digest = match known(part) {
                 Some(digest) => digest,
-                None => Sha256Digest::of(&content(image, part)?).to_string(),
+                None => digest(image, part)?.to_string(),
             };
             digests.push((part, digest));
         }
@@ -109,6 +115,18 @@ impl Digests {
     /// Part and digest.
     pub fn iter(&self) -> impl Iterator<Item = (Part, &str)> {
         self.0.iter().map(|(part, digest)| (*part, digest.as_str()))
+    }
+
+    /// The same but for one part.
+    #[must_use]
+    pub fn with(&self, part: Part, digest: String) -> Self {
+        let mut digests = self.clone();
+        for (known, own) in &mut digests.0 {
+            if *known == part {
+                own.clone_from(&digest);
+            }
+        }
+        digests
     }
 
     /// The digest of a part.
@@ -134,6 +152,15 @@ impl Digests {
         let text: String = lines.map(|(part, digest)| format!("{part} {digest}\n")).collect();
         Sha256Digest::of(text.as_bytes())
     }
+}
+
+/// The digest of a part; of the root, which may be larger than the memory that there is, piece by piece.
+fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError> {
+    if part == Part::Root {
+        let blocks = slot::superblock(image, Slot::A)?.data_blocks;
+        return Ok(image.digest(Role::Root(Slot::A), blocks.saturating_mul(BLOCK))?);
+    }
+    Ok(Sha256Digest::of(&content(image, part)?))
 }
 
 /// The bytes of a part.

@@ -3,15 +3,17 @@
 //! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
 
 use super::storage::Storage;
-pub use super::table_reader::FoundPartition;
-use super::table_reader::{self, Table};
+use super::table_reader;
+pub use super::table_reader::{FoundPartition, Table};
 use super::window::Window;
 use super::zeros::{is_zero, without_zeros_behind};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
 use crate::staging::{Staging, StagingError};
+use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
+use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -19,8 +21,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Both copies of the table hold, and say different things.
 const COPIED_AT_ONCE: u64 = 1 << 20;
+/// Both copies of the table hold, and say different things.
 const DIFFERENT: &str = "the primary and the backup partition table differ; the primary is taken";
 
 /// An image that is open for reading.
@@ -30,8 +32,7 @@ pub struct ImageReader {
     storage: Storage,
     size: Bytes,
     table_end: Bytes,
-    disk_guid: Uuid,
-    partitions: Vec<FoundPartition>,
+    table: Table,
     table_faults: Vec<String>,
 }
 
@@ -123,16 +124,7 @@ impl ImageReader {
             [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
         };
         let table_faults = fault.into_iter().chain(found.mbr).collect();
-        let Table { disk_guid, partitions } = table;
-        Ok(Self {
-            path: path.to_owned(),
-            size,
-            table_end: found.end,
-            disk_guid,
-            partitions,
-            table_faults,
-            storage,
-        })
+        Ok(Self { path: path.to_owned(), size, table_end: found.end, table, table_faults, storage })
     }
 
     /// The image's path.
@@ -150,13 +142,19 @@ impl ImageReader {
     /// The disk's GUID.
     #[must_use]
     pub fn disk_guid(&self) -> Uuid {
-        self.disk_guid
+        self.table.disk_guid
     }
 
     /// The partitions by number.
     #[must_use]
     pub fn partitions(&self) -> &[FoundPartition] {
-        &self.partitions
+        &self.table.partitions
+    }
+
+    /// The partition table.
+    #[must_use]
+    pub fn table(&self) -> &Table {
+        &self.table
     }
 
     /// What is wrong with one of the tables, or with the protective MBR.
@@ -167,7 +165,7 @@ impl ImageReader {
 
     /// The partition of that role.
     pub fn partition(&self, role: Role) -> Result<&FoundPartition, ReadError> {
-        let found = self.partitions.iter().find(|partition| partition.role == Some(role));
+        let found = self.table.partitions.iter().find(|partition| partition.role == Some(role));
         found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
     }
 
@@ -248,6 +246,17 @@ impl ImageReader {
             at += length;
         }
         Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
+    }
+
+    /// The digest of the first `length` bytes of a partition.
+    pub fn digest(&self, role: Role, length: u64) -> Result<Sha256Digest, ReadError> {
+        let (mut hasher, mut at) = (Sha256::new(), 0);
+        while at < length {
+            let count = COPIED_AT_ONCE.min(length - at);
+            hasher.update(self.read(role, Bytes(at), usize::try_from(count).unwrap_or(usize::MAX))?);
+            at += count;
+        }
+        Ok(Sha256Digest::from_bytes(hasher.finalize().into()))
     }
 
     /// A partition up to its last byte that is not zero.

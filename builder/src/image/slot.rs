@@ -11,6 +11,7 @@ use handoff::kernel_arguments::{KernelArguments, ROOT_HASH};
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
+use keys::seal::header::Header;
 use keys::seal::{SealError, UnverifiedSeal};
 use thiserror::Error;
 
@@ -66,6 +67,13 @@ impl Classified for SlotError {
             _ => Class::BadContent,
         }
     }
+}
+
+/// The header of the newest seal: whose image it is. Unproven.
+#[must_use]
+pub fn owner(image: &ImageReader) -> Option<Header> {
+    let seals = Slot::BOTH.into_iter().filter_map(|slot| seal(image, slot).ok()?.ok());
+    seals.map(|seal| seal.unproven_header().clone()).max_by_key(|header| header.serial)
 }
 
 /// Reads both control records.

@@ -6,11 +6,12 @@ use imago::file::File as DiskFile;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
 use imago::{
-    DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder as _, FormatDriverBuilder as _,
+    DenyImplicitOpenGate, FormatAccess, FormatCreateBuilder as _, FormatDriverBuilder as _, ShallowMapping,
     StorageOpenOptions,
 };
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -89,6 +90,20 @@ impl Storage {
             Self::Whole(_) => None,
             Self::Layered(layered) => layered.shared.as_deref(),
         }
+    }
+
+    /// Whether nothing of the range is the node's own: all of it is read from the shared part.
+    #[must_use]
+    pub fn is_all_shared(&self, range: &Range<u64>) -> bool {
+        let Self::Layered(layered) = self else { return false };
+        let mut at = range.start;
+        while at < range.end {
+            match layered.disk.get_shallow_mapping(at, range.end - at) {
+                Ok((ShallowMapping::Indirect { .. }, length)) if length > 0 => at += length,
+                _ => return false,
+            }
+        }
+        layered.shared.is_some()
     }
 
     /// Reads as much of `into` as there is from `offset` on.
@@ -190,6 +205,12 @@ mod tests {
         let places = [0, (128 << 10) - 1, 128 << 10, (129 << 10) - 1, 192 << 10, (1 << 20) - 1];
         assert_eq!(places.map(|place| byte(place).unwrap()), [7, 7, 8, 8, 7, 7]);
         assert_eq!(byte(1 << 20).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        let shared =
+            [0..1 << 16, 0..128 << 10, 192 << 10..1 << 20].map(|range| storage.is_all_shared(&range));
+        assert_eq!(shared, [true; 3]);
+        let own =
+            [0..(128 << 10) + 1, 128 << 10..129 << 10, 0..1 << 20].map(|range| storage.is_all_shared(&range));
+        assert_eq!(own, [false; 3]);
         let mut end = [0; 10];
         assert_eq!(storage.read_at(&mut end, (1 << 20) - 4).unwrap(), 4);
     }

@@ -2,7 +2,9 @@
 
 use super::ids::ImageIds;
 use super::plan::Plan;
+use super::table_reader::{FoundPartition, Table};
 use crate::input::ReadAt as _;
+use crate::site::Bytes;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::{MBRError, ProtectiveMBR};
 use gpt::partition::Partition;
@@ -12,7 +14,6 @@ use handoff::partition::{Role, SECTOR};
 use handoff::slot::Slot;
 use std::collections::BTreeMap;
 use std::io;
-use uuid::Uuid;
 
 /// Attributes that the Discoverable Partitions Specification gives to roots and their hash trees.
 const READ_ONLY: u64 = 1 << 60;
@@ -22,47 +23,64 @@ const NO_AUTO: u64 = 1 << 63;
 /// Bytes of the protective MBR and of one copy of the table behind it, and of the other copy (UEFI 2.10, section 5.3).
 const ENDS: [usize; 2] = [34 * 512, 33 * 512];
 
-/// Both ends of the disk: the protective MBR with the primary table, and the backup, each with its place.
-pub fn ends(plan: &Plan, ids: &ImageIds<'_>) -> io::Result<[(u64, Vec<u8>); 2]> {
-    let mut disk = tempfile::tempfile()?;
-    disk.set_len(plan.disk_size.0)?;
-    write(&mut disk, plan, ids)?;
-    let [mut head, mut tail] = ENDS.map(|length| vec![0; length]);
-    let end = plan.disk_size.0.saturating_sub(u64::try_from(tail.len()).unwrap_or(0));
-    disk.fill_at(&mut head, 0)?;
-    disk.fill_at(&mut tail, end)?;
-    Ok([(0, head), (end, tail)])
-}
-
-/// Writes the protective MBR and both tables to `device`, whose length must be the plan's.
-fn write<D: DiskDevice>(mut device: D, plan: &Plan, ids: &ImageIds<'_>) -> io::Result<()> {
-    let sectors = plan.disk_size.0 / SECTOR;
-    // A disk of 2 TiB and more has the largest number there (UEFI 2.10, table 5.4).
-    let covered = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
-    ProtectiveMBR::with_lb_size(covered).overwrite_lba0(&mut device).map_err(mbr_error)?;
-    let config = GptConfig::new().writable(true).logical_block_size(LogicalBlockSize::Lb512);
-    let mut disk = config.create_from_device(device, Some(ids.disk())).map_err(gpt_error)?;
-    let mut partitions = BTreeMap::new();
-    for (number, planned) in (1..).zip(&plan.partitions) {
-        let first_lba = planned.offset.0 / SECTOR;
-        let partition = Partition {
-            part_type_guid: type_of(planned.role)?,
-            part_guid: ids.partition(planned.role),
-            first_lba,
-            last_lba: first_lba + planned.size.0 / SECTOR - 1,
-            flags: flags(planned.role),
-            name: planned.role.name().to_owned(),
-        };
-        partitions.insert(number, partition);
+impl Table {
+    /// The table of a planned image.
+    pub fn planned(plan: &Plan, ids: &ImageIds<'_>) -> io::Result<Self> {
+        let mut partitions = Vec::new();
+        for (number, planned) in (1..).zip(&plan.partitions) {
+            let role = planned.role;
+            partitions.push(FoundPartition {
+                number,
+                name: role.name().to_owned(),
+                role: Some(role),
+                guid: ids.partition(role),
+                type_guid: role.type_guid().parse().map_err(io::Error::other)?,
+                attributes: flags(role),
+                offset: planned.offset,
+                size: planned.size,
+            });
+        }
+        Ok(Self { disk_guid: ids.disk(), partitions })
     }
-    disk.update_partitions(partitions).map_err(gpt_error)?;
-    disk.write().map_err(gpt_error)?;
-    Ok(())
+
+    /// Both ends of a disk of that size: the protective MBR with the primary table, and the backup, each with its place.
+    pub fn ends(&self, disk_size: Bytes) -> io::Result<[(u64, Vec<u8>); 2]> {
+        let mut disk = tempfile::tempfile()?;
+        disk.set_len(disk_size.0)?;
+        self.write(&mut disk, disk_size)?;
+        let [mut head, mut tail] = ENDS.map(|length| vec![0; length]);
+        let end = disk_size.0.saturating_sub(u64::try_from(tail.len()).unwrap_or(0));
+        disk.fill_at(&mut head, 0)?;
+        disk.fill_at(&mut tail, end)?;
+        Ok([(0, head), (end, tail)])
+    }
+
+    /// Writes the protective MBR and both tables to `device`, which has that size.
+    fn write<D: DiskDevice>(&self, mut device: D, disk_size: Bytes) -> io::Result<()> {
+        let sectors = disk_size.0 / SECTOR;
+        // A disk of 2 TiB and more has the largest number there (UEFI 2.10, table 5.4).
+        let covered = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
+        ProtectiveMBR::with_lb_size(covered).overwrite_lba0(&mut device).map_err(mbr_error)?;
+        let config = GptConfig::new().writable(true).logical_block_size(LogicalBlockSize::Lb512);
+        let mut disk = config.create_from_device(device, Some(self.disk_guid)).map_err(gpt_error)?;
+        let partitions: BTreeMap<u32, Partition> =
+            self.partitions.iter().map(|entry| (entry.number, gpt_partition(entry))).collect();
+        disk.update_partitions(partitions).map_err(gpt_error)?;
+        disk.write().map_err(gpt_error)?;
+        Ok(())
+    }
 }
 
-fn type_of(role: Role) -> io::Result<Type> {
-    let guid = role.type_guid().parse::<Uuid>().map_err(io::Error::other)?;
-    Ok(Type { guid, os: OperatingSystem::None })
+fn gpt_partition(entry: &FoundPartition) -> Partition {
+    let first_lba = entry.offset.0 / SECTOR;
+    Partition {
+        part_type_guid: Type { guid: entry.type_guid, os: OperatingSystem::None },
+        part_guid: entry.guid,
+        first_lba,
+        last_lba: (first_lba + entry.size.0 / SECTOR).saturating_sub(1),
+        flags: entry.attributes,
+        name: entry.name.clone(),
+    }
 }
 
 fn flags(role: Role) -> u64 {

@@ -31,17 +31,21 @@ pub struct FoundPartition {
     pub guid: Uuid,
     /// The GUID of its type.
     pub type_guid: Uuid,
+    /// Its attributes (UEFI 2.10, table 5.8).
+    pub attributes: u64,
     /// Where it begins.
     pub offset: Bytes,
     /// How long it is.
     pub size: Bytes,
 }
 
-/// What a copy of the table says.
+/// A partition table, without the place of its copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Table {
-    pub(super) disk_guid: Uuid,
-    pub(super) partitions: Vec<FoundPartition>,
+pub struct Table {
+    /// The disk's GUID.
+    pub disk_guid: Uuid,
+    /// The partitions by number.
+    pub partitions: Vec<FoundPartition>,
 }
 
 /// What was read of a disk's tables.
@@ -130,6 +134,7 @@ fn partition(number: u32, found: &gpt::partition::Partition) -> FoundPartition {
         role,
         guid: found.part_guid,
         type_guid,
+        attributes: found.flags,
         offset: Bytes(found.first_lba.saturating_mul(SECTOR)),
         size: Bytes(sectors.saturating_mul(SECTOR)),
     }

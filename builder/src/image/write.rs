@@ -3,7 +3,7 @@
 use super::ids::ImageIds;
 use super::plan::Plan;
 use super::storage::LayerWriter;
-use super::table;
+use super::table_reader::Table;
 use super::zeros::is_zero;
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
@@ -94,7 +94,7 @@ pub fn write(plan: &Plan, ids: &ImageIds<'_>, pieces: &[Piece<'_>], output: &Pat
     image.set_len(plan.disk_size.0)?;
     write_pieces(plan, pieces, |_| true, Sink::File(&image))?;
     // With the table last, an interrupted copy of this file to a stick is no disk at all rather than half a one.
-    let ends = image.check(table::ends(plan, ids))?;
+    let ends = image.check(ends(plan, ids))?;
     for (offset, bytes) in ends {
         image.write_at(offset, &bytes)?;
     }
@@ -129,12 +129,16 @@ pub fn write_layer(
     let image = AtomicFile::create_private(output)?;
     let layer = image.check(LayerWriter::create(image.file(), plan.disk_size.0, shared))?;
     write_pieces(plan, pieces, |role| !is_shared(role), Sink::Layer(&image, &layer))?;
-    for (offset, bytes) in image.check(table::ends(plan, ids))? {
+    for (offset, bytes) in image.check(ends(plan, ids))? {
         image.check(layer.write_at(offset, &bytes))?;
     }
     image.check(layer.finish())?;
     image.commit()?;
     Ok(())
+}
+
+fn ends(plan: &Plan, ids: &ImageIds<'_>) -> io::Result<[(u64, Vec<u8>); 2]> {
+    Table::planned(plan, ids)?.ends(plan.disk_size)
 }
 
 fn write_pieces(

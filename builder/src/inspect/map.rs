@@ -373,6 +373,7 @@ mod tests {
                 role: None,
                 guid: Uuid::nil(),
                 type_guid: Uuid::nil(),
+                attributes: 0,
                 offset: Bytes(offset),
                 size: Bytes(*size),
             };

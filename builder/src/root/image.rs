@@ -4,11 +4,11 @@
 
 use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
-use crate::base::tree::{LayeredTree, TreeError};
 use crate::error::{Class, Classified};
 use crate::input::digest_of_file;
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
+use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
@@ -156,12 +156,9 @@ pub fn make(
     )?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
-    let mut digests = String::new();
-    for name in [SQUASHFS, TREE] {
-        let digest = digest_of_file(&work.path().join(name)).map_err(broken)?;
-        digests.push_str(&format!("{digest}\n"));
-    }
-    fs::write(work.path().join(DIGESTS), digests).map_err(broken)?;
+    let digest = |name| digest_of_file(&work.path().join(name)).map_err(broken);
+    let digests = Record { hash, digests: [digest(SQUASHFS)?, digest(TREE)?] };
+    fs::write(work.path().join(DIGESTS), digests.encode()).map_err(broken)?;
     for name in [SQUASHFS, HASH, DIGESTS] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
@@ -212,6 +209,34 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
     }
 }
 
+/// The digests of a root's files, so that they are not read for them again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Record {
+    hash: RootHash,
+    /// Of the squashfs and of the hash tree.
+    digests: [Sha256Digest; 2],
+}
+
+impl Record {
+    /// Both, then their sum: nothing else would show that one of them is not what it was.
+    fn encode(&self) -> String {
+        let [squashfs, tree] = self.digests;
+        format!("{squashfs}\n{tree}\n{}\n", self.sum())
+    }
+
+    fn sum(&self) -> Sha256Digest {
+        let [squashfs, tree] = self.digests;
+        Sha256Digest::of_parts(&[self.hash.0.as_bytes(), squashfs.as_bytes(), tree.as_bytes()])
+    }
+
+    /// Reads the record of the root with that hash; none where it is another's or damaged.
+    fn decode(text: &str, hash: RootHash) -> Option<Self> {
+        let mut lines = text.lines().map(|line| line.parse::<Sha256Digest>().ok());
+        let record = Self { hash, digests: [lines.next()??, lines.next()??] };
+        (lines.next()?? == record.sum()).then_some(record)
+    }
+}
+
 /// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
 /// [`RootImage::check`] reads the rest.
 fn take(folder: &Path) -> Option<RootImage> {
@@ -225,9 +250,7 @@ fn take(folder: &Path) -> Option<RootImage> {
     tree.read_exact(&mut block).ok()?;
     let whole = fs::metadata(&squashfs).ok()?.len() == superblock.data_blocks * BLOCK
         && fs::metadata(&verity).ok()?.len() == superblock.hash_device_size();
-    let digests = fs::read_to_string(folder.join(DIGESTS)).ok()?;
-    let mut digests = digests.lines().map(|line| line.parse().ok());
-    let digests = [digests.next()??, digests.next()??];
+    let digests = Record::decode(&fs::read_to_string(folder.join(DIGESTS)).ok()?, hash)?.digests;
     let root = RootImage { squashfs, verity, hash, digests };
     (whole && top_matches(&superblock, &block, hash)).then_some(root)
 }
@@ -245,6 +268,22 @@ mod tests {
             (0..9000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         tree.insert_file("usr/noise", 0o644, noise).unwrap();
         tree
+    }
+
+    #[test]
+    fn digests_of_which_a_digit_changed_are_none() {
+        let hash = |text: &[u8]| RootHash(Sha256Digest::of(text));
+        let record =
+            Record { hash: hash(b"root"), digests: [Sha256Digest::of(b"1"), Sha256Digest::of(b"2")] };
+        let text = record.encode();
+        assert_eq!(Record::decode(&text, record.hash), Some(record));
+        assert_eq!(Record::decode(&text, hash(b"another root")), None);
+        for place in 0..text.len() {
+            let mut bad = text.clone().into_bytes();
+            bad[place] = if bad[place] == b'0' { b'1' } else { b'0' };
+            assert_eq!(Record::decode(&String::from_utf8(bad).unwrap(), record.hash), None, "{place}");
+        }
+        assert_eq!(Record::decode(&text[..130], record.hash), None);
     }
 
     struct Fixed(LayeredTree);

@@ -4,14 +4,13 @@
 //! Nothing of a node stands in it but the choice of packages: all nodes of a site with the same packages share one root.
 
 use super::image::Recipe;
-use crate::base::Init;
-use crate::base::kernel;
-use crate::base::tree::{LayeredTree, TreeError};
+use crate::base::{Init, KernelFolder};
 use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role};
 use crate::store::{Inputs, Store};
 use crate::tools::TAR2SQFS;
+use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use handoff::paths;
@@ -59,7 +58,7 @@ pub struct Layers<'a> {
     /// `lib/modules/RELEASE` with what depmod made.
     pub modules: &'a Path,
     /// The folder of the store with the unpacked kernel.
-    pub kernel: &'a Path,
+    pub kernel: &'a KernelFolder,
     /// The agent.
     pub agent: &'a Path,
     /// Files about the system itself: their names in [`bill::FOLDER`], and what they say.
@@ -118,7 +117,7 @@ impl Recipe for Layers<'_> {
         if !Store::holds(self.tree_tar) {
             return Err(damaged(self.tree_tar));
         }
-        kernel::check(self.kernel)?;
+        self.kernel.check()?;
         let mut tree = LayeredTree::new();
         tree.begin_layer(format!("the base {}", self.base));
         tree.add_tar(self.tree_tar, &|_| true)?;
@@ -275,7 +274,7 @@ mod tests {
             kernel_release: "6.1.0-x",
             kernel_key: Sha256Digest::of(b"kernel"),
             modules: &folder.path().join("modules"),
-            kernel: &folder.path().join("modules"),
+            kernel: &KernelFolder::at(folder.path().join("modules")),
             agent: &folder.path().join("agent"),
             papers: &[("provenance.json", "{}".to_owned())],
             roles: &roles,
@@ -301,6 +300,9 @@ mod tests {
         assert_ne!(digest(&layers.tree().unwrap(), 1000).unwrap(), first);
         assert_eq!(layers.inputs().unwrap().changes_since(&inputs), ["overlay motd changed"]);
         put("modules/modules.dep", "damaged");
+        assert!(layers.tree().is_ok(), "a build reads it once");
+        let kernel = KernelFolder::at(modules.clone());
+        let layers = Layers { kernel: &kernel, ..layers };
         assert!(
             matches!(layers.tree().unwrap_err(), TreeError::Damaged { path } if path.ends_with("modules.dep"))
         );

@@ -150,7 +150,8 @@ pub fn load_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, Creden
     }
 }
 
-fn load_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
+/// Reads the signing key, and checks that it is one of the site's.
+pub fn load_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
     let path = place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?;
     let key = SigningKey::parse(&read_private("signing key", &path)?)
         .map_err(|problem| CredentialError::SigningKey { path: path.clone(), problem })?;

@@ -60,6 +60,14 @@ impl Classified for DefaultSiteError {
     }
 }
 
+/// The site in a folder; the default site where none is named.
+pub fn site_or_default(dir: Option<&Path>) -> Result<Site, DefaultSiteError> {
+    match dir {
+        Some(dir) => Ok(Site::load(dir)?),
+        None => default_site(),
+    }
+}
+
 /// The default site of the user, which is made at the first call.
 pub fn default_site() -> Result<Site, DefaultSiteError> {
     default_site_in(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?)

@@ -22,7 +22,7 @@ mod source;
 mod value;
 
 pub use base::{Base, ImageSource, NotABase};
-pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in};
+pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, site_or_default};
 pub use error::{Known, Location, SiteError};
 pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_recipient};
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};

@@ -21,11 +21,11 @@ pub(super) use locked::{RawImage, RawTar};
 
 use super::BaseError;
 use super::init::{self, Init};
-use super::tree::LayeredTree;
 use crate::atomic::AtomicFile;
 use crate::progress::{Goal, while_it_grows};
 use crate::site::{Base, ImageSource, Site};
 use crate::store::Store;
+use crate::tree::LayeredTree;
 use layout::Layout;
 use registry::Registry;
 use std::fs;

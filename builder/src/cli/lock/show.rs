@@ -5,7 +5,7 @@ use super::changes::{names, nodes_with};
 use crate::base::Lock;
 use crate::base::lock::LockedPackage;
 use crate::error::{Class, Classified, Error};
-use crate::site::{LOCK_FILE, Site, default_site};
+use crate::site::{LOCK_FILE, Site, site_or_default};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -27,10 +27,7 @@ impl Classified for NoLock {
 }
 
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
-    let site = match &which.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(which.site.as_deref())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let lock = match node {
         // Which packages are a node's is only known of a lock that answers what the node wants.

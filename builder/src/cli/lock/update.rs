@@ -5,7 +5,7 @@ use super::changes::{count, to_json, to_text};
 use crate::base::changes::Changes;
 use crate::base::{BaseError, Lock, present_lock, take_lock};
 use crate::error::{Class, Classified, Error};
-use crate::site::{LOCK_FILE, Site, default_site};
+use crate::site::{LOCK_FILE, Site, site_or_default};
 use crate::store::Store;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -82,10 +82,7 @@ pub(super) fn run(
     consent: &Consent<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<(String, Option<Error>), Error> {
-    let site = match &which.site {
-        Some(dir) => Site::load(dir)?,
-        None => default_site()?,
-    };
+    let site = site_or_default(which.site.as_deref())?;
     let store = Store::from_environment()?;
     let old = present(&site, progress)?;
     let lock = resolve(&site, &store, progress)?;
