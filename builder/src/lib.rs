@@ -14,6 +14,7 @@ pub mod diff;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod flash;
 pub mod folders;
 pub mod ids;
 pub mod image;

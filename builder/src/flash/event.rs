@@ -1,0 +1,134 @@
+//! How far each stick is: counted by those who work, looked at by the one who tells.
+
+use crate::progress::{Count, Goal};
+use serde::Serialize;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What is being done with a stick.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// Looking at what is there.
+    #[default]
+    Looking,
+    /// Comparing, and writing what differs.
+    Writing,
+    /// Reading back.
+    ReadingBack,
+    /// Writing the partition tables.
+    Table,
+    /// Nothing any more.
+    Done,
+}
+
+impl Phase {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Looking => "looking at it",
+            Self::Writing => "writing",
+            Self::ReadingBack => "reading back",
+            Self::Table => "writing the partition tables",
+            Self::Done => "done",
+        }
+    }
+}
+
+/// How far a stick is in its phase.
+#[derive(Debug, Default)]
+pub struct Progress {
+    now: Mutex<Now>,
+    /// Bytes that are done in this phase, on the medium and not in a cache.
+    pub done: Count,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Now {
+    phase: Phase,
+    total: u64,
+    /// What was done when the phase began.
+    before: u64,
+    since: Option<Instant>,
+}
+
+impl Progress {
+    /// Begins a phase with so many bytes.
+    pub fn enter(&self, phase: Phase, total: u64) {
+        let now = Now { phase, total, before: self.done.get(), since: Some(Instant::now()) };
+        *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+    }
+
+    /// How far it is.
+    #[must_use]
+    pub fn event(&self, stick: &str) -> Event {
+        let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let elapsed = now.since.map_or(Duration::ZERO, |since| since.elapsed());
+        let done = self.done.get().saturating_sub(now.before);
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        Event {
+            stick: stick.to_owned(),
+            phase: now.phase,
+            done,
+            total: now.total,
+            rate: done.saturating_mul(1000) / milliseconds,
+            seconds_left: now
+                .total
+                .saturating_sub(done)
+                .saturating_mul(milliseconds)
+                .checked_div(done)
+                .map(|left| left / 1000),
+            elapsed,
+        }
+    }
+}
+
+/// What there is to tell of a stick.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// The stick.
+    pub stick: String,
+    /// What is being done.
+    pub phase: Phase,
+    /// Bytes of it that are done.
+    pub done: u64,
+    /// Bytes of it in all.
+    pub total: u64,
+    /// Bytes a second, since the phase began.
+    pub rate: u64,
+    /// Seconds that are left in this phase at that rate.
+    pub seconds_left: Option<u64>,
+    #[serde(skip)]
+    elapsed: Duration,
+}
+
+impl Event {
+    /// `/dev/sdb writing 45 of 160 MiB, 8.2 MiB/s, 14 s left`.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let Self { stick, phase, done, total, elapsed, .. } = self;
+        let far = if *total == 0 { String::new() } else { Goal::Bytes(*total).line(*done, *elapsed) };
+        format!("{stick} {} {}", phase.words(), far.trim_start()).trim_end().to_owned()
+    }
+}
+
+/// Takes events, all sticks' at once.
+pub type Hear<'h> = &'h dyn Fn(&[Event]);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_phase_counts_from_nothing() {
+        let progress = Progress::default();
+        progress.enter(Phase::Writing, 10 << 20);
+        progress.done.add(10 << 20);
+        assert_eq!(progress.event("sdb").seconds_left, Some(0));
+        progress.enter(Phase::ReadingBack, 10 << 20);
+        let event = progress.event("sdb");
+        assert_eq!((event.done, event.total, event.seconds_left), (0, 10 << 20, None));
+        assert!(event.line().starts_with("sdb reading back 0 of 10 MiB, "), "{}", event.line());
+        progress.enter(Phase::Table, 0);
+        assert_eq!(progress.event("sdb").line(), "sdb writing the partition tables");
+    }
+}

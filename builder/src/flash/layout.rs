@@ -1,0 +1,134 @@
+//! What is to be on a stick of a given size: the image's bytes in pieces, and the partition table at the stick's own ends.
+//!
+//! Pure but for the tables, which the `gpt` crate writes to a file. The last partition grows to the stick's end where it
+//! is `data`.
+
+use crate::export::block_map;
+use crate::image::reader::ImageReader;
+use crate::site::Bytes;
+use handoff::partition::{Role, SECTOR};
+use std::io;
+use std::ops::Range;
+
+/// What is written, read and compared at once; no piece crosses a multiple of it.
+pub const PIECE: u64 = 1 << 20;
+/// Sectors of the backup table at the end (UEFI 2.10, section 5.3).
+const BACKUP: u64 = 33 * SECTOR;
+/// By so much at its end a disk is recognised, as a part of a RAID for example.
+const TAIL: u64 = 1 << 20;
+
+/// What goes where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// How long the stick is, in bytes.
+    pub size: u64,
+    /// What of the image is written, piece by piece, in the order of the stick.
+    pub pieces: Vec<Range<u64>>,
+    /// What is empty until all else is written and read back: in front of the first partition, and the end.
+    pub edges: [Range<u64>; 2],
+    /// The backup table and the primary with the protective MBR, in the order in which they are written.
+    pub tables: [(u64, Vec<u8>); 2],
+}
+
+impl Layout {
+    /// The layout of `image` on a stick of `size` bytes, which is as long as the image or longer.
+    pub fn new(image: &ImageReader, size: u64) -> io::Result<Self> {
+        let mut table = image.table().clone();
+        let first = table.partitions.iter().map(|found| found.offset.0).min().unwrap_or(PIECE);
+        let last = table.partitions.iter_mut().max_by_key(|found| found.offset);
+        let mut end = last.as_ref().map_or(first, |found| found.offset.0 + found.size.0);
+        let body_end = end;
+        if let Some(data) = last.filter(|found| found.role == Some(Role::Data)) {
+            end = end.max(size.saturating_sub(BACKUP) / PIECE * PIECE);
+            data.size = Bytes(end - data.offset.0);
+        }
+        let [primary, backup] = table.ends(Bytes(size))?;
+        let tail = end.max(size.saturating_sub(TAIL).next_multiple_of(SECTOR));
+        Ok(Self {
+            size,
+            pieces: pieces(block_map::mapped(image), &(first..body_end)),
+            edges: [0..first, tail..size],
+            tables: [backup, primary],
+        })
+    }
+
+    /// Bytes of all pieces.
+    #[must_use]
+    pub fn length(&self) -> u64 {
+        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    }
+
+    /// Whether nothing of the image and no table lies there.
+    #[must_use]
+    pub fn is_free(&self, place: &Range<u64>) -> bool {
+        let apart = |other: &Range<u64>| place.end <= other.start || other.end <= place.start;
+        let [head, tail] = &self.edges;
+        let behind = self.pieces.partition_point(|piece| piece.end <= place.start);
+        self.pieces.get(behind).is_none_or(apart) && apart(head) && apart(tail)
+    }
+}
+
+/// The ranges within `bounds`, cut at each multiple of [`PIECE`].
+fn pieces(ranges: Vec<Range<u64>>, bounds: &Range<u64>) -> Vec<Range<u64>> {
+    let mut pieces = Vec::new();
+    for range in ranges {
+        let (mut start, end) = (range.start.max(bounds.start), range.end.min(bounds.end));
+        while start < end {
+            let cut = ((start / PIECE + 1) * PIECE).min(end);
+            pieces.push(start..cut);
+            start = cut;
+        }
+    }
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+
+    const MIB: u64 = 1 << 20;
+
+    #[test]
+    fn pieces_are_cut_at_their_bounds() {
+        let cut = pieces(vec![0..10, 100..MIB + 5, 5 * MIB..6 * MIB], &(50..5 * MIB + 7));
+        assert_eq!(cut, [100..MIB, MIB..MIB + 5, 5 * MIB..5 * MIB + 7]);
+    }
+
+    #[test]
+    fn the_table_lies_at_both_ends_of_the_stick() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        // Sticks are no whole MiB long.
+        let size = image.size().0 + 3 * MIB + 512 * 5;
+        let layout = Layout::new(&image, size).unwrap();
+        let stick = tempfile::NamedTempFile::new().unwrap();
+        let file = File::options().write(true).open(stick.path()).unwrap();
+        file.set_len(size).unwrap();
+        for (place, bytes) in &layout.tables {
+            file.write_all_at(bytes, *place).unwrap();
+        }
+        let written = ImageReader::open(stick.path()).unwrap();
+        assert!(written.table_faults().is_empty(), "{:?}", written.table_faults());
+        assert_eq!(written.table(), image.table());
+        let [(backup, bytes), (0, _)] = &layout.tables else { panic!("{:?}", layout.edges) };
+        assert_eq!(backup + bytes.len() as u64, size);
+        assert_eq!(layout.edges, [0..MIB, size - MIB..size]);
+    }
+
+    #[test]
+    fn what_is_free_touches_nothing_that_is_written() {
+        let fixture = fixture::image();
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let layout = Layout::new(&image, image.size().0 + 8 * MIB).unwrap();
+        let first = layout.pieces.first().unwrap().clone();
+        assert!(!layout.is_free(&(0..4096)) && !layout.is_free(&(first.start..first.start + 1)));
+        assert!(!layout.is_free(&(layout.size - 4096..layout.size)));
+        assert!(layout.is_free(&(image.size().0..image.size().0 + 4096)));
+        let bytes: u64 = layout.pieces.iter().map(|piece| piece.end - piece.start).sum();
+        assert_eq!(bytes, layout.length());
+        assert!(layout.pieces.iter().all(|piece| !layout.is_free(piece)));
+    }
+}

@@ -1,0 +1,235 @@
+//! The stick as it takes and gives bytes: past the page cache, with a few tries, and with the place of what fails.
+
+use super::buffer::Buffer;
+use super::layout::PIECE;
+use nix::errno::Errno;
+use nix::fcntl::{FallocateFlags, fallocate};
+use nix::sys::stat::{major, minor};
+use std::fs::File;
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// A request that failed is made so many times in all.
+const TRIES: u32 = 3;
+/// Between two tries: a stick that resets is back by then, and one that was pulled out is known as gone.
+const PAUSE: Duration = Duration::from_millis(400);
+/// For what must be ended once it has begun.
+static NEVER: AtomicBool = AtomicBool::new(false);
+/// By so much the place of a failure is narrowed down.
+const BLOCK: u64 = 4096;
+
+/// Why a stick took or gave nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum MediumError {
+    /// It is not there any more.
+    #[error("it is gone: it was pulled out, or it or its port failed")]
+    Gone,
+    /// It fails at a place.
+    #[error("it fails at byte {offset} when that is {verb}: {source}")]
+    Fails {
+        /// The place.
+        offset: u64,
+        /// What was asked of it.
+        verb: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Somebody wants the work to end.
+    #[error("the work was broken off")]
+    BrokenOff,
+}
+
+/// A stick, or a file in its place, that is open for reading and writing.
+#[derive(Debug)]
+pub struct Medium<'m> {
+    file: &'m File,
+    /// The folder of sysfs that goes away with the device.
+    sysfs: Option<PathBuf>,
+    stop: &'m AtomicBool,
+}
+
+impl<'m> Medium<'m> {
+    /// The medium in `file`; once `stop` is set, nothing more is begun.
+    pub fn new(file: &'m File, stop: &'m AtomicBool) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let number = metadata.rdev();
+        let sysfs = metadata
+            .file_type()
+            .is_block_device()
+            .then(|| PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number))));
+        Ok(Self { file, sysfs, stop })
+    }
+
+    /// The same medium for those who end what they have begun.
+    #[must_use]
+    pub fn to_the_end(&self) -> Medium<'_> {
+        Medium { file: self.file, sysfs: self.sysfs.clone(), stop: &NEVER }
+    }
+
+    /// Fills `into` from `offset` on.
+    pub fn read(&self, into: &mut Buffer, offset: u64) -> Result<(), MediumError> {
+        self.request("read", offset, into.len(), |medium, range| {
+            let part = into.get_mut(within(&range, offset)).unwrap_or_default();
+            medium.file.read_exact_at(part, range.start)
+        })
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub fn write(&self, bytes: &Buffer, offset: u64) -> Result<(), MediumError> {
+        self.request("written", offset, bytes.len(), |medium, range| {
+            medium.file.write_all_at(bytes.get(within(&range, offset)).unwrap_or_default(), range.start)
+        })
+    }
+
+    /// Makes a range zero: by the medium itself where it can, else by writing zeros.
+    pub fn zero(&self, range: &Range<u64>) -> Result<(), MediumError> {
+        let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
+        let mut start = range.start;
+        while start < range.end {
+            let end = range.end.min(start + PIECE);
+            let (from, length) = (i64::try_from(start), i64::try_from(end - start));
+            let (Ok(from), Ok(length)) = (from, length) else { break };
+            self.go_on()?;
+            if fallocate(self.file, mode, from, length).is_err() {
+                self.write(&Buffer::zeros(usize::try_from(end - start).unwrap_or(0)), start)?;
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    /// Waits until all that was written is on the medium and not in its cache.
+    pub fn flush(&self) -> Result<(), MediumError> {
+        self.request("flushed", 0, 0, |medium, _| medium.file.sync_data())
+    }
+
+    /// Whether the range holds `bytes`; what it holds is in `found` then.
+    pub fn holds(&self, bytes: &[u8], offset: u64, found: &mut Buffer) -> Result<bool, MediumError> {
+        found.set_length(bytes.len());
+        self.read(found, offset)?;
+        Ok(**found == *bytes)
+    }
+
+    fn go_on(&self) -> Result<(), MediumError> {
+        if self.stop.load(Ordering::Relaxed) { Err(MediumError::BrokenOff) } else { Ok(()) }
+    }
+
+    fn is_gone(&self, error: &io::Error) -> bool {
+        let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM];
+        let says_so = error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)));
+        self.sysfs.as_ref().is_some_and(|sysfs| says_so || !sysfs.exists())
+    }
+
+    /// Asks, some times where it fails, and then looks for the block at which it does.
+    fn request(
+        &self,
+        verb: &'static str,
+        offset: u64,
+        length: usize,
+        mut ask: impl FnMut(&Self, Range<u64>) -> io::Result<()>,
+    ) -> Result<(), MediumError> {
+        let whole = offset..offset + u64::try_from(length).unwrap_or(0);
+        let mut left = TRIES;
+        let source = loop {
+            self.go_on()?;
+            left -= 1;
+            match ask(self, whole.clone()) {
+                Ok(()) => return Ok(()),
+                Err(error) if left == 0 || !is_of_the_medium(&error) => break error,
+                Err(_) => thread::sleep(PAUSE),
+            }
+            if self.sysfs.as_ref().is_some_and(|sysfs| !sysfs.exists()) {
+                return Err(MediumError::Gone);
+            }
+        };
+        if self.is_gone(&source) {
+            return Err(MediumError::Gone);
+        }
+        let mut start = whole.start;
+        while is_of_the_medium(&source) && start < whole.end {
+            let end = (start / BLOCK * BLOCK + BLOCK).min(whole.end);
+            if let Err(source) = ask(self, start..end) {
+                return Err(MediumError::Fails { offset: start, verb, source });
+            }
+            start = end;
+        }
+        // Each block by itself went well: what failed was the medium's mood.
+        if length > 0 && start == whole.end {
+            return Ok(());
+        }
+        Err(MediumError::Fails { offset, verb, source })
+    }
+}
+
+/// Whether asking again may help: not where the request itself is wrong, or the disk of a file is full.
+fn is_of_the_medium(error: &io::Error) -> bool {
+    !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::StorageFull)
+}
+
+/// Where a range of the medium lies in what begins there at `offset`.
+fn within(range: &Range<u64>, offset: u64) -> Range<usize> {
+    let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
+    place(range.start)..place(range.end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_there_and_what_is_zeroed_is_not() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(4 << 20).unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(&file, &stop).unwrap();
+        let mut bytes = Buffer::zeros(3 << 20);
+        bytes.fill(9);
+        medium.write(&bytes, 1 << 20).unwrap();
+        medium.flush().unwrap();
+        let mut found = Buffer::zeros(3 << 20);
+        let mut holds = |bytes: &[u8], offset| medium.holds(bytes, offset, &mut found).unwrap();
+        assert!(holds(&bytes, 1 << 20) && !holds(&bytes, 512));
+        medium.zero(&(2 << 20..4 << 20)).unwrap();
+        assert!(holds(&[0; 2 << 20], 2 << 20) && !holds(&[0; 512], (2 << 20) - 512));
+        assert_eq!(file.metadata().unwrap().len(), 4 << 20);
+    }
+
+    #[test]
+    fn a_failure_names_its_block() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len((1 << 20) + BLOCK * 3).unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(&file, &stop).unwrap();
+        // The file ends in the middle of what is read.
+        let error = medium.read(&mut Buffer::zeros(1 << 20), 1 << 20).unwrap_err();
+        assert!(
+            matches!(error, MediumError::Fails { offset, verb: "read", .. } if offset == (1 << 20) + BLOCK * 3)
+        );
+        stop.store(true, Ordering::Relaxed);
+        assert!(matches!(medium.flush(), Err(MediumError::BrokenOff)));
+    }
+
+    #[test]
+    fn what_fails_now_and_then_is_asked_again() {
+        let file = tempfile::tempfile().unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(&file, &stop).unwrap();
+        let mut asked = 0;
+        let mut moody = |_: &Medium<'_>, _: Range<u64>| {
+            asked += 1;
+            if asked < 3 { Err(Errno::EIO.into()) } else { Ok(()) }
+        };
+        medium.request("read", 0, 8192, &mut moody).unwrap();
+        assert_eq!(asked, 3);
+        let full = |_: &Medium<'_>, _: Range<u64>| Err(io::ErrorKind::StorageFull.into());
+        assert!(matches!(
+            medium.request("written", 512, 8192, full),
+            Err(MediumError::Fails { offset: 512, .. })
+        ));
+    }
+}

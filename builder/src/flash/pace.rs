@@ -1,0 +1,79 @@
+//! Whether a stick still takes data at a rate at which sound ones do: worn flash becomes slow before it fails.
+
+use std::time::{Duration, Instant};
+
+/// Rates are taken over stretches of at least this length.
+const STRETCH: Duration = Duration::from_secs(20);
+/// A stick is worn whose rate falls below this, in bytes a second,
+const LEAST: u64 = 128 << 10;
+/// and below this part of the best rate before.
+const PART: u64 = 20;
+/// So many stretches in a row must be slow: sticks pause to tidy up.
+const SLOW_STRETCHES: u32 = 3;
+
+/// The rates of a stick, in bytes a second.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Slow {
+    /// Now.
+    pub(super) rate: u64,
+    /// The best before.
+    pub(super) before: u64,
+}
+
+/// The rates so far.
+#[derive(Debug, Default)]
+pub(super) struct Pace {
+    begun: Option<Instant>,
+    bytes: u64,
+    best: u64,
+    slow: u32,
+}
+
+impl Pace {
+    /// So much more was taken; says when it has become too slow.
+    pub(super) fn took(&mut self, bytes: u64) -> Option<Slow> {
+        self.took_at(bytes, Instant::now())
+    }
+
+    fn took_at(&mut self, bytes: u64, now: Instant) -> Option<Slow> {
+        self.bytes += bytes;
+        let elapsed = now.saturating_duration_since(*self.begun.get_or_insert(now));
+        if elapsed < STRETCH {
+            return None;
+        }
+        let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
+        let rate = self.bytes.saturating_mul(1000) / milliseconds;
+        (self.begun, self.bytes) = (Some(now), 0);
+        self.slow = if rate < LEAST && rate < self.best / PART { self.slow + 1 } else { 0 };
+        self.best = self.best.max(rate);
+        (self.slow >= SLOW_STRETCHES).then_some(Slow { rate, before: self.best })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The second at which a stick that takes so much each second is called slow.
+    fn called_slow(rate: impl Fn(u64) -> u64) -> Option<(u64, Slow)> {
+        let (mut pace, begun) = (Pace::default(), Instant::now());
+        (0..600).find_map(|second| {
+            let now = begun + Duration::from_secs(second);
+            Some((second, pace.took_at(rate(second), now)?))
+        })
+    }
+
+    #[test]
+    fn only_a_rate_that_collapses_and_stays_low_is_slow() {
+        assert_eq!(called_slow(|_| 20 << 20), None);
+        // Slow from the beginning, as some are.
+        assert_eq!(called_slow(|_| 50 << 10), None);
+        // A pause of half a minute.
+        assert_eq!(called_slow(|second| if (100..130).contains(&second) { 0 } else { 8 << 20 }), None);
+        // A tenth of what it was is still much.
+        assert_eq!(called_slow(|second| if second < 100 { 8 << 20 } else { 800 << 10 }), None);
+        let (second, slow) = called_slow(|second| if second < 100 { 8 << 20 } else { 60 << 10 }).unwrap();
+        assert!((150..190).contains(&second), "{second}");
+        assert!(slow.rate == 60 << 10 && slow.before > 7 << 20, "{slow:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Whether a stick has the room that it says: many that are sold have less, and either drop what lies beyond or write it
+//! over what lies before.
+//!
+//! Marks are written to places that nothing else is written to: at a base and at the base plus each power of two, because
+//! sticks that wrap do so where their address lines end; and evenly over the whole stick. All are read back when the last
+//! one is written, and again when all else is: a mark that was written over by then shares its place with something.
+
+use super::buffer::Buffer;
+use super::layout::{Layout, PIECE};
+use super::medium::{Medium, MediumError};
+use handoff::hash::Sha256Digest;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// Bytes of a mark.
+const MARK: u64 = 4096;
+/// How many marks are spread evenly.
+const SPREAD: u64 = 64;
+/// How many bases are tried before one is taken at which some marks fall on what is written.
+const BASES: u64 = 256;
+
+/// A stick that has less room than it says.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("it says that it has {says} bytes, and does not keep what is written at byte {first_lost}")]
+pub struct LessRoom {
+    /// What it says.
+    pub says: u64,
+    /// The first place that does not keep what is written to it.
+    pub first_lost: u64,
+}
+
+/// What came of a look at the marks.
+#[derive(Debug)]
+pub(super) enum ProbeError {
+    /// The stick itself.
+    Medium(MediumError),
+    /// Less room.
+    LessRoom(LessRoom),
+}
+
+impl From<MediumError> for ProbeError {
+    fn from(error: MediumError) -> Self {
+        Self::Medium(error)
+    }
+}
+
+/// The places of the marks, in their order on the stick.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Marks {
+    places: Vec<u64>,
+    size: u64,
+    seed: Sha256Digest,
+}
+
+impl Marks {
+    /// Marks for a stick of that layout. `seed` is another at each run, so that marks of a run before are told apart.
+    #[must_use]
+    pub(super) fn new(layout: &Layout, seed: Sha256Digest) -> Self {
+        let is_free = |place: &u64| layout.is_free(&(*place..*place + MARK)) && place + MARK <= layout.size;
+        let first = layout.edges.first().map_or(0, |edge| edge.end);
+        let bases = (0..BASES).map(|number| first + number * (layout.size / BASES / MARK).max(1) * MARK);
+        let powers = |base: u64| powers(base, layout.size);
+        let fitting = bases.max_by_key(|base| powers(*base).filter(is_free).count()).unwrap_or(first);
+        let spread = (1..=SPREAD).map(|number| (layout.size / SPREAD * number).saturating_sub(PIECE * 2));
+        let spread = spread.map(|place| place / MARK * MARK);
+        let places: BTreeSet<u64> = powers(fitting).chain(spread).filter(is_free).collect();
+        Self { places: places.into_iter().collect(), size: layout.size, seed }
+    }
+
+    /// Writes all marks, and looks whether they are there.
+    pub(super) fn write(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
+        for place in &self.places {
+            medium.write(&self.mark(*place), *place)?;
+        }
+        medium.flush()?;
+        self.check(medium)
+    }
+
+    /// Looks whether all marks are there.
+    pub(super) fn check(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
+        let mut found = Buffer::zeros(usize::try_from(MARK).unwrap_or(0));
+        for place in &self.places {
+            if !medium.holds(&self.mark(*place), *place, &mut found)? {
+                return Err(ProbeError::LessRoom(LessRoom { says: self.size, first_lost: *place }));
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves no mark.
+    pub(super) fn remove(&self, medium: &Medium<'_>) -> Result<(), MediumError> {
+        self.places.iter().try_for_each(|place| medium.zero(&range(*place)))
+    }
+
+    fn mark(&self, place: u64) -> Buffer {
+        let mut mark = Buffer::zeros(usize::try_from(MARK).unwrap_or(0));
+        let digest = Sha256Digest::of_parts(&[self.seed.as_bytes(), &place.to_le_bytes()]);
+        for part in mark.chunks_mut(digest.as_bytes().len()) {
+            part.copy_from_slice(digest.as_bytes());
+        }
+        mark
+    }
+}
+
+fn range(place: u64) -> Range<u64> {
+    place..place + MARK
+}
+
+/// The base, and it plus each power of two from a MiB on.
+fn powers(base: u64, size: u64) -> impl Iterator<Item = u64> {
+    let powers = (20..u64::BITS).map_while(move |power| base.checked_add(1 << power));
+    std::iter::once(base).chain(powers.take_while(move |place| place + MARK <= size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt as _;
+    use std::sync::atomic::AtomicBool;
+
+    const MIB: u64 = 1 << 20;
+
+    fn layout(size: u64) -> Layout {
+        let pieces = (1..40).map(|at| at * MIB..at * MIB + MIB / 2).collect();
+        Layout { size, pieces, edges: [0..MIB, size - MIB..size], tables: [(0, Vec::new()), (0, Vec::new())] }
+    }
+
+    fn marks(size: u64) -> Marks {
+        Marks::new(&layout(size), Sha256Digest::of(b"seed"))
+    }
+
+    #[test]
+    fn no_mark_lies_on_what_is_written_and_every_wrap_meets_one() {
+        for size in [100 * MIB, 4096 * MIB, 61_530_439_680, (1 << 40) + 512 * 77] {
+            let (marks, layout) = (marks(size), layout(size));
+            assert!(marks.places.iter().all(|place| layout.is_free(&range(*place))));
+            assert!(marks.places.len() > 30, "{}", marks.places.len());
+            let mut real = 64 * MIB;
+            // What little may be missing at the very end, no mark fits into; the tables there are read back.
+            while real + 4 * MIB < size {
+                let wrapped: BTreeSet<u64> = marks.places.iter().map(|place| place % real).collect();
+                assert!(wrapped.len() < marks.places.len(), "{size} {real}");
+                real *= 2;
+            }
+        }
+    }
+
+    #[test]
+    fn an_honest_stick_keeps_the_marks_and_has_none_afterwards() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100 * MIB).unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(&file, &stop).unwrap();
+        let marks = marks(100 * MIB);
+        marks.write(&medium).unwrap();
+        marks.check(&medium).unwrap();
+        let mut found = Buffer::zeros(4096);
+        assert!(!medium.holds(&[0; 4096], marks.places[3], &mut found).unwrap());
+        marks.remove(&medium).unwrap();
+        for place in &marks.places {
+            assert!(medium.holds(&[0; 4096], *place, &mut found).unwrap());
+        }
+    }
+
+    #[test]
+    fn a_mark_that_something_else_was_written_over_is_less_room() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(100 * MIB).unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(file.as_file(), &stop).unwrap();
+        let marks = marks(100 * MIB);
+        marks.write(&medium).unwrap();
+        let place = marks.places[5];
+        File::options().write(true).open(file.path()).unwrap().write_all_at(&[1], place + 4095).unwrap();
+        let Err(ProbeError::LessRoom(found)) = marks.check(&medium) else { panic!("nothing found") };
+        assert_eq!(found, LessRoom { says: 100 * MIB, first_lost: place });
+    }
+}

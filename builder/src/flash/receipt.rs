@@ -1,0 +1,342 @@
+//! Receipts: what was written to which stick, signed with the site's key and kept in the site.
+//!
+//! A receipt is JSON, with a minisign signature beside it, so that it can be read and judged without this program. There
+//! is one for each stick of a node; the site's history has the older ones. There is no digest of a secret in it.
+
+use crate::atomic::{self, AtomicError};
+use crate::error::{Class, Classified};
+use crate::image::digests::{Digests, Part};
+use handoff::hash::Sha256Digest;
+use keys::issue::signing::{SigningFailed, SigningKey};
+use keys::signature::{self, BadSignature, PublicKey};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The folder of a site that holds them.
+pub const FOLDER: &str = "receipts";
+/// The version of the form.
+const VERSION: u32 = 1;
+
+/// What the stick was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct StickFacts {
+    /// Maker and model, where it says so.
+    pub model: Option<String>,
+    /// Its serial number, where it has one.
+    pub serial: Option<String>,
+    /// The name of the file that was written in its place.
+    pub file: Option<String>,
+    /// Its size in bytes.
+    pub capacity: u64,
+}
+
+impl StickFacts {
+    /// What it is called in a receipt's name.
+    fn name(&self) -> String {
+        let name = match (&self.serial, &self.file) {
+            (Some(serial), _) => serial.clone(),
+            (None, Some(file)) => file.clone(),
+            (None, None) => format!("{}-bytes", self.capacity),
+        };
+        let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || "-_.".contains(*letter);
+        let plain: String = name.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
+        // No name that means something else to the file system.
+        let plain = plain.trim_start_matches('.');
+        if plain.is_empty() { "stick".to_owned() } else { plain.to_owned() }
+    }
+}
+
+/// A receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Receipt {
+    /// Of the form.
+    pub version: u32,
+    /// The site.
+    pub site: String,
+    /// The node.
+    pub node: String,
+    /// The version of the program that wrote the stick.
+    pub builder: String,
+    /// The stick.
+    pub stick: StickFacts,
+    /// When the writing began, in UTC (RFC 3339).
+    pub began: String,
+    /// When everything had been read back.
+    pub ended: String,
+    /// Bytes that were written; the rest was there already.
+    pub written: u64,
+    /// The digest of all that everybody can build again.
+    pub public: String,
+    /// The digest of that and what is the node's own, without the secret partition.
+    pub node_digest: String,
+    /// The digests of the stick's parts.
+    pub parts: Digests,
+}
+
+/// Why there is no receipt, or none that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// It cannot be signed.
+    #[error(transparent)]
+    Signing(#[from] SigningFailed),
+    /// It cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// Its folder cannot be made.
+    #[error("cannot make the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The receipt, or its signature.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Nobody of the site signed it.
+    #[error("{path}: {source}")]
+    Signature {
+        /// The receipt.
+        path: PathBuf,
+        /// Why.
+        source: BadSignature,
+    },
+    /// It is no receipt.
+    #[error("{path} is no receipt: {problem}")]
+    Content {
+        /// The receipt.
+        path: PathBuf,
+        /// Why.
+        problem: String,
+    },
+}
+
+impl Classified for ReceiptError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Signing(_) => Class::Failure,
+            Self::Write(error) => error.class(),
+            Self::Folder { source, .. } => Class::of_writing(source),
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Signature { .. } | Self::Content { .. } => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+impl Receipt {
+    /// The form that this program writes.
+    #[must_use]
+    pub fn version() -> u32 {
+        VERSION
+    }
+
+    /// Writes it into the folder of a site, with its signature beside it.
+    pub fn write(&self, site: &Path, key: &SigningKey) -> Result<PathBuf, ReceiptError> {
+        let path = place(site, &self.node, &self.stick);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)
+                .map_err(|source| ReceiptError::Folder { path: folder.to_owned(), source })?;
+        }
+        let problem = |error: serde_json::Error| ReceiptError::Content {
+            path: path.clone(),
+            problem: error.to_string(),
+        };
+        let text = serde_json::to_string_pretty(self).map_err(problem)? + "\n";
+        let signature = key.sign(text.as_bytes(), &self.comment())?;
+        // Cut off in between, an old receipt has a new signature, which is seen; the next run writes both.
+        atomic::write_file(&signature_of(&path), signature.as_bytes())?;
+        atomic::write_file(&path, text.as_bytes())?;
+        Ok(path)
+    }
+
+    fn comment(&self) -> String {
+        format!("receipt of site {} node {} stick {}", self.site, self.node, self.stick.name())
+    }
+
+    /// The last receipt of a stick in the folder of a site, whatever node it was for; none where there is none.
+    pub fn find(
+        site: &Path,
+        stick: &StickFacts,
+        trusted: &[PublicKey],
+    ) -> Result<Option<Self>, ReceiptError> {
+        let folder = site.join(FOLDER);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        #[expect(clippy::disallowed_methods, reason = "the last in time is taken, so there is no order")]
+        let nodes = fs::read_dir(&folder).map_err(|source| ReceiptError::Read { path: folder, source })?;
+        let names = nodes.filter_map(|node| node.ok()?.file_name().into_string().ok());
+        let places = names.map(|node| place(site, &node, stick)).filter(|path| path.exists());
+        let receipts = places.map(|path| Self::read(&path, trusted)).collect::<Result<Vec<_>, _>>()?;
+        Ok(receipts.into_iter().max_by(|one, other| one.ended.cmp(&other.ended)))
+    }
+
+    fn read(path: &Path, trusted: &[PublicKey]) -> Result<Self, ReceiptError> {
+        let read = |path: &Path| {
+            fs::read(path).map_err(|source| ReceiptError::Read { path: path.to_owned(), source })
+        };
+        let text = read(path)?;
+        let signature = String::from_utf8_lossy(&read(&signature_of(path))?).into_owned();
+        signature::verify(&text, &signature, trusted)
+            .map_err(|source| ReceiptError::Signature { path: path.to_owned(), source })?;
+        let content = |problem: String| ReceiptError::Content { path: path.to_owned(), problem };
+        let receipt: Self = serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
+        if receipt.version != VERSION {
+            return Err(content(format!("it has version {}, known is {VERSION}", receipt.version)));
+        }
+        Ok(receipt)
+    }
+
+    /// Parts that differ between the receipt and what a stick holds now.
+    #[must_use]
+    pub fn changed(&self, now: &Digests) -> Vec<Part> {
+        Part::ALL.into_iter().filter(|part| self.parts.get(*part) != now.get(*part)).collect()
+    }
+
+    /// Compares a stick with its receipt: what a node writes may have changed, what nobody writes may not.
+    pub fn compare(&self, stick: &StickFacts, node: &str, now: &Digests) -> Result<String, String> {
+        let flashed = format!("flashed for node {} at {}", self.node, self.ended);
+        if self.stick.capacity != stick.capacity {
+            let (then, now) = (self.stick.capacity, stick.capacity);
+            return Err(format!("{flashed}, when it had {then} bytes; now it has {now}"));
+        }
+        if self.node != node {
+            return Err(format!("{flashed}, and holds the node {node} now"));
+        }
+        let changed = self.changed(now);
+        let names = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let fixed: Vec<Part> =
+            changed.iter().copied().filter(|part| !Part::is_written_by_nodes(*part)).collect();
+        if !fixed.is_empty() {
+            return Err(format!("{flashed}, and changed since where no node writes: {}", names(&fixed)));
+        }
+        Ok(match changed.as_slice() {
+            [] => format!("{flashed}, and as it was then"),
+            parts => format!("{flashed}; its node has changed since: {}", names(parts)),
+        })
+    }
+}
+
+/// The digests of an image on a stick whose partition table is another.
+#[must_use]
+pub fn on_stick(image: &Digests, tables: &[u8]) -> Digests {
+    image.with(Part::Table, Sha256Digest::of(tables).to_string())
+}
+
+fn place(site: &Path, node: &str, stick: &StickFacts) -> PathBuf {
+    site.join(FOLDER).join(node).join(format!("{}.json", stick.name()))
+}
+
+fn signature_of(path: &Path) -> PathBuf {
+    path.with_extension("json.minisig")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::fixture;
+    use crate::image::reader::ImageReader;
+
+    fn receipt(parts: Digests) -> Receipt {
+        Receipt {
+            version: VERSION,
+            site: "fleet".into(),
+            node: "pi1".into(),
+            builder: "1".into(),
+            stick: StickFacts {
+                model: Some("Acme Stick".into()),
+                serial: Some("../AA 01".into()),
+                file: None,
+                capacity: 1 << 30,
+            },
+            began: "2026-11-22T20:00:00Z".into(),
+            ended: "2026-11-22T20:01:00Z".into(),
+            written: 5,
+            public: parts.public().to_string(),
+            node_digest: parts.node().to_string(),
+            parts,
+        }
+    }
+
+    #[test]
+    fn a_receipt_is_read_back_and_only_as_it_was_signed() {
+        let fixture = fixture::image();
+        let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
+        let receipt = receipt(on_stick(&parts, b"tables"));
+        let (folder, key) = (tempfile::tempdir().unwrap(), SigningKey::generate().unwrap());
+        let path = receipt.write(folder.path(), &key).unwrap();
+        assert_eq!(path, folder.path().join("receipts/pi1/_AA_01.json"));
+        let trusted = [key.public().clone()];
+        let read = |stick: &StickFacts| Receipt::find(folder.path(), stick, &trusted);
+        assert_eq!(Receipt::find(Path::new("/nowhere"), &receipt.stick, &trusted).unwrap(), None);
+        assert_eq!(read(&receipt.stick).unwrap(), Some(receipt.clone()));
+        assert_eq!(read(&StickFacts { serial: Some("BB".into()), ..receipt.stick.clone() }).unwrap(), None);
+        assert_eq!(receipt.changed(&parts), [Part::Table]);
+        let other = [SigningKey::generate().unwrap().public().clone()];
+        let error = Receipt::find(folder.path(), &receipt.stick, &other).unwrap_err();
+        assert!(matches!(error, ReceiptError::Signature { .. }), "{error}");
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"written\": 5", "\"written\": 6")).unwrap();
+        assert!(matches!(read(&receipt.stick), Err(ReceiptError::Signature { .. })));
+    }
+
+    #[test]
+    fn the_last_receipt_of_a_stick_counts() {
+        let (folder, key) = (tempfile::tempdir().unwrap(), SigningKey::generate().unwrap());
+        let first = receipt(Digests::default());
+        let second = Receipt { node: "pi2".into(), ended: "2026-11-23T00:00:00Z".into(), ..first.clone() };
+        second.write(folder.path(), &key).unwrap();
+        first.write(folder.path(), &key).unwrap();
+        let found = Receipt::find(folder.path(), &first.stick, &[key.public().clone()]).unwrap();
+        assert_eq!(found, Some(second));
+    }
+
+    #[test]
+    fn what_no_node_writes_must_be_as_it_was() {
+        let fixture = fixture::image();
+        let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
+        let receipt = receipt(parts.clone());
+        let compare = |node: &str, now: &Digests| receipt.compare(&receipt.stick, node, now);
+        assert!(compare("pi1", &parts).unwrap().ends_with("as it was then"));
+        let with = |part| parts.with(part, "0".into());
+        assert!(
+            compare("pi1", &with(Part::Control)).unwrap().ends_with("its node has changed since: control")
+        );
+        for part in [Part::Table, Part::Esp] {
+            let error = compare("pi1", &with(part)).unwrap_err();
+            assert!(error.ends_with(&format!("where no node writes: {part}")), "{error}");
+        }
+        assert!(compare("pi2", &parts).unwrap_err().ends_with("holds the node pi2 now"));
+        let shrunk = StickFacts { capacity: 5, ..receipt.stick.clone() };
+        assert!(receipt.compare(&shrunk, "pi1", &parts).unwrap_err().ends_with("now it has 5"));
+    }
+
+    #[test]
+    fn a_stick_has_one_name() {
+        let facts = |serial: Option<&str>, file: Option<&str>| StickFacts {
+            model: None,
+            serial: serial.map(Into::into),
+            file: file.map(Into::into),
+            capacity: 4096,
+        };
+        assert_eq!(facts(Some("A/b"), Some("x")).name(), "A_b");
+        assert_eq!(facts(None, Some("..")).name(), "stick");
+        assert_eq!(facts(None, None).name(), "4096-bytes");
+    }
+}

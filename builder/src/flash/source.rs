@@ -1,0 +1,76 @@
+//! The image as it goes to sticks: each piece read and hashed once, however many sticks it goes to.
+
+use super::buffer::Buffer;
+use super::error::FlashError;
+use crate::image::reader::ImageReader;
+use crate::image::storage::Storage;
+use crate::image::zeros::is_zero;
+use crate::input::ReadAt as _;
+use handoff::hash::Sha256Digest;
+use std::collections::BTreeMap;
+use std::io;
+use std::ops::Range;
+use std::path::Path;
+
+/// A piece of an image.
+#[derive(Debug)]
+pub(super) struct Piece {
+    /// Its place, in the image and on the stick.
+    pub(super) range: Range<u64>,
+    /// Its bytes.
+    pub(super) bytes: Buffer,
+    /// Their digest.
+    pub(super) digest: Sha256Digest,
+    /// Whether they are all zero.
+    pub(super) zero: bool,
+}
+
+impl Piece {
+    /// Reads a piece of `image`.
+    pub(super) fn of_image(image: &ImageReader, range: Range<u64>) -> Result<Self, FlashError> {
+        let start = range.start;
+        Self::read(image, range).map_err(|source| FlashError::of_image(image, start, &source))
+    }
+
+    /// The same, with the system's own error.
+    pub(super) fn read(image: &ImageReader, range: Range<u64>) -> io::Result<Self> {
+        let mut bytes = Buffer::zeros(usize::try_from(range.end - range.start).unwrap_or(0));
+        image.storage().fill_at(&mut bytes, range.start)?;
+        let (digest, zero) = (Sha256Digest::of(&bytes), is_zero(&bytes));
+        Ok(Self { range, bytes, digest, zero })
+    }
+}
+
+/// A piece, and the sticks that it goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Portion {
+    /// The piece's place.
+    pub(super) range: Range<u64>,
+    /// The image in which it is read: any of those that have it.
+    pub(super) image: usize,
+    /// The sticks, by number.
+    pub(super) sticks: Vec<usize>,
+}
+
+/// What is read, in the order of the sticks. `wanted` has for each stick its image and the pieces that it gets: what images
+/// share in one file is read for all of them at once.
+pub(super) fn portions(images: &[ImageReader], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
+    let sources: Vec<(&Path, &Storage)> =
+        images.iter().map(|image| (image.path(), image.storage())).collect();
+    portions_of(&sources, wanted)
+}
+
+pub(super) fn portions_of(sources: &[(&Path, &Storage)], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
+    let mut portions: BTreeMap<(u64, u64, &Path), Portion> = BTreeMap::new();
+    for (stick, (image, pieces)) in wanted.iter().enumerate() {
+        let Some((path, storage)) = sources.get(*image) else { continue };
+        for range in *pieces {
+            let shared = storage.shared().filter(|_| storage.is_all_shared(range));
+            let portion = portions
+                .entry((range.start, range.end, shared.unwrap_or(path)))
+                .or_insert_with(|| Portion { range: range.clone(), image: *image, sticks: Vec::new() });
+            portion.sticks.push(stick);
+        }
+    }
+    portions.into_values().collect()
+}
