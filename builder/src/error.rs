@@ -69,8 +69,13 @@ impl Class {
 
 /// An error that knows its class. Every error type of this crate has it.
 pub trait Classified: std::error::Error + Send + Sync + 'static {
-    /// Which exit code the command ends with.
+    /// What kind of failure it is.
     fn class(&self) -> Class;
+
+    /// Which exit code the command ends with: that of its class, where it has none of its own.
+    fn exit_code(&self) -> u8 {
+        self.class().exit_code()
+    }
 
     /// What the user can do, where the message does not say it.
     fn advice(&self) -> Option<String> {
@@ -82,10 +87,16 @@ pub trait Classified: std::error::Error + Send + Sync + 'static {
 pub struct Error(Box<dyn Classified>);
 
 impl Error {
-    /// Which exit code the command ends with.
+    /// What kind of failure it is.
     #[must_use]
     pub fn class(&self) -> Class {
         self.0.class()
+    }
+
+    /// Which exit code the command ends with.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.0.exit_code()
     }
 
     /// What the user can do.

@@ -7,6 +7,7 @@ pub mod build_image;
 pub mod cat;
 pub mod demo;
 pub mod diff;
+pub mod disks;
 pub mod export;
 pub mod finish;
 pub mod init;
@@ -16,6 +17,7 @@ pub mod lock;
 pub mod ls;
 pub mod manual;
 pub mod mksecrets;
+pub mod open_device;
 pub mod rescue_password;
 pub mod run;
 pub mod seal;
@@ -26,7 +28,9 @@ pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
-use finish::{ask, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for};
+use finish::{
+    ask, ask_for_text, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for,
+};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -64,12 +68,15 @@ enum PsyopsCommand {
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
+    Disks(disks::DisksArgs),
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
     RescuePassword(rescue_password::RescuePasswordArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
     Completions(manual::CompletionsArgs),
+    #[command(name = crate::disks::privileged::COMMAND, hide = true)]
+    OpenDevice(open_device::OpenDeviceArgs),
 }
 
 impl Psyops {
@@ -79,7 +86,9 @@ impl Psyops {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
             PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, progress_for(args.json))),
-            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, progress_for(args.json))),
+            PsyopsCommand::Mksecrets(args) => {
+                finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
+            }
             PsyopsCommand::Seal(args) => finish(seal::run(&args, progress_for(args.json))),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
@@ -100,12 +109,14 @@ impl Psyops {
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
+            PsyopsCommand::Disks(args) => finish(disks::run(&args)),
             PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
             PsyopsCommand::Completions(args) => finish_bytes(Ok(manual::completions(&args))),
+            PsyopsCommand::OpenDevice(args) => finish(open_device::run(&args)),
         }
     }
 }
