@@ -11,6 +11,7 @@ pub mod browse;
 pub mod chart;
 pub mod cli;
 pub mod diff;
+pub mod disks;
 pub mod engine;
 pub mod error;
 pub mod export;

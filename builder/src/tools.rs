@@ -50,6 +50,7 @@ tools! {
     UNSQUASHFS = "unsquashfs" from "squashfs-tools";
     XZ = "xz" from "xz-utils";
     BLKID = "blkid" from "util-linux";
+    SUDO = "sudo" from "sudo";
     QEMU = "qemu-system-x86_64" from "qemu-system-x86";
     QEMU_IMG = "qemu-img" from "qemu-utils";
 }

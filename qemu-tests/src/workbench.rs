@@ -71,12 +71,17 @@ impl Workbench {
         for program in binaries {
             fs::copy(program, local.join(program.file_name().context("a program without a name")?))?;
         }
-        for library in libraries(binaries)? {
-            let there = bench.tree().join(library.strip_prefix("/")?);
+        bench.add_libraries(binaries)?;
+        Ok(bench)
+    }
+
+    fn add_libraries(&self, programs: &[PathBuf]) -> Result<()> {
+        for library in libraries(programs)? {
+            let there = self.tree().join(library.strip_prefix("/")?);
             fs::create_dir_all(there.parent().context("a library without a folder")?)?;
             fs::copy(&library, there)?;
         }
-        Ok(bench)
+        Ok(())
     }
 
     /// Copies a file or a folder of this machine to a place of its own there.
@@ -86,9 +91,20 @@ impl Workbench {
         succeed(Command::new("cp").arg("-aT").arg(path).arg(target)).map(|_| ())
     }
 
+    /// Copies a program or library of this machine to a place of its own there, with the libraries that it needs.
+    pub fn add_program(&self, program: &Path, there: &str) -> Result<()> {
+        self.add_as(&fs::canonicalize(program)?, there)?;
+        self.add_libraries(&[program.to_owned()])
+    }
+
     /// Adds a disk: `/dev/vda` is the first. What is written to it stays.
     pub fn attach(&mut self, disk: &Path) {
         self.disks.push(Disk::new(disk, Access::Write, Bus::Virtio));
+    }
+
+    /// Adds a disk at another bus.
+    pub fn attach_to(&mut self, disk: &Path, bus: Bus) {
+        self.disks.push(Disk::new(disk, Access::Write, bus));
     }
 
     /// Adds a disk that is only read, so that several machines can have it.

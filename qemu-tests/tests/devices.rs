@@ -15,7 +15,7 @@ const SCRIPT: &str = r#"
 run() { # NAME ARGS...
     name=$1; shift
     echo "[$name]"
-    mksecrets --site /site --node alpha "$@"
+    mksecrets --site /site --node alpha --fixed-disk --serial 100663296 "$@"
     echo "[$name] exit $?"
 }
 run blank --device /dev/vda1
@@ -65,10 +65,10 @@ fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<(
         "[blank] age.key",
         // In use, by whatever name and whatever the user says is on it.
         "/dev/vda1 is in use: mounted at /mnt",
-        "[mounted] exit 77",
+        "[mounted] exit 82",
         "/root/by-another-name is in use: mounted at /mnt",
-        "[linked] exit 77",
-        "[mounted-named] exit 77",
+        "[linked] exit 82",
+        "[mounted-named] exit 82",
         "[mounted] unchanged",
         // An old secret partition may go.
         "which held an old secret partition",
@@ -78,14 +78,14 @@ fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<(
         // Something else only by its name.
         "/dev/vda2 holds photos, not an old secret partition",
         "--overwrite photos",
-        "[other] exit 77",
+        "[other] exit 89",
         "/dev/vda2 holds photos, not music",
-        "[misnamed] exit 77",
+        "[misnamed] exit 89",
         "[other] unchanged",
         "[named] exit 0",
         "[named] psyops-secret",
         "/dev/vda3 is in use: swap",
-        "[swap] exit 77",
+        "[swap] exit 82",
     ];
     let mut rest = said.as_str();
     for text in wanted {

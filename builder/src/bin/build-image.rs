@@ -1,7 +1,7 @@
 //! `build-image`: what `psyops build-image` is, under the name that is typed most.
 
 use builder::cli::build_image::{self, BuildImageArgs};
-use builder::cli::finish::{finish, progress_for};
+use builder::cli::finish::{finish_code, progress_for};
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -15,5 +15,6 @@ struct Command {
 
 fn main() -> ExitCode {
     let args = Command::parse().args;
-    finish(build_image::run(&args, progress_for(args.json)))
+    let built = build_image::run(&args, progress_for(args.json));
+    finish_code(built.map(|output| (output.to_string(), output.exit_code())))
 }

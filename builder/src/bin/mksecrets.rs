@@ -1,6 +1,6 @@
 //! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
 
-use builder::cli::finish::{finish, progress_for};
+use builder::cli::finish::{ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use clap::Parser as _;
 use std::process::ExitCode;
@@ -15,5 +15,5 @@ struct Command {
 
 fn main() -> ExitCode {
     let args = Command::parse().args;
-    finish(mksecrets::run(&args, progress_for(args.json)))
+    finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
 }

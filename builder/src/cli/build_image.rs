@@ -1,16 +1,19 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
+use crate::cli::flash::{FlashOutput, Order, WritingArgs};
 use crate::cli::nodes::NodesArgs;
+use crate::disks::Disk;
+use crate::disks::consent::ConsentArgs;
 use crate::engine::{self, Built, Layout, Output, Place, Request, StepRecord};
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::site::site_or_default;
+use crate::site::{Site, site_or_default};
 use crate::store::{Origin, Store};
 use clap::Args;
 use serde_json::{Map, Value, json};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Build the images of nodes
 #[derive(Debug, Args)]
@@ -20,6 +23,7 @@ use std::path::PathBuf;
   build-image --node pi1 --node pi2 --site fleet     pi1.img and pi2.img in the current folder
   build-image --all --site fleet --output images     every node of the site, in the folder images
   build-image --all --site fleet -o images --layout split   the same, with what they share only once
+  build-image --node pi1 --site fleet --flash /dev/sdX   and on a stick
 What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
 With --json one node gives an object; several, or --all, give a list; progress comes as JSON lines on standard error.")]
 pub struct BuildImageArgs {
@@ -35,6 +39,15 @@ pub struct BuildImageArgs {
     /// How images are spread over files: with `split`, NODE.qcow2 over a file that all nodes with one system share
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
+    /// Write each image to a stick, too, as psyops flash does: as many as there are nodes, in their order
+    #[arg(long, value_name = "DEVICE")]
+    pub flash: Vec<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub writing: WritingArgs,
     /// The folder with selector.efi, initloader and psyops-agent
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
@@ -57,6 +70,8 @@ pub struct BuildImageArgs {
 pub struct BuildImageOutput {
     /// The nodes, in the order of the request.
     pub built: Vec<Built>,
+    /// What came of their sticks.
+    flashed: Option<FlashOutput>,
     /// Whether JSON gives a list.
     several: bool,
     verbose: bool,
@@ -67,6 +82,15 @@ pub struct BuildImageOutput {
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let (nodes, several) = (args.nodes.names(&site), args.nodes.are_several());
+    if !args.flash.is_empty() {
+        if args.flash.len() != nodes.len() {
+            return Err(SticksAndNodes { sticks: args.flash.len(), nodes: nodes.len() }.into());
+        }
+        // What can be refused is refused before anything is made.
+        for disk in args.flash.iter().filter(|path| !path.is_file()) {
+            Disk::of(disk)?.judge_for_any(&args.consent.consent())?;
+        }
+    }
     let place = match &args.output {
         Some(path) if !several => Place::File(path.clone()),
         path => Place::Folder(path.clone().unwrap_or_default()),
@@ -76,7 +100,41 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     let programs = Programs::find(args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
     let built = engine::build(&request, &Store::from_environment()?, progress)?;
-    Ok(BuildImageOutput { built, several, verbose: args.verbose, json: args.json })
+    let flashed = flash(args, &request.site, &built)?;
+    Ok(BuildImageOutput { built, flashed, several, verbose: args.verbose, json: args.json })
+}
+
+fn flash(args: &BuildImageArgs, site: &Site, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
+    let images = built.iter().map(|built| built.image.path.as_path());
+    let pairs: Vec<(&Path, &Path)> = images.zip(args.flash.iter().map(PathBuf::as_path)).collect();
+    if pairs.is_empty() {
+        return Ok(None);
+    }
+    let order = Order {
+        pairs: &pairs,
+        site: Some(site),
+        signing_key: args.signing_key.as_deref(),
+        consent: &args.consent,
+        writing: args.writing,
+        json: args.json,
+    };
+    order.carry_out().map(Some)
+}
+
+/// Sticks and nodes do not pair up.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "there are {nodes} nodes and {sticks} sticks: name one with --flash for each node, in the order of the nodes"
+)]
+pub struct SticksAndNodes {
+    sticks: usize,
+    nodes: usize,
+}
+
+impl Classified for SticksAndNodes {
+    fn class(&self) -> Class {
+        Class::Failure
+    }
 }
 
 fn to_json(built: &Built) -> Value {
@@ -157,19 +215,41 @@ impl BuildImageOutput {
     }
 }
 
+impl BuildImageOutput {
+    /// The exit code: that of the first stick that could not be written.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.flashed.as_ref().map_or(0, FlashOutput::exit_code)
+    }
+
+    fn to_json(&self) -> Value {
+        let mut sticks = self.flashed.iter().flat_map(FlashOutput::values);
+        let mut nodes: Vec<Value> = self.built.iter().map(to_json).collect();
+        for node in &mut nodes {
+            if let (Some(stick), Some(node)) = (sticks.next(), node.as_object_mut()) {
+                node.insert("flashed".into(), stick);
+            }
+        }
+        match nodes.as_mut_slice() {
+            [one] if !self.several => one.take(),
+            _ => Value::Array(nodes),
+        }
+    }
+}
+
 impl fmt::Display for BuildImageOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return match self.built.as_slice() {
-                [one] if !self.several => write!(f, "{:#}", to_json(one)),
-                all => write!(f, "{:#}", Value::Array(all.iter().map(to_json).collect())),
-            };
+            return write!(f, "{:#}", self.to_json());
         }
         for (number, built) in self.built.iter().enumerate() {
             if number > 0 {
                 writeln!(f)?;
             }
             self.describe(f, built)?;
+        }
+        if let Some(flashed) = &self.flashed {
+            write!(f, "\n{flashed}")?;
         }
         Ok(())
     }

@@ -39,15 +39,20 @@ pub fn progress_for(json: bool) -> &'static dyn Fn(&str) {
     if json { &progress_in_json } else { &progress }
 }
 
-/// Puts a question to whoever sits at the terminal; `None` where there is none.
+/// Puts a question to whoever sits at the terminal, to be answered with yes or no; `None` where there is none.
 pub fn ask(question: &str) -> io::Result<Option<bool>> {
+    Ok(ask_for_text(&format!("{question} [y/N] "))?.map(|answer| is_yes(&answer)))
+}
+
+/// The same for an answer of a line. `question` is printed as it is.
+pub fn ask_for_text(question: &str) -> io::Result<Option<String>> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(None);
     }
-    write!(io::stderr(), "{question} [y/N] ")?;
+    write!(io::stderr(), "{question}")?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
-    Ok(Some(is_yes(&answer)))
+    Ok(Some(answer))
 }
 
 /// Only who says so agrees; the end of the input is no answer.

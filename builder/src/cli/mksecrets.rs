@@ -1,8 +1,11 @@
 //! `mksecrets --node NAME`: makes the secret partition of a node, as a file or on a device.
 
+use crate::disks::confirm::{Ask, confirm};
+use crate::disks::consent::{Consent, PartitionConsentArgs};
+use crate::disks::content::Content;
+use crate::disks::{self, Disk};
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::Locations;
-use crate::secrets::device::Facts;
 use crate::secrets::node_keys;
 use crate::secrets::overwrite::overwrite;
 use crate::secrets::prepare::{Prepared, prepare};
@@ -12,13 +15,16 @@ use clap::Args;
 use handoff::manifest::Store;
 use serde::Serialize;
 use std::fmt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// Make the secret partition of a node
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  mksecrets --site fleet --node pi1 --output pi1-secret.img\n  mksecrets --site fleet --node pi1 --device /dev/sdX11"
-)]
+#[command(after_help = "Examples:
+  mksecrets --site fleet --node pi1 --output pi1-secret.img
+  mksecrets --site fleet --node pi1 --device /dev/sdX11
+  mksecrets --site fleet --node pi1 --device /dev/sdX11 --serial 4C53     for a script; psyops disks shows the serial")]
+#[command(mut_group("PartitionConsentArgs", |group| group.requires("device")))]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["output", "device"]))]
 pub struct MksecretsArgs {
     /// The node
@@ -33,9 +39,9 @@ pub struct MksecretsArgs {
     /// Write straight on this partition of a device
     #[arg(long, value_name = "DEV")]
     pub device: Option<PathBuf>,
-    /// What is on the device and may be lost, by the name that a refusal gives it
-    #[arg(long, value_name = "NAME", requires = "device")]
-    pub overwrite: Option<String>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub consent: PartitionConsentArgs,
     /// The node's age key (by default the one that the site keeps encrypted)
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
@@ -104,27 +110,36 @@ impl Classified for NoTarget {
     }
 }
 
+/// A partition that is open and may be overwritten.
+struct Target {
+    disk: Disk,
+    content: Content,
+    file: File,
+}
+
 /// Does it.
-pub fn run(args: &MksecretsArgs, progress: &dyn Fn(&str)) -> Result<MksecretsOutput, Error> {
+pub fn run(
+    args: &MksecretsArgs,
+    progress: &dyn Fn(&str),
+    ask: &mut Ask<'_>,
+) -> Result<MksecretsOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     // The device is judged before anything is made, and the key before anything is written.
-    let device = args.device.as_deref().map(Facts::of).transpose()?;
-    if let Some(facts) = &device {
-        facts.judge(args.overwrite.as_deref())?;
-    }
+    let consent = args.consent.consent();
+    let device = args.device.as_deref().map(|path| open(path, &consent, ask)).transpose()?;
     let prepared = prepare(&site, &args.node, &args.credentials.locations())?;
     let identity = &prepared.credentials.identity;
     let key = node_keys::identity(&prepared.site, &prepared.node, identity, args.key.as_deref())?;
     tell(&prepared, progress);
-    let (target, length) = match (&args.output, &device) {
+    let (target, length) = match (&args.output, device) {
         (Some(file), _) => {
             let length = prepared.site.sizes.secret.0;
             prepared.write_partition(args.key.as_deref(), length, file)?;
             (file.clone(), length)
         }
-        (None, Some(facts)) => {
-            write_device(&prepared, args.key.as_deref(), facts, progress)?;
-            (facts.path.clone(), facts.size)
+        (None, Some(mut target)) => {
+            write_device(&prepared, args.key.as_deref(), &mut target, progress)?;
+            (target.disk.path, target.disk.size)
         }
         (None, None) => return Err(NoTarget.into()),
     };
@@ -162,19 +177,31 @@ pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
     }
 }
 
+/// Opens a partition that may be overwritten.
+fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Error> {
+    let disk = Disk::of(path)?;
+    disk.judge_partition(consent)?;
+    let file = disks::open::open(&disk, false)?;
+    let content = Content::of(&file, disk.size)?;
+    content.judge_partition(path, consent)?;
+    confirm(&disk, &content, consent, ask)?;
+    Ok(Target { disk, content, file })
+}
+
 fn write_device(
     prepared: &Prepared,
     key: Option<&Path>,
-    facts: &Facts,
+    target: &mut Target,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
     let staging = Staging::new()?;
     let image = staging.path().join("secret.img");
     // The file system is in whole blocks; a partition need not be.
-    let size = facts.size / 4096 * 4096;
+    let size = target.disk.size / 4096 * 4096;
     prepared.write_partition(key, size, &image)?;
-    progress(&format!("writing {} bytes to {}, which held {}", size, facts.path.display(), facts.content));
-    Ok(overwrite(&facts.path, &image)?)
+    let (path, held) = (&target.disk.path, &target.content.kind);
+    progress(&format!("writing {size} bytes to {}, which held {held}", path.display()));
+    Ok(overwrite(path, &mut target.file, &image)?)
 }
 
 impl fmt::Display for MksecretsOutput {

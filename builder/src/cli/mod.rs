@@ -7,8 +7,10 @@ pub mod build_image;
 pub mod cat;
 pub mod demo;
 pub mod diff;
+pub mod disks;
 pub mod export;
 pub mod finish;
+pub mod flash;
 pub mod init;
 pub mod inspect;
 pub mod known_hosts;
@@ -17,6 +19,7 @@ pub mod ls;
 pub mod manual;
 pub mod mksecrets;
 pub mod nodes;
+pub mod open_device;
 pub mod rescue_password;
 pub mod run;
 pub mod seal;
@@ -27,7 +30,9 @@ pub mod verify_build;
 pub mod why;
 
 use clap::{Parser, Subcommand};
-use finish::{ask, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for};
+use finish::{
+    ask, ask_for_text, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for,
+};
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -39,6 +44,7 @@ use std::process::ExitCode;
   psyops init fleet --node pi1              make a site with one node
   psyops build-image --site fleet --node pi1
   psyops run pi1.img                        boot it in QEMU
+  psyops flash pi1.img /dev/sdX --site fleet   write it to a stick
   psyops inspect pi1.img --json
   psyops diff pi1-old.img pi1.img           what is different"
 )]
@@ -61,16 +67,20 @@ enum PsyopsCommand {
     Ls(ls::LsArgs),
     Cat(cat::CatArgs),
     Export(export::ExportArgs),
+    Flash(flash::FlashArgs),
     Diff(diff::DiffArgs),
     Run(run::RunArgs),
     BootChart(boot_chart::BootChartArgs),
     Demo(demo::DemoArgs),
+    Disks(disks::DisksArgs),
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
     RescuePassword(rescue_password::RescuePasswordArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
     Completions(manual::CompletionsArgs),
+    #[command(name = crate::disks::privileged::COMMAND, hide = true)]
+    OpenDevice(open_device::OpenDeviceArgs),
 }
 
 impl Psyops {
@@ -79,8 +89,13 @@ impl Psyops {
     pub fn run(self) -> ExitCode {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
-            PsyopsCommand::BuildImage(args) => finish(build_image::run(&args, progress_for(args.json))),
-            PsyopsCommand::Mksecrets(args) => finish(mksecrets::run(&args, progress_for(args.json))),
+            PsyopsCommand::BuildImage(args) => finish_code(
+                build_image::run(&args, progress_for(args.json))
+                    .map(|output| (output.to_string(), output.exit_code())),
+            ),
+            PsyopsCommand::Mksecrets(args) => {
+                finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
+            }
             PsyopsCommand::Seal(args) => finish(seal::run(&args, progress_for(args.json))),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
@@ -95,18 +110,23 @@ impl Psyops {
                     .map(|output| (output.to_string(), output.is_success())),
             ),
             PsyopsCommand::Export(args) => finish(export::run(&args)),
+            PsyopsCommand::Flash(args) => {
+                finish_code(flash::run(&args).map(|output| (output.to_string(), output.exit_code())))
+            }
             PsyopsCommand::Diff(args) => {
                 finish_code(diff::run(&args).map(|output| (output.to_string(), output.exit_code())))
             }
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
             PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
+            PsyopsCommand::Disks(args) => finish(disks::run(&args)),
             PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
             PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),
             PsyopsCommand::Completions(args) => finish_bytes(Ok(manual::completions(&args))),
+            PsyopsCommand::OpenDevice(args) => finish(open_device::run(&args)),
         }
     }
 }

@@ -1,19 +1,24 @@
 //! `psyops verify IMAGE`: whether an image or stick is whole.
 
 use crate::error::Error;
+use crate::flash::receipt::{Receipt, StickFacts};
+use crate::image::digests::Digests;
+use crate::image::reader::ImageReader;
+use crate::image::slot;
 use crate::input::read_input;
+use crate::secrets::credentials::trusted_keys;
 use crate::site::Site;
-use crate::verify::{self, Verification};
+use crate::verify::{self, Check, Verification};
 use clap::Args;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Read an image or stick to its last byte and say whether it is whole: partition tables, ESP, signatures, roots, seals,
 /// file systems
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops verify pi1.img
-  psyops verify /dev/sdX --site fleet       and is it ours: signed by the keys of this site
+  psyops verify /dev/sdX --site fleet       and is it ours, and as its receipt says
   psyops verify pi1.img --json
 Exit codes: 0 whole, 1 damaged, 65 no image at all.")]
 pub struct VerifyArgs {
@@ -50,8 +55,29 @@ impl VerifyOutput {
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
-    let verification = verify::verify(&args.image, site.as_ref(), selector.as_deref())?;
+    let mut verification = verify::verify(&args.image, site.as_ref(), selector.as_deref())?;
+    if let Some(site) = &site {
+        verification.checks.extend(receipt(&args.image, site)?);
+    }
     Ok(VerifyOutput { verification, json: args.json })
+}
+
+/// What the receipt of a stick says; nothing where the site has none for it.
+fn receipt(path: &Path, site: &Site) -> Result<Option<Check>, Error> {
+    let stick = StickFacts::of(path)?;
+    let found = Receipt::find(&site.dir, &stick, &trusted_keys(site)?);
+    let check = |result| Some(Check { part: "receipt".to_owned(), result });
+    let receipt = match found {
+        Ok(None) => return Ok(None),
+        Ok(Some(receipt)) => receipt,
+        Err(error) => return Ok(check(Err(error.to_string()))),
+    };
+    let image = ImageReader::open(path)?;
+    let node = slot::owner(&image).map_or_else(String::new, |header| header.node.to_string());
+    Ok(check(match Digests::of(&image) {
+        Ok(now) => receipt.compare(&stick, &node, &now),
+        Err(error) => Err(format!("cannot be compared: {error}")),
+    }))
 }
 
 impl fmt::Display for VerifyOutput {

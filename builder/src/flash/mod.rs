@@ -16,6 +16,7 @@ mod read_back;
 pub mod receipt;
 mod source;
 mod stick;
+pub mod target;
 mod write;
 
 pub use error::{Failure, FlashError};

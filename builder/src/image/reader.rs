@@ -108,8 +108,18 @@ impl Classified for ReadError {
 impl ImageReader {
     /// Opens an image and reads its table.
     pub fn open(path: &Path) -> Result<Self, ReadError> {
+        let storage =
+            Storage::open(path).map_err(|source| ReadError::Open { path: path.to_owned(), source })?;
+        Self::of(path, storage)
+    }
+
+    /// Reads the table of an image or stick that is open already; `path` is what messages call it.
+    pub fn of_file(path: &Path, file: File) -> Result<Self, ReadError> {
+        Self::of(path, Storage::Whole(file.into()))
+    }
+
+    fn of(path: &Path, storage: Storage) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::Open { path: path.to_owned(), source };
-        let storage = Storage::open(path).map_err(unreadable)?;
         let size = Bytes(storage.size().map_err(unreadable)?);
         let found = table_reader::read(&storage, size);
         let (table, fault) = match found.copies {

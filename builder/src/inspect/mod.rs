@@ -12,4 +12,5 @@ pub(crate) use facts::stanzas;
 pub use facts::{Inspection, SealFacts, SecretFacts, SlotFacts, SlotState, inspect};
 pub use json::to_json;
 pub use map::to_svg;
+pub(crate) use text::size;
 pub use text::to_text;

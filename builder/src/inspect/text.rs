@@ -83,7 +83,7 @@ fn seal(facts: &SealFacts) -> String {
 }
 
 /// A size for people: one place, in the largest unit that leaves a whole number before it.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
         if bytes >> shift > 0 {
             let tenths = (bytes >> (shift - 10)) * 10 / 1024;

@@ -5,7 +5,6 @@
 
 pub mod compose;
 pub mod credentials;
-pub mod device;
 pub mod ext4;
 pub mod known_hosts;
 pub mod node_keys;

@@ -1,40 +1,68 @@
 //! Writing an image over a device: the head last, flushed, and read back from the medium.
 
-use crate::secrets::device::DeviceError;
+use crate::error::{Class, Classified};
 use handoff::hash::Sha256Digest;
-use nix::fcntl::{OFlag, PosixFadviseAdvice, posix_fadvise};
-use std::fs::{File, OpenOptions};
+use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
+use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
 /// Bytes at the start that make a file system recognisable.
 const HEAD: u64 = 64 * 1024;
 const CHUNK: usize = 1024 * 1024;
 
-/// Writes the file `image` over the device, which nobody else may have open.
+/// Why the device does not hold the image.
+#[derive(Debug, thiserror::Error)]
+pub enum OverwriteError {
+    /// The image cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Image {
+        /// The image.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Writing failed.
+    #[error("cannot write {path}: {source}; it is not whole now and must be written again")]
+    Write {
+        /// The device.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It does not return what was written to it.
+    #[error("{path} returns something else than was written to it: the medium is worn or a fake")]
+    BadMedium {
+        /// The device.
+        path: PathBuf,
+    },
+}
+
+impl Classified for OverwriteError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Image { source, .. } => Class::of_reading(source),
+            Self::Write { .. } | Self::BadMedium { .. } => Class::Io,
+        }
+    }
+}
+
+/// Writes the file `image` over the open device, which messages call `device`.
 ///
 /// The head is wiped first and written last: cut off in between, there is no file system at all and never half of one.
-pub fn overwrite(device: &Path, image: &Path) -> Result<(), DeviceError> {
-    let mut image_file =
-        File::open(image).map_err(|source| DeviceError::Look { path: image.to_owned(), source })?;
-    // Without O_CREAT, O_EXCL asks the kernel for a block device for oneself.
-    let mut target = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(OFlag::O_EXCL.bits())
-        .open(device)
-        .map_err(|source| DeviceError::Open { path: device.to_owned(), source })?;
-    copy(&mut image_file, &mut target)
-        .map_err(|source| DeviceError::Write { path: device.to_owned(), source })?;
+pub fn overwrite(device: &Path, target: &mut File, image: &Path) -> Result<(), OverwriteError> {
+    let unreadable = |source| OverwriteError::Image { path: image.to_owned(), source };
+    let mut image_file = File::open(image).map_err(unreadable)?;
+    copy(&mut image_file, target)
+        .map_err(|source| OverwriteError::Write { path: device.to_owned(), source })?;
     // Out of the cache, so that what is read back comes from the medium.
-    let _ = posix_fadvise(&target, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
-    let length =
-        image_file.metadata().map_err(|source| DeviceError::Look { path: image.to_owned(), source })?.len();
+    let _ = posix_fadvise(&*target, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
+    let length = image_file.metadata().map_err(unreadable)?.len();
     let digest = |file: &mut File| digest(file, length).ok();
-    match (digest(&mut image_file), digest(&mut target)) {
+    match (digest(&mut image_file), digest(target)) {
         (Some(written), Some(read)) if written == read => Ok(()),
-        _ => Err(DeviceError::BadMedium { path: device.to_owned() }),
+        _ => Err(OverwriteError::BadMedium { path: device.to_owned() }),
     }
 }
 
@@ -86,7 +114,8 @@ mod tests {
             let content: Vec<u8> = (0..length).map(|i: u32| i.to_le_bytes()[0] ^ 0x5a).collect();
             fs::write(&image, &content).unwrap();
             fs::write(&target, vec![0xff; 4_000_000]).unwrap();
-            overwrite(&target, &image).unwrap();
+            let mut file = File::options().read(true).write(true).open(&target).unwrap();
+            overwrite(&target, &mut file, &image).unwrap();
             let written = fs::read(&target).unwrap();
             assert!(
                 written[..content.len()] == content && written[content.len()..].iter().all(|&b| b == 0xff)

@@ -1,0 +1,297 @@
+//! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
+
+use crate::cli::finish;
+use crate::disks::consent::ConsentArgs;
+use crate::error::Error;
+use crate::flash::event::Event;
+use crate::flash::receipt::{self, Receipt, StickFacts};
+use crate::flash::target::{self, Wanted};
+use crate::flash::{self, Failure, Flashed, Options, Target, interrupt};
+use crate::image::digests::Digests;
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use crate::secrets::credentials::{Locations, load_signing_key};
+use crate::site::Site;
+use clap::Args;
+use keys::timestamp::Timestamp;
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// Write an image to sticks, read it back, and keep a signed receipt
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops disks                                        what there is
+  psyops flash pi1.img /dev/sdX --site fleet
+  psyops flash pi1.img /dev/sdX --site fleet --serial 9A3F   without a terminal
+  psyops flash pi1.img /dev/sdX --also pi2.img=/dev/sdY      two nodes in one run
+  psyops flash pi1.img stick.img                      a file as long as the stick will be
+Only what differs is written, all is read back, and the partition table comes last: cut off at any time, nothing starts
+from the stick, and the next run goes on with what is there.
+Exit codes: 0 written and read back; 65 the image is bad; 80 no disk, 81 a partition, 82 in use, 83 carries the running
+system, 84 too small, 85 read-only, 86 carries the image, 87 neither removable nor USB, 88 a stick of another node,
+89 holds something else, 90 not confirmed, 91 sectors that are not 512 bytes; 92 the stick is bad, 93 it has less room
+than it says, 94 it is gone, or the work was broken off.")]
+pub struct FlashArgs {
+    /// The image
+    pub image: PathBuf,
+    /// Whole disks, or files that are as long as a stick
+    #[arg(required = true, value_name = "DEVICE")]
+    pub targets: Vec<PathBuf>,
+    /// Another image for another stick, in the same run; may be given more than once
+    #[arg(long, value_name = "IMAGE=DEVICE", value_parser = pair)]
+    pub also: Vec<(PathBuf, PathBuf)>,
+    /// The site, whose keys must have signed the images, and which keeps the receipts
+    #[arg(long, value_name = "DIR")]
+    pub site: Option<PathBuf>,
+    /// The signing key (by default the one of the site under the user's configuration)
+    #[arg(long, value_name = "FILE", requires = "site")]
+    pub signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub consent: ConsentArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub writing: WritingArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How sticks are written.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct WritingArgs {
+    /// Write everything, and not only what differs
+    #[arg(long)]
+    pub full: bool,
+    /// Do not read back what was written: it is not known then whether the stick holds it, and there is no receipt
+    #[arg(long)]
+    pub no_read_back: bool,
+}
+
+fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
+    let (image, target) = text.split_once('=').ok_or("expected IMAGE=DEVICE")?;
+    Ok((image.into(), target.into()))
+}
+
+/// What came of each stick.
+#[derive(Debug)]
+pub struct FlashOutput {
+    sticks: Vec<Outcome>,
+    json: bool,
+}
+
+#[derive(Debug)]
+struct Outcome {
+    target: String,
+    node: String,
+    size: u64,
+    result: Result<(Flashed, Option<PathBuf>), Error>,
+}
+
+/// Does it.
+pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
+    let site = args.site.as_deref().map(Site::load).transpose()?;
+    let first = args.targets.iter().map(|target| (args.image.as_path(), target.as_path()));
+    let more = args.also.iter().map(|(image, target)| (image.as_path(), target.as_path()));
+    let order = Order {
+        pairs: &first.chain(more).collect::<Vec<_>>(),
+        site: site.as_ref(),
+        signing_key: args.signing_key.as_deref(),
+        consent: &args.consent,
+        writing: args.writing,
+        json: args.json,
+    };
+    order.carry_out()
+}
+
+/// Which images are to be written to which sticks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Order<'o> {
+    pub(super) pairs: &'o [(&'o Path, &'o Path)],
+    pub(super) site: Option<&'o Site>,
+    pub(super) signing_key: Option<&'o Path>,
+    pub(super) consent: &'o ConsentArgs,
+    pub(super) writing: WritingArgs,
+    pub(super) json: bool,
+}
+
+impl Order<'_> {
+    pub(super) fn carry_out(&self) -> Result<FlashOutput, Error> {
+        // Before the first thread is there.
+        let stop = interrupt::on_signals();
+        // What is missing for a receipt is said before anything is written.
+        let locations = Locations { identity: None, signing_key: self.signing_key.map(Path::to_owned) };
+        let signer = self.site.filter(|_| !self.writing.no_read_back);
+        let signer =
+            signer.map(|site| Ok::<_, Error>((site, load_signing_key(site, &locations)?))).transpose()?;
+        let images = Images::read(self.pairs, self.site, finish::progress_for(self.json))?;
+        let consent = self.consent.consent();
+        let (mut targets, mut facts) = (Vec::new(), Vec::new());
+        for (image, path) in self.pairs {
+            let (target, stick) =
+                target::open(path, &images.wanted(image), &consent, &mut finish::ask_for_text)?;
+            targets.push(target);
+            facts.push(stick);
+        }
+        let began = now();
+        let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
+        let results =
+            flash::flash(&images.readers, &targets, options, &stop, &|events| tell(events, self.json))?;
+        let outcome = |((target, stick), result): ((&Target, StickFacts), Result<Flashed, Failure>)| {
+            let result = result.map_err(Error::from).and_then(|flashed| {
+                let Some((site, key)) = signer.as_ref().filter(|_| flashed.read_back) else {
+                    return Ok((flashed, None));
+                };
+                let receipt = images.receipt(target, stick, &flashed, [&began, &now()])?;
+                Ok((flashed, Some(receipt.write(&site.dir, key)?)))
+            });
+            let (_, node) = images.owner(target.image);
+            Outcome { target: target.name.clone(), node: node.to_owned(), size: target.size, result }
+        };
+        let sticks = targets.iter().zip(facts).zip(results).map(outcome).collect();
+        Ok(FlashOutput { sticks, json: self.json })
+    }
+}
+
+fn tell(events: &[Event], json: bool) {
+    if json {
+        finish::progress_value(&json!({ "sticks": events }));
+    } else {
+        let lines: Vec<String> = events.iter().map(Event::line).collect();
+        finish::progress(&format!("  {}", lines.join("; ")));
+    }
+}
+
+/// The images of a run, each once, with whose they are.
+struct Images {
+    readers: Vec<ImageReader>,
+    owners: Vec<(String, String)>,
+}
+
+impl Images {
+    fn read(pairs: &[(&Path, &Path)], site: Option<&Site>, say: &dyn Fn(&str)) -> Result<Self, Error> {
+        let mut images = Self { readers: Vec::new(), owners: Vec::new() };
+        for (path, _) in pairs {
+            if images.readers.iter().any(|known| known.path() == *path) {
+                continue;
+            }
+            say(&format!("{}: reading the image to its last byte", path.display()));
+            let image = flash::sound_image(path, site)?;
+            // Its signature was judged with the image.
+            let owner = slot::owner(&image);
+            images.owners.push(
+                owner.map_or_else(Default::default, |owner| (owner.site.to_string(), owner.node.to_string())),
+            );
+            images.readers.push(image);
+        }
+        Ok(images)
+    }
+
+    fn owner(&self, number: usize) -> (&str, &str) {
+        self.owners.get(number).map_or(("", ""), |(site, node)| (site, node))
+    }
+
+    fn wanted<'w>(&'w self, path: &'w Path) -> Wanted<'w> {
+        let number = self.readers.iter().position(|image| image.path() == path).unwrap_or(0);
+        let size = self.readers.get(number).map_or(0, |image| image.size().0);
+        let (site, node) = self.owner(number);
+        Wanted { image: path, number, site, node, size }
+    }
+
+    fn receipt(
+        &self,
+        target: &Target,
+        stick: StickFacts,
+        flashed: &Flashed,
+        [began, ended]: [&str; 2],
+    ) -> Result<Receipt, Error> {
+        let (site, node) = self.owner(target.image);
+        let mut parts = Digests::default();
+        if let Some(image) = self.readers.get(target.image) {
+            parts = receipt::on_stick(&Digests::of(image)?, &flash::tables(image, target)?);
+        }
+        Ok(Receipt {
+            version: Receipt::version(),
+            site: site.to_owned(),
+            node: node.to_owned(),
+            builder: env!("CARGO_PKG_VERSION").to_owned(),
+            stick,
+            began: began.to_owned(),
+            ended: ended.to_owned(),
+            written: flashed.written,
+            public: parts.public().to_string(),
+            node_digest: parts.node().to_string(),
+            parts,
+        })
+    }
+}
+
+/// The time, for a receipt.
+#[expect(clippy::disallowed_methods, reason = "a receipt says when; nothing of it comes into an image")]
+fn now() -> String {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_unix(since.as_secs()).to_string()
+}
+
+impl FlashOutput {
+    /// The exit code: that of the first stick that failed.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.sticks.iter().find_map(|stick| Some(stick.result.as_ref().err()?.exit_code())).unwrap_or(0)
+    }
+}
+
+impl FlashOutput {
+    /// The sticks as JSON, in their order.
+    pub(super) fn values(&self) -> impl Iterator<Item = Value> {
+        self.sticks.iter().map(Outcome::to_json)
+    }
+}
+
+impl Outcome {
+    fn to_json(&self) -> Value {
+        let Self { target, node, size, result } = self;
+        match result {
+            Ok((flashed, receipt)) => json!({
+                "target": target, "node": node, "size": size,
+                "written": flashed.written, "equal": flashed.equal, "read_back": flashed.read_back,
+                "receipt": receipt,
+            }),
+            Err(error) => json!({
+                "target": target, "node": node, "size": size,
+                "error": error.report(), "exit_code": error.exit_code(),
+            }),
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (flashed, receipt) = match &self.result {
+            Ok(done) => done,
+            Err(error) => return write!(f, "{}: NOT DONE: {}", self.target, error.report()),
+        };
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        write!(f, "{}: node {}, {} MiB written", self.target, self.node, mib(flashed.written))?;
+        if flashed.equal > 0 {
+            write!(f, ", {} MiB were there already", mib(flashed.equal))?;
+        }
+        f.write_str(if flashed.read_back { ", all read back" } else { ", not read back" })?;
+        match receipt {
+            Some(path) => write!(f, "\n  receipt {}", path.display()),
+            None if flashed.read_back => f.write_str("\n  no receipt: say whose stick it is with --site"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for FlashOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.json {
+            return write!(f, "{:#}", self.values().collect::<Value>());
+        }
+        self.sticks.iter().try_for_each(|stick| writeln!(f, "{stick}"))
+    }
+}

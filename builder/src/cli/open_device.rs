@@ -1,0 +1,26 @@
+//! `psyops open-device`: what psyops runs with sudo. It opens a disk and hands it over, and does nothing else.
+
+use crate::disks::number::Number;
+use crate::disks::privileged::hand_over;
+use crate::error::Error;
+use clap::Args;
+use std::path::PathBuf;
+
+/// Open a disk and hand it over to psyops (which calls this by itself)
+#[derive(Debug, Args)]
+pub struct OpenDeviceArgs {
+    /// The disk
+    pub device: PathBuf,
+    /// Its number, MAJOR:MINOR: no other disk is opened
+    #[arg(long, value_name = "NUMBER")]
+    pub number: Number,
+    /// Open it past the cache
+    #[arg(long)]
+    pub direct: bool,
+}
+
+/// Does it.
+pub fn run(args: &OpenDeviceArgs) -> Result<&'static str, Error> {
+    hand_over(&args.device, args.number, args.direct)?;
+    Ok("")
+}

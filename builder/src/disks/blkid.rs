@@ -1,0 +1,69 @@
+//! What blkid sees on a volume of a file, by probing it and not from its cache.
+
+use super::content::Found;
+use crate::tools::{self, BLKID, ToolError};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// Exit codes (blkid(8)): nothing was recognised, and more than one thing was.
+const NOTHING: i32 = 2;
+const AMBIVALENT: i32 = 8;
+
+/// A stretch of a disk that may hold a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Volume {
+    /// The partition's number; of the whole disk none.
+    pub(super) partition: Option<u32>,
+    pub(super) offset: u64,
+    pub(super) size: u64,
+}
+
+/// What is recognised on the volume.
+pub(super) fn probe(file: &Path, volume: Volume) -> Result<Found, ToolError> {
+    let mut command = BLKID.command()?;
+    command.args(["-p", "-o", "export"]);
+    command.args(["--offset", &volume.offset.to_string(), "--size", &volume.size.to_string()]).arg(file);
+    let program = tools::program_name(&command);
+    let output = command.output().map_err(|source| ToolError::Start { program: program.clone(), source })?;
+    let nothing =
+        Found { partition: volume.partition, size: volume.size, label: None, kind: None, table: None };
+    match output.status.code() {
+        Some(NOTHING) => Ok(nothing),
+        Some(AMBIVALENT) => Ok(Found { kind: Some("ambiguous".to_owned()), ..nothing }),
+        _ => {
+            let output = tools::check(&program, output)?;
+            Ok(read(&String::from_utf8_lossy(&output.stdout), nothing))
+        }
+    }
+}
+
+fn read(export: &str, nothing: Found) -> Found {
+    let values: BTreeMap<&str, &str> = export.lines().filter_map(|line| line.split_once('=')).collect();
+    let value = |key| values.get(key).map(|value| unescape(value)).filter(|value| !value.trim().is_empty());
+    Found { label: value("LABEL"), kind: value("TYPE"), table: value("PTTYPE"), ..nothing }
+}
+
+/// blkid writes a backslash before what a shell would take for something else.
+fn unescape(value: &str) -> String {
+    let mut text = String::new();
+    let mut characters = value.chars();
+    while let Some(c) = characters.next() {
+        text.extend(if c == '\\' { characters.next() } else { Some(c) });
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blkid_is_understood() {
+        let nothing = Found { partition: Some(1), size: 7, label: None, kind: None, table: None };
+        let text = "DEVNAME=/x\nLABEL=my\\ photos\\\\1\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n";
+        let found = read(text, nothing.clone());
+        assert_eq!((found.label.as_deref(), found.kind.as_deref()), (Some("my photos\\1"), Some("ext4")));
+        assert_eq!(read("PTTYPE=gpt\nLABEL=\n", nothing.clone()).table.as_deref(), Some("gpt"));
+        assert_eq!(read("PART_ENTRY_SCHEME=gpt\nPART_ENTRY_NUMBER=1\n", nothing.clone()), nothing);
+    }
+}

@@ -1,0 +1,59 @@
+//! What the user says about the disks that are to be written.
+
+use clap::Args;
+
+/// What the user agreed to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Consent {
+    /// A disk that is neither removable nor on USB may be written.
+    pub fixed_disk: bool,
+    /// Nodes whose sticks may become another node's.
+    pub reassign: Vec<String>,
+    /// Names of what may be lost.
+    pub overwrite: Vec<String>,
+    /// Ends of serial numbers of the disks that are meant.
+    pub serials: Vec<String>,
+}
+
+/// What is typed about a partition that is to be written.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PartitionConsentArgs {
+    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks shows
+    /// both). On a terminal it is asked for
+    #[arg(long = "serial", value_name = "TAIL")]
+    pub serials: Vec<String>,
+    /// Write a disk that is neither removable nor on USB
+    #[arg(long)]
+    pub fixed_disk: bool,
+    /// What is there and may be lost, by the name that a refusal gives it
+    #[arg(long, value_name = "NAME")]
+    pub overwrite: Vec<String>,
+}
+
+/// What is typed about a whole disk.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ConsentArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub common: PartitionConsentArgs,
+    /// Make the stick of this node another's
+    #[arg(long, value_name = "NODE")]
+    pub reassign: Vec<String>,
+}
+
+impl PartitionConsentArgs {
+    /// What was agreed to.
+    #[must_use]
+    pub fn consent(&self) -> Consent {
+        let Self { serials, fixed_disk, overwrite } = self.clone();
+        Consent { fixed_disk, reassign: Vec::new(), overwrite, serials }
+    }
+}
+
+impl ConsentArgs {
+    /// What was agreed to.
+    #[must_use]
+    pub fn consent(&self) -> Consent {
+        Consent { reassign: self.reassign.clone(), ..self.common.consent() }
+    }
+}

@@ -1,0 +1,331 @@
+//! What is on an open disk or file. The bytes are read through the descriptor alone, which may come from somebody who may
+//! do more.
+
+use super::blkid::{self, Volume};
+use super::pieces::{BOOT_SECTOR, pieces};
+use crate::error::{Class, Classified};
+use crate::image::reader::{ImageReader, ReadError};
+use crate::image::slot;
+use crate::image::zeros::is_zero;
+use crate::staging::{Staging, StagingError};
+use crate::tools::ToolError;
+use handoff::partition::Role;
+use handoff::paths::SECRET_LABEL;
+use handoff::slot::Slot;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+use thiserror::Error;
+
+/// What is on a disk, and what it is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// The kind of partition table.
+    pub table: Option<String>,
+    /// What was recognised on the whole disk and on each partition.
+    pub found: Vec<Found>,
+    /// What it is to us.
+    pub kind: Kind,
+}
+
+/// What was recognised in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The partition's number; of the whole disk none.
+    pub partition: Option<u32>,
+    /// Its bytes.
+    pub size: u64,
+    /// The file system's label.
+    pub label: Option<String>,
+    /// The kind of file system.
+    pub kind: Option<String>,
+    /// The kind of partition table.
+    pub table: Option<String>,
+}
+
+/// What a disk is to us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kind {
+    /// Zeros at its beginning and end, and nothing that is recognised.
+    Blank,
+    /// The stick of a node, as its (unproven) seal says.
+    Stick {
+        /// The site.
+        site: String,
+        /// The node.
+        node: String,
+    },
+    /// A secret partition of this system.
+    OldSecrets,
+    /// Something else, by the name that `--overwrite` must repeat.
+    Other(String),
+}
+
+/// The content could not be looked at.
+#[derive(Debug, Error)]
+pub enum LookError {
+    /// Reading failed.
+    #[error("cannot read what is on the disk: {0}")]
+    Read(#[from] io::Error),
+    /// No place for what blkid is to see.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// blkid is missing or failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+}
+
+impl Classified for LookError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Read(source) => Class::of_reading(source),
+            Self::Staging(error) => error.class(),
+            Self::Tool(error) => error.class(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Tool(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+impl Kind {
+    /// The name that `--overwrite` must repeat.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Blank => "nothing".to_owned(),
+            Self::Stick { site, node } => format!("{site}/{node}"),
+            Self::OldSecrets => SECRET_LABEL.to_owned(),
+            Self::Other(name) => name.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blank => f.write_str("nothing"),
+            Self::Stick { site, node } => write!(f, "node {node} of site {site}"),
+            Self::OldSecrets => f.write_str("an old secret partition"),
+            Self::Other(name) => f.write_str(name),
+        }
+    }
+}
+
+impl Found {
+    /// The label, or else the kind of file system.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.label.as_deref().or(self.kind.as_deref())
+    }
+}
+
+impl Content {
+    /// What is on a disk or file of that size. One that was opened for direct reading is read through the cache meanwhile.
+    pub fn of(file: &File, size: u64) -> Result<Self, LookError> {
+        let _through_the_cache = Cached::new(file)?;
+        let reader = reader(file)?;
+        if let Some(content) = reader.as_ref().and_then(stick) {
+            return Ok(content);
+        }
+        let mut volumes = vec![Volume { partition: None, offset: 0, size }];
+        volumes.extend(partitions(file, reader.as_ref())?);
+        // What does not lie on the disk cannot be read.
+        volumes.retain(|volume| volume.offset.checked_add(volume.size).is_some_and(|end| end <= size));
+        let found = probe(file, size, &volumes)?;
+        let kind = match foreign(&found) {
+            Some(kind) => kind,
+            None if is_blank(file, size)? => Kind::Blank,
+            None => Kind::Other("data".to_owned()),
+        };
+        let table = found.first().and_then(|whole| whole.table.clone());
+        let found = found.into_iter().filter(|found| found.name().is_some()).collect();
+        Ok(Self { table, found, kind })
+    }
+
+    /// All that is there, for people.
+    #[must_use]
+    pub fn description(&self) -> String {
+        let names = self.names();
+        let what = match &self.kind {
+            Kind::Other(_) if !names.is_empty() => names.join(", "),
+            kind => kind.to_string(),
+        };
+        match &self.table {
+            Some(table) if *table != what => format!("{what} ({table})"),
+            _ => what,
+        }
+    }
+
+    /// The names of all that was recognised, each once.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.found.iter().filter_map(Found::name) {
+            if !names.iter().any(|known| known == name) {
+                names.push(name.to_owned());
+            }
+        }
+        names
+    }
+}
+
+/// Reads the table, where there is one.
+fn reader(file: &File) -> Result<Option<ImageReader>, LookError> {
+    match ImageReader::of_file(Path::new("the disk"), file.try_clone()?) {
+        Ok(reader) => Ok(Some(reader)),
+        Err(ReadError::Open { source, .. }) => Err(LookError::Read(source)),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A stick of this system: whose it is, where a seal says so.
+fn stick(reader: &ImageReader) -> Option<Content> {
+    /// A stranger's table may call anything a seal.
+    const LARGEST_SEAL: u64 = 64 << 20;
+    let roles: Vec<Role> = reader.partitions().iter().filter_map(|partition| partition.role).collect();
+    // Types like that of the ESP are everybody's.
+    if !roles.contains(&Role::Control) {
+        return None;
+    }
+    let seals = Slot::BOTH.into_iter().filter(|slot| {
+        reader.partition(Role::Seal(*slot)).is_ok_and(|partition| partition.size.0 <= LARGEST_SEAL)
+    });
+    let headers = seals.filter_map(|slot| slot::seal(reader, slot).ok()?.ok());
+    let newest = headers.max_by_key(|seal| seal.unproven_header().serial);
+    let kind = newest.map_or(Kind::Other("psyopsOS".to_owned()), |seal| {
+        let header = seal.unproven_header();
+        Kind::Stick { site: header.site.to_string(), node: header.node.to_string() }
+    });
+    let found = reader.partitions().iter().map(|partition| Found {
+        partition: Some(partition.number),
+        size: partition.size.0,
+        label: Some(partition.name.clone()),
+        kind: None,
+        table: None,
+    });
+    Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind })
+}
+
+/// Where partitions lie: by the table that was read, or else by the four entries of a master boot record.
+fn partitions(file: &File, reader: Option<&ImageReader>) -> io::Result<Vec<Volume>> {
+    const SECTOR: u64 = 512;
+    const ENTRIES: usize = 446;
+    if let Some(reader) = reader {
+        let volume = |partition: &crate::image::reader::FoundPartition| Volume {
+            partition: Some(partition.number),
+            offset: partition.offset.0,
+            size: partition.size.0,
+        };
+        return Ok(reader.partitions().iter().map(volume).collect());
+    }
+    let mut sector = [0; BOOT_SECTOR];
+    if read_up_to(file, &mut sector, 0)? < sector.len() || sector.get(510..) != Some(&[0x55, 0xaa]) {
+        return Ok(Vec::new());
+    }
+    let entries = sector.get(ENTRIES..510).unwrap_or_default().chunks_exact(16).zip(1..);
+    let number = |bytes: &[u8]| bytes.try_into().map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)));
+    let volume = |(entry, partition): (&[u8], u32)| {
+        let (start, sectors) = (number(entry.get(8..12)?), number(entry.get(12..16)?));
+        let used = entry.get(4) != Some(&0) && sectors > 0;
+        used.then_some(Volume { partition: Some(partition), offset: start * SECTOR, size: sectors * SECTOR })
+    };
+    Ok(entries.filter_map(volume).collect())
+}
+
+/// Lets blkid see the volumes, in a private copy of the places that it looks at.
+fn probe(file: &File, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
+    let staging = Staging::new()?;
+    let path = staging.path().join("disk");
+    let copy = File::create(&path)?;
+    copy.set_len(size)?;
+    for volume in volumes {
+        let mut boot_sector = [0; BOOT_SECTOR];
+        read_up_to(file, &mut boot_sector, volume.offset)?;
+        for piece in pieces(&boot_sector, volume.size) {
+            copy_piece(file, &copy, volume.offset + piece.start, piece.end - piece.start)?;
+        }
+    }
+    volumes.iter().map(|volume| Ok(blkid::probe(&path, *volume)?)).collect()
+}
+
+fn copy_piece(from: &File, to: &File, offset: u64, length: u64) -> io::Result<()> {
+    let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
+    let length = read_up_to(from, &mut bytes, offset)?;
+    let bytes = bytes.get(..length).unwrap_or_default();
+    if is_zero(bytes) { Ok(()) } else { to.write_all_at(bytes, offset) }
+}
+
+/// Fills as much of `into` as there is.
+fn read_up_to(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    loop {
+        let rest = into.get_mut(done..).unwrap_or_default();
+        match file.read_at(rest, offset + u64::try_from(done).unwrap_or_default()) {
+            Ok(0) => return Ok(done),
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// What a disk is on which something was recognised: named by what lies on the whole of it, or else in its largest
+/// partition.
+fn foreign(found: &[Found]) -> Option<Kind> {
+    let whole = found.iter().find(|found| found.partition.is_none());
+    if whole.is_some_and(|found| {
+        found.kind.as_deref() == Some("ext4") && found.label.as_deref() == Some(SECRET_LABEL)
+    }) {
+        return Some(Kind::OldSecrets);
+    }
+    let parts = found.iter().filter(|found| found.partition.is_some() && found.name().is_some());
+    let largest = parts.max_by_key(|found| found.size).and_then(Found::name);
+    let name = whole.and_then(Found::name).or(largest).or(whole.and_then(|whole| whole.table.as_deref()));
+    name.map(|name| Kind::Other(name.to_owned()))
+}
+
+/// Whether the first MiB is zero, and the place of the backup partition table.
+fn is_blank(file: &File, size: u64) -> io::Result<bool> {
+    const START: usize = 1 << 20;
+    const END: u16 = 33 * 512;
+    let mut start = vec![0; START];
+    let mut end = vec![0; usize::from(END)];
+    let counts =
+        [read_up_to(file, &mut start, 0)?, read_up_to(file, &mut end, size.saturating_sub(END.into()))?];
+    start.truncate(counts[0]);
+    end.truncate(counts[1]);
+    Ok(is_zero(&start) && is_zero(&end))
+}
+
+/// As long as it lives, a file that was opened for direct input and output is read through the cache, in any pieces.
+struct Cached<'f> {
+    file: &'f File,
+    flags: OFlags,
+}
+
+impl<'f> Cached<'f> {
+    fn new(file: &'f File) -> io::Result<Self> {
+        let flags = fcntl_getfl(file)?;
+        if flags.contains(OFlags::DIRECT) {
+            fcntl_setfl(file, flags - OFlags::DIRECT)?;
+        }
+        Ok(Self { file, flags })
+    }
+}
+
+impl Drop for Cached<'_> {
+    fn drop(&mut self) {
+        if self.flags.contains(OFlags::DIRECT) {
+            // It was set before; the kernel does not refuse it now.
+            let _ = fcntl_setfl(self.file, self.flags);
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! What a disk is as a piece of hardware: model, serial number, bus, and whether it is made to be taken out.
+
+use super::kernel::{Kernel, Node, text};
+use serde::Serialize;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+
+/// How a disk is attached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Bus {
+    /// A stick, or a disk in a USB case.
+    Usb,
+    /// An SD card, or memory soldered to the board that speaks its language.
+    Mmc,
+    /// A SATA or old ATA disk.
+    Sata,
+    /// NVM Express.
+    Nvme,
+    /// A virtual machine's disk.
+    Virtio,
+    /// A file.
+    Loop,
+    /// Anything else, such as a disk made of others.
+    Other,
+}
+
+impl fmt::Display for Bus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Usb => "USB",
+            Self::Mmc => "MMC",
+            Self::Sata => "SATA",
+            Self::Nvme => "NVMe",
+            Self::Virtio => "virtio",
+            Self::Loop => "loop",
+            Self::Other => "no bus that is known",
+        })
+    }
+}
+
+/// The piece of hardware.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Hardware {
+    pub(super) model: Option<String>,
+    pub(super) serial: Option<String>,
+    pub(super) bus: Bus,
+    pub(super) removable: bool,
+}
+
+/// The kernel's number for loop devices (Documentation/admin-guide/devices.txt).
+const LOOP_MAJOR: u64 = 7;
+
+impl Hardware {
+    /// Of a whole disk.
+    pub(super) fn of(kernel: &Kernel, disk: &Node) -> Self {
+        let bus = bus(kernel, disk);
+        // The slot of a memory card is not removable, and the kernel means the slot.
+        let card = bus == Bus::Mmc && disk.text("device/type").as_deref() == Some("SD");
+        let removable = disk.text("removable").as_deref() == Some("1") || card;
+        Self { model: model(disk), serial: serial(kernel, disk), bus, removable }
+    }
+}
+
+/// The nearest device above the disk that belongs to a bus of ours.
+fn bus(kernel: &Kernel, disk: &Node) -> Bus {
+    if disk.number.major() == LOOP_MAJOR {
+        return Bus::Loop;
+    }
+    above(kernel, disk).find_map(bus_of).unwrap_or(Bus::Other)
+}
+
+fn bus_of(folder: &Path) -> Option<Bus> {
+    if folder.join("ata_port").is_dir() {
+        return Some(Bus::Sata);
+    }
+    let subsystem = fs::read_link(folder.join("subsystem")).ok()?;
+    match subsystem.file_name()?.to_str()? {
+        "usb" => Some(Bus::Usb),
+        "mmc" => Some(Bus::Mmc),
+        "nvme" => Some(Bus::Nvme),
+        "virtio" => Some(Bus::Virtio),
+        _ => None,
+    }
+}
+
+/// The folders of the devices that a disk hangs on, nearest first.
+fn above<'d>(kernel: &Kernel, disk: &'d Node) -> impl Iterator<Item = &'d Path> {
+    let top = fs::canonicalize(&kernel.sys).unwrap_or_else(|_| kernel.sys.clone());
+    disk.folder.ancestors().skip(1).take_while(move |folder| *folder != top)
+}
+
+fn model(disk: &Node) -> Option<String> {
+    // Of virtio it is a number, and of ATA disks always the same word.
+    let vendor = disk.text("device/vendor").filter(|vendor| !vendor.starts_with("0x") && vendor != "ATA");
+    let words: Vec<String> = vendor.into_iter().chain(disk.text("device/model")).collect();
+    let words = (!words.is_empty()).then(|| words.join(" "));
+    words.or_else(|| disk.text("device/name"))
+}
+
+/// That of the USB device, which is printed on many; else that of the disk; else its page 0x80 of SCSI's vital product
+/// data, which has four bytes in front.
+fn serial(kernel: &Kernel, disk: &Node) -> Option<String> {
+    let usb = above(kernel, disk).find(|folder| folder.join("idVendor").is_file());
+    let of_usb = usb.and_then(|folder| text(&folder.join("serial")));
+    let own = || disk.text("serial").or_else(|| disk.text("device/serial"));
+    of_usb.or_else(own).or_else(|| {
+        let page = fs::read(disk.folder.join("device/vpd_pg80")).ok()?;
+        let serial = String::from_utf8_lossy(page.get(4..)?).trim_matches([' ', '\0']).to_owned();
+        (!serial.is_empty()).then_some(serial)
+    })
+}

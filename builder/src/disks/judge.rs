@@ -1,0 +1,164 @@
+//! Whether a disk may be written: pure functions of what is known of it and what the user agreed to.
+
+use super::consent::Consent;
+use super::content::{Content, Kind};
+use super::hardware::Bus;
+use super::number::Number;
+use super::refusal::Refusal;
+use super::uses::What;
+use super::{Disk, devices_under};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Sectors that images are made for.
+const SECTOR: u64 = 512;
+/// What may be lost without a word.
+const STICK: &str = "a stick of this site";
+const SECRETS: &str = "an old secret partition";
+
+/// What is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Purpose {
+    /// The image.
+    image: PathBuf,
+    /// The devices that it lies on.
+    lies_on: BTreeSet<Number>,
+    site: String,
+    node: String,
+    size: u64,
+}
+
+impl Purpose {
+    /// A stick of this node out of this image, which needs that many bytes.
+    pub fn new(image: &Path, site: &str, node: &str, size: u64) -> io::Result<Self> {
+        let lies_on = devices_under(image)?;
+        Ok(Self { image: image.to_owned(), lies_on, site: site.to_owned(), node: node.to_owned(), size })
+    }
+
+    /// The same, with the image on that device.
+    #[cfg(test)]
+    pub(super) fn lying_on(self, number: Number) -> Self {
+        Self { lies_on: BTreeSet::from([number]), ..self }
+    }
+}
+
+impl Disk {
+    /// Whether the disk may be written, as far as that can be known before it is opened.
+    ///
+    /// A disk that is in use, that carries the system or the image, is read-only, too small or no whole disk is never
+    /// written, whatever the user agrees to.
+    pub fn judge(&self, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
+        let path = || self.path.clone();
+        if let Some(disk) = &self.partition_of {
+            return Err(Refusal::Partition { path: path(), disk: disk.clone() });
+        }
+        self.judge_root()?;
+        if !self.carries.is_disjoint(&purpose.lies_on) {
+            return Err(Refusal::ImageDisk { path: path(), image: purpose.image.clone() });
+        }
+        self.judge_whole(consent, purpose.size)
+    }
+
+    /// The same without an image, for a list of disks.
+    pub fn judge_for_any(&self, consent: &Consent) -> Result<(), Refusal> {
+        self.judge_root()?;
+        self.judge_whole(consent, 0)
+    }
+
+    /// Whether a partition may be written. A disk without any may, too.
+    pub fn judge_partition(&self, consent: &Consent) -> Result<(), Refusal> {
+        if !self.partitions.is_empty() {
+            let partitions = self.partitions.iter().map(|partition| partition.name.clone()).collect();
+            return Err(Refusal::WholeDisk { path: self.path.clone(), partitions });
+        }
+        self.judge_root()?;
+        self.judge_use()?;
+        self.judge_fixed(consent)
+    }
+
+    fn judge_whole(&self, consent: &Consent, wanted: u64) -> Result<(), Refusal> {
+        let path = || self.path.clone();
+        self.judge_use()?;
+        if self.sector != SECTOR {
+            return Err(Refusal::Sectors { path: path(), sector: self.sector });
+        }
+        if self.size < wanted {
+            return Err(Refusal::TooSmall { path: path(), size: self.size, wanted });
+        }
+        self.judge_fixed(consent)
+    }
+
+    fn judge_root(&self) -> Result<(), Refusal> {
+        if self.uses.iter().any(|found| found.what == What::Root) {
+            return Err(Refusal::Root { path: self.path.clone(), uses: self.uses.clone() });
+        }
+        Ok(())
+    }
+
+    fn judge_use(&self) -> Result<(), Refusal> {
+        if !self.uses.is_empty() {
+            return Err(Refusal::InUse { path: self.path.clone(), uses: self.uses.clone() });
+        }
+        if self.read_only {
+            return Err(Refusal::ReadOnly { path: self.path.clone() });
+        }
+        Ok(())
+    }
+
+    fn judge_fixed(&self, consent: &Consent) -> Result<(), Refusal> {
+        if self.removable || self.bus == Bus::Usb || consent.fixed_disk {
+            return Ok(());
+        }
+        Err(Refusal::Fixed { path: self.path.clone(), bus: self.bus })
+    }
+}
+
+impl Content {
+    /// Whether what is on the disk under `path` may be lost for a stick.
+    pub fn judge(&self, path: &Path, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
+        match &self.kind {
+            Kind::Blank => Ok(()),
+            Kind::Stick { site, node } if *site == purpose.site => {
+                if *node == purpose.node || consent.reassign.contains(node) {
+                    return Ok(());
+                }
+                let (there, wanted) = (node.clone(), purpose.node.clone());
+                Err(Refusal::OtherNode { path: path.to_owned(), there, wanted })
+            }
+            Kind::Stick { .. } | Kind::OldSecrets | Kind::Other(_) => {
+                self.judge_foreign(path, STICK, consent)
+            }
+        }
+    }
+
+    /// The same without an image, for a list of disks, where sticks of that site may be written again.
+    pub fn judge_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
+        match &self.kind {
+            Kind::Blank => Ok(()),
+            Kind::Stick { site, .. } if Some(site.as_str()) == own_site => Ok(()),
+            _ => self.judge_foreign(path, STICK, &Consent::default()),
+        }
+    }
+
+    /// Whether what is on the partition under `path` may be lost for a secret partition.
+    pub fn judge_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
+        match &self.kind {
+            Kind::Blank | Kind::OldSecrets => Ok(()),
+            Kind::Stick { .. } | Kind::Other(_) => self.judge_foreign(path, SECRETS, consent),
+        }
+    }
+
+    /// Whether anything else may be lost.
+    fn judge_foreign(&self, path: &Path, wanted: &'static str, consent: &Consent) -> Result<(), Refusal> {
+        let name = self.kind.name();
+        if consent.overwrite.contains(&name) {
+            return Ok(());
+        }
+        let path = path.to_owned();
+        if consent.overwrite.is_empty() {
+            return Err(Refusal::Foreign { path, name, all: self.names(), wanted });
+        }
+        Err(Refusal::HoldsOther { path, there: self.kind.clone(), named: consent.overwrite.clone() })
+    }
+}

@@ -1,0 +1,169 @@
+//! Disks of the workstation: what they are, what is on them, what uses them, whether one may be written, and opening it.
+//!
+//! All facts are the kernel's, found by device number, so that links and other names of a device are seen through, and
+//! nothing is read out of a name. Judging is pure.
+
+mod blkid;
+pub mod confirm;
+pub mod consent;
+pub mod content;
+pub mod hardware;
+pub mod judge;
+mod kernel;
+mod mounts;
+pub mod number;
+pub mod open;
+mod pieces;
+pub mod privileged;
+pub mod refusal;
+mod udev;
+pub mod uses;
+
+use hardware::{Bus, Hardware};
+use kernel::{Kernel, Node};
+use number::Number;
+use refusal::Refusal;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
+use uses::{System, Use};
+
+/// A part of a disk, as the kernel knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Partition {
+    /// The kernel's name.
+    pub name: String,
+    /// Its number.
+    pub number: Number,
+}
+
+/// A block device, and what is known of it without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Disk {
+    /// As it was named.
+    pub path: PathBuf,
+    /// As the kernel calls it.
+    pub name: String,
+    /// Its number.
+    pub number: Number,
+    /// Tells it from another one that gets the same number when this one is gone.
+    pub sequence: Option<u64>,
+    /// Its size in bytes.
+    pub size: u64,
+    /// The size of the whole disk in bytes: its own, or that of the disk that it is a partition of.
+    pub disk_size: u64,
+    /// Bytes of its sectors, as it is addressed.
+    pub sector: u64,
+    /// Maker and model.
+    pub model: Option<String>,
+    /// The serial number.
+    pub serial: Option<String>,
+    /// How it is attached.
+    pub bus: Bus,
+    /// Whether it is made to be taken out.
+    pub removable: bool,
+    /// Whether the kernel lets nobody write it.
+    pub read_only: bool,
+    /// The kernel's name of the disk that it is a partition of.
+    pub partition_of: Option<String>,
+    /// Its partitions.
+    pub partitions: Vec<Partition>,
+    /// What uses it.
+    pub uses: Vec<Use>,
+    /// All devices that lie on it: itself, its partitions, and those made of them.
+    carries: BTreeSet<Number>,
+}
+
+impl Disk {
+    /// Looks at a block device. It is neither opened nor written.
+    pub fn of(path: &Path) -> Result<Self, Refusal> {
+        let metadata = std::fs::metadata(path)
+            .map_err(|source| Refusal::NoDisk { path: path.to_owned(), reason: source.to_string() })?;
+        let Some(number) = Number::of_device(path) else {
+            let what = if metadata.file_type().is_char_device() { "a character device" } else { "no device" };
+            return Err(Refusal::NoDisk { path: path.to_owned(), reason: format!("it is {what}") });
+        };
+        let kernel = Kernel::running();
+        let look = |source| Refusal::Look { path: path.to_owned(), source };
+        let system = System::read(&kernel).map_err(look)?;
+        kernel.node(number).and_then(|node| disk(&kernel, &system, &node, path)).map_err(look)
+    }
+
+    /// All whole disks, without those that are made of others.
+    pub fn list() -> Result<Vec<Self>, Refusal> {
+        list(&Kernel::running()).map_err(|source| Refusal::Look { path: "/sys/dev/block".into(), source })
+    }
+
+    /// The number of the disk now under this one's number; another one after it was taken out and put back.
+    fn sequence_now(&self) -> io::Result<Option<u64>> {
+        sequence(&Kernel::running().node(self.number)?)
+    }
+}
+
+/// The devices that a file lies on, or is.
+fn devices_under(file: &Path) -> io::Result<BTreeSet<Number>> {
+    let kernel = Kernel::running();
+    Ok(System::read(&kernel)?.under(&std::fs::canonicalize(file)?))
+}
+
+fn list(kernel: &Kernel) -> io::Result<Vec<Disk>> {
+    let system = System::read(kernel)?;
+    let mut disks = Vec::new();
+    for node in kernel.nodes()? {
+        if is_disk(&node) {
+            let path = kernel.device_file(&node).unwrap_or_else(|| kernel.dev.join(&node.name));
+            disks.push(disk(kernel, &system, &node, &path)?);
+        }
+    }
+    Ok(disks)
+}
+
+/// Whether it is a disk that has a medium, and no part of one, memory, or made of others.
+fn is_disk(node: &Node) -> bool {
+    let made = ["partition", "dm", "md", "bcache", "disksize"].iter().any(|kind| node.has(kind));
+    /// Disks in memory (Documentation/admin-guide/devices.txt).
+    const MEMORY: u64 = 1;
+    !made && node.number.major() != MEMORY && node.number_in("size").is_ok_and(|size| size > 0)
+}
+
+fn disk(kernel: &Kernel, system: &System<'_>, node: &Node, path: &Path) -> io::Result<Disk> {
+    let whole = node.whole()?;
+    let Hardware { model, serial, bus, removable } = Hardware::of(kernel, &whole);
+    let found = system.uses_of(node)?;
+    let named = |node: Node| Partition { name: node.name, number: node.number };
+    Ok(Disk {
+        path: path.to_owned(),
+        name: node.name.clone(),
+        number: node.number,
+        sequence: sequence(node)?,
+        size: size(node)?,
+        disk_size: size(&whole)?,
+        sector: whole.number_in("queue/logical_block_size")?,
+        model,
+        serial,
+        bus,
+        removable,
+        read_only: node.number_in("ro")? != 0 || whole.number_in("ro")? != 0,
+        partition_of: node.is_partition().then_some(whole.name),
+        partitions: node.partitions()?.into_iter().map(named).collect(),
+        uses: found.uses,
+        carries: found.carries,
+    })
+}
+
+/// The kernel counts in units of 512 bytes, whatever the disk's sectors are.
+fn size(node: &Node) -> io::Result<u64> {
+    Ok(node.number_in("size")?.saturating_mul(512))
+}
+
+/// Which disk this is of all that were ever attached; kernels before 5.15 do not count them.
+fn sequence(node: &Node) -> io::Result<Option<u64>> {
+    let whole = node.whole()?;
+    whole.has("diskseq").then(|| whole.number_in("diskseq")).transpose()
+}
+
+#[cfg(test)]
+mod content_tests;
+#[cfg(test)]
+mod tests;

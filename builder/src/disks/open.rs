@@ -1,0 +1,157 @@
+//! Opening a disk for writing: alone, and the very disk that was judged.
+
+use super::Disk;
+use super::number::Number;
+use super::privileged::{self, SudoError};
+use super::refusal::Refusal;
+use crate::error::{Class, Classified};
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Seek as _, SeekFrom};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// Why a disk cannot be opened. Nothing was written to it.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    /// Somebody else has it.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The user may not, and has no sudo.
+    #[error("you may not write {path}")]
+    NotAllowed {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// sudo did not open it.
+    #[error("cannot open {path} with sudo: {source}")]
+    Sudo {
+        /// The disk.
+        path: PathBuf,
+        /// Why.
+        source: SudoError,
+    },
+    /// The system.
+    #[error("cannot open {path} for writing: {source}")]
+    Open {
+        /// The disk.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another disk has its number, or it shrank.
+    #[error("{path} is not the disk any more that was looked at: {difference}")]
+    Changed {
+        /// The disk.
+        path: PathBuf,
+        /// What is different.
+        difference: &'static str,
+    },
+}
+
+/// The stick went away.
+const GONE: u8 = 94;
+
+impl Classified for OpenError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Refused(refusal) => refusal.class(),
+            Self::NotAllowed { .. } | Self::Sudo { .. } => Class::CannotCreate,
+            Self::Open { source, .. } => Class::of_writing(source),
+            Self::Changed { .. } => Class::Io,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Refused(refusal) => refusal.exit_code(),
+            Self::Changed { .. } => GONE,
+            _ => self.class().exit_code(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Refused(refusal) => refusal.advice(),
+            Self::NotAllowed { .. } => {
+                Some("run this as root, or install sudo: it is used for the opening alone".to_owned())
+            }
+            Self::Changed { .. } => Some("look again with psyops disks, and leave it plugged in".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Opens the disk that was looked at for reading and writing, for oneself alone, past the cache where `direct`. Where the
+/// user may not, a helper that runs with sudo opens it and hands it over.
+pub fn open(disk: &Disk, direct: bool) -> Result<File, OpenError> {
+    let path = || disk.path.clone();
+    let file = match open_alone(&disk.path, disk.number, direct) {
+        Err(error)
+            if error.kind() == io::ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() =>
+        {
+            ask_sudo(disk, direct)?
+        }
+        other => other.map_err(|source| refused(path(), source))?,
+    };
+    let failed = |source| OpenError::Open { path: path(), source };
+    match difference(disk, &file).map_err(failed)? {
+        Some(difference) => Err(OpenError::Changed { path: path(), difference }),
+        None => Ok(file),
+    }
+}
+
+fn ask_sudo(disk: &Disk, direct: bool) -> Result<File, OpenError> {
+    let path = || disk.path.clone();
+    match privileged::request(&disk.path, disk.number, direct) {
+        Ok(file) => Ok(file),
+        Err(SudoError::Missing) => Err(OpenError::NotAllowed { path: path() }),
+        Err(SudoError::Open(source)) => Err(refused(path(), source)),
+        Err(source) => Err(OpenError::Sudo { path: path(), source }),
+    }
+}
+
+fn refused(path: PathBuf, source: io::Error) -> OpenError {
+    if source.raw_os_error() == Some(Errno::EBUSY as i32) {
+        return Refusal::Busy { path }.into();
+    }
+    OpenError::Open { path, source }
+}
+
+/// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` asks the kernel for one that nobody
+/// else uses.
+pub(super) fn open_alone(path: &Path, number: Number, direct: bool) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
+    // A thing of another kind might do something when it is opened.
+    if Number::of_device(path) != Some(number) {
+        return Err(other());
+    }
+    let direct = if direct { OFlag::O_DIRECT } else { OFlag::empty() };
+    let flags = OFlag::O_EXCL | OFlag::O_NOCTTY | direct;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
+    if number_of(&file)? != Some(number) {
+        return Err(other());
+    }
+    Ok(file)
+}
+
+fn number_of(file: &File) -> io::Result<Option<Number>> {
+    let metadata = file.metadata()?;
+    Ok(metadata.file_type().is_block_device().then(|| Number::from_raw(metadata.rdev())))
+}
+
+/// What the open file has otherwise than the disk that was looked at.
+fn difference(disk: &Disk, mut file: &File) -> io::Result<Option<&'static str>> {
+    if number_of(file)? != Some(disk.number) {
+        return Ok(Some("its number is another"));
+    }
+    if file.seek(SeekFrom::End(0))? != disk.size {
+        return Ok(Some("its size is another"));
+    }
+    file.seek(SeekFrom::Start(0))?;
+    // Numbers are given again. The file is open, so that this one cannot be given away after it was asked about.
+    let sequence = disk.sequence_now();
+    Ok((sequence.ok() != Some(disk.sequence)).then_some("it was taken out, or exchanged"))
+}

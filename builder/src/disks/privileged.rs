@@ -1,0 +1,155 @@
+//! Opening a disk with sudo and nothing else: a helper opens it and hands the descriptor over a socket, its standard input
+//! (`SCM_RIGHTS`, unix(7)). Everything else stays with the rights of the user.
+
+use super::number::Number;
+use super::open::open_alone;
+use crate::error::{Class, Classified};
+use crate::tools::SUDO;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, recvmsg, sendmsg,
+};
+use std::env;
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::{Command, ExitStatus, Stdio};
+use thiserror::Error;
+
+/// The hidden command of `psyops` that is the helper.
+pub(crate) const COMMAND: &str = "open-device";
+/// The message with which a descriptor comes. One without it is the number of an error.
+const OPENED: [u8; 4] = [0; 4];
+
+/// The helper opened nothing.
+#[derive(Debug, Error)]
+pub enum SudoError {
+    /// There is no sudo.
+    #[error("there is no sudo")]
+    Missing,
+    /// The helper could not open the disk.
+    #[error(transparent)]
+    Open(io::Error),
+    /// It could not be started, or not be heard.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// sudo or the helper ended without an answer.
+    #[error("it ended without an answer ({0})")]
+    Silent(ExitStatus),
+}
+
+/// The helper could not hand the disk over.
+#[derive(Debug, Error)]
+#[error("cannot hand over {path}: {source}")]
+pub struct HandOverError {
+    path: std::path::PathBuf,
+    source: io::Error,
+}
+
+impl Classified for HandOverError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.source)
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("this command is for psyops itself: it expects a socket as its standard input".to_owned())
+    }
+}
+
+/// Lets sudo open the device.
+pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File, SudoError> {
+    let sudo = SUDO.find().map_err(|_| SudoError::Missing)?;
+    // mksecrets and build-image lie beside the program that has the helper.
+    let program = env::current_exe()?.with_file_name("psyops");
+    let (ours, theirs) = UnixStream::pair()?;
+    let mut command = Command::new(sudo);
+    command.arg("-p").arg(format!("psyops wants to open {}; password of %p: ", path.display()));
+    command.arg("--").arg(program).arg(COMMAND).args(["--number", &number.to_string()]);
+    command.args(direct.then_some("--direct")).arg("--").arg(std::path::absolute(path)?);
+    let mut child = command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn()?;
+    // The command holds the other end as well, and would keep the socket open.
+    drop(command);
+    let answer = receive(&ours);
+    let status = child.wait()?;
+    match answer? {
+        Some(answer) => answer.map_err(SudoError::Open),
+        None => Err(SudoError::Silent(status)),
+    }
+}
+
+/// What the helper does: opens the device and hands it over, or says why it cannot.
+pub fn hand_over(path: &Path, number: Number, direct: bool) -> Result<(), HandOverError> {
+    let failed = |source| HandOverError { path: path.to_owned(), source };
+    send(io::stdin(), open_alone(path, number, direct)).map_err(failed)
+}
+
+fn send(socket: impl AsFd, opened: io::Result<File>) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let number;
+    let descriptors;
+    let message = match &opened {
+        Ok(file) => {
+            descriptors = [file.as_fd()];
+            ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
+            &OPENED
+        }
+        Err(error) => {
+            number = error.raw_os_error().unwrap_or(rustix::io::Errno::NODEV.raw_os_error()).to_ne_bytes();
+            &number
+        }
+    };
+    sendmsg(socket, &[IoSlice::new(message)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// The opened file or the system's error; `None` where the other end was closed without a word.
+fn receive(socket: impl AsFd) -> io::Result<Option<io::Result<File>>> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut message = OPENED;
+    let received =
+        recvmsg(socket, &mut [IoSliceMut::new(&mut message)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let descriptor = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    Ok(match descriptor {
+        Some(descriptor) => Some(Ok(File::from(descriptor))),
+        None if received.bytes == OPENED.len() && message != OPENED => {
+            Some(Err(io::Error::from_raw_os_error(i32::from_ne_bytes(message))))
+        }
+        None => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+
+    #[test]
+    fn a_file_comes_through_as_it_was_opened() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"content").unwrap();
+        send(&theirs, Ok(file)).unwrap();
+        let mut file = receive(&ours).unwrap().unwrap().unwrap();
+        file.seek(SeekFrom::Start(3)).unwrap();
+        let mut rest = String::new();
+        file.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "tent");
+    }
+
+    #[test]
+    fn an_error_comes_through_and_silence_is_noticed() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        send(&theirs, Err(io::Error::from_raw_os_error(16))).unwrap();
+        assert_eq!(receive(&ours).unwrap().unwrap().unwrap_err().raw_os_error(), Some(16));
+        drop(theirs);
+        assert!(receive(&ours).unwrap().is_none());
+    }
+}

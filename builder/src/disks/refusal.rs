@@ -1,0 +1,260 @@
+//! Why a disk is not written, each with an exit code of its own.
+//!
+//! | code | what was refused |
+//! | --- | --- |
+//! | 80 | neither a disk nor a file |
+//! | 81 | a partition where a whole disk is wanted |
+//! | 82 | a disk that is in use |
+//! | 83 | the disk under the running system's root |
+//! | 84 | a disk that is too small |
+//! | 85 | a disk that is read-only |
+//! | 86 | the disk that the image itself lies on |
+//! | 87 | a disk neither removable nor on USB, without `--fixed-disk` |
+//! | 88 | another node's stick, without `--reassign` |
+//! | 89 | something else on the disk, without `--overwrite` |
+//! | 90 | a serial number that was not confirmed |
+//! | 91 | sectors that are not of 512 bytes |
+
+use super::content::Kind;
+use super::hardware::Bus;
+use super::uses::Use;
+use crate::error::{Class, Classified};
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// Why a disk is not written. Nothing was written to it.
+#[derive(Debug, Error)]
+pub enum Refusal {
+    /// Neither a disk nor a file.
+    #[error("{path} is no disk: {reason}")]
+    NoDisk {
+        /// What was named.
+        path: PathBuf,
+        /// What it is instead.
+        reason: String,
+    },
+    /// Not even the kernel's facts could be read.
+    #[error("cannot look at {path}: {source}")]
+    Look {
+        /// The disk.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A part of a disk.
+    #[error("{path} is a partition of {disk}")]
+    Partition {
+        /// What was named.
+        path: PathBuf,
+        /// The kernel's name of the disk.
+        disk: String,
+    },
+    /// A whole disk where a partition is wanted.
+    #[error("{path} is a whole disk with partitions ({}): name the secret partition", partitions.join(", "))]
+    WholeDisk {
+        /// What was named.
+        path: PathBuf,
+        /// The kernel's names of its partitions.
+        partitions: Vec<String>,
+    },
+    /// In use.
+    #[error("{path} is in use: {}", list(uses))]
+    InUse {
+        /// The disk.
+        path: PathBuf,
+        /// By what.
+        uses: Vec<Use>,
+    },
+    /// The kernel would not give it to one alone.
+    #[error("{path} is in use: the kernel does not give it to one alone")]
+    Busy {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// The running root.
+    #[error("{path} carries the running system: {}", list(uses))]
+    Root {
+        /// The disk.
+        path: PathBuf,
+        /// All that uses it.
+        uses: Vec<Use>,
+    },
+    /// Too small.
+    #[error("{path} is too small: it has {size} bytes, and {wanted} are needed")]
+    TooSmall {
+        /// The disk.
+        path: PathBuf,
+        /// Its bytes.
+        size: u64,
+        /// The bytes that are needed.
+        wanted: u64,
+    },
+    /// Read-only.
+    #[error("{path} is read-only")]
+    ReadOnly {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// The image lies on it.
+    #[error("{path} carries the image {image} itself")]
+    ImageDisk {
+        /// The disk.
+        path: PathBuf,
+        /// The image.
+        image: PathBuf,
+    },
+    /// Neither removable nor USB.
+    #[error("{path} is a fixed disk: not removable, and on {bus}")]
+    Fixed {
+        /// The disk.
+        path: PathBuf,
+        /// How it is attached.
+        bus: Bus,
+    },
+    /// Another node's stick.
+    #[error("{path} is the stick of the node {there}, not of {wanted}")]
+    OtherNode {
+        /// The disk.
+        path: PathBuf,
+        /// The node whose stick it is.
+        there: String,
+        /// The node that it is to become.
+        wanted: String,
+    },
+    /// Something is on it that would be lost.
+    #[error("{path} holds {name}{}, not {wanted}", also(all, name))]
+    Foreign {
+        /// The disk.
+        path: PathBuf,
+        /// The name to be repeated.
+        name: String,
+        /// All that is on it.
+        all: Vec<String>,
+        /// What could be overwritten without a word.
+        wanted: &'static str,
+    },
+    /// Something else is on it than the user thinks.
+    #[error("{path} holds {there}, not {}", named.join(" or "))]
+    HoldsOther {
+        /// The disk.
+        path: PathBuf,
+        /// What is on it.
+        there: Kind,
+        /// What the user says is on it.
+        named: Vec<String>,
+    },
+    /// Nobody was there to confirm it.
+    #[error("{path} is not confirmed: {}", what_it_is(serial.as_deref(), *size))]
+    Unconfirmed {
+        /// The disk.
+        path: PathBuf,
+        /// Its serial number.
+        serial: Option<String>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// It is another than the user means.
+    #[error("{path} is another disk than you mean: {}", what_it_is(serial.as_deref(), *size))]
+    OtherSerial {
+        /// The disk.
+        path: PathBuf,
+        /// Its serial number.
+        serial: Option<String>,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// Sectors of another size.
+    #[error("{path} has sectors of {sector} bytes, and images are made for 512")]
+    Sectors {
+        /// The disk.
+        path: PathBuf,
+        /// Bytes of a sector.
+        sector: u64,
+    },
+}
+
+fn list(uses: &[Use]) -> String {
+    uses.iter().map(Use::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// What lies beside that which must be named.
+fn also(all: &[String], name: &str) -> String {
+    let others: Vec<&str> = all.iter().map(String::as_str).filter(|other| *other != name).collect();
+    if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) }
+}
+
+fn what_it_is(serial: Option<&str>, size: u64) -> String {
+    match serial {
+        Some(serial) => format!("its serial number is {serial}"),
+        None => format!("it has no serial number, and {size} bytes"),
+    }
+}
+
+impl Classified for Refusal {
+    fn class(&self) -> Class {
+        match self {
+            Self::Look { source, .. } => Class::of_reading(source),
+            _ => Class::Refused,
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Look { .. } | Self::WholeDisk { .. } => self.class().exit_code(),
+            Self::NoDisk { .. } => 80,
+            Self::Partition { .. } => 81,
+            Self::InUse { .. } | Self::Busy { .. } => 82,
+            Self::Root { .. } => 83,
+            Self::TooSmall { .. } => 84,
+            Self::ReadOnly { .. } => 85,
+            Self::ImageDisk { .. } => 86,
+            Self::Fixed { .. } => 87,
+            Self::OtherNode { .. } => 88,
+            Self::Foreign { .. } | Self::HoldsOther { .. } => 89,
+            Self::Unconfirmed { .. } | Self::OtherSerial { .. } => 90,
+            Self::Sectors { .. } => 91,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(match self {
+            Self::NoDisk { .. } => "psyops disks lists the disks that are there".to_owned(),
+            Self::Partition { disk, .. } => format!("name the whole disk: {disk}"),
+            Self::InUse { .. } => "unmount it first".to_owned(),
+            Self::Busy { .. } => {
+                "another program has it open, or it is mounted where this one cannot see it; end that first".to_owned()
+            }
+            Self::Root { .. } => "take another disk: psyops disks lists them".to_owned(),
+            Self::TooSmall { .. } => "take a larger one, or make the partitions smaller in site.toml".to_owned(),
+            Self::ReadOnly { .. } => "look for a switch on it; a worn stick makes itself read-only".to_owned(),
+            Self::ImageDisk { .. } => "copy the image to another disk first".to_owned(),
+            Self::Fixed { .. } => "if this disk is meant, say so: --fixed-disk".to_owned(),
+            Self::OtherNode { there, .. } => format!("if that node needs it no more, say so: --reassign {there}"),
+            Self::Foreign { name, .. } => format!("if that may be lost, say so: --overwrite {}", quoted(name)),
+            Self::Unconfirmed { .. } | Self::OtherSerial { .. } => {
+                "if this disk is meant, say so: --serial with the last 4 or more characters of its serial number, or with its size in bytes where it has none".to_owned()
+            }
+            Self::Sectors { .. } => "take a disk with sectors of 512 bytes".to_owned(),
+            Self::Look { .. } | Self::WholeDisk { .. } | Self::HoldsOther { .. } => return None,
+        })
+    }
+}
+
+/// A name as a shell takes it.
+fn quoted(name: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+:@%".contains(c);
+    if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted("fleet/pi1"), "fleet/pi1");
+        assert_eq!(quoted("my photos"), "'my photos'");
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+}

@@ -1,0 +1,122 @@
+//! What an image is written to: a disk that was judged, confirmed and opened for nobody else, or a file.
+
+use super::Target;
+use super::receipt::StickFacts;
+use crate::disks::confirm::{Ask, confirm};
+use crate::disks::consent::Consent;
+use crate::disks::content::Content;
+use crate::disks::judge::Purpose;
+use crate::disks::refusal::Refusal;
+use crate::disks::{Disk, open};
+use crate::error::{Class, Classified, Error};
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// What is written, for those who judge a target.
+#[derive(Debug, Clone)]
+pub struct Wanted<'w> {
+    /// The image's file.
+    pub image: &'w Path,
+    /// Its number among the images.
+    pub number: usize,
+    /// Whose it is.
+    pub site: &'w str,
+    /// For which node.
+    pub node: &'w str,
+    /// How long it is, in bytes.
+    pub size: u64,
+}
+
+impl StickFacts {
+    /// The facts of a disk or a file that is only read.
+    pub fn of(path: &Path) -> Result<Self, Error> {
+        let metadata = fs::metadata(path).map_err(|source| FileError { path: path.to_owned(), source })?;
+        if metadata.is_file() {
+            return Ok(of_plain(path, metadata.len()));
+        }
+        Ok(of_device(&Disk::of(path)?))
+    }
+}
+
+fn of_device(disk: &Disk) -> StickFacts {
+    StickFacts { model: disk.model.clone(), serial: disk.serial.clone(), file: None, capacity: disk.size }
+}
+
+/// A file in a stick's place. It may end within a sector; a stick does not.
+fn of_plain(path: &Path, length: u64) -> StickFacts {
+    let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
+    StickFacts { model: None, serial: None, file, capacity: length / 512 * 512 }
+}
+
+/// A file cannot be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open {path}: {source}")]
+pub struct FileError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+impl Classified for FileError {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.source)
+    }
+}
+
+/// Judges, confirms and opens a target.
+pub fn open(
+    path: &Path,
+    wanted: &Wanted<'_>,
+    consent: &Consent,
+    ask: &mut Ask<'_>,
+) -> Result<(Target, StickFacts), Error> {
+    let failed = |source| FileError { path: path.to_owned(), source };
+    let purpose = Purpose::new(wanted.image, wanted.site, wanted.node, wanted.size).map_err(failed)?;
+    let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
+    let (file, facts, disk) =
+        if is_file { of_file(path, wanted)? } else { of_disk(path, &purpose, consent)? };
+    let content = Content::of(&file, facts.capacity)?;
+    content.judge(path, &purpose, consent)?;
+    if let Some(disk) = &disk {
+        confirm(disk, &content, consent, ask)?;
+    }
+    past_the_cache(&file).map_err(failed)?;
+    let (name, size) = (path.display().to_string(), facts.capacity);
+    Ok((Target { name, file, size, is_disk: !is_file, image: wanted.number }, facts))
+}
+
+type Opened = (File, StickFacts, Option<Disk>);
+
+fn of_disk(path: &Path, purpose: &Purpose, consent: &Consent) -> Result<Opened, Error> {
+    let disk = Disk::of(path)?;
+    disk.judge(purpose, consent)?;
+    let file = open::open(&disk, false)?;
+    Ok((file, of_device(&disk), Some(disk)))
+}
+
+fn of_file(path: &Path, wanted: &Wanted<'_>) -> Result<Opened, Error> {
+    let failed = |source| FileError { path: path.to_owned(), source };
+    let file = File::options().read(true).write(true).open(path).map_err(failed)?;
+    let (own, image) = (file.metadata().map_err(failed)?, fs::metadata(wanted.image).map_err(failed)?);
+    if (own.dev(), own.ino()) == (image.dev(), image.ino()) {
+        return Err(Refusal::ImageDisk { path: path.to_owned(), image: wanted.image.to_owned() }.into());
+    }
+    let facts = of_plain(path, own.len());
+    if facts.capacity < wanted.size {
+        let (path, size) = (path.to_owned(), facts.capacity);
+        return Err(Refusal::TooSmall { path, size, wanted: wanted.size }.into());
+    }
+    Ok((file, facts, None))
+}
+
+/// From here on nothing goes through the page cache, where the file system of a file can do that: what is read back was on
+/// the medium.
+fn past_the_cache(file: &File) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+    match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
+        Ok(_) | Err(nix::errno::Errno::EINVAL) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}

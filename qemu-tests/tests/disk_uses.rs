@@ -1,0 +1,272 @@
+//! What `psyops disks` and `mksecrets --device` say of real disks that are used in one way each, and who may open them.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::run::Bus;
+use qemu_tests::command::succeed;
+use qemu_tests::workbench::Workbench;
+use qemu_tests::world::World;
+use serde_json::Value;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const MIB: u64 = 1024 * 1024;
+const DEADLINE: Duration = Duration::from_mins(4);
+
+/// Says what psyops sees of the disks, and with what mksecrets ends.
+const FUNCTIONS: &str = r#"
+see() { echo "[$1]"; psyops disks --json; echo "[$1] end"; }
+run() { # NAME ARGS...
+    name=$1; shift
+    mksecrets --site /site --node alpha "$@"
+    echo "[$name] exit $?"
+}
+all="--fixed-disk --serial 402653184 --overwrite ext4 --overwrite swap"
+"#;
+
+/// Each case uses one disk in one way, and nothing else.
+const USES: &str = r#"
+see free
+mkdir /hidden
+/usr/local/bin/mke2fs -q -t ext4 /dev/vda1
+mount -t ext4 /dev/vda1 /mnt
+see mounted
+run mounted --device /dev/vda1 $all
+# The running system's root on a partition, as a program sees it that lives there.
+cp -a /usr /bin /lib /lib64 /mnt/; mkdir -p /mnt/proc /mnt/sys /mnt/dev /mnt/tmp
+for folder in proc sys dev; do mount --bind /$folder /mnt/$folder; done
+root() { echo "[$1]"; chroot /mnt /usr/local/bin/psyops disks --json; echo "[$1] end"; }
+root root
+for folder in proc sys dev; do umount /mnt/$folder; done
+umount /mnt
+# The same through a device of the device mapper.
+/usr/local/bin/dmsetup create linear --noudevsync --table "0 520192 linear /dev/vda1 0"
+see held
+run held --device /dev/vda1 $all
+mount -t ext4 /dev/dm-0 /mnt
+see mapped
+for folder in proc sys dev; do mount --bind /$folder /mnt/$folder; done
+root mapped-root
+for folder in proc sys dev; do umount /mnt/$folder; done
+umount /mnt
+/usr/local/bin/dmsetup remove --noudevsync linear
+mkswap /dev/vda2 >/dev/null && swapon /dev/vda2
+see swap
+run swap --device /dev/vda2 $all
+swapoff /dev/vda2
+see freed
+# A mount that is not seen here: only the kernel knows.
+unshare -m sh -c 'mount -t ext4 /dev/vda1 /hidden && touch /ready && sleep 600' &
+until [ -e /ready ]; do sleep 0.1; done
+run hidden --device /dev/vda1 $all
+run root-of-nothing --device /dev/null $all
+run nowhere --device /dev/nowhere $all
+run read-only --device /dev/vdb $all
+run whole --device /dev/vda $all
+run fixed --device /dev/vda2 --serial 402653184 --overwrite swap
+run unconfirmed --device /dev/vda2 --fixed-disk --overwrite swap
+run other-serial --device /dev/vda2 --fixed-disk --overwrite swap --serial 402653185
+run unnamed --device /dev/vda2 --fixed-disk --serial 402653184
+run done --device /dev/vda2 $all
+run stick --device /dev/sda --serial "$(cat /sys/block/sda/device/../../../../serial)"
+see last
+"#;
+
+/// What lies beside a script in the machine.
+struct Bench {
+    bench: Workbench,
+    folder: TempDir,
+}
+
+impl Bench {
+    fn new(world: &World, programs: &[&str]) -> Result<Self> {
+        let bench = Workbench::new(world, programs)?;
+        bench.add_as(&world.site(), "site")?;
+        bench.add_as(&world.keys(), "root/.config/psyops/test")?;
+        Ok(Self { bench, folder: tempfile::tempdir()? })
+    }
+
+    fn disk(&self, name: &str, mebibytes: u64, partitions: &[&str]) -> Result<PathBuf> {
+        let disk = self.folder.path().join(name);
+        File::create(&disk)?.set_len(mebibytes * MIB)?;
+        if !partitions.is_empty() {
+            succeed(Command::new("sgdisk").args(partitions).arg(&disk))?;
+        }
+        Ok(disk)
+    }
+}
+
+/// The disks as they were seen in a case.
+fn seen(said: &str, case: &str) -> Result<Vec<Value>> {
+    let begin = said.split_once(&format!("[{case}]\n"));
+    let text = begin.and_then(|(_, rest)| rest.split_once(&format!("[{case}] end")));
+    let text = text.with_context(|| format!("no case {case}:\n{said}"))?.0;
+    serde_json::from_str(text).with_context(|| format!("{case}: no JSON:\n{text}"))
+}
+
+/// One disk of a case.
+fn disk(said: &str, case: &str, name: &str) -> Result<Value> {
+    let disks = seen(said, case)?;
+    disks.into_iter().find(|disk| disk["name"] == name).with_context(|| format!("{case}: no {name}:\n{said}"))
+}
+
+fn ended(said: &str, case: &str, code: u8) -> Result<()> {
+    ensure!(said.contains(&format!("[{case}] exit {code}\n")), "{case} did not end with {code}:\n{said}");
+    Ok(())
+}
+
+#[test]
+fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
+    let mut bench = Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "dmsetup"])?;
+    let used = bench.disk("used", 384, &["--new=1:0:+256M", "--new=2:0:+64M"])?;
+    let (read_only, stick) = (bench.disk("read-only", 32, &[])?, bench.disk("stick", 32, &[])?);
+    bench.bench.attach(&used);
+    bench.bench.attach_read_only(&read_only);
+    bench.bench.attach_to(&stick, Bus::Usb);
+    let said = bench.bench.run(&format!("{FUNCTIONS}{USES}"), DEADLINE)?;
+
+    let free = disk(&said, "free", "vda")?;
+    ensure!(free["uses"] == Value::Array(Vec::new()) && free["size"] == 384 * MIB, "{free}");
+    ensure!(free["partitions"] == serde_json::json!(["vda1", "vda2"]) && free["bus"] == "virtio", "{free}");
+    ensure!(free["content"]["table"] == "gpt" && free["refusal"]["code"] == 87, "{free}");
+    let cases = [
+        ("mounted", 82, "mounted at /mnt (vda1)"),
+        ("held", 82, "dm-0 is made of it (vda1)"),
+        ("mapped", 82, "mounted at /mnt (vda1, dm-0)"),
+        ("swap", 82, "swap (vda2)"),
+        ("root", 83, "the running system's root (vda1)"),
+        ("mapped-root", 83, "the running system's root (vda1, dm-0)"),
+    ];
+    for (case, code, first) in cases {
+        let disk = disk(&said, case, "vda")?;
+        ensure!(disk["refusal"]["code"] == code && disk["uses"][0] == first, "{case}: {disk}");
+        ensure!(disk["flash"] == false, "{case}: {disk}");
+    }
+    let freed = disk(&said, "freed", "vda")?;
+    ensure!(freed["uses"] == Value::Array(Vec::new()), "{freed}");
+    ensure!(disk(&said, "free", "vdb")?["refusal"]["code"] == 85, "{said}");
+    let stick = disk(&said, "free", "sda")?;
+    ensure!(
+        stick["bus"] == "usb" && stick["flash"] == true && stick["content"]["kind"] == "blank",
+        "{stick}"
+    );
+
+    let codes = [
+        ("mounted", 82),
+        ("held", 82),
+        ("swap", 82),
+        ("hidden", 82),
+        ("root-of-nothing", 80),
+        ("nowhere", 80),
+        ("read-only", 85),
+        ("whole", 77),
+        ("fixed", 87),
+        ("unconfirmed", 90),
+        ("other-serial", 90),
+        ("unnamed", 89),
+        ("done", 0),
+        ("stick", 0),
+    ];
+    codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
+    // What was written is there, and is something that is not lost without a word.
+    let stick = disk(&said, "last", "sda")?;
+    ensure!(stick["content"]["kind"] == "secrets" && stick["refusal"]["code"] == 89, "{stick}");
+    Ok(())
+}
+
+/// Nobody may not open disks; sudo may, and psyops is the only thing that it starts.
+const UNPRIVILEGED: &str = r#"
+chmod 4755 /usr/local/bin/sudo; chmod 1777 /tmp
+chown -R 65534:65534 /site /home
+nobody() { HOME=/home /usr/local/bin/setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
+run() { # NAME ARGS...
+    name=$1; shift
+    nobody mksecrets --site /site --node alpha --device /dev/vda1 --fixed-disk "$@"
+    echo "[$name] exit $?"
+}
+nobody sh -c 'cat /dev/vda1 >/dev/null'; echo "[read] exit $?"
+echo "[seen]"; nobody psyops disks --json; echo "[seen] end"
+before=$(sha256sum </dev/vda1)
+echo 'nobody ALL=(root) NOPASSWD: /usr/local/bin/nothing' >/etc/sudoers
+run forbidden --serial 67108864
+mv /usr/local/bin/sudo /sudo
+run without-sudo --serial 67108864
+mv /sudo /usr/local/bin/sudo
+echo 'nobody ALL=(root) NOPASSWD: /usr/local/bin/psyops open-device *' >/etc/sudoers
+run unconfirmed
+[ "$before" = "$(sha256sum </dev/vda1)" ] && echo "[unconfirmed] unchanged"
+nobody sh -c 'sudo -n cat /dev/vda1 >/dev/null'; echo "[sudo-cat] exit $?"
+unshare -m sh -c '/usr/local/bin/mke2fs -q -t ext4 /dev/vda2 && mount -t ext4 /dev/vda2 /mnt && touch /ready && sleep 600' &
+until [ -e /ready ]; do sleep 0.1; done
+nobody mksecrets --site /site --node alpha --device /dev/vda2 --fixed-disk --serial 67108864
+echo "[busy] exit $?"
+run done --serial 67108864
+/usr/local/bin/e2fsck -fn /dev/vda1 >/dev/null 2>&1; echo "[done] e2fsck $?"
+nobody psyops open-device /dev/vda1 --number 254:1 </dev/null; echo "[by-hand] exit $?"
+"#;
+
+/// Files that sudo wants, with their place.
+fn add_sudo(bench: &Bench) -> Result<()> {
+    let put = |place: &str, text: &str| -> Result<()> {
+        let file = bench.folder.path().join("file");
+        fs::write(&file, text)?;
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
+        bench.bench.add_as(&file, place)
+    };
+    put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/sh\n")?;
+    put("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
+    put("etc/nsswitch.conf", "passwd: files\ngroup: files\nsudoers: files\n")?;
+    put(
+        "etc/pam.d/sudo",
+        "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
+    )?;
+    let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
+    for module in ["pam_deny.so", "pam_permit.so"] {
+        bench.bench.add_program(
+            &libraries.join("security").join(module),
+            &format!("lib/x86_64-linux-gnu/security/{module}"),
+        )?;
+    }
+    for plugin in ["sudoers.so", "libsudo_util.so.0"] {
+        let plugin = Path::new("/usr/libexec/sudo").join(plugin);
+        bench.bench.add_program(&plugin, plugin.strip_prefix("/")?.to_str().context("a path")?)?;
+    }
+    bench.bench.add_as(&World::micro()?.keys(), "home/.config/psyops/test")
+}
+
+#[test]
+fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<()> {
+    let mut bench =
+        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "setpriv", "sudo"])?;
+    add_sudo(&bench)?;
+    let disk = bench.disk("disk", 64, &["--new=1:0:+16M", "--new=2:0:+16M"])?;
+    bench.bench.attach(&disk);
+    let said = bench.bench.run(UNPRIVILEGED, DEADLINE)?;
+    // The boundary is there: neither reading nor any other program.
+    ended(&said, "read", 1)?;
+    ended(&said, "sudo-cat", 1)?;
+    let codes = [
+        ("forbidden", 73),
+        ("without-sudo", 73),
+        ("unconfirmed", 90),
+        ("busy", 82),
+        ("done", 0),
+        ("by-hand", 74),
+    ];
+    for (case, code) in codes {
+        ensure!(said.contains(&format!("[{case}] exit {code}\n")), "{case} did not end with {code}:\n{said}");
+    }
+    ensure!(said.contains("[unconfirmed] unchanged") && said.contains("[done] e2fsck 0"), "{said}");
+    ensure!(said.contains("you may not write /dev/vda1") && said.contains("install sudo"), "{said}");
+    let disks = said.split_once("[seen]\n").and_then(|(_, rest)| rest.split_once("[seen] end"));
+    let disks: Value = serde_json::from_str(disks.context("no list")?.0)?;
+    let disk = &disks[0];
+    ensure!(
+        disk["content"].is_null() && disk["unreadable"].is_string() && disk["size"] == 64 * MIB,
+        "{disk}"
+    );
+    Ok(())
+}
