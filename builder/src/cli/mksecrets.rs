@@ -113,7 +113,7 @@ impl Classified for NoTarget {
 /// A partition that is open and may be overwritten.
 struct Target {
     disk: Disk,
-    content: Content,
+    held: Content,
     file: File,
 }
 
@@ -182,10 +182,10 @@ fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Err
     let disk = Disk::of(path)?;
     disk.judge_partition(consent)?;
     let file = disks::open::open(&disk, false)?;
-    let content = Content::of(&file, disk.size)?;
-    content.judge_partition(path, consent)?;
-    confirm(&disk, &content, consent, ask)?;
-    Ok(Target { disk, content, file })
+    let held = Content::of(&file, disk.size)?;
+    held.judge_partition(path, consent)?;
+    confirm(&disk, &held, consent, ask)?;
+    Ok(Target { disk, held, file })
 }
 
 fn write_device(
@@ -199,7 +199,7 @@ fn write_device(
     // The file system is in whole blocks; a partition need not be.
     let size = target.disk.size / 4096 * 4096;
     prepared.write_partition(key, size, &image)?;
-    let (path, held) = (&target.disk.path, &target.content.kind);
+    let (path, held) = (&target.disk.path, &target.held.kind);
     progress(&format!("writing {size} bytes to {}, which held {held}", path.display()));
     Ok(overwrite(path, &mut target.file, &image)?)
 }

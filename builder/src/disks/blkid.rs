@@ -32,15 +32,24 @@ pub(super) fn probe(file: &Path, volume: Volume) -> Result<Found, ToolError> {
         Some(AMBIVALENT) => Ok(Found { kind: Some("ambiguous".to_owned()), ..nothing }),
         _ => {
             let output = tools::check(&program, output)?;
-            Ok(read(&String::from_utf8_lossy(&output.stdout), nothing))
+            let Recognised { label, kind, table } = read(&String::from_utf8_lossy(&output.stdout));
+            Ok(Found { label, kind, table, ..nothing })
         }
     }
 }
 
-fn read(export: &str, nothing: Found) -> Found {
+/// What stands in an answer.
+#[derive(Debug, PartialEq, Eq, Default)]
+struct Recognised {
+    label: Option<String>,
+    kind: Option<String>,
+    table: Option<String>,
+}
+
+fn read(export: &str) -> Recognised {
     let values: BTreeMap<&str, &str> = export.lines().filter_map(|line| line.split_once('=')).collect();
     let value = |key| values.get(key).map(|value| unescape(value)).filter(|value| !value.trim().is_empty());
-    Found { label: value("LABEL"), kind: value("TYPE"), table: value("PTTYPE"), ..nothing }
+    Recognised { label: value("LABEL"), kind: value("TYPE"), table: value("PTTYPE") }
 }
 
 /// blkid writes a backslash before what a shell would take for something else.
@@ -59,11 +68,10 @@ mod tests {
 
     #[test]
     fn blkid_is_understood() {
-        let nothing = Found { partition: Some(1), size: 7, label: None, kind: None, table: None };
         let text = "DEVNAME=/x\nLABEL=my\\ photos\\\\1\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n";
-        let found = read(text, nothing.clone());
+        let found = read(text);
         assert_eq!((found.label.as_deref(), found.kind.as_deref()), (Some("my photos\\1"), Some("ext4")));
-        assert_eq!(read("PTTYPE=gpt\nLABEL=\n", nothing.clone()).table.as_deref(), Some("gpt"));
-        assert_eq!(read("PART_ENTRY_SCHEME=gpt\nPART_ENTRY_NUMBER=1\n", nothing.clone()), nothing);
+        assert_eq!(read("PTTYPE=gpt\nLABEL=\n").table.as_deref(), Some("gpt"));
+        assert_eq!(read("PART_ENTRY_SCHEME=gpt\nPART_ENTRY_NUMBER=1\n"), Recognised::default());
     }
 }

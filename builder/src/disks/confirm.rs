@@ -13,9 +13,9 @@ const LEAST: usize = 4;
 pub type Ask<'a> = dyn FnMut(&str) -> io::Result<Option<String>> + 'a;
 
 /// Whether the disk is the one that the user means: says so with `--serial`, or when asked.
-pub fn confirm(disk: &Disk, content: &Content, consent: &Consent, ask: &mut Ask<'_>) -> Result<(), Refusal> {
+pub fn confirm(disk: &Disk, held: &Content, consent: &Consent, ask: &mut Ask<'_>) -> Result<(), Refusal> {
     let refusal = |said: bool| {
-        let (path, serial, size) = (disk.path.clone(), disk.serial.clone(), disk.disk_size);
+        let (path, serial, size) = (disk.path.clone(), disk.serial.clone(), disk.whole_size);
         if said {
             Refusal::OtherSerial { path, serial, size }
         } else {
@@ -24,19 +24,19 @@ pub fn confirm(disk: &Disk, content: &Content, consent: &Consent, ask: &mut Ask<
     };
     let mut said = consent.serials.clone();
     if said.is_empty() {
-        let answer = ask(&question(disk, content)).unwrap_or_default();
+        let answer = ask(&question(disk, held)).unwrap_or_default();
         // No terminal, the end of the input, and an empty line are no answer.
         said.extend(answer.map(|answer| answer.trim().to_owned()).filter(|answer| !answer.is_empty()));
     }
     if said.iter().any(|said| is_meant(disk, said)) { Ok(()) } else { Err(refusal(!said.is_empty())) }
 }
 
-fn question(disk: &Disk, content: &Content) -> String {
+fn question(disk: &Disk, held: &Content) -> String {
     let what = match &disk.serial {
         Some(_) => format!("the last {LEAST} or more characters of its serial number"),
         None => "its size in bytes (it has no serial number)".to_owned(),
     };
-    let (path, holds) = (disk.path.display(), content.description());
+    let (path, holds) = (disk.path.display(), held.description());
     format!(
         "{path}: {}\nIt holds {holds}. All of that will be lost.\nTo go on, type {what}: ",
         disk.description()
@@ -44,7 +44,7 @@ fn question(disk: &Disk, content: &Content) -> String {
 }
 
 fn is_meant(disk: &Disk, said: &str) -> bool {
-    let Some(serial) = &disk.serial else { return said == disk.disk_size.to_string() };
+    let Some(serial) = &disk.serial else { return said == disk.whole_size.to_string() };
     let (serial, said) = (serial.to_lowercase(), said.to_lowercase());
     let enough = said.chars().count() >= LEAST.min(serial.chars().count());
     enough && serial.ends_with(&said)
@@ -58,6 +58,6 @@ impl Disk {
         let serial =
             self.serial.as_ref().map_or("no serial number".to_owned(), |s| format!("serial number {s}"));
         let removable = if self.removable { ", removable" } else { "" };
-        format!("{model}, {serial}, {} bytes, {}{removable}", self.disk_size, self.bus)
+        format!("{model}, {serial}, {} bytes, {}{removable}", self.whole_size, self.bus)
     }
 }

@@ -75,9 +75,9 @@ fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_name
         file.write_all_at(&vec![0; 4096], seal.offset.0).unwrap();
     }
     assert_eq!(Content::of(&file, size).unwrap().kind, Kind::Other("psyopsOS".into()));
-    file.write_all_at(&[0; 34 * 512], 0).unwrap();
+    file.write_all_at(&vec![0; 34 * 512], 0).unwrap();
     assert_ne!(Content::of(&file, size).unwrap().kind, Kind::Blank, "the backup table is there");
-    file.write_all_at(&[0; 33 * 512], size - 33 * 512).unwrap();
+    file.write_all_at(&vec![0; 33 * 512], size - 33 * 512).unwrap();
     let content = Content::of(&file, size).unwrap();
     assert_eq!(content, Content { table: None, found: Vec::new(), kind: Kind::Blank });
     content.judge(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();

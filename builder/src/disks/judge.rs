@@ -26,14 +26,14 @@ pub struct Purpose {
     lies_on: BTreeSet<Number>,
     site: String,
     node: String,
-    size: u64,
+    length: u64,
 }
 
 impl Purpose {
     /// A stick of this node out of this image, which needs that many bytes.
-    pub fn new(image: &Path, site: &str, node: &str, size: u64) -> io::Result<Self> {
+    pub fn new(image: &Path, site: &str, node: &str, length: u64) -> io::Result<Self> {
         let lies_on = devices_under(image)?;
-        Ok(Self { image: image.to_owned(), lies_on, site: site.to_owned(), node: node.to_owned(), size })
+        Ok(Self { image: image.to_owned(), lies_on, site: site.to_owned(), node: node.to_owned(), length })
     }
 
     /// The same, with the image on that device.
@@ -57,7 +57,7 @@ impl Disk {
         if !self.carries.is_disjoint(&purpose.lies_on) {
             return Err(Refusal::ImageDisk { path: path(), image: purpose.image.clone() });
         }
-        self.judge_whole(consent, purpose.size)
+        self.judge_whole(consent, purpose.length)
     }
 
     /// The same without an image, for a list of disks.

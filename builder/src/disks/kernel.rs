@@ -5,13 +5,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// Finds the number of the block device under a path.
+type Lookup = Box<dyn Fn(&Path) -> Option<Number>>;
+
 /// Where the kernel's facts are read.
 pub(super) struct Kernel {
     pub(super) sys: PathBuf,
     pub(super) proc: PathBuf,
     pub(super) dev: PathBuf,
     /// The number of the block device under a path.
-    pub(super) lookup: Box<dyn Fn(&Path) -> Option<Number>>,
+    pub(super) lookup: Lookup,
 }
 
 /// A block device in sysfs: a whole disk, a partition, or one made of others.

@@ -52,7 +52,7 @@ pub struct Disk {
     /// Its size in bytes.
     pub size: u64,
     /// The size of the whole disk in bytes: its own, or that of the disk that it is a partition of.
-    pub disk_size: u64,
+    pub whole_size: u64,
     /// Bytes of its sectors, as it is addressed.
     pub sector: u64,
     /// Maker and model.
@@ -119,11 +119,12 @@ fn list(kernel: &Kernel) -> io::Result<Vec<Disk>> {
     Ok(disks)
 }
 
+/// Disks in memory (Documentation/admin-guide/devices.txt).
+const MEMORY: u64 = 1;
+
 /// Whether it is a disk that has a medium, and no part of one, memory, or made of others.
 fn is_disk(node: &Node) -> bool {
     let made = ["partition", "dm", "md", "bcache", "disksize"].iter().any(|kind| node.has(kind));
-    /// Disks in memory (Documentation/admin-guide/devices.txt).
-    const MEMORY: u64 = 1;
     !made && node.number.major() != MEMORY && node.number_in("size").is_ok_and(|size| size > 0)
 }
 
@@ -138,7 +139,7 @@ fn disk(kernel: &Kernel, system: &System<'_>, node: &Node, path: &Path) -> io::R
         number: node.number,
         sequence: sequence(node)?,
         size: size(node)?,
-        disk_size: size(&whole)?,
+        whole_size: size(&whole)?,
         sector: whole.number_in("queue/logical_block_size")?,
         model,
         serial,

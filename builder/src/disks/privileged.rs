@@ -83,15 +83,15 @@ pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File,
 /// What the helper does: opens the device and hands it over, or says why it cannot.
 pub fn hand_over(path: &Path, number: Number, direct: bool) -> Result<(), HandOverError> {
     let failed = |source| HandOverError { path: path.to_owned(), source };
-    send(io::stdin(), open_alone(path, number, direct)).map_err(failed)
+    send(io::stdin(), &open_alone(path, number, direct)).map_err(failed)
 }
 
-fn send(socket: impl AsFd, opened: io::Result<File>) -> io::Result<()> {
+fn send(socket: impl AsFd, opened: &io::Result<File>) -> io::Result<()> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let number;
     let descriptors;
-    let message = match &opened {
+    let message = match opened {
         Ok(file) => {
             descriptors = [file.as_fd()];
             ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
@@ -136,7 +136,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"content").unwrap();
-        send(&theirs, Ok(file)).unwrap();
+        send(&theirs, &Ok(file)).unwrap();
         let mut file = receive(&ours).unwrap().unwrap().unwrap();
         file.seek(SeekFrom::Start(3)).unwrap();
         let mut rest = String::new();
@@ -147,7 +147,7 @@ mod tests {
     #[test]
     fn an_error_comes_through_and_silence_is_noticed() {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        send(&theirs, Err(io::Error::from_raw_os_error(16))).unwrap();
+        send(&theirs, &Err(io::Error::from_raw_os_error(16))).unwrap();
         assert_eq!(receive(&ours).unwrap().unwrap().unwrap_err().raw_os_error(), Some(16));
         drop(theirs);
         assert!(receive(&ours).unwrap().is_none());
