@@ -4,7 +4,7 @@ use crate::cli::finish;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
 use crate::flash::event::Event;
-use crate::flash::receipt::{self, Receipt, StickFacts};
+use crate::flash::receipt::{self, ImageDigests, Receipt, StickFacts};
 use crate::flash::target::{self, Wanted};
 use crate::flash::{self, Failure, Flashed, Options, Target, interrupt};
 use crate::image::digests::Digests;
@@ -195,9 +195,9 @@ impl Images {
 
     fn wanted<'w>(&'w self, path: &'w Path) -> Wanted<'w> {
         let number = self.readers.iter().position(|image| image.path() == path).unwrap_or(0);
-        let size = self.readers.get(number).map_or(0, |image| image.size().0);
         let (site, node) = self.owner(number);
-        Wanted { image: path, number, site, node, size }
+        let length = self.readers.get(number).map_or(0, |image| image.size().0);
+        Wanted { image: path, number, site, node, size: length }
     }
 
     fn receipt(
@@ -208,9 +208,10 @@ impl Images {
         [began, ended]: [&str; 2],
     ) -> Result<Receipt, Error> {
         let (site, node) = self.owner(target.image);
-        let mut parts = Digests::default();
+        let (mut of_image, mut parts) = (Digests::default(), Digests::default());
         if let Some(image) = self.readers.get(target.image) {
-            parts = receipt::on_stick(&Digests::of(image)?, &flash::tables(image, target)?);
+            of_image = Digests::of(image)?;
+            parts = receipt::on_stick(&of_image, &flash::tables(image, target)?);
         }
         Ok(Receipt {
             version: Receipt::version(),
@@ -221,8 +222,7 @@ impl Images {
             began: began.to_owned(),
             ended: ended.to_owned(),
             written: flashed.written,
-            public: parts.public().to_string(),
-            node_digest: parts.node().to_string(),
+            image: ImageDigests { public: of_image.public().to_string(), node: of_image.node().to_string() },
             parts,
         })
     }

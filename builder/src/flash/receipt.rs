@@ -49,6 +49,16 @@ impl StickFacts {
     }
 }
 
+/// The digests of an image, as its build prints them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageDigests {
+    /// Of all that everybody can build again.
+    pub public: String,
+    /// Of that and what is the node's own, without the secret partition.
+    pub node: String,
+}
+
 /// A receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
@@ -69,11 +79,9 @@ pub struct Receipt {
     pub ended: String,
     /// Bytes that were written; the rest was there already.
     pub written: u64,
-    /// The digest of all that everybody can build again.
-    pub public: String,
-    /// The digest of that and what is the node's own, without the secret partition.
-    pub node_digest: String,
-    /// The digests of the stick's parts.
+    /// The image.
+    pub image: ImageDigests,
+    /// The digests of the stick's parts: those of the image but for the partition table.
     pub parts: Digests,
 }
 
@@ -236,7 +244,7 @@ impl Receipt {
 /// The digests of an image on a stick whose partition table is another.
 #[must_use]
 pub fn on_stick(image: &Digests, tables: &[u8]) -> Digests {
-    image.with(Part::Table, Sha256Digest::of(tables).to_string())
+    image.with(Part::Table, &Sha256Digest::of(tables).to_string())
 }
 
 fn place(site: &Path, node: &str, stick: &StickFacts) -> PathBuf {
@@ -268,8 +276,7 @@ mod tests {
             began: "2026-11-22T20:00:00Z".into(),
             ended: "2026-11-22T20:01:00Z".into(),
             written: 5,
-            public: parts.public().to_string(),
-            node_digest: parts.node().to_string(),
+            image: ImageDigests { public: parts.public().to_string(), node: parts.node().to_string() },
             parts,
         }
     }
@@ -314,7 +321,7 @@ mod tests {
         let receipt = receipt(parts.clone());
         let compare = |node: &str, now: &Digests| receipt.compare(&receipt.stick, node, now);
         assert!(compare("pi1", &parts).unwrap().ends_with("as it was then"));
-        let with = |part| parts.with(part, "0".into());
+        let with = |part| parts.with(part, "0");
         assert!(
             compare("pi1", &with(Part::Control)).unwrap().ends_with("its node has changed since: control")
         );

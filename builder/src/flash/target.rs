@@ -77,10 +77,10 @@ pub fn open(
     let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let (file, facts, disk) =
         if is_file { of_file(path, wanted)? } else { of_disk(path, &purpose, consent)? };
-    let content = Content::of(&file, facts.capacity)?;
-    content.judge(path, &purpose, consent)?;
+    let found = Content::of(&file, facts.capacity)?;
+    found.judge(path, &purpose, consent)?;
     if let Some(disk) = &disk {
-        confirm(disk, &content, consent, ask)?;
+        confirm(disk, &found, consent, ask)?;
     }
     past_the_cache(&file).map_err(failed)?;
     let (name, size) = (path.display().to_string(), facts.capacity);

@@ -119,11 +119,11 @@ impl Digests {
 
     /// The same but for one part.
     #[must_use]
-    pub fn with(&self, part: Part, digest: String) -> Self {
+    pub fn with(&self, part: Part, digest: &str) -> Self {
         let mut digests = self.clone();
         for (known, own) in &mut digests.0 {
             if *known == part {
-                own.clone_from(&digest);
+                digest.clone_into(own);
             }
         }
         digests
