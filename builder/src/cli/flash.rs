@@ -119,8 +119,6 @@ pub(super) struct Order<'o> {
 
 impl Order<'_> {
     pub(super) fn carry_out(&self) -> Result<FlashOutput, Error> {
-        // Before the first thread is there.
-        let stop = interrupt::on_signals();
         // What is missing for a receipt is said before anything is written.
         let locations = Locations { identity: None, signing_key: self.signing_key.map(Path::to_owned) };
         let signer = self.site.filter(|_| !self.writing.no_read_back);
@@ -132,9 +130,12 @@ impl Order<'_> {
         for (image, path) in self.pairs {
             let (target, stick) =
                 target::open(path, &images.wanted(image), &consent, &mut finish::ask_for_text)?;
+            target::is_another(&target, &targets)?;
             targets.push(target);
             facts.push(stick);
         }
+        // No thread is left of the looking, and nobody is asked any more.
+        let stop = interrupt::on_signals();
         let began = now();
         let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
         let results =

@@ -5,9 +5,10 @@ use crate::disks::consent::{Consent, PartitionConsentArgs};
 use crate::disks::content::Content;
 use crate::disks::{self, Disk};
 use crate::error::{Class, Classified, Error};
+use crate::flash;
+use crate::flash::target::past_the_cache;
 use crate::secrets::credentials::Locations;
 use crate::secrets::node_keys;
-use crate::secrets::overwrite::overwrite;
 use crate::secrets::prepare::{Prepared, prepare};
 use crate::site::site_or_default;
 use crate::staging::Staging;
@@ -17,6 +18,7 @@ use serde::Serialize;
 use std::fmt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 /// Make the secret partition of a node
 #[derive(Debug, Args)]
@@ -137,9 +139,10 @@ pub fn run(
             prepared.write_partition(args.key.as_deref(), length, file)?;
             (file.clone(), length)
         }
-        (None, Some(mut target)) => {
-            write_device(&prepared, args.key.as_deref(), &mut target, progress)?;
-            (target.disk.path, target.disk.size)
+        (None, Some(target)) => {
+            let (path, length) = (target.disk.path.clone(), target.disk.size);
+            write_device(&prepared, args.key.as_deref(), target, progress)?;
+            (path, length)
         }
         (None, None) => return Err(NoTarget.into()),
     };
@@ -191,7 +194,7 @@ fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Err
 fn write_device(
     prepared: &Prepared,
     key: Option<&Path>,
-    target: &mut Target,
+    target: Target,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
     let staging = Staging::new()?;
@@ -201,7 +204,12 @@ fn write_device(
     prepared.write_partition(key, size, &image)?;
     let (path, held) = (&target.disk.path, &target.held.kind);
     progress(&format!("writing {size} bytes to {}, which held {held}", path.display()));
-    Ok(overwrite(path, &mut target.file, &image)?)
+    past_the_cache(&target.file, path)?;
+    let (name, file) = (path.display().to_string(), target.file);
+    let partition = flash::Target { name, file, size, is_disk: false, image: 0 };
+    // Signals are left alone: what is written takes less than a second.
+    flash::flash_partition(&image, partition, &AtomicBool::new(false))?;
+    Ok(())
 }
 
 impl fmt::Display for MksecretsOutput {

@@ -3,8 +3,8 @@
 
 use super::medium::MediumError;
 use super::probe::{LessRoom, ProbeError};
+use super::source::Source;
 use crate::error::{Class, Classified};
-use crate::image::reader::ImageReader;
 use std::io;
 use std::path::PathBuf;
 
@@ -103,8 +103,8 @@ fn places(offsets: &[u64]) -> String {
 
 impl FlashError {
     /// The error of an image at a place.
-    pub(super) fn of_image(image: &ImageReader, offset: u64, source: &io::Error) -> Self {
-        Self::Image { path: image.path().to_owned(), offset, source: the_same(source) }
+    pub(super) fn of_image(image: Source<'_>, offset: u64, source: &io::Error) -> Self {
+        Self::Image { path: image.path.to_owned(), offset, source: the_same(source) }
     }
 
     /// The error of a medium that is called `stick`.
@@ -174,7 +174,7 @@ impl Classified for FlashError {
 
 /// Why a stick was not flashed, and what it is now.
 #[derive(Debug, thiserror::Error)]
-#[error("{error}; {}", if *begun { "the stick holds no system now, and nothing starts from it" } else { "nothing was written to it" })]
+#[error("{error}; {}", if *begun { "it holds nothing whole now, and nothing starts from it" } else { "nothing was written to it" })]
 pub struct Failure {
     /// Why.
     pub error: FlashError,

@@ -26,8 +26,9 @@ pub struct Layout {
     pub pieces: Vec<Range<u64>>,
     /// What is empty until all else is written and read back: in front of the first partition, and the end.
     pub edges: [Range<u64>; 2],
-    /// The backup table and the primary with the protective MBR, in the order in which they are written.
-    pub tables: [(u64, Vec<u8>); 2],
+    /// What makes the stick a disk, in the order in which it is written: the backup table, then the primary with the
+    /// protective MBR.
+    pub tables: Vec<(u64, Vec<u8>)>,
 }
 
 impl Layout {
@@ -48,8 +49,20 @@ impl Layout {
             size,
             pieces: pieces(block_map::mapped(image), &(first..body_end)),
             edges: [0..first, tail..size],
-            tables: [backup, primary],
+            tables: vec![backup, primary],
         })
+    }
+
+    /// The layout of a file system of `size` bytes with that head, by which it is recognised.
+    #[must_use]
+    pub fn of_file_system(size: u64, head: Vec<u8>) -> Self {
+        let start = u64::try_from(head.len()).unwrap_or(size);
+        Self {
+            size,
+            pieces: pieces(std::iter::once(start..size), &(start..size)),
+            edges: [0..start, size..size],
+            tables: vec![(0, head)],
+        }
     }
 
     /// Bytes of all pieces.
@@ -69,7 +82,7 @@ impl Layout {
 }
 
 /// The ranges within `bounds`, cut at each multiple of [`PIECE`].
-fn pieces(ranges: Vec<Range<u64>>, bounds: &Range<u64>) -> Vec<Range<u64>> {
+fn pieces(ranges: impl IntoIterator<Item = Range<u64>>, bounds: &Range<u64>) -> Vec<Range<u64>> {
     let mut pieces = Vec::new();
     for range in ranges {
         let (mut start, end) = (range.start.max(bounds.start), range.end.min(bounds.end));
@@ -113,7 +126,7 @@ mod tests {
         let written = ImageReader::open(stick.path()).unwrap();
         assert!(written.table_faults().is_empty(), "{:?}", written.table_faults());
         assert_eq!(written.table(), image.table());
-        let [(backup, bytes), (0, _)] = &layout.tables else { panic!("{:?}", layout.edges) };
+        let [(backup, bytes), (0, _)] = layout.tables.as_slice() else { panic!("{:?}", layout.edges) };
         assert_eq!(backup + bytes.len() as u64, size);
         assert_eq!(layout.edges, [0..MIB, size - MIB..size]);
     }

@@ -195,7 +195,7 @@ mod tests {
         let mut holds = |bytes: &[u8], offset| medium.holds(bytes, offset, &mut found).unwrap();
         assert!(holds(&bytes, 1 << 20) && !holds(&bytes, 512));
         medium.zero(&(2 << 20..4 << 20)).unwrap();
-        assert!(holds(&[0; 2 << 20], 2 << 20) && !holds(&[0; 512], (2 << 20) - 512));
+        assert!(holds(&vec![0; 2 << 20], 2 << 20) && !holds(&[0; 512], (2 << 20) - 512));
         assert_eq!(file.metadata().unwrap().len(), 4 << 20);
     }
 

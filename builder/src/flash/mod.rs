@@ -24,6 +24,8 @@ pub use event::{Event, Hear, Phase};
 
 use crate::error::Error;
 use crate::image::reader::ImageReader;
+use crate::image::storage::Storage;
+use crate::input::{InputError, ReadAt as _};
 use crate::progress;
 use crate::site::Site;
 use crate::verify;
@@ -32,7 +34,7 @@ use handoff::hash::Sha256Digest;
 use layout::{Layout, PIECE};
 use medium::Medium;
 use probe::Marks;
-use source::{Piece, portions};
+use source::{Piece, Source, portions};
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
@@ -46,6 +48,9 @@ use write::{Written, write};
 const SAMPLES: usize = 32;
 /// and it is where this part of them is as it should be.
 const WORTH: usize = 8;
+
+/// Bytes at the beginning of a file system by which it is recognised.
+const HEAD: usize = 64 << 10;
 
 /// What an image is written to.
 #[derive(Debug)]
@@ -106,11 +111,40 @@ pub fn flash(
     stop: &AtomicBool,
     hear: Hear<'_>,
 ) -> Result<Vec<Result<Flashed, Failure>>, FlashError> {
-    let layouts: Vec<Layout> =
-        targets.iter().map(|target| layout(images, target)).collect::<Result<_, _>>()?;
+    let layout = |target: &Target| {
+        let table = |source| FlashError::Table { stick: target.name.clone(), source };
+        let image = images.get(target.image).ok_or_else(|| table(io::ErrorKind::NotFound.into()))?;
+        Layout::new(image, target.size).map_err(table)
+    };
+    let layouts: Vec<Layout> = targets.iter().map(layout).collect::<Result<_, _>>()?;
+    let sources: Vec<Source<'_>> = images.iter().map(Source::of).collect();
+    flash_as(&sources, targets, &layouts, options, (stop, hear))
+}
+
+/// Writes the file system in the file `image` to a partition, in the same way: its head, by which it is recognised, comes
+/// last.
+pub fn flash_partition(image: &Path, target: Target, stop: &AtomicBool) -> Result<Flashed, Error> {
+    let failed = |source| InputError { path: image.to_owned(), source };
+    let storage = Storage::open(image).map_err(failed)?;
+    let size = storage.size().map_err(failed)?;
+    let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
+    storage.fill_at(&mut head, 0).map_err(failed)?;
+    let (source, layout) = (Source { path: image, storage: &storage }, Layout::of_file_system(size, head));
+    let options = Options { full: false, read_back: true };
+    let done = flash_as(&[source], &[target], &[layout], options, (stop, &|_| ()))?;
+    Ok(done.into_iter().next().unwrap_or(Ok(Flashed { written: 0, equal: 0, read_back: true }))?)
+}
+
+fn flash_as(
+    images: &[Source<'_>],
+    targets: &[Target],
+    layouts: &[Layout],
+    options: Options,
+    (stop, hear): (&AtomicBool, Hear<'_>),
+) -> Result<Vec<Result<Flashed, Failure>>, FlashError> {
     let sticks: Vec<Stick<'_>> = targets
         .iter()
-        .zip(&layouts)
+        .zip(layouts)
         .map(|(target, layout)| stick(target, layout, stop))
         .collect::<Result<_, _>>()?;
     let tell = || hear(&sticks.iter().map(|stick| stick.progress.event(stick.name)).collect::<Vec<_>>());
@@ -129,14 +163,7 @@ pub fn flash(
 pub fn tables(image: &ImageReader, target: &Target) -> Result<Vec<u8>, FlashError> {
     let layout = Layout::new(image, target.size)
         .map_err(|source| FlashError::Table { stick: target.name.clone(), source })?;
-    let [(_, backup), (_, primary)] = layout.tables;
-    Ok([primary, backup].concat())
-}
-
-fn layout(images: &[ImageReader], target: &Target) -> Result<Layout, FlashError> {
-    let table = |source| FlashError::Table { stick: target.name.clone(), source };
-    let image = images.get(target.image).ok_or_else(|| table(io::ErrorKind::NotFound.into()))?;
-    Layout::new(image, target.size).map_err(table)
+    Ok(layout.tables.into_iter().rev().flat_map(|(_, bytes)| bytes).collect())
 }
 
 fn stick<'s>(target: &'s Target, layout: &'s Layout, stop: &'s AtomicBool) -> Result<Stick<'s>, FlashError> {
@@ -157,30 +184,30 @@ fn seed() -> io::Result<Sha256Digest> {
 
 /// Whether each was read back.
 fn run(
-    images: &[ImageReader],
+    images: &[Source<'_>],
     targets: &[Target],
     sticks: &[Stick<'_>],
     options: Options,
 ) -> Vec<Result<bool, FlashError>> {
     // Their numbers are in range: their layouts were made.
-    let with_images: Vec<(&Stick<'_>, &Target, &ImageReader)> = sticks
+    let with_images: Vec<(&Stick<'_>, &Target, Source<'_>)> = sticks
         .iter()
         .zip(targets)
-        .filter_map(|(stick, target)| Some((stick, target, images.get(target.image)?)))
+        .filter_map(|(stick, target)| Some((stick, target, *images.get(target.image)?)))
         .collect();
     let mut written: Vec<Written<'_, '_>> = sticks.iter().map(Written::new).collect();
     thread::scope(|scope| {
         for (written, (stick, _, image)) in written.iter().zip(&with_images) {
-            scope.spawn(move || written.try_to(|| look(stick, image, options.full)));
+            scope.spawn(move || written.try_to(|| look(stick, *image, options.full)));
         }
     });
     let wanted: Vec<(usize, &[Range<u64>])> =
         with_images.iter().map(|(stick, target, _)| (target.image, stick.layout.pieces.as_slice())).collect();
     write(images, &portions(images, &wanted), &mut written);
     thread::scope(|scope| {
-        let end = |(written, (stick, _, image)): (Written<'_, '_>, &(&Stick<'_>, &Target, &ImageReader))| {
+        let end = |(written, (stick, _, image)): (Written<'_, '_>, &(&Stick<'_>, &Target, Source<'_>))| {
             let written = written.into_result();
-            end(stick, || finish(stick, image, &written?, options.read_back))
+            end(stick, || finish(stick, *image, &written?, options.read_back))
         };
         let ends: Vec<_> =
             written.into_iter().zip(&with_images).map(|each| scope.spawn(move || end(each))).collect();
@@ -190,7 +217,7 @@ fn run(
 }
 
 /// Learns from some pieces whether the stick holds something of the image already.
-fn look(stick: &Stick<'_>, image: &ImageReader, full: bool) -> Result<(), FlashError> {
+fn look(stick: &Stick<'_>, image: Source<'_>, full: bool) -> Result<(), FlashError> {
     let pieces = &stick.layout.pieces;
     let mut found = Buffer::zeros(usize::try_from(PIECE).unwrap_or(0));
     let (mut looked, mut equal) = (0, 0);
@@ -222,7 +249,7 @@ fn end(stick: &Stick<'_>, finish: impl FnOnce() -> Result<bool, FlashError>) -> 
 /// All but the body. Says whether everything was read from the medium.
 fn finish(
     stick: &Stick<'_>,
-    image: &ImageReader,
+    image: Source<'_>,
     expected: &[Expected],
     reads_back: bool,
 ) -> Result<bool, FlashError> {

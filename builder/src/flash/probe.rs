@@ -123,7 +123,7 @@ mod tests {
 
     fn layout(size: u64) -> Layout {
         let pieces = (1..40).map(|at| at * MIB..at * MIB + MIB / 2).collect();
-        Layout { size, pieces, edges: [0..MIB, size - MIB..size], tables: [(0, Vec::new()), (0, Vec::new())] }
+        Layout { size, pieces, edges: [0..MIB, size - MIB..size], tables: Vec::new() }
     }
 
     fn marks(size: u64) -> Marks {

@@ -5,10 +5,9 @@ use super::error::FlashError;
 use super::event::Phase;
 use super::layout::PIECE;
 use super::probe::LessRoom;
-use super::source::Piece;
+use super::source::{Piece, Source};
 use super::stick::{Expected, Stick};
 use super::write::REQUESTS;
-use crate::image::reader::ImageReader;
 use crate::parallel;
 use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
@@ -19,7 +18,7 @@ type Wrong<'e> = (&'e Expected, Sha256Digest);
 /// Reads everything back.
 pub(super) fn read_back(
     stick: &Stick<'_>,
-    image: &ImageReader,
+    image: Source<'_>,
     expected: &[Expected],
 ) -> Result<(), FlashError> {
     stick.progress.enter(Phase::ReadingBack, stick.layout.length());
@@ -34,7 +33,7 @@ pub(super) fn read_back(
     for (expected, _) in &wrong {
         let piece = Piece::of_image(image, expected.range.clone())?;
         if piece.digest != expected.digest {
-            let path = image.path().to_owned();
+            let path = image.path.to_owned();
             return Err(FlashError::ImageChanged { path, offset: expected.range.start });
         }
         stick.put(&piece)?;

@@ -12,6 +12,22 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+/// Where the bytes of an image are.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Source<'i> {
+    /// The image's path.
+    pub(super) path: &'i Path,
+    /// The image.
+    pub(super) storage: &'i Storage,
+}
+
+impl<'i> Source<'i> {
+    /// Where those of an image of a disk are.
+    pub(super) fn of(image: &'i ImageReader) -> Self {
+        Self { path: image.path(), storage: image.storage() }
+    }
+}
+
 /// A piece of an image.
 #[derive(Debug)]
 pub(super) struct Piece {
@@ -27,15 +43,15 @@ pub(super) struct Piece {
 
 impl Piece {
     /// Reads a piece of `image`.
-    pub(super) fn of_image(image: &ImageReader, range: Range<u64>) -> Result<Self, FlashError> {
+    pub(super) fn of_image(image: Source<'_>, range: Range<u64>) -> Result<Self, FlashError> {
         let start = range.start;
         Self::read(image, range).map_err(|source| FlashError::of_image(image, start, &source))
     }
 
     /// The same, with the system's own error.
-    pub(super) fn read(image: &ImageReader, range: Range<u64>) -> io::Result<Self> {
+    pub(super) fn read(image: Source<'_>, range: Range<u64>) -> io::Result<Self> {
         let mut bytes = Buffer::zeros(usize::try_from(range.end - range.start).unwrap_or(0));
-        image.storage().fill_at(&mut bytes, range.start)?;
+        image.storage.fill_at(&mut bytes, range.start)?;
         let (digest, zero) = (Sha256Digest::of(&bytes), is_zero(&bytes));
         Ok(Self { range, bytes, digest, zero })
     }
@@ -54,16 +70,10 @@ pub(super) struct Portion {
 
 /// What is read, in the order of the sticks. `wanted` has for each stick its image and the pieces that it gets: what images
 /// share in one file is read for all of them at once.
-pub(super) fn portions(images: &[ImageReader], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
-    let sources: Vec<(&Path, &Storage)> =
-        images.iter().map(|image| (image.path(), image.storage())).collect();
-    portions_of(&sources, wanted)
-}
-
-pub(super) fn portions_of(sources: &[(&Path, &Storage)], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
+pub(super) fn portions(images: &[Source<'_>], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
     let mut portions: BTreeMap<(u64, u64, &Path), Portion> = BTreeMap::new();
     for (stick, (image, pieces)) in wanted.iter().enumerate() {
-        let Some((path, storage)) = sources.get(*image) else { continue };
+        let Some(Source { path, storage }) = images.get(*image) else { continue };
         for range in *pieces {
             let shared = storage.shared().filter(|_| storage.is_all_shared(range));
             let portion = portions

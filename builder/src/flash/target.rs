@@ -9,6 +9,7 @@ use crate::disks::judge::Purpose;
 use crate::disks::refusal::Refusal;
 use crate::disks::{Disk, open};
 use crate::error::{Class, Classified, Error};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use std::fs::{self, File};
 use std::io;
@@ -82,9 +83,34 @@ pub fn open(
     if let Some(disk) = &disk {
         confirm(disk, &found, consent, ask)?;
     }
-    past_the_cache(&file).map_err(failed)?;
+    past_the_cache(&file, path)?;
     let (name, size) = (path.display().to_string(), facts.capacity);
     Ok((Target { name, file, size, is_disk: !is_file, image: wanted.number }, facts))
+}
+
+/// A file was named twice; a disk that is open already refuses by itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{path} is named twice")]
+pub struct NamedTwice {
+    path: String,
+}
+
+impl Classified for NamedTwice {
+    fn class(&self) -> Class {
+        Class::Refused
+    }
+}
+
+/// Whether a target is none of those that were opened before it, by whatever name.
+pub fn is_another(target: &Target, before: &[Target]) -> Result<(), Error> {
+    let identity = |target: &Target| {
+        let metadata = target.file.metadata();
+        metadata.map(|metadata| (metadata.dev(), metadata.ino(), metadata.rdev())).ok()
+    };
+    if before.iter().any(|other| identity(other) == identity(target)) {
+        return Err(NamedTwice { path: target.name.clone() }.into());
+    }
+    Ok(())
 }
 
 type Opened = (File, StickFacts, Option<Disk>);
@@ -113,10 +139,11 @@ fn of_file(path: &Path, wanted: &Wanted<'_>) -> Result<Opened, Error> {
 
 /// From here on nothing goes through the page cache, where the file system of a file can do that: what is read back was on
 /// the medium.
-fn past_the_cache(file: &File) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL)?);
+pub fn past_the_cache(file: &File, path: &Path) -> Result<(), FileError> {
+    let failed = |errno: Errno| FileError { path: path.to_owned(), source: errno.into() };
+    let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).map_err(failed)?);
     match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
-        Ok(_) | Err(nix::errno::Errno::EINVAL) => Ok(()),
-        Err(error) => Err(error.into()),
+        Ok(_) | Err(Errno::EINVAL) => Ok(()),
+        Err(error) => Err(failed(error)),
     }
 }

@@ -13,6 +13,10 @@ use tempfile::{NamedTempFile, TempDir};
 const MIB: u64 = 1 << 20;
 const USUAL: Options = Options { full: false, read_back: true };
 
+fn place(at: u64) -> usize {
+    usize::try_from(at).unwrap()
+}
+
 fn image(fixture: &Fixture) -> ImageReader {
     ImageReader::open(&fixture.image.path).unwrap()
 }
@@ -47,7 +51,7 @@ fn is_whole(stick: &NamedTempFile) {
 
 fn is_no_disk(stick: &NamedTempFile) {
     assert!(ImageReader::open(stick.path()).is_err());
-    let head = &fs::read(stick.path()).unwrap()[..MIB as usize];
+    let head = &fs::read(stick.path()).unwrap()[..1 << 20];
     assert!(head.iter().all(|&byte| byte == 0));
 }
 
@@ -64,7 +68,7 @@ fn a_stick_holds_the_system_whatever_was_on_it() {
         // No mark of the probe is left.
         let found = fs::read(stick.path()).unwrap();
         assert!(
-            found[(size - 3 * MIB) as usize..(size - 17 * 1024) as usize]
+            found[place(size - 3 * MIB)..place(size - 17 * 1024)]
                 .iter()
                 .all(|&byte| byte == 0xAA || byte == 0)
         );
@@ -121,13 +125,14 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
         let layout = Layout::new(&image, size).unwrap();
         let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
         under_way.begin().unwrap();
-        let mut found = Buffer::zeros(PIECE as usize);
+        let mut found = Buffer::zeros(place(PIECE));
         for range in layout.pieces.iter().take(pieces) {
-            under_way.take(&Piece::of_image(&image, range.clone()).unwrap(), &mut found).unwrap();
+            under_way.take(&Piece::of_image(Source::of(&image), range.clone()).unwrap(), &mut found).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
         let range = layout.pieces.last().unwrap().clone();
-        let error = under_way.take(&Piece::of_image(&image, range).unwrap(), &mut found).unwrap_err();
+        let error =
+            under_way.take(&Piece::of_image(Source::of(&image), range).unwrap(), &mut found).unwrap_err();
         assert_eq!(crate::error::Classified::exit_code(&error), error::CUT_OFF);
         is_no_disk(&stick);
         flash_one(image, &stick, USUAL).unwrap();
@@ -170,14 +175,14 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let mut expected: Vec<Expected> = layout
         .pieces
         .iter()
-        .map(|range| Piece::of_image(&image, range.clone()).unwrap())
+        .map(|range| Piece::of_image(Source::of(&image), range.clone()).unwrap())
         .map(|piece| Expected { range: piece.range, digest: piece.digest })
         .collect();
-    read_back::read_back(&under_way, &image, &expected).unwrap();
+    read_back::read_back(&under_way, Source::of(&image), &expected).unwrap();
     let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
     let changed = expected.iter_mut().find(|expected| expected.range.start == root).unwrap();
     changed.digest = Sha256Digest::of(b"what it was");
-    let error = read_back::read_back(&under_way, &image, &expected).unwrap_err();
+    let error = read_back::read_back(&under_way, Source::of(&image), &expected).unwrap_err();
     assert!(matches!(error, FlashError::ImageChanged { offset, .. } if offset == root), "{error}");
 }
 
@@ -190,7 +195,7 @@ fn what_turns_up_in_another_place_is_less_room() {
     let pieces = Layout::new(&image, image.size().0).unwrap().pieces;
     let expected: Vec<Expected> = pieces
         .iter()
-        .map(|range| Piece::of_image(&image, range.clone()).unwrap())
+        .map(|range| Piece::of_image(Source::of(&image), range.clone()).unwrap())
         .map(|piece| Expected { range: piece.range, digest: piece.digest })
         .collect();
     let is_like = |one: &&Expected, other: &Expected| {
@@ -199,12 +204,12 @@ fn what_turns_up_in_another_place_is_less_room() {
     let alone = |piece: &&Expected| expected.iter().filter(|other| other.digest == piece.digest).count() == 1;
     let high = expected.iter().rev().find(alone).unwrap();
     let low = expected.iter().find(|piece| is_like(piece, high) && piece.range != high.range).unwrap();
-    let bytes = Piece::of_image(&image, high.range.clone()).unwrap().bytes;
+    let bytes = Piece::of_image(Source::of(&image), high.range.clone()).unwrap().bytes;
     file.as_file().write_all_at(&bytes, low.range.start).unwrap();
     let (targets, stop) = ([target(&file, 0)], AtomicBool::new(false));
     let layout = Layout::new(&image, targets[0].size).unwrap();
     let under_way = stick(&targets[0], &layout, &stop).unwrap();
-    let error = read_back::read_back(&under_way, &image, &expected).unwrap_err();
+    let error = read_back::read_back(&under_way, Source::of(&image), &expected).unwrap_err();
     let FlashError::LessRoom { source, .. } = &error else { panic!("{error}") };
     assert_eq!(source.first_lost, high.range.start);
     assert_eq!(crate::error::Classified::exit_code(&error), error::FAKE_STICK);
@@ -232,7 +237,7 @@ fn several_sticks_get_their_images_in_one_run() {
 fn what_images_share_is_read_once() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("shared"), vec![7; 4 << 20]).unwrap();
-    let images: Vec<crate::image::storage::Storage> = ["a", "b"]
+    let images: Vec<Storage> = ["a", "b"]
         .iter()
         .map(|name| {
             let path = folder.path().join(name);
@@ -240,15 +245,41 @@ fn what_images_share_is_read_once() {
             let layer = crate::image::storage::LayerWriter::create(&file, 4 << 20, "shared").unwrap();
             layer.write_at(2 << 20, &[8; 1024]).unwrap();
             layer.finish().unwrap();
-            crate::image::storage::Storage::open(&path).unwrap()
+            Storage::open(&path).unwrap()
         })
         .collect();
     let pieces = vec![0..MIB, MIB..2 * MIB, 2 * MIB..3 * MIB];
     let wanted = [(0, pieces.as_slice()), (1, &pieces), (1, &pieces)];
-    let sources: Vec<(&Path, &crate::image::storage::Storage)> =
-        [Path::new("a"), Path::new("b")].into_iter().zip(&images).collect();
-    let portions = source::portions_of(&sources, &wanted);
+    let sources: Vec<Source<'_>> = [Path::new("a"), Path::new("b")]
+        .into_iter()
+        .zip(&images)
+        .map(|(path, storage)| Source { path, storage })
+        .collect();
+    let portions = portions(&sources, &wanted);
     let sticks: Vec<(u64, &[usize])> =
         portions.iter().map(|portion| (portion.range.start, portion.sticks.as_slice())).collect();
     assert_eq!(sticks, [(0, [0, 1, 2].as_slice()), (MIB, &[0, 1, 2]), (2 * MIB, &[0]), (2 * MIB, &[1, 2])]);
+}
+
+#[test]
+fn a_file_system_comes_head_last_and_is_read_back() {
+    let folder = TempDir::new().unwrap();
+    let image = folder.path().join("image");
+    for length in [10_u32, 64 * 1024, 3_000_000] {
+        // Direct I/O is in whole sectors.
+        let length = length.next_multiple_of(512);
+        let content: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0] ^ 0x5a).collect();
+        fs::write(&image, &content).unwrap();
+        let partition = old_stick(4 << 20, 0xff);
+        let target = Target { is_disk: false, ..target(&partition, 0) };
+        let flashed = flash_partition(&image, target, &AtomicBool::new(false)).unwrap();
+        assert!(flashed.read_back);
+        let written = fs::read(partition.path()).unwrap();
+        assert!(written[..content.len()] == content);
+        assert!(written[content.len()..].iter().all(|&byte| byte == 0xff));
+    }
+    let partition = old_stick(4 << 20, 0xff);
+    let read_only = Target { file: File::open(partition.path()).unwrap(), ..target(&partition, 0) };
+    let error = flash_partition(&image, read_only, &AtomicBool::new(false)).unwrap_err();
+    assert!(error.to_string().contains("it holds nothing whole now"), "{error}");
 }

@@ -3,9 +3,8 @@
 use super::buffer::Buffer;
 use super::error::FlashError;
 use super::layout::PIECE;
-use super::source::{Piece, Portion};
+use super::source::{Piece, Portion, Source};
 use super::stick::{Expected, Stick};
-use crate::image::reader::ImageReader;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
@@ -70,7 +69,7 @@ impl<'s, 'm> Written<'s, 'm> {
 }
 
 /// Brings all portions to their sticks.
-pub(super) fn write(images: &[ImageReader], portions: &[Portion], sticks: &mut [Written<'_, '_>]) {
+pub(super) fn write(images: &[Source<'_>], portions: &[Portion], sticks: &mut [Written<'_, '_>]) {
     let mut expected: Vec<Vec<Expected>> = sticks.iter().map(|_| Vec::new()).collect();
     let (senders, receivers): (Vec<_>, Vec<_>) = sticks.iter().map(|_| sync_channel(WAITING)).unzip();
     let receivers: Vec<_> = receivers.into_iter().map(Mutex::new).collect();
@@ -91,7 +90,7 @@ pub(super) fn write(images: &[ImageReader], portions: &[Portion], sticks: &mut [
 }
 
 fn hand_out(
-    images: &[ImageReader],
+    images: &[Source<'_>],
     portion: &Portion,
     sticks: &[Written<'_, '_>],
     senders: &[SyncSender<Arc<Piece>>],
@@ -103,7 +102,7 @@ fn hand_out(
         .copied()
         .filter(|stick| sticks.get(*stick).is_some_and(|stick| !stick.is_given_up()))
         .collect();
-    let Some(image) = images.get(portion.image).filter(|_| !wanting.is_empty()) else { return };
+    let Some(&image) = images.get(portion.image).filter(|_| !wanting.is_empty()) else { return };
     let piece = Piece::read(image, portion.range.clone()).map(Arc::new);
     for number in wanting {
         match (&piece, sticks.get(number), senders.get(number), expected.get_mut(number)) {

@@ -9,7 +9,6 @@ pub mod ext4;
 pub mod known_hosts;
 pub mod node_keys;
 pub mod node_toml;
-pub mod overwrite;
 pub mod partition;
 pub mod prepare;
 pub mod seal;
