@@ -3,10 +3,9 @@
 
 use super::medium::MediumError;
 use super::probe::{LessRoom, ProbeError};
-use super::source::Source;
 use crate::error::{Class, Classified};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// So many places are named; there may be more.
 const MOST_PLACES: usize = 8;
@@ -103,8 +102,8 @@ fn places(offsets: &[u64]) -> String {
 
 impl FlashError {
     /// The error of an image at a place.
-    pub(super) fn of_image(image: Source<'_>, offset: u64, source: &io::Error) -> Self {
-        Self::Image { path: image.path.to_owned(), offset, source: the_same(source) }
+    pub(super) fn of_image(image: &Path, offset: u64, source: &io::Error) -> Self {
+        Self::Image { path: image.to_owned(), offset, source: the_same(source) }
     }
 
     /// The error of a medium that is called `stick`.

@@ -45,7 +45,7 @@ impl Piece {
     /// Reads a piece of `image`.
     pub(super) fn of_image(image: Source<'_>, range: Range<u64>) -> Result<Self, FlashError> {
         let start = range.start;
-        Self::read(image, range).map_err(|source| FlashError::of_image(image, start, &source))
+        Self::read(image, range).map_err(|source| FlashError::of_image(image.path, start, &source))
     }
 
     /// The same, with the system's own error.

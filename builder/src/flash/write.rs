@@ -112,7 +112,7 @@ fn hand_out(
                 let _ = sender.send(Arc::clone(piece));
             }
             (Err(source), Some(stick), ..) => {
-                stick.give_up(FlashError::of_image(image, portion.range.start, source));
+                stick.give_up(FlashError::of_image(image.path, portion.range.start, source));
             }
             _ => {}
         }
