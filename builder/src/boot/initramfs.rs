@@ -142,6 +142,15 @@ pub struct ArchiveFile {
 
 /// The files of a packed initramfs, as [`pack`] makes it.
 pub fn files(packed: &[u8]) -> io::Result<Vec<ArchiveFile>> {
+    files_where(packed, |_| true)
+}
+
+/// The file of that path in a packed initramfs, which is unpacked to its end: one that is damaged behind it is an error.
+pub fn file(packed: &[u8], path: &str) -> io::Result<Option<ArchiveFile>> {
+    Ok(files_where(packed, |name| name == path)?.into_iter().next())
+}
+
+fn files_where(packed: &[u8], wanted: impl Fn(&str) -> bool) -> io::Result<Vec<ArchiveFile>> {
     let mut frame = zstd::Decoder::new(packed)?.single_frame();
     let mut files = Vec::new();
     loop {
@@ -149,11 +158,14 @@ pub fn files(packed: &[u8]) -> io::Result<Vec<ArchiveFile>> {
         if reader.entry().is_trailer() {
             return Ok(files);
         }
-        let mut content = Vec::new();
-        reader.read_to_end(&mut content)?;
-        let entry = reader.entry();
-        let path = entry.name().to_owned();
-        files.push(ArchiveFile { path, mode: entry.mode(), uid: entry.uid(), gid: entry.gid(), content });
+        if wanted(reader.entry().name()) {
+            let mut content = Vec::new();
+            reader.read_to_end(&mut content)?;
+            let entry = reader.entry();
+            let path = entry.name().to_owned();
+            files.push(ArchiveFile { path, mode: entry.mode(), uid: entry.uid(), gid: entry.gid(), content });
+        }
+        // What was not read is passed over.
         frame = reader.finish()?;
     }
 }

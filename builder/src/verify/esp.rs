@@ -3,25 +3,28 @@
 use crate::image::esp;
 use crate::image::esp_reader;
 use crate::image::reader::ImageReader;
+use crate::site::Bytes;
 use fatfs::{FileSystem, FsOptions};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
-use std::io::{Cursor, Read as _};
+use std::io::{self, Read as _};
+
+/// What is compared at once.
+const PIECE: usize = 1 << 20;
 
 /// Takes the selector off the ESP, makes the ESP anew around it and compares. `wanted` is the selector that is to be
 /// there; without it only its SHA-256 can be said, because nothing signs it but, with Secure Boot, the firmware's keys.
 pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String, String> {
-    let bytes = image.read_all(Role::Esp).map_err(|error| error.to_string())?;
-    let found = selector(&bytes).map_err(|error| match esp_reader::open(image) {
+    image.is_there(Role::Esp).map_err(|error| error.to_string())?;
+    let found = selector(image).map_err(|error| match esp_reader::open(image) {
         Ok(_) => format!("the selector cannot be read: {error}"),
         Err(known) => format!("the selector cannot be read: {error}; {known}"),
     })?;
-    let serial = esp::serial(&bytes).ok_or("it has no FAT32 boot sector")?;
+    let boot = image.read(Role::Esp, Bytes(0), 512).map_err(|error| error.to_string())?;
+    let serial = esp::serial(&boot).ok_or("it has no FAT32 boot sector")?;
     let partition = image.partition(Role::Esp).map_err(|error| error.to_string())?;
     let made = esp::make(partition.size, serial, &found).map_err(|error| error.to_string())?;
-    if made != bytes
-        && let Some(offset) = made.iter().zip(&bytes).position(|(made, found)| made != found)
-    {
+    if let Some(offset) = difference(image, &made)? {
         return Err(format!(
             "byte {offset} is not as the file system was made: written to since, or damaged"
         ));
@@ -37,11 +40,24 @@ pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String
     }
 }
 
-fn selector(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let file_system = FileSystem::new(Cursor::new(bytes.to_vec()), FsOptions::new())?;
+/// The first byte of the ESP that is another than was made. Compared piece by piece: nearly all of both is empty.
+fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
+    for (offset, made) in (0..).step_by(PIECE).zip(made.chunks(PIECE)) {
+        let found = image.read(Role::Esp, Bytes(offset), made.len()).map_err(|error| error.to_string())?;
+        if found != made {
+            let places = (offset..).zip(made.iter().zip(&found));
+            return Ok(places.into_iter().find(|(_, (made, found))| made != found).map(|(place, _)| place));
+        }
+    }
+    Ok(None)
+}
+
+fn selector(image: &ImageReader) -> io::Result<Vec<u8>> {
+    let window = image.window(Role::Esp).map_err(io::Error::other)?;
+    let file_system = FileSystem::new(window, FsOptions::new())?;
     let mut content = Vec::new();
     // A damaged chain of clusters may lead in a circle.
-    let most = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let most = image.partition(Role::Esp).map_err(io::Error::other)?.size.0;
     file_system.root_dir().open_file(esp::SELECTOR)?.take(most).read_to_end(&mut content)?;
     Ok(content)
 }

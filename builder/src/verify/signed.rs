@@ -104,10 +104,8 @@ impl System {
 fn trust(uki: &[u8]) -> Result<Trust, String> {
     let uki = Uki::parse(uki).map_err(|error| error.to_string())?;
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
-    let files = initramfs::files(packed);
-    let mut files =
-        files.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?.into_iter();
-    let file = files.find(|file| file.path == paths::TRUST.trim_start_matches('/'));
+    let file = initramfs::file(packed, paths::TRUST.trim_start_matches('/'));
+    let file = file.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
     let file = file.ok_or("the initramfs in the UKI has no trust file")?;
     let text = String::from_utf8(file.content).map_err(|_| "the trust file in the UKI is no text")?;
     Trust::decode(&text).map_err(|error| format!("the trust file in the UKI: {error}"))
