@@ -43,7 +43,7 @@ root root
 for folder in proc sys dev; do umount /mnt/$folder; done
 umount /mnt
 # The same through a device of the device mapper.
-/usr/local/bin/dmsetup create linear --noudevsync --table "0 520192 linear /dev/vda1 0"
+/usr/local/bin/dmsetup create linear --noudevsync --table "0 524288 linear /dev/vda1 0"
 see held
 run held --device /dev/vda1 $all
 mount -t ext4 /dev/dm-0 /mnt
@@ -71,6 +71,13 @@ run unconfirmed --device /dev/vda2 --fixed-disk --overwrite swap
 run other-serial --device /dev/vda2 --fixed-disk --overwrite swap --serial 402653185
 run unnamed --device /dev/vda2 --fixed-disk --serial 402653184
 run done --device /dev/vda2 $all
+mkdir -p /dev/pts && mount -t devpts devpts /dev/pts
+asked() { # NAME ANSWER
+    echo "$2" | script -qec "mksecrets --site /site --node alpha --device /dev/vda2 --fixed-disk" /dev/null
+    echo "[$1] exit $?"
+}
+asked answered-wrong 402653185
+asked answered 402653184
 run stick --device /dev/sda --serial "$(cat /sys/block/sda/device/../../../../serial)"
 see last
 "#;
@@ -120,7 +127,8 @@ fn ended(said: &str, case: &str, code: u8) -> Result<()> {
 
 #[test]
 fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
-    let mut bench = Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "dmsetup"])?;
+    let mut bench =
+        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "dmsetup", "script"])?;
     let used = bench.disk("used", 384, &["--new=1:0:+256M", "--new=2:0:+64M"])?;
     let (read_only, stick) = (bench.disk("read-only", 32, &[])?, bench.disk("stick", 32, &[])?);
     bench.bench.attach(&used);
@@ -168,12 +176,97 @@ fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
         ("other-serial", 90),
         ("unnamed", 89),
         ("done", 0),
+        ("answered-wrong", 90),
+        ("answered", 0),
         ("stick", 0),
     ];
     codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
+    ensure!(
+        said.contains("It holds an old secret partition.") && said.contains("its size in bytes"),
+        "{said}"
+    );
     // What was written is there, and is something that is not lost without a word.
     let stick = disk(&said, "last", "sda")?;
     ensure!(stick["content"]["kind"] == "secrets" && stick["refusal"]["code"] == 89, "{stick}");
+    Ok(())
+}
+
+/// `psyops flash` on what it must not write; the image is a disk of its own.
+const FLASH: &str = r#"
+all="--fixed-disk --overwrite gpt --overwrite ext4 --overwrite data"
+run() { # NAME TARGET ARGS...
+    name=$1; shift
+    psyops flash /dev/vda "$@"
+    echo "[$name] exit $?"
+}
+head -c 1000 /dev/zero >/root/file
+small="--serial 33554432"; large="--serial $(($(cat /sys/block/vdb/size) * 512))"
+run no-disk /dev/null $all $small
+run no-file /root/nothing $all $small
+run partition /dev/vdb1 $all $large
+ln -s /dev/vdb1 /root/by-another-name
+run linked /root/by-another-name $all $large
+/usr/local/bin/mke2fs -q -t ext4 /dev/vdb1 && mount -t ext4 /dev/vdb1 /mnt
+run mounted /dev/vdb $all $large
+cp -a /usr /bin /lib /lib64 /mnt/; mkdir -p /mnt/proc /mnt/sys /mnt/dev /mnt/tmp
+for folder in proc sys dev; do mount --bind /$folder /mnt/$folder; done
+chroot /mnt /usr/local/bin/psyops flash /dev/vda /dev/vdb $all $large; echo "[root] exit $?"
+for folder in proc sys dev; do umount /mnt/$folder; done
+umount /mnt
+/usr/local/bin/dmsetup create linear --noudevsync --table "0 524288 linear /dev/vdb1 0"
+run held /dev/vdb $all $large
+/usr/local/bin/dmsetup remove --noudevsync linear
+run small /dev/vdc $all $small
+run small-file /root/file
+run read-only /dev/vdd $all $small
+run own /dev/vda $all --serial $(($(cat /sys/block/vda/size) * 512))
+run fixed /dev/vdb --overwrite ext4 $large
+run foreign /dev/vdb --fixed-disk $large
+run misnamed /dev/vdb --fixed-disk --overwrite photos $large
+run unconfirmed /dev/vdb $all
+run other-serial /dev/vdb $all $small
+"#;
+
+#[test]
+fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
+    let world = World::micro()?;
+    let mut bench = Bench::new(&world, &["mke2fs", "e2fsck", "blkid", "dmsetup"])?;
+    let stick = world.stick("alpha")?;
+    let large = bench.disk("large", 1024, &["--new=1:0:+256M"])?;
+    let (small, read_only) = (bench.disk("small", 32, &[])?, bench.disk("read-only", 1024, &[])?);
+    for disk in [stick.path(), &large, &small] {
+        bench.bench.attach(disk);
+    }
+    bench.bench.attach_read_only(&read_only);
+    let said = bench.bench.run(FLASH, DEADLINE)?;
+    let codes = [
+        ("no-disk", 80),
+        ("no-file", 80),
+        ("partition", 81),
+        ("linked", 81),
+        ("mounted", 82),
+        ("held", 82),
+        ("root", 83),
+        ("small", 84),
+        ("small-file", 84),
+        ("read-only", 85),
+        ("own", 86),
+        ("fixed", 87),
+        ("foreign", 89),
+        ("misnamed", 89),
+        ("unconfirmed", 90),
+        ("other-serial", 90),
+    ];
+    codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
+    // The file system that was there is whole, and the others are as they were.
+    let copy = bench.folder.path().join("partition");
+    let mut dd = Command::new("dd");
+    dd.arg(format!("if={}", large.display())).arg(format!("of={}", copy.display()));
+    succeed(dd.args(["bs=1M", "skip=1", "count=256", "status=none"]))?;
+    succeed(Command::new("e2fsck").arg("-fn").arg(&copy))?;
+    for disk in [&small, &read_only] {
+        ensure!(fs::read(disk)?.iter().all(|&byte| byte == 0), "{} was written", disk.display());
+    }
     Ok(())
 }
 

@@ -12,6 +12,7 @@ use crate::tools::ToolError;
 use handoff::partition::Role;
 use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
+use nix::errno::Errno;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::fmt;
 use std::fs::File;
@@ -19,6 +20,9 @@ use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use thiserror::Error;
+
+/// The exit code for a medium that does not give what is on it.
+const BAD_STICK: u8 = 92;
 
 /// What is on a disk, and what it is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +88,13 @@ impl Classified for LookError {
             Self::Read(source) => Class::of_reading(source),
             Self::Staging(error) => error.class(),
             Self::Tool(error) => error.class(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Read(source) if source.raw_os_error() == Some(Errno::EIO as i32) => BAD_STICK,
+            _ => self.class().exit_code(),
         }
     }
 
@@ -244,23 +255,23 @@ fn partitions(file: &File, reader: Option<&ImageReader>) -> io::Result<Vec<Volum
 fn probe(file: &File, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
     let staging = Staging::new()?;
     let path = staging.path().join("disk");
-    let copy = File::create(&path)?;
-    copy.set_len(size)?;
+    let full = |source| StagingError { path: path.clone(), source };
+    let copy = File::create(&path).map_err(full)?;
+    copy.set_len(size).map_err(full)?;
     for volume in volumes {
         let mut boot_sector = [0; BOOT_SECTOR];
         read_up_to(file, &mut boot_sector, volume.offset)?;
         for piece in pieces(&boot_sector, volume.size) {
-            copy_piece(file, &copy, volume.offset + piece.start, piece.end - piece.start)?;
+            let (offset, length) = (volume.offset + piece.start, piece.end - piece.start);
+            let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
+            let length = read_up_to(file, &mut bytes, offset)?;
+            let bytes = bytes.get(..length).unwrap_or_default();
+            if !is_zero(bytes) {
+                copy.write_all_at(bytes, offset).map_err(full)?;
+            }
         }
     }
     volumes.iter().map(|volume| Ok(blkid::probe(&path, *volume)?)).collect()
-}
-
-fn copy_piece(from: &File, to: &File, offset: u64, length: u64) -> io::Result<()> {
-    let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
-    let length = read_up_to(from, &mut bytes, offset)?;
-    let bytes = bytes.get(..length).unwrap_or_default();
-    if is_zero(bytes) { Ok(()) } else { to.write_all_at(bytes, offset) }
 }
 
 /// Fills as much of `into` as there is.

@@ -64,7 +64,12 @@ impl Mounts {
     /// Reads both.
     pub(super) fn read(kernel: &Kernel) -> io::Result<Self> {
         let text = fs::read_to_string(kernel.proc.join("self/mountinfo"))?;
-        let mounts: Vec<Mount> = text.lines().filter_map(Mount::parse).collect();
+        let parse = |line: &str| {
+            let strange = || io::Error::new(io::ErrorKind::InvalidData, format!("a strange mount: {line}"));
+            Mount::parse(line).ok_or_else(strange)
+        };
+        // A mount that is not understood may be the one that matters.
+        let mounts: Vec<Mount> = text.lines().map(parse).collect::<io::Result<_>>()?;
         let groups = groups(kernel)?;
         let resolve = |mount: &Mount| devices(kernel, &mounts, &groups, mount, 0);
         let resolved = mounts.iter().map(|mount| (mount.clone(), resolve(mount))).collect();
@@ -139,9 +144,9 @@ fn swaps(kernel: &Kernel) -> io::Result<Vec<PathBuf>> {
     Ok(paths.map(|path| PathBuf::from(unescape(path))).collect())
 }
 
-/// The kernel writes blanks and backslashes in paths as octal numbers.
+/// The kernel writes blanks, `#` and backslashes in paths as octal numbers.
 fn unescape(path: &str) -> String {
-    [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
+    [("\\040", " "), ("\\043", "#"), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()
         .fold(path.to_owned(), |path, (escaped, plain)| path.replace(escaped, plain))
 }
@@ -159,6 +164,9 @@ mod tests {
             assert_eq!((mount.place, mount.source), ("/mnt 2".into(), "/dev/a b".to_owned()));
             assert_eq!((mount.kind.as_str(), mount.options.as_str()), ("ext3", "rw,x=1"));
         }
+        let without_source = "36 35 0:30 / /\\043 rw - tmpfs  rw";
+        let mount = Mount::parse(without_source).unwrap();
+        assert_eq!((mount.source.as_str(), mount.place), ("", "/#".into()));
         for line in ["", "36 35", "36 35 98:0 / /mnt rw", "36 35 no / /mnt rw - ext3 x rw"] {
             assert_eq!(Mount::parse(line), None, "{line}");
         }

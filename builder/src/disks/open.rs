@@ -78,8 +78,9 @@ impl Classified for OpenError {
             Self::NotAllowed { .. } => {
                 Some("run this as root, or install sudo: it is used for the opening alone".to_owned())
             }
+            Self::Sudo { .. } => Some("see what sudo said, or run this as root".to_owned()),
             Self::Changed { .. } => Some("look again with psyops disks, and leave it plugged in".to_owned()),
-            _ => None,
+            Self::Open { .. } => None,
         }
     }
 }

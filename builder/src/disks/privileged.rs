@@ -66,7 +66,9 @@ pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File,
     let program = env::current_exe()?.with_file_name("psyops");
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(sudo);
-    command.arg("-p").arg(format!("psyops wants to open {}; password of %p: ", path.display()));
+    // A percent sign means something in a prompt.
+    let name = path.display().to_string().replace('%', "%%");
+    command.arg("-p").arg(format!("psyops wants to open {name}; password of %p: "));
     command.arg("--").arg(program).arg(COMMAND).args(["--number", &number.to_string()]);
     command.args(direct.then_some("--direct")).arg("--").arg(std::path::absolute(path)?);
     let mut child = command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn()?;

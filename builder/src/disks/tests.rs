@@ -262,6 +262,8 @@ fn without_mounts_to_read_nothing_is_said_to_be_free() {
     let kernel = machine.kernel();
     fs::remove_file(machine.folder.path().join("proc/self/mountinfo")).unwrap();
     assert!(System::read(&kernel).is_err());
+    machine.put("proc/self/mountinfo", "36 35 8:0 / /mnt rw\n");
+    assert!(System::read(&kernel).is_err(), "a line that is not understood");
 }
 
 #[test]
