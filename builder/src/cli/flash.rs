@@ -1,6 +1,7 @@
 //! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
 
 use crate::cli::finish;
+use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
 use crate::flash::event::Event;
@@ -124,8 +125,11 @@ impl Order<'_> {
         let signer = self.site.filter(|_| !self.writing.no_read_back);
         let signer =
             signer.map(|site| Ok::<_, Error>((site, load_signing_key(site, &locations)?))).transpose()?;
-        let images = Images::read(self.pairs, self.site, finish::progress_for(self.json))?;
         let consent = self.consent.consent();
+        for (image, path) in self.pairs {
+            Disk::judge_before_reading(path, image, &consent)?;
+        }
+        let images = Images::read(self.pairs, self.site, finish::progress_for(self.json))?;
         let (mut targets, mut facts) = (Vec::new(), Vec::new());
         for (image, path) in self.pairs {
             let (target, stick) =

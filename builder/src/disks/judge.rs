@@ -60,6 +60,17 @@ impl Disk {
         self.judge_whole(consent, purpose.length)
     }
 
+    /// Whether the disk under `path` may be written, as far as that can be known before the image is read: reading it to its
+    /// last byte takes its time. A file is no disk, and may.
+    pub fn judge_before_reading(path: &Path, image: &Path, consent: &Consent) -> Result<(), Refusal> {
+        if path.is_file() {
+            return Ok(());
+        }
+        // Why an image cannot be found is said by whoever reads it.
+        let Ok(purpose) = Purpose::new(image, "", "", 0) else { return Ok(()) };
+        Self::of(path)?.judge(&purpose, consent)
+    }
+
     /// The same without an image, for a list of disks.
     pub fn judge_for_any(&self, consent: &Consent) -> Result<(), Refusal> {
         self.judge_root()?;
