@@ -199,6 +199,9 @@ run() { # NAME TARGET ARGS...
     psyops flash /dev/vda "$@"
     echo "[$name] exit $?"
 }
+echo "[of-site]"; psyops disks --json --site /site; echo "[of-site] end"
+echo "[of-others]"; psyops disks --json; echo "[of-others] end"
+psyops disks --site /site
 head -c 1000 /dev/zero >/root/file
 small="--serial 33554432"; large="--serial $(($(cat /sys/block/vdb/size) * 512))"
 run no-disk /dev/null $all $small
@@ -236,7 +239,18 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
         bench.bench.attach(disk);
     }
     bench.bench.attach_read_only(&read_only);
+    let written = world.stick("alpha")?;
+    bench.bench.attach_to(written.path(), Bus::Usb);
     let said = bench.bench.run(FLASH, DEADLINE)?;
+    // A stick is its node's, and may be written again where the site is this one.
+    let (own, strange) = (disk(&said, "of-site", "sda")?, disk(&said, "of-others", "sda")?);
+    ensure!(own["content"]["kind"] == "stick" && own["content"]["node"] == "alpha", "{own}");
+    ensure!(own["flash"] == true && own["bus"] == "usb" && own["refusal"].is_null(), "{own}");
+    let advice = strange["refusal"]["advice"].as_str().unwrap_or_default();
+    ensure!(strange["refusal"]["code"] == 89 && advice.ends_with("--overwrite test/alpha"), "{strange}");
+    for line in ["  holds   node alpha of site test (gpt)", "  flash   would write it", "  serial  none"] {
+        ensure!(said.contains(line), "{line} is missing:\n{said}");
+    }
     let codes = [
         ("no-disk", 80),
         ("no-file", 80),

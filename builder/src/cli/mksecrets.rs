@@ -26,7 +26,7 @@ use std::sync::atomic::AtomicBool;
   mksecrets --site fleet --node pi1 --output pi1-secret.img
   mksecrets --site fleet --node pi1 --device /dev/sdX11
   mksecrets --site fleet --node pi1 --device /dev/sdX11 --serial 4C53     for a script; psyops disks shows the serial")]
-#[command(mut_group("PartitionConsentArgs", |group| group.requires("device")))]
+#[command(mut_group("PartitionConsentArgs", |group| group.conflicts_with("output")))]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["output", "device"]))]
 pub struct MksecretsArgs {
     /// The node
@@ -227,5 +227,25 @@ impl fmt::Display for MksecretsOutput {
         writeln!(f, "  key   {}", self.recipient)?;
         writeln!(f, "  seal  {} ({})", self.serial, self.seal.display())?;
         write!(f, "  files {}", self.files.join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::cli::Psyops;
+    use clap::Parser as _;
+
+    #[test]
+    fn a_file_needs_no_consent() {
+        for consent in [["--serial", "1234"].as_slice(), &["--fixed-disk"], &["--overwrite", "x"]] {
+            let parse = |target| {
+                Psyops::try_parse_from(
+                    ["psyops", "mksecrets", "--node", "x", target, "y"].iter().chain(consent),
+                )
+            };
+            assert!(parse("--device").is_ok(), "{consent:?}");
+            let error = parse("--output").unwrap_err();
+            assert_eq!(error.kind(), clap::error::ErrorKind::ArgumentConflict, "{consent:?}");
+        }
     }
 }
