@@ -1,6 +1,5 @@
 //! What blkid sees on a volume of a file, by probing it and not from its cache.
 
-use super::content::Found;
 use crate::tools::{self, BLKID, ToolError};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,6 +15,21 @@ pub(super) struct Volume {
     pub(super) partition: Option<u32>,
     pub(super) offset: u64,
     pub(super) size: u64,
+}
+
+/// What was recognised in one place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The partition's number; of the whole disk none.
+    pub partition: Option<u32>,
+    /// Its bytes.
+    pub size: u64,
+    /// The file system's label.
+    pub label: Option<String>,
+    /// The kind of file system.
+    pub kind: Option<String>,
+    /// The kind of partition table.
+    pub table: Option<String>,
 }
 
 /// What is recognised on the volume.

@@ -1,7 +1,7 @@
 //! What is on an open disk or file. The bytes are read through the descriptor alone, which may come from somebody who may
 //! do more.
 
-use super::blkid::{self, Volume};
+use super::blkid::{self, Found, Volume};
 use super::pieces::{BOOT_SECTOR, pieces};
 use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};
@@ -33,21 +33,6 @@ pub struct Content {
     pub found: Vec<Found>,
     /// What it is to us.
     pub kind: Kind,
-}
-
-/// What was recognised in one place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
-    /// The partition's number; of the whole disk none.
-    pub partition: Option<u32>,
-    /// Its bytes.
-    pub size: u64,
-    /// The file system's label.
-    pub label: Option<String>,
-    /// The kind of file system.
-    pub kind: Option<String>,
-    /// The kind of partition table.
-    pub table: Option<String>,
 }
 
 /// What a disk is to us.

@@ -3,7 +3,8 @@
 //! All facts are the kernel's, found by device number, so that links and other names of a device are seen through, and
 //! nothing is read out of a name. Judging is pure.
 
-mod blkid;
+mod alone;
+pub mod blkid;
 pub mod confirm;
 pub mod consent;
 pub mod content;

@@ -1,16 +1,14 @@
 //! Opening a disk for writing: alone, and the very disk that was judged.
 
 use super::Disk;
-use super::number::Number;
+use super::alone::{number_of, open_alone};
 use super::privileged::{self, SudoError};
 use super::refusal::Refusal;
 use crate::error::{Class, Classified};
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Seek as _, SeekFrom};
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a disk cannot be opened. Nothing was written to it.
@@ -119,28 +117,6 @@ fn refused(path: PathBuf, source: io::Error) -> OpenError {
         return Refusal::Busy { path }.into();
     }
     OpenError::Open { path, source }
-}
-
-/// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` asks the kernel for one that nobody
-/// else uses.
-pub(super) fn open_alone(path: &Path, number: Number, direct: bool) -> io::Result<File> {
-    let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
-    // A thing of another kind might do something when it is opened.
-    if Number::of_device(path) != Some(number) {
-        return Err(other());
-    }
-    let direct = if direct { OFlag::O_DIRECT } else { OFlag::empty() };
-    let flags = OFlag::O_EXCL | OFlag::O_NOCTTY | direct;
-    let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
-    if number_of(&file)? != Some(number) {
-        return Err(other());
-    }
-    Ok(file)
-}
-
-fn number_of(file: &File) -> io::Result<Option<Number>> {
-    let metadata = file.metadata()?;
-    Ok(metadata.file_type().is_block_device().then(|| Number::from_raw(metadata.rdev())))
 }
 
 /// What the open file has otherwise than the disk that was looked at.

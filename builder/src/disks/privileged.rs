@@ -1,8 +1,8 @@
 //! Opening a disk with sudo and nothing else: a helper opens it and hands the descriptor over a socket, its standard input
 //! (`SCM_RIGHTS`, unix(7)). Everything else stays with the rights of the user.
 
+use super::alone::open_alone;
 use super::number::Number;
-use super::open::open_alone;
 use crate::error::{Class, Classified};
 use crate::tools::SUDO;
 use rustix::net::{
