@@ -1,0 +1,31 @@
+//! Opening a block device for oneself alone, and no other than the one that is meant.
+
+use super::number::Number;
+use nix::fcntl::OFlag;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` asks the kernel for one that nobody
+/// else uses.
+pub(super) fn open_alone(path: &Path, number: Number, direct: bool) -> io::Result<File> {
+    let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
+    // A thing of another kind might do something when it is opened.
+    if Number::of_device(path) != Some(number) {
+        return Err(other());
+    }
+    let direct = if direct { OFlag::O_DIRECT } else { OFlag::empty() };
+    let flags = OFlag::O_EXCL | OFlag::O_NOCTTY | direct;
+    let file = OpenOptions::new().read(true).write(true).custom_flags(flags.bits()).open(path)?;
+    if number_of(&file)? != Some(number) {
+        return Err(other());
+    }
+    Ok(file)
+}
+
+/// The number of an open block device.
+pub(super) fn number_of(file: &File) -> io::Result<Option<Number>> {
+    let metadata = file.metadata()?;
+    Ok(metadata.file_type().is_block_device().then(|| Number::from_raw(metadata.rdev())))
+}
