@@ -1,5 +1,5 @@
 # One or two lines a target, no logic: what a target does stands in the program that it calls.
-.PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot bench-build bench-root clean deny
+.PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot bench-build bench-root bench-flash clean deny
 NODE = --profile node
 BIN = target/release
 
@@ -56,6 +56,9 @@ bench-build: build  ## build times beside mksquashfs, tar2sqfs and genimage (som
 
 bench-root: build  ## sizes, boots from a slow stick and updates of roots, by compression; as root (half an hour)
 	@scripts/setup bench && cargo run -q --release -p qemu-tests --bin bench-root
+
+bench-flash: build  ## writing a stick beside dd, cp and bmaptool, on a loop device; as root (some minutes)
+	@scripts/setup bench && cargo run -q --release -p qemu-tests --bin bench-flash
 
 clean:  ## remove what was built
 	@cargo clean

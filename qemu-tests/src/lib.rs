@@ -5,13 +5,19 @@
 //! a tool or program that is missing is an error, never a skipped test.
 
 pub mod command;
+mod dice;
 pub mod disk;
+pub mod flash_rig;
+pub mod loop_device;
+pub mod noise;
 pub mod peers;
 pub mod powercut;
 pub mod programs;
 pub mod selector_rig;
+pub mod shell;
 pub mod ssh;
 pub mod stick;
+pub mod timed;
 pub mod workbench;
 pub mod workplace;
 pub mod world;

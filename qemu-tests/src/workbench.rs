@@ -120,13 +120,18 @@ impl Workbench {
         Ok(())
     }
 
-    /// Runs the script and returns what it said.
-    pub fn run(&self, script: &str, deadline: Duration) -> Result<String> {
+    /// Starts the script.
+    pub fn start(&self, script: &str) -> Result<Machine> {
         let init = INIT.replace("@BEGIN@", BEGIN).replace("@END@", END);
         fs::write(self.tree().join("init"), init)?;
         fs::set_permissions(self.tree().join("init"), fs::Permissions::from_mode(0o755))?;
         fs::write(self.tree().join("script"), script)?;
-        let mut machine = Machine::start(&self.setup()?)?;
+        Ok(Machine::start(&self.setup()?)?)
+    }
+
+    /// Runs the script and returns what it said.
+    pub fn run(&self, script: &str, deadline: Duration) -> Result<String> {
+        let mut machine = self.start(script)?;
         let status = machine.wait_for_end(deadline)?;
         let console = machine.console();
         ensure!(status.success(), "QEMU ended with {status}:\n{console}");

@@ -12,6 +12,7 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::store::Store;
 use qemu_tests::command::succeed;
+use qemu_tests::timed::{Row, Stopwatch};
 use qemu_tests::world::World;
 use serde_json::{Value, json};
 use std::env;
@@ -45,13 +46,6 @@ struct Options {
     nodes: usize,
     seals: usize,
     json: bool,
-}
-
-/// A line of the table.
-struct Row {
-    name: String,
-    seconds: f64,
-    mebibytes: u64,
 }
 
 /// What was measured.
@@ -107,6 +101,7 @@ fn options() -> Result<Options> {
 struct Shop {
     world: World,
     folder: TempDir,
+    watch: Stopwatch,
 }
 
 impl Shop {
@@ -117,7 +112,7 @@ impl Shop {
             other => bail!("unknown base {other}; known are micro and debian"),
         };
         drop(world.stick("alpha")?);
-        let shop = Self { world, folder: tempfile::tempdir()? };
+        let shop = Self { world, folder: tempfile::tempdir()?, watch: Stopwatch::new()? };
         succeed(Command::new("cp").arg("-r").arg(shop.world.site()).arg(shop.path("site")))?;
         fs::create_dir_all(shop.path("cache"))?;
         let debs = Store::from_environment()?.dir().join("debs");
@@ -218,13 +213,13 @@ impl Shop {
         let mksquashfs = format!("{MKSQUASHFS} <tree.tar");
         let tar2sqfs = format!("{TAR2SQFS} <tree.tar");
         let mut rows = vec![
-            self.row("mksquashfs alone: tree to squashfs", runs, || shell(&mksquashfs), NOTHING)?,
-            self.row("tar2sqfs alone: tree to squashfs", runs, || shell(&tar2sqfs), NOTHING)?,
+            self.watch.row("mksquashfs alone: tree to squashfs", runs, || shell(&mksquashfs), NOTHING)?,
+            self.watch.row("tar2sqfs alone: tree to squashfs", runs, || shell(&tar2sqfs), NOTHING)?,
         ];
         if on_path("genimage") {
             let line = "genimage --config genimage.cfg --rootpath tree --inputpath input --outputpath out.genimage --tmppath tmp.genimage";
             let tidy = || clear(&self.path("out.genimage")).and_then(|()| clear(&self.path("tmp.genimage")));
-            rows.push(self.row("genimage: tree to disk, no hash tree", runs, || shell(line), tidy)?);
+            rows.push(self.watch.row("genimage: tree to disk, no hash tree", runs, || shell(line), tidy)?);
         }
         Ok(rows)
     }
@@ -237,9 +232,9 @@ impl Shop {
             remove(&self.path("alpha.img"))
         };
         let alpha = || self.build("alpha");
-        let mut rows = vec![self.row("ours: tree to image, everything in it", runs, alpha, no_root)?];
+        let mut rows = vec![self.watch.row("ours: tree to image, everything in it", runs, alpha, no_root)?];
         let gone = || remove(&self.path("beta.img"));
-        rows.push(self.row("ours: a second node", runs, || self.build("beta"), gone)?);
+        rows.push(self.watch.row("ours: a second node", runs, || self.build("beta"), gone)?);
         // The shared part is there by then.
         let split = |node: &str| {
             let mut command = self.build(node);
@@ -249,7 +244,7 @@ impl Shop {
         fs::create_dir(self.path("parts"))?;
         succeed(&mut split("alpha"))?;
         let gone = || remove(&self.path("parts/beta.qcow2"));
-        rows.push(self.row("ours: a second node, split layout", runs, || split("beta"), gone)?);
+        rows.push(self.watch.row("ours: a second node, split layout", runs, || split("beta"), gone)?);
         let mut line = 0;
         let change = || {
             line += 1;
@@ -257,8 +252,8 @@ impl Shop {
             let text = fs::read_to_string(&path)? + &format!("# change {line}\n");
             Ok(fs::write(path, text)?)
         };
-        rows.push(self.row("ours: one file of an overlay changed", runs, alpha, change)?);
-        rows.push(self.row("ours: nothing changed", runs, alpha, NOTHING)?);
+        rows.push(self.watch.row("ours: one file of an overlay changed", runs, alpha, change)?);
+        rows.push(self.watch.row("ours: nothing changed", runs, alpha, NOTHING)?);
         Ok(rows)
     }
 
@@ -276,9 +271,9 @@ impl Shop {
         let gone = || names.iter().try_for_each(|name| remove(&self.path(&format!("images/{name}.qcow2"))));
         let new = format!("ours: {nodes} nodes with new keys, {SECRETS} secrets each, split");
         Ok(vec![
-            self.row(&new, 1, series, NOTHING)?,
-            self.row(&format!("ours: {nodes} nodes, images gone, split"), runs, series, gone)?,
-            self.row(&format!("ours: {nodes} nodes, nothing changed"), runs, series, NOTHING)?,
+            self.watch.row(&new, 1, series, NOTHING)?,
+            self.watch.row(&format!("ours: {nodes} nodes, images gone, split"), runs, series, gone)?,
+            self.watch.row(&format!("ours: {nodes} nodes, nothing changed"), runs, series, NOTHING)?,
         ])
     }
 
@@ -296,49 +291,10 @@ impl Shop {
         };
         let new = format!("ours: keys and first seals of {count} nodes, {SECRETS} secrets each");
         Ok(vec![
-            self.row(&new, 1, seals, NOTHING)?,
-            self.row(&format!("ours: {count} seals anew, a secret changed"), runs, seals, change)?,
-            self.row(&format!("ours: {count} seals, nothing changed"), runs, seals, NOTHING)?,
+            self.watch.row(&new, 1, seals, NOTHING)?,
+            self.watch.row(&format!("ours: {count} seals anew, a secret changed"), runs, seals, change)?,
+            self.watch.row(&format!("ours: {count} seals, nothing changed"), runs, seals, NOTHING)?,
         ])
-    }
-
-    /// The median of several runs; `before` prepares each.
-    fn row(
-        &self,
-        name: &str,
-        runs: usize,
-        command: impl Fn() -> Command,
-        mut before: impl FnMut() -> Result<()>,
-    ) -> Result<Row> {
-        let mut seconds = Vec::new();
-        let mut peak = 0;
-        for _ in 0..runs {
-            before()?;
-            nix::unistd::sync();
-            let (time, kibibytes) = self.timed(&command())?;
-            seconds.push(time);
-            peak = peak.max(kibibytes);
-        }
-        seconds.sort_unstable_by(f64::total_cmp);
-        let seconds = seconds.get(runs / 2).copied().context("no run")?;
-        Ok(Row { name: name.to_owned(), seconds, mebibytes: peak / 1024 })
-    }
-
-    fn timed(&self, command: &Command) -> Result<(f64, u64)> {
-        let place = self.path("time");
-        let mut time = Command::new("time");
-        time.args(["-f", "%e %M", "-o"]).arg(&place).arg(command.get_program()).args(command.get_args());
-        if let Some(folder) = command.get_current_dir() {
-            time.current_dir(folder);
-        }
-        for (name, value) in command.get_envs() {
-            time.env(name, value.unwrap_or(OsStr::new("")));
-        }
-        succeed(&mut time)?;
-        let text = fs::read_to_string(&place)?;
-        let (seconds, kibibytes) =
-            text.trim().split_once(' ').with_context(|| format!("time said {text:?}"))?;
-        Ok((seconds.parse()?, kibibytes.parse()?))
     }
 }
 

@@ -10,7 +10,6 @@
 
 pub mod case;
 pub mod cold;
-mod dice;
 pub mod guest;
 pub mod lab;
 pub mod raw;

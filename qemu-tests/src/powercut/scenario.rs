@@ -1,12 +1,12 @@
 //! The scenarios: what is on a disk before, and what a writer is to make of it.
 
 use super::case::{Case, Files, Writer};
-use super::dice::Dice;
 use super::raw::RawWriter;
 use super::states::{Cut, Kind, Requests, Scratch};
 use super::store::{FILE_SYSTEM, MARKS};
 use super::wrong::Wrong;
 use crate::command::succeed;
+use crate::dice::Dice;
 use anyhow::{Context as _, Result, ensure};
 use builder::secrets::ext4;
 use handoff::manifest::RelativePath;

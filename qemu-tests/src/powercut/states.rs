@@ -7,8 +7,8 @@
 //! - every torn request: its first sectors, for each number of them, and some of its sectors in no order,
 //! - requests reordered: any selection of an epoch's, all of them where they are few, else some by a seed.
 
-use super::dice::Dice;
 use super::write_log::{Event, WriteLog};
+use crate::dice::Dice;
 use std::fmt;
 
 /// What a medium writes whole or not at all.

@@ -1,0 +1,128 @@
+//! A machine with images, a site with its keys, and `psyops`.
+
+use super::usb_stick::UsbStick;
+use crate::command::succeed;
+use crate::shell::{Said, Shell};
+use crate::workbench::Workbench;
+use crate::world::World;
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// For the shell in the machine.
+const FUNCTIONS: &str = r#"
+# Waits until a stick is there, and says its disk: there may still be an older disk that has gone.
+disk() { # SERIAL
+    while :; do
+        for block in /sys/block/sd*; do
+            [ "$(cat "$block/device/../../../../serial" 2>/dev/null)" = "$1" ] || continue
+            [ "$(cat "$block/size")" != 0 ] && [ -b "/dev/${block##*/}" ] && echo "/dev/${block##*/}" && return
+        done
+        sleep 0.05
+    done
+}
+"#;
+
+/// What is done once in the machine: images from the first disk, sticks without the second that they get to settle.
+const PREPARE: &str = "mkdir /images && mount -t ext4 -o ro,noload /dev/vda /images && \
+                       echo 0 >/sys/module/usb_storage/parameters/delay_use";
+
+/// More than any single run takes beside two other machines.
+pub const DEADLINE: Duration = Duration::from_mins(4);
+
+/// The machine.
+#[derive(Debug)]
+pub struct Rig {
+    shell: Shell,
+    _images: TempDir,
+}
+
+impl Rig {
+    /// One with these images of a world, each by a name: `/images/NAME.img`.
+    pub fn new(world: &World, images: &[(&str, &Path)]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let disk = image_disk(folder.path(), images)?;
+        let psyops = PathBuf::from(world.psyops().get_program());
+        let mut bench =
+            Workbench::around(&World::micro()?, &psyops, &["blkid", "sgdisk", "mke2fs", "e2fsck"])?;
+        bench.add_as(&world.site(), "root/site")?;
+        bench.add_as(&world.keys(), "root/.config/psyops/test")?;
+        let functions = folder.path().join("functions");
+        fs::write(&functions, FUNCTIONS)?;
+        bench.add_as(&functions, "functions")?;
+        bench.attach_read_only(&disk);
+        let mut shell = Shell::start(&bench)?;
+        let said = shell.run(PREPARE, DEADLINE)?;
+        ensure!(said.code == 0, "{said:?}");
+        Ok(Self { shell, _images: folder })
+    }
+
+    /// The shell in it.
+    pub fn shell(&mut self) -> &mut Shell {
+        &mut self.shell
+    }
+
+    /// Plugs a stick in and waits until the machine has it.
+    pub fn insert(&mut self, stick: &UsbStick) -> Result<()> {
+        stick.insert(self.shell.machine())?;
+        let said = self.shell.run(&format!("disk {}", stick.serial()), DEADLINE)?;
+        ensure!(said.code == 0, "{said:?}");
+        Ok(())
+    }
+
+    /// Pulls a stick out.
+    pub fn pull(&self, stick: &UsbStick) -> Result<()> {
+        stick.pull(self.shell.machine())
+    }
+
+    /// Writes an image to a stick that is plugged in, with more arguments.
+    pub fn flash(&mut self, image: &str, stick: &UsbStick, more: &str) -> Result<Said> {
+        self.shell.run(&command(image, stick, more), DEADLINE)
+    }
+
+    /// The same on a stick that is plugged in for just that.
+    pub fn flash_once(&mut self, image: &str, stick: &UsbStick, more: &str) -> Result<Said> {
+        self.insert(stick)?;
+        let said = self.flash(image, stick, more)?;
+        self.pull(stick)?;
+        Ok(said)
+    }
+}
+
+/// What writes an image to a stick.
+#[must_use]
+pub fn command(image: &str, stick: &UsbStick, more: &str) -> String {
+    let serial = stick.serial();
+    format!(
+        "psyops flash /images/{image}.img $(disk {serial}) --serial {serial} --site /root/site --json {more}"
+    )
+}
+
+/// What is said of each target of a run that went well.
+pub fn results(said: &Said) -> Result<Vec<Value>> {
+    ensure!(said.code == 0, "exit code {}:\n{}{}", said.code, said.out, said.err);
+    let results: Value =
+        serde_json::from_str(&said.out).with_context(|| format!("no JSON:\n{}", said.out))?;
+    results.as_array().cloned().with_context(|| format!("no list: {results}"))
+}
+
+/// A file system with the images.
+fn image_disk(folder: &Path, images: &[(&str, &Path)]) -> Result<PathBuf> {
+    let (tree, disk) = (folder.join("images"), folder.join("images.ext4"));
+    fs::create_dir(&tree)?;
+    let mut kibibytes = 64 << 10;
+    for (name, image) in images {
+        let there = tree.join(format!("{name}.img"));
+        succeed(Command::new("cp").args(["--sparse=always", "--reflink=auto"]).arg(image).arg(there))?;
+        kibibytes += fs::metadata(image)?.len() / 1024;
+    }
+    let mut mke2fs = Command::new("mke2fs");
+    mke2fs.args(["-q", "-t", "ext4", "-O", "^has_journal", "-d"]).arg(&tree).arg(&disk);
+    succeed(mke2fs.arg(format!("{kibibytes}k")))?;
+    fs::remove_dir_all(&tree)?;
+    Ok(disk)
+}

@@ -1,0 +1,82 @@
+//! What stands behind a stick that is not what it says: nbdkit with a plugin of ours over the stick's medium.
+
+use anyhow::{Context as _, Result, ensure};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+const PLUGIN: &str = "src/flash_rig/faulty_stick.py";
+const START: Duration = Duration::from_secs(20);
+
+/// What the controller does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// It has less room than it says: what lies beyond is the beginning once more.
+    Wraps,
+    /// It has less room than it says: what lies beyond is lost.
+    Loses,
+    /// What is written to the sector of an offset gets a wrong bit.
+    Rots {
+        /// The offset.
+        offset: u64,
+        /// So many times.
+        times: u32,
+    },
+    /// Writing to the sector of an offset fails.
+    Fails {
+        /// The offset.
+        offset: u64,
+        /// So many times.
+        times: u32,
+    },
+}
+
+impl Fault {
+    fn setting(self) -> String {
+        match self {
+            Self::Wraps => "beyond=wrap".into(),
+            Self::Loses => "beyond=lost".into(),
+            Self::Rots { offset, times } => format!("rots={offset}:{times}"),
+            Self::Fails { offset, times } => format!("fails={offset}:{times}"),
+        }
+    }
+}
+
+/// A running server, which ends with its value.
+#[derive(Debug)]
+pub(super) struct Server {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Server {
+    pub(super) fn start(medium: &Path, socket: &Path, size: u64, fault: Fault) -> Result<Self> {
+        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join(PLUGIN);
+        let mut nbdkit = Command::new("nbdkit");
+        nbdkit.args(["--foreground", "--exit-with-parent", "--unix"]).arg(socket);
+        nbdkit.arg("python").arg(plugin).arg(format!("file={}", medium.display()));
+        nbdkit.arg(format!("size={size}")).arg(fault.setting());
+        let child = nbdkit.spawn().context("starting nbdkit: run scripts/setup test")?;
+        let mut server = Self { child, socket: socket.to_owned() };
+        let end = Instant::now() + START;
+        while !server.socket.exists() {
+            let ended = server.child.try_wait()?;
+            ensure!(ended.is_none() && Instant::now() < end, "nbdkit does not listen: {ended:?}");
+            sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    pub(super) fn socket(&self) -> &Path {
+        &self.socket
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,139 @@
+//! A USB stick: its medium is a file of this machine, and between the two stands what is wrong with it.
+
+use super::server::{Fault, Server};
+use anyhow::{Context as _, Result};
+use builder::run::{Machine, Request};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// How long QEMU may need to let go of a stick that was pulled out.
+const LETTING_GO: Duration = Duration::from_secs(20);
+
+/// A stick, in a folder of its own that goes with it.
+#[derive(Debug)]
+pub struct UsbStick {
+    folder: TempDir,
+    serial: &'static str,
+    /// Bytes of a sector, as it says and as it is.
+    sectors: (u32, u32),
+    worn: Vec<(Request, u64)>,
+    logged: bool,
+    server: Option<Server>,
+}
+
+impl UsbStick {
+    /// A blank one of so many bytes.
+    pub fn blank(serial: &'static str, size: u64) -> Result<Self> {
+        let folder = tempfile::tempdir().context("making a folder for a stick")?;
+        File::create(folder.path().join("medium"))?.set_len(size)?;
+        Ok(Self { folder, serial, sectors: (512, 512), worn: Vec::new(), logged: false, server: None })
+    }
+
+    /// One of sectors of `logical` bytes, which lie in such of `physical` bytes.
+    #[must_use]
+    pub fn with_sectors(self, logical: u32, physical: u32) -> Self {
+        Self { sectors: (logical, physical), ..self }
+    }
+
+    /// One that does not give or take the sector of this offset.
+    #[must_use]
+    pub fn worn(mut self, on: Request, offset: u64) -> Self {
+        self.worn.push((on, offset));
+        self
+    }
+
+    /// One of whose writes a log is kept.
+    pub fn logged(self) -> Result<Self> {
+        File::create(self.log())?;
+        Ok(Self { logged: true, ..self })
+    }
+
+    /// One with a controller that is not to be trusted. It says that it has `size` bytes.
+    pub fn with_fault(self, size: u64, fault: Fault) -> Result<Self> {
+        let server = Server::start(&self.medium(), &self.folder.path().join("socket"), size, fault)?;
+        Ok(Self { server: Some(server), ..self })
+    }
+
+    /// The file that is its medium.
+    #[must_use]
+    pub fn medium(&self) -> PathBuf {
+        self.folder.path().join("medium")
+    }
+
+    /// The log of what was written.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    /// Its serial number.
+    #[must_use]
+    pub fn serial(&self) -> &'static str {
+        self.serial
+    }
+
+    /// Makes its medium blank again. It must not be plugged in.
+    pub fn wipe(&self) -> Result<()> {
+        let size = fs::metadata(self.medium())?.len();
+        let medium = File::options().write(true).open(self.medium())?;
+        medium.set_len(0)?;
+        Ok(medium.set_len(size)?)
+    }
+
+    /// Plugs it in.
+    pub fn insert(&self, machine: &Machine) -> Result<()> {
+        let mut qmp = machine.qmp()?;
+        qmp.execute("blockdev-add", &self.node())?;
+        let (logical, physical) = self.sectors;
+        let device = json!({
+            "driver": "usb-storage", "bus": "usb.0", "id": self.serial, "drive": self.serial,
+            "serial": self.serial, "removable": true, "write-cache": "on",
+            "logical_block_size": logical, "physical_block_size": physical,
+        });
+        qmp.execute("device_add", &device)?;
+        Ok(())
+    }
+
+    /// Pulls it out, whatever it is doing.
+    pub fn pull(&self, machine: &Machine) -> Result<()> {
+        let mut qmp = machine.qmp()?;
+        qmp.execute("device_del", &json!({"id": self.serial}))?;
+        let end = Instant::now() + LETTING_GO;
+        loop {
+            match qmp.execute("blockdev-del", &json!({"node-name": self.serial})) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > end => return Err(error).context("pulling out a stick"),
+                Err(_) => sleep(Duration::from_millis(50)),
+            }
+        }
+    }
+
+    fn node(&self) -> Value {
+        let file = |path: &Path| json!({"driver": "file", "filename": path});
+        let mut node = match &self.server {
+            Some(server) => json!({"driver": "nbd", "server": {"type": "unix", "path": server.socket()}}),
+            None => file(&self.medium()),
+        };
+        if !self.worn.is_empty() {
+            let errors: Vec<Value> = self.worn.iter().map(|(on, offset)| error(*on, *offset)).collect();
+            node = json!({"driver": "blkdebug", "image": node, "inject-error": errors});
+        }
+        if self.logged {
+            node = json!({"driver": "blklogwrites", "file": node, "log": file(&self.log())});
+        }
+        json!({"driver": "raw", "node-name": self.serial, "file": node, "discard": "unmap"})
+    }
+}
+
+/// A rule for QEMU's `blkdebug`.
+fn error(on: Request, offset: u64) -> Value {
+    let on = match on {
+        Request::Read => "read",
+        Request::Write => "write",
+    };
+    json!({"event": "none", "iotype": on, "errno": 5, "sector": offset / 512})
+}

@@ -1,0 +1,87 @@
+//! A workbench on which commands run one after the other, each with its exit code and what it said on both channels.
+//!
+//! While one runs, something can happen to the machine: that is what [`Shell::begin`] is for.
+
+use crate::workbench::Workbench;
+use anyhow::{Context as _, Result};
+use builder::run::Machine;
+use std::time::Duration;
+
+/// Takes a command a line from the console. The kernel keeps silent there: it would tear the lines.
+const SERVER: &str = r#"
+stty -F /dev/ttyS0 -echo -onlcr
+echo 1 >/proc/sys/kernel/printk
+echo "shell: ready"
+while read -r number command; do
+    sh -c "[ ! -e /functions ] || . /functions; $command" >/tmp/out 2>/tmp/err </dev/null
+    code=$?
+    awk -v "before=shell $number out: " '{ print before $0 }' /tmp/out
+    awk -v "before=shell $number err: " '{ print before $0 }' /tmp/err
+    echo "shell $number end: $code"
+done </dev/ttyS0
+"#;
+
+/// How long a machine may take to start. Alone it takes some ten seconds.
+const START: Duration = Duration::from_mins(2);
+
+/// What a command said, and its exit code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// The exit code.
+    pub code: i32,
+    /// Standard output.
+    pub out: String,
+    /// Standard error.
+    pub err: String,
+}
+
+/// A machine that takes commands.
+#[derive(Debug)]
+pub struct Shell {
+    machine: Machine,
+    number: u32,
+}
+
+impl Shell {
+    /// Starts the machine. Its file `/functions`, where it has one, is read before each command.
+    pub fn start(bench: &Workbench) -> Result<Self> {
+        let mut machine = bench.start(SERVER)?;
+        machine.wait_for_line("shell: ready", START)?;
+        Ok(Self { machine, number: 0 })
+    }
+
+    /// The machine itself.
+    #[must_use]
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Runs a command, of one line.
+    pub fn run(&mut self, command: &str, deadline: Duration) -> Result<Said> {
+        self.begin(command)?;
+        self.end(deadline).with_context(|| format!("running {command}"))
+    }
+
+    /// Begins a command and does not wait.
+    pub fn begin(&mut self, command: &str) -> Result<()> {
+        self.number += 1;
+        Ok(self.machine.send(&format!("{} {command}\n", self.number))?)
+    }
+
+    /// Waits for the end of what was begun last.
+    pub fn end(&mut self, deadline: Duration) -> Result<Said> {
+        let before = format!("shell {} end: ", self.number);
+        let line = self.machine.wait_for_line(&before, deadline)?;
+        let code = line.strip_prefix(&before).and_then(|code| code.trim().parse().ok());
+        let code = code.with_context(|| format!("no exit code: {line}"))?;
+        Ok(Said { code, out: self.lines("out"), err: self.lines("err") })
+    }
+
+    /// What the last command said on a channel.
+    fn lines(&self, channel: &str) -> String {
+        let before = format!("shell {} {channel}: ", self.number);
+        let console = self.machine.console();
+        let lines = console.lines().filter_map(|line| line.strip_prefix(&before));
+        lines.map(|line| format!("{line}\n")).collect()
+    }
+}

@@ -1,0 +1,158 @@
+//! `psyops flash` on sticks that are in order: what is on them afterwards, what of it was written, and what starts.
+
+use anyhow::{Context as _, Result, ensure};
+use builder::run::Setup;
+use handoff::partition::Role;
+use qemu_tests::command::succeed;
+use qemu_tests::disk::Disk;
+use qemu_tests::flash_rig::judge::{digest, is_no_disk, is_whole};
+use qemu_tests::flash_rig::rig::{DEADLINE, command, results};
+use qemu_tests::flash_rig::{Rig, UsbStick};
+use qemu_tests::stick::Booted;
+use qemu_tests::world::World;
+use serde_json::Value;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+/// The image of alpha after one file of an overlay changed.
+fn after_a_change(world: &World) -> Result<PathBuf> {
+    world.image_after("changed", "alpha", |site| {
+        let file = site.join("overlays/common/etc/profile.d/site.sh");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        Ok(fs::write(&file, text + "# another line\n")?)
+    })
+}
+
+fn size_of(image: &Path) -> Result<u64> {
+    Ok(fs::metadata(image)?.len())
+}
+
+/// What is said of the only target.
+fn only(results: &[Value]) -> Result<&Value> {
+    ensure!(results.len() == 1, "{results:?}");
+    results.first().context("no result")
+}
+
+fn written(result: &Value) -> Result<u64> {
+    result["written"].as_u64().with_context(|| format!("not said what was written: {result}"))
+}
+
+fn boots_well(medium: &Path) -> Result<()> {
+    let booted = Booted::wait(&Setup::with_stick(medium))?;
+    booted.assert_well()
+}
+
+#[test]
+fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
+    let world = World::small()?;
+    let (image, changed) = (world.image("alpha")?, after_a_change(&world)?);
+    let stick = UsbStick::blank("STICK-0001", size_of(&image)? + GIB)?;
+    let mut rig = Rig::new(&world, &[("alpha", &image), ("changed", &changed)])?;
+
+    let said = results(&rig.flash_once("alpha", &stick, "")?)?;
+    let first = only(&said)?;
+    ensure!(
+        first["node"] == "alpha" && first["read_back"] == true && first["receipt"].is_string(),
+        "{first}"
+    );
+    ensure!(first["size"] == size_of(&stick.medium())?, "{first}");
+    let all = written(first)?;
+    is_whole(&world, &stick.medium())?;
+    // The table stands at the stick's own end, and what is left is the node's.
+    let data = Disk::open(&stick.medium())?.extent(Role::Data)?;
+    ensure!(data.length > GIB && data.start + data.length > size_of(&stick.medium())? - 2 * MIB, "{data:?}");
+    boots_well(&stick.medium())?;
+
+    let before = digest(&stick.medium())?;
+    let said = results(&rig.flash_once("alpha", &stick, "")?)?;
+    let again = only(&said)?;
+    ensure!(written(again)? == 0 && again["read_back"] == true, "{again}");
+    ensure!(digest(&stick.medium())? == before, "what was equal is another now");
+
+    let said = results(&rig.flash_once("changed", &stick, "")?)?;
+    let little = written(only(&said)?)?;
+    ensure!(little > 0 && little < all / 2, "{little} bytes of {all} were written");
+    is_whole(&world, &stick.medium())?;
+    boots_well(&stick.medium())?;
+
+    let said = results(&rig.flash_once("alpha", &stick, "--full --no-read-back")?)?;
+    let full = only(&said)?;
+    ensure!(written(full)? >= all && full["read_back"] == false && full["receipt"].is_null(), "{full}");
+    is_whole(&world, &stick.medium())
+}
+
+#[test]
+fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()> {
+    let world = World::small()?;
+    let (alpha, beta) = (world.image("alpha")?, world.image("beta")?);
+    let stick = UsbStick::blank("STICK-0002", size_of(&alpha)? + 64 * MIB)?;
+    succeed(Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", "photos"]).arg(stick.medium()))?;
+    let mut rig = Rig::new(&world, &[("alpha", &alpha), ("beta", &beta)])?;
+    let cases = [
+        ("alpha", "", 89, "photos"),
+        ("alpha", "--overwrite music", 89, "photos"),
+        ("alpha", "--overwrite photos", 0, ""),
+        ("beta", "", 88, "alpha"),
+        ("beta", "--overwrite alpha", 88, "alpha"),
+        ("beta", "--reassign alpha", 0, ""),
+        ("beta", "--serial 0003 --full", 90, "STICK-0002"),
+    ];
+    for (image, more, code, word) in cases {
+        let before = digest(&stick.medium())?;
+        let said = rig.flash_once(image, &stick, more)?;
+        ensure!(said.code == code && said.err.contains(word), "{image} {more}: {said:?}");
+        if code == 0 {
+            is_whole(&world, &stick.medium())?;
+        } else {
+            ensure!(digest(&stick.medium())? == before, "{image} {more}: refused, but something was written");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> {
+    let world = World::small()?;
+    let image = world.image("alpha")?;
+    let size = size_of(&image)? + 64 * MIB;
+    let mut rig = Rig::new(&world, &[("alpha", &image)])?;
+    let shown = UsbStick::blank("STICK-0004", size)?.with_sectors(4096, 4096);
+    let said = rig.flash_once("alpha", &shown, "")?;
+    ensure!(said.code == 91 && said.err.contains("4096"), "{said:?}");
+    is_no_disk(&shown.medium())?;
+    let hidden = UsbStick::blank("STICK-0005", size)?.with_sectors(512, 4096);
+    let said = rig.flash_once("alpha", &hidden, "")?;
+    ensure!(said.code == 0, "{said:?}");
+    is_whole(&world, &hidden.medium())
+}
+
+#[test]
+fn several_sticks_are_written_by_one_call() -> Result<()> {
+    let world = World::small()?;
+    let (alpha, beta) = (world.image("alpha")?, world.image("beta")?);
+    let size = size_of(&alpha)? + 64 * MIB;
+    let stick = |serial, more| UsbStick::blank(serial, size + more);
+    let sticks = [stick("STICK-0006", 0)?, stick("STICK-0007", 5 * MIB)?, stick("STICK-0008", 0)?];
+    let mut rig = Rig::new(&world, &[("alpha", &alpha), ("beta", &beta)])?;
+    for stick in &sticks {
+        rig.insert(stick)?;
+    }
+    let [first, second, other] = &sticks;
+    let more = format!(
+        "$(disk {}) --serial 0007 --also /images/beta.img=$(disk {}) --serial 0008",
+        second.serial(),
+        other.serial()
+    );
+    let said = rig.shell().run(&command("alpha", first, &more), DEADLINE)?;
+    let nodes: Vec<Value> = results(&said)?.iter().map(|result| result["node"].clone()).collect();
+    ensure!(nodes == ["alpha", "alpha", "beta"], "{nodes:?}");
+    for stick in &sticks {
+        rig.pull(stick)?;
+        is_whole(&world, &stick.medium())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! `psyops flash` on sticks that are worn or not what they say: what is wrong is named, and no stick that could start is
+//! left behind.
+
+use anyhow::{Result, ensure};
+use builder::run::Request;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use qemu_tests::disk::Disk;
+use qemu_tests::flash_rig::judge::{is_no_disk, is_whole};
+use qemu_tests::flash_rig::{Fault, Rig, UsbStick};
+use qemu_tests::shell::Said;
+use qemu_tests::world::World;
+use std::fs;
+use std::path::PathBuf;
+
+const MIB: u64 = 1 << 20;
+
+struct Case {
+    world: World,
+    image: PathBuf,
+    rig: Rig,
+    /// Bytes of a stick that is a little longer than the image.
+    size: u64,
+}
+
+impl Case {
+    fn new() -> Result<Self> {
+        let world = World::small()?;
+        let image = world.image("alpha")?;
+        let rig = Rig::new(&world, &[("alpha", &image)])?;
+        let size = fs::metadata(&image)?.len() + 64 * MIB;
+        Ok(Self { world, image, rig, size })
+    }
+
+    /// Where a partition begins.
+    fn start(&self, role: Role) -> Result<u64> {
+        Ok(Disk::open(&self.image)?.extent(role)?.start)
+    }
+
+    /// Flashes, and sees to it that what did not end well is no disk.
+    fn flash(&mut self, stick: &UsbStick) -> Result<Said> {
+        let said = self.rig.flash_once("alpha", stick, "")?;
+        if said.code == 0 {
+            is_whole(&self.world, &stick.medium())?;
+        } else {
+            is_no_disk(&stick.medium())?;
+        }
+        Ok(said)
+    }
+}
+
+/// Whether a message names an offset, or the block of 4096 bytes in which it lies.
+fn names(message: &str, offset: u64) -> bool {
+    let numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<u64>().ok());
+    numbers.into_iter().any(|number| (number..number + 4096).contains(&offset))
+}
+
+#[test]
+fn worn_sectors_are_named() -> Result<()> {
+    let mut case = Case::new()?;
+    let last = case.size - 512;
+    let places = [
+        ("the primary table", 512),
+        ("the ESP", case.start(Role::Esp)? + 8192),
+        ("the root", case.start(Role::Root(Slot::A))? + 5 * MIB + 512),
+        ("the secret partition", case.start(Role::Secret)? + 4096),
+        ("the backup table", last),
+    ];
+    for on in [Request::Write, Request::Read] {
+        for (place, offset) in places {
+            let stick = UsbStick::blank("STICK-0010", case.size)?.worn(on, offset);
+            let said = case.flash(&stick)?;
+            ensure!(said.code == 92 && names(&said.err, offset), "{on:?} in {place}, {offset}: {said:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> Result<()> {
+    let mut case = Case::new()?;
+    let offset = case.start(Role::Root(Slot::A))? + 3 * MIB + 1024;
+    let size = case.size;
+    // The kernel by itself asks six times before it says that a write failed.
+    for (fault, code) in [
+        (Fault::Fails { offset, times: 1 }, 0),
+        (Fault::Fails { offset, times: 8 }, 0),
+        (Fault::Fails { offset, times: 1_000_000 }, 92),
+        (Fault::Rots { offset, times: 1 }, 0),
+        (Fault::Rots { offset, times: 1_000_000 }, 92),
+    ] {
+        let stick = UsbStick::blank("STICK-0011", size)?.with_fault(size, fault)?;
+        let said = case.flash(&stick)?;
+        ensure!(said.code == code && (code == 0 || names(&said.err, offset)), "{fault:?}: {said:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
+    let mut case = Case::new()?;
+    let (image, says) = (case.size - 64 * MIB, 64 << 30);
+    for fault in [Fault::Wraps, Fault::Loses] {
+        // Room for the image, but not for the table at the end; and not even room for the image.
+        for real in [image + 128 * MIB, image / 2 / MIB * MIB] {
+            let stick = UsbStick::blank("STICK-0012", real)?.with_fault(says, fault)?;
+            let said = case.flash(&stick)?;
+            ensure!(said.code == 93, "{fault:?} at {real}: {said:?}");
+            // The same through the stick itself, which shows what it has at other places, too.
+            case.rig.insert(&stick)?;
+            let seen = case
+                .rig
+                .shell()
+                .run("psyops inspect $(disk STICK-0012)", qemu_tests::flash_rig::rig::DEADLINE)?;
+            ensure!(seen.code == 65, "{fault:?} at {real}: {seen:?}");
+            case.rig.pull(&stick)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,118 @@
+//! `psyops flash` on this machine: into a file as somebody without any rights, and onto loop devices as root.
+
+use anyhow::{Context as _, Result, ensure};
+use nix::unistd::{Uid, chown, geteuid};
+use qemu_tests::command::succeed;
+use qemu_tests::flash_rig::judge::{digest, is_no_disk, is_whole};
+use qemu_tests::loop_device::LoopDevice;
+use qemu_tests::world::World;
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+const MIB: u64 = 1 << 20;
+const NOBODY: u32 = 65534;
+
+/// An image and a blank file that is a little longer, in a folder that everybody can read.
+struct Place {
+    world: World,
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Result<Self> {
+        let place = Self { world: World::small()?, folder: tempfile::tempdir()? };
+        fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
+        let image = place.world.image("alpha")?;
+        succeed(Command::new("cp").args(["--sparse=always"]).arg(&image).arg(place.image()))?;
+        fs::set_permissions(place.image(), fs::Permissions::from_mode(0o644))?;
+        File::create(place.target())?.set_len(fs::metadata(&image)?.len() + 64 * MIB)?;
+        Ok(place)
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("alpha.img")
+    }
+
+    fn target(&self) -> PathBuf {
+        self.folder.path().join("stick")
+    }
+
+    fn flash(&self, target: &Path, more: &[&str]) -> Result<Output> {
+        let mut flash = self.world.psyops();
+        flash.arg("flash").arg(self.image()).arg(target).args(more);
+        flash.output().context("starting psyops")
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+#[test]
+fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
+    let place = Place::new()?;
+    let program = place.folder.path().join("psyops");
+    fs::copy(place.world.psyops().get_program(), &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let mut alone = Command::new("setpriv");
+    if geteuid().is_root() {
+        chown(&place.target(), Some(Uid::from_raw(NOBODY)), None)?;
+        alone.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"]);
+    }
+    // A namespace of its own in which it is nobody as well.
+    alone.args(["--no-new-privs", "unshare", "--user", "--net"]);
+    alone.arg(&program).arg("flash").arg(place.image()).arg(place.target());
+    succeed(alone.env("HOME", "/nonexistent").current_dir("/"))?;
+    is_whole(&place.world, &place.target())
+}
+
+/// Whether loop devices can be made here: as root, where the kernel has them.
+#[expect(clippy::print_stdout, reason = "why nothing was tested")]
+fn loops_work() -> bool {
+    let opened = File::options().read(true).write(true).open("/dev/loop-control");
+    if let Err(error) = &opened {
+        println!("not tested: /dev/loop-control cannot be opened: {error}");
+    }
+    opened.is_ok()
+}
+
+#[test]
+fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
+    if !loops_work() {
+        return Ok(());
+    }
+    let place = Place::new()?;
+    let size = fs::metadata(place.target())?.len().to_string();
+    let device = LoopDevice::over(&place.target(), &[])?;
+    let blank = digest(&place.target())?;
+    for (more, code) in [
+        // Neither removable nor on USB; without a terminal and without a word about which; another one.
+        (&["--serial", &size][..], 87),
+        (&["--fixed-disk"], 90),
+        (&["--fixed-disk", "--serial", "1234567890"], 90),
+    ] {
+        let output = place.flash(device.path(), more)?;
+        ensure!(output.status.code() == Some(code), "{more:?}: {}", said(&output));
+        ensure!(digest(&place.target())? == blank, "{more:?}: refused, but something was written");
+    }
+    let output = place.flash(device.path(), &["--fixed-disk", "--serial", &size])?;
+    ensure!(output.status.success(), "{}", said(&output));
+    drop(device);
+    is_whole(&place.world, &place.target())
+}
+
+#[test]
+fn a_loop_device_with_sectors_of_4096_bytes_is_refused() -> Result<()> {
+    if !loops_work() {
+        return Ok(());
+    }
+    let place = Place::new()?;
+    let size = fs::metadata(place.target())?.len().to_string();
+    let device = LoopDevice::over(&place.target(), &["--sector-size", "4096"])?;
+    let output = place.flash(device.path(), &["--fixed-disk", "--serial", &size])?;
+    ensure!(output.status.code() == Some(91), "{}", said(&output));
+    drop(device);
+    is_no_disk(&place.target())
+}
