@@ -116,10 +116,8 @@ fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()
 
 #[test]
 fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> {
-    let world = World::small()?;
-    let image = world.image("alpha")?;
-    let size = size_of(&image)? + 64 * MIB;
-    let mut rig = Rig::new(&world, &[("alpha", &image)])?;
+    let mut rig = Rig::small()?;
+    let size = rig.size();
     let shown = UsbStick::blank("STICK-0004", size)?.with_sectors(4096, 4096);
     let said = rig.flash_once("alpha", &shown, "")?;
     ensure!(said.code == 91 && said.err.contains("4096"), "{said:?}");
@@ -127,7 +125,7 @@ fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> 
     let hidden = UsbStick::blank("STICK-0005", size)?.with_sectors(512, 4096);
     let said = rig.flash_once("alpha", &hidden, "")?;
     ensure!(said.code == 0, "{said:?}");
-    is_whole(&world, &hidden.medium())
+    is_whole(rig.world(), &hidden.medium())
 }
 
 #[test]

@@ -1,69 +1,57 @@
 //! `psyops flash` cut off: the stick pulled out, the program killed, the power gone. A stick is no disk, or whole.
 
 use anyhow::{Context as _, Result, ensure};
-use qemu_tests::flash_rig::judge::{is_no_disk, is_whole, is_sound_or_no_disk};
+use qemu_tests::flash_rig::judge::{is_no_disk, is_sound_or_no_disk, is_whole};
 use qemu_tests::flash_rig::rig::{DEADLINE, command, results};
 use qemu_tests::flash_rig::{Rig, UsbStick, moments};
 use qemu_tests::powercut::states::{Cut, Requests, sample};
 use qemu_tests::powercut::write_log::WriteLog;
-use qemu_tests::world::World;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const MIB: u64 = 1 << 20;
 /// The moments and the states are drawn by this.
 const SEED: u64 = 20_261_122;
 /// So many requests at each end of a run are about its tables.
 const EDGE: usize = 8;
 
-struct Case {
-    world: World,
-    rig: Rig,
-    size: u64,
+/// How long a run takes on a blank stick, from the command to its end.
+fn measure(rig: &mut Rig, stick: &UsbStick) -> Result<Duration> {
+    rig.insert(stick)?;
+    let begun = Instant::now();
+    let said = rig.flash("alpha", stick, "")?;
+    let took = begun.elapsed();
+    results(&said)?;
+    rig.pull(stick)?;
+    is_whole(rig.world(), &stick.medium())?;
+    Ok(took)
 }
 
-impl Case {
-    fn new() -> Result<Self> {
-        let world = World::small()?;
-        let image = world.image("alpha")?;
-        let rig = Rig::new(&world, &[("alpha", &image)])?;
-        let size = fs::metadata(&image)?.len() + 64 * MIB;
-        Ok(Self { world, rig, size })
-    }
-
-    /// How long a run takes on a blank stick, from the command to its end.
-    fn measure(&mut self, stick: &UsbStick) -> Result<Duration> {
-        self.rig.insert(stick)?;
-        let begun = Instant::now();
-        let said = self.rig.flash("alpha", stick, "")?;
-        let took = begun.elapsed();
-        results(&said)?;
-        self.rig.pull(stick)?;
-        is_whole(&self.world, &stick.medium())?;
-        Ok(took)
-    }
+/// A run that nothing disturbs.
+fn ends_well(rig: &mut Rig, stick: &UsbStick) -> Result<()> {
+    results(&rig.flash_once("alpha", stick, "")?)?;
+    is_whole(rig.world(), &stick.medium())
 }
 
 #[test]
 fn a_stick_that_is_pulled_out_is_no_disk_and_the_next_run_ends_well() -> Result<()> {
-    let mut case = Case::new()?;
-    let stick = UsbStick::blank("STICK-0020", case.size)?;
-    let span = case.measure(&stick)?;
+    let mut rig = Rig::small()?;
+    let stick = UsbStick::blank("STICK-0020", rig.size())?;
+    let span = measure(&mut rig, &stick)?;
     let mut cut = 0;
     for (number, moment) in (0..).zip(moments(30, span, SEED)) {
         // From nothing, or from what the last one left.
         if number % 3 == 0 {
             stick.wipe()?;
         }
-        case.rig.insert(&stick)?;
-        case.rig.shell().begin(&command("alpha", &stick, "--full"))?;
+        rig.insert(&stick)?;
+        rig.shell().begin(&command("alpha", &stick, "--full"))?;
         sleep(moment);
-        case.rig.pull(&stick)?;
-        let said = case.rig.shell().end(DEADLINE).with_context(|| format!("pulled after {moment:?}"))?;
+        rig.pull(&stick)?;
+        let said = rig.shell().end(DEADLINE).with_context(|| format!("pulled after {moment:?}"))?;
         match said.code {
-            0 => is_whole(&case.world, &stick.medium())?,
+            0 => is_whole(rig.world(), &stick.medium())?,
             94 => {
                 is_no_disk(&stick.medium())?;
                 cut += 1;
@@ -71,8 +59,7 @@ fn a_stick_that_is_pulled_out_is_no_disk_and_the_next_run_ends_well() -> Result<
             _ => anyhow::bail!("pulled after {moment:?} of {span:?}: {said:?}"),
         }
         if number % 10 == 9 {
-            results(&case.rig.flash_once("alpha", &stick, "")?)?;
-            is_whole(&case.world, &stick.medium())?;
+            ends_well(&mut rig, &stick)?;
         }
     }
     ensure!(cut >= 20, "only {cut} of 30 runs of {span:?} were cut off");
@@ -81,25 +68,24 @@ fn a_stick_that_is_pulled_out_is_no_disk_and_the_next_run_ends_well() -> Result<
 
 #[test]
 fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> {
-    let mut case = Case::new()?;
-    let stick = UsbStick::blank("STICK-0021", case.size)?;
-    let span = case.measure(&stick)?;
+    let mut rig = Rig::small()?;
+    let stick = UsbStick::blank("STICK-0021", rig.size())?;
+    let span = measure(&mut rig, &stick)?;
     let mut killed = 0;
     for moment in moments(10, span, SEED) {
-        case.rig.insert(&stick)?;
+        rig.insert(&stick)?;
         let flash = command("alpha", &stick, "--full");
         let seconds = moment.as_secs_f64();
         let script = format!("{flash} & sleep {seconds:.3}; kill -9 $! 2>/dev/null; wait $!");
-        let said = case.rig.shell().run(&script, DEADLINE)?;
-        case.rig.pull(&stick)?;
+        let said = rig.shell().run(&script, DEADLINE)?;
+        rig.pull(&stick)?;
         let whole = is_sound_or_no_disk(&stick.medium())?;
         // Killed after the table was there, but before it said so, is fine; said and not whole would not be.
         ensure!(whole || said.code != 0, "killed after {moment:?} of {span:?}: {said:?}");
         killed += u32::from(!whole);
     }
     ensure!(killed >= 5, "only {killed} of 10 runs of {span:?} were killed midway");
-    results(&case.rig.flash_once("alpha", &stick, "")?)?;
-    is_whole(&case.world, &stick.medium())
+    ends_well(&mut rig, &stick)
 }
 
 /// Some states of the first and the last requests, where tables go and come, and some of all between.
@@ -113,20 +99,19 @@ fn chosen(requests: &Requests) -> Vec<Cut> {
 /// Over an old system, which is the harder case: its table is there when the first byte is written.
 #[test]
 fn whenever_the_power_goes_a_stick_with_a_table_is_whole() -> Result<()> {
-    let mut case = Case::new()?;
-    let old = case.world.image_after("older", "alpha", |site| {
+    let mut rig = Rig::small()?;
+    let old = rig.world().image_after("older", "alpha", |site| {
         let file = site.join("site.toml");
         let text = fs::read_to_string(&file)?;
         Ok(fs::write(&file, text.replace("release = \"1\"", "release = \"0\""))?)
     })?;
-    let stick = UsbStick::blank("STICK-0022", case.size)?;
+    let stick = UsbStick::blank("STICK-0022", rig.size())?;
     fs::copy(&old, stick.medium())?;
-    File::options().write(true).open(stick.medium())?.set_len(case.size)?;
+    File::options().write(true).open(stick.medium())?.set_len(rig.size())?;
     let before = stick.medium().with_file_name("before");
     fs::copy(stick.medium(), &before)?;
     let stick = stick.logged()?;
-    results(&case.rig.flash_once("alpha", &stick, "")?)?;
-    is_whole(&case.world, &stick.medium())?;
+    ends_well(&mut rig, &stick)?;
     let requests = Requests::of(WriteLog::load(&stick.log())?);
     let state = stick.medium().with_file_name("state");
     let (mut whole, mut none) = (0, 0);
@@ -140,9 +125,10 @@ fn whenever_the_power_goes_a_stick_with_a_table_is_whole() -> Result<()> {
             }
         });
         result?;
-        match is_sound_or_no_disk(&state).with_context(|| cut.to_string())? {
-            true => whole += 1,
-            false => none += 1,
+        if is_sound_or_no_disk(&state).with_context(|| cut.to_string())? {
+            whole += 1;
+        } else {
+            none += 1;
         }
     }
     ensure!(whole > 0 && none > 0, "{whole} whole, {none} no disk");

@@ -1,52 +1,32 @@
 //! `psyops flash` on sticks that are worn or not what they say: what is wrong is named, and no stick that could start is
 //! left behind.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use builder::run::Request;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::disk::Disk;
 use qemu_tests::flash_rig::judge::{is_no_disk, is_whole};
+use qemu_tests::flash_rig::rig::DEADLINE;
 use qemu_tests::flash_rig::{Fault, Rig, UsbStick};
 use qemu_tests::shell::Said;
-use qemu_tests::world::World;
-use std::fs;
-use std::path::PathBuf;
 
 const MIB: u64 = 1 << 20;
 
-struct Case {
-    world: World,
-    image: PathBuf,
-    rig: Rig,
-    /// Bytes of a stick that is a little longer than the image.
-    size: u64,
+/// Where a partition of the image begins.
+fn start(rig: &Rig, role: Role) -> Result<u64> {
+    Ok(Disk::open(&rig.world().image("alpha")?)?.extent(role)?.start)
 }
 
-impl Case {
-    fn new() -> Result<Self> {
-        let world = World::small()?;
-        let image = world.image("alpha")?;
-        let rig = Rig::new(&world, &[("alpha", &image)])?;
-        let size = fs::metadata(&image)?.len() + 64 * MIB;
-        Ok(Self { world, image, rig, size })
+/// Flashes, and sees to it that what did not end well is no disk.
+fn flash(rig: &mut Rig, stick: &UsbStick) -> Result<Said> {
+    let said = rig.flash_once("alpha", stick, "")?;
+    if said.code == 0 {
+        is_whole(rig.world(), &stick.medium())?;
+    } else {
+        is_no_disk(&stick.medium()).with_context(|| format!("{said:?}"))?;
     }
-
-    /// Where a partition begins.
-    fn start(&self, role: Role) -> Result<u64> {
-        Ok(Disk::open(&self.image)?.extent(role)?.start)
-    }
-
-    /// Flashes, and sees to it that what did not end well is no disk.
-    fn flash(&mut self, stick: &UsbStick) -> Result<Said> {
-        let said = self.rig.flash_once("alpha", stick, "")?;
-        if said.code == 0 {
-            is_whole(&self.world, &stick.medium())?;
-        } else {
-            is_no_disk(&stick.medium())?;
-        }
-        Ok(said)
-    }
+    Ok(said)
 }
 
 /// Whether a message names an offset, or the block of 4096 bytes in which it lies.
@@ -57,19 +37,19 @@ fn names(message: &str, offset: u64) -> bool {
 
 #[test]
 fn worn_sectors_are_named() -> Result<()> {
-    let mut case = Case::new()?;
-    let last = case.size - 512;
+    let mut rig = Rig::small()?;
+    let last = rig.size() - 512;
     let places = [
         ("the primary table", 512),
-        ("the ESP", case.start(Role::Esp)? + 8192),
-        ("the root", case.start(Role::Root(Slot::A))? + 5 * MIB + 512),
-        ("the secret partition", case.start(Role::Secret)? + 4096),
+        ("the ESP", start(&rig, Role::Esp)? + 8192),
+        ("the root", start(&rig, Role::Root(Slot::A))? + 5 * MIB + 512),
+        ("the secret partition", start(&rig, Role::Secret)? + 4096),
         ("the backup table", last),
     ];
     for on in [Request::Write, Request::Read] {
         for (place, offset) in places {
-            let stick = UsbStick::blank("STICK-0010", case.size)?.worn(on, offset);
-            let said = case.flash(&stick)?;
+            let stick = UsbStick::blank("STICK-0010", rig.size())?.worn(on, offset);
+            let said = flash(&mut rig, &stick)?;
             ensure!(said.code == 92 && names(&said.err, offset), "{on:?} in {place}, {offset}: {said:?}");
         }
     }
@@ -78,9 +58,9 @@ fn worn_sectors_are_named() -> Result<()> {
 
 #[test]
 fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> Result<()> {
-    let mut case = Case::new()?;
-    let offset = case.start(Role::Root(Slot::A))? + 3 * MIB + 1024;
-    let size = case.size;
+    let mut rig = Rig::small()?;
+    let offset = start(&rig, Role::Root(Slot::A))? + 3 * MIB + 1024;
+    let size = rig.size();
     // The kernel by itself asks six times before it says that a write failed.
     for (fault, code) in [
         (Fault::Fails { offset, times: 1 }, 0),
@@ -90,7 +70,7 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
         (Fault::Rots { offset, times: 1_000_000 }, 92),
     ] {
         let stick = UsbStick::blank("STICK-0011", size)?.with_fault(size, fault)?;
-        let said = case.flash(&stick)?;
+        let said = flash(&mut rig, &stick)?;
         ensure!(said.code == code && (code == 0 || names(&said.err, offset)), "{fault:?}: {said:?}");
     }
     Ok(())
@@ -98,22 +78,19 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
 
 #[test]
 fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
-    let mut case = Case::new()?;
-    let (image, says) = (case.size - 64 * MIB, 64 << 30);
+    let mut rig = Rig::small()?;
+    let (image, says) = (rig.size() - 64 * MIB, 64 << 30);
     for fault in [Fault::Wraps, Fault::Loses] {
         // Room for the image, but not for the table at the end; and not even room for the image.
         for real in [image + 128 * MIB, image / 2 / MIB * MIB] {
             let stick = UsbStick::blank("STICK-0012", real)?.with_fault(says, fault)?;
-            let said = case.flash(&stick)?;
+            let said = flash(&mut rig, &stick)?;
             ensure!(said.code == 93, "{fault:?} at {real}: {said:?}");
             // The same through the stick itself, which shows what it has at other places, too.
-            case.rig.insert(&stick)?;
-            let seen = case
-                .rig
-                .shell()
-                .run("psyops inspect $(disk STICK-0012)", qemu_tests::flash_rig::rig::DEADLINE)?;
+            rig.insert(&stick)?;
+            let seen = rig.shell().run("psyops inspect $(disk STICK-0012)", DEADLINE)?;
             ensure!(seen.code == 65, "{fault:?} at {real}: {seen:?}");
-            case.rig.pull(&stick)?;
+            rig.pull(&stick)?;
         }
     }
     Ok(())

@@ -34,14 +34,26 @@ const PREPARE: &str = "mkdir /images && mount -t ext4 -o ro,noload /dev/vda /ima
 /// More than any single run takes beside two other machines.
 pub const DEADLINE: Duration = Duration::from_mins(4);
 
+/// A stick is so much longer than the image that it gets.
+const MORE: u64 = 64 << 20;
+
 /// The machine.
 #[derive(Debug)]
 pub struct Rig {
     shell: Shell,
+    world: World,
+    size: u64,
     _images: TempDir,
 }
 
 impl Rig {
+    /// One with the small image of alpha.
+    pub fn small() -> Result<Self> {
+        let world = World::small()?;
+        let image = world.image("alpha")?;
+        Self::new(&world, &[("alpha", &image)])
+    }
+
     /// One with these images of a world, each by a name: `/images/NAME.img`.
     pub fn new(world: &World, images: &[(&str, &Path)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
@@ -58,7 +70,22 @@ impl Rig {
         let mut shell = Shell::start(&bench)?;
         let said = shell.run(PREPARE, DEADLINE)?;
         ensure!(said.code == 0, "{said:?}");
-        Ok(Self { shell, _images: folder })
+        let sizes =
+            images.iter().map(|(_, image)| Ok(fs::metadata(image)?.len())).collect::<Result<Vec<_>>>()?;
+        let size = sizes.into_iter().max().context("no image")? + MORE;
+        Ok(Self { shell, world: world.clone(), size, _images: folder })
+    }
+
+    /// Whose images it has.
+    #[must_use]
+    pub fn world(&self) -> &World {
+        &self.world
+    }
+
+    /// Bytes of a stick that is a little longer than its images.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.size
     }
 
     /// The shell in it.
