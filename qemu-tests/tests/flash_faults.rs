@@ -6,7 +6,7 @@ use builder::run::Request;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::disk::Disk;
-use qemu_tests::flash_rig::judge::{is_no_disk, is_whole};
+use qemu_tests::flash_rig::judge::{is_no_disk, is_sound_or_no_disk, is_whole};
 use qemu_tests::flash_rig::rig::DEADLINE;
 use qemu_tests::flash_rig::{Fault, Rig, UsbStick};
 use qemu_tests::shell::Said;
@@ -93,5 +93,31 @@ fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
             rig.pull(&stick)?;
         }
     }
+    Ok(())
+}
+
+/// The rig bites: a writer that begins at the beginning and looks at nothing is found out in both ways.
+#[test]
+fn what_dd_leaves_behind_is_caught() -> Result<()> {
+    let mut rig = Rig::small()?;
+    let size = rig.size();
+    let short = UsbStick::blank("STICK-0013", size)?;
+    let fake = UsbStick::blank("STICK-0014", size / 4 / MIB * MIB)?.with_fault(size, Fault::Wraps)?;
+    for (stick, count) in [(&short, "count=40"), (&fake, "")] {
+        rig.insert(stick)?;
+        let dd = format!(
+            "dd if=/images/alpha.img of=$(disk {}) bs=1M oflag=direct conv=fsync {count}",
+            stick.serial()
+        );
+        let said = rig.shell().run(&dd, DEADLINE)?;
+        ensure!(said.code == 0, "{said:?}");
+        rig.pull(stick)?;
+    }
+    ensure!(is_no_disk(&short.medium()).is_err(), "a table without a body is taken for no disk");
+    ensure!(is_sound_or_no_disk(&short.medium()).is_err(), "a table without a body is taken for a system");
+    ensure!(
+        is_whole(rig.world(), &fake.medium()).is_err(),
+        "a stick with too little room is taken for whole"
+    );
     Ok(())
 }
