@@ -35,6 +35,14 @@ pub struct Said {
     pub err: String,
 }
 
+impl Said {
+    /// All that was said.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}{}", self.out, self.err)
+    }
+}
+
 /// A machine that takes commands.
 #[derive(Debug)]
 pub struct Shell {

@@ -99,33 +99,45 @@ fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()
         ("beta", "", 88, "alpha"),
         ("beta", "--overwrite alpha", 88, "alpha"),
         ("beta", "--reassign alpha", 0, ""),
-        ("beta", "--serial 0003 --full", 90, "STICK-0002"),
     ];
     for (image, more, code, word) in cases {
         let before = digest(&stick.medium())?;
         let said = rig.flash_once(image, &stick, more)?;
-        ensure!(said.code == code && said.err.contains(word), "{image} {more}: {said:?}");
+        ensure!(said.code == code && said.text().contains(word), "{image} {more}: {said:?}");
         if code == 0 {
             is_whole(&world, &stick.medium())?;
         } else {
             ensure!(digest(&stick.medium())? == before, "{image} {more}: refused, but something was written");
         }
     }
+    // Without a word about which stick is meant, and with a wrong one.
+    let before = digest(&stick.medium())?;
+    rig.insert(&stick)?;
+    for serial in ["", "--serial 0003", "--serial 002"] {
+        let flash =
+            format!("psyops flash /images/beta.img $(disk STICK-0002) --site /root/site --full {serial}");
+        let said = rig.shell().run(&flash, DEADLINE)?;
+        ensure!(said.code == 90 && said.text().contains("STICK-0002"), "{serial}: {said:?}");
+    }
+    rig.pull(&stick)?;
+    ensure!(digest(&stick.medium())? == before, "refused, but something was written");
     Ok(())
 }
 
 #[test]
 fn sectors_of_4096_bytes_are_refused_where_the_stick_shows_them() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let size = rig.size();
+    let world = World::small()?;
+    let image = world.image("alpha")?;
+    let size = size_of(&image)? + 64 * MIB;
+    let mut rig = Rig::new(&world, &[("alpha", &image)])?;
     let shown = UsbStick::blank("STICK-0004", size)?.with_sectors(4096, 4096);
     let said = rig.flash_once("alpha", &shown, "")?;
-    ensure!(said.code == 91 && said.err.contains("4096"), "{said:?}");
+    ensure!(said.code == 91 && said.text().contains("4096"), "{said:?}");
     is_no_disk(&shown.medium())?;
     let hidden = UsbStick::blank("STICK-0005", size)?.with_sectors(512, 4096);
     let said = rig.flash_once("alpha", &hidden, "")?;
     ensure!(said.code == 0, "{said:?}");
-    is_whole(rig.world(), &hidden.medium())
+    is_whole(&world, &hidden.medium())
 }
 
 #[test]

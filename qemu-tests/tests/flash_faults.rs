@@ -50,7 +50,7 @@ fn worn_sectors_are_named() -> Result<()> {
         for (place, offset) in places {
             let stick = UsbStick::blank("STICK-0010", rig.size())?.worn(on, offset);
             let said = flash(&mut rig, &stick)?;
-            ensure!(said.code == 92 && names(&said.err, offset), "{on:?} in {place}, {offset}: {said:?}");
+            ensure!(said.code == 92 && names(&said.text(), offset), "{on:?} in {place}, {offset}: {said:?}");
         }
     }
     Ok(())
@@ -71,7 +71,7 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
     ] {
         let stick = UsbStick::blank("STICK-0011", size)?.with_fault(size, fault)?;
         let said = flash(&mut rig, &stick)?;
-        ensure!(said.code == code && (code == 0 || names(&said.err, offset)), "{fault:?}: {said:?}");
+        ensure!(said.code == code && (code == 0 || names(&said.text(), offset)), "{fault:?}: {said:?}");
     }
     Ok(())
 }
