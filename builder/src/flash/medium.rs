@@ -119,8 +119,9 @@ impl<'m> Medium<'m> {
         if self.stop.load(Ordering::Relaxed) { Err(MediumError::BrokenOff) } else { Ok(()) }
     }
 
+    /// A device that goes away has no room first of all: what is written then does not fit.
     fn is_gone(&self, error: &io::Error) -> bool {
-        let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM];
+        let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM, Errno::ENOSPC];
         let says_so = error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)));
         self.sysfs.as_ref().is_some_and(|sysfs| says_so || !sysfs.exists())
     }
@@ -153,8 +154,10 @@ impl<'m> Medium<'m> {
         let mut start = whole.start;
         while is_of_the_medium(&source) && start < whole.end {
             let end = (start / BLOCK * BLOCK + BLOCK).min(whole.end);
-            if let Err(source) = ask(self, start..end) {
-                return Err(MediumError::Fails { offset: start, verb, source });
+            match ask(self, start..end) {
+                Ok(()) => {}
+                Err(source) if self.is_gone(&source) => return Err(MediumError::Gone),
+                Err(source) => return Err(MediumError::Fails { offset: start, verb, source }),
             }
             start = end;
         }

@@ -257,7 +257,9 @@ fn finish(
         // All of it was compared and nothing written.
         return Ok(true);
     }
-    stick.begin()?;
+    if !stick.begin()? {
+        return Err(stick.fails()(medium::MediumError::BrokenOff));
+    }
     stick.medium.flush().map_err(stick.fails())?;
     if reads_back {
         read_back::read_back(stick, image, expected)?;

@@ -86,7 +86,9 @@ impl<'s> Stick<'s> {
         {
             self.equal.add(length);
         } else {
-            self.begin()?;
+            if !self.begin()? {
+                return Ok(());
+            }
             self.put(piece)?;
             self.written.add(length);
             self.keep_pace(length, piece.range.end)?;
@@ -106,11 +108,12 @@ impl<'s> Stick<'s> {
     }
 
     /// Makes the stick one that holds nothing, and sees whether it has the room that it says. Only the first call does.
-    pub(super) fn begin(&self) -> Result<(), FlashError> {
+    /// Where that failed, it alone says why, and the others get no.
+    pub(super) fn begin(&self) -> Result<bool, FlashError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match *state {
-            State::Ready => return Ok(()),
-            State::GivenUp => return Err(self.fails()(MediumError::BrokenOff)),
+            State::Ready => return Ok(true),
+            State::GivenUp => return Ok(false),
             State::Untouched => {}
         }
         *state = State::GivenUp;
@@ -119,7 +122,7 @@ impl<'s> Stick<'s> {
             marks.write(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
         }
         *state = State::Ready;
-        Ok(())
+        Ok(true)
     }
 
     /// Makes both edges zero, and looks that they are: a medium may ignore a discard and call it done.

@@ -124,7 +124,7 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
         let stop = AtomicBool::new(false);
         let layout = Layout::new(&image, size).unwrap();
         let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
-        under_way.begin().unwrap();
+        assert!(under_way.begin().unwrap());
         let mut found = Buffer::zeros(place(PIECE));
         for range in layout.pieces.iter().take(pieces) {
             under_way.take(&Piece::of_image(Source::of(&image), range.clone()).unwrap(), &mut found).unwrap();
