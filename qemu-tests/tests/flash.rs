@@ -112,10 +112,9 @@ fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()
     }
     // Without a word about which stick is meant, and with a wrong one.
     let before = digest(&stick.medium())?;
-    rig.insert(&stick)?;
+    let disk = rig.insert(&stick)?;
     for serial in ["", "--serial 0003", "--serial 002"] {
-        let flash =
-            format!("psyops flash /images/beta.img $(disk STICK-0002) --site /root/site --full {serial}");
+        let flash = format!("psyops flash /images/beta.img {disk} --site /root/site --full {serial}");
         let said = rig.shell().run(&flash, DEADLINE)?;
         ensure!(said.code == 90 && said.text().contains("STICK-0002"), "{serial}: {said:?}");
     }
@@ -148,16 +147,10 @@ fn several_sticks_are_written_by_one_call() -> Result<()> {
     let stick = |serial, more| UsbStick::blank(serial, size + more);
     let sticks = [stick("STICK-0006", 0)?, stick("STICK-0007", 5 * MIB)?, stick("STICK-0008", 0)?];
     let mut rig = Rig::new(&world, &[("alpha", &alpha), ("beta", &beta)])?;
-    for stick in &sticks {
-        rig.insert(stick)?;
-    }
-    let [first, second, other] = &sticks;
-    let more = format!(
-        "$(disk {}) --serial 0007 --also /images/beta.img=$(disk {}) --serial 0008",
-        second.serial(),
-        other.serial()
-    );
-    let said = rig.shell().run(&command("alpha", first, &more), DEADLINE)?;
+    let disks = sticks.iter().map(|stick| rig.insert(stick)).collect::<Result<Vec<_>>>()?;
+    let [first, second, other] = disks.as_slice() else { anyhow::bail!("{disks:?}") };
+    let more = format!("{second} --serial 0007 --also /images/beta.img={other} --serial 0008");
+    let said = rig.shell().run(&command("alpha", (&sticks[0], first), &more), DEADLINE)?;
     let nodes: Vec<Value> = results(&said)?.iter().map(|result| result["node"].clone()).collect();
     ensure!(nodes == ["alpha", "alpha", "beta"], "{nodes:?}");
     for stick in &sticks {

@@ -93,12 +93,12 @@ impl Rig {
         &mut self.shell
     }
 
-    /// Plugs a stick in and waits until the machine has it.
-    pub fn insert(&mut self, stick: &UsbStick) -> Result<()> {
+    /// Plugs a stick in and waits until the machine has it, as the disk whose name is returned.
+    pub fn insert(&mut self, stick: &UsbStick) -> Result<String> {
         stick.insert(self.shell.machine())?;
         let said = self.shell.run(&format!("disk {}", stick.serial()), DEADLINE)?;
         ensure!(said.code == 0, "{said:?}");
-        Ok(())
+        Ok(said.out.trim().to_owned())
     }
 
     /// Pulls a stick out.
@@ -106,27 +106,20 @@ impl Rig {
         stick.pull(self.shell.machine())
     }
 
-    /// Writes an image to a stick that is plugged in, with more arguments.
-    pub fn flash(&mut self, image: &str, stick: &UsbStick, more: &str) -> Result<Said> {
-        self.shell.run(&command(image, stick, more), DEADLINE)
-    }
-
-    /// The same on a stick that is plugged in for just that.
+    /// Writes an image to a stick that is plugged in for just that, with more arguments.
     pub fn flash_once(&mut self, image: &str, stick: &UsbStick, more: &str) -> Result<Said> {
-        self.insert(stick)?;
-        let said = self.flash(image, stick, more)?;
+        let disk = self.insert(stick)?;
+        let said = self.shell.run(&command(image, (stick, &disk), more), DEADLINE)?;
         self.pull(stick)?;
         Ok(said)
     }
 }
 
-/// What writes an image to a stick.
+/// What writes an image to a stick that is a disk of this name.
 #[must_use]
-pub fn command(image: &str, stick: &UsbStick, more: &str) -> String {
+pub fn command(image: &str, (stick, disk): (&UsbStick, &str), more: &str) -> String {
     let serial = stick.serial();
-    format!(
-        "psyops flash /images/{image}.img $(disk {serial}) --serial {serial} --site /root/site --json {more}"
-    )
+    format!("psyops flash /images/{image}.img {disk} --serial {serial} --site /root/site --json {more}")
 }
 
 /// What is said of each target of a run that went well.

@@ -88,13 +88,20 @@ impl UsbStick {
     pub fn insert(&self, machine: &Machine) -> Result<()> {
         let mut qmp = machine.qmp()?;
         qmp.execute("blockdev-add", &self.node())?;
+        // QEMU's usb-storage has sectors of 512 bytes whatever it is told; behind a usb-bot there is a disk of its own.
+        let bridge = json!({"driver": "usb-bot", "bus": "usb.0", "id": self.serial, "serial": self.serial});
+        qmp.execute("device_add", &bridge)?;
         let (logical, physical) = self.sectors;
-        let device = json!({
-            "driver": "usb-storage", "bus": "usb.0", "id": self.serial, "drive": self.serial,
-            "serial": self.serial, "removable": true, "write-cache": "on",
+        let disk = json!({
+            "driver": "scsi-hd", "bus": format!("{}.0", self.serial), "scsi-id": 0, "lun": 0,
+            "drive": self.serial, "removable": true, "write-cache": "on",
             "logical_block_size": logical, "physical_block_size": physical,
         });
-        qmp.execute("device_add", &device)?;
+        qmp.execute("device_add", &disk)?;
+        let attach = json!({
+            "path": format!("/machine/peripheral/{}", self.serial), "property": "attached", "value": true,
+        });
+        qmp.execute("qom-set", &attach)?;
         Ok(())
     }
 
