@@ -2,8 +2,20 @@
 
 use crate::command::succeed;
 use anyhow::Result;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// Whether loop devices can be made here: as root, where the kernel has them. Where not, why is printed.
+#[must_use]
+#[expect(clippy::print_stdout, reason = "why nothing was tested")]
+pub fn work() -> bool {
+    let opened = File::options().read(true).write(true).open("/dev/loop-control");
+    if let Err(error) = &opened {
+        println!("not tested: /dev/loop-control cannot be opened: {error}");
+    }
+    opened.is_ok()
+}
 
 /// The device.
 #[derive(Debug)]
@@ -17,6 +29,13 @@ impl LoopDevice {
         let mut losetup = Command::new("losetup");
         let output = succeed(losetup.args(["--find", "--show"]).args(arguments).arg(file))?;
         Ok(Self { path: String::from_utf8(output.stdout)?.trim().into() })
+    }
+
+    /// The one of this number, which nobody else takes.
+    pub fn at(number: u32, file: &Path) -> Result<Self> {
+        let path = PathBuf::from(format!("/dev/loop{number}"));
+        succeed(Command::new("losetup").arg(&path).arg(file))?;
+        Ok(Self { path })
     }
 
     /// Its name.

@@ -51,7 +51,8 @@ fn worn_sectors_are_named() -> Result<()> {
             let stick = UsbStick::blank("STICK-0010", rig.size())?.worn(on, offset);
             let said = flash(&mut rig, &stick)?;
             // Before anything is written, only the disk is named.
-            let named = names(&said.text(), offset) || said.text().contains("cannot read what is on the disk");
+            let named =
+                names(&said.text(), offset) || said.text().contains("cannot read what is on the disk");
             ensure!(said.code == 92 && named, "{on:?} in {place}, {offset}: {said:?}");
         }
     }

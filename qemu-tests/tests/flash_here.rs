@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use nix::unistd::{Uid, chown, geteuid};
 use qemu_tests::command::succeed;
 use qemu_tests::flash_rig::judge::{digest, is_no_disk, is_whole};
-use qemu_tests::loop_device::LoopDevice;
+use qemu_tests::loop_device::{self, LoopDevice};
 use qemu_tests::world::World;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -68,19 +68,9 @@ fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
     is_whole(&place.world, &place.target())
 }
 
-/// Whether loop devices can be made here: as root, where the kernel has them.
-#[expect(clippy::print_stdout, reason = "why nothing was tested")]
-fn loops_work() -> bool {
-    let opened = File::options().read(true).write(true).open("/dev/loop-control");
-    if let Err(error) = &opened {
-        println!("not tested: /dev/loop-control cannot be opened: {error}");
-    }
-    opened.is_ok()
-}
-
 #[test]
 fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
-    if !loops_work() {
+    if !loop_device::work() {
         return Ok(());
     }
     let place = Place::new()?;
@@ -105,7 +95,7 @@ fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
 
 #[test]
 fn a_loop_device_with_sectors_of_4096_bytes_is_refused() -> Result<()> {
-    if !loops_work() {
+    if !loop_device::work() {
         return Ok(());
     }
     let place = Place::new()?;
