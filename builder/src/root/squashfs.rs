@@ -13,6 +13,8 @@ use thiserror::Error;
 
 /// How hard zstd works. Higher levels cost minutes and save little: most of the bytes are kernel modules.
 const LEVEL: &str = "9";
+/// Bytes of its blocks: the fastest from a slow stick (docs/benchmarks.md).
+const BLOCK: &str = "128K";
 
 /// Why there is no root file system.
 #[derive(Debug, Error)]
@@ -56,7 +58,7 @@ where
 {
     let mut command = TAR2SQFS.command().map_err(SquashfsError::Tool)?;
     command
-        .args(["--quiet", "--no-skip", "--exportable", "--no-tail-packing", "--block-size", "256K"])
+        .args(["--quiet", "--no-skip", "--exportable", "--no-tail-packing", "--block-size", BLOCK])
         .args(["--compressor", "zstd", "--comp-extra", &format!("level={LEVEL}")])
         // The top folder and folders without an entry of their own, and with `--no-keep-time` the times of everything.
         .args(["--no-keep-time", "--defaults", &format!("uid=0,gid=0,mode=0755,mtime={time}")])

@@ -26,10 +26,10 @@ use tempfile::TempDir;
 
 /// Of each node in the series.
 const SECRETS: usize = 20;
-/// What `mksquashfs` and `tar2sqfs` are told, each in its way: zstd 9, blocks of 256 KiB, as the builder does.
+/// What `mksquashfs` and `tar2sqfs` are told, each in its way: zstd 9, blocks of 128 KiB, as the builder does.
 const MKSQUASHFS: &str =
-    "mksquashfs - out -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 9 -b 256K";
-const TAR2SQFS: &str = "tar2sqfs -q -f -s -e -T -c zstd -X level=9 -b 256K out";
+    "mksquashfs - out -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 9 -b 128K";
+const TAR2SQFS: &str = "tar2sqfs -q -f -s -e -T -c zstd -X level=9 -b 128K out";
 /// An ESP and the root on a disk, without a hash tree, a UKI or a second slot.
 const GENIMAGE: &str = "image root.squashfs { squashfs { compression = \"zstd\" block-size = 262144 \
                         extraargs = \"-Xcompression-level 9\" } }\n\
