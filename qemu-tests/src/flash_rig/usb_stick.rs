@@ -10,6 +10,8 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// More than a run needs before it touches the stick, beside two other machines.
+const STANDSTILL: Duration = Duration::from_secs(40);
 /// How long QEMU may need to let go of a stick that was pulled out.
 const LETTING_GO: Duration = Duration::from_secs(20);
 
@@ -103,6 +105,32 @@ impl UsbStick {
         });
         qmp.execute("qom-set", &attach)?;
         Ok(())
+    }
+
+    /// Bytes that were written to it and read from it since it was plugged in.
+    pub fn traffic(&self, machine: &Machine) -> Result<u64> {
+        let disks = machine.qmp()?.execute("query-blockstats", &json!({}))?;
+        let disks = disks.as_array().context("no list of disks")?;
+        let own =
+            disks.iter().find(|disk| disk["node-name"] == self.serial).context("the stick is not there")?;
+        let bytes = |name: &str| own["stats"][name].as_u64().with_context(|| format!("no {name}: {own}"));
+        Ok(bytes("wr_bytes")? + bytes("rd_bytes")?)
+    }
+
+    /// Waits until so many bytes have come and gone, or nothing does any more.
+    pub fn wait_for_traffic(&self, machine: &Machine, bytes: u64) -> Result<()> {
+        let (mut before, mut since) = (0, Instant::now());
+        loop {
+            let now = self.traffic(machine)?;
+            if now > before {
+                (before, since) = (now, Instant::now());
+            }
+            // A run that was measured comes so far, unless it has ended.
+            if now >= bytes || since.elapsed() > STANDSTILL {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(5));
+        }
     }
 
     /// Pulls it out, whatever it is doing.
