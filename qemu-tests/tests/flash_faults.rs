@@ -60,6 +60,19 @@ fn worn_sectors_are_named() -> Result<()> {
 }
 
 #[test]
+fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_somebody_elses() -> Result<()> {
+    let mut rig = Rig::small()?;
+    let seal = start(&rig, Role::Seal(Slot::A))?;
+    let stick = UsbStick::blank("STICK-0013", rig.size())?;
+    let said = flash(&mut rig, &stick)?;
+    ensure!(said.code == 0, "{said:?}");
+    let stick = stick.worn(Request::Read, seal);
+    let said = rig.flash_once("alpha", &stick, "")?;
+    ensure!(said.code == 92 && said.text().contains("cannot read what is on the disk"), "{said:?}");
+    is_whole(rig.world(), &stick.medium())
+}
+
+#[test]
 fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> Result<()> {
     let mut rig = Rig::small()?;
     let offset = start(&rig, Role::Root(Slot::A))? + 3 * MIB + 1024;

@@ -128,7 +128,7 @@ impl Content {
     pub fn of(file: &File, size: u64) -> Result<Self, LookError> {
         let _through_the_cache = Cached::new(file)?;
         let reader = reader(file)?;
-        if let Some(content) = reader.as_ref().and_then(stick) {
+        if let Some(content) = reader.as_ref().map_or(Ok(None), stick)? {
             return Ok(content);
         }
         let mut volumes = vec![Volume { partition: None, offset: 0, size }];
@@ -183,19 +183,29 @@ fn reader(file: &File) -> Result<Option<ImageReader>, LookError> {
 }
 
 /// A stick of this system: whose it is, where a seal says so.
-fn stick(reader: &ImageReader) -> Option<Content> {
+fn stick(reader: &ImageReader) -> Result<Option<Content>, LookError> {
     /// A stranger's table may call anything a seal.
     const LARGEST_SEAL: u64 = 64 << 20;
     let roles: Vec<Role> = reader.partitions().iter().filter_map(|partition| partition.role).collect();
     // Types like that of the ESP are everybody's.
     if !roles.contains(&Role::Control) {
-        return None;
+        return Ok(None);
     }
     let seals = Slot::BOTH.into_iter().filter(|slot| {
         reader.partition(Role::Seal(*slot)).is_ok_and(|partition| partition.size.0 <= LARGEST_SEAL)
     });
-    let headers = seals.filter_map(|slot| slot::seal(reader, slot).ok()?.ok());
-    let newest = headers.max_by_key(|seal| seal.unproven_header().serial);
+    let mut found = Vec::new();
+    for slot in seals {
+        match slot::seal(reader, slot) {
+            Ok(seal) => found.extend(seal.ok()),
+            // Past the end of the disk there is none. One that cannot be read says nothing of whose the stick is.
+            Err(ReadError::Partition { source, .. }) if source.kind() != io::ErrorKind::UnexpectedEof => {
+                return Err(LookError::Read(source));
+            }
+            Err(_) => {}
+        }
+    }
+    let newest = found.into_iter().max_by_key(|seal| seal.unproven_header().serial);
     let kind = newest.map_or(Kind::Other("psyopsOS".to_owned()), |seal| {
         let header = seal.unproven_header();
         Kind::Stick { site: header.site.to_string(), node: header.node.to_string() }
@@ -207,7 +217,7 @@ fn stick(reader: &ImageReader) -> Option<Content> {
         kind: None,
         table: None,
     });
-    Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind })
+    Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind }))
 }
 
 /// Where partitions lie: by the table that was read, or else by the four entries of a master boot record.
