@@ -108,7 +108,7 @@ impl Setup {
         }
         self.add_boot(&mut arguments, folder);
         arguments.words("-device qemu-xhci,id=usb");
-        if self.disks.iter().any(|disk| disk.bus == Bus::UsbHub) {
+        if self.has_a_hub() {
             arguments.words("-device usb-hub,bus=usb.0,port=1");
         }
         for (number, disk) in self.disks.iter().enumerate() {
@@ -132,6 +132,10 @@ impl Setup {
         arguments.list
     }
 
+    fn has_a_hub(&self) -> bool {
+        self.disks.iter().any(|disk| disk.bus == Bus::UsbHub)
+    }
+
     fn add_boot(&self, arguments: &mut Arguments, folder: &Path) {
         match &self.boot {
             Boot::Firmware => {
@@ -140,6 +144,11 @@ impl Setup {
                 arguments.pair("-drive", code);
                 let variables = folder.join(VARIABLES);
                 arguments.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", &variables, ""));
+                if self.has_a_hub() {
+                    // Machines show their logo for some seconds, in which such a hub tells of its sticks. This firmware
+                    // would look at once, and then never again.
+                    arguments.words("-boot menu=on,splash-time=5000");
+                }
             }
             Boot::Direct { kernel, initrd, command_line } => {
                 arguments.pair("-kernel", kernel);
