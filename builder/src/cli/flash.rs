@@ -202,7 +202,8 @@ impl Images {
         let number = self.readers.iter().position(|image| image.path() == path).unwrap_or(0);
         let (site, node) = self.owner(number);
         let length = self.readers.get(number).map_or(0, |image| image.size().0);
-        Wanted { image: path, number, site, node, size: length }
+        let reads = self.readers.iter().flat_map(|image| [Some(image.path()), image.storage().shared()]);
+        Wanted { image: path, reads: reads.flatten().collect(), number, site, node, size: length }
     }
 
     fn receipt(

@@ -131,8 +131,12 @@ pub fn flash_partition(image: &Path, target: Target, stop: &AtomicBool) -> Resul
     storage.fill_at(&mut head, 0).map_err(failed)?;
     let (source, layout) = (Source { path: image, storage: &storage }, Layout::of_file_system(size, head));
     let options = Options { full: false, read_back: true };
-    let done = flash_as(&[source], &[target], &[layout], options, (stop, &|_| ()))?;
-    Ok(done.into_iter().next().unwrap_or(Ok(Flashed { written: 0, equal: 0, read_back: true }))?)
+    let targets = [target];
+    let mut done = flash_as(&[source], &targets, &[layout], options, (stop, &|_| ()))?;
+    let [target] = targets;
+    // One target has one result; without any, nothing was done.
+    let nothing = || FlashError::of_medium(&target.name, medium::MediumError::BrokenOff);
+    Ok(done.pop().ok_or_else(nothing)??)
 }
 
 fn flash_as(

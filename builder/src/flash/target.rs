@@ -21,6 +21,8 @@ use std::path::{Path, PathBuf};
 pub struct Wanted<'w> {
     /// The image's file.
     pub image: &'w Path,
+    /// All files that are read meanwhile: the images of all sticks, and what they share with others.
+    pub reads: Vec<&'w Path>,
     /// Its number among the images.
     pub number: usize,
     /// Whose it is.
@@ -125,9 +127,12 @@ fn of_disk(path: &Path, purpose: &Purpose, consent: &Consent) -> Result<Opened, 
 fn of_file(path: &Path, wanted: &Wanted<'_>) -> Result<Opened, Error> {
     let failed = |source| FileError { path: path.to_owned(), source };
     let file = File::options().read(true).write(true).open(path).map_err(failed)?;
-    let (own, image) = (file.metadata().map_err(failed)?, fs::metadata(wanted.image).map_err(failed)?);
-    if (own.dev(), own.ino()) == (image.dev(), image.ino()) {
-        return Err(Refusal::ImageDisk { path: path.to_owned(), image: wanted.image.to_owned() }.into());
+    let own = file.metadata().map_err(failed)?;
+    for image in &wanted.reads {
+        let other = fs::metadata(image).map_err(failed)?;
+        if (own.dev(), own.ino()) == (other.dev(), other.ino()) {
+            return Err(Refusal::ImageDisk { path: path.to_owned(), image: image.to_path_buf() }.into());
+        }
     }
     let facts = of_plain(path, own.len());
     if facts.capacity < wanted.size {
@@ -145,5 +150,29 @@ pub fn past_the_cache(file: &File, path: &Path) -> Result<(), FileError> {
     match fcntl(file, FcntlArg::F_SETFL(flags | OFlag::O_DIRECT)) {
         Ok(_) | Err(Errno::EINVAL) => Ok(()),
         Err(error) => Err(failed(error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_file_is_written_that_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let [image, shared, stick] = ["image", "shared", "stick"].map(|name| folder.path().join(name));
+        for file in [&image, &shared, &stick] {
+            fs::write(file, [0; 4096]).unwrap();
+        }
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&shared, &link).unwrap();
+        let reads = vec![image.as_path(), &shared];
+        let wanted = Wanted { image: &image, reads, number: 0, site: "site", node: "node", size: 4096 };
+        for target in [&image, &shared, &link] {
+            let error = of_file(target, &wanted).unwrap_err();
+            assert_eq!(error.exit_code(), 86, "{error}");
+        }
+        assert_eq!(of_file(&stick, &wanted).unwrap().1.capacity, 4096);
+        assert_eq!(of_file(&stick, &Wanted { size: 4608, ..wanted }).unwrap_err().exit_code(), 84);
     }
 }
