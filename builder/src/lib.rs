@@ -15,6 +15,7 @@ pub mod disks;
 pub mod engine;
 pub mod error;
 pub mod export;
+pub mod file_mark;
 pub mod flash;
 pub mod folders;
 pub mod ids;

@@ -16,7 +16,7 @@ pub mod system;
 
 pub use node::Built;
 pub use output::{Layout, Output, Place};
-pub use record::{BuildRecord, FileMark, StepRecord, needed};
+pub use record::{BuildRecord, StepRecord, needed};
 
 use crate::atomic::AtomicFile;
 use crate::base;

@@ -1,12 +1,13 @@
 //! What is a node's own in a build: its secret partition, its image, and the record of how they came to be.
 
 use super::output::{Layout, Output};
-use super::record::{BuildRecord, FileMark};
+use super::record::BuildRecord;
 use super::shared::SharedPart;
 use super::system::System;
 use crate::atomic;
 use crate::bill::provenance::{self, Revision};
 use crate::error::{Class, Classified, Error};
+use crate::file_mark::FileMark;
 use crate::image::digests::{Digests, Part};
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
@@ -119,15 +120,13 @@ impl<'a> Workshop<'a> {
         Ok(Built { image, shared: shared_path, written: origin == Origin::Made, prepared, system, record })
     }
 
-    /// The digests of an image that was written just now. Those of the root are known since it was made, those of
+    /// The digests of an image that was written just now. That of the root is known since it was made, those of
     /// everything else that nodes share since the first image.
     fn digests(&self, output: &Path) -> Result<Digests, Error> {
         let image = ImageReader::open(output)?;
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let [root, verity] = &self.system.root.digests;
         let known = |part: Part| match (part, &first) {
-            (Part::Root, _) => Some(root.to_string()),
-            (Part::Verity, _) => Some(verity.to_string()),
+            (Part::Root, _) => Some(self.system.root.hash.to_string()),
             (part, Some(first)) if part.is_shared() => first.get(part).map(str::to_owned),
             _ => None,
         };

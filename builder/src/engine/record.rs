@@ -4,6 +4,7 @@
 //! which is ciphertext.
 
 use crate::atomic;
+use crate::file_mark::FileMark;
 use crate::image::digests::Digests;
 use crate::site::Site;
 use crate::store::{Inputs, Needed, Origin, Step, Store, StoreError};
@@ -11,8 +12,6 @@ use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// The folder of records in a store.
@@ -37,45 +36,6 @@ pub struct StepRecord {
     pub inputs: Inputs,
     /// Where in the store its result lies.
     pub places: Vec<PathBuf>,
-}
-
-/// A file by what changes whenever somebody writes to it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileMark {
-    path: PathBuf,
-    device: u64,
-    inode: u64,
-    length: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
-impl FileMark {
-    /// The mark of the file that is there now.
-    pub fn of(path: &Path) -> io::Result<Self> {
-        let path = fs::canonicalize(path)?;
-        let facts = fs::metadata(&path)?;
-        Ok(Self {
-            path,
-            device: facts.dev(),
-            inode: facts.ino(),
-            length: facts.len(),
-            modified: (facts.mtime(), facts.mtime_nsec()),
-            changed: (facts.ctime(), facts.ctime_nsec()),
-        })
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Whether the file is as it was when the mark was taken.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        Self::of(&self.path).is_ok_and(|now| now == *self)
-    }
 }
 
 /// A node's last build.

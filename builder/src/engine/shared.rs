@@ -3,9 +3,9 @@
 //! Its name begins with the release and ends with the key of all that it is made of, so that no file of that name is
 //! ever another. That nobody wrote to it since is known by its mark, which lies in the store.
 
-use super::record::FileMark;
 use crate::atomic;
 use crate::error::Error;
+use crate::file_mark::FileMark;
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use handoff::name::Name;
 use std::fs;

@@ -3,6 +3,9 @@
 //! `public` covers all that a stranger can build again from the site and its lock: partition table, ESP, control
 //! records, UKI, root and hash tree of slot a. `node` covers that, the UKI's signature and the seal, which need the site's
 //! keys. The secret partition is in neither: no digest of a secret leaves the encrypted part of a seal.
+//!
+//! Each is the SHA-256 of its part, but that of the root is its root hash, which its data give: who has compared a root with
+//! its root hash need not read it once more.
 
 use super::reader::ImageReader;
 use super::slot::{self, SlotError};
@@ -29,7 +32,7 @@ pub enum Part {
     Uki,
     /// Release and security epoch of its boot record, as the text `RELEASE EPOCH`.
     Release,
-    /// The root's file system in slot a, as long as its hash tree says.
+    /// The root's file system in slot a, as long as its hash tree says, by its root hash.
     Root,
     /// Its hash tree.
     Verity,
@@ -154,11 +157,10 @@ impl Digests {
     }
 }
 
-/// The digest of a part; of the root, which may be larger than the memory that there is, piece by piece.
+/// The digest of a part.
 fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError> {
     if part == Part::Root {
-        let blocks = slot::superblock(image, Slot::A)?.data_blocks;
-        return Ok(image.digest(Role::Root(Slot::A), blocks.saturating_mul(BLOCK))?);
+        return Ok(slot::root_hash_of_data(image, Slot::A)?.0);
     }
     Ok(Sha256Digest::of(&content(image, part)?))
 }

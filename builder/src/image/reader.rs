@@ -11,9 +11,7 @@ use crate::error::{Class, Classified};
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
 use crate::staging::{Staging, StagingError};
-use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
-use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -256,17 +254,6 @@ impl ImageReader {
             at += length;
         }
         Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
-    }
-
-    /// The digest of the first `length` bytes of a partition.
-    pub fn digest(&self, role: Role, length: u64) -> Result<Sha256Digest, ReadError> {
-        let (mut hasher, mut at) = (Sha256::new(), 0);
-        while at < length {
-            let count = COPIED_AT_ONCE.min(length - at);
-            hasher.update(self.read(role, Bytes(at), usize::try_from(count).unwrap_or(usize::MAX))?);
-            at += count;
-        }
-        Ok(Sha256Digest::from_bytes(hasher.finalize().into()))
     }
 
     /// A partition up to its last byte that is not zero.

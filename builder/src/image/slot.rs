@@ -3,6 +3,7 @@
 use super::reader::{ImageReader, ReadError};
 use crate::boot::uki::{Section, Uki, UkiError};
 use crate::error::{Class, Classified};
+use crate::root::verity;
 use crate::site::Bytes;
 use handoff::boot_record::{self, BadBootRecord, BootRecord};
 use handoff::control::{ControlArea, RECORD_OFFSETS, RECORD_SIZE};
@@ -128,18 +129,31 @@ pub fn superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotErr
 
 /// Whether the hash tree of a slot has this root hash (the tree below its top is not walked).
 pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Superblock, SlotError> {
-    let role = Role::Verity(slot);
-    let wrong = |reason: String| SlotError::Tree { slot, reason };
+    let superblock = fitting_superblock(image, slot)?;
+    let top = image.read(Role::Verity(slot), Bytes(BLOCK), BLOCK_LEN)?;
+    if !verity::top_matches(&superblock, &top, root) {
+        let reason = format!("its top block hashes to {}", superblock.hash_block(&top));
+        return Err(SlotError::Tree { slot, reason });
+    }
+    Ok(superblock)
+}
+
+/// The root hash that the data of a slot's root give, whatever its hash tree says of them.
+pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, SlotError> {
+    let (superblock, role) = (fitting_superblock(image, slot)?, Role::Root(slot));
+    image.is_there(role)?;
+    let offset = image.partition(role)?.offset.0;
+    let failed = |source| ReadError::Partition { path: image.path().to_owned(), role, source };
+    Ok(verity::root_hash((image.storage(), offset), &superblock).map_err(failed)?)
+}
+
+/// The superblock of a slot's hash tree, which is for no larger root than there is room for.
+fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
     let superblock = superblock(image, slot)?;
-    let top = image.read(role, Bytes(BLOCK), BLOCK_LEN)?;
     let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
     if wanted > there {
-        return Err(wrong(format!(
-            "it is for a root of {wanted} blocks, and the partition has only {there}"
-        )));
-    }
-    if !crate::root::verity::top_matches(&superblock, &top, root) {
-        return Err(wrong(format!("its top block hashes to {}", superblock.hash_block(&top))));
+        let reason = format!("it is for a root of {wanted} blocks, and the partition has only {there}");
+        return Err(SlotError::Tree { slot, reason });
     }
     Ok(superblock)
 }

@@ -5,7 +5,6 @@
 use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::error::{Class, Classified};
-use crate::input::digest_of_file;
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use crate::tree::{LayeredTree, TreeError};
@@ -22,8 +21,6 @@ const STEP: &str = "root";
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
-/// SHA-256 of the two files, a line each.
-const DIGESTS: &str = "root.sha256";
 
 /// A finished root.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +31,6 @@ pub struct RootImage {
     pub verity: PathBuf,
     /// The root hash.
     pub hash: RootHash,
-    /// SHA-256 of the squashfs and of its hash tree.
-    pub digests: [Sha256Digest; 2],
 }
 
 impl RootImage {
@@ -156,10 +151,7 @@ pub fn make(
     )?;
     let hash = verity::format(&squashfs, &work.path().join(TREE), parameters)?;
     fs::write(work.path().join(HASH), format!("{hash}\n")).map_err(broken)?;
-    let digest = |name| digest_of_file(&work.path().join(name)).map_err(broken);
-    let digests = Record { hash, digests: [digest(SQUASHFS)?, digest(TREE)?] };
-    fs::write(work.path().join(DIGESTS), digests.encode()).map_err(broken)?;
-    for name in [SQUASHFS, HASH, DIGESTS] {
+    for name in [SQUASHFS, HASH] {
         File::open(work.path().join(name)).and_then(|file| file.sync_all()).map_err(broken)?;
     }
     let changes = recipe.inputs()?.changes_since(&inputs);
@@ -209,34 +201,6 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The digests of a root's files, so that they are not read for them again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Record {
-    hash: RootHash,
-    /// Of the squashfs and of the hash tree.
-    digests: [Sha256Digest; 2],
-}
-
-impl Record {
-    /// Both, then their sum: nothing else would show that one of them is not what it was.
-    fn encode(&self) -> String {
-        let [squashfs, tree] = self.digests;
-        format!("{squashfs}\n{tree}\n{}\n", self.sum())
-    }
-
-    fn sum(&self) -> Sha256Digest {
-        let [squashfs, tree] = self.digests;
-        Sha256Digest::of_parts(&[self.hash.0.as_bytes(), squashfs.as_bytes(), tree.as_bytes()])
-    }
-
-    /// Reads the record of the root with that hash; none where it is another's or damaged.
-    fn decode(text: &str, hash: RootHash) -> Option<Self> {
-        let mut lines = text.lines().map(|line| line.parse::<Sha256Digest>().ok());
-        let record = Self { hash, digests: [lines.next()??, lines.next()??] };
-        (lines.next()?? == record.sum()).then_some(record)
-    }
-}
-
 /// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
 /// [`RootImage::check`] reads the rest.
 fn take(folder: &Path) -> Option<RootImage> {
@@ -250,8 +214,7 @@ fn take(folder: &Path) -> Option<RootImage> {
     tree.read_exact(&mut block).ok()?;
     let whole = fs::metadata(&squashfs).ok()?.len() == superblock.data_blocks * BLOCK
         && fs::metadata(&verity).ok()?.len() == superblock.hash_device_size();
-    let digests = Record::decode(&fs::read_to_string(folder.join(DIGESTS)).ok()?, hash)?.digests;
-    let root = RootImage { squashfs, verity, hash, digests };
+    let root = RootImage { squashfs, verity, hash };
     (whole && top_matches(&superblock, &block, hash)).then_some(root)
 }
 
@@ -268,22 +231,6 @@ mod tests {
             (0..9000_u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
         tree.insert_file("usr/noise", 0o644, noise).unwrap();
         tree
-    }
-
-    #[test]
-    fn digests_of_which_a_digit_changed_are_none() {
-        let hash = |text: &[u8]| RootHash(Sha256Digest::of(text));
-        let record =
-            Record { hash: hash(b"root"), digests: [Sha256Digest::of(b"1"), Sha256Digest::of(b"2")] };
-        let text = record.encode();
-        assert_eq!(Record::decode(&text, record.hash), Some(record));
-        assert_eq!(Record::decode(&text, hash(b"another root")), None);
-        for place in 0..text.len() {
-            let mut bad = text.clone().into_bytes();
-            bad[place] = if bad[place] == b'0' { b'1' } else { b'0' };
-            assert_eq!(Record::decode(&String::from_utf8(bad).unwrap(), record.hash), None, "{place}");
-        }
-        assert_eq!(Record::decode(&text[..130], record.hash), None);
     }
 
     struct Fixed(LayeredTree);
@@ -341,7 +288,6 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let (first, _) = build(&tree(), store.path());
         first.check().unwrap();
-        assert_eq!(first.digests[0], digest_of_file(&first.squashfs).unwrap());
         for (file, place, what) in [
             (&first.squashfs, 4096 + 7, "block 1 of its data"),
             (&first.verity, 2 * 4096 - 1, "block 1 of its hash tree"),

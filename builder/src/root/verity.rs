@@ -6,6 +6,7 @@
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt;
+use crate::parallel;
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, SALT_LEN, Superblock};
 use std::fs::File;
@@ -14,8 +15,8 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Data blocks in the piece that one core hashes at a time: 16 hash blocks full of digests.
-const PIECE: u64 = PER_BLOCK * 16;
+/// Data blocks in the piece that one core hashes at a time: 4 hash blocks full of digests, for 2 MiB.
+const PIECE: u64 = PER_BLOCK * 4;
 
 /// Why there is no hash tree.
 #[derive(Debug, Error)]
@@ -144,6 +145,11 @@ pub fn walk(
     Ok(if found == root { Ok(()) } else { Err(Damage::Tree(1)) })
 }
 
+/// The root hash that the data at `offset` of `file` give.
+pub fn root_hash((file, offset): (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<RootHash> {
+    Ok(levels(file, offset, superblock)?.1)
+}
+
 /// The levels of a tree, the top first, and its root hash.
 fn levels(file: &dyn ReadAt, offset: u64, superblock: &Superblock) -> io::Result<(Vec<Vec<u8>>, RootHash)> {
     let mut level = lowest_level((file, offset), superblock)?;
@@ -158,42 +164,31 @@ fn levels(file: &dyn ReadAt, offset: u64, superblock: &Superblock) -> io::Result
     Ok((levels, root))
 }
 
-/// The digests of all data blocks, padded to whole hash blocks.
+/// The digests of all data blocks, padded to whole hash blocks. There are twice as many threads as processors, so that
+/// some read while others hash.
 fn lowest_level(data: (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
-    let hash_blocks = superblock.data_blocks.div_ceil(PER_BLOCK);
-    let mut level = vec![0; to_usize(hash_blocks * BLOCK)];
-    let mut pieces: Vec<_> = level.chunks_mut(to_usize(PIECE / PER_BLOCK * BLOCK)).zip(0..).collect();
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let share = pieces.len().div_ceil(cores).max(1);
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = pieces
-            .chunks_mut(share)
-            .map(|pieces| {
-                scope.spawn(|| {
-                    pieces.iter_mut().try_for_each(|(out, piece)| hash_piece(data, superblock, *piece, out))
-                })
-            })
-            .collect();
-        let panicked = |_| Err(io::Error::other("a hashing thread panicked"));
-        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(panicked))
+    let pieces: Vec<u64> = (0..superblock.data_blocks.div_ceil(PIECE)).collect();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) * 2;
+    let digests = parallel::each_with(threads, &pieces, Vec::new, |buffer, piece| {
+        hash_piece(data, superblock, *piece, buffer)
     })?;
+    let mut level = digests.concat();
+    level.resize(level.len().next_multiple_of(BLOCK_LEN), 0);
     Ok(level)
 }
 
+/// The digests of the blocks of a piece. `buffer` is memory for it.
 fn hash_piece(
     (file, offset): (&dyn ReadAt, u64),
     superblock: &Superblock,
     piece: u64,
-    out: &mut [u8],
-) -> io::Result<()> {
+    buffer: &mut Vec<u8>,
+) -> io::Result<Vec<u8>> {
     let first = piece * PIECE;
     let blocks = PIECE.min(superblock.data_blocks - first);
-    let mut data = vec![0; to_usize(blocks * BLOCK)];
-    file.fill_at(&mut data, offset + first * BLOCK)?;
-    for (block, digest) in data.chunks_exact(BLOCK_LEN).zip(out.chunks_exact_mut(32)) {
-        digest.copy_from_slice(superblock.hash_block(block).as_bytes());
-    }
-    Ok(())
+    buffer.resize(to_usize(blocks * BLOCK), 0);
+    file.fill_at(buffer, offset + first * BLOCK)?;
+    Ok(buffer.chunks_exact(BLOCK_LEN).flat_map(|block| *superblock.hash_block(block).as_bytes()).collect())
 }
 
 fn next_level(superblock: &Superblock, level: &[u8]) -> Vec<u8> {
@@ -310,6 +305,7 @@ mod tests {
         let look = |file: &File, tree: &[u8]| walk((file, 512), (&superblock, tree), root).unwrap();
         let file = with_offset(&good);
         assert_eq!(look(&file, &tree), Ok(()));
+        assert_eq!(root_hash((&file, 512), &superblock).unwrap(), root);
         let blocks = tree.len() / BLOCK_LEN;
         for block in 1..blocks {
             let mut bad = tree.clone();
