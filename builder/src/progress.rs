@@ -3,6 +3,7 @@
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
@@ -84,10 +85,14 @@ pub fn told<T: Send>(tell: impl Fn(), work: impl FnOnce() -> T + Send) -> T {
 fn told_at_pace<T: Send>(pace: Pace, tell: impl Fn(Duration), work: impl FnOnce() -> T + Send) -> T {
     let begun = Instant::now();
     let mut next = pace.first;
+    // Nothing is sent: the channel ends with the work, however that ends.
+    let (at_work, end) = channel::<()>();
     thread::scope(|scope| {
-        let worker = scope.spawn(work);
-        while !worker.is_finished() {
-            thread::sleep(LOOK);
+        let worker = scope.spawn(move || {
+            let _at_work = at_work;
+            work()
+        });
+        while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             let elapsed = begun.elapsed();
             if elapsed >= next {
                 next = elapsed.saturating_add(pace.between);

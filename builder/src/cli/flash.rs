@@ -13,6 +13,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::secrets::credentials::{Locations, load_signing_key};
 use crate::site::Site;
+use crate::verify::Verification;
 use clap::Args;
 use keys::timestamp::Timestamp;
 use serde_json::{Value, json};
@@ -129,7 +130,7 @@ impl Order<'_> {
         for (image, path) in self.pairs {
             Disk::judge_before_reading(path, image, &consent)?;
         }
-        let images = Images::read(self.pairs, self.site, finish::progress_for(self.json))?;
+        let images = Images::open(self.pairs, self.site)?;
         let (mut targets, mut facts) = (Vec::new(), Vec::new());
         for (image, path) in self.pairs {
             let (target, stick) =
@@ -142,14 +143,18 @@ impl Order<'_> {
         let stop = interrupt::on_signals();
         let began = now();
         let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
-        let results =
-            flash::flash(&images.readers, &targets, options, &stop, &|events| tell(events, self.json))?;
+        let (say, hear) = (finish::progress_for(self.json), |events: &[Event]| tell(events, self.json));
+        for image in &images.readers {
+            say(&format!("{}: reading the image to its last byte", image.path().display()));
+        }
+        let flash::Run { images: judged, sticks: results } =
+            flash::flash(&images.readers, self.site, &targets, options, (&stop, &hear))?;
         let outcome = |((target, stick), result): ((&Target, StickFacts), Result<Flashed, Failure>)| {
             let result = result.map_err(Error::from).and_then(|flashed| {
                 let Some((site, key)) = signer.as_ref().filter(|_| flashed.read_back) else {
                     return Ok((flashed, None));
                 };
-                let receipt = images.receipt(target, stick, &flashed, [&began, &now()])?;
+                let receipt = images.receipt(&judged, (target, stick), &flashed, [&began, &now()])?;
                 Ok((flashed, Some(receipt.write(&site.dir, key)?)))
             });
             let (_, node) = images.owner(target.image);
@@ -176,16 +181,19 @@ struct Images {
 }
 
 impl Images {
-    fn read(pairs: &[(&Path, &Path)], site: Option<&Site>, say: &dyn Fn(&str)) -> Result<Self, Error> {
+    /// Whose they are, nothing has proven yet: nothing is written before their signatures are judged.
+    fn open(pairs: &[(&Path, &Path)], site: Option<&Site>) -> Result<Self, Error> {
         let mut images = Self { readers: Vec::new(), owners: Vec::new() };
         for (path, _) in pairs {
             if images.readers.iter().any(|known| known.path() == *path) {
                 continue;
             }
-            say(&format!("{}: reading the image to its last byte", path.display()));
-            let image = flash::sound_image(path, site)?;
-            // Its signature was judged with the image.
+            let image = ImageReader::open(path)?;
             let owner = slot::owner(&image);
+            if owner.is_none() {
+                // One that is nobody's is damaged, which is said before anybody is asked about a disk.
+                flash::judge(&image, site)?;
+            }
             images.owners.push(
                 owner.map_or_else(Default::default, |owner| (owner.site.to_string(), owner.node.to_string())),
             );
@@ -208,15 +216,15 @@ impl Images {
 
     fn receipt(
         &self,
-        target: &Target,
-        stick: StickFacts,
+        judged: &[Verification],
+        (target, stick): (&Target, StickFacts),
         flashed: &Flashed,
         [began, ended]: [&str; 2],
     ) -> Result<Receipt, Error> {
         let (site, node) = self.owner(target.image);
         let (mut of_image, mut parts) = (Digests::default(), Digests::default());
-        if let Some(image) = self.readers.get(target.image) {
-            of_image = Digests::of(image)?;
+        if let Some((image, judged)) = self.readers.get(target.image).zip(judged.get(target.image)) {
+            of_image = judged.digests(image)?;
             parts = receipt::on_stick(&of_image, &flash::tables(image, target)?);
         }
         Ok(Receipt {

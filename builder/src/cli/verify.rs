@@ -2,7 +2,6 @@
 
 use crate::error::Error;
 use crate::flash::receipt::{Receipt, StickFacts};
-use crate::image::digests::Digests;
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_input;
@@ -11,7 +10,7 @@ use crate::site::Site;
 use crate::verify::{self, Check, Verification};
 use clap::Args;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Read an image or stick to its last byte and say whether it is whole: partition tables, ESP, signatures, roots, seals,
 /// file systems
@@ -55,26 +54,26 @@ impl VerifyOutput {
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
-    let mut verification = verify::verify(&args.image, site.as_ref(), selector.as_deref())?;
+    let image = ImageReader::open(&args.image)?;
+    let mut verification = verify::verify(&image, site.as_ref(), selector.as_deref())?;
     if let Some(site) = &site {
-        verification.checks.extend(receipt(&args.image, site)?);
+        verification.checks.extend(receipt(&image, &verification, site)?);
     }
     Ok(VerifyOutput { verification, json: args.json })
 }
 
 /// What the receipt of a stick says; nothing where the site has none for it.
-fn receipt(path: &Path, site: &Site) -> Result<Option<Check>, Error> {
-    let stick = StickFacts::of(path)?;
-    let found = Receipt::find(&site.dir, &stick, &trusted_keys(site)?);
+fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
+    let stick = StickFacts::of(image.path())?;
+    let receipt = Receipt::find(&site.dir, &stick, &trusted_keys(site)?);
     let check = |result| Some(Check { part: "receipt".to_owned(), result });
-    let receipt = match found {
+    let receipt = match receipt {
         Ok(None) => return Ok(None),
         Ok(Some(receipt)) => receipt,
         Err(error) => return Ok(check(Err(error.to_string()))),
     };
-    let image = ImageReader::open(path)?;
-    let node = slot::owner(&image).map_or_else(String::new, |header| header.node.to_string());
-    Ok(check(match Digests::of(&image) {
+    let node = slot::owner(image).map_or_else(String::new, |header| header.node.to_string());
+    Ok(check(match found.digests(image) {
         Ok(now) => receipt.compare(&stick, &node, &now),
         Err(error) => Err(format!("cannot be compared: {error}")),
     }))

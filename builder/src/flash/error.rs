@@ -32,12 +32,10 @@ pub enum FlashError {
         source: io::Error,
     },
     /// Somebody wrote to the image meanwhile.
-    #[error("the image {path} changed while it was written to sticks, at byte {offset}")]
+    #[error("{path} changed while it was written to sticks")]
     ImageChanged {
-        /// The image.
+        /// The image, or what it shares with others.
         path: PathBuf,
-        /// Where.
-        offset: u64,
     },
     /// The tables for a stick of that size cannot be made.
     #[error("cannot make the partition table of {stick}: {source}")]

@@ -12,7 +12,9 @@ pub enum Phase {
     /// Looking at what is there.
     #[default]
     Looking,
-    /// Comparing, and writing what differs.
+    /// Comparing all that is there.
+    Comparing,
+    /// Writing.
     Writing,
     /// Reading back.
     ReadingBack,
@@ -26,6 +28,7 @@ impl Phase {
     fn words(self) -> &'static str {
         match self {
             Self::Looking => "looking at it",
+            Self::Comparing => "comparing",
             Self::Writing => "writing",
             Self::ReadingBack => "reading back",
             Self::Table => "writing the partition tables",

@@ -68,7 +68,7 @@ impl Layout {
     /// Bytes of all pieces.
     #[must_use]
     pub fn length(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+        length(&self.pieces)
     }
 
     /// Whether nothing of the image and no table lies there.
@@ -79,6 +79,12 @@ impl Layout {
         let behind = self.pieces.partition_point(|piece| piece.end <= place.start);
         self.pieces.get(behind).is_none_or(apart) && apart(head) && apart(tail)
     }
+}
+
+/// Bytes of all these pieces.
+#[must_use]
+pub fn length(pieces: &[Range<u64>]) -> u64 {
+    pieces.iter().map(|piece| piece.end - piece.start).sum()
 }
 
 /// The ranges within `bounds`, cut at each multiple of [`PIECE`].

@@ -1,10 +1,13 @@
 //! Writing images to sticks, so that a stick holds a whole system or none.
 //!
-//! The order is: both ends of the stick emptied, the body written and flushed, the body read back, the partition tables.
-//! Cut off anywhere, the stick is no disk, and the next run goes on with what is there. Whether a disk may be written at
-//! all is decided in `disks`.
+//! First the image is judged to its last byte, and meanwhile, where that is worth its time, compared with what is on the
+//! stick. Then the order is: both ends of the stick emptied, the body written and flushed, what was written read back, the
+//! partition tables. Cut off anywhere, the stick is no disk, and the next run goes on with what is there. Whether a disk
+//! may be written at all is decided in `disks`.
 
 pub mod buffer;
+mod compare;
+mod deliver;
 pub mod error;
 pub mod event;
 pub mod interrupt;
@@ -12,42 +15,35 @@ pub mod layout;
 pub mod medium;
 mod pace;
 pub mod probe;
-mod read_back;
 pub mod receipt;
 mod source;
 mod stick;
 pub mod target;
-mod write;
 
 pub use error::{Failure, FlashError};
 pub use event::{Event, Hear, Phase};
 
 use crate::error::Error;
+use crate::file_mark::FileMark;
 use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::input::{InputError, ReadAt as _};
 use crate::progress;
 use crate::site::Site;
-use crate::verify;
+use crate::verify::{self, Verification};
 use buffer::Buffer;
+use deliver::{Recipient, at_once, deliver};
 use handoff::hash::Sha256Digest;
-use layout::{Layout, PIECE};
+use layout::Layout;
 use medium::Medium;
 use probe::Marks;
-use source::{Piece, Source, portions};
+use source::{Piece, Source};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 use std::thread;
-use stick::{Expected, Stick};
-use write::{Written, write};
-
-/// So many pieces are looked at to learn whether comparing is worth its time,
-const SAMPLES: usize = 32;
-/// and it is where this part of them is as it should be.
-const WORTH: usize = 8;
+use stick::Stick;
 
 /// Bytes at the beginning of a file system by which it is recognised.
 const HEAD: usize = 64 << 10;
@@ -87,30 +83,24 @@ pub struct Flashed {
     pub read_back: bool,
 }
 
-/// Opens an image and judges it to its last byte: no stick is touched for one that would not start, or that is not of the
-/// site where one is given.
-pub fn sound_image(path: &Path, site: Option<&Site>) -> Result<ImageReader, Error> {
-    let image = ImageReader::open(path)?;
-    let found = verify::verify(path, site, None)?;
-    let faults: Vec<String> = found
-        .checks
-        .iter()
-        .filter_map(|check| Some(format!("{}: {}", check.part, check.result.as_ref().err()?)))
-        .collect();
-    if faults.is_empty() {
-        return Ok(image);
-    }
-    Err(FlashError::DamagedImage { path: path.to_owned(), faults }.into())
+/// What came of a run.
+#[derive(Debug)]
+pub struct Run {
+    /// What was found in each image.
+    pub images: Vec<Verification>,
+    /// What came of each stick.
+    pub sticks: Vec<Result<Flashed, Failure>>,
 }
 
-/// Writes images to sticks, all at once; a result for each, in their order. Once `stop` is set, no more requests are made.
+/// Writes images to sticks, all at once. No stick is touched where one of the images would not start, or is not of the
+/// site, where one is given. Once `stop` is set, no more requests are made.
 pub fn flash(
     images: &[ImageReader],
+    site: Option<&Site>,
     targets: &[Target],
     options: Options,
-    stop: &AtomicBool,
-    hear: Hear<'_>,
-) -> Result<Vec<Result<Flashed, Failure>>, FlashError> {
+    (stop, hear): (&AtomicBool, Hear<'_>),
+) -> Result<Run, Error> {
     let layout = |target: &Target| {
         let table = |source| FlashError::Table { stick: target.name.clone(), source };
         let image = images.get(target.image).ok_or_else(|| table(io::ErrorKind::NotFound.into()))?;
@@ -118,7 +108,23 @@ pub fn flash(
     };
     let layouts: Vec<Layout> = targets.iter().map(layout).collect::<Result<_, _>>()?;
     let sources: Vec<Source<'_>> = images.iter().map(Source::of).collect();
-    flash_as(&sources, targets, &layouts, options, (stop, hear))
+    let judge = || images.iter().map(|image| judge(image, site)).collect::<Result<_, _>>();
+    let (images, sticks) = flash_as(&sources, targets, &layouts, options, judge, (stop, hear))?;
+    Ok(Run { images, sticks })
+}
+
+/// Reads an image to its last byte.
+pub fn judge(image: &ImageReader, site: Option<&Site>) -> Result<Verification, Error> {
+    let found = verify::verify(image, site, None)?;
+    let faults: Vec<String> = found
+        .checks
+        .iter()
+        .filter_map(|check| Some(format!("{}: {}", check.part, check.result.as_ref().err()?)))
+        .collect();
+    if faults.is_empty() {
+        return Ok(found);
+    }
+    Err(FlashError::DamagedImage { path: image.path().to_owned(), faults }.into())
 }
 
 /// Writes the file system in the file `image` to a partition, in the same way: its head, by which it is recognised, comes
@@ -132,35 +138,39 @@ pub fn flash_partition(image: &Path, target: Target, stop: &AtomicBool) -> Resul
     let (source, layout) = (Source { path: image, storage: &storage }, Layout::of_file_system(size, head));
     let options = Options { full: false, read_back: true };
     let targets = [target];
-    let mut done = flash_as(&[source], &targets, &[layout], options, (stop, &|_| ()))?;
+    // What was made just now, nobody else had.
+    let judge = || Ok(());
+    let ((), mut done) = flash_as(&[source], &targets, &[layout], options, judge, (stop, &|_| ()))?;
     let [target] = targets;
     // One target has one result; without any, nothing was done.
     let nothing = || FlashError::of_medium(&target.name, medium::MediumError::BrokenOff);
     Ok(done.pop().ok_or_else(nothing)??)
 }
 
-fn flash_as(
+/// Does it with images that `judge` judges, while it is seen what is on the sticks.
+fn flash_as<J: Send>(
     images: &[Source<'_>],
     targets: &[Target],
     layouts: &[Layout],
     options: Options,
+    judge: impl FnOnce() -> Result<J, Error> + Send,
     (stop, hear): (&AtomicBool, Hear<'_>),
-) -> Result<Vec<Result<Flashed, Failure>>, FlashError> {
+) -> Result<(J, Vec<Result<Flashed, Failure>>), Error> {
     let sticks: Vec<Stick<'_>> = targets
         .iter()
         .zip(layouts)
         .map(|(target, layout)| stick(target, layout, stop))
         .collect::<Result<_, _>>()?;
     let tell = || hear(&sticks.iter().map(|stick| stick.progress.event(stick.name)).collect::<Vec<_>>());
-    let ends = progress::told(tell, || run(images, targets, &sticks, options));
+    let (judged, ends) = progress::told(tell, || run(images, targets, &sticks, options, judge))?;
     let result = |(stick, end): (&Stick<'_>, Result<bool, FlashError>)| match end {
         Err(error) => Err(Failure { error, begun: stick.has_begun() }),
         Ok(read_back) => {
-            let (written, equal) = (stick.written.get(), stick.equal.get());
-            Ok(Flashed { written, equal, read_back })
+            let written = stick.written.get();
+            Ok(Flashed { written, equal: stick.layout.length() - written, read_back })
         }
     };
-    Ok(sticks.iter().zip(ends).map(result).collect())
+    Ok((judged, sticks.iter().zip(ends).map(result).collect()))
 }
 
 /// Both copies of the partition table that the target gets, as [`ImageReader::table_bytes`] would read them.
@@ -186,87 +196,82 @@ fn seed() -> io::Result<Sha256Digest> {
     Ok(Sha256Digest::from_bytes(random))
 }
 
-/// Whether each was read back.
-fn run(
+/// What `judge` says, and for each stick whether all of it was read from the medium.
+fn run<J>(
     images: &[Source<'_>],
     targets: &[Target],
     sticks: &[Stick<'_>],
     options: Options,
-) -> Vec<Result<bool, FlashError>> {
+    judge: impl FnOnce() -> Result<J, Error>,
+) -> Result<(J, Vec<Result<bool, FlashError>>), Error> {
+    let marks: Vec<Vec<FileMark>> = images.iter().map(Source::marks).collect::<Result<_, _>>()?;
     // Their numbers are in range: their layouts were made.
-    let with_images: Vec<(&Stick<'_>, &Target, Source<'_>)> = sticks
+    let recipients: Vec<Recipient<'_, '_>> = sticks
         .iter()
         .zip(targets)
-        .filter_map(|(stick, target)| Some((stick, target, *images.get(target.image)?)))
+        .filter_map(|(stick, target)| Some(Recipient::new(stick, target.image, *images.get(target.image)?)))
         .collect();
-    let mut written: Vec<Written<'_, '_>> = sticks.iter().map(Written::new).collect();
-    thread::scope(|scope| {
-        for (written, (stick, _, image)) in written.iter().zip(&with_images) {
-            scope.spawn(move || written.try_to(|| look(stick, *image, options.full)));
-        }
+    let (judged, todo) = compare::look(images, &recipients, options.full, judge)?;
+    for (Recipient { stick, .. }, todo) in recipients.iter().zip(&todo) {
+        stick.progress.enter(Phase::Writing, layout::length(todo));
+    }
+    deliver(images, &recipients, &todo, &|stick: &Stick<'_>, piece: &Piece, _: &mut Buffer| {
+        stick.take(piece)
     });
-    let wanted: Vec<(usize, &[Range<u64>])> =
-        with_images.iter().map(|(stick, target, _)| (target.image, stick.layout.pieces.as_slice())).collect();
-    write(images, &portions(images, &wanted), &mut written);
-    thread::scope(|scope| {
-        let end = |(written, (stick, _, image)): (Written<'_, '_>, &(&Stick<'_>, &Target, Source<'_>))| {
-            let written = written.into_result();
-            end(stick, || finish(stick, *image, &written?, options.read_back))
-        };
+    let all = || recipients.iter().map(|recipient| (recipient, marks.get(recipient.image)));
+    at_once(all(), |Recipient { stick, .. }, _| body_is_written(stick));
+    if options.read_back {
+        compare::read_back(images, &recipients, &todo);
+    }
+    at_once(all(), |Recipient { stick, .. }, marks| {
+        nothing_changed(marks)?;
+        write_tables(stick, options.read_back)
+    });
+    let ends = thread::scope(|scope| {
         let ends: Vec<_> =
-            written.into_iter().zip(&with_images).map(|each| scope.spawn(move || end(each))).collect();
+            recipients.into_iter().map(|each| scope.spawn(|| end(each, options.read_back))).collect();
         let joined = ends.into_iter().map(thread::ScopedJoinHandle::join);
         joined.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    })
-}
-
-/// Learns from some pieces whether the stick holds something of the image already.
-fn look(stick: &Stick<'_>, image: Source<'_>, full: bool) -> Result<(), FlashError> {
-    let pieces = &stick.layout.pieces;
-    let mut found = Buffer::zeros(usize::try_from(PIECE).unwrap_or(0));
-    let (mut looked, mut equal) = (0, 0);
-    for range in pieces.iter().step_by((pieces.len() / SAMPLES).max(1)).take_while(|_| !full) {
-        let piece = Piece::of_image(image, range.clone())?;
-        // Zeros are what a new stick holds.
-        if !piece.zero {
-            looked += 1;
-            let holds = stick.medium.holds(&piece.bytes, range.start, &mut found);
-            equal += usize::from(holds.map_err(stick.fails())?);
-        }
-    }
-    stick.compare(equal * WORTH >= looked.max(1));
-    stick.progress.enter(Phase::Writing, stick.layout.length());
-    Ok(())
+    });
+    Ok((judged, ends))
 }
 
 /// Ends the work on a stick, well or badly.
-fn end(stick: &Stick<'_>, finish: impl FnOnce() -> Result<bool, FlashError>) -> Result<bool, FlashError> {
-    let ended = finish();
+fn end(recipient: Recipient<'_, '_>, reads_back: bool) -> Result<bool, FlashError> {
+    let stick = recipient.stick;
+    let ended = recipient.into_result();
     if ended.is_err() && stick.has_begun() {
         // Whatever it was, the stick must not be taken for a whole one; where it is gone or broken, this fails, too.
         let _ = stick.empty_edges();
     }
     stick.progress.enter(Phase::Done, 0);
-    ended
+    // Where nothing was written, all was compared.
+    ended.map(|()| reads_back || !stick.has_begun())
 }
 
-/// All but the body. Says whether everything was read from the medium.
-fn finish(
-    stick: &Stick<'_>,
-    image: Source<'_>,
-    expected: &[Expected],
-    reads_back: bool,
-) -> Result<bool, FlashError> {
+/// What lies between the body and reading it back. Where the body was there already, but not the tables, the stick is one
+/// that is written all the same.
+fn body_is_written(stick: &Stick<'_>) -> Result<(), FlashError> {
     if !stick.has_begun() && stick.has_tables()? {
-        // All of it was compared and nothing written.
-        return Ok(true);
+        return Ok(());
     }
     if !stick.begin()? {
         return Err(stick.fails()(medium::MediumError::BrokenOff));
     }
-    stick.medium.flush().map_err(stick.fails())?;
-    if reads_back {
-        read_back::read_back(stick, image, expected)?;
+    stick.medium.flush().map_err(stick.fails())
+}
+
+/// What was judged is what was written.
+fn nothing_changed(marks: Option<&Vec<FileMark>>) -> Result<(), FlashError> {
+    match marks.and_then(|marks| marks.iter().find(|mark| !mark.holds())) {
+        Some(mark) => Err(FlashError::ImageChanged { path: mark.path().to_owned() }),
+        None => Ok(()),
+    }
+}
+
+fn write_tables(stick: &Stick<'_>, reads_back: bool) -> Result<(), FlashError> {
+    if !stick.has_begun() {
+        return Ok(());
     }
     stick.write_tables()?;
     if reads_back && !stick.has_tables()? {
@@ -275,7 +280,7 @@ fn finish(
             return Err(stick.wrong(stick.layout.tables.iter().map(|(place, _)| *place).collect()));
         }
     }
-    Ok(reads_back)
+    Ok(())
 }
 
 #[cfg(test)]

@@ -67,6 +67,11 @@ impl Marks {
         Self { places: places.into_iter().collect(), size: layout.size, seed }
     }
 
+    /// Where they are.
+    pub(super) fn places(&self) -> impl Iterator<Item = Range<u64>> {
+        self.places.iter().map(|place| range(*place))
+    }
+
     /// Writes all marks, and looks whether they are there.
     pub(super) fn write(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
         for place in &self.places {

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 /// The folder of a site that holds them.
 pub const FOLDER: &str = "receipts";
 /// The version of the form.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What the stick was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

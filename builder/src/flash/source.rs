@@ -1,12 +1,12 @@
-//! The image as it goes to sticks: each piece read and hashed once, however many sticks it goes to.
+//! The image as it goes to sticks: each piece is read once, however many sticks it goes to.
 
 use super::buffer::Buffer;
 use super::error::FlashError;
+use crate::file_mark::FileMark;
 use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::image::zeros::is_zero;
 use crate::input::ReadAt as _;
-use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
@@ -26,6 +26,12 @@ impl<'i> Source<'i> {
     pub(super) fn of(image: &'i ImageReader) -> Self {
         Self { path: image.path(), storage: image.storage() }
     }
+
+    /// The files that its bytes come from, as they are now.
+    pub(super) fn marks(&self) -> Result<Vec<FileMark>, FlashError> {
+        let mark = |path: &Path| FileMark::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
+        std::iter::once(self.path).chain(self.storage.shared()).map(mark).collect()
+    }
 }
 
 /// A piece of an image.
@@ -35,10 +41,6 @@ pub(super) struct Piece {
     pub(super) range: Range<u64>,
     /// Its bytes.
     pub(super) bytes: Buffer,
-    /// Their digest.
-    pub(super) digest: Sha256Digest,
-    /// Whether they are all zero.
-    pub(super) zero: bool,
 }
 
 impl Piece {
@@ -52,8 +54,19 @@ impl Piece {
     pub(super) fn read(image: Source<'_>, range: Range<u64>) -> io::Result<Self> {
         let mut bytes = Buffer::zeros(usize::try_from(range.end - range.start).unwrap_or(0));
         image.storage.fill_at(&mut bytes, range.start)?;
-        let (digest, zero) = (Sha256Digest::of(&bytes), is_zero(&bytes));
-        Ok(Self { range, bytes, digest, zero })
+        Ok(Self { range, bytes })
+    }
+
+    /// How long it is, in bytes.
+    #[must_use]
+    pub(super) fn length(&self) -> u64 {
+        self.range.end - self.range.start
+    }
+
+    /// Whether its bytes are all zero.
+    #[must_use]
+    pub(super) fn is_zero(&self) -> bool {
+        is_zero(&self.bytes)
     }
 }
 

@@ -1,7 +1,7 @@
 //! One stick on its way: what is written to it, what was there already, and in which order.
 //!
-//! Nothing is written before something is known to differ. Then both edges are emptied first, so that the stick is no disk
-//! at all until the tables are written, which comes last.
+//! Both edges are emptied before the first piece is written, so that the stick is no disk at all until the tables are
+//! written, which comes last.
 
 use super::buffer::Buffer;
 use super::error::FlashError;
@@ -12,19 +12,12 @@ use super::pace::Pace;
 use super::probe::Marks;
 use super::source::Piece;
 use crate::progress::Count;
-use handoff::hash::Sha256Digest;
-use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::ops::{Range, RangeInclusive};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// What is known of a piece when it was written, to compare it when it is read back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Expected {
-    /// Its place.
-    pub(super) range: Range<u64>,
-    /// Its digest.
-    pub(super) digest: Sha256Digest,
-}
+/// Bytes within which a stick may move what was there already, because it erases its memory in areas of some MiB.
+const AREA: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
@@ -51,10 +44,8 @@ pub(super) struct Stick<'s> {
     pub(super) progress: Progress,
     /// Bytes that were written.
     pub(super) written: Count,
-    /// Bytes that were there already.
-    pub(super) equal: Count,
-    /// Whether what is there is looked at first.
-    compares: AtomicBool,
+    /// What was found to differ, in no order.
+    differing: Mutex<Vec<Range<u64>>>,
     /// Whoever writes first does what comes first.
     state: Mutex<State>,
     pace: Mutex<Pace>,
@@ -71,35 +62,53 @@ impl<'s> Stick<'s> {
             marks,
             progress: Progress::default(),
             written: Count::default(),
-            equal: Count::default(),
-            compares: AtomicBool::new(false),
+            differing: Mutex::default(),
             state: Mutex::new(State::Untouched),
             pace: Mutex::default(),
         }
     }
 
-    /// Takes a piece: writes it where it is not there already. `found` is memory for what is there.
-    pub(super) fn take(&self, piece: &Piece, found: &mut Buffer) -> Result<(), FlashError> {
-        let length = piece.range.end - piece.range.start;
-        if self.compares.load(Ordering::Relaxed)
-            && self.medium.holds(&piece.bytes, piece.range.start, found).map_err(self.fails())?
-        {
-            self.equal.add(length);
-        } else {
-            if !self.begin()? {
-                return Ok(());
-            }
-            self.put(piece)?;
-            self.written.add(length);
-            self.keep_pace(length, piece.range.end)?;
+    /// Looks whether a piece is there. `found` is memory for what is.
+    pub(super) fn compare(&self, piece: &Piece, found: &mut Buffer) -> Result<(), FlashError> {
+        if !self.medium.holds(&piece.bytes, piece.range.start, found).map_err(self.fails())? {
+            lock(&self.differing).push(piece.range.clone());
         }
-        self.progress.done.add(length);
+        self.progress.done.add(piece.length());
+        Ok(())
+    }
+
+    /// The pieces that were found to differ since this was last asked, in the order of the stick.
+    pub(super) fn take_differing(&self) -> Vec<Range<u64>> {
+        let mut pieces = std::mem::take(&mut *lock(&self.differing));
+        pieces.sort_unstable_by_key(|piece| piece.start);
+        pieces
+    }
+
+    /// The pieces in areas in which something was written, be it `written` or what belongs to no image. The stick may have
+    /// moved what was there already.
+    pub(super) fn touched(&self, written: &[Range<u64>]) -> Vec<Range<u64>> {
+        let marks = self.marks.iter().flat_map(Marks::places);
+        let writes = written.iter().cloned().chain(self.layout.edges.iter().cloned()).chain(marks);
+        let touched: BTreeSet<u64> = writes.flat_map(|place| areas(&place)).collect();
+        let pieces = self.layout.pieces.iter();
+        pieces.filter(|piece| areas(piece).any(|area| touched.contains(&area))).cloned().collect()
+    }
+
+    /// Writes a piece, after what comes before the first.
+    pub(super) fn take(&self, piece: &Piece) -> Result<(), FlashError> {
+        if !self.begin()? {
+            return Ok(());
+        }
+        self.put(piece)?;
+        self.written.add(piece.length());
+        self.keep_pace(piece.length(), piece.range.end)?;
+        self.progress.done.add(piece.length());
         Ok(())
     }
 
     /// Writes a piece.
     pub(super) fn put(&self, piece: &Piece) -> Result<(), FlashError> {
-        let written = if piece.zero {
+        let written = if piece.is_zero() {
             self.medium.zero(&piece.range)
         } else {
             self.medium.write(&piece.bytes, piece.range.start)
@@ -110,7 +119,7 @@ impl<'s> Stick<'s> {
     /// Makes the stick one that holds nothing, and sees whether it has the room that it says. Only the first call does.
     /// Where that failed, it alone says why, and the others get no.
     pub(super) fn begin(&self) -> Result<bool, FlashError> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.state);
         match *state {
             State::Ready => return Ok(true),
             State::GivenUp => return Ok(false),
@@ -156,7 +165,7 @@ impl<'s> Stick<'s> {
     /// Whether anything was written.
     #[must_use]
     pub(super) fn has_begun(&self) -> bool {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) != State::Untouched
+        *lock(&self.state) != State::Untouched
     }
 
     /// Whether both tables are there.
@@ -185,11 +194,6 @@ impl<'s> Stick<'s> {
         Ok(())
     }
 
-    /// Says whether what is there is looked at before it is written.
-    pub(super) fn compare(&self, whether: bool) {
-        self.compares.store(whether, Ordering::Relaxed);
-    }
-
     /// The error of its medium.
     pub(super) fn fails(&self) -> impl Fn(MediumError) -> FlashError {
         |source| FlashError::of_medium(self.name, source)
@@ -202,10 +206,19 @@ impl<'s> Stick<'s> {
     }
 
     fn keep_pace(&self, length: u64, offset: u64) -> Result<(), FlashError> {
-        let slow = self.pace.lock().unwrap_or_else(PoisonError::into_inner).took(length);
+        let slow = lock(&self.pace).took(length);
         slow.map_or(Ok(()), |slow| {
             let stick = self.name.to_owned();
             Err(FlashError::Slow { stick, offset, rate: slow.rate >> 10, before: slow.before >> 10 })
         })
     }
+}
+
+/// The numbers of the areas in which a place lies.
+fn areas(place: &Range<u64>) -> RangeInclusive<u64> {
+    place.start / AREA..=place.end.saturating_sub(1) / AREA
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,10 +1,13 @@
 //! Flashing onto files, which are sticks in all but trouble; trouble has its tests in a machine with real USB sticks.
 
+use super::layout::PIECE;
+use super::source::portions;
 use super::*;
 use crate::image::fixture::{self, Fixture};
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
 use std::sync::atomic::Ordering;
@@ -41,11 +44,11 @@ fn target(stick: &NamedTempFile, image: usize) -> Target {
 
 fn flash_one(image: ImageReader, stick: &NamedTempFile, options: Options) -> Result<Flashed, Failure> {
     let stop = AtomicBool::new(false);
-    flash(&[image], &[target(stick, 0)], options, &stop, &|_| ()).unwrap().remove(0)
+    flash(&[image], None, &[target(stick, 0)], options, (&stop, &|_| ())).unwrap().sticks.remove(0)
 }
 
 fn is_whole(stick: &NamedTempFile) {
-    let found = verify::verify(stick.path(), None, None).unwrap();
+    let found = verify::verify(&ImageReader::open(stick.path()).unwrap(), None, None).unwrap();
     assert!(found.is_whole(), "{found:?}");
 }
 
@@ -125,14 +128,12 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
         let layout = Layout::new(&image, size).unwrap();
         let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
         assert!(under_way.begin().unwrap());
-        let mut found = Buffer::zeros(place(PIECE));
         for range in layout.pieces.iter().take(pieces) {
-            under_way.take(&Piece::of_image(Source::of(&image), range.clone()).unwrap(), &mut found).unwrap();
+            under_way.take(&Piece::of_image(Source::of(&image), range.clone()).unwrap()).unwrap();
         }
         stop.store(true, Ordering::Relaxed);
         let range = layout.pieces.last().unwrap().clone();
-        let error =
-            under_way.take(&Piece::of_image(Source::of(&image), range).unwrap(), &mut found).unwrap_err();
+        let error = under_way.take(&Piece::of_image(Source::of(&image), range).unwrap()).unwrap_err();
         assert_eq!(crate::error::Classified::exit_code(&error), error::CUT_OFF);
         is_no_disk(&stick);
         flash_one(image, &stick, USUAL).unwrap();
@@ -145,8 +146,11 @@ fn what_was_stopped_before_it_began_is_untouched() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0x55);
     let stop = AtomicBool::new(true);
-    let mut results = flash(&[image(&fixture)], &[target(&stick, 0)], USUAL, &stop, &|_| ()).unwrap();
-    let failure = results.remove(0).unwrap_err();
+    let failure = {
+        let targets = [target(&stick, 0)];
+        let run = flash(&[image(&fixture)], None, &targets, USUAL, (&stop, &|_| ()));
+        run.unwrap().sticks.remove(0).unwrap_err()
+    };
     assert!(!failure.begun && failure.to_string().ends_with("nothing was written to it"), "{failure}");
     assert!(fs::read(stick.path()).unwrap().iter().all(|&byte| byte == 0x55));
 }
@@ -155,64 +159,110 @@ fn what_was_stopped_before_it_began_is_untouched() {
 fn a_damaged_image_is_not_for_sticks() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
-    assert_eq!(sound_image(path, None).unwrap().size(), image(&fixture).size());
+    let (blank, old) = (old_stick(image(&fixture).size().0, 0), old_stick(image(&fixture).size().0, 0));
+    flash_one(image(&fixture), &old, USUAL).unwrap();
+    let before = [&blank, &old].map(|stick| fs::read(stick.path()).unwrap());
     let place = image(&fixture).partition(Role::Root(Slot::A)).unwrap().offset.0 + 100;
     File::options().write(true).open(path).unwrap().write_all_at(&[0xEE], place).unwrap();
-    let error = sound_image(path, None).unwrap_err();
+    let (targets, stop) = ([target(&blank, 0), target(&old, 0)], AtomicBool::new(false));
+    let error = flash(&[image(&fixture)], None, &targets, USUAL, (&stop, &|_| ())).unwrap_err();
     assert!(error.to_string().contains("nothing was written: root-a"), "{error}");
     assert_eq!(error.exit_code(), 65);
+    assert!(before == [&blank, &old].map(|stick| fs::read(stick.path()).unwrap()));
 }
 
 #[test]
 fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let fixture = fixture::image();
     let image = image(&fixture);
-    let file = old_stick(image.size().0, 0);
-    flash_one(self::image(&fixture), &file, USUAL).unwrap();
-    let (targets, stop) = ([target(&file, 0)], AtomicBool::new(false));
+    let stick = old_stick(image.size().0, 0x55);
+    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
+    let layouts = [Layout::new(&image, targets[0].size).unwrap()];
+    // Somebody writes to it as soon as it was judged.
+    let judge = || {
+        let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
+        let file = File::options().write(true).open(&fixture.image.path).unwrap();
+        file.write_all_at(&[0xEE], root + 100).unwrap();
+        Ok(())
+    };
+    let ((), mut results) =
+        flash_as(&[Source::of(&image)], &targets, &layouts, USUAL, judge, (&stop, &|_| ())).unwrap();
+    let failure = results.remove(0).unwrap_err();
+    assert!(matches!(failure.error, FlashError::ImageChanged { .. }), "{failure}");
+    assert!(failure.begun && crate::error::Classified::exit_code(&failure) == 65, "{failure}");
+    is_no_disk(&stick);
+}
+
+/// Flashes a stick, lets `harm` do something to it, and reads it back.
+fn read_back(harm: impl Fn(&File, &[Range<u64>])) -> (NamedTempFile, Result<(), FlashError>) {
+    let fixture = fixture::image();
+    let image = image(&fixture);
+    let stick = old_stick(image.size().0, 0);
+    flash_one(self::image(&fixture), &stick, Options { full: true, ..USUAL }).unwrap();
+    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
     let layout = Layout::new(&image, targets[0].size).unwrap();
-    let under_way = stick(&targets[0], &layout, &stop).unwrap();
-    let mut expected: Vec<Expected> = layout
-        .pieces
-        .iter()
-        .map(|range| Piece::of_image(Source::of(&image), range.clone()).unwrap())
-        .map(|piece| Expected { range: piece.range, digest: piece.digest })
-        .collect();
-    read_back::read_back(&under_way, Source::of(&image), &expected).unwrap();
-    let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
-    let changed = expected.iter_mut().find(|expected| expected.range.start == root).unwrap();
-    changed.digest = Sha256Digest::of(b"what it was");
-    let error = read_back::read_back(&under_way, Source::of(&image), &expected).unwrap_err();
-    assert!(matches!(error, FlashError::ImageChanged { offset, .. } if offset == root), "{error}");
+    let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
+    under_way.begin().unwrap();
+    harm(stick.as_file(), &layout.pieces);
+    let recipients = [Recipient::new(&under_way, 0, Source::of(&image))];
+    compare::read_back(&[Source::of(&image)], &recipients, &vec![layout.pieces.clone()]);
+    let [recipient] = recipients;
+    let result = recipient.into_result();
+    (stick, result)
+}
+
+#[test]
+fn what_is_wrong_when_it_is_read_back_is_written_again() {
+    let (_, result) = read_back(|_, _| ());
+    result.unwrap();
+    let place = Mutex::new(0);
+    let (stick, result) = read_back(|stick, pieces| {
+        let piece = &pieces[pieces.len() / 2];
+        *place.lock().unwrap() = piece.start;
+        stick.write_all_at(&[0xEE; 512], piece.start).unwrap();
+    });
+    result.unwrap();
+    let mut found = [0; 512];
+    stick.as_file().read_exact_at(&mut found, place.into_inner().unwrap()).unwrap();
+    assert_ne!(found, [0xEE; 512]);
 }
 
 #[test]
 fn what_turns_up_in_another_place_is_less_room() {
-    let fixture = fixture::image();
-    let image = image(&fixture);
-    let file = old_stick(image.size().0, 0);
-    flash_one(self::image(&fixture), &file, USUAL).unwrap();
-    let pieces = Layout::new(&image, image.size().0).unwrap().pieces;
-    let expected: Vec<Expected> = pieces
-        .iter()
-        .map(|range| Piece::of_image(Source::of(&image), range.clone()).unwrap())
-        .map(|piece| Expected { range: piece.range, digest: piece.digest })
-        .collect();
-    let is_like = |one: &&Expected, other: &Expected| {
-        one.range.end - one.range.start == other.range.end - other.range.start
-    };
-    let alone = |piece: &&Expected| expected.iter().filter(|other| other.digest == piece.digest).count() == 1;
-    let high = expected.iter().rev().find(alone).unwrap();
-    let low = expected.iter().find(|piece| is_like(piece, high) && piece.range != high.range).unwrap();
-    let bytes = Piece::of_image(Source::of(&image), high.range.clone()).unwrap().bytes;
-    file.as_file().write_all_at(&bytes, low.range.start).unwrap();
-    let (targets, stop) = ([target(&file, 0)], AtomicBool::new(false));
-    let layout = Layout::new(&image, targets[0].size).unwrap();
-    let under_way = stick(&targets[0], &layout, &stop).unwrap();
-    let error = read_back::read_back(&under_way, Source::of(&image), &expected).unwrap_err();
+    let high = Mutex::new(0);
+    let (_, result) = read_back(|stick, pieces| {
+        let read = |piece: &Range<u64>| {
+            let mut bytes = vec![0; place(piece.end - piece.start)];
+            stick.read_exact_at(&mut bytes, piece.start).unwrap();
+            bytes
+        };
+        let all: Vec<Vec<u8>> = pieces.iter().map(read).collect();
+        let is_alone = |number: &usize| all.iter().filter(|other| **other == all[*number]).count() == 1;
+        let upper = (0..pieces.len()).rev().find(is_alone).unwrap();
+        let lower = (0..upper).find(|number| all[*number].len() == all[upper].len()).unwrap();
+        stick.write_all_at(&all[upper], pieces[lower].start).unwrap();
+        *high.lock().unwrap() = pieces[upper].start;
+    });
+    let error = result.unwrap_err();
     let FlashError::LessRoom { source, .. } = &error else { panic!("{error}") };
-    assert_eq!(source.first_lost, high.range.start);
+    assert_eq!(source.first_lost, high.into_inner().unwrap());
     assert_eq!(crate::error::Classified::exit_code(&error), error::FAKE_STICK);
+}
+
+#[test]
+fn what_lies_beside_something_that_was_written_is_read_once_more() {
+    let fixture = fixture::image();
+    let stick = old_stick(image(&fixture).size().0, 0);
+    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
+    let layout = Layout::new(&image(&fixture), targets[0].size).unwrap();
+    let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
+    let written = layout.pieces[layout.pieces.len() / 2].clone();
+    let touched = under_way.touched(std::slice::from_ref(&written));
+    assert!(touched.contains(&written) && touched.contains(&layout.pieces[0]));
+    let area = |place: u64| place / (16 << 20);
+    let beside = layout.pieces.iter().filter(|piece| area(piece.start) == area(written.start));
+    assert!(beside.clone().count() > 1 && beside.clone().all(|piece| touched.contains(piece)));
+    assert!(touched.len() < layout.pieces.len(), "{} pieces", touched.len());
 }
 
 #[test]
@@ -227,7 +277,7 @@ fn several_sticks_get_their_images_in_one_run() {
     targets.insert(1, Target { file: File::open(broken.path()).unwrap(), ..target(&broken, 0) });
     let (stop, heard) = (AtomicBool::new(false), Mutex::new(0));
     let count = |events: &[Event]| *heard.lock().unwrap() = events.len();
-    let results = flash(&[image(&one), image(&two)], &targets, USUAL, &stop, &count).unwrap();
+    let results = flash(&[image(&one), image(&two)], None, &targets, USUAL, (&stop, &count)).unwrap().sticks;
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
     assert!(results[1].is_err());
     sticks.iter().for_each(is_whole);

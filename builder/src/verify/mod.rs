@@ -11,6 +11,7 @@ mod text;
 pub use text::{to_json, to_text};
 
 use crate::error::Error;
+use crate::image::digests::{Digests, Part};
 use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
 use crate::root::verity;
@@ -22,7 +23,7 @@ use handoff::slot::Slot;
 use handoff::verity::{BLOCK, RootHash};
 use keys::seal::SealError;
 use signed::{Judge, Slots};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// As many lines of e2fsck are shown.
 const MOST_FINDINGS: usize = 3;
@@ -43,6 +44,8 @@ pub struct Verification {
     pub path: PathBuf,
     /// The parts in the order of the disk.
     pub checks: Vec<Check>,
+    /// The root hash of slot a, where all its data are as it says.
+    root: Option<RootHash>,
 }
 
 impl Verification {
@@ -51,29 +54,40 @@ impl Verification {
     pub fn is_whole(&self) -> bool {
         self.checks.iter().all(|check| check.result.is_ok())
     }
+
+    /// The digests of the image that was looked at. A root that is as its root hash says is not read again.
+    pub fn digests(&self, image: &ImageReader) -> Result<Digests, SlotError> {
+        let root = self.root.map(|root| root.to_string());
+        Digests::of_rest(image, |part| root.clone().filter(|_| part == Part::Root))
+    }
 }
 
 /// Looks at everything. `site` is whose the image is to be; `selector` is the selector that is to be on it.
-pub fn verify(path: &Path, site: Option<&Site>, selector: Option<&[u8]>) -> Result<Verification, Error> {
-    let image = ImageReader::open(path)?;
-    let mut checks = Vec::new();
+pub fn verify(
+    image: &ImageReader,
+    site: Option<&Site>,
+    selector: Option<&[u8]>,
+) -> Result<Verification, Error> {
+    let (mut checks, mut root_of_a) = (Vec::new(), None);
     let mut add = |part: &str, result| checks.push(Check { part: part.to_owned(), result });
-    add("partition table", table(&image));
-    add("esp", esp::check(&image, selector));
-    add("control", control(&image));
-    let slots = Slots::read(&image);
+    add("partition table", table(image));
+    add("esp", esp::check(image, selector));
+    add("control", control(image));
+    let slots = Slots::read(image);
     let judge = site.map_or_else(|| slots.own_judge(), |site| Ok(Judge::of_site(site)));
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot, &judge));
         if let Some(root) = slots.root_hash(slot) {
-            add(&Role::Root(slot).to_string(), self::root(&image, slot, root));
+            let found = self::root(image, slot, root);
+            root_of_a = root_of_a.or((slot == Slot::A && found.is_ok()).then_some(root));
+            add(&Role::Root(slot).to_string(), found);
         }
     }
     for slot in Slot::BOTH {
-        add(&Role::Seal(slot).to_string(), seal(&image, slot, &judge));
+        add(&Role::Seal(slot).to_string(), seal(image, slot, &judge));
     }
-    add("secret", secret(&image)?);
-    Ok(Verification { path: path.to_owned(), checks })
+    add("secret", secret(image)?);
+    Ok(Verification { path: image.path().to_owned(), checks, root: root_of_a })
 }
 
 fn table(image: &ImageReader) -> Result<String, String> {

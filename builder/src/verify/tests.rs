@@ -1,4 +1,5 @@
 use super::*;
+use crate::error::Classified as _;
 use crate::image::fixture::{self, Fixture};
 use handoff::control::RECORD_OFFSETS;
 use std::fs::File;
@@ -9,7 +10,7 @@ const SECTOR: u64 = 512;
 const UKI_END: u64 = 64 << 20;
 
 fn look(fixture: &Fixture) -> Verification {
-    verify(&fixture.image.path, None, None).unwrap()
+    verify(&ImageReader::open(&fixture.image.path).unwrap(), None, None).unwrap()
 }
 
 fn bad(seen: &Verification) -> Vec<(&str, &str)> {
@@ -108,7 +109,7 @@ fn a_cut_image_is_said_to_be_cut() {
     let seen = look(&fixture);
     assert!(seen.checks.iter().all(|check| check.result.is_err()), "{}", to_text(&seen));
     file.set_len(700).unwrap();
-    assert_eq!(verify(&fixture.image.path, None, None).unwrap_err().class().exit_code(), 65);
+    assert_eq!(ImageReader::open(&fixture.image.path).unwrap_err().exit_code(), 65);
 }
 
 #[test]
@@ -138,9 +139,10 @@ fn one_slot_may_be_empty_whichever_it_is_but_not_both() {
 #[test]
 fn another_selector_and_another_sites_keys_are_named() {
     let fixture = fixture::image();
-    let seen = verify(&fixture.image.path, None, Some(b"selector")).unwrap();
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let seen = verify(&image, None, Some(b"selector")).unwrap();
     assert!(seen.is_whole(), "{}", to_text(&seen));
-    let seen = verify(&fixture.image.path, None, Some(b"another")).unwrap();
+    let seen = verify(&image, None, Some(b"another")).unwrap();
     assert!(bad(&seen).iter().all(|(part, problem)| *part == "esp" && problem.contains("not ")));
     assert_eq!(bad(&seen).len(), 1);
     let other = Judge { site: "site".parse().unwrap(), keys: Vec::new() };

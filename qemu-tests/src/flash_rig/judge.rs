@@ -49,10 +49,11 @@ pub fn is_whole(world: &World, medium: &Path) -> Result<()> {
 /// What a cut may leave: no disk, or, wherever a table is found, a system with nothing wrong in it; of the table itself one
 /// copy is enough. The answer is whether it is a system.
 pub fn is_sound_or_no_disk(medium: &Path) -> Result<bool> {
-    if matches!(ImageReader::open(medium), Err(ReadError::NoTable { .. })) {
-        return is_no_disk(medium).map(|()| false);
-    }
-    let found = verify::verify(medium, None, None)?;
+    let stick = match ImageReader::open(medium) {
+        Err(ReadError::NoTable { .. }) => return is_no_disk(medium).map(|()| false),
+        other => other?,
+    };
+    let found = verify::verify(&stick, None, None)?;
     let wrong: Vec<String> = found
         .checks
         .iter()
