@@ -15,6 +15,7 @@ pub mod powercut;
 pub mod programs;
 pub mod selector_rig;
 pub mod shell;
+pub mod slow_medium;
 pub mod ssh;
 pub mod stick;
 pub mod timed;

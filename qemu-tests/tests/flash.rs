@@ -67,6 +67,15 @@ fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
     ensure!(data.length > GIB && data.start + data.length > size_of(&stick.medium())? - 2 * MIB, "{data:?}");
     boots_well(&stick.medium())?;
 
+    // What is put there is not lost without a word.
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-t", "ext4", "-L", "logs", "-E", &format!("offset={}", data.start)]);
+    succeed(make.arg(stick.medium()).arg(format!("{}k", data.length / 1024)))?;
+    let refused = rig.flash_once("alpha", &stick, "")?;
+    ensure!(refused.code == 89 && refused.text().contains("--overwrite logs"), "{refused:?}");
+    let said = results(&rig.flash_once("alpha", &stick, "--overwrite logs")?)?;
+    ensure!(written(only(&said)?)? <= 2 * MIB, "{said:?}");
+
     let before = digest(&stick.medium())?;
     let said = results(&rig.flash_once("alpha", &stick, "")?)?;
     let again = only(&said)?;

@@ -60,7 +60,8 @@ fn listed(disk: Disk, site: Option<&str>) -> Listed {
     // Of a drive without a medium, opening would wait for one.
     let open = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&disk.path);
     let content = open.map_err(|error| error.to_string());
-    let content = content.and_then(|file| Content::of(&file, disk.size).map_err(|error| error.to_string()));
+    let content =
+        content.and_then(|file| Content::of(&disk.path, &file, disk.size).map_err(|error| error.to_string()));
     let judged = disk.judge_for_any(&Consent::default()).and_then(|()| match &content {
         Ok(content) => content.judge_for_any(&disk.path, site),
         Err(_) => Ok(()),
@@ -142,6 +143,7 @@ fn content_to_json(content: &Content) -> Value {
         "name": content.kind.name(),
         "site": site,
         "node": node,
+        "data": content.data,
         "table": content.table,
         "found": found.collect::<Vec<_>>(),
     })

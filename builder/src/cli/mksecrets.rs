@@ -185,7 +185,7 @@ fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Err
     let disk = Disk::of(path)?;
     disk.judge_partition(consent)?;
     let file = disks::open::open(&disk, false)?;
-    let held = Content::of(&file, disk.size)?;
+    let held = Content::of(path, &file, disk.size)?;
     held.judge_partition(path, consent)?;
     confirm(&disk, &held, consent, ask)?;
     Ok(Target { disk, held, file })

@@ -3,6 +3,7 @@
 
 use super::blkid::{self, Found, Volume};
 use super::pieces::{BOOT_SECTOR, pieces};
+use super::presence::{GONE, Presence};
 use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot;
@@ -18,11 +19,17 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 use thiserror::Error;
 
 /// The exit code for a medium that does not give what is on it.
 const BAD_STICK: u8 = 92;
+/// Bytes at the beginning of a disk or file system that are zero where nothing was written to it.
+const BEGINNING: usize = 1 << 20;
+/// After an error, a disk that was pulled out is known to be gone by then.
+const SETTLING: Duration = Duration::from_millis(400);
 
 /// What is on a disk, and what it is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +40,8 @@ pub struct Content {
     pub found: Vec<Found>,
     /// What it is to us.
     pub kind: Kind,
+    /// What is in the data partition of a stick, by the name that `--overwrite` must repeat.
+    pub data: Option<String>,
 }
 
 /// What a disk is to us.
@@ -56,9 +65,30 @@ pub enum Kind {
 /// The content could not be looked at.
 #[derive(Debug, Error)]
 pub enum LookError {
+    /// It was pulled out.
+    #[error("{path} is gone: it was pulled out, or it or its port failed")]
+    Gone {
+        /// The disk.
+        path: PathBuf,
+    },
     /// Reading failed.
-    #[error("cannot read what is on the disk: {0}")]
-    Read(#[from] io::Error),
+    #[error("cannot read what is on {path}, at byte {offset}: {source}")]
+    Read {
+        /// The disk.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading a partition that says whose the stick is failed.
+    #[error("cannot read what is on {path}: {source}")]
+    Partition {
+        /// The disk.
+        path: PathBuf,
+        /// Which one, and what the system said.
+        source: ReadError,
+    },
     /// No place for what blkid is to see.
     #[error(transparent)]
     Staging(#[from] StagingError),
@@ -67,10 +97,27 @@ pub enum LookError {
     Tool(#[from] ToolError),
 }
 
+impl LookError {
+    /// What the system said of the disk.
+    fn of_disk(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { source, .. }
+            | Self::Partition { source: ReadError::Partition { source, .. }, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    fn is_of_a_bad_stick(&self) -> bool {
+        self.of_disk().is_some_and(|source| source.raw_os_error() == Some(Errno::EIO as i32))
+    }
+}
+
 impl Classified for LookError {
     fn class(&self) -> Class {
         match self {
-            Self::Read(source) => Class::of_reading(source),
+            Self::Gone { .. } => Class::Io,
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Partition { source, .. } => source.class(),
             Self::Staging(error) => error.class(),
             Self::Tool(error) => error.class(),
         }
@@ -78,15 +125,17 @@ impl Classified for LookError {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Read(source) if source.raw_os_error() == Some(Errno::EIO as i32) => BAD_STICK,
+            Self::Gone { .. } => GONE,
+            error if error.is_of_a_bad_stick() => BAD_STICK,
             _ => self.class().exit_code(),
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
+            Self::Gone { .. } => Some("plug it in again, and begin anew".to_owned()),
             Self::Tool(error) => error.advice(),
-            _ => None,
+            error => error.is_of_a_bad_stick().then(|| "the stick is bad: take another".to_owned()),
         }
     }
 }
@@ -124,26 +173,42 @@ impl Found {
 }
 
 impl Content {
-    /// What is on a disk or file of that size. One that was opened for direct reading is read through the cache meanwhile.
-    pub fn of(file: &File, size: u64) -> Result<Self, LookError> {
-        let _through_the_cache = Cached::new(file)?;
-        let reader = reader(file)?;
-        if let Some(content) = reader.as_ref().map_or(Ok(None), stick)? {
+    /// What is on an open disk or file of that size, which is called `path`. One that was opened for direct reading is read
+    /// through the cache meanwhile.
+    pub fn of(path: &Path, file: &File, size: u64) -> Result<Self, LookError> {
+        let failed = |source| LookError::Read { path: path.to_owned(), offset: 0, source };
+        let presence = Presence::of(file).map_err(failed)?;
+        let found = Cached::new(file).map_err(failed).and_then(|_cached| Self::look(path, file, size));
+        if found.is_err() {
+            thread::sleep(SETTLING);
+        }
+        // A disk that went away meanwhile looks as if it had nothing, or something else, on it.
+        let says_so = found.as_ref().err().and_then(LookError::of_disk);
+        if presence.is_gone() || says_so.is_some_and(|error| presence.is_gone_by(error)) {
+            return Err(LookError::Gone { path: path.to_owned() });
+        }
+        found
+    }
+
+    fn look(path: &Path, file: &File, size: u64) -> Result<Self, LookError> {
+        let disk = OpenDisk { path, file };
+        let reader = disk.reader()?;
+        if let Some(content) = reader.as_ref().map_or(Ok(None), |reader| stick(disk, reader, size))? {
             return Ok(content);
         }
         let mut volumes = vec![Volume { partition: None, offset: 0, size }];
-        volumes.extend(partitions(file, reader.as_ref())?);
+        volumes.extend(partitions(disk, reader.as_ref())?);
         // What does not lie on the disk cannot be read.
         volumes.retain(|volume| volume.offset.checked_add(volume.size).is_some_and(|end| end <= size));
-        let found = probe(file, size, &volumes)?;
+        let found = probe(disk, size, &volumes)?;
         let kind = match foreign(&found) {
             Some(kind) => kind,
-            None if is_blank(file, size)? => Kind::Blank,
+            None if is_blank(disk, size)? => Kind::Blank,
             None => Kind::Other("data".to_owned()),
         };
         let table = found.first().and_then(|whole| whole.table.clone());
         let found = found.into_iter().filter(|found| found.name().is_some()).collect();
-        Ok(Self { table, found, kind })
+        Ok(Self { table, found, kind, data: None })
     }
 
     /// All that is there, for people.
@@ -154,6 +219,10 @@ impl Content {
             Kind::Other(_) if !names.is_empty() => names.join(", "),
             kind => kind.to_string(),
         };
+        let what = self
+            .data
+            .as_ref()
+            .map_or(what.clone(), |data| format!("{what}, with {data} on its data partition"));
         match &self.table {
             Some(table) if *table != what => format!("{what} ({table})"),
             _ => what,
@@ -173,17 +242,46 @@ impl Content {
     }
 }
 
-/// Reads the table, where there is one.
-fn reader(file: &File) -> Result<Option<ImageReader>, LookError> {
-    match ImageReader::of_file(Path::new("the disk"), file.try_clone()?) {
-        Ok(reader) => Ok(Some(reader)),
-        Err(ReadError::Open { source, .. }) => Err(LookError::Read(source)),
-        Err(_) => Ok(None),
+/// What is looked at.
+#[derive(Debug, Clone, Copy)]
+struct OpenDisk<'d> {
+    path: &'d Path,
+    file: &'d File,
+}
+
+impl OpenDisk<'_> {
+    fn fails(self, offset: u64) -> impl FnOnce(io::Error) -> LookError {
+        move |source| LookError::Read { path: self.path.to_owned(), offset, source }
+    }
+
+    /// Reads the table, where there is one.
+    fn reader(self) -> Result<Option<ImageReader>, LookError> {
+        let file = self.file.try_clone().map_err(self.fails(0))?;
+        match ImageReader::of_file(self.path, file) {
+            Ok(reader) => Ok(Some(reader)),
+            Err(ReadError::Open { source, .. }) => Err(self.fails(0)(source)),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Fills as much of `into` as there is.
+    fn read_up_to(self, into: &mut [u8], offset: u64) -> Result<usize, LookError> {
+        let mut done = 0;
+        loop {
+            let rest = into.get_mut(done..).unwrap_or_default();
+            let at = offset.saturating_add(u64::try_from(done).unwrap_or_default());
+            match self.file.read_at(rest, at) {
+                Ok(0) => return Ok(done),
+                Ok(count) => done += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.fails(at)(error)),
+            }
+        }
     }
 }
 
 /// A stick of this system: whose it is, where a seal says so.
-fn stick(reader: &ImageReader) -> Result<Option<Content>, LookError> {
+fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<Content>, LookError> {
     /// A stranger's table may call anything a seal.
     const LARGEST_SEAL: u64 = 64 << 20;
     let roles: Vec<Role> = reader.partitions().iter().filter_map(|partition| partition.role).collect();
@@ -199,8 +297,9 @@ fn stick(reader: &ImageReader) -> Result<Option<Content>, LookError> {
         match slot::seal(reader, slot) {
             Ok(seal) => found.extend(seal.ok()),
             // Past the end of the disk there is none. One that cannot be read says nothing of whose the stick is.
-            Err(ReadError::Partition { source, .. }) if source.kind() != io::ErrorKind::UnexpectedEof => {
-                return Err(LookError::Read(source));
+            Err(ReadError::Partition { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {}
+            Err(source @ ReadError::Partition { .. }) => {
+                return Err(LookError::Partition { path: reader.path().to_owned(), source });
             }
             Err(_) => {}
         }
@@ -217,11 +316,29 @@ fn stick(reader: &ImageReader) -> Result<Option<Content>, LookError> {
         kind: None,
         table: None,
     });
-    Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind }))
+    let data = data(disk, reader, size)?;
+    Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind, data }))
+}
+
+/// What is in the data partition; nothing where its beginning is as it was flashed.
+fn data(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<String>, LookError> {
+    let Ok(partition) = reader.partition(Role::Data) else { return Ok(None) };
+    let mut head = vec![0; BEGINNING];
+    let length = disk.read_up_to(&mut head, partition.offset.0)?;
+    if is_zero(head.get(..length).unwrap_or_default()) {
+        return Ok(None);
+    }
+    let volume = Volume {
+        partition: Some(partition.number),
+        offset: partition.offset.0,
+        size: partition.size.0.min(size.saturating_sub(partition.offset.0)),
+    };
+    let found = probe(disk, size, &[volume])?;
+    Ok(Some(found.first().and_then(Found::name).unwrap_or("data").to_owned()))
 }
 
 /// Where partitions lie: by the table that was read, or else by the four entries of a master boot record.
-fn partitions(file: &File, reader: Option<&ImageReader>) -> io::Result<Vec<Volume>> {
+fn partitions(disk: OpenDisk<'_>, reader: Option<&ImageReader>) -> Result<Vec<Volume>, LookError> {
     const SECTOR: u64 = 512;
     const ENTRIES: usize = 446;
     if let Some(reader) = reader {
@@ -233,7 +350,7 @@ fn partitions(file: &File, reader: Option<&ImageReader>) -> io::Result<Vec<Volum
         return Ok(reader.partitions().iter().map(volume).collect());
     }
     let mut sector = [0; BOOT_SECTOR];
-    if read_up_to(file, &mut sector, 0)? < sector.len() || sector.get(510..) != Some(&[0x55, 0xaa]) {
+    if disk.read_up_to(&mut sector, 0)? < sector.len() || sector.get(510..) != Some(&[0x55, 0xaa]) {
         return Ok(Vec::new());
     }
     let entries = sector.get(ENTRIES..510).unwrap_or_default().chunks_exact(16).zip(1..);
@@ -247,7 +364,7 @@ fn partitions(file: &File, reader: Option<&ImageReader>) -> io::Result<Vec<Volum
 }
 
 /// Lets blkid see the volumes, in a private copy of the places that it looks at.
-fn probe(file: &File, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
+fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
     let staging = Staging::new()?;
     let path = staging.path().join("disk");
     let full = |source| StagingError { path: path.clone(), source };
@@ -255,11 +372,11 @@ fn probe(file: &File, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookE
     copy.set_len(size).map_err(full)?;
     for volume in volumes {
         let mut boot_sector = [0; BOOT_SECTOR];
-        read_up_to(file, &mut boot_sector, volume.offset)?;
+        disk.read_up_to(&mut boot_sector, volume.offset)?;
         for piece in pieces(&boot_sector, volume.size) {
             let (offset, length) = (volume.offset + piece.start, piece.end - piece.start);
             let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
-            let length = read_up_to(file, &mut bytes, offset)?;
+            let length = disk.read_up_to(&mut bytes, offset)?;
             let bytes = bytes.get(..length).unwrap_or_default();
             if !is_zero(bytes) {
                 copy.write_all_at(bytes, offset).map_err(full)?;
@@ -267,20 +384,6 @@ fn probe(file: &File, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookE
         }
     }
     volumes.iter().map(|volume| Ok(blkid::probe(&path, *volume)?)).collect()
-}
-
-/// Fills as much of `into` as there is.
-fn read_up_to(file: &File, into: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut done = 0;
-    loop {
-        let rest = into.get_mut(done..).unwrap_or_default();
-        match file.read_at(rest, offset + u64::try_from(done).unwrap_or_default()) {
-            Ok(0) => return Ok(done),
-            Ok(count) => done += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
 }
 
 /// What a disk is on which something was recognised: named by what lies on the whole of it, or else in its largest
@@ -299,13 +402,12 @@ fn foreign(found: &[Found]) -> Option<Kind> {
 }
 
 /// Whether the first MiB is zero, and the place of the backup partition table.
-fn is_blank(file: &File, size: u64) -> io::Result<bool> {
-    const START: usize = 1 << 20;
+fn is_blank(disk: OpenDisk<'_>, size: u64) -> Result<bool, LookError> {
     const END: u16 = 33 * 512;
-    let mut start = vec![0; START];
+    let mut start = vec![0; BEGINNING];
     let mut end = vec![0; usize::from(END)];
     let counts =
-        [read_up_to(file, &mut start, 0)?, read_up_to(file, &mut end, size.saturating_sub(END.into()))?];
+        [disk.read_up_to(&mut start, 0)?, disk.read_up_to(&mut end, size.saturating_sub(END.into()))?];
     start.truncate(counts[0]);
     end.truncate(counts[1]);
     Ok(is_zero(&start) && is_zero(&end))

@@ -5,10 +5,12 @@ use super::content::{Content, Kind};
 use super::judge::Purpose;
 use super::refusal::Refusal;
 use crate::error::Classified as _;
-use crate::image::fixture;
+use crate::image::fixture::{self, Recipe};
+use crate::site::{Bytes, Sizes};
 use handoff::partition::Role;
 use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
+use keys::issue::signing::SigningKey;
 use rustix::fs::{OFlags, fcntl_getfl};
 use std::fs::File;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
@@ -31,7 +33,7 @@ fn disk(size: u64, commands: &[&[&str]]) -> tempfile::NamedTempFile {
 }
 
 fn look(file: &tempfile::NamedTempFile) -> Content {
-    Content::of(file.as_file(), file.as_file().metadata().unwrap().len()).unwrap()
+    Content::of(file.path(), file.as_file(), file.as_file().metadata().unwrap().len()).unwrap()
 }
 
 fn purpose(site: &str, node: &str) -> Purpose {
@@ -47,7 +49,7 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
     let image = fixture::image();
     let file = File::open(&image.image.path).unwrap();
     let size = file.metadata().unwrap().len();
-    let content = Content::of(&file, size).unwrap();
+    let content = Content::of(Path::new("disk"), &file, size).unwrap();
     assert_eq!(content.kind, Kind::Stick { site: "site".into(), node: "demo".into() });
     let judge = |purpose: &Purpose, consent: &Consent| content.judge(Path::new("/dev/x"), purpose, consent);
     let none = Consent::default();
@@ -66,6 +68,45 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
 }
 
 #[test]
+fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
+    let signing = SigningKey::generate().unwrap();
+    let sizes = Sizes { data: Some(Bytes::mib(8)), ..Sizes::default() };
+    let image = fixture::image_of(&Recipe { sizes, ..Recipe::plain(&signing) });
+    let path = image.image.path.as_path();
+    let data = image.image.plan.partition(Role::Data).unwrap();
+    let look = || {
+        let file = File::open(path).unwrap();
+        Content::of(path, &file, file.metadata().unwrap().len()).unwrap()
+    };
+    let judge = |content: &Content, node: &str, consent: &Consent| {
+        content.judge(Path::new("/dev/x"), &purpose("site", node), consent)
+    };
+    let none = Consent::default();
+    // As it was flashed.
+    assert_eq!(look().data, None);
+    judge(&look(), "demo", &none).unwrap();
+
+    let file = File::options().write(true).open(path).unwrap();
+    file.write_all_at(b"something", data.offset.0 + 70_000).unwrap();
+    assert_eq!(look().data.as_deref(), Some("data"));
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-t", "ext4", "-L", "logs", "-E", &format!("offset={}", data.offset.0)]);
+    assert!(make.arg(path).arg("4M").output().unwrap().status.success());
+    let content = look();
+    assert_eq!(content.data.as_deref(), Some("logs"));
+    assert!(content.description().starts_with("node demo of site site, with logs on its data partition"));
+    let refusal = judge(&content, "demo", &none).unwrap_err();
+    assert_eq!(refusal.to_string(), "/dev/x holds logs on its data partition, which would be lost");
+    assert_eq!((refusal.exit_code(), refusal.advice().unwrap().contains("--overwrite logs")), (89, true));
+    let named =
+        |name: &str| Consent { overwrite: vec![name.into()], reassign: vec!["demo".into()], ..none.clone() };
+    judge(&content, "demo", &named("logs")).unwrap();
+    assert_eq!(code(judge(&content, "pi1", &named("demo"))), 89);
+    judge(&content, "pi1", &named("logs")).unwrap();
+    assert_eq!(code(content.judge_for_any(Path::new("/dev/x"), Some("site"))), 89);
+}
+
+#[test]
 fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_named() {
     let image = fixture::image();
     let file = File::options().read(true).write(true).open(&image.image.path).unwrap();
@@ -74,12 +115,16 @@ fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_name
         let seal = image.image.plan.partition(Role::Seal(slot)).unwrap();
         file.write_all_at(&vec![0; 4096], seal.offset.0).unwrap();
     }
-    assert_eq!(Content::of(&file, size).unwrap().kind, Kind::Other("psyopsOS".into()));
+    assert_eq!(Content::of(Path::new("disk"), &file, size).unwrap().kind, Kind::Other("psyopsOS".into()));
     file.write_all_at(&vec![0; 34 * 512], 0).unwrap();
-    assert_ne!(Content::of(&file, size).unwrap().kind, Kind::Blank, "the backup table is there");
+    assert_ne!(
+        Content::of(Path::new("disk"), &file, size).unwrap().kind,
+        Kind::Blank,
+        "the backup table is there"
+    );
     file.write_all_at(&vec![0; 33 * 512], size - 33 * 512).unwrap();
-    let content = Content::of(&file, size).unwrap();
-    assert_eq!(content, Content { table: None, found: Vec::new(), kind: Kind::Blank });
+    let content = Content::of(Path::new("disk"), &file, size).unwrap();
+    assert_eq!(content, Content { table: None, found: Vec::new(), kind: Kind::Blank, data: None });
     content.judge(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();
 }
 
@@ -178,6 +223,6 @@ fn a_descriptor_for_direct_reading_is_one_again_afterwards() {
     let mut options = File::options();
     options.read(true).custom_flags(OFlags::DIRECT.bits().try_into().unwrap());
     let direct = options.open(file.path()).unwrap();
-    assert_eq!(Content::of(&direct, 8 * MIB).unwrap().kind, Kind::Other("CAMERA".into()));
+    assert_eq!(Content::of(Path::new("disk"), &direct, 8 * MIB).unwrap().kind, Kind::Other("CAMERA".into()));
     assert!(fcntl_getfl(&direct).unwrap().contains(OFlags::DIRECT));
 }

@@ -132,7 +132,7 @@ impl Content {
             Kind::Blank => Ok(()),
             Kind::Stick { site, node } if *site == purpose.site => {
                 if *node == purpose.node || consent.reassign.contains(node) {
-                    return Ok(());
+                    return self.judge_data(path, consent);
                 }
                 let (there, wanted) = (node.clone(), purpose.node.clone());
                 Err(Refusal::OtherNode { path: path.to_owned(), there, wanted })
@@ -147,7 +147,9 @@ impl Content {
     pub fn judge_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
         match &self.kind {
             Kind::Blank => Ok(()),
-            Kind::Stick { site, .. } if Some(site.as_str()) == own_site => Ok(()),
+            Kind::Stick { site, .. } if Some(site.as_str()) == own_site => {
+                self.judge_data(path, &Consent::default())
+            }
             _ => self.judge_foreign(path, STICK, &Consent::default()),
         }
     }
@@ -157,6 +159,16 @@ impl Content {
         match &self.kind {
             Kind::Blank | Kind::OldSecrets => Ok(()),
             Kind::Stick { .. } | Kind::Other(_) => self.judge_foreign(path, SECRETS, consent),
+        }
+    }
+
+    /// Whether what a node has put into its data partition may be lost.
+    fn judge_data(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
+        match &self.data {
+            Some(name) if !consent.overwrite.contains(name) => {
+                Err(Refusal::Data { path: path.to_owned(), name: name.clone() })
+            }
+            _ => Ok(()),
         }
     }
 

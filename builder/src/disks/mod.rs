@@ -15,6 +15,7 @@ mod mounts;
 pub mod number;
 pub mod open;
 mod pieces;
+pub mod presence;
 pub mod privileged;
 pub mod refusal;
 mod udev;

@@ -2,6 +2,7 @@
 
 use super::Disk;
 use super::alone::{number_of, open_alone};
+use super::presence::{GONE, says_gone};
 use super::privileged::{self, SudoError};
 use super::refusal::Refusal;
 use crate::error::{Class, Classified};
@@ -49,9 +50,6 @@ pub enum OpenError {
     },
 }
 
-/// The stick went away.
-const GONE: u8 = 94;
-
 impl Classified for OpenError {
     fn class(&self) -> Class {
         match self {
@@ -66,6 +64,7 @@ impl Classified for OpenError {
         match self {
             Self::Refused(refusal) => refusal.exit_code(),
             Self::Changed { .. } => GONE,
+            Self::Open { source, .. } if says_gone(source) => GONE,
             _ => self.class().exit_code(),
         }
     }

@@ -134,6 +134,14 @@ pub enum Refusal {
         /// What could be overwritten without a word.
         wanted: &'static str,
     },
+    /// A stick on which its node keeps something.
+    #[error("{path} holds {name} on its data partition, which would be lost")]
+    Data {
+        /// The disk.
+        path: PathBuf,
+        /// The name to be repeated.
+        name: String,
+    },
     /// Something else is on it than the user thinks.
     #[error("{path} holds {there}, not {}", named.join(" or "))]
     HoldsOther {
@@ -211,7 +219,7 @@ impl Classified for Refusal {
             Self::ImageDisk { .. } => 86,
             Self::Fixed { .. } => 87,
             Self::OtherNode { .. } => 88,
-            Self::Foreign { .. } | Self::HoldsOther { .. } => 89,
+            Self::Foreign { .. } | Self::Data { .. } | Self::HoldsOther { .. } => 89,
             Self::Unconfirmed { .. } | Self::OtherSerial { .. } => 90,
             Self::Sectors { .. } => 91,
         }
@@ -231,7 +239,9 @@ impl Classified for Refusal {
             Self::ImageDisk { .. } => "copy the image to another disk first".to_owned(),
             Self::Fixed { .. } => "if this disk is meant, say so: --fixed-disk".to_owned(),
             Self::OtherNode { there, .. } => format!("if that node needs it no more, say so: --reassign {there}"),
-            Self::Foreign { name, .. } => format!("if that may be lost, say so: --overwrite {}", quoted(name)),
+            Self::Foreign { name, .. } | Self::Data { name, .. } => {
+                format!("if that may be lost, say so: --overwrite {}", quoted(name))
+            }
             Self::Unconfirmed { .. } | Self::OtherSerial { .. } => {
                 "if this disk is meant, say so: --serial with the last 4 or more characters of its serial number, or with its size in bytes where it has none".to_owned()
             }

@@ -2,14 +2,12 @@
 
 use super::buffer::Buffer;
 use super::layout::PIECE;
-use nix::errno::Errno;
+use crate::disks::presence::Presence;
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::stat::{major, minor};
 use std::fs::File;
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
-use std::path::PathBuf;
+use std::os::unix::fs::FileExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -48,27 +46,20 @@ pub enum MediumError {
 #[derive(Debug)]
 pub struct Medium<'m> {
     file: &'m File,
-    /// The folder of sysfs that goes away with the device.
-    sysfs: Option<PathBuf>,
+    presence: Presence,
     stop: &'m AtomicBool,
 }
 
 impl<'m> Medium<'m> {
     /// The medium in `file`; once `stop` is set, nothing more is begun.
     pub fn new(file: &'m File, stop: &'m AtomicBool) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        let number = metadata.rdev();
-        let sysfs = metadata
-            .file_type()
-            .is_block_device()
-            .then(|| PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number))));
-        Ok(Self { file, sysfs, stop })
+        Ok(Self { file, presence: Presence::of(file)?, stop })
     }
 
     /// The same medium for those who end what they have begun.
     #[must_use]
     pub fn to_the_end(&self) -> Medium<'_> {
-        Medium { file: self.file, sysfs: self.sysfs.clone(), stop: &NEVER }
+        Medium { file: self.file, presence: self.presence.clone(), stop: &NEVER }
     }
 
     /// Fills `into` from `offset` on.
@@ -119,13 +110,6 @@ impl<'m> Medium<'m> {
         if self.stop.load(Ordering::Relaxed) { Err(MediumError::BrokenOff) } else { Ok(()) }
     }
 
-    /// A device that goes away has no room first of all: what is written then does not fit.
-    fn is_gone(&self, error: &io::Error) -> bool {
-        let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM, Errno::ENOSPC];
-        let says_so = error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)));
-        self.sysfs.as_ref().is_some_and(|sysfs| says_so || !sysfs.exists())
-    }
-
     /// Asks, some times where it fails, and then looks for the block at which it does.
     fn request(
         &self,
@@ -144,11 +128,11 @@ impl<'m> Medium<'m> {
                 Err(error) if left == 0 || !is_of_the_medium(&error) => break error,
                 Err(_) => thread::sleep(PAUSE),
             }
-            if self.sysfs.as_ref().is_some_and(|sysfs| !sysfs.exists()) {
+            if self.presence.is_gone() {
                 return Err(MediumError::Gone);
             }
         };
-        if self.is_gone(&source) {
+        if self.presence.is_gone_by(&source) {
             return Err(MediumError::Gone);
         }
         let mut start = whole.start;
@@ -156,7 +140,7 @@ impl<'m> Medium<'m> {
             let end = (start / BLOCK * BLOCK + BLOCK).min(whole.end);
             match ask(self, start..end) {
                 Ok(()) => {}
-                Err(source) if self.is_gone(&source) => return Err(MediumError::Gone),
+                Err(source) if self.presence.is_gone_by(&source) => return Err(MediumError::Gone),
                 Err(source) => return Err(MediumError::Fails { offset: start, verb, source }),
             }
             start = end;
@@ -183,6 +167,7 @@ fn within(range: &Range<u64>, offset: u64) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nix::errno::Errno;
 
     #[test]
     fn what_is_written_is_there_and_what_is_zeroed_is_not() {

@@ -80,7 +80,7 @@ pub fn open(
     let is_file = fs::metadata(path).is_ok_and(|metadata| metadata.is_file());
     let (file, facts, disk) =
         if is_file { of_file(path, wanted)? } else { of_disk(path, &purpose, consent)? };
-    let found = Content::of(&file, facts.capacity)?;
+    let found = Content::of(path, &file, facts.capacity)?;
     found.judge(path, &purpose, consent)?;
     if let Some(disk) = &disk {
         confirm(disk, &found, consent, ask)?;

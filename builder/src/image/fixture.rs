@@ -51,6 +51,7 @@ pub(crate) struct Recipe<'r> {
     pub(crate) root: &'r [(&'r str, u32, &'r [u8])],
     /// Path and content of the secret partition's files; without any, it is one that mke2fs makes by itself.
     pub(crate) secret: &'r [(&'r str, &'r [u8])],
+    pub(crate) sizes: Sizes,
 }
 
 impl<'r> Recipe<'r> {
@@ -66,6 +67,7 @@ impl<'r> Recipe<'r> {
             words: "quiet",
             root: &[],
             secret: &[],
+            sizes: Sizes::default(),
         }
     }
 }
@@ -171,7 +173,7 @@ pub(crate) fn image_of(recipe: &Recipe<'_>) -> Fixture {
         release: &release,
         security_epoch: 1,
         tries: 3,
-        sizes: &Sizes::default(),
+        sizes: &recipe.sizes,
         selector: recipe.selector,
         uki: &uki,
         uki_signature: &recipe.signing.sign(&uki, "of a fixture").unwrap(),

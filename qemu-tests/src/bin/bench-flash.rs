@@ -5,6 +5,7 @@
 //! is the writer and not a medium; as root. The image has 3.3 GiB with 400 MiB of data that no compression makes smaller.
 //! Before each run the caches are dropped. Times are medians and the peak memory the largest process, both by time(1).
 //!
+//! `--stick READ:WRITE` measures on a stick that gives and takes so many megabytes a second instead, as sticks do.
 //! `--runs N` measures each N times (5), `--json` prints JSON.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
@@ -13,13 +14,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use qemu_tests::command::succeed;
 use qemu_tests::loop_device::LoopDevice;
 use qemu_tests::noise;
+use qemu_tests::slow_medium::SlowMedium;
 use qemu_tests::timed::{Row, Stopwatch};
 use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::env;
 use std::fs::{self, File};
 use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
@@ -33,6 +35,8 @@ const MORE: u64 = 64 << 20;
 
 struct Options {
     folder: PathBuf,
+    /// Bytes a second that the stick gives and takes.
+    stick: Option<(u64, u64)>,
     runs: usize,
     json: bool,
 }
@@ -45,7 +49,7 @@ struct Line {
 
 fn main() -> Result<()> {
     let options = options()?;
-    let shop = Shop::new(&options.folder)?;
+    let shop = Shop::new(&options)?;
     let lines = shop.measure(options.runs)?;
     let seconds = |start: &str| {
         lines.iter().find(|line| line.row.name.starts_with(start)).map_or(f64::NAN, |line| line.row.seconds)
@@ -79,24 +83,33 @@ fn main() -> Result<()> {
 }
 
 fn options() -> Result<Options> {
-    let mut options = Options { folder: "/dev/shm".into(), runs: 5, json: false };
+    let mut options = Options { folder: "/dev/shm".into(), stick: None, runs: 5, json: false };
     let mut words = env::args().skip(1);
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} wants a value"));
         match word.as_str() {
             "--folder" => options.folder = value()?.into(),
+            "--stick" => options.stick = Some(rates(&value()?)?),
             "--runs" => options.runs = value()?.parse()?,
             "--json" => options.json = true,
-            _ => bail!("unknown option {word}; known are --folder, --runs and --json"),
+            _ => bail!("unknown option {word}; known are --folder, --stick, --runs and --json"),
         }
     }
     ensure!(options.runs > 0, "nothing to measure");
     Ok(options)
 }
 
+/// `READ:WRITE` in megabytes a second.
+fn rates(text: &str) -> Result<(u64, u64)> {
+    let (reads, writes) = text.split_once(':').context("--stick wants READ:WRITE, in MB/s")?;
+    let bytes = |text: &str| Ok::<u64, anyhow::Error>(text.parse::<u64>()? * 1_000_000);
+    Ok((bytes(reads)?, bytes(writes)?))
+}
+
 /// Three releases of an image, and a stick.
 struct Shop {
     place: Workplace,
+    slow: Option<SlowMedium>,
     device: LoopDevice,
     watch: Stopwatch,
     /// Bytes of the image, and of its block map.
@@ -106,7 +119,7 @@ struct Shop {
 }
 
 impl Shop {
-    fn new(folder: &Path) -> Result<Self> {
+    fn new(options: &Options) -> Result<Self> {
         let place = Workplace::new()?;
         place.edit("site.toml", |text| text.replace("[console]", SIZES))?;
         let noisy = place.site().join("overlays/common/opt/noise");
@@ -137,11 +150,13 @@ impl Shop {
         succeed(&mut place.psyops(&["export", "first.img", "--form", "zst"]))?;
         let size = fs::metadata(place.path("first.img"))?.len();
         let data = mapped_bytes(&fs::read_to_string(place.path("first.img.bmap"))?)?;
-        let folder = tempfile::Builder::new().prefix("bench-flash-").tempdir_in(folder)?;
+        let folder = tempfile::Builder::new().prefix("bench-flash-").tempdir_in(&options.folder)?;
         let stick = folder.path().join("stick");
         File::create(&stick)?.set_len(size + MORE)?;
         let device = LoopDevice::over(&stick, &[])?;
-        Ok(Self { place, device, watch: Stopwatch::new()?, size, data, _folder: folder })
+        let slow =
+            options.stick.map(|(reads, writes)| SlowMedium::new(device.path(), reads, writes)).transpose()?;
+        Ok(Self { place, slow, device, watch: Stopwatch::new()?, size, data, _folder: folder })
     }
 
     fn measure(&self, runs: usize) -> Result<Vec<Line>> {
@@ -156,7 +171,11 @@ impl Shop {
         let bmaptool = format!("bmaptool -q copy --bmap {from}.bmap {from} {to}");
         let cp = format!("cp --sparse=always {from} {to} && sync {to}");
         let row = |name: &str, command: &dyn Fn() -> Command, before: &dyn Fn() -> Result<()>, goal| {
-            let row = self.watch.row(name, runs, command, before)?;
+            let slowly = || match &self.slow {
+                Some(slow) => slow.command(&command()),
+                None => command(),
+            };
+            let row = self.watch.row(name, runs, slowly, before)?;
             Ok::<Line, anyhow::Error>(Line { row, goal })
         };
         let blank = || self.blank();

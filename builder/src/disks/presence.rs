@@ -1,0 +1,66 @@
+//! Whether a disk that is open is still there: one that is pulled out is forgotten by sysfs while programs still have it open.
+
+use nix::errno::Errno;
+use nix::sys::stat::{major, minor};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
+use std::path::PathBuf;
+
+/// The exit code for a disk that was there and is not any more.
+pub const GONE: u8 = 94;
+
+/// An open disk, or a file, which does not go away.
+#[derive(Debug, Clone)]
+pub struct Presence {
+    /// The folder of sysfs that goes away with the disk.
+    folder: Option<PathBuf>,
+}
+
+impl Presence {
+    /// Of what is open.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        let number = metadata.rdev();
+        let folder = || PathBuf::from(format!("/sys/dev/block/{}:{}", major(number), minor(number)));
+        Ok(Self { folder: metadata.file_type().is_block_device().then(folder) })
+    }
+
+    /// Whether it has gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.folder.as_ref().is_some_and(|folder| !folder.exists())
+    }
+
+    /// Whether it has gone, or an error of it says so. A disk that goes away has no room first of all: what is written
+    /// then does not fit.
+    #[must_use]
+    pub fn is_gone_by(&self, error: &io::Error) -> bool {
+        let says_so = says_gone(error) || error.raw_os_error() == Some(Errno::ENOSPC as i32);
+        self.folder.is_some() && (says_so || self.is_gone())
+    }
+}
+
+/// Whether an error of a disk says that it is not there.
+#[must_use]
+pub fn says_gone(error: &io::Error) -> bool {
+    let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM];
+    error.raw_os_error().is_some_and(|number| gone.contains(&Errno::from_raw(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_stays_whatever_its_errors_say() {
+        let file = Presence::of(&tempfile::tempfile().unwrap()).unwrap();
+        let [gone, full, bad] = [Errno::ENODEV, Errno::ENOSPC, Errno::EIO].map(io::Error::from);
+        assert!(!file.is_gone() && !file.is_gone_by(&gone));
+        let disk = |folder: &str| Presence { folder: Some(folder.into()) };
+        let (here, away) = (disk("/sys"), disk("/sys/dev/block/none"));
+        assert!(here.is_gone_by(&gone) && here.is_gone_by(&full) && !here.is_gone_by(&bad));
+        assert!(!here.is_gone() && away.is_gone() && away.is_gone_by(&bad));
+        assert!(says_gone(&gone) && !says_gone(&full));
+    }
+}
