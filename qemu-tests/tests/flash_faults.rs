@@ -90,6 +90,16 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
 }
 
 #[test]
+fn a_stick_whose_rate_collapses_is_worn() -> Result<()> {
+    let mut rig = Rig::small()?;
+    let fault = Fault::Tires { after: 40 * MIB, rate: 120 << 10 };
+    let stick = UsbStick::blank("STICK-0014", rig.size())?.with_fault(rig.size(), fault)?;
+    let said = flash(&mut rig, &stick)?;
+    ensure!(said.code == 92 && said.text().contains("is worn: near byte"), "{said:?}");
+    Ok(())
+}
+
+#[test]
 fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
     let mut rig = Rig::small()?;
     let (image, says) = (rig.size() - 64 * MIB, 64 << 30);

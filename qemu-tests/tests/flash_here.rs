@@ -6,6 +6,7 @@ use qemu_tests::command::succeed;
 use qemu_tests::flash_rig::judge::{digest, is_no_disk, is_whole};
 use qemu_tests::loop_device::{self, LoopDevice};
 use qemu_tests::world::World;
+use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -66,6 +67,46 @@ fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
     alone.arg(&program).arg("flash").arg(place.image()).arg(place.target());
     succeed(alone.env("HOME", "/nonexistent").current_dir("/"))?;
     is_whole(&place.world, &place.target())
+}
+
+#[test]
+fn images_are_built_and_written_in_one_go() -> Result<()> {
+    let world = World::small()?;
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    // Receipts come into the site, which is the other tests', too.
+    succeed(Command::new("cp").arg("-r").arg(world.site()).arg(path("site")))?;
+    let size = fs::metadata(world.image("alpha")?)?.len() + 64 * MIB;
+    for stick in ["one", "two"] {
+        File::create(path(stick))?.set_len(size)?;
+    }
+    let build = |more: &[&str]| {
+        let mut build = world.command("build-image");
+        build.current_dir(folder.path()).args(["--site", "site", "--json"]).args(more);
+        build.output().context("starting build-image")
+    };
+    let few = build(&["--node", "alpha", "--output", "alpha.img", "--flash", "one", "--flash", "two"])?;
+    ensure!(few.status.code() == Some(1) && said(&few).contains("1 nodes and 2 sticks"), "{}", said(&few));
+    ensure!(!path("alpha.img").exists(), "it was built for sticks that do not fit");
+    let nodes = ["--node", "alpha", "--node", "beta", "--output", "images"];
+    let done = build(&[nodes.as_slice(), &["--flash", "one", "--flash", "two"]].concat())?;
+    ensure!(done.status.success(), "{}", said(&done));
+    let nodes: Value = serde_json::from_slice(&done.stdout)?;
+    for (number, (node, stick)) in [("alpha", "one"), ("beta", "two")].into_iter().enumerate() {
+        let flashed = &nodes[number]["flashed"];
+        ensure!(flashed["node"] == node && flashed["read_back"] == true, "{nodes}");
+        let receipt = path(&format!("site/receipts/{node}/{stick}.json"));
+        ensure!(
+            flashed["receipt"] == format!("site/receipts/{node}/{stick}.json") && receipt.is_file(),
+            "{nodes}"
+        );
+        is_whole(&world, &path(stick))?;
+        let mut verify = world.psyops();
+        verify.current_dir(folder.path()).args(["verify", stick, "--site", "site"]);
+        let verified = succeed(&mut verify)?;
+        ensure!(said(&verified).contains("as it was then"), "{}", said(&verified));
+    }
+    Ok(())
 }
 
 #[test]

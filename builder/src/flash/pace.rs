@@ -3,13 +3,15 @@
 use std::time::{Duration, Instant};
 
 /// Rates are taken over stretches of at least this length.
-const STRETCH: Duration = Duration::from_secs(20);
+const STRETCH: Duration = Duration::from_secs(5);
 /// A stick is worn whose rate falls below this, in bytes a second,
 const LEAST: u64 = 128 << 10;
-/// and below this part of the best rate before.
+/// and below this part of the best rate before,
 const PART: u64 = 20;
-/// So many stretches in a row must be slow: sticks pause to tidy up.
-const SLOW_STRETCHES: u32 = 3;
+/// and stays there so long, which is longer than sticks pause to tidy up,
+const LONG: Duration = Duration::from_mins(1);
+/// and is seen there more often than once: one request may take its time.
+const STRETCHES: u32 = 2;
 
 /// The rates of a stick, in bytes a second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +28,7 @@ pub(super) struct Pace {
     begun: Option<Instant>,
     bytes: u64,
     best: u64,
-    slow: u32,
+    slow: (u32, Duration),
 }
 
 impl Pace {
@@ -44,9 +46,12 @@ impl Pace {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);
         let rate = self.bytes.saturating_mul(1000) / milliseconds;
         (self.begun, self.bytes) = (Some(now), 0);
-        self.slow = if rate < LEAST && rate < self.best / PART { self.slow + 1 } else { 0 };
+        let (stretches, time) = self.slow;
+        let is_slow = rate < LEAST && rate < self.best / PART;
+        self.slow = if is_slow { (stretches + 1, time + elapsed) } else { Default::default() };
         self.best = self.best.max(rate);
-        (self.slow >= SLOW_STRETCHES).then_some(Slow { rate, before: self.best })
+        let (stretches, time) = self.slow;
+        (stretches >= STRETCHES && time >= LONG).then_some(Slow { rate, before: self.best })
     }
 }
 
@@ -54,12 +59,12 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The second at which a stick that takes so much each second is called slow.
+    /// The second at which a stick that takes so much each second is called slow. Where it takes nothing, nobody is told.
     fn called_slow(rate: impl Fn(u64) -> u64) -> Option<(u64, Slow)> {
         let (mut pace, begun) = (Pace::default(), Instant::now());
         (0..600).find_map(|second| {
-            let now = begun + Duration::from_secs(second);
-            Some((second, pace.took_at(rate(second), now)?))
+            let (now, bytes) = (begun + Duration::from_secs(second), rate(second));
+            Some((second, if bytes > 0 { pace.took_at(bytes, now) } else { None }?))
         })
     }
 
@@ -70,6 +75,8 @@ mod tests {
         assert_eq!(called_slow(|_| 50 << 10), None);
         // A pause of half a minute.
         assert_eq!(called_slow(|second| if (100..130).contains(&second) { 0 } else { 8 << 20 }), None);
+        // One request that takes its time.
+        assert_eq!(called_slow(|second| if (100..190).contains(&second) { 0 } else { 8 << 20 }), None);
         // A tenth of what it was is still much.
         assert_eq!(called_slow(|second| if second < 100 { 8 << 20 } else { 800 << 10 }), None);
         let (second, slow) = called_slow(|second| if second < 100 { 8 << 20 } else { 60 << 10 }).unwrap();

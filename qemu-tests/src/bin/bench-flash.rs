@@ -170,6 +170,9 @@ impl Shop {
         let dd = format!("dd if={from} of={to} bs=4M oflag=direct conv=fsync status=none");
         let bmaptool = format!("bmaptool -q copy --bmap {from}.bmap {from} {to}");
         let cp = format!("cp --sparse=always {from} {to} && sync {to}");
+        let read_image = format!("cp --sparse=always {from} /dev/null");
+        let read_stick =
+            format!("dd if={to} of=/dev/null bs=1M count={} iflag=direct status=none", self.data >> 20);
         let row = |name: &str, command: &dyn Fn() -> Command, before: &dyn Fn() -> Result<()>, goal| {
             let slowly = || match &self.slow {
                 Some(slow) => slow.command(&command()),
@@ -184,6 +187,13 @@ impl Shop {
             row("dd bs=4M oflag=direct conv=fsync", &|| shell(dd.clone()), &blank, "")?,
             row("cp --sparse=always, sync", &|| shell(cp.clone()), &blank, "")?,
             row("bmaptool copy", &|| shell(bmaptool.clone()), &blank, "")?,
+            row(
+                "reading the image's data once, and nothing else",
+                &|| shell(read_image.clone()),
+                &first,
+                "",
+            )?,
+            row("reading as much of the stick once (dd, direct)", &|| shell(read_stick.clone()), &first, "")?,
             row(
                 "ours: everything, not read back",
                 &|| self.flash("first", &["--full", "--no-read-back"]),

@@ -5,16 +5,20 @@ config: file=PATH size=BYTES (as the stick says), and one fault:
     beyond=lost         what is written beyond the real size is gone, and zeros come back
     rots=OFFSET:TIMES   what is written to the sector of OFFSET gets a wrong bit, so many times
     fails=OFFSET:TIMES  writing to the sector of OFFSET fails, so many times
+    tires=BYTES:RATE    after so many bytes were written it takes no more than RATE a second, and before no more than 4 MiB
 """
 
 import errno
 import os
+import time
 
 import nbdkit
 
 API_VERSION = 2
 SECTOR = 512
+FRESH = 4 << 20
 settings = {}
+written = 0
 
 
 def config(key, value):
@@ -87,6 +91,17 @@ def pwrite(handle, buffer, offset, flags):
     for place, start, end in pieces(offset, len(data)):
         if place is not None:
             os.pwrite(medium, data[start:end], place)
+
+
+    grow_tired(len(data))
+
+
+def grow_tired(count):
+    global written
+    written += count
+    if "tires" in settings:
+        after, rate = (int(number) for number in settings["tires"].split(":"))
+        time.sleep(count / (FRESH if written <= after else rate))
 
 
 def flush(handle, flags):

@@ -23,6 +23,13 @@ pub enum Fault {
         /// So many times.
         times: u32,
     },
+    /// It becomes slow, as worn flash does.
+    Tires {
+        /// After so many bytes,
+        after: u64,
+        /// to so many bytes a second.
+        rate: u64,
+    },
     /// Writing to the sector of an offset fails.
     Fails {
         /// The offset.
@@ -38,6 +45,7 @@ impl Fault {
             Self::Wraps => "beyond=wrap".into(),
             Self::Loses => "beyond=lost".into(),
             Self::Rots { offset, times } => format!("rots={offset}:{times}"),
+            Self::Tires { after, rate } => format!("tires={after}:{rate}"),
             Self::Fails { offset, times } => format!("fails={offset}:{times}"),
         }
     }
