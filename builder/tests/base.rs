@@ -5,7 +5,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
-use builder::base::lock::Part;
+use builder::base::locked_package::Part;
 use builder::base::{self, BaseSystem};
 use builder::folders::Folder;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};

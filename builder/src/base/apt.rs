@@ -4,7 +4,7 @@
 //! apt verifies an index with and an index a package; the digest of each package then goes into the lock.
 
 use super::BaseError;
-use super::lock::Archive;
+use super::locked_package::Archive;
 use crate::atomic;
 use crate::site::Packages;
 use crate::store::{Store, StoreError};

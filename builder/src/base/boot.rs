@@ -1,6 +1,7 @@
 //! What an UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
 
-use super::lock::{Lock, LockedPackage, Part};
+use super::lock::Lock;
+use super::locked_package::{LockedPackage, Part};
 use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
 use super::{BaseError, debs};
 use crate::atomic;

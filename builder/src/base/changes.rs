@@ -1,6 +1,7 @@
 //! In what a new lock differs from the one before, package by package, for those who decide whether to take it.
 
-use super::lock::{Lock, LockedPackage, Part};
+use super::lock::Lock;
+use super::locked_package::{LockedPackage, Part};
 use super::variant::Variant;
 use crate::tools::{DPKG, ToolError};
 use serde::Serialize;

@@ -3,7 +3,8 @@
 //! Its archive is a folder with those packages and an index that is made here, so nothing else can get in. Whatever
 //! must not be the same on two nodes, or not be there at all, is taken out afterwards.
 
-use super::lock::{Lock, LockedPackage, Part};
+use super::lock::Lock;
+use super::locked_package::{LockedPackage, Part};
 use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
 use crate::progress::{Count, Goal, while_it_grows};

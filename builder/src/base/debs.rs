@@ -2,7 +2,7 @@
 
 use super::BaseError;
 use super::apt::Apt;
-use super::lock::{Archive, LockedPackage};
+use super::locked_package::{Archive, LockedPackage};
 use crate::input::digest_of_file;
 use crate::progress::{Goal, while_it_grows};
 use crate::site::Site;

@@ -1,6 +1,6 @@
 //! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
 
-use super::given::GivenError;
+use super::given::error::GivenError;
 use crate::site::Base;
 use crate::store::StoreError;
 use crate::tree::LayeredTree;

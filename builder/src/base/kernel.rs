@@ -2,7 +2,8 @@
 
 use super::BaseError;
 use super::debs;
-use super::lock::{Lock, Part};
+use super::lock::Lock;
+use super::locked_package::Part;
 use crate::store::{Origin, Step, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use crate::tree::TreeError;

@@ -2,7 +2,8 @@
 //!
 //! What makes it a system (accounts, inittab, SSH settings) comes from an overlay.
 
-use super::lock::{Lock, Part};
+use super::lock::Lock;
+use super::locked_package::Part;
 use super::packages::BUSYBOX_PACKAGE;
 use super::{BaseError, debs};
 use crate::atomic::AtomicFile;

@@ -14,6 +14,7 @@ pub mod given;
 mod init;
 mod kernel;
 pub mod lock;
+pub mod locked_package;
 mod micro;
 mod packages;
 mod variant;
@@ -28,7 +29,7 @@ use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
 use handoff::init::InitKind;
-use lock::Part;
+use locked_package::Part;
 use std::path::{Path, PathBuf};
 
 /// Everything that an image takes from Debian. The files lie in the store and are not to be changed.

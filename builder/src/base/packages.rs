@@ -1,7 +1,8 @@
 //! Which packages each base has, and how a site's wish becomes a lock.
 
 use super::apt::{Apt, Candidate};
-use super::lock::{Lock, LockedPackage, Part, Wish};
+use super::lock::{Lock, Wish};
+use super::locked_package::{LockedPackage, Part};
 use super::variant::Variant;
 use super::{BaseError, given};
 use crate::site::{Base, PackageSet, Site};

@@ -2,7 +2,7 @@
 //!
 //! Only the root differs. Kernel, boot stub and the programs of rescue are the same for all nodes of a site.
 
-use super::lock::{LockedPackage, Part, RawPackage};
+use super::locked_package::{LockedPackage, Part, RawPackage};
 use serde::{Deserialize, Serialize};
 
 /// The packages of another set, by what they add to those of the site.

@@ -7,7 +7,8 @@ pub mod provenance;
 mod spdx;
 
 use crate::base::given::Given;
-use crate::base::lock::{Lock, Part};
+use crate::base::lock::Lock;
+use crate::base::locked_package::Part;
 use crate::ids::{Owner, derived_uuid};
 use crate::site::{Base, ImageSource, Site};
 

@@ -1,5 +1,6 @@
 use super::*;
-use crate::base::lock::{Archive, LockedPackage, Wish};
+use crate::base::lock::Wish;
+use crate::base::locked_package::{Archive, LockedPackage};
 use crate::site::Base;
 use handoff::hash::Sha256Digest;
 use serde_json::Value;

@@ -2,30 +2,25 @@
 //! do more.
 
 use super::blkid::{self, Found, Volume};
+use super::look_error::LookError;
 use super::pieces::{BOOT_SECTOR, pieces};
-use super::presence::{GONE, Presence};
-use crate::error::{Class, Classified};
+use super::presence::Presence;
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot;
 use crate::image::zeros::is_zero;
 use crate::staging::{Staging, StagingError};
-use crate::tools::ToolError;
 use handoff::partition::Role;
 use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
-use nix::errno::Errno;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::thread;
 use std::time::Duration;
-use thiserror::Error;
 
-/// The exit code for a medium that does not give what is on it.
-const BAD_STICK: u8 = 92;
 /// Bytes at the beginning of a disk or file system that are zero where nothing was written to it.
 const BEGINNING: usize = 1 << 20;
 /// After an error, a disk that was pulled out is known to be gone by then.
@@ -60,84 +55,6 @@ pub enum Kind {
     OldSecrets,
     /// Something else, by the name that `--overwrite` must repeat.
     Other(String),
-}
-
-/// The content could not be looked at.
-#[derive(Debug, Error)]
-pub enum LookError {
-    /// It was pulled out.
-    #[error("{path} is gone: it was pulled out, or it or its port failed")]
-    Gone {
-        /// The disk.
-        path: PathBuf,
-    },
-    /// Reading failed.
-    #[error("cannot read what is on {path}, at byte {offset}: {source}")]
-    Read {
-        /// The disk.
-        path: PathBuf,
-        /// Where.
-        offset: u64,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Reading a partition that says whose the stick is failed.
-    #[error("cannot read what is on {path}: {source}")]
-    Partition {
-        /// The disk.
-        path: PathBuf,
-        /// Which one, and what the system said.
-        source: ReadError,
-    },
-    /// No place for what blkid is to see.
-    #[error(transparent)]
-    Staging(#[from] StagingError),
-    /// blkid is missing or failed.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-}
-
-impl LookError {
-    /// What the system said of the disk.
-    fn of_disk(&self) -> Option<&io::Error> {
-        match self {
-            Self::Read { source, .. }
-            | Self::Partition { source: ReadError::Partition { source, .. }, .. } => Some(source),
-            _ => None,
-        }
-    }
-
-    fn is_of_a_bad_stick(&self) -> bool {
-        self.of_disk().is_some_and(|source| source.raw_os_error() == Some(Errno::EIO as i32))
-    }
-}
-
-impl Classified for LookError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Gone { .. } => Class::Io,
-            Self::Read { source, .. } => Class::of_reading(source),
-            Self::Partition { source, .. } => source.class(),
-            Self::Staging(error) => error.class(),
-            Self::Tool(error) => error.class(),
-        }
-    }
-
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Gone { .. } => GONE,
-            error if error.is_of_a_bad_stick() => BAD_STICK,
-            _ => self.class().exit_code(),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Gone { .. } => Some("plug it in again, and begin anew".to_owned()),
-            Self::Tool(error) => error.advice(),
-            error => error.is_of_a_bad_stick().then(|| "the stick is bad: take another".to_owned()),
-        }
-    }
 }
 
 impl Kind {

@@ -11,6 +11,7 @@ pub mod content;
 pub mod hardware;
 pub mod judge;
 mod kernel;
+pub mod look_error;
 mod mounts;
 pub mod number;
 pub mod open;

@@ -270,7 +270,7 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
     let kind = raw.kind.as_ref().map(|typed| source.word("kind", typed, &kinds)).transpose()?;
     let store = raw.store.as_ref().map(|typed| source.word("store", typed, &stores)).transpose()?;
     let need = raw.required.as_ref().map(|typed| required(source, typed)).transpose()?;
-    let mode = raw.mode.as_ref().map(|typed| permission_bits(source, typed)).transpose()?;
+    let mode = raw.mode.as_ref().map(|typed| source.permission_bits(typed)).transpose()?;
     let install = raw.install.as_ref().map(|typed| install_path(source, typed)).transpose()?;
     Ok(NodeFile {
         source: content,
@@ -294,15 +294,6 @@ fn plain_source(source: &Source, typed: &Spanned<String>, dir: &Path) -> Result<
         return Err(SiteError::MissingSource { at: source.at(&typed.span()), path });
     }
     Ok(path)
-}
-
-pub(super) fn permission_bits(source: &Source, typed: &Spanned<String>) -> Result<u32, SiteError> {
-    let text = typed.get_ref();
-    let octal = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
-    u32::from_str_radix(text, 8)
-        .ok()
-        .filter(|_| octal)
-        .ok_or_else(|| source.wrong("mode", typed, "permission bits are octal digits, as in \"0600\""))
 }
 
 fn install_path(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {

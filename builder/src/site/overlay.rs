@@ -1,7 +1,6 @@
 //! `overlays/NAME.toml`, the manifest beside an overlay: what git cannot keep of its files, and what it may replace.
 
 use super::error::{Location, SiteError};
-use super::node::permission_bits;
 use super::raw::RawOverlay;
 use super::source::Source;
 use glob::{MatchOptions, Pattern};
@@ -86,7 +85,7 @@ impl OverlayManifest {
                 at: source.at(&typed.span()),
                 pattern: typed.into_inner(),
                 which,
-                mode: raw.mode.as_ref().map(|typed| permission_bits(&source, typed)).transpose()?,
+                mode: raw.mode.as_ref().map(|typed| source.permission_bits(typed)).transpose()?,
                 uid: raw.uid,
                 gid: raw.gid,
             });

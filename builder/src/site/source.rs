@@ -82,6 +82,16 @@ impl Source {
         SiteError::WrongValue { at: self.at(&typed.span()), key, value, problem: problem.into() }
     }
 
+    /// Permission bits under `mode`, in octal.
+    pub(super) fn permission_bits(&self, typed: &Spanned<String>) -> Result<u32, SiteError> {
+        let text = typed.get_ref();
+        let octal = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+        u32::from_str_radix(text, 8)
+            .ok()
+            .filter(|_| octal)
+            .ok_or_else(|| self.wrong("mode", typed, "permission bits are octal digits, as in \"0600\""))
+    }
+
     /// Turns the parser's message into an error of ours. The wording is serde's (`Error::unknown_field`,
     /// `Error::missing_field`), the same for all formats; tests below hold it.
     fn explain(&self, error: &toml::de::Error) -> SiteError {

@@ -5,7 +5,7 @@
 //! needs neither registry nor folder.
 
 mod blob;
-mod error;
+pub mod error;
 mod layout;
 mod locked;
 mod manifest;

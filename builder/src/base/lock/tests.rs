@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::base::given::LockedLayer;
+use crate::base::locked_package::Archive;
 use crate::error::{Class, Classified as _};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
+use handoff::hash::Sha256Digest;
 
 fn lock() -> Lock {
     let wish = Wish {

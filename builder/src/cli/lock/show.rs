@@ -3,7 +3,7 @@
 use super::Which;
 use super::changes::{names, nodes_with};
 use crate::base::Lock;
-use crate::base::lock::LockedPackage;
+use crate::base::locked_package::LockedPackage;
 use crate::error::{Class, Classified, Error};
 use crate::site::{LOCK_FILE, Site, site_or_default};
 use serde_json::{Value, json};

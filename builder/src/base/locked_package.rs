@@ -1,0 +1,110 @@
+//! A package as a lock holds it.
+
+use handoff::hash::Sha256Digest;
+use serde::{Deserialize, Serialize};
+
+/// What a package is taken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// The root.
+    Base,
+    /// Kernel and modules.
+    Kernel,
+    /// What an UKI needs besides: the boot stub, and the programs of the rescue shell.
+    Boot,
+}
+
+impl Part {
+    /// Its name in lock files and lists.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Base => "base",
+            Self::Kernel => "kernel",
+            Self::Boot => "boot",
+        }
+    }
+}
+
+/// The archive that a package comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Archive {
+    /// `mirror` of the site.
+    Main,
+    /// `security-mirror` of the site.
+    Security,
+}
+
+/// One package.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LockedPackage {
+    /// What it is taken for.
+    pub part: Part,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Its architecture.
+    pub architecture: String,
+    /// The digest of its file.
+    pub sha256: Sha256Digest,
+    /// The size of its file, in bytes.
+    pub size: u64,
+    /// The archive.
+    pub archive: Archive,
+    /// Its file's path in the archive.
+    pub file: String,
+}
+
+/// `[[package]]`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawPackage {
+    part: Part,
+    name: String,
+    version: String,
+    architecture: String,
+    sha256: String,
+    size: u64,
+    archive: Archive,
+    file: String,
+}
+
+impl TryFrom<RawPackage> for LockedPackage {
+    type Error = String;
+
+    fn try_from(raw: RawPackage) -> Result<Self, String> {
+        let sha256 = raw.sha256.parse().map_err(|problem| format!("package {}: {problem}", raw.name))?;
+        let inside = !raw.file.starts_with('/') && !raw.file.split('/').any(|part| part == "..");
+        if !inside || raw.file.contains(char::is_whitespace) {
+            return Err(format!("package {}: {:?} is no path in an archive", raw.name, raw.file));
+        }
+        Ok(Self {
+            part: raw.part,
+            name: raw.name,
+            version: raw.version,
+            architecture: raw.architecture,
+            sha256,
+            size: raw.size,
+            archive: raw.archive,
+            file: raw.file,
+        })
+    }
+}
+
+impl From<&LockedPackage> for RawPackage {
+    fn from(package: &LockedPackage) -> Self {
+        Self {
+            part: package.part,
+            name: package.name.clone(),
+            version: package.version.clone(),
+            architecture: package.architecture.clone(),
+            sha256: package.sha256.to_string(),
+            size: package.size,
+            archive: package.archive,
+            file: package.file.clone(),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! Why it is not known what is on a disk. Nothing was written to it.
+
+use super::presence::GONE;
+use crate::error::{Class, Classified};
+use crate::image::reader::ReadError;
+use crate::staging::StagingError;
+use crate::tools::ToolError;
+use nix::errno::Errno;
+use std::io;
+use std::path::PathBuf;
+use thiserror::Error;
+
+/// The exit code for a medium that does not give what is on it.
+const BAD_STICK: u8 = 92;
+
+/// The content could not be looked at.
+#[derive(Debug, Error)]
+pub enum LookError {
+    /// It was pulled out.
+    #[error("{path} is gone: it was pulled out, or it or its port failed")]
+    Gone {
+        /// The disk.
+        path: PathBuf,
+    },
+    /// Reading failed.
+    #[error("cannot read what is on {path}, at byte {offset}: {source}")]
+    Read {
+        /// The disk.
+        path: PathBuf,
+        /// Where.
+        offset: u64,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Reading a partition that says whose the stick is failed.
+    #[error("cannot read what is on {path}: {source}")]
+    Partition {
+        /// The disk.
+        path: PathBuf,
+        /// Which one, and what the system said.
+        source: ReadError,
+    },
+    /// No place for what blkid is to see.
+    #[error(transparent)]
+    Staging(#[from] StagingError),
+    /// blkid is missing or failed.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+}
+
+impl LookError {
+    /// What the system said of the disk.
+    pub(super) fn of_disk(&self) -> Option<&io::Error> {
+        match self {
+            Self::Read { source, .. }
+            | Self::Partition { source: ReadError::Partition { source, .. }, .. } => Some(source),
+            _ => None,
+        }
+    }
+
+    fn is_of_a_bad_stick(&self) -> bool {
+        self.of_disk().is_some_and(|source| source.raw_os_error() == Some(Errno::EIO as i32))
+    }
+}
+
+impl Classified for LookError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Gone { .. } => Class::Io,
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Partition { source, .. } => source.class(),
+            Self::Staging(error) => error.class(),
+            Self::Tool(error) => error.class(),
+        }
+    }
+
+    fn exit_code(&self) -> u8 {
+        match self {
+            Self::Gone { .. } => GONE,
+            error if error.is_of_a_bad_stick() => BAD_STICK,
+            _ => self.class().exit_code(),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Gone { .. } => Some("plug it in again, and begin anew".to_owned()),
+            Self::Tool(error) => error.advice(),
+            error => error.is_of_a_bad_stick().then(|| "the stick is bad: take another".to_owned()),
+        }
+    }
+}
