@@ -29,8 +29,8 @@ use std::time::SystemTime;
   psyops flash pi1.img /dev/sdX --site fleet --serial 9A3F   without a terminal
   psyops flash pi1.img /dev/sdX --also pi2.img=/dev/sdY      two nodes in one run
   psyops flash pi1.img stick.img                      a file as long as the stick will be
-Only what differs is written, all is read back, and the partition table comes last: cut off at any time, nothing starts
-from the stick, and the next run goes on with what is there.
+Only what differs is written, all of it is read from the stick, and the partition table comes last: cut off at any time,
+nothing starts from the stick, and the next run goes on with what is there.
 Exit codes: 0 written and read back; 65 the image is bad; 80 no disk, 81 a partition, 82 in use, 83 carries the running
 system, 84 too small, 85 read-only, 86 carries the image, 87 neither removable nor USB, 88 a stick of another node,
 89 holds something else, 90 not confirmed, 91 sectors that are not 512 bytes; 92 the stick is bad, 93 it has less room

@@ -101,7 +101,7 @@ impl Content {
         }
         // A disk that went away meanwhile looks as if it had nothing, or something else, on it.
         let says_so = found.as_ref().err().and_then(LookError::of_disk);
-        if presence.is_gone() || says_so.is_some_and(|error| presence.is_gone_by(error)) {
+        if presence.is_going(file, size) || says_so.is_some_and(|error| presence.is_gone_by(error)) {
             return Err(LookError::Gone { path: path.to_owned() });
         }
         found
@@ -136,10 +136,8 @@ impl Content {
             Kind::Other(_) if !names.is_empty() => names.join(", "),
             kind => kind.to_string(),
         };
-        let what = self
-            .data
-            .as_ref()
-            .map_or(what.clone(), |data| format!("{what}, with {data} on its data partition"));
+        let data = self.data.iter().map(|data| format!(", with {data} on its data partition"));
+        let what: String = std::iter::once(what).chain(data).collect();
         match &self.table {
             Some(table) if *table != what => format!("{what} ({table})"),
             _ => what,

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
@@ -30,6 +30,13 @@ impl Presence {
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| !folder.exists())
+    }
+
+    /// Whether it has gone, or is about to: a disk that is pulled out has no bytes any more before it is forgotten.
+    #[must_use]
+    pub fn is_going(&self, mut file: &File, size: u64) -> bool {
+        let mut is_shorter = || file.seek(SeekFrom::End(0)).is_ok_and(|now| now < size);
+        self.folder.is_some() && (self.is_gone() || is_shorter())
     }
 
     /// Whether it has gone, or an error of it says so. A disk that goes away has no room first of all: what is written
@@ -60,6 +67,10 @@ mod tests {
         let disk = |folder: &str| Presence { folder: Some(folder.into()) };
         let (here, away) = (disk("/sys"), disk("/sys/dev/block/none"));
         assert!(here.is_gone_by(&gone) && here.is_gone_by(&full) && !here.is_gone_by(&bad));
+        let (empty, long) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+        long.set_len(512).unwrap();
+        assert!(here.is_going(&empty, 512) && !here.is_going(&long, 512) && away.is_going(&long, 512));
+        assert!(!file.is_going(&empty, 512));
         assert!(!here.is_gone() && away.is_gone() && away.is_gone_by(&bad));
         assert!(says_gone(&gone) && !says_gone(&full));
     }

@@ -198,6 +198,9 @@ mod tests {
         }
         let bytes = fs::read(&fixture.image.path).unwrap();
         assert!(zstd::decode_all(File::open(&output).unwrap()).unwrap() == bytes);
+        // It has to be unpacked to be looked into.
+        let error = ImageReader::open(&output).unwrap_err();
+        assert!(error.to_string().ends_with("is packed: unpack it with zstd -d first"), "{error}");
         let stick = folder.path().join("stick");
         let copied = Command::new("bmaptool")
             .arg("copy")

@@ -1,4 +1,5 @@
-//! From images to sticks: one reads, and for each stick several take, so that it always has requests to work on.
+//! From images to sticks: one reads, and for each stick several take, so that it always has requests to work on. Nobody reads
+//! ahead of the slowest stick by more than some pieces, so that memory stays what it is.
 
 use super::buffer::Buffer;
 use super::error::FlashError;

@@ -66,6 +66,12 @@ pub enum ReadError {
         /// What the reader says.
         reason: String,
     },
+    /// It was exported in the packed form.
+    #[error("{path} is packed: unpack it with zstd -d first")]
+    Packed {
+        /// The image.
+        path: PathBuf,
+    },
     /// The partition is not in the table.
     #[error("{path} has no partition {role}: it is no psyopsOS image")]
     NoPartition {
@@ -93,7 +99,7 @@ impl Classified for ReadError {
     fn class(&self) -> Class {
         match self {
             Self::Open { source, .. } => Class::of_reading(source),
-            Self::NoTable { .. } | Self::NoPartition { .. } => Class::BadContent,
+            Self::NoTable { .. } | Self::Packed { .. } | Self::NoPartition { .. } => Class::BadContent,
             Self::Partition { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Class::BadContent
             }
@@ -128,6 +134,9 @@ impl ImageReader {
             }
             [Err(error), Ok(table)] => {
                 (table, Some(format!("the primary partition table is damaged: {error}")))
+            }
+            [Err(_), Err(_)] if is_packed(&storage) => {
+                return Err(ReadError::Packed { path: path.to_owned() });
             }
             [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
         };
@@ -278,4 +287,10 @@ impl ImageReader {
         let size = self.partition(role)?.size;
         self.read(role, Bytes(0), usize::try_from(size.0).unwrap_or(usize::MAX))
     }
+}
+
+/// Whether it begins as files do that zstd has packed (RFC 8878, section 3.1.1).
+fn is_packed(storage: &Storage) -> bool {
+    let mut magic = [0; 4];
+    storage.fill_at(&mut magic, 0).is_ok() && u32::from_le_bytes(magic) == 0xFD2F_B528
 }

@@ -17,6 +17,8 @@ use uuid::Uuid;
 
 /// Data blocks in the piece that one core hashes at a time: 4 hash blocks full of digests, for 2 MiB.
 const PIECE: u64 = PER_BLOCK * 4;
+/// There are twice as many threads as processors, so that some read while others hash, but no more than any disk keeps busy.
+const MOST_THREADS: usize = 8;
 
 /// Why there is no hash tree.
 #[derive(Debug, Error)]
@@ -164,11 +166,11 @@ fn levels(file: &dyn ReadAt, offset: u64, superblock: &Superblock) -> io::Result
     Ok((levels, root))
 }
 
-/// The digests of all data blocks, padded to whole hash blocks. There are twice as many threads as processors, so that
-/// some read while others hash.
+/// The digests of all data blocks, padded to whole hash blocks.
 fn lowest_level(data: (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
     let pieces: Vec<u64> = (0..superblock.data_blocks.div_ceil(PIECE)).collect();
-    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) * 2;
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = (processors * 2).min(MOST_THREADS);
     let digests = parallel::each_with(threads, &pieces, Vec::new, |buffer, piece| {
         hash_piece(data, superblock, *piece, buffer)
     })?;
