@@ -309,7 +309,31 @@ echo "[busy] exit $?"
 run done --serial 67108864
 /usr/local/bin/e2fsck -fn /dev/vda1 >/dev/null 2>&1; echo "[done] e2fsck $?"
 nobody psyops open-device /dev/vda1 --number 254:1 </dev/null; echo "[by-hand] exit $?"
+# The same where sudo asks for a password, on a terminal.
+sed -i 's/pam_deny/pam_unix/' /etc/pam.d/sudo; chmod 600 /etc/shadow
+echo 'nobody ALL=(root) /usr/local/bin/psyops open-device *' >/etc/sudoers
+mkdir -p /dev/pts && mount -t devpts devpts /dev/pts && mkfifo /typed
+asked() { # NAME WORDS...
+    name=$1; shift
+    script -qefc "HOME=/home /usr/local/bin/setpriv --reuid=65534 --regid=65534 --clear-groups mksecrets --site /site --node alpha \
+        --device /dev/vda1 --fixed-disk --serial 67108864" "/$name" </typed >/dev/null &
+    terminal=$!
+    exec 3>/typed
+    # sudo throws away what is typed before it asks.
+    for word; do
+        until [ "$(grep -c 'password of nobody' "/$name")" -gt "${asked:=0}" ]; do sleep 0.1; done
+        asked=$((asked + 1)); echo "$word" >&3
+    done
+    wait $terminal; echo "[$name] exit $?"
+    exec 3>&-; asked=0; cat "/$name"
+}
+asked wrong-password nonsense nonsense nonsense
+asked password insecure-test-word
 "#;
+
+/// Of the word that is typed.
+const PASSWORD: &str =
+    "$6$psyops$vd4jclh0XSFLl6Fat/55nlrOdGQNy7EyqMtYj50NYvicEh2WONQ6EhfmGOM/nx4i0ARy5Y77dyePDmL9anWgu.";
 
 /// Files that sudo wants, with their place.
 fn add_sudo(bench: &Bench) -> Result<()> {
@@ -321,13 +345,14 @@ fn add_sudo(bench: &Bench) -> Result<()> {
     };
     put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/sh\n")?;
     put("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
-    put("etc/nsswitch.conf", "passwd: files\ngroup: files\nsudoers: files\n")?;
+    put("etc/shadow", &format!("nobody:{PASSWORD}:20000::::::\n"))?;
+    put("etc/nsswitch.conf", "passwd: files\ngroup: files\nshadow: files\nsudoers: files\n")?;
     put(
         "etc/pam.d/sudo",
         "auth required pam_deny.so\naccount required pam_permit.so\nsession required pam_permit.so\n",
     )?;
     let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
-    for module in ["pam_deny.so", "pam_permit.so"] {
+    for module in ["pam_deny.so", "pam_permit.so", "pam_unix.so"] {
         bench.bench.add_program(
             &libraries.join("security").join(module),
             &format!("lib/x86_64-linux-gnu/security/{module}"),
@@ -343,7 +368,7 @@ fn add_sudo(bench: &Bench) -> Result<()> {
 #[test]
 fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<()> {
     let mut bench =
-        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "setpriv", "sudo"])?;
+        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "setpriv", "sudo", "script"])?;
     add_sudo(&bench)?;
     let disk = bench.disk("disk", 64, &["--new=1:0:+16M", "--new=2:0:+16M"])?;
     bench.bench.attach(&disk);
@@ -358,6 +383,8 @@ fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<
         ("busy", 82),
         ("done", 0),
         ("by-hand", 74),
+        ("wrong-password", 73),
+        ("password", 0),
     ];
     for (case, code) in codes {
         ensure!(said.contains(&format!("[{case}] exit {code}\n")), "{case} did not end with {code}:\n{said}");
