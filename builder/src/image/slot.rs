@@ -141,7 +141,6 @@ pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Sup
 /// The root hash that the data of a slot's root give, whatever its hash tree says of them.
 pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, SlotError> {
     let (superblock, role) = (fitting_superblock(image, slot)?, Role::Root(slot));
-    image.is_there(role)?;
     let offset = image.partition(role)?.offset.0;
     let failed = |source| ReadError::Partition { path: image.path().to_owned(), role, source };
     Ok(verity::root_hash((image.storage(), offset), &superblock).map_err(failed)?)
@@ -150,6 +149,8 @@ pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, Sl
 /// The superblock of a slot's hash tree, which is for no larger root than there is room for.
 fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
     let superblock = superblock(image, slot)?;
+    // What a damaged table says of the partition must not become memory that is asked for.
+    image.is_there(Role::Root(slot))?;
     let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
     if wanted > there {
         let reason = format!("it is for a root of {wanted} blocks, and the partition has only {there}");
