@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// The exit code for a medium that does not give what is on it.
-const BAD_STICK: u8 = 92;
+pub const BAD_STICK: u8 = 92;
 
 /// The content could not be looked at.
 #[derive(Debug, Error)]

@@ -3,6 +3,8 @@
 
 use super::medium::MediumError;
 use super::probe::{LessRoom, ProbeError};
+use crate::disks::look_error::BAD_STICK;
+use crate::disks::presence::GONE;
 use crate::error::{Class, Classified};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,12 +120,10 @@ impl FlashError {
     }
 }
 
-/// The stick is bad.
-pub const BAD_STICK: u8 = 92;
-/// The stick has less room than it says.
+/// The exit code for a stick that has less room than it says.
 pub const FAKE_STICK: u8 = 93;
-/// The stick went away, or the work was broken off.
-pub const CUT_OFF: u8 = 94;
+/// That for a stick that went away, or where the work was broken off.
+pub const CUT_OFF: u8 = GONE;
 
 impl Classified for FlashError {
     fn class(&self) -> Class {
