@@ -1,5 +1,6 @@
 //! What can go wrong between a site's list of packages and its base system.
 
+use super::applets::BadBusybox;
 use super::given::GivenError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -138,6 +139,16 @@ pub enum BaseError {
         /// The file.
         file: String,
     },
+    /// A busybox whose applets cannot be read from its file.
+    #[error("the {file} of the package {package} is not a busybox that this builder knows: {problem}")]
+    BadBusybox {
+        /// The package.
+        package: String,
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        problem: BadBusybox,
+    },
     /// The base that was given.
     #[error(transparent)]
     Given(#[from] GivenError),
@@ -166,7 +177,8 @@ impl Classified for BaseError {
             | Self::AptAnswer { .. }
             | Self::WrongDigest { .. }
             | Self::NotLocked { .. }
-            | Self::MissingFile { .. } => Class::BadContent,
+            | Self::MissingFile { .. }
+            | Self::BadBusybox { .. } => Class::BadContent,
             Self::ForNodes { source, .. } => source.class(),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
             Self::Given(error) => error.class(),
@@ -203,6 +215,9 @@ impl Classified for BaseError {
             ),
             Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
             Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
+            Self::BadBusybox { .. } => {
+                Some("take another version of the package: pin one that works with NAME=VERSION under extra, or run psyops lock update".into())
+            }
             Self::Given(error) => error.advice(),
             Self::Tool(error) => error.advice(),
             Self::Tree(error) => error.advice(),

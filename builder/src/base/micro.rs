@@ -2,18 +2,15 @@
 //!
 //! What makes it a system (accounts, inittab, SSH settings) comes from an overlay.
 
+use super::applets::{self, Applet};
 use super::lock::Lock;
 use super::locked_package::Part;
 use super::packages::BUSYBOX_PACKAGE;
 use super::{BaseError, debs};
 use crate::atomic::AtomicFile;
-use crate::store::{Store, StoreError};
-use crate::tools;
+use crate::store::Store;
 use crate::tree::LayeredTree;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Command;
 
 const BUSYBOX: &str = "usr/bin/busybox";
 /// Folders that every system has and no package brings, with their permission bits.
@@ -84,7 +81,7 @@ pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) ->
         let tar = debs::file_tree(store, package)?;
         tree.add_tar_file(tar, &store.deb(&package.sha256), &wanted)?;
     }
-    add_applets(&mut tree, store)?;
+    add_applets(&mut tree)?;
     let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, build_time)?;
     file.commit()?;
@@ -111,31 +108,21 @@ fn wanted(path: &str) -> bool {
 }
 
 /// A link for every applet of busybox, but where another package has a program of that name in any folder.
-fn add_applets(tree: &mut LayeredTree, store: &Store) -> Result<(), BaseError> {
+fn add_applets(tree: &mut LayeredTree) -> Result<(), BaseError> {
     let missing = || BaseError::MissingFile { package: BUSYBOX_PACKAGE.into(), file: BUSYBOX.into() };
     let program = tree.read(BUSYBOX)?.ok_or_else(missing)?;
-    let scratch = store.scratch()?;
-    let listing = list_applets(&scratch.path().join("busybox"), &program)?;
-    for applet in listing.lines().map(str::trim).filter(|line| !line.is_empty()) {
-        let (folder, name) = applet.rsplit_once('/').unwrap_or(("sbin", applet));
+    let bad =
+        |problem| BaseError::BadBusybox { package: BUSYBOX_PACKAGE.into(), file: BUSYBOX.into(), problem };
+    for Applet { name, location } in applets::read(&program).map_err(bad)? {
         let taken = ["usr/bin", "usr/sbin"].iter().any(|folder| tree.contains(&format!("{folder}/{name}")));
         if taken || name == "busybox" {
             continue;
         }
-        let folder = if folder.ends_with("sbin") { "usr/sbin" } else { "usr/bin" };
+        let folder = location.merged();
         let target = if folder == "usr/bin" { "busybox" } else { "../bin/busybox" };
         tree.insert_symlink(&format!("{folder}/{name}"), target)?;
     }
     Ok(())
-}
-
-/// Asks the very busybox of the package which applets it has.
-fn list_applets(place: &Path, program: &[u8]) -> Result<String, BaseError> {
-    let write = |source| StoreError { path: place.to_owned(), source };
-    fs::write(place, program).map_err(write)?;
-    fs::set_permissions(place, Permissions::from_mode(0o755)).map_err(write)?;
-    let output = tools::run(Command::new(place).arg("--list-full").env_clear())?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 #[cfg(test)]

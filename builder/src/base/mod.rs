@@ -4,6 +4,7 @@
 //! apt resolves and downloads with folders of its own, dpkg-deb opens packages, mmdebstrap installs where something is to
 //! be installed. None of it needs root, and nothing of the host gets in.
 
+mod applets;
 mod apt;
 mod boot;
 pub mod changes;
