@@ -108,6 +108,7 @@ pub(crate) mod tests {
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
     use handoff::manifest::{Kind, RelativePath, Required, Store};
+    use handoff::least_serial::LeastSerial;
     use handoff::trust::Trust;
     use keys::identity::NodeIdentity;
     use keys::issue::identity_file;
@@ -141,6 +142,7 @@ pub(crate) mod tests {
                 site: "lab".parse().unwrap(),
                 release: "1".parse().unwrap(),
                 security_epoch: 0,
+                least_serial: LeastSerial::default(),
                 build_time: 0,
                 signing_keys: vec![site.key.public().as_str().to_owned()],
                 overlay_size: "50%".into(),

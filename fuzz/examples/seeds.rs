@@ -14,6 +14,7 @@ use handoff::partition::Role;
 use handoff::rescue::RescuePolicy;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::Slot;
+use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use handoff::verity::Superblock;
 use keys::identity::NodeIdentity;
@@ -151,6 +152,7 @@ fn texts(key: &SigningKey) -> Result<()> {
         site: "insecure-test".parse()?,
         release: "2024-01".parse()?,
         security_epoch: 1,
+        least_serial: LeastSerial::default(),
         build_time: 1_700_000_000,
         signing_keys: vec![key.public().as_str().to_owned()],
         overlay_size: "50%".into(),

@@ -44,6 +44,7 @@ pub mod init;
 pub mod json;
 pub mod kernel_arguments;
 pub mod last_failure;
+pub mod least_serial;
 pub mod manifest;
 pub mod marker;
 pub mod modules;

@@ -5,6 +5,7 @@
 //! line feed; no value has a control character.
 
 use crate::fault::Policy;
+use crate::least_serial::LeastSerial;
 use crate::name::Name;
 use crate::rescue::RescuePolicy;
 use crate::verity::OnCorruption;
@@ -23,6 +24,8 @@ pub struct Trust {
     pub release: Name,
     /// Grows when older releases must not run any more.
     pub security_epoch: u32,
+    /// The lowest serials that seals may have to count on this system.
+    pub least_serial: LeastSerial,
     /// When it was built, in seconds since 1970: no clock in the initramfs may be earlier.
     pub build_time: u64,
     /// The minisign public keys (base64, second line of a key file) that may sign a seal.
@@ -84,6 +87,7 @@ impl Trust {
         for key in &self.signing_keys {
             text.push_str(&format!("signing-key: {key}\n"));
         }
+        text.push_str(&self.least_serial.encode());
         for (fault, answer) in self.policy.chosen() {
             text.push_str(&format!("policy: {fault} {answer}\n"));
         }
@@ -97,6 +101,7 @@ impl Trust {
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
         let (mut rescue, mut root_corruption) = (RescuePolicy::default(), OnCorruption::default());
+        let mut least_serial = LeastSerial::default();
         // Not `lines`, which would take a carriage return out of a value.
         for line in text.split_terminator('\n') {
             let bad = || BadTrust::BadValue(line.to_owned());
@@ -120,6 +125,7 @@ impl Trust {
                     let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
                     policy.set(fault.parse().map_err(|_| bad())?, answer.parse().map_err(|_| bad())?);
                 }
+                "least-serial" | "least-serial-of" => least_serial.take(key, value).ok_or_else(bad)?,
                 key if key.starts_with("rescue-") => rescue.take(key, value).ok_or_else(bad)?,
                 _ => return Err(BadTrust::UnknownKey(key.to_owned())),
             }
@@ -131,6 +137,7 @@ impl Trust {
             site: site.ok_or(BadTrust::Missing("site"))?,
             release: release.ok_or(BadTrust::Missing("release"))?,
             security_epoch: epoch.ok_or(BadTrust::Missing("security-epoch"))?,
+            least_serial,
             build_time: time.ok_or(BadTrust::Missing("build-time"))?,
             overlay_size: overlay_size.ok_or(BadTrust::Missing("overlay-size"))?,
             identity_deadline: deadline.ok_or(BadTrust::Missing("identity-deadline"))?,
@@ -151,10 +158,14 @@ mod tests {
     fn trust() -> Trust {
         let mut policy = Policy::default();
         policy.set(Fault::Root, Answer::Rescue);
+        let mut least_serial = LeastSerial::default();
+        least_serial.raise_all(7);
+        least_serial.raise("pi1".parse().unwrap(), 9);
         Trust {
             site: "demo".parse().unwrap(),
             release: "1.0".parse().unwrap(),
             security_epoch: 2,
+            least_serial,
             build_time: 1_700_000_000,
             signing_keys: alloc::vec!["RWQ1".into(), "RWQ2".into()],
             overlay_size: "50%".into(),

@@ -4,6 +4,7 @@
 mod support;
 
 use handoff::fault::Policy;
+use handoff::least_serial::LeastSerial;
 use handoff::manifest::Kind;
 use keys::issue::encryption::encrypt;
 use keys::issue::identity_file;
@@ -261,11 +262,33 @@ fn the_newest_seal_whose_signature_holds_wins() {
     let foreign = by_other.seal(&builder(&[]), 99);
     let sources: [(&str, &[u8]); 5] =
         [("a", &old), ("b", &new), ("c", &damaged), ("d", &foreign), ("e", &[0; 100])];
-    let outcome = newest(sources, &site.trusted(), &site.site);
+    let outcome = newest(sources, &site.trusted(), &site.site, &LeastSerial::default());
     let (source, seal) = outcome.chosen.unwrap();
     assert_eq!((source, seal.header().serial.number()), ("b", 8));
     let failed: Vec<&str> = outcome.failed.iter().map(|(source, _)| *source).collect();
     assert_eq!(failed, ["c", "d", "e"]);
     assert_eq!(outcome.failed[2].1, SealError::Empty);
-    assert!(newest([("e", &[0; 9][..])], &site.trusted(), &site.site).chosen.is_none());
+    let none = newest([("e", &[0; 9][..])], &site.trusted(), &site.site, &LeastSerial::default());
+    assert!(none.chosen.is_none());
+}
+
+#[test]
+fn a_seal_below_the_floor_does_not_count() {
+    let site = Fixture::new();
+    let [old, new] = [7, 8].map(|serial| site.seal(&builder(&[]), serial));
+    let sources: [(&str, &[u8]); 2] = [("a", &old), ("b", &new)];
+    let mut floors = LeastSerial::default();
+    floors.raise_all(8);
+    let outcome = newest(sources, &site.trusted(), &site.site, &floors);
+    assert_eq!(outcome.chosen.unwrap().0, "b");
+    let [(source, error)] = &outcome.failed[..] else { panic!("{:?}", outcome.failed) };
+    assert!(
+        matches!(error, SealError::BelowLeast { serial, least: 8, .. } if *source == "a" && serial.number() == 7)
+    );
+    // The floor of this node alone is higher.
+    floors.raise(UnverifiedSeal::parse(&new).unwrap().unproven_header().node.clone(), 9);
+    let outcome = newest(sources, &site.trusted(), &site.site, &floors);
+    assert!(outcome.chosen.is_none());
+    let refused = outcome.failed[1].1.to_string();
+    assert!(refused.contains("has serial 8, this system accepts serial 9 or later"), "{refused}");
 }

@@ -7,6 +7,7 @@ use crate::{control, failure_area, seal_slots};
 use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS, SlotState};
 use handoff::fault::Policy;
 use handoff::last_failure::LastFailure;
+use handoff::least_serial::LeastSerial;
 use handoff::manifest::{Kind, RelativePath, Required, Store};
 use handoff::slot::{PerSlot, Slot};
 use keys::identity::NodeIdentity;
@@ -231,7 +232,7 @@ impl Site {
         let found = Slot::BOTH.map(|slot| (slot, seal_slots::read(slots.get(slot)).unwrap()));
         let sources = found.iter().map(|(slot, bytes)| (*slot, bytes.as_slice()));
         let site = "home".parse().unwrap();
-        let newest = newest(sources, &[self.key.public().clone()], &site);
+        let newest = newest(sources, &[self.key.public().clone()], &site, &LeastSerial::default());
         newest.chosen.map(|(_, seal)| seal.header().serial.number())
     }
 }

@@ -4,6 +4,7 @@
 //! seal counts from the moment it is whole, and until then the old one does.
 
 use crate::partition::{MediumError, Partition, Raw};
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::slot::{PerSlot, Slot};
 use keys::seal::header::{Header, Serial};
@@ -127,7 +128,8 @@ pub fn install<R: Raw>(
     holds(new.bytes()).map_err(InstallError::Refused)?;
     let found = PerSlot { a: read(&slots.a)?, b: read(&slots.b)? };
     let sources = Slot::BOTH.map(|slot| (slot, found.get(slot).as_slice()));
-    let current = newest(sources, trusted, &header.site).chosen;
+    // What a floor refuses is still a seal of this node whose place may be written over.
+    let current = newest(sources, trusted, &header.site, &LeastSerial::default()).chosen;
     if let Some((slot, current)) = &current {
         let (slot, node, old) = (*slot, header.node.clone(), current.header());
         if old.node != node {

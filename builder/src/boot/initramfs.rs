@@ -8,6 +8,7 @@ use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, Reader, trailer};
 use handoff::paths;
+use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write};
@@ -244,6 +245,7 @@ mod tests {
             site: "demo".parse().unwrap(),
             release: "1".parse().unwrap(),
             security_epoch: 1,
+            least_serial: LeastSerial::default(),
             build_time: 1_700_000_000,
             signing_keys: vec!["RWQ".into()],
             overlay_size: "50%".into(),

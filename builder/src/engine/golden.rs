@@ -17,6 +17,7 @@ use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
+use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 
@@ -52,6 +53,7 @@ fn trust(site: &Name, release: &Name) -> Trust {
         site: site.clone(),
         release: release.clone(),
         security_epoch: 1,
+        least_serial: LeastSerial::default(),
         build_time: BUILD_TIME,
         signing_keys: vec![format!("RW{}", "Q".repeat(54))],
         overlay_size: "50%".into(),

@@ -14,6 +14,7 @@ use handoff::manifest::RelativePath;
 use handoff::name::Name;
 use handoff::paths::SECRET_LABEL;
 use handoff::rescue::RescuePolicy;
+use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 use keys::issue::signing::SigningKey;
@@ -92,6 +93,7 @@ fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
         site: name("site"),
         release: name(recipe.release),
         security_epoch: 1,
+        least_serial: LeastSerial::default(),
         build_time: 1_700_000_000,
         signing_keys: vec![recipe.signing.public().as_str().to_owned()],
         overlay_size: "50%".into(),

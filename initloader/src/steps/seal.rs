@@ -26,6 +26,9 @@ pub(crate) enum NoSeal {
     /// No place has a seal whose signature holds.
     #[error("no valid seal: {}", .0.join("; "))]
     NoneHolds(Vec<String>),
+    /// Every seal that holds was replaced by one with a higher serial, which is missing.
+    #[error("no seal that this system accepts: {}", .0.join("; "))]
+    Replaced(Vec<String>),
     /// The seal wants a newer system.
     #[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
     TooOld {
@@ -40,7 +43,7 @@ impl StepError for NoSeal {
     fn kind(&self) -> Kind {
         match self {
             Self::TrustedKey(_) => Kind::Initramfs,
-            Self::NoneHolds(_) => Kind::Site(Fault::Seal),
+            Self::NoneHolds(_) | Self::Replaced(_) => Kind::Site(Fault::Seal),
             // The other slot may have a newer system.
             Self::TooOld { .. } => Kind::Site(Fault::Root),
         }
@@ -52,6 +55,10 @@ impl StepError for NoSeal {
             Self::NoneHolds(_) => {
                 "write the node's seal anew: build-image --node NAME, or write seals/NAME.seal of the site onto the \
                  partition seal-a"
+            }
+            Self::Replaced(_) => {
+                "write the node's current seal: build-image --node NAME, or write seals/NAME.seal of the site onto the \
+                 partition seal-a; if nobody of the site put an older seal there, find out who had the stick"
             }
             Self::TooOld { .. } => "start the newer system in the other slot, or update this one",
         }
@@ -78,10 +85,14 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Verifie
     if std::path::Path::new(paths::INITRAMFS_SEAL).exists() {
         take(format!("initramfs ({})", paths::INITRAMFS_SEAL), paths::INITRAMFS_SEAL.as_ref());
     }
-    let newest = newest(sources.iter().map(|(name, bytes)| (name, bytes.as_slice())), &keys, &trust.site);
+    let places = sources.iter().map(|(name, bytes)| (name, bytes.as_slice()));
+    let newest = newest(places, &keys, &trust.site, &trust.least_serial);
     let mut problems = unreadable;
     problems.extend(newest.failed.iter().map(|(name, error)| format!("{name}: {error}")));
-    let Some((source, seal)) = newest.chosen else { return Err(NoSeal::NoneHolds(problems)) };
+    let Some((source, seal)) = newest.chosen else {
+        let replaced = newest.failed.iter().any(|(_, error)| matches!(error, SealError::BelowLeast { .. }));
+        return Err(if replaced { NoSeal::Replaced(problems) } else { NoSeal::NoneHolds(problems) });
+    };
     // An empty second place is how every stick begins.
     for (name, error) in newest.failed.iter().filter(|(_, error)| *error != SealError::Empty) {
         boot.log.error(&format!("a seal is not used: {name}: {error}"));

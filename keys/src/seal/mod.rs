@@ -11,9 +11,10 @@ pub mod payload;
 
 use crate::identity::{NodeIdentity, Recipient};
 use crate::signature::{self, BadSignature, KeyId, PublicKey};
+use handoff::least_serial::LeastSerial;
 use handoff::manifest::{Manifest, RelativePath};
 use handoff::name::Name;
-use header::{BadHeader, Header};
+use header::{BadHeader, Header, Serial};
 use payload::{BadPayload, Contents};
 use thiserror::Error;
 
@@ -54,6 +55,18 @@ pub enum SealError {
         expected: Name,
         /// The seal's site.
         found: Name,
+    },
+    /// Genuine, and replaced by a newer one that this system insists on.
+    #[error(
+        "the seal of node {node} has serial {serial}, this system accepts serial {least} or later: an older seal was put back"
+    )]
+    BelowLeast {
+        /// The node of the seal.
+        node: Name,
+        /// The serial of the seal.
+        serial: Serial,
+        /// The lowest one that the system accepts for that node.
+        least: u64,
     },
     /// Made for another key than the one at hand.
     #[error(
@@ -162,6 +175,16 @@ impl UnverifiedSeal {
 }
 
 impl VerifiedSeal {
+    /// Refuses a seal whose serial is below the floor of its node: it was replaced by a newer one.
+    pub fn at_least(self, floors: &LeastSerial) -> Result<Self, SealError> {
+        let Header { node, serial, .. } = self.header();
+        let least = floors.for_node(node);
+        if serial.number() < least {
+            return Err(SealError::BelowLeast { node: node.clone(), serial: *serial, least });
+        }
+        Ok(self)
+    }
+
     /// What the header says; proven.
     #[must_use]
     pub fn header(&self) -> &Header {

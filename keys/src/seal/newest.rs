@@ -1,10 +1,12 @@
-//! Choosing among several seals: the highest serial whose signature holds wins, whatever the others look like.
+//! Choosing among several seals: the highest serial whose signature holds wins, whatever the others look like. One
+//! below the floor of the running system does not count.
 //!
 //! That makes replacing a seal atomic: the new one is written where the older one of two lies, and counts only once
 //! it is whole.
 
 use super::{SealError, UnverifiedSeal, VerifiedSeal};
 use crate::signature::PublicKey;
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 
 /// The outcome of looking at all sources.
@@ -21,10 +23,12 @@ pub fn newest<'b, S>(
     sources: impl IntoIterator<Item = (S, &'b [u8])>,
     trusted: &[PublicKey],
     site: &Name,
+    floors: &LeastSerial,
 ) -> Newest<S> {
     let mut outcome = Newest { chosen: None, failed: Vec::new() };
     for (source, bytes) in sources {
-        match UnverifiedSeal::parse(bytes).and_then(|seal| seal.verify(trusted, site)) {
+        let verified = UnverifiedSeal::parse(bytes).and_then(|seal| seal.verify(trusted, site));
+        match verified.and_then(|seal| seal.at_least(floors)) {
             Ok(seal) => {
                 let best = outcome.chosen.as_ref().map(|(_, best)| best.header().serial);
                 if best.is_none_or(|best| seal.header().serial > best) {

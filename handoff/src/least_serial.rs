@@ -1,0 +1,122 @@
+//! The lowest seal serials that a system accepts: one floor for all nodes, and higher ones for single nodes.
+//!
+//! A stick holds no counter that a person with the stick cannot turn back, so the signed system carries the floor: a
+//! genuine seal with a lower serial was replaced, and does not count any more. Two kinds of lines of the trust file:
+//! `least-serial: NUMBER` and `least-serial-of: NODE NUMBER`.
+
+use crate::name::Name;
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+/// The floors of a system. Zero, which no serial is, means that there is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LeastSerial {
+    all: u64,
+    nodes: BTreeMap<Name, u64>,
+}
+
+impl LeastSerial {
+    /// Raises the floor of all nodes to `serial`; a lower number changes nothing.
+    pub fn raise_all(&mut self, serial: u64) {
+        self.all = self.all.max(serial);
+    }
+
+    /// Raises the floor of one node to `serial`; a lower number changes nothing.
+    pub fn raise(&mut self, node: Name, serial: u64) {
+        let floor = self.nodes.entry(node).or_default();
+        *floor = (*floor).max(serial);
+    }
+
+    /// The floor of all nodes.
+    #[must_use]
+    pub fn for_all(&self) -> u64 {
+        self.all
+    }
+
+    /// The lowest serial that a seal of `node` may have; 0 where every serial is accepted.
+    #[must_use]
+    pub fn for_node(&self, node: &Name) -> u64 {
+        self.nodes.get(node).map_or(self.all, |own| self.all.max(*own))
+    }
+
+    /// Its lines of the trust file. A system without floors has none.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        if self.all > 0 {
+            text.push_str(&format!("least-serial: {}\n", self.all));
+        }
+        for (node, serial) in self.nodes.iter().filter(|(_, serial)| **serial > 0) {
+            text.push_str(&format!("least-serial-of: {node} {serial}\n"));
+        }
+        text
+    }
+
+    /// Takes a line of the trust file; `None` for a key that is not one of its own, and for a value that is not valid.
+    pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
+        let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
+        match key {
+            "least-serial" => self.raise_all(number(value)?),
+            "least-serial-of" => {
+                let (node, serial) = value.split_once(' ')?;
+                self.raise(node.parse().ok()?, number(serial)?);
+            }
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn name(text: &str) -> Name {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_higher_floor_counts_for_a_node() {
+        let mut least = LeastSerial::default();
+        assert_eq!(least.for_node(&name("a")), 0);
+        least.raise_all(7);
+        least.raise(name("a"), 9);
+        least.raise(name("b"), 3);
+        assert_eq!(["a", "b", "c"].map(|node| least.for_node(&name(node))), [9, 7, 7]);
+        least.raise_all(2);
+        least.raise(name("a"), 1);
+        assert_eq!((least.for_all(), least.for_node(&name("a"))), (7, 9), "a floor never sinks");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut least = LeastSerial::default();
+        assert_eq!(least.encode(), "");
+        least.raise_all(7);
+        least.raise(name("a"), 9);
+        let mut read = LeastSerial::default();
+        for line in least.encode().lines() {
+            let (key, value) = line.split_once(": ").unwrap();
+            read.take(key, value).unwrap();
+        }
+        assert_eq!(read, least);
+    }
+
+    #[test]
+    fn a_floor_that_is_not_a_serial_is_refused() {
+        let mut least = LeastSerial::default();
+        for (key, value) in [
+            ("least-serial", "0"),
+            ("least-serial", "-1"),
+            ("least-serial", "18446744073709551616"),
+            ("least-serial-of", "a"),
+            ("least-serial-of", "a 0"),
+            ("least-serial-of", "../a 1"),
+            ("serial", "1"),
+        ] {
+            assert_eq!(least.take(key, value), None, "{key}: {value}");
+        }
+        assert_eq!(least, LeastSerial::default());
+    }
+}
