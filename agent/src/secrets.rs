@@ -107,8 +107,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
-    use handoff::manifest::{Kind, RelativePath, Required, Store};
     use handoff::least_serial::LeastSerial;
+    use handoff::manifest::{Kind, RelativePath, Required, Store};
     use handoff::trust::Trust;
     use keys::identity::NodeIdentity;
     use keys::issue::identity_file;

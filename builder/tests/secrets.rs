@@ -6,7 +6,8 @@ use builder::secrets::credentials::{CredentialError, Credentials, Locations};
 use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
-use builder::secrets::prepare::{Prepared, prepare};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all};
+use builder::secrets::raise::{Raise, raise};
 use builder::secrets::store::{Secret, Store};
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
@@ -320,4 +321,45 @@ fn a_secret_that_is_not_there_is_named() {
     store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
     let seal = home.prepare().seal;
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
+}
+
+/// The serials of the seals that the nodes have then.
+fn serials(home: &Home, nodes: &[&str]) -> Vec<u64> {
+    let prepared = prepare_all(&home.site(), nodes.iter().copied(), &home.locations()).unwrap();
+    prepared.iter().map(|node| node.seal.opened.header().serial.number()).collect()
+}
+
+#[test]
+fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
+    let home = Home::new();
+    add_node(&home.site(), &"pi2".parse().unwrap(), None).unwrap();
+    assert_eq!(serials(&home, &["demo", "pi2"]), [1, 1]);
+    home.append("nodes/pi2.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
+    assert_eq!(serials(&home, &["demo", "pi2"]), [1, 2]);
+
+    let raised = raise(&home.site(), None, Raise::Serial).unwrap();
+    assert_eq!(raised.iter().map(|raised| (raised.from, raised.to)).collect::<Vec<_>>(), [(0, 3)]);
+    let site = home.site();
+    assert_eq!((site.least_serial, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
+    let demo = prepare(&site, "demo", &home.locations()).unwrap();
+    assert_eq!(demo.seal.reasons, ["its serial 1 is below least-serial 3"]);
+    assert_eq!(serials(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
+
+    let raised = raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Serial).unwrap();
+    assert_eq!((raised[0].from, raised[0].to), (3, 4));
+    let floors = home.site().floors();
+    assert_eq!(["demo", "pi2"].map(|node| floors.for_node(&node.parse().unwrap())), [3, 4]);
+    assert_eq!(serials(&home, &["demo", "pi2"]), [3, 4]);
+}
+
+#[test]
+fn the_least_release_is_raised_for_all_nodes_or_for_none() {
+    let home = Home::new();
+    assert_eq!(home.prepare().seal.opened.header().release_floor, 0);
+    let error = raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    raise(&home.site(), None, Raise::Release).unwrap();
+    let seal = home.prepare().seal;
+    assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
+    assert_eq!(seal.reasons, ["the release floor changed"]);
 }

@@ -80,7 +80,7 @@ fn json(outcome: &Outcome) -> String {
 
 fn code(error: &InstallError) -> u8 {
     match error {
-        InstallError::Seal(SealError::OtherRecipient { .. })
+        InstallError::Seal(SealError::OtherRecipient { .. } | SealError::BelowLeast { .. })
         | InstallError::OlderThanRunning { .. }
         | InstallError::SystemTooOld { .. } => REFUSED,
         InstallError::Seal(_) => BAD_CONTENT,

@@ -82,7 +82,7 @@ impl From<MediumError> for InstallError {
 /// Installs the seal in `bytes` on the stick that booted.
 pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     let Trusted { trust, keys } = Trusted::load(root)?;
-    let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?;
+    let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_serial)?;
     seal.clone().open(&identity(root)?)?;
     let (serial, floor) = (seal.header().serial, seal.header().release_floor);
     if floor > trust.security_epoch {
@@ -154,9 +154,14 @@ mod tests {
         site.write(paths::BOOT_REPORT, report.to_json().as_bytes());
         assert!(matches!(refused(&good), InstallError::OlderThanRunning { running: 9, .. }));
         site.write(paths::BOOT_REPORT, BootReport::default().to_json().as_bytes());
+        let trust =
+            format!("{}least-serial: 3\n", fs::read_to_string(site.root.at(paths::RUNNING_TRUST)).unwrap());
+        site.write(paths::RUNNING_TRUST, trust.as_bytes());
+        assert!(matches!(refused(&good), InstallError::Seal(SealError::BelowLeast { least: 3, .. })));
         let key = identity_file::text(&identity_file::generate(), keys::timestamp::Timestamp::from_unix(0));
         site.write("/run/psyops/secrets/age.key", key.as_bytes());
-        assert!(matches!(refused(&good), InstallError::Seal(SealError::OtherRecipient { .. })));
+        let (third, _) = site.seal_for("node-1", 3, &site.key);
+        assert!(matches!(refused(&third), InstallError::Seal(SealError::OtherRecipient { .. })));
         assert!(device(&site, "/dev/sda10").iter().all(|&byte| byte == 0), "something was written");
     }
 }

@@ -8,7 +8,6 @@ use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
 use cpio::newc::{Builder, ModeFileType, Reader, trailer};
 use handoff::paths;
-use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::io::{self, Read as _, Write};
@@ -237,6 +236,7 @@ impl Archive {
 mod tests {
     use super::*;
     use handoff::fault::Policy;
+    use handoff::least_serial::LeastSerial;
     use handoff::modules::{Kind, Module};
     use std::process::{Command, Stdio};
 

@@ -4,6 +4,7 @@ use crate::cli::mksecrets::{CredentialArgs, tell};
 use crate::cli::nodes::NodesArgs;
 use crate::error::Error;
 use crate::secrets::prepare::{Prepared, prepare_all};
+use crate::secrets::raise::{Raise, Raised, raise};
 use crate::site::site_or_default;
 use clap::Args;
 use serde_json::{Value, json};
@@ -15,6 +16,9 @@ use std::path::PathBuf;
 #[command(after_help = "Examples:
   psyops seal --site fleet --all
   psyops seal --site fleet --node pi1 --node pi2 --json
+  psyops seal --site fleet --all --raise serial    all seals of before are refused by the next release
+  psyops seal --site fleet --node pi1 --raise serial
+  psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
     #[command(flatten)]
@@ -26,6 +30,9 @@ pub struct SealArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
+    /// Raise the least serial or the least release first, so that what was replaced is refused
+    #[arg(long, value_name = "WHAT")]
+    pub raise: Option<Raise>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -35,18 +42,21 @@ pub struct SealArgs {
 #[derive(Debug)]
 pub struct SealOutput {
     nodes: Vec<Prepared>,
+    raised: Vec<Raised>,
     json: bool,
 }
 
 /// Does it.
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
+    let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
+    let raised = args.raise.map(|what| raise(&site, some, what)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
     let nodes = prepare_all(&site, nodes.iter().map(String::as_str), &args.credentials.locations())?;
     for prepared in &nodes {
         tell(prepared, progress);
     }
-    Ok(SealOutput { nodes, json: args.json })
+    Ok(SealOutput { nodes, raised, json: args.json })
 }
 
 fn to_json(prepared: &Prepared) -> Value {
@@ -59,12 +69,45 @@ fn to_json(prepared: &Prepared) -> Value {
     })
 }
 
+fn raised_to_json(raised: &Raised) -> Value {
+    let node = raised.node.as_ref().map(ToString::to_string);
+    json!({"key": raised.key, "node": node, "from": raised.from, "to": raised.to})
+}
+
+fn raised_to_text(raised: &Raised) -> String {
+    let Raised { key, node, from, to } = raised;
+    let file = node.as_ref().map_or_else(|| "site.toml".to_owned(), |node| format!("nodes/{node}.toml"));
+    format!("{file}: {key} is {to} now, {from} before")
+}
+
 impl fmt::Display for SealOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return write!(f, "{:#}", self.nodes.iter().map(to_json).collect::<Value>());
+            let seals: Value = self.nodes.iter().map(to_json).collect();
+            // Without --raise it is the list that it was before there was that option.
+            return if self.raised.is_empty() {
+                write!(f, "{seals:#}")
+            } else {
+                let raised: Value = self.raised.iter().map(raised_to_json).collect();
+                write!(f, "{:#}", json!({"format": 1, "raised": raised, "seals": seals}))
+            };
+        }
+        for raised in &self.raised {
+            writeln!(f, "{}", raised_to_text(raised))?;
         }
         let made = self.nodes.iter().filter(|node| !node.seal.reasons.is_empty()).count();
-        writeln!(f, "{} seals: {made} made anew, {} as they were", self.nodes.len(), self.nodes.len() - made)
+        writeln!(
+            f,
+            "{} seals: {made} made anew, {} as they were",
+            self.nodes.len(),
+            self.nodes.len() - made
+        )?;
+        if !self.raised.is_empty() {
+            f.write_str(
+                "Running nodes refuse what is older only with a system that was built now: build the images again \
+                 (build-image --all), and install the new seals first.\n",
+            )?;
+        }
+        Ok(())
     }
 }

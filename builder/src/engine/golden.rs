@@ -15,9 +15,9 @@ use crate::store::{self, Store};
 use crate::tree::{LayeredTree, TreeError};
 use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
-use handoff::least_serial::LeastSerial;
 use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 

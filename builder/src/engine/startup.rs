@@ -98,7 +98,7 @@ fn trust(site: &Site) -> Trust {
         site: site.id.clone(),
         release: site.release.clone(),
         security_epoch: site.security_epoch,
-        least_serial: site.least_serial(),
+        least_serial: site.floors(),
         build_time: site.build_time,
         signing_keys: site.signing_keys.clone(),
         overlay_size: site.boot.overlay_size.clone(),

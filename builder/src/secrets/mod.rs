@@ -11,5 +11,6 @@ pub mod node_keys;
 pub mod node_toml;
 pub mod partition;
 pub mod prepare;
+pub mod raise;
 pub mod seal;
 pub mod store;

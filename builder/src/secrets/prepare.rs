@@ -30,11 +30,11 @@ pub struct Prepared {
 }
 
 /// While it lives, no other process makes keys or seals of a site: two at once would give a node two keys.
-struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub(super) struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
 impl Alone {
     /// Waits for others, and reads the site again, because they may have changed it.
-    fn with(site: &Site) -> Result<(Self, Site), Error> {
+    pub(super) fn with(site: &Site) -> Result<(Self, Site), Error> {
         let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
         let locked = locked.map_err(|source| SiteError::Read { path: site.dir.clone(), source })?;
         Ok((Self(locked), Site::load(&site.dir)?))

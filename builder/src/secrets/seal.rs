@@ -149,6 +149,7 @@ pub fn current_seal(
     let Some(serial) = serial else {
         return Err(CurrentSealError::LastSerial { path });
     };
+    let serial = Serial::new(wanted.least()).map_or(serial, |least| serial.max(least));
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
     keep(&path, &bytes)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
@@ -196,6 +197,11 @@ impl Wanted<'_> {
         }
     }
 
+    /// The lowest serial that this release accepts from the node; 0 where that is any.
+    fn least(&self) -> u64 {
+        self.site.floors().for_node(&self.node.name)
+    }
+
     fn failed(&self, problem: BuildError) -> CurrentSealError {
         CurrentSealError::Build { node: self.node.name.to_string(), problem }
     }
@@ -235,6 +241,10 @@ impl Wanted<'_> {
         note(header.node != wanted.node, "it was made for a node of another name");
         note(header.recipient != wanted.recipient, "the node's key changed");
         note(header.release_floor != wanted.release_floor, "the release floor changed");
+        note(
+            header.serial.number() < self.least(),
+            &format!("its serial {} is below least-serial {}", header.serial, self.least()),
+        );
         note(
             header.recipient == wanted.recipient && seal.trusted_comment() != comment(&wanted, &self.admins),
             "the admins changed",

@@ -3,6 +3,7 @@
 //! A new site appears file by file with `site.toml` last, so what was interrupted is no site. Where the folder has
 //! anything but a `.git`, nothing is touched.
 
+use super::edit::with_key;
 use super::quantity::rfc3339;
 use super::{NODES, SITE_FILE, Site, SiteError};
 use crate::atomic::{self, AtomicError};
@@ -162,28 +163,27 @@ fn has_role(site: &Site, role: &str) -> bool {
     site.roles.keys().any(|name| name.as_str() == role)
 }
 
-/// The text of a node file with this `recipient`, which is a key of the top table and so stands before all others.
+/// The text of a node file with this `recipient`.
 fn with_recipient(text: &str, recipient: &str) -> String {
-    let line = format!("recipient = \"{recipient}\"\n");
-    let is_old = |line: &&str| {
-        line.trim_start().strip_prefix("recipient").is_some_and(|rest| rest.trim_start().starts_with('='))
-    };
-    let mut out = String::new();
-    let mut done = false;
-    for old in text.split_inclusive('\n') {
-        let comment = old.trim_start().starts_with('#') || old.trim().is_empty();
-        if !done && !comment {
-            out.push_str(&line);
-            done = true;
-        }
-        if !is_old(&old) {
-            out.push_str(old);
-        }
-    }
-    if !done {
-        out.push_str(&line);
-    }
-    out
+    with_key(text, "recipient", &format!("{recipient:?}"))
+}
+
+/// Writes a floor of seal serials (see [`handoff::least_serial`]) into the site: for one node, or for all.
+pub fn set_least_serial(site: &Site, node: Option<&Name>, serial: u64) -> Result<Site, InitError> {
+    let path = node.map_or_else(|| site.dir.join(SITE_FILE), |name| site.node_file(name));
+    set_number(site, &path, "least-serial", serial)
+}
+
+/// Writes the site's `security-epoch`, which its seals carry as the least release.
+pub fn set_security_epoch(site: &Site, epoch: u32) -> Result<Site, InitError> {
+    set_number(site, &site.dir.join(SITE_FILE), "security-epoch", epoch.into())
+}
+
+fn set_number(site: &Site, path: &Path, key: &str, number: u64) -> Result<Site, InitError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| SiteError::Read { path: path.to_owned(), source })?;
+    atomic::write_file(path, with_key(&text, key, &number.to_string()).as_bytes())?;
+    Ok(Site::load(&site.dir)?)
 }
 
 /// Whether a new site can be made in `dir`: it does not exist yet, or has nothing but a `.git`.

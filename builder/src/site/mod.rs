@@ -6,6 +6,7 @@
 mod base;
 mod boot;
 mod default_site;
+mod edit;
 mod error;
 mod init;
 mod issue;
@@ -24,7 +25,10 @@ mod value;
 pub use base::{Base, ImageSource, NotABase};
 pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, site_or_default};
 pub use error::{Known, Location, SiteError};
-pub use init::{GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_recipient};
+pub use init::{
+    GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_serial,
+    set_recipient, set_security_epoch,
+};
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
@@ -33,6 +37,7 @@ pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
 
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
 use std::collections::BTreeMap;
@@ -64,6 +69,8 @@ pub struct Site {
     pub release: Name,
     /// Grows when older releases must not run any more.
     pub security_epoch: u32,
+    /// The lowest serial that a seal of any node may have on this release; 0 where every serial is accepted.
+    pub least_serial: u64,
     /// The time that everything built from it bears, in seconds since 1970. Never the clock.
     pub build_time: u64,
     /// Which system its nodes run.
@@ -107,6 +114,17 @@ impl Site {
             name: name.to_owned(),
             known: Known::near(name, self.nodes.keys().map(Name::as_str)),
         })
+    }
+
+    /// The floors of seal serials that the systems of this site carry.
+    #[must_use]
+    pub fn floors(&self) -> LeastSerial {
+        let mut floors = LeastSerial::default();
+        floors.raise_all(self.least_serial);
+        for node in self.nodes().filter(|node| node.least_serial > self.least_serial) {
+            floors.raise(node.name.clone(), node.least_serial);
+        }
+        floors
     }
 
     /// All nodes, by name.

@@ -6,7 +6,7 @@ use super::package::{PackageSet, WantedPackage};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
-use super::value::{check_recipient, required};
+use super::value::{check_recipient, positive, required};
 use handoff::manifest::{Kind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::paths;
@@ -33,6 +33,8 @@ pub struct Node {
     pub variables: BTreeMap<String, toml::Value>,
     /// Its network cards.
     pub network: Vec<Card>,
+    /// The lowest serial that its seals may have, where that is higher than the site's; 0 where it is not.
+    pub least_serial: u64,
     /// Its public age key; `None` until its key was made.
     pub recipient: Option<String>,
     /// What it gets besides its identity.
@@ -125,6 +127,7 @@ impl Node {
             wanted,
             variables: raw.variables,
             network: resolve_network(&source, &raw.network)?,
+            least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
             recipient,
             files: resolve_files(&source, &raw.file, against)?,
         })

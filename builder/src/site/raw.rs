@@ -13,6 +13,7 @@ pub(super) struct RawSite {
     pub(super) build_time: Spanned<toml::value::Datetime>,
     #[serde(default)]
     pub(super) security_epoch: u32,
+    pub(super) least_serial: Option<Spanned<u64>>,
     pub(super) base: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) overlays: Vec<Spanned<String>>,
@@ -129,6 +130,7 @@ pub(super) struct RawNode {
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
     pub(super) recipient: Option<Spanned<String>>,
+    pub(super) least_serial: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) variables: BTreeMap<String, toml::Value>,
     #[serde(default)]

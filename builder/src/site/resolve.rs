@@ -56,6 +56,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         id: source.value("id", &raw.id)?,
         release: source.value("release", &raw.release)?,
         security_epoch: raw.security_epoch,
+        least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
         build_time,
         base,
         packages: packages(&source, raw.packages, &extra)?,

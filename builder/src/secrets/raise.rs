@@ -1,0 +1,129 @@
+//! Raising what a site's systems and seals insist on, so that what was replaced is refused from then on.
+//!
+//! The floor is written first, and new seals follow from it: whoever is interrupted in between has a site whose next
+//! build or `psyops seal` makes the seals that are missing.
+
+use crate::error::{Class, Classified, Error};
+use crate::secrets::credentials::trusted_keys;
+use crate::secrets::prepare::Alone;
+use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
+use handoff::name::Name;
+use keys::seal::UnverifiedSeal;
+use std::fs;
+use std::io;
+
+/// What is raised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Raise {
+    /// The least serial: systems built from now on refuse all seals that were made until now
+    Serial,
+    /// The least release: seals made from now on refuse all releases that were built until now
+    Release,
+}
+
+/// A number in the site that was raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Raised {
+    /// The key that was written.
+    pub key: &'static str,
+    /// The node whose file has it; `None` for `site.toml`.
+    pub node: Option<Name>,
+    /// The number before; 0 where there was none.
+    pub from: u64,
+    /// The number now.
+    pub to: u64,
+}
+
+/// Why nothing was raised.
+#[derive(Debug, thiserror::Error)]
+pub enum RaiseError {
+    /// The site's file could not be changed.
+    #[error(transparent)]
+    Site(#[from] InitError),
+    /// The least release counts for all nodes.
+    #[error("the least release is raised for all nodes of a site, not for single ones")]
+    ReleaseOfSomeNodes,
+    /// The number cannot grow.
+    #[error("{key} of the site {site} is {number} and cannot be raised further")]
+    Highest {
+        /// The key.
+        key: &'static str,
+        /// The site.
+        site: Name,
+        /// Its number.
+        number: u64,
+    },
+}
+
+impl Classified for RaiseError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Site(error) => error.class(),
+            Self::ReleaseOfSomeNodes => Class::Refused,
+            Self::Highest { .. } => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Site(error) => error.advice(),
+            Self::ReleaseOfSomeNodes => Some("use --all: psyops seal --all --raise release".into()),
+            Self::Highest { .. } => None,
+        }
+    }
+}
+
+/// Raises `what` in the site: for single nodes, or, where `nodes` is `None`, for all.
+pub fn raise(site: &Site, nodes: Option<&[String]>, what: Raise) -> Result<Vec<Raised>, Error> {
+    let (_alone, site) = Alone::with(site)?;
+    match (what, nodes) {
+        (Raise::Serial, None) => Ok(vec![raise_serial(&site, None)?]),
+        (Raise::Serial, Some(names)) => {
+            let mut raised = Vec::new();
+            for name in names {
+                raised.push(raise_serial(&site, Some(&site.node(name)?.name))?);
+            }
+            Ok(raised)
+        }
+        (Raise::Release, None) => Ok(vec![raise_release(&site)?]),
+        (Raise::Release, Some(_)) => Err(RaiseError::ReleaseOfSomeNodes.into()),
+    }
+}
+
+/// One above the highest serial that a seal of these nodes has, so that every one of them is below.
+fn raise_serial(site: &Site, node: Option<&Name>) -> Result<Raised, Error> {
+    let floors = site.floors();
+    let mut highest = 0;
+    for known in site.nodes().filter(|known| node.is_none_or(|name| known.name == *name)) {
+        highest = highest.max(kept_serial(site, &known.name)?).max(floors.for_node(&known.name));
+    }
+    let key = "least-serial";
+    let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
+    // Site files hold TOML's integers, which are signed.
+    let to = highest.checked_add(1).filter(|serial| i64::try_from(*serial).is_ok());
+    let to = to.ok_or_else(|| RaiseError::Highest { key, site: site.id.clone(), number: highest })?;
+    set_least_serial(site, node, to).map_err(RaiseError::from)?;
+    Ok(Raised { key, node: node.cloned(), from, to })
+}
+
+fn raise_release(site: &Site) -> Result<Raised, Error> {
+    let key = "security-epoch";
+    let from = site.security_epoch;
+    let highest = || RaiseError::Highest { key, site: site.id.clone(), number: from.into() };
+    let to = from.checked_add(1).ok_or_else(highest)?;
+    set_security_epoch(site, to).map_err(RaiseError::from)?;
+    Ok(Raised { key, node: None, from: from.into(), to: to.into() })
+}
+
+/// The serial of a node's kept seal; 0 where there is none, or none that the site signed: such a one counts nowhere.
+fn kept_serial(site: &Site, node: &Name) -> Result<u64, Error> {
+    let path = site.seal_file(node);
+    let bytes = match fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(source) => return Err(SiteError::Read { path, source }.into()),
+    };
+    let trusted = trusted_keys(site)?;
+    let verified = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(&trusted, &site.id));
+    Ok(verified.map_or(0, |seal| seal.header().serial.number()))
+}
