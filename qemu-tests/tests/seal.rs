@@ -5,6 +5,7 @@ use handoff::partition::Role;
 use handoff::paths::AGE_KEY;
 use handoff::report::Outcome;
 use handoff::slot::Slot;
+use qemu_tests::command::succeed;
 use qemu_tests::stick::{Booted, Stick};
 use qemu_tests::world::World;
 use std::fs;
@@ -94,6 +95,25 @@ fn a_seal_that_another_site_signed() -> Result<()> {
 #[test]
 fn no_seal_at_all() -> Result<()> {
     is_refused(&with_seal(&[])?, "seal", &["seal-a", "seal-b", "empty"])
+}
+
+/// A genuine seal that was replaced is put back into both places, beside a system that insists on the newer one.
+#[test]
+fn an_older_seal_in_both_places_is_refused() -> Result<()> {
+    let world = World::micro()?;
+    let older = seal_of(&world.stick("alpha")?)?;
+    let image = world.image_after("raised", "alpha", |site| {
+        let mut raise = world.psyops();
+        raise.args(["seal", "--node", "alpha", "--raise", "serial", "--site"]).arg(site);
+        succeed(&mut raise).map(drop)
+    })?;
+    let stick = Stick::copy_of(&image)?;
+    for slot in Slot::BOTH {
+        let length = usize::try_from(stick.extent(Role::Seal(slot))?.length)?;
+        stick.write(Role::Seal(slot), 0, &vec![0; length])?;
+        stick.write(Role::Seal(slot), 0, &older)?;
+    }
+    is_refused(&stick, "seal", &["has serial 1, this system accepts serial 2 or later", "seal-a", "seal-b"])
 }
 
 #[test]
