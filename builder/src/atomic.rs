@@ -1,14 +1,28 @@
-//! The one way an output file appears: a temporary file in the same folder, fsync, rename, fsync of the folder.
+//! The one way an output file appears: written without a name (`O_TMPFILE`), fsync, then given its name in one step.
 //!
-//! Until [`AtomicFile::commit`] nothing is seen under the final name; dropped before, nothing is left behind.
+//! Where a file system has no files without a name, and for tools that write to a path, it is a temporary file in the same
+//! folder: entered to be removed by a signal, and locked, so that the next run for the same output removes what a SIGKILL
+//! left behind. Until [`AtomicFile::commit`] nothing is seen under the final name; dropped before, nothing is left behind.
+//!
+//! Links are followed as with any editor, but not those of other users in folders where everyone may write.
 
+use crate::beneath::{self, PathProblem};
 use crate::error::{Class, Classified};
-use std::ffi::OsString;
-use std::fs::{self, File, Permissions};
+use crate::leftovers::{self, Entered, Leftover};
+use nix::unistd::geteuid;
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
-use tempfile::NamedTempFile;
+use std::sync::Arc;
+
+/// Between the name of an output and random letters: a temporary file beside it.
+const MARK: &str = ".psyops-";
+/// How often a random name is tried.
+const TRIES: u32 = 100;
 
 /// Why an output could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +32,22 @@ pub enum AtomicError {
     NotAPlainFile {
         /// The output.
         path: PathBuf,
+    },
+    /// A link of another user on the way.
+    #[error("{path} leads through another user's link: {problem}")]
+    ForeignLink {
+        /// The output.
+        path: PathBuf,
+        /// Which link, and whose.
+        problem: PathProblem,
+    },
+    /// A file of another user in a folder where everyone may write.
+    #[error("{path} is a file of user {owner} in a folder where everyone may write")]
+    ForeignFile {
+        /// The output.
+        path: PathBuf,
+        /// Its owner.
+        owner: u32,
     },
     /// The temporary file could not be made.
     #[error("cannot create {path}: {source}")]
@@ -48,7 +78,7 @@ pub enum AtomicError {
 impl AtomicError {
     fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::NotAPlainFile { .. } => None,
+            Self::NotAPlainFile { .. } | Self::ForeignLink { .. } | Self::ForeignFile { .. } => None,
             Self::Create { source, .. } | Self::Write { source, .. } | Self::Finish { source, .. } => {
                 Some(source)
             }
@@ -60,6 +90,8 @@ impl From<AtomicError> for io::Error {
     fn from(error: AtomicError) -> Self {
         match error {
             AtomicError::NotAPlainFile { .. } => io::ErrorKind::AlreadyExists.into(),
+            AtomicError::ForeignLink { problem, .. } => problem.into(),
+            AtomicError::ForeignFile { .. } => io::ErrorKind::PermissionDenied.into(),
             AtomicError::Create { source, .. }
             | AtomicError::Write { source, .. }
             | AtomicError::Finish { source, .. } => source,
@@ -69,11 +101,19 @@ impl From<AtomicError> for io::Error {
 
 impl Classified for AtomicError {
     fn class(&self) -> Class {
-        self.io().map_or(Class::CannotCreate, Class::of_writing)
+        match self {
+            Self::ForeignLink { .. } | Self::ForeignFile { .. } => Class::Refused,
+            _ => self.io().map_or(Class::CannotCreate, Class::of_writing),
+        }
     }
 
     fn advice(&self) -> Option<String> {
+        if matches!(self, Self::ForeignLink { .. } | Self::ForeignFile { .. }) {
+            return Some("write to a folder that is yours".into());
+        }
         let (Self::NotAPlainFile { path }
+        | Self::ForeignLink { path, .. }
+        | Self::ForeignFile { path, .. }
         | Self::Create { path, .. }
         | Self::Write { path, .. }
         | Self::Finish { path, .. }) = self;
@@ -95,8 +135,29 @@ impl Classified for AtomicError {
 /// A file that is being written and appears under its name in one step.
 #[derive(Debug)]
 pub struct AtomicFile {
+    /// What it will be called, for messages.
     path: PathBuf,
-    temporary: NamedTempFile,
+    folder: Arc<OwnedFd>,
+    name: OsString,
+    file: File,
+    temporary: Option<Temporary>,
+}
+
+/// The name that a file has meanwhile. It goes with this value.
+#[derive(Debug)]
+struct Temporary {
+    folder: Arc<OwnedFd>,
+    name: OsString,
+    /// Where it is, for tools.
+    path: PathBuf,
+    _entered: Entered,
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // It may have got its final name since.
+        let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
+    }
 }
 
 impl AtomicFile {
@@ -112,27 +173,43 @@ impl AtomicFile {
 
     /// Begins an output with these permission bits (less the umask).
     pub fn with_mode(path: &Path, mode: u32) -> Result<Self, AtomicError> {
-        let create = |source| AtomicError::Create { path: path.to_owned(), source };
-        // A link stays a link: what it points to is replaced, as with any editor.
-        let path = match fs::symlink_metadata(path) {
-            Ok(metadata) if metadata.is_symlink() => fs::canonicalize(path).map_err(create)?,
-            Ok(metadata) if !metadata.is_file() => {
-                return Err(AtomicError::NotAPlainFile { path: path.to_owned() });
+        let (folder, name) = place_of(path, geteuid().as_raw())?;
+        Self::within(folder, name, path.to_owned(), mode)
+    }
+
+    /// Begins a private output that has a name from the beginning ([`Self::temporary_path`]), for a tool that writes to a
+    /// path.
+    pub fn create_named(path: &Path) -> Result<(Self, PathBuf), AtomicError> {
+        let (folder, name) = place_of(path, geteuid().as_raw())?;
+        let (folder, create) =
+            (Arc::new(folder), |source| AtomicError::Create { path: path.to_owned(), source });
+        let (file, temporary) = named(&folder, &name, path, 0o600).map_err(create)?;
+        let at = temporary.path.clone();
+        Ok((Self { path: path.to_owned(), folder, name, file, temporary: Some(temporary) }, at))
+    }
+
+    /// Begins an output in an open folder. `name` is a file there, or nothing; `path` is what messages call it.
+    pub(crate) fn within(
+        folder: OwnedFd,
+        name: OsString,
+        path: PathBuf,
+        mode: u32,
+    ) -> Result<Self, AtomicError> {
+        let folder = Arc::new(folder);
+        sweep(&folder, &name);
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        // The folder may be open as a path only, which "." is not.
+        match rustix::fs::openat(&folder, ".", flags, Mode::from_raw_mode(mode)) {
+            Ok(file) => Ok(Self { path, folder, name, file: file.into(), temporary: None }),
+            // File systems and kernels without them.
+            Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
+                let begun = named(&folder, &name, &path, mode);
+                let (file, temporary) =
+                    begun.map_err(|source| AtomicError::Create { path: path.clone(), source })?;
+                Ok(Self { path, folder, name, file, temporary: Some(temporary) })
             }
-            _ => path.to_owned(),
-        };
-        if path.is_dir() || (path.exists() && !path.is_file()) {
-            return Err(AtomicError::NotAPlainFile { path });
+            Err(error) => Err(AtomicError::Create { path, source: error.into() }),
         }
-        let mut prefix = OsString::from(".");
-        prefix.push(path.file_name().unwrap_or_default());
-        prefix.push(".");
-        let temporary = tempfile::Builder::new()
-            .prefix(&prefix)
-            .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder_of(&path))
-            .map_err(|source| AtomicError::Create { path: path.clone(), source })?;
-        Ok(Self { path, temporary })
     }
 
     /// The name under which it will appear.
@@ -141,21 +218,15 @@ impl AtomicFile {
         &self.path
     }
 
-    /// Where it lies meanwhile, for tools that write to a path. It must stay the same file.
-    #[must_use]
-    pub fn temporary_path(&self) -> &Path {
-        self.temporary.path()
-    }
-
     /// The open file.
     #[must_use]
     pub fn file(&self) -> &File {
-        self.temporary.as_file()
+        &self.file
     }
 
     /// The open file, to write to.
     pub fn file_mut(&mut self) -> &mut File {
-        self.temporary.as_file_mut()
+        &mut self.file
     }
 
     /// Makes the file `length` bytes long; what was not written is a hole.
@@ -177,33 +248,176 @@ impl AtomicFile {
 
     /// Brings everything to the disk and gives the file its name.
     pub fn commit(self) -> Result<(), AtomicError> {
-        let Self { path, temporary } = self;
-        temporary.as_file().sync_all().map_err(|source| AtomicError::Write { path: path.clone(), source })?;
-        let finish = |source| AtomicError::Finish { path: path.clone(), source };
-        temporary.persist(&path).map_err(|error| finish(error.error))?;
-        File::open(folder_of(&path)).and_then(|folder| folder.sync_all()).map_err(finish)
+        self.file.sync_all().map_err(|source| AtomicError::Write { path: self.path.clone(), source })?;
+        let finish = |source: io::Error| AtomicError::Finish { path: self.path.clone(), source };
+        match &self.temporary {
+            Some(temporary) => self.rename(&temporary.name).map_err(|error| finish(error.into()))?,
+            None => self.link().map_err(finish)?,
+        }
+        // A folder that is open as a path only cannot be brought to the disk.
+        let folder = rustix::fs::openat(&self.folder, ".", folder_flags(), Mode::empty());
+        folder.and_then(rustix::fs::fsync).map_err(|error| finish(error.into()))
+    }
+
+    fn rename(&self, temporary: &OsStr) -> Result<(), Errno> {
+        rustix::fs::renameat(&self.folder, temporary, &self.folder, &self.name)
+    }
+
+    /// Gives a file without a name one. Over an older file that takes two steps; the file is whole by then.
+    fn link(&self) -> io::Result<()> {
+        let source = format!("/proc/self/fd/{}", self.file.as_raw_fd());
+        let link =
+            |name: &OsStr| rustix::fs::linkat(CWD, &source, &self.folder, name, AtFlags::SYMLINK_FOLLOW);
+        match link(&self.name) {
+            Err(Errno::EXIST) => {}
+            other => return Ok(other?),
+        }
+        let path = folder_of(&self.path);
+        let ((), temporary) = temporary(&self.folder, &self.name, path, |name| {
+            lock(&self.file)?;
+            Ok(link(name)?)
+        })?;
+        Ok(self.rename(&temporary.name)?)
+    }
+}
+
+fn folder_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
+}
+
+/// The folder and name of an output: a plain file of ours, or nothing yet.
+fn place_of(path: &Path, me: u32) -> Result<(OwnedFd, OsString), AtomicError> {
+    let create = |source| AtomicError::Create { path: path.to_owned(), source };
+    let (folder, name) = beneath::parent(path, me).map_err(|source| {
+        match source.get_ref().and_then(|inner| inner.downcast_ref::<PathProblem>()) {
+            Some(problem @ PathProblem::ForeignLink { .. }) => {
+                AtomicError::ForeignLink { path: path.to_owned(), problem: problem.clone() }
+            }
+            _ => create(source),
+        }
+    })?;
+    match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+        Err(Errno::NOENT) => {}
+        Err(error) => return Err(create(error.into())),
+        Ok(facts) if FileType::from_raw_mode(facts.st_mode) != FileType::RegularFile => {
+            return Err(AtomicError::NotAPlainFile { path: path.to_owned() });
+        }
+        Ok(facts) => {
+            let folder = rustix::fs::fstat(&folder).map_err(|error| create(error.into()))?;
+            if !may_replace(&folder, &facts, me) {
+                return Err(AtomicError::ForeignFile { path: path.to_owned(), owner: facts.st_uid });
+            }
+        }
+    }
+    Ok((folder, name))
+}
+
+/// The kernel's rule `protected_regular` (`proc_sys_fs(5)`), for replacing as well.
+fn may_replace(folder: &Stat, file: &Stat, me: u32) -> bool {
+    !beneath::is_shared(folder) || file.st_uid == me || file.st_uid == folder.st_uid
+}
+
+/// A file with a temporary name.
+fn named(folder: &Arc<OwnedFd>, name: &OsStr, path: &Path, mode: u32) -> io::Result<(File, Temporary)> {
+    sweep(folder, name);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    temporary(folder, name, folder_of(path), |name| {
+        let file = File::from(rustix::fs::openat(folder, name, flags, Mode::from_raw_mode(mode))?);
+        lock(&file)?;
+        Ok(file)
+    })
+}
+
+/// Makes something under a temporary name.
+fn temporary<T>(
+    folder: &Arc<OwnedFd>,
+    name: &OsStr,
+    path: &Path,
+    make: impl Fn(&OsStr) -> io::Result<T>,
+) -> io::Result<(T, Temporary)> {
+    let mut tries = 0;
+    loop {
+        let temporary = temporary_name(name)?;
+        let result = leftovers::create(|| {
+            let thing = make(&temporary)?;
+            Ok((thing, Leftover::File { folder: Arc::clone(folder), name: temporary.clone() }))
+        });
+        tries += 1;
+        match result {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && tries < TRIES => {}
+            Err(error) => return Err(error),
+            Ok((thing, entered)) => {
+                let path = path.join(&temporary);
+                let folder = Arc::clone(folder);
+                return Ok((thing, Temporary { folder, name: temporary, path, _entered: entered }));
+            }
+        }
+    }
+}
+
+/// `.NAME.psyops-XXXXXXXX`
+fn temporary_name(name: &OsStr) -> io::Result<OsString> {
+    let mut random = [0_u8; 4];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    let mut temporary = prefix_of(name);
+    temporary.push(format!("{:08x}", u32::from_ne_bytes(random)));
+    Ok(temporary)
+}
+
+fn prefix_of(name: &OsStr) -> OsString {
+    let mut prefix = OsString::from(".");
+    prefix.push(name);
+    prefix.push(MARK);
+    prefix
+}
+
+/// Says to other runs that the file's writer lives. On file systems without locks nothing is swept, either.
+fn lock(file: &File) -> io::Result<()> {
+    match rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::NonBlockingLockShared) {
+        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::WOULDBLOCK) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Removes temporary files of this output whose writers ended without removing them. What cannot be removed stays.
+fn sweep(folder: &OwnedFd, name: &OsStr) {
+    let Ok(open) = rustix::fs::openat(folder, ".", folder_flags(), Mode::empty()) else { return };
+    let Ok(entries) = rustix::fs::Dir::new(open) else { return };
+    let prefix = prefix_of(name);
+    for entry in entries.filter_map(Result::ok) {
+        let found = entry.file_name();
+        let Some(rest) = found.to_bytes().strip_prefix(prefix.as_encoded_bytes()) else { continue };
+        if rest.len() != 8 || !rest.iter().all(u8::is_ascii_hexdigit) {
+            continue;
+        }
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(folder, found, flags, Mode::empty()) else { continue };
+        let ours = rustix::fs::fstat(&file).is_ok_and(|facts| facts.st_uid == geteuid().as_raw());
+        if ours && rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let _ = rustix::fs::unlinkat(folder, found, AtFlags::empty());
+        }
     }
 }
 
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.temporary.as_file_mut().write(bytes)
+        self.file.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.temporary.as_file_mut().flush()
+        self.file.flush()
     }
 }
 
 impl Read for AtomicFile {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
-        self.temporary.as_file_mut().read(bytes)
+        self.file.read(bytes)
     }
 }
 
 impl Seek for AtomicFile {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.temporary.as_file_mut().seek(to)
+        self.file.seek(to)
     }
 }
 
@@ -231,6 +445,9 @@ fn folder_of(path: &Path) -> &Path {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     fn names(folder: &Path) -> Vec<String> {
         #[expect(clippy::disallowed_methods, reason = "sorted right below")]
@@ -296,5 +513,89 @@ mod tests {
         let full = AtomicError::Write { path: "/big/x".into(), source: io::ErrorKind::StorageFull.into() };
         assert_eq!(full.class(), Class::CannotCreate);
         assert!(full.advice().unwrap().starts_with("no room left in /big"));
+    }
+
+    #[test]
+    fn a_file_has_no_name_before_it_is_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut file = AtomicFile::create_private(&folder.path().join("out")).unwrap();
+        file.write_all(b"AGE-SECRET-KEY-1").unwrap();
+        if file.temporary.is_none() {
+            assert_eq!(names(folder.path()), [] as [&str; 0]);
+        }
+        file.commit().unwrap();
+        assert_eq!(names(folder.path()), ["out"]);
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_behind_is_removed_by_the_next_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let others = [".out.psyops-0000000", ".out.psyops-0000000g", ".out.backup", ".out2.psyops-00000000"];
+        for name in others.into_iter().chain([".out.psyops-0123abcd"]) {
+            fs::write(at(name), "key").unwrap();
+        }
+        let (living, path) = AtomicFile::create_named(&at("out")).unwrap();
+        assert!(path.exists() && !at(".out.psyops-0123abcd").exists());
+        drop(AtomicFile::create(&at("out")).unwrap());
+        assert!(path.exists(), "its writer lives");
+        drop(living);
+        assert!(!path.exists());
+        let mut expected: Vec<String> = others.map(str::to_owned).into();
+        expected.sort();
+        assert_eq!(names(folder.path()), expected);
+    }
+
+    #[test]
+    fn a_link_stays_and_its_target_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::write(at("real"), "old").unwrap();
+        symlink("real", at("link")).unwrap();
+        write_file(&at("link"), b"new").unwrap();
+        assert!(at("link").is_symlink());
+        assert_eq!(fs::read(at("real")).unwrap(), b"new");
+        assert_eq!(names(folder.path()), ["link", "real"]);
+    }
+
+    #[test]
+    fn another_users_link_or_file_in_a_shared_folder_is_refused() {
+        const OTHER: u32 = 54_321;
+        if !geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        fs::create_dir(at("shared")).unwrap();
+        fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o1777)).unwrap();
+        fs::create_dir(at("mine")).unwrap();
+        for (link, target) in [("shared/x.img", "../mine/x.img"), ("shared/folder", "../mine")] {
+            symlink(target, at(link)).unwrap();
+            std::os::unix::fs::lchown(at(link), Some(OTHER), Some(OTHER)).unwrap();
+        }
+        for path in ["shared/x.img", "shared/folder/x.img"] {
+            let error = AtomicFile::create(&at(path)).unwrap_err();
+            let name = if path.ends_with("r/x.img") { "folder" } else { "x.img" };
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "{} leads through another user's link: {name} is a symbolic link of user {OTHER} in a folder \
+                     where everyone may write",
+                    at(path).display()
+                )
+            );
+            assert_eq!(error.class(), Class::Refused);
+        }
+        fs::write(at("shared/y.img"), "theirs").unwrap();
+        std::os::unix::fs::lchown(at("shared/y.img"), Some(OTHER), Some(OTHER)).unwrap();
+        let error = AtomicFile::create(&at("shared/y.img")).unwrap_err();
+        assert!(matches!(error, AtomicError::ForeignFile { owner: OTHER, .. }), "{error}");
+        rustix::fs::mknodat(CWD, at("shared/pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        let error = AtomicFile::create(&at("shared/pipe")).unwrap_err();
+        assert!(matches!(error, AtomicError::NotAPlainFile { .. }), "{error}");
+        // Where not everyone may write, links are the owner's business.
+        fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o755)).unwrap();
+        write_file(&at("shared/x.img"), b"x").unwrap();
+        assert_eq!(fs::read(at("mine/x.img")).unwrap(), b"x");
     }
 }

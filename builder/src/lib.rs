@@ -5,6 +5,7 @@
 
 pub mod atomic;
 pub mod base;
+mod beneath;
 pub mod bill;
 pub mod boot;
 pub mod browse;
@@ -22,6 +23,8 @@ pub mod ids;
 pub mod image;
 pub mod input;
 pub mod inspect;
+pub mod interrupt;
+mod leftovers;
 pub mod parallel;
 pub mod programs;
 pub mod progress;
@@ -29,6 +32,7 @@ pub mod rebuild;
 pub mod rescue_password;
 pub mod root;
 pub mod run;
+pub mod scratch;
 pub mod secrets;
 pub mod site;
 pub mod staging;

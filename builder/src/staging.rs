@@ -1,87 +1,116 @@
-//! A private folder for plain text that a host tool must read from a path: in memory where the host has such a place,
-//! readable by its owner alone, and gone with the value that stands for it.
+//! A private folder for plain text that a host tool must read from a path: in memory, readable by its owner alone, and
+//! gone with the value that stands for it.
+//!
+//! It never falls back to a disk by itself: where the host has no folder in memory, the user names one (`PSYOPS_STAGING`).
 
 use crate::error::{Class, Classified};
-use nix::fcntl::OFlag;
-use nix::unistd::geteuid;
+use crate::scratch::Scratch;
+use rustix::fs::statfs;
 use std::env;
-use std::fs::{self, File, Permissions};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
+
+/// Names a folder for plain text of secrets, on whatever it is.
+const VARIABLE: &str = "PSYOPS_STAGING";
+/// File systems that are in memory (statfs(2)): tmpfs and ramfs.
+const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The folder could not be made or filled.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot stage secrets in {path}: {source}")]
-pub struct StagingError {
-    /// The folder or file.
-    pub path: PathBuf,
-    /// What the system said.
-    pub source: io::Error,
+pub enum StagingError {
+    /// Neither of the usual places is in memory.
+    #[error("there is no folder in memory for the plain text of secrets: {}", tried(.0))]
+    NoMemory(Vec<(PathBuf, String)>),
+    /// The named folder cannot be used, or what is in it cannot be written.
+    #[error("cannot stage secrets in {path}: {source}")]
+    Write {
+        /// The folder or file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+fn tried(places: &[(PathBuf, String)]) -> String {
+    let lines: Vec<String> =
+        places.iter().map(|(path, problem)| format!("{} {problem}", path.display())).collect();
+    lines.join(", ")
 }
 
 impl Classified for StagingError {
     fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+        match self {
+            Self::NoMemory(_) => Class::CannotCreate,
+            Self::Write { source, .. } => Class::of_writing(source),
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::NoMemory(_) => Some(format!(
+                "mount a tmpfs on /dev/shm, or set {VARIABLE} to a folder on an encrypted disk: the keys are written there"
+            )),
+            Self::Write { .. } => None,
+        }
     }
 }
 
 /// The beginning of a folder's name.
 const PREFIX: &str = "psyops-staging-";
 
-/// A private folder. As long as it lives it is locked; one that is not was left behind by a process that was killed.
+/// A private folder.
 #[derive(Debug)]
-pub struct Staging {
-    folder: TempDir,
-    _lock: File,
-}
+pub struct Staging(Scratch);
 
 impl Staging {
-    /// Makes one: under `XDG_RUNTIME_DIR`, else `/dev/shm`, else where temporary files go. What killed processes of this
-    /// user left behind there is removed.
+    /// Makes one: in the folder that `PSYOPS_STAGING` names, else under `XDG_RUNTIME_DIR` or `/dev/shm`, where that is in
+    /// memory. What killed processes of this user left behind there is removed.
     pub fn new() -> Result<Self, StagingError> {
-        let runtime = env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-        let places = runtime.into_iter().chain([PathBuf::from("/dev/shm"), env::temp_dir()]);
-        let mut failure =
-            StagingError { path: env::temp_dir(), source: io::Error::from(io::ErrorKind::NotFound) };
-        for place in places.filter(|place| place.is_absolute()) {
-            match Self::within(&place) {
-                Ok(staging) => return Ok(staging),
-                Err(source) => failure = StagingError { path: place, source },
-            }
-        }
-        Err(failure)
+        let place = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        Self::choose(place(VARIABLE), place("XDG_RUNTIME_DIR").into_iter().chain(["/dev/shm".into()]))
     }
 
-    fn within(place: &Path) -> io::Result<Self> {
-        sweep(place);
-        loop {
-            let folder = tempfile::Builder::new()
-                .prefix(PREFIX)
-                .permissions(Permissions::from_mode(0o700))
-                .tempdir_in(place)?;
-            // In between, somebody who sweeps may take it for one that was left behind: then another is made.
-            match lock(folder.path()) {
-                Ok(lock) if is_at(&lock, folder.path()) => return Ok(Self { folder, _lock: lock }),
-                Err(error) if !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::NotFound) => {
-                    return Err(error);
-                }
-                _ => {}
+    /// The same for what is not secret, which may be on a disk, too.
+    pub fn for_public_data() -> Result<Self, StagingError> {
+        Self::new().or_else(|_| {
+            let path = env::temp_dir();
+            Scratch::within(&path, PREFIX).map(Self).map_err(|source| StagingError::Write { path, source })
+        })
+    }
+
+    fn choose(
+        named: Option<PathBuf>,
+        usual: impl IntoIterator<Item = PathBuf>,
+    ) -> Result<Self, StagingError> {
+        if let Some(path) = named {
+            let scratch = Scratch::within(&path, PREFIX);
+            return scratch.map(Self).map_err(|source| StagingError::Write { path, source });
+        }
+        let mut tried = Vec::new();
+        for place in usual.into_iter().filter(|place| place.is_absolute()) {
+            match is_in_memory(&place)
+                .and_then(|memory| memory.then(|| Scratch::within(&place, PREFIX)).transpose())
+            {
+                Ok(Some(scratch)) => return Ok(Self(scratch)),
+                Ok(None) => tried.push((place, "is on a disk".to_owned())),
+                Err(source) => tried.push((place, format!("cannot be used ({source})"))),
             }
         }
+        Err(StagingError::NoMemory(tried))
     }
 
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        self.0.path()
     }
 
     /// Writes a file, with the folders above it.
     pub fn write(&self, path: &str, content: &[u8]) -> Result<(), StagingError> {
-        let path = self.folder.path().join(path);
-        let failed = |source| StagingError { path: path.clone(), source };
+        let path = self.path().join(path);
+        let failed = |source| StagingError::Write { path: path.clone(), source };
         if let Some(folder) = path.parent() {
             fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
         }
@@ -89,61 +118,43 @@ impl Staging {
     }
 }
 
-/// Removes the folders of this user that nobody has locked. Those that cannot be removed stay.
-fn sweep(place: &Path) {
-    #[expect(clippy::disallowed_methods, reason = "all are removed, so there is no order")]
-    let Ok(entries) = fs::read_dir(place) else { return };
-    let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-    for path in names.filter(|name| name.starts_with(PREFIX)).map(|name| place.join(name)) {
-        if let Ok(_lock) = lock(&path) {
-            let _ = fs::remove_dir_all(&path);
-        }
-    }
-}
-
-/// Locks a folder of this user; a link is none.
-fn lock(folder: &Path) -> io::Result<File> {
-    let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
-    let file = File::options().read(true).custom_flags(flags.bits()).open(folder)?;
-    if file.metadata()?.uid() != geteuid().as_raw() {
-        return Err(ErrorKind::PermissionDenied.into());
-    }
-    file.try_lock()?;
-    Ok(file)
-}
-
-/// Whether the open folder is the one at `path`.
-fn is_at(folder: &File, path: &Path) -> bool {
-    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    folder.metadata().map(identity).ok() == fs::symlink_metadata(path).map(identity).ok()
+fn is_in_memory(place: &Path) -> io::Result<bool> {
+    let kind = statfs(place)?.f_type;
+    // The number has 32 bits, and on some machines a sign.
+    Ok(IN_MEMORY.iter().any(|memory| u64::try_from(kind & 0xffff_ffff) == Ok(*memory)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
-        let place = tempfile::tempdir().unwrap();
-        let left = place.path().join(format!("{PREFIX}left"));
-        fs::create_dir(&left).unwrap();
-        fs::write(left.join("age.key"), "secret").unwrap();
-        let others = ["psyops-other", "elsewhere"].map(|name| place.path().join(name));
-        for other in &others {
-            fs::create_dir(other).unwrap();
+    fn a_disk_is_never_chosen_by_itself() {
+        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let place = || disk.path().to_owned();
+        if is_in_memory(disk.path()).unwrap() {
+            return;
         }
-        let link = place.path().join(format!("{PREFIX}link"));
-        symlink(&others[1], &link).unwrap();
-        let first = Staging::within(place.path()).unwrap();
-        assert!(!left.exists());
-        first.write("folder/file", b"secret").unwrap();
-        let second = Staging::within(place.path()).unwrap();
-        assert_eq!(fs::read(first.path().join("folder/file")).unwrap(), b"secret");
-        assert!(others.iter().all(|other| other.exists()) && link.is_symlink());
-        let path = second.path().to_owned();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
-        drop(second);
-        assert!(!path.exists() && first.path().exists());
+        let error = Staging::choose(None, [place()]).unwrap_err();
+        assert_eq!(error.class(), Class::CannotCreate);
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "there is no folder in memory for the plain text of secrets: {} is on a disk",
+                place().display()
+            )
+        );
+        assert!(error.advice().unwrap().contains("set PSYOPS_STAGING to a folder"), "{error:?}");
+        let staging = Staging::choose(Some(place()), []).unwrap();
+        staging.write("folder/file", b"secret").unwrap();
+        assert!(staging.path().starts_with(disk.path()));
+    }
+
+    #[test]
+    fn memory_is_chosen_even_where_the_first_place_is_a_disk() {
+        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let Ok(true) = is_in_memory(Path::new("/dev/shm")) else { return };
+        let staging = Staging::choose(None, [disk.path().to_owned(), "/dev/shm".into()]);
+        assert!(is_in_memory(staging.unwrap().path()).unwrap());
     }
 }

@@ -51,6 +51,7 @@ tools! {
     XZ = "xz" from "xz-utils";
     BLKID = "blkid" from "util-linux";
     SUDO = "sudo" from "sudo";
+    SETPRIV = "setpriv" from "util-linux";
     QEMU = "qemu-system-x86_64" from "qemu-system-x86";
     QEMU_IMG = "qemu-img" from "qemu-utils";
 }

@@ -2,6 +2,7 @@
 
 use builder::cli::build_image::{self, BuildImageArgs};
 use builder::cli::finish::{finish_code, progress_for};
+use builder::interrupt;
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    interrupt::start();
     let args = Command::parse().args;
     let built = build_image::run(&args, progress_for(args.json));
     finish_code(built.map(|output| (output.to_string(), output.exit_code())))

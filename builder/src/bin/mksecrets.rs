@@ -2,6 +2,7 @@
 
 use builder::cli::finish::{ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
+use builder::interrupt;
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -14,6 +15,7 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    interrupt::start();
     let args = Command::parse().args;
     finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
 }

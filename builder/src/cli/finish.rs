@@ -1,6 +1,7 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
 
 use crate::error::Error;
+use crate::interrupt::wait_if_ending;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -114,12 +115,14 @@ fn print_text(text: &str) {
 }
 
 fn print(parts: &[&[u8]]) {
+    wait_if_ending();
     let mut out = io::stdout().lock();
     // A reader that went away (`| head`) is no failure of ours.
     let _ = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
 }
 
 fn fail(error: &Error) -> ExitCode {
+    wait_if_ending();
     progress(&format!("error: {}", error.report()));
     ExitCode::from(error.exit_code())
 }

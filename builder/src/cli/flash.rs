@@ -7,10 +7,11 @@ use crate::error::Error;
 use crate::flash::event::Event;
 use crate::flash::receipt::{self, ImageDigests, Receipt, StickFacts};
 use crate::flash::target::{self, Wanted};
-use crate::flash::{self, Failure, Flashed, Options, Target, interrupt};
+use crate::flash::{self, Failure, Flashed, Options, Target};
 use crate::image::digests::Digests;
 use crate::image::reader::ImageReader;
 use crate::image::slot;
+use crate::interrupt;
 use crate::secrets::credentials::{Locations, load_signing_key};
 use crate::site::Site;
 use crate::verify::Verification;
@@ -140,7 +141,7 @@ impl Order<'_> {
             facts.push(stick);
         }
         // No thread is left of the looking, and nobody is asked any more.
-        let stop = interrupt::on_signals();
+        let stop = interrupt::softly();
         let began = now();
         let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
         let (say, hear) = (finish::progress_for(self.json), |events: &[Event]| tell(events, self.json));
@@ -155,7 +156,7 @@ impl Order<'_> {
                     return Ok((flashed, None));
                 };
                 let receipt = images.receipt(&judged, (target, stick), &flashed, [&began, &now()])?;
-                Ok((flashed, Some(receipt.write(&site.dir, key)?)))
+                Ok((flashed, Some(receipt.write(&site.folder, key)?)))
             });
             let (_, node) = images.owner(target.image);
             Outcome { target: target.name.clone(), node: node.to_owned(), size: target.size, result }

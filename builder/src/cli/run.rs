@@ -5,16 +5,17 @@ use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
 use crate::run::watch::{SeenReport, wait_for_report};
 use crate::run::{Access, Boot, Machine, Serial, Setup, kvm, shell_line};
+use crate::scratch::Scratch;
 use crate::store::Store;
 use crate::tools::QEMU;
 use clap::Args;
 use handoff::report::Outcome;
+use std::env;
 use std::fmt;
 use std::fs;
 use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tempfile::TempDir;
 
 /// How long a machine without a person may take for its report, where no option says.
 const PATIENCE: u64 = 300;
@@ -113,7 +114,7 @@ impl Classified for WorkError {
 pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
     let image = ImageReader::open(&args.image)?;
     let on_terminal = !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal();
-    let work = tempfile::Builder::new().prefix("psyops-boot-").tempdir().map_err(WorkError)?;
+    let work = Scratch::within(&env::temp_dir(), "psyops-start-").map_err(WorkError)?;
     let direct = if args.direct { Some(direct::read(&image, &args.append)?) } else { None };
     let setup = setup(args, &image, direct.as_ref(), &work, on_terminal)?;
     if args.print {
@@ -143,7 +144,7 @@ fn setup(
     args: &RunArgs,
     image: &ImageReader,
     direct: Option<&DirectBoot>,
-    work: &TempDir,
+    work: &Scratch,
     on_terminal: bool,
 ) -> Result<Setup, Error> {
     let path = std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone());

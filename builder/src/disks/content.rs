@@ -280,9 +280,9 @@ fn partitions(disk: OpenDisk<'_>, reader: Option<&ImageReader>) -> Result<Vec<Vo
 
 /// Lets blkid see the volumes, in a private copy of the places that it looks at.
 fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
-    let staging = Staging::new()?;
+    let staging = Staging::for_public_data()?;
     let path = staging.path().join("disk");
-    let full = |source| StagingError { path: path.clone(), source };
+    let full = |source| StagingError::Write { path: path.clone(), source };
     let copy = File::create(&path).map_err(full)?;
     copy.set_len(size).map_err(full)?;
     for volume in volumes {

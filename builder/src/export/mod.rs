@@ -151,10 +151,10 @@ fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
 }
 
 fn qcow2(path: &Path, output: &Path) -> Result<Vec<PathBuf>, Error> {
-    let file = AtomicFile::create_private(output)?;
+    let (file, temporary) = AtomicFile::create_named(output)?;
     let mut convert = QEMU_IMG.command()?;
     let format = if is_layered(path) { "qcow2" } else { "raw" };
-    convert.args(["convert", "-f", format, "-O", "qcow2"]).arg(path).arg(file.temporary_path());
+    convert.args(["convert", "-f", format, "-O", "qcow2"]).arg(path).arg(temporary);
     tools::run(&mut convert)?;
     file.commit()?;
     Ok(vec![output.to_owned()])

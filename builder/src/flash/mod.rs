@@ -10,7 +10,6 @@ mod compare;
 mod deliver;
 pub mod error;
 pub mod event;
-pub mod interrupt;
 pub mod layout;
 pub mod medium;
 mod pace;

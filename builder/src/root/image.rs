@@ -6,6 +6,7 @@ use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::error::{Class, Classified};
 use crate::progress::{Count, Goal, while_it_grows};
+use crate::scratch::Scratch;
 use crate::store::{Inputs, Origin, Step, Store, StoreError};
 use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
@@ -13,7 +14,6 @@ use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 use thiserror::Error;
 
 /// The name of the step.
@@ -158,7 +158,7 @@ pub fn make(
     if !changes.is_empty() {
         return Err(RootError::Changed { changes });
     }
-    publish(work, &folder).map_err(broken)?;
+    publish(&work, &folder).map_err(broken)?;
     let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
     Ok((root, step(Origin::Made)))
 }
@@ -183,7 +183,7 @@ impl Write for Counted<'_> {
 
 /// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
 /// that does not hold is replaced.
-fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
+fn publish(work: &Scratch, folder: &Path) -> io::Result<()> {
     if take(folder).is_some() {
         return Ok(());
     }
@@ -192,12 +192,8 @@ fn publish(work: TempDir, folder: &Path) -> io::Result<()> {
     }
     match fs::rename(work.path(), folder) {
         Err(error) if take(folder).is_none() => Err(error),
-        Err(_) => Ok(()),
-        Ok(()) => {
-            // There is nothing left to be removed under the old name.
-            let _ = work.keep();
-            Ok(())
-        }
+        // With the new name, there is nothing left to be removed under the old one.
+        Err(_) | Ok(()) => Ok(()),
     }
 }
 

@@ -2,19 +2,21 @@
 //!
 //! Time running out is an error that shows the console, never an answer.
 
+use super::parent::{self, Parent};
 use super::qmp::{Qmp, SOCKET};
 use super::setup::{Boot, FIRMWARE_CODE, FIRMWARE_VARIABLES, Serial, Setup, VARIABLES};
 use super::text::plain;
 use crate::error::{Class, Classified};
+use crate::scratch::Scratch;
 use crate::tools::{QEMU, ToolError};
 use serde_json::json;
+use std::env;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
-use tempfile::TempDir;
 use thiserror::Error;
 
 /// How much of a console is shown in an error.
@@ -90,12 +92,13 @@ impl Classified for MachineError {
 #[derive(Debug)]
 pub struct Machine {
     child: Child,
+    _parent: Parent,
     keyboard: Option<ChildStdin>,
     output: Option<Receiver<Vec<u8>>>,
     console: Vec<u8>,
     /// How much of the console's plain text earlier waits have used up.
     seen: usize,
-    folder: TempDir,
+    folder: Scratch,
 }
 
 impl Machine {
@@ -110,12 +113,11 @@ impl Machine {
     }
 
     fn launch(setup: &Setup, complaints: Stdio) -> Result<Self, MachineError> {
-        let folder =
-            tempfile::Builder::new().prefix("psyops-run-").tempdir().map_err(MachineError::Folder)?;
+        let folder = Scratch::within(&env::temp_dir(), "psyops-qemu-").map_err(MachineError::Folder)?;
         if setup.boot == Boot::Firmware {
             copy_firmware(folder.path())?;
         }
-        let mut command = QEMU.command()?;
+        let mut command = parent::qemu()?;
         command.args(setup.arguments(folder.path()));
         match setup.serial {
             Serial::Captured => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
@@ -123,7 +125,8 @@ impl Machine {
             Serial::None => command.stdin(Stdio::null()).stdout(Stdio::null()),
         };
         let start = |source| ToolError::Start { program: QEMU.name.to_owned(), source };
-        let mut child = command.stderr(complaints).spawn().map_err(start)?;
+        command.stderr(complaints);
+        let (mut child, parent) = parent::spawn(command).map_err(start)?;
         let keyboard = child.stdin.take();
         let output = child.stdout.take().map(|mut serial| {
             let (sender, output) = channel();
@@ -139,7 +142,7 @@ impl Machine {
             });
             output
         });
-        Ok(Self { child, keyboard, output, console: Vec::new(), seen: 0, folder })
+        Ok(Self { child, _parent: parent, keyboard, output, console: Vec::new(), seen: 0, folder })
     }
 
     /// What the serial console said so far, without the sequences that firmware paints with.

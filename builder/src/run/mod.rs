@@ -8,6 +8,7 @@ pub mod direct;
 pub mod disk;
 pub mod kvm;
 pub mod machine;
+mod parent;
 pub mod qmp;
 pub mod setup;
 pub mod text;

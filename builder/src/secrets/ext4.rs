@@ -12,9 +12,15 @@ use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
 use ext4_view::Ext4;
 use handoff::manifest::RelativePath;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
+use zeroize::Zeroizing;
+
+/// How much of a file system is copied at once.
+const PIECE: usize = 1 << 18;
 
 /// A file of the file system.
 #[derive(Clone, Copy)]
@@ -189,33 +195,50 @@ impl Plan<'_> {
         parents.filter(|folder| !folder.as_os_str().is_empty()).collect()
     }
 
-    /// Makes the file system in the file `image`, which appears when it is whole.
+    /// Makes the file system in the file `image`, which appears when it is whole. Until then its content, which holds keys,
+    /// is in memory only.
     pub fn write(&self, image: &Path) -> Result<(), Ext4Error> {
         self.check()?;
-        let mut file = AtomicFile::create_private(image)?;
-        file.set_len(self.size)?;
-        if let Err(error) = self.make(file.temporary_path()) {
-            // A full disk is the tool's complaint here, and everywhere else an error of the output.
+        let staging = Staging::new()?;
+        let place = staging.path().join("image");
+        let failed = |source| StagingError::Write { path: place.clone(), source };
+        let made = fs::File::create_new(&place).map_err(failed)?;
+        made.set_len(self.size).map_err(failed)?;
+        if let Err(error) = self.make(&staging, &place) {
+            // A full folder is the tool's complaint here, and everywhere else an error of its own.
             return match &error {
-                Ext4Error::Tool(ToolError::Failed { complaint, .. }) if complaint.contains(FULL) => Err(file
-                    .check::<()>(Err(io::ErrorKind::StorageFull.into()))
-                    .map_or_else(Into::into, |()| error)),
+                Ext4Error::Tool(ToolError::Failed { complaint, .. }) if complaint.contains(FULL) => {
+                    Err(failed(io::ErrorKind::StorageFull.into()).into())
+                }
                 _ => Err(error),
             };
         }
-        self.verify(file.temporary_path())?;
+        self.verify(&place)?;
+        let mut file = AtomicFile::create_private(image)?;
+        file.set_len(self.size)?;
+        let mut offset = 0;
+        let mut piece = Zeroizing::new(vec![0; PIECE]);
+        // What was not written is a hole in the output as well.
+        while let Some(start) = next_data(&made, offset).map_err(failed)? {
+            let count = made.read_at(&mut piece, start).map_err(failed)?;
+            let bytes = piece.get(..count).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            file.write_at(start, bytes)?;
+            offset = start + bytes.len() as u64;
+        }
         Ok(file.commit()?)
     }
 
-    fn make(&self, image: &Path) -> Result<(), Ext4Error> {
-        let staging = Staging::new()?;
+    fn make(&self, staging: &Staging, image: &Path) -> Result<(), Ext4Error> {
         for (path, file) in &self.files {
             staging.write(&format!("tree/{path}"), file.content)?;
         }
         // Without any file the folder must be there all the same.
         staging.write("tree/.keep", b"")?;
-        std::fs::remove_file(staging.path().join("tree/.keep"))
-            .map_err(|source| StagingError { path: staging.path().to_owned(), source })?;
+        fs::remove_file(staging.path().join("tree/.keep"))
+            .map_err(|source| StagingError::Write { path: staging.path().to_owned(), source })?;
         staging.write("mke2fs.conf", CONFIGURATION.as_bytes())?;
         staging.write("commands", self.commands().as_bytes())?;
         let extended = format!(
@@ -289,4 +312,13 @@ impl Plan<'_> {
 /// Whether a path can stand between quotes in a line for debugfs.
 fn speakable(path: &str) -> bool {
     !path.chars().any(|c| c == '"' || c.is_control())
+}
+
+/// Where the next byte that was written is, from `offset` on (lseek(2), `SEEK_DATA`); `None` behind the last one.
+fn next_data(file: &fs::File, offset: u64) -> io::Result<Option<u64>> {
+    match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
+        Ok(start) => Ok(Some(start)),
+        Err(rustix::io::Errno::NXIO) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

@@ -25,11 +25,11 @@ use crate::atomic;
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
 use crate::input::digest_of_file;
+use crate::scratch::Scratch;
 use handoff::hash::Sha256Digest;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
-use tempfile::TempDir;
 use thiserror::Error;
 
 /// The folders of a store.
@@ -127,9 +127,9 @@ impl Store {
     }
 
     /// A folder for something that is being made, on the same file system as its later place.
-    pub fn scratch(&self) -> Result<TempDir, StoreError> {
+    pub fn scratch(&self) -> Result<Scratch, StoreError> {
         let path = self.dir.join("tmp");
-        tempfile::tempdir_in(&path).map_err(|source| StoreError { path, source })
+        Scratch::within(&path, "work-").map_err(|source| StoreError { path, source })
     }
 
     /// Moves a finished file or folder of [`Self::scratch`] to `place`. Where another one was quicker, its result stays.

@@ -1,0 +1,316 @@
+//! Paths that must not lead out of a folder, and paths that must not lead through another user's link.
+//!
+//! [`open`] resolves a path beneath a folder, by `openat2(2)` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, or by a
+//! walk over its parts where the kernel or a seccomp filter does not have that call. The walk never lets the kernel follow
+//! a link: each part is opened with `O_NOFOLLOW`, and links are read and followed here. [`parent`] is the same walk for
+//! outputs, which may be anywhere: it obeys the kernel's rule `protected_symlinks` (`proc_sys_fs(5)`) on machines where that
+//! is switched off, too.
+
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
+
+/// More links than this in one path are a loop (as `MAXSYMLINKS` of Linux).
+const MOST_LINKS: usize = 40;
+/// How often `openat2` is asked again where something was renamed meanwhile (`EAGAIN`).
+const TRIES: usize = 8;
+/// The permission bit by which only the owner of a name may rename or remove it.
+const STICKY: u32 = 0o1000;
+/// Permission bits by which others than the owner may write.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// Why a path is not followed. It is the inner error of an [`io::Error`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathProblem {
+    /// An absolute link, or one with too many `..`.
+    #[error("a symbolic link in the path leads outside {}; put the file itself there", folder.display())]
+    Outside {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A loop, a magic link of `/proc`, or a link where none is followed.
+    #[error("the path goes through a loop of symbolic links, or through a link that is not followed here")]
+    Loop,
+    /// Something that cannot be read like a file.
+    #[error("it is {kind}, not a file")]
+    NotAFile {
+        /// What it is.
+        kind: &'static str,
+    },
+    /// A file that is larger than anything that belongs there.
+    #[error("it has {size} bytes, and at most {most} are read")]
+    TooLarge {
+        /// Its size.
+        size: u64,
+        /// The limit.
+        most: u64,
+    },
+    /// A file that is not UTF-8.
+    #[error("it is not text (UTF-8)")]
+    NotText,
+    /// A link of another user in a folder where everyone may write.
+    #[error("{link} is a symbolic link of user {owner} in a folder where everyone may write")]
+    ForeignLink {
+        /// The link.
+        link: String,
+        /// Its owner.
+        owner: u32,
+    },
+}
+
+impl From<PathProblem> for io::Error {
+    fn from(problem: PathProblem) -> Self {
+        Self::new(io::ErrorKind::InvalidData, problem)
+    }
+}
+
+/// Which links on the way are followed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// Those that stay beneath the folder.
+    Inside,
+    /// None, not even at the end.
+    None,
+}
+
+/// Opens `path` beneath `top`. An empty path is `top` itself. The errors `EXDEV` and `ELOOP` say that a link leads outside
+/// or is not followed; [`named`] gives them words.
+pub(crate) fn open(top: impl AsFd, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, Errno> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+    if links == Links::None {
+        resolve |= ResolveFlags::NO_SYMLINKS;
+    }
+    for _ in 0..TRIES {
+        match rustix::fs::openat2(&top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            // Filters of container engines that do not know the call answer EPERM.
+            Err(Errno::NOSYS | Errno::PERM) => break,
+            other => return other,
+        }
+    }
+    walk(top.as_fd(), path, flags, links)
+}
+
+/// The same without `openat2`.
+fn walk(top: BorrowedFd<'_>, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut folders: Vec<OwnedFd> = Vec::new();
+    let mut todo = parts(path).ok_or(Errno::XDEV)?;
+    let mut followed = 0;
+    while let Some(part) = todo.pop() {
+        if part == ".." {
+            // The top's own folder is outside.
+            folders.pop().ok_or(Errno::XDEV)?;
+            continue;
+        }
+        let here = folders.last().map_or(top, AsFd::as_fd);
+        if let Some(target) = link(here, &part)? {
+            followed += 1;
+            if links == Links::None || followed > MOST_LINKS {
+                return Err(Errno::LOOP);
+            }
+            todo.extend(parts(&target).ok_or(Errno::XDEV)?);
+        } else if todo.is_empty() {
+            return rustix::fs::openat(here, part, flags, Mode::empty());
+        } else {
+            let folder = rustix::fs::openat(here, part, folder_flags(), Mode::empty())?;
+            folders.push(folder);
+        }
+    }
+    rustix::fs::openat(folders.last().map_or(top, AsFd::as_fd), ".", flags, Mode::empty())
+}
+
+fn folder_flags() -> OFlags {
+    OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
+}
+
+/// The parts of a relative path, the last one first; `None` where it is absolute.
+fn parts(path: &Path) -> Option<Vec<OsString>> {
+    let mut parts = Vec::new();
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => parts.push(name.to_owned()),
+            Component::ParentDir => parts.push("..".into()),
+            Component::CurDir => {}
+            Component::RootDir | Component::Prefix(_) => return None,
+        }
+    }
+    parts.reverse();
+    Some(parts)
+}
+
+/// The target of the link at `name`; `None` where there is something else.
+fn link(folder: BorrowedFd<'_>, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
+    match rustix::fs::readlinkat(folder, name, Vec::new()) {
+        Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
+        Err(Errno::INVAL) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The error of [`open`] in words: `folder` is what `top` is called.
+pub(crate) fn named(error: Errno, folder: &Path) -> io::Error {
+    match error {
+        Errno::XDEV => PathProblem::Outside { folder: folder.to_owned() }.into(),
+        Errno::LOOP => PathProblem::Loop.into(),
+        other => other.into(),
+    }
+}
+
+/// The folder that holds what `path` names, with all links followed, those at its end too, and the name in it. What has
+/// that name is no link; it need not exist. Links of others in a folder where everyone may write are errors.
+pub(crate) fn parent(path: &Path, me: u32) -> io::Result<(OwnedFd, OsString)> {
+    let start = |path: &Path| {
+        let at = if path.is_absolute() { "/" } else { "." };
+        rustix::fs::openat(CWD, at, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+    };
+    let relative = |path: &Path| parts(path.strip_prefix("/").unwrap_or(path)).unwrap_or_default();
+    let (mut here, mut todo) = (start(path)?, relative(path));
+    let mut followed = 0;
+    while let Some(part) = todo.pop() {
+        let target = match link(here.as_fd(), &part) {
+            Err(Errno::NOENT) if todo.is_empty() => None,
+            other => other?,
+        };
+        if let Some(target) = target {
+            let facts = rustix::fs::statat(&here, &part, rustix::fs::AtFlags::SYMLINK_NOFOLLOW)?;
+            if !may_follow(&rustix::fs::fstat(&here)?, &facts, me) {
+                let link = part.display().to_string();
+                return Err(PathProblem::ForeignLink { link, owner: facts.st_uid }.into());
+            }
+            followed += 1;
+            if followed > MOST_LINKS {
+                return Err(PathProblem::Loop.into());
+            }
+            if target.is_absolute() {
+                here = start(&target)?;
+            }
+            todo.extend(relative(&target));
+        } else if todo.is_empty() && part != ".." {
+            return Ok((here, part));
+        } else {
+            here = rustix::fs::openat(&here, part, folder_flags(), Mode::empty())?;
+        }
+    }
+    // The path is that of a folder.
+    Ok((here, ".".into()))
+}
+
+/// The kernel's rule: in a folder where everyone may write and which is sticky, only one's own links are followed, and
+/// those of the folder's owner.
+fn may_follow(folder: &Stat, link: &Stat, me: u32) -> bool {
+    !is_shared(folder) || link.st_uid == me || link.st_uid == folder.st_uid
+}
+
+/// Whether everyone may put names into a folder, and take away only his own.
+pub(crate) fn is_shared(folder: &Stat) -> bool {
+    folder.st_mode & STICKY != 0 && folder.st_mode & OTHERS_WRITE & 0o002 != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, File};
+    use std::io::Read as _;
+    use std::os::unix::fs::symlink;
+
+    fn top(folder: &Path) -> OwnedFd {
+        File::open(folder).unwrap().into()
+    }
+
+    /// Both ways to open, which must agree.
+    fn both(top: &OwnedFd, path: &str, links: Links) -> Result<String, Errno> {
+        let read = |opened: Result<OwnedFd, Errno>| {
+            let mut text = String::new();
+            File::from(opened?).read_to_string(&mut text).unwrap();
+            Ok(text)
+        };
+        let one = read(open(top, Path::new(path), OFlags::RDONLY, links));
+        let other = read(walk(top.as_fd(), Path::new(path), OFlags::RDONLY, links));
+        assert_eq!(one, other, "{path}");
+        one
+    }
+
+    #[test]
+    fn the_walk_and_the_system_call_follow_and_refuse_the_same_links() {
+        let outer = tempfile::tempdir().unwrap();
+        let at = |path: &str| outer.path().join(path);
+        fs::create_dir_all(at("site/files/deep")).unwrap();
+        fs::write(at("secret"), "secret").unwrap();
+        fs::write(at("site/files/plain"), "plain").unwrap();
+        symlink("plain", at("site/files/link")).unwrap();
+        symlink("files", at("site/same")).unwrap();
+        symlink("../../files/plain", at("site/files/deep/up")).unwrap();
+        symlink("../secret", at("site/out")).unwrap();
+        symlink("../..", at("site/files/top")).unwrap();
+        symlink(at("secret"), at("site/absolute")).unwrap();
+        symlink(at("site/files/plain"), at("site/absolute-inside")).unwrap();
+        symlink("loop-b", at("site/loop-a")).unwrap();
+        symlink("loop-a", at("site/loop-b")).unwrap();
+        symlink("/proc/self/root", at("site/proc")).unwrap();
+        let site = top(&at("site"));
+        let follow = |path: &str| both(&site, path, Links::Inside);
+        for path in ["files/plain", "files/link", "same/plain", "same/link", "files/deep/up", "same/deep/up"]
+        {
+            assert_eq!(follow(path).as_deref(), Ok("plain"), "{path}");
+        }
+        assert_eq!(follow("files/deep/../plain").as_deref(), Ok("plain"));
+        for path in ["out", "files/top/secret", "absolute", "absolute-inside", "proc/etc/passwd", "../secret"]
+        {
+            assert_eq!(follow(path), Err(Errno::XDEV), "{path}");
+        }
+        assert_eq!(follow("loop-a"), Err(Errno::LOOP));
+        assert_eq!(follow("nothing"), Err(Errno::NOENT));
+        for path in ["files/link", "same/plain", "out", "loop-a"] {
+            assert_eq!(both(&site, path, Links::None), Err(Errno::LOOP), "{path}");
+        }
+        assert_eq!(both(&site, "files/plain", Links::None).as_deref(), Ok("plain"));
+        let proc = top(Path::new("/proc/self"));
+        let magic = Path::new("root/etc/passwd");
+        assert_eq!(open(&proc, magic, OFlags::RDONLY, Links::Inside).err(), Some(Errno::LOOP));
+        assert_eq!(walk(proc.as_fd(), magic, OFlags::RDONLY, Links::Inside).err(), Some(Errno::XDEV));
+    }
+
+    #[test]
+    fn links_of_others_are_followed_where_the_kernel_would_follow_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let like = |mode: u32, uid: u32| {
+            let mut facts = rustix::fs::stat(folder.path()).unwrap();
+            (facts.st_mode, facts.st_uid) = (mode, uid);
+            facts
+        };
+        let link = |uid| like(0o777, uid);
+        for (folder, owner, follows) in [
+            (like(0o1777, 0), 1000, true),
+            (like(0o1777, 0), 0, true),
+            (like(0o1777, 0), 1001, false),
+            (like(0o1777, 1001), 1001, true),
+            (like(0o0777, 0), 1001, true),
+            (like(0o1755, 0), 1001, true),
+        ] {
+            assert_eq!(may_follow(&folder, &link(owner), 1000), follows, "{owner}");
+        }
+    }
+
+    #[test]
+    fn the_folder_of_an_output_is_found_through_ones_own_links() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |path: &str| folder.path().join(path);
+        fs::create_dir(at("images")).unwrap();
+        symlink("images/real.img", at("link.img")).unwrap();
+        symlink(at("images"), at("folder")).unwrap();
+        let me = nix::unistd::geteuid().as_raw();
+        for path in ["link.img", "folder/real.img", "images/../link.img"] {
+            let (found, name) = parent(&at(path), me).unwrap();
+            assert_eq!(name, "real.img", "{path}");
+            let (found, images) =
+                (rustix::fs::fstat(&found).unwrap(), rustix::fs::stat(at("images")).unwrap());
+            assert_eq!(found.st_ino, images.st_ino, "{path}");
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! A program that does not outlive this process, even where that gets a SIGKILL: prctl(2), `PR_SET_PDEATHSIG`, which
+//! setpriv(1) sets before it becomes the program.
+
+use crate::tools::{QEMU, SETPRIV, ToolError};
+use std::io;
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+
+/// What setpriv is told.
+const KILL: [&str; 2] = ["--pdeathsig", "KILL"];
+
+/// As long as this lives, so does the thread that counts as the program's parent: the kernel sends its signal when that
+/// thread ends.
+#[derive(Debug)]
+pub(super) struct Parent(#[expect(dead_code, reason = "the thread waits for its end")] Sender<()>);
+
+/// QEMU, to be started with [`spawn`]. Where setpriv is missing or too old, QEMU outlives a psyops that gets a SIGKILL.
+pub(super) fn qemu() -> Result<Command, ToolError> {
+    if !setpriv_works() {
+        return QEMU.command();
+    }
+    let mut command = SETPRIV.command()?;
+    command.args(KILL).arg("--").arg(QEMU.find()?);
+    Ok(command)
+}
+
+/// Whether setpriv knows the option: that of util-linux does since 2.36, that of busybox does not.
+fn setpriv_works() -> bool {
+    static WORKS: OnceLock<bool> = OnceLock::new();
+    *WORKS.get_or_init(|| {
+        let Ok(mut command) = SETPRIV.command() else { return false };
+        let tried = command.args(KILL).args(["--", "true"]).stdin(Stdio::null()).output();
+        tried.is_ok_and(|output| output.status.success())
+    })
+}
+
+/// Starts a program from a thread of its own.
+pub(super) fn spawn(mut command: Command) -> io::Result<(Child, Parent)> {
+    let (send, started) = channel();
+    let (alive, end) = channel::<()>();
+    thread::spawn(move || {
+        let _ = send.send(command.spawn());
+        // The command holds the other ends of its pipes.
+        drop(command);
+        // Nothing is ever sent: this is the end of the other side.
+        let _ = end.recv();
+    });
+    let child = started.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
+    Ok((child, Parent(alive)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_ends_with_its_parent() {
+        if !setpriv_works() {
+            return;
+        }
+        let mut command = SETPRIV.command().unwrap();
+        command.args(KILL).args(["--", "cat"]).stdin(Stdio::piped());
+        let (mut child, parent) = spawn(command).unwrap();
+        // It waits for us, who never write, until its parent's end.
+        let _keyboard = child.stdin.take().unwrap();
+        assert!(child.try_wait().unwrap().is_none());
+        drop(parent);
+        let status = child.wait().unwrap();
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
+    }
+}
