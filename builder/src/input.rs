@@ -42,7 +42,11 @@ pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
 
 /// The SHA-256 of a file, read in pieces.
 pub fn digest_of_file(path: &Path) -> io::Result<Sha256Digest> {
-    let mut file = File::open(path)?;
+    digest_of_open_file(File::open(path)?)
+}
+
+/// The same of an open file, from where it is.
+pub fn digest_of_open_file(mut file: File) -> io::Result<Sha256Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {

@@ -11,11 +11,9 @@ use super::BaseError;
 use super::given::{Given, RawImage, RawTar};
 use super::locked_package::{LockedPackage, Part, RawPackage};
 use super::variant::{RawVariant, Variant};
-use crate::atomic;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::Inputs;
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::Path;
 
@@ -135,7 +133,7 @@ impl Lock {
     /// The same, whatever it is the answer to.
     pub fn read_any(site: &Site) -> Result<Option<Self>, BaseError> {
         let path = site.dir.join(LOCK_FILE);
-        let text = match fs::read_to_string(&path) {
+        let text = match site.folder.text(LOCK_FILE) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(BaseError::ReadLock { path, source }),
@@ -147,7 +145,7 @@ impl Lock {
     pub fn write(&self, site: &Site) -> Result<(), BaseError> {
         let path = site.dir.join(LOCK_FILE);
         let text = self.encode().map_err(|problem| BaseError::BadLock { path: path.clone(), problem })?;
-        Ok(atomic::write_file(&path, text.as_bytes())?)
+        Ok(site.folder.write(LOCK_FILE, text.as_bytes(), 0o644)?)
     }
 
     fn encode(&self) -> Result<String, String> {

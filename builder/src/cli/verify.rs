@@ -65,7 +65,7 @@ pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
 /// What the receipt of a stick says; nothing where the site has none for it.
 fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
     let stick = StickFacts::of(image.path())?;
-    let receipt = Receipt::find(&site.dir, &stick, &trusted_keys(site)?);
+    let receipt = Receipt::find(&site.folder, &stick, &trusted_keys(site)?);
     let check = |result| Some(Check { part: "receipt".to_owned(), result });
     let receipt = match receipt {
         Ok(None) => return Ok(None),

@@ -3,14 +3,14 @@
 //! A receipt is JSON, with a minisign signature beside it, so that it can be read and judged without this program. There
 //! is one for each stick of a node; the site's history has the older ones. There is no digest of a secret in it.
 
-use crate::atomic::{self, AtomicError};
+use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::image::digests::{Digests, Part};
+use crate::site::SiteFolder;
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::{SigningFailed, SigningKey};
 use keys::signature::{self, BadSignature, PublicKey};
 use serde::{Deserialize, Serialize};
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -94,14 +94,6 @@ pub enum ReceiptError {
     /// It cannot be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// Its folder cannot be made.
-    #[error("cannot make the folder {path}: {source}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
     /// It cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -133,7 +125,6 @@ impl Classified for ReceiptError {
         match self {
             Self::Signing(_) => Class::Failure,
             Self::Write(error) => error.class(),
-            Self::Folder { source, .. } => Class::of_writing(source),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Signature { .. } | Self::Content { .. } => Class::BadContent,
         }
@@ -155,12 +146,9 @@ impl Receipt {
     }
 
     /// Writes it into the folder of a site, with its signature beside it.
-    pub fn write(&self, site: &Path, key: &SigningKey) -> Result<PathBuf, ReceiptError> {
-        let path = place(site, &self.node, &self.stick);
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .map_err(|source| ReceiptError::Folder { path: folder.to_owned(), source })?;
-        }
+    pub fn write(&self, site: &SiteFolder, key: &SigningKey) -> Result<PathBuf, ReceiptError> {
+        let name = place(&self.node, &self.stick);
+        let path = site.path_of(&name);
         let problem = |error: serde_json::Error| ReceiptError::Content {
             path: path.clone(),
             problem: error.to_string(),
@@ -168,8 +156,8 @@ impl Receipt {
         let text = serde_json::to_string_pretty(self).map_err(problem)? + "\n";
         let signature = key.sign(text.as_bytes(), &self.comment())?;
         // Cut off in between, an old receipt has a new signature, which is seen; the next run writes both.
-        atomic::write_file(&signature_of(&path), signature.as_bytes())?;
-        atomic::write_file(&path, text.as_bytes())?;
+        site.write(signature_of(&name), signature.as_bytes(), 0o644)?;
+        site.write(&name, text.as_bytes(), 0o644)?;
         Ok(path)
     }
 
@@ -179,28 +167,37 @@ impl Receipt {
 
     /// The last receipt of a stick in the folder of a site, whatever node it was for; none where there is none.
     pub fn find(
-        site: &Path,
+        site: &SiteFolder,
         stick: &StickFacts,
         trusted: &[PublicKey],
     ) -> Result<Option<Self>, ReceiptError> {
-        let folder = site.join(FOLDER);
-        if !folder.exists() {
-            return Ok(None);
+        let folder = site.folder(FOLDER);
+        let nodes = match folder.entries() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(|source| ReceiptError::Read { path: folder.path(), source })?,
+        };
+        let mut last: Option<Self> = None;
+        for node in nodes.iter().filter_map(|node| node.name.to_str()) {
+            let name = place(node, stick);
+            let there = site.kind(&name);
+            if there.map_err(|source| ReceiptError::Read { path: site.path_of(&name), source })?.is_none() {
+                continue;
+            }
+            let receipt = Self::read(site, &name, trusted)?;
+            if last.as_ref().is_none_or(|last| last.ended < receipt.ended) {
+                last = Some(receipt);
+            }
         }
-        #[expect(clippy::disallowed_methods, reason = "the last in time is taken, so there is no order")]
-        let nodes = fs::read_dir(&folder).map_err(|source| ReceiptError::Read { path: folder, source })?;
-        let names = nodes.filter_map(|node| node.ok()?.file_name().into_string().ok());
-        let places = names.map(|node| place(site, &node, stick)).filter(|path| path.exists());
-        let receipts = places.map(|path| Self::read(&path, trusted)).collect::<Result<Vec<_>, _>>()?;
-        Ok(receipts.into_iter().max_by(|one, other| one.ended.cmp(&other.ended)))
+        Ok(last)
     }
 
-    fn read(path: &Path, trusted: &[PublicKey]) -> Result<Self, ReceiptError> {
-        let read = |path: &Path| {
-            fs::read(path).map_err(|source| ReceiptError::Read { path: path.to_owned(), source })
+    fn read(site: &SiteFolder, name: &Path, trusted: &[PublicKey]) -> Result<Self, ReceiptError> {
+        let read = |name: &Path| {
+            site.read(name).map_err(|source| ReceiptError::Read { path: site.path_of(name), source })
         };
-        let text = read(path)?;
-        let signature = String::from_utf8_lossy(&read(&signature_of(path))?).into_owned();
+        let path = &*site.path_of(name);
+        let text = read(name)?;
+        let signature = String::from_utf8_lossy(&read(&signature_of(name))?).into_owned();
         signature::verify(&text, &signature, trusted)
             .map_err(|source| ReceiptError::Signature { path: path.to_owned(), source })?;
         let content = |problem: String| ReceiptError::Content { path: path.to_owned(), problem };
@@ -247,8 +244,8 @@ pub fn on_stick(image: &Digests, tables: &[u8]) -> Digests {
     image.with(Part::Table, &Sha256Digest::of(tables).to_string())
 }
 
-fn place(site: &Path, node: &str, stick: &StickFacts) -> PathBuf {
-    site.join(FOLDER).join(node).join(format!("{}.json", stick.name()))
+fn place(node: &str, stick: &StickFacts) -> PathBuf {
+    Path::new(FOLDER).join(node).join(format!("{}.json", stick.name()))
 }
 
 fn signature_of(path: &Path) -> PathBuf {
@@ -260,6 +257,7 @@ mod tests {
     use super::*;
     use crate::image::fixture;
     use crate::image::reader::ImageReader;
+    use std::fs;
 
     fn receipt(parts: Digests) -> Receipt {
         Receipt {
@@ -287,16 +285,17 @@ mod tests {
         let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
         let receipt = receipt(on_stick(&parts, b"tables"));
         let (folder, key) = (tempfile::tempdir().unwrap(), SigningKey::generate().unwrap());
-        let path = receipt.write(folder.path(), &key).unwrap();
+        let site = SiteFolder::open(folder.path()).unwrap();
+        let path = receipt.write(&site, &key).unwrap();
         assert_eq!(path, folder.path().join("receipts/pi1/_AA_01.json"));
         let trusted = [key.public().clone()];
-        let read = |stick: &StickFacts| Receipt::find(folder.path(), stick, &trusted);
-        assert_eq!(Receipt::find(Path::new("/nowhere"), &receipt.stick, &trusted).unwrap(), None);
+        let read = |stick: &StickFacts| Receipt::find(&site, stick, &trusted);
+        assert_eq!(Receipt::find(&site.folder("nowhere"), &receipt.stick, &trusted).unwrap(), None);
         assert_eq!(read(&receipt.stick).unwrap(), Some(receipt.clone()));
         assert_eq!(read(&StickFacts { serial: Some("BB".into()), ..receipt.stick.clone() }).unwrap(), None);
         assert_eq!(receipt.changed(&parts), [Part::Table]);
         let other = [SigningKey::generate().unwrap().public().clone()];
-        let error = Receipt::find(folder.path(), &receipt.stick, &other).unwrap_err();
+        let error = Receipt::find(&site, &receipt.stick, &other).unwrap_err();
         assert!(matches!(error, ReceiptError::Signature { .. }), "{error}");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("\"written\": 5", "\"written\": 6")).unwrap();
@@ -308,9 +307,10 @@ mod tests {
         let (folder, key) = (tempfile::tempdir().unwrap(), SigningKey::generate().unwrap());
         let first = receipt(Digests::default());
         let second = Receipt { node: "pi2".into(), ended: "2026-11-23T00:00:00Z".into(), ..first.clone() };
-        second.write(folder.path(), &key).unwrap();
-        first.write(folder.path(), &key).unwrap();
-        let found = Receipt::find(folder.path(), &first.stick, &[key.public().clone()]).unwrap();
+        let site = SiteFolder::open(folder.path()).unwrap();
+        second.write(&site, &key).unwrap();
+        first.write(&site, &key).unwrap();
+        let found = Receipt::find(&site, &first.stick, &[key.public().clone()]).unwrap();
         assert_eq!(found, Some(second));
     }
 

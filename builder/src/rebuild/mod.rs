@@ -238,10 +238,10 @@ fn compare(found: &[u8], built: &[u8]) -> Verdict {
 fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error> {
     let kept = site.seal_file(node);
     let found = of(image, Part::Seal)?;
-    Ok(match read_input(&kept) {
+    Ok(match site.folder.read(Site::seal_name(node)) {
         Ok(bytes) if bytes == found => Verdict::Holds("the one in the site".into()),
         Ok(_) => Verdict::Bad(format!("another one than {}", kept.display())),
-        Err(error) => Verdict::Bad(error.to_string()),
+        Err(error) => Verdict::Bad(format!("cannot read {}: {error}", kept.display())),
     })
 }
 

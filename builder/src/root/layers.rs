@@ -7,7 +7,7 @@ use super::image::Recipe;
 use crate::base::{Init, KernelFolder};
 use crate::bill;
 use crate::input::digest_of_file;
-use crate::site::{Base, Overlay, Role};
+use crate::site::{Base, Overlay, Role, SiteFolder};
 use crate::store::{Inputs, Store};
 use crate::tools::TAR2SQFS;
 use crate::tree::{LayeredTree, TreeError};
@@ -92,9 +92,9 @@ impl Recipe for Layers<'_> {
             own.add_embedded(overlay, &|_| true)?;
         }
         inputs.add("the builder's overlay", digest(&own, self.build_time)?);
-        let folder = |dir: &Path| {
+        let folder = |dir: &SiteFolder| {
             let mut tree = LayeredTree::new();
-            tree.add_directory(dir, "")?;
+            tree.add_folder(dir, "")?;
             digest(&tree, self.build_time)
         };
         for (name, text) in self.papers {
@@ -166,11 +166,11 @@ impl Layers<'_> {
             tree.insert_directory(&format!("{prefix}/{folder}"), 0o755)?;
         }
         for (name, role) in self.roles {
-            tree.add_directory(&role.dir, &format!("{prefix}/roles/{name}"))?;
+            tree.add_folder(&role.dir, &format!("{prefix}/roles/{name}"))?;
         }
         for overlay in self.overlays {
             let place = format!("{prefix}/overlays/{}", overlay.name);
-            tree.add_directory(&overlay.dir, &place)?;
+            tree.add_folder(&overlay.dir, &place)?;
             if !overlay.manifest.text.is_empty() {
                 let text = overlay.manifest.text.clone().into_bytes();
                 tree.insert_file(&format!("{place}.toml"), 0o644, text)?;
@@ -255,7 +255,7 @@ mod tests {
         let name = |text: &str| text.parse::<handoff::name::Name>().unwrap();
         let role = Role {
             name: name("hello"),
-            dir: folder.path().join("role"),
+            dir: SiteFolder::open(folder.path()).unwrap().folder("role"),
             kind: crate::site::RoleKind::Overlay,
             stage: crate::site::Stage::Configure,
             packages: Vec::new(),
@@ -263,7 +263,7 @@ mod tests {
         let roles = BTreeMap::from([(name("hello"), role)]);
         let overlays = [Overlay {
             name: name("motd"),
-            dir: folder.path().join("overlay"),
+            dir: SiteFolder::open(folder.path()).unwrap().folder("overlay"),
             manifest: OverlayManifest::default(),
         }];
         let layers = Layers {

@@ -15,7 +15,6 @@ use handoff::paths;
 use keys::identity::NodeIdentity;
 use keys::issue::host_key::BadHostKey;
 use keys::issue::seal_builder::{BuildError, File, SealBuilder};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -92,9 +91,11 @@ pub fn compose(site: &Site, node: &Node, admin: &NodeIdentity) -> Result<SealBui
     for file in &node.files {
         let content = match &file.source {
             FileSource::Secret(name) => store.read(&Secret::Value(name.clone()), admin)?,
-            FileSource::Plain(path) => fs::read(path)
+            FileSource::Plain(path) => site
+                .folder
+                .read(path)
                 .map(Zeroizing::new)
-                .map_err(|source| ComposeError::Read { path: path.clone(), source })?,
+                .map_err(|source| ComposeError::Read { path: site.folder.path_of(path), source })?,
         };
         parts.add(file.path.clone(), sealed(file), content)?;
     }

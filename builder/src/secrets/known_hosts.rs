@@ -6,7 +6,6 @@ use crate::secrets::store::Store;
 use crate::site::Site;
 use handoff::name::Name;
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
@@ -61,15 +60,15 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let mut known = Vec::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
-        let key = match fs::read_to_string(&path) {
-            Ok(public) => {
+        let key = match store.read_host_key_public(&node.name) {
+            Ok(Some(public)) => {
                 let mut words = public.split_whitespace();
                 let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
                     return Err(KnownHostsError::NotAKey { path });
                 };
                 Some(format!("{kind} {key}"))
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Ok(None) => None,
             Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),
         };
         let addresses = node.network.iter().flat_map(|card| &card.addresses);

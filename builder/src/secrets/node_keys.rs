@@ -2,7 +2,7 @@
 //!
 //! So a lost stick can be made again with the same identity, and clients keep trusting the same SSH host key.
 
-use crate::atomic::{self, AtomicError};
+use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::{CredentialError, read_private};
 use crate::secrets::store::{Secret, Store, StoreError};
@@ -142,7 +142,7 @@ fn make_identity(
     created: Timestamp,
 ) -> Result<Recipient, NodeKeyError> {
     let secret = Secret::NodeKey(node.clone());
-    if !store.has(&secret) {
+    if !store.has(&secret)? {
         let text = identity_file::text(&identity_file::generate(), created);
         store.write(&secret, text.as_bytes(), admin)?;
     }
@@ -154,15 +154,17 @@ fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<boo
     let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
     let secret = Secret::HostKey(node.clone());
     let path = store.host_key_public(node);
-    if store.has(&secret) && path.exists() {
+    let public = store.read_host_key_public(node);
+    let public = public.map_err(|source| StoreError::Read { path, source })?;
+    if store.has(&secret)? && public.is_some() {
         return Ok(false);
     }
-    if !store.has(&secret) {
+    if !store.has(&secret)? {
         let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
         store.write(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?;
     }
     let public = host_key(store, node, admin)?.public_line().map_err(failed)?;
-    atomic::write_file(&path, public.as_bytes())?;
+    store.write_host_key_public(node, &public)?;
     Ok(true)
 }
 
@@ -223,13 +225,14 @@ pub fn identity(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::site::SiteFolder;
 
     #[test]
     fn keys_are_made_once() {
         let folder = tempfile::tempdir().unwrap();
         let admin = identity_file::generate();
         let (site, node): (Name, Name) = ("home".parse().unwrap(), "demo".parse().unwrap());
-        let store = Store::new(folder.path().to_owned(), site, vec![admin.recipient()]);
+        let store = Store::new(SiteFolder::open(folder.path()).unwrap(), site, vec![admin.recipient()]);
         let made = make_identity(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
         assert_eq!(make_identity(&store, &node, &admin, Timestamp::from_unix(9)).unwrap(), made);
         assert!(make_host_key(&store, &node, &admin).unwrap());

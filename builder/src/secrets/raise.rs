@@ -9,7 +9,6 @@ use crate::secrets::prepare::Alone;
 use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
 use handoff::name::Name;
 use keys::seal::UnverifiedSeal;
-use std::fs;
 use std::io;
 
 /// What is raised.
@@ -117,11 +116,10 @@ fn raise_release(site: &Site) -> Result<Raised, Error> {
 
 /// The serial of a node's kept seal; 0 where there is none, or none that the site signed: such a one counts nowhere.
 fn kept_serial(site: &Site, node: &Name) -> Result<u64, Error> {
-    let path = site.seal_file(node);
-    let bytes = match fs::read(&path) {
+    let bytes = match site.folder.read(Site::seal_name(node)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(source) => return Err(SiteError::Read { path, source }.into()),
+        Err(source) => return Err(SiteError::Read { path: site.seal_file(node), source }.into()),
     };
     let trusted = trusted_keys(site)?;
     let verified = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(&trusted, &site.id));

@@ -3,7 +3,7 @@
 //! Encryption is random, so sealing the same content twice gives different bytes. The kept seal is what makes images
 //! equal from build to build, and a new serial means that there really is something new.
 
-use crate::atomic::{self, AtomicError};
+use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
@@ -17,9 +17,8 @@ use keys::seal::payload::BadPayload;
 use keys::seal::{OpenedSeal, SealError, UnverifiedSeal};
 use keys::signature::{BadSignature, PublicKey};
 use keys::timestamp::Timestamp;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Why a node has no current seal.
 #[derive(Debug, thiserror::Error)]
@@ -63,14 +62,6 @@ pub enum CurrentSealError {
         /// Why.
         problem: BuildError,
     },
-    /// The folder of seals could not be made.
-    #[error("cannot create the folder {path}: {source}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// A new seal could not be kept.
     #[error(transparent)]
     Write(#[from] AtomicError),
@@ -84,7 +75,6 @@ impl Classified for CurrentSealError {
             Self::Keys(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Damaged { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
-            Self::Folder { source, .. } => Class::of_writing(source),
             Self::Write(error) => error.class(),
         }
     }
@@ -132,7 +122,7 @@ pub fn current_seal(
         credentials,
     };
     let path = site.seal_file(&node.name);
-    let (serial, reasons) = match fs::read(&path) {
+    let (serial, reasons) = match site.folder.read(Site::seal_name(&node.name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             (Some(Serial::FIRST), vec!["there was none".to_owned()])
         }
@@ -151,16 +141,8 @@ pub fn current_seal(
     };
     let serial = Serial::new(wanted.least()).map_or(serial, |least| serial.max(least));
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
-    keep(&path, &bytes)?;
+    site.folder.write(Site::seal_name(&node.name), &bytes, 0o644)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
-}
-
-fn keep(path: &Path, bytes: &[u8]) -> Result<(), CurrentSealError> {
-    if let Some(folder) = path.parent() {
-        let failed = |source| CurrentSealError::Folder { path: folder.to_owned(), source };
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    Ok(atomic::write_file(path, bytes)?)
 }
 
 /// What the seal should be.

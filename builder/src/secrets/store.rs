@@ -4,15 +4,14 @@
 //! replaced stays beside the new one as `PATH.age.1`, `PATH.age.2` and so on, the highest number being the youngest:
 //! plain files that version control and people can look at.
 
-use crate::atomic::{self, AtomicError};
+use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::{self, CredentialError};
-use crate::site::Site;
+use crate::site::{Site, SiteFolder};
 use handoff::name::Name;
 use keys::identity::{NodeIdentity, Recipient};
 use keys::issue::encryption::{DecryptFailed, EncryptFailed, decrypt, encrypt_armored};
 use std::fmt;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -94,14 +93,6 @@ pub enum StoreError {
         /// Why.
         problem: EncryptFailed,
     },
-    /// A folder of the store cannot be made.
-    #[error("cannot create the folder {path}: {source}")]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
     /// It cannot be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
@@ -114,7 +105,6 @@ impl Classified for StoreError {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Open { .. } | Self::Mixed { .. } => Class::BadContent,
             Self::Encrypt { .. } => Class::Failure,
-            Self::Folder { source, .. } => Class::of_writing(source),
             Self::Write(error) => error.class(),
         }
     }
@@ -137,16 +127,16 @@ impl Classified for StoreError {
 /// The store of a site.
 #[derive(Debug, Clone)]
 pub struct Store {
-    dir: PathBuf,
+    folder: SiteFolder,
     site: Name,
     admins: Vec<Recipient>,
 }
 
 impl Store {
-    /// The store in the folder `dir` of `site`, for `admins`.
+    /// The store in a folder of `site`, for `admins`.
     #[must_use]
-    pub fn new(dir: PathBuf, site: Name, admins: Vec<Recipient>) -> Self {
-        Self { dir, site, admins }
+    pub fn new(folder: SiteFolder, site: Name, admins: Vec<Recipient>) -> Self {
+        Self { folder, site, admins }
     }
 
     /// The store of a site.
@@ -157,34 +147,46 @@ impl Store {
     /// Where a value lies.
     #[must_use]
     pub fn file(&self, secret: &Secret) -> PathBuf {
-        self.dir.join(format!("{secret}.age"))
+        self.folder.path_of(file_name(secret))
     }
 
     /// Where the public half of a node's SSH host key lies, in plain text.
     #[must_use]
     pub fn host_key_public(&self, node: &Name) -> PathBuf {
-        self.dir.join(format!("{}.pub", Secret::HostKey(node.clone())))
+        self.folder.path_of(public_name(node))
+    }
+
+    /// The public half of a node's SSH host key; `None` where there is none.
+    pub fn read_host_key_public(&self, node: &Name) -> io::Result<Option<String>> {
+        match self.folder.text(public_name(node)) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Keeps it.
+    pub fn write_host_key_public(&self, node: &Name, line: &str) -> Result<(), AtomicError> {
+        self.folder.write(public_name(node), line.as_bytes(), 0o644)
     }
 
     /// Whether the store has a value.
-    #[must_use]
-    pub fn has(&self, secret: &Secret) -> bool {
-        self.file(secret).exists()
+    pub fn has(&self, secret: &Secret) -> Result<bool, StoreError> {
+        let there = self.folder.kind(file_name(secret));
+        let there = there.map_err(|source| StoreError::Read { path: self.file(secret), source })?;
+        Ok(there.is_some())
     }
 
     /// The names of all values that nodes may be given, sorted.
     pub fn values(&self) -> Result<Vec<Name>, StoreError> {
-        let failed = |source| StoreError::Read { path: self.dir.clone(), source };
-        #[expect(clippy::disallowed_methods, reason = "sorted right below")]
-        let entries = match fs::read_dir(&self.dir) {
+        let entries = match self.folder.entries() {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed(error)),
+            Err(source) => return Err(StoreError::Read { path: self.folder.path(), source }),
         };
         let mut names = Vec::new();
         for entry in entries {
-            let name = entry.map_err(failed)?.file_name();
-            let name = name.to_str().and_then(|name| name.strip_suffix(".age"));
+            let name = entry.name.to_str().and_then(|name| name.strip_suffix(".age"));
             names.extend(name.and_then(|name| name.parse::<Name>().ok()));
         }
         names.sort();
@@ -194,7 +196,7 @@ impl Store {
     /// Opens a value.
     pub fn read(&self, secret: &Secret, identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let path = self.file(secret);
-        let file = match fs::read(&path) {
+        let file = match self.folder.read(file_name(secret)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(StoreError::Missing { secret: secret.clone(), path });
@@ -242,36 +244,51 @@ impl Store {
         let file = encrypt_armored(&self.admins, &plain)
             .map_err(|problem| StoreError::Encrypt { secret: secret.clone(), problem })?;
         self.open(secret, &path, file.as_bytes(), identity)?;
-        if let Some(folder) = path.parent() {
-            fs::create_dir_all(folder)
-                .map_err(|source| StoreError::Folder { path: folder.to_owned(), source })?;
-        }
         // The old value is kept first: cut off in between, it is there twice, and never nowhere.
-        match fs::read(&path) {
-            Ok(old) => atomic::write_file(&next_in_history(&path), &old)?,
+        match self.folder.read(file_name(secret)) {
+            Ok(old) => self.folder.write(self.next_in_history(secret)?, &old, 0o644)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(source) => return Err(StoreError::Read { path, source }),
         }
-        Ok(atomic::write_file(&path, file.as_bytes())?)
+        Ok(self.folder.write(file_name(secret), file.as_bytes(), 0o644)?)
+    }
+
+    fn next_in_history(&self, secret: &Secret) -> Result<String, StoreError> {
+        let numbered = |number: u32| format!("{}.{number}", file_name(secret));
+        for name in (1..u32::MAX).map(numbered) {
+            let there = self.folder.kind(&name);
+            let path = || self.folder.path_of(&name);
+            if there.map_err(|source| StoreError::Read { path: path(), source })?.is_none() {
+                return Ok(name);
+            }
+        }
+        Ok(numbered(u32::MAX))
     }
 }
 
-fn next_in_history(path: &Path) -> PathBuf {
-    let numbered = |number: u32| PathBuf::from(format!("{}.{number}", path.display()));
-    (1..u32::MAX).map(numbered).find(|path| !path.exists()).unwrap_or_else(|| numbered(u32::MAX))
+fn file_name(secret: &Secret) -> String {
+    format!("{secret}.age")
+}
+
+fn public_name(node: &Name) -> String {
+    format!("{}.pub", Secret::HostKey(node.clone()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use keys::issue::identity_file::generate;
+    use std::fs;
     use tempfile::TempDir;
 
     fn store() -> (TempDir, Store, NodeIdentity) {
         let folder = tempfile::tempdir().unwrap();
         let admin = generate();
-        let store =
-            Store::new(folder.path().join("secrets"), "home".parse().unwrap(), vec![admin.recipient()]);
+        let store = Store::new(
+            SiteFolder::open(folder.path()).unwrap().folder("secrets"),
+            "home".parse().unwrap(),
+            vec![admin.recipient()],
+        );
         (folder, store, admin)
     }
 
@@ -328,7 +345,7 @@ mod tests {
         let other = generate();
         let a = value("a");
         assert!(matches!(store.write(&a, b"one", &other), Err(StoreError::Open { .. })));
-        assert!(!store.has(&a));
+        assert!(!store.has(&a).unwrap());
         store.write(&a, b"one", &admin).unwrap();
         let error = store.read(&a, &other).unwrap_err();
         assert!(matches!(

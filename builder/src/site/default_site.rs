@@ -8,6 +8,7 @@ use super::issue::{IssueError, issue_keys};
 use super::{SITE_FILE, Site, SiteError};
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
+use crate::scratch::Scratch;
 use handoff::name::{BadName, Name};
 use keys::timestamp::Timestamp;
 use std::fs::{self, OpenOptions};
@@ -87,7 +88,7 @@ pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteEr
     let lock = lock.and_then(|file| file.lock().map(|()| file)).map_err(folder)?;
     if !dir.join(SITE_FILE).exists() {
         // Made elsewhere and moved in one step, so that there is never a half of it.
-        let scratch = tempfile::tempdir_in(data).map_err(folder)?;
+        let scratch = Scratch::within(data, ".new-site-").map_err(folder)?;
         let made = scratch.path().join("site");
         let name: Name = DEFAULT_NAME.parse()?;
         let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME))?;

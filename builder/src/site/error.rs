@@ -203,6 +203,16 @@ pub enum SiteError {
         /// What is wrong with the name.
         problem: String,
     },
+    /// A file of the site that a node is to have, and that is not opened.
+    #[error("{at}: {path} cannot be used: {problem}")]
+    UnusableSource {
+        /// Where it is asked for.
+        at: Location,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        problem: io::Error,
+    },
     /// A file of the site that a node is to have, and that is not there.
     #[error("{at}: {path} is not there")]
     MissingSource {

@@ -4,9 +4,10 @@
 //! anything but a `.git`, nothing is touched.
 
 use super::edit::with_key;
+use super::folder::SiteFolder;
 use super::quantity::rfc3339;
 use super::{NODES, SITE_FILE, Site, SiteError};
-use crate::atomic::{self, AtomicError};
+use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use handoff::name::Name;
 use include_dir::{Dir, include_dir};
@@ -105,6 +106,7 @@ pub fn init_site(
     };
     can_hold_a_site(dir)?;
     folder(dir)?;
+    let site = SiteFolder::open(dir).map_err(|source| InitError::Folder { path: dir.to_owned(), source })?;
     let mut files = Vec::new();
     collect(&TEMPLATE, &mut files);
     // The file that makes it a site comes last.
@@ -114,11 +116,9 @@ pub fn init_site(
         if relative == Path::new(TEMPLATE_NODE) {
             relative = Path::new(NODES).join(format!("{node}.toml"));
         }
-        let path = dir.join(relative);
-        folder(path.parent().unwrap_or(dir))?;
         let program = file.contents().starts_with(b"#!");
         let text = fill(file.contents_utf8().unwrap_or_default(), id, node, keys, options);
-        atomic::write_file_with_mode(&path, text.as_bytes(), if program { 0o755 } else { 0o644 })?;
+        site.write(relative, text.as_bytes(), if program { 0o755 } else { 0o644 })?;
     }
     Ok(Site::load(dir)?)
 }
@@ -126,8 +126,10 @@ pub fn init_site(
 /// Adds a node to `site`, with its public key where it has one already. Gives the site as it is then.
 pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Site, InitError> {
     let path = site.node_file(name);
-    if path.exists() {
-        return Err(InitError::NodeExists { name: name.clone(), path });
+    match site.folder.kind(Site::node_name(name)) {
+        Ok(None) => {}
+        Ok(Some(_)) => return Err(InitError::NodeExists { name: name.clone(), path }),
+        Err(source) => return Err(SiteError::Read { path, source }.into()),
     }
     let template =
         TEMPLATE.get_file(TEMPLATE_NODE).and_then(include_dir::File::contents_utf8).unwrap_or_default();
@@ -140,9 +142,7 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
     let text =
         template.replace(r#"roles = ["hello", "example"]"#, &format!("roles = [{}]", roles.join(", ")));
     let text = recipient.map_or_else(|| text.clone(), |recipient| with_recipient(&text, recipient));
-    let folder = site.dir.join(NODES);
-    fs::create_dir_all(&folder).map_err(|source| InitError::Folder { path: folder, source })?;
-    atomic::write_file(&path, text.as_bytes())?;
+    site.folder.write(Site::node_name(name), text.as_bytes(), 0o644)?;
     Ok(Site::load(&site.dir)?)
 }
 
@@ -150,9 +150,10 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
 /// else was read of the site is not read again: with a thousand nodes that would be a million files.
 pub fn set_recipient(mut site: Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
     site.node(name.as_str())?;
-    let path = site.node_file(name);
-    let text = fs::read_to_string(&path).map_err(|source| SiteError::Read { path: path.clone(), source })?;
-    atomic::write_file(&path, with_recipient(&text, recipient).as_bytes())?;
+    let file = Site::node_name(name);
+    let text = site.folder.text(&file);
+    let text = text.map_err(|source| SiteError::Read { path: site.node_file(name), source })?;
+    site.folder.write(file, with_recipient(&text, recipient).as_bytes(), 0o644)?;
     if let Some(node) = site.nodes.get_mut(name) {
         node.recipient = Some(recipient.to_owned());
     }
@@ -170,19 +171,19 @@ fn with_recipient(text: &str, recipient: &str) -> String {
 
 /// Writes a floor of seal serials (see [`handoff::least_serial`]) into the site: for one node, or for all.
 pub fn set_least_serial(site: &Site, node: Option<&Name>, serial: u64) -> Result<Site, InitError> {
-    let path = node.map_or_else(|| site.dir.join(SITE_FILE), |name| site.node_file(name));
-    set_number(site, &path, "least-serial", serial)
+    let file = node.map_or_else(|| PathBuf::from(SITE_FILE), Site::node_name);
+    set_number(site, &file, "least-serial", serial)
 }
 
 /// Writes the site's `security-epoch`, which its seals carry as the least release.
 pub fn set_security_epoch(site: &Site, epoch: u32) -> Result<Site, InitError> {
-    set_number(site, &site.dir.join(SITE_FILE), "security-epoch", epoch.into())
+    set_number(site, Path::new(SITE_FILE), "security-epoch", epoch.into())
 }
 
-fn set_number(site: &Site, path: &Path, key: &str, number: u64) -> Result<Site, InitError> {
-    let text =
-        fs::read_to_string(path).map_err(|source| SiteError::Read { path: path.to_owned(), source })?;
-    atomic::write_file(path, with_key(&text, key, &number.to_string()).as_bytes())?;
+fn set_number(site: &Site, file: &Path, key: &str, number: u64) -> Result<Site, InitError> {
+    let text = site.folder.text(file);
+    let text = text.map_err(|source| SiteError::Read { path: site.folder.path_of(file), source })?;
+    site.folder.write(file, with_key(&text, key, &number.to_string()).as_bytes(), 0o644)?;
     Ok(Site::load(&site.dir)?)
 }
 

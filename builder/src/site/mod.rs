@@ -8,6 +8,7 @@ mod boot;
 mod default_site;
 mod edit;
 mod error;
+mod folder;
 mod init;
 mod issue;
 mod node;
@@ -25,6 +26,8 @@ mod value;
 pub use base::{Base, ImageSource, NotABase};
 pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, site_or_default};
 pub use error::{Known, Location, SiteError};
+pub use folder::SiteFolder;
+pub(crate) use folder::{DataFolder, Kind, open_anywhere};
 pub use init::{
     GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_serial,
     set_recipient, set_security_epoch,
@@ -63,6 +66,8 @@ pub const LOCK_FILE: &str = "site.lock";
 pub struct Site {
     /// Its folder.
     pub dir: PathBuf,
+    /// The same, open: everything in the site is read and written through it.
+    pub folder: SiteFolder,
     /// Its name.
     pub id: Name,
     /// The release that is built from it.
@@ -142,22 +147,34 @@ impl Site {
         sets
     }
 
+    /// The name of a node's file in the site's folder.
+    #[must_use]
+    pub fn node_name(name: &Name) -> PathBuf {
+        Path::new(NODES).join(format!("{name}.toml"))
+    }
+
     /// Where the file of a node lies.
     #[must_use]
     pub fn node_file(&self, name: &Name) -> PathBuf {
-        self.dir.join(NODES).join(format!("{name}.toml"))
+        self.dir.join(Self::node_name(name))
+    }
+
+    /// The name of a node's seal in the site's folder.
+    #[must_use]
+    pub fn seal_name(name: &Name) -> PathBuf {
+        Path::new(SEALS).join(format!("{name}.seal"))
     }
 
     /// Where the seal of a node lies.
     #[must_use]
     pub fn seal_file(&self, name: &Name) -> PathBuf {
-        self.dir.join(SEALS).join(format!("{name}.seal"))
+        self.dir.join(Self::seal_name(name))
     }
 
-    /// Where encrypted values lie.
+    /// The folder of encrypted values.
     #[must_use]
-    pub fn secrets_dir(&self) -> PathBuf {
-        self.dir.join(SECRETS)
+    pub fn secrets_dir(&self) -> SiteFolder {
+        self.folder.folder(SECRETS)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::base::TAKES_NO_PACKAGES;
 use super::error::{Known, SiteError};
+use super::folder::{Kind as EntryKind, SiteFolder};
 use super::package::{PackageSet, WantedPackage};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
@@ -12,7 +13,7 @@ use handoff::name::Name;
 use handoff::paths;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use toml::Spanned;
 
 /// The longest name of a network interface (`IFNAMSIZ` less its NUL).
@@ -63,7 +64,7 @@ pub struct Card {
 pub enum FileSource {
     /// An encrypted value of the site: `secrets/NAME.age`.
     Secret(Name),
-    /// A plain file of the site.
+    /// A plain file of the site; the path starts at its folder.
     Plain(PathBuf),
 }
 
@@ -94,7 +95,7 @@ pub struct NodeFile {
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
     /// The site's folder.
-    pub(super) dir: &'a Path,
+    pub(super) site: &'a SiteFolder,
     /// The site's roles.
     pub(super) roles: &'a BTreeMap<Name, Role>,
     /// The packages that every node gets.
@@ -107,8 +108,13 @@ pub(super) struct Context<'a> {
 
 impl Node {
     /// Reads `nodes/NAME.toml` of a site.
-    pub(super) fn read(path: &Path, name: Name, against: Context<'_>) -> Result<Self, SiteError> {
-        let source = Source::read(path)?;
+    pub(super) fn read(
+        folder: &SiteFolder,
+        file_name: &str,
+        name: Name,
+        against: Context<'_>,
+    ) -> Result<Self, SiteError> {
+        let source = Source::read(folder, file_name)?;
         let raw: RawNode = source.parse()?;
         let roles = resolve_roles(&source, &raw.roles, against.roles)?;
         if !against.takes_packages {
@@ -254,7 +260,7 @@ fn resolve_files(
 fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<NodeFile, SiteError> {
     let content = match (&raw.secret, &raw.source) {
         (Some(secret), None) => FileSource::Secret(source.value("secret", secret)?),
-        (None, Some(plain)) => FileSource::Plain(plain_source(source, plain, against.dir)?),
+        (None, Some(plain)) => FileSource::Plain(plain_source(source, plain, against.site)?),
         _ => {
             return Err(source.wrong(
                 "path",
@@ -288,15 +294,17 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
     })
 }
 
-fn plain_source(source: &Source, typed: &Spanned<String>, dir: &Path) -> Result<PathBuf, SiteError> {
+fn plain_source(source: &Source, typed: &Spanned<String>, folder: &SiteFolder) -> Result<PathBuf, SiteError> {
     if RelativePath::new(typed.get_ref()).is_none() {
         return Err(source.wrong("source", typed, "the path is relative to the site's folder"));
     }
-    let path = dir.join(typed.get_ref());
-    if !path.is_file() {
-        return Err(SiteError::MissingSource { at: source.at(&typed.span()), path });
+    let relative = PathBuf::from(typed.get_ref());
+    let path = folder.path_of(&relative);
+    match folder.kind(&relative) {
+        Ok(Some(EntryKind::File)) => Ok(relative),
+        Ok(_) => Err(SiteError::MissingSource { at: source.at(&typed.span()), path }),
+        Err(problem) => Err(SiteError::UnusableSource { at: source.at(&typed.span()), path, problem }),
     }
-    Ok(path)
 }
 
 fn install_path(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {

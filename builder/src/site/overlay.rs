@@ -1,10 +1,10 @@
 //! `overlays/NAME.toml`, the manifest beside an overlay: what git cannot keep of its files, and what it may replace.
 
 use super::error::{Location, SiteError};
+use super::folder::SiteFolder;
 use super::raw::RawOverlay;
 use super::source::Source;
 use glob::{MatchOptions, Pattern};
-use std::path::Path;
 use toml::Spanned;
 
 /// `*` and `?` stay within a folder, and hidden files are files.
@@ -66,12 +66,9 @@ impl OverlayRule {
 }
 
 impl OverlayManifest {
-    /// Reads the manifest at `path`, if it is there.
-    pub(super) fn read(path: &Path) -> Result<Self, SiteError> {
-        if !path.exists() {
-            return Ok(Self::default());
-        }
-        let source = Source::read(path)?;
+    /// Reads the manifest of that name, if it is there.
+    pub(super) fn read(folder: &SiteFolder, name: &str) -> Result<Self, SiteError> {
+        let Some(source) = Source::read_if_there(folder, name)? else { return Ok(Self::default()) };
         let raw: RawOverlay = source.parse()?;
         let mut rules = Vec::new();
         for (typed, raw) in raw.paths {

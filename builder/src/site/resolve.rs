@@ -3,6 +3,7 @@
 use super::base::base;
 use super::boot::boot;
 use super::error::{Known, SiteError};
+use super::folder::{Kind, SiteFolder};
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
 use super::package::{PackageSet, WantedPackage};
@@ -16,31 +17,36 @@ use super::value::{check_recipient, positive, ssh_key};
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
 use handoff::name::Name;
 use std::collections::BTreeMap;
-use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use toml::Spanned;
 
 /// Reads everything in `dir`.
 pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
-    let path = dir.join(SITE_FILE);
-    if !path.exists() {
-        return Err(SiteError::NotASite { dir: dir.to_owned() });
-    }
-    let source = Source::read(&path)?;
+    let not_a_site = || SiteError::NotASite { dir: dir.to_owned() };
+    let folder = match SiteFolder::open(dir) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Err(not_a_site());
+        }
+        other => other.map_err(|source| SiteError::Read { path: dir.to_owned(), source })?,
+    };
+    let source = Source::read_if_there(&folder, SITE_FILE)?.ok_or_else(not_a_site)?;
     let raw: RawSite = source.parse()?;
     let mut roles = BTreeMap::new();
-    for (name, path) in named_entries(&dir.join(ROLES), None)? {
-        roles.insert(name.clone(), Role::read(&path, name)?);
+    let all_roles = folder.folder(ROLES);
+    for (name, file_name) in named_entries(&all_roles, None)? {
+        roles.insert(name.clone(), Role::read(&all_roles.folder(file_name), name)?);
     }
     let boot = boot(&source, raw.boot)?;
     let extra = WantedPackage::read_all(&source, "extra", &raw.packages.extra)?;
     let base = base(&source, raw.base.as_ref(), &raw.packages.extra)?;
     let takes_packages = base.is_of_packages();
     let mut nodes = BTreeMap::new();
-    for (name, path) in named_entries(&dir.join(NODES), Some("toml"))? {
-        let context = Context { dir, roles: &roles, extra: &extra, takes_packages, required: boot.required };
-        nodes.insert(name.clone(), Node::read(&path, name, context)?);
+    let all_nodes = folder.folder(NODES);
+    for (name, file_name) in named_entries(&all_nodes, Some("toml"))? {
+        let (site, required) = (&folder, boot.required);
+        let context = Context { site, roles: &roles, extra: &extra, takes_packages, required };
+        nodes.insert(name.clone(), Node::read(&all_nodes, &file_name, name, context)?);
     }
     let build_time = unix_seconds(raw.build_time.get_ref()).ok_or_else(|| {
         source.wrong(
@@ -68,39 +74,48 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         signing_keys,
         ssh_keys: raw.admin.ssh_keys.iter().map(|typed| ssh_key(&source, typed)).collect::<Result<_, _>>()?,
         configure: configure(&source, &raw.configure)?,
-        overlays: overlays(&source, &raw.overlays, dir)?,
+        overlays: overlays(&source, &raw.overlays, &folder.folder(OVERLAYS))?,
+        folder,
         roles,
         nodes,
     })
 }
 
 /// The usable entries of a folder, sorted: folders, or files with `extension`. Hidden ones belong to other tools.
-fn named_entries(folder: &Path, extension: Option<&str>) -> Result<Vec<(Name, PathBuf)>, SiteError> {
-    let read = |source| SiteError::Read { path: folder.to_owned(), source };
-    #[expect(clippy::disallowed_methods, reason = "sorted right below")]
-    let entries = match fs::read_dir(folder) {
+fn named_entries(folder: &SiteFolder, extension: Option<&str>) -> Result<Vec<(Name, String)>, SiteError> {
+    let read = |path| move |source| SiteError::Read { path, source };
+    let entries = match folder.entries() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.map_err(read)?,
+        other => other.map_err(read(folder.path()))?,
     };
     let mut named = Vec::new();
     for entry in entries {
-        let path = entry.map_err(read)?.path();
-        let file_name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let path = folder.path_of(&entry.name);
+        let file_name = entry.name.to_string_lossy().into_owned();
         if file_name.starts_with('.') {
             continue;
         }
         let name = match extension {
-            None if path.is_dir() => file_name.as_str(),
+            None => {
+                let is_folder = match entry.kind {
+                    Kind::Link => folder.kind(&entry.name).map_err(read(path.clone()))? == Some(Kind::Folder),
+                    kind => kind == Kind::Folder,
+                };
+                if !is_folder {
+                    continue;
+                }
+                file_name.as_str()
+            }
             Some(extension) if path.extension().is_some_and(|found| found == extension) => {
                 file_name.strip_suffix(extension).unwrap_or(&file_name).trim_end_matches('.')
             }
-            _ => continue,
+            Some(_) => continue,
         };
         let name = name.parse().map_err(|problem: handoff::name::BadName| SiteError::BadFileName {
             path: path.clone(),
             problem: problem.to_string(),
         })?;
-        named.push((name, path));
+        named.push((name, file_name));
     }
     named.sort();
     Ok(named)
@@ -235,26 +250,30 @@ fn configure(source: &Source, raw: &RawConfigure) -> Result<Configure, SiteError
     Ok(Configure { deadline, retries: raw.retries.unwrap_or(3) })
 }
 
-fn overlays(source: &Source, typed: &[Spanned<String>], dir: &Path) -> Result<Vec<Overlay>, SiteError> {
-    let known = named_entries(&dir.join(OVERLAYS), None)?;
+fn overlays(
+    source: &Source,
+    typed: &[Spanned<String>],
+    folder: &SiteFolder,
+) -> Result<Vec<Overlay>, SiteError> {
+    let known = named_entries(folder, None)?;
     let mut overlays = Vec::new();
     for typed in typed {
         let name: Name = source.value("overlays", typed)?;
-        let Some((_, path)) = known.iter().find(|(known, _)| *known == name) else {
+        let Some((_, file_name)) = known.iter().find(|(known, _)| *known == name) else {
             return Err(SiteError::UnknownOverlay {
                 at: source.at(&typed.span()),
                 name: name.to_string(),
                 known: Known::near(name.as_str(), known.iter().map(|(name, _)| name.as_str())),
             });
         };
-        let manifest = OverlayManifest::read(&dir.join(OVERLAYS).join(format!("{name}.toml")))?;
-        overlays.push(Overlay { name, dir: path.clone(), manifest });
+        let manifest = OverlayManifest::read(folder, &format!("{name}.toml"))?;
+        overlays.push(Overlay { name, dir: folder.folder(file_name), manifest });
     }
     // A manifest without its folder has a mistyped name.
-    for (name, path) in named_entries(&dir.join(OVERLAYS), Some("toml"))? {
+    for (name, file_name) in named_entries(folder, Some("toml"))? {
         if !known.iter().any(|(known, _)| *known == name) {
             return Err(SiteError::ManifestWithoutOverlay {
-                path,
+                path: folder.path_of(file_name),
                 known: Known::near(name.as_str(), known.iter().map(|(name, _)| name.as_str())),
             });
         }

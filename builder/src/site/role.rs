@@ -1,12 +1,12 @@
 //! Roles and overlays: folders of the site that lie in the root of every node.
 
 use super::error::SiteError;
+use super::folder::SiteFolder;
 use super::overlay::OverlayManifest;
 use super::package::WantedPackage;
 use super::raw::RawRole;
 use super::source::Source;
 use handoff::name::Name;
-use std::path::{Path, PathBuf};
 
 /// What a role does on a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,7 +37,7 @@ pub struct Role {
     /// Its name.
     pub name: Name,
     /// Its folder.
-    pub dir: PathBuf,
+    pub dir: SiteFolder,
     /// What it does.
     pub kind: RoleKind,
     /// When.
@@ -52,20 +52,18 @@ pub struct Overlay {
     /// Its name.
     pub name: Name,
     /// Its folder.
-    pub dir: PathBuf,
+    pub dir: SiteFolder,
     /// What the file beside the folder says about it.
     pub manifest: OverlayManifest,
 }
 
 impl Role {
     /// Reads `roles/NAME/role.toml`; a role without one lays its files at the configure stage.
-    pub(super) fn read(dir: &Path, name: Name) -> Result<Self, SiteError> {
-        let path = dir.join("role.toml");
-        let role = |kind, stage, packages| Self { name, dir: dir.to_owned(), kind, stage, packages };
-        if !path.exists() {
+    pub(super) fn read(dir: &SiteFolder, name: Name) -> Result<Self, SiteError> {
+        let role = |kind, stage, packages| Self { name, dir: dir.clone(), kind, stage, packages };
+        let Some(source) = Source::read_if_there(dir, "role.toml")? else {
             return Ok(role(RoleKind::Overlay, Stage::Configure, Vec::new()));
-        }
-        let source = Source::read(&path)?;
+        };
         let raw: RawRole = source.parse()?;
         let stages = [("identity", Stage::Identity), ("configure", Stage::Configure)];
         let stage = raw.stage.as_ref().map(|typed| source.word("stage", typed, &stages)).transpose()?;

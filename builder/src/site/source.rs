@@ -1,11 +1,12 @@
 //! A TOML file of the site with its text, so that everything read from it can name its line and column.
 
 use super::error::{Known, Location, SiteError};
+use super::folder::SiteFolder;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
-use std::fs;
+use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
 use toml::Spanned;
 
@@ -17,11 +18,22 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Reads the file at `path`.
-    pub(super) fn read(path: &Path) -> Result<Self, SiteError> {
-        let text =
-            fs::read_to_string(path).map_err(|source| SiteError::Read { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), text })
+    /// Reads a file of a site.
+    pub(super) fn read(folder: &SiteFolder, name: &str) -> Result<Self, SiteError> {
+        Self::read_if_there(folder, name)?.ok_or_else(|| SiteError::Read {
+            path: folder.path_of(name),
+            source: io::ErrorKind::NotFound.into(),
+        })
+    }
+
+    /// The same; `None` where there is none.
+    pub(super) fn read_if_there(folder: &SiteFolder, name: &str) -> Result<Option<Self>, SiteError> {
+        let path = folder.path_of(name);
+        match folder.text(name) {
+            Ok(text) => Ok(Some(Self { path, text })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(SiteError::Read { path, source }),
+        }
     }
 
     /// The file's text.

@@ -5,9 +5,9 @@
 
 use super::manifest::{self, Line, Make};
 use super::{Content, LayeredTree, MANIFEST_NAME, Metadata, TreeError, What};
+use crate::site::{DataFolder, Kind, SiteFolder};
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,36 +28,31 @@ pub(super) struct Found {
     pub(super) mode: u32,
 }
 
-/// Everything in `dir` in the order of names, folders before what is in them, without the manifest.
-pub(super) fn found_in(dir: &Path) -> Result<Vec<Found>, TreeError> {
-    let mut files = Vec::new();
-    walk(dir, "", &mut files)?;
-    let found = |(path, on_disk): (String, PathBuf)| {
-        let what = what_is(&on_disk)?;
-        let mode = match &what {
-            What::File(_) => {
-                let bits = fs::metadata(&on_disk).map(|metadata| metadata.permissions().mode());
-                let bits = bits.map_err(|source| TreeError::Read { path: on_disk.clone(), source })?;
-                if bits & 0o100 == 0 { 0o644 } else { 0o755 }
-            }
-            What::Symlink(_) => 0o777,
-            _ => 0o755,
-        };
-        Ok(Found { path, on_disk, what, mode })
-    };
-    files.into_iter().map(found).collect()
+/// Everything in a folder in the order of names, folders before what is in them, without the manifest.
+pub(super) fn found_in(folder: &SiteFolder) -> Result<Vec<Found>, TreeError> {
+    let data = folder.data().map_err(|source| TreeError::Read { path: folder.path(), source })?;
+    let mut found = Vec::new();
+    walk(folder, &data, "", &mut found)?;
+    Ok(found)
 }
 
 impl LayeredTree {
-    /// Lays the folder `dir` over the tree, at `prefix` (empty: at the top).
+    /// Lays the folder `dir` of this machine over the tree, at `prefix` (empty: at the top).
     pub fn add_directory(&mut self, dir: &Path, prefix: &str) -> Result<(), TreeError> {
-        let manifest_path = dir.join(MANIFEST_NAME);
-        let mut lines = match fs::read_to_string(&manifest_path) {
+        let folder = SiteFolder::open(dir);
+        self.add_folder(&folder.map_err(|source| TreeError::Read { path: dir.to_owned(), source })?, prefix)
+    }
+
+    /// Lays a folder of a site over the tree, at `prefix`. Links in it are laid as links.
+    pub fn add_folder(&mut self, folder: &SiteFolder, prefix: &str) -> Result<(), TreeError> {
+        let manifest_path = folder.path_of(MANIFEST_NAME);
+        let found = found_in(folder)?;
+        let mut lines = match folder.text(MANIFEST_NAME) {
             Ok(text) => manifest::parse(&manifest_path, &text)?,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(TreeError::Read { path: manifest_path, source }),
         };
-        for found in found_in(dir)? {
+        for found in found {
             let line = lines.remove(&found.path);
             self.lay(prefix, &found.path, found.what, found.mode, line)?;
         }
@@ -144,27 +139,43 @@ fn utf8(path: &Path) -> Result<String, TreeError> {
     path.to_str().map(str::to_owned).ok_or_else(|| TreeError::NotLayable { path: path.to_owned(), problem })
 }
 
-/// Everything in `dir` in the order of names, folders before what is in them, without the manifest.
-fn walk(dir: &Path, relative: &str, out: &mut Vec<(String, PathBuf)>) -> Result<(), TreeError> {
-    let read = |source| TreeError::Read { path: dir.to_owned(), source };
-    let mut paths = Vec::new();
-    #[expect(clippy::disallowed_methods, reason = "sorted right below")]
-    for entry in fs::read_dir(dir).map_err(read)? {
-        paths.push(entry.map_err(read)?.path());
-    }
-    paths.sort();
-    for path in paths {
-        let name = utf8(Path::new(path.file_name().unwrap_or_default()))?;
+fn walk(
+    folder: &SiteFolder,
+    data: &DataFolder,
+    relative: &str,
+    out: &mut Vec<Found>,
+) -> Result<(), TreeError> {
+    let read = |path: &str| {
+        let path = folder.path_of(path);
+        move |source| TreeError::Read { path, source }
+    };
+    for entry in data.entries(Path::new(relative)).map_err(read(relative))? {
+        let name = utf8(Path::new(&entry.name))?;
         if relative.is_empty() && name == MANIFEST_NAME {
             continue;
         }
         let below = join(relative, &name);
-        let is_folder = fs::symlink_metadata(&path)
-            .map_err(|source| TreeError::Read { path: path.clone(), source })?
-            .is_dir();
-        out.push((below.clone(), path.clone()));
+        let on_disk = folder.path_of(&below);
+        let (what, mode) = match entry.kind {
+            Kind::Folder => (What::Directory, 0o755),
+            Kind::Link => {
+                let target = data.link(Path::new(&below)).map_err(read(&below))?;
+                (What::Symlink(utf8(&target)?), 0o777)
+            }
+            Kind::File => {
+                let (folder, path) = (folder.clone(), below.clone().into());
+                let content = Content::InFolder { folder, path, length: entry.length };
+                (What::File(content), if entry.executable { 0o755 } else { 0o644 })
+            }
+            Kind::Other(_) => {
+                let problem = "neither file, folder nor link: it cannot be laid over a root";
+                return Err(TreeError::NotLayable { path: on_disk, problem });
+            }
+        };
+        let is_folder = matches!(what, What::Directory);
+        out.push(Found { path: below.clone(), on_disk, what, mode });
         if is_folder {
-            walk(&path, &below, out)?;
+            walk(folder, data, &below, out)?;
         }
     }
     Ok(())
@@ -180,21 +191,5 @@ fn walk_embedded<'a>(dir: &'a include_dir::Dir<'a>, out: &mut Vec<&'a include_di
                 }
             }
         }
-    }
-}
-
-fn what_is(path: &Path) -> Result<What, TreeError> {
-    let read = |source| TreeError::Read { path: path.to_owned(), source };
-    let metadata = fs::symlink_metadata(path).map_err(read)?;
-    let kind = metadata.file_type();
-    if kind.is_dir() {
-        Ok(What::Directory)
-    } else if kind.is_symlink() {
-        utf8(&fs::read_link(path).map_err(read)?).map(What::Symlink)
-    } else if kind.is_file() {
-        Ok(What::File(Content::OnDisk { path: path.to_owned(), length: metadata.len() }))
-    } else {
-        let problem = "neither file, folder nor link: it cannot be laid over a root";
-        Err(TreeError::NotLayable { path: path.to_owned(), problem })
     }
 }

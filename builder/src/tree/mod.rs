@@ -19,6 +19,7 @@ mod whiteout;
 
 pub use error::TreeError;
 
+use crate::site::SiteFolder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -54,15 +55,30 @@ impl Metadata {
 #[derive(Debug, Clone)]
 enum Content {
     Bytes(Arc<[u8]>),
-    InTar { tar: Arc<File>, offset: u64, length: u64 },
-    OnDisk { path: PathBuf, length: u64 },
+    InTar {
+        tar: Arc<File>,
+        offset: u64,
+        length: u64,
+    },
+    OnDisk {
+        path: PathBuf,
+        length: u64,
+    },
+    /// A file in a folder whose links are data.
+    InFolder {
+        folder: SiteFolder,
+        path: PathBuf,
+        length: u64,
+    },
 }
 
 impl Content {
     fn length(&self) -> u64 {
         match self {
             Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-            Self::InTar { length, .. } | Self::OnDisk { length, .. } => *length,
+            Self::InTar { length, .. } | Self::OnDisk { length, .. } | Self::InFolder { length, .. } => {
+                *length
+            }
         }
     }
 }

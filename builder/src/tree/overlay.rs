@@ -9,14 +9,14 @@ use super::whiteout::Whiteout;
 use super::{Layer, LayeredTree, MANIFEST_NAME, Metadata, TreeError, What};
 use crate::site::{Known, Overlay, OverlayManifest, OverlayRule, Which};
 use std::collections::BTreeSet;
-use std::fs;
 use std::sync::Arc;
 
 impl LayeredTree {
     /// Lays an overlay of the site over the tree.
     pub fn add_overlay(&mut self, overlay: &Overlay) -> Result<(), TreeError> {
-        let old = overlay.dir.join(MANIFEST_NAME);
-        if old.exists() {
+        let old = overlay.dir.path_of(MANIFEST_NAME);
+        let there = overlay.dir.kind(MANIFEST_NAME);
+        if there.map_err(|source| TreeError::Read { path: old.clone(), source })?.is_some() {
             let problem = "owners and modes of an overlay stand in the file NAME.toml beside it";
             return Err(TreeError::NotLayable { path: old, problem });
         }
@@ -140,7 +140,7 @@ fn check_rules(manifest: &OverlayManifest, files: &[Found]) -> Result<(), TreeEr
             let nearest = known.nearest.map(|path| format!("; did you mean {path:?}?")).unwrap_or_default();
             return Err(bad(format!("{:?} is not in the overlay{nearest}", rule.pattern)));
         };
-        if rule.mode.is_some() && fs::symlink_metadata(&found.on_disk).is_ok_and(|facts| facts.is_symlink()) {
+        if rule.mode.is_some() && matches!(found.what, What::Symlink(_)) {
             return Err(bad(format!("{:?} is a symbolic link, which has no mode", rule.pattern)));
         }
     }

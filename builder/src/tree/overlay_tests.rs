@@ -217,3 +217,38 @@ fn there_is_one_place_for_owners_and_modes() {
     sample.put(&format!("high/{MANIFEST_NAME}"), "etc/issue uid=1\n");
     assert!(sample.error().contains("NAME.toml beside it"), "{}", sample.error());
 }
+
+#[test]
+fn links_in_an_overlay_stay_links_and_are_not_read() {
+    let sample = Sample::new();
+    let secret = sample.0.path().join("secret");
+    fs::write(&secret, "secret").unwrap();
+    let overlay = sample.0.path().join("overlays/low/etc");
+    std::os::unix::fs::symlink(&secret, overlay.join("absolute")).unwrap();
+    std::os::unix::fs::symlink("../../../secret", overlay.join("relative")).unwrap();
+    std::os::unix::fs::symlink("/", overlay.join("folder")).unwrap();
+    let tree = sample.lay().unwrap();
+    assert_eq!(tree.link_target("etc/absolute"), secret.to_str());
+    assert_eq!(tree.link_target("etc/relative"), Some("../../../secret"));
+    assert_eq!(tree.link_target("etc/folder"), Some("/"));
+    assert!(tree.paths().all(|path| !path.starts_with("etc/folder/")));
+}
+
+#[test]
+fn what_becomes_a_link_after_it_was_looked_at_is_not_read() {
+    let sample = Sample::new();
+    let tree = sample.lay().unwrap();
+    let motd = sample.0.path().join("overlays/low/etc/motd");
+    fs::write(sample.0.path().join("key"), "key").unwrap();
+    fs::remove_file(&motd).unwrap();
+    std::os::unix::fs::symlink(sample.0.path().join("key"), &motd).unwrap();
+    let error = tree.read("etc/motd").unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "cannot read {}: the path goes through a loop of symbolic links, or through a link that is not \
+             followed here",
+            motd.display()
+        )
+    );
+}

@@ -41,16 +41,26 @@ impl Content {
             Self::OnDisk { path, length } => {
                 let file =
                     File::open(path).map_err(|source| TreeError::Read { path: path.clone(), source })?;
-                // A file that shrank meanwhile is an error of its own instead of a torn tar.
-                let now = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-                if now != *length {
-                    let problem = "the file changed while the tree was put together";
-                    return Err(TreeError::NotLayable { path: path.clone(), problem });
-                }
-                Box::new(file.take(*length))
+                unchanged(file, path, *length)?
+            }
+            Self::InFolder { folder, path, length } => {
+                let at = folder.path_of(path);
+                let file =
+                    folder.data_file(path).map_err(|source| TreeError::Read { path: at.clone(), source })?;
+                unchanged(file, &at, *length)?
             }
         })
     }
+}
+
+/// A file that shrank meanwhile is an error of its own instead of a torn tar.
+fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, TreeError> {
+    let now = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
+    if now != length {
+        let problem = "the file changed while the tree was put together";
+        return Err(TreeError::NotLayable { path: path.to_owned(), problem });
+    }
+    Ok(Box::new(file.take(length)))
 }
 
 impl LayeredTree {

@@ -2,7 +2,7 @@
 
 use super::error::GivenError;
 use super::locked::LockedLayer;
-use crate::input::digest_of_file;
+use crate::input::{digest_of_file, digest_of_open_file};
 use crate::store::{Store, StoreError};
 use crate::tools::{self, ToolError, XZ};
 use handoff::hash::Sha256Digest;
@@ -18,10 +18,10 @@ const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const XZ_START: &[u8] = b"\xfd7zXZ\0";
 
 /// Digest and size of a file of the site.
-pub(super) fn digest(path: &Path) -> Result<(Sha256Digest, u64), GivenError> {
+pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), GivenError> {
     let read = |source| GivenError::Read { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(read)?.len();
-    Ok((digest_of_file(path).map_err(read)?, size))
+    let size = file.metadata().map_err(read)?.len();
+    Ok((digest_of_open_file(file).map_err(read)?, size))
 }
 
 /// Puts a layer into the store: `bring` writes it to the place that it is given.
@@ -48,7 +48,8 @@ pub(super) fn publish(layer: &LockedLayer, arrived: &Path, store: &Store) -> Res
 /// A layer of the store as an open tar. One that was damaged there is removed, so that it is fetched anew.
 pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, GivenError> {
     let path = store.blob(&layer.sha256);
-    open(&path, &layer.sha256, store).map_err(|error| match error {
+    let file = File::open(&path).map_err(|source| GivenError::Read { path: path.clone(), source })?;
+    open(file, &path, &layer.sha256, store).map_err(|error| match error {
         GivenError::WrongDigest { .. } => {
             // Where it stays, the next build says the same again.
             let _ = fs::remove_file(&path);
@@ -59,10 +60,14 @@ pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, Give
 }
 
 /// A file with this digest as an open tar that has no name, and which nobody else can change.
-pub(super) fn open(path: &Path, expected: &Sha256Digest, store: &Store) -> Result<File, GivenError> {
+pub(super) fn open(
+    mut file: File,
+    path: &Path,
+    expected: &Sha256Digest,
+    store: &Store,
+) -> Result<File, GivenError> {
     let read = |source| GivenError::Read { path: path.to_owned(), source };
     let (mut copy, mut hasher) = (nameless(store)?, Sha256::new());
-    let mut file = File::open(path).map_err(read)?;
     let mut buffer = vec![0; 1 << 18];
     loop {
         let count = file.read(&mut buffer).map_err(read)?;

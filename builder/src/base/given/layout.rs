@@ -3,9 +3,11 @@
 use super::error::GivenError;
 use super::locked::LockedLayer;
 use super::manifest::{Source, sha256};
+use crate::site::{Kind, SiteFolder};
 use handoff::hash::Sha256Digest;
 use oci_client::manifest::{ImageIndexEntry, OciImageIndex};
-use std::fs;
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// The annotation with an image's tag.
@@ -14,18 +16,21 @@ const TAG: &str = "org.opencontainers.image.ref.name";
 /// One image of a folder.
 #[derive(Debug)]
 pub(super) struct Layout {
-    folder: PathBuf,
+    folder: SiteFolder,
     index: Vec<u8>,
 }
 
 impl Layout {
     /// Finds the image with this tag, or the only one.
-    pub(super) fn open(folder: &Path, tag: Option<&str>) -> Result<Self, GivenError> {
-        let bad = |problem: String| GivenError::Layout { folder: folder.to_owned(), problem };
-        if !folder.join("oci-layout").is_file() {
+    pub(super) fn open(folder: SiteFolder, tag: Option<&str>) -> Result<Self, GivenError> {
+        let bad = |problem: String| GivenError::Layout { folder: folder.path(), problem };
+        let there = folder.kind("oci-layout");
+        let there =
+            there.map_err(|source| GivenError::Read { path: folder.path_of("oci-layout"), source })?;
+        if there != Some(Kind::File) {
             return Err(bad("no folder of images (OCI layout): it has no file oci-layout".into()));
         }
-        let bytes = read(&folder.join("index.json"))?;
+        let bytes = read(&folder, "index.json")?;
         let mut index: OciImageIndex =
             serde_json::from_slice(&bytes).map_err(|error| bad(format!("its index.json: {error}")))?;
         let tags = tags(&index.manifests);
@@ -45,18 +50,18 @@ impl Layout {
             // The entry of a single image need not say for which platform it is.
             [only] => {
                 let digest = sha256(&only.digest).map_err(bad)?;
-                let bytes = read(&blob(folder, &digest))?;
+                let bytes = read(&folder, blob(&digest))?;
                 super::manifest::checked("the manifest", bytes, &digest)?
             }
             _ => serde_json::to_vec(&index).map_err(|error| bad(format!("its index.json: {error}")))?,
         };
-        Ok(Self { folder: folder.to_owned(), index })
+        Ok(Self { folder, index })
     }
 }
 
 impl Source for Layout {
     fn name(&self) -> String {
-        self.folder.display().to_string()
+        self.folder.path().display().to_string()
     }
 
     fn first(&self) -> Result<Vec<u8>, GivenError> {
@@ -64,26 +69,27 @@ impl Source for Layout {
     }
 
     fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
-        read(&blob(&self.folder, digest))
+        read(&self.folder, blob(digest))
     }
 
     fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
-        read(&blob(&self.folder, digest))
+        read(&self.folder, blob(digest))
     }
 }
 
 /// Copies a layer out of the folder.
-pub(super) fn copy(folder: &Path, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
-    let path = blob(folder, &layer.sha256);
-    fs::copy(&path, place).map(drop).map_err(|source| GivenError::Read { path, source })
+pub(super) fn copy(folder: &SiteFolder, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
+    let name = blob(&layer.sha256);
+    let copied = folder.file(&name).and_then(|mut file| io::copy(&mut file, &mut File::create(place)?));
+    copied.map(drop).map_err(|source| GivenError::Read { path: folder.path_of(name), source })
 }
 
-fn blob(folder: &Path, digest: &Sha256Digest) -> PathBuf {
-    folder.join("blobs/sha256").join(digest.to_string())
+fn blob(digest: &Sha256Digest) -> PathBuf {
+    Path::new("blobs/sha256").join(digest.to_string())
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, GivenError> {
-    fs::read(path).map_err(|source| GivenError::Read { path: path.to_owned(), source })
+fn read(folder: &SiteFolder, name: impl AsRef<Path>) -> Result<Vec<u8>, GivenError> {
+    folder.read(&name).map_err(|source| GivenError::Read { path: folder.path_of(name), source })
 }
 
 fn tag_of(entry: &ImageIndexEntry) -> Option<&str> {

@@ -23,13 +23,13 @@ use super::BaseError;
 use super::init::{self, Init};
 use crate::atomic::AtomicFile;
 use crate::progress::{Goal, while_it_grows};
-use crate::site::{Base, ImageSource, Site};
+use crate::site::{Base, ImageSource, Site, SiteFolder, open_anywhere};
 use crate::store::Store;
 use crate::tree::LayeredTree;
 use layout::Layout;
 use registry::Registry;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::path::{Component, Path, PathBuf};
 
 /// Folders that every running system needs; a base may lack them.
 const FOLDERS: [(&str, u32); 10] = [
@@ -61,14 +61,15 @@ pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Giv
         Base::Micro | Base::Debian => Ok(None),
         Base::Tar(path) => {
             progress("reading the tar of the base");
-            blob::digest(&site.dir.join(path)).map(|(sha256, size)| Some(Given::Tar { sha256, size }))
+            blob::digest(tar_of(site, path)?, &site.dir.join(path))
+                .map(|(sha256, size)| Some(Given::Tar { sha256, size }))
         }
         Base::Oci(ImageSource::Registry(reference)) => {
             progress(&format!("asking the registry for {reference}"));
             manifest::resolve(&Registry::new(reference)?).map(Some)
         }
         Base::Oci(ImageSource::Layout { folder, tag }) => {
-            manifest::resolve(&Layout::open(&site.dir.join(folder), tag.as_deref())?).map(Some)
+            manifest::resolve(&Layout::open(layout_of(site, folder)?, tag.as_deref())?).map(Some)
         }
     }
 }
@@ -81,7 +82,9 @@ pub(super) fn fetch(
     progress: &dyn Fn(&str),
 ) -> Result<(), GivenError> {
     let layers = match (&site.base, given) {
-        (Base::Tar(path), Given::Tar { sha256, .. }) => return check_tar(&site.dir.join(path), sha256),
+        (Base::Tar(path), Given::Tar { sha256, .. }) => {
+            return check_tar(tar_of(site, path)?, &site.dir.join(path), sha256);
+        }
         (_, Given::Image { layers, .. }) => layers,
         _ => return Ok(()),
     };
@@ -92,7 +95,7 @@ pub(super) fn fetch(
     match &site.base {
         _ if missing.is_empty() => Ok(()),
         Base::Oci(ImageSource::Layout { folder, .. }) => {
-            let folder = site.dir.join(folder);
+            let folder = layout_of(site, folder)?;
             missing
                 .iter()
                 .try_for_each(|layer| blob::keep(layer, store, &|place| layout::copy(&folder, layer, place)))
@@ -116,8 +119,8 @@ pub(super) fn fetch(
     }
 }
 
-fn check_tar(path: &Path, locked: &handoff::hash::Sha256Digest) -> Result<(), GivenError> {
-    let (found, _) = blob::digest(path)?;
+fn check_tar(file: File, path: &Path, locked: &handoff::hash::Sha256Digest) -> Result<(), GivenError> {
+    let (found, _) = blob::digest(file, path)?;
     if found == *locked {
         return Ok(());
     }
@@ -129,8 +132,9 @@ pub(super) fn make(site: &Site, given: &Given, store: &Store, place: &Path) -> R
     let mut tree = LayeredTree::new();
     match (&site.base, given) {
         (Base::Tar(path), Given::Tar { sha256, .. }) => {
+            let file = tar_of(site, path)?;
             let path = site.dir.join(path);
-            tree.add_image_layer(blob::open(&path, sha256, store)?, &path, &wanted)?;
+            tree.add_image_layer(blob::open(file, &path, sha256, store)?, &path, &wanted)?;
         }
         (_, Given::Image { layers, .. }) => {
             for layer in layers {
@@ -148,6 +152,28 @@ pub(super) fn make(site: &Site, given: &Given, store: &Store, place: &Path) -> R
     file.commit()?;
     Store::remember(place)?;
     Ok(init)
+}
+
+/// Whether a path of `site.toml` leads out of the site, as anyone who reads it can see. What it names is known by the
+/// digest in the lock.
+fn leads_outside(path: &Path) -> bool {
+    path.is_absolute() || path.components().any(|part| part == Component::ParentDir)
+}
+
+/// The site's tar. One in the site is opened beneath its folder.
+fn tar_of(site: &Site, path: &Path) -> Result<File, GivenError> {
+    let opened =
+        if leads_outside(path) { open_anywhere(&site.dir.join(path)) } else { site.folder.file(path) };
+    opened.map_err(|source| GivenError::Read { path: site.dir.join(path), source })
+}
+
+/// The site's folder of images, beneath which all of it is opened.
+fn layout_of(site: &Site, path: &Path) -> Result<SiteFolder, GivenError> {
+    if !leads_outside(path) {
+        return Ok(site.folder.folder(path));
+    }
+    let path = site.dir.join(path);
+    SiteFolder::open(&path).map_err(|source| GivenError::Read { path, source })
 }
 
 /// Whether a path of the base is taken.

@@ -6,6 +6,7 @@ use crate::base::locked_package::Archive;
 use crate::error::{Class, Classified as _};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::hash::Sha256Digest;
+use std::fs;
 
 fn lock() -> Lock {
     let wish = Wish {

@@ -1,0 +1,407 @@
+//! The folder of a site. Everything in a site is opened through it, and so beneath it.
+//!
+//! A person who can push to a site's repository does not hold its keys, and a symbolic link in it must not be a way to
+//! them: a link that leads outside is an error wherever it is. Links that stay inside are followed, but not in overlays and
+//! roles, whose links are data. Writing goes the same way, so that no link can redirect it.
+
+use crate::atomic::{AtomicError, AtomicFile};
+use crate::beneath::{self, Links, PathProblem};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// No file of a site that is read into memory is larger.
+const MOST: u64 = 64 << 20;
+/// More links than this are a loop.
+const MOST_LINKS: usize = 40;
+
+/// A folder of a site, or the site's own.
+#[derive(Clone)]
+pub struct SiteFolder {
+    /// The site's folder, open.
+    top: Arc<OwnedFd>,
+    /// What it is called.
+    dir: PathBuf,
+    /// The path of this folder in it; empty for the site's own.
+    below: PathBuf,
+}
+
+impl PartialEq for SiteFolder {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.dir, &self.below) == (&other.dir, &other.below)
+    }
+}
+
+impl Eq for SiteFolder {}
+
+impl fmt::Debug for SiteFolder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.path().fmt(f)
+    }
+}
+
+/// Something in a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name.
+    pub name: OsString,
+    /// What it is, links not followed.
+    pub kind: Kind,
+    /// Whether its owner may execute it.
+    pub executable: bool,
+    /// Bytes of a file.
+    pub length: u64,
+}
+
+/// What a name stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A symbolic link.
+    Link,
+    /// A pipe, socket or device, by its name.
+    Other(&'static str),
+}
+
+impl Kind {
+    fn of(mode: u32) -> Self {
+        match FileType::from_raw_mode(mode) {
+            FileType::RegularFile => Self::File,
+            FileType::Directory => Self::Folder,
+            FileType::Symlink => Self::Link,
+            FileType::Fifo => Self::Other("a pipe"),
+            FileType::Socket => Self::Other("a socket"),
+            _ => Self::Other("a device"),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::File => "a file",
+            Self::Folder => "a folder",
+            Self::Link => "a symbolic link",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl SiteFolder {
+    /// Opens the folder of a site. `dir` itself may be reached through any link: the user named it.
+    pub fn open(dir: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let top = rustix::fs::open(dir, flags, Mode::empty())?;
+        Ok(Self { top: Arc::new(top), dir: dir.to_owned(), below: PathBuf::new() })
+    }
+
+    /// A folder in this one. It need not exist.
+    #[must_use]
+    pub fn folder(&self, relative: impl AsRef<Path>) -> Self {
+        Self { top: Arc::clone(&self.top), dir: self.dir.clone(), below: self.below.join(relative) }
+    }
+
+    /// What it is called, for messages.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        if self.below.as_os_str().is_empty() { self.dir.clone() } else { self.dir.join(&self.below) }
+    }
+
+    /// What something in it is called, for messages.
+    #[must_use]
+    pub fn path_of(&self, relative: impl AsRef<Path>) -> PathBuf {
+        self.path().join(relative)
+    }
+
+    fn open_at(&self, relative: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        beneath::open(&self.top, &self.below.join(relative), flags, Links::Inside)
+            .map_err(|error| beneath::named(error, &self.dir))
+    }
+
+    /// Opens a file. Pipes and devices are errors, and nothing is waited for.
+    pub fn file(&self, relative: impl AsRef<Path>) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        plain_file(self.open_at(relative.as_ref(), flags)?)
+    }
+
+    /// Reads a file of at most 64 MiB.
+    pub fn read(&self, relative: impl AsRef<Path>) -> io::Result<Vec<u8>> {
+        let file = self.file(relative)?;
+        let size = file.metadata()?.len();
+        let mut bytes = Vec::new();
+        // It may grow meanwhile.
+        (&file).take(MOST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MOST {
+            return Err(PathProblem::TooLarge { size, most: MOST }.into());
+        }
+        Ok(bytes)
+    }
+
+    /// Reads a text of at most 64 MiB.
+    pub fn text(&self, relative: impl AsRef<Path>) -> io::Result<String> {
+        String::from_utf8(self.read(relative)?).map_err(|_| PathProblem::NotText.into())
+    }
+
+    /// What is at a path, links followed; `None` where there is nothing.
+    pub fn kind(&self, relative: impl AsRef<Path>) -> io::Result<Option<Kind>> {
+        match self.open_at(relative.as_ref(), OFlags::PATH) {
+            Ok(file) => Ok(Some(Kind::of(rustix::fs::fstat(&file)?.st_mode))),
+            Err(error) if is_nothing(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is in the folder, by name.
+    pub fn entries(&self) -> io::Result<Vec<Entry>> {
+        entries(&self.open_at(Path::new(""), folder_flags())?)
+    }
+
+    /// Writes a file in one step, with the folders above it that do not exist yet. A link at its place stays, and the file
+    /// inside the site that it names is replaced.
+    pub fn write(&self, relative: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), AtomicError> {
+        let path = self.path_of(&relative);
+        let create = |source| AtomicError::Create { path: path.clone(), source };
+        let (folder, name) = self.place(&self.below.join(relative)).map_err(create)?;
+        match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(facts) if Kind::of(facts.st_mode) != Kind::File => {
+                return Err(AtomicError::NotAPlainFile { path });
+            }
+            _ => {}
+        }
+        let mut file = AtomicFile::within(folder, name, path.clone(), mode)?;
+        let written = file.write_all(bytes);
+        file.check(written)?;
+        file.commit()
+    }
+
+    /// The folder and name of a file to be written, links followed.
+    fn place(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
+        let mut path = path.to_owned();
+        for _ in 0..MOST_LINKS {
+            let (above, name) = match (path.parent(), path.file_name()) {
+                (Some(above), Some(name)) => (above.to_owned(), name.to_owned()),
+                _ => return Err(PathProblem::NotAFile { kind: "a folder" }.into()),
+            };
+            let folder = self.made_folder(&above)?;
+            match rustix::fs::readlinkat(&folder, &name, Vec::new()) {
+                Ok(target) => {
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    if target.is_absolute() {
+                        return Err(PathProblem::Outside { folder: self.dir.clone() }.into());
+                    }
+                    // The kernel resolves what is before a `..`.
+                    path = above.join(target);
+                }
+                Err(Errno::INVAL | Errno::NOENT) => return Ok((folder, name)),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(PathProblem::Loop.into())
+    }
+
+    /// Opens a folder of the site, and makes it and those above it where they do not exist.
+    fn made_folder(&self, path: &Path) -> io::Result<OwnedFd> {
+        let open = || {
+            let opened = beneath::open(&self.top, path, folder_flags(), Links::Inside);
+            opened.map_err(|error| beneath::named(error, &self.dir))
+        };
+        match open() {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => return other,
+        }
+        let (Some(above), Some(name)) = (path.parent(), path.file_name()) else { return open() };
+        match rustix::fs::mkdirat(self.made_folder(above)?, name, Mode::from_raw_mode(0o777)) {
+            Ok(()) | Err(Errno::EXIST) => open(),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The folder as data: nothing in it is followed.
+    pub(crate) fn data(&self) -> io::Result<DataFolder> {
+        let open = self.open_at(Path::new(""), folder_flags())?;
+        Ok(DataFolder { folder: self.clone(), open })
+    }
+
+    /// Opens a file of a folder that is data.
+    pub(crate) fn data_file(&self, relative: &Path) -> io::Result<File> {
+        self.data()?.file(relative)
+    }
+}
+
+/// A folder whose links are data, as those of overlays and roles are.
+#[derive(Debug)]
+pub(crate) struct DataFolder {
+    folder: SiteFolder,
+    open: OwnedFd,
+}
+
+impl DataFolder {
+    fn open_at(&self, relative: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        beneath::open(&self.open, relative, flags, Links::None)
+            .map_err(|error| beneath::named(error, &self.folder.dir))
+    }
+
+    /// What is in a folder of it, by name.
+    pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<Entry>> {
+        entries(&self.open_at(relative, folder_flags())?)
+    }
+
+    /// The target of a link.
+    pub(crate) fn link(&self, relative: &Path) -> io::Result<PathBuf> {
+        let above = self.open_at(relative.parent().unwrap_or(Path::new("")), folder_flags())?;
+        let target = rustix::fs::readlinkat(above, relative.file_name().unwrap_or_default(), Vec::new())?;
+        Ok(OsString::from_vec(target.into_bytes()).into())
+    }
+
+    /// Opens a file.
+    pub(crate) fn file(&self, relative: &Path) -> io::Result<File> {
+        plain_file(self.open_at(relative, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY)?)
+    }
+}
+
+/// Opens a file that is not in a site but named in it or by the user, whatever links lead to it.
+pub(crate) fn open_anywhere(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    plain_file(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+fn plain_file(file: OwnedFd) -> io::Result<File> {
+    match Kind::of(rustix::fs::fstat(&file)?.st_mode) {
+        Kind::File => Ok(file.into()),
+        other => Err(PathProblem::NotAFile { kind: other.name() }.into()),
+    }
+}
+
+fn folder_flags() -> OFlags {
+    OFlags::RDONLY | OFlags::DIRECTORY
+}
+
+/// Whether there is nothing at a path.
+fn is_nothing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+fn entries(folder: &OwnedFd) -> io::Result<Vec<Entry>> {
+    let mut found = Vec::new();
+    for entry in Dir::read_from(folder.as_fd())? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if name == "." || name == ".." {
+            continue;
+        }
+        let facts = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        found.push(Entry {
+            name: name.to_owned(),
+            kind: Kind::of(facts.st_mode),
+            executable: facts.st_mode & 0o100 != 0,
+            length: u64::try_from(facts.st_size).unwrap_or_default(),
+        });
+    }
+    found.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::fs::{CWD, mknodat};
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use tempfile::TempDir;
+
+    /// A folder with a secret beside the site.
+    fn sample() -> (TempDir, SiteFolder) {
+        let outer = tempfile::tempdir().unwrap();
+        let at = |path: &str| outer.path().join(path);
+        fs::create_dir_all(at("site/files")).unwrap();
+        fs::create_dir(at("keys")).unwrap();
+        fs::write(at("keys/signing.key"), "secret").unwrap();
+        fs::write(at("site/files/plain"), "plain").unwrap();
+        symlink("../../keys/signing.key", at("site/files/out")).unwrap();
+        symlink("plain", at("site/files/in")).unwrap();
+        symlink("../keys", at("site/receipts")).unwrap();
+        symlink("files", at("site/seals")).unwrap();
+        let folder = SiteFolder::open(&at("site")).unwrap();
+        (outer, folder)
+    }
+
+    #[test]
+    fn a_link_out_of_the_site_is_not_read() {
+        let (outer, site) = sample();
+        assert_eq!(site.text("files/in").unwrap(), "plain");
+        assert_eq!(site.folder("seals").text("in").unwrap(), "plain");
+        let error = site.read("files/out").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!(
+                "a symbolic link in the path leads outside {}; put the file itself there",
+                outer.path().join("site").display()
+            )
+        );
+        assert!(site.kind("files/out").is_err() && site.folder("receipts").entries().is_err());
+        assert_eq!(site.kind("files/nothing").unwrap(), None);
+        assert_eq!(site.kind("files/plain/below").unwrap(), None);
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_not_waited_for() {
+        let (outer, site) = sample();
+        mknodat(CWD, outer.path().join("site/pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
+        assert_eq!(site.read("pipe").unwrap_err().to_string(), "it is a pipe, not a file");
+        assert_eq!(site.read("files").unwrap_err().to_string(), "it is a folder, not a file");
+        let large = File::create(outer.path().join("site/large")).unwrap();
+        large.set_len(1 << 40).unwrap();
+        assert_eq!(
+            site.read("large").unwrap_err().to_string(),
+            format!("it has {} bytes, and at most {MOST} are read", 1_u64 << 40)
+        );
+        fs::write(outer.path().join("site/binary"), [0xff]).unwrap();
+        assert_eq!(site.text("binary").unwrap_err().to_string(), "it is not text (UTF-8)");
+    }
+
+    #[test]
+    fn a_link_does_not_redirect_what_is_written() {
+        let (outer, site) = sample();
+        let at = |path: &str| outer.path().join(path);
+        for path in ["files/out", "receipts/n1/stick.json", "receipts/signing.key"] {
+            let error = site.write(path, b"new", 0o644).unwrap_err();
+            let expected = format!(
+                "cannot create {}: a symbolic link in the path leads outside {}; put the file itself there",
+                at("site").join(path).display(),
+                at("site").display()
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+        assert_eq!(fs::read(at("keys/signing.key")).unwrap(), b"secret");
+        assert!(!at("keys/n1").exists());
+        site.write("seals/in", b"new", 0o600).unwrap();
+        assert!(at("site/files/in").is_symlink());
+        assert_eq!(fs::read(at("site/files/plain")).unwrap(), b"new");
+        site.write("a/b/c", b"deep", 0o644).unwrap();
+        assert_eq!(fs::read(at("site/a/b/c")).unwrap(), b"deep");
+        assert!(matches!(site.write("files", b"", 0o644), Err(AtomicError::NotAPlainFile { .. })));
+    }
+
+    #[test]
+    fn links_in_data_are_not_followed() {
+        let (outer, site) = sample();
+        symlink("/etc", outer.path().join("site/files/etc")).unwrap();
+        let data = site.folder("files").data().unwrap();
+        let names: Vec<_> =
+            data.entries(Path::new("")).unwrap().into_iter().map(|e| (e.name, e.kind)).collect();
+        let expected = [("etc", Kind::Link), ("in", Kind::Link), ("out", Kind::Link), ("plain", Kind::File)];
+        assert_eq!(names, expected.map(|(name, kind)| (name.into(), kind)));
+        assert_eq!(data.link(Path::new("etc")).unwrap(), Path::new("/etc"));
+        for path in ["in", "out", "etc/passwd"] {
+            assert_eq!(data.file(Path::new(path)).unwrap_err().to_string(), PathProblem::Loop.to_string());
+        }
+    }
+}

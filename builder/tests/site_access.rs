@@ -1,0 +1,79 @@
+//! Everything in a site is opened through `SiteFolder`: nothing in the modules that read sites uses a path directly.
+
+use std::fs;
+use std::path::Path;
+
+/// What opens a path directly.
+const DIRECT: [&str; 14] = [
+    "fs::read",
+    "fs::write",
+    "fs::copy",
+    "fs::metadata",
+    "fs::symlink_metadata",
+    "fs::rename",
+    "fs::remove",
+    "fs::canonicalize",
+    "File::open",
+    "File::create",
+    "OpenOptions",
+    ".exists()",
+    ".is_file()",
+    ".is_dir()",
+];
+
+/// Where that is right, because it is not about anything in a site.
+const RIGHT: [(&str, &str); 11] = [
+    ("base/given/layout.rs", "File::create(place)"),
+    ("tree/disk.rs", "fs::metadata(path)"),
+    ("site/init.rs", "fs::read_dir(dir)"),
+    ("site/default_site.rs", ".join(SITE_FILE).exists()"),
+    ("site/default_site.rs", "OpenOptions"),
+    ("site/default_site.rs", "fs::rename(&made, &dir)"),
+    ("site/issue.rs", ""),
+    ("secrets/credentials.rs", ""),
+    ("secrets/ext4.rs", "create_new"),
+    ("secrets/ext4.rs", "tree/.keep"),
+    ("secrets/prepare.rs", "File::open(&site.dir)"),
+];
+
+fn rust_files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
+    #[expect(clippy::disallowed_methods, reason = "sorted by the caller")]
+    for entry in fs::read_dir(folder).expect("a folder of this crate") {
+        let path = entry.expect("an entry of it").path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+#[test]
+fn sites_are_only_opened_through_their_folder() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    for folder in ["site", "secrets"] {
+        rust_files(&source.join(folder), &mut files);
+    }
+    files.push(source.join("base/given/layout.rs"));
+    files.push(source.join("base/lock.rs"));
+    files.push(source.join("flash/receipt.rs"));
+    files.push(source.join("tree/overlay.rs"));
+    files.push(source.join("tree/disk.rs"));
+    files.sort();
+    let mut wrong = Vec::new();
+    for path in files.iter().filter(|path| !path.ends_with("tests.rs")) {
+        let name = path.strip_prefix(&source).unwrap().to_str().unwrap();
+        let text = fs::read_to_string(path).unwrap();
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        for (line, number) in code.lines().zip(1..) {
+            let line = line.replace("rustix::fs::", "").replace("AtomicFile::", "");
+            let code = !line.trim_start().starts_with("//") && !line.starts_with("use ");
+            let right = RIGHT.iter().any(|(file, part)| *file == name && line.contains(part));
+            if code && !right && DIRECT.iter().any(|direct| line.contains(direct)) {
+                wrong.push(format!("{name}:{number}: {}", line.trim()));
+            }
+        }
+    }
+    assert_eq!(wrong, [] as [&str; 0], "use site.folder (SiteFolder)");
+}
