@@ -18,7 +18,7 @@ pub enum DiskError {
     /// Neither the secret partition is mounted nor the root mapped, so the disk that booted is not known.
     #[error(
         "no partition is mounted at {} and no root is mapped as {}: the disk that booted is not known",
-        handoff::paths::SECRETS,
+        handoff::paths::SECRET_PARTITION,
         handoff::paths::ROOT_MAPPING
     )]
     NoDisk,
@@ -43,7 +43,7 @@ impl<'a> BootDisk<'a> {
     /// Finds it by what is mounted.
     pub fn find(root: &'a Root) -> Result<Self, DiskError> {
         let mounts = file::read_text(&root.at("/proc/self/mountinfo"))?;
-        let link = match device_number(&mounts, handoff::paths::SECRETS) {
+        let link = match device_number(&mounts, handoff::paths::SECRET_PARTITION) {
             Some(number) => root.at("/sys/dev/block").join(number),
             None => below_the_root(root).ok_or(DiskError::NoDisk)?,
         };
@@ -83,11 +83,6 @@ fn device_number<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
     mounted_at(mounts, point).find(|number| !is_in_memory(number))
 }
 
-/// Whether something in memory lies over the partition that is mounted at `point`.
-pub(crate) fn is_covered(mounts: &str, point: &str) -> bool {
-    mounted_at(mounts, point).next().is_some_and(is_in_memory)
-}
-
 /// The `major:minor` of all that is mounted at `point`, the uppermost first (`proc_pid_mountinfo(5)`).
 fn mounted_at<'a>(mounts: &'a str, point: &str) -> impl Iterator<Item = &'a str> {
     mounts.lines().rev().filter_map(move |line| {
@@ -109,8 +104,7 @@ pub(crate) mod tests {
     use std::path::Path;
 
     const MOUNTS: &str = "21 1 0:20 / /run rw shared:1 - tmpfs tmpfs rw\n\
-        30 21 8:11 / /run/psyops/secrets ro,nosuid - ext4 /dev/sda11 ro\n";
-    const COVER: &str = "31 30 0:40 / /run/psyops/secrets ro,nosuid - tmpfs tmpfs ro\n";
+        30 21 8:11 / /run/psyops/private/secret-partition ro,nosuid - ext4 /dev/sda11 ro\n";
 
     /// A root with a disk `sda` of these partitions (device and name), of which `sda11` is mounted.
     pub(crate) fn stick(partitions: &[(&str, &str)]) -> (tempfile::TempDir, Root) {
@@ -135,15 +129,6 @@ pub(crate) mod tests {
         assert_eq!(root.absolute(&seal), Path::new("/dev/sda9"));
         let missing = disk.partition(Role::Control);
         assert!(matches!(missing, Err(DiskError::NoPartition { role: "control", .. })));
-    }
-
-    #[test]
-    fn what_lies_in_memory_over_the_partition_does_not_hide_the_disk() {
-        let covered = format!("{MOUNTS}{COVER}");
-        assert_eq!(device_number(&covered, handoff::paths::SECRETS), Some("8:11"));
-        assert!(
-            is_covered(&covered, handoff::paths::SECRETS) && !is_covered(MOUNTS, handoff::paths::SECRETS)
-        );
     }
 
     #[test]

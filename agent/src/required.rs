@@ -11,7 +11,7 @@ use handoff::fault::Fault;
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{Entry, Manifest, Required, Store};
 use handoff::paths;
-use keys::reconcile::compare;
+use keys::reconcile::compare_copy;
 
 /// What stands in the way of a stage.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -55,7 +55,7 @@ fn missing(root: &Root, needed: &Manifest) -> Vec<String> {
         .filter(is_needed)
         .map(|path| format!("{path} could not be put in its place"))
         .collect();
-    match compare(&root.at(paths::SECRETS), needed) {
+    match compare_copy(&root.at(paths::SECRETS), needed) {
         Ok(comparison) => missing.extend(comparison.differing.iter().map(ToString::to_string)),
         Err(error) => missing.push(error.to_string()),
     }

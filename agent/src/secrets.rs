@@ -4,7 +4,6 @@
 //! the stick again, its signature verified against what the initramfs trusted, and opened with the node's key. The
 //! partition is writable only while something is written.
 
-use crate::disk;
 use crate::file::{self, FileError, failing};
 use crate::root::Root;
 use crate::seal::{self, SealProblem};
@@ -14,7 +13,8 @@ use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, 
 use rustix::mount::{MountFlags, mount_remount};
 
 /// How the secret partition is always mounted, as the loader does it.
-const DATA_ONLY: MountFlags = MountFlags::NODEV.union(MountFlags::NOSUID).union(MountFlags::NOEXEC);
+const DATA_ONLY: MountFlags =
+    MountFlags::NODEV.union(MountFlags::NOSUID).union(MountFlags::NOEXEC).union(MountFlags::NOSYMFOLLOW);
 
 /// Why the secret partition could not be compared or repaired.
 #[derive(Debug, thiserror::Error)]
@@ -31,11 +31,6 @@ pub enum SecretsError {
     /// The store cannot be read.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// The right files lie in memory over the partition.
-    #[error(
-        "the loader could not repair the partition and put the right files in memory over it; make another stick"
-    )]
-    Covered,
     /// Not all could be repaired.
     #[error("{0}; if the medium is worn, make another stick")]
     Repair(#[from] RepairError),
@@ -44,16 +39,13 @@ pub enum SecretsError {
 /// Compares the secret partition with what the loader verified.
 pub fn check(root: &Root) -> Result<Comparison, SecretsError> {
     let manifest = Manifest::decode(&file::read_text(&root.at(paths::MANIFEST))?)?;
-    Ok(compare(&root.at(paths::SECRETS), &manifest)?)
+    Ok(compare(&root.at(paths::SECRET_PARTITION), &manifest)?)
 }
 
 /// Repairs what differs, tells what was done, and compares again.
 pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, SecretsError> {
-    if disk::is_covered(&file::read_text(&root.at("/proc/self/mountinfo"))?, paths::SECRETS) {
-        return Err(SecretsError::Covered);
-    }
     let seal = seal::open_current(root)?;
-    let store = root.at(paths::SECRETS);
+    let store = root.at(paths::SECRET_PARTITION);
     let before = compare(&store, seal.manifest())?;
     if !before.needs_repair(seal.manifest()) {
         return Ok(before);
@@ -98,7 +90,7 @@ impl Drop for Writable<'_> {
 
 /// Only the running system has a partition there; a folder that stands for one is writable anyway.
 fn remount(root: &Root, flags: MountFlags, action: &'static str) -> Result<(), FileError> {
-    let store = root.at(paths::SECRETS);
+    let store = root.at(paths::SECRET_PARTITION);
     if root.is_running_system() { failing(action, &store, mount_remount(&store, flags, "")) } else { Ok(()) }
 }
 
@@ -118,6 +110,7 @@ pub(crate) mod tests {
     use keys::seal::header::{Header, Serial};
     use keys::timestamp::Timestamp;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt as _;
 
     const CONTENT: &[u8] = b"right\n";
 
@@ -153,8 +146,12 @@ pub(crate) mod tests {
             };
             site.write(paths::RUNNING_TRUST, trust.encode().as_bytes());
             let key = identity_file::text(&site.node, Timestamp::from_unix(0));
-            site.write("/run/psyops/secrets/age.key", key.as_bytes());
-            site.write("/run/psyops/secrets/etc/token", CONTENT);
+            site.write("/run/psyops/private/secret-partition/age.key", key.as_bytes());
+            site.write("/run/psyops/private/secret-partition/etc/token", CONTENT);
+            for folder in ["", "etc"] {
+                let folder = site.root.at(paths::SECRET_PARTITION).join(folder);
+                fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+            }
             site.seal("/dev/sda9", 1, &site.key);
             site.write("/dev/sda10", &vec![0; 64 * 1024]);
             site
@@ -209,14 +206,20 @@ pub(crate) mod tests {
     fn what_differs_is_seen_and_put_right() {
         let site = Site::new();
         assert!(check(&site.root).unwrap().differing.is_empty());
-        site.write("/run/psyops/secrets/etc/token", b"wrong\n");
+        site.write("/run/psyops/private/secret-partition/etc/token", b"wrong\n");
         let seen = check(&site.root).unwrap();
         assert_eq!(seen.differing[0].to_string(), "etc/token: content");
         let (after, told) = site.fix();
         assert!(after.unwrap().differing.is_empty());
         assert_eq!(told, ["differed: etc/token: content", "put right: etc/token"]);
-        let token = site.root.at("/run/psyops/secrets/etc/token");
+        let token = site.root.at("/run/psyops/private/secret-partition/etc/token");
         assert_eq!(fs::read(token).unwrap(), CONTENT);
+        let key = site.root.at(paths::SECRET_PARTITION).join(paths::AGE_KEY);
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(check(&site.root).unwrap().differing[0].to_string(), "age.key: mode 0644, should be 0600");
+        let (after, told) = site.fix();
+        assert!(after.unwrap().differing.is_empty());
+        assert_eq!(told, ["differed: age.key: mode 0644, should be 0600", "put right: age.key"]);
         assert_eq!(site.fix().1, Vec::<String>::new(), "a second time there is nothing to do");
     }
 
@@ -224,24 +227,20 @@ pub(crate) mod tests {
     fn a_seal_that_does_not_hold_repairs_nothing() {
         let site = Site::new();
         site.seal("/dev/sda9", 2, &SigningKey::generate().unwrap());
-        site.write("/run/psyops/secrets/etc/token", b"wrong\n");
+        site.write("/run/psyops/private/secret-partition/etc/token", b"wrong\n");
         assert!(matches!(site.fix().0, Err(SecretsError::Seal(SealProblem::NoSeal(_)))));
         site.seal("/dev/sda10", 1, &site.key);
         assert!(site.fix().0.unwrap().differing.is_empty(), "the other one still holds");
     }
 
     #[test]
-    fn another_key_and_files_in_memory_are_named() {
+    fn another_key_is_named() {
         let site = Site::new();
         let other = identity_file::text(&identity_file::generate(), Timestamp::from_unix(0));
-        site.write("/run/psyops/secrets/age.key", other.as_bytes());
+        site.write("/run/psyops/private/secret-partition/age.key", other.as_bytes());
         assert!(matches!(
             site.fix().0,
             Err(SecretsError::Seal(SealProblem::Seal(SealError::OtherRecipient { .. })))
         ));
-        let mounts = file::read_text(&site.root.at("/proc/self/mountinfo")).unwrap();
-        let cover = format!("{mounts}31 30 0:40 / /run/psyops/secrets ro - tmpfs tmpfs ro\n");
-        site.write("/proc/self/mountinfo", cover.as_bytes());
-        assert!(matches!(site.fix().0, Err(SecretsError::Covered)));
     }
 }

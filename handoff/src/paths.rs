@@ -14,6 +14,10 @@ pub const INITRAMFS_SEAL: &str = "/node.seal";
 pub const INITRAMFS_END: &str = "/psyops/end";
 /// In the initramfs: busybox for the rescue shell.
 pub const INITRAMFS_BUSYBOX: &str = "/bin/busybox";
+/// In the initramfs, where rescue has no shell: the command reader, a link to the loader, and root's shell for SSH.
+pub const COMMAND_READER: &str = "/bin/psyops-rescue";
+/// In the initramfs, where rescue has no shell: the loader as what udhcpc calls.
+pub const LEASE_READER: &str = "/bin/psyops-lease";
 /// In the initramfs: where the root is mounted.
 pub const NEW_ROOT: &str = "/sysroot";
 
@@ -25,7 +29,11 @@ pub const SECRET_LABEL: &str = "psyops-secret";
 /// On the secret partition: the node's age identity.
 pub const AGE_KEY: &str = "age.key";
 
-/// Where the secret partition stays mounted, read-only, in the initramfs and in the running system.
+/// What only root can enter, in the initramfs and in the running system: mounts that are nobody else's business.
+pub const PRIVATE: &str = "/run/psyops/private";
+/// Where the secret partition stays mounted, read-only, under [`PRIVATE`]: for the loader and the agent.
+pub const SECRET_PARTITION: &str = "/run/psyops/private/secret-partition";
+/// The seal's files that are stored on the secret partition, in memory and from the seal: for roles and commands.
 pub const SECRETS: &str = "/run/psyops/secrets";
 /// State of this boot, in memory.
 pub const RUN: &str = "/run/psyops";

@@ -36,6 +36,9 @@ pub(crate) enum NotAStore {
     /// A file system with another label.
     #[error("an ext4 file system labelled {0:?}, not {expected:?}", expected = paths::SECRET_LABEL)]
     Label(String),
+    /// Mount options in the superblock, which the kernel would take before ours.
+    #[error("an ext4 file system with the mount options {0:?} in its superblock")]
+    Options(String),
 }
 
 impl State {
@@ -49,6 +52,11 @@ impl State {
         let label = String::from_utf8_lossy(label).trim_end_matches('\0').to_owned();
         if label != paths::SECRET_LABEL {
             return Err(NotAStore::Label(label));
+        }
+        let options = field(0x200)?.take(64).ok_or(NotAStore::NoExt4)?;
+        let options: Vec<u8> = options.iter().copied().take_while(|&byte| byte != 0).collect();
+        if !options.is_empty() {
+            return Err(NotAStore::Options(String::from_utf8_lossy(&options).into_owned()));
         }
         let state = field(0x3a)?.u16().ok_or(NotAStore::NoExt4)?;
         let incompatible = field(0x60)?.u32().ok_or(NotAStore::NoExt4)?;
@@ -101,6 +109,9 @@ mod tests {
             changed[offset] ^= bits;
             assert_eq!(State::of_store(&changed), expected, "{offset:#x}");
         }
+        let mut changed = clean.clone();
+        changed[0x200..0x20c].copy_from_slice(b"errors=panic");
+        assert_eq!(State::of_store(&changed), Err(NotAStore::Options("errors=panic".into())));
         assert_eq!(State::of_store(&clean[..0x50]), Err(NotAStore::NoExt4));
     }
 }

@@ -1,12 +1,18 @@
 //! Mounting with an error that says what was mounted where.
 
+use handoff::paths;
 use nix::errno::Errno;
+use nix::fcntl::AT_FDCWD;
 use nix::mount::{MsFlags, mount as mount2, umount2};
-use nix::sys::stat::Mode;
+use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use std::path::{Path, PathBuf};
 
 /// For whatever holds data and no programs.
 pub(crate) const DATA_ONLY: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOEXEC);
+
+/// For a file system that somebody else may have written: no link in it is followed either.
+pub(crate) const STRANGERS_DATA: MsFlags =
+    DATA_ONLY.union(MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW));
 
 /// A mount that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +41,22 @@ pub(crate) fn mount(
     mount2(Some(source), place, Some(kind), flags, options).map_err(|errno| MountError {
         action: "mount",
         what: if source == kind { kind.to_owned() } else { format!("{source} ({kind})") },
+        place: place.into(),
+        errno,
+    })
+}
+
+/// Makes [`paths::PRIVATE`], which only root can enter, for mounts below it.
+pub(crate) fn private_folder() -> Result<(), MountError> {
+    let (place, mode) = (paths::PRIVATE, Mode::S_IRWXU);
+    let created = match nix::unistd::mkdir(place, mode) {
+        Err(Errno::EEXIST) => Ok(()),
+        other => other,
+    };
+    let closed = created.and_then(|()| fchmodat(AT_FDCWD, place, mode, FchmodatFlags::FollowSymlink));
+    closed.map_err(|errno| MountError {
+        action: "make",
+        what: "a private folder".into(),
         place: place.into(),
         errno,
     })

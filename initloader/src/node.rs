@@ -8,7 +8,7 @@ use crate::disk::facts::Disk;
 use crate::failure::Failure;
 use crate::mounts;
 use crate::steps::secret::SecretStore;
-use crate::steps::{identity, reconcile, seal, secret};
+use crate::steps::{copy, identity, reconcile, seal, secret};
 use handoff::fault::Answer;
 use handoff::manifest::RelativePath;
 use handoff::paths;
@@ -27,10 +27,12 @@ pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<O
     }
     boot.log.error("going on without any of the node's secrets");
     // What lies there was not compared with any seal: nothing that runs later is to take it for the node's.
-    while mounts::is_mounted(paths::SECRETS) {
-        if let Err(error) = mounts::unmount(paths::SECRETS) {
-            boot.log.error(&error.to_string());
-            break;
+    for place in [paths::SECRETS, paths::SECRET_PARTITION] {
+        while mounts::is_mounted(place) {
+            if let Err(error) = mounts::unmount(place) {
+                boot.log.error(&error.to_string());
+                break;
+            }
         }
     }
     Ok(None)
@@ -45,6 +47,7 @@ fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Fail
     let (store, seal) = open(boot, disk, trust)?;
     boot.policy = seal.manifest().policy.clone();
     boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
+    boot.step("copy", copy::DEADLINE, |boot| copy::run(boot, &seal))?;
     Ok(seal)
 }
 

@@ -9,7 +9,7 @@ const LOADER: [&str; 6] = ["argon2", "handoff", "keys", "medium", "nix", "thiser
 /// What writes to raw partitions adds.
 const MEDIUM: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
 /// What the loader's half of `keys` (without the feature `issue`) adds.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "age",
     "age-core",
     "base64",
@@ -18,6 +18,7 @@ const KEYS: [&str; 12] = [
     "hmac",
     "minisign-verify",
     "nix",
+    "rustix",
     "sha2",
     "tar",
     "thiserror",

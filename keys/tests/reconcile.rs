@@ -3,7 +3,9 @@
 
 mod support;
 
-use keys::reconcile::{Action, Comparison, Errno, FileType, Problem, Step, What, compare, repair};
+use keys::reconcile::{
+    Action, Comparison, Errno, FileType, Problem, Step, What, compare, compare_copy, repair,
+};
 use keys::seal::OpenedSeal;
 use nix::sys::stat::Mode;
 use nix::unistd::{geteuid, mkfifo};
@@ -61,7 +63,7 @@ impl Store {
         let comparison = self.compare();
         assert_eq!(comparison.differing.len(), 1, "{comparison:?}");
         let difference = comparison.differing.into_iter().next().unwrap();
-        (difference.path.to_string(), difference.what)
+        (difference.subject.to_string(), difference.what)
     }
 
     /// Repairs, and checks that everything is right afterwards and that a second repair has nothing to do.
@@ -183,8 +185,9 @@ fn a_link_in_place_of_a_parent_folder_leads_nowhere() {
     fs::write(outside.join("wifi"), "not ours").unwrap();
     let comparison = store.compare();
     let parent = vec![What::Parent { folder: "etc".into(), found: FileType::Link }];
-    let found: Vec<_> = comparison.differing.iter().map(|d| (d.path.as_str(), d.what.clone())).collect();
-    assert_eq!(found, [("etc/ssh/key", parent.clone()), ("etc/wifi", parent)]);
+    let found: Vec<_> =
+        comparison.differing.iter().map(|d| (d.subject.to_string(), d.what.clone())).collect();
+    assert_eq!(found, [("etc/ssh/key".to_owned(), parent.clone()), ("etc/wifi".to_owned(), parent)]);
     assert_eq!(store.repaired().len(), 2);
     assert_eq!(fs::read(outside.join("wifi")).unwrap(), b"not ours");
     assert!(!outside.join(".psyops-new").exists());
@@ -254,7 +257,7 @@ fn entries_in_memory_are_not_looked_for() {
     sealed.add(path("node.toml"), memory, Vec::new().into()).unwrap();
     let seal = site.open(&site.seal(&sealed, 1));
     let folder = TempDir::new().unwrap();
-    assert_eq!(compare(folder.path(), seal.manifest()), Ok(Comparison::default()));
+    assert_eq!(compare_copy(folder.path(), seal.manifest()), Ok(Comparison::default()));
 }
 
 #[test]
@@ -274,9 +277,171 @@ fn a_read_only_medium_names_the_step_and_leaves_the_rest_alone() {
     let store = Store::new();
     fs::write(store.at("etc/wifi"), "other").unwrap();
     fs::set_permissions(store.at("etc"), fs::Permissions::from_mode(0o500)).unwrap();
-    let error = repair(&store.folder(), &store.seal, &store.compare()).unwrap_err();
+    let mut comparison = store.compare();
+    comparison.differing.retain(|difference| difference.subject.file().is_some());
+    let error = repair(&store.folder(), &store.seal, &comparison).unwrap_err();
     fs::set_permissions(store.at("etc"), fs::Permissions::from_mode(0o700)).unwrap();
     assert_eq!(error.failures.len(), 1);
     assert_eq!(error.failures[0].step, Step::Create);
     assert_eq!(error.failures[0].problem, Problem::Errno(Errno::EACCES));
+}
+
+fn restricted(path: &str) -> Vec<(String, Action)> {
+    vec![(path.to_owned(), Action::Restricted)]
+}
+
+fn mode_of(path: &Path) -> u32 {
+    fs::metadata(path).unwrap().mode() & 0o7777
+}
+
+#[test]
+fn a_readable_key_is_restricted_and_its_content_stays() {
+    let store = Store::new();
+    let before = fs::metadata(store.at("age.key")).unwrap();
+    fs::set_permissions(store.at("age.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    let what = vec![What::Mode { expected: 0o600, found: 0o644 }];
+    assert_eq!(store.difference(), ("age.key".into(), what));
+    assert_eq!(store.repaired(), restricted("age.key"));
+    let after = fs::metadata(store.at("age.key")).unwrap();
+    assert_eq!((after.ino(), after.mtime_nsec()), (before.ino(), before.mtime_nsec()), "it was written");
+    assert_eq!(mode_of(&store.at("age.key")), 0o600);
+}
+
+#[test]
+fn folders_that_others_can_enter_are_restricted() {
+    let store = Store::new();
+    for (folder, name) in [("", "/"), ("etc", "etc"), ("etc/ssh", "etc/ssh"), ("lost+found", "lost+found")] {
+        let path = store.at(folder);
+        for found in [0o755, 0o1777, 0o2700] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(found)).unwrap();
+            assert_eq!(store.difference(), (name.into(), vec![What::Mode { expected: 0o700, found }]));
+            assert_eq!(store.repaired(), restricted(name));
+            assert_eq!(mode_of(&path), 0o700);
+        }
+    }
+}
+
+#[test]
+fn the_owner_of_key_and_folders_is_root() {
+    if !geteuid().is_root() {
+        // Only root can give a file away.
+        return;
+    }
+    let store = Store::new();
+    for name in ["age.key", "etc"] {
+        std::os::unix::fs::chown(store.at(name), Some(1000), Some(1000)).unwrap();
+        let what = vec![What::Owner { expected: (0, 0), found: (1000, 1000) }];
+        assert_eq!(store.difference(), (name.into(), what));
+        assert_eq!(store.repaired(), restricted(name));
+        let now = fs::metadata(store.at(name)).unwrap();
+        assert_eq!((now.uid(), now.gid()), (0, 0));
+    }
+}
+
+/// An access control list by which the user 65534 may read: `posix_acl_xattr_header` and its entries (linux
+/// `posix_acl_xattr.h`), little-endian: version 2, then tag, permissions and id.
+fn list_for_another_user() -> Vec<u8> {
+    let entries =
+        [(1_u16, 6_u16, u32::MAX), (2, 4, 65534), (4, 0, u32::MAX), (16, 4, u32::MAX), (32, 0, u32::MAX)];
+    let mut bytes = 2_u32.to_le_bytes().to_vec();
+    for (tag, permissions, id) in entries {
+        bytes.extend(tag.to_le_bytes());
+        bytes.extend(permissions.to_le_bytes());
+        bytes.extend(id.to_le_bytes());
+    }
+    bytes
+}
+
+#[test]
+fn access_control_lists_and_other_attributes_are_removed() {
+    let store = Store::new();
+    let attach = |name: &str, attribute: &str, value: &[u8]| {
+        rustix::fs::setxattr(store.at(name), attribute, value, rustix::fs::XattrFlags::empty()).unwrap();
+    };
+    for (name, attribute, action) in [
+        ("age.key", "system.posix_acl_access", Action::Restricted),
+        ("hostname", "system.posix_acl_access", Action::Rewritten),
+        ("etc", "system.posix_acl_default", Action::Restricted),
+        ("etc/wifi", "user.note", Action::Rewritten),
+        ("age.key", "user.note", Action::Restricted),
+    ] {
+        attach(name, attribute, &list_for_another_user());
+        let (subject, what) = store.difference();
+        assert_eq!(subject, name);
+        assert!(what.contains(&What::Attributes(vec![attribute.to_owned()])), "{what:?}");
+        assert_eq!(store.repaired(), [(name.to_owned(), action)]);
+    }
+}
+
+#[test]
+fn further_names_of_a_file_or_the_key_end() {
+    let store = Store::new();
+    fs::hard_link(store.at("hostname"), store.at("etc/second")).unwrap();
+    let comparison = store.compare();
+    assert_eq!(store.difference(), ("hostname".into(), vec![What::Links(2)]));
+    assert_eq!(comparison.unknown, [Path::new("etc/second")]);
+    assert_eq!(store.repaired(), rewritten("hostname"));
+    fs::remove_file(store.at("etc/second")).unwrap();
+    // The other names of the key go, wherever they are; everything else that is unknown stays.
+    fs::create_dir_all(store.at("more/deep")).unwrap();
+    fs::write(store.at("more/kept"), "x").unwrap();
+    fs::hard_link(store.at("age.key"), store.at("more/deep/second")).unwrap();
+    fs::remove_file(store.at("etc/wifi")).unwrap();
+    fs::hard_link(store.at("age.key"), store.at("etc/wifi")).unwrap();
+    let found: Vec<_> =
+        store.compare().differing.into_iter().map(|d| (d.subject.to_string(), d.what)).collect();
+    assert_eq!(found[1], ("age.key".into(), vec![What::Links(3)]));
+    assert_eq!(store.repaired(), [rewritten("etc/wifi"), restricted("age.key")].concat());
+    assert!(!store.at("more/deep/second").exists() && store.at("more/kept").exists());
+}
+
+#[test]
+fn immutable_files_and_folders_are_unlocked() {
+    use rustix::fs::{IFlags, ioctl_getflags, ioctl_setflags};
+    let store = Store::new();
+    let lock = |name: &str, flags: IFlags| {
+        let file = fs::File::open(store.at(name)).unwrap();
+        let before = ioctl_getflags(&file).unwrap_or(IFlags::empty());
+        ioctl_setflags(&file, before | flags)
+    };
+    if lock("hostname", IFlags::IMMUTABLE).is_err() {
+        // Not root, or a file system without these flags.
+        return;
+    }
+    assert_eq!(store.difference(), ("hostname".into(), vec![What::Locked]));
+    assert_eq!(store.repaired(), rewritten("hostname"));
+    for (name, flags) in [("age.key", IFlags::IMMUTABLE), ("etc", IFlags::APPEND), ("", IFlags::IMMUTABLE)] {
+        lock(name, flags).unwrap();
+        assert_eq!(store.difference().1, [What::Locked]);
+        assert_eq!(store.repaired().len(), 1);
+    }
+    // In a folder that is immutable a file is missing: both are put right in one repair.
+    fs::remove_file(store.at("etc/wifi")).unwrap();
+    lock("etc", IFlags::IMMUTABLE).unwrap();
+    assert_eq!(store.repaired(), [restricted("etc"), rewritten("etc/wifi")].concat());
+}
+
+#[test]
+fn what_is_in_lost_and_found_is_unknown_too() {
+    let store = Store::new();
+    fs::write(store.at("lost+found/#12"), "x").unwrap();
+    assert_eq!(store.compare().unknown, [Path::new("lost+found/#12")]);
+    fs::remove_dir_all(store.at("lost+found")).unwrap();
+    fs::write(store.at("lost+found"), "x").unwrap();
+    assert_eq!(store.compare().unknown, [Path::new("lost+found")]);
+}
+
+#[test]
+fn a_key_that_is_not_a_file_is_told_and_left() {
+    let store = Store::new();
+    let target = store.outer.path().join("key");
+    fs::rename(store.at("age.key"), &target).unwrap();
+    symlink(&target, store.at("age.key")).unwrap();
+    assert_eq!(store.difference(), ("age.key".into(), vec![What::Type(FileType::Link)]));
+    let error = repair(&store.folder(), &store.seal, &store.compare()).unwrap_err();
+    assert_eq!(
+        error.failures[0].to_string(),
+        "age.key: opening its folder: it is the node's key and never written: is a symbolic link, not a file"
+    );
+    assert!(fs::symlink_metadata(store.at("age.key")).unwrap().is_symlink());
 }

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, ensure};
 use builder::run::{Access, Machine};
+use handoff::paths::{AGE_KEY, PRIVATE, SECRET_PARTITION, SECRETS};
 use handoff::report::{BootReport, Outcome};
 use qemu_tests::stick::{Booted, Stick};
 use qemu_tests::world::World;
@@ -50,6 +51,50 @@ fn a_wrong_mode_is_set_right() -> Result<()> {
 #[test]
 fn a_wrong_owner_is_set_right() -> Result<()> {
     is_repaired(&format!("set_inode_field /{FILE} uid 1000\n"))
+}
+
+/// The key and the partition are readable by everyone, with a list for one user, and the superblock wants a panic on
+/// errors: all of it is put right, and the node's other users see neither the key nor its folder.
+#[test]
+fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
+    let world = World::micro()?;
+    let stick = world.stick("alpha")?;
+    let key = stick.secret_file(AGE_KEY)?;
+    stick.debugfs(&format!(
+        "set_inode_field /{AGE_KEY} mode 0100644\nset_inode_field / mode 040755\nset_inode_field /{AGE_KEY} uid 65534\n\
+         ea_set /{FILE} user.note x\nset_super_value errors 3\nset_super_value default_mount_opts 0x10e\n"
+    ))?;
+    let ssh = qemu_tests::ssh::Ssh::new(&world)?;
+    let mut setup = stick.setup();
+    setup.ssh = Some(ssh.port());
+    let mut booted = Booted::wait(&setup)?;
+    let report = booted.seen.report.clone();
+    assert_eq!((report.outcome, report.faults.len()), (Outcome::Ok, 0), "{report:?}");
+    assert_eq!(report.repaired, ["/", FILE, AGE_KEY], "{report:?}");
+    let stat =
+        format!("stat -c '%a %u %g' {PRIVATE} {SECRET_PARTITION} {SECRET_PARTITION}/{AGE_KEY} {SECRETS}");
+    let expected = "700 0 0\n700 0 0\n600 0 0\n700 0 0\n";
+    assert_eq!(ssh.run("alpha", &stat)?, expected);
+    ensure!(ssh.run("alpha", &format!("ls {SECRETS}"))?.contains(FILE), "roles see the seal's files");
+    ensure!(!ssh.run("alpha", &format!("ls {SECRETS}"))?.contains(AGE_KEY), "roles see no key");
+    // As another user: reading is refused by the folder, whatever the file's mode says.
+    let read = format!(
+        "chmod 755 /run/psyops; busybox su -s /bin/sh nobody -c 'cat {SECRET_PARTITION}/{AGE_KEY} {SECRETS}/{FILE}; \
+         ls {PRIVATE}' 2>&1 || true"
+    );
+    let said = ssh.run("alpha", &read)?;
+    assert_eq!(said.matches("Permission denied").count(), 3, "{said}");
+    let options = ssh.run("alpha", "cat /proc/fs/ext4/*/options")?;
+    for option in ["errors=remount-ro", "barrier", "nogrpid"] {
+        ensure!(options.lines().any(|line| line == option), "{option} is missing: {options}");
+    }
+    ssh.run("alpha", "psyops-agent secrets check && psyops-agent secrets fix")?;
+    booted.power_off()?;
+    assert_eq!(stick.secret_file(AGE_KEY)?, key);
+    stick.fsck_secret()?;
+    let second = stick.boot_and_power_off()?.report;
+    assert_eq!((second.outcome, second.repaired.len()), (Outcome::Ok, 0), "{second:?}");
+    Ok(())
 }
 
 #[test]

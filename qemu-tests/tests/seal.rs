@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
-use handoff::paths::AGE_KEY;
+use handoff::paths::{AGE_KEY, SECRET_PARTITION, SECRETS};
 use handoff::report::Outcome;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
@@ -34,7 +34,9 @@ fn can_be_used(booted: &mut Booted) -> Result<()> {
     booted.machine.send("echo rescue-$((40+2))\n")?;
     booted.machine.wait_for("rescue-42", Duration::from_secs(30))?;
     // The key material is gone before a shell starts.
-    booted.machine.send(&format!("ls /run/psyops/secrets/{AGE_KEY} || echo no-$((40+3))\n"))?;
+    booted
+        .machine
+        .send(&format!("ls {SECRET_PARTITION}/{AGE_KEY} {SECRETS}/hostname || echo no-$((40+3))\n"))?;
     booted.machine.wait_for("no-43", Duration::from_secs(30))?;
     Ok(())
 }

@@ -159,7 +159,7 @@ mod tests {
         site.write(paths::RUNNING_TRUST, trust.as_bytes());
         assert!(matches!(refused(&good), InstallError::Seal(SealError::BelowLeast { least: 3, .. })));
         let key = identity_file::text(&identity_file::generate(), keys::timestamp::Timestamp::from_unix(0));
-        site.write("/run/psyops/secrets/age.key", key.as_bytes());
+        site.write("/run/psyops/private/secret-partition/age.key", key.as_bytes());
         let (third, _) = site.seal_for("node-1", 3, &site.key);
         assert!(matches!(refused(&third), InstallError::Seal(SealError::OtherRecipient { .. })));
         assert!(device(&site, "/dev/sda10").iter().all(|&byte| byte == 0), "something was written");

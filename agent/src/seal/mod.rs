@@ -41,7 +41,7 @@ pub enum SealProblem {
     )]
     NoSeal(String),
     /// The node's key is unusable.
-    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRETS, name = paths::AGE_KEY)]
+    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRET_PARTITION, name = paths::AGE_KEY)]
     Identity(#[from] BadIdentity),
     /// The seal does not hold or does not open.
     #[error(transparent)]
@@ -68,7 +68,7 @@ impl Trusted {
 
 /// The node's key.
 pub fn identity(root: &Root) -> Result<NodeIdentity, SealProblem> {
-    let key = root.at(paths::SECRETS).join(paths::AGE_KEY);
+    let key = root.at(paths::SECRET_PARTITION).join(paths::AGE_KEY);
     let mut bytes = file::read(&key)?;
     let identity = NodeIdentity::parse(&bytes);
     bytes.fill(0);

@@ -11,6 +11,7 @@ use crate::staging::{Staging, StagingError};
 use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
 use ext4_view::Ext4;
 use handoff::manifest::RelativePath;
+use keys::reconcile::FOLDER_MODE;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -47,7 +48,7 @@ pub struct Plan<'c> {
     pub hash_seed: Uuid,
     /// All its times, in seconds since 1970.
     pub time: u64,
-    /// Its files; folders above them are root's, with mode 0700.
+    /// Its files; folders above them are root's, with the mode that the loader demands.
     pub files: BTreeMap<RelativePath, File<'c>>,
 }
 
@@ -269,10 +270,10 @@ impl Plan<'_> {
                 text.push_str(&format!("sif \"/{path}\" {field} @{}\n", self.time));
             }
         };
-        set("", 0o40700, 0, 0);
-        set("lost+found", 0o40700, 0, 0);
+        set("", 0o40000 | FOLDER_MODE, 0, 0);
+        set("lost+found", 0o40000 | FOLDER_MODE, 0, 0);
         for folder in self.folders() {
-            set(&folder.to_string_lossy(), 0o40700, 0, 0);
+            set(&folder.to_string_lossy(), 0o40000 | FOLDER_MODE, 0, 0);
         }
         for (path, file) in &self.files {
             set(path.as_str(), 0o100_000 | file.mode, file.uid, file.gid);
@@ -301,7 +302,7 @@ impl Plan<'_> {
         for folder in self.folders() {
             let place = PathBuf::from("/").join(folder);
             let metadata = read.symlink_metadata(&*place.to_string_lossy()).map_err(unreadable)?;
-            if (u32::from(metadata.mode()) & 0o7777, metadata.uid(), metadata.gid()) != (0o700, 0, 0) {
+            if (u32::from(metadata.mode()) & 0o7777, metadata.uid(), metadata.gid()) != (FOLDER_MODE, 0, 0) {
                 return Err(wrong(&folder.to_string_lossy(), "its mode or owner"));
             }
         }

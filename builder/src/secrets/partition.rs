@@ -10,6 +10,7 @@ use crate::site::{Node, Site};
 use handoff::manifest::{RelativePath, Store};
 use handoff::paths;
 use keys::issue::identity_file;
+use keys::reconcile::KEY_MODE;
 use keys::timestamp::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -63,7 +64,7 @@ pub fn write_partition(
     // Written out anew and not copied: comments of the given file have no place on the stick.
     let identity = identity_file::text(&identity, Timestamp::from_unix(site.build_time));
     let mut files = BTreeMap::new();
-    files.insert(age_key(), File { mode: 0o600, uid: 0, gid: 0, content: identity.as_bytes() });
+    files.insert(age_key(), File { mode: KEY_MODE, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {
         let content = seal.opened.content(&entry.path).unwrap_or_default();
         files.insert(entry.path.clone(), File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content });

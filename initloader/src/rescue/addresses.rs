@@ -73,8 +73,8 @@ fn read(mut boot: Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> i32 {
     }
     say(END, "");
     // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
-    if mounts::is_mounted(paths::SECRETS)
-        && let Err(error) = mounts::unmount(paths::SECRETS)
+    if mounts::is_mounted(paths::SECRET_PARTITION)
+        && let Err(error) = mounts::unmount(paths::SECRET_PARTITION)
     {
         boot.log.error(&error.to_string());
     }

@@ -1,6 +1,7 @@
 //! The steps of a boot, one file each, in the order in which `main` takes them.
 
 pub(crate) mod configure;
+pub(crate) mod copy;
 pub(crate) mod disk;
 pub(crate) mod early;
 pub(crate) mod handover;

@@ -1,21 +1,15 @@
 //! Step `reconcile`: every file on the secret partition is what the seal says, or is made so.
 //!
-//! What cannot be repaired (a medium that is read-only, full or worn) is put over the partition in memory: the running
-//! system finds the right content in the same place.
+//! What cannot be repaired (a medium that is read-only, full or worn) stays as it is, and is reported: the running system
+//! uses the copy that step `copy` makes from the seal.
 
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind, StepError};
-use crate::mounts::{self, DATA_ONLY, MountError};
+use crate::mounts::MountError;
 use crate::steps::secret::SecretStore;
-use crate::tree::{Permissions, Tree};
 use handoff::fault::{Answer, Fault};
-use handoff::manifest::Store;
-use handoff::paths;
 use keys::reconcile::{CompareError, Comparison, RepairError, compare, repair};
 use keys::seal::OpenedSeal;
-use nix::errno::Errno;
-use nix::mount::MsFlags;
-use std::path::Path;
 use std::time::Duration;
 
 /// How long it may take: every file is written and flushed by itself, on a slow stick.
@@ -30,9 +24,6 @@ pub(crate) enum ReconcileError {
     /// The repair failed, and the site does not want to go on in that case.
     #[error("the secret partition cannot be repaired: {0}")]
     Repair(String),
-    /// Not even memory takes the files.
-    #[error("the files of the seal cannot be kept in memory: {0}")]
-    Memory(String),
 }
 
 impl StepError for ReconcileError {
@@ -40,7 +31,6 @@ impl StepError for ReconcileError {
         Kind::Site(match self {
             Self::Differs(_) => Fault::FileDiffers,
             Self::Repair(_) => Fault::Repair,
-            Self::Memory(_) => Fault::SecretPartition,
         })
     }
 
@@ -48,7 +38,6 @@ impl StepError for ReconcileError {
         match self {
             Self::Differs(_) => "find out who changed them; then let the boot repair them, or run mksecrets",
             Self::Repair(_) => "make another stick, or remove what makes this one read-only or full",
-            Self::Memory(_) => "give the machine more memory",
         }
         .into()
     }
@@ -81,7 +70,7 @@ fn differing(comparison: &Comparison) -> String {
 pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Result<(), ReconcileError> {
     let before = match compare(store.path(), seal.manifest()) {
         Ok(before) => before,
-        Err(error) => return unrepaired(boot, seal, &NotRepaired::Compare(error), &Comparison::default()),
+        Err(error) => return unrepaired(boot, &NotRepaired::Compare(error), &Comparison::default()),
     };
     for unknown in before.unknown.iter().chain(&before.unreadable) {
         boot.log.info(&format!("on the secret partition and unknown to the seal: {}", unknown.display()));
@@ -101,7 +90,8 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
         _ if before.differing.is_empty() => return Ok(()),
         Answer::Degraded => {
             boot.degrade(&Failure::new("reconcile", &ReconcileError::Differs(differing(&before))));
-            return from_memory(boot, seal, &before);
+            from_memory_only(boot, &before);
+            return Ok(());
         }
         Answer::Reboot | Answer::Rescue => return Err(ReconcileError::Differs(differing(&before))),
     }
@@ -111,7 +101,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
             boot.log.info(&format!("repaired; {} files are as the seal says", after.same.len()));
             Ok(())
         }
-        Err(error) => unrepaired(boot, seal, &error, &before),
+        Err(error) => unrepaired(boot, &error, &before),
     }
 }
 
@@ -142,12 +132,7 @@ fn repaired(
 }
 
 /// Answers a failed repair as the site says.
-fn unrepaired(
-    boot: &mut Boot,
-    seal: &OpenedSeal,
-    why: &NotRepaired,
-    before: &Comparison,
-) -> Result<(), ReconcileError> {
+fn unrepaired(boot: &mut Boot, why: &NotRepaired, before: &Comparison) -> Result<(), ReconcileError> {
     let error = ReconcileError::Repair(why.to_string());
     match boot.policy.answer(Fault::Repair) {
         Answer::Reboot | Answer::Rescue => return Err(error),
@@ -155,36 +140,14 @@ fn unrepaired(
             boot.degrade(&Failure::new("reconcile", &error));
         }
     }
-    from_memory(boot, seal, before)
-}
-
-/// Goes on with the right content in memory, over the partition.
-fn from_memory(boot: &mut Boot, seal: &OpenedSeal, before: &Comparison) -> Result<(), ReconcileError> {
-    keep_in_memory(seal).map_err(ReconcileError::Memory)?;
-    let repaired = &boot.report.repaired;
-    let names = before.differing.iter().map(|difference| difference.path.to_string());
-    boot.report.memory_only = names.filter(|name| !repaired.contains(name)).collect();
-    boot.log.info("the files of the seal lie in memory, over the secret partition");
+    from_memory_only(boot, before);
     Ok(())
 }
 
-/// Mounts a file system in memory over the secret partition, with all that belongs there.
-fn keep_in_memory(seal: &OpenedSeal) -> Result<(), String> {
-    let key = std::fs::read(Path::new(paths::SECRETS).join(paths::AGE_KEY));
-    let flags = DATA_ONLY;
-    mounts::mount("tmpfs", paths::SECRETS, "tmpfs", flags, "mode=0700").map_err(|error| error.to_string())?;
-    let tree = Tree::open(Path::new(paths::SECRETS)).map_err(|errno| errno.desc().to_owned())?;
-    let install = |path: &str, content: &[u8], permissions| {
-        let installed = tree.install(&Path::new("/").join(path), content, permissions);
-        installed.map_err(|errno: Errno| format!("{path}: {}", errno.desc()))
-    };
-    if let Ok(key) = key {
-        install(paths::AGE_KEY, &key, Permissions { mode: 0o600, uid: 0, gid: 0 })?;
-    }
-    for entry in seal.manifest().stored_in(Store::Disk) {
-        let permissions = Permissions { mode: entry.mode, uid: entry.uid, gid: entry.gid };
-        install(entry.path.as_str(), seal.content(&entry.path).unwrap_or_default(), permissions)?;
-    }
-    drop(tree);
-    mounts::remount(paths::SECRETS, flags | MsFlags::MS_RDONLY).map_err(|error| error.to_string())
+/// Reports the files that are right only in memory.
+fn from_memory_only(boot: &mut Boot, before: &Comparison) {
+    let repaired = &boot.report.repaired;
+    let files = before.differing.iter().filter_map(|difference| difference.subject.file());
+    boot.report.memory_only =
+        files.map(ToString::to_string).filter(|name| !repaired.contains(name)).collect();
 }

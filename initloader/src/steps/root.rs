@@ -32,8 +32,9 @@ use std::time::Duration;
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
 /// The init of a system that does not say another.
 const DEFAULT_INIT: &str = "/sbin/init";
-const LOWER: &str = "/run/psyops/lower";
-const OVERLAY: &str = "/run/psyops/overlay";
+/// Below a folder that only root can enter: in the layers, what the overlay hides or replaces has its old modes.
+const LOWER: &str = "/run/psyops/private/lower";
+const OVERLAY: &str = "/run/psyops/private/overlay";
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -193,6 +194,7 @@ fn examine(disk: &Disk, slot: Slot, root: RootHash) -> Result<FoundSlot, String>
 
 /// Mounts the squashfs, and over it a place in memory for what changes.
 fn mount(node: &Path, overlay_size: &str) -> Result<(), RootError> {
+    mounts::private_folder()?;
     mounts::mount(&node.to_string_lossy(), LOWER, "squashfs", DATA_ONLY | MsFlags::MS_RDONLY, "")?;
     let options = format!("mode=0700,size={overlay_size}");
     mounts::mount("tmpfs", OVERLAY, "tmpfs", MsFlags::MS_NODEV | MsFlags::MS_NOSUID, &options)?;

@@ -6,7 +6,7 @@ use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
 use crate::ext4::{self, NotAStore, State};
 use crate::failure::{Failure, Kind, StepError};
-use crate::mounts::{self, DATA_ONLY, MountError};
+use crate::mounts::{self, MountError, STRANGERS_DATA};
 use crate::sysfs;
 use handoff::fault::Fault;
 use handoff::partition::Role;
@@ -19,6 +19,10 @@ use std::time::Duration;
 
 /// How long it may take; replaying a journal on a worn stick is slow.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
+
+/// Ours, where the superblock has options too: it says what happens after an error, whether writes are flushed in their
+/// order, and which group a new file has. The mode of its journal is left, because every write is flushed by itself.
+const OPTIONS: &str = "errors=remount-ro,barrier=1,nodiscard,nogrpid,block_validity,acl";
 
 /// What can go wrong.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +87,7 @@ impl SecretStore {
     /// Where it is mounted.
     #[expect(clippy::unused_self, reason = "only a store that was mounted has a place")]
     pub(crate) fn path(&self) -> &'static Path {
-        Path::new(paths::SECRETS)
+        Path::new(paths::SECRET_PARTITION)
     }
 
     /// Its partition.
@@ -99,9 +103,9 @@ impl SecretStore {
     /// Runs `work` while the store can be written, and sees to it that it cannot afterwards.
     #[expect(clippy::unused_self, reason = "only a store that was mounted can be written")]
     pub(crate) fn writable<T>(&self, work: impl FnOnce() -> T) -> Result<T, MountError> {
-        mounts::remount(paths::SECRETS, DATA_ONLY)?;
+        mounts::remount(paths::SECRET_PARTITION, STRANGERS_DATA)?;
         let done = work();
-        mounts::remount(paths::SECRETS, DATA_ONLY | MsFlags::MS_RDONLY)?;
+        mounts::remount(paths::SECRET_PARTITION, STRANGERS_DATA | MsFlags::MS_RDONLY)?;
         Ok(done)
     }
 }
@@ -109,29 +113,38 @@ impl SecretStore {
 /// Runs the step.
 pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretError> {
     let device = partition(disk)?;
+    mounts::private_folder()?;
     let write_protected =
         sysfs::number(Path::new("/sys/class/block").join(&device.name).join("ro")) == Some(1);
     let mut state = state(&device)?;
     if state == State::NeedsRecovery && !write_protected {
         boot.log.info(&format!("secret partition {device} was not unmounted; its journal is replayed once"));
-        mounts::mount(&device.path().to_string_lossy(), paths::SECRETS, "ext4", DATA_ONLY, "")?;
-        mounts::unmount(paths::SECRETS)?;
+        mounts::mount(
+            &device.path().to_string_lossy(),
+            paths::SECRET_PARTITION,
+            "ext4",
+            STRANGERS_DATA,
+            OPTIONS,
+        )?;
+        mounts::unmount(paths::SECRET_PARTITION)?;
         state = self::state(&device)?;
     }
     // A clean file system has nothing to replay, so mounting it changes nothing, and its journal is at hand for a
     // repair. `noload` would make the repair's writes unjournaled; it is for what cannot be replayed.
     let (options, read_only) = match (state, write_protected) {
-        (State::Clean, false) => ("", None),
-        (State::Clean, true) => ("", Some("the medium is write-protected")),
-        (State::NeedsRecovery, _) => ("noload", Some("its journal cannot be replayed on this medium")),
-        (State::Errors, _) => ("noload", Some("its file system has errors")),
+        (State::Clean, false) => (OPTIONS.to_owned(), None),
+        (State::Clean, true) => (OPTIONS.to_owned(), Some("the medium is write-protected")),
+        (State::NeedsRecovery, _) => {
+            (format!("{OPTIONS},noload"), Some("its journal cannot be replayed on this medium"))
+        }
+        (State::Errors, _) => (format!("{OPTIONS},noload"), Some("its file system has errors")),
     };
     mounts::mount(
         &device.path().to_string_lossy(),
-        paths::SECRETS,
+        paths::SECRET_PARTITION,
         "ext4",
-        DATA_ONLY | MsFlags::MS_RDONLY,
-        options,
+        STRANGERS_DATA | MsFlags::MS_RDONLY,
+        &options,
     )?;
     boot.log.info(&format!("secret partition {device} is mounted read-only"));
     if state != State::Clean {
@@ -145,7 +158,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
     Ok(SecretStore { device, read_only })
 }
 
-fn partition(disk: &Disk) -> Result<BlockDevice, SecretError> {
+pub(crate) fn partition(disk: &Disk) -> Result<BlockDevice, SecretError> {
     let found: Vec<&BlockDevice> =
         disk.with_role(Role::Secret).filter_map(|partition| partition.device.as_ref()).collect();
     match found.as_slice() {

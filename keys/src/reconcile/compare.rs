@@ -1,7 +1,10 @@
-//! What of a store differs from the manifest: content, mode, owner and type of each file, and files nobody knows.
+//! What of a store differs from the manifest: content, type and access of each file, access of the node's key and of each
+//! folder, and files that the manifest does not know.
 //!
 //! Nothing is written. A named pipe in the place of a file does not make it wait, a link is not followed.
 
+use super::access::Demand;
+use super::difference::{Difference, FileType, Subject, What};
 use super::folder;
 use crate::seal::payload::{LOST_AND_FOUND, TEMPORARY};
 use handoff::hash::Sha256Digest;
@@ -9,11 +12,10 @@ use handoff::manifest::{Entry, Manifest, RelativePath, Store};
 use handoff::paths::AGE_KEY;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, PosixFadviseAdvice, openat, posix_fadvise};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
+use nix::sys::stat::{FileStat, Mode, fstat};
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,128 +23,12 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// What kind of thing stands under a name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileType {
-    /// A regular file.
-    File,
-    /// A folder.
-    Folder,
-    /// A symbolic link.
-    Link,
-    /// A named pipe.
-    Pipe,
-    /// A socket.
-    Socket,
-    /// A block or character device.
-    Device,
-}
-
-impl FileType {
-    /// The type in the `st_mode` of stat(2).
-    pub(super) fn of(st_mode: nix::libc::mode_t) -> Self {
-        match SFlag::from_bits_truncate(st_mode & SFlag::S_IFMT.bits()) {
-            SFlag::S_IFREG => Self::File,
-            SFlag::S_IFDIR => Self::Folder,
-            SFlag::S_IFLNK => Self::Link,
-            SFlag::S_IFIFO => Self::Pipe,
-            SFlag::S_IFSOCK => Self::Socket,
-            _ => Self::Device,
-        }
-    }
-}
-
-impl fmt::Display for FileType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::File => "a file",
-            Self::Folder => "a folder",
-            Self::Link => "a symbolic link",
-            Self::Pipe => "a named pipe",
-            Self::Socket => "a socket",
-            Self::Device => "a device",
-        })
-    }
-}
-
-/// In what a file differs from its entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// It is not there, or its folder is not.
-    Missing,
-    /// Something else than a file stands in its place.
-    Type(FileType),
-    /// Something else than a folder stands in the place of a folder above it.
-    Parent {
-        /// The folder, relative to the store.
-        folder: PathBuf,
-        /// What is there.
-        found: FileType,
-    },
-    /// Other bytes.
-    Content,
-    /// Other permission bits.
-    Mode {
-        /// As the manifest says.
-        expected: u32,
-        /// As it is.
-        found: u32,
-    },
-    /// Another owner or group.
-    Owner {
-        /// User and group as the manifest says.
-        expected: (u32, u32),
-        /// User and group as they are.
-        found: (u32, u32),
-    },
-    /// It cannot be read.
-    Unreadable(Errno),
-}
-
-impl fmt::Display for What {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("missing"),
-            Self::Type(found) => write!(f, "is {found}, not a file"),
-            Self::Parent { folder, found } => write!(f, "{} above it is {found}", folder.display()),
-            Self::Content => f.write_str("content"),
-            Self::Mode { expected, found } => write!(f, "mode {found:04o}, should be {expected:04o}"),
-            Self::Owner { expected, found } => {
-                write!(f, "owner {}:{}, should be {}:{}", found.0, found.1, expected.0, expected.1)
-            }
-            Self::Unreadable(errno) => write!(f, "cannot be read ({})", errno.desc()),
-        }
-    }
-}
-
-/// A file that is not as its entry says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Difference {
-    /// The file.
-    pub path: RelativePath,
-    /// Everything in which it differs.
-    pub what: Vec<What>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", self.path)?;
-        for (what, nth) in self.what.iter().zip(0_usize..) {
-            if nth > 0 {
-                f.write_str(", ")?;
-            }
-            what.fmt(f)?;
-        }
-        Ok(())
-    }
-}
-
 /// How a store stands to the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
     /// Files that are as they should be.
     pub same: Vec<RelativePath>,
-    /// Files that are not.
+    /// Files that are not, the node's key and folders whose access is not as it should be.
     pub differing: Vec<Difference>,
     /// What is there and the manifest does not know; of an unknown folder only the folder.
     pub unknown: Vec<PathBuf>,
@@ -153,6 +39,12 @@ pub struct Comparison {
 }
 
 impl Comparison {
+    fn note(&mut self, subject: Subject, what: Vec<What>) {
+        if !what.is_empty() {
+            self.differing.push(Difference { subject, what });
+        }
+    }
+
     /// Whether a repair would write anything.
     #[must_use]
     pub fn needs_repair(&self, manifest: &Manifest) -> bool {
@@ -172,30 +64,51 @@ pub struct CompareError {
     pub errno: Errno,
 }
 
-/// Compares the store in the folder `path` with the entries of `manifest` that live on the disk.
+/// Compares the store in the folder `path` with the entries of `manifest` that live on the disk, and the access of the
+/// node's key and of all folders with what the builder gives them.
 pub fn compare(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareError> {
-    let store = folder::store(path).map_err(|errno| CompareError { path: path.to_owned(), errno })?;
-    let mut comparison = Comparison::default();
+    let store = open(path)?;
+    let mut comparison = compare_files(&store, manifest);
+    let what = match Opened::open(&store, OsStr::new(AGE_KEY)) {
+        Ok(key) => Demand::of_key().differences(&key.file, &key.status),
+        Err(what) => vec![what],
+    };
+    comparison.note(Subject::Key, what);
     let mut known = Known::default();
+    known.folders.insert(Path::new(LOST_AND_FOUND));
+    manifest.stored_in(Store::Disk).for_each(|entry| known.add(entry.path.as_str()));
+    walk(&store, Path::new(""), &known, &mut comparison);
+    Ok(comparison)
+}
+
+/// Compares only the files: of the copy of a store in memory, which has neither the node's key nor anything unknown.
+pub fn compare_copy(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareError> {
+    Ok(compare_files(&open(path)?, manifest))
+}
+
+fn open(path: &Path) -> Result<OwnedFd, CompareError> {
+    folder::store(path).map_err(|errno| CompareError { path: path.to_owned(), errno })
+}
+
+fn compare_files(store: &OwnedFd, manifest: &Manifest) -> Comparison {
+    let mut comparison = Comparison::default();
     let mut buffer = Zeroizing::new(vec![0; BUFFER]);
-    let mut folders = Folders { store: &store, last: None };
+    let mut folders = Folders { store, last: None };
     let mut entries = manifest.stored_in(Store::Disk).peekable();
     while entries.peek().is_some() {
         // The medium is asked for many files at once: one that is slow to answer is so once, not for each file.
         let opened: Vec<_> =
             entries.by_ref().take(AT_ONCE).map(|entry| (entry, folders.open(entry))).collect();
         for (entry, opened) in opened {
-            known.add(entry.path.as_str());
             let what = opened.map_or_else(|what| vec![what], |opened| opened.differences(entry, &mut buffer));
             if what.is_empty() {
                 comparison.same.push(entry.path.clone());
             } else {
-                comparison.differing.push(Difference { path: entry.path.clone(), what });
+                comparison.note(Subject::File(entry.path.clone()), what);
             }
         }
     }
-    find_unknown(&store, Path::new(""), &known, &mut comparison);
-    Ok(comparison)
+    comparison
 }
 
 /// The most bytes read at once.
@@ -238,25 +151,33 @@ impl<'m> Known<'m> {
     }
 }
 
-fn find_unknown(parent: &OwnedFd, path: &Path, known: &Known<'_>, comparison: &mut Comparison) {
-    let Ok(names) = folder::names(parent) else {
+/// Compares the access of an open folder and of those below it that are known, and notes what is unknown in them.
+fn walk(opened: &OwnedFd, path: &Path, known: &Known<'_>, comparison: &mut Comparison) {
+    let what = match fstat(opened) {
+        Ok(status) => Demand::of_folder().differences(opened, &status),
+        Err(errno) => vec![What::Unreadable(errno)],
+    };
+    comparison.note(Subject::Folder(path.to_owned()), what);
+    let Ok(names) = folder::names(opened) else {
         comparison.unreadable.push(path.to_owned());
         return;
     };
     for name in names {
         let child = path.join(&name);
-        let on_every_store = path.as_os_str().is_empty() && (name == AGE_KEY || name == LOST_AND_FOUND);
-        if on_every_store || known.files.contains(&*child) {
+        let is_key = path.as_os_str().is_empty() && name == AGE_KEY;
+        if is_key || known.files.contains(&*child) {
             continue;
         }
         if name == TEMPORARY {
             comparison.leftovers.push(child);
         } else if !known.folders.contains(&*child) {
             comparison.unknown.push(child);
-        } else if let Ok(folder) = folder::child(parent, &name) {
-            find_unknown(&folder, &child, known, comparison);
+        } else if let Ok(folder) = folder::child(opened, &name) {
+            walk(&folder, &child, known, comparison);
+        } else if child == Path::new(LOST_AND_FOUND) {
+            comparison.unknown.push(child);
         }
-        // Something else in the place of a known folder is a difference of the files below it.
+        // Something else in the place of another known folder is a difference of the files below it.
     }
 }
 
@@ -284,6 +205,11 @@ fn find<'p>(store: &OwnedFd, path: &'p str) -> Result<(OwnedFd, &'p OsStr), What
         };
     }
     Err(What::Missing)
+}
+
+/// The node's key: its descriptor, where it is a regular file.
+pub(super) fn key(store: &OwnedFd) -> Result<(File, FileStat), What> {
+    Opened::open(store, OsStr::new(AGE_KEY)).map(|opened| (opened.file, opened.status))
 }
 
 /// In what the file `name` in `parent` differs from `entry`; nothing where it is right.
@@ -324,6 +250,7 @@ impl Opened {
 
     fn differences(self, entry: &Entry, buffer: &mut [u8]) -> Vec<What> {
         let Self { file, status } = self;
+        let access = Demand::of_entry(entry).differences(&file, &status);
         let mut what = Vec::new();
         if u64::try_from(status.st_size) == Ok(entry.size) {
             match digest(file, buffer) {
@@ -334,14 +261,7 @@ impl Opened {
         } else {
             what.push(What::Content);
         }
-        let mode = status.st_mode & 0o7777;
-        if mode != entry.mode {
-            what.push(What::Mode { expected: entry.mode, found: mode });
-        }
-        if (status.st_uid, status.st_gid) != (entry.uid, entry.gid) {
-            let found = (status.st_uid, status.st_gid);
-            what.push(What::Owner { expected: (entry.uid, entry.gid), found });
-        }
+        what.extend(access);
         what
     }
 }

@@ -4,18 +4,21 @@
 //! and compare. Without the fsync of the folder an old file was seen to come back after a reset. Each step passes a
 //! gate first, through which the tests cut the power.
 
-use super::compare::{Comparison, Difference, FileType, What, examine};
+use super::access::{Demand, unlock};
+use super::compare::{self, Comparison, examine};
+use super::difference::{Difference, FileType, Subject, What};
 use super::folder;
 use crate::seal::OpenedSeal;
 use crate::seal::payload::TEMPORARY;
 use handoff::manifest::{Entry, RelativePath, Store};
+use handoff::paths::AGE_KEY;
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, renameat};
-use nix::sys::stat::{Mode, fchmod, mkdirat};
+use nix::sys::stat::{Mode, fchmod, fstat, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, unlinkat, write};
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -29,6 +32,8 @@ const CHUNK: usize = 64 * 1024;
 pub enum Step {
     /// Opening a folder.
     Open,
+    /// Setting mode, owner and attributes of what stays in its place.
+    Restrict,
     /// Removing what stands in the way, is left over or is unknown.
     Remove,
     /// Making a folder.
@@ -55,6 +60,7 @@ impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Open => "opening its folder",
+            Self::Restrict => "setting its mode, owner and attributes",
             Self::Remove => "removing what is there",
             Self::MakeFolder => "making its folder",
             Self::Create => "creating a temporary file",
@@ -72,8 +78,10 @@ impl fmt::Display for Step {
 /// What was done about a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// The file was written anew.
+    /// The file was written again.
     Rewritten,
+    /// Mode, owner and attributes of the key or a folder were set, and further names of the key removed.
+    Restricted,
     /// The rest of a repair that was cut off was removed.
     LeftoverRemoved,
     /// A file that the seal does not know was removed.
@@ -96,6 +104,8 @@ pub enum Problem {
     Errno(Errno),
     /// What was read back is not what was written.
     Differs(Vec<What>),
+    /// The node's key is not a file that could be given other rights.
+    NoKey(What),
     /// The seal has no such entry: seal and comparison do not belong together.
     NotInSeal,
 }
@@ -105,6 +115,7 @@ impl fmt::Display for Problem {
         match self {
             Self::Errno(errno) => f.write_str(errno.desc()),
             Self::Differs(_) => f.write_str("the medium returns something else than was written"),
+            Self::NoKey(what) => write!(f, "it is the node's key and never written: {what}"),
             Self::NotInSeal => f.write_str("the seal does not know it"),
         }
     }
@@ -161,13 +172,23 @@ pub(super) fn repair_through(
         }
     };
     let mut tools = Tools { store, gate };
-    // Leftovers go first: they may hold the room that the repairs need.
+    // Folders go first: in one that is immutable nothing else can be done.
+    for difference in &comparison.differing {
+        if let Subject::Folder(folder) = &difference.subject {
+            let done = tools.restrict_folder(folder);
+            outcome.note(difference.subject.path(), Action::Restricted, done);
+        }
+    }
+    // Then leftovers: they may hold the room that the repairs need.
     for leftover in &comparison.leftovers {
         outcome.note(leftover, Action::LeftoverRemoved, tools.remove(leftover));
     }
-    for difference in &comparison.differing {
-        let done = tools.rewrite(seal, &difference.path);
-        outcome.note(Path::new(difference.path.as_str()), Action::Rewritten, done);
+    for file in comparison.differing.iter().filter_map(|difference| difference.subject.file()) {
+        outcome.note(Path::new(file.as_str()), Action::Rewritten, tools.rewrite(seal, file));
+    }
+    // After the files: one of them may have been a further name of the key.
+    if comparison.differing.iter().any(|difference| difference.subject == Subject::Key) {
+        outcome.note(Subject::Key.path(), Action::Restricted, tools.restrict_key());
     }
     if seal.manifest().remove_unknown {
         for unknown in &comparison.unknown {
@@ -187,7 +208,7 @@ impl RepairError {
     fn take_without_room<'d>(&mut self, differing: &'d [Difference]) -> Vec<&'d RelativePath> {
         let full = |failure: &Failure| failure.problem == Problem::Errno(Errno::ENOSPC);
         let of = |path: &RelativePath, failure: &Failure| failure.path == Path::new(path.as_str());
-        let paths = differing.iter().map(|difference| &difference.path);
+        let paths = differing.iter().filter_map(|difference| difference.subject.file());
         let taken: Vec<_> = paths
             .filter(|path| self.failures.iter().any(|failure| full(failure) && of(path, failure)))
             .collect();
@@ -216,6 +237,50 @@ impl Tools<'_> {
         (self.gate)(step).and_then(|()| act()).map_err(|errno| (step, Problem::Errno(errno)))
     }
 
+    /// Sets access and attributes of a folder in its place.
+    fn restrict_folder(&mut self, path: &Path) -> Result<(), Failed> {
+        let opened = self.existing_folder(path)?;
+        self.impose(&Demand::of_folder(), &opened)
+    }
+
+    /// Sets access and attributes of the node's key in its place, and removes its other names. Its content stays.
+    fn restrict_key(&mut self) -> Result<(), Failed> {
+        let failed = |what| (Step::Open, Problem::NoKey(what));
+        let (key, status) = compare::key(&self.store).map_err(failed)?;
+        unlock(&key).map_err(|errno| (Step::Restrict, Problem::Errno(errno)))?;
+        if status.st_nlink > 1 {
+            let store = self.existing_folder(Path::new(""))?;
+            self.remove_names(&store, (status.st_dev, status.st_ino), 0)?;
+        }
+        self.impose(&Demand::of_key(), &key)
+    }
+
+    fn impose(&mut self, demand: &Demand, opened: &impl AsFd) -> Result<(), Failed> {
+        self.step(Step::Restrict, || demand.impose(opened))?;
+        self.step(Step::SyncFile, || fsync(opened))?;
+        let what = self.step(Step::ReadBack, || Ok(demand.differences(opened, &fstat(opened)?)))?;
+        if what.is_empty() { Ok(()) } else { Err((Step::ReadBack, Problem::Differs(what))) }
+    }
+
+    /// Removes every name of an inode but the key's own.
+    fn remove_names(&mut self, folder: &OwnedFd, inode: (u64, u64), depth: usize) -> Result<(), Failed> {
+        let failed = |errno| (Step::Remove, Problem::Errno(errno));
+        for name in folder::names(folder).map_err(failed)? {
+            let status = folder::status(folder, &name).map_err(failed)?;
+            let is_own = depth == 0 && name == AGE_KEY;
+            if FileType::of(status.st_mode) == FileType::Folder {
+                if depth < DEEPEST {
+                    let child = folder::child(folder, &name).map_err(failed)?;
+                    self.remove_names(&child, inode, depth.saturating_add(1))?;
+                }
+            } else if (status.st_dev, status.st_ino) == inode && !is_own {
+                self.step(Step::Remove, || unlinkat(folder, name.as_os_str(), UnlinkatFlags::NoRemoveDir))?;
+                self.step(Step::SyncFolder, || fsync(folder))?;
+            }
+        }
+        Ok(())
+    }
+
     fn rewrite(&mut self, seal: &OpenedSeal, path: &RelativePath) -> Result<(), Failed> {
         let unknown = (Step::Open, Problem::NotInSeal);
         let entry = seal.manifest().stored_in(Store::Disk).find(|entry| entry.path == *path);
@@ -231,6 +296,7 @@ impl Tools<'_> {
             if folder::status(&parent, name).is_ok_and(|s| FileType::of(s.st_mode) == FileType::Folder) {
                 self.remove_tree(&parent, name, 0)?;
             }
+            unlock_name(&parent, name);
             self.step(Step::Rename, || renameat(&parent, temporary, &parent, name))
         });
         if let Err(failed) = written {
@@ -311,6 +377,7 @@ impl Tools<'_> {
     fn remove_tree(&mut self, parent: &OwnedFd, name: &OsStr, depth: usize) -> Result<(), Failed> {
         let failed = |errno| (Step::Remove, Problem::Errno(errno));
         let status = folder::status(parent, name).map_err(failed)?;
+        unlock_name(parent, name);
         if FileType::of(status.st_mode) != FileType::Folder {
             return self.step(Step::Remove, || unlinkat(parent, name, UnlinkatFlags::NoRemoveDir));
         }
@@ -323,6 +390,19 @@ impl Tools<'_> {
         }
         drop(tree);
         self.step(Step::Remove, || unlinkat(parent, name, UnlinkatFlags::RemoveDir))
+    }
+}
+
+/// Takes away the inode flags that stop a file or folder from being replaced or removed. Where that fails, so does what
+/// follows, and says why.
+fn unlock_name(parent: &OwnedFd, name: &OsStr) {
+    let kind = folder::status(parent, name).map(|status| FileType::of(status.st_mode));
+    if !matches!(kind, Ok(FileType::File | FileType::Folder)) {
+        return; // Opening a device or a pipe can have effects, and a link has no flags.
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    if let Ok(opened) = openat(parent, name, flags, Mode::empty()) {
+        let _ = unlock(&opened);
     }
 }
 

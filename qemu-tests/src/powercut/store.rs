@@ -131,7 +131,8 @@ impl StoreCase {
                 (true, false) => drop(seen.insert("old")),
                 (false, true) => drop(seen.insert("new")),
                 (false, false) => {
-                    let differs = now.differing.iter().find(|difference| difference.path == path);
+                    let differs =
+                        now.differing.iter().find(|difference| difference.subject.file() == Some(&path));
                     let what = differs.map_or_else(|| format!("{path} is there"), ToString::to_string);
                     bail!("neither the old nor the new file: {what}");
                 }

@@ -1,10 +1,10 @@
 //! Writers that lose files in a power cut, each by one thing that it leaves out. The harness must find what they lose.
 
-use keys::reconcile::Comparison;
+use keys::reconcile::{Comparison, FOLDER_MODE};
 use keys::seal::OpenedSeal;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 /// What it does wrong.
@@ -34,19 +34,19 @@ impl Wrong {
 
     /// Writes what differs.
     pub fn write(self, store: &Path, seal: &OpenedSeal, comparison: &Comparison) -> io::Result<()> {
-        for difference in &comparison.differing {
-            let entry = seal.manifest().entries.iter().find(|entry| entry.path == difference.path);
-            let (Some(entry), Some(content)) = (entry, seal.content(&difference.path)) else {
+        for path in comparison.differing.iter().filter_map(|difference| difference.subject.file()) {
+            let entry = seal.manifest().entries.iter().find(|entry| entry.path == *path);
+            let (Some(entry), Some(content)) = (entry, seal.content(path)) else {
                 return Err(io::Error::other("the seal does not have it"));
             };
-            self.write_one(&store.join(difference.path.as_str()), content, entry.mode)?;
+            self.write_one(&store.join(path.as_str()), content, entry.mode)?;
         }
         Ok(())
     }
 
     fn write_one(self, path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
         let folder = path.parent().unwrap_or(path);
-        fs::create_dir_all(folder)?;
+        fs::DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
         let temporary = path.with_extension("new");
         let written = if self == Self::InPlace { path } else { &temporary };
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).open(written)?;

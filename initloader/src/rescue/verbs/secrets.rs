@@ -74,8 +74,8 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
         }
     };
     // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
-    if mounts::is_mounted(paths::SECRETS)
-        && let Err(error) = mounts::unmount(paths::SECRETS)
+    if mounts::is_mounted(paths::SECRET_PARTITION)
+        && let Err(error) = mounts::unmount(paths::SECRET_PARTITION)
     {
         complain(&error);
     }
