@@ -23,6 +23,30 @@ pub const VERBS: [(&str, &str); 5] = [
     ("secrets", "secrets check|fix"),
 ];
 
+/// What people can type where they get the commands and no shell: each with what may follow it.
+pub const COMMANDS: [(&str, &str); 10] = [
+    ("status", "status"),
+    ("log", "log"),
+    ("disks", "disks"),
+    ("secrets", "secrets check|fix"),
+    ("fsck", "fsck"),
+    ("retry", "retry"),
+    ("reboot", "reboot"),
+    ("poweroff", "poweroff"),
+    ("help", "help"),
+    ("exit", "exit"),
+];
+
+/// What those who get in can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RescueAccess {
+    /// Everything: a shell of root.
+    #[default]
+    Shell,
+    /// [`COMMANDS`], without a shell and without a way to start one.
+    Commands,
+}
+
 /// What a console offers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ConsoleAccess {
@@ -38,6 +62,8 @@ pub enum ConsoleAccess {
 /// The site's wishes for rescue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RescuePolicy {
+    /// What those who get in can do.
+    pub access: RescueAccess,
     /// What consoles offer.
     pub console: ConsoleAccess,
     /// Lines of `authorized_keys`: who gets in by SSH. Without one there is no network.
@@ -51,6 +77,7 @@ pub struct RescuePolicy {
 impl Default for RescuePolicy {
     fn default() -> Self {
         Self {
+            access: RescueAccess::default(),
             console: ConsoleAccess::default(),
             ssh_keys: Vec::new(),
             keep_keys: false,
@@ -74,6 +101,9 @@ impl RescuePolicy {
             ConsoleAccess::Password(hash) => format!("rescue-password: {hash}\n"),
             ConsoleAccess::Shell => "rescue-shell: yes\n".to_owned(),
         };
+        if self.access == RescueAccess::Commands {
+            text.push_str("rescue-access: commands\n");
+        }
         for key in &self.ssh_keys {
             text.push_str(&format!("rescue-ssh-key: {key}\n"));
         }
@@ -93,6 +123,7 @@ impl RescuePolicy {
                 self.console = ConsoleAccess::Password(hash.to_owned());
             }
             ("rescue-shell", "yes") => self.console = ConsoleAccess::Shell,
+            ("rescue-access", "commands") => self.access = RescueAccess::Commands,
             ("rescue-ssh-key", line) if !line.is_empty() => self.ssh_keys.push(line.to_owned()),
             ("rescue-keep-keys", "yes") => self.keep_keys = true,
             ("rescue-retry-after", seconds) => self.retry_after = seconds.parse().ok().filter(|&n| n > 0)?,

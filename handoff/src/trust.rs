@@ -153,7 +153,7 @@ impl Trust {
 mod tests {
     use super::*;
     use crate::fault::{Answer, Fault};
-    use crate::rescue::ConsoleAccess;
+    use crate::rescue::{ConsoleAccess, RescueAccess};
 
     fn trust() -> Trust {
         let mut policy = Policy::default();
@@ -173,6 +173,7 @@ mod tests {
             identity_deadline: 30,
             policy,
             rescue: RescuePolicy {
+                access: RescueAccess::Commands,
                 console: ConsoleAccess::Password("$argon2id$v=19$m=8,t=1,p=1$c2FsdHNhbHQ$aGFzaA".into()),
                 ssh_keys: alloc::vec!["ssh-ed25519 AAAA a".into()],
                 keep_keys: true,
@@ -225,6 +226,7 @@ mod tests {
     fn a_senseless_word_on_rescue_is_an_error_and_never_a_way_in() {
         for line in [
             "rescue-shell: no",
+            "rescue-access: shell",
             "rescue-password: $6$salt$hash",
             "rescue-retry-after: 0",
             "rescue-door: open",

@@ -75,6 +75,12 @@ impl Ssh {
     }
 
     fn command(&self, node: &str, script: &str) -> Command {
+        let mut ssh = self.options(node);
+        ssh.args(["root@127.0.0.1", "--", script]);
+        ssh
+    }
+
+    fn options(&self, node: &str) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.args(["-F", "none", "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes"]);
         ssh.args([
@@ -89,7 +95,6 @@ impl Ssh {
         // The port is the test's, the name under which the key is known is the node's.
         ssh.arg("-o").arg(format!("HostKeyAlias={node}"));
         ssh.arg("-i").arg(&self.key).arg("-p").arg(self.port.to_string());
-        ssh.args(["root@127.0.0.1", "--", script]);
         ssh
     }
 
@@ -111,13 +116,32 @@ impl Ssh {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
+    /// Logs in on a terminal, types the input, and returns what was shown.
+    pub fn log_in(&self, node: &str, input: &[u8]) -> Result<String> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input)?;
+        file.rewind()?;
+        let mut ssh = self.options(node);
+        let output = ssh.args(["-tt", "root@127.0.0.1"]).stdin(file).output();
+        Ok(String::from_utf8_lossy(&output.context("starting ssh (package openssh-client)")?.stdout)
+            .into_owned())
+    }
+
+    /// Asks for a subsystem (sftp); whether it was started.
+    pub fn has_subsystem(&self, node: &str, name: &str) -> Result<bool> {
+        let mut ssh = self.options(node);
+        let output = ssh.args(["-s", "root@127.0.0.1", name]).stdin(std::process::Stdio::null()).output();
+        Ok(output.context("starting ssh (package openssh-client)")?.status.success())
+    }
+
     /// Waits until the node lets us in. A wrong host key is an error at once.
     pub fn wait_until_up(&self, node: &str, deadline: Duration) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
             let output =
                 self.command(node, "true").output().context("starting ssh (package openssh-client)")?;
-            if output.status.success() {
+            // 255 is ssh's own failure; a node that has other commands than this one let us in.
+            if output.status.code() != Some(255) {
                 return Ok(());
             }
             let said = String::from_utf8_lossy(&output.stderr).into_owned();

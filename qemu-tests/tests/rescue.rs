@@ -7,7 +7,7 @@ use builder::run::{Bus, Machine, OnReset, Setup};
 use handoff::last_failure::LastFailure;
 use handoff::marker;
 use handoff::partition::Role;
-use handoff::paths::{AGE_KEY, SECRETS};
+use handoff::paths::{AGE_KEY, SECRET_PARTITION};
 use handoff::report::{Configure, Outcome};
 use handoff::slot::Slot;
 use qemu_tests::ssh::Ssh;
@@ -70,7 +70,7 @@ fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
     typed(&mut machine, "secrets fix >/dev/null", "42-0-")?;
     typed(&mut machine, "secrets check >/dev/null", "42-0-")?;
     typed(&mut machine, "secrets", "42-2-")?;
-    typed(&mut machine, "grep -c psyops/secrets /proc/mounts", "42-1-")?;
+    typed(&mut machine, "grep -c psyops/private /proc/mounts", "42-1-")?;
     let secret = "$(disks | sed -n 's|^ *\\(/dev/[a-z0-9]*\\) *secret$|\\1|p')";
     typed(&mut machine, &format!("e2fsck -f -y {secret}"), "42-0-")?;
     machine.send("retry\n")?;
@@ -227,7 +227,7 @@ fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
         let mut machine = in_rescue(&setup)?;
         typed(
             &mut machine,
-            &format!("test -s {SECRETS}/{AGE_KEY} && grep -q {SECRETS} /proc/mounts"),
+            &format!("test -s {SECRET_PARTITION}/{AGE_KEY} && grep -q {SECRET_PARTITION} /proc/mounts"),
             status,
         )?;
         typed(&mut machine, "status | grep -q 'keys lie open'", status)?;
@@ -267,7 +267,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "1 1");
     ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
     ensure!(ssh.run("rescue", "secrets check")?.contains("files are as the seal says"));
-    ensure!(ssh.run("rescue", &format!("ls {SECRETS}/{AGE_KEY} || echo gone"))?.contains("gone"));
+    ensure!(ssh.run("rescue", &format!("ls {SECRET_PARTITION}/{AGE_KEY} || echo gone"))?.contains("gone"));
     // Not in the session itself, which ends with all others.
     ssh.run("rescue", "(sleep 1; retry) >/dev/null 2>&1 &")?;
     boots(&mut machine)
@@ -282,7 +282,7 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
     let _machine = in_rescue_by_ssh(&stick, &ssh)?;
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "0 1", "no DHCP");
     ensure!(ssh.run("rescue", "ip route")?.contains("default via 10.0.2.2"));
-    ensure!(ssh.run("rescue", &format!("grep -c {SECRETS} /proc/mounts"))?.trim() == "0");
+    ensure!(ssh.run("rescue", &format!("grep -c {SECRET_PARTITION} /proc/mounts"))?.trim() == "0");
     Ok(())
 }
 
@@ -307,9 +307,83 @@ fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()>
     let seen = wait_for_report(&mut machine, SOON)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
     machine.wait_for(PROMPT, SOON)?;
-    typed(&mut machine, &format!("grep -c {SECRETS} /proc/mounts"), "42-1-")?;
+    typed(&mut machine, &format!("grep -c {SECRET_PARTITION} /proc/mounts"), "42-1-")?;
     // Without busybox's own sync, which waits for the stick; the loader's is given up.
     machine.send("reboot -n\n")?;
     machine.wait_for_end(SOON.saturating_mul(2))?;
+    Ok(())
+}
+
+/// A site whose people get commands and no shell, by a password at the console and by SSH, and whose nodes close the
+/// kernel to modules.
+fn commands_only(micro: &World) -> Result<World> {
+    let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
+    let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
+    let lines = format!(
+        "access = \"commands\"\nconsole = \"password\"\npassword-hash = \"{hash}\"\nssh-keys = [\"{}\"]\n\n\
+         [hardening]\nmodules = \"closed\"\nuser-namespaces = \"nobody\"",
+        public.trim()
+    );
+    World::with_rescue("commands", &lines)
+}
+
+const READER: &str = "psyops rescue> ";
+
+#[test]
+fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
+    let micro = World::micro()?;
+    let stick = asked_for_rescue(&commands_only(&micro)?)?;
+    let ssh = Ssh::to_rescue(&micro)?;
+    let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
+
+    // By SSH: commands run, everything else is refused, whether it is asked for as a command or typed.
+    ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
+    ensure!(ssh.run("rescue", "log")?.contains("initloader"));
+    let ways = [
+        "sh",
+        "/bin/sh -c 'echo in-$((40+2))'",
+        "busybox sh -c 'echo in-$((40+2))'",
+        "log; echo in-$((40+2))",
+        "status\necho in-$((40+2))",
+        "$(echo in-$((40+2)))",
+        "-c sh",
+        "/usr/lib/sftp-server",
+        "scp -f /psyops/trust",
+        "cat /psyops/trust",
+        "log /psyops/trust",
+        "/init",
+        "/bin/busybox",
+        "LD_PRELOAD=/x status",
+    ];
+    for way in ways {
+        assert_eq!(ssh.run("rescue", way)?, "", "{way}");
+    }
+    ensure!(!ssh.has_subsystem("rescue", "sftp")?);
+    let typed = "!sh\necho in-$((40+2))\nbusybox sh\n\u{1a}\u{3}\u{1c}\nlog\n!/bin/sh\nv\nq\nhelp\nexit\n";
+    let shown = ssh.log_in("rescue", typed.as_bytes())?;
+    ensure!(shown.matches("known here: status, log").count() >= 6 && !shown.contains("in-42"), "{shown}");
+
+    // At the console, with the password, the same.
+    machine.wait_for("psyops rescue password: ", SOON)?;
+    machine.send("correct horse\n")?;
+    machine.wait_for(READER, SOON)?;
+    for line in ["sh", "\u{3}", "\u{1c}", "`sh`", "exec sh", "secrets check; sh", &"a".repeat(3000)] {
+        machine.send(&format!("{line}\n"))?;
+        machine.wait_for("known here: status", SOON).with_context(|| format!("after {line:?}"))?;
+    }
+    machine.send("secrets check\n")?;
+    machine.wait_for("files are as the seal says", SOON)?;
+    machine.send("fsck\n")?;
+    machine.wait_for("psyops-secret: ", SOON)?;
+    machine.send("retry\n")?;
+    boots(&mut machine)?;
+    ensure!(!machine.console().contains("in-42"), "{}", machine.console());
+
+    // The site closes module loading once the boot is complete, and user namespaces to everyone.
+    machine.send("\n")?;
+    machine.send(
+        "cat /proc/sys/kernel/modules_disabled /proc/sys/user/max_user_namespaces | tr '\\n' -; echo end\n",
+    )?;
+    machine.wait_for("1-0-end", SOON)?;
     Ok(())
 }

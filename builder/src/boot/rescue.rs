@@ -1,5 +1,5 @@
-//! What the initramfs carries for rescue: nothing where nobody gets in, tools for a shell, and an SSH server with drivers
-//! of network cards where the site has keys for it.
+//! What the initramfs carries for rescue: nothing where nobody gets in, tools for a shell or the commands alone, and an
+//! SSH server with drivers of network cards where the site has keys for it.
 
 use crate::base::BaseSystem;
 use crate::boot::modules::{self, ModuleFile};
@@ -9,7 +9,7 @@ use crate::root::layers::OVERLAYS;
 use crate::site::Site;
 use handoff::modules::Module;
 use handoff::paths;
-use handoff::rescue::VERBS;
+use handoff::rescue::{RescueAccess, RescuePolicy, VERBS};
 
 /// The drivers of network cards: what servers, desktops, small machines and virtual ones have, and USB adapters.
 const NETWORK_CARDS: [&str; 15] = [
@@ -54,27 +54,17 @@ pub enum RescueContent {
 
 /// All of it for a site; `loaded` is what every boot loads.
 pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Vec<RescueFile>, Error> {
-    let mut files = Vec::new();
-    if site.rescue.lets_somebody_in() {
-        files.push(program(paths::INITRAMFS_BUSYBOX, read_input(&base.busybox)?));
-        files.push(link("/bin/sh", "busybox"));
+    let policy = &site.rescue;
+    let mut files = own(policy);
+    if policy.lets_somebody_in() {
         files.push(program("/sbin/e2fsck", read_input(&base.e2fsck)?));
-        // The shell's own commands are the loader under other names.
-        files.extend(VERBS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
     }
-    if !site.rescue.ssh_keys.is_empty() {
+    if needs_busybox(policy) {
+        files.push(program(paths::INITRAMFS_BUSYBOX, read_input(&base.busybox)?));
+    }
+    if !policy.ssh_keys.is_empty() {
         for (path, source) in &base.ssh_server {
             files.push(program(path, read_input(source)?));
-        }
-        let overlay = OVERLAYS.get_dir(OVERLAY).into_iter().flat_map(include_dir::Dir::dirs);
-        for file in overlay.flat_map(include_dir::Dir::files) {
-            let path = format!("/{}", file.path().strip_prefix(OVERLAY).unwrap_or(file.path()).display());
-            let content = file.contents().to_vec();
-            files.push(if content.starts_with(b"#!") {
-                program(&path, content)
-            } else {
-                data(&path, content)
-            });
         }
         let drivers = modules::collect(&base.modules_dir, &NETWORK_CARDS, &[])?;
         let more: Vec<ModuleFile> = drivers
@@ -88,6 +78,51 @@ pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Ve
     Ok(files)
 }
 
+/// Whether busybox is there: as the shell, or for the loader to set up network cards.
+fn needs_busybox(policy: &RescuePolicy) -> bool {
+    let has_shell = policy.access == RescueAccess::Shell && policy.lets_somebody_in();
+    has_shell || !policy.ssh_keys.is_empty()
+}
+
+/// The links to the loader and to a shell, and the files that the SSH server and the DHCP client read. Where people get
+/// commands only, nothing of it is a shell or starts one.
+fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
+    let mut files = Vec::new();
+    let by_network = !policy.ssh_keys.is_empty();
+    match policy.access {
+        _ if !policy.lets_somebody_in() => {}
+        RescueAccess::Shell => {
+            files.push(link("/bin/sh", "busybox"));
+            // The shell's own commands are the loader under other names.
+            files.extend(VERBS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
+            if by_network {
+                files.extend(overlay());
+            }
+        }
+        RescueAccess::Commands => {
+            let reader = paths::COMMAND_READER;
+            files.push(link(reader, "/init"));
+            if by_network {
+                files.push(data("/etc/passwd", format!("root:x:0:0:root:/root:{reader}\n").into_bytes()));
+                files.push(data("/etc/shells", format!("{reader}\n").into_bytes()));
+                files.push(link(paths::LEASE_READER, "/init"));
+            }
+        }
+    }
+    files
+}
+
+/// The files of the overlay for an initramfs with an SSH server and a shell.
+fn overlay() -> Vec<RescueFile> {
+    let folders = OVERLAYS.get_dir(OVERLAY).into_iter().flat_map(include_dir::Dir::dirs);
+    let file = |file: &include_dir::File<'_>| {
+        let path = format!("/{}", file.path().strip_prefix(OVERLAY).unwrap_or(file.path()).display());
+        let content = file.contents().to_vec();
+        if content.starts_with(b"#!") { program(&path, content) } else { data(&path, content) }
+    };
+    folders.flat_map(include_dir::Dir::files).map(file).collect()
+}
+
 fn data(path: &str, content: Vec<u8>) -> RescueFile {
     RescueFile { path: path.to_owned(), what: RescueContent::Data(content) }
 }
@@ -98,4 +133,49 @@ fn program(path: &str, content: Vec<u8>) -> RescueFile {
 
 fn link(path: &str, target: &str) -> RescueFile {
     RescueFile { path: path.to_owned(), what: RescueContent::Link(target.to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use handoff::rescue::ConsoleAccess;
+
+    fn names(policy: &RescuePolicy) -> Vec<String> {
+        own(policy).into_iter().map(|file| file.path).collect()
+    }
+
+    #[test]
+    fn with_commands_only_nothing_is_a_shell_or_names_one() {
+        let password = ConsoleAccess::Password("$argon2id$".into());
+        let by_console =
+            RescuePolicy { access: RescueAccess::Commands, console: password, ..RescuePolicy::default() };
+        assert_eq!(names(&by_console), ["/bin/psyops-rescue"]);
+        assert!(!needs_busybox(&by_console), "no shell is in that initramfs at all");
+        let by_ssh = RescuePolicy { ssh_keys: vec!["ssh-ed25519 AAAA a".into()], ..by_console };
+        assert_eq!(names(&by_ssh), ["/bin/psyops-rescue", "/etc/passwd", "/etc/shells", "/bin/psyops-lease"]);
+        for file in own(&by_ssh) {
+            match file.what {
+                RescueContent::Data(content) => {
+                    let text = String::from_utf8(content).unwrap();
+                    assert!(text.ends_with("/bin/psyops-rescue\n") && !text.contains("sh\n"), "{text}");
+                }
+                RescueContent::Link(target) => assert_eq!(target, "/init"),
+                RescueContent::Program(_) => panic!("{} is a program", file.path),
+            }
+        }
+    }
+
+    #[test]
+    fn with_a_shell_everything_is_as_it_was_and_without_people_there_is_nothing() {
+        let shell = RescuePolicy { console: ConsoleAccess::Shell, ..RescuePolicy::default() };
+        assert_eq!(
+            names(&shell),
+            ["/bin/sh", "/bin/status", "/bin/log", "/bin/retry", "/bin/disks", "/bin/secrets"]
+        );
+        assert!(needs_busybox(&shell));
+        for access in [RescueAccess::Shell, RescueAccess::Commands] {
+            let nobody = RescuePolicy { access, ..RescuePolicy::default() };
+            assert!(names(&nobody).is_empty() && !needs_busybox(&nobody));
+        }
+    }
 }

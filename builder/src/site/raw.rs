@@ -31,6 +31,8 @@ pub(super) struct RawSite {
     pub(super) rescue: RawRescue,
     #[serde(default)]
     pub(super) configure: RawConfigure,
+    #[serde(default)]
+    pub(super) hardening: RawHardening,
 }
 
 /// `[admin]`.
@@ -104,6 +106,7 @@ pub(super) struct RawConsole {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(super) struct RawRescue {
+    pub(super) access: Option<Spanned<String>>,
     pub(super) console: Option<Spanned<String>>,
     pub(super) password_hash: Option<Spanned<String>>,
     #[serde(default)]
@@ -119,6 +122,18 @@ pub(super) struct RawRescue {
 pub(super) struct RawConfigure {
     pub(super) deadline: Option<Spanned<u32>>,
     pub(super) retries: Option<u32>,
+}
+
+/// `[hardening]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(super) struct RawHardening {
+    pub(super) kernel_log: Option<Spanned<String>>,
+    pub(super) kernel_addresses: Option<Spanned<String>>,
+    pub(super) trace: Option<Spanned<String>>,
+    pub(super) user_namespaces: Option<Spanned<String>>,
+    pub(super) bpf: Option<Spanned<String>>,
+    pub(super) modules: Option<Spanned<String>>,
 }
 
 /// `nodes/NAME.toml`.

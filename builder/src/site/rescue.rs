@@ -5,7 +5,7 @@ use super::raw::RawRescue;
 use super::source::Source;
 use super::value::{positive, ssh_key};
 use crate::rescue_password;
-use handoff::rescue::{ConsoleAccess, DEFAULT_RETRY_AFTER, RescuePolicy};
+use handoff::rescue::{ConsoleAccess, DEFAULT_RETRY_AFTER, RescueAccess, RescuePolicy};
 use toml::Spanned;
 
 const CONSOLES: [&str; 3] = ["off", "password", "shell"];
@@ -13,12 +13,30 @@ const CONSOLES: [&str; 3] = ["off", "password", "shell"];
 /// What was typed, understood.
 pub(super) fn rescue(source: &Source, raw: RawRescue) -> Result<RescuePolicy, SiteError> {
     let ssh_keys = raw.ssh_keys.iter().map(|typed| ssh_key(source, typed)).collect::<Result<_, _>>()?;
+    let access = access(source, raw.access.as_ref(), raw.console.as_ref())?;
     Ok(RescuePolicy {
+        access,
         console: console(source, raw.console.as_ref(), raw.password_hash)?,
         ssh_keys,
         keep_keys: raw.keep_keys,
         retry_after: positive(source, "retry-after", raw.retry_after, DEFAULT_RETRY_AFTER)?,
     })
+}
+
+fn access(
+    source: &Source,
+    typed: Option<&Spanned<String>>,
+    console: Option<&Spanned<String>>,
+) -> Result<RescueAccess, SiteError> {
+    let words = [("shell", RescueAccess::Shell), ("commands", RescueAccess::Commands)];
+    let access = typed.map(|typed| source.word("access", typed, &words)).transpose()?.unwrap_or_default();
+    match (access, console) {
+        (RescueAccess::Commands, Some(console)) if console.get_ref() == "shell" => {
+            let problem = "access = \"commands\" gives nobody a shell; use console = \"password\" or \"off\"";
+            Err(source.wrong("console", console, problem))
+        }
+        _ => Ok(access),
+    }
 }
 
 fn console(

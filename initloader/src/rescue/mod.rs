@@ -1,9 +1,10 @@
 //! Rescue: a screenful of what went wrong, a way in for those whom the site lets in, and another attempt when they leave.
 //!
-//! Who gets in stands in the trust file, signed with the system. Shells are children; PID 1 waits and reaps. Before the
+//! Who gets in, and whether they get a shell or only commands, is in the trust file, signed with the system. Shells are children; PID 1 waits and reaps. Before the
 //! first one starts, everything is unmounted, so that no key lies open, unless the site wants it otherwise.
 
 pub(crate) mod addresses;
+mod commands;
 mod password;
 mod remote;
 mod screen;

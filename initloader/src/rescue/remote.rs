@@ -13,6 +13,7 @@ use crate::sysfs;
 use crate::tree::{Permissions, Tree};
 use crate::uevent::Uevents;
 use handoff::paths;
+use handoff::rescue::RescueAccess;
 use nix::mount::MsFlags;
 use nix::sys::wait::waitpid;
 use std::ffi::CString;
@@ -74,7 +75,7 @@ pub(crate) fn is_visited(server: nix::unistd::Pid) -> bool {
 }
 
 /// Gives every network card an address as it comes, in a child that never ends by itself.
-pub(crate) fn keep_network(addresses: &str) -> i32 {
+pub(crate) fn keep_network(addresses: &str, access: RescueAccess) -> i32 {
     let Ok(events) = Uevents::open() else { return NOT_STARTED };
     let mut known = Vec::new();
     let mut fixed = fixed_addresses(addresses);
@@ -82,7 +83,7 @@ pub(crate) fn keep_network(addresses: &str) -> i32 {
         for card in cards() {
             if !known.contains(&card) {
                 let mac = sysfs::attribute(format!("/sys/class/net/{card}/address")).unwrap_or_default();
-                configure(&card, take_fixed(&mut fixed, &mac).as_ref());
+                configure(&card, take_fixed(&mut fixed, &mac).as_ref(), access);
                 known.push(card);
             }
         }
@@ -99,7 +100,7 @@ pub(crate) fn close() {
 }
 
 /// The network cards. What has no device (`lo`, tunnels) leads nowhere.
-fn cards() -> Vec<String> {
+pub(super) fn cards() -> Vec<String> {
     let mut names = sysfs::names("/sys/class/net");
     names.retain(|name| Path::new("/sys/class/net").join(name).join("device").exists());
     names
@@ -129,21 +130,21 @@ fn take_fixed(fixed: &mut Vec<Fixed>, mac: &str) -> Option<Fixed> {
     Some(fixed.remove(at))
 }
 
-fn configure(card: &str, fixed: Option<&Fixed>) {
+fn configure(card: &str, fixed: Option<&Fixed>, access: RescueAccess) {
     busybox(&["ip", "link", "set", card, "up"]);
-    match fixed {
-        Some(Fixed { address, gateway, .. }) => {
-            busybox(&["ip", "addr", "replace", address, "dev", card]);
-            if let Some(gateway) = gateway {
-                busybox(&["ip", "route", "replace", "default", "via", gateway, "dev", card]);
-            }
+    if let Some(Fixed { address, gateway, .. }) = fixed {
+        busybox(&["ip", "addr", "replace", address, "dev", card]);
+        if let Some(gateway) = gateway {
+            busybox(&["ip", "route", "replace", "default", "via", gateway, "dev", card]);
         }
+    } else {
+        let script = if access == RescueAccess::Commands { paths::LEASE_READER } else { LEASES };
         // In the background, asking again every ten seconds.
-        None => busybox(&["udhcpc", "-b", "-A", "10", "-t", "3", "-T", "2", "-i", card, "-s", LEASES]),
+        busybox(&["udhcpc", "-b", "-A", "10", "-t", "3", "-T", "2", "-i", card, "-s", script]);
     }
 }
 
-fn busybox(words: &[&str]) {
+pub(super) fn busybox(words: &[&str]) {
     if let Ok(child) = process::fork(|| run_program(paths::INITRAMFS_BUSYBOX, words)) {
         let _ = waitpid(child, None);
     }

@@ -4,7 +4,7 @@ use crate::boot::Boot;
 use crate::failure::{Failure, Kind};
 use crate::rescue::SCREEN;
 use handoff::marker;
-use handoff::rescue::{ConsoleAccess, RescuePolicy};
+use handoff::rescue::{ConsoleAccess, RescueAccess, RescuePolicy};
 
 /// The lines, without the marker.
 pub(crate) fn compose(boot: &Boot, failure: &Failure) -> Vec<String> {
@@ -33,7 +33,13 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
             "The site lets nobody in by a console. This machine tries again after {} s.",
             policy.retry_after
         )),
-        ConsoleAccess::Password(_) => lines.push("A shell is here for the site's rescue password.".into()),
+        ConsoleAccess::Password(_) => lines.push(
+            match policy.access {
+                RescueAccess::Shell => "A shell is here for the site's rescue password.",
+                RescueAccess::Commands => "Commands, and no shell, are here for the site's rescue password.",
+            }
+            .into(),
+        ),
         ConsoleAccess::Shell => {}
     }
     if policy.lets_somebody_in() {
@@ -41,11 +47,15 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
             [
                 "status               this text          log            what happened",
                 "secrets check | fix  the node's files   disks          what is plugged in",
-                "retry, exit          boot again         e2fsck         repair a file system",
-                "reboot, poweroff     restart or switch off",
             ]
             .map(String::from),
         );
+        let (program, what) = match policy.access {
+            RescueAccess::Shell => ("e2fsck", "repair a file system"),
+            RescueAccess::Commands => ("fsck", "repair the secret partition"),
+        };
+        lines.push(format!("retry, exit          boot again         {program:<14} {what}"));
+        lines.push("reboot, poweroff     restart or switch off".into());
         lines.push(if policy.keep_keys {
             "The site lets everything stay mounted: the node's keys lie open.".into()
         } else {

@@ -1,4 +1,4 @@
-//! A visitor's life on a terminal: a session of its own, the password where the site wants one, then the shell.
+//! A visitor's life on a terminal: a session of its own, the password where the site wants one, then the shell or the command reader.
 //!
 //! All of it runs in a child of PID 1.
 
@@ -6,7 +6,7 @@ use crate::process::{self, NOT_STARTED};
 use crate::rescue::password;
 use crate::sysfs;
 use handoff::paths;
-use handoff::rescue::ConsoleAccess;
+use handoff::rescue::{ConsoleAccess, RescueAccess, RescuePolicy};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::termios::{self, LocalFlags, SetArg};
@@ -32,11 +32,11 @@ pub(crate) fn real(terminal: &str) -> String {
 }
 
 /// The child's life. It returns only where there is no shell.
-pub(crate) fn visit(terminal: &str, access: &ConsoleAccess) -> i32 {
+pub(crate) fn visit(terminal: &str, policy: &RescuePolicy) -> i32 {
     let _ = setsid();
     // The first terminal that a session's leader opens becomes its terminal.
     let Ok(mut file) = OpenOptions::new().read(true).write(true).open(terminal) else { return NOT_STARTED };
-    let allowed = match access {
+    let allowed = match &policy.console {
         _ if is_hung_up(&file) => false,
         ConsoleAccess::Off => false,
         ConsoleAccess::Password(hash) => knows_password(&mut file, hash),
@@ -45,9 +45,13 @@ pub(crate) fn visit(terminal: &str, access: &ConsoleAccess) -> i32 {
     if !allowed || attach(&file).is_err() {
         return NOT_STARTED;
     }
-    let program = CString::new(paths::INITRAMFS_BUSYBOX).unwrap_or_default();
+    let (program, arguments) = match policy.access {
+        RescueAccess::Shell => (paths::INITRAMFS_BUSYBOX, [c"sh".into()]),
+        RescueAccess::Commands => (paths::COMMAND_READER, [c"psyops-rescue".into()]),
+    };
+    let program = CString::new(program).unwrap_or_default();
     let environment = process::environment(&["PS1=psyops rescue # "]);
-    let _ = process::execute(&program, &[c"sh".into()], &environment);
+    let _ = process::execute(&program, &arguments, &environment);
     NOT_STARTED
 }
 

@@ -78,9 +78,9 @@ impl Visitors {
 
     fn serve(&mut self, service: Service, log: &mut Log) {
         let work = || match &service {
-            Service::Console(terminal) => terminal::visit(&terminal::real(terminal), &self.policy.console),
+            Service::Console(terminal) => terminal::visit(&terminal::real(terminal), &self.policy),
             Service::Ssh => remote::serve(),
-            Service::Network => remote::keep_network(&self.addresses),
+            Service::Network => remote::keep_network(&self.addresses, self.policy.access),
         };
         // Closed by the start of a program.
         let pipe = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok();

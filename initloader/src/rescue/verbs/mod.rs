@@ -1,13 +1,17 @@
-//! The commands of the rescue shell: this program under other names, as an ordinary process.
+//! The commands of rescue: this program under other names, as an ordinary process. In the shell each has its own name;
+//! where there is none, the command reader runs them.
 
 mod disks;
+mod fsck;
+mod lease;
 mod secrets;
 
 use crate::process;
 use crate::rescue::SCREEN;
+use crate::rescue::commands;
 use crate::rescue::visitors::RETRY;
 use handoff::{paths, rescue};
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::ffi::CString;
 use std::fmt::Display;
@@ -18,23 +22,58 @@ use std::process::ExitCode;
 /// Wrong use, as the workstation's commands have it.
 const USAGE: u8 = 2;
 
+/// Where output goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Output {
+    /// To a person in a shell: long texts through a pager, which can start programs.
+    Paged,
+    /// As it is, and nothing is started for it.
+    Plain,
+}
+
 /// Does what the first word says.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let (name, rest) = arguments.split_first().map_or(("", arguments), |(name, rest)| (name.as_str(), rest));
     let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let words: Vec<&str> = rest.iter().map(String::as_str).collect();
-    match (name, words.as_slice()) {
+    let is =
+        |place: &str| Path::new(place).file_name().is_some_and(|own| own == name.trim_start_matches('-'));
+    match words.as_slice() {
+        // A login shell's name has a dash before it.
+        words if is(paths::COMMAND_READER) => commands::run(words),
+        [event] if is(paths::LEASE_READER) => lease::run(event),
+        words => execute(name, words, Output::Paged),
+    }
+}
+
+/// Runs one command.
+pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
+    match (name, words) {
         ("status", []) => show(SCREEN),
-        ("log", []) => page(paths::BOOT_LOG),
+        ("log", []) if output == Output::Paged => page(paths::BOOT_LOG),
+        ("log", []) => show(paths::BOOT_LOG),
         ("retry", []) => retry(),
         ("disks", []) => disks::list(),
         ("secrets", ["check"]) => secrets::check(),
         ("secrets", ["fix"]) => secrets::fix(),
-        _ => {
-            complain(&format!("known here: {}", rescue::VERBS.map(|(_, usage)| usage).join(", ")));
-            ExitCode::from(USAGE)
+        ("fsck", []) if output == Output::Plain => fsck::run(),
+        ("reboot", []) if output == Output::Plain => ask(Signal::SIGTERM),
+        ("poweroff", []) if output == Output::Plain => ask(Signal::SIGUSR2),
+        ("help", []) if output == Output::Plain => {
+            say(&commands::known());
+            ExitCode::SUCCESS
         }
+        _ => usage(output),
     }
+}
+
+/// Says what can be typed.
+pub(super) fn usage(output: Output) -> ExitCode {
+    complain(&match output {
+        Output::Paged => format!("known here: {}", rescue::VERBS.map(|(_, usage)| usage).join(", ")),
+        Output::Plain => commands::known(),
+    });
+    ExitCode::from(USAGE)
 }
 
 /// Prints a line; nobody there to read is no reason to fail.
@@ -70,10 +109,15 @@ fn page(path: &str) -> ExitCode {
 }
 
 fn retry() -> ExitCode {
-    match kill(Pid::from_raw(1), RETRY) {
+    ask(RETRY)
+}
+
+/// Asks PID 1 for something by a signal.
+fn ask(signal: Signal) -> ExitCode {
+    match kill(Pid::from_raw(1), signal) {
         Ok(()) => ExitCode::SUCCESS,
         Err(errno) => {
-            complain(&format!("cannot reach the loader: {}; `reboot -f` restarts the machine", errno.desc()));
+            complain(&format!("cannot reach the loader: {}; switch the machine off and on", errno.desc()));
             ExitCode::FAILURE
         }
     }
