@@ -10,6 +10,7 @@ pub mod confirm;
 pub mod consoles;
 pub mod disk;
 pub mod file;
+pub mod hardening;
 pub mod identity;
 pub mod last_failure;
 pub mod node;

@@ -5,6 +5,7 @@
 
 use crate::file::{self, FileError};
 use crate::root::Root;
+use handoff::hardening::{Hardening, Modules, Trace, Who};
 use handoff::init::{InitKind, NoInit};
 use handoff::name::{BadName, Name};
 use handoff::paths::INIT_KIND;
@@ -139,6 +140,8 @@ pub struct Node {
     pub password_hash: Option<String>,
     /// Deadline and retries.
     pub limits: Limits,
+    /// How its users are kept apart from the kernel and from each other.
+    pub hardening: Hardening,
 }
 
 /// Why there are no settings.
@@ -187,6 +190,19 @@ struct RawNode {
     console: RawConsole,
     #[serde(default)]
     configure: RawConfigure,
+    #[serde(default)]
+    hardening: RawHardening,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct RawHardening {
+    kernel_log: Option<String>,
+    kernel_addresses: Option<String>,
+    trace: Option<String>,
+    user_namespaces: Option<String>,
+    bpf: Option<String>,
+    modules: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -267,8 +283,46 @@ impl RawNode {
                 deadline: Duration::from_secs(self.configure.deadline),
                 retries: self.configure.retries,
             },
+            hardening: self.hardening.resolve()?,
         })
     }
+}
+
+impl RawHardening {
+    fn resolve(self) -> Result<Hardening, BadValue> {
+        let default = Hardening::default();
+        let not_all = |who: &Who| *who != Who::Nobody;
+        let log = |word: &str| Who::from_word(word).filter(not_all);
+        Ok(Hardening {
+            kernel_log: choice("hardening.kernel-log", self.kernel_log, log, default.kernel_log)?,
+            kernel_addresses: choice(
+                "hardening.kernel-addresses",
+                self.kernel_addresses,
+                Who::from_word,
+                default.kernel_addresses,
+            )?,
+            trace: choice("hardening.trace", self.trace, Trace::from_word, default.trace)?,
+            user_namespaces: choice(
+                "hardening.user-namespaces",
+                self.user_namespaces,
+                Who::from_word,
+                default.user_namespaces,
+            )?,
+            bpf: choice("hardening.bpf", self.bpf, log, default.bpf)?,
+            modules: choice("hardening.modules", self.modules, Modules::from_word, default.modules)?,
+        })
+    }
+}
+
+fn choice<T>(
+    key: &'static str,
+    word: Option<String>,
+    read: impl Fn(&str) -> Option<T>,
+    default: T,
+) -> Result<T, BadValue> {
+    let Some(word) = word else { return Ok(default) };
+    read(&word)
+        .ok_or_else(|| BadValue(key, word, "this agent does not know it; update the system first".into()))
 }
 
 impl RawCard {
@@ -339,6 +393,9 @@ login = "shell"
 [configure]
 deadline = 7
 retries = 1
+[hardening]
+user-namespaces = "all"
+modules = "closed"
 "#;
 
     pub(crate) fn parse(text: &str) -> Result<Node, NodeError> {
@@ -353,6 +410,9 @@ retries = 1
         let node = parse(FULL).unwrap();
         assert_eq!((node.name.as_str(), node.base, node.login), ("node-1", Base::Micro, Login::Shell));
         assert_eq!(node.limits, Limits { deadline: Duration::from_secs(7), retries: 1 });
+        let hardening =
+            Hardening { user_namespaces: Who::All, modules: Modules::Closed, ..Hardening::default() };
+        assert_eq!(node.hardening, hardening);
         let card = &node.network[0];
         assert_eq!(card.mac.as_deref(), Some("52:54:00:ab:cd:ef"));
         assert_eq!(card.addresses[1].to_string(), "2001:db8::1/64");
@@ -362,6 +422,7 @@ retries = 1
     fn little_is_enough() {
         let node = parse("format = 1\nsite = 'a'\nnode = 'b'\nbase = 'debian'").unwrap();
         assert_eq!((node.login, node.limits.retries), (Login::Off, 3));
+        assert_eq!(node.hardening, Hardening::default());
         assert!(node.roles.is_empty() && node.network.is_empty());
     }
 
@@ -376,6 +437,8 @@ retries = 1
             ("AB:cd:ef", "AB:cd", "network.mac"),
             ("10/24", "10/33", "network.addresses"),
             ("login = \"shell\"", "password-hash = \"a:b\"", "console.password-hash"),
+            ("\"all\"", "\"some\"", "hardening.user-namespaces"),
+            ("\"closed\"", "\"shut\"", "hardening.modules"),
         ] {
             assert!(FULL.contains(from), "{from}");
             match parse(&FULL.replace(from, to)).unwrap_err() {

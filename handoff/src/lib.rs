@@ -39,6 +39,7 @@ pub mod bytes;
 pub mod control;
 pub mod decision;
 pub mod fault;
+pub mod hardening;
 pub mod hash;
 pub mod init;
 pub mod json;

@@ -9,6 +9,7 @@ mod dice;
 pub mod disk;
 pub mod flash_rig;
 pub mod loop_device;
+pub mod neighbour;
 pub mod noise;
 pub mod peers;
 pub mod powercut;

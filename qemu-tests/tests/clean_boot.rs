@@ -2,9 +2,11 @@
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Serial;
+use handoff::paths;
 use handoff::report::{BootReport, Configure, Outcome, StepKind};
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
+use qemu_tests::neighbour::is_kept_out;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::world::World;
 use std::time::Duration;
@@ -33,10 +35,14 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
         "the first service saw another host name: {first:?}"
     );
     let table = ssh.run("alpha", "cat /proc/mounts")?;
-    let secret = table.lines().find(|line| line.contains(" /run/psyops/secrets ")).context("no secrets")?;
-    for option in ["ro", "nodev", "nosuid", "noexec"] {
-        ensure!(secret.split([' ', ',']).any(|word| word == option), "{option} is missing: {secret}");
+    for place in [paths::SECRET_PARTITION, paths::SECRETS] {
+        let mounted =
+            table.lines().find(|line| line.contains(&format!(" {place} "))).context("no secrets")?;
+        for option in ["ro", "nodev", "nosuid", "noexec", "nosymfollow"] {
+            ensure!(mounted.split([' ', ',']).any(|word| word == option), "{option} is missing: {mounted}");
+        }
     }
+    is_kept_out(&ssh, "alpha")?;
     booted.power_off()?;
 
     let record = stick.control()?.effective();
@@ -61,6 +67,14 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
         first.lines().any(|line| line == "_HOSTNAME=alpha"),
         "the first record has another host name: {first}"
     );
+
+    is_kept_out(&ssh, "alpha")?;
+    for (unit, most) in [("psyops-timeline.service", 2.0), ("psyops-configure.service", 9.0)] {
+        let judged = ssh.run("alpha", &format!("systemd-analyze security --no-pager {unit} | tail -n 1"))?;
+        let exposure = judged.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+        let exposure = exposure.with_context(|| format!("no figure: {judged}"))?;
+        ensure!(exposure <= most, "{judged}");
+    }
 
     let times = ssh.run("alpha", "systemd-analyze time")?;
     for part in ["(firmware)", "(loader)", "(kernel)", "(initrd)", "(userspace)"] {

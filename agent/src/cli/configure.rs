@@ -4,7 +4,9 @@ use super::{complain, pause, say};
 use crate::configure::{self, RunLock};
 use crate::confirm;
 use crate::file;
+use crate::hardening;
 use crate::last_failure;
+use crate::node::Node;
 use crate::report;
 use crate::role::Stage;
 use crate::root::Root;
@@ -84,6 +86,7 @@ fn finish(root: &Root) {
     if let Err(error) = status.save(root) {
         complain(&error);
     }
+    close_modules(root);
     if let Err(error) = report::publish(root, &report) {
         complain(&error);
     }
@@ -92,6 +95,14 @@ fn finish(root: &Root) {
             complain(&error);
         }
         restart(root, answer);
+    }
+}
+
+/// The boot is complete: what the site wants closed after it is closed.
+fn close_modules(root: &Root) {
+    let Ok(node) = Node::load(root) else { return };
+    if let Err(error) = hardening::close_modules(root, node.hardening, &mut |line| say(line)) {
+        complain(&error);
     }
 }
 

@@ -9,6 +9,7 @@ mod retry;
 
 use crate::clock::{Deadline, since_kernel_start, unix_seconds};
 use crate::file::{self, FileError, failing};
+use crate::hardening;
 use crate::identity::{self, IdentityError};
 use crate::node::Node;
 use crate::overlay;
@@ -82,6 +83,9 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     };
     run.save()?;
     say(&mut log, &format!("stage {stage} begins"));
+    if stage == Stage::Identity {
+        harden(root, &mut log);
+    }
     match required::check(root, stage) {
         Err(why) => run.problem(&mut log, "secrets", &why),
         Ok(()) => match Node::load(root) {
@@ -93,6 +97,18 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     run.save()?;
     say(&mut log, &format!("stage {stage} ends: {}", run.stage.result.word()));
     Ok(run.stage)
+}
+
+/// Tells the kernel what the site wants. A node whose settings cannot be read gets the defaults: it may have users too.
+fn harden(root: &Root, log: &mut File) {
+    let node = Node::load(root).ok();
+    let hardening = node.as_ref().map(|node| node.hardening).unwrap_or_default();
+    let init = node.and_then(|node| node.base.init(root).ok());
+    let applied = hardening::apply(root, hardening, init, &mut |line| say(log, line));
+    match applied {
+        Ok(changed) => changed.iter().for_each(|path| say(log, &format!("  changed {}", path.display()))),
+        Err(error) => say(log, &error.to_string()),
+    }
 }
 
 struct Run<'a> {

@@ -3,8 +3,7 @@
 use super::Changes;
 use crate::file::{FileError, failing};
 use crate::node::{Login, Node};
-use std::fs;
-use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::fs::chown;
 
 const SHADOW: &str = "/etc/shadow";
 /// No password fits; keys still do (`!` instead would lock the account for sshd as well).
@@ -16,11 +15,17 @@ pub(super) fn apply(changes: &mut Changes<'_>, node: &Node) -> Result<(), FileEr
         Login::Shell | Login::Off => LOCKED,
     };
     let place = changes.root.at(SHADOW);
-    let group = fs::metadata(&place).map_or(0, |facts| facts.gid());
+    let group = group_of_shadow(&changes.read("/etc/group")?);
     let text = with_root_password(&changes.read(SHADOW)?, hash);
     // Group `shadow` reads it on Debian; without such a group nobody but root does.
     changes.write(SHADOW, &text, if group == 0 { 0o600 } else { 0o640 })?;
     if group == 0 { Ok(()) } else { failing("set the group of", &place, chown(&place, None, Some(group))) }
+}
+
+/// The id of the group `shadow` in group(5); 0 where there is none.
+fn group_of_shadow(groups: &str) -> u32 {
+    let line = groups.lines().find_map(|line| line.strip_prefix("shadow:"));
+    line.and_then(|rest| rest.split(':').nth(1)?.parse().ok()).unwrap_or(0)
 }
 
 fn with_root_password(shadow: &str, hash: &str) -> String {
@@ -41,6 +46,12 @@ fn with_root_password(shadow: &str, hash: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_group_is_that_of_the_system() {
+        assert_eq!(group_of_shadow("root:x:0:\nshadow:x:42:\n"), 42);
+        assert_eq!((group_of_shadow("shadowy:x:7:\n"), group_of_shadow("shadow:x")), (0, 0));
+    }
 
     #[test]
     fn only_the_field_of_root_changes() {

@@ -3,6 +3,7 @@
 //! Keys stand in one order and nothing changes from run to run, so the same node gives the same text.
 
 use crate::site::{Card, Login, Node, Site};
+use handoff::hardening::Hardening;
 use std::net::IpAddr;
 use toml::{Table, Value};
 
@@ -33,12 +34,28 @@ pub fn text(site: &Site, node: &Node) -> String {
     configure.insert("deadline".into(), Value::Integer(site.configure.deadline.into()));
     configure.insert("retries".into(), Value::Integer(site.configure.retries.into()));
     table.insert("configure".into(), Value::Table(configure));
+    // Agents from before this table refuse it, so only a site that wants something else needs one that knows it.
+    if site.hardening != Hardening::default() {
+        table.insert("hardening".into(), Value::Table(hardening_table(site.hardening)));
+    }
     let mut text = format!("# Made by the site {} for the node {}; a copy in memory.\n", site.id, node.name);
     text.push_str(&table.to_string());
     if !text.ends_with('\n') {
         text.push('\n');
     }
     text
+}
+
+fn hardening_table(hardening: Hardening) -> Table {
+    let words = [
+        ("kernel-log", hardening.kernel_log.word()),
+        ("kernel-addresses", hardening.kernel_addresses.word()),
+        ("trace", hardening.trace.word()),
+        ("user-namespaces", hardening.user_namespaces.word()),
+        ("bpf", hardening.bpf.word()),
+        ("modules", hardening.modules.word()),
+    ];
+    words.into_iter().map(|(key, word)| (key.to_owned(), string(word))).collect()
 }
 
 fn card_table(card: &Card) -> Table {

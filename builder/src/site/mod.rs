@@ -9,6 +9,7 @@ mod default_site;
 mod edit;
 mod error;
 mod folder;
+mod hardening;
 mod init;
 mod issue;
 mod node;
@@ -40,6 +41,7 @@ pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
 
+use handoff::hardening::Hardening;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
@@ -98,6 +100,8 @@ pub struct Site {
     pub ssh_keys: Vec<String>,
     /// Limits of the configuration run.
     pub configure: Configure,
+    /// How nodes keep their users apart from the kernel and from each other.
+    pub hardening: Hardening,
     /// Its roles.
     pub roles: BTreeMap<Name, Role>,
     /// The overlays that every node's root has, the lowest first.

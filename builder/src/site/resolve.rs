@@ -4,6 +4,7 @@ use super::base::base;
 use super::boot::boot;
 use super::error::{Known, SiteError};
 use super::folder::{Kind, SiteFolder};
+use super::hardening::hardening;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
 use super::package::{PackageSet, WantedPackage};
@@ -76,6 +77,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         configure: configure(&source, &raw.configure)?,
         overlays: overlays(&source, &raw.overlays, &folder.folder(OVERLAYS))?,
         folder,
+        hardening: hardening(&source, &raw.hardening)?,
         roles,
         nodes,
     })

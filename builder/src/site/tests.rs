@@ -3,8 +3,9 @@
 use super::*;
 use crate::error::{Class, Classified as _};
 use handoff::fault::{Answer, Fault};
+use handoff::hardening::{Hardening, Modules, Trace, Who};
 use handoff::manifest::Required;
-use handoff::rescue::ConsoleAccess;
+use handoff::rescue::{ConsoleAccess, RescueAccess};
 use std::fs;
 use tempfile::TempDir;
 
@@ -243,6 +244,47 @@ fn how_much_files_are_needed_has_a_default_of_the_site() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot]\nrequired = \"run\"\n");
     assert_eq!(sample.load().unwrap().boot.required, Required::Run);
+}
+
+#[test]
+fn rescue_can_be_commands_without_a_shell() {
+    let sample = Sample::new();
+    sample.edit(
+        "site.toml",
+        "console = \"off\"",
+        "access = \"commands\"\nssh-keys = [\"ssh-ed25519 AAAA a\"]",
+    );
+    assert_eq!(sample.load().unwrap().rescue.access, RescueAccess::Commands);
+    for (lines, problem) in [
+        ("access = \"commands\"\nconsole = \"shell\"", "gives nobody a shell"),
+        ("access = \"comands\"", "commands"),
+    ] {
+        let sample = Sample::new();
+        sample.edit("site.toml", "console = \"off\"", lines);
+        let error = sample.load().unwrap_err().to_string();
+        assert!(error.contains(problem), "{error}");
+    }
+}
+
+#[test]
+fn hardening_is_safe_by_default_and_typed() {
+    let sample = Sample::new();
+    assert_eq!(sample.load().unwrap().hardening, Hardening::default());
+    sample.append("site.toml", "[hardening]\nmodules = \"closed\"\ntrace = \"own\"\nbpf = \"all\"\n");
+    let expected =
+        Hardening { modules: Modules::Closed, trace: Trace::Own, bpf: Who::All, ..Hardening::default() };
+    assert_eq!(sample.load().unwrap().hardening, expected);
+    for (line, wanted) in [
+        ("kernel-log = \"nobody\"", "nobody"),
+        ("modules = \"close\"", "closed"),
+        ("user-namespace = \"all\"", "user-namespaces"),
+        ("modules = true", "expected a string"),
+    ] {
+        let sample = Sample::new();
+        sample.append("site.toml", &format!("[hardening]\n{line}\n"));
+        let error = sample.load().unwrap_err().to_string();
+        assert!(error.contains(wanted), "{line}: {error}");
+    }
 }
 
 #[test]

@@ -1,0 +1,181 @@
+//! How a node keeps its users apart from the kernel and from each other: `[hardening]` of the site, and the kernel's
+//! settings that follow from it.
+//!
+//! The builder writes the choices into the node's settings, in the seal; the agent applies them before the node's init
+//! starts. A node whose seal names none has the defaults.
+
+use alloc::vec::Vec;
+
+/// Who may do something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    /// Every user.
+    All,
+    /// Only root.
+    Root,
+    /// Not even root.
+    Nobody,
+}
+
+/// Which processes a user may trace (`kernel.yama.ptrace_scope`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trace {
+    /// All of their own.
+    Own,
+    /// Those that they started, to trace them.
+    Children,
+    /// None; root may.
+    Root,
+    /// None, and root neither, until the next boot.
+    Nobody,
+}
+
+/// Whether modules can be loaded into the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Modules {
+    /// Always, by root.
+    Open,
+    /// Until the boot is complete; never again before the next one.
+    Closed,
+}
+
+macro_rules! words {
+    ($type:ident { $($variant:ident = $word:literal),+ }) => {
+        impl $type {
+            /// Each with its word in files.
+            pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
+
+            /// The word in files.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+
+            /// The value that has this word.
+            #[must_use]
+            pub fn from_word(word: &str) -> Option<Self> {
+                match word { $($word => Some(Self::$variant),)+ _ => None }
+            }
+        }
+    };
+}
+words!(Who { All = "all", Root = "root", Nobody = "nobody" });
+words!(Trace { Own = "own", Children = "children", Root = "root", Nobody = "nobody" });
+words!(Modules { Open = "open", Closed = "closed" });
+
+/// The whole table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hardening {
+    /// Who reads the kernel's log: all, or root.
+    pub kernel_log: Who,
+    /// Who sees addresses of the kernel in its files.
+    pub kernel_addresses: Who,
+    /// Who may trace which processes.
+    pub trace: Trace,
+    /// Who may create user namespaces.
+    pub user_namespaces: Who,
+    /// Who may load BPF programs: all, or root.
+    pub bpf: Who,
+    /// Whether modules can be loaded after boot.
+    pub modules: Modules,
+}
+
+impl Default for Hardening {
+    fn default() -> Self {
+        Self {
+            kernel_log: Who::Root,
+            kernel_addresses: Who::Nobody,
+            trace: Trace::Children,
+            user_namespaces: Who::Root,
+            bpf: Who::Root,
+            modules: Modules::Open,
+        }
+    }
+}
+
+/// A setting of the kernel: its path below `/proc/sys`, and its value.
+pub type Setting = (&'static str, &'static str);
+
+/// Closes module loading until the next boot.
+pub const MODULES_DISABLED: Setting = ("kernel/modules_disabled", "1");
+
+/// Links and files in folders that everyone can write are not followed or opened for others (the kernel's
+/// Documentation/admin-guide/sysctl/fs.rst). Not a choice: no program relies on the opposite.
+const PROTECTED: [Setting; 4] = [
+    ("fs/protected_fifos", "2"),
+    ("fs/protected_hardlinks", "1"),
+    ("fs/protected_regular", "2"),
+    ("fs/protected_symlinks", "1"),
+];
+
+impl Hardening {
+    /// What the kernel is told before the first service starts. A kernel may lack some of them.
+    #[must_use]
+    pub fn settings(self) -> Vec<Setting> {
+        let mut settings = PROTECTED.to_vec();
+        settings.push(("kernel/dmesg_restrict", if self.kernel_log == Who::All { "0" } else { "1" }));
+        settings.push((
+            "kernel/kptr_restrict",
+            match self.kernel_addresses {
+                Who::All => "0",
+                Who::Root => "1",
+                Who::Nobody => "2",
+            },
+        ));
+        settings.push((
+            "kernel/yama/ptrace_scope",
+            match self.trace {
+                Trace::Own => "0",
+                Trace::Children => "1",
+                Trace::Root => "2",
+                Trace::Nobody => "3",
+            },
+        ));
+        // 2 and not 1, which root could not take back.
+        settings.push(("kernel/unprivileged_bpf_disabled", if self.bpf == Who::All { "0" } else { "2" }));
+        // The first is Debian's own; the second every kernel has.
+        settings.push((
+            "kernel/unprivileged_userns_clone",
+            if self.user_namespaces == Who::All { "1" } else { "0" },
+        ));
+        if self.user_namespaces == Who::Nobody {
+            settings.push(("user/max_user_namespaces", "0"));
+        }
+        settings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_safe_values() {
+        let expected = [
+            ("fs/protected_fifos", "2"),
+            ("fs/protected_hardlinks", "1"),
+            ("fs/protected_regular", "2"),
+            ("fs/protected_symlinks", "1"),
+            ("kernel/dmesg_restrict", "1"),
+            ("kernel/kptr_restrict", "2"),
+            ("kernel/yama/ptrace_scope", "1"),
+            ("kernel/unprivileged_bpf_disabled", "2"),
+            ("kernel/unprivileged_userns_clone", "0"),
+        ];
+        assert_eq!(Hardening::default().settings(), expected);
+    }
+
+    #[test]
+    fn each_choice_changes_its_setting() {
+        let has = |hardening: Hardening, setting| hardening.settings().contains(&setting);
+        let default = Hardening::default();
+        assert!(has(Hardening { kernel_log: Who::All, ..default }, ("kernel/dmesg_restrict", "0")));
+        assert!(has(Hardening { kernel_addresses: Who::Root, ..default }, ("kernel/kptr_restrict", "1")));
+        assert!(has(Hardening { trace: Trace::Nobody, ..default }, ("kernel/yama/ptrace_scope", "3")));
+        assert!(has(Hardening { bpf: Who::All, ..default }, ("kernel/unprivileged_bpf_disabled", "0")));
+        let open = Hardening { user_namespaces: Who::All, ..default };
+        assert!(has(open, ("kernel/unprivileged_userns_clone", "1")));
+        let none = Hardening { user_namespaces: Who::Nobody, ..default };
+        assert!(has(none, ("user/max_user_namespaces", "0")));
+    }
+}
