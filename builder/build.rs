@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// The steps whose results are kept, and the code that makes them.
 const RECIPES: [(&str, &[&str]); 4] = [
-    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tree", "src/tools.rs"]),
-    ("PSYOPS_RECIPE_ROOT", &["src/tree", "src/root", "src/site/overlay.rs", "src/tools.rs"]),
+    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tree", "src/tools.rs", "src/tools"]),
+    ("PSYOPS_RECIPE_ROOT", &["src/tree", "src/root", "src/site/overlay.rs", "src/tools.rs", "src/tools"]),
     ("PSYOPS_RECIPE_BOOT", &["src/boot", "src/engine", "../overlays/rescue", "../handoff/src"]),
     (
         "PSYOPS_RECIPE_IMAGE",

@@ -1,17 +1,24 @@
 //! The host's programs: found by name, run in a fixed environment, with what they complained about in the error.
 //!
 //! Programs of the system administration sections lie in folders that a user's `PATH` lacks on Debian; they are looked
-//! for there too. Locale and time zone are fixed, because neither may reach an output.
+//! for there too. Locale and time zone are fixed, because neither may reach an output. Those that read what others made
+//! (packages, images, sticks) have limits, no network and a small environment: [`limits`].
+
+mod limits;
+mod process;
+
+pub use limits::{Exceeded, Limits, missing_isolation};
+pub use process::{Running, check, output, run, run_heard, start};
 
 use crate::error::{Class, Classified};
 use crate::input;
 use handoff::hash::Sha256Digest;
 use std::env;
 use std::ffi::OsStr;
-use std::io::{self, BufRead as _};
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 /// A program that a command needs, and the Debian package that has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,13 +27,15 @@ pub struct Tool {
     pub name: &'static str,
     /// The Debian package.
     pub package: &'static str,
+    /// What a run may take, of a program that reads what others made.
+    pub limits: Option<Limits>,
 }
 
 macro_rules! tools {
-    ($($constant:ident = $name:literal from $package:literal;)+) => {
+    ($($constant:ident = $name:literal from $package:literal, $limits:expr;)+) => {
         $(
             #[doc = concat!("`", $name, "` of Debian's package ", $package, ".")]
-            pub const $constant: Tool = Tool { name: $name, package: $package };
+            pub const $constant: Tool = Tool { name: $name, package: $package, limits: $limits };
         )+
         /// Every tool that some command needs.
         pub const ALL: &[Tool] = &[$($constant),+];
@@ -34,32 +43,34 @@ macro_rules! tools {
 }
 
 tools! {
-    APT_GET = "apt-get" from "apt";
-    APT_CACHE = "apt-cache" from "apt";
-    APT_CONFIG = "apt-config" from "apt";
-    APT_HELPER = "apt-helper" from "apt";
-    DPKG = "dpkg" from "dpkg";
-    DPKG_DEB = "dpkg-deb" from "dpkg";
-    DEPMOD = "depmod" from "kmod";
-    MMDEBSTRAP = "mmdebstrap" from "mmdebstrap";
-    GIT = "git" from "git";
-    MKE2FS = "mke2fs" from "e2fsprogs";
-    E2FSCK = "e2fsck" from "e2fsprogs";
-    DEBUGFS = "debugfs" from "e2fsprogs";
-    TAR2SQFS = "tar2sqfs" from "squashfs-tools-ng";
-    UNSQUASHFS = "unsquashfs" from "squashfs-tools";
-    XZ = "xz" from "xz-utils";
-    BLKID = "blkid" from "util-linux";
-    SUDO = "sudo" from "sudo";
-    SETPRIV = "setpriv" from "util-linux";
-    QEMU = "qemu-system-x86_64" from "qemu-system-x86";
-    QEMU_IMG = "qemu-img" from "qemu-utils";
+    APT_GET = "apt-get" from "apt", None;
+    APT_CACHE = "apt-cache" from "apt", None;
+    APT_CONFIG = "apt-config" from "apt", None;
+    APT_HELPER = "apt-helper" from "apt", None;
+    DPKG = "dpkg" from "dpkg", Some(limits::LOOK);
+    DPKG_DEB = "dpkg-deb" from "dpkg", Some(limits::WORK);
+    DEPMOD = "depmod" from "kmod", Some(limits::WORK);
+    MMDEBSTRAP = "mmdebstrap" from "mmdebstrap", None;
+    GIT = "git" from "git", None;
+    MKE2FS = "mke2fs" from "e2fsprogs", Some(limits::WORK);
+    E2FSCK = "e2fsck" from "e2fsprogs", Some(limits::LOOK);
+    DEBUGFS = "debugfs" from "e2fsprogs", Some(limits::LOOK);
+    TAR2SQFS = "tar2sqfs" from "squashfs-tools-ng", Some(limits::WORK);
+    UNSQUASHFS = "unsquashfs" from "squashfs-tools", Some(limits::WORK);
+    XZ = "xz" from "xz-utils", Some(limits::WORK);
+    BLKID = "blkid" from "util-linux", Some(limits::LOOK);
+    UNSHARE = "unshare" from "util-linux", None;
+    SETPRIV = "setpriv" from "util-linux", None;
+    PRLIMIT = "prlimit" from "util-linux", None;
+    NEWUIDMAP = "newuidmap" from "uidmap", None;
+    NEWGIDMAP = "newgidmap" from "uidmap", None;
+    SUDO = "sudo" from "sudo", None;
+    QEMU = "qemu-system-x86_64" from "qemu-system-x86", None;
+    QEMU_IMG = "qemu-img" from "qemu-utils", Some(limits::WORK);
 }
 
 /// Folders that are searched after those in `PATH`.
 const MORE_FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/lib/apt"];
-/// How much of a failed tool's complaint goes into the error.
-const MOST_COMPLAINT: usize = 4000;
 
 /// Why a tool did not do its work.
 #[derive(Debug, thiserror::Error)]
@@ -88,6 +99,14 @@ pub enum ToolError {
         /// The end of its error output.
         complaint: String,
     },
+    /// It took more than it may.
+    #[error("{program} was stopped: what it read made it take more than {exceeded}")]
+    OverLimit {
+        /// Which one.
+        program: String,
+        /// What it took too much of.
+        exceeded: Exceeded,
+    },
 }
 
 impl Classified for ToolError {
@@ -95,12 +114,16 @@ impl Classified for ToolError {
         match self {
             Self::Missing { .. } => Class::Unavailable,
             Self::Start { .. } | Self::Failed { .. } => Class::Failure,
+            Self::OverLimit { .. } => Class::BadContent,
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
             Self::Missing { tool } => Some(format!("install it: apt-get install {}", tool.package)),
+            Self::OverLimit { .. } => Some(
+                "nothing that this builder makes takes that much: find out where the image or package is from".into(),
+            ),
             _ => None,
         }
     }
@@ -128,9 +151,16 @@ impl Tool {
         input::digest_of_file(&path).map_err(|source| ToolError::Start { program, source })
     }
 
-    /// A command for it: no input, C locale, UTC, administration folders in its `PATH`.
+    /// A command for it: no input, C locale, UTC, administration folders in its `PATH`; with limits where it has some.
     pub fn command(self) -> Result<Command, ToolError> {
-        let mut command = Command::new(self.find()?);
+        let mut command = match &self.limits {
+            Some(limits) => {
+                let mut command = limits.command(self.find()?)?;
+                command.env_clear();
+                command
+            }
+            None => Command::new(self.find()?),
+        };
         let path = env::var_os("PATH").unwrap_or_default();
         let folders = env::split_paths(&path).chain(MORE_FOLDERS.iter().map(PathBuf::from));
         if let Ok(path) = env::join_paths(folders) {
@@ -141,57 +171,10 @@ impl Tool {
     }
 }
 
-/// Runs `command` to its end, keeping its output; anything but exit status 0 is an error with its complaint.
-pub fn run(command: &mut Command) -> Result<Output, ToolError> {
-    let program = program_name(command);
-    let output = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .output()
-        .map_err(|source| ToolError::Start { program: program.clone(), source })?;
-    check(&program, output)
-}
-
-/// Runs `command`, whose output goes where it is told to, and hands on each line that it says on standard error while it
-/// works; anything but exit status 0 is an error with the end of that.
-pub fn run_heard(command: &mut Command, mut hear: impl FnMut(&str)) -> Result<(), ToolError> {
-    let program = program_name(command);
-    let start = |source| ToolError::Start { program: program.clone(), source };
-    let mut child = command.stderr(Stdio::piped()).spawn().map_err(start)?;
-    let mut said = Vec::new();
-    if let Some(errors) = child.stderr.take() {
-        let mut errors = io::BufReader::new(errors);
-        loop {
-            let from = said.len();
-            if errors.read_until(b'\n', &mut said).map_err(start)? == 0 {
-                break;
-            }
-            hear(&String::from_utf8_lossy(said.get(from..).unwrap_or_default()));
-        }
-    }
-    let status = child.wait().map_err(start)?;
-    check(&program, Output { status, stdout: Vec::new(), stderr: said }).map(drop)
-}
-
-/// Turns the output of a finished program into an error where it failed.
-pub fn check(program: &str, output: Output) -> Result<Output, ToolError> {
-    if output.status.success() {
-        return Ok(output);
-    }
-    let mut complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    if complaint.is_empty() {
-        String::from_utf8_lossy(&output.stdout).trim().clone_into(&mut complaint);
-    }
-    if let Some((cut, _)) = complaint.char_indices().rev().nth(MOST_COMPLAINT) {
-        complaint = format!("... {}", &complaint[cut..]);
-    }
-    Err(ToolError::Failed { program: program.to_owned(), status: output.status, complaint })
-}
-
 /// The file name of a command's program, for messages.
 #[must_use]
 pub fn program_name(command: &Command) -> String {
-    let program = Path::new(command.get_program());
+    let program = Path::new(limits::real_program(command));
     program.file_name().unwrap_or(program.as_os_str()).to_string_lossy().into_owned()
 }
 
@@ -202,10 +185,108 @@ fn is_executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    const SHELL: Tool = Tool { name: "sh", package: "dash", limits: None };
+
+    /// A shell that may take little, through the code that all tools go through.
+    fn limited(limits: Limits, script: &str) -> Command {
+        let mut command = Tool { limits: Some(limits), ..SHELL }.command().unwrap();
+        command.args(["-c", script]);
+        command
+    }
+
+    const LITTLE: Limits = Limits { memory: 64 << 20, cpu: 1, file: 1 << 20 };
+
+    fn exceeded(command: &mut Command) -> Exceeded {
+        let error = run(command).unwrap_err();
+        assert_eq!(error.class(), Class::BadContent);
+        let ToolError::OverLimit { program, exceeded } = error else { panic!("{error}") };
+        assert_eq!(program, "sh");
+        exceeded
+    }
+
+    #[test]
+    fn a_tool_that_eats_memory_is_stopped() {
+        let mut eats = limited(LITTLE, "exec tail /dev/zero");
+        assert_eq!(exceeded(&mut eats), Exceeded::Memory(64 << 20));
+    }
+
+    #[test]
+    fn a_tool_that_writes_without_end_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut writes = limited(LITTLE, "exec cat /dev/zero > much");
+        assert_eq!(exceeded(writes.current_dir(folder.path())), Exceeded::File(1 << 20));
+        assert_eq!(folder.path().join("much").metadata().unwrap().len(), 1 << 20);
+    }
+
+    #[test]
+    fn a_tool_that_computes_or_waits_for_ever_is_stopped() {
+        let mut computes = limited(LITTLE, "while :; do :; done");
+        let patience = Some(Duration::from_mins(4));
+        let ended = process::output_within(&mut computes, patience).unwrap_err();
+        assert!(matches!(ended, ToolError::OverLimit { exceeded: Exceeded::Cpu(1), .. }), "{ended}");
+        let mut waits = limited(LITTLE, "exec sleep 1000");
+        let second = Duration::from_secs(1);
+        let ended = process::output_within(&mut waits, Some(second)).unwrap_err();
+        assert!(
+            matches!(ended, ToolError::OverLimit { exceeded: Exceeded::Clock(time), .. } if time == second)
+        );
+        assert_eq!(LITTLE.clock(), 4 * second);
+    }
+
+    #[test]
+    fn a_tool_has_no_network_no_new_rights_and_a_small_environment() {
+        let script = "cat /proc/net/dev; grep NoNewPrivs /proc/self/status; ulimit -c; env";
+        let output = run(&mut limited(LITTLE, script)).unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        if missing_isolation().is_none() {
+            let cards: Vec<&str> =
+                said.lines().filter_map(|line| line.trim().split_once(": ")).map(|(card, _)| card).collect();
+            assert_eq!(cards, ["lo"], "{said}");
+        }
+        let rest: Vec<&str> = said.lines().skip_while(|line| !line.starts_with("NoNewPrivs")).collect();
+        assert_eq!(rest[..2], ["NoNewPrivs:\t1", "0"]);
+        let mut names: Vec<&str> =
+            rest[2..].iter().filter_map(|line| line.split_once('=')).map(|(name, _)| name).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["LC_ALL", "PATH", "PWD", "TZ"]);
+    }
+
+    #[test]
+    fn a_tool_cannot_open_a_connection() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let mut connects = Tool { name: "bash", package: "bash", limits: Some(LITTLE) }.command().unwrap();
+        connects.args(["-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")]);
+        let ended = run(&mut connects);
+        match missing_isolation() {
+            None => {
+                let ToolError::Failed { complaint, .. } = ended.unwrap_err() else { panic!("not refused") };
+                assert!(complaint.contains("Network is unreachable"), "{complaint}");
+            }
+            // This host isolates nothing, and the command's end says so.
+            Some(reason) => assert!(!reason.is_empty()),
+        }
+    }
+
+    #[test]
+    fn limits_and_their_programs_are_not_named_in_errors() {
+        let error = run(&mut limited(LITTLE, "echo no such luck >&2; exit 3")).unwrap_err();
+        let ToolError::Failed { program, status, complaint } = error else { panic!("{error}") };
+        assert_eq!((program.as_str(), status.code(), complaint.as_str()), ("sh", Some(3), "no such luck"));
+    }
+
+    #[test]
+    fn all_that_read_what_others_made_have_limits() {
+        for tool in [BLKID, DEBUGFS, DEPMOD, DPKG_DEB, E2FSCK, MKE2FS, QEMU_IMG, TAR2SQFS, UNSQUASHFS, XZ] {
+            assert!(tool.limits.is_some(), "{}", tool.name);
+        }
+    }
 
     #[test]
     fn a_missing_tool_names_its_package() {
-        let tool = Tool { name: "no-such-program", package: "some-package" };
+        let tool = Tool { name: "no-such-program", package: "some-package", limits: None };
         let error = tool.find().unwrap_err();
         assert!(matches!(error, ToolError::Missing { tool: missing } if missing == tool));
         assert_eq!(error.class(), Class::Unavailable);
@@ -214,7 +295,7 @@ mod tests {
 
     #[test]
     fn administration_folders_are_searched_without_path() {
-        let found = Tool { name: "sh", package: "dash" }.find_in(OsStr::new("relative:")).unwrap();
+        let found = SHELL.find_in(OsStr::new("relative:")).unwrap();
         assert!(found.ends_with("sh") && found.is_absolute());
     }
 

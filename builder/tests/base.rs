@@ -83,7 +83,7 @@ fn again_without_network(site: &Site, cache: &Store) {
     }
     let mut command = match (nix::unistd::geteuid().is_root(), &site.base) {
         (true, _) => alone("-n"),
-        // mmdebstrap makes its user namespace itself, so it cannot run in one with a single user. A proxy that does not
+        // The sandbox needs all ids of the user, so it cannot run in a namespace with a single one. A proxy that does not
         // answer stands between it and all archives.
         (false, Base::Debian) => {
             let mut command = Command::new("env");
@@ -176,10 +176,17 @@ fn a_package_that_does_not_exist_is_named() {
 #[test]
 fn the_debian_base_is_whole_and_equal_when_it_is_made_again() {
     let folder = tempfile::tempdir().unwrap();
-    let site = site(folder.path(), "debian", "");
+    let site = site(folder.path(), "debian", "\"ssl-cert\"");
     let cache = own_cache(&folder);
     let system = prepare(&site, &cache);
     let tree = tree(&system);
+    // Its script makes a key and a certificate, and links to it.
+    assert!(tree.is_file("usr/sbin/make-ssl-cert"));
+    assert!(!tree.paths().any(|path| path.contains("snakeoil")));
+    for path in tree.paths().filter(|path| tree.is_file(path) && path.starts_with("etc/")) {
+        let bytes = tree.read(path).unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&bytes).contains("PRIVATE KEY-----"), "{path}");
+    }
     for file in ["usr/lib/systemd/systemd", "usr/sbin/sshd", "usr/bin/dbus-daemon", "usr/bin/logger"] {
         assert!(tree.is_file(file), "{file}");
     }

@@ -1,15 +1,17 @@
-//! The debian base: mmdebstrap installs exactly the locked packages, maintainer scripts included, without root.
+//! The debian base: mmdebstrap installs exactly the locked packages, maintainer scripts included, in a sandbox.
 //!
 //! Its archive is a folder with those packages and an index that is made here, so nothing else can get in. Whatever
 //! must not be the same on two nodes, or not be there at all, is taken out afterwards.
 
+use super::leftovers::{self, Machine};
 use super::lock::Lock;
 use super::locked_package::{LockedPackage, Part};
+use super::sandbox::{ARCHIVE, Sandbox};
 use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
-use crate::tools::{self, MMDEBSTRAP};
+use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -48,6 +50,11 @@ const REMOVED: [&str; 29] = [
     "var/log/dpkg.log",
 ];
 
+/// mmdebstrap takes character devices only; the sandbox's random devices are files.
+const RANDOM_DEVICES: &str = "--setup-hook=mkdir -p \"$1/dev\"; for d in random urandom; do : >\"$1/dev/$d\"; mount --bind /dev/$d \"$1/dev/$d\"; done";
+const NO_RANDOM_DEVICES: &str =
+    "--customize-hook=for d in random urandom; do umount \"$1/dev/$d\"; rm \"$1/dev/$d\"; done";
+
 /// dpkg says of each package that it unpacks it and that it sets it up.
 const STEPS_OF_A_PACKAGE: u64 = 2;
 
@@ -72,6 +79,8 @@ pub(super) fn make(
     let mut tree = LayeredTree::new();
     tree.add_tar(&installed, &wanted)?;
     clean(&mut tree)?;
+    let machine = Machine::this(lock.part(Part::Base).map(|package| package.name.as_str()));
+    leftovers::clean(&mut tree, lock, store, &machine, build_time)?;
     let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, build_time)?;
     file.commit()?;
@@ -85,45 +94,45 @@ fn install(
     output: &Path,
     steps: &Count,
 ) -> Result<(), BaseError> {
-    // In unshare mode mmdebstrap is another user, who may not look into a home folder. These are public packages.
-    let folder = std::env::temp_dir();
-    let archive = tempfile::Builder::new()
-        .prefix("psyops-archive-")
-        .permissions(Permissions::from_mode(0o755))
-        .tempdir_in(&folder)
-        .map_err(|source| StoreError { path: folder, source })?;
-    fill_archive(lock, store, archive.path())?;
+    MMDEBSTRAP.find()?;
+    let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key())?;
+    fill_archive(lock, store, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
-    let source = format!("deb [trusted=yes allow-insecure=yes] copy:{} ./", archive.path().display());
-    let mode = if nix::unistd::geteuid().is_root() { "root" } else { "unshare" };
-    let file = fs::File::create(output).map_err(|source| StoreError { path: output.to_owned(), source })?;
-    let mut command = MMDEBSTRAP.command()?;
-    command
-        .args([
-            "--verbose",
-            "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
-            "--variant=essential",
-            "--format=tar",
-            "--mode",
-            mode,
-        ])
-        .args(["--architectures=amd64", "--skip=check/empty"])
-        .arg(format!("--include={}", names.join(",")))
-        .args(["--aptopt=APT::Sandbox::User \"root\"", "--aptopt=APT::Install-Recommends \"false\""])
+    let include = format!("--include={}", names.join(","));
+    let source = format!("deb [trusted=yes allow-insecure=yes] copy:{ARCHIVE} ./");
+    let time = build_time.to_string();
+    let command = [
+        "mmdebstrap",
+        "--verbose",
+        "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+        RANDOM_DEVICES,
+        NO_RANDOM_DEVICES,
+        "--variant=essential",
+        "--format=tar",
+        // It is root of the sandbox.
+        "--mode=root",
+        "--architectures=amd64",
+        // What the machine is made of is not to be seen.
+        "--skip=check/empty,chroot/mount/sys",
+        &include,
+        "--aptopt=APT::Sandbox::User \"root\"",
+        "--aptopt=APT::Install-Recommends \"false\"",
+        "--dpkgopt=path-exclude=/usr/share/man/*",
         // A tar is made of it: what a power cut would leave behind does not matter.
-        .args(["--dpkgopt=path-exclude=/usr/share/man/*", "--dpkgopt=force-unsafe-io"])
+        "--dpkgopt=force-unsafe-io",
         // No suite: the archive made here has no release file that could name one.
-        .args(["", "-", &source])
-        .env("SOURCE_DATE_EPOCH", build_time.to_string())
-        .env("DEBIAN_FRONTEND", "noninteractive")
-        .env_remove("TMPDIR")
-        .stdout(file);
+        "",
+        "-",
+        &source,
+    ];
+    let environment = [("SOURCE_DATE_EPOCH", time.as_str()), ("DEBIAN_FRONTEND", "noninteractive")];
+    let file = fs::File::create(output).map_err(|source| StoreError { path: output.to_owned(), source })?;
     let hear = |line: &str| {
         if line.starts_with("Unpacking ") || line.starts_with("Setting up ") {
             steps.add(1);
         }
     };
-    Ok(tools::run_heard(&mut command, hear)?)
+    Ok(sandbox.run(&command, &environment, file.into(), hear)?)
 }
 
 /// A flat archive (`./` in sources.list(5)): the packages and their index.

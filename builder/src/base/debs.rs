@@ -90,10 +90,7 @@ pub(super) fn file_tree(store: &Store, package: &LockedPackage) -> Result<File, 
     let mut command = DPKG_DEB.command()?;
     command.arg("--fsys-tarfile").arg(store.deb(&package.sha256));
     command.stdout(tar.try_clone().map_err(file_error)?);
-    let start = |source| ToolError::Start { program: "dpkg-deb".into(), source };
-    let output =
-        command.stderr(std::process::Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
-    tools::check("dpkg-deb", output.map_err(start)?)?;
+    tools::run_heard(&mut command, |_| ())?;
     tar.rewind().map_err(file_error)?;
     Ok(tar)
 }

@@ -2,6 +2,8 @@
 
 use super::applets::BadBusybox;
 use super::given::GivenError;
+use super::leftovers::Leftover;
+use super::sandbox::SandboxError;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::store::StoreError;
@@ -149,6 +151,15 @@ pub enum BaseError {
         /// What is wrong with it.
         problem: BadBusybox,
     },
+    /// Maintainer scripts left what must not be in a root.
+    #[error("maintainer scripts left in the root what must not be the same on all nodes: {}", listed(found))]
+    Leftovers {
+        /// Each file.
+        found: Vec<Leftover>,
+    },
+    /// There is no sandbox for maintainer scripts.
+    #[error(transparent)]
+    Sandbox(#[from] SandboxError),
     /// The base that was given.
     #[error(transparent)]
     Given(#[from] GivenError),
@@ -161,6 +172,21 @@ pub enum BaseError {
     /// An output could not be written.
     #[error(transparent)]
     Atomic(#[from] AtomicError),
+}
+
+/// How many leftovers a message names.
+const MOST_NAMED: usize = 20;
+
+fn listed(found: &[Leftover]) -> String {
+    let mut lines: Vec<String> = found
+        .iter()
+        .take(MOST_NAMED)
+        .map(|leftover| format!("{} ({})", leftover.path.escape_debug(), leftover.find))
+        .collect();
+    if found.len() > MOST_NAMED {
+        lines.push(format!("and {} more", found.len() - MOST_NAMED));
+    }
+    lines.join(", ")
 }
 
 impl Classified for BaseError {
@@ -178,9 +204,11 @@ impl Classified for BaseError {
             | Self::WrongDigest { .. }
             | Self::NotLocked { .. }
             | Self::MissingFile { .. }
-            | Self::BadBusybox { .. } => Class::BadContent,
+            | Self::BadBusybox { .. }
+            | Self::Leftovers { .. } => Class::BadContent,
             Self::ForNodes { source, .. } => source.class(),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
+            Self::Sandbox(error) => error.class(),
             Self::Given(error) => error.class(),
             Self::Tool(error) => error.class(),
             Self::Tree(error) => error.class(),
@@ -218,6 +246,12 @@ impl Classified for BaseError {
             Self::BadBusybox { .. } => {
                 Some("take another version of the package: pin one that works with NAME=VERSION under extra, or run psyops lock update".into())
             }
+            Self::Leftovers { .. } => Some(
+                "leave out the package that makes it (psyops lock show lists them), or install it on the node by a role; \
+                 if the file is harmless, report it: the builder then gets a rule"
+                    .into(),
+            ),
+            Self::Sandbox(error) => error.advice(),
             Self::Given(error) => error.advice(),
             Self::Tool(error) => error.advice(),
             Self::Tree(error) => error.advice(),

@@ -14,10 +14,12 @@ mod error;
 pub mod given;
 mod init;
 mod kernel;
+mod leftovers;
 pub mod lock;
 pub mod locked_package;
 mod micro;
 mod packages;
+mod sandbox;
 mod variant;
 
 pub use error::BaseError;

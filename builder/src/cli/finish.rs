@@ -2,6 +2,7 @@
 
 use crate::error::Error;
 use crate::interrupt::wait_if_ending;
+use crate::tools;
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -76,6 +77,7 @@ pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
 /// The same for a command whose exit code says more.
 #[must_use]
 pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
+    note_isolation();
     match result {
         Ok((text, code)) => {
             print_text(&text);
@@ -90,6 +92,7 @@ pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
 pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCode {
     match result {
         Ok((text, Some(error))) => {
+            note_isolation();
             print_text(&text);
             fail(&error)
         }
@@ -100,6 +103,7 @@ pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCod
 /// The same for bytes that are passed on as they are.
 #[must_use]
 pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
+    note_isolation();
     match result {
         Ok(bytes) => {
             print(&[bytes.as_ref()]);
@@ -119,6 +123,15 @@ fn print(parts: &[&[u8]]) {
     let mut out = io::stdout().lock();
     // A reader that went away (`| head`) is no failure of ours.
     let _ = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
+}
+
+/// Says once for each command that a protection was missing on this machine.
+fn note_isolation() {
+    if let Some(reason) = tools::missing_isolation() {
+        progress(&format!(
+            "note: programs that read images and packages ran without network isolation, which this machine refuses ({reason})"
+        ));
+    }
 }
 
 fn fail(error: &Error) -> ExitCode {

@@ -7,7 +7,7 @@
 use super::change::{Facts, Value};
 use super::packages;
 use crate::image::reader::ImageReader;
-use crate::tools::{self, ToolError};
+use crate::tools::{self, Running, ToolError};
 use crate::verify;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -16,7 +16,7 @@ use handoff::verity::RootHash;
 use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
-use std::process::{Child, Output, Stdio};
+use std::process::Stdio;
 use std::thread;
 
 /// The comment in front of the contents, between two empty ones.
@@ -57,14 +57,10 @@ pub(super) fn read(
         .args(["-q", "-n", "-o", &partition.offset.to_string(), "-pf", "/dev/stdout"])
         .arg(&partition.path);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let program = tools::program_name(&command);
-    let start = |source| ToolError::Start { program: program.clone(), source };
-    let mut child = command.spawn().map_err(start)?;
-    let (parsed, complaint) = listen(&mut child);
-    let status = child.wait().map_err(start)?;
-    let output = Output { status, stdout: Vec::new(), stderr: complaint };
+    let running = tools::start(&mut command)?;
+    let (parsed, complaint) = listen(&running);
     // Where unsquashfs failed, its complaint says more than the stream that broke off.
-    match tools::check(&program, output) {
+    match running.check(Vec::new(), complaint) {
         Ok(_) => Ok(parsed.map_err(|error| error.to_string())),
         Err(ToolError::Failed { complaint, .. }) => Ok(Err(complaint)),
         Err(error) => Err(error),
@@ -72,8 +68,8 @@ pub(super) fn read(
 }
 
 /// Reads what it says to its end, and at the same time its complaints, for which it would wait otherwise.
-fn listen(child: &mut Child) -> (io::Result<Root>, Vec<u8>) {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+fn listen(running: &Running) -> (io::Result<Root>, Vec<u8>) {
+    let (stdout, stderr) = (running.stdout(), running.stderr());
     thread::scope(|scope| {
         let complaint = scope.spawn(|| {
             let mut complaint = Vec::new();

@@ -38,7 +38,7 @@ pub(super) fn probe(file: &Path, volume: Volume) -> Result<Found, ToolError> {
     command.args(["-p", "-o", "export"]);
     command.args(["--offset", &volume.offset.to_string(), "--size", &volume.size.to_string()]).arg(file);
     let program = tools::program_name(&command);
-    let output = command.output().map_err(|source| ToolError::Start { program: program.clone(), source })?;
+    let output = tools::output(&mut command)?;
     let nothing =
         Found { partition: volume.partition, size: volume.size, label: None, kind: None, table: None };
     match output.status.code() {

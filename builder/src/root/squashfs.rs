@@ -5,7 +5,7 @@
 //! its options say. All times in it are the one given here.
 
 use crate::error::{Class, Classified};
-use crate::tools::{TAR2SQFS, ToolError, check, program_name};
+use crate::tools::{self, TAR2SQFS, ToolError};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::Stdio;
@@ -65,13 +65,11 @@ where
         .arg(output)
         .env_remove("SOURCE_DATE_EPOCH")
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    let program = program_name(&command);
-    let start = |source| SquashfsError::Tool(ToolError::Start { program: program.clone(), source });
-    let mut child = command.spawn().map_err(start)?;
+    let running = tools::start(&mut command).map_err(SquashfsError::Tool)?;
     let mut written = Ok(());
-    if let Some(stdin) = child.stdin.take() {
+    if let Some(stdin) = running.stdin() {
         let mut stdin = io::BufWriter::with_capacity(1 << 20, stdin);
         written = write_tar(&mut stdin);
         if written.is_ok()
@@ -80,9 +78,8 @@ where
             written = Err(SquashfsError::Stream(error).into());
         }
     }
-    let result = child.wait_with_output().map_err(start)?;
     // Where tar2sqfs failed, its complaint says more than the broken pipe that followed.
-    check(&program, result).map_err(SquashfsError::Tool)?;
+    running.finish().map_err(SquashfsError::Tool)?;
     written
 }
 

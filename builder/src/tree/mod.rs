@@ -236,6 +236,16 @@ impl LayeredTree {
         self.insert(path, What::File(content), Metadata::root(mode))
     }
 
+    /// Puts other bytes at `path`, with this mode, owner and time.
+    pub(crate) fn replace_file(
+        &mut self,
+        path: &str,
+        bytes: Vec<u8>,
+        metadata: Metadata,
+    ) -> Result<(), TreeError> {
+        self.insert(path, What::File(Content::Bytes(bytes.into())), metadata)
+    }
+
     /// Makes a folder, or gives the one that is there these permission bits.
     pub fn insert_directory(&mut self, path: &str, mode: u32) -> Result<(), TreeError> {
         self.insert(path, What::Directory, Metadata::root(mode))

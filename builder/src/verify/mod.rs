@@ -16,7 +16,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
 use crate::root::verity;
 use crate::site::{Bytes, Site};
-use crate::tools::{self, ToolError};
+use crate::tools;
 use handoff::boot_record::BadBootRecord;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -158,8 +158,7 @@ fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
     };
     let mut check = tools::E2FSCK.command()?;
     check.args(["-f", "-n"]).arg(format!("{}?offset={}", partition.path.display(), partition.offset));
-    let program = tools::program_name(&check);
-    let output = check.output().map_err(|source| ToolError::Start { program, source })?;
+    let output = tools::output(&mut check)?;
     if output.status.success() {
         return Ok(Ok("a file system without errors".into()));
     }

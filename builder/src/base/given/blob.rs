@@ -10,7 +10,6 @@ use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, Write as _};
 use std::path::Path;
-use std::process::Stdio;
 
 /// How a compressed file begins.
 const GZIP: &[u8] = b"\x1f\x8b";
@@ -111,8 +110,7 @@ fn unpack_xz(file: File, out: &File) -> Result<(), GivenError> {
     let mut command = XZ.command()?;
     let start = |source| ToolError::Start { program: XZ.name.into(), source };
     command.args(["--decompress", "--stdout"]).stdin(file).stdout(out.try_clone().map_err(start)?);
-    let output = command.stderr(Stdio::piped()).spawn().and_then(std::process::Child::wait_with_output);
-    tools::check(XZ.name, output.map_err(start)?)?;
+    tools::run_heard(&mut command, |_| ())?;
     Ok(())
 }
 

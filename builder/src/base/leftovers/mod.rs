@@ -1,0 +1,86 @@
+//! What maintainer scripts left behind: every file of a new base whose content no package has is searched for what must not
+//! be the same on all nodes, or not leave this machine.
+//!
+//! Known finds are removed or replaced by the rules in `rules.rs`; any other one makes the build refuse, by name. A path is
+//! never trusted: what counts is whether some package of the lock has a file with that content.
+
+mod rules;
+mod search;
+
+use super::lock::Lock;
+use super::locked_package::Part;
+use super::{BaseError, debs};
+use crate::store::Store;
+use crate::tree::LayeredTree;
+use handoff::hash::Sha256Digest;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+pub(super) use search::Find;
+pub(super) use search::Machine;
+
+/// A file that a script made and that nothing explains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Where it is in the root.
+    pub path: String,
+    /// What is in it.
+    pub find: Find,
+}
+
+/// Takes out of `tree` what the rules name, and refuses it if something else is left.
+pub(super) fn clean(
+    tree: &mut LayeredTree,
+    lock: &Lock,
+    store: &Store,
+    machine: &Machine,
+    build_time: u64,
+) -> Result<(), BaseError> {
+    rules::apply(tree, build_time)?;
+    let known = contents_of_packages(lock, store)?;
+    let found = search_tree(tree, &known, machine)?;
+    if found.is_empty() { Ok(()) } else { Err(BaseError::Leftovers { found }) }
+}
+
+/// The digests of all files in the packages of the base.
+fn contents_of_packages(lock: &Lock, store: &Store) -> Result<BTreeSet<Sha256Digest>, BaseError> {
+    let mut known = BTreeSet::new();
+    for package in lock.part(Part::Base) {
+        let mut tree = LayeredTree::new();
+        tree.add_tar_file(debs::file_tree(store, package)?, Path::new(&package.name), &|_| true)?;
+        let files: Vec<&str> = tree.paths().filter(|path| tree.is_file(path)).collect();
+        for path in files {
+            if let Some(bytes) = tree.read(path)? {
+                known.insert(Sha256Digest::of(&bytes));
+            }
+        }
+    }
+    Ok(known)
+}
+
+fn search_tree(
+    tree: &LayeredTree,
+    known: &BTreeSet<Sha256Digest>,
+    machine: &Machine,
+) -> Result<Vec<Leftover>, BaseError> {
+    let mut found = Vec::new();
+    for path in tree.paths() {
+        if !tree.is_file(path) {
+            if let Some(find) = tree.link_target(path).and_then(|target| machine.search_name(target)) {
+                found.push(Leftover { path: path.to_owned(), find });
+            }
+            continue;
+        }
+        let Some(bytes) = tree.read(path)?.filter(|bytes| !bytes.is_empty()) else { continue };
+        if known.contains(&Sha256Digest::of(&bytes)) {
+            continue;
+        }
+        if let Some(find) = machine.search(&bytes) {
+            found.push(Leftover { path: path.to_owned(), find });
+        }
+    }
+    Ok(found)
+}
+
+#[cfg(test)]
+mod tests;

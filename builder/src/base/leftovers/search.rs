@@ -1,0 +1,159 @@
+//! What is looked for in a file that no package has.
+
+use std::fmt;
+use std::path::Path;
+
+/// Texts that begin a private key, or are part of one's file format.
+const KEYS: [(&str, &str); 9] = [
+    ("PRIVATE KEY-----", "a private key (PEM, OpenSSH)"),
+    ("PGP PRIVATE KEY BLOCK", "a private key (OpenPGP)"),
+    ("private-key(", "a private key (GnuPG)"),
+    ("AGE-SECRET-KEY-1", "a private key (age)"),
+    ("AGE-PLUGIN-", "a private key (age)"),
+    ("minisign encrypted secret key", "a private key (minisign)"),
+    ("PuTTY-User-Key-File-", "a private key (PuTTY)"),
+    ("Private-key-format:", "a private key (DNSSEC)"),
+    ("\tsecret \"", "a shared secret (TSIG)"),
+];
+/// rsaEncryption, id-ecPublicKey, Ed25519 as the algorithm of a PKCS#8 key in DER: SEQUENCE, version 0, SEQUENCE, OID.
+const DER_KEYS: [&[u8]; 3] = [
+    b"\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
+    b"\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01",
+    b"\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70",
+];
+/// The start of files that compress or look random and are something else: gzip, xz, zstd, PNG, ELF.
+const NOT_RANDOM: [&[u8]; 5] = [b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x89PNG", b"\x7fELF"];
+/// Sizes of random seeds.
+const SEED: std::ops::RangeInclusive<usize> = 16..=8192;
+/// Shorter names of machines occur by accident.
+const SHORTEST_NAME: usize = 6;
+
+/// What was found in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Find {
+    /// A private key or secret of the kind named.
+    Key(&'static str),
+    /// An id of a machine: nothing but 32 hexadecimal digits, or a UUID.
+    Id,
+    /// Bytes that look random.
+    Random,
+    /// The host name of this machine.
+    Name(String),
+    /// The machine id of this machine.
+    ThisMachineId,
+}
+
+impl fmt::Display for Find {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(kind) => f.write_str(kind),
+            Self::Id => f.write_str("an id that was made for one machine"),
+            Self::Random => f.write_str("bytes that look random"),
+            Self::Name(name) => write!(f, "the host name of this machine, {name}"),
+            Self::ThisMachineId => f.write_str("the machine id of this machine"),
+        }
+    }
+}
+
+/// What is known of the machine that builds, and must not be in a root.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(in crate::base) struct Machine {
+    name: Option<String>,
+    id: Option<String>,
+}
+
+impl Machine {
+    /// This machine. `common` are words that are no evidence, as the names of packages.
+    pub(in crate::base) fn this<'a>(common: impl Iterator<Item = &'a str>) -> Self {
+        let read = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
+        let name = read("/proc/sys/kernel/hostname").map(|name| name.trim().to_ascii_lowercase());
+        let id = read("/etc/machine-id").map(|id| id.trim().to_owned()).filter(|id| id.len() == 32);
+        Self::new(name, id, common)
+    }
+
+    fn new<'a>(name: Option<String>, id: Option<String>, mut common: impl Iterator<Item = &'a str>) -> Self {
+        let telling = |name: &String| {
+            name.len() >= SHORTEST_NAME
+                && !name.starts_with("localhost")
+                && !common.any(|word| word.contains(name.as_str()))
+        };
+        Self { name: name.filter(telling), id }
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_tests(name: &str, id: &str) -> Self {
+        Self::new(Some(name.to_owned()), Some(id.to_owned()), std::iter::empty())
+    }
+
+    /// What is in a file with this content.
+    pub(super) fn search(&self, bytes: &[u8]) -> Option<Find> {
+        let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
+        if let Some((_, kind)) = KEYS.iter().find(|(text, _)| has(text.as_bytes())) {
+            return Some(Find::Key(kind));
+        }
+        if DER_KEYS.iter().any(|start| {
+            bytes
+                .get(..64.min(bytes.len()))
+                .is_some_and(|head| head.windows(start.len()).any(|window| window == *start))
+        }) {
+            return Some(Find::Key("a private key (DER)"));
+        }
+        if self.id.as_ref().is_some_and(|id| has(id.as_bytes())) {
+            return Some(Find::ThisMachineId);
+        }
+        if is_id(bytes) {
+            return Some(Find::Id);
+        }
+        if looks_random(bytes) {
+            return Some(Find::Random);
+        }
+        self.search_name(&String::from_utf8_lossy(bytes))
+    }
+
+    /// Whether a text has the name of this machine as a word.
+    pub(super) fn search_name(&self, text: &str) -> Option<Find> {
+        let name = self.name.as_ref()?;
+        let text = text.to_ascii_lowercase();
+        let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let is_word = |at: usize| {
+            let before = text.get(..at).and_then(|before| before.chars().next_back());
+            let after = text.get(at + name.len()..).and_then(|after| after.chars().next());
+            !before.is_some_and(part) && !after.is_some_and(part)
+        };
+        let found = text.match_indices(name.as_str()).any(|(at, _)| is_word(at));
+        found.then(|| Find::Name(name.clone()))
+    }
+}
+
+/// Nothing but 32 hexadecimal digits, or a UUID, of which not all digits are the same.
+fn is_id(bytes: &[u8]) -> bool {
+    let text = bytes.trim_ascii();
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
+    let dashes = text.len() - digits.len();
+    digits.len() == 32
+        && (dashes == 0 || dashes == 4)
+        && digits.iter().all(u8::is_ascii_hexdigit)
+        && digits.iter().any(|digit| Some(digit) != digits.first())
+}
+
+/// Whether nearly all bytes are as different as random ones would be, and are no text.
+fn looks_random(bytes: &[u8]) -> bool {
+    if !SEED.contains(&bytes.len())
+        || NOT_RANDOM.iter().any(|start| bytes.starts_with(start))
+        || std::str::from_utf8(bytes).is_ok()
+    {
+        return false;
+    }
+    let mut counts = [0_u32; 256];
+    for byte in bytes {
+        counts[usize::from(*byte)] += 1;
+    }
+    let length = f64::from(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+    let entropy: f64 = counts
+        .iter()
+        .filter(|count| **count > 0)
+        .map(|count| f64::from(*count) / length)
+        .map(|share| -share * share.log2())
+        .sum();
+    entropy > 0.9 * length.min(256.0).log2()
+}

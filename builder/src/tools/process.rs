@@ -1,0 +1,247 @@
+//! One run of a program of the host: its output, its time, and what it complained about.
+
+use super::limits::{Exceeded, Limits};
+use super::{ToolError, program_name};
+use std::io::{self, BufRead as _, Read};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+/// How much of a failed tool's complaint goes into the error.
+const MOST_COMPLAINT: usize = 4000;
+/// How much a tool may say that is kept in memory: more than the largest file that `cat` shows.
+const MOST_OUTPUT: u64 = 1 << 30;
+/// How much of what it says on standard error is kept: its end.
+const MOST_ERRORS: usize = 1 << 16;
+/// The longest that is slept between two looks at whether a tool has ended.
+const NAP: Duration = Duration::from_millis(10);
+/// Signals of setrlimit(2).
+const SIGXCPU: i32 = 24;
+const SIGXFSZ: i32 = 25;
+/// How programs say that they got no memory.
+const NO_MEMORY: [&str; 6] = [
+    "annot allocate memory",
+    "emory exhausted",
+    "ut of memory",
+    "bad_alloc",
+    "memory allocation",
+    "ut of space",
+];
+
+/// A program that runs, and ends at the latest with this.
+#[derive(Debug)]
+pub struct Running {
+    program: String,
+    limits: Option<Limits>,
+    child: Arc<Mutex<Child>>,
+    /// Says to the one that watches the clock that the program has ended.
+    ended: Option<Sender<()>>,
+    /// Whether the program was stopped because its time was over.
+    watch: Option<JoinHandle<bool>>,
+    clock: Duration,
+}
+
+/// Starts `command`, whose input and output go where they are told to.
+pub fn start(command: &mut Command) -> Result<Running, ToolError> {
+    let clock = Limits::of(command).map(|limits| limits.clock());
+    start_within(command, clock)
+}
+
+fn start_within(command: &mut Command, clock: Option<Duration>) -> Result<Running, ToolError> {
+    let program = program_name(command);
+    let limits = Limits::of(command);
+    let child = command.spawn().map_err(|source| ToolError::Start { program: program.clone(), source })?;
+    let child = Arc::new(Mutex::new(child));
+    let (ended, end) = mpsc::channel();
+    let watch = clock.map(|clock| {
+        let child = Arc::clone(&child);
+        thread::spawn(move || {
+            let over = end.recv_timeout(clock) == Err(RecvTimeoutError::Timeout);
+            // One that has ended already is left alone.
+            over && lock(&child).kill().is_ok()
+        })
+    });
+    Ok(Running { program, limits, child, ended: Some(ended), watch, clock: clock.unwrap_or(Duration::MAX) })
+}
+
+fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
+    child.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Running {
+    /// Its standard input, where that is a pipe.
+    #[must_use]
+    pub fn stdin(&self) -> Option<ChildStdin> {
+        lock(&self.child).stdin.take()
+    }
+
+    /// Its standard output, where that is a pipe.
+    #[must_use]
+    pub fn stdout(&self) -> Option<ChildStdout> {
+        lock(&self.child).stdout.take()
+    }
+
+    /// Its standard error, where that is a pipe.
+    #[must_use]
+    pub fn stderr(&self) -> Option<ChildStderr> {
+        lock(&self.child).stderr.take()
+    }
+
+    /// Waits for its end. `complaint` is what it said on standard error; an error is only that it was stopped.
+    fn wait(mut self, complaint: &[u8]) -> Result<ExitStatus, ToolError> {
+        let status =
+            self.ended_with().map_err(|source| ToolError::Start { program: self.program.clone(), source })?;
+        let out_of_time = self.stop_watch();
+        let exceeded = match self.limits {
+            _ if out_of_time && status.signal().is_some() => Some(Exceeded::Clock(self.clock)),
+            limits => limits.and_then(|limits| exceeded(limits, status, complaint)),
+        };
+        match exceeded {
+            Some(exceeded) => Err(ToolError::OverLimit { program: self.program.clone(), exceeded }),
+            None => Ok(status),
+        }
+    }
+
+    fn ended_with(&self) -> io::Result<ExitStatus> {
+        let mut nap = NAP / 100;
+        loop {
+            // Not `wait`, which would keep the lock from the one that watches the clock.
+            if let Some(status) = lock(&self.child).try_wait()? {
+                return Ok(status);
+            }
+            thread::sleep(nap);
+            nap = (nap * 2).min(NAP);
+        }
+    }
+
+    fn stop_watch(&mut self) -> bool {
+        self.ended = None;
+        self.watch.take().is_some_and(|watch| watch.join().unwrap_or(false))
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        lock(&self.child).id()
+    }
+
+    /// Hands on each line of standard error while it works; anything but exit status 0 is an error with the end of that.
+    pub fn heard(self, hear: impl FnMut(&str)) -> Result<(), ToolError> {
+        let errors = self.stderr().map_or_else(Vec::new, |errors| end_of(errors, hear));
+        self.check(Vec::new(), errors).map(drop)
+    }
+
+    /// Waits for its end, where nobody reads what it says on standard error; anything but exit status 0 is an error.
+    pub fn finish(self) -> Result<(), ToolError> {
+        self.heard(|_| ())
+    }
+
+    /// Waits for its end, and turns a bad one into an error. `output` and `errors` are what it said.
+    pub fn check(self, output: Vec<u8>, errors: Vec<u8>) -> Result<Output, ToolError> {
+        let program = self.program.clone();
+        let status = self.wait(&errors)?;
+        check(&program, Output { status, stdout: output, stderr: errors })
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let mut child = lock(&self.child);
+        // Both do nothing with one that has ended and was waited for.
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+fn exceeded(limits: Limits, status: ExitStatus, complaint: &[u8]) -> Option<Exceeded> {
+    let complaint = String::from_utf8_lossy(complaint);
+    match status.signal() {
+        Some(SIGXCPU) => Some(Exceeded::Cpu(limits.cpu)),
+        Some(SIGXFSZ) => Some(Exceeded::File(limits.file)),
+        None if !status.success() && complaint.contains("File too large") => {
+            Some(Exceeded::File(limits.file))
+        }
+        _ if !status.success() && NO_MEMORY.iter().any(|words| complaint.contains(words)) => {
+            Some(Exceeded::Memory(limits.memory))
+        }
+        _ => None,
+    }
+}
+
+/// Runs `command` to its end and keeps its output, whatever its exit status is.
+pub fn output(command: &mut Command) -> Result<Output, ToolError> {
+    let clock = Limits::of(command).map(|limits| limits.clock());
+    output_within(command, clock)
+}
+
+/// The same, with another time on the clock.
+pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> Result<Output, ToolError> {
+    let running = start_within(command.stdout(Stdio::piped()).stderr(Stdio::piped()), clock)?;
+    let program = running.program.clone();
+    let (stdout, stderr) = (running.stdout(), running.stderr());
+    let (kept, errors) = thread::scope(|scope| {
+        let errors = scope.spawn(|| stderr.map_or_else(Vec::new, |stderr| end_of(stderr, |_| ())));
+        let mut kept = Vec::new();
+        let read = stdout.map_or(Ok(0), |stdout| stdout.take(MOST_OUTPUT + 1).read_to_end(&mut kept));
+        if kept.len() as u64 > MOST_OUTPUT {
+            let _ = lock(&running.child).kill();
+        }
+        (read.map(|_| kept), errors.join().unwrap_or_default())
+    });
+    let kept = kept.map_err(|source| ToolError::Start { program: program.clone(), source })?;
+    if kept.len() as u64 > MOST_OUTPUT {
+        return Err(ToolError::OverLimit { program, exceeded: Exceeded::Output(MOST_OUTPUT) });
+    }
+    let status = running.wait(&errors)?;
+    Ok(Output { status, stdout: kept, stderr: errors })
+}
+
+/// Runs `command` to its end, keeping its output; anything but exit status 0 is an error with its complaint.
+pub fn run(command: &mut Command) -> Result<Output, ToolError> {
+    let program = program_name(command);
+    check(&program, output(command)?)
+}
+
+/// Runs `command`, whose output goes where it is told to, and hands on each line that it says on standard error while it
+/// works; anything but exit status 0 is an error with the end of that.
+pub fn run_heard(command: &mut Command, hear: impl FnMut(&str)) -> Result<(), ToolError> {
+    start(command.stderr(Stdio::piped()))?.heard(hear)
+}
+
+/// Reads to the end, hands on each line, and keeps the last of it. What cannot be read ends it.
+fn end_of(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<u8> {
+    let mut from = io::BufReader::new(from);
+    let mut kept = Vec::new();
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        let most = u64::try_from(MOST_ERRORS).unwrap_or(u64::MAX);
+        match Read::by_ref(&mut from).take(most).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => return kept,
+            Ok(_) => {}
+        }
+        hear(&String::from_utf8_lossy(&line));
+        kept.extend_from_slice(&line);
+        if kept.len() > 2 * MOST_ERRORS {
+            kept.drain(..kept.len() - MOST_ERRORS);
+        }
+    }
+}
+
+/// Turns the output of a finished program into an error where it failed.
+pub fn check(program: &str, output: Output) -> Result<Output, ToolError> {
+    if output.status.success() {
+        return Ok(output);
+    }
+    let mut complaint = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    if complaint.is_empty() {
+        String::from_utf8_lossy(&output.stdout).trim().clone_into(&mut complaint);
+    }
+    if let Some((cut, _)) = complaint.char_indices().rev().nth(MOST_COMPLAINT) {
+        complaint = format!("... {}", &complaint[cut..]);
+    }
+    Err(ToolError::Failed { program: program.to_owned(), status: output.status, complaint })
+}
