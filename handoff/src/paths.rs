@@ -64,5 +64,7 @@ pub const AGENT: &str = "/usr/lib/psyops/psyops-agent";
 pub const SITE: &str = "/usr/share/psyops/site";
 /// Which init the root has: one word.
 pub const INIT_KIND: &str = "/usr/share/psyops/init";
+/// Where the `data` partition is mounted, where a node mounts one: what outlives a reboot.
+pub const DATA: &str = "/data";
 /// Where logs go.
 pub const LOGS: &str = "/var/log/psyops";

@@ -46,10 +46,14 @@ enum Command {
   psyops-agent reboot --rescue --json       the next start goes to the rescue shell, once")]
     Reboot(RebootArguments),
     /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
+    #[command(after_help = PAUSE_HELP)]
     PauseSyslog(PauseArguments),
-    /// The process behind a syslog pause.
+    /// The process that has the log socket during a syslog pause.
     #[command(hide = true)]
-    SyslogKeeper(KeeperArguments),
+    SyslogProxy(ProxyArguments),
+    /// Takes one datagram out of the socket on the standard input.
+    #[command(hide = true)]
+    SyslogDiscard,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +151,13 @@ struct InstallArguments {
     json: bool,
 }
 
+const PAUSE_HELP: &str = "Messages keep their sender (user, group, process while it runs), time and order. Each user has a \
+share of what can be kept; what is beyond it is dropped, and the number is written to the log and shown by \
+`psyops-agent status`. However much is said, the end of the command is held up by 10 seconds at most.\n\n\
+Examples:\n  \
+psyops-agent pause-syslog -- systemctl restart rsyslog\n  \
+psyops-agent pause-syslog --logfile /var/log/psyops/update.log -- /root/update.sh";
+
 #[derive(Debug, Args)]
 struct PauseArguments {
     /// Add the command's output to this file instead of showing it.
@@ -158,13 +169,17 @@ struct PauseArguments {
 }
 
 #[derive(Debug, Clone, Args)]
-struct KeeperArguments {
+struct ProxyArguments {
     #[arg(long)]
     device: PathBuf,
     #[arg(long)]
     spool: PathBuf,
     #[arg(long)]
+    total: u64,
+    #[arg(long)]
     lock: PathBuf,
+    #[arg(long)]
+    state: PathBuf,
 }
 
 /// Does what was asked for.
@@ -181,7 +196,8 @@ pub fn run(arguments: Arguments) -> ExitCode {
             seal::run(&root, &arguments)
         }
         Command::PauseSyslog(arguments) => pause::run(&root, &arguments),
-        Command::SyslogKeeper(arguments) => pause::keep(&arguments),
+        Command::SyslogProxy(arguments) => pause::keep(&arguments),
+        Command::SyslogDiscard => pause::discard(),
     }
 }
 

@@ -1,6 +1,6 @@
-//! `psyops-agent pause-syslog`: a command with syslog paused around it; and the keeper that does it.
+//! `psyops-agent pause-syslog`: a command with syslog paused around it; and the proxy that does it.
 
-use super::{KeeperArguments, PauseArguments, complain};
+use super::{PauseArguments, ProxyArguments, complain};
 use crate::file;
 use crate::root::Root;
 use crate::syslog::{self, PausedSyslog, Places, Resumed};
@@ -27,27 +27,37 @@ pub(super) fn run(root: &Root, arguments: &PauseArguments) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Ends a pause; a keeper that died has left its spool, which is replayed at once.
+/// Ends a pause. A proxy that died for good has left its spool, which is replayed at once.
 pub(super) fn resume(root: &Root, paused: PausedSyslog) {
     let resumed = paused.end().or_else(|error| {
         complain(&error);
         syslog::recover(Places::of(root))
     });
     match resumed {
-        Ok(Resumed::Replayed(_) | Resumed::Shared | Resumed::Kept) => {}
+        Ok(Resumed::Replayed { dropped: 0, .. } | Resumed::Shared | Resumed::Kept) => {}
+        Ok(Resumed::Replayed { dropped, .. }) => {
+            super::say(&format!("syslog: {dropped} messages were dropped; see psyops-agent status"));
+        }
         Ok(Resumed::Waiting) => {
             super::say("syslog: no daemon listens; what was said is replayed when one does");
+        }
+        Ok(Resumed::Busy) => {
+            super::say("syslog: the daemon is slow; what it has not taken yet is replayed in the background");
         }
         Err(error) => complain(&error),
     }
 }
 
-pub(super) fn keep(arguments: &KeeperArguments) -> ExitCode {
-    let KeeperArguments { device, spool, lock } = arguments.clone();
-    match syslog::keep(&Places { device, spool, lock }) {
+pub(super) fn keep(arguments: &ProxyArguments) -> ExitCode {
+    let ProxyArguments { device, spool, total, lock, state } = arguments.clone();
+    match syslog::keep(&Places { device, spool, total, lock, state }) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
+}
+
+pub(super) fn discard() -> ExitCode {
+    if syslog::discard() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn command(arguments: &PauseArguments) -> u8 {

@@ -6,6 +6,7 @@ use crate::last_failure;
 use crate::report;
 use crate::root::Root;
 use crate::status::Status;
+use crate::syslog::{PauseState, Places};
 use handoff::json::{Object, seconds};
 use handoff::report::{BootReport, Configure, Outcome};
 use std::error::Error;
@@ -23,12 +24,15 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
         }
     };
     let status = Status::load(root);
+    let syslog = PauseState::load(&Places::state(root));
     if arguments.json {
         let status = status.and_then(|status| serde_json::to_string(&status).ok());
         let status = status.unwrap_or_else(|| "null".into());
+        let syslog = syslog.and_then(|state| serde_json::to_string(&state).ok());
         say(&Object::new()
             .raw("report", &report.to_json())
             .raw("status", &status)
+            .raw("syslog_pause", &syslog.unwrap_or_else(|| "null".into()))
             .raw("last_failure", &last_failure::shown(root).unwrap_or_else(|| "null".into()))
             .finish());
     } else if arguments.short {
@@ -36,6 +40,7 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
     } else {
         say(&report::summary(&report));
         say(&details(&report, status.as_ref()));
+        syslog.iter().flat_map(PauseState::lines).for_each(|line| say(&line));
         if let Some(line) = last_failure::shown_line(root) {
             say(&format!("the boot before failed: {line}"));
         }

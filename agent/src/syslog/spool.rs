@@ -1,21 +1,30 @@
-//! The spool: datagrams one after the other in a file that only root reads, each with a mark whether it was replayed.
+//! The spool: datagrams in a file that only root reads, in order, each with a mark whether it was replayed.
 //!
-//! A record is a mark (`N` new, `R` replayed), the length (u32, little-endian) and the datagram. Records are written
-//! with one call each, so a crash leaves at most one short record at the end, which was acknowledged to nobody.
+//! A record is written with one call and the file is cut back where that failed, so that bytes of a sender are never
+//! taken for a record. What was replayed is given back to the file system in pieces. Where the medium is full, a little
+//! is kept in memory; what does not fit there, or is beyond its sender's share, is dropped and counted.
 
-use crate::file::{FileError, failing};
-use rustix::fs::Mode;
+use super::datagram::Datagram;
+use super::quota::{Drops, Quota};
+use super::record::{
+    self, BOOT_ID, FILE_HEADER, FileHeader, RECORD_HEADER, REPLAYED, RecordHeader, START_OFFSET,
+};
+use crate::file::{self, FileError, failing};
+use rustix::fs::{FallocateFlags, Mode, OFlags};
 use std::collections::VecDeque;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-const HEADER: usize = 5;
-const NEW: u8 = b'N';
-const REPLAYED: u8 = b'R';
-/// No datagram is longer: the kernel's default for a socket's send buffer is a few hundred KiB.
-const LONGEST: u32 = 16 * 1024 * 1024;
+/// How much the spool may take up where logs are in memory.
+pub(super) const IN_MEMORY_TOTAL: u64 = 16 << 20;
+/// How much it may take up on the `data` partition.
+pub(super) const ON_DATA_TOTAL: u64 = 64 << 20;
+/// How much is kept in the process's memory where the medium is full.
+const FALLBACK_TOTAL: u64 = 2 << 20;
+/// What was replayed is given back in pieces of this size.
+const PIECE: u64 = 1 << 20;
 
 /// An open spool.
 #[derive(Debug)]
@@ -24,34 +33,76 @@ pub(super) struct Spool {
     file: File,
     /// Where the next record is written.
     end: u64,
-    /// Where the first record stands that was not replayed.
+    /// Where the first record is that was not replayed.
     next: u64,
+    /// Records before this place were written in another boot: their process numbers mean nothing now.
+    other_boot: u64,
+    /// Up to here the file's room was given back.
+    freed: u64,
     /// What did not fit on the medium any more, in order, after all that is in the file.
-    in_memory: VecDeque<Vec<u8>>,
+    in_memory: VecDeque<Datagram>,
+    quota: Quota,
+    memory_quota: Quota,
     replayed: u64,
+    drops: Drops,
+    last: Option<Datagram>,
+    /// The file's header could not be written yet.
+    without_header: bool,
 }
 
 impl Spool {
-    /// Opens the spool at `path`, with what an earlier pause may have left in it.
-    pub(super) fn open(path: &Path) -> Result<Self, FileError> {
-        if let Some(folder) = path.parent() {
-            crate::file::create_folder(folder)?;
-        }
-        let mode = Mode::RUSR | Mode::WUSR;
-        let options =
-            OpenOptions::new().create(true).read(true).write(true).truncate(false).mode(mode.bits()).clone();
-        let file = failing("open the spool", path, options.open(path))?;
-        let mut spool =
-            Self { path: path.to_owned(), file, end: 0, next: 0, in_memory: VecDeque::new(), replayed: 0 };
-        failing("read the spool", path, spool.find_ends())?;
+    /// Opens the spool at `path`, with what an earlier pause may have left in it. It may take up `total` bytes.
+    pub(super) fn open(path: &Path, total: u64) -> Result<Self, FileError> {
+        let file = open_file(path)?;
+        let mut spool = Self {
+            path: path.to_owned(),
+            file,
+            end: FILE_HEADER,
+            next: FILE_HEADER,
+            other_boot: 0,
+            freed: FILE_HEADER,
+            in_memory: VecDeque::new(),
+            quota: Quota::new(total),
+            memory_quota: Quota::new(FALLBACK_TOTAL),
+            replayed: 0,
+            drops: Drops::default(),
+            last: None,
+            without_header: true,
+        };
+        failing("read the spool", path, spool.read())?;
         Ok(spool)
     }
 
-    /// Adds a datagram. It cannot fail: what the medium does not take stays in memory.
-    pub(super) fn append(&mut self, datagram: &[u8]) {
-        if !self.in_memory.is_empty() || self.write_record(datagram).is_err() {
-            self.in_memory.push_back(datagram.to_owned());
+    /// Adds a datagram, or drops and counts it where its sender's share is full.
+    pub(super) fn append(&mut self, datagram: Datagram) {
+        let (uid, size) = (datagram.origin.uid, record::size(datagram.text.len()));
+        let length = size.saturating_sub(record::size(0));
+        let in_file = self.in_memory.is_empty() && self.quota.take(uid, size);
+        if in_file && self.write_record(&datagram).is_ok() {
+            self.last = Some(datagram);
+            return;
         }
+        if in_file {
+            self.quota.free(uid, size);
+        }
+        // A share of the file that is full is not extended by memory.
+        let medium_is_full = in_file || !self.in_memory.is_empty();
+        if medium_is_full && self.memory_quota.take(uid, size) {
+            self.in_memory.push_back(datagram);
+        } else {
+            self.drops.add(uid, length);
+        }
+    }
+
+    /// Adds what we have to say ourselves; no share is asked.
+    pub(super) fn append_own(&mut self, datagram: Datagram) {
+        self.memory_quota.add_present(datagram.origin.uid, record::size(datagram.text.len()));
+        self.in_memory.push_back(datagram);
+    }
+
+    /// The last datagram that was written: its place in the sender's queue may not have been given free.
+    pub(super) fn last(&self) -> Option<&Datagram> {
+        self.last.as_ref()
     }
 
     /// Whether everything was replayed.
@@ -64,21 +115,42 @@ impl Spool {
         self.replayed
     }
 
-    /// Hands the first datagram that was not replayed to `send`, and marks it when that worked. `false` where there is
-    /// none.
-    pub(super) fn replay_one(&mut self, send: impl FnOnce(&[u8]) -> io::Result<()>) -> io::Result<bool> {
+    /// What was dropped.
+    pub(super) fn drops(&self) -> &Drops {
+        &self.drops
+    }
+
+    /// Goes on with the counts of a process that died.
+    pub(super) fn go_on_with(&mut self, drops: Drops) {
+        self.drops = drops;
+    }
+
+    /// Hands the first datagram that was not replayed to `send`, and marks it where that returns `true`. `false` where
+    /// there is none, or where `send` did not take it.
+    pub(super) fn replay_one(&mut self, send: impl FnOnce(&Datagram) -> bool) -> io::Result<bool> {
         if self.next < self.end {
-            let (_, datagram) = self.read_record(self.next)?;
-            send(&datagram)?;
-            self.file.write_all_at(&[REPLAYED], self.next)?;
-            self.next += record_length(datagram.len());
+            let (header, datagram) = self.read_record(self.next)?;
+            let size = record::size(datagram.text.len());
+            if !header.replayed {
+                if !send(&datagram) {
+                    return Ok(false);
+                }
+                self.file.write_all_at(&[REPLAYED], self.next)?;
+                self.replayed += 1;
+                self.quota.free(datagram.origin.uid, size);
+            }
+            self.next += size;
+            self.give_back()?;
         } else if let Some(datagram) = self.in_memory.front() {
-            send(datagram)?;
+            if !send(datagram) {
+                return Ok(false);
+            }
+            self.memory_quota.free(datagram.origin.uid, record::size(datagram.text.len()));
             self.in_memory.pop_front();
+            self.replayed += 1;
         } else {
             return Ok(false);
         }
-        self.replayed += 1;
         Ok(true)
     }
 
@@ -95,40 +167,99 @@ impl Spool {
         Ok(())
     }
 
-    fn write_record(&mut self, datagram: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(datagram.len()).map_err(|_| ErrorKind::FileTooLarge)?;
-        let mut record = Vec::with_capacity(HEADER + datagram.len());
-        record.push(NEW);
-        record.extend_from_slice(&length.to_le_bytes());
-        record.extend_from_slice(datagram);
-        self.file.write_all_at(&record, self.end)?;
-        self.end += record_length(datagram.len());
+    /// Gives the file system back what was replayed: all of it where nothing is left, otherwise whole pieces.
+    fn give_back(&mut self) -> io::Result<()> {
+        if self.next == self.end {
+            // In this order a crash in between leaves records that are marked as replayed.
+            self.write_start(FILE_HEADER)?;
+            self.file.set_len(FILE_HEADER)?;
+            (self.next, self.end, self.freed, self.other_boot) = (FILE_HEADER, FILE_HEADER, FILE_HEADER, 0);
+        } else if self.next.saturating_sub(self.freed) >= PIECE {
+            self.write_start(self.next)?;
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            // A file system that cannot do that keeps the room until the end.
+            let _ = rustix::fs::fallocate(&self.file, flags, self.freed, self.next - self.freed);
+            self.freed = self.next;
+        }
         Ok(())
     }
 
-    fn read_record(&self, at: u64) -> io::Result<(u8, Vec<u8>)> {
-        let mut header = [0; HEADER];
-        self.file.read_exact_at(&mut header, at)?;
-        let [mark, length @ ..] = header;
-        let length = u32::from_le_bytes(length);
-        if length > LONGEST || !matches!(mark, NEW | REPLAYED) {
-            return Err(ErrorKind::InvalidData.into());
-        }
-        let mut datagram = vec![0; usize::try_from(length).map_err(|_| ErrorKind::InvalidData)?];
-        self.file.read_exact_at(&mut datagram, at + record_length(0))?;
-        Ok((mark, datagram))
+    fn write_start(&self, start: u64) -> io::Result<()> {
+        self.file.write_all_at(&start.to_le_bytes(), START_OFFSET)
     }
 
-    /// Finds where new records go and which is the first to replay. What cannot be read ends the spool.
-    fn find_ends(&mut self) -> io::Result<()> {
+    fn write_record(&mut self, datagram: &Datagram) -> io::Result<()> {
+        if self.without_header {
+            self.write_header()?;
+        }
+        let record = record::encode(datagram);
+        if let Err(error) = self.file.write_all_at(&record, self.end) {
+            // A part of it may be there, and is the sender's text: no later record may end within it.
+            self.file.set_len(self.end)?;
+            return Err(error);
+        }
+        self.end += record::size(datagram.text.len());
+        Ok(())
+    }
+
+    fn read_record(&self, at: u64) -> io::Result<(RecordHeader, Datagram)> {
+        let mut header = [0; RECORD_HEADER];
+        self.file.read_exact_at(&mut header, at)?;
+        let mut header = RecordHeader::decode(&header).ok_or(ErrorKind::InvalidData)?;
+        if at < self.other_boot {
+            header.received_ms = 0;
+        }
+        let mut text = vec![0; header.length];
+        self.file.read_exact_at(&mut text, at + record::size(0))?;
+        Ok((header, header.with(text)))
+    }
+
+    /// Reads what is there: where new records go, and which is the first to replay. What cannot be read ends the spool.
+    fn read(&mut self) -> io::Result<()> {
+        let mut bytes = [0; 64];
+        let header = match self.file.read_exact_at(&mut bytes, 0) {
+            Ok(()) => FileHeader::decode(&bytes),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => None,
+            Err(error) => return Err(error),
+        };
+        if let Some(header) = header {
+            self.end = header.start;
+            self.find_end()?;
+            if header.boot_id != boot_id() {
+                self.other_boot = self.end;
+            }
+        }
+        if self.next == self.end {
+            (self.next, self.end, self.other_boot) = (FILE_HEADER, FILE_HEADER, 0);
+            // What was there may be cut off within its header.
+            self.file.set_len(0)?;
+        }
+        self.file.set_len(self.end)?;
+        self.freed = self.next;
+        // On a full medium that is tried again before the first record.
+        let _ = self.write_header();
+        Ok(())
+    }
+
+    fn write_header(&mut self) -> io::Result<()> {
+        let header = FileHeader { start: self.next, boot_id: boot_id() };
+        self.file.write_all_at(&header.encode(), 0)?;
+        self.without_header = false;
+        Ok(())
+    }
+
+    fn find_end(&mut self) -> io::Result<()> {
         let mut first_new = None;
         loop {
             match self.read_record(self.end) {
-                Ok((mark, datagram)) => {
-                    if mark == NEW && first_new.is_none() {
-                        first_new = Some(self.end);
+                Ok((header, datagram)) => {
+                    let size = record::size(datagram.text.len());
+                    if !header.replayed {
+                        first_new.get_or_insert(self.end);
+                        self.quota.add_present(datagram.origin.uid, size);
                     }
-                    self.end += record_length(datagram.len());
+                    self.end += size;
+                    self.last = Some(datagram);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::InvalidData) => {
                     break;
@@ -137,82 +268,46 @@ impl Spool {
             }
         }
         self.next = first_new.unwrap_or(self.end);
-        self.file.set_len(self.end)
+        Ok(())
     }
 }
 
-fn record_length(datagram: usize) -> u64 {
-    u64::try_from(HEADER + datagram).unwrap_or(u64::MAX)
+/// The id of this boot, as text.
+fn boot_id() -> [u8; BOOT_ID] {
+    let text = file::read(Path::new("/proc/sys/kernel/random/boot_id")).unwrap_or_default();
+    text.get(..BOOT_ID).and_then(|id| id.try_into().ok()).unwrap_or([b'-'; BOOT_ID])
+}
+
+/// Opens the file for us alone. What another user could have put in its place, or opened, is replaced.
+fn open_file(path: &Path) -> Result<File, FileError> {
+    if let Some(folder) = path.parent() {
+        file::create_folder(folder)?;
+    }
+    let mode = Mode::RUSR | Mode::WUSR;
+    let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    if let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) {
+        let file = File::from(opened);
+        if is_ours_alone(&file) {
+            return Ok(file);
+        }
+    }
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => failing("replace the spool", path, Err(error))?,
+        _ => {}
+    }
+    let opened = rustix::fs::open(path, flags | OFlags::CREATE | OFlags::EXCL, mode);
+    Ok(failing("create the spool", path, opened)?.into())
+}
+
+fn is_ours_alone(file: &File) -> bool {
+    file.metadata().is_ok_and(|facts| {
+        facts.is_file()
+            && facts.uid() == rustix::process::geteuid().as_raw()
+            && facts.mode() & 0o7777 == 0o600
+            && facts.nlink() == 1
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn replay_all(spool: &mut Spool) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
-        while spool
-            .replay_one(|datagram| {
-                out.push(datagram.to_owned());
-                Ok(())
-            })
-            .unwrap()
-        {}
-        out
-    }
-
-    #[test]
-    fn what_was_not_replayed_outlives_a_crash_and_what_was_is_not_doubled() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool");
-        let mut spool = Spool::open(&path).unwrap();
-        for text in ["one", "", "three", "four"] {
-            spool.append(text.as_bytes());
-        }
-        assert!(spool.replay_one(|_| Ok(())).unwrap());
-        assert!(spool.replay_one(|_| Ok(())).unwrap());
-        assert!(spool.replay_one(|_| Err(ErrorKind::WouldBlock.into())).is_err());
-        drop(spool);
-
-        let mut spool = Spool::open(&path).unwrap();
-        spool.append(b"five");
-        let wanted = ["three", "four", "five"].map(|text| text.as_bytes().to_vec());
-        assert_eq!(replay_all(&mut spool), wanted);
-        assert!(spool.is_empty());
-        spool.settle().unwrap();
-        assert!(!path.exists());
-    }
-
-    #[test]
-    fn a_record_cut_at_any_byte_is_left_out_and_the_next_one_takes_its_place() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool");
-        let mut spool = Spool::open(&path).unwrap();
-        spool.append(b"whole");
-        let whole = spool.end;
-        spool.append(b"cut");
-        let cut = spool.end;
-        drop(spool);
-        let bytes = fs::read(&path).unwrap();
-        for length in whole..cut {
-            fs::write(&path, &bytes[..usize::try_from(length).unwrap()]).unwrap();
-            let mut spool = Spool::open(&path).unwrap();
-            spool.append(b"next");
-            assert_eq!(replay_all(&mut spool), [b"whole".to_vec(), b"next".to_vec()], "cut at {length}");
-        }
-    }
-
-    #[test]
-    fn a_full_medium_keeps_the_rest_in_memory_in_order() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("spool");
-        let mut spool = Spool::open(&path).unwrap();
-        spool.append(b"a");
-        // A handle that refuses writes stands for the medium; later it would take some again.
-        spool.file = File::open(&path).unwrap();
-        spool.append(b"b");
-        spool.file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
-        spool.append(b"c");
-        assert_eq!(replay_all(&mut spool), [b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]);
-    }
-}
+#[path = "spool_tests.rs"]
+mod tests;

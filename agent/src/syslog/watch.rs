@@ -1,4 +1,4 @@
-//! What the keeper waits for besides datagrams: changes of the name, the end of whoever asked for the pause, signals.
+//! What the proxy waits for besides datagrams: changes of the name, the end of the run that asked for the pause, signals.
 
 use crate::file::{FileError, failing};
 use nix::sys::signal::{SigSet, Signal};
@@ -29,14 +29,18 @@ impl FolderWatch {
         &self.0
     }
 
-    /// Takes note of all changes; what they are is seen by looking at the name.
-    pub(super) fn drain(&self) {
+    /// Takes note of all changes; what they are is seen by looking at the name. `true` where there were any.
+    pub(super) fn drain(&self) -> bool {
         let mut buffer = [0; 4096];
-        while rustix::io::read(&self.0, &mut buffer).is_ok_and(|length| length > 0) {}
+        let mut changed = false;
+        while rustix::io::read(&self.0, &mut buffer).is_ok_and(|length| length > 0) {
+            changed = true;
+        }
+        changed
     }
 }
 
-/// Signals that ask the keeper to end: it then ends the pause in good order.
+/// Signals that ask the proxy to end: it then ends the pause in good order.
 pub(super) fn ending_signals() -> io::Result<SignalFd> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {

@@ -4,11 +4,16 @@
 //! daemons then really use `/dev/log`, and nothing of the machine is touched. Needs `unshare`, `mount` and `busybox`.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
+mod hostile;
+mod origin;
 mod scene;
+mod users;
+mod writers;
 
-use scene::{Daemon, Log, Scene, Writers};
+use scene::{Daemon, Log, Scene};
 use std::path::Path;
 use std::time::Duration;
+use writers::Writers;
 
 /// Of each writer; with four writers 10,000.
 const MESSAGES: u32 = 2500;
@@ -77,7 +82,7 @@ fn a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one() {
     first.terminate();
     before.finish();
     during.finish();
-    assert_eq!(pause.end(), 0, "the keeper goes on by itself until a daemon comes");
+    assert_eq!(pause.end(), 0, "the proxy goes on by itself until a daemon comes");
     assert!(scene.spool().exists(), "what was said is kept");
     let second = Daemon::with_its_own_dev(&log);
     log.holds_each_once(3, 300);
@@ -169,17 +174,17 @@ fn the_run_crashes() {
 }
 
 #[test]
-fn the_keeper_crashes_and_the_next_pause_replays() {
-    let Some(scene) = Scene::enter("the_keeper_crashes_and_the_next_pause_replays") else { return };
+fn the_proxy_is_killed_and_another_one_goes_on() {
+    let Some(scene) = Scene::enter("the_proxy_is_killed_and_another_one_goes_on") else { return };
     let log = Log::new("messages");
     let daemon = Daemon::busybox(&log);
     let pause = scene.pause();
     let writers = Writers::start(0..2, 200);
     writers.finish();
     scene.wait_until("all is in the spool", |scene| scene.spooled(2, 200));
-    scene.kill_keeper();
+    scene.kill_proxy();
     assert_eq!(log.lines(), 0);
-    // The command goes on; at its end the spool is replayed by another keeper.
+    // The command goes on; another proxy replays at its end.
     assert_eq!(pause.end(), 0);
     log.holds_each_once(2, 200);
     assert!(!scene.spool().exists());
@@ -232,4 +237,16 @@ fn pauses_within_pauses_and_exit_codes() {
 #[ignore = "the daemon of the other tests, started by them"]
 fn daemon_main() {
     scene::serve_as_daemon();
+}
+
+#[test]
+#[ignore = "a sender of the other tests, started by them"]
+fn sender_main() {
+    users::send_as_told();
+}
+
+#[test]
+#[ignore = "the daemon of the other tests that notes senders, started by them"]
+fn witness_main() {
+    users::serve_as_witness();
 }

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::Write as _;
 use std::ops::Range;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-const DEVICE: &str = "/dev/log";
+pub(crate) const DEVICE: &str = "/dev/log";
 const INSIDE: &str = "PSYOPS_TEST_INSIDE";
 const DAEMON_LOG: &str = "PSYOPS_TEST_DAEMON_LOG";
 const DEADLINE: Duration = Duration::from_mins(1);
@@ -30,7 +27,7 @@ impl Scene {
     /// Runs the test `name` again inside namespaces of its own and returns nothing, or, inside, the scene.
     pub(crate) fn enter(name: &str) -> Option<Self> {
         if std::env::var_os(INSIDE).is_some() {
-            let spool = PathBuf::from("/var/log/psyops/syslog.paused");
+            let spool = PathBuf::from("/var/log/psyops/syslog.spool");
             let dev = fs::metadata("/dev").unwrap().dev();
             return Some(Self { agent: env!("CARGO_BIN_EXE_psyops-agent"), spool, dev });
         }
@@ -39,19 +36,15 @@ impl Scene {
             mount -t tmpfs none /run/dev
             for d in null zero urandom; do : > /run/dev/$d; mount --bind /dev/$d /run/dev/$d; done
             mount --move /run/dev /dev; mkdir -p /var/run; exec \"$@\"";
-        let status = Command::new("unshare")
-            .args([
-                "--user",
-                "--map-root-user",
-                "--mount",
-                "--net",
-                "--propagation",
-                "private",
-                "sh",
-                "-c",
-                script,
-                "sh",
-            ])
+        let mut unshare = Command::new("unshare");
+        if !rustix::process::geteuid().is_root() {
+            // With a range of subordinate uids, so that there are other users.
+            unshare.args(["--user", "--map-root-user", "--map-auto"]);
+        }
+        // Only in a process namespace of its own may root of a user namespace name other processes as senders.
+        unshare.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        let status = unshare
+            .args(["--propagation", "private", "sh", "-c", script, "sh"])
             .arg(std::env::current_exe().unwrap())
             .args(["--exact", name, "--nocapture"])
             .env(INSIDE, "1")
@@ -59,6 +52,11 @@ impl Scene {
             .expect("unshare is needed for these tests (package util-linux)");
         assert!(status.success(), "{name}: {status}");
         None
+    }
+
+    /// The agent's program.
+    pub(crate) fn agent(&self) -> &str {
+        self.agent
     }
 
     /// Where a pause keeps what was said.
@@ -87,11 +85,25 @@ impl Scene {
         Pause { child, stdin: None }
     }
 
-    /// Kills the keeper of the pause that is under way.
-    pub(crate) fn kill_keeper(&self) {
-        let keeper =
-            processes(self.dev).into_iter().find(|(_, line)| line.contains("\0syslog-keeper\0")).unwrap().0;
-        assert!(Command::new("kill").args(["-9", &keeper]).status().unwrap().success());
+    /// Kills the proxy of the pause that is under way.
+    pub(crate) fn kill_proxy(&self) {
+        let proxy = self.proxy().expect("a proxy runs");
+        assert!(Command::new("kill").args(["-9", &proxy]).status().unwrap().success());
+    }
+
+    /// The process that has the log socket during a pause.
+    pub(crate) fn proxy(&self) -> Option<String> {
+        processes(self.dev)
+            .into_iter()
+            .find(|(_, line)| line.contains("\0syslog-proxy\0"))
+            .map(|(pid, _)| pid)
+    }
+
+    /// The most memory that the proxy has had, in KiB.
+    pub(crate) fn memory_of_proxy(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.proxy().unwrap())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Whether the spool holds everything that `writers` writers of `messages` messages say.
@@ -107,7 +119,12 @@ impl Scene {
     }
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+/// What the proxy has written of how the pause goes.
+pub(crate) fn state() -> serde_json::Value {
+    serde_json::from_slice(&fs::read("/run/psyops/syslog-pause.json").unwrap()).unwrap()
+}
+
+pub(crate) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
         assert!(begun.elapsed() < DEADLINE, "waited in vain until {what}");
@@ -146,6 +163,7 @@ impl Pause {
 
     /// Waits for the end.
     pub(crate) fn wait(mut self) -> i32 {
+        wait_until("the pause has ended", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code().unwrap()
     }
 
@@ -190,6 +208,17 @@ impl Daemon {
         let stop = stop_file(&log.paths[0]);
         let _ = fs::remove_file(&stop);
         Self::start(command.stdout(Stdio::null()), Some(stop))
+    }
+
+    /// Any program that binds the device's name.
+    pub(crate) fn program(command: &mut Command) -> Self {
+        Self::start(command, None)
+    }
+
+    /// Ends it at once, whatever it does.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
     }
 
     fn start(command: &mut Command, stop: Option<PathBuf>) -> Self {
@@ -271,6 +300,11 @@ impl Log {
         Self { paths: [self.paths.as_slice(), &other.paths].concat() }
     }
 
+    /// The file.
+    pub(crate) fn path(&self) -> &Path {
+        &self.paths[0]
+    }
+
     /// How many messages of writers it has.
     pub(crate) fn lines(&self) -> usize {
         self.messages().values().map(Vec::len).sum()
@@ -278,9 +312,25 @@ impl Log {
 
     /// Waits until all that `writers` writers said is there, and checks that each message is there once.
     pub(crate) fn holds_each_once(&self, writers: u32, messages: u32) {
+        self.holds_each_once_of(0..writers, messages);
+    }
+
+    /// As this, for the writers with these numbers.
+    pub(crate) fn holds_each_once_of(&self, writers: Range<u32>, messages: u32) {
+        let doubled = self.holds_each_of(writers, messages);
+        assert!(doubled.is_empty(), "doubled {doubled:?}");
+    }
+
+    /// Waits until all that `writers` writers said is there, some of it perhaps twice.
+    pub(crate) fn holds_each(&self, writers: u32, messages: u32) {
+        self.holds_each_of(0..writers, messages);
+    }
+
+    /// Waits for all messages; which of them are there more than once.
+    fn holds_each_of(&self, writers: Range<u32>, messages: u32) -> Vec<(u32, u32)> {
         let begun = Instant::now();
         let complete = |found: &BTreeMap<u32, Vec<u32>>| {
-            (0..writers).all(|writer| {
+            writers.clone().all(|writer| {
                 let numbers = found.get(&writer).map(Vec::as_slice).unwrap_or_default();
                 (0..messages).all(|number| numbers.binary_search(&number).is_ok())
             })
@@ -293,16 +343,15 @@ impl Log {
         // What is doubled could come late.
         std::thread::sleep(Duration::from_millis(200));
         found = self.messages();
-        for writer in 0..writers {
+        let mut all_doubled = Vec::new();
+        for writer in writers {
             let numbers = found.get(&writer).cloned().unwrap_or_default();
             let lost: Vec<u32> = (0..messages).filter(|n| numbers.binary_search(n).is_err()).collect();
-            let doubled: Vec<&u32> =
-                numbers.windows(2).filter(|two| two[0] == two[1]).map(|two| &two[0]).collect();
-            assert!(
-                lost.is_empty() && doubled.is_empty(),
-                "writer {writer}: lost {lost:?}, doubled {doubled:?}"
-            );
+            assert!(lost.is_empty(), "writer {writer}: lost {lost:?}");
+            let doubled = numbers.windows(2).filter(|two| two[0] == two[1]).map(|two| (writer, two[0]));
+            all_doubled.extend(doubled);
         }
+        all_doubled
     }
 
     /// The numbers of the messages by writer, in order.
@@ -313,7 +362,9 @@ impl Log {
             for line in text.lines() {
                 let Some((_, message)) = line.split_once(" writer") else { continue };
                 let (writer, number) = message.split_once(": ").unwrap();
-                found.entry(writer.parse().unwrap()).or_default().push(number.trim().parse().unwrap());
+                let writer = writer.split_once('[').map_or(writer, |(writer, _)| writer);
+                let number = number.split([' ', '\n']).next().unwrap_or_default();
+                found.entry(writer.parse().unwrap()).or_default().push(number.parse().unwrap());
             }
         }
         for numbers in found.values_mut() {
@@ -321,113 +372,4 @@ impl Log {
         }
         found
     }
-}
-
-/// Programs that log, each in a thread with a connection of its own.
-pub(crate) struct Writers {
-    threads: Vec<(JoinHandle<()>, Arc<AtomicU32>)>,
-    /// How many messages each may say by now.
-    allowed: Arc<AtomicU32>,
-}
-
-impl Writers {
-    /// Starts the writers with these numbers.
-    pub(crate) fn start(numbers: Range<u32>, messages: u32) -> Self {
-        Self::start_with(numbers, messages, messages, connect)
-    }
-
-    /// As these, but after so many messages each keeps its connection and is silent until it may go on.
-    pub(crate) fn start_silent_after(said: u32, numbers: Range<u32>, messages: u32) -> Self {
-        Self::start_with(numbers, messages, said, connect)
-    }
-
-    /// Lets those go on that are silent.
-    pub(crate) fn go_on(&self) {
-        self.allowed.store(u32::MAX, Ordering::Relaxed);
-    }
-
-    /// As these, but each must find the name whenever it looks.
-    pub(crate) fn start_strict(numbers: Range<u32>, messages: u32) -> Self {
-        Self::start_with(numbers, messages, messages, || try_connect().expect("the name is always there"))
-    }
-
-    fn start_with(numbers: Range<u32>, messages: u32, allowed: u32, connect: fn() -> UnixDatagram) -> Self {
-        let allowed = Arc::new(AtomicU32::new(allowed));
-        let start = |number| {
-            let said = Arc::new(AtomicU32::new(0));
-            let counter = Arc::clone(&said);
-            let allowed = Arc::clone(&allowed);
-            (std::thread::spawn(move || write(number, messages, (&counter, &allowed), connect)), said)
-        };
-        Self { threads: numbers.map(start).collect(), allowed }
-    }
-
-    /// Waits until each has said so many messages, or is done.
-    pub(crate) fn wait_for(&self, messages: u32) {
-        wait_until("the writers have said enough", || {
-            self.threads
-                .iter()
-                .all(|(thread, said)| thread.is_finished() || said.load(Ordering::Relaxed) >= messages)
-        });
-    }
-
-    /// Waits until all is said; an error of a writer is one of the test.
-    pub(crate) fn finish(self) {
-        for (thread, _) in self.threads {
-            thread.join().expect("no writer has an error");
-        }
-    }
-}
-
-fn write(
-    writer: u32,
-    messages: u32,
-    (said, allowed): (&AtomicU32, &AtomicU32),
-    connect: fn() -> UnixDatagram,
-) {
-    let mut socket = connect();
-    for number in 0..messages {
-        while number >= allowed.load(Ordering::Relaxed) {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let message = format!("<13>Nov 22 05:00:00 writer{writer}: {number}");
-        // Odd writers connect for each message and send once, as logger(1) does. Even ones keep their connection as the
-        // libcs do: on an error they connect anew, once, and send again.
-        let keeps = writer.is_multiple_of(2);
-        if !keeps || socket.send(message.as_bytes()).is_err() {
-            socket = connect();
-            let sent = socket.send(message.as_bytes());
-            sent.unwrap_or_else(|error| {
-                panic!("writer {writer}, message {number}, fresh connection: {error}")
-            });
-        }
-        said.store(number + 1, Ordering::Relaxed);
-        if number % 20 == 19 {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
-
-/// While a daemon removes the name and binds it anew, there is none, and for an instant one that refuses: bind(2) makes the
-/// name before the socket can be found by it. That gap is the daemon's, and is waited out.
-fn connect() -> UnixDatagram {
-    let begun = Instant::now();
-    loop {
-        match try_connect() {
-            Ok(socket) => return socket,
-            Err(error)
-                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
-                    && begun.elapsed() < Duration::from_secs(1) =>
-            {
-                std::thread::yield_now();
-            }
-            Err(error) => panic!("cannot connect to {DEVICE}: {error}"),
-        }
-    }
-}
-
-fn try_connect() -> io::Result<UnixDatagram> {
-    let socket = UnixDatagram::unbound()?;
-    socket.connect(DEVICE)?;
-    Ok(socket)
 }

@@ -1,0 +1,107 @@
+//! A connection to the syslog daemon, over which datagrams are replayed under their senders' credentials.
+
+use super::datagram::{Datagram, Origin};
+use super::text::{self, LocalOffset};
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessage, MsgFlags, UnixCredentials, sendmsg, setsockopt, sockopt};
+use std::borrow::Cow;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+
+/// Room for the longest datagram in the spool, with what the kernel adds.
+const SEND_BUFFER: usize = 2 * super::datagram::LONGEST;
+/// What is tried where the kernel does not take a datagram as long as it is.
+const SHORTER: usize = 64 * 1024;
+
+/// A connection to a daemon.
+#[derive(Debug)]
+pub(super) struct Daemon {
+    socket: UnixDatagram,
+    offset: LocalOffset,
+}
+
+/// What became of a datagram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Delivery {
+    /// The daemon has it.
+    Taken,
+    /// The daemon has it, but not its end.
+    Cut,
+    /// The daemon's queue is full.
+    Full,
+    /// There is no daemon any more.
+    Gone,
+    /// The kernel refuses this datagram, however it is sent.
+    Refused,
+}
+
+impl Daemon {
+    /// Connects, if a daemon listens at `path`.
+    pub(super) fn connect(path: &Path, offset: LocalOffset) -> Option<Self> {
+        let socket = UnixDatagram::unbound().ok()?;
+        socket.connect(path).ok()?;
+        // Without the privilege the default is kept, which fits what unprivileged senders can send.
+        let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
+            .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER));
+        Some(Self { socket, offset })
+    }
+
+    /// Sends `datagram` as its sender did. Where that process is gone, the kernel refuses its number: then user and group
+    /// are kept, and the number is put into the text. Does not wait.
+    pub(super) fn deliver(&self, datagram: &Datagram) -> Delivery {
+        let ours = Origin::ours();
+        let text = text::with_time(&datagram.text, datagram.time_ns, self.offset);
+        let text = text.map_or(Cow::Borrowed(datagram.text.as_slice()), Cow::Owned);
+        if datagram.origin == ours || datagram.origin.still_runs(datagram.received_ms) {
+            match self.send(&text, datagram.origin) {
+                Err(Errno::ESRCH | Errno::EPERM | Errno::EINVAL) => {}
+                result => return self.judge(result, &text, datagram.origin),
+            }
+        }
+        let text = text::with_pid(&text, datagram.origin.pid).map_or(text, Cow::Owned);
+        let origin = Origin { pid: ours.pid, ..datagram.origin };
+        match self.send(&text, origin) {
+            // Only in a user namespace that lacks this user, which no node's agent runs in: better as ours than lost.
+            Err(Errno::EPERM | Errno::EINVAL) => self.judge(self.send(&text, ours), &text, ours),
+            result => self.judge(result, &text, origin),
+        }
+    }
+
+    fn judge(&self, result: Result<(), Errno>, text: &[u8], origin: Origin) -> Delivery {
+        match result {
+            Ok(()) => Delivery::Taken,
+            Err(Errno::EMSGSIZE) => match text.get(..SHORTER).map(|start| self.send(start, origin)) {
+                Some(Ok(())) => Delivery::Cut,
+                Some(Err(error)) => failed(error),
+                None => Delivery::Refused,
+            },
+            Err(error) => failed(error),
+        }
+    }
+
+    fn send(&self, text: &[u8], origin: Origin) -> Result<(), Errno> {
+        let Origin { pid, uid, gid } = origin;
+        let credentials = UnixCredentials::from(nix::libc::ucred { pid, uid, gid });
+        let control = [ControlMessage::ScmCredentials(&credentials)];
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(text)], &control, flags, None).map(drop)
+    }
+}
+
+impl AsFd for Daemon {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn failed(error: Errno) -> Delivery {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotConnected, NotFound, WouldBlock};
+    match io::Error::from(error).kind() {
+        WouldBlock => Delivery::Full,
+        ConnectionRefused | ConnectionReset | NotConnected | BrokenPipe | NotFound => Delivery::Gone,
+        _ if matches!(error, Errno::ENOBUFS | Errno::ENOMEM | Errno::EINTR) => Delivery::Full,
+        _ => Delivery::Refused,
+    }
+}

@@ -1,0 +1,322 @@
+//! The proxy: the process that has `/dev/log` during the pause. How it gives everything back is in `ending`.
+
+use super::daemon::Daemon;
+use super::datagram::{self, Datagram};
+use super::ending::Ending;
+use super::inbox::{First, Inbox};
+use super::inherited::{Inherited, SocketNumber};
+use super::log_socket::{Holder, LogSocket};
+use super::spool::Spool;
+use super::state::{PauseState, Stage, StateFile};
+use super::text::LocalOffset;
+use super::{Places, SyslogError, watch, word};
+use crate::clock::Deadline;
+use crate::file::{self, failing};
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::FlockOperation;
+use std::io::{self, Write as _};
+use std::os::fd::AsFd as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A removed name is filled again after this: a daemon that binds it again does so at once, and must find it free.
+const FILL_AFTER: Duration = Duration::from_millis(50);
+/// How often a daemon is looked for at the end, besides at each change of the name: a link's target can come up.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Datagrams that are taken from one socket before anything else is done.
+const TURN: usize = 256;
+/// So much of a turn is one datagram with descriptors, which takes a process to take out.
+const DESCRIPTORS_COUNT_AS: usize = 32;
+/// How often that is tried.
+const ATTEMPTS: u32 = 10;
+
+/// Pauses syslog until the standard input is closed, then replays. Answers on the standard output. The socket that takes
+/// the daemon's place is the standard error: the process that started us holds it too, so that its queue outlives us.
+pub fn keep(places: &Places) -> Result<(), SyslogError> {
+    let result = run(places);
+    if let Err(error) = &result {
+        say(&format!("{}{error}", word::ERROR));
+    }
+    result
+}
+
+fn run(places: &Places) -> Result<(), SyslogError> {
+    let lock = file::open_log(&places.lock)?;
+    match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            say(word::SHARED);
+            return Ok(());
+        }
+        Err(error) => failing("lock", &places.lock, Err(error))?,
+    }
+    // What ends the run by a signal to its group or terminal must not end the proxy.
+    let _ = rustix::process::setsid();
+    let signals = watch::ending_signals().map_err(in_proxy("take signals in"))?;
+    let mut proxy = Proxy::begin(places)?;
+    say(word::PAUSED);
+    proxy.serve(&signals)
+}
+
+/// Answers the process that started us.
+pub(super) fn say(line: &str) {
+    let mut output = io::stdout();
+    let _ = writeln!(output, "{line}").and_then(|()| output.flush());
+}
+
+/// An error of the proxy itself, while it tried to do `action`.
+pub(super) fn in_proxy(action: &'static str) -> impl FnOnce(io::Error) -> SyslogError {
+    move |source| SyslogError::Proxy { action, source }
+}
+
+pub(super) struct Proxy {
+    pub(super) device: PathBuf,
+    pub(super) name: LogSocket,
+    pub(super) spool: Spool,
+    pub(super) watch: watch::FolderWatch,
+    /// Sockets that only we read.
+    pub(super) own: Vec<Inbox>,
+    pub(super) inherited: Vec<Inherited>,
+    pub(super) had_daemon: bool,
+    /// A connection to the daemon, for the replay.
+    pub(super) daemon: Option<Daemon>,
+    pub(super) offset: LocalOffset,
+    /// Datagrams that were longer than a record or than the kernel sends.
+    pub(super) cut: u64,
+    fill_at: Option<Deadline>,
+    buffer: Vec<u8>,
+    state: StateFile,
+}
+
+impl Proxy {
+    fn begin(places: &Places) -> Result<Self, SyslogError> {
+        let mut spool = Spool::open(&places.spool, places.total)?;
+        let before = PauseState::load(&places.state);
+        if let Some(state) = before.filter(|state| matches!(state.stage, Stage::Paused | Stage::Replaying)) {
+            spool.go_on_with(state.drops);
+        }
+        let watch = watch::FolderWatch::begin(&places.device)?;
+        let socket = given_socket().map_err(in_proxy("take the socket of"))?;
+        let name = LogSocket::take(&places.device, &socket)?;
+        let inbox = Inbox::new(socket).map_err(in_proxy("prepare the socket of"))?;
+        let mut proxy = Self {
+            device: places.device.clone(),
+            name,
+            spool,
+            watch,
+            own: vec![inbox],
+            inherited: Vec::new(),
+            had_daemon: false,
+            daemon: None,
+            offset: LocalOffset::find(),
+            cut: 0,
+            fill_at: None,
+            buffer: vec![0; datagram::LONGEST],
+            state: StateFile::new(&places.state),
+        };
+        proxy.skip_what_is_kept();
+        proxy.had_daemon = proxy.name.connect(proxy.offset).is_some();
+        proxy.inherit();
+        proxy.note(Stage::Paused);
+        Ok(proxy)
+    }
+
+    fn serve(&mut self, signals: &SignalFd) -> Result<(), SyslogError> {
+        let mut ending: Option<Ending> = None;
+        loop {
+            self.wait(signals, ending.as_ref()).map_err(in_proxy("wait in"))?;
+            self.receive();
+            let name_changed = self.watch.drain();
+            if !ending.as_ref().is_some_and(Ending::is_handed_over) {
+                self.look_at_name()?;
+            }
+            self.look_at_inherited(false)?;
+            let by_signal = matches!(signals.read_signal(), Ok(Some(_)));
+            if let Some(ending) = &mut ending {
+                ending.note(by_signal);
+            } else if by_signal || watch::input_is_closed() {
+                ending = Some(Ending::begin(by_signal));
+            }
+            self.note(if ending.is_some() { Stage::Replaying } else { Stage::Paused });
+            if let Some(ending) = &mut ending
+                && self.end(ending, name_changed)?
+            {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits until there is something to do.
+    fn wait(&self, signals: &SignalFd, ending: Option<&Ending>) -> io::Result<()> {
+        let stdin = io::stdin();
+        let mut descriptors =
+            vec![PollFd::new(signals, PollFlags::IN), PollFd::new(self.watch.descriptor(), PollFlags::IN)];
+        descriptors.extend(self.own.iter().map(|socket| PollFd::new(socket, PollFlags::IN)));
+        descriptors.extend(self.inherited.iter().map(|socket| PollFd::new(socket.holder(), PollFlags::IN)));
+        let mut until = self.fill_at;
+        let mut sooner =
+            |deadline: Deadline| until = Some(until.map_or(deadline, |at| at.or_sooner(deadline)));
+        match (ending, &self.daemon) {
+            (None, _) => descriptors.push(PollFd::new(&stdin, PollFlags::IN)),
+            (Some(_), Some(daemon)) => descriptors.push(PollFd::new(daemon, PollFlags::OUT)),
+            (Some(_), None) => sooner(Deadline::after(LOOK_AGAIN)),
+        }
+        ending.into_iter().flat_map(Ending::deadlines).for_each(sooner);
+        let span = until.and_then(|at| at.left().try_into().ok());
+        match poll(&mut descriptors, span.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the state for others to read. That it cannot be written ends no pause.
+    pub(super) fn note(&mut self, stage: Stage) {
+        let now = PauseState {
+            replayed: self.spool.replayed(),
+            cut: self.cut,
+            dropped: self.spool.drops().messages(),
+            drops: self.spool.drops().clone(),
+            ..PauseState::new(stage)
+        };
+        let _ = self.state.update(&now);
+    }
+
+    /// Spools some of what waits in our sockets. `true` where there may be more: the caller decides what comes first.
+    pub(super) fn receive(&mut self) -> bool {
+        let mut more = false;
+        for inbox in &self.own {
+            let mut taken = 0;
+            while taken < TURN
+                && let Ok(Some(first)) = inbox.first(&mut self.buffer)
+            {
+                let First { datagram, cut, descriptors } = first;
+                let with_descriptors = descriptors.then(|| datagram.clone());
+                if !datagram.text.is_empty() {
+                    self.spool.append(datagram);
+                    self.cut += u64::from(cut);
+                }
+                match with_descriptors {
+                    None => {
+                        inbox.take_out();
+                        taken += 1;
+                    }
+                    Some(datagram) => {
+                        take_out_apart(inbox, &datagram, &mut self.buffer);
+                        taken += DESCRIPTORS_COUNT_AS;
+                    }
+                }
+            }
+            more |= taken >= TURN;
+        }
+        more
+    }
+
+    /// The process before us can have died after it kept a datagram and before it took it out of the queue.
+    fn skip_what_is_kept(&mut self) {
+        let Some(inbox) = self.own.first() else { return };
+        let Ok(Some(first)) = inbox.first(&mut self.buffer) else { return };
+        let same = self.spool.last().is_some_and(|last| {
+            (last.time_ns, last.origin, &last.text)
+                == (first.datagram.time_ns, first.datagram.origin, &first.datagram.text)
+        });
+        if same {
+            inbox.take_out();
+        }
+    }
+
+    /// Keeps the name ours.
+    fn look_at_name(&mut self) -> Result<(), SyslogError> {
+        match self.name.holder() {
+            Holder::Us => self.fill_at = None,
+            Holder::Another => {
+                self.fill_at = None;
+                if self.name.take_over()? {
+                    self.had_daemon = true;
+                    self.daemon = None;
+                    self.inherit();
+                }
+            }
+            Holder::None => match self.fill_at {
+                None => self.fill_at = Some(Deadline::after(FILL_AFTER)),
+                Some(at) if at.passed() => self.name.fill(),
+                Some(_) => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// Takes a duplicate of the socket of the daemon that just had the name.
+    pub(super) fn inherit(&mut self) {
+        let Some(file) = self.name.daemon_id() else { return };
+        if self.inherited.iter().any(|socket| socket.file() == file) {
+            return;
+        }
+        let known: Vec<SocketNumber> = self.inherited.iter().map(Inherited::number).collect();
+        self.inherited.extend(Inherited::find(file, &self.name.daemon_names(), &known));
+    }
+
+    /// Makes the sockets of daemons that died our own; `thoroughly` also those that a living one has closed. `true` where
+    /// there were any.
+    pub(super) fn look_at_inherited(&mut self, thoroughly: bool) -> Result<bool, SyslogError> {
+        let mut held = Vec::new();
+        let mut left = Vec::new();
+        for mut socket in self.inherited.drain(..) {
+            if (thoroughly || socket.holder_has_ended()) && !socket.is_held() {
+                left.push(socket);
+            } else {
+                held.push(socket);
+            }
+        }
+        self.inherited = held;
+        let found = !left.is_empty();
+        for socket in left {
+            let inbox = Inbox::new(socket.into_socket()).map_err(in_proxy("prepare the socket of"))?;
+            self.own.push(inbox);
+        }
+        if found && self.daemon_is_dead() {
+            self.forget_daemon()?;
+        }
+        Ok(found)
+    }
+
+    /// Whether the socket that the daemon had is one of ours by now. It still takes datagrams, because we hold it, and
+    /// must not be taken for a daemon.
+    pub(super) fn daemon_is_dead(&self) -> bool {
+        let daemon = self.name.daemon_id();
+        daemon.is_some() && self.own.iter().any(|inbox| inbox.file() == daemon)
+    }
+
+    pub(super) fn forget_daemon(&mut self) -> Result<(), SyslogError> {
+        self.daemon = None;
+        Ok(self.name.forget_daemon()?)
+    }
+}
+
+/// Takes `datagram`, which has descriptors and is first in the queue of `inbox`, out of it.
+fn take_out_apart(inbox: &Inbox, datagram: &Datagram, buffer: &mut [u8]) {
+    for _ in 0..ATTEMPTS {
+        match inbox.take_out_apart() {
+            Ok(true) => return,
+            Ok(false) => {}
+            Err(_) => break,
+        }
+        // The process was ended while it waited for a descriptor to close, or before it had done anything.
+        let still_there = inbox.first(buffer).is_ok_and(|first| {
+            first.is_some_and(|first| first.descriptors && first.datagram.text == datagram.text)
+        });
+        if !still_there {
+            return;
+        }
+    }
+    inbox.take_out();
+}
+
+/// The socket on the standard error; a new one where that is none.
+fn given_socket() -> io::Result<UnixDatagram> {
+    let given = io::stderr().as_fd().try_clone_to_owned()?;
+    let is_datagram = rustix::net::sockopt::socket_type(&given) == Ok(rustix::net::SocketType::DGRAM)
+        && rustix::net::sockopt::socket_domain(&given) == Ok(rustix::net::AddressFamily::UNIX);
+    if is_datagram { Ok(given.into()) } else { UnixDatagram::unbound() }
+}
