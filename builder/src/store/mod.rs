@@ -14,11 +14,13 @@
 
 mod gc;
 mod inputs;
+mod owner;
 mod step;
 mod sums;
 
 pub use gc::{Collected, Needed, collect_garbage};
 pub use inputs::Inputs;
+pub use owner::NotPrivate;
 pub use step::{Origin, Step};
 
 use crate::atomic;
@@ -27,8 +29,9 @@ use crate::folders::{Folder, NoFolder};
 use crate::input::digest_of_file;
 use crate::scratch::Scratch;
 use handoff::hash::Sha256Digest;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
@@ -65,11 +68,26 @@ pub struct StoreError {
 
 impl Classified for StoreError {
     fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+        if self.not_private().is_some() { Class::Refused } else { Class::of_writing(&self.source) }
     }
 
     fn advice(&self) -> Option<String> {
+        if let Some(problem) = self.not_private() {
+            let other = "point XDG_CACHE_HOME to a folder of yours";
+            return Some(match problem {
+                NotPrivate::Mode { path, .. } => {
+                    format!("take it from others (chmod go-w {}), or {other}", path.display())
+                }
+                NotPrivate::Owner { .. } => other.to_owned(),
+            });
+        }
         Some("make room (psyops store gc), or point XDG_CACHE_HOME to a folder of yours with room".into())
+    }
+}
+
+impl StoreError {
+    fn not_private(&self) -> Option<&NotPrivate> {
+        self.source.get_ref()?.downcast_ref()
     }
 }
 
@@ -80,13 +98,17 @@ impl Store {
         Ok(Self::at(&dir)?)
     }
 
-    /// The store in `dir`, which is made where it does not exist.
+    /// The store in `dir`, which is made where it does not exist, for the user alone. One that other users could write is
+    /// refused.
     pub fn at(dir: &Path) -> Result<Self, StoreError> {
         for folder in FOLDERS {
             let path = dir.join(folder);
-            fs::create_dir_all(&path).map_err(|source| StoreError { path, source })?;
+            let made = DirBuilder::new().recursive(true).mode(0o700).create(&path);
+            made.map_err(|source| StoreError { path, source })?;
         }
-        let dir = fs::canonicalize(dir).map_err(|source| StoreError { path: dir.to_owned(), source })?;
+        let failed = |source| StoreError { path: dir.to_owned(), source };
+        let dir = fs::canonicalize(dir).map_err(failed)?;
+        owner::check(&dir, &FOLDERS).map_err(failed)?;
         Ok(Self { dir })
     }
 
