@@ -1,5 +1,6 @@
 //! `psyops open-device`: what psyops runs with sudo. It opens a disk and hands it over, and does nothing else.
 
+use crate::disks::judge::Asked;
 use crate::disks::number::Number;
 use crate::disks::privileged::hand_over;
 use crate::error::Error;
@@ -17,10 +18,17 @@ pub struct OpenDeviceArgs {
     /// Open it past the cache
     #[arg(long)]
     pub direct: bool,
+    /// A partition is meant, and not a whole disk
+    #[arg(long)]
+    pub partition: bool,
+    /// The disk once more, where it is neither removable nor on USB
+    #[arg(long, value_name = "DEV")]
+    pub fixed_disk: Option<PathBuf>,
 }
 
 /// Does it.
 pub fn run(args: &OpenDeviceArgs) -> Result<&'static str, Error> {
-    hand_over(&args.device, args.number, args.direct)?;
+    let asked = Asked { partition: args.partition, fixed_disk: args.fixed_disk.clone() };
+    hand_over(&args.device, args.number, args.direct, &asked)?;
     Ok("")
 }

@@ -43,6 +43,15 @@ impl Purpose {
     }
 }
 
+/// What the helper that opens disks is asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// A partition, and not a whole disk.
+    pub partition: bool,
+    /// The disk once more, where it is neither removable nor on USB.
+    pub fixed_disk: Option<PathBuf>,
+}
+
 impl Disk {
     /// Whether the disk may be written, as far as that can be known before it is opened.
     ///
@@ -86,6 +95,28 @@ impl Disk {
         self.judge_root()?;
         self.judge_use()?;
         self.judge_fixed(consent)
+    }
+
+    /// Whether the helper that runs with more rights than the user may open it. Whoever may start the helper can pass it any
+    /// arguments, so it judges again what can be known without the image.
+    pub fn judge_for_helper(&self, asked: &Asked) -> Result<(), Refusal> {
+        let named_twice = asked.fixed_disk.as_deref() == Some(&*self.path);
+        let consent = Consent { fixed_disk: named_twice, ..Consent::default() };
+        if asked.partition {
+            return self.judge_partition(&consent);
+        }
+        if let Some(disk) = &self.partition_of {
+            return Err(Refusal::Partition { path: self.path.clone(), disk: disk.clone() });
+        }
+        self.judge_root()?;
+        self.judge_use()?;
+        self.judge_fixed(&consent)
+    }
+
+    /// What the helper has to be asked for this disk, which was judged before.
+    pub(super) fn asked(&self) -> Asked {
+        let fixed = !self.removable && self.bus != Bus::Usb;
+        Asked { partition: self.partition_of.is_some(), fixed_disk: fixed.then(|| self.path.clone()) }
     }
 
     fn judge_whole(&self, consent: &Consent, wanted: u64) -> Result<(), Refusal> {

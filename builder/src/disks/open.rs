@@ -103,7 +103,7 @@ pub fn open(disk: &Disk, direct: bool) -> Result<File, OpenError> {
 
 fn ask_sudo(disk: &Disk, direct: bool) -> Result<File, OpenError> {
     let path = || disk.path.clone();
-    match privileged::request(&disk.path, disk.number, direct) {
+    match privileged::request(disk, direct) {
         Ok(file) => Ok(file),
         Err(SudoError::Missing) => Err(OpenError::NotAllowed { path: path() }),
         Err(SudoError::Open(source)) => Err(refused(path(), source)),

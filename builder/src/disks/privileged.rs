@@ -1,9 +1,12 @@
 //! Opening a disk with sudo and nothing else: a helper opens it and hands the descriptor over a socket, its standard input
 //! (`SCM_RIGHTS`, unix(7)). Everything else stays with the rights of the user.
 
+use super::Disk;
 use super::alone::open_alone;
+use super::judge::Asked;
 use super::number::Number;
-use crate::error::{Class, Classified};
+use super::refusal::Refusal;
+use crate::error::{Class, Classified, Error};
 use crate::tools::SUDO;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -60,7 +63,8 @@ impl Classified for HandOverError {
 }
 
 /// Lets sudo open the device.
-pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File, SudoError> {
+pub(super) fn request(disk: &Disk, direct: bool) -> Result<File, SudoError> {
+    let (path, number, asked) = (std::path::absolute(&disk.path)?, disk.number, disk.asked());
     let sudo = SUDO.find().map_err(|_| SudoError::Missing)?;
     // mksecrets and build-image lie beside the program that has the helper.
     let program = env::current_exe()?.with_file_name("psyops");
@@ -70,7 +74,11 @@ pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File,
     let name = path.display().to_string().replace('%', "%%");
     command.arg("-p").arg(format!("psyops wants to open {name}; password of %p: "));
     command.arg("--").arg(program).arg(COMMAND).args(["--number", &number.to_string()]);
-    command.args(direct.then_some("--direct")).arg("--").arg(std::path::absolute(path)?);
+    command.args(direct.then_some("--direct")).args(asked.partition.then_some("--partition"));
+    if asked.fixed_disk.is_some() {
+        command.arg("--fixed-disk").arg(&path);
+    }
+    command.arg("--").arg(&path);
     let mut child = command.stdin(Stdio::from(OwnedFd::from(theirs))).stdout(Stdio::null()).spawn()?;
     // The command holds the other end as well, and would keep the socket open.
     drop(command);
@@ -82,10 +90,16 @@ pub(super) fn request(path: &Path, number: Number, direct: bool) -> Result<File,
     }
 }
 
-/// What the helper does: opens the device and hands it over, or says why it cannot.
-pub fn hand_over(path: &Path, number: Number, direct: bool) -> Result<(), HandOverError> {
+/// What the helper does: opens the device and hands it over, or says why it cannot. It may have more rights than whoever
+/// started it, so it looks at the device and judges by itself.
+pub fn hand_over(path: &Path, number: Number, direct: bool, asked: &Asked) -> Result<(), Error> {
+    let disk = Disk::of(path)?;
+    disk.judge_for_helper(asked)?;
+    if disk.number != number {
+        return Err(Refusal::OtherNumber { path: path.to_owned(), number, found: disk.number }.into());
+    }
     let failed = |source| HandOverError { path: path.to_owned(), source };
-    send(io::stdin(), &open_alone(path, number, direct)).map_err(failed)
+    Ok(send(io::stdin(), &open_alone(path, number, direct)).map_err(failed)?)
 }
 
 fn send(socket: impl AsFd, opened: &io::Result<File>) -> io::Result<()> {

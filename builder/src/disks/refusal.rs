@@ -17,6 +17,7 @@
 
 use super::content::Kind;
 use super::hardware::Bus;
+use super::number::Number;
 use super::uses::Use;
 use crate::error::{Class, Classified};
 use std::io;
@@ -41,6 +42,16 @@ pub enum Refusal {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The helper was asked for a device of another number.
+    #[error("{path} is the device {found}, not {number}")]
+    OtherNumber {
+        /// What was named.
+        path: PathBuf,
+        /// The number that was asked for.
+        number: Number,
+        /// Its number.
+        found: Number,
     },
     /// A part of a disk.
     #[error("{path} is a partition of {disk}")]
@@ -209,7 +220,7 @@ impl Classified for Refusal {
 
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Look { .. } | Self::WholeDisk { .. } => self.class().exit_code(),
+            Self::Look { .. } | Self::WholeDisk { .. } | Self::OtherNumber { .. } => self.class().exit_code(),
             Self::NoDisk { .. } => 80,
             Self::Partition { .. } => 81,
             Self::InUse { .. } | Self::Busy { .. } => 82,
@@ -227,7 +238,9 @@ impl Classified for Refusal {
 
     fn advice(&self) -> Option<String> {
         Some(match self {
-            Self::NoDisk { .. } => "psyops disks lists the disks that are there".to_owned(),
+            Self::NoDisk { .. } | Self::OtherNumber { .. } => {
+                "psyops disks lists the disks that are there".to_owned()
+            }
             Self::Partition { disk, .. } => format!("name the whole disk: {disk}"),
             Self::InUse { .. } => "unmount it first".to_owned(),
             Self::Busy { .. } => {

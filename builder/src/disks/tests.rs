@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::consent::Consent;
 use super::content::{Content, Kind};
-use super::judge::Purpose;
+use super::judge::{Asked, Purpose};
 use super::uses::What;
 use super::*;
 use crate::error::Classified as _;
@@ -376,4 +376,32 @@ fn only_the_disk_that_is_meant_is_confirmed() {
     assert_eq!(said(&without, &["2097152"], None), Ok(()));
     assert_eq!(said(&without, &["7152"], None), Err(true));
     assert_eq!((said(&short, &["a1"], None), said(&short, &["1"], None)), (Ok(()), Err(true)));
+}
+
+#[test]
+fn the_helper_with_more_rights_judges_by_itself() {
+    let mut machine = machine();
+    let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
+    let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });
+    let judged = |machine: &Machine, at: &str, asked: &Asked| {
+        machine.disk(at).judge_for_helper(asked).map_err(|refusal| refusal.exit_code())
+    };
+    // A stick on USB, whole; a fixed disk only where it is named twice.
+    assert_eq!(judged(&machine, "8:16", &whole), Ok(()));
+    assert_eq!(judged(&machine, "8:0", &whole), Err(87));
+    assert_eq!(judged(&machine, "8:0", &twice("/dev/other")), Err(87));
+    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Ok(()));
+    assert_eq!(machine.disk("8:0").asked(), twice("/dev/it"));
+    assert_eq!(machine.disk("8:16").asked(), whole);
+    // A partition only where one is meant, and then nothing else that has some.
+    assert_eq!(judged(&machine, "8:1", &twice("/dev/it")), Err(81));
+    assert_eq!(judged(&machine, "8:1", &partition), Err(87));
+    assert_eq!(judged(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }).is_err());
+    // What is in use is not opened, whatever is said.
+    machine.mount("8:1", "/", "ext4", "/dev/sda1", "rw");
+    machine.mount("8:16", "/mnt", "ext4", "/dev/sdb", "rw");
+    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Err(83));
+    assert_eq!(judged(&machine, "8:2", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert_eq!(judged(&machine, "8:16", &whole), Err(82));
 }
