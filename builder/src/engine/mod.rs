@@ -25,6 +25,7 @@ use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
+use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::prepare::{Prepared, prepare_all};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Bytes, Site};
@@ -76,6 +77,9 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     check_lock(request)?;
     // Keys and places first: they take no time, and without them the rest would be in vain.
     let prepared = prepare_nodes(request, progress)?;
+    if let Some(first) = prepared.first() {
+        KeyGuard::new(&first.site, &first.credentials).check_layers()?;
+    }
     if let Some(path) = request.output.folder() {
         fs::create_dir_all(path).map_err(|source| OutputFolderError { path: path.to_owned(), source })?;
     }

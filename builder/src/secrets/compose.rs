@@ -4,7 +4,8 @@
 
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
-use crate::secrets::credentials::CredentialError;
+use crate::secrets::credentials::{CredentialError, Credentials};
+use crate::secrets::key_guard::{GuardError, KeyGuard, Origin};
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_toml;
 use crate::secrets::store::{Secret, Store, StoreError};
@@ -31,6 +32,9 @@ pub enum ComposeError {
     /// The node's keys are of no use.
     #[error(transparent)]
     Keys(#[from] NodeKeyError),
+    /// A file holds a private key.
+    #[error(transparent)]
+    Guard(#[from] GuardError),
     /// A plain file of the site cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -63,6 +67,7 @@ impl Classified for ComposeError {
             Self::Store(error) => error.class(),
             Self::Site(error) => error.class(),
             Self::Keys(error) => error.class(),
+            Self::Guard(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::HostKey { .. } | Self::Seal { .. } => Class::BadContent,
         }
@@ -73,20 +78,24 @@ impl Classified for ComposeError {
             Self::Store(error) => error.advice(),
             Self::Site(error) => error.advice(),
             Self::Keys(error) => error.advice(),
+            Self::Guard(error) => error.advice(),
             _ => None,
         }
     }
 }
 
-/// Collects what `node` must have, with the secrets that `admin` can open.
-pub fn compose(site: &Site, node: &Node, admin: &NodeIdentity) -> Result<SealBuilder, ComposeError> {
-    let store = Store::of(site)?;
+/// Collects what `node` must have, with the secrets that the admin can open. A file with a private key of the site is refused.
+pub fn compose(site: &Site, node: &Node, credentials: &Credentials) -> Result<SealBuilder, ComposeError> {
+    let (store, admin) = (Store::of(site)?, &credentials.identity);
+    let guard = KeyGuard::new(site, credentials);
     let mut parts = Parts {
         node: &node.name,
         builder: SealBuilder::new(site.boot.faults.clone(), site.boot.remove_unknown),
     };
     parts.identity(site)?;
     parts.host_key(&store, admin)?;
+    let settings = node_toml::text(site, node);
+    guard.check(settings.as_bytes(), &site.node_file(&node.name), Origin::Plain)?;
     parts.settings(site, node)?;
     for file in &node.files {
         let content = match &file.source {
@@ -97,6 +106,11 @@ pub fn compose(site: &Site, node: &Node, admin: &NodeIdentity) -> Result<SealBui
                 .map(Zeroizing::new)
                 .map_err(|source| ComposeError::Read { path: site.folder.path_of(path), source })?,
         };
+        let (place, origin) = match &file.source {
+            FileSource::Secret(name) => (store.file(&Secret::Value(name.clone())), Origin::Secret),
+            FileSource::Plain(path) => (site.folder.path_of(path), Origin::Plain),
+        };
+        guard.check(content.as_slice(), &place, origin)?;
         parts.add(file.path.clone(), sealed(file), content)?;
     }
     Ok(parts.builder)

@@ -6,6 +6,7 @@
 pub mod compose;
 pub mod credentials;
 pub mod ext4;
+pub mod key_guard;
 pub mod known_hosts;
 pub mod node_keys;
 pub mod node_toml;

@@ -114,7 +114,7 @@ pub fn current_seal(
     credentials: &Credentials,
 ) -> Result<NodeSeal, CurrentSealError> {
     let wanted = Wanted {
-        builder: compose(site, node, &credentials.identity)?,
+        builder: compose(site, node, credentials)?,
         recipient: node_keys::recipient(site, &node.name)?,
         admins: admin_recipients(site)?,
         site,
