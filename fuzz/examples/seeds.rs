@@ -221,7 +221,9 @@ fn disks() -> Result<()> {
     }
     run(sgdisk.arg(&disk))?;
     // The primary copy; a target makes its checksums right, so that its fields are reached.
-    put("partition_table/primary", &fs::read(&disk)?[..40 * 512])?;
+    let small = fs::read(&disk)?;
+    put("partition_table/primary", &small[..40 * 512])?;
+    put("partition_table/both", &small)?;
     fs::write(&disk, vec![0; 4 * 1024 * 1024])?;
     run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", "psyops-secret"]).arg(&disk))?;
     put("device/superblock", &fs::read(&disk)?[1024..2048])?;

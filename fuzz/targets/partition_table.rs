@@ -1,23 +1,63 @@
-//! Partition tables, with damaged checksums and with right ones.
+//! Partition tables, with damaged checksums and with right ones, in blocks of 512 and of 4096 bytes.
 #![no_main]
 
-use initloader::fuzzing::{crc32, partition_table};
+use handoff::gpt::{Geometry, GptPartitionEntry, Table, crc32, read};
 use libfuzzer_sys::fuzz_target;
 
 const SECTOR: usize = 512;
-const HEADER: std::ops::Range<usize> = SECTOR..SECTOR + 92;
 
 fuzz_target!(|bytes: &[u8]| {
-    partition_table(bytes);
-    if let Some(disk) = with_right_checksums(bytes) {
-        partition_table(&disk);
+    for block in [512, 4096] {
+        partition_table(bytes, block);
+    }
+    let mut disk = bytes.to_vec();
+    if with_right_checksums(&mut disk, SECTOR).is_some() {
+        // The backup, too, where its header begins as one.
+        if let Some(last) = disk.len().checked_sub(SECTOR) {
+            with_right_checksums(&mut disk, last - last % SECTOR);
+        }
+        partition_table(&disk, 512);
     }
 });
 
-/// The disk whose primary table has the checksums of what it holds.
-fn with_right_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut disk = bytes.to_vec();
-    let header = disk.get_mut(HEADER)?;
+fn partition_table(bytes: &[u8], block: u64) {
+    let disk = Geometry::new(block, bytes.len() as u64).expect("both are sizes of blocks");
+    let read = |offset: u64, length: usize| {
+        assert!(length <= (1 << 20) + 4096, "nothing larger than a table is asked for");
+        assert!(offset % block == 0 && length as u64 % block == 0, "whole blocks are asked for");
+        let start = usize::try_from(offset).map_err(|_| "far away")?;
+        bytes.get(start..).and_then(|rest| rest.get(..length)).map(<[u8]>::to_vec).ok_or("past the end")
+    };
+    let first = read::first(disk, read);
+    let both = read::both(disk, read);
+    for table in both.primary.iter().chain(&both.backup) {
+        holds(table);
+    }
+    match (first, both.used()) {
+        (Ok(first), Ok((used, _))) => {
+            assert_eq!(first.table, used, "both ways use the same copy");
+            let _ = used.duplicate_roles();
+        }
+        (Err(first), Err(both)) => assert_eq!(first.to_string(), both.to_string()),
+        (first, both) => panic!("only one of two ways reads a table: {first:?}, {both:?}"),
+    }
+}
+
+fn holds(table: &Table) {
+    let header = table.header();
+    let mut partitions: Vec<&GptPartitionEntry> = table.partitions().iter().collect();
+    partitions.sort_by_key(|entry| entry.starting_lba);
+    for entry in &partitions {
+        assert!(entry.number > 0, "the kernel counts from 1");
+        assert!(header.first_usable_lba <= entry.starting_lba && entry.starting_lba <= entry.ending_lba);
+        assert!(entry.ending_lba <= header.last_usable_lba);
+    }
+    assert!(partitions.windows(2).all(|pair| pair[0].ending_lba < pair[1].starting_lba), "two overlap");
+}
+
+/// Gives the copy whose header is at byte `at` the checksums of what it holds.
+fn with_right_checksums(disk: &mut [u8], at: usize) -> Option<()> {
+    let header = disk.get_mut(at..at.checked_add(92)?)?;
     header[..8].copy_from_slice(b"EFI PART");
     let start = u64::from_le_bytes(header[72..80].try_into().ok()?);
     let number = |at: usize| Some(u64::from(u32::from_le_bytes(header[at..at + 4].try_into().ok()?)));
@@ -27,12 +67,12 @@ fn with_right_checksums(bytes: &[u8]) -> Option<Vec<u8>> {
     });
     // A header may ask for entries that no disk has; its own checksum is right all the same.
     let entries = place.and_then(|place| disk.get(place)).map(crc32);
-    let header = disk.get_mut(HEADER)?;
+    let header = disk.get_mut(at..at + 92)?;
     if let Some(entries) = entries {
         header[88..92].copy_from_slice(&entries.to_le_bytes());
     }
     header[16..20].fill(0);
     let own = crc32(header);
     header[16..20].copy_from_slice(&own.to_le_bytes());
-    Some(disk)
+    Some(())
 }

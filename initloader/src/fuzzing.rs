@@ -3,12 +3,10 @@
 //! Each function also checks what must hold of any result, so that more than a crash is found.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
 
-use crate::disk::partitions;
 use crate::ext4::State;
 use crate::uevent::Event;
 use crate::{efivar, program, teardown};
 use handoff::modules;
-use std::io::Cursor;
 
 /// The list of kernel modules.
 pub fn modules(text: &str) {
@@ -21,20 +19,6 @@ pub fn modules(text: &str) {
 /// The beginning of a program in the root.
 pub fn program(bytes: &[u8]) {
     program::examine(bytes);
-}
-
-/// A disk of 512-byte sectors.
-pub fn partition_table(bytes: &[u8]) {
-    let sectors = u64::try_from(bytes.len() / 512).unwrap_or_default();
-    if let Ok(partitions) = partitions::read(&mut Cursor::new(bytes), 512, sectors) {
-        assert!(partitions.iter().all(|partition| partition.number > 0), "the kernel counts from 1");
-    }
-}
-
-/// The checksum of a partition table, so that a target can make the checksums of its inputs right.
-#[must_use]
-pub fn crc32(bytes: &[u8]) -> u32 {
-    partitions::crc32(bytes)
 }
 
 /// The superblock of a secret store.

@@ -86,11 +86,11 @@ fn straight_line(boot: &mut Boot, mounted: Result<(), early::EarlyError>) -> Res
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
     if let Some(request) = rescue::requested(boot) {
         if !boot.rescue.ssh_keys.is_empty() {
-            rescue::addresses::learn(boot, esp.as_ref(), &trust);
+            rescue::addresses::learn(boot, esp, &trust);
         }
         return Err(request);
     }
-    let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp.as_ref()))?;
+    let disk = boot.step("disk", find_disk::deadline(boot), |boot| find_disk::run(boot, esp))?;
     boot.disk = Some(disk.clone());
     let node = node::establish(boot, &disk, &trust)?;
     let root = boot.step("root", root::DEADLINE, |boot| root::run(boot, &disk, &trust))?;

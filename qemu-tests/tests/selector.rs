@@ -216,7 +216,9 @@ fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
     // The header of the first copy (sector 1), and the first entries behind it.
     let file = OpenOptions::new().write(true).open(rig.disk.path())?;
     file.write_all_at(&[0; 1024], 512)?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let console = rig.boot(Access::Write)?;
+    console.must_say("the primary partition table is damaged: no GPT; the backup is used")?;
+    let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
     Ok(())

@@ -60,6 +60,15 @@ impl Blocks {
         read.map_err(|error| Fault::Read { what: self.what, offset, status: error.status() })
     }
 
+    /// `length` bytes from `offset`, both multiples of the block size.
+    pub(crate) fn read_bytes(&mut self, offset: u64, length: usize) -> Result<Vec<u8>, Fault> {
+        let mut buffer = self.buffer(length)?;
+        let whole =
+            buffer.as_slice_mut().split_at_mut_checked(length).ok_or(Fault::BadGeometry(self.what))?.0;
+        self.read(offset, whole)?;
+        Ok(whole.to_vec())
+    }
+
     /// The 4 KiB record at `offset`.
     pub(crate) fn read_record(&mut self, offset: u64) -> Result<Vec<u8>, Fault> {
         let mut buffer = self.buffer(4096)?;

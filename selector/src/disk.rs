@@ -5,10 +5,11 @@
 #![cfg(target_os = "uefi")]
 
 use crate::block::Blocks;
+use crate::console::say;
 use crate::fault::Fault;
 use crate::protocol;
-use crate::table::{self, Entry};
 use alloc::vec::Vec;
+use handoff::gpt::{self, Geometry, Table};
 use handoff::partition::Role;
 use uefi::proto::device_path::media::{HardDrive, PartitionSignature};
 use uefi::proto::device_path::{DevicePath, DevicePathNode};
@@ -29,7 +30,8 @@ pub(crate) struct Partition {
 #[derive(Debug)]
 pub(crate) struct OwnDisk {
     esp: Guid,
-    partitions: Vec<Partition>,
+    table: Table,
+    handles: Vec<(Guid, Handle)>,
 }
 
 impl OwnDisk {
@@ -41,15 +43,11 @@ impl OwnDisk {
         let handles = boot::find_handles::<BlockIO>();
         let handles = handles.map_err(|error| Fault::NoDevices(error.status()))?;
         let whole = handles.iter().find(|&&handle| path_of(handle).as_ref() == Some(&own.disk));
-        let entries = table::read(&mut Blocks::open(*whole.ok_or(Fault::NotFromAPartition)?, "the disk")?)?;
-        let partitions = handles
-            .into_iter()
-            .filter_map(|handle| Some((handle, Place::of(handle).filter(|place| place.disk == own.disk)?)))
-            .filter_map(|(handle, place)| {
-                Some(Partition { role: role_of(&entries, place.partition)?, handle })
-            })
-            .collect();
-        Ok(Self { esp: own.partition, partitions })
+        let table = read_table(*whole.ok_or(Fault::NotFromAPartition)?)?;
+        let below = |handle| Place::of(handle).filter(|place| place.disk == own.disk);
+        let handles =
+            handles.into_iter().filter_map(|handle| Some((below(handle)?.partition, handle))).collect();
+        Ok(Self { esp: own.partition, table, handles })
     }
 
     /// The unique GUID of the ESP that this program came from: by it the loader finds the same disk.
@@ -58,14 +56,30 @@ impl OwnDisk {
     }
 
     /// The partition for `role`; two are refused, because nothing says which one is meant.
-    pub(crate) fn partition(&self, role: Role) -> Result<&Partition, Fault> {
-        let mut fitting = self.partitions.iter().filter(|partition| partition.role == role);
+    pub(crate) fn partition(&self, role: Role) -> Result<Partition, Fault> {
+        let entry =
+            self.table.partition(role).map_err(Fault::TwoPartitions)?.ok_or(Fault::NoPartition(role))?;
+        let own = entry.unique_partition_guid.to_disk();
+        let mut fitting = self.handles.iter().filter(|(guid, _)| guid.to_bytes() == own);
         match (fitting.next(), fitting.next()) {
-            (Some(partition), None) => Ok(partition),
-            (None, _) => Err(Fault::NoPartition(role)),
-            (Some(_), Some(_)) => Err(Fault::TwoPartitions(role)),
+            (Some(&(_, handle)), None) => Ok(Partition { role, handle }),
+            _ => Err(Fault::NoPartition(role)),
         }
     }
+}
+
+/// The table itself. Firmware has a protocol that tells names and types (`EFI_PARTITION_INFO_PROTOCOL`), but only since
+/// about 2018, and sticks are put into older machines. Where partitions begin and end is left to the firmware, which
+/// checked that.
+fn read_table(disk: Handle) -> Result<Table, Fault> {
+    let mut blocks = Blocks::open(disk, "the disk")?;
+    let geometry = Geometry::new(blocks.block(), blocks.size()).map_err(Fault::NoGeometry)?;
+    let found = gpt::read::first(geometry, |offset, length| blocks.read_bytes(offset, length));
+    let found = found.map_err(Fault::NoTable)?;
+    if let Some(fault) = &found.fault {
+        say(format_args!("{fault}"));
+    }
+    Ok(found.table)
 }
 
 /// Where a partition is: the device path of its disk, and its GUID in the table.
@@ -99,11 +113,4 @@ fn bytes_of(nodes: &[&DevicePathNode]) -> Vec<u8> {
         bytes.extend_from_slice(node.data());
     }
     bytes
-}
-
-/// The role of a partition whose name and type in the table both fit one.
-fn role_of(entries: &[Entry], partition: Guid) -> Option<Role> {
-    let entry = entries.iter().find(|entry| entry.partition == partition)?;
-    let role = Role::from_name(&entry.name)?;
-    (Guid::try_parse(role.type_guid()) == Ok(entry.kind)).then_some(role)
 }

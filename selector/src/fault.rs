@@ -3,6 +3,7 @@
 
 use core::fmt;
 use handoff::boot_record::BadBootRecord;
+use handoff::gpt::{DuplicateRole, NoTable, Problem};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use uefi::Status;
@@ -15,11 +16,13 @@ pub(crate) enum Fault {
     /// The firmware could not list its block devices.
     NoDevices(Status),
     /// Neither copy of the disk's partition table holds.
-    NoTable,
+    NoTable(NoTable),
+    /// The disk has blocks that no partition table is made for.
+    NoGeometry(Problem),
     /// The disk has no partition of this name and type.
     NoPartition(Role),
     /// The disk has two of them.
-    TwoPartitions(Role),
+    TwoPartitions(DuplicateRole),
     /// The firmware gives no access to a partition that it lists.
     NoAccess(&'static str, Status),
     /// Blocks of a size that the formats on the stick are not made for, or no medium.
@@ -51,9 +54,10 @@ impl fmt::Display for Fault {
                 "this program was not started from a partition of a GPT disk: start the stick itself, not a copy",
             ),
             Self::NoDevices(status) => write!(f, "the firmware lists no block devices: {status}"),
-            Self::NoTable => f.write_str("neither copy of the partition table on this disk holds"),
+            Self::NoTable(why) => write!(f, "neither copy of the partition table on this disk holds: {why}"),
+            Self::NoGeometry(why) => write!(f, "no partition table on this disk: {why}"),
             Self::NoPartition(role) => write!(f, "no partition {role} on this disk"),
-            Self::TwoPartitions(role) => write!(f, "two partitions {role} on this disk"),
+            Self::TwoPartitions(twice) => write!(f, "{twice} on this disk"),
             Self::NoAccess(what, status) => write!(f, "no access to {what}: {status}"),
             Self::BadGeometry(what) => write!(f, "{what} has no medium or odd blocks"),
             Self::Read { what, offset, status } => {

@@ -20,7 +20,6 @@ mod keys;
 mod protocol;
 mod slot;
 mod start;
-mod table;
 mod turns;
 mod variables;
 

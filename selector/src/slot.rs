@@ -26,7 +26,7 @@ pub(crate) struct CheckedUki {
 impl CheckedUki {
     /// Reads and checks the UKI of `slot`.
     pub(crate) fn read(disk: &OwnDisk, slot: Slot) -> Result<Self, Fault> {
-        let partition = *disk.partition(Role::Boot(slot))?;
+        let partition = disk.partition(Role::Boot(slot))?;
         let mut blocks = Blocks::open(partition.handle, partition.role.name())?;
         let room = blocks.size().saturating_sub(boot_record::SIZE_U64);
         let record = BootRecord::decode(&blocks.read_record(room)?).map_err(Fault::Record)?;

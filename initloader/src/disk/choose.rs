@@ -1,7 +1,8 @@
 //! Which disk is the node's: a pure choice over what is known of all disks.
 
 use crate::disk::facts::Disk;
-use crate::disk::partitions::PartitionGuid;
+use handoff::gpt::DuplicateRole;
+use handoff::guid::Guid;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 
@@ -23,7 +24,7 @@ pub(crate) enum Choice<'a> {
 
 /// Chooses the disk whose ESP has the GUID `esp` (the one that the selector was started from), or where that is not
 /// known, the one disk whose partitions fit.
-pub(crate) fn choose<'a>(disks: &'a [Disk], esp: Option<&PartitionGuid>) -> Choice<'a> {
+pub(crate) fn choose(disks: &[Disk], esp: Option<Guid>) -> Choice<'_> {
     let mut fitting = Vec::new();
     let mut passed = Vec::new();
     for disk in disks {
@@ -39,13 +40,13 @@ pub(crate) fn choose<'a>(disks: &'a [Disk], esp: Option<&PartitionGuid>) -> Choi
     }
 }
 
-fn why_not(disk: &Disk, esp: Option<&PartitionGuid>) -> Option<String> {
+fn why_not(disk: &Disk, esp: Option<Guid>) -> Option<String> {
     if let Some(problem) = &disk.problem {
         return Some(problem.clone());
     }
     if let Some(wanted) = esp {
         let found: Vec<_> = disk.with_role(Role::Esp).collect();
-        if !found.iter().any(|partition| partition.entry.guid == *wanted) {
+        if !found.iter().any(|partition| partition.entry.guid == wanted) {
             return Some("its ESP is another than the one that was booted".into());
         }
     }
@@ -58,9 +59,9 @@ fn why_not(disk: &Disk, esp: Option<&PartitionGuid>) -> Option<String> {
         return Some(format!("has no partition {}", missing.join(", ")));
     }
     // A second partition of the same role leaves a question, and nothing in boot asks one.
-    let double = Role::ALL.into_iter().filter(|role| *role != Role::Secret);
-    if let Some(role) = double.into_iter().find(|role| disk.with_role(*role).nth(1).is_some()) {
-        return Some(format!("has two partitions {role}"));
+    let mut double = disk.duplicate_roles.iter().filter(|DuplicateRole { role, .. }| *role != Role::Secret);
+    if let Some(double) = double.next() {
+        return Some(double.to_string());
     }
     // The kernel announces a disk before its partitions; they follow at once.
     let waiting = disk.partitions.iter().find(|partition| partition.device.is_none())?;
@@ -70,22 +71,23 @@ fn why_not(disk: &Disk, esp: Option<&PartitionGuid>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::facts::{BlockDevice, KnownPartition};
-    use crate::disk::partitions::Partition;
+    use crate::disk::facts::{BlockDevice, KnownPartition, Partition};
 
-    fn disk(name: &str, esp: &str) -> Disk {
+    fn guid(first: u8) -> Guid {
+        Guid::from_disk([first; 16])
+    }
+
+    fn disk(name: &str, esp: u8) -> Disk {
         let partitions = Role::ALL.into_iter().zip(1..).map(|(role, number)| KnownPartition {
-            entry: Partition {
-                number,
-                role,
-                guid: PartitionGuid::new(if role == Role::Esp { esp } else { "0000" }),
-            },
+            entry: Partition { number, role, guid: guid(if role == Role::Esp { esp } else { 0 }) },
             device: Some(BlockDevice { name: format!("{name}{number}"), numbers: format!("8:{number}") }),
         });
         Disk {
             name: name.into(),
             description: format!("/dev/{name}"),
             partitions: partitions.collect(),
+            duplicate_roles: Vec::new(),
+            table_fault: None,
             problem: None,
         }
     }
@@ -104,43 +106,43 @@ mod tests {
 
     #[test]
     fn the_disk_that_firmware_chose_wins_over_another_of_the_same_site() {
-        let disks = [disk("sda", "AA"), disk("sdb", "BB")];
-        assert_eq!(name(&choose(&disks, Some(&PartitionGuid::new("bb")))), "sdb");
+        let disks = [disk("sda", 0xaa), disk("sdb", 0xbb)];
+        assert_eq!(name(&choose(&disks, Some(guid(0xbb)))), "sdb");
     }
 
     #[test]
     fn a_clone_is_refused_with_both_named() {
-        let disks = [disk("sda", "AA"), disk("sdb", "AA")];
-        for esp in [None, Some(PartitionGuid::new("aa"))] {
-            let Choice::Several(both) = choose(&disks, esp.as_ref()) else { panic!("not several") };
+        let disks = [disk("sda", 0xaa), disk("sdb", 0xaa)];
+        for esp in [None, Some(guid(0xaa))] {
+            let Choice::Several(both) = choose(&disks, esp) else { panic!("not several") };
             assert_eq!(both.iter().map(|disk| disk.name.as_str()).collect::<Vec<_>>(), ["sda", "sdb"]);
         }
     }
 
     #[test]
     fn each_reason_against_a_disk_is_said() {
-        let mut blank = disk("sda", "AA");
+        let mut blank = disk("sda", 0xaa);
         blank.partitions.clear();
         blank.problem = Some("no GPT".into());
-        let mut early = disk("sda", "AA");
+        let mut early = disk("sda", 0xaa);
         early.partitions.last_mut().unwrap().device = None;
-        let mut twice = disk("sda", "AA");
-        twice.partitions.push(twice.partitions[1].clone());
+        let mut twice = disk("sda", 0xaa);
+        twice.duplicate_roles = vec![DuplicateRole { role: Role::Control, numbers: [2, 13] }];
         for (disk, why) in [
             (blank, "/dev/sda: no GPT"),
             (early, "/dev/sda: the kernel has no device for partition data yet"),
-            (twice, "/dev/sda: has two partitions control"),
-            (disk("sda", "BB"), "/dev/sda: its ESP is another than the one that was booted"),
-            (without(disk("sda", "AA"), Role::Root(Slot::A)), "/dev/sda: has no partition root-a"),
+            (twice, "/dev/sda: two partitions control, numbers 2 and 13"),
+            (disk("sda", 0xbb), "/dev/sda: its ESP is another than the one that was booted"),
+            (without(disk("sda", 0xaa), Role::Root(Slot::A)), "/dev/sda: has no partition root-a"),
         ] {
             let disks = [disk];
-            assert_eq!(choose(&disks, Some(&PartitionGuid::new("AA"))), Choice::None(vec![why.into()]));
+            assert_eq!(choose(&disks, Some(guid(0xaa))), Choice::None(vec![why.into()]));
         }
     }
 
     #[test]
     fn a_disk_without_its_secret_partition_is_still_the_disk() {
-        let disks = [without(disk("sda", "AA"), Role::Secret), without(disk("sdb", "BB"), Role::Control)];
+        let disks = [without(disk("sda", 0xaa), Role::Secret), without(disk("sdb", 0xbb), Role::Control)];
         assert_eq!(name(&choose(&disks, None)), "sda");
     }
 }

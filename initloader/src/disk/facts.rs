@@ -1,10 +1,13 @@
 //! What is known of each disk: from `/sys/block`, and its partition table.
 
-use crate::disk::partitions::{self, Partition};
 use crate::sysfs;
+use handoff::gpt::{self, CopyFault, DuplicateRole, Geometry, GptPartitionEntry, Table};
+use handoff::guid::Guid;
 use handoff::partition::Role;
+use handoff::shown::Shown;
 use std::fmt;
 use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 /// Disks of these names are no disks that a node boots from.
@@ -32,6 +35,24 @@ impl fmt::Display for BlockDevice {
     }
 }
 
+/// One partition of the table that has a role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Partition {
+    /// Its number, from 1, as the kernel counts.
+    pub(crate) number: u64,
+    /// What it is for.
+    pub(crate) role: Role,
+    /// Its own GUID.
+    pub(crate) guid: Guid,
+}
+
+impl Partition {
+    fn of(entry: &GptPartitionEntry) -> Option<Self> {
+        let guid = entry.unique_partition_guid;
+        Some(Self { number: entry.number.into(), role: entry.role()?, guid })
+    }
+}
+
 /// A partition with a role, and its device once the kernel has made one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownPartition {
@@ -50,6 +71,10 @@ pub(crate) struct Disk {
     pub(crate) description: String,
     /// Its partitions that have a role; none where there is no table.
     pub(crate) partitions: Vec<KnownPartition>,
+    /// Roles that more than one partition has.
+    pub(crate) duplicate_roles: Vec<DuplicateRole>,
+    /// What is wrong with one copy of its table, where the other is used.
+    pub(crate) table_fault: Option<CopyFault>,
     /// Why there is no table.
     pub(crate) problem: Option<String>,
 }
@@ -80,20 +105,40 @@ fn one(name: &str) -> Option<Disk> {
     // In units of 512 bytes, whatever the disk's own sectors are. A card reader without a card has none.
     let size = sysfs::number(folder.join("size")).filter(|&size| size > 0)?.saturating_mul(512);
     let sector = sysfs::number(folder.join("queue/logical_block_size")).filter(|&n| n > 0).unwrap_or(512);
-    let table =
-        File::open(Path::new("/dev").join(name)).map_err(|error| error.to_string()).and_then(|mut file| {
-            partitions::read(&mut file, sector, size.checked_div(sector).unwrap_or(0))
-                .map_err(|error| error.to_string())
-        });
-    let (entries, problem) = match table {
-        Ok(entries) => (entries, None),
-        Err(problem) => (Vec::new(), Some(problem)),
+    let mut disk = Disk {
+        name: name.to_owned(),
+        description: describe(name, &folder, size),
+        partitions: Vec::new(),
+        duplicate_roles: Vec::new(),
+        table_fault: None,
+        problem: None,
     };
-    let partitions = entries
-        .into_iter()
-        .map(|entry| KnownPartition { device: device(&folder, entry.number), entry })
-        .collect();
-    Some(Disk { name: name.to_owned(), description: describe(name, &folder, size), partitions, problem })
+    match read_table(&Path::new("/dev").join(name), sector, size) {
+        Ok((table, fault)) => {
+            disk.duplicate_roles = table.duplicate_roles();
+            disk.table_fault = fault;
+            let partitions = table.partitions().iter().filter_map(Partition::of);
+            let known = |entry: Partition| KnownPartition { device: device(&folder, entry.number), entry };
+            disk.partitions = partitions.map(known).collect();
+        }
+        Err(problem) => disk.problem = Some(problem),
+    }
+    Some(disk)
+}
+
+/// The table itself is read, not the kernel's view of it: only the table has the partitions' GUIDs.
+fn read_table(path: &Path, sector: u64, size: u64) -> Result<(Table, Option<CopyFault>), String> {
+    let file = File::open(path).map_err(|error| error.to_string())?;
+    let geometry = Geometry::new(sector, size).map_err(|problem| problem.to_string())?;
+    let found = gpt::read::first(geometry, |offset, length| {
+        let mut bytes = vec![0; length];
+        file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+    });
+    let found = found.map_err(|none| none.to_string())?;
+    match found.table.cut(geometry) {
+        Some(problem) => Err(problem.to_string()),
+        None => Ok((found.table, found.fault)),
+    }
 }
 
 /// The kernel's device for partition `number`.
@@ -114,7 +159,8 @@ fn describe(name: &str, folder: &Path, size: u64) -> String {
     }
     words.push(format!("{} MiB", size / (1024 * 1024)));
     words.retain(|word| !word.is_empty());
-    words.join(" ")
+    // Vendor, model and serial number are what the device says of itself.
+    Shown(words.join(" ")).to_string()
 }
 
 /// The serial number: the disk's own (virtio, `NVMe`), or that of the USB device that it is behind.

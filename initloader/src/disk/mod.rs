@@ -2,5 +2,4 @@
 
 pub(crate) mod choose;
 pub(crate) mod facts;
-pub(crate) mod partitions;
 pub(crate) mod usb;

@@ -4,12 +4,12 @@ use crate::boot::Boot;
 use crate::clock::Uptime;
 use crate::disk::choose::{Choice, choose};
 use crate::disk::facts::{self, Disk};
-use crate::disk::partitions::PartitionGuid;
 use crate::disk::usb;
 use crate::failure::{Kind, StepError};
 use crate::steps::modules;
 use crate::uevent::{Uevents, Woken};
 use handoff::fault::Fault;
+use handoff::guid::Guid;
 use handoff::kernel_arguments;
 use handoff::report::StepKind;
 use std::time::Duration;
@@ -87,7 +87,7 @@ pub(crate) fn asked_patience(boot: &Boot) -> Option<Duration> {
 }
 
 /// Runs the step.
-pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
+pub(crate) fn run(boot: &mut Boot, esp: Option<Guid>) -> Result<Disk, DiskError> {
     // Before the first look, or a disk that comes in between is missed.
     let events = Uevents::open().map_err(DiskError::NoEvents)?;
     let start = Uptime::now();
@@ -105,10 +105,13 @@ pub(crate) fn run(boot: &mut Boot, esp: Option<&PartitionGuid>) -> Result<Disk, 
     }
     // Where it is gone again (pulled out), the steps that read it say so better.
     boot.log.info(&format!("disk: {}", disk.description));
+    if let Some(fault) = &disk.table_fault {
+        boot.log.error(&format!("disk: {fault}"));
+    }
     Ok(disk)
 }
 
-fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<&PartitionGuid>) -> Result<Disk, DiskError> {
+fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<Guid>) -> Result<Disk, DiskError> {
     let start = Uptime::now();
     let patience = patience(boot);
     let deadline = start.plus(patience);

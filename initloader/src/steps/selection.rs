@@ -3,11 +3,12 @@
 //! Without them (direct kernel boot, network boot) the boot goes on: the disk is then the one that fits.
 
 use crate::boot::Boot;
-use crate::disk::partitions::PartitionGuid;
 use crate::efivar;
 use crate::failure::{Kind, StepError};
 use crate::mounts::{self, DATA_ONLY};
+use handoff::guid::Guid;
 use handoff::selection::{self, Selection};
+use handoff::shown::Shown;
 use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
@@ -30,7 +31,7 @@ impl StepError for Infallible {
 
 /// Runs the step; returns the GUID of the ESP that the selector was started from.
 #[expect(clippy::unnecessary_wraps, reason = "all steps have one form")]
-pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> {
+pub(crate) fn run(boot: &mut Boot) -> Result<Option<Guid>, Infallible> {
     let folder = Path::new(efivar::FOLDER);
     if !folder.exists() {
         boot.log.info("no UEFI firmware behind this start");
@@ -63,5 +64,9 @@ pub(crate) fn run(boot: &mut Boot) -> Result<Option<PartitionGuid>, Infallible> 
             selection.slot, selection.reason, selection.tries_left
         ));
     }
-    Ok(esp.and_then(|value| efivar::utf16(&value)).map(|guid| PartitionGuid::new(&guid)))
+    let esp = esp.and_then(|value| efivar::utf16(&value)).map(|text| (text.parse(), text));
+    if let Some((Err(error), text)) = &esp {
+        boot.log.error(&format!("{} says {}: {error}", efivar::DEVICE_PART_UUID, Shown(text)));
+    }
+    Ok(esp.and_then(|(guid, _)| guid.ok()))
 }

@@ -16,6 +16,10 @@ pub(super) fn list() -> ExitCode {
         } else if disk.partitions.is_empty() {
             say("  no psyopsOS partitions");
         }
+        let faults = disk.table_fault.iter().map(ToString::to_string);
+        for fault in faults.chain(disk.duplicate_roles.iter().map(ToString::to_string)) {
+            say(&format!("  {fault}"));
+        }
         for partition in disk.partitions {
             let device = partition.device.map_or("no device".to_owned(), |device| device.to_string());
             say(&format!("  {device:<16} {}", partition.entry.role));

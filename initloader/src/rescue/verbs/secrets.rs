@@ -84,7 +84,7 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
 
 fn open(boot: &mut Boot, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
-    let disk: Disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp.as_ref()))?;
+    let disk: Disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp))?;
     let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, &disk, trust))?;
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, &disk))?;
     let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
