@@ -9,6 +9,7 @@ use crate::error::{Classified as _, Error};
 use crate::inspect::size;
 use crate::site::Site;
 use clap::Args;
+use handoff::shown::Shown;
 use nix::fcntl::OFlag;
 use serde_json::{Value, json};
 use std::fmt;
@@ -146,6 +147,7 @@ fn content_to_json(content: &Content) -> Value {
         "data": content.data,
         "table": content.table,
         "found": found.collect::<Vec<_>>(),
+        "table_faults": content.table_faults,
     })
 }
 
@@ -163,14 +165,17 @@ impl fmt::Display for DisksOutput {
             let model = disk.model.as_deref().unwrap_or("no model name");
             let bus = if disk.bus == Bus::Other { String::new() } else { format!(", {}", disk.bus) };
             let removable = if disk.removable { ", removable" } else { "" };
-            writeln!(f, "{}  {model}{bus}{removable}", disk.path.display())?;
-            writeln!(f, "  serial  {}", disk.serial.as_deref().unwrap_or("none"))?;
+            writeln!(f, "{}  {}{bus}{removable}", Shown(disk.path.display()), Shown(model))?;
+            writeln!(f, "  serial  {}", Shown(disk.serial.as_deref().unwrap_or("none")))?;
             writeln!(f, "  size    {} ({} bytes)", size(disk.size), disk.size)?;
-            writeln!(f, "  holds   {}", listed.holds())?;
-            for found in &disk.uses {
-                writeln!(f, "  used    {found}")?;
+            writeln!(f, "  holds   {}", Shown(listed.holds()))?;
+            for fault in listed.content.iter().flat_map(|content| &content.table_faults) {
+                writeln!(f, "  table   {}", Shown(fault))?;
             }
-            writeln!(f, "  flash   {}", listed.verdict())?;
+            for found in &disk.uses {
+                writeln!(f, "  used    {}", Shown(found))?;
+            }
+            writeln!(f, "  flash   {}", Shown(listed.verdict()))?;
         }
         Ok(())
     }

@@ -37,6 +37,8 @@ pub struct Content {
     pub kind: Kind,
     /// What is in the data partition of a stick, by the name that `--overwrite` must repeat.
     pub data: Option<String>,
+    /// What is wrong with its partition table, in the words of all commands.
+    pub table_faults: Vec<String>,
 }
 
 /// What a disk is to us.
@@ -109,9 +111,9 @@ impl Content {
 
     fn look(path: &Path, file: &File, size: u64) -> Result<Self, LookError> {
         let disk = OpenDisk { path, file };
-        let reader = disk.reader()?;
+        let (reader, table_faults) = disk.reader()?;
         if let Some(content) = reader.as_ref().map_or(Ok(None), |reader| stick(disk, reader, size))? {
-            return Ok(content);
+            return Ok(Self { table_faults, ..content });
         }
         let mut volumes = vec![Volume { partition: None, offset: 0, size }];
         volumes.extend(partitions(disk, reader.as_ref())?);
@@ -125,7 +127,7 @@ impl Content {
         };
         let table = found.first().and_then(|whole| whole.table.clone());
         let found = found.into_iter().filter(|found| found.name().is_some()).collect();
-        Ok(Self { table, found, kind, data: None })
+        Ok(Self { table, found, kind, data: None, table_faults })
     }
 
     /// All that is there, for people.
@@ -169,13 +171,19 @@ impl OpenDisk<'_> {
         move |source| LookError::Read { path: self.path.to_owned(), offset, source }
     }
 
-    /// Reads the table, where there is one.
-    fn reader(self) -> Result<Option<ImageReader>, LookError> {
+    /// Reads the table, where there is one, and what is wrong with it. Most disks of others have none, which is no fault.
+    fn reader(self) -> Result<(Option<ImageReader>, Vec<String>), LookError> {
         let file = self.file.try_clone().map_err(self.fails(0))?;
         match ImageReader::of_file(self.path, file) {
-            Ok(reader) => Ok(Some(reader)),
+            Ok(reader) => {
+                let faults = reader.table_faults().to_vec();
+                Ok((Some(reader), faults))
+            }
             Err(ReadError::Open { source, .. }) => Err(self.fails(0)(source)),
-            Err(_) => Ok(None),
+            Err(ReadError::NoTable { reason, .. }) if reason.is_of_a_gpt() => {
+                Ok((None, vec![reason.to_string()]))
+            }
+            Err(_) => Ok((None, Vec::new())),
         }
     }
 
@@ -232,7 +240,8 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
         table: None,
     });
     let data = data(disk, reader, size)?;
-    Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind, data }))
+    let table_faults = Vec::new();
+    Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind, data, table_faults }))
 }
 
 /// What is in the data partition; nothing where its beginning is as it was flashed.

@@ -124,7 +124,10 @@ fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_name
     );
     file.write_all_at(&vec![0; 33 * 512], size - 33 * 512).unwrap();
     let content = Content::of(Path::new("disk"), &file, size).unwrap();
-    assert_eq!(content, Content { table: None, found: Vec::new(), kind: Kind::Blank, data: None });
+    assert_eq!(
+        content,
+        Content { table: None, found: Vec::new(), kind: Kind::Blank, data: None, table_faults: Vec::new() }
+    );
     content.judge(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();
 }
 

@@ -347,7 +347,13 @@ fn only_the_disk_that_is_meant_is_confirmed() {
     let said = |disk: &Disk, serials: &[&str], answer: Option<&str>| {
         let serials = serials.iter().map(|&tail| tail.to_owned()).collect();
         let consent = Consent { serials, ..Consent::default() };
-        let held = Content { table: None, found: Vec::new(), kind: Kind::Other("photos".into()), data: None };
+        let held = Content {
+            table: None,
+            found: Vec::new(),
+            kind: Kind::Other("photos".into()),
+            data: None,
+            table_faults: Vec::new(),
+        };
         let result = confirm(disk, &held, &consent, &mut |question| {
             for fact in ["/dev/it", "2097152 bytes", "It holds photos."] {
                 assert!(question.contains(fact), "{question}");

@@ -4,6 +4,7 @@ use super::layout::PIECE;
 use super::source::portions;
 use super::*;
 use crate::image::fixture::{self, Fixture};
+use crate::image::table_fixture::Tables;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use std::fs;
@@ -76,6 +77,20 @@ fn a_stick_holds_the_system_whatever_was_on_it() {
                 .all(|&byte| byte == 0xAA || byte == 0)
         );
     }
+}
+
+#[test]
+fn an_image_with_entries_of_256_bytes_becomes_a_stick_with_tables_as_always() {
+    let fixture = fixture::image();
+    let path = &fixture.image.path;
+    let before = image(&fixture).table().clone();
+    Tables::of(path).with_entries_of(256).write(path);
+    let stick = old_stick(image(&fixture).size().0 + MIB, 0xAA);
+    flash_one(image(&fixture), &stick, USUAL).unwrap();
+    is_whole(&stick);
+    assert_eq!(*ImageReader::open(stick.path()).unwrap().table(), before);
+    let again = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    assert_eq!(again.written, 0);
 }
 
 #[test]

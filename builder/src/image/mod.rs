@@ -16,7 +16,11 @@ pub mod reader;
 pub mod slot;
 pub mod storage;
 pub mod table;
+#[cfg(test)]
+pub(crate) mod table_fixture;
 mod table_reader;
+#[cfg(test)]
+mod table_tests;
 pub mod window;
 pub mod write;
 pub mod zeros;

@@ -11,17 +11,17 @@ use crate::error::{Class, Classified};
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
 use crate::staging::{Staging, StagingError};
+use handoff::gpt::{DuplicateRole, NoTable};
 use handoff::partition::Role;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
 
 const COPIED_AT_ONCE: u64 = 1 << 20;
-/// Both copies of the table hold, and say different things.
-const DIFFERENT: &str = "the primary and the backup partition table differ; the primary is taken";
 
 /// An image that is open for reading.
 #[derive(Debug)]
@@ -29,8 +29,9 @@ pub struct ImageReader {
     path: PathBuf,
     storage: Storage,
     size: Bytes,
-    table_end: Bytes,
+    table_places: [Range<u64>; 2],
     table: Table,
+    duplicates: Vec<DuplicateRole>,
     table_faults: Vec<String>,
 }
 
@@ -63,8 +64,8 @@ pub enum ReadError {
     NoTable {
         /// The image.
         path: PathBuf,
-        /// What the reader says.
-        reason: String,
+        /// What is wrong with each copy.
+        reason: NoTable,
     },
     /// It was exported in the packed form.
     #[error("{path} is packed: unpack it with zstd -d first")]
@@ -79,6 +80,14 @@ pub enum ReadError {
         path: PathBuf,
         /// The partition.
         role: Role,
+    },
+    /// Two partitions have the name and type of the role.
+    #[error("{path} has {duplicate}: nothing says which is meant")]
+    TwoPartitions {
+        /// The image.
+        path: PathBuf,
+        /// The partitions.
+        duplicate: DuplicateRole,
     },
     /// The partition's bytes.
     #[error("cannot read partition {role} of {path}: {source}; the image is cut or its medium damaged")]
@@ -99,7 +108,10 @@ impl Classified for ReadError {
     fn class(&self) -> Class {
         match self {
             Self::Open { source, .. } => Class::of_reading(source),
-            Self::NoTable { .. } | Self::Packed { .. } | Self::NoPartition { .. } => Class::BadContent,
+            Self::NoTable { .. }
+            | Self::Packed { .. }
+            | Self::NoPartition { .. }
+            | Self::TwoPartitions { .. } => Class::BadContent,
             Self::Partition { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Class::BadContent
             }
@@ -125,23 +137,32 @@ impl ImageReader {
     fn of(path: &Path, storage: Storage) -> Result<Self, ReadError> {
         let unreadable = |source| ReadError::Open { path: path.to_owned(), source };
         let size = Bytes(storage.size().map_err(unreadable)?);
-        let found = table_reader::read(&storage, size);
-        let (table, fault) = match found.copies {
-            [Ok(primary), Ok(backup)] if primary == backup => (primary, None),
-            [Ok(primary), Ok(_)] => (primary, Some(DIFFERENT.to_owned())),
-            [Ok(table), Err(error)] => {
-                (table, Some(format!("the backup partition table is damaged: {error}")))
+        let none = |reason| {
+            if is_packed(&storage) {
+                return ReadError::Packed { path: path.to_owned() };
             }
-            [Err(error), Ok(table)] => {
-                (table, Some(format!("the primary partition table is damaged: {error}")))
-            }
-            [Err(_), Err(_)] if is_packed(&storage) => {
-                return Err(ReadError::Packed { path: path.to_owned() });
-            }
-            [Err(reason), Err(_)] => return Err(ReadError::NoTable { path: path.to_owned(), reason }),
+            ReadError::NoTable { path: path.to_owned(), reason }
         };
-        let table_faults = fault.into_iter().chain(found.mbr).collect();
-        Ok(Self { path: path.to_owned(), size, table_end: found.end, table, table_faults, storage })
+        let found = table_reader::read(&storage, size)
+            .map_err(|problem| none(NoTable::new(problem.clone(), problem)))?;
+        let last = found.last.0;
+        let (table, fault) = found.used().map_err(none)?;
+        let duplicates = table.duplicate_roles();
+        let table_faults = fault
+            .iter()
+            .map(ToString::to_string)
+            .chain(table_reader::mbr_fault(&storage, last))
+            .chain(duplicates.iter().map(ToString::to_string))
+            .collect();
+        Ok(Self {
+            path: path.to_owned(),
+            size,
+            table_places: table_reader::places(table.header()),
+            table: Table::read(&table),
+            duplicates,
+            table_faults,
+            storage,
+        })
     }
 
     /// The image's path.
@@ -180,8 +201,11 @@ impl ImageReader {
         &self.table_faults
     }
 
-    /// The partition of that role.
+    /// The partition of that role, where there is just one.
     pub fn partition(&self, role: Role) -> Result<&FoundPartition, ReadError> {
+        if let Some(duplicate) = self.duplicates.iter().find(|duplicate| duplicate.role == role) {
+            return Err(ReadError::TwoPartitions { path: self.path.clone(), duplicate: duplicate.clone() });
+        }
         let found = self.table.partitions.iter().find(|partition| partition.role == Some(role));
         found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
     }
@@ -214,15 +238,15 @@ impl ImageReader {
         Ok(bytes)
     }
 
-    /// Both copies of the partition table: the first 34 sectors, which begin with the protective MBR, and the last 33 of
-    /// the disk that they are made for (UEFI 2.10, section 5.3.2, with 128 entries).
+    /// Both copies of the partition table as they are on the disk: the first sectors, which begin with the protective MBR,
+    /// and the last of the disk that they are made for (UEFI 2.10, section 5.3.2).
     pub fn table_bytes(&self) -> Result<Vec<u8>, ReadError> {
-        const SECTOR: u64 = 512;
         let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
         let mut bytes = Vec::new();
-        for (start, sectors) in [(0, 34), (self.table_end.0.saturating_sub(33 * SECTOR), 33)] {
-            let mut copy = vec![0; sectors * 512];
-            self.storage.fill_at(&mut copy, start).map_err(unreadable)?;
+        for place in &self.table_places {
+            let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+            let mut copy = vec![0; length];
+            self.storage.fill_at(&mut copy, place.start).map_err(unreadable)?;
             bytes.append(&mut copy);
         }
         Ok(bytes)

@@ -1,22 +1,15 @@
-//! Partition tables as they are read: each of the two copies by itself, so that the one cannot cover up for the other.
+//! Partition tables as they are read, by `handoff::gpt`: each of the two copies by itself, so that the one cannot cover up
+//! for the other.
 
 use super::storage::Storage;
-use super::window::Window;
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
-use gpt::GptConfig;
 use gpt::mbr::ProtectiveMBR;
+use handoff::gpt::{self as reader, BothCopies, Geometry, GptHeader, GptPartitionEntry, Problem};
+use handoff::guid::Guid;
 use handoff::partition::{Role, SECTOR};
-use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::ops::Range;
 use uuid::Uuid;
-
-/// Sectors of a header and its 128 entries (UEFI 2.10, section 5.3).
-const COPY: u64 = 33;
-/// Where a header says in which sector the other copy of it is.
-const BACKUP_LBA: u64 = 32;
-/// Where the protective MBR says how many sectors follow it.
-const MBR_SECTORS: u64 = 446 + 12;
 
 /// A partition as the table has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,136 +41,56 @@ pub struct Table {
     pub partitions: Vec<FoundPartition>,
 }
 
-/// What was read of a disk's tables.
-pub(super) struct Found {
-    /// The primary copy and the backup.
-    pub(super) copies: [Result<Table, String>; 2],
-    /// Where the disk ends that they are made for; the medium may be larger.
-    pub(super) end: Bytes,
-    /// What is wrong with the protective MBR in front of them.
-    pub(super) mbr: Option<String>,
-}
-
-/// Reads both copies of the table of a disk or image of this size. The disk may be larger than the image that was written
-/// to it: then the backup lies where the primary copy says, or else the protective MBR, and not at the end.
-pub(super) fn read(file: &Storage, size: Bytes) -> Found {
-    if size.0 == 0 {
-        let copies = ["it is empty", "it is empty"].map(|reason| Err(reason.into()));
-        return Found { copies, end: size, mbr: None };
+impl Table {
+    /// The table of a copy that holds.
+    pub(super) fn read(table: &reader::Table) -> Self {
+        let partitions = table.partitions().iter().map(FoundPartition::of).collect();
+        Self { disk_guid: uuid(table.disk_guid()), partitions }
     }
-    let end = size.0;
-    let backup_hidden = end.saturating_sub(COPY * SECTOR)..end;
-    let least = SECTOR * (1 + COPY);
-    let primary = match read_copy(Half::new(file, end, backup_hidden)) {
-        Err(_) if end < least => {
-            Err(format!("it ends at byte {end}, before the primary partition table does"))
+}
+
+impl FoundPartition {
+    fn of(entry: &GptPartitionEntry) -> Self {
+        Self {
+            number: entry.number,
+            name: entry.partition_name.clone(),
+            role: entry.role(),
+            guid: uuid(entry.unique_partition_guid),
+            type_guid: uuid(entry.partition_type_guid),
+            attributes: entry.attributes,
+            offset: Bytes(entry.starting_lba.0.saturating_mul(SECTOR)),
+            size: Bytes(entry.blocks().saturating_mul(SECTOR)),
         }
-        other => other,
-    };
-    let covered = number::<4>(file, MBR_SECTORS).map(|bytes| u64::from(u32::from_le_bytes(bytes)));
-    let of_mbr = covered.and_then(disk_end);
-    let own_end = match &primary {
-        Ok(_) => number::<8>(file, SECTOR + BACKUP_LBA).map(u64::from_le_bytes).and_then(disk_end),
-        Err(_) => None,
-    };
-    let backup = |place: u64| {
-        if place > end {
-            return Err(format!("it would end at byte {place}, and there are only {end}: the image was cut"));
-        }
-        read_copy(Half::new(file, place, SECTOR..least))
-    };
-    let (disk, backup) = match (own_end, of_mbr.filter(|other| *other < end)) {
-        (Some(own), _) => (own, backup(own)),
-        (None, other) => match (backup(end), other.map(|other| (other, backup(other)))) {
-            (Err(_), Some((other, Ok(table)))) => (other, Ok(table)),
-            (found, _) => (end, found),
-        },
-    };
-    let mbr = if primary.is_ok() || backup.is_ok() { mbr_fault(file, disk) } else { None };
-    Found { copies: [primary, backup], end: Bytes(disk), mbr }
+    }
 }
 
-/// Where a disk ends whose last sector has this number.
-fn disk_end(last: u64) -> Option<u64> {
-    last.checked_add(1)?.checked_mul(SECTOR)
+fn uuid(guid: Guid) -> Uuid {
+    Uuid::from_bytes_le(guid.to_disk())
 }
 
-fn number<const N: usize>(file: &Storage, at: u64) -> Option<[u8; N]> {
-    let mut bytes = [0; N];
-    file.fill_at(&mut bytes, at).ok()?;
-    Some(bytes)
+/// Reads both copies of the table of a disk or image of this size.
+pub(super) fn read(file: &Storage, size: Bytes) -> Result<BothCopies, Problem> {
+    let bytes = |offset, length| {
+        let mut bytes = vec![0; length];
+        file.fill_at(&mut bytes, offset).map(|()| bytes)
+    };
+    Ok(reader::read::both(Geometry::new(SECTOR, size.0)?, bytes))
 }
 
-/// Firmware takes a disk for one with a GUID partition table only where the protective MBR says so.
-fn mbr_fault(file: &Storage, disk: u64) -> Option<String> {
-    let found: [u8; 512] = number(file, 0)?;
-    let covered = u32::try_from((disk / SECTOR).saturating_sub(1)).unwrap_or(u32::MAX);
-    let made = ProtectiveMBR::with_lb_size(covered).to_bytes();
+/// Where on the disk a copy of the table is: the primary behind the protective MBR, and the backup.
+pub(super) fn places(header: &GptHeader) -> [Range<u64>; 2] {
+    let array = header.array_length().next_multiple_of(SECTOR);
+    let last = header.my_lba.max(header.alternate_lba).0;
+    let end = last.saturating_add(1).saturating_mul(SECTOR);
+    [0..array.saturating_add(2 * SECTOR), end.saturating_sub(array.saturating_add(SECTOR))..end]
+}
+
+/// Firmware takes a disk for one with a GUID partition table only where the protective MBR says so. `last` is the last
+/// sector of the disk that the table is made for.
+pub(super) fn mbr_fault(file: &Storage, last: u64) -> Option<String> {
+    let mut found = [0; 512];
+    file.fill_at(&mut found, 0).ok()?;
+    let made = ProtectiveMBR::with_lb_size(u32::try_from(last).unwrap_or(u32::MAX)).to_bytes();
     let at = made.iter().zip(&found).position(|(made, found)| made != found)?;
     Some(format!("the protective MBR is damaged: its byte {at} is not as it was made"))
-}
-
-fn read_copy(half: Half<'_>) -> Result<Table, String> {
-    let opened = GptConfig::new().writable(false).open_from_device(half);
-    let disk = opened.map_err(|error| error.to_string())?;
-    let partitions = disk.partitions().iter().map(|(number, found)| partition(*number, found)).collect();
-    Ok(Table { disk_guid: *disk.guid(), partitions })
-}
-
-fn partition(number: u32, found: &gpt::partition::Partition) -> FoundPartition {
-    let type_guid = found.part_type_guid.guid;
-    let role = Role::from_name(&found.name).filter(|role| role.type_guid() == type_guid.to_string());
-    let sectors = (found.last_lba + 1).saturating_sub(found.first_lba);
-    FoundPartition {
-        number,
-        name: found.name.clone(),
-        role,
-        guid: found.part_guid,
-        type_guid,
-        attributes: found.flags,
-        offset: Bytes(found.first_lba.saturating_mul(SECTOR)),
-        size: Bytes(sectors.saturating_mul(SECTOR)),
-    }
-}
-
-/// A disk on which a stretch reads as zeros.
-#[derive(Debug)]
-struct Half<'a> {
-    disk: Window<'a>,
-    hidden: Range<u64>,
-}
-
-impl<'a> Half<'a> {
-    fn new(file: &'a Storage, size: u64, hidden: Range<u64>) -> Self {
-        Self { disk: Window::new(file, 0, size), hidden }
-    }
-}
-
-impl Read for Half<'_> {
-    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let position = self.disk.stream_position()?;
-        let length = self.disk.read(into)?;
-        for (at, byte) in (position..).zip(into.iter_mut().take(length)) {
-            if self.hidden.contains(&at) {
-                *byte = 0;
-            }
-        }
-        Ok(length)
-    }
-}
-
-impl Seek for Half<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.disk.seek(to)
-    }
-}
-
-impl Write for Half<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.disk.write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.disk.flush()
-    }
 }
