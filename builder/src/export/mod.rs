@@ -5,8 +5,8 @@ pub mod block_map;
 use crate::atomic::{self, AtomicFile};
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
-use crate::image::storage::is_layered;
 use crate::image::zeros::is_zero;
+use crate::run::chain::Chain;
 use crate::run::direct;
 use crate::tools::{self, QEMU_IMG};
 use block_map::BlockMap;
@@ -153,8 +153,8 @@ fn zst(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
 fn qcow2(path: &Path, output: &Path) -> Result<Vec<PathBuf>, Error> {
     let (file, temporary) = AtomicFile::create_named(output)?;
     let mut convert = QEMU_IMG.command()?;
-    let format = if is_layered(path) { "qcow2" } else { "raw" };
-    convert.args(["convert", "-f", format, "-O", "qcow2"]).arg(path).arg(temporary);
+    let chain = Chain::of(path).map_err(|source| ExportError::Read { path: path.to_owned(), source })?;
+    convert.args(["convert", "-O", "qcow2"]).args(chain.of_qemu_img()).arg(temporary);
     tools::run(&mut convert)?;
     file.commit()?;
     Ok(vec![output.to_owned()])

@@ -10,14 +10,16 @@ use imago::{
     StorageOpenOptions,
 };
 use std::fs::File;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Seek as _, SeekFrom};
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The beginning of a qcow2 file.
+/// The beginning of a qcow2 file (QEMU's docs/interop/qcow2.rst, section "Header").
 const MAGIC: [u8; 4] = *b"QFI\xfb";
+/// As far as a qcow2 header is looked at here, and a raw image's protective MBR and table header.
+const HEAD: usize = 520;
 
 /// An image that is open for reading.
 #[derive(Debug, Clone)]
@@ -35,11 +37,46 @@ pub struct Layered {
     shared: Option<PathBuf>,
 }
 
-/// Whether a file is a QEMU disk. One that cannot be read is none.
+/// Whether a file is a QEMU disk. One that cannot be read is none, and neither is a stick or an image whose boot code
+/// only begins like one: what has a protective MBR and a partition table is what these say.
 #[must_use]
 pub fn is_layered(path: &Path) -> bool {
-    let mut magic = [0; 4];
-    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == MAGIC
+    // A pipe would wait for its writer.
+    let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
+    is_file && File::open(path).is_ok_and(|file| is_qcow2(&head(&file)))
+}
+
+fn head(file: &File) -> Vec<u8> {
+    let mut head = vec![0; HEAD];
+    let length = file.read_at(&mut head, 0).unwrap_or(0);
+    head.truncate(length);
+    head
+}
+
+fn is_qcow2(head: &[u8]) -> bool {
+    let version = number(head, 4);
+    let is_disk = head.get(510..512) == Some(&[0x55, 0xaa]) && head.get(512..) == Some(b"EFI PART");
+    head.starts_with(&MAGIC) && matches!(version, Some(2 | 3)) && !is_disk
+}
+
+/// A big-endian number of a qcow2 header.
+fn number(head: &[u8], at: usize) -> Option<u32> {
+    let bytes = head.get(at..at.checked_add(4)?)?;
+    Some(u32::from_be_bytes(bytes.try_into().ok()?))
+}
+
+/// What a header asks for that a node's disk never needs, and that would let it name files or wait for a password.
+fn refused_feature(head: &[u8]) -> Option<&'static str> {
+    /// Where the header has its encryption method, and in version 3 the features without which it cannot be read.
+    const CRYPT_METHOD: usize = 32;
+    const INCOMPATIBLE_LOW: usize = 76;
+    const EXTERNAL_DATA_FILE: u32 = 1 << 2;
+    if number(head, CRYPT_METHOD) != Some(0) {
+        return Some("an encrypted QEMU disk: only plain ones are read");
+    }
+    let incompatible = if number(head, 4) == Some(3) { number(head, INCOMPATIBLE_LOW)? } else { 0 };
+    let external = incompatible & EXTERNAL_DATA_FILE != 0;
+    external.then_some("a QEMU disk with a data file of its own: only plain ones are read")
 }
 
 impl Storage {
@@ -52,6 +89,9 @@ impl Storage {
         }
         if !is_layered(path) {
             return Ok(Self::Whole(Arc::new(file)));
+        }
+        if let Some(problem) = refused_feature(&head(&file)) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
         let mut disk: Qcow2<DiskFile> = Qcow2::builder(storage_of(file, false)?)
             .backing(None)
@@ -68,7 +108,7 @@ impl Storage {
                 let problem = format!("its shared part {}: {source}", shared.display());
                 io::Error::new(source.kind(), problem)
             };
-            let file = File::open(shared).and_then(|file| storage_of(file, false)).map_err(named)?;
+            let file = open_shared(shared).and_then(|file| storage_of(file, false)).map_err(named)?;
             let raw = Raw::builder(file).open(DenyImplicitOpenGate::default()).map_err(named)?;
             disk.set_backing(Some(FormatAccess::new(raw)));
         }
@@ -162,6 +202,23 @@ fn storage_of(file: File, write: bool) -> io::Result<DiskFile> {
     DiskFile::from_open_file(file, StorageOpenOptions::new().write(write))
 }
 
+/// Opens the shared part: a plain file, not a link to one elsewhere, and not a disk over yet another file.
+fn open_shared(path: &Path) -> io::Result<File> {
+    let refused = |problem| Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+    if !path.symlink_metadata()?.is_file() {
+        return refused("it is not a plain file");
+    }
+    let file =
+        File::options().read(true).custom_flags(nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK).open(path)?;
+    if !file.metadata()?.is_file() {
+        return refused("it is not a plain file");
+    }
+    if is_qcow2(&head(&file)) {
+        return refused("it is itself a QEMU disk, which may name any other file");
+    }
+    Ok(file)
+}
+
 /// The file of that plain name beside `path`.
 fn beside(path: &Path, name: &str) -> io::Result<PathBuf> {
     if name.contains('/') || name.contains(':') {
@@ -235,6 +292,65 @@ mod tests {
             let error = Storage::open(&path).unwrap_err().to_string();
             assert!(error.contains("no plain name of a file beside it"), "{error}");
         }
+    }
+
+    fn qemu_img(words: &[&str], path: &Path) {
+        let mut create = Command::new("qemu-img");
+        let done = create.args(words).arg(path).arg("1M").status();
+        assert!(done.expect("qemu-img is needed: install qemu-utils").success());
+    }
+
+    #[test]
+    fn a_shared_part_that_is_a_disk_over_a_file_of_the_host_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("images")).unwrap();
+        fs::write(folder.path().join("private"), vec![1; 1 << 20]).unwrap();
+        let (shared, path) = (folder.path().join("images/shared"), folder.path().join("images/evil"));
+        qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-F", "raw", "-b", "../private"], &shared);
+        qemu_img(&["create", "-q", "-u", "-f", "qcow2", "-F", "qcow2", "-b", "shared"], &path);
+        let error = Storage::open(&path).unwrap_err().to_string();
+        assert!(error.contains("shared: it is itself a QEMU disk"), "{error}");
+    }
+
+    #[test]
+    fn a_shared_part_that_is_a_link_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = layered(folder.path());
+        fs::rename(folder.path().join("shared"), folder.path().join("private")).unwrap();
+        std::os::unix::fs::symlink("private", folder.path().join("shared")).unwrap();
+        let error = Storage::open(&path).unwrap_err().to_string();
+        assert!(error.contains("shared: it is not a plain file"), "{error}");
+    }
+
+    #[test]
+    fn a_disk_with_a_data_file_or_a_password_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("evil");
+        let data = format!("data_file={}", folder.path().join("data").display());
+        qemu_img(&["create", "-q", "-f", "qcow2", "-o", &data], &path);
+        let error = Storage::open(&path).unwrap_err().to_string();
+        assert_eq!(error, "a QEMU disk with a data file of its own: only plain ones are read");
+        let path = layered(folder.path());
+        let mut bytes = fs::read(&path).unwrap();
+        for method in [1, 2] {
+            bytes[35] = method;
+            fs::write(&path, &bytes).unwrap();
+            let error = Storage::open(&path).unwrap_err().to_string();
+            assert_eq!(error, "an encrypted QEMU disk: only plain ones are read");
+        }
+    }
+
+    #[test]
+    fn a_whole_image_whose_boot_code_looks_like_a_qemu_disk_is_a_whole_image() {
+        let fixture = crate::image::fixture::image();
+        let path = fixture.image.path.as_path();
+        let file = File::options().write(true).open(path).unwrap();
+        // Magic and version, as far as the boot code goes.
+        file.write_all_at(b"QFI\xfb\0\0\0\x03", 0).unwrap();
+        assert!(!is_layered(path));
+        assert!(matches!(Storage::open(path).unwrap(), Storage::Whole(_)));
+        let image = crate::image::reader::ImageReader::open(path).unwrap();
+        assert_eq!(image.table_faults(), ["the protective MBR is damaged: its byte 0 is not as it was made"]);
     }
 
     #[test]

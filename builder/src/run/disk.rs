@@ -1,8 +1,8 @@
 //! A machine's disks: how each is attached, and what lies between the machine and the image file.
 
 use super::arguments::{Arguments, with_path};
+use super::chain::Chain;
 use super::trouble::Trouble;
-use crate::image::storage::is_layered;
 use std::path::{Path, PathBuf};
 
 /// Whether a machine can write to a disk.
@@ -79,9 +79,9 @@ impl Disk {
         arguments.pair("-device", format!("{device},drive=disk{number}{place}{cache}"));
     }
 
-    /// What QEMU calls the form of the image.
-    fn format(&self) -> &'static str {
-        if is_layered(&self.path) { "qcow2" } else { "raw" }
+    /// The files behind it. An image that the builder does not read (nobody gets here with one) is bytes and no more.
+    fn chain(&self) -> Chain {
+        Chain::of(&self.path).unwrap_or_else(|_| Chain::Raw(self.path.clone()))
     }
 
     fn add_drive(&self, arguments: &mut Arguments, number: usize, trouble: &Trouble) {
@@ -90,20 +90,30 @@ impl Disk {
             Access::Write => "snapshot=off",
             Access::ReadOnly => "readonly=on",
         };
-        let (throttling, file) = (trouble.throttling(), trouble.file_option(number));
-        let options = format!(
-            "if=none,id=disk{number},format={},discard=unmap,{access},{throttling}{file}",
-            self.format()
-        );
-        arguments.pair("-drive", with_path(&options, &self.path, ""));
+        let options = format!("if=none,id=disk{number},discard=unmap");
+        let throttling = trouble.throttling();
+        // Only whole images have worn sectors.
+        let option = if let Some(name) = self.chain().file_name() {
+            with_path(&format!("{options},{access},{throttling}file="), name.as_ref(), "")
+        } else {
+            let file = trouble.file_option(number);
+            with_path(&format!("{options},format=raw,{access},{throttling}{file}"), &self.path, "")
+        };
+        arguments.pair("-drive", option);
     }
 
     /// Only a medium: a drive of the other kind goes away with the first device that it was plugged in as.
     fn add_medium(&self, arguments: &mut Arguments, number: usize) {
         let read_only = if self.access == Access::ReadOnly { "on" } else { "off" };
+        if let Some(mut node) = self.chain().node() {
+            node["node-name"] = format!("disk{number}").into();
+            node["discard"] = "unmap".into();
+            node["read-only"] = (self.access == Access::ReadOnly).into();
+            arguments.pair("-blockdev", node.to_string());
+            return;
+        }
         let options = format!(
-            "driver={},node-name=disk{number},discard=unmap,read-only={read_only},file.driver=file,file.filename=",
-            self.format()
+            "driver=raw,node-name=disk{number},discard=unmap,read-only={read_only},file.driver=file,file.filename="
         );
         arguments.pair("-blockdev", with_path(&options, &self.path, ""));
     }

@@ -4,6 +4,7 @@
 
 pub mod acceleration;
 mod arguments;
+pub(crate) mod chain;
 pub mod direct;
 pub mod disk;
 pub mod kvm;
