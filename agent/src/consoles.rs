@@ -6,6 +6,7 @@
 use crate::clock::Deadline;
 use crate::file;
 use crate::root::Root;
+use handoff::shown::Shown;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -30,9 +31,9 @@ pub fn active(root: &Root) -> Vec<String> {
     list.split_ascii_whitespace().map(|name| if name == "tty0" { "tty1" } else { name }.to_owned()).collect()
 }
 
-/// Writes `line` on every active console, on a line of its own.
+/// Writes `line` on every active console, on a line of its own. What is not plain text is escaped.
 pub fn announce(root: &Root, line: &str) {
-    let text = format!("\r\n{line}\r\n");
+    let text = format!("\r\n{}\r\n", Shown(line));
     for name in active(root) {
         if let Some(device) = open(root, &name) {
             write_all(&device, text.as_bytes());

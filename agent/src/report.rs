@@ -11,6 +11,7 @@ use crate::services;
 use crate::status::{Ending, StageStatus, Status};
 use handoff::fault::Fault;
 use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step, StepKind};
+use handoff::report_key::{self, ReportKey};
 use std::path::PathBuf;
 
 /// Why there is no boot report.
@@ -58,7 +59,9 @@ pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
     let report = with_services(root, report);
     write(root, &report)?;
     greet(root, &report)?;
-    consoles::announce(root, &format!("{}{}", handoff::marker::REPORT, report.to_json()));
+    let key = file::read(&root.at(report_key::SMBIOS_TABLE)).ok().and_then(|table| ReportKey::find(&table));
+    let line = report_key::line(&report.to_json(), key.as_ref());
+    consoles::announce(root, &format!("{}{line}", handoff::marker::REPORT));
     if let Ok(log) = file::read(&root.at(handoff::paths::BOOT_LOG)) {
         file::write(&root.at(handoff::paths::LOGS).join("boot.log"), &log, 0o600)?;
     }
@@ -188,6 +191,29 @@ mod tests {
         status.roles = results.iter().map(role).collect();
         status.end(6500);
         status
+    }
+
+    #[test]
+    fn the_report_on_a_console_has_the_proof_of_the_machine_and_nothing_else_gets_a_line_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::new(folder.path());
+        let key = ReportKey::new([7; 32]);
+        let mut table = vec![11, 5, 0, 1, 1];
+        table.extend_from_slice(key.oem_string().as_bytes());
+        table.extend_from_slice(&[0, 0]);
+        file::write(&root.at(report_key::SMBIOS_TABLE), &table, 0o400).unwrap();
+        file::write(&root.at("/sys/class/tty/console/active"), b"tty9\n", 0o644).unwrap();
+        file::write(&root.at("/dev/tty9"), b"", 0o644).unwrap();
+        let report = BootReport { node: Some("demo".into()), ..BootReport::default() };
+        publish(&root, &report).unwrap();
+        let console = file::read_text(&root.at("/dev/tty9")).unwrap();
+        let line = console.trim().strip_prefix(handoff::marker::REPORT).unwrap();
+        let json = load(&root).unwrap().to_json();
+        assert_eq!(report_key::proven_text(line, &key), Some(json.as_str()));
+        let forged = format!("a file\n{}{{}}", handoff::marker::REPORT);
+        consoles::announce(&root, &forged);
+        let console = file::read_text(&root.at("/dev/tty9")).unwrap();
+        assert!(console.contains("a file\\npsyops-report: {}\r\n"), "{console}");
     }
 
     fn completed(loader: &BootReport, identity: &[Ending], configure: &[Ending]) -> BootReport {

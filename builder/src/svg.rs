@@ -1,5 +1,7 @@
 //! What all pictures (SVG 1.1) share: a page that reads well on light and dark ground, and texts that are safe in XML.
 
+use handoff::shown::Shown;
+
 /// How wide a character is at most, to know whether a text fits.
 const CHARACTER: i64 = 7;
 
@@ -62,16 +64,17 @@ pub(crate) fn grouped(number: i64) -> String {
     out
 }
 
-/// Text for XML 1.0: names come from files, and most control characters may not even be written as references.
+/// Text for XML 1.0: names come from files, and most control characters may not even be written as references; they are
+/// shown as everywhere else.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
-    for c in text.chars() {
+    for c in Shown(text).to_string().chars() {
         match c {
             '&' => out.push_str("&amp;"),
             '<' => out.push_str("&lt;"),
             '>' => out.push_str("&gt;"),
             '"' => out.push_str("&quot;"),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => out.push('\u{fffd}'),
+            '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             c => out.push(c),
         }
     }
@@ -84,7 +87,10 @@ mod tests {
 
     #[test]
     fn texts_are_for_xml_and_for_people() {
-        assert_eq!(escape("a<b>&\"\u{1}\u{1b}\n"), "a&lt;b&gt;&amp;&quot;\u{fffd}\u{fffd}\u{fffd}");
+        assert_eq!(
+            escape("a<b>&\"\u{1}\u{1b}\n\u{202e}\u{ffff}"),
+            "a&lt;b&gt;&amp;&quot;\\u0001\\u001b\\n\\u202e\u{fffd}"
+        );
         assert_eq!((grouped(0), grouped(-1234)), ("0".into(), "−1\u{2009}234".into()));
         assert_eq!(grouped(1_234_567), "1\u{2009}234\u{2009}567");
         assert_eq!(shortened("a-service-with-a-name-that-goes-on", 25), "a-service-with-a-name-th…");

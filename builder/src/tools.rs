@@ -13,6 +13,7 @@ pub use process::{Running, check, output, run, run_heard, start};
 use crate::error::{Class, Classified};
 use crate::input;
 use handoff::hash::Sha256Digest;
+use handoff::shown::ShownLines;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -90,7 +91,7 @@ pub enum ToolError {
         source: io::Error,
     },
     /// It ran and failed.
-    #[error("{program} failed ({status}): {complaint}")]
+    #[error("{program} failed ({status}): {}", ShownLines(.complaint))]
     Failed {
         /// Which one.
         program: String,

@@ -1,7 +1,8 @@
 //! Writing JSON (RFC 8259) without a library: PID 1 says what happened and reads none.
 
+use crate::shown::Shown;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 
 /// An object that is being written.
 #[derive(Debug)]
@@ -108,13 +109,12 @@ pub fn string(text: &str) -> String {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            // DEL too: the text goes to consoles.
-            c if c < ' ' || c == '\u{7f}' => out.push_str(&format!("\\u{:04x}", u32::from(c))),
             c => out.push(c),
         }
     }
     out.push('"');
-    out
+    // Its escapes are JSON's, and what may not be shown is more than what JSON forbids: the text goes to consoles.
+    Shown(out).to_string()
 }
 
 #[cfg(test)]
@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn a_json_library_reads_what_is_written() {
-        let nasty = "a\"b\\c\n\u{1}\u{7f}ü\t\r";
+        let nasty = "a\"b\\c\n\u{1}\u{7f}ü\t\r\u{9b}\u{202e}\u{2028}\u{e0041}";
         let text = Object::new()
             .string("s", nasty)
             .optional("n", None)
@@ -138,5 +138,6 @@ mod tests {
             serde_json::json!({"s": nasty, "n": null, "i": 7, "b": true, "t": 1.045, "a": ["x", "y"]})
         );
         assert_eq!(Object::new().finish(), "{}");
+        assert!(!text.chars().any(crate::shown::must_be_escaped), "{text}");
     }
 }

@@ -55,6 +55,7 @@ pub mod name;
 pub mod partition;
 pub mod paths;
 pub mod report;
+pub mod report_key;
 pub mod rescue;
 pub mod selection;
 pub mod shown;

@@ -4,6 +4,7 @@
 //! never waits long: a terminal that takes nothing for [`PATIENCE`] gets only what fits from then on.
 
 use crate::sysfs;
+use handoff::shown::Shown;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
@@ -58,12 +59,21 @@ impl Console {
         }
     }
 
-    /// Writes a line everywhere.
+    /// Writes a line everywhere. What is not plain text is escaped: names of files and disks are in it.
     pub(crate) fn line(&mut self, text: &str) {
+        self.write(&Shown(text).to_string());
+    }
+
+    /// Writes a line for the parent of this process, to be read by `kind`, which is our own word, up to the tab.
+    pub(crate) fn record(&mut self, kind: &str, text: &str) {
+        self.write(&format!("{kind}\t{}", Shown(text)));
+    }
+
+    fn write(&mut self, line: &str) {
         for terminal in &mut self.terminals {
-            terminal.write(text);
+            terminal.write(line);
         }
-        self.kernel_log(text);
+        self.kernel_log(line);
     }
 
     /// Writes a line to the kernel's log only.
@@ -72,7 +82,7 @@ impl Console {
         // console of our own that is just what is wanted, so it gets level 6 then.
         let level = if self.terminals.is_empty() { "<30>" } else { "<31>" };
         if let Some(file) = &mut self.kernel_log {
-            for part in pieces(text, LONGEST_RECORD) {
+            for part in pieces(&Shown(text).to_string(), LONGEST_RECORD) {
                 let _ = file.write_all(format!("{level}psyops: {part}\n").as_bytes());
             }
         }

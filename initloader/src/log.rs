@@ -2,6 +2,7 @@
 
 use crate::clock::Uptime;
 use crate::console::Console;
+use handoff::shown::Shown;
 use handoff::{kernel_arguments, marker};
 use nix::errno::Errno;
 use std::time::Duration;
@@ -53,7 +54,7 @@ impl Log {
             DEBUG => self.debug(line),
             MARKED => self.marked("", line),
             INFO => self.info(line),
-            // The rest of a line that had a line end in it.
+            // What a library of the child said by itself.
             rest => self.info(&format!("{rest} {line}")),
         }
     }
@@ -97,7 +98,7 @@ impl Log {
     pub(crate) fn marked(&mut self, marker: &str, line: &str) {
         let line = format!("{marker}{line}");
         if self.passed_on {
-            return self.console.line(&format!("{MARKED}\t{line}"));
+            return self.console.record(MARKED, &line);
         }
         self.keep(&line);
         self.console.line(&line);
@@ -125,7 +126,7 @@ impl Log {
                 Level::Info => INFO,
                 Level::Debug => DEBUG,
             };
-            return self.console.line(&format!("{kind}\t{line}"));
+            return self.console.record(kind, line);
         }
         self.keep(line);
         if level <= self.level {
@@ -137,7 +138,7 @@ impl Log {
 
     fn keep(&mut self, line: &str) {
         if self.text.len() < LONGEST {
-            self.text.push_str(&format!("[{}] {line}\n", Uptime::now()));
+            self.text.push_str(&format!("[{}] {}\n", Uptime::now(), Shown(line)));
             if self.text.len() >= LONGEST {
                 self.text.push_str("the log is full; later lines are on the consoles only\n");
             }

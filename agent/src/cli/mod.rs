@@ -10,6 +10,7 @@ mod status;
 use crate::role::Stage;
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use handoff::shown::ShownLines;
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -203,7 +204,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 
 /// Prints to the standard output; nobody there to read is no reason to fail.
 fn say(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    let _ = writeln!(std::io::stdout(), "{}", ShownLines(text));
 }
 
 /// Prints what is wrong, with all its causes.
@@ -217,5 +218,5 @@ fn complain(error: &dyn Error) {
         }
         cause = error.source();
     }
-    let _ = writeln!(std::io::stderr(), "psyops-agent: {text}");
+    let _ = writeln!(std::io::stderr(), "psyops-agent: {}", ShownLines(text));
 }

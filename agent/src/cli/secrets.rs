@@ -3,6 +3,7 @@
 use super::{SecretsAction, complain, say};
 use crate::root::Root;
 use crate::secrets::{self, SecretsError};
+use handoff::shown::Shown;
 use keys::reconcile::Comparison;
 use std::process::ExitCode;
 
@@ -28,10 +29,10 @@ pub(super) fn run(root: &Root, action: SecretsAction) -> ExitCode {
 
 fn show(comparison: &Comparison) {
     for difference in &comparison.differing {
-        say(&format!("differs: {difference}"));
+        say(&format!("differs: {}", Shown(difference)));
     }
     for path in &comparison.unknown {
-        say(&format!("not known to the seal: {}", path.display()));
+        say(&format!("not known to the seal: {}", Shown(path.display())));
     }
     say(&format!("{} files are as the seal says", comparison.same.len()));
 }

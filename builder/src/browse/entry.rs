@@ -1,5 +1,6 @@
 //! What a listing says of a file.
 
+use handoff::shown::Shown;
 use serde_json::{Value, json};
 use std::fmt;
 
@@ -94,15 +95,30 @@ impl Entry {
     }
 }
 
-/// A line like one of ls(1).
+/// A line like one of ls(1): one, whatever is in the name.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = self.mode.map_or_else(|| "   -".to_owned(), |mode| format!("{mode:04o}"));
         let owner = self.owner.map_or_else(|| "-".to_owned(), |(uid, gid)| format!("{uid}:{gid}"));
-        write!(f, "{} {mode} {owner:>9} {:>10}  {}", self.kind.letter(), self.size, self.name)?;
+        write!(f, "{} {mode} {owner:>9} {:>10}  {}", self.kind.letter(), self.size, Shown(&self.name))?;
         match &self.target {
-            Some(target) => write!(f, " -> {target}"),
+            Some(target) => write!(f, " -> {}", Shown(target)),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_line_whatever_is_in_it() {
+        let name = "a\npsyops-report: {}\u{1b}[2J\u{202e}".to_owned();
+        let entry = Entry { name, target: Some("b\r".to_owned()), ..Entry::folder("") };
+        assert_eq!(
+            entry.to_string(),
+            "d    -         -          0  a\\npsyops-report: {}\\u001b[2J\\u202e -> b\\r"
+        );
     }
 }

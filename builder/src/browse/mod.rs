@@ -16,6 +16,7 @@ use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
 use crate::tools::ToolError;
+use handoff::shown::Shown;
 use handoff::slot::Slot;
 use std::path::Path;
 use thiserror::Error;
@@ -41,10 +42,10 @@ pub enum BrowseError {
         problem: SlotError,
     },
     /// The file or folder.
-    #[error("there is no {0} in the image")]
+    #[error("there is no {} in the image", Shown(.0))]
     NotFound(String),
     /// A folder in place of a file, or the other way round.
-    #[error("{path} is {is}")]
+    #[error("{} is {is}", Shown(.path))]
     Kind {
         /// The path.
         path: String,
@@ -52,7 +53,7 @@ pub enum BrowseError {
         is: &'static str,
     },
     /// A file system or archive does not hold.
-    #[error("{part} cannot be read: {reason}; psyops verify says more")]
+    #[error("{part} cannot be read: {}; psyops verify says more", Shown(.reason))]
     Damaged {
         /// The part.
         part: &'static str,

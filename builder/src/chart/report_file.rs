@@ -4,6 +4,7 @@
 use crate::error::{Class, Classified};
 use handoff::marker;
 use handoff::report::BootReport;
+use handoff::report_key;
 use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -67,7 +68,7 @@ fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
     // Of several boots in one log, the last.
     let marked = text.lines().rev().find_map(|line| line.split_once(marker::REPORT));
     let json = match marked {
-        Some((_, json)) => json,
+        Some((_, line)) => report_key::text(line),
         None if text.trim_start().starts_with('{') => text,
         None => return Err(ReportError::NoReport(path.to_owned())),
     };
@@ -82,6 +83,7 @@ fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handoff::report_key::ReportKey;
 
     fn found(text: &str) -> Result<BootReport, ReportError> {
         find(text, Path::new("boot.log"))
@@ -93,6 +95,8 @@ mod tests {
         let (old, new) = (report("old").to_json(), report("new").to_json());
         let log =
             format!("[1.0] kernel\n{}{old}\nlogin: {}{new}\n[9.0] more", marker::REPORT, marker::REPORT);
+        let proven = format!("{}{}", marker::REPORT, report_key::line(&new, Some(&ReportKey::new([7; 32]))));
+        assert_eq!(found(&proven).unwrap(), report("new"));
         for text in [new.clone(), format!("\n{new}\n"), format!("{{\"report\":{new},\"status\":null}}"), log]
         {
             assert_eq!(found(&text).unwrap(), report("new"), "{text}");

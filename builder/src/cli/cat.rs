@@ -11,7 +11,9 @@ use std::path::PathBuf;
   psyops cat pi1.img root/etc/os-release
   psyops cat pi1.img initramfs/psyops/trust     whom the system trusts
   psyops cat pi1.img secret/hostname
-Exit codes: 0 printed, 1 no file but a folder or link, 65 that part is damaged or no image at all, 66 no such file.")]
+A terminal gets plain text only; what is not goes to a file or a pipe, byte by byte.
+Exit codes: 0 printed, 1 no file but a folder or link, 65 that part is damaged or no image at all, 66 no such file,
+77 not plain text on a terminal.")]
 pub struct CatArgs {
     /// The image
     pub image: PathBuf,

@@ -1,8 +1,12 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
+//!
+//! All text goes through [`ShownLines`]: what reads an image or another's files need not think of the terminal. Names are
+//! in [`Shown`](handoff::shown::Shown) besides, where they stand in a line. Only [`finish_bytes`] passes bytes on.
 
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
 use crate::tools;
+use handoff::shown::{ShownLines, must_be_escaped};
 use serde_json::{Value, json};
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -16,14 +20,14 @@ pub fn progress(line: &str) {
     let _ = if out.is_terminal() {
         out.write_all(for_a_terminal(line).as_bytes()).and_then(|()| out.flush())
     } else {
-        writeln!(out, "{line}")
+        writeln!(out, "{}", ShownLines(line))
     };
 }
 
 /// The line over whatever stood in its place: back to the beginning, and all to its right erased (ECMA-48, EL).
 fn for_a_terminal(line: &str) -> String {
     let end = if line.starts_with("  ") { "" } else { "\n" };
-    format!("\r{line}\u{1b}[K{end}")
+    format!("\r{}\u{1b}[K{end}", ShownLines(line))
 }
 
 /// The same for a program that reads along: a line is a JSON object with `progress`.
@@ -33,7 +37,7 @@ pub fn progress_in_json(line: &str) {
 
 /// The same for what is more than a line.
 pub fn progress_value(value: &Value) {
-    let _ = writeln!(io::stderr(), "{value}");
+    let _ = writeln!(io::stderr(), "{}", ShownLines(value));
 }
 
 /// How a command says what is being done, where its result is JSON or is not.
@@ -46,12 +50,12 @@ pub fn ask(question: &str) -> io::Result<Option<bool>> {
     Ok(ask_for_text(&format!("{question} [y/N] "))?.map(|answer| is_yes(&answer)))
 }
 
-/// The same for an answer of a line. `question` is printed as it is.
+/// The same for an answer of a line.
 pub fn ask_for_text(question: &str) -> io::Result<Option<String>> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(None);
     }
-    write!(io::stderr(), "{question}")?;
+    write!(io::stderr(), "{}", ShownLines(question))?;
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(Some(answer))
@@ -105,6 +109,7 @@ pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCod
 pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     note_isolation();
     match result {
+        Ok(bytes) if io::stdout().is_terminal() && !is_text(bytes.as_ref()) => fail(&NotText.into()),
         Ok(bytes) => {
             print(&[bytes.as_ref()]);
             ExitCode::SUCCESS
@@ -113,9 +118,30 @@ pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     }
 }
 
+/// Whether a terminal shows the bytes and does nothing else: the rest would move its cursor, or worse.
+fn is_text(bytes: &[u8]) -> bool {
+    let shown = |c: char| matches!(c, '\n' | '\t' | '\r') || !must_be_escaped(c);
+    std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(shown))
+}
+
+/// Bytes that a terminal is not to get.
+#[derive(Debug, thiserror::Error)]
+#[error("it is not plain text, and the output is a terminal")]
+struct NotText;
+
+impl Classified for NotText {
+    fn class(&self) -> Class {
+        Class::Refused
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("write it to a file with > FILE, or look at it with | cat -v".into())
+    }
+}
+
 fn print_text(text: &str) {
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    print(&[text.as_bytes(), newline.as_bytes()]);
+    print(&[ShownLines(text).to_string().as_bytes(), newline.as_bytes()]);
 }
 
 fn print(parts: &[&[u8]]) {
@@ -148,6 +174,20 @@ mod tests {
     fn only_a_yes_is_one() {
         assert!(is_yes("y\n") && is_yes(" YES \n"));
         assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yesterday"));
+    }
+
+    #[test]
+    fn a_terminal_gets_text_alone() {
+        assert!(is_text("ü\n\tß\r\n".as_bytes()));
+        for bytes in [&b"\x1b]0;title\x07"[..], b"\xff", "\u{202e}".as_bytes(), "\u{9b}2J".as_bytes(), b"\0"]
+        {
+            assert!(!is_text(bytes), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn what_moves_the_cursor_is_shown_in_a_line_of_progress() {
+        assert_eq!(for_a_terminal("a\u{1b}[2J\r\u{202e}b"), "\ra\\u001b[2J\\r\\u202eb\u{1b}[K\n");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use std::path::PathBuf;
   psyops ls pi1.img root/etc
   psyops ls pi1.img initramfs-b/lib/modules
   psyops ls /dev/sdX secret --json
+A name has one line; what is not plain text in it is escaped as in JSON. --json has names as they are.
 Without a letter, root and initramfs are those of the first slot that holds a system.
 Exit codes: 0 shown, 65 that part is damaged or no image at all, 66 no such file.")]
 pub struct LsArgs {

@@ -3,7 +3,7 @@
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
-use crate::run::watch::{SeenReport, wait_for_report};
+use crate::run::watch::{SeenReport, wait_for_any_report, wait_for_report};
 use crate::run::{Access, Boot, Machine, Serial, Setup, kvm, shell_line};
 use crate::scratch::Scratch;
 use crate::store::Store;
@@ -62,6 +62,9 @@ pub struct RunArgs {
     /// Keep what the machine writes to the image
     #[arg(long)]
     pub write: bool,
+    /// Believe any boot report on the console: the systems of older builders do not prove that theirs is their own
+    #[arg(long, requires = "headless")]
+    pub any_report: bool,
     /// Print the QEMU command and do nothing
     #[arg(long)]
     pub print: bool,
@@ -129,7 +132,8 @@ pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> 
     }
     let limit = Duration::from_secs(args.timeout.unwrap_or(PATIENCE));
     progress(&format!("waiting for the boot report, at most {} s", limit.as_secs()));
-    let seen = wait_for_report(&mut machine, limit)?;
+    let wait = if args.any_report { wait_for_any_report } else { wait_for_report };
+    let seen = wait(&mut machine, limit)?;
     // What was written to a snapshot is forgotten anyway, and a rescue shell does not watch the power button.
     if args.write && seen.report.outcome != Outcome::Rescue {
         machine.power_down(POWER_OFF)?;

@@ -1,6 +1,7 @@
 //! The difference for people: what differs, part by part, no part at more length than a screen.
 
 use super::{Change, Detail, Difference, Kind, Section, Side};
+use handoff::shown::Shown;
 
 /// As many of a kind are shown, unless all are asked for.
 const MOST: usize = 20;
@@ -84,8 +85,7 @@ fn told_detail(kind: Kind, detail: &Detail) -> Option<String> {
     })
 }
 
-/// Names come from files: what would move a cursor is shown as it is written in Rust.
+/// Names come from files.
 fn printable(text: &str) -> String {
-    let shown = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
-    text.chars().map(shown).collect()
+    Shown(text).to_string()
 }

@@ -429,6 +429,6 @@ mod tests {
         seen.partitions[0].name = "\"&\u{1}".into();
         let map = to_svg(&seen);
         assert!(map.contains("bad: no &lt;FAT&gt;</text>"), "{map}");
-        assert!(map.contains("a&lt;b") && map.contains("&quot;&amp;\u{fffd}") && !map.contains('\u{1}'));
+        assert!(map.contains("a&lt;b") && map.contains("&quot;&amp;\\u0001") && !map.contains('\u{1}'));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::facts::{Inspection, SealFacts, SlotFacts, SlotState};
 use handoff::control::ControlArea;
+use handoff::shown::Shown;
 use handoff::slot::Slot;
 
 /// The facts as lines.
@@ -17,7 +18,7 @@ pub fn to_text(inspection: &Inspection) -> String {
         text.push_str(&format!(
             "{:>3}  {:<10} at {:>10}  {:>10}  {}{foreign}\n",
             partition.number,
-            partition.name,
+            Shown(&partition.name).to_string(),
             size(partition.offset.0),
             size(partition.size.0),
             partition.guid
@@ -30,13 +31,13 @@ pub fn to_text(inspection: &Inspection) -> String {
     }
     inspection.seals.iter().for_each(|facts| text.push_str(&seal(facts)));
     if let Some(secret) = &inspection.secret {
-        text.push_str(&format!("secret  ext4 {}, UUID {}\n", secret.label, secret.uuid));
+        text.push_str(&format!("secret  ext4 {}, UUID {}\n", Shown(&secret.label), secret.uuid));
     }
     if !inspection.warnings.is_empty() {
         text.push('\n');
     }
     for warning in &inspection.warnings {
-        text.push_str(&format!("warning: {warning}\n"));
+        text.push_str(&format!("warning: {}\n", Shown(warning)));
     }
     text
 }
@@ -44,13 +45,14 @@ pub fn to_text(inspection: &Inspection) -> String {
 fn slot(facts: &SlotFacts) -> String {
     match &facts.state {
         SlotState::Empty => format!("slot {}  empty\n", facts.slot),
-        SlotState::Bad { problem, .. } => format!("slot {}  bad: {problem}\n", facts.slot),
+        SlotState::Bad { problem, .. } => format!("slot {}  bad: {}\n", facts.slot, Shown(problem)),
         SlotState::Whole { record, root, command_line } => format!(
-            "slot {}  release {}, security epoch {}, UKI of {}\n        root hash {root}\n        {command_line}\n",
+            "slot {}  release {}, security epoch {}, UKI of {}\n        root hash {root}\n        {}\n",
             facts.slot,
             record.release,
             record.security_epoch,
             size(record.length),
+            Shown(command_line),
         ),
     }
 }
@@ -69,7 +71,7 @@ fn control(area: &ControlArea) -> String {
 fn seal(facts: &SealFacts) -> String {
     match &facts.content {
         Ok(None) => format!("seal-{}  empty\n", facts.slot),
-        Err(problem) => format!("seal-{}  bad: {problem}\n", facts.slot),
+        Err(problem) => format!("seal-{}  bad: {}\n", facts.slot, Shown(problem)),
         Ok(Some((header, recipients))) => format!(
             "seal-{}  serial {} of {}, release floor {}\n        for {} and {} more\n",
             facts.slot,

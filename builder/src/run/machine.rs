@@ -9,8 +9,10 @@ use super::text::plain;
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
 use crate::tools::{QEMU, ToolError};
+use handoff::report_key::ReportKey;
 use serde_json::json;
 use std::env;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ExitStatus, Stdio};
@@ -59,6 +61,15 @@ pub enum MachineError {
         /// The console's end.
         console: String,
     },
+    /// There was a report, and nothing proves that it is from the system that was started.
+    #[error(
+        "{seconds} s were over, and no boot report proved that it is from the system that was started; an image of an \
+         older builder proves nothing: build it again, or believe what its console says with --any-report"
+    )]
+    Unproven {
+        /// How long it was waited for.
+        seconds: u64,
+    },
     /// The machine ended before.
     #[error("the machine ended before {what}; the console ends with:\n{console}")]
     Ended {
@@ -76,7 +87,7 @@ impl Classified for MachineError {
             Self::Firmware { .. } => Class::Unavailable,
             Self::Folder(error) => Class::of_writing(error),
             Self::Talk { .. } => Class::Io,
-            Self::Timeout { .. } | Self::Ended { .. } => Class::Failure,
+            Self::Timeout { .. } | Self::Unproven { .. } | Self::Ended { .. } => Class::Failure,
         }
     }
 
@@ -99,6 +110,7 @@ pub struct Machine {
     /// How much of the console's plain text earlier waits have used up.
     seen: usize,
     folder: Scratch,
+    report_key: ReportKey,
 }
 
 impl Machine {
@@ -119,6 +131,8 @@ impl Machine {
         }
         let mut command = parent::qemu()?;
         command.args(setup.arguments(folder.path()));
+        let report_key = new_key().map_err(|source| MachineError::Talk { what: "make a key for", source })?;
+        command.args(["-smbios", &format!("type=11,value={}", report_key.oem_string())]);
         match setup.serial {
             Serial::Captured => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
             Serial::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
@@ -142,7 +156,22 @@ impl Machine {
             });
             output
         });
-        Ok(Self { child, _parent: parent, keyboard, output, console: Vec::new(), seen: 0, folder })
+        Ok(Self {
+            child,
+            _parent: parent,
+            keyboard,
+            output,
+            console: Vec::new(),
+            seen: 0,
+            folder,
+            report_key,
+        })
+    }
+
+    /// The key by which this machine's boot report proves that it is that.
+    #[must_use]
+    pub fn report_key(&self) -> &ReportKey {
+        &self.report_key
     }
 
     /// What the serial console said so far, without the sequences that firmware paints with.
@@ -337,6 +366,12 @@ enum Heard {
     More,
     End,
     Timeout,
+}
+
+fn new_key() -> io::Result<ReportKey> {
+    let mut random = [0; 32];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(ReportKey::new(random))
 }
 
 fn copy_firmware(folder: &Path) -> Result<(), MachineError> {

@@ -1,8 +1,12 @@
 //! Watching a boot without a person: the boot report is picked out of the serial console.
+//!
+//! Everything on the console can be written by anything in the machine, so a report counts only with the proof that it is
+//! from the system that was started (`handoff::report_key`).
 
 use super::machine::{Machine, MachineError};
 use handoff::marker;
 use handoff::report::{BootReport, Configure, Outcome};
+use handoff::report_key::{self, ReportKey};
 use std::time::{Duration, Instant};
 
 /// A boot report as it came, and read.
@@ -23,24 +27,50 @@ impl SeenReport {
 }
 
 /// Waits for the final report of a boot. A report line that other output tore apart is passed over: it is on every
-/// console, and the loader and the agent both write one.
+/// console, and the loader and the agent both write one. So is one that proves nothing.
 pub fn wait_for_report(machine: &mut Machine, deadline: Duration) -> Result<SeenReport, MachineError> {
+    let key = machine.report_key().clone();
+    wait_for(machine, deadline, Some(&key))
+}
+
+/// The same for an image of an older builder: any report is believed.
+pub fn wait_for_any_report(machine: &mut Machine, deadline: Duration) -> Result<SeenReport, MachineError> {
+    wait_for(machine, deadline, None)
+}
+
+fn wait_for(
+    machine: &mut Machine,
+    deadline: Duration,
+    key: Option<&ReportKey>,
+) -> Result<SeenReport, MachineError> {
     let end = Instant::now() + deadline;
+    let mut unproven = false;
     loop {
         let left = end.saturating_duration_since(Instant::now());
-        let line = machine.wait_for_line(marker::REPORT, left)?;
-        if let Some(seen) = parse(&line)
-            && seen.is_final()
-        {
-            return Ok(seen);
+        let line = match machine.wait_for_line(marker::REPORT, left) {
+            Err(MachineError::Timeout { .. }) if unproven => {
+                return Err(MachineError::Unproven { seconds: deadline.as_secs() });
+            }
+            line => line?,
+        };
+        match parse(&line, key) {
+            Some(seen) if seen.is_final() => return Ok(seen),
+            Some(_) => {}
+            None => unproven |= parse(&line, None).is_some_and(|seen| seen.is_final()),
         }
     }
 }
 
-/// Reads the report in a line of a console; `None` where there is none or it is torn.
+/// Reads the report in a line of a console; `None` where there is none, it is torn, or does not prove by `key` that it is
+/// the machine's own.
 #[must_use]
-pub fn parse(line: &str) -> Option<SeenReport> {
-    let (_, text) = line.split_once(marker::REPORT)?;
+pub fn parse(line: &str, key: Option<&ReportKey>) -> Option<SeenReport> {
+    // A forged one may be in front of it on the same line.
+    let (_, text) = line.rsplit_once(marker::REPORT)?;
+    let text = match key {
+        Some(key) => report_key::proven_text(text, key)?,
+        None => report_key::text(text),
+    };
     // Something may follow on the same line: only the first value counts.
     let json = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>().next()?.ok()?;
     let report = serde_json::from_value(json.clone()).ok()?;
@@ -53,7 +83,27 @@ mod tests {
 
     fn line(outcome: Outcome, configure: Configure) -> String {
         let report = BootReport { outcome, configure, ..BootReport::default() };
-        format!("[   12.3] {}{}[   12.4] more", marker::REPORT, report.to_json())
+        let line = report_key::line(&report.to_json(), Some(&key(7)));
+        format!("[   12.3] {}{line}[   12.4] more", marker::REPORT)
+    }
+
+    fn key(byte: u8) -> ReportKey {
+        ReportKey::new([byte; 32])
+    }
+
+    /// What a file name on the secret partition said, and `psyops run --headless` believed.
+    #[test]
+    fn a_report_that_anything_else_wrote_is_none() {
+        let report = BootReport { outcome: Outcome::Ok, configure: Configure::Ok, ..BootReport::default() };
+        let forged = format!("{}{}", marker::REPORT, report.to_json());
+        assert_eq!(parse(&forged, Some(&key(7))), None);
+        assert!(parse(&forged, None).is_some());
+        let of_another_machine = line(Outcome::Ok, Configure::Ok);
+        assert_eq!(parse(&of_another_machine, Some(&key(8))), None);
+        let behind = format!("{forged} {}", line(Outcome::Degraded, Configure::Failed));
+        assert_eq!(parse(&behind, Some(&key(7))).unwrap().report.outcome, Outcome::Degraded);
+        let proof = behind.split_once("psyops-proof:").unwrap().1;
+        assert_eq!(parse(&format!("{forged} psyops-proof:{proof}"), Some(&key(7))), None);
     }
 
     #[test]
@@ -64,7 +114,7 @@ mod tests {
             (Outcome::Degraded, Configure::Failed, true),
             (Outcome::Rescue, Configure::Pending, true),
         ] {
-            let seen = parse(&line(outcome, configure)).unwrap();
+            let seen = parse(&line(outcome, configure), Some(&key(7))).unwrap();
             assert_eq!((seen.report.outcome, seen.is_final()), (outcome, last));
         }
     }
@@ -72,7 +122,9 @@ mod tests {
     #[test]
     fn torn_reports_are_none() {
         let whole = line(Outcome::Ok, Configure::Ok);
-        assert_eq!(parse(whole.get(..60).unwrap()), None);
-        assert_eq!(parse("no report"), None);
+        for key in [None, Some(&key(7))] {
+            assert_eq!(parse(whole.get(..60).unwrap(), key), None);
+            assert_eq!(parse("no report", key), None);
+        }
     }
 }

@@ -8,12 +8,12 @@
 use crate::boot::Boot;
 use crate::clock::Uptime;
 use crate::console::Console;
-use crate::disk::partitions::PartitionGuid;
 use crate::failure::Failure;
 use crate::log::Log;
 use crate::process::{self, Ended};
 use crate::steps::disk;
 use crate::{mounts, node};
+use handoff::guid::Guid;
 use handoff::kernel_arguments::DEVICE_TIMEOUT;
 use handoff::paths;
 use handoff::report::StepKind;
@@ -33,7 +33,7 @@ const PROBLEM: &str = "problem";
 const END: &str = "end";
 
 /// Learns them, if that can be. Without them the network cards ask by DHCP, which is said.
-pub(crate) fn learn(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust) {
+pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) {
     let patience = PATIENCE.saturating_add(disk::asked_patience(boot).unwrap_or_default());
     let start = Uptime::now();
     boot.watch("addresses", patience.saturating_mul(2).saturating_add(Duration::from_mins(1)));
@@ -55,11 +55,11 @@ pub(crate) fn learn(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust)
 }
 
 /// The child's life.
-fn read(mut boot: Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> i32 {
+fn read(mut boot: Boot, esp: Option<Guid>, trust: &Trust) -> i32 {
     // Whatever is wrong with this process, it is no reason to restart the machine.
     let _ = std::panic::take_hook();
     let mut out = Console::standard_output();
-    let mut say = |word: &str, text: &str| out.line(&format!("{word}\t{text}"));
+    let mut say = |word: &str, text: &str| out.record(word, text);
     let result = steps(&mut boot, esp, trust);
     if let Some(node) = &boot.report.node {
         say(NODE, node);
@@ -82,7 +82,7 @@ fn read(mut boot: Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> i32 {
 }
 
 /// As far as the node's addresses; otherwise what is wrong, and what to do.
-fn steps(boot: &mut Boot, esp: Option<&PartitionGuid>, trust: &Trust) -> Result<(), String> {
+fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
         advised(&format!("cannot have a mount namespace: {}", errno.desc()), "start the other slot")
     })?;

@@ -4,6 +4,7 @@ use crate::boot::Boot;
 use crate::failure::{Failure, Kind};
 use crate::rescue::SCREEN;
 use handoff::marker;
+use handoff::report_key::{self, ReportKey};
 use handoff::rescue::{ConsoleAccess, RescueAccess, RescuePolicy};
 
 /// The lines, without the marker.
@@ -73,8 +74,8 @@ pub(crate) fn show(boot: &mut Boot, lines: &[String]) {
         boot.log.marked("", &format!("  {line}"));
     }
     let _ = std::fs::write(SCREEN, format!("{first}\n  {}\n", rest.join("\n  ")));
-    let report = boot.report.to_json();
-    boot.log.marked(marker::REPORT, &report);
+    let key = std::fs::read(report_key::SMBIOS_TABLE).ok().and_then(|table| ReportKey::find(&table));
+    boot.log.marked(marker::REPORT, &report_key::line(&boot.report.to_json(), key.as_ref()));
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::process;
 use crate::rescue::SCREEN;
 use crate::rescue::commands;
 use crate::rescue::visitors::RETRY;
+use handoff::shown::ShownLines;
 use handoff::{paths, rescue};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -78,11 +79,11 @@ pub(super) fn usage(output: Output) -> ExitCode {
 
 /// Prints a line; nobody there to read is no reason to fail.
 fn say(line: &str) {
-    let _ = writeln!(std::io::stdout(), "{line}");
+    let _ = writeln!(std::io::stdout(), "{}", ShownLines(line));
 }
 
 fn complain(problem: &dyn Display) {
-    let _ = writeln!(std::io::stderr(), "{problem}");
+    let _ = writeln!(std::io::stderr(), "{}", ShownLines(problem));
 }
 
 fn show(path: &str) -> ExitCode {
