@@ -46,7 +46,7 @@ pub(super) fn run() -> ExitCode {
 fn device(boot: &mut Boot) -> Result<String, String> {
     let told = |failure: crate::failure::Failure| failure.lines().join("\n");
     let esp = boot.step("selection", selection::DEADLINE, selection::run).map_err(told)?;
-    let disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp.as_ref())).map_err(told)?;
+    let disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp)).map_err(told)?;
     let device = secret::partition(&disk).map_err(|error| error.to_string())?;
     Ok(device.path().to_string_lossy().into_owned())
 }
