@@ -45,6 +45,7 @@ impl Class {
     pub fn of_reading(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Self::MissingInput,
+            // The bytes were read, and are not what they should be: a size over its limit, say.
             io::ErrorKind::InvalidData => Self::BadContent,
             _ => Self::Io,
         }

@@ -1,6 +1,7 @@
 //! Reading a file that a user or the build names.
 
 use crate::error::{Class, Classified};
+use crate::limits::{Limit, OverLimit};
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
@@ -33,6 +34,42 @@ impl ReadAt for File {
     fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         std::os::unix::fs::FileExt::read_exact_at(self, into, offset)
     }
+}
+
+impl<T: ReadAt + ?Sized> ReadAt for &T {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        (**self).fill_at(into, offset)
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let start = usize::try_from(offset).map_err(io::Error::other)?;
+        let there = start.checked_add(into.len()).and_then(|end| self.get(start..end));
+        into.copy_from_slice(there.ok_or(io::ErrorKind::UnexpectedEof)?);
+        Ok(())
+    }
+}
+
+/// All that `source` has, where that is not over a limit: no more than one byte beyond it is read.
+pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    source.take(limit.most.saturating_add(1)).read_to_end(&mut bytes)?;
+    limit.check(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).map_err(over)?;
+    Ok(bytes)
+}
+
+/// A file, where it is not over a limit.
+pub fn read_file_limited(path: &Path, limit: &'static Limit) -> io::Result<Vec<u8>> {
+    let file = File::open(path)?;
+    limit.check(file.metadata()?.len()).map_err(over)?;
+    read_limited(file, limit)
+}
+
+/// A size over its limit, as an error of reading: [`Class::of_reading`] knows it as bad content.
+#[must_use]
+pub fn over(over: OverLimit) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, over)
 }
 
 /// Reads a file that goes into an image.

@@ -234,6 +234,15 @@ fn parse_candidate(line: &str, main: &str, security: &str) -> Option<Candidate> 
     })
 }
 
+/// What apt prints, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(super) fn fuzz(text: &str) {
+    for line in text.lines() {
+        let _ = parse_candidate(line, "http://main/", "http://main/security/");
+    }
+    let _ = parse_dependencies(text);
+}
+
 /// `Depends` and `Pre-Depends` of each stanza, names only.
 fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<Vec<String>>> {
     let mut all = BTreeMap::new();

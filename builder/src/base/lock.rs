@@ -165,7 +165,7 @@ impl Lock {
         Ok(format!("{HEADER}{text}"))
     }
 
-    fn decode(path: &Path, text: &str) -> Result<Self, BaseError> {
+    pub(super) fn decode(path: &Path, text: &str) -> Result<Self, BaseError> {
         let bad = |problem: String| BaseError::BadLock { path: path.to_owned(), problem };
         let raw: RawLock = toml::from_str(text).map_err(|error| bad(error.to_string().trim().to_owned()))?;
         if raw.format != FORMAT {

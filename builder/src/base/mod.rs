@@ -11,6 +11,8 @@ pub mod changes;
 mod debian;
 mod debs;
 mod error;
+#[cfg(feature = "fuzzing")]
+mod fuzzing;
 pub mod given;
 mod init;
 mod kernel;
@@ -21,6 +23,9 @@ mod micro;
 mod packages;
 mod sandbox;
 mod variant;
+
+#[cfg(feature = "fuzzing")]
+pub(crate) use {fuzzing::text as fuzz_text, given::manifest::fuzz as fuzz_manifest};
 
 pub use error::BaseError;
 pub use init::Init;

@@ -6,11 +6,11 @@
 use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
-use cpio::newc::{Builder, ModeFileType, Reader, trailer};
+use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::paths;
 use handoff::trust::Trust;
 use std::collections::BTreeSet;
-use std::io::{self, Read as _, Write};
+use std::io::{self, Write};
 use thiserror::Error;
 
 /// zstd's level. The kernel unpacks all levels at about the same speed; past 19 they need more memory at boot.
@@ -123,51 +123,6 @@ pub fn single_file(path: &str, mode: u32, content: &[u8]) -> Result<Vec<u8>, Ini
     let mut archive = Archive::new(0);
     archive.file(path, mode, content)?;
     archive.finish()
-}
-
-/// A file of an archive, as it is read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ArchiveFile {
-    /// Its path, without a slash at its beginning.
-    pub path: String,
-    /// Type and permissions, as inode(7) has them.
-    pub mode: u32,
-    /// Its owner.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-    /// Its content; of a link, where it leads.
-    pub content: Vec<u8>,
-}
-
-/// The files of a packed initramfs, as [`pack`] makes it.
-pub fn files(packed: &[u8]) -> io::Result<Vec<ArchiveFile>> {
-    files_where(packed, |_| true)
-}
-
-/// The file of that path in a packed initramfs, which is unpacked to its end: one that is damaged behind it is an error.
-pub fn file(packed: &[u8], path: &str) -> io::Result<Option<ArchiveFile>> {
-    Ok(files_where(packed, |name| name == path)?.into_iter().next())
-}
-
-fn files_where(packed: &[u8], wanted: impl Fn(&str) -> bool) -> io::Result<Vec<ArchiveFile>> {
-    let mut frame = zstd::Decoder::new(packed)?.single_frame();
-    let mut files = Vec::new();
-    loop {
-        let mut reader = Reader::new(frame)?;
-        if reader.entry().is_trailer() {
-            return Ok(files);
-        }
-        if wanted(reader.entry().name()) {
-            let mut content = Vec::new();
-            reader.read_to_end(&mut content)?;
-            let entry = reader.entry();
-            let path = entry.name().to_owned();
-            files.push(ArchiveFile { path, mode: entry.mode(), uid: entry.uid(), gid: entry.gid(), content });
-        }
-        // What was not read is passed over.
-        frame = reader.finish()?;
-    }
 }
 
 /// The archive while it grows.

@@ -3,6 +3,7 @@
 //! Every piece takes plain inputs (bytes, paths, names) and returns bytes, so each is tested without a site.
 
 pub mod initramfs;
+pub mod initramfs_reader;
 pub mod modules;
 pub mod rescue;
 pub mod uki;

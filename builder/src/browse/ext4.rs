@@ -1,18 +1,24 @@
 //! Files of the secret partition.
 
 use super::{BrowseError, Entry, EntryKind, Place};
-use crate::image::ext4::open;
+use crate::image::ext4::{OpenError, open};
 use crate::image::reader::ImageReader;
+use crate::limits::{self, OverLimit};
 use ext4_view::{Ext4, Ext4Error, FileType, Metadata};
-use handoff::partition::Role;
+
+const PART: &str = "the secret partition";
+/// The largest block of ext4.
+const LONGEST_LINK: u64 = 65_536;
 
 pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
-    let volume = volume(image)?;
-    let path = absolute(place);
-    let facts = volume.symlink_metadata(path.as_str()).map_err(|error| told(place, &error))?;
+    list_of(&open(image).map_err(not_opened)?, place)
+}
+
+fn list_of(volume: &Ext4, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+    let (path, facts) = locate(volume, place)?;
     if !facts.is_dir() {
         let name = place.names.last().cloned().unwrap_or_default();
-        return Ok(vec![entry(&volume, name, &path, &facts)]);
+        return Ok(vec![entry(volume, name, &path, &facts)]);
     }
     let mut entries = Vec::new();
     for found in volume.read_dir(path.as_str()).map_err(|error| told(place, &error))? {
@@ -21,24 +27,58 @@ pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, Bro
         if name != "." && name != ".." {
             let full = format!("{}/{name}", path.trim_end_matches('/'));
             let facts = volume.symlink_metadata(full.as_str()).map_err(|error| told(place, &error))?;
-            entries.push(entry(&volume, name, &full, &facts));
+            entries.push(entry(volume, name, &full, &facts));
         }
     }
     Ok(entries)
 }
 
 pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, BrowseError> {
-    let volume = volume(image)?;
-    volume.read(absolute(place).as_str()).map_err(|error| told(place, &error))
+    content_of(&open(image).map_err(not_opened)?, place)
 }
 
-fn volume(image: &ImageReader) -> Result<Ext4, BrowseError> {
-    image.is_there(Role::Secret)?;
-    open(image).map_err(|error| damaged(&error))
+fn content_of(volume: &Ext4, place: &Place) -> Result<Vec<u8>, BrowseError> {
+    let (path, facts) = locate(volume, place)?;
+    match facts.file_type() {
+        FileType::Regular => {}
+        FileType::Directory => return Err(place.is("a folder")),
+        FileType::Symlink => return Err(place.is("a link")),
+        _ => return Err(place.is("a device")),
+    }
+    // Before the read: ext4-view takes memory for all that the inode says.
+    limits::SECRET_FILE.check(facts.len()).map_err(|over| limited(&over))?;
+    volume.read(path.as_str()).map_err(|error| told(place, &error))
 }
 
-fn absolute(place: &Place) -> String {
-    format!("/{}", place.path())
+/// The file at a path, each folder on the way to which is small enough to be read. Links are not followed: where one leads
+/// is not known before.
+fn locate(volume: &Ext4, place: &Place) -> Result<(String, Metadata), BrowseError> {
+    let (mut path, mut facts) =
+        ("/".to_owned(), volume.symlink_metadata("/").map_err(|error| told(place, &error))?);
+    for name in &place.names {
+        match facts.file_type() {
+            FileType::Directory => limits::SECRET_FOLDER.check(facts.len()).map_err(|over| limited(&over))?,
+            FileType::Symlink => return Err(place.is("behind a link")),
+            _ => return Err(place.not_found()),
+        };
+        path = format!("{}/{name}", path.trim_end_matches('/'));
+        facts = volume.symlink_metadata(path.as_str()).map_err(|error| told(place, &error))?;
+    }
+    if facts.is_dir() {
+        limits::SECRET_FOLDER.check(facts.len()).map_err(|over| limited(&over))?;
+    }
+    Ok((path, facts))
+}
+
+fn not_opened(error: OpenError) -> BrowseError {
+    match error {
+        OpenError::Image(error) => BrowseError::Image(error),
+        other => BrowseError::Damaged { part: PART, reason: other.to_string() },
+    }
+}
+
+fn limited(over: &OverLimit) -> BrowseError {
+    BrowseError::Damaged { part: PART, reason: over.to_string() }
 }
 
 fn entry(volume: &Ext4, name: String, path: &str, facts: &Metadata) -> Entry {
@@ -48,7 +88,9 @@ fn entry(volume: &Ext4, name: String, path: &str, facts: &Metadata) -> Entry {
         FileType::Symlink => EntryKind::Link,
         _ => EntryKind::Special,
     };
-    let target = volume.read_link(path).ok().filter(|_| kind == EntryKind::Link);
+    // A target has at most a block (kernel documentation, ext4, "Symbolic Links").
+    let is_short_link = kind == EntryKind::Link && facts.len() <= LONGEST_LINK;
+    let target = is_short_link.then(|| volume.read_link(path).ok()).flatten();
     Entry {
         name,
         kind,
@@ -70,5 +112,16 @@ fn told(place: &Place, error: &Ext4Error) -> BrowseError {
 }
 
 fn damaged(error: &Ext4Error) -> BrowseError {
-    BrowseError::Damaged { part: "the secret partition", reason: error.to_string() }
+    BrowseError::Damaged { part: PART, reason: error.to_string() }
+}
+
+/// Lists the top folder and reads all files in it and in the folders that it has, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(volume: &Ext4) {
+    for path in ["", "a", "folder", "folder/b", "link"] {
+        let names = path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        let place = Place { part: super::Part::Secret, typed: path.to_owned(), names };
+        let _ = list_of(volume, &place);
+        let _ = content_of(volume, &place);
+    }
 }

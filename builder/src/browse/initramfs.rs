@@ -1,15 +1,16 @@
 //! Files of the initramfs in a UKI.
 
 use super::{BrowseError, Entry, EntryKind, Place};
-use crate::boot::initramfs::{self, ArchiveFile};
+use crate::boot::initramfs_reader::{self, ArchiveFile, Wanted};
 use crate::boot::uki::{Section, Uki};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
+use crate::limits;
 use handoff::slot::Slot;
 use std::collections::BTreeMap;
 
 pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
-    let files = files(image, slot)?;
+    let files = files(image, slot, |_| Wanted::Size)?;
     let path = place.path();
     if let Some(file) = files.get(&path).filter(|file| EntryKind::of_mode(file.mode) != EntryKind::Folder) {
         let name = place.names.last().map(String::as_str).unwrap_or_default();
@@ -26,8 +27,10 @@ pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec
 }
 
 pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
-    let mut files = files(image, slot)?;
-    let file = files.remove(&place.path()).ok_or_else(|| place.not_found())?;
+    let path = place.path();
+    let wanted = |name: &str| if name == path { Wanted::Content(&limits::SHOWN_FILE) } else { Wanted::Size };
+    let mut files = files(image, slot, wanted)?;
+    let file = files.remove(&path).ok_or_else(|| place.not_found())?;
     match EntryKind::of_mode(file.mode) {
         EntryKind::File => Ok(file.content),
         EntryKind::Folder => Err(place.is("a folder")),
@@ -36,12 +39,16 @@ pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec
     }
 }
 
-fn files(image: &ImageReader, slot: Slot) -> Result<BTreeMap<String, ArchiveFile>, BrowseError> {
+fn files(
+    image: &ImageReader,
+    slot: Slot,
+    wanted: impl Fn(&str) -> Wanted,
+) -> Result<BTreeMap<String, ArchiveFile>, BrowseError> {
     let uki = slot::uki(image, slot).map_err(|problem| BrowseError::Slot { slot, problem })?;
     let damaged = |reason: String| BrowseError::Damaged { part: "the initramfs", reason };
     let parsed = Uki::parse(&uki.bytes).map_err(|error| damaged(error.to_string()))?;
     let packed = parsed.section(Section::Initrd).map_err(|error| damaged(error.to_string()))?;
-    let files = initramfs::files(packed).map_err(|error| damaged(error.to_string()))?;
+    let files = initramfs_reader::files(packed, wanted).map_err(|error| damaged(error.to_string()))?;
     Ok(files.into_iter().map(|file| (file.path.clone(), file)).collect())
 }
 
@@ -52,7 +59,7 @@ fn entry(name: &str, file: &ArchiveFile) -> Entry {
         kind,
         mode: Some(file.mode & 0o7777),
         owner: Some((file.uid, file.gid)),
-        size: u64::try_from(file.content.len()).unwrap_or(u64::MAX),
+        size: file.size,
         target: (kind == EntryKind::Link).then(|| String::from_utf8_lossy(&file.content).into_owned()),
     }
 }

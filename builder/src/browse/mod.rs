@@ -11,6 +11,8 @@ mod squashfs;
 
 pub use entry::{Entry, EntryKind};
 pub(crate) use esp::files as esp_files;
+#[cfg(feature = "fuzzing")]
+pub(crate) use {ext4::fuzz as fuzz_ext4, squashfs::fuzz_line as fuzz_squashfs_line};
 
 use crate::error::{Class, Classified};
 use crate::image::reader::{ImageReader, ReadError};

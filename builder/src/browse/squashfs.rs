@@ -6,6 +6,9 @@
 use super::{BrowseError, Entry, EntryKind, Place};
 use crate::image::reader::{ImageReader, ProgramInput};
 use crate::image::slot;
+use crate::limits;
+use crate::root::superblock::MEMORY_OPTIONS;
+use crate::tool_output::{self, OutputError};
 use crate::tools::{self, ToolError};
 use crate::verify;
 use handoff::partition::Role;
@@ -16,26 +19,26 @@ use std::process::Command;
 const TOP: &str = "squashfs-root";
 
 pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
-    check(image, slot)?;
-    entries(image, slot, place)
+    let length = check(image, slot)?;
+    entries(&image.for_program(Role::Root(slot), length)?, place)
 }
 
-fn check(image: &ImageReader, slot: Slot) -> Result<(), BrowseError> {
+/// Compares the root with its root hash, and its superblock with the limits, before `unsquashfs` is started on it.
+fn check(image: &ImageReader, slot: Slot) -> Result<u64, BrowseError> {
     let root = slot::uki(image, slot).and_then(|uki| uki.root_hash());
     let root = root.map_err(|problem| BrowseError::Slot { slot, problem })?;
-    let damaged = |reason| BrowseError::Damaged { part: "the root", reason };
-    verify::root(image, slot, root).map(drop).map_err(damaged)
+    verify::squashfs(image, slot, root).map_err(|reason| BrowseError::Damaged { part: "the root", reason })
 }
 
-fn entries(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+fn entries(partition: &ProgramInput, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let levels = place.names.len() + 1;
-    let partition = image.for_program(Role::Root(slot))?;
-    let mut command = unsquashfs(&partition)?;
+    let mut command = unsquashfs(partition)?;
     command.args(["-lln", "-max-depth", &levels.to_string()]).arg(&partition.path);
     if !place.names.is_empty() {
         command.arg(place.path());
     }
-    let listing = run(&mut command)?;
+    let listing = tool_output::run(&mut command, &limits::ROOT_LIST).map_err(damaged)?;
+    let listing = String::from_utf8_lossy(&listing);
     let full =
         std::iter::once(TOP).chain(place.names.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
     let lines: Vec<(String, Entry)> = listing.lines().filter_map(line).collect();
@@ -51,40 +54,37 @@ fn entries(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>,
 }
 
 pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
-    check(image, slot)?;
+    let partition = image.for_program(Role::Root(slot), check(image, slot)?)?;
     // Asked first, because unsquashfs has one exit code for all that can be wrong with a path.
-    let entries = entries(image, slot, place)?;
+    let entries = entries(&partition, place)?;
     let name = place.names.last();
     match entries.as_slice() {
-        [entry] if Some(&entry.name) == name && entry.kind == EntryKind::File => {}
+        [entry] if Some(&entry.name) == name && entry.kind == EntryKind::File => {
+            limits::SHOWN_FILE.check(entry.size).map_err(|over| damaged(over.into()))?;
+        }
         [entry] if Some(&entry.name) == name && entry.kind == EntryKind::Link => {
             return Err(place.is("a link"));
         }
         _ => return Err(place.is("no file")),
     }
-    let partition = image.for_program(Role::Root(slot))?;
     let mut command = unsquashfs(&partition)?;
     command.arg("-no-wildcards").arg("-cat").arg(&partition.path).arg(place.path());
-    let output = tools::run(&mut command).map_err(damaged)?;
-    Ok(output.stdout)
+    tool_output::run(&mut command, &limits::SHOWN_FILE).map_err(damaged)
 }
 
 fn unsquashfs(partition: &ProgramInput) -> Result<Command, BrowseError> {
     let mut command = tools::UNSQUASHFS.command()?;
-    command.args(["-q", "-no-wildcards", "-o", &partition.offset.to_string()]);
+    command.args(["-q", "-no-wildcards", "-o", &partition.offset.to_string()]).args(MEMORY_OPTIONS);
     Ok(command)
 }
 
-fn run(command: &mut Command) -> Result<String, BrowseError> {
-    let output = tools::run(command).map_err(damaged)?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-fn damaged(error: ToolError) -> BrowseError {
-    match error {
-        ToolError::Failed { complaint, .. } => BrowseError::Damaged { part: "the root", reason: complaint },
-        other => BrowseError::Tool(other),
-    }
+fn damaged(error: OutputError) -> BrowseError {
+    let reason = match error {
+        OutputError::Tool(ToolError::Failed { complaint, .. }) => complaint,
+        OutputError::Tool(other) => return BrowseError::Tool(other),
+        OutputError::Limit(over) => over.to_string(),
+    };
+    BrowseError::Damaged { part: "the root", reason }
 }
 
 /// A line of `-lln`: mode, owner/group, size (of devices two numbers), date, time, path, and of links ` -> ` and a target.
@@ -108,6 +108,14 @@ fn line(line: &str) -> Option<(String, Entry)> {
     let name = path.rsplit('/').next().unwrap_or_default().to_owned();
     let owner = Some((uid.parse().ok()?, gid.parse().ok()?));
     Some((path, Entry { name, kind, mode: Some(mode_bits(mode)), owner, size, target }))
+}
+
+/// A line of `-lln`, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz_line(text: &str) {
+    if let Some((path, entry)) = line(text) {
+        assert!(path.ends_with(&entry.name), "the name is the end of the path");
+    }
 }
 
 /// The twelve bits behind `rwxr-sr-t` and its like (ls(1)).

@@ -6,6 +6,8 @@ mod report_file;
 mod svg;
 mod timeline;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use report_file::find;
 pub use report_file::{ReportError, read};
 pub use svg::draw;
 pub use timeline::{Kind, Row, Timeline};

@@ -2,11 +2,13 @@
 //! `psyops-agent status --json` printed, or the log of a console.
 
 use crate::error::{Class, Classified};
+use crate::input::read_limited;
+use crate::limits;
 use handoff::marker;
 use handoff::report::BootReport;
 use handoff::report_key;
-use std::fs;
-use std::io::{self, Read as _};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why there is no report.
@@ -53,17 +55,17 @@ impl Classified for ReportError {
 
 /// Reads the report in the file at `path`; `-` is the standard input.
 pub fn read(path: &Path) -> Result<BootReport, ReportError> {
-    let mut bytes = Vec::new();
     let result = if path == Path::new("-") {
-        io::stdin().lock().read_to_end(&mut bytes).map(drop)
+        read_limited(io::stdin().lock(), &limits::REPORT)
     } else {
-        fs::read(path).map(|content| bytes = content)
+        // Not by the file's length: it may be a pipe.
+        File::open(path).and_then(|file| read_limited(file, &limits::REPORT))
     };
-    result.map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?;
+    let bytes = result.map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?;
     find(&crate::run::text::plain(&bytes), path)
 }
 
-fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
+pub(crate) fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
     let syntax = |source| ReportError::Syntax { path: path.to_owned(), source };
     // Of several boots in one log, the last.
     let marked = text.lines().rev().find_map(|line| line.split_once(marker::REPORT));

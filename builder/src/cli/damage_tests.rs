@@ -134,22 +134,22 @@ fn tables_and_esp() -> Vec<Case> {
         ),
         boot_sector(0, "byte 0 is not as the file system was made"),
         boot_sector(3, "byte 3 is not as"),
-        boot_sector(11, "invalid bytes_per_sector"),
-        boot_sector(13, "invalid sectors_per_cluster"),
+        boot_sector(11, "BPB_BytsPerSec is 528, expected is 512"),
+        boot_sector(13, "BPB_SecPerClus is 17, expected is a power of two"),
         boot_sector(36, "the selector cannot be read"),
-        boot_sector(48, "FSInfo sector not in a reserved region"),
+        boot_sector(48, "BPB_FSInfo is 17, expected is 1"),
         boot_sector(67, "byte 3139 is not as"),
-        boot_sector(510, "Invalid boot sector signature"),
+        boot_sector(510, "Signature_word is 43589, expected is 43605"),
         boot_sector(6 * 512, "byte 3072 is not as"),
     ];
     let tables = "its two file allocation tables differ";
     cases.extend([
         case(
             Flip(In(Role::Esp, 512)),
-            "esp: invalid lead_sig",
-            ("esp", "invalid lead_sig"),
-            &[("esp", "lead_sig")],
-            "lead_sig",
+            "esp: its FSInfo sector does not begin with FSI_LeadSig",
+            ("esp", "FSI_LeadSig"),
+            &[("esp", "FSI_LeadSig")],
+            "FSI_LeadSig",
         ),
         case(
             Flip(In(Role::Esp, 8 * 512)),
@@ -161,7 +161,7 @@ fn tables_and_esp() -> Vec<Case> {
         case(
             Flip(In(Role::Esp, 8 * 512 + 8)),
             tables,
-            ("esp", "is not as"),
+            ("esp", "the chain of its top folder leads to cluster 268435439, which does not exist"),
             &[("esp", "first at byte 8;")],
             tables,
         ),
@@ -405,7 +405,7 @@ impl Bench {
             InEnd(role, back) => start(role) + partition(role).size.0 - back,
             Uki(quarters) => start(BOOT) + slot::record(&image, Slot::A).unwrap().length * quarters / 4,
             Place::Seal(words) => {
-                let seal = image.read_all(SEAL).unwrap();
+                let seal = image.read_all(SEAL, &crate::limits::SEAL).unwrap();
                 let found = seal.windows(words.len()).position(|window| window == words.as_bytes());
                 start(SEAL) + u64::try_from(found.unwrap() + words.len()).unwrap()
             }

@@ -137,3 +137,6 @@ fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
 
 #[cfg(test)]
 mod damage_tests;
+
+#[cfg(test)]
+mod hostile_tests;

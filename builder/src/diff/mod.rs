@@ -13,6 +13,9 @@ mod system;
 mod text;
 mod whole;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use {packages::fuzz as fuzz_packages, root::fuzz as fuzz_root};
+
 pub use change::{Change, Detail, Kind, Section, Value};
 pub use json::to_json;
 pub use text::to_text;

@@ -43,6 +43,12 @@ pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, St
     Ok(versions.into_iter().map(fact).collect())
 }
 
+/// Both lists, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    let _ = (list(Some(bytes), None), list(None, Some(bytes)));
+}
+
 fn of_spdx(document: &[u8]) -> Result<Vec<(String, String)>, String> {
     let document: Document =
         serde_json::from_slice(document).map_err(|error| format!("{SPDX} makes no sense: {error}"))?;

@@ -7,7 +7,11 @@
 use super::change::{Facts, Value};
 use super::packages;
 use crate::image::reader::ImageReader;
-use crate::tools::{self, Running, ToolError};
+use crate::input::over;
+use crate::limits;
+use crate::root::superblock::MEMORY_OPTIONS;
+use crate::tool_output;
+use crate::tools::{self, ToolError};
 use crate::verify;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -17,10 +21,11 @@ use sha2::{Digest as _, Sha256};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::Stdio;
-use std::thread;
 
 /// The comment in front of the contents, between two empty ones.
 const DATA_FOLLOWS: &[u8] = b"# START OF DATA - DO NOT MODIFY";
+/// A path of 4096 bytes, each with a backslash, and a target of as many.
+const LONGEST_LINE: u64 = 32_768;
 /// A line without content.
 const COMMENT: &[u8] = b"#";
 
@@ -45,8 +50,9 @@ pub(super) fn read(
     slot: Slot,
     root: RootHash,
 ) -> Result<Result<Root, String>, ToolError> {
-    let partition = match verify::root(image, slot, root)
-        .and_then(|_| image.for_program(Role::Root(slot)).map_err(|error| error.to_string()))
+    let checked = verify::squashfs(image, slot, root);
+    let partition = match checked
+        .and_then(|length| image.for_program(Role::Root(slot), length).map_err(|error| error.to_string()))
     {
         Ok(partition) => partition,
         Err(problem) => return Ok(Err(problem)),
@@ -55,32 +61,22 @@ pub(super) fn read(
     // A name of its own for the standard output, because versions before 4.6 write to a file named `-`.
     command
         .args(["-q", "-n", "-o", &partition.offset.to_string(), "-pf", "/dev/stdout"])
+        .args(MEMORY_OPTIONS)
         .arg(&partition.path);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let running = tools::start(&mut command)?;
-    let (parsed, complaint) = listen(&running);
+    let (parsed, complaint) =
+        tool_output::listen(&running, |out| parse(BufReader::with_capacity(1 << 20, out)));
     // Where unsquashfs failed, its complaint says more than the stream that broke off.
     match running.check(Vec::new(), complaint) {
         Ok(_) => Ok(parsed.map_err(|error| error.to_string())),
-        Err(ToolError::Failed { complaint, .. }) => Ok(Err(complaint)),
+        // One that was ended because its output was refused has nothing to complain of.
+        Err(ToolError::Failed { complaint, .. }) => Ok(Err(match parsed {
+            Err(refused) if complaint.is_empty() => refused.to_string(),
+            _ => complaint,
+        })),
         Err(error) => Err(error),
     }
-}
-
-/// Reads what it says to its end, and at the same time its complaints, for which it would wait otherwise.
-fn listen(running: &Running) -> (io::Result<Root>, Vec<u8>) {
-    let (stdout, stderr) = (running.stdout(), running.stderr());
-    thread::scope(|scope| {
-        let complaint = scope.spawn(|| {
-            let mut complaint = Vec::new();
-            // What was read until then is all there is to show.
-            let _ = stderr.map(|mut stderr| stderr.read_to_end(&mut complaint));
-            complaint
-        });
-        let said = |stdout| parse(BufReader::with_capacity(1 << 20, stdout));
-        let parsed = stdout.map_or_else(|| Ok(Root::default()), said);
-        (parsed, complaint.join().unwrap_or_default())
-    })
 }
 
 /// A file whose content follows.
@@ -93,16 +89,18 @@ struct Pending {
 fn parse(mut input: impl BufRead) -> io::Result<Root> {
     let mut root = Root::default();
     let mut pending = Vec::new();
-    let mut line = Vec::new();
+    let (mut line, mut lines) = (Vec::new(), 0);
     loop {
         line.clear();
-        if input.read_until(b'\n', &mut line)? == 0 {
+        if input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)? == 0 {
             break;
         }
+        lines += 1;
+        limits::ROOT_FILES.check(lines).map_err(over)?;
         let text = line.strip_suffix(b"\n").unwrap_or(&line);
         if text == DATA_FOLLOWS {
             line.clear();
-            input.read_until(b'\n', &mut line)?;
+            input.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line)?;
             break;
         }
         if text != COMMENT {
@@ -112,6 +110,9 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
             })?;
         }
     }
+    // Before anything is unpacked: a few bytes can stand for any number of zeros.
+    let all = pending.iter().fold(0, |all: u64, file| all.saturating_add(file.length));
+    limits::ROOT_UNPACKED.check(all).map_err(over)?;
     pending.sort_by_key(|file| (file.offset, file.length));
     let mut position = 0;
     for file in pending {
@@ -126,6 +127,14 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
     Ok(root)
 }
 
+/// What unsquashfs prints, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(printed: &[u8]) {
+    if let Ok(root) = parse(printed) {
+        let _ = root.packages();
+    }
+}
+
 fn cut(path: &str) -> io::Error {
     io::Error::other(format!("the content of {path} is not where unsquashfs says"))
 }
@@ -135,6 +144,9 @@ impl Root {
     fn content(&mut self, input: &mut impl BufRead, file: &Pending) -> io::Result<Sha256Digest> {
         let mut hasher = Sha256::new();
         let mut kept = [packages::SPDX, packages::DPKG].contains(&file.path.as_str()).then(Vec::new);
+        if kept.is_some() {
+            limits::SHOWN_FILE.check(file.length).map_err(over)?;
+        }
         let mut left = file.length;
         while left > 0 {
             let there = input.fill_buf()?;
@@ -262,6 +274,12 @@ mod tests {
             let error = told(&format!("/ D 17 755 0 0\n{line}\n")).unwrap_err();
             assert!(error.contains("make no sense") && error.contains(&format!("{line:?}")), "{error}");
         }
+        let error = told("x R 1 644 0 0 99999999999999 0 0\n").unwrap_err();
+        assert_eq!(
+            error,
+            "the unpacked root has 99999999999999 bytes, more than the limit of 68719476736 bytes (four times the \
+             largest root)"
+        );
         let data = "#\n# START OF DATA - DO NOT MODIFY\n#\nab";
         assert!(told(&format!("x R 1 644 0 0 3 0 0\n{data}")).unwrap_err().contains("content of x is not"));
         let twice = format!("x R 1 644 0 0 2 0 0\ny R 1 644 0 0 1 1 0\n{data}");

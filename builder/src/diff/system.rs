@@ -1,18 +1,21 @@
 //! The system in a slot, as facts: what its UKI is made of. Its root is read only where the root hashes differ.
 
 use super::change::{Facts, Value};
-use crate::boot::initramfs::{self, ArchiveFile};
+use crate::boot::initramfs_reader::{self, ArchiveFile, Wanted};
 use crate::boot::uki::{Section, Uki};
 use crate::browse::EntryKind;
 use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
+use crate::limits;
 use handoff::boot_record::BadBootRecord;
 use handoff::hash::Sha256Digest;
-use handoff::paths;
 use handoff::slot::Slot;
 use handoff::trust::Trust;
 use handoff::verity::RootHash;
 use keys::signature::{self, PublicKey};
+
+/// `paths::TRUST` as an archive has it.
+const TRUST: &str = "psyops/trust";
 
 /// What a slot holds.
 pub(super) struct System {
@@ -37,7 +40,8 @@ pub(super) fn read(image: &ImageReader, slot: Slot) -> Result<Option<System>, St
     slot::check_tree(image, slot, root).map_err(|error| text(&error))?;
     let uki = Uki::parse(&checked.bytes).map_err(|error| text(&error))?;
     let section = |section| uki.section(section).map_err(|error| text(&error));
-    let files = initramfs::files(section(Section::Initrd)?)
+    let wanted = |name: &str| if name == TRUST { Wanted::Content(&limits::TRUST) } else { Wanted::Digest };
+    let files = initramfs_reader::files(section(Section::Initrd)?, wanted)
         .map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
     let digest = |bytes: &[u8]| Value::Digest(Sha256Digest::of(bytes));
     let kernel = vec![
@@ -66,7 +70,7 @@ pub(super) fn read(image: &ImageReader, slot: Slot) -> Result<Option<System>, St
 fn keys(text: &str, files: &[ArchiveFile]) -> Facts {
     let signer = signature::unproven_signer(text).map_or_else(|| "nobody".into(), |id| id.to_string());
     let mut keys = Facts::from([("UKI".to_owned(), vec![("signed by", Value::Text(signer))])]);
-    let trust = files.iter().find(|file| file.path == paths::TRUST.trim_start_matches('/'));
+    let trust = files.iter().find(|file| file.path == TRUST);
     let trust = trust.and_then(|file| Trust::decode(std::str::from_utf8(&file.content).ok()?).ok());
     for key in trust.map(|trust| trust.signing_keys).unwrap_or_default() {
         let id = key.parse::<PublicKey>().map_or(key, |key| key.id().to_string());
@@ -84,8 +88,9 @@ fn facts(file: &ArchiveFile) -> Vec<(&'static str, Value)> {
     ];
     match kind {
         EntryKind::File => {
-            facts.push(("size", Value::Number(u64::try_from(file.content.len()).unwrap_or(u64::MAX))));
-            facts.push(("content", Value::Digest(Sha256Digest::of(&file.content))));
+            facts.push(("size", Value::Number(file.size)));
+            let digest = file.digest.unwrap_or_else(|| Sha256Digest::of(&file.content));
+            facts.push(("content", Value::Digest(digest)));
         }
         EntryKind::Link => facts.push(("target", Value::text(&String::from_utf8_lossy(&file.content)))),
         EntryKind::Folder | EntryKind::Special => {}

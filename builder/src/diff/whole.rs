@@ -5,6 +5,7 @@ use crate::browse;
 use crate::image::ext4;
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot;
+use crate::limits;
 use crate::site::Bytes;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -100,7 +101,7 @@ pub(super) fn esp(image: &ImageReader) -> Result<Facts, String> {
 /// Whether the secret partitions hold the same bytes. What differs in them is nobody's business.
 pub(super) fn secret([a, b]: [&ImageReader; 2]) -> Result<Vec<Change>, ReadError> {
     let differs = vec![Change { kind: Kind::Changed, name: Role::Secret.to_string(), details: Vec::new() }];
-    let size = a.partition(Role::Secret)?.size.0;
+    let size = a.check_size(Role::Secret, &limits::SECRET)?;
     if size != b.partition(Role::Secret)?.size.0 {
         return Ok(differs);
     }

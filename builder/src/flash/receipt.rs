@@ -6,6 +6,8 @@
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::image::digests::{Digests, Part};
+use crate::input::read_limited;
+use crate::limits;
 use crate::site::SiteFolder;
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::{SigningFailed, SigningKey};
@@ -193,7 +195,8 @@ impl Receipt {
 
     fn read(site: &SiteFolder, name: &Path, trusted: &[PublicKey]) -> Result<Self, ReceiptError> {
         let read = |name: &Path| {
-            site.read(name).map_err(|source| ReceiptError::Read { path: site.path_of(name), source })
+            let bytes = site.file(name).and_then(|file| read_limited(file, &limits::RECEIPT));
+            bytes.map_err(|source| ReceiptError::Read { path: site.path_of(name), source })
         };
         let path = &*site.path_of(name);
         let text = read(name)?;

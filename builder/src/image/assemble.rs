@@ -186,6 +186,9 @@ fn file_length(path: &Path) -> Result<Bytes, ImageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limit;
+
+    static WHOLE: Limit = Limit { what: "all", most: u64::MAX, unit: "bytes", because: "a test" };
     use crate::image::reader::ImageReader;
     use crate::input::ReadAt as _;
     use crate::root::verity::{Parameters, format};
@@ -299,9 +302,12 @@ mod tests {
         let reference = ImageReader::open(&whole.path).unwrap();
         assert_eq!((image.size(), image.disk_guid()), (reference.size(), reference.disk_guid()));
         for role in Role::ALL.into_iter().filter(|role| *role != Role::Data) {
-            assert!(image.read_all(role).unwrap() == reference.read_all(role).unwrap(), "{role}");
+            assert!(
+                image.read_all(role, &WHOLE).unwrap() == reference.read_all(role, &WHOLE).unwrap(),
+                "{role}"
+            );
             let [ours, theirs] = [&image, &reference].map(|image| {
-                let input = image.for_program(role).unwrap();
+                let input = image.for_program(role, u64::MAX).unwrap();
                 let mut bytes = vec![0; usize::try_from(image.partition(role).unwrap().size.0).unwrap()];
                 std::fs::File::open(&input.path).unwrap().fill_at(&mut bytes, input.offset).unwrap();
                 bytes

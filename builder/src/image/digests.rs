@@ -9,6 +9,7 @@
 
 use super::reader::ImageReader;
 use super::slot::{self, SlotError};
+use crate::limits;
 use crate::site::Bytes;
 use handoff::control;
 use handoff::hash::Sha256Digest;
@@ -16,7 +17,11 @@ use handoff::partition::Role;
 use handoff::slot::Slot;
 use handoff::verity::BLOCK;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use std::fmt;
+
+/// What is read at once.
+const PIECE: u64 = 1 << 20;
 
 /// What the digest is of, by its name in lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -158,11 +163,34 @@ impl Digests {
 }
 
 /// The digest of a part.
-fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError> {
+pub fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError> {
     if part == Part::Root {
         return Ok(slot::root_hash_of_data(image, Slot::A)?.0);
     }
-    Ok(Sha256Digest::of(&content(image, part)?))
+    let Some((role, length)) = extent(image, part)? else {
+        return Ok(Sha256Digest::of(&content(image, part)?));
+    };
+    let (mut hasher, mut at) = (Sha256::new(), 0);
+    while at < length {
+        let piece = PIECE.min(length - at);
+        hasher.update(image.read(role, Bytes(at), self::length(piece))?);
+        at += piece;
+    }
+    Ok(Sha256Digest::from_bytes(hasher.finalize().into()))
+}
+
+/// Of the parts that are too large to be held in memory, the partition that they begin, and their length.
+pub fn extent(image: &ImageReader, part: Part) -> Result<Option<(Role, u64)>, SlotError> {
+    let slot = Slot::A;
+    Ok(match part {
+        Part::Root => {
+            let blocks = slot::fitting_superblock(image, slot)?.data_blocks;
+            Some((Role::Root(slot), blocks.saturating_mul(BLOCK)))
+        }
+        Part::Verity => Some((Role::Verity(slot), slot::fitting_superblock(image, slot)?.hash_device_size())),
+        Part::Esp => Some((Role::Esp, image.content_length(Role::Esp, &limits::ESP)?)),
+        _ => None,
+    })
 }
 
 /// The bytes of a part.
@@ -170,7 +198,6 @@ pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
     let slot = Slot::A;
     Ok(match part {
         Part::Table => image.table_bytes()?,
-        Part::Esp => image.read_content(Role::Esp)?,
         Part::Control => {
             image.read(Role::Control, Bytes(0), control::RECORD_SIZE * control::RECORD_OFFSETS.len())?
         }
@@ -179,16 +206,15 @@ pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
             let record = slot::record(image, slot)?;
             format!("{} {}", record.release, record.security_epoch).into_bytes()
         }
-        Part::Root => {
-            let blocks = slot::superblock(image, slot)?.data_blocks;
-            image.read(Role::Root(slot), Bytes(0), length(blocks.saturating_mul(BLOCK)))?
-        }
-        Part::Verity => {
-            let superblock = slot::superblock(image, slot)?;
-            image.read(Role::Verity(slot), Bytes(0), length(superblock.hash_device_size()))?
-        }
+        Part::Esp | Part::Root | Part::Verity => match extent(image, part)? {
+            Some((role, size)) => image.read(role, Bytes(0), length(size))?,
+            None => Vec::new(),
+        },
         Part::Signature => slot::record(image, slot)?.signature.into_bytes(),
-        Part::Seal => image.read_content(Role::Seal(slot))?,
+        Part::Seal => {
+            let length = image.content_length(Role::Seal(slot), &limits::SEAL)?;
+            image.read(Role::Seal(slot), Bytes(0), self::length(length))?
+        }
     })
 }
 

@@ -8,10 +8,12 @@ pub mod digests;
 pub mod esp;
 pub mod esp_reader;
 pub mod ext4;
+pub mod fat32;
 #[cfg(test)]
 pub(crate) mod fixture;
 pub mod ids;
 pub mod plan;
+mod qcow2_header;
 pub mod reader;
 pub mod slot;
 pub mod storage;

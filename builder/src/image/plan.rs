@@ -3,6 +3,7 @@
 //! Pure. All partitions begin at a MiB, which fits every medium's erase block and sector size.
 
 use crate::error::{Class, Classified};
+use crate::limits::{self, OverLimit};
 use crate::site::{Bytes, Extent, Sizes};
 use handoff::boot_record;
 use handoff::control;
@@ -74,6 +75,14 @@ pub enum PlanError {
         /// What the site gives it.
         size: Bytes,
     },
+    /// Larger than any reader takes, a node's or the builder's.
+    #[error("the partition {role}: {over}")]
+    OverLimit {
+        /// The partition.
+        role: Role,
+        /// The limit, and the size.
+        over: OverLimit,
+    },
     /// The sizes add up to more than a disk can have.
     #[error("the partitions are too large together")]
     TooLarge,
@@ -93,6 +102,10 @@ impl Classified for PlanError {
         let (key, least) = match self {
             Self::DoesNotFit { role, need, .. } => (size_key(*role), round_up(Bytes(*need)).ok()?),
             Self::EspTooSmall { .. } => ("esp", SMALLEST_ESP),
+            Self::OverLimit { role, over } => {
+                let (key, most) = (size_key(*role), over.limit.most >> 20);
+                return Some(format!("in site.toml, under [sizes], {key} can be \"{most}MiB\" at most"));
+            }
             Self::TooLarge => return None,
         };
         Some(format!("in site.toml, under [sizes], set {key} = \"{least}\" or more"))
@@ -184,6 +197,16 @@ pub fn verity_size(data: Bytes) -> Bytes {
 
 fn check(plan: &Plan, contents: &Contents) -> Result<(), PlanError> {
     let a = Slot::A;
+    let partition = |role| plan.partition(role).map_or(0, |partition| partition.size.0);
+    for (role, limit, found) in [
+        (Role::Esp, &limits::ESP, partition(Role::Esp)),
+        (Role::Boot(a), &limits::UKI, contents.uki.0),
+        (Role::Root(a), &limits::ROOT, contents.root.0),
+        (Role::Seal(a), &limits::SEAL, partition(Role::Seal(a))),
+        (Role::Secret, &limits::SECRET, partition(Role::Secret)),
+    ] {
+        limit.check(found).map_err(|over| PlanError::OverLimit { role, over })?;
+    }
     let record = Bytes(boot_record::SIZE_U64);
     let esp = plan.partition(Role::Esp).map_or(0, |partition| partition.size.0);
     for (what, role, need) in [
@@ -283,6 +306,15 @@ mod tests {
         };
         let plan = plan(&sizes, &Contents { root: Bytes::mib(1), ..contents() }).unwrap();
         assert_eq!(plan.partition(Role::Verity(Slot::A)).unwrap().size, ALIGNMENT);
+    }
+
+    #[test]
+    fn what_no_reader_takes_is_not_made() {
+        let sizes = Sizes { seal: Bytes::mib(65), ..Sizes::default() };
+        let error = plan(&sizes, &contents()).unwrap_err();
+        let over = OverLimit { limit: &limits::SEAL, found: 65 << 20 };
+        assert_eq!(error, PlanError::OverLimit { role: Role::Seal(Slot::A), over });
+        assert_eq!(error.advice().unwrap(), "in site.toml, under [sizes], seal can be \"64MiB\" at most");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::window::Window;
 use super::zeros::{is_zero, without_zeros_behind};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt as _;
+use crate::limits::{Limit, OverLimit};
 use crate::site::Bytes;
 use crate::staging::{Staging, StagingError};
 use handoff::gpt::{DuplicateRole, NoTable};
@@ -99,6 +100,16 @@ pub enum ReadError {
         /// Why.
         source: io::Error,
     },
+    /// A part of it is larger than an image of ours has.
+    #[error("cannot read partition {role} of {path}: {over}")]
+    Limit {
+        /// The image.
+        path: PathBuf,
+        /// The partition.
+        role: Role,
+        /// The limit, and the size that was found.
+        over: OverLimit,
+    },
     /// No place for a copy of a partition.
     #[error(transparent)]
     Staging(#[from] StagingError),
@@ -111,7 +122,8 @@ impl Classified for ReadError {
             Self::NoTable { .. }
             | Self::Packed { .. }
             | Self::NoPartition { .. }
-            | Self::TwoPartitions { .. } => Class::BadContent,
+            | Self::TwoPartitions { .. }
+            | Self::Limit { .. } => Class::BadContent,
             Self::Partition { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => {
                 Class::BadContent
             }
@@ -265,21 +277,23 @@ impl ImageReader {
         &self.storage
     }
 
-    /// A partition for a program of the host, which wants a file: where the image is one, it is that.
-    pub fn for_program(&self, role: Role) -> Result<ProgramInput, ReadError> {
+    /// A partition for a program of the host, which wants a file: where the image is one, it is that. Else the first `most`
+    /// bytes are copied.
+    pub fn for_program(&self, role: Role, most: u64) -> Result<ProgramInput, ReadError> {
         self.is_there(role)?;
         let partition = self.partition(role)?;
         if let Storage::Whole(_) = self.storage {
             return Ok(ProgramInput { path: self.path.clone(), offset: partition.offset.0, _copy: None });
         }
         let failed = |source| ReadError::Partition { path: self.path.clone(), role, source };
+        let size = partition.size.0.min(most);
         let copy = Staging::new()?;
         let path = copy.path().join(role.name());
         let file = File::create(&path).map_err(failed)?;
-        file.set_len(partition.size.0).map_err(failed)?;
+        file.set_len(size).map_err(failed)?;
         let mut at = 0;
-        while at < partition.size.0 {
-            let length = COPIED_AT_ONCE.min(partition.size.0 - at);
+        while at < size {
+            let length = COPIED_AT_ONCE.min(size - at);
             let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
             if !is_zero(&bytes) {
                 file.write_all_at(&bytes, at).map_err(failed)?;
@@ -289,27 +303,35 @@ impl ImageReader {
         Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
     }
 
-    /// A partition up to its last byte that is not zero.
-    pub fn read_content(&self, role: Role) -> Result<Vec<u8>, ReadError> {
-        let size = self.partition(role)?.size.0;
-        let (mut content, mut at) = (Vec::new(), 0);
-        while at < size {
-            let length = COPIED_AT_ONCE.min(size - at);
-            let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
-            if !is_zero(&bytes) {
-                content.resize(usize::try_from(at).unwrap_or(usize::MAX), 0);
-                content.extend_from_slice(&bytes);
-            }
-            at += length;
-        }
-        content.truncate(without_zeros_behind(&content).len());
-        Ok(content)
+    /// Compares the size of a partition with a limit.
+    pub fn check_size(&self, role: Role, limit: &'static Limit) -> Result<u64, ReadError> {
+        self.over(role, limit.check(self.partition(role)?.size.0))
     }
 
-    /// A whole partition. For the small ones.
-    pub fn read_all(&self, role: Role) -> Result<Vec<u8>, ReadError> {
-        let size = self.partition(role)?.size;
-        self.read(role, Bytes(0), usize::try_from(size.0).unwrap_or(usize::MAX))
+    /// A size in a partition that was compared with a limit, with its place in the error.
+    pub fn over<T>(&self, role: Role, compared: Result<T, OverLimit>) -> Result<T, ReadError> {
+        compared.map_err(|over| ReadError::Limit { path: self.path.clone(), role, over })
+    }
+
+    /// A whole partition, where it is not over a limit.
+    pub fn read_all(&self, role: Role, limit: &'static Limit) -> Result<Vec<u8>, ReadError> {
+        let size = self.check_size(role, limit)?;
+        self.read(role, Bytes(0), usize::try_from(size).unwrap_or(usize::MAX))
+    }
+
+    /// Bytes of a partition up to its last one that is not zero, where the partition is not over a limit.
+    pub fn content_length(&self, role: Role, limit: &'static Limit) -> Result<u64, ReadError> {
+        let mut end = self.check_size(role, limit)?;
+        while end > 0 {
+            let start = (end - 1) / COPIED_AT_ONCE * COPIED_AT_ONCE;
+            let bytes = self.read(role, Bytes(start), usize::try_from(end - start).unwrap_or(usize::MAX))?;
+            if !is_zero(&bytes) {
+                let length = without_zeros_behind(&bytes).len();
+                return Ok(start + u64::try_from(length).unwrap_or(0));
+            }
+            end = start;
+        }
+        Ok(0)
     }
 }
 

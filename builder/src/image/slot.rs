@@ -3,6 +3,7 @@
 use super::reader::{ImageReader, ReadError};
 use crate::boot::uki::{Section, Uki, UkiError};
 use crate::error::{Class, Classified};
+use crate::limits;
 use crate::root::verity;
 use crate::site::Bytes;
 use handoff::boot_record::{self, BadBootRecord, BootRecord};
@@ -98,6 +99,10 @@ pub fn uki(image: &ImageReader, slot: Slot) -> Result<CheckedUki, SlotError> {
     let role = Role::Boot(slot);
     let record = record(image, slot)?;
     let room = record_offset(image, role)?;
+    // Before memory is asked for: the partition may be large in a sparse file.
+    if record.length <= room.0 {
+        image.over(role, limits::UKI.check(record.length))?;
+    }
     let length = usize::try_from(record.length).ok().filter(|_| record.length <= room.0);
     let bytes = image.read(role, Bytes(0), length.ok_or(SlotError::Length(record.length))?)?;
     let found = Sha256Digest::of(&bytes);
@@ -147,7 +152,7 @@ pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, Sl
 }
 
 /// The superblock of a slot's hash tree, which is for no larger root than there is room for.
-fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
+pub fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
     let superblock = superblock(image, slot)?;
     // What a damaged table says of the partition must not become memory that is asked for.
     image.is_there(Role::Root(slot))?;
@@ -156,10 +161,11 @@ fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, Slo
         let reason = format!("it is for a root of {wanted} blocks, and the partition has only {there}");
         return Err(SlotError::Tree { slot, reason });
     }
+    image.over(Role::Root(slot), limits::ROOT.check(wanted.saturating_mul(BLOCK)))?;
     Ok(superblock)
 }
 
 /// Reads a seal partition; the signature is not judged here, because an image does not say whom to trust.
 pub fn seal(image: &ImageReader, slot: Slot) -> Result<Result<UnverifiedSeal, SealError>, ReadError> {
-    Ok(UnverifiedSeal::parse(&image.read_all(Role::Seal(slot))?))
+    Ok(UnverifiedSeal::parse(&image.read_all(Role::Seal(slot), &limits::SEAL)?))
 }

@@ -1,6 +1,7 @@
 //! Where the bytes of an image are: in one file or on a device, or, where nodes share a part of theirs, in a QEMU disk
 //! (qcow2) over a file beside it.
 
+use super::qcow2_header::{self, MAGIC};
 use crate::input::ReadAt;
 use imago::file::File as DiskFile;
 use imago::qcow2::Qcow2;
@@ -16,8 +17,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The beginning of a qcow2 file (QEMU's docs/interop/qcow2.rst, section "Header").
-const MAGIC: [u8; 4] = *b"QFI\xfb";
 /// As far as a qcow2 header is looked at here, and a raw image's protective MBR and table header.
 const HEAD: usize = 520;
 
@@ -93,6 +92,10 @@ impl Storage {
         if let Some(problem) = refused_feature(&head(&file)) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         }
+        let mut header = [0; qcow2_header::SIZE];
+        file.read_exact_at(&mut header, 0)?;
+        let bad = |bad| io::Error::new(io::ErrorKind::InvalidData, bad);
+        qcow2_header::check(&header, file.metadata()?.len()).map_err(bad)?;
         let mut disk: Qcow2<DiskFile> = Qcow2::builder(storage_of(file, false)?)
             .backing(None)
             .data_file(None)

@@ -1,6 +1,7 @@
 //! A stretch of a file as a stream, for readers of tables and file systems that want one. Nothing is written.
 
 use super::storage::Storage;
+use crate::input::ReadAt;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// The bytes of a stretch, and where in them the next one is read.
@@ -49,6 +50,16 @@ impl Write for Window<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+impl ReadAt for Window<'_> {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = u64::try_from(into.len()).ok().and_then(|length| offset.checked_add(length));
+        if end.is_none_or(|end| end > self.size) {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        self.storage.fill_at(into, self.offset.saturating_add(offset))
     }
 }
 

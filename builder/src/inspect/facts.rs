@@ -182,9 +182,9 @@ enum SecretError {
     #[error(transparent)]
     Image(#[from] ReadError),
     #[error(
-        "the secret partition has no ext4 file system that can be read: {0}; make it anew with mksecrets"
+        "the secret partition has no ext4 file system that can be read: {0}; make it again with mksecrets"
     )]
-    Ext4(#[from] ext4_view::Ext4Error),
+    Ext4(#[from] ext4::OpenError),
 }
 
 fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {

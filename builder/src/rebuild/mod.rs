@@ -11,7 +11,7 @@ pub use text::{to_json, to_text};
 use crate::base::{self, Lock};
 use crate::engine::system;
 use crate::error::{Class, Classified, Error};
-use crate::image::digests::{Part, content};
+use crate::image::digests::{self, Part};
 use crate::image::ids::ImageIds;
 use crate::image::reader::ImageReader;
 use crate::image::slot::{self, SlotError};
@@ -19,13 +19,17 @@ use crate::image::{self, assemble};
 use crate::input::read_input;
 use crate::programs::Programs;
 use crate::secrets::credentials::trusted_keys;
-use crate::site::{LOCK_FILE, Site};
+use crate::site::{Bytes, LOCK_FILE, Site};
 use crate::store::{Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
+use handoff::partition::Role;
 use handoff::slot::Slot;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+
+/// What is compared at once.
+const PIECE: u64 = 1 << 20;
 
 /// What came of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -159,7 +163,7 @@ pub fn rebuild(
         let verdict = match part {
             Part::Seal => seal(&image, site, &node)?,
             Part::Signature => signature(&image, site)?,
-            part => compare(&of(&image, part)?, &of(&made, part)?),
+            part => compare([&image, &made], part)?,
         };
         parts.push((part, verdict));
     }
@@ -220,19 +224,54 @@ fn make(
 }
 
 fn of(image: &ImageReader, part: Part) -> Result<Vec<u8>, RebuildError> {
-    content(image, part).map_err(|source| RebuildError::Part { path: image.path().to_owned(), part, source })
+    digests::content(image, part).map_err(|source| bad(image, part, source))
 }
 
-fn compare(found: &[u8], built: &[u8]) -> Verdict {
+fn bad(image: &ImageReader, part: Part, source: SlotError) -> RebuildError {
+    RebuildError::Part { path: image.path().to_owned(), part, source }
+}
+
+/// Compares a part. Those that are too large to be held in memory are compared piece by piece.
+fn compare(images: [&ImageReader; 2], part: Part) -> Result<Verdict, RebuildError> {
+    let [found, built] = images;
+    let extent =
+        |image: &ImageReader| digests::extent(image, part).map_err(|source| bad(image, part, source));
+    let difference = match [extent(found)?, extent(built)?] {
+        [Some(one), Some(other)] => difference_in_pieces(images, part, [one, other])?,
+        _ => first_difference(&of(found, part)?, &of(built, part)?),
+    };
+    let Some(offset) = difference else { return Ok(Verdict::Same) };
+    let digest =
+        |image: &ImageReader| digests::digest(image, part).map_err(|source| bad(image, part, source));
+    Ok(Verdict::Different { offset, found: digest(found)?, built: digest(built)? })
+}
+
+fn difference_in_pieces(
+    [found, built]: [&ImageReader; 2],
+    part: Part,
+    [(one, length), (other, other_length)]: [(Role, u64); 2],
+) -> Result<Option<u64>, RebuildError> {
+    let (common, mut at) = (length.min(other_length), 0);
+    while at < common {
+        let size = PIECE.min(common - at);
+        let read = |image: &ImageReader, role| {
+            let piece = image.read(role, Bytes(at), usize::try_from(size).unwrap_or(usize::MAX));
+            piece.map_err(|source| bad(image, part, source.into()))
+        };
+        if let Some(offset) = first_difference(&read(found, one)?, &read(built, other)?) {
+            return Ok(Some(at + offset));
+        }
+        at += size;
+    }
+    Ok((length != other_length).then_some(common))
+}
+
+fn first_difference(found: &[u8], built: &[u8]) -> Option<u64> {
     if found == built {
-        return Verdict::Same;
+        return None;
     }
     let common = found.iter().zip(built).take_while(|(found, built)| found == built).count();
-    Verdict::Different {
-        offset: u64::try_from(common).unwrap_or(u64::MAX),
-        found: Sha256Digest::of(found),
-        built: Sha256Digest::of(built),
-    }
+    Some(u64::try_from(common).unwrap_or(u64::MAX))
 }
 
 fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error> {
@@ -260,12 +299,9 @@ mod tests {
 
     #[test]
     fn the_first_difference_is_found() {
-        assert_eq!(compare(b"same", b"same"), Verdict::Same);
+        assert_eq!(first_difference(b"same", b"same"), None);
         for (found, built, at) in [("abcd", "abXd", 2), ("abc", "abcd", 3), ("abcd", "ab", 2), ("", "x", 0)] {
-            let Verdict::Different { offset, .. } = compare(found.as_bytes(), built.as_bytes()) else {
-                panic!("{found} {built}")
-            };
-            assert_eq!(offset, at, "{found} {built}");
+            assert_eq!(first_difference(found.as_bytes(), built.as_bytes()), Some(at), "{found} {built}");
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod image;
 pub mod layers;
 pub mod squashfs;
+pub mod superblock;
 pub mod verity;
 
 pub use image::{RootError, RootImage};

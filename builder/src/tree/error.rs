@@ -1,6 +1,7 @@
 //! What can go wrong while layers are put together.
 
 use crate::error::{Class, Classified};
+use crate::limits::OverLimit;
 use crate::site::Location;
 use crate::tools::ToolError;
 use std::io;
@@ -35,6 +36,14 @@ pub enum TreeError {
         entry: String,
         /// What is wrong with it.
         problem: &'static str,
+    },
+    /// A tar with more than a root takes.
+    #[error("{path}: {over}")]
+    Limit {
+        /// The tar.
+        path: PathBuf,
+        /// The limit, and the number that was found.
+        over: OverLimit,
     },
     /// A file in a folder that is neither file, folder nor link, or has a name that is not UTF-8.
     #[error("{path}: {problem}")]

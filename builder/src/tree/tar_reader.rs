@@ -4,9 +4,10 @@
 //! attribute (a capability set, say) is any bytes.
 
 use super::{Content, LayeredTree, Metadata, TreeError, What};
+use crate::limits;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, Read as _};
+use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 use tar::EntryType;
@@ -76,18 +77,17 @@ pub(super) fn each_entry(
     let read = |source| TreeError::Read { path: name.to_owned(), source };
     let shared = Arc::new(file);
     let mut archive = tar::Archive::new(shared.as_ref());
-    let mut extension = Extension::default();
+    let limited = |over| TreeError::Limit { path: name.to_owned(), over };
+    let (mut extension, mut count) = (Extension::default(), 0);
     for entry in archive.entries_with_seek().map_err(read)?.raw(true) {
         let mut entry = entry.map_err(read)?;
+        count += 1;
+        limits::TAR_ENTRIES.check(count).map_err(limited)?;
         match entry.header().entry_type() {
             EntryType::XGlobalHeader => {}
-            EntryType::XHeader => extension.records = pax_records(&bytes_of(&mut entry).map_err(read)?),
-            EntryType::GNULongName => {
-                extension.path = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
-            }
-            EntryType::GNULongLink => {
-                extension.link = Some(until_nul(bytes_of(&mut entry).map_err(read)?));
-            }
+            EntryType::XHeader => extension.records = pax_records(&bytes_of(&mut entry, name)?),
+            EntryType::GNULongName => extension.path = Some(until_nul(bytes_of(&mut entry, name)?)),
+            EntryType::GNULongLink => extension.link = Some(until_nul(bytes_of(&mut entry, name)?)),
             _ => take(parse(&shared, name, &entry, std::mem::take(&mut extension))?)?,
         }
     }
@@ -173,9 +173,14 @@ fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<
     })
 }
 
-fn bytes_of(entry: &mut tar::Entry<'_, &File>) -> io::Result<Vec<u8>> {
+/// The content of an entry that describes the next one. Its size is compared before memory is taken for it.
+fn bytes_of(entry: &mut tar::Entry<'_, &File>, name: &Path) -> Result<Vec<u8>, TreeError> {
+    limits::TAR_EXTENSION
+        .check(entry.size())
+        .map_err(|over| TreeError::Limit { path: name.to_owned(), over })?;
     let mut bytes = Vec::new();
-    entry.read_to_end(&mut bytes)?;
+    let read = entry.read_to_end(&mut bytes);
+    read.map_err(|source| TreeError::Read { path: name.to_owned(), source })?;
     Ok(bytes)
 }
 

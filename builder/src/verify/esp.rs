@@ -1,13 +1,12 @@
 //! The ESP: the file system that the builder makes around the selector, byte for byte.
 
 use crate::image::esp;
-use crate::image::esp_reader;
+use crate::image::esp_reader::{self, EspError};
+use crate::image::fat32::FatError;
 use crate::image::reader::ImageReader;
 use crate::site::Bytes;
-use fatfs::{FileSystem, FsOptions};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
-use std::io::{self, Read as _};
 
 /// What is compared at once.
 const PIECE: usize = 1 << 20;
@@ -17,8 +16,10 @@ const PIECE: usize = 1 << 20;
 pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String, String> {
     image.is_there(Role::Esp).map_err(|error| error.to_string())?;
     let found = selector(image).map_err(|error| match esp_reader::open(image) {
-        Ok(_) => format!("the selector cannot be read: {error}"),
-        Err(known) => format!("the selector cannot be read: {error}; {known}"),
+        Err(known) if known.to_string() != error.to_string() => {
+            format!("the selector cannot be read: {error}; {known}")
+        }
+        _ => format!("the selector cannot be read: {error}"),
     })?;
     let boot = image.read(Role::Esp, Bytes(0), 512).map_err(|error| error.to_string())?;
     let serial = esp::serial(&boot).ok_or("it has no FAT32 boot sector")?;
@@ -52,12 +53,8 @@ fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
     Ok(None)
 }
 
-fn selector(image: &ImageReader) -> io::Result<Vec<u8>> {
-    let window = image.window(Role::Esp).map_err(io::Error::other)?;
-    let file_system = FileSystem::new(window, FsOptions::new())?;
-    let mut content = Vec::new();
-    // A damaged chain of clusters may lead in a circle.
-    let most = image.partition(Role::Esp).map_err(io::Error::other)?.size.0;
-    file_system.root_dir().open_file(esp::SELECTOR)?.take(most).read_to_end(&mut content)?;
-    Ok(content)
+fn selector(image: &ImageReader) -> Result<Vec<u8>, EspError> {
+    let volume = esp_reader::open_first(image)?;
+    let file = volume.get(esp::SELECTOR).filter(|found| !found.is_folder).ok_or(EspError::NoSelector)?;
+    Ok(volume.content(file).map_err(FatError::from)?)
 }

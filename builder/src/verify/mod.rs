@@ -14,7 +14,8 @@ use crate::error::Error;
 use crate::image::digests::{Digests, Part};
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot::{self, SlotError};
-use crate::root::verity;
+use crate::limits;
+use crate::root::{superblock, verity};
 use crate::site::{Bytes, Site};
 use crate::tools;
 use handoff::boot_record::BadBootRecord;
@@ -73,10 +74,9 @@ pub fn verify(
     add("partition table", table(image));
     add("esp", esp::check(image, selector));
     add("control", control(image));
-    let slots = Slots::read(image);
-    let judge = site.map_or_else(|| slots.own_judge(), |site| Ok(Judge::of_site(site)));
+    let slots = Slots::read(image, site.map(Judge::of_site).as_ref());
     for slot in Slot::BOTH {
-        add(&Role::Boot(slot).to_string(), slots.check(slot, &judge));
+        add(&Role::Boot(slot).to_string(), slots.check(slot));
         if let Some(root) = slots.root_hash(slot) {
             let found = self::root(image, slot, root);
             root_of_a = root_of_a.or((slot == Slot::A && found.is_ok()).then_some(root));
@@ -84,7 +84,7 @@ pub fn verify(
         }
     }
     for slot in Slot::BOTH {
-        add(&Role::Seal(slot).to_string(), seal(image, slot, &judge));
+        add(&Role::Seal(slot).to_string(), seal(image, slot, slots.judge()));
     }
     add("secret", secret(image)?);
     Ok(Verification { path: image.path().to_owned(), checks, root: root_of_a })
@@ -135,6 +135,18 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     Ok(format!("{} MiB, each block as the root hash says", length >> 20))
 }
 
+/// The same, and judges the superblock of the squashfs; the bytes of the root.
+pub(crate) fn squashfs(image: &ImageReader, slot: Slot, root: RootHash) -> Result<u64, String> {
+    self::root(image, slot, root)?;
+    let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
+    let length = superblock.data_blocks.saturating_mul(BLOCK);
+    let start =
+        image.read(Role::Root(slot), Bytes(0), superblock::SIZE).map_err(|error| error.to_string())?;
+    let start = start.first_chunk().ok_or("it is empty")?;
+    superblock::check(start, length).map_err(|error| error.to_string())?;
+    Ok(length)
+}
+
 fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
     let unverified = match slot::seal(image, slot).map_err(|error| error.to_string())? {
         Err(SealError::Empty) if has_no_seal(image, slot.other()) => {
@@ -155,7 +167,8 @@ fn has_no_seal(image: &ImageReader, slot: Slot) -> bool {
 
 /// What e2fsck says of the secret partition, which it only reads.
 fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
-    let partition = match image.for_program(Role::Secret) {
+    let checked = image.check_size(Role::Secret, &limits::SECRET);
+    let partition = match checked.and_then(|size| image.for_program(Role::Secret, size)) {
         Ok(partition) => partition,
         Err(error) => return Ok(Err(error.to_string())),
     };

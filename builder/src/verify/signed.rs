@@ -1,17 +1,19 @@
 //! The systems in the slots, and whose signatures they and the seals must bear.
 
 use super::is_empty;
-use crate::boot::initramfs;
+use crate::boot::initramfs_reader;
 use crate::boot::uki::{Section, Uki};
 use crate::image::reader::ImageReader;
 use crate::image::slot::{self, CheckedUki, SlotError};
+use crate::limits;
 use crate::site::Site;
+use handoff::boot_record::BootRecord;
 use handoff::name::Name;
 use handoff::paths;
 use handoff::slot::Slot;
 use handoff::trust::Trust;
 use handoff::verity::RootHash;
-use keys::signature::{self, PublicKey};
+use keys::signature::{self, KeyId, PublicKey};
 
 /// Whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,33 +33,43 @@ fn public_keys(texts: &[String]) -> Vec<PublicKey> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// What the slots hold, read once.
-pub(super) struct Slots([(Slot, Result<System, SlotError>); 2]);
+/// What the slots hold. One UKI at a time is held in memory.
+pub(super) struct Slots {
+    systems: Vec<(Slot, Result<System, SlotError>)>,
+    judge: Result<Judge, String>,
+}
 
 struct System {
-    uki: CheckedUki,
+    record: BootRecord,
     root: Result<RootHash, String>,
     trust: Result<Trust, String>,
+    signer: Result<KeyId, String>,
 }
 
 impl Slots {
-    pub(super) fn read(image: &ImageReader) -> Self {
-        Self(Slot::BOTH.map(|slot| (slot, slot::uki(image, slot).map(System::new))))
+    /// Reads both slots. With a judge, nothing of a UKI is unpacked before its signature was found to hold. Without one, the
+    /// keys are in the UKI itself: those count that the first whole system trusts.
+    pub(super) fn read(image: &ImageReader, given: Option<&Judge>) -> Self {
+        let mut judge = given.cloned();
+        let systems = Slot::BOTH.map(|slot| {
+            let system = slot::uki(image, slot).map(|uki| System::new(&uki, given.is_some(), &mut judge));
+            (slot, system)
+        });
+        let judge = judge.ok_or_else(|| "no slot holds a system that says whom it trusts".into());
+        Self { systems: systems.into(), judge }
     }
 
     fn get(&self, wanted: Slot) -> Option<&Result<System, SlotError>> {
-        self.0.iter().find(|(slot, _)| *slot == wanted).map(|(_, system)| system)
+        self.systems.iter().find(|(slot, _)| *slot == wanted).map(|(_, system)| system)
     }
 
     fn is_empty(&self, slot: Slot) -> bool {
         matches!(self.get(slot), Some(Err(error)) if is_empty(error))
     }
 
-    /// The keys that the first whole system trusts.
-    pub(super) fn own_judge(&self) -> Result<Judge, String> {
-        let mut trusts = self.0.iter().filter_map(|(_, system)| system.as_ref().ok()?.trust.as_ref().ok());
-        let trust = trusts.next().ok_or("no slot holds a system that says whom it trusts")?;
-        Ok(Judge { site: trust.site.clone(), keys: public_keys(&trust.signing_keys) })
+    /// Whose signatures count.
+    pub(super) fn judge(&self) -> &Result<Judge, String> {
+        &self.judge
     }
 
     pub(super) fn root_hash(&self, slot: Slot) -> Option<RootHash> {
@@ -65,18 +77,18 @@ impl Slots {
     }
 
     /// The UKI of a slot: as its record says, signed, and with a trust file and a root hash in it.
-    pub(super) fn check(&self, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
+    pub(super) fn check(&self, slot: Slot) -> Result<String, String> {
         let system = match self.get(slot) {
             Some(Err(error)) if is_empty(error) && !self.is_empty(slot.other()) => return Ok("empty".into()),
             Some(system) => system.as_ref().map_err(ToString::to_string)?,
             None => return Err("was not read".into()),
         };
-        let CheckedUki { record, bytes } = &system.uki;
         system.root.as_ref().map_err(Clone::clone)?;
         let trust = system.trust.as_ref().map_err(Clone::clone)?;
-        let judge = judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
-        let signer = signature::verify(bytes, &record.signature, &judge.keys)
-            .map_err(|error| format!("the UKI: {error}"))?;
+        let judge =
+            self.judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
+        let signer = system.signer.as_ref().map_err(Clone::clone)?;
+        let record = &system.record;
         if trust.release != record.release || trust.site != judge.site {
             let (site, release) = (&trust.site, &trust.release);
             return Err(format!(
@@ -84,27 +96,37 @@ impl Slots {
                 record.release, judge.site
             ));
         }
-        Ok(format!(
-            "release {}, UKI of {} KiB, signed by {}",
-            record.release,
-            record.length >> 10,
-            signer.id()
-        ))
+        Ok(format!("release {}, UKI of {} KiB, signed by {signer}", record.release, record.length >> 10))
     }
 }
 
 impl System {
-    fn new(uki: CheckedUki) -> Self {
+    fn new(uki: &CheckedUki, is_given: bool, judge: &mut Option<Judge>) -> Self {
         let root = uki.root_hash().map_err(|error| error.to_string());
+        let judged = |judge: &Judge| {
+            signature::verify(&uki.bytes, &uki.record.signature, &judge.keys)
+                .map(PublicKey::id)
+                .map_err(|error| format!("the UKI: {error}"))
+        };
+        if let Some(judge) = judge.as_ref().filter(|_| is_given) {
+            let signer = judged(judge);
+            let trust = signer.clone().and_then(|_| trust(&uki.bytes));
+            return Self { record: uki.record.clone(), root, trust, signer };
+        }
         let trust = trust(&uki.bytes);
-        Self { uki, root, trust }
+        if let (None, Ok(trust)) = (&judge, &trust) {
+            let keys = public_keys(&trust.signing_keys);
+            *judge = Some(Judge { site: trust.site.clone(), keys });
+        }
+        let signer = judge.as_ref().ok_or_else(|| "there is no key to judge it by".into()).and_then(judged);
+        Self { record: uki.record.clone(), root, trust, signer }
     }
 }
 
 fn trust(uki: &[u8]) -> Result<Trust, String> {
     let uki = Uki::parse(uki).map_err(|error| error.to_string())?;
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
-    let file = initramfs::file(packed, paths::TRUST.trim_start_matches('/'));
+    let file = initramfs_reader::file(packed, paths::TRUST.trim_start_matches('/'), &limits::TRUST);
     let file = file.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
     let file = file.ok_or("the initramfs in the UKI has no trust file")?;
     let text = String::from_utf8(file.content).map_err(|_| "the trust file in the UKI is no text")?;

@@ -147,8 +147,44 @@ fn another_selector_and_another_sites_keys_are_named() {
     assert_eq!(bad(&seen).len(), 1);
     let other = Judge { site: "site".parse().unwrap(), keys: Vec::new() };
     let image = ImageReader::open(&fixture.image.path).unwrap();
-    let slots = Slots::read(&image);
-    let problem = slots.check(A, &Ok(other.clone())).unwrap_err();
+    let problem = Slots::read(&image, Some(&other)).check(A).unwrap_err();
     assert!(problem.contains("which is not trusted here"), "{problem}");
     assert!(seal(&image, A, &Ok(other)).unwrap_err().contains("not trusted"));
+}
+
+/// The initramfs is garbage, which nothing looks at: the signature is not the site's.
+#[test]
+fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_holds() {
+    let fixture = fixture::image();
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let uki = slot::uki(&image, A).unwrap();
+    let packed = crate::boot::uki::Uki::parse(&uki.bytes).unwrap();
+    let packed = packed.section(crate::boot::uki::Section::Initrd).unwrap();
+    let place = uki.bytes.windows(packed.len()).position(|window| window == packed).unwrap();
+    let mut bytes = uki.bytes.clone();
+    bytes[place..place + 64].fill(0xff);
+    let mut record = uki.record.clone();
+    record.digest = handoff::hash::Sha256Digest::of(&bytes);
+    let file = File::options().write(true).open(&fixture.image.path).unwrap();
+    let start = fixture.image.plan.partition(Role::Boot(A)).unwrap().offset.0;
+    file.write_all_at(&bytes, start).unwrap();
+    file.write_all_at(&record.encode().unwrap(), start + UKI_END - 4096).unwrap();
+    let without = Slots::read(&image, None).check(A).unwrap_err();
+    assert!(without.starts_with("the initramfs in the UKI cannot be unpacked: "), "{without}");
+    let keys = signing_keys(&uki);
+    let key = keys[0].id();
+    let judge = Judge { site: "site".parse().unwrap(), keys };
+    let with = Slots::read(&image, Some(&judge)).check(A).unwrap_err();
+    let expected =
+        format!("the UKI: its signature by key {key} does not fit its content: changed after it was signed");
+    assert_eq!(with, expected);
+}
+
+/// The keys that the untouched UKI trusts.
+fn signing_keys(uki: &slot::CheckedUki) -> Vec<keys::signature::PublicKey> {
+    let packed = crate::boot::uki::Uki::parse(&uki.bytes).unwrap();
+    let packed = packed.section(crate::boot::uki::Section::Initrd).unwrap();
+    let file = crate::boot::initramfs_reader::file(packed, "psyops/trust", &limits::TRUST).unwrap().unwrap();
+    let trust = handoff::trust::Trust::decode(std::str::from_utf8(&file.content).unwrap()).unwrap();
+    trust.signing_keys.iter().map(|key| key.parse().unwrap()).collect()
 }

@@ -18,7 +18,9 @@
 
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
+use builder::limits;
 use builder::run::{Acceleration, Access, Boot, Bus, Disk, Machine, OnReset, Setup, Trouble};
+use builder::site::Bytes;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
@@ -291,7 +293,8 @@ fn unpack(image: &Path, folder: &Path, name: &str) -> Result<()> {
     let reader = ImageReader::open(image)?;
     let squashfs = folder.join("squashfs");
     let mut file = File::create(&squashfs)?;
-    file.write_all(&reader.read_content(Role::Root(Slot::A))?)?;
+    let (root, length) = (Role::Root(Slot::A), reader.content_length(Role::Root(Slot::A), &limits::ROOT)?);
+    file.write_all(&reader.read(root, Bytes(0), usize::try_from(length)?)?)?;
     file.write_all(&[0; 4096])?;
     drop(file);
     let tar = File::create(folder.join(format!("{name}.tar")))?;

@@ -2,7 +2,8 @@
 
 use super::error::GivenError;
 use super::locked::LockedLayer;
-use crate::input::{digest_of_file, digest_of_open_file};
+use crate::input::{digest_of_file, digest_of_open_file, over};
+use crate::limits;
 use crate::store::{Store, StoreError};
 use crate::tools::{self, ToolError, XZ};
 use handoff::hash::Sha256Digest;
@@ -94,9 +95,9 @@ fn unpacked(mut file: File, path: &Path, store: &Store) -> Result<File, GivenErr
     let damaged = |source| GivenError::Unpack { path: path.to_owned(), source };
     let mut out = nameless(store)?;
     if start.starts_with(GZIP) {
-        io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut out).map_err(damaged)?;
+        copy(flate2::read::MultiGzDecoder::new(file), &mut out).map_err(damaged)?;
     } else if start.starts_with(ZSTD) {
-        zstd::stream::copy_decode(file, &mut out).map_err(damaged)?;
+        copy(zstd::Decoder::new(file).map_err(damaged)?, &mut out).map_err(damaged)?;
     } else if start == XZ_START {
         unpack_xz(file, &out)?;
     } else {
@@ -104,6 +105,13 @@ fn unpacked(mut file: File, path: &Path, store: &Store) -> Result<File, GivenErr
     }
     out.rewind().map_err(stored)?;
     Ok(out)
+}
+
+/// Unpacks, up to what a root may have: a few bytes can stand for any number of zeros.
+fn copy(from: impl Read, to: &mut File) -> io::Result<()> {
+    let limit = &limits::LAYER;
+    let length = io::copy(&mut from.take(limit.most.saturating_add(1)), to)?;
+    limit.check(length).map(drop).map_err(over)
 }
 
 fn unpack_xz(file: File, out: &File) -> Result<(), GivenError> {

@@ -3,6 +3,8 @@
 use super::error::GivenError;
 use super::locked::LockedLayer;
 use super::manifest::{Source, sha256};
+use crate::input::read_limited;
+use crate::limits;
 use crate::site::{Kind, SiteFolder};
 use handoff::hash::Sha256Digest;
 use oci_client::manifest::{ImageIndexEntry, OciImageIndex};
@@ -89,7 +91,8 @@ fn blob(digest: &Sha256Digest) -> PathBuf {
 }
 
 fn read(folder: &SiteFolder, name: impl AsRef<Path>) -> Result<Vec<u8>, GivenError> {
-    folder.read(&name).map_err(|source| GivenError::Read { path: folder.path_of(name), source })
+    let bytes = folder.file(&name).and_then(|file| read_limited(file, &limits::MANIFEST));
+    bytes.map_err(|source| GivenError::Read { path: folder.path_of(name), source })
 }
 
 fn tag_of(entry: &ImageIndexEntry) -> Option<&str> {

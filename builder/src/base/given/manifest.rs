@@ -102,3 +102,33 @@ pub(super) fn checked(
     }
     Err(GivenError::WrongDigest { what, expected: *expected, found })
 }
+
+/// A manifest, an index or a configuration, each in the place of the others, for the fuzz targets.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn fuzz(bytes: &[u8]) {
+    struct Same<'b>(&'b [u8]);
+
+    impl Source for Same<'_> {
+        fn name(&self) -> String {
+            "image".into()
+        }
+
+        fn first(&self) -> Result<Vec<u8>, GivenError> {
+            Ok(self.0.to_vec())
+        }
+
+        fn manifest(&self, _: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+            Ok(self.0.to_vec())
+        }
+
+        fn config(&self, _: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+            Ok(self.0.to_vec())
+        }
+    }
+
+    let _ = resolve(&Same(bytes));
+    if let Ok(OciManifest::Image(image)) = serde_json::from_slice(bytes) {
+        let _: Vec<_> = image.layers.iter().map(locked_layer).collect();
+    }
+    let _ = serde_json::from_slice::<Configuration>(bytes);
+}

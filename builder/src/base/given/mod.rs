@@ -8,7 +8,7 @@ mod blob;
 pub mod error;
 mod layout;
 mod locked;
-mod manifest;
+pub(super) mod manifest;
 mod registry;
 #[cfg(test)]
 mod registry_tests;

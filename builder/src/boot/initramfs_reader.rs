@@ -1,0 +1,289 @@
+//! Reading a packed initramfs: a zstd frame (RFC 8878) around a cpio archive in the `newc` form (kernel documentation,
+//! buffer-format.rst), as a stream.
+//!
+//! What is not asked for is passed over and never held in memory; names, links, the number of files and all that is
+//! unpacked have limits, which are compared before memory is taken. The archive is always read to its end: one that is
+//! damaged behind the wanted file is an error.
+
+use crate::limits::{self, Limit, OverLimit};
+use handoff::hash::Sha256Digest;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read};
+use thiserror::Error;
+
+/// The largest window that a decoder must have memory for (RFC 8878, section 3.1.1.1.2); the builder packs with it.
+const WINDOW_LOG: u32 = 23;
+/// The first bytes of an entry, and of one with checksums, which nothing writes.
+const MAGIC: &[u8] = b"070701";
+/// An entry without its name: the magic number and 13 numbers of eight digits.
+const HEADER: usize = 110;
+/// The name of the last entry.
+const TRAILER: &str = "TRAILER!!!";
+/// inode(7).
+const TYPE: u32 = 0o170_000;
+const LINK: u32 = 0o120_000;
+/// What is read at once.
+const PIECE: usize = 1 << 16;
+
+/// Why an initramfs cannot be read.
+#[derive(Debug, Error)]
+pub enum ArchiveError {
+    /// The zstd frame.
+    #[error("{0}")]
+    Unpack(io::Error),
+    /// The archive ends in an entry.
+    #[error("it ends in the middle of a file")]
+    Cut,
+    /// An entry begins with something else.
+    #[error("an entry is not in the newc form: its field {field} is {found:?}")]
+    Field {
+        /// The field's name in the kernel's documentation.
+        field: &'static str,
+        /// What is there.
+        found: String,
+    },
+    /// Over a limit.
+    #[error(transparent)]
+    Limit(#[from] OverLimit),
+}
+
+/// What is wanted of a file besides its name, mode, owner and size. Targets of links are always read.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// Nothing.
+    Size,
+    /// The SHA-256 of its content.
+    Digest,
+    /// Its content.
+    Content(&'static Limit),
+}
+
+/// A file of an archive.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ArchiveFile {
+    /// Its path, without a slash at its beginning.
+    pub path: String,
+    /// Type and permissions, as inode(7) has them.
+    pub mode: u32,
+    /// Its owner.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Bytes of its content.
+    pub size: u64,
+    /// Its content, where that was wanted; of a link, where it leads.
+    pub content: Vec<u8>,
+    /// The digest of its content, where that was wanted.
+    pub digest: Option<Sha256Digest>,
+}
+
+/// All files of a packed initramfs.
+pub fn files(packed: &[u8], wanted: impl Fn(&str) -> Wanted) -> Result<Vec<ArchiveFile>, ArchiveError> {
+    let mut files = Vec::new();
+    each(packed, &mut |name, _| Some(wanted(name)), &mut |file| files.push(file))?;
+    Ok(files)
+}
+
+/// The file of that path, with its content.
+pub fn file(packed: &[u8], path: &str, limit: &'static Limit) -> Result<Option<ArchiveFile>, ArchiveError> {
+    let mut found = None;
+    each(packed, &mut |name, _| (name == path).then_some(Wanted::Content(limit)), &mut |file| {
+        found.get_or_insert(file);
+    })?;
+    Ok(found)
+}
+
+fn each(
+    packed: &[u8],
+    wanted: &mut dyn FnMut(&str, u32) -> Option<Wanted>,
+    take: &mut dyn FnMut(ArchiveFile),
+) -> Result<(), ArchiveError> {
+    // What the frame says of itself costs nothing to compare.
+    if let Ok(Some(size)) = zstd::zstd_safe::get_frame_content_size(packed) {
+        limits::INITRAMFS.check(size)?;
+    }
+    let mut frame = zstd::Decoder::new(packed).map_err(ArchiveError::Unpack)?.single_frame();
+    frame.window_log_max(WINDOW_LOG).map_err(ArchiveError::Unpack)?;
+    let mut archive = Archive { frame, read: 0 };
+    let mut count = 0;
+    while let Some(header) = archive.header()? {
+        count += 1;
+        limits::CPIO_FILES.check(count)?;
+        let is_link = header.mode & TYPE == LINK;
+        let wanted = wanted(&header.name, header.mode);
+        // A target is part of what a listing says, so it is always read.
+        let wanted =
+            if is_link && wanted.is_some() { Some(Wanted::Content(&limits::CPIO_LINK)) } else { wanted };
+        let (content, digest) = archive.body(header.size, wanted.unwrap_or(Wanted::Size))?;
+        if wanted.is_some() {
+            let Header { name: path, mode, uid, gid, size } = header;
+            take(ArchiveFile { path, mode, uid, gid, size, content, digest });
+        }
+    }
+    Ok(())
+}
+
+struct Header {
+    name: String,
+    mode: u32,
+    uid: u32,
+    gid: u32,
+    size: u64,
+}
+
+/// The unpacked bytes, and how many of them were read.
+struct Archive<R> {
+    frame: R,
+    read: u64,
+}
+
+impl<R: Read> Archive<R> {
+    /// The next entry; nothing at the trailer.
+    fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
+        let mut bytes = [0; HEADER];
+        self.fill(&mut bytes)?;
+        let (magic, numbers) = bytes.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Err(field("c_magic", magic));
+        }
+        let number = |index: usize, name| {
+            let start = index * 8;
+            let digits = numbers.get(start..start + 8).unwrap_or_default();
+            // A sign would be taken for a digit.
+            let text = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
+            text.and_then(|text| u32::from_str_radix(text, 16).ok()).ok_or_else(|| field(name, digits))
+        };
+        let name_size = u64::from(number(11, "c_namesize")?);
+        limits::CPIO_NAME.check(name_size)?;
+        let header = Header {
+            name: String::new(),
+            mode: number(1, "c_mode")?,
+            uid: number(2, "c_uid")?,
+            gid: number(3, "c_gid")?,
+            size: u64::from(number(6, "c_filesize")?),
+        };
+        let mut name = vec![0; usize::try_from(name_size).unwrap_or(0)];
+        self.fill(&mut name)?;
+        self.align()?;
+        let end = name.pop();
+        if end != Some(0) {
+            return Err(field("name", &name));
+        }
+        let name = String::from_utf8(name).map_err(|error| field("name", error.as_bytes()))?;
+        Ok((name != TRAILER).then_some(Header { name, ..header }))
+    }
+
+    fn body(&mut self, size: u64, wanted: Wanted) -> Result<(Vec<u8>, Option<Sha256Digest>), ArchiveError> {
+        let (mut content, mut hasher) = (Vec::new(), Sha256::new());
+        if let Wanted::Content(limit) = wanted {
+            limit.check(size)?;
+        }
+        let (mut buffer, mut left) = (vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE))], size);
+        while left > 0 {
+            let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let piece = buffer.get_mut(..length).unwrap_or_default();
+            self.fill(piece)?;
+            match wanted {
+                Wanted::Size => {}
+                Wanted::Digest => hasher.update(&*piece),
+                Wanted::Content(_) => content.extend_from_slice(piece),
+            }
+            left -= u64::try_from(length).unwrap_or(left);
+        }
+        self.align()?;
+        let digest = matches!(wanted, Wanted::Digest);
+        Ok((content, digest.then(|| Sha256Digest::from_bytes(hasher.finalize().into()))))
+    }
+
+    fn fill(&mut self, into: &mut [u8]) -> Result<(), ArchiveError> {
+        self.read += u64::try_from(into.len()).unwrap_or(u64::MAX);
+        limits::INITRAMFS.check(self.read)?;
+        self.frame.read_exact(into).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ArchiveError::Cut,
+            _ => ArchiveError::Unpack(error),
+        })
+    }
+
+    /// Headers and contents begin at multiples of four.
+    fn align(&mut self) -> Result<(), ArchiveError> {
+        let padding = usize::try_from(self.read.next_multiple_of(4) - self.read).unwrap_or(0);
+        self.fill([0; 3].get_mut(..padding).unwrap_or_default())
+    }
+}
+
+fn field(field: &'static str, found: &[u8]) -> ArchiveError {
+    ArchiveError::Field { field, found: String::from_utf8_lossy(found).into_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::boot::initramfs::single_file;
+
+    fn packed(archive: &[u8]) -> Vec<u8> {
+        zstd::encode_all(archive, 1).unwrap()
+    }
+
+    fn error(archive: &[u8]) -> String {
+        files(&packed(archive), |_| Wanted::Size).unwrap_err().to_string()
+    }
+
+    fn archive() -> Vec<u8> {
+        single_file("/psyops/trust", 0o444, b"hello").unwrap()
+    }
+
+    #[test]
+    fn a_file_is_read_as_far_as_it_is_wanted() {
+        let frame = packed(&archive());
+        let all = files(&frame, |_| Wanted::Digest).unwrap();
+        let paths: Vec<(&str, u64)> = all.iter().map(|file| (file.path.as_str(), file.size)).collect();
+        assert_eq!(paths, [("psyops", 0), ("psyops/trust", 5)]);
+        assert_eq!((&all[1].digest, all[1].content.len()), (&Some(Sha256Digest::of(b"hello")), 0));
+        let file = file(&frame, "psyops/trust", &limits::TRUST).unwrap().unwrap();
+        assert_eq!((file.content.as_slice(), file.digest), (b"hello".as_slice(), None));
+        assert_eq!(super::file(&frame, "psyops/no", &limits::TRUST).unwrap(), None);
+    }
+
+    #[test]
+    fn names_and_sizes_are_compared_with_limits_before_memory_is_taken() {
+        // Of the first entry: a name of 4 GiB, and a name that is no number.
+        let mut bytes = archive();
+        bytes[94..102].copy_from_slice(b"ffffffff");
+        assert_eq!(
+            error(&bytes),
+            "a name in the initramfs has 4294967295 bytes, more than the limit of 4096 bytes (PATH_MAX of the kernel)"
+        );
+        bytes[94..102].copy_from_slice(b"+000000f");
+        assert_eq!(error(&bytes), "an entry is not in the newc form: its field c_namesize is \"+000000f\"");
+        let mut bytes = archive();
+        bytes[54..62].copy_from_slice(b"fffffff0");
+        assert_eq!(error(&bytes), "it ends in the middle of a file");
+        bytes[0] = b'1';
+        assert_eq!(error(&bytes), "an entry is not in the newc form: its field c_magic is \"170701\"");
+    }
+
+    #[test]
+    fn a_wanted_file_over_its_limit_is_not_read() {
+        let frame = packed(&single_file("/psyops/trust", 0o444, &vec![0; 2 << 20]).unwrap());
+        let error = file(&frame, "psyops/trust", &limits::TRUST).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the trust file has 2097152 bytes, more than the limit of 1048576 bytes (it holds a few keys)"
+        );
+    }
+
+    #[test]
+    fn a_frame_that_hides_its_size_ends_at_the_limit() {
+        use std::io::Write as _;
+        let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+        let mut header = archive()[..HEADER].to_vec();
+        header[54..62].copy_from_slice(b"fffffff0");
+        header[94..102].copy_from_slice(b"00000006");
+        encoder.write_all(&header).unwrap();
+        encoder.write_all(b"large\0").unwrap();
+        let zeros = vec![0; 1 << 20];
+        (0..520).for_each(|_| encoder.write_all(&zeros).unwrap());
+        let error = files(&encoder.finish().unwrap(), |_| Wanted::Size).unwrap_err();
+        assert!(matches!(error, ArchiveError::Limit(over) if over.limit == &limits::INITRAMFS), "{error}");
+    }
+}

@@ -1,0 +1,215 @@
+//! The readers of the builder as functions of bytes, for the fuzz targets in `fuzz/`: the same code that the commands run.
+//!
+//! Each function also checks what must hold of any result, so that more than a crash is found.
+#![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
+
+use crate::boot::initramfs_reader::{self, Wanted};
+use crate::boot::uki::{self, Section, Uki};
+use crate::chart::{self, Timeline};
+use crate::flash::receipt::Receipt;
+use crate::image::ext4;
+use crate::image::fat32::{self, Volume};
+use crate::image::storage::Storage;
+use crate::input::ReadAt;
+use crate::limits;
+use crate::root::superblock;
+use crate::tree::LayeredTree;
+use crate::{base, browse, diff};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// A disk whose bytes are zero but for some pieces, so that an input of a few kilobytes is one of many megabytes.
+#[derive(Debug, Clone)]
+struct Sparse {
+    pieces: Vec<(u64, Vec<u8>)>,
+    size: u64,
+}
+
+impl ReadAt for Sparse {
+    fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        let end = u64::try_from(into.len()).ok().and_then(|length| offset.checked_add(length));
+        let Some(end) = end.filter(|end| *end <= self.size) else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
+        into.fill(0);
+        for (start, bytes) in &self.pieces {
+            let (from, to) =
+                (offset.max(*start), end.min(start.saturating_add(u64::try_from(bytes.len()).unwrap_or(0))));
+            if from < to {
+                let index = |place: u64, base: u64| usize::try_from(place - base).unwrap_or(0);
+                into[index(from, offset)..index(to, offset)]
+                    .copy_from_slice(&bytes[index(from, *start)..index(to, *start)]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Size of the volume for [`esp`].
+pub const ESP_SIZE: u64 = 33 << 20;
+
+/// A volume out of its boot sector, the sector behind it, 2 KiB of both tables, and the first clusters.
+pub fn esp(bytes: &[u8]) {
+    let (Some(boot), Some(info), Some(table)) =
+        (bytes.get(..512), bytes.get(512..1024), bytes.get(1024..3072))
+    else {
+        return;
+    };
+    let long = |at: usize| u64::from(u32::from_le_bytes(boot[at..at + 4].try_into().unwrap_or_default()));
+    let reserved = (long(14) & 0xffff) * 512;
+    let length = long(36) * 512;
+    let pieces = [
+        (0, boot),
+        (512, info),
+        (fat32::COPY * 512, boot),
+        (reserved, table),
+        (reserved.saturating_add(length), table),
+        (reserved.saturating_add(length.saturating_mul(2)), bytes.get(3072..).unwrap_or_default()),
+    ];
+    let pieces = pieces.map(|(at, bytes)| (at, bytes.to_vec())).into();
+    let disk = Sparse { pieces, size: ESP_SIZE };
+    let copies = fat32::compare_copies(&disk, ESP_SIZE);
+    if let Ok(volume) = Volume::read(&disk, ESP_SIZE) {
+        assert!(copies.is_ok() || long(14) & 0xffff < 8, "both copies are the same: {copies:?}");
+        assert!(volume.used() <= ESP_SIZE, "no more is used than there is");
+        for found in volume.entries().values() {
+            if let Ok(content) = volume.content(found) {
+                assert_eq!(u64::try_from(content.len()).ok(), Some(found.size), "as long as its entry says");
+            }
+        }
+    }
+}
+
+/// Size of the file system for [`ext4`].
+pub const EXT4_SIZE: u64 = 256 << 10;
+
+/// A file system out of blocks of 1 KiB, each behind its number.
+pub fn ext4(bytes: &[u8]) {
+    let pieces = bytes.chunks(1025).filter_map(|piece| {
+        let (number, block) = piece.split_first()?;
+        Some((u64::from(*number) * 1024, block.to_vec()))
+    });
+    let disk = Sparse { pieces: pieces.collect(), size: EXT4_SIZE };
+    if let Ok(volume) = ext4::open_at(disk, EXT4_SIZE) {
+        browse::fuzz_ext4(&volume);
+    }
+}
+
+/// A packed initramfs, and the same bytes as the archive in a frame.
+pub fn initramfs(bytes: &[u8]) {
+    let mut frame = 0xfd2f_b528_u32.to_le_bytes().to_vec();
+    // No size, a window of 1 MiB, one block as it is, which is the last.
+    frame.extend_from_slice(&[0, 0x50]);
+    let length = u32::try_from(bytes.len()).unwrap_or(0);
+    frame.extend_from_slice(&(1 | length << 3).to_le_bytes()[..3]);
+    frame.extend_from_slice(bytes);
+    for packed in [bytes, frame.as_slice()] {
+        if let Ok(files) = initramfs_reader::files(packed, |_| Wanted::Content(&limits::SHOWN_FILE)) {
+            for file in files {
+                assert_eq!(
+                    u64::try_from(file.content.len()).ok(),
+                    Some(file.size),
+                    "as long as its header says"
+                );
+            }
+        }
+    }
+}
+
+/// A tar, of ours and of a stranger.
+pub fn layer(bytes: &[u8]) {
+    let file = || -> io::Result<File> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(bytes)?;
+        io::Seek::rewind(&mut file)?;
+        Ok(file)
+    };
+    let name = Path::new("layer");
+    let (Ok(own), Ok(other)) = (file(), file()) else { return };
+    let _ = LayeredTree::new().add_tar_file(own, name, &|_| true);
+    let _ = LayeredTree::new().add_image_layer(other, name, &|_| true);
+}
+
+/// What is read of a squashfs: its superblock, and what `unsquashfs` says of it.
+pub fn squashfs(bytes: &[u8]) {
+    if let Some(start) = bytes.first_chunk()
+        && superblock::check(start, 1 << 20).is_ok()
+    {
+        assert_eq!(start.first_chunk(), Some(b"hsqs"), "a squashfs begins so");
+    }
+    diff::fuzz_root(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        text.lines().for_each(browse::fuzz_squashfs_line);
+    }
+}
+
+/// A UKI, and a stub.
+pub fn uki(bytes: &[u8]) {
+    let all = [Section::OsRelease, Section::CommandLine, Section::Uname, Section::Initrd, Section::Linux];
+    if let Ok(uki) = Uki::parse(bytes) {
+        for section in all {
+            if let Ok(content) = uki.section(section) {
+                assert!(content.len() <= bytes.len(), "a section is a part of the file");
+            }
+            let _ = uki.text(section);
+        }
+    }
+    let parts = uki::Parts {
+        stub: bytes,
+        os_release: "ID=x\n",
+        command_line: "quiet",
+        uname: "6",
+        initrd: b"initrd",
+        linux: b"linux",
+    };
+    if let Ok(built) = uki::build(&parts) {
+        assert!(built.len() > bytes.len(), "something was added");
+    }
+}
+
+/// A QEMU disk without a file beneath.
+pub fn qcow2(bytes: &[u8]) {
+    let Ok(mut file) = tempfile::NamedTempFile::new() else { return };
+    if file.write_all(bytes).is_err() {
+        return;
+    }
+    if let Ok(storage) = Storage::open(file.path())
+        && let Ok(size) = storage.size()
+    {
+        assert!(size <= limits::QCOW2_SIZE.most || storage_is_raw(bytes), "{size} is over the limit");
+        let mut piece = vec![0; 4096];
+        for at in [0, size / 2, size.saturating_sub(4096)] {
+            let _ = storage.read_at(&mut piece, at);
+            let _ = storage.is_all_shared(&(at..size));
+        }
+    }
+}
+
+fn storage_is_raw(bytes: &[u8]) -> bool {
+    !bytes.starts_with(b"QFI\xfb")
+}
+
+/// The manifest, index or configuration of an image.
+pub fn manifest(bytes: &[u8]) {
+    base::fuzz_manifest(bytes);
+}
+
+/// A lock file, what apt says, a receipt, a list of packages, an index of kernel modules.
+pub fn text(bytes: &[u8]) {
+    if let Ok(receipt) = serde_json::from_slice::<Receipt>(bytes) {
+        let _ = receipt.changed(&crate::image::digests::Digests::default());
+    }
+    diff::fuzz_packages(bytes);
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        base::fuzz_text(text);
+    }
+}
+
+/// A boot log, and the picture of its report.
+pub fn report(bytes: &[u8]) {
+    if let Ok(report) = chart::find(&crate::run::text::plain(bytes), Path::new("log")) {
+        let picture = chart::draw(&Timeline::of(&report));
+        assert!(picture.ends_with("</svg>\n"), "a whole picture");
+    }
+}

@@ -1,0 +1,477 @@
+//! Reading a FAT32 volume (Microsoft FAT specification of 2005, sections 3 to 6): the boot sector, both tables, and every
+//! folder, before anything is read through them.
+//!
+//! FAT has no checksums, so all that says where something is can say anything. Each chain of clusters is followed once;
+//! one that leaves the volume, comes back to itself or enters another chain is an error that names the cluster. Long names
+//! are passed over. Writes nothing.
+
+use super::zeros::is_zero;
+use crate::input::ReadAt;
+use crate::limits::{self, OverLimit};
+use handoff::partition::SECTOR;
+use std::collections::BTreeMap;
+use std::io;
+use thiserror::Error;
+
+/// `BPB_BkBootSec`, which has no other value.
+pub const COPY: u64 = 6;
+/// The bits of an entry that say where its chain goes on.
+const CLUSTER_BITS: u32 = 0x0fff_ffff;
+/// From here on, an entry ends its chain.
+const END: u32 = 0x0fff_fff8;
+/// With fewer clusters a volume is FAT16 (section 3.5).
+const FEWEST_CLUSTERS: u64 = 65_525;
+/// `FSI_LeadSig` (section 5).
+const LEAD_SIGNATURE: u32 = 0x4161_5252;
+/// Bytes of an entry of a folder, and what is in them (section 6).
+const ENTRY: usize = 32;
+const ATTRIBUTES: usize = 11;
+const VOLUME_LABEL: u8 = 0x08;
+const FOLDER: u8 = 0x10;
+const REMOVED: u8 = 0xe5;
+/// What is compared at once.
+const PIECE: u64 = 1 << 20;
+
+/// Why a volume cannot be read.
+#[derive(Debug, Error)]
+pub enum FatError {
+    /// The boot sector and its copy.
+    #[error("its boot sector and the copy of it in sector {COPY} differ")]
+    BootSector,
+    /// A field of the boot sector.
+    #[error("its boot sector is not that of a FAT32 volume: {field} is {found}, expected is {expected}")]
+    Field {
+        /// The field's name in the specification.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What it should be.
+        expected: String,
+    },
+    /// The sector with the count of free clusters.
+    #[error("its FSInfo sector does not begin with FSI_LeadSig")]
+    Info,
+    /// The tables.
+    #[error("its two file allocation tables differ, first at byte {0}")]
+    Tables(u64),
+    /// A chain enters one that was followed before, or itself.
+    #[error(
+        "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
+    )]
+    CrossLinked {
+        /// The cluster.
+        cluster: u32,
+        /// The file or folder whose chain it is.
+        path: String,
+    },
+    /// A chain leaves the volume.
+    #[error(
+        "its file allocation table is damaged: the chain of {path} leads to cluster {cluster}, which does not exist"
+    )]
+    Outside {
+        /// The cluster.
+        cluster: u32,
+        /// The file or folder whose chain it is.
+        path: String,
+    },
+    /// A chain is not as long as its file.
+    #[error("its file allocation table is damaged: {path} has {size} bytes and {clusters} clusters")]
+    Length {
+        /// The file.
+        path: String,
+        /// Its length.
+        size: u64,
+        /// The clusters of its chain.
+        clusters: usize,
+    },
+    /// More than a volume of ours has.
+    #[error(transparent)]
+    Limit(#[from] OverLimit),
+    /// The bytes.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Where the parts of a volume are, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Layout {
+    /// The first table.
+    tables_at: u64,
+    /// Bytes of each of the two tables.
+    table: u64,
+    clusters_at: u64,
+    /// Bytes of a cluster.
+    cluster: u64,
+    /// How many there are.
+    clusters: u64,
+    root: u32,
+}
+
+/// A file or folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Whether it is a folder.
+    pub is_folder: bool,
+    /// The bytes of a file; 0 for a folder.
+    pub size: u64,
+    clusters: Vec<u32>,
+}
+
+impl Found {
+    /// The first cluster of its chain; an empty file has none.
+    #[must_use]
+    pub fn first_cluster(&self) -> Option<u32> {
+        self.clusters.first().copied()
+    }
+}
+
+/// A volume whose chains were all followed.
+#[derive(Debug)]
+pub struct Volume<S> {
+    source: S,
+    layout: Layout,
+    entries: BTreeMap<String, Found>,
+    /// The first table.
+    table: Vec<u8>,
+}
+
+impl Layout {
+    /// Reads a boot sector; `size` is the length of the partition.
+    fn read(boot: &[u8], size: u64) -> Result<Self, FatError> {
+        let byte = |at: usize| boot.get(at).copied().map_or(0, u64::from);
+        let word = |at: usize| byte(at) | byte(at.saturating_add(1)) << 8;
+        let long = |at: usize| word(at) | word(at.saturating_add(2)) << 16;
+        let is = |field, found: u64, expected: u64| {
+            let error = || FatError::Field { field, found, expected: expected.to_string() };
+            if found == expected { Ok(()) } else { Err(error()) }
+        };
+        let within = |field, found: u64, least: u64, most: u64| {
+            let error = || FatError::Field { field, found, expected: format!("{least} to {most}") };
+            if (least..=most).contains(&found) { Ok(found) } else { Err(error()) }
+        };
+        is("Signature_word", word(510), 0xaa55)?;
+        is("BPB_BytsPerSec", word(11), SECTOR)?;
+        let per_cluster = within("BPB_SecPerClus", byte(13), 1, 128)?;
+        if !per_cluster.is_power_of_two() {
+            let expected = "a power of two".to_owned();
+            return Err(FatError::Field { field: "BPB_SecPerClus", found: per_cluster, expected });
+        }
+        let reserved = within("BPB_RsvdSecCnt", word(14), COPY.saturating_add(1), u64::from(u16::MAX))?;
+        is("BPB_NumFATs", byte(16), 2)?;
+        is("BPB_RootEntCnt", word(17), 0)?;
+        is("BPB_TotSec16", word(19), 0)?;
+        is("BPB_FATSz16", word(22), 0)?;
+        is("BPB_FSInfo", word(48), 1)?;
+        is("BPB_BkBootSec", word(50), COPY)?;
+        let sectors = within("BPB_TotSec32", long(32), FEWEST_CLUSTERS, size / SECTOR)?;
+        // Neither of these can overflow: each factor has at most 32 bits.
+        let per_table = within("BPB_FATSz32", long(36), 1, sectors / 2)?;
+        let data_at = reserved + 2 * per_table;
+        let clusters = sectors.saturating_sub(data_at) / per_cluster;
+        within("the number of clusters", clusters, FEWEST_CLUSTERS, per_table * SECTOR / 4 - 2)?;
+        let root = within("BPB_RootClus", long(44), 2, clusters + 1)?;
+        Ok(Self {
+            tables_at: reserved * SECTOR,
+            table: per_table * SECTOR,
+            clusters_at: data_at * SECTOR,
+            cluster: per_cluster * SECTOR,
+            clusters,
+            root: u32::try_from(root).unwrap_or(u32::MAX),
+        })
+    }
+
+    /// Where a cluster begins. Its number was compared with the clusters that there are.
+    fn at(&self, cluster: u32) -> u64 {
+        self.clusters_at + (u64::from(cluster) - 2) * self.cluster
+    }
+
+    fn has(&self, cluster: u32) -> bool {
+        (2..self.clusters + 2).contains(&u64::from(cluster))
+    }
+}
+
+/// Compares what a volume has twice: its boot sector and its tables.
+pub fn compare_copies(source: &dyn ReadAt, size: u64) -> Result<(), FatError> {
+    limits::ESP.check(size)?;
+    let (mut boot, mut copy) = ([0; 512], [0; 512]);
+    source.fill_at(&mut boot, 0)?;
+    source.fill_at(&mut copy, COPY * SECTOR)?;
+    if boot != copy {
+        return Err(FatError::BootSector);
+    }
+    let layout = Layout::read(&boot, size)?;
+    let (mut first, mut second, mut at) = (Vec::new(), Vec::new(), 0);
+    while at < layout.table {
+        let length = usize::try_from(PIECE.min(layout.table - at)).unwrap_or(0);
+        first.resize(length, 0);
+        second.resize(length, 0);
+        source.fill_at(&mut first, layout.tables_at + at)?;
+        source.fill_at(&mut second, layout.tables_at + layout.table + at)?;
+        if first != second {
+            let place = (at..).zip(first.iter().zip(&second)).find(|(_, (one, other))| one != other);
+            return Err(FatError::Tables(place.map_or(at, |(place, _)| place)));
+        }
+        at += PIECE;
+    }
+    Ok(())
+}
+
+impl<S: ReadAt> Volume<S> {
+    /// Reads all folders of a volume of `size` bytes, and follows the chains of everything in them.
+    pub fn read(source: S, size: u64) -> Result<Self, FatError> {
+        limits::ESP.check(size)?;
+        let mut boot = [0; 512];
+        source.fill_at(&mut boot, 0)?;
+        let layout = Layout::read(&boot, size)?;
+        let mut signature = [0; 4];
+        source.fill_at(&mut signature, SECTOR)?;
+        if u32::from_le_bytes(signature) != LEAD_SIGNATURE {
+            return Err(FatError::Info);
+        }
+        let table = read_table(&source, &layout)?;
+        let seen = vec![false; table.len() / 4];
+        let mut walk = Walk { source: &source, layout, seen, table, entries: BTreeMap::new() };
+        walk.all()?;
+        let (entries, table) = (walk.entries, walk.table);
+        Ok(Self { source, layout, entries, table })
+    }
+
+    /// All files and folders by path, in capitals, without the top folder.
+    #[must_use]
+    pub fn entries(&self) -> &BTreeMap<String, Found> {
+        &self.entries
+    }
+
+    /// The file or folder at a path, whose case does not count.
+    #[must_use]
+    pub fn get(&self, path: &str) -> Option<&Found> {
+        self.entries.get(&path.to_ascii_uppercase())
+    }
+
+    /// The content of a file.
+    pub fn content(&self, file: &Found) -> io::Result<Vec<u8>> {
+        let size = usize::try_from(file.size).map_err(io::Error::other)?;
+        let mut content = Vec::with_capacity(size);
+        let mut buffer = vec![0; usize::try_from(self.layout.cluster).map_err(io::Error::other)?];
+        for cluster in &file.clusters {
+            self.source.fill_at(&mut buffer, self.layout.at(*cluster))?;
+            content.extend_from_slice(&buffer);
+        }
+        content.truncate(size);
+        Ok(content)
+    }
+
+    /// All bytes in front of the clusters, and of the clusters that the first table does not call free. (The count that the
+    /// volume keeps is a hint only.)
+    #[must_use]
+    pub fn used(&self) -> u64 {
+        let taken = |entry: &&[u8; 4]| u32::from_le_bytes(**entry) & CLUSTER_BITS != 0;
+        // The first two entries belong to no cluster. Most of the table is empty.
+        let (_, table) = self.table.split_at_checked(8).unwrap_or_default();
+        let parts = table.chunks(4096).filter(|part| !is_zero(part));
+        let taken: usize = parts.map(|part| part.as_chunks::<4>().0.iter().filter(taken).count()).sum();
+        self.layout.clusters_at + u64::try_from(taken).unwrap_or(0) * self.layout.cluster
+    }
+}
+
+/// The entries of the clusters that there are.
+fn read_table(source: &dyn ReadAt, layout: &Layout) -> Result<Vec<u8>, FatError> {
+    let mut bytes = vec![0; usize::try_from((layout.clusters + 2) * 4).unwrap_or(0)];
+    source.fill_at(&mut bytes, layout.tables_at)?;
+    Ok(bytes)
+}
+
+struct Walk<'s> {
+    source: &'s dyn ReadAt,
+    layout: Layout,
+    table: Vec<u8>,
+    /// The clusters that belong to a chain that was followed.
+    seen: Vec<bool>,
+    entries: BTreeMap<String, Found>,
+}
+
+impl Walk<'_> {
+    fn all(&mut self) -> Result<(), FatError> {
+        let root = self.chain("its top folder", self.layout.root)?;
+        let mut folders = vec![(String::new(), root)];
+        let mut count = 0;
+        while let Some((parent, clusters)) = folders.pop() {
+            let bytes = self.folder(&clusters)?;
+            let (slots, _) = bytes.as_chunks::<ENTRY>();
+            for slot in slots.iter().take_while(|slot| slot.first() != Some(&0)) {
+                let Some((name, first, size, is_folder)) = entry(slot) else { continue };
+                count += 1;
+                limits::ESP_FILES.check(count)?;
+                let path = format!("{parent}{name}");
+                let clusters = if first == 0 { Vec::new() } else { self.chain(&path, first)? };
+                let wanted = size.div_ceil(self.layout.cluster);
+                if !is_folder && u64::try_from(clusters.len()).unwrap_or(u64::MAX) != wanted {
+                    return Err(FatError::Length { path, size, clusters: clusters.len() });
+                }
+                if is_folder {
+                    folders.push((format!("{path}/"), clusters.clone()));
+                }
+                let size = if is_folder { 0 } else { size };
+                self.entries.insert(path, Found { is_folder, size, clusters });
+            }
+        }
+        Ok(())
+    }
+
+    /// The clusters of a chain. Each cluster is in one chain, so all chains together end.
+    fn chain(&mut self, path: &str, first: u32) -> Result<Vec<u32>, FatError> {
+        let (mut clusters, mut cluster) = (Vec::new(), first);
+        while cluster < END {
+            let outside = || FatError::Outside { cluster, path: path.to_owned() };
+            let index = usize::try_from(cluster).map_err(|_| outside())?;
+            if !self.layout.has(cluster) {
+                return Err(outside());
+            }
+            let (entries, _) = self.table.as_chunks::<4>();
+            let (Some(seen), Some(next)) = (self.seen.get_mut(index), entries.get(index)) else {
+                return Err(outside());
+            };
+            if std::mem::replace(seen, true) {
+                return Err(FatError::CrossLinked { cluster, path: path.to_owned() });
+            }
+            clusters.push(cluster);
+            cluster = u32::from_le_bytes(*next) & CLUSTER_BITS;
+        }
+        Ok(clusters)
+    }
+
+    fn folder(&self, clusters: &[u32]) -> Result<Vec<u8>, FatError> {
+        let count = u64::try_from(clusters.len()).unwrap_or(u64::MAX);
+        let length = limits::ESP_FOLDER.check(count.saturating_mul(self.layout.cluster))?;
+        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+        let size = usize::try_from(self.layout.cluster).unwrap_or(1).max(1);
+        for (cluster, part) in clusters.iter().zip(bytes.chunks_mut(size)) {
+            self.source.fill_at(part, self.layout.at(*cluster))?;
+        }
+        Ok(bytes)
+    }
+}
+
+/// Name, first cluster, size and kind; `None` for what is not a file or folder of its own.
+fn entry(slot: &[u8; ENTRY]) -> Option<(String, u32, u64, bool)> {
+    let [.., low0, low1, s0, s1, s2, s3] = *slot;
+    let (high0, high1, attributes) = (*slot.get(20)?, *slot.get(21)?, *slot.get(ATTRIBUTES)?);
+    // Long names have this bit, too.
+    if attributes & VOLUME_LABEL != 0 || slot.first() == Some(&REMOVED) {
+        return None;
+    }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim_end_matches(' ').to_ascii_uppercase();
+    let (base, extension) = (text(slot.get(..8)?), text(slot.get(8..ATTRIBUTES)?));
+    let name = if extension.is_empty() { base } else { format!("{base}.{extension}") };
+    let cluster = u32::from_le_bytes([low0, low1, high0, high1]) & CLUSTER_BITS;
+    let size = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+    (!matches!(name.as_str(), "." | "..")).then_some((name, cluster, size, attributes & FOLDER != 0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image::esp;
+    use crate::site::Bytes;
+
+    const SIZE: u64 = 33 << 20;
+
+    fn volume() -> Vec<u8> {
+        esp::make(Bytes(SIZE), 7, &[9; 1300]).unwrap()
+    }
+
+    fn read(bytes: &Vec<u8>) -> Result<Vec<(String, u64)>, String> {
+        let volume = Volume::read(bytes, SIZE).map_err(|error| error.to_string())?;
+        Ok(volume.entries().iter().map(|(path, found)| (path.clone(), found.size)).collect())
+    }
+
+    fn layout(bytes: &[u8]) -> Layout {
+        Layout::read(&bytes[..512], SIZE).unwrap()
+    }
+
+    /// Sets an entry of the first table.
+    fn link(bytes: &mut [u8], cluster: u32, next: u32) {
+        let at = usize::try_from(layout(bytes).tables_at).unwrap() + usize::try_from(cluster).unwrap() * 4;
+        bytes[at..at + 4].copy_from_slice(&next.to_le_bytes());
+    }
+
+    fn first_cluster(bytes: &Vec<u8>, path: &str) -> u32 {
+        Volume::read(bytes, SIZE).unwrap().get(path).unwrap().clusters[0]
+    }
+
+    #[test]
+    fn files_and_folders_are_found_and_read() {
+        let bytes = volume();
+        let found = read(&bytes).unwrap();
+        let names: Vec<(&str, u64)> = found.iter().map(|(path, size)| (path.as_str(), *size)).collect();
+        assert_eq!(names, [("EFI", 0), ("EFI/BOOT", 0), ("EFI/BOOT/BOOTX64.EFI", 1300), ("STARTUP.NSH", 28)]);
+        let volume = Volume::read(&bytes, SIZE).unwrap();
+        let selector = volume.get("efi/boot/BootX64.efi").unwrap();
+        assert_eq!(volume.content(selector).unwrap(), [9; 1300]);
+        compare_copies(&bytes, SIZE).unwrap();
+    }
+
+    #[test]
+    fn chains_that_never_end_or_meet_are_named() {
+        let whole = volume();
+        let selector = first_cluster(&whole, "EFI/BOOT/BOOTX64.EFI");
+        let folder = first_cluster(&whole, "EFI/BOOT");
+        let root = layout(&whole).root;
+        let named = |cluster: u32, next: u32| {
+            let mut bytes = whole.clone();
+            link(&mut bytes, cluster, next);
+            read(&bytes).unwrap_err()
+        };
+        let crossed = |cluster: u32, path: &str| {
+            format!(
+                "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
+            )
+        };
+        assert_eq!(named(selector, selector), crossed(selector, "EFI/BOOT/BOOTX64.EFI"));
+        assert_eq!(named(folder, folder), crossed(folder, "EFI/BOOT"));
+        assert_eq!(named(root, root), crossed(root, "its top folder"));
+        assert_eq!(named(root, selector), crossed(selector, "EFI/BOOT/BOOTX64.EFI"));
+        assert_eq!(
+            named(selector, 0x0fff_fff0),
+            "its file allocation table is damaged: the chain of EFI/BOOT/BOOTX64.EFI leads to cluster 268435440, \
+             which does not exist"
+        );
+        assert_eq!(
+            named(selector, 0x0fff_ffff),
+            "its file allocation table is damaged: EFI/BOOT/BOOTX64.EFI has 1300 bytes and 1 clusters"
+        );
+    }
+
+    #[test]
+    fn each_field_of_the_boot_sector_is_judged_by_its_name() {
+        let whole = volume();
+        for (at, value, field) in [
+            (510, 0, "Signature_word is 43520, expected is 43605"),
+            (12, 4, "BPB_BytsPerSec is 1024, expected is 512"),
+            (13, 3, "BPB_SecPerClus is 3, expected is a power of two"),
+            (13, 0, "BPB_SecPerClus is 0, expected is 1 to 128"),
+            (14, 2, "BPB_RsvdSecCnt is 2, expected is 7 to 65535"),
+            (16, 1, "BPB_NumFATs is 1, expected is 2"),
+            (35, 0x7f, "BPB_TotSec32 is 2130774016, expected is 65525 to 67584"),
+            (39, 0x7f, "BPB_FATSz32 is 21307"),
+            (47, 0x0f, "BPB_RootClus is 251658242"),
+            (48, 2, "BPB_FSInfo is 2, expected is 1"),
+            (50, 7, "BPB_BkBootSec is 7, expected is 6"),
+        ] {
+            let mut bytes = whole.clone();
+            bytes[at] = value;
+            let error = read(&bytes).unwrap_err();
+            let expected = format!("its boot sector is not that of a FAT32 volume: {field}");
+            assert!(error.starts_with(&expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_volume_over_the_limit_is_not_read() {
+        let error = Volume::read(&volume(), 50 << 30).err().unwrap().to_string();
+        assert!(
+            error.starts_with("the ESP has 53687091200 bytes, more than the limit of 1073741824"),
+            "{error}"
+        );
+    }
+}

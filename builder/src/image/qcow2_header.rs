@@ -1,0 +1,146 @@
+//! The header of a QEMU disk (QEMU, `docs/interop/qcow2.txt`, "Header"), judged before a reader takes memory for the tables
+//! that it describes.
+
+use crate::limits::{self, OverLimit};
+use thiserror::Error;
+
+/// The fields of versions 2 and 3 that are looked at.
+pub(super) const SIZE: usize = 104;
+/// The beginning of a qcow2 file.
+pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
+/// The longest name of a file beneath.
+const LONGEST_NAME: u64 = 1023;
+/// QEMU's own limit of the table of reference counts (`QCOW_MAX_REFTABLE_SIZE`).
+const LARGEST_COUNTS: u64 = 8 << 20;
+
+/// Why a disk is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub(super) enum BadHeader {
+    /// It begins with something else.
+    #[error("it does not begin as QEMU disks do")]
+    Magic,
+    /// A field has a value that no disk of ours has.
+    #[error("the header of the QEMU disk has {field} {found}, expected is {expected}")]
+    Field {
+        /// The field's name in the specification.
+        field: &'static str,
+        /// Its value.
+        found: u64,
+        /// What it should be.
+        expected: String,
+    },
+    /// A table would end behind the file.
+    #[error("the {table} of the QEMU disk ends at byte {end}, and its file has {length} bytes")]
+    Outside {
+        /// The table.
+        table: &'static str,
+        /// Where it would end.
+        end: u64,
+        /// The length of the file.
+        length: u64,
+    },
+    /// Over a limit.
+    #[error(transparent)]
+    Limit(#[from] OverLimit),
+}
+
+/// Judges the header of a file of `length` bytes.
+pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
+    let bytes = |at: usize| header.get(at..).unwrap_or_default();
+    let long = |at| u64::from(u32::from_be_bytes(bytes(at).first_chunk().copied().unwrap_or_default()));
+    let quad = |at| u64::from_be_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
+    if !header.starts_with(&MAGIC) {
+        return Err(BadHeader::Magic);
+    }
+    let within = |field, found: u64, least: u64, most: u64| {
+        let expected = if least == most { least.to_string() } else { format!("{least} to {most}") };
+        let error = || BadHeader::Field { field, found, expected };
+        if (least..=most).contains(&found) { Ok(found) } else { Err(error()) }
+    };
+    let version = within("version", long(4), 2, 3)?;
+    let cluster = 1 << within("cluster_bits", long(20), 9, 21)?;
+    within("crypt_method", long(32), 0, 0)?;
+    within("backing_file_size", long(16), 0, LONGEST_NAME)?;
+    if version == 3 {
+        within("refcount_order", long(96), 0, 6)?;
+        within("header_length", long(100), u64::try_from(SIZE).unwrap_or(104), cluster)?;
+    }
+    limits::QCOW2_SIZE.check(quad(24))?;
+    let entries = limits::QCOW2_L1.check(long(36))?;
+    let counts = within("refcount_table_clusters", long(56), 0, LARGEST_COUNTS / cluster)?;
+    let inside = |table, start: u64, size: u64| {
+        let end = start.saturating_add(size);
+        if end > length { Err(BadHeader::Outside { table, end, length }) } else { Ok(()) }
+    };
+    inside("name of the file beneath", quad(8), long(16))?;
+    inside("first-level table", quad(40), entries * 8)?;
+    inside("table of reference counts", quad(48), counts * cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a disk of 1 MiB in clusters of 64 KiB.
+    fn header() -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        bytes[..4].copy_from_slice(&MAGIC);
+        let mut put = |at: usize, value: u64, length: usize| {
+            bytes[at..at + length].copy_from_slice(&value.to_be_bytes()[8 - length..]);
+        };
+        put(4, 3, 4);
+        put(20, 16, 4);
+        put(24, 1 << 20, 8);
+        put(36, 1, 4);
+        put(40, 3 << 16, 8);
+        put(48, 1 << 16, 8);
+        put(56, 1, 4);
+        put(96, 4, 4);
+        put(100, 104, 4);
+        bytes
+    }
+
+    #[test]
+    fn tables_that_nothing_has_memory_for_are_refused() {
+        let length = 4 << 16;
+        assert_eq!(check(&header(), length), Ok(()));
+        for (at, value, expected) in [
+            (0, b"X".as_slice(), "it does not begin as QEMU disks do"),
+            (7, &[4], "the header of the QEMU disk has version 4, expected is 2 to 3"),
+            (23, &[63], "the header of the QEMU disk has cluster_bits 63, expected is 9 to 21"),
+            (
+                16,
+                &[0xff],
+                "the header of the QEMU disk has backing_file_size 4278190080, expected is 0 to 1023",
+            ),
+            (35, &[1], "the header of the QEMU disk has crypt_method 1, expected is 0"),
+            (
+                24,
+                &[1],
+                "the QEMU disk has 72057594038976512 bytes, more than the limit of 68719476736 bytes \
+                 (twice the largest root and all other partitions)",
+            ),
+            (
+                36,
+                &[0xff; 4],
+                "the first-level table of the QEMU disk has 4294967295 entries, more than the limit of 262144 entries \
+                 (64 GiB in clusters of 64 KiB need 128)",
+            ),
+            (
+                56,
+                &[1],
+                "the header of the QEMU disk has refcount_table_clusters 16777217, expected is 0 to 128",
+            ),
+            (
+                40,
+                &[1],
+                "the first-level table of the QEMU disk ends at byte 72057594038124552, and its file has 262144 bytes",
+            ),
+            (103, &[1], "the header of the QEMU disk has header_length 1, expected is 104 to 65536"),
+        ] {
+            let mut bytes = header();
+            bytes[at..at + value.len()].copy_from_slice(value);
+            assert_eq!(check(&bytes, length).unwrap_err().to_string(), expected);
+        }
+    }
+}

@@ -1,0 +1,109 @@
+//! The superblock of a squashfs (version 4.0, kernel documentation, squashfs, "Superblock"), as far as a reader of
+//! strangers' roots must know it before `unsquashfs` is started on it.
+
+use crate::limits::{self, OverLimit};
+use thiserror::Error;
+
+/// Its length.
+pub const SIZE: usize = 96;
+/// `s_magic`.
+const MAGIC: u32 = 0x7371_7368;
+/// `s_major`, `s_minor`.
+const VERSION: (u16, u16) = (4, 0);
+/// What `unsquashfs` may keep of unpacked and of packed blocks, in MiB each. Its default is a quarter of the memory.
+const QUEUES: &str = "16";
+
+/// Why a root is not read.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum BadSuperblock {
+    /// Another file system, or none.
+    #[error("it is not a squashfs: it begins with {0:#010x}, not {MAGIC:#010x}")]
+    Magic(u32),
+    /// Another version.
+    #[error("it is a squashfs of version {0}.{1}, not 4.0")]
+    Version(u16, u16),
+    /// It would end behind its data.
+    #[error("its squashfs has {used} bytes, and the root has {size}")]
+    TooLarge {
+        /// `bytes_used`.
+        used: u64,
+        /// The bytes that the root hash covers.
+        size: u64,
+    },
+    /// `block_log` is not the logarithm of `block_size`.
+    #[error("its squashfs has blocks of {size} bytes and says that they have 2^{log}")]
+    Block {
+        /// `block_size`.
+        size: u32,
+        /// `block_log`.
+        log: u16,
+    },
+    /// Over a limit.
+    #[error(transparent)]
+    Limit(#[from] OverLimit),
+}
+
+/// Judges the superblock of a root of `size` bytes.
+pub fn check(superblock: &[u8; SIZE], size: u64) -> Result<(), BadSuperblock> {
+    let bytes = |at: usize| superblock.get(at..).unwrap_or_default();
+    let word = |at| u16::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
+    let long = |at| u32::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
+    let quad = |at| u64::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
+    if long(0) != MAGIC {
+        return Err(BadSuperblock::Magic(long(0)));
+    }
+    if (word(28), word(30)) != VERSION {
+        return Err(BadSuperblock::Version(word(28), word(30)));
+    }
+    limits::ROOT_FILES.check(u64::from(long(4)))?;
+    let (block, logarithm) = (long(12), word(22));
+    limits::SQUASHFS_BLOCK.check(u64::from(block))?;
+    if 1_u32.checked_shl(u32::from(logarithm)) != Some(block) {
+        return Err(BadSuperblock::Block { size: block, log: logarithm });
+    }
+    if quad(40) > size {
+        return Err(BadSuperblock::TooLarge { used: quad(40), size });
+    }
+    Ok(())
+}
+
+/// Options for `unsquashfs` that bound what it keeps in memory.
+pub const MEMORY_OPTIONS: [&str; 6] = ["-processors", "2", "-data-queue", QUEUES, "-frag-queue", QUEUES];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 1000 inodes, blocks of 128 KiB, 5000 bytes.
+    fn superblock() -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        for (at, part) in [
+            (0, MAGIC.to_le_bytes().as_slice()),
+            (4, &1000_u32.to_le_bytes()),
+            (12, &131_072_u32.to_le_bytes()),
+            (22, &17_u16.to_le_bytes()),
+            (28, &4_u16.to_le_bytes()),
+            (40, &5000_u64.to_le_bytes()),
+        ] {
+            bytes[at..at + part.len()].copy_from_slice(part);
+        }
+        bytes
+    }
+
+    #[test]
+    fn each_field_is_compared_with_what_there_is() {
+        assert_eq!(check(&superblock(), 8192), Ok(()));
+        let with = |at: usize, value: &[u8]| {
+            let mut bytes = superblock();
+            bytes[at..at + value.len()].copy_from_slice(value);
+            check(&bytes, 8192).unwrap_err()
+        };
+        assert_eq!(with(0, b"x"), BadSuperblock::Magic(0x7371_7378));
+        assert_eq!(with(28, &[3]), BadSuperblock::Version(3, 0));
+        assert_eq!(with(40, &[0xff; 8]), BadSuperblock::TooLarge { used: u64::MAX, size: 8192 });
+        assert_eq!(with(22, &[200]), BadSuperblock::Block { size: 131_072, log: 200 });
+        let over = |limit, found| BadSuperblock::Limit(OverLimit { limit, found });
+        assert_eq!(with(4, &[0xff; 4]), over(&limits::ROOT_FILES, 0xffff_ffff));
+        assert_eq!(with(14, &[0xff; 2]), over(&limits::SQUASHFS_BLOCK, 0xffff_0000));
+    }
+}
