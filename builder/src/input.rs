@@ -59,13 +59,6 @@ pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<
     Ok(bytes)
 }
 
-/// A file, where it is not over a limit.
-pub fn read_file_limited(path: &Path, limit: &'static Limit) -> io::Result<Vec<u8>> {
-    let file = File::open(path)?;
-    limit.check(file.metadata()?.len()).map_err(over)?;
-    read_limited(file, limit)
-}
-
 /// A size over its limit, as an error of reading: [`Class::of_reading`] knows it as bad content.
 #[must_use]
 pub fn over(over: OverLimit) -> io::Error {

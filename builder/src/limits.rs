@@ -87,6 +87,13 @@ pub static EXT4_GROUPS: Limit = Limit {
 pub static SECRET_FILE: Limit = bytes("the file", 64 * MIB, "a seal has at most as much");
 /// Of the secret partition, a folder that is listed.
 pub static SECRET_FOLDER: Limit = bytes("the folder", 16 * MIB, "a seal has at most 100000 files");
+/// Of the secret partition, everything in it.
+pub static SECRET_FILES: Limit = Limit {
+    what: "the secret partition",
+    most: 200_000,
+    unit: "files and folders",
+    because: "a seal has at most 100000 files",
+};
 /// What reading one path may take: a file of [`SECRET_FILE`] in blocks of 1 KiB, and as much again for its tree.
 pub static EXT4_READS: Limit = Limit {
     what: "reading this path",

@@ -37,7 +37,40 @@ pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, Browse
     content_of(&open(image).map_err(not_opened)?, place)
 }
 
+/// A file of the secret partition by its path.
+pub(crate) fn file(volume: &Ext4, path: &str) -> Result<(Metadata, Vec<u8>), BrowseError> {
+    read_file(volume, &secret(path))
+}
+
+/// The paths of everything on the secret partition that is not a folder.
+pub(crate) fn files(volume: &Ext4) -> Result<Vec<String>, BrowseError> {
+    let (mut found, mut folders, mut count) = (Vec::new(), vec![String::new()], 0);
+    while let Some(folder) = folders.pop() {
+        for entry in list_of(volume, &secret(&folder))? {
+            count += 1;
+            // Folders that are in each other never end.
+            limits::SECRET_FILES.check(count).map_err(|over| limited(&over))?;
+            let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
+            match entry.kind {
+                EntryKind::Folder => folders.push(path),
+                _ => found.push(path),
+            }
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+fn secret(path: &str) -> Place {
+    let names = path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    Place { part: super::Part::Secret, typed: format!("secret/{path}"), names }
+}
+
 fn content_of(volume: &Ext4, place: &Place) -> Result<Vec<u8>, BrowseError> {
+    read_file(volume, place).map(|(_, content)| content)
+}
+
+fn read_file(volume: &Ext4, place: &Place) -> Result<(Metadata, Vec<u8>), BrowseError> {
     let (path, facts) = locate(volume, place)?;
     match facts.file_type() {
         FileType::Regular => {}
@@ -47,7 +80,8 @@ fn content_of(volume: &Ext4, place: &Place) -> Result<Vec<u8>, BrowseError> {
     }
     // Before the read: ext4-view takes memory for all that the inode says.
     limits::SECRET_FILE.check(facts.len()).map_err(|over| limited(&over))?;
-    volume.read(path.as_str()).map_err(|error| told(place, &error))
+    let content = volume.read(path.as_str()).map_err(|error| told(place, &error))?;
+    Ok((facts, content))
 }
 
 /// The file at a path, each folder on the way to which is small enough to be read. Links are not followed: where one leads

@@ -11,6 +11,7 @@ mod squashfs;
 
 pub use entry::{Entry, EntryKind};
 pub(crate) use esp::files as esp_files;
+pub(crate) use ext4::{file as secret_file, files as secret_files};
 #[cfg(feature = "fuzzing")]
 pub(crate) use {ext4::fuzz as fuzz_ext4, squashfs::fuzz_line as fuzz_squashfs_line};
 

@@ -453,8 +453,14 @@ fn run_inspect(image: &Path) -> Said {
 }
 
 fn run_verify(image: &Path) -> Said {
-    let arguments = verify::VerifyArgs { image: image.to_owned(), site: None, selector: None, json: false };
-    said(verify::run(&arguments), |output| u8::from(!output.is_success()))
+    let arguments = verify::VerifyArgs {
+        image: image.to_owned(),
+        site: None,
+        selector: None,
+        identity: None,
+        json: false,
+    };
+    said(verify::run(&arguments), verify::VerifyOutput::exit_code)
 }
 
 fn run_diff(a: &Path, b: &Path) -> Said {

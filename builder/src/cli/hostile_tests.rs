@@ -47,8 +47,9 @@ fn looker() {
             said(inspect::run(&inspect::InspectArgs { image, json: false, svg: false, output: None }), |_| 0)
         }
         "verify" => {
-            let arguments = verify::VerifyArgs { image, site: None, selector: None, json: false };
-            said(verify::run(&arguments), |output| u8::from(!output.is_success()))
+            let arguments =
+                verify::VerifyArgs { image, site: None, selector: None, identity: None, json: false };
+            said(verify::run(&arguments), verify::VerifyOutput::exit_code)
         }
         "ls" => said(ls::run(&ls::LsArgs { image, path, json: false }), |_| 0),
         "cat" => {

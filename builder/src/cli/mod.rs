@@ -103,7 +103,7 @@ impl Psyops {
             PsyopsCommand::Ls(args) => finish(ls::run(&args)),
             PsyopsCommand::Cat(args) => finish_bytes(cat::run(&args)),
             PsyopsCommand::Verify(args) => {
-                finish_with(verify::run(&args).map(|output| (output.to_string(), output.is_success())))
+                finish_code(verify::run(&args).map(|output| (output.to_string(), output.exit_code())))
             }
             PsyopsCommand::VerifyBuild(args) => finish_with(
                 verify_build::run(&args, progress_for(args.json))

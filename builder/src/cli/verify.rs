@@ -5,12 +5,17 @@ use crate::flash::receipt::{Receipt, StickFacts};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_input;
-use crate::secrets::credentials::trusted_keys;
+use crate::programs::Programs;
+use crate::secrets::credentials::{CredentialError, read_private, trusted_keys};
 use crate::site::Site;
-use crate::verify::{self, Check, Verification};
+use crate::verify::{self, Check, Request, Verification};
 use clap::Args;
+use keys::identity::NodeIdentity;
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The exit code for an image that is whole, and not what the site would make today.
+const NOT_CURRENT: u8 = 3;
 
 /// Read an image or stick to its last byte and say whether it is whole: partition tables, ESP, signatures, roots, seals,
 /// file systems
@@ -19,16 +24,23 @@ use std::path::PathBuf;
   psyops verify pi1.img
   psyops verify /dev/sdX --site fleet       and is it ours, and as its receipt says
   psyops verify pi1.img --json
-Exit codes: 0 whole, 1 damaged, 65 no image at all.")]
+  psyops verify pi1.img --identity admin.age      opens the seal where the stick has no key
+An image is whole when nothing is damaged. It is current when the site would make the same today: the same seal, release,
+security epoch and selector. With --site both are judged, without it only whether it is whole.
+Exit codes: 0 whole (and current), 1 damaged, 3 whole but not current, 65 no image at all.")]
 pub struct VerifyArgs {
     /// The image
     pub image: PathBuf,
     /// The site whose keys must have signed it (by default those that the image itself trusts)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// The selector that must be on it (by default only its SHA-256 is shown)
+    /// The selector that must be on it (by default it is compared with this builder's, and another is not damage)
     #[arg(long, value_name = "FILE")]
     pub selector: Option<PathBuf>,
+    /// An age identity that opens the seal, to compare the files of the secret partition with it (by default the node's own
+    /// key on the secret partition)
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -43,10 +55,14 @@ pub struct VerifyOutput {
 }
 
 impl VerifyOutput {
-    /// Whether the image is whole.
+    /// 0, 1 where it is damaged, 3 where it is only not current.
     #[must_use]
-    pub fn is_success(&self) -> bool {
-        self.verification.is_whole()
+    pub fn exit_code(&self) -> u8 {
+        match (self.verification.is_whole(), self.verification.is_current()) {
+            (false, _) => 1,
+            (true, Some(false)) => NOT_CURRENT,
+            (true, _) => 0,
+        }
     }
 }
 
@@ -55,18 +71,33 @@ pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
     let image = ImageReader::open(&args.image)?;
-    let mut verification = verify::verify(&image, site.as_ref(), selector.as_deref())?;
+    let identity = args.identity.as_deref().map(identity).transpose()?;
+    // A builder without its programs can still verify: then there is nothing to compare the selector with.
+    let own_selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
+    let request = Request {
+        site: site.as_ref(),
+        selector: selector.as_deref(),
+        own_selector: own_selector.as_deref(),
+        identity: identity.as_ref(),
+    };
+    let mut verification = verify::verify_for(&image, &request)?;
     if let Some(site) = &site {
         verification.checks.extend(receipt(&image, &verification, site)?);
     }
     Ok(VerifyOutput { verification, json: args.json })
 }
 
+fn identity(path: &Path) -> Result<NodeIdentity, Error> {
+    let file = read_private("identity", path)?;
+    let problem = |problem| CredentialError::Identity { path: path.to_owned(), problem };
+    Ok(NodeIdentity::parse(&file).map_err(problem)?)
+}
+
 /// What the receipt of a stick says; nothing where the site has none for it.
 fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
     let stick = StickFacts::of(image.path())?;
     let receipt = Receipt::find(&site.folder, &stick, &trusted_keys(site)?);
-    let check = |result| Some(Check { part: "receipt".to_owned(), result });
+    let check = |result| Some(Check::of("receipt", result));
     let receipt = match receipt {
         Ok(None) => return Ok(None),
         Ok(Some(receipt)) => receipt,

@@ -89,13 +89,18 @@ pub fn mapped(image: &ImageReader) -> Vec<Range<u64>> {
 fn matters(image: &ImageReader) -> Vec<Range<u64>> {
     let partitions = image.partitions();
     let first = partitions.iter().map(|partition| partition.offset.0).min().unwrap_or(0);
-    let end = partitions.iter().map(|partition| partition.offset.0 + partition.size.0).max().unwrap_or(0);
+    let end = partitions
+        .iter()
+        .map(|partition| partition.offset.0.saturating_add(partition.size.0))
+        .max()
+        .unwrap_or(0);
     // Both copies of the table lie outside the partitions.
     let mut ranges = vec![0..first, end..image.size().0];
     for partition in partitions {
         let (start, size) = (partition.offset.0, partition.size.0);
         for part in of_partition(image, partition) {
-            ranges.push(start + part.start.min(size)..start + part.end.min(size));
+            let at = |place: u64| start.saturating_add(place.min(size));
+            ranges.push(at(part.start)..at(part.end));
         }
     }
     ranges

@@ -12,8 +12,13 @@ use handoff::partition::Role;
 const PIECE: usize = 1 << 20;
 
 /// Takes the selector off the ESP, makes the ESP anew around it and compares. `wanted` is the selector that is to be
-/// there; without it only its SHA-256 can be said, because nothing signs it but, with Secure Boot, the firmware's keys.
-pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String, String> {
+/// there, and another is damage; `own` is this builder's. Without either only its SHA-256 can be said, because nothing signs
+/// it but, with Secure Boot, the firmware's keys.
+pub(super) fn check(
+    image: &ImageReader,
+    wanted: Option<&[u8]>,
+    own: Option<&[u8]>,
+) -> Result<String, String> {
     image.is_there(Role::Esp).map_err(|error| error.to_string())?;
     let found = selector(image).map_err(|error| match esp_reader::open(image) {
         Err(known) if known.to_string() != error.to_string() => {
@@ -37,7 +42,13 @@ pub(super) fn check(image: &ImageReader, wanted: Option<&[u8]>) -> Result<String
             Sha256Digest::of(wanted)
         )),
         Some(_) => Ok(format!("the selector is the one that was given, SHA-256 {digest}")),
-        None => Ok(format!("nothing on it but a selector with SHA-256 {digest}")),
+        None => Ok(match own {
+            Some(own) if own == found => {
+                format!("nothing on it but the selector of this builder, SHA-256 {digest}")
+            }
+            Some(_) => format!("nothing on it but a selector that is not this builder's, SHA-256 {digest}"),
+            None => format!("nothing on it but a selector with SHA-256 {digest}"),
+        }),
     }
 }
 
@@ -51,6 +62,11 @@ fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
         }
     }
     Ok(None)
+}
+
+/// The digest of the selector, where there is one.
+pub(super) fn selector_digest(image: &ImageReader) -> Option<Sha256Digest> {
+    selector(image).ok().map(|selector| Sha256Digest::of(&selector))
 }
 
 fn selector(image: &ImageReader) -> Result<Vec<u8>, EspError> {

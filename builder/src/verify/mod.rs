@@ -3,8 +3,13 @@
 //!
 //! Signatures are judged by the keys that the system in slot a (else b) trusts itself: then the parts belong together.
 //! With a site, by that site's keys: then they are ours. Reads only, and needs no root for a file.
+//!
+//! *Whole* means that nothing is damaged. *Current* means that the site would make the same today; it is judged with a site
+//! only, and a whole image need not be current.
 
+mod current;
 mod esp;
+mod secret;
 mod signed;
 mod text;
 
@@ -19,9 +24,11 @@ use crate::root::{superblock, verity};
 use crate::site::{Bytes, Site};
 use crate::tools;
 use handoff::boot_record::BadBootRecord;
+use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use handoff::verity::{BLOCK, RootHash};
+use keys::identity::NodeIdentity;
 use keys::seal::SealError;
 use signed::{Judge, Slots};
 use std::path::PathBuf;
@@ -36,6 +43,35 @@ pub struct Check {
     pub part: String,
     /// What it is, or what is wrong with it.
     pub result: Result<String, String>,
+    /// `false`: it was not looked at, and `result` says why.
+    pub was_checked: bool,
+}
+
+impl Check {
+    /// Of a part that was looked at.
+    #[must_use]
+    pub fn of(part: &str, result: Result<String, String>) -> Self {
+        Self { part: part.to_owned(), result, was_checked: true }
+    }
+
+    /// Of a part that was not, and why.
+    #[must_use]
+    pub fn skipped(part: &str, why: String) -> Self {
+        Self { part: part.to_owned(), result: Ok(why), was_checked: false }
+    }
+}
+
+/// What an image is compared with.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Request<'r> {
+    /// The site whose image it is to be.
+    pub site: Option<&'r Site>,
+    /// The selector that must be on it.
+    pub selector: Option<&'r [u8]>,
+    /// The selector of this builder: another one is not damage.
+    pub own_selector: Option<&'r [u8]>,
+    /// An identity that opens the seal, where the node's own on the image does not.
+    pub identity: Option<&'r NodeIdentity>,
 }
 
 /// All that was looked at.
@@ -45,6 +81,8 @@ pub struct Verification {
     pub path: PathBuf,
     /// The parts in the order of the disk.
     pub checks: Vec<Check>,
+    /// What was compared with the site; empty without one.
+    pub current: Vec<Check>,
     /// The root hash of slot a, where all its data are as it says.
     root: Option<RootHash>,
 }
@@ -54,6 +92,12 @@ impl Verification {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.checks.iter().all(|check| check.result.is_ok())
+    }
+
+    /// Whether the site would make the same today; `None` without a site.
+    #[must_use]
+    pub fn is_current(&self) -> Option<bool> {
+        (!self.current.is_empty()).then(|| self.current.iter().all(|check| check.result.is_ok()))
     }
 
     /// The digests of the image that was looked at. A root that is as its root hash says is not read again.
@@ -69,12 +113,17 @@ pub fn verify(
     site: Option<&Site>,
     selector: Option<&[u8]>,
 ) -> Result<Verification, Error> {
+    verify_for(image, &Request { site, selector, ..Request::default() })
+}
+
+/// Looks at everything, and compares it with what is requested.
+pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verification, Error> {
     let (mut checks, mut root_of_a) = (Vec::new(), None);
-    let mut add = |part: &str, result| checks.push(Check { part: part.to_owned(), result });
+    let mut add = |part: &str, result| checks.push(Check::of(part, result));
     add("partition table", table(image));
-    add("esp", esp::check(image, selector));
+    add("esp", esp::check(image, request.selector, request.own_selector));
     add("control", control(image));
-    let slots = Slots::read(image, site.map(Judge::of_site).as_ref());
+    let slots = Slots::read(image, request.site.map(Judge::of_site).as_ref());
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot));
         if let Some(root) = slots.root_hash(slot) {
@@ -87,7 +136,16 @@ pub fn verify(
         add(&Role::Seal(slot).to_string(), seal(image, slot, slots.judge()));
     }
     add("secret", secret(image)?);
-    Ok(Verification { path: image.path().to_owned(), checks, root: root_of_a })
+    checks.push(secret::check(image, slots.judge(), request.identity));
+    if let Some(said) = slots.state() {
+        checks.push(Check::of("slots", Ok(said)));
+    }
+    let current = request.site.map_or_else(Vec::new, |site| {
+        let found = esp::selector_digest(image);
+        let own = request.own_selector.map(Sha256Digest::of);
+        current::checks(image, site, &slots, found.zip(own))
+    });
+    Ok(Verification { path: image.path().to_owned(), checks, current, root: root_of_a })
 }
 
 fn table(image: &ImageReader) -> Result<String, String> {
@@ -190,5 +248,7 @@ fn is_empty(error: &SlotError) -> bool {
     matches!(error, SlotError::Record(BadBootRecord::Empty))
 }
 
+#[cfg(test)]
+mod current_tests;
 #[cfg(test)]
 mod tests;

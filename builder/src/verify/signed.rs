@@ -76,6 +76,30 @@ impl Slots {
         self.get(slot)?.as_ref().ok()?.root.as_ref().ok().copied()
     }
 
+    /// The boot record of a slot whose UKI is as the record says.
+    pub(super) fn record(&self, slot: Slot) -> Option<&BootRecord> {
+        Some(&self.get(slot)?.as_ref().ok()?.record)
+    }
+
+    /// Whether the slots are as an image is written, or as an update leaves them; nothing where neither holds a system.
+    pub(super) fn state(&self) -> Option<String> {
+        match (self.record(Slot::A), self.record(Slot::B)) {
+            (Some(a), None) if self.is_empty(Slot::B) => {
+                Some(format!("as written: release {} in slot a, slot b is empty", a.release))
+            }
+            (None, None) => None,
+            (a, b) => {
+                let said = |record: Option<&BootRecord>| {
+                    record.map_or_else(
+                        || "no system".to_owned(),
+                        |record| format!("release {}", record.release),
+                    )
+                };
+                Some(format!("as updated: {} in slot a, {} in slot b", said(a), said(b)))
+            }
+        }
+    }
+
     /// The UKI of a slot: as its record says, signed, and with a trust file and a root hash in it.
     pub(super) fn check(&self, slot: Slot) -> Result<String, String> {
         let system = match self.get(slot) {

@@ -107,7 +107,11 @@ fn a_cut_image_is_said_to_be_cut() {
     }
     file.set_len(1 << 20).unwrap();
     let seen = look(&fixture);
-    assert!(seen.checks.iter().all(|check| check.result.is_err()), "{}", to_text(&seen));
+    assert!(
+        seen.checks.iter().all(|check| check.result.is_err() || !check.was_checked),
+        "{}",
+        to_text(&seen)
+    );
     file.set_len(700).unwrap();
     assert_eq!(ImageReader::open(&fixture.image.path).unwrap_err().exit_code(), 65);
 }

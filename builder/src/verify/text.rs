@@ -1,41 +1,66 @@
 //! What was found, for people and for programs.
 
-use super::Verification;
+use super::{Check, Verification};
 use serde_json::{Value, json};
 
-/// A line for each part.
+/// A line for each part, then what was compared with the site, then both verdicts.
 #[must_use]
 pub fn to_text(verification: &Verification) -> String {
-    let mut text = String::new();
-    for check in &verification.checks {
-        let (word, what) = match &check.result {
-            Ok(what) => ("ok ", what),
-            Err(what) => ("BAD", what),
-        };
-        text.push_str(&format!("{word}  {:<16} {what}\n", check.part));
+    let mut text: String = verification.checks.iter().map(|check| line(check, "BAD")).collect();
+    if !verification.current.is_empty() {
+        text.push_str("compared with the site:\n");
+        text.extend(verification.current.iter().map(|check| line(check, "OLD")));
     }
     let path = verification.path.display();
     text.push_str(&if verification.is_whole() {
         format!("{path} is whole\n")
     } else {
-        format!("{path} is not as it should be: build it anew, or flash the stick again\n")
+        format!("{path} is not whole: build it again, or flash the stick again\n")
     });
+    match verification.is_current() {
+        None => {}
+        Some(true) => text.push_str(&format!("{path} is current\n")),
+        Some(false) => text.push_str(&format!(
+            "{path} is not current: build it again from the site, and flash or update the node\n"
+        )),
+    }
     text
+}
+
+fn line(check: &Check, bad: &str) -> String {
+    let (word, note, what) = match &check.result {
+        Ok(what) if check.was_checked => ("ok ", "", what),
+        Ok(what) => ("-- ", "not checked: ", what),
+        Err(what) => (bad, "", what),
+    };
+    format!("{word}  {:<16} {note}{what}\n", check.part)
 }
 
 /// The same as JSON.
 #[must_use]
 pub fn to_json(verification: &Verification) -> Value {
-    let checks = verification.checks.iter().map(|check| {
-        let (what, problem) = match &check.result {
-            Ok(what) => (Some(what), None),
-            Err(problem) => (None, Some(problem)),
-        };
-        json!({ "part": check.part, "ok": check.result.is_ok(), "found": what, "problem": problem })
-    });
+    let list = |checks: &[Check]| -> Vec<Value> {
+        let checks = checks.iter().map(|check| {
+            let (what, problem) = match &check.result {
+                Ok(what) => (Some(what), None),
+                Err(problem) => (None, Some(problem)),
+            };
+            json!({
+                "part": check.part,
+                "checked": check.was_checked,
+                "ok": check.result.is_ok(),
+                "found": what,
+                "problem": problem,
+            })
+        });
+        checks.collect()
+    };
     json!({
+        "format": 1,
         "image": verification.path.display().to_string(),
         "whole": verification.is_whole(),
-        "checks": checks.collect::<Vec<_>>(),
+        "current": verification.is_current(),
+        "checks": list(&verification.checks),
+        "compared_with_site": list(&verification.current),
     })
 }

@@ -1,0 +1,189 @@
+//! Images that are whole, and current or not: with a site, its seal, and a secret partition as that says.
+
+use super::*;
+use crate::cli::verify as command;
+use crate::image::fixture::{self, Fixture, Recipe};
+use crate::site::{GeneratedKeys, InitOptions, init_site};
+use handoff::fault::Policy;
+use handoff::manifest::{Kind, RelativePath, Required, Store};
+use keys::issue::identity_file;
+use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::signing::SigningKey;
+use keys::seal::header::{Header, Serial};
+use tempfile::TempDir;
+use zeroize::Zeroizing;
+
+struct World {
+    _folder: TempDir,
+    site: Site,
+    key: SigningKey,
+    node: NodeIdentity,
+    admin: NodeIdentity,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, admin) = (SigningKey::generate().unwrap(), identity_file::generate());
+        let keys = GeneratedKeys {
+            admin_recipient: admin.recipient().to_string(),
+            signing_public: key.public().as_str().to_owned(),
+        };
+        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+        init_site(folder.path(), &"site".parse().unwrap(), &"demo".parse().unwrap(), &keys, &options)
+            .unwrap();
+        let mut site = Site::load(folder.path()).unwrap();
+        // The fixture's.
+        site.security_epoch = 1;
+        Self { _folder: folder, site, key, node: identity_file::generate(), admin }
+    }
+
+    /// A seal with one file.
+    fn seal(&self, serial: u64) -> Vec<u8> {
+        let mut builder = SealBuilder::new(Policy::default(), true);
+        let file = File {
+            mode: 0o600,
+            uid: 0,
+            gid: 0,
+            kind: Kind::Hostname,
+            store: Store::Disk,
+            install: None,
+            required: Required::Boot,
+        };
+        let path = RelativePath::new("hostname").unwrap();
+        builder.add(path, file, Zeroizing::new(b"demo\n".to_vec())).unwrap();
+        let header = Header {
+            site: "site".parse().unwrap(),
+            node: "demo".parse().unwrap(),
+            recipient: self.node.recipient(),
+            serial: Serial::new(serial).unwrap(),
+            created: "2026-11-01T00:00:00Z".parse().unwrap(),
+            release_floor: 1,
+        };
+        builder.build(&header, &[self.admin.recipient()], &self.key).unwrap()
+    }
+
+    /// The site's seal of the node.
+    fn keep(&self, seal: &[u8]) {
+        let path = self.site.seal_file(&"demo".parse().unwrap());
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, seal).unwrap();
+    }
+
+    /// An image with a seal, and a secret partition with the node's key and this host name.
+    fn image(&self, seal: &[u8], release: &str, hostname: &[u8]) -> Fixture {
+        let identity = identity_file::text(&self.node, "2026-11-01T00:00:00Z".parse().unwrap());
+        fixture::image_of(&Recipe {
+            release,
+            seal: Some(seal),
+            secret: &[("age.key", identity.as_bytes()), ("hostname", hostname)],
+            ..Recipe::plain(&self.key)
+        })
+    }
+
+    fn look(&self, fixture: &Fixture) -> Verification {
+        let image = ImageReader::open(&fixture.image.path).unwrap();
+        let (site, own_selector) = (Some(&self.site), Some(b"selector".as_slice()));
+        verify_for(&image, &Request { site, own_selector, ..Request::default() }).unwrap()
+    }
+
+    fn exit_code(&self, fixture: &Fixture) -> u8 {
+        let (image, site) = (fixture.image.path.clone(), Some(self.site.dir.clone()));
+        let arguments = command::VerifyArgs { image, site, selector: None, identity: None, json: false };
+        command::run(&arguments).unwrap().exit_code()
+    }
+}
+
+fn of<'v>(checks: &'v [Check], part: &str) -> &'v Result<String, String> {
+    &checks.iter().find(|check| check.part == part).unwrap().result
+}
+
+#[test]
+fn an_image_is_current_when_the_site_would_make_the_same() {
+    let world = World::new();
+    let seal = world.seal(4);
+    world.keep(&seal);
+    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
+    let seen = world.look(&fixture);
+    assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(true)), "{}", to_text(&seen));
+    assert_eq!(of(&seen.current, "seal"), &Ok("serial 4 of node demo, as in the site".into()));
+    assert_eq!(of(&seen.checks, "slots"), &Ok("as written: release 1 in slot a, slot b is empty".into()));
+    assert!(to_text(&seen).ends_with(" is current\n"));
+    let json = to_json(&seen);
+    assert_eq!((&json["format"], &json["whole"], &json["current"]), (&1.into(), &true.into(), &true.into()));
+}
+
+#[test]
+fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
+    let world = World::new();
+    world.keep(&world.seal(6));
+    let fixture = world.image(&world.seal(4), world.site.release.as_str(), b"demo\n");
+    let seen = world.look(&fixture);
+    assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
+    assert_eq!(of(&seen.current, "seal"), &Err("serial 4 of node demo; the site's is serial 6".into()));
+    assert_eq!(world.exit_code(&fixture), 3);
+}
+
+#[test]
+fn a_newer_seal_and_another_seal_with_the_same_serial_are_not_current() {
+    let world = World::new();
+    let fixture = world.image(&world.seal(4), world.site.release.as_str(), b"demo\n");
+    world.keep(&world.seal(3));
+    let newer = "serial 4 of node demo, newer than the site's serial 3: this checkout of the site is old";
+    assert_eq!(of(&world.look(&fixture).current, "seal"), &Err(newer.into()));
+    world.keep(&world.seal(4));
+    let other = "serial 4 of node demo, but not the site's seal with this serial";
+    assert_eq!(of(&world.look(&fixture).current, "seal"), &Err(other.into()));
+}
+
+#[test]
+fn another_release_and_another_selector_are_not_current() {
+    let world = World::new();
+    let seal = world.seal(4);
+    world.keep(&seal);
+    let fixture = world.image(&seal, "0.9", b"demo\n");
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let (site, own_selector) = (Some(&world.site), Some(b"another".as_slice()));
+    let seen = verify_for(&image, &Request { site, own_selector, ..Request::default() }).unwrap();
+    assert!(seen.is_whole(), "{}", to_text(&seen));
+    let expected = "slot a has release 0.9, security epoch 1; the site has release 1, security epoch 1";
+    assert_eq!(of(&seen.current, "release"), &Err(expected.into()));
+    let digests = [Sha256Digest::of(b"selector"), Sha256Digest::of(b"another")];
+    let expected = format!("SHA-256 {}; this builder has the one with SHA-256 {}", digests[0], digests[1]);
+    assert_eq!(of(&seen.current, "selector"), &Err(expected));
+}
+
+#[test]
+fn the_secret_partition_is_compared_with_the_seal() {
+    let world = World::new();
+    let seal = world.seal(4);
+    world.keep(&seal);
+    let release = world.site.release.as_str();
+    let seen = world.look(&world.image(&seal, release, b"demo\n"));
+    let expected = "1 files as seal 4 says, opened with the node's own key";
+    assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
+    let other = world.image(&seal, release, b"evil\n");
+    let seen = world.look(&other);
+    let differs = |by: &str| {
+        format!("1 of 1 files are not as seal 4 says, opened with {by}: \"hostname\" has another content")
+    };
+    assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the node's own key")));
+    assert!(!seen.is_whole());
+    assert_eq!(world.exit_code(&other), 1);
+    let image = ImageReader::open(&other.image.path).unwrap();
+    let (site, identity) = (Some(&world.site), Some(&world.admin));
+    let seen = verify_for(&image, &Request { site, identity, ..Request::default() }).unwrap();
+    assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the identity that was given")));
+}
+
+#[test]
+fn what_was_not_checked_is_said() {
+    let fixture = fixture::image();
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let seen = verify(&image, None, None).unwrap();
+    assert_eq!(seen.is_current(), None);
+    let expected = "--   secret files     not checked: nothing opens the seal: the partition has no age.key, and \
+                    --identity is not given";
+    assert!(to_text(&seen).lines().any(|line| line == expected), "{}", to_text(&seen));
+    assert_eq!(to_json(&seen)["current"], serde_json::Value::Null);
+}

@@ -1,0 +1,120 @@
+//! The files of the secret partition, compared with the seal: what the loader compares at a start.
+//!
+//! The seal is encrypted, so this needs an identity that opens it: the node's own, which is on the same partition, or one
+//! that is given (an admin's). Nothing of a secret is said but the names of files.
+
+use super::Check;
+use super::signed::Judge;
+use crate::browse::{self, BrowseError};
+use crate::image::ext4;
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use ext4_view::Ext4;
+use handoff::manifest::{Entry, Store};
+use handoff::paths::AGE_KEY;
+use handoff::slot::Slot;
+use keys::identity::NodeIdentity;
+use keys::seal::{OpenedSeal, VerifiedSeal};
+use std::collections::BTreeSet;
+
+/// As many files that differ are named.
+const MOST_NAMED: usize = 5;
+const PART: &str = "secret files";
+/// mke2fs makes it.
+const LOST_AND_FOUND: &str = "lost+found";
+
+/// Compares the files; `given` is an identity that the user named.
+pub(super) fn check(
+    image: &ImageReader,
+    judge: &Result<Judge, String>,
+    given: Option<&NodeIdentity>,
+) -> Check {
+    let skipped = |why: String| Check::skipped(PART, why);
+    let Ok(volume) = ext4::open(image) else {
+        return skipped("the file system cannot be read".into());
+    };
+    let Some(seal) = judge.as_ref().ok().and_then(|judge| newest(image, judge)) else {
+        return skipped("there is no seal that holds".into());
+    };
+    let opened = match given {
+        Some(identity) if identity.recipient() == seal.header().recipient => seal.open(identity),
+        Some(identity) => seal.open_as_admin(identity),
+        None => match own_identity(&volume) {
+            Ok(Some(identity)) => seal.open(&identity),
+            Ok(None) => {
+                let why = format!(
+                    "nothing opens the seal: the partition has no {AGE_KEY}, and --identity is not given"
+                );
+                return skipped(why);
+            }
+            Err(problem) => return Check::of(PART, Err(problem)),
+        },
+    };
+    let by = if given.is_some() { "the identity that was given" } else { "the node's own key" };
+    Check::of(PART, opened.map_err(|error| error.to_string()).and_then(|seal| compare(&volume, &seal, by)))
+}
+
+/// The seal with the highest serial of those that hold.
+pub(super) fn newest(image: &ImageReader, judge: &Judge) -> Option<VerifiedSeal> {
+    let seals = Slot::BOTH.into_iter().filter_map(|slot| slot::seal(image, slot).ok()?.ok());
+    let seals = seals.filter_map(|seal| seal.verify(&judge.keys, &judge.site).ok());
+    seals.max_by_key(|seal| seal.header().serial)
+}
+
+fn own_identity(volume: &Ext4) -> Result<Option<NodeIdentity>, String> {
+    match browse::secret_file(volume, AGE_KEY) {
+        Ok((_, content)) => NodeIdentity::parse(&content)
+            .map(Some)
+            .map_err(|problem| format!("{AGE_KEY} is not the node's identity: {problem}")),
+        Err(BrowseError::NotFound(_)) => Ok(None),
+        Err(error) => Err(format!("{AGE_KEY}: {error}")),
+    }
+}
+
+fn compare(volume: &Ext4, seal: &OpenedSeal, by: &str) -> Result<String, String> {
+    let entries: Vec<&Entry> = seal.manifest().stored_in(Store::Disk).collect();
+    let differences: Vec<String> = entries
+        .iter()
+        .filter_map(|entry| Some(format!("{:?} {}", entry.path.as_str(), difference(volume, seal, entry)?)))
+        .collect();
+    let count = entries.len();
+    if !differences.is_empty() {
+        let named = differences.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join("; ");
+        return Err(format!(
+            "{} of {count} files are not as seal {} says, opened with {by}: {named}",
+            differences.len(),
+            seal.header().serial
+        ));
+    }
+    let known: BTreeSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
+    let found = browse::secret_files(volume).map_err(|error| error.to_string())?;
+    let unknown: Vec<String> = found
+        .iter()
+        .filter(|path| !known.contains(path.as_str()) && path.as_str() != AGE_KEY)
+        .filter(|path| path.split('/').next() != Some(LOST_AND_FOUND))
+        .map(|path| format!("{path:?}"))
+        .collect();
+    let mut said = format!("{count} files as seal {} says, opened with {by}", seal.header().serial);
+    if !unknown.is_empty() {
+        let named = unknown.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
+        said.push_str(&format!("; {} that it does not know: {named}", unknown.len()));
+    }
+    Ok(said)
+}
+
+/// What is wrong with a file, if anything is.
+fn difference(volume: &Ext4, seal: &OpenedSeal, entry: &Entry) -> Option<String> {
+    let (facts, content) = match browse::secret_file(volume, entry.path.as_str()) {
+        Ok(found) => found,
+        Err(BrowseError::NotFound(_)) => return Some("is missing".into()),
+        Err(error) => return Some(format!("cannot be read ({error})")),
+    };
+    let (mode, owner) = (u32::from(facts.mode() & 0o7777), (facts.uid(), facts.gid()));
+    if seal.content(&entry.path) != Some(content.as_slice()) {
+        return Some("has another content".into());
+    }
+    if mode != entry.mode {
+        return Some(format!("has mode {mode:04o} instead of {:04o}", entry.mode));
+    }
+    (owner != (entry.uid, entry.gid)).then(|| format!("belongs to {}:{}", owner.0, owner.1))
+}
