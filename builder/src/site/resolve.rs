@@ -156,6 +156,9 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
+/// How an archive may be reached: apt's ways of fetching bytes.
+const SCHEMES: [&str; 7] = ["http", "https", "ftp", "file", "copy", "tor+http", "tor+https"];
+
 fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Result<Packages, SiteError> {
     let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
         None => Ok(default.to_owned()),
@@ -167,14 +170,28 @@ fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Resul
             }
         }
     };
+    // Only how bytes are fetched: apt has ways that start programs (ssh), too.
+    let fetched = |key: &'static str, typed: Option<Spanned<String>>, default: &str, may_be_empty: bool| {
+        let good = |text: &str| {
+            let scheme = text.split_once(':').map(|(scheme, _)| scheme);
+            scheme.is_some_and(|scheme| SCHEMES.contains(&scheme)) || (may_be_empty && text.is_empty())
+        };
+        match typed {
+            Some(typed) if !good(typed.get_ref()) => {
+                let problem = format!("an archive's address begins with one of: {}", SCHEMES.join(", "));
+                Err(source.wrong(key, &typed, problem))
+            }
+            typed => plain(key, typed, default, ":/+-._~%@"),
+        }
+    };
     Ok(Packages {
         suite: plain("suite", raw.suite, "bookworm", "-.")?,
-        mirror: plain("mirror", raw.mirror, "http://deb.debian.org/debian", ":/+-._~%@")?,
-        security_mirror: plain(
+        mirror: fetched("mirror", raw.mirror, "http://deb.debian.org/debian", false)?,
+        security_mirror: fetched(
             "security-mirror",
             raw.security_mirror,
             "http://deb.debian.org/debian-security",
-            ":/+-._~%@",
+            true,
         )?,
         kernel: plain("kernel", raw.kernel, "linux-image-amd64", "+-.")?,
         extra: PackageSet::of("the site", extra)?,

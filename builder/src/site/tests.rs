@@ -76,6 +76,26 @@ fn the_template_is_a_site() {
     assert!(node.network[0].dhcp && node.recipient.is_none() && node.files.is_empty());
 }
 
+/// apt has methods that log in by SSH, or read what another program prepared.
+#[test]
+fn an_archive_is_reached_only_by_ways_that_fetch_bytes() {
+    let load = |key: &str, address: &str| {
+        let sample = Sample::new();
+        sample.append("site.toml", &format!("\n[packages]\n{key} = \"{address}\"\n")).load()
+    };
+    for good in ["http://a/debian", "https://a/debian", "file:/srv/debian", "tor+https://a/debian"] {
+        assert_eq!(load("mirror", good).unwrap().packages.mirror, good);
+        assert_eq!(load("security-mirror", good).unwrap().packages.security_mirror, good);
+    }
+    assert_eq!(load("security-mirror", "").unwrap().packages.security_mirror, "");
+    for bad in ["ssh://a/debian", "rsh://a/debian", "mirror+file:/srv/list", "cdrom:x", "/srv/debian", ""] {
+        let error = load("mirror", bad).unwrap_err().to_string();
+        let problem =
+            "an archive's address begins with one of: http, https, ftp, file, copy, tor+http, tor+https";
+        assert!(error.contains("site.toml:") && error.ends_with(problem), "{error}");
+    }
+}
+
 #[test]
 fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     let sample = Sample::new();
