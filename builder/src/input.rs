@@ -70,6 +70,18 @@ pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
     fs::read(path).map_err(|source| InputError { path: path.to_owned(), source })
 }
 
+/// Reads a file that may have `most` bytes. A longer one is an error, and no more than that is read of it.
+pub fn read_bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if u64::try_from(bytes.len()).is_ok_and(|read| read <= most) {
+        Ok(bytes)
+    } else {
+        let problem = format!("it is longer than {most} bytes");
+        Err(io::Error::new(io::ErrorKind::FileTooLarge, problem))
+    }
+}
+
 /// The SHA-256 of a file, read in pieces.
 pub fn digest_of_file(path: &Path) -> io::Result<Sha256Digest> {
     digest_of_open_file(File::open(path)?)

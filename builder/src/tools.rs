@@ -48,6 +48,8 @@ tools! {
     APT_CACHE = "apt-cache" from "apt", None;
     APT_CONFIG = "apt-config" from "apt", None;
     APT_HELPER = "apt-helper" from "apt", None;
+    GPGV = "gpgv" from "gpgv", Some(limits::LOOK);
+    SQV = "sqv" from "sqv", Some(limits::LOOK);
     DPKG = "dpkg" from "dpkg", Some(limits::LOOK);
     DPKG_DEB = "dpkg-deb" from "dpkg", Some(limits::WORK);
     DEPMOD = "depmod" from "kmod", Some(limits::WORK);

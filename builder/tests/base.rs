@@ -7,11 +7,14 @@
 
 use builder::base::locked_package::Part;
 use builder::base::{self, BaseSystem};
+use builder::error::{Class, Error};
 use builder::folders::Folder;
+use builder::secrets::credentials::Locations;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
 use builder::store::Store;
 use builder::tree::LayeredTree;
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
@@ -35,7 +38,8 @@ fn site(folder: &Path, base: &str, extra: &str) -> Site {
 }
 
 fn prepare(site: &Site, cache: &Store) -> BaseSystem {
-    base::prepare(site, &site.packages.extra, cache, &|line| eprintln_line(line)).unwrap()
+    let keys = Locations::default();
+    base::prepare(site, &site.packages.extra, cache, &keys, &|line| eprintln_line(line)).unwrap()
 }
 
 #[expect(clippy::print_stderr, reason = "a test that takes a minute says what it does")]
@@ -78,6 +82,8 @@ fn missing_libraries(tree: &LayeredTree, folder: &Path) -> BTreeSet<String> {
 
 /// Builds the same again, from packages alone, with no network at all.
 fn again_without_network(site: &Site, cache: &Store) {
+    // The lock is not signed here, so the second build needs the index that the first one kept.
+    assert!(!site.dir.join("site.lock.minisig").exists());
     for kind in ["derived", "apt"] {
         std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
     }
@@ -168,8 +174,76 @@ fn the_micro_base_is_whole_and_the_second_build_needs_no_network() {
 fn a_package_that_does_not_exist_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "micro", "\"no-such-package-here\"");
-    let error = base::prepare(&site, &site.packages.extra, &own_cache(&folder), &|_| ()).unwrap_err();
+    let keys = Locations::default();
+    let error = base::prepare(&site, &site.packages.extra, &own_cache(&folder), &keys, &|_| ()).unwrap_err();
     assert!(error.to_string().contains("no-such-package-here"), "{error}");
+    assert!(!site.dir.join(LOCK_FILE).exists());
+}
+
+/// A lock that names a package of ours, and a mirror on this machine that has it. Nothing is fetched, and nothing of the
+/// package is read.
+#[test]
+fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
+    let folder = tempfile::tempdir().unwrap();
+    let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
+    mirror.set_nonblocking(true).unwrap();
+    let site = site(folder.path(), "micro", "");
+    let toml = std::fs::read_to_string(site.dir.join("site.toml")).unwrap();
+    let address = mirror.local_addr().unwrap();
+    let lines = format!("[packages]\nmirror = \"http://{address}/debian\"\nsecurity-mirror = \"\"");
+    std::fs::write(site.dir.join("site.toml"), toml.replace("[packages]", &lines)).unwrap();
+    let site = Site::load(&site.dir).unwrap();
+    let package = |part: &str, name: &str| {
+        format!(
+            "[[package]]\npart = \"{part}\"\nname = \"{name}\"\nversion = \"1\"\narchitecture = \"amd64\"\n\
+             sha256 = \"{}\"\nsize = 17\narchive = \"main\"\nfile = \"pool/{name}.deb\"\n\n",
+            "5".repeat(64)
+        )
+    };
+    let lock = format!(
+        "format = 1\nbase = \"micro\"\nsuite = \"bookworm\"\nkernel = \"linux-image-amd64\"\nextra = []\n\n{}{}",
+        package("base", "busybox-static"),
+        package("kernel", "linux-image-1")
+    );
+    std::fs::write(site.dir.join(LOCK_FILE), lock).unwrap();
+    let store = Store::at(&folder.path().join("store")).unwrap();
+    let keys = Locations::default();
+    let error =
+        base::prepare(&site, &site.packages.extra, &store, &keys, &|line| panic!("{line}")).unwrap_err();
+    let error = Error::from(error);
+    let signature = site.dir.join("site.lock.minisig");
+    assert_eq!(
+        error.report(),
+        format!(
+            "site.lock: busybox-static 1 (and 1 more) is not vouched for by the site's signing key ({} is missing), nor by \
+             the archive's index (site.lock names none)\n  take the archive's present packages with: psyops lock update; or, \
+             if this lock is what it should be, sign it with: psyops lock sign",
+            signature.display()
+        )
+    );
+    assert_eq!(error.class(), Class::BadContent);
+    assert_eq!(mirror.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "the mirror was asked");
+    for made in ["debs", "derived", "apt", "tmp"] {
+        assert_eq!(store.entries(made).unwrap(), Vec::<PathBuf>::new());
+    }
+}
+
+/// Of a tar, nobody but the user can say that it is the right one: a build that is not asked does not take it.
+#[test]
+fn the_first_build_does_not_take_a_tar_that_nobody_has_confirmed() {
+    let folder = tempfile::tempdir().unwrap();
+    let site = site(folder.path(), "tar:root.tar", "");
+    std::fs::write(site.dir.join("root.tar"), "a tar").unwrap();
+    let (store, keys) = (own_cache(&folder), Locations::default());
+    let error = Error::from(base::prepare(&site, &site.packages.extra, &store, &keys, &|_| ()).unwrap_err());
+    let digest = handoff::hash::Sha256Digest::of(b"a tar");
+    assert_eq!(
+        error.report(),
+        format!(
+            "the site has no site.lock yet, and the base (sha256 {digest}) is not vouched for by the archive's index (no \
+             archive lists a tar or an image)\n  look at it, and confirm it with: psyops lock update"
+        )
+    );
     assert!(!site.dir.join(LOCK_FILE).exists());
 }
 

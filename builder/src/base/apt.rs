@@ -4,10 +4,11 @@
 //! apt verifies an index with and an index a package; the digest of each package then goes into the lock.
 
 use super::BaseError;
-use super::locked_package::Archive;
+use super::locked_package::{Archive, LockedPackage};
+use super::vouch::{IndexDigests, KEYRING, keep_index};
 use crate::atomic;
 use crate::site::Packages;
-use crate::store::{Store, StoreError};
+use crate::store::{Store, StoreError, entries};
 use crate::tools::{self, APT_CACHE, APT_CONFIG, APT_GET, APT_HELPER, Tool, ToolError};
 use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
@@ -15,7 +16,6 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// The only architecture that images are made for.
 const ARCHITECTURE: &str = "amd64";
 /// How apt begins its explanation of why packages do not fit together.
@@ -79,6 +79,23 @@ impl Apt {
         run("fetch the archive's index", &mut command).map(drop)
     }
 
+    /// Puts the indexes into the store that the last [`Self::update`] fetched.
+    pub(super) fn keep_indexes(&self, store: &Store) -> Result<Vec<IndexDigests>, BaseError> {
+        let folder = self.dir.join("lists");
+        let mut kept = Vec::new();
+        for in_release in entries(&folder)? {
+            let name = in_release.file_name().unwrap_or_default().to_string_lossy();
+            let Some(archive) = name.strip_suffix("_InRelease") else { continue };
+            let packages = folder.join(format!("{archive}_main_binary-{ARCHITECTURE}_Packages"));
+            // Without it, the archive has no package for us.
+            if packages.is_file() {
+                kept.push(keep_index(&in_release, &packages, store)?);
+            }
+        }
+        kept.sort();
+        Ok(kept)
+    }
+
     /// Everything that must be installed for `wanted` (names or apt patterns) to be installed.
     pub(super) fn closure(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
         let mut command = self.command(APT_GET)?;
@@ -105,19 +122,19 @@ impl Apt {
         Ok(parse_dependencies(&text))
     }
 
-    /// Downloads `packages` (URI in the archive, place, digest) with apt's own acquire system.
-    pub(super) fn download(
-        &self,
-        packages: &[(Archive, &str, PathBuf, Sha256Digest)],
-    ) -> Result<(), ToolError> {
+    /// Downloads packages, each to its place, with apt's own acquire system. It takes no byte more than a package has, so
+    /// a mirror cannot fill the disk.
+    pub(super) fn download(&self, packages: &[(&LockedPackage, PathBuf)]) -> Result<(), ToolError> {
         let mut command = self.command(APT_HELPER)?;
         command.arg("-qq").arg("download-file");
-        for (archive, file, place, digest) in packages {
-            let mirror = match archive {
+        for (package, place) in packages {
+            let mirror = match package.archive {
                 Archive::Main => &self.main,
                 Archive::Security => &self.security,
             };
-            command.arg(format!("{mirror}{file}")).arg(place).arg(format!("SHA256:{digest}"));
+            command.arg(format!("{mirror}{}", package.file)).arg(place);
+            command.arg(format!("SHA256:{}", package.sha256));
+            command.arg(format!("Checksum-FileSize:{}", package.size));
         }
         tools::run(&mut command).map(drop)
     }
@@ -283,6 +300,44 @@ mod tests {
         assert_eq!(candidate.sha256, Some(Sha256Digest::of(b"x")));
         assert_eq!(parse_candidate("'http://elsewhere/x' a_1_amd64.deb 1 MD5Sum:x", MAIN, SECURITY), None);
         assert_eq!(parse_candidate("'x", MAIN, SECURITY), None);
+    }
+
+    /// A mirror that sends without end is left when a package is longer than it should be.
+    #[test]
+    fn a_mirror_cannot_send_more_than_a_package_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mirror = format!("http://{}/", server.local_addr().unwrap());
+        // It ends when apt is gone.
+        std::thread::spawn(move || {
+            let (mut client, _) = server.accept().unwrap();
+            let mut request = [0; 4096];
+            let _ = std::io::Read::read(&mut client, &mut request).unwrap();
+            let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+            let chunk = format!("10000\r\n{}\r\n", "x".repeat(0x10000));
+            let mut send = |text: &str| std::io::Write::write_all(&mut client, text.as_bytes());
+            let _ = send(head);
+            while send(&chunk).is_ok() {}
+        });
+        let packages = Packages {
+            suite: "bookworm".into(),
+            mirror: mirror.clone(),
+            security_mirror: String::new(),
+            kernel: String::new(),
+            extra: crate::site::PackageSet::default(),
+        };
+        let apt = Apt::new(&store, &packages).unwrap();
+        let package = crate::base::lock::tests::package(crate::base::locked_package::Part::Base, "tree", "1");
+        let place = folder.path().join("tree.deb");
+        let error = apt.download(&[(&package, place.clone())]).unwrap_err();
+        // Not that the digest is another, which would be found out at the end.
+        let problem = format!("!= {}). Mirror sync in progress?", package.size);
+        assert!(
+            error.to_string().contains("File has unexpected size (") && error.to_string().contains(&problem),
+            "{error}"
+        );
+        assert!(!place.exists());
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What an UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
 
-use super::lock::Lock;
-use super::locked_package::{LockedPackage, Part};
+use super::locked_package::Part;
 use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
+use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::atomic;
 use crate::store::{Origin, Step, Store};
@@ -38,7 +38,7 @@ pub(super) struct BootFiles {
 }
 
 /// Takes them out of the packages of a lock.
-pub(super) fn prepare(lock: &Lock, store: &Store) -> Result<BootFiles, BaseError> {
+pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
     let inputs = lock.inputs("boot programs", Part::Boot);
     let mut step = Step { name: "boot programs", inputs, origin: Origin::Kept, places: Vec::new() };
     let mut take = |name: &str, files: &[&str], kind: &str, mode| {
@@ -61,7 +61,7 @@ pub(super) fn prepare(lock: &Lock, store: &Store) -> Result<BootFiles, BaseError
 }
 
 fn take(
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     name: &str,
     files: &[&str],
@@ -69,8 +69,8 @@ fn take(
     mode: u32,
 ) -> Result<(PathBuf, Origin), BaseError> {
     let missing = || BaseError::MissingFile { package: name.to_owned(), file: files.join(" or ") };
-    let package: &LockedPackage = lock
-        .part(Part::Boot)
+    let package = lock
+        .vouched_packages(Part::Boot)
         .find(|package| package.name == name)
         .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
     let place = store.derived(kind, &package.sha256, "");

@@ -4,9 +4,9 @@
 //! must not be the same on two nodes, or not be there at all, is taken out afterwards.
 
 use super::leftovers::{self, Machine};
-use super::lock::Lock;
 use super::locked_package::{LockedPackage, Part};
 use super::sandbox::{ARCHIVE, Sandbox};
+use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::atomic::{self, AtomicFile};
 use crate::progress::{Count, Goal, while_it_grows};
@@ -60,7 +60,7 @@ const STEPS_OF_A_PACKAGE: u64 = 2;
 
 /// Puts the debian base together, as a tar at `place`.
 pub(super) fn make(
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     build_time: u64,
     place: &Path,
@@ -88,7 +88,7 @@ pub(super) fn make(
 }
 
 fn install(
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     build_time: u64,
     output: &Path,
@@ -136,15 +136,15 @@ fn install(
 }
 
 /// A flat archive (`./` in sources.list(5)): the packages and their index.
-fn fill_archive(lock: &Lock, store: &Store, folder: &Path) -> Result<(), BaseError> {
+fn fill_archive(lock: &VouchedLock, store: &Store, folder: &Path) -> Result<(), BaseError> {
     let mut index = String::new();
-    for package in lock.part(Part::Base) {
+    for package in lock.vouched_packages(Part::Base) {
         let name = format!("{}.deb", package.sha256);
         let place = folder.join(&name);
         fs::copy(store.deb(&package.sha256), &place)
             .and_then(|_| fs::set_permissions(&place, Permissions::from_mode(0o644)))
             .map_err(|source| StoreError { path: place.clone(), source })?;
-        index.push_str(&stanza(&debs::control(store, package)?, package, &name));
+        index.push_str(&stanza(&debs::control(store, package)?, &package, &name));
     }
     Ok(atomic::write_file_with_mode(&folder.join("Packages"), index.as_bytes(), 0o644)?)
 }

@@ -2,26 +2,26 @@
 
 use super::BaseError;
 use super::apt::Apt;
-use super::locked_package::{Archive, LockedPackage};
+use super::locked_package::LockedPackage;
+use super::vouch::{VouchedLock, VouchedPackage};
 use crate::input::digest_of_file;
 use crate::progress::{Goal, while_it_grows};
 use crate::site::Site;
 use crate::store::{Store, StoreError};
 use crate::tools::{self, DPKG_DEB, ToolError};
-use handoff::hash::Sha256Digest;
 use std::fs::{self, File};
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
 /// Fetches what the cache does not have of these packages. Does not touch the network where nothing is missing.
-pub(super) fn fetch<'a>(
+pub(super) fn fetch(
     site: &Site,
-    packages: impl Iterator<Item = &'a LockedPackage>,
+    lock: &VouchedLock,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(), BaseError> {
     let mut missing: Vec<&LockedPackage> =
-        packages.filter(|package| !store.deb(&package.sha256).is_file()).collect();
+        lock.all().filter(|package| !store.deb(&package.sha256).is_file()).collect();
     missing.sort_by_key(|package| package.sha256);
     missing.dedup_by_key(|package| package.sha256);
     if missing.is_empty() {
@@ -32,12 +32,10 @@ pub(super) fn fetch<'a>(
     let apt = Apt::new(store, &site.packages)?;
     let scratch = store.scratch()?;
     let place = |package: &LockedPackage| scratch.path().join(package.sha256.to_string());
-    let wanted: Vec<(Archive, &str, PathBuf, Sha256Digest)> = missing
-        .iter()
-        .map(|package| (package.archive, package.file.as_str(), place(package), package.sha256))
-        .collect();
+    let wanted: Vec<(&LockedPackage, PathBuf)> =
+        missing.iter().map(|package| (*package, place(package))).collect();
     let length = |place: &Path| fs::metadata(place).map_or(0, |facts| facts.len());
-    let arrived = || wanted.iter().map(|(_, _, place, _)| length(place)).sum();
+    let arrived = || wanted.iter().map(|(_, place)| length(place)).sum();
     let outcome = while_it_grows(Goal::Bytes(bytes), arrived, progress, || apt.download(&wanted));
     // What arrived is kept even where something else did not.
     let mut absent = Vec::new();
@@ -82,8 +80,8 @@ fn check(store: &Store, package: &LockedPackage) -> Result<(), BaseError> {
 }
 
 /// The file tree of a package as an open tar that has no name and goes away with its last user.
-pub(super) fn file_tree(store: &Store, package: &LockedPackage) -> Result<File, BaseError> {
-    check(store, package)?;
+pub(super) fn file_tree(store: &Store, package: VouchedPackage<'_>) -> Result<File, BaseError> {
+    check(store, &package)?;
     let folder = store.dir().join("tmp");
     let file_error = |source| StoreError { path: folder.clone(), source };
     let mut tar = tempfile::tempfile_in(&folder).map_err(file_error)?;
@@ -96,8 +94,8 @@ pub(super) fn file_tree(store: &Store, package: &LockedPackage) -> Result<File, 
 }
 
 /// Unpacks a package's file tree into `folder`, as whoever runs this.
-pub(super) fn unpack(store: &Store, package: &LockedPackage, folder: &Path) -> Result<(), BaseError> {
-    check(store, package)?;
+pub(super) fn unpack(store: &Store, package: VouchedPackage<'_>, folder: &Path) -> Result<(), BaseError> {
+    check(store, &package)?;
     fs::create_dir_all(folder).map_err(|source| StoreError { path: folder.to_owned(), source })?;
     let mut command = DPKG_DEB.command()?;
     command.arg("--extract").arg(store.deb(&package.sha256)).arg(folder);
@@ -106,8 +104,8 @@ pub(super) fn unpack(store: &Store, package: &LockedPackage, folder: &Path) -> R
 }
 
 /// The package's control file (deb-control(5)), as it stands in the package.
-pub(super) fn control(store: &Store, package: &LockedPackage) -> Result<String, BaseError> {
-    check(store, package)?;
+pub(super) fn control(store: &Store, package: VouchedPackage<'_>) -> Result<String, BaseError> {
+    check(store, &package)?;
     let mut command = DPKG_DEB.command()?;
     let output = tools::run(command.arg("--field").arg(store.deb(&package.sha256)))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())

@@ -4,12 +4,15 @@ use super::applets::BadBusybox;
 use super::given::GivenError;
 use super::leftovers::Leftover;
 use super::sandbox::SandboxError;
+use super::vouch::NotVouched;
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
+use crate::secrets::credentials::CredentialError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
 use crate::tree::TreeError;
 use handoff::hash::Sha256Digest;
+use keys::issue::signing::SigningFailed;
 use std::io;
 use std::path::PathBuf;
 
@@ -33,7 +36,30 @@ pub enum BaseError {
         /// What the system said.
         source: io::Error,
     },
-    /// The lock file makes no sense.
+    /// Neither the site's key nor the archive vouches for something that the build would take.
+    #[error(transparent)]
+    NotVouched(#[from] Box<NotVouched>),
+    /// The first lock of a site, of which a person must say that it is right.
+    #[error(
+        "the site has no site.lock yet, and {} is not vouched for by the archive's index ({})",
+        .0.subject, .0.index
+    )]
+    FirstNotVouched(Box<NotVouched>),
+    /// The keys of the site, or the private key that would sign a lock.
+    #[error(transparent)]
+    Credentials(#[from] CredentialError),
+    /// A lock could not be signed.
+    #[error("site.lock: {0}")]
+    Signing(#[from] SigningFailed),
+    /// The signature of the lock before is in the way.
+    #[error("cannot remove {path}: {source}")]
+    RemoveSignature {
+        /// The signature.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The lock file cannot be understood.
     #[error("{path}: {problem}")]
     BadLock {
         /// The lock file.
@@ -195,7 +221,9 @@ impl Classified for BaseError {
             Self::Store(error) => error.class(),
             Self::DamagedPackage { .. } => Class::Io,
             Self::ReadLock { source, .. } => Class::of_reading(source),
-            Self::BadLock { .. }
+            Self::NotVouched(_)
+            | Self::FirstNotVouched(_)
+            | Self::BadLock { .. }
             | Self::OutdatedLock { .. }
             | Self::OutdatedForNode { .. }
             | Self::NoSuchName { .. }
@@ -207,6 +235,9 @@ impl Classified for BaseError {
             | Self::BadBusybox { .. }
             | Self::Leftovers { .. } => Class::BadContent,
             Self::ForNodes { source, .. } => source.class(),
+            Self::Credentials(error) => error.class(),
+            Self::Signing(_) => Class::Failure,
+            Self::RemoveSignature { source, .. } => Class::of_writing(source),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
             Self::Sandbox(error) => error.class(),
             Self::Given(error) => error.class(),
@@ -220,6 +251,13 @@ impl Classified for BaseError {
         match self {
             Self::Store(error) => error.advice(),
             Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
+            Self::NotVouched(_) => Some(
+                "take the archive's present packages with: psyops lock update; or, if this lock is what it should be, \
+                 sign it with: psyops lock sign"
+                    .into(),
+            ),
+            Self::FirstNotVouched(_) => Some("look at it, and confirm it with: psyops lock update".into()),
+            Self::Credentials(error) => error.advice(),
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
             | Self::OutdatedForNode { .. }

@@ -2,8 +2,8 @@
 
 use super::BaseError;
 use super::debs;
-use super::lock::Lock;
 use super::locked_package::Part;
+use super::vouch::VouchedLock;
 use crate::store::{Origin, Step, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use crate::tree::TreeError;
@@ -25,7 +25,11 @@ pub(super) struct Kernel {
 }
 
 /// The kernel of a lock.
-pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<Kernel, BaseError> {
+pub(super) fn prepare(
+    lock: &VouchedLock,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<Kernel, BaseError> {
     let inputs = lock.inputs("kernel", Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
     // Without its digests it was not finished.
@@ -40,10 +44,10 @@ pub(super) fn prepare(lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Re
     Ok(Kernel { release, vmlinuz, modules_dir, folder: KernelFolder::at(place), step })
 }
 
-fn make(lock: &Lock, store: &Store, place: &Path) -> Result<(), BaseError> {
+fn make(lock: &VouchedLock, store: &Store, place: &Path) -> Result<(), BaseError> {
     let scratch = store.scratch()?;
     let tree = scratch.path().join("tree");
-    for package in lock.part(Part::Kernel) {
+    for package in lock.vouched_packages(Part::Kernel) {
         debs::unpack(store, package, &tree)?;
     }
     let (release, _) = find(lock, &tree)?;
@@ -91,7 +95,7 @@ impl KernelFolder {
 }
 
 /// Release and image of an unpacked package.
-fn find(lock: &Lock, tree: &Path) -> Result<(String, PathBuf), BaseError> {
+fn find(lock: &VouchedLock, tree: &Path) -> Result<(String, PathBuf), BaseError> {
     let missing = |file: &str| BaseError::MissingFile {
         package: lock.part(Part::Kernel).map(|package| package.name.as_str()).collect::<Vec<_>>().join(", "),
         file: file.to_owned(),

@@ -11,15 +11,17 @@ use super::BaseError;
 use super::given::{Given, RawImage, RawTar};
 use super::locked_package::{LockedPackage, Part, RawPackage};
 use super::variant::{RawVariant, Variant};
+use super::vouch::IndexDigests;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::Inputs;
 use serde::{Deserialize, Serialize};
-use std::io;
 use std::path::Path;
 
 const HEADER: &str =
     "# Every package of this site's images. Made by the builder: renew it with `psyops lock update`.\n\n";
 const FORMAT: u32 = 1;
+/// The most indexes of archives that a lock may name.
+const MOST_INDEXES: usize = 8;
 /// Changes with the code that makes base systems of packages.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 
@@ -80,10 +82,33 @@ struct RawLock {
     tar: Option<RawTar>,
     #[serde(skip_serializing_if = "Option::is_none")]
     image: Option<RawImage>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    index: Vec<RawIndex>,
     #[serde(default)]
     package: Vec<RawPackage>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     variant: Vec<RawVariant>,
+}
+
+/// `[[index]]`.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawIndex {
+    in_release: String,
+    packages: String,
+}
+
+impl RawLock {
+    /// What messages quote.
+    fn words(&self) -> impl Iterator<Item = &String> {
+        let of_variants = self.variant.iter().flat_map(RawVariant::words);
+        [&self.base, &self.suite, &self.kernel].into_iter().chain(&self.extra).chain(of_variants)
+    }
+}
+
+/// Control characters but for line ends as a Rust string literal has them.
+fn escape(c: char) -> String {
+    if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }
 }
 
 impl Lock {
@@ -121,34 +146,12 @@ impl Lock {
         inputs
     }
 
-    /// Reads the lock file of a site, which must be the answer to what the site wants; `None` where it has none yet.
-    pub fn read(site: &Site) -> Result<Option<Self>, BaseError> {
-        let lock = Self::read_any(site)?;
-        if let Some(lock) = &lock {
-            lock.answers(&site.dir.join(LOCK_FILE), &Wish::of(site))?;
-        }
-        Ok(lock)
-    }
-
-    /// The same, whatever it is the answer to.
-    pub fn read_any(site: &Site) -> Result<Option<Self>, BaseError> {
-        let path = site.dir.join(LOCK_FILE);
-        let text = match site.folder.text(LOCK_FILE) {
-            Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(BaseError::ReadLock { path, source }),
+    /// The text of a lock file with these indexes.
+    pub(super) fn encode(&self, indexes: &[IndexDigests]) -> Result<String, String> {
+        let index = |digests: &IndexDigests| RawIndex {
+            in_release: digests.in_release.to_string(),
+            packages: digests.packages.to_string(),
         };
-        Self::decode(&path, &text).map(Some)
-    }
-
-    /// Writes the lock file of a site.
-    pub fn write(&self, site: &Site) -> Result<(), BaseError> {
-        let path = site.dir.join(LOCK_FILE);
-        let text = self.encode().map_err(|problem| BaseError::BadLock { path: path.clone(), problem })?;
-        Ok(site.folder.write(LOCK_FILE, text.as_bytes(), 0o644)?)
-    }
-
-    fn encode(&self) -> Result<String, String> {
         let raw = RawLock {
             format: FORMAT,
             base: self.wish.base.to_string(),
@@ -158,6 +161,7 @@ impl Lock {
             rescue_ssh: self.wish.rescue_ssh,
             tar: RawTar::of(self.given.as_ref()),
             image: RawImage::of(self.given.as_ref()),
+            index: indexes.iter().map(index).collect(),
             package: self.packages.iter().map(RawPackage::from).collect(),
             variant: self.variants.iter().map(RawVariant::from).collect(),
         };
@@ -165,11 +169,17 @@ impl Lock {
         Ok(format!("{HEADER}{text}"))
     }
 
-    pub(super) fn decode(path: &Path, text: &str) -> Result<Self, BaseError> {
+    /// Reads the text of a lock file: the lock, and the indexes that it names.
+    pub(super) fn decode(path: &Path, text: &str) -> Result<(Self, Vec<IndexDigests>), BaseError> {
         let bad = |problem: String| BaseError::BadLock { path: path.to_owned(), problem };
-        let raw: RawLock = toml::from_str(text).map_err(|error| bad(error.to_string().trim().to_owned()))?;
+        // The message quotes the file.
+        let escaped = |text: &str| text.chars().map(escape).collect::<String>();
+        let raw: RawLock = toml::from_str(text).map_err(|error| bad(escaped(error.to_string().trim())))?;
         if raw.format != FORMAT {
             return Err(bad(format!("format {} is not known, only {FORMAT} is", raw.format)));
+        }
+        if let Some(word) = raw.words().find(|word| word.chars().any(char::is_control)) {
+            return Err(bad(format!("{word:?} has a control character")));
         }
         let base: Base = raw.base.parse().map_err(|_| bad(format!("unknown base {:?}", raw.base)))?;
         let given = Given::decode(raw.tar, raw.image).map_err(bad)?;
@@ -181,6 +191,7 @@ impl Lock {
         if !fits {
             return Err(bad(format!("it does not say what the base {base} is")));
         }
+        let indexes = indexes(&raw.index).map_err(bad)?;
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
         let wish = Wish { base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
         let packages: Result<Vec<LockedPackage>, String> =
@@ -195,11 +206,11 @@ impl Lock {
         if let Some((twice, _)) = pairs.find(|(one, next)| one.wanted == next.wanted) {
             return Err(bad(format!("variant [{}] stands there twice", twice.wanted.join(", "))));
         }
-        Ok(Self { wish, given, packages, variants })
+        Ok((Self { wish, given, packages, variants }, indexes))
     }
 
     /// Whether this is the answer to `wish`.
-    fn answers(&self, path: &Path, wish: &Wish) -> Result<(), BaseError> {
+    pub(super) fn answers(&self, path: &Path, wish: &Wish) -> Result<(), BaseError> {
         let list = |names: &[String]| format!("[{}]", names.join(", "));
         let settings = [
             ("base", self.wish.base.to_string(), wish.base.to_string()),
@@ -215,6 +226,19 @@ impl Lock {
             }
         }
     }
+}
+
+/// The indexes that a lock names: three for Debian, and not so many that verifying them takes minutes.
+fn indexes(raw: &[RawIndex]) -> Result<Vec<IndexDigests>, String> {
+    if raw.len() > MOST_INDEXES {
+        return Err(format!("it names {} indexes, more than {MOST_INDEXES}", raw.len()));
+    }
+    let digest = |text: &str| text.parse().map_err(|problem| format!("index: {problem}"));
+    raw.iter()
+        .map(|raw| {
+            Ok(IndexDigests { in_release: digest(&raw.in_release)?, packages: digest(&raw.packages)? })
+        })
+        .collect()
 }
 
 /// The error about a set that the lock knows nothing of, by the first node that has it.

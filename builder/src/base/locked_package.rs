@@ -1,7 +1,11 @@
 //! A package as a lock holds it.
 
+use crate::site::{is_package_name, is_package_version};
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
+
+/// The most bytes of a package, a tar or a layer: sizes are added up, and say how much will be fetched.
+pub(super) const MOST_BYTES: u64 = 1 << 40;
 
 /// What a package is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -77,8 +81,23 @@ impl TryFrom<RawPackage> for LockedPackage {
 
     fn try_from(raw: RawPackage) -> Result<Self, String> {
         let sha256 = raw.sha256.parse().map_err(|problem| format!("package {}: {problem}", raw.name))?;
+        let wrong =
+            |what: &str, text: &str| format!("a package has {what} {text:?}, which is not one of Debian's");
+        if !is_package_name(&raw.name) {
+            return Err(wrong("the name", &raw.name));
+        }
+        if !is_package_version(&raw.version) {
+            return Err(format!("package {}: {}", raw.name, wrong("the version", &raw.version)));
+        }
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if raw.architecture.is_empty() || !raw.architecture.chars().all(plain) {
+            return Err(format!("package {}: {}", raw.name, wrong("the architecture", &raw.architecture)));
+        }
+        if raw.size > MOST_BYTES {
+            return Err(format!("package {}: a size of {} bytes is not possible", raw.name, raw.size));
+        }
         let inside = !raw.file.starts_with('/') && !raw.file.split('/').any(|part| part == "..");
-        if !inside || raw.file.contains(char::is_whitespace) {
+        if !inside || !raw.file.chars().all(|c| c.is_ascii_graphic()) {
             return Err(format!("package {}: {:?} is no path in an archive", raw.name, raw.file));
         }
         Ok(Self {

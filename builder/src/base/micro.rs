@@ -3,9 +3,9 @@
 //! What makes it a system (accounts, inittab, SSH settings) comes from an overlay.
 
 use super::applets::{self, Applet};
-use super::lock::Lock;
 use super::locked_package::Part;
 use super::packages::BUSYBOX_PACKAGE;
+use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::atomic::AtomicFile;
 use crate::store::Store;
@@ -75,9 +75,14 @@ const LEFT_OUT: [&str; 18] = [
 ];
 
 /// Puts the micro base together, as a tar at `place`.
-pub(super) fn make(lock: &Lock, store: &Store, build_time: u64, place: &Path) -> Result<(), BaseError> {
+pub(super) fn make(
+    lock: &VouchedLock,
+    store: &Store,
+    build_time: u64,
+    place: &Path,
+) -> Result<(), BaseError> {
     let mut tree = skeleton()?;
-    for package in lock.part(Part::Base) {
+    for package in lock.vouched_packages(Part::Base) {
         let tar = debs::file_tree(store, package)?;
         tree.add_tar_file(tar, &store.deb(&package.sha256), &wanted)?;
     }

@@ -18,11 +18,13 @@ mod init;
 mod kernel;
 mod leftovers;
 pub mod lock;
+pub mod lock_file;
 pub mod locked_package;
 mod micro;
 mod packages;
 mod sandbox;
 mod variant;
+pub mod vouch;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use {fuzzing::text as fuzz_text, given::manifest::fuzz as fuzz_manifest};
@@ -31,14 +33,20 @@ pub use error::BaseError;
 pub use init::Init;
 pub use kernel::KernelFolder;
 pub use lock::Lock;
+pub use lock_file::LockFile;
+pub use vouch::VouchedLock;
 
+use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
 use crate::site::{Base, PackageSet, Site};
 use crate::store::{Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
 use handoff::init::InitKind;
+use keys::issue::signing::SigningKey;
 use locked_package::Part;
+use std::io;
 use std::path::{Path, PathBuf};
+use vouch::Trusted;
 
 /// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
 #[derive(Debug, Clone)]
@@ -83,35 +91,37 @@ impl BaseSystem {
     }
 }
 
-/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. Where the
-/// site has no lock file, one is written.
+/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. No package is
+/// opened that neither the site's signing key nor the archive's index vouches for.
+///
+/// Where the site has no lock file, one is written with what the archive vouches for, and signed where the signing key is
+/// at hand.
 pub fn prepare(
     site: &Site,
     set: &PackageSet,
     store: &Store,
+    keys: &Locations,
     progress: &dyn Fn(&str),
 ) -> Result<BaseSystem, BaseError> {
     let _alone = store.lock()?;
-    let locked = Lock::read(site)?;
-    let (whole, is_new) = match locked {
-        Some(lock) => (lock, false),
-        None => (packages::resolve(site, store, progress)?, true),
+    let trusted = Trusted::of(site)?;
+    let locked = LockFile::read(site)?;
+    let is_new = locked.is_none();
+    let file = match locked {
+        Some(file) => file,
+        None => first_lock(site, &trusted, store, keys, progress)?,
     };
-    if is_new {
-        // The archive may not have them any more when another node is built.
-        fetch(site, &whole, store, progress)?;
-    }
-    let lock = whole.of(site, set)?;
+    let lock = file.vouched_for(site, set, &trusted, store)?;
     fetch(site, &lock, store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
     let (tree_tar, init, tree) = prepare_tree(site, &lock, store, progress)?;
     // Only what could be built is recorded.
     if is_new {
-        whole.write(site)?;
+        file.write()?;
     }
     Ok(BaseSystem {
-        lock,
+        lock: lock.into_lock(),
         tree_tar,
         init,
         kernel_release: kernel.release,
@@ -126,18 +136,58 @@ pub fn prepare(
     })
 }
 
+/// The lock of a site that has none. Of a base that is a tar or an image, only a person can know that it is the right one.
+fn first_lock(
+    site: &Site,
+    trusted: &Trusted,
+    store: &Store,
+    keys: &Locations,
+    progress: &dyn Fn(&str),
+) -> Result<LockFile, BaseError> {
+    let mut file = packages::resolve(site, store, progress)?;
+    let lock = file.vouched(trusted, store).map_err(|error| match error {
+        BaseError::NotVouched(problem) => BaseError::FirstNotVouched(problem),
+        other => other,
+    })?;
+    match signing_key(site, keys)? {
+        Ok(key) => file.sign(site, &key)?,
+        Err(problem) => {
+            progress(&format!("site.lock: not signed, so it counts in this store only: {problem}"));
+        }
+    }
+    // The archive may not have them any more when another node is built.
+    fetch(site, &lock, store, progress)?;
+    Ok(file)
+}
+
+/// The site's signing key; or why there is none at hand. One that is at hand and cannot be used is an error.
+pub fn signing_key(
+    site: &Site,
+    keys: &Locations,
+) -> Result<Result<SigningKey, CredentialError>, CredentialError> {
+    match load_signing_key(site, keys) {
+        Ok(key) => Ok(Ok(key)),
+        Err(error) if keys.signing_key.is_some() => Err(error),
+        Err(CredentialError::Read { source, what, path }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(Err(CredentialError::Read { source, what, path }))
+        }
+        Err(error @ (CredentialError::NoFolder(_) | CredentialError::NotASigner { .. })) => Ok(Err(error)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Fetches what the store lacks of a lock.
-fn fetch(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
+fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
     if let Some(given) = &lock.given {
         given::fetch(site, given, store, progress)?;
     }
-    debs::fetch(site, lock.all(), store, progress)
+    debs::fetch(site, lock, store, progress)
 }
 
 /// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
 fn prepare_tree(
     site: &Site,
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(PathBuf, Init, Step), BaseError> {
@@ -172,7 +222,7 @@ fn prepare_tree(
 
 fn make_tree(
     site: &Site,
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     (place, init_place): (&Path, &Path),
     progress: &dyn Fn(&str),
@@ -200,22 +250,28 @@ fn make_tree(
 
 /// Whether the lock file of `site`, if it has one, knows the packages of all these sets. Takes no time.
 pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -> Result<(), BaseError> {
-    let Some(lock) = Lock::read(site)? else { return Ok(()) };
+    let Some(file) = LockFile::read(site)? else { return Ok(()) };
     for set in sets {
-        lock.of(site, set)?;
+        file.lock().of(site, set)?;
     }
     Ok(())
 }
 
 /// Asks the archive for what `site` wants now. Nothing is written but to the store.
-pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
     let _alone = store.lock()?;
     packages::resolve(site, store, progress)
 }
 
-/// Replaces the lock file of `site`, when its packages are all in the store.
-pub fn take_lock(site: &Site, lock: &Lock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
+/// Replaces the lock file of `site`, when all of it is vouched for and its packages are in the store.
+pub fn take_lock(
+    site: &Site,
+    file: &LockFile,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<(), BaseError> {
     let _alone = store.lock()?;
-    fetch(site, lock, store, progress)?;
-    lock.write(site)
+    let lock = file.vouched(&Trusted::of(site)?, store)?;
+    fetch(site, &lock, store, progress)?;
+    file.write()
 }

@@ -2,6 +2,7 @@
 
 use super::apt::{Apt, Candidate};
 use super::lock::{Lock, Wish};
+use super::lock_file::LockFile;
 use super::locked_package::{LockedPackage, Part};
 use super::variant::Variant;
 use super::{BaseError, given};
@@ -60,12 +61,13 @@ const SSH_SERVER_LIBRARIES: [&str; 6] =
     ["libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
 
 /// Asks the archive for what the site and its nodes want: all out of one state of the archive.
-pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, BaseError> {
+pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
     let wish = Wish::of(site);
     let given = given::resolve(site, progress)?;
     let apt = Apt::new(store, &site.packages)?;
     progress("fetching the package index");
     apt.update()?;
+    let indexes = apt.keep_indexes(store)?;
     progress("choosing packages");
     let root = root(&apt, &wish.base, &site.packages.extra)?;
     let mut variants = Vec::new();
@@ -84,7 +86,7 @@ pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Re
     packages.extend(locked(&apt, Part::Kernel, &[kernel])?);
     packages.extend(locked(&apt, Part::Boot, &boot)?);
     packages.sort();
-    Ok(Lock { wish, given, packages, variants })
+    LockFile::new(site, Lock { wish, given, packages, variants }, indexes)
 }
 
 fn for_nodes(nodes: &[&Name], error: BaseError) -> BaseError {

@@ -71,6 +71,11 @@ impl From<&Variant> for RawVariant {
 }
 
 impl RawVariant {
+    /// What messages quote.
+    pub(super) fn words(&self) -> impl Iterator<Item = &String> {
+        self.wanted.iter().chain(&self.without)
+    }
+
     /// What it means, beside the packages of the site; the error is what is wrong with it.
     pub(super) fn resolve(self, of_site: &[LockedPackage]) -> Result<Variant, String> {
         let name = format!("variant [{}]", self.wanted.join(", "));

@@ -107,7 +107,7 @@ fn build_group(
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
     let Some((_, first)) = group.nodes.first() else { return Ok(()) };
-    let base = base::prepare(&first.site, &group.set, store, progress)?;
+    let base = base::prepare(&first.site, &group.set, store, &request.keys, progress)?;
     let system = system::make(&first.site, &base, &request.programs, store, progress)?;
     let selector = read_input(&request.programs.selector)?;
     let workshop = Workshop::new(system, selector, store, &request.output);

@@ -4,6 +4,7 @@
 //! which is ciphertext.
 
 use crate::atomic;
+use crate::base::lock_file::index_places;
 use crate::file_mark::FileMark;
 use crate::image::digests::Digests;
 use crate::site::Site;
@@ -100,6 +101,7 @@ impl BuildRecord {
     }
 
     fn add_to(&self, needed: &mut Needed, store: &Store) {
+        needed.places.extend(index_places(&self.site_dir, store));
         for step in &self.steps {
             needed.places.extend(step.places.iter().cloned());
             // Packages are inputs by version and digest, layers by digest.

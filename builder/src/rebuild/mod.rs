@@ -8,7 +8,7 @@ mod text;
 
 pub use text::{to_json, to_text};
 
-use crate::base::{self, Lock};
+use crate::base::{self, LockFile};
 use crate::engine::system;
 use crate::error::{Class, Classified, Error};
 use crate::image::digests::{self, Part};
@@ -18,7 +18,7 @@ use crate::image::slot::{self, SlotError};
 use crate::image::{self, assemble};
 use crate::input::read_input;
 use crate::programs::Programs;
-use crate::secrets::credentials::trusted_keys;
+use crate::secrets::credentials::{Locations, trusted_keys};
 use crate::site::{Bytes, LOCK_FILE, Site};
 use crate::store::{Store, StoreError};
 use handoff::hash::Sha256Digest;
@@ -147,7 +147,7 @@ pub fn rebuild(
     progress: &dyn Fn(&str),
 ) -> Result<Rebuilt, Error> {
     let image = ImageReader::open(path)?;
-    if Lock::read(site)?.is_none() {
+    if LockFile::read(site)?.is_none() {
         return Err(RebuildError::NoLock { path: site.dir.join(LOCK_FILE) }.into());
     }
     let node = node_of(&image, site)?;
@@ -183,12 +183,12 @@ fn node_of(image: &ImageReader, site: &Site) -> Result<Name, Error> {
     Ok(site.node(header.node.as_str())?.name.clone())
 }
 
-/// A store with nothing in it but another's packages and layers.
+/// A store with nothing in it but another's packages and layers, and the indexes that vouch for them.
 fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
     let dir = folder.join("store");
     let failed = |source| StoreError { path: dir.clone(), source };
     std::fs::create_dir(&dir).map_err(failed)?;
-    for folder in ["debs", "blobs"] {
+    for folder in ["debs", "blobs", "indexes"] {
         symlink(lender.dir().join(folder), dir.join(folder)).map_err(failed)?;
     }
     Store::at(&dir)
@@ -203,7 +203,9 @@ fn make(
     output: &Path,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
-    let base = base::prepare(site, &site.node(node.as_str())?.packages, store, progress)?;
+    // There is a lock, so nothing is signed.
+    let keys = Locations::default();
+    let base = base::prepare(site, &site.node(node.as_str())?.packages, store, &keys, progress)?;
     let system = system::make(site, &base, programs, store, progress)?;
     let inputs = image::Inputs {
         ids: ImageIds { site: &site.id, node, root: system.root.hash },

@@ -37,6 +37,7 @@ pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
 pub use node::{Card, FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
 pub use package::{PackageSet, WantedPackage};
+pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};

@@ -50,7 +50,7 @@ impl WantedPackage {
 }
 
 /// A hyphen at the end would tell apt to remove the package.
-fn is_name(text: &str) -> bool {
+pub(crate) fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.len() >= 2
         && text.starts_with(plain)
@@ -58,7 +58,7 @@ fn is_name(text: &str) -> bool {
         && !text.ends_with('-')
 }
 
-fn is_version(text: &str) -> bool {
+pub(crate) fn is_version(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_digit())
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | '+' | '-' | '~' | ':'))
 }

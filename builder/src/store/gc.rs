@@ -36,7 +36,7 @@ pub fn collect_garbage(
     let Needed { places, stale } = needed(store)?;
     let mut collected = Collected { removed: Vec::new(), freed: 0, kept: 0 };
     let mut candidates = stale;
-    for folder in ["debs", "blobs", "derived", "roots", "tmp"] {
+    for folder in ["debs", "blobs", "indexes", "derived", "roots", "tmp"] {
         candidates.extend(store.entries(folder)?);
     }
     for path in candidates {

@@ -4,6 +4,7 @@
 //! debs/SHA256.deb        packages, by their content
 //! blobs/SHA256           layers of images, the same way
 //! apt/KEY/               apt's own state, one folder for each set of archives
+//! indexes/SHA256[.zst]   signed indexes of the archive that locks name: `InRelease`, and `Packages` packed
 //! derived/KIND-KEY.EXT   what was made of inputs; KEY is the digest of all of them, so nothing here is ever stale
 //! roots/KEY/             finished roots, the same way
 //! builds/SITE/           how each node's last build came to be: which steps, out of which inputs
@@ -36,7 +37,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The folders of a store.
-const FOLDERS: [&str; 7] = ["debs", "blobs", "apt", "derived", "roots", "builds", "tmp"];
+const FOLDERS: [&str; 8] = ["debs", "blobs", "apt", "indexes", "derived", "roots", "builds", "tmp"];
 
 /// A store.
 #[derive(Debug, Clone)]
@@ -128,6 +129,18 @@ impl Store {
     #[must_use]
     pub fn blob(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.to_string())
+    }
+
+    /// Where the `InRelease` with that digest is, if it is there.
+    #[must_use]
+    pub fn index(&self, digest: &Sha256Digest) -> PathBuf {
+        self.dir.join("indexes").join(digest.to_string())
+    }
+
+    /// Where the list of packages (`Packages`) with that digest is, packed with zstd, if it is there.
+    #[must_use]
+    pub fn packed_index(&self, digest: &Sha256Digest) -> PathBuf {
+        self.dir.join("indexes").join(format!("{digest}.zst"))
     }
 
     /// Where something derived lies, if it was made: `kind` says what it is, `key` is the digest of all its inputs.
@@ -228,7 +241,7 @@ impl Store {
 }
 
 /// What is in a folder, by name.
-fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
+pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let failed = |source| StoreError { path: folder.to_owned(), source };
     let mut paths = Vec::new();
     #[expect(clippy::disallowed_methods, reason = "sorted right below")]

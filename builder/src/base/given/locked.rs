@@ -1,5 +1,6 @@
 //! What the lock says of a base that was given.
 
+use crate::base::locked_package::MOST_BYTES;
 use crate::store::Inputs;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -74,6 +75,12 @@ impl Given {
         let digest = |what: &str, text: &str| text.parse().map_err(|problem| format!("{what}: {problem}"));
         match (tar, image) {
             (None, None) => Ok(None),
+            (Some(RawTar { size, .. }), _) if size > MOST_BYTES => {
+                Err(format!("a tar of {size} bytes is not possible"))
+            }
+            (_, Some(RawImage { layer, .. })) if layer.iter().any(|layer| layer.size > MOST_BYTES) => {
+                Err("a layer of an image is too large to be one".into())
+            }
             (Some(RawTar { sha256, size }), None) => {
                 Ok(Some(Self::Tar { sha256: digest("tar", &sha256)?, size }))
             }

@@ -3,6 +3,7 @@
 
 use super::error::GivenError;
 use super::locked::{Given, LockedLayer};
+use crate::base::locked_package::MOST_BYTES;
 use handoff::hash::Sha256Digest;
 use oci_client::client::linux_amd64_resolver;
 use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
@@ -81,7 +82,8 @@ fn locked_layer(layer: &OciDescriptor) -> Result<LockedLayer, String> {
     if !LAYERS.contains(&layer.media_type.as_str()) {
         return Err(format!("a layer of the kind {:?} is no part of a root", layer.media_type));
     }
-    let size = u64::try_from(layer.size).map_err(|_| format!("a layer of {} bytes", layer.size))?;
+    let size = u64::try_from(layer.size).ok().filter(|size| *size <= MOST_BYTES);
+    let size = size.ok_or_else(|| format!("a layer of {} bytes is not possible", layer.size))?;
     Ok(LockedLayer { sha256: sha256(&layer.digest)?, size })
 }
 

@@ -7,8 +7,8 @@
 mod rules;
 mod search;
 
-use super::lock::Lock;
 use super::locked_package::Part;
+use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::store::Store;
 use crate::tree::LayeredTree;
@@ -31,7 +31,7 @@ pub struct Leftover {
 /// Takes out of `tree` what the rules name, and refuses it if something else is left.
 pub(super) fn clean(
     tree: &mut LayeredTree,
-    lock: &Lock,
+    lock: &VouchedLock,
     store: &Store,
     machine: &Machine,
     build_time: u64,
@@ -43,9 +43,9 @@ pub(super) fn clean(
 }
 
 /// The digests of all files in the packages of the base.
-fn contents_of_packages(lock: &Lock, store: &Store) -> Result<BTreeSet<Sha256Digest>, BaseError> {
+fn contents_of_packages(lock: &VouchedLock, store: &Store) -> Result<BTreeSet<Sha256Digest>, BaseError> {
     let mut known = BTreeSet::new();
-    for package in lock.part(Part::Base) {
+    for package in lock.vouched_packages(Part::Base) {
         let mut tree = LayeredTree::new();
         tree.add_tar_file(debs::file_tree(store, package)?, Path::new(&package.name), &|_| true)?;
         let files: Vec<&str> = tree.paths().filter(|path| tree.is_file(path)).collect();

@@ -45,6 +45,12 @@ fn lock_with_variant() -> Lock {
     lock
 }
 
+fn decoded(text: &str) -> Lock {
+    let (lock, indexes) = Lock::decode(Path::new("x"), text).unwrap();
+    assert_eq!(indexes, []);
+    lock
+}
+
 fn problem(text: &str) -> String {
     match Lock::decode(Path::new("site.lock"), text).unwrap_err() {
         BaseError::BadLock { problem, .. } => problem,
@@ -54,11 +60,11 @@ fn problem(text: &str) -> String {
 
 #[test]
 fn what_is_written_is_read() {
-    let text = lock().encode().unwrap();
-    assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock(), "{text}");
+    let text = lock().encode(&[]).unwrap();
+    assert_eq!(decoded(&text), lock(), "{text}");
     assert!(!text.contains("variant"), "a site with one system has the lock that it always had: {text}");
-    let text = lock_with_variant().encode().unwrap();
-    assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock_with_variant(), "{text}");
+    let text = lock_with_variant().encode(&[]).unwrap();
+    assert_eq!(decoded(&text), lock_with_variant(), "{text}");
     let difference = "\n[[variant]]\nwanted = [\"jq\"]\nwithout = [\"tree\"]\n\n[[variant.package]]\n";
     assert!(text.contains(difference), "{text}");
 }
@@ -73,20 +79,20 @@ fn an_old_lock_is_read() {
         "format = 1\nbase = \"micro\"\nsuite = \"bookworm\"\nkernel = \"k\"\nextra = [\"tree\"]\n\n{package}\
          sha256 = \"{sha256}\"\nsize = 17\narchive = \"main\"\nfile = \"pool/main/tree_2_amd64.deb\"\n"
     );
-    let lock = Lock::decode(Path::new("x"), &text).unwrap();
+    let lock = decoded(&text);
     assert_eq!(lock.packages, [self::package(Part::Base, "tree", "2")]);
-    assert_eq!(lock.encode().unwrap(), format!("{HEADER}{text}"));
+    assert_eq!(lock.encode(&[]).unwrap(), format!("{HEADER}{text}"));
 }
 
 #[test]
 fn each_mistake_has_its_message() {
-    let text = lock().encode().unwrap();
+    let text = lock().encode(&[]).unwrap();
     assert!(problem(&text.replace("format = 1", "format = 2")).starts_with("format 2 is not known"));
     assert_eq!(problem(&text.replace("\"micro\"", "\"nano\"")), "unknown base \"nano\"");
     assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
     assert!(problem(&text.replace("pool/main", "../pool")).contains("no path in an archive"));
     assert!(problem(&text.replace("size = 17", "colour = 17")).contains("unknown field"));
-    let text = lock_with_variant().encode().unwrap();
+    let text = lock_with_variant().encode(&[]).unwrap();
     let (site, variant) = text.split_once("[[variant]]").unwrap();
     let twice = format!("{text}\n[[variant]]{variant}");
     assert_eq!(problem(&twice), "variant [jq] stands there twice");
@@ -98,6 +104,46 @@ fn each_mistake_has_its_message() {
     assert!(
         problem(&outside).starts_with("variant [jq]: package jq: ") && problem(&outside).contains("no path")
     );
+}
+
+#[test]
+fn nothing_that_a_terminal_would_obey_gets_out_of_a_lock() {
+    let text = lock().encode(&[]).unwrap();
+    let wrong = |from: &str, to: &str| problem(&text.replacen(from, to, 1));
+    let not_debians = "which is not one of Debian's";
+    assert_eq!(
+        wrong("name = \"tree\"", "name = \"tr\\u001bee\""),
+        format!("a package has the name \"tr\\u{{1b}}ee\", {not_debians}")
+    );
+    assert_eq!(
+        wrong("version = \"1:", "version = \"--help"),
+        format!("package tree: a package has the version \"--help1.0-1+b1\", {not_debians}")
+    );
+    assert_eq!(
+        wrong("\"amd64\"", "\"../x\""),
+        format!("package tree: a package has the architecture \"../x\", {not_debians}")
+    );
+    assert_eq!(
+        wrong("size = 17", "size = 9223372036854775807"),
+        "package tree: a size of 9223372036854775807 bytes is not possible"
+    );
+    assert_eq!(wrong("\"bookworm\"", "\"b\\u0007\""), "\"b\\u{7}\" has a control character");
+    let raw = problem(&text.replacen("suite = ", "suite\u{1b}[2J = ", 1));
+    assert!(raw.contains("suite\\u{1b}[2J") && !raw.contains('\u{1b}'), "{raw}");
+}
+
+#[test]
+fn indexes_are_written_and_read() {
+    let digests = |name: &str| IndexDigests {
+        in_release: Sha256Digest::of(name.as_bytes()),
+        packages: Sha256Digest::of(format!("{name} packages").as_bytes()),
+    };
+    let indexes = [digests("main"), digests("security")];
+    let text = lock().encode(&indexes).unwrap();
+    assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), (lock(), indexes.to_vec()), "{text}");
+    assert!(problem(&text.replace("packages = \"", "packages = \"x")).starts_with("index: "));
+    let many = vec![digests("x"); MOST_INDEXES + 1];
+    assert_eq!(problem(&lock().encode(&many).unwrap()), "it names 9 indexes, more than 8");
 }
 
 #[test]
@@ -119,8 +165,8 @@ fn a_base_that_was_given_is_written_and_read() {
     ] {
         let wish = Wish { base: base.parse().unwrap(), ..lock().wish };
         let lock = Lock { wish, given: Some(given), ..lock() };
-        let text = lock.encode().unwrap();
-        assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), lock, "{text}");
+        let text = lock.encode(&[]).unwrap();
+        assert_eq!(decoded(&text), lock, "{text}");
         assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
         for other in ["micro", "tar:x", "oci:./x"] {
             let text = text.replace(&format!("{base:?}"), &format!("{other:?}"));

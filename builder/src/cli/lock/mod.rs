@@ -1,11 +1,15 @@
 //! `psyops lock`: the packages of a site, as `site.lock` records them.
 
 mod changes;
+mod consent;
 mod show;
+mod sign;
 mod update;
 
 use crate::error::Error;
+use crate::secrets::credentials::Locations;
 use clap::{Args, Subcommand};
+use consent::Consent;
 use std::io;
 use std::path::PathBuf;
 
@@ -15,7 +19,10 @@ use std::path::PathBuf;
   psyops lock update --site fleet --dry-run  what would change
   psyops lock update --site fleet            say what changes, ask, and take it
   psyops lock update --site fleet --yes      take it
-  psyops lock show --site fleet --node pi1   the packages of a node")]
+  psyops lock show --site fleet --node pi1   the packages of a node
+  psyops lock sign --site fleet              show what no archive vouches for, ask, and sign site.lock
+A build takes a package only if the site's signing key vouches for it (site.lock.minisig), or the archive's signed index
+that site.lock names and the store has. lock update does both.")]
 pub struct LockArgs {
     #[command(subcommand)]
     command: LockCommand,
@@ -33,6 +40,25 @@ enum LockCommand {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
+        /// The signing key (by default the one of the site under the user's configuration)
+        #[arg(long, value_name = "FILE")]
+        signing_key: Option<PathBuf>,
+    },
+    /// Sign site.lock as it is, after saying what nothing else vouches for
+    #[command(after_help = "Examples:
+  psyops lock sign --site fleet         show, ask, and write site.lock.minisig
+  psyops lock sign --site fleet --yes   do not ask
+For a lock that was made before locks were signed, or without the signing key. Look at what it names first: every build of
+the site then takes it, without the network and on any machine.")]
+    Sign {
+        #[command(flatten)]
+        which: Which,
+        /// Do not ask
+        #[arg(long, short)]
+        yes: bool,
+        /// The signing key (by default the one of the site under the user's configuration)
+        #[arg(long, value_name = "FILE")]
+        signing_key: Option<PathBuf>,
     },
     /// List the locked packages
     Show {
@@ -59,9 +85,15 @@ impl LockArgs {
     /// Whether the result is JSON.
     #[must_use]
     pub fn json(&self) -> bool {
-        let (LockCommand::Update { which, .. } | LockCommand::Show { which, .. }) = &self.command;
+        let (LockCommand::Update { which, .. }
+        | LockCommand::Sign { which, .. }
+        | LockCommand::Show { which, .. }) = &self.command;
         which.json
     }
+}
+
+fn at(signing_key: Option<&PathBuf>) -> Locations {
+    Locations { identity: None, signing_key: signing_key.cloned() }
 }
 
 /// Does it: what there is to say, and the error that it then ends with. `ask` puts a question to whoever sits there;
@@ -72,9 +104,13 @@ pub fn run(
     ask: &dyn Fn(&str) -> io::Result<Option<bool>>,
 ) -> Result<(String, Option<Error>), Error> {
     match &args.command {
-        LockCommand::Update { which, dry_run, yes } => {
-            let consent = update::Consent { dry_run: *dry_run, yes: *yes, ask };
-            update::run(which, &consent, progress)
+        LockCommand::Update { which, dry_run, yes, signing_key } => {
+            let consent = Consent { dry_run: *dry_run, yes: *yes, ask };
+            update::run(which, &at(signing_key.as_ref()), &consent, progress)
+        }
+        LockCommand::Sign { which, yes, signing_key } => {
+            let consent = Consent { dry_run: false, yes: *yes, ask };
+            sign::run(which, &at(signing_key.as_ref()), &consent, progress)
         }
         LockCommand::Show { which, node } => Ok((show::run(which, node.as_deref())?, None)),
     }

@@ -2,10 +2,12 @@
 
 use super::Which;
 use super::changes::{names, nodes_with};
-use crate::base::Lock;
 use crate::base::locked_package::LockedPackage;
+use crate::base::vouch::{NoIndex, Subject, Trusted, Vouching};
+use crate::base::{Lock, LockFile};
 use crate::error::{Class, Classified, Error};
 use crate::site::{LOCK_FILE, Site, site_or_default};
+use crate::store::Store;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 
@@ -13,7 +15,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[error("{path} is not there yet")]
 pub(super) struct NoLock {
-    path: PathBuf,
+    pub(super) path: PathBuf,
 }
 
 impl Classified for NoLock {
@@ -29,15 +31,70 @@ impl Classified for NoLock {
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
     let site = site_or_default(which.site.as_deref())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
-    let lock = match node {
+    let (file, lock) = if let Some(node) = node {
         // Which packages are a node's is only known of a lock that answers what the node wants.
-        Some(node) => {
-            let set = &site.node(node)?.packages;
-            Lock::read(&site)?.ok_or_else(missing)?.of(&site, set)?
-        }
-        None => Lock::read_any(&site)?.ok_or_else(missing)?,
+        let set = &site.node(node)?.packages;
+        let file = LockFile::read(&site)?.ok_or_else(missing)?;
+        let lock = file.lock().of(&site, set)?;
+        (file, lock)
+    } else {
+        let file = LockFile::read_any(&site)?.ok_or_else(missing)?;
+        let lock = file.lock().clone();
+        (file, lock)
     };
-    Ok(if which.json { to_json(&lock, &site) } else { to_text(&lock, &site) })
+    let vouching = vouching(&file, &site)?;
+    if which.json {
+        return Ok(to_json(&lock, &site, &vouching));
+    }
+    Ok(format!("{}{}", vouching_to_text(&vouching), to_text(&lock, &site)))
+}
+
+/// Who vouches for the lock. The store is looked at only where no signature does.
+fn vouching(file: &LockFile, site: &Site) -> Result<Vouching, Error> {
+    let trusted = Trusted::of(site)?;
+    Ok(match file.signer(&trusted) {
+        Ok(key) => Vouching { signature: Ok(key), unlisted: Vec::new() },
+        Err(_) => file.vouching(&trusted, &Store::from_environment()?),
+    })
+}
+
+fn vouching_to_text(vouching: &Vouching) -> String {
+    match &vouching.signature {
+        Ok(key) => format!("vouched for by the site's signing key {key}\n"),
+        Err(problem) if vouching.is_whole() => {
+            format!("vouched for by the archive's index, in this store only: {problem}\n")
+        }
+        Err(problem) => {
+            let unlisted = unlisted_to_text(&vouching.unlisted);
+            format!(
+                "not vouched for by the site's signing key ({problem}), nor by the archive's index:\n{unlisted}"
+            )
+        }
+    }
+}
+
+/// A line for each thing that no index vouches for.
+pub(super) fn unlisted_to_text(unlisted: &[(Subject, NoIndex)]) -> String {
+    unlisted.iter().map(|(subject, problem)| format!(" {subject}: {problem}\n")).collect()
+}
+
+pub(super) fn unlisted_to_json(unlisted: &[(Subject, NoIndex)]) -> Value {
+    let one = |(subject, problem): &(Subject, NoIndex)| json!({"what": subject.to_string(), "problem": problem.to_string()});
+    unlisted.iter().map(one).collect()
+}
+
+/// `by` is `key`, `index` or null.
+fn vouching_to_json(vouching: &Vouching) -> Value {
+    let by = match &vouching.signature {
+        Ok(_) => Some("key"),
+        Err(_) => vouching.is_whole().then_some("index"),
+    };
+    json!({
+        "by": by,
+        "key": vouching.signature.as_ref().ok().map(ToString::to_string),
+        "signature_problem": vouching.signature.as_ref().err().map(ToString::to_string),
+        "unlisted": unlisted_to_json(&vouching.unlisted),
+    })
 }
 
 /// A line a package: part, name, version, architecture. What some nodes have besides comes under a heading.
@@ -62,7 +119,7 @@ fn line(package: &LockedPackage) -> String {
     format!("{:<6} {name} {version} {architecture}\n", part.name())
 }
 
-fn to_json(lock: &Lock, site: &Site) -> String {
+fn to_json(lock: &Lock, site: &Site, vouching: &Vouching) -> String {
     let variants = lock.variants.iter().map(|variant| {
         json!({
             "wanted": variant.wanted,
@@ -72,6 +129,7 @@ fn to_json(lock: &Lock, site: &Site) -> String {
         })
     });
     let value = json!({
+        "vouched": vouching_to_json(vouching),
         "base": lock.wish.base.to_string(),
         "base_sha256": lock.given.as_ref().map(|given| given.digest().to_string()),
         "packages": lock.packages.iter().map(package_to_json).collect::<Vec<_>>(),

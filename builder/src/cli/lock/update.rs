@@ -1,77 +1,26 @@
-//! `psyops lock update`: chooses packages anew, says what changes, and writes the lock when somebody agrees.
+//! `psyops lock update`: chooses packages anew, says what changes, and writes and signs the lock when the user agrees.
 
 use super::Which;
 use super::changes::{count, to_json, to_text};
+use super::consent::{Consent, NotWritten};
 use crate::base::changes::Changes;
-use crate::base::{BaseError, Lock, present_lock, take_lock};
-use crate::error::{Class, Classified, Error};
-use crate::site::{LOCK_FILE, Site, site_or_default};
+use crate::base::vouch::Trusted;
+use crate::base::{BaseError, Lock, LockFile, present_lock, signing_key, take_lock};
+use crate::error::Error;
+use crate::secrets::credentials::Locations;
+use crate::site::{Site, site_or_default};
 use crate::store::Store;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::io;
 use std::path::PathBuf;
-
-/// How it is found out whether the new lock is wanted.
-pub(super) struct Consent<'a> {
-    pub(super) dry_run: bool,
-    pub(super) yes: bool,
-    pub(super) ask: &'a dyn Fn(&str) -> io::Result<Option<bool>>,
-}
-
-/// The new lock was not written.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum NotWritten {
-    /// Nobody could be asked.
-    #[error("{path} was not written: there is nobody to ask")]
-    NobodyToAsk {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// Whoever was asked did not agree.
-    #[error("{path} was not written, as you wished")]
-    Declined {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// Somebody else wrote one meanwhile.
-    #[error("{path} was not written: it is not what it was when you were asked")]
-    Changed {
-        /// The lock file.
-        path: PathBuf,
-    },
-    /// The answer could not be read.
-    #[error("{path} was not written: cannot read the answer: {source}")]
-    NoAnswer {
-        /// The lock file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-}
-
-impl Classified for NotWritten {
-    fn class(&self) -> Class {
-        match self {
-            Self::NobodyToAsk { .. } | Self::Declined { .. } | Self::Changed { .. } => Class::Refused,
-            Self::NoAnswer { source, .. } => Class::of_reading(source),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::NobodyToAsk { .. } => Some("to take these packages unasked, add --yes".into()),
-            Self::Changed { .. } => Some("look at it, then update again".into()),
-            Self::Declined { .. } | Self::NoAnswer { .. } => None,
-        }
-    }
-}
 
 /// What there is to say when it is done, or is not.
 struct Told<'a> {
     path: PathBuf,
     lock: &'a Lock,
     changes: &'a Changes,
+    /// Why a build would not take the lock as it was.
+    problem: Option<&'a str>,
     /// Bytes that the store lacks.
     fetch: u64,
     json: bool,
@@ -79,47 +28,77 @@ struct Told<'a> {
 
 pub(super) fn run(
     which: &Which,
+    keys: &Locations,
     consent: &Consent<'_>,
     progress: &dyn Fn(&str),
 ) -> Result<(String, Option<Error>), Error> {
     let site = site_or_default(which.site.as_deref())?;
     let store = Store::from_environment()?;
     let old = present(&site, progress)?;
-    let lock = resolve(&site, &store, progress)?;
-    let changes = Changes::between(old.as_ref(), &lock)?;
+    let mut file = resolve(&site, &store, progress)?;
+    let changes = Changes::between(old.as_ref().map(LockFile::lock), file.lock())?;
+    let problem = old.as_ref().map(|old| problem_of(old, &site, &store)).transpose()?.flatten();
+    let lock = file.lock().clone();
     let fetch = bytes_to_fetch(&lock, &store);
+    let path = file.path().to_owned();
     let told =
-        Told { path: site.dir.join(LOCK_FILE), lock: &lock, changes: &changes, fetch, json: which.json };
-    if !changes.any {
-        return Ok((told.ending(&site, false, "as it was"), None));
+        Told { path, lock: &lock, changes: &changes, problem: problem.as_deref(), fetch, json: which.json };
+    if !changes.any && told.problem.is_none() {
+        return Ok((told.ending(&site, &Written::not("as it was")), None));
     }
+    let nothing = Written::not("nothing was written");
     if consent.dry_run {
-        return Ok((told.whole(&site, "nothing was written"), None));
+        return Ok((told.whole(&site, &nothing), None));
     }
+    let key = signing_key(&site, keys)?;
+    let key = match key {
+        // No archive lists a tar or an image: without a signature, no build would take it.
+        Err(problem) if lock.given.is_some() => return Err(problem.into()),
+        key => key,
+    };
     match told.agreed(&site, consent, progress) {
         Ok(()) => {}
-        Err(error @ NotWritten::NobodyToAsk { .. }) => {
-            return Ok((told.whole(&site, "nothing was written"), Some(error.into())));
+        Err(error @ NotWritten::NoTerminal { .. }) => {
+            return Ok((told.whole(&site, &nothing), Some(error.into())));
         }
         Err(error) => return Err(error.into()),
     }
-    // Whoever was asked may have taken a while.
-    if Lock::read_any(&site).ok().flatten() != old {
+    // The answer may have taken a while.
+    if LockFile::read_any(&site).ok().flatten() != old {
         return Err(NotWritten::Changed { path: told.path }.into());
     }
     let _in_use = store.in_use()?;
-    take_lock(&site, &lock, &store, progress)?;
-    Ok((told.ending(&site, true, "written"), None))
+    let written = match &key {
+        Ok(key) => {
+            file.sign(&site, key).map_err(BaseError::from)?;
+            let id = key.public().id().to_string();
+            Written { ending: format!("written and signed by key {id}"), done: true, key: Some(id) }
+        }
+        Err(problem) => {
+            let ending = format!(
+                "written, not signed: it counts in this store only, until psyops lock sign ({problem})"
+            );
+            Written { ending, done: true, key: None }
+        }
+    };
+    take_lock(&site, &file, &store, progress)?;
+    Ok((told.ending(&site, &written), None))
 }
 
-fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<Lock, Error> {
+/// Why a build would not take the lock as it is.
+fn problem_of(old: &LockFile, site: &Site, store: &Store) -> Result<Option<String>, Error> {
+    let problem = old.vouching(&Trusted::of(site)?, store).into_result().err();
+    Ok(problem.map(|problem| problem.to_string()))
+}
+
+fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, Error> {
     let _in_use = store.in_use()?;
     Ok(present_lock(site, store, progress)?)
 }
 
-/// The lock as it is. One that answers another wish is what this command is for, and so is one that makes no sense.
-fn present(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Lock>, Error> {
-    match Lock::read_any(site) {
+/// The lock as it is. One that answers another wish is what this command is for, and so is one that cannot be understood.
+fn present(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<LockFile>, Error> {
+    match LockFile::read_any(site) {
         Err(error @ BaseError::BadLock { .. }) => {
             progress(&format!("{error}; every package counts as new"));
             Ok(None)
@@ -135,43 +114,55 @@ fn bytes_to_fetch(lock: &Lock, store: &Store) -> u64 {
     sizes.values().sum()
 }
 
+/// What became of it.
+struct Written {
+    ending: String,
+    done: bool,
+    /// The key that signed it.
+    key: Option<String>,
+}
+
+impl Written {
+    fn not(ending: &str) -> Self {
+        Self { ending: ending.to_owned(), done: false, key: None }
+    }
+}
+
 impl Told<'_> {
     /// Shows the changes and finds out whether they are wanted. Programs are not asked.
     fn agreed(&self, site: &Site, consent: &Consent<'_>, progress: &dyn Fn(&str)) -> Result<(), NotWritten> {
-        let list = format!("{}{}", to_text(self.changes, site), count(self.changes, self.fetch));
+        let list = self.list(site);
         if consent.yes {
             // Said before it is done: fetching may take a while, and may be stopped.
             list.lines().for_each(progress);
             return Ok(());
         }
-        let path = self.path.clone();
-        let question = format!("{list}\nTake them into {}?", path.display());
-        let answer = if self.json { Ok(None) } else { (consent.ask)(&question) };
-        match answer {
-            Ok(Some(true)) => Ok(()),
-            Ok(Some(false)) => Err(NotWritten::Declined { path }),
-            Ok(None) => Err(NotWritten::NobodyToAsk { path }),
-            Err(source) => Err(NotWritten::NoAnswer { path, source }),
-        }
+        let question = format!("{list}\nTake them into {}?", self.path.display());
+        consent.ask_for(&self.path, &question, self.json)
+    }
+
+    /// What changes, and why a build would not take the lock as it was.
+    fn list(&self, site: &Site) -> String {
+        let problem = self.problem.map(|problem| format!("{problem}\n")).unwrap_or_default();
+        format!("{problem}{}{}", to_text(self.changes, site), count(self.changes, self.fetch))
     }
 
     /// Changes and ending.
-    fn whole(&self, site: &Site, ending: &str) -> String {
-        if self.json {
-            return self.ending(site, false, ending);
-        }
-        let (list, count) = (to_text(self.changes, site), count(self.changes, self.fetch));
-        format!("{list}{count}\n{}", self.ending(site, false, ending))
+    fn whole(&self, site: &Site, written: &Written) -> String {
+        let ending = self.ending(site, written);
+        if self.json { ending } else { format!("{}\n{ending}", self.list(site)) }
     }
 
     /// The last line; or all, in JSON.
-    fn ending(&self, site: &Site, written: bool, ending: &str) -> String {
+    fn ending(&self, site: &Site, written: &Written) -> String {
         if self.json {
             let mut value = to_json(self.changes, site);
             value["lock"] = Value::from(self.path.display().to_string());
             value["packages"] = Value::from(self.lock.packages.len());
             value["fetch"] = Value::from(self.fetch);
-            value["written"] = Value::from(written);
+            value["not_vouched"] = Value::from(self.problem);
+            value["written"] = Value::from(written.done);
+            value["signed_by"] = Value::from(written.key.clone());
             return format!("{value:#}");
         }
         let variants = match self.lock.variants.len() {
@@ -179,6 +170,11 @@ impl Told<'_> {
             1 => ", and those of one more set".to_owned(),
             more => format!(", and those of {more} more sets"),
         };
-        format!("{}: {} packages{variants}, {ending}", self.path.display(), self.lock.packages.len())
+        format!(
+            "{}: {} packages{variants}, {}",
+            self.path.display(),
+            self.lock.packages.len(),
+            written.ending
+        )
     }
 }

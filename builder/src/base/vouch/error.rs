@@ -1,0 +1,147 @@
+//! Why a build does not take a package: each way in which it could be vouched for, and why that failed.
+
+use super::index::BadIndex;
+use crate::base::given::Given;
+use crate::base::locked_package::LockedPackage;
+use keys::signature::BadSignature;
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+/// Something of a lock that may be vouched for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A package.
+    Package {
+        /// Its name.
+        name: String,
+        /// Its version.
+        version: String,
+    },
+    /// A base that is a tar or an image.
+    Base {
+        /// Its digest, in hexadecimal digits.
+        sha256: String,
+    },
+}
+
+impl Subject {
+    pub(super) fn of(package: &LockedPackage) -> Self {
+        Self::Package { name: package.name.clone(), version: package.version.clone() }
+    }
+
+    pub(super) fn of_base(given: &Given) -> Self {
+        Self::Base { sha256: given.digest().to_string() }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Package { name, version } => write!(f, "{name} {version}"),
+            Self::Base { sha256 } => write!(f, "the base (sha256 {sha256})"),
+        }
+    }
+}
+
+/// Neither the site's signing key nor the archive's index vouches for something that a build would take.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "site.lock: {subject}{} vouched for by the site's signing key ({signature}), nor by the archive's index ({index})",
+    and_more(*others)
+)]
+pub struct NotVouched {
+    /// The first of them.
+    pub subject: Subject,
+    /// How many more there are.
+    pub others: usize,
+    /// Why no signature vouches for it.
+    pub signature: NoSignature,
+    /// Why no index vouches for it.
+    pub index: NoIndex,
+}
+
+fn and_more(count: usize) -> String {
+    match count {
+        0 => " is not".to_owned(),
+        1 => " (and 1 more) is not".to_owned(),
+        more => format!(" (and {more} more) is not"),
+    }
+}
+
+/// Why the site's signing key does not vouch for a lock.
+#[derive(Debug, thiserror::Error)]
+pub enum NoSignature {
+    /// There is no signature.
+    #[error("{path} is missing")]
+    Missing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The signature.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is not by a key of the site, or the lock was changed.
+    #[error("{path}: {source}")]
+    Bad {
+        /// The signature.
+        path: PathBuf,
+        /// What is wrong.
+        source: BadSignature,
+    },
+    /// It is of something else that the key signed.
+    #[error("{path} is the signature of {says:?}, not of {expected:?}")]
+    OtherSubject {
+        /// The signature.
+        path: PathBuf,
+        /// Its trusted comment.
+        says: String,
+        /// What that should be.
+        expected: String,
+    },
+}
+
+/// Why the archive's index does not vouch for something.
+#[derive(Debug, thiserror::Error)]
+pub enum NoIndex {
+    /// The lock was made before locks named indexes, or by hand.
+    #[error("site.lock names none")]
+    NotNamed,
+    /// An index vouches for nothing.
+    #[error(transparent)]
+    Bad(#[from] BadIndex),
+    /// It has no package of that name.
+    #[error("it does not list {name}")]
+    NotListed {
+        /// The package.
+        name: String,
+    },
+    /// It has the package in other versions only, or for another architecture.
+    #[error("it lists {name} as {listed}, not as {locked}")]
+    OtherVersion {
+        /// The package.
+        name: String,
+        /// Versions and architectures that it lists.
+        listed: String,
+        /// That of the lock.
+        locked: String,
+    },
+    /// It has another file for that version.
+    #[error("it lists {name} {version} with another file: {listed}")]
+    OtherFile {
+        /// The package.
+        name: String,
+        /// The version.
+        version: String,
+        /// The file's size and digest in the index.
+        listed: String,
+    },
+    /// A tar or an image.
+    #[error("no archive lists a tar or an image")]
+    IsBase,
+}

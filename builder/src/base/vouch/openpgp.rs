@@ -1,0 +1,134 @@
+//! `OpenPGP` signatures, verified by the program that the host's apt uses: gpgv, or sqv of newer systems.
+//!
+//! The clock does not count: a signature that was good when it was made remains good, although its key has expired since,
+//! because an old lock must remain buildable. A revoked key or a digest that is known to be weak does not do.
+
+use super::clear_signed::ClearSigned;
+use crate::store::{Store, StoreError};
+use crate::tools::{self, GPGV, SQV, ToolError};
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+
+/// Why a signature does not vouch for its text.
+#[derive(Debug, thiserror::Error)]
+pub enum BadOpenPgp {
+    /// No verifier is installed, or it does not start.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The store has no place for the verifier's input.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// None of the signatures is a good one by a key of the keyring.
+    #[error("no key of {keyring} signed it ({verifier})")]
+    Refused {
+        /// The keys that would do.
+        keyring: String,
+        /// The verifier, and what it found.
+        verifier: String,
+    },
+}
+
+/// Succeeds where a key of `keyring` signed the text.
+pub(super) fn verify(signed: &ClearSigned, keyring: &Path, store: &Store) -> Result<(), BadOpenPgp> {
+    let scratch = store.scratch()?;
+    let put = |name: &str, text: &str| {
+        let path = scratch.path().join(name);
+        fs::write(&path, text).map_err(|source| StoreError { path: path.clone(), source })?;
+        Ok::<_, StoreError>(path)
+    };
+    let (text, signature) = (put("text", &signed.text)?, put("signature", &signed.signature)?);
+    match GPGV.command() {
+        Ok(command) => gpgv(command, keyring, &signature, &text),
+        Err(missing) => match SQV.command() {
+            Ok(command) => sqv(command, keyring, &signature, &text),
+            Err(_) => Err(missing.into()),
+        },
+    }
+}
+
+/// gpgv's exit status counts all signatures, and an archive signs with keys that the keyring may not have yet: its status
+/// lines tell which are good (`doc/DETAILS` of `GnuPG`).
+fn gpgv(
+    mut command: std::process::Command,
+    keyring: &Path,
+    signature: &Path,
+    text: &Path,
+) -> Result<(), BadOpenPgp> {
+    command.args(["--status-fd", "1", "--ignore-time-conflict", "--weak-digest", "SHA1"]);
+    command.args(["--weak-digest", "RIPEMD160", "--keyring"]).arg(keyring).arg(signature).arg(text);
+    let start = |source| ToolError::Start { program: GPGV.name.into(), source };
+    let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(start)?;
+    let status = String::from_utf8_lossy(&output.stdout);
+    match judge(&status) {
+        Ok(()) => Ok(()),
+        Err(found) => Err(BadOpenPgp::Refused {
+            keyring: keyring.display().to_string(),
+            verifier: format!("{}: {found}", GPGV.name),
+        }),
+    }
+}
+
+/// Judges gpgv's status lines: one signature must be good, and none may be wrong. The error is what was found instead.
+fn judge(status: &str) -> Result<(), &'static str> {
+    let (mut good, mut vouched, mut found) = (false, false, "no signature");
+    for line in status.lines() {
+        let mut words = line.strip_prefix("[GNUPG:] ").unwrap_or_default().split(' ');
+        match words.next().unwrap_or_default() {
+            "NEWSIG" => good = false,
+            "GOODSIG" | "EXPKEYSIG" => good = true,
+            "VALIDSIG" => vouched |= good,
+            "BADSIG" => return Err("the text was changed after it was signed"),
+            "REVKEYSIG" => (good, found) = (false, "a revoked key"),
+            "EXPSIG" => (good, found) = (false, "an expired signature"),
+            "ERRSIG" => found = "a key that is not in the keyring",
+            _ => {}
+        }
+    }
+    if vouched { Ok(()) } else { Err(found) }
+}
+
+/// sqv succeeds where one signature is good. It judges a key by the time of the signature.
+fn sqv(
+    mut command: std::process::Command,
+    keyring: &Path,
+    signature: &Path,
+    text: &Path,
+) -> Result<(), BadOpenPgp> {
+    command.arg("--keyring").arg(keyring).arg(signature).arg(text);
+    match tools::run(&mut command) {
+        Ok(_) => Ok(()),
+        Err(ToolError::Failed { complaint, .. }) => Err(BadOpenPgp::Refused {
+            keyring: keyring.display().to_string(),
+            verifier: format!("{}: {}", SQV.name, complaint.lines().next().unwrap_or("no good signature")),
+        }),
+        Err(other) => Err(other.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_good_signature_is_enough_and_a_wrong_one_too_much() {
+        let signature = |keyword: &str, valid: bool| {
+            let valid = if valid { "[GNUPG:] VALIDSIG ABCD 2026-07-11 1 0\n" } else { "" };
+            format!("[GNUPG:] NEWSIG\n[GNUPG:] {keyword} 0123 a name\n{valid}")
+        };
+        let (good, unknown) = (signature("GOODSIG", true), signature("ERRSIG", false));
+        assert_eq!(judge(&good), Ok(()));
+        assert_eq!(judge(&signature("EXPKEYSIG", true)), Ok(()));
+        assert_eq!(judge(&format!("{unknown}{good}{unknown}")), Ok(()));
+        assert_eq!(judge(""), Err("no signature"));
+        assert_eq!(judge(&unknown), Err("a key that is not in the keyring"));
+        assert_eq!(judge(&signature("REVKEYSIG", true)), Err("a revoked key"));
+        assert_eq!(judge(&signature("EXPSIG", true)), Err("an expired signature"));
+        let wrong = signature("BADSIG", false);
+        assert_eq!(judge(&format!("{good}{wrong}")), Err("the text was changed after it was signed"));
+        // What one signature says does not count for the next, nor does a name that looks like a status line.
+        let mixed = "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 1 x\n[GNUPG:] NEWSIG\n[GNUPG:] REVKEYSIG 2 y\n[GNUPG:] VALIDSIG 2\n";
+        assert_eq!(judge(mixed), Err("a revoked key"));
+        assert_eq!(judge("VALIDSIG\nGOODSIG\n"), Err("no signature"));
+    }
+}

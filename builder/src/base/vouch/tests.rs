@@ -1,0 +1,328 @@
+//! What vouches for a lock, and each way in which nothing does. The index is that of `tests/data/archive`, whose key has
+//! expired years ago.
+
+use super::*;
+use crate::base::given::Given;
+use crate::base::lock::Wish;
+use crate::base::lock::tests::{package, site as site_with};
+use crate::error::{Class, Error};
+use crate::store::Store;
+use handoff::hash::Sha256Digest;
+use std::fs;
+use std::path::Path;
+use tempfile::TempDir;
+
+const VERSION: &str = "1:1.0-1+b1";
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/archive").join(name)
+}
+
+/// A site, a store that has the index, and whom both trust.
+struct Place {
+    _folder: TempDir,
+    site: Site,
+    store: Store,
+    trusted: Trusted,
+    key: SigningKey,
+    index: IndexDigests,
+}
+
+impl Place {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let site = site_with(&folder.path().join("site"), "", "");
+        let store = Store::at(&folder.path().join("store")).unwrap();
+        let index = keep_index(&data("InRelease"), &data("Packages"), &store).unwrap();
+        let key = SigningKey::generate().unwrap();
+        let trusted =
+            Trusted { site: site.id.clone(), keys: vec![key.public().clone()], keyring: data("archive.gpg") };
+        Self { _folder: folder, site, store, trusted, key, index }
+    }
+
+    /// A lock with these packages that names the index.
+    fn file(&self, packages: Vec<LockedPackage>) -> LockFile {
+        self.file_with(packages, None, vec![self.index.clone()])
+    }
+
+    fn file_with(
+        &self,
+        packages: Vec<LockedPackage>,
+        given: Option<Given>,
+        indexes: Vec<IndexDigests>,
+    ) -> LockFile {
+        let mut wish = Wish::of(&self.site);
+        if given.is_some() {
+            wish.base = "tar:root.tar".parse().unwrap();
+        }
+        let lock = Lock { wish, given, packages, variants: Vec::new() };
+        LockFile::new(&self.site, lock, indexes).unwrap()
+    }
+
+    fn signature_path(&self) -> PathBuf {
+        self.site.dir.join("site.lock.minisig")
+    }
+
+    /// Writes the lock with a signature by this key for that site, and reads it.
+    fn written(&self, mut file: LockFile, key: &SigningKey, site: &str) -> LockFile {
+        let signature = signature::sign(file.text().as_bytes(), &site.parse().unwrap(), key).unwrap();
+        file.set_signature(signature);
+        file.write().unwrap();
+        self.read()
+    }
+
+    fn read(&self) -> LockFile {
+        LockFile::read_any(&self.site).unwrap().unwrap()
+    }
+
+    fn refused(&self, file: &LockFile) -> String {
+        let error = file.vouched(&self.trusted, &self.store).unwrap_err();
+        assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        let error = Error::from(error);
+        assert_eq!(error.class(), Class::BadContent);
+        assert!(error.advice().unwrap().contains("psyops lock sign"), "{}", error.report());
+        error.to_string().replace(&self.site.dir.display().to_string(), "SITE")
+    }
+
+    /// The error about the first package, where the signature is missing.
+    fn unlisted(&self, what: &str, index: &str) -> String {
+        let signature = "SITE/site.lock.minisig is missing";
+        format!(
+            "site.lock: {what} not vouched for by the site's signing key ({signature}), nor by the archive's index ({})",
+            index.replace("STORE", &self.store.dir().display().to_string())
+        )
+    }
+}
+
+fn busybox() -> LockedPackage {
+    package(Part::Base, "busybox-static", VERSION)
+}
+
+#[test]
+fn an_index_vouches_for_what_it_lists_even_when_its_key_has_expired() {
+    let place = Place::new();
+    let boot = LockedPackage { part: Part::Boot, ..busybox() };
+    let packages =
+        vec![busybox(), package(Part::Base, "libc6", "1"), package(Part::Base, "libc6", "2"), boot];
+    let file = place.file(packages.clone());
+    let lock = file.vouched(&place.trusted, &place.store).unwrap();
+    assert_eq!(lock.packages, packages);
+    assert!(place.file(vec![busybox()]).vouching(&place.trusted, &place.store).is_whole());
+}
+
+/// What was shown: the entry of busybox-static was pointed at a package of ours.
+#[test]
+fn a_package_with_another_file_than_the_archives_is_refused() {
+    let place = Place::new();
+    let file = Sha256Digest::of(b"a package of ours");
+    let expected = |sha256: Sha256Digest| {
+        place.unlisted(
+            &format!("busybox-static {VERSION} is"),
+            &format!("it lists busybox-static {VERSION} with another file: 17 bytes, sha256 {sha256}"),
+        )
+    };
+    let ours = LockedPackage { sha256: file, file: "pool/ours.deb".into(), ..busybox() };
+    assert_eq!(place.refused(&place.file(vec![ours])), expected(busybox().sha256));
+    let longer = LockedPackage { size: 18, ..busybox() };
+    assert_eq!(place.refused(&place.file(vec![longer])), expected(busybox().sha256));
+    // Where only one of two systems of the site has it, that is enough.
+    let tree = package(Part::Base, "tree", VERSION);
+    let ours = LockedPackage { sha256: file, ..package(Part::Base, "libc6", "2") };
+    let said = place.refused(&place.file(vec![busybox(), ours, tree]));
+    assert!(said.starts_with("site.lock: libc6 2 is not vouched for "), "{said}");
+}
+
+#[test]
+fn a_package_that_the_index_does_not_list_so_is_refused() {
+    let place = Place::new();
+    let refused = |package: LockedPackage| place.refused(&place.file(vec![package]));
+    assert_eq!(
+        refused(package(Part::Base, "libc6", "3")),
+        place.unlisted("libc6 3 is", "it lists libc6 as 1 amd64, 2 amd64, not as 3 amd64")
+    );
+    let other = LockedPackage { architecture: "arm64".into(), ..busybox() };
+    let listed = format!("it lists busybox-static as {VERSION} amd64, not as {VERSION} arm64");
+    assert_eq!(refused(other), place.unlisted(&format!("busybox-static {VERSION} is"), &listed));
+    let unknown = package(Part::Base, "backdoor", "1");
+    assert_eq!(refused(unknown.clone()), place.unlisted("backdoor 1 is", "it does not list backdoor"));
+    let none_named = place.file_with(vec![busybox(), unknown], None, Vec::new());
+    assert_eq!(
+        place.refused(&none_named),
+        place.unlisted(&format!("busybox-static {VERSION} (and 1 more) is"), "site.lock names none")
+    );
+}
+
+#[test]
+fn an_index_with_a_flipped_byte_vouches_for_nothing() {
+    let place = Place::new();
+    let file = place.file(vec![busybox()]);
+    let subject = format!("busybox-static {VERSION} is");
+    for path in [place.store.index(&place.index.in_release), place.store.packed_index(&place.index.packages)]
+    {
+        let whole = fs::read(&path).unwrap();
+        let shown = path.display().to_string();
+        let changed = place.unlisted(&subject, &format!("{shown} was changed in the store"));
+        for position in [0, whole.len() / 2, whole.len() - 1] {
+            let mut bytes = whole.clone();
+            bytes[position] ^= 1;
+            fs::write(&path, bytes).unwrap();
+            assert_eq!(place.refused(&file), changed, "byte {position}");
+        }
+        fs::write(&path, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(place.refused(&file), changed);
+        fs::remove_file(&path).unwrap();
+        let digest = path.file_stem().unwrap().to_str().unwrap();
+        let gone = format!("this store does not have the archive's index that site.lock names ({digest})");
+        assert_eq!(place.refused(&file), place.unlisted(&subject, &gone));
+        fs::write(&path, &whole).unwrap();
+        file.vouched(&place.trusted, &place.store).unwrap();
+    }
+}
+
+/// Somebody who may write to the store puts a list there that is right by its digest, and names it in the lock.
+#[test]
+fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
+    let place = Place::new();
+    let folder = tempfile::tempdir().unwrap();
+    let put = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let ours = LockedPackage { sha256: Sha256Digest::of(b"ours"), ..busybox() };
+    let list = fs::read_to_string(data("Packages")).unwrap();
+    let list = list.replace(&busybox().sha256.to_string(), &ours.sha256.to_string());
+    let list = put("Packages", &list);
+    let refused = |in_release: &Path| {
+        let index = keep_index(in_release, &list, &place.store).unwrap();
+        let path = place.store.index(&index.in_release).display().to_string();
+        let said = place.refused(&place.file_with(vec![ours.clone()], None, vec![index]));
+        said.split_once("the archive's index (").unwrap().1.replace(&path, "INRELEASE")
+    };
+    // The archive's own signature names another list.
+    let digest = Sha256Digest::of(&fs::read(&list).unwrap());
+    assert_eq!(
+        refused(&data("InRelease")),
+        format!("INRELEASE does not name the list of packages {digest})")
+    );
+    // A changed text does not have the signature's digest, and one without a signature has nothing.
+    let signed = fs::read_to_string(data("InRelease")).unwrap();
+    let names = Sha256Digest::of(&fs::read(data("Packages")).unwrap());
+    let changed = put("changed", &signed.replace(&names.to_string(), &digest.to_string()));
+    let keyring = data("archive.gpg").display().to_string();
+    assert_eq!(
+        refused(&changed),
+        format!("INRELEASE: no key of {keyring} signed it (gpgv: the text was changed after it was signed))")
+    );
+    let text = format!("SHA256:\n {digest} 1 main/binary-amd64/Packages\n");
+    assert_eq!(refused(&put("unsigned", &text)), "INRELEASE: it does not begin as a signed message)");
+}
+
+#[test]
+fn an_index_by_a_key_that_is_not_the_archives_vouches_for_nothing() {
+    let mut place = Place::new();
+    let keyring = place.site.dir.join("empty.gpg");
+    fs::write(&keyring, "").unwrap();
+    place.trusted.keyring.clone_from(&keyring);
+    let said = place.refused(&place.file(vec![busybox()]));
+    let problem = "(gpgv: a key that is not in the keyring))";
+    assert!(said.ends_with(problem) && said.contains(&place.index.in_release.to_string()), "{said}");
+}
+
+/// As in a fresh clone on another workstation: the signature travels with the site, the index does not.
+#[test]
+fn a_signature_is_enough_without_any_index() {
+    let place = Place::new();
+    let empty = Store::at(&place.site.dir.join("other-store")).unwrap();
+    let unknown = package(Part::Base, "of-our-own", "1");
+    let unsigned = place.file(vec![busybox(), unknown]);
+    unsigned.write().unwrap();
+    let said = place.read().vouched(&place.trusted, &empty).unwrap_err().to_string();
+    assert!(
+        said.contains("(and 1 more) is not vouched for") && said.contains("this store does not have"),
+        "{said}"
+    );
+    let signed = place.written(unsigned, &place.key, "lab");
+    assert_eq!(signed.vouched(&place.trusted, &empty).unwrap().packages.len(), 2);
+    assert_eq!(signed.signer(&place.trusted).unwrap(), place.key.public().id());
+}
+
+#[test]
+fn each_signature_that_does_not_count_says_why() {
+    let place = Place::new();
+    let ours = LockedPackage { sha256: Sha256Digest::of(b"ours"), ..busybox() };
+    let file = || place.file(vec![ours.clone()]);
+    let refused = |file: &LockFile| {
+        let said = place.refused(file);
+        let (_, rest) = said.split_once("signing key (").unwrap();
+        rest.split_once("), nor by").unwrap().0.to_owned()
+    };
+    let (mine, other) = (place.key.public().id(), SigningKey::generate().unwrap());
+    assert_eq!(
+        refused(&place.written(file(), &other, "lab")),
+        format!(
+            "SITE/site.lock.minisig: it is signed by key {}, which is not trusted here (trusted: {mine})",
+            other.public().id()
+        )
+    );
+    // Another site of the same admin, with the same key.
+    assert_eq!(
+        refused(&place.written(file(), &place.key, "garden")),
+        "SITE/site.lock.minisig is the signature of \"site.lock of site garden\", not of \"site.lock of site lab\""
+    );
+    // The lock was changed after it was signed: no byte of it may differ.
+    let signed = place.written(place.file(vec![busybox()]), &place.key, "lab");
+    let changed = "its signature by key KEY does not fit its content: changed after it was signed"
+        .replace("KEY", &mine.to_string());
+    let changed = format!("SITE/site.lock.minisig: {changed}");
+    fs::write(signed.path(), file().text()).unwrap();
+    assert_eq!(refused(&place.read()), changed);
+    // So with the comment alone, which says for which site it is.
+    let garden = place.written(file(), &place.key, "garden");
+    let text = fs::read_to_string(place.signature_path()).unwrap();
+    fs::write(place.signature_path(), text.replace("site garden", "site lab")).unwrap();
+    assert_eq!(refused(&garden), changed);
+    // Something else that the key has signed for this site.
+    let receipt = place.key.sign(file().text().as_bytes(), "receipt of site lab node a stick b").unwrap();
+    fs::write(place.signature_path(), receipt).unwrap();
+    assert_eq!(
+        refused(&place.read()),
+        "SITE/site.lock.minisig is the signature of \"receipt of site lab node a stick b\", not of \"site.lock of site lab\""
+    );
+    fs::write(place.signature_path(), "x".repeat(5000)).unwrap();
+    assert_eq!(refused(&place.read()), "cannot read SITE/site.lock.minisig: it is longer than 4096 bytes");
+}
+
+#[test]
+fn a_base_that_is_a_tar_counts_only_with_a_signature() {
+    let place = Place::new();
+    let given = |text: &str| Given::Tar { sha256: Sha256Digest::of(text.as_bytes()), size: 4 };
+    let file = |text: &str| place.file_with(vec![busybox()], Some(given(text)), vec![place.index.clone()]);
+    let swapped = Sha256Digest::of(b"swapped");
+    assert_eq!(
+        place.refused(&file("swapped")),
+        place.unlisted(&format!("the base (sha256 {swapped}) is"), "no archive lists a tar or an image")
+    );
+    let signed = place.written(file("root"), &place.key, "lab");
+    assert_eq!(signed.vouched(&place.trusted, &place.store).unwrap().given, Some(given("root")));
+    let text = fs::read_to_string(signed.path()).unwrap();
+    let root = Sha256Digest::of(b"root").to_string();
+    fs::write(signed.path(), text.replace(&root, &swapped.to_string())).unwrap();
+    let said = place.refused(&place.read());
+    let expected = format!(
+        "site.lock: the base (sha256 {swapped}) is not vouched for by the site's signing key \
+         (SITE/site.lock.minisig: its signature by key {} does not fit its content: changed after it was signed)",
+        place.key.public().id()
+    );
+    assert!(said.starts_with(&expected), "{said}");
+}
+
+#[test]
+fn writing_a_lock_that_is_not_signed_takes_the_old_signature_away() {
+    let place = Place::new();
+    place.written(place.file(vec![busybox()]), &place.key, "lab");
+    assert!(place.signature_path().is_file());
+    place.file(vec![busybox()]).write().unwrap();
+    assert!(!place.signature_path().exists());
+    assert_eq!(place.read().vouched(&place.trusted, &place.store).unwrap().packages, [busybox()]);
+}
