@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The folders of a store that can be made again from packages.
 const DERIVED: [&str; 5] = ["apt", "builds", "derived", "roots", "tmp"];
 
-/// A copy of the world's site, and a store of its own with the user's packages and nothing else.
+/// A copy of the world's site, and a store of its own with the user's packages and indexes, and nothing else.
 #[derive(Debug)]
 pub struct Workplace {
     world: World,
@@ -35,9 +35,11 @@ impl Workplace {
         // The first image of the world fetches what the user's store does not have.
         drop(place.world.stick("alpha")?);
         succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
-        let debs = builder::store::Store::from_environment()?.dir().join("debs");
+        let store = builder::store::Store::from_environment()?;
         fs::create_dir_all(place.store())?;
-        succeed(Command::new("cp").arg("-r").arg(debs).arg(place.store()))?;
+        for folder in ["debs", "indexes"] {
+            succeed(Command::new("cp").arg("-r").arg(store.dir().join(folder)).arg(place.store()))?;
+        }
         Ok(place)
     }
 

@@ -28,9 +28,14 @@ fn place() -> Result<Workplace> {
     fs::write(role.join("role.toml"), toml)?;
     fs::write(role.join("run.sh"), SCRIPT)?;
     fs::set_permissions(role.join("run.sh"), fs::Permissions::from_mode(0o755))?;
-    place.edit("nodes/alpha.toml", |text| text.replace("roles = [", "roles = [\"queries\", "))?;
-    place.edit("nodes/beta.toml", |text| text.replace("roles = [", "packages = [\"pv\"]\nroles = ["))?;
+    want(&place)?;
     Ok(place)
+}
+
+/// Alpha gets the role that names jq, and beta names pv.
+fn want(place: &Workplace) -> Result<()> {
+    place.edit("nodes/alpha.toml", |text| text.replace("roles = [", "roles = [\"queries\", "))?;
+    place.edit("nodes/beta.toml", |text| text.replace("roles = [", "packages = [\"pv\"]\nroles = ["))
 }
 
 fn build_into(folder: &str) -> Vec<&str> {
@@ -184,6 +189,9 @@ fn on_a_terminal(
 fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     let place = Workplace::new()?;
     let path = place.site().join("site.lock");
+    // The world's lock may name an index of yesterday.
+    fs::remove_file(&path)?;
+    succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
     let (code, said) = code_and_words(&place.psyops(&UPDATE).output()?);
     ensure!(code == Some(0) && said.contains("packages, as it was"), "{code:?} {said}");
@@ -241,7 +249,15 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
 fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> {
     let place = place()?;
     let path = place.site().join("site.lock");
+    for (file, role) in [("nodes/alpha.toml", "\"queries\", "), ("nodes/beta.toml", "packages = [\"pv\"]\n")]
+    {
+        place.edit(file, |text| text.replace(role, ""))?;
+    }
+    // The world's lock may name an index of yesterday.
+    fs::remove_file(&path)?;
+    succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
+    want(&place)?;
     // The lock knows nothing of it yet, and says so before anything is made; nodes without are built as ever.
     let built = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
     let (code, said) = code_and_words(&built);
@@ -296,5 +312,123 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     let (_, said) = code_and_words(&place.psyops(&[&UPDATE[..], &["--yes"]].concat()).output()?);
     ensure!(said.contains("gone: with jq, which no node wants any more"), "{said}");
     assert_eq!(fs::read_to_string(&path)?, present);
+    Ok(())
+}
+
+/// A package of ours under the name of busybox: its program would say that it ran.
+fn package_of_ours(place: &Workplace, version: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+    let (tree, ran) = (place.path("ours"), place.path("ran"));
+    fs::create_dir_all(tree.join("usr/bin"))?;
+    fs::create_dir_all(tree.join("DEBIAN"))?;
+    let program = tree.join("usr/bin/busybox");
+    fs::write(&program, format!("#!/bin/sh\ntouch {}\necho usr/bin/sh\n", ran.display()))?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let control = format!(
+        "Package: busybox-static\nVersion: {version}\nArchitecture: amd64\nMaintainer: x <x@example.org>\nDescription: x\n"
+    );
+    fs::write(tree.join("DEBIAN/control"), control)?;
+    let deb = place.path("ours.deb");
+    succeed(Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(&deb))?;
+    Ok((deb, ran))
+}
+
+/// Who may push to the site points the entry of busybox-static at a package of theirs, and the mirror at a server of theirs.
+#[test]
+fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
+    let place = Workplace::new()?;
+    let path = place.site().join("site.lock");
+    let (lock, signature) = (fs::read_to_string(&path)?, place.site().join("site.lock.minisig"));
+    let shown = place.json(&["lock", "show", "--site", "site"])?;
+    let key = shown["vouched"]["key"].as_str().context("the lock is not signed")?.to_owned();
+    let entry = lock
+        .split("[[package]]")
+        .find(|entry| entry.contains("name = \"busybox-static\"") && entry.contains("part = \"base\""));
+    let entry = entry.context("no busybox in the lock")?;
+    let line = |key: &str| {
+        let line = entry.lines().find(|line| line.starts_with(key));
+        line.and_then(|line| line.split(" = ").nth(1))
+            .map(|value| value.trim_matches('"'))
+            .context(key.to_owned())
+    };
+    let (version, digest, size) = (line("version")?, line("sha256")?, line("size")?);
+    let (deb, ran) = package_of_ours(&place, version)?;
+    let bytes = fs::read(&deb)?;
+    let ours = handoff::hash::Sha256Digest::of(&bytes).to_string();
+    let changed = entry
+        .replace(digest, &ours)
+        .replace(&format!("size = {size}"), &format!("size = {}", bytes.len()))
+        .replace(line("file")?, "ours.deb");
+    fs::write(&path, lock.replace(entry, &changed))?;
+    // Both ways to the builder: from a mirror, and from the store, where an earlier fetch left it.
+    let mirror = std::net::TcpListener::bind("127.0.0.1:0")?;
+    mirror.set_nonblocking(true)?;
+    let address = mirror.local_addr()?;
+    place.edit("site.toml", |text| {
+        format!("{text}\n[packages]\nmirror = \"http://{address}\"\nsecurity-mirror = \"\"\n")
+    })?;
+
+    let build = ["build-image", "--site", "site", "--node", "alpha"];
+    let (code, said) = code_and_words(&place.psyops(&build).output()?);
+    let changed_since = format!(
+        "site/site.lock.minisig: its signature by key {key} does not fit its content: changed after it was signed"
+    );
+    let expected = |problem: &str| {
+        format!(
+            "error: site.lock: busybox-static {version} is not vouched for by the site's signing key ({problem}), nor by the \
+             archive's index (it lists busybox-static {version} with another file: {size} bytes, sha256 {digest})\n  take \
+             the archive's present packages with: psyops lock update; or, if this lock is what it should be, sign it with: \
+             psyops lock sign\n"
+        )
+    };
+    ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
+    let image = place.world().image("alpha")?.display().to_string();
+    let (code, said) = code_and_words(&place.psyops(&["verify-build", &image, "--site", "site"]).output()?);
+    ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
+    ensure!(!ran.exists(), "the program of the package ran");
+
+    fs::copy(&deb, place.store().join(format!("debs/{ours}.deb")))?;
+    fs::remove_file(&signature)?;
+    let (code, said) = code_and_words(&place.psyops(&build).output()?);
+    ensure!(
+        code == Some(65) && said.ends_with(&expected("site/site.lock.minisig is missing")),
+        "{code:?} {said}"
+    );
+    ensure!(!ran.exists(), "the program of the package ran");
+    ensure!(mirror.accept().is_err(), "the mirror was asked");
+
+    // Whoever would sign it sees that package first, and without a terminal it is not signed.
+    let (code, said) =
+        code_and_words(&place.psyops(&["lock", "sign", "--site", "site"]).stdin(Stdio::null()).output()?);
+    let first =
+        format!("not vouched for by the archive's index in this store:\n busybox-static {version}: it lists");
+    ensure!(code == Some(77) && said.starts_with(&first) && !signature.exists(), "{code:?} {said}");
+    let shown = place.json(&["lock", "show", "--site", "site"])?;
+    assert_eq!(shown["vouched"]["by"], Value::Null, "{shown}");
+    let what = format!("busybox-static {version}");
+    assert_eq!(shown["vouched"]["unlisted"][0]["what"], what.as_str(), "{shown}");
+
+    // The lock as it was counts again: by the archive's index alone, and by a signature alone, without any private key.
+    fs::write(&path, &lock)?;
+    let shown = place.json(&["lock", "show", "--site", "site"])?;
+    assert_eq!(
+        (&shown["vouched"]["by"], &shown["vouched"]["unlisted"]),
+        (&"index".into(), &json!([])),
+        "{shown}"
+    );
+    let signed = place.json(&["lock", "sign", "--site", "site", "--yes"])?;
+    assert_eq!((&signed["written"], &signed["signed_by"]), (&true.into(), &key.as_str().into()), "{signed}");
+    fs::remove_dir_all(place.store().join("indexes"))?;
+    let shown = place.json(&["lock", "show", "--site", "site"])?;
+    assert_eq!(
+        (&shown["vouched"]["by"], &shown["vouched"]["key"]),
+        (&"key".into(), &key.as_str().into()),
+        "{shown}"
+    );
+    let again = place.psyops(&["lock", "sign", "--site", "site"]).stdin(Stdio::null()).output()?;
+    let (code, said) = code_and_words(&again);
+    ensure!(
+        code == Some(0) && said == format!("site/site.lock.minisig: signed by key {key}, as it was\n"),
+        "{said}"
+    );
     Ok(())
 }

@@ -122,6 +122,7 @@ fn the_commands_for_a_site_of_ones_own_work_one_after_the_other() -> Result<()> 
         "pi1-disk.svg",
         "boot.svg",
         "fleet/site.lock",
+        "fleet/site.lock.minisig",
         "fleet/seals/pi1.seal",
     ] {
         ensure!(work.join(made).is_file(), "{made} was not made");
