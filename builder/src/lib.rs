@@ -29,6 +29,7 @@ pub mod interrupt;
 mod leftovers;
 pub mod limits;
 pub mod parallel;
+pub mod private_memory;
 pub mod programs;
 pub mod progress;
 pub mod rebuild;

@@ -11,6 +11,7 @@ use crate::role::Stage;
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use handoff::shown::ShownLines;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::error::Error;
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -186,6 +187,12 @@ struct ProxyArguments {
 /// Does what was asked for.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
+    // Some commands hold the node's key. No core is written of a process without this attribute, and no other process reads
+    // its memory; programs that it starts have it again.
+    if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        complain(&error);
+        return ExitCode::FAILURE;
+    }
     let root = Root::new(arguments.root);
     match arguments.command {
         Command::Configure(arguments) => configure::run(&root, arguments.stage.into()),

@@ -3,6 +3,7 @@
 use builder::cli::build_image::{self, BuildImageArgs};
 use builder::cli::finish::{finish_code, progress_for};
 use builder::interrupt;
+use builder::private_memory::protect;
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -15,8 +16,9 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    let protected = protect();
     interrupt::start();
     let args = Command::parse().args;
-    let built = build_image::run(&args, progress_for(args.json));
+    let built = protected.map_err(Into::into).and_then(|()| build_image::run(&args, progress_for(args.json)));
     finish_code(built.map(|output| (output.to_string(), output.exit_code())))
 }

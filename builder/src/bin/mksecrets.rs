@@ -3,6 +3,7 @@
 use builder::cli::finish::{ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use builder::interrupt;
+use builder::private_memory::protect;
 use clap::Parser as _;
 use std::process::ExitCode;
 
@@ -15,7 +16,12 @@ struct Command {
 }
 
 fn main() -> ExitCode {
+    let protected = protect();
     interrupt::start();
     let args = Command::parse().args;
-    finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
+    finish(
+        protected
+            .map_err(Into::into)
+            .and_then(|()| mksecrets::run(&args, progress_for(args.json), &mut ask_for_text)),
+    )
 }

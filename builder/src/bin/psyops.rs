@@ -1,11 +1,16 @@
 //! `psyops`: every command of the workstation.
 
 use builder::cli::Psyops;
+use builder::cli::finish::finish;
 use builder::interrupt;
+use builder::private_memory::protect;
 use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    if let Err(error) = protect() {
+        return finish(Err::<String, _>(error.into()));
+    }
     interrupt::start();
     Psyops::parse().run()
 }
