@@ -2,13 +2,15 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use builder::error::{Class, Error};
-use builder::secrets::credentials::{CredentialError, Credentials, Locations};
+use builder::secrets::credentials::{CredentialError, Credentials, Locations, own_keys};
 use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
-use builder::secrets::prepare::{Prepared, prepare, prepare_all};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_or_replace};
 use builder::secrets::raise::{Raise, raise};
+use builder::secrets::seal::Unbelieved;
 use builder::secrets::store::{Secret, Store};
+use builder::secrets::trust::accept;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
 use handoff::manifest::{RelativePath, Store as Place};
@@ -52,6 +54,13 @@ impl Home {
 
     fn prepare(&self) -> Prepared {
         prepare(&self.site(), "demo", &self.locations()).unwrap()
+    }
+
+    /// What `psyops trust accept` does.
+    fn accept(&self, keys: &[&str]) {
+        let own = own_keys(&self.site(), &self.locations()).unwrap();
+        let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
+        assert!(accept(&self.site(), &self.locations(), &own, &keys).unwrap().remaining.is_empty());
     }
 
     fn append(&self, file: &str, text: &str) {
@@ -129,6 +138,11 @@ fn another_admin_is_a_reason() {
     let other = keys::issue::identity_file::generate().recipient();
     let mine = first.site.admin_recipients[0].clone();
     home.replace("site.toml", &format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert!(error.to_string().contains(&other.to_string()), "{error}");
+    assert_eq!(fs::read(&first.seal.path).unwrap(), first.seal.bytes, "a seal was made");
+    home.accept(&[&other.to_string()]);
     let seal = home.prepare().seal;
     assert_eq!(seal.reasons, ["the admins changed"]);
     assert!(home.prepare().seal.reasons.is_empty());
@@ -147,12 +161,17 @@ fn another_signing_key_is_a_reason() {
     let old = first.site.signing_keys[0].clone();
     let new = key.public().as_str();
     home.replace("site.toml", &format!("\"{old}\""), &format!("\"{old}\", \"{new}\""));
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    home.accept(&[new]);
     assert_eq!(home.prepare().seal.reasons, ["the signing key changed"]);
     home.replace("site.toml", &format!("\"{old}\", "), "");
+    home.accept(&[&old]);
     assert!(home.prepare().seal.reasons.is_empty());
     let key = keys::issue::signing::SigningKey::generate().unwrap();
     fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
     home.replace("site.toml", new, key.public().as_str());
+    home.accept(&[key.public().as_str(), new]);
     let seal = home.prepare().seal;
     assert_eq!(seal.reasons, ["it was signed by a key that is no longer the site's"]);
     assert_eq!(seal.opened.header().serial.number(), 3);
@@ -172,14 +191,100 @@ fn a_damaged_seal_is_not_silently_replaced() {
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
 }
 
+/// A copy of the kept seal with another serial in its header, signed by `key`.
+fn forged(home: &Home, serial: u64, key: &keys::issue::signing::SigningKey) -> Vec<u8> {
+    let site = home.site();
+    let header = keys::seal::header::Header {
+        site: site.id.clone(),
+        node: "demo".parse().unwrap(),
+        recipient: site.node("demo").unwrap().recipient.as_deref().unwrap().parse().unwrap(),
+        serial: keys::seal::header::Serial::new(serial).unwrap(),
+        created: Timestamp::from_unix(site.build_time),
+        release_floor: 0,
+    };
+    let admins = [site.admin_recipients[0].parse().unwrap()];
+    let builder = keys::issue::seal_builder::SealBuilder::new(Default::default(), false);
+    builder.build(&header, &admins, key).unwrap()
+}
+
+fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
+    let above = above.map(|serial| keys::seal::header::Serial::new(serial).unwrap());
+    let mut all =
+        prepare_all_or_replace(&home.site(), ["demo"], &home.locations(), Unbelieved::Replace { above })?;
+    Ok(all.pop().unwrap())
+}
+
+#[test]
+fn the_serial_of_an_unknown_signer_is_not_believed() {
+    let home = Home::new();
+    let path = home.prepare().seal.path;
+    fs::write(&path, forged(&home, u64::MAX - 1, &keys::issue::signing::SigningKey::generate().unwrap()))
+        .unwrap();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::BadContent);
+    assert!(error.to_string().contains("is not a seal of node demo that can be believed"), "{error}");
+    assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
+    let seal = replace_seal(&home, None).unwrap().seal;
+    assert_eq!(seal.opened.header().serial.number(), 2);
+    assert_eq!(seal.reasons, ["the kept one could not be believed"]);
+    assert!(home.prepare().seal.reasons.is_empty());
+}
+
+#[test]
+fn a_jump_of_the_serial_is_refused_even_under_the_right_signature() {
+    let home = Home::new();
+    let first = home.prepare();
+    let highest = 1 + (1 << 32);
+    fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "{} has the serial {}; the last one of node demo that is known here is 1",
+            first.seal.path.display(),
+            highest + 1
+        )
+    );
+    assert_eq!(replace_seal(&home, None).unwrap().seal.opened.header().serial.number(), 2);
+    // One less is the last that is taken, as the largest step.
+    fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), highest + 2);
+}
+
+#[test]
+fn a_seal_that_was_removed_or_put_back_does_not_lower_the_serial() {
+    let home = Home::new();
+    let first = home.prepare().seal;
+    home.append("nodes/demo.toml", "\n[[file]]\npath = \"motd\"\nsource = \"motd\"\n");
+    fs::write(home.at("site/motd"), "hello\n").unwrap();
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), 2);
+    fs::write(&first.path, &first.bytes).unwrap();
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), 3);
+    fs::remove_file(&first.path).unwrap();
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), 4);
+}
+
+#[test]
+fn without_a_known_serial_a_seal_is_replaced_only_above_a_named_one() {
+    let home = Home::new();
+    let path = home.prepare().seal.path;
+    fs::write(&path, "garbage").unwrap();
+    fs::remove_file(home.at("config/home/home.serials.toml")).unwrap();
+    let error = replace_seal(&home, None).unwrap_err();
+    assert_eq!(error.class(), Class::MissingInput);
+    assert!(error.advice().unwrap().contains("--above SERIAL"), "{error}");
+    assert_eq!(replace_seal(&home, Some(7)).unwrap().seal.opened.header().serial.number(), 8);
+}
+
 #[test]
 fn foreign_credentials_are_refused_by_name() {
     let (home, other) = (Home::new(), Home::new());
     home.prepare();
-    let error = Credentials::load(&home.site(), &other.locations()).unwrap_err();
+    let error = Credentials::load(home.site(), &other.locations()).unwrap_err();
     assert!(matches!(error, CredentialError::NotAnAdmin { .. }), "{error}");
     let mixed = Locations { identity: home.locations().identity, ..other.locations() };
-    let error = Credentials::load(&home.site(), &mixed).unwrap_err();
+    let error = Credentials::load(home.site(), &mixed).unwrap_err();
     assert!(matches!(error, CredentialError::NotASigner { .. }), "{error}");
     let error = prepare(&home.site(), "dema", &home.locations()).unwrap_err();
     assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
@@ -316,8 +421,8 @@ fn a_secret_that_is_not_there_is_named() {
     let error: Error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.to_string().contains("the site has no secret wifi"), "{error}");
-    let credentials = Credentials::load(&home.site(), &home.locations()).unwrap();
-    let store = Store::of(&home.site()).unwrap();
+    let (site, credentials) = Credentials::load(home.site(), &home.locations()).unwrap();
+    let store = Store::of(&site).unwrap();
     store.write(&Secret::Value("wifi".parse().unwrap()), b"hunter2", &credentials.identity).unwrap();
     let seal = home.prepare().seal;
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
@@ -362,4 +467,22 @@ fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let seal = home.prepare().seal;
     assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
     assert_eq!(seal.reasons, ["the release floor changed"]);
+}
+
+#[test]
+fn a_floor_far_above_all_serials_is_refused() {
+    let home = Home::new();
+    let first = home.prepare().seal;
+    let text = fs::read_to_string(home.at("site/site.toml")).unwrap();
+    let floor = 3 + (1_u64 << 32);
+    fs::write(home.at("site/site.toml"), format!("least-serial = {floor}\n{text}")).unwrap();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert_eq!(
+        error.to_string(),
+        format!("least-serial of node demo is {floor}, and its next seal would have the serial 2")
+    );
+    assert_eq!(fs::read(&first.path).unwrap(), first.bytes);
+    fs::write(home.at("site/site.toml"), format!("least-serial = {}\n{text}", floor - 1)).unwrap();
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), floor - 1);
 }

@@ -1,6 +1,7 @@
 //! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
 
 use crate::cli::finish;
+use crate::cli::trust::tell_first_use;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
@@ -13,6 +14,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::interrupt;
 use crate::secrets::credentials::{Locations, load_signing_key};
+use crate::secrets::trust;
 use crate::site::Site;
 use crate::verify::Verification;
 use clap::Args;
@@ -124,9 +126,17 @@ impl Order<'_> {
     pub(super) fn carry_out(&self) -> Result<FlashOutput, Error> {
         // What is missing for a receipt is said before anything is written.
         let locations = Locations { identity: None, signing_key: self.signing_key.map(Path::to_owned) };
-        let signer = self.site.filter(|_| !self.writing.no_read_back);
-        let signer =
-            signer.map(|site| Ok::<_, Error>((site, load_signing_key(site, &locations)?))).transpose()?;
+        let signer = match self.site {
+            Some(site) if self.writing.no_read_back => {
+                trust::check(site.clone(), &locations)?;
+                None
+            }
+            Some(site) => Some(load_signing_key(site.clone(), &locations)?),
+            None => None,
+        };
+        if let Some((site, _)) = &signer {
+            tell_first_use(site);
+        }
         let consent = self.consent.consent();
         for (image, path) in self.pairs {
             Disk::judge_before_reading(path, image, &consent)?;

@@ -2,6 +2,7 @@
 
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
+use crate::secrets::trust::accept_new_site;
 use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_site, issue_keys};
 use clap::Args;
 use handoff::name::Name;
@@ -123,6 +124,7 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
     let keys = issue_keys(&config, &id, Timestamp::from_unix(now))?;
     let options = InitOptions { build_time: now, open_consoles: false };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
+    let site = accept_new_site(site, &config)?;
     Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
 }
 

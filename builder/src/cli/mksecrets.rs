@@ -1,5 +1,6 @@
 //! `mksecrets --node NAME`: makes the secret partition of a node, as a file or on a device.
 
+use crate::cli::trust::first_use;
 use crate::disks::confirm::{Ask, confirm};
 use crate::disks::consent::{Consent, PartitionConsentArgs};
 use crate::disks::content::Content;
@@ -132,6 +133,7 @@ pub fn run(
     let prepared = prepare(&site, &args.node, &args.credentials.locations())?;
     let identity = &prepared.credentials.identity;
     let key = node_keys::identity(&prepared.site, &prepared.node, identity, args.key.as_deref())?;
+    tell_keys(&prepared, progress);
     tell(&prepared, progress);
     let (target, length) = match (&args.output, device) {
         (Some(file), _) => {
@@ -163,6 +165,16 @@ pub fn run(
         keys_made: prepared.keys_made,
         json: args.json,
     })
+}
+
+/// Says what the command did about the site's trusted keys.
+pub fn tell_keys(prepared: &Prepared, progress: &dyn Fn(&str)) {
+    if let Some(line) = first_use(&prepared.site) {
+        progress(&line);
+    }
+    if prepared.trust_published {
+        progress("signed trust.toml with the accepted keys: commit it with the site");
+    }
 }
 
 /// Says what changed in the site: new keys, a new seal and why.

@@ -25,6 +25,7 @@ pub mod run;
 pub mod seal;
 pub mod secret;
 pub mod store;
+pub mod trust;
 pub mod verify;
 pub mod verify_build;
 pub mod why;
@@ -75,6 +76,7 @@ enum PsyopsCommand {
     Disks(disks::DisksArgs),
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
+    Trust(trust::TrustArgs),
     RescuePassword(rescue_password::RescuePasswordArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
@@ -122,6 +124,9 @@ impl Psyops {
             PsyopsCommand::Disks(args) => finish(disks::run(&args)),
             PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
+            PsyopsCommand::Trust(args) => finish_code(
+                trust::run(&args, &mut ask_for_text).map(|output| (output.to_string(), output.exit_code())),
+            ),
             PsyopsCommand::RescuePassword(args) => finish_bytes(rescue_password::run(&args)),
             PsyopsCommand::KnownHosts(args) => finish(known_hosts::run(&args)),
             PsyopsCommand::Manual(args) => finish(manual::write_pages(&args)),

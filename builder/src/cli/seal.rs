@@ -1,12 +1,14 @@
 //! `psyops seal`: makes the seals of nodes anew where something in them changed, and nothing else.
 
-use crate::cli::mksecrets::{CredentialArgs, tell};
+use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::Error;
-use crate::secrets::prepare::{Prepared, prepare_all};
+use crate::secrets::prepare::{Prepared, prepare_all_or_replace};
 use crate::secrets::raise::{Raise, Raised, raise};
+use crate::secrets::seal::Unbelieved;
 use crate::site::site_or_default;
 use clap::Args;
+use keys::seal::header::Serial;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -19,6 +21,7 @@ use std::path::PathBuf;
   psyops seal --site fleet --all --raise serial    all seals of before are refused by the next release
   psyops seal --site fleet --node pi1 --raise serial
   psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
+  psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal cannot be believed
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
     #[command(flatten)]
@@ -33,6 +36,12 @@ pub struct SealArgs {
     /// Raise the least serial or the least release first, so that what was replaced is refused
     #[arg(long, value_name = "WHAT")]
     pub raise: Option<Raise>,
+    /// Make a new seal where the kept one cannot be believed, above the last serial that is known here
+    #[arg(long)]
+    pub replace: bool,
+    /// With --replace: a serial that the node has seen; the new seal goes above it
+    #[arg(long, value_name = "SERIAL", requires = "replace")]
+    pub above: Option<Serial>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -52,7 +61,15 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
     let raised = args.raise.map(|what| raise(&site, some, what)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
-    let nodes = prepare_all(&site, nodes.iter().map(String::as_str), &args.credentials.locations())?;
+    let nodes = prepare_all_or_replace(
+        &site,
+        nodes.iter().map(String::as_str),
+        &args.credentials.locations(),
+        if args.replace { Unbelieved::Replace { above: args.above } } else { Unbelieved::Refuse },
+    )?;
+    if let Some(first) = nodes.first() {
+        tell_keys(first, progress);
+    }
     for prepared in &nodes {
         tell(prepared, progress);
     }

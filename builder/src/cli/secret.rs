@@ -3,6 +3,7 @@
 //! A value comes from the standard input and never from an argument, where every process of the machine could read it.
 
 use crate::cli::mksecrets::CredentialArgs;
+use crate::cli::trust::tell_first_use;
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::load_identity;
 use crate::secrets::store::{Secret, Store};
@@ -72,19 +73,21 @@ pub fn run(
     input: &dyn Fn() -> Result<Zeroizing<Vec<u8>>, Error>,
 ) -> Result<Zeroizing<Vec<u8>>, Error> {
     let site = site_or_default(args.site.as_deref())?;
-    let store = Store::of(&site)?;
     match &args.action {
         Action::Set { name } => {
-            let identity = load_identity(&site, &args.credentials.locations())?;
+            let (site, identity) = load_identity(site, &args.credentials.locations())?;
+            tell_first_use(&site);
+            let store = Store::of(&site)?;
             store.write(&Secret::Value(name.clone()), &input()?, &identity)?;
             Ok(Zeroizing::default())
         }
         Action::Get { name } => {
-            let identity = load_identity(&site, &args.credentials.locations())?;
-            Ok(store.read(&Secret::Value(name.clone()), &identity)?)
+            let (site, identity) = load_identity(site, &args.credentials.locations())?;
+            tell_first_use(&site);
+            Ok(Store::of(&site)?.read(&Secret::Value(name.clone()), &identity)?)
         }
         Action::List { json } => {
-            let names = store.values()?;
+            let names = Store::without_admins(&site).values()?;
             let text = if *json {
                 let names: Vec<String> = names.iter().map(ToString::to_string).collect();
                 format!("{}\n", serde_json::json!(names))

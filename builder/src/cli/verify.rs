@@ -69,6 +69,8 @@ impl VerifyOutput {
 /// Does it.
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
+    // The site's keys are what everything is judged by.
+    site.as_ref().map(trusted_keys).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;

@@ -20,6 +20,7 @@ pub use record::{BuildRecord, StepRecord, needed};
 
 use crate::atomic::AtomicFile;
 use crate::base;
+use crate::cli::mksecrets::tell_keys;
 use crate::error::{Class, Classified, Error};
 use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
@@ -126,6 +127,9 @@ fn check_lock(request: &Request) -> Result<(), Error> {
 /// Gives all nodes their keys and seals.
 fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
     let all = prepare_all(&request.site, request.nodes.iter().map(String::as_str), &request.keys)?;
+    if let Some(first) = all.first() {
+        tell_keys(first, progress);
+    }
     for prepared in &all {
         let node = &prepared.node;
         if prepared.keys_made {

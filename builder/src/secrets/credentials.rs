@@ -1,22 +1,20 @@
-//! The two private keys of whoever runs a site: an admin's age identity and the signing key.
+//! The two private keys of a person who runs a site: an admin's age identity and the signing key.
 //!
-//! They lie in `$XDG_CONFIG_HOME/psyops/SITE_ID/` or where an option points, never in the site; files that others could
-//! read are refused, as ssh does.
+//! They are stored in `$XDG_CONFIG_HOME/psyops/SITE_ID/` or where an option points, never in the site. Whoever loads one gets
+//! the site with the keys that were accepted beside it, so that nothing is encrypted or signed for others.
 
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
+use crate::secrets::private_file::{PrivateFileError, read_private};
+use crate::secrets::trust::{self, TrustError};
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use handoff::name::Name;
-use keys::identity::{BadIdentity, BadRecipient, NodeIdentity, Recipient};
+use keys::identity::{BadIdentity, NodeIdentity, Recipient};
 use keys::issue::signing::{BadSigningKey, SigningKey};
-use keys::signature::{BadPublicKey, PublicKey};
-use std::fs;
-use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// Where the private keys lie, where that is not the usual place.
+/// Where the private keys are, where that is not the usual place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
     /// The admin's age identity.
@@ -34,33 +32,45 @@ pub struct Credentials {
     pub signing: SigningKey,
 }
 
-/// Why the private keys are of no use.
+/// Those of the two private keys that this workstation has.
+#[derive(Debug, Default)]
+pub struct OwnKeys {
+    /// The admin's identity.
+    pub identity: Option<NodeIdentity>,
+    /// The signing key.
+    pub signing: Option<SigningKey>,
+}
+
+impl OwnKeys {
+    /// Their public halves.
+    #[must_use]
+    pub fn public(&self) -> OwnPublicKeys {
+        OwnPublicKeys {
+            identity: self.identity.as_ref().map(NodeIdentity::recipient),
+            signing: self.signing.as_ref().map(|key| key.public().clone()),
+        }
+    }
+}
+
+/// The public halves of the private keys that this workstation has.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OwnPublicKeys {
+    /// Of the admin's identity.
+    pub identity: Option<Recipient>,
+    /// Of the signing key.
+    pub signing: Option<PublicKey>,
+}
+
+/// Why the private keys cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialError {
     /// The user has no folder for them.
     #[error(transparent)]
     NoFolder(#[from] NoFolder),
-    /// The file is not there, or cannot be read.
-    #[error("cannot read the {what} {path}: {source}")]
-    Read {
-        /// What the file is.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others than its owner could read it.
-    #[error("the {what} {path} has mode {mode:04o}: others can read it")]
-    TooOpen {
-        /// What the file is.
-        what: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// No age identity.
+    /// A key file is missing, or is not private.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
+    /// The file is not an age identity.
     #[error("{path}: {problem}")]
     Identity {
         /// The file.
@@ -68,7 +78,7 @@ pub enum CredentialError {
         /// What is wrong.
         problem: BadIdentity,
     },
-    /// No signing key.
+    /// The file is not a signing key.
     #[error("{path}: {problem}")]
     SigningKey {
         /// The file.
@@ -76,9 +86,9 @@ pub enum CredentialError {
         /// What is wrong.
         problem: BadSigningKey,
     },
-    /// An intact identity of somebody whom the site does not name.
+    /// An intact identity of a person whom the site does not name.
     #[error(
-        "the identity in {path} has the public key {found}, which is no admin recipient of the site {site}"
+        "the identity in {path} has the public key {found}, which is not an admin recipient of the site {site}"
     )]
     NotAnAdmin {
         /// The site.
@@ -89,7 +99,7 @@ pub enum CredentialError {
         found: Recipient,
     },
     /// An intact signing key whose signatures the site's nodes do not accept.
-    #[error("the signing key in {path} is {found}, which is no signing key of the site {site}")]
+    #[error("the signing key in {path} is {found}, which is not a signing key of the site {site}")]
     NotASigner {
         /// The site.
         site: Name,
@@ -98,64 +108,117 @@ pub enum CredentialError {
         /// Its public key.
         found: String,
     },
-    /// A recipient in `site.toml` is none.
-    #[error("site.toml, admin recipients: {0}")]
-    SiteRecipient(#[from] BadRecipient),
-    /// A signing key in `site.toml` is none.
-    #[error("site.toml, signing keys: {0}")]
-    SiteSigningKey(#[from] BadPublicKey),
+    /// The site's keys are not those that were accepted.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
 }
 
 impl Classified for CredentialError {
     fn class(&self) -> Class {
         match self {
-            Self::NoFolder(_) | Self::Read { .. } => Class::MissingInput,
-            Self::TooOpen { .. } => Class::Refused,
+            Self::NoFolder(_) => Class::MissingInput,
+            Self::File(error) => error.class(),
+            Self::Trust(error) => error.class(),
             _ => Class::BadContent,
         }
     }
 
     fn advice(&self) -> Option<String> {
+        let other_files = "point to the right files with --identity FILE and --signing-key FILE, or copy them to \
+                           $XDG_CONFIG_HOME/psyops/SITE_ID/";
         match self {
-            Self::NoFolder(_) | Self::Read { .. } | Self::NotAnAdmin { .. } | Self::NotASigner { .. } => {
-                Some(
-                    "point to the right files with --identity FILE and --signing-key FILE, or copy them to \
-                 $XDG_CONFIG_HOME/psyops/SITE_ID/"
-                        .into(),
-                )
-            }
-            Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", path.display())),
+            Self::NoFolder(_) | Self::NotAnAdmin { .. } | Self::NotASigner { .. } => Some(other_files.into()),
+            Self::File(error) if error.class() == Class::MissingInput => Some(other_files.into()),
+            Self::File(error) => error.advice(),
+            Self::Trust(error) => error.advice(),
             _ => None,
         }
     }
 }
 
 impl Credentials {
-    /// Reads both keys, and checks that they are the site's.
-    pub fn load(site: &Site, at: &Locations) -> Result<Self, CredentialError> {
-        Ok(Self { identity: load_identity(site, at)?, signing: load_signing_key(site, at)? })
+    /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones.
+    pub fn load(site: Site, at: &Locations) -> Result<(Site, Self), CredentialError> {
+        let (identity, signing) = (read_identity(&site, at)?, read_signing_key(&site, at)?);
+        let own =
+            OwnPublicKeys { identity: Some(identity.recipient()), signing: Some(signing.public().clone()) };
+        Ok((trust::settle(site, at, &own)?, Self { identity, signing }))
     }
 }
 
-/// Reads the admin's identity, and checks that it is one of the site's.
-pub fn load_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, CredentialError> {
-    let path = place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?;
-    let identity = NodeIdentity::parse(&read_private("admin's identity", &path)?)
-        .map_err(|problem| CredentialError::Identity { path: path.clone(), problem })?;
+/// Reads the admin's identity, and checks that it is one of the site's and that the site's keys are the accepted ones.
+pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity), CredentialError> {
+    let identity = read_identity(&site, at)?;
+    // Only the first use needs to know whose the signing key is.
+    let is_first = trust::review(&site, at)?.accepted.is_none();
+    let signing = if is_first { own_signing_key(&site, at)? } else { None };
+    let own = OwnPublicKeys {
+        identity: Some(identity.recipient()),
+        signing: signing.map(|key| key.public().clone()),
+    };
+    Ok((trust::settle(site, at, &own)?, identity))
+}
+
+/// Reads the signing key, and checks that it is one of the site's and that the site's keys are the accepted ones.
+pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey), CredentialError> {
+    let signing = read_signing_key(&site, at)?;
+    let is_first = trust::review(&site, at)?.accepted.is_none();
+    let identity = if is_first { own_identity(&site, at)? } else { None };
+    let own = OwnPublicKeys {
+        identity: identity.map(|identity| identity.recipient()),
+        signing: Some(signing.public().clone()),
+    };
+    Ok((trust::settle(site, at, &own)?, signing))
+}
+
+/// The private keys that are at hand, whether the site names them or not.
+pub fn own_keys(site: &Site, at: &Locations) -> Result<OwnKeys, CredentialError> {
+    Ok(OwnKeys { identity: own_identity(site, at)?, signing: own_signing_key(site, at)? })
+}
+
+fn own_identity(site: &Site, at: &Locations) -> Result<Option<NodeIdentity>, CredentialError> {
+    if_there(parse_identity(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?))
+}
+
+fn own_signing_key(site: &Site, at: &Locations) -> Result<Option<SigningKey>, CredentialError> {
+    if_there(parse_signing_key(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?))
+}
+
+fn if_there<K>(loaded: Result<(PathBuf, K), CredentialError>) -> Result<Option<K>, CredentialError> {
+    match loaded {
+        Ok((_, key)) => Ok(Some(key)),
+        Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn parse_identity(path: PathBuf) -> Result<(PathBuf, NodeIdentity), CredentialError> {
+    match NodeIdentity::parse(&read_private("admin's identity", &path)?) {
+        Ok(identity) => Ok((path, identity)),
+        Err(problem) => Err(CredentialError::Identity { path, problem }),
+    }
+}
+
+fn parse_signing_key(path: PathBuf) -> Result<(PathBuf, SigningKey), CredentialError> {
+    match SigningKey::parse(&read_private("signing key", &path)?) {
+        Ok(key) => Ok((path, key)),
+        Err(problem) => Err(CredentialError::SigningKey { path, problem }),
+    }
+}
+
+fn read_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, CredentialError> {
+    let (path, identity) = parse_identity(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?)?;
     let found = identity.recipient();
-    if admin_recipients(site)?.contains(&found) {
+    if site.admin_recipients.contains(&found.to_string()) {
         Ok(identity)
     } else {
         Err(CredentialError::NotAnAdmin { site: site.id.clone(), path, found })
     }
 }
 
-/// Reads the signing key, and checks that it is one of the site's.
-pub fn load_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
-    let path = place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?;
-    let key = SigningKey::parse(&read_private("signing key", &path)?)
-        .map_err(|problem| CredentialError::SigningKey { path: path.clone(), problem })?;
-    if trusted_keys(site)?.contains(key.public()) {
+fn read_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
+    let (path, key) = parse_signing_key(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?)?;
+    if site.signing_keys.iter().any(|known| known == key.public().as_str()) {
         Ok(key)
     } else {
         let found = key.public().as_str().to_owned();
@@ -170,55 +233,29 @@ fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<PathBuf, Crede
     }
 }
 
-/// The admins of the site, to whom everything of it is encrypted.
+/// The admins of the site whom the user of this workstation accepted. Everything of the site is encrypted to them, and
+/// to nobody else; without an accepted set nothing can be encrypted.
 pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> {
-    Ok(site.admin_recipients.iter().map(|text| text.parse()).collect::<Result<_, BadRecipient>>()?)
+    if let Some(accepted) = &site.accepted {
+        return Ok(accepted.keys.admins.clone());
+    }
+    let site = trust::check(site.clone(), &Locations::default())?;
+    match &site.accepted {
+        Some(accepted) => Ok(accepted.keys.admins.clone()),
+        None => Err(TrustError::NothingAccepted { site: site.id }.into()),
+    }
 }
 
-/// The keys whose seals the site's nodes accept.
+/// The keys whose signatures count for the site: those that the user of this workstation accepted. Where nothing was
+/// accepted, as in CI, they are those that the site itself names; `trust.toml` must then say the same.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
-    Ok(site.signing_keys.iter().map(|text| text.parse()).collect::<Result<_, BadPublicKey>>()?)
-}
-
-/// Reads a file that only its owner may read.
-pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, CredentialError> {
-    let read = |source| CredentialError::Read { what, path: path.to_owned(), source };
-    let mode = fs::metadata(path).map_err(read)?.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        return Err(CredentialError::TooOpen { what, path: path.to_owned(), mode });
+    if let Some(accepted) = &site.accepted {
+        return Ok(accepted.keys.signers.clone());
     }
-    fs::read(path).map(Zeroizing::new).map_err(read)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::PermissionsExt as _;
-
-    #[test]
-    fn a_key_that_others_can_read_is_refused() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("key");
-        fs::write(&path, "secret").unwrap();
-        for (mode, refused) in [(0o600, false), (0o400, false), (0o640, true), (0o604, true)] {
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            match read_private("key", &path) {
-                Ok(content) => assert!(!refused && **content == *b"secret"),
-                Err(error) => {
-                    assert!(
-                        refused
-                            && matches!(error, CredentialError::TooOpen { mode: found, .. } if found == mode)
-                    );
-                    assert_eq!(error.class(), Class::Refused);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_missing_key_says_where_it_was_looked_for() {
-        let error = read_private("signing key", Path::new("/nowhere/key")).unwrap_err();
-        assert_eq!(error.class(), Class::MissingInput);
-        assert!(error.to_string().contains("/nowhere/key"), "{error}");
+    match trust::check(site.clone(), &Locations::default()) {
+        Ok(Site { accepted: Some(accepted), .. }) => Ok(accepted.keys.signers.clone()),
+        // Without a folder nothing can have been accepted.
+        Ok(_) | Err(TrustError::NoFolder(_)) => Ok(trust::KeySet::wished(site)?.signers),
+        Err(error) => Err(error.into()),
     }
 }

@@ -56,7 +56,7 @@ pub struct KnownHost {
 
 /// Each node of the site.
 pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
-    let store = Store::of(site)?;
+    let store = Store::without_admins(site);
     let mut known = Vec::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);

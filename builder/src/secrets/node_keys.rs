@@ -4,7 +4,8 @@
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
-use crate::secrets::credentials::{CredentialError, read_private};
+use crate::secrets::credentials::CredentialError;
+use crate::secrets::private_file::{PrivateFileError, read_private};
 use crate::secrets::store::{Secret, Store, StoreError};
 use crate::site::{InitError, Site, set_recipient};
 use handoff::name::Name;
@@ -20,9 +21,12 @@ pub enum NodeKeyError {
     /// The store does not have it, or it does not open.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file that an option points to is of no use.
+    /// The site's keys are not those that were accepted.
     #[error(transparent)]
-    File(#[from] CredentialError),
+    Credentials(#[from] CredentialError),
+    /// A file that an option points to cannot be read or is not private.
+    #[error(transparent)]
+    File(#[from] PrivateFileError),
     /// The age identity is none.
     #[error("the key of node {node} in {path}: {problem}")]
     Identity {
@@ -89,6 +93,7 @@ impl Classified for NodeKeyError {
     fn class(&self) -> Class {
         match self {
             Self::Store(error) => error.class(),
+            Self::Credentials(error) => error.class(),
             Self::File(error) => error.class(),
             Self::Recipient(error) => error.class(),
             Self::Write(error) => error.class(),
@@ -102,6 +107,7 @@ impl Classified for NodeKeyError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Store(error) => error.advice(),
+            Self::Credentials(error) => error.advice(),
             Self::File(error) => error.advice(),
             Self::Write(error) => error.advice(),
             Self::OtherNode(mismatch) => Some(match &mismatch.owner {

@@ -2,12 +2,14 @@
 //!
 //! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they cannot differ.
 
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
 use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::node_keys;
 use crate::secrets::partition::write_partition;
-use crate::secrets::seal::{NodeSeal, current_seal};
+use crate::secrets::seal::{NodeSeal, Unbelieved, current_seal};
+use crate::secrets::serials::Serials;
+use crate::secrets::trust;
 use crate::site::{Node, Site, SiteError};
 use handoff::name::Name;
 use std::fs::File;
@@ -27,6 +29,8 @@ pub struct Prepared {
     pub seal: NodeSeal,
     /// Whether keys of the node were made just now.
     pub keys_made: bool,
+    /// Whether the accepted keys were written into the site just now (`trust.toml`).
+    pub trust_published: bool,
 }
 
 /// While it lives, no other process makes keys or seals of a site: two at once would give a node two keys.
@@ -43,11 +47,19 @@ impl Alone {
 
 /// Gives the node the keys that it lacks, and a seal if the kept one is not current.
 pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Error> {
-    let (_alone, site) = Alone::with(site)?;
-    let name = site.node(node)?.name.clone();
-    let credentials = Credentials::load(&site, at)?;
-    let (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
-    seal(&Arc::new(site), &Arc::new(credentials), &name, keys_made)
+    // One name gives one node, or an error above.
+    prepare_all(site, [node], at)?.pop().ok_or_else(|| NothingPrepared.into())
+}
+
+/// No node was prepared, because none was named.
+#[derive(Debug, thiserror::Error)]
+#[error("no node was named")]
+struct NothingPrepared;
+
+impl Classified for NothingPrepared {
+    fn class(&self) -> Class {
+        Class::Failure
+    }
 }
 
 /// The same for several nodes, in their order, each once.
@@ -56,11 +68,24 @@ pub fn prepare_all<'n>(
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
 ) -> Result<Vec<Prepared>, Error> {
-    let (_alone, mut site) = Alone::with(site)?;
-    let credentials = Arc::new(Credentials::load(&site, at)?);
+    prepare_all_or_replace(site, nodes, at, Unbelieved::Refuse)
+}
+
+/// The same, and what to do where the kept seal of a node cannot be believed.
+pub fn prepare_all_or_replace<'n>(
+    site: &Site,
+    nodes: impl IntoIterator<Item = &'n str>,
+    at: &Locations,
+    unbelieved: Unbelieved,
+) -> Result<Vec<Prepared>, Error> {
+    let (_alone, site) = Alone::with(site)?;
+    // A mistyped name is reported before keys are asked for.
+    let nodes: Vec<Name> =
+        nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
+    let (mut site, credentials) = Credentials::load(site, at)?;
+    let trust_published = trust::publish_if_missing(&site, &credentials.signing)?;
     let mut names: Vec<(Name, bool)> = Vec::new();
-    for node in nodes {
-        let name = site.node(node)?.name.clone();
+    for name in nodes {
         if names.iter().any(|(known, _)| *known == name) {
             continue;
         }
@@ -69,19 +94,20 @@ pub fn prepare_all<'n>(
         (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
         names.push((name, keys_made));
     }
-    let site = Arc::new(site);
-    parallel::each(&names, |(name, keys_made)| seal(&site, &credentials, name, *keys_made))
-}
-
-fn seal(
-    site: &Arc<Site>,
-    credentials: &Arc<Credentials>,
-    name: &Name,
-    keys_made: bool,
-) -> Result<Prepared, Error> {
-    let seal = current_seal(site, site.node(name.as_str())?, credentials)?;
-    let (site, credentials) = (Arc::clone(site), Arc::clone(credentials));
-    Ok(Prepared { site, node: name.clone(), credentials, seal, keys_made })
+    let (site, credentials) = (Arc::new(site), Arc::new(credentials));
+    let serials = site.accepted.as_deref().map(Serials::of).transpose()?.unwrap_or_default();
+    let prepared = parallel::each(&names, |(name, keys_made)| {
+        let last = serials.last(name);
+        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, last, unbelieved)?;
+        let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
+        let (node, keys_made) = (name.clone(), *keys_made);
+        Ok::<_, Error>(Prepared { site, node, credentials, seal, keys_made, trust_published })
+    })?;
+    if let Some(accepted) = &site.accepted {
+        let made = prepared.iter().map(|one| (&one.node, one.seal.opened.header().serial));
+        Serials::note(accepted, made)?;
+    }
+    Ok(prepared)
 }
 
 impl Prepared {

@@ -1,5 +1,8 @@
 //! The current seal of a node: kept in the site, made anew only when something in it changed.
 //!
+//! The serial of a new seal is one above the highest that is known: that of the kept seal, if its signature holds, and the
+//! last one that this workstation knows of.
+//!
 //! Encryption is random, so sealing the same content twice gives different bytes. The kept seal is what makes images
 //! equal from build to build, and a new serial means that there really is something new.
 
@@ -8,17 +11,18 @@ use crate::error::{Class, Classified};
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
 use crate::secrets::node_keys::{self, NodeKeyError};
+use crate::secrets::serials::{LARGEST_STEP, SerialsError};
 use crate::site::{Node, Site};
 use handoff::manifest::Manifest;
+use handoff::name::Name;
 use keys::identity::Recipient;
 use keys::issue::seal_builder::{BuildError, SealBuilder, comment};
 use keys::seal::header::{Header, Serial};
 use keys::seal::payload::BadPayload;
 use keys::seal::{OpenedSeal, SealError, UnverifiedSeal};
-use keys::signature::{BadSignature, PublicKey};
 use keys::timestamp::Timestamp;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a node has no current seal.
 #[derive(Debug, thiserror::Error)]
@@ -40,19 +44,54 @@ pub enum CurrentSealError {
         /// What the system said.
         source: io::Error,
     },
-    /// The kept seal is damaged.
-    #[error("{path}: {problem}")]
-    Damaged {
+    /// The kept seal is damaged, or nobody who counts signed it. Nothing in it is believed, and not its serial either.
+    #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
+    NotVerified {
         /// The file.
         path: PathBuf,
+        /// The node.
+        node: Name,
         /// What is wrong.
-        problem: SealError,
+        problem: Box<SealError>,
     },
-    /// There is no higher serial.
-    #[error("{path} has the highest serial there is")]
-    LastSerial {
+    /// The kept seal is signed, but its serial cannot come from making seals one after another.
+    #[error("{path} has the serial {found}; the last one of node {node} that is known here is {}", known(*last))]
+    SerialJump {
         /// The file.
         path: PathBuf,
+        /// The node.
+        node: Name,
+        /// Its serial.
+        found: Serial,
+        /// The last one that is known here.
+        last: Option<Serial>,
+    },
+    /// The site's floor of serials cannot come from raising it.
+    #[error("least-serial of node {node} is {least}, and its next seal would have the serial {next}")]
+    LeastSerialJump {
+        /// The node.
+        node: Name,
+        /// The floor.
+        least: Serial,
+        /// The serial that follows from the seals.
+        next: Serial,
+    },
+    /// A seal is to be replaced, and no serial of the node is known.
+    #[error("no serial of node {node} is known here, so a new seal could have one that the node refuses")]
+    NoSerialKnown {
+        /// The node.
+        node: Name,
+    },
+    /// The serials of this workstation cannot be read or noted.
+    #[error(transparent)]
+    Serials(#[from] SerialsError),
+    /// There is no higher serial.
+    #[error("the serial {last} of node {node} is the highest there is")]
+    LastSerial {
+        /// The node.
+        node: Name,
+        /// The serial.
+        last: Serial,
     },
     /// A new seal could not be made.
     #[error("the seal of node {node}: {problem}")]
@@ -74,7 +113,10 @@ impl Classified for CurrentSealError {
             Self::Credentials(error) => error.class(),
             Self::Keys(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
-            Self::Damaged { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
+            Self::Serials(error) => error.class(),
+            Self::SerialJump { .. } | Self::LeastSerialJump { .. } => Class::Refused,
+            Self::NoSerialKnown { .. } => Class::MissingInput,
+            Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
             Self::Write(error) => error.class(),
         }
     }
@@ -85,13 +127,38 @@ impl Classified for CurrentSealError {
             Self::Credentials(error) => error.advice(),
             Self::Keys(error) => error.advice(),
             Self::Write(error) => error.advice(),
-            // A new one would begin at serial 1 again, which nodes that saw a higher one do not take.
-            Self::Damaged { .. } => {
-                Some("take it from the site's history; its serial must not be lost".into())
-            }
+            Self::Serials(error) => error.advice(),
+            Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
+                "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
+                 is known here: psyops seal --node {node} --replace"
+            )),
+            Self::LeastSerialJump { .. } => Some(
+                "find out who changed least-serial (git log -p), and write one that psyops seal --raise serial made".into(),
+            ),
+            Self::NoSerialKnown { node } => Some(format!(
+                "psyops inspect shows the serial on the node's stick; name it: psyops seal --node {node} --replace \
+                 --above SERIAL"
+            )),
             _ => None,
         }
     }
+}
+
+fn known(serial: Option<Serial>) -> String {
+    serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string())
+}
+
+/// What to do about a kept seal that cannot be believed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Unbelieved {
+    /// It is an error.
+    #[default]
+    Refuse,
+    /// A new seal replaces it, above the last serial that is known here and this one.
+    Replace {
+        /// A serial that the node may have seen, as the user says.
+        above: Option<Serial>,
+    },
 }
 
 /// The seal that a node's image gets.
@@ -107,11 +174,14 @@ pub struct NodeSeal {
     pub reasons: Vec<String>,
 }
 
-/// Gives the node's seal; makes and keeps a new one if something in it changed.
+/// Gives the node's seal; makes and keeps a new one if something in it changed. `last` is the last serial of the node that
+/// this workstation knows.
 pub fn current_seal(
     site: &Site,
     node: &Node,
     credentials: &Credentials,
+    last: Option<Serial>,
+    unbelieved: Unbelieved,
 ) -> Result<NodeSeal, CurrentSealError> {
     let wanted = Wanted {
         builder: compose(site, node, credentials)?,
@@ -122,24 +192,44 @@ pub fn current_seal(
         credentials,
     };
     let path = site.seal_file(&node.name);
-    let (serial, reasons) = match site.folder.read(Site::seal_name(&node.name)) {
+    let kept = match site.folder.read(Site::seal_name(&node.name)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            (Some(Serial::FIRST), vec!["there was none".to_owned()])
+            Err((last, "there was none".to_owned(), Unbelieved::Refuse))
         }
         Err(source) => return Err(CurrentSealError::Read { path, source }),
-        Ok(bytes) => match wanted.judge(&bytes, &trusted_keys(site)?) {
-            Ok(Judgement::Current(opened)) => {
-                return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
-            }
-            Ok(Judgement::Stale { serial, reasons }) => (serial.next(), reasons),
-            Err(JudgeError::Damaged(problem)) => return Err(CurrentSealError::Damaged { path, problem }),
-            Err(JudgeError::Build(problem)) => return Err(wanted.failed(problem)),
+        Ok(bytes) => match (wanted.judge_kept(&path, &bytes, last), unbelieved) {
+            (Ok(judgement), _) => Ok((bytes, judgement)),
+            (
+                Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. }),
+                Unbelieved::Replace { above },
+            ) => Err((last.max(above), "the kept one could not be believed".to_owned(), unbelieved)),
+            (Err(error), _) => return Err(error),
         },
     };
-    let Some(serial) = serial else {
-        return Err(CurrentSealError::LastSerial { path });
+    let (last, reasons) = match kept {
+        Ok((bytes, Judgement::Current(opened))) => {
+            return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
+        }
+        Ok((_, Judgement::Stale { serial, reasons })) => (last.max(Some(serial)), reasons),
+        Err((None, _, Unbelieved::Replace { .. })) => {
+            return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
+        }
+        Err((last, reason, _)) => (last, vec![reason]),
     };
-    let serial = Serial::new(wanted.least()).map_or(serial, |least| serial.max(least));
+    let serial = match last {
+        None => Serial::FIRST,
+        Some(last) => {
+            last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node.name.clone(), last })?
+        }
+    };
+    // A floor far above all serials would be the last one that the node can be given, and anyone can write site.toml.
+    let serial = match Serial::new(wanted.least()) {
+        Some(least) if least.number() > serial.number().saturating_add(LARGEST_STEP) => {
+            return Err(CurrentSealError::LeastSerialJump { node: node.name.clone(), least, next: serial });
+        }
+        Some(least) => serial.max(least),
+        None => serial,
+    };
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
     site.folder.write(Site::seal_name(&node.name), &bytes, 0o644)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
@@ -162,7 +252,8 @@ enum Judgement {
 }
 
 enum JudgeError {
-    Damaged(SealError),
+    NotVerified(SealError),
+    Credentials(CredentialError),
     Build(BuildError),
 }
 
@@ -197,19 +288,53 @@ impl Wanted<'_> {
         Ok((bytes, opened))
     }
 
-    fn judge(&self, bytes: &[u8], trusted: &[PublicKey]) -> Result<Judgement, JudgeError> {
-        let seal = UnverifiedSeal::parse(bytes).map_err(JudgeError::Damaged)?;
-        let unproven = seal.unproven_header().clone();
-        let stale =
-            |reason: &str| Ok(Judgement::Stale { serial: unproven.serial, reasons: vec![reason.to_owned()] });
-        let seal = match seal.verify(trusted, &self.site.id) {
-            Ok(seal) => seal,
-            // Signed by a key that the site has given up: nothing in it is believed but that serials go on from there.
-            Err(SealError::Signature { problem: BadSignature::UntrustedKey { .. }, .. }) => {
-                return stale("it was signed by a key that is no longer the site's");
+    /// What the kept seal is, if it can be believed.
+    fn judge_kept(
+        &self,
+        path: &Path,
+        bytes: &[u8],
+        last: Option<Serial>,
+    ) -> Result<Judgement, CurrentSealError> {
+        let node = self.node.name.clone();
+        let judgement = match self.judge(bytes) {
+            Ok(judgement) => judgement,
+            Err(JudgeError::Credentials(error)) => return Err(error.into()),
+            Err(JudgeError::Build(problem)) => return Err(self.failed(problem)),
+            Err(JudgeError::NotVerified(problem)) => {
+                let (path, problem) = (path.to_owned(), Box::new(problem));
+                return Err(CurrentSealError::NotVerified { path, node, problem });
             }
-            Err(SealError::OtherSite { .. }) => return stale("the site has another id"),
-            Err(problem) => return Err(JudgeError::Damaged(problem)),
+        };
+        let found = match &judgement {
+            Judgement::Current(opened) => opened.header().serial,
+            Judgement::Stale { serial, .. } => *serial,
+        };
+        let highest = last.map_or(0, Serial::number).saturating_add(LARGEST_STEP);
+        if found.number() > highest {
+            return Err(CurrentSealError::SerialJump { path: path.to_owned(), node, found, last });
+        }
+        Ok(judgement)
+    }
+
+    fn judge(&self, bytes: &[u8]) -> Result<Judgement, JudgeError> {
+        let unverified = UnverifiedSeal::parse(bytes).map_err(JudgeError::NotVerified)?;
+        let trusted = trusted_keys(self.site).map_err(JudgeError::Credentials)?;
+        let seal = match unverified.clone().verify(&trusted, &self.site.id) {
+            Ok(seal) => seal,
+            Err(SealError::OtherSite { found, expected }) => {
+                // Genuine, of the site under its former id: verified for that one.
+                let seal = unverified.verify(&trusted, &found).map_err(JudgeError::NotVerified)?;
+                let reason = format!("the site's id is {expected}, and was {found}");
+                return Ok(Judgement::Stale { serial: seal.header().serial, reasons: vec![reason] });
+            }
+            Err(problem) => {
+                // A key that the site gave up: nothing in it is believed but that serials go on from there.
+                let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
+                let seal =
+                    unverified.verify(former, &self.site.id).map_err(|_| JudgeError::NotVerified(problem))?;
+                let reason = "it was signed by a key that is no longer the site's".to_owned();
+                return Ok(Judgement::Stale { serial: seal.header().serial, reasons: vec![reason] });
+            }
         };
         let mut reasons = Vec::new();
         let header = seal.header().clone();
@@ -244,7 +369,7 @@ impl Wanted<'_> {
                     reasons.push("it was not made for this admin".to_owned());
                 }
             }
-            Err(problem) => return Err(JudgeError::Damaged(problem)),
+            Err(problem) => return Err(JudgeError::NotVerified(problem)),
         }
         Ok(Judgement::Stale { serial: header.serial, reasons })
     }

@@ -139,7 +139,13 @@ impl Store {
         Self { folder, site, admins }
     }
 
-    /// The store of a site.
+    /// The store of a site, for reading names and public keys: nothing can be encrypted for it.
+    #[must_use]
+    pub fn without_admins(site: &Site) -> Self {
+        Self::new(site.secrets_dir(), site.id.clone(), Vec::new())
+    }
+
+    /// The store of a site, for the admins whom the user of this workstation accepted.
     pub fn of(site: &Site) -> Result<Self, CredentialError> {
         Ok(Self::new(site.secrets_dir(), site.id.clone(), credentials::admin_recipients(site)?))
     }

@@ -9,6 +9,8 @@ use super::{SITE_FILE, Site, SiteError};
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
 use crate::scratch::Scratch;
+use crate::secrets::credentials::CredentialError;
+use crate::secrets::trust::accept_new_site;
 use handoff::name::{BadName, Name};
 use keys::timestamp::Timestamp;
 use std::fs::{self, OpenOptions};
@@ -34,6 +36,9 @@ pub enum DefaultSiteError {
     /// Its keys could not be made.
     #[error(transparent)]
     Keys(#[from] IssueError),
+    /// Its keys could not be accepted.
+    #[error(transparent)]
+    Trust(#[from] Box<CredentialError>),
     /// It could not be written.
     #[error(transparent)]
     Init(#[from] InitError),
@@ -46,6 +51,7 @@ impl Classified for DefaultSiteError {
             Self::Name(_) => Class::Failure,
             Self::Site(error) => error.class(),
             Self::Keys(error) => error.class(),
+            Self::Trust(error) => error.class(),
             Self::Init(error) => error.class(),
         }
     }
@@ -56,6 +62,7 @@ impl Classified for DefaultSiteError {
             Self::Name(_) => None,
             Self::Site(error) => error.advice(),
             Self::Keys(error) => error.advice(),
+            Self::Trust(error) => error.advice(),
             Self::Init(error) => error.advice(),
         }
     }
@@ -93,7 +100,8 @@ pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteEr
         let name: Name = DEFAULT_NAME.parse()?;
         let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME))?;
         let options = InitOptions { build_time: BUILD_TIME, open_consoles: true };
-        init_site(&made, &name, &name, &keys, &options)?;
+        let site = init_site(&made, &name, &name, &keys, &options)?;
+        accept_new_site(site, config).map_err(Box::new)?;
         fs::rename(&made, &dir).map_err(folder)?;
     }
     drop(lock);

@@ -42,12 +42,14 @@ pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
 pub use role::{Overlay, Role, RoleKind, Stage};
 pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
 
+use crate::secrets::trust::Accepted;
 use handoff::hardening::Hardening;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// The file that makes a folder a site.
 pub const SITE_FILE: &str = "site.toml";
@@ -103,6 +105,8 @@ pub struct Site {
     pub configure: Configure,
     /// How nodes keep their users apart from the kernel and from each other.
     pub hardening: Hardening,
+    /// The keys that the user accepted, once they were looked up (`secrets::trust`). Reading a site does not do that.
+    pub accepted: Option<Arc<Accepted>>,
     /// Its roles.
     pub roles: BTreeMap<Name, Role>,
     /// The overlays that every node's root has, the lowest first.

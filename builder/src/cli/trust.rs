@@ -1,0 +1,266 @@
+//! `psyops trust show|accept`: which keys count for a site on this workstation, and how the user changes that.
+
+use crate::cli::finish;
+use crate::cli::mksecrets::CredentialArgs;
+use crate::error::{Class, Classified, Error};
+use crate::secrets::credentials::own_keys;
+use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Origin, Review, Signed};
+use crate::site::{Site, site_or_default};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Show or change which keys count for a site on this workstation
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops trust show --site fleet
+  psyops trust accept --site fleet           asks for each key that site.toml changed
+  psyops trust accept --site fleet age1...   accepts what site.toml says of this key: that it counts, or not any more
+What counts is stored beside the private keys, in SITE.trust.toml. A site that says otherwise is refused (exit code 77).")]
+pub struct TrustArgs {
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub site: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
+    #[command(subcommand)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show the accepted keys, and in what the site differs from them
+    Show {
+        /// Print them as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Accept what site.toml says of keys
+    Accept {
+        /// Public keys: age1... or the RW... of a signing key. Without any, they are to be typed on the terminal
+        #[arg(value_name = "KEY")]
+        keys: Vec<String>,
+        /// Print the result as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Keys are to be accepted, and no person is there who could type them.
+#[derive(Debug, thiserror::Error)]
+#[error("site.toml changed keys, and there is no terminal on which they could be typed:\n  {}", differences.join("\n  "))]
+pub struct NoTerminal {
+    differences: Vec<String>,
+}
+
+impl Classified for NoTerminal {
+    fn class(&self) -> Class {
+        Class::Refused
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some("name each key that you accept: psyops trust accept KEY...".into())
+    }
+}
+
+/// The answer cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read the answer from the terminal: {0}")]
+pub struct AnswerError(std::io::Error);
+
+impl Classified for AnswerError {
+    fn class(&self) -> Class {
+        Class::of_reading(&self.0)
+    }
+}
+
+/// What there is to print.
+#[derive(Debug)]
+pub enum TrustOutput {
+    /// Of `show`.
+    Shown(Box<Review>, bool),
+    /// Of `accept`.
+    Accepted(Box<Acceptance>, bool),
+}
+
+impl TrustOutput {
+    /// 77 where the site still differs from what was accepted, as any command that needs the keys would end.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let differences = match self {
+            Self::Shown(review, _) => &review.differences,
+            Self::Accepted(acceptance, _) => &acceptance.remaining,
+        };
+        if differences.is_empty() { 0 } else { Class::Refused.exit_code() }
+    }
+}
+
+/// Does it. `ask` puts a question and gives the typed line, or nothing without a terminal.
+pub fn run(
+    args: &TrustArgs,
+    ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
+) -> Result<TrustOutput, Error> {
+    let site = site_or_default(args.site.as_deref())?;
+    let at = args.credentials.locations();
+    match &args.action {
+        Action::Show { json } => {
+            Ok(TrustOutput::Shown(Box::new(trust::review(&site, &at).map_err(Error::from)?), *json))
+        }
+        Action::Accept { keys, json } => {
+            let own = own_keys(&site, &at)?;
+            let keys = if keys.is_empty() {
+                let review = trust::review(&site, &at).map_err(Error::from)?;
+                let open = review.open_for(&own.public());
+                typed(&open, ask)?
+            } else {
+                keys.clone()
+            };
+            let accepted = trust::accept(&site, &at, &own, &keys).map_err(Error::from)?;
+            Ok(TrustOutput::Accepted(Box::new(accepted), *json))
+        }
+    }
+}
+
+/// The keys that the user types, one question for each that changed.
+fn typed(
+    open: &[Difference],
+    ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
+) -> Result<Vec<String>, Error> {
+    let mut accepted = Vec::new();
+    for difference in open {
+        let Difference::Key { origin: Origin::Site, key, .. } = difference else { continue };
+        let question = format!("{difference}\nto accept that, type the key (Enter leaves it as it is): ");
+        let Some(answer) = ask(&question).map_err(AnswerError)? else {
+            let differences = open.iter().map(ToString::to_string).collect();
+            return Err(NoTerminal { differences }.into());
+        };
+        if answer.trim() == key {
+            accepted.push(key.clone());
+        }
+    }
+    Ok(accepted)
+}
+
+/// Says that a site was taken at its first use, which must not happen silently.
+pub fn tell_first_use(site: &Site) {
+    if let Some(line) = first_use(site) {
+        finish::progress(&line);
+    }
+}
+
+/// The same as text.
+#[must_use]
+pub fn first_use(site: &Site) -> Option<String> {
+    let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
+    Some(format!(
+        "accepted the keys of the site {}, which are this workstation's own: {}",
+        site.id,
+        accepted.folder.join(format!("{}{}", site.id, trust::ACCEPTED_ENDING)).display()
+    ))
+}
+
+fn keys_json(keys: &KeySet) -> Value {
+    let texts = |keys: &[keys::signature::PublicKey]| {
+        keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>()
+    };
+    json!({
+        "site": keys.site.as_str(),
+        "admins": keys.admins.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "signing_keys": texts(&keys.signers),
+        "former_signing_keys": texts(&keys.former_signers),
+    })
+}
+
+fn differences_json(differences: &[Difference]) -> Vec<Value> {
+    differences.iter().map(Difference::to_json).collect()
+}
+
+fn write_keys(f: &mut fmt::Formatter<'_>, keys: &KeySet) -> fmt::Result {
+    for key in &keys.admins {
+        writeln!(f, "  admin        {key}")?;
+    }
+    for key in &keys.signers {
+        writeln!(f, "  signing key  {}", key.as_str())?;
+    }
+    for key in &keys.former_signers {
+        writeln!(f, "  former       {}", key.as_str())?;
+    }
+    Ok(())
+}
+
+fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> fmt::Result {
+    for difference in differences {
+        writeln!(f, "  {difference}")?;
+    }
+    Ok(())
+}
+
+impl fmt::Display for TrustOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shown(review, true) => {
+                let signed = match &review.signed {
+                    Signed::Missing => json!({ "state": "missing" }),
+                    Signed::Bad(problem) => json!({ "state": "bad", "problem": problem }),
+                    Signed::By(key, _) => json!({ "state": "signed", "by": key.as_str() }),
+                };
+                let accepted = review.accepted.as_ref();
+                let value = json!({
+                    "format": 1,
+                    "site": review.wish.site.as_str(),
+                    "accepted": accepted.map(|accepted| keys_json(&accepted.keys)),
+                    "stored_in": accepted.map(|accepted| &accepted.folder),
+                    "trust_toml": signed,
+                    "differences": differences_json(&review.differences),
+                });
+                write!(f, "{value:#}")
+            }
+            Self::Shown(review, false) => {
+                if let Some(accepted) = &review.accepted {
+                    let (site, folder) = (&accepted.keys.site, accepted.folder.display());
+                    writeln!(f, "keys of the site {site} that were accepted here ({folder}):")?;
+                    write_keys(f, &accepted.keys)?;
+                } else {
+                    writeln!(f, "no keys of the site {} were accepted here; it names:", review.wish.site)?;
+                    write_keys(f, &review.wish)?;
+                }
+                match &review.signed {
+                    Signed::Missing => writeln!(f, "trust.toml: missing")?,
+                    Signed::Bad(_) => {}
+                    Signed::By(key, _) => writeln!(f, "trust.toml: signed by {}", key.as_str())?,
+                }
+                if review.differences.is_empty() {
+                    return write!(f, "the site says the same");
+                }
+                writeln!(f, "the site differs:")?;
+                write_differences(f, &review.differences)
+            }
+            Self::Accepted(done, true) => {
+                let value = json!({
+                    "format": 1,
+                    "accepted": keys_json(&done.keys),
+                    "file": done.file,
+                    "published": done.published,
+                    "differences": differences_json(&done.remaining),
+                });
+                write!(f, "{value:#}")
+            }
+            Self::Accepted(done, false) => {
+                writeln!(f, "accepted for the site {} ({}):", done.keys.site, done.file.display())?;
+                write_keys(f, &done.keys)?;
+                if done.published {
+                    writeln!(f, "signed trust.toml: commit it with the site")?;
+                }
+                if !done.remaining.is_empty() {
+                    writeln!(f, "the site still differs, and is refused until it does not:")?;
+                    write_differences(f, &done.remaining)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! In what a site differs from the accepted set: pure, one value for each thing that the user may accept.
+
+use super::key_set::KeySet;
+use handoff::name::Name;
+use serde_json::{Value, json};
+use std::fmt;
+
+/// What a key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Opens every secret of the site.
+    Admin,
+    /// Signs seals and systems.
+    Signer,
+}
+
+/// Which file of the site differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// `site.toml`
+    Site,
+    /// `trust.toml`, signed by an accepted key.
+    Signed,
+}
+
+/// What happened to a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// The file names it, and it was not accepted.
+    Added,
+    /// It was accepted, and the file does not name it any more.
+    Removed,
+}
+
+/// One difference from the accepted set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Difference {
+    /// A key.
+    Key {
+        /// The file.
+        origin: Origin,
+        /// What the key is for.
+        role: Role,
+        /// The public key.
+        key: String,
+        /// What happened to it.
+        change: Change,
+    },
+    /// The file is another site's.
+    SiteId {
+        /// The file.
+        origin: Origin,
+        /// The accepted id.
+        accepted: Name,
+        /// The id in the file.
+        found: Name,
+    },
+    /// `trust.toml` does not have a signature of an accepted key, or cannot be read.
+    NotSigned {
+        /// What is wrong.
+        problem: String,
+    },
+}
+
+impl Role {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Admin => "admin recipient",
+            Self::Signer => "signing key",
+        }
+    }
+}
+
+impl Origin {
+    fn file(self) -> &'static str {
+        match self {
+            Self::Site => "site.toml",
+            Self::Signed => "trust.toml",
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key { origin, role, key, change: Change::Added } => {
+                write!(f, "{} has the {} {key}, which was not accepted here", origin.file(), role.words())
+            }
+            Self::Key { origin, role, key, change: Change::Removed } => {
+                write!(f, "{} does not have the accepted {} {key}", origin.file(), role.words())
+            }
+            Self::SiteId { origin, accepted, found } => {
+                write!(f, "{} is of the site {found}, accepted was {accepted}", origin.file())
+            }
+            Self::NotSigned { problem } => write!(f, "trust.toml: {problem}"),
+        }
+    }
+}
+
+impl Difference {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        match self {
+            Self::Key { origin, role, key, change } => json!({
+                "kind": match role { Role::Admin => "admin", Role::Signer => "signing-key" },
+                "file": origin.file(),
+                "key": key,
+                "change": match change { Change::Added => "added", Change::Removed => "removed" },
+            }),
+            Self::SiteId { origin, accepted, found } => json!({
+                "kind": "site", "file": origin.file(), "accepted": accepted.as_str(), "found": found.as_str(),
+            }),
+            Self::NotSigned { problem } => {
+                json!({ "kind": "not-signed", "file": Origin::Signed.file(), "problem": problem })
+            }
+        }
+    }
+}
+
+/// In what `found` differs from `accepted`.
+pub(super) fn between(accepted: &KeySet, found: &KeySet, origin: Origin) -> Vec<Difference> {
+    let mut all = Vec::new();
+    if accepted.site != found.site {
+        all.push(Difference::SiteId { origin, accepted: accepted.site.clone(), found: found.site.clone() });
+    }
+    let texts = |set: &KeySet| {
+        [
+            (Role::Admin, set.admins.iter().map(ToString::to_string).collect::<Vec<_>>()),
+            (Role::Signer, set.signers.iter().map(|key| key.as_str().to_owned()).collect()),
+        ]
+    };
+    for ((role, old), (_, new)) in texts(accepted).into_iter().zip(texts(found)) {
+        let difference = |key: &String, change| Difference::Key { origin, role, key: key.clone(), change };
+        let mut seen = Vec::new();
+        for key in new.iter().filter(|key| !old.contains(key)) {
+            if !seen.contains(&key) {
+                seen.push(key);
+                all.push(difference(key, Change::Added));
+            }
+        }
+        all.extend(old.iter().filter(|key| !new.contains(key)).map(|key| difference(key, Change::Removed)));
+    }
+    all
+}

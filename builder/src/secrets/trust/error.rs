@@ -1,0 +1,155 @@
+//! Why keys of a site do not count here.
+
+use super::differences::{Change, Difference, Origin};
+use crate::atomic::AtomicError;
+use crate::error::{Class, Classified};
+use crate::folders::NoFolder;
+use crate::secrets::private_file::PrivateFileError;
+use handoff::name::Name;
+use keys::identity::BadRecipient;
+use keys::issue::signing::SigningFailed;
+use keys::signature::BadPublicKey;
+use std::io;
+use std::path::PathBuf;
+
+/// Why keys of a site do not count here.
+#[derive(Debug, thiserror::Error)]
+pub enum TrustError {
+    /// The site does not say what was accepted.
+    #[error(
+        "the keys of the site {site} are not those that were accepted on this workstation:\n  {}",
+        lines(differences)
+    )]
+    Differs {
+        /// The site.
+        site: Name,
+        /// Its folder.
+        dir: PathBuf,
+        /// In what it differs.
+        differences: Vec<Difference>,
+    },
+    /// No key was accepted so far, and the site names keys that are not this workstation's own.
+    #[error(
+        "the site {site} names keys that are not this workstation's own and were not accepted on it:\n  {}",
+        lines(differences)
+    )]
+    NotOwn {
+        /// The site.
+        site: Name,
+        /// Its folder.
+        dir: PathBuf,
+        /// The keys.
+        differences: Vec<Difference>,
+    },
+    /// Nothing can be encrypted where nothing was accepted.
+    #[error("no keys of the site {site} were accepted on this workstation")]
+    NothingAccepted {
+        /// The site.
+        site: Name,
+    },
+    /// The user accepts a key that is in neither set.
+    #[error("{key} is neither a key that site.toml names nor one that was accepted")]
+    UnknownKey {
+        /// What was typed.
+        key: String,
+    },
+    /// A file of keys makes no sense.
+    #[error("{path}: {problem}")]
+    BadFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A file of the site cannot be read.
+    #[error("cannot read {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The folder for the accepted keys cannot be made.
+    #[error("cannot create the folder {path}: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The accepted keys are not private.
+    #[error(transparent)]
+    Private(#[from] PrivateFileError),
+    /// The user has no folder for keys.
+    #[error(transparent)]
+    NoFolder(#[from] NoFolder),
+    /// They cannot be written.
+    #[error(transparent)]
+    Write(#[from] AtomicError),
+    /// They cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] SigningFailed),
+    /// A recipient in `site.toml` is not one.
+    #[error("site.toml, admin recipients: {0}")]
+    SiteRecipient(#[from] BadRecipient),
+    /// A signing key in `site.toml` is not one.
+    #[error("site.toml, signing keys: {0}")]
+    SiteSigningKey(#[from] BadPublicKey),
+}
+
+fn lines(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+}
+
+impl Classified for TrustError {
+    fn class(&self) -> Class {
+        match self {
+            Self::Differs { .. } | Self::NotOwn { .. } | Self::NothingAccepted { .. } => Class::Refused,
+            Self::UnknownKey { .. } => Class::MissingInput,
+            Self::BadFile { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => Class::BadContent,
+            Self::Read { source, .. } => Class::of_reading(source),
+            Self::Folder { source, .. } => Class::of_writing(source),
+            Self::Private(error) => error.class(),
+            Self::NoFolder(error) => error.class(),
+            Self::Write(error) => error.class(),
+            Self::Sign(_) => Class::Failure,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
+                Some(advice(&dir.display().to_string(), differences))
+            }
+            Self::NothingAccepted { .. } => {
+                Some("see them with psyops trust show --site DIR; psyops trust accept KEY accepts one".into())
+            }
+            Self::UnknownKey { .. } => Some("see the keys with psyops trust show --site DIR".into()),
+            Self::Private(error) => error.advice(),
+            Self::NoFolder(error) => error.advice(),
+            Self::Write(error) => error.advice(),
+            _ => None,
+        }
+    }
+}
+
+/// The command that accepts what `site.toml` says. Of keys that were added it shows a place for the user to type them: a
+/// line that is ready to be pasted would be accepted without a look.
+fn advice(dir: &str, differences: &[Difference]) -> String {
+    let of_site = differences
+        .iter()
+        .any(|difference| matches!(difference, Difference::Key { origin: Origin::Site, .. }));
+    if of_site {
+        let added = differences
+            .iter()
+            .any(|difference| matches!(difference, Difference::Key { change: Change::Added, .. }));
+        let whose = if added { "ask whose key it is; " } else { "" };
+        return format!(
+            "nothing was done. Find out who changed site.toml (git log -p site.toml) and {whose}only then accept each \
+             key by its text: psyops trust accept --site {dir} KEY"
+        );
+    }
+    format!(
+        "nothing was done. If site.toml is right, sign the accepted keys again: psyops trust accept --site {dir}"
+    )
+}

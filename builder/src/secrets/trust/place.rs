@@ -1,0 +1,59 @@
+//! Where the accepted keys of a site are stored: beside the private keys, which the site cannot reach.
+
+use super::error::TrustError;
+use super::key_set::KeySet;
+use crate::atomic;
+use crate::folders::Folder;
+use crate::secrets::credentials::Locations;
+use crate::secrets::private_file::{folder_of, read_private};
+use handoff::name::Name;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// What the file's name ends with, after the site's id.
+pub const ACCEPTED_ENDING: &str = ".trust.toml";
+
+/// The folders that may have the file, the signing key's first.
+fn folders(site: &Name, at: &Locations) -> Result<Vec<PathBuf>, TrustError> {
+    let mut folders: Vec<PathBuf> = [&at.signing_key, &at.identity]
+        .into_iter()
+        .flatten()
+        .map(|path| folder_of(path).to_owned())
+        .collect();
+    if at.signing_key.is_none() || at.identity.is_none() {
+        folders.push(Folder::Config.of_psyops()?.join(site.as_str()));
+    }
+    Ok(folders)
+}
+
+/// What was accepted, and the folder that has it.
+pub(super) fn find(site: &Name, at: &Locations) -> Result<Option<(PathBuf, KeySet)>, TrustError> {
+    for folder in folders(site, at)? {
+        let path = file(&folder, site);
+        match read_private("file of accepted keys", &path) {
+            Ok(bytes) => return Ok(Some((folder, KeySet::parse(&path, &bytes)?))),
+            Err(error) if error.is_missing() => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(None)
+}
+
+/// The folder for a site of which nothing was accepted so far: the first that exists.
+pub(super) fn new_folder(site: &Name, at: &Locations) -> Result<PathBuf, TrustError> {
+    let folders = folders(site, at)?;
+    let existing = folders.iter().find(|folder| folder.is_dir()).or(folders.last());
+    Ok(existing.cloned().unwrap_or_default())
+}
+
+pub(super) fn file(folder: &Path, site: &Name) -> PathBuf {
+    folder.join(format!("{site}{ACCEPTED_ENDING}"))
+}
+
+/// Stores what was accepted.
+pub(super) fn write(folder: &Path, keys: &KeySet) -> Result<(), TrustError> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|source| TrustError::Folder { path: folder.to_owned(), source })?;
+    Ok(atomic::write_file_with_mode(&file(folder, &keys.site), keys.to_text().as_bytes(), 0o600)?)
+}

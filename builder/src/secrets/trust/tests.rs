@@ -1,0 +1,256 @@
+//! Sites in temporary folders, with private keys beside them.
+
+use super::*;
+use crate::error::{Class, Classified as _};
+use crate::secrets::credentials::{own_keys, trusted_keys};
+use crate::site::{InitOptions, init_site, issue_keys};
+use keys::issue::identity_file;
+use keys::timestamp::Timestamp;
+use tempfile::TempDir;
+
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        let config = world.folder.path().join("config");
+        let id = "home".parse().unwrap();
+        let keys = issue_keys(&config, &id, Timestamp::from_unix(0)).unwrap();
+        let options = InitOptions { build_time: 1_700_000_000, open_consoles: false };
+        let node = "demo".parse().unwrap();
+        init_site(&world.folder.path().join("site"), &id, &node, &keys, &options).unwrap();
+        world
+    }
+
+    fn site(&self) -> Site {
+        Site::load(&self.folder.path().join("site")).unwrap()
+    }
+
+    fn at(&self) -> Locations {
+        let folder = self.folder.path().join("config/home");
+        Locations {
+            identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
+            signing_key: Some(folder.join(SIGNING_KEY_FILE)),
+        }
+    }
+
+    fn load(&self) -> Result<Site, CredentialError> {
+        Credentials::load(self.site(), &self.at()).map(|(site, _)| site)
+    }
+
+    fn accept(&self, keys: &[&str]) -> Result<Acceptance, TrustError> {
+        let own = own_keys(&self.site(), &self.at()).unwrap();
+        accept(&self.site(), &self.at(), &own, &keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>())
+    }
+
+    fn publish(&self) {
+        let (site, credentials) = Credentials::load(self.site(), &self.at()).unwrap();
+        assert!(publish_if_missing(&site, &credentials.signing).unwrap());
+    }
+
+    fn edit(&self, from: &str, to: &str) {
+        let path = self.folder.path().join("site/site.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replace(from, to)).unwrap();
+    }
+
+    /// Another admin in `site.toml`, beside the first.
+    fn add_admin(&self) -> String {
+        let mine = self.site().admin_recipients[0].clone();
+        let other = identity_file::generate().recipient().to_string();
+        self.edit(&format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
+        other
+    }
+
+    /// Another signing key in `site.toml`, beside the first.
+    fn add_signer(&self) -> SigningKey {
+        let mine = self.site().signing_keys[0].clone();
+        let other = SigningKey::generate().unwrap();
+        self.edit(&format!("\"{mine}\""), &format!("\"{mine}\", \"{}\"", other.public().as_str()));
+        other
+    }
+}
+
+fn differences(result: Result<Site, CredentialError>) -> Vec<Difference> {
+    match result {
+        Err(CredentialError::Trust(error @ (TrustError::Differs { .. } | TrustError::NotOwn { .. }))) => {
+            assert_eq!(error.class(), Class::Refused);
+            match error {
+                TrustError::Differs { differences, .. } | TrustError::NotOwn { differences, .. } => {
+                    differences
+                }
+                _ => unreachable!(),
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key(origin: Origin, role: Role, key: &str, change: Change) -> Difference {
+    Difference::Key { origin, role, key: key.to_owned(), change }
+}
+
+#[test]
+fn a_site_of_ones_own_keys_is_accepted_at_its_first_use_and_remembered() {
+    let world = World::new();
+    assert!(world.load().unwrap().accepted.unwrap().is_first_use());
+    let site = world.load().unwrap();
+    let accepted = site.accepted.clone().unwrap();
+    assert!(!accepted.is_first_use());
+    assert_eq!(accepted.keys, KeySet::wished(&site).unwrap());
+    let file = world.folder.path().join("config/home/home.trust.toml");
+    let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(file).unwrap());
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn keys_of_others_are_not_accepted_at_the_first_use() {
+    let world = World::new();
+    let (admin, signer) = (world.add_admin(), world.add_signer());
+    let expected = [
+        key(Origin::Site, Role::Admin, &admin, Change::Added),
+        key(Origin::Site, Role::Signer, signer.public().as_str(), Change::Added),
+    ];
+    for _ in 0..2 {
+        // Refused the second time as well: nothing was stored.
+        assert_eq!(differences(world.load()), expected);
+    }
+    let done = world.accept(&[&admin]).unwrap();
+    assert_eq!(done.remaining, expected[1..]);
+    assert!(!done.published);
+    assert_eq!(differences(world.load()), expected[1..]);
+    let done = world.accept(&[signer.public().as_str()]).unwrap();
+    assert!(done.published && done.remaining.is_empty());
+    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 2);
+}
+
+#[test]
+fn a_key_that_was_removed_is_a_difference_too() {
+    let world = World::new();
+    let admin = world.add_admin();
+    world.accept(&[&admin]).unwrap();
+    world.load().unwrap();
+    world.edit(&format!(", \"{admin}\""), "");
+    let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
+    // The signed file still names it, as the accepted set does.
+    assert_eq!(differences(world.load()), [removed(Origin::Site)]);
+    assert!(world.accept(&[&admin]).unwrap().published);
+    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+}
+
+#[test]
+fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
+    let world = World::new();
+    world.publish();
+    // Another admin with the same signing key accepts a key, and commits both files.
+    let other = world.add_admin();
+    let (site, credentials) = {
+        let site = world.site();
+        let own = own_keys(&site, &world.at()).unwrap();
+        (site, own.signing.unwrap())
+    };
+    publish(&site, &KeySet::wished(&site).unwrap(), &credentials).unwrap();
+    let added = |origin| key(origin, Role::Admin, &other, Change::Added);
+    assert_eq!(differences(world.load()), [added(Origin::Site), added(Origin::Signed)]);
+    assert!(world.accept(&[&other]).unwrap().remaining.is_empty());
+    world.load().unwrap();
+}
+
+#[test]
+fn a_trust_file_that_nobody_accepted_signed_is_refused() {
+    let world = World::new();
+    world.publish();
+    let site = world.site();
+    publish(&site, &KeySet::wished(&site).unwrap(), &SigningKey::generate().unwrap()).unwrap();
+    let found = differences(world.load());
+    assert!(
+        matches!(&found[..], [Difference::NotSigned { problem }] if problem.contains("not trusted here")),
+        "{found:?}"
+    );
+    // The way out: the accepted set is signed again.
+    assert!(world.accept(&[]).unwrap().published);
+    world.load().unwrap();
+    fs::remove_file(site.dir.join(TRUST_SIGNATURE)).unwrap();
+    let found = differences(world.load());
+    assert_eq!(found, [Difference::NotSigned { problem: "it has no signature (trust.toml.minisig)".into() }]);
+}
+
+#[test]
+fn an_older_trust_file_with_the_older_site_is_refused() {
+    let world = World::new();
+    world.publish();
+    let old = ["site.toml", TRUST_FILE, TRUST_SIGNATURE]
+        .map(|name| (name, fs::read(world.site().dir.join(name)).unwrap()));
+    let admin = world.add_admin();
+    world.accept(&[&admin]).unwrap();
+    for (name, content) in old {
+        fs::write(world.site().dir.join(name), content).unwrap();
+    }
+    let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
+    assert_eq!(differences(world.load()), [removed(Origin::Site), removed(Origin::Signed)]);
+}
+
+#[test]
+fn another_site_id_is_a_difference_from_the_signed_file() {
+    let world = World::new();
+    world.publish();
+    world.edit("id = \"home\"", "id = \"other\"");
+    let found = differences(world.load());
+    assert_eq!(
+        found,
+        [Difference::SiteId {
+            origin: Origin::Signed,
+            accepted: "other".parse().unwrap(),
+            found: "home".parse().unwrap(),
+        }]
+    );
+}
+
+#[test]
+fn only_keys_that_changed_can_be_accepted() {
+    let world = World::new();
+    world.load().unwrap();
+    let unknown = identity_file::generate().recipient().to_string();
+    for text in [unknown.as_str(), "hello", ""] {
+        let error = world.accept(&[text]).unwrap_err();
+        assert!(matches!(&error, TrustError::UnknownKey { key } if key == text), "{error}");
+    }
+    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
+    let world = World::new();
+    world.load().unwrap();
+    let target = world.folder.path().join("profile");
+    std::os::unix::fs::symlink(&target, world.site().dir.join(TRUST_FILE)).unwrap();
+    let error = world.load().unwrap_err();
+    assert!(matches!(error, CredentialError::Trust(TrustError::Read { .. })), "{error}");
+    let site = world.site();
+    let key = SigningKey::generate().unwrap();
+    let error = publish(&site, &KeySet::wished(&site).unwrap(), &key).unwrap_err();
+    assert!(matches!(error, TrustError::BadFile { .. }), "{error}");
+    assert!(!target.exists());
+}
+
+#[test]
+fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
+    let world = World::new();
+    world.publish();
+    // As in CI: no private keys, nothing accepted.
+    let elsewhere = world.folder.path().join("elsewhere");
+    let at = Locations {
+        identity: Some(elsewhere.join(ADMIN_IDENTITY_FILE)),
+        signing_key: Some(elsewhere.join(SIGNING_KEY_FILE)),
+    };
+    let site = check(world.site(), &at).unwrap();
+    assert!(site.accepted.is_none());
+    assert_eq!(trusted_keys(&world.load().unwrap()).unwrap().len(), 1);
+    let other = world.add_admin();
+    let error = check(world.site(), &at).unwrap_err();
+    let TrustError::Differs { differences, .. } = error else { panic!("{error}") };
+    assert_eq!(differences, [key(Origin::Signed, Role::Admin, &other, Change::Removed)]);
+}

@@ -1,0 +1,157 @@
+//! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use keys::issue::identity_file;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A site with a node `pi1` and its keys, as `psyops init` makes them.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        let output = world.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        world
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("XDG_CONFIG_HOME", self.at("config")).env("XDG_DATA_HOME", self.at("data"));
+        command
+    }
+
+    fn psyops(&self, words: &[&str]) -> Output {
+        self.command(env!("CARGO_BIN_EXE_psyops")).args(words).output().unwrap()
+    }
+
+    /// A command that is to end with this exit code: what it printed and what it complained about.
+    fn ends(&self, words: &[&str], code: i32) -> (String, String) {
+        let output = self.psyops(words);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (said, complaint) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words:?}\n{said}\n{complaint}");
+        (said, complaint)
+    }
+
+    /// What a committer does: one more line under `recipients`.
+    fn add_recipient(&self) -> String {
+        let other = identity_file::generate().recipient().to_string();
+        let path = self.at("site/site.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replacen("recipients = [", &format!("recipients = [\"{other}\", "), 1);
+        assert_ne!(text, changed);
+        fs::write(path, changed).unwrap();
+        other
+    }
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let output = Command::new("find").arg(folder).args(["-type", "f"]).output().unwrap();
+    let mut names: Vec<String> =
+        String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_committer_who_adds_a_recipient_gets_nothing() {
+    let world = World::new();
+    let other = world.add_recipient();
+    let before = names(&world.at("site"));
+    let expected = format!(
+        "error: the keys of the site lab are not those that were accepted on this workstation:\n  site.toml has the admin \
+         recipient {other}, which was not accepted here\n"
+    );
+    let refused: [&[&str]; 6] = [
+        &["seal", "--site", "site", "--all"],
+        &["mksecrets", "--site", "site", "--node", "pi1", "--output", "secret.img"],
+        &["secret", "--site", "site", "set", "wifi"],
+        &["secret", "--site", "site", "get", "wifi"],
+        &["flash", "site/site.toml", "site/README.md", "--site", "site"],
+        &["verify", "site/site.toml", "--site", "site"],
+    ];
+    for words in refused {
+        let (_, complaint) = world.ends(words, 77);
+        assert!(complaint.starts_with(&expected), "{words:?}: {complaint}");
+    }
+    assert_eq!(names(&world.at("site")), before);
+    assert!(!world.at("secret.img").exists());
+    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let added = |file: &str, change: &str| serde_json::json!({ "kind": "admin", "file": file, "key": other, "change": change });
+    assert_eq!(shown["format"], 1);
+    assert_eq!(shown["differences"], serde_json::json!([added("site.toml", "added")]));
+    // Without a terminal nothing is accepted that was not named.
+    let (_, complaint) = world.ends(&["trust", "accept", "--site", "site"], 77);
+    assert!(complaint.contains("there is no terminal on which they could be typed"), "{complaint}");
+    world.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
+    world.ends(&["seal", "--site", "site", "--all"], 77);
+    let (said, _) = world.ends(&["trust", "accept", "--site", "site", &other], 0);
+    assert!(said.contains("signed trust.toml: commit it with the site"), "{said}");
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    assert!(world.at("site/seals/pi1.seal").exists());
+    world.ends(&["trust", "show", "--site", "site"], 0);
+}
+
+#[test]
+fn init_accepts_the_keys_that_it_made() {
+    let world = World::new();
+    for file in ["config/psyops/lab/lab.trust.toml", "site/trust.toml", "site/trust.toml.minisig"] {
+        assert!(world.at(file).is_file(), "{file}");
+    }
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 0);
+    assert!(!complaint.contains("accepted the keys"), "{complaint}");
+}
+
+#[test]
+fn a_site_of_an_older_version_is_accepted_at_its_first_use_and_says_so() {
+    let world = World::new();
+    for file in ["config/psyops/lab/lab.trust.toml", "site/trust.toml", "site/trust.toml.minisig"] {
+        fs::remove_file(world.at(file)).unwrap();
+    }
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 0);
+    assert!(
+        complaint.starts_with("accepted the keys of the site lab, which are this workstation's own: "),
+        "{complaint}"
+    );
+    assert!(complaint.contains("signed trust.toml with the accepted keys"), "{complaint}");
+    assert!(world.at("site/trust.toml.minisig").is_file());
+}
+
+#[test]
+fn programs_that_hold_keys_leave_no_core() {
+    let world = World::new();
+    // It waits for a password on its standard input, and can be looked at meanwhile.
+    let mut command = world.command(env!("CARGO_BIN_EXE_psyops"));
+    let mut child =
+        command.arg("rescue-password").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let limits = format!("/proc/{}/limits", child.id());
+    let core = || {
+        let text = fs::read_to_string(&limits).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
+        line.split_whitespace().skip(4).take(2).collect::<Vec<_>>().join(" ")
+    };
+    // The limit is set by the first statement of the program, which may not have run yet.
+    let mut seen = core();
+    for _ in 0..1000 {
+        if seen == "0 0" {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+        seen = core();
+    }
+    drop(child.stdin.take());
+    child.wait().unwrap();
+    assert_eq!(seen, "0 0");
+}
