@@ -6,6 +6,7 @@ use builder::secrets::credentials::{CredentialError, Credentials, Locations, own
 use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
+use builder::secrets::passphrase::Passphrases;
 use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_or_replace};
 use builder::secrets::raise::{Raise, raise};
 use builder::secrets::seal::Unbelieved;
@@ -30,7 +31,13 @@ impl Home {
     /// A site `home` with a node `demo`, and its private keys beside it.
     fn new() -> Self {
         let home = Self { folder: TempDir::new().unwrap() };
-        let keys = issue_keys(&home.at("config"), &"home".parse().unwrap(), Timestamp::from_unix(0)).unwrap();
+        let keys = issue_keys(
+            &home.at("config"),
+            &"home".parse().unwrap(),
+            Timestamp::from_unix(0),
+            &Passphrases::default(),
+        )
+        .unwrap();
         let options = InitOptions { build_time: 1_700_000_000, open_consoles: true };
         let name = "demo".parse().unwrap();
         init_site(&home.at("site"), &"home".parse().unwrap(), &name, &keys, &options).unwrap();
@@ -49,6 +56,7 @@ impl Home {
         Locations {
             identity: Some(self.at("config/home/admin.age.txt")),
             signing_key: Some(self.at("config/home/signing.key")),
+            passphrases: Passphrases::default(),
         }
     }
 

@@ -7,11 +7,13 @@ mod support;
 
 use keys::identity::NodeIdentity;
 use keys::issue::host_key::HostKey;
+use keys::issue::locked::{self, Work};
 use keys::issue::signing::{BadSigningKey, SigningKey};
 use keys::issue::{encryption, identity_file};
 use keys::signature::verify;
 use keys::timestamp::Timestamp;
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -140,4 +142,24 @@ fn ssh_keygen_reads_our_host_key() {
     let theirs = HostKey::parse(&fs::read(folder.path().join("theirs")).unwrap()).unwrap();
     let public = fs::read_to_string(folder.path().join("theirs.pub")).unwrap();
     assert_eq!(theirs.public_line().unwrap(), public);
+}
+
+#[test]
+fn minisign_signs_with_our_locked_key() {
+    let folder = TempDir::new().unwrap();
+    let key = SigningKey::generate().unwrap();
+    let file = locked::lock_signing_key(&key, "correct horse", Work::LEAST).unwrap();
+    write_private(&folder.path().join("locked.key"), file.as_bytes());
+    fs::write(folder.path().join("content"), "content").unwrap();
+    let mut minisign = Command::new("minisign")
+        .args(["-S", "-s", "locked.key", "-m", "content", "-t", "by minisign"])
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    minisign.stdin.take().unwrap().write_all(b"correct horse\n").unwrap();
+    assert!(minisign.wait().unwrap().success());
+    let signature = fs::read_to_string(folder.path().join("content.minisig")).unwrap();
+    assert_eq!(verify(b"content", &signature, &[key.public().clone()]), Ok(key.public()));
 }

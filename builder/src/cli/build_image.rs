@@ -1,6 +1,7 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
 use crate::cli::flash::{FlashOutput, Order, WritingArgs};
+use crate::cli::mksecrets::PassphraseArgs;
 use crate::cli::nodes::NodesArgs;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
@@ -8,7 +9,7 @@ use crate::engine::{self, Built, Layout, Output, Place, Request, StepRecord};
 use crate::error::{Class, Classified, Error};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::site::{Site, site_or_default};
+use crate::site::site_or_default;
 use crate::store::{Origin, Store};
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -57,6 +58,9 @@ pub struct BuildImageArgs {
     /// The signing key (by default the one of the site under the user's configuration)
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub passphrase: PassphraseArgs,
     /// Say what each step was made of, and what lies where in the image
     #[arg(long, short)]
     pub verbose: bool,
@@ -96,15 +100,19 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         path => Place::Folder(path.clone().unwrap_or_default()),
     };
     let output = Output { place, layout: args.layout };
-    let keys = Locations { identity: args.identity.clone(), signing_key: args.signing_key.clone() };
+    let keys = Locations {
+        identity: args.identity.clone(),
+        signing_key: args.signing_key.clone(),
+        passphrases: args.passphrase.passphrases(),
+    };
     let programs = Programs::find(args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
     let built = engine::build(&request, &Store::from_environment()?, progress)?;
-    let flashed = flash(args, &request.site, &built)?;
+    let flashed = flash(args, &request, &built)?;
     Ok(BuildImageOutput { built, flashed, several, verbose: args.verbose, json: args.json })
 }
 
-fn flash(args: &BuildImageArgs, site: &Site, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
+fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
     let images = built.iter().map(|built| built.image.path.as_path());
     let pairs: Vec<(&Path, &Path)> = images.zip(args.flash.iter().map(PathBuf::as_path)).collect();
     if pairs.is_empty() {
@@ -112,8 +120,8 @@ fn flash(args: &BuildImageArgs, site: &Site, built: &[Built]) -> Result<Option<F
     }
     let order = Order {
         pairs: &pairs,
-        site: Some(site),
-        signing_key: args.signing_key.as_deref(),
+        site: Some(&request.site),
+        locations: Locations { identity: None, ..request.keys.clone() },
         consent: &args.consent,
         writing: args.writing,
         json: args.json,

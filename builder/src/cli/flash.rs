@@ -1,6 +1,7 @@
 //! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
 
 use crate::cli::finish;
+use crate::cli::mksecrets::PassphraseArgs;
 use crate::cli::trust::tell_first_use;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
@@ -55,6 +56,9 @@ pub struct FlashArgs {
     pub signing_key: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub passphrase: PassphraseArgs,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub consent: ConsentArgs,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
@@ -103,7 +107,11 @@ pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
     let order = Order {
         pairs: &first.chain(more).collect::<Vec<_>>(),
         site: site.as_ref(),
-        signing_key: args.signing_key.as_deref(),
+        locations: Locations {
+            identity: None,
+            signing_key: args.signing_key.clone(),
+            passphrases: args.passphrase.passphrases(),
+        },
         consent: &args.consent,
         writing: args.writing,
         json: args.json,
@@ -112,11 +120,11 @@ pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
 }
 
 /// Which images are to be written to which sticks, and how.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Order<'o> {
     pub(super) pairs: &'o [(&'o Path, &'o Path)],
     pub(super) site: Option<&'o Site>,
-    pub(super) signing_key: Option<&'o Path>,
+    pub(super) locations: Locations,
     pub(super) consent: &'o ConsentArgs,
     pub(super) writing: WritingArgs,
     pub(super) json: bool,
@@ -125,13 +133,13 @@ pub(super) struct Order<'o> {
 impl Order<'_> {
     pub(super) fn carry_out(&self) -> Result<FlashOutput, Error> {
         // What is missing for a receipt is said before anything is written.
-        let locations = Locations { identity: None, signing_key: self.signing_key.map(Path::to_owned) };
+        let locations = &self.locations;
         let signer = match self.site {
             Some(site) if self.writing.no_read_back => {
-                trust::check(site.clone(), &locations)?;
+                trust::check(site.clone(), locations)?;
                 None
             }
-            Some(site) => Some(load_signing_key(site.clone(), &locations)?),
+            Some(site) => Some(load_signing_key(site.clone(), locations)?),
             None => None,
         };
         if let Some((site, _)) = &signer {

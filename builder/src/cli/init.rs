@@ -1,5 +1,6 @@
 //! `psyops init DIR`: makes a site, or adds a node to one.
 
+use crate::cli::mksecrets::PassphraseArgs;
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
 use crate::secrets::trust::accept_new_site;
@@ -29,6 +30,9 @@ pub struct InitArgs {
     /// The site's name (by default the folder's)
     #[arg(long, value_name = "NAME")]
     pub id: Option<Name>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub passphrase: PassphraseArgs,
     /// Print what was made as JSON
     #[arg(long)]
     pub json: bool,
@@ -121,10 +125,11 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
     can_hold_a_site(&args.dir)?;
     let now = now();
     let config = Folder::Config.of_psyops()?;
-    let keys = issue_keys(&config, &id, Timestamp::from_unix(now))?;
+    let passphrases = args.passphrase.passphrases();
+    let keys = issue_keys(&config, &id, Timestamp::from_unix(now), &passphrases)?;
     let options = InitOptions { build_time: now, open_consoles: false };
     let site = init_site(&args.dir, &id, &node, &keys, &options)?;
-    let site = accept_new_site(site, &config)?;
+    let site = accept_new_site(site, &config, &passphrases)?;
     Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
 }
 

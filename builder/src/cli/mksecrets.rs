@@ -10,6 +10,7 @@ use crate::flash;
 use crate::flash::target::past_the_cache;
 use crate::secrets::credentials::Locations;
 use crate::secrets::node_keys;
+use crate::secrets::passphrase::Passphrases;
 use crate::secrets::prepare::{Prepared, prepare};
 use crate::site::site_or_default;
 use crate::staging::Staging;
@@ -65,13 +66,36 @@ pub struct CredentialArgs {
     /// The signing key (by default $`XDG_CONFIG_HOME/psyops/SITE/signing.key`)
     #[arg(long, value_name = "FILE")]
     pub signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub passphrase: PassphraseArgs,
+}
+
+/// Where the passphrase of locked keys comes from.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct PassphraseArgs {
+    /// Read the passphrase of locked keys from this descriptor, a line for each (by default it is asked for on the terminal)
+    #[arg(long, value_name = "N")]
+    pub passphrase_fd: Option<u32>,
+}
+
+impl PassphraseArgs {
+    /// What was typed, as the library takes it.
+    #[must_use]
+    pub fn passphrases(self) -> Passphrases {
+        Passphrases::from_descriptor(self.passphrase_fd)
+    }
 }
 
 impl CredentialArgs {
     /// What was typed, as the library takes it.
     #[must_use]
     pub fn locations(&self) -> Locations {
-        Locations { identity: self.identity.clone(), signing_key: self.signing_key.clone() }
+        Locations {
+            identity: self.identity.clone(),
+            signing_key: self.signing_key.clone(),
+            passphrases: self.passphrase.passphrases(),
+        }
     }
 }
 

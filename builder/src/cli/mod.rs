@@ -13,6 +13,7 @@ pub mod finish;
 pub mod flash;
 pub mod init;
 pub mod inspect;
+pub mod keys;
 pub mod known_hosts;
 pub mod lock;
 pub mod ls;
@@ -77,6 +78,7 @@ enum PsyopsCommand {
     Lock(lock::LockArgs),
     Secret(secret::SecretArgs),
     Trust(trust::TrustArgs),
+    Keys(keys::KeysArgs),
     RescuePassword(rescue_password::RescuePasswordArgs),
     KnownHosts(known_hosts::KnownHostsArgs),
     Manual(manual::ManualArgs),
@@ -124,6 +126,7 @@ impl Psyops {
             PsyopsCommand::Disks(args) => finish(disks::run(&args)),
             PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
             PsyopsCommand::Secret(args) => finish_bytes(secret::run(&args, &secret::standard_input)),
+            PsyopsCommand::Keys(args) => finish(keys::run(&args)),
             PsyopsCommand::Trust(args) => finish_code(
                 trust::run(&args, &mut ask_for_text).map(|output| (output.to_string(), output.exit_code())),
             ),

@@ -5,11 +5,14 @@
 
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
-use crate::secrets::private_file::{PrivateFileError, read_private};
+use crate::secrets::key_file;
+use crate::secrets::passphrase::{PassphraseError, Passphrases};
+use crate::secrets::private_file::PrivateFileError;
 use crate::secrets::trust::{self, TrustError};
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use handoff::name::Name;
 use keys::identity::{BadIdentity, NodeIdentity, Recipient};
+use keys::issue::locked::LockedError;
 use keys::issue::signing::{BadSigningKey, SigningKey};
 use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
@@ -21,6 +24,8 @@ pub struct Locations {
     pub identity: Option<PathBuf>,
     /// The signing key.
     pub signing_key: Option<PathBuf>,
+    /// What opens those that are locked.
+    pub passphrases: Passphrases,
 }
 
 /// The private keys of a site.
@@ -86,6 +91,17 @@ pub enum CredentialError {
         /// What is wrong.
         problem: BadSigningKey,
     },
+    /// The file is under a passphrase, and does not open with the right one.
+    #[error("{path}: {problem}")]
+    Locked {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: LockedError,
+    },
+    /// The passphrase is wrong or unknown.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
     /// An intact identity of a person whom the site does not name.
     #[error(
         "the identity in {path} has the public key {found}, which is not an admin recipient of the site {site}"
@@ -119,6 +135,7 @@ impl Classified for CredentialError {
             Self::NoFolder(_) => Class::MissingInput,
             Self::File(error) => error.class(),
             Self::Trust(error) => error.class(),
+            Self::Passphrase(error) => error.class(),
             _ => Class::BadContent,
         }
     }
@@ -131,6 +148,7 @@ impl Classified for CredentialError {
             Self::File(error) if error.class() == Class::MissingInput => Some(other_files.into()),
             Self::File(error) => error.advice(),
             Self::Trust(error) => error.advice(),
+            Self::Passphrase(error) => error.advice(),
             _ => None,
         }
     }
@@ -177,37 +195,35 @@ pub fn own_keys(site: &Site, at: &Locations) -> Result<OwnKeys, CredentialError>
 }
 
 fn own_identity(site: &Site, at: &Locations) -> Result<Option<NodeIdentity>, CredentialError> {
-    if_there(parse_identity(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?))
+    if_there(open_identity(site, at).map(|(_, key)| key))
 }
 
 fn own_signing_key(site: &Site, at: &Locations) -> Result<Option<SigningKey>, CredentialError> {
-    if_there(parse_signing_key(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?))
+    if_there(open_signing_key(site, at).map(|(_, key)| key))
 }
 
-fn if_there<K>(loaded: Result<(PathBuf, K), CredentialError>) -> Result<Option<K>, CredentialError> {
+fn if_there<K>(loaded: Result<K, CredentialError>) -> Result<Option<K>, CredentialError> {
     match loaded {
-        Ok((_, key)) => Ok(Some(key)),
+        Ok(key) => Ok(Some(key)),
         Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn parse_identity(path: PathBuf) -> Result<(PathBuf, NodeIdentity), CredentialError> {
-    match NodeIdentity::parse(&read_private("admin's identity", &path)?) {
-        Ok(identity) => Ok((path, identity)),
-        Err(problem) => Err(CredentialError::Identity { path, problem }),
-    }
+fn open_identity(site: &Site, at: &Locations) -> Result<(PathBuf, NodeIdentity), CredentialError> {
+    let path = place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?;
+    let key = key_file::open_identity(&path, &at.passphrases)?;
+    Ok((path, key))
 }
 
-fn parse_signing_key(path: PathBuf) -> Result<(PathBuf, SigningKey), CredentialError> {
-    match SigningKey::parse(&read_private("signing key", &path)?) {
-        Ok(key) => Ok((path, key)),
-        Err(problem) => Err(CredentialError::SigningKey { path, problem }),
-    }
+fn open_signing_key(site: &Site, at: &Locations) -> Result<(PathBuf, SigningKey), CredentialError> {
+    let path = place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?;
+    let key = key_file::open_signing_key(&path, &at.passphrases)?;
+    Ok((path, key))
 }
 
 fn read_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, CredentialError> {
-    let (path, identity) = parse_identity(place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)?)?;
+    let (path, identity) = open_identity(site, at)?;
     let found = identity.recipient();
     if site.admin_recipients.contains(&found.to_string()) {
         Ok(identity)
@@ -217,7 +233,7 @@ fn read_identity(site: &Site, at: &Locations) -> Result<NodeIdentity, Credential
 }
 
 fn read_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, CredentialError> {
-    let (path, key) = parse_signing_key(place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)?)?;
+    let (path, key) = open_signing_key(site, at)?;
     if site.signing_keys.iter().any(|known| known == key.public().as_str()) {
         Ok(key)
     } else {
@@ -226,7 +242,7 @@ fn read_signing_key(site: &Site, at: &Locations) -> Result<SigningKey, Credentia
     }
 }
 
-fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<PathBuf, CredentialError> {
+pub(super) fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<PathBuf, CredentialError> {
     match given {
         Some(path) => Ok(path.to_owned()),
         None => Ok(Folder::Config.of_psyops()?.join(site.id.as_str()).join(name)),

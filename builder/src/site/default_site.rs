@@ -10,6 +10,7 @@ use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
 use crate::scratch::Scratch;
 use crate::secrets::credentials::CredentialError;
+use crate::secrets::passphrase::Passphrases;
 use crate::secrets::trust::accept_new_site;
 use handoff::name::{BadName, Name};
 use keys::timestamp::Timestamp;
@@ -98,10 +99,11 @@ pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteEr
         let scratch = Scratch::within(data, ".new-site-").map_err(folder)?;
         let made = scratch.path().join("site");
         let name: Name = DEFAULT_NAME.parse()?;
-        let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME))?;
+        let passphrases = Passphrases::default();
+        let keys = issue_keys(config, &name, Timestamp::from_unix(BUILD_TIME), &passphrases)?;
         let options = InitOptions { build_time: BUILD_TIME, open_consoles: true };
         let site = init_site(&made, &name, &name, &keys, &options)?;
-        accept_new_site(site, config).map_err(Box::new)?;
+        accept_new_site(site, config, &passphrases).map_err(Box::new)?;
         fs::rename(&made, &dir).map_err(folder)?;
     }
     drop(lock);

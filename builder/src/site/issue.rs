@@ -3,12 +3,14 @@
 use super::init::GeneratedKeys;
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
+use crate::secrets::credentials::CredentialError;
+use crate::secrets::key_file;
+use crate::secrets::passphrase::Passphrases;
 use handoff::name::Name;
-use keys::identity::{BadIdentity, NodeIdentity};
 use keys::issue::identity_file;
-use keys::issue::signing::{BadSigningKey, SigningFailed, SigningKey};
+use keys::issue::signing::{SigningFailed, SigningKey};
 use keys::timestamp::Timestamp;
-use std::fs::{self, DirBuilder};
+use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -21,30 +23,17 @@ pub const SIGNING_KEY_FILE: &str = "signing.key";
 /// Why a site's keys were not made.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// A key file or its folder cannot be read or made.
+    /// The folder of the keys cannot be made.
     #[error("{path}: {source}")]
     Files {
-        /// The file or folder.
+        /// The folder.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
     },
-    /// The age identity that is there already cannot be used.
-    #[error("{path}: {source}")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BadIdentity,
-    },
-    /// The signing key that is there already cannot be used.
-    #[error("{path}: {source}")]
-    SigningKey {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        source: BadSigningKey,
-    },
+    /// A key that is there already cannot be used.
+    #[error(transparent)]
+    Existing(#[from] Box<CredentialError>),
     /// No signing key could be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
@@ -57,7 +46,7 @@ impl Classified for IssueError {
     fn class(&self) -> Class {
         match self {
             Self::Files { source, .. } => Class::of_writing(source),
-            Self::Identity { .. } | Self::SigningKey { .. } => Class::BadContent,
+            Self::Existing(error) => error.class(),
             Self::Signing(_) => Class::Failure,
             Self::Write(error) => error.class(),
         }
@@ -65,10 +54,15 @@ impl Classified for IssueError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::Identity { path, .. } | Self::SigningKey { path, .. } => Some(format!(
-                "put the right key there, or move {} away to have a new one made",
-                path.display()
-            )),
+            Self::Existing(error) => match &**error {
+                CredentialError::Identity { path, .. } | CredentialError::SigningKey { path, .. } => {
+                    Some(format!(
+                        "put the right key there, or move {} away to have a new one made",
+                        path.display()
+                    ))
+                }
+                error => error.advice(),
+            },
             Self::Write(error) => error.advice(),
             Self::Files { .. } | Self::Signing(_) => None,
         }
@@ -77,7 +71,12 @@ impl Classified for IssueError {
 
 /// The keys of the site `id` below `config` (the user's `psyops/` folder): those that are there, and new ones for those
 /// that are not. A key is never overwritten.
-pub fn issue_keys(config: &Path, id: &Name, created: Timestamp) -> Result<GeneratedKeys, IssueError> {
+pub fn issue_keys(
+    config: &Path,
+    id: &Name,
+    created: Timestamp,
+    passphrases: &Passphrases,
+) -> Result<GeneratedKeys, IssueError> {
     let folder = config.join(id.as_str());
     DirBuilder::new()
         .recursive(true)
@@ -85,15 +84,13 @@ pub fn issue_keys(config: &Path, id: &Name, created: Timestamp) -> Result<Genera
         .create(&folder)
         .map_err(|source| IssueError::Files { path: folder.clone(), source })?;
     Ok(GeneratedKeys {
-        admin_recipient: admin_recipient(&folder.join(ADMIN_IDENTITY_FILE), created)?,
-        signing_public: signing_public(&folder.join(SIGNING_KEY_FILE))?,
+        admin_recipient: admin_recipient(&folder.join(ADMIN_IDENTITY_FILE), created, passphrases)?,
+        signing_public: signing_public(&folder.join(SIGNING_KEY_FILE), passphrases)?,
     })
 }
 
-fn admin_recipient(path: &Path, created: Timestamp) -> Result<String, IssueError> {
-    if let Some(bytes) = read_if_there(path)? {
-        let identity = NodeIdentity::parse(&bytes)
-            .map_err(|source| IssueError::Identity { path: path.to_owned(), source })?;
+fn admin_recipient(path: &Path, created: Timestamp, passphrases: &Passphrases) -> Result<String, IssueError> {
+    if let Some(identity) = if_there(key_file::open_identity(path, passphrases))? {
         return Ok(identity.recipient().to_string());
     }
     let identity = identity_file::generate();
@@ -101,10 +98,8 @@ fn admin_recipient(path: &Path, created: Timestamp) -> Result<String, IssueError
     Ok(identity.recipient().to_string())
 }
 
-fn signing_public(path: &Path) -> Result<String, IssueError> {
-    if let Some(bytes) = read_if_there(path)? {
-        let key = SigningKey::parse(&bytes)
-            .map_err(|source| IssueError::SigningKey { path: path.to_owned(), source })?;
+fn signing_public(path: &Path, passphrases: &Passphrases) -> Result<String, IssueError> {
+    if let Some(key) = if_there(key_file::open_signing_key(path, passphrases))? {
         return Ok(key.public().as_str().to_owned());
     }
     let key = SigningKey::generate()?;
@@ -112,10 +107,10 @@ fn signing_public(path: &Path) -> Result<String, IssueError> {
     Ok(key.public().as_str().to_owned())
 }
 
-fn read_if_there(path: &Path) -> Result<Option<zeroize::Zeroizing<Vec<u8>>>, IssueError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes.into())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(IssueError::Files { path: path.to_owned(), source }),
+fn if_there<K>(loaded: Result<K, CredentialError>) -> Result<Option<K>, IssueError> {
+    match loaded {
+        Ok(key) => Ok(Some(key)),
+        Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
+        Err(error) => Err(Box::new(error).into()),
     }
 }

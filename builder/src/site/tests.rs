@@ -530,7 +530,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
     fs::write(&broken, "nonsense").unwrap();
     fs::remove_dir_all(data.join("default-site")).unwrap();
     let error = default_site_in(&data, &config).unwrap_err();
-    assert!(matches!(error, DefaultSiteError::Keys(IssueError::Identity { .. })), "{error}");
+    assert!(matches!(error, DefaultSiteError::Keys(IssueError::Existing(_))), "{error}");
 }
 
 #[test]

@@ -6,5 +6,6 @@
 pub mod encryption;
 pub mod host_key;
 pub mod identity_file;
+pub mod locked;
 pub mod seal_builder;
 pub mod signing;

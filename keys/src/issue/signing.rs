@@ -1,18 +1,22 @@
 //! minisign key pairs and signing. Files are those of the `minisign` program (`minisign -G -W`): either can use the
 //! other's.
 //!
-//! The secret key file is not under a passphrase: where it lies and who may read it is what protects it.
+//! The secret key file may be under a passphrase (`locked`). Without one, who may read the file is what protects it.
 //!
 //! Signatures are those of RFC 8032, the same for the same content. The `minisign` crate draws a random nonce for each
 //! (the program does not), and an image could not be built twice.
 
+use crate::issue::locked::{LockedError, Work};
 use crate::signature::{self, PublicKey};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use blake2::{Blake2b512, Digest as _};
+use blake2::digest::consts::U32;
+use blake2::{Blake2b, Blake2b512, Digest as _};
 use ed25519_dalek::{SECRET_KEY_LENGTH, Signer as _};
 use minisign::{KeyPair, PublicKey as SignersKey, SecretKey, SecretKeyBox};
 use std::fmt;
+use std::fs::File;
+use std::io::Read as _;
 use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -24,9 +28,7 @@ pub enum BadSigningKey {
     #[error("it is no minisign secret key file (two lines: a comment and the key)")]
     NotAKey,
     /// A key under a passphrase.
-    #[error(
-        "the key is under a passphrase; make one without (minisign -G -W), or remove it (minisign -C -W)"
-    )]
+    #[error("the key is under a passphrase")]
     Encrypted,
     /// Parts of the key do not fit together.
     #[error("the key is damaged")]
@@ -85,11 +87,103 @@ impl SigningKey {
         Ok(key)
     }
 
-    /// The secret key file's text.
+    /// Opens a secret key file that is under a passphrase. The work that it asks for is bounded before it is done.
+    pub(super) fn parse_locked(file: &[u8], passphrase: &str) -> Result<Self, LockedError> {
+        let text = std::str::from_utf8(file).map_err(|_| BadSigningKey::NotAKey)?;
+        let line = text.lines().nth(1).ok_or(BadSigningKey::NotAKey)?;
+        let bytes = BASE64_STANDARD.decode(line).map_err(|_| BadSigningKey::NotAKey)?;
+        let limit = |range: Range<usize>| {
+            let limit = bytes.get(range)?.try_into().ok()?;
+            Some(u64::from_le_bytes(limit))
+        };
+        let (Some(operations), Some(memory)) = (limit(OPERATIONS), limit(MEMORY)) else {
+            return Err(BadSigningKey::NotAKey.into());
+        };
+        if bytes.len() != SECRET_BYTES || !bytes.starts_with(b"EdSc") {
+            return Err(BadSigningKey::NotAKey.into());
+        }
+        if operations > MOST_OPERATIONS || memory > MOST_MEMORY {
+            return Err(LockedError::TooMuchWork);
+        }
+        let boxed = SecretKeyBox::from_string(text).map_err(|_| BadSigningKey::NotAKey)?;
+        // The checksum tells a wrong passphrase; a damaged file looks the same.
+        let secret =
+            boxed.into_secret_key(Some(passphrase.to_owned())).map_err(|_| LockedError::WrongPassphrase)?;
+        let public = public_of(&secret).ok_or(BadSigningKey::Damaged)?;
+        let key = Self { secret, public };
+        key.sign(b"", "").map_err(|_| BadSigningKey::Damaged)?;
+        Ok(key)
+    }
+
+    /// The secret key file's text, without a passphrase.
     pub fn text(&self) -> Result<Zeroizing<String>, SigningFailed> {
-        let comment = format!("minisign secret key {} of a psyopsOS site", self.public.id());
-        let boxed = self.secret.to_box(Some(&comment)).map_err(|error| SigningFailed(error.to_string()))?;
-        Ok(Zeroizing::new(boxed.into_string()))
+        let mut bytes = self.with_checksum()?;
+        // No algorithm, salt and limits.
+        bytes.get_mut(KDF_ALGORITHM.start..KEY_ID.start).ok_or_else(too_short)?.fill(0);
+        bytes.get_mut(CHECKSUM_ALGORITHM).ok_or_else(too_short)?.copy_from_slice(b"B2");
+        Ok(self.file("minisign secret key", &bytes))
+    }
+
+    /// The secret key file's text under a passphrase, in minisign's encrypted form.
+    pub(super) fn locked_text(
+        &self,
+        passphrase: &str,
+        work: Work,
+    ) -> Result<Zeroizing<String>, SigningFailed> {
+        let failed = |error: &dyn fmt::Display| SigningFailed(error.to_string());
+        let mut bytes = self.with_checksum()?;
+        let mut salt = [0; SALT.end - SALT.start];
+        File::open("/dev/urandom")
+            .and_then(|mut random| random.read_exact(&mut salt))
+            .map_err(|error| failed(&error))?;
+        // libsodium derives N = 2^log2, r = 8, p = 1 from these limits.
+        let memory = 1024_u64 << work.log2();
+        let operations = memory / 32;
+        let fields: [(Range<usize>, &[u8]); 5] = [
+            (KDF_ALGORITHM, b"Sc"),
+            (CHECKSUM_ALGORITHM, b"B2"),
+            (SALT, &salt),
+            (OPERATIONS, &operations.to_le_bytes()),
+            (MEMORY, &memory.to_le_bytes()),
+        ];
+        for (range, value) in fields {
+            bytes.get_mut(range).ok_or_else(too_short)?.copy_from_slice(value);
+        }
+        let params = scrypt::Params::new(work.log2(), 8, 1, scrypt::Params::RECOMMENDED_LEN)
+            .map_err(|error| failed(&error))?;
+        let mut stream = Zeroizing::new([0; SECRET_BYTES - KEY_ID.start]);
+        scrypt::scrypt(passphrase.as_bytes(), &salt, &params, &mut *stream)
+            .map_err(|error| failed(&error))?;
+        let secret = bytes.get_mut(KEY_ID.start..).ok_or_else(too_short)?;
+        for (byte, mask) in secret.iter_mut().zip(stream.iter()) {
+            *byte ^= mask;
+        }
+        Ok(self.file("minisign encrypted secret key", &bytes))
+    }
+
+    /// The key's bytes in clear, with their checksum.
+    fn with_checksum(&self) -> Result<Zeroizing<Vec<u8>>, SigningFailed> {
+        let mut bytes = Zeroizing::new(self.secret.to_bytes());
+        let mut hasher = Blake2b::<U32>::new();
+        for range in [0..2, KEY_ID.start..SECRET_BYTES - CHECKSUM_BYTES] {
+            hasher.update(bytes.get(range).ok_or_else(too_short)?);
+        }
+        let checksum = hasher.finalize();
+        bytes
+            .get_mut(SECRET_BYTES - CHECKSUM_BYTES..)
+            .filter(|field| field.len() == checksum.len())
+            .ok_or_else(too_short)?
+            .copy_from_slice(&checksum);
+        Ok(bytes)
+    }
+
+    fn file(&self, what: &str, bytes: &[u8]) -> Zeroizing<String> {
+        let line = Zeroizing::new(BASE64_STANDARD.encode(bytes));
+        Zeroizing::new(format!(
+            "untrusted comment: {what} {} of a psyopsOS site\n{}\n",
+            self.public.id(),
+            *line
+        ))
     }
 
     /// The public half.
@@ -141,7 +235,26 @@ const SECRET_BYTES: usize = 158;
 /// The last of them: the checksum.
 const CHECKSUM_BYTES: usize = 32;
 
-/// Where the key id stands in them.
+/// Which function makes a key of the passphrase.
+const KDF_ALGORITHM: Range<usize> = 2..4;
+
+/// Which function makes the checksum.
+const CHECKSUM_ALGORITHM: Range<usize> = 4..6;
+
+/// The passphrase's salt.
+const SALT: Range<usize> = 6..38;
+
+/// The limit of operations for scrypt, as libsodium counts them.
+const OPERATIONS: Range<usize> = 38..46;
+
+/// The limit of memory for scrypt, in bytes.
+const MEMORY: Range<usize> = 46..54;
+
+/// libsodium's "sensitive" limits, which minisign writes, are the most that a file may ask for.
+const MOST_OPERATIONS: u64 = 33_554_432;
+const MOST_MEMORY: u64 = 1 << 30;
+
+/// Where the key id is in them.
 const KEY_ID: Range<usize> = 54..62;
 
 /// Where the secret half stands in them.

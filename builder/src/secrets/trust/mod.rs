@@ -24,6 +24,7 @@ pub use review::{Review, Signed, review};
 
 use crate::atomic;
 use crate::secrets::credentials::{CredentialError, Credentials, Locations, OwnPublicKeys};
+use crate::secrets::passphrase::Passphrases;
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use keys::issue::signing::SigningKey;
 use keys::signature::PublicKey;
@@ -83,11 +84,16 @@ pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Sit
 }
 
 /// Accepts the keys of a site that was made just now with the keys below `config`, and writes them into it.
-pub fn accept_new_site(site: Site, config: &Path) -> Result<Site, CredentialError> {
+pub fn accept_new_site(
+    site: Site,
+    config: &Path,
+    passphrases: &Passphrases,
+) -> Result<Site, CredentialError> {
     let folder = config.join(site.id.as_str());
     let at = Locations {
         identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
         signing_key: Some(folder.join(SIGNING_KEY_FILE)),
+        passphrases: passphrases.clone(),
     };
     let (site, credentials) = Credentials::load(site, &at)?;
     publish_if_missing(&site, &credentials.signing)?;

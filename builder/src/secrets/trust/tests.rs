@@ -17,7 +17,7 @@ impl World {
         let world = Self { folder: TempDir::new().unwrap() };
         let config = world.folder.path().join("config");
         let id = "home".parse().unwrap();
-        let keys = issue_keys(&config, &id, Timestamp::from_unix(0)).unwrap();
+        let keys = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
         let options = InitOptions { build_time: 1_700_000_000, open_consoles: false };
         let node = "demo".parse().unwrap();
         init_site(&world.folder.path().join("site"), &id, &node, &keys, &options).unwrap();
@@ -33,6 +33,7 @@ impl World {
         Locations {
             identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
             signing_key: Some(folder.join(SIGNING_KEY_FILE)),
+            passphrases: Passphrases::default(),
         }
     }
 
@@ -245,6 +246,7 @@ fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
     let at = Locations {
         identity: Some(elsewhere.join(ADMIN_IDENTITY_FILE)),
         signing_key: Some(elsewhere.join(SIGNING_KEY_FILE)),
+        passphrases: Passphrases::default(),
     };
     let site = check(world.site(), &at).unwrap();
     assert!(site.accepted.is_none());

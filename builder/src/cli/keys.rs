@@ -1,0 +1,187 @@
+//! `psyops keys status|passphrase`: the private keys of a site on this workstation.
+
+use crate::atomic;
+use crate::cli::mksecrets::CredentialArgs;
+use crate::error::Error;
+use crate::secrets::key_file::{self, KeyFile, KeyState};
+use crate::secrets::passphrase::new_passphrase;
+use crate::site::{Site, site_or_default};
+use clap::{Args, Subcommand};
+use keys::timestamp::Timestamp;
+use serde_json::{Value, json};
+use std::fmt;
+use std::path::PathBuf;
+
+/// Show the private keys of a site, and put them under a passphrase
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops keys status --site fleet
+  psyops keys passphrase --site fleet             sets or changes it; asks for the old and the new one
+  psyops keys passphrase --site fleet --remove
+  psyops keys passphrase --site fleet --passphrase-fd 3 --new-passphrase-fd 4 3<old 4<new
+Locked keys are files of age (age -d opens admin.age.txt) and of minisign (minisign -C changes the passphrase of
+signing.key). A command that needs a locked key asks once, on the terminal, or reads --passphrase-fd.")]
+pub struct KeysArgs {
+    /// The site's folder (by default the embedded site)
+    #[arg(long, value_name = "DIR", global = true)]
+    pub site: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
+    #[command(subcommand)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub action: Action,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// Show where the keys are, whether they are locked, and whether the site names them
+    Status {
+        /// Print it as JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Set, change or remove the passphrase of both keys
+    Passphrase {
+        /// Take the passphrase off
+        #[arg(long, conflicts_with = "new_passphrase_fd")]
+        remove: bool,
+        /// Read the new passphrase from the first line of this descriptor
+        #[arg(long, value_name = "N")]
+        new_passphrase_fd: Option<u32>,
+        /// Print what was done as JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// What there is to print.
+#[derive(Debug)]
+pub enum KeysOutput {
+    /// Of `status`.
+    Status {
+        /// The two keys.
+        keys: Vec<(KeyFile, KeyState)>,
+        /// The site that may name them.
+        site: Box<Site>,
+        /// As JSON.
+        json: bool,
+    },
+    /// Of `passphrase`.
+    Changed {
+        /// The files that were replaced.
+        files: Vec<PathBuf>,
+        /// Whether they are under a passphrase now.
+        locked: bool,
+        /// As JSON.
+        json: bool,
+    },
+}
+
+/// Does it.
+pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
+    let site = site_or_default(args.site.as_deref())?;
+    let at = args.credentials.locations();
+    let files = key_file::of_site(&site, &at)?;
+    match &args.action {
+        Action::Status { json } => {
+            let keys = files.into_iter().map(|file| {
+                let state = file.state();
+                (file, state)
+            });
+            Ok(KeysOutput::Status { keys: keys.collect(), site: Box::new(site), json: *json })
+        }
+        Action::Passphrase { remove, new_passphrase_fd, json } => {
+            let mut opened = Vec::new();
+            for file in files {
+                if let Some(key) = file.open_if_there(&at.passphrases)? {
+                    opened.push((file, key));
+                }
+            }
+            let passphrase = if *remove { None } else { Some(new_passphrase(*new_passphrase_fd)?) };
+            let created = Timestamp::from_unix(site.build_time);
+            // All are made and tried before the first one is replaced.
+            let mut made = Vec::new();
+            for (file, key) in &opened {
+                let text = key.text(created, passphrase.as_deref().map(String::as_str))?;
+                file.check(text.as_bytes(), key, passphrase.as_deref().map(String::as_str))?;
+                made.push((file, key, text));
+            }
+            let mut files = Vec::new();
+            for (file, key, text) in made {
+                // Of a locked key the public half cannot be seen otherwise.
+                atomic::write_file(&file.public_path(), key.public_text().as_bytes())?;
+                atomic::write_file_with_mode(&file.path, text.as_bytes(), 0o600)?;
+                files.push(file.path.clone());
+            }
+            Ok(KeysOutput::Changed { files, locked: passphrase.is_some(), json: *json })
+        }
+    }
+}
+
+fn is_named(site: &Site, public: &str) -> bool {
+    site.admin_recipients.iter().chain(&site.signing_keys).any(|key| key == public)
+}
+
+fn status_json(site: &Site, file: &KeyFile, state: &KeyState) -> Value {
+    let named = state.public().map(|public| is_named(site, public));
+    let mut value = json!({ "key": file.kind.word(), "path": file.path, "state": state.word() });
+    if let Value::Object(fields) = &mut value {
+        if let Some(mode) = state.mode() {
+            fields.insert("mode".into(), format!("{mode:04o}").into());
+        }
+        if let Some(public) = state.public() {
+            fields.insert("public".into(), public.into());
+        }
+        if let Some(named) = named {
+            fields.insert("named_by_site".into(), named.into());
+        }
+        if let KeyState::Unusable(problem) = state {
+            fields.insert("problem".into(), problem.clone().into());
+        }
+    }
+    value
+}
+
+impl fmt::Display for KeysOutput {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status { keys, site, json: true } => {
+                let keys: Vec<Value> =
+                    keys.iter().map(|(file, state)| status_json(site, file, state)).collect();
+                write!(f, "{:#}", json!({ "format": 1, "site": site.id.as_str(), "keys": keys }))
+            }
+            Self::Status { keys, site, json: false } => {
+                for (file, state) in keys {
+                    write!(f, "{}: {}", file.kind.what(), file.path.display())?;
+                    if let Some(mode) = state.mode() {
+                        write!(f, ", mode {mode:04o}")?;
+                    }
+                    match state {
+                        KeyState::Unusable(problem) => writeln!(f, "\n  cannot be used: {problem}")?,
+                        other => writeln!(f, ", {}", other.word())?,
+                    }
+                    match state.public() {
+                        Some(public) if is_named(site, public) => {
+                            writeln!(f, "  {public}, named by the site {}", site.id)?;
+                        }
+                        Some(public) => writeln!(f, "  {public}, which the site {} does not name", site.id)?,
+                        None => {}
+                    }
+                }
+                Ok(())
+            }
+            Self::Changed { files, locked, json: true } => {
+                write!(f, "{:#}", json!({ "format": 1, "files": files, "locked": locked }))
+            }
+            Self::Changed { files, locked, json: false } => {
+                let now = if *locked { "is under the new passphrase" } else { "has no passphrase" };
+                for file in files {
+                    writeln!(f, "{} {now}", file.display())?;
+                }
+                Ok(())
+            }
+        }
+    }
+}

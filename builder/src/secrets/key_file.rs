@@ -1,0 +1,310 @@
+//! The two key files of a site as files: where they are, whether they are locked, opening and rewriting them.
+
+use crate::error::{Class, Classified};
+use crate::secrets::credentials::{CredentialError, Locations, place};
+use crate::secrets::passphrase::{Attempt, Passphrases};
+use crate::secrets::private_file::read_private;
+use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
+use keys::identity::NodeIdentity;
+use keys::issue::identity_file;
+use keys::issue::locked::{self, LockFailed, LockedError, Work};
+use keys::issue::signing::{BadSigningKey, SigningFailed, SigningKey};
+use keys::timestamp::Timestamp;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Which of the two keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyKind {
+    /// The admin's age identity.
+    Identity,
+    /// The signing key.
+    Signing,
+}
+
+impl KeyKind {
+    /// For people.
+    #[must_use]
+    pub fn what(self) -> &'static str {
+        match self {
+            Self::Identity => "admin's identity",
+            Self::Signing => "signing key",
+        }
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Signing => "signing-key",
+        }
+    }
+}
+
+/// A key file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyFile {
+    /// Which key it has.
+    pub kind: KeyKind,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// A key that was opened.
+#[derive(Debug)]
+pub enum Key {
+    /// An identity.
+    Identity(NodeIdentity),
+    /// A signing key.
+    Signing(SigningKey),
+}
+
+/// What can be said of a key file without a passphrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeyState {
+    /// There is none.
+    Missing,
+    /// It is not private, or not a key.
+    Unusable(String),
+    /// Under a passphrase, with the public half that is noted beside it.
+    Locked {
+        /// Permission bits.
+        mode: u32,
+        /// The public half, which nothing proves without the passphrase.
+        public: Option<String>,
+    },
+    /// Usable by everyone who can read the file.
+    Open {
+        /// Permission bits.
+        mode: u32,
+        /// The public half.
+        public: String,
+    },
+}
+
+/// A key was not rewritten.
+#[derive(Debug, thiserror::Error)]
+pub enum RewriteError {
+    /// It could not be put under a passphrase.
+    #[error(transparent)]
+    Lock(#[from] LockFailed),
+    /// Its text could not be made.
+    #[error(transparent)]
+    Text(#[from] SigningFailed),
+    /// What was made is not the same key, so the file was left as it is.
+    #[error("the new file for {path} does not open as the same key; it was not replaced")]
+    NotTheSame {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl Classified for RewriteError {
+    fn class(&self) -> Class {
+        Class::Failure
+    }
+}
+
+/// Where both keys of a site are.
+pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], CredentialError> {
+    Ok([
+        KeyFile { kind: KeyKind::Identity, path: place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)? },
+        KeyFile { kind: KeyKind::Signing, path: place(site, at.signing_key.as_deref(), SIGNING_KEY_FILE)? },
+    ])
+}
+
+/// Reads an identity; a passphrase is asked for where it is locked.
+pub fn open_identity(path: &Path, passphrases: &Passphrases) -> Result<NodeIdentity, CredentialError> {
+    parse_identity(path, &read_private(KeyKind::Identity.what(), path)?, passphrases)
+}
+
+/// Reads a signing key; a passphrase is asked for where it is locked.
+pub fn open_signing_key(path: &Path, passphrases: &Passphrases) -> Result<SigningKey, CredentialError> {
+    parse_signing_key(path, &read_private(KeyKind::Signing.what(), path)?, passphrases)
+}
+
+fn parse_identity(
+    path: &Path,
+    file: &[u8],
+    passphrases: &Passphrases,
+) -> Result<NodeIdentity, CredentialError> {
+    if locked::is_locked_identity(file) {
+        let attempt = |text: &str| locked::open_identity(file, text).map_err(|problem| failed(path, problem));
+        return passphrases.open(KeyKind::Identity.what(), path, attempt);
+    }
+    NodeIdentity::parse(file).map_err(|problem| CredentialError::Identity { path: path.to_owned(), problem })
+}
+
+fn parse_signing_key(
+    path: &Path,
+    file: &[u8],
+    passphrases: &Passphrases,
+) -> Result<SigningKey, CredentialError> {
+    match SigningKey::parse(file) {
+        Err(BadSigningKey::Encrypted) => {
+            let attempt =
+                |text: &str| locked::open_signing_key(file, text).map_err(|problem| failed(path, problem));
+            passphrases.open(KeyKind::Signing.what(), path, attempt)
+        }
+        other => other.map_err(|problem| CredentialError::SigningKey { path: path.to_owned(), problem }),
+    }
+}
+
+fn failed(path: &Path, problem: LockedError) -> Attempt<CredentialError> {
+    match problem {
+        LockedError::WrongPassphrase => Attempt::Wrong,
+        problem => Attempt::Other(CredentialError::Locked { path: path.to_owned(), problem }),
+    }
+}
+
+impl Key {
+    /// The public half.
+    #[must_use]
+    pub fn public(&self) -> String {
+        match self {
+            Self::Identity(identity) => identity.recipient().to_string(),
+            Self::Signing(key) => key.public().as_str().to_owned(),
+        }
+    }
+
+    /// The text of a file with the public half: `age -R` and `minisign -p` read it.
+    #[must_use]
+    pub fn public_text(&self) -> String {
+        match self {
+            Self::Identity(identity) => format!("{}\n", identity.recipient()),
+            Self::Signing(key) => key.public_text(),
+        }
+    }
+
+    /// The key file, under a passphrase if there is one.
+    pub fn text(
+        &self,
+        created: Timestamp,
+        passphrase: Option<&str>,
+    ) -> Result<Zeroizing<String>, RewriteError> {
+        Ok(match (self, passphrase) {
+            (Self::Identity(identity), None) => identity_file::text(identity, created),
+            (Self::Identity(identity), Some(passphrase)) => {
+                Zeroizing::new(locked::lock_identity(identity, created, passphrase, Work::USUAL)?)
+            }
+            (Self::Signing(key), None) => key.text()?,
+            (Self::Signing(key), Some(passphrase)) => locked::lock_signing_key(key, passphrase, Work::USUAL)?,
+        })
+    }
+}
+
+impl KeyFile {
+    /// Reads the key; a passphrase is asked for where it is locked.
+    pub fn open(&self, passphrases: &Passphrases) -> Result<Key, CredentialError> {
+        let what = self.kind.what();
+        self.parse(&read_private(what, &self.path)?, passphrases)
+    }
+
+    /// The same where there may be no such file.
+    pub fn open_if_there(&self, passphrases: &Passphrases) -> Result<Option<Key>, CredentialError> {
+        match self.open(passphrases) {
+            Ok(key) => Ok(Some(key)),
+            Err(CredentialError::File(error)) if error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What is in the file.
+    pub fn parse(&self, file: &[u8], passphrases: &Passphrases) -> Result<Key, CredentialError> {
+        match self.kind {
+            KeyKind::Identity => parse_identity(&self.path, file, passphrases).map(Key::Identity),
+            KeyKind::Signing => parse_signing_key(&self.path, file, passphrases).map(Key::Signing),
+        }
+    }
+
+    /// Whether `file` opens with the passphrase (or without one) as `key`.
+    pub fn check(&self, file: &[u8], key: &Key, passphrase: Option<&str>) -> Result<(), RewriteError> {
+        let passphrases = Passphrases::of(passphrase.as_slice());
+        match self.parse(file, &passphrases) {
+            Ok(made) if made.public() == key.public() => Ok(()),
+            _ => Err(RewriteError::NotTheSame { path: self.path.clone() }),
+        }
+    }
+
+    /// Where the public half of a locked key is noted: `admin.age.txt.pub`, `signing.key.pub`.
+    #[must_use]
+    pub fn public_path(&self) -> PathBuf {
+        let mut path = self.path.as_os_str().to_owned();
+        path.push(".pub");
+        path.into()
+    }
+
+    /// What can be said of it without a passphrase.
+    #[must_use]
+    pub fn state(&self) -> KeyState {
+        let file = match read_private(self.kind.what(), &self.path) {
+            Ok(file) => file,
+            Err(error) if error.is_missing() => return KeyState::Missing,
+            Err(error) => return KeyState::Unusable(error.to_string()),
+        };
+        let mode = fs::metadata(&self.path).map_or(0, |found| found.mode() & 0o7777);
+        let locked = match self.kind {
+            KeyKind::Identity => locked::is_locked_identity(&file),
+            KeyKind::Signing => matches!(SigningKey::parse(&file), Err(BadSigningKey::Encrypted)),
+        };
+        if locked {
+            return KeyState::Locked { mode, public: noted(&self.public_path()) };
+        }
+        match self.parse(&file, &Passphrases::default()) {
+            Ok(key) => KeyState::Open { mode, public: key.public() },
+            Err(error) => KeyState::Unusable(error.to_string()),
+        }
+    }
+}
+
+/// The key in a file with a public half: its last line.
+fn noted(path: &Path) -> Option<String> {
+    let bytes = read_private_or_public(path)?;
+    let line = bytes.lines().last()?.trim().to_owned();
+    let is_key = line.parse::<keys::identity::Recipient>().is_ok()
+        || line.parse::<keys::signature::PublicKey>().is_ok();
+    is_key.then_some(line)
+}
+
+fn read_private_or_public(path: &Path) -> Option<String> {
+    let found = fs::symlink_metadata(path).ok()?;
+    if !found.is_file() || found.len() > 4096 {
+        return None;
+    }
+    fs::read_to_string(path).ok()
+}
+
+impl KeyState {
+    /// For programs.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Unusable(_) => "unusable",
+            Self::Locked { .. } => "locked",
+            Self::Open { .. } => "not locked",
+        }
+    }
+
+    /// Permission bits.
+    #[must_use]
+    pub fn mode(&self) -> Option<u32> {
+        match self {
+            Self::Locked { mode, .. } | Self::Open { mode, .. } => Some(*mode),
+            Self::Missing | Self::Unusable(_) => None,
+        }
+    }
+
+    /// The public half, where it is known.
+    #[must_use]
+    pub fn public(&self) -> Option<&str> {
+        match self {
+            Self::Locked { public, .. } => public.as_deref(),
+            Self::Open { public, .. } => Some(public),
+            Self::Missing | Self::Unusable(_) => None,
+        }
+    }
+}

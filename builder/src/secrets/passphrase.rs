@@ -1,0 +1,199 @@
+//! Passphrases of private keys: asked for once per command, on the terminal or read from a descriptor.
+//!
+//! Never from an argument or a variable of the environment, where other processes of the user can read them.
+
+use crate::error::{Class, Classified};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use zeroize::Zeroizing;
+
+/// The most that is read from a descriptor, in bytes.
+const LARGEST: u64 = 1 << 16;
+
+/// Why a key stays locked.
+#[derive(Debug, thiserror::Error)]
+pub enum PassphraseError {
+    /// There is neither a terminal nor a descriptor.
+    #[error("the {what} {path} is under a passphrase, and there is no terminal to ask on: {source}")]
+    NoTerminal {
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The descriptor cannot be read.
+    #[error("cannot read passphrases from the descriptor {descriptor}: {source}")]
+    Descriptor {
+        /// Its number.
+        descriptor: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// None of the passphrases opens the key.
+    #[error("the passphrase does not open the {what} {path}")]
+    Wrong {
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The new passphrase was typed differently the second time.
+    #[error("the two passphrases differ; type the same one twice")]
+    Differ,
+    /// The new passphrase is too short.
+    #[error("a passphrase has at least {SHORTEST} characters")]
+    TooShort,
+}
+
+/// Shorter ones are guessed too fast.
+const SHORTEST: usize = 8;
+
+impl Classified for PassphraseError {
+    fn class(&self) -> Class {
+        match self {
+            Self::NoTerminal { .. } => Class::MissingInput,
+            Self::Descriptor { source, .. } => Class::of_reading(source),
+            Self::Wrong { .. } => Class::Refused,
+            Self::Differ | Self::TooShort => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::NoTerminal { .. } => Some(
+                "give the passphrase through a descriptor: --passphrase-fd 3 3< <(pass show psyops), a line for each"
+                    .into(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+/// The passphrases that are known so far, and where more come from. Clones share both.
+#[derive(Clone, Default)]
+pub struct Passphrases(Arc<Mutex<State>>);
+
+#[derive(Default)]
+struct State {
+    descriptor: Option<u32>,
+    known: Vec<Zeroizing<String>>,
+    // Nobody is asked for more.
+    is_closed: bool,
+}
+
+impl fmt::Debug for Passphrases {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Passphrases")
+    }
+}
+
+/// Passphrases are not compared: two places of keys are the same where their paths are.
+impl PartialEq for Passphrases {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Passphrases {}
+
+/// A passphrase that is not the right one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongPassphrase;
+
+impl Passphrases {
+    /// From the lines of a descriptor, where one is named; otherwise from the terminal.
+    #[must_use]
+    pub fn from_descriptor(descriptor: Option<u32>) -> Self {
+        Self(Arc::new(Mutex::new(State { descriptor, is_closed: descriptor.is_some(), ..State::default() })))
+    }
+
+    /// These, and no others: nobody is asked.
+    #[must_use]
+    pub fn of(known: &[&str]) -> Self {
+        let known = known.iter().map(|text| Zeroizing::new((*text).to_owned())).collect();
+        Self(Arc::new(Mutex::new(State { descriptor: None, known, is_closed: true })))
+    }
+
+    /// Opens the key `what` in `path`: with a passphrase that is known, or with one that is asked for once.
+    pub fn open<K, E: From<PassphraseError>>(
+        &self,
+        what: &'static str,
+        path: &Path,
+        attempt: impl Fn(&str) -> Result<K, Attempt<E>>,
+    ) -> Result<K, E> {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(descriptor) = state.descriptor.take() {
+            state.known = lines_of(descriptor)?;
+        }
+        for known in &state.known {
+            match attempt(known) {
+                Ok(key) => return Ok(key),
+                Err(Attempt::Wrong) => {}
+                Err(Attempt::Other(error)) => return Err(error),
+            }
+        }
+        let wrong = || PassphraseError::Wrong { what, path: path.to_owned() };
+        if state.is_closed {
+            return Err(wrong().into());
+        }
+        let typed = ask(&format!("Passphrase of the {what} {}: ", path.display()))
+            .map_err(|source| PassphraseError::NoTerminal { what, path: path.to_owned(), source })?;
+        match attempt(&typed) {
+            Ok(key) => {
+                state.known.push(typed);
+                Ok(key)
+            }
+            Err(Attempt::Wrong) => Err(wrong().into()),
+            Err(Attempt::Other(error)) => Err(error),
+        }
+    }
+}
+
+/// What came of trying a passphrase.
+#[derive(Debug)]
+pub enum Attempt<E> {
+    /// It is not the right one.
+    Wrong,
+    /// The key is bad in another way.
+    Other(E),
+}
+
+/// A new passphrase: the first line of the descriptor, or typed twice.
+pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, PassphraseError> {
+    let passphrase = match descriptor {
+        Some(descriptor) => lines_of(descriptor)?.into_iter().next().unwrap_or_default(),
+        None => {
+            let no_terminal = |source| PassphraseError::NoTerminal {
+                what: "new key",
+                path: PathBuf::from("/dev/tty"),
+                source,
+            };
+            let first = ask("New passphrase: ").map_err(no_terminal)?;
+            let second = ask("The same again: ").map_err(no_terminal)?;
+            if first != second {
+                return Err(PassphraseError::Differ);
+            }
+            first
+        }
+    };
+    if passphrase.chars().count() < SHORTEST { Err(PassphraseError::TooShort) } else { Ok(passphrase) }
+}
+
+fn ask(question: &str) -> io::Result<Zeroizing<String>> {
+    rpassword::prompt_password(question).map(Zeroizing::new)
+}
+
+/// The lines of a descriptor that this process was started with.
+fn lines_of(descriptor: u32) -> Result<Vec<Zeroizing<String>>, PassphraseError> {
+    let failed = |source| PassphraseError::Descriptor { descriptor, source };
+    // The number may be any, and only the kernel knows whether it is open: opened by its name, it is not taken over.
+    let file = File::open(format!("/proc/self/fd/{descriptor}")).map_err(failed)?;
+    let mut text = Zeroizing::new(String::with_capacity(4096));
+    file.take(LARGEST).read_to_string(&mut text).map_err(failed)?;
+    Ok(text.lines().map(|line| Zeroizing::new(line.to_owned())).collect())
+}

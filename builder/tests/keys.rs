@@ -1,0 +1,137 @@
+//! Private keys under a passphrase, as a person uses them: set, used by commands, changed and removed.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        fs::write(world.at("old"), "correct horse\n").unwrap();
+        fs::write(world.at("new"), "battery staple\n").unwrap();
+        fs::write(world.at("wrong"), "correct horsf\n").unwrap();
+        world.ends("init site --id lab --node pi1", 0);
+        world
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// `psyops` with these words; the descriptors 3 and 4 have the old and the new passphrase.
+    fn psyops(&self, words: &str) -> Output {
+        let script = format!("exec \"$0\" {words} 3<old 4<new 5<wrong");
+        Command::new("bash")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_psyops")])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .env("XDG_CONFIG_HOME", self.at("config"))
+            .env("XDG_DATA_HOME", self.at("data"))
+            .output()
+            .unwrap()
+    }
+
+    fn ends(&self, words: &str, code: i32) -> (String, String) {
+        let output = self.psyops(words);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (said, complaint) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words}\n{said}\n{complaint}");
+        (said, complaint)
+    }
+
+    fn key(&self, name: &str) -> PathBuf {
+        self.at("config/psyops/lab").join(name)
+    }
+
+    /// The state of both keys, as programs see it.
+    fn states(&self) -> Vec<(String, bool)> {
+        let (said, _) = self.ends("keys status --site site --json", 0);
+        let value: serde_json::Value = serde_json::from_str(&said).unwrap();
+        assert_eq!(value["format"], 1);
+        let keys = value["keys"].as_array().unwrap();
+        keys.iter()
+            .map(|key| {
+                assert_eq!(key["mode"], "0600", "{key}");
+                (key["state"].as_str().unwrap().to_owned(), key["named_by_site"] == true)
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn keys_under_a_passphrase_are_used_once_it_is_given() {
+    let world = World::new();
+    let all = |state: &str| vec![(state.to_owned(), true); 2];
+    assert_eq!(world.states(), all("not locked"));
+    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    assert_eq!(world.states(), all("locked"));
+    let (identity, signing) = (world.key("admin.age.txt"), world.key("signing.key"));
+    let text = fs::read_to_string(&identity).unwrap();
+    assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"), "{text}");
+    assert!(fs::read_to_string(&signing).unwrap().lines().nth(1).unwrap().starts_with("RWRTY0Iy"));
+    assert_eq!(fs::metadata(&identity).unwrap().mode() & 0o777, 0o600);
+
+    // One passphrase for both keys.
+    world.ends("seal --site site --all --passphrase-fd 3", 0);
+    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    let (_, complaint) = world.ends("seal --site site --all --passphrase-fd 5", 77);
+    assert!(complaint.contains("the passphrase does not open the admin's identity"), "{complaint}");
+    assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+
+    // Changed: the old one does not open it any more.
+    let before = fs::read(&signing).unwrap();
+    world.ends("keys passphrase --site site --passphrase-fd 5 --new-passphrase-fd 4", 77);
+    assert_eq!(fs::read(&signing).unwrap(), before);
+    world.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
+    world.ends("secret --site site --passphrase-fd 3 set wifi", 77);
+    world.ends("secret --site site --passphrase-fd 4 set wifi", 0);
+
+    world.ends("keys passphrase --site site --passphrase-fd 4 --remove", 0);
+    assert_eq!(world.states(), all("not locked"));
+    world.ends("seal --site site --all", 0);
+}
+
+#[test]
+fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
+    let world = World::new();
+    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    // A session of its own has no terminal.
+    let output = Command::new("setsid")
+        .args(["--wait", env!("CARGO_BIN_EXE_psyops"), "seal", "--site", "site", "--all"])
+        .current_dir(world.folder.path())
+        .stdin(Stdio::null())
+        .env("XDG_CONFIG_HOME", world.at("config"))
+        .output()
+        .unwrap();
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(66), "{complaint}");
+    assert!(complaint.contains("there is no terminal to ask on"), "{complaint}");
+    assert!(complaint.contains("--passphrase-fd"), "{complaint}");
+}
+
+#[test]
+fn status_says_why_a_key_cannot_be_used() {
+    let world = World::new();
+    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::remove_file(world.key("admin.age.txt")).unwrap();
+    let (said, _) = world.ends("keys status --site site", 0);
+    let path = world.key("signing.key");
+    assert_eq!(
+        said,
+        format!(
+            "admin's identity: {}, missing\nsigning key: {}\n  cannot be used: the signing key {} has mode 0644: others can \
+             read it\n",
+            world.key("admin.age.txt").display(),
+            path.display(),
+            path.display()
+        )
+    );
+    world.ends("seal --site site --all", 66);
+}
