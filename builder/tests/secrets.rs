@@ -211,8 +211,42 @@ fn forged(home: &Home, serial: u64, key: &keys::issue::signing::SigningKey) -> V
         release_floor: 0,
     };
     let admins = [site.admin_recipients[0].parse().unwrap()];
-    let builder = keys::issue::seal_builder::SealBuilder::new(Default::default(), false);
+    let builder = keys::issue::seal_builder::SealBuilder::new(handoff::fault::Policy::default(), false);
     builder.build(&header, &admins, key).unwrap()
+}
+
+#[test]
+fn a_key_that_was_put_into_the_store_is_not_a_nodes_key() {
+    let home = Home::new();
+    home.prepare();
+    let site = add_node(&home.site(), &"evil".parse().unwrap(), None).unwrap();
+    // Who knows the admins' public keys can encrypt to them, and name the value as psyops does.
+    let mine = keys::issue::identity_file::generate();
+    let text = keys::issue::identity_file::text(&mine, Timestamp::from_unix(0));
+    let plain = format!("psyops-secret 1 home nodes/evil/age.key\n{}", *text);
+    let admins = [site.admin_recipients[0].parse().unwrap()];
+    let file = keys::issue::encryption::encrypt_armored(&admins, plain.as_bytes()).unwrap();
+    fs::create_dir_all(home.at("site/secrets/nodes/evil")).unwrap();
+    fs::write(home.at("site/secrets/nodes/evil/age.key.age"), file).unwrap();
+    for _ in 0..2 {
+        let error = prepare(&home.site(), "evil", &home.locations()).unwrap_err();
+        assert_eq!(error.class(), Class::Refused, "{error}");
+        assert!(error.to_string().contains(&mine.recipient().to_string()), "{error}");
+        assert!(!home.at("site/seals/evil.seal").exists());
+    }
+}
+
+#[test]
+fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
+    let home = Home::new();
+    let first = home.prepare().seal;
+    let notes = home.at("config/home/home.nodes.toml");
+    fs::remove_file(&notes).unwrap();
+    assert!(home.prepare().seal.reasons.is_empty());
+    fs::remove_file(&notes).unwrap();
+    fs::remove_file(&first.path).unwrap();
+    let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused, "{error}");
 }
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
@@ -278,7 +312,9 @@ fn without_a_known_serial_a_seal_is_replaced_only_above_a_named_one() {
     let home = Home::new();
     let path = home.prepare().seal.path;
     fs::write(&path, "garbage").unwrap();
-    fs::remove_file(home.at("config/home/home.serials.toml")).unwrap();
+    fs::remove_file(home.at("config/home/home.nodes.toml")).unwrap();
+    let key = home.site().node("demo").unwrap().recipient.clone().unwrap();
+    home.accept(&[&key]);
     let error = replace_seal(&home, None).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.advice().unwrap().contains("--above SERIAL"), "{error}");

@@ -22,7 +22,7 @@ const DIRECT: [&str; 14] = [
 ];
 
 /// Where that is right, because it is not about anything in a site.
-const RIGHT: [(&str, &str); 12] = [
+const RIGHT: [(&str, &str); 17] = [
     ("base/lock_file.rs", "fs::remove_file(&path)"),
     ("base/given/layout.rs", "File::create(place)"),
     ("tree/disk.rs", "fs::metadata(path)"),
@@ -32,6 +32,12 @@ const RIGHT: [(&str, &str); 12] = [
     ("site/default_site.rs", "fs::rename(&made, &dir)"),
     ("site/issue.rs", ""),
     ("secrets/credentials.rs", ""),
+    // Beside the private keys, and what the user is asked.
+    ("secrets/key_file.rs", ""),
+    ("secrets/private_file.rs", ""),
+    ("secrets/passphrase.rs", ""),
+    ("secrets/node_notes.rs", "File::open(folder)"),
+    ("secrets/trust/place.rs", "folder.is_dir()"),
     ("secrets/ext4.rs", "create_new"),
     ("secrets/ext4.rs", "tree/.keep"),
     ("secrets/prepare.rs", "File::open(&site.dir)"),

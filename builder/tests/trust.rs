@@ -105,6 +105,39 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
 }
 
 #[test]
+fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    let mine = identity_file::generate().recipient().to_string();
+    let path = world.at("site/nodes/pi1.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let known = text.lines().find_map(|line| line.strip_prefix("recipient = ")).unwrap().trim_matches('"');
+    fs::write(&path, text.replace(known, &mine)).unwrap();
+    fs::write(world.at("site/nodes/evil.toml"), format!("recipient = \"{mine}\"\n")).unwrap();
+    for (node, words) in
+        [("pi1", ", and the one that is known here is "), ("evil", ", which was not accepted here")]
+    {
+        let (_, complaint) = world.ends(&["seal", "--site", "site", "--node", node], 77);
+        let expected = format!("nodes/{node}.toml has the node key {mine}{words}");
+        assert!(complaint.contains(&expected), "{complaint}");
+    }
+    assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+    assert!(!world.at("site/seals/evil.seal").exists());
+    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let unknown = |node: &str, accepted: Option<&str>| {
+        serde_json::json!({
+            "kind": "node", "file": format!("nodes/{node}.toml"), "key": mine, "accepted": accepted,
+        })
+    };
+    assert_eq!(shown["differences"], serde_json::json!([unknown("evil", None), unknown("pi1", Some(known))]));
+    world.ends(&["trust", "accept", "--site", "site", &mine], 0);
+    world.ends(&["seal", "--site", "site", "--node", "pi1"], 0);
+    assert_ne!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+}
+
+#[test]
 fn init_accepts_the_keys_that_it_made() {
     let world = World::new();
     for file in ["config/psyops/lab/lab.trust.toml", "site/trust.toml", "site/trust.toml.minisig"] {

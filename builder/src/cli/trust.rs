@@ -107,13 +107,14 @@ pub fn run(
     let site = site_or_default(args.site.as_deref())?;
     let at = args.credentials.locations();
     match &args.action {
-        Action::Show { json } => {
-            Ok(TrustOutput::Shown(Box::new(trust::review(&site, &at).map_err(Error::from)?), *json))
-        }
+        Action::Show { json } => Ok(TrustOutput::Shown(
+            Box::new(trust::review_with_nodes(&site, &at).map_err(Error::from)?),
+            *json,
+        )),
         Action::Accept { keys, json } => {
             let own = own_keys(&site, &at)?;
             let keys = if keys.is_empty() {
-                let review = trust::review(&site, &at).map_err(Error::from)?;
+                let review = trust::review_with_nodes(&site, &at).map_err(Error::from)?;
                 let open = review.open_for(&own.public());
                 typed(&open, ask)?
             } else {
@@ -132,7 +133,11 @@ fn typed(
 ) -> Result<Vec<String>, Error> {
     let mut accepted = Vec::new();
     for difference in open {
-        let Difference::Key { origin: Origin::Site, key, .. } = difference else { continue };
+        let (Difference::Key { origin: Origin::Site, key, .. } | Difference::NodeKey { key, .. }) =
+            difference
+        else {
+            continue;
+        };
         let question = format!("{difference}\nto accept that, type the key (Enter leaves it as it is): ");
         let Some(answer) = ask(&question).map_err(AnswerError)? else {
             let differences = open.iter().map(ToString::to_string).collect();

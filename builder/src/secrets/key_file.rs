@@ -59,7 +59,7 @@ pub enum Key {
     /// An identity.
     Identity(NodeIdentity),
     /// A signing key.
-    Signing(SigningKey),
+    Signing(Box<SigningKey>),
 }
 
 /// What can be said of a key file without a passphrase.
@@ -216,7 +216,9 @@ impl KeyFile {
     pub fn parse(&self, file: &[u8], passphrases: &Passphrases) -> Result<Key, CredentialError> {
         match self.kind {
             KeyKind::Identity => parse_identity(&self.path, file, passphrases).map(Key::Identity),
-            KeyKind::Signing => parse_signing_key(&self.path, file, passphrases).map(Key::Signing),
+            KeyKind::Signing => {
+                parse_signing_key(&self.path, file, passphrases).map(|key| Key::Signing(Box::new(key)))
+            }
         }
     }
 

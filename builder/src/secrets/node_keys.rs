@@ -124,20 +124,31 @@ impl Classified for NodeKeyError {
     }
 }
 
-/// Gives a node the keys that it lacks: the site as it is then, and whether anything was made.
+/// What [`ensure`] made.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Made {
+    /// Whether anything was made.
+    pub anything: bool,
+    /// The public half of the node's age identity, if that was made: a key of which nobody else has the private half.
+    pub identity: Option<Recipient>,
+}
+
+/// Gives a node the keys that it lacks: the site as it is then, and what was made.
 ///
 /// A node whose `recipient` stands in its file keeps that key, wherever its private half is.
-pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, bool), NodeKeyError> {
+pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, Made), NodeKeyError> {
     let store = Store::of(&site)?;
     let created = Timestamp::from_unix(site.build_time);
     let known = site.nodes().any(|known| known.name == *node && known.recipient.is_some());
     if !known {
+        let is_new = !store.has(&Secret::NodeKey(node.clone()))?;
         let recipient = make_identity(&store, node, admin, created)?;
         make_host_key(&store, node, admin)?;
-        return Ok((set_recipient(site, node, &recipient.to_string())?, true));
+        let site = set_recipient(site, node, &recipient.to_string())?;
+        return Ok((site, Made { anything: true, identity: Some(recipient).filter(|_| is_new) }));
     }
-    let made = make_host_key(&store, node, admin)?;
-    Ok((site, made))
+    let anything = make_host_key(&store, node, admin)?;
+    Ok((site, Made { anything, identity: None }))
 }
 
 /// Makes the age identity of a node, unless the store has one, and gives its public half.

@@ -165,21 +165,17 @@ pub enum Attempt<E> {
 
 /// A new passphrase: the first line of the descriptor, or typed twice.
 pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, PassphraseError> {
-    let passphrase = match descriptor {
-        Some(descriptor) => lines_of(descriptor)?.into_iter().next().unwrap_or_default(),
-        None => {
-            let no_terminal = |source| PassphraseError::NoTerminal {
-                what: "new key",
-                path: PathBuf::from("/dev/tty"),
-                source,
-            };
-            let first = ask("New passphrase: ").map_err(no_terminal)?;
-            let second = ask("The same again: ").map_err(no_terminal)?;
-            if first != second {
-                return Err(PassphraseError::Differ);
-            }
-            first
+    let passphrase = if let Some(descriptor) = descriptor {
+        lines_of(descriptor)?.into_iter().next().unwrap_or_default()
+    } else {
+        let no_terminal =
+            |source| PassphraseError::NoTerminal { what: "new key", path: PathBuf::from("/dev/tty"), source };
+        let first = ask("New passphrase: ").map_err(no_terminal)?;
+        let second = ask("The same again: ").map_err(no_terminal)?;
+        if first != second {
+            return Err(PassphraseError::Differ);
         }
+        first
     };
     if passphrase.chars().count() < SHORTEST { Err(PassphraseError::TooShort) } else { Ok(passphrase) }
 }

@@ -6,10 +6,10 @@ use crate::error::{Class, Classified, Error};
 use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::node_keys;
+use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
 use crate::secrets::seal::{NodeSeal, Unbelieved, current_seal};
-use crate::secrets::serials::Serials;
-use crate::secrets::trust;
+use crate::secrets::trust::{self, TrustError};
 use crate::site::{Node, Site, SiteError};
 use handoff::name::Name;
 use std::fs::File;
@@ -84,29 +84,36 @@ pub fn prepare_all_or_replace<'n>(
         nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
     let (mut site, credentials) = Credentials::load(site, at)?;
     let trust_published = trust::publish_if_missing(&site, &credentials.signing)?;
-    let mut names: Vec<(Name, bool)> = Vec::new();
+    let mut names: Vec<(Name, node_keys::Made)> = Vec::new();
     for name in nodes {
         if names.iter().any(|(known, _)| *known == name) {
             continue;
         }
         // One after the other: each may change the site.
-        let keys_made;
-        (site, keys_made) = node_keys::ensure(site, &name, &credentials.identity)?;
-        names.push((name, keys_made));
+        let made;
+        (site, made) = node_keys::ensure(site, &name, &credentials.identity)?;
+        names.push((name, made));
     }
+    let made = names.iter().filter_map(|(name, made)| {
+        Some((name, NodeNote { key: Some(made.identity.clone()?), serial: None }))
+    });
+    let accepted =
+        site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
+    let known = NodeNotes::note(&accepted, made)?;
+    trust::check_node_keys(&site, &accepted, &known, names.iter().map(|(name, _)| name))?;
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
-    let serials = site.accepted.as_deref().map(Serials::of).transpose()?.unwrap_or_default();
-    let prepared = parallel::each(&names, |(name, keys_made)| {
-        let last = serials.last(name);
+    let prepared = parallel::each(&names, |(name, made)| {
+        let last = known.serial(name);
         let seal = current_seal(&site, site.node(name.as_str())?, &credentials, last, unbelieved)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
-        let (node, keys_made) = (name.clone(), *keys_made);
+        let (node, keys_made) = (name.clone(), made.anything);
         Ok::<_, Error>(Prepared { site, node, credentials, seal, keys_made, trust_published })
     })?;
-    if let Some(accepted) = &site.accepted {
-        let made = prepared.iter().map(|one| (&one.node, one.seal.opened.header().serial));
-        Serials::note(accepted, made)?;
-    }
+    let sealed = prepared.iter().map(|one| {
+        let header = one.seal.opened.header();
+        (&one.node, NodeNote { serial: Some(header.serial), key: Some(header.recipient.clone()) })
+    });
+    NodeNotes::note(&accepted, sealed)?;
     Ok(prepared)
 }
 

@@ -11,7 +11,7 @@ use crate::error::{Class, Classified};
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
 use crate::secrets::node_keys::{self, NodeKeyError};
-use crate::secrets::serials::{LARGEST_STEP, SerialsError};
+use crate::secrets::node_notes::{LARGEST_STEP, NotesError};
 use crate::site::{Node, Site};
 use handoff::manifest::Manifest;
 use handoff::name::Name;
@@ -82,9 +82,9 @@ pub enum CurrentSealError {
         /// The node.
         node: Name,
     },
-    /// The serials of this workstation cannot be read or noted.
+    /// The notes of this workstation cannot be read or written.
     #[error(transparent)]
-    Serials(#[from] SerialsError),
+    Notes(#[from] NotesError),
     /// There is no higher serial.
     #[error("the serial {last} of node {node} is the highest there is")]
     LastSerial {
@@ -113,7 +113,7 @@ impl Classified for CurrentSealError {
             Self::Credentials(error) => error.class(),
             Self::Keys(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
-            Self::Serials(error) => error.class(),
+            Self::Notes(error) => error.class(),
             Self::SerialJump { .. } | Self::LeastSerialJump { .. } => Class::Refused,
             Self::NoSerialKnown { .. } => Class::MissingInput,
             Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
@@ -127,7 +127,7 @@ impl Classified for CurrentSealError {
             Self::Credentials(error) => error.advice(),
             Self::Keys(error) => error.advice(),
             Self::Write(error) => error.advice(),
-            Self::Serials(error) => error.advice(),
+            Self::Notes(error) => error.advice(),
             Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
                 "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
                  is known here: psyops seal --node {node} --replace"
@@ -224,10 +224,14 @@ pub fn current_seal(
     };
     // A floor far above all serials would be the last one that the node can be given, and anyone can write site.toml.
     let serial = match Serial::new(wanted.least()) {
-        Some(least) if least.number() > serial.number().saturating_add(LARGEST_STEP) => {
-            return Err(CurrentSealError::LeastSerialJump { node: node.name.clone(), least, next: serial });
+        Some(floor) if floor.number() > serial.number().saturating_add(LARGEST_STEP) => {
+            return Err(CurrentSealError::LeastSerialJump {
+                node: node.name.clone(),
+                least: floor,
+                next: serial,
+            });
         }
-        Some(least) => serial.max(least),
+        Some(floor) => serial.max(floor),
         None => serial,
     };
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;

@@ -4,8 +4,9 @@ use super::differences::{Difference, Origin};
 use super::error::TrustError;
 use super::key_set::KeySet;
 use super::review::{Signed, review};
-use super::{place, publish};
+use super::{place, publish, unknown_node_keys};
 use crate::secrets::credentials::{Locations, OwnKeys};
+use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::site::Site;
 use keys::identity::Recipient;
 use keys::signature::PublicKey;
@@ -38,8 +39,17 @@ pub fn accept(
         Some(accepted) => (accepted.folder.clone(), accepted.keys.clone()),
         None => (place::new_folder(&site.id, at)?, before.wish.only(&own.public())),
     };
+    let mut nodes = Vec::new();
     for key in typed {
-        apply(key, &before.wish, &mut keys)?;
+        let known = site.nodes().filter(|node| node.recipient.as_deref() == Some(key.trim()));
+        let known: Vec<_> = known.map(|node| &node.name).collect();
+        match apply(key, &before.wish, &mut keys) {
+            // A node's key, and not one of the site's.
+            Err(TrustError::UnknownKey { .. }) if !known.is_empty() => {}
+            other => other?,
+        }
+        let key = key.trim().parse::<Recipient>().ok();
+        nodes.extend(known.into_iter().map(|node| (node, NodeNote { key: key.clone(), serial: None })));
     }
     let is_new = before.accepted.as_ref().is_none_or(|accepted| {
         accepted.keys != keys || accepted.keys.former_signers.len() != keys.former_signers.len()
@@ -69,7 +79,12 @@ pub fn accept(
         publish(site, &keys, key)?;
         published = true;
     }
-    let remaining = review(site, at)?.differences;
+    let last = review(site, at)?;
+    let mut remaining = last.differences.clone();
+    if let Some(accepted) = last.into_accepted() {
+        let known = NodeNotes::note(&accepted, nodes)?;
+        remaining.extend(unknown_node_keys(site, &accepted, &known));
+    }
     Ok(Acceptance { file: place::file(&folder, &site.id), keys, published, remaining })
 }
 

@@ -46,6 +46,15 @@ pub enum Difference {
         /// What happened to it.
         change: Change,
     },
+    /// A node has a key that is not known here, or another one than is known.
+    NodeKey {
+        /// The node.
+        node: Name,
+        /// The public key in its file.
+        key: String,
+        /// The one that is known.
+        accepted: Option<String>,
+    },
     /// The file is another site's.
     SiteId {
         /// The file.
@@ -89,6 +98,15 @@ impl fmt::Display for Difference {
             Self::Key { origin, role, key, change: Change::Removed } => {
                 write!(f, "{} does not have the accepted {} {key}", origin.file(), role.words())
             }
+            Self::NodeKey { node, key, accepted: None } => {
+                write!(f, "nodes/{node}.toml has the node key {key}, which was not accepted here")
+            }
+            Self::NodeKey { node, key, accepted: Some(accepted) } => {
+                write!(
+                    f,
+                    "nodes/{node}.toml has the node key {key}, and the one that is known here is {accepted}"
+                )
+            }
             Self::SiteId { origin, accepted, found } => {
                 write!(f, "{} is of the site {found}, accepted was {accepted}", origin.file())
             }
@@ -107,6 +125,9 @@ impl Difference {
                 "file": origin.file(),
                 "key": key,
                 "change": match change { Change::Added => "added", Change::Removed => "removed" },
+            }),
+            Self::NodeKey { node, key, accepted } => json!({
+                "kind": "node", "file": format!("nodes/{node}.toml"), "key": key, "accepted": accepted,
             }),
             Self::SiteId { origin, accepted, found } => json!({
                 "kind": "site", "file": origin.file(), "accepted": accepted.as_str(), "found": found.as_str(),

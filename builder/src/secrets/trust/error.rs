@@ -4,6 +4,7 @@ use super::differences::{Change, Difference, Origin};
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::folders::NoFolder;
+use crate::secrets::node_notes::NotesError;
 use crate::secrets::private_file::PrivateFileError;
 use handoff::name::Name;
 use keys::identity::BadRecipient;
@@ -86,6 +87,9 @@ pub enum TrustError {
     /// They cannot be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
+    /// The notes about nodes cannot be read or written.
+    #[error(transparent)]
+    Notes(#[from] NotesError),
     /// They cannot be signed.
     #[error(transparent)]
     Sign(#[from] SigningFailed),
@@ -112,6 +116,7 @@ impl Classified for TrustError {
             Self::Private(error) => error.class(),
             Self::NoFolder(error) => error.class(),
             Self::Write(error) => error.class(),
+            Self::Notes(error) => error.class(),
             Self::Sign(_) => Class::Failure,
         }
     }
@@ -128,6 +133,7 @@ impl Classified for TrustError {
             Self::Private(error) => error.advice(),
             Self::NoFolder(error) => error.advice(),
             Self::Write(error) => error.advice(),
+            Self::Notes(error) => error.advice(),
             _ => None,
         }
     }
@@ -136,16 +142,16 @@ impl Classified for TrustError {
 /// The command that accepts what `site.toml` says. Of keys that were added it shows a place for the user to type them: a
 /// line that is ready to be pasted would be accepted without a look.
 fn advice(dir: &str, differences: &[Difference]) -> String {
-    let of_site = differences
-        .iter()
-        .any(|difference| matches!(difference, Difference::Key { origin: Origin::Site, .. }));
+    let of_site = differences.iter().any(|difference| {
+        matches!(difference, Difference::Key { origin: Origin::Site, .. } | Difference::NodeKey { .. })
+    });
     if of_site {
-        let added = differences
-            .iter()
-            .any(|difference| matches!(difference, Difference::Key { change: Change::Added, .. }));
+        let added = differences.iter().any(|difference| {
+            matches!(difference, Difference::Key { change: Change::Added, .. } | Difference::NodeKey { .. })
+        });
         let whose = if added { "ask whose key it is; " } else { "" };
         return format!(
-            "nothing was done. Find out who changed site.toml (git log -p site.toml) and {whose}only then accept each \
+            "nothing was done. Find out who changed the file (git log -p) and {whose}only then accept each \
              key by its text: psyops trust accept --site {dir} KEY"
         );
     }

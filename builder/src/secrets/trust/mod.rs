@@ -12,6 +12,7 @@ mod accept;
 mod differences;
 mod error;
 mod key_set;
+mod node_key;
 mod place;
 mod review;
 
@@ -19,16 +20,15 @@ pub use accept::{Acceptance, accept};
 pub use differences::{Change, Difference, Origin, Role};
 pub use error::TrustError;
 pub use key_set::KeySet;
+pub use node_key::{check_node_keys, unknown_node_keys};
 pub use place::ACCEPTED_ENDING;
-pub use review::{Review, Signed, review};
+pub use review::{Review, Signed, review, review_with_nodes};
 
-use crate::atomic;
 use crate::secrets::credentials::{CredentialError, Credentials, Locations, OwnPublicKeys};
 use crate::secrets::passphrase::Passphrases;
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use keys::issue::signing::SigningKey;
 use keys::signature::PublicKey;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -103,7 +103,8 @@ pub fn accept_new_site(
 /// Writes the accepted set into the site, signed, where the site does not have it yet.
 pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustError> {
     let Some(accepted) = &site.accepted else { return Ok(false) };
-    if fs::symlink_metadata(site.dir.join(TRUST_FILE)).is_ok() {
+    let read = |source| TrustError::Read { path: site.dir.join(TRUST_FILE), source };
+    if site.folder.kind(TRUST_FILE).map_err(read)?.is_some() {
         return Ok(false);
     }
     publish(site, &accepted.keys, key)?;
@@ -111,18 +112,11 @@ pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustEr
 }
 
 fn publish(site: &Site, keys: &KeySet, key: &SigningKey) -> Result<(), TrustError> {
-    for file in [TRUST_FILE, TRUST_SIGNATURE] {
-        let path = site.dir.join(file);
-        // The writer of files follows a link, which could lead to any file of the user.
-        if fs::symlink_metadata(&path).is_ok_and(|found| found.is_symlink()) {
-            return Err(TrustError::BadFile { path, problem: "it is a symbolic link".into() });
-        }
-    }
     let text = keys.to_text();
     let signature = key.sign(text.as_bytes(), &format!("psyopsOS trusted keys, site {}", site.id))?;
     // Cut off between the two, the old file has a signature that does not fit, which is reported and can be repeated.
-    atomic::write_file(&site.dir.join(TRUST_SIGNATURE), signature.as_bytes())?;
-    Ok(atomic::write_file(&site.dir.join(TRUST_FILE), text.as_bytes())?)
+    site.folder.write(TRUST_SIGNATURE, signature.as_bytes(), 0o644)?;
+    Ok(site.folder.write(TRUST_FILE, text.as_bytes(), 0o644)?)
 }
 
 #[cfg(test)]

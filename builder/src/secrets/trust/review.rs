@@ -3,18 +3,13 @@
 use super::differences::{Difference, Origin, between};
 use super::error::TrustError;
 use super::key_set::KeySet;
-use super::{Accepted, TRUST_FILE, TRUST_SIGNATURE, place};
+use super::{Accepted, TRUST_FILE, TRUST_SIGNATURE, place, unknown_node_keys};
 use crate::secrets::credentials::{Locations, OwnPublicKeys};
+use crate::secrets::node_notes::NodeNotes;
 use crate::site::Site;
 use keys::signature::{self, PublicKey};
-use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 use std::path::{Path, PathBuf};
-
-/// The largest file that is read, in bytes: a thousand keys.
-const LARGEST: u64 = 1 << 20;
 
 /// The state of `trust.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,19 +45,34 @@ pub fn review(site: &Site, at: &Locations) -> Result<Review, TrustError> {
         folder,
         is_first_use: false,
     });
-    let mut review = Review {
-        accepted,
-        wish: KeySet::wished(site)?,
-        signed: Signed::Missing,
-        differences: Vec::new(),
-        file: read(&site.dir.join(TRUST_FILE))?,
-        signature: read(&site.dir.join(TRUST_SIGNATURE))?,
-    };
-    review.compare();
+    Review::of(site, accepted)
+}
+
+/// The same with the keys of all nodes, for people: each kept seal is read.
+pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustError> {
+    let mut review = review(site, at)?;
+    if let Some(accepted) = &review.accepted {
+        let notes = NodeNotes::of(accepted)?;
+        let unknown = unknown_node_keys(site, accepted, &notes);
+        review.differences.extend(unknown);
+    }
     Ok(review)
 }
 
 impl Review {
+    fn of(site: &Site, accepted: Option<Accepted>) -> Result<Self, TrustError> {
+        let mut review = Self {
+            accepted,
+            wish: KeySet::wished(site)?,
+            signed: Signed::Missing,
+            differences: Vec::new(),
+            file: read(site, TRUST_FILE)?,
+            signature: read(site, TRUST_SIGNATURE)?,
+        };
+        review.compare();
+        Ok(review)
+    }
+
     /// Goes on with keys of which nothing was accepted before.
     pub(super) fn accept_first(&mut self, folder: PathBuf, keys: KeySet) {
         self.accepted = Some(Accepted { keys, former_signers: Vec::new(), folder, is_first_use: true });
@@ -135,23 +145,10 @@ impl Review {
 }
 
 /// Reads a file of the site, which may not be there.
-fn read(path: &Path) -> Result<Option<Vec<u8>>, TrustError> {
-    let failed = |source| TrustError::Read { path: path.to_owned(), source };
-    // A link could lead out of the site, and opening a pipe would wait for a writer.
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let file = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => File::from(file),
-        Err(Errno::NOENT) => return Ok(None),
-        Err(error) => return Err(failed(error.into())),
-    };
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Err(failed(io::ErrorKind::InvalidInput.into()));
+fn read(site: &Site, name: &str) -> Result<Option<Vec<u8>>, TrustError> {
+    match site.folder.read(name) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(TrustError::Read { path: site.dir.join(name), source }),
     }
-    let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(failed)?;
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > LARGEST {
-        let problem = format!("it has more than {LARGEST} bytes");
-        return Err(TrustError::BadFile { path: path.to_owned(), problem });
-    }
-    Ok(Some(bytes))
 }

@@ -1,4 +1,5 @@
-//! The last serial of each node's seals, as this workstation knows it: beside the private keys, out of the site's reach.
+//! What this workstation knows of each node, beside the private keys and out of the site's reach: the last serial of its
+//! seals, and its public key.
 //!
 //! Nodes refuse a seal whose serial is lower than that of the one they have. So a new seal goes above both what the kept
 //! one says (where its signature holds) and what is noted here; and a kept seal far above what is noted here is refused,
@@ -9,6 +10,7 @@ use crate::error::{Class, Classified};
 use crate::secrets::private_file::{PrivateFileError, read_private};
 use crate::secrets::trust::Accepted;
 use handoff::name::Name;
+use keys::identity::{BadRecipient, Recipient};
 use keys::seal::header::Serial;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -17,15 +19,15 @@ use std::io;
 use std::path::PathBuf;
 
 /// What the file's name ends with, after the site's id.
-const ENDING: &str = ".serials.toml";
+const ENDING: &str = ".nodes.toml";
 /// The format that this program writes and reads.
 const FORMAT: u32 = 1;
 /// How far a kept seal may be above the last serial known here: more seals than any workstation makes.
 pub const LARGEST_STEP: u64 = 1 << 32;
 
-/// Why the last serials are not known.
+/// Why it is not known what was noted.
 #[derive(Debug, thiserror::Error)]
-pub enum SerialsError {
+pub enum NotesError {
     /// The file cannot be read, or is not private.
     #[error(transparent)]
     File(#[from] PrivateFileError),
@@ -50,7 +52,7 @@ pub enum SerialsError {
     Write(#[from] AtomicError),
 }
 
-impl Classified for SerialsError {
+impl Classified for NotesError {
     fn class(&self) -> Class {
         match self {
             Self::File(error) => error.class(),
@@ -64,7 +66,7 @@ impl Classified for SerialsError {
         match self {
             Self::File(error) => error.advice(),
             Self::BadFile { path, .. } => Some(format!(
-                "take it from a backup, or move {} away; the serials of the seals in the site are then what is known",
+                "take it from a backup, or move {} away; the seals in the site are then what is known of nodes",
                 path.display()
             )),
             Self::Lock { .. } => None,
@@ -78,64 +80,100 @@ impl Classified for SerialsError {
 struct Raw {
     format: u32,
     // Text, because numbers of TOML end at 2^63.
-    nodes: BTreeMap<String, String>,
+    nodes: BTreeMap<String, RawNode>,
 }
 
-/// The last serials.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Serials(BTreeMap<Name, Serial>);
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawNode {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    serial: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+}
 
-impl Serials {
+/// What is known of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeNote {
+    /// The last serial of its seals.
+    pub serial: Option<Serial>,
+    /// Its public key: made here, sealed for here, or accepted by the user.
+    pub key: Option<Recipient>,
+}
+
+/// What is known of all nodes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeNotes(BTreeMap<Name, NodeNote>);
+
+impl NodeNotes {
     /// Those that are noted beside the accepted keys of a site.
-    pub fn of(accepted: &Accepted) -> Result<Self, SerialsError> {
+    pub fn of(accepted: &Accepted) -> Result<Self, NotesError> {
         let path = file(accepted);
-        let bytes = match read_private("file of serials", &path) {
+        let bytes = match read_private("file of notes about nodes", &path) {
             Ok(bytes) => bytes,
             Err(error) if error.is_missing() => return Ok(Self::default()),
             Err(error) => return Err(error.into()),
         };
-        let bad = |problem: String| SerialsError::BadFile { path: path.clone(), problem };
+        let bad = |problem: String| NotesError::BadFile { path: path.clone(), problem };
         let text = std::str::from_utf8(&bytes).map_err(|_| bad("it is not text".into()))?;
         let raw: Raw = toml::from_str(text).map_err(|error| bad(error.message().to_owned()))?;
         if raw.format != FORMAT {
             return Err(bad(format!("it has format {}; this program reads format {FORMAT}", raw.format)));
         }
         let mut all = BTreeMap::new();
-        for (node, serial) in raw.nodes {
+        for (node, note) in raw.nodes {
             let name = node.parse().map_err(|problem| bad(format!("{node:?}: {problem}")))?;
-            all.insert(name, serial.parse().map_err(|problem| bad(format!("{node}: {problem}")))?);
+            let serial = note.serial.map(|serial| serial.parse()).transpose();
+            let key = note.key.map(|key| key.parse()).transpose();
+            let note = NodeNote {
+                serial: serial.map_err(|problem| bad(format!("{node}: {problem}")))?,
+                key: key.map_err(|problem: BadRecipient| bad(format!("{node}: {problem}")))?,
+            };
+            all.insert(name, note);
         }
         Ok(Self(all))
     }
 
     /// The last serial of a node's seals that is known here.
     #[must_use]
-    pub fn last(&self, node: &Name) -> Option<Serial> {
-        self.0.get(node).copied()
+    pub fn serial(&self, node: &Name) -> Option<Serial> {
+        self.0.get(node)?.serial
     }
 
-    /// Notes these serials, where they are higher than those that are known.
+    /// The public key of a node that is known here.
+    #[must_use]
+    pub fn key(&self, node: &Name) -> Option<&Recipient> {
+        self.0.get(node)?.key.as_ref()
+    }
+
+    /// Notes what is new: keys in place of older ones, serials where they are higher.
     pub fn note<'n>(
         accepted: &Accepted,
-        seals: impl IntoIterator<Item = (&'n Name, Serial)>,
-    ) -> Result<(), SerialsError> {
+        news: impl IntoIterator<Item = (&'n Name, NodeNote)>,
+    ) -> Result<Self, NotesError> {
         let folder = &accepted.folder;
         // Two copies of a site may be sealed at once.
         let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
-        let _locked = locked.map_err(|source| SerialsError::Lock { path: folder.clone(), source })?;
+        let _locked = locked.map_err(|source| NotesError::Lock { path: folder.clone(), source })?;
         let before = Self::of(accepted)?;
         let mut all = before.clone();
-        for (node, serial) in seals {
-            let known = all.0.entry(node.clone()).or_insert(serial);
-            *known = serial.max(*known);
+        for (node, new) in news {
+            let known = all.0.entry(node.clone()).or_default();
+            known.serial = known.serial.max(new.serial);
+            known.key = new.key.or(known.key.take());
         }
         if all == before {
-            return Ok(());
+            return Ok(all);
         }
-        let nodes = all.0.iter().map(|(node, serial)| (node.to_string(), serial.to_string())).collect();
+        let raw = |note: &NodeNote| RawNode {
+            serial: note.serial.map(|serial| serial.to_string()),
+            key: note.key.as_ref().map(ToString::to_string),
+        };
+        let nodes = all.0.iter().map(|(node, note)| (node.to_string(), raw(note))).collect();
         let body = toml::to_string(&Raw { format: FORMAT, nodes }).unwrap_or_default();
-        let text = format!("# The last serial of each node's seals. Written by psyops.\n{body}");
-        Ok(atomic::write_file_with_mode(&file(accepted), text.as_bytes(), 0o600)?)
+        let text = format!("# The last serial and the public key of each node. Written by psyops.\n{body}");
+        atomic::write_file_with_mode(&file(accepted), text.as_bytes(), 0o600)?;
+        Ok(all)
     }
 }
 

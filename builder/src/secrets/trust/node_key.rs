@@ -1,0 +1,53 @@
+//! Whether a node's public key in the site is one that the user knows.
+//!
+//! A seal is encrypted to the node's key, so a committer who changes it, or adds a node, would get secrets. A key counts that
+//! this workstation noted (it made the key, or sealed for it, or the user accepted it), or, where nothing is noted, that of
+//! the kept seal, if an accepted key signed that for this node. The encrypted store proves nothing: who knows the admins'
+//! public keys can put a key of his own into it.
+
+use super::Accepted;
+use super::differences::Difference;
+use super::error::TrustError;
+use crate::secrets::node_notes::NodeNotes;
+use crate::site::{Node, Site};
+use handoff::name::Name;
+use keys::identity::Recipient;
+use keys::seal::UnverifiedSeal;
+
+/// The first of these nodes whose key the user does not know is an error.
+pub fn check_node_keys<'n>(
+    site: &Site,
+    accepted: &Accepted,
+    known: &NodeNotes,
+    nodes: impl IntoIterator<Item = &'n Name>,
+) -> Result<(), TrustError> {
+    let nodes = nodes.into_iter().filter_map(|name| site.node(name.as_str()).ok());
+    let differences: Vec<Difference> =
+        nodes.filter_map(|node| difference(site, accepted, known, node)).collect();
+    if differences.is_empty() {
+        return Ok(());
+    }
+    Err(TrustError::Differs { site: site.id.clone(), dir: site.dir.clone(), differences })
+}
+
+/// The keys of all nodes that the user does not know.
+#[must_use]
+pub fn unknown_node_keys(site: &Site, accepted: &Accepted, known: &NodeNotes) -> Vec<Difference> {
+    site.nodes().filter_map(|node| difference(site, accepted, known, node)).collect()
+}
+
+fn difference(site: &Site, accepted: &Accepted, known: &NodeNotes, node: &Node) -> Option<Difference> {
+    let key = node.recipient.clone()?;
+    let known = known.key(&node.name).cloned().or_else(|| of_kept_seal(site, accepted, &node.name));
+    let known = known.map(|known| known.to_string());
+    if known.as_ref() == Some(&key) {
+        return None;
+    }
+    Some(Difference::NodeKey { node: node.name.clone(), key, accepted: known })
+}
+
+fn of_kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Option<Recipient> {
+    let bytes = site.folder.read(Site::seal_name(node)).ok()?;
+    let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
+    Some(seal.header()).filter(|header| header.node == *node).map(|header| header.recipient.clone())
+}
