@@ -87,13 +87,13 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
 
     // Changed: the old one does not open it any more.
     let before = fs::read(&signing).unwrap();
-    world.ends("keys passphrase --site site --passphrase-fd 5 --new-passphrase-fd 4", 77);
+    world.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
     assert_eq!(fs::read(&signing).unwrap(), before);
-    world.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
+    world.ends("keys --site site --passphrase-fd 3 passphrase --new-passphrase-fd 4", 0);
     world.ends("secret --site site --passphrase-fd 3 set wifi", 77);
     world.ends("secret --site site --passphrase-fd 4 set wifi", 0);
 
-    world.ends("keys passphrase --site site --passphrase-fd 4 --remove", 0);
+    world.ends("keys --site site --passphrase-fd 4 passphrase --remove", 0);
     assert_eq!(world.states(), all("not locked"));
     world.ends("seal --site site --all", 0);
 }

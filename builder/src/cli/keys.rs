@@ -18,7 +18,7 @@ use std::path::PathBuf;
   psyops keys status --site fleet
   psyops keys passphrase --site fleet             sets or changes it; asks for the old and the new one
   psyops keys passphrase --site fleet --remove
-  psyops keys passphrase --site fleet --passphrase-fd 3 --new-passphrase-fd 4 3<old 4<new
+  psyops keys --passphrase-fd 3 passphrase --site fleet --new-passphrase-fd 4 3<old 4<new
 Locked keys are files of age (age -d opens admin.age.txt) and of minisign (minisign -C changes the passphrase of
 signing.key). A command that needs a locked key asks once, on the terminal, or reads --passphrase-fd.")]
 pub struct KeysArgs {
