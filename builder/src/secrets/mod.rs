@@ -6,8 +6,8 @@
 pub mod compose;
 pub mod credentials;
 pub mod ext4;
-pub mod key_guard;
 pub mod key_file;
+pub mod key_guard;
 pub mod known_hosts;
 pub mod node_keys;
 pub mod node_notes;
