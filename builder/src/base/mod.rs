@@ -44,7 +44,6 @@ use handoff::hash::Sha256Digest;
 use handoff::init::InitKind;
 use keys::issue::signing::SigningKey;
 use locked_package::Part;
-use std::io;
 use std::path::{Path, PathBuf};
 use vouch::Trusted;
 
@@ -165,12 +164,10 @@ pub fn signing_key(
     site: &Site,
     keys: &Locations,
 ) -> Result<Result<SigningKey, CredentialError>, CredentialError> {
-    match load_signing_key(site, keys) {
-        Ok(key) => Ok(Ok(key)),
+    match load_signing_key(site.clone(), keys) {
+        Ok((_, key)) => Ok(Ok(key)),
         Err(error) if keys.signing_key.is_some() => Err(error),
-        Err(CredentialError::Read { source, what, path }) if source.kind() == io::ErrorKind::NotFound => {
-            Ok(Err(CredentialError::Read { source, what, path }))
-        }
+        Err(CredentialError::File(error)) if error.is_missing() => Ok(Err(CredentialError::File(error))),
         Err(error @ (CredentialError::NoFolder(_) | CredentialError::NotASigner { .. })) => Ok(Err(error)),
         Err(error) => Err(error),
     }

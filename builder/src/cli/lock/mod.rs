@@ -6,6 +6,7 @@ mod show;
 mod sign;
 mod update;
 
+use crate::cli::mksecrets::PassphraseArgs;
 use crate::error::Error;
 use crate::secrets::credentials::Locations;
 use clap::{Args, Subcommand};
@@ -40,9 +41,8 @@ enum LockCommand {
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
-        /// The signing key (by default the one of the site under the user's configuration)
-        #[arg(long, value_name = "FILE")]
-        signing_key: Option<PathBuf>,
+        #[command(flatten)]
+        signing: SigningKeyArgs,
     },
     /// Sign site.lock as it is, after saying what nothing else vouches for
     #[command(after_help = "Examples:
@@ -56,9 +56,8 @@ the site then takes it, without the network and on any machine.")]
         /// Do not ask
         #[arg(long, short)]
         yes: bool,
-        /// The signing key (by default the one of the site under the user's configuration)
-        #[arg(long, value_name = "FILE")]
-        signing_key: Option<PathBuf>,
+        #[command(flatten)]
+        signing: SigningKeyArgs,
     },
     /// List the locked packages
     Show {
@@ -92,8 +91,22 @@ impl LockArgs {
     }
 }
 
-fn at(signing_key: Option<&PathBuf>) -> Locations {
-    Locations { identity: None, signing_key: signing_key.cloned() }
+/// The key that signs the lock.
+#[derive(Debug, Args)]
+struct SigningKeyArgs {
+    /// The signing key (by default the one of the site under the user's configuration)
+    #[arg(long, value_name = "FILE")]
+    signing_key: Option<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseArgs,
+}
+
+impl SigningKeyArgs {
+    /// What was typed, as the library takes it.
+    fn locations(&self) -> Locations {
+        let (signing_key, passphrases) = (self.signing_key.clone(), self.passphrase.passphrases());
+        Locations { identity: None, signing_key, passphrases }
+    }
 }
 
 /// Does it: what there is to say, and the error that it then ends with. `ask` puts a question to whoever sits there;
@@ -104,13 +117,13 @@ pub fn run(
     ask: &dyn Fn(&str) -> io::Result<Option<bool>>,
 ) -> Result<(String, Option<Error>), Error> {
     match &args.command {
-        LockCommand::Update { which, dry_run, yes, signing_key } => {
+        LockCommand::Update { which, dry_run, yes, signing } => {
             let consent = Consent { dry_run: *dry_run, yes: *yes, ask };
-            update::run(which, &at(signing_key.as_ref()), &consent, progress)
+            update::run(which, &signing.locations(), &consent, progress)
         }
-        LockCommand::Sign { which, yes, signing_key } => {
+        LockCommand::Sign { which, yes, signing } => {
             let consent = Consent { dry_run: false, yes: *yes, ask };
-            sign::run(which, &at(signing_key.as_ref()), &consent, progress)
+            sign::run(which, &signing.locations(), &consent, progress)
         }
         LockCommand::Show { which, node } => Ok((show::run(which, node.as_deref())?, None)),
     }

@@ -35,7 +35,7 @@ pub(super) fn run(
         told.key = Some(key.to_string());
         return Ok((told.ending(false, "as it was"), None));
     }
-    let key = load_signing_key(&site, keys)?;
+    let (_, key) = load_signing_key(site.clone(), keys)?;
     if consent.yes {
         told.list().lines().for_each(progress);
     } else {
