@@ -21,7 +21,11 @@ const ROLES: [(&str, &str); 3] = [
     ("hangs", "echo 'this run hangs'\nexec sleep 10000\n"),
     (
         "kills-syslog",
-        "i=0\nwhile [ $i -lt 50 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n\
+        // Two users that never stop logging must not keep the pause, and with it the run, from ending. They stop before
+        // the log is turned over twice.
+        "for n in 1 2; do su -s /bin/sh -c 'timeout 20 yes never | logger -t never' nobody \
+         </dev/null >/dev/null 2>&1 & done\n\
+         i=0\nwhile [ $i -lt 50 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n\
          kill \"$(pidof syslogd)\"\n\
          while [ $i -lt 100 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n",
     ),

@@ -95,6 +95,25 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     let kernel = report.steps.iter().find(|step| step.kind == StepKind::Kernel).context("no kernel")?;
     assert_eq!(initrd.trim().parse::<u64>()? / 1000, kernel.took_ms);
 
+    // What other users said during a pause is theirs in the journal: a process that still runs, and one that is gone.
+    let script = "as_nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'; export as_nobody; \
+        psyops-agent pause-syslog -- sh -c '$as_nobody logger -t gone one; \
+            { echo two; sleep 60; } | $as_nobody logger -t alive >/dev/null 2>&1 & sleep 2'; \
+        journalctl --sync; journalctl -o json -b _UID=65534 _TRANSPORT=syslog";
+    let found = ssh.run("alpha", script)?;
+    let records = found.lines().map(serde_json::from_str).collect::<Result<Vec<serde_json::Value>, _>>()?;
+    let fields = |tag: &str| {
+        let record = records.iter().find(|record| record["SYSLOG_IDENTIFIER"] == tag);
+        let value =
+            |name: &str| record.and_then(|record| record[name].as_str()).unwrap_or_default().to_owned();
+        (value("MESSAGE"), value("_GID"), value("_COMM"), value("SYSLOG_PID"))
+    };
+    let (message, gid, command, _) = fields("alive");
+    assert_eq!((message.as_str(), gid.as_str(), command.as_str()), ("two", "65534", "logger"), "{found}");
+    let (message, gid, _, pid) = fields("gone");
+    assert_eq!((message.as_str(), gid.as_str()), ("one", "65534"), "{found}");
+    ensure!(pid.parse::<u32>().is_ok(), "the process that is gone is not named: {found}");
+
     let message = ssh.run("alpha", "cat /run/motd.d/psyops")?;
     ensure!(
         message.starts_with("psyopsOS alpha (site ") && message.contains(": ok, configure ok"),
