@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Something that has to go where this process ends.
@@ -31,7 +31,19 @@ impl Leftover {
         // What cannot be removed is found by the next run.
         match self {
             Self::File { folder, name } => drop(unlinkat(folder, name, AtFlags::empty())),
-            Self::Folder(path) => drop(fs::remove_dir_all(path)),
+            Self::Folder(path) => remove_folder(path),
+        }
+    }
+}
+
+/// Removes a folder in which other threads of this process may still be making files: each of them can come between
+/// emptying the folder and removing it.
+fn remove_folder(path: &Path) {
+    const TRIES: u32 = 100;
+    for _ in 0..TRIES {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => {}
+            _ => return,
         }
     }
 }

@@ -112,9 +112,23 @@ impl Staging {
         let path = self.path().join(path);
         let failed = |source| StagingError::Write { path: path.clone(), source };
         if let Some(folder) = path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+            self.make_below(folder).map_err(failed)?;
         }
         fs::write(&path, content).map_err(failed)
+    }
+}
+
+impl Staging {
+    /// Makes a folder and those above it, up to the staging folder. That one is never made again: a signal may have removed
+    /// it a moment ago, and what came back would stay.
+    fn make_below(&self, folder: &Path) -> io::Result<()> {
+        if folder == self.path() || folder.is_dir() {
+            return Ok(());
+        }
+        if let Some(above) = folder.parent() {
+            self.make_below(above)?;
+        }
+        fs::DirBuilder::new().mode(0o700).create(folder)
     }
 }
 

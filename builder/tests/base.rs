@@ -13,6 +13,8 @@ use builder::secrets::credentials::Locations;
 use builder::site::{Base, GeneratedKeys, InitOptions, LOCK_FILE, Site, init_site};
 use builder::store::Store;
 use builder::tree::LayeredTree;
+use keys::issue::identity_file;
+use keys::issue::signing::SigningKey;
 use std::collections::BTreeSet;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -24,8 +26,8 @@ const CACHE: &str = "PSYOPS_TEST_CACHE";
 
 fn site(folder: &Path, base: &str, extra: &str) -> Site {
     let keys = GeneratedKeys {
-        admin_recipient: format!("age1{}", "q".repeat(58)),
-        signing_public: format!("RW{}", "Q".repeat(54)),
+        admin_recipient: identity_file::generate().recipient().to_string(),
+        signing_public: SigningKey::generate().unwrap().public().as_str().to_owned(),
     };
     let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
     let dir = folder.join("site");

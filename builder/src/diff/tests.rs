@@ -155,7 +155,7 @@ fn many_files_are_counted_and_shown_on_demand() {
     let paths = ["a", "b"].map(PathBuf::from);
     let difference = Difference { paths, sections: vec![section], damaged: Vec::new() };
     let text = to_text(&difference, false);
-    assert!(text.contains("root-a: 25 added\n  + file0\\n\\u{1b}[1m\n"), "{text}");
+    assert!(text.contains("root-a: 25 added\n  + file0\\n\\u001b[1m\n"), "{text}");
     assert!(text.ends_with("  … and 5 more added (--all shows them)\n"), "{text}");
     assert_eq!(to_text(&difference, true).matches("  + file").count(), 25);
     assert_eq!(to_json(&difference)["parts"][0]["changes"].as_array().unwrap().len(), 25);
