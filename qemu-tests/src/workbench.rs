@@ -21,6 +21,9 @@ use tempfile::TempDir;
 const BEGIN: &str = "workbench: begin";
 const END: &str = "workbench: end";
 
+/// What the site's commands start programs of the host with: without network and new rights, within limits.
+const CONFINED_BY: [&str; 3] = ["unshare", "setpriv", "prlimit"];
+
 /// Starts the kernel's own file systems and modules, then runs the script on the console.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
@@ -28,7 +31,7 @@ const INIT: &str = r#"#!/bin/busybox sh
 for program in /usr/local/bin/*; do rm -f "/bin/${program##*/}"; done
 export PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root RUST_BACKTRACE=0
 mount -t proc proc /proc; mount -t sysfs sysfs /sys; mount -t devtmpfs dev /dev 2>/dev/null
-mkdir -p /tmp /run /mnt /root
+mkdir -p /tmp /run /mnt /root /dev/shm; mount -t tmpfs shm /dev/shm
 while read -r name file more; do insmod "$file" 2>/dev/null; done </psyops/modules
 exec </dev/null >/dev/ttyS0 2>&1
 cd /root
@@ -66,12 +69,16 @@ impl Workbench {
 
     fn with(world: &World, binaries: &[PathBuf]) -> Result<Self> {
         let bench = Self { folder: tempfile::tempdir()?, node: world.stick("alpha")?, disks: Vec::new() };
+        let mut binaries = binaries.to_vec();
+        for name in CONFINED_BY {
+            binaries.push(on_path(name)?);
+        }
         let local = bench.tree().join("usr/local/bin");
         fs::create_dir_all(&local)?;
-        for program in binaries {
+        for program in &binaries {
             fs::copy(program, local.join(program.file_name().context("a program without a name")?))?;
         }
-        bench.add_libraries(binaries)?;
+        bench.add_libraries(&binaries)?;
         Ok(bench)
     }
 
