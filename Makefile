@@ -34,7 +34,7 @@ lint: build  ## formatting and clippy, without warnings
 	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings
 
 fuzz:  ## the parsers of PID 1 against inputs nobody wrote, FUZZ_SECONDS (600) each, two at once
-	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz
+	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot -E 'binary(repro)'
