@@ -25,7 +25,7 @@ const READY: &str = "psyops-sandbox: ready";
 /// Where the packages are, seen from inside.
 pub(super) const ARCHIVE: &str = "/archive";
 /// Where there is room, seen from inside.
-const WORK: &str = "/work";
+const WORK: &str = "/build";
 /// The random devices are files of that many blocks of 32 bytes.
 const RANDOM_BLOCKS: u32 = 1 << 15;
 
@@ -80,7 +80,7 @@ impl Sandbox {
     pub(super) fn new(store: &Store, seed: &Sha256Digest) -> Result<Self, super::BaseError> {
         let ids = Ids::of_this_user()?;
         let scratch = store.scratch()?;
-        for folder in ["archive", "work", "tmp"] {
+        for folder in ["archive", "build", "tmp"] {
             let path = scratch.path().join(folder);
             fs::create_dir(&path).map_err(|source| StoreError { path, source })?;
         }

@@ -1,5 +1,5 @@
 # What the sandbox of maintainer scripts sees (see mod.rs). Run with the rights to mount in a mount namespace of its own.
-# $1: the scratch folder with archive/, seed, work/ and tmp/; $2: the id that root of the sandbox has here;
+# $1: the scratch folder with archive/, seed, build/ and tmp/; $2: the id that root of the sandbox has here;
 # $3: its uid_map, with \n; then the command.
 umask 022
 scratch=$1 base=$2 ids=$3
@@ -10,7 +10,7 @@ exec 3<&0 </dev/null
 mkdir -p "$scratch/root"
 mount -t tmpfs -o mode=755,size=4m,nosuid,nodev sandbox "$scratch/root"
 cd "$scratch/root"
-mkdir usr etc proc sys dev dev/pts dev/shm tmp run archive work old home root var var/lib var/cache var/tmp \
+mkdir usr etc proc sys dev dev/pts dev/shm tmp run archive build old home root var var/lib var/cache var/tmp \
     etc/apt etc/apt/apt.conf.d etc/apt/preferences.d etc/dpkg
 read_only=remount,bind,ro,nosuid,nodev
 mount --rbind /usr usr
@@ -49,8 +49,8 @@ ln -s pts/ptmx dev/ptmx
 mount -t proc -o nosuid,nodev,noexec proc proc
 mount --bind "$scratch/archive" archive
 mount -o $read_only,noexec archive
-chown "$base:$base" "$scratch/work" "$scratch/tmp"
-for folder in work tmp var/tmp; do
+chown "$base:$base" "$scratch/build" "$scratch/tmp"
+for folder in build tmp var/tmp; do
     mount --bind "$scratch/${folder#var/}" $folder
     mount -o remount,bind,nosuid,nodev $folder
 done
@@ -86,5 +86,5 @@ printf '%b' "$ids" >/proc/$pid/gid_map
 echo >/run/go
 code=0
 wait $pid || code=$?
-rm -rf /work/* /tmp/*
+rm -rf /build/* /tmp/*
 exit $code

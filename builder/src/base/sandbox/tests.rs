@@ -31,7 +31,7 @@ fn scripts_see_no_home_no_keys_and_nothing_of_the_store_but_their_own_folder() {
     let place = secret.path().display();
     let said = inside(&format!(
         "ls -A /home /root /sys /archive /etc | tr '\\n' ' '; echo; cat {place} 2>&1; ls /proc | grep -c '^[0-9]'; \
-         touch /usr/x 2>&1; touch /archive/x 2>&1; touch /x 2>&1; echo x > /work/x && echo written"
+         touch /usr/x 2>&1; touch /archive/x 2>&1; touch /x 2>&1; echo x > /build/x && echo written"
     ))
     .unwrap();
     assert_eq!(
