@@ -15,6 +15,7 @@ use keys::signature::{self, BadSignature, PublicKey};
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// The folder of a site that holds them.
 pub const FOLDER: &str = "receipts";
@@ -178,7 +179,8 @@ impl Receipt {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|source| ReceiptError::Read { path: folder.path(), source })?,
         };
-        let mut last: Option<Self> = None;
+        // Of two that ended within one second, the one that was written later.
+        let mut last: Option<(SystemTime, Self)> = None;
         for node in nodes.iter().filter_map(|node| node.name.to_str()) {
             let name = place(node, stick);
             let there = site.kind(&name);
@@ -186,11 +188,15 @@ impl Receipt {
                 continue;
             }
             let receipt = Self::read(site, &name, trusted)?;
-            if last.as_ref().is_none_or(|last| last.ended < receipt.ended) {
-                last = Some(receipt);
+            let written = site.file(&name).and_then(|file| file.metadata()?.modified());
+            let written =
+                written.map_err(|source| ReceiptError::Read { path: site.path_of(&name), source })?;
+            let is_later = |(at, last): &(SystemTime, Self)| (&last.ended, at) < (&receipt.ended, &written);
+            if last.as_ref().is_none_or(is_later) {
+                last = Some((written, receipt));
             }
         }
-        Ok(last)
+        Ok(last.map(|(_, receipt)| receipt))
     }
 
     fn read(site: &SiteFolder, name: &Path, trusted: &[PublicKey]) -> Result<Self, ReceiptError> {
