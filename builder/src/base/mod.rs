@@ -21,6 +21,7 @@ pub mod lock;
 pub mod lock_file;
 pub mod locked_package;
 mod micro;
+mod openpgp;
 mod packages;
 mod sandbox;
 mod variant;
@@ -34,6 +35,7 @@ pub use init::Init;
 pub use kernel::KernelFolder;
 pub use lock::Lock;
 pub use lock_file::LockFile;
+pub use openpgp::BadOpenPgp;
 pub use vouch::VouchedLock;
 
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};

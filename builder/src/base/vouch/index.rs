@@ -2,11 +2,10 @@
 //!
 //! The lock names both by digest. The list is kept packed with zstd; its digest is that of its content.
 
-use super::clear_signed::ClearSigned;
-use super::openpgp::{self, BadOpenPgp};
 use super::package_list::{self, Listed};
 use super::release;
 use crate::atomic::AtomicFile;
+use crate::base::openpgp::{self, BadOpenPgp, ClearSigned};
 use crate::input::digest_of_file;
 use crate::store::{Store, StoreError};
 use handoff::hash::Sha256Digest;

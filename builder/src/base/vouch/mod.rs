@@ -7,10 +7,8 @@
 //!
 //! Only a [`VouchedLock`] gives packages to what opens them, and only this module makes one.
 
-mod clear_signed;
 mod error;
 mod index;
-mod openpgp;
 mod package_list;
 mod release;
 mod signature;
@@ -18,7 +16,6 @@ mod signature;
 pub use error::{NoIndex, NoSignature, NotVouched, Subject};
 pub(super) use index::keep as keep_index;
 pub use index::{BadIndex, IndexDigests};
-pub use openpgp::BadOpenPgp;
 
 use super::BaseError;
 use super::lock::Lock;

@@ -3,9 +3,9 @@
 //! The clock does not count: a signature that was good when it was made remains good, although its key has expired since,
 //! because an old lock must remain buildable. A revoked key or a digest that is known to be weak does not do.
 
-use super::clear_signed::ClearSigned;
+use super::ClearSigned;
 use crate::store::{Store, StoreError};
-use crate::tools::{self, GPGV, SQV, ToolError};
+use crate::tools::{self, GPGV, SQV, Tool, ToolError};
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
@@ -30,7 +30,22 @@ pub enum BadOpenPgp {
 }
 
 /// Succeeds where a key of `keyring` signed the text.
-pub(super) fn verify(signed: &ClearSigned, keyring: &Path, store: &Store) -> Result<(), BadOpenPgp> {
+pub(in crate::base) fn verify(signed: &ClearSigned, keyring: &Path, store: &Store) -> Result<(), BadOpenPgp> {
+    let tool = match (GPGV.find(), SQV.find()) {
+        (Err(_), Ok(_)) => SQV,
+        _ => GPGV,
+    };
+    verify_with(tool, signed, keyring, store)
+}
+
+/// The same by that verifier.
+pub(super) fn verify_with(
+    tool: Tool,
+    signed: &ClearSigned,
+    keyring: &Path,
+    store: &Store,
+) -> Result<(), BadOpenPgp> {
+    let command = tool.command()?;
     let scratch = store.scratch()?;
     let put = |name: &str, text: &str| {
         let path = scratch.path().join(name);
@@ -38,12 +53,10 @@ pub(super) fn verify(signed: &ClearSigned, keyring: &Path, store: &Store) -> Res
         Ok::<_, StoreError>(path)
     };
     let (text, signature) = (put("text", &signed.text)?, put("signature", &signed.signature)?);
-    match GPGV.command() {
-        Ok(command) => gpgv(command, keyring, &signature, &text),
-        Err(missing) => match SQV.command() {
-            Ok(command) => sqv(command, keyring, &signature, &text),
-            Err(_) => Err(missing.into()),
-        },
+    if tool == SQV {
+        sqv(command, keyring, &signature, &text)
+    } else {
+        gpgv(command, keyring, &signature, &text)
     }
 }
 

@@ -1,20 +1,21 @@
 //! The debian base: mmdebstrap installs exactly the locked packages, maintainer scripts included, in a sandbox.
 //!
-//! Its archive is a folder with those packages and an index that is made here, so nothing else can get in. Whatever
+//! Its [`archive`] is a folder with those packages and an index that is signed here, so nothing else can get in. Whatever
 //! must not be the same on two nodes, or not be there at all, is taken out afterwards.
 
+mod archive;
+
+use super::BaseError;
 use super::leftovers::{self, Machine};
-use super::locked_package::{LockedPackage, Part};
-use super::sandbox::{ARCHIVE, Sandbox};
+use super::locked_package::Part;
+use super::sandbox::Sandbox;
 use super::vouch::VouchedLock;
-use super::{BaseError, debs};
-use crate::atomic::{self, AtomicFile};
+use crate::atomic::AtomicFile;
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
 use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs;
 use std::path::Path;
 
 /// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
@@ -96,10 +97,21 @@ fn install(
 ) -> Result<(), BaseError> {
     MMDEBSTRAP.find()?;
     let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key())?;
-    fill_archive(lock, store, &sandbox.archive())?;
+    archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
+    bootstrap(&sandbox, &names, build_time, output, steps)
+}
+
+/// Installs these packages and what is essential out of the sandbox's archive, as a tar at `output`.
+fn bootstrap(
+    sandbox: &Sandbox,
+    names: &[&str],
+    build_time: u64,
+    output: &Path,
+    steps: &Count,
+) -> Result<(), BaseError> {
     let include = format!("--include={}", names.join(","));
-    let source = format!("deb [trusted=yes allow-insecure=yes] copy:{ARCHIVE} ./");
+    let source = archive::source();
     let time = build_time.to_string();
     let command = [
         "mmdebstrap",
@@ -120,7 +132,7 @@ fn install(
         "--dpkgopt=path-exclude=/usr/share/man/*",
         // A tar is made of it: what a power cut would leave behind does not matter.
         "--dpkgopt=force-unsafe-io",
-        // No suite: the archive made here has no release file that could name one.
+        // No suite: the archive made here is flat, and has none.
         "",
         "-",
         &source,
@@ -133,24 +145,6 @@ fn install(
         }
     };
     Ok(sandbox.run(&command, &environment, file.into(), hear)?)
-}
-
-/// A flat archive (`./` in sources.list(5)): the packages and their index.
-fn fill_archive(lock: &VouchedLock, store: &Store, folder: &Path) -> Result<(), BaseError> {
-    let mut index = String::new();
-    for package in lock.vouched_packages(Part::Base) {
-        let name = format!("{}.deb", package.sha256);
-        let place = folder.join(&name);
-        fs::copy(store.deb(&package.sha256), &place)
-            .and_then(|_| fs::set_permissions(&place, Permissions::from_mode(0o644)))
-            .map_err(|source| StoreError { path: place.clone(), source })?;
-        index.push_str(&stanza(&debs::control(store, package)?, &package, &name));
-    }
-    Ok(atomic::write_file_with_mode(&folder.join("Packages"), index.as_bytes(), 0o644)?)
-}
-
-fn stanza(control: &str, package: &LockedPackage, file: &str) -> String {
-    format!("{control}\nFilename: ./{file}\nSize: {}\nSHA256: {}\n\n", package.size, package.sha256)
 }
 
 /// Whether a path of the installation is taken.
@@ -177,18 +171,4 @@ fn clean(tree: &mut LayeredTree) -> Result<(), BaseError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn identities_and_traces_are_taken_out() {
-        for gone in
-            ["etc/ssh/ssh_host_rsa_key", "var/lib/apt/lists", "var/lib/apt", "etc/hostname", "dev/null"]
-        {
-            assert!(!wanted(gone), "{gone}");
-        }
-        for kept in ["etc/ssh/sshd_config", "var/lib/aptitude", "dev", "var/log", "var/lib/dpkg/status"] {
-            assert!(wanted(kept), "{kept}");
-        }
-    }
-}
+mod tests;

@@ -13,16 +13,16 @@ const END_SIGNATURE: &str = "-----END PGP SIGNATURE-----";
 
 /// The two halves of a signed text, neither of them verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct ClearSigned {
+pub(in crate::base) struct ClearSigned {
     /// What is signed, without blanks at the ends of lines and without the last line end, which are not signed.
-    pub(super) text: String,
+    pub(in crate::base) text: String,
     /// The armored signature.
-    pub(super) signature: String,
+    pub(in crate::base) signature: String,
 }
 
 impl ClearSigned {
     /// Takes a file apart. The error says what is wrong with it.
-    pub(super) fn split(file: &str) -> Result<Self, &'static str> {
+    pub(in crate::base) fn split(file: &str) -> Result<Self, &'static str> {
         let mut lines = file.lines();
         if lines.next() != Some(BEGIN) {
             return Err("it does not begin as a signed message");

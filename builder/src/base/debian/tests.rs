@@ -1,0 +1,273 @@
+//! The installation for real, in its sandbox, of packages that are made here: one with just enough programs of this machine
+//! to run dpkg and scripts (a second or two instead of minutes), and one whose script does what the test wants.
+
+use super::*;
+use crate::base::lock::Lock;
+use crate::base::lock::Wish;
+use crate::base::lock_file::LockFile;
+use crate::base::locked_package::{Archive, LockedPackage};
+use crate::base::openpgp::ThrowawayKey;
+use crate::base::vouch::Trusted;
+use crate::input::digest_of_file;
+use crate::site::{GeneratedKeys, InitOptions, Site, init_site};
+use crate::tools::ToolError;
+use keys::issue::identity_file;
+use keys::issue::signing::SigningKey;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Before the clock of every machine that runs this.
+const BUILD_TIME: u64 = 1_767_225_600;
+/// What dpkg wants to find before it installs, what mmdebstrap runs, and what scripts of the tests use.
+const PROGRAMS: [&str; 22] = [
+    "sh",
+    "rm",
+    "tar",
+    "diff",
+    "dpkg",
+    "dpkg-deb",
+    "dpkg-split",
+    "dpkg-query",
+    "ldconfig",
+    "start-stop-daemon",
+    "env",
+    "true",
+    "cat",
+    "mkdir",
+    "head",
+    "date",
+    "hostname",
+    "chmod",
+    "printf",
+    "ln",
+    "sed",
+    "uname",
+];
+
+/// A site, a store, and the packages that the store has.
+struct Place {
+    folder: TempDir,
+    site: Site,
+    store: Store,
+    key: SigningKey,
+    packages: Vec<LockedPackage>,
+}
+
+impl Place {
+    /// With `tiny-base`.
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate().unwrap();
+        let keys = GeneratedKeys {
+            admin_recipient: identity_file::generate().recipient().to_string(),
+            signing_public: key.public().as_str().to_owned(),
+        };
+        let dir = folder.path().join("site");
+        let options = InitOptions { build_time: BUILD_TIME, open_consoles: false };
+        init_site(&dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
+        let site = Site::load(&dir).unwrap();
+        let store = Store::at(&folder.path().join("store")).unwrap();
+        let mut place = Self { folder, site, store, key, packages: Vec::new() };
+        // mmdebstrap's hook for a merged /usr asks for that one.
+        place.add("usr-is-merged", "Source: usrmerge\n", &[], |_| ());
+        place.add("tiny-base", "Essential: yes\n", &[], |root| {
+            for program in PROGRAMS {
+                copy_with_libraries(program, root);
+            }
+            fs::create_dir_all(root.join("etc")).unwrap();
+            fs::write(root.join("etc/passwd"), "root:x:0:0:root:/root:/bin/sh\n").unwrap();
+            fs::write(root.join("etc/group"), "root:x:0:\n").unwrap();
+        });
+        place
+    }
+
+    /// Makes a package with these maintainer scripts, and puts it into the store.
+    fn add(&mut self, name: &str, fields: &str, scripts: &[(&str, &str)], fill: impl FnOnce(&Path)) {
+        let root = self.folder.path().join(name);
+        fs::create_dir_all(root.join("DEBIAN")).unwrap();
+        fill(&root);
+        let control = format!(
+            "Package: {name}\nVersion: 2\nArchitecture: amd64\nMaintainer: Test <test@example.org>\n{fields}Description: test\n"
+        );
+        fs::write(root.join("DEBIAN/control"), control).unwrap();
+        for (script, text) in scripts {
+            let path = root.join("DEBIAN").join(script);
+            fs::write(&path, format!("#!/bin/sh\nset -e\n{text}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let deb = self.folder.path().join(format!("{name}.deb"));
+        let mut build = Command::new("dpkg-deb");
+        build.args(["--root-owner-group", "-Znone", "--build"]).arg(&root).arg(&deb);
+        let output = build.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let sha256 = digest_of_file(&deb).unwrap();
+        let size = deb.metadata().unwrap().len();
+        fs::copy(&deb, self.store.deb(&sha256)).unwrap();
+        self.packages.push(LockedPackage {
+            part: Part::Base,
+            name: name.into(),
+            version: "2".into(),
+            architecture: "amd64".into(),
+            sha256,
+            size,
+            archive: Archive::Main,
+            file: format!("pool/{name}.deb"),
+        });
+        self.packages.sort();
+    }
+
+    /// Adds a package whose `postinst` is this.
+    fn with_script(&mut self, name: &str, postinst: &str) {
+        self.add(name, "", &[("postinst", postinst)], |_| ());
+    }
+
+    /// The lock with all packages, vouched for by the site's signature.
+    fn lock(&self) -> VouchedLock {
+        let mut wish = Wish::of(&self.site);
+        wish.base = "debian".parse().unwrap();
+        let lock = Lock { wish, given: None, packages: self.packages.clone(), variants: Vec::new() };
+        let mut file = LockFile::new(&self.site, lock, Vec::new()).unwrap();
+        file.sign(&self.site, &self.key).unwrap();
+        file.write().unwrap();
+        let trusted = Trusted::of(&self.site).unwrap();
+        LockFile::read_any(&self.site).unwrap().unwrap().vouched(&trusted, &self.store).unwrap()
+    }
+
+    /// Makes the base.
+    fn make(&self) -> Result<LayeredTree, BaseError> {
+        let place = self.folder.path().join("base.tar");
+        make(&self.lock(), &self.store, BUILD_TIME, &place, &|_| ())?;
+        let mut tree = LayeredTree::new();
+        tree.add_tar(&place, &|_| true)?;
+        Ok(tree)
+    }
+
+    /// Installs from an archive that `change` changed after it was made. The error is what mmdebstrap said.
+    fn install_from(&self, change: impl FnOnce(&Path)) -> Result<(), String> {
+        let lock = self.lock();
+        let sandbox = Sandbox::new(&self.store, &lock.inputs("random devices", Part::Base).key()).unwrap();
+        archive::fill(&lock, &self.store, BUILD_TIME, &sandbox.archive()).unwrap();
+        change(&sandbox.archive());
+        let output = self.folder.path().join("installed.tar");
+        match bootstrap(&sandbox, &["tiny-base"], BUILD_TIME, &output, &Count::default()) {
+            Ok(()) => Ok(()),
+            Err(BaseError::Tool(ToolError::Failed { program, complaint, .. })) => {
+                assert_eq!(program, "mmdebstrap");
+                Err(complaint)
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+}
+
+/// Puts a program of this machine, and the libraries that it names, below `root`.
+fn copy_with_libraries(program: &str, root: &Path) {
+    let find = |folder: &&&str| Path::new(folder).join(program).exists();
+    let folder = ["/usr/bin", "/usr/sbin"].iter().find(find).unwrap_or_else(|| panic!("no {program} here"));
+    let path = Path::new(folder).join(program);
+    let output = Command::new("ldd").arg(&path).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let libraries =
+        said.lines().filter_map(|line| line.split_ascii_whitespace().find(|word| word.starts_with('/')));
+    for file in std::iter::once(path.clone()).chain(libraries.map(PathBuf::from)) {
+        // What is in /lib is in /usr/lib: all systems that are supported have merged the two.
+        let place = file.strip_prefix("/usr").unwrap_or_else(|_| file.strip_prefix("/").unwrap());
+        let place = root.join("usr").join(place);
+        fs::create_dir_all(place.parent().unwrap()).unwrap();
+        fs::copy(&file, &place).unwrap();
+    }
+}
+
+#[test]
+fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
+    let mut place = Place::new();
+    place.with_script("maker", "mkdir -p /etc/maker; echo made >/etc/maker/file");
+    let tree = place.make().unwrap();
+    assert_eq!(tree.read("etc/maker/file").unwrap().unwrap(), b"made\n");
+    let first = fs::read(place.folder.path().join("base.tar")).unwrap();
+    // Each archive has a key of its own, and the root is the same.
+    place.make().unwrap();
+    assert!(fs::read(place.folder.path().join("base.tar")).unwrap() == first);
+    for path in tree.paths().filter(|path| tree.is_file(path)) {
+        let bytes = tree.read(path).unwrap().unwrap();
+        for trace in ["archive of one psyopsOS build", "key.gpg", "packages of site.lock"] {
+            let found = bytes.windows(trace.len()).any(|window| window == trace.as_bytes());
+            assert!(!found, "{trace} in {path}");
+        }
+    }
+}
+
+#[test]
+fn apt_refuses_a_package_whose_bytes_are_not_those_of_the_index() {
+    let place = Place::new();
+    let complaint = place
+        .install_from(|archive| {
+            let deb = place.packages.iter().find(|package| package.name == "tiny-base").unwrap().sha256;
+            let deb = archive.join(format!("{deb}.deb"));
+            let mut bytes = fs::read(&deb).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            fs::write(&deb, bytes).unwrap();
+        })
+        .unwrap_err();
+    assert!(complaint.contains("Hash Sum mismatch"), "{complaint}");
+}
+
+#[test]
+fn apt_refuses_an_index_whose_bytes_are_not_those_of_the_release() {
+    let place = Place::new();
+    let complaint = place
+        .install_from(|archive| {
+            let index = archive.join("Packages");
+            let text = fs::read_to_string(&index).unwrap();
+            fs::write(&index, text.replace("Description: test", "Description: tess")).unwrap();
+        })
+        .unwrap_err();
+    assert!(complaint.contains("Hash Sum mismatch"), "{complaint}");
+}
+
+/// Were the source trusted without a signature, all of these would install.
+#[test]
+fn apt_refuses_an_archive_without_the_signature_of_its_key() {
+    let place = Place::new();
+    let changed = place.install_from(|archive| {
+        let release = archive.join("InRelease");
+        let text = fs::read_to_string(&release).unwrap();
+        fs::write(&release, text.replace("Origin: psyopsOS", "Origin: psyopsOT")).unwrap();
+    });
+    let of_another_key = place.install_from(|archive| {
+        let release = archive.join("InRelease");
+        let text = fs::read_to_string(&release).unwrap();
+        let text = text.split_once("\n\n").unwrap().1.split_once("-----BEGIN").unwrap().0;
+        fs::write(&release, ThrowawayKey::generate(1_700_000_000).unwrap().sign(text)).unwrap();
+    });
+    let unsigned = place.install_from(|archive| {
+        let release = archive.join("InRelease");
+        let text = fs::read_to_string(&release).unwrap();
+        let text = text.split_once("\n\n").unwrap().1.split_once("-----BEGIN").unwrap().0;
+        fs::write(archive.join("Release"), text).unwrap();
+        fs::remove_file(&release).unwrap();
+    });
+    // In the words of gpgv (apt of Debian 12), or of sqv (Debian 13).
+    for (complaint, gpgv, sqv) in [
+        (changed, "BADSIG", "Message has been manipulated"),
+        (of_another_key, "NO_PUBKEY", "Missing key"),
+        (unsigned, "is not signed", "is not signed"),
+    ] {
+        let complaint = complaint.unwrap_err();
+        assert!(complaint.contains(gpgv) || complaint.contains(sqv), "{complaint}");
+        assert!(complaint.contains("is not signed"), "{complaint}");
+    }
+    place.install_from(|_| ()).unwrap();
+}
+
+#[test]
+fn identities_and_traces_are_taken_out() {
+    for gone in ["etc/ssh/ssh_host_rsa_key", "var/lib/apt/lists", "var/lib/apt", "etc/hostname", "dev/null"] {
+        assert!(!wanted(gone), "{gone}");
+    }
+    for kept in ["etc/ssh/sshd_config", "var/lib/aptitude", "dev", "var/log", "var/lib/dpkg/status"] {
+        assert!(wanted(kept), "{kept}");
+    }
+}
