@@ -1,14 +1,17 @@
 //! Tells cargo which folders are embedded (`include_dir!` alone does not notice a new file in them), and gives each
 //! step of a build a word that changes with the code that does it: what older code made is then never taken for new.
+//! Makes the library that is loaded into the programs of the sandbox, which is part of the builder.
 
 use sha2::{Digest as _, Sha256};
+use std::env;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// The steps whose results are kept, and the code that makes them.
 const RECIPES: [(&str, &[&str]); 4] = [
-    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tree", "src/tools.rs", "src/tools"]),
+    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tree", "src/tools.rs", "src/tools", "../preload/src"]),
     ("PSYOPS_RECIPE_ROOT", &["src/tree", "src/root", "src/site/overlay.rs", "src/tools.rs", "src/tools"]),
     ("PSYOPS_RECIPE_BOOT", &["src/boot", "src/engine", "../overlays/rescue", "../handoff/src"]),
     (
@@ -36,7 +39,48 @@ fn main() -> io::Result<()> {
         let digest: String = hasher.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
         println!("cargo::rustc-env={variable}={digest}");
     }
-    Ok(())
+    make_preload()
+}
+
+/// `OUT_DIR/preload.so`: the crate `preload` as a shared library that needs no other one. Cargo has no way to say that a
+/// package needs a library of another kind as a file, so the compiler is called here. No flags for the builder itself
+/// (sanitizers, coverage) get into it.
+fn make_preload() -> io::Result<()> {
+    let variable = |name: &str| env::var(name).map_err(io::Error::other);
+    let place = Path::new(&variable("OUT_DIR")?).join("preload.so");
+    // The packages are those of amd64. A builder for another processor says in the sandbox that it lacks the library.
+    if variable("CARGO_CFG_TARGET_ARCH")? != "x86_64" {
+        return fs::write(place, "");
+    }
+    let mut compiler = Command::new(variable("RUSTC")?);
+    compiler.args([
+        "--edition",
+        "2024",
+        "--crate-name",
+        "preload",
+        "--crate-type",
+        "cdylib",
+        "--cfg",
+        "preload",
+    ]);
+    compiler.args(["--target", &variable("TARGET")?]);
+    for option in ["opt-level=s", "panic=abort", "codegen-units=1", "overflow-checks=off", "strip=symbols"] {
+        compiler.args(["-C", option]);
+    }
+    compiler.args([
+        "-C",
+        "link-arg=-nostdlib",
+        "-C",
+        "link-arg=-nostartfiles",
+        "-C",
+        "target-feature=-crt-static",
+    ]);
+    if let Ok(linker) = env::var("RUSTC_LINKER") {
+        compiler.arg("-C").arg(format!("linker={linker}"));
+    }
+    compiler.arg("-o").arg(place).arg("../preload/src/lib.rs");
+    let ended = compiler.status()?;
+    if ended.success() { Ok(()) } else { Err(io::Error::other(format!("{compiler:?}: {ended}"))) }
 }
 
 /// A file, or all files below a folder in the order of their names.

@@ -8,7 +8,7 @@ mod archive;
 use super::BaseError;
 use super::leftovers::{self, Machine};
 use super::locked_package::Part;
-use super::sandbox::Sandbox;
+use super::sandbox::{INTO_ROOT, OUT_OF_ROOT, Sandbox};
 use super::vouch::VouchedLock;
 use crate::atomic::AtomicFile;
 use crate::progress::{Count, Goal, while_it_grows};
@@ -96,7 +96,7 @@ fn install(
     steps: &Count,
 ) -> Result<(), BaseError> {
     MMDEBSTRAP.find()?;
-    let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key())?;
+    let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key(), build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
     bootstrap(&sandbox, &names, build_time, output, steps)
@@ -119,6 +119,8 @@ fn bootstrap(
         "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
         RANDOM_DEVICES,
         NO_RANDOM_DEVICES,
+        INTO_ROOT,
+        OUT_OF_ROOT,
         "--variant=essential",
         "--format=tar",
         // It is root of the sandbox.

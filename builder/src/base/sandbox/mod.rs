@@ -3,11 +3,15 @@
 //! Two steps, because what mounts must be able to see the store, and what scripts do must not. In the first, a shell makes
 //! a small root (`stage.sh`): `/usr` read-only, an `/etc` of a few lines, the packages read-only, a folder of the store to
 //! work in, and nothing else. The second has its own user, mount, pid, network, ipc and uts namespaces, ids that nothing on
-//! this machine has, no way to more rights, the host name `localhost`, only a loopback, and random devices that say the same
-//! for the same packages. getrandom(2) and the clock are the machine's: what scripts make of them is looked for afterwards.
+//! this machine has, no way to more rights, the host name `localhost`, only a loopback, random devices that say the same
+//! for the same packages, and addresses that are not random. A library (`preload`) gives every program a clock that starts
+//! at the build time, and random numbers out of the same seed. The process ids, the times of new files, and the clock of
+//! programs that make the system calls themselves are the machine's: what scripts make of them is looked for afterwards.
 
 mod ids;
+mod preload;
 
+use crate::atomic;
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
 use crate::store::{Store, StoreError};
@@ -18,6 +22,8 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+
+pub(super) use preload::{INTO_ROOT, OUT_OF_ROOT};
 
 const STAGE: &str = include_str!("stage.sh");
 /// What the first step says on standard error when an ordinary user's ids can be mapped.
@@ -76,8 +82,8 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Lays out its folder in the store. `seed` is what its random devices say.
-    pub(super) fn new(store: &Store, seed: &Sha256Digest) -> Result<Self, super::BaseError> {
+    /// Lays out its folder in the store. Its random numbers come from `seed`, and its clock starts at `time`.
+    pub(super) fn new(store: &Store, seed: &Sha256Digest, time: u64) -> Result<Self, super::BaseError> {
         let ids = Ids::of_this_user()?;
         let scratch = store.scratch()?;
         for folder in ["archive", "build", "tmp"] {
@@ -86,8 +92,10 @@ impl Sandbox {
         }
         let path = scratch.path().join("seed");
         write_random(&path, seed).map_err(|source| StoreError { path, source })?;
+        let library = preload::library(seed, time)?;
+        atomic::write_file_with_mode(&scratch.path().join("preload.so"), &library, 0o755)?;
         let sandbox = Self { scratch, ids };
-        sandbox.attempt()?;
+        sandbox.attempt(time)?;
         Ok(sandbox)
     }
 
@@ -96,10 +104,13 @@ impl Sandbox {
         self.scratch.path().join("archive")
     }
 
-    /// Whether this machine allows it, before anything is copied.
-    fn attempt(&self) -> Result<(), SandboxError> {
+    /// Whether this machine allows it, before anything is copied; and whether its clock is ours, because ld.so(8) goes on
+    /// without a library that it cannot load.
+    fn attempt(&self, time: u64) -> Result<(), SandboxError> {
         let mut said = String::new();
-        let ended = self.run(&["true"], &[], Stdio::null(), |line| said.push_str(line));
+        let check =
+            format!("[ $(date +%s) -eq {time} ] || {{ echo the clock is not fixed: $(date) >&2; exit 1; }}");
+        let ended = self.run(&["sh", "-c", &check], &[], Stdio::null(), |line| said.push_str(line));
         ended.map_err(|error| SandboxError::Host {
             what: if said.trim().is_empty() { error.to_string() } else { said.trim().to_owned() },
         })

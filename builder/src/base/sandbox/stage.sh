@@ -1,11 +1,15 @@
 # What the sandbox of maintainer scripts sees (see mod.rs). Run with the rights to mount in a mount namespace of its own.
-# $1: the scratch folder with archive/, seed, build/ and tmp/; $2: the id that root of the sandbox has here;
+# $1: the scratch folder with archive/, seed, preload.so, build/ and tmp/; $2: the id that root of the sandbox has here;
 # $3: its uid_map, with \n; then the command.
 umask 022
 scratch=$1 base=$2 ids=$3
 shift 3
 # Standard input ends when the builder does.
 exec 3<&0 </dev/null
+
+# Whatever the builder's umask: another user reads them.
+chmod -R u=rwX,go=rX "$scratch/archive" "$scratch/seed" "$scratch/preload.so"
+chmod 755 "$scratch/build" "$scratch/tmp"
 
 mkdir -p "$scratch/root"
 mount -t tmpfs -o mode=755,size=4m,nosuid,nodev sandbox "$scratch/root"
@@ -41,6 +45,8 @@ for device in random urandom; do
     mount --bind "$scratch/seed" dev/$device
     mount -o $read_only,noexec dev/$device
 done
+cp "$scratch/preload.so" dev/psyops-preload.so
+echo /dev/psyops-preload.so >etc/ld.so.preload
 ln -s /proc/self/fd dev/fd
 ln -s /proc/self/fd/0 dev/stdin
 ln -s /proc/self/fd/1 dev/stdout
@@ -69,7 +75,7 @@ mount -t devpts -o nosuid,noexec,newinstance,ptmxmode=0666 devpts /dev/pts
 # Its own loopback, which some scripts want up; SIOCSIFFLAGS (netdevice(7)) with IFF_UP.
 perl -MSocket -e 'my $up = pack("a16sx22", "lo", 1); socket(S, AF_INET, SOCK_DGRAM, 0) && ioctl(S, 0x8914, $up) or die "lo: $!"'
 unset OLDPWD
-exec setpriv --no-new-privs -- "$@"
+exec setpriv --no-new-privs -- setarch --addr-no-randomize "$@"
 END
 pivot_root . old
 cd /

@@ -5,7 +5,7 @@ use super::*;
 fn inside(script: &str) -> Result<Vec<String>, String> {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path()).unwrap();
-    let sandbox = Sandbox::new(&store, &Sha256Digest::of(b"lock")).unwrap();
+    let sandbox = Sandbox::new(&store, &Sha256Digest::of(b"lock"), 1_793_491_200).unwrap();
     let output = folder.path().join("output");
     let ended = sandbox.run(&["sh", "-c", script], &[], File::create(&output).unwrap().into(), |_| ());
     ended.map_err(|error| error.to_string())?;
@@ -36,7 +36,7 @@ fn scripts_see_no_home_no_keys_and_nothing_of_the_store_but_their_own_folder() {
     .unwrap();
     assert_eq!(
         said[0],
-        "/archive:  /etc: alternatives apt dpkg group hostname passwd  /home:  /root:  /sys: "
+        "/archive:  /etc: alternatives apt dpkg group hostname ld.so.preload passwd  /home:  /root:  /sys: "
     );
     assert!(said[1].ends_with("No such file or directory"), "{said:?}");
     assert!(said[2].parse::<u32>().unwrap() < 8, "processes of the machine are seen: {said:?}");
@@ -58,9 +58,56 @@ fn scripts_read_the_same_from_the_random_devices_of_the_same_packages() {
 }
 
 #[test]
+fn scripts_can_read_what_they_need_whatever_the_umask_of_the_builder_is() {
+    use nix::sys::stat::{Mode, umask};
+    let before = umask(Mode::from_bits_truncate(0o077));
+    let said =
+        inside("ls -ld /archive /build /tmp | cut -c1-10; head -c 4 /dev/urandom | wc -c; date +%s 2>&1");
+    umask(before);
+    let folder = "drwxr-xr-x";
+    assert_eq!(said.unwrap(), [folder, folder, folder, "4", "1793491200"]);
+}
+
+#[test]
 fn what_a_script_starts_ends_with_it_and_its_failure_is_told() {
     let said = inside("sleep 1000 & echo started").unwrap();
     assert_eq!(said, ["started"]);
     let error = inside("echo no such luck >&2; exit 3").unwrap_err();
     assert!(error.contains("exit status: 3") && error.contains("no such luck"), "{error}");
+}
+
+/// What programs of different kinds say of the date and of chance, one line each.
+const DATES_AND_CHANCE: &str = "date +%s.%N; date --iso-8601=seconds; perl -e 'print time, qq(\\n)'; perl -e 'sleep 1; print time, qq(\\n)'; \
+     bash -c 'echo $EPOCHSECONDS'; env -i date +%s; perl -e 'print rand, qq(\\n)'; head -c 8 /dev/urandom | od -An -tx1; \
+     shuf -i 1-1000000 -n 3 | tr '\\n' ' '; echo; mktemp -u; perl -MFile::Temp=tempfile -e 'print((tempfile)[1], qq(\\n))'; \
+     perl -e 'print join(q( ), keys %{{map {$_ => 1} 1 .. 30}}), qq(\\n)'; perl -e 'print \\my $x, qq(\\n)'";
+
+#[test]
+fn scripts_see_the_build_time_and_the_same_random_numbers_whenever_they_run() {
+    let one = inside(DATES_AND_CHANCE).unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let two = inside(DATES_AND_CHANCE).unwrap();
+    assert_eq!(one, two);
+    let dates = [
+        "1793491200.000000000",
+        "2026-11-01T00:00:00+00:00",
+        "1793491200",
+        "1793491201",
+        "1793491200",
+        "1793491200",
+    ];
+    assert_eq!(one[..6], dates);
+    assert_eq!(one.len(), 13, "{one:?}");
+}
+
+#[test]
+fn what_waits_for_a_time_comes_to_an_end() {
+    let said = inside(
+        "perl -e 'my $end = time + 1; 1 while time < $end; print qq(asked\\n)'; \
+         perl -e 'my $end = time + 2; sleep 1 while time < $end; print time, qq(\\n)'; \
+         perl -MTime::HiRes=clock_nanosleep,CLOCK_REALTIME,TIMER_ABSTIME -e \
+         'clock_nanosleep(CLOCK_REALTIME, 1793491201e9, TIMER_ABSTIME); print time, qq(\\n)'; \
+         timeout 1 sleep 100; echo $?",
+    );
+    assert_eq!(said.unwrap(), ["asked", "1793491202", "1793491201", "124"]);
 }

@@ -1,0 +1,33 @@
+//! The library that ld.so(8) loads before all others into each program of the sandbox in which maintainer scripts run: a
+//! clock that starts at the build time in every process, and random numbers that come from a seed.
+//!
+//! It needs no other library, so it fits every C library that the packages may bring. The builder's build script compiles
+//! it as a shared library with `--cfg preload`; without that flag nothing is exported, and the crate is the part that the
+//! builder shares ([`Parameters`]) and what the tests call.
+//!
+//! It does not reach programs that are linked statically, nor those that make the system calls themselves, and not what
+//! the C library calls inside itself (`mkstemp`).
+
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+#[cfg(target_arch = "x86_64")]
+mod clock;
+#[cfg(target_arch = "x86_64")]
+mod exports;
+mod parameters;
+mod random;
+#[cfg(target_arch = "x86_64")]
+mod system_call;
+
+pub use parameters::{MARK, Parameters, SIZE};
+pub use random::word;
+
+/// Nothing here panics; without an operating system's runtime there must be an answer all the same.
+#[cfg(preload)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}

@@ -1,0 +1,64 @@
+//! What the builder writes into the library file before it is used: the time, and the seed. Being in the file, it reaches
+//! programs that are started with an empty environment, too.
+
+use core::ptr;
+
+/// Where the parameters begin in the file; found once in it.
+pub const MARK: [u8; 16] = *b"psyops-preload-1";
+/// Mark, time and seed.
+pub const SIZE: usize = 32;
+
+/// The time that every process starts with, and what its random numbers come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parameters {
+    /// Seconds since 1970.
+    pub time: u64,
+    /// Nothing secret: derived from the packages of the lock.
+    pub seed: u64,
+}
+
+/// All numbers little-endian.
+#[repr(C)]
+struct Place {
+    mark: [u8; 16],
+    time: [u8; 8],
+    seed: [u8; 8],
+}
+
+static PLACE: Place = Place { mark: MARK, time: [0; 8], seed: [0; 8] };
+
+impl Parameters {
+    /// As they are in the file.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; SIZE] {
+        let mut bytes = [0; SIZE];
+        let parts = MARK.into_iter().chain(self.time.to_le_bytes()).chain(self.seed.to_le_bytes());
+        bytes.iter_mut().zip(parts).for_each(|(byte, part)| *byte = part);
+        bytes
+    }
+
+    /// Of this copy of the library.
+    #[expect(
+        unsafe_code,
+        reason = "the file was changed after it was compiled: the compiler must not use what it knows"
+    )]
+    pub(crate) fn own() -> Self {
+        let place = &raw const PLACE;
+        // SAFETY: PLACE is a static of that type, which any bytes are a value of.
+        let Place { time, seed, .. } = unsafe { ptr::read_volatile(place) };
+        Self { time: u64::from_le_bytes(time), seed: u64::from_le_bytes(seed) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_and_seed_follow_the_mark() {
+        let bytes = Parameters { time: 0x0102, seed: u64::MAX - 1 }.to_bytes();
+        assert_eq!(&bytes[..16], b"psyops-preload-1");
+        assert_eq!(bytes[16..], [2, 1, 0, 0, 0, 0, 0, 0, 254, 255, 255, 255, 255, 255, 255, 255]);
+        assert_eq!(Parameters::own(), Parameters { time: 0, seed: 0 });
+    }
+}
