@@ -1,10 +1,10 @@
 //! Reading a file that a user or the build names.
 
 use crate::error::{Class, Classified};
-use crate::limits::{Limit, OverLimit};
+use crate::limits::{self, Limit, OverLimit};
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -67,7 +67,8 @@ pub fn over(over: OverLimit) -> io::Error {
 
 /// Reads a file that goes into an image.
 pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
-    fs::read(path).map_err(|source| InputError { path: path.to_owned(), source })
+    let read = File::open(path).and_then(|file| read_limited(file, &limits::INPUT));
+    read.map_err(|source| InputError { path: path.to_owned(), source })
 }
 
 /// Reads a file that may have `most` bytes. A longer one is an error, and no more than that is read of it.
@@ -96,5 +97,21 @@ pub fn digest_of_open_file(mut file: File) -> io::Result<Sha256Digest> {
             0 => return Ok(Sha256Digest::from_bytes(hasher.finalize().into())),
             count => hasher.update(&buffer[..count]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_of_a_uki_that_is_too_large_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        file.as_file().set_len(limits::INPUT.most + 1).unwrap();
+        let error = read_input(file.path()).unwrap_err();
+        assert_eq!(error.class(), Class::BadContent);
+        let problem = "a part of the UKI or the ESP has 201326593 bytes, more than the limit of 201326592 bytes (a UKI has at \
+                       most as much)";
+        assert_eq!(error.to_string(), format!("cannot read {}: {problem}", file.path().display()));
     }
 }

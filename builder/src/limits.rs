@@ -63,6 +63,12 @@ pub static INITRAMFS: Limit = bytes("the unpacked initramfs", 512 * MIB, "a node
 pub static CPIO_NAME: Limit = bytes("a name in the initramfs", 4096, "PATH_MAX of the kernel");
 /// As above: a link's target.
 pub static CPIO_LINK: Limit = bytes("a link in the initramfs", 4096, "PATH_MAX of the kernel");
+/// Names and targets of all files together, which a listing holds in memory.
+pub static CPIO_NAMES: Limit = bytes(
+    "the initramfs, in names of files and targets of links,",
+    16 * MIB,
+    "a kernel's modules have 500 kB",
+);
 /// Each takes an inode of the node's memory.
 pub static CPIO_FILES: Limit = Limit {
     what: "the initramfs",
@@ -110,6 +116,13 @@ pub static ROOT_FILES: Limit =
     Limit { what: "the root", most: 1 << 20, unit: "files", because: "their list is held in memory" };
 /// A listing by `unsquashfs`: at most [`ROOT_FILES`] lines.
 pub static ROOT_LIST: Limit = bytes("the list of files", 128 * MIB, "it is held in memory");
+/// Each takes a run of blkid; the largest are looked at.
+pub static VOLUMES: Limit = Limit {
+    what: "the disk",
+    most: 32,
+    unit: "partitions that are looked into",
+    because: "each takes a run of blkid",
+};
 /// squashfs 4.0, superblock: `block_size` is at most 1 MiB.
 pub static SQUASHFS_BLOCK: Limit = bytes("a block of the squashfs", MIB, "squashfs 4.0");
 /// A file that `cat` shows is held in memory.
@@ -124,10 +137,32 @@ pub static LAYER: Limit = bytes("the unpacked layer", 16 * GIB, "a root has at m
 /// OCI distribution specification, "Pushing Manifests": registries take manifests of at least 4 MiB, and no larger ones
 /// are in use.
 pub static MANIFEST: Limit = bytes("the manifest or configuration", 4 * MIB, "OCI distribution, manifests");
+/// `site.toml`, `node.toml` and `role.toml` are written by hand.
+pub static SITE_TEXT: Limit = bytes("a file of settings", MIB, "people write it");
+/// depmod(8): Debian's `modules.alias` has 1 MiB.
+pub static MODULE_INDEX: Limit = bytes("an index of kernel modules", 16 * MIB, "Debian's have 1 MiB");
+/// Counted as often as one is followed.
+pub static MODULE_LINKS: Limit = Limit {
+    what: "an index of kernel modules",
+    most: 1 << 20,
+    unit: "dependencies on the way to the wanted modules",
+    because: "a kernel has fewer than 5000 modules",
+};
+/// They are a part of the UKI.
+pub static MODULES: Limit = bytes("the wanted kernel modules", 128 * MIB, "they are a part of the UKI");
+/// A kernel, a boot stub or a program that becomes a part of a UKI or the ESP.
+pub static INPUT: Limit = bytes("a part of the UKI or the ESP", 192 * MIB, "a UKI has at most as much");
+/// Container engines stop at 127 (overlayfs); each is unpacked to a file of its own.
+pub static IMAGE_LAYERS: Limit =
+    Limit { what: "the image", most: 127, unit: "layers", because: "container engines take no more" };
+/// A signed word of some hundred bytes.
+pub static REGISTRY_TOKEN: Limit = bytes("the registry's token", 64 << 10, "a token is a part of a header");
+/// What a registry says instead of an answer is shown; more of it is not read.
+pub static REGISTRY_ERROR: Limit = bytes("the registry's error", 4 << 10, "it is shown");
 /// A receipt has a digest for each part of an image.
 pub static RECEIPT: Limit = bytes("the receipt", MIB, "it has nine digests");
 /// A boot report has a line for each thing that happened; a log around it has what was printed.
-pub static REPORT: Limit = bytes("the boot log", 64 * MIB, "a boot prints less than a MiB");
+pub static REPORT: Limit = bytes("the boot log", 16 * MIB, "a boot prints less than a MiB");
 /// QEMU, `docs/interop/qcow2.txt`, "Header": one cluster of at most 2 MiB.
 pub static QCOW2_SIZE: Limit =
     bytes("the QEMU disk", 64 * GIB, "twice the largest root and all other partitions");

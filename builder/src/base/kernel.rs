@@ -108,7 +108,8 @@ fn find(lock: &VouchedLock, tree: &Path) -> Result<(String, PathBuf), BaseError>
         _ => return Err(missing("single folder under lib/modules")),
     };
     let vmlinuz = tree.join("boot").join(format!("vmlinuz-{release}"));
-    if !vmlinuz.is_file() {
+    // A link would lead to a file of this machine, and into the UKI.
+    if !fs::symlink_metadata(&vmlinuz).is_ok_and(|facts| facts.is_file()) {
         return Err(missing(&format!("boot/vmlinuz-{release}")));
     }
     Ok((release, vmlinuz))

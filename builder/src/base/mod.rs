@@ -27,6 +27,8 @@ mod sandbox;
 mod variant;
 pub mod vouch;
 
+#[cfg(test)]
+pub(crate) use given::{hostile_server, resolve_reference};
 #[cfg(feature = "fuzzing")]
 pub(crate) use {fuzzing::text as fuzz_text, given::manifest::fuzz as fuzz_manifest};
 

@@ -105,11 +105,14 @@ fn each(
     let mut frame = zstd::Decoder::new(packed).map_err(ArchiveError::Unpack)?.single_frame();
     frame.window_log_max(WINDOW_LOG).map_err(ArchiveError::Unpack)?;
     let mut archive = Archive { frame, read: 0 };
-    let mut count = 0;
+    let (mut count, mut words) = (0, 0);
     while let Some(header) = archive.header()? {
         count += 1;
         limits::CPIO_FILES.check(count)?;
         let is_link = header.mode & TYPE == LINK;
+        words += u64::try_from(header.name.len()).unwrap_or(u64::MAX);
+        words += if is_link { header.size.min(limits::CPIO_LINK.most) } else { 0 };
+        limits::CPIO_NAMES.check(words)?;
         let wanted = wanted(&header.name, header.mode);
         // A target is part of what a listing says, so it is always read.
         let wanted =

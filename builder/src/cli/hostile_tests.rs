@@ -3,17 +3,24 @@
 //!
 //! Each look runs in a process of its own, this test program started again, which notes what it needed.
 
-use super::{boot_chart, cat, diff, inspect, ls, verify};
-use crate::boot::uki;
+use super::mksecrets::PassphraseArgs;
+use super::{boot_chart, cat, diff, flash, inspect, ls, run, verify};
+use crate::base;
+use crate::boot::{modules, uki};
+use crate::disks::consent::ConsentArgs;
+use crate::disks::content::Content;
 use crate::error::Error;
+use crate::export;
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::limits;
 use crate::root::verity;
-use crate::site::Bytes;
+use crate::secrets::trust::KeySet;
+use crate::site::{Bytes, Site};
 use crate::tools;
 use crate::tree::LayeredTree;
+use clap::ValueEnum as _;
 use handoff::boot_record;
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::ROOT_HASH;
@@ -32,7 +39,7 @@ const MOST_MEMORY_KIB: u64 = 256 << 10;
 const MOST_MILLISECONDS: u64 = 5000;
 /// Names the request to the process that looks.
 const REQUEST: &str = "PSYOPS_TEST_REQUEST";
-const BAD: u64 = 65;
+pub(super) const BAD: u64 = 65;
 
 /// Does what a request says, and writes the exit code, what is said, and what was needed to the request's `output`.
 #[test]
@@ -73,7 +80,7 @@ fn looker() {
             let laid = tree.add_image_layer(File::open(&image).unwrap(), &image, &|_| true);
             said(laid.map(|()| String::new()).map_err(Error::from), |_| 0)
         }
-        other => panic!("{other}"),
+        other => look_otherwise(other, image, path),
     };
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let own = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -89,6 +96,66 @@ fn looker() {
     fs::write(text("output"), found.to_string()).unwrap();
 }
 
+/// What is no look at an image on a terminal.
+fn look_otherwise(command: &str, image: PathBuf, path: String) -> (u8, String) {
+    match command {
+        "disks" => {
+            let file = File::open(&image).unwrap();
+            let content = Content::of(&image, &file, file.metadata().unwrap().len());
+            said(content.map(|content| content.description()).map_err(Error::from), |_| 0)
+        }
+        "export" => {
+            let form = export::Form::from_str(&path, true).unwrap();
+            let output = Some(image.with_extension("exported"));
+            said(super::export::run(&super::export::ExportArgs { image, form, output, json: false }), |_| 0)
+        }
+        "flash" => {
+            let arguments = flash::FlashArgs {
+                image,
+                targets: vec![PathBuf::from(path)],
+                also: Vec::new(),
+                site: None,
+                signing_key: None,
+                passphrase: PassphraseArgs::default(),
+                consent: ConsentArgs::default(),
+                writing: flash::WritingArgs::default(),
+                json: false,
+            };
+            said(flash::run(&arguments), |_| 0)
+        }
+        "run" => {
+            let arguments = run::RunArgs {
+                image,
+                headless: true,
+                direct: path == "direct",
+                timeout: None,
+                memory: 1024,
+                cpus: Some(1),
+                append: Vec::new(),
+                ssh: None,
+                write: false,
+                any_report: false,
+                print: true,
+            };
+            said(run::run(&arguments, &|_| ()), |_| 0)
+        }
+        "pull" => said(
+            base::resolve_reference(&path).map(|given| given.digest().to_string()).map_err(Error::from),
+            |_| 0,
+        ),
+        "modules" => {
+            let files = modules::collect(&image, &[&path], &[]);
+            said(files.map(|files| files.len().to_string()).map_err(Error::from), |_| 0)
+        }
+        "site" => said(Site::load(&image).map(|site| site.id.to_string()).map_err(Error::from), |_| 0),
+        "keys" => {
+            let keys = KeySet::parse(&image, &fs::read(&image).unwrap());
+            said(keys.map(|keys| keys.site.to_string()).map_err(Error::from), |_| 0)
+        }
+        other => panic!("{other}"),
+    }
+}
+
 fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> (u8, String) {
     match result {
         Ok(output) => (code(&output), output.to_string()),
@@ -97,7 +164,7 @@ fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> (u8, 
 }
 
 /// Exit code and all that is said. More memory or time than the bounds fails the test, as does a panic.
-fn look(command: &str, image: &Path, path: &str) -> (u64, String) {
+pub(super) fn look(command: &str, image: &Path, path: &str) -> (u64, String) {
     let folder = tempfile::tempdir().unwrap();
     let (request, output) = (folder.path().join("request"), folder.path().join("output"));
     let text = json!({ "command": command, "image": image, "path": path, "output": output });
@@ -116,7 +183,7 @@ fn look(command: &str, image: &Path, path: &str) -> (u64, String) {
 }
 
 /// Each look is refused with this error.
-fn refused(image: &Path, looks: &[(&str, &str)], error: &str) {
+pub(super) fn refused(image: &Path, looks: &[(&str, &str)], error: &str) {
     for (command, path) in looks {
         let (code, said) = look(command, image, path);
         assert_eq!((code, said.as_str()), (BAD, error), "{command} {path}");
@@ -138,12 +205,12 @@ fn open(fixture: &Fixture) -> (File, ImageReader) {
     (File::options().read(true).write(true).open(path).unwrap(), ImageReader::open(path).unwrap())
 }
 
-fn path(fixture: &Fixture) -> &Path {
+pub(super) fn path(fixture: &Fixture) -> &Path {
     &fixture.image.path
 }
 
 /// Gives a partition of 50 GiB, all of it a hole.
-fn grow(fixture: &Fixture, role: Role) {
+pub(super) fn grow(fixture: &Fixture, role: Role) {
     let (file, image) = open(fixture);
     let mut table = image.table().clone();
     let disk = Bytes((60 << 30) + (1 << 20));
@@ -160,7 +227,7 @@ fn grow(fixture: &Fixture, role: Role) {
 }
 
 /// Puts another initramfs or root hash into slot a, with a right digest.
-fn replace_uki(fixture: &Fixture, root: &str, initrd: Option<&[u8]>) {
+pub(super) fn replace_uki(fixture: &Fixture, root: &str, initrd: Option<&[u8]>) {
     let (file, image) = open(fixture);
     let old = slot::uki(&image, Slot::A).unwrap();
     let parsed = uki::Uki::parse(&old.bytes).unwrap();
@@ -200,7 +267,7 @@ fn change_root(fixture: &Fixture, change: impl FnOnce(&mut [u8])) {
     replace_uki(fixture, &hash.to_string(), None);
 }
 
-fn with_files() -> Fixture {
+pub(super) fn with_files() -> Fixture {
     fixture::image_of(&Recipe {
         root: &[("etc/motd", 0o644, b"hello")],
         secret: &[("hostname", b"demo")],
@@ -250,7 +317,7 @@ fn other_partitions_of_50_gib_are_refused() {
 }
 
 /// A zstd frame of about 131 kB that unpacks to 4 GiB: one entry of zeros.
-fn bomb(says_its_size: bool) -> Vec<u8> {
+pub(super) fn bomb(says_its_size: bool) -> Vec<u8> {
     const PIECE: u32 = 128 << 10;
     let size: u64 = 4 << 30;
     let entry = crate::boot::initramfs::single_file("/zeros", 0o400, b"").unwrap();
@@ -517,7 +584,7 @@ fn a_boot_log_of_1_tib_is_refused() {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(1 << 40).unwrap();
     let error = format!(
-        "cannot read {}: the boot log has {} bytes, more than the limit of 67108864 bytes (a boot prints less than a MiB)\n  \
+        "cannot read {}: the boot log has {} bytes, more than the limit of 16777216 bytes (a boot prints less than a MiB)\n  \
          take /run/psyops/boot.json of the node, or what psyops run --headless printed",
         file.path().display(),
         limits::REPORT.most + 1

@@ -147,4 +147,8 @@ fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
 mod damage_tests;
 
 #[cfg(test)]
+mod hostile_input_tests;
+#[cfg(test)]
 mod hostile_tests;
+#[cfg(test)]
+mod limit_tests;

@@ -8,11 +8,13 @@ use super::presence::Presence;
 use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot;
 use crate::image::zeros::is_zero;
+use crate::limits;
 use crate::staging::{Staging, StagingError};
 use handoff::partition::Role;
 use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use std::cmp::Reverse;
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -115,10 +117,11 @@ impl Content {
         if let Some(content) = reader.as_ref().map_or(Ok(None), |reader| stick(disk, reader, size))? {
             return Ok(Self { table_faults, ..content });
         }
-        let mut volumes = vec![Volume { partition: None, offset: 0, size }];
-        volumes.extend(partitions(disk, reader.as_ref())?);
+        let mut volumes = partitions(disk, reader.as_ref())?;
         // What does not lie on the disk cannot be read.
         volumes.retain(|volume| volume.offset.checked_add(volume.size).is_some_and(|end| end <= size));
+        largest(&mut volumes);
+        volumes.insert(0, Volume { partition: None, offset: 0, size });
         let found = probe(disk, size, &volumes)?;
         let kind = match foreign(&found) {
             Some(kind) => kind,
@@ -285,6 +288,13 @@ fn partitions(disk: OpenDisk<'_>, reader: Option<&ImageReader>) -> Result<Vec<Vo
         used.then_some(Volume { partition: Some(partition), offset: start * SECTOR, size: sectors * SECTOR })
     };
     Ok(entries.filter_map(volume).collect())
+}
+
+/// Leaves as many partitions as are looked into, in their order: the largest ones, one of which gives the disk its name.
+fn largest(volumes: &mut Vec<Volume>) {
+    volumes.sort_by_key(|volume| Reverse(volume.size));
+    volumes.truncate(limits::VOLUMES.in_memory());
+    volumes.sort_by_key(|volume| volume.partition);
 }
 
 /// Lets blkid see the volumes, in a private copy of the places that it looks at.

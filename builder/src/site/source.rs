@@ -2,6 +2,9 @@
 
 use super::error::{Known, Location, SiteError};
 use super::folder::SiteFolder;
+use crate::beneath::PathProblem;
+use crate::input::read_limited;
+use crate::limits;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::io;
@@ -29,7 +32,9 @@ impl Source {
     /// The same; `None` where there is none.
     pub(super) fn read_if_there(folder: &SiteFolder, name: &str) -> Result<Option<Self>, SiteError> {
         let path = folder.path_of(name);
-        match folder.text(name) {
+        let read = folder.file(name).and_then(|file| read_limited(file, &limits::SITE_TEXT));
+        let text = read.and_then(|bytes| String::from_utf8(bytes).map_err(|_| PathProblem::NotText.into()));
+        match text {
             Ok(text) => Ok(Some(Self { path, text })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(SiteError::Read { path, source }),

@@ -3,19 +3,26 @@
 use super::error::GivenError;
 use super::locked::LockedLayer;
 use crate::input::{digest_of_file, digest_of_open_file, over};
-use crate::limits;
+use crate::limits::{self, Limit};
 use crate::store::{Store, StoreError};
-use crate::tools::{self, ToolError, XZ};
+use crate::tool_output;
+use crate::tools::{self, XZ};
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, Write as _};
 use std::path::Path;
+use std::process::Stdio;
 
 /// How a compressed file begins.
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const XZ_START: &[u8] = b"\xfd7zXZ\0";
+
+/// The largest window of a zstd frame: 128 MiB, which the program zstd packs with unless it is told `--long=28` or more.
+const ZSTD_WINDOW_LOG: u32 = 27;
+/// Bytes that xz may take to unpack; `xz -9` needs 65 MiB.
+const XZ_MEMORY: u64 = 192 << 20;
 
 /// Digest and size of a file of the site.
 pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), GivenError> {
@@ -87,7 +94,16 @@ pub(super) fn open(
 }
 
 /// The same without compression. What a file is, it says itself: names and media types are often wrong.
-fn unpacked(mut file: File, path: &Path, store: &Store) -> Result<File, GivenError> {
+fn unpacked(file: File, path: &Path, store: &Store) -> Result<File, GivenError> {
+    unpacked_within(file, path, store, &limits::LAYER)
+}
+
+fn unpacked_within(
+    mut file: File,
+    path: &Path,
+    store: &Store,
+    limit: &'static Limit,
+) -> Result<File, GivenError> {
     let stored = |source| in_store(store, source);
     let mut start = Vec::new();
     Read::by_ref(&mut file).take(6).read_to_end(&mut start).map_err(stored)?;
@@ -95,11 +111,13 @@ fn unpacked(mut file: File, path: &Path, store: &Store) -> Result<File, GivenErr
     let damaged = |source| GivenError::Unpack { path: path.to_owned(), source };
     let mut out = nameless(store)?;
     if start.starts_with(GZIP) {
-        copy(flate2::read::MultiGzDecoder::new(file), &mut out).map_err(damaged)?;
+        copy(flate2::read::MultiGzDecoder::new(file), &mut out, limit).map_err(damaged)?;
     } else if start.starts_with(ZSTD) {
-        copy(zstd::Decoder::new(file).map_err(damaged)?, &mut out).map_err(damaged)?;
+        let mut decoder = zstd::Decoder::new(file).map_err(damaged)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG).map_err(damaged)?;
+        copy(decoder, &mut out, limit).map_err(damaged)?;
     } else if start == XZ_START {
-        unpack_xz(file, &out)?;
+        unpack_xz(file, path, &mut out, limit)?;
     } else {
         return Ok(file);
     }
@@ -108,17 +126,23 @@ fn unpacked(mut file: File, path: &Path, store: &Store) -> Result<File, GivenErr
 }
 
 /// Unpacks, up to what a root may have: a few bytes can stand for any number of zeros.
-fn copy(from: impl Read, to: &mut File) -> io::Result<()> {
-    let limit = &limits::LAYER;
+fn copy(from: impl Read, to: &mut File, limit: &'static Limit) -> io::Result<()> {
     let length = io::copy(&mut from.take(limit.most.saturating_add(1)), to)?;
     limit.check(length).map(drop).map_err(over)
 }
 
-fn unpack_xz(file: File, out: &File) -> Result<(), GivenError> {
+fn unpack_xz(file: File, path: &Path, out: &mut File, limit: &'static Limit) -> Result<(), GivenError> {
     let mut command = XZ.command()?;
-    let start = |source| ToolError::Start { program: XZ.name.into(), source };
-    command.args(["--decompress", "--stdout"]).stdin(file).stdout(out.try_clone().map_err(start)?);
-    tools::run_heard(&mut command, |_| ())?;
+    command.args(["--decompress", "--stdout"]).arg(format!("--memlimit-decompress={XZ_MEMORY}"));
+    let running = tools::start(command.stdin(file).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
+    let (copied, complaint) = tool_output::listen(&running, |unpacked| copy(unpacked, out, limit));
+    let failed = |source| GivenError::Unpack { path: path.to_owned(), source };
+    copied.map_err(failed)?;
+    if String::from_utf8_lossy(&complaint).contains("Memory usage limit reached") {
+        let problem = format!("xz would need more than {} MiB of memory for it", XZ_MEMORY >> 20);
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidData, problem)));
+    }
+    running.check(Vec::new(), complaint)?;
     Ok(())
 }
 
@@ -128,4 +152,65 @@ fn nameless(store: &Store) -> Result<File, GivenError> {
 
 fn in_store(store: &Store, source: io::Error) -> GivenError {
     StoreError { path: store.dir().join("tmp"), source }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Class, Classified as _};
+
+    static LITTLE: Limit = Limit { what: "the unpacked layer", most: 1000, unit: "bytes", because: "a test" };
+
+    fn xz(bytes: &[u8]) -> Vec<u8> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let mut command = XZ.command().unwrap();
+        tools::output(command.arg("--stdout").stdin(file)).unwrap().stdout
+    }
+
+    fn problem(bytes: &[u8], limit: &'static Limit) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path()).unwrap();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        let error = unpacked_within(file, Path::new("layer"), &store, limit).err().unwrap();
+        assert_eq!(error.class(), Class::BadContent, "{error}");
+        error.to_string()
+    }
+
+    #[test]
+    fn a_layer_is_not_unpacked_beyond_the_limit_whatever_packed_it() {
+        let zeros = [0; 5000];
+        let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gzip.write_all(&zeros).unwrap();
+        for bytes in [gzip.finish().unwrap(), zstd::encode_all(zeros.as_slice(), 1).unwrap(), xz(&zeros)] {
+            assert_eq!(
+                problem(&bytes, &LITTLE),
+                "cannot unpack layer: the unpacked layer has 1001 bytes, more than the limit of 1000 bytes (a test)"
+            );
+        }
+    }
+
+    #[test]
+    fn a_layer_does_not_choose_how_much_memory_unpacking_takes() {
+        // The block header of the xz format, section 3.1: the size of the dictionary is its fifth byte, a CRC32 its last four.
+        let mut packed = xz(b"hello");
+        packed[16] = 40;
+        let length = usize::from(packed[12]) * 4;
+        let mut sum = flate2::Crc::new();
+        sum.update(&packed[12..12 + length]);
+        packed[12 + length..16 + length].copy_from_slice(&sum.sum().to_le_bytes());
+        assert_eq!(
+            problem(&packed, &limits::LAYER),
+            "cannot unpack layer: xz would need more than 192 MiB of memory for it"
+        );
+        // RFC 8878, section 3.1.1.1.2: a window of 2 GiB, then one empty block.
+        let frame = [0x28, 0xb5, 0x2f, 0xfd, 0, 21 << 3, 1, 0, 0];
+        assert_eq!(
+            problem(&frame, &limits::LAYER),
+            "cannot unpack layer: Frame requires too much memory for decoding"
+        );
+    }
 }

@@ -1,10 +1,11 @@
 //! What can go wrong with a base that was given.
 
 use crate::error::{Class, Classified};
+use crate::limits::OverLimit;
 use crate::store::StoreError;
 use crate::tools::ToolError;
 use handoff::hash::Sha256Digest;
-use oci_client::errors::{DigestError, OciDistributionError, OciErrorCode};
+use oci_client::errors::{OciDistributionError, OciErrorCode};
 use std::io;
 use std::path::PathBuf;
 
@@ -120,7 +121,7 @@ impl GivenError {
         match source {
             OciDistributionError::DigestError(_) | OciDistributionError::SpecViolationError(_) => true,
             OciDistributionError::IoError(error) => {
-                error.get_ref().and_then(|cause| cause.downcast_ref::<DigestError>()).is_some()
+                error.get_ref().and_then(|cause| cause.downcast_ref::<OverLimit>()).is_some()
             }
             _ => false,
         }

@@ -1,6 +1,7 @@
 //! What the lock says of a base that was given.
 
 use crate::base::locked_package::MOST_BYTES;
+use crate::limits;
 use crate::store::Inputs;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
@@ -87,6 +88,8 @@ impl Given {
             (None, Some(RawImage { manifest, layer })) => {
                 let locked =
                     |raw: RawLayer| Ok(LockedLayer { sha256: digest("layer", &raw.sha256)?, size: raw.size });
+                let count = u64::try_from(layer.len()).unwrap_or(u64::MAX);
+                limits::IMAGE_LAYERS.check(count).map_err(|over| over.to_string())?;
                 let layers = layer.into_iter().map(locked).collect::<Result<_, String>>()?;
                 Ok(Some(Self::Image { manifest: digest("image", &manifest)?, layers }))
             }

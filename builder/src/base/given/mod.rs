@@ -6,6 +6,9 @@
 
 mod blob;
 pub mod error;
+#[cfg(test)]
+pub(crate) mod hostile_server;
+mod http;
 mod layout;
 mod locked;
 pub(super) mod manifest;
@@ -72,6 +75,15 @@ pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Giv
             manifest::resolve(&Layout::open(layout_of(site, folder)?, tag.as_deref())?).map(Some)
         }
     }
+}
+
+/// What an image in a registry is, for the tests with hostile registries.
+#[cfg(test)]
+pub(crate) fn resolve_reference(reference: &str) -> Result<Given, BaseError> {
+    let ImageSource::Registry(reference) = reference.parse().expect("a reference") else {
+        panic!("{reference} is a folder")
+    };
+    Ok(manifest::resolve(&Registry::new(&reference)?)?)
 }
 
 /// Fetches what the store lacks, and refuses a tar that is not the locked one.

@@ -1,25 +1,24 @@
-//! Registries (OCI distribution specification), through the crate `oci-client`. All that is async is here: each question
-//! waits for its answer on a runtime of this thread.
-//!
-//! HTTPS with the certificates that this machine trusts; plain HTTP with registries on this machine only.
+//! Registries (OCI distribution specification). What they are asked is here; how, in [`super::http`]. What they answer has
+//! the types of the crate `oci-client`.
 
 use super::error::GivenError;
+use super::http::{Http, Patience, Question, may_ask};
 use super::locked::LockedLayer;
 use super::manifest::{Source, checked, sha256};
+use crate::limits;
 use crate::site::ImageSource;
 use crate::store::StoreError;
-use futures_util::StreamExt as _;
 use handoff::hash::Sha256Digest;
-use oci_client::client::{ClientConfig, ClientProtocol};
+use http_auth::parser::ChallengeParser;
+use oci_client::Reference;
 use oci_client::errors::{OciDistributionError, Result as OciResult};
-use oci_client::manifest::OciDescriptor;
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference, RegistryOperation};
+use reqwest::Url;
+use reqwest::header::{HeaderMap, WWW_AUTHENTICATE};
+use serde::Deserialize;
+use std::cell::OnceCell;
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
-use tokio::runtime::{Builder, Runtime};
 
 /// What a name may stand for.
 const ACCEPTED: [&str; 4] = [
@@ -28,78 +27,119 @@ const ACCEPTED: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
-/// How long a registry may be silent.
-const CONNECT: Duration = Duration::from_secs(20);
-const SILENCE: Duration = Duration::from_mins(1);
+/// The header with the digest of what was sent.
+const DIGEST: &str = "docker-content-digest";
 
 /// One image in a registry.
 pub(super) struct Registry<'a> {
     reference: &'a Reference,
-    client: Client,
-    runtime: Runtime,
+    http: Http,
+    patience: Patience,
+    token: OnceCell<Option<String>>,
+}
+
+/// What a token server answers (Docker's token authentication specification).
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    access_token: Option<String>,
 }
 
 impl<'a> Registry<'a> {
     /// Nothing is asked yet.
     pub(super) fn new(reference: &'a Reference) -> Result<Self, GivenError> {
-        // Somebody else may have chosen the same; there is one choice a process.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let local = ImageSource::is_local(reference.registry());
-        let config = ClientConfig {
-            protocol: if local { ClientProtocol::Http } else { ClientProtocol::Https },
-            connect_timeout: Some(CONNECT),
-            read_timeout: Some(SILENCE),
-            user_agent: concat!("psyops/", env!("CARGO_PKG_VERSION")),
-            ..ClientConfig::default()
-        };
-        let runtime = Builder::new_current_thread().enable_all().build();
-        Ok(Self {
-            reference,
-            client: Client::try_from(config).map_err(|error| GivenError::Client(error.to_string()))?,
-            runtime: runtime.map_err(|error| GivenError::Client(error.to_string()))?,
-        })
+        Self::patient(reference, Patience::USUAL)
     }
 
-    /// Writes a layer to `place`; whoever stores it compares it with its digest.
+    /// The same, with other limits of time.
+    pub(super) fn patient(reference: &'a Reference, patience: Patience) -> Result<Self, GivenError> {
+        Ok(Self { reference, http: Http::new()?, patience, token: OnceCell::new() })
+    }
+
+    /// Writes a layer to `place`; what stores it compares it with its digest.
     pub(super) fn download(&self, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
         let failed = |source| StoreError { path: place.to_owned(), source };
         let mut file = File::create(place).map_err(failed)?;
-        let size = i64::try_from(layer.size).unwrap_or(i64::MAX);
-        self.stream(&layer.sha256, size, &mut |bytes| file.write_all(bytes)).map_err(|source| match source {
+        let got = self.url(&format!("blobs/sha256:{}", layer.sha256)).and_then(|url| {
+            let within = self.patience.for_bytes(layer.size);
+            let question = Question { url: &url, token: self.token()?, accept: &[], within };
+            self.http.stream(question, layer.size, &mut |bytes| file.write_all(bytes))
+        });
+        got.map_err(|source| match source {
             // What has a number is the system's answer to writing.
             OciDistributionError::IoError(source) if source.raw_os_error().is_some() => failed(source).into(),
             source => self.error(format!("the layer {}", layer.sha256), source),
         })
     }
 
-    fn stream(
-        &self,
-        digest: &Sha256Digest,
-        size: i64,
-        take: &mut dyn FnMut(&[u8]) -> io::Result<()>,
-    ) -> OciResult<()> {
-        let digest = format!("sha256:{digest}");
-        let layer = OciDescriptor { digest, size, ..OciDescriptor::default() };
-        self.runtime.block_on(async {
-            self.client.auth(self.reference, &RegistryAuth::Anonymous, RegistryOperation::Pull).await?;
-            let mut stream = self.client.pull_blob_stream(self.reference, &layer).await?;
-            let mut left = u64::try_from(size).unwrap_or(0);
-            while let Some(bytes) = stream.next().await {
-                let bytes = bytes?;
-                left = left.checked_sub(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).ok_or_else(|| {
-                    OciDistributionError::SpecViolationError("more bytes than announced".into())
-                })?;
-                take(&bytes)?;
-            }
-            Ok(())
-        })
+    fn base(&self) -> String {
+        let host = self.reference.resolve_registry();
+        let scheme = if ImageSource::is_local(host) { "http" } else { "https" };
+        format!("{scheme}://{host}/v2/")
     }
 
-    fn pull(&self, reference: &Reference) -> Result<Vec<u8>, GivenError> {
-        let answer = self.client.pull_manifest_raw(reference, &RegistryAuth::Anonymous, &ACCEPTED);
-        match self.runtime.block_on(answer) {
-            Ok((bytes, _)) => Ok(bytes.to_vec()),
-            Err(source) => Err(self.error("the manifest".to_owned(), source)),
+    fn url(&self, rest: &str) -> OciResult<String> {
+        let url = format!("{}{}/{rest}", self.base(), self.reference.repository());
+        match Url::parse(&url) {
+            Ok(_) => Ok(url),
+            Err(error) => Err(OciDistributionError::UrlParseError(error.to_string())),
+        }
+    }
+
+    fn whole(&self, rest: &str, accept: &[&str]) -> OciResult<(HeaderMap, Vec<u8>)> {
+        let url = self.url(rest)?;
+        let question = Question { url: &url, token: self.token()?, accept, within: self.patience.answer };
+        self.http.whole(question, &limits::MANIFEST)
+    }
+
+    /// What proves that everybody may pull this, where the registry wants such a proof. Asked for once.
+    fn token(&self) -> OciResult<Option<&str>> {
+        if self.token.get().is_none() {
+            // Another thread cannot have been quicker: a registry is used by one.
+            let _ = self.token.set(self.new_token()?);
+        }
+        Ok(self.token.get().and_then(Option::as_deref))
+    }
+
+    fn new_token(&self) -> OciResult<Option<String>> {
+        let url = self.base();
+        let question = Question { url: &url, token: None, accept: &[], within: self.patience.answer };
+        let headers = self.http.headers(question)?;
+        let challenge = headers.get(WWW_AUTHENTICATE).and_then(|value| value.to_str().ok());
+        let Some(mut url) = challenge.and_then(token_server).transpose()? else {
+            return Ok(None);
+        };
+        let scope = format!("repository:{}:pull", self.reference.repository());
+        url.query_pairs_mut().append_pair("scope", &scope);
+        let question = Question { url: url.as_str(), ..question };
+        let (_, bytes) = self.http.whole(question, &limits::REGISTRY_TOKEN).map_err(|error| match error {
+            OciDistributionError::ServerError { message, .. } => {
+                OciDistributionError::AuthenticationFailure(message)
+            }
+            OciDistributionError::RegistryError { envelope, .. } => {
+                OciDistributionError::AuthenticationFailure(envelope.to_string())
+            }
+            other => other,
+        })?;
+        let bad = |problem: String| OciDistributionError::RegistryTokenDecodeError(problem);
+        let answer: TokenAnswer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
+        let token = answer.token.or(answer.access_token).ok_or_else(|| bad("it has no token".into()))?;
+        // It becomes a part of a header.
+        if token.chars().all(|c| c.is_ascii_graphic()) {
+            Ok(Some(token))
+        } else {
+            Err(bad("the token has a character that no token may have".into()))
+        }
+    }
+
+    fn pull(&self, name: &str) -> Result<Vec<u8>, GivenError> {
+        let (headers, bytes) = self
+            .whole(&format!("manifests/{name}"), &ACCEPTED)
+            .map_err(|source| self.error("the manifest".to_owned(), source))?;
+        let claimed = headers.get(DIGEST).and_then(|value| value.to_str().ok());
+        match claimed.and_then(|claimed| sha256(claimed).ok()) {
+            Some(claimed) => checked("the manifest", bytes, &claimed),
+            None => Ok(bytes),
         }
     }
 
@@ -108,8 +148,25 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// No configuration of an image is larger.
-const MOST_CONFIGURATION: i64 = 8 << 20;
+/// Where a token is to be had, by the first challenge of a kind that is known (RFC 9110, section 11.6.1).
+fn token_server(challenge: &str) -> Option<OciResult<Url>> {
+    let bearer = ChallengeParser::new(challenge)
+        .filter_map(Result::ok)
+        .find(|challenge| challenge.scheme.eq_ignore_ascii_case("Bearer"))?;
+    let parameter = |name: &str| {
+        let found = bearer.params.iter().find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.to_unescaped())
+    };
+    let realm = parameter("realm")?;
+    let bad = |problem: &str| OciDistributionError::UrlParseError(format!("{realm}: {problem}"));
+    Some(Url::parse(&realm).map_err(|error| bad(&error.to_string())).and_then(|mut url| {
+        may_ask(&url).map_err(bad)?;
+        if let Some(service) = parameter("service") {
+            url.query_pairs_mut().append_pair("service", &service);
+        }
+        Ok(url)
+    }))
+}
 
 impl Source for Registry<'_> {
     fn name(&self) -> String {
@@ -117,8 +174,9 @@ impl Source for Registry<'_> {
     }
 
     fn first(&self) -> Result<Vec<u8>, GivenError> {
-        let bytes = self.pull(self.reference)?;
-        match self.reference.digest().map(sha256) {
+        let by_digest = self.reference.digest();
+        let bytes = self.pull(by_digest.or(self.reference.tag()).unwrap_or("latest"))?;
+        match by_digest.map(sha256) {
             None => Ok(bytes),
             Some(Ok(digest)) => checked("the manifest", bytes, &digest),
             Some(Err(problem)) => Err(GivenError::Manifest { image: self.name(), problem }),
@@ -126,17 +184,11 @@ impl Source for Registry<'_> {
     }
 
     fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
-        self.pull(&self.reference.clone_with_digest(format!("sha256:{digest}")))
+        self.pull(&format!("sha256:{digest}"))
     }
 
     fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
-        let mut bytes = Vec::new();
-        let mut take = |part: &[u8]| {
-            bytes.extend_from_slice(part);
-            Ok(())
-        };
-        self.stream(digest, MOST_CONFIGURATION, &mut take)
-            .map_err(|source| self.error("the configuration".to_owned(), source))?;
-        Ok(bytes)
+        let got = self.whole(&format!("blobs/sha256:{digest}"), &[]);
+        got.map(|(_, bytes)| bytes).map_err(|source| self.error("the configuration".to_owned(), source))
     }
 }

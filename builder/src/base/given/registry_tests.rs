@@ -1,5 +1,6 @@
 //! Images out of a registry: Debian's docker-registry on this machine, filled by skopeo.
 
+use super::http::Patience;
 use super::tests::{Place, system, tar, text};
 use super::*;
 use crate::error::{Class, Classified as _};
@@ -159,14 +160,14 @@ fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
         assert!(error.to_string().contains(says), "{error}");
         assert!(!place.store.blob(&layer.sha256).exists());
     };
-    refused("Invalid digest");
+    refused("has sha256");
     bytes[100] ^= 1;
     bytes.push(0);
     fs::write(&blob, &bytes).unwrap();
     refused("more bytes");
     bytes.truncate(200);
     fs::write(&blob, &bytes).unwrap();
-    refused("Invalid digest");
+    refused("has sha256");
     // A registry that mistakes one manifest for another.
     let other = registry.blob(manifest);
     registry.push(&place, "two");
@@ -223,4 +224,29 @@ fn another_machines_registry_is_never_asked_without_tls() {
     let error = other.resolve().unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
     place.resolve().unwrap();
+}
+
+/// A byte now and then would satisfy a limit on silence alone.
+#[test]
+fn a_registry_that_is_slow_without_end_is_not_waited_for() {
+    let host = super::hostile_server::serve(|path, to| {
+        let length = if path == "/v2/" { 0 } else { 1 << 20 };
+        super::hostile_server::head(to, "200 OK", &format!("Content-Length: {length}\r\n"))?;
+        loop {
+            std::io::Write::write_all(to, b" ")?;
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let reference = format!("{host}/lab/base:stable").parse().unwrap();
+    let patience = Patience { answer: Duration::from_secs(1), rate: 1 << 20 };
+    let registry = Registry::patient(&reference, patience).unwrap();
+    let slow = |what: &str, seconds: u32| {
+        format!("cannot get {what} of {reference}: there was no whole answer within {seconds} s")
+    };
+    let error = manifest::resolve(&registry).unwrap_err();
+    assert_eq!((error.class(), error.to_string()), (Class::Unavailable, slow("the manifest", 1)));
+    let layer = LockedLayer { sha256: handoff::hash::Sha256Digest::of(b""), size: 1 << 20 };
+    let folder = tempfile::tempdir().unwrap();
+    let error = registry.download(&layer, &folder.path().join("layer")).unwrap_err();
+    assert_eq!(error.to_string(), slow(&format!("the layer {}", layer.sha256), 2));
 }

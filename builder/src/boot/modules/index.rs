@@ -3,9 +3,12 @@
 //! through the alias `crypto-crc32c`.
 
 use super::ModulesError;
+use crate::beneath::PathProblem;
+use crate::input::read_limited;
+use crate::limits;
+use crate::site::SiteFolder;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
 
 /// A module's name as the kernel has it: with `_` where its file may have `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,13 +54,16 @@ pub(super) struct Dependencies {
 }
 
 impl ModuleIndex {
-    /// Reads the indexes in `lib/modules/RELEASE`.
-    pub fn read(folder: &Path) -> Result<Self, ModulesError> {
+    /// Reads the indexes in `lib/modules/RELEASE`. The folder is out of a package: what is in it may be huge, no file, or a
+    /// link to anything.
+    pub fn read(folder: &SiteFolder) -> Result<Self, ModulesError> {
         let read = |name: &str| {
-            let path = folder.join(name);
-            std::fs::read_to_string(&path).map_err(|source| ModulesError::Index { path, source })
+            let bytes = folder.file(name).and_then(|file| read_limited(file, &limits::MODULE_INDEX));
+            let text =
+                bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| PathProblem::NotText.into()));
+            text.map_err(|source| ModulesError::Index { path: folder.path_of(name), source })
         };
-        let release = folder.file_name().map(|name| name.to_string_lossy().into_owned());
+        let release = folder.path().file_name().map(|name| name.to_string_lossy().into_owned());
         let mut index = Self { release: release.unwrap_or_default(), ..Self::default() };
         index.take_dependencies(&read("modules.dep")?);
         index.take_soft_dependencies(&read("modules.softdep")?);
@@ -126,32 +132,71 @@ impl ModuleIndex {
 
     /// `wanted` and all that they need, each after what it needs; built-in ones are left out.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleName>, ModulesError> {
-        let mut order = Vec::new();
-        let mut seen = BTreeSet::new();
+        let mut walk = Walk::default();
         for name in wanted.iter().map(|name| ModuleName::new(name)) {
             let modules = self.resolve(&name);
             if modules.is_empty() && !self.builtin.contains(&name) {
                 return Err(ModulesError::Unknown { name, release: self.release.clone() });
             }
             for module in modules {
-                self.visit(&module, &mut seen, &mut order);
+                walk.from(self, &module)?;
             }
         }
-        Ok(order)
+        Ok(walk.order)
+    }
+}
+
+/// A walk along dependencies. Without recursion: the package's own lists say how deep it goes.
+#[derive(Debug, Default)]
+struct Walk {
+    seen: BTreeSet<ModuleName>,
+    order: Vec<ModuleName>,
+    followed: u64,
+}
+
+#[derive(Debug)]
+enum Next {
+    /// A module with what belongs before and after it.
+    Module(ModuleName),
+    /// The module alone; what belongs before it was added.
+    Add(ModuleName),
+}
+
+impl Walk {
+    fn from(&mut self, index: &ModuleIndex, start: &ModuleName) -> Result<(), ModulesError> {
+        let mut todo = vec![Next::Module(start.clone())];
+        while let Some(next) = todo.pop() {
+            let name = match next {
+                Next::Add(name) => {
+                    self.order.push(name);
+                    continue;
+                }
+                Next::Module(name) => name,
+            };
+            let Some(module) = index.files.get(&name) else { continue };
+            if !self.seen.insert(name.clone()) {
+                continue;
+            }
+            let before = todo.len();
+            for soft in &module.before {
+                self.put(index.resolve(soft), &mut todo)?;
+            }
+            self.put(module.hard.clone(), &mut todo)?;
+            todo.push(Next::Add(name));
+            for soft in &module.after {
+                self.put(index.resolve(soft), &mut todo)?;
+            }
+            // What was put first is taken first.
+            todo[before..].reverse();
+        }
+        Ok(())
     }
 
-    fn visit(&self, name: &ModuleName, seen: &mut BTreeSet<ModuleName>, order: &mut Vec<ModuleName>) {
-        let Some(module) = self.files.get(name) else { return };
-        if !seen.insert(name.clone()) {
-            return;
-        }
-        for need in module.before.iter().flat_map(|soft| self.resolve(soft)).chain(module.hard.clone()) {
-            self.visit(&need, seen, order);
-        }
-        order.push(name.clone());
-        for follower in module.after.iter().flat_map(|soft| self.resolve(soft)) {
-            self.visit(&follower, seen, order);
-        }
+    fn put(&mut self, names: Vec<ModuleName>, todo: &mut Vec<Next>) -> Result<(), ModulesError> {
+        self.followed = self.followed.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        limits::MODULE_LINKS.check(self.followed)?;
+        todo.extend(names.into_iter().map(Next::Module));
+        Ok(())
     }
 }
 
@@ -167,7 +212,8 @@ mod tests {
 
     fn closure(wanted: &[&str]) -> Result<Vec<String>, ModulesError> {
         let folder = kernel();
-        let index = ModuleIndex::read(&folder.path().join("6.1.0-test"))?;
+        let folder = SiteFolder::open(&folder.path().join("6.1.0-test")).unwrap();
+        let index = ModuleIndex::read(&folder)?;
         Ok(index.closure(wanted)?.iter().map(ToString::to_string).collect())
     }
 

@@ -5,6 +5,9 @@
 
 use super::ModulesError;
 use super::index::{Dependencies, ModuleIndex, ModuleName, bus};
+use crate::input::read_limited;
+use crate::limits;
+use crate::site::SiteFolder;
 use handoff::modules::{Kind, Module};
 use std::path::Path;
 
@@ -99,7 +102,9 @@ fn pci_patterns(alias: &str) -> Vec<String> {
 /// The closure of `wanted` and `for_people` with the files' contents, in loading order; `folder` is
 /// `lib/modules/RELEASE`.
 pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
-    let index = ModuleIndex::read(folder)?;
+    let opened = SiteFolder::open(folder);
+    let opened = opened.map_err(|source| ModulesError::Index { path: folder.to_owned(), source })?;
+    let (index, mut total) = (ModuleIndex::read(&opened)?, 0);
     let for_the_boot = index.closure(wanted)?.len();
     let all: Vec<&str> = wanted.iter().chain(for_people).copied().collect();
     let mut files = Vec::new();
@@ -109,7 +114,10 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
         if path.extension().is_none_or(|extension| extension != "ko") {
             return Err(ModulesError::Compressed { path });
         }
-        let content = std::fs::read(&path).map_err(|source| ModulesError::File { path, source })?;
+        let content = opened.file(&module.path).and_then(|file| read_limited(file, &limits::MODULES));
+        let content = content.map_err(|source| ModulesError::File { path, source })?;
+        total += u64::try_from(content.len()).unwrap_or(u64::MAX);
+        limits::MODULES.check(total)?;
         let mut entry = index.entry(&name, module);
         if position >= for_the_boot {
             entry.kind = Kind::Input;

@@ -9,6 +9,7 @@ pub use index::{ModuleIndex, ModuleName};
 pub use list::{FOR_PEOPLE, ModuleFile, WANTED, collect};
 
 use crate::error::{Class, Classified};
+use crate::limits::OverLimit;
 use std::path::PathBuf;
 use thiserror::Error;
 
@@ -47,13 +48,16 @@ pub enum ModulesError {
         /// The file.
         path: PathBuf,
     },
+    /// The indexes or the modules are larger than those of any kernel.
+    #[error("the kernel package is not that of a kernel: {0}")]
+    Limit(#[from] OverLimit),
 }
 
 impl Classified for ModulesError {
     fn class(&self) -> Class {
         match self {
             Self::Index { source, .. } | Self::File { source, .. } => Class::of_reading(source),
-            Self::Unknown { .. } | Self::Compressed { .. } => Class::BadContent,
+            Self::Unknown { .. } | Self::Compressed { .. } | Self::Limit(_) => Class::BadContent,
         }
     }
 }
