@@ -81,12 +81,21 @@ fn check(store: &Store, package: &LockedPackage) -> Result<(), BaseError> {
 
 /// The file tree of a package as an open tar that has no name and goes away with its last user.
 pub(super) fn file_tree(store: &Store, package: VouchedPackage<'_>) -> Result<File, BaseError> {
+    tar_of(store, package, "--fsys-tarfile")
+}
+
+/// Its control files, the maintainer scripts among them, in the same way.
+pub(super) fn control_tree(store: &Store, package: VouchedPackage<'_>) -> Result<File, BaseError> {
+    tar_of(store, package, "--ctrl-tarfile")
+}
+
+fn tar_of(store: &Store, package: VouchedPackage<'_>, which: &str) -> Result<File, BaseError> {
     check(store, &package)?;
     let folder = store.dir().join("tmp");
     let file_error = |source| StoreError { path: folder.clone(), source };
     let mut tar = tempfile::tempfile_in(&folder).map_err(file_error)?;
     let mut command = DPKG_DEB.command()?;
-    command.arg("--fsys-tarfile").arg(store.deb(&package.sha256));
+    command.arg(which).arg(store.deb(&package.sha256));
     command.stdout(tar.try_clone().map_err(file_error)?);
     tools::run_heard(&mut command, |_| ())?;
     tar.rewind().map_err(file_error)?;

@@ -207,7 +207,14 @@ fn listed(found: &[Leftover]) -> String {
     let mut lines: Vec<String> = found
         .iter()
         .take(MOST_NAMED)
-        .map(|leftover| format!("{} ({})", leftover.path.escape_debug(), leftover.find))
+        .map(|leftover| {
+            let package = match leftover.makers.as_slice() {
+                [] => String::new(),
+                [maker] => format!("; of the package {maker}"),
+                makers => format!("; of one of the packages {}", makers.join(", ")),
+            };
+            format!("{} ({}{package})", leftover.path.escape_debug(), leftover.find)
+        })
         .collect();
     if found.len() > MOST_NAMED {
         lines.push(format!("and {} more", found.len() - MOST_NAMED));

@@ -6,7 +6,7 @@
 mod archive;
 
 use super::BaseError;
-use super::leftovers::{self, Machine};
+use super::leftovers::{self, Machine, Span};
 use super::locked_package::Part;
 use super::sandbox::{INTO_ROOT, OUT_OF_ROOT, Sandbox};
 use super::vouch::VouchedLock;
@@ -17,6 +17,7 @@ use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
 use std::fs;
 use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
 const REMOVED: [&str; 29] = [
@@ -67,6 +68,19 @@ pub(super) fn make(
     place: &Path,
     progress: &dyn Fn(&str),
 ) -> Result<(), BaseError> {
+    let machine = Machine::this(lock.part(Part::Base).map(|package| package.name.as_str()));
+    make_on(&machine, lock, store, build_time, place, progress)
+}
+
+fn make_on(
+    machine: &Machine,
+    lock: &VouchedLock,
+    store: &Store,
+    build_time: u64,
+    place: &Path,
+    progress: &dyn Fn(&str),
+) -> Result<(), BaseError> {
+    let started = now();
     let scratch = store.scratch()?;
     let installed = scratch.path().join("installed.tar");
     let packages = u64::try_from(lock.part(Part::Base).count()).unwrap_or(0);
@@ -80,12 +94,22 @@ pub(super) fn make(
     let mut tree = LayeredTree::new();
     tree.add_tar(&installed, &wanted)?;
     clean(&mut tree)?;
-    let machine = Machine::this(lock.part(Part::Base).map(|package| package.name.as_str()));
-    leftovers::clean(&mut tree, lock, store, &machine, build_time)?;
+    let span = Span { from: started, to: now(), build_time };
+    leftovers::clean(&mut tree, lock, store, machine, span)?;
     let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, build_time)?;
     file.commit()?;
     Ok(Store::remember(place)?)
+}
+
+/// The clock of this machine, which must not be in the base.
+fn now() -> u64 {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "what it says is looked for in the base, and never written there"
+    )]
+    let now = SystemTime::now();
+    now.duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 fn install(

@@ -8,8 +8,9 @@ use crate::base::lock_file::LockFile;
 use crate::base::locked_package::{Archive, LockedPackage};
 use crate::base::openpgp::ThrowawayKey;
 use crate::base::vouch::Trusted;
+use crate::error::{Class, Error};
 use crate::input::digest_of_file;
-use crate::site::{GeneratedKeys, InitOptions, Site, init_site};
+use crate::site::{GeneratedKeys, InitOptions, Site, init_site, rfc3339};
 use crate::tools::ToolError;
 use keys::issue::identity_file;
 use keys::issue::signing::SigningKey;
@@ -135,10 +136,11 @@ impl Place {
         LockFile::read_any(&self.site).unwrap().unwrap().vouched(&trusted, &self.store).unwrap()
     }
 
-    /// Makes the base.
+    /// Makes the base, on a machine of that name.
     fn make(&self) -> Result<LayeredTree, BaseError> {
         let place = self.folder.path().join("base.tar");
-        make(&self.lock(), &self.store, BUILD_TIME, &place, &|_| ())?;
+        let machine = Machine::for_tests("deskpro7", "00112233445566778899aabbccddeeff", "mail.desk.example");
+        make_on(&machine, &self.lock(), &self.store, BUILD_TIME, &place, &|_| ())?;
         let mut tree = LayeredTree::new();
         tree.add_tar(&place, &|_| true)?;
         Ok(tree)
@@ -198,6 +200,70 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
             assert!(!found, "{trace} in {path}");
         }
     }
+}
+
+/// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is gone.
+#[test]
+fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
+    let mut place = Place::new();
+    let today = rfc3339(now());
+    let (today, _) = today.split_once('T').unwrap();
+    let hash = format!("$6$abcdefgh${}", "d".repeat(86));
+    place.with_script(
+        "key-maker",
+        "mkdir -p /etc/maker\nprintf '%s\\n' '-----BEGIN PRIVATE KEY-----' >/etc/maker/server.key\n\
+         head -c 512 /dev/urandom >/etc/maker/seed\n\
+         echo 4f2c1d3e-1111-4000-8000-0123456789ab >/etc/maker/uuid",
+    );
+    place.with_script("host-maker", "echo 'server deskpro7.example.org' >/etc/host-maker.conf");
+    place.with_script(
+        "user-maker",
+        &format!(
+            "echo 'admin:{hash}:20000:0:99999:7:::' >/etc/user-maker\necho 'password = x7GhQ2mm' >/etc/user-maker.conf"
+        ),
+    );
+    place.with_script("day-maker", &format!("echo '# made on {today}' >/etc/day-maker.conf"));
+    // What rules are for: a key with a link to it, a log, the mail name.
+    place.with_script(
+        "known-maker",
+        "mkdir -p /etc/ssl/private /etc/known /var/log\n\
+         printf '%s\\n' '-----BEGIN PRIVATE KEY-----' >/etc/ssl/private/ssl-cert-snakeoil.key\n\
+         ln -s ../ssl/private/ssl-cert-snakeoil.key /etc/known/key\n\
+         echo deskpro7 >/var/log/known.log\necho mail.desk.example >/etc/mailname\necho kept >/etc/known/file",
+    );
+    let error = place.make().unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "maintainer scripts left in the root what must not be the same on all nodes: \
+             etc/day-maker.conf (the time of this build, {today}; of the package day-maker), \
+             etc/host-maker.conf (the host name of this machine, deskpro7; of the package host-maker), \
+             etc/maker/seed (bytes that look random; of the package key-maker), \
+             etc/maker/server.key (a private key (PEM, OpenSSH); of the package key-maker), \
+             etc/maker/uuid (an id that was made for one machine; of the package key-maker), \
+             etc/user-maker (a password hash (crypt); of the package user-maker), \
+             etc/user-maker.conf (a password; of the package user-maker)"
+        )
+    );
+    let error = Error::from(error);
+    assert_eq!((error.class(), error.exit_code()), (Class::BadContent, Class::BadContent.exit_code()));
+    assert_eq!(
+        error.advice().unwrap(),
+        "leave out the package that makes it (psyops lock show lists them), or install it on the node by a role; if the \
+         file is harmless, report it: the builder then gets a rule"
+    );
+    assert!(!place.folder.path().join("base.tar").exists());
+    // Without the others, what the rules know is removed, and the rest stays.
+    place
+        .packages
+        .retain(|package| ["tiny-base", "usr-is-merged", "known-maker"].contains(&package.name.as_str()));
+    let tree = place.make().unwrap();
+    for gone in
+        ["etc/ssl/private/ssl-cert-snakeoil.key", "etc/known/key", "var/log/known.log", "etc/mailname"]
+    {
+        assert!(!tree.contains(gone), "{gone}");
+    }
+    assert_eq!(tree.read("etc/known/file").unwrap().unwrap(), b"kept\n");
 }
 
 #[test]

@@ -4,8 +4,11 @@
 //! Known finds are removed or replaced by the rules in `rules.rs`; any other one makes the build refuse, by name. A path is
 //! never trusted: what counts is whether some package of the lock has a file with that content.
 
+mod makers;
+mod passwords;
 mod rules;
 mod search;
+mod times;
 
 use super::locked_package::Part;
 use super::vouch::VouchedLock;
@@ -18,6 +21,7 @@ use std::path::Path;
 
 pub(super) use search::Find;
 pub(super) use search::Machine;
+pub(super) use times::Span;
 
 /// A file that a script made and that nothing explains.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Leftover {
     pub path: String,
     /// What is in it.
     pub find: Find,
+    /// The packages that most likely made it; none where that is not known.
+    pub makers: Vec<String>,
 }
 
 /// Takes out of `tree` what the rules name, and refuses it if something else is left.
@@ -34,24 +40,29 @@ pub(super) fn clean(
     lock: &VouchedLock,
     store: &Store,
     machine: &Machine,
-    build_time: u64,
+    span: Span,
 ) -> Result<(), BaseError> {
-    rules::apply(tree, build_time)?;
+    rules::apply(tree, span.build_time)?;
     let known = contents_of_packages(lock, store)?;
-    let found = search_tree(tree, &known, machine)?;
-    if found.is_empty() { Ok(()) } else { Err(BaseError::Leftovers { found }) }
+    let mut found = search_tree(tree, &known, machine, Some(span))?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    makers::name(&mut found, lock, store)?;
+    Err(BaseError::Leftovers { found })
 }
 
-/// The digests of all files in the packages of the base.
+/// The digests of all files in the packages of the base, and of their control files, which dpkg keeps.
 fn contents_of_packages(lock: &VouchedLock, store: &Store) -> Result<BTreeSet<Sha256Digest>, BaseError> {
     let mut known = BTreeSet::new();
     for package in lock.vouched_packages(Part::Base) {
-        let mut tree = LayeredTree::new();
-        tree.add_tar_file(debs::file_tree(store, package)?, Path::new(&package.name), &|_| true)?;
-        let files: Vec<&str> = tree.paths().filter(|path| tree.is_file(path)).collect();
-        for path in files {
-            if let Some(bytes) = tree.read(path)? {
-                known.insert(Sha256Digest::of(&bytes));
+        for tar in [debs::file_tree(store, package)?, debs::control_tree(store, package)?] {
+            let mut tree = LayeredTree::new();
+            tree.add_tar_file(tar, Path::new(&package.name), &|_| true)?;
+            for path in tree.paths().filter(|path| tree.is_file(path)) {
+                if let Some(bytes) = tree.read(path)? {
+                    known.insert(Sha256Digest::of(&bytes));
+                }
             }
         }
     }
@@ -62,12 +73,14 @@ fn search_tree(
     tree: &LayeredTree,
     known: &BTreeSet<Sha256Digest>,
     machine: &Machine,
+    span: Option<Span>,
 ) -> Result<Vec<Leftover>, BaseError> {
     let mut found = Vec::new();
+    let leftover = |path: &str, find| Leftover { path: path.to_owned(), find, makers: Vec::new() };
     for path in tree.paths() {
         if !tree.is_file(path) {
             if let Some(find) = tree.link_target(path).and_then(|target| machine.search_name(target)) {
-                found.push(Leftover { path: path.to_owned(), find });
+                found.push(leftover(path, find));
             }
             continue;
         }
@@ -75,8 +88,10 @@ fn search_tree(
         if known.contains(&Sha256Digest::of(&bytes)) {
             continue;
         }
-        if let Some(find) = machine.search(&bytes) {
-            found.push(Leftover { path: path.to_owned(), find });
+        let find = machine.search(&bytes);
+        let find = find.or_else(|| passwords::find(path, &bytes).map(Find::Password));
+        if let Some(find) = find.or_else(|| span?.find(&bytes).map(Find::Time)) {
+            found.push(leftover(path, find));
         }
     }
     Ok(found)

@@ -3,12 +3,13 @@
 use crate::tree::{LayeredTree, TreeError};
 
 /// Removed where it is: the path, `*` standing for any characters of a name, and what makes it again on the node.
-const REMOVED: [(&str, &str); 12] = [
+const REMOVED: [(&str, &str); 13] = [
     ("etc/ssl/private/ssl-cert-snakeoil.key", "ssl-cert: make-ssl-cert generate-default-snakeoil, in a role"),
     ("etc/ssl/certs/ssl-cert-snakeoil.pem", "the same"),
     ("etc/ssh/ssh_host_*", "the node's keys are among its secrets, or made by ssh-keygen -A"),
     ("etc/bind/rndc.key", "rndc-confgen -a, in a role"),
     ("etc/iscsi/initiatorname.iscsi", "iscsi-iname, in a role"),
+    ("etc/mailname", "the node's host name is used; another mail name is written by a role"),
     ("etc/mdadm/mdadm.conf", "names the host and the day; mdadm finds arrays without it"),
     ("etc/nvme/hostid", "nvme gen-hostnqn, in a role"),
     ("etc/nvme/hostnqn", "the same"),
@@ -17,11 +18,17 @@ const REMOVED: [(&str, &str); 12] = [
     ("var/lib/urandom/random-seed", "the init script urandom"),
     ("var/lib/ucf/cache/*:etc:mdadm:mdadm.conf", "with the file"),
 ];
+/// Settings of which lines are removed: the file, and the start of each setting's line. What is the default then is the
+/// node's own.
+const REMOVED_SETTINGS: [(&str, &[&str]); 1] = [
+    // postfix takes the host name; /etc/mailname would be missing.
+    ("etc/postfix/main.cf", &["myhostname =", "myorigin = /etc/mailname"]),
+];
 /// Below here, files are logs of the installation.
 const LOGS: &str = "var/log/";
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Removes what the table names, links that led there, and logs; puts the day of the build time into `etc/shadow`.
+/// Removes what the tables name, links that led there, and logs; puts the day of the build time into `etc/shadow`.
 pub(super) fn apply(tree: &mut LayeredTree, build_time: u64) -> Result<(), TreeError> {
     let is_gone = |path: &str| REMOVED.iter().any(|(pattern, _)| matches(pattern, path));
     let files = tree.paths().filter(|path| is_gone(path) || (path.starts_with(LOGS) && tree.is_file(path)));
@@ -31,14 +38,37 @@ pub(super) fn apply(tree: &mut LayeredTree, build_time: u64) -> Result<(), TreeE
     }
     remove_links_to(tree, gone);
     for file in ["etc/shadow", "etc/gshadow"] {
-        if let (Some(text), Some(facts)) = (tree.read(file)?, tree.metadata(file).cloned()) {
-            let fixed = with_day(&String::from_utf8_lossy(&text), build_time / SECONDS_PER_DAY);
-            if fixed.as_bytes() != text {
-                tree.replace_file(file, fixed.into_bytes(), facts)?;
-            }
+        edit(tree, file, |text| with_day(text, build_time / SECONDS_PER_DAY))?;
+    }
+    for (file, settings) in REMOVED_SETTINGS {
+        edit(tree, file, |text| without_settings(text, settings))?;
+    }
+    Ok(())
+}
+
+/// Changes the text of a file that is there; its mode, owner and time stay.
+fn edit(tree: &mut LayeredTree, file: &str, change: impl Fn(&str) -> String) -> Result<(), TreeError> {
+    if !tree.is_file(file) {
+        return Ok(());
+    }
+    if let (Some(text), Some(facts)) = (tree.read(file)?, tree.metadata(file).cloned()) {
+        let changed = change(&String::from_utf8_lossy(&text));
+        if changed.as_bytes() != text {
+            tree.replace_file(file, changed.into_bytes(), facts)?;
         }
     }
     Ok(())
+}
+
+/// Without the lines that begin so, and without the indented lines that continue them.
+fn without_settings(text: &str, settings: &[&str]) -> String {
+    let mut removing = false;
+    let kept = text.split_inclusive('\n').filter(|line| {
+        let continues = line.starts_with([' ', '\t']);
+        removing = (continues && removing) || settings.iter().any(|start| line.starts_with(start));
+        !removing
+    });
+    kept.collect()
 }
 
 /// Links to what is gone are gone too, and links to those.
@@ -120,6 +150,19 @@ mod tests {
         let left: Vec<&str> =
             tree.paths().filter(|path| !tree.is_directory(path) || tree.is_file(path)).collect();
         assert_eq!(left, ["etc/dovecot/other", "etc/ssh/sshd_config"]);
+    }
+
+    #[test]
+    fn postfix_takes_the_nodes_names() {
+        let mut tree = LayeredTree::new();
+        let text = "# postfix\nmyhostname = desk.example.org,\n  more\nmyorigin = /etc/mailname\nmydestination = $myhostname,\n  localhost\nmyhostname_x = y\n";
+        tree.insert_file("etc/postfix/main.cf", 0o640, text.as_bytes().to_vec()).unwrap();
+        tree.insert_file("etc/mailname", 0o644, *b"desk.example.org\n").unwrap();
+        apply(&mut tree, 0).unwrap();
+        assert!(!tree.contains("etc/mailname"));
+        let left = tree.read("etc/postfix/main.cf").unwrap().unwrap();
+        assert_eq!(left, b"# postfix\nmydestination = $myhostname,\n  localhost\nmyhostname_x = y\n");
+        assert_eq!(tree.metadata("etc/postfix/main.cf").unwrap().mode, 0o640);
     }
 
     #[test]

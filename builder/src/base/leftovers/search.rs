@@ -41,16 +41,24 @@ pub enum Find {
     Name(String),
     /// The machine id of this machine.
     ThisMachineId,
+    /// The name under which this machine sends mail.
+    MailName(String),
+    /// A password, or its hash, of the kind named.
+    Password(&'static str),
+    /// The time at which the base was made, as the file says it.
+    Time(String),
 }
 
 impl fmt::Display for Find {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Key(kind) => f.write_str(kind),
+            Self::Key(kind) | Self::Password(kind) => f.write_str(kind),
             Self::Id => f.write_str("an id that was made for one machine"),
             Self::Random => f.write_str("bytes that look random"),
             Self::Name(name) => write!(f, "the host name of this machine, {name}"),
             Self::ThisMachineId => f.write_str("the machine id of this machine"),
+            Self::MailName(name) => write!(f, "the mail name of this machine, {name}"),
+            Self::Time(text) => write!(f, "the time of this build, {text}"),
         }
     }
 }
@@ -60,6 +68,7 @@ impl fmt::Display for Find {
 pub(in crate::base) struct Machine {
     name: Option<String>,
     id: Option<String>,
+    mail_name: Option<String>,
 }
 
 impl Machine {
@@ -68,21 +77,29 @@ impl Machine {
         let read = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
         let name = read("/proc/sys/kernel/hostname").map(|name| name.trim().to_ascii_lowercase());
         let id = read("/etc/machine-id").map(|id| id.trim().to_owned()).filter(|id| id.len() == 32);
-        Self::new(name, id, common)
+        let mail_name = read("/etc/mailname").map(|name| name.trim().to_ascii_lowercase());
+        Self::new(name, id, mail_name, common)
     }
 
-    fn new<'a>(name: Option<String>, id: Option<String>, mut common: impl Iterator<Item = &'a str>) -> Self {
+    fn new<'a>(
+        name: Option<String>,
+        id: Option<String>,
+        mail_name: Option<String>,
+        common: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let common: Vec<&str> = common.collect();
         let telling = |name: &String| {
             name.len() >= SHORTEST_NAME
                 && !name.starts_with("localhost")
-                && !common.any(|word| word.contains(name.as_str()))
+                && !common.iter().any(|word| word.contains(name.as_str()))
         };
-        Self { name: name.filter(telling), id }
+        Self { name: name.filter(telling), id, mail_name: mail_name.filter(telling) }
     }
 
     #[cfg(test)]
-    pub(super) fn for_tests(name: &str, id: &str) -> Self {
-        Self::new(Some(name.to_owned()), Some(id.to_owned()), std::iter::empty())
+    pub(in crate::base) fn for_tests(name: &str, id: &str, mail_name: &str) -> Self {
+        let [name, id, mail_name] = [name, id, mail_name].map(|text| Some(text.to_owned()));
+        Self::new(name, id, mail_name, std::iter::empty())
     }
 
     /// What is in a file with this content.
@@ -110,19 +127,23 @@ impl Machine {
         self.search_name(&String::from_utf8_lossy(bytes))
     }
 
-    /// Whether a text has the name of this machine as a word.
+    /// Whether a text has the name of this machine, or its mail name, as a word.
     pub(super) fn search_name(&self, text: &str) -> Option<Find> {
-        let name = self.name.as_ref()?;
         let text = text.to_ascii_lowercase();
-        let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
-        let is_word = |at: usize| {
-            let before = text.get(..at).and_then(|before| before.chars().next_back());
-            let after = text.get(at + name.len()..).and_then(|after| after.chars().next());
-            !before.is_some_and(part) && !after.is_some_and(part)
-        };
-        let found = text.match_indices(name.as_str()).any(|(at, _)| is_word(at));
-        found.then(|| Find::Name(name.clone()))
+        let found = |name: &&String| has_word(&text, name);
+        let mail_name = self.mail_name.as_ref().filter(found).cloned().map(Find::MailName);
+        mail_name.or_else(|| self.name.as_ref().filter(found).cloned().map(Find::Name))
     }
+}
+
+fn has_word(text: &str, name: &str) -> bool {
+    let part = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    let is_word = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        let after = text.get(at + name.len()..).and_then(|after| after.chars().next());
+        !before.is_some_and(part) && !after.is_some_and(part)
+    };
+    text.match_indices(name).any(|(at, _)| is_word(at))
 }
 
 /// Nothing but 32 hexadecimal digits, or a UUID, of which not all digits are the same.

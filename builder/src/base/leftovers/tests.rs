@@ -10,7 +10,7 @@ fn tree_with(path: &str, content: &[u8]) -> LayeredTree {
 
 fn found(content: &[u8]) -> Option<Find> {
     let tree = tree_with("etc/somewhere/else", content);
-    let found = search_tree(&tree, &BTreeSet::new(), &Machine::default()).unwrap();
+    let found = search_tree(&tree, &BTreeSet::new(), &Machine::default(), None).unwrap();
     assert!(found.iter().all(|leftover| leftover.path == "etc/somewhere/else"));
     found.into_iter().next().map(|leftover| leftover.find)
 }
@@ -64,18 +64,20 @@ fn what_scripts_write_honestly_is_not_taken_for_a_secret() {
 #[test]
 fn the_name_and_id_of_the_machine_are_found_as_words() {
     let id = "00112233445566778899aabbccddeeff";
-    let machine = Machine::for_tests("deskpro7", id);
+    let machine = Machine::for_tests("deskpro7", id, "mail.desk.example");
     let find = |content: &str| {
-        search_tree(&tree_with("etc/x", content.as_bytes()), &BTreeSet::new(), &machine).unwrap()
+        search_tree(&tree_with("etc/x", content.as_bytes()), &BTreeSet::new(), &machine, None).unwrap()
     };
-    let of = |find| vec![Leftover { path: "etc/x".into(), find }];
+    let of = |find| vec![Leftover { path: "etc/x".into(), find, makers: Vec::new() }];
     assert_eq!(find("myhostname = DeskPro7.example.org\n"), of(Find::Name("deskpro7".into())));
     assert_eq!(find("mydeskpro7 deskpro77 deskpro7-x\n"), []);
     assert_eq!(find(&format!("id={id};\n")), of(Find::ThisMachineId));
+    assert_eq!(find("relay for mail.desk.example only\n"), of(Find::MailName("mail.desk.example".into())));
+    assert_eq!(find("webmail.desk.example\n"), []);
     let mut tree = LayeredTree::new();
     tree.insert_symlink("etc/mail", "/var/deskpro7/mail").unwrap();
     assert_eq!(
-        search_tree(&tree, &BTreeSet::new(), &machine).unwrap()[0].find,
+        search_tree(&tree, &BTreeSet::new(), &machine, None).unwrap()[0].find,
         Find::Name("deskpro7".into())
     );
 }
@@ -85,5 +87,20 @@ fn what_a_package_has_is_its_own_affair() {
     let key = b"-----BEGIN PRIVATE KEY-----\n";
     let known = BTreeSet::from([Sha256Digest::of(key)]);
     let tree = tree_with("usr/share/doc/test.key", key);
-    assert_eq!(search_tree(&tree, &known, &Machine::default()).unwrap(), []);
+    assert_eq!(search_tree(&tree, &known, &Machine::default(), None).unwrap(), []);
+}
+
+#[test]
+fn passwords_and_the_time_of_the_build_are_found() {
+    let span = Span { from: 1_795_933_059, to: 1_795_933_200, build_time: 1_793_491_200 };
+    let find = |content: &str| {
+        let tree = tree_with("etc/x", content.as_bytes());
+        let found = search_tree(&tree, &BTreeSet::new(), &Machine::default(), Some(span)).unwrap();
+        found.into_iter().next().map(|leftover| leftover.find.to_string())
+    };
+    let hash = format!("$6$abcdefgh${}", "d".repeat(86));
+    assert_eq!(find(&format!("root:{hash}:20000::::::\n")).unwrap(), "a password hash (crypt)");
+    assert_eq!(find("password = x7GhQ2mm\n").unwrap(), "a password");
+    assert_eq!(find("# made on 2026-11-29\n").unwrap(), "the time of this build, 2026-11-29");
+    assert_eq!(find("# made on 2026-11-01, password: none\n"), None);
 }
