@@ -2,13 +2,15 @@
 //!
 //! Programs of the system administration sections lie in folders that a user's `PATH` lacks on Debian; they are looked
 //! for there too. Locale and time zone are fixed, because neither may reach an output. Those that read what others made
-//! (packages, images, sticks) have limits, no network and a small environment: [`limits`].
+//! (packages, images, sticks) have limits, no network, no rights of root and a small environment: [`limits`], [`rights`].
 
 mod limits;
 mod process;
+mod rights;
 
-pub use limits::{Exceeded, Limits, missing_isolation};
+pub use limits::{Exceeded, Limits, missing_isolation, missing_right_to_drop_rights};
 pub use process::{Running, check, output, run, run_heard, start};
+pub use rights::Rights;
 
 use crate::error::{Class, Classified};
 use crate::input;
@@ -30,17 +32,26 @@ pub struct Tool {
     pub package: &'static str,
     /// What a run may take, of a program that reads what others made.
     pub limits: Option<Limits>,
+    /// What such a program may do where the builder is root.
+    pub rights: Rights,
 }
 
 macro_rules! tools {
-    ($($constant:ident = $name:literal from $package:literal, $limits:expr;)+) => {
+    ($($constant:ident = $name:literal from $package:literal, $limits:expr $(, $rights:expr)?;)+) => {
         $(
             #[doc = concat!("`", $name, "` of Debian's package ", $package, ".")]
-            pub const $constant: Tool = Tool { name: $name, package: $package, limits: $limits };
+            pub const $constant: Tool = Tool {
+                name: $name,
+                package: $package,
+                limits: $limits,
+                rights: tools!(@rights $($rights)?),
+            };
         )+
         /// Every tool that some command needs.
         pub const ALL: &[Tool] = &[$($constant),+];
     };
+    (@rights) => { Rights::NONE };
+    (@rights $rights:expr) => { $rights };
 }
 
 tools! {
@@ -56,10 +67,10 @@ tools! {
     MMDEBSTRAP = "mmdebstrap" from "mmdebstrap", None;
     GIT = "git" from "git", None;
     MKE2FS = "mke2fs" from "e2fsprogs", Some(limits::WORK);
-    E2FSCK = "e2fsck" from "e2fsprogs", Some(limits::LOOK);
+    E2FSCK = "e2fsck" from "e2fsprogs", Some(limits::LOOK), Rights::READ_ANY_FILE;
     DEBUGFS = "debugfs" from "e2fsprogs", Some(limits::LOOK);
     TAR2SQFS = "tar2sqfs" from "squashfs-tools-ng", Some(limits::WORK);
-    UNSQUASHFS = "unsquashfs" from "squashfs-tools", Some(limits::WORK);
+    UNSQUASHFS = "unsquashfs" from "squashfs-tools", Some(limits::WORK), Rights::READ_ANY_FILE;
     XZ = "xz" from "xz-utils", Some(limits::WORK);
     BLKID = "blkid" from "util-linux", Some(limits::LOOK);
     UNSHARE = "unshare" from "util-linux", None;
@@ -69,7 +80,7 @@ tools! {
     NEWGIDMAP = "newgidmap" from "uidmap", None;
     SUDO = "sudo" from "sudo", None;
     QEMU = "qemu-system-x86_64" from "qemu-system-x86", None;
-    QEMU_IMG = "qemu-img" from "qemu-utils", Some(limits::WORK);
+    QEMU_IMG = "qemu-img" from "qemu-utils", Some(limits::WORK), Rights::READ_ANY_FILE;
 }
 
 /// Folders that are searched after those in `PATH`.
@@ -158,7 +169,7 @@ impl Tool {
     pub fn command(self) -> Result<Command, ToolError> {
         let mut command = match &self.limits {
             Some(limits) => {
-                let mut command = limits.command(self.find()?)?;
+                let mut command = limits.command(self.rights, self.find()?)?;
                 command.env_clear();
                 command
             }
@@ -190,7 +201,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    const SHELL: Tool = Tool { name: "sh", package: "dash", limits: None };
+    const SHELL: Tool = Tool { name: "sh", package: "dash", limits: None, rights: Rights::NONE };
 
     /// A shell that may take little, through the code that all tools go through.
     fn limited(limits: Limits, script: &str) -> Command {
@@ -256,11 +267,50 @@ mod tests {
         assert_eq!(names, ["LC_ALL", "PATH", "PWD", "TZ"]);
     }
 
+    /// Of a builder that is root, too: what it opens is judged by owner and mode, as for any user.
+    #[test]
+    fn a_tool_has_no_capabilities_but_those_that_its_row_names() {
+        let capabilities = |rights: Rights| {
+            let tool = Tool { limits: Some(LITTLE), rights, ..SHELL };
+            let mut command = tool.command().unwrap();
+            command.args(["-c", "grep -E '^(Cap|NoNewPrivs)' /proc/self/status"]);
+            let said = String::from_utf8(run(&mut command).unwrap().stdout).unwrap();
+            let value = |name: &str| {
+                let line =
+                    said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t")).unwrap();
+                u64::from_str_radix(line, 16).unwrap()
+            };
+            assert_eq!(value("NoNewPrivs"), 1);
+            ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"].map(value)
+        };
+        if nix::unistd::geteuid().is_root() {
+            assert_eq!(missing_right_to_drop_rights(), None);
+            assert_eq!(capabilities(Rights::NONE), [0; 5]);
+            // CAP_DAC_READ_SEARCH, capabilities(7).
+            let read = 1 << 2;
+            assert_eq!(capabilities(Rights::READ_ANY_FILE), [0, read, read, read, 0]);
+        } else {
+            // What a user may never have does not count: the way to it is closed.
+            for rights in [Rights::NONE, Rights::READ_ANY_FILE] {
+                let [inherited, permitted, effective, _, ambient] = capabilities(rights);
+                assert_eq!([inherited, permitted, effective, ambient], [0; 4]);
+            }
+        }
+    }
+
+    #[test]
+    fn only_tools_that_open_what_the_user_names_may_read_any_file() {
+        let may = |tool: &&Tool| tool.limits.is_some() && tool.rights != Rights::NONE;
+        let names: Vec<&str> = ALL.iter().filter(may).map(|tool| tool.name).collect();
+        assert_eq!(names, ["e2fsck", "unsquashfs", "qemu-img"]);
+    }
+
     #[test]
     fn a_tool_cannot_open_a_connection() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let mut connects = Tool { name: "bash", package: "bash", limits: Some(LITTLE) }.command().unwrap();
+        let mut connects =
+            Tool { name: "bash", package: "bash", limits: Some(LITTLE), ..SHELL }.command().unwrap();
         connects.args(["-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")]);
         let ended = run(&mut connects);
         match missing_isolation() {
@@ -289,7 +339,8 @@ mod tests {
 
     #[test]
     fn a_missing_tool_names_its_package() {
-        let tool = Tool { name: "no-such-program", package: "some-package", limits: None };
+        let tool =
+            Tool { name: "no-such-program", package: "some-package", limits: None, rights: Rights::NONE };
         let error = tool.find().unwrap_err();
         assert!(matches!(error, ToolError::Missing { tool: missing } if missing == tool));
         assert_eq!(error.class(), Class::Unavailable);

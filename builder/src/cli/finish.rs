@@ -158,6 +158,11 @@ fn note_isolation() {
             "note: programs that read images and packages ran without network isolation, which this machine refuses ({reason})"
         ));
     }
+    if let Some(reason) = tools::missing_right_to_drop_rights() {
+        progress(&format!(
+            "note: programs that read images and packages ran with this process's capabilities, which it may not drop ({reason})"
+        ));
+    }
 }
 
 fn fail(error: &Error) -> ExitCode {

@@ -1,11 +1,11 @@
 //! What a program of the host that reads a stranger's bytes may take, and the programs that hold it to that.
 //!
 //! Such a program is started as `unshare -- setpriv -- prlimit -- PROGRAM`, all three of util-linux, each of which replaces
-//! itself by the next: without a network, without a way to more rights, ended together with the builder, and with limits of
-//! setrlimit(2). The builder itself has no `unsafe`, which a call between fork and exec would be. Where the host lets nobody
+//! itself by the next: without a network, without root's rights or a way to more, ended together with the builder, and with
+//! limits of setrlimit(2). The builder itself has no `unsafe`, which a call between fork and exec would be. Where the host lets nobody
 //! make a network namespace, the rest still holds, and [`missing_isolation`] has the reason for the command's end.
 
-use super::{PRLIMIT, SETPRIV, Tool, ToolError, UNSHARE};
+use super::{PRLIMIT, Rights, SETPRIV, Tool, ToolError, UNSHARE};
 use rustix::process::{Resource, getrlimit};
 use std::ffi::OsStr;
 use std::path::PathBuf;
@@ -69,7 +69,7 @@ impl Limits {
     }
 
     /// A command for `program` that is held to these limits.
-    pub(super) fn command(&self, program: PathBuf) -> Result<Command, ToolError> {
+    pub(super) fn command(&self, rights: Rights, program: PathBuf) -> Result<Command, ToolError> {
         let mut words: Vec<std::ffi::OsString> = Vec::new();
         let mut put = |tool: Tool, options: &[String]| -> Result<(), ToolError> {
             words.push(tool.find()?.into());
@@ -80,7 +80,11 @@ impl Limits {
         if let Ok(options) = isolation()? {
             put(UNSHARE, &options.map(str::to_owned))?;
         }
-        put(SETPRIV, &["--no-new-privs".to_owned(), "--pdeathsig=KILL".to_owned()])?;
+        let mut options = vec!["--no-new-privs".to_owned(), "--pdeathsig=KILL".to_owned()];
+        if drops_rights()? {
+            options.extend(rights.options());
+        }
+        put(SETPRIV, &options)?;
         put(PRLIMIT, &self.options())?;
         words.push(program.into());
         let mut words = words.into_iter();
@@ -153,14 +157,40 @@ fn isolation() -> Result<&'static Isolation, ToolError> {
     };
     let mut attempt = Command::new(UNSHARE.find()?);
     attempt.args(options).args(["--", "true"]).stdin(Stdio::null());
-    let output =
-        attempt.output().map_err(|source| ToolError::Start { program: UNSHARE.name.into(), source })?;
-    let found = if output.status.success() {
-        Ok(options)
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-    };
+    let found = attempted(&mut attempt, UNSHARE)?.map(|()| options);
     Ok(ISOLATION.get_or_init(|| found))
+}
+
+static DROPPING: OnceLock<Result<(), String>> = OnceLock::new();
+
+/// Whether there are rights to be dropped, and this process may. Tried once.
+fn drops_rights() -> Result<bool, ToolError> {
+    if !nix::unistd::geteuid().is_root() {
+        return Ok(false);
+    }
+    if let Some(known) = DROPPING.get() {
+        return Ok(known.is_ok());
+    }
+    let mut attempt = Command::new(SETPRIV.find()?);
+    attempt.args(Rights::NONE.options()).args(["--", "true"]).stdin(Stdio::null());
+    let found = attempted(&mut attempt, SETPRIV)?;
+    Ok(DROPPING.get_or_init(|| found).is_ok())
+}
+
+/// Succeeds where the program does; the inner error is what it said.
+fn attempted(attempt: &mut Command, tool: Tool) -> Result<Result<(), String>, ToolError> {
+    let start = |source| ToolError::Start { program: tool.name.into(), source };
+    let output = attempt.output().map_err(start)?;
+    if output.status.success() {
+        return Ok(Ok(()));
+    }
+    Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
+}
+
+/// Why the programs that this command has run kept rights of root, where they did.
+#[must_use]
+pub fn missing_right_to_drop_rights() -> Option<&'static str> {
+    DROPPING.get()?.as_ref().err().map(String::as_str)
 }
 
 /// Why the programs that this command has run could reach the network, where they could.
@@ -175,7 +205,7 @@ mod tests {
 
     #[test]
     fn limits_are_read_from_the_command_that_has_them() {
-        let command = LOOK.command(PathBuf::from("/bin/prlimit")).unwrap();
+        let command = LOOK.command(Rights::NONE, PathBuf::from("/bin/prlimit")).unwrap();
         assert_eq!(Limits::of(&command), Some(LOOK));
         assert_eq!(real_program(&command), "/bin/prlimit");
         assert_eq!(Limits::of(&Command::new("/bin/sh")), None);
