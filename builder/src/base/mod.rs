@@ -42,7 +42,7 @@ pub use vouch::VouchedLock;
 
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
 use crate::site::{Base, PackageSet, Site};
-use crate::store::{Origin, Step, Store};
+use crate::store::{Inputs, Origin, Step, Store};
 use crate::tools;
 use handoff::hash::Sha256Digest;
 use handoff::init::InitKind;
@@ -115,6 +115,10 @@ pub fn prepare(
         None => first_lock(site, &trusted, store, keys, progress)?,
     };
     let lock = file.vouched_for(site, set, &trusted, store)?;
+    // Before anything is fetched that this machine could not use.
+    if site.base == Base::Debian && !tree_place(site, &lock, store)?.1.is_file() {
+        debian::check_machine(store, site.build_time)?;
+    }
     fetch(site, &lock, store, progress)?;
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
@@ -185,13 +189,8 @@ fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)
     debs::fetch(site, lock, store, progress)
 }
 
-/// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
-fn prepare_tree(
-    site: &Site,
-    lock: &VouchedLock,
-    store: &Store,
-    progress: &dyn Fn(&str),
-) -> Result<(PathBuf, Init, Step), BaseError> {
+/// What the tree is made of, and where it is in the store once it is made.
+fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs, PathBuf), BaseError> {
     let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base.name());
     inputs.add("build time", site.build_time);
     let tool = match &site.base {
@@ -206,6 +205,17 @@ fn prepare_tree(
         given.add_to(&mut inputs);
     }
     let place = store.derived(site.base.name(), &inputs.key(), "tar");
+    Ok((inputs, place))
+}
+
+/// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
+fn prepare_tree(
+    site: &Site,
+    lock: &VouchedLock,
+    store: &Store,
+    progress: &dyn Fn(&str),
+) -> Result<(PathBuf, Init, Step), BaseError> {
+    let (inputs, place) = tree_place(site, lock, store)?;
     // Of a base that was given, only its files say how it starts: that is found out once.
     let init_place = store.derived(site.base.name(), &inputs.key(), "init");
     let known = Init::known(&site.base);

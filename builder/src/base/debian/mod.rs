@@ -15,6 +15,7 @@ use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
 use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
+use handoff::hash::Sha256Digest;
 use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -59,6 +60,12 @@ const NO_RANDOM_DEVICES: &str =
 
 /// dpkg says of each package that it unpacks it and that it sets it up.
 const STEPS_OF_A_PACKAGE: u64 = 2;
+
+/// Whether this machine can install it: it has the programs, and allows the sandbox.
+pub(super) fn check_machine(store: &Store, build_time: u64) -> Result<(), BaseError> {
+    MMDEBSTRAP.find()?;
+    Sandbox::new(store, &Sha256Digest::of(b""), build_time).map(drop)
+}
 
 /// Puts the debian base together, as a tar at `place`.
 pub(super) fn make(
@@ -119,7 +126,6 @@ fn install(
     output: &Path,
     steps: &Count,
 ) -> Result<(), BaseError> {
-    MMDEBSTRAP.find()?;
     let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key(), build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
@@ -196,5 +202,7 @@ fn clean(tree: &mut LayeredTree) -> Result<(), BaseError> {
     Ok(())
 }
 
+#[cfg(test)]
+mod machine_tests;
 #[cfg(test)]
 mod tests;

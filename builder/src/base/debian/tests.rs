@@ -48,17 +48,17 @@ const PROGRAMS: [&str; 22] = [
 ];
 
 /// A site, a store, and the packages that the store has.
-struct Place {
+pub(super) struct Place {
     folder: TempDir,
-    site: Site,
-    store: Store,
+    pub(super) site: Site,
+    pub(super) store: Store,
     key: SigningKey,
     packages: Vec<LockedPackage>,
 }
 
 impl Place {
     /// With `tiny-base`.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let key = SigningKey::generate().unwrap();
         let keys = GeneratedKeys {
@@ -68,6 +68,9 @@ impl Place {
         let dir = folder.path().join("site");
         let options = InitOptions { build_time: BUILD_TIME, open_consoles: false };
         init_site(&dir, &"lab".parse().unwrap(), &"alpha".parse().unwrap(), &keys, &options).unwrap();
+        let toml = fs::read_to_string(dir.join("site.toml")).unwrap();
+        let toml = toml.replace("base = \"micro\"", "base = \"debian\"");
+        fs::write(dir.join("site.toml"), toml).unwrap();
         let site = Site::load(&dir).unwrap();
         let store = Store::at(&folder.path().join("store")).unwrap();
         let mut place = Self { folder, site, store, key, packages: Vec::new() };
@@ -125,9 +128,8 @@ impl Place {
     }
 
     /// The lock with all packages, vouched for by the site's signature.
-    fn lock(&self) -> VouchedLock {
-        let mut wish = Wish::of(&self.site);
-        wish.base = "debian".parse().unwrap();
+    pub(super) fn lock(&self) -> VouchedLock {
+        let wish = Wish::of(&self.site);
         let lock = Lock { wish, given: None, packages: self.packages.clone(), variants: Vec::new() };
         let mut file = LockFile::new(&self.site, lock, Vec::new()).unwrap();
         file.sign(&self.site, &self.key).unwrap();

@@ -82,8 +82,11 @@ cd /
 umount -l /old
 rmdir /old
 
-# The second user namespace does not know the id of the builder, and its mounts cannot be undone in it.
-unshare --user --keep-caps --mount --pid --fork --kill-child --net --ipc --uts -- sh -e /run/enter "$@" &
+# The second user namespace does not know the id of the builder, and its mounts cannot be undone in it. Tried first: where
+# there is none, nothing would ever write to /run/ready.
+inner="--user --keep-caps --mount --pid --fork --kill-child --net --ipc --uts"
+unshare $inner -- true
+unshare $inner -- sh -e /run/enter "$@" &
 pid=$!
 (read end <&3 || kill -KILL $pid) &
 read ready </run/ready
