@@ -26,7 +26,6 @@ use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
-use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::prepare::{Prepared, prepare_all};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Bytes, Site};
@@ -79,7 +78,7 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     // Keys and places first: they take no time, and without them the rest would be in vain.
     let prepared = prepare_nodes(request, progress)?;
     if let Some(first) = prepared.first() {
-        KeyGuard::new(&first.site, &first.credentials).check_layers()?;
+        first.guard.check_site(&first.site)?;
     }
     if let Some(path) = request.output.folder() {
         fs::create_dir_all(path).map_err(|source| OutputFolderError { path: path.to_owned(), source })?;
@@ -109,6 +108,7 @@ fn build_group(
 ) -> Result<(), Error> {
     let Some((_, first)) = group.nodes.first() else { return Ok(()) };
     let base = base::prepare(&first.site, &group.set, store, &request.keys, progress)?;
+    first.guard.check_base(&base.tree_tar)?;
     let system = system::make(&first.site, &base, &request.programs, store, progress)?;
     let selector = read_input(&request.programs.selector)?;
     let workshop = Workshop::new(system, selector, store, &request.output);

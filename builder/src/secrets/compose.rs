@@ -85,9 +85,13 @@ impl Classified for ComposeError {
 }
 
 /// Collects what `node` must have, with the secrets that the admin can open. A file with a private key of the site is refused.
-pub fn compose(site: &Site, node: &Node, credentials: &Credentials) -> Result<SealBuilder, ComposeError> {
+pub fn compose(
+    site: &Site,
+    node: &Node,
+    credentials: &Credentials,
+    guard: &KeyGuard,
+) -> Result<SealBuilder, ComposeError> {
     let (store, admin) = (Store::of(site)?, &credentials.identity);
-    let guard = KeyGuard::new(site, credentials);
     let mut parts = Parts {
         node: &node.name,
         builder: SealBuilder::new(site.boot.faults.clone(), site.boot.remove_unknown),

@@ -5,6 +5,8 @@ use crate::secrets::credentials::{CredentialError, Locations, place};
 use crate::secrets::passphrase::{Attempt, Passphrases};
 use crate::secrets::private_file::read_private;
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::issue::locked::{self, LockFailed, LockedError, Work};
@@ -14,6 +16,11 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
+
+/// Bytes of a line of armor (age-encryption.org/v1, which cites RFC 7468): a copy may have the lines, or the bytes.
+const PEM_LINE: usize = 48;
+/// Shorter pieces could be found by chance.
+const SHORTEST_PIECE: usize = 32;
 
 /// Which of the two keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -237,6 +244,26 @@ impl KeyFile {
         let mut path = self.path.as_os_str().to_owned();
         path.push(".pub");
         path.into()
+    }
+
+    /// What is nowhere else but in this file, in pieces: where the key in it is under a passphrase, so that copies of the file
+    /// are found. An open key is found by its own bytes.
+    pub(super) fn locked_bytes(&self) -> Vec<Vec<u8>> {
+        let file = read_private(self.kind.what(), &self.path).ok();
+        let pieces = file.and_then(|file| match self.kind {
+            KeyKind::Identity if locked::is_locked_identity(&file) => {
+                Some(locked::without_armor(&file)?.chunks(PEM_LINE).map(<[u8]>::to_vec).collect())
+            }
+            KeyKind::Signing if matches!(SigningKey::parse(&file), Err(BadSigningKey::Encrypted)) => {
+                let text = std::str::from_utf8(&file).ok()?;
+                Some(vec![BASE64_STANDARD.decode(text.lines().nth(1)?.trim()).ok()?])
+            }
+            KeyKind::Identity | KeyKind::Signing => None,
+        });
+        let mut pieces: Vec<Vec<u8>> = pieces.unwrap_or_default();
+        // The last piece of a file may be a few bytes only.
+        pieces.retain(|piece| piece.len() >= SHORTEST_PIECE);
+        pieces
     }
 
     /// What can be said of it without a passphrase.

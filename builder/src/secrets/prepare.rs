@@ -5,6 +5,7 @@
 use crate::error::{Class, Classified, Error};
 use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
+use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys;
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
@@ -25,6 +26,8 @@ pub struct Prepared {
     pub node: Name,
     /// The private keys that were used.
     pub credentials: Arc<Credentials>,
+    /// What nothing that is packed may hold.
+    pub guard: Arc<KeyGuard>,
     /// The node's current seal.
     pub seal: NodeSeal,
     /// Whether keys of the node were made just now.
@@ -101,13 +104,15 @@ pub fn prepare_all_or_replace<'n>(
         site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
     let known = NodeNotes::note(&accepted, made)?;
     trust::check_node_keys(&site, &accepted, &known, names.iter().map(|(name, _)| name))?;
+    let guard = Arc::new(KeyGuard::new(&site, at, &credentials));
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
     let prepared = parallel::each(&names, |(name, made)| {
         let last = known.serial(name);
-        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, last, unbelieved)?;
+        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, unbelieved)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
+        let guard = Arc::clone(&guard);
         let (node, keys_made) = (name.clone(), made.anything);
-        Ok::<_, Error>(Prepared { site, node, credentials, seal, keys_made, trust_published })
+        Ok::<_, Error>(Prepared { site, node, credentials, guard, seal, keys_made, trust_published })
     })?;
     let sealed = prepared.iter().map(|one| {
         let header = one.seal.opened.header();

@@ -10,6 +10,7 @@ use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
+use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_notes::{LARGEST_STEP, NotesError};
 use crate::site::{Node, Site};
@@ -180,11 +181,12 @@ pub fn current_seal(
     site: &Site,
     node: &Node,
     credentials: &Credentials,
+    guard: &KeyGuard,
     last: Option<Serial>,
     unbelieved: Unbelieved,
 ) -> Result<NodeSeal, CurrentSealError> {
     let wanted = Wanted {
-        builder: compose(site, node, credentials)?,
+        builder: compose(site, node, credentials, guard)?,
         recipient: node_keys::recipient(site, &node.name)?,
         admins: admin_recipients(site)?,
         site,

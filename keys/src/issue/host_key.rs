@@ -54,6 +54,12 @@ impl HostKey {
         Ok(text)
     }
 
+    /// The secret half alone: the 32 bytes of which all else follows (RFC 8032, section 5.1.5).
+    #[must_use]
+    pub fn seed(&self) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.key_data().ed25519().map(|pair| Zeroizing::new(pair.private.to_bytes().to_vec()))
+    }
+
     /// The line of the `.pub` file, with its line end.
     pub fn public_line(&self) -> Result<String, BadHostKey> {
         let line = self.0.public_key().to_openssh().map_err(|error| BadHostKey::Failed(error.to_string()))?;

@@ -68,6 +68,13 @@ pub fn is_locked_identity(file: &[u8]) -> bool {
     file.starts_with(b"age-encryption.org/") || file.starts_with(b"-----BEGIN AGE ENCRYPTED")
 }
 
+/// The bytes of an age file, taken out of its armor where it has one.
+#[must_use]
+pub fn without_armor(file: &[u8]) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    ArmoredReader::new(file).read_to_end(&mut bytes).ok().map(|_| bytes)
+}
+
 /// Opens an identity file that is under a passphrase, binary or armored.
 pub fn open_identity(file: &[u8], passphrase: &str) -> Result<NodeIdentity, LockedError> {
     let problem = |error: age::DecryptError| match error {

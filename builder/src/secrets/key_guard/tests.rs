@@ -1,0 +1,210 @@
+use super::needles::PIECE;
+use super::*;
+use crate::site::{GeneratedKeys, InitOptions, init_site};
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use keys::issue::host_key::HostKey;
+use keys::issue::locked::{self, Work, lock_identity, lock_signing_key};
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
+use tempfile::TempDir;
+
+struct World {
+    folder: TempDir,
+    site: Site,
+    credentials: Credentials,
+    node: NodeIdentity,
+    host: HostKey,
+}
+
+impl World {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let (identity, signing) = (identity_file::generate(), SigningKey::generate().unwrap());
+        let keys = GeneratedKeys {
+            admin_recipient: identity.recipient().to_string(),
+            signing_public: signing.public().as_str().to_owned(),
+        };
+        let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+        let name = |text: &str| text.parse().unwrap();
+        let site = init_site(folder.path(), &name("lab"), &name("n1"), &keys, &options).unwrap();
+        let (node, host) = (identity_file::generate(), HostKey::generate("root@n1").unwrap());
+        let site = crate::site::set_recipient(site, &name("n1"), &node.recipient().to_string()).unwrap();
+        let store = Store::without_admins(&site);
+        store.write_host_key_public(&name("n1"), &host.public_line().unwrap()).unwrap();
+        let admin = [identity.recipient()].to_vec();
+        let store = Store::new(site.secrets_dir(), site.id.clone(), admin);
+        store.write(&Secret::NodeKey(name("n1")), &text(&node), &identity).unwrap();
+        let private = host.private_text().unwrap();
+        store.write(&Secret::HostKey(name("n1")), private.as_bytes(), &identity).unwrap();
+        Self { folder, site, credentials: Credentials { identity, signing }, node, host }
+    }
+
+    /// Where neither key has a file.
+    fn guard(&self) -> KeyGuard {
+        self.guard_with(&Locations {
+            identity: Some("/none".into()),
+            signing_key: Some("/none".into()),
+            ..Locations::default()
+        })
+    }
+
+    fn guard_with(&self, at: &Locations) -> KeyGuard {
+        KeyGuard::new(&self.site, at, &self.credentials)
+    }
+
+    /// The key in a file of these bytes.
+    fn key_in(guard: &KeyGuard, file: &[u8], origin: Origin) -> Option<String> {
+        guard.find(file, origin).unwrap().map(|(_, key)| key)
+    }
+}
+
+fn text(identity: &NodeIdentity) -> Vec<u8> {
+    identity_file::text(identity, Timestamp::from_unix(0)).as_bytes().to_vec()
+}
+
+#[test]
+fn keys_of_the_site_are_found_in_whatever_form_and_place() {
+    let world = World::new();
+    let guard = world.guard();
+    let admin = format!("the key of the admin {}", world.credentials.identity.recipient());
+    let signing = format!("the signing key {}", world.credentials.signing.public().as_str());
+    let seed = signing_bytes(&world.credentials.signing).unwrap();
+    let bare = text(&world.credentials.identity);
+    let bare = std::str::from_utf8(&bare).unwrap().lines().find_map(age_bytes).unwrap();
+    assert_eq!((seed.len(), bare.len()), (32, 32));
+    let hexadecimal: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
+    let host = world.host.private_text().unwrap().as_bytes().to_vec();
+    let bare_node = identity_bytes(&world.node).unwrap();
+    let bare_host = world.host.seed().unwrap();
+    for (content, expected) in [
+        (text(&world.credentials.identity), admin.as_str()),
+        (text(&world.node), "the key of node n1"),
+        (world.credentials.signing.text().unwrap().as_bytes().to_vec(), &signing),
+        (host, "the SSH host key of node n1"),
+        (bare.to_vec(), &admin),
+        (seed.to_vec(), &signing),
+        (hexadecimal.into_bytes(), &signing),
+        (BASE64_STANDARD.encode(&*seed).into_bytes(), &signing),
+        (BASE64_STANDARD.encode([&b"a"[..], &seed, b"bc"].concat()).into_bytes(), &signing),
+        (BASE64_STANDARD.encode([&b"ab"[..], &seed].concat()).into_bytes(), &signing),
+        (BASE64_URL_SAFE_NO_PAD.encode(&*bare).into_bytes(), &admin),
+        (bare_node.to_vec(), "the key of node n1"),
+        (bare_host.to_vec(), "the SSH host key of node n1"),
+    ] {
+        for (before, origin) in [
+            (0, Origin::Plain),
+            (1, Origin::Base),
+            (PIECE - 40, Origin::Secret),
+            (PIECE + OVERLAP - 1, Origin::Plain),
+        ] {
+            let file = [vec![b'x'; before], content.clone(), vec![b'\n'; 5]].concat();
+            assert_eq!(World::key_in(&guard, &file, origin).as_deref(), Some(expected));
+        }
+    }
+}
+
+#[test]
+fn other_keys_are_secrets_like_others_but_not_in_plain_files() {
+    let world = World::new();
+    let guard = world.guard();
+    let foreign = text(&identity_file::generate());
+    assert_eq!(World::key_in(&guard, foreign.as_ref(), Origin::Plain).as_deref(), Some("an age identity"));
+    assert_eq!(World::key_in(&guard, foreign.as_ref(), Origin::Secret), None);
+    let foreign = SigningKey::generate().unwrap().text().unwrap();
+    let found = World::key_in(&guard, foreign.as_ref(), Origin::Plain);
+    assert_eq!(found.as_deref(), Some("a minisign secret key"));
+    let host = HostKey::generate("x").unwrap().private_text().unwrap();
+    assert_eq!(World::key_in(&guard, host.as_ref(), Origin::Plain), None);
+    let harmless = b"AGE-SECRET-KEY-1 RWQAAEIy -----BEGIN OPENSSH PRIVATE KEY----- age1";
+    assert_eq!(World::key_in(&guard, harmless.as_ref(), Origin::Plain), None);
+}
+
+#[test]
+fn a_key_in_a_role_or_overlay_is_named() {
+    let world = World::new();
+    world.guard().check_site(&world.site).unwrap();
+    for place in ["roles/example/files/backup", "overlays/common/etc/backup"] {
+        let path = world.folder.path().join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text(&world.node)).unwrap();
+        let error = world.guard().check_site(&world.site).unwrap_err();
+        let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
+        assert_eq!((error.to_string(), error.class()), (expected, Class::Refused));
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn copies_of_locked_key_files_are_found() {
+    let world = World::new();
+    let admin = format!("the key of the admin {}", world.credentials.identity.recipient());
+    let signing = format!("the signing key {}", world.credentials.signing.public().as_str());
+    let work = Work::LEAST;
+    let identity = lock_identity(&world.credentials.identity, Timestamp::from_unix(0), "open", work).unwrap();
+    let key = lock_signing_key(&world.credentials.signing, "open", work).unwrap();
+    let place = |name: &str| Some(world.folder.path().join(name));
+    let at = Locations {
+        identity: place("admin.age.txt"),
+        signing_key: place("signing.key"),
+        ..Locations::default()
+    };
+    for (path, text) in [(&at.identity, identity.as_str()), (&at.signing_key, &key)] {
+        let path = path.as_ref().unwrap();
+        fs::write(path, text).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o600)).unwrap();
+    }
+    let bare = locked::without_armor(identity.as_bytes()).unwrap();
+    let one_line: String = identity.lines().filter(|line| !line.starts_with('-')).collect();
+    let (unlocked, guard) = (world.guard(), world.guard_with(&at));
+    let foreign = "an age file under a passphrase, as a locked identity is";
+    for (file, expected, without_files) in [
+        (identity.as_bytes(), &admin, foreign),
+        (&bare, &admin, foreign),
+        (one_line.as_bytes(), &admin, foreign),
+        (key.as_bytes(), &signing, "a minisign secret key"),
+    ] {
+        for origin in [Origin::Plain, Origin::Secret, Origin::Base] {
+            assert_eq!(World::key_in(&guard, file, origin).as_ref(), Some(expected));
+        }
+        assert_eq!(World::key_in(&unlocked, file, Origin::Plain).as_deref(), Some(without_files));
+        assert_eq!(World::key_in(&unlocked, file, Origin::Secret), None);
+    }
+    // The half of a locked file that has nothing of how it begins.
+    assert_eq!(World::key_in(&guard, &bare[48..], Origin::Base), Some(admin));
+}
+
+#[test]
+fn a_key_in_a_base_is_named_by_its_path_in_the_root() {
+    let world = World::new();
+    let path = world.folder.path().join("base.tar");
+    let make = |key: &[u8]| {
+        let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
+        let foreign = text(&identity_file::generate());
+        for (name, content) in
+            [("etc/motd", b"hello\n".as_slice()), ("usr/share/age/test", &foreign), ("etc/backup", key)]
+        {
+            let mut header = tar::Header::new_ustar();
+            header.set_size(content.len() as u64);
+            header.set_cksum();
+            archive.append_data(&mut header, name, content).unwrap();
+        }
+        archive.into_inner().unwrap();
+    };
+    make(b"nothing");
+    world.guard().check_base(&path).unwrap();
+    make(&[vec![0; PIECE], text(&world.node)].concat());
+    let error = world.guard().check_base(&path).unwrap_err();
+    assert_eq!(error.to_string(), "/etc/backup holds the key of node n1: it is not put into an image");
+    assert_eq!(error.class(), Class::Refused);
+}
+
+#[test]
+fn a_key_in_the_sites_settings_is_named() {
+    let world = World::new();
+    let path = world.folder.path().join("site.toml");
+    let before = fs::read(&path).unwrap();
+    fs::write(&path, [before, b"# ".to_vec(), text(&world.node)].concat()).unwrap();
+    let error = world.guard().check_site(&world.site).unwrap_err();
+    let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
+    assert_eq!(error.to_string(), expected);
+}
