@@ -33,7 +33,7 @@ lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
 	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings
 
-fuzz:  ## the parsers of PID 1 against inputs nobody wrote, FUZZ_SECONDS (600) each, two at once
+fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SECONDS (600) each, two at once
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)

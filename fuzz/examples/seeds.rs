@@ -3,6 +3,10 @@
 //! Each is real: written by this project's own writers, by sgdisk, mke2fs and a C compiler. The keys beside them are
 //! for nothing else, and say so in their names. Inputs that once failed are kept as `found-*`.
 
+use builder::boot::{initramfs, uki};
+use builder::fuzzing;
+use builder::image::esp;
+use builder::site::Bytes;
 use handoff::boot_record::BootRecord;
 use handoff::control::{ControlRecord, DEFAULT_TRIES};
 use handoff::fault::{Answer, Fault, Policy};
@@ -42,7 +46,9 @@ fn main() -> Result<()> {
     records()?;
     texts(&key)?;
     elf_files()?;
-    disks()
+    disks()?;
+    builder_images()?;
+    builder_texts()
 }
 
 fn put(name: &str, content: &[u8]) -> Result<()> {
@@ -156,6 +162,7 @@ fn texts(key: &SigningKey) -> Result<()> {
         build_time: 1_700_000_000,
         signing_keys: vec![key.public().as_str().to_owned()],
         overlay_size: "50%".into(),
+        root_corruption: handoff::verity::OnCorruption::default(),
         identity_deadline: 60,
         policy,
     };
@@ -228,4 +235,99 @@ fn disks() -> Result<()> {
     run(Command::new("mke2fs").args(["-q", "-t", "ext4", "-L", "psyops-secret"]).arg(&disk))?;
     put("device/superblock", &fs::read(&disk)?[1024..2048])?;
     Ok(fs::remove_file(disk)?)
+}
+
+/// What the builder reads of images: in the forms of the functions in `builder::fuzzing`.
+fn builder_images() -> Result<()> {
+    let volume = esp::make(Bytes(fuzzing::ESP_SIZE), 7, &[9; 1300])?;
+    let word = |at: usize| usize::from(volume[at]) | usize::from(volume[at + 1]) << 8;
+    let (table, length) = (word(14) * 512, (word(36) | word(38) << 16) * 512);
+    let clusters = table + 2 * length;
+    let parts = [&volume[..1024], &volume[table..table + 2048], &volume[clusters..clusters + 4096]];
+    put("esp/made", &parts.concat())?;
+    let folder = std::env::temp_dir().join(format!("seeds-{}", std::process::id()));
+    fs::create_dir_all(folder.join("files/folder"))?;
+    fs::write(folder.join("files/a"), "hello")?;
+    fs::write(folder.join("files/folder/b"), "world")?;
+    std::os::unix::fs::symlink("a", folder.join("files/link"))?;
+    let (files, disk) = (folder.join("files"), folder.join("disk"));
+    let size = format!("{}k", fuzzing::EXT4_SIZE >> 10);
+    let mut mke2fs = Command::new("mke2fs");
+    // Without checksums, so that a changed byte is looked at.
+    mke2fs.args(["-q", "-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal,^resize_inode,^metadata_csum", "-d"]);
+    run(mke2fs.arg(&files).arg(&disk).arg(size))?;
+    let blocks = fs::read(&disk)?;
+    let numbered = (0..=u8::MAX).zip(blocks.chunks(1024)).filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+    let numbered: Vec<u8> =
+        numbered.flat_map(|(number, block)| [&[number][..], block].concat()).collect();
+    put("ext4/made", &numbered)?;
+    let archive = initramfs::single_file("/psyops/trust", 0o444, b"hello")?;
+    put("initramfs/archive", &archive)?;
+    let tar = folder.join("tar");
+    run(Command::new("tar").args(["--format=pax", "--pax-option=SCHILY.xattr.user.x:=y", "-C"]).arg(&files).arg("-cf").arg(&tar).arg("."))?;
+    put("layer/pax", &fs::read(&tar)?)?;
+    run(Command::new("tar").args(["--format=gnu", "-C"]).arg(&files).arg("-cf").arg(&tar).arg("."))?;
+    put("layer/gnu", &fs::read(&tar)?)?;
+    let root = folder.join("root");
+    run(Command::new("mksquashfs").arg(&files).arg(&root).args(["-quiet", "-no-progress", "-all-root"]))?;
+    put("squashfs/superblock", &fs::read(&root)?[..96])?;
+    put("squashfs/pseudo", b"/ D 17 755 0 0\na R 17 644 0 0 5 0 0\nl S 17 777 0 0 a\n#\n# START OF DATA - DO NOT MODIFY\n#\nhello")?;
+    put("squashfs/listing", b"-rwsr-xr-t 0/42  354 2026-11-22 12:05 squashfs-root/a b\nlrwxrwxrwx 0/0 7 2026-11-22 12:05 squashfs-root/bin -> usr/bin\n")?;
+    let qcow2 = folder.join("qcow2");
+    run(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=512"]).arg(&qcow2).arg("64k"))?;
+    put("qcow2/made", &fs::read(&qcow2)?)?;
+    put("uki/stub", &stub())?;
+    let parts = uki::Parts {
+        stub: &stub(),
+        os_release: "ID=psyopsos\n",
+        command_line: "psyops.roothash=00 quiet",
+        uname: "6.1.0",
+        initrd: &archive,
+        linux: b"linux",
+    };
+    put("uki/made", &uki::build(&parts)?)?;
+    Ok(fs::remove_dir_all(folder)?)
+}
+
+/// The smallest PE32+ file with room for more sections (PE format, "Optional Header").
+fn stub() -> Vec<u8> {
+    let mut file = vec![0; 0x400];
+    let mut set = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    set(0, b"MZ");
+    set(0x3c, &0x40_u32.to_le_bytes());
+    set(0x40, b"PE\0\0\x64\x86\x01\0");
+    // The length of the optional header, and what the file is.
+    set(0x54, &[0x70, 0, 0x22, 0]);
+    set(0x58, &[0x0b, 0x02]);
+    // Alignments of sections and of the file, then the length of the headers.
+    set(0x78, &0x1000_u32.to_le_bytes());
+    set(0x7c, &0x200_u32.to_le_bytes());
+    set(0x94, &0x400_u32.to_le_bytes());
+    set(0xc8, b".text\0\0\0");
+    set(0xd0, &0x10_u32.to_le_bytes());
+    set(0xd4, &0x1000_u32.to_le_bytes());
+    file
+}
+
+fn builder_texts() -> Result<()> {
+    let digest = "a".repeat(64);
+    let manifest = format!(
+        "{{\"schemaVersion\":2,\"config\":{{\"mediaType\":\"application/vnd.oci.image.config.v1+json\",\"digest\":\"sha256:{digest}\",\"size\":7}},\
+         \"layers\":[{{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\",\"digest\":\"sha256:{digest}\",\"size\":7}}]}}"
+    );
+    put("manifest/image", manifest.as_bytes())?;
+    let index = format!(
+        "{{\"schemaVersion\":2,\"manifests\":[{{\"mediaType\":\"application/vnd.oci.image.manifest.v1+json\",\"digest\":\"sha256:{digest}\",\
+         \"size\":7,\"platform\":{{\"architecture\":\"amd64\",\"os\":\"linux\"}}}}]}}"
+    );
+    put("manifest/index", index.as_bytes())?;
+    put("manifest/configuration", b"{\"architecture\":\"amd64\",\"os\":\"linux\"}")?;
+    put("builder_text/uris", format!("'http://main/pool/a.deb' a_1%3a2_amd64.deb 77 SHA256:{digest}\n").as_bytes())?;
+    put("builder_text/depends", b"Package: a\nPre-Depends: b (>= 1) | c:any\nDepends: d [amd64], e\n\nPackage: f\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n")?;
+    put("builder_text/lock", b"format = 1\nbase = \"micro\"\nsuite = \"bookworm\"\nkernel = \"linux-image-amd64\"\nextra = []\n")?;
+    put("builder_text/spdx", b"{\"packages\":[{\"name\":\"a\",\"versionInfo\":\"1\"}]}")?;
+    let report = fs::read("../docs/boot.json")?;
+    put("report/whole", &report)?;
+    let line: String = String::from_utf8(report)?.split_whitespace().collect();
+    put("report/log", format!("[1.0] kernel\r\n\u{1b}[2Jpsyops-report: {line}\n").as_bytes())
 }

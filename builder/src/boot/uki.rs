@@ -90,6 +90,11 @@ pub enum UkiError {
     /// The stub has one of our sections already.
     #[error("the stub has a section {0} already: it is a UKI and no stub")]
     Duplicate(Section),
+    /// Each section is padded to a multiple of it.
+    #[error(
+        "the stub's sections are aligned to {0} bytes in the file, and the PE format allows 65536: take another stub"
+    )]
+    Alignment(u32),
     /// The image would not fit into 32-bit offsets.
     #[error("the UKI would be larger than 4 GiB")]
     TooLarge,
@@ -110,6 +115,9 @@ impl Classified for UkiError {
 fn not_pe(error: object::read::Error) -> UkiError {
     UkiError::NotPe(error.to_string())
 }
+
+/// PE format, "Optional Header Windows-Specific Fields": `FileAlignment` is at most 64 KiB.
+const LARGEST_ALIGNMENT: u32 = 1 << 16;
 
 /// Where the things lie that are patched.
 struct StubLayout {
@@ -138,6 +146,10 @@ impl StubLayout {
             }
         }
         let optional = headers.optional_header();
+        let file_alignment = optional.file_alignment().max(1);
+        if file_alignment > LARGEST_ALIGNMENT {
+            return Err(UkiError::Alignment(file_alignment));
+        }
         let end = table
             .iter()
             .map(|header| header.virtual_address.get(LE).saturating_add(header.virtual_size.get(LE)));
@@ -147,7 +159,7 @@ impl StubLayout {
             sections: table.len(),
             header_size: usize::try_from(optional.size_of_headers()).map_err(|_| UkiError::TooLarge)?,
             section_alignment: optional.section_alignment().max(1),
-            file_alignment: optional.file_alignment().max(1),
+            file_alignment,
             next_address: end.max().unwrap_or(0),
         })
     }
@@ -395,5 +407,21 @@ pub(crate) mod tests {
         let plain = stub(ROOMY);
         let error = Uki::parse(&plain).unwrap().section(Section::Linux);
         assert_eq!(error, Err(UkiError::NoSection(Section::Linux)));
+    }
+
+    #[test]
+    fn a_stub_with_a_huge_alignment_is_refused_before_memory_is_taken() {
+        let mut stub = stub(ROOMY);
+        let headers = usize::try_from(u32::from_le_bytes(stub[60..64].try_into().unwrap())).unwrap();
+        // The signature, the file header, and `FileAlignment` at 36 of the optional header.
+        let place = headers + 24 + 36;
+        assert_eq!(stub[place..place + 4], 0x200_u32.to_le_bytes());
+        stub[place..place + 4].copy_from_slice(&0x4000_0000_u32.to_le_bytes());
+        let parts =
+            Parts { stub: &stub, os_release: "", command_line: "", uname: "", initrd: b"", linux: b"" };
+        assert_eq!(
+            build(&parts).unwrap_err().to_string(),
+            "the stub's sections are aligned to 1073741824 bytes in the file, and the PE format allows 65536: take another stub"
+        );
     }
 }

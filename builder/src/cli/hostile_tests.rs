@@ -404,7 +404,13 @@ fn circular_and_crossed_chains_of_the_esp_end() {
 fn debugfs(fixture: &Fixture, request: &str) {
     let offset = open(fixture).1.partition(Role::Secret).unwrap().offset.0;
     let mut debugfs = tools::DEBUGFS.command().unwrap();
-    debugfs.args(["-w", "-R", request]).arg(format!("{}?offset={offset}", path(fixture).display()));
+    let mut requests = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut requests, request.as_bytes()).unwrap();
+    debugfs
+        .arg("-w")
+        .arg("-f")
+        .arg(requests.path())
+        .arg(format!("{}?offset={offset}", path(fixture).display()));
     assert!(debugfs.output().unwrap().status.success(), "{request}");
 }
 
@@ -444,6 +450,11 @@ fn an_ext4_superblock_is_compared_with_its_partition() {
         (
             "ssv blocks_count 4294967295",
             "its superblock says that it has 4294967295 blocks of 1024 bytes, and the partition has 16777216 bytes",
+        ),
+        // Blocks of 128 KiB, which no kernel takes, and as many groups as blocks: 34 GiB for their list.
+        (
+            "ssv log_block_size 7\nssv blocks_per_group 1\nssv blocks_count 1000000",
+            "the file system has 1000000 block groups, more than the limit of 65536 block groups",
         ),
         ("ssv blocks_per_group 0", "corrupt filesystem: blocks per group is zero"),
     ] {

@@ -60,14 +60,18 @@ fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
         u64::from(u32::from_le_bytes(bytes))
     };
     let (log_block, per_group) = (word(0x18), word(0x20));
-    if word(0x38) & 0xffff != MAGIC || log_block > LARGEST_LOG_BLOCK || per_group == 0 {
+    if word(0x38) & 0xffff != MAGIC || per_group == 0 {
         return Ok(());
     }
     // `s_blocks_count_hi` means something only with the feature 64BIT; ext4-view counts with it always.
-    let (block, blocks) = (1024 << log_block, word(0x4) | word(0x150) << 32);
-    if blocks.checked_mul(block).is_none_or(|bytes| bytes > size) {
-        return Err(OpenError::TooLarge { blocks, block, size });
+    let blocks = word(0x4) | word(0x150) << 32;
+    if log_block <= LARGEST_LOG_BLOCK {
+        let block = 1024 << log_block;
+        if blocks.checked_mul(block).is_none_or(|bytes| bytes > size) {
+            return Err(OpenError::TooLarge { blocks, block, size });
+        }
     }
+    // ext4-view takes blocks of up to 2 GiB, and memory for all groups before it reads one.
     limits::EXT4_GROUPS.check(blocks.div_ceil(per_group))?;
     Ok(())
 }

@@ -1,0 +1,6 @@
+//! The ESP of an image.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| builder::fuzzing::esp(bytes));

@@ -1,0 +1,6 @@
+//! The secret partition's file system.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| builder::fuzzing::ext4(bytes));

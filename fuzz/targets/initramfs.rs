@@ -1,0 +1,6 @@
+//! Packed initramfs, and cpio archives.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| builder::fuzzing::initramfs(bytes));

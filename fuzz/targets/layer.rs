@@ -1,0 +1,6 @@
+//! Tars, of ours and of strangers.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| builder::fuzzing::layer(bytes));

@@ -1,0 +1,6 @@
+//! QEMU disks.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| builder::fuzzing::qcow2(bytes));
