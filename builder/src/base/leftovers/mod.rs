@@ -4,10 +4,12 @@
 //! Known finds are removed or replaced by the rules in `rules.rs`; any other one makes the build refuse, by name. A path is
 //! never trusted: what counts is whether some package of the lock has a file with that content.
 
+mod berkeley;
 mod makers;
 mod passwords;
 mod rules;
 mod search;
+mod settings;
 mod times;
 
 use super::locked_package::Part;
@@ -43,6 +45,7 @@ pub(super) fn clean(
     span: Span,
 ) -> Result<(), BaseError> {
     rules::apply(tree, span.build_time)?;
+    berkeley::apply(tree)?;
     let known = contents_of_packages(lock, store)?;
     let mut found = search_tree(tree, &known, machine, Some(span))?;
     if found.is_empty() {

@@ -3,7 +3,7 @@
 use crate::tree::{LayeredTree, TreeError};
 
 /// Removed where it is: the path, `*` standing for any characters of a name, and what makes it again on the node.
-const REMOVED: [(&str, &str); 13] = [
+const REMOVED: [(&str, &str); 14] = [
     ("etc/ssl/private/ssl-cert-snakeoil.key", "ssl-cert: make-ssl-cert generate-default-snakeoil, in a role"),
     ("etc/ssl/certs/ssl-cert-snakeoil.pem", "the same"),
     ("etc/ssh/ssh_host_*", "the node's keys are among its secrets, or made by ssh-keygen -A"),
@@ -13,6 +13,7 @@ const REMOVED: [(&str, &str); 13] = [
     ("etc/mdadm/mdadm.conf", "names the host and the day; mdadm finds arrays without it"),
     ("etc/nvme/hostid", "nvme gen-hostnqn, in a role"),
     ("etc/nvme/hostnqn", "the same"),
+    ("etc/popularity-contest.conf", "dpkg-reconfigure popularity-contest, in a role"),
     ("var/lib/dbus/machine-id", "the node has its own"),
     ("var/lib/systemd/random-seed", "systemd-random-seed.service"),
     ("var/lib/urandom/random-seed", "the init script urandom"),

@@ -33,7 +33,7 @@ const SHORTEST_NAME: usize = 6;
 pub enum Find {
     /// A private key or secret of the kind named.
     Key(&'static str),
-    /// An id of a machine: nothing but 32 hexadecimal digits, or a UUID.
+    /// An id of a machine, 32 hexadecimal digits or a UUID: alone in a file, or under a name that ends in ID.
     Id,
     /// Bytes that look random.
     Random,
@@ -118,7 +118,7 @@ impl Machine {
         if self.id.as_ref().is_some_and(|id| has(id.as_bytes())) {
             return Some(Find::ThisMachineId);
         }
-        if is_id(bytes) {
+        if is_id(bytes) || super::settings::have_id(bytes) {
             return Some(Find::Id);
         }
         if looks_random(bytes) {
@@ -147,7 +147,7 @@ fn has_word(text: &str, name: &str) -> bool {
 }
 
 /// Nothing but 32 hexadecimal digits, or a UUID, of which not all digits are the same.
-fn is_id(bytes: &[u8]) -> bool {
+pub(super) fn is_id(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
     let dashes = text.len() - digits.len();

@@ -1,0 +1,42 @@
+//! Ids of a machine in files of settings: `MY_HOSTID="417512d890ee4aa9a2a24552c79a923c"`.
+
+use super::search::is_id;
+
+/// Larger files are not settings.
+const MOST: usize = 1 << 16;
+
+/// Whether a line gives a name that ends in ID an id as its value.
+pub(super) fn have_id(bytes: &[u8]) -> bool {
+    bytes.len() <= MOST && std::str::from_utf8(bytes).is_ok_and(|text| text.lines().any(is_assigned))
+}
+
+fn is_assigned(line: &str) -> bool {
+    line.split_once(['=', ':']).is_some_and(|(name, value)| {
+        let value = value.trim().trim_matches(['"', '\'', ';']);
+        name.trim().to_ascii_lowercase().ends_with("id") && is_id(value.as_bytes())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_found_under_a_name_that_says_so() {
+        for found in [
+            "# comment\nMY_HOSTID=\"417512d890ee4aa9a2a24552c79a923c\"\n",
+            "uuid = '2b2ff9f0-4b4c-4a17-9c23-0d3f0f6ab5d1';",
+            "machine-id: 417512d890ee4aa9a2a24552c79a923c",
+        ] {
+            assert!(have_id(found.as_bytes()), "{found}");
+        }
+        for other in [
+            "MD5=417512d890ee4aa9a2a24552c79a923c",
+            "HOSTID=\"\"",
+            "id=00000000000000000000000000000000",
+            "417512d890ee4aa9a2a24552c79a923c  etc/id",
+        ] {
+            assert!(!have_id(other.as_bytes()), "{other}");
+        }
+    }
+}
