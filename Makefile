@@ -26,7 +26,7 @@ test-unit: build  ## only what needs no virtual machine
 test-boot: build  ## only the cold boots
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
 
-test-long: build  ## all states of power cuts, and cold boots from 30 of them (about an hour)
+test-long: build  ## all states of power cuts, cold boots from 30 of them, and a large base made three times (two hours)
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile long --run-ignored only
 
 lint: build  ## formatting and clippy, without warnings

@@ -1,0 +1,27 @@
+//! `make-base SITE STORE`: the debian base of a site, and the digest of its tar. What `build-image` does before anything
+//! else; alone, so that it can be done several times in a test.
+
+use anyhow::{Context as _, Result};
+use builder::base;
+use builder::secrets::credentials::Locations;
+use builder::site::Site;
+use builder::store::Store;
+use handoff::hash::Sha256Digest;
+use std::env;
+use std::path::PathBuf;
+
+fn main() -> Result<()> {
+    let mut arguments = env::args_os().skip(1).map(PathBuf::from);
+    let mut next = || arguments.next().context("usage: make-base SITE STORE");
+    let (site, store) = (Site::load(&next()?)?, Store::at(&next()?)?);
+    let report = |line: &str| say(line);
+    let system = base::prepare(&site, &site.packages.extra, &store, &Locations::default(), &report)?;
+    let tar = std::fs::read(&system.tree_tar)?;
+    say(&format!("{} {}", Sha256Digest::of(&tar), system.tree_tar.display()));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the caller reads it")]
+fn say(line: &str) {
+    println!("{line}");
+}
