@@ -486,7 +486,7 @@ fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
     home.append("nodes/pi2.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
     assert_eq!(serials(&home, &["demo", "pi2"]), [1, 2]);
 
-    let raised = raise(&home.site(), None, Raise::Serial).unwrap();
+    let raised = raise(&home.site(), None, Raise::Serial, &home.locations()).unwrap();
     assert_eq!(raised.iter().map(|raised| (raised.from, raised.to)).collect::<Vec<_>>(), [(0, 3)]);
     let site = home.site();
     assert_eq!((site.least_serial, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
@@ -494,7 +494,7 @@ fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
     assert_eq!(demo.seal.reasons, ["its serial 1 is below least-serial 3"]);
     assert_eq!(serials(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
 
-    let raised = raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Serial).unwrap();
+    let raised = raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Serial, &home.locations()).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (3, 4));
     let floors = home.site().floors();
     assert_eq!(["demo", "pi2"].map(|node| floors.for_node(&node.parse().unwrap())), [3, 4]);
@@ -502,15 +502,54 @@ fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
 }
 
 #[test]
+fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
+    let home = Home::new();
+    let first = home.prepare().seal;
+    let everything = Some(&["demo".to_owned()][..]);
+    let raise_floor = || {
+        let raised = raise(&home.site(), everything, Raise::Serial, &home.locations()).unwrap();
+        (raised[0].from, raised[0].to)
+    };
+    assert_eq!(raise_floor(), (0, 2));
+    home.append("nodes/demo.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
+    assert_eq!(serials(&home, &["demo"]), [2]);
+    // The seal of serial 2 was given out; the one of serial 1 is in its place again, or none is.
+    fs::write(&first.path, &first.bytes).unwrap();
+    home.replace("nodes/demo.toml", "least-serial = 2", "least-serial = 1");
+    assert_eq!(raise_floor(), (1, 3), "put back");
+    fs::remove_file(&first.path).unwrap();
+    home.replace("nodes/demo.toml", "least-serial = 3", "least-serial = 1");
+    assert_eq!(raise_floor(), (1, 3), "gone");
+}
+
+#[test]
+fn a_floor_is_not_raised_above_a_serial_that_jumped() {
+    let home = Home::new();
+    let first = home.prepare();
+    let site_toml = fs::read(home.at("site/site.toml")).unwrap();
+    let jumped = 2 + (1 << 32);
+    fs::write(&first.seal.path, forged(&home, jumped, &first.credentials.signing)).unwrap();
+    let error = raise(&home.site(), None, Raise::Serial, &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    let (path, known) = (first.seal.path.display(), "the last one of node demo that is known here is 1");
+    assert_eq!(error.to_string(), format!("{path} has the serial {jumped}; {known}"));
+    assert_eq!(fs::read(home.at("site/site.toml")).unwrap(), site_toml);
+}
+
+#[test]
 fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let home = Home::new();
     assert_eq!(home.prepare().seal.opened.header().release_floor, 0);
-    let error = raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release).unwrap_err();
+    let error = raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    raise(&home.site(), None, Raise::Release).unwrap();
+    raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     let seal = home.prepare().seal;
     assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
     assert_eq!(seal.reasons, ["the release floor changed"]);
+    // An older site.toml is put back: what was given out already is still refused.
+    home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
+    let raised = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
+    assert_eq!((raised[0].from, raised[0].to), (0, 2));
 }
 
 #[test]

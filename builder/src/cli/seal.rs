@@ -59,12 +59,13 @@ pub struct SealOutput {
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
-    let raised = args.raise.map(|what| raise(&site, some, what)).transpose()?.unwrap_or_default();
+    let at = args.credentials.locations();
+    let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
     let nodes = prepare_all_or_replace(
         &site,
         nodes.iter().map(String::as_str),
-        &args.credentials.locations(),
+        &at,
         if args.replace { Unbelieved::Replace { above: args.above } } else { Unbelieved::Refuse },
     )?;
     if let Some(first) = nodes.first() {

@@ -4,11 +4,15 @@
 //! build or `psyops seal` makes the seals that are missing.
 
 use crate::error::{Class, Classified, Error};
-use crate::secrets::credentials::trusted_keys;
+use crate::secrets::credentials::{CredentialError, Locations, trusted_keys};
+use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::prepare::Alone;
+use crate::secrets::seal::refuse_jump;
+use crate::secrets::trust::{self, TrustError};
 use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
 use handoff::name::Name;
 use keys::seal::UnverifiedSeal;
+use keys::seal::header::{Header, Serial};
 use std::io;
 
 /// What is raised.
@@ -72,29 +76,53 @@ impl Classified for RaiseError {
     }
 }
 
-/// Raises `what` in the site: for single nodes, or, where `nodes` is `None`, for all.
-pub fn raise(site: &Site, nodes: Option<&[String]>, what: Raise) -> Result<Vec<Raised>, Error> {
+/// Raises `what` in the site: for single nodes, or, where `nodes` is `None`, for all. `at` says where the keys are that
+/// the user accepted, and what is noted beside them.
+pub fn raise(
+    site: &Site,
+    nodes: Option<&[String]>,
+    what: Raise,
+    at: &Locations,
+) -> Result<Vec<Raised>, Error> {
     let (_alone, site) = Alone::with(site)?;
     match (what, nodes) {
-        (Raise::Serial, None) => Ok(vec![raise_serial(&site, None)?]),
+        (Raise::Serial, None) => Ok(vec![raise_serial(&site, None, &known(&site, at)?)?]),
         (Raise::Serial, Some(names)) => {
+            let known = known(&site, at)?;
             let mut raised = Vec::new();
             for name in names {
-                raised.push(raise_serial(&site, Some(&site.node(name)?.name))?);
+                raised.push(raise_serial(&site, Some(&site.node(name)?.name), &known)?);
             }
             Ok(raised)
         }
-        (Raise::Release, None) => Ok(vec![raise_release(&site)?]),
+        (Raise::Release, None) => Ok(vec![raise_release(&site, &known(&site, at)?)?]),
         (Raise::Release, Some(_)) => Err(RaiseError::ReleaseOfSomeNodes.into()),
     }
 }
 
-/// One above the highest serial that a seal of these nodes has, so that every one of them is below.
-fn raise_serial(site: &Site, node: Option<&Name>) -> Result<Raised, Error> {
+/// Whose seals count for the site, and which serials were given out on this workstation.
+struct Known {
+    site: Site,
+    notes: NodeNotes,
+}
+
+fn known(site: &Site, at: &Locations) -> Result<Known, Error> {
+    let site = match trust::check(site.clone(), at) {
+        Ok(site) => site,
+        // Without a folder nothing can have been accepted.
+        Err(TrustError::NoFolder(_)) => site.clone(),
+        Err(error) => return Err(CredentialError::from(error).into()),
+    };
+    let notes = site.accepted.as_deref().map(NodeNotes::of).transpose()?.unwrap_or_default();
+    Ok(Known { site, notes })
+}
+
+/// One above the highest serial that a seal of these nodes has or had, so that every one of them is below.
+fn raise_serial(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raised, Error> {
     let floors = site.floors();
     let mut highest = 0;
-    for known in site.nodes().filter(|known| node.is_none_or(|name| known.name == *name)) {
-        highest = highest.max(kept_serial(site, &known.name)?).max(floors.for_node(&known.name));
+    for node in site.nodes().map(|known| &known.name).filter(|one| node.is_none_or(|name| *one == name)) {
+        highest = highest.max(known.highest_serial(node)?).max(floors.for_node(node));
     }
     let key = "least-serial";
     let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
@@ -105,23 +133,39 @@ fn raise_serial(site: &Site, node: Option<&Name>) -> Result<Raised, Error> {
     Ok(Raised { key, node: node.cloned(), from, to })
 }
 
-fn raise_release(site: &Site) -> Result<Raised, Error> {
+/// One above the site's own epoch and those that kept seals already ask for, in case the site's was put back.
+fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
     let key = "security-epoch";
     let from = site.security_epoch;
-    let highest = || RaiseError::Highest { key, site: site.id.clone(), number: from.into() };
-    let to = from.checked_add(1).ok_or_else(highest)?;
+    let mut highest = from;
+    for node in site.nodes() {
+        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.release_floor));
+    }
+    let last = || RaiseError::Highest { key, site: site.id.clone(), number: highest.into() };
+    let to = highest.checked_add(1).ok_or_else(last)?;
     set_security_epoch(site, to).map_err(RaiseError::from)?;
     Ok(Raised { key, node: None, from: from.into(), to: to.into() })
 }
 
-/// The serial of a node's kept seal; 0 where there is none, or none that the site signed: such a one counts nowhere.
-fn kept_serial(site: &Site, node: &Name) -> Result<u64, Error> {
-    let bytes = match site.folder.read(Site::seal_name(node)) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(source) => return Err(SiteError::Read { path: site.seal_file(node), source }.into()),
-    };
-    let trusted = trusted_keys(site)?;
-    let verified = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(&trusted, &site.id));
-    Ok(verified.map_or(0, |seal| seal.header().serial.number()))
+impl Known {
+    /// The highest serial of a node's seals: that of the kept one, or of one that was made here and is gone since.
+    fn highest_serial(&self, node: &Name) -> Result<u64, Error> {
+        let (kept, noted) = (self.kept(node)?.map(|header| header.serial), self.notes.serial(node));
+        if let Some(kept) = kept {
+            refuse_jump(&self.site.seal_file(node), node, kept, noted)?;
+        }
+        Ok(kept.max(noted).map_or(0, Serial::number))
+    }
+
+    /// What a node's kept seal says; nothing where there is none, or none that the site signed: such a one counts nowhere.
+    fn kept(&self, node: &Name) -> Result<Option<Header>, Error> {
+        let bytes = match self.site.folder.read(Site::seal_name(node)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SiteError::Read { path: self.site.seal_file(node), source }.into()),
+        };
+        let trusted = trusted_keys(&self.site)?;
+        let verified = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(&trusted, &self.site.id));
+        Ok(verified.ok().map(|seal| seal.header().clone()))
+    }
 }

@@ -241,6 +241,21 @@ pub fn current_seal(
     Ok(NodeSeal { path, bytes, opened, reasons })
 }
 
+/// A serial that cannot come from making seals one after another is refused, whoever signed the seal.
+pub(super) fn refuse_jump(
+    path: &Path,
+    node: &Name,
+    found: Serial,
+    last: Option<Serial>,
+) -> Result<(), CurrentSealError> {
+    let highest = last.map_or(0, Serial::number).saturating_add(LARGEST_STEP);
+    if found.number() > highest {
+        let (path, node) = (path.to_owned(), node.clone());
+        return Err(CurrentSealError::SerialJump { path, node, found, last });
+    }
+    Ok(())
+}
+
 /// What the seal should be.
 struct Wanted<'s> {
     builder: SealBuilder,
@@ -315,10 +330,7 @@ impl Wanted<'_> {
             Judgement::Current(opened) => opened.header().serial,
             Judgement::Stale { serial, .. } => *serial,
         };
-        let highest = last.map_or(0, Serial::number).saturating_add(LARGEST_STEP);
-        if found.number() > highest {
-            return Err(CurrentSealError::SerialJump { path: path.to_owned(), node, found, last });
-        }
+        refuse_jump(path, &node, found, last)?;
         Ok(judgement)
     }
 
