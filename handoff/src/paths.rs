@@ -66,5 +66,9 @@ pub const SITE: &str = "/usr/share/psyops/site";
 pub const INIT_KIND: &str = "/usr/share/psyops/init";
 /// Where the `data` partition is mounted, where a node mounts one: what outlives a reboot.
 pub const DATA: &str = "/data";
+/// Under [`DATA`]: the folder of psyopsOS.
+pub const ON_DATA: &str = "psyops";
+/// In that folder: the highest serial and security epoch that the node has run with ([`crate::highest_seen`]).
+pub const HIGHEST_SEEN: &str = "highest-seen";
 /// Where logs go.
 pub const LOGS: &str = "/var/log/psyops";

@@ -4,6 +4,7 @@
 //! configuration run and prints it on every console behind [`crate::marker::REPORT`].
 
 use crate::json::{Object, seconds, string};
+use crate::older::Older;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -143,6 +144,9 @@ pub struct BootReport {
     pub site: Option<String>,
     /// The release that runs.
     pub release: Option<String>,
+    /// The security epoch of the release that runs.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub security_epoch: Option<u64>,
     /// The slot that runs.
     pub slot: Option<String>,
     /// Why the selector chose it.
@@ -164,6 +168,9 @@ pub struct BootReport {
     /// Files of the seal that could not be put in their place in the root.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missing: Vec<String>,
+    /// What is older than something that the node has or had.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub older: Vec<Older>,
     /// What was wrong.
     pub faults: Vec<FaultReport>,
     /// How the configuration run ended.
@@ -184,6 +191,7 @@ impl Default for BootReport {
             node: None,
             site: None,
             release: None,
+            security_epoch: None,
             slot: None,
             selected: None,
             tries_left: None,
@@ -194,6 +202,7 @@ impl Default for BootReport {
             unknown: Vec::new(),
             memory_only: Vec::new(),
             missing: Vec::new(),
+            older: Vec::new(),
             faults: Vec::new(),
             configure: Configure::Pending,
             firmware_ms: None,
@@ -226,6 +235,7 @@ impl BootReport {
             .optional("node", self.node.as_deref())
             .optional("site", self.site.as_deref())
             .optional("release", self.release.as_deref())
+            .raw("security_epoch", &number(self.security_epoch))
             .optional("slot", self.slot.as_deref())
             .optional("selected", self.selected.as_deref())
             .raw("tries_left", &number(self.tries_left))
@@ -236,6 +246,7 @@ impl BootReport {
             .array("unknown", strings(&self.unknown))
             .array("memory_only", strings(&self.memory_only))
             .array("missing", strings(&self.missing))
+            .array("older", self.older.iter().map(Older::to_json))
             .array("faults", faults)
             .string("configure", self.configure.word())
             .raw("firmware", &time(self.firmware_ms))
@@ -269,6 +280,7 @@ fn of_seconds(seconds: f64) -> u64 {
 #[cfg(all(test, feature = "serde"))]
 mod tests {
     use super::*;
+    use crate::older::OlderKind;
 
     #[test]
     fn what_the_loader_writes_the_agent_reads() {
@@ -279,6 +291,10 @@ mod tests {
             verified: 12,
             repaired: alloc::vec!["etc/hostname".into()],
             missing: alloc::vec!["token".into()],
+            security_epoch: Some(2),
+            older: [OlderKind::SealPlace, OlderKind::Serial, OlderKind::Release]
+                .map(|what| Older { what, lower: 3, higher: 4, message: "seal-b \"3\"".into() })
+                .into(),
             faults: alloc::vec![FaultReport { fault: "file-differs".into(), message: "x \"y\"".into() }],
             firmware_ms: Some(2750),
             steps: alloc::vec![Step {
@@ -294,8 +310,12 @@ mod tests {
     }
 
     #[test]
-    fn a_report_from_before_the_kinds_is_read() {
-        let old = BootReport::default().to_json().replace("\"firmware\":null,\"selector\":null,", "");
+    fn a_report_of_an_older_release_is_read() {
+        let mut old = BootReport::default().to_json();
+        for added in ["\"firmware\":null,\"selector\":null,", "\"security_epoch\":null,", "\"older\":[],"] {
+            assert!(old.contains(added), "{old}");
+            old = old.replace(added, "");
+        }
         let old = old.replace("[]}", "[{\"name\":\"early\",\"start\":1.5,\"seconds\":0.25}]}");
         let read: BootReport = serde_json::from_str(&old).unwrap();
         let step = Step { name: "early".into(), kind: StepKind::Loader, start_ms: 1500, took_ms: 250 };

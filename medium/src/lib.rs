@@ -33,6 +33,7 @@
     )
 )]
 
+pub mod boot_record;
 pub mod control;
 pub mod failure_area;
 mod partition;

@@ -7,6 +7,7 @@ use crate::file;
 use crate::hardening;
 use crate::last_failure;
 use crate::node::Node;
+use crate::older;
 use crate::report;
 use crate::role::Stage;
 use crate::root::Root;
@@ -69,13 +70,22 @@ fn pause_syslog(root: &Root) -> Option<PausedSyslog> {
 /// The boot has come to its end: confirm it, say how it went, and do what the site wants done.
 fn finish(root: &Root) {
     let mut status = Status::load(root).unwrap_or_default();
-    let report = report::complete(root, &status);
+    let mut report = report::complete(root, &status);
+    if let Some(problem) = older::add(root, &mut report) {
+        complain(&problem);
+    }
+    report.older.iter().for_each(|older| say(&older.message));
     let answer = answer(root, &report);
     let confirmation = match answer {
         Answer::Reboot | Answer::Rescue => {
             format!("not confirmed: the site answers a failed configuration with {answer}")
         }
-        _ => confirm_slot(root, &report),
+        _ => {
+            if let Err(error) = older::remember(root, &report) {
+                complain(&error);
+            }
+            confirm_slot(root, &report)
+        }
     };
     status.confirmation = Some(confirmation);
     if !matches!(answer, Answer::Reboot | Answer::Rescue)

@@ -82,7 +82,8 @@ fn code(error: &InstallError) -> u8 {
     match error {
         InstallError::Seal(SealError::OtherRecipient { .. } | SealError::BelowLeast { .. })
         | InstallError::OlderThanRunning { .. }
-        | InstallError::SystemTooOld { .. } => REFUSED,
+        | InstallError::OlderThanSeen { .. }
+        | InstallError::SystemTooOld(_) => REFUSED,
         InstallError::Seal(_) => BAD_CONTENT,
         InstallError::Node(_) => FAILED,
         InstallError::Slots(error) => match error {

@@ -88,6 +88,9 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
     ] {
         lines.extend(names.iter().map(|name| format!("{what}: {name}")));
     }
+    // What runs and is older is among the faults.
+    let places = report.older.iter().filter(|older| !older.what.runs());
+    lines.extend(places.map(|older| format!("older: {}", older.message)));
     lines.extend(report.faults.iter().map(|fault| format!("fault {}: {}", fault.fault, fault.message)));
     for stage in status.map(|status| status.stages.as_slice()).unwrap_or_default() {
         lines.push(format!("stage {}: {}, {} s", stage.stage, stage.result.word(), seconds(stage.took_ms)));

@@ -5,12 +5,14 @@
 
 use super::{SealProblem, Trusted, identity};
 use crate::disk::{BootDisk, DiskError};
+use crate::highest_seen;
 use crate::report;
 use crate::root::Root;
+use handoff::name::Name;
 use handoff::partition::Role;
 use handoff::slot::{PerSlot, Slot};
-use keys::seal::header::Serial;
-use keys::seal::{SealError, UnverifiedSeal};
+use keys::seal::header::{Header, Serial};
+use keys::seal::{SealError, SystemTooOld, UnverifiedSeal};
 use medium::seal_slots::{self, Installed};
 use medium::{MediumError, Partition};
 
@@ -47,14 +49,19 @@ pub enum InstallError {
         running: u64,
     },
     /// The node would not start with it.
+    #[error("{0}; update the system first")]
+    SystemTooOld(#[from] SystemTooOld),
+    /// This node has run with a newer one before.
     #[error(
-        "the seal asks for a system of security epoch {floor} or later, this one has {own}; update the system first"
+        "the seal has serial {new}, this node has run with serial {seen}: {}", highest_seen::advice(node, *seen)
     )]
-    SystemTooOld {
-        /// As the seal says.
-        floor: u32,
-        /// This system's.
-        own: u32,
+    OlderThanSeen {
+        /// The node.
+        node: Name,
+        /// The serial of the seal at hand.
+        new: Serial,
+        /// The serial that the node remembers.
+        seen: u64,
     },
     /// The stick.
     #[error(transparent)]
@@ -84,15 +91,13 @@ pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     let Trusted { trust, keys } = Trusted::load(root)?;
     let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_serial)?;
     seal.clone().open(&identity(root)?)?;
-    let (serial, floor) = (seal.header().serial, seal.header().release_floor);
-    if floor > trust.security_epoch {
-        return Err(InstallError::SystemTooOld { floor, own: trust.security_epoch });
-    }
+    let seal = seal.runs_on(trust.security_epoch)?;
     // Without a report, what lies on the stick still says what is newer.
     let running = report::load(root).ok().and_then(|report| report.serial);
-    if let Some(running) = running.filter(|&running| running > serial.number()) {
-        return Err(InstallError::OlderThanRunning { new: serial, running });
-    }
+    // A record that cannot be believed does not keep a seal from the node.
+    let seen = highest_seen::read(root, &trust.site, &seal.header().node).ok().flatten();
+    not_older(seal.header(), running, seen.map(|seen| seen.serial))?;
+    let serial = seal.header().serial;
     let disk = BootDisk::find(root)?;
     let open = |slot| -> Result<Partition, InstallError> {
         Ok(Partition::open_to_write(&disk.partition(Role::Seal(slot))?)?)
@@ -100,6 +105,17 @@ pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     let slots = PerSlot { a: open(Slot::A)?, b: open(Slot::B)? };
     let installed = seal_slots::install(&slots, &seal, &keys)?;
     Ok(Outcome { serial, installed })
+}
+
+/// Refuses a seal below the serial that runs, or that the node remembers.
+fn not_older(new: &Header, running: Option<u64>, seen: Option<u64>) -> Result<(), InstallError> {
+    let (node, new) = (new.node.clone(), new.serial);
+    let above = |serial: &u64| *serial > new.number();
+    match (running.filter(above), seen.filter(above)) {
+        (Some(running), _) => Err(InstallError::OlderThanRunning { new, running }),
+        (None, Some(seen)) => Err(InstallError::OlderThanSeen { node, new, seen }),
+        (None, None) => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +147,23 @@ mod tests {
         let (third, _) = site.seal_for("node-1", 3, &site.key);
         let back = install(&site.root, &third).unwrap();
         assert_eq!(back.installed, Installed::Written { slot: Slot::A, replaced: Some(serial) });
+    }
+
+    #[test]
+    fn a_seal_below_what_the_node_has_seen_is_refused() {
+        let site = Site::new();
+        let seal = UnverifiedSeal::parse(&site.seal_for("node-1", 5, &site.key).0).unwrap();
+        let header = seal.unproven_header();
+        for (running, seen) in [(None, None), (Some(5), Some(5)), (Some(4), Some(3))] {
+            assert!(not_older(header, running, seen).is_ok(), "{running:?} {seen:?}");
+        }
+        let error = not_older(header, Some(4), Some(6)).unwrap_err();
+        let start = "the seal has serial 5, this node has run with serial 6: ";
+        assert_eq!(error.to_string(), start.to_owned() + &highest_seen::advice(&header.node, 6));
+        assert!(matches!(
+            not_older(header, Some(7), Some(6)),
+            Err(InstallError::OlderThanRunning { running: 7, .. })
+        ));
     }
 
     #[test]

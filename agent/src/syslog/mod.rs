@@ -39,9 +39,9 @@ mod state;
 mod text;
 mod watch;
 
+use crate::data;
 use crate::file::FileError;
 use crate::root::Root;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 pub use inbox::discard;
@@ -89,13 +89,14 @@ impl Places {
     #[must_use]
     pub fn of(root: &Root) -> Self {
         let beside_logs = root.at(handoff::paths::LOGS).join(SPOOL);
-        let data = root.at(handoff::paths::DATA);
-        let (spool, total) = if is_mounted_for_root(&data) && std::fs::symlink_metadata(&beside_logs).is_err()
-        {
-            (data.join("psyops").join(SPOOL), spool::ON_DATA_TOTAL.min(a_quarter_of(&data)))
-        } else {
-            (beside_logs, spool::IN_MEMORY_TOTAL)
-        };
+        let on_data = root.at(handoff::paths::DATA);
+        let (spool, total) =
+            if data::is_mounted_for_root(&on_data) && std::fs::symlink_metadata(&beside_logs).is_err() {
+                let spool = on_data.join(handoff::paths::ON_DATA).join(SPOOL);
+                (spool, spool::ON_DATA_TOTAL.min(a_quarter_of(&on_data)))
+            } else {
+                (beside_logs, spool::IN_MEMORY_TOTAL)
+            };
         let lock = root.at(handoff::paths::RUN).join("syslog.lock");
         Self { device: root.at("/dev/log"), spool, total, lock, state: Self::state(root) }
     }
@@ -113,19 +114,6 @@ const SPOOL: &str = "syslog.spool";
 /// A quarter of the file system at `folder`, in bytes.
 fn a_quarter_of(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(0, |facts| facts.f_blocks.saturating_mul(facts.f_frsize) / 4)
-}
-
-/// Whether a file system of its own is mounted at `folder`, and only root can write to its top.
-fn is_mounted_for_root(folder: &Path) -> bool {
-    let (Ok(facts), Some(Ok(above))) =
-        (std::fs::symlink_metadata(folder), folder.parent().map(std::fs::symlink_metadata))
-    else {
-        return false;
-    };
-    facts.is_dir()
-        && facts.dev() != above.dev()
-        && facts.uid() == rustix::process::geteuid().as_raw()
-        && facts.permissions().mode() & 0o022 == 0
 }
 
 /// Why syslog could not be paused, or not be resumed.

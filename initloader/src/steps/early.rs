@@ -81,6 +81,7 @@ pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<Tr
     boot.rescue = trust.rescue.clone();
     boot.report.site = Some(trust.site.to_string());
     boot.report.release = Some(trust.release.to_string());
+    boot.report.security_epoch = Some(trust.security_epoch.into());
     boot.log.info(&format!("site {}, release {}", trust.site, trust.release));
     match clock::at_least(trust.build_time) {
         Ok(WallClock::Kept) => {}

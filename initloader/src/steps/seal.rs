@@ -9,7 +9,7 @@ use handoff::paths;
 use handoff::slot::Slot;
 use handoff::trust::Trust;
 use keys::seal::newest::newest;
-use keys::seal::{SealError, VerifiedSeal};
+use keys::seal::{SealError, SystemTooOld, VerifiedSeal};
 use keys::signature::{BadPublicKey, PublicKey};
 use medium::{Partition, seal_slots};
 use std::time::Duration;
@@ -30,13 +30,8 @@ pub(crate) enum NoSeal {
     #[error("no seal that this system accepts: {}", .0.join("; "))]
     Replaced(Vec<String>),
     /// The seal wants a newer system.
-    #[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
-    TooOld {
-        /// As the seal says.
-        floor: u32,
-        /// This system's.
-        own: u32,
-    },
+    #[error(transparent)]
+    TooOld(#[from] SystemTooOld),
 }
 
 impl StepError for NoSeal {
@@ -45,7 +40,7 @@ impl StepError for NoSeal {
             Self::TrustedKey(_) => Kind::Initramfs,
             Self::NoneHolds(_) | Self::Replaced(_) => Kind::Site(Fault::Seal),
             // The other slot may have a newer system.
-            Self::TooOld { .. } => Kind::Site(Fault::Root),
+            Self::TooOld(_) => Kind::Site(Fault::Root),
         }
     }
 
@@ -60,7 +55,7 @@ impl StepError for NoSeal {
                 "write the node's current seal: build-image --node NAME, or write seals/NAME.seal of the site onto the \
                  partition seal-a; if nobody of the site put an older seal there, find out who had the stick"
             }
-            Self::TooOld { .. } => "start the newer system in the other slot, or update this one",
+            Self::TooOld(_) => "start the newer system in the other slot, or update this one",
         }
         .into()
     }
@@ -104,10 +99,8 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Verifie
         header.serial,
         seal.signer()
     ));
-    if header.release_floor > trust.security_epoch {
-        return Err(NoSeal::TooOld { floor: header.release_floor, own: trust.security_epoch });
-    }
-    boot.report.node = Some(header.node.to_string());
-    boot.report.serial = Some(header.serial.number());
+    let seal = seal.runs_on(trust.security_epoch)?;
+    boot.report.node = Some(seal.header().node.to_string());
+    boot.report.serial = Some(seal.header().serial.number());
     Ok(seal)
 }

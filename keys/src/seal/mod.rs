@@ -14,6 +14,7 @@ use crate::signature::{self, BadSignature, KeyId, PublicKey};
 use handoff::least_serial::LeastSerial;
 use handoff::manifest::{Manifest, RelativePath};
 use handoff::name::Name;
+use handoff::trust::Trust;
 use header::{BadHeader, Header, Serial};
 use payload::{BadPayload, Contents};
 use thiserror::Error;
@@ -89,6 +90,27 @@ pub enum SealError {
         /// What is wrong.
         problem: BadPayload,
     },
+}
+
+/// A genuine seal that asks for a newer system than the one at hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
+pub struct SystemTooOld {
+    /// The lowest security epoch, as the seal says.
+    pub floor: u32,
+    /// The system's.
+    pub own: u32,
+}
+
+/// Why a genuine seal does not start a system.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum NotAccepted {
+    /// The system does not take the seal.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// The seal does not run on the system.
+    #[error(transparent)]
+    System(#[from] SystemTooOld),
 }
 
 /// Bytes that look like a seal. Nothing in it may be believed yet.
@@ -183,6 +205,17 @@ impl VerifiedSeal {
             return Err(SealError::BelowLeast { node: node.clone(), serial: *serial, least });
         }
         Ok(self)
+    }
+
+    /// Refuses a system of the security epoch `own` where the seal asks for a later one.
+    pub fn runs_on(self, own: u32) -> Result<Self, SystemTooOld> {
+        let floor = self.header().release_floor;
+        if floor > own { Err(SystemTooOld { floor, own }) } else { Ok(self) }
+    }
+
+    /// Holds the seal against both floors: the system's for its serial, and its own for the system.
+    pub fn accepted_by(self, system: &Trust) -> Result<Self, NotAccepted> {
+        Ok(self.at_least(&system.least_serial)?.runs_on(system.security_epoch)?)
     }
 
     /// What the header says; proven.
