@@ -7,14 +7,15 @@ use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
 use builder::secrets::passphrase::Passphrases;
-use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_or_replace};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_wished};
 use builder::secrets::raise::{Raise, raise};
-use builder::secrets::seal::Unbelieved;
+use builder::secrets::seal::{SealWish, Unbelieved};
 use builder::secrets::store::{Secret, Store};
 use builder::secrets::trust::accept;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
 use handoff::manifest::{RelativePath, Store as Place};
+use handoff::trust::Trust;
 use keys::timestamp::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -251,8 +252,12 @@ fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
     let above = above.map(|serial| keys::seal::header::Serial::new(serial).unwrap());
-    let mut all =
-        prepare_all_or_replace(&home.site(), ["demo"], &home.locations(), Unbelieved::Replace { above })?;
+    let mut all = prepare_all_as_wished(
+        &home.site(),
+        ["demo"],
+        &home.locations(),
+        SealWish { unbelieved: Unbelieved::Replace, above },
+    )?;
     Ok(all.pop().unwrap())
 }
 
@@ -319,6 +324,31 @@ fn without_a_known_serial_a_seal_is_replaced_only_above_a_named_one() {
     assert_eq!(error.class(), Class::MissingInput);
     assert!(error.advice().unwrap().contains("--above SERIAL"), "{error}");
     assert_eq!(replace_seal(&home, Some(7)).unwrap().seal.opened.header().serial.number(), 8);
+}
+
+#[test]
+fn a_seal_goes_above_what_its_node_has_seen() {
+    let home = Home::new();
+    home.prepare();
+    let above = |serial| {
+        let wish =
+            SealWish { above: Some(keys::seal::header::Serial::new(serial).unwrap()), ..SealWish::default() };
+        let all = prepare_all_as_wished(&home.site(), ["demo"], &home.locations(), wish);
+        all.map(|mut all| all.pop().unwrap().seal)
+    };
+    let seal = above(9).unwrap();
+    assert_eq!(seal.opened.header().serial.number(), 10);
+    assert_eq!(seal.reasons, ["its serial 1 is not above 9"]);
+    assert!(above(9).unwrap().reasons.is_empty(), "it is above now");
+    assert!(home.prepare().seal.reasons.is_empty());
+    let far = 11 + (1_u64 << 32);
+    let error = above(far).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert_eq!(
+        error.to_string(),
+        format!("--above {far} is far above the last serial of node demo that is known here, 10")
+    );
+    assert_eq!(home.prepare().seal.opened.header().serial.number(), 10, "nothing was made");
 }
 
 #[test]
@@ -523,6 +553,41 @@ fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
 }
 
 #[test]
+fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
+    let home = Home::new();
+    let prepared = home.prepare();
+    let site = home.site();
+    let mut trust = Trust {
+        site: site.id.clone(),
+        release: site.release.clone(),
+        security_epoch: site.security_epoch,
+        least_serial: site.floors(),
+        build_time: site.build_time,
+        signing_keys: site.signing_keys.clone(),
+        overlay_size: site.boot.overlay_size.clone(),
+        root_corruption: site.boot.root_corruption,
+        identity_deadline: site.boot.identity_deadline,
+        policy: site.boot.faults.clone(),
+        rescue: site.rescue.clone(),
+    };
+    prepared.check_system(&trust).unwrap();
+    trust.least_serial.raise("demo".parse().unwrap(), 2);
+    let error = prepared.check_system(&trust).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    assert_eq!(
+        error.to_string(),
+        "node demo would not start: the seal of node demo has serial 1, this system accepts serial 2 or later: an older \
+         seal was put back"
+    );
+    raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
+    let asks = home.prepare().check_system(&trust).unwrap_err();
+    assert_eq!(
+        asks.to_string(),
+        "node demo would not start: the seal asks for a system of security epoch 1 or later, this one has 0"
+    );
+}
+
+#[test]
 fn a_floor_is_not_raised_above_a_serial_that_jumped() {
     let home = Home::new();
     let first = home.prepare();
@@ -540,7 +605,8 @@ fn a_floor_is_not_raised_above_a_serial_that_jumped() {
 fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let home = Home::new();
     assert_eq!(home.prepare().seal.opened.header().release_floor, 0);
-    let error = raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
+    let error =
+        raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     let seal = home.prepare().seal;

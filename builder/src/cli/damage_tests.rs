@@ -445,7 +445,8 @@ fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> Said 
 }
 
 fn run_inspect(image: &Path) -> Said {
-    let arguments = |svg| inspect::InspectArgs { image: image.to_owned(), json: false, svg, output: None };
+    let arguments =
+        |svg| inspect::InspectArgs { image: image.to_owned(), site: None, json: false, svg, output: None };
     let text = said(inspect::run(&arguments(false)), |_| 0);
     // What is shown as text is drawn, too.
     assert_eq!(said(inspect::run(&arguments(true)), |_| 0).0, text.0);

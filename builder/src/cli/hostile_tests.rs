@@ -50,9 +50,10 @@ fn looker() {
     let text = |key: &str| request[key].as_str().unwrap_or_default().to_owned();
     let (image, path) = (PathBuf::from(text("image")), text("path"));
     let (code, said) = match text("command").as_str() {
-        "inspect" => {
-            said(inspect::run(&inspect::InspectArgs { image, json: false, svg: false, output: None }), |_| 0)
-        }
+        "inspect" => said(
+            inspect::run(&inspect::InspectArgs { image, site: None, json: false, svg: false, output: None }),
+            |_| 0,
+        ),
         "verify" => {
             let arguments =
                 verify::VerifyArgs { image, site: None, selector: None, identity: None, json: false };

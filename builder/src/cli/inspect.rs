@@ -2,20 +2,30 @@
 
 use crate::atomic;
 use crate::error::Error;
+use crate::image::reader::ImageReader;
+use crate::input::read_input;
 use crate::inspect::{self, Inspection};
+use crate::programs::Programs;
+use crate::secrets::credentials::trusted_keys;
+use crate::site::Site;
+use crate::verify::{self, Check};
 use clap::Args;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Show what an image or stick holds: partitions, slots, release, root hash, node, seal, recipients
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops inspect pi1.img
   psyops inspect /dev/sdX --json
+  psyops inspect /dev/sdX --site fleet              and is it older than what the site would make
   psyops inspect pi1.img --svg --output pi1.svg     the disk as a map
 Exit codes: 0 shown (what is damaged stands in the warnings), 65 no image at all.")]
 pub struct InspectArgs {
     /// The image
     pub image: PathBuf,
+    /// Compare the seal, release and selector with those of this site, as `psyops verify --site` does
+    #[arg(long, value_name = "DIR", conflicts_with = "svg")]
+    pub site: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
@@ -30,9 +40,20 @@ pub struct InspectArgs {
 /// Does it; returns what is to be printed.
 pub fn run(args: &InspectArgs) -> Result<String, Error> {
     let inspection = inspect::inspect(&args.image)?;
+    let compared = args.site.as_deref().map(|site| compare(&args.image, site)).transpose()?;
     match &args.output {
-        _ if args.json => Ok(format!("{:#}\n", inspect::to_json(&inspection))),
-        _ if !args.svg => Ok(inspect::to_text(&inspection)),
+        _ if args.json => {
+            let mut json = inspect::to_json(&inspection);
+            if let Some(checks) = &compared {
+                json["current"] = checks.iter().all(|check| check.result.is_ok()).into();
+                json["compared_with_site"] = verify::checks_to_json(checks).into();
+            }
+            Ok(format!("{json:#}\n"))
+        }
+        _ if !args.svg => {
+            let compared = compared.map(|checks| format!("\n{}", verify::comparison_to_text(&checks)));
+            Ok(inspect::to_text(&inspection) + &compared.unwrap_or_default())
+        }
         None => Ok(inspect::to_svg(&inspection)),
         Some(path) => {
             atomic::write_file(path, inspect::to_svg(&inspection).as_bytes())?;
@@ -41,7 +62,15 @@ pub fn run(args: &InspectArgs) -> Result<String, Error> {
     }
 }
 
-fn drawn(path: &std::path::Path, inspection: &Inspection) -> String {
+/// Compares with the site, whose keys everything is judged by.
+fn compare(image: &Path, site: &Path) -> Result<Vec<Check>, Error> {
+    let site = Site::load(site)?;
+    trusted_keys(&site)?;
+    let selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
+    Ok(verify::compare_with_site(&ImageReader::open(image)?, &site, selector.as_deref()))
+}
+
+fn drawn(path: &Path, inspection: &Inspection) -> String {
     let (partitions, warnings) = (inspection.partitions.len(), inspection.warnings.len());
     format!("{}: {partitions} partitions, {warnings} warnings\n", path.display())
 }

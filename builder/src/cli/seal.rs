@@ -3,9 +3,9 @@
 use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::Error;
-use crate::secrets::prepare::{Prepared, prepare_all_or_replace};
+use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
 use crate::secrets::raise::{Raise, Raised, raise};
-use crate::secrets::seal::Unbelieved;
+use crate::secrets::seal::{SealWish, Unbelieved};
 use crate::site::site_or_default;
 use clap::Args;
 use keys::seal::header::Serial;
@@ -22,6 +22,7 @@ use std::path::PathBuf;
   psyops seal --site fleet --node pi1 --raise serial
   psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
   psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal cannot be believed
+  psyops seal --site fleet --node pi1 --above 9          where the node has seen serial 9, and this is to replace it
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
     #[command(flatten)]
@@ -39,8 +40,8 @@ pub struct SealArgs {
     /// Make a new seal where the kept one cannot be believed, above the last serial that is known here
     #[arg(long)]
     pub replace: bool,
-    /// With --replace: a serial that the node has seen; the new seal goes above it
-    #[arg(long, value_name = "SERIAL", requires = "replace")]
+    /// A serial that the node has seen: a seal that is not above it is made again, with a higher one
+    #[arg(long, value_name = "SERIAL")]
     pub above: Option<Serial>,
     /// Print the result as JSON
     #[arg(long)]
@@ -62,11 +63,14 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let at = args.credentials.locations();
     let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
-    let nodes = prepare_all_or_replace(
+    let nodes = prepare_all_as_wished(
         &site,
         nodes.iter().map(String::as_str),
         &at,
-        if args.replace { Unbelieved::Replace { above: args.above } } else { Unbelieved::Refuse },
+        SealWish {
+            unbelieved: if args.replace { Unbelieved::Replace } else { Unbelieved::Refuse },
+            above: args.above,
+        },
     )?;
     if let Some(first) = nodes.first() {
         tell_keys(first, progress);

@@ -94,6 +94,7 @@ impl<'a> Workshop<'a> {
     /// Makes the node's image, unless the one that is there is the same.
     pub(super) fn finish(&self, prepared: Prepared) -> Result<Built, Error> {
         let output = self.output.of(&prepared.node);
+        prepared.check_system(&self.system.trust)?;
         let before = BuildRecord::read(self.store, &prepared.site, &prepared.node);
         let shared = self.shared(&prepared, &output)?;
         let mut inputs = self.inputs(&prepared)?;

@@ -93,7 +93,7 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -
     Ok(packed)
 }
 
-fn trust(site: &Site) -> Trust {
+pub(super) fn trust(site: &Site) -> Trust {
     Trust {
         site: site.id.clone(),
         release: site.release.clone(),

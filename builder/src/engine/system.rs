@@ -15,6 +15,7 @@ use crate::site::Site;
 use crate::store::{Origin, Step, Store};
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{INIT, ROOT_HASH};
+use handoff::trust::Trust;
 use handoff::verity::RootHash;
 
 /// Words on every kernel command line. `gpt`: without it Linux ignores the backup table when the primary is torn.
@@ -32,6 +33,8 @@ pub struct System {
     pub uki: Vec<u8>,
     /// SHA-256 of the UKI.
     pub uki_digest: Sha256Digest,
+    /// What it trusts and insists on.
+    pub trust: Trust,
     /// The kernel command line in it.
     pub command_line: String,
     /// The kernel's release.
@@ -68,6 +71,7 @@ pub fn make(
         root,
         uki: startup.uki,
         uki_digest: startup.digest,
+        trust: startup::trust(site),
         command_line,
         kernel_release: base.kernel_release.clone(),
         loader_size: loader.len(),

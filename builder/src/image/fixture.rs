@@ -53,6 +53,8 @@ pub(crate) struct Recipe<'r> {
     /// Path and content of the secret partition's files; without any, it is one that mke2fs makes by itself.
     pub(crate) secret: &'r [(&'r str, &'r [u8])],
     pub(crate) sizes: Sizes,
+    /// The floors that the system carries.
+    pub(crate) least_serial: LeastSerial,
     /// The seal; without one, one whose payload nothing opens.
     pub(crate) seal: Option<&'r [u8]>,
 }
@@ -71,6 +73,7 @@ impl<'r> Recipe<'r> {
             root: &[],
             secret: &[],
             sizes: Sizes::default(),
+            least_serial: LeastSerial::default(),
             seal: None,
         }
     }
@@ -96,7 +99,7 @@ fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
         site: name("site"),
         release: name(recipe.release),
         security_epoch: 1,
-        least_serial: LeastSerial::default(),
+        least_serial: recipe.least_serial.clone(),
         build_time: 1_700_000_000,
         signing_keys: vec![recipe.signing.public().as_str().to_owned()],
         overlay_size: "50%".into(),

@@ -13,7 +13,7 @@ use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::seal::SealError;
-use keys::seal::header::Header;
+use keys::seal::header::{Header, Serial};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -70,6 +70,17 @@ pub struct SecretFacts {
     pub uuid: Uuid,
 }
 
+/// A seal partition with an older seal than the other has, as both say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OlderSeal {
+    /// Which one.
+    pub slot: Slot,
+    /// Its serial.
+    pub serial: Serial,
+    /// That of the other.
+    pub newer: Serial,
+}
+
 /// All facts of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
@@ -101,6 +112,18 @@ impl Inspection {
     pub fn seal(&self) -> Option<&Header> {
         let headers = self.seals.iter().filter_map(|seal| seal.content.as_ref().ok()?.as_ref());
         headers.map(|(header, _)| header).max_by_key(|header| header.serial)
+    }
+}
+
+impl Inspection {
+    /// The place with the older seal, where both have one and their serials differ.
+    #[must_use]
+    pub fn older_seal(&self) -> Option<OlderSeal> {
+        let serial = |facts: &SealFacts| Some((facts.slot, facts.content.as_ref().ok()?.as_ref()?.0.serial));
+        let [a, b] = self.seals.each_ref().map(serial);
+        let (a, b) = (a?, b?);
+        let (older, newer) = if a.1 < b.1 { (a, b) } else { (b, a) };
+        (older.1 < newer.1).then_some(OlderSeal { slot: older.0, serial: older.1, newer: newer.1 })
     }
 }
 

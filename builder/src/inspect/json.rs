@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 pub fn to_json(inspection: &Inspection) -> Value {
     let seal = inspection.seal();
     json!({
+        "format": 1,
         "path": inspection.path,
         "size": inspection.size.0,
         "disk_guid": inspection.disk_guid.to_string(),
@@ -21,6 +22,11 @@ pub fn to_json(inspection: &Inspection) -> Value {
         "control": inspection.control.as_ref().map(control),
         "slots": inspection.slots.iter().map(slot).collect::<Vec<_>>(),
         "seals": inspection.seals.iter().map(seal_partition).collect::<Vec<_>>(),
+        "older_seal": inspection.older_seal().map(|older| json!({
+            "slot": older.slot.to_string(),
+            "serial": older.serial.number(),
+            "newer": older.newer.number(),
+        })),
         "secret": inspection.secret.as_ref().map(|secret| json!({
             "label": secret.label,
             "uuid": secret.uuid.to_string(),

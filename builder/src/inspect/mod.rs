@@ -9,7 +9,7 @@ mod text;
 mod usage;
 
 pub(crate) use facts::stanzas;
-pub use facts::{Inspection, SealFacts, SecretFacts, SlotFacts, SlotState, inspect};
+pub use facts::{Inspection, OlderSeal, SealFacts, SecretFacts, SlotFacts, SlotState, inspect};
 pub use json::to_json;
 pub use map::to_svg;
 pub(crate) use text::size;

@@ -1,6 +1,6 @@
 //! The facts as text, for people: a screenful.
 
-use super::facts::{Inspection, SealFacts, SlotFacts, SlotState};
+use super::facts::{Inspection, OlderSeal, SealFacts, SlotFacts, SlotState};
 use handoff::control::ControlArea;
 use handoff::shown::Shown;
 use handoff::slot::Slot;
@@ -30,6 +30,12 @@ pub fn to_text(inspection: &Inspection) -> String {
         text.push_str(&control(area));
     }
     inspection.seals.iter().for_each(|facts| text.push_str(&seal(facts)));
+    if let Some(OlderSeal { slot, serial, newer }) = inspection.older_seal() {
+        let used = slot.other();
+        text.push_str(&format!(
+            "        seal-{slot} is older (serial {serial}); nodes use seal-{used} (serial {newer}) where its signature holds\n"
+        ));
+    }
     if let Some(secret) = &inspection.secret {
         text.push_str(&format!("secret  ext4 {}, UUID {}\n", Shown(&secret.label), secret.uuid));
     }

@@ -9,10 +9,13 @@ use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys;
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
-use crate::secrets::seal::{NodeSeal, Unbelieved, current_seal};
+use crate::secrets::seal::{NodeSeal, SealWish, current_seal};
 use crate::secrets::trust::{self, TrustError};
 use crate::site::{Node, Site, SiteError};
 use handoff::name::Name;
+use handoff::trust::Trust;
+use keys::seal::{NotAccepted, UnverifiedSeal};
+use keys::signature::PublicKey;
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
@@ -71,15 +74,15 @@ pub fn prepare_all<'n>(
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
 ) -> Result<Vec<Prepared>, Error> {
-    prepare_all_or_replace(site, nodes, at, Unbelieved::Refuse)
+    prepare_all_as_wished(site, nodes, at, SealWish::default())
 }
 
-/// The same, and what to do where the kept seal of a node cannot be believed.
-pub fn prepare_all_or_replace<'n>(
+/// The same, and what else the user wants of the seals.
+pub fn prepare_all_as_wished<'n>(
     site: &Site,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
-    unbelieved: Unbelieved,
+    wish: SealWish,
 ) -> Result<Vec<Prepared>, Error> {
     let (_alone, site) = Alone::with(site)?;
     // A mistyped name is reported before keys are asked for.
@@ -108,7 +111,7 @@ pub fn prepare_all_or_replace<'n>(
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
     let prepared = parallel::each(&names, |(name, made)| {
         let last = known.serial(name);
-        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, unbelieved)?;
+        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, wish)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
         let guard = Arc::clone(&guard);
         let (node, keys_made) = (name.clone(), made.anything);
@@ -122,7 +125,37 @@ pub fn prepare_all_or_replace<'n>(
     Ok(prepared)
 }
 
+/// A node would not start with the seal and the system that it was about to get.
+#[derive(Debug, thiserror::Error)]
+#[error("node {node} would not start: {problem}")]
+pub struct NotAcceptedByOwnSystem {
+    /// The node.
+    pub node: Name,
+    /// The node's own words.
+    pub problem: Box<NotAccepted>,
+}
+
+impl Classified for NotAcceptedByOwnSystem {
+    fn class(&self) -> Class {
+        Class::Refused
+    }
+
+    fn advice(&self) -> Option<String> {
+        Some(format!("the site changed meanwhile; make its seal again: psyops seal --node {}", self.node))
+    }
+}
+
 impl Prepared {
+    /// Holds the node's seal against the system that it gets, as the node does at its start.
+    pub fn check_system(&self, system: &Trust) -> Result<(), Error> {
+        let keys: Vec<PublicKey> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
+        let seal = UnverifiedSeal::parse(&self.seal.bytes).and_then(|seal| seal.verify(&keys, &system.site));
+        let accepted = seal.map_err(NotAccepted::from).and_then(|seal| seal.accepted_by(system));
+        let node = self.node.clone();
+        accepted.map_err(|problem| NotAcceptedByOwnSystem { node, problem: Box::new(problem) })?;
+        Ok(())
+    }
+
     /// The node as the site has it.
     pub fn node(&self) -> Result<&Node, Error> {
         Ok(self.site.node(self.node.as_str())?)

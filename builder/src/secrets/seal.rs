@@ -77,6 +77,16 @@ pub enum CurrentSealError {
         /// The serial that follows from the seals.
         next: Serial,
     },
+    /// The serial that the node has seen, as the user says, cannot come from seals.
+    #[error("--above {above} is far above the last serial of node {node} that is known here, {}", known(*last))]
+    AboveJump {
+        /// The node.
+        node: Name,
+        /// The serial.
+        above: Serial,
+        /// The last one that is known here.
+        last: Option<Serial>,
+    },
     /// A seal is to be replaced, and no serial of the node is known.
     #[error("no serial of node {node} is known here, so a new seal could have one that the node refuses")]
     NoSerialKnown {
@@ -115,7 +125,7 @@ impl Classified for CurrentSealError {
             Self::Keys(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Notes(error) => error.class(),
-            Self::SerialJump { .. } | Self::LeastSerialJump { .. } => Class::Refused,
+            Self::SerialJump { .. } | Self::AboveJump { .. } | Self::LeastSerialJump { .. } => Class::Refused,
             Self::NoSerialKnown { .. } => Class::MissingInput,
             Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
             Self::Write(error) => error.class(),
@@ -136,6 +146,11 @@ impl Classified for CurrentSealError {
             Self::LeastSerialJump { .. } => Some(
                 "find out who changed least-serial (git log -p), and write one that psyops seal --raise serial made".into(),
             ),
+            Self::AboveJump { .. } => Some(
+                "no seal of the site had that serial: look who wrote to the stick, and remove /data/psyops/highest-seen on \
+                 the node"
+                    .into(),
+            ),
             Self::NoSerialKnown { node } => Some(format!(
                 "psyops inspect shows the serial on the node's stick; name it: psyops seal --node {node} --replace \
                  --above SERIAL"
@@ -155,11 +170,17 @@ pub enum Unbelieved {
     /// It is an error.
     #[default]
     Refuse,
-    /// A new seal replaces it, above the last serial that is known here and this one.
-    Replace {
-        /// A serial that the node may have seen, as the user says.
-        above: Option<Serial>,
-    },
+    /// A new seal replaces it, above the last serial that is known here.
+    Replace,
+}
+
+/// What the user wants besides a seal that is current.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct SealWish {
+    /// What to do about a kept seal that cannot be believed.
+    pub unbelieved: Unbelieved,
+    /// A serial that the node has seen, as the user says: one that is not above it is replaced.
+    pub above: Option<Serial>,
 }
 
 /// The seal that a node's image gets.
@@ -183,8 +204,12 @@ pub fn current_seal(
     credentials: &Credentials,
     guard: &KeyGuard,
     last: Option<Serial>,
-    unbelieved: Unbelieved,
+    wish: SealWish,
 ) -> Result<NodeSeal, CurrentSealError> {
+    let SealWish { unbelieved, above } = wish;
+    if let Some(above) = above.filter(|above| is_jump(*above, last)) {
+        return Err(CurrentSealError::AboveJump { node: node.name.clone(), above, last });
+    }
     let wanted = Wanted {
         builder: compose(site, node, credentials, guard)?,
         recipient: node_keys::recipient(site, &node.name)?,
@@ -203,20 +228,24 @@ pub fn current_seal(
             (Ok(judgement), _) => Ok((bytes, judgement)),
             (
                 Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. }),
-                Unbelieved::Replace { above },
+                Unbelieved::Replace,
             ) => Err((last.max(above), "the kept one could not be believed".to_owned(), unbelieved)),
             (Err(error), _) => return Err(error),
         },
     };
     let (last, reasons) = match kept {
+        Ok((_, Judgement::Current(opened))) if above.is_some_and(|above| opened.header().serial <= above) => {
+            let serial = opened.header().serial;
+            (last.max(above), vec![format!("its serial {serial} is not above {}", known(above))])
+        }
         Ok((bytes, Judgement::Current(opened))) => {
             return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
         }
-        Ok((_, Judgement::Stale { serial, reasons })) => (last.max(Some(serial)), reasons),
-        Err((None, _, Unbelieved::Replace { .. })) => {
+        Ok((_, Judgement::Stale { serial, reasons })) => (last.max(Some(serial)).max(above), reasons),
+        Err((None, _, Unbelieved::Replace)) => {
             return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
         }
-        Err((last, reason, _)) => (last, vec![reason]),
+        Err((last, reason, _)) => (last.max(above), vec![reason]),
     };
     let serial = match last {
         None => Serial::FIRST,
@@ -248,12 +277,15 @@ pub(super) fn refuse_jump(
     found: Serial,
     last: Option<Serial>,
 ) -> Result<(), CurrentSealError> {
-    let highest = last.map_or(0, Serial::number).saturating_add(LARGEST_STEP);
-    if found.number() > highest {
+    if is_jump(found, last) {
         let (path, node) = (path.to_owned(), node.clone());
         return Err(CurrentSealError::SerialJump { path, node, found, last });
     }
     Ok(())
+}
+
+fn is_jump(found: Serial, last: Option<Serial>) -> bool {
+    found.number() > last.map_or(0, Serial::number).saturating_add(LARGEST_STEP)
 }
 
 /// What the seal should be.

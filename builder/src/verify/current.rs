@@ -1,7 +1,7 @@
 //! Whether an image is current: what its site would make today. Apart from that, it may be whole.
 //!
-//! The seal, release, security epoch and selector are compared with those of the site and of this builder. What a node
-//! refuses because it is older than a floor in what is signed is a third question; a check of that belongs here, too.
+//! The seal, release, security epoch, floor of serials and selector are compared with those of the site and of this builder.
+//! What a node refuses because of a floor is judged apart, in `floors`: it is not whole.
 
 use super::Check;
 use super::secret::newest;
@@ -12,8 +12,9 @@ use crate::input::read_limited;
 use crate::limits;
 use crate::site::Site;
 use handoff::hash::Sha256Digest;
+use handoff::name::Name;
 use handoff::slot::Slot;
-use keys::seal::UnverifiedSeal;
+use keys::seal::{UnverifiedSeal, VerifiedSeal};
 use std::cmp::Ordering;
 
 /// Compares with the site; `selector` is the one on the ESP and the one of this builder.
@@ -24,12 +25,15 @@ pub(super) fn checks(
     selector: Option<(Sha256Digest, Sha256Digest)>,
 ) -> Vec<Check> {
     let judge = Judge::of_site(site);
-    vec![seal(image, site, &judge), release(image, site, slots), self::selector(selector)]
+    let newest = newest(image, &judge);
+    let seal = seal(newest.as_ref(), site, &judge);
+    let floor = newest.and_then(|seal| floor(image, &seal.header().node, site, slots));
+    [seal, release(image, site, slots)].into_iter().chain(floor).chain([self::selector(selector)]).collect()
 }
 
-fn seal(image: &ImageReader, site: &Site, judge: &Judge) -> Check {
+fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
     const PART: &str = "seal";
-    let Some(found) = newest(image, judge) else {
+    let Some(found) = found else {
         return Check::of(PART, Err("the image has no seal that a key of the site signed".into()));
     };
     let (node, serial) = (&found.header().node, found.header().serial);
@@ -44,27 +48,43 @@ fn seal(image: &ImageReader, site: &Site, judge: &Judge) -> Check {
         Err(error) => return Check::of(PART, Err(format!("{}: {error}", path.display()))),
     };
     let current = kept.header().serial;
+    let (least, epoch) = (site.floors().for_node(node), site.security_epoch);
     Check::of(
         PART,
         match serial.cmp(&current) {
-            Ordering::Less => Err(format!("serial {serial} of node {node}; the site's is serial {current}")),
+            Ordering::Less => {
+                Err(format!("older than the site's (serial {serial} of node {node}, site has {current})"))
+            }
             Ordering::Greater => Err(format!(
                 "serial {serial} of node {node}, newer than the site's serial {current}: this checkout of the site is old"
             )),
             Ordering::Equal if kept.bytes() != found.bytes() => {
                 Err(format!("serial {serial} of node {node}, but not the site's seal with this serial"))
             }
+            // A floor was raised and the seal not yet made again: the site would make another one.
+            Ordering::Equal if serial.number() < least => {
+                Err(format!("serial {serial} of node {node}, below the site's least-serial {least}"))
+            }
+            Ordering::Equal if found.header().release_floor != epoch => Err(format!(
+                "serial {serial} of node {node} runs on security epoch {} or later; the site has {epoch}",
+                found.header().release_floor
+            )),
             Ordering::Equal => Ok(format!("serial {serial} of node {node}, as in the site")),
         },
     )
 }
 
+/// The slots in the order in which they are started.
+pub(super) fn start_order(image: &ImageReader) -> [Slot; 2] {
+    let first = slot::control(image).map_or(Slot::A, |area| area.effective().first);
+    [first, first.other()]
+}
+
 /// Release and security epoch of the slot that starts first.
 fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     const PART: &str = "release";
-    let first = slot::control(image).map_or(Slot::A, |area| area.effective().first);
     let Some((slot, record)) =
-        [first, first.other()].into_iter().find_map(|slot| Some((slot, slots.record(slot)?)))
+        start_order(image).into_iter().find_map(|slot| Some((slot, slots.record(slot)?)))
     else {
         return Check::of(PART, Err("no slot holds a system".into()));
     };
@@ -79,6 +99,22 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
             Err(format!("{said}; the site has release {release}, security epoch {epoch}"))
         },
     )
+}
+
+/// The least serial that the system which starts first accepts of the node.
+fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option<Check> {
+    const PART: &str = "least serial";
+    let (slot, system) = start_order(image).into_iter().find_map(|slot| Some((slot, slots.trust(slot)?)))?;
+    let (found, current) = (system.least_serial.for_node(node), site.floors().for_node(node));
+    let said = format!("slot {slot} accepts serial {found} or later of node {node}");
+    Some(Check::of(
+        PART,
+        if found == current {
+            Ok(format!("{said}, as the site"))
+        } else {
+            Err(format!("{said}; the site has {current}"))
+        },
+    ))
 }
 
 fn selector(selector: Option<(Sha256Digest, Sha256Digest)>) -> Check {

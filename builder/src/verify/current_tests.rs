@@ -1,7 +1,7 @@
 //! Images that are whole, and current or not: with a site, its seal, and a secret partition as that says.
 
 use super::*;
-use crate::cli::verify as command;
+use crate::cli::{inspect as inspect_command, verify as command};
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::fault::Policy;
@@ -120,8 +120,50 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
     let fixture = world.image(&world.seal(4), world.site.release.as_str(), b"demo\n");
     let seen = world.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
-    assert_eq!(of(&seen.current, "seal"), &Err("serial 4 of node demo; the site's is serial 6".into()));
+    assert_eq!(
+        of(&seen.current, "seal"),
+        &Err("older than the site's (serial 4 of node demo, site has 6)".into())
+    );
     assert_eq!(world.exit_code(&fixture), 3);
+    // `psyops inspect --site` says the same.
+    let arguments = |json| inspect_command::InspectArgs {
+        image: fixture.image.path.clone(),
+        site: Some(world.site.dir.clone()),
+        json,
+        svg: false,
+        output: None,
+    };
+    let older = "older than the site's (serial 4 of node demo, site has 6)";
+    let text = inspect_command::run(&arguments(false)).unwrap();
+    assert!(text.lines().any(|line| line == format!("OLD  seal             {older}")), "{text}");
+    let json: serde_json::Value =
+        serde_json::from_str(&inspect_command::run(&arguments(true)).unwrap()).unwrap();
+    assert_eq!((&json["format"], &json["current"]), (&1.into(), &false.into()));
+    assert_eq!(json["compared_with_site"][0]["problem"], older);
+}
+
+#[test]
+fn a_floor_that_the_site_raised_makes_seal_and_system_not_current() {
+    let mut world = World::new();
+    let seal = world.seal(4);
+    world.keep(&seal);
+    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
+    world.site.least_serial = 7;
+    let seen = world.look(&fixture);
+    assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
+    let below = "serial 4 of node demo, below the site's least-serial 7";
+    assert_eq!(of(&seen.current, "seal"), &Err(below.into()));
+    let accepts = "slot a accepts serial 0 or later of node demo; the site has 7";
+    assert_eq!(of(&seen.current, "least serial"), &Err(accepts.into()));
+    world.site.least_serial = 0;
+    world.site.security_epoch = 2;
+    let seen = world.look(&fixture);
+    let epoch = "serial 4 of node demo runs on security epoch 1 or later; the site has 2";
+    assert_eq!(of(&seen.current, "seal"), &Err(epoch.into()));
+    assert_eq!(
+        of(&seen.current, "least serial"),
+        &Ok("slot a accepts serial 0 or later of node demo, as the site".into())
+    );
 }
 
 #[test]

@@ -9,10 +9,12 @@
 
 mod current;
 mod esp;
+mod floors;
 mod secret;
 mod signed;
 mod text;
 
+pub(crate) use text::{checks_to_json, comparison_to_text};
 pub use text::{to_json, to_text};
 
 use crate::error::Error;
@@ -135,7 +137,8 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     for slot in Slot::BOTH {
         add(&Role::Seal(slot).to_string(), seal(image, slot, slots.judge()));
     }
-    add("secret", secret(image)?);
+    checks.push(floors::check(image, &slots));
+    checks.push(Check::of("secret", secret(image)?));
     checks.push(secret::check(image, slots.judge(), request.identity));
     if let Some(said) = slots.state() {
         checks.push(Check::of("slots", Ok(said)));
@@ -146,6 +149,14 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
         current::checks(image, site, &slots, found.zip(own))
     });
     Ok(Verification { path: image.path().to_owned(), checks, current, root: root_of_a })
+}
+
+/// Compares an image with what a site would make today, without reading all of it.
+#[must_use]
+pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<&[u8]>) -> Vec<Check> {
+    let slots = Slots::read(image, Some(&Judge::of_site(site)));
+    let selector = esp::selector_digest(image).zip(own_selector.map(Sha256Digest::of));
+    current::checks(image, site, &slots, selector)
 }
 
 fn table(image: &ImageReader) -> Result<String, String> {
@@ -250,5 +261,7 @@ fn is_empty(error: &SlotError) -> bool {
 
 #[cfg(test)]
 mod current_tests;
+#[cfg(test)]
+mod floors_tests;
 #[cfg(test)]
 mod tests;

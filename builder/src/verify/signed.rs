@@ -76,6 +76,13 @@ impl Slots {
         self.get(slot)?.as_ref().ok()?.root.as_ref().ok().copied()
     }
 
+    /// What the system in a slot trusts and insists on, where its signature holds.
+    pub(super) fn trust(&self, slot: Slot) -> Option<&Trust> {
+        let system = self.get(slot)?.as_ref().ok()?;
+        system.signer.as_ref().ok()?;
+        system.trust.as_ref().ok()
+    }
+
     /// The boot record of a slot whose UKI is as the record says.
     pub(super) fn record(&self, slot: Slot) -> Option<&BootRecord> {
         Some(&self.get(slot)?.as_ref().ok()?.record)

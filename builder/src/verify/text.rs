@@ -7,10 +7,7 @@ use serde_json::{Value, json};
 #[must_use]
 pub fn to_text(verification: &Verification) -> String {
     let mut text: String = verification.checks.iter().map(|check| line(check, "BAD")).collect();
-    if !verification.current.is_empty() {
-        text.push_str("compared with the site:\n");
-        text.extend(verification.current.iter().map(|check| line(check, "OLD")));
-    }
+    text.push_str(&comparison_to_text(&verification.current));
     let path = verification.path.display();
     text.push_str(&if verification.is_whole() {
         format!("{path} is whole\n")
@@ -27,6 +24,15 @@ pub fn to_text(verification: &Verification) -> String {
     text
 }
 
+/// What was compared with the site; nothing where nothing was.
+pub(crate) fn comparison_to_text(current: &[Check]) -> String {
+    if current.is_empty() {
+        return String::new();
+    }
+    let lines = current.iter().map(|check| line(check, "OLD"));
+    ["compared with the site:\n".to_owned()].into_iter().chain(lines).collect()
+}
+
 fn line(check: &Check, bad: &str) -> String {
     let (word, note, what) = match &check.result {
         Ok(what) if check.was_checked => ("ok ", "", what),
@@ -39,28 +45,30 @@ fn line(check: &Check, bad: &str) -> String {
 /// The same as JSON.
 #[must_use]
 pub fn to_json(verification: &Verification) -> Value {
-    let list = |checks: &[Check]| -> Vec<Value> {
-        let checks = checks.iter().map(|check| {
-            let (what, problem) = match &check.result {
-                Ok(what) => (Some(what), None),
-                Err(problem) => (None, Some(problem)),
-            };
-            json!({
-                "part": check.part,
-                "checked": check.was_checked,
-                "ok": check.result.is_ok(),
-                "found": what,
-                "problem": problem,
-            })
-        });
-        checks.collect()
-    };
     json!({
         "format": 1,
         "image": verification.path.display().to_string(),
         "whole": verification.is_whole(),
         "current": verification.is_current(),
-        "checks": list(&verification.checks),
-        "compared_with_site": list(&verification.current),
+        "checks": checks_to_json(&verification.checks),
+        "compared_with_site": checks_to_json(&verification.current),
     })
+}
+
+/// Checks as a list.
+pub(crate) fn checks_to_json(checks: &[Check]) -> Vec<Value> {
+    let checks = checks.iter().map(|check| {
+        let (what, problem) = match &check.result {
+            Ok(what) => (Some(what), None),
+            Err(problem) => (None, Some(problem)),
+        };
+        json!({
+            "part": check.part,
+            "checked": check.was_checked,
+            "ok": check.result.is_ok(),
+            "found": what,
+            "problem": problem,
+        })
+    });
+    checks.collect()
 }

@@ -1,0 +1,76 @@
+//! Whether the systems in the slots accept the seals: both floors, as the loader holds them against each other at a start.
+//!
+//! A seal below the `least-serial` of a system does not count there, and a system below the release floor of its seal is not
+//! started. A stick on which that is so for the slot that starts first is not whole: its node would not start.
+
+use super::Check;
+use super::current::start_order;
+use super::signed::Slots;
+use crate::image::reader::ImageReader;
+use crate::image::slot;
+use handoff::partition::Role;
+use handoff::slot::Slot;
+use handoff::trust::Trust;
+use keys::seal::SealError;
+use keys::seal::newest::newest;
+
+const PART: &str = "floors";
+
+/// What a system says to the seals.
+enum Answer {
+    /// It starts with one of them.
+    Starts(String),
+    /// It does not, because of a floor.
+    Refuses(String),
+}
+
+/// Holds the seals against the systems.
+pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
+    let answers: Vec<(Slot, Answer)> = start_order(image)
+        .into_iter()
+        .filter_map(|slot| Some((slot, answer(image, slots.trust(slot)?)?)))
+        .collect();
+    let said = answers.iter().map(|(slot, answer)| match answer {
+        Answer::Starts(said) => format!("slot {slot} {said}"),
+        Answer::Refuses(why) => format!("slot {slot} refuses: {why}"),
+    });
+    let said = said.collect::<Vec<_>>().join("; ");
+    match answers.first() {
+        None => Check::skipped(PART, "no slot holds a system, or there is no seal, that holds".into()),
+        Some((_, Answer::Refuses(_))) => Check::of(PART, Err(said)),
+        Some((_, Answer::Starts(_))) => Check::of(PART, Ok(said)),
+    }
+}
+
+/// Nothing where it is not floors that decide: other checks name a seal that does not hold.
+fn answer(image: &ImageReader, system: &Trust) -> Option<Answer> {
+    let keys: Vec<_> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
+    let seals: Vec<(Role, Vec<u8>)> = Slot::BOTH
+        .into_iter()
+        .filter_map(|slot| Some((Role::Seal(slot), slot::seal(image, slot).ok()?.ok()?.bytes().to_vec())))
+        .collect();
+    let sources = seals.iter().map(|(place, bytes)| (*place, bytes.as_slice()));
+    let newest = newest(sources, &keys, &system.site, &system.least_serial);
+    let below: Vec<String> = newest
+        .failed
+        .iter()
+        .filter(|(_, error)| matches!(error, SealError::BelowLeast { .. }))
+        .map(|(place, error)| format!("{place}: {error}"))
+        .collect();
+    let Some((place, seal)) = newest.chosen else {
+        return (!below.is_empty()).then(|| Answer::Refuses(below.join("; ")));
+    };
+    let header = seal.header().clone();
+    if let Err(problem) = seal.runs_on(system.security_epoch) {
+        return Some(Answer::Refuses(format!("{place}: {problem}")));
+    }
+    let (least, own) = (system.least_serial.for_node(&header.node), system.security_epoch);
+    let mut said = format!(
+        "takes serial {} from {place} (least serial {least}; security epoch {own}, at least {})",
+        header.serial, header.release_floor
+    );
+    for older in below {
+        said.push_str(&format!(", and not {older}"));
+    }
+    Some(Answer::Starts(said))
+}
