@@ -28,3 +28,4 @@ pub mod services;
 pub mod status;
 pub mod syslog;
 pub mod template;
+pub mod toml_problem;

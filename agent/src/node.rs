@@ -5,6 +5,7 @@
 
 use crate::file::{self, FileError};
 use crate::root::Root;
+use crate::toml_problem::TomlProblem;
 use handoff::hardening::{Hardening, Modules, Trace, Who};
 use handoff::init::{InitKind, NoInit};
 use handoff::name::{BadName, Name};
@@ -156,7 +157,7 @@ pub enum NodeError {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<toml::de::Error>,
+        source: TomlProblem,
     },
     /// A value of the right type that makes no sense.
     #[error("{path}: {key} = {value:?}: {problem}", path = path.display())]
@@ -248,8 +249,10 @@ impl Node {
     pub fn load(root: &Root) -> Result<Self, NodeError> {
         let path = root.at(handoff::paths::NODE);
         let text = file::read_text(&path)?;
-        let raw: RawNode = toml::from_str(&text)
-            .map_err(|source| NodeError::Syntax { path: path.clone(), source: Box::new(source) })?;
+        let raw: RawNode = toml::from_str(&text).map_err(|error| {
+            let source = TomlProblem::new(&text, &error);
+            NodeError::Syntax { path: path.clone(), source }
+        })?;
         raw.resolve().map_err(|BadValue(key, value, problem)| NodeError::Value { path, key, value, problem })
     }
 }

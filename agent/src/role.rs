@@ -2,6 +2,7 @@
 
 use crate::file::{self, FileError};
 use crate::root::Root;
+use crate::toml_problem::TomlProblem;
 use handoff::name::Name;
 use serde::Deserialize;
 use std::fmt;
@@ -94,7 +95,7 @@ pub enum RoleError {
         /// Which file.
         path: PathBuf,
         /// What is wrong.
-        source: Box<toml::de::Error>,
+        source: TomlProblem,
     },
     /// A role of kind `command` without a command, or of kind `overlay` with one.
     #[error("{path}: kind = \"{kind}\" {problem}", path = path.display())]
@@ -141,8 +142,13 @@ impl Role {
         let path = folder.join("role.toml");
         let raw: RawRole = match file::read_text(&path) {
             Err(error) if error.is_missing() => RawRole::default(),
-            text => toml::from_str(&text?)
-                .map_err(|source| RoleError::Syntax { path: path.clone(), source: Box::new(source) })?,
+            text => {
+                let text = text?;
+                toml::from_str(&text).map_err(|error| {
+                    let source = TomlProblem::new(&text, &error);
+                    RoleError::Syntax { path: path.clone(), source }
+                })?
+            }
         };
         let unfit = |kind, problem| RoleError::Kind { path, kind, problem };
         let deadline = raw.deadline.map(Duration::from_secs);

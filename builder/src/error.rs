@@ -2,7 +2,12 @@
 //!
 //! Each module has an error type of its own. This file only holds what the command line needs to know of all of
 //! them: their class, and one line of advice where the message itself does not say what to do.
+//!
+//! A message is one line, whatever names are in it: line ends are escaped here, for all error types. What has several
+//! lines is in [`Details`].
 
+use crate::details::Details;
+use handoff::shown::Shown;
 use std::fmt;
 use std::io;
 
@@ -79,7 +84,7 @@ pub trait Classified: std::error::Error + Send + Sync + 'static {
         self.class().exit_code()
     }
 
-    /// What the user can do, where the message does not say it.
+    /// What the user can do, where the message does not say it: one line.
     fn advice(&self) -> Option<String> {
         None
     }
@@ -107,25 +112,52 @@ impl Error {
         self.0.advice()
     }
 
-    /// The whole message: the error, what caused it, then the advice on a line of its own.
+    /// The error and what caused it, in one line.
+    #[must_use]
+    pub fn message(&self) -> String {
+        let mut text = self.0.to_string();
+        for cause in self.causes().filter(|cause| !cause.is::<Details>()) {
+            let cause = cause.to_string();
+            // Many messages quote their cause already.
+            if !text.contains(&cause) {
+                text.push_str(": ");
+                text.push_str(&cause);
+            }
+        }
+        Shown(text).to_string()
+    }
+
+    /// What the error has to say in several lines, each behind the mark of [`crate::details`].
+    #[must_use]
+    pub fn details(&self) -> Option<String> {
+        let message = self.message();
+        let details: Vec<String> = self
+            .causes()
+            .filter_map(|cause| cause.downcast_ref::<Details>())
+            .filter(|details| !details.trim().is_empty())
+            // Details of one line are in most messages already.
+            .filter(|details| details.lines().nth(1).is_some() || !message.contains(&details.to_string()))
+            .map(Details::marked)
+            .collect();
+        (!details.is_empty()).then(|| details.join("\n"))
+    }
+
+    /// What is printed: the message, the details, and the advice on a line of its own that is indented.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut text = self.0.to_string();
-        let mut source = std::error::Error::source(self.0.as_ref());
-        while let Some(cause) = source {
-            let cause_text = cause.to_string();
-            // Many messages quote their cause already; saying it twice helps nobody.
-            if !text.contains(&cause_text) {
-                text.push_str(": ");
-                text.push_str(&cause_text);
-            }
-            source = cause.source();
+        let mut text = self.message();
+        if let Some(details) = self.details() {
+            text.push('\n');
+            text.push_str(&details);
         }
         if let Some(advice) = self.advice() {
-            text.push_str("\n  ");
-            text.push_str(&advice);
+            text.push_str(&format!("\n  {}", Shown(advice)));
         }
         text
+    }
+
+    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        std::iter::successors(std::error::Error::source(self.0.as_ref()), |cause| cause.source())
     }
 }
 
@@ -177,6 +209,45 @@ mod tests {
         assert_eq!(error.report(), "cannot read the thing: gone\n  make one");
         assert_eq!(error.class(), Class::MissingInput);
         assert_eq!(error.class().exit_code(), 66);
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("the tool failed: {0}")]
+    struct Failed(#[source] Details);
+
+    /// Through which the details of the tool must be found.
+    #[derive(Debug, thiserror::Error)]
+    enum Outer {
+        #[error("cannot read {0}: {1}")]
+        Named(String, #[source] Failed),
+        #[error(transparent)]
+        Transparent(Failed),
+    }
+
+    impl Classified for Outer {
+        fn class(&self) -> Class {
+            Class::Failure
+        }
+
+        fn advice(&self) -> Option<String> {
+            Some("look at\nerror: advice\u{9b}2J".into())
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_tool_cannot_forge_a_line_of_a_report() {
+        let failed = || Failed(Details::new("one\nerror: forged\u{1b}[2J\n  a node is whole"));
+        let name = "x\nerror: forged\r\u{202e}".to_owned();
+        assert_eq!(
+            Error::from(Outer::Named(name, failed())).report(),
+            "cannot read x\\nerror: forged\\r\\u202e: the tool failed: a node is whole\n  | one\n  | error: \
+             forged\\u001b[2J\n  |   a node is whole\n  look at\\nerror: advice\\u009b2J"
+        );
+        let transparent = Error::from(Outer::Transparent(failed()));
+        assert_eq!(transparent.message(), "the tool failed: a node is whole");
+        assert_eq!(transparent.details().unwrap().lines().count(), 3);
+        let short = Error::from(Outer::Transparent(Failed(Details::new("no such luck\n"))));
+        assert_eq!((short.message().as_str(), short.details()), ("the tool failed: no such luck", None));
     }
 
     #[test]

@@ -11,6 +11,7 @@ pub mod boot;
 pub mod browse;
 pub mod chart;
 pub mod cli;
+pub mod details;
 pub mod diff;
 pub mod disks;
 pub mod engine;

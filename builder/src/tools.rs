@@ -12,10 +12,10 @@ pub use limits::{Exceeded, Limits, missing_isolation, missing_right_to_drop_righ
 pub use process::{Running, check, output, run, run_heard, start};
 pub use rights::Rights;
 
+use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::input;
 use handoff::hash::Sha256Digest;
-use handoff::shown::ShownLines;
 use std::env;
 use std::ffi::OsStr;
 use std::io;
@@ -104,14 +104,15 @@ pub enum ToolError {
         source: io::Error,
     },
     /// It ran and failed.
-    #[error("{program} failed ({status}): {}", ShownLines(.complaint))]
+    #[error("{program} failed ({status}): {complaint}")]
     Failed {
         /// Which one.
         program: String,
         /// Its exit status.
         status: ExitStatus,
         /// The end of its error output.
-        complaint: String,
+        #[source]
+        complaint: Details,
     },
     /// It took more than it may.
     #[error("{program} was stopped: what it read made it take more than {exceeded}")]
@@ -327,7 +328,7 @@ mod tests {
     fn limits_and_their_programs_are_not_named_in_errors() {
         let error = run(&mut limited(LITTLE, "echo no such luck >&2; exit 3")).unwrap_err();
         let ToolError::Failed { program, status, complaint } = error else { panic!("{error}") };
-        assert_eq!((program.as_str(), status.code(), complaint.as_str()), ("sh", Some(3), "no such luck"));
+        assert_eq!((program.as_str(), status.code(), &*complaint), ("sh", Some(3), "no such luck"));
     }
 
     #[test]
@@ -359,7 +360,7 @@ mod tests {
         command.args(["-c", "echo no such luck >&2; exit 3"]);
         let error = run(&mut command).unwrap_err();
         let ToolError::Failed { program, status, complaint } = error else { panic!("{error}") };
-        assert_eq!((program.as_str(), status.code(), complaint.as_str()), ("sh", Some(3), "no such luck"));
+        assert_eq!((program.as_str(), status.code(), &*complaint), ("sh", Some(3), "no such luck"));
     }
 
     #[test]
@@ -371,7 +372,7 @@ mod tests {
         shell("echo one >&2; printf two >&2", &mut heard).unwrap();
         assert_eq!(heard, ["one\n", "two"]);
         let error = shell("echo no such luck >&2; exit 3", &mut heard).unwrap_err();
-        assert!(matches!(error, ToolError::Failed { complaint, .. } if complaint == "no such luck"));
+        assert!(matches!(error, ToolError::Failed { complaint, .. } if &*complaint == "no such luck"));
     }
 
     #[test]

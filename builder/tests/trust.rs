@@ -70,7 +70,7 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
     let other = world.add_recipient();
     let before = names(&world.at("site"));
     let expected = format!(
-        "error: the keys of the site lab are not those that were accepted on this workstation:\n  site.toml has the admin \
+        "error: the keys of the site lab are not those that were accepted on this workstation\n  | site.toml has the admin \
          recipient {other}, which was not accepted here\n"
     );
     let refused: [&[&str]; 6] = [

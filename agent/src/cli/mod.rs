@@ -10,7 +10,7 @@ mod status;
 use crate::role::Stage;
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use handoff::shown::ShownLines;
+use handoff::shown::{Shown, ShownLines};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::error::Error;
 use std::ffi::OsString;
@@ -214,7 +214,7 @@ fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", ShownLines(text));
 }
 
-/// Prints what is wrong, with all its causes.
+/// Prints what is wrong, with all its causes, as one line.
 fn complain(error: &dyn Error) {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -225,5 +225,5 @@ fn complain(error: &dyn Error) {
         }
         cause = error.source();
     }
-    let _ = writeln!(std::io::stderr(), "psyops-agent: {}", ShownLines(text));
+    let _ = writeln!(std::io::stderr(), "psyops-agent: {}", Shown(text));
 }

@@ -9,6 +9,7 @@ use crate::status::Status;
 use crate::syslog::{PauseState, Places};
 use handoff::json::{Object, seconds};
 use handoff::report::{BootReport, Configure, Outcome};
+use handoff::shown::Shown;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -97,7 +98,8 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
         lines.extend(stage.roles.iter().map(|role| format!("  {}", role.line())));
     }
     lines.extend(status.and_then(|status| status.confirmation.clone()));
-    lines.join("\n")
+    // Names of files are in them, and each is one line.
+    lines.iter().map(|line| Shown(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use super::variant::{RawVariant, Variant};
 use super::vouch::IndexDigests;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::Inputs;
+use handoff::shown::Shown;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -106,9 +107,10 @@ impl RawLock {
     }
 }
 
-/// Control characters but for line ends as a Rust string literal has them.
-fn escape(c: char) -> String {
-    if c.is_control() && c != '\n' { c.escape_default().to_string() } else { c.to_string() }
+/// What is wrong with the text, in one line. The parser's own message has several, with the text in them.
+fn toml_problem(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    format!("line {}: {}", before.matches('\n').count() + 1, Shown(error.message()))
 }
 
 impl Lock {
@@ -172,9 +174,7 @@ impl Lock {
     /// Reads the text of a lock file: the lock, and the indexes that it names.
     pub(super) fn decode(path: &Path, text: &str) -> Result<(Self, Vec<IndexDigests>), BaseError> {
         let bad = |problem: String| BaseError::BadLock { path: path.to_owned(), problem };
-        // The message quotes the file.
-        let escaped = |text: &str| text.chars().map(escape).collect::<String>();
-        let raw: RawLock = toml::from_str(text).map_err(|error| bad(escaped(error.to_string().trim())))?;
+        let raw: RawLock = toml::from_str(text).map_err(|error| bad(toml_problem(text, &error)))?;
         if raw.format != FORMAT {
             return Err(bad(format!("format {} is not known, only {FORMAT} is", raw.format)));
         }

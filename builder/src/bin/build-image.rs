@@ -1,10 +1,9 @@
 //! `build-image`: what `psyops build-image` is, under the name that is typed most.
 
 use builder::cli::build_image::{self, BuildImageArgs};
-use builder::cli::finish::{finish_code, progress_for};
+use builder::cli::finish::{arguments, finish_code, progress_for};
 use builder::interrupt;
 use builder::private_memory::protect;
-use clap::Parser as _;
 use std::process::ExitCode;
 
 /// The arguments of `psyops build-image`.
@@ -18,7 +17,7 @@ struct Command {
 fn main() -> ExitCode {
     let protected = protect();
     interrupt::start();
-    let args = Command::parse().args;
+    let args = arguments::<Command>().args;
     let built = protected.map_err(Into::into).and_then(|()| build_image::run(&args, progress_for(args.json)));
     finish_code(built.map(|output| (output.to_string(), output.exit_code())))
 }

@@ -1,10 +1,9 @@
 //! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
 
-use builder::cli::finish::{ask_for_text, finish, progress_for};
+use builder::cli::finish::{arguments, ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use builder::interrupt;
 use builder::private_memory::protect;
-use clap::Parser as _;
 use std::process::ExitCode;
 
 /// The arguments of `psyops mksecrets`.
@@ -18,7 +17,7 @@ struct Command {
 fn main() -> ExitCode {
     let protected = protect();
     interrupt::start();
-    let args = Command::parse().args;
+    let args = arguments::<Command>().args;
     finish(
         protected
             .map_err(Into::into)

@@ -1,10 +1,9 @@
 //! `psyops`: every command of the workstation.
 
 use builder::cli::Psyops;
-use builder::cli::finish::finish;
+use builder::cli::finish::{arguments, finish};
 use builder::interrupt;
 use builder::private_memory::protect;
-use clap::Parser as _;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -12,5 +11,5 @@ fn main() -> ExitCode {
         return finish(Err::<String, _>(error.into()));
     }
     interrupt::start();
-    Psyops::parse().run()
+    arguments::<Psyops>().run()
 }

@@ -80,7 +80,7 @@ fn unsquashfs(partition: &ProgramInput) -> Result<Command, BrowseError> {
 
 fn damaged(error: OutputError) -> BrowseError {
     let reason = match error {
-        OutputError::Tool(ToolError::Failed { complaint, .. }) => complaint,
+        OutputError::Tool(ToolError::Failed { complaint, .. }) => complaint.to_string(),
         OutputError::Tool(other) => return BrowseError::Tool(other),
         OutputError::Limit(over) => over.to_string(),
     };

@@ -1,16 +1,35 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
 //!
 //! All text goes through [`ShownLines`]: what reads an image or another's files need not think of the terminal. Names are
-//! in [`Shown`](handoff::shown::Shown) besides, where they stand in a line. Only [`finish_bytes`] passes bytes on.
+//! in [`Shown`] besides, where they stand in a line. Lines of progress and the messages of errors are escaped as one line
+//! each. Only [`finish_bytes`] passes bytes on.
 
 use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
 use crate::tools;
-use handoff::shown::{ShownLines, must_be_escaped};
+use clap::Parser;
+use handoff::shown::{Shown, ShownLines, must_be_escaped};
 use serde_json::{Value, json};
+use std::env;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+
+/// Reads the arguments, or ends the program. They can be names of files that a shell filled in (`*.img`), so the parser's
+/// complaint quotes them escaped.
+#[must_use]
+pub fn arguments<A: Parser>() -> A {
+    let typed: Vec<OsString> = env::args_os().collect();
+    A::try_parse_from(&typed).unwrap_or_else(|error| {
+        let shown = typed.iter().map(|word| Shown(word.to_string_lossy()).to_string());
+        // What is wrong is still wrong when it is escaped; if not, the first complaint is shown without colours.
+        match A::try_parse_from(shown) {
+            Err(shown) => shown.exit(),
+            Ok(_) => clap::Error::raw(error.kind(), format!("{}\n", Shown(error))).exit(),
+        }
+    })
+}
 
 /// Says on standard error what is being done, a line at a time. On a terminal, a line of how far it is stays only until the
 /// next one.
@@ -20,14 +39,19 @@ pub fn progress(line: &str) {
     let _ = if out.is_terminal() {
         out.write_all(for_a_terminal(line).as_bytes()).and_then(|()| out.flush())
     } else {
-        writeln!(out, "{}", ShownLines(line))
+        writeln!(out, "{}", Shown(line))
     };
+}
+
+/// A line below the last one, which stays.
+fn note(line: &str) {
+    let _ = writeln!(io::stderr(), "{}", Shown(line));
 }
 
 /// The line over whatever stood in its place: back to the beginning, and all to its right erased (ECMA-48, EL).
 fn for_a_terminal(line: &str) -> String {
     let end = if line.starts_with("  ") { "" } else { "\n" };
-    format!("\r{}\u{1b}[K{end}", ShownLines(line))
+    format!("\r{}\u{1b}[K{end}", Shown(line))
 }
 
 /// The same for a program that reads along: a line is a JSON object with `progress`.
@@ -37,7 +61,7 @@ pub fn progress_in_json(line: &str) {
 
 /// The same for what is more than a line.
 pub fn progress_value(value: &Value) {
-    let _ = writeln!(io::stderr(), "{}", ShownLines(value));
+    let _ = writeln!(io::stderr(), "{}", Shown(value));
 }
 
 /// How a command says what is being done, where its result is JSON or is not.
@@ -167,7 +191,11 @@ fn note_isolation() {
 
 fn fail(error: &Error) -> ExitCode {
     wait_if_ending();
-    progress(&format!("error: {}", error.report()));
+    let report = error.report();
+    let mut lines = report.lines();
+    progress(&format!("error: {}", lines.next().unwrap_or_default()));
+    // Below the message, no line is made to give way to the next one.
+    lines.for_each(note);
     ExitCode::from(error.exit_code())
 }
 

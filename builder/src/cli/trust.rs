@@ -2,11 +2,13 @@
 
 use crate::cli::finish;
 use crate::cli::mksecrets::CredentialArgs;
+use crate::details::Details;
 use crate::error::{Class, Classified, Error};
 use crate::secrets::credentials::own_keys;
 use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Origin, Review, Signed};
 use crate::site::{Site, site_or_default};
 use clap::{Args, Subcommand};
+use handoff::shown::Shown;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -52,9 +54,10 @@ pub enum Action {
 
 /// Keys are to be accepted, and no person is there who could type them.
 #[derive(Debug, thiserror::Error)]
-#[error("site.toml changed keys, and there is no terminal on which they could be typed:\n  {}", differences.join("\n  "))]
+#[error("site.toml changed keys, and there is no terminal on which they could be typed")]
 pub struct NoTerminal {
-    differences: Vec<String>,
+    #[source]
+    differences: Details,
 }
 
 impl Classified for NoTerminal {
@@ -82,7 +85,7 @@ impl Classified for AnswerError {
 #[derive(Debug)]
 pub enum TrustOutput {
     /// Of `show`.
-    Shown(Box<Review>, bool),
+    State(Box<Review>, bool),
     /// Of `accept`.
     Accepted(Box<Acceptance>, bool),
 }
@@ -92,7 +95,7 @@ impl TrustOutput {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let differences = match self {
-            Self::Shown(review, _) => &review.differences,
+            Self::State(review, _) => &review.differences,
             Self::Accepted(acceptance, _) => &acceptance.remaining,
         };
         if differences.is_empty() { 0 } else { Class::Refused.exit_code() }
@@ -107,7 +110,7 @@ pub fn run(
     let site = site_or_default(args.site.as_deref())?;
     let at = args.credentials.locations();
     match &args.action {
-        Action::Show { json } => Ok(TrustOutput::Shown(
+        Action::Show { json } => Ok(TrustOutput::State(
             Box::new(trust::review_with_nodes(&site, &at).map_err(Error::from)?),
             *json,
         )),
@@ -138,9 +141,10 @@ fn typed(
         else {
             continue;
         };
-        let question = format!("{difference}\nto accept that, type the key (Enter leaves it as it is): ");
+        let question =
+            format!("{}\nto accept that, type the key (Enter leaves it as it is): ", Shown(difference));
         let Some(answer) = ask(&question).map_err(AnswerError)? else {
-            let differences = open.iter().map(ToString::to_string).collect();
+            let differences = Details::listed(open);
             return Err(NoTerminal { differences }.into());
         };
         if answer.trim() == key {
@@ -207,7 +211,7 @@ fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> 
 impl fmt::Display for TrustOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Shown(review, true) => {
+            Self::State(review, true) => {
                 let signed = match &review.signed {
                     Signed::Missing => json!({ "state": "missing" }),
                     Signed::Bad(problem) => json!({ "state": "bad", "problem": problem }),
@@ -224,7 +228,7 @@ impl fmt::Display for TrustOutput {
                 });
                 write!(f, "{value:#}")
             }
-            Self::Shown(review, false) => {
+            Self::State(review, false) => {
                 if let Some(accepted) = &review.accepted {
                     let (site, folder) = (&accepted.keys.site, accepted.folder.display());
                     writeln!(f, "keys of the site {site} that were accepted here ({folder}):")?;

@@ -73,7 +73,7 @@ pub(super) fn read(
         // One that was ended because its output was refused has nothing to complain of.
         Err(ToolError::Failed { complaint, .. }) => Ok(Err(match parsed {
             Err(refused) if complaint.is_empty() => refused.to_string(),
-            _ => complaint,
+            _ => complaint.to_string(),
         })),
         Err(error) => Err(error),
     }

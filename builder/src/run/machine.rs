@@ -6,6 +6,7 @@ use super::parent::{self, Parent};
 use super::qmp::{Qmp, SOCKET};
 use super::setup::{Boot, FIRMWARE_CODE, FIRMWARE_VARIABLES, Serial, Setup, VARIABLES};
 use super::text::plain;
+use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
 use crate::tools::{QEMU, ToolError};
@@ -52,14 +53,15 @@ pub enum MachineError {
         source: io::Error,
     },
     /// It did not come in time.
-    #[error("{seconds} s were over before {what}; the console ends with:\n{console}")]
+    #[error("{seconds} s were over before {what}; the console ended with: {console}")]
     Timeout {
         /// What was waited for.
         what: String,
         /// How long.
         seconds: u64,
         /// The console's end.
-        console: String,
+        #[source]
+        console: Details,
     },
     /// There was a report, and nothing proves that it is from the system that was started.
     #[error(
@@ -71,12 +73,13 @@ pub enum MachineError {
         seconds: u64,
     },
     /// The machine ended before.
-    #[error("the machine ended before {what}; the console ends with:\n{console}")]
+    #[error("the machine ended before {what}; the console ended with: {console}")]
     Ended {
         /// What was waited for.
         what: String,
         /// The console's end.
-        console: String,
+        #[source]
+        console: Details,
     },
 }
 
@@ -320,10 +323,10 @@ impl Machine {
         MachineError::Timeout { what: what.to_owned(), seconds, console: self.console_end() }
     }
 
-    fn console_end(&self) -> String {
+    fn console_end(&self) -> Details {
         let console = self.console();
         let cut = console.char_indices().rev().nth(MOST_CONSOLE).map_or(0, |(cut, _)| cut);
-        console.get(cut..).unwrap_or_default().to_owned()
+        Details::new(console.get(cut..).unwrap_or_default())
     }
 
     fn listen(&mut self, end: Instant) -> Heard {

@@ -2,6 +2,7 @@
 
 use super::limits::{Exceeded, Limits};
 use super::{ToolError, program_name};
+use crate::details::Details;
 use std::io::{self, BufRead as _, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -243,5 +244,9 @@ pub fn check(program: &str, output: Output) -> Result<Output, ToolError> {
     if let Some((cut, _)) = complaint.char_indices().rev().nth(MOST_COMPLAINT) {
         complaint = format!("... {}", &complaint[cut..]);
     }
-    Err(ToolError::Failed { program: program.to_owned(), status: output.status, complaint })
+    Err(ToolError::Failed {
+        program: program.to_owned(),
+        status: output.status,
+        complaint: Details::new(complaint),
+    })
 }

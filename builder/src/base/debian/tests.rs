@@ -160,7 +160,7 @@ impl Place {
             Ok(()) => Ok(()),
             Err(BaseError::Tool(ToolError::Failed { program, complaint, .. })) => {
                 assert_eq!(program, "mmdebstrap");
-                Err(complaint)
+                Err((*complaint).to_owned())
             }
             Err(other) => panic!("{other}"),
         }

@@ -6,6 +6,7 @@ use crate::base::locked_package::Archive;
 use crate::error::{Class, Classified as _};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::hash::Sha256Digest;
+use handoff::shown::must_be_escaped;
 use std::fs;
 
 fn lock() -> Lock {
@@ -129,7 +130,9 @@ fn nothing_that_a_terminal_would_obey_gets_out_of_a_lock() {
     );
     assert_eq!(wrong("\"bookworm\"", "\"b\\u0007\""), "\"b\\u{7}\" has a control character");
     let raw = problem(&text.replacen("suite = ", "suite\u{1b}[2J = ", 1));
-    assert!(raw.contains("suite\\u{1b}[2J") && !raw.contains('\u{1b}'), "{raw}");
+    assert!(raw.starts_with("line ") && !raw.chars().any(must_be_escaped), "{raw:?}");
+    let key = problem(&text.replacen("suite = ", "\"suite\\u001b[2J\\nerror: \" = 1\nsuite = ", 1));
+    assert!(key.contains("unknown field `suite\\u001b[2J\\nerror: `"), "{key:?}");
 }
 
 #[test]

@@ -2,10 +2,12 @@
 
 use super::differences::{Change, Difference, Origin};
 use crate::atomic::AtomicError;
+use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::folders::NoFolder;
 use crate::secrets::node_notes::NotesError;
 use crate::secrets::private_file::PrivateFileError;
+use crate::site::Site;
 use handoff::name::Name;
 use keys::identity::BadRecipient;
 use keys::issue::signing::SigningFailed;
@@ -17,10 +19,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
     /// The site does not say what was accepted.
-    #[error(
-        "the keys of the site {site} are not those that were accepted on this workstation:\n  {}",
-        lines(differences)
-    )]
+    #[error("the keys of the site {site} are not those that were accepted on this workstation")]
     Differs {
         /// The site.
         site: Name,
@@ -28,12 +27,12 @@ pub enum TrustError {
         dir: PathBuf,
         /// In what it differs.
         differences: Vec<Difference>,
+        /// The same, to be shown.
+        #[source]
+        listed: Details,
     },
     /// No key was accepted so far, and the site names keys that are not this workstation's own.
-    #[error(
-        "the site {site} names keys that are not this workstation's own and were not accepted on it:\n  {}",
-        lines(differences)
-    )]
+    #[error("the site {site} names keys that are not this workstation's own and were not accepted on it")]
     NotOwn {
         /// The site.
         site: Name,
@@ -41,6 +40,9 @@ pub enum TrustError {
         dir: PathBuf,
         /// The keys.
         differences: Vec<Difference>,
+        /// The same, to be shown.
+        #[source]
+        listed: Details,
     },
     /// Nothing can be encrypted where nothing was accepted.
     #[error("no keys of the site {site} were accepted on this workstation")]
@@ -101,8 +103,18 @@ pub enum TrustError {
     SiteSigningKey(#[from] BadPublicKey),
 }
 
-fn lines(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n  ")
+impl TrustError {
+    /// The site differs from what was accepted.
+    pub(super) fn differs(site: &Site, differences: Vec<Difference>) -> Self {
+        let listed = Details::listed(&differences);
+        Self::Differs { site: site.id.clone(), dir: site.dir.clone(), differences, listed }
+    }
+
+    /// The site names keys of others.
+    pub(super) fn not_own(site: &Site, differences: Vec<Difference>) -> Self {
+        let listed = Details::listed(&differences);
+        Self::NotOwn { site: site.id.clone(), dir: site.dir.clone(), differences, listed }
+    }
 }
 
 impl Classified for TrustError {

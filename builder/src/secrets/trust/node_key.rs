@@ -27,7 +27,7 @@ pub fn check_node_keys<'n>(
     if differences.is_empty() {
         return Ok(());
     }
-    Err(TrustError::Differs { site: site.id.clone(), dir: site.dir.clone(), differences })
+    Err(TrustError::differs(site, differences))
 }
 
 /// The keys of all nodes that the user does not know.

@@ -125,12 +125,12 @@ impl Review {
         if self.differences.is_empty() {
             return Ok(());
         }
-        let (site, dir, differences) = (site.id.clone(), site.dir.clone(), self.differences.clone());
+        let differences = self.differences.clone();
         let is_first_use = self.accepted.as_ref().is_some_and(|accepted| accepted.is_first_use);
         Err(if is_first_use {
-            TrustError::NotOwn { site, dir, differences }
+            TrustError::not_own(site, differences)
         } else {
-            TrustError::Differs { site, dir, differences }
+            TrustError::differs(site, differences)
         })
     }
 

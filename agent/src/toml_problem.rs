@@ -1,0 +1,42 @@
+//! What is wrong with a TOML file, in one line: `toml`'s own message has several, with the file's text in them.
+
+use std::fmt;
+
+/// What is wrong with a TOML file, and where.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TomlProblem {
+    line: usize,
+    message: String,
+}
+
+impl TomlProblem {
+    /// Of an error that came up while `text` was read.
+    #[must_use]
+    pub fn new(text: &str, error: &toml::de::Error) -> Self {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let message = error.message().lines().collect::<Vec<_>>().join("; ");
+        Self { line: before.matches('\n').count() + 1, message }
+    }
+}
+
+impl fmt::Display for TomlProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "line {}: {}", self.line, self.message)
+    }
+}
+
+impl std::error::Error for TomlProblem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_has_its_line_and_is_one_line() {
+        let text = "a = 1\nb = = 2\n# error: forged\n";
+        let error = toml::from_str::<toml::Table>(text).unwrap_err();
+        assert!(error.to_string().lines().count() > 1, "toml's own message");
+        let problem = TomlProblem::new(text, &error).to_string();
+        assert!(problem.starts_with("line 2: ") && problem.lines().count() == 1, "{problem:?}");
+    }
+}

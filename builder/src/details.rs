@@ -1,0 +1,77 @@
+//! What an error has to say in several lines, such as the complaint of a tool or the end of a console.
+//!
+//! The message of an error is one line, because a line end in a name must not begin a line that looks like one of ours.
+//! What rightly has several lines is the last cause of its error (`source`): [`crate::error::Error`] finds it there,
+//! however the errors between are made, and shows each of its lines behind a mark.
+
+use handoff::shown::Shown;
+use std::fmt;
+use std::ops::Deref;
+
+/// What every shown line of details begins with. No other line of a report begins so.
+pub const MARK: &str = "  | ";
+
+/// Text of several lines. As a cause in a message, it is its last line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Details(String);
+
+impl Details {
+    /// Of text whose lines end with `\n`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Of a list, one line for each item, whatever is in it.
+    pub fn listed<T: fmt::Display>(items: &[T]) -> Self {
+        Self(items.iter().map(|item| Shown(item).to_string()).collect::<Vec<_>>().join("\n"))
+    }
+
+    /// Each line behind the mark, everything in it that is not plain text escaped.
+    #[must_use]
+    pub fn marked(&self) -> String {
+        marked(&self.0)
+    }
+}
+
+/// The lines of `text` as they are shown below a message.
+#[must_use]
+pub fn marked(text: &str) -> String {
+    let line = |line: &str| format!("{MARK}{}", Shown(line.strip_suffix('\r').unwrap_or(line)));
+    text.trim_end().split('\n').map(line).collect::<Vec<_>>().join("\n")
+}
+
+impl Deref for Details {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Details {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let last = self.0.lines().rfind(|line| !line.trim().is_empty());
+        write!(f, "{}", Shown(last.unwrap_or_default().trim()))
+    }
+}
+
+impl std::error::Error for Details {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn in_a_message_details_are_their_last_line() {
+        let details = Details::new("Reading...\nerror: forged\u{1b}[2J\r\n\n");
+        assert_eq!(details.to_string(), "error: forged\\u001b[2J");
+        assert_eq!(Details::new("").to_string(), "");
+    }
+
+    #[test]
+    fn each_line_of_details_has_the_mark() {
+        let details = Details::new("one\r\n\n\terror: \u{202e}forged\rwhole\n");
+        assert_eq!(details.marked(), "  | one\n  | \n  | \\terror: \\u202eforged\\rwhole");
+        assert_eq!(Details::listed(&["a\nerror: b", "c"]).marked(), "  | a\\nerror: b\n  | c");
+    }
+}

@@ -1,0 +1,159 @@
+//! Whatever is in a name, no line that a command prints is one that the name made.
+//!
+//! The templates of errors are looked through in the source of all programs; the rest is tried with the real programs.
+
+use anyhow::{Context as _, Result, ensure};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// A name that ends a line, begins one that looks like ours, paints, turns text around, and is invisible in part.
+const NAME: &str = "x\nerror: forged\r\u{1b}[2Jwhole\u{9b}2J\u{202e}\u{2028}\u{200b}\npsyops-report: {}";
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            rust_files(&path, found)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The attributes `#[error(...)]` of a source text.
+fn templates(text: &str) -> impl Iterator<Item = &str> {
+    text.split("#[error(").skip(1).map(|rest| rest.split_once(")]").map_or(rest, |(inside, _)| inside))
+}
+
+/// What is not the message of one line in a template: a line end, or a list whose items each begin a line.
+fn several_lines(template: &str) -> bool {
+    template.contains("\\n") || template.contains("\\r") || template.contains("ShownLines")
+}
+
+#[test]
+fn no_error_has_a_message_of_several_lines() -> Result<()> {
+    assert!(several_lines(templates("#[error(\"a:\\n{0}\")]\nA(u8)").next().context("none")?));
+    assert!(!several_lines(templates("#[error(\"a: {0}\")]\n\"\\n\"").next().context("none")?));
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above builder")?;
+    let mut count = 0;
+    for part in ["agent", "builder", "handoff", "initloader", "keys", "medium", "selector"] {
+        let mut files = Vec::new();
+        rust_files(&checkout.join(part).join("src"), &mut files)?;
+        for file in files {
+            for template in templates(&fs::read_to_string(&file)?) {
+                count += 1;
+                ensure!(!several_lines(template), "{}: {template}", file.display());
+            }
+        }
+    }
+    ensure!(count > 300, "only {count} templates were found");
+    Ok(())
+}
+
+/// Details, advice and usage.
+fn is_ours(line: &str) -> bool {
+    line.is_empty() || ["  ", "Usage: ", "For more information"].iter().any(|begin| line.starts_with(begin))
+}
+
+struct World {
+    folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Result<Self> {
+        let world = Self { folder: tempfile::tempdir()? };
+        let made = world.psyops(&["init", "site"])?;
+        ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        Ok(world)
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn psyops(&self, words: &[&str]) -> Result<Output> {
+        Ok(Command::new(env!("CARGO_BIN_EXE_psyops"))
+            .args(words)
+            .current_dir(self.folder.path())
+            .env("XDG_CONFIG_HOME", self.at("config"))
+            .env("XDG_DATA_HOME", self.at("data"))
+            .env("XDG_CACHE_HOME", self.at("cache"))
+            .output()?)
+    }
+
+    /// Runs a command that must fail, and gives all lines that it says.
+    fn lines(&self, words: &[&str]) -> Result<Vec<String>> {
+        let output = self.psyops(words)?;
+        ensure!(!output.status.success(), "{words:?} did not fail");
+        let mut lines = Vec::new();
+        for said in [output.stdout, output.stderr] {
+            let said = String::from_utf8(said)?;
+            let plain = |c: char| c == '\n' || !handoff::shown::must_be_escaped(c);
+            ensure!(said.chars().all(plain), "{words:?}: {said:?}");
+            lines.extend(said.lines().map(str::to_owned));
+        }
+        Ok(lines)
+    }
+
+    /// Runs a command that must fail with a message that names `NAME`, and say no other line but details and advice.
+    fn fails(&self, words: &[&str]) -> Result<()> {
+        let lines = self.lines(words)?;
+        let (message, others) = lines.split_first().context("nothing was said")?;
+        ensure!(
+            message.starts_with("error: ") && message.contains("x\\nerror: forged\\r"),
+            "{words:?}: {lines:?}"
+        );
+        ensure!(others.iter().all(|line| is_ours(line)), "{words:?}: {lines:?}");
+        Ok(())
+    }
+}
+
+#[test]
+fn names_of_files_and_places_cannot_forge_a_line() -> Result<()> {
+    let world = World::new()?;
+    fs::write(world.at(NAME), "neither an image nor a report\n")?;
+    for words in [
+        &["inspect", NAME][..],
+        &["verify", NAME],
+        &["ls", NAME],
+        &["cat", NAME, "root/etc/passwd"],
+        &["diff", NAME, NAME],
+        &["run", NAME, "--headless"],
+        &["boot-chart", NAME],
+        &["export", NAME, "--form", "qcow2", "--output", "out"],
+        &["verify-build", "--site", "site", NAME],
+        &["seal", "--site", NAME, "--all"],
+        &["seal", "--site", "site", "--node", NAME],
+        &["secret", "--site", "site", "get", NAME],
+        &["init", NAME],
+        &["keys", "status", "--site", NAME],
+    ] {
+        world.fails(words).with_context(|| format!("{words:?}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn what_a_site_says_cannot_forge_a_line() -> Result<()> {
+    let world = World::new()?;
+    let settings = fs::read_to_string(world.at("site/site.toml"))?;
+    let quoted = serde_json::to_string(NAME)?;
+    for (file, text) in [
+        ("site/site.toml", format!("{settings}\n[{quoted}]\n")),
+        ("site/site.toml", format!("{quoted} = 1\n{settings}")),
+        ("site/nodes/node1.toml", format!("roles = [{quoted}]\n")),
+        ("site/nodes/node1.toml", format!("[vars]\na = = {quoted}\n")),
+    ] {
+        let before = fs::read(world.at(file))?;
+        fs::write(world.at(file), text)?;
+        let lines = world.lines(&["seal", "--site", "site", "--all"])?;
+        ensure!(lines.first().is_some_and(|line| line.starts_with("error: ")), "{lines:?}");
+        ensure!(lines.iter().skip(1).all(|line| line.starts_with("  ")), "{lines:?}");
+        fs::write(world.at(file), before)?;
+    }
+    fs::write(world.at("site/nodes").join(format!("{NAME}.toml")), "")?;
+    world.fails(&["seal", "--site", "site", "--all"])
+}
