@@ -1,7 +1,6 @@
 //! Images whose systems refuse their seals, or one of them.
 
 use super::*;
-use crate::error::Classified as _;
 use crate::flash::judge;
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::inspect;
