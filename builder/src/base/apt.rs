@@ -330,13 +330,11 @@ mod tests {
         let apt = Apt::new(&store, &packages).unwrap();
         let package = crate::base::lock::tests::package(crate::base::locked_package::Part::Base, "tree", "1");
         let place = folder.path().join("tree.deb");
-        let error = apt.download(&[(&package, place.clone())]).unwrap_err();
+        let error: crate::error::Error = apt.download(&[(&package, place.clone())]).unwrap_err().into();
+        let report = error.report();
         // Not that the digest is another, which would be found out at the end.
         let problem = format!("!= {}). Mirror sync in progress?", package.size);
-        assert!(
-            error.to_string().contains("File has unexpected size (") && error.to_string().contains(&problem),
-            "{error}"
-        );
+        assert!(report.contains("File has unexpected size (") && report.contains(&problem), "{report}");
         assert!(!place.exists());
     }
 
