@@ -149,7 +149,7 @@ fn another_admin_is_a_reason() {
     home.replace("site.toml", &format!("\"{mine}\""), &format!("\"{mine}\", \"{other}\""));
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    assert!(error.to_string().contains(&other.to_string()), "{error}");
+    assert!(error.report().contains(&other.to_string()), "{}", error.report());
     assert_eq!(fs::read(&first.seal.path).unwrap(), first.seal.bytes, "a seal was made");
     home.accept(&[&other.to_string()]);
     let seal = home.prepare().seal;
@@ -232,7 +232,7 @@ fn a_key_that_was_put_into_the_store_is_not_a_nodes_key() {
     for _ in 0..2 {
         let error = prepare(&home.site(), "evil", &home.locations()).unwrap_err();
         assert_eq!(error.class(), Class::Refused, "{error}");
-        assert!(error.to_string().contains(&mine.recipient().to_string()), "{error}");
+        assert!(error.report().contains(&mine.recipient().to_string()), "{}", error.report());
         assert!(!home.at("site/seals/evil.seal").exists());
     }
 }

@@ -65,6 +65,11 @@ mod tests {
         let (mut child, parent) = spawn(command).unwrap();
         // It waits for us, who never write, until its parent's end.
         let _keyboard = child.stdin.take().unwrap();
+        // A parent that ends before setpriv asks for the signal is not told of.
+        let name = format!("/proc/{}/comm", child.id());
+        while std::fs::read_to_string(&name).unwrap() != "cat\n" {
+            thread::sleep(std::time::Duration::from_millis(5));
+        }
         assert!(child.try_wait().unwrap().is_none());
         drop(parent);
         let status = child.wait().unwrap();
