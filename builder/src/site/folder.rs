@@ -2,7 +2,8 @@
 //!
 //! A person who can push to a site's repository does not hold its keys, and a symbolic link in it must not be a way to
 //! them: a link that leads outside is an error wherever it is. Links that stay inside are followed, but not in overlays and
-//! roles, whose links are data. Writing goes the same way, so that no link can redirect it.
+//! roles, whose links are data. Writing goes the same way, so that no link can redirect it. Files of version control (`.git`)
+//! are beneath the folder, but not of the site: who writes there runs programs, and who reads there learns passwords.
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::beneath::{self, Links, PathProblem};
@@ -186,6 +187,9 @@ impl SiteFolder {
     fn place(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
+            if beneath::leads_to_version_control(&path) {
+                return Err(PathProblem::VersionControl.into());
+            }
             let (above, name) = match (path.parent(), path.file_name()) {
                 (Some(above), Some(name)) => (above.to_owned(), name.to_owned()),
                 _ => return Err(PathProblem::NotAFile { kind: "a folder" }.into()),
@@ -388,6 +392,40 @@ mod tests {
         site.write("a/b/c", b"deep", 0o644).unwrap();
         assert_eq!(fs::read(at("site/a/b/c")).unwrap(), b"deep");
         assert!(matches!(site.write("files", b"", 0o644), Err(AtomicError::NotAPlainFile { .. })));
+    }
+
+    #[test]
+    fn version_control_is_neither_read_nor_written() {
+        let (outer, site) = sample();
+        let at = |path: &str| outer.path().join("site").join(path);
+        fs::create_dir_all(at(".git/hooks")).unwrap();
+        fs::write(at(".git/config"), "password").unwrap();
+        fs::create_dir_all(at("overlays")).unwrap();
+        symlink("../.git", at("overlays/common")).unwrap();
+        symlink("../.git/config", at("files/config")).unwrap();
+        symlink("../.git/commondir", at("files/common")).unwrap();
+        symlink("../.GIT", at("files/gitlink")).unwrap();
+        let problem = PathProblem::VersionControl.to_string();
+        for path in
+            ["files/config", "overlays/common/config", ".git/config", ".Git/config", "files/../.git/config"]
+        {
+            assert_eq!(site.read(path).unwrap_err().to_string(), problem, "{path}");
+        }
+        assert_eq!(site.folder("overlays/common").data().unwrap_err().to_string(), problem);
+        assert_eq!(site.folder("overlays/common").entries().unwrap_err().to_string(), problem);
+        assert_eq!(site.kind("files/config").unwrap_err().to_string(), problem);
+        for path in
+            ["files/common", "overlays/common/hooks/post-checkout", "files/gitlink", ".hg/hgrc", ".git"]
+        {
+            let error = site.write(path, b"evil", 0o644).unwrap_err().to_string();
+            assert_eq!(error, format!("cannot create {}: {problem}", at(path).display()));
+        }
+        let git: Vec<_> = SiteFolder::open(&at(".git")).unwrap().entries().unwrap();
+        assert_eq!(git.iter().map(|entry| entry.name.as_os_str()).collect::<Vec<_>>(), ["config", "hooks"]);
+        assert!(!at(".GIT").exists() && !at(".hg").exists());
+        // Files that only look alike are a site's own.
+        site.write("files/.gitignore", b"x", 0o644).unwrap();
+        assert_eq!(site.text("files/.gitignore").unwrap(), "x");
     }
 
     #[test]
