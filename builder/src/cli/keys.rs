@@ -72,6 +72,8 @@ pub enum KeysOutput {
     Changed {
         /// The files that were replaced.
         files: Vec<PathBuf>,
+        /// Those that are not there, so that their keys are as they were.
+        missing: Vec<PathBuf>,
         /// Whether they are under a passphrase now.
         locked: bool,
         /// As JSON.
@@ -93,10 +95,11 @@ pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
             Ok(KeysOutput::Status { keys: keys.collect(), site: Box::new(site), json: *json })
         }
         Action::Passphrase { remove, new_passphrase_fd, json } => {
-            let mut opened = Vec::new();
+            let (mut opened, mut missing) = (Vec::new(), Vec::new());
             for file in files {
-                if let Some(key) = file.open_if_there(&at.passphrases)? {
-                    opened.push((file, key));
+                match file.open_if_there(&at.passphrases)? {
+                    Some(key) => opened.push((file, key)),
+                    None => missing.push(file.path),
                 }
             }
             let passphrase = if *remove { None } else { Some(new_passphrase(*new_passphrase_fd)?) };
@@ -115,7 +118,7 @@ pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
                 atomic::write_file_with_mode(&file.path, text.as_bytes(), 0o600)?;
                 files.push(file.path.clone());
             }
-            Ok(KeysOutput::Changed { files, locked: passphrase.is_some(), json: *json })
+            Ok(KeysOutput::Changed { files, missing, locked: passphrase.is_some(), json: *json })
         }
     }
 }
@@ -172,13 +175,21 @@ impl fmt::Display for KeysOutput {
                 }
                 Ok(())
             }
-            Self::Changed { files, locked, json: true } => {
-                write!(f, "{:#}", json!({ "format": 1, "files": files, "locked": locked }))
+            Self::Changed { files, missing, locked, json: true } => {
+                let value = json!({ "format": 1, "files": files, "missing": missing, "locked": locked });
+                write!(f, "{value:#}")
             }
-            Self::Changed { files, locked, json: false } => {
+            Self::Changed { files, missing, locked, json: false } => {
                 let now = if *locked { "is under the new passphrase" } else { "has no passphrase" };
                 for file in files {
                     writeln!(f, "{} {now}", file.display())?;
+                }
+                for file in missing {
+                    writeln!(
+                        f,
+                        "{} is not there: a key that is kept elsewhere was not changed",
+                        file.display()
+                    )?;
                 }
                 Ok(())
             }

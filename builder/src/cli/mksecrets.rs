@@ -60,11 +60,21 @@ pub struct MksecretsArgs {
 /// Where the private keys of a site are.
 #[derive(Debug, Clone, Default, Args)]
 pub struct CredentialArgs {
-    /// An admin's age identity (by default $`XDG_CONFIG_HOME/psyops/SITE/admin.age.txt`)
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help = "An admin's age identity (by default $XDG_CONFIG_HOME/psyops/SITE/admin.age.txt)"
+    )]
+    #[allow(missing_docs, reason = "its text is the help's")]
     pub identity: Option<PathBuf>,
-    /// The signing key (by default $`XDG_CONFIG_HOME/psyops/SITE/signing.key`)
-    #[arg(long, value_name = "FILE")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        global = true,
+        help = "The signing key (by default $XDG_CONFIG_HOME/psyops/SITE/signing.key)"
+    )]
+    #[allow(missing_docs, reason = "its text is the help's")]
     pub signing_key: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
@@ -75,7 +85,7 @@ pub struct CredentialArgs {
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct PassphraseArgs {
     /// Read the passphrase of locked keys from this descriptor, a line for each (by default it is asked for on the terminal)
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", global = true)]
     pub passphrase_fd: Option<u32>,
 }
 

@@ -2,7 +2,8 @@
 
 use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
-use crate::error::Error;
+use crate::error::{Class, Classified, Error};
+use crate::secrets::credentials::Credentials;
 use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
 use crate::secrets::raise::{Raise, Raised, raise};
 use crate::secrets::seal::{SealWish, Unbelieved};
@@ -41,7 +42,7 @@ pub struct SealArgs {
     #[arg(long)]
     pub replace: bool,
     /// A serial that the node has seen: a seal that is not above it is made again, with a higher one
-    #[arg(long, value_name = "SERIAL")]
+    #[arg(long, value_name = "SERIAL", conflicts_with = "raise")]
     pub above: Option<Serial>,
     /// Print the result as JSON
     #[arg(long)]
@@ -61,6 +62,10 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let site = site_or_default(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
     let at = args.credentials.locations();
+    if args.raise.is_some() {
+        // What is raised cannot be lowered: not before it is known that seals can follow.
+        Credentials::load(site.clone(), &at)?;
+    }
     let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
     let nodes = prepare_all_as_wished(
@@ -71,7 +76,11 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
             unbelieved: if args.replace { Unbelieved::Replace } else { Unbelieved::Refuse },
             above: args.above,
         },
-    )?;
+    );
+    let nodes = nodes.map_err(|problem| match raised.as_slice() {
+        [] => problem,
+        raised => RaisedWithoutSeals { raised: raised.iter().map(raised_to_text).collect(), problem }.into(),
+    })?;
     if let Some(first) = nodes.first() {
         tell_keys(first, progress);
     }
@@ -79,6 +88,34 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
         tell(prepared, progress);
     }
     Ok(SealOutput { nodes, raised, json: args.json })
+}
+
+/// A floor was raised, and then the seals could not be made.
+#[derive(Debug, thiserror::Error)]
+#[error("{}; the seals that follow from it were not made", raised.join(", "))]
+struct RaisedWithoutSeals {
+    raised: Vec<String>,
+    #[source]
+    problem: Error,
+}
+
+impl Classified for RaisedWithoutSeals {
+    fn class(&self) -> Class {
+        self.problem.class()
+    }
+
+    fn exit_code(&self) -> u8 {
+        self.problem.exit_code()
+    }
+
+    fn advice(&self) -> Option<String> {
+        let again = "make the seals with the same command without --raise";
+        Some(
+            self.problem
+                .advice()
+                .map_or_else(|| again.to_owned(), |advice| format!("{advice}; then {again}")),
+        )
+    }
 }
 
 fn to_json(prepared: &Prepared) -> Value {

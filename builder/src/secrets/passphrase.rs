@@ -26,6 +26,12 @@ pub enum PassphraseError {
         /// Why.
         source: io::Error,
     },
+    /// A new passphrase is wanted, and there is neither a terminal nor a descriptor.
+    #[error("there is no terminal on which a new passphrase could be typed: {source}")]
+    NoTerminalForNew {
+        /// Why.
+        source: io::Error,
+    },
     /// The descriptor cannot be read.
     #[error("cannot read passphrases from the descriptor {descriptor}: {source}")]
     Descriptor {
@@ -58,13 +64,16 @@ impl Classified for PassphraseError {
         match self {
             Self::NoTerminal { .. } => Class::MissingInput,
             Self::Descriptor { source, .. } => Class::of_reading(source),
-            Self::Wrong { .. } => Class::Refused,
+            Self::NoTerminalForNew { .. } | Self::Wrong { .. } => Class::Refused,
             Self::Differ | Self::TooShort => Class::BadContent,
         }
     }
 
     fn advice(&self) -> Option<String> {
         match self {
+            Self::NoTerminalForNew { .. } => Some(
+                "give the new passphrase through a descriptor: --new-passphrase-fd 4 4< <(pass show psyops)".into(),
+            ),
             Self::NoTerminal { .. } => Some(
                 "give the passphrase through a descriptor: --passphrase-fd 3 3< <(pass show psyops), a line for each"
                     .into(),
@@ -168,8 +177,7 @@ pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, Pass
     let passphrase = if let Some(descriptor) = descriptor {
         lines_of(descriptor)?.into_iter().next().unwrap_or_default()
     } else {
-        let no_terminal =
-            |source| PassphraseError::NoTerminal { what: "new key", path: PathBuf::from("/dev/tty"), source };
+        let no_terminal = |source| PassphraseError::NoTerminalForNew { source };
         let first = ask("New passphrase: ").map_err(no_terminal)?;
         let second = ask("The same again: ").map_err(no_terminal)?;
         if first != second {
