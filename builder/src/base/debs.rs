@@ -4,6 +4,7 @@ use super::BaseError;
 use super::apt::Apt;
 use super::locked_package::LockedPackage;
 use super::vouch::{VouchedLock, VouchedPackage};
+use crate::details::Details;
 use crate::input::digest_of_file;
 use crate::progress::{Goal, while_it_grows};
 use crate::site::Site;
@@ -51,13 +52,19 @@ pub(super) fn fetch(
     match outcome {
         Ok(()) if absent.is_empty() => Ok(()),
         Err(error @ ToolError::Missing { .. }) => Err(error.into()),
-        outcome => {
-            let complaint =
-                outcome.err().map_or_else(|| "apt did not say why".to_owned(), |error| error.to_string());
-            let gone = complaint.contains("404") || complaint.contains("File not found");
-            Err(BaseError::Fetch { packages: absent.join(", "), complaint, gone })
-        }
+        outcome => Err(not_fetched(absent.join(", "), outcome.err())),
     }
+}
+
+/// Judged by all that apt said: its last line only says that something failed.
+fn not_fetched(packages: String, error: Option<ToolError>) -> BaseError {
+    let complaint = Details::new(match error {
+        Some(ToolError::Failed { complaint, .. }) => (*complaint).to_owned(),
+        Some(error) => error.to_string(),
+        None => "apt did not say why".to_owned(),
+    });
+    let gone = complaint.contains("404") || complaint.contains("File not found");
+    BaseError::Fetch { packages, complaint, gone }
 }
 
 fn verify(file: &Path, package: &LockedPackage) -> Result<(), BaseError> {
@@ -118,4 +125,25 @@ pub(super) fn control(store: &Store, package: VouchedPackage<'_>) -> Result<Stri
     let mut command = DPKG_DEB.command()?;
     let output = tools::run(command.arg("--field").arg(store.deb(&package.sha256)))?;
     Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_package_that_the_archive_no_longer_has_is_told_from_a_broken_network() {
+        use std::os::unix::process::ExitStatusExt as _;
+        for (said, is_gone) in [
+            ("E: Failed to fetch http://x/a.deb  404  Not Found\nE: Download Failed", true),
+            ("E: Failed to fetch http://x/a.deb  Could not connect\nE: Download Failed", false),
+        ] {
+            let (program, status) = ("apt-helper".into(), std::process::ExitStatus::from_raw(100 << 8));
+            let error = ToolError::Failed { program, status, complaint: Details::new(said) };
+            let BaseError::Fetch { gone, complaint, .. } = not_fetched("a 1".into(), Some(error)) else {
+                panic!("another error");
+            };
+            assert_eq!((gone, &*complaint), (is_gone, said));
+        }
+    }
 }

@@ -6,6 +6,7 @@ use super::leftovers::Leftover;
 use super::sandbox::SandboxError;
 use super::vouch::NotVouched;
 use crate::atomic::AtomicError;
+use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::CredentialError;
 use crate::store::StoreError;
@@ -139,7 +140,8 @@ pub enum BaseError {
         /// Name and version of each.
         packages: String,
         /// What apt said.
-        complaint: String,
+        #[source]
+        complaint: Details,
         /// Whether the archive answered that it does not have them.
         gone: bool,
     },
