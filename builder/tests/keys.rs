@@ -117,6 +117,48 @@ fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
 }
 
 #[test]
+fn a_floor_is_raised_only_where_seals_can_follow() {
+    let world = World::new();
+    world.ends("seal --site site --all", 0);
+    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let settings = || fs::read_to_string(world.at("site/site.toml")).unwrap();
+    let before = settings();
+    let fails = |words: &str, code: i32| {
+        for what in ["serial", "release"] {
+            world.ends(&format!("seal --site site --all --raise {what} {words}"), code);
+            assert_eq!(settings(), before, "{what} {words}");
+        }
+    };
+    fails("--passphrase-fd 5", 77);
+    fails("--passphrase-fd 3 --signing-key none", 66);
+    fails("--passphrase-fd 3 --above 7", 2);
+    let one_of_two = "seal --site site --node pi1 --node nothing --raise serial --passphrase-fd 3";
+    world.ends(one_of_two, 66);
+    assert!(!fs::read_to_string(world.at("site/nodes/pi1.toml")).unwrap().contains("least-serial"));
+    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fails("--passphrase-fd 3", 77);
+    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    world.ends("seal --site site --all --raise serial --passphrase-fd 3", 0);
+    assert!(settings().contains("least-serial = 2"), "{}", settings());
+}
+
+#[test]
+fn options_for_keys_work_behind_the_subcommand_and_a_missing_key_is_named() {
+    let world = World::new();
+    fs::rename(world.key("signing.key"), world.at("elsewhere")).unwrap();
+    let (said, _) = world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let missing = format!("{} is not there", world.key("signing.key").display());
+    assert!(said.contains(&missing), "{said}");
+    fs::rename(world.at("elsewhere"), world.key("signing.key")).unwrap();
+    let (said, _) = world.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
+    assert!(!said.contains("is not there"), "{said}");
+    world.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 0);
+    let identity = world.key("admin.age.txt");
+    world
+        .ends(&format!("secret get wifi --site site --passphrase-fd 4 --identity {}", identity.display()), 0);
+}
+
+#[test]
 fn status_says_why_a_key_cannot_be_used() {
     let world = World::new();
     fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();

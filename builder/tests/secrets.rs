@@ -1,6 +1,7 @@
 //! From a new site to seals and secret partitions, with the programs of e2fsprogs as judges.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use builder::engine;
 use builder::error::{Class, Error};
 use builder::secrets::credentials::{CredentialError, Credentials, Locations, own_keys};
 use builder::secrets::known_hosts::known_hosts;
@@ -15,7 +16,6 @@ use builder::secrets::trust::accept;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
 use handoff::manifest::{RelativePath, Store as Place};
-use handoff::trust::Trust;
 use keys::timestamp::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -557,19 +557,7 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
     let home = Home::new();
     let prepared = home.prepare();
     let site = home.site();
-    let mut trust = Trust {
-        site: site.id.clone(),
-        release: site.release.clone(),
-        security_epoch: site.security_epoch,
-        least_serial: site.floors(),
-        build_time: site.build_time,
-        signing_keys: site.signing_keys.clone(),
-        overlay_size: site.boot.overlay_size.clone(),
-        root_corruption: site.boot.root_corruption,
-        identity_deadline: site.boot.identity_deadline,
-        policy: site.boot.faults.clone(),
-        rescue: site.rescue.clone(),
-    };
+    let mut trust = engine::trust(&site);
     prepared.check_system(&trust).unwrap();
     trust.least_serial.raise("demo".parse().unwrap(), 2);
     let error = prepared.check_system(&trust).unwrap_err();

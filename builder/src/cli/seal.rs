@@ -3,7 +3,6 @@
 use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::{Class, Classified, Error};
-use crate::secrets::credentials::Credentials;
 use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
 use crate::secrets::raise::{Raise, Raised, raise};
 use crate::secrets::seal::{SealWish, Unbelieved};
@@ -62,10 +61,6 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let site = site_or_default(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
     let at = args.credentials.locations();
-    if args.raise.is_some() {
-        // What is raised cannot be lowered: not before it is known that seals can follow.
-        Credentials::load(site.clone(), &at)?;
-    }
     let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
     let nodes = prepare_all_as_wished(

@@ -17,6 +17,7 @@ pub mod system;
 pub use node::Built;
 pub use output::{Layout, Output, Place};
 pub use record::{BuildRecord, StepRecord, needed};
+pub use startup::trust;
 
 use crate::atomic::AtomicFile;
 use crate::base;

@@ -93,7 +93,9 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -
     Ok(packed)
 }
 
-pub(super) fn trust(site: &Site) -> Trust {
+/// What the loader of a site's systems is told.
+#[must_use]
+pub fn trust(site: &Site) -> Trust {
     Trust {
         site: site.id.clone(),
         release: site.release.clone(),

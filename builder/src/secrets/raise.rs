@@ -1,18 +1,18 @@
 //! Raising what a site's systems and seals insist on, so that what was replaced is refused from then on.
 //!
-//! The floor is written first, and new seals follow from it: whoever is interrupted in between has a site whose next
-//! build or `psyops seal` makes the seals that are missing.
+//! The keys that new seals need are opened first, because a floor cannot be lowered. Then the floor is written, and the
+//! seals follow from it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
 
 use crate::error::{Class, Classified, Error};
-use crate::secrets::credentials::{CredentialError, Locations, trusted_keys};
+use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::prepare::Alone;
 use crate::secrets::seal::refuse_jump;
-use crate::secrets::trust::{self, TrustError};
 use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
 use handoff::name::Name;
 use keys::seal::UnverifiedSeal;
 use keys::seal::header::{Header, Serial};
+use std::collections::BTreeSet;
 use std::io;
 
 /// What is raised.
@@ -88,12 +88,11 @@ pub fn raise(
     match (what, nodes) {
         (Raise::Serial, None) => Ok(vec![raise_serial(&site, None, &known(&site, at)?)?]),
         (Raise::Serial, Some(names)) => {
+            // A mistyped name is found before anything is raised, and one that is named twice is raised once.
+            let nodes: BTreeSet<&Name> =
+                names.iter().map(|name| Ok(&site.node(name)?.name)).collect::<Result<_, SiteError>>()?;
             let known = known(&site, at)?;
-            let mut raised = Vec::new();
-            for name in names {
-                raised.push(raise_serial(&site, Some(&site.node(name)?.name), &known)?);
-            }
-            Ok(raised)
+            nodes.into_iter().map(|node| raise_serial(&site, Some(node), &known)).collect()
         }
         (Raise::Release, None) => Ok(vec![raise_release(&site, &known(&site, at)?)?]),
         (Raise::Release, Some(_)) => Err(RaiseError::ReleaseOfSomeNodes.into()),
@@ -107,12 +106,7 @@ struct Known {
 }
 
 fn known(site: &Site, at: &Locations) -> Result<Known, Error> {
-    let site = match trust::check(site.clone(), at) {
-        Ok(site) => site,
-        // Without a folder nothing can have been accepted.
-        Err(TrustError::NoFolder(_)) => site.clone(),
-        Err(error) => return Err(CredentialError::from(error).into()),
-    };
+    let (site, _) = Credentials::load(site.clone(), at)?;
     let notes = site.accepted.as_deref().map(NodeNotes::of).transpose()?.unwrap_or_default();
     Ok(Known { site, notes })
 }
