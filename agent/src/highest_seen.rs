@@ -190,7 +190,7 @@ mod tests {
         let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o7777;
         assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
         let old = fs::File::open(&path).unwrap();
-        // What a power cut left is in nobody's way.
+        // A temporary file that a power cut left does no harm.
         fs::write(folder.join(".highest-seen.psyops-new"), "half").unwrap();
         write_in(data.path(), &seen(5)).unwrap();
         assert_eq!(read_back(&data).unwrap(), Some(seen(5)));

@@ -7,7 +7,7 @@ use core::fmt;
 /// The name in the boot report's faults of something older that runs. No site chooses an answer to it.
 pub const FAULT: &str = "older";
 
-/// What is older.
+/// The kinds of things that can be older than what a node has or has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum OlderKind {
@@ -46,7 +46,7 @@ impl fmt::Display for OlderKind {
     }
 }
 
-/// Something older.
+/// One thing that runs or is kept, though the node has or has seen a newer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct Older {

@@ -208,7 +208,7 @@ fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs,
     Ok((inputs, place))
 }
 
-/// The root's file tree without kernel modules: where it lies, how it starts, and how it came there.
+/// The root's file tree without kernel modules: its archive, what starts it, and the steps that made it.
 fn prepare_tree(
     site: &Site,
     lock: &VouchedLock,

@@ -1,7 +1,7 @@
 //! The one place of the workstation's commands that prints and that knows exit codes.
 //!
 //! All text goes through [`ShownLines`]: what reads an image or another's files need not think of the terminal. Names are
-//! in [`Shown`] besides, where they stand in a line. Lines of progress and the messages of errors are escaped as one line
+//! in [`Shown`] besides, where they are part of a line. Lines of progress and the messages of errors are escaped as one line
 //! each. Only [`finish_bytes`] passes bytes on.
 
 use crate::error::{Class, Classified, Error};

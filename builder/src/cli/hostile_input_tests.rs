@@ -137,7 +137,7 @@ fn indexes_of_kernel_modules_have_bounds() {
     let deep = kernel(&chain, "", "");
     let (code, said) = look("modules", deep.path(), "m0");
     assert!(code != 0 && said.starts_with("cannot read the kernel module "), "{said}");
-    // Each of many words stands for many modules.
+    // Each of many aliases names many modules.
     let soft = format!("softdep m0 pre: {}", "all ".repeat(10_000));
     let all: String = (0..10_000).map(|n| format!("alias all m{n}\n")).collect();
     let wide = kernel(&chain, &soft, &all);

@@ -1,5 +1,5 @@
 //! GET requests to a registry. Every answer has a limit in bytes and in time, which holds for bodies of errors and for
-//! redirects, too: whoever answers chooses each of them.
+//! redirects, too: the answering server chooses each of them.
 //!
 //! HTTPS with the certificates that this machine trusts; plain HTTP with this machine only, also after a redirect.
 

@@ -38,7 +38,7 @@ pub(in crate::base) fn verify(signed: &ClearSigned, keyring: &Path, store: &Stor
     verify_with(tool, signed, keyring, store)
 }
 
-/// The same by that verifier.
+/// The same by the named verifier, so that tests can try each.
 pub(super) fn verify_with(
     tool: Tool,
     signed: &ClearSigned,

@@ -42,7 +42,7 @@ const AGE_LENGTH: usize = 74;
 /// How minisign's secret keys begin in base64, without and with a passphrase, and their length.
 const MINISIGN: [&[u8]; 2] = [b"RWQAAEIy", b"RWRTY0Iy"];
 const MINISIGN_LENGTH: usize = 212;
-/// Where the secret half stands in a minisign key.
+/// The bytes of a minisign key that are its secret half.
 const MINISIGN_SEED: std::ops::Range<usize> = 62..94;
 /// Around an OpenSSH private key.
 const OPENSSH: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";

@@ -64,7 +64,7 @@ impl Needles {
         Starts(starts)
     }
 
-    /// The key of which a form stands at the beginning of `bytes`.
+    /// The name of the key with which `bytes` begin, in one of its forms.
     pub(super) fn at(&self, bytes: &[u8]) -> Option<&str> {
         let forms = self.by_start.get(bytes.first_chunk::<START>()?)?;
         let found = forms.iter().filter_map(|form| self.forms.get(*form));
