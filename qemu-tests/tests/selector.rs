@@ -214,13 +214,17 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
 fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
     let rig = Rig::fresh()?;
     // The header of the first copy (sector 1), and the first entries behind it.
-    let file = OpenOptions::new().write(true).open(rig.disk.path())?;
+    let file = OpenOptions::new().read(true).write(true).open(rig.disk.path())?;
+    let (mut before, mut after) = ([0; 1024], [0; 1024]);
+    file.read_exact_at(&mut before, 512)?;
     file.write_all_at(&[0; 1024], 512)?;
-    let console = rig.boot(Access::Write)?;
-    console.must_say("the primary partition table is damaged: no GPT; the backup is used")?;
-    let told = console.selection()?;
+    let told = rig.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
+    // EDK2 puts the first copy right before it starts anything (PartitionDxe), so that the selector has nothing to tell.
+    // What it says where firmware leaves that alone is tested with the reader (handoff/src/gpt).
+    file.read_exact_at(&mut after, 512)?;
+    assert_eq!(after, before);
     Ok(())
 }
 
