@@ -110,12 +110,17 @@ fn an_older_seal_in_both_places_is_refused() -> Result<()> {
         succeed(&mut raise).map(drop)
     })?;
     let stick = Stick::copy_of(&image)?;
+    // The seal that follows has the floor as its serial, above all that other tests have given the node.
+    let serial = |seal: &[u8]| Ok::<u64, anyhow::Error>(header(seal, "serial: ")?.parse()?);
+    let (given, least) = (serial(&older)?, serial(&seal_of(&stick)?)?);
+    ensure!(least > given, "serial {given} became {least}");
     for slot in Slot::BOTH {
         let length = usize::try_from(stick.extent(Role::Seal(slot))?.length)?;
         stick.write(Role::Seal(slot), 0, &vec![0; length])?;
         stick.write(Role::Seal(slot), 0, &older)?;
     }
-    is_refused(&stick, "seal", &["has serial 1, this system accepts serial 2 or later", "seal-a", "seal-b"])
+    let refusal = format!("has serial {given}, this system accepts serial {least} or later");
+    is_refused(&stick, "seal", &[&refusal, "seal-a", "seal-b"])
 }
 
 #[test]
@@ -170,8 +175,12 @@ fn leaving_the_shell_tries_again() -> Result<()> {
 
 /// The public key that the seal header of a node names.
 fn public_key(node: &str) -> Result<String> {
-    let seal = seal_of(&World::micro()?.stick(node)?)?;
+    header(&seal_of(&World::micro()?.stick(node)?)?, "recipient: ")
+}
+
+/// The rest of the line of a seal's header that begins so.
+fn header(seal: &[u8], key: &str) -> Result<String> {
     let header = String::from_utf8_lossy(&seal[..400.min(seal.len())]).into_owned();
-    let line = header.lines().find_map(|line| line.strip_prefix("recipient: ")).context("no recipient")?;
-    Ok(line.to_owned())
+    let line = header.lines().find_map(|line| line.strip_prefix(key));
+    line.map(str::to_owned).with_context(|| format!("no line of the header begins with {key:?}"))
 }
