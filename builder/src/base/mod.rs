@@ -156,11 +156,18 @@ fn first_lock(
         BaseError::NotVouched(problem) => BaseError::FirstNotVouched(problem),
         other => other,
     })?;
+    // A user who knows of a lock, and not that somebody removed it, must notice.
+    let made = format!(
+        "site.lock: there was none; made with {} packages that the index of {} vouches for",
+        lock.all().count(),
+        site.packages.mirror
+    );
     match signing_key(site, keys)? {
-        Ok(key) => file.sign(site, &key)?,
-        Err(problem) => {
-            progress(&format!("site.lock: not signed, so it counts in this store only: {problem}"));
+        Ok(key) => {
+            file.sign(site, &key)?;
+            progress(&format!("{made}, signed by key {}; psyops lock show lists them", key.public().id()));
         }
+        Err(problem) => progress(&format!("{made}, not signed, so it counts in this store only: {problem}")),
     }
     // The archive may not have them any more when another node is built.
     fetch(site, &lock, store, progress)?;
