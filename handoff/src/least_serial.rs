@@ -40,6 +40,17 @@ impl LeastSerial {
         self.nodes.get(node).map_or(self.all, |own| self.all.max(*own))
     }
 
+    /// The floor that a node has besides that of all; 0 where it has none.
+    #[must_use]
+    pub fn own_of(&self, node: &Name) -> u64 {
+        self.nodes.get(node).copied().unwrap_or_default()
+    }
+
+    /// The nodes that have a floor of their own, with it.
+    pub fn nodes(&self) -> impl Iterator<Item = (&Name, u64)> {
+        self.nodes.iter().filter(|(_, serial)| **serial > 0).map(|(node, serial)| (node, *serial))
+    }
+
     /// Its lines of the trust file. A system without floors has none.
     #[must_use]
     pub fn encode(&self) -> String {

@@ -66,13 +66,17 @@ impl HostKey {
         Ok(format!("{}\n", line.trim_end()))
     }
 
+    /// Kind and key, as [`public_words`] takes them from the line.
+    pub fn public_words(&self) -> Result<String, BadHostKey> {
+        let line = self.public_line()?;
+        public_words(&line).ok_or_else(|| BadHostKey::Failed(format!("{line:?} is not a public key")))
+    }
+
     /// The line for `known_hosts` (sshd(8)) that ties this key to `hosts`, with its line end.
     ///
     /// A host on another port than 22 is written `[host]:port` there; that is the caller's to do.
     pub fn known_hosts_line(&self, hosts: &[&str]) -> Result<String, BadHostKey> {
-        let line = self.public_line()?;
-        let key: Vec<&str> = line.split_whitespace().take(2).collect();
-        Ok(format!("{} {}\n", hosts.join(","), key.join(" ")))
+        Ok(format!("{} {}\n", hosts.join(","), self.public_words()?))
     }
 
     /// The fingerprint, as `ssh-keygen -l` prints it.
@@ -80,6 +84,16 @@ impl HostKey {
     pub fn fingerprint(&self) -> String {
         self.0.fingerprint(HashAlg::Sha256).to_string()
     }
+}
+
+/// Kind and key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
+/// here, because psyops makes no others.
+#[must_use]
+pub fn public_words(line: &str) -> Option<String> {
+    let mut words = line.split_whitespace();
+    let (kind @ "ssh-ed25519", key) = (words.next()?, words.next()?) else { return None };
+    let is_key = key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte));
+    is_key.then(|| format!("{kind} {key}"))
 }
 
 #[cfg(test)]
@@ -100,6 +114,10 @@ mod tests {
         let known = key.known_hosts_line(&["demo", "[localhost]:2222"]).unwrap();
         assert!(known.starts_with("demo,[localhost]:2222 ssh-ed25519 "), "{known}");
         assert!(!known.contains("root@demo"));
+        assert_eq!(public_words(&public), Some(key.public_words().unwrap()));
+        for line in ["", "ssh-ed25519", "ssh-rsa AAAA", "ssh-ed25519 AAAA\u{1b}[2J", "ssh-ed25519 <a>"] {
+            assert_eq!(public_words(line), None, "{line:?}");
+        }
     }
 
     #[test]
