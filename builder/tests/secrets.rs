@@ -541,15 +541,18 @@ fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
         (raised[0].from, raised[0].to)
     };
     assert_eq!(raise_floor(), (0, 2));
-    home.append("nodes/demo.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
-    assert_eq!(serials(&home, &["demo"]), [2]);
-    // The seal of serial 2 was given out; the one of serial 1 is in its place again, or none is.
+    let seal_again = |card: &str| {
+        home.append("nodes/demo.toml", &format!("\n[[network]]\nname = \"{card}\"\ndhcp = true\n"));
+        serials(&home, &["demo"])
+    };
+    // The seal of serial 3 was given out; the one of serial 1 is in its place again.
+    assert_eq!((seal_again("eth8"), seal_again("eth9")), (vec![2], vec![3]));
     fs::write(&first.path, &first.bytes).unwrap();
-    home.replace("nodes/demo.toml", "least-serial = 2", "least-serial = 1");
-    assert_eq!(raise_floor(), (1, 3), "put back");
+    assert_eq!(raise_floor(), (2, 4), "put back");
+    // The same where no seal is left.
+    assert_eq!((seal_again("eth10"), seal_again("eth11")), (vec![4], vec![5]));
     fs::remove_file(&first.path).unwrap();
-    home.replace("nodes/demo.toml", "least-serial = 3", "least-serial = 1");
-    assert_eq!(raise_floor(), (1, 3), "gone");
+    assert_eq!(raise_floor(), (4, 6), "gone");
 }
 
 #[test]
@@ -600,8 +603,12 @@ fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let seal = home.prepare().seal;
     assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
     assert_eq!(seal.reasons, ["the release floor changed"]);
-    // An older site.toml is put back: what was given out already is still refused.
+    // An older site.toml is put back. This workstation knows the floor; for another one, the kept seal has it.
     home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
+    let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
+    assert_eq!(error.class(), Class::Refused);
+    let notes = home.locations().signing_key.unwrap().with_file_name("home.nodes.toml");
+    fs::remove_file(notes).unwrap();
     let raised = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (0, 2));
 }

@@ -1,7 +1,10 @@
 //! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use keys::issue::encryption::encrypt_armored;
+use keys::issue::host_key::HostKey;
 use keys::issue::identity_file;
+use keys::issue::signing::SigningKey;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -187,4 +190,153 @@ fn programs_that_hold_keys_leave_no_core() {
     drop(child.stdin.take());
     child.wait().unwrap();
     assert_eq!(seen, "0 0");
+}
+
+#[test]
+fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let (before, _) = world.ends(&["known-hosts", "--site", "site"], 0);
+    let known = before.strip_prefix("pi1 ").unwrap().trim_end().to_owned();
+    let folder = world.at("site/secrets/nodes/pi1");
+    let other = HostKey::generate("root@pi1").unwrap();
+    let found = other.public_words().unwrap();
+    let expected =
+        format!("the SSH host key of node pi1 is {found}, and the one that is known here is {known}\n");
+    // The public half is for everybody to read, and for every committer to write.
+    fs::write(folder.join("ssh_host_ed25519_key.pub"), other.public_line().unwrap()).unwrap();
+    let (said, complaint) = world.ends(&["known-hosts", "--site", "site"], 77);
+    assert!(said.is_empty() && complaint.contains(&expected), "{said}{complaint}");
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    // So is the private half: all that it takes is the admins' public keys, which the site names.
+    let admin = age_key_in(&world.at("site/site.toml")).parse().unwrap();
+    let plain = format!(
+        "psyops-secret 1 lab nodes/pi1/ssh_host_ed25519_key\n{}",
+        other.private_text().unwrap().as_str()
+    );
+    let file = encrypt_armored(&[admin], plain.as_bytes()).unwrap();
+    fs::write(folder.join("ssh_host_ed25519_key.age"), file).unwrap();
+    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    let refused = || {
+        let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+        assert!(complaint.contains(&expected), "{complaint}");
+        assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+    };
+    refused();
+    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
+    let difference =
+        serde_json::json!([{ "kind": "host-key", "node": "pi1", "key": found, "accepted": known }]);
+    assert_eq!(shown["differences"], difference);
+    // Where nothing is noted, as on another admin's workstation, the kept seal vouches for the key.
+    let notes = world.at("config/psyops/lab/lab.nodes.toml");
+    let elsewhere = world.at("elsewhere");
+    fs::rename(&notes, &elsewhere).unwrap();
+    refused();
+    let (said, _) = world.ends(&["known-hosts", "--site", "site"], 0);
+    assert!(said.starts_with("# pi1: its host key in the site is not known on this workstation"), "{said}");
+    fs::rename(&elsewhere, &notes).unwrap();
+    // The owner of the site may change it.
+    world.ends(&["trust", "accept", "--site", "site", found.split_once(' ').unwrap().1], 0);
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    assert_ne!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+    assert_eq!(world.ends(&["known-hosts", "--site", "site"], 0).0, format!("pi1 {found}\n"));
+}
+
+#[test]
+fn a_committer_who_lowers_a_floor_is_refused() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    world.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 0);
+    world.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
+    world.ends(&["seal", "--site", "site", "--node", "pi1", "--raise", "serial"], 0);
+    let (site, node) = (world.at("site/site.toml"), world.at("site/nodes/pi1.toml"));
+    let number = |path: &Path, key: &str| -> u64 {
+        let file: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
+        u64::try_from(file[key].as_integer().unwrap()).unwrap()
+    };
+    let lower = |path: &Path, key: &str| {
+        let (text, now) = (fs::read_to_string(path).unwrap(), number(path, key));
+        let changed = text.replace(&format!("{key} = {now}"), &format!("{key} = {}", now - 1));
+        assert_ne!(text, changed);
+        fs::write(path, changed).unwrap();
+        now
+    };
+    for (path, name, key, typed) in [
+        (&site, "site.toml", "least-serial", "least-serial"),
+        (&site, "site.toml", "security-epoch", "security-epoch"),
+        (&node, "nodes/pi1.toml", "least-serial", "pi1:least-serial"),
+    ] {
+        let before = fs::read_to_string(path).unwrap();
+        let was = lower(path, key);
+        let now = was - 1;
+        let expected = format!("{name} has {key} {now}, and {was} was in use here\n");
+        for words in [
+            &["seal", "--site", "site", "--all"][..],
+            &["seal", "--site", "site", "--all", "--raise", "serial"],
+            &["verify", "site/site.toml", "--site", "site"],
+            &["lock", "show", "--site", "site"],
+        ] {
+            let (_, complaint) = world.ends(words, 77);
+            assert!(complaint.contains(&expected), "{words:?}: {complaint}");
+        }
+        assert_eq!(number(path, key), now, "nothing was raised");
+        let wrong = format!("{typed}={was}");
+        world.ends(&["trust", "accept", "--site", "site", &wrong], 66);
+        world.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
+        world.ends(&["seal", "--site", "site", "--all"], 0);
+        fs::write(path, before).unwrap();
+        world.ends(&["seal", "--site", "site", "--all"], 0);
+        lower(path, key);
+        world.ends(&["seal", "--site", "site", "--all"], 77);
+        world.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
+    }
+}
+
+#[test]
+fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let path = world.at("site/site.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let mine = text.split('"').find(|word| word.starts_with("RW")).unwrap();
+    let other = SigningKey::generate().unwrap();
+    let text = text.replace("\"lab\"", "\"other\"").replace(mine, other.public().as_str());
+    fs::write(&path, text).unwrap();
+    for file in ["trust.toml", "trust.toml.minisig"] {
+        fs::remove_file(world.at("site").join(file)).unwrap();
+    }
+    let expected =
+        "error: nothing of a site other was accepted on this workstation, where keys of lab were\n";
+    let judging: [&[&str]; 5] = [
+        &["verify", "site/site.toml", "--site", "site"],
+        &["verify-build", "site/site.toml", "--site", "site"],
+        &["inspect", "site/site.toml", "--site", "site"],
+        &["lock", "show", "--site", "site"],
+        &["known-hosts", "--site", "site"],
+    ];
+    for words in judging {
+        let (said, complaint) = world.ends(words, 77);
+        assert!(said.is_empty() && complaint.starts_with(expected), "{words:?}: {complaint}");
+    }
+    // What is accepted is believed.
+    let (admin, node) = (age_key_in(&path), age_key_in(&world.at("site/nodes/pi1.toml")));
+    world.ends(&["trust", "accept", "--site", "site", &admin, &node, other.public().as_str()], 0);
+    world.ends(&["known-hosts", "--site", "site"], 0);
+}
+
+#[test]
+fn where_nothing_was_accepted_it_is_said_whose_keys_count() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    fs::rename(world.at("config"), world.at("elsewhere")).unwrap();
+    let (said, complaint) = world.ends(&["known-hosts", "--site", "site"], 0);
+    assert!(said.starts_with("pi1 ssh-ed25519 "), "{said}");
+    let expected = "no keys of the site lab were accepted on this workstation, so those count that it names";
+    assert!(complaint.contains(expected), "{complaint}");
+}
+
+fn age_key_in(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split('"').find(|word| word.starts_with("age1")).unwrap().to_owned()
 }

@@ -2,7 +2,7 @@
 
 use crate::cli::finish;
 use crate::cli::mksecrets::PassphraseArgs;
-use crate::cli::trust::tell_first_use;
+use crate::cli::trust::{judged, tell_first_use};
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
@@ -136,7 +136,7 @@ impl Order<'_> {
         let locations = &self.locations;
         let signer = match self.site {
             Some(site) if self.writing.no_read_back => {
-                trust::check(site.clone(), locations)?;
+                judged(trust::check(site.clone(), locations)?)?;
                 None
             }
             Some(site) => Some(load_signing_key(site.clone(), locations)?),

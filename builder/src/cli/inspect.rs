@@ -1,12 +1,12 @@
 //! `psyops inspect IMAGE`: what an image is.
 
 use crate::atomic;
+use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
 use crate::input::read_input;
 use crate::inspect::{self, Inspection};
 use crate::programs::Programs;
-use crate::secrets::credentials::trusted_keys;
 use crate::site::Site;
 use crate::verify::{self, Check};
 use clap::Args;
@@ -39,8 +39,10 @@ pub struct InspectArgs {
 
 /// Does it; returns what is to be printed.
 pub fn run(args: &InspectArgs) -> Result<String, Error> {
+    // The site's keys are what everything is judged by.
+    let site = args.site.as_deref().map(|site| judged(Site::load(site)?)).transpose()?;
     let inspection = inspect::inspect(&args.image)?;
-    let compared = args.site.as_deref().map(|site| compare(&args.image, site)).transpose()?;
+    let compared = site.map(|site| compare(&args.image, &site)).transpose()?;
     match &args.output {
         _ if args.json => {
             let mut json = inspect::to_json(&inspection);
@@ -62,12 +64,9 @@ pub fn run(args: &InspectArgs) -> Result<String, Error> {
     }
 }
 
-/// Compares with the site, whose keys everything is judged by.
-fn compare(image: &Path, site: &Path) -> Result<Vec<Check>, Error> {
-    let site = Site::load(site)?;
-    trusted_keys(&site)?;
+fn compare(image: &Path, site: &Site) -> Result<Vec<Check>, Error> {
     let selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
-    Ok(verify::compare_with_site(&ImageReader::open(image)?, &site, selector.as_deref()))
+    Ok(verify::compare_with_site(&ImageReader::open(image)?, site, selector.as_deref()))
 }
 
 fn drawn(path: &Path, inspection: &Inspection) -> String {

@@ -1,5 +1,6 @@
 //! `psyops known-hosts`: prints the lines that tie the site's nodes to their SSH host keys.
 
+use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
 use crate::site::site_or_default;
@@ -31,7 +32,7 @@ pub struct KnownHostsOutput {
 
 /// Does it.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = judged(site_or_default(args.site.as_deref())?)?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
 }
 

@@ -4,8 +4,8 @@ use crate::cli::finish;
 use crate::cli::mksecrets::CredentialArgs;
 use crate::details::Details;
 use crate::error::{Class, Classified, Error};
-use crate::secrets::credentials::own_keys;
-use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Origin, Review, Signed};
+use crate::secrets::credentials::{own_keys, with_accepted};
+use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Review, Signed};
 use crate::site::{Site, site_or_default};
 use clap::{Args, Subcommand};
 use handoff::shown::Shown;
@@ -43,7 +43,8 @@ pub enum Action {
     },
     /// Accept what site.toml says of keys
     Accept {
-        /// Public keys: age1... or the RW... of a signing key. Without any, they are to be typed on the terminal
+        /// Public keys: age1... or the RW... of a signing key, the AAAA... of a host key, or a floor that sank
+        /// (least-serial=3). Without any, they are to be typed on the terminal
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
         /// Print the result as JSON
@@ -136,19 +137,20 @@ fn typed(
 ) -> Result<Vec<String>, Error> {
     let mut accepted = Vec::new();
     for difference in open {
-        let (Difference::Key { origin: Origin::Site, key, .. } | Difference::NodeKey { key, .. }) =
-            difference
-        else {
-            continue;
+        let Some(text) = difference.to_type() else { continue };
+        let what = match difference {
+            Difference::Floor { .. } => text.as_str(),
+            Difference::HostKey { .. } => "the key without its kind",
+            _ => "the key",
         };
         let question =
-            format!("{}\nto accept that, type the key (Enter leaves it as it is): ", Shown(difference));
+            format!("{}\nto accept that, type {what} (Enter leaves it as it is): ", Shown(difference));
         let Some(answer) = ask(&question).map_err(AnswerError)? else {
             let differences = Details::listed(open);
             return Err(NoTerminal { differences }.into());
         };
-        if answer.trim() == key {
-            accepted.push(key.clone());
+        if answer.trim() == text {
+            accepted.push(text);
         }
     }
     Ok(accepted)
@@ -159,6 +161,21 @@ pub fn tell_first_use(site: &Site) {
     if let Some(line) = first_use(site) {
         finish::progress(&line);
     }
+}
+
+/// The site with the keys that were accepted on this workstation. Where none were, the site itself is believed, which is said.
+pub fn judged(site: Site) -> Result<Site, Error> {
+    let site = with_accepted(site)?;
+    if site.accepted.is_none() {
+        finish::progress(&format!("{}: psyops trust accept accepts them", not_accepted(&site)));
+    }
+    Ok(site)
+}
+
+/// Whose keys count for a site of which none were accepted.
+#[must_use]
+pub fn not_accepted(site: &Site) -> String {
+    format!("no keys of the site {} were accepted on this workstation, so those count that it names", site.id)
 }
 
 /// The same as text.

@@ -6,7 +6,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_input;
 use crate::programs::Programs;
-use crate::secrets::credentials::{CredentialError, trusted_keys};
+use crate::secrets::credentials::{CredentialError, trusted_keys, with_accepted};
 use crate::secrets::private_file::read_private;
 use crate::site::Site;
 use crate::verify::{self, Check, Request, Verification};
@@ -71,7 +71,7 @@ impl VerifyOutput {
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
     // The site's keys are what everything is judged by.
-    site.as_ref().map(trusted_keys).transpose()?;
+    let site = site.map(with_accepted).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;

@@ -1,5 +1,6 @@
 //! `psyops verify-build IMAGE`: build it again and compare.
 
+use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::rebuild::{self, Rebuilt};
@@ -49,7 +50,7 @@ impl VerifyBuildOutput {
 
 /// Does it.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
-    let site = site_or_default(args.site.as_deref())?;
+    let site = judged(site_or_default(args.site.as_deref())?)?;
     let programs = Programs::find(args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;

@@ -20,6 +20,9 @@ use std::io;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
+/// The file of a seal that has the public half of the node's SSH host key.
+pub(super) const HOST_KEY_PUBLIC: &str = "ssh/ssh_host_ed25519_key.pub";
+
 /// Why it is not known what a node must have.
 #[derive(Debug, thiserror::Error)]
 pub enum ComposeError {
@@ -182,7 +185,7 @@ impl Parts<'_> {
         let public = key.public_line().map_err(failed)?;
         let file = own(Kind::SshHostKey, 0o600, "/etc/ssh/ssh_host_ed25519_key");
         self.add_own("ssh/ssh_host_ed25519_key", file, private)?;
-        self.add_text("ssh/ssh_host_ed25519_key.pub", 0o644, "/etc/ssh/ssh_host_ed25519_key.pub", public)
+        self.add_text(HOST_KEY_PUBLIC, 0o644, "/etc/ssh/ssh_host_ed25519_key.pub", public)
     }
 
     fn settings(&mut self, site: &Site, node: &Node) -> Result<(), ComposeError> {

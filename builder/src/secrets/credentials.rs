@@ -265,13 +265,20 @@ pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> 
 /// The keys whose signatures count for the site: those that the user of this workstation accepted. Where nothing was
 /// accepted, as in CI, they are those that the site itself names; `trust.toml` must then say the same.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
-    if let Some(accepted) = &site.accepted {
-        return Ok(accepted.keys.signers.clone());
+    match with_accepted(site.clone())?.accepted {
+        Some(accepted) => Ok(accepted.keys.signers.clone()),
+        None => Ok(trust::KeySet::wished(site)?.signers),
+    }
+}
+
+/// The site with the keys that were accepted on this workstation, if any were, for judging what others hand over.
+pub fn with_accepted(site: Site) -> Result<Site, CredentialError> {
+    if site.accepted.is_some() {
+        return Ok(site);
     }
     match trust::check(site.clone(), &Locations::default()) {
-        Ok(Site { accepted: Some(accepted), .. }) => Ok(accepted.keys.signers.clone()),
         // Without a folder nothing can have been accepted.
-        Ok(_) | Err(TrustError::NoFolder(_)) => Ok(trust::KeySet::wished(site)?.signers),
-        Err(error) => Err(error.into()),
+        Err(TrustError::NoFolder(_)) => Ok(site),
+        other => Ok(other?),
     }
 }

@@ -1,10 +1,12 @@
 //! Lines for `known_hosts` (sshd(8)): who connects to a node the first time need not trust what he is shown.
 
 use crate::error::{Class, Classified};
-use crate::secrets::credentials::CredentialError;
+use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::store::Store;
+use crate::secrets::trust::{self, TrustError};
 use crate::site::Site;
 use handoff::name::Name;
+use keys::issue::host_key::public_words;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -12,9 +14,9 @@ use std::path::PathBuf;
 /// Why the lines cannot be printed.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
-    /// The site's recipients make no sense.
+    /// The site is not as it was accepted.
     #[error(transparent)]
-    Site(#[from] CredentialError),
+    Trust(#[from] TrustError),
     /// The public key of a node cannot be read.
     #[error("cannot read the public host key of node {node}, {path}: {source}")]
     Read {
@@ -36,9 +38,16 @@ pub enum KnownHostsError {
 impl Classified for KnownHostsError {
     fn class(&self) -> Class {
         match self {
-            Self::Site(error) => error.class(),
+            Self::Trust(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::NotAKey { .. } => Class::BadContent,
+        }
+    }
+
+    fn advice(&self) -> Option<String> {
+        match self {
+            Self::Trust(error) => error.advice(),
+            Self::Read { .. } | Self::NotAKey { .. } => None,
         }
     }
 }
@@ -50,31 +59,45 @@ pub struct KnownHost {
     pub node: String,
     /// Its name and its fixed addresses.
     pub hosts: Vec<String>,
-    /// Kind and key, as `known_hosts` has them; none where the node never got keys.
+    /// Kind and key, as `known_hosts` has them; none where the node never got keys, or where they are not known here.
     pub key: Option<String>,
+    /// Whether the site has a key of which this workstation does not know whose it is.
+    #[serde(skip)]
+    pub is_unknown: bool,
 }
 
-/// Each node of the site.
+/// Each node of the site. Where keys of the site were accepted on this workstation, only host keys that are known here are
+/// given, and another one in the site is an error: anybody who can commit to the site could put it there.
 pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
+    let notes = match &site.accepted {
+        Some(accepted) => {
+            let notes = NodeNotes::of(accepted).map_err(TrustError::from)?;
+            trust::refuse(site, trust::changed_host_keys(site, &notes))?;
+            Some(notes)
+        }
+        None => None,
+    };
     let store = Store::without_admins(site);
     let mut known = Vec::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
-        let key = match store.read_host_key_public(&node.name) {
-            Ok(Some(public)) => {
-                let mut words = public.split_whitespace();
-                let (Some(kind @ "ssh-ed25519"), Some(key)) = (words.next(), words.next()) else {
-                    return Err(KnownHostsError::NotAKey { path });
-                };
-                Some(format!("{kind} {key}"))
-            }
+        let found = match store.read_host_key_public(&node.name) {
+            Ok(Some(line)) => Some(public_words(&line).ok_or(KnownHostsError::NotAKey { path })?),
             Ok(None) => None,
             Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),
+        };
+        let (key, is_unknown) = match &notes {
+            Some(notes) => {
+                let own = notes.host_key(&node.name).map(str::to_owned);
+                let is_unknown = own.is_none() && found.is_some();
+                (own, is_unknown)
+            }
+            None => (found, false),
         };
         let addresses = node.network.iter().flat_map(|card| &card.addresses);
         let addresses = addresses.map(|address| address.split('/').next().unwrap_or(address).to_owned());
         let hosts = std::iter::once(node.name.to_string()).chain(addresses).collect();
-        known.push(KnownHost { node: node.name.to_string(), hosts, key });
+        known.push(KnownHost { node: node.name.to_string(), hosts, key, is_unknown });
     }
     Ok(known)
 }
@@ -84,6 +107,11 @@ impl fmt::Display for KnownHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
             Some(key) => write!(f, "{} {key}", self.hosts.join(",")),
+            None if self.is_unknown => write!(
+                f,
+                "# {0}: its host key in the site is not known on this workstation; psyops seal --node {0} notes the one that is sealed",
+                self.node
+            ),
             None => write!(f, "# {0}: no host key yet; build-image --node {0} makes it", self.node),
         }
     }

@@ -1,5 +1,5 @@
-//! What this workstation knows of each node, beside the private keys and out of the site's reach: the last serial of its
-//! seals, and its public key.
+//! What this workstation knows of a site's nodes, beside the private keys and out of the site's reach: the last serial of
+//! each node's seals, its public keys, and the floors that were in use.
 //!
 //! Nodes refuse a seal whose serial is lower than that of the one they have. So a new seal goes above both what the kept
 //! one says (where its signature holds) and what is noted here; and a kept seal far above what is noted here is refused,
@@ -9,6 +9,8 @@ use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use crate::secrets::private_file::{PrivateFileError, read_private};
 use crate::secrets::trust::Accepted;
+use crate::site::Site;
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use keys::identity::{BadRecipient, Recipient};
 use keys::seal::header::Serial;
@@ -76,20 +78,32 @@ impl Classified for NotesError {
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     format: u32,
-    // Text, because numbers of TOML end at 2^63.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    security_epoch: u32,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    least_serial: u64,
     nodes: BTreeMap<String, RawNode>,
 }
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawNode {
+    // Text, because numbers of TOML end at 2^63. Floors are numbers, because they are numbers in the site.
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    host_key: Option<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    least_serial: u64,
+}
+
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }
 
 /// What is known of a node.
@@ -99,11 +113,33 @@ pub struct NodeNote {
     pub serial: Option<Serial>,
     /// Its public key: made here, sealed for here, or accepted by the user.
     pub key: Option<Recipient>,
+    /// The public half of its SSH host key, kind and key: made here, sealed here, or accepted by the user.
+    pub host_key: Option<String>,
+}
+
+/// The floors of a site: what was made before is refused by nodes, see `psyops seal --raise`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Floors {
+    /// Of releases.
+    pub security_epoch: u32,
+    /// Of the serials of seals.
+    pub least_serial: LeastSerial,
+}
+
+impl Floors {
+    /// Those that the site names.
+    #[must_use]
+    pub fn of(site: &Site) -> Self {
+        Self { security_epoch: site.security_epoch, least_serial: site.floors() }
+    }
 }
 
 /// What is known of all nodes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct NodeNotes(BTreeMap<Name, NodeNote>);
+pub struct NodeNotes {
+    nodes: BTreeMap<Name, NodeNote>,
+    floors: Floors,
+}
 
 impl NodeNotes {
     /// Those that are noted beside the accepted keys of a site.
@@ -120,60 +156,122 @@ impl NodeNotes {
         if raw.format != FORMAT {
             return Err(bad(format!("it has format {}; this program reads format {FORMAT}", raw.format)));
         }
-        let mut all = BTreeMap::new();
+        Self::from_raw(raw).map_err(bad)
+    }
+
+    fn from_raw(raw: Raw) -> Result<Self, String> {
+        let mut notes = Self::default();
+        notes.floors.security_epoch = raw.security_epoch;
+        notes.floors.least_serial.raise_all(raw.least_serial);
         for (node, note) in raw.nodes {
-            let name = node.parse().map_err(|problem| bad(format!("{node:?}: {problem}")))?;
+            let name: Name = node.parse().map_err(|problem| format!("{node:?}: {problem}"))?;
             let serial = note.serial.map(|serial| serial.parse()).transpose();
             let key = note.key.map(|key| key.parse()).transpose();
-            let note = NodeNote {
-                serial: serial.map_err(|problem| bad(format!("{node}: {problem}")))?,
-                key: key.map_err(|problem: BadRecipient| bad(format!("{node}: {problem}")))?,
-            };
-            all.insert(name, note);
+            let serial = serial.map_err(|problem| format!("{node}: {problem}"))?;
+            let key = key.map_err(|problem: BadRecipient| format!("{node}: {problem}"))?;
+            if note.least_serial > 0 {
+                notes.floors.least_serial.raise(name.clone(), note.least_serial);
+            }
+            notes.nodes.insert(name, NodeNote { serial, key, host_key: note.host_key });
         }
-        Ok(Self(all))
+        Ok(notes)
+    }
+
+    fn to_text(&self) -> Result<String, toml::ser::Error> {
+        let floors = &self.floors.least_serial;
+        let raw = |(node, note): (&Name, &NodeNote)| {
+            let raw = RawNode {
+                serial: note.serial.map(|serial| serial.to_string()),
+                key: note.key.as_ref().map(ToString::to_string),
+                host_key: note.host_key.clone(),
+                least_serial: floors.own_of(node),
+            };
+            (node.to_string(), raw)
+        };
+        let raw = Raw {
+            format: FORMAT,
+            security_epoch: self.floors.security_epoch,
+            least_serial: floors.for_all(),
+            nodes: self.nodes.iter().map(raw).collect(),
+        };
+        let heading =
+            "# What is known here of the site's nodes: last serials, public keys, floors. Written by psyops.";
+        Ok(format!("{heading}\n{}", toml::to_string(&raw)?))
     }
 
     /// The last serial of a node's seals that is known here.
     #[must_use]
     pub fn serial(&self, node: &Name) -> Option<Serial> {
-        self.0.get(node)?.serial
+        self.nodes.get(node)?.serial
     }
 
     /// The public key of a node that is known here.
     #[must_use]
     pub fn key(&self, node: &Name) -> Option<&Recipient> {
-        self.0.get(node)?.key.as_ref()
+        self.nodes.get(node)?.key.as_ref()
     }
 
-    /// Notes what is new: keys in place of older ones, serials where they are higher.
+    /// The SSH host key of a node that is known here: kind and key.
+    #[must_use]
+    pub fn host_key(&self, node: &Name) -> Option<&str> {
+        self.nodes.get(node)?.host_key.as_deref()
+    }
+
+    /// The highest floors that were in use here.
+    #[must_use]
+    pub fn floors(&self) -> &Floors {
+        &self.floors
+    }
+
+    /// Notes what is new: keys in place of older ones, serials and floors where they are higher.
     pub fn note<'n>(
         accepted: &Accepted,
+        floors: Option<&Floors>,
         news: impl IntoIterator<Item = (&'n Name, NodeNote)>,
     ) -> Result<Self, NotesError> {
+        Self::change(accepted, |notes| {
+            for (node, new) in news {
+                let known = notes.nodes.entry(node.clone()).or_default();
+                known.serial = known.serial.max(new.serial);
+                known.key = new.key.or(known.key.take());
+                known.host_key = new.host_key.or(known.host_key.take());
+            }
+            if let Some(floors) = floors {
+                notes.raise(floors);
+            }
+        })
+    }
+
+    /// Takes lower floors too, because the user accepted them.
+    pub fn replace_floors(accepted: &Accepted, floors: Floors) -> Result<Self, NotesError> {
+        Self::change(accepted, |notes| notes.floors = floors)
+    }
+
+    fn raise(&mut self, floors: &Floors) {
+        self.floors.security_epoch = self.floors.security_epoch.max(floors.security_epoch);
+        self.floors.least_serial.raise_all(floors.least_serial.for_all());
+        for (node, serial) in floors.least_serial.nodes() {
+            self.nodes.entry(node.clone()).or_default();
+            self.floors.least_serial.raise(node.clone(), serial);
+        }
+    }
+
+    fn change(accepted: &Accepted, how: impl FnOnce(&mut Self)) -> Result<Self, NotesError> {
         let folder = &accepted.folder;
         // Two copies of a site may be sealed at once.
         let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
         let _locked = locked.map_err(|source| NotesError::Lock { path: folder.clone(), source })?;
         let before = Self::of(accepted)?;
-        let mut all = before.clone();
-        for (node, new) in news {
-            let known = all.0.entry(node.clone()).or_default();
-            known.serial = known.serial.max(new.serial);
-            known.key = new.key.or(known.key.take());
+        let mut notes = before.clone();
+        how(&mut notes);
+        if notes != before {
+            let path = file(accepted);
+            let text = notes.to_text();
+            let text =
+                text.map_err(|error| NotesError::BadFile { path: path.clone(), problem: error.to_string() })?;
+            atomic::write_file_with_mode(&path, text.as_bytes(), 0o600)?;
         }
-        if all == before {
-            return Ok(all);
-        }
-        let raw = |note: &NodeNote| RawNode {
-            serial: note.serial.map(|serial| serial.to_string()),
-            key: note.key.as_ref().map(ToString::to_string),
-        };
-        let nodes = all.0.iter().map(|(node, note)| (node.to_string(), raw(note))).collect();
-        let body = toml::to_string(&Raw { format: FORMAT, nodes }).unwrap_or_default();
-        let text = format!("# The last serial and the public key of each node. Written by psyops.\n{body}");
-        atomic::write_file_with_mode(&file(accepted), text.as_bytes(), 0o600)?;
-        Ok(all)
+        Ok(notes)
     }
 }
 

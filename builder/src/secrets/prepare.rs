@@ -7,7 +7,7 @@ use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys;
-use crate::secrets::node_notes::{NodeNote, NodeNotes};
+use crate::secrets::node_notes::{Floors, NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
 use crate::secrets::seal::{NodeSeal, SealWish, current_seal};
 use crate::secrets::trust::{self, TrustError};
@@ -101,14 +101,17 @@ pub fn prepare_all_as_wished<'n>(
         names.push((name, made));
     }
     let made = names.iter().filter_map(|(name, made)| {
-        Some((name, NodeNote { key: Some(made.identity.clone()?), serial: None }))
+        Some((name, NodeNote { key: Some(made.identity.clone()?), ..NodeNote::default() }))
     });
     let accepted =
         site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
-    let known = NodeNotes::note(&accepted, made)?;
-    trust::check_node_keys(&site, &accepted, &known, names.iter().map(|(name, _)| name))?;
+    let known = NodeNotes::note(&accepted, None, made)?;
+    let nodes = || names.iter().map(|(name, _)| name);
+    trust::check_node_keys(&site, &accepted, &known, nodes())?;
+    trust::check_host_keys(&site, &accepted, &known, &credentials.identity, nodes())?;
     let guard = Arc::new(KeyGuard::new(&site, at, &credentials));
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
+    let floors = Some(Floors::of(&site));
     let prepared = parallel::each(&names, |(name, made)| {
         let last = known.serial(name);
         let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, wish)?;
@@ -119,9 +122,10 @@ pub fn prepare_all_as_wished<'n>(
     })?;
     let sealed = prepared.iter().map(|one| {
         let header = one.seal.opened.header();
-        (&one.node, NodeNote { serial: Some(header.serial), key: Some(header.recipient.clone()) })
+        let (serial, key) = (Some(header.serial), Some(header.recipient.clone()));
+        (&one.node, NodeNote { serial, key, host_key: trust::host_key_of(&one.seal.opened) })
     });
-    NodeNotes::note(&accepted, sealed)?;
+    NodeNotes::note(&accepted, floors.as_ref(), sealed)?;
     Ok(prepared)
 }
 

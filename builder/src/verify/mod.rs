@@ -120,7 +120,8 @@ pub fn verify(
 
 /// Looks at everything, and compares it with what is requested.
 pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verification, Error> {
-    let (mut checks, mut root_of_a) = (Vec::new(), None);
+    let mut checks: Vec<Check> = request.site.map(keys).into_iter().collect();
+    let mut root_of_a = None;
     let mut add = |part: &str, result| checks.push(Check::of(part, result));
     add("partition table", table(image));
     add("esp", esp::check(image, request.selector, request.own_selector));
@@ -157,6 +158,17 @@ pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<
     let slots = Slots::read(image, Some(&Judge::of_site(site)));
     let selector = esp::selector_digest(image).zip(own_selector.map(Sha256Digest::of));
     current::checks(image, site, &slots, selector)
+}
+
+/// Whose keys everything is judged by. Without a site, they are the image's own, which proves nothing about whose it is.
+fn keys(site: &Site) -> Check {
+    const PART: &str = "keys";
+    if site.accepted.is_some() {
+        return Check::of(PART, Ok(format!("those of the site {} that were accepted here", site.id)));
+    }
+    let why =
+        format!("no keys of the site {} were accepted here; judged by those that it names itself", site.id);
+    Check::skipped(PART, why)
 }
 
 fn table(image: &ImageReader) -> Result<String, String> {

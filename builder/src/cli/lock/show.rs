@@ -5,6 +5,7 @@ use super::changes::{names, nodes_with};
 use crate::base::locked_package::LockedPackage;
 use crate::base::vouch::{NoIndex, Subject, Trusted, Vouching};
 use crate::base::{Lock, LockFile};
+use crate::cli::trust::judged;
 use crate::error::{Class, Classified, Error};
 use crate::site::{LOCK_FILE, Site, site_or_default};
 use crate::store::Store;
@@ -29,7 +30,7 @@ impl Classified for NoLock {
 }
 
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
-    let site = site_or_default(which.site.as_deref())?;
+    let site = judged(site_or_default(which.site.as_deref())?)?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let (file, lock) = if let Some(node) = node {
         // Which packages are a node's is only known of a lock that answers what the node wants.

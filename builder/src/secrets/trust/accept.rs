@@ -3,11 +3,12 @@
 use super::differences::{Difference, Origin};
 use super::error::TrustError;
 use super::key_set::KeySet;
-use super::review::{Signed, review};
-use super::{place, publish, unknown_node_keys};
+use super::review::{Signed, review, review_with_nodes};
+use super::{Accepted, changed_host_keys, floors, place, publish};
 use crate::secrets::credentials::{Locations, OwnKeys};
-use crate::secrets::node_notes::{NodeNote, NodeNotes};
+use crate::secrets::node_notes::{Floors, NodeNote, NodeNotes};
 use crate::site::Site;
+use handoff::name::Name;
 use keys::identity::Recipient;
 use keys::signature::PublicKey;
 use std::path::PathBuf;
@@ -25,7 +26,8 @@ pub struct Acceptance {
     pub remaining: Vec<Difference>,
 }
 
-/// Accepts what `site.toml` says of each key that was `typed`: that it counts, or that it does not any more.
+/// Accepts what `site.toml` says of each key that was `typed`: that it counts, or that it does not any more. The keys of
+/// nodes and floors that sank are accepted in the same way, as [`Difference::to_type`] has them.
 ///
 /// Where site and accepted set then agree and the signing key is at hand, `trust.toml` is written and signed.
 pub fn accept(
@@ -39,17 +41,12 @@ pub fn accept(
         Some(accepted) => (accepted.folder.clone(), accepted.keys.clone()),
         None => (place::new_folder(&site.id, at)?, before.wish.only(&own.public())),
     };
-    let mut nodes = Vec::new();
-    for key in typed {
-        let known = site.nodes().filter(|node| node.recipient.as_deref() == Some(key.trim()));
-        let known: Vec<_> = known.map(|node| &node.name).collect();
-        match apply(key, &before.wish, &mut keys) {
-            // A node's key, and not one of the site's.
-            Err(TrustError::UnknownKey { .. }) if !known.is_empty() => {}
+    let of_nodes = OfNodes::typed(site, &before.notes, typed);
+    for text in typed {
+        match apply(text, &before.wish, &mut keys) {
+            Err(TrustError::UnknownKey { .. }) if of_nodes.is_known(site, text) => {}
             other => other?,
         }
-        let key = key.trim().parse::<Recipient>().ok();
-        nodes.extend(known.into_iter().map(|node| (node, NodeNote { key: key.clone(), serial: None })));
     }
     let is_new = before.accepted.as_ref().is_none_or(|accepted| {
         accepted.keys != keys || accepted.keys.former_signers.len() != keys.former_signers.len()
@@ -59,6 +56,9 @@ pub fn accept(
         place::write(&folder, &keys)?;
     }
     let after = review(site, at)?;
+    if let Some(accepted) = &after.accepted {
+        of_nodes.note(accepted, &Floors::of(site), typed)?;
+    }
     let wants_signature = !matches!(&after.signed, Signed::By(_, signed) if *signed == keys);
     let agreed = after.differences.iter().all(|difference| {
         !matches!(difference, Difference::Key { origin: Origin::Site, .. })
@@ -79,13 +79,50 @@ pub fn accept(
         publish(site, &keys, key)?;
         published = true;
     }
-    let last = review(site, at)?;
-    let mut remaining = last.differences.clone();
-    if let Some(accepted) = last.into_accepted() {
-        let known = NodeNotes::note(&accepted, nodes)?;
-        remaining.extend(unknown_node_keys(site, &accepted, &known));
-    }
+    let remaining = review_with_nodes(site, at)?.differences;
     Ok(Acceptance { file: place::file(&folder, &site.id), keys, published, remaining })
+}
+
+/// What the user accepts of nodes: keys, SSH host keys, and floors that sank.
+struct OfNodes<'s> {
+    news: Vec<(&'s Name, NodeNote)>,
+    host_keys: Vec<Difference>,
+    lowered: Vec<Difference>,
+}
+
+impl<'s> OfNodes<'s> {
+    fn typed(site: &'s Site, notes: &NodeNotes, typed: &[String]) -> Self {
+        let host_keys = changed_host_keys(site, notes);
+        let mut news = Vec::new();
+        for node in site.nodes() {
+            let is_typed = |text: &&String| node.recipient.as_deref() == Some(text.trim());
+            let key = typed.iter().find(is_typed).and_then(|text| text.trim().parse::<Recipient>().ok());
+            let host_key = host_keys.iter().find_map(|difference| match difference {
+                Difference::HostKey { node: of, key, .. } if *of == node.name => {
+                    typed.iter().any(|text| difference.is_accepted_by(text)).then(|| key.clone())
+                }
+                _ => None,
+            });
+            if key.is_some() || host_key.is_some() {
+                news.push((&node.name, NodeNote { serial: None, key, host_key }));
+            }
+        }
+        Self { news, host_keys, lowered: floors::lowered(notes.floors(), &Floors::of(site)) }
+    }
+
+    fn is_known(&self, site: &Site, text: &str) -> bool {
+        site.nodes().any(|node| node.recipient.as_deref() == Some(text.trim()))
+            || self.host_keys.iter().chain(&self.lowered).any(|difference| difference.is_accepted_by(text))
+    }
+
+    fn note(self, accepted: &Accepted, found: &Floors, typed: &[String]) -> Result<(), TrustError> {
+        let notes = NodeNotes::note(accepted, None, self.news)?;
+        let floors = floors::accepted(notes.floors(), found, typed);
+        if floors != *notes.floors() {
+            NodeNotes::replace_floors(accepted, floors)?;
+        }
+        Ok(())
+    }
 }
 
 fn apply(typed: &str, wish: &KeySet, keys: &mut KeySet) -> Result<(), TrustError> {

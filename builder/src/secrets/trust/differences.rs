@@ -55,6 +55,26 @@ pub enum Difference {
         /// The one that is known.
         accepted: Option<String>,
     },
+    /// A node has an SSH host key that is not the one that is known here.
+    HostKey {
+        /// The node.
+        node: Name,
+        /// The public key in the site: kind and key.
+        key: String,
+        /// The one that is known.
+        accepted: String,
+    },
+    /// A floor is lower than it was.
+    Floor {
+        /// The node in whose file it is; none for `site.toml`.
+        node: Option<Name>,
+        /// Its key there.
+        key: &'static str,
+        /// What was in use here.
+        noted: u64,
+        /// What the site says.
+        found: u64,
+    },
     /// The file is another site's.
     SiteId {
         /// The file.
@@ -107,6 +127,15 @@ impl fmt::Display for Difference {
                     "nodes/{node}.toml has the node key {key}, and the one that is known here is {accepted}"
                 )
             }
+            Self::HostKey { node, key, accepted } => {
+                write!(
+                    f,
+                    "the SSH host key of node {node} is {key}, and the one that is known here is {accepted}"
+                )
+            }
+            Self::Floor { node, key, noted, found } => {
+                write!(f, "{} has {key} {found}, and {noted} was in use here", file_of(node.as_ref()))
+            }
             Self::SiteId { origin, accepted, found } => {
                 write!(f, "{} is of the site {found}, accepted was {accepted}", origin.file())
             }
@@ -115,7 +144,30 @@ impl fmt::Display for Difference {
     }
 }
 
+fn file_of(node: Option<&Name>) -> String {
+    node.map_or_else(|| "site.toml".to_owned(), |node| format!("nodes/{node}.toml"))
+}
+
 impl Difference {
+    /// What the user types to accept what the site says; nothing where that cannot be accepted, but only corrected.
+    #[must_use]
+    pub fn to_type(&self) -> Option<String> {
+        match self {
+            Self::Key { origin: Origin::Site, key, .. } | Self::NodeKey { key, .. } => Some(key.clone()),
+            // Without its kind, which every host key here has: a key that is typed is one word.
+            Self::HostKey { key, .. } => key.split_whitespace().last().map(str::to_owned),
+            Self::Floor { node: None, key, found, .. } => Some(format!("{key}={found}")),
+            Self::Floor { node: Some(node), key, found, .. } => Some(format!("{node}:{key}={found}")),
+            Self::Key { .. } | Self::SiteId { .. } | Self::NotSigned { .. } => None,
+        }
+    }
+
+    /// Whether that was typed.
+    #[must_use]
+    pub fn is_accepted_by(&self, typed: &str) -> bool {
+        self.to_type().is_some_and(|text| text == typed.trim())
+    }
+
     /// For programs.
     #[must_use]
     pub fn to_json(&self) -> Value {
@@ -128,6 +180,12 @@ impl Difference {
             }),
             Self::NodeKey { node, key, accepted } => json!({
                 "kind": "node", "file": format!("nodes/{node}.toml"), "key": key, "accepted": accepted,
+            }),
+            Self::HostKey { node, key, accepted } => json!({
+                "kind": "host-key", "node": node.as_str(), "key": key, "accepted": accepted,
+            }),
+            Self::Floor { node, key, noted, found } => json!({
+                "kind": "floor", "file": file_of(node.as_ref()), "key": key, "accepted": noted, "found": found,
             }),
             Self::SiteId { origin, accepted, found } => json!({
                 "kind": "site", "file": origin.file(), "accepted": accepted.as_str(), "found": found.as_str(),

@@ -1,6 +1,6 @@
 //! Why keys of a site do not count here.
 
-use super::differences::{Change, Difference, Origin};
+use super::differences::{Change, Difference};
 use crate::atomic::AtomicError;
 use crate::details::Details;
 use crate::error::{Class, Classified};
@@ -43,6 +43,18 @@ pub enum TrustError {
         /// The same, to be shown.
         #[source]
         listed: Details,
+    },
+    /// Nothing was accepted of this site, but keys of others were: it may be one of these under another id.
+    #[error(
+        "nothing of a site {site} was accepted on this workstation, where keys of {} were", known.join(", ")
+    )]
+    OtherSite {
+        /// The id in `site.toml`.
+        site: Name,
+        /// Its folder.
+        dir: PathBuf,
+        /// The sites of which keys were accepted.
+        known: Vec<String>,
     },
     /// Nothing can be encrypted where nothing was accepted.
     #[error("no keys of the site {site} were accepted on this workstation")]
@@ -120,7 +132,10 @@ impl TrustError {
 impl Classified for TrustError {
     fn class(&self) -> Class {
         match self {
-            Self::Differs { .. } | Self::NotOwn { .. } | Self::NothingAccepted { .. } => Class::Refused,
+            Self::Differs { .. }
+            | Self::NotOwn { .. }
+            | Self::OtherSite { .. }
+            | Self::NothingAccepted { .. } => Class::Refused,
             Self::UnknownKey { .. } => Class::MissingInput,
             Self::BadFile { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => Class::BadContent,
             Self::Read { source, .. } => Class::of_reading(source),
@@ -138,6 +153,11 @@ impl Classified for TrustError {
             Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
                 Some(advice(&dir.display().to_string(), differences))
             }
+            Self::OtherSite { dir, .. } => Some(format!(
+                "if its id was changed, find out who did it (git log -p). If it is a site of its own, see its keys \
+                 (psyops trust show --site {0}) and accept them: psyops trust accept --site {0}",
+                dir.display()
+            )),
             Self::NothingAccepted { .. } => {
                 Some("see them with psyops trust show --site DIR; psyops trust accept KEY accepts one".into())
             }
@@ -151,23 +171,24 @@ impl Classified for TrustError {
     }
 }
 
-/// The command that accepts what `site.toml` says. Of keys that were added it shows a place for the user to type them: a
+/// The command that accepts what the site says. Of keys that were added it shows a place for the user to type them: a
 /// line that is ready to be pasted would be accepted without a look.
 fn advice(dir: &str, differences: &[Difference]) -> String {
-    let of_site = differences.iter().any(|difference| {
-        matches!(difference, Difference::Key { origin: Origin::Site, .. } | Difference::NodeKey { .. })
-    });
-    if of_site {
-        let added = differences.iter().any(|difference| {
-            matches!(difference, Difference::Key { change: Change::Added, .. } | Difference::NodeKey { .. })
-        });
-        let whose = if added { "ask whose key it is; " } else { "" };
+    let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();
+    let lowered = can_accept.iter().filter(|one| matches!(one, Difference::Floor { .. })).count();
+    if can_accept.is_empty() {
         return format!(
-            "nothing was done. Find out who changed the file (git log -p) and {whose}only then accept each \
-             key by its text: psyops trust accept --site {dir} KEY"
+            "nothing was done. If site.toml is right, sign the accepted keys again: psyops trust accept --site {dir}"
         );
     }
-    format!(
-        "nothing was done. If site.toml is right, sign the accepted keys again: psyops trust accept --site {dir}"
-    )
+    let look = "nothing was done. Find out who changed the file (git log -p)";
+    if lowered == can_accept.len() {
+        return format!(
+            "{look} and put the number back. To let nodes take older seals or releases again: psyops trust accept \
+             --site {dir}"
+        );
+    }
+    let removed = |one: &&Difference| matches!(one, Difference::Key { change: Change::Removed, .. });
+    let whose = if can_accept.iter().all(removed) { "" } else { "ask whose key it is; " };
+    format!("{look} and {whose}only then accept each key by its text: psyops trust accept --site {dir} KEY")
 }

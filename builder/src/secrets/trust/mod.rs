@@ -11,6 +11,8 @@
 mod accept;
 mod differences;
 mod error;
+mod floors;
+mod host_key;
 mod key_set;
 mod node_key;
 mod place;
@@ -19,12 +21,14 @@ mod review;
 pub use accept::{Acceptance, accept};
 pub use differences::{Change, Difference, Origin, Role};
 pub use error::TrustError;
+pub use host_key::{changed_host_keys, check_host_keys, host_key_of};
 pub use key_set::KeySet;
 pub use node_key::{check_node_keys, unknown_node_keys};
 pub use place::ACCEPTED_ENDING;
 pub use review::{Review, Signed, review, review_with_nodes};
 
 use crate::secrets::credentials::{CredentialError, Credentials, Locations, OwnPublicKeys};
+use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::passphrase::Passphrases;
 use crate::site::{ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE, Site};
 use keys::issue::signing::SigningKey;
@@ -58,9 +62,21 @@ impl Accepted {
     }
 }
 
-/// Gives `site` the accepted set, if there is one. Every difference from it is an error.
+/// Any of these differences is an error.
+pub fn refuse(site: &Site, differences: Vec<Difference>) -> Result<(), TrustError> {
+    if differences.is_empty() { Ok(()) } else { Err(TrustError::differs(site, differences)) }
+}
+
+/// Gives `site` the accepted set, if there is one. Every difference from it is an error, and so is a site of which nothing
+/// was accepted, where the user accepted keys of others: a committer who changes the id must not get judged by his own keys.
 pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
     let review = review(&site, at)?;
+    if review.accepted.is_none() {
+        let known = place::others(&site.id, at)?;
+        if !known.is_empty() {
+            return Err(TrustError::OtherSite { site: site.id, dir: site.dir, known });
+        }
+    }
     review.check(&site)?;
     site.accepted = review.into_accepted().map(Arc::new);
     Ok(site)

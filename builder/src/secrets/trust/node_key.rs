@@ -5,9 +5,9 @@
 //! the kept seal, if an accepted key signed that for this node. The encrypted store proves nothing: who knows the admins'
 //! public keys can put a key of his own into it.
 
-use super::Accepted;
 use super::differences::Difference;
 use super::error::TrustError;
+use super::{Accepted, refuse};
 use crate::secrets::node_notes::NodeNotes;
 use crate::site::{Node, Site};
 use handoff::name::Name;
@@ -24,10 +24,7 @@ pub fn check_node_keys<'n>(
     let nodes = nodes.into_iter().filter_map(|name| site.node(name.as_str()).ok());
     let differences: Vec<Difference> =
         nodes.filter_map(|node| difference(site, accepted, known, node)).collect();
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(TrustError::differs(site, differences))
+    refuse(site, differences)
 }
 
 /// The keys of all nodes that the user does not know.

@@ -6,8 +6,10 @@ use crate::atomic;
 use crate::folders::Folder;
 use crate::secrets::credentials::Locations;
 use crate::secrets::private_file::{folder_of, read_private};
+use crate::site::DEFAULT_NAME;
 use handoff::name::Name;
-use std::fs::DirBuilder;
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, DirEntry};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
@@ -56,4 +58,25 @@ pub(super) fn write(folder: &Path, keys: &KeySet) -> Result<(), TrustError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|source| TrustError::Folder { path: folder.to_owned(), source })?;
     Ok(atomic::write_file_with_mode(&file(folder, &keys.site), keys.to_text().as_bytes(), 0o600)?)
+}
+
+/// The ids of other sites of which keys were accepted: where the keys of this one would be, and beside. The default site does
+/// not count, which everybody has.
+pub(super) fn others(site: &Name, at: &Locations) -> Result<Vec<String>, TrustError> {
+    let mut folders = folders(site, at)?;
+    if let Ok(all) = Folder::Config.of_psyops() {
+        folders.extend(entries(&all).map(|entry| entry.path()));
+    }
+    let files = folders.iter().flat_map(|folder| entries(folder));
+    let ids = files.filter_map(|file| {
+        let id: Name = file.file_name().to_str()?.strip_suffix(ACCEPTED_ENDING)?.parse().ok()?;
+        (id != *site && id.as_str() != DEFAULT_NAME).then(|| id.to_string())
+    });
+    Ok(ids.collect::<BTreeSet<_>>().into_iter().collect())
+}
+
+/// What is in a folder; nothing where there is none.
+#[expect(clippy::disallowed_methods, reason = "the ids that are found are sorted")]
+fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
+    fs::read_dir(folder).into_iter().flatten().flatten()
 }

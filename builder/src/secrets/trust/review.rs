@@ -3,9 +3,9 @@
 use super::differences::{Difference, Origin, between};
 use super::error::TrustError;
 use super::key_set::KeySet;
-use super::{Accepted, TRUST_FILE, TRUST_SIGNATURE, place, unknown_node_keys};
+use super::{Accepted, TRUST_FILE, TRUST_SIGNATURE, changed_host_keys, floors, place, unknown_node_keys};
 use crate::secrets::credentials::{Locations, OwnPublicKeys};
-use crate::secrets::node_notes::NodeNotes;
+use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::site::Site;
 use keys::signature::{self, PublicKey};
 use std::io;
@@ -33,6 +33,9 @@ pub struct Review {
     pub signed: Signed,
     /// In what the site differs from what was accepted; without that, in what its two files differ.
     pub differences: Vec<Difference>,
+    /// What is noted here of the site's nodes.
+    pub(super) notes: NodeNotes,
+    lowered: Vec<Difference>,
     file: Option<Vec<u8>>,
     signature: Option<Vec<u8>>,
 }
@@ -52,17 +55,20 @@ pub fn review(site: &Site, at: &Locations) -> Result<Review, TrustError> {
 pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustError> {
     let mut review = review(site, at)?;
     if let Some(accepted) = &review.accepted {
-        let notes = NodeNotes::of(accepted)?;
-        let unknown = unknown_node_keys(site, accepted, &notes);
+        let unknown = unknown_node_keys(site, accepted, &review.notes);
         review.differences.extend(unknown);
+        review.differences.extend(changed_host_keys(site, &review.notes));
     }
     Ok(review)
 }
 
 impl Review {
     fn of(site: &Site, accepted: Option<Accepted>) -> Result<Self, TrustError> {
+        let notes = accepted.as_ref().map(NodeNotes::of).transpose()?.unwrap_or_default();
         let mut review = Self {
             accepted,
+            lowered: floors::lowered(notes.floors(), &Floors::of(site)),
+            notes,
             wish: KeySet::wished(site)?,
             signed: Signed::Missing,
             differences: Vec::new(),
@@ -93,6 +99,7 @@ impl Review {
             Signed::Bad(problem) => differences.push(Difference::NotSigned { problem: problem.clone() }),
             Signed::By(_, keys) => differences.extend(between(measure, keys, Origin::Signed)),
         }
+        differences.extend(self.lowered.iter().cloned());
         self.differences = differences;
     }
 
