@@ -29,15 +29,22 @@ fn a_new_site_its_nodes_and_its_values() {
     let made = json(home, &["init", "fleet", "--node", "pi2", "--json"]);
     assert!(home.join(made["file"].as_str().unwrap()).ends_with("fleet/nodes/pi2.toml"));
 
-    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!([]));
+    assert_eq!(
+        json(home, &["secret", "list", "--site", "fleet", "--json"]),
+        serde_json::json!({"format": 1, "names": []})
+    );
     let mut set = psyops(home, &["secret", "set", "wifi", "--site", "fleet"]);
     let mut set = set.stdin(Stdio::piped()).spawn().unwrap();
     set.stdin.take().unwrap().write_all(b"a value").unwrap();
     assert!(set.wait().unwrap().success());
-    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!(["wifi"]));
+    assert_eq!(
+        json(home, &["secret", "list", "--site", "fleet", "--json"]),
+        serde_json::json!({"format": 1, "names": ["wifi"]})
+    );
 
     let sealed = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
-    for (seal, node) in sealed.as_array().unwrap().iter().zip(["pi1", "pi2"]) {
+    assert_eq!(sealed["raised"], serde_json::json!([]));
+    for (seal, node) in sealed["seals"].as_array().unwrap().iter().zip(["pi1", "pi2"]) {
         assert_eq!((&seal["node"], &seal["serial"]), (&node.into(), &1.into()));
         assert_eq!(
             (&seal["keys_made"], &seal["sealed_because"][0]),
@@ -49,6 +56,7 @@ fn a_new_site_its_nodes_and_its_values() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text + "\n[[file]]\nsecret = \"wifi\"\npath = \"wifi\"\n").unwrap();
     let again = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
+    let again = &again["seals"];
     assert_eq!((&again[0]["serial"], &again[0]["sealed_because"]), (&1.into(), &serde_json::json!([])));
     assert_eq!((&again[1]["serial"], &again[1]["keys_made"]), (&2.into(), &false.into()));
 
@@ -57,6 +65,7 @@ fn a_new_site_its_nodes_and_its_values() {
     let made = json(home, &["mksecrets", "--site", "fleet", "--node", "pi1", "--output", image, "--json"]);
     assert_eq!(made["node"].as_str(), Some("pi1"));
     let known = json(home, &["known-hosts", "--site", "fleet", "--json"]);
+    let known = &known["nodes"];
     assert!(known[0]["key"].as_str().unwrap().starts_with("ssh-ed25519 "));
     assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), false));
 }
