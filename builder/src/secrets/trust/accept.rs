@@ -19,6 +19,8 @@ pub struct Acceptance {
     pub keys: KeySet,
     /// The file that has them.
     pub file: PathBuf,
+    /// Whether nothing was accepted before.
+    pub is_first: bool,
     /// Whether `trust.toml` was written and signed.
     pub published: bool,
     /// In what the site still differs.
@@ -39,6 +41,7 @@ pub fn accept(
         Some(accepted) => (accepted.folder.clone(), accepted.keys.clone()),
         None => (place::new_folder(&site.id, at)?, before.wish.only(&own.public())),
     };
+    let is_first = before.accepted.is_none();
     let mut nodes = Vec::new();
     for key in typed {
         let known = site.nodes().filter(|node| node.recipient.as_deref() == Some(key.trim()));
@@ -85,7 +88,7 @@ pub fn accept(
         let known = NodeNotes::note(&accepted, nodes)?;
         remaining.extend(unknown_node_keys(site, &accepted, &known));
     }
-    Ok(Acceptance { file: place::file(&folder, &site.id), keys, published, remaining })
+    Ok(Acceptance { file: place::file(&folder, &site.id), keys, is_first, published, remaining })
 }
 
 fn apply(typed: &str, wish: &KeySet, keys: &mut KeySet) -> Result<(), TrustError> {

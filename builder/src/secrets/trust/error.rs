@@ -5,6 +5,7 @@ use crate::atomic::AtomicError;
 use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::folders::NoFolder;
+use crate::next_command::{psyops, with_site};
 use crate::secrets::node_notes::NotesError;
 use crate::secrets::private_file::PrivateFileError;
 use crate::site::Site;
@@ -13,7 +14,7 @@ use keys::identity::BadRecipient;
 use keys::issue::signing::SigningFailed;
 use keys::signature::BadPublicKey;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why keys of a site do not count here.
 #[derive(Debug, thiserror::Error)]
@@ -136,12 +137,14 @@ impl Classified for TrustError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
-                Some(advice(&dir.display().to_string(), differences))
+                Some(advice(dir, differences))
             }
-            Self::NothingAccepted { .. } => {
-                Some("see them with psyops trust show --site DIR; psyops trust accept KEY accepts one".into())
-            }
-            Self::UnknownKey { .. } => Some("see the keys with psyops trust show --site DIR".into()),
+            Self::NothingAccepted { .. } => Some(format!(
+                "see them with: {}; accept them with: {}",
+                psyops("trust show"),
+                psyops("trust accept")
+            )),
+            Self::UnknownKey { .. } => Some(format!("see the keys with: {}", psyops("trust show"))),
             Self::Private(error) => error.advice(),
             Self::NoFolder(error) => error.advice(),
             Self::Write(error) => error.advice(),
@@ -153,7 +156,8 @@ impl Classified for TrustError {
 
 /// The command that accepts what `site.toml` says. Of keys that were added it shows a place for the user to type them: a
 /// line that is ready to be pasted would be accepted without a look.
-fn advice(dir: &str, differences: &[Difference]) -> String {
+fn advice(dir: &Path, differences: &[Difference]) -> String {
+    let accept = with_site("trust accept", Some(dir));
     let of_site = differences.iter().any(|difference| {
         matches!(difference, Difference::Key { origin: Origin::Site, .. } | Difference::NodeKey { .. })
     });
@@ -164,10 +168,8 @@ fn advice(dir: &str, differences: &[Difference]) -> String {
         let whose = if added { "ask whose key it is; " } else { "" };
         return format!(
             "nothing was done. Find out who changed the file (git log -p) and {whose}only then accept each \
-             key by its text: psyops trust accept --site {dir} KEY"
+             key by its text, as an argument or when asked: {accept}"
         );
     }
-    format!(
-        "nothing was done. If site.toml is right, sign the accepted keys again: psyops trust accept --site {dir}"
-    )
+    format!("nothing was done. If site.toml is right, sign the accepted keys again: {accept}")
 }
