@@ -29,6 +29,7 @@ pub mod inspect;
 pub mod interrupt;
 mod leftovers;
 pub mod limits;
+pub mod next_command;
 pub mod parallel;
 pub mod private_memory;
 pub mod programs;

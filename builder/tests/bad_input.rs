@@ -162,6 +162,15 @@ fn what_is_no_image_is_not_run_or_looked_into() {
         let output = world.command(env!("CARGO_BIN_EXE_psyops"), &[command, image]);
         world.failed(&output, code, &[image]);
     }
+    // What is wrong with it is said once.
+    for length in [0, 3, 700, 1500, 1 << 20] {
+        fs::write(world.at("data/x.img"), vec![0; length]).unwrap();
+        let output = world.command(env!("CARGO_BIN_EXE_psyops"), &["verify", "data/x.img"]);
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        for words in ["only", "no GPT", "end at byte", "no psyopsOS image", "x.img"] {
+            assert!(complaint.matches(words).count() <= 1, "{length}: {words:?} in {complaint}");
+        }
+    }
     for (words, code, said) in [
         (["cat", "data/x.img", "root/etc/passwd"], 65, "data/x.img has no partition table"),
         (["cat", "data/no.img", "root/etc/passwd"], 66, "data/no.img"),

@@ -1,9 +1,14 @@
 //! What a command says to people, it says to programs too: `--json`, of the programs themselves.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use builder::folders::Folder;
+use clap::CommandFactory as _;
 use serde_json::Value;
+use std::collections::BTreeSet;
+use std::env;
+use std::fs::File;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
@@ -29,15 +34,22 @@ fn a_new_site_its_nodes_and_its_values() {
     let made = json(home, &["init", "fleet", "--node", "pi2", "--json"]);
     assert!(home.join(made["file"].as_str().unwrap()).ends_with("fleet/nodes/pi2.toml"));
 
-    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!([]));
+    assert_eq!(
+        json(home, &["secret", "list", "--site", "fleet", "--json"]),
+        serde_json::json!({"format": 1, "names": []})
+    );
     let mut set = psyops(home, &["secret", "set", "wifi", "--site", "fleet"]);
     let mut set = set.stdin(Stdio::piped()).spawn().unwrap();
     set.stdin.take().unwrap().write_all(b"a value").unwrap();
     assert!(set.wait().unwrap().success());
-    assert_eq!(json(home, &["secret", "list", "--site", "fleet", "--json"]), serde_json::json!(["wifi"]));
+    assert_eq!(
+        json(home, &["secret", "list", "--site", "fleet", "--json"]),
+        serde_json::json!({"format": 1, "names": ["wifi"]})
+    );
 
     let sealed = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
-    for (seal, node) in sealed.as_array().unwrap().iter().zip(["pi1", "pi2"]) {
+    assert_eq!(sealed["raised"], serde_json::json!([]));
+    for (seal, node) in sealed["seals"].as_array().unwrap().iter().zip(["pi1", "pi2"]) {
         assert_eq!((&seal["node"], &seal["serial"]), (&node.into(), &1.into()));
         assert_eq!(
             (&seal["keys_made"], &seal["sealed_because"][0]),
@@ -49,6 +61,7 @@ fn a_new_site_its_nodes_and_its_values() {
     let text = std::fs::read_to_string(&file).unwrap();
     std::fs::write(&file, text + "\n[[file]]\nsecret = \"wifi\"\npath = \"wifi\"\n").unwrap();
     let again = json(home, &["seal", "--site", "fleet", "--all", "--json"]);
+    let again = &again["seals"];
     assert_eq!((&again[0]["serial"], &again[0]["sealed_because"]), (&1.into(), &serde_json::json!([])));
     assert_eq!((&again[1]["serial"], &again[1]["keys_made"]), (&2.into(), &false.into()));
 
@@ -57,6 +70,102 @@ fn a_new_site_its_nodes_and_its_values() {
     let made = json(home, &["mksecrets", "--site", "fleet", "--node", "pi1", "--output", image, "--json"]);
     assert_eq!(made["node"].as_str(), Some("pi1"));
     let known = json(home, &["known-hosts", "--site", "fleet", "--json"]);
+    let known = &known["nodes"];
     assert!(known[0]["key"].as_str().unwrap().starts_with("ssh-ed25519 "));
     assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), false));
+}
+
+/// All commands with `--json`, as they are typed.
+fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
+    let beneath = command.get_subcommands().flat_map(|command| {
+        commands_with_json(command, format!("{name} {}", command.get_name()).trim_start())
+    });
+    let mut all: BTreeSet<String> = beneath.collect();
+    if command.get_arguments().any(|argument| argument.get_long() == Some("json")) {
+        all.insert(name.to_owned());
+    }
+    all
+}
+
+/// What the program that runs `psyops` reads of it, and an answer that stands on its standard input.
+fn result(home: &Path, words: &str) -> String {
+    let cache = env::var_os("PSYOPS_TEST_CACHE").map(PathBuf::from);
+    let cache = cache.unwrap_or_else(|| Folder::Cache.of_psyops().unwrap().parent().unwrap().to_owned());
+    let words: Vec<&str> = words.split(' ').chain(["--json"]).collect();
+    let mut psyops = psyops(home, &words);
+    psyops.env("XDG_CACHE_HOME", cache).env("PSYOPS_PROGRAMS", home.join("programs"));
+    psyops.stdin(File::open(home.join("password")).unwrap());
+    let output = psyops.output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(!said.trim().is_empty(), "{words:?} says nothing: {}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+/// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the network.
+#[test]
+fn every_result_in_json_is_an_object_with_its_format() {
+    let home = TempDir::new().unwrap();
+    let home = home.path();
+    std::fs::create_dir(home.join("programs")).unwrap();
+    for file in ["selector.efi", "initloader", "psyops-agent"] {
+        std::fs::write(home.join("programs").join(file), file).unwrap();
+    }
+    std::fs::write(home.join("password"), "correct horse battery\n").unwrap();
+    File::create(home.join("stick.img")).unwrap().set_len(8 << 30).unwrap();
+    let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/boot.json");
+    let chart = format!("boot-chart {}", report.display());
+    let runs: Vec<(&str, &str)> = vec![
+        ("init", "init site --id lab --node pi1"),
+        ("init", "init site --node pi2"),
+        ("keys status", "keys status --site site"),
+        ("keys passphrase", "keys passphrase --remove --site site"),
+        ("trust show", "trust show --site site"),
+        ("trust accept", "trust accept --site site"),
+        ("secret list", "secret list --site site"),
+        ("seal", "seal --all --site site"),
+        ("seal", "seal --all --raise serial --site site"),
+        ("mksecrets", "mksecrets --site site --node pi1 --output secret.img"),
+        ("known-hosts", "known-hosts --site site"),
+        ("rescue-password", "rescue-password"),
+        ("build-image", "build-image --site site --node pi1 --output pi1.img"),
+        ("build-image", "build-image --site site --all --output images"),
+        ("lock update", "lock update --dry-run --site site"),
+        ("lock show", "lock show --site site"),
+        ("lock sign", "lock sign --yes --site site"),
+        ("why", "why pi1 --site site"),
+        ("inspect", "inspect pi1.img"),
+        ("inspect", "inspect pi1.img --site site"),
+        ("verify", "verify pi1.img"),
+        ("verify-build", "verify-build pi1.img --site site"),
+        ("ls", "ls pi1.img"),
+        ("diff", "diff pi1.img images/pi2.img"),
+        ("export", "export pi1.img --form netboot --output netboot"),
+        ("flash", "flash pi1.img stick.img"),
+        ("disks", "disks"),
+        ("boot-chart", &chart),
+        ("store gc", "store gc --dry-run"),
+    ];
+    let known = commands_with_json(&builder::cli::Psyops::command(), "");
+    let tried: BTreeSet<String> = runs.iter().map(|(command, _)| (*command).to_owned()).collect();
+    assert_eq!(known, tried, "every command with --json is tried here");
+    for (_, words) in runs {
+        for one in results(&result(home, words)) {
+            assert!(one.is_object() && one["format"].is_u64(), "{words}: {one:#}");
+        }
+        if words.starts_with("init ") {
+            // With the same time in all of them, such sites share one root in the cache.
+            let file = home.join("site/site.toml");
+            let text = std::fs::read_to_string(&file).unwrap();
+            let line = text.lines().find(|line| line.starts_with("build-time")).unwrap();
+            std::fs::write(file, text.replace(line, "build-time = 2026-11-01T00:00:00Z")).unwrap();
+        }
+    }
+}
+
+/// Either one result, or one in each line.
+fn results(said: &str) -> Vec<Value> {
+    match serde_json::from_str(said) {
+        Ok(one) => vec![one],
+        Err(_) => said.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
+    }
 }

@@ -85,6 +85,8 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
     assert!(complaint.contains("the passphrase does not open the admin's identity"), "{complaint}");
     assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
 
+    assert!(complaint.contains("run the command again with the right passphrase"), "{complaint}");
+
     // Changed: the old one does not open it any more.
     let before = fs::read(&signing).unwrap();
     world.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
@@ -169,11 +171,50 @@ fn status_says_why_a_key_cannot_be_used() {
         said,
         format!(
             "admin's identity: {}, missing\nsigning key: {}\n  cannot be used: the signing key {} has mode 0644: others can \
-             read it\n",
+             read it\n  take it from others: chmod 600 {}\n",
             world.key("admin.age.txt").display(),
+            path.display(),
             path.display(),
             path.display()
         )
     );
+    let said = world.ends("keys status --site site --json", 0).0;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    let advice = said["keys"][1]["advice"].as_str().unwrap();
+    // It works as it is printed.
+    let (_, command) = advice.split_once(": ").unwrap();
+    assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
+    assert!(world.ends("keys status --site site", 0).0.contains(", mode 0600, not locked"));
     world.ends("seal --site site --all", 66);
+}
+
+#[test]
+fn no_passphrase_an_empty_one_and_a_closed_descriptor_each_have_their_own_words() {
+    let world = World::new();
+    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let told = |words: &str, code: i32, what: &str, next: &str| {
+        let (_, complaint) = world.ends(words, code);
+        let lines: Vec<&str> = complaint.lines().collect();
+        let [first, second] = lines[..] else { panic!("{words}: {complaint}") };
+        assert!(first.contains(what) && second.contains(next), "{words}: {complaint}");
+    };
+    let seal = "seal --site site --all --passphrase-fd";
+    let empty = "the passphrase that came from the descriptor 6 for the admin's identity";
+    told(&format!("{seal} 6 6</dev/null"), 77, empty, "a line of the descriptor has a passphrase");
+    told(&format!("{seal} 6 6< <(echo)"), 77, empty, "a line of the descriptor has a passphrase");
+    let closed = "the descriptor 9 is not open";
+    told(&format!("{seal} 9"), 66, closed, "open it for the same command: --passphrase-fd 9 9< FILE");
+    let folder = "cannot read passphrases from the descriptor 6";
+    told(&format!("{seal} 6 6</"), 74, folder, "let it lead to a file or a pipe: --passphrase-fd 6 6< FILE");
+
+    let new = "keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd";
+    told(
+        &format!("{new} 6 6</dev/null"),
+        65,
+        "the new passphrase is empty",
+        "keys passphrase --remove --site site",
+    );
+    told(&format!("{new} 6 6< <(echo short)"), 65, "at least 8 characters", "choose a longer one");
+    told(&format!("{new} 9"), 66, closed, "--new-passphrase-fd 9 9< FILE");
+    world.ends(&format!("{seal} 3"), 0);
 }

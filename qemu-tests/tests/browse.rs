@@ -35,7 +35,8 @@ impl Image {
     /// Name, mode and size of what is in a folder.
     fn ls(&self, path: &str) -> Result<Vec<(String, String, u64)>> {
         let output = succeed(self.psyops("ls", path).arg("--json"))?;
-        let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+        let listed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+        let entries = listed["entries"].as_array().context("no entries")?;
         let text = |entry: &serde_json::Value, key: &str| entry[key].as_str().unwrap_or_default().to_owned();
         let facts = |entry| (text(entry, "name"), text(entry, "mode"), entry["size"].as_u64().unwrap_or(0));
         Ok(entries.iter().map(facts).collect())

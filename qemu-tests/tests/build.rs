@@ -118,7 +118,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
     let place = Workplace::new()?;
     let built =
         place.json(&["build-image", "--site", "site", "--node", "alpha", "--node", "beta", "-o", "out"])?;
-    let built = built.as_array().context("not a list")?;
+    let built = built["nodes"].as_array().context("not a list")?;
     assert_eq!(built.len(), 2);
     for (node, name) in built.iter().zip(["alpha", "beta"]) {
         assert_eq!((&node["node"], &node["image"]), (&name.into(), &format!("out/{name}.img").into()));
@@ -143,7 +143,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
     // The records know the images that were written last, and those lie elsewhere: they are written, nothing else is made.
     for expected in [&["image"][..], &[]] {
         let built = place.json(&["build-image", "--site", "site", "--all", "-o", "images"])?;
-        let built = built.as_array().context("not a list")?;
+        let built = built["nodes"].as_array().context("not a list")?;
         ensure!(built.len() > 2, "{built:?}");
         for node in built {
             assert_eq!(names(&made(node)), expected, "{node}");
@@ -191,6 +191,7 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
     let built = split(&["--node", "alpha", "--node", "beta"])?;
     let whole =
         place.json(&["build-image", "--site", "site", "--node", "alpha", "--node", "beta", "-o", "whole"])?;
+    let (built, whole) = (&built["nodes"], &whole["nodes"]);
     let shared = PathBuf::from(built[0]["shared"].as_str().context("no shared part")?);
     assert_eq!((&built[0]["shared"], &whole[0]["shared"]), (&built[1]["shared"], &Value::Null));
     let mode = fs::metadata(place.path("split/alpha.qcow2"))?.permissions().mode();

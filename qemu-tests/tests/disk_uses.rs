@@ -111,7 +111,8 @@ fn seen(said: &str, case: &str) -> Result<Vec<Value>> {
     let begin = said.split_once(&format!("[{case}]\n"));
     let text = begin.and_then(|(_, rest)| rest.split_once(&format!("[{case}] end")));
     let text = text.with_context(|| format!("no case {case}:\n{said}"))?.0;
-    serde_json::from_str(text).with_context(|| format!("{case}: no JSON:\n{text}"))
+    let listed: Value = serde_json::from_str(text).with_context(|| format!("{case}: no JSON:\n{text}"))?;
+    listed["disks"].as_array().cloned().with_context(|| format!("{case}: no list:\n{text}"))
 }
 
 /// One disk of a case.
@@ -396,7 +397,7 @@ fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<
     ensure!(said.contains("you may not write /dev/vda1") && said.contains("install sudo"), "{said}");
     let disks = said.split_once("[seen]\n").and_then(|(_, rest)| rest.split_once("[seen] end"));
     let disks: Value = serde_json::from_str(disks.context("no list")?.0)?;
-    let disk = &disks[0];
+    let disk = &disks["disks"][0];
     ensure!(
         disk["content"].is_null() && disk["unreadable"].is_string() && disk["size"] == 64 * MIB,
         "{disk}"

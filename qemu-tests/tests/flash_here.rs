@@ -91,7 +91,8 @@ fn images_are_built_and_written_in_one_go() -> Result<()> {
     let nodes = ["--node", "alpha", "--node", "beta", "--output", "images"];
     let done = build(&[nodes.as_slice(), &["--flash", "one", "--flash", "two"]].concat())?;
     ensure!(done.status.success(), "{}", said(&done));
-    let nodes: Value = serde_json::from_slice(&done.stdout)?;
+    let result: Value = serde_json::from_slice(&done.stdout)?;
+    let nodes = &result["nodes"];
     for (number, (node, stick)) in [("alpha", "one"), ("beta", "two")].into_iter().enumerate() {
         let flashed = &nodes[number]["flashed"];
         ensure!(flashed["node"] == node && flashed["read_back"] == true, "{nodes}");

@@ -48,7 +48,7 @@ fn succeed_in_json(command: &mut Command) -> Result<Value> {
 }
 
 fn is_steps(built: &Value, made: bool) -> bool {
-    let nodes = built.as_array().cloned().unwrap_or_default();
+    let nodes = built["nodes"].as_array().cloned().unwrap_or_default();
     let steps = nodes.iter().flat_map(|node| node["steps"].as_array().cloned().unwrap_or_default());
     let base_trees: Vec<Value> = steps.filter(|step| step["step"] == "base tree").collect();
     base_trees.len() == NODES.len() && base_trees.iter().all(|step| step["made"] == made)
@@ -74,10 +74,11 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
     succeed(&mut place.psyops(&["lock", "update", "--site", "site", "--yes"]))?;
     let first = succeed_in_json(&mut place.psyops(&build_into("first")))?;
     ensure!(is_steps(&first, true), "each set has a base tree of its own: {first}");
-    ensure!(first[0]["root_hash"] != first[1]["root_hash"], "{first}");
+    let nodes = &first["nodes"];
+    ensure!(nodes[0]["root_hash"] != nodes[1]["root_hash"], "{first}");
     // Kernel and programs of the initramfs are the same for both.
     let key = |number: usize, name: &str| {
-        let steps = first[number]["steps"].as_array()?;
+        let steps = nodes[number]["steps"].as_array()?;
         steps.iter().find(|step| step["step"] == name)?["key"].as_str()
     };
     for step in ["kernel", "boot programs", "initramfs"] {
@@ -127,13 +128,13 @@ fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Re
     let built =
         place.json(&[&["build-image", "--site", "site", "-o", "images"], nodes.as_slice()].concat())?;
     for (number, node) in order.iter().enumerate() {
-        assert_eq!(built[number]["node"], *node, "{built}");
+        assert_eq!(built["nodes"][number]["node"], *node, "{built}");
     }
-    let hash = |number: usize| &built[number]["root_hash"];
+    let hash = |number: usize| &built["nodes"][number]["root_hash"];
     ensure!(hash(0) == hash(2) && hash(0) != hash(1) && hash(1) != hash(3) && hash(0) != hash(3), "{built}");
     let has = |node: &str, program: &str| -> Result<bool> {
         let listed = place.json(&["ls", &format!("images/{node}.img"), "root/usr/bin"])?;
-        let entries = listed.as_array().context("no list")?;
+        let entries = listed["entries"].as_array().context("no list")?;
         ensure!(entries.len() > 100, "{listed}");
         Ok(entries.iter().any(|entry| entry["name"] == program))
     };

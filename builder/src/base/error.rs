@@ -8,6 +8,7 @@ use super::vouch::NotVouched;
 use crate::atomic::AtomicError;
 use crate::details::Details;
 use crate::error::{Class, Classified};
+use crate::next_command::psyops;
 use crate::secrets::credentials::CredentialError;
 use crate::store::StoreError;
 use crate::tools::ToolError;
@@ -260,18 +261,20 @@ impl Classified for BaseError {
         match self {
             Self::Store(error) => error.advice(),
             Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
-            Self::NotVouched(_) => Some(
-                "take the archive's present packages with: psyops lock update; or, if this lock is what it should be, \
-                 sign it with: psyops lock sign"
-                    .into(),
-            ),
-            Self::FirstNotVouched(_) => Some("look at it, and confirm it with: psyops lock update".into()),
+            Self::NotVouched(_) => Some(format!(
+                "take the archive's present packages with: {}; or, if this lock is what it should be, sign it with: {}",
+                psyops("lock update"),
+                psyops("lock sign")
+            )),
+            Self::FirstNotVouched(_) => {
+                Some(format!("look at it, and confirm it with: {}", psyops("lock update")))
+            }
             Self::Credentials(error) => error.advice(),
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
             | Self::OutdatedForNode { .. }
             | Self::NotLocked { .. } => {
-                Some("take the archive's present packages with: psyops lock update (or delete site.lock)".into())
+                Some(format!("take the archive's present packages with: {}", psyops("lock update")))
             }
             Self::ForNodes { source, .. } => source.advice(),
             Self::NoSuchName { .. } => Some("name the package that is meant".into()),
@@ -285,19 +288,22 @@ impl Classified for BaseError {
                     .into(),
             ),
             Self::NoKeyring { .. } => Some("install it: apt-get install debian-archive-keyring".into()),
-            Self::Fetch { gone: true, .. } => Some(
-                "the archive keeps only its newest versions: take those with: psyops lock update (or delete site.lock)".into(),
-            ),
+            Self::Fetch { gone: true, .. } => Some(format!(
+                "the archive keeps only its newest versions: take those with: {}",
+                psyops("lock update")
+            )),
             Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
             Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
-            Self::BadBusybox { .. } => {
-                Some("take another version of the package: pin one that works with NAME=VERSION under extra, or run psyops lock update".into())
-            }
-            Self::Leftovers { .. } => Some(
-                "leave out the package that makes it (psyops lock show lists them), or install it on the node by a role; \
-                 if the file is harmless, report it: the builder then gets a rule"
-                    .into(),
-            ),
+            Self::BadBusybox { .. } => Some(format!(
+                "take another version of the package: pin one that works with busybox-static=VERSION under extra, or \
+                 take the present one with: {}",
+                psyops("lock update")
+            )),
+            Self::Leftovers { .. } => Some(format!(
+                "leave out the package that makes it, or install it on the node by a role; if the file is harmless, \
+                 report it: the builder then gets a rule; all packages are listed by: {}",
+                psyops("lock show")
+            )),
             Self::Sandbox(error) => error.advice(),
             Self::Given(error) => error.advice(),
             Self::Tool(error) => error.advice(),

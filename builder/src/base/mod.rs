@@ -40,6 +40,7 @@ pub use lock_file::LockFile;
 pub use openpgp::BadOpenPgp;
 pub use vouch::VouchedLock;
 
+use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
 use crate::site::{Base, PackageSet, Site};
 use crate::store::{Inputs, Origin, Step, Store};
@@ -165,7 +166,8 @@ fn first_lock(
     match signing_key(site, keys)? {
         Ok(key) => {
             file.sign(site, &key)?;
-            progress(&format!("{made}, signed by key {}; psyops lock show lists them", key.public().id()));
+            let show = psyops("lock show");
+            progress(&format!("{made}, signed by key {}; see them with: {show}", key.public().id()));
         }
         Err(problem) => progress(&format!("{made}, not signed, so it counts in this store only: {problem}")),
     }

@@ -81,6 +81,7 @@ fn to_json(timeline: &Timeline) -> serde_json::Value {
         })
     });
     json!({
+        "format": 1,
         "title": timeline.title,
         "ready_ms": timeline.ready(),
         "services_left_out": timeline.left_out,

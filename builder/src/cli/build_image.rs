@@ -26,7 +26,8 @@ use std::path::{Path, PathBuf};
   build-image --all --site fleet -o images --layout split   the same, with what they share only once
   build-image --node pi1 --site fleet --flash /dev/sdX   and on a stick
 What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
-With --json one node gives an object; several, or --all, give a list; progress comes as JSON lines on standard error.")]
+With --json one node gives its object; several, or --all, give one with the list nodes. Progress comes as JSON lines on
+standard error.")]
 pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
@@ -239,8 +240,11 @@ impl BuildImageOutput {
             }
         }
         match nodes.as_mut_slice() {
-            [one] if !self.several => one.take(),
-            _ => Value::Array(nodes),
+            [one] if !self.several => {
+                one["format"] = 1.into();
+                one.take()
+            }
+            _ => json!({"format": 1, "nodes": nodes}),
         }
     }
 }

@@ -12,6 +12,9 @@ const NODE: &str = "demo";
 
 /// Build node `demo` of the embedded default site and boot it in QEMU
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops demo
+  psyops demo --timeout 300   give up where it has not booted after five minutes")]
 pub struct DemoArgs {
     /// Where the loader, the agent and the selector are
     #[arg(long, value_name = "DIR")]

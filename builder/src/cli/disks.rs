@@ -155,7 +155,7 @@ impl fmt::Display for DisksOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
             let disks: Vec<Value> = self.disks.iter().map(Listed::to_json).collect();
-            return write!(f, "{:#}", Value::Array(disks));
+            return write!(f, "{:#}", json!({"format": 1, "disks": disks}));
         }
         if self.disks.is_empty() {
             return f.write_str("there are no disks");

@@ -44,7 +44,7 @@ pub fn run(args: &ExportArgs) -> Result<ExportOutput, Error> {
 impl fmt::Display for ExportOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return write!(f, "{:#}", json!({"files": self.files}));
+            return write!(f, "{:#}", json!({"format": 1, "files": self.files}));
         }
         for file in &self.files {
             writeln!(f, "{}", file.display())?;

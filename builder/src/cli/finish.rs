@@ -6,14 +6,16 @@
 
 use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
+use crate::next_command::note_site;
 use crate::tools;
-use clap::Parser;
+use clap::{ArgMatches, Parser};
 use handoff::shown::{Shown, ShownLines, must_be_escaped};
 use serde_json::{Value, json};
 use std::env;
 use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Reads the arguments, or ends the program. They can be names of files that a shell filled in (`*.img`), so the parser's
@@ -21,7 +23,13 @@ use std::process::ExitCode;
 #[must_use]
 pub fn arguments<A: Parser>() -> A {
     let typed: Vec<OsString> = env::args_os().collect();
-    A::try_parse_from(&typed).unwrap_or_else(|error| {
+    let parsed = A::try_parse_from(&typed);
+    if let Some(site) =
+        A::command().try_get_matches_from(&typed).ok().and_then(|matches| named_site(&matches))
+    {
+        note_site(&site);
+    }
+    parsed.unwrap_or_else(|error| {
         let shown = typed.iter().map(|word| Shown(word.to_string_lossy()).to_string());
         // What is wrong is still wrong when it is escaped; if not, the first complaint is shown without colours.
         match A::try_parse_from(shown) {
@@ -29,6 +37,12 @@ pub fn arguments<A: Parser>() -> A {
             Ok(_) => clap::Error::raw(error.kind(), format!("{}\n", Shown(error))).exit(),
         }
     })
+}
+
+/// What `--site` says, in whichever subcommand it stands.
+fn named_site(matches: &ArgMatches) -> Option<PathBuf> {
+    let here = || matches.try_get_one::<PathBuf>("site").ok().flatten().cloned();
+    matches.subcommand().and_then(|(_, matches)| named_site(matches)).or_else(here)
 }
 
 /// Says on standard error what is being done, a line at a time. On a terminal, a line of how far it is stays only until the

@@ -323,7 +323,7 @@ impl fmt::Display for Outcome {
 impl fmt::Display for FlashOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return write!(f, "{:#}", self.values().collect::<Value>());
+            return write!(f, "{:#}", json!({"format": 1, "sticks": self.values().collect::<Value>()}));
         }
         self.sticks.iter().try_for_each(|stick| writeln!(f, "{stick}"))
     }

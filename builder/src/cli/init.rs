@@ -3,6 +3,7 @@
 use crate::cli::mksecrets::PassphraseArgs;
 use crate::error::{Class, Classified, Error};
 use crate::folders::Folder;
+use crate::next_command::{note_site, with_site};
 use crate::secrets::trust::accept_new_site;
 use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_site, issue_keys};
 use clap::Args;
@@ -100,6 +101,7 @@ impl Classified for InitUsageError {
 
 /// Does it.
 pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
+    note_site(&args.dir);
     Ok(InitOutput { made: make(args)?, json: args.json })
 }
 
@@ -153,9 +155,10 @@ impl Made {
     fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Site { site, node, keys } => {
-                json!({ "site": site.id.to_string(), "dir": site.dir, "node": node.to_string(), "keys": keys })
+                let (site, dir) = (site.id.to_string(), &site.dir);
+                json!({ "format": 1, "site": site, "dir": dir, "node": node.to_string(), "keys": keys })
             }
-            Self::Node { node, file } => json!({ "node": node.to_string(), "file": file }),
+            Self::Node { node, file } => json!({ "format": 1, "node": node.to_string(), "file": file }),
         }
     }
 }
@@ -172,7 +175,8 @@ impl fmt::Display for Made {
             Self::Site { site, node, keys } => {
                 writeln!(f, "made the site {} with the node {node} in {}", site.id, site.dir.display())?;
                 writeln!(f, "its private keys are in {}: keep a copy in a safe place", keys.display())?;
-                write!(f, "next: build-image --node {node} --site {}", site.dir.display())
+                let build = with_site(&format!("build-image --node {node}"), Some(&site.dir));
+                write!(f, "next: {build}")
             }
             Self::Node { node, file } => write!(f, "added the node {node}: {}", file.display()),
         }

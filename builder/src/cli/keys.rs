@@ -37,12 +37,19 @@ pub struct KeysArgs {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Show where the keys are, whether they are locked, and whether the site names them
+    #[command(after_help = "Examples:
+  psyops keys status --site fleet
+  psyops keys status --site fleet --json")]
     Status {
         /// Print it as JSON
         #[arg(long)]
         json: bool,
     },
     /// Set, change or remove the passphrase of both keys
+    #[command(after_help = "Examples:
+  psyops keys passphrase --site fleet             asks for the old and the new one
+  psyops keys passphrase --site fleet --remove
+  psyops keys passphrase --site fleet --passphrase-fd 3 --new-passphrase-fd 4 3<old 4<new")]
     Passphrase {
         /// Take the passphrase off
         #[arg(long, conflicts_with = "new_passphrase_fd")]
@@ -140,8 +147,9 @@ fn status_json(site: &Site, file: &KeyFile, state: &KeyState) -> Value {
         if let Some(named) = named {
             fields.insert("named_by_site".into(), named.into());
         }
-        if let KeyState::Unusable(problem) = state {
+        if let KeyState::Unusable { problem, advice } = state {
             fields.insert("problem".into(), problem.clone().into());
+            fields.insert("advice".into(), advice.clone().into());
         }
     }
     value
@@ -162,7 +170,10 @@ impl fmt::Display for KeysOutput {
                         write!(f, ", mode {mode:04o}")?;
                     }
                     match state {
-                        KeyState::Unusable(problem) => writeln!(f, "\n  cannot be used: {problem}")?,
+                        KeyState::Unusable { problem, advice } => {
+                            writeln!(f, "\n  cannot be used: {problem}")?;
+                            advice.iter().try_for_each(|advice| writeln!(f, "  {advice}"))?;
+                        }
                         other => writeln!(f, ", {}", other.word())?,
                     }
                     match state.public() {

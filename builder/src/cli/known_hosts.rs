@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
 use crate::site::site_or_default;
 use clap::Args;
+use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -39,7 +40,7 @@ pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
 impl fmt::Display for KnownHostsOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return f.write_str(&serde_json::to_string(&self.nodes).map_err(|_| fmt::Error)?);
+            return write!(f, "{}", json!({"format": 1, "nodes": self.nodes}));
         }
         self.nodes.iter().try_for_each(|node| writeln!(f, "{node}"))
     }

@@ -3,6 +3,7 @@
 use crate::browse::{self, Entry};
 use crate::error::Error;
 use clap::Args;
+use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -44,7 +45,7 @@ impl fmt::Display for LsOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
             let entries: Vec<_> = self.entries.iter().map(Entry::to_json).collect();
-            return write!(f, "{:#}", serde_json::Value::from(entries));
+            return write!(f, "{:#}", json!({"format": 1, "entries": entries}));
         }
         self.entries.iter().try_for_each(|entry| writeln!(f, "{entry}"))
     }

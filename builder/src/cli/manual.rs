@@ -10,6 +10,9 @@ use std::path::PathBuf;
 
 /// Write the manual pages of all commands into a folder
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops manual ~/.local/share/man/man1
+  psyops manual man && man man/psyops-flash.1")]
 pub struct ManualArgs {
     /// The folder, made where it is missing
     pub dir: PathBuf,
@@ -17,6 +20,9 @@ pub struct ManualArgs {
 
 /// Print the completions for a shell
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops completions bash > ~/.local/share/bash-completion/completions/psyops
+  psyops completions fish > ~/.config/fish/completions/psyops.fish")]
 pub struct CompletionsArgs {
     /// The shell
     pub shell: Shell,
@@ -79,6 +85,24 @@ mod tests {
             assert!(dir.path().join(format!("psyops-{name}.1")).is_file(), "{name} has no page");
             assert!(script.contains(name), "{name} is not completed");
         }
+    }
+
+    /// The names of all commands beneath this one whose help lacks something, those of the parser itself left out.
+    fn without_examples(command: &clap::Command, name: &str) -> Vec<String> {
+        let mut lacking = Vec::new();
+        if !command.clone().render_long_help().to_string().contains("\nExamples:\n") {
+            lacking.push(name.to_owned());
+        }
+        let beneath = command.get_subcommands().filter(|command| !command.is_hide_set());
+        for command in beneath.filter(|command| command.get_name() != "help") {
+            lacking.extend(without_examples(command, &format!("{name} {}", command.get_name())));
+        }
+        lacking
+    }
+
+    #[test]
+    fn the_help_of_every_command_has_examples() {
+        assert_eq!(without_examples(&Psyops::command(), "psyops"), Vec::<String>::new());
     }
 
     #[test]

@@ -261,7 +261,9 @@ fn write_device(
 impl fmt::Display for MksecretsOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return f.write_str(&serde_json::to_string(self).map_err(|_| fmt::Error)?);
+            let mut value = serde_json::to_value(self).map_err(|_| fmt::Error)?;
+            value["format"] = 1.into();
+            return write!(f, "{value}");
         }
         writeln!(
             f,

@@ -51,7 +51,7 @@ impl Classified for RescuePasswordError {
 pub fn run(args: &RescuePasswordArgs) -> Result<Zeroizing<Vec<u8>>, Error> {
     let hash = make().map_err(Error::from)?;
     let text = if args.json {
-        format!("{}\n", json!({ "password_hash": hash }))
+        format!("{}\n", json!({ "format": 1, "password_hash": hash }))
     } else {
         format!("[rescue]\nconsole = \"password\"\npassword-hash = \"{hash}\"\n")
     };

@@ -138,13 +138,8 @@ impl fmt::Display for SealOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
             let seals: Value = self.nodes.iter().map(to_json).collect();
-            // Without --raise it is the list that it was before there was that option.
-            return if self.raised.is_empty() {
-                write!(f, "{seals:#}")
-            } else {
-                let raised: Value = self.raised.iter().map(raised_to_json).collect();
-                write!(f, "{:#}", json!({"format": 1, "raised": raised, "seals": seals}))
-            };
+            let raised: Value = self.raised.iter().map(raised_to_json).collect();
+            return write!(f, "{:#}", json!({"format": 1, "raised": raised, "seals": seals}));
         }
         for raised in &self.raised {
             writeln!(f, "{}", raised_to_text(raised))?;

@@ -16,6 +16,11 @@ use zeroize::Zeroizing;
 
 /// Keep and show the encrypted values of a site
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  psyops secret --site fleet set wifi < wifi.conf    keep the file as the value wifi
+  psyops secret --site fleet get wifi
+  psyops secret --site fleet list
+A node gets the value as a file by [[file]] with secret = \"wifi\" and a path, in its nodes/NODE.toml.")]
 pub struct SecretArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR", global = true)]
@@ -32,16 +37,26 @@ pub struct SecretArgs {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Keep what comes from the standard input; what was kept before becomes history
+    #[command(after_help = "Examples:
+  psyops secret set wifi --site fleet < wifi.conf
+  printf %s \"$TOKEN\" | psyops secret set token --site fleet    no line end behind it")]
     Set {
         /// The value's name
         name: Name,
     },
     /// Print a value
+    #[command(after_help = "Examples:
+  psyops secret get wifi --site fleet
+  psyops secret get wifi --site fleet --identity admin.age.txt > wifi.conf")]
     Get {
         /// The value's name
         name: Name,
     },
     /// Print the names of the values
+    #[command(after_help = "Examples:
+  psyops secret list --site fleet
+  psyops secret list --site fleet --json
+It needs no key: names are not encrypted.")]
     List {
         /// Print them as JSON
         #[arg(long)]
@@ -90,7 +105,7 @@ pub fn run(
             let names = Store::without_admins(&site).values()?;
             let text = if *json {
                 let names: Vec<String> = names.iter().map(ToString::to_string).collect();
-                format!("{}\n", serde_json::json!(names))
+                format!("{}\n", serde_json::json!({"format": 1, "names": names}))
             } else {
                 names.iter().map(|name| format!("{name}\n")).collect()
             };

@@ -20,6 +20,10 @@ pub struct StoreArgs {
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
     /// Remove what no node's last build is made of. Nothing is lost that cannot be made again
+    #[command(after_help = "Examples:
+  psyops store gc --dry-run   what would be removed
+  psyops store gc
+  psyops store gc --json")]
     Gc {
         /// Only say what would be removed
         #[arg(long)]
@@ -52,7 +56,9 @@ impl fmt::Display for StoreOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Collected { removed, freed, kept } = &self.collected;
         if self.json {
-            let value = json!({"removed": removed, "freed": freed, "kept": kept, "dry_run": self.dry_run});
+            let value = json!({
+                "format": 1, "removed": removed, "freed": freed, "kept": kept, "dry_run": self.dry_run,
+            });
             return write!(f, "{value:#}");
         }
         if self.dry_run {

@@ -4,6 +4,7 @@ use crate::cli::finish;
 use crate::cli::mksecrets::CredentialArgs;
 use crate::details::Details;
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::secrets::credentials::{own_keys, with_accepted};
 use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Review, Signed};
 use crate::site::{Site, site_or_default};
@@ -36,12 +37,20 @@ pub struct TrustArgs {
 #[derive(Debug, Subcommand)]
 pub enum Action {
     /// Show the accepted keys, and in what the site differs from them
+    #[command(after_help = "Examples:
+  psyops trust show --site fleet
+  psyops trust show --site fleet --json
+Exit codes: 0 the site does not differ, 77 it differs.")]
     Show {
         /// Print them as JSON
         #[arg(long)]
         json: bool,
     },
     /// Accept what site.toml says of keys
+    #[command(after_help = "Examples:
+  psyops trust accept --site fleet           asks for each key that site.toml changed
+  psyops trust accept --site fleet age1...   accepts what site.toml says of this key
+Ask whose key it is before you accept it: secrets are encrypted to it, or seals and images that it signed count.")]
     Accept {
         /// Public keys: age1... or the RW... of a signing key, the AAAA... of a host key, or a floor that sank
         /// (least-serial=3). Without any, they are to be typed on the terminal
@@ -55,7 +64,7 @@ pub enum Action {
 
 /// Keys are to be accepted, and no person is there who could type them.
 #[derive(Debug, thiserror::Error)]
-#[error("site.toml changed keys, and there is no terminal on which they could be typed")]
+#[error("keys of the site are not accepted here, and there is no terminal on which they could be typed")]
 pub struct NoTerminal {
     #[source]
     differences: Details,
@@ -67,7 +76,10 @@ impl Classified for NoTerminal {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("name each key that you accept: psyops trust accept KEY...".into())
+        Some(format!(
+            "add the keys that you accept as arguments, or run this on a terminal, where it asks for each: {}",
+            psyops("trust accept")
+        ))
     }
 }
 
@@ -167,7 +179,7 @@ pub fn tell_first_use(site: &Site) {
 pub fn judged(site: Site) -> Result<Site, Error> {
     let site = with_accepted(site)?;
     if site.accepted.is_none() {
-        finish::progress(&format!("{}: psyops trust accept accepts them", not_accepted(&site)));
+        finish::progress(&format!("{}; accept them with: {}", not_accepted(&site), psyops("trust accept")));
     }
     Ok(site)
 }
@@ -225,6 +237,16 @@ fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> 
     Ok(())
 }
 
+/// What to do where nothing was accepted yet.
+fn write_how_to_accept(f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let accept = psyops("trust accept");
+    write!(
+        f,
+        "nothing is accepted here yet. Commands that only verify believe what the site says; those that encrypt or sign \
+         do not.\nOnce you know whose keys these are, accept them: {accept}"
+    )
+}
+
 impl fmt::Display for TrustOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -251,7 +273,7 @@ impl fmt::Display for TrustOutput {
                     writeln!(f, "keys of the site {site} that were accepted here ({folder}):")?;
                     write_keys(f, &accepted.keys)?;
                 } else {
-                    writeln!(f, "no keys of the site {} were accepted here; it names:", review.wish.site)?;
+                    writeln!(f, "no keys of the site {} are accepted here yet; it names:", review.wish.site)?;
                     write_keys(f, &review.wish)?;
                 }
                 match &review.signed {
@@ -259,16 +281,21 @@ impl fmt::Display for TrustOutput {
                     Signed::Bad(_) => {}
                     Signed::By(key, _) => writeln!(f, "trust.toml: signed by {}", key.as_str())?,
                 }
-                if review.differences.is_empty() {
-                    return write!(f, "the site says the same");
+                if !review.differences.is_empty() {
+                    writeln!(f, "the site differs:")?;
+                    write_differences(f, &review.differences)?;
                 }
-                writeln!(f, "the site differs:")?;
-                write_differences(f, &review.differences)
+                match (&review.accepted, review.differences.is_empty()) {
+                    (Some(_), true) => write!(f, "the site says the same"),
+                    (Some(_), false) => Ok(()),
+                    (None, _) => write_how_to_accept(f),
+                }
             }
             Self::Accepted(done, true) => {
                 let value = json!({
                     "format": 1,
                     "accepted": keys_json(&done.keys),
+                    "first": done.is_first,
                     "file": done.file,
                     "published": done.published,
                     "differences": differences_json(&done.remaining),
@@ -276,7 +303,8 @@ impl fmt::Display for TrustOutput {
                 write!(f, "{value:#}")
             }
             Self::Accepted(done, false) => {
-                writeln!(f, "accepted for the site {} ({}):", done.keys.site, done.file.display())?;
+                let first = if done.is_first { ", the first ones on this workstation" } else { "" };
+                writeln!(f, "accepted for the site {}{first} ({}):", done.keys.site, done.file.display())?;
                 write_keys(f, &done.keys)?;
                 if done.published {
                     writeln!(f, "signed trust.toml: commit it with the site")?;

@@ -1,6 +1,6 @@
 //! `psyops verify IMAGE`: whether an image or stick is whole.
 
-use crate::error::Error;
+use crate::error::{Class, Error};
 use crate::flash::receipt::{Receipt, StickFacts};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
@@ -15,6 +15,8 @@ use keys::identity::NodeIdentity;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// The exit code for an identity that does not open the seal of an image that is whole.
+const WRONG_IDENTITY: Class = Class::BadContent;
 /// The exit code for an image that is whole, and not what the site would make today.
 const NOT_CURRENT: u8 = 3;
 
@@ -25,10 +27,11 @@ const NOT_CURRENT: u8 = 3;
   psyops verify pi1.img
   psyops verify /dev/sdX --site fleet       and is it ours, and as its receipt says
   psyops verify pi1.img --json
-  psyops verify pi1.img --identity admin.age      opens the seal where the stick has no key
+  psyops verify pi1.img --identity admin.age      opens the seal, before the key on the stick is tried
 An image is whole when nothing is damaged. It is current when the site would make the same today: the same seal, release,
 security epoch and selector. With --site both are judged, without it only whether it is whole.
-Exit codes: 0 whole (and current), 1 damaged, 3 whole but not current, 65 no image at all.")]
+Exit codes: 0 whole (and current), 1 damaged, 3 whole but not current, 65 no image at all, or
+whole and the identity is no identity or does not open the seal.")]
 pub struct VerifyArgs {
     /// The image
     pub image: PathBuf,
@@ -38,8 +41,8 @@ pub struct VerifyArgs {
     /// The selector that must be on it (by default it is compared with this builder's, and another is not damage)
     #[arg(long, value_name = "FILE")]
     pub selector: Option<PathBuf>,
-    /// An age identity that opens the seal, to compare the files of the secret partition with it (by default the node's own
-    /// key on the secret partition)
+    /// An age identity that opens the seal, to compare the files of the secret partition with it. The node's own key on the
+    /// secret partition is taken where none is given, or where this one does not open the seal
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Print JSON
@@ -56,11 +59,12 @@ pub struct VerifyOutput {
 }
 
 impl VerifyOutput {
-    /// 0, 1 where it is damaged, 3 where it is only not current.
+    /// 0, 1 where it is damaged, 65 where the identity does not open the seal, 3 where it is only not current.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match (self.verification.is_whole(), self.verification.is_current()) {
             (false, _) => 1,
+            _ if self.verification.wrong_identity.is_some() => WRONG_IDENTITY.exit_code(),
             (true, Some(false)) => NOT_CURRENT,
             (true, _) => 0,
         }

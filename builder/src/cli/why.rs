@@ -5,6 +5,7 @@ use crate::engine::BuildRecord;
 use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
+use crate::next_command::psyops;
 use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
@@ -57,7 +58,8 @@ impl Classified for NoBuild {
     }
 
     fn advice(&self) -> Option<String> {
-        Some(format!("build it on this machine first: build-image --node {}", self.node))
+        let build = psyops(&format!("build-image --node {}", self.node));
+        Some(format!("build it on this machine first: {build}"))
     }
 }
 
@@ -112,6 +114,7 @@ impl WhyOutput {
             value
         });
         json!({
+            "format": 1,
             "site": self.record.site,
             "node": self.record.node,
             "image": self.record.image.path(),

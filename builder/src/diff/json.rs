@@ -11,6 +11,7 @@ pub fn to_json(difference: &Difference) -> Json {
         |damage| json!({ "image": damage.side.to_string(), "part": damage.part, "problem": damage.problem }),
     );
     json!({
+        "format": 1,
         "A": a,
         "B": b,
         "same": difference.is_same() && difference.damaged.is_empty(),

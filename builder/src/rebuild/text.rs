@@ -45,6 +45,7 @@ pub fn to_json(rebuilt: &Rebuilt) -> Value {
         value
     });
     json!({
+        "format": 1,
         "image": rebuilt.path,
         "node": rebuilt.node.to_string(),
         "same": rebuilt.is_same(),

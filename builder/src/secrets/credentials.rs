@@ -141,11 +141,18 @@ impl Classified for CredentialError {
     }
 
     fn advice(&self) -> Option<String> {
-        let other_files = "point to the right files with --identity FILE and --signing-key FILE, or copy them to \
-                           $XDG_CONFIG_HOME/psyops/SITE_ID/";
         match self {
-            Self::NoFolder(_) | Self::NotAnAdmin { .. } | Self::NotASigner { .. } => Some(other_files.into()),
-            Self::File(error) if error.class() == Class::MissingInput => Some(other_files.into()),
+            Self::NoFolder(error) => error.advice(),
+            Self::NotAnAdmin { .. } => {
+                Some("point to an admin's identity of this site with --identity FILE".into())
+            }
+            Self::NotASigner { .. } => {
+                Some("point to a signing key of this site with --signing-key FILE".into())
+            }
+            Self::File(error) if error.class() == Class::MissingInput => Some(
+                "copy the file there, or point to where it is with --identity FILE or --signing-key FILE"
+                    .into(),
+            ),
             Self::File(error) => error.advice(),
             Self::Trust(error) => error.advice(),
             Self::Passphrase(error) => error.advice(),

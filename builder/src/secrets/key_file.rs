@@ -75,7 +75,12 @@ pub enum KeyState {
     /// There is none.
     Missing,
     /// It is not private, or not a key.
-    Unusable(String),
+    Unusable {
+        /// What is wrong.
+        problem: String,
+        /// What the user can do.
+        advice: Option<String>,
+    },
     /// Under a passphrase, with the public half that is noted beside it.
     Locked {
         /// Permission bits.
@@ -272,7 +277,7 @@ impl KeyFile {
         let file = match read_private(self.kind.what(), &self.path) {
             Ok(file) => file,
             Err(error) if error.is_missing() => return KeyState::Missing,
-            Err(error) => return KeyState::Unusable(error.to_string()),
+            Err(error) => return KeyState::unusable(&error),
         };
         let mode = fs::metadata(&self.path).map_or(0, |found| found.mode() & 0o7777);
         let locked = match self.kind {
@@ -284,7 +289,7 @@ impl KeyFile {
         }
         match self.parse(&file, &Passphrases::default()) {
             Ok(key) => KeyState::Open { mode, public: key.public() },
-            Err(error) => KeyState::Unusable(error.to_string()),
+            Err(error) => KeyState::unusable(&error),
         }
     }
 }
@@ -307,12 +312,16 @@ fn read_private_or_public(path: &Path) -> Option<String> {
 }
 
 impl KeyState {
+    fn unusable(error: &impl Classified) -> Self {
+        Self::Unusable { problem: error.to_string(), advice: error.advice() }
+    }
+
     /// For programs.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
             Self::Missing => "missing",
-            Self::Unusable(_) => "unusable",
+            Self::Unusable { .. } => "unusable",
             Self::Locked { .. } => "locked",
             Self::Open { .. } => "not locked",
         }
@@ -323,7 +332,7 @@ impl KeyState {
     pub fn mode(&self) -> Option<u32> {
         match self {
             Self::Locked { mode, .. } | Self::Open { mode, .. } => Some(*mode),
-            Self::Missing | Self::Unusable(_) => None,
+            Self::Missing | Self::Unusable { .. } => None,
         }
     }
 
@@ -333,7 +342,7 @@ impl KeyState {
         match self {
             Self::Locked { public, .. } => public.as_deref(),
             Self::Open { public, .. } => Some(public),
-            Self::Missing | Self::Unusable(_) => None,
+            Self::Missing | Self::Unusable { .. } => None,
         }
     }
 }

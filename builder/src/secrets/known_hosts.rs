@@ -1,6 +1,7 @@
 //! Lines for `known_hosts` (sshd(8)): who connects to a node the first time need not trust what he is shown.
 
 use crate::error::{Class, Classified};
+use crate::next_command::psyops;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::store::Store;
 use crate::secrets::trust::{self, TrustError};
@@ -109,8 +110,9 @@ impl fmt::Display for KnownHost {
             Some(key) => write!(f, "{} {key}", self.hosts.join(",")),
             None if self.is_unknown => write!(
                 f,
-                "# {0}: its host key in the site is not known on this workstation; psyops seal --node {0} notes the one that is sealed",
-                self.node
+                "# {}: its host key in the site is not known on this workstation; this notes the one that is sealed: {}",
+                self.node,
+                psyops(&format!("seal --node {}", self.node))
             ),
             None => write!(f, "# {0}: no host key yet; build-image --node {0} makes it", self.node),
         }

@@ -3,6 +3,7 @@
 //! Never from an argument or a variable of the environment, where other processes of the user can read them.
 
 use crate::error::{Class, Classified};
+use crate::next_command::psyops;
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -32,13 +33,33 @@ pub enum PassphraseError {
         /// Why.
         source: io::Error,
     },
+    /// There is no such descriptor.
+    #[error("the descriptor {descriptor} is not open, and a passphrase was to come from it")]
+    Closed {
+        /// Its number.
+        descriptor: u32,
+        /// The option that names it.
+        option: &'static str,
+    },
     /// The descriptor cannot be read.
     #[error("cannot read passphrases from the descriptor {descriptor}: {source}")]
     Descriptor {
         /// Its number.
         descriptor: u32,
+        /// The option that names it.
+        option: &'static str,
         /// Why.
         source: io::Error,
+    },
+    /// Nothing was typed, or the descriptor has nothing.
+    #[error("the passphrase that came from {from} for the {what} {path} is empty")]
+    Empty {
+        /// Where it came from.
+        from: String,
+        /// What the file is.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
     },
     /// None of the passphrases opens the key.
     #[error("the passphrase does not open the {what} {path}")]
@@ -51,6 +72,9 @@ pub enum PassphraseError {
     /// The new passphrase was typed differently the second time.
     #[error("the two passphrases differ; type the same one twice")]
     Differ,
+    /// No new passphrase was given.
+    #[error("the new passphrase is empty")]
+    NewIsEmpty,
     /// The new passphrase is too short.
     #[error("a passphrase has at least {SHORTEST} characters")]
     TooShort,
@@ -62,10 +86,10 @@ const SHORTEST: usize = 8;
 impl Classified for PassphraseError {
     fn class(&self) -> Class {
         match self {
-            Self::NoTerminal { .. } => Class::MissingInput,
+            Self::NoTerminal { .. } | Self::Closed { .. } => Class::MissingInput,
             Self::Descriptor { source, .. } => Class::of_reading(source),
-            Self::NoTerminalForNew { .. } | Self::Wrong { .. } => Class::Refused,
-            Self::Differ | Self::TooShort => Class::BadContent,
+            Self::NoTerminalForNew { .. } | Self::Empty { .. } | Self::Wrong { .. } => Class::Refused,
+            Self::Differ | Self::NewIsEmpty | Self::TooShort => Class::BadContent,
         }
     }
 
@@ -78,7 +102,23 @@ impl Classified for PassphraseError {
                 "give the passphrase through a descriptor: --passphrase-fd 3 3< <(pass show psyops), a line for each"
                     .into(),
             ),
-            _ => None,
+            Self::Closed { descriptor, option } => {
+                Some(format!("open it for the same command: {option} {descriptor} {descriptor}< FILE"))
+            }
+            Self::Descriptor { descriptor, option, .. } => {
+                Some(format!("let it lead to a file or a pipe: {option} {descriptor} {descriptor}< FILE"))
+            }
+            Self::Empty { .. } => Some(
+                "run the command again; on the terminal, type the passphrase, and a line of the descriptor has a passphrase"
+                    .into(),
+            ),
+            Self::Wrong { .. } => Some("run the command again with the right passphrase".into()),
+            Self::NewIsEmpty => Some(format!(
+                "run the command again with at least {SHORTEST} characters; for no passphrase: {}",
+                psyops("keys passphrase --remove")
+            )),
+            Self::TooShort => Some("choose a longer one, and run the command again".into()),
+            Self::Differ => None,
         }
     }
 }
@@ -90,6 +130,7 @@ pub struct Passphrases(Arc<Mutex<State>>);
 #[derive(Default)]
 struct State {
     descriptor: Option<u32>,
+    was_read: bool,
     known: Vec<Zeroizing<String>>,
     // Nobody is asked for more.
     is_closed: bool,
@@ -125,7 +166,7 @@ impl Passphrases {
     #[must_use]
     pub fn of(known: &[&str]) -> Self {
         let known = known.iter().map(|text| Zeroizing::new((*text).to_owned())).collect();
-        Self(Arc::new(Mutex::new(State { descriptor: None, known, is_closed: true })))
+        Self(Arc::new(Mutex::new(State { known, is_closed: true, ..State::default() })))
     }
 
     /// Opens the key `what` in `path`: with a passphrase that is known, or with one that is asked for once.
@@ -136,8 +177,14 @@ impl Passphrases {
         attempt: impl Fn(&str) -> Result<K, Attempt<E>>,
     ) -> Result<K, E> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(descriptor) = state.descriptor.take() {
-            state.known = lines_of(descriptor)?;
+        if let Some(descriptor) = state.descriptor.filter(|_| !state.was_read) {
+            state.known = lines_of(descriptor, "--passphrase-fd")?;
+            state.was_read = true;
+        }
+        let empty = |from| PassphraseError::Empty { from, what, path: path.to_owned() };
+        if let Some(descriptor) = state.descriptor.filter(|_| state.known.iter().all(|line| line.is_empty()))
+        {
+            return Err(empty(format!("the descriptor {descriptor}")).into());
         }
         for known in &state.known {
             match attempt(known) {
@@ -157,6 +204,7 @@ impl Passphrases {
                 state.known.push(typed);
                 Ok(key)
             }
+            Err(Attempt::Wrong) if typed.is_empty() => Err(empty("the terminal".into()).into()),
             Err(Attempt::Wrong) => Err(wrong().into()),
             Err(Attempt::Other(error)) => Err(error),
         }
@@ -175,7 +223,7 @@ pub enum Attempt<E> {
 /// A new passphrase: the first line of the descriptor, or typed twice.
 pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, PassphraseError> {
     let passphrase = if let Some(descriptor) = descriptor {
-        lines_of(descriptor)?.into_iter().next().unwrap_or_default()
+        lines_of(descriptor, "--new-passphrase-fd")?.into_iter().next().unwrap_or_default()
     } else {
         let no_terminal = |source| PassphraseError::NoTerminalForNew { source };
         let first = ask("New passphrase: ").map_err(no_terminal)?;
@@ -185,6 +233,9 @@ pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, Pass
         }
         first
     };
+    if passphrase.is_empty() {
+        return Err(PassphraseError::NewIsEmpty);
+    }
     if passphrase.chars().count() < SHORTEST { Err(PassphraseError::TooShort) } else { Ok(passphrase) }
 }
 
@@ -193,8 +244,11 @@ fn ask(question: &str) -> io::Result<Zeroizing<String>> {
 }
 
 /// The lines of a descriptor that this process was started with.
-fn lines_of(descriptor: u32) -> Result<Vec<Zeroizing<String>>, PassphraseError> {
-    let failed = |source| PassphraseError::Descriptor { descriptor, source };
+fn lines_of(descriptor: u32, option: &'static str) -> Result<Vec<Zeroizing<String>>, PassphraseError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::NotFound => PassphraseError::Closed { descriptor, option },
+        _ => PassphraseError::Descriptor { descriptor, option, source },
+    };
     // The number may be any, and only the kernel knows whether it is open: opened by its name, it is not taken over.
     let file = File::open(format!("/proc/self/fd/{descriptor}")).map_err(failed)?;
     let mut text = Zeroizing::new(String::with_capacity(4096));

@@ -3,6 +3,7 @@
 //! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they cannot differ.
 
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::parallel;
 use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::key_guard::KeyGuard;
@@ -145,7 +146,8 @@ impl Classified for NotAcceptedByOwnSystem {
     }
 
     fn advice(&self) -> Option<String> {
-        Some(format!("the site changed meanwhile; make its seal again: psyops seal --node {}", self.node))
+        let again = psyops(&format!("seal --node {}", self.node));
+        Some(format!("the site changed meanwhile; make its seal again: {again}"))
     }
 }
 

@@ -4,6 +4,7 @@
 //! can write is not trusted. They are made on the open file, so that nothing changes between check and use.
 
 use crate::error::{Class, Classified};
+use crate::next_command::argument;
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -104,13 +105,13 @@ impl Classified for PrivateFileError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", path.display())),
+            Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", argument(path))),
             Self::OpenFolder { path, .. } => {
-                Some(format!("take it from others: chmod go-w {}", path.display()))
+                Some(format!("take it from others: chmod go-w {}", argument(path)))
             }
             Self::OtherOwner { path, user, .. } => Some(format!(
-                "if it is yours, make it so: chown {user} {}; or copy the file to a folder of your own",
-                path.display()
+                "copy the file to a folder of your own; or, if it is yours, make it so: chown {user} {}",
+                argument(path)
             )),
             Self::Link { .. } => Some("name the file itself, or move it to where the link is".into()),
             _ => None,

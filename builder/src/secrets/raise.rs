@@ -4,6 +4,7 @@
 //! seals follow from it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
 
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::prepare::Alone;
@@ -70,7 +71,7 @@ impl Classified for RaiseError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Site(error) => error.advice(),
-            Self::ReleaseOfSomeNodes => Some("use --all: psyops seal --all --raise release".into()),
+            Self::ReleaseOfSomeNodes => Some(format!("use --all: {}", psyops("seal --all --raise release"))),
             Self::Highest { .. } => None,
         }
     }

@@ -8,6 +8,7 @@
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
+use crate::next_command::psyops;
 use crate::secrets::compose::{ComposeError, compose};
 use crate::secrets::credentials::{CredentialError, Credentials, admin_recipients, trusted_keys};
 use crate::secrets::key_guard::KeyGuard;
@@ -141,19 +142,21 @@ impl Classified for CurrentSealError {
             Self::Notes(error) => error.advice(),
             Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
                 "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
-                 is known here: psyops seal --node {node} --replace"
+                 is known here: {}",
+                psyops(&format!("seal --node {node} --replace"))
             )),
-            Self::LeastSerialJump { .. } => Some(
-                "find out who changed least-serial (git log -p), and write one that psyops seal --raise serial made".into(),
-            ),
+            Self::LeastSerialJump { .. } => Some(format!(
+                "find out who changed least-serial (git log -p), take the number from before, and then raise it: {}",
+                psyops("seal --all --raise serial")
+            )),
             Self::AboveJump { .. } => Some(
                 "no seal of the site had that serial: look who wrote to the stick, and remove /data/psyops/highest-seen on \
                  the node"
                     .into(),
             ),
             Self::NoSerialKnown { node } => Some(format!(
-                "psyops inspect shows the serial on the node's stick; name it: psyops seal --node {node} --replace \
-                 --above SERIAL"
+                "psyops inspect shows the serial on the node's stick; with that number in place of SERIAL: {}",
+                psyops(&format!("seal --node {node} --replace --above SERIAL"))
             )),
             _ => None,
         }

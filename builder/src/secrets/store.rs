@@ -6,6 +6,7 @@
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
+use crate::next_command::psyops;
 use crate::secrets::credentials::{self, CredentialError};
 use crate::site::{Site, SiteFolder};
 use handoff::name::Name;
@@ -112,7 +113,9 @@ impl Classified for StoreError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => Some(format!(
-                "the keys of {node} were never made or are lost: psyops init --node makes new ones"
+                "take secrets/nodes/{node} from the site's history (git log); or remove recipient from nodes/{node}.toml, and \
+                 have new keys made: {}",
+                psyops(&format!("seal --node {node}"))
             )),
             Self::Open { problem: DecryptFailed::NotForThisKey(_), .. } => {
                 Some("use the identity of an admin for whom it was encrypted (--identity FILE)".into())

@@ -2,7 +2,9 @@
 
 use super::package::WantedPackage;
 use crate::error::{Class, Classified};
+use crate::next_command::argument;
 use handoff::fault::{Answer, Fault};
+use handoff::name::Name;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -162,6 +164,8 @@ pub enum SiteError {
     UnknownNode {
         /// The site.
         site: String,
+        /// Its folder.
+        dir: PathBuf,
         /// The name that was asked for.
         name: String,
         /// Its nodes.
@@ -244,9 +248,11 @@ impl Classified for SiteError {
 
     fn advice(&self) -> Option<String> {
         match self {
-            Self::NotASite { dir } => Some(format!("make one with: psyops init {}", dir.display())),
-            Self::UnknownNode { name, .. } => {
-                Some(format!("add it with: psyops init SITE-FOLDER --node {name}"))
+            Self::NotASite { dir } => Some(format!("make one with: psyops init {}", argument(dir))),
+            Self::UnknownNode { dir, name, .. } => {
+                // Of a name that no node can have, the message says enough.
+                let name: Name = name.parse().ok()?;
+                Some(format!("add it with: psyops init {} --node {name}", argument(dir)))
             }
             _ => None,
         }

@@ -125,6 +125,7 @@ impl Site {
         let found = name.parse::<Name>().ok().and_then(|name| self.nodes.get(&name));
         found.ok_or_else(|| SiteError::UnknownNode {
             site: self.id.to_string(),
+            dir: self.dir.clone(),
             name: name.to_owned(),
             known: Known::near(name, self.nodes.keys().map(Name::as_str)),
         })

@@ -219,6 +219,42 @@ fn the_secret_partition_is_compared_with_the_seal() {
 }
 
 #[test]
+fn an_identity_that_does_not_open_the_seal_is_no_damage() {
+    let world = World::new();
+    let seal = world.seal(4);
+    world.keep(&seal);
+    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
+    let stranger = identity_file::generate();
+    let image = ImageReader::open(&fixture.image.path).unwrap();
+    let request = Request { site: Some(&world.site), identity: Some(&stranger), ..Request::default() };
+    let seen = verify_for(&image, &request).unwrap();
+    assert!(seen.is_whole(), "{}", to_text(&seen));
+    let problem = format!(
+        "{} does not open seal 4: it is neither the key of node demo nor an admin's",
+        stranger.recipient()
+    );
+    assert_eq!(seen.wrong_identity, Some(problem.clone()));
+    assert_eq!(to_json(&seen)["identity_problem"], problem);
+    let expected = "1 files as seal 4 says, opened with the node's own key";
+    assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stranger.age");
+    let text = identity_file::text(&stranger, "2026-11-01T00:00:00Z".parse().unwrap());
+    crate::atomic::write_file_with_mode(&file, text.as_bytes(), 0o600).unwrap();
+    let code = |fixture: &Fixture| {
+        let (image, identity) = (fixture.image.path.clone(), Some(file.clone()));
+        let arguments = command::VerifyArgs { image, site: None, selector: None, identity, json: false };
+        let output = command::run(&arguments).unwrap();
+        assert!(output.to_string().contains("this identity does not open its seal"), "{output}");
+        output.exit_code()
+    };
+    assert_eq!(code(&fixture), 65);
+    // Damage counts more.
+    assert_eq!(code(&world.image(&seal, world.site.release.as_str(), b"evil\n")), 1);
+}
+
+#[test]
 fn what_was_not_checked_is_said() {
     let fixture = fixture::image();
     let image = ImageReader::open(&fixture.image.path).unwrap();

@@ -72,7 +72,7 @@ pub struct Request<'r> {
     pub selector: Option<&'r [u8]>,
     /// The selector of this builder: another one is not damage.
     pub own_selector: Option<&'r [u8]>,
-    /// An identity that opens the seal, where the node's own on the image does not.
+    /// An identity that is to open the seal, before the node's own on the image is tried.
     pub identity: Option<&'r NodeIdentity>,
 }
 
@@ -85,6 +85,8 @@ pub struct Verification {
     pub checks: Vec<Check>,
     /// What was compared with the site; empty without one.
     pub current: Vec<Check>,
+    /// Why the identity that was given does not open the seal; it says nothing of the image.
+    pub wrong_identity: Option<String>,
     /// The root hash of slot a, where all its data are as it says.
     root: Option<RootHash>,
 }
@@ -140,7 +142,8 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     }
     checks.push(floors::check(image, &slots));
     checks.push(Check::of("secret", secret(image)?));
-    checks.push(secret::check(image, slots.judge(), request.identity));
+    let secret::Compared { check, wrong_identity } = secret::check(image, slots.judge(), request.identity);
+    checks.push(check);
     if let Some(said) = slots.state() {
         checks.push(Check::of("slots", Ok(said)));
     }
@@ -149,7 +152,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
         let own = request.own_selector.map(Sha256Digest::of);
         current::checks(image, site, &slots, found.zip(own))
     });
-    Ok(Verification { path: image.path().to_owned(), checks, current, root: root_of_a })
+    Ok(Verification { path: image.path().to_owned(), checks, current, wrong_identity, root: root_of_a })
 }
 
 /// Compares an image with what a site would make today, without reading all of it.

@@ -1,7 +1,8 @@
 //! The files of the secret partition, compared with the seal: what the loader compares at a start.
 //!
-//! The seal is encrypted, so this needs an identity that opens it: the node's own, which is on the same partition, or one
-//! that is given (an admin's). Nothing of a secret is said but the names of files.
+//! The seal is encrypted, so this needs an identity that opens it: one that is given (an admin's), or else the node's own,
+//! which is on the same partition. That a given one does not open it says nothing of the image, and is told apart from it.
+//! Nothing of a secret is said but the names of files.
 
 use super::Check;
 use super::signed::Judge;
@@ -14,7 +15,8 @@ use handoff::manifest::{Entry, Store};
 use handoff::paths::AGE_KEY;
 use handoff::slot::Slot;
 use keys::identity::NodeIdentity;
-use keys::seal::{OpenedSeal, VerifiedSeal};
+use keys::seal::payload::BadPayload;
+use keys::seal::{OpenedSeal, SealError, VerifiedSeal};
 use std::collections::BTreeSet;
 
 /// As many files that differ are named.
@@ -23,35 +25,63 @@ const PART: &str = "secret files";
 /// mke2fs makes it.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// Compares the files; `given` is an identity that the user named.
+/// What came of the files, and of the identity that the user named.
+pub(super) struct Compared {
+    pub(super) check: Check,
+    /// Why the identity that the user named does not open the seal.
+    pub(super) wrong_identity: Option<String>,
+}
+
+impl From<Check> for Compared {
+    fn from(check: Check) -> Self {
+        Self { check, wrong_identity: None }
+    }
+}
+
+/// Compares the files; `given` is an identity that the user named. Where it does not open the seal, the node's own is taken.
 pub(super) fn check(
     image: &ImageReader,
     judge: &Result<Judge, String>,
     given: Option<&NodeIdentity>,
-) -> Check {
-    let skipped = |why: String| Check::skipped(PART, why);
+) -> Compared {
+    let skipped = |why: &str| Check::skipped(PART, why.to_owned()).into();
     let Ok(volume) = ext4::open(image) else {
-        return skipped("the file system cannot be read".into());
+        return skipped("the file system cannot be read");
     };
     let Some(seal) = judge.as_ref().ok().and_then(|judge| newest(image, judge)) else {
-        return skipped("there is no seal that holds".into());
+        return skipped("there is no seal that holds");
     };
-    let opened = match given {
-        Some(identity) if identity.recipient() == seal.header().recipient => seal.open(identity),
-        Some(identity) => seal.open_as_admin(identity),
-        None => match own_identity(&volume) {
-            Ok(Some(identity)) => seal.open(&identity),
-            Ok(None) => {
-                let why = format!(
-                    "nothing opens the seal: the partition has no {AGE_KEY}, and --identity is not given"
-                );
-                return skipped(why);
-            }
-            Err(problem) => return Check::of(PART, Err(problem)),
-        },
-    };
-    let by = if given.is_some() { "the identity that was given" } else { "the node's own key" };
-    Check::of(PART, opened.map_err(|error| error.to_string()).and_then(|seal| compare(&volume, &seal, by)))
+    let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
+    let found = identity.recipient();
+    let (number, node) = (seal.header().serial, seal.header().node.clone());
+    let own = seal.clone();
+    let opened =
+        if found == seal.header().recipient { seal.open(identity) } else { seal.open_as_admin(identity) };
+    if matches!(opened, Err(SealError::Payload { problem: BadPayload::NotForThisKey, .. })) {
+        let check = with_own(&volume, own, "the identity that was given does not open it");
+        let wrong = format!(
+            "{found} does not open seal {number}: it is neither the key of node {node} nor an admin's"
+        );
+        return Compared { check, wrong_identity: Some(wrong) };
+    }
+    compared(&volume, opened, "the identity that was given").into()
+}
+
+/// Compares the files with what the node's own key opens; `otherwise` says what became of the user's identity.
+fn with_own(volume: &Ext4, seal: VerifiedSeal, otherwise: &str) -> Check {
+    match own_identity(volume) {
+        Ok(Some(identity)) => compared(volume, seal.open(&identity), "the node's own key"),
+        Ok(None) => {
+            let why = format!("nothing opens the seal: the partition has no {AGE_KEY}, and {otherwise}");
+            Check::skipped(PART, why)
+        }
+        Err(problem) => Check::of(PART, Err(problem)),
+    }
+}
+
+fn compared(volume: &Ext4, opened: Result<OpenedSeal, SealError>, by: &str) -> Check {
+    let opened = opened.map_err(|error| error.to_string());
+    Check::of(PART, opened.and_then(|seal| compare(volume, &seal, by)))
 }
 
 /// The seal with the highest serial of those that hold.

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 pub fn to_text(verification: &Verification) -> String {
     let mut text: String = verification.checks.iter().map(|check| line(check, "BAD")).collect();
     text.push_str(&comparison_to_text(&verification.current));
+    if let Some(wrong) = &verification.wrong_identity {
+        text.push_str(&line(&Check::of("identity", Err(wrong.clone())), "NO "));
+    }
     let path = verification.path.display();
     text.push_str(&if verification.is_whole() {
         format!("{path} is whole\n")
@@ -20,6 +23,11 @@ pub fn to_text(verification: &Verification) -> String {
         Some(false) => text.push_str(&format!(
             "{path} is not current: build it again from the site, and flash or update the node\n"
         )),
+    }
+    if verification.wrong_identity.is_some() {
+        text.push_str(
+            "this identity does not open its seal: give that of an admin of its site with --identity\n",
+        );
     }
     text
 }
@@ -51,6 +59,7 @@ pub fn to_json(verification: &Verification) -> Value {
         "whole": verification.is_whole(),
         "current": verification.is_current(),
         "checks": checks_to_json(&verification.checks),
+        "identity_problem": verification.wrong_identity,
         "compared_with_site": checks_to_json(&verification.current),
     })
 }

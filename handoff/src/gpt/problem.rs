@@ -251,8 +251,10 @@ impl NoTable {
 impl fmt::Display for NoTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.primary.fmt(f)?;
-        // A blank disk has neither; that is one thing to say.
-        if self.primary == self.backup { Ok(()) } else { write!(f, " (backup: {})", self.backup) }
+        // A blank disk has neither, and what is too short for one is too short for both: that is one thing to say.
+        let too_short = |problem: &Problem| matches!(problem, Problem::Cut { .. });
+        let is_same = self.primary == self.backup || (too_short(&self.primary) && too_short(&self.backup));
+        if is_same { Ok(()) } else { write!(f, " (backup: {})", self.backup) }
     }
 }
 

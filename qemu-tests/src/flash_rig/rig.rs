@@ -127,7 +127,7 @@ pub fn results(said: &Said) -> Result<Vec<Value>> {
     ensure!(said.code == 0, "exit code {}:\n{}{}", said.code, said.out, said.err);
     let results: Value =
         serde_json::from_str(&said.out).with_context(|| format!("no JSON:\n{}", said.out))?;
-    results.as_array().cloned().with_context(|| format!("no list: {results}"))
+    results["sticks"].as_array().cloned().with_context(|| format!("no list: {results}"))
 }
 
 /// A file system with the images.

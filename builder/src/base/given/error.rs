@@ -2,6 +2,7 @@
 
 use crate::error::{Class, Classified};
 use crate::limits::OverLimit;
+use crate::next_command::psyops;
 use crate::store::StoreError;
 use crate::tools::ToolError;
 use handoff::hash::Sha256Digest;
@@ -168,7 +169,7 @@ impl Classified for GivenError {
 
     fn advice(&self) -> Option<String> {
         Some(match self {
-            Self::OtherTar { .. } => "take the tar as it is now with: psyops lock update".into(),
+            Self::OtherTar { .. } => format!("take the tar as it is now with: {}", psyops("lock update")),
             Self::DamagedLayer { .. } => "build again: it is fetched anew".into(),
             Self::WrongDigest { .. } => "something between here and its source changed it; try again".into(),
             Self::Registry { source, .. } if Self::is_refused(source) => {
@@ -176,9 +177,10 @@ impl Classified for GivenError {
                  oci:FOLDER:TAG) and write base = \"oci:./FOLDER:TAG\""
                     .into()
             }
-            Self::Registry { source, .. } if Self::is_absent(source) => {
-                "check base in site.toml; an image that the registry has no more needs another, and: psyops lock update".into()
-            }
+            Self::Registry { source, .. } if Self::is_absent(source) => format!(
+                "check base in site.toml; for an image that the registry has no more, name another, and then: {}",
+                psyops("lock update")
+            ),
             Self::Registry { source, .. } if Self::is_false(source) => {
                 "something between here and the registry changed it, or the registry itself is damaged".into()
             }

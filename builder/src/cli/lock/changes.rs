@@ -96,6 +96,7 @@ pub(super) fn to_json(changes: &Changes, site: &Site) -> Value {
         })
     });
     json!({
+        "format": 1,
         "changed": changes.any,
         "base": changes.base,
         "changes": changes.site,

@@ -32,6 +32,11 @@ pub struct LockArgs {
 #[derive(Debug, Subcommand)]
 enum LockCommand {
     /// Take the archive's present packages into site.lock, after saying what changes
+    #[command(after_help = "Examples:
+  psyops lock update --site fleet --dry-run  what would change
+  psyops lock update --site fleet            say what changes, ask, and take it
+  psyops lock update --site fleet --yes      say what changes, and take it
+Where nothing changes and the lock's signature is missing or does not hold, it is signed again, after asking as well.")]
     Update {
         #[command(flatten)]
         which: Which,
@@ -60,6 +65,11 @@ the site then takes it, without the network and on any machine.")]
         signing: SigningKeyArgs,
     },
     /// List the locked packages
+    #[command(after_help = "Examples:
+  psyops lock show --site fleet
+  psyops lock show --site fleet --node pi1   the packages of a node
+  psyops lock show --site fleet --json
+The first line says who vouches for the lock.")]
     Show {
         #[command(flatten)]
         which: Which,

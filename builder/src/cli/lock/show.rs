@@ -7,6 +7,7 @@ use crate::base::vouch::{NoIndex, Subject, Trusted, Vouching};
 use crate::base::{Lock, LockFile};
 use crate::cli::trust::judged;
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::site::{LOCK_FILE, Site, site_or_default};
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -25,7 +26,7 @@ impl Classified for NoLock {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("make it with: psyops lock update --yes (or build an image)".into())
+        Some(format!("make it with: {}", psyops("lock update")))
     }
 }
 
@@ -130,6 +131,7 @@ fn to_json(lock: &Lock, site: &Site, vouching: &Vouching) -> String {
         })
     });
     let value = json!({
+        "format": 1,
         "vouched": vouching_to_json(vouching),
         "base": lock.wish.base.to_string(),
         "base_sha256": lock.given.as_ref().map(|given| given.digest().to_string()),

@@ -1,4 +1,5 @@
 //! `psyops lock update`: chooses packages anew, says what changes, and writes and signs the lock when the user agrees.
+//! A lock that stays as it is, and whose signature is missing or does not count, is signed again in the same way.
 
 use super::Which;
 use super::changes::{count, to_json, to_text};
@@ -7,9 +8,11 @@ use crate::base::changes::Changes;
 use crate::base::vouch::Trusted;
 use crate::base::{BaseError, Lock, LockFile, present_lock, signing_key, take_lock};
 use crate::error::Error;
-use crate::secrets::credentials::Locations;
+use crate::next_command::psyops;
+use crate::secrets::credentials::{CredentialError, Locations};
 use crate::site::{Site, site_or_default};
 use crate::store::Store;
+use keys::issue::signing::SigningKey;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +24,8 @@ struct Told<'a> {
     changes: &'a Changes,
     /// Why a build would not take the lock as it was.
     problem: Option<&'a str>,
+    /// Why no signature counts, where the lock itself stays as it is.
+    unsigned: Option<&'a str>,
     /// Bytes that the store lacks.
     fetch: u64,
     json: bool,
@@ -35,60 +40,135 @@ pub(super) fn run(
     let site = site_or_default(which.site.as_deref())?;
     let store = Store::from_environment()?;
     let old = present(&site, progress)?;
-    let mut file = resolve(&site, &store, progress)?;
-    let changes = Changes::between(old.as_ref().map(LockFile::lock), file.lock())?;
-    let problem = old.as_ref().map(|old| problem_of(old, &site, &store)).transpose()?.flatten();
-    let lock = file.lock().clone();
-    let fetch = bytes_to_fetch(&lock, &store);
-    let path = file.path().to_owned();
-    let told =
-        Told { path, lock: &lock, changes: &changes, problem: problem.as_deref(), fetch, json: which.json };
-    if !changes.any && told.problem.is_none() {
-        return Ok((told.ending(&site, &Written::not("as it was")), None));
-    }
-    let nothing = Written::not("nothing was written");
-    if consent.dry_run {
-        return Ok((told.whole(&site, &nothing), None));
-    }
-    let key = signing_key(&site, keys)?;
-    let key = match key {
-        // No archive lists a tar or an image: without a signature, no build would take it.
-        Err(problem) if lock.given.is_some() => return Err(problem.into()),
-        key => key,
-    };
-    match told.agreed(&site, consent, progress) {
-        Ok(()) => {}
-        Err(error @ NotWritten::NoTerminal { .. }) => {
-            return Ok((told.whole(&site, &nothing), Some(error.into())));
-        }
-        Err(error) => return Err(error.into()),
-    }
-    // The answer may have taken a while.
-    if LockFile::read_any(&site).ok().flatten() != old {
-        return Err(NotWritten::Changed { path: told.path }.into());
-    }
-    let _in_use = store.in_use()?;
-    let written = match &key {
-        Ok(key) => {
-            file.sign(&site, key).map_err(BaseError::from)?;
-            let id = key.public().id().to_string();
-            Written { ending: format!("written and signed by key {id}"), done: true, key: Some(id) }
-        }
-        Err(problem) => {
-            let ending = format!(
-                "written, not signed: it counts in this store only, until psyops lock sign ({problem})"
-            );
-            Written { ending, done: true, key: None }
-        }
-    };
-    take_lock(&site, &file, &store, progress)?;
-    Ok((told.ending(&site, &written), None))
+    let file = resolve(&site, &store, progress)?;
+    Update { site: &site, store: &store, old: &old, json: which.json }.take(file, keys, consent, progress)
 }
 
-/// Why a build would not take the lock as it is.
-fn problem_of(old: &LockFile, site: &Site, store: &Store) -> Result<Option<String>, Error> {
-    let problem = old.vouching(&Trusted::of(site)?, store).into_result().err();
-    Ok(problem.map(|problem| problem.to_string()))
+/// What a lock that was chosen anew is held against.
+struct Update<'a> {
+    site: &'a Site,
+    store: &'a Store,
+    old: &'a Option<LockFile>,
+    json: bool,
+}
+
+impl Update<'_> {
+    /// Says what `file` changes, asks, and writes and signs it.
+    fn take(
+        &self,
+        file: LockFile,
+        keys: &Locations,
+        consent: &Consent<'_>,
+        progress: &dyn Fn(&str),
+    ) -> Result<(String, Option<Error>), Error> {
+        let Self { site, store, old, json } = *self;
+        let changes = Changes::between(old.as_ref().map(LockFile::lock), file.lock())?;
+        let standing = old.as_ref().map(|old| Standing::of(old, site, store)).transpose()?;
+        let Standing { problem, unsigned } = standing.unwrap_or_default();
+        let lock = file.lock().clone();
+        let told = Told {
+            path: file.path().to_owned(),
+            lock: &lock,
+            changes: &changes,
+            problem: problem.as_deref(),
+            unsigned: unsigned.as_deref().filter(|_| !changes.any),
+            fetch: bytes_to_fetch(&lock, store),
+            json,
+        };
+        if !changes.any && told.unsigned.is_none() {
+            return Ok((told.ending(site, &Written::not("as it was")), None));
+        }
+        let nothing = Written::not("nothing was written");
+        if consent.dry_run {
+            return Ok((told.whole(site, &nothing), None));
+        }
+        let key = match signing_key(site, keys)? {
+            // No archive lists a tar or an image: without a signature, no build would take it.
+            Err(problem) if lock.given.is_some() => return Err(problem.into()),
+            // Without the key there is nothing to do.
+            Err(missing) if told.lacks_only_a_signature() => {
+                return Ok((
+                    told.ending(site, &Written::not(&unsigned_because("as it was", &missing))),
+                    None,
+                ));
+            }
+            key => key,
+        };
+        match told.agreed(site, consent, progress) {
+            Ok(()) => {}
+            Err(error @ NotWritten::NoTerminal { .. }) => {
+                return Ok((told.whole(site, &nothing), Some(error.into())));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let written = self.write(file, &told, key.as_ref(), progress)?;
+        Ok((told.ending(site, &written), None))
+    }
+
+    /// Writes the lock and its signature; the signature alone, where only that is missing.
+    fn write(
+        &self,
+        mut file: LockFile,
+        told: &Told<'_>,
+        key: Result<&SigningKey, &CredentialError>,
+        progress: &dyn Fn(&str),
+    ) -> Result<Written, Error> {
+        let Self { site, store, old, .. } = *self;
+        // The answer may have taken a while.
+        if LockFile::read_any(site).ok().flatten() != *old {
+            return Err(NotWritten::Changed { path: told.path.clone() }.into());
+        }
+        // What is signed alone is the file that is there.
+        if let (Some(mut old), true) = (old.clone(), told.lacks_only_a_signature()) {
+            let written = sign(&mut old, site, key, "as it was")?;
+            old.write_signature()?;
+            return Ok(written);
+        }
+        let _in_use = store.in_use()?;
+        let written = sign(&mut file, site, key, "written")?;
+        take_lock(site, &file, store, progress)?;
+        Ok(written)
+    }
+}
+
+/// Signs the lock where there is a key, and says what became of it.
+fn sign(
+    file: &mut LockFile,
+    site: &Site,
+    key: Result<&SigningKey, &CredentialError>,
+    what: &str,
+) -> Result<Written, Error> {
+    Ok(match key {
+        Ok(key) => {
+            file.sign(site, key).map_err(BaseError::from)?;
+            let id = key.public().id().to_string();
+            Written { ending: format!("{what} and signed by key {id}"), done: true, key: Some(id) }
+        }
+        Err(problem) => Written { ending: unsigned_because(what, problem), done: true, key: None },
+    })
+}
+
+fn unsigned_because(what: &str, problem: &CredentialError) -> String {
+    let sign = psyops("lock sign");
+    format!("{what}, not signed: it counts in this store only, until {sign} ({problem})")
+}
+
+/// How a build sees the lock as it is.
+#[derive(Default)]
+struct Standing {
+    /// Why a build would not take it.
+    problem: Option<String>,
+    /// Why no signature counts.
+    unsigned: Option<String>,
+}
+
+impl Standing {
+    fn of(old: &LockFile, site: &Site, store: &Store) -> Result<Self, Error> {
+        let vouching = old.vouching(&Trusted::of(site)?, store);
+        let unsigned = vouching.signature.as_ref().err().map(ToString::to_string);
+        let problem = vouching.into_result().err().map(|problem| problem.to_string());
+        Ok(Self { problem, unsigned })
+    }
 }
 
 fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, Error> {
@@ -129,6 +209,11 @@ impl Written {
 }
 
 impl Told<'_> {
+    /// Whether a build on this machine takes the lock, which stays as it is.
+    fn lacks_only_a_signature(&self) -> bool {
+        self.unsigned.is_some() && self.problem.is_none()
+    }
+
     /// Shows the changes and finds out whether they are wanted. Programs are not asked.
     fn agreed(&self, site: &Site, consent: &Consent<'_>, progress: &dyn Fn(&str)) -> Result<(), NotWritten> {
         let list = self.list(site);
@@ -137,12 +222,26 @@ impl Told<'_> {
             list.lines().for_each(progress);
             return Ok(());
         }
-        let question = format!("{list}\nTake them into {}?", self.path.display());
+        let path = self.path.display();
+        let question = match self.unsigned {
+            Some(_) => format!("{list}\nSign {path} as it is?"),
+            None => format!("{list}\nTake them into {path}?"),
+        };
         consent.ask_for(&self.path, &question, self.json)
     }
 
-    /// What changes, and why a build would not take the lock as it was.
+    /// What changes, and why a build would not take the lock as it was; or what a signature vouches for, where it is all that
+    /// is missing.
     fn list(&self, site: &Site) -> String {
+        if let Some(unsigned) = self.unsigned {
+            let problem = self.problem.unwrap_or("the archive's index in this store vouches for all of it");
+            let packages = self.lock.all().count();
+            let base = if self.lock.given.is_some() { " and a base that no archive lists" } else { "" };
+            return format!(
+                "nothing changes, and no signature of the lock counts: {unsigned}\n{problem}\na signature vouches for its \
+                 {packages} packages{base}"
+            );
+        }
         let problem = self.problem.map(|problem| format!("{problem}\n")).unwrap_or_default();
         format!("{problem}{}{}", to_text(self.changes, site), count(self.changes, self.fetch))
     }
@@ -160,6 +259,7 @@ impl Told<'_> {
             value["lock"] = Value::from(self.path.display().to_string());
             value["packages"] = Value::from(self.lock.packages.len());
             value["fetch"] = Value::from(self.fetch);
+            value["signature_problem"] = Value::from(self.unsigned);
             value["not_vouched"] = Value::from(self.problem);
             value["written"] = Value::from(written.done);
             value["signed_by"] = Value::from(written.key.clone());
@@ -176,5 +276,122 @@ impl Told<'_> {
             self.lock.packages.len(),
             written.ending
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::lock::Wish;
+    use crate::secrets::passphrase::Passphrases;
+    use crate::secrets::trust::accept_new_site;
+    use crate::site::{InitOptions, LOCK_FILE, init_site, issue_keys};
+    use keys::timestamp::Timestamp;
+    use std::fs;
+    use std::io;
+    use tempfile::TempDir;
+
+    /// A site with a lock without packages, for which any index vouches, and the key that signs it.
+    struct Place {
+        folder: TempDir,
+        site: Site,
+        store: Store,
+        keys: Locations,
+    }
+
+    impl Place {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let config = folder.path().join("config");
+            let (id, node) = ("lab".parse().unwrap(), "pi1".parse().unwrap());
+            let made = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
+            let options = InitOptions { build_time: 1_793_491_200, open_consoles: false };
+            let site = init_site(&folder.path().join("site"), &id, &node, &made, &options).unwrap();
+            let site = accept_new_site(site, &config, &Passphrases::default()).unwrap();
+            let store = Store::at(&folder.path().join("store")).unwrap();
+            let at = |name: &str| Some(config.join("lab").join(name));
+            let keys = Locations {
+                identity: at("admin.age.txt"),
+                signing_key: at("signing.key"),
+                passphrases: Passphrases::default(),
+            };
+            Self { folder, site, store, keys }
+        }
+
+        fn lock(&self) -> LockFile {
+            let lock =
+                Lock { wish: Wish::of(&self.site), given: None, packages: Vec::new(), variants: Vec::new() };
+            LockFile::new(&self.site, lock, Vec::new()).unwrap()
+        }
+
+        /// What an update says that would choose the same packages again, and its error.
+        fn update(&self, json: bool, consent: &Consent<'_>) -> Result<(String, Option<Error>), Error> {
+            let old = LockFile::read_any(&self.site)?;
+            let update = Update { site: &self.site, store: &self.store, old: &old, json };
+            update.take(self.lock(), &self.keys, consent, &|_| {})
+        }
+
+        fn signature(&self) -> std::path::PathBuf {
+            self.site.dir.join("site.lock.minisig")
+        }
+    }
+
+    fn answer(answer: Option<bool>) -> impl Fn(&str) -> io::Result<Option<bool>> {
+        move |question| {
+            let says = "nothing changes, and no signature of the lock counts: ";
+            assert!(
+                question.starts_with(says) && question.contains("vouches for its 0 packages"),
+                "{question}"
+            );
+            assert!(question.ends_with("site.lock as it is?"), "{question}");
+            Ok(answer)
+        }
+    }
+
+    #[test]
+    fn a_lock_that_does_not_change_is_signed_again_once_that_is_agreed() {
+        let place = Place::new();
+        let consent = |yes, ask| Consent { dry_run: false, yes, ask };
+        let never = |question: &str| -> io::Result<Option<bool>> { panic!("{question}") };
+        place.lock().write().unwrap();
+        let text = fs::read(place.site.dir.join(LOCK_FILE)).unwrap();
+
+        // Nobody who agrees: nothing is written.
+        let (no, nobody, yes) = (answer(Some(false)), answer(None), answer(Some(true)));
+        let declined = place.update(false, &consent(false, &no)).unwrap_err();
+        assert_eq!(declined.class().exit_code(), 77, "{declined}");
+        let (said, error) = place.update(false, &consent(false, &nobody)).unwrap();
+        assert!(error.unwrap().report().contains("add --yes") && said.contains("nothing changes"), "{said}");
+        let plan = Consent { dry_run: true, yes: false, ask: &never };
+        let (said, _) = place.update(true, &plan).unwrap();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&said["changed"], &said["written"]), (&false.into(), &false.into()));
+        assert!(said["signature_problem"].as_str().unwrap().ends_with("site.lock.minisig is missing"));
+        assert!(!place.signature().exists());
+
+        // Missing, and then of another content.
+        let (said, error) = place.update(false, &consent(false, &yes)).unwrap();
+        assert!(said.contains(": 0 packages, as it was and signed by key ") && error.is_none(), "{said}");
+        fs::write(place.signature(), "no signature\n").unwrap();
+        let (said, _) = place.update(true, &consent(true, &never)).unwrap();
+        let said: Value = serde_json::from_str(&said).unwrap();
+        assert_eq!((&said["changed"], &said["written"]), (&false.into(), &true.into()));
+        let (said, _) = place.update(false, &consent(false, &never)).unwrap();
+        assert!(said.ends_with(": 0 packages, as it was"), "{said}");
+        assert_eq!(fs::read(place.site.dir.join(LOCK_FILE)).unwrap(), text);
+    }
+
+    #[test]
+    fn a_lock_that_does_not_change_stays_unsigned_without_the_key() {
+        let mut place = Place::new();
+        place.lock().write().unwrap();
+        // Where no file is named, a key that is not there is no error.
+        let key = place.folder.path().join("config/lab/signing.key");
+        fs::remove_file(key).unwrap();
+        place.keys.signing_key = None;
+        let never = |question: &str| -> io::Result<Option<bool>> { panic!("{question}") };
+        let (said, error) = place.update(false, &Consent { dry_run: false, yes: true, ask: &never }).unwrap();
+        assert!(said.contains("as it was, not signed: it counts in this store only, until psyops lock sign"));
+        assert!(error.is_none() && !place.signature().exists());
     }
 }

@@ -96,7 +96,10 @@ impl Classified for KeyInFile {
     }
 
     fn advice(&self) -> Option<String> {
-        Some("remove the key from there; what a node needs is given to it with: psyops secret set".into())
+        Some(
+            "remove the key from there; what a node needs is kept as a secret: psyops secret set --help"
+                .into(),
+        )
     }
 }
 

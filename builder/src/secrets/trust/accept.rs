@@ -20,6 +20,8 @@ pub struct Acceptance {
     pub keys: KeySet,
     /// The file that has them.
     pub file: PathBuf,
+    /// Whether nothing was accepted before.
+    pub is_first: bool,
     /// Whether `trust.toml` was written and signed.
     pub published: bool,
     /// In what the site still differs.
@@ -80,7 +82,8 @@ pub fn accept(
         published = true;
     }
     let remaining = review_with_nodes(site, at)?.differences;
-    Ok(Acceptance { file: place::file(&folder, &site.id), keys, published, remaining })
+    let is_first = before.accepted.is_none();
+    Ok(Acceptance { file: place::file(&folder, &site.id), keys, is_first, published, remaining })
 }
 
 /// What the user accepts of nodes: keys, SSH host keys, and floors that sank.

@@ -5,6 +5,7 @@ use crate::atomic::AtomicError;
 use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::folders::NoFolder;
+use crate::next_command::{psyops, with_site};
 use crate::secrets::node_notes::NotesError;
 use crate::secrets::private_file::PrivateFileError;
 use crate::site::Site;
@@ -13,7 +14,7 @@ use keys::identity::BadRecipient;
 use keys::issue::signing::SigningFailed;
 use keys::signature::BadPublicKey;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why keys of a site do not count here.
 #[derive(Debug, thiserror::Error)]
@@ -151,17 +152,20 @@ impl Classified for TrustError {
     fn advice(&self) -> Option<String> {
         match self {
             Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
-                Some(advice(&dir.display().to_string(), differences))
+                Some(advice(dir, differences))
             }
             Self::OtherSite { dir, .. } => Some(format!(
-                "if its id was changed, find out who did it (git log -p). If it is a site of its own, see its keys \
-                 (psyops trust show --site {0}) and accept them: psyops trust accept --site {0}",
-                dir.display()
+                "if its id was changed, find out who did it (git log -p). If it is a site of its own, see its keys with: \
+                 {}; accept them with: {}",
+                with_site("trust show", Some(dir)),
+                with_site("trust accept", Some(dir))
             )),
-            Self::NothingAccepted { .. } => {
-                Some("see them with psyops trust show --site DIR; psyops trust accept KEY accepts one".into())
-            }
-            Self::UnknownKey { .. } => Some("see the keys with psyops trust show --site DIR".into()),
+            Self::NothingAccepted { .. } => Some(format!(
+                "see them with: {}; accept them with: {}",
+                psyops("trust show"),
+                psyops("trust accept")
+            )),
+            Self::UnknownKey { .. } => Some(format!("see the keys with: {}", psyops("trust show"))),
             Self::Private(error) => error.advice(),
             Self::NoFolder(error) => error.advice(),
             Self::Write(error) => error.advice(),
@@ -173,22 +177,19 @@ impl Classified for TrustError {
 
 /// The command that accepts what the site says. Of keys that were added it shows a place for the user to type them: a
 /// line that is ready to be pasted would be accepted without a look.
-fn advice(dir: &str, differences: &[Difference]) -> String {
+fn advice(dir: &Path, differences: &[Difference]) -> String {
+    let accept = with_site("trust accept", Some(dir));
     let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();
-    let lowered = can_accept.iter().filter(|one| matches!(one, Difference::Floor { .. })).count();
     if can_accept.is_empty() {
-        return format!(
-            "nothing was done. If site.toml is right, sign the accepted keys again: psyops trust accept --site {dir}"
-        );
+        return format!("nothing was done. If site.toml is right, sign the accepted keys again: {accept}");
     }
     let look = "nothing was done. Find out who changed the file (git log -p)";
-    if lowered == can_accept.len() {
+    if can_accept.iter().all(|one| matches!(one, Difference::Floor { .. })) {
         return format!(
-            "{look} and put the number back. To let nodes take older seals or releases again: psyops trust accept \
-             --site {dir}"
+            "{look} and put the number back. To let nodes take older seals or releases again: {accept}"
         );
     }
     let removed = |one: &&Difference| matches!(one, Difference::Key { change: Change::Removed, .. });
     let whose = if can_accept.iter().all(removed) { "" } else { "ask whose key it is; " };
-    format!("{look} and {whose}only then accept each key by its text: psyops trust accept --site {dir} KEY")
+    format!("{look} and {whose}only then accept each key by its text, as an argument or when asked: {accept}")
 }

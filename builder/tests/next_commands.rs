@@ -1,0 +1,176 @@
+//! The commands that messages tell the user to type next work as they are printed, in whatever folder the site is.
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A site whose folder needs quotes, so that a command without them, or without the site, does not work.
+struct World {
+    folder: TempDir,
+}
+
+impl World {
+    fn new() -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        world.ends("psyops init 'my site' --id lab --node pi1", 0);
+        world
+    }
+
+    fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    /// What a shell says to the command, which is to end with this exit code.
+    fn ends(&self, command: &str, code: i32) -> String {
+        let programs = Path::new(env!("CARGO_BIN_EXE_psyops")).parent().unwrap();
+        let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap());
+        let mut shell = Command::new("setsid");
+        shell.args(["--wait", "sh", "-c", command]).current_dir(self.folder.path()).stdin(Stdio::null());
+        shell.env("PATH", path).env("XDG_CACHE_HOME", self.at("cache"));
+        shell.env("XDG_CONFIG_HOME", self.at("config")).env("XDG_DATA_HOME", self.at("data"));
+        let output = shell.output().unwrap();
+        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        assert_eq!(output.status.code(), Some(code), "{command}\n{said}");
+        said
+    }
+
+    /// The command that stands at the end of what this one says, as it is to be.
+    fn next(&self, command: &str, code: i32, next: &str) -> String {
+        let said = self.ends(command, code);
+        let found = said.trim_end().rsplit_once(": psyops ").map(|(_, found)| format!("psyops {found}"));
+        assert_eq!(found.as_deref(), Some(next), "{command}\n{said}");
+        next.to_owned()
+    }
+
+    /// The same; and it then ends with that exit code.
+    fn leads(&self, command: &str, code: i32, next: &str, then: i32) {
+        self.ends(&self.next(command, code, next), then);
+    }
+
+    fn edit(&self, file: &str, from: &str, to: &str) {
+        let path = self.at("my site").join(file);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(text.contains(from), "{from} is not in {text}");
+        fs::write(path, text.replacen(from, to, 1)).unwrap();
+    }
+}
+
+#[test]
+fn what_is_to_be_done_about_seals_works_as_it_is_printed() {
+    let world = World::new();
+    let new = "psyops init 'my site' --node pi2";
+    world.leads("psyops seal --site 'my site' --node pi2", 66, new, 0);
+    world.ends("psyops seal --site='my site' --all", 0);
+    let raise = "psyops seal --all --raise release --site 'my site'";
+    world.leads("psyops seal --site 'my site' --node pi1 --raise release", 77, raise, 0);
+    fs::write(world.at("my site/seals/pi1.seal"), "no seal").unwrap();
+    let replace = "psyops seal --node pi1 --replace --site 'my site'";
+    world.leads("psyops seal --site 'my site' --all", 65, replace, 0);
+    world.leads("psyops seal --all --site elsewhere", 66, "psyops init elsewhere", 0);
+}
+
+#[test]
+fn a_node_whose_keys_are_lost_gets_new_ones_by_what_is_printed() {
+    let world = World::new();
+    world.ends("psyops seal --site 'my site' --all", 0);
+    fs::remove_dir_all(world.at("my site/secrets/nodes/pi1")).unwrap();
+    let seal = "psyops seal --node pi1 --site 'my site'";
+    let secrets = "psyops mksecrets --site 'my site' --node pi1 --output secret.img";
+    world.next(secrets, 66, seal);
+    let file = fs::read_to_string(world.at("my site/nodes/pi1.toml")).unwrap();
+    let line = file.lines().find(|line| line.starts_with("recipient = ")).unwrap();
+    world.edit("nodes/pi1.toml", line, "");
+    world.ends(seal, 0);
+    world.ends(secrets, 0);
+}
+
+#[test]
+fn what_is_to_be_done_about_keys_works_as_it_is_printed() {
+    let world = World::new();
+    let (show, accept) = ("psyops trust show --site 'my site'", "psyops trust accept --site 'my site'");
+    world.leads(&format!("{accept} age1wrong"), 66, show, 0);
+    let remove = "psyops keys passphrase --remove --site 'my site'";
+    world.leads("psyops keys passphrase --site 'my site' --new-passphrase-fd 3 3</dev/null", 65, remove, 0);
+    fs::remove_file(world.at("config/psyops/lab/lab.trust.toml")).unwrap();
+    let said = world.ends(show, 0);
+    assert!(said.starts_with("no keys of the site lab are accepted here yet; it names:\n"), "{said}");
+    assert!(!said.contains("the site says the same"), "{said}");
+    world.next(show, 0, accept);
+    let said = world.ends(accept, 0);
+    let (first, _) = said.split_once('\n').unwrap();
+    assert!(first.starts_with("accepted for the site lab, the first ones on this workstation ("), "{said}");
+    assert!(world.ends(show, 0).ends_with("the site says the same\n"));
+    assert!(world.ends(accept, 0).starts_with("accepted for the site lab ("));
+    // Somebody adds a key: it is accepted by its text, or on a terminal, which is not here.
+    world.edit(
+        "site.toml",
+        "recipients = [",
+        "recipients = [\"age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z\", ",
+    );
+    world.leads("psyops seal --site 'my site' --all", 77, accept, 77);
+    world.next(accept, 77, accept);
+}
+
+#[test]
+fn what_is_to_be_done_about_the_lock_works_as_it_is_printed() {
+    let world = World::new();
+    let settings = world.at("my site/site.toml");
+    let text = fs::read_to_string(&settings).unwrap();
+    // An archive that does not answer: the command is understood, and finds the site.
+    fs::write(&settings, format!("{text}\n[packages]\nmirror = \"http://127.0.0.1:1\"\n")).unwrap();
+    world.leads("psyops lock show --site 'my site'", 66, "psyops lock update --site 'my site'", 69);
+}
+
+/// Commands of which every one takes `--site`.
+const OF_A_SITE: [&str; 9] =
+    ["build-image", "keys", "known-hosts", "lock", "mksecrets", "seal", "secret", "trust", "why"];
+
+/// Where a command stands that is not printed as the next one.
+const RIGHT: [(&str, &str); 3] = [
+    // In a file of the site, which does not know where it is.
+    ("base/lock.rs", "renew it with `psyops lock update`"),
+    ("secrets/trust/key_set.rs", "Written by psyops trust accept"),
+    // The help of a command works anywhere.
+    ("secrets/key_guard/mod.rs", "psyops secret set --help"),
+];
+
+fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
+    #[expect(clippy::disallowed_methods, reason = "the order does not matter")]
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            rust_files(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            found.push(path);
+        }
+    }
+}
+
+fn lacks_the_site(line: &str) -> bool {
+    let names = |command: &str| line.contains(&format!("psyops {command} "));
+    !line.trim_start().starts_with("//") && !line.contains("--site") && OF_A_SITE.iter().any(|one| names(one))
+}
+
+#[test]
+fn no_message_writes_a_command_of_a_site_by_itself() {
+    assert!(
+        lacks_the_site("    Some(\"psyops lock update \".into())")
+            && !lacks_the_site("psyops(\"lock update\")")
+    );
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = Vec::new();
+    rust_files(&source, &mut files);
+    let mut wrong = Vec::new();
+    for path in files.iter().filter(|path| !path.to_string_lossy().ends_with("tests.rs")) {
+        let name = path.strip_prefix(&source).unwrap().to_string_lossy().into_owned();
+        let text = fs::read_to_string(path).unwrap();
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let is_right = |line: &str| RIGHT.iter().any(|(file, words)| name == *file && line.contains(words));
+        let lines = text.lines().filter(|line| lacks_the_site(line) && !is_right(line));
+        wrong.extend(lines.map(|line| format!("{name}: {}", line.trim())));
+    }
+    assert!(wrong.is_empty(), "these take their command from crate::next_command:\n{}", wrong.join("\n"));
+}
