@@ -26,8 +26,9 @@ test-unit: build  ## only what needs no virtual machine
 test-boot: build  ## only the cold boots
 	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
 
-test-long: build  ## all states of power cuts, cold boots from 30 of them, and a large base made three times (two hours)
-	@scripts/setup test && cargo nextest run -p qemu-tests --profile long --run-ignored only
+test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times (two hours)
+	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
+	@cargo nextest run -p qemu-tests --profile long --run-ignored only
 
 lint: build  ## formatting and clippy, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings

@@ -402,7 +402,7 @@ fn circular_and_crossed_chains_of_the_esp_end() {
     }
 }
 
-fn debugfs(fixture: &Fixture, request: &str) {
+pub(super) fn debugfs(fixture: &Fixture, request: &str) {
     let offset = open(fixture).1.partition(Role::Secret).unwrap().offset.0;
     let mut debugfs = tools::DEBUGFS.command().unwrap();
     let mut requests = tempfile::NamedTempFile::new().unwrap();
