@@ -151,9 +151,7 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
 
 fn lacks_the_site(line: &str) -> bool {
     let names = |command: &str| line.contains(&format!("psyops {command} "));
-    !line.trim_start().starts_with("//")
-        && !line.contains("--site")
-        && OF_A_SITE.iter().any(|one| names(one))
+    !line.trim_start().starts_with("//") && !line.contains("--site") && OF_A_SITE.iter().any(|one| names(one))
 }
 
 #[test]
