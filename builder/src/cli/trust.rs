@@ -242,8 +242,8 @@ fn write_how_to_accept(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let accept = psyops("trust accept");
     write!(
         f,
-        "nothing is accepted here yet. Commands that only verify believe what the site says; those that encrypt or sign \
-         do not.\nOnce you know whose keys these are, accept them: {accept}"
+        "nothing is accepted here yet; until then, commands that only verify believe what the site says.\nOnce you know \
+         whose keys these are, accept them: {accept}"
     )
 }
 
