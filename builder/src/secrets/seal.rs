@@ -222,52 +222,22 @@ pub fn current_seal(
         credentials,
     };
     let path = site.seal_file(&node.name);
-    let kept = match site.folder.read(Site::seal_name(&node.name)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Err((last, "there was none".to_owned(), Unbelieved::Refuse))
-        }
-        Err(source) => return Err(CurrentSealError::Read { path, source }),
-        Ok(bytes) => match (wanted.judge_kept(&path, &bytes, last), unbelieved) {
-            (Ok(judgement), _) => Ok((bytes, judgement)),
-            (
-                Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. }),
-                Unbelieved::Replace,
-            ) => Err((last.max(above), "the kept one could not be believed".to_owned(), unbelieved)),
-            (Err(error), _) => return Err(error),
-        },
-    };
-    let (last, reasons) = match kept {
-        Ok((_, Judgement::Current(opened))) if above.is_some_and(|above| opened.header().serial <= above) => {
+    let (serial, reasons) = match wanted.kept(&path, last, unbelieved)? {
+        Kept::Current { bytes, opened } => {
             let serial = opened.header().serial;
-            (last.max(above), vec![format!("its serial {serial} is not above {}", known(above))])
+            let Some(above) = above.filter(|above| serial <= *above) else {
+                return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
+            };
+            (Some(serial), vec![format!("its serial {serial} is not above {above}")])
         }
-        Ok((bytes, Judgement::Current(opened))) => {
-            return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
-        }
-        Ok((_, Judgement::Stale { serial, reasons })) => (last.max(Some(serial)).max(above), reasons),
-        Err((None, _, Unbelieved::Replace)) => {
+        Kept::Stale { serial, reasons } => (Some(serial), reasons),
+        Kept::Missing => (None, vec!["there was none".to_owned()]),
+        Kept::Unbelieved if last.is_none() && above.is_none() => {
             return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
         }
-        Err((last, reason, _)) => (last.max(above), vec![reason]),
+        Kept::Unbelieved => (None, vec!["the kept one could not be believed".to_owned()]),
     };
-    let serial = match last {
-        None => Serial::FIRST,
-        Some(last) => {
-            last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node.name.clone(), last })?
-        }
-    };
-    // A floor far above all serials would be the last one that the node can be given, and anyone can write site.toml.
-    let serial = match Serial::new(wanted.least()) {
-        Some(floor) if floor.number() > serial.number().saturating_add(LARGEST_STEP) => {
-            return Err(CurrentSealError::LeastSerialJump {
-                node: node.name.clone(),
-                least: floor,
-                next: serial,
-            });
-        }
-        Some(floor) => serial.max(floor),
-        None => serial,
-    };
+    let serial = wanted.serial_after(last.max(serial).max(above))?;
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
     site.folder.write(Site::seal_name(&node.name), &bytes, 0o644)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
@@ -301,7 +271,19 @@ struct Wanted<'s> {
     credentials: &'s Credentials,
 }
 
-/// What was found out about the kept seal.
+/// The kept seal, held against the one that is wanted.
+enum Kept {
+    /// It is the one that is wanted.
+    Current { bytes: Vec<u8>, opened: Box<OpenedSeal> },
+    /// It is genuine, and something in it changed.
+    Stale { serial: Serial, reasons: Vec<String> },
+    /// There is none.
+    Missing,
+    /// It cannot be believed, and the user wants it replaced.
+    Unbelieved,
+}
+
+/// What was found out about a seal that is there.
 enum Judgement {
     Current(Box<OpenedSeal>),
     Stale { serial: Serial, reasons: Vec<String> },
@@ -342,6 +324,46 @@ impl Wanted<'_> {
             .verify(&trusted, &self.site.id)?
             .open_as_admin(&self.credentials.identity)?;
         Ok((bytes, opened))
+    }
+
+    fn kept(
+        &self,
+        path: &Path,
+        last: Option<Serial>,
+        unbelieved: Unbelieved,
+    ) -> Result<Kept, CurrentSealError> {
+        let bytes = match self.site.folder.read(Site::seal_name(&self.node.name)) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::Missing),
+            Err(source) => return Err(CurrentSealError::Read { path: path.to_owned(), source }),
+        };
+        match self.judge_kept(path, &bytes, last) {
+            Ok(Judgement::Current(opened)) => Ok(Kept::Current { bytes, opened }),
+            Ok(Judgement::Stale { serial, reasons }) => Ok(Kept::Stale { serial, reasons }),
+            Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. })
+                if unbelieved == Unbelieved::Replace =>
+            {
+                Ok(Kept::Unbelieved)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The serial of a new seal: above the `highest` that is known, and not below the site's floor.
+    fn serial_after(&self, highest: Option<Serial>) -> Result<Serial, CurrentSealError> {
+        let node = || self.node.name.clone();
+        let next = match highest {
+            None => Serial::FIRST,
+            Some(last) => last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node(), last })?,
+        };
+        match Serial::new(self.least()) {
+            // It would be the last serial that the node can be given, and anyone can write site.toml.
+            Some(least) if least.number() > next.number().saturating_add(LARGEST_STEP) => {
+                Err(CurrentSealError::LeastSerialJump { node: node(), least, next })
+            }
+            Some(least) => Ok(next.max(least)),
+            None => Ok(next),
+        }
     }
 
     /// What the kept seal is, if it can be believed.
