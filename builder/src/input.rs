@@ -110,7 +110,7 @@ mod tests {
         file.as_file().set_len(limits::INPUT.most + 1).unwrap();
         let error = read_input(file.path()).unwrap_err();
         assert_eq!(error.class(), Class::BadContent);
-        let problem = "a part of the UKI or the ESP has 201326593 bytes, more than the limit of 201326592 bytes (a UKI has at \
+        let problem = "a part of the UKI or the ESP has 100663297 bytes, more than the limit of 100663296 bytes (a UKI has at \
                        most as much)";
         assert_eq!(error.to_string(), format!("cannot read {}: {problem}", file.path().display()));
     }

@@ -55,8 +55,8 @@ pub static ESP_FILES: Limit =
     Limit { what: "the ESP", most: 1000, unit: "files and folders", because: "the builder makes four" };
 /// FAT32, section 6.1: a folder has at most 65,536 entries of 32 bytes.
 pub static ESP_FOLDER: Limit = bytes("a folder of the ESP", 2 * MIB, "FAT32, section 6.1");
-/// Firmware and kernel hold the UKI in memory, beside what it unpacks to.
-pub static UKI: Limit = bytes("the UKI", 192 * MIB, "a node holds it in memory");
+/// Firmware and kernel hold the UKI in memory, beside what it unpacks to; `diff` holds two of them.
+pub static UKI: Limit = bytes("the UKI", 96 * MIB, "a node holds it in memory");
 /// The kernel unpacks all of it into memory before it starts the loader.
 pub static INITRAMFS: Limit = bytes("the unpacked initramfs", 512 * MIB, "a node holds it in memory");
 /// Linux, `init/initramfs.c`: `PATH_MAX`, with its zero byte.
@@ -149,9 +149,9 @@ pub static MODULE_LINKS: Limit = Limit {
     because: "a kernel has fewer than 5000 modules",
 };
 /// They are a part of the UKI.
-pub static MODULES: Limit = bytes("the wanted kernel modules", 128 * MIB, "they are a part of the UKI");
+pub static MODULES: Limit = bytes("the wanted kernel modules", 96 * MIB, "they are a part of the UKI");
 /// A kernel, a boot stub or a program that becomes a part of a UKI or the ESP.
-pub static INPUT: Limit = bytes("a part of the UKI or the ESP", 192 * MIB, "a UKI has at most as much");
+pub static INPUT: Limit = bytes("a part of the UKI or the ESP", 96 * MIB, "a UKI has at most as much");
 /// Container engines stop at 127 (overlayfs); each is unpacked to a file of its own.
 pub static IMAGE_LAYERS: Limit =
     Limit { what: "the image", most: 127, unit: "layers", because: "container engines take no more" };

@@ -62,7 +62,8 @@ fn looker() {
         "ls" => said(ls::run(&ls::LsArgs { image, path, json: false }), |_| 0),
         "cat" => {
             let content = cat::run(&cat::CatArgs { image, path });
-            said(content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()), |_| 0)
+            let text = |bytes| String::from_utf8(bytes).unwrap_or_else(|_| "not text".to_owned());
+            said(content.map(text), |_| 0)
         }
         "diff" => {
             let arguments = diff::DiffArgs { a: PathBuf::from(path), b: image, all: false, json: false };
@@ -566,7 +567,7 @@ fn a_uki_of_50_gib_is_not_read() {
     file.write_all_at(&record.encode().unwrap(), place).unwrap();
     let image = path(&fixture);
     let problem = format!(
-        "cannot read partition boot-a of {}: the UKI has 52613349376 bytes, more than the limit of 201326592 bytes (a \
+        "cannot read partition boot-a of {}: the UKI has 52613349376 bytes, more than the limit of 100663296 bytes (a \
          node holds it in memory)",
         image.display()
     );

@@ -91,9 +91,8 @@ fn limit_an_initramfs_that_unpacks_to_the_largest_size() {
     let initramfs = zstd::encode_all(single_file("/zeros", 0o400, &zeros).unwrap().as_slice(), 1).unwrap();
     replace_uki(&fixture, &"0".repeat(64), Some(&initramfs));
     look_at_all(path(&fixture), 1);
-    for (command, path_in_image) in [("ls", "initramfs"), ("cat", "initramfs/zeros")] {
-        look(command, path(&fixture), path_in_image);
-    }
+    look("ls", path(&fixture), "initramfs");
+    look("cat", path(&fixture), "initramfs/zeros");
 }
 
 #[test]
@@ -118,6 +117,9 @@ fn tar_of_files(path: &Path, files: u64) {
         header.set_path(name(number)).unwrap();
         header.set_mode(0o644);
         header.set_size(0);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
         header.set_cksum();
         tar.append(&header, std::io::empty()).unwrap();
     }
