@@ -259,7 +259,7 @@ impl fmt::Display for TrustOutput {
                 write!(f, "{value:#}")
             }
             Self::Accepted(done, false) => {
-                writeln!(f, "accepted for the site {} ({}):", done.keys.site, done.file.display())?;
+                writeln!(f, "accepted for the site {} ({}):", done.keys.site, Shown(done.file.display()))?;
                 write_keys(f, &done.keys)?;
                 if done.published {
                     writeln!(f, "signed trust.toml: commit it with the site")?;

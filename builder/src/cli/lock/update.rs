@@ -10,6 +10,7 @@ use crate::error::Error;
 use crate::secrets::credentials::Locations;
 use crate::site::{Site, site_or_default};
 use crate::store::Store;
+use handoff::shown::Shown;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -137,7 +138,7 @@ impl Told<'_> {
             list.lines().for_each(progress);
             return Ok(());
         }
-        let question = format!("{list}\nTake them into {}?", self.path.display());
+        let question = format!("{list}\nTake them into {}?", Shown(self.path.display()));
         consent.ask_for(&self.path, &question, self.json)
     }
 
@@ -172,7 +173,7 @@ impl Told<'_> {
         };
         format!(
             "{}: {} packages{variants}, {}",
-            self.path.display(),
+            Shown(self.path.display()),
             self.lock.packages.len(),
             written.ending
         )
