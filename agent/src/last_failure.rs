@@ -15,6 +15,7 @@ use handoff::marker;
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::report::BootReport;
+use handoff::shown::ShownLines;
 use medium::{MediumError, Partition, failure_area};
 
 /// Why it could not be shown or left.
@@ -39,7 +40,8 @@ pub fn show(root: &Root) -> Result<Option<LastFailure>, LastFailureError> {
     let Some(record) = area.current().filter(|record| !record.acknowledged) else { return Ok(None) };
     let failure = record.failure.clone();
     let log = root.at(paths::LOGS).join("last-failure.log");
-    file::write(&log, failure.log.as_bytes(), 0o600)?;
+    // The record lies on the stick, where anybody can have written it.
+    file::write(&log, ShownLines(&failure.log).to_string().as_bytes(), 0o600)?;
     file::write(&root.at(paths::LAST_FAILURE), format!("{}\n", failure.to_json()).as_bytes(), 0o640)?;
     consoles::announce(root, &format!("{}{}", marker::LAST_FAILURE, line(&failure)));
     failure_area::acknowledge(&Partition::open_to_write(&device)?)?;
@@ -118,12 +120,12 @@ mod tests {
         let fault = FaultReport { fault: "configure".into(), message: "role x: failed".into() };
         let report = BootReport { slot: Some("b".into()), faults: vec![fault], ..BootReport::default() };
         let log = root.at("/var/log/psyops/configure-configure.log");
-        file::write(&log, b"what happened\n", 0o600).unwrap();
+        file::write(&log, b"what happened\x1b[2J\n", 0o600).unwrap();
         leave(&root, &report).unwrap();
         let failure = show(&root).unwrap().unwrap();
         assert_eq!((failure.slot, failure.problem.as_str()), (Some(Slot::B), "role x: failed"));
         let kept = file::read_text(&root.at("/var/log/psyops/last-failure.log")).unwrap();
-        assert_eq!(kept, "what happened\n");
+        assert_eq!(kept, "what happened\\u001b[2J\n");
         assert!(
             shown_line(&root).unwrap().starts_with("slot b: configure (step configure): role x: failed;")
         );

@@ -8,8 +8,7 @@ use handoff::shown::Shown;
 use std::fmt;
 use std::ops::Deref;
 
-/// What every shown line of details begins with. No other line of a report begins so.
-pub const MARK: &str = "  | ";
+pub use handoff::shown::MARK;
 
 /// Text of several lines. As a cause in a message, it is its last line.
 #[derive(Debug, Clone, PartialEq, Eq)]

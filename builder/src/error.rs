@@ -8,6 +8,7 @@
 
 use crate::details::Details;
 use handoff::shown::Shown;
+use serde_json::{Value, json};
 use std::fmt;
 use std::io;
 
@@ -130,16 +131,28 @@ impl Error {
     /// What the error has to say in several lines, each behind the mark of [`crate::details`].
     #[must_use]
     pub fn details(&self) -> Option<String> {
+        let details: Vec<String> = self.all_details().into_iter().map(Details::marked).collect();
+        (!details.is_empty()).then(|| details.join("\n"))
+    }
+
+    /// The error as JSON: the message, which is one line, the lines of the details as they are, and the advice.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        let details = self.all_details();
+        let lines: Vec<&str> = details.iter().flat_map(|details| details.trim_end().lines()).collect();
+        json!({
+            "error": self.message(), "details": lines, "advice": self.advice(), "exit_code": self.exit_code(),
+        })
+    }
+
+    fn all_details(&self) -> Vec<&Details> {
         let message = self.message();
-        let details: Vec<String> = self
-            .causes()
+        self.causes()
             .filter_map(|cause| cause.downcast_ref::<Details>())
             .filter(|details| !details.trim().is_empty())
             // Details of one line are in most messages already.
             .filter(|details| details.lines().nth(1).is_some() || !message.contains(&details.to_string()))
-            .map(Details::marked)
-            .collect();
-        (!details.is_empty()).then(|| details.join("\n"))
+            .collect()
     }
 
     /// What is printed: the message, the details, and the advice on a line of its own that is indented.
@@ -248,6 +261,20 @@ mod tests {
         assert_eq!(transparent.details().unwrap().lines().count(), 3);
         let short = Error::from(Outer::Transparent(Failed(Details::new("no such luck\n"))));
         assert_eq!((short.message().as_str(), short.details()), ("the tool failed: no such luck", None));
+    }
+
+    #[test]
+    fn in_json_a_message_is_one_line_and_its_details_are_a_list() {
+        let failed = Failed(Details::new("one\nerror: forged\u{1b}[2J\r\n\n"));
+        let json = Error::from(Outer::Named("x\ny".into(), failed)).to_json();
+        assert_eq!(json["error"], "cannot read x\\ny: the tool failed: error: forged\\u001b[2J");
+        assert_eq!(json["details"], json!(["one", "error: forged\u{1b}[2J"]));
+        assert_eq!(
+            (&json["advice"], &json["exit_code"]),
+            (&json!("look at\nerror: advice\u{9b}2J"), &json!(1))
+        );
+        let plain = Error::from(Example(io::Error::new(io::ErrorKind::NotFound, "gone"))).to_json();
+        assert_eq!((&plain["error"], &plain["details"]), (&json!("cannot read the thing: gone"), &json!([])));
     }
 
     #[test]

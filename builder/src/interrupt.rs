@@ -6,13 +6,12 @@
 //! kernel (files without names, `PR_SET_PDEATHSIG` for QEMU) and to the next run (locks, see [`crate::scratch`] and [`crate::atomic`]).
 
 use crate::leftovers;
+use crate::terminal::Settings;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
-use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io;
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Once, OnceLock};
@@ -40,7 +39,7 @@ pub fn start() {
             signals.add(signal);
         }
         // A terminal whose echo is off (a password is being typed), or that is QEMU's, gets its settings back.
-        let terminal = tcgetattr(io::stdin()).ok();
+        let terminal = Settings::now();
         if signals.thread_block().is_err() {
             return;
         }
@@ -48,7 +47,7 @@ pub fn start() {
             while let Ok(signal) = signals.wait() {
                 match SOFT.get() {
                     Some(flag) => flag.store(true, Ordering::Relaxed),
-                    None => end(signal, terminal.as_ref()),
+                    None => end(signal, &terminal),
                 }
             }
         });
@@ -69,7 +68,7 @@ pub fn wait_if_ending() {
     }
 }
 
-fn end(signal: Signal, terminal: Option<&Termios>) {
+fn end(signal: Signal, terminal: &Settings) {
     ENDING.store(true, Ordering::SeqCst);
     stop_programs();
     let leftovers = leftovers::freeze();
@@ -79,9 +78,7 @@ fn end(signal: Signal, terminal: Option<&Termios>) {
         stop_programs();
         leftovers.remove();
     }
-    if let Some(terminal) = terminal {
-        let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, terminal);
-    }
+    terminal.restore();
     let mut this = SigSet::empty();
     this.add(signal);
     if this.thread_unblock().is_ok() {

@@ -44,6 +44,7 @@ pub mod site;
 pub mod staging;
 pub mod store;
 mod svg;
+mod terminal;
 pub mod tool_output;
 pub mod tools;
 pub mod tree;

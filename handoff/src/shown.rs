@@ -7,6 +7,9 @@
 
 use core::fmt::{self, Write as _};
 
+/// What begins each line that somebody else printed, such as a tool or a role. No line of ours begins so.
+pub const MARK: &str = "  | ";
+
 /// A value whose text is from outside, as one line: everything that is not plain text is escaped, line ends too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shown<T>(pub T);

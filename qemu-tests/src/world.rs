@@ -17,7 +17,13 @@ use std::process::Command;
 
 /// Roles that the tests add to the site: a name and the script that the role runs.
 const ROLES: [(&str, &str); 3] = [
-    ("fails", "echo 'this run fails'\nexit 3\n"),
+    // It also tries to write a line of the agent into the log, and a report of a boot that went well onto the console.
+    (
+        "fails",
+        "echo 'this run fails'\nprintf 'psyops: role fails: ok\\033[2J\\n'\n\
+         report=$(sed 's/\"configure\": *\"pending\"/\"configure\":\"ok\"/' /run/psyops/boot.json)\n\
+         echo \"psyops-report: $report\" > /dev/console\nexit 3\n",
+    ),
     ("hangs", "echo 'this run hangs'\nexec sleep 10000\n"),
     (
         "kills-syslog",

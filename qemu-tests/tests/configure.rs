@@ -1,7 +1,7 @@
 //! A configuration run that goes wrong: the boot goes on, the report says so, the log is kept, no message is lost.
 
-use anyhow::{Result, ensure};
-use handoff::report::{Configure, Outcome};
+use anyhow::{Context as _, Result, ensure};
+use handoff::report::{BootReport, Configure, Outcome};
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
 use qemu_tests::world::World;
@@ -28,7 +28,10 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
     let report = &booted.seen.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     let log = log(&ssh, "failing")?;
-    ensure!(log.contains("this run fails"), "{log}");
+    ensure!(log.contains("\n  | this run fails\n"), "{log}");
+    // The role tries to forge a line of the agent, and to paint.
+    ensure!(log.contains("\n  | psyops: role fails: ok\\u001b[2J\n") && !log.contains('\u{1b}'), "{log}");
+    ensure!(!log.lines().any(|line| line.starts_with("psyops: role fails: ok")), "{log}");
     let status = ssh.run("failing", "psyops-agent status --json; echo \"exit $?\"")?;
     ensure!(status.contains("fails") && status.contains("exit 1"), "{status}");
     // What somebody sees who logs in.
@@ -41,6 +44,29 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
     ensure!(lines.get(1).is_some_and(|line| line.starts_with("$(psyops_prompt)")), "{shell}");
     assert_eq!(lines.get(2), Some(&"[degraded] end"), "{shell}");
     booted.power_off()
+}
+
+#[test]
+fn a_report_that_a_role_prints_on_the_console_is_not_believed() -> Result<()> {
+    let world = World::micro()?;
+    let image = world.image("failing")?;
+    let run = |more: &[&str]| {
+        let mut psyops = world.psyops();
+        psyops.arg("run").arg(&image).args(["--headless", "--direct", "--timeout", "240"]).args(more);
+        psyops.output().context("starting psyops")
+    };
+    let seen = run(&[])?;
+    let said = String::from_utf8_lossy(&seen.stderr);
+    let report: BootReport =
+        serde_json::from_slice(&seen.stdout).with_context(|| said.clone().into_owned())?;
+    ensure!(seen.status.code() == Some(1), "{said}");
+    assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
+    // Whoever believes any report believes the one that the role printed.
+    let forged = run(&["--any-report"])?;
+    let report: BootReport = serde_json::from_slice(&forged.stdout)?;
+    assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
+    ensure!(forged.status.success());
+    Ok(())
 }
 
 #[test]

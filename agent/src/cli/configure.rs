@@ -17,6 +17,9 @@ use handoff::fault::{Answer, Fault};
 use handoff::manifest::Manifest;
 use handoff::report::{BootReport, Configure};
 use handoff::slot::Slot;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode, Stdio};
 
 pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
@@ -58,6 +61,18 @@ pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
         Ending::Ok => ExitCode::SUCCESS,
         Ending::Failed | Ending::Running => ExitCode::from(1),
         Ending::Timeout => ExitCode::from(124),
+    }
+}
+
+/// Reads on for a daemon that a role's command left behind.
+pub(super) fn relay_output(left: usize) -> ExitCode {
+    let log = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+    match log.and_then(|log| configure::read_on(io::stdin().lock(), &log, left)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -56,6 +56,9 @@ enum Command {
     /// Takes one datagram out of the socket on the standard input.
     #[command(hide = true)]
     SyslogDiscard,
+    /// Adds what a role's daemon prints on the standard input to the log on the standard output.
+    #[command(hide = true)]
+    RelayOutput(RelayArguments),
 }
 
 #[derive(Debug, Args)]
@@ -184,6 +187,12 @@ struct ProxyArguments {
     state: PathBuf,
 }
 
+#[derive(Debug, Args)]
+struct RelayArguments {
+    /// How many bytes may be added.
+    left: usize,
+}
+
 /// Does what was asked for.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
@@ -206,6 +215,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::PauseSyslog(arguments) => pause::run(&root, &arguments),
         Command::SyslogProxy(arguments) => pause::keep(&arguments),
         Command::SyslogDiscard => pause::discard(),
+        Command::RelayOutput(RelayArguments { left }) => configure::relay_output(left),
     }
 }
 

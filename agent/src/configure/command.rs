@@ -1,13 +1,12 @@
-//! One attempt at a role's command: a process group of its own, a deadline, its output straight into the log.
-//!
-//! The output goes to a file and not through a pipe: a daemon that the command starts keeps the descriptor, and the
-//! run must not wait for it.
+//! One attempt at a role's command: a process group of its own, a deadline, its output through a pipe into the log.
 
+use super::relay::Relay;
 use crate::clock::Deadline;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
@@ -48,11 +47,15 @@ impl Command<'_> {
         };
         let mut command = std::process::Command::new(&program);
         command.args(arguments).current_dir(self.folder).env_clear().envs(self.environment.iter().cloned());
-        command.stdin(Stdio::null()).stdout(self.log.try_clone()?).stderr(self.log.try_clone()?);
+        let (relay, writer) = Relay::new(self.log)?;
+        command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
         command.process_group(0);
         die_with_parent(&mut command);
-        match command.spawn() {
-            Ok(child) => wait(child, deadline),
+        let started = command.spawn();
+        // It holds ends of the pipe, which would never seem to end.
+        drop(command);
+        match started {
+            Ok(child) => wait(child, deadline, relay),
             Err(error) => Ok(Attempt::NotStarted(format!("cannot start {}: {error}", program.display()))),
         }
     }
@@ -72,14 +75,20 @@ fn die_with_parent(command: &mut std::process::Command) {
     unsafe { command.pre_exec(set) };
 }
 
-fn wait(mut child: Child, deadline: Deadline) -> io::Result<Attempt> {
-    let pid = Pid::from_child(&child);
+fn wait(mut child: Child, deadline: Deadline, mut relay: Relay<'_>) -> io::Result<Attempt> {
+    let attempt = end(&mut child, deadline, &mut relay);
+    relay.end();
+    attempt
+}
+
+fn end(child: &mut Child, deadline: Deadline, relay: &mut Relay<'_>) -> io::Result<Attempt> {
+    let pid = Pid::from_child(child);
     let handle = pidfd_open(pid, PidfdFlags::empty())?;
-    if ended_within(&handle, deadline)? {
+    if ended_within(&handle, deadline, relay)? {
         return Ok(Attempt::Ended(child.wait()?));
     }
     let _ = kill_process_group(pid, Signal::TERM);
-    let in_good_order = ended_within(&handle, Deadline::after(GRACE))?;
+    let in_good_order = ended_within(&handle, Deadline::after(GRACE), relay)?;
     // Also after a good end of the leader: others of the group may have ignored the first signal.
     let _ = kill_process_group(pid, Signal::KILL);
     if !in_good_order {
@@ -89,15 +98,27 @@ fn wait(mut child: Child, deadline: Deadline) -> io::Result<Attempt> {
     Ok(Attempt::TimedOut)
 }
 
-fn ended_within(handle: &impl std::os::fd::AsFd, deadline: Deadline) -> io::Result<bool> {
+/// Waits for the process behind `handle`, and reads what it prints meanwhile.
+fn ended_within(handle: &OwnedFd, deadline: Deadline, relay: &mut Relay<'_>) -> io::Result<bool> {
     loop {
-        let left = deadline.left();
-        let span = left.try_into().ok();
-        match poll(&mut [PollFd::new(handle, PollFlags::IN)], span.as_ref()) {
-            Ok(0) if deadline.passed() => return Ok(false),
-            Ok(0) | Err(rustix::io::Errno::INTR) => {}
-            Ok(_) => return Ok(true),
+        let span = deadline.left().try_into().ok();
+        let mut watched: Vec<PollFd<'_>> = vec![PollFd::new(handle, PollFlags::IN)];
+        watched.extend(relay.pipe().map(|pipe| PollFd::new(pipe, PollFlags::IN)));
+        match poll(&mut watched, span.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
+        }
+        let ready = |number: usize| watched.get(number).is_some_and(|fd| !fd.revents().is_empty());
+        let (ended, printed) = (ready(0), ready(1));
+        if ended {
+            return Ok(true);
+        }
+        // Also while it prints without a pause.
+        if deadline.passed() {
+            return Ok(false);
+        }
+        if printed {
+            relay.read();
         }
     }
 }

@@ -5,7 +5,11 @@
 //! means for the boot is [`crate::report`]'s.
 
 mod command;
+mod log;
+mod relay;
 mod retry;
+
+pub(crate) use relay::read_on;
 
 use crate::clock::{Deadline, since_kernel_start, unix_seconds};
 use crate::file::{self, FileError, failing};
@@ -20,7 +24,6 @@ use crate::status::{RoleStatus, StageStatus, Status};
 use crate::template::Renderer;
 use rustix::fs::FlockOperation;
 use std::fs::File;
-use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -75,39 +78,43 @@ impl RunLock {
 
 /// Runs `stage` on the system under `root`. The status file says how it goes all the while.
 pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, ConfigureError> {
-    let mut log = file::open_log(&log_path(root, stage))?;
+    let log = log::open(&log_path(root, stage))?;
     let mut run = Run {
         root,
         stage: StageStatus::started(stage, unix_seconds(), since_kernel_start()),
         status: Status::load(root).unwrap_or_default(),
     };
     run.save()?;
-    say(&mut log, &format!("stage {stage} begins"));
+    log::say(&log, &format!("stage {stage} begins"));
     if stage == Stage::Identity {
-        harden(root, &mut log);
+        harden(root, &log);
     }
     match required::check(root, stage) {
-        Err(why) => run.problem(&mut log, "secrets", &why),
+        Err(why) => run.problem(&log, "secrets", &why),
         Ok(()) => match Node::load(root) {
-            Ok(node) => run.roles(&node, stage, &mut log)?,
-            Err(error) => run.problem(&mut log, "node.toml", &error),
+            Ok(node) => run.roles(&node, stage, &log)?,
+            Err(error) => run.problem(&log, "node.toml", &error),
         },
     }
     run.stage.end(since_kernel_start());
     run.save()?;
-    say(&mut log, &format!("stage {stage} ends: {}", run.stage.result.word()));
+    log::say(&log, &format!("stage {stage} ends: {}", run.stage.result.word()));
     Ok(run.stage)
 }
 
 /// Tells the kernel what the site wants. A node whose settings cannot be read gets the defaults: it may have users too.
-fn harden(root: &Root, log: &mut File) {
+fn harden(root: &Root, log: &File) {
     let node = Node::load(root).ok();
     let hardening = node.as_ref().map(|node| node.hardening).unwrap_or_default();
     let init = node.and_then(|node| node.base.init(root).ok());
-    let applied = hardening::apply(root, hardening, init, &mut |line| say(log, line));
+    let applied = hardening::apply(root, hardening, init, &mut |line| log::say(log, line));
     match applied {
-        Ok(changed) => changed.iter().for_each(|path| say(log, &format!("  changed {}", path.display()))),
-        Err(error) => say(log, &error.to_string()),
+        Ok(changed) => {
+            for path in changed {
+                log::say(log, &format!("  changed {}", path.display()));
+            }
+        }
+        Err(error) => log::say(log, &error.to_string()),
     }
 }
 
@@ -118,7 +125,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn roles(&mut self, node: &Node, stage: Stage, log: &mut File) -> Result<(), ConfigureError> {
+    fn roles(&mut self, node: &Node, stage: Stage, log: &File) -> Result<(), ConfigureError> {
         let limit = if stage == Stage::Identity { IDENTITY_DEADLINE } else { node.limits.deadline };
         let deadline = Deadline::after(limit);
         if stage == Stage::Identity {
@@ -137,25 +144,25 @@ impl Run<'_> {
                     continue;
                 }
             };
-            say(log, &format!("role {name} ({})", role.action.word()));
+            log::say(log, &format!("role {name} ({})", role.action.word()));
             let status = apply(self.root, &role, node, deadline, log)?;
             self.finished(status, log)?;
         }
         Ok(())
     }
 
-    fn finished(&mut self, role: RoleStatus, log: &mut File) -> Result<(), FileError> {
-        say(log, &role.line());
+    fn finished(&mut self, role: RoleStatus, log: &File) -> Result<(), FileError> {
+        log::say(log, &role.line());
         for path in &role.changed {
-            say(log, &format!("  changed {path}"));
+            log::say(log, &format!("  changed {path}"));
         }
         self.stage.roles.push(role);
         self.save()
     }
 
     /// Why no role could be applied at all.
-    fn problem(&mut self, log: &mut File, what: &str, error: &dyn std::error::Error) {
-        say(log, &error.to_string());
+    fn problem(&mut self, log: &File, what: &str, error: &dyn std::error::Error) {
+        log::say(log, &error.to_string());
         self.stage.roles.push(RoleStatus::failed(what, "settings", error));
     }
 
@@ -221,11 +228,6 @@ fn site_revision(root: &Root, node: &Node) -> String {
     let of_root = || file::read_text(&root.at(handoff::paths::SITE).join("revision")).ok();
     let release = || crate::report::load(root).ok().and_then(|report| report.release);
     stated.or_else(of_root).or_else(release).unwrap_or_default().trim().to_owned()
-}
-
-/// A line of the log; a log on a full medium must not stop the run.
-fn say(log: &mut File, line: &str) {
-    let _ = writeln!(log, "psyops: {line}");
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@
 //! easier to read. A command that hangs is not started again: it would hang again.
 
 use super::command::{Attempt, Command, describe};
+use super::log;
 use crate::clock::Deadline;
 use crate::file::{FileError, failing};
 use crate::status::{Ending, RoleStatus};
-use std::io::Write as _;
 use std::time::Duration;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub(super) fn until_it_works(
             Attempt::Ended(status) => (status.code(), describe(status)),
             Attempt::NotStarted(problem) => (None, problem),
         };
-        note(command.log, &format!("attempt {attempts}: {problem}"));
+        log::say(command.log, &format!("attempt {attempts}: {problem}"));
         let pause = pause_after(attempts);
         // What cannot be started now cannot be started later either, and a pause past the deadline is no pause.
         if attempts > retries || code.is_none() || stage_deadline.left() <= pause {
@@ -55,10 +55,6 @@ pub(super) fn until_it_works(
         }
         std::thread::sleep(pause);
     }
-}
-
-fn note(mut log: &std::fs::File, line: &str) {
-    let _ = writeln!(log, "psyops: {line}");
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ fn a_command_gets_its_environment_and_its_output_is_logged() {
     let stage = fixture.run(Stage::Configure);
     assert_eq!(stage.result, Ending::Ok, "{}", fixture.log(Stage::Configure));
     let secrets = fixture.root.at(handoff::paths::SECRETS);
-    let wanted = format!("word node-1 configure rev7 {}\n5\n", secrets.display());
+    let wanted = format!("\n  | word node-1 configure rev7 {}\n  | 5\n", secrets.display());
     assert!(fixture.log(Stage::Configure).contains(&wanted), "{}", fixture.log(Stage::Configure));
     let mode = std::fs::metadata(log_path(&fixture.root, Stage::Configure)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
@@ -132,4 +132,32 @@ fn a_second_run_is_refused_while_one_runs() {
     assert!(matches!(RunLock::take(&fixture.root), Err(ConfigureError::Busy(_))));
     drop(lock);
     RunLock::take(&fixture.root).unwrap();
+}
+
+#[test]
+fn what_a_role_prints_is_marked_and_escaped_in_the_log() {
+    let script = "#!/bin/sh\nprintf 'psyops: role r: forged\\033[2J\\n'\necho 'psyops: role r: forged' >&2\n";
+    let fixture = Fixture::new(&settings("['r']", "")).role("r", COMMAND, script);
+    assert_eq!(fixture.run(Stage::Configure).result, Ending::Ok);
+    let log = fixture.log(Stage::Configure);
+    let marked = log.lines().filter(|line| line.starts_with("  | psyops: role r: forged")).count();
+    assert_eq!(marked, 2, "{log}");
+    assert!(log.contains("forged\\u001b[2J\n") && !log.contains('\u{1b}'), "{log}");
+    assert!(!log.lines().any(|line| line.starts_with("psyops: role r: forged")), "{log}");
+}
+
+#[test]
+fn a_role_that_prints_without_end_neither_fills_the_log_nor_outlives_its_deadline() {
+    let fixture = Fixture::new(&settings("['r']", "retries = 0")).role(
+        "r",
+        &format!("{COMMAND}deadline = 1\n"),
+        "#!/bin/sh\nexec yes forged\n",
+    );
+    assert_eq!(fixture.run(Stage::Configure).result, Ending::Timeout);
+    let log = fixture.log(Stage::Configure);
+    assert!(log.len() < log::MOST_OUTPUT + 1000, "{} bytes", log.len());
+    let note = log
+        .lines()
+        .find(|line| line.starts_with("psyops: ") && line.contains("bytes of output were left out"));
+    assert!(note.is_some(), "{log:.1000}");
 }

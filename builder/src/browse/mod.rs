@@ -7,7 +7,7 @@ mod entry;
 mod esp;
 mod ext4;
 mod initramfs;
-mod squashfs;
+pub(crate) mod squashfs;
 
 pub use entry::{Entry, EntryKind};
 pub(crate) use esp::files as esp_files;

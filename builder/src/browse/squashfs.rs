@@ -12,11 +12,14 @@ use crate::tool_output::{self, OutputError};
 use crate::tools::{self, ToolError};
 use crate::verify;
 use handoff::partition::Role;
+use handoff::shown::ShownBytes;
 use handoff::slot::Slot;
 use std::process::Command;
 
 /// What `unsquashfs` puts before every path of a listing.
 const TOP: &str = "squashfs-root";
+/// What it puts between a link and its target.
+const ARROW: &str = " -> ";
 
 pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     let length = check(image, slot)?;
@@ -38,10 +41,9 @@ fn entries(partition: &ProgramInput, place: &Place) -> Result<Vec<Entry>, Browse
         command.arg(place.path());
     }
     let listing = tool_output::run(&mut command, &limits::ROOT_LIST).map_err(damaged)?;
-    let listing = String::from_utf8_lossy(&listing);
+    let lines = lines(&listing).map_err(|reason| BrowseError::Damaged { part: "the root", reason })?;
     let full =
         std::iter::once(TOP).chain(place.names.iter().map(String::as_str)).collect::<Vec<_>>().join("/");
-    let lines: Vec<(String, Entry)> = listing.lines().filter_map(line).collect();
     let inside = |path: &str| path.strip_prefix(&full).is_some_and(|rest| rest.starts_with('/'));
     let itself = lines.iter().find(|(path, _)| *path == full).map(|(_, entry)| entry);
     match itself {
@@ -87,9 +89,41 @@ fn damaged(error: OutputError) -> BrowseError {
     BrowseError::Damaged { part: "the root", reason }
 }
 
+/// Refuses a root in which a link could make up lines of what `unsquashfs` prints: it writes line ends in targets as they
+/// are.
+///
+/// The inner error is what is wrong with the root.
+pub(crate) fn check_links(partition: &ProgramInput) -> Result<Result<(), String>, ToolError> {
+    let mut command = tools::UNSQUASHFS.command()?;
+    command
+        .args(["-q", "-o", &partition.offset.to_string(), "-lln"])
+        .args(MEMORY_OPTIONS)
+        .arg(&partition.path);
+    Ok(match tool_output::run(&mut command, &limits::ROOT_LIST) {
+        Ok(listing) => lines(&listing).map(drop),
+        Err(OutputError::Tool(ToolError::Failed { complaint, .. })) => Err(complaint.to_string()),
+        Err(OutputError::Tool(other)) => return Err(other),
+        Err(OutputError::Limit(over)) => Err(over.to_string()),
+    })
+}
+
+/// The lines of `-lln`. A line end in a name or in the target of a link leaves lines that make no sense.
+fn lines(listing: &[u8]) -> Result<Vec<(String, Entry)>, String> {
+    let read = |text: &[u8]| {
+        let senseless = "unsquashfs tells of a file in words that make no sense";
+        line(text).ok_or_else(|| format!("{senseless}: \"{}\"", ShownBytes(text)))
+    };
+    let listing = listing.strip_suffix(b"\n").unwrap_or(listing);
+    listing.split(|byte| *byte == b'\n').filter(|_| !listing.is_empty()).map(read).collect()
+}
+
 /// A line of `-lln`: mode, owner/group, size (of devices two numbers), date, time, path, and of links ` -> ` and a target.
-fn line(line: &str) -> Option<(String, Entry)> {
-    let (before, path) = line.split_once(TOP)?;
+///
+/// The size of a link is the length of its target, so a target that goes on behind the line's end is noticed. That holds
+/// where the arrow is there once: a longer name with an arrow in it could make up for what is missing.
+fn line(line: &[u8]) -> Option<(String, Entry)> {
+    let text = String::from_utf8_lossy(line);
+    let (before, path) = text.split_once(TOP)?;
     let path = format!("{TOP}{path}");
     let mut words = before.split_ascii_whitespace();
     let (mode, owner, size) = (words.next()?, words.next()?, words.next()?);
@@ -99,7 +133,10 @@ fn line(line: &str) -> Option<(String, Entry)> {
         'l' => EntryKind::Link,
         _ => EntryKind::Special,
     };
-    let (path, target) = match path.split_once(" -> ").filter(|_| kind == EntryKind::Link) {
+    if kind == EntryKind::Link && !has_whole_target(line, size) {
+        return None;
+    }
+    let (path, target) = match path.split_once(ARROW).filter(|_| kind == EntryKind::Link) {
         Some((path, target)) => (path.to_owned(), Some(target.to_owned())),
         None => (path, None),
     };
@@ -110,10 +147,17 @@ fn line(line: &str) -> Option<(String, Entry)> {
     Some((path, Entry { name, kind, mode: Some(mode_bits(mode)), owner, size, target }))
 }
 
+fn has_whole_target(line: &[u8], size: &str) -> bool {
+    let arrow = |(_, window): &(usize, &[u8])| *window == ARROW.as_bytes();
+    let mut arrows = line.windows(ARROW.len()).enumerate().filter(arrow);
+    let (Some((at, _)), None) = (arrows.next(), arrows.next()) else { return false };
+    size.parse() == Ok(line.len().saturating_sub(at + ARROW.len()))
+}
+
 /// A line of `-lln`, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_line(text: &str) {
-    if let Some((path, entry)) = line(text) {
+    if let Some((path, entry)) = line(text.as_bytes()) {
         assert!(path.ends_with(&entry.name), "the name is the end of the path");
     }
 }
@@ -141,13 +185,33 @@ mod tests {
     #[test]
     fn lines_of_all_kinds_are_read() {
         let (path, entry) =
-            line("-rwsr-xr-t 0/42                  354 2026-11-22 12:05 squashfs-root/a b/su").unwrap();
+            line(b"-rwsr-xr-t 0/42                  354 2026-11-22 12:05 squashfs-root/a b/su").unwrap();
         assert_eq!((path.as_str(), entry.name.as_str()), ("squashfs-root/a b/su", "su"));
         assert_eq!((entry.mode, entry.owner, entry.size), (Some(0o5755), Some((0, 42)), 354));
-        let (_, entry) = line("lrwxrwxrwx 0/0   7 2026-11-22 12:05 squashfs-root/bin -> usr/bin").unwrap();
+        let (_, entry) = line(b"lrwxrwxrwx 0/0   7 2026-11-22 12:05 squashfs-root/bin -> usr/bin").unwrap();
         assert_eq!((entry.kind, entry.target.as_deref()), (EntryKind::Link, Some("usr/bin")));
-        let (_, entry) = line("crw--w---- 0/5    5,  1 2026-11-22 12:05 squashfs-root/dev/console").unwrap();
+        let (_, entry) = line(b"crw--w---- 0/5    5,  1 2026-11-22 12:05 squashfs-root/dev/console").unwrap();
         assert_eq!((entry.kind, entry.mode), (EntryKind::Special, Some(0o620)));
-        assert_eq!(line("Parallel unsquashfs: Using 2 processors"), None);
+        assert_eq!(line(b"Parallel unsquashfs: Using 2 processors"), None);
+    }
+
+    #[test]
+    fn a_line_end_in_a_name_or_target_makes_no_line_of_a_list() {
+        const DATE: &str = "2026-11-22 12:05 squashfs-root/bad";
+        let forged = format!("-rwsr-xr-x 0/0 5 {DATE}/su");
+        for (size, link) in [
+            (forged.len() + 2, format!("x -> a\n{forged}")),
+            // The name makes up for what the line lacks.
+            (forged.len() + 2, format!("{} -> {} -> a\n{forged}", "x", "y".repeat(forged.len() - 3))),
+        ] {
+            let listing = format!("lrwxrwxrwx 0/0 {size} {DATE}/{link}\n");
+            let problem = lines(listing.as_bytes()).unwrap_err();
+            assert!(problem.contains("words that make no sense: \"lrwx"), "{problem}");
+        }
+        let listing = format!("-rw-r--r-- 0/0 5 {DATE}/x\nerror: forged\n");
+        assert!(lines(listing.as_bytes()).unwrap_err().ends_with("\"error: forged\""));
+        let listing = format!("{forged}\nlrwxrwxrwx 0/0 2 {DATE}/l -> \u{fc}\n");
+        assert_eq!(lines(listing.as_bytes()).unwrap().len(), 2);
+        assert_eq!(lines(b"").unwrap(), []);
     }
 }

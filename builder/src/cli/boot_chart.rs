@@ -4,6 +4,7 @@ use crate::atomic;
 use crate::chart::{self, Timeline};
 use crate::error::{Class, Classified, Error};
 use clap::Args;
+use handoff::shown::Shown;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -62,7 +63,7 @@ pub fn run(args: &BootChartArgs) -> Result<String, Error> {
             atomic::write_file(path, picture.as_bytes())?;
             Ok(format!(
                 "{}: {} steps, ready after {} ms\n",
-                path.display(),
+                Shown(path.display()),
                 timeline.rows.len(),
                 timeline.ready()
             ))

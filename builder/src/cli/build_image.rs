@@ -12,6 +12,7 @@ use crate::secrets::credentials::Locations;
 use crate::site::site_or_default;
 use crate::store::{Origin, Store};
 use clap::Args;
+use handoff::shown::Shown;
 use serde_json::{Map, Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -211,7 +212,7 @@ impl BuildImageOutput {
                 writeln!(f, "{part:<9} {digest}")?;
             }
         }
-        let (path, size) = (built.image.path.display(), built.image.plan.disk_size);
+        let (path, size) = (Shown(built.image.path.display()), built.image.plan.disk_size);
         let prepared = &built.prepared;
         let digests = &built.record.digests;
         writeln!(f, "public {}", digests.public())?;

@@ -3,6 +3,7 @@
 use crate::error::Error;
 use crate::export::{self, Form};
 use clap::Args;
+use handoff::shown::Shown;
 use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
@@ -47,7 +48,7 @@ impl fmt::Display for ExportOutput {
             return write!(f, "{:#}", json!({"format": 1, "files": self.files}));
         }
         for file in &self.files {
-            writeln!(f, "{}", file.display())?;
+            writeln!(f, "{}", Shown(file.display()))?;
         }
         Ok(())
     }

@@ -19,6 +19,7 @@ use crate::secrets::trust;
 use crate::site::Site;
 use crate::verify::Verification;
 use clap::Args;
+use handoff::shown::Shown;
 use keys::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::fmt;
@@ -292,10 +293,13 @@ impl Outcome {
                 "written": flashed.written, "equal": flashed.equal, "read_back": flashed.read_back,
                 "receipt": receipt,
             }),
-            Err(error) => json!({
-                "target": target, "node": node, "size": size,
-                "error": error.report(), "exit_code": error.exit_code(),
-            }),
+            Err(error) => {
+                let mut value = error.to_json();
+                value["target"] = target.as_str().into();
+                value["node"] = node.as_str().into();
+                value["size"] = (*size).into();
+                value
+            }
         }
     }
 }
@@ -313,7 +317,7 @@ impl fmt::Display for Outcome {
         }
         f.write_str(if flashed.read_back { ", all read back" } else { ", not read back" })?;
         match receipt {
-            Some(path) => write!(f, "\n  receipt {}", path.display()),
+            Some(path) => write!(f, "\n  receipt {}", Shown(path.display())),
             None if flashed.read_back => f.write_str("\n  no receipt: say whose stick it is with --site"),
             None => Ok(()),
         }

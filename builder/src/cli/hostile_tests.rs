@@ -137,6 +137,7 @@ fn look_otherwise(command: &str, image: PathBuf, path: String) -> (u8, String) {
                 ssh: None,
                 write: false,
                 any_report: false,
+                raw_console: false,
                 print: true,
             };
             said(run::run(&arguments, &|_| ()), |_| 0)

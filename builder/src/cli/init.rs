@@ -8,6 +8,7 @@ use crate::secrets::trust::accept_new_site;
 use crate::site::{InitOptions, SITE_FILE, Site, add_node, can_hold_a_site, init_site, issue_keys};
 use clap::Args;
 use handoff::name::Name;
+use handoff::shown::Shown;
 use keys::timestamp::Timestamp;
 use serde_json::json;
 use std::fmt;
@@ -173,12 +174,21 @@ impl fmt::Display for Made {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Site { site, node, keys } => {
-                writeln!(f, "made the site {} with the node {node} in {}", site.id, site.dir.display())?;
-                writeln!(f, "its private keys are in {}: keep a copy in a safe place", keys.display())?;
+                writeln!(
+                    f,
+                    "made the site {} with the node {node} in {}",
+                    site.id,
+                    Shown(site.dir.display())
+                )?;
+                writeln!(
+                    f,
+                    "its private keys are in {}: keep a copy in a safe place",
+                    Shown(keys.display())
+                )?;
                 let build = with_site(&format!("build-image --node {node}"), Some(&site.dir));
-                write!(f, "next: {build}")
+                write!(f, "next: {}", Shown(build))
             }
-            Self::Node { node, file } => write!(f, "added the node {node}: {}", file.display()),
+            Self::Node { node, file } => write!(f, "added the node {node}: {}", Shown(file.display())),
         }
     }
 }

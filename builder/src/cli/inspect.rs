@@ -10,6 +10,7 @@ use crate::programs::Programs;
 use crate::site::Site;
 use crate::verify::{self, Check};
 use clap::Args;
+use handoff::shown::Shown;
 use std::path::{Path, PathBuf};
 
 /// Show what an image or stick holds: partitions, slots, release, root hash, node, seal, recipients
@@ -71,5 +72,5 @@ fn compare(image: &Path, site: &Site) -> Result<Vec<Check>, Error> {
 
 fn drawn(path: &Path, inspection: &Inspection) -> String {
     let (partitions, warnings) = (inspection.partitions.len(), inspection.warnings.len());
-    format!("{}: {partitions} partitions, {warnings} warnings\n", path.display())
+    format!("{}: {partitions} partitions, {warnings} warnings\n", Shown(path.display()))
 }

@@ -7,6 +7,7 @@ use crate::secrets::key_file::{self, KeyFile, KeyState};
 use crate::secrets::passphrase::new_passphrase;
 use crate::site::{Site, site_or_default};
 use clap::{Args, Subcommand};
+use handoff::shown::Shown;
 use keys::timestamp::Timestamp;
 use serde_json::{Value, json};
 use std::fmt;
@@ -165,7 +166,7 @@ impl fmt::Display for KeysOutput {
             }
             Self::Status { keys, site, json: false } => {
                 for (file, state) in keys {
-                    write!(f, "{}: {}", file.kind.what(), file.path.display())?;
+                    write!(f, "{}: {}", file.kind.what(), Shown(file.path.display()))?;
                     if let Some(mode) = state.mode() {
                         write!(f, ", mode {mode:04o}")?;
                     }
@@ -193,13 +194,13 @@ impl fmt::Display for KeysOutput {
             Self::Changed { files, missing, locked, json: false } => {
                 let now = if *locked { "is under the new passphrase" } else { "has no passphrase" };
                 for file in files {
-                    writeln!(f, "{} {now}", file.display())?;
+                    writeln!(f, "{} {now}", Shown(file.display()))?;
                 }
                 for file in missing {
                     writeln!(
                         f,
                         "{} is not there: a key that is kept elsewhere was not changed",
-                        file.display()
+                        Shown(file.display())
                     )?;
                 }
                 Ok(())

@@ -16,6 +16,7 @@ use crate::site::site_or_default;
 use crate::staging::Staging;
 use clap::Args;
 use handoff::manifest::Store;
+use handoff::shown::Shown;
 use serde::Serialize;
 use std::fmt;
 use std::fs::File;
@@ -268,12 +269,12 @@ impl fmt::Display for MksecretsOutput {
         writeln!(
             f,
             "{}: secret partition of the node {} ({} bytes)",
-            self.target.display(),
+            Shown(self.target.display()),
             self.node,
             self.size
         )?;
         writeln!(f, "  key   {}", self.recipient)?;
-        writeln!(f, "  seal  {} ({})", self.serial, self.seal.display())?;
+        writeln!(f, "  seal  {} ({})", self.serial, Shown(self.seal.display()))?;
         write!(f, "  files {}", self.files.join(" "))
     }
 }

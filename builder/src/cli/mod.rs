@@ -103,7 +103,7 @@ impl Psyops {
             PsyopsCommand::Seal(args) => finish(seal::run(&args, progress_for(args.json))),
             PsyopsCommand::Why(args) => finish(why::run(&args)),
             PsyopsCommand::Store(args) => finish(store::run(&args)),
-            PsyopsCommand::Inspect(args) => finish_bytes(inspect::run(&args)),
+            PsyopsCommand::Inspect(args) => finish(inspect::run(&args)),
             PsyopsCommand::Ls(args) => finish(ls::run(&args)),
             PsyopsCommand::Cat(args) => finish_bytes(cat::run(&args)),
             PsyopsCommand::Verify(args) => {
@@ -121,7 +121,7 @@ impl Psyops {
                 finish_code(diff::run(&args).map(|output| (output.to_string(), output.exit_code())))
             }
             PsyopsCommand::Run(args) => finish_run(run::run(&args, &progress)),
-            PsyopsCommand::BootChart(args) => finish_bytes(boot_chart::run(&args)),
+            PsyopsCommand::BootChart(args) => finish(boot_chart::run(&args)),
             PsyopsCommand::Demo(args) => finish_run(demo::run(&args, &progress)),
             PsyopsCommand::Disks(args) => finish(disks::run(&args)),
             PsyopsCommand::Lock(args) => finish_partial(lock::run(&args, progress_for(args.json()), &ask)),
@@ -148,6 +148,8 @@ mod damage_tests;
 
 #[cfg(test)]
 mod hostile_input_tests;
+#[cfg(test)]
+mod hostile_names_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]

@@ -65,7 +65,12 @@ pub struct RunArgs {
     /// Believe any boot report on the console: the systems of older builders do not prove that theirs is their own
     #[arg(long, requires = "headless")]
     pub any_report: bool,
-    /// Print the QEMU command and do nothing
+    /// Show what the machine says on the terminal as it is. Without this, all but text, colours and moves of the cursor is
+    /// shown as escapes: a hostile image could set the terminal's title, write to the clipboard, or make the terminal type a
+    /// command into your shell
+    #[arg(long, conflicts_with = "headless")]
+    pub raw_console: bool,
+    /// Print the QEMU command and do nothing. Nothing filters what the machine says where you run that command yourself
     #[arg(long)]
     pub print: bool,
 }
@@ -155,7 +160,11 @@ fn setup(
     let mut setup = Setup::with_stick(&path);
     setup.memory = args.memory;
     setup.ssh = args.ssh;
-    setup.serial = if on_terminal { Serial::Terminal } else { Serial::Captured };
+    setup.serial = match on_terminal {
+        true if args.raw_console => Serial::RawTerminal,
+        true => Serial::Terminal,
+        false => Serial::Captured,
+    };
     if args.write {
         setup.disks.iter_mut().for_each(|disk| disk.access = Access::Write);
     }

@@ -4,6 +4,7 @@ use crate::engine::needed;
 use crate::error::Error;
 use crate::store::{Collected, Store, collect_garbage};
 use clap::{Args, Subcommand};
+use handoff::shown::Shown;
 use serde_json::json;
 use std::fmt;
 
@@ -63,7 +64,7 @@ impl fmt::Display for StoreOutput {
         }
         if self.dry_run {
             for path in removed {
-                writeln!(f, "{}", path.display())?;
+                writeln!(f, "{}", Shown(path.display()))?;
             }
         }
         let verb = if self.dry_run { "would be removed" } else { "removed" };

@@ -303,8 +303,9 @@ impl fmt::Display for TrustOutput {
                 write!(f, "{value:#}")
             }
             Self::Accepted(done, false) => {
+                let (site, file) = (&done.keys.site, Shown(done.file.display()));
                 let first = if done.is_first { ", the first ones on this workstation" } else { "" };
-                writeln!(f, "accepted for the site {}{first} ({}):", done.keys.site, done.file.display())?;
+                writeln!(f, "accepted for the site {site}{first} ({file}):")?;
                 write_keys(f, &done.keys)?;
                 if done.published {
                     writeln!(f, "signed trust.toml: commit it with the site")?;

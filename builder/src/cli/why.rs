@@ -10,6 +10,7 @@ use crate::site::site_or_default;
 use crate::store::Store;
 use clap::Args;
 use handoff::name::Name;
+use handoff::shown::Shown;
 use handoff::slot::Slot;
 use serde_json::{Value, json};
 use std::fmt;
@@ -131,7 +132,12 @@ impl fmt::Display for WhyOutput {
         }
         let image = &self.record.image;
         let since = if image.holds() { "as it was written" } else { "changed or gone since" };
-        writeln!(f, "the last build of node {} wrote {}, {since}", self.record.node, image.path().display())?;
+        writeln!(
+            f,
+            "the last build of node {} wrote {}, {since}",
+            self.record.node,
+            Shown(image.path().display())
+        )?;
         for step in &self.record.steps {
             let line = step_line(step);
             let last = if line.ends_with("as it was") {

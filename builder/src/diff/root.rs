@@ -6,6 +6,7 @@
 
 use super::change::{Facts, Value};
 use super::packages;
+use crate::browse::squashfs::check_links;
 use crate::image::reader::ImageReader;
 use crate::input::over;
 use crate::limits;
@@ -57,6 +58,9 @@ pub(super) fn read(
         Ok(partition) => partition,
         Err(problem) => return Ok(Err(problem)),
     };
+    if let Err(problem) = check_links(&partition)? {
+        return Ok(Err(problem));
+    }
     let mut command = tools::UNSQUASHFS.command()?;
     // A name of its own for the standard output, because versions before 4.6 write to a file named `-`.
     command

@@ -12,10 +12,10 @@ pub fn to_text(difference: &Difference, all: bool) -> String {
     let most = if all { usize::MAX } else { MOST };
     let mut text = String::new();
     for (side, path) in Side::BOTH.into_iter().zip(&difference.paths) {
-        text.push_str(&format!("{side}  {}\n", path.display()));
+        text.push_str(&format!("{side}  {}\n", Shown(path.display())));
     }
     for damage in &difference.damaged {
-        text.push_str(&format!("damaged in {}: {}: {}\n", damage.side, damage.part, damage.problem));
+        text.push_str(&format!("damaged in {}: {}: {}\n", damage.side, damage.part, Shown(&damage.problem)));
     }
     for section in
         difference.sections.iter().filter(|section| !section.is_same() || !section.notes.is_empty())
@@ -56,7 +56,7 @@ fn told(section: &Section, most: usize) -> String {
             text.push_str(&format!("  … and {more} more {} (--all shows them)\n", kind.word()));
         }
     }
-    section.notes.iter().for_each(|note| text.push_str(&format!("  ({note})\n")));
+    section.notes.iter().for_each(|note| text.push_str(&format!("  ({})\n", Shown(note))));
     text
 }
 

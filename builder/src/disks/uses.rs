@@ -3,6 +3,7 @@
 use super::kernel::{Kernel, Node};
 use super::mounts::Mounts;
 use super::number::Number;
+use handoff::shown::Shown;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
@@ -35,7 +36,7 @@ impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
             What::Root => f.write_str("the running system's root")?,
-            What::Mounted(place) => write!(f, "mounted at {}", place.display())?,
+            What::Mounted(place) => write!(f, "mounted at {}", Shown(place.display()))?,
             What::Swap => f.write_str("swap")?,
             What::Held(by) => write!(f, "{by} is made of it")?,
         }

@@ -8,7 +8,7 @@ use handoff::slot::Slot;
 /// The facts as lines.
 #[must_use]
 pub fn to_text(inspection: &Inspection) -> String {
-    let mut text = format!("{}: {}\n", inspection.path.display(), size(inspection.size.0));
+    let mut text = format!("{}: {}\n", Shown(inspection.path.display()), size(inspection.size.0));
     if let Some(seal) = inspection.seal() {
         text.push_str(&format!("node {} of site {} (as its seal says)\n", seal.node, seal.site));
     }

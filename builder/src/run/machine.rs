@@ -2,6 +2,7 @@
 //!
 //! Time running out is an error that shows the console, never an answer.
 
+use super::console::Console;
 use super::parent::{self, Parent};
 use super::qmp::{Qmp, SOCKET};
 use super::setup::{Boot, FIRMWARE_CODE, FIRMWARE_VARIABLES, Serial, Setup, VARIABLES};
@@ -9,6 +10,7 @@ use super::text::plain;
 use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
+use crate::terminal::Settings;
 use crate::tools::{QEMU, ToolError};
 use handoff::report_key::ReportKey;
 use serde_json::json;
@@ -16,7 +18,7 @@ use std::env;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -109,6 +111,8 @@ pub struct Machine {
     _parent: Parent,
     keyboard: Option<ChildStdin>,
     output: Option<Receiver<Vec<u8>>>,
+    /// Where a person sits in front of it.
+    _terminal: Option<Console>,
     console: Vec<u8>,
     /// How much of the console's plain text earlier waits have used up.
     seen: usize,
@@ -138,32 +142,26 @@ impl Machine {
         command.args(["-smbios", &format!("type=11,value={}", report_key.oem_string())]);
         match setup.serial {
             Serial::Captured => command.stdin(Stdio::piped()).stdout(Stdio::piped()),
-            Serial::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
+            Serial::Terminal => command.stdin(Stdio::inherit()).stdout(Stdio::piped()),
+            Serial::RawTerminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
             Serial::None => command.stdin(Stdio::null()).stdout(Stdio::null()),
         };
         let start = |source| ToolError::Start { program: QEMU.name.to_owned(), source };
         command.stderr(complaints);
+        let settings = Settings::now();
         let (mut child, parent) = parent::spawn(command).map_err(start)?;
         let keyboard = child.stdin.take();
-        let output = child.stdout.take().map(|mut serial| {
-            let (sender, output) = channel();
-            // The thread ends with the pipe, that is with the machine.
-            thread::spawn(move || {
-                let mut buffer = [0; 4096];
-                while let Ok(count) = serial.read(&mut buffer) {
-                    let bytes = buffer.get(..count).unwrap_or_default();
-                    if bytes.is_empty() || sender.send(bytes.to_vec()).is_err() {
-                        break;
-                    }
-                }
-            });
-            output
-        });
+        let (terminal, output) = match (setup.serial, child.stdout.take()) {
+            (Serial::RawTerminal, _) => (Some(Console::of_qemu(settings)), None),
+            (Serial::Terminal, Some(serial)) => (Some(Console::filtered(settings, serial)), None),
+            (_, serial) => (None, serial.map(kept)),
+        };
         Ok(Self {
             child,
             _parent: parent,
             keyboard,
             output,
+            _terminal: terminal,
             console: Vec::new(),
             seen: 0,
             folder,
@@ -369,6 +367,21 @@ enum Heard {
     More,
     End,
     Timeout,
+}
+
+/// What the machine says on its serial port. The thread ends with the pipe, that is with the machine.
+fn kept(mut serial: ChildStdout) -> Receiver<Vec<u8>> {
+    let (sender, output) = channel();
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(count) = serial.read(&mut buffer) {
+            let bytes = buffer.get(..count).unwrap_or_default();
+            if bytes.is_empty() || sender.send(bytes.to_vec()).is_err() {
+                break;
+            }
+        }
+    });
+    output
 }
 
 fn new_key() -> io::Result<ReportKey> {

@@ -5,8 +5,10 @@
 pub mod acceleration;
 mod arguments;
 pub(crate) mod chain;
+mod console;
 pub mod direct;
 pub mod disk;
+pub mod filter;
 pub mod kvm;
 pub mod machine;
 mod parent;

@@ -42,8 +42,10 @@ pub enum OnReset {
 pub enum Serial {
     /// To this program, which keeps what it says.
     Captured,
-    /// To the terminal, with QEMU's monitor behind Ctrl-A C.
+    /// To the terminal, through a filter, with QEMU's monitor behind Ctrl-A C.
     Terminal,
+    /// The same without the filter: the machine can do to the terminal whatever it likes.
+    RawTerminal,
     /// There is none.
     None,
 }
@@ -117,7 +119,7 @@ impl Setup {
         match self.serial {
             // QEMU must not take the terminal's signals for itself: they end this program, and it with it.
             Serial::Captured => arguments.words("-chardev stdio,id=serial,signal=off -serial chardev:serial"),
-            Serial::Terminal => arguments.words("-serial mon:stdio"),
+            Serial::Terminal | Serial::RawTerminal => arguments.words("-serial mon:stdio"),
             Serial::None => arguments.words("-serial none"),
         }
         arguments.pair("-qmp", with_path("unix:", &folder.join(super::qmp::SOCKET), ",server=on,wait=off"));

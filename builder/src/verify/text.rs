@@ -1,6 +1,7 @@
 //! What was found, for people and for programs.
 
 use super::{Check, Verification};
+use handoff::shown::Shown;
 use serde_json::{Value, json};
 
 /// A line for each part, then what was compared with the site, then both verdicts.
@@ -11,7 +12,7 @@ pub fn to_text(verification: &Verification) -> String {
     if let Some(wrong) = &verification.wrong_identity {
         text.push_str(&line(&Check::of("identity", Err(wrong.clone())), "NO "));
     }
-    let path = verification.path.display();
+    let path = Shown(verification.path.display());
     text.push_str(&if verification.is_whole() {
         format!("{path} is whole\n")
     } else {
@@ -47,7 +48,7 @@ fn line(check: &Check, bad: &str) -> String {
         Ok(what) => ("-- ", "not checked: ", what),
         Err(what) => (bad, "", what),
     };
-    format!("{word}  {:<16} {note}{what}\n", check.part)
+    format!("{word}  {:<16} {note}{}\n", check.part, Shown(what))
 }
 
 /// The same as JSON.

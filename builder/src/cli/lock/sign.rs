@@ -11,6 +11,7 @@ use crate::error::Error;
 use crate::secrets::credentials::{Locations, load_signing_key};
 use crate::site::{LOCK_FILE, site_or_default};
 use crate::store::Store;
+use handoff::shown::Shown;
 use serde_json::json;
 use std::path::PathBuf;
 
@@ -104,6 +105,6 @@ impl Told {
             return format!("{value:#}");
         }
         let by = self.key.as_ref().map(|key| format!("signed by key {key}, ")).unwrap_or_default();
-        format!("{}: {by}{ending}", self.path.display())
+        format!("{}: {by}{ending}", Shown(self.path.display()))
     }
 }

@@ -12,6 +12,7 @@ use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations};
 use crate::site::{Site, site_or_default};
 use crate::store::Store;
+use handoff::shown::Shown;
 use keys::issue::signing::SigningKey;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -222,7 +223,7 @@ impl Told<'_> {
             list.lines().for_each(progress);
             return Ok(());
         }
-        let path = self.path.display();
+        let path = Shown(self.path.display());
         let question = match self.unsigned {
             Some(_) => format!("{list}\nSign {path} as it is?"),
             None => format!("{list}\nTake them into {path}?"),
@@ -272,7 +273,7 @@ impl Told<'_> {
         };
         format!(
             "{}: {} packages{variants}, {}",
-            self.path.display(),
+            Shown(self.path.display()),
             self.lock.packages.len(),
             written.ending
         )

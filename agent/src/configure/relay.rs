@@ -1,0 +1,99 @@
+//! The way from a command to the log: a pipe, which is read while the command runs.
+//!
+//! A daemon that the command starts keeps the pipe, and the run must not wait for it. Where nobody read on, the daemon
+//! would be killed as soon as it prints (SIGPIPE). So a process of its own reads on, up to the daemon's end.
+
+use super::log::{self, Output};
+use std::fs::File;
+use std::io::{self, PipeReader, PipeWriter, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+
+/// How much is read after the command's end: a pipe holds no more than that, and others may go on filling it.
+const MOST_AT_END: usize = 1 << 20;
+
+/// How much is read at once.
+const AT_ONCE: usize = 1 << 14;
+
+/// The pipe of one attempt.
+#[derive(Debug)]
+pub(super) struct Relay<'a> {
+    pipe: PipeReader,
+    /// Whether anybody can still write to it.
+    open: bool,
+    output: Output<'a>,
+    log: &'a File,
+}
+
+impl<'a> Relay<'a> {
+    /// A pipe whose output goes to `log`, and the end for the command.
+    pub(super) fn new(log: &'a File) -> io::Result<(Self, PipeWriter)> {
+        let (pipe, writer) = io::pipe()?;
+        rustix::io::ioctl_fionbio(&pipe, true)?;
+        Ok((Self { pipe, open: true, output: Output::new(log, log::MOST_OUTPUT), log }, writer))
+    }
+
+    /// What to poll for; nothing once all writers have ended.
+    pub(super) fn pipe(&self) -> Option<&PipeReader> {
+        self.open.then_some(&self.pipe)
+    }
+
+    /// Reads once, and says how much there was.
+    pub(super) fn read(&mut self) -> usize {
+        let mut buffer = [0; AT_ONCE];
+        match self.pipe.read(&mut buffer) {
+            Ok(count) => {
+                self.open = count > 0;
+                self.output.take(buffer.get(..count).unwrap_or_default());
+                count
+            }
+            Err(error) => {
+                self.open = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted);
+                0
+            }
+        }
+    }
+
+    /// Reads what the command has left behind, and lets another process read on where something else still writes.
+    pub(super) fn end(mut self) {
+        let mut count = 0;
+        while count < MOST_AT_END {
+            match self.read() {
+                0 => break,
+                more => count += more,
+            }
+        }
+        self.output.end();
+        if self.open {
+            let log = self.log;
+            if let Err(error) = self.read_on() {
+                log::say(log, &format!("what the command left running cannot print any more: {error}"));
+            }
+        }
+    }
+
+    fn read_on(self) -> io::Result<()> {
+        rustix::io::ioctl_fionbio(&self.pipe, false)?;
+        let mut command = Command::new(std::env::current_exe()?);
+        command.arg("relay-output").arg(self.output.left().to_string());
+        command.stdin(self.pipe).stdout(self.log.try_clone()?).stderr(Stdio::null());
+        // It holds up no mount, and a signal to the agent's group is not for it.
+        command.current_dir("/").process_group(0).spawn().map(drop)
+    }
+}
+
+/// Adds what comes on `input` to the log, `left` bytes at most. What is beyond that is read, too: whoever prints it is not
+/// held up.
+pub(crate) fn read_on(mut input: impl io::Read, log: &File, left: usize) -> io::Result<()> {
+    let (mut output, mut buffer) = (Output::new(log, left), [0; AT_ONCE]);
+    loop {
+        match input.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(count) => output.take(buffer.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    output.end();
+    Ok(())
+}

@@ -1,0 +1,277 @@
+//! What a machine's serial console may do to the terminal that shows it.
+//!
+//! A terminal obeys what it is sent: sequences change its title, write to the clipboard (OSC 52), or make it type an answer
+//! into whatever reads its input next. So only what paints text is let through: plain text, line ends, backspace, tabs,
+//! and of the control sequences (CSI; ECMA-48, section 5.4) those of [`FINAL_BYTES`]. Everything else is shown as the
+//! escapes of [`handoff::shown`].
+
+use handoff::shown::{ShownBytes, must_be_escaped};
+
+/// The last bytes of the sequences that are let through: moving the cursor, erasing, inserting and deleting within the
+/// screen, and colours. None of them makes a terminal answer.
+const FINAL_BYTES: &[u8] = b"@ABCDEFGHJKLMPXdfm";
+/// Why a longer sequence is none: no program needs one, and what is held back is bounded.
+const MOST_SEQUENCE: usize = 32;
+/// The longest number in a sequence: terminals have fewer than 10,000 lines and columns, and some repeat things for long.
+const MOST_DIGITS: usize = 4;
+
+const ESCAPE: u8 = 0x1b;
+
+/// A filter for one stream. Bytes may come in pieces that end anywhere.
+#[derive(Debug, Default)]
+pub struct Filter {
+    /// The beginning of a sequence or of a character, to be judged when the rest is there.
+    held: Vec<u8>,
+}
+
+impl Filter {
+    /// What the terminal gets for the next bytes.
+    pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let mut shown = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            self.take(byte, &mut shown);
+        }
+        shown
+    }
+
+    /// What is still held back at the end of the stream, and the colours as they were.
+    pub fn end(&mut self) -> Vec<u8> {
+        let mut shown = Vec::new();
+        self.give_up(&mut shown);
+        shown.extend_from_slice(b"\x1b[m");
+        shown
+    }
+
+    fn take(&mut self, byte: u8, shown: &mut Vec<u8>) {
+        self.held.push(byte);
+        match judge(&self.held) {
+            Judgement::Incomplete => {}
+            Judgement::Pass => shown.append(&mut self.held),
+            Judgement::Escape => self.give_up(shown),
+            Judgement::EscapeBefore => {
+                // The last byte is no part of what was begun: it may begin something else.
+                self.held.pop();
+                self.give_up(shown);
+                self.take(byte, shown);
+            }
+        }
+    }
+
+    fn give_up(&mut self, shown: &mut Vec<u8>) {
+        shown.extend_from_slice(ShownBytes(&self.held).to_string().as_bytes());
+        self.held.clear();
+    }
+}
+
+/// What becomes of the bytes that are held.
+#[derive(Debug, PartialEq, Eq)]
+enum Judgement {
+    /// More is needed to tell.
+    Incomplete,
+    /// They go to the terminal as they are.
+    Pass,
+    /// They are shown escaped.
+    Escape,
+    /// All but the last are shown escaped, and that is judged anew.
+    EscapeBefore,
+}
+
+fn judge(held: &[u8]) -> Judgement {
+    match held {
+        [ESCAPE] | [ESCAPE, b'['] => Judgement::Incomplete,
+        [ESCAPE, b'[', parameters @ .., last] => judge_sequence(parameters, *last),
+        [ESCAPE, ..] => Judgement::EscapeBefore,
+        _ => judge_text(held),
+    }
+}
+
+fn judge_sequence(parameters: &[u8], last: u8) -> Judgement {
+    match last {
+        b'0'..=b'9' | b';' if parameters.len() < MOST_SEQUENCE => Judgement::Incomplete,
+        last if FINAL_BYTES.contains(&last) && are_plain(parameters, last) => Judgement::Pass,
+        b' '..=b'~' => Judgement::Escape,
+        _ => Judgement::EscapeBefore,
+    }
+}
+
+/// Whether the numbers of a sequence are such as programs write that paint.
+fn are_plain(parameters: &[u8], last: u8) -> bool {
+    let mut numbers = parameters.split(|byte| *byte == b';');
+    // ED 3 erases what has scrolled out of sight, which is the user's.
+    let erases_the_past = |number: &[u8]| last == b'J' && !matches!(number, b"" | b"0" | b"1" | b"2");
+    !numbers.any(|number| number.len() > MOST_DIGITS || erases_the_past(number))
+}
+
+fn judge_text(held: &[u8]) -> Judgement {
+    let plain = |c: char| matches!(c, '\n' | '\r' | '\t' | '\u{8}') || !must_be_escaped(c);
+    match std::str::from_utf8(held) {
+        Ok(text) if text.chars().all(plain) => Judgement::Pass,
+        Err(error) if error.error_len().is_none() => Judgement::Incomplete,
+        // The first byte of a character is followed by one that is no part of it.
+        Err(_) if held.len() > 1 => Judgement::EscapeBefore,
+        _ => Judgement::Escape,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filtered(pieces: &[&[u8]]) -> String {
+        let mut filter = Filter::default();
+        let mut shown: Vec<u8> = pieces.iter().flat_map(|piece| filter.pass(piece)).collect();
+        assert!(filter.held.len() <= MOST_SEQUENCE + 3);
+        shown.extend(filter.end());
+        let shown = String::from_utf8(shown).unwrap();
+        shown.strip_suffix("\u{1b}[m").unwrap().to_owned()
+    }
+
+    /// The same, however the bytes are cut into two pieces, or into single bytes.
+    fn assert_shown(bytes: &[u8], wanted: &str) {
+        for cut in 0..=bytes.len() {
+            let (before, after) = bytes.split_at(cut);
+            assert_eq!(filtered(&[before, after]), wanted, "{bytes:?} cut at {cut}");
+        }
+        assert_eq!(filtered(&bytes.chunks(1).collect::<Vec<_>>()), wanted);
+    }
+
+    fn assert_passes(text: &str) {
+        assert_shown(text.as_bytes(), text);
+    }
+
+    #[test]
+    fn text_colours_and_painting_pass() {
+        assert_passes("node login: ü 漢 \u{1f600}\r\n\tx\u{8} \u{8}");
+        assert_passes("[\u{1b}[0;32m  OK  \u{1b}[0m] \u{1b}[38;5;185mx\u{1b}[m");
+        assert_passes(
+            "\u{1b}[2J\u{1b}[01;01H\u{1b}[K\u{1b}[12A\u{1b}[1B\u{1b}[C\u{1b}[3D\u{1b}[J\u{1b}[4d\u{1b}[2P",
+        );
+        assert_passes("a prompt without end $ ");
+    }
+
+    #[test]
+    fn what_a_terminal_answers_is_shown() {
+        assert_shown(b"\x1b[6n\x1b[5n", "\\u001b[6n\\u001b[5n");
+        assert_shown(b"\x1b[c\x1b[>c\x1b[=0c\x1b[0q", "\\u001b[c\\u001b[>c\\u001b[=0c\\u001b[0q");
+        assert_shown(b"\x1b[21t\x1b[18t\x1b[x", "\\u001b[21t\\u001b[18t\\u001b[x");
+        assert_shown(b"\x1b[?1$p\x1bZ\x05", "\\u001b[?1$p\\u001bZ\\u0005");
+    }
+
+    #[test]
+    fn titles_clipboard_and_other_strings_are_shown() {
+        assert_shown(b"\x1b]52;c;cm0gLXJm\x07", "\\u001b]52;c;cm0gLXJm\\u0007");
+        assert_shown(b"\x1b]0;title\x1b\\x", "\\u001b]0;title\\u001b\\x");
+        assert_shown(b"\x1bP$qm\x1b\\", "\\u001bP$qm\\u001b\\");
+        assert_shown(b"\x1b_apc\x1b^pm\x1bXsos", "\\u001b_apc\\u001b^pm\\u001bXsos");
+    }
+
+    #[test]
+    fn modes_and_resets_are_shown() {
+        assert_shown(b"\x1b[?1049h\x1b[?25l\x1b[4h", "\\u001b[?1049h\\u001b[?25l\\u001b[4h");
+        assert_shown(b"\x1bc\x1b[!p\x1b(0\x0e", "\\u001bc\\u001b[!p\\u001b(0\\u000e");
+        assert_shown(b"\x1b7\x1b8\x1b[r\x1b[s", "\\u001b7\\u001b8\\u001b[r\\u001b[s");
+        assert_shown(b"\x1b[>4;1m\x1b[3J\x1b[0;3J\x1b[03J", "\\u001b[>4;1m\\u001b[3J\\u001b[0;3J\\u001b[03J");
+    }
+
+    #[test]
+    fn eight_bit_controls_and_marks_are_shown() {
+        assert_shown(b"\x9b6n\x90\x9d0;x\x9c", "\\x9b6n\\x90\\x9d0;x\\x9c");
+        assert_shown("\u{9b}6n\u{9d}0;x\u{85}".as_bytes(), "\\u009b6n\\u009d0;x\\u0085");
+        assert_shown("a\u{202e}b\u{2066}\u{200b}\u{2028}".as_bytes(), "a\\u202eb\\u2066\\u200b\\u2028");
+        assert_shown(b"\0\x07\x0b\x0c\x7f", "\\u0000\\u0007\\u000b\\u000c\\u007f");
+    }
+
+    #[test]
+    fn what_is_broken_off_is_shown_and_what_follows_is_judged_anew() {
+        assert_shown(b"\x1b[1\x1b[2J\x1b[3", "\\u001b[1\u{1b}[2J\\u001b[3");
+        assert_shown(b"\x1b\x1b[m\x1b", "\\u001b\u{1b}[m\\u001b");
+        assert_shown(b"\x1b[1\nx\x1b[\x08", "\\u001b[1\nx\\u001b[\u{8}");
+        assert_shown(b"\xc3\x1b[6n\xe6\xbc\xe6\xbc\xa2\xc3", "\\xc3\\u001b[6n\\xe6\\xbc漢\\xc3");
+        assert_shown("\u{1b}[1ü".as_bytes(), "\\u001b[1ü");
+        assert_shown(b"\xf5\xed\xa0\x80\xc0\xaf", "\\xf5\\xed\\xa0\\x80\\xc0\\xaf");
+    }
+
+    #[test]
+    fn long_sequences_and_numbers_are_shown() {
+        assert_passes("\u{1b}[9999;9999H");
+        assert_shown(b"\x1b[10000C", "\\u001b[10000C");
+        let long = format!("\u{1b}[{}m", "1".repeat(100_000));
+        assert!(filtered(&[long.as_bytes()]).starts_with("\\u001b[111"));
+        let many = format!("\u{1b}[{}m", "1;".repeat(40));
+        assert_eq!(filtered(&[many.as_bytes()]), many.replace('\u{1b}', "\\u001b"));
+    }
+
+    /// Reads what was let through by rules that are written down apart from those of the filter.
+    fn is_harmless(text: &str) -> bool {
+        let mut parts = text.split('\u{1b}');
+        let plain = |c: char| "\n\r\t\u{8}".contains(c) || !must_be_escaped(c);
+        parts.next().is_some_and(|first| first.chars().all(plain))
+            && parts.all(|part| {
+                let Some(rest) = part.strip_prefix('[') else { return false };
+                let end = rest.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(rest.len());
+                let (numbers, rest) = rest.split_at(end);
+                let Some(last) = rest.chars().next() else { return false };
+                numbers.len() <= 40
+                    && "@ABCDEFGHJKLMPXdfm".contains(last)
+                    && !(last == 'J' && numbers.contains('3'))
+                    && rest.chars().skip(1).all(plain)
+            })
+    }
+
+    #[test]
+    fn random_bytes_never_become_a_sequence_that_is_not_allowed() {
+        const PIECES: [&[u8]; 28] = [
+            b"\x1b[",
+            b"\x1b[",
+            b"\x1b[3",
+            b"\x1b[;",
+            b"\x1b",
+            b"[",
+            b"]",
+            b"?",
+            b">",
+            b"6n",
+            b"c",
+            b"3J",
+            b"2J",
+            b"m",
+            b";",
+            b"38",
+            b"\x9b",
+            b"\xc2",
+            b"\x9d",
+            b"P",
+            b"\\",
+            b"\x07",
+            b"\n",
+            b"\x18",
+            b"\xe2\x80",
+            b"\xae",
+            b" ",
+            b"H",
+        ];
+        let mut state = 0x2545_f491_4f6c_dd1d_u64;
+        let mut random = |below: usize| {
+            // Xorshift: the same numbers each time, so a failure can be found again.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            usize::try_from(state >> 33).unwrap() % below
+        };
+        let mut passed = 0;
+        for _ in 0..4000 {
+            let mut bytes = Vec::new();
+            for _ in 0..random(60) {
+                match random(4) {
+                    0 => bytes.push(u8::try_from(random(256)).unwrap()),
+                    _ => bytes.extend_from_slice(PIECES[random(PIECES.len())]),
+                }
+            }
+            let cut = random(bytes.len() + 1);
+            let shown = filtered(&[&bytes[..cut], &bytes[cut..]]);
+            assert!(is_harmless(&shown), "{bytes:?} became {shown:?}");
+            passed += shown.matches('\u{1b}').count();
+        }
+        assert!(passed > 1000, "nearly nothing got through: {passed}");
+    }
+}
