@@ -11,8 +11,7 @@ use tempfile::TempDir;
 
 /// A title, the clipboard, a question whose answer the terminal types, text in colour, and text that is turned around.
 const SAID: &str = r"\033]0;title\007\033]52;c;cm0=\007\033[6n\033[31mred\033[0m \342\200\256turned\n";
-const SHOWN: &str =
-    "\\u001b]0;title\\u0007\\u001b]52;c;cm0=\\u0007\\u001b[6n\u{1b}[31mred\u{1b}[0m \\u202eturned";
+const SHOWN: &str = "\\u001b]0;title\\u0007\\u001b]52;c;cm0=\\u0007\u{1b}[31mred\u{1b}[0m \\u202eturned";
 
 /// What is compared: the terminal's settings, and whether reading it waits.
 const SETTINGS: &str = "(stty -g; grep ^flags /proc/self/fdinfo/0)";

@@ -92,7 +92,7 @@ mod tests {
         let (mut shown, terminal) = io::pipe().unwrap();
         rustix::io::ioctl_fionbio(&terminal, true).unwrap();
         let (serial, mut machine) = io::pipe().unwrap();
-        let said = "0123456789\u{1b}[6n\n".repeat(20_000);
+        let said = "0123456789\u{1b}[6t\n".repeat(20_000);
         let wanted = said.replace('\u{1b}', "\\u001b") + "\u{1b}[m";
         let writer = thread::spawn(move || machine.write_all(said.as_bytes()).unwrap());
         let copying = thread::spawn(move || copy(serial, &terminal).unwrap());

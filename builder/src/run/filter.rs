@@ -2,14 +2,16 @@
 //!
 //! A terminal obeys what it is sent: sequences change its title, write to the clipboard (OSC 52), or make it type an answer
 //! into whatever reads its input next. So only what paints text is let through: plain text, line ends, backspace, tabs,
-//! and of the control sequences (CSI; ECMA-48, section 5.4) those of [`FINAL_BYTES`]. Everything else is shown as the
-//! escapes of [`handoff::shown`].
+//! and of the control sequences (CSI; ECMA-48, section 5.4) those of [`FINAL_BYTES`]. Those of [`DROPPED`], which firmware and
+//! every shell print, are left out. Everything else is shown as the escapes of [`handoff::shown`].
 
 use handoff::shown::{ShownBytes, must_be_escaped};
 
 /// The last bytes of the sequences that are let through: moving the cursor, erasing, inserting and deleting within the
 /// screen, and colours. None of them makes a terminal answer.
 const FINAL_BYTES: &[u8] = b"@ABCDEFGHJKLMPXdfm";
+/// The last bytes of sequences that are left out: questions to the terminal (`n`, `c`), modes (`h`, `l`) and its reset (`p`).
+const DROPPED: &[u8] = b"chlnp";
 /// Why a longer sequence is none: no program needs one, and what is held back is bounded.
 const MOST_SEQUENCE: usize = 32;
 /// The longest number in a sequence: terminals have fewer than 10,000 lines and columns, and some repeat things for long.
@@ -47,6 +49,7 @@ impl Filter {
         match judge(&self.held) {
             Judgement::Incomplete => {}
             Judgement::Pass => shown.append(&mut self.held),
+            Judgement::Drop => self.held.clear(),
             Judgement::Escape => self.give_up(shown),
             Judgement::EscapeBefore => {
                 // The last byte is no part of what was begun: it may begin something else.
@@ -70,6 +73,8 @@ enum Judgement {
     Incomplete,
     /// They go to the terminal as they are.
     Pass,
+    /// Nobody sees them.
+    Drop,
     /// They are shown escaped.
     Escape,
     /// All but the last are shown escaped, and that is judged anew.
@@ -87,8 +92,11 @@ fn judge(held: &[u8]) -> Judgement {
 
 fn judge_sequence(parameters: &[u8], last: u8) -> Judgement {
     match last {
-        b'0'..=b'9' | b';' if parameters.len() < MOST_SEQUENCE => Judgement::Incomplete,
+        b'0'..=b'9' | b';' | b'?' | b'=' | b'>' | b'!' if parameters.len() < MOST_SEQUENCE => {
+            Judgement::Incomplete
+        }
         last if FINAL_BYTES.contains(&last) && are_plain(parameters, last) => Judgement::Pass,
+        last if DROPPED.contains(&last) => Judgement::Drop,
         b' '..=b'~' => Judgement::Escape,
         _ => Judgement::EscapeBefore,
     }
@@ -99,7 +107,8 @@ fn are_plain(parameters: &[u8], last: u8) -> bool {
     let mut numbers = parameters.split(|byte| *byte == b';');
     // ED 3 erases what has scrolled out of sight, which is the user's.
     let erases_the_past = |number: &[u8]| last == b'J' && !matches!(number, b"" | b"0" | b"1" | b"2");
-    !numbers.any(|number| number.len() > MOST_DIGITS || erases_the_past(number))
+    let is_number = |number: &[u8]| number.len() <= MOST_DIGITS && number.iter().all(u8::is_ascii_digit);
+    numbers.all(|number| is_number(number) && !erases_the_past(number))
 }
 
 fn judge_text(held: &[u8]) -> Judgement {
@@ -150,9 +159,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_answers_is_shown() {
-        assert_shown(b"\x1b[6n\x1b[5n", "\\u001b[6n\\u001b[5n");
-        assert_shown(b"\x1b[c\x1b[>c\x1b[=0c\x1b[0q", "\\u001b[c\\u001b[>c\\u001b[=0c\\u001b[0q");
+    fn what_a_terminal_answers_does_not_reach_it() {
+        assert_shown(b"~ # \x1b[6n\x1b[5n", "~ # ");
+        assert_shown(b"\x1b[c\x1b[>c\x1b[=0cx\x1b[0q", "x\\u001b[0q");
         assert_shown(b"\x1b[21t\x1b[18t\x1b[x", "\\u001b[21t\\u001b[18t\\u001b[x");
         assert_shown(b"\x1b[?1$p\x1bZ\x05", "\\u001b[?1$p\\u001bZ\\u0005");
     }
@@ -166,9 +175,9 @@ mod tests {
     }
 
     #[test]
-    fn modes_and_resets_are_shown() {
-        assert_shown(b"\x1b[?1049h\x1b[?25l\x1b[4h", "\\u001b[?1049h\\u001b[?25l\\u001b[4h");
-        assert_shown(b"\x1bc\x1b[!p\x1b(0\x0e", "\\u001bc\\u001b[!p\\u001b(0\\u000e");
+    fn modes_and_resets_do_not_reach_it() {
+        assert_shown(b"\x1b[?1049h\x1b[=3hx\x1b[?25l\x1b[4h\x1b[!p", "x");
+        assert_shown(b"\x1bc\x1b(0\x0e", "\\u001bc\\u001b(0\\u000e");
         assert_shown(b"\x1b7\x1b8\x1b[r\x1b[s", "\\u001b7\\u001b8\\u001b[r\\u001b[s");
         assert_shown(b"\x1b[>4;1m\x1b[3J\x1b[0;3J\x1b[03J", "\\u001b[>4;1m\\u001b[3J\\u001b[0;3J\\u001b[03J");
     }
@@ -186,7 +195,7 @@ mod tests {
         assert_shown(b"\x1b[1\x1b[2J\x1b[3", "\\u001b[1\u{1b}[2J\\u001b[3");
         assert_shown(b"\x1b\x1b[m\x1b", "\\u001b\u{1b}[m\\u001b");
         assert_shown(b"\x1b[1\nx\x1b[\x08", "\\u001b[1\nx\\u001b[\u{8}");
-        assert_shown(b"\xc3\x1b[6n\xe6\xbc\xe6\xbc\xa2\xc3", "\\xc3\\u001b[6n\\xe6\\xbc漢\\xc3");
+        assert_shown(b"\xc3\x1b[6t\xe6\xbc\xe6\xbc\xa2\xc3", "\\xc3\\u001b[6t\\xe6\\xbc漢\\xc3");
         assert_shown("\u{1b}[1ü".as_bytes(), "\\u001b[1ü");
         assert_shown(b"\xf5\xed\xa0\x80\xc0\xaf", "\\xf5\\xed\\xa0\\x80\\xc0\\xaf");
     }
