@@ -113,7 +113,7 @@ pub static ROOT: Limit = bytes("the root", 16 * GIB, "its hash tree is held in m
 pub static ROOT_UNPACKED: Limit = bytes("the unpacked root", 64 * GIB, "four times the largest root");
 /// Each is a line of a listing in memory.
 pub static ROOT_FILES: Limit =
-    Limit { what: "the root", most: 1 << 19, unit: "files", because: "their list is held in memory" };
+    Limit { what: "the root", most: 400_000, unit: "files", because: "their list is held in memory" };
 /// A listing by `unsquashfs`: at most [`ROOT_FILES`] lines.
 pub static ROOT_LIST: Limit = bytes("the list of files", 128 * MIB, "it is held in memory");
 /// Each takes a run of blkid; the largest are looked at.
@@ -131,7 +131,7 @@ pub static SHOWN_FILE: Limit = bytes("the file", 64 * MIB, "it is held in memory
 pub static TAR_EXTENSION: Limit = bytes("an extended tar header", MIB, "an attribute has at most 64 KiB");
 /// As many as a root has files.
 pub static TAR_ENTRIES: Limit =
-    Limit { what: "the tar", most: 1 << 19, unit: "entries", because: "their list is held in memory" };
+    Limit { what: "the tar", most: 400_000, unit: "entries", because: "their list is held in memory" };
 /// What a layer unpacks to.
 pub static LAYER: Limit = bytes("the unpacked layer", 16 * GIB, "a root has at most as much");
 /// OCI distribution specification, "Pushing Manifests": registries take manifests of at least 4 MiB, and no larger ones

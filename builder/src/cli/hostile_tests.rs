@@ -531,7 +531,7 @@ fn a_squashfs_is_judged_before_unsquashfs_is_started() {
         (
             4,
             &[0xff; 4],
-            "the root has 4294967295 files, more than the limit of 524288 files (their list is held in memory)",
+            "the root has 4294967295 files, more than the limit of 400000 files (their list is held in memory)",
         ),
         (
             12,
