@@ -22,7 +22,7 @@ const DIRECT: [&str; 14] = [
 ];
 
 /// Where that is right, because it is not about anything in a site.
-const RIGHT: [(&str, &str); 18] = [
+const RIGHT: [(&str, &str); 19] = [
     ("base/lock_file.rs", "fs::remove_file(&path)"),
     ("base/given/layout.rs", "File::create(place)"),
     ("tree/disk.rs", "fs::metadata(path)"),
@@ -38,6 +38,7 @@ const RIGHT: [(&str, &str); 18] = [
     ("secrets/passphrase.rs", ""),
     ("secrets/node_notes.rs", "File::open(folder)"),
     ("secrets/trust/place.rs", "folder.is_dir()"),
+    ("secrets/trust/place.rs", "fs::read_dir(folder)"),
     // A base in the store.
     ("secrets/key_guard/mod.rs", "File::open(tar)"),
     ("secrets/ext4.rs", "create_new"),

@@ -113,7 +113,7 @@ fn ls_and_cat_show_hostile_names_as_one_line_each() {
     let json = text(&["ls", hostile.path(), "root/bad", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     let names: Vec<&str> =
-        json.as_array().unwrap().iter().filter_map(|entry| entry["name"].as_str()).collect();
+        json["entries"].as_array().unwrap().iter().filter_map(|entry| entry["name"].as_str()).collect();
     assert!(names.contains(&NAME) && names.contains(&"good"), "{names:?}");
     assert_eq!(text(&["cat", hostile.path(), &format!("root/bad/{NAME}")]), "content\n");
     let (said, complaint) = run(&["cat", hostile.path(), &inside]);

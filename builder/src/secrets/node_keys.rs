@@ -131,6 +131,8 @@ pub struct Made {
     pub anything: bool,
     /// The public half of the node's age identity, if that was made: a key of which nobody else has the private half.
     pub identity: Option<Recipient>,
+    /// The same of its SSH host key: kind and key.
+    pub host_key: Option<String>,
 }
 
 /// Gives a node the keys that it lacks: the site as it is then, and what was made.
@@ -143,12 +145,12 @@ pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, Ma
     if !known {
         let is_new = !store.has(&Secret::NodeKey(node.clone()))?;
         let recipient = make_identity(&store, node, admin, created)?;
-        make_host_key(&store, node, admin)?;
+        let host_key = make_host_key(&store, node, admin)?.new;
         let site = set_recipient(site, node, &recipient.to_string())?;
-        return Ok((site, Made { anything: true, identity: Some(recipient).filter(|_| is_new) }));
+        return Ok((site, Made { anything: true, identity: Some(recipient).filter(|_| is_new), host_key }));
     }
-    let anything = make_host_key(&store, node, admin)?;
-    Ok((site, Made { anything, identity: None }))
+    let made = make_host_key(&store, node, admin)?;
+    Ok((site, Made { anything: made.anything, identity: None, host_key: made.new }))
 }
 
 /// Makes the age identity of a node, unless the store has one, and gives its public half.
@@ -166,23 +168,35 @@ fn make_identity(
     Ok(parse(store, node, admin)?.recipient())
 }
 
+/// What [`make_host_key`] wrote.
+#[derive(Default)]
+struct MadeHostKey {
+    /// Whether it wrote either half.
+    anything: bool,
+    /// Kind and key of one that was not there before.
+    new: Option<String>,
+}
+
 /// Makes the SSH host key of a node, unless the store has one; its public half lies beside it for everybody.
-fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<bool, NodeKeyError> {
+fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<MadeHostKey, NodeKeyError> {
     let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
     let secret = Secret::HostKey(node.clone());
     let path = store.host_key_public(node);
     let public = store.read_host_key_public(node);
     let public = public.map_err(|source| StoreError::Read { path, source })?;
-    if store.has(&secret)? && public.is_some() {
-        return Ok(false);
+    let is_there = store.has(&secret)?;
+    if is_there && public.is_some() {
+        return Ok(MadeHostKey::default());
     }
-    if !store.has(&secret)? {
+    let mut new = None;
+    if !is_there {
         let key = HostKey::generate(&format!("root@{node}")).map_err(failed)?;
         store.write(&secret, key.private_text().map_err(failed)?.as_bytes(), admin)?;
+        new = Some(key.public_words().map_err(failed)?);
     }
     let public = host_key(store, node, admin)?.public_line().map_err(failed)?;
     store.write_host_key_public(node, &public)?;
-    Ok(true)
+    Ok(MadeHostKey { anything: true, new })
 }
 
 fn parse(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<NodeIdentity, NodeKeyError> {
@@ -252,12 +266,14 @@ mod tests {
         let store = Store::new(SiteFolder::open(folder.path()).unwrap(), site, vec![admin.recipient()]);
         let made = make_identity(&store, &node, &admin, Timestamp::from_unix(0)).unwrap();
         assert_eq!(make_identity(&store, &node, &admin, Timestamp::from_unix(9)).unwrap(), made);
-        assert!(make_host_key(&store, &node, &admin).unwrap());
-        assert!(!make_host_key(&store, &node, &admin).unwrap());
+        let first = make_host_key(&store, &node, &admin).unwrap();
+        assert!(first.anything && first.new.is_some());
+        assert!(!make_host_key(&store, &node, &admin).unwrap().anything);
         let public = std::fs::read_to_string(store.host_key_public(&node)).unwrap();
         assert!(public.starts_with("ssh-ed25519 ") && public.ends_with(" root@demo\n"));
         std::fs::remove_file(store.host_key_public(&node)).unwrap();
-        assert!(make_host_key(&store, &node, &admin).unwrap());
+        let again = make_host_key(&store, &node, &admin).unwrap();
+        assert!(again.anything && again.new.is_none(), "the private half was there");
         assert_eq!(std::fs::read_to_string(store.host_key_public(&node)).unwrap(), public);
     }
 }

@@ -101,8 +101,8 @@ pub fn prepare_all_as_wished<'n>(
         (site, made) = node_keys::ensure(site, &name, &credentials.identity)?;
         names.push((name, made));
     }
-    let made = names.iter().filter_map(|(name, made)| {
-        Some((name, NodeNote { key: Some(made.identity.clone()?), ..NodeNote::default() }))
+    let made = names.iter().map(|(name, made)| {
+        (name, NodeNote { key: made.identity.clone(), host_key: made.host_key.clone(), serial: None })
     });
     let accepted =
         site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;

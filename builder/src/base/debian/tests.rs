@@ -251,8 +251,8 @@ fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
     assert_eq!((error.class(), error.exit_code()), (Class::BadContent, Class::BadContent.exit_code()));
     assert_eq!(
         error.advice().unwrap(),
-        "leave out the package that makes it (psyops lock show lists them), or install it on the node by a role; if the \
-         file is harmless, report it: the builder then gets a rule"
+        "leave out the package that makes it, or install it on the node by a role; if the file is harmless, report it: the \
+         builder then gets a rule; all packages are listed by: psyops lock show"
     );
     assert!(!place.folder.path().join("base.tar").exists());
     // Without the others, what the rules know is removed, and the rest stays.
