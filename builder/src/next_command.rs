@@ -36,8 +36,9 @@ pub fn argument(path: &Path) -> String {
 /// A text as one word of a shell (POSIX, Shell Command Language, 2.2.2): in quotes only where it needs them.
 #[must_use]
 pub fn word(text: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || "/._-+=:,@%".contains(c);
-    if !text.is_empty() && text.chars().all(is_plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
+    // zsh looks for a command behind `=`.
+    if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
         text.to_owned()
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))

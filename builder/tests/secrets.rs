@@ -12,7 +12,7 @@ use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_w
 use builder::secrets::raise::{Raise, raise};
 use builder::secrets::seal::{SealWish, Unbelieved};
 use builder::secrets::store::{Secret, Store};
-use builder::secrets::trust::accept;
+use builder::secrets::trust::accept_typed;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
 use handoff::manifest::{RelativePath, Store as Place};
@@ -69,7 +69,7 @@ impl Home {
     fn accept(&self, keys: &[&str]) {
         let own = own_keys(&self.site(), &self.locations()).unwrap();
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
-        assert!(accept(&self.site(), &self.locations(), &own, &keys).unwrap().remaining.is_empty());
+        assert!(accept_typed(&self.site(), &self.locations(), &own, &keys).unwrap().remaining.is_empty());
     }
 
     fn append(&self, file: &str, text: &str) {

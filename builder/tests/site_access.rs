@@ -27,7 +27,7 @@ const RIGHT: [(&str, &str); 19] = [
     ("base/given/layout.rs", "File::create(place)"),
     ("tree/disk.rs", "fs::metadata(path)"),
     ("site/init.rs", "fs::read_dir(dir)"),
-    ("site/default_site.rs", ".join(SITE_FILE).exists()"),
+    ("site/default_site.rs", "join(SITE_FILE).exists()"),
     ("site/default_site.rs", "OpenOptions"),
     ("site/default_site.rs", "fs::rename(&made, &dir)"),
     ("site/issue.rs", ""),

@@ -152,7 +152,7 @@ fn to_json(built: &Built) -> Value {
     let (packed, unpacked) = system.initramfs_sizes;
     let steps: Vec<Value> = built.record.steps.iter().map(step_to_json).collect();
     json!({
-        "image": built.image.path,
+        "image": built.image.path.display().to_string(),
         "shared": built.shared,
         "written": built.written,
         "size": built.image.plan.disk_size.0,

@@ -75,7 +75,7 @@ impl Listed {
         let Self { disk, content, refusal } = self;
         let names = |names: &mut dyn Iterator<Item = String>| names.collect::<Vec<_>>();
         json!({
-            "path": disk.path,
+            "path": disk.path.display().to_string(),
             "name": disk.name,
             "number": disk.number.to_string(),
             "size": disk.size,

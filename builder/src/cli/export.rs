@@ -45,7 +45,8 @@ pub fn run(args: &ExportArgs) -> Result<ExportOutput, Error> {
 impl fmt::Display for ExportOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.json {
-            return write!(f, "{:#}", json!({"format": 1, "files": self.files}));
+            let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
+            return write!(f, "{:#}", json!({"format": 1, "files": files}));
         }
         for file in &self.files {
             writeln!(f, "{}", Shown(file.display()))?;

@@ -156,10 +156,13 @@ impl Made {
     fn to_json(&self) -> serde_json::Value {
         match self {
             Self::Site { site, node, keys } => {
-                let (site, dir) = (site.id.to_string(), &site.dir);
+                let (site, dir) = (site.id.to_string(), site.dir.display().to_string());
+                let keys = keys.display().to_string();
                 json!({ "format": 1, "site": site, "dir": dir, "node": node.to_string(), "keys": keys })
             }
-            Self::Node { node, file } => json!({ "format": 1, "node": node.to_string(), "file": file }),
+            Self::Node { node, file } => {
+                json!({ "format": 1, "node": node.to_string(), "file": file.display().to_string() })
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::image::reader::ImageReader;
 use crate::input::read_input;
 use crate::inspect::{self, Inspection};
 use crate::programs::Programs;
+use crate::secrets::credentials::Locations;
 use crate::site::Site;
 use crate::verify::{self, Check};
 use clap::Args;
@@ -41,7 +42,8 @@ pub struct InspectArgs {
 /// Does it; returns what is to be printed.
 pub fn run(args: &InspectArgs) -> Result<String, Error> {
     // The site's keys are what everything is judged by.
-    let site = args.site.as_deref().map(|site| judged(Site::load(site)?)).transpose()?;
+    let site =
+        args.site.as_deref().map(|site| judged(Site::load(site)?, &Locations::default())).transpose()?;
     let inspection = inspect::inspect(&args.image)?;
     let compared = site.map(|site| compare(&args.image, &site)).transpose()?;
     match &args.output {

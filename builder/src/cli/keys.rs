@@ -137,7 +137,8 @@ fn is_named(site: &Site, public: &str) -> bool {
 
 fn status_json(site: &Site, file: &KeyFile, state: &KeyState) -> Value {
     let named = state.public().map(|public| is_named(site, public));
-    let mut value = json!({ "key": file.kind.word(), "path": file.path, "state": state.word() });
+    let mut value =
+        json!({ "key": file.kind.word(), "path": file.path.display().to_string(), "state": state.word() });
     if let Value::Object(fields) = &mut value {
         if let Some(mode) = state.mode() {
             fields.insert("mode".into(), format!("{mode:04o}").into());

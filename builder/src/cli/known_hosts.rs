@@ -1,5 +1,6 @@
 //! `psyops known-hosts`: prints the lines that tie the site's nodes to their SSH host keys.
 
+use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
@@ -19,6 +20,9 @@ pub struct KnownHostsArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
     /// Print it as JSON
     #[arg(long)]
     pub json: bool,
@@ -33,7 +37,7 @@ pub struct KnownHostsOutput {
 
 /// Does it.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
-    let site = judged(site_or_default(args.site.as_deref())?)?;
+    let site = judged(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
 }
 

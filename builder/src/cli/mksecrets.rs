@@ -110,6 +110,11 @@ impl CredentialArgs {
     }
 }
 
+/// A path that is not UTF-8 is no reason to fail when everything is done.
+fn shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(&path.display())
+}
+
 /// What was made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MksecretsOutput {
@@ -120,6 +125,7 @@ pub struct MksecretsOutput {
     /// Its public key.
     pub recipient: String,
     /// The file or device.
+    #[serde(serialize_with = "shown")]
     pub target: PathBuf,
     /// Its size in bytes.
     pub size: u64,
@@ -128,6 +134,7 @@ pub struct MksecretsOutput {
     /// The serial of the seal that it goes with.
     pub serial: u64,
     /// The file of that seal.
+    #[serde(serialize_with = "shown")]
     pub seal: PathBuf,
     /// Why that seal was made anew; empty where it was current.
     pub sealed_because: Vec<String>,

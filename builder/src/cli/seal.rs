@@ -117,7 +117,7 @@ fn to_json(prepared: &Prepared) -> Value {
     json!({
         "node": prepared.node.to_string(),
         "serial": prepared.seal.opened.header().serial.number(),
-        "seal": prepared.seal.path,
+        "seal": prepared.seal.path.display().to_string(),
         "sealed_because": prepared.seal.reasons,
         "keys_made": prepared.keys_made,
     })

@@ -5,7 +5,7 @@ use crate::cli::mksecrets::CredentialArgs;
 use crate::details::Details;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::credentials::{own_keys, with_accepted};
+use crate::secrets::credentials::{Locations, own_keys, with_accepted};
 use crate::secrets::trust::{self, Acceptance, Difference, KeySet, Review, Signed};
 use crate::site::{Site, site_or_default};
 use clap::{Args, Subcommand};
@@ -64,7 +64,7 @@ Ask whose key it is before you accept it: secrets are encrypted to it, or seals 
 
 /// Keys are to be accepted, and no person is there who could type them.
 #[derive(Debug, thiserror::Error)]
-#[error("keys of the site are not accepted here, and there is no terminal on which they could be typed")]
+#[error("not all that the site says is accepted here, and there is no terminal on which it could be typed")]
 pub struct NoTerminal {
     #[source]
     differences: Details,
@@ -77,7 +77,8 @@ impl Classified for NoTerminal {
 
     fn advice(&self) -> Option<String> {
         Some(format!(
-            "add the keys that you accept as arguments, or run this on a terminal, where it asks for each: {}",
+            "add what you accept as arguments (age1..., RW..., AAAA..., least-serial=N), or run this on a terminal, where it \
+             asks for each: {}",
             psyops("trust accept")
         ))
     }
@@ -129,29 +130,28 @@ pub fn run(
         )),
         Action::Accept { keys, json } => {
             let own = own_keys(&site, &at)?;
-            let keys = if keys.is_empty() {
-                let review = trust::review_with_nodes(&site, &at).map_err(Error::from)?;
-                let open = review.open_for(&own.public());
-                typed(&open, ask)?
+            let accepted = if keys.is_empty() {
+                let open = trust::open(&site, &at, &own, false)?;
+                trust::accept(&site, &at, &own, typed(&open, ask)?)?
             } else {
-                keys.clone()
+                trust::accept_typed(&site, &at, &own, keys)?
             };
-            let accepted = trust::accept(&site, &at, &own, &keys).map_err(Error::from)?;
             Ok(TrustOutput::Accepted(Box::new(accepted), *json))
         }
     }
 }
 
-/// The keys that the user types, one question for each that changed.
+/// What the user accepts: one question for each difference. An answer counts for its question alone.
 fn typed(
     open: &[Difference],
     ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
-) -> Result<Vec<String>, Error> {
+) -> Result<Vec<Difference>, Error> {
     let mut accepted = Vec::new();
     for difference in open {
         let Some(text) = difference.to_type() else { continue };
         let what = match difference {
             Difference::Floor { .. } => text.as_str(),
+            Difference::NewSite { .. } => "the site's id",
             Difference::HostKey { .. } => "the key without its kind",
             _ => "the key",
         };
@@ -161,8 +161,10 @@ fn typed(
             let differences = Details::listed(open);
             return Err(NoTerminal { differences }.into());
         };
-        if answer.trim() == text {
-            accepted.push(text);
+        match answer.trim() {
+            "" => {}
+            typed if typed == text => accepted.push(difference.clone()),
+            _ => finish::progress("that is something else: it stays as it is"),
         }
     }
     Ok(accepted)
@@ -176,8 +178,8 @@ pub fn tell_first_use(site: &Site) {
 }
 
 /// The site with the keys that were accepted on this workstation. Where none were, the site itself is believed, which is said.
-pub fn judged(site: Site) -> Result<Site, Error> {
-    let site = with_accepted(site)?;
+pub fn judged(site: Site, at: &Locations) -> Result<Site, Error> {
+    let site = with_accepted(site, at)?;
     if site.accepted.is_none() {
         finish::progress(&format!("{}; accept them with: {}", not_accepted(&site), psyops("trust accept")));
     }
@@ -261,7 +263,7 @@ impl fmt::Display for TrustOutput {
                     "format": 1,
                     "site": review.wish.site.as_str(),
                     "accepted": accepted.map(|accepted| keys_json(&accepted.keys)),
-                    "stored_in": accepted.map(|accepted| &accepted.folder),
+                    "stored_in": accepted.map(|accepted| accepted.folder.display().to_string()),
                     "trust_toml": signed,
                     "differences": differences_json(&review.differences),
                 });
@@ -296,7 +298,7 @@ impl fmt::Display for TrustOutput {
                     "format": 1,
                     "accepted": keys_json(&done.keys),
                     "first": done.is_first,
-                    "file": done.file,
+                    "file": done.file.display().to_string(),
                     "published": done.published,
                     "differences": differences_json(&done.remaining),
                 });
@@ -304,6 +306,12 @@ impl fmt::Display for TrustOutput {
             }
             Self::Accepted(done, false) => {
                 let (site, file) = (&done.keys.site, Shown(done.file.display()));
+                for difference in &done.chosen {
+                    writeln!(f, "accepted: {}", Shown(difference))?;
+                }
+                if done.chosen.is_empty() && !done.is_first {
+                    writeln!(f, "nothing was accepted")?;
+                }
                 let first = if done.is_first { ", the first ones on this workstation" } else { "" };
                 writeln!(f, "accepted for the site {site}{first} ({file}):")?;
                 write_keys(f, &done.keys)?;

@@ -6,7 +6,7 @@ use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_input;
 use crate::programs::Programs;
-use crate::secrets::credentials::{CredentialError, trusted_keys, with_accepted};
+use crate::secrets::credentials::{CredentialError, Locations, trusted_keys, with_accepted};
 use crate::secrets::private_file::read_private;
 use crate::site::Site;
 use crate::verify::{self, Check, Request, Verification};
@@ -74,8 +74,9 @@ impl VerifyOutput {
 /// Does it.
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
-    // The site's keys are what everything is judged by.
-    let site = site.map(with_accepted).transpose()?;
+    // The site's keys are what everything is judged by: those that were accepted beside the user's keys.
+    let at = Locations { identity: args.identity.clone(), ..Locations::default() };
+    let site = site.map(|site| with_accepted(site, &at)).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;

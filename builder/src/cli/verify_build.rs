@@ -1,5 +1,6 @@
 //! `psyops verify-build IMAGE`: build it again and compare.
 
+use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::programs::Programs;
@@ -24,6 +25,9 @@ pub struct VerifyBuildArgs {
     /// The site's folder (by default the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub credentials: CredentialArgs,
     /// The folder with selector.efi, initloader and psyops-agent
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
@@ -50,7 +54,7 @@ impl VerifyBuildOutput {
 
 /// Does it.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
-    let site = judged(site_or_default(args.site.as_deref())?)?;
+    let site = judged(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     let programs = Programs::find(args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;

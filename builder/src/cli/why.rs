@@ -118,7 +118,7 @@ impl WhyOutput {
             "format": 1,
             "site": self.record.site,
             "node": self.record.node,
-            "image": self.record.image.path(),
+            "image": self.record.image.path().display().to_string(),
             "image_unchanged": self.record.image.holds(),
             "steps": steps.collect::<Vec<_>>(),
         })

@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 /// The difference as one JSON object.
 #[must_use]
 pub fn to_json(difference: &Difference) -> Json {
-    let [a, b] = &difference.paths;
+    let [a, b] = difference.paths.each_ref().map(|path| path.display().to_string());
     let damaged = difference.damaged.iter().map(
         |damage| json!({ "image": damage.side.to_string(), "part": damage.part, "problem": damage.problem }),
     );

@@ -13,7 +13,7 @@ pub fn to_json(inspection: &Inspection) -> Value {
     let seal = inspection.seal();
     json!({
         "format": 1,
-        "path": inspection.path,
+        "path": inspection.path.display().to_string(),
         "size": inspection.size.0,
         "disk_guid": inspection.disk_guid.to_string(),
         "site": seal.map(|seal| seal.site.to_string()),

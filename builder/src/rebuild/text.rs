@@ -46,7 +46,7 @@ pub fn to_json(rebuilt: &Rebuilt) -> Value {
     });
     json!({
         "format": 1,
-        "image": rebuilt.path,
+        "image": rebuilt.path.display().to_string(),
         "node": rebuilt.node.to_string(),
         "same": rebuilt.is_same(),
         "parts": parts.collect::<Vec<_>>(),

@@ -34,7 +34,15 @@ impl Chain {
         match Storage::open(image)? {
             Storage::Whole(_) => Ok(Self::Raw(image.to_owned())),
             layered @ Storage::Layered(_) => {
-                Ok(Self::Layered { own: image.to_owned(), shared: layered.shared().map(Path::to_owned) })
+                let shared = layered.shared().map(Path::to_owned);
+                // QEMU takes the names in JSON, so another name would reach it than the one that was looked at.
+                if [Some(image), shared.as_deref()].into_iter().flatten().any(|path| path.to_str().is_none())
+                {
+                    let problem =
+                        "QEMU takes no disk in layers whose path is not UTF-8: rename its folder or file";
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+                }
+                Ok(Self::Layered { own: image.to_owned(), shared })
             }
         }
     }

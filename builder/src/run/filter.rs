@@ -24,6 +24,8 @@ const ESCAPE: u8 = 0x1b;
 pub struct Filter {
     /// The beginning of a sequence or of a character, to be judged when the rest is there.
     held: Vec<u8>,
+    /// Whether the cursor was moved, and may stand above what was painted.
+    has_moved: bool,
 }
 
 impl Filter {
@@ -36,11 +38,15 @@ impl Filter {
         shown
     }
 
-    /// What is still held back at the end of the stream, and the colours as they were.
+    /// What is still held back at the end of the stream, and the colours as they were. Where the machine moved the cursor, it
+    /// goes to the last line: what follows, the user's prompt too, must not stand in a picture that the machine painted.
     pub fn end(&mut self) -> Vec<u8> {
         let mut shown = Vec::new();
         self.give_up(&mut shown);
         shown.extend_from_slice(b"\x1b[m");
+        if self.has_moved {
+            shown.extend_from_slice(b"\x1b[9999;1H\r\n");
+        }
         shown
     }
 
@@ -48,7 +54,10 @@ impl Filter {
         self.held.push(byte);
         match judge(&self.held) {
             Judgement::Incomplete => {}
-            Judgement::Pass => shown.append(&mut self.held),
+            Judgement::Pass => {
+                self.has_moved |= self.held.starts_with(b"\x1b[") && !self.held.ends_with(b"m");
+                shown.append(&mut self.held);
+            }
             Judgement::Drop => self.held.clear(),
             Judgement::Escape => self.give_up(shown),
             Judgement::EscapeBefore => {
@@ -132,6 +141,7 @@ mod tests {
         assert!(filter.held.len() <= MOST_SEQUENCE + 3);
         shown.extend(filter.end());
         let shown = String::from_utf8(shown).unwrap();
+        let shown = shown.strip_suffix("\u{1b}[9999;1H\r\n").unwrap_or(&shown);
         shown.strip_suffix("\u{1b}[m").unwrap().to_owned()
     }
 
@@ -156,6 +166,17 @@ mod tests {
             "\u{1b}[2J\u{1b}[01;01H\u{1b}[K\u{1b}[12A\u{1b}[1B\u{1b}[C\u{1b}[3D\u{1b}[J\u{1b}[4d\u{1b}[2P",
         );
         assert_passes("a prompt without end $ ");
+    }
+
+    #[test]
+    fn a_prompt_does_not_follow_where_the_machine_put_the_cursor() {
+        let end = |said: &[u8]| {
+            let mut filter = Filter::default();
+            filter.pass(said);
+            String::from_utf8(filter.end()).unwrap()
+        };
+        assert_eq!(end(b"\x1b[31mred\x1b[m\n"), "\u{1b}[m");
+        assert_eq!(end(b"\x1b[10;1Hroot@ws:~# \x1b[1;1H"), "\u{1b}[m\u{1b}[9999;1H\r\n");
     }
 
     #[test]

@@ -19,13 +19,17 @@ use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// How much of a console is shown in an error.
 const MOST_CONSOLE: usize = 6000;
+/// What a console may say while something is waited for: a boot prints less than a MiB.
+const MOST_SAID: usize = 16 << 20;
+/// As many pieces of 4 KiB wait to be read; then the machine waits.
+const MOST_PIECES: usize = 256;
 
 /// What can go wrong with a machine.
 #[derive(Debug, Error)]
@@ -74,6 +78,15 @@ pub enum MachineError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// It talks without end.
+    #[error("the console said more than {} MiB before {what}; it ended with: {console}", MOST_SAID >> 20)]
+    TooMuch {
+        /// What was waited for.
+        what: String,
+        /// The console's end.
+        #[source]
+        console: Details,
+    },
     /// The machine ended before.
     #[error("the machine ended before {what}; the console ended with: {console}")]
     Ended {
@@ -92,7 +105,9 @@ impl Classified for MachineError {
             Self::Firmware { .. } => Class::Unavailable,
             Self::Folder(error) => Class::of_writing(error),
             Self::Talk { .. } => Class::Io,
-            Self::Timeout { .. } | Self::Unproven { .. } | Self::Ended { .. } => Class::Failure,
+            Self::Timeout { .. } | Self::Unproven { .. } | Self::Ended { .. } | Self::TooMuch { .. } => {
+                Class::Failure
+            }
         }
     }
 
@@ -222,6 +237,9 @@ impl Machine {
                 Heard::End => {
                     return Err(MachineError::Ended { what: what.to_owned(), console: self.console_end() });
                 }
+                Heard::TooMuch => {
+                    return Err(MachineError::TooMuch { what: what.to_owned(), console: self.console_end() });
+                }
                 Heard::Timeout => return Err(self.timeout(what, deadline)),
             }
         }
@@ -293,6 +311,10 @@ impl Machine {
             match self.listen(end) {
                 Heard::More => {}
                 Heard::End => break,
+                Heard::TooMuch => {
+                    let what = "the machine powered off".to_owned();
+                    return Err(MachineError::TooMuch { what, console: self.console_end() });
+                }
                 Heard::Timeout => return Err(self.timeout("the machine powered off", deadline)),
             }
         }
@@ -333,7 +355,9 @@ impl Machine {
         match output.recv_timeout(left) {
             Ok(bytes) => {
                 self.console.extend(bytes);
-                Heard::More
+                // All that is there is looked at in one go.
+                self.console.extend(output.try_iter().take(MOST_PIECES).flatten());
+                if self.console.len() > MOST_SAID { Heard::TooMuch } else { Heard::More }
             }
             Err(RecvTimeoutError::Disconnected) => Heard::End,
             Err(RecvTimeoutError::Timeout) => Heard::Timeout,
@@ -365,13 +389,14 @@ impl Drop for Machine {
 #[derive(Debug, PartialEq, Eq)]
 enum Heard {
     More,
+    TooMuch,
     End,
     Timeout,
 }
 
 /// What the machine says on its serial port. The thread ends with the pipe, that is with the machine.
 fn kept(mut serial: ChildStdout) -> Receiver<Vec<u8>> {
-    let (sender, output) = channel();
+    let (sender, output) = sync_channel(MOST_PIECES);
     thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(count) = serial.read(&mut buffer) {

@@ -164,7 +164,8 @@ impl Classified for CredentialError {
 impl Credentials {
     /// Reads both keys, and checks that they are the site's and that the site's keys are the accepted ones.
     pub fn load(site: Site, at: &Locations) -> Result<(Site, Self), CredentialError> {
-        let (identity, signing) = (read_identity(&site, at)?, read_signing_key(&site, at)?);
+        let keys = read_identity(&site, at).and_then(|identity| Ok((identity, read_signing_key(&site, at)?)));
+        let (identity, signing) = keys.map_err(|error| rather_untrusted(&site, at, error))?;
         let own =
             OwnPublicKeys { identity: Some(identity.recipient()), signing: Some(signing.public().clone()) };
         Ok((trust::settle(site, at, &own)?, Self { identity, signing }))
@@ -173,7 +174,7 @@ impl Credentials {
 
 /// Reads the admin's identity, and checks that it is one of the site's and that the site's keys are the accepted ones.
 pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity), CredentialError> {
-    let identity = read_identity(&site, at)?;
+    let identity = read_identity(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
     // Only the first use needs to know whose the signing key is.
     let is_first = trust::review(&site, at)?.accepted.is_none();
     let signing = if is_first { own_signing_key(&site, at)? } else { None };
@@ -186,7 +187,7 @@ pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity),
 
 /// Reads the signing key, and checks that it is one of the site's and that the site's keys are the accepted ones.
 pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey), CredentialError> {
-    let signing = read_signing_key(&site, at)?;
+    let signing = read_signing_key(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
     let is_first = trust::review(&site, at)?.accepted.is_none();
     let identity = if is_first { own_identity(&site, at)? } else { None };
     let own = OwnPublicKeys {
@@ -194,6 +195,21 @@ pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey)
         signing: Some(signing.public().clone()),
     };
     Ok((trust::settle(site, at, &own)?, signing))
+}
+
+/// A key that is missing or not the site's is a consequence where somebody changed the site's keys or its id: that is said.
+fn rather_untrusted(site: &Site, at: &Locations, error: CredentialError) -> CredentialError {
+    let may_be_one = match &error {
+        CredentialError::File(file) => file.is_missing(),
+        CredentialError::NotAnAdmin { .. } | CredentialError::NotASigner { .. } => true,
+        _ => false,
+    };
+    match trust::check(site.clone(), at) {
+        Err(changed @ (TrustError::Differs { .. } | TrustError::OtherSite { .. })) if may_be_one => {
+            changed.into()
+        }
+        _ => error,
+    }
 }
 
 /// The private keys that are at hand, whether the site names them or not.
@@ -272,18 +288,18 @@ pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> 
 /// The keys whose signatures count for the site: those that the user of this workstation accepted. Where nothing was
 /// accepted, as in CI, they are those that the site itself names; `trust.toml` must then say the same.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
-    match with_accepted(site.clone())?.accepted {
+    match with_accepted(site.clone(), &Locations::default())?.accepted {
         Some(accepted) => Ok(accepted.keys.signers.clone()),
         None => Ok(trust::KeySet::wished(site)?.signers),
     }
 }
 
 /// The site with the keys that were accepted on this workstation, if any were, for judging what others hand over.
-pub fn with_accepted(site: Site) -> Result<Site, CredentialError> {
+pub fn with_accepted(site: Site, at: &Locations) -> Result<Site, CredentialError> {
     if site.accepted.is_some() {
         return Ok(site);
     }
-    match trust::check(site.clone(), &Locations::default()) {
+    match trust::check(site.clone(), at) {
         // Without a folder nothing can have been accepted.
         Err(TrustError::NoFolder(_)) => Ok(site),
         other => Ok(other?),

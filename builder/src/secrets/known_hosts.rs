@@ -4,7 +4,7 @@ use crate::error::{Class, Classified};
 use crate::next_command::psyops;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::store::Store;
-use crate::secrets::trust::{self, TrustError};
+use crate::secrets::trust::{self, TrustError, Witness};
 use crate::site::Site;
 use handoff::name::Name;
 use keys::issue::host_key::public_words;
@@ -73,7 +73,8 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let notes = match &site.accepted {
         Some(accepted) => {
             let notes = NodeNotes::of(accepted).map_err(TrustError::from)?;
-            trust::refuse(site, trust::changed_host_keys(site, &notes))?;
+            let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::KeptSeal);
+            trust::refuse(site, unknown)?;
             Some(notes)
         }
         None => None,
@@ -83,7 +84,11 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
         let found = match store.read_host_key_public(&node.name) {
-            Ok(Some(line)) => Some(public_words(&line).ok_or(KnownHostsError::NotAKey { path })?),
+            Ok(Some(line)) => match public_words(&line) {
+                // What is noted counts, whatever is in the site.
+                None if notes.is_none() => return Err(KnownHostsError::NotAKey { path }),
+                words => words,
+            },
             Ok(None) => None,
             Err(source) => return Err(KnownHostsError::Read { node: node.name.clone(), path, source }),
         };

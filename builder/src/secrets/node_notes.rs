@@ -81,8 +81,9 @@ impl Classified for NotesError {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     format: u32,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    security_epoch: u32,
+    // Where it is missing, no floors were noted yet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    security_epoch: Option<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
     least_serial: u64,
     nodes: BTreeMap<String, RawNode>,
@@ -138,7 +139,7 @@ impl Floors {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNotes {
     nodes: BTreeMap<Name, NodeNote>,
-    floors: Floors,
+    floors: Option<Floors>,
 }
 
 impl NodeNotes {
@@ -160,9 +161,8 @@ impl NodeNotes {
     }
 
     fn from_raw(raw: Raw) -> Result<Self, String> {
-        let mut notes = Self::default();
-        notes.floors.security_epoch = raw.security_epoch;
-        notes.floors.least_serial.raise_all(raw.least_serial);
+        let (mut notes, mut least_serial) = (Self::default(), LeastSerial::default());
+        least_serial.raise_all(raw.least_serial);
         for (node, note) in raw.nodes {
             let name: Name = node.parse().map_err(|problem| format!("{node:?}: {problem}"))?;
             let serial = note.serial.map(|serial| serial.parse()).transpose();
@@ -170,15 +170,17 @@ impl NodeNotes {
             let serial = serial.map_err(|problem| format!("{node}: {problem}"))?;
             let key = key.map_err(|problem: BadRecipient| format!("{node}: {problem}"))?;
             if note.least_serial > 0 {
-                notes.floors.least_serial.raise(name.clone(), note.least_serial);
+                least_serial.raise(name.clone(), note.least_serial);
             }
             notes.nodes.insert(name, NodeNote { serial, key, host_key: note.host_key });
         }
+        notes.floors = raw.security_epoch.map(|security_epoch| Floors { security_epoch, least_serial });
         Ok(notes)
     }
 
     fn to_text(&self) -> Result<String, toml::ser::Error> {
-        let floors = &self.floors.least_serial;
+        let none = LeastSerial::default();
+        let floors = self.floors.as_ref().map_or(&none, |floors| &floors.least_serial);
         let raw = |(node, note): (&Name, &NodeNote)| {
             let raw = RawNode {
                 serial: note.serial.map(|serial| serial.to_string()),
@@ -190,7 +192,7 @@ impl NodeNotes {
         };
         let raw = Raw {
             format: FORMAT,
-            security_epoch: self.floors.security_epoch,
+            security_epoch: self.floors.as_ref().map(|floors| floors.security_epoch),
             least_serial: floors.for_all(),
             nodes: self.nodes.iter().map(raw).collect(),
         };
@@ -217,10 +219,10 @@ impl NodeNotes {
         self.nodes.get(node)?.host_key.as_deref()
     }
 
-    /// The highest floors that were in use here.
+    /// The highest floors that were in use here; nothing where none were noted yet.
     #[must_use]
-    pub fn floors(&self) -> &Floors {
-        &self.floors
+    pub fn floors(&self) -> Option<&Floors> {
+        self.floors.as_ref()
     }
 
     /// Notes what is new: keys in place of older ones, serials and floors where they are higher.
@@ -244,15 +246,22 @@ impl NodeNotes {
 
     /// Takes lower floors too, because the user accepted them.
     pub fn replace_floors(accepted: &Accepted, floors: Floors) -> Result<Self, NotesError> {
-        Self::change(accepted, |notes| notes.floors = floors)
+        Self::change(accepted, |notes| {
+            // Their lines stand below their names.
+            for (node, _) in floors.least_serial.nodes() {
+                notes.nodes.entry(node.clone()).or_default();
+            }
+            notes.floors = Some(floors);
+        })
     }
 
     fn raise(&mut self, floors: &Floors) {
-        self.floors.security_epoch = self.floors.security_epoch.max(floors.security_epoch);
-        self.floors.least_serial.raise_all(floors.least_serial.for_all());
+        let known = self.floors.get_or_insert_default();
+        known.security_epoch = known.security_epoch.max(floors.security_epoch);
+        known.least_serial.raise_all(floors.least_serial.for_all());
         for (node, serial) in floors.least_serial.nodes() {
             self.nodes.entry(node.clone()).or_default();
-            self.floors.least_serial.raise(node.clone(), serial);
+            known.least_serial.raise(node.clone(), serial);
         }
     }
 

@@ -6,7 +6,7 @@
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
-use crate::secrets::node_notes::NodeNotes;
+use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::secrets::prepare::Alone;
 use crate::secrets::seal::refuse_jump;
 use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
@@ -86,16 +86,31 @@ pub fn raise(
     at: &Locations,
 ) -> Result<Vec<Raised>, Error> {
     let (_alone, site) = Alone::with(site)?;
+    let raised = raise_in(&site, nodes, what, at)?;
+    // Even if the seals that follow cannot be made, nobody lowers the floor unnoticed.
+    let (site, _) = Credentials::load(Site::load(&site.dir)?, at)?;
+    if let Some(accepted) = &site.accepted {
+        NodeNotes::note(accepted, Some(&Floors::of(&site)), [])?;
+    }
+    Ok(raised)
+}
+
+fn raise_in(
+    site: &Site,
+    nodes: Option<&[String]>,
+    what: Raise,
+    at: &Locations,
+) -> Result<Vec<Raised>, Error> {
     match (what, nodes) {
-        (Raise::Serial, None) => Ok(vec![raise_serial(&site, None, &known(&site, at)?)?]),
+        (Raise::Serial, None) => Ok(vec![raise_serial(site, None, &known(site, at)?)?]),
         (Raise::Serial, Some(names)) => {
             // A mistyped name is found before anything is raised, and one that is named twice is raised once.
             let nodes: BTreeSet<&Name> =
                 names.iter().map(|name| Ok(&site.node(name)?.name)).collect::<Result<_, SiteError>>()?;
-            let known = known(&site, at)?;
-            nodes.into_iter().map(|node| raise_serial(&site, Some(node), &known)).collect()
+            let known = known(site, at)?;
+            nodes.into_iter().map(|node| raise_serial(site, Some(node), &known)).collect()
         }
-        (Raise::Release, None) => Ok(vec![raise_release(&site, &known(&site, at)?)?]),
+        (Raise::Release, None) => Ok(vec![raise_release(site, &known(site, at)?)?]),
         (Raise::Release, Some(_)) => Err(RaiseError::ReleaseOfSomeNodes.into()),
     }
 }

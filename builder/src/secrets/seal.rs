@@ -68,16 +68,6 @@ pub enum CurrentSealError {
         /// The last one that is known here.
         last: Option<Serial>,
     },
-    /// The site's floor of serials cannot come from raising it.
-    #[error("least-serial of node {node} is {least}, and its next seal would have the serial {next}")]
-    LeastSerialJump {
-        /// The node.
-        node: Name,
-        /// The floor.
-        least: Serial,
-        /// The serial that follows from the seals.
-        next: Serial,
-    },
     /// The serial that the node has seen, as the user says, cannot come from seals.
     #[error("--above {above} is far above the last serial of node {node} that is known here, {}", known(*last))]
     AboveJump {
@@ -126,7 +116,7 @@ impl Classified for CurrentSealError {
             Self::Keys(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Notes(error) => error.class(),
-            Self::SerialJump { .. } | Self::AboveJump { .. } | Self::LeastSerialJump { .. } => Class::Refused,
+            Self::SerialJump { .. } | Self::AboveJump { .. } => Class::Refused,
             Self::NoSerialKnown { .. } => Class::MissingInput,
             Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
             Self::Write(error) => error.class(),
@@ -144,10 +134,6 @@ impl Classified for CurrentSealError {
                 "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
                  is known here: {}",
                 psyops(&format!("seal --node {node} --replace"))
-            )),
-            Self::LeastSerialJump { .. } => Some(format!(
-                "find out who changed least-serial (git log -p), take the number from before, and then raise it: {}",
-                psyops("seal --all --raise serial")
             )),
             Self::AboveJump { .. } => Some(
                 "no seal of the site had that serial: look who wrote to the stick, and remove /data/psyops/highest-seen on \
@@ -356,14 +342,8 @@ impl Wanted<'_> {
             None => Serial::FIRST,
             Some(last) => last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node(), last })?,
         };
-        match Serial::new(self.least()) {
-            // It would be the last serial that the node can be given, and anyone can write site.toml.
-            Some(least) if least.number() > next.number().saturating_add(LARGEST_STEP) => {
-                Err(CurrentSealError::LeastSerialJump { node: node(), least, next })
-            }
-            Some(least) => Ok(next.max(least)),
-            None => Ok(next),
-        }
+        // That the floor is no jump was found out with the site's other floors (`trust::floors`).
+        Ok(Serial::new(self.least()).map_or(next, |least| next.max(least)))
     }
 
     /// What the kept seal is, if it can be believed.

@@ -82,6 +82,12 @@ pub fn default_site() -> Result<Site, DefaultSiteError> {
     default_site_in(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?)
 }
 
+/// Whether the user has the default site, which is in this folder.
+#[must_use]
+pub fn has_default_site_in(data: &Path) -> bool {
+    data.join("default-site").join(SITE_FILE).exists()
+}
+
 /// The default site in these folders.
 pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteError> {
     let dir = data.join("default-site");

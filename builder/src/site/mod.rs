@@ -25,7 +25,9 @@ mod source;
 mod value;
 
 pub use base::{Base, ImageSource, NotABase};
-pub use default_site::{DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, site_or_default};
+pub use default_site::{
+    DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, has_default_site_in, site_or_default,
+};
 pub use error::{Known, Location, SiteError};
 pub use folder::SiteFolder;
 pub(crate) use folder::{DataFolder, Kind, open_anywhere};

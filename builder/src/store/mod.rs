@@ -28,6 +28,7 @@ use crate::atomic;
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
 use crate::input::digest_of_file;
+use crate::next_command::argument;
 use crate::scratch::Scratch;
 use handoff::hash::Sha256Digest;
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -77,7 +78,7 @@ impl Classified for StoreError {
             let other = "point XDG_CACHE_HOME to a folder of yours";
             return Some(match problem {
                 NotPrivate::Mode { path, .. } => {
-                    format!("take it from others (chmod go-w {}), or {other}", path.display())
+                    format!("take it from others (chmod go-w {}), or {other}", argument(path))
                 }
                 NotPrivate::Owner { .. } => other.to_owned(),
             });

@@ -8,6 +8,7 @@ use crate::base::{Lock, LockFile};
 use crate::cli::trust::judged;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
+use crate::secrets::credentials::Locations;
 use crate::site::{LOCK_FILE, Site, site_or_default};
 use crate::store::Store;
 use serde_json::{Value, json};
@@ -31,7 +32,7 @@ impl Classified for NoLock {
 }
 
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
-    let site = judged(site_or_default(which.site.as_deref())?)?;
+    let site = judged(site_or_default(which.site.as_deref())?, &Locations::default())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let (file, lock) = if let Some(node) = node {
         // Which packages are a node's is only known of a lock that answers what the node wants.

@@ -1,14 +1,15 @@
 //! `psyops trust accept`: the only way in which the accepted set changes.
 
-use super::differences::{Difference, Origin};
+use super::differences::{Change, Difference, Origin, Role, between};
 use super::error::TrustError;
+use super::host_key::{Witness, unknown_host_keys};
 use super::key_set::KeySet;
-use super::review::{Signed, review, review_with_nodes};
-use super::{Accepted, changed_host_keys, floors, place, publish};
+use super::review::{Review, Signed, review, review_with_nodes};
+use super::{Accepted, floors, place, publish, unknown_node_keys};
+use crate::details::Details;
 use crate::secrets::credentials::{Locations, OwnKeys};
-use crate::secrets::node_notes::{Floors, NodeNote, NodeNotes};
+use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::site::Site;
-use handoff::name::Name;
 use keys::identity::Recipient;
 use keys::signature::PublicKey;
 use std::path::PathBuf;
@@ -22,33 +23,100 @@ pub struct Acceptance {
     pub file: PathBuf,
     /// Whether nothing was accepted before.
     pub is_first: bool,
+    /// What was accepted just now.
+    pub chosen: Vec<Difference>,
     /// Whether `trust.toml` was written and signed.
     pub published: bool,
     /// In what the site still differs.
     pub remaining: Vec<Difference>,
 }
 
-/// Accepts what `site.toml` says of each key that was `typed`: that it counts, or that it does not any more. The keys of
-/// nodes and floors that sank are accepted in the same way, as [`Difference::to_type`] has them.
+/// In what the site differs from what was accepted, as far as the user can accept it.
+///
+/// With `all`, also host keys of which nothing is known here, and for which a kept seal might vouch: whoever names one knows
+/// it from elsewhere.
+pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec<Difference>, TrustError> {
+    let review = review(site, at)?;
+    let (accepted, mut open) = if let Some(accepted) = &review.accepted {
+        (accepted.clone(), review.differences.clone())
+    } else {
+        let known = place::others(&site.id, at)?;
+        let new = (!known.is_empty()).then(|| Difference::NewSite { site: site.id.clone(), known });
+        let keys = between(&review.wish.only(&own.public()), &review.wish, Origin::Site);
+        let accepted = Accepted::at(place::new_folder(&site.id, at)?, review.wish.clone());
+        (accepted, new.into_iter().chain(keys).collect())
+    };
+    let witness = match &own.identity {
+        Some(admin) => Witness::Admin(admin),
+        None if all => Witness::Nobody,
+        None => Witness::KeptSeal,
+    };
+    open.extend(unknown_node_keys(site, &accepted, &review.notes));
+    open.extend(unknown_host_keys(site, &accepted, &review.notes, witness));
+    Ok(open)
+}
+
+/// Accepts what was `typed`: the text of a difference, or, where that could mean several, what it is for and the text.
+pub fn accept_typed(
+    site: &Site,
+    at: &Locations,
+    own: &OwnKeys,
+    typed: &[String],
+) -> Result<Acceptance, TrustError> {
+    let open = open(site, at, own, true)?;
+    let known = review(site, at)?;
+    let mut chosen = Vec::new();
+    for text in typed.iter().map(|text| text.trim()) {
+        match matching(&open, text)? {
+            Some(difference) => chosen.push(difference.clone()),
+            // Accepted already, and the site says the same.
+            None if names(&known.wish, text) => {}
+            None => return Err(TrustError::UnknownKey { key: text.to_owned() }),
+        }
+    }
+    accept(site, at, own, chosen)
+}
+
+fn matching<'d>(open: &'d [Difference], text: &str) -> Result<Option<&'d Difference>, TrustError> {
+    let is = |full: Option<String>| full.is_some_and(|full| full == text);
+    if let Some(difference) = open.iter().find(|one| is(one.to_type_in_full())) {
+        return Ok(Some(difference));
+    }
+    let found: Vec<&Difference> = open.iter().filter(|one| is(one.to_type())).collect();
+    if found.len() > 1 {
+        let choices = found.iter().filter_map(|one| one.to_type_in_full()).collect::<Vec<_>>();
+        return Err(TrustError::Ambiguous { text: text.to_owned(), choices: Details::listed(&choices) });
+    }
+    Ok(found.first().copied())
+}
+
+fn names(keys: &KeySet, text: &str) -> bool {
+    keys.admins.iter().any(|key| key.to_string() == text)
+        || keys.signers.iter().any(|key| key.as_str() == text)
+}
+
+/// Accepts these differences, and no others: each is one thing that the user was shown and agreed to.
 ///
 /// Where site and accepted set then agree and the signing key is at hand, `trust.toml` is written and signed.
 pub fn accept(
     site: &Site,
     at: &Locations,
     own: &OwnKeys,
-    typed: &[String],
+    chosen: Vec<Difference>,
 ) -> Result<Acceptance, TrustError> {
     let before = review(site, at)?;
-    let (folder, mut keys) = match &before.accepted {
-        Some(accepted) => (accepted.folder.clone(), accepted.keys.clone()),
-        None => (place::new_folder(&site.id, at)?, before.wish.only(&own.public())),
-    };
-    let of_nodes = OfNodes::typed(site, &before.notes, typed);
-    for text in typed {
-        match apply(text, &before.wish, &mut keys) {
-            Err(TrustError::UnknownKey { .. }) if of_nodes.is_known(site, text) => {}
-            other => other?,
+    let (folder, mut keys) = if let Some(accepted) = &before.accepted {
+        (accepted.folder.clone(), accepted.keys.clone())
+    } else {
+        let others = place::others(&site.id, at)?;
+        let is_agreed = chosen.iter().any(|one| matches!(one, Difference::NewSite { .. }));
+        if !others.is_empty() && !is_agreed {
+            return Err(TrustError::other_site(site, others));
         }
+        (place::new_folder(&site.id, at)?, before.wish.only(&own.public()))
+    };
+    for difference in &chosen {
+        apply(difference, &mut keys);
     }
     let is_new = before.accepted.as_ref().is_none_or(|accepted| {
         accepted.keys != keys || accepted.keys.former_signers.len() != keys.former_signers.len()
@@ -59,108 +127,81 @@ pub fn accept(
     }
     let after = review(site, at)?;
     if let Some(accepted) = &after.accepted {
-        of_nodes.note(accepted, &Floors::of(site), typed)?;
+        note(site, accepted, &after.notes, &chosen)?;
     }
-    let wants_signature = !matches!(&after.signed, Signed::By(_, signed) if *signed == keys);
-    let agreed = after.differences.iter().all(|difference| {
+    let published = publish_where_agreed(site, own, &after, &mut keys, is_new)?;
+    let remaining = review_with_nodes(site, at)?.differences;
+    let is_first = before.accepted.is_none();
+    Ok(Acceptance { file: place::file(&folder, &site.id), keys, is_first, chosen, published, remaining })
+}
+
+/// Writes and signs `trust.toml` where the site says what was accepted, and the file does not yet.
+fn publish_where_agreed(
+    site: &Site,
+    own: &OwnKeys,
+    review: &Review,
+    keys: &mut KeySet,
+    is_new: bool,
+) -> Result<bool, TrustError> {
+    let wants_signature = !matches!(&review.signed, Signed::By(_, signed) if *signed == *keys);
+    let agreed = review.differences.iter().all(|difference| {
         !matches!(difference, Difference::Key { origin: Origin::Site, .. })
             && !matches!(difference, Difference::SiteId { origin: Origin::Site, .. })
     });
-    let mut published = false;
-    if let Some(key) = own.signing.as_ref().filter(|key| keys.signers.contains(key.public()))
-        && agreed
-        && (wants_signature || is_new)
-    {
-        if let Signed::By(_, signed) = &after.signed {
-            // What others know of former signers is not forgotten.
-            let unknown =
-                signed.former_signers.iter().filter(|key| !keys.former_signers.contains(key)).cloned();
-            let unknown: Vec<PublicKey> = unknown.collect();
-            keys.former_signers.extend(unknown);
-        }
-        publish(site, &keys, key)?;
-        published = true;
+    let Some(key) = own.signing.as_ref().filter(|key| keys.signers.contains(key.public())) else {
+        return Ok(false);
+    };
+    if !agreed || !(wants_signature || is_new) {
+        return Ok(false);
     }
-    let remaining = review_with_nodes(site, at)?.differences;
-    let is_first = before.accepted.is_none();
-    Ok(Acceptance { file: place::file(&folder, &site.id), keys, is_first, published, remaining })
+    if let Signed::By(_, signed) = &review.signed {
+        // What others know of former signers is not forgotten.
+        let unknown = signed.former_signers.iter().filter(|key| !keys.former_signers.contains(key)).cloned();
+        let unknown: Vec<PublicKey> = unknown.collect();
+        keys.former_signers.extend(unknown);
+    }
+    publish(site, keys, key)?;
+    Ok(true)
 }
 
-/// What the user accepts of nodes: keys, SSH host keys, and floors that sank.
-struct OfNodes<'s> {
-    news: Vec<(&'s Name, NodeNote)>,
-    host_keys: Vec<Difference>,
-    lowered: Vec<Difference>,
-}
-
-impl<'s> OfNodes<'s> {
-    fn typed(site: &'s Site, notes: &NodeNotes, typed: &[String]) -> Self {
-        let host_keys = changed_host_keys(site, notes);
-        let mut news = Vec::new();
-        for node in site.nodes() {
-            let is_typed = |text: &&String| node.recipient.as_deref() == Some(text.trim());
-            let key = typed.iter().find(is_typed).and_then(|text| text.trim().parse::<Recipient>().ok());
-            let host_key = host_keys.iter().find_map(|difference| match difference {
-                Difference::HostKey { node: of, key, .. } if *of == node.name => {
-                    typed.iter().any(|text| difference.is_accepted_by(text)).then(|| key.clone())
-                }
-                _ => None,
-            });
-            if key.is_some() || host_key.is_some() {
-                news.push((&node.name, NodeNote { serial: None, key, host_key }));
-            }
+/// Notes the keys of nodes and the floors among what was chosen.
+fn note(
+    site: &Site,
+    accepted: &Accepted,
+    notes: &NodeNotes,
+    chosen: &[Difference],
+) -> Result<(), TrustError> {
+    let news = chosen.iter().filter_map(|difference| match difference {
+        Difference::NodeKey { node, key, .. } => {
+            Some((node, NodeNote { key: key.parse().ok(), ..NodeNote::default() }))
         }
-        Self { news, host_keys, lowered: floors::lowered(notes.floors(), &Floors::of(site)) }
-    }
-
-    fn is_known(&self, site: &Site, text: &str) -> bool {
-        site.nodes().any(|node| node.recipient.as_deref() == Some(text.trim()))
-            || self.host_keys.iter().chain(&self.lowered).any(|difference| difference.is_accepted_by(text))
-    }
-
-    fn note(self, accepted: &Accepted, found: &Floors, typed: &[String]) -> Result<(), TrustError> {
-        let notes = NodeNotes::note(accepted, None, self.news)?;
-        let floors = floors::accepted(notes.floors(), found, typed);
-        if floors != *notes.floors() {
-            NodeNotes::replace_floors(accepted, floors)?;
+        Difference::HostKey { node, key, .. } => {
+            Some((node, NodeNote { host_key: Some(key.clone()), ..NodeNote::default() }))
         }
-        Ok(())
-    }
-}
-
-fn apply(typed: &str, wish: &KeySet, keys: &mut KeySet) -> Result<(), TrustError> {
-    let text = typed.trim();
-    let unknown = || TrustError::UnknownKey { key: text.to_owned() };
-    if let Ok(key) = text.parse::<Recipient>() {
-        return toggle(&key, &wish.admins, &mut keys.admins).map(|_| ()).ok_or_else(unknown);
-    }
-    let key = text.parse::<PublicKey>().map_err(|_| unknown())?;
-    match toggle(&key, &wish.signers, &mut keys.signers).ok_or_else(unknown)? {
-        Toggled::Removed if !keys.former_signers.contains(&key) => keys.former_signers.push(key),
-        Toggled::Added => keys.former_signers.retain(|former| *former != key),
-        Toggled::Removed | Toggled::Same => {}
+        _ => None,
+    });
+    NodeNotes::note(accepted, None, news)?;
+    if chosen.iter().any(|difference| matches!(difference, Difference::Floor { .. })) {
+        let in_use = floors::noted(site, accepted, notes);
+        NodeNotes::replace_floors(accepted, floors::with_chosen(site, &in_use, chosen))?;
     }
     Ok(())
 }
 
-enum Toggled {
-    Added,
-    Removed,
-    Same,
-}
-
-/// Makes `accepted` say of `key` what `wished` says; nothing if neither knows it.
-fn toggle<K: Clone + PartialEq>(key: &K, wished: &[K], accepted: &mut Vec<K>) -> Option<Toggled> {
-    match (wished.contains(key), accepted.contains(key)) {
-        (true, false) => {
-            accepted.push(key.clone());
-            Some(Toggled::Added)
+/// Makes the set say of a key what the site says.
+fn apply(difference: &Difference, keys: &mut KeySet) {
+    let Difference::Key { origin: Origin::Site, role, key, change } = difference else { return };
+    match (role, change) {
+        (Role::Admin, Change::Added) => keys.admins.extend(key.parse::<Recipient>().ok()),
+        (Role::Admin, Change::Removed) => keys.admins.retain(|known| known.to_string() != *key),
+        (Role::Signer, Change::Added) => {
+            keys.signers.extend(key.parse::<PublicKey>().ok());
+            keys.former_signers.retain(|former| former.as_str() != key);
         }
-        (false, true) => {
-            accepted.retain(|known| known != key);
-            Some(Toggled::Removed)
+        (Role::Signer, Change::Removed) => {
+            keys.signers.retain(|known| known.as_str() != key);
+            let former = key.parse::<PublicKey>().ok().filter(|key| !keys.former_signers.contains(key));
+            keys.former_signers.extend(former);
         }
-        (true, true) => Some(Toggled::Same),
-        (false, false) => None,
     }
 }

@@ -55,16 +55,28 @@ pub enum Difference {
         /// The one that is known.
         accepted: Option<String>,
     },
-    /// A node has an SSH host key that is not the one that is known here.
+    /// A node has an SSH host key that is not known here, or another one than is known.
     HostKey {
         /// The node.
         node: Name,
         /// The public key in the site: kind and key.
         key: String,
         /// The one that is known.
-        accepted: String,
+        accepted: Option<String>,
     },
-    /// A floor is lower than it was.
+    /// The two halves of a node's SSH host key do not belong together.
+    HostKeyHalves {
+        /// The node.
+        node: Name,
+    },
+    /// Nothing was accepted of the site, but of others: it may be one of these under another id.
+    NewSite {
+        /// Its id.
+        site: Name,
+        /// The others.
+        known: Vec<String>,
+    },
+    /// A floor is lower than it was, or higher than raising it can have made it.
     Floor {
         /// The node in whose file it is; none for `site.toml`.
         node: Option<Name>,
@@ -128,13 +140,32 @@ impl fmt::Display for Difference {
                 )
             }
             Self::HostKey { node, key, accepted } => {
+                write!(f, "the SSH host key of node {node} is {key}, ")?;
+                match accepted {
+                    None => f.write_str("which was not accepted here"),
+                    Some(accepted) => write!(f, "and the one that is known here is {accepted}"),
+                }
+            }
+            Self::HostKeyHalves { node } => write!(
+                f,
+                "secrets/nodes/{node}/ssh_host_ed25519_key.pub is not the public half of the key beside it"
+            ),
+            Self::NewSite { site, known } => {
                 write!(
                     f,
-                    "the SSH host key of node {node} is {key}, and the one that is known here is {accepted}"
+                    "nothing of a site {site} was accepted here, where keys of {} were",
+                    known.join(", ")
                 )
             }
             Self::Floor { node, key, noted, found } => {
-                write!(f, "{} has {key} {found}, and {noted} was in use here", file_of(node.as_ref()))
+                let file = file_of(node.as_ref());
+                match found {
+                    0 => write!(f, "{file} has no {key}, and {noted} was in use here"),
+                    found if found > noted => {
+                        write!(f, "{file} has {key} {found}, far above {noted}, which was in use here")
+                    }
+                    found => write!(f, "{file} has {key} {found}, and {noted} was in use here"),
+                }
             }
             Self::SiteId { origin, accepted, found } => {
                 write!(f, "{} is of the site {found}, accepted was {accepted}", origin.file())
@@ -158,14 +189,24 @@ impl Difference {
             Self::HostKey { key, .. } => key.split_whitespace().last().map(str::to_owned),
             Self::Floor { node: None, key, found, .. } => Some(format!("{key}={found}")),
             Self::Floor { node: Some(node), key, found, .. } => Some(format!("{node}:{key}={found}")),
-            Self::Key { .. } | Self::SiteId { .. } | Self::NotSigned { .. } => None,
+            Self::NewSite { site, .. } => Some(site.to_string()),
+            Self::Key { .. } | Self::SiteId { .. } | Self::NotSigned { .. } | Self::HostKeyHalves { .. } => {
+                None
+            }
         }
     }
 
-    /// Whether that was typed.
+    /// The same with what it is for, where the same text could mean several differences.
     #[must_use]
-    pub fn is_accepted_by(&self, typed: &str) -> bool {
-        self.to_type().is_some_and(|text| text == typed.trim())
+    pub fn to_type_in_full(&self) -> Option<String> {
+        let text = self.to_type()?;
+        Some(match self {
+            Self::Key { role: Role::Admin, .. } => format!("admin:{text}"),
+            Self::Key { role: Role::Signer, .. } => format!("signing-key:{text}"),
+            Self::NodeKey { node, .. } | Self::HostKey { node, .. } => format!("{node}:{text}"),
+            Self::NewSite { .. } => format!("site:{text}"),
+            _ => text,
+        })
     }
 
     /// For programs.
@@ -184,6 +225,10 @@ impl Difference {
             Self::HostKey { node, key, accepted } => json!({
                 "kind": "host-key", "node": node.as_str(), "key": key, "accepted": accepted,
             }),
+            Self::HostKeyHalves { node } => json!({ "kind": "host-key-halves", "node": node.as_str() }),
+            Self::NewSite { site, known } => {
+                json!({ "kind": "new-site", "site": site.as_str(), "known": known })
+            }
             Self::Floor { node, key, noted, found } => json!({
                 "kind": "floor", "file": file_of(node.as_ref()), "key": key, "accepted": noted, "found": found,
             }),

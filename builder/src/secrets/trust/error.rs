@@ -64,10 +64,19 @@ pub enum TrustError {
         site: Name,
     },
     /// The user accepts a key that is in neither set.
-    #[error("{key} is neither a key that site.toml names nor one that was accepted")]
+    #[error("{key} is nothing in which the site differs from what was accepted")]
     UnknownKey {
         /// What was typed.
         key: String,
+    },
+    /// What was typed could mean several things.
+    #[error("{text} could mean several things")]
+    Ambiguous {
+        /// What was typed.
+        text: String,
+        /// What to type for each of them.
+        #[source]
+        choices: Details,
     },
     /// A file of keys makes no sense.
     #[error("{path}: {problem}")]
@@ -123,6 +132,11 @@ impl TrustError {
         Self::Differs { site: site.id.clone(), dir: site.dir.clone(), differences, listed }
     }
 
+    /// Keys of other sites were accepted, and none of this one.
+    pub(super) fn other_site(site: &Site, known: Vec<String>) -> Self {
+        Self::OtherSite { site: site.id.clone(), dir: site.dir.clone(), known }
+    }
+
     /// The site names keys of others.
     pub(super) fn not_own(site: &Site, differences: Vec<Difference>) -> Self {
         let listed = Details::listed(&differences);
@@ -136,6 +150,7 @@ impl Classified for TrustError {
             Self::Differs { .. }
             | Self::NotOwn { .. }
             | Self::OtherSite { .. }
+            | Self::Ambiguous { .. }
             | Self::NothingAccepted { .. } => Class::Refused,
             Self::UnknownKey { .. } => Class::MissingInput,
             Self::BadFile { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => Class::BadContent,
@@ -156,7 +171,7 @@ impl Classified for TrustError {
             }
             Self::OtherSite { dir, .. } => Some(format!(
                 "if its id was changed, find out who did it (git log -p). If it is a site of its own, see its keys with: \
-                 {}; accept them with: {}",
+                 {}; accept its id and its keys with: {}",
                 with_site("trust show", Some(dir)),
                 with_site("trust accept", Some(dir))
             )),
@@ -166,6 +181,9 @@ impl Classified for TrustError {
                 psyops("trust accept")
             )),
             Self::UnknownKey { .. } => Some(format!("see the keys with: {}", psyops("trust show"))),
+            Self::Ambiguous { .. } => {
+                Some("nothing was done. Type one of them as it is written there".into())
+            }
             Self::Private(error) => error.advice(),
             Self::NoFolder(error) => error.advice(),
             Self::Write(error) => error.advice(),
@@ -180,6 +198,10 @@ impl Classified for TrustError {
 fn advice(dir: &Path, differences: &[Difference]) -> String {
     let accept = with_site("trust accept", Some(dir));
     let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();
+    let has_halves = differences.iter().any(|one| matches!(one, Difference::HostKeyHalves { .. }));
+    if can_accept.is_empty() && has_halves {
+        return "nothing was done. Take both files of the key from the site's history (git log -p secrets/nodes)".into();
+    }
     if can_accept.is_empty() {
         return format!("nothing was done. If site.toml is right, sign the accepted keys again: {accept}");
     }

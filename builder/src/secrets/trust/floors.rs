@@ -1,51 +1,77 @@
-//! Whether the site's floors are as high as those that were in use on this workstation.
+//! Whether the site's floors are what raising them can have made of those that were in use on this workstation.
 //!
-//! A floor that sinks would let nodes take seals and releases again that were replaced, so it sinks only where the user
-//! says so: `psyops trust accept least-serial=3`.
+//! A floor that sinks would let nodes take seals and releases again that were replaced; one far above all that is known would
+//! leave no number for the next seal. Both count only where the user says so: `psyops trust accept least-serial=3`.
 
-use super::Difference;
-use crate::secrets::node_notes::Floors;
+use super::{Accepted, Difference};
+use crate::secrets::node_notes::{Floors, NodeNotes};
+use crate::site::Site;
 use handoff::name::Name;
+use keys::seal::UnverifiedSeal;
+use keys::seal::header::Serial;
+use std::collections::BTreeSet;
 
 /// The key of the floor of releases.
 const SECURITY_EPOCH: &str = "security-epoch";
 /// The key of the floor of serials.
 const LEAST_SERIAL: &str = "least-serial";
+/// How far a floor may be above what is known here: each raise is a step of one above the highest serial, and others may
+/// have made seals and raised floors meanwhile.
+const LARGEST_RAISE: u64 = 1 << 16;
 
-/// The floors of the site, `found`, that are below those that were `noted`.
-pub(super) fn lowered(noted: &Floors, found: &Floors) -> Vec<Difference> {
-    let of = |node: Option<&Name>, key, noted, found| {
-        (found < noted).then(|| Difference::Floor { node: node.cloned(), key, noted, found })
-    };
-    let site = [
-        of(None, SECURITY_EPOCH, noted.security_epoch.into(), found.security_epoch.into()),
-        of(None, LEAST_SERIAL, noted.least_serial.for_all(), found.least_serial.for_all()),
-    ];
-    let nodes = noted.least_serial.nodes();
-    let nodes =
-        nodes.map(|(node, serial)| of(Some(node), LEAST_SERIAL, serial, found.least_serial.for_node(node)));
-    site.into_iter().chain(nodes).flatten().collect()
+/// The floors that were in use here. Where none were noted yet, the kept seals say below which release none may be.
+pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floors {
+    notes.floors().cloned().unwrap_or_else(|| {
+        let seals = site.nodes().filter_map(|node| {
+            let bytes = site.folder.read(Site::seal_name(&node.name)).ok()?;
+            let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
+            Some(seal.header().release_floor)
+        });
+        Floors { security_epoch: seals.max().unwrap_or_default(), ..Floors::default() }
+    })
 }
 
-/// The floors of which those that the user typed are as the site has them, and the others stay.
-pub(super) fn accepted(noted: &Floors, found: &Floors, typed: &[String]) -> Floors {
-    let lowered = lowered(noted, found);
-    let is_accepted = |node: Option<&Name>, key: &str| {
-        lowered.iter().any(|difference| match difference {
-            Difference::Floor { node: of, key: its, .. } => {
-                of.as_ref() == node && *its == key && typed.iter().any(|text| difference.is_accepted_by(text))
-            }
-            _ => false,
-        })
+/// In what the floors of the site differ from those that were in use, but for having been raised.
+pub(super) fn differences(site: &Site, noted: &Floors, known: &NodeNotes) -> Vec<Difference> {
+    let found = Floors::of(site);
+    let of = |node: Option<&Name>, key, noted: u64, given: u64, found: u64| {
+        let is_raise = (noted..=given.max(noted).saturating_add(LARGEST_RAISE)).contains(&found);
+        (!is_raise).then(|| Difference::Floor { node: node.cloned(), key, noted, found })
     };
-    let mut floors = Floors::default();
-    let epoch = if is_accepted(None, SECURITY_EPOCH) { found } else { noted };
-    floors.security_epoch = epoch.security_epoch;
-    let all = if is_accepted(None, LEAST_SERIAL) { found } else { noted };
-    floors.least_serial.raise_all(all.least_serial.for_all());
-    for (node, serial) in noted.least_serial.nodes() {
-        let accepted = is_accepted(Some(node), LEAST_SERIAL);
-        let serial = if accepted { found.least_serial.own_of(node) } else { serial };
+    let serial = |node: &Name| known.serial(node).map_or(0, Serial::number);
+    let highest = site.nodes().map(|node| serial(&node.name)).max().unwrap_or_default();
+    let (before, now) = (&noted.least_serial, &found.least_serial);
+    let all = [
+        of(None, SECURITY_EPOCH, noted.security_epoch.into(), 0, found.security_epoch.into()),
+        of(None, LEAST_SERIAL, before.for_all(), highest, now.for_all()),
+    ];
+    // A floor of a node that is gone says nothing.
+    let nodes = site.nodes().map(|node| &node.name);
+    let nodes = nodes.filter_map(|node| match (before.own_of(node), now.own_of(node)) {
+        // That of all counts for it.
+        (0, 0) => None,
+        (0, own) => of(Some(node), LEAST_SERIAL, before.for_all(), serial(node), own),
+        (own, _) => of(Some(node), LEAST_SERIAL, own, serial(node), now.for_node(node)),
+    });
+    all.into_iter().flatten().chain(nodes).collect()
+}
+
+/// The floors of which those that the user `chose` are as the site has them, and the others stay.
+pub(super) fn with_chosen(site: &Site, noted: &Floors, chosen: &[Difference]) -> Floors {
+    let found = Floors::of(site);
+    let of = |wanted: Option<&Name>, wanted_key: &str| {
+        let is_chosen = chosen.iter().any(|difference| match difference {
+            Difference::Floor { node, key, .. } => node.as_ref() == wanted && *key == wanted_key,
+            _ => false,
+        });
+        if is_chosen { &found } else { noted }
+    };
+    let mut floors = Floors { security_epoch: of(None, SECURITY_EPOCH).security_epoch, ..Floors::default() };
+    floors.least_serial.raise_all(of(None, LEAST_SERIAL).least_serial.for_all());
+    let nodes: BTreeSet<&Name> =
+        noted.least_serial.nodes().chain(found.least_serial.nodes()).map(|(node, _)| node).collect();
+    for node in nodes {
+        let serial = of(Some(node), LEAST_SERIAL).least_serial.own_of(node);
         if serial > 0 {
             floors.least_serial.raise(node.clone(), serial);
         }

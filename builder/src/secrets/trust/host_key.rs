@@ -8,16 +8,27 @@ use super::differences::Difference;
 use super::{Accepted, NodeNotes, refuse};
 use crate::error::Error;
 use crate::secrets::compose::HOST_KEY_PUBLIC;
-use crate::secrets::node_keys::{self, NodeKeyError};
+use crate::secrets::node_keys;
 use crate::secrets::store::Store;
 use crate::site::Site;
 use handoff::manifest::RelativePath;
 use handoff::name::Name;
 use keys::identity::NodeIdentity;
 use keys::issue::host_key::public_words;
-use keys::seal::{OpenedSeal, UnverifiedSeal};
+use keys::seal::{OpenedSeal, UnverifiedSeal, VerifiedSeal};
 
-/// The first of these nodes whose host key in the store the user does not know is an error.
+/// Whose word counts for host keys, besides what is noted.
+#[derive(Debug, Clone, Copy)]
+pub enum Witness<'i> {
+    /// An admin opens the kept seals and the private halves.
+    Admin(&'i NodeIdentity),
+    /// Nobody opens anything: a key of which nothing is noted is believed where there is a kept seal.
+    KeptSeal,
+    /// Nobody: a key of which nothing is noted is not believed.
+    Nobody,
+}
+
+/// A host key of these nodes that the user does not know is an error.
 pub fn check_host_keys<'n>(
     site: &Site,
     accepted: &Accepted,
@@ -28,28 +39,50 @@ pub fn check_host_keys<'n>(
     let store = Store::of(site)?;
     let mut differences = Vec::new();
     for node in nodes {
-        let noted = known.host_key(node).map(str::to_owned);
-        let Some(noted) = noted.or_else(|| of_kept_seal(site, accepted, admin, node)) else { continue };
-        let found = node_keys::host_key(&store, node, admin)?;
-        let found = found.public_words();
-        let key = found.map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })?;
-        if key != noted {
-            differences.push(Difference::HostKey { node: node.clone(), key, accepted: noted });
-        }
+        // What cannot be opened is an error of its own here.
+        node_keys::host_key(&store, node, admin)?;
+        differences.extend(difference(site, accepted, known, Witness::Admin(admin), node));
     }
     Ok(refuse(site, differences)?)
 }
 
-/// The nodes whose public host key in the site is not the one that is noted. Nothing is decrypted for that.
+/// The host keys in the site that the user does not know.
 #[must_use]
-pub fn changed_host_keys(site: &Site, known: &NodeNotes) -> Vec<Difference> {
+pub fn unknown_host_keys(
+    site: &Site,
+    accepted: &Accepted,
+    known: &NodeNotes,
+    witness: Witness<'_>,
+) -> Vec<Difference> {
+    site.nodes().filter_map(|node| difference(site, accepted, known, witness, &node.name)).collect()
+}
+
+fn difference(
+    site: &Site,
+    accepted: &Accepted,
+    known: &NodeNotes,
+    witness: Witness<'_>,
+    node: &Name,
+) -> Option<Difference> {
     let store = Store::without_admins(site);
-    let changed = site.nodes().filter_map(|node| {
-        let accepted = known.host_key(&node.name)?.to_owned();
-        let key = public_words(&store.read_host_key_public(&node.name).ok()??)?;
-        (key != accepted).then(|| Difference::HostKey { node: node.name.clone(), key, accepted })
-    });
-    changed.collect()
+    let noted = known.host_key(node).map(str::to_owned);
+    let public = store.read_host_key_public(node).ok().flatten();
+    let words = public.as_deref().and_then(public_words);
+    let (noted, private) = match witness {
+        Witness::Admin(admin) => {
+            let private = node_keys::host_key(&store, node, admin).ok();
+            let private = private.and_then(|key| key.public_words().ok());
+            let kept = || host_key_of(&kept_seal(site, accepted, node)?.open_as_admin(admin).ok()?);
+            (noted.or_else(kept), private)
+        }
+        Witness::KeptSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => return None,
+        Witness::KeptSeal | Witness::Nobody => (noted, None),
+    };
+    if private.is_some() && public.is_some() && private != words {
+        return Some(Difference::HostKeyHalves { node: node.clone() });
+    }
+    let key = private.or(words)?;
+    (noted.as_ref() != Some(&key)).then(|| Difference::HostKey { node: node.clone(), key, accepted: noted })
 }
 
 /// The host key that a seal carries: kind and key.
@@ -59,9 +92,8 @@ pub fn host_key_of(seal: &OpenedSeal) -> Option<String> {
     public_words(std::str::from_utf8(file).ok()?)
 }
 
-fn of_kept_seal(site: &Site, accepted: &Accepted, admin: &NodeIdentity, node: &Name) -> Option<String> {
+fn kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Option<VerifiedSeal> {
     let bytes = site.folder.read(Site::seal_name(node)).ok()?;
     let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-    let seal = Some(seal).filter(|seal| seal.header().node == *node)?;
-    host_key_of(&seal.open_as_admin(admin).ok()?)
+    Some(seal).filter(|seal| seal.header().node == *node)
 }

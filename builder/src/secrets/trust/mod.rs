@@ -18,10 +18,10 @@ mod node_key;
 mod place;
 mod review;
 
-pub use accept::{Acceptance, accept};
+pub use accept::{Acceptance, accept, accept_typed, open};
 pub use differences::{Change, Difference, Origin, Role};
 pub use error::TrustError;
-pub use host_key::{changed_host_keys, check_host_keys, host_key_of};
+pub use host_key::{Witness, check_host_keys, host_key_of, unknown_host_keys};
 pub use key_set::KeySet;
 pub use node_key::{check_node_keys, unknown_node_keys};
 pub use place::ACCEPTED_ENDING;
@@ -55,6 +55,11 @@ pub struct Accepted {
 }
 
 impl Accepted {
+    /// Keys as if they were accepted, to find out in what else a site differs.
+    fn at(folder: PathBuf, keys: KeySet) -> Self {
+        Self { former_signers: keys.former_signers.clone(), keys, folder, is_first_use: false }
+    }
+
     /// Whether they were stored just now, because the site names this workstation's keys and no others.
     #[must_use]
     pub fn is_first_use(&self) -> bool {
@@ -74,7 +79,7 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
     if review.accepted.is_none() {
         let known = place::others(&site.id, at)?;
         if !known.is_empty() {
-            return Err(TrustError::OtherSite { site: site.id, dir: site.dir, known });
+            return Err(TrustError::other_site(&site, known));
         }
     }
     review.check(&site)?;
@@ -87,6 +92,11 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
 pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Site, TrustError> {
     let mut review = review(&site, at)?;
     if review.accepted.is_none() {
+        // That keys are this workstation's own proves nothing, where they are known as those of another site.
+        let known = place::others_beside_keys(&site.id, at)?;
+        if !known.is_empty() {
+            return Err(TrustError::other_site(&site, known));
+        }
         let keys = review.wish.only(own);
         review.accept_first(place::new_folder(&site.id, at)?, keys);
         review.check(&site)?;

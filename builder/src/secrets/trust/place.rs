@@ -6,7 +6,7 @@ use crate::atomic;
 use crate::folders::Folder;
 use crate::secrets::credentials::Locations;
 use crate::secrets::private_file::{folder_of, read_private};
-use crate::site::DEFAULT_NAME;
+use crate::site::{DEFAULT_NAME, has_default_site_in};
 use handoff::name::Name;
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, DirEntry};
@@ -67,12 +67,23 @@ pub(super) fn others(site: &Name, at: &Locations) -> Result<Vec<String>, TrustEr
     if let Ok(all) = Folder::Config.of_psyops() {
         folders.extend(entries(&all).map(|entry| entry.path()));
     }
+    Ok(ids_in(site, &folders))
+}
+
+/// Those of them whose private keys are those of this site.
+pub(super) fn others_beside_keys(site: &Name, at: &Locations) -> Result<Vec<String>, TrustError> {
+    Ok(ids_in(site, &folders(site, at)?))
+}
+
+fn ids_in(site: &Name, folders: &[PathBuf]) -> Vec<String> {
+    let has_default_site = Folder::Data.of_psyops().is_ok_and(|data| has_default_site_in(&data));
     let files = folders.iter().flat_map(|folder| entries(folder));
     let ids = files.filter_map(|file| {
         let id: Name = file.file_name().to_str()?.strip_suffix(ACCEPTED_ENDING)?.parse().ok()?;
-        (id != *site && id.as_str() != DEFAULT_NAME).then(|| id.to_string())
+        let is_default = has_default_site && id.as_str() == DEFAULT_NAME;
+        (id != *site && !is_default).then(|| id.to_string())
     });
-    Ok(ids.collect::<BTreeSet<_>>().into_iter().collect())
+    ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// What is in a folder; nothing where there is none.

@@ -3,8 +3,10 @@
 use super::differences::{Difference, Origin, between};
 use super::error::TrustError;
 use super::key_set::KeySet;
-use super::{Accepted, TRUST_FILE, TRUST_SIGNATURE, changed_host_keys, floors, place, unknown_node_keys};
-use crate::secrets::credentials::{Locations, OwnPublicKeys};
+use super::{
+    Accepted, TRUST_FILE, TRUST_SIGNATURE, Witness, floors, place, unknown_host_keys, unknown_node_keys,
+};
+use crate::secrets::credentials::Locations;
 use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::site::Site;
 use keys::signature::{self, PublicKey};
@@ -35,19 +37,14 @@ pub struct Review {
     pub differences: Vec<Difference>,
     /// What is noted here of the site's nodes.
     pub(super) notes: NodeNotes,
-    lowered: Vec<Difference>,
+    floors: Vec<Difference>,
     file: Option<Vec<u8>>,
     signature: Option<Vec<u8>>,
 }
 
 /// Compares what the site says with what was accepted.
 pub fn review(site: &Site, at: &Locations) -> Result<Review, TrustError> {
-    let accepted = place::find(&site.id, at)?.map(|(folder, keys)| Accepted {
-        former_signers: keys.former_signers.clone(),
-        keys,
-        folder,
-        is_first_use: false,
-    });
+    let accepted = place::find(&site.id, at)?.map(|(folder, keys)| Accepted::at(folder, keys));
     Review::of(site, accepted)
 }
 
@@ -57,7 +54,8 @@ pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustErr
     if let Some(accepted) = &review.accepted {
         let unknown = unknown_node_keys(site, accepted, &review.notes);
         review.differences.extend(unknown);
-        review.differences.extend(changed_host_keys(site, &review.notes));
+        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::KeptSeal);
+        review.differences.extend(unknown);
     }
     Ok(review)
 }
@@ -65,9 +63,13 @@ pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustErr
 impl Review {
     fn of(site: &Site, accepted: Option<Accepted>) -> Result<Self, TrustError> {
         let notes = accepted.as_ref().map(NodeNotes::of).transpose()?.unwrap_or_default();
+        let in_use = match &accepted {
+            Some(accepted) => floors::noted(site, accepted, &notes),
+            None => Floors::of(site),
+        };
         let mut review = Self {
             accepted,
-            lowered: floors::lowered(notes.floors(), &Floors::of(site)),
+            floors: floors::differences(site, &in_use, &notes),
             notes,
             wish: KeySet::wished(site)?,
             signed: Signed::Missing,
@@ -99,7 +101,7 @@ impl Review {
             Signed::Bad(problem) => differences.push(Difference::NotSigned { problem: problem.clone() }),
             Signed::By(_, keys) => differences.extend(between(measure, keys, Origin::Signed)),
         }
-        differences.extend(self.lowered.iter().cloned());
+        differences.extend(self.floors.iter().cloned());
         self.differences = differences;
     }
 
@@ -115,15 +117,6 @@ impl Review {
                 Ok(keys) => Signed::By(key.clone(), keys),
                 Err(problem) => Signed::Bad(problem.to_string()),
             },
-        }
-    }
-
-    /// The differences that the user could accept, where the first acceptance begins with the workstation's `own` keys.
-    #[must_use]
-    pub fn open_for(&self, own: &OwnPublicKeys) -> Vec<Difference> {
-        match &self.accepted {
-            Some(_) => self.differences.clone(),
-            None => between(&self.wish.only(own), &self.wish, Origin::Site),
         }
     }
 

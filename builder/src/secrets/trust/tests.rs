@@ -44,7 +44,12 @@ impl World {
 
     fn accept(&self, keys: &[&str]) -> Result<Acceptance, TrustError> {
         let own = own_keys(&self.site(), &self.at()).unwrap();
-        accept(&self.site(), &self.at(), &own, &keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>())
+        accept_typed(
+            &self.site(),
+            &self.at(),
+            &own,
+            &keys.iter().map(|&key| key.to_owned()).collect::<Vec<_>>(),
+        )
     }
 
     fn publish(&self) {
