@@ -101,3 +101,15 @@ fn keys_reach_the_machine() {
     place.on_a_terminal(line);
     assert_eq!(fs::read_to_string(place.at("keys")).unwrap().trim(), "61 03 01");
 }
+
+#[test]
+fn a_console_that_talks_without_end_is_not_held_in_memory() {
+    let place = Place::new("exec yes 'psyops-report: {}'");
+    // Its memory is limited, so that holding everything would end it in another way.
+    let line =
+        "prlimit --as=1500000000 psyops run x.img --headless --timeout 120 > said 2>&1; echo $? > code";
+    place.on_a_terminal(line);
+    let said = fs::read_to_string(place.at("said")).unwrap();
+    assert_eq!(fs::read_to_string(place.at("code")).unwrap().trim(), "1", "{said}");
+    assert!(said.contains("the console said more than 16 MiB before"), "{said}");
+}

@@ -169,3 +169,32 @@ fn results(said: &str) -> Vec<Value> {
         Err(_) => said.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
     }
 }
+
+#[test]
+fn a_path_that_is_not_text_is_no_reason_to_fail() {
+    use std::os::unix::ffi::OsStrExt as _;
+    let place = tempfile::TempDir::new().unwrap();
+    let site = std::ffi::OsStr::from_bytes(b"bad\xff");
+    for words in [
+        &["init", "SITE", "--id", "lab", "--node", "pi1"][..],
+        &["seal", "--site", "SITE", "--all"],
+        &["trust", "show", "--site", "SITE"],
+        &["trust", "accept", "--site", "SITE"],
+        &["keys", "status", "--site", "SITE"],
+        &["known-hosts", "--site", "SITE"],
+        &["secret", "list", "--site", "SITE"],
+        &["init", "SITE", "--node", "pi2"],
+    ] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_psyops"));
+        command
+            .args(words.iter().map(|word| if *word == "SITE" { site } else { word.as_ref() }))
+            .arg("--json");
+        command.current_dir(place.path()).env("XDG_CONFIG_HOME", place.path().join("c\u{fc}"));
+        command.env("XDG_DATA_HOME", place.path().join("data"));
+        let output = command.output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{words:?}: {said}");
+        let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(value["format"], 1, "{words:?}");
+    }
+}

@@ -88,6 +88,19 @@ fn a_key_is_accepted_only_where_it_is_typed_in_full() {
 }
 
 #[test]
+fn an_answer_counts_for_its_question_alone() {
+    let world = World::new();
+    let other = world.add_recipient();
+    // The same key as that of a node: who lets the node in does not make its owner an admin.
+    fs::write(world.at("site/nodes/kiosk.toml"), format!("recipient = \"{other}\"\n")).unwrap();
+    let (code, text) = world.talk("trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
+    assert_eq!(code, 77, "{text}");
+    assert!(text.contains("accepted just now: nodes/kiosk.toml has the node key"), "{text}");
+    let accepted = fs::read_to_string(world.at("config/psyops/lab/lab.trust.toml")).unwrap();
+    assert!(!accepted.contains(&other), "{accepted}");
+}
+
+#[test]
 fn passphrases_are_asked_for_once_and_not_shown() {
     let world = World::new();
     let (first, second) = ("New passphrase: ", "The same again: ");

@@ -97,7 +97,7 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
     assert_eq!(shown["differences"], serde_json::json!([added("site.toml", "added")]));
     // Without a terminal nothing is accepted that was not named.
     let (_, complaint) = world.ends(&["trust", "accept", "--site", "site"], 77);
-    assert!(complaint.contains("there is no terminal on which they could be typed"), "{complaint}");
+    assert!(complaint.contains("there is no terminal on which it could be typed"), "{complaint}");
     world.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
     world.ends(&["seal", "--site", "site", "--all"], 77);
     let (said, _) = world.ends(&["trust", "accept", "--site", "site", &other], 0);
@@ -135,7 +135,14 @@ fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
         })
     };
     assert_eq!(shown["differences"], serde_json::json!([unknown("evil", None), unknown("pi1", Some(known))]));
-    world.ends(&["trust", "accept", "--site", "site", &mine], 0);
+    let (_, complaint) = world.ends(&["trust", "accept", "--site", "site", &mine], 77);
+    assert!(complaint.contains(&format!("\n  | evil:{mine}\n  | pi1:{mine}\n")), "{complaint}");
+    world.ends(&["trust", "accept", "--site", "site", &format!("pi1:{mine}")], 77);
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--node", "evil"], 77);
+    assert!(
+        complaint.contains(&format!("nodes/evil.toml has the node key {mine}, which was not")),
+        "{complaint}"
+    );
     world.ends(&["seal", "--site", "site", "--node", "pi1"], 0);
     assert_ne!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
 }
@@ -207,7 +214,9 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
     fs::write(folder.join("ssh_host_ed25519_key.pub"), other.public_line().unwrap()).unwrap();
     let (said, complaint) = world.ends(&["known-hosts", "--site", "site"], 77);
     assert!(said.is_empty() && complaint.contains(&expected), "{said}{complaint}");
-    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    let halves = "secrets/nodes/pi1/ssh_host_ed25519_key.pub is not the public half of the key beside it";
+    assert!(complaint.contains(halves), "{complaint}");
     // So is the private half: all that it takes is the admins' public keys, which the site names.
     let admin = age_key_in(&world.at("site/site.toml")).parse().unwrap();
     let plain = format!(
@@ -243,6 +252,144 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
     assert_eq!(world.ends(&["known-hosts", "--site", "site"], 0).0, format!("pi1 {found}\n"));
 }
 
+/// What a committer writes into the store: a host key of his own, encrypted to the admins, with its public half.
+fn plant_host_key(world: &World, node: &str) -> HostKey {
+    let key = HostKey::generate("root@evil").unwrap();
+    let admin = age_key_in(&world.at("site/site.toml")).parse().unwrap();
+    let private = key.private_text().unwrap();
+    let plain = format!("psyops-secret 1 lab nodes/{node}/ssh_host_ed25519_key\n{}", private.as_str());
+    let folder = world.at("site/secrets/nodes").join(node);
+    fs::create_dir_all(&folder).unwrap();
+    let file = encrypt_armored(&[admin], plain.as_bytes()).unwrap();
+    fs::write(folder.join("ssh_host_ed25519_key.age"), file).unwrap();
+    fs::write(folder.join("ssh_host_ed25519_key.pub"), key.public_line().unwrap()).unwrap();
+    key
+}
+
+#[test]
+fn a_host_key_that_was_planted_for_a_new_node_is_not_believed() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    fs::write(world.at("site/nodes/git.example.toml"), "").unwrap();
+    let planted = plant_host_key(&world, "git.example").public_words().unwrap();
+    let expected =
+        format!("the SSH host key of node git.example is {planted}, which was not accepted here\n");
+    for words in [&["seal", "--site", "site", "--all"][..], &["known-hosts", "--site", "site"]] {
+        let (said, complaint) = world.ends(words, 77);
+        assert!(said.is_empty() && complaint.contains(&expected), "{words:?}: {complaint}");
+    }
+    assert!(!world.at("site/seals/git.example.seal").exists());
+    // A key of an older node of which nothing is noted, and whose seal is gone.
+    fs::remove_dir_all(world.at("site/secrets/nodes/git.example")).unwrap();
+    fs::remove_file(world.at("site/nodes/git.example.toml")).unwrap();
+    let notes = world.at("config/psyops/lab/lab.nodes.toml");
+    let text = fs::read_to_string(&notes).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("host-key")).collect();
+    fs::write(&notes, lines.join("\n")).unwrap();
+    fs::remove_file(world.at("site/seals/pi1.seal")).unwrap();
+    let planted = plant_host_key(&world, "pi1").public_words().unwrap();
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    assert!(
+        complaint.contains(&format!("node pi1 is {planted}, which was not accepted here")),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn a_committer_cannot_use_up_the_numbers_of_floors() {
+    let world = World::new();
+    world.ends(&["init", "site", "--node", "pi2"], 0);
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let (site, node) = (world.at("site/site.toml"), world.at("site/nodes/pi2.toml"));
+    for (path, line, expected) in [
+        (&site, "security-epoch = 4294967295", "site.toml has security-epoch 4294967295, far above 0"),
+        (
+            &site,
+            "least-serial = 9007199254740992",
+            "site.toml has least-serial 9007199254740992, far above 0",
+        ),
+        (
+            &node,
+            "least-serial = 9007199254740992",
+            "nodes/pi2.toml has least-serial 9007199254740992, far above 0",
+        ),
+    ] {
+        let before = fs::read_to_string(path).unwrap();
+        fs::write(path, format!("{line}\n{before}")).unwrap();
+        for words in [
+            // Of another node, too.
+            &["seal", "--site", "site", "--node", "pi1"][..],
+            &["seal", "--site", "site", "--all", "--raise", "serial"],
+            &["seal", "--site", "site", "--all", "--raise", "release"],
+        ] {
+            let (_, complaint) = world.ends(words, 77);
+            assert!(complaint.contains(expected), "{words:?}: {complaint}");
+        }
+        assert_eq!(fs::read_to_string(path).unwrap(), format!("{line}\n{before}"), "nothing was raised");
+        fs::write(path, before).unwrap();
+        world.ends(&["seal", "--site", "site", "--all"], 0);
+    }
+}
+
+#[test]
+fn a_floor_is_noted_even_if_the_seals_fail_and_kept_seals_say_it_elsewhere() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let site = world.at("site/site.toml");
+    let before = fs::read_to_string(&site).unwrap();
+    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    fs::write(world.at("site/seals/pi1.seal"), "junk").unwrap();
+    world.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 65);
+    fs::write(world.at("site/seals/pi1.seal"), seal).unwrap();
+    let raised = fs::read_to_string(&site).unwrap();
+    assert!(raised.contains("least-serial = 2"), "{raised}");
+    fs::write(&site, before).unwrap();
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    assert!(complaint.contains("site.toml no longer has least-serial 2"), "{complaint}");
+    // On another workstation, where no floor was noted, a kept seal tells the lowest epoch.
+    fs::write(&site, raised).unwrap();
+    world.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
+    let raised = fs::read_to_string(&site).unwrap();
+    let notes = world.at("config/psyops/lab/lab.nodes.toml");
+    let text = fs::read_to_string(&notes).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.contains("security-epoch")).collect();
+    fs::write(&notes, lines.join("\n")).unwrap();
+    fs::write(&site, raised.replace("security-epoch = 1", "security-epoch = 0")).unwrap();
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    assert!(complaint.contains("site.toml no longer has security-epoch 1"), "{complaint}");
+}
+
+#[test]
+fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
+    let world = World::new();
+    world.ends(&["seal", "--site", "site", "--all"], 0);
+    let path = world.at("site/site.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    let mine = text.split('"').find(|word| word.starts_with("RW")).unwrap();
+    let other = SigningKey::generate().unwrap();
+    fs::write(&path, text.replace(mine, other.public().as_str())).unwrap();
+    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    assert!(complaint.contains("site.toml does not have the accepted signing key"), "{complaint}");
+    // Another id, whose folder of keys does not exist; and the keys of this one, named.
+    fs::write(&path, text.replace("\"lab\"", "\"other\"")).unwrap();
+    let keys = world.at("config/psyops/lab");
+    let (identity, signing) = (keys.join("admin.age.txt"), keys.join("signing.key"));
+    let named = ["--identity", identity.to_str().unwrap(), "--signing-key", signing.to_str().unwrap()];
+    for trust_file in [true, false] {
+        let seal = ["seal", "--site", "site", "--all"];
+        for words in [seal.to_vec(), [&seal[..], &named].concat()] {
+            let (_, complaint) = world.ends(&words, 77);
+            assert!(complaint.contains("nothing of a site other was accepted"), "{words:?}: {complaint}");
+        }
+        assert!(!keys.join("other.trust.toml").exists());
+        if trust_file {
+            fs::remove_file(world.at("site/trust.toml")).unwrap();
+            fs::remove_file(world.at("site/trust.toml.minisig")).unwrap();
+        }
+    }
+    assert!(!world.at("site/trust.toml").exists());
+}
+
 #[test]
 fn a_committer_who_lowers_a_floor_is_refused() {
     let world = World::new();
@@ -270,7 +417,10 @@ fn a_committer_who_lowers_a_floor_is_refused() {
         let before = fs::read_to_string(path).unwrap();
         let was = lower(path, key);
         let now = was - 1;
-        let expected = format!("{name} has {key} {now}, and {was} was in use here\n");
+        let expected = match now {
+            0 => format!("{name} no longer has {key} {was}, which was in use here\n"),
+            _ => format!("{name} has {key} {now}, and {was} was in use here\n"),
+        };
         for words in [
             &["seal", "--site", "site", "--all"][..],
             &["seal", "--site", "site", "--all", "--raise", "serial"],
@@ -321,7 +471,12 @@ fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
     }
     // What is accepted is believed.
     let (admin, node) = (age_key_in(&path), age_key_in(&world.at("site/nodes/pi1.toml")));
-    world.ends(&["trust", "accept", "--site", "site", &admin, &node, other.public().as_str()], 0);
+    let host = fs::read_to_string(world.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub")).unwrap();
+    let host = host.split(' ').nth(1).unwrap();
+    let keys = [&admin, &node, other.public().as_str(), host];
+    let accept = ["trust", "accept", "--site", "site"];
+    world.ends(&[&accept[..], &keys].concat(), 77);
+    world.ends(&[&accept[..], &["other"], &keys].concat(), 0);
     world.ends(&["known-hosts", "--site", "site"], 0);
 }
 

@@ -377,8 +377,8 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
         format!(
             "error: site.lock: busybox-static {version} is not vouched for by the site's signing key ({problem}), nor by the \
              archive's index (it lists busybox-static {version} with another file: {size} bytes, sha256 {digest})\n  take \
-             the archive's present packages with: psyops lock update; or, if this lock is what it should be, sign it with: \
-             psyops lock sign\n"
+             the archive's present packages with: psyops lock update --site site; or, if this lock is what it should be, sign it with: \
+             psyops lock sign --site site\n"
         )
     };
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");

@@ -306,15 +306,15 @@ impl fmt::Display for TrustOutput {
             }
             Self::Accepted(done, false) => {
                 let (site, file) = (&done.keys.site, Shown(done.file.display()));
-                for difference in &done.chosen {
-                    writeln!(f, "accepted: {}", Shown(difference))?;
-                }
-                if done.chosen.is_empty() && !done.is_first {
-                    writeln!(f, "nothing was accepted")?;
-                }
                 let first = if done.is_first { ", the first ones on this workstation" } else { "" };
                 writeln!(f, "accepted for the site {site}{first} ({file}):")?;
                 write_keys(f, &done.keys)?;
+                for difference in &done.chosen {
+                    writeln!(f, "accepted just now: {}", Shown(difference))?;
+                }
+                if done.chosen.is_empty() && !done.is_first {
+                    writeln!(f, "nothing was accepted just now")?;
+                }
                 if done.published {
                     writeln!(f, "signed trust.toml: commit it with the site")?;
                 }

@@ -129,6 +129,8 @@ pub struct Machine {
     /// Where a person sits in front of it.
     _terminal: Option<Console>,
     console: Vec<u8>,
+    /// The same as text, made anew when something comes.
+    text: String,
     /// How much of the console's plain text earlier waits have used up.
     seen: usize,
     folder: Scratch,
@@ -178,6 +180,7 @@ impl Machine {
             output,
             _terminal: terminal,
             console: Vec::new(),
+            text: String::new(),
             seen: 0,
             folder,
             report_key,
@@ -193,7 +196,7 @@ impl Machine {
     /// What the serial console said so far, without the sequences that firmware paints with.
     #[must_use]
     pub fn console(&self) -> String {
-        plain(&self.console)
+        self.text.clone()
     }
 
     /// Waits until `text` stands on the console, behind what the last wait found, and returns its line as far as it
@@ -227,8 +230,7 @@ impl Machine {
     ) -> Result<T, MachineError> {
         let end = Instant::now() + deadline;
         loop {
-            let console = self.console();
-            if let Some((used, found)) = console.get(self.seen..).and_then(&find) {
+            if let Some((used, found)) = self.text.get(self.seen..).and_then(&find) {
                 self.seen += used;
                 return Ok(found);
             }
@@ -344,7 +346,7 @@ impl Machine {
     }
 
     fn console_end(&self) -> Details {
-        let console = self.console();
+        let console = &self.text;
         let cut = console.char_indices().rev().nth(MOST_CONSOLE).map_or(0, |(cut, _)| cut);
         Details::new(console.get(cut..).unwrap_or_default())
     }
@@ -357,6 +359,7 @@ impl Machine {
                 self.console.extend(bytes);
                 // All that is there is looked at in one go.
                 self.console.extend(output.try_iter().take(MOST_PIECES).flatten());
+                self.text = plain(&self.console);
                 if self.console.len() > MOST_SAID { Heard::TooMuch } else { Heard::More }
             }
             Err(RecvTimeoutError::Disconnected) => Heard::End,

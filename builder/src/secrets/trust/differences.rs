@@ -160,7 +160,7 @@ impl fmt::Display for Difference {
             Self::Floor { node, key, noted, found } => {
                 let file = file_of(node.as_ref());
                 match found {
-                    0 => write!(f, "{file} has no {key}, and {noted} was in use here"),
+                    0 => write!(f, "{file} no longer has {key} {noted}, which was in use here"),
                     found if found > noted => {
                         write!(f, "{file} has {key} {found}, far above {noted}, which was in use here")
                     }

@@ -38,6 +38,16 @@ impl World {
         }
     }
 
+    /// As in CI: no private keys, nothing accepted.
+    fn elsewhere(&self) -> Locations {
+        let folder = self.folder.path().join("elsewhere");
+        Locations {
+            identity: Some(folder.join(ADMIN_IDENTITY_FILE)),
+            signing_key: Some(folder.join(SIGNING_KEY_FILE)),
+            passphrases: Passphrases::default(),
+        }
+    }
+
     fn load(&self) -> Result<Site, CredentialError> {
         Credentials::load(self.site(), &self.at()).map(|(site, _)| site)
     }
@@ -205,15 +215,26 @@ fn another_site_id_is_a_difference_from_the_signed_file() {
     let world = World::new();
     world.publish();
     world.edit("id = \"home\"", "id = \"other\"");
-    let found = differences(world.load());
-    assert_eq!(
-        found,
-        [Difference::SiteId {
-            origin: Origin::Signed,
-            accepted: "other".parse().unwrap(),
-            found: "home".parse().unwrap(),
-        }]
-    );
+    let expected = [Difference::SiteId {
+        origin: Origin::Signed,
+        accepted: "other".parse().unwrap(),
+        found: "home".parse().unwrap(),
+    }];
+    assert_eq!(differences(check(world.site(), &world.elsewhere()).map_err(Into::into)), expected);
+    // The keys are known as those of the site home, so that they are this workstation's own is no reason to go on.
+    for site in [world.load(), check(world.site(), &world.at()).map_err(Into::into)] {
+        let error = site.unwrap_err();
+        assert_eq!(error.class(), Class::Refused);
+        let known = match error {
+            CredentialError::Trust(TrustError::OtherSite { known, .. }) => known,
+            other => panic!("{other}"),
+        };
+        assert_eq!(known, ["home"]);
+    }
+    let error = world.accept(&[]).unwrap_err();
+    assert!(matches!(error, TrustError::OtherSite { .. }), "{error}");
+    assert!(world.accept(&["other"]).unwrap().published);
+    assert_eq!(world.load().unwrap().accepted.unwrap().keys.site.as_str(), "other");
 }
 
 #[test]
@@ -246,13 +267,7 @@ fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
 fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
     let world = World::new();
     world.publish();
-    // As in CI: no private keys, nothing accepted.
-    let elsewhere = world.folder.path().join("elsewhere");
-    let at = Locations {
-        identity: Some(elsewhere.join(ADMIN_IDENTITY_FILE)),
-        signing_key: Some(elsewhere.join(SIGNING_KEY_FILE)),
-        passphrases: Passphrases::default(),
-    };
+    let at = world.elsewhere();
     let site = check(world.site(), &at).unwrap();
     assert!(site.accepted.is_none());
     assert_eq!(trusted_keys(&world.load().unwrap()).unwrap().len(), 1);
