@@ -628,7 +628,7 @@ fn a_floor_far_above_all_serials_is_refused() {
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let expected = format!("site.toml has least-serial {floor}, far above 0, which was in use here");
-    assert!(Error::from(error).report().contains(&expected));
+    assert!(error.report().contains(&expected));
     assert_eq!(fs::read(&first.path).unwrap(), first.bytes);
     fs::write(home.at("site/site.toml"), format!("least-serial = {}\n{text}", floor - 1)).unwrap();
     assert_eq!(home.prepare().seal.opened.header().serial.number(), floor - 1);

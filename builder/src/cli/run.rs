@@ -4,7 +4,7 @@ use crate::error::{Class, Classified, Error};
 use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
 use crate::run::watch::{SeenReport, wait_for_any_report, wait_for_report};
-use crate::run::{Access, Boot, Machine, Serial, Setup, kvm, shell_line};
+use crate::run::{self, Access, Boot, Machine, Serial, Setup, kvm, shell_line};
 use crate::scratch::Scratch;
 use crate::store::Store;
 use crate::tools::QEMU;
@@ -121,6 +121,7 @@ impl Classified for WorkError {
 /// Does it.
 pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
     let image = ImageReader::open(&args.image)?;
+    run::check_disk(&args.image)?;
     let on_terminal = !args.headless && io::stdin().is_terminal() && io::stdout().is_terminal();
     let work = Scratch::within(&env::temp_dir(), "psyops-start-").map_err(WorkError)?;
     let direct = if args.direct { Some(direct::read(&image, &args.append)?) } else { None };

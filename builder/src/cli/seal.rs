@@ -3,11 +3,13 @@
 use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::{Class, Classified, Error};
+use crate::next_command::psyops;
 use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
 use crate::secrets::raise::{Raise, Raised, raise};
 use crate::secrets::seal::{SealWish, Unbelieved};
 use crate::site::site_or_default;
 use clap::Args;
+use handoff::shown::Shown;
 use keys::seal::header::Serial;
 use serde_json::{Value, json};
 use std::fmt;
@@ -152,9 +154,11 @@ impl fmt::Display for SealOutput {
             self.nodes.len() - made
         )?;
         if !self.raised.is_empty() {
-            f.write_str(
-                "Running nodes refuse what is older only with a system that was built now: build the images again \
-                 (build-image --all), and install the new seals first.\n",
+            let build = Shown(psyops("build-image --all"));
+            writeln!(
+                f,
+                "Running nodes refuse what is older only with a system that was built now: install the new seals first, then \
+                 build the images again: {build}"
             )?;
         }
         Ok(())

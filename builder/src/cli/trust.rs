@@ -50,6 +50,8 @@ Exit codes: 0 the site does not differ, 77 it differs.")]
     #[command(after_help = "Examples:
   psyops trust accept --site fleet           asks for each key that site.toml changed
   psyops trust accept --site fleet age1...   accepts what site.toml says of this key
+  psyops trust accept --site fleet pi1:AAAA...        the SSH host key of node pi1
+  psyops trust accept --site fleet least-serial=3     a floor that is lower than it was
 Ask whose key it is before you accept it: secrets are encrypted to it, or seals and images that it signed count.")]
     Accept {
         /// Public keys: age1... or the RW... of a signing key, the AAAA... of a host key, or a floor that sank

@@ -152,6 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn a_path_that_is_not_text_leads_to_no_other_file() {
+        use std::os::unix::ffi::OsStrExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        // What QEMU would be given for the first name is the second one.
+        let [named, other] = [&b"d\xff"[..], "d\u{fffd}".as_bytes()].map(|name| {
+            let inner = folder.path().join(std::ffi::OsStr::from_bytes(name));
+            fs::create_dir(&inner).unwrap();
+            layered(&inner)
+        });
+        assert!(Chain::of(&other).is_ok());
+        let error = Chain::of(&named).unwrap_err().to_string();
+        assert!(error.contains("whose path is not UTF-8"), "{error}");
+    }
+
+    #[test]
     fn a_whole_image_that_begins_like_a_qemu_disk_is_attached_as_its_bytes() {
         let fixture = crate::image::fixture::image();
         let path = fixture.image.path.as_path();

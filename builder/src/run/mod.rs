@@ -20,7 +20,16 @@ pub mod watch;
 
 pub use acceleration::Acceleration;
 pub use arguments::shell_line;
+
 pub use disk::{Access, Bus, Disk};
 pub use machine::{Machine, MachineError};
 pub use setup::{Boot, OnReset, Serial, Setup};
 pub use trouble::{BadSector, Request, Trouble};
+
+use std::path::Path;
+
+/// Whether QEMU can be given this image: it takes the paths of a disk in layers as text.
+pub fn check_disk(image: &Path) -> Result<(), MachineError> {
+    let checked = chain::Chain::of(image);
+    checked.map(drop).map_err(|source| MachineError::Talk { what: "give its disk to", source })
+}

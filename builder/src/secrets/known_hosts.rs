@@ -5,11 +5,12 @@ use crate::next_command::psyops;
 use crate::secrets::node_notes::NodeNotes;
 use crate::secrets::store::Store;
 use crate::secrets::trust::{self, TrustError, Witness};
-use crate::site::Site;
+use crate::site::{Node, Site};
 use handoff::name::Name;
 use keys::issue::host_key::public_words;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Why the lines cannot be printed.
@@ -58,7 +59,7 @@ impl Classified for KnownHostsError {
 pub struct KnownHost {
     /// The node's name.
     pub node: String,
-    /// Its name and its fixed addresses.
+    /// Its name and those of its fixed addresses that no other node has.
     pub hosts: Vec<String>,
     /// Kind and key, as `known_hosts` has them; none where the node never got keys, or where they are not known here.
     pub key: Option<String>,
@@ -100,12 +101,26 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
             }
             None => (found, false),
         };
-        let addresses = node.network.iter().flat_map(|card| &card.addresses);
-        let addresses = addresses.map(|address| address.split('/').next().unwrap_or(address).to_owned());
-        let hosts = std::iter::once(node.name.to_string()).chain(addresses).collect();
+        let addresses = addresses_of(node).filter(|address| is_its_own(site, node, address));
+        let hosts = std::iter::once(node.name.to_string()).chain(addresses.map(str::to_owned)).collect();
         known.push(KnownHost { node: node.name.to_string(), hosts, key, is_unknown });
     }
     Ok(known)
+}
+
+/// The fixed addresses of a node.
+fn addresses_of(node: &Node) -> impl Iterator<Item = &str> {
+    let addresses = node.network.iter().flat_map(|card| &card.addresses);
+    addresses.map(|address| address.split('/').next().unwrap_or(address))
+}
+
+/// Whether an address can say which node it is: no other node has it, and it is one that a machine can have for others.
+fn is_its_own(site: &Site, node: &Node, address: &str) -> bool {
+    let is_usable = address
+        .parse::<IpAddr>()
+        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
+    let mut others = site.nodes().filter(|other| other.name != node.name);
+    is_usable && !others.any(|other| addresses_of(other).any(|known| known == address))
 }
 
 /// A line for `known_hosts`. A node without a key has a comment, so that the other lines can be used.
@@ -121,5 +136,32 @@ impl fmt::Display for KnownHost {
             ),
             None => write!(f, "# {0}: no host key yet; build-image --node {0} makes it", self.node),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secrets::passphrase::Passphrases;
+    use crate::site::{InitOptions, init_site, issue_keys};
+    use keys::timestamp::Timestamp;
+    use std::fs;
+
+    #[test]
+    fn an_address_that_says_nothing_of_a_node_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = "home".parse().unwrap();
+        let config = folder.path().join("config");
+        let keys = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
+        let options = InitOptions { build_time: 1_700_000_000, open_consoles: false };
+        let dir = folder.path().join("site");
+        init_site(&dir, &id, &"a".parse().unwrap(), &keys, &options).unwrap();
+        let node = |addresses: &str| format!("[[network]]\nname = \"eth0\"\naddresses = [{addresses}]\n");
+        fs::write(dir.join("nodes/a.toml"), node("\"10.0.0.8/24\", \"10.0.0.9/24\"")).unwrap();
+        let all = "\"10.0.0.9/16\", \"0.0.0.0/0\", \"127.0.0.1/8\", \"224.0.0.1/24\", \"2001:db8::1/64\"";
+        fs::write(dir.join("nodes/b.toml"), node(all)).unwrap();
+        let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
+        let hosts: Vec<_> = known.iter().map(|node| node.hosts.join(" ")).collect();
+        assert_eq!(hosts, ["a 10.0.0.8", "b 2001:db8::1"]);
     }
 }
