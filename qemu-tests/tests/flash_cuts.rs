@@ -70,11 +70,13 @@ fn a_stick_that_is_pulled_out_is_no_disk_and_the_next_run_ends_well() -> Result<
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn a_stick_that_is_pulled_out_at_other_moments_is_no_disk_either() -> Result<()> {
     pulled_out(SEED + 1)
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn a_stick_that_is_pulled_out_at_still_other_moments_is_no_disk_either() -> Result<()> {
     pulled_out(SEED + 2)
 }

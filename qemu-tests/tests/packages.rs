@@ -69,6 +69,7 @@ fn deb(place: &Workplace, node: &str, name: &str) -> Result<std::path::PathBuf> 
 }
 
 #[test]
+#[ignore = "minutes: make test-long"]
 fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> Result<()> {
     let place = place()?;
     succeed(&mut place.psyops(&["lock", "update", "--site", "site", "--yes"]))?;
