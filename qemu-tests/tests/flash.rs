@@ -20,8 +20,8 @@ const GIB: u64 = 1 << 30;
 
 /// The image of alpha after one file of an overlay changed.
 fn after_a_change(world: &World) -> Result<PathBuf> {
-    world.image_after("changed", "alpha", |site| {
-        let file = site.join("overlays/common/etc/profile.d/site.sh");
+    world.image_after("changed", "alpha", |copy| {
+        let file = copy.site().join("overlays/common/etc/profile.d/site.sh");
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         Ok(fs::write(&file, text + "# another line\n")?)
     })

@@ -119,8 +119,8 @@ fn chosen(requests: &Requests) -> Vec<Cut> {
 #[test]
 fn whenever_the_power_goes_a_stick_with_a_table_is_whole() -> Result<()> {
     let mut rig = Rig::small()?;
-    let old = rig.world().image_after("older", "alpha", |site| {
-        let file = site.join("site.toml");
+    let old = rig.world().image_after("older", "alpha", |copy| {
+        let file = copy.site().join("site.toml");
         let text = fs::read_to_string(&file)?;
         Ok(fs::write(&file, text.replace("release = \"1\"", "release = \"0\""))?)
     })?;

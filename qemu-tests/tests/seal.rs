@@ -104,9 +104,9 @@ fn no_seal_at_all() -> Result<()> {
 fn an_older_seal_in_both_places_is_refused() -> Result<()> {
     let world = World::micro()?;
     let older = seal_of(&world.stick("alpha")?)?;
-    let image = world.image_after("raised", "alpha", |site| {
-        let mut raise = world.psyops();
-        raise.args(["seal", "--node", "alpha", "--raise", "serial", "--site"]).arg(site);
+    let image = world.image_after("raised", "alpha", |copy| {
+        let mut raise = copy.psyops();
+        raise.args(["seal", "--node", "alpha", "--raise", "serial", "--site"]).arg(copy.site());
         succeed(&mut raise).map(drop)
     })?;
     let stick = Stick::copy_of(&image)?;
