@@ -459,6 +459,11 @@ fn an_ext4_superblock_is_compared_with_its_partition() {
             "ssv log_block_size 7\nssv blocks_per_group 1\nssv blocks_count 1000000",
             "the file system has 1000000 block groups, more than the limit of 65536 block groups",
         ),
+        // ext4-view would take memory for such a block at once.
+        (
+            "ssv log_block_size 20",
+            "its superblock says that a block has 2^30 bytes; at most 2^16 are possible",
+        ),
         ("ssv blocks_per_group 0", "corrupt filesystem: blocks per group is zero"),
     ] {
         let fixture = with_files();

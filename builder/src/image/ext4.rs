@@ -41,6 +41,9 @@ pub enum OpenError {
         /// Of the partition.
         size: u64,
     },
+    /// No kernel takes blocks of this size.
+    #[error("its superblock says that a block has 2^{0} bytes; at most 2^16 are possible")]
+    Block(u64),
     /// The superblock.
     #[error("its superblock cannot be read: {0}")]
     Io(#[from] io::Error),
@@ -71,8 +74,11 @@ fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
             return Err(OpenError::TooLarge { blocks, block, size });
         }
     }
-    // ext4-view takes blocks of up to 2 GiB, and memory for all groups before it reads one.
+    // ext4-view takes blocks of up to 2 GiB, memory for some of them, and for all groups before it reads one.
     limits::EXT4_GROUPS.check(blocks.div_ceil(per_group))?;
+    if log_block > LARGEST_LOG_BLOCK {
+        return Err(OpenError::Block(log_block.saturating_add(10)));
+    }
     Ok(())
 }
 
