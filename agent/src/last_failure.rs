@@ -40,7 +40,7 @@ pub fn show(root: &Root) -> Result<Option<LastFailure>, LastFailureError> {
     let Some(record) = area.current().filter(|record| !record.acknowledged) else { return Ok(None) };
     let failure = record.failure.clone();
     let log = root.at(paths::LOGS).join("last-failure.log");
-    // The record lies on the stick, where anybody can have written it.
+    // Whoever held the stick can have written this record.
     file::write(&log, ShownLines(&failure.log).to_string().as_bytes(), 0o600)?;
     file::write(&root.at(paths::LAST_FAILURE), format!("{}\n", failure.to_json()).as_bytes(), 0o640)?;
     consoles::announce(root, &format!("{}{}", marker::LAST_FAILURE, line(&failure)));

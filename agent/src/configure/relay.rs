@@ -1,7 +1,7 @@
 //! The way from a command to the log: a pipe, which is read while the command runs.
 //!
-//! A daemon that the command starts keeps the pipe, and the run must not wait for it. Where nobody read on, the daemon
-//! would be killed as soon as it prints (SIGPIPE). So a process of its own reads on, up to the daemon's end.
+//! If the command starts a daemon, the daemon keeps its end of the pipe, and the run does not wait for it. A pipe without a
+//! reader kills whoever writes to it (SIGPIPE). So the run starts a process that reads until the daemon ends.
 
 use super::log::{self, Output};
 use std::fs::File;
@@ -9,7 +9,7 @@ use std::io::{self, PipeReader, PipeWriter, Read as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 
-/// How much is read after the command's end: a pipe holds no more than that, and others may go on filling it.
+/// How much is read after the command's end. A pipe holds no more, but other processes may go on filling it.
 const MOST_AT_END: usize = 1 << 20;
 
 /// How much is read at once.
@@ -77,13 +77,12 @@ impl<'a> Relay<'a> {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("relay-output").arg(self.output.left().to_string());
         command.stdin(self.pipe).stdout(self.log.try_clone()?).stderr(Stdio::null());
-        // It holds up no mount, and a signal to the agent's group is not for it.
+        // In `/` it keeps no file system busy, and in its own group it gets no signal that is meant for the agent.
         command.current_dir("/").process_group(0).spawn().map(drop)
     }
 }
 
-/// Adds what comes on `input` to the log, `left` bytes at most. What is beyond that is read, too: whoever prints it is not
-/// held up.
+/// Adds at most `left` bytes of `input` to the log. The rest is read and thrown away, so that the writer never waits.
 pub(crate) fn read_on(mut input: impl io::Read, log: &File, left: usize) -> io::Result<()> {
     let (mut output, mut buffer) = (Output::new(log, left), [0; AT_ONCE]);
     loop {

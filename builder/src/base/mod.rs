@@ -157,7 +157,7 @@ fn first_lock(
         BaseError::NotVouched(problem) => BaseError::FirstNotVouched(problem),
         other => other,
     })?;
-    // A user who knows of a lock, and not that somebody removed it, must notice.
+    // The user may not know that somebody removed the lock.
     let made = format!(
         "site.lock: there was none; made with {} packages that the index of {} vouches for",
         lock.all().count(),

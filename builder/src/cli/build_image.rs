@@ -153,7 +153,7 @@ fn to_json(built: &Built) -> Value {
     let steps: Vec<Value> = built.record.steps.iter().map(step_to_json).collect();
     json!({
         "image": built.image.path.display().to_string(),
-        "shared": built.shared,
+        "shared": built.shared.as_ref().map(|shared| shared.display().to_string()),
         "written": built.written,
         "size": built.image.plan.disk_size.0,
         "site": prepared.site.id.to_string(),

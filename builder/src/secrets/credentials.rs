@@ -197,17 +197,19 @@ pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey)
     Ok((trust::settle(site, at, &own)?, signing))
 }
 
-/// A key that is missing or not the site's is a consequence where somebody changed the site's keys or its id: that is said.
+/// If somebody changed the site's keys or its id, the user's key files do not fit the site any more. Then the change is the
+/// error that the user must see, and not what follows from it.
 fn rather_untrusted(site: &Site, at: &Locations, error: CredentialError) -> CredentialError {
-    let may_be_one = match &error {
+    let may_follow = match &error {
         CredentialError::File(file) => file.is_missing(),
         CredentialError::NotAnAdmin { .. } | CredentialError::NotASigner { .. } => true,
         _ => false,
     };
+    if !may_follow {
+        return error;
+    }
     match trust::check(site.clone(), at) {
-        Err(changed @ (TrustError::Differs { .. } | TrustError::OtherSite { .. })) if may_be_one => {
-            changed.into()
-        }
+        Err(changed @ (TrustError::Differs { .. } | TrustError::OtherSite { .. })) => changed.into(),
         _ => error,
     }
 }
@@ -288,6 +290,10 @@ pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> 
 /// The keys whose signatures count for the site: those that the user of this workstation accepted. Where nothing was
 /// accepted, as in CI, they are those that the site itself names; `trust.toml` must then say the same.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
+    // Asked for each seal: a site that has the accepted keys already is not copied.
+    if let Some(accepted) = &site.accepted {
+        return Ok(accepted.keys.signers.clone());
+    }
     match with_accepted(site.clone(), &Locations::default())?.accepted {
         Some(accepted) => Ok(accepted.keys.signers.clone()),
         None => Ok(trust::KeySet::wished(site)?.signers),

@@ -8,6 +8,7 @@ use crate::secrets::trust::{self, TrustError, Witness};
 use crate::site::{Node, Site};
 use handoff::name::Name;
 use keys::issue::host_key::public_words;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::net::IpAddr;
@@ -81,6 +82,10 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
         None => None,
     };
     let store = Store::without_admins(site);
+    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+    for address in site.nodes().flat_map(|node| addresses_of(node).collect::<BTreeSet<_>>()) {
+        *owners.entry(address).or_default() += 1;
+    }
     let mut known = Vec::new();
     for node in site.nodes() {
         let path = store.host_key_public(&node.name);
@@ -101,7 +106,8 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
             }
             None => (found, false),
         };
-        let addresses = addresses_of(node).filter(|address| is_its_own(site, node, address));
+        let addresses =
+            addresses_of(node).filter(|&address| owners.get(address) == Some(&1) && is_usable(address));
         let hosts = std::iter::once(node.name.to_string()).chain(addresses.map(str::to_owned)).collect();
         known.push(KnownHost { node: node.name.to_string(), hosts, key, is_unknown });
     }
@@ -114,13 +120,11 @@ fn addresses_of(node: &Node) -> impl Iterator<Item = &str> {
     addresses.map(|address| address.split('/').next().unwrap_or(address))
 }
 
-/// Whether an address can say which node it is: no other node has it, and it is one that a machine can have for others.
-fn is_its_own(site: &Site, node: &Node, address: &str) -> bool {
-    let is_usable = address
+/// Whether others can reach a machine by this address.
+fn is_usable(address: &str) -> bool {
+    address
         .parse::<IpAddr>()
-        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_multicast());
-    let mut others = site.nodes().filter(|other| other.name != node.name);
-    is_usable && !others.any(|other| addresses_of(other).any(|known| known == address))
+        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_multicast())
 }
 
 /// A line for `known_hosts`. A node without a key has a comment, so that the other lines can be used.

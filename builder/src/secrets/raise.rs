@@ -86,33 +86,25 @@ pub fn raise(
     at: &Locations,
 ) -> Result<Vec<Raised>, Error> {
     let (_alone, site) = Alone::with(site)?;
-    let raised = raise_in(&site, nodes, what, at)?;
-    // Even if the seals that follow cannot be made, nobody lowers the floor unnoticed.
-    let (site, _) = Credentials::load(Site::load(&site.dir)?, at)?;
-    if let Some(accepted) = &site.accepted {
-        NodeNotes::note(accepted, Some(&Floors::of(&site)), [])?;
+    // A mistyped name is found before keys are asked for, and one that is named twice is raised once.
+    let nodes = nodes.map(|names| names.iter().map(|name| Ok(&site.node(name)?.name)));
+    let nodes: Option<BTreeSet<&Name>> = nodes.map(Iterator::collect::<Result<_, SiteError>>).transpose()?;
+    if what == Raise::Release && nodes.is_some() {
+        return Err(RaiseError::ReleaseOfSomeNodes.into());
     }
-    Ok(raised)
-}
-
-fn raise_in(
-    site: &Site,
-    nodes: Option<&[String]>,
-    what: Raise,
-    at: &Locations,
-) -> Result<Vec<Raised>, Error> {
-    match (what, nodes) {
-        (Raise::Serial, None) => Ok(vec![raise_serial(site, None, &known(site, at)?)?]),
-        (Raise::Serial, Some(names)) => {
-            // A mistyped name is found before anything is raised, and one that is named twice is raised once.
-            let nodes: BTreeSet<&Name> =
-                names.iter().map(|name| Ok(&site.node(name)?.name)).collect::<Result<_, SiteError>>()?;
-            let known = known(site, at)?;
-            nodes.into_iter().map(|node| raise_serial(site, Some(node), &known)).collect()
+    let known = known(&site, at)?;
+    let raised = match (what, nodes) {
+        (Raise::Serial, None) => raise_serial(&site, None, &known).map(|raised| vec![raised]),
+        (Raise::Serial, Some(nodes)) => {
+            nodes.into_iter().map(|node| raise_serial(&site, Some(node), &known)).collect()
         }
-        (Raise::Release, None) => Ok(vec![raise_release(site, &known(site, at)?)?]),
-        (Raise::Release, Some(_)) => Err(RaiseError::ReleaseOfSomeNodes.into()),
+        (Raise::Release, _) => raise_release(&site, &known).map(|raised| vec![raised]),
+    };
+    // Also where only some were raised, or their seals cannot be made then: nobody lowers these floors unnoticed.
+    if let Some(accepted) = &known.site.accepted {
+        NodeNotes::note(accepted, Some(&Floors::of(&Site::load(&site.dir)?)), [])?;
     }
+    raised
 }
 
 /// Whose seals count for the site, and which serials were given out on this workstation.

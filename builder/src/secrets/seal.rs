@@ -209,14 +209,14 @@ pub fn current_seal(
     };
     let path = site.seal_file(&node.name);
     let (serial, reasons) = match wanted.kept(&path, last, unbelieved)? {
-        Kept::Current { bytes, opened } => {
+        Kept::There(bytes, Judgement::Current(opened)) => {
             let serial = opened.header().serial;
             let Some(above) = above.filter(|above| serial <= *above) else {
                 return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
             };
             (Some(serial), vec![format!("its serial {serial} is not above {above}")])
         }
-        Kept::Stale { serial, reasons } => (Some(serial), reasons),
+        Kept::There(_, Judgement::Stale { serial, reasons }) => (Some(serial), reasons),
         Kept::Missing => (None, vec!["there was none".to_owned()]),
         Kept::Unbelieved if last.is_none() && above.is_none() => {
             return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
@@ -259,19 +259,19 @@ struct Wanted<'s> {
 
 /// The kept seal, held against the one that is wanted.
 enum Kept {
-    /// It is the one that is wanted.
-    Current { bytes: Vec<u8>, opened: Box<OpenedSeal> },
-    /// It is genuine, and something in it changed.
-    Stale { serial: Serial, reasons: Vec<String> },
+    /// It is genuine.
+    There(Vec<u8>, Judgement),
     /// There is none.
     Missing,
     /// It cannot be believed, and the user wants it replaced.
     Unbelieved,
 }
 
-/// What was found out about a seal that is there.
+/// What was found out about a genuine seal.
 enum Judgement {
+    /// It is the one that is wanted.
     Current(Box<OpenedSeal>),
+    /// Something in it changed.
     Stale { serial: Serial, reasons: Vec<String> },
 }
 
@@ -324,8 +324,7 @@ impl Wanted<'_> {
             Err(source) => return Err(CurrentSealError::Read { path: path.to_owned(), source }),
         };
         match self.judge_kept(path, &bytes, last) {
-            Ok(Judgement::Current(opened)) => Ok(Kept::Current { bytes, opened }),
-            Ok(Judgement::Stale { serial, reasons }) => Ok(Kept::Stale { serial, reasons }),
+            Ok(judgement) => Ok(Kept::There(bytes, judgement)),
             Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. })
                 if unbelieved == Unbelieved::Replace =>
             {

@@ -71,9 +71,9 @@ pub enum Difference {
     },
     /// Nothing was accepted of the site, but of others: it may be one of these under another id.
     NewSite {
-        /// Its id.
+        /// The id in `site.toml`.
         site: Name,
-        /// The others.
+        /// The sites of which keys were accepted.
         known: Vec<String>,
     },
     /// A floor is lower than it was, or higher than raising it can have made it.

@@ -8,7 +8,7 @@ use super::differences::Difference;
 use super::{Accepted, NodeNotes, refuse};
 use crate::error::Error;
 use crate::secrets::compose::HOST_KEY_PUBLIC;
-use crate::secrets::node_keys;
+use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::store::Store;
 use crate::site::Site;
 use handoff::manifest::RelativePath;
@@ -39,9 +39,9 @@ pub fn check_host_keys<'n>(
     let store = Store::of(site)?;
     let mut differences = Vec::new();
     for node in nodes {
-        // What cannot be opened is an error of its own here.
-        node_keys::host_key(&store, node, admin)?;
-        differences.extend(difference(site, accepted, known, Witness::Admin(admin), node));
+        let private = private_words(&store, admin, node)?;
+        let noted = noted(known, node).or_else(|| of_kept_seal(site, accepted, admin, node));
+        differences.extend(difference(&store, node, noted, Some(private)));
     }
     Ok(refuse(site, differences)?)
 }
@@ -54,35 +54,47 @@ pub fn unknown_host_keys(
     known: &NodeNotes,
     witness: Witness<'_>,
 ) -> Vec<Difference> {
-    site.nodes().filter_map(|node| difference(site, accepted, known, witness, &node.name)).collect()
+    let store = Store::without_admins(site);
+    let unknown = site.nodes().filter_map(|node| {
+        let node = &node.name;
+        let noted = noted(known, node);
+        match witness {
+            Witness::Admin(admin) => {
+                let noted = noted.or_else(|| of_kept_seal(site, accepted, admin, node));
+                difference(&store, node, noted, private_words(&store, admin, node).ok())
+            }
+            Witness::KeptSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => None,
+            Witness::KeptSeal | Witness::Nobody => difference(&store, node, noted, None),
+        }
+    });
+    unknown.collect()
 }
 
+fn noted(known: &NodeNotes, node: &Name) -> Option<String> {
+    known.host_key(node).map(str::to_owned)
+}
+
+/// Kind and key of the private half in the store.
+fn private_words(store: &Store, admin: &NodeIdentity, node: &Name) -> Result<String, NodeKeyError> {
+    let key = node_keys::host_key(store, node, admin)?;
+    key.public_words().map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })
+}
+
+/// Compares both halves in the store with each other, and with the key that is known. `private` is what the private half
+/// says of itself, where it could be opened.
 fn difference(
-    site: &Site,
-    accepted: &Accepted,
-    known: &NodeNotes,
-    witness: Witness<'_>,
+    store: &Store,
     node: &Name,
+    accepted: Option<String>,
+    private: Option<String>,
 ) -> Option<Difference> {
-    let store = Store::without_admins(site);
-    let noted = known.host_key(node).map(str::to_owned);
     let public = store.read_host_key_public(node).ok().flatten();
     let words = public.as_deref().and_then(public_words);
-    let (noted, private) = match witness {
-        Witness::Admin(admin) => {
-            let private = node_keys::host_key(&store, node, admin).ok();
-            let private = private.and_then(|key| key.public_words().ok());
-            let kept = || host_key_of(&kept_seal(site, accepted, node)?.open_as_admin(admin).ok()?);
-            (noted.or_else(kept), private)
-        }
-        Witness::KeptSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => return None,
-        Witness::KeptSeal | Witness::Nobody => (noted, None),
-    };
     if private.is_some() && public.is_some() && private != words {
         return Some(Difference::HostKeyHalves { node: node.clone() });
     }
     let key = private.or(words)?;
-    (noted.as_ref() != Some(&key)).then(|| Difference::HostKey { node: node.clone(), key, accepted: noted })
+    (accepted.as_ref() != Some(&key)).then(|| Difference::HostKey { node: node.clone(), key, accepted })
 }
 
 /// The host key that a seal carries: kind and key.
@@ -96,4 +108,8 @@ fn kept_seal(site: &Site, accepted: &Accepted, node: &Name) -> Option<VerifiedSe
     let bytes = site.folder.read(Site::seal_name(node)).ok()?;
     let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
     Some(seal).filter(|seal| seal.header().node == *node)
+}
+
+fn of_kept_seal(site: &Site, accepted: &Accepted, admin: &NodeIdentity, node: &Name) -> Option<String> {
+    host_key_of(&kept_seal(site, accepted, node)?.open_as_admin(admin).ok()?)
 }
