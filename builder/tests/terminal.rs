@@ -1,72 +1,38 @@
 //! What commands ask on a terminal, and what they do with the answers. `script` (bsdutils, on every Debian) is the terminal.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use keys::issue::identity_file;
+mod common;
+
+use common::World;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
-use tempfile::TempDir;
 
-/// A site `lab` with its keys.
-struct World {
-    folder: TempDir,
-}
-
-impl World {
-    fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        let made = world.command(env!("CARGO_BIN_EXE_psyops")).args(["init", "site", "--id", "lab"]).output();
-        assert!(made.unwrap().status.success());
-        world
-    }
-
-    fn at(&self, path: &str) -> PathBuf {
-        self.folder.path().join(path)
-    }
-
-    fn command(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
-        command.current_dir(self.folder.path()).stdin(Stdio::null());
-        command.env("XDG_CONFIG_HOME", self.at("config")).env("XDG_DATA_HOME", self.at("data"));
-        command
-    }
-
-    /// `psyops` on a terminal, which types each answer once its question ends the text so far: exit code and all text.
-    fn talk(&self, words: &str, answers: &[(&str, &str)]) -> (i32, String) {
-        let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_psyops"));
-        let mut script = self.command("script");
-        script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
-        let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-        let (mut keyboard, mut screen) = (running.stdin.take().unwrap(), running.stdout.take().unwrap());
-        let (mut text, mut byte) = (Vec::new(), [0]);
-        let mut answers = answers.iter();
-        let mut next = answers.next();
-        while screen.read(&mut byte).unwrap() == 1 {
-            text.push(byte[0]);
-            if let Some((_, answer)) = next.filter(|(question, _)| text.ends_with(question.as_bytes())) {
-                // The echo is turned off after the question is shown; nobody types as fast as that.
-                thread::sleep(Duration::from_millis(300));
-                keyboard.write_all(format!("{answer}\n").as_bytes()).unwrap();
-                next = answers.next();
-            }
+/// `psyops` on a terminal, which types each answer once its question ends the text so far: exit code and all text.
+fn talk(world: &World, words: &str, answers: &[(&str, &str)]) -> (i32, String) {
+    let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_psyops"));
+    let mut script = world.command("script");
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let (mut keyboard, mut screen) = (running.stdin.take().unwrap(), running.stdout.take().unwrap());
+    let (mut text, mut byte) = (Vec::new(), [0]);
+    let mut answers = answers.iter();
+    let mut next = answers.next();
+    while screen.read(&mut byte).unwrap() == 1 {
+        text.push(byte[0]);
+        if let Some((_, answer)) = next.filter(|(question, _)| text.ends_with(question.as_bytes())) {
+            // The echo is turned off after the question is shown; nobody types as fast as that.
+            thread::sleep(Duration::from_millis(300));
+            keyboard.write_all(format!("{answer}\n").as_bytes()).unwrap();
+            next = answers.next();
         }
-        let text = String::from_utf8(text).unwrap();
-        assert_eq!(next, None, "this was not asked:\n{text}");
-        drop(keyboard);
-        (running.wait().unwrap().code().unwrap(), text)
     }
-
-    /// An admin whom the user does not know, as a committer adds one.
-    fn add_recipient(&self) -> String {
-        let other = identity_file::generate().recipient().to_string();
-        let path = self.at("site/site.toml");
-        let text = fs::read_to_string(&path).unwrap();
-        fs::write(path, text.replacen("recipients = [", &format!("recipients = [\"{other}\", "), 1)).unwrap();
-        other
-    }
+    let text = String::from_utf8(text).unwrap();
+    assert_eq!(next, None, "this was not asked:\n{text}");
+    drop(keyboard);
+    (running.wait().unwrap().code().unwrap(), text)
 }
 
 const TO_ACCEPT: &str = "to accept that, type the key (Enter leaves it as it is): ";
@@ -76,13 +42,13 @@ fn a_key_is_accepted_only_where_it_is_typed_in_full() {
     let world = World::new();
     let other = world.add_recipient();
     for wrong in ["", "y", "yes", &other[..other.len() - 1]] {
-        let (code, text) = world.talk("trust accept --site site", &[(TO_ACCEPT, wrong)]);
+        let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, wrong)]);
         assert_eq!(code, 77, "{text}");
         assert!(text.contains(&format!("site.toml has the admin recipient {other}")), "{text}");
     }
     let accepted = world.at("config/psyops/lab/lab.trust.toml");
     assert!(!fs::read_to_string(&accepted).unwrap().contains(&other));
-    let (code, text) = world.talk("trust accept --site site", &[(TO_ACCEPT, &other)]);
+    let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, &other)]);
     assert_eq!(code, 0, "{text}");
     assert!(fs::read_to_string(&accepted).unwrap().contains(&other));
 }
@@ -93,7 +59,7 @@ fn an_answer_counts_for_its_question_alone() {
     let other = world.add_recipient();
     // The same key as that of a node: who lets the node in does not make its owner an admin.
     fs::write(world.at("site/nodes/kiosk.toml"), format!("recipient = \"{other}\"\n")).unwrap();
-    let (code, text) = world.talk("trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
+    let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
     assert_eq!(code, 77, "{text}");
     assert!(text.contains("accepted just now: nodes/kiosk.toml has the node key"), "{text}");
     let accepted = fs::read_to_string(world.at("config/psyops/lab/lab.trust.toml")).unwrap();
@@ -105,19 +71,19 @@ fn passphrases_are_asked_for_once_and_not_shown() {
     let world = World::new();
     let (first, second) = ("New passphrase: ", "The same again: ");
     let (code, text) =
-        world.talk("keys passphrase --site site", &[(first, "correct horse"), (second, "correct horsf")]);
+        talk(&world, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horsf")]);
     assert_ne!(code, 0, "{text}");
     let (code, text) =
-        world.talk("keys passphrase --site site", &[(first, "correct horse"), (second, "correct horse")]);
+        talk(&world, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horse")]);
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("horse"), "{text}");
     // Two keys, one question.
     let question = "Passphrase of the admin's identity";
     let end = ": ";
-    let (code, text) = world.talk("seal --site site --all", &[(end, "correct horse")]);
+    let (code, text) = talk(&world, "seal --site site --all", &[(end, "correct horse")]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains(question) && text.matches("assphrase").count() == 1, "{text}");
     assert!(!text.contains("horse"), "{text}");
-    let (code, text) = world.talk("seal --site site --all", &[(end, "correct horsf")]);
+    let (code, text) = talk(&world, "seal --site site --all", &[(end, "correct horsf")]);
     assert!(code == 77 && !text.contains("horsf"), "{text}");
 }

@@ -1,0 +1,75 @@
+//! A site with its keys, and the commands as a person types them.
+#![allow(dead_code, reason = "each program of tests uses a part of it")]
+
+use keys::issue::identity_file;
+use keys::issue::signing::SigningKey;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
+
+/// A site with a node `pi1` and its keys, as `psyops init` makes them.
+pub(crate) struct World {
+    pub(crate) folder: TempDir,
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let world = Self { folder: TempDir::new().unwrap() };
+        let output = world.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]);
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        world
+    }
+
+    pub(crate) fn at(&self, path: &str) -> PathBuf {
+        self.folder.path().join(path)
+    }
+
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
+        command.env("XDG_CONFIG_HOME", self.at("config")).env("XDG_DATA_HOME", self.at("data"));
+        command
+    }
+
+    pub(crate) fn psyops(&self, words: &[&str]) -> Output {
+        self.command(env!("CARGO_BIN_EXE_psyops")).args(words).output().unwrap()
+    }
+
+    /// A command that is to end with this exit code: what it printed and what it complained about.
+    pub(crate) fn ends(&self, words: &[&str], code: i32) -> (String, String) {
+        let output = self.psyops(words);
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        let (said, complaint) = (text(output.stdout), text(output.stderr));
+        assert_eq!(output.status.code(), Some(code), "{words:?}\n{said}\n{complaint}");
+        (said, complaint)
+    }
+
+    /// What a committer does: one more line under `recipients`.
+    pub(crate) fn add_recipient(&self) -> String {
+        let other = identity_file::generate().recipient().to_string();
+        let path = self.at("site/site.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let changed = text.replacen("recipients = [", &format!("recipients = [\"{other}\", "), 1);
+        assert_ne!(text, changed);
+        fs::write(path, changed).unwrap();
+        other
+    }
+
+    /// What a committer does: a signing key of his own in place of the site's. The text of `site.toml` then, and his key.
+    pub(crate) fn replace_signing_key(&self) -> (String, SigningKey) {
+        let path = self.at("site/site.toml");
+        let text = fs::read_to_string(&path).unwrap();
+        let mine = text.split('"').find(|word| word.starts_with("RW")).unwrap();
+        let other = SigningKey::generate().unwrap();
+        let changed = text.replace(mine, other.public().as_str());
+        fs::write(path, &changed).unwrap();
+        (changed, other)
+    }
+}
+
+/// The first age key in a file.
+pub(crate) fn age_key_in(file: &Path) -> String {
+    let text = fs::read_to_string(file).unwrap();
+    text.split('"').find(|word| word.starts_with("age1")).unwrap().to_owned()
+}
