@@ -57,13 +57,13 @@ struct Scale {
 
 impl Scale {
     fn x(&self, time: i64) -> i64 {
-        let span = self.end.saturating_sub(self.start).max(1);
-        LEFT.saturating_add(time.saturating_sub(self.start).saturating_mul(RIGHT - LEFT) / span)
+        let span = (self.end - self.start).max(1);
+        LEFT + (time - self.start).saturating_mul(RIGHT - LEFT) / span
     }
 
     /// Round times, about [`TICKS`] of them.
     fn ticks(&self) -> Vec<i64> {
-        let rough = (self.end.saturating_sub(self.start) / TICKS).max(1);
+        let rough = ((self.end - self.start) / TICKS).max(1);
         let mut step = 1_i64;
         while step < rough {
             // 1, 2, 5, 10, 20, 50...
@@ -71,7 +71,7 @@ impl Scale {
         }
         let first = self.start.div_euclid(step) + i64::from(self.start.rem_euclid(step) > 0);
         let last = self.end.div_euclid(step);
-        (first..=last).map(|number| number.saturating_mul(step)).collect()
+        (first..=last).map(|number| number * step).collect()
     }
 }
 

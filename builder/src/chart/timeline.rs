@@ -6,6 +6,9 @@ use handoff::report::{BootReport, Step, StepKind};
 const MOST_SERVICES: usize = 16;
 /// Times in reports are whole milliseconds: what ends and what begins then may seem to overlap by one.
 const ROUNDING: i64 = 1;
+/// The longest time of a report that is drawn, 35 years: whoever made the report, nothing that is computed from its times
+/// can overflow.
+const LONGEST: i64 = 1 << 40;
 
 /// What a row is a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -121,10 +124,14 @@ impl Timeline {
     }
 }
 
+/// A time of a report, up to [`LONGEST`].
+fn milliseconds(time: u64) -> i64 {
+    i64::try_from(time).map_or(LONGEST, |time| time.min(LONGEST))
+}
+
 fn before_the_kernel(report: &BootReport) -> Vec<Row> {
-    let milliseconds = |value: Option<u64>| value.map_or(0, |value| i64::try_from(value).unwrap_or(0));
-    let selector = -milliseconds(report.selector_ms);
-    let firmware = selector - milliseconds(report.firmware_ms);
+    let selector = -milliseconds(report.selector_ms.unwrap_or(0));
+    let firmware = selector - milliseconds(report.firmware_ms.unwrap_or(0));
     let row = |name: &str, kind, start, end| Row { name: name.into(), kind, start, end, critical: false };
     let mut rows = vec![
         row("firmware", Kind::Firmware, firmware, selector),
@@ -135,8 +142,8 @@ fn before_the_kernel(report: &BootReport) -> Vec<Row> {
 }
 
 fn row(step: &Step) -> Row {
-    let start = i64::try_from(step.start_ms).unwrap_or(i64::MAX);
-    let end = start.saturating_add(i64::try_from(step.took_ms).unwrap_or(i64::MAX));
+    let start = milliseconds(step.start_ms);
+    let end = start + milliseconds(step.took_ms);
     Row { name: step.name.clone(), kind: Kind::Step(step.kind), start, end, critical: false }
 }
 
@@ -194,6 +201,20 @@ mod tests {
 
     fn report(steps: Vec<Step>) -> BootReport {
         BootReport { firmware_ms: Some(2000), selector_ms: Some(500), steps, ..BootReport::default() }
+    }
+
+    #[test]
+    fn times_of_any_size_are_drawn() {
+        let last = step("configure", StepKind::Configure, u64::MAX, u64::MAX);
+        let report = BootReport {
+            firmware_ms: Some(u64::MAX),
+            selector_ms: Some(u64::MAX),
+            steps: vec![step("kernel", StepKind::Kernel, 0, 1), last],
+            ..BootReport::default()
+        };
+        let timeline = Timeline::of(&report);
+        assert_eq!((timeline.start(), timeline.end()), (-2 * LONGEST, 2 * LONGEST));
+        assert!(crate::chart::draw(&timeline).ends_with("</svg>\n"));
     }
 
     fn critical(timeline: &Timeline) -> Vec<&str> {
