@@ -7,7 +7,6 @@ use crate::clock::unix_seconds;
 use crate::consoles;
 use crate::disk::{BootDisk, DiskError};
 use crate::file::{self, FileError};
-use crate::role::Stage;
 use crate::root::Root;
 use handoff::fault::Fault;
 use handoff::last_failure::LastFailure;
@@ -15,6 +14,7 @@ use handoff::marker;
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::report::BootReport;
+use handoff::role_settings::Stage;
 use handoff::shown::ShownLines;
 use medium::{MediumError, Partition, failure_area};
 

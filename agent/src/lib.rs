@@ -28,4 +28,3 @@ pub mod services;
 pub mod status;
 pub mod syslog;
 pub mod template;
-pub mod toml_problem;

@@ -89,7 +89,7 @@ fn copy_link(from: &Path, to: &Path) -> Result<bool, FileError> {
 mod tests {
     use super::*;
     use crate::node::tests::{FULL, parse};
-    use crate::role::{Action, Stage};
+    use handoff::role_settings::{RoleAction, Stage};
 
     #[test]
     fn files_links_and_templates_are_laid_once() {
@@ -103,7 +103,7 @@ mod tests {
             name: "r".parse().unwrap(),
             folder: source,
             stage: Stage::Configure,
-            action: Action::Overlay,
+            action: RoleAction::Overlay,
         };
         let renderer = Renderer::new(&parse(FULL).unwrap());
 

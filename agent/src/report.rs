@@ -4,14 +4,14 @@
 
 use crate::consoles;
 use crate::file::{self, FileError};
-use crate::node::Node;
-use crate::role::Stage;
+use crate::node;
 use crate::root::Root;
 use crate::services;
 use crate::status::{Ending, StageStatus, Status};
 use handoff::fault::Fault;
 use handoff::report::{BootReport, Configure, FaultReport, Outcome, Step, StepKind};
 use handoff::report_key::{self, ReportKey};
+use handoff::role_settings::Stage;
 use std::path::PathBuf;
 
 /// Why there is no boot report.
@@ -167,7 +167,7 @@ fn fault(report: &mut BootReport, problem: &str, stage: &str) {
 }
 
 fn without_loader(root: &Root, error: &ReportError) -> BootReport {
-    let node = Node::load(root).ok();
+    let node = node::load(root).ok();
     BootReport {
         node: node.as_ref().map(|node| node.name.to_string()),
         site: node.as_ref().map(|node| node.site.to_string()),

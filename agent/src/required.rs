@@ -5,12 +5,12 @@
 
 use crate::file;
 use crate::report;
-use crate::role::Stage;
 use crate::root::Root;
 use handoff::fault::Fault;
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{Entry, Manifest, Required, Store};
 use handoff::paths;
+use handoff::role_settings::Stage;
 use keys::reconcile::compare_copy;
 
 /// What stands in the way of a stage.

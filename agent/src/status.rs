@@ -1,8 +1,8 @@
 //! The status file: how each stage of the configuration run goes, for people and programs, at any moment.
 
 use crate::file::{self, FileError};
-use crate::role::Stage;
 use crate::root::Root;
+use handoff::role_settings::Stage;
 use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::path::PathBuf;

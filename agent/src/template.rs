@@ -3,7 +3,7 @@
 //! A variable that is not there is an error, never an empty place: a service that starts with half a configuration is
 //! worse than one that does not start.
 
-use crate::node::Node;
+use handoff::node_settings::NodeSettings;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, UndefinedBehavior, Value, context};
@@ -30,7 +30,7 @@ pub struct Renderer {
 impl Renderer {
     /// A renderer that knows the node's variables and its name, site and base.
     #[must_use]
-    pub fn new(node: &Node) -> Self {
+    pub fn new(node: &NodeSettings) -> Self {
         let mut environment = Environment::new();
         environment.set_undefined_behavior(UndefinedBehavior::Strict);
         let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();

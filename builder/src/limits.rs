@@ -137,7 +137,7 @@ pub static LAYER: Limit = bytes("the unpacked layer", 16 * GIB, "a root has at m
 /// OCI distribution specification, "Pushing Manifests": registries take manifests of at least 4 MiB, and no larger ones
 /// are in use.
 pub static MANIFEST: Limit = bytes("the manifest or configuration", 4 * MIB, "OCI distribution, manifests");
-/// `site.toml`, `node.toml` and `role.toml` are written by hand.
+/// `site.toml`, the files of nodes and `role.toml` are written by hand.
 pub static SITE_TEXT: Limit = bytes("a file of settings", MIB, "people write it");
 /// depmod(8): Debian's `modules.alias` has 1 MiB.
 pub static MODULE_INDEX: Limit = bytes("an index of kernel modules", 16 * MIB, "Debian's have 1 MiB");

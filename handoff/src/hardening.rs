@@ -4,7 +4,9 @@
 //! The builder writes the choices into the node's settings, in the seal; the agent applies them before the node's init
 //! starts. A node whose seal names none has the defaults.
 
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// Who may do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,17 +53,15 @@ macro_rules! words {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// The value that has this word.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word { $($word => Some(Self::$variant),)+ _ => None }
-            }
         }
     };
 }
 words!(Who { All = "all", Root = "root", Nobody = "nobody" });
 words!(Trace { Own = "own", Children = "children", Root = "root", Nobody = "nobody" });
 words!(Modules { Open = "open", Closed = "closed" });
+
+/// For what root cannot be kept from doing.
+const ALL_OR_ROOT: &[(&str, Who)] = &[("all", Who::All), ("root", Who::Root)];
 
 /// The whole table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,33 @@ impl Default for Hardening {
     }
 }
 
+/// A key or a word that the table does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadHardening {
+    /// No key has this name.
+    Key,
+    /// The key does not take this word.
+    Word {
+        /// The words that it takes.
+        known: Vec<&'static str>,
+    },
+}
+
+impl fmt::Display for BadHardening {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key => write!(f, "known keys are {}", list(&Hardening::KEYS)),
+            Self::Word { known } => write!(f, "known words are {}", list(known)),
+        }
+    }
+}
+
+impl core::error::Error for BadHardening {}
+
+fn list(words: &[&str]) -> String {
+    words.join(", ")
+}
+
 /// A setting of the kernel: its path below `/proc/sys`, and its value.
 pub type Setting = (&'static str, &'static str);
 
@@ -109,6 +136,37 @@ const PROTECTED: [Setting; 4] = [
 ];
 
 impl Hardening {
+    /// The keys of the table.
+    pub const KEYS: [&'static str; 6] =
+        ["kernel-log", "kernel-addresses", "trace", "user-namespaces", "bpf", "modules"];
+
+    /// Each key with its word, in the order of [`Self::KEYS`].
+    #[must_use]
+    pub fn words(self) -> [(&'static str, &'static str); 6] {
+        let [log, addresses, trace, namespaces, bpf, modules] = Self::KEYS;
+        [
+            (log, self.kernel_log.word()),
+            (addresses, self.kernel_addresses.word()),
+            (trace, self.trace.word()),
+            (namespaces, self.user_namespaces.word()),
+            (bpf, self.bpf.word()),
+            (modules, self.modules.word()),
+        ]
+    }
+
+    /// Sets a key to what its word means.
+    pub fn set(&mut self, key: &str, word: &str) -> Result<(), BadHardening> {
+        match key {
+            "kernel-log" => choose(&mut self.kernel_log, word, ALL_OR_ROOT),
+            "kernel-addresses" => choose(&mut self.kernel_addresses, word, Who::WORDS),
+            "trace" => choose(&mut self.trace, word, Trace::WORDS),
+            "user-namespaces" => choose(&mut self.user_namespaces, word, Who::WORDS),
+            "bpf" => choose(&mut self.bpf, word, ALL_OR_ROOT),
+            "modules" => choose(&mut self.modules, word, Modules::WORDS),
+            _ => Err(BadHardening::Key),
+        }
+    }
+
     /// What the kernel is told before the first service starts. A kernel may lack some of them.
     #[must_use]
     pub fn settings(self) -> Vec<Setting> {
@@ -145,9 +203,42 @@ impl Hardening {
     }
 }
 
+fn choose<T: Copy>(place: &mut T, word: &str, words: &[(&'static str, T)]) -> Result<(), BadHardening> {
+    match words.iter().find(|(known, _)| *known == word) {
+        Some((_, value)) => {
+            *place = *value;
+            Ok(())
+        }
+        None => Err(BadHardening::Word { known: words.iter().map(|(known, _)| *known).collect() }),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_key_takes_the_words_that_it_writes_and_no_others() {
+        let closed = Hardening {
+            kernel_log: Who::All,
+            kernel_addresses: Who::Nobody,
+            trace: Trace::Root,
+            user_namespaces: Who::Nobody,
+            bpf: Who::All,
+            modules: Modules::Closed,
+        };
+        for table in [closed, Hardening::default()] {
+            let mut read = Hardening::default();
+            for (key, word) in table.words() {
+                read.set(key, word).unwrap();
+            }
+            assert_eq!(read, table);
+        }
+        let mut table = Hardening::default();
+        assert_eq!(table.set("bpf", "nobody"), Err(BadHardening::Word { known: ["all", "root"].to_vec() }));
+        assert_eq!(table.set("bpfs", "all"), Err(BadHardening::Key));
+        assert_eq!(table, Hardening::default());
+    }
 
     #[test]
     fn the_defaults_are_the_safe_values() {

@@ -34,6 +34,7 @@
 
 extern crate alloc;
 
+pub mod base_kind;
 pub mod boot_record;
 pub mod bytes;
 pub mod control;
@@ -49,18 +50,28 @@ pub mod json;
 pub mod kernel_arguments;
 pub mod last_failure;
 pub mod least_serial;
+pub mod login;
 pub mod manifest;
 pub mod marker;
 pub mod modules;
 pub mod name;
+pub mod network;
+#[cfg(feature = "settings")]
+pub mod node_settings;
 pub mod older;
 pub mod partition;
 pub mod paths;
 pub mod report;
 pub mod report_key;
 pub mod rescue;
+pub mod rescue_network;
+#[cfg(feature = "settings")]
+pub mod role_settings;
 pub mod selection;
 pub mod shown;
 pub mod slot;
+#[cfg(feature = "settings")]
+pub mod toml_problem;
 pub mod trust;
+pub mod variables;
 pub mod verity;

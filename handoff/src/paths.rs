@@ -62,6 +62,8 @@ pub const NODE: &str = "/run/psyops/node.toml";
 pub const AGENT: &str = "/usr/lib/psyops/psyops-agent";
 /// Roles and overlays of the site in the root, the same for all nodes.
 pub const SITE: &str = "/usr/share/psyops/site";
+/// In that folder: a digest of all of it, in one line. Commands of roles get it as `PSYOPS_SITE_REV`.
+pub const SITE_REVISION: &str = "/usr/share/psyops/site/revision";
 /// Which init the root has: one word.
 pub const INIT_KIND: &str = "/usr/share/psyops/init";
 /// Where the `data` partition is mounted, where a node mounts one: what outlives a reboot.

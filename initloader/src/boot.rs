@@ -13,6 +13,7 @@ use handoff::modules::Module;
 use handoff::paths;
 use handoff::report::{BootReport, Outcome, Step, StepKind};
 use handoff::rescue::RescuePolicy;
+use handoff::rescue_network::FixedAddress;
 use handoff::selection::Selection;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ pub(crate) struct Boot {
     /// Who gets in if this boot ends in rescue.
     pub(crate) rescue: RescuePolicy,
     /// The addresses that the node's cards have then, once the seal is open.
-    pub(crate) addresses: String,
+    pub(crate) addresses: Vec<FixedAddress>,
     /// When the kernel started this program.
     pub(crate) started: Uptime,
     watchdog: Watchdog,
@@ -90,7 +91,7 @@ impl Boot {
             selection: None,
             disk: None,
             rescue: RescuePolicy::default(),
-            addresses: String::new(),
+            addresses: Vec::new(),
             started: Uptime::now(),
             watchdog: Watchdog::none(),
         }

@@ -6,12 +6,14 @@
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
 use crate::failure::Failure;
+use crate::log::Log;
 use crate::mounts;
 use crate::steps::secret::SecretStore;
 use crate::steps::{copy, identity, reconcile, seal, secret};
 use handoff::fault::Answer;
 use handoff::manifest::RelativePath;
 use handoff::paths;
+use handoff::rescue_network::FixedAddress;
 use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
 
@@ -55,12 +57,20 @@ fn open(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(SecretStore, Ope
     let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, disk, trust))?;
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;
     let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
-    boot.addresses = rescue_addresses(&seal);
+    boot.addresses = rescue_addresses(&seal, &mut boot.log);
     Ok((store, seal))
 }
 
-/// What the seal says for rescue by SSH.
-fn rescue_addresses(seal: &OpenedSeal) -> String {
+/// The seal's addresses for rescue by SSH. A line that is not one is logged and left out.
+fn rescue_addresses(seal: &OpenedSeal, log: &mut Log) -> Vec<FixedAddress> {
     let content = RelativePath::new(paths::RESCUE_NETWORK).and_then(|path| seal.content(&path));
-    String::from_utf8_lossy(content.unwrap_or_default()).into_owned()
+    let text = String::from_utf8_lossy(content.unwrap_or_default());
+    let mut addresses = Vec::new();
+    for (line, address) in (1..).zip(FixedAddress::decode_all(&text)) {
+        match address {
+            Ok(address) => addresses.push(address),
+            Err(problem) => log.error(&format!("{}, line {line}: {problem}", paths::RESCUE_NETWORK)),
+        }
+    }
+    addresses
 }

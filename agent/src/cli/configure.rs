@@ -6,16 +6,16 @@ use crate::confirm;
 use crate::file;
 use crate::hardening;
 use crate::last_failure;
-use crate::node::Node;
+use crate::node;
 use crate::older;
 use crate::report;
-use crate::role::Stage;
 use crate::root::Root;
 use crate::status::{Ending, Status};
 use crate::syslog::{PausedSyslog, Places};
 use handoff::fault::{Answer, Fault};
 use handoff::manifest::Manifest;
 use handoff::report::{BootReport, Configure};
+use handoff::role_settings::Stage;
 use handoff::slot::Slot;
 use std::fs::File;
 use std::io;
@@ -125,7 +125,7 @@ fn finish(root: &Root) {
 
 /// The boot is complete: what the site wants closed after it is closed.
 fn close_modules(root: &Root) {
-    let Ok(node) = Node::load(root) else { return };
+    let Ok(node) = node::load(root) else { return };
     if let Err(error) = hardening::close_modules(root, node.hardening, &mut |line| say(line)) {
         complain(&error);
     }

@@ -7,9 +7,9 @@ mod seal;
 mod secrets;
 mod status;
 
-use crate::role::Stage;
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use handoff::role_settings::Stage;
 use handoff::shown::{Shown, ShownLines};
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::error::Error;

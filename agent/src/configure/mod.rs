@@ -15,15 +15,18 @@ use crate::clock::{Deadline, since_kernel_start, unix_seconds};
 use crate::file::{self, FileError, failing};
 use crate::hardening;
 use crate::identity::{self, IdentityError};
-use crate::node::Node;
+use crate::node;
 use crate::overlay;
 use crate::required;
-use crate::role::{Action, Role, Stage};
+use crate::role::Role;
 use crate::root::Root;
 use crate::status::{RoleStatus, StageStatus, Status};
 use crate::template::Renderer;
+use handoff::node_settings::NodeSettings;
+use handoff::role_settings::{RoleAction, Stage};
 use rustix::fs::FlockOperation;
 use std::fs::File;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,7 +94,7 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     }
     match required::check(root, stage) {
         Err(why) => run.problem(&log, "secrets", &why),
-        Ok(()) => match Node::load(root) {
+        Ok(()) => match node::load(root) {
             Ok(node) => run.roles(&node, stage, &log)?,
             Err(error) => run.problem(&log, "node.toml", &error),
         },
@@ -104,9 +107,9 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
 
 /// Tells the kernel what the site wants. A node whose settings cannot be read gets the defaults: it may have users too.
 fn harden(root: &Root, log: &File) {
-    let node = Node::load(root).ok();
+    let node = node::load(root).ok();
     let hardening = node.as_ref().map(|node| node.hardening).unwrap_or_default();
-    let init = node.and_then(|node| node.base.init(root).ok());
+    let init = node.and_then(|node| node::init(node.base, root).ok());
     let applied = hardening::apply(root, hardening, init, &mut |line| log::say(log, line));
     match applied {
         Ok(changed) => {
@@ -125,8 +128,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn roles(&mut self, node: &Node, stage: Stage, log: &File) -> Result<(), ConfigureError> {
-        let limit = if stage == Stage::Identity { IDENTITY_DEADLINE } else { node.limits.deadline };
+    fn roles(&mut self, node: &NodeSettings, stage: Stage, log: &File) -> Result<(), ConfigureError> {
+        let limit = match stage {
+            Stage::Identity => IDENTITY_DEADLINE,
+            Stage::Configure => seconds(node.configure.deadline),
+        };
         let deadline = Deadline::after(limit);
         if stage == Stage::Identity {
             let begun = since_kernel_start();
@@ -182,26 +188,26 @@ fn built_in(result: Result<Vec<PathBuf>, IdentityError>, begun: u64) -> RoleStat
 fn apply(
     root: &Root,
     role: &Role,
-    node: &Node,
+    node: &NodeSettings,
     deadline: Deadline,
     log: &File,
 ) -> Result<RoleStatus, ConfigureError> {
     let begun = since_kernel_start();
     let name = role.name.as_str();
     let mut status = match &role.action {
-        Action::Overlay => match overlay::lay(root, role, &Renderer::new(node)) {
+        RoleAction::Overlay => match overlay::lay(root, role, &Renderer::new(node)) {
             Ok(changed) => RoleStatus::done(name, "overlay", &changed, 0),
             Err(error) => RoleStatus::failed(name, "overlay", &error),
         },
-        Action::Command { argv, deadline: own } => {
+        RoleAction::Command { argv, deadline: own } => {
             let command = command::Command {
                 folder: &role.folder,
                 argv,
                 environment: environment(root, role, node),
                 log,
             };
-            let retries = if role.stage == Stage::Identity { 0 } else { node.limits.retries };
-            retry::until_it_works(&command, name, *own, deadline, retries)?
+            let retries = if role.stage == Stage::Identity { 0 } else { node.configure.retries };
+            retry::until_it_works(&command, name, own.map(seconds), deadline, retries)?
         }
     };
     status.took_ms = since_kernel_start() - begun;
@@ -209,25 +215,28 @@ fn apply(
 }
 
 /// The contract with whatever is run. Secrets themselves stand in no environment, only where they lie.
-fn environment(root: &Root, role: &Role, node: &Node) -> Vec<(&'static str, String)> {
+fn environment(root: &Root, role: &Role, node: &NodeSettings) -> Vec<(&'static str, String)> {
     vec![
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),
         ("HOME", "/root".into()),
         ("LANG", "C.UTF-8".into()),
         ("PSYOPS_NODE", node.name.to_string()),
         ("PSYOPS_STAGE", role.stage.to_string()),
-        ("PSYOPS_SITE_REV", site_revision(root, node)),
+        ("PSYOPS_SITE_REV", site_revision(root)),
         ("PSYOPS_SECRETS", root.at(handoff::paths::SECRETS).to_string_lossy().into_owned()),
         ("PSYOPS_ROLE", role.name.to_string()),
     ]
 }
 
-/// The site's revision: what the seal says, else what the root says, else the release that runs.
-fn site_revision(root: &Root, node: &Node) -> String {
-    let stated = node.site_rev.clone();
-    let of_root = || file::read_text(&root.at(handoff::paths::SITE).join("revision")).ok();
+/// The revision of the roles and overlays in this root, as the builder wrote it; in a root without one, the release.
+fn site_revision(root: &Root) -> String {
+    let of_root = file::read_text(&root.at(handoff::paths::SITE_REVISION)).ok();
     let release = || crate::report::load(root).ok().and_then(|report| report.release);
-    stated.or_else(of_root).or_else(release).unwrap_or_default().trim().to_owned()
+    of_root.or_else(release).unwrap_or_default().trim().to_owned()
+}
+
+fn seconds(count: NonZeroU32) -> Duration {
+    Duration::from_secs(count.get().into())
 }
 
 #[cfg(test)]

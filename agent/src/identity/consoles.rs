@@ -2,7 +2,7 @@
 
 use super::Changes;
 use crate::file::{FileError, failing};
-use crate::node::Login;
+use handoff::login::ConsoleLogin;
 use std::fs;
 use std::os::unix::fs::symlink;
 
@@ -14,14 +14,18 @@ const AUTOLOGIN: [(&str, &str); 2] = [
 ];
 
 /// Lines of busybox init's table, for the consoles that work: one that is missing would be respawned for ever.
-pub(super) fn micro(changes: &mut Changes<'_>, login: Login, terminals: &[String]) -> Result<(), FileError> {
+pub(super) fn micro(
+    changes: &mut Changes<'_>,
+    login: &ConsoleLogin,
+    terminals: &[String],
+) -> Result<(), FileError> {
     let present = changes.read(INITTAB)?;
     let fixed = present.split(MARK).next().unwrap_or_default();
     let lines = terminals.iter().filter_map(|name| line(login, name)).collect::<String>();
     changes.write(INITTAB, &format!("{fixed}{MARK}\n{lines}"), 0o644)
 }
 
-fn line(login: Login, terminal: &str) -> Option<String> {
+fn line(login: &ConsoleLogin, terminal: &str) -> Option<String> {
     let speed =
         if terminal.starts_with("tty") && terminal.as_bytes().get(3).is_some_and(u8::is_ascii_digit) {
             "38400 TERMINAL linux"
@@ -30,27 +34,27 @@ fn line(login: Login, terminal: &str) -> Option<String> {
         }
         .replace("TERMINAL", terminal);
     match login {
-        Login::Off => None,
-        Login::Password => Some(format!("{terminal}::respawn:/sbin/getty {speed}\n")),
-        Login::Shell => {
+        ConsoleLogin::Off => None,
+        ConsoleLogin::Password(_) => Some(format!("{terminal}::respawn:/sbin/getty {speed}\n")),
+        ConsoleLogin::Shell => {
             Some(format!("{terminal}::respawn:/sbin/getty -n -l /usr/lib/psyops/root-shell {speed}\n"))
         }
     }
 }
 
 /// Drop-ins for Debian's getty units, or their masks.
-pub(super) fn debian(changes: &mut Changes<'_>, login: Login) -> Result<(), FileError> {
+pub(super) fn debian(changes: &mut Changes<'_>, login: &ConsoleLogin) -> Result<(), FileError> {
     for (unit, arguments) in AUTOLOGIN {
         match login {
-            Login::Password => {}
-            Login::Shell => {
+            ConsoleLogin::Password(_) => {}
+            ConsoleLogin::Shell => {
                 let text = format!(
                     "# Written by the identity stage: login = \"shell\".\n[Service]\nExecStart=\n\
                      ExecStart=-/sbin/agetty --autologin root {arguments}\n"
                 );
                 changes.write(&format!("/etc/systemd/system/{unit}.service.d/psyops.conf"), &text, 0o644)?;
             }
-            Login::Off => mask(changes, unit)?,
+            ConsoleLogin::Off => mask(changes, unit)?,
         }
     }
     Ok(())
@@ -85,18 +89,18 @@ mod tests {
         let terminals = ["tty1".to_owned(), "ttyS0".to_owned()];
         for (login, wanted) in [
             (
-                Login::Shell,
+                ConsoleLogin::Shell,
                 "tty1::respawn:/sbin/getty -n -l /usr/lib/psyops/root-shell 38400 tty1 linux\n\
                  ttyS0::respawn:/sbin/getty -n -l /usr/lib/psyops/root-shell -L 115200 ttyS0 vt100\n",
             ),
             (
-                Login::Password,
+                ConsoleLogin::Password("$6$salt$0123456789abcdef".parse().unwrap()),
                 "tty1::respawn:/sbin/getty 38400 tty1 linux\nttyS0::respawn:/sbin/getty -L 115200 ttyS0 vt100\n",
             ),
-            (Login::Off, ""),
+            (ConsoleLogin::Off, ""),
         ] {
             let mut changes = Changes { root: &root, changed: Vec::new() };
-            micro(&mut changes, login, &terminals).unwrap();
+            micro(&mut changes, &login, &terminals).unwrap();
             let text = file::read_text(&root.at(INITTAB)).unwrap();
             assert_eq!(text, format!("::sysinit:/etc/init.d/rcS\n{MARK}\n{wanted}"));
         }
@@ -107,14 +111,14 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         let mut changes = Changes { root: &root, changed: Vec::new() };
-        debian(&mut changes, Login::Shell).unwrap();
+        debian(&mut changes, &ConsoleLogin::Shell).unwrap();
         let drop_in = root.at("/etc/systemd/system/serial-getty@.service.d/psyops.conf");
         assert!(
             file::read_text(&drop_in)
                 .unwrap()
                 .contains("\nExecStart=\nExecStart=-/sbin/agetty --autologin root")
         );
-        debian(&mut changes, Login::Off).unwrap();
+        debian(&mut changes, &ConsoleLogin::Off).unwrap();
         let masked = fs::read_link(root.at("/etc/systemd/system/getty@.service")).unwrap();
         assert_eq!(masked.as_os_str(), "/dev/null");
     }

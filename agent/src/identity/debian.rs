@@ -2,7 +2,7 @@
 
 use super::Changes;
 use crate::file::FileError;
-use crate::node::Card;
+use handoff::network::Card;
 
 const FOLDER: &str = "/etc/systemd/network";
 

@@ -2,7 +2,7 @@
 
 use super::Changes;
 use crate::file::FileError;
-use crate::node::Card;
+use handoff::network::Card;
 
 const SETTINGS: &str = "/etc/psyops/network";
 
@@ -15,7 +15,8 @@ fn settings(cards: &[Card]) -> String {
     // Cards that are known by their address first: what is left is for the others.
     let (known, free): (Vec<&Card>, Vec<&Card>) = cards.iter().partition(|card| card.mac.is_some());
     for card in known.into_iter().chain(free) {
-        lines.push_str(&format!("card {} {}\n", card.name, card.mac.as_deref().unwrap_or("-")));
+        let mac = card.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string());
+        lines.push_str(&format!("card {} {mac}\n", card.name));
         for address in &card.addresses {
             lines.push_str(&format!("address {address}\n"));
         }

@@ -9,9 +9,10 @@ mod micro;
 mod password;
 
 use crate::file::{self, FileError, failing};
-use crate::node::Node;
+use crate::node;
 use crate::root::Root;
 use handoff::init::InitKind;
+use handoff::node_settings::NodeSettings;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -33,19 +34,19 @@ pub enum IdentityError {
 }
 
 /// Puts the identity of `node` in place; the absolute paths of what changed.
-pub fn apply(root: &Root, node: &Node) -> Result<Vec<PathBuf>, IdentityError> {
+pub fn apply(root: &Root, node: &NodeSettings) -> Result<Vec<PathBuf>, IdentityError> {
     let mut changes = Changes { root, changed: Vec::new() };
     host_name(&mut changes, node)?;
     private_home(root)?;
     password::apply(&mut changes, node)?;
-    match node.base.init(root)? {
+    match node::init(node.base, root)? {
         InitKind::Busybox => {
             micro::network(&mut changes, &node.network)?;
-            consoles::micro(&mut changes, node.login, &crate::consoles::working(root))?;
+            consoles::micro(&mut changes, &node.login, &crate::consoles::working(root))?;
         }
         InitKind::Systemd => {
             debian::network(&mut changes, &node.network)?;
-            consoles::debian(&mut changes, node.login)?;
+            consoles::debian(&mut changes, &node.login)?;
         }
     }
     Ok(changes.changed)
@@ -73,7 +74,7 @@ impl Changes<'_> {
     }
 }
 
-fn host_name(changes: &mut Changes<'_>, node: &Node) -> Result<(), IdentityError> {
+fn host_name(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<(), IdentityError> {
     let name = node.name.as_str();
     if changes.root.is_running_system() {
         rustix::system::sethostname(name.as_bytes())

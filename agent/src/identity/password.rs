@@ -2,18 +2,16 @@
 
 use super::Changes;
 use crate::file::{FileError, failing};
-use crate::node::{Login, Node};
+use handoff::login::CryptHash;
+use handoff::node_settings::NodeSettings;
 use std::os::unix::fs::chown;
 
 const SHADOW: &str = "/etc/shadow";
 /// No password fits; keys still do (`!` instead would lock the account for sshd as well).
 const LOCKED: &str = "*";
 
-pub(super) fn apply(changes: &mut Changes<'_>, node: &Node) -> Result<(), FileError> {
-    let hash = match node.login {
-        Login::Password => node.password_hash.as_deref().unwrap_or(LOCKED),
-        Login::Shell | Login::Off => LOCKED,
-    };
+pub(super) fn apply(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<(), FileError> {
+    let hash = node.login.hash().map_or(LOCKED, CryptHash::as_str);
     let place = changes.root.at(SHADOW);
     let group = group_of_shadow(&changes.read("/etc/group")?);
     let text = with_root_password(&changes.read(SHADOW)?, hash);

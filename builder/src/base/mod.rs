@@ -200,7 +200,7 @@ fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)
 
 /// What the tree is made of, and where it is in the store once it is made.
 fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs, PathBuf), BaseError> {
-    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base.name());
+    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base.kind());
     inputs.add("build time", site.build_time);
     let tool = match &site.base {
         Base::Micro => Some(tools::DPKG_DEB),
@@ -213,7 +213,7 @@ fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs,
     if let Some(given) = &lock.given {
         given.add_to(&mut inputs);
     }
-    let place = store.derived(site.base.name(), &inputs.key(), "tar");
+    let place = store.derived(site.base.kind().word(), &inputs.key(), "tar");
     Ok((inputs, place))
 }
 
@@ -226,7 +226,7 @@ fn prepare_tree(
 ) -> Result<(PathBuf, Init, Step), BaseError> {
     let (inputs, place) = tree_place(site, lock, store)?;
     // Of a base that was given, only its files say how it starts: that is found out once.
-    let init_place = store.derived(site.base.name(), &inputs.key(), "init");
+    let init_place = store.derived(site.base.kind().word(), &inputs.key(), "init");
     let known = Init::known(&site.base);
     let step = |inputs, origin| {
         let mut step = Step::stored("base tree", inputs, origin, &place);

@@ -124,6 +124,6 @@ fn os_release(site: &Site) -> String {
     format!(
         "ID=psyopsos\nNAME=psyopsOS\nVERSION_ID={release}\nPRETTY_NAME=\"psyopsOS {release} of {id}\"\n\
          VARIANT_ID={}\n",
-        site.base.name()
+        site.base.kind()
     )
 }

@@ -78,7 +78,7 @@ pub struct Layers<'a> {
 impl Recipe for Layers<'_> {
     fn inputs(&self) -> Result<Inputs, TreeError> {
         let mut inputs = Inputs::new("root", RECIPE)
-            .with("base", self.base.name())
+            .with("base", self.base.kind())
             .with("base tree", self.tree_key)
             .with("kernel", format!("{} {}", self.kernel_release, self.kernel_key))
             .with("agent", digest_of(self.agent)?)
@@ -136,7 +136,8 @@ impl Recipe for Layers<'_> {
         }
         tree.begin_layer("the site's roles and overlays");
         self.add_site(&mut tree, site)?;
-        tree.insert_file(&format!("{site}/revision"), 0o644, format!("{}\n", self.revision()?).into_bytes())?;
+        let revision = paths::SITE_REVISION.trim_start_matches('/');
+        tree.insert_file(revision, 0o644, format!("{}\n", self.revision()?).into_bytes())?;
         for overlay in self.overlays {
             tree.add_overlay(overlay)?;
         }
@@ -256,8 +257,8 @@ mod tests {
         let role = Role {
             name: name("hello"),
             dir: SiteFolder::open(folder.path()).unwrap().folder("role"),
-            kind: crate::site::RoleKind::Overlay,
-            stage: crate::site::Stage::Configure,
+            action: handoff::role_settings::RoleAction::Overlay,
+            stage: handoff::role_settings::Stage::Configure,
             packages: Vec::new(),
         };
         let roles = BTreeMap::from([(name("hello"), role)]);

@@ -7,12 +7,13 @@ use crate::ids::{Owner, derived_uuid};
 use crate::secrets::credentials::{CredentialError, Credentials};
 use crate::secrets::key_guard::{GuardError, KeyGuard, Origin};
 use crate::secrets::node_keys::{self, NodeKeyError};
-use crate::secrets::node_toml;
+use crate::secrets::node_settings::node_settings;
 use crate::secrets::store::{Secret, Store, StoreError};
-use crate::site::{Card, FileSource, Node, NodeFile, Site};
+use crate::site::{FileSource, Node, NodeFile, Site};
 use handoff::manifest::{Kind, RelativePath, Required, Store as Place};
 use handoff::name::Name;
 use handoff::paths;
+use handoff::rescue_network::FixedAddress;
 use keys::identity::NodeIdentity;
 use keys::issue::host_key::BadHostKey;
 use keys::issue::seal_builder::{BuildError, File, SealBuilder};
@@ -101,9 +102,9 @@ pub fn compose(
     };
     parts.identity(site)?;
     parts.host_key(&store, admin)?;
-    let settings = node_toml::text(site, node);
+    let settings = node_settings(site, node).encode();
     guard.check(settings.as_bytes(), &site.node_file(&node.name), Origin::Plain)?;
-    parts.settings(site, node)?;
+    parts.settings(site, node, settings)?;
     for file in &node.files {
         let content = match &file.source {
             FileSource::Secret(name) => store.read(&Secret::Value(name.clone()), admin)?,
@@ -188,19 +189,18 @@ impl Parts<'_> {
         self.add_text(HOST_KEY_PUBLIC, 0o644, "/etc/ssh/ssh_host_ed25519_key.pub", public)
     }
 
-    fn settings(&mut self, site: &Site, node: &Node) -> Result<(), ComposeError> {
+    fn settings(&mut self, site: &Site, node: &Node, settings: String) -> Result<(), ComposeError> {
         if !site.ssh_keys.is_empty() {
             let lines: String = site.ssh_keys.iter().map(|line| format!("{}\n", line.trim_end())).collect();
             self.add_text("ssh/authorized_keys", 0o600, "/root/.ssh/authorized_keys", lines)?;
         }
         // Card names by hardware address, in the form of nameif(8), for tools and people that look at the partition.
-        let cards =
-            node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac.as_ref()?)));
+        let cards = node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac?)));
         let cards: String = cards.collect();
         if !cards.is_empty() {
             self.add_text("mactab", 0o644, "/etc/mactab", cards)?;
         }
-        let addresses: String = node.network.iter().filter_map(rescue_line).collect();
+        let addresses = FixedAddress::encode_all(node.network.iter().filter_map(FixedAddress::of));
         if !site.rescue.ssh_keys.is_empty() && !addresses.is_empty() {
             let optional = Required::Optional;
             let file = own(Kind::Text, 0o600, paths::NODE);
@@ -208,15 +208,8 @@ impl Parts<'_> {
             self.add_own(paths::RESCUE_NETWORK, file, Zeroizing::new(addresses.into_bytes()))?;
         }
         let file = File { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
-        self.add_own("node.toml", file, Zeroizing::new(node_toml::text(site, node).into_bytes()))
+        self.add_own("node.toml", file, Zeroizing::new(settings.into_bytes()))
     }
-}
-
-/// The first fixed address of a card, as the loader reads it for rescue.
-fn rescue_line(card: &Card) -> Option<String> {
-    let mac = card.mac.as_deref().unwrap_or("*");
-    let gateway = card.gateway.map_or_else(|| "-".to_owned(), |gateway| gateway.to_string());
-    Some(format!("{mac} {} {gateway}\n", card.addresses.first()?))
 }
 
 /// A file of root's that the boot needs.

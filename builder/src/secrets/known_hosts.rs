@@ -7,6 +7,7 @@ use crate::secrets::store::Store;
 use crate::secrets::trust::{self, TrustError, Witness};
 use crate::site::{Node, Site};
 use handoff::name::Name;
+use handoff::network::InterfaceAddress;
 use keys::issue::host_key::public_words;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -82,7 +83,7 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
         None => None,
     };
     let store = Store::without_admins(site);
-    let mut owners: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut owners: BTreeMap<IpAddr, usize> = BTreeMap::new();
     for address in site.nodes().flat_map(|node| addresses_of(node).collect::<BTreeSet<_>>()) {
         *owners.entry(address).or_default() += 1;
     }
@@ -107,24 +108,23 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
             None => (found, false),
         };
         let addresses =
-            addresses_of(node).filter(|&address| owners.get(address) == Some(&1) && is_usable(address));
-        let hosts = std::iter::once(node.name.to_string()).chain(addresses.map(str::to_owned)).collect();
+            addresses_of(node).filter(|&address| owners.get(&address) == Some(&1) && is_usable(address));
+        let hosts = std::iter::once(node.name.to_string())
+            .chain(addresses.map(|address| address.to_string()))
+            .collect();
         known.push(KnownHost { node: node.name.to_string(), hosts, key, is_unknown });
     }
     Ok(known)
 }
 
 /// The fixed addresses of a node.
-fn addresses_of(node: &Node) -> impl Iterator<Item = &str> {
-    let addresses = node.network.iter().flat_map(|card| &card.addresses);
-    addresses.map(|address| address.split('/').next().unwrap_or(address))
+fn addresses_of(node: &Node) -> impl Iterator<Item = IpAddr> {
+    node.network.iter().flat_map(|card| &card.addresses).map(InterfaceAddress::ip)
 }
 
 /// Whether others can reach a machine by this address.
-fn is_usable(address: &str) -> bool {
-    address
-        .parse::<IpAddr>()
-        .is_ok_and(|address| !address.is_unspecified() && !address.is_loopback() && !address.is_multicast())
+fn is_usable(address: IpAddr) -> bool {
+    !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
 }
 
 /// A line for `known_hosts`. A node without a key has a comment, so that the other lines can be used.
@@ -167,5 +167,9 @@ mod tests {
         let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
         let hosts: Vec<_> = known.iter().map(|node| node.hosts.join(" ")).collect();
         assert_eq!(hosts, ["a 10.0.0.8", "b 2001:db8::1"]);
+        // The same address, written in another way.
+        fs::write(dir.join("nodes/a.toml"), node("\"10.0.0.8/24\", \"2001:DB8:0::1/64\"")).unwrap();
+        let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
+        assert_eq!(known[1].hosts, ["b", "10.0.0.9"]);
     }
 }

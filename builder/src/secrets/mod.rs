@@ -11,7 +11,7 @@ pub mod key_guard;
 pub mod known_hosts;
 pub mod node_keys;
 pub mod node_notes;
-pub mod node_toml;
+pub mod node_settings;
 pub mod partition;
 pub mod passphrase;
 pub mod prepare;

@@ -2,6 +2,7 @@
 
 use super::error::{Known, SiteError};
 use super::source::Source;
+use handoff::base_kind::BaseKind;
 use oci_client::Reference;
 use std::fmt;
 use std::net::IpAddr;
@@ -69,14 +70,14 @@ impl Base {
     /// The words for the builder's own systems in site files.
     const NAMES: [(&'static str, Self); 2] = [("micro", Self::Micro), ("debian", Self::Debian)];
 
-    /// Its kind, which is what roles see of it.
+    /// Its kind, which is what templates see of it.
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn kind(&self) -> BaseKind {
         match self {
-            Self::Micro => "micro",
-            Self::Debian => "debian",
-            Self::Tar(_) => "tar",
-            Self::Oci(_) => "oci",
+            Self::Micro => BaseKind::Micro,
+            Self::Debian => BaseKind::Debian,
+            Self::Tar(_) => BaseKind::Tar,
+            Self::Oci(_) => BaseKind::Oci,
         }
     }
 
@@ -90,7 +91,7 @@ impl Base {
 impl fmt::Display for Base {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Micro | Self::Debian => f.write_str(self.name()),
+            Self::Micro | Self::Debian => write!(f, "{}", self.kind()),
             Self::Tar(path) => write!(f, "tar:{}", path.display()),
             Self::Oci(source) => write!(f, "oci:{source}"),
         }

@@ -1,50 +1,31 @@
 //! `[hardening]` of `site.toml`: how nodes keep their users apart from the kernel and from each other.
 
-use super::error::SiteError;
-use super::raw::RawHardening;
+use super::error::{Known, SiteError};
 use super::source::Source;
-use handoff::hardening::{Hardening, Modules, Trace, Who};
+use handoff::hardening::{BadHardening, Hardening};
+use std::collections::BTreeMap;
 use toml::Spanned;
 
-/// Who may do what root cannot be kept from.
-const ALL_OR_ROOT: &[(&str, Who)] = &[("all", Who::All), ("root", Who::Root)];
-
-/// What was typed, understood.
-pub(super) fn hardening(source: &Source, raw: &RawHardening) -> Result<Hardening, SiteError> {
-    let default = Hardening::default();
-    let word = Words { source };
-    Ok(Hardening {
-        kernel_log: word.of("kernel-log", raw.kernel_log.as_ref(), ALL_OR_ROOT, default.kernel_log)?,
-        kernel_addresses: word.of(
-            "kernel-addresses",
-            raw.kernel_addresses.as_ref(),
-            Who::WORDS,
-            default.kernel_addresses,
-        )?,
-        trace: word.of("trace", raw.trace.as_ref(), Trace::WORDS, default.trace)?,
-        user_namespaces: word.of(
-            "user-namespaces",
-            raw.user_namespaces.as_ref(),
-            Who::WORDS,
-            default.user_namespaces,
-        )?,
-        bpf: word.of("bpf", raw.bpf.as_ref(), ALL_OR_ROOT, default.bpf)?,
-        modules: word.of("modules", raw.modules.as_ref(), Modules::WORDS, default.modules)?,
-    })
-}
-
-struct Words<'s> {
-    source: &'s Source,
-}
-
-impl Words<'_> {
-    fn of<T: Copy>(
-        &self,
-        key: &'static str,
-        typed: Option<&Spanned<String>>,
-        choices: &[(&str, T)],
-        default: T,
-    ) -> Result<T, SiteError> {
-        typed.map_or(Ok(default), |typed| self.source.word(key, typed, choices))
+/// The table as typed, checked by the code with which nodes read it.
+pub(super) fn hardening(
+    source: &Source,
+    typed: &BTreeMap<Spanned<String>, Spanned<String>>,
+) -> Result<Hardening, SiteError> {
+    let mut table = Hardening::default();
+    for (key, word) in typed {
+        table.set(key.get_ref(), word.get_ref()).map_err(|problem| match problem {
+            BadHardening::Key => SiteError::UnknownKey {
+                at: source.at(&key.span()),
+                key: key.get_ref().clone(),
+                known: Known::near(key.get_ref(), Hardening::KEYS),
+            },
+            BadHardening::Word { known } => SiteError::UnknownWord {
+                at: source.at(&word.span()),
+                key: Hardening::KEYS.into_iter().find(|known| known == key.get_ref()).unwrap_or("hardening"),
+                word: word.get_ref().clone(),
+                known: Known::near(word.get_ref(), known),
+            },
+        })?;
     }
+    Ok(table)
 }

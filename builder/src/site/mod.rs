@@ -36,18 +36,19 @@ pub use init::{
     set_recipient, set_security_epoch,
 };
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
-pub use node::{Card, FileSource, Node, NodeFile};
+pub use node::{FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
 pub use package::{PackageSet, WantedPackage};
 pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
 pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
-pub use role::{Overlay, Role, RoleKind, Stage};
-pub use settings::{BootPolicy, Configure, Console, Login, Packages, Sizes};
+pub use role::{Overlay, Role};
+pub use settings::{BootPolicy, Console, Packages, Sizes};
 
 use crate::secrets::trust::Accepted;
 use handoff::hardening::Hardening;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
+use handoff::node_settings::ConfigureLimits;
 use handoff::rescue::RescuePolicy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -104,7 +105,7 @@ pub struct Site {
     /// Lines of root's `authorized_keys`.
     pub ssh_keys: Vec<String>,
     /// Limits of the configuration run.
-    pub configure: Configure,
+    pub configure: ConfigureLimits,
     /// How nodes keep their users apart from the kernel and from each other.
     pub hardening: Hardening,
     /// The keys that the user accepted, once they were looked up (`secrets::trust`). Reading a site does not do that.

@@ -10,14 +10,13 @@ use super::source::Source;
 use super::value::{check_recipient, positive, required};
 use handoff::manifest::{Kind, RelativePath, Required, Store};
 use handoff::name::Name;
+use handoff::network::{Card, CardName};
 use handoff::paths;
+use handoff::variables::{PREDEFINED, is_predefined};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::Spanned;
-
-/// The longest name of a network interface (`IFNAMSIZ` less its NUL).
-const LONGEST_CARD_NAME: usize = 15;
 
 /// One machine of the site.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,7 +30,7 @@ pub struct Node {
     /// Where each of them is asked for.
     pub wanted: Vec<WantedPackage>,
     /// What templates may say.
-    pub variables: BTreeMap<String, toml::Value>,
+    pub variables: toml::Table,
     /// Its network cards.
     pub network: Vec<Card>,
     /// The lowest serial that its seals may have, where that is higher than the site's; 0 where it is not.
@@ -40,23 +39,6 @@ pub struct Node {
     pub recipient: Option<String>,
     /// What it gets besides its identity.
     pub files: Vec<NodeFile>,
-}
-
-/// A network card.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Card {
-    /// The interface name.
-    pub name: String,
-    /// The hardware address by which it is found, in lower case.
-    pub mac: Option<String>,
-    /// Whether it asks for an address.
-    pub dhcp: bool,
-    /// Fixed addresses, each with its prefix length.
-    pub addresses: Vec<String>,
-    /// The way out.
-    pub gateway: Option<IpAddr>,
-    /// Name servers.
-    pub dns: Vec<IpAddr>,
 }
 
 /// Where the content of a node's file comes from.
@@ -131,7 +113,7 @@ impl Node {
             name,
             roles,
             wanted,
-            variables: raw.variables,
+            variables: resolve_variables(&source, raw.variables)?,
             network: resolve_network(&source, &raw.network)?,
             least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
             recipient,
@@ -179,65 +161,41 @@ fn resolve_roles(
     Ok(resolved)
 }
 
-fn resolve_network(source: &Source, typed: &[RawCard]) -> Result<Vec<Card>, SiteError> {
-    let mut names = BTreeSet::new();
-    let mut cards = Vec::new();
-    for raw in typed {
-        let name = raw.name.get_ref();
-        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > LONGEST_CARD_NAME || !name.chars().all(plain) {
-            let problem = "a card's name has 1 to 15 letters, digits, '-', '_' and '.'";
-            return Err(source.wrong("name", &raw.name, problem));
+fn resolve_variables(
+    source: &Source,
+    typed: BTreeMap<Spanned<String>, toml::Value>,
+) -> Result<toml::Table, SiteError> {
+    match typed.keys().find(|name| is_predefined(name.get_ref())) {
+        Some(name) => {
+            let problem = format!("these names are predefined in templates: {}", PREDEFINED.join(", "));
+            Err(source.wrong("variables", name, problem))
         }
-        if !names.insert(name.clone()) {
+        None => Ok(typed.into_iter().map(|(name, value)| (name.into_inner(), value)).collect()),
+    }
+}
+
+fn resolve_network(source: &Source, typed: &[RawCard]) -> Result<Vec<Card>, SiteError> {
+    let mut cards: Vec<Card> = Vec::new();
+    for raw in typed {
+        let name: CardName = source.value("name", &raw.name)?;
+        if cards.iter().any(|card| card.name == name) {
             return Err(source.wrong("name", &raw.name, "two cards have this name"));
         }
         let address = |typed: &Spanned<String>| source.value::<IpAddr>("address", typed);
         cards.push(Card {
-            name: name.clone(),
-            mac: raw.mac.as_ref().map(|typed| hardware_address(source, typed)).transpose()?,
+            name,
+            mac: raw.mac.as_ref().map(|typed| source.value("mac", typed)).transpose()?,
             dhcp: raw.dhcp,
             addresses: raw
                 .addresses
                 .iter()
-                .map(|typed| address_with_prefix(source, typed))
+                .map(|typed| source.value("addresses", typed))
                 .collect::<Result<_, _>>()?,
             gateway: raw.gateway.as_ref().map(address).transpose()?,
             dns: raw.dns.iter().map(address).collect::<Result<_, _>>()?,
         });
     }
     Ok(cards)
-}
-
-fn hardware_address(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
-    let text = typed.get_ref().to_ascii_lowercase();
-    let octets: Vec<&str> = text.split(':').collect();
-    let octet = |part: &&str| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if octets.len() == 6 && octets.iter().all(octet) {
-        Ok(text)
-    } else {
-        Err(source.wrong(
-            "mac",
-            typed,
-            "a hardware address is six pairs of digits, as in \"52:54:00:12:34:56\"",
-        ))
-    }
-}
-
-fn address_with_prefix(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
-    let right = typed.get_ref().split_once('/').is_some_and(|(address, prefix)| {
-        let longest = match address.parse() {
-            Ok(IpAddr::V4(_)) => 32,
-            Ok(IpAddr::V6(_)) => 128,
-            Err(_) => return false,
-        };
-        prefix.parse::<u8>().is_ok_and(|bits| bits <= longest)
-    });
-    if right {
-        Ok(typed.get_ref().clone())
-    } else {
-        Err(source.wrong("addresses", typed, "an address has a prefix length, as in \"192.0.2.10/24\""))
-    }
 }
 
 fn resolve_files(

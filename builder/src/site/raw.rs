@@ -32,7 +32,7 @@ pub(super) struct RawSite {
     #[serde(default)]
     pub(super) configure: RawConfigure,
     #[serde(default)]
-    pub(super) hardening: RawHardening,
+    pub(super) hardening: BTreeMap<Spanned<String>, Spanned<String>>,
 }
 
 /// `[admin]`.
@@ -124,18 +124,6 @@ pub(super) struct RawConfigure {
     pub(super) retries: Option<u32>,
 }
 
-/// `[hardening]`.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawHardening {
-    pub(super) kernel_log: Option<Spanned<String>>,
-    pub(super) kernel_addresses: Option<Spanned<String>>,
-    pub(super) trace: Option<Spanned<String>>,
-    pub(super) user_namespaces: Option<Spanned<String>>,
-    pub(super) bpf: Option<Spanned<String>>,
-    pub(super) modules: Option<Spanned<String>>,
-}
-
 /// `nodes/NAME.toml`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -147,7 +135,7 @@ pub(super) struct RawNode {
     pub(super) recipient: Option<Spanned<String>>,
     pub(super) least_serial: Option<Spanned<u64>>,
     #[serde(default)]
-    pub(super) variables: BTreeMap<String, toml::Value>,
+    pub(super) variables: BTreeMap<Spanned<String>, toml::Value>,
     #[serde(default)]
     pub(super) network: Vec<RawCard>,
     #[serde(default)]
@@ -185,18 +173,6 @@ pub(super) struct RawFile {
     pub(super) store: Option<Spanned<String>>,
     pub(super) install: Option<Spanned<String>>,
     pub(super) required: Option<Spanned<String>>,
-}
-
-/// `roles/NAME/role.toml`.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(super) struct RawRole {
-    pub(super) kind: Spanned<String>,
-    pub(super) stage: Option<Spanned<String>>,
-    pub(super) command: Option<Spanned<Vec<String>>>,
-    pub(super) deadline: Option<u32>,
-    #[serde(default)]
-    pub(super) packages: Vec<Spanned<String>>,
 }
 
 /// `overlays/NAME.toml`.

@@ -12,13 +12,16 @@ use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;
 use super::role::{Overlay, Role};
-use super::settings::{Configure, Console, Login, Packages, Sizes};
+use super::settings::{Console, Packages, Sizes};
 use super::source::Source;
 use super::value::{check_recipient, positive, ssh_key};
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
+use handoff::login::{BadConsoleLogin, BadCryptHash, ConsoleLogin};
 use handoff::name::Name;
+use handoff::node_settings::{ConfigureLimits, DEFAULT_DEADLINE, DEFAULT_RETRIES};
 use std::collections::BTreeMap;
 use std::io;
+use std::num::NonZeroU32;
 use std::path::Path;
 use toml::Spanned;
 
@@ -234,40 +237,49 @@ fn console(source: &Source, raw: RawConsole) -> Result<Console, SiteError> {
     if devices.is_empty() {
         devices = vec!["tty0".to_owned(), "ttyS0".to_owned()];
     }
-    let words = ["off", "password", "shell"].map(|word| (word, word));
-    let word = raw.login.as_ref().map(|typed| source.word("login", typed, &words)).transpose()?;
-    let login = match (word.unwrap_or("off"), raw.password_hash) {
-        ("password", Some(hash)) if is_password_hash(hash.get_ref()) => {
-            Login::Password { hash: hash.into_inner() }
-        }
-        (_, Some(hash)) => {
-            let problem = "a hash as `mkpasswd` prints it ($6$...), together with login = \"password\"";
-            return Err(SiteError::WrongValue {
-                at: source.at(&hash.span()),
-                key: "password-hash",
-                value: "...".into(),
-                problem: problem.into(),
-            });
-        }
-        ("shell", None) => Login::Shell,
-        ("password", None) => {
-            let at = raw.login.as_ref().map_or(0..0, Spanned::span);
-            return Err(SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() });
-        }
-        _ => Login::Off,
+    Ok(Console { devices, login: login(source, raw.login.as_ref(), raw.password_hash.as_ref())? })
+}
+
+fn login(
+    source: &Source,
+    word: Option<&Spanned<String>>,
+    hash: Option<&Spanned<String>>,
+) -> Result<ConsoleLogin, SiteError> {
+    let words = ConsoleLogin::WORDS.map(|word| (word, word));
+    let chosen = word.map(|typed| source.word("login", typed, &words)).transpose()?;
+    let wrong_hash = |typed: &Spanned<String>, problem: String| SiteError::WrongValue {
+        at: source.at(&typed.span()),
+        key: "password-hash",
+        // It may be a password that was typed by mistake.
+        value: "...".into(),
+        problem,
     };
-    Ok(Console { devices, login })
+    let parsed = match hash {
+        None => None,
+        Some(typed) => Some(
+            typed
+                .get_ref()
+                .parse()
+                .map_err(|problem: BadCryptHash| wrong_hash(typed, problem.to_string()))?,
+        ),
+    };
+    ConsoleLogin::new(chosen.unwrap_or(ConsoleLogin::default().word()), parsed).map_err(|problem| {
+        match (problem, hash) {
+            (BadConsoleLogin::UnusedHash, Some(typed)) => wrong_hash(typed, problem.to_string()),
+            _ => {
+                let at = word.map_or(0..0, Spanned::span);
+                SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() }
+            }
+        }
+    })
 }
 
-/// A crypt(5) hash, which never has a character that shadow(5) or TOML would take for something else.
-fn is_password_hash(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\');
-    text.starts_with('$') && text.len() > 12 && text.chars().all(plain)
-}
-
-fn configure(source: &Source, raw: &RawConfigure) -> Result<Configure, SiteError> {
-    let deadline = positive(source, "deadline", raw.deadline.clone(), 600)?;
-    Ok(Configure { deadline, retries: raw.retries.unwrap_or(3) })
+fn configure(source: &Source, raw: &RawConfigure) -> Result<ConfigureLimits, SiteError> {
+    let deadline = positive(source, "deadline", raw.deadline.clone(), DEFAULT_DEADLINE.get())?;
+    Ok(ConfigureLimits {
+        deadline: NonZeroU32::new(deadline).unwrap_or(DEFAULT_DEADLINE),
+        retries: raw.retries.unwrap_or(DEFAULT_RETRIES),
+    })
 }
 
 fn overlays(

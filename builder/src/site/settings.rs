@@ -3,6 +3,7 @@
 use super::package::PackageSet;
 use super::quantity::{Bytes, Extent};
 use handoff::fault::Policy;
+use handoff::login::ConsoleLogin;
 use handoff::manifest::Required;
 use handoff::verity::OnCorruption;
 
@@ -81,40 +82,5 @@ pub struct Console {
     /// For `console=`; the last one becomes `/dev/console`.
     pub devices: Vec<String>,
     /// Who gets in.
-    pub login: Login,
-}
-
-/// Who gets in on a console.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Login {
-    /// Nobody.
-    Off,
-    /// Whoever knows root's password, of which this is the crypt(5) hash.
-    Password {
-        /// The hash.
-        hash: String,
-    },
-    /// Everybody, as root and without a password. For demonstrations and tests.
-    Shell,
-}
-
-impl Login {
-    /// Its name in site files.
-    #[must_use]
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Password { .. } => "password",
-            Self::Shell => "shell",
-        }
-    }
-}
-
-/// Limits of the configuration run after init.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Configure {
-    /// Seconds for the whole stage.
-    pub deadline: u32,
-    /// Further attempts of a command that fails.
-    pub retries: u32,
+    pub login: ConsoleLogin,
 }

@@ -5,6 +5,7 @@ use super::folder::SiteFolder;
 use crate::beneath::PathProblem;
 use crate::input::read_limited;
 use crate::limits;
+use handoff::role_settings::BadRoleSettings;
 use serde::de::DeserializeOwned;
 use std::fmt::Display;
 use std::io;
@@ -107,6 +108,20 @@ impl Source {
             .ok()
             .filter(|_| octal)
             .ok_or_else(|| self.wrong("mode", typed, "permission bits are octal digits, as in \"0600\""))
+    }
+
+    /// The error about a role's settings, with its place.
+    pub(super) fn bad_role(&self, problem: BadRoleSettings) -> SiteError {
+        match problem {
+            BadRoleSettings::Syntax(error) => self.explain(&error),
+            BadRoleSettings::Word { key, word, known } => SiteError::UnknownWord {
+                at: self.at(&word.span()),
+                key,
+                known: Known::near(word.get_ref(), known.iter().copied()),
+                word: word.into_inner(),
+            },
+            BadRoleSettings::Mismatch { key, value, problem } => self.wrong(key, &value, problem),
+        }
     }
 
     /// Turns the parser's message into an error of ours. The wording is serde's (`Error::unknown_field`,

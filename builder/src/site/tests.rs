@@ -4,9 +4,12 @@ use super::*;
 use crate::error::{Class, Classified as _};
 use handoff::fault::{Answer, Fault};
 use handoff::hardening::{Hardening, Modules, Trace, Who};
+use handoff::login::ConsoleLogin;
 use handoff::manifest::Required;
 use handoff::rescue::{ConsoleAccess, RescueAccess};
+use handoff::role_settings::{RoleAction, Stage};
 use std::fs;
+use std::num::NonZeroU32;
 use tempfile::TempDir;
 
 const ADMIN: &str = "age1qqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq";
@@ -60,16 +63,19 @@ const NODE: &str = "nodes/alpha.toml";
 fn the_template_is_a_site() {
     let site = Sample::new().load().unwrap();
     assert_eq!((site.id.as_str(), site.release.as_str(), site.build_time), ("lab", "1", 1_793_491_200));
-    assert_eq!((site.base.clone(), site.console.login.clone()), (Base::Micro, Login::Off));
+    assert_eq!((site.base.clone(), site.console.login.clone()), (Base::Micro, ConsoleLogin::Off));
     assert_eq!(site.console.devices, ["tty0", "ttyS0"]);
     assert_eq!(site.sizes, Sizes::default());
     assert_eq!(site.admin_recipients, [keys().admin_recipient]);
     assert_eq!(site.signing_keys, [keys().signing_public]);
     assert_eq!(site.overlays.iter().map(|overlay| overlay.name.as_str()).collect::<Vec<_>>(), ["common"]);
     let hello = &site.roles[&"hello".parse().unwrap()];
-    assert_eq!((&hello.kind, hello.stage), (&RoleKind::Overlay, Stage::Configure));
+    assert_eq!((&hello.action, hello.stage), (&RoleAction::Overlay, Stage::Configure));
     let example = &site.roles[&"example".parse().unwrap()];
-    assert_eq!(example.kind, RoleKind::Command { command: vec!["./run.sh".into()], deadline: Some(60) });
+    assert_eq!(
+        example.action,
+        RoleAction::Command { argv: vec!["./run.sh".into()], deadline: NonZeroU32::new(60) }
+    );
     let node = site.node("alpha").unwrap();
     assert_eq!(node.roles.iter().map(Name::as_str).collect::<Vec<_>>(), ["hello", "example"]);
     assert_eq!(node.variables["greeting"].as_str(), Some("Welcome."));
@@ -119,9 +125,21 @@ fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     assert_eq!(site.boot.faults, handoff::fault::Policy::default());
     assert_eq!(site.rescue, handoff::rescue::RescuePolicy::default());
     let node = site.node("alpha").unwrap();
-    assert_eq!(node.network[1].addresses, ["192.0.2.10/24"]);
+    assert_eq!(node.network[1].addresses, ["192.0.2.10/24".parse().unwrap()]);
     assert_eq!(node.files[0].source, FileSource::Secret("wifi".parse().unwrap()));
     assert_eq!(node.files[0].mode, 0o600);
+}
+
+/// What the agent refuses would leave the node without all of its configuration.
+#[test]
+fn a_variable_that_hides_a_predefined_name_is_refused_with_its_place() {
+    for name in ["node", "site", "base", "hostname"] {
+        let sample = Sample::new();
+        sample.edit(NODE, "greeting = ", &format!("{name} = "));
+        let error = sample.error().to_string();
+        assert!(error.contains(&format!("nodes/alpha.toml:6:1: variables = \"{name}\": ")), "{error}");
+        assert!(error.contains("node, site, base, hostname"), "{error}");
+    }
 }
 
 #[test]
@@ -336,7 +354,7 @@ fn a_password_needs_its_hash() {
     sample.edit("site.toml", "login = \"off\"", "login = \"password\"");
     assert!(matches!(sample.error(), SiteError::MissingKey { key, .. } if key == "password-hash"));
     sample.append("site.toml", &format!("password-hash = \"{hash}\"\n"));
-    assert_eq!(sample.load().unwrap().console.login, Login::Password { hash: hash.into() });
+    assert_eq!(sample.load().unwrap().console.login, ConsoleLogin::Password(hash.parse().unwrap()));
     sample.edit("site.toml", hash, "secret");
     let text = sample.error().to_string();
     assert!(text.contains("password-hash") && !text.contains("secret"), "{text}");
@@ -516,7 +534,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
     let folder = tempfile::tempdir().unwrap();
     let (data, config) = (folder.path().join("data"), folder.path().join("config"));
     let first = default_site_in(&data, &config).unwrap();
-    assert_eq!((first.id.as_str(), &first.console.login), ("demo", &Login::Shell));
+    assert_eq!((first.id.as_str(), &first.console.login), ("demo", &ConsoleLogin::Shell));
     first.node("demo").unwrap();
     assert_eq!(default_site_in(&data, &config).unwrap(), first);
     for file in [ADMIN_IDENTITY_FILE, SIGNING_KEY_FILE] {

@@ -17,6 +17,7 @@ use handoff::guid::Guid;
 use handoff::kernel_arguments::DEVICE_TIMEOUT;
 use handoff::paths;
 use handoff::report::StepKind;
+use handoff::rescue_network::FixedAddress;
 use handoff::trust::Trust;
 use nix::sched::{CloneFlags, unshare};
 use std::time::Duration;
@@ -68,7 +69,7 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &Trust) -> i32 {
         say(SERIAL, &serial.to_string());
     }
     match result {
-        Ok(()) => boot.addresses.lines().for_each(|line| say(ADDRESS, line)),
+        Ok(()) => boot.addresses.iter().for_each(|address| say(ADDRESS, &address.to_string())),
         Err(problem) => say(PROBLEM, &problem),
     }
     say(END, "");
@@ -96,7 +97,7 @@ fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) -> Result<(), String
 struct Heard {
     node: Option<String>,
     serial: Option<u64>,
-    addresses: String,
+    addresses: Vec<FixedAddress>,
     problem: Option<String>,
     /// Whether that was all.
     whole: bool,
@@ -108,7 +109,7 @@ impl Heard {
         match word {
             NODE => self.node = Some(text.into()),
             SERIAL => self.serial = text.parse().ok(),
-            ADDRESS => self.addresses.extend([text, "\n"]),
+            ADDRESS => self.addresses.extend(text.parse::<FixedAddress>().ok()),
             PROBLEM => self.problem = Some(text.into()),
             END => self.whole = true,
             kind => log.take(kind, text),
@@ -116,7 +117,7 @@ impl Heard {
     }
 
     /// The addresses; otherwise what is wrong, and what to do.
-    fn addresses(self, ended: nix::Result<Ended>, patience: Duration) -> Result<String, String> {
+    fn addresses(self, ended: nix::Result<Ended>, patience: Duration) -> Result<Vec<FixedAddress>, String> {
         match (self, ended) {
             (Self { problem: Some(problem), .. }, _) => Err(problem),
             // All was said; what came after is no matter.
@@ -169,7 +170,10 @@ mod tests {
         assert_eq!((said.node.as_deref(), said.serial), (Some("alpha"), Some(3)));
         assert!(log.text().contains("seal of node alpha"), "{}", log.text());
         // The stick may hang while it is unmounted.
-        assert_eq!(said.addresses(Ok(Ended::TimedOut), PATIENCE), Ok("* 192.0.2.1/24 -\n".into()));
+        assert_eq!(
+            said.addresses(Ok(Ended::TimedOut), PATIENCE),
+            Ok(vec!["* 192.0.2.1/24 -".parse().unwrap()])
+        );
         let without_its_end = heard(&lines[..4]).0;
         let problem = without_its_end.addresses(Ok(Ended::TimedOut), PATIENCE).unwrap_err();
         assert!(

@@ -12,8 +12,10 @@ use crate::steps::modules;
 use crate::sysfs;
 use crate::tree::{Permissions, Tree};
 use crate::uevent::Uevents;
+use handoff::network::HardwareAddress;
 use handoff::paths;
 use handoff::rescue::RescueAccess;
+use handoff::rescue_network::FixedAddress;
 use nix::mount::MsFlags;
 use nix::sys::wait::waitpid;
 use std::ffi::CString;
@@ -75,15 +77,14 @@ pub(crate) fn is_visited(server: nix::unistd::Pid) -> bool {
 }
 
 /// Gives every network card an address as it comes, in a child that never ends by itself.
-pub(crate) fn keep_network(addresses: &str, access: RescueAccess) -> i32 {
+pub(crate) fn keep_network(mut addresses: Vec<FixedAddress>, access: RescueAccess) -> i32 {
     let Ok(events) = Uevents::open() else { return NOT_STARTED };
     let mut known = Vec::new();
-    let mut fixed = fixed_addresses(addresses);
     loop {
         for card in cards() {
             if !known.contains(&card) {
                 let mac = sysfs::attribute(format!("/sys/class/net/{card}/address")).unwrap_or_default();
-                configure(&card, take_fixed(&mut fixed, &mac).as_ref(), access);
+                configure(&card, take_address(&mut addresses, &mac).as_ref(), access);
                 known.push(card);
             }
         }
@@ -106,36 +107,20 @@ pub(super) fn cards() -> Vec<String> {
     names
 }
 
-/// A card's fixed address, as the seal has it ([`paths::RESCUE_NETWORK`]).
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Fixed {
-    mac: String,
-    address: String,
-    gateway: Option<String>,
+/// The address of the card with this hardware address, else one for any card; each is used once.
+fn take_address(addresses: &mut Vec<FixedAddress>, mac: &str) -> Option<FixedAddress> {
+    let mac = mac.trim_end().parse::<HardwareAddress>().ok();
+    let own = mac.and_then(|mac| addresses.iter().position(|entry| entry.mac == Some(mac)));
+    let at = own.or_else(|| addresses.iter().position(|entry| entry.mac.is_none()))?;
+    Some(addresses.remove(at))
 }
 
-fn fixed_addresses(text: &str) -> Vec<Fixed> {
-    let line = |line: &str| {
-        let mut words = line.split_whitespace().map(str::to_owned);
-        let (mac, address, gateway) = (words.next()?, words.next()?, words.next()?);
-        Some(Fixed { mac, address, gateway: (gateway != "-").then_some(gateway) })
-    };
-    text.lines().filter_map(line).collect()
-}
-
-/// The entry for this card, else one for any card, each used once.
-fn take_fixed(fixed: &mut Vec<Fixed>, mac: &str) -> Option<Fixed> {
-    let own = fixed.iter().position(|entry| entry.mac == mac);
-    let at = own.or_else(|| fixed.iter().position(|entry| entry.mac == "*"))?;
-    Some(fixed.remove(at))
-}
-
-fn configure(card: &str, fixed: Option<&Fixed>, access: RescueAccess) {
+fn configure(card: &str, fixed: Option<&FixedAddress>, access: RescueAccess) {
     busybox(&["ip", "link", "set", card, "up"]);
-    if let Some(Fixed { address, gateway, .. }) = fixed {
-        busybox(&["ip", "addr", "replace", address, "dev", card]);
+    if let Some(FixedAddress { address, gateway, .. }) = fixed {
+        busybox(&["ip", "addr", "replace", &address.to_string(), "dev", card]);
         if let Some(gateway) = gateway {
-            busybox(&["ip", "route", "replace", "default", "via", gateway, "dev", card]);
+            busybox(&["ip", "route", "replace", "default", "via", &gateway.to_string(), "dev", card]);
         }
     } else {
         let script = if access == RescueAccess::Commands { paths::LEASE_READER } else { LEASES };
@@ -164,13 +149,12 @@ mod tests {
 
     #[test]
     fn each_card_takes_its_own_address_or_one_for_any_card() {
-        let mut fixed =
-            fixed_addresses("* 192.0.2.1/24 -\n52:54:00:00:00:01 2001:db8::1/64 fe80::1\nshort\n");
-        assert_eq!(fixed.len(), 2);
-        let own = take_fixed(&mut fixed, "52:54:00:00:00:01").unwrap();
-        assert_eq!((own.address.as_str(), own.gateway.as_deref()), ("2001:db8::1/64", Some("fe80::1")));
-        let any = take_fixed(&mut fixed, "52:54:00:00:00:02").unwrap();
-        assert_eq!((any.address.as_str(), any.gateway), ("192.0.2.1/24", None));
-        assert_eq!(take_fixed(&mut fixed, "52:54:00:00:00:03"), None);
+        let text = "* 192.0.2.1/24 -\n52:54:00:00:00:01 2001:db8::1/64 fe80::1\n";
+        let mut addresses: Vec<_> = FixedAddress::decode_all(text).collect::<Result<_, _>>().unwrap();
+        let own = take_address(&mut addresses, "52:54:00:00:00:01\n").unwrap();
+        assert_eq!(own.to_string(), "52:54:00:00:00:01 2001:db8::1/64 fe80::1");
+        let any = take_address(&mut addresses, "52:54:00:00:00:02\n").unwrap();
+        assert_eq!(any.to_string(), "* 192.0.2.1/24 -");
+        assert_eq!(take_address(&mut addresses, "52:54:00:00:00:03\n"), None);
     }
 }

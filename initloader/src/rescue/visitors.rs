@@ -8,6 +8,7 @@ use crate::process;
 use crate::rescue::{Left, remote, terminal};
 use crate::steps::early;
 use handoff::rescue::{ConsoleAccess, RescuePolicy};
+use handoff::rescue_network::FixedAddress;
 use nix::fcntl::OFlag;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::reboot::RebootMode;
@@ -47,7 +48,7 @@ struct Child {
 /// The children that serve somebody.
 pub(crate) struct Visitors {
     policy: RescuePolicy,
-    addresses: String,
+    addresses: Vec<FixedAddress>,
     children: Vec<Child>,
     signals: Option<SignalFd>,
 }
@@ -80,7 +81,7 @@ impl Visitors {
         let work = || match &service {
             Service::Console(terminal) => terminal::visit(&terminal::real(terminal), &self.policy),
             Service::Ssh => remote::serve(),
-            Service::Network => remote::keep_network(&self.addresses, self.policy.access),
+            Service::Network => remote::keep_network(self.addresses.clone(), self.policy.access),
         };
         // Closed by the start of a program.
         let pipe = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok();

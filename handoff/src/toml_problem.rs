@@ -1,6 +1,9 @@
 //! What is wrong with a TOML file, in one line: `toml`'s own message has several, with the file's text in them.
 
-use std::fmt;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
 
 /// What is wrong with a TOML file, and where.
 #[derive(Debug, PartialEq, Eq)]
@@ -13,9 +16,15 @@ impl TomlProblem {
     /// Of an error that came up while `text` was read.
     #[must_use]
     pub fn new(text: &str, error: &toml::de::Error) -> Self {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
-        Self { line: before.matches('\n').count() + 1, message }
+        Self::at(text, error.span().unwrap_or_default(), message)
+    }
+
+    /// Of a range of bytes in `text`, with a message of one line.
+    #[must_use]
+    pub fn at(text: &str, span: Range<usize>, message: String) -> Self {
+        let before = text.get(..span.start).unwrap_or_default();
+        Self { line: before.matches('\n').count().saturating_add(1), message }
     }
 }
 
@@ -25,11 +34,12 @@ impl fmt::Display for TomlProblem {
     }
 }
 
-impl std::error::Error for TomlProblem {}
+impl core::error::Error for TomlProblem {}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::string::ToString as _;
 
     #[test]
     fn a_problem_has_its_line_and_is_one_line() {

@@ -1,0 +1,66 @@
+//! `node.toml`: what a seal says about its node besides files.
+//!
+//! The builder writes it into the seal, PID 1 puts it at [`crate::paths::NODE`], the agent reads it. An unknown key is an
+//! error: to an older agent, a new key would otherwise be a setting that silently does nothing.
+
+mod read;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use read::BadNodeSettings;
+
+use crate::base_kind::BaseKind;
+use crate::hardening::Hardening;
+use crate::login::ConsoleLogin;
+use crate::name::Name;
+use crate::network::Card;
+use alloc::vec::Vec;
+use core::num::NonZeroU32;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+
+/// Seconds that the configuration run may take, where the site does not say.
+pub const DEFAULT_DEADLINE: NonZeroU32 = NonZeroU32::MIN.saturating_add(599);
+/// Further attempts of a command that fails, where the site does not say.
+pub const DEFAULT_RETRIES: u32 = 3;
+
+/// The settings of a node.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NodeSettings {
+    /// Its site.
+    pub site: Name,
+    /// Its name, which is its host name too.
+    pub name: Name,
+    /// The kind of its base system.
+    pub base: BaseKind,
+    /// Its roles, in the order in which they are applied.
+    pub roles: Vec<Name>,
+    /// What templates see, besides [`crate::variables::PREDEFINED`].
+    pub variables: toml::Table,
+    /// Its network cards.
+    pub network: Vec<Card>,
+    /// Who can log in on its consoles.
+    pub login: ConsoleLogin,
+    /// Limits of its configuration run.
+    pub configure: ConfigureLimits,
+    /// How its users are kept apart from the kernel and from each other.
+    pub hardening: Hardening,
+}
+
+/// Limits of the configuration run after init has started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConfigureLimits {
+    /// Seconds for all roles together.
+    pub deadline: NonZeroU32,
+    /// Further attempts of a command that fails.
+    pub retries: u32,
+}
+
+impl Default for ConfigureLimits {
+    fn default() -> Self {
+        Self { deadline: DEFAULT_DEADLINE, retries: DEFAULT_RETRIES }
+    }
+}
