@@ -34,7 +34,7 @@ pub fn check(root: &Root, stage: Stage) -> Result<(), NotReady> {
         return Ok(());
     }
     let Ok(mut manifest) = Manifest::decode(&text) else { return Ok(()) };
-    manifest.entries.retain(|entry| entry.required != Required::Optional);
+    manifest.entries.retain(|entry| entry.attributes.required != Required::Optional);
     let missing = missing(root, &manifest);
     if missing.is_empty() { Ok(()) } else { Err(NotReady::Missing(missing)) }
 }
@@ -71,21 +71,23 @@ fn missing(root: &Root, needed: &Manifest) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use handoff::manifest::{Kind, RelativePath};
+    use handoff::manifest::{FileAttributes, Kind, RelativePath};
     use handoff::report::{BootReport, FaultReport};
 
     fn entry(path: &str, store: Store, required: Required) -> Entry {
         Entry {
             path: RelativePath::new(path).unwrap(),
-            mode: 0o600,
-            uid: rustix::process::geteuid().as_raw(),
-            gid: rustix::process::getegid().as_raw(),
+            attributes: FileAttributes {
+                mode: 0o600,
+                uid: rustix::process::geteuid().as_raw(),
+                gid: rustix::process::getegid().as_raw(),
+                kind: Kind::Opaque,
+                store,
+                install: None,
+                required,
+            },
             size: 3,
             digest: Sha256Digest::of(b"abc"),
-            kind: Kind::Opaque,
-            store,
-            install: None,
-            required,
         }
     }
 

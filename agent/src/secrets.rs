@@ -100,11 +100,11 @@ pub(crate) mod tests {
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
     use handoff::least_serial::LeastSerial;
-    use handoff::manifest::{Kind, RelativePath, Required, Store};
+    use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
     use handoff::trust::Trust;
     use keys::identity::NodeIdentity;
     use keys::issue::identity_file;
-    use keys::issue::seal_builder::{File, SealBuilder};
+    use keys::issue::seal_builder::SealBuilder;
     use keys::issue::signing::SigningKey;
     use keys::seal::SealError;
     use keys::seal::header::{Header, Serial};
@@ -165,7 +165,7 @@ pub(crate) mod tests {
         pub(crate) fn seal_for(&self, node: &str, serial: u64, key: &SigningKey) -> (Vec<u8>, String) {
             let id = rustix::process::geteuid().as_raw();
             let gid = rustix::process::getegid().as_raw();
-            let file = File {
+            let file = FileAttributes {
                 mode: 0o600,
                 uid: id,
                 gid,

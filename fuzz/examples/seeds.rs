@@ -12,7 +12,7 @@ use handoff::control::{ControlRecord, DEFAULT_TRIES};
 use handoff::fault::{Answer, Fault, Policy};
 use handoff::hash::Sha256Digest;
 use handoff::last_failure::{FailureRecord, LastFailure};
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use handoff::modules::{self, Module};
 use handoff::partition::Role;
 use handoff::rescue::RescuePolicy;
@@ -25,7 +25,7 @@ use keys::identity::NodeIdentity;
 use keys::issue::encryption::{decrypt, encrypt};
 use keys::issue::host_key::HostKey;
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::UnverifiedSeal;
 use keys::seal::header::{Header, Serial};
@@ -87,7 +87,7 @@ fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
         let path = RelativePath::new(path).ok_or("a bad path")?;
         let install = Some(format!("/{path}"));
         let (store, required) = (Store::Disk, Required::Boot);
-        let file = File { mode: 0o600, uid: 0, gid: 0, kind, store, install, required };
+        let file = FileAttributes { mode: 0o600, uid: 0, gid: 0, kind, store, install, required };
         builder.add(path, file, Zeroizing::new(content.to_vec()))?;
     }
     let header = Header {

@@ -97,29 +97,36 @@ impl fmt::Display for RelativePath {
     }
 }
 
-/// One file that the node must have.
+/// What a site says about a file of a node, besides its path and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// Where it lies in its store, and under `files/` in the seal.
-    pub path: RelativePath,
-    /// Permission bits.
+pub struct FileAttributes {
+    /// Permission bits, at most `0o7777`.
     pub mode: u32,
     /// Owner.
     pub uid: u32,
     /// Group.
     pub gid: u32,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256 of the content.
-    pub digest: Sha256Digest,
     /// What it is.
     pub kind: Kind,
-    /// Where it lives.
+    /// Where it is kept.
     pub store: Store,
     /// Where it is put in the root: an absolute path, or nowhere.
     pub install: Option<String>,
     /// How much the node needs it.
     pub required: Required,
+}
+
+/// One file that the node must have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its place in its store, and under `files/` in the seal.
+    pub path: RelativePath,
+    /// What the site says about it.
+    pub attributes: FileAttributes,
+    /// Bytes of its content.
+    pub size: u64,
+    /// SHA-256 of its content.
+    pub digest: Sha256Digest,
 }
 
 /// Everything that a node must have.
@@ -153,7 +160,7 @@ impl core::error::Error for BadManifest {}
 impl Manifest {
     /// The entries that live in `store`.
     pub fn stored_in(&self, store: Store) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(move |entry| entry.store == store)
+        self.entries.iter().filter(move |entry| entry.attributes.store == store)
     }
 
     /// The manifest's text; entries in the order of their paths.
@@ -172,16 +179,16 @@ impl Manifest {
             text.push_str(&format!(
                 "{} type=file mode={:04o} uid={} gid={} size={} sha256digest={} kind={} store={} required={}",
                 escape(entry.path.as_str()),
-                entry.mode,
-                entry.uid,
-                entry.gid,
+                entry.attributes.mode,
+                entry.attributes.uid,
+                entry.attributes.gid,
                 entry.size,
                 entry.digest,
-                entry.kind.word(),
-                entry.store.word(),
-                entry.required.word(),
+                entry.attributes.kind.word(),
+                entry.attributes.store.word(),
+                entry.attributes.required.word(),
             ));
-            if let Some(install) = &entry.install {
+            if let Some(install) = &entry.attributes.install {
                 text.push_str(&format!(" install={}", escape(install)));
             }
             text.push('\n');
@@ -252,15 +259,18 @@ impl Entry {
         let required = field("required")?;
         let entry = Self {
             path,
-            mode: mode.ok_or_else(|| number("mode", mode_text))?,
-            uid: uid.parse().map_err(|_| number("uid", uid))?,
-            gid: gid.parse().map_err(|_| number("gid", gid))?,
+            attributes: FileAttributes {
+                mode: mode.ok_or_else(|| number("mode", mode_text))?,
+                uid: uid.parse().map_err(|_| number("uid", uid))?,
+                gid: gid.parse().map_err(|_| number("gid", gid))?,
+                kind: Kind::from_word(kind).ok_or_else(|| format!("unknown kind {kind:?}"))?,
+                store: Store::from_word(store).ok_or_else(|| format!("unknown store {store:?}"))?,
+                required: Required::from_word(required)
+                    .ok_or_else(|| format!("unknown level {required:?}"))?,
+                install: fields.remove("install").map(install_path).transpose()?,
+            },
             size: size.parse().map_err(|_| number("size", size))?,
             digest: digest.parse().map_err(|error| format!("sha256digest: {error}"))?,
-            kind: Kind::from_word(kind).ok_or_else(|| format!("unknown kind {kind:?}"))?,
-            store: Store::from_word(store).ok_or_else(|| format!("unknown store {store:?}"))?,
-            required: Required::from_word(required).ok_or_else(|| format!("unknown level {required:?}"))?,
-            install: fields.remove("install").map(install_path).transpose()?,
         };
         match fields.keys().next() {
             Some(key) => Err(format!("unknown key {key:?}")),
@@ -312,15 +322,17 @@ mod tests {
     fn manifest() -> Manifest {
         let entry = |path: &str, install: Option<&str>| Entry {
             path: RelativePath::new(path).unwrap(),
-            mode: 0o600,
-            uid: 0,
-            gid: 42,
+            attributes: FileAttributes {
+                mode: 0o600,
+                uid: 0,
+                gid: 42,
+                kind: Kind::Text,
+                store: Store::Disk,
+                install: install.map(Into::into),
+                required: Required::Boot,
+            },
             size: 3,
             digest: Sha256Digest::of(b"abc"),
-            kind: Kind::Text,
-            store: Store::Disk,
-            install: install.map(Into::into),
-            required: Required::Boot,
         };
         let mut policy = Policy::default();
         policy.set(Fault::Repair, Answer::Rescue);

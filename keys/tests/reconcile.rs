@@ -253,7 +253,7 @@ fn a_folder_in_place_of_the_temporary_file_does_not_stop_a_repair() {
 fn entries_in_memory_are_not_looked_for() {
     let site = Fixture::new();
     let mut sealed = builder(&[]);
-    let memory = keys::issue::seal_builder::File { store: handoff::manifest::Store::Memory, ..file(0o600) };
+    let memory = handoff::manifest::FileAttributes { store: handoff::manifest::Store::Memory, ..file(0o600) };
     sealed.add(path("node.toml"), memory, Vec::new().into()).unwrap();
     let seal = site.open(&site.seal(&sealed, 1));
     let folder = TempDir::new().unwrap();

@@ -5,10 +5,10 @@ mod support;
 
 use handoff::fault::Policy;
 use handoff::least_serial::LeastSerial;
-use handoff::manifest::Kind;
+use handoff::manifest::{FileAttributes, Kind};
 use keys::issue::encryption::encrypt;
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{BuildError, File, SealBuilder, open_as_admin};
+use keys::issue::seal_builder::{BuildError, SealBuilder, open_as_admin};
 use keys::issue::signing::SigningKey;
 use keys::kinds::BadContent;
 use keys::seal::header::BadHeader;
@@ -220,7 +220,7 @@ fn manifest_and_contents_must_cover_each_other() {
 #[test]
 fn a_kind_is_checked_when_sealing() {
     let mut builder = SealBuilder::new(Policy::default(), false);
-    let text = File { kind: Kind::Text, ..file(0o644) };
+    let text = FileAttributes { kind: Kind::Text, ..file(0o644) };
     let error = builder.add(path("motd"), text.clone(), b"hello".to_vec().into()).unwrap_err();
     assert!(matches!(error, BuildError::Content { problem: BadContent::NoLineEnd, .. }), "{error}");
     builder.add(path("motd"), text.clone(), b"hello\n".to_vec().into()).unwrap();
@@ -244,7 +244,7 @@ fn places_that_cannot_be_are_refused_when_sealing() {
     }
     let mut twice = builder(&[]);
     for name in ["a", "b"] {
-        let file = File { install: Some("/etc/motd".into()), ..file(0o644) };
+        let file = FileAttributes { install: Some("/etc/motd".into()), ..file(0o644) };
         twice.add(path(name), file, Vec::new().into()).unwrap();
     }
     assert!(matches!(twice.manifest().unwrap_err(), BuildError::SamePlace { .. }));

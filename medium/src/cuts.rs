@@ -8,11 +8,11 @@ use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS, SlotState}
 use handoff::fault::Policy;
 use handoff::last_failure::LastFailure;
 use handoff::least_serial::LeastSerial;
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use handoff::slot::{PerSlot, Slot};
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
 use keys::seal::newest::newest;
@@ -197,7 +197,7 @@ impl Site {
 
     fn seal(&self, name: &str, serial: u64, length: usize) -> VerifiedSeal {
         let mut builder = SealBuilder::new(Policy::default(), false);
-        let file = File {
+        let file = FileAttributes {
             mode: 0o600,
             uid: 0,
             gid: 0,

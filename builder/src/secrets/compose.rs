@@ -9,14 +9,14 @@ use crate::secrets::key_guard::{GuardError, KeyGuard, Origin};
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_settings::node_settings;
 use crate::secrets::store::{Secret, Store, StoreError};
-use crate::site::{FileSource, Node, NodeFile, Site};
-use handoff::manifest::{Kind, RelativePath, Required, Store as Place};
+use crate::site::{FileSource, Node, Site};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store as Place};
 use handoff::name::Name;
 use handoff::paths;
 use handoff::rescue_network::FixedAddress;
 use keys::identity::NodeIdentity;
 use keys::issue::host_key::BadHostKey;
-use keys::issue::seal_builder::{BuildError, File, SealBuilder};
+use keys::issue::seal_builder::{BuildError, SealBuilder};
 use std::io;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
@@ -119,21 +119,9 @@ pub fn compose(
             FileSource::Plain(path) => (site.folder.path_of(path), Origin::Plain),
         };
         guard.check(content.as_slice(), &place, origin)?;
-        parts.add(file.path.clone(), sealed(file), content)?;
+        parts.add(file.path.clone(), file.attributes.clone(), content)?;
     }
     Ok(parts.builder)
-}
-
-fn sealed(file: &NodeFile) -> File {
-    File {
-        mode: file.mode,
-        uid: file.uid,
-        gid: file.gid,
-        kind: file.kind,
-        store: file.store,
-        install: file.install.clone(),
-        required: file.required,
-    }
 }
 
 struct Parts<'n> {
@@ -145,7 +133,7 @@ impl Parts<'_> {
     fn add(
         &mut self,
         path: RelativePath,
-        file: File,
+        file: FileAttributes,
         content: Zeroizing<Vec<u8>>,
     ) -> Result<(), ComposeError> {
         let failed = |problem| ComposeError::Seal { node: self.node.clone(), problem };
@@ -155,7 +143,7 @@ impl Parts<'_> {
     fn add_own(
         &mut self,
         path: &'static str,
-        file: File,
+        file: FileAttributes,
         content: Zeroizing<Vec<u8>>,
     ) -> Result<(), ComposeError> {
         self.add(RelativePath::new(path).expect("the literals below stay inside"), file, content)
@@ -204,17 +192,17 @@ impl Parts<'_> {
         if !site.rescue.ssh_keys.is_empty() && !addresses.is_empty() {
             let optional = Required::Optional;
             let file = own(Kind::Text, 0o600, paths::NODE);
-            let file = File { store: Place::Memory, install: None, required: optional, ..file };
+            let file = FileAttributes { store: Place::Memory, install: None, required: optional, ..file };
             self.add_own(paths::RESCUE_NETWORK, file, Zeroizing::new(addresses.into_bytes()))?;
         }
-        let file = File { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
+        let file = FileAttributes { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
         self.add_own("node.toml", file, Zeroizing::new(settings.into_bytes()))
     }
 }
 
 /// A file of root's that the boot needs.
-fn own(kind: Kind, mode: u32, install: &str) -> File {
-    File {
+fn own(kind: Kind, mode: u32, install: &str) -> FileAttributes {
+    FileAttributes {
         mode,
         uid: 0,
         gid: 0,

@@ -7,7 +7,7 @@ use crate::secrets::ext4::{Ext4Error, File, Plan};
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Node, Site};
-use handoff::manifest::{RelativePath, Store};
+use handoff::manifest::{FileAttributes, RelativePath, Store};
 use handoff::paths;
 use keys::issue::identity_file;
 use keys::reconcile::KEY_MODE;
@@ -67,7 +67,8 @@ pub fn write_partition(
     files.insert(age_key(), File { mode: KEY_MODE, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {
         let content = seal.opened.content(&entry.path).unwrap_or_default();
-        files.insert(entry.path.clone(), File { mode: entry.mode, uid: entry.uid, gid: entry.gid, content });
+        let FileAttributes { mode, uid, gid, .. } = entry.attributes;
+        files.insert(entry.path.clone(), File { mode, uid, gid, content });
     }
     let id = |role: &str| derived_uuid(&site.id, Owner::Node(&node.name), role);
     let plan = Plan {

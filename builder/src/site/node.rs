@@ -8,7 +8,7 @@ use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
 use super::value::{check_recipient, positive, required};
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::network::{Card, CardName};
 use handoff::paths;
@@ -55,22 +55,10 @@ pub enum FileSource {
 pub struct NodeFile {
     /// Its content.
     pub source: FileSource,
-    /// Where it lies in its store.
+    /// Its place in its store.
     pub path: RelativePath,
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// What it is.
-    pub kind: Kind,
-    /// Where it lives.
-    pub store: Store,
-    /// Where it is put in the root: an absolute path, or nowhere.
-    pub install: Option<String>,
-    /// How much the node needs it.
-    pub required: Required,
+    /// What the site says about it.
+    pub attributes: FileAttributes,
 }
 
 /// What a node's file is read against.
@@ -242,13 +230,15 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
     Ok(NodeFile {
         source: content,
         path,
-        mode: mode.unwrap_or(0o600),
-        uid: raw.uid,
-        gid: raw.gid,
-        kind: kind.unwrap_or(Kind::Opaque),
-        store: store.unwrap_or(Store::Disk),
-        install,
-        required: need.unwrap_or(against.required),
+        attributes: FileAttributes {
+            mode: mode.unwrap_or(0o600),
+            uid: raw.uid,
+            gid: raw.gid,
+            kind: kind.unwrap_or(Kind::Opaque),
+            store: store.unwrap_or(Store::Disk),
+            install,
+            required: need.unwrap_or(against.required),
+        },
     })
 }
 

@@ -127,7 +127,7 @@ fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     let node = site.node("alpha").unwrap();
     assert_eq!(node.network[1].addresses, ["192.0.2.10/24".parse().unwrap()]);
     assert_eq!(node.files[0].source, FileSource::Secret("wifi".parse().unwrap()));
-    assert_eq!(node.files[0].mode, 0o600);
+    assert_eq!(node.files[0].attributes.mode, 0o600);
 }
 
 /// What the agent refuses would leave the node without all of its configuration.

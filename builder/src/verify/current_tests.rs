@@ -5,9 +5,9 @@ use crate::cli::{inspect as inspect_command, verify as command};
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::fault::Policy;
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
 use tempfile::TempDir;
@@ -41,7 +41,7 @@ impl World {
     /// A seal with one file.
     fn seal(&self, serial: u64) -> Vec<u8> {
         let mut builder = SealBuilder::new(Policy::default(), true);
-        let file = File {
+        let file = FileAttributes {
             mode: 0o600,
             uid: 0,
             gid: 0,

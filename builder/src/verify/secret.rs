@@ -143,8 +143,9 @@ fn difference(volume: &Ext4, seal: &OpenedSeal, entry: &Entry) -> Option<String>
     if seal.content(&entry.path) != Some(content.as_slice()) {
         return Some("has another content".into());
     }
-    if mode != entry.mode {
-        return Some(format!("has mode {mode:04o} instead of {:04o}", entry.mode));
+    if mode != entry.attributes.mode {
+        return Some(format!("has mode {mode:04o} instead of {:04o}", entry.attributes.mode));
     }
-    (owner != (entry.uid, entry.gid)).then(|| format!("belongs to {}:{}", owner.0, owner.1))
+    (owner != (entry.attributes.uid, entry.attributes.gid))
+        .then(|| format!("belongs to {}:{}", owner.0, owner.1))
 }

@@ -59,7 +59,8 @@ pub(crate) fn run(boot: &mut Boot, seal: &OpenedSeal) -> Result<(), CopyError> {
     let tree = Tree::open(Path::new(paths::SECRETS)).map_err(failed(paths::SECRETS))?;
     let mut count = 0_u32;
     for entry in seal.manifest().stored_in(Store::Disk) {
-        let permissions = Permissions { mode: entry.mode, uid: entry.uid, gid: entry.gid };
+        let permissions =
+            Permissions { mode: entry.attributes.mode, uid: entry.attributes.uid, gid: entry.attributes.gid };
         let (place, content) = (Path::new("/").join(entry.path.as_str()), seal.content(&entry.path));
         tree.install(&place, content.unwrap_or_default(), permissions)
             .map_err(failed(entry.path.as_str()))?;

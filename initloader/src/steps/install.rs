@@ -80,7 +80,7 @@ pub(crate) fn run(boot: &mut Boot, trust: &Trust, node: Option<&OpenedSeal>) -> 
             Ok(true) => installed = installed.saturating_add(1),
             Ok(false) => {}
             Err((place, errno)) => {
-                let (path, required) = (entry.path.clone(), entry.required);
+                let (path, required) = (entry.path.clone(), entry.attributes.required);
                 boot.report.missing.push(path.to_string());
                 without(boot, InstallError::File { path, required, place, errno })?;
             }
@@ -110,12 +110,13 @@ type NotPut = (PathBuf, Errno);
 
 /// Installs one entry; says whether it has a place in the root.
 fn install(places: &Places, entry: &Entry, content: &[u8]) -> Result<bool, NotPut> {
-    let permissions = Permissions { mode: entry.mode, uid: entry.uid, gid: entry.gid };
-    if entry.store == Store::Memory {
+    let permissions =
+        Permissions { mode: entry.attributes.mode, uid: entry.attributes.uid, gid: entry.attributes.gid };
+    if entry.attributes.store == Store::Memory {
         let place = Path::new(paths::MEMORY_SECRETS).join(entry.path.as_str());
         places.put(&place, content, permissions)?;
     }
-    match &entry.install {
+    match &entry.attributes.install {
         Some(place) => places.put(Path::new(place), content, permissions).map(|()| true),
         None => Ok(false),
     }

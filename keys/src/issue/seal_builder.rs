@@ -13,29 +13,10 @@ use crate::seal::payload::{BadPayload, FILES, MANIFEST, check_paths};
 use crate::seal::{SealError, UnverifiedSeal};
 use handoff::fault::Policy;
 use handoff::hash::Sha256Digest;
-use handoff::manifest::{Entry, Kind, Manifest, RelativePath, Required, Store};
+use handoff::manifest::{Entry, FileAttributes, Kind, Manifest, RelativePath};
 use std::collections::BTreeMap;
 use thiserror::Error;
 use zeroize::Zeroizing;
-
-/// A file for a seal: an entry of the manifest before its content is counted and hashed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct File {
-    /// Permission bits.
-    pub mode: u32,
-    /// Owner.
-    pub uid: u32,
-    /// Group.
-    pub gid: u32,
-    /// What it is.
-    pub kind: Kind,
-    /// Where it lives.
-    pub store: Store,
-    /// Where it is put in the root: an absolute path, or nowhere.
-    pub install: Option<String>,
-    /// How much the node needs it.
-    pub required: Required,
-}
 
 /// Why a seal could not be made.
 #[derive(Debug, Error)]
@@ -91,7 +72,7 @@ pub enum BuildError {
 pub struct SealBuilder {
     policy: Policy,
     remove_unknown: bool,
-    files: BTreeMap<RelativePath, (File, Zeroizing<Vec<u8>>)>,
+    files: BTreeMap<RelativePath, (FileAttributes, Zeroizing<Vec<u8>>)>,
 }
 
 impl SealBuilder {
@@ -105,7 +86,7 @@ impl SealBuilder {
     pub fn add(
         &mut self,
         path: RelativePath,
-        file: File,
+        file: FileAttributes,
         content: Zeroizing<Vec<u8>>,
     ) -> Result<(), BuildError> {
         if let Err(problem) = kinds::check(file.kind, &content) {
@@ -139,15 +120,9 @@ impl SealBuilder {
             }
             entries.push(Entry {
                 path: path.clone(),
-                mode: file.mode,
-                uid: file.uid,
-                gid: file.gid,
+                attributes: file.clone(),
                 size: u64::try_from(content.len()).unwrap_or(u64::MAX),
                 digest: Sha256Digest::of(content),
-                kind: file.kind,
-                store: file.store,
-                install: file.install.clone(),
-                required: file.required,
             });
         }
         let manifest = Manifest { entries, policy: self.policy.clone(), remove_unknown: self.remove_unknown };

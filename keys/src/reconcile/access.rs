@@ -32,7 +32,11 @@ pub(super) struct Demand {
 
 impl Demand {
     pub(super) fn of_entry(entry: &Entry) -> Self {
-        Self { mode: entry.mode, owner: (entry.uid, entry.gid), is_folder: false }
+        Self {
+            mode: entry.attributes.mode,
+            owner: (entry.attributes.uid, entry.attributes.gid),
+            is_folder: false,
+        }
     }
 
     pub(super) fn of_key() -> Self {

@@ -5,13 +5,13 @@
 use super::compare::compare;
 use super::repair::{Gate, Step, repair, repair_through};
 use crate::issue::identity_file;
-use crate::issue::seal_builder::{File, SealBuilder};
+use crate::issue::seal_builder::SealBuilder;
 use crate::issue::signing::SigningKey;
 use crate::seal::header::{Header, Serial};
 use crate::seal::{OpenedSeal, UnverifiedSeal};
 use crate::timestamp::Timestamp;
 use handoff::fault::Policy;
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use std::fs;
@@ -26,7 +26,7 @@ fn seal() -> OpenedSeal {
     let (key, node) = (SigningKey::generate().unwrap(), identity_file::generate());
     let mut builder = SealBuilder::new(Policy::default(), true);
     for (path, content) in [("a/b/new", vec![b'n'; LONG]), ("changed", vec![b'c'; LONG]), ("tree", vec![])] {
-        let file = File {
+        let file = FileAttributes {
             mode: 0o640,
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),

@@ -313,9 +313,9 @@ impl Tools<'_> {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let private = Mode::S_IRUSR | Mode::S_IWUSR;
         let file = self.step(Step::Create, || openat(parent, TEMPORARY, flags, private))?;
-        let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
+        let (uid, gid) = (Uid::from_raw(entry.attributes.uid), Gid::from_raw(entry.attributes.gid));
         self.step(Step::Owner, || fchown(&file, Some(uid), Some(gid)))?;
-        let mode = Mode::from_bits_truncate(entry.mode);
+        let mode = Mode::from_bits_truncate(entry.attributes.mode);
         for chunk in content.chunks(CHUNK) {
             self.step(Step::Write, || write_all(&file, chunk))?;
         }

@@ -128,7 +128,7 @@ impl Contents {
             if Sha256Digest::of(content) != entry.digest {
                 return Err(BadPayload::Digest(path()));
             }
-            kinds::check(entry.kind, content)
+            kinds::check(entry.attributes.kind, content)
                 .map_err(|problem| BadPayload::Content { path: path(), problem })?;
         }
         Ok(())

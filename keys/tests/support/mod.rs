@@ -8,11 +8,11 @@
 )]
 
 use handoff::fault::Policy;
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use handoff::name::Name;
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
 use keys::seal::{OpenedSeal, UnverifiedSeal};
@@ -32,8 +32,8 @@ pub fn path(text: &str) -> RelativePath {
 }
 
 /// A file of whoever runs the tests, so that they need not be root.
-pub fn file(mode: u32) -> File {
-    File {
+pub fn file(mode: u32) -> FileAttributes {
+    FileAttributes {
         mode,
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),

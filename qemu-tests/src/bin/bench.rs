@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use builder::boot::uki::{Section, Uki};
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::hash::Sha256Digest;
-use handoff::manifest::{Entry, Kind, Manifest, RelativePath, Required, Store};
+use handoff::manifest::{Entry, FileAttributes, Kind, Manifest, RelativePath, Required, Store};
 use handoff::partition::Role;
 use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
@@ -85,15 +85,17 @@ fn checking(secrets: usize) -> Result<Row> {
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
         manifest.entries.push(Entry {
             path: RelativePath::new(&path).context("no path")?,
-            mode: 0o600,
-            uid,
-            gid,
+            attributes: FileAttributes {
+                mode: 0o600,
+                uid,
+                gid,
+                kind: Kind::Opaque,
+                store: Store::Disk,
+                install: None,
+                required: Required::Boot,
+            },
             size: 4096,
             digest: Sha256Digest::of(&content),
-            kind: Kind::Opaque,
-            store: Store::Disk,
-            install: None,
-            required: Required::Boot,
         });
     }
     // What is not on the disk yet cannot be read from it.

@@ -4,10 +4,10 @@
 use super::wrong::Wrong;
 use anyhow::{Context as _, Result};
 use handoff::fault::Policy;
-use handoff::manifest::{Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
-use keys::issue::seal_builder::{File, SealBuilder};
+use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
 use keys::seal::{OpenedSeal, UnverifiedSeal, VerifiedSeal};
@@ -107,7 +107,7 @@ impl Writer {
 fn seal(key: &SigningKey, node: &NodeIdentity, serial: u64, files: &Files) -> Result<Vec<u8>> {
     let mut builder = SealBuilder::new(Policy::default(), true);
     for (path, (mode, content)) in files {
-        let file = File {
+        let file = FileAttributes {
             mode: *mode,
             uid: 0,
             gid: 0,

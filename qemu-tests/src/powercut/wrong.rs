@@ -39,7 +39,7 @@ impl Wrong {
             let (Some(entry), Some(content)) = (entry, seal.content(path)) else {
                 return Err(io::Error::other("the seal does not have it"));
             };
-            self.write_one(&store.join(path.as_str()), content, entry.mode)?;
+            self.write_one(&store.join(path.as_str()), content, entry.attributes.mode)?;
         }
         Ok(())
     }
