@@ -4,6 +4,10 @@
 //! user names, else where an installation has them (`../lib/psyops` beside `bin`), else where cargo puts them.
 
 use crate::error::{Class, Classified};
+use crate::image::esp_reader;
+use crate::image::reader::ImageReader;
+use crate::input::read_input;
+use handoff::architecture::Architecture;
 use std::env;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -16,26 +20,36 @@ pub const VARIABLE: &str = "PSYOPS_PROGRAMS";
 pub struct Program {
     /// Its file name.
     pub file: &'static str,
-    /// Where cargo puts it, under `target`.
-    pub cargo_folder: &'static str,
     /// The cargo package.
     pub package: &'static str,
     /// The cargo target.
     pub target: &'static str,
 }
 
-const UEFI: (&str, &str) = ("x86_64-unknown-uefi", "x86_64-unknown-uefi/node");
-const MUSL: (&str, &str) = ("x86_64-unknown-linux-musl", "x86_64-unknown-linux-musl/node");
+/// The selector, which firmware starts from the ESP.
+#[must_use]
+pub fn selector(architecture: &Architecture) -> Program {
+    Program { file: "selector.efi", package: "selector", target: architecture.uefi_target }
+}
 
-/// The selector, `EFI/BOOT/BOOTX64.EFI` on the ESP.
-pub const SELECTOR: Program =
-    Program { file: "selector.efi", cargo_folder: UEFI.1, package: "selector", target: UEFI.0 };
 /// The loader, `/init` in the initramfs.
-pub const LOADER: Program =
-    Program { file: "initloader", cargo_folder: MUSL.1, package: "initloader", target: MUSL.0 };
+#[must_use]
+pub fn loader(architecture: &Architecture) -> Program {
+    Program { file: "initloader", package: "initloader", target: architecture.linux_target }
+}
+
 /// The agent in the root.
-pub const AGENT: Program =
-    Program { file: "psyops-agent", cargo_folder: MUSL.1, package: "agent", target: MUSL.0 };
+#[must_use]
+pub fn agent(architecture: &Architecture) -> Program {
+    Program { file: "psyops-agent", package: "agent", target: architecture.linux_target }
+}
+
+impl Program {
+    /// Where cargo puts it, under `target`: in the folder of the profile `node`.
+    fn cargo_place(self) -> PathBuf {
+        Path::new(self.target).join("node").join(self.file)
+    }
+}
 
 /// Where the programs are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,19 +88,34 @@ impl Classified for MissingProgram {
 }
 
 impl Programs {
-    /// Finds all three; `chosen` is the folder that an option names.
-    pub fn find(chosen: Option<&Path>) -> Result<Self, MissingProgram> {
+    /// Finds all three for an architecture; `chosen` is the folder that an option names.
+    pub fn find(architecture: &Architecture, chosen: Option<&Path>) -> Result<Self, MissingProgram> {
         let chosen = chosen.map(Path::to_owned).or_else(|| env::var_os(VARIABLE).map(PathBuf::from));
         let executable = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
-        Self::find_for(chosen.as_deref(), &executable)
+        Self::find_for(architecture, chosen.as_deref(), &executable)
     }
 
-    fn find_for(chosen: Option<&Path>, executable: &Path) -> Result<Self, MissingProgram> {
+    /// The content of this builder's selector for the architecture of `image`, where it has one.
+    #[must_use]
+    pub fn own_selector(image: &ImageReader) -> Option<Vec<u8>> {
+        let programs = Self::find(esp_reader::architecture(image)?, None).ok()?;
+        read_input(&programs.selector).ok()
+    }
+
+    fn find_for(
+        architecture: &Architecture,
+        chosen: Option<&Path>,
+        executable: &Path,
+    ) -> Result<Self, MissingProgram> {
         let find = |program: Program| {
             let tried = candidates(program, chosen, executable);
             tried.iter().find(|path| path.is_file()).cloned().ok_or(MissingProgram { program, tried })
         };
-        Ok(Self { selector: find(SELECTOR)?, loader: find(LOADER)?, agent: find(AGENT)? })
+        Ok(Self {
+            selector: find(selector(architecture))?,
+            loader: find(loader(architecture))?,
+            agent: find(agent(architecture))?,
+        })
     }
 }
 
@@ -102,7 +131,7 @@ fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec
     }
     // target/PROFILE/psyops, or target/PROFILE/deps/TEST.
     for target in folder.ancestors().skip(1).take(2) {
-        paths.push(target.join(program.cargo_folder).join(program.file));
+        paths.push(target.join(program.cargo_place()));
     }
     paths
 }
@@ -110,6 +139,7 @@ fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handoff::architecture::X86_64;
     use std::fs;
 
     fn put(path: &Path) {
@@ -121,8 +151,8 @@ mod tests {
     fn they_are_found_in_each_layout() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");
-        for program in [SELECTOR, LOADER, AGENT] {
-            put(&target.join(program.cargo_folder).join(program.file));
+        for program in [selector(&X86_64), loader(&X86_64), agent(&X86_64)] {
+            put(&target.join(program.cargo_place()));
             put(&folder.path().join("usr/lib/psyops").join(program.file));
             put(&folder.path().join("chosen").join(program.file));
         }
@@ -133,7 +163,8 @@ mod tests {
             (Some("chosen"), "usr/bin/psyops", "chosen/initloader"),
         ] {
             let chosen = chosen.map(|name: &str| folder.path().join(name));
-            let found = Programs::find_for(chosen.as_deref(), &folder.path().join(executable)).unwrap();
+            let found =
+                Programs::find_for(&X86_64, chosen.as_deref(), &folder.path().join(executable)).unwrap();
             assert_eq!(found.loader, folder.path().join(expected));
         }
     }
@@ -141,9 +172,11 @@ mod tests {
     #[test]
     fn a_missing_one_says_how_to_build_it() {
         let folder = tempfile::tempdir().unwrap();
-        put(&folder.path().join(SELECTOR.file));
-        let error = Programs::find_for(Some(folder.path()), Path::new("/usr/bin/psyops")).unwrap_err();
-        assert_eq!(error, MissingProgram { program: LOADER, tried: vec![folder.path().join(LOADER.file)] });
+        put(&folder.path().join(selector(&X86_64).file));
+        let error =
+            Programs::find_for(&X86_64, Some(folder.path()), Path::new("/usr/bin/psyops")).unwrap_err();
+        let program = loader(&X86_64);
+        assert_eq!(error, MissingProgram { program, tried: vec![folder.path().join(program.file)] });
         assert!(error.advice().unwrap().contains("--package initloader --profile node"));
     }
 }

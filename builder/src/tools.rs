@@ -15,6 +15,7 @@ pub use rights::Rights;
 use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::input;
+use handoff::architecture::{Architecture, Qemu};
 use handoff::hash::Sha256Digest;
 use std::env;
 use std::ffi::OsStr;
@@ -79,8 +80,14 @@ tools! {
     NEWUIDMAP = "newuidmap" from "uidmap", None;
     NEWGIDMAP = "newgidmap" from "uidmap", None;
     SUDO = "sudo" from "sudo", None;
-    QEMU = "qemu-system-x86_64" from "qemu-system-x86", None;
     QEMU_IMG = "qemu-img" from "qemu-utils", Some(limits::WORK), Rights::READ_ANY_FILE;
+}
+
+/// QEMU for this architecture.
+#[must_use]
+pub fn qemu(architecture: &Architecture) -> Tool {
+    let Qemu { program, package, .. } = architecture.qemu;
+    Tool { name: program, package, limits: None, rights: Rights::NONE }
 }
 
 /// Folders that are searched after those in `PATH`.

@@ -34,6 +34,7 @@
 
 extern crate alloc;
 
+pub mod architecture;
 pub mod base_kind;
 pub mod boot_record;
 pub mod bytes;

@@ -3,6 +3,7 @@
 //! Names and types are fixed for good: the table of a running stick is never written. Types are those of the UAPI
 //! Discoverable Partitions Specification where it has one; the rest are psyopsOS's own.
 
+use crate::architecture::Architecture;
 use crate::slot::Slot;
 use core::fmt;
 
@@ -66,15 +67,15 @@ impl Role {
         }
     }
 
-    /// The partition's type GUID, in the textual form (RFC 9562).
+    /// The partition's type GUID on a stick for this architecture, in the textual form (RFC 9562).
     #[must_use]
-    pub fn type_guid(self) -> &'static str {
+    pub fn type_guid(self, architecture: &Architecture) -> &'static str {
         match self {
             // UEFI 2.10, table 5.7.
             Self::Esp => "c12a7328-f81f-11d2-ba4b-00a0c93ec93b",
-            // UAPI.2 Discoverable Partitions Specification: root and root verity for x86-64, generic Linux data.
-            Self::Root(_) => "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
-            Self::Verity(_) => "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5",
+            Self::Root(_) => architecture.root_type,
+            Self::Verity(_) => architecture.verity_type,
+            // UAPI.2 Discoverable Partitions Specification: generic Linux data.
             Self::Data => "0fc63daf-8483-4772-8e79-3d69d8477de4",
             // Our own, drawn once.
             Self::Control => "6a0f5d1c-3b0e-4b3a-9c55-3c1f6de0c7a1",

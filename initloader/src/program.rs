@@ -2,6 +2,7 @@
 //! is no way back.
 
 use crate::tree::Tree;
+use handoff::architecture::Architecture;
 use handoff::bytes::Reader;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 const ELF_MAGIC: &[u8; 4] = b"\x7fELF";
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
-const MACHINE_X86_64: u16 = 62;
 const SEGMENT_INTERPRETER: u32 = 3;
 /// A script may name a script as its interpreter; the kernel follows four.
 const DEEPEST: usize = 4;
@@ -34,7 +34,7 @@ pub(crate) enum CannotRun {
     #[error("{} is not an executable file", .0.display())]
     NotExecutable(PathBuf),
     /// It is neither an ELF program of this machine nor a script.
-    #[error("{} is no x86-64 ELF program and no script", .0.display())]
+    #[error("{} is neither an ELF program for {} nor a script", .0.display(), Architecture::OF_THIS_PROGRAM)]
     WrongFormat(PathBuf),
     /// Interpreters of interpreters.
     #[error("{} has interpreters without end", .0.display())]
@@ -110,7 +110,7 @@ fn linking(head: &[u8]) -> Option<Linking> {
     }
     fields.take(10)?;
     // An executable, or a position-independent one.
-    if !matches!(fields.u16()?, 2 | 3) || fields.u16()? != MACHINE_X86_64 {
+    if !matches!(fields.u16()?, 2 | 3) || fields.u16()? != Architecture::OF_THIS_PROGRAM.elf_machine {
         return None;
     }
     fields.take(4 + 8)?;

@@ -6,6 +6,7 @@
 use crate::command::succeed;
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
+use handoff::architecture::X86_64;
 use handoff::fault::{Answer, Fault};
 use handoff::hash::Sha256Digest;
 use nix::fcntl::{Flock, FlockArg};
@@ -317,14 +318,15 @@ pub fn target_folder() -> Result<PathBuf> {
 
 fn digest_of_programs(target: &Path, edits: &[(&str, &str)]) -> Result<String> {
     let mut digests = String::new();
+    let (linux, uefi) = (X86_64.linux_target, X86_64.uefi_target);
     for program in [
-        "release/psyops",
-        "release/build-image",
-        "x86_64-unknown-linux-musl/node/initloader",
-        "x86_64-unknown-linux-musl/node/psyops-agent",
-        "x86_64-unknown-uefi/node/selector.efi",
+        "release/psyops".to_owned(),
+        "release/build-image".to_owned(),
+        format!("{linux}/node/initloader"),
+        format!("{linux}/node/psyops-agent"),
+        format!("{uefi}/node/selector.efi"),
     ] {
-        let path = target.join(program);
+        let path = target.join(&program);
         let bytes =
             fs::read(&path).with_context(|| format!("reading {}: run make build first", path.display()))?;
         digests.push_str(&format!("{} {program}\n", Sha256Digest::of(&bytes)));

@@ -10,14 +10,13 @@ use crate::atomic;
 use crate::site::Packages;
 use crate::store::{Store, StoreError, entries};
 use crate::tools::{self, APT_CACHE, APT_CONFIG, APT_GET, APT_HELPER, Tool, ToolError};
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The only architecture that images are made for.
-const ARCHITECTURE: &str = "amd64";
 /// How apt begins its explanation of why packages do not fit together.
 const UNMET: &str = "The following packages have unmet dependencies";
 /// Settings of the machine's apt that say how to reach the archive.
@@ -29,6 +28,7 @@ pub(super) struct Apt {
     dir: PathBuf,
     main: String,
     security: String,
+    architecture: &'static Architecture,
 }
 
 /// A package as apt names it.
@@ -66,9 +66,18 @@ impl Apt {
         atomic::write_file(&dir.join("sources.list"), sources.as_bytes())?;
         // No package is installed here, whatever is on the machine.
         atomic::write_file(&dir.join("status"), b"")?;
-        atomic::write_file(&dir.join("apt.conf"), configuration(&dir, &taken_over()?).as_bytes())?;
+        atomic::write_file(
+            &dir.join("apt.conf"),
+            configuration(&dir, packages.architecture, &taken_over()?).as_bytes(),
+        )?;
         let slash = |mirror: &str| format!("{}/", mirror.trim_end_matches('/'));
-        Ok(Self { dir, main: slash(&packages.mirror), security: slash(&packages.security_mirror) })
+        let architecture = packages.architecture;
+        Ok(Self {
+            dir,
+            main: slash(&packages.mirror),
+            security: slash(&packages.security_mirror),
+            architecture,
+        })
     }
 
     /// Fetches and verifies the archives' indexes.
@@ -86,7 +95,8 @@ impl Apt {
         for in_release in entries(&folder)? {
             let name = in_release.file_name().unwrap_or_default().to_string_lossy();
             let Some(archive) = name.strip_suffix("_InRelease") else { continue };
-            let packages = folder.join(format!("{archive}_main_binary-{ARCHITECTURE}_Packages"));
+            let packages =
+                folder.join(format!("{archive}_main_binary-{}_Packages", self.architecture.debian));
             // Without it, the archive has no package for us.
             if packages.is_file() {
                 kept.push(keep_index(&in_release, &packages, store)?);
@@ -169,7 +179,7 @@ fn run(doing: &'static str, command: &mut Command) -> Result<String, BaseError> 
 }
 
 fn sources_list(packages: &Packages) -> String {
-    let options = format!("[arch={ARCHITECTURE} signed-by={KEYRING}]");
+    let options = format!("[arch={} signed-by={KEYRING}]", packages.architecture.debian);
     let Packages { suite, mirror, security_mirror, .. } = packages;
     let mut text = format!("deb {options} {mirror} {suite} main\n");
     // Where there is no security archive (a snapshot, a derivative), there are no updates beside it either.
@@ -182,8 +192,8 @@ fn sources_list(packages: &Packages) -> String {
 
 /// apt.conf(5). `Dir::Etc::main` and `parts` keep the machine's own configuration, with its hooks, out; without
 /// `ForceEssential` apt would take itself for essential.
-fn configuration(dir: &Path, more: &str) -> String {
-    let dir = dir.display();
+fn configuration(dir: &Path, architecture: &Architecture, more: &str) -> String {
+    let (dir, architecture) = (dir.display(), architecture.debian);
     format!(
         r#"Dir::State "{dir}";
 Dir::State::lists "{dir}/lists";
@@ -199,8 +209,8 @@ Dir::Etc::preferences "/dev/null";
 Dir::Etc::preferencesparts "{dir}/empty";
 Dir::Etc::trusted "/dev/null";
 Dir::Etc::trustedparts "{dir}/empty";
-APT::Architecture "{ARCHITECTURE}";
-APT::Architectures {{ "{ARCHITECTURE}"; }};
+APT::Architecture "{architecture}";
+APT::Architectures {{ "{architecture}"; }};
 APT::Install-Recommends "false";
 APT::Sandbox::User "root";
 pkgCacheGen::ForceEssential ",";
@@ -321,6 +331,7 @@ mod tests {
             while send(&chunk).is_ok() {}
         });
         let packages = Packages {
+            architecture: &handoff::architecture::X86_64,
             suite: "bookworm".into(),
             mirror: mirror.clone(),
             security_mirror: String::new(),
@@ -349,6 +360,7 @@ mod tests {
     #[test]
     fn no_security_archive_means_no_updates() {
         let packages = Packages {
+            architecture: &handoff::architecture::X86_64,
             suite: "bookworm".into(),
             mirror: "http://m/debian".into(),
             security_mirror: String::new(),

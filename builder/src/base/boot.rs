@@ -7,25 +7,37 @@ use super::{BaseError, debs};
 use crate::atomic;
 use crate::store::{Origin, Step, Store};
 use crate::tree::LayeredTree;
+use handoff::architecture::Architecture;
 use std::path::PathBuf;
 
-const STUB: &str = "usr/lib/systemd/boot/efi/linuxx64.efi.stub";
 /// Where programs lie in their packages, before and after Debian moved it to /usr.
 const BUSYBOX: [&str; 2] = ["bin/busybox", "usr/bin/busybox"];
 const E2FSCK: [&str; 2] = ["sbin/e2fsck.static", "usr/sbin/e2fsck.static"];
 
-/// The SSH server of rescue: package, file in it, and where it goes in the initramfs, which has no merged /usr.
-const SSH_SERVER: [(&str, &str, &str); 9] = [
-    (SSH_SERVER_PACKAGE, "usr/sbin/dropbear", "/usr/sbin/dropbear"),
-    (SSH_SERVER_PACKAGE, "usr/bin/dropbearkey", "/usr/bin/dropbearkey"),
-    ("libc6", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", "/lib64/ld-linux-x86-64.so.2"),
-    ("libc6", "lib/x86_64-linux-gnu/libc.so.6", "/lib/libc.so.6"),
-    ("libcrypt1", "lib/x86_64-linux-gnu/libcrypt.so.1", "/lib/libcrypt.so.1"),
-    ("libgmp10", "usr/lib/x86_64-linux-gnu/libgmp.so.10", "/lib/libgmp.so.10"),
-    ("libtomcrypt1", "usr/lib/x86_64-linux-gnu/libtomcrypt.so.1", "/lib/libtomcrypt.so.1"),
-    ("libtommath1", "usr/lib/x86_64-linux-gnu/libtommath.so.1", "/lib/libtommath.so.1"),
-    ("zlib1g", "lib/x86_64-linux-gnu/libz.so.1", "/lib/libz.so.1"),
+/// The programs of rescue's SSH server.
+const SSH_SERVER: [&str; 2] = ["usr/sbin/dropbear", "usr/bin/dropbearkey"];
+/// The libraries that it is linked with: package, folder in it above that of the architecture, file.
+const SSH_SERVER_LIBRARIES: [(&str, &str, &str); 6] = [
+    ("libc6", "lib", "libc.so.6"),
+    ("libcrypt1", "lib", "libcrypt.so.1"),
+    ("libgmp10", "usr/lib", "libgmp.so.10"),
+    ("libtomcrypt1", "usr/lib", "libtomcrypt.so.1"),
+    ("libtommath1", "usr/lib", "libtommath.so.1"),
+    ("zlib1g", "lib", "libz.so.1"),
 ];
+
+/// The SSH server: package, file in it, and its place in the initramfs, which has no merged /usr.
+fn ssh_server(architecture: &Architecture) -> Vec<(&'static str, String, String)> {
+    let multiarch = architecture.multiarch;
+    let mut files: Vec<_> =
+        SSH_SERVER.map(|file| (SSH_SERVER_PACKAGE, file.to_owned(), format!("/{file}"))).into();
+    let linker = architecture.dynamic_linker;
+    files.push(("libc6", format!("lib/{multiarch}/{linker}"), architecture.dynamic_linker_path.to_owned()));
+    files.extend(SSH_SERVER_LIBRARIES.map(|(package, folder, file)| {
+        (package, format!("{folder}/{multiarch}/{file}"), format!("/lib/{file}"))
+    }));
+    files
+}
 
 /// All, as files in the store.
 #[derive(Debug, Clone)]
@@ -33,7 +45,7 @@ pub(super) struct BootFiles {
     pub(super) stub: PathBuf,
     pub(super) busybox: PathBuf,
     pub(super) e2fsck: PathBuf,
-    pub(super) ssh_server: Vec<(&'static str, PathBuf)>,
+    pub(super) ssh_server: Vec<(String, PathBuf)>,
     pub(super) step: Step,
 }
 
@@ -49,12 +61,17 @@ pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, Ba
         step.places.push(place.clone());
         Ok::<PathBuf, BaseError>(place)
     };
+    let architecture = lock.wish.architecture;
     let mut ssh_server = Vec::new();
-    for (package, file, place) in SSH_SERVER.into_iter().filter(|_| lock.wish.rescue_ssh) {
-        let kind = place.rsplit('/').next().unwrap_or(place);
-        ssh_server.push((place, take(package, &[file], kind, 0o755)?));
+    if lock.wish.rescue_ssh {
+        for (package, file, place) in self::ssh_server(architecture) {
+            let kind = place.rsplit('/').next().unwrap_or(&place);
+            let stored = take(package, &[&file], kind, 0o755)?;
+            ssh_server.push((place, stored));
+        }
     }
-    let stub = take(STUB_PACKAGE, &[STUB], "stub", 0o644)?;
+    let stub = format!("usr/lib/systemd/boot/efi/{}", architecture.stub);
+    let stub = take(STUB_PACKAGE, &[&stub], "stub", 0o644)?;
     let busybox = take(BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?;
     let e2fsck = take(E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?;
     Ok(BootFiles { stub, busybox, e2fsck, ssh_server, step })

@@ -204,6 +204,7 @@ mod tests {
 
     fn lock(packages: &[(&str, &str)], variants: &[(&str, &[(&str, &str)])]) -> Lock {
         let wish = Wish {
+            architecture: &handoff::architecture::X86_64,
             base: Base::Micro,
             suite: "bookworm".into(),
             kernel: "linux-image-amd64".into(),

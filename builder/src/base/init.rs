@@ -4,6 +4,7 @@ use super::given::error::GivenError;
 use crate::site::Base;
 use crate::store::StoreError;
 use crate::tree::LayeredTree;
+use handoff::architecture::Architecture;
 use handoff::init::InitKind;
 use std::fmt;
 use std::fs;
@@ -15,9 +16,8 @@ const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
 /// Where busybox can be init. Debian's has its init under the name `linuxrc`.
 const BUSYBOX: [&str; 6] =
     ["sbin/init", "usr/sbin/init", "bin/init", "usr/sbin/linuxrc", "linuxrc", "bin/linuxrc"];
-/// ELF header (elf(5)): where the machine stands, and the one that nodes are.
+/// `e_machine` of an ELF header (elf(5)).
 const MACHINE_AT: std::ops::Range<usize> = 18..20;
-const X86_64: [u8; 2] = [62, 0];
 
 /// The init of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +76,10 @@ impl FromStr for Init {
 }
 
 /// Looks for an init in a tree. systemd comes first: where it is, busybox is a tool.
-pub(super) fn detect(tree: &LayeredTree) -> Result<Option<Init>, super::BaseError> {
+pub(super) fn detect(
+    tree: &LayeredTree,
+    architecture: &Architecture,
+) -> Result<Option<Init>, super::BaseError> {
     let is_busybox = |path: &&str| {
         let mut names = tree.names_of(path).into_iter();
         names.any(|name| name.rsplit('/').next().is_some_and(|name| name.starts_with("busybox")))
@@ -87,14 +90,19 @@ pub(super) fn detect(tree: &LayeredTree) -> Result<Option<Init>, super::BaseErro
     let Some((kind, path)) = found.or_else(|| busybox().map(|path| (InitKind::Busybox, path))) else {
         return Ok(None);
     };
-    check_machine(tree, path)?;
+    check_machine(tree, path, architecture)?;
     Ok(Some(Init { kind, path: format!("/{path}") }))
 }
 
-fn check_machine(tree: &LayeredTree, path: &str) -> Result<(), super::BaseError> {
+fn check_machine(
+    tree: &LayeredTree,
+    path: &str,
+    architecture: &Architecture,
+) -> Result<(), super::BaseError> {
     let bytes = tree.read(path)?.unwrap_or_default();
-    if bytes.starts_with(b"\x7fELF") && bytes.get(MACHINE_AT) == Some(&X86_64) {
+    if bytes.starts_with(b"\x7fELF") && bytes.get(MACHINE_AT) == Some(&architecture.elf_machine.to_le_bytes())
+    {
         return Ok(());
     }
-    Err(GivenError::OtherMachine { path: path.to_owned() }.into())
+    Err(GivenError::OtherMachine { path: path.to_owned(), wanted: architecture.name }.into())
 }

@@ -14,6 +14,7 @@ use super::variant::{RawVariant, Variant};
 use super::vouch::IndexDigests;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
 use crate::store::Inputs;
+use handoff::architecture::{Architecture, UnknownArchitecture};
 use handoff::shown::Shown;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
@@ -29,6 +30,8 @@ const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 /// What a site asks the archive for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
+    /// The processors of the nodes.
+    pub architecture: &'static Architecture,
     /// Which system.
     pub base: Base,
     /// Debian's release name.
@@ -47,6 +50,7 @@ impl Wish {
     pub fn of(site: &Site) -> Self {
         let packages = &site.packages;
         Self {
+            architecture: site.architecture,
             base: site.base.clone(),
             suite: packages.suite.clone(),
             kernel: packages.kernel.clone(),
@@ -73,6 +77,9 @@ pub struct Lock {
 #[serde(deny_unknown_fields)]
 struct RawLock {
     format: u32,
+    /// Left out for the first one, as in locks from before there was a choice.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    architecture: Option<String>,
     base: String,
     suite: String,
     kernel: String,
@@ -156,6 +163,8 @@ impl Lock {
         };
         let raw = RawLock {
             format: FORMAT,
+            architecture: (self.wish.architecture != Architecture::ALL[0])
+                .then(|| self.wish.architecture.name.to_owned()),
             base: self.wish.base.to_string(),
             suite: self.wish.suite.clone(),
             kernel: self.wish.kernel.clone(),
@@ -181,6 +190,10 @@ impl Lock {
         if let Some(word) = raw.words().find(|word| word.chars().any(char::is_control)) {
             return Err(bad(format!("{word:?} has a control character")));
         }
+        let architecture = match &raw.architecture {
+            None => Architecture::ALL[0],
+            Some(name) => name.parse().map_err(|problem: UnknownArchitecture| bad(problem.to_string()))?,
+        };
         let base: Base = raw.base.parse().map_err(|_| bad(format!("unknown base {:?}", raw.base)))?;
         let given = Given::decode(raw.tar, raw.image).map_err(bad)?;
         let fits = match given {
@@ -193,7 +206,7 @@ impl Lock {
         }
         let indexes = indexes(&raw.index).map_err(bad)?;
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
-        let wish = Wish { base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
+        let wish = Wish { architecture, base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
         let packages: Result<Vec<LockedPackage>, String> =
             raw.package.into_iter().map(LockedPackage::try_from).collect();
         let mut packages = packages.map_err(bad)?;
@@ -213,6 +226,7 @@ impl Lock {
     pub(super) fn answers(&self, path: &Path, wish: &Wish) -> Result<(), BaseError> {
         let list = |names: &[String]| format!("[{}]", names.join(", "));
         let settings = [
+            ("architecture", self.wish.architecture.to_string(), wish.architecture.to_string()),
             ("base", self.wish.base.to_string(), wish.base.to_string()),
             ("suite", self.wish.suite.clone(), wish.suite.clone()),
             ("kernel", self.wish.kernel.clone(), wish.kernel.clone()),

@@ -52,19 +52,17 @@ const LINKS: [(&str, &str); 7] = [
     ("var/lock", "/run/lock"),
     ("etc/mtab", "/proc/self/mounts"),
 ];
-/// What packages bring for people at a desk, for another init, or for character sets that nothing here speaks.
-const LEFT_OUT: [&str; 18] = [
+/// What packages bring for people at a desk or for another init. Character sets are left out, too: nothing here uses them.
+const LEFT_OUT: [&str; 16] = [
     "etc/default/",
     "etc/init.d/",
     "etc/network/",
     "etc/pam.d/",
     "etc/ufw/",
     "lib/systemd/",
-    "lib/x86_64-linux-gnu/gconv/",
     "usr/lib/systemd/",
     "usr/lib/sysusers.d/",
     "usr/lib/tmpfiles.d/",
-    "usr/lib/x86_64-linux-gnu/gconv/",
     "usr/share/apport/",
     "usr/share/bug/",
     "usr/share/info/",
@@ -84,7 +82,8 @@ pub(super) fn make(
     let mut tree = skeleton()?;
     for package in lock.vouched_packages(Part::Base) {
         let tar = debs::file_tree(store, package)?;
-        tree.add_tar_file(tar, &store.deb(&package.sha256), &wanted)?;
+        let multiarch = lock.wish.architecture.multiarch;
+        tree.add_tar_file(tar, &store.deb(&package.sha256), &|path| wanted(path, multiarch))?;
     }
     add_applets(&mut tree)?;
     let mut file = AtomicFile::create(place)?;
@@ -105,11 +104,13 @@ fn skeleton() -> Result<LayeredTree, BaseError> {
 }
 
 /// Whether a path of a package is taken. Of documentation only the licences are: they must go where the files go.
-fn wanted(path: &str) -> bool {
+fn wanted(path: &str, multiarch: &str) -> bool {
     if path.starts_with("usr/share/doc/") {
         return path.ends_with("/copyright");
     }
-    !LEFT_OUT.iter().any(|folder| path.starts_with(folder) || Some(path) == folder.strip_suffix('/'))
+    let character_sets = ["lib", "usr/lib"].map(|folder| format!("{folder}/{multiarch}/gconv/"));
+    let mut left_out = LEFT_OUT.into_iter().chain(character_sets.iter().map(String::as_str));
+    !left_out.any(|folder| path.starts_with(folder) || Some(path) == folder.strip_suffix('/'))
 }
 
 /// A link for every applet of busybox, but where another package has a program of that name in any folder.
@@ -136,9 +137,14 @@ mod tests {
 
     #[test]
     fn licences_stay_and_manuals_go() {
-        assert!(wanted("usr/share/doc/libc6/copyright") && !wanted("usr/share/doc/libc6/NEWS.gz"));
-        assert!(!wanted("usr/share/man/man1/x.1.gz") && !wanted("usr/share/man"));
-        assert!(wanted("usr/share/mandarin") && wanted("bin/busybox"));
+        assert!(
+            wanted("usr/share/doc/libc6/copyright", "a-linux-gnu")
+                && !wanted("usr/share/doc/libc6/NEWS.gz", "a-linux-gnu")
+        );
+        assert!(
+            !wanted("usr/share/man/man1/x.1.gz", "a-linux-gnu") && !wanted("usr/share/man", "a-linux-gnu")
+        );
+        assert!(wanted("usr/share/mandarin", "a-linux-gnu") && wanted("bin/busybox", "a-linux-gnu"));
     }
 
     #[test]

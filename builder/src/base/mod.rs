@@ -76,7 +76,7 @@ pub struct BaseSystem {
     /// A static e2fsck, for the same.
     pub e2fsck: PathBuf,
     /// The SSH server of rescue, where the site wants one: places in the initramfs, and the files that go there.
-    pub ssh_server: Vec<(&'static str, PathBuf)>,
+    pub ssh_server: Vec<(String, PathBuf)>,
     /// How it came to be.
     pub steps: Vec<Step>,
 }

@@ -7,7 +7,7 @@ pub mod provenance;
 mod spdx;
 
 use crate::base::given::Given;
-use crate::base::lock::Lock;
+use crate::base::lock::{Lock, Wish};
 use crate::base::locked_package::Part;
 use crate::ids::{Owner, derived_uuid};
 use crate::site::{Base, ImageSource, Site};
@@ -63,13 +63,14 @@ impl Component {
             }
             Kind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
             Kind::Image => {
+                let architecture = self.architecture.as_deref().unwrap_or_default();
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name).to_lowercase();
                 let name = escaped(&name);
                 // A folder is nothing that anybody else could find.
                 if self.name.starts_with(['.', '/']) {
-                    return format!("pkg:oci/{name}@{version}?arch=amd64");
+                    return format!("pkg:oci/{name}@{version}?arch={architecture}");
                 }
-                format!("pkg:oci/{name}@{version}?arch=amd64&repository_url={}", escaped(&self.name))
+                format!("pkg:oci/{name}@{version}?arch={architecture}&repository_url={}", escaped(&self.name))
             }
             Kind::Tar => {
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name);
@@ -126,7 +127,7 @@ struct Subject {
 
 fn components(lock: &Lock) -> Vec<Component> {
     let mut components = crates::linked();
-    components.extend(lock.given.as_ref().map(|given| base(&lock.wish.base, given)));
+    components.extend(lock.given.as_ref().map(|given| base(&lock.wish, given)));
     for part in [Part::Base, Part::Kernel, Part::Boot] {
         components.extend(lock.part(part).map(|package| Component {
             kind: Kind::Debian,
@@ -143,17 +144,18 @@ fn components(lock: &Lock) -> Vec<Component> {
 }
 
 /// A base that was given. What it has in it, it must say itself.
-fn base(base: &Base, given: &Given) -> Component {
-    let (kind, name) = match base {
+fn base(wish: &Wish, given: &Given) -> Component {
+    let (kind, name) = match &wish.base {
         Base::Oci(ImageSource::Registry(image)) => {
             (Kind::Image, format!("{}/{}", image.registry(), image.repository()))
         }
         Base::Oci(ImageSource::Layout { folder, .. }) => (Kind::Image, folder.display().to_string()),
         Base::Tar(path) => (Kind::Tar, path.display().to_string()),
-        Base::Micro | Base::Debian => (Kind::Tar, base.to_string()),
+        base @ (Base::Micro | Base::Debian) => (Kind::Tar, base.to_string()),
     };
     let digest = given.digest().to_string();
-    Component { kind, name, version: format!("sha256:{digest}"), architecture: None, sha256: Some(digest) }
+    let architecture = (kind == Kind::Image).then(|| wish.architecture.oci.to_owned());
+    Component { kind, name, version: format!("sha256:{digest}"), architecture, sha256: Some(digest) }
 }
 
 #[cfg(test)]

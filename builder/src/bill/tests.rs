@@ -7,6 +7,7 @@ use serde_json::Value;
 
 fn lock() -> Lock {
     let wish = Wish {
+        architecture: &handoff::architecture::X86_64,
         base: Base::Micro,
         suite: "bookworm".into(),
         kernel: "linux-image-amd64".into(),

@@ -77,7 +77,7 @@ pub struct Parts<'a> {
 #[derive(Debug, Error, Clone, PartialEq, Eq)]
 pub enum UkiError {
     /// The stub, or the file that is read, is no PE32+ image.
-    #[error("not a PE32+ image ({0}): for a stub, take linuxx64.efi.stub of the package systemd-boot-efi")]
+    #[error("not a PE32+ image ({0}): for a stub, take that of the package systemd-boot-efi")]
     NotPe(String),
     /// The stub's headers have no room for our sections.
     #[error("the stub's headers have room for {room} more sections, {needed} are needed: take another stub")]

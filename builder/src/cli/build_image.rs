@@ -107,7 +107,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         signing_key: args.signing_key.clone(),
         passphrases: args.passphrase.passphrases(),
     };
-    let programs = Programs::find(args.programs.as_deref())?;
+    let programs = Programs::find(site.architecture, args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
     let built = engine::build(&request, &Store::from_environment()?, progress)?;
     let flashed = flash(args, &request, &built)?;

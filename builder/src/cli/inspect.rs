@@ -4,7 +4,6 @@ use crate::atomic;
 use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
-use crate::input::read_input;
 use crate::inspect::{self, Inspection};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
@@ -68,8 +67,9 @@ pub fn run(args: &InspectArgs) -> Result<String, Error> {
 }
 
 fn compare(image: &Path, site: &Site) -> Result<Vec<Check>, Error> {
-    let selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
-    Ok(verify::compare_with_site(&ImageReader::open(image)?, site, selector.as_deref()))
+    let image = ImageReader::open(image)?;
+    let selector = Programs::own_selector(&image);
+    Ok(verify::compare_with_site(&image, site, selector.as_deref()))
 }
 
 fn drawn(path: &Path, inspection: &Inspection) -> String {

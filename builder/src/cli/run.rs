@@ -1,13 +1,13 @@
 //! `psyops run IMAGE`: boots an image in QEMU, on the terminal or watching for its boot report.
 
 use crate::error::{Class, Classified, Error};
+use crate::image::esp_reader;
 use crate::image::reader::ImageReader;
 use crate::run::direct::{self, DirectBoot};
 use crate::run::watch::{SeenReport, wait_for_any_report, wait_for_report};
 use crate::run::{self, Access, Boot, Machine, Serial, Setup, kvm, shell_line};
 use crate::scratch::Scratch;
 use crate::store::Store;
-use crate::tools::QEMU;
 use clap::Args;
 use handoff::report::Outcome;
 use std::env;
@@ -127,7 +127,10 @@ pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> 
     let direct = if args.direct { Some(direct::read(&image, &args.append)?) } else { None };
     let setup = setup(args, &image, direct.as_ref(), &work, on_terminal)?;
     if args.print {
-        return Ok(RunOutput::Command(shell_line(QEMU.name, &setup.arguments(Path::new("psyops-run")))));
+        return Ok(RunOutput::Command(shell_line(
+            setup.architecture.qemu.program,
+            &setup.arguments(Path::new("psyops-run")),
+        )));
     }
     let mut machine = Machine::start(&setup)?;
     if on_terminal {
@@ -159,6 +162,9 @@ fn setup(
 ) -> Result<Setup, Error> {
     let path = std::path::absolute(&args.image).unwrap_or_else(|_| args.image.clone());
     let mut setup = Setup::with_stick(&path);
+    if let Some(architecture) = esp_reader::architecture(image) {
+        setup.architecture = architecture;
+    }
     setup.memory = args.memory;
     setup.ssh = args.ssh;
     setup.serial = match on_terminal {

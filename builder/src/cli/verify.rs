@@ -81,7 +81,7 @@ pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;
     // A builder without its programs can still verify: then there is nothing to compare the selector with.
-    let own_selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
+    let own_selector = Programs::own_selector(&image);
     let request = Request {
         site: site.as_ref(),
         selector: selector.as_deref(),

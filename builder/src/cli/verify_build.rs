@@ -55,7 +55,7 @@ impl VerifyBuildOutput {
 /// Does it.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
     let site = judged(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
-    let programs = Programs::find(args.programs.as_deref())?;
+    let programs = Programs::find(site.architecture, args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;
     Ok(VerifyBuildOutput { rebuilt, json: args.json })

@@ -84,7 +84,12 @@ fn a_small_image_has_the_bytes_that_it_had() {
     })
     .unwrap();
     let inputs = Inputs {
-        ids: ImageIds { site: &site, node: &node, root: root.hash },
+        ids: ImageIds {
+            architecture: &handoff::architecture::X86_64,
+            site: &site,
+            node: &node,
+            root: root.hash,
+        },
         release: &release,
         security_epoch: 1,
         tries: 3,

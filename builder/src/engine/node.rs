@@ -247,7 +247,12 @@ impl<'a> Workshop<'a> {
     ) -> image::Inputs<'i> {
         let (site, system) = (&prepared.site, &self.system);
         image::Inputs {
-            ids: ImageIds { site: &site.id, node: &prepared.node, root: system.root.hash },
+            ids: ImageIds {
+                architecture: site.architecture,
+                site: &site.id,
+                node: &prepared.node,
+                root: system.root.hash,
+            },
             release: &site.release,
             security_epoch: site.security_epoch,
             tries: site.boot.tries,

@@ -133,8 +133,8 @@ fn with_pieces(
     };
     let plan = plan(inputs.sizes, &contents)?;
     let size = |role| plan.partition(role).map_or(Bytes(0), |partition| partition.size);
-    let esp =
-        esp::make(size(Role::Esp), inputs.ids.esp_serial(), inputs.selector).map_err(ImageError::Esp)?;
+    let esp = esp::make(inputs.ids.architecture, size(Role::Esp), inputs.ids.esp_serial(), inputs.selector)
+        .map_err(ImageError::Esp)?;
     let uki_digest = Sha256Digest::of(inputs.uki);
     let record = boot_record(inputs, uki_digest)?;
     let boot = Role::Boot(Slot::A);
@@ -229,7 +229,12 @@ mod tests {
     fn with_inputs<T>(parts: &Parts, root: RootHash, make: impl FnOnce(&Inputs<'_>) -> T) -> T {
         let path = |name: &str| parts.folder.path().join(name);
         make(&Inputs {
-            ids: ImageIds { site: &parts.site, node: &parts.node, root },
+            ids: ImageIds {
+                architecture: &handoff::architecture::X86_64,
+                site: &parts.site,
+                node: &parts.node,
+                root,
+            },
             release: &parts.release,
             security_epoch: 1,
             tries: 3,
@@ -256,7 +261,10 @@ mod tests {
             let output = Command::new("/usr/sbin/sgdisk").arg(option).arg(&made.path).output().unwrap();
             let text = String::from_utf8(output.stdout).unwrap().to_lowercase();
             assert!(text.contains(&format!("partition name: '{role}'")), "{text}");
-            assert!(text.contains(&format!("guid code: {}", role.type_guid())), "{text}");
+            assert!(
+                text.contains(&format!("guid code: {}", role.type_guid(&handoff::architecture::X86_64))),
+                "{text}"
+            );
         }
     }
 

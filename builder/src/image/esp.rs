@@ -5,17 +5,25 @@
 
 use crate::site::Bytes;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
+use handoff::architecture::Architecture;
 use std::io::{self, Cursor, Write as _};
 
 /// Where firmware looks on a removable medium (UEFI 2.10, section 3.5.1.1).
 pub const FOLDERS: [&str; 2] = ["EFI", "EFI/BOOT"];
-/// The selector's place.
-pub const SELECTOR: &str = "EFI/BOOT/BOOTX64.EFI";
 /// What a UEFI shell runs where it finds it in a root folder (UEFI Shell 2.2, section 3.6).
 const SHELL_SCRIPT: &str = "STARTUP.NSH";
 /// Firmware may look for sticks before a slow hub has told it of one, and then be left with its own shell. `%0` is the
 /// script's own path, so that another medium's selector is never started.
-const START_SELECTOR: &[u8] = b"%0\\..\\EFI\\BOOT\\BOOTX64.EFI\r\n";
+fn start_selector(architecture: &Architecture) -> String {
+    format!("%0\\..\\EFI\\BOOT\\{}\r\n", architecture.efi_file)
+}
+
+/// The selector's place.
+#[must_use]
+pub fn selector(architecture: &Architecture) -> String {
+    format!("EFI/BOOT/{}", architecture.efi_file)
+}
+
 /// Clusters of one sector: FAT32 needs many, and the ESP is small.
 const CLUSTER: u32 = 512;
 const LABEL: [u8; 11] = *b"PSYOPS-ESP ";
@@ -42,8 +50,8 @@ pub fn serial(volume: &[u8]) -> Option<u32> {
     volume.get(67..71)?.try_into().ok().map(u32::from_le_bytes)
 }
 
-/// The content of an ESP of `size` with `selector` on it.
-pub fn make(size: Bytes, serial: u32, selector: &[u8]) -> io::Result<Vec<u8>> {
+/// The content of an ESP of `size` with the selector for `architecture` on it.
+pub fn make(architecture: &Architecture, size: Bytes, serial: u32, selector: &[u8]) -> io::Result<Vec<u8>> {
     let length = usize::try_from(size.0).map_err(io::Error::other)?;
     let mut volume = Cursor::new(vec![0; length]);
     let options = FormatVolumeOptions::new()
@@ -59,7 +67,8 @@ pub fn make(size: Bytes, serial: u32, selector: &[u8]) -> io::Result<Vec<u8>> {
         for folder in FOLDERS {
             root.create_dir(folder)?;
         }
-        for (name, content) in [(SELECTOR, selector), (SHELL_SCRIPT, START_SELECTOR)] {
+        let (place, script) = (self::selector(architecture), start_selector(architecture));
+        for (name, content) in [(place.as_str(), selector), (SHELL_SCRIPT, script.as_bytes())] {
             let mut file = root.create_file(name)?;
             file.write_all(content)?;
             file.flush()?;
@@ -102,12 +111,13 @@ fn mend_parent_entry(volume: &mut [u8]) -> Option<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use handoff::architecture::X86_64;
     use std::process::Command;
 
     #[test]
     fn fsck_finds_nothing_and_two_are_equal() {
         let selector: Vec<u8> = (0..200_000_u32).map(|i| u8::try_from(i % 253).unwrap()).collect();
-        let image = make(Bytes::mib(33), 0x1234_abcd, &selector).unwrap();
+        let image = make(&X86_64, Bytes::mib(33), 0x1234_abcd, &selector).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("esp");
         std::fs::write(&path, &image).unwrap();
@@ -116,12 +126,12 @@ mod tests {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{text}");
         assert!(text.contains("32 bit entries"), "{text}");
-        assert!(make(Bytes::mib(33), 0x1234_abcd, &selector).unwrap() == image);
-        assert!(make(Bytes::mib(33), 0x1234_abce, &selector).unwrap() != image);
+        assert!(make(&X86_64, Bytes::mib(33), 0x1234_abcd, &selector).unwrap() == image);
+        assert!(make(&X86_64, Bytes::mib(33), 0x1234_abce, &selector).unwrap() != image);
     }
 
     #[test]
     fn a_selector_that_does_not_fit_is_an_error() {
-        assert!(make(Bytes::mib(33), 1, &vec![1; 33 << 20]).is_err());
+        assert!(make(&X86_64, Bytes::mib(33), 1, &vec![1; 33 << 20]).is_err());
     }
 }

@@ -1,9 +1,10 @@
 //! The ESP of an image: its partition as a FAT32 volume, and whether firmware finds the selector on it.
 
-use super::esp::SELECTOR;
-use super::fat32::{self, FatError};
+use super::esp;
+use super::fat32::{self, FatError, Found};
 use super::reader::{ImageReader, ReadError};
 use super::window::Window;
+use handoff::architecture::Architecture;
 use handoff::partition::Role;
 use thiserror::Error;
 
@@ -20,7 +21,7 @@ pub enum EspError {
     #[error(transparent)]
     Fat(#[from] FatError),
     /// Firmware would find nothing to start.
-    #[error("there is no {SELECTOR} on it: firmware finds nothing to start")]
+    #[error("there is no {} on it: firmware finds nothing to start", Architecture::ALL.map(esp::selector).join(" or "))]
     NoSelector,
 }
 
@@ -37,7 +38,22 @@ pub fn open_first(image: &ImageReader) -> Result<Volume<'_>, EspError> {
 
 /// Whether firmware would find the selector.
 pub fn check(image: &ImageReader) -> Result<(), EspError> {
-    open(image)?.get(SELECTOR).filter(|found| !found.is_folder).map(drop).ok_or(EspError::NoSelector)
+    find_selector(&open(image)?).map(drop)
+}
+
+/// The selector, and the architecture whose firmware finds it.
+pub fn find_selector<'v>(volume: &'v Volume<'_>) -> Result<(&'static Architecture, &'v Found), EspError> {
+    let found = Architecture::ALL.into_iter().find_map(|row| {
+        let found = volume.get(&esp::selector(row)).filter(|found| !found.is_folder)?;
+        Some((row, found))
+    });
+    found.ok_or(EspError::NoSelector)
+}
+
+/// The architecture that an image is for, as its selector shows.
+#[must_use]
+pub fn architecture(image: &ImageReader) -> Option<&'static Architecture> {
+    Some(find_selector(&open_first(image).ok()?).ok()?.0)
 }
 
 /// The bytes that are in use, where the volume can be read.

@@ -377,7 +377,7 @@ mod tests {
     const SIZE: u64 = 33 << 20;
 
     fn volume() -> Vec<u8> {
-        esp::make(Bytes(SIZE), 7, &[9; 1300]).unwrap()
+        esp::make(&handoff::architecture::X86_64, Bytes(SIZE), 7, &[9; 1300]).unwrap()
     }
 
     fn read(bytes: &Vec<u8>) -> Result<Vec<(String, u64)>, String> {

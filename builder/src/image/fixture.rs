@@ -177,7 +177,7 @@ pub(crate) fn image_of(recipe: &Recipe<'_>) -> Fixture {
     .unwrap();
     let (site, node, release) = (name("site"), name(recipe.node), name(recipe.release));
     let inputs = Inputs {
-        ids: ImageIds { site: &site, node: &node, root: hash },
+        ids: ImageIds { architecture: &handoff::architecture::X86_64, site: &site, node: &node, root: hash },
         release: &release,
         security_epoch: 1,
         tries: 3,

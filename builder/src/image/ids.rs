@@ -2,6 +2,7 @@
 
 use crate::ids::{Owner, derived_serial, derived_uuid};
 use crate::root::verity::partition_guids;
+use handoff::architecture::Architecture;
 use handoff::name::Name;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -11,6 +12,8 @@ use uuid::Uuid;
 /// What the ids of an image derive from.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageIds<'a> {
+    /// The architecture, on which types of partitions depend.
+    pub architecture: &'static Architecture,
     /// The site.
     pub site: &'a Name,
     /// The node.

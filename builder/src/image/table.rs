@@ -34,7 +34,7 @@ impl Table {
                 name: role.name().to_owned(),
                 role: Some(role),
                 guid: ids.partition(role),
-                type_guid: role.type_guid().parse().map_err(io::Error::other)?,
+                type_guid: role.type_guid(ids.architecture).parse().map_err(io::Error::other)?,
                 attributes: flags(role),
                 offset: planned.offset,
                 size: planned.size,

@@ -105,7 +105,12 @@ fn every_table_that_is_written_is_read_as_it_was_meant() {
             };
             let plan = plan(&sizes, &contents).unwrap();
             let (site, node) = ("site".parse().unwrap(), format!("node{mib}").parse().unwrap());
-            let ids = ImageIds { site: &site, node: &node, root: RootHash(Sha256Digest::of(&[7])) };
+            let ids = ImageIds {
+                architecture: &handoff::architecture::X86_64,
+                site: &site,
+                node: &node,
+                root: RootHash(Sha256Digest::of(&[7])),
+            };
             let table = Table::planned(&plan, &ids).unwrap();
             for room in [0, 512, 1 << 20] {
                 let length = plan.disk_size.0 + room;

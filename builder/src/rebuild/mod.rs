@@ -208,7 +208,7 @@ fn make(
     let base = base::prepare(site, &site.node(node.as_str())?.packages, store, &keys, progress)?;
     let system = system::make(site, &base, programs, store, progress)?;
     let inputs = image::Inputs {
-        ids: ImageIds { site: &site.id, node, root: system.root.hash },
+        ids: ImageIds { architecture: site.architecture, site: &site.id, node, root: system.root.hash },
         release: &site.release,
         security_epoch: site.security_epoch,
         tries: site.boot.tries,

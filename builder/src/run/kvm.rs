@@ -47,7 +47,9 @@ fn memory_text(acceleration: Acceleration, boot_id: &str) -> String {
 }
 
 fn probe(kernel: &Path) -> bool {
-    let command_line = "console=ttyS0 earlyprintk=serial,ttyS0 panic=-1".to_owned();
+    let usual = Setup::with_stick(Path::new("/dev/null"));
+    let serial = usual.architecture.serial_console;
+    let command_line = format!("console={serial} earlyprintk=serial,{serial} panic=-1");
     let setup = Setup {
         disks: Vec::new(),
         memory: 256,
@@ -55,7 +57,7 @@ fn probe(kernel: &Path) -> bool {
         acceleration: Acceleration::Kvm,
         boot: Boot::Direct { kernel: kernel.to_owned(), initrd: "/dev/null".into(), command_line },
         on_reset: OnReset::End,
-        ..Setup::with_stick(Path::new("/dev/null"))
+        ..usual
     };
     Machine::start_silently(&setup).and_then(|mut machine| machine.wait_for(FIRST_WORDS, DEADLINE)).is_ok()
 }

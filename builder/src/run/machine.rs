@@ -5,13 +5,14 @@
 use super::console::Console;
 use super::parent::{self, Parent};
 use super::qmp::{Qmp, SOCKET};
-use super::setup::{Boot, FIRMWARE_CODE, FIRMWARE_VARIABLES, Serial, Setup, VARIABLES};
+use super::setup::{Boot, Serial, Setup, VARIABLES};
 use super::text::plain;
 use crate::details::Details;
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
 use crate::terminal::Settings;
-use crate::tools::{QEMU, ToolError};
+use crate::tools::ToolError;
+use handoff::architecture::{Architecture, Qemu};
 use handoff::report_key::ReportKey;
 use serde_json::json;
 use std::env;
@@ -38,12 +39,14 @@ pub enum MachineError {
     #[error(transparent)]
     Tool(#[from] ToolError),
     /// Firmware is missing.
-    #[error("cannot read the firmware {path}: {source}; install it: apt-get install ovmf")]
+    #[error("cannot read the firmware {path}: {source}; install it: apt-get install {package}")]
     Firmware {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
+        /// Debian's package that has it.
+        package: &'static str,
     },
     /// The machine's own folder.
     #[error(
@@ -151,9 +154,9 @@ impl Machine {
     fn launch(setup: &Setup, complaints: Stdio) -> Result<Self, MachineError> {
         let folder = Scratch::within(&env::temp_dir(), "psyops-qemu-").map_err(MachineError::Folder)?;
         if setup.boot == Boot::Firmware {
-            copy_firmware(folder.path())?;
+            copy_firmware(setup.architecture, folder.path())?;
         }
-        let mut command = parent::qemu()?;
+        let mut command = parent::qemu(setup.architecture)?;
         command.args(setup.arguments(folder.path()));
         let report_key = new_key().map_err(|source| MachineError::Talk { what: "make a key for", source })?;
         command.args(["-smbios", &format!("type=11,value={}", report_key.oem_string())]);
@@ -163,7 +166,7 @@ impl Machine {
             Serial::RawTerminal => command.stdin(Stdio::inherit()).stdout(Stdio::inherit()),
             Serial::None => command.stdin(Stdio::null()).stdout(Stdio::null()),
         };
-        let start = |source| ToolError::Start { program: QEMU.name.to_owned(), source };
+        let start = |source| ToolError::Start { program: setup.architecture.qemu.program.to_owned(), source };
         command.stderr(complaints);
         let settings = Settings::now();
         let (mut child, parent) = parent::spawn(command).map_err(start)?;
@@ -418,13 +421,14 @@ fn new_key() -> io::Result<ReportKey> {
     Ok(ReportKey::new(random))
 }
 
-fn copy_firmware(folder: &Path) -> Result<(), MachineError> {
+fn copy_firmware(architecture: &Architecture, folder: &Path) -> Result<(), MachineError> {
+    let Qemu { firmware_code, firmware_variables, firmware_package: package, .. } = architecture.qemu;
     let missing = |path: &str| {
         let path = PathBuf::from(path);
-        move |source| MachineError::Firmware { path, source }
+        move |source| MachineError::Firmware { path, source, package }
     };
-    std::fs::metadata(FIRMWARE_CODE).map_err(missing(FIRMWARE_CODE))?;
-    std::fs::copy(FIRMWARE_VARIABLES, folder.join(VARIABLES)).map_err(missing(FIRMWARE_VARIABLES))?;
+    std::fs::metadata(firmware_code).map_err(missing(firmware_code))?;
+    std::fs::copy(firmware_variables, folder.join(VARIABLES)).map_err(missing(firmware_variables))?;
     Ok(())
 }
 

@@ -1,7 +1,8 @@
 //! A program that does not outlive this process, even where that gets a SIGKILL: prctl(2), `PR_SET_PDEATHSIG`, which
 //! setpriv(1) sets before it becomes the program.
 
-use crate::tools::{QEMU, SETPRIV, ToolError};
+use crate::tools::{self, SETPRIV, ToolError};
+use handoff::architecture::Architecture;
 use std::io;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
@@ -17,12 +18,13 @@ const KILL: [&str; 2] = ["--pdeathsig", "KILL"];
 pub(super) struct Parent(#[expect(dead_code, reason = "the thread waits for its end")] Sender<()>);
 
 /// QEMU, to be started with [`spawn`]. Where setpriv is missing or too old, QEMU outlives a psyops that gets a SIGKILL.
-pub(super) fn qemu() -> Result<Command, ToolError> {
+pub(super) fn qemu(architecture: &Architecture) -> Result<Command, ToolError> {
+    let qemu = tools::qemu(architecture);
     if !setpriv_works() {
-        return QEMU.command();
+        return qemu.command();
     }
     let mut command = SETPRIV.command()?;
-    command.args(KILL).arg("--").arg(QEMU.find()?);
+    command.args(KILL).arg("--").arg(qemu.find()?);
     Ok(command)
 }
 

@@ -4,13 +4,9 @@ use super::acceleration::Acceleration;
 use super::arguments::{Arguments, with_path};
 use super::disk::{Access, Bus, Disk};
 use super::trouble::Trouble;
+use handoff::architecture::{Architecture, X86_64};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-
-/// UEFI firmware without Secure Boot, of Debian's package ovmf.
-pub const FIRMWARE_CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-/// Its variables as they come from the factory; each machine gets a copy.
-pub const FIRMWARE_VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
 
 /// What the machine starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +49,8 @@ pub enum Serial {
 /// A machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
+    /// What processors it has.
+    pub architecture: &'static Architecture,
     /// Disks; firmware starts from the first.
     pub disks: Vec<Disk>,
     /// Memory in MiB.
@@ -79,6 +77,7 @@ impl Setup {
     pub fn with_stick(image: &Path) -> Self {
         let stick = Disk::new(image, Access::Snapshot, Bus::Usb);
         Self {
+            architecture: &X86_64,
             disks: vec![stick],
             memory: 1024,
             cpus: Acceleration::Tcg.processors(),
@@ -95,7 +94,8 @@ impl Setup {
     #[must_use]
     pub fn arguments(&self, folder: &Path) -> Vec<OsString> {
         let mut arguments = Arguments::default();
-        arguments.words("-nodefaults -no-user-config -display none -machine q35");
+        arguments.words("-nodefaults -no-user-config -display none");
+        arguments.pair("-machine", self.architecture.qemu.machine);
         arguments.words(self.acceleration.arguments());
         arguments.pair("-m", format!("{}M", self.memory));
         arguments.pair("-smp", self.cpus.to_string());
@@ -141,8 +141,11 @@ impl Setup {
     fn add_boot(&self, arguments: &mut Arguments, folder: &Path) {
         match &self.boot {
             Boot::Firmware => {
-                let code =
-                    with_path("if=pflash,unit=0,format=raw,readonly=on,file=", FIRMWARE_CODE.as_ref(), "");
+                let code = with_path(
+                    "if=pflash,unit=0,format=raw,readonly=on,file=",
+                    self.architecture.qemu.firmware_code.as_ref(),
+                    "",
+                );
                 arguments.pair("-drive", code);
                 let variables = folder.join(VARIABLES);
                 arguments.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", &variables, ""));

@@ -45,6 +45,7 @@ pub use role::{Overlay, Role};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
 
 use crate::secrets::trust::Accepted;
+use handoff::architecture::Architecture;
 use handoff::hardening::Hardening;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
@@ -86,6 +87,8 @@ pub struct Site {
     pub least_serial: u64,
     /// The time that everything built from it bears, in seconds since 1970. Never the clock.
     pub build_time: u64,
+    /// The processors of its nodes.
+    pub architecture: &'static Architecture,
     /// Which system its nodes run.
     pub base: Base,
     /// Where packages come from, and which ones.

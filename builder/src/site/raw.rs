@@ -14,6 +14,7 @@ pub(super) struct RawSite {
     #[serde(default)]
     pub(super) security_epoch: u32,
     pub(super) least_serial: Option<Spanned<u64>>,
+    pub(super) architecture: Option<Spanned<String>>,
     pub(super) base: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) overlays: Vec<Spanned<String>>,

@@ -16,6 +16,7 @@ use super::settings::{Console, Packages, Sizes};
 use super::source::Source;
 use super::value::{check_recipient, positive, ssh_key};
 use super::{NODES, OVERLAYS, ROLES, SITE_FILE, Site};
+use handoff::architecture::Architecture;
 use handoff::login::{BadConsoleLogin, BadCryptHash, ConsoleLogin};
 use handoff::name::Name;
 use handoff::node_settings::{ConfigureLimits, DEFAULT_DEADLINE, DEFAULT_RETRIES};
@@ -36,6 +37,10 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     };
     let source = Source::read_if_there(&folder, SITE_FILE)?.ok_or_else(not_a_site)?;
     let raw: RawSite = source.parse()?;
+    let architecture = match &raw.architecture {
+        None => Architecture::ALL[0],
+        Some(typed) => source.word("architecture", typed, &Architecture::ALL.map(|row| (row.name, row)))?,
+    };
     let mut roles = BTreeMap::new();
     let all_roles = folder.folder(ROLES);
     for (name, file_name) in named_entries(&all_roles, None)? {
@@ -68,11 +73,12 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         security_epoch: raw.security_epoch,
         least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
         build_time,
+        architecture,
         base,
-        packages: packages(&source, raw.packages, &extra)?,
+        packages: packages(&source, architecture, raw.packages, &extra)?,
         sizes: sizes(&source, &raw.sizes)?,
         boot,
-        console: console(&source, raw.console)?,
+        console: console(&source, architecture, raw.console)?,
         rescue: rescue(&source, raw.rescue)?,
         admin_recipients,
         signing_keys,
@@ -163,7 +169,12 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
 /// How an archive may be reached: apt's ways of fetching bytes.
 const SCHEMES: [&str; 7] = ["http", "https", "ftp", "file", "copy", "tor+http", "tor+https"];
 
-fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Result<Packages, SiteError> {
+fn packages(
+    source: &Source,
+    architecture: &'static Architecture,
+    raw: RawPackages,
+    extra: &[WantedPackage],
+) -> Result<Packages, SiteError> {
     let plain = |key: &'static str, typed: Option<Spanned<String>>, default: &str, more: &str| match typed {
         None => Ok(default.to_owned()),
         Some(typed) => {
@@ -189,6 +200,7 @@ fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Resul
         }
     };
     Ok(Packages {
+        architecture,
         suite: plain("suite", raw.suite, "bookworm", "-.")?,
         mirror: fetched("mirror", raw.mirror, "http://deb.debian.org/debian", false)?,
         security_mirror: fetched(
@@ -197,7 +209,7 @@ fn packages(source: &Source, raw: RawPackages, extra: &[WantedPackage]) -> Resul
             "http://deb.debian.org/debian-security",
             true,
         )?,
-        kernel: plain("kernel", raw.kernel, "linux-image-amd64", "+-.")?,
+        kernel: plain("kernel", raw.kernel, architecture.kernel_package, "+-.")?,
         extra: PackageSet::of("the site", extra)?,
     })
 }
@@ -221,7 +233,7 @@ fn sizes(source: &Source, raw: &RawSizes) -> Result<Sizes, SiteError> {
     })
 }
 
-fn console(source: &Source, raw: RawConsole) -> Result<Console, SiteError> {
+fn console(source: &Source, architecture: &Architecture, raw: RawConsole) -> Result<Console, SiteError> {
     let mut devices = Vec::new();
     for typed in raw.devices.unwrap_or_default() {
         let plain = |c: char| c.is_ascii_alphanumeric() || c == ',';
@@ -229,13 +241,13 @@ fn console(source: &Source, raw: RawConsole) -> Result<Console, SiteError> {
             return Err(source.wrong(
                 "devices",
                 &typed,
-                "a console as the kernel takes it, as in \"ttyS0,115200\"",
+                format!("a console as the kernel takes it, as in \"{},115200\"", architecture.serial_console),
             ));
         }
         devices.push(typed.into_inner());
     }
     if devices.is_empty() {
-        devices = vec!["tty0".to_owned(), "ttyS0".to_owned()];
+        devices = vec!["tty0".to_owned(), architecture.serial_console.to_owned()];
     }
     Ok(Console { devices, login: login(source, raw.login.as_ref(), raw.password_hash.as_ref())? })
 }

@@ -2,6 +2,7 @@
 
 use super::package::PackageSet;
 use super::quantity::{Bytes, Extent};
+use handoff::architecture::Architecture;
 use handoff::fault::Policy;
 use handoff::login::ConsoleLogin;
 use handoff::manifest::Required;
@@ -10,6 +11,8 @@ use handoff::verity::OnCorruption;
 /// Where packages come from, and which ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packages {
+    /// The architecture that they are for.
+    pub architecture: &'static Architecture,
     /// Debian's release name.
     pub suite: String,
     /// The archive.

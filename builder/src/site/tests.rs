@@ -305,6 +305,17 @@ fn rescue_can_be_commands_without_a_shell() {
 }
 
 #[test]
+fn nodes_have_an_architecture_that_the_table_knows() {
+    let sample = Sample::new();
+    assert_eq!(sample.load().unwrap().architecture.name, "x86-64");
+    sample.edit("site.toml", "base = \"micro\"", "base = \"micro\"\narchitecture = \"x86-64\"");
+    assert_eq!(sample.load().unwrap().architecture.debian, "amd64");
+    sample.edit("site.toml", "\"x86-64\"", "\"x86_64\"");
+    let error = sample.error().to_string();
+    assert!(error.contains("\"x86_64\"") && error.contains("\"x86-64\""), "{error}");
+}
+
+#[test]
 fn hardening_is_safe_by_default_and_typed() {
     let sample = Sample::new();
     assert_eq!(sample.load().unwrap().hardening, Hardening::default());

@@ -5,6 +5,7 @@ use crate::image::esp_reader::{self, EspError};
 use crate::image::fat32::FatError;
 use crate::image::reader::ImageReader;
 use crate::site::Bytes;
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 
@@ -20,7 +21,7 @@ pub(super) fn check(
     own: Option<&[u8]>,
 ) -> Result<String, String> {
     image.is_there(Role::Esp).map_err(|error| error.to_string())?;
-    let found = selector(image).map_err(|error| match esp_reader::open(image) {
+    let (architecture, found) = selector(image).map_err(|error| match esp_reader::open(image) {
         Err(known) if known.to_string() != error.to_string() => {
             format!("the selector cannot be read: {error}; {known}")
         }
@@ -29,7 +30,7 @@ pub(super) fn check(
     let boot = image.read(Role::Esp, Bytes(0), 512).map_err(|error| error.to_string())?;
     let serial = esp::serial(&boot).ok_or("it has no FAT32 boot sector")?;
     let partition = image.partition(Role::Esp).map_err(|error| error.to_string())?;
-    let made = esp::make(partition.size, serial, &found).map_err(|error| error.to_string())?;
+    let made = esp::make(architecture, partition.size, serial, &found).map_err(|error| error.to_string())?;
     if let Some(offset) = difference(image, &made)? {
         return Err(format!(
             "byte {offset} is not as the file system was made: written to since, or damaged"
@@ -66,11 +67,11 @@ fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
 
 /// The digest of the selector, where there is one.
 pub(super) fn selector_digest(image: &ImageReader) -> Option<Sha256Digest> {
-    selector(image).ok().map(|selector| Sha256Digest::of(&selector))
+    selector(image).ok().map(|(_, selector)| Sha256Digest::of(&selector))
 }
 
-fn selector(image: &ImageReader) -> Result<Vec<u8>, EspError> {
+fn selector(image: &ImageReader) -> Result<(&'static Architecture, Vec<u8>), EspError> {
     let volume = esp_reader::open_first(image)?;
-    let file = volume.get(esp::SELECTOR).filter(|found| !found.is_folder).ok_or(EspError::NoSelector)?;
-    Ok(volume.content(file).map_err(FatError::from)?)
+    let (architecture, file) = esp_reader::find_selector(&volume)?;
+    Ok((architecture, volume.content(file).map_err(FatError::from)?))
 }

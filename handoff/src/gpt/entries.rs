@@ -1,6 +1,7 @@
 //! The entries of a table (UEFI 2.10, table 5.7), under the names of their fields there.
 
 use super::{EntryName, GptHeader, Lba, Problem, Table, crc32};
+use crate::architecture::Architecture;
 use crate::bytes::Reader;
 use crate::guid::Guid;
 use crate::partition::Role;
@@ -30,11 +31,12 @@ pub struct GptPartitionEntry {
 }
 
 impl GptPartitionEntry {
-    /// What it is for: both its name and its type are the role's.
+    /// What it is for: both its name and its type are the role's, on a stick for any architecture.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         let role = Role::from_name(&self.partition_name)?;
-        (role.type_guid().parse() == Ok(self.partition_type_guid)).then_some(role)
+        let is_type = |row: &&Architecture| role.type_guid(row).parse() == Ok(self.partition_type_guid);
+        Architecture::ALL.iter().any(is_type).then_some(role)
     }
 
     /// How many blocks it has.

@@ -63,7 +63,7 @@ impl Sample {
             sample.put(header + 84, &entry_size.to_le_bytes());
             for (index, role) in Role::ALL.into_iter().enumerate() {
                 let entry = sample.entry(primary, index);
-                let kind: Guid = role.type_guid().parse().unwrap();
+                let kind: Guid = role.type_guid(&crate::architecture::X86_64).parse().unwrap();
                 sample.put(entry, &kind.to_disk());
                 sample.put(entry + 16, &[u8::try_from(index).unwrap() + 1; 16]);
                 let start = 512 + 16 * index as u64;

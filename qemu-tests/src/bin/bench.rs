@@ -6,6 +6,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use builder::boot::uki::{Section, Uki};
+use handoff::architecture::X86_64;
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{Entry, FileAttributes, Kind, Manifest, RelativePath, Required, Store};
@@ -58,7 +59,7 @@ fn kib(bytes: u64) -> f64 {
 
 fn measure() -> Result<Vec<Row>> {
     let world = World::micro()?;
-    let loader = target_folder()?.join("x86_64-unknown-linux-musl/node/initloader");
+    let loader = target_folder()?.join(X86_64.linux_target).join("node/initloader");
     let mut rows = vec![row("loader", kib(fs::metadata(loader)?.len()), "KiB")];
     let stick = world.stick("alpha")?;
     rows.extend(initramfs(&stick)?);

@@ -13,6 +13,7 @@ use crate::base::vouch::VouchedLock;
 use crate::base::{BaseError, debs};
 use crate::site::rfc3339;
 use crate::store::{Store, StoreError};
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -53,7 +54,7 @@ pub(super) fn fill(
     let keyring = folder.join(KEYRING);
     let key =
         ThrowawayKey::generate(signed_at).map_err(|source| StoreError { path: keyring.clone(), source })?;
-    let release = release(&index, signed_at);
+    let release = release(&index, signed_at, lock.wish.architecture);
     for (place, content) in [
         (folder.join("Packages"), index.as_bytes()),
         (folder.join("InRelease"), key.sign(&release).as_bytes()),
@@ -69,11 +70,12 @@ fn stanza(control: &str, package: &LockedPackage, file: &str) -> String {
 }
 
 /// `Release` (Debian wiki, `RepositoryFormat`). Without `Valid-Until`: a lock remains buildable.
-fn release(index: &str, time: u64) -> String {
+fn release(index: &str, time: u64, architecture: &Architecture) -> String {
     let digest = Sha256Digest::of(index.as_bytes());
     format!(
-        "Origin: psyopsOS\nLabel: packages of site.lock\nDate: {}\nArchitectures: amd64\nSHA256:\n {digest} {} Packages\n",
+        "Origin: psyopsOS\nLabel: packages of site.lock\nDate: {}\nArchitectures: {}\nSHA256:\n {digest} {} Packages\n",
         date(time),
+        architecture.debian,
         index.len()
     )
 }
@@ -109,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_release_names_the_index_by_size_and_digest() {
-        let said = release("Package: x\n", 0);
+        let said = release("Package: x\n", 0, &handoff::architecture::X86_64);
         let digest = Sha256Digest::of(b"Package: x\n");
         assert!(said.ends_with(&format!("\nSHA256:\n {digest} 11 Packages\n")), "{said}");
         assert!(!said.contains("Valid-Until"));

@@ -15,6 +15,7 @@ use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{Store, StoreError};
 use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use std::fs;
 use std::path::Path;
@@ -129,18 +130,20 @@ fn install(
     let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key(), build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
-    bootstrap(&sandbox, &names, build_time, output, steps)
+    bootstrap(&sandbox, lock.wish.architecture, &names, build_time, output, steps)
 }
 
 /// Installs these packages and what is essential out of the sandbox's archive, as a tar at `output`.
 fn bootstrap(
     sandbox: &Sandbox,
+    architecture: &Architecture,
     names: &[&str],
     build_time: u64,
     output: &Path,
     steps: &Count,
 ) -> Result<(), BaseError> {
     let include = format!("--include={}", names.join(","));
+    let architectures = format!("--architectures={}", architecture.debian);
     let source = archive::source();
     let time = build_time.to_string();
     let command = [
@@ -155,7 +158,7 @@ fn bootstrap(
         "--format=tar",
         // It is root of the sandbox.
         "--mode=root",
-        "--architectures=amd64",
+        &architectures,
         // What the machine is made of is not to be seen.
         "--skip=check/empty,chroot/mount/sys",
         &include,

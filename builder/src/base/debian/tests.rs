@@ -156,7 +156,14 @@ impl Place {
         archive::fill(&lock, &self.store, BUILD_TIME, &sandbox.archive()).unwrap();
         change(&sandbox.archive());
         let output = self.folder.path().join("installed.tar");
-        match bootstrap(&sandbox, &["tiny-base"], BUILD_TIME, &output, &Count::default()) {
+        match bootstrap(
+            &sandbox,
+            &handoff::architecture::X86_64,
+            &["tiny-base"],
+            BUILD_TIME,
+            &output,
+            &Count::default(),
+        ) {
             Ok(()) => Ok(()),
             Err(BaseError::Tool(ToolError::Failed { program, complaint, .. })) => {
                 assert_eq!(program, "mmdebstrap");

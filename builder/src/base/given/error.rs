@@ -93,10 +93,12 @@ pub enum GivenError {
         base: String,
     },
     /// An init that nodes cannot run.
-    #[error("the init of the base, {path}, is no program for x86-64")]
+    #[error("the init of the base, {path}, is not a program for {wanted}")]
     OtherMachine {
         /// The program.
         path: String,
+        /// The architecture of the nodes.
+        wanted: &'static str,
     },
     /// The store.
     #[error(transparent)]

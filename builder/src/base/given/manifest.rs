@@ -5,9 +5,9 @@ use super::error::GivenError;
 use super::locked::{Given, LockedLayer};
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
-use oci_client::client::linux_amd64_resolver;
-use oci_client::manifest::{OciDescriptor, OciImageManifest, OciManifest};
+use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
 use serde::Deserialize;
 
 /// An index may list indexes. Nobody nests them deeper.
@@ -41,16 +41,21 @@ struct Configuration {
     os: String,
 }
 
-/// The image for linux/amd64 that the source's name stands for now.
-pub(super) fn resolve(source: &impl Source) -> Result<Given, GivenError> {
+/// The image for Linux on this architecture that the source's name stands for now.
+pub(super) fn resolve(
+    source: &impl Source,
+    architecture: &'static Architecture,
+) -> Result<Given, GivenError> {
     let bad = |problem: String| GivenError::Manifest { image: source.name(), problem };
     let mut bytes = source.first()?;
     for _ in 0..DEEPEST {
         let parsed = serde_json::from_slice::<OciManifest>(&bytes);
         let digest = match parsed.map_err(|error| bad(format!("no manifest: {error}")))? {
-            OciManifest::Image(image) => return locked(source, &image, Sha256Digest::of(&bytes)),
-            OciManifest::ImageIndex(index) => linux_amd64_resolver(&index.manifests)
-                .ok_or_else(|| bad("it has nothing for linux/amd64".into()))?,
+            OciManifest::Image(image) => {
+                return locked(source, architecture, &image, Sha256Digest::of(&bytes));
+            }
+            OciManifest::ImageIndex(index) => for_platform(&index.manifests, architecture)
+                .ok_or_else(|| bad(format!("it has nothing for linux/{}", architecture.oci)))?,
         };
         let digest = sha256(&digest).map_err(bad)?;
         bytes = checked("the manifest", source.manifest(&digest)?, &digest)?;
@@ -58,8 +63,20 @@ pub(super) fn resolve(source: &impl Source) -> Result<Given, GivenError> {
     Err(bad("its indexes list nothing but indexes".into()))
 }
 
+/// The first image of an index that is for Linux on this architecture.
+fn for_platform(entries: &[ImageIndexEntry], architecture: &Architecture) -> Option<String> {
+    let fits = |entry: &&ImageIndexEntry| {
+        entry.platform.as_ref().is_some_and(|platform| {
+            (platform.os.to_string(), platform.architecture.to_string())
+                == ("linux".to_owned(), architecture.oci.to_owned())
+        })
+    };
+    entries.iter().find(fits).map(|entry| entry.digest.clone())
+}
+
 fn locked(
     source: &impl Source,
+    architecture: &Architecture,
     image: &OciImageManifest,
     manifest: Sha256Digest,
 ) -> Result<Given, GivenError> {
@@ -68,10 +85,10 @@ fn locked(
     let bytes = checked("the configuration", source.config(&digest)?, &digest)?;
     let config: Configuration = serde_json::from_slice(&bytes)
         .map_err(|error| bad(format!("its configuration is not that of a system: {error}")))?;
-    if (config.os.as_str(), config.architecture.as_str()) != ("linux", "amd64") {
+    if (config.os.as_str(), config.architecture.as_str()) != ("linux", architecture.oci) {
         return Err(bad(format!(
-            "it is for {}/{}, and nodes are linux/amd64",
-            config.os, config.architecture
+            "it is for {}/{}, and nodes are linux/{}",
+            config.os, config.architecture, architecture.oci
         )));
     }
     limits::IMAGE_LAYERS
@@ -132,7 +149,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         }
     }
 
-    let _ = resolve(&Same(bytes));
+    let _ = resolve(&Same(bytes), Architecture::ALL[0]);
     if let Ok(OciManifest::Image(image)) = serde_json::from_slice(bytes) {
         let _: Vec<_> = image.layers.iter().map(locked_layer).collect();
     }

@@ -69,10 +69,11 @@ pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Giv
         }
         Base::Oci(ImageSource::Registry(reference)) => {
             progress(&format!("asking the registry for {reference}"));
-            manifest::resolve(&Registry::new(reference)?).map(Some)
+            manifest::resolve(&Registry::new(reference)?, site.architecture).map(Some)
         }
         Base::Oci(ImageSource::Layout { folder, tag }) => {
-            manifest::resolve(&Layout::open(layout_of(site, folder)?, tag.as_deref())?).map(Some)
+            manifest::resolve(&Layout::open(layout_of(site, folder)?, tag.as_deref())?, site.architecture)
+                .map(Some)
         }
     }
 }
@@ -83,7 +84,7 @@ pub(crate) fn resolve_reference(reference: &str) -> Result<Given, BaseError> {
     let ImageSource::Registry(reference) = reference.parse().expect("a reference") else {
         panic!("{reference} is a folder")
     };
-    Ok(manifest::resolve(&Registry::new(&reference)?)?)
+    Ok(manifest::resolve(&Registry::new(&reference)?, &handoff::architecture::X86_64)?)
 }
 
 /// Fetches what the store lacks, and refuses a tar that is not the locked one.
@@ -157,7 +158,8 @@ pub(super) fn make(site: &Site, given: &Given, store: &Store, place: &Path) -> R
         // The lock does not answer for another kind of base.
         (_, Given::Tar { .. }) => {}
     }
-    let init = init::detect(&tree)?.ok_or_else(|| GivenError::NoInit { base: site.base.to_string() })?;
+    let init = init::detect(&tree, site.architecture)?
+        .ok_or_else(|| GivenError::NoInit { base: site.base.to_string() })?;
     complete(&mut tree)?;
     let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, site.build_time)?;

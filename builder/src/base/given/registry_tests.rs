@@ -243,7 +243,7 @@ fn a_registry_that_is_slow_without_end_is_not_waited_for() {
     let slow = |what: &str, seconds: u32| {
         format!("cannot get {what} of {reference}: there was no whole answer within {seconds} s")
     };
-    let error = manifest::resolve(&registry).unwrap_err();
+    let error = manifest::resolve(&registry, &handoff::architecture::X86_64).unwrap_err();
     assert_eq!((error.class(), error.to_string()), (Class::Unavailable, slow("the manifest", 1)));
     let layer = LockedLayer { sha256: handoff::hash::Sha256Digest::of(b""), size: 1 << 20 };
     let folder = tempfile::tempdir().unwrap();

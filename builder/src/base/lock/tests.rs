@@ -11,6 +11,7 @@ use std::fs;
 
 fn lock() -> Lock {
     let wish = Wish {
+        architecture: &handoff::architecture::X86_64,
         base: Base::Micro,
         suite: "bookworm".into(),
         kernel: "linux-image-amd64".into(),

@@ -1,9 +1,8 @@
 //! What a `Release` file of an archive says of its `Packages` (Debian wiki, `RepositoryFormat`).
 
+use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 
-/// The list of packages that a lock is made from: component main, for the architecture of all images.
-const PACKAGES: &str = "main/binary-amd64/Packages";
 /// The most bytes that a list of packages may have; Debian's has 50 MB.
 const MOST_PACKAGES: u64 = 512 << 20;
 
@@ -17,10 +16,17 @@ pub(super) fn size_of_packages(release: &str, packages: &Sha256Digest) -> Option
     let sizes = entries.filter_map(|line| {
         let mut words = line.split_ascii_whitespace();
         let (digest, size, path) = (words.next()?, words.next()?, words.next()?);
-        let is_it = path == PACKAGES && digest.parse().is_ok_and(|digest: Sha256Digest| digest == *packages);
+        let is_it =
+            is_package_list(path) && digest.parse().is_ok_and(|digest: Sha256Digest| digest == *packages);
         is_it.then(|| size.parse().ok()).flatten()
     });
     sizes.filter(|size| *size <= MOST_PACKAGES).last()
+}
+
+/// Whether this is a list of packages that a lock can be made from: component main, for an architecture of nodes.
+fn is_package_list(path: &str) -> bool {
+    let architecture = path.strip_prefix("main/binary-").and_then(|rest| rest.strip_suffix("/Packages"));
+    architecture.is_some_and(|name| Architecture::ALL.iter().any(|row| row.debian == name))
 }
 
 #[cfg(test)]
@@ -28,10 +34,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_list_of_packages_of_main_and_amd64_counts() {
+    fn only_lists_of_packages_of_main_for_a_known_architecture_count() {
+        const PACKAGES: &str = "main/binary-amd64/Packages";
         let (list, other) = (Sha256Digest::of(b"list"), Sha256Digest::of(b"other"));
         let release = format!(
-            "Origin: x\nMD5Sum:\n {list} 5 {PACKAGES}\nSHA256:\n {other} 7 main/source/Sources\n \
+            "Origin: x\nMD5Sum:\n {list} 5 {PACKAGES}\nSHA256:\n {other} 7 main/source/Sources\n {other} 7 main/binary-hurd-i386/Packages\n \
              {list} 9 {PACKAGES}\n {list} 8 {PACKAGES}.xz\nSHA512:\n {other} 9 {PACKAGES}\n"
         );
         assert_eq!(size_of_packages(&release, &list), Some(9));

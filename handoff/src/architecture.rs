@@ -1,0 +1,151 @@
+//! The processor architectures of nodes: one row each, with every name and number that differs between them.
+//!
+//! Nothing else in the workspace knows an architecture, except code that is machine code itself (the selector's clock, the
+//! sandbox's library). A new architecture is a row here, a build of the selector, the loader and the agent for it, and
+//! tests.
+
+use core::fmt;
+use core::str::FromStr;
+
+/// What differs between architectures.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Architecture {
+    /// Its name in site files and messages.
+    pub name: &'static str,
+    /// Partition type of a root (UAPI.2, Discoverable Partitions Specification).
+    pub root_type: &'static str,
+    /// Partition type of the hash tree of a root (the same).
+    pub verity_type: &'static str,
+    /// The file that firmware starts from a removable medium, in `EFI/BOOT` (UEFI 2.10, section 3.5.1.1).
+    pub efi_file: &'static str,
+    /// `e_machine` of ELF files (elf(5)).
+    pub elf_machine: u16,
+    /// `Machine` of PE files (PE format, "Machine Types").
+    pub pe_machine: u16,
+    /// Debian's name.
+    pub debian: &'static str,
+    /// Debian's name in the paths of libraries.
+    pub multiarch: &'static str,
+    /// The file name of the dynamic linker of the C library.
+    pub dynamic_linker: &'static str,
+    /// The path at which programs expect it.
+    pub dynamic_linker_path: &'static str,
+    /// Debian's package that depends on the newest kernel.
+    pub kernel_package: &'static str,
+    /// OCI's name (Go's `GOARCH`).
+    pub oci: &'static str,
+    /// The file name of systemd's boot stub.
+    pub stub: &'static str,
+    /// The first serial port, as the kernel's `console=` names it.
+    pub serial_console: &'static str,
+    /// Rust's target for the loader and the agent.
+    pub linux_target: &'static str,
+    /// Rust's target for the selector.
+    pub uefi_target: &'static str,
+    /// How QEMU emulates it.
+    pub qemu: Qemu,
+}
+
+/// How QEMU emulates an architecture, with the names of Debian's packages.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Qemu {
+    /// The program.
+    pub program: &'static str,
+    /// Its package.
+    pub package: &'static str,
+    /// The machine.
+    pub machine: &'static str,
+    /// UEFI firmware without Secure Boot.
+    pub firmware_code: &'static str,
+    /// The variables of that firmware as they come from the factory.
+    pub firmware_variables: &'static str,
+    /// The package of both.
+    pub firmware_package: &'static str,
+}
+
+/// x86-64.
+pub static X86_64: Architecture = Architecture {
+    name: "x86-64",
+    root_type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
+    verity_type: "2c7357ed-ebd2-46d9-aec1-23d437ec2bf5",
+    efi_file: "BOOTX64.EFI",
+    elf_machine: 62,
+    pe_machine: 0x8664,
+    debian: "amd64",
+    multiarch: "x86_64-linux-gnu",
+    dynamic_linker: "ld-linux-x86-64.so.2",
+    dynamic_linker_path: "/lib64/ld-linux-x86-64.so.2",
+    kernel_package: "linux-image-amd64",
+    oci: "amd64",
+    stub: "linuxx64.efi.stub",
+    serial_console: "ttyS0",
+    linux_target: "x86_64-unknown-linux-musl",
+    uefi_target: "x86_64-unknown-uefi",
+    qemu: Qemu {
+        program: "qemu-system-x86_64",
+        package: "qemu-system-x86",
+        machine: "q35",
+        firmware_code: "/usr/share/OVMF/OVMF_CODE_4M.fd",
+        firmware_variables: "/usr/share/OVMF/OVMF_VARS_4M.fd",
+        firmware_package: "ovmf",
+    },
+};
+
+/// A name that is not that of an architecture.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnknownArchitecture;
+
+impl Architecture {
+    /// All of them. The first is that of a site that names none.
+    pub const ALL: [&'static Self; 1] = [&X86_64];
+
+    /// The architecture that this program was compiled for.
+    #[cfg(target_arch = "x86_64")]
+    pub const OF_THIS_PROGRAM: &'static Self = &X86_64;
+}
+
+impl fmt::Display for Architecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name)
+    }
+}
+
+impl FromStr for &'static Architecture {
+    type Err = UnknownArchitecture;
+
+    fn from_str(name: &str) -> Result<Self, UnknownArchitecture> {
+        Architecture::ALL.into_iter().find(|row| row.name == name).ok_or(UnknownArchitecture)
+    }
+}
+
+impl fmt::Display for UnknownArchitecture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("known architectures are:")?;
+        Architecture::ALL.iter().try_for_each(|row| write!(f, " {row}"))
+    }
+}
+
+impl core::error::Error for UnknownArchitecture {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guid::Guid;
+    use alloc::vec::Vec;
+
+    #[test]
+    fn rows_are_told_apart_by_name_and_by_partition_types() {
+        for row in Architecture::ALL {
+            assert_eq!(row.name.parse(), Ok(row));
+            for guid in [row.root_type, row.verity_type] {
+                assert!(guid.parse::<Guid>().is_ok(), "{guid}");
+            }
+        }
+        let mut types: Vec<&str> =
+            Architecture::ALL.iter().flat_map(|row| [row.root_type, row.verity_type]).collect();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), 2 * Architecture::ALL.len());
+        assert_eq!("amd64".parse::<&Architecture>(), Err(UnknownArchitecture));
+    }
+}
