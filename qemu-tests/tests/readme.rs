@@ -1,4 +1,4 @@
-//! Every command that README.md shows is run as it stands there, in order, by somebody with empty folders of his own.
+//! Runs every command that README.md and the guides in `docs/guides/` show, in order, for a user with empty folders.
 
 use anyhow::{Context as _, Result, ensure};
 use qemu_tests::command::succeed;
@@ -13,9 +13,24 @@ fn checkout() -> Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above qemu-tests")?.to_owned())
 }
 
-/// The blocks of shell commands.
-fn blocks() -> Result<Vec<String>> {
-    let text = fs::read_to_string(checkout()?.join("README.md"))?;
+/// The guides, in the order in which a reader takes them: each continues with what the ones before it made.
+const GUIDES: [&str; 11] = [
+    "first-stick.md",
+    "site-files.md",
+    "secrets.md",
+    "flashing.md",
+    "boot-and-rescue.md",
+    "roles.md",
+    "bases.md",
+    "overlays.md",
+    "reproducing-a-build.md",
+    "trust.md",
+    "troubleshooting.md",
+];
+
+/// The blocks of shell commands in a document of the checkout.
+fn blocks(document: &Path) -> Result<Vec<String>> {
+    let text = fs::read_to_string(checkout()?.join(document))?;
     let mut blocks: Vec<String> = Vec::new();
     let mut inside = false;
     for line in text.lines() {
@@ -50,7 +65,7 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
 
 #[test]
 fn the_two_commands_to_start_are_these() -> Result<()> {
-    let blocks = blocks()?;
+    let blocks = blocks(Path::new("README.md"))?;
     assert_eq!(blocks.get(..2), Some(["make demo\n".to_owned(), "make test\n".to_owned()].as_slice()));
     // This test is a part of `make test`: that make knows it is all that can be run of it here.
     succeed(Command::new("make").args(["-n", "test"]).current_dir(checkout()?)).map(|_| ())
@@ -108,19 +123,55 @@ fn the_demo_boots_and_says_ok() -> Result<()> {
 }
 
 #[test]
-fn the_commands_for_a_site_of_ones_own_work_one_after_the_other() -> Result<()> {
+fn the_commands_of_the_readme_work_one_after_the_other() -> Result<()> {
     let home = tempfile::tempdir()?;
     let work = home.path().join("work");
     fs::create_dir(&work)?;
-    let script: String = blocks()?.split_off(2).concat();
+    let script: String = blocks(Path::new("README.md"))?.split_off(2).concat();
     ensure!(script.lines().count() >= 7, "the README shows too little:\n{script}");
     succeed(&mut shell(&script, &work, home.path())?)?;
+    for made in ["pi1.img", "stick.img", "fleet/site.lock", "fleet/site.lock.minisig", "fleet/seals/pi1.seal"]
+    {
+        ensure!(work.join(made).is_file(), "{made} was not made");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_guide_is_in_the_list() -> Result<()> {
+    let folder = checkout()?.join("docs/guides");
+    #[expect(clippy::disallowed_methods, reason = "the names are sorted before they are compared")]
+    let entries = fs::read_dir(folder)?;
+    let mut found: Vec<String> =
+        entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect::<Result<_>>()?;
+    found.sort();
+    let mut listed = GUIDES.to_vec();
+    listed.sort_unstable();
+    assert_eq!(found, listed);
+    Ok(())
+}
+
+#[test]
+fn the_commands_of_the_guides_work_one_after_the_other() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let work = home.path().join("work");
+    fs::create_dir(&work)?;
+    let mut lines = 0;
+    for guide in GUIDES {
+        let script = blocks(&Path::new("docs/guides").join(guide))?.concat();
+        lines += script.lines().count();
+        succeed(&mut shell(&script, &work, home.path())?).with_context(|| format!("docs/guides/{guide}"))?;
+    }
+    ensure!(lines >= 60, "the guides show too little: {lines} lines");
     for made in [
         "pi1.img",
         "pi2.img",
         "pi1-secret.img",
         "pi1-disk.svg",
         "boot.svg",
+        "images/pi2.img.zst",
+        "parts/pi1.qcow2",
+        "sbom.spdx.json",
         "fleet/site.lock",
         "fleet/site.lock.minisig",
         "fleet/seals/pi1.seal",
