@@ -1,12 +1,13 @@
 //! `docs/reference/` and the program agree: keys of site files table by table, commands with `--json`, exit codes.
 
 use anyhow::{Context as _, Result, bail, ensure};
+use handoff::hardening::Hardening;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each table of a site file: its heading in the document, and the type that reads it.
-const TABLES: [(&str, &str); 16] = [
+const TABLES: [(&str, &str); 15] = [
     ("## `site.toml`", "RawSite"),
     ("### `[admin]`", "RawAdmin"),
     ("### `[signing]`", "RawSigning"),
@@ -16,7 +17,6 @@ const TABLES: [(&str, &str); 16] = [
     ("### `[console]`", "RawConsole"),
     ("### `[rescue]`", "RawRescue"),
     ("### `[configure]`", "RawConfigure"),
-    ("### `[hardening]`", "RawHardening"),
     ("## `nodes/NAME.toml`", "RawNode"),
     ("### `[[network]]`", "RawCard"),
     ("### `[[file]]`", "RawFile"),
@@ -37,13 +37,15 @@ fn keys_of_types(source: &str) -> Result<BTreeMap<String, Keys>> {
     let mut types = BTreeMap::new();
     let mut open: Option<(String, Keys)> = None;
     for line in source.lines().map(str::trim) {
-        if let Some(rest) = line.strip_prefix("pub(super) struct ") {
+        let line = line.strip_prefix("pub(super) ").unwrap_or(line);
+        if let Some(rest) = line.strip_prefix("struct ") {
             let name = rest.split_whitespace().next().context("a struct without a name")?;
             open = Some((name.to_owned(), Keys::new()));
         } else if line == "}" {
             types.extend(open.take());
-        } else if let (Some(rest), Some((_, keys))) = (line.strip_prefix("pub(super) "), &mut open) {
-            let (field, _) = rest.split_once(':').with_context(|| format!("not a field: {line}"))?;
+        } else if let (Some((field, _)), Some((_, keys))) = (line.split_once(": "), &mut open)
+            && !line.starts_with(['#', '/'])
+        {
             keys.insert(field.replace('_', "-"));
         }
     }
@@ -80,7 +82,10 @@ fn keys_of_document(text: &str) -> Result<BTreeMap<String, Keys>> {
 #[test]
 fn every_key_of_a_site_file_is_in_its_table_and_no_other() -> Result<()> {
     let checkout = checkout()?;
-    let types = keys_of_types(&fs::read_to_string(checkout.join("builder/src/site/raw.rs"))?)?;
+    let mut types = keys_of_types(&fs::read_to_string(checkout.join("builder/src/site/raw.rs"))?)?;
+    // The node reads this file, too, with the same code.
+    let role = keys_of_types(&fs::read_to_string(checkout.join("handoff/src/role_settings.rs"))?)?;
+    types.extend(role.into_iter().filter(|(name, _)| name == "RawRole"));
     let mut tables = keys_of_document(&fs::read_to_string(checkout.join("docs/reference/site.md"))?)?;
     ensure!(types.values().map(Keys::len).sum::<usize>() > 80, "the types were not found: {types:?}");
     let mut known = BTreeSet::new();
@@ -90,6 +95,8 @@ fn every_key_of_a_site_file_is_in_its_table_and_no_other() -> Result<()> {
         let listed = tables.remove(heading).with_context(|| format!("no table of keys below {heading:?}"))?;
         assert_eq!(&listed, keys, "the table below {heading:?} and {name}");
     }
+    let hardening = tables.remove("### `[hardening]`").context("no table of [hardening]")?;
+    assert_eq!(hardening, Hardening::KEYS.map(str::to_owned).into());
     let unknown: Vec<_> = types.keys().filter(|name| !known.contains(name.as_str())).collect();
     ensure!(unknown.is_empty(), "these types have no table in the document: {unknown:?}");
     ensure!(tables.is_empty(), "these tables belong to no type: {:?}", tables.keys());

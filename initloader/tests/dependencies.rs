@@ -1,4 +1,4 @@
-//! What PID 1 is made of is short and known: a crate more is a change of this list, and a reason in ARCHITECTURE.md.
+//! What PID 1 is made of is short and known: a crate more is a change of this list, and a reason in docs/decisions/initloader.md.
 
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
