@@ -38,7 +38,7 @@ fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SEC
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)
 
 repro: build  ## images of both bases built twice in different surroundings, compared byte for byte (part of test)
-	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot -E 'binary(repro)'
+	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot -E 'test(/^repro::/)'
 
 deny:  ## licences and advisories of the dependencies
 	@cargo deny check licenses bans sources

@@ -1,9 +1,7 @@
 //! A commit to the site must not change what a workstation knows of nodes: their keys, their SSH host keys, and the floors.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use common::{World, age_key_in};
+use crate::common::{World, age_key_in};
 use keys::issue::encryption::encrypt_armored;
 use keys::issue::host_key::{HostKey, public_words};
 use keys::issue::identity_file;

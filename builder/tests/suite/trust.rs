@@ -1,9 +1,7 @@
 //! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use common::{World, age_key_in};
+use crate::common::{World, age_key_in};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,9 +1,7 @@
 //! What commands ask on a terminal, and what they do with the answers. `script` (bsdutils, on every Debian) is the terminal.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-mod common;
-
-use common::World;
+use crate::common::World;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;

@@ -1,0 +1,23 @@
+//! The commands as a user runs them, and what documents say about them. One program for all of them: linking each file by
+//! itself took minutes and gigabytes.
+
+mod architecture;
+mod bad_input;
+mod base;
+mod boot_chart;
+mod common;
+mod console;
+mod hostile_inputs;
+mod json;
+mod keys;
+mod links;
+mod next_commands;
+mod one_line;
+mod reference;
+mod secrets;
+mod signals;
+mod site_access;
+mod terminal;
+mod threat_model;
+mod trust;
+mod trust_of_nodes;
