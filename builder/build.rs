@@ -9,14 +9,52 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The steps whose results are kept, and the code that makes them.
+/// The steps whose results are kept, and the code that makes them. `tests/suite/recipes.rs` compares them with what that
+/// code imports.
 const RECIPES: [(&str, &[&str]); 4] = [
-    ("PSYOPS_RECIPE_BASE", &["src/base", "src/tree", "src/tools.rs", "src/tools", "../preload/src"]),
-    ("PSYOPS_RECIPE_ROOT", &["src/tree", "src/root", "src/site/overlay.rs", "src/tools.rs", "src/tools"]),
+    (
+        "PSYOPS_RECIPE_BASE",
+        &[
+            "src/base",
+            "src/tree",
+            "src/tools.rs",
+            "src/tools",
+            "../preload/src",
+            "../handoff/src/architecture.rs",
+            "../handoff/src/init.rs",
+        ],
+    ),
+    (
+        "PSYOPS_RECIPE_ROOT",
+        &[
+            "src/tree",
+            "src/root",
+            "src/base/init.rs",
+            "src/bill",
+            "src/engine/system.rs",
+            "src/ids.rs",
+            "src/site/overlay.rs",
+            "src/tools.rs",
+            "src/tools",
+            "../handoff/src/init.rs",
+            "../handoff/src/paths.rs",
+            "../handoff/src/verity.rs",
+        ],
+    ),
     ("PSYOPS_RECIPE_BOOT", &["src/boot", "src/engine", "../overlays/rescue", "../handoff/src"]),
     (
         "PSYOPS_RECIPE_IMAGE",
-        &["src/image", "src/secrets", "src/engine", "src/ids.rs", "../handoff/src", "../keys/src"],
+        &[
+            "src/image",
+            "src/secrets",
+            "src/engine",
+            "src/ids.rs",
+            "src/root",
+            "src/tools.rs",
+            "src/tools",
+            "../handoff/src",
+            "../keys/src",
+        ],
     ),
 ];
 /// The versions of the crates that work in them.

@@ -5,7 +5,7 @@ use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_
 use super::vouch::VouchedLock;
 use super::{BaseError, debs};
 use crate::atomic;
-use crate::store::{Origin, Step, Store};
+use crate::store::{Origin, Step, StepName, Store};
 use crate::tree::LayeredTree;
 use handoff::architecture::Architecture;
 use std::path::PathBuf;
@@ -51,8 +51,8 @@ pub(super) struct BootFiles {
 
 /// Takes them out of the packages of a lock.
 pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
-    let inputs = lock.inputs("boot programs", Part::Boot);
-    let mut step = Step { name: "boot programs", inputs, origin: Origin::Kept, places: Vec::new() };
+    let inputs = lock.inputs(StepName::BootPrograms, Part::Boot);
+    let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Kept, places: Vec::new() };
     let mut take = |name: &str, files: &[&str], kind: &str, mode| {
         let (place, origin) = take(lock, store, name, files, kind, mode)?;
         if origin == Origin::Made {

@@ -4,7 +4,7 @@ use super::BaseError;
 use super::debs;
 use super::locked_package::Part;
 use super::vouch::VouchedLock;
-use crate::store::{Origin, Step, Store, StoreError};
+use crate::store::{Origin, Step, StepName, Store, StoreError};
 use crate::tools::{self, DEPMOD};
 use crate::tree::TreeError;
 use std::fs;
@@ -30,7 +30,7 @@ pub(super) fn prepare(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Kernel, BaseError> {
-    let inputs = lock.inputs("kernel", Part::Kernel);
+    let inputs = lock.inputs(StepName::Kernel, Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
     // Without its digests it was not finished.
     let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Kept } else { Origin::Made };
@@ -40,7 +40,7 @@ pub(super) fn prepare(
     }
     let (release, vmlinuz) = find(lock, &place)?;
     let modules_dir = place.join(MODULES).join(&release);
-    let step = Step::stored("kernel", inputs, origin, &place);
+    let step = Step::stored(StepName::Kernel, inputs, origin, &place);
     Ok(Kernel { release, vmlinuz, modules_dir, folder: KernelFolder::at(place), step })
 }
 

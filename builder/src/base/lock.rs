@@ -13,7 +13,7 @@ use super::locked_package::{LockedPackage, Part, RawPackage};
 use super::variant::{RawVariant, Variant};
 use super::vouch::IndexDigests;
 use crate::site::{Base, LOCK_FILE, PackageSet, Site};
-use crate::store::Inputs;
+use crate::store::{Inputs, StepName};
 use handoff::architecture::{Architecture, UnknownArchitecture};
 use handoff::shown::Shown;
 use serde::{Deserialize, Serialize};
@@ -146,7 +146,7 @@ impl Lock {
 
     /// The inputs of a step that is made of the packages of `part`.
     #[must_use]
-    pub fn inputs(&self, step: &str, part: Part) -> Inputs {
+    pub fn inputs(&self, step: StepName, part: Part) -> Inputs {
         let mut inputs = Inputs::new(step, RECIPE);
         for package in self.part(part) {
             inputs

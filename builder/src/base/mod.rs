@@ -43,9 +43,8 @@ pub use vouch::VouchedLock;
 use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Locations, load_signing_key};
 use crate::site::{Base, PackageSet, Site};
-use crate::store::{Inputs, Origin, Step, Store};
+use crate::store::{Inputs, Origin, Step, StepName, Store};
 use crate::tools;
-use handoff::hash::Sha256Digest;
 use handoff::init::InitKind;
 use keys::issue::signing::SigningKey;
 use locked_package::Part;
@@ -77,16 +76,24 @@ pub struct BaseSystem {
     pub e2fsck: PathBuf,
     /// The SSH server of rescue, where the site wants one: places in the initramfs, and the files that go there.
     pub ssh_server: Vec<(String, PathBuf)>,
-    /// How it came to be.
-    pub steps: Vec<Step>,
+    /// The step that made its tree.
+    pub tree_step: Step,
+    /// The step that unpacked the kernel.
+    pub kernel_step: Step,
+    /// The step that unpacked the boot stub and the programs of rescue.
+    pub boot_step: Step,
 }
 
 impl BaseSystem {
-    /// The key of one of its steps.
+    /// How it came to be.
+    pub fn steps(&self) -> impl Iterator<Item = &Step> {
+        [&self.kernel_step, &self.boot_step, &self.tree_step].into_iter()
+    }
+
+    /// The kernel as an input of a later step.
     #[must_use]
-    pub fn key_of(&self, step: &str) -> Sha256Digest {
-        let found = self.steps.iter().find(|known| known.name == step);
-        found.map_or_else(|| Sha256Digest::of(b""), |step| step.inputs.key())
+    pub fn kernel_input(&self) -> String {
+        format!("{} {}", self.kernel_release, self.kernel_step.inputs.key())
     }
 
     /// Whether the unpacked kernel is what was put into the store. One that is not goes away.
@@ -140,7 +147,9 @@ pub fn prepare(
         busybox: boot.busybox,
         e2fsck: boot.e2fsck,
         ssh_server: boot.ssh_server,
-        steps: vec![kernel.step, boot.step, tree],
+        tree_step: tree,
+        kernel_step: kernel.step,
+        boot_step: boot.step,
     })
 }
 
@@ -200,7 +209,7 @@ fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)
 
 /// What the tree is made of, and where it is in the store once it is made.
 fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs, PathBuf), BaseError> {
-    let mut inputs = lock.inputs("base tree", Part::Base).with("base", site.base.kind());
+    let mut inputs = lock.inputs(StepName::BaseTree, Part::Base).with("base", site.base.kind());
     inputs.add("build time", site.build_time);
     let tool = match &site.base {
         Base::Micro => Some(tools::DPKG_DEB),
@@ -229,7 +238,7 @@ fn prepare_tree(
     let init_place = store.derived(site.base.kind().word(), &inputs.key(), "init");
     let known = Init::known(&site.base);
     let step = |inputs, origin| {
-        let mut step = Step::stored("base tree", inputs, origin, &place);
+        let mut step = Step::stored(StepName::BaseTree, inputs, origin, &place);
         step.places.extend(known.is_none().then(|| init_place.clone()));
         step
     };

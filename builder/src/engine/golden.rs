@@ -28,7 +28,7 @@ struct Small;
 
 impl Recipe for Small {
     fn inputs(&self) -> Result<store::Inputs, TreeError> {
-        Ok(store::Inputs::new("root", "golden"))
+        Ok(store::Inputs::new(store::StepName::Root, "golden"))
     }
 
     fn tree(&self) -> Result<LayeredTree, TreeError> {

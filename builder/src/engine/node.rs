@@ -16,7 +16,7 @@ use crate::image::{self, Assembled, assemble, assemble_layer, assemble_shared};
 use crate::secrets::prepare::Prepared;
 use crate::site::Bytes;
 use crate::staging::Staging;
-use crate::store::{Inputs, Origin, Step, Store, StoreError};
+use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
 use crate::tools::{DEBUGFS, MKE2FS};
 use handoff::hash::Sha256Digest;
 use keys::issue::signing::SigningFailed;
@@ -28,8 +28,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
 /// After an image's name: the file that says where it is from.
 const PROVENANCE: &str = ".provenance.json";
-/// The name of the step.
-const IMAGE: &str = "image";
 
 /// A finished node.
 #[derive(Debug)]
@@ -112,7 +110,7 @@ impl<'a> Workshop<'a> {
         let mut steps = self.system.steps.clone();
         let shared_path = shared.as_ref().map(|shared| shared.path.clone());
         steps.extend(shared.map(|shared| shared.step));
-        steps.push(Step { name: IMAGE, inputs, origin, places: Vec::new() });
+        steps.push(Step { name: StepName::Image, inputs, origin, places: Vec::new() });
         let mark = FileMark::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
         let whose = (&*prepared.site, &prepared.node);
         let record = BuildRecord::new(whose, (mark, digests), &steps, before.as_ref());
@@ -166,14 +164,15 @@ impl<'a> Workshop<'a> {
     /// whenever one of them does; the node's age key changes only with the recipient in the seal's header.
     fn inputs(&self, prepared: &Prepared) -> Result<Inputs, Error> {
         let (site, system) = (&prepared.site, &self.system);
-        let mut inputs = Inputs::new(IMAGE, RECIPE)
+        let mut inputs = Inputs::new(StepName::Image, RECIPE)
+            .with("architecture", site.architecture)
             .with("site", &site.id)
             .with("node", &prepared.node)
             .with("release", &site.release)
             .with("security epoch", site.security_epoch)
             .with("build time", site.build_time)
             .with("tries", site.boot.tries)
-            .with("partition sizes", format!("{:?}", site.sizes).replace(' ', ""))
+            .with("partition sizes", site.sizes.spelled())
             .with("kernel command line", Sha256Digest::of(system.command_line.as_bytes()))
             .with("selector", Sha256Digest::of(&self.selector))
             .with("UKI", system.uki_digest)
@@ -194,12 +193,13 @@ impl<'a> Workshop<'a> {
         let mut known = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
         if known.is_none() {
             let (site, system) = (&prepared.site, &self.system);
-            let inputs = Inputs::new("shared part", RECIPE)
+            let inputs = Inputs::new(StepName::SharedPart, RECIPE)
+                .with("architecture", site.architecture)
                 .with("site", &site.id)
                 .with("release", &site.release)
                 .with("security epoch", site.security_epoch)
                 .with("tries", site.boot.tries)
-                .with("partition sizes", format!("{:?}", site.sizes).replace(' ', ""))
+                .with("partition sizes", site.sizes.spelled())
                 .with("UKI", system.uki_digest)
                 .with("root", system.root.hash)
                 .with("signing key", prepared.credentials.signing.public().id());
@@ -303,6 +303,6 @@ impl<'a> Workshop<'a> {
 
 /// Whether the file at `output` is the image that was made of the same inputs, and nobody has written to it since.
 fn is_there(before: &BuildRecord, inputs: &Inputs, output: &Path) -> bool {
-    let same = before.step(IMAGE).is_some_and(|step| step.inputs == *inputs);
+    let same = before.step(StepName::Image).is_some_and(|step| step.inputs == *inputs);
     same && FileMark::of(output).is_ok_and(|mark| mark == before.image)
 }

@@ -8,7 +8,7 @@ use crate::base::lock_file::index_places;
 use crate::file_mark::FileMark;
 use crate::image::digests::Digests;
 use crate::site::Site;
-use crate::store::{Inputs, Needed, Origin, Step, Store, StoreError};
+use crate::store::{Inputs, Needed, Origin, Step, StepName, Store, StoreError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use serde::{Deserialize, Serialize};
@@ -112,8 +112,8 @@ impl BuildRecord {
 
     /// The record of a step.
     #[must_use]
-    pub fn step(&self, name: &str) -> Option<&StepRecord> {
-        self.steps.iter().find(|step| step.step == name)
+    pub fn step(&self, name: StepName) -> Option<&StepRecord> {
+        self.steps.iter().find(|step| step.step == name.word())
     }
 }
 
@@ -155,7 +155,7 @@ fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
         (Origin::Kept, ..) => vec!["another build had made it".to_owned()],
     };
     StepRecord {
-        step: step.name.to_owned(),
+        step: step.name.to_string(),
         origin: step.origin,
         changes: changes.unwrap_or_default(),
         last_made,
@@ -172,8 +172,8 @@ mod tests {
     use crate::store::collect_garbage;
 
     fn step(release: &str, origin: Origin) -> Step {
-        let inputs = Inputs::new("root", "1").with("release", release);
-        Step { name: "root", inputs, origin, places: Vec::new() }
+        let inputs = Inputs::new(StepName::Root, "1").with("release", release);
+        Step { name: StepName::Root, inputs, origin, places: Vec::new() }
     }
 
     fn recorded(steps: &[Step], before: Option<&BuildRecord>) -> BuildRecord {
@@ -194,17 +194,17 @@ mod tests {
     #[test]
     fn a_step_says_why_it_ran_and_why_it_last_did() {
         let first = recorded(&[step("1", Origin::Made)], None);
-        assert_eq!(first.step("root").unwrap().last_made, ["it was the first build"]);
+        assert_eq!(first.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
         let same = recorded(&[step("1", Origin::Kept)], Some(&first));
-        assert_eq!(same.step("root").unwrap().last_made, ["it was the first build"]);
-        assert!(same.step("root").unwrap().changes.is_empty());
+        assert_eq!(same.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
+        assert!(same.step(StepName::Root).unwrap().changes.is_empty());
         let changed = recorded(&[step("2", Origin::Made)], Some(&same));
-        assert_eq!(changed.step("root").unwrap().last_made, ["release: 1 -> 2"]);
+        assert_eq!(changed.step(StepName::Root).unwrap().last_made, ["release: 1 -> 2"]);
         let lost = recorded(&[step("2", Origin::Made)], Some(&changed));
-        assert_eq!(lost.step("root").unwrap().last_made, ["the result was not there any more"]);
+        assert_eq!(lost.step(StepName::Root).unwrap().last_made, ["the result was not there any more"]);
         let back = recorded(&[step("1", Origin::Kept)], Some(&lost));
-        assert_eq!(back.step("root").unwrap().last_made, ["another build had made it"]);
-        assert_eq!(back.step("root").unwrap().changes, ["release: 2 -> 1"]);
+        assert_eq!(back.step(StepName::Root).unwrap().last_made, ["another build had made it"]);
+        assert_eq!(back.step(StepName::Root).unwrap().changes, ["release: 2 -> 1"]);
     }
 
     #[test]
@@ -246,11 +246,11 @@ mod tests {
             fs::create_dir(store.root(digest)).unwrap();
             fs::write(store.root(digest).join("root.squashfs"), "root").unwrap();
         }
-        let inputs = Inputs::new("x", "1")
+        let inputs = Inputs::new(StepName::Root, "1")
             .with("package tree", format!("2.1-1 {needed}"))
             .with("layer 001", Sha256Digest::of(b"needed"));
         let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
-        let step = Step { name: "x", inputs, origin: Origin::Made, places };
+        let step = Step { name: StepName::Root, inputs, origin: Origin::Made, places };
         let mark = FileMark::of(&site.dir.join("site.toml")).unwrap();
         let record = BuildRecord::new((&site, &node), (mark, Digests::default()), &[step], None);
         record.write(&store, &site, &node).unwrap();

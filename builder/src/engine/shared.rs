@@ -6,13 +6,11 @@
 use crate::atomic;
 use crate::error::Error;
 use crate::file_mark::FileMark;
-use crate::store::{Inputs, Origin, Step, Store, StoreError};
+use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
 use handoff::name::Name;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The name of the step.
-const STEP: &str = "shared part";
 /// How the name ends.
 const EXTENSION: &str = "shared";
 
@@ -45,7 +43,7 @@ impl SharedPart {
             remember(&path, &place)?;
             Origin::Made
         };
-        Ok(Self { path, step: Step::stored(STEP, inputs, origin, &place) })
+        Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place) })
     }
 
     /// Its name, by which the nodes' parts call it.

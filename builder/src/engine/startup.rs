@@ -8,7 +8,7 @@ use crate::boot::uki::{self, Section, Uki, UkiError};
 use crate::error::Error;
 use crate::input::read_input;
 use crate::site::Site;
-use crate::store::{Inputs, Origin, Step, Store};
+use crate::store::{Inputs, Origin, Step, StepName, Store};
 use handoff::hash::Sha256Digest;
 use handoff::trust::Trust;
 use std::path::Path;
@@ -40,17 +40,17 @@ pub(super) fn make(
     let initramfs_inputs = initramfs_inputs(site, base, loader);
     let initramfs_place = store.derived("initramfs", &initramfs_inputs.key(), "zst");
     let os_release = os_release(site);
-    let inputs = Inputs::new("UKI", RECIPE)
+    let inputs = Inputs::new(StepName::Uki, RECIPE)
         .with("initramfs", initramfs_inputs.key())
-        .with("kernel", format!("{} {}", base.kernel_release, base.key_of("kernel")))
-        .with("boot programs", base.key_of("boot programs"))
+        .with("kernel", base.kernel_input())
+        .with("boot programs", base.boot_step.inputs.key())
         .with("kernel command line", Sha256Digest::of(command_line.as_bytes()))
         .with("os-release", Sha256Digest::of(os_release.as_bytes()));
     let place = store.derived("uki", &inputs.key(), "efi");
     let initramfs_step =
-        |origin| Step::stored("initramfs", initramfs_inputs.clone(), origin, &initramfs_place);
+        |origin| Step::stored(StepName::Initramfs, initramfs_inputs.clone(), origin, &initramfs_place);
     if let Some((uki, digest)) = Store::whole(&place) {
-        let steps = [initramfs_step(Origin::Kept), Step::stored("UKI", inputs, Origin::Kept, &place)];
+        let steps = [initramfs_step(Origin::Kept), Step::stored(StepName::Uki, inputs, Origin::Kept, &place)];
         return Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps });
     }
     base.check_kernel()?;
@@ -68,17 +68,17 @@ pub(super) fn make(
     };
     let uki = uki::build(&parts).map_err(|error: UkiError| Error::from(error))?;
     let digest = Store::put(&place, &uki)?;
-    let steps = [initramfs_step(origin), Step::stored("UKI", inputs, Origin::Made, &place)];
+    let steps = [initramfs_step(origin), Step::stored(StepName::Uki, inputs, Origin::Made, &place)];
     Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
 }
 
 /// What an initramfs is made of, in the words of those who wonder why it was made again.
 fn initramfs_inputs(site: &Site, base: &BaseSystem, loader: &[u8]) -> Inputs {
-    Inputs::new("initramfs", RECIPE)
+    Inputs::new(StepName::Initramfs, RECIPE)
         .with("loader", Sha256Digest::of(loader))
         .with("policy and trusted keys", Sha256Digest::of(trust(site).encode().as_bytes()))
-        .with("kernel", format!("{} {}", base.kernel_release, base.key_of("kernel")))
-        .with("boot programs", base.key_of("boot programs"))
+        .with("kernel", base.kernel_input())
+        .with("boot programs", base.boot_step.inputs.key())
 }
 
 fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -> Result<Vec<u8>, Error> {

@@ -77,7 +77,7 @@ pub fn make(
         loader_size: loader.len(),
         initramfs_sizes: startup.initramfs_sizes,
         lock: base.lock.clone(),
-        steps: base.steps.iter().cloned().chain([root_step]).chain(startup.steps).collect(),
+        steps: base.steps().cloned().chain([root_step]).chain(startup.steps).collect(),
     })
 }
 
@@ -94,13 +94,14 @@ fn make_root(
         ("sbom.cdx.json", bill.cyclonedx),
         ("provenance.json", provenance::of_root(site, &base.lock)),
     ];
+    let kernel_input = base.kernel_input();
     let layers = Layers {
         base: &site.base,
         init: &base.init,
         tree_tar: &base.tree_tar,
-        tree_key: base.key_of("base tree"),
+        tree_key: base.tree_step.inputs.key(),
+        kernel_input: &kernel_input,
         kernel_release: &base.kernel_release,
-        kernel_key: base.key_of("kernel"),
         modules: &base.modules_dir,
         kernel: &base.kernel,
         agent: &programs.agent,

@@ -7,7 +7,7 @@ use super::verity::{self, Parameters, VerityError, top_matches};
 use crate::error::{Class, Classified};
 use crate::progress::{Count, Goal, while_it_grows};
 use crate::scratch::Scratch;
-use crate::store::{Inputs, Origin, Step, Store, StoreError};
+use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
 use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
@@ -17,7 +17,6 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 /// The name of the step.
-const STEP: &str = "root";
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
@@ -129,7 +128,7 @@ pub fn make(
 ) -> Result<(RootImage, Step), RootError> {
     let inputs = recipe.inputs()?;
     let folder = store.root(&inputs.key());
-    let step = |origin| Step::stored(STEP, inputs.clone(), origin, &folder);
+    let step = |origin| Step::stored(StepName::Root, inputs.clone(), origin, &folder);
     if let Some(root) = take(&folder) {
         return Ok((root, step(Origin::Kept)));
     }
@@ -233,7 +232,7 @@ mod tests {
 
     impl Recipe for Fixed {
         fn inputs(&self) -> Result<Inputs, TreeError> {
-            Ok(Inputs::new("root", "1").with("tree", digest(&self.0, 1_700_000_000)?))
+            Ok(Inputs::new(StepName::Root, "1").with("tree", digest(&self.0, 1_700_000_000)?))
         }
 
         fn tree(&self) -> Result<LayeredTree, TreeError> {
@@ -306,7 +305,7 @@ mod tests {
         impl Recipe for Restless {
             fn inputs(&self) -> Result<Inputs, TreeError> {
                 self.0.set(self.0.get() + 1);
-                Ok(Inputs::new("root", "1").with("overlay common", self.0.get()))
+                Ok(Inputs::new(StepName::Root, "1").with("overlay common", self.0.get()))
             }
 
             fn tree(&self) -> Result<LayeredTree, TreeError> {

@@ -8,7 +8,7 @@ use crate::base::{Init, KernelFolder};
 use crate::bill;
 use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role, SiteFolder};
-use crate::store::{Inputs, Store};
+use crate::store::{Inputs, StepName, Store};
 use crate::tools::TAR2SQFS;
 use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
@@ -53,8 +53,8 @@ pub struct Layers<'a> {
     pub tree_key: Sha256Digest,
     /// The kernel's release.
     pub kernel_release: &'a str,
-    /// The key of the step that unpacked it.
-    pub kernel_key: Sha256Digest,
+    /// Release and key of the kernel.
+    pub kernel_input: &'a str,
     /// `lib/modules/RELEASE` with what depmod made.
     pub modules: &'a Path,
     /// The folder of the store with the unpacked kernel.
@@ -77,10 +77,10 @@ pub struct Layers<'a> {
 
 impl Recipe for Layers<'_> {
     fn inputs(&self) -> Result<Inputs, TreeError> {
-        let mut inputs = Inputs::new("root", RECIPE)
+        let mut inputs = Inputs::new(StepName::Root, RECIPE)
             .with("base", self.base.kind())
             .with("base tree", self.tree_key)
-            .with("kernel", format!("{} {}", self.kernel_release, self.kernel_key))
+            .with("kernel", self.kernel_input)
             .with("agent", digest_of(self.agent)?)
             .with("build time", self.build_time)
             .with("site", self.site)
@@ -273,7 +273,7 @@ mod tests {
             tree_tar: &tar,
             tree_key: Sha256Digest::of(b"tree"),
             kernel_release: "6.1.0-x",
-            kernel_key: Sha256Digest::of(b"kernel"),
+            kernel_input: "6.1.0-x key",
             modules: &folder.path().join("modules"),
             kernel: &KernelFolder::at(folder.path().join("modules")),
             agent: &folder.path().join("agent"),

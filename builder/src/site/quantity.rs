@@ -62,6 +62,15 @@ pub enum Extent {
     Fixed(Bytes),
 }
 
+impl fmt::Display for Extent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fitted => f.write_str("auto"),
+            Self::Fixed(size) => size.fmt(f),
+        }
+    }
+}
+
 impl FromStr for Extent {
     type Err = NotASize;
 

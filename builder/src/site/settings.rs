@@ -58,6 +58,17 @@ impl Default for Sizes {
     }
 }
 
+impl Sizes {
+    /// All of them in one word, as an input of a build.
+    #[must_use]
+    pub fn spelled(&self) -> String {
+        let Self { esp, boot, root, verity, seal, secret, data } = self;
+        let data = data.map_or_else(|| "none".to_owned(), |size| size.to_string());
+        format!("esp={esp},boot={boot},root={root},verity={verity},seal={seal},secret={secret},data={data}")
+            .replace(' ', "")
+    }
+}
+
 /// How nodes start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPolicy {

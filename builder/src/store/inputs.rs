@@ -1,6 +1,7 @@
 //! What a step of a build depends on, by name: their digest is the key of its result, and two of them side by side say
 //! why it ran again.
 
+use super::StepName;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ pub struct Inputs(BTreeMap<String, String>);
 impl Inputs {
     /// The inputs of a step that the code named by `recipe` does.
     #[must_use]
-    pub fn new(step: &str, recipe: &str) -> Self {
+    pub fn new(step: StepName, recipe: &str) -> Self {
         Self::default().with("step", step).with("builder", recipe)
     }
 
@@ -81,13 +82,13 @@ mod tests {
 
     #[test]
     fn the_key_follows_every_name_and_value() {
-        let base = Inputs::new("root", "1").with("agent", "a").with("release", "1");
+        let base = Inputs::new(StepName::Root, "1").with("agent", "a").with("release", "1");
         assert_eq!(base.key(), base.clone().key());
         let others = [
-            Inputs::new("root", "1").with("agent", "a").with("release", "2"),
-            Inputs::new("root", "1").with("agent", "arelease").with("", "1"),
-            Inputs::new("root", "2").with("agent", "a").with("release", "1"),
-            Inputs::new("uki", "1").with("agent", "a").with("release", "1"),
+            Inputs::new(StepName::Root, "1").with("agent", "a").with("release", "2"),
+            Inputs::new(StepName::Root, "1").with("agent", "arelease").with("", "1"),
+            Inputs::new(StepName::Root, "2").with("agent", "a").with("release", "1"),
+            Inputs::new(StepName::Uki, "1").with("agent", "a").with("release", "1"),
             base.clone().with("more", ""),
         ];
         for other in others {
@@ -98,13 +99,13 @@ mod tests {
     #[test]
     fn changes_are_said_in_words_where_there_are_words() {
         let digest = |text: &str| Sha256Digest::of(text.as_bytes());
-        let old = Inputs::new("root", "1")
+        let old = Inputs::new(StepName::Root, "1")
             .with("release", "1.0")
             .with("overlay common", digest("a"))
             .with("package tree", format!("2.1 {}", digest("x")))
             .with("package rebuilt", format!("2.1 {}", digest("x")))
             .with("role hello", digest("h"));
-        let new = Inputs::new("root", "1")
+        let new = Inputs::new(StepName::Root, "1")
             .with("release", "1.1")
             .with("overlay common", digest("b"))
             .with("package tree", format!("2.2 {}", digest("y")))

@@ -17,12 +17,14 @@ mod gc;
 mod inputs;
 mod owner;
 mod step;
+mod step_name;
 mod sums;
 
 pub use gc::{Collected, Needed, collect_garbage};
 pub use inputs::Inputs;
 pub use owner::NotPrivate;
 pub use step::{Origin, Step};
+pub use step_name::StepName;
 
 use crate::atomic;
 use crate::error::{Class, Classified};

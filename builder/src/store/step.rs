@@ -1,6 +1,6 @@
 //! A step of a build that was done: what it makes, of what, and whether it had to be made.
 
-use super::Inputs;
+use super::{Inputs, StepName};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -18,7 +18,7 @@ pub enum Origin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     /// What it makes.
-    pub name: &'static str,
+    pub name: StepName,
     /// Out of what.
     pub inputs: Inputs,
     /// Where the result came from.
@@ -30,7 +30,7 @@ pub struct Step {
 impl Step {
     /// A step whose result lies at `place` in the store.
     #[must_use]
-    pub fn stored(name: &'static str, inputs: Inputs, origin: Origin, place: &Path) -> Self {
+    pub fn stored(name: StepName, inputs: Inputs, origin: Origin, place: &Path) -> Self {
         Self { name, inputs, origin, places: vec![place.to_owned()] }
     }
 }

@@ -13,6 +13,7 @@ mod keys;
 mod links;
 mod next_commands;
 mod one_line;
+mod recipes;
 mod reference;
 mod secrets;
 mod signals;

@@ -12,7 +12,7 @@ use super::sandbox::{INTO_ROOT, OUT_OF_ROOT, Sandbox};
 use super::vouch::VouchedLock;
 use crate::atomic::AtomicFile;
 use crate::progress::{Count, Goal, while_it_grows};
-use crate::store::{Store, StoreError};
+use crate::store::{StepName, Store, StoreError};
 use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
 use handoff::architecture::Architecture;
@@ -127,7 +127,7 @@ fn install(
     output: &Path,
     steps: &Count,
 ) -> Result<(), BaseError> {
-    let sandbox = Sandbox::new(store, &lock.inputs("random devices", Part::Base).key(), build_time)?;
+    let sandbox = Sandbox::new(store, &lock.inputs(StepName::RandomDevices, Part::Base).key(), build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
     bootstrap(&sandbox, lock.wish.architecture, &names, build_time, output, steps)

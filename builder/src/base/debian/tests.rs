@@ -152,7 +152,8 @@ impl Place {
     fn install_from(&self, change: impl FnOnce(&Path)) -> Result<(), String> {
         let lock = self.lock();
         let sandbox =
-            Sandbox::new(&self.store, &lock.inputs("random devices", Part::Base).key(), BUILD_TIME).unwrap();
+            Sandbox::new(&self.store, &lock.inputs(StepName::RandomDevices, Part::Base).key(), BUILD_TIME)
+                .unwrap();
         archive::fill(&lock, &self.store, BUILD_TIME, &sandbox.archive()).unwrap();
         change(&sandbox.archive());
         let output = self.folder.path().join("installed.tar");

@@ -246,7 +246,7 @@ fn a_base_without_an_init_says_what_is_needed() {
 fn the_inputs_follow_the_layers_and_their_order() {
     let layer = |text: &str| LockedLayer { sha256: Sha256Digest::of(text.as_bytes()), size: 1 };
     let key = |layers: &[&str], manifest: &str| {
-        let mut inputs = Inputs::new("base tree", "1");
+        let mut inputs = Inputs::new(crate::store::StepName::BaseTree, "1");
         let layers = layers.iter().map(|text| layer(text)).collect();
         Given::Image { manifest: Sha256Digest::of(manifest.as_bytes()), layers }.add_to(&mut inputs);
         inputs.key()

@@ -187,9 +187,9 @@ fn the_key_follows_the_packages_of_its_part() {
     let (one, mut other) = (lock(), lock());
     other.packages[0].sha256 = Sha256Digest::of(b"changed");
     let key = |lock: &Lock, step, part| lock.inputs(step, part).key();
-    assert_ne!(key(&one, "x", Part::Base), key(&other, "x", Part::Base));
-    assert_eq!(key(&one, "x", Part::Boot), key(&other, "x", Part::Boot));
-    assert_ne!(key(&one, "x", Part::Boot), key(&one, "y", Part::Boot));
+    assert_ne!(key(&one, StepName::Kernel, Part::Base), key(&other, StepName::Kernel, Part::Base));
+    assert_eq!(key(&one, StepName::Kernel, Part::Boot), key(&other, StepName::Kernel, Part::Boot));
+    assert_ne!(key(&one, StepName::Kernel, Part::Boot), key(&one, StepName::Root, Part::Boot));
 }
 
 /// A site with node alpha, and what its two files say of packages.

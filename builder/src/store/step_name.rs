@@ -1,0 +1,50 @@
+//! The parts of a build, by name.
+
+use std::fmt;
+
+/// A part of a build whose inputs have names, and whose result is known by their digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum StepName {
+    /// What programs read as random numbers while packages are installed.
+    RandomDevices,
+    /// The root's files from packages or from an imported base.
+    BaseTree,
+    /// The kernel with its modules.
+    Kernel,
+    /// The boot stub, and the programs of rescue.
+    BootPrograms,
+    /// The root and its hash tree.
+    Root,
+    /// The initramfs.
+    Initramfs,
+    /// The UKI.
+    Uki,
+    /// In the split layout, what the images of one system have in common.
+    SharedPart,
+    /// A node's image.
+    Image,
+}
+
+impl StepName {
+    /// The name in records and messages.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::RandomDevices => "random devices",
+            Self::BaseTree => "base tree",
+            Self::Kernel => "kernel",
+            Self::BootPrograms => "boot programs",
+            Self::Root => "root",
+            Self::Initramfs => "initramfs",
+            Self::Uki => "UKI",
+            Self::SharedPart => "shared part",
+            Self::Image => "image",
+        }
+    }
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.word())
+    }
+}
