@@ -34,6 +34,7 @@
 
 extern crate alloc;
 
+pub mod advice;
 pub mod architecture;
 pub mod base_kind;
 pub mod boot_record;

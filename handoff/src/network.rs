@@ -98,8 +98,10 @@ impl FromStr for HardwareAddress {
 
 impl fmt::Display for HardwareAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, e, g] = self.0;
-        write!(f, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{g:02x}")
+        for (position, octet) in self.0.iter().enumerate() {
+            write!(f, "{}{octet:02x}", if position == 0 { "" } else { ":" })?;
+        }
+        Ok(())
     }
 }
 

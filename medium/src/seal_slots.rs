@@ -4,6 +4,7 @@
 //! seal counts from the moment it is whole, and until then the old one does.
 
 use crate::partition::{MediumError, Partition, Raw};
+use handoff::advice::newer_seal;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 use handoff::slot::{PerSlot, Slot};
@@ -43,7 +44,7 @@ pub enum InstallError {
     /// The one that counts is newer.
     #[error(
         "the seal has serial {new}, and seal-{slot} has serial {current}, which is newer and holds: the older one would \
-         never be used; make a new seal on the workstation (build-image --node {node})"
+         never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
     )]
     Older {
         /// The serial of the seal at hand.
@@ -57,8 +58,8 @@ pub enum InstallError {
     },
     /// Two different seals with one number.
     #[error(
-        "seal-{slot} has another seal of the same serial {serial}; make a new seal on the workstation, so that it gets a \
-         number of its own (build-image --node {node})"
+        "seal-{slot} has another seal of the same serial {serial}; make one with a number of its own on the workstation: \
+         {}", newer_seal(node.as_str(), serial.number())
     )]
     SameSerial {
         /// The serial of both.

@@ -8,6 +8,7 @@ use crate::console::{say, typed};
 use crate::variables;
 use core::fmt::Display;
 use core::time::Duration;
+use handoff::advice::WRITE_STICK;
 use uefi::Status;
 use uefi::boot;
 use uefi::runtime::{self, ResetType};
@@ -18,7 +19,8 @@ const STEP: Duration = Duration::from_millis(50);
 /// Says why nothing was started, and restarts when told to.
 pub(crate) fn halt(why: &dyn Display) -> ! {
     say(format_args!("nothing can be started: {why}"));
-    say(format_args!("to do: write this stick anew (psyops flash), or start the machine from another one"));
+    say(format_args!("to do: write this stick again on the workstation: {WRITE_STICK}"));
+    say(format_args!("to do: or start the machine from another stick"));
     say(format_args!("press f for the firmware's set-up, any other key to restart; restarts in 5 minutes"));
     // The firmware's own watchdog would end the wait in the middle of somebody's reading; an error means it has none.
     let _ = boot::set_watchdog_timer(0, 0x1_0000, None);

@@ -8,6 +8,7 @@ use crate::disk::{BootDisk, DiskError};
 use crate::highest_seen;
 use crate::report;
 use crate::root::Root;
+use handoff::advice::newer_seal;
 use handoff::name::Name;
 use handoff::partition::Role;
 use handoff::slot::{PerSlot, Slot};
@@ -39,8 +40,8 @@ pub enum InstallError {
     Seal(#[from] SealError),
     /// This node runs with a newer one, from wherever.
     #[error(
-        "the seal has serial {new}, this node runs with serial {running}: the older one would never be used; make a new \
-         seal on the workstation (build-image --node NAME)"
+        "the seal has serial {new}, this node runs with serial {running}: the older one would never be used; make a \
+         newer one on the workstation: {}", newer_seal("NAME", *running)
     )]
     OlderThanRunning {
         /// The serial of the seal at hand.

@@ -7,6 +7,7 @@ pub mod install;
 use crate::disk::{BootDisk, DiskError};
 use crate::file::{self, FileError};
 use crate::root::Root;
+use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::slot::Slot;
@@ -36,12 +37,10 @@ pub enum SealProblem {
     #[error(transparent)]
     Disk(#[from] DiskError),
     /// No seal on the stick holds.
-    #[error(
-        "no seal on the stick holds: {0}; write one with `build-image` or `mksecrets` on the workstation"
-    )]
+    #[error("no seal on the stick is valid: {0}; write the stick again on the workstation: {WRITE_STICK}")]
     NoSeal(String),
     /// The node's key is unusable.
-    #[error("{place}/{name}: {0}; write it back with `mksecrets` on the workstation", place = paths::SECRET_PARTITION, name = paths::AGE_KEY)]
+    #[error("{place}/{name}: {0}; write it back on the workstation: {WRITE_SECRETS}", place = paths::SECRET_PARTITION, name = paths::AGE_KEY)]
     Identity(#[from] BadIdentity),
     /// The seal does not hold or does not open.
     #[error(transparent)]

@@ -276,13 +276,11 @@ fn login(
         ),
     };
     ConsoleLogin::new(chosen.unwrap_or(ConsoleLogin::default().word()), parsed).map_err(|problem| {
-        match (problem, hash) {
-            (BadConsoleLogin::UnusedHash, Some(typed)) => wrong_hash(typed, problem.to_string()),
-            _ => {
-                let at = word.map_or(0..0, Spanned::span);
-                SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() }
-            }
+        if let (BadConsoleLogin::UnusedHash, Some(typed)) = (problem, hash) {
+            return wrong_hash(typed, problem.to_string());
         }
+        let at = word.map_or(0..0, Spanned::span);
+        SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() }
     })
 }
 

@@ -1,6 +1,7 @@
 //! The commands as a user runs them, and what documents say about them. One program for all of them: linking each file by
 //! itself took minutes and gigabytes.
 
+mod advice;
 mod architecture;
 mod bad_input;
 mod base;

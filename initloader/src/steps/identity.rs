@@ -3,6 +3,7 @@
 use crate::boot::Boot;
 use crate::failure::{Kind, StepError};
 use crate::steps::secret::SecretStore;
+use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
 use handoff::fault::Fault;
 use handoff::paths;
 use keys::identity::{BadIdentity, NodeIdentity, Recipient};
@@ -67,17 +68,15 @@ impl StepError for IdentityError {
 
     fn remedy(&self) -> String {
         match self {
-            Self::Seal(_) => "make the seal anew on the workstation: build-image --node NAME",
-            Self::Other { .. } => {
-                "use the stick that belongs to this seal, or make its secret partition anew on the workstation: \
-                 mksecrets --node NAME --device PARTITION"
-            }
-            _ => {
-                "the key is kept in the site for the admins; write it back on the workstation: mksecrets --node NAME \
-                 --device PARTITION"
-            }
+            Self::Seal(_) => format!("write the stick again on the workstation: {WRITE_STICK}"),
+            Self::Other { .. } => format!(
+                "use the stick that belongs to this seal, or make its secret partition again on the workstation: \
+                 {WRITE_SECRETS}"
+            ),
+            _ => format!(
+                "the site keeps the key for the admins; write it back on the workstation: {WRITE_SECRETS}"
+            ),
         }
-        .into()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::boot::Boot;
 use crate::failure::{Failure, Kind, StepError};
 use crate::mounts::MountError;
 use crate::steps::secret::SecretStore;
+use handoff::advice::WRITE_SECRETS;
 use handoff::fault::{Answer, Fault};
 use keys::reconcile::{CompareError, Comparison, RepairError, compare, repair};
 use keys::seal::OpenedSeal;
@@ -36,10 +37,12 @@ impl StepError for ReconcileError {
 
     fn remedy(&self) -> String {
         match self {
-            Self::Differs(_) => "find out who changed them; then let the boot repair them, or run mksecrets",
-            Self::Repair(_) => "make another stick, or remove what makes this one read-only or full",
+            Self::Differs(_) => format!(
+                "find out who changed them; then type `secrets fix` in rescue, or make the secret partition again on the \
+                 workstation: {WRITE_SECRETS}"
+            ),
+            Self::Repair(_) => "make another stick, or remove what makes this one read-only or full".into(),
         }
-        .into()
     }
 }
 

@@ -13,6 +13,7 @@ use crate::mounts::{self, DATA_ONLY, MountError};
 use crate::program::{self, CannotRun};
 use crate::sysfs;
 use crate::tree::Tree;
+use handoff::advice::WRITE_STICK;
 use handoff::fault::Fault;
 use handoff::hash::{Sha256Digest, to_hex};
 use handoff::kernel_arguments;
@@ -89,7 +90,9 @@ impl StepError for RootError {
         match self {
             Self::NoHash | Self::BadHash(_) => "build the image again; its kernel command line is damaged",
             Self::NoSlot { .. } | Self::Damaged { .. } => {
-                "start the other slot, write this one again (psyops-agent update), or flash the stick"
+                return format!(
+                    "start the other slot, or write the stick again on the workstation: {WRITE_STICK}"
+                );
             }
             Self::Mapper { .. } | Self::Mount(_) => {
                 "look whether the modules dm-verity, squashfs and overlay are loaded"

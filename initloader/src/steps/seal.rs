@@ -3,6 +3,7 @@
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
 use crate::failure::{Kind, StepError};
+use handoff::advice::WRITE_STICK;
 use handoff::fault::Fault;
 use handoff::partition::Role;
 use handoff::paths;
@@ -46,18 +47,16 @@ impl StepError for NoSeal {
 
     fn remedy(&self) -> String {
         match self {
-            Self::TrustedKey(_) => "build the image again; its trust file is damaged",
-            Self::NoneHolds(_) => {
-                "write the node's seal anew: build-image --node NAME, or write seals/NAME.seal of the site onto the \
-                 partition seal-a"
-            }
-            Self::Replaced(_) => {
-                "write the node's current seal: build-image --node NAME, or write seals/NAME.seal of the site onto the \
-                 partition seal-a; if nobody of the site put an older seal there, find out who had the stick"
-            }
-            Self::TooOld(_) => "start the newer system in the other slot, or update this one",
+            Self::TrustedKey(_) => "build the image again; its trust file is damaged".into(),
+            Self::NoneHolds(_) => format!("write the stick again on the workstation: {WRITE_STICK}"),
+            Self::Replaced(_) => format!(
+                "write the stick again on the workstation: {WRITE_STICK}; if no admin of the site put an older seal \
+                 there, find out who had the stick"
+            ),
+            Self::TooOld(_) => format!(
+                "start the newer system in the other slot, or write the stick again on the workstation: {WRITE_STICK}"
+            ),
         }
-        .into()
     }
 }
 

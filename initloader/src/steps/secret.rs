@@ -8,6 +8,7 @@ use crate::ext4::{self, NotAStore, State};
 use crate::failure::{Failure, Kind, StepError};
 use crate::mounts::{self, MountError, STRANGERS_DATA};
 use crate::sysfs;
+use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
 use handoff::fault::Fault;
 use handoff::partition::Role;
 use handoff::paths;
@@ -66,13 +67,13 @@ impl StepError for SecretError {
 
     fn remedy(&self) -> String {
         match self {
-            Self::Several { .. } => "remove all but one of them from the partition table",
-            Self::Unreadable { .. } => "the stick is worn or was pulled out; make another one",
-            Self::None(_) | Self::NotAStore { .. } | Self::Mount(_) => {
-                "make it anew on the workstation: mksecrets --node NAME --device PARTITION, or write the image again"
+            Self::Several { .. } => "remove all but one of them from the partition table".into(),
+            Self::Unreadable { .. } => "the stick is worn or was pulled out; make another one".into(),
+            Self::None(_) => format!("write the stick again on the workstation: {WRITE_STICK}"),
+            Self::NotAStore { .. } | Self::Mount(_) => {
+                format!("make it again on the workstation: {WRITE_SECRETS}")
             }
         }
-        .into()
     }
 }
 
@@ -152,7 +153,9 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
             step: "secret",
             kind: Kind::Site(Fault::Repair),
             problem: format!("secret partition {device}: {}", read_only.unwrap_or("its state is unknown")),
-            remedy: "run e2fsck -f on it on the workstation, or make it anew with mksecrets".into(),
+            remedy: format!(
+                "run e2fsck -f on it on the workstation, or make it again there: {WRITE_SECRETS}"
+            ),
         });
     }
     Ok(SecretStore { device, read_only })

@@ -11,6 +11,7 @@ pub mod payload;
 
 use crate::identity::{NodeIdentity, Recipient};
 use crate::signature::{self, BadSignature, KeyId, PublicKey};
+use handoff::advice::WRITE_SECRETS;
 use handoff::least_serial::LeastSerial;
 use handoff::manifest::{Manifest, RelativePath};
 use handoff::name::Name;
@@ -72,7 +73,7 @@ pub enum SealError {
     /// Made for another key than the one at hand.
     #[error(
         "the seal of node {node} is for the key {expected}, but the identity at hand is {found}; \
-         use the stick that belongs to this seal, or make its secret partition anew (mksecrets --node {node})"
+         use the stick that belongs to this seal, or make its secret partition again on the workstation: {WRITE_SECRETS}"
     )]
     OtherRecipient {
         /// The node of the seal.

@@ -313,7 +313,12 @@ fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
     let said = machine.console();
     assert!(said.contains("nothing can be started: slot a: UKI damaged: "), "{said}");
     assert!(said.contains("; slot b: empty slot: no boot record"), "{said}");
-    assert!(said.contains("to do: write this stick anew"), "{said}");
+    assert!(
+        said.contains(
+            "to do: write this stick again on the workstation: build-image --site SITE --node NAME"
+        ),
+        "{said}"
+    );
     machine.send("x")?;
     end_of(machine)?;
     assert_eq!(rig.disk.control()?.effective(), ControlRecord::fresh(3));

@@ -5,6 +5,7 @@ use crate::boot::Boot;
 use crate::clock::Uptime;
 use crate::process::{self, Ended, NOT_STARTED};
 use crate::steps::{disk, secret, selection};
+use handoff::advice::WRITE_SECRETS;
 use std::ffi::CString;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -33,7 +34,9 @@ pub(super) fn run() -> ExitCode {
     match process::run(Uptime::now().plus(DEADLINE), work, say) {
         Ok(Ended::Exited(0 | CORRECTED)) => ExitCode::SUCCESS,
         Ok(ended) => {
-            complain(&format!("e2fsck of {device}: {ended:?}; make the partition again with mksecrets"));
+            complain(&format!(
+                "e2fsck of {device}: {ended:?}; make the partition again on the workstation: {WRITE_SECRETS}"
+            ));
             ExitCode::FAILURE
         }
         Err(errno) => {
