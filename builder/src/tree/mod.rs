@@ -207,19 +207,6 @@ impl LayeredTree {
         self.inode(path).map(|inode| &inode.metadata)
     }
 
-    /// The bytes of all files together.
-    #[must_use]
-    pub fn content_size(&self) -> u64 {
-        let mut inodes: Vec<usize> = self.paths.values().copied().collect();
-        inodes.sort_unstable();
-        inodes.dedup();
-        let sizes = inodes.into_iter().map(|inode| match &self.inodes[inode].what {
-            What::File(content) => content.length(),
-            _ => 0,
-        });
-        sizes.sum()
-    }
-
     /// Puts a file with these bytes at `path`.
     pub fn insert_file(
         &mut self,

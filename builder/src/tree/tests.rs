@@ -87,7 +87,7 @@ fn what_is_written_is_read() {
     assert_eq!(again.link_target("usr/link").unwrap().len(), 151);
     assert_eq!(again.read("usr/bin/zsh").unwrap().unwrap(), b"shell");
     assert_eq!(again.paths["usr/bin/zsh"], again.paths["usr/bin/sh"]);
-    assert_eq!(again.content_size(), tree.content_size());
+    assert_eq!(again.content_length(), tree.content_length());
     let (_, second) = round_trip(&again);
     assert_eq!(second, bytes);
 }
