@@ -11,7 +11,6 @@ mod disk;
 mod error;
 mod image_layer;
 mod links;
-mod manifest;
 mod overlay;
 mod tar_reader;
 mod tar_writer;
@@ -24,9 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The name at the top of a folder that says modes and owners of what is in it.
-pub const MANIFEST_NAME: &str = ".psyops-manifest";
 
 /// Permission bits, owner, time and extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
