@@ -5,7 +5,6 @@
 
 use crate::boot::initramfs_reader::{self, Wanted};
 use crate::boot::uki::{self, Section, Uki};
-use crate::chart::{self, Timeline};
 use crate::flash::receipt::Receipt;
 use crate::image::ext4;
 use crate::image::fat32::{self, Volume};
@@ -14,7 +13,9 @@ use crate::input::ReadAt;
 use crate::limits;
 use crate::root::superblock;
 use crate::tree::LayeredTree;
-use crate::{base, browse, diff};
+use crate::{base, browse, diff, report_file};
+use charts::boot_chart;
+use charts::timeline::Timeline;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -207,8 +208,8 @@ pub fn text(bytes: &[u8]) {
 
 /// A boot log, and the picture of its report.
 pub fn report(bytes: &[u8]) {
-    if let Ok(report) = chart::find(&crate::run::text::plain(bytes), Path::new("log")) {
-        let picture = chart::draw(&Timeline::of(&report));
+    if let Ok(report) = report_file::find(&crate::run::text::plain(bytes), Path::new("log")) {
+        let picture = boot_chart::draw(&Timeline::of(&report));
         assert!(picture.ends_with("</svg>\n"), "a whole picture");
     }
 }

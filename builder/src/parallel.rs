@@ -1,11 +1,12 @@
 //! The same work on many things, by several threads.
 
+use std::convert::Infallible;
 use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Does `work` on each of `items`, by as many threads as there are processors; the results are in their order. Where some fail, the error of the first of them is
-/// given, and what was not begun by then is left.
+/// Does `work` on each of `items`, by as many threads as there are processors; the results are in their order. Where some
+/// fail, the error of the first of them is given, and what was not begun by then is left.
 pub fn each<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
@@ -44,6 +45,16 @@ pub fn each_with<T: Sync, O, R: Send, E: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
+/// Does `work` on both of two things at once, on a machine with one processor too.
+pub fn both<T: Sync, R: Send>(items: &[T; 2], work: impl Fn(&T) -> R + Sync) -> [R; 2] {
+    let Ok(results) = each_with(2, items, || (), |(), item| Ok::<R, Infallible>(work(item)));
+    let mut results = results.into_iter();
+    let (Some(a), Some(b)) = (results.next(), results.next()) else {
+        unreachable!("work that cannot fail has a result for each item");
+    };
+    [a, b]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +66,16 @@ mod tests {
         assert!(doubled.iter().zip(&items).all(|(double, item)| *double == item * 2));
         assert_eq!(doubled.len(), items.len());
         assert_eq!(each(&[], |item: &u32| Ok::<u32, ()>(*item)), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn both_are_at_work_at_once() {
+        let meeting = std::sync::Barrier::new(2);
+        let meet = |item: &u32| {
+            meeting.wait();
+            item + 1
+        };
+        assert_eq!(both(&[1, 2], meet), [2, 3]);
     }
 
     #[test]

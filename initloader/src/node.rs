@@ -54,10 +54,20 @@ fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Fail
 }
 
 fn open(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
+    let (store, seal) = open_store(boot, disk, trust)?;
+    boot.addresses = rescue_addresses(&seal, &mut boot.log);
+    Ok((store, seal))
+}
+
+/// Mounts the secret store, and opens the seal with the key that is in it.
+pub(crate) fn open_store(
+    boot: &mut Boot,
+    disk: &Disk,
+    trust: &Trust,
+) -> Result<(SecretStore, OpenedSeal), Failure> {
     let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, disk, trust))?;
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;
     let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
-    boot.addresses = rescue_addresses(&seal, &mut boot.log);
     Ok((store, seal))
 }
 

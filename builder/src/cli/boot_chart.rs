@@ -1,8 +1,10 @@
 //! `psyops boot-chart REPORT`: a boot report as a picture.
 
 use crate::atomic;
-use crate::chart::{self, Timeline};
 use crate::error::{Class, Classified, Error};
+use crate::report_file;
+use charts::boot_chart;
+use charts::timeline::Timeline;
 use clap::Args;
 use handoff::shown::Shown;
 use serde_json::json;
@@ -47,7 +49,7 @@ impl Classified for NoStep {
 
 /// Does it; returns what is to be printed.
 pub fn run(args: &BootChartArgs) -> Result<String, Error> {
-    let mut timeline = Timeline::of(&chart::read(&args.report)?);
+    let mut timeline = Timeline::of(&report_file::read(&args.report)?);
     if let Some(name) = &args.from {
         let names: Vec<String> = timeline.rows.iter().map(|row| row.name.clone()).collect();
         let unknown = || NoStep { name: name.clone(), report: args.report.clone(), names: names.join(", ") };
@@ -56,7 +58,7 @@ pub fn run(args: &BootChartArgs) -> Result<String, Error> {
     if args.json {
         return Ok(format!("{:#}\n", to_json(&timeline)));
     }
-    let picture = chart::draw(&timeline);
+    let picture = boot_chart::draw(&timeline);
     match &args.output {
         None => Ok(picture),
         Some(path) => {

@@ -1,7 +1,7 @@
 //! `build-image --node NAME`: images of nodes, from the site to the finished files.
 
 use crate::cli::flash::{FlashOutput, Order, WritingArgs};
-use crate::cli::mksecrets::PassphraseArgs;
+use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::nodes::NodesArgs;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
@@ -54,15 +54,9 @@ pub struct BuildImageArgs {
     /// The folder with selector.efi, initloader and psyops-agent
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
-    /// The admin identity (by default the one of the site under the user's configuration)
-    #[arg(long, value_name = "FILE")]
-    pub identity: Option<PathBuf>,
-    /// The signing key (by default the one of the site under the user's configuration)
-    #[arg(long, value_name = "FILE")]
-    pub signing_key: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
-    pub passphrase: PassphraseArgs,
+    pub credentials: CredentialArgs,
     /// Say what each step was made of, and what lies where in the image
     #[arg(long, short)]
     pub verbose: bool,
@@ -102,11 +96,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         path => Place::Folder(path.clone().unwrap_or_default()),
     };
     let output = Output { place, layout: args.layout };
-    let keys = Locations {
-        identity: args.identity.clone(),
-        signing_key: args.signing_key.clone(),
-        passphrases: args.passphrase.passphrases(),
-    };
+    let keys = args.credentials.locations();
     let programs = Programs::find(site.architecture, args.programs.as_deref())?;
     let request = Request { site, nodes, keys, programs, output };
     let built = engine::build(&request, &Store::from_environment()?, progress)?;

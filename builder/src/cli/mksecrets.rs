@@ -69,6 +69,14 @@ pub struct CredentialArgs {
     )]
     #[allow(missing_docs, reason = "its text is the help's")]
     pub identity: Option<PathBuf>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
+    pub signing: SigningKeyArgs,
+}
+
+/// Where the signing key of a site is.
+#[derive(Debug, Clone, Default, Args)]
+pub struct SigningKeyArgs {
     #[arg(
         long,
         value_name = "FILE",
@@ -98,15 +106,23 @@ impl PassphraseArgs {
     }
 }
 
-impl CredentialArgs {
+impl SigningKeyArgs {
     /// What was typed, as the library takes it.
     #[must_use]
     pub fn locations(&self) -> Locations {
         Locations {
-            identity: self.identity.clone(),
+            identity: None,
             signing_key: self.signing_key.clone(),
             passphrases: self.passphrase.passphrases(),
         }
+    }
+}
+
+impl CredentialArgs {
+    /// What was typed, as the library takes it.
+    #[must_use]
+    pub fn locations(&self) -> Locations {
+        Locations { identity: self.identity.clone(), ..self.signing.locations() }
     }
 }
 

@@ -22,13 +22,13 @@ pub use text::to_text;
 
 use crate::error::Error;
 use crate::image::reader::ImageReader;
+use crate::parallel;
 use crate::tools::ToolError;
 use change::compare;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::thread;
 use system::System;
 
 /// One of the two images.
@@ -105,11 +105,7 @@ pub fn diff(a: &Path, b: &Path) -> Result<Difference, Error> {
 /// Does the same to both images at once.
 fn both<T: Send>(images: &[ImageReader; 2], work: impl Fn(Side, &ImageReader) -> T + Sync) -> [T; 2] {
     let [a, b] = images;
-    thread::scope(|scope| {
-        let other = scope.spawn(|| work(Side::B, b));
-        let one = work(Side::A, a);
-        [one, other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))]
-    })
+    parallel::both(&[(Side::A, a), (Side::B, b)], |(side, image)| work(*side, image))
 }
 
 /// The comparison while it grows.

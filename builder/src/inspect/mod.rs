@@ -12,5 +12,4 @@ pub(crate) use facts::stanzas;
 pub use facts::{Inspection, OlderSeal, SealFacts, SecretFacts, SlotFacts, SlotState, inspect};
 pub use json::to_json;
 pub use map::to_svg;
-pub(crate) use text::size;
 pub use text::to_text;

@@ -1,6 +1,7 @@
 //! The facts as text, for people: a screenful.
 
 use super::facts::{Inspection, OlderSeal, SealFacts, SlotFacts, SlotState};
+use charts::size;
 use handoff::control::ControlArea;
 use handoff::shown::Shown;
 use handoff::slot::Slot;
@@ -87,29 +88,5 @@ fn seal(facts: &SealFacts) -> String {
             header.recipient,
             recipients.saturating_sub(1),
         ),
-    }
-}
-
-/// A size for people: one place, in the largest unit that leaves a whole number before it.
-pub(crate) fn size(bytes: u64) -> String {
-    for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {
-        if bytes >> shift > 0 {
-            let tenths = (bytes >> (shift - 10)) * 10 / 1024;
-            return format!("{}.{} {unit}", tenths / 10, tenths % 10);
-        }
-    }
-    format!("{bytes} B")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::size;
-
-    #[test]
-    fn sizes_are_short() {
-        assert_eq!(
-            [size(0), size(1023), size(1024), size(1_572_864), size(3 << 30)],
-            ["0 B", "1023 B", "1.0 KiB", "1.5 MiB", "3.0 GiB"]
-        );
     }
 }

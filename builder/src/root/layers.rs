@@ -10,7 +10,7 @@ use crate::input::digest_of_file;
 use crate::site::{Base, Overlay, Role, SiteFolder};
 use crate::store::{Inputs, StepName, Store};
 use crate::tools::TAR2SQFS;
-use crate::tree::{LayeredTree, TreeError};
+use crate::tree::{LayeredTree, Metadata, TreeError};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use handoff::paths;
@@ -28,6 +28,9 @@ pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overl
 const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
 /// The agent in the path of a login.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
+/// The password hashes, and the group that may read them.
+const SHADOW: &str = "etc/shadow";
+const SHADOW_GROUP: u64 = 42;
 /// What our overlay has for bases of ours, and a base that was given has mostly itself.
 const OF_THE_BASE: [&str; 8] = [
     "etc/group",
@@ -36,7 +39,7 @@ const OF_THE_BASE: [&str; 8] = [
     "etc/nsswitch.conf",
     "etc/os-release",
     "etc/passwd",
-    "etc/shadow",
+    SHADOW,
     "etc/shells",
 ];
 
@@ -89,7 +92,7 @@ impl Recipe for Layers<'_> {
         inputs.add(tool.name, tool.digest().map_err(TreeError::Tool)?);
         let mut own = LayeredTree::new();
         if let Some(overlay) = OVERLAYS.get_dir(self.init.overlay()) {
-            own.add_embedded(overlay, &|_| true)?;
+            own.add_embedded(overlay, &|path, metadata| Some(owned(path, metadata)))?;
         }
         inputs.add("the builder's overlay", digest(&own, self.build_time)?);
         let folder = |dir: &SiteFolder| {
@@ -158,7 +161,15 @@ fn modules_folder(tree: &LayeredTree) -> &'static str {
 fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeError> {
     let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
     let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
-    tree.add_embedded(overlay, &|path| base.is_of_packages() || !has.contains(&path))
+    tree.add_embedded(overlay, &|path, metadata| {
+        let is_laid = base.is_of_packages() || !has.contains(&path);
+        is_laid.then(|| owned(path, metadata))
+    })
+}
+
+/// Mode and group of a file of our overlays: git keeps neither, and only one file needs them.
+fn owned(path: &str, metadata: Metadata) -> Metadata {
+    if path == SHADOW { Metadata { gid: SHADOW_GROUP, ..Metadata::root(0o640) } } else { metadata }
 }
 
 impl Layers<'_> {
@@ -319,7 +330,7 @@ mod tests {
     fn a_base_that_was_given_keeps_its_accounts_and_its_lib() {
         let given = |base: &str| {
             let mut tree = LayeredTree::new();
-            for path in ["etc/passwd", "etc/inittab", "lib/ld.so"] {
+            for path in ["etc/passwd", "etc/shadow", "etc/inittab", "lib/ld.so"] {
                 tree.insert_file(path, 0o644, *b"the base's").unwrap();
             }
             let init = Init { kind: InitKind::Busybox, path: "/sbin/init".into() };
@@ -329,9 +340,11 @@ mod tests {
         let own = |tree: &LayeredTree, path: &str| tree.read(path).unwrap().unwrap() != b"the base's";
         let tree = given("tar:x.tar");
         assert!(!own(&tree, "etc/passwd") && own(&tree, "etc/inittab") && own(&tree, "etc/group"));
+        assert_eq!(tree.metadata(SHADOW), Some(&Metadata::root(0o644)), "the base's own");
         assert_eq!(modules_folder(&tree), "lib/modules");
         let mut tree = given("micro");
         assert!(own(&tree, "etc/passwd"));
+        assert_eq!(tree.metadata(SHADOW), Some(&Metadata { gid: 42, ..Metadata::root(0o640) }));
         tree.remove("lib");
         tree.insert_symlink("lib", "usr/lib").unwrap();
         assert_eq!(modules_folder(&tree), "usr/lib/modules");

@@ -1,12 +1,10 @@
 //! Layers that are folders: on disk, or embedded in this program.
 //!
 //! Neither keeps owners, and of modes only the x-bit (embedded folders not even that), so everything belongs to root
-//! and is 0644 or 0755 unless the folder's manifest says otherwise. A folder that a lower layer has stays as it is.
+//! and is 0644 or 0755. A folder that a lower layer has stays as it is.
 
-use super::manifest::{self, Line, Make};
-use super::{Content, LayeredTree, MANIFEST_NAME, Metadata, TreeError, What};
+use super::{Content, LayeredTree, Metadata, TreeError, What};
 use crate::site::{DataFolder, Kind, SiteFolder};
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +26,7 @@ pub(super) struct Found {
     pub(super) mode: u32,
 }
 
-/// Everything in a folder in the order of names, folders before what is in them, without the manifest.
+/// Everything in a folder in the order of names, folders before what is in them.
 pub(super) fn found_in(folder: &SiteFolder) -> Result<Vec<Found>, TreeError> {
     let data = folder.data().map_err(|source| TreeError::Read { path: folder.path(), source })?;
     let mut found = Vec::new();
@@ -45,83 +43,34 @@ impl LayeredTree {
 
     /// Lays a folder of a site over the tree, at `prefix`. Links in it are laid as links.
     pub fn add_folder(&mut self, folder: &SiteFolder, prefix: &str) -> Result<(), TreeError> {
-        let manifest_path = folder.path_of(MANIFEST_NAME);
-        let found = found_in(folder)?;
-        let mut lines = match folder.text(MANIFEST_NAME) {
-            Ok(text) => manifest::parse(&manifest_path, &text)?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(source) => return Err(TreeError::Read { path: manifest_path, source }),
-        };
-        for found in found {
-            let line = lines.remove(&found.path);
-            self.lay(prefix, &found.path, found.what, found.mode, line)?;
+        for found in found_in(folder)? {
+            let path = join(prefix, &found.path);
+            if !(matches!(found.what, What::Directory) && self.is_directory(&path)) {
+                self.insert(&path, found.what, Metadata::root(found.mode))?;
+            }
         }
-        self.make_the_rest(&manifest_path, prefix, lines)
+        Ok(())
     }
 
-    /// Lays a folder that was embedded with `include_dir` over the tree, but for files that `keep` turns down.
+    /// Lays the files of a folder that was embedded with `include_dir` over the tree. `metadata` is asked about each
+    /// file, with what it would get by itself; `None` leaves the file out.
     pub fn add_embedded(
         &mut self,
         dir: &include_dir::Dir<'_>,
-        keep: &dyn Fn(&str) -> bool,
+        metadata: &dyn Fn(&str, Metadata) -> Option<Metadata>,
     ) -> Result<(), TreeError> {
         let mut files = Vec::new();
         walk_embedded(dir, &mut files);
         files.sort_by_key(|file| file.path());
-        let manifest_path = dir.path().join(MANIFEST_NAME);
-        let text =
-            dir.get_file(&manifest_path).and_then(include_dir::File::contents_utf8).unwrap_or_default();
-        let mut lines = manifest::parse(&manifest_path, text)?;
         for file in files {
             let relative = file.path().strip_prefix(dir.path()).unwrap_or(file.path());
             let relative = utf8(relative)?;
-            if !keep(&relative) {
-                continue;
-            }
             let bytes = file.contents();
             let program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");
-            let content = What::File(Content::Bytes(Arc::from(bytes)));
-            let line = lines.remove(&relative);
-            self.lay("", &relative, content, if program { 0o755 } else { 0o644 }, line)?;
-        }
-        self.make_the_rest(&manifest_path, "", lines)
-    }
-
-    fn lay(
-        &mut self,
-        prefix: &str,
-        relative: &str,
-        what: What,
-        mode: u32,
-        line: Option<Line>,
-    ) -> Result<(), TreeError> {
-        let path = join(prefix, relative);
-        if matches!(what, What::Directory) && line.is_none() && self.is_directory(&path) {
-            return Ok(());
-        }
-        let line = line.unwrap_or_default();
-        let metadata = Metadata { uid: line.uid, gid: line.gid, ..Metadata::root(line.mode.unwrap_or(mode)) };
-        self.insert(&path, what, metadata)
-    }
-
-    /// Makes what stands in the manifest only.
-    fn make_the_rest(
-        &mut self,
-        manifest_path: &Path,
-        prefix: &str,
-        lines: BTreeMap<String, Line>,
-    ) -> Result<(), TreeError> {
-        for (path, line) in lines {
-            let (what, mode) = match &line.make {
-                Make::Directory => (What::Directory, 0o755),
-                Make::Link(target) => (What::Symlink(target.clone()), 0o777),
-                Make::Nothing => {
-                    let problem = format!("{path} is not in this folder");
-                    let (path, line) = (manifest_path.to_owned(), line.number);
-                    return Err(TreeError::BadManifest { path, line, problem });
-                }
-            };
-            self.lay(prefix, &path, what, mode, Some(line))?;
+            let own = Metadata::root(if program { 0o755 } else { 0o644 });
+            if let Some(metadata) = metadata(&relative, own) {
+                self.insert(&relative, What::File(Content::Bytes(Arc::from(bytes))), metadata)?;
+            }
         }
         Ok(())
     }
@@ -151,9 +100,6 @@ fn walk(
     };
     for entry in data.entries(Path::new(relative)).map_err(read(relative))? {
         let name = utf8(Path::new(&entry.name))?;
-        if relative.is_empty() && name == MANIFEST_NAME {
-            continue;
-        }
         let below = join(relative, &name);
         let on_disk = folder.path_of(&below);
         let (what, mode) = match entry.kind {
@@ -185,11 +131,7 @@ fn walk_embedded<'a>(dir: &'a include_dir::Dir<'a>, out: &mut Vec<&'a include_di
     for entry in dir.entries() {
         match entry {
             include_dir::DirEntry::Dir(dir) => walk_embedded(dir, out),
-            include_dir::DirEntry::File(file) => {
-                if !file.path().ends_with(MANIFEST_NAME) {
-                    out.push(file);
-                }
-            }
+            include_dir::DirEntry::File(file) => out.push(file),
         }
     }
 }

@@ -129,16 +129,6 @@ pub enum TreeError {
         /// What it should be another name of.
         target: String,
     },
-    /// A manifest of modes and owners that makes no sense.
-    #[error("{path}, line {line}: {problem}")]
-    BadManifest {
-        /// The file.
-        path: PathBuf,
-        /// The line.
-        line: usize,
-        /// What is wrong with it.
-        problem: String,
-    },
     /// The finished tree cannot be written.
     #[error("cannot write the tree: {0}")]
     Write(io::Error),

@@ -11,7 +11,6 @@ mod disk;
 mod error;
 mod image_layer;
 mod links;
-mod manifest;
 mod overlay;
 mod tar_reader;
 mod tar_writer;
@@ -24,9 +23,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// The name at the top of a folder that says modes and owners of what is in it.
-pub const MANIFEST_NAME: &str = ".psyops-manifest";
 
 /// Permission bits, owner, time and extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -205,19 +201,6 @@ impl LayeredTree {
     #[must_use]
     pub fn metadata(&self, path: &str) -> Option<&Metadata> {
         self.inode(path).map(|inode| &inode.metadata)
-    }
-
-    /// The bytes of all files together.
-    #[must_use]
-    pub fn content_size(&self) -> u64 {
-        let mut inodes: Vec<usize> = self.paths.values().copied().collect();
-        inodes.sort_unstable();
-        inodes.dedup();
-        let sizes = inodes.into_iter().map(|inode| match &self.inodes[inode].what {
-            What::File(content) => content.length(),
-            _ => 0,
-        });
-        sizes.sum()
     }
 
     /// Puts a file with these bytes at `path`.

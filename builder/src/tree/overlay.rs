@@ -6,16 +6,19 @@
 
 use super::disk::{self, Found};
 use super::whiteout::Whiteout;
-use super::{Layer, LayeredTree, MANIFEST_NAME, Metadata, TreeError, What};
+use super::{Layer, LayeredTree, Metadata, TreeError, What};
 use crate::site::{Known, Overlay, OverlayManifest, OverlayRule, Which};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+/// Where an overlay once said its owners and modes. It is refused, so that no site believes that it still counts.
+const OLD_MANIFEST: &str = ".psyops-manifest";
+
 impl LayeredTree {
     /// Lays an overlay of the site over the tree.
     pub fn add_overlay(&mut self, overlay: &Overlay) -> Result<(), TreeError> {
-        let old = overlay.dir.path_of(MANIFEST_NAME);
-        let there = overlay.dir.kind(MANIFEST_NAME);
+        let old = overlay.dir.path_of(OLD_MANIFEST);
+        let there = overlay.dir.kind(OLD_MANIFEST);
         if there.map_err(|source| TreeError::Read { path: old.clone(), source })?.is_some() {
             let problem = "owners and modes of an overlay stand in the file NAME.toml beside it";
             return Err(TreeError::NotLayable { path: old, problem });

@@ -214,7 +214,7 @@ fn what_a_manifest_says_in_vain_is_an_error() {
 #[test]
 fn there_is_one_place_for_owners_and_modes() {
     let sample = Sample::new();
-    sample.put(&format!("high/{MANIFEST_NAME}"), "etc/issue uid=1\n");
+    sample.put("high/.psyops-manifest", "etc/issue uid=1\n");
     assert!(sample.error().contains("NAME.toml beside it"), "{}", sample.error());
 }
 

@@ -39,10 +39,15 @@ const NOT_COMMANDS: [&str; 21] = [
 fn problem(program: &Command, words: &[&str]) -> Option<String> {
     let mut command = program;
     let mut path = program.get_name().to_owned();
-    for word in words {
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
         let Some(found) = command.find_subcommand(word) else {
-            // An option before the command, or its value.
-            if word.starts_with('-') || word.bytes().all(|byte| byte.is_ascii_digit()) {
+            // An option before the command, and its value.
+            if let Some(option) = word.strip_prefix("--") {
+                let known = command.get_arguments().find(|argument| argument.get_long() == Some(option));
+                if known.is_some_and(|argument| argument.get_action().takes_values()) {
+                    rest.next();
+                }
                 continue;
             }
             if command.has_subcommands() {

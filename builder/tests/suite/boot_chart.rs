@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
-use builder::chart::{Timeline, draw};
+use builder::report_file;
+use charts::boot_chart::draw;
+use charts::timeline::Timeline;
 use handoff::report::{BootReport, Step, StepKind};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -97,7 +99,7 @@ fn bars_lie_on_the_page_in_proportion_and_kinds_differ_in_colour() {
 #[test]
 fn the_picture_in_the_readme_is_of_the_report_beside_it() {
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs");
-    let report = builder::chart::read(&docs.join("boot.json")).unwrap();
+    let report = report_file::read(&docs.join("boot.json")).unwrap();
     let drawn = draw(&Timeline::of(&report));
     assert_eq!(fs::read_to_string(docs.join("boot.svg")).unwrap(), drawn, "make picture draws it anew");
 }

@@ -39,7 +39,7 @@ fn no_error_has_a_message_of_several_lines() -> Result<()> {
     assert!(!several_lines(templates("#[error(\"a: {0}\")]\n\"\\n\"").next().context("none")?));
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above builder")?;
     let mut count = 0;
-    for part in ["agent", "builder", "handoff", "initloader", "keys", "medium", "selector"] {
+    for part in ["agent", "builder", "charts", "handoff", "initloader", "keys", "medium", "selector"] {
         let mut files = Vec::new();
         rust_files(&checkout.join(part).join("src"), &mut files)?;
         for file in files {

@@ -6,9 +6,8 @@ mod show;
 mod sign;
 mod update;
 
-use crate::cli::mksecrets::PassphraseArgs;
+use crate::cli::mksecrets::SigningKeyArgs;
 use crate::error::Error;
-use crate::secrets::credentials::Locations;
 use clap::{Args, Subcommand};
 use consent::Consent;
 use std::io;
@@ -98,24 +97,6 @@ impl LockArgs {
         | LockCommand::Sign { which, .. }
         | LockCommand::Show { which, .. }) = &self.command;
         which.json
-    }
-}
-
-/// The key that signs the lock.
-#[derive(Debug, Args)]
-struct SigningKeyArgs {
-    /// The signing key (by default the one of the site under the user's configuration)
-    #[arg(long, value_name = "FILE")]
-    signing_key: Option<PathBuf>,
-    #[command(flatten)]
-    passphrase: PassphraseArgs,
-}
-
-impl SigningKeyArgs {
-    /// What was typed, as the library takes it.
-    fn locations(&self) -> Locations {
-        let (signing_key, passphrases) = (self.signing_key.clone(), self.passphrase.passphrases());
-        Locations { identity: None, signing_key, passphrases }
     }
 }
 

@@ -7,8 +7,9 @@ use crate::boot::Boot;
 use crate::disk::facts::Disk;
 use crate::failure::Failure;
 use crate::mounts;
+use crate::node;
 use crate::steps::secret::SecretStore;
-use crate::steps::{disk, identity, reconcile, seal, secret, selection};
+use crate::steps::{disk, reconcile, selection};
 use handoff::fault::{Answer, Fault};
 use handoff::paths;
 use handoff::trust::Trust;
@@ -85,10 +86,7 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
 fn open(boot: &mut Boot, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
     let disk: Disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp))?;
-    let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, &disk, trust))?;
-    let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, &disk))?;
-    let seal = boot.step("identity", identity::DEADLINE, |boot| identity::run(boot, verified, &store))?;
-    Ok((store, seal))
+    node::open_store(boot, &disk, trust)
 }
 
 fn tell(failure: &Failure) {

@@ -12,16 +12,16 @@ const LONGEST: i64 = 1 << 40;
 
 /// What a row is a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum RowKind {
     /// The firmware.
     Firmware,
     /// The selector.
     Selector,
-    /// What the report itself says.
+    /// A step of the report.
     Step(StepKind),
 }
 
-impl Kind {
+impl RowKind {
     /// All of them, in the order of a boot.
     pub const ALL: [Self; 7] = [
         Self::Firmware,
@@ -33,7 +33,7 @@ impl Kind {
         Self::Step(StepKind::Service),
     ];
 
-    /// Its word.
+    /// The word for it in charts and in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -47,13 +47,13 @@ impl Kind {
 /// One thing that took time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// Its name.
+    /// The step's name in the report.
     pub name: String,
     /// What it is a part of.
-    pub kind: Kind,
+    pub kind: RowKind,
     /// When it began, in milliseconds from the kernel's start; before that it is negative.
     pub start: i64,
-    /// When it ended.
+    /// When it ended, on the same clock.
     pub end: i64,
     /// Whether the end of the boot waited for it.
     pub critical: bool,
@@ -67,14 +67,14 @@ impl Row {
     }
 }
 
-/// A boot.
+/// A boot, as it is drawn.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
-    /// What it was, in one line.
+    /// Node, site, release, slot and outcome of the boot, in one line.
     pub title: String,
     /// The rows by their beginnings.
     pub rows: Vec<Row>,
-    /// How many services were left out.
+    /// How many services are not among the rows, because others took longer.
     pub left_out: usize,
 }
 
@@ -134,8 +134,8 @@ fn before_the_kernel(report: &BootReport) -> Vec<Row> {
     let firmware = selector - milliseconds(report.firmware_ms.unwrap_or(0));
     let row = |name: &str, kind, start, end| Row { name: name.into(), kind, start, end, critical: false };
     let mut rows = vec![
-        row("firmware", Kind::Firmware, firmware, selector),
-        row("selector", Kind::Selector, selector, 0),
+        row("firmware", RowKind::Firmware, firmware, selector),
+        row("selector", RowKind::Selector, selector, 0),
     ];
     rows.retain(|row| row.took() > 0);
     rows
@@ -144,12 +144,12 @@ fn before_the_kernel(report: &BootReport) -> Vec<Row> {
 fn row(step: &Step) -> Row {
     let start = milliseconds(step.start_ms);
     let end = start + milliseconds(step.took_ms);
-    Row { name: step.name.clone(), kind: Kind::Step(step.kind), start, end, critical: false }
+    Row { name: step.name.clone(), kind: RowKind::Step(step.kind), start, end, critical: false }
 }
 
 /// Services may go on after the node is ready.
 fn is_main(row: &Row) -> bool {
-    row.kind != Kind::Step(StepKind::Service)
+    row.kind != RowKind::Step(StepKind::Service)
 }
 
 /// Goes back from the end: what ended last before a row began is what that row waited for. Waits inside a row that
@@ -174,7 +174,7 @@ fn mark_critical(rows: &mut [Row]) {
         path.iter().filter_map(|position| rows.get(*position)).map(|row| (row.start, row.end)).collect();
     for (position, row) in rows.iter_mut().enumerate() {
         let inside = |(start, end): &(i64, i64)| *start <= row.start && row.end <= *end;
-        let waits = row.kind == Kind::Step(StepKind::Wait) && spans.iter().any(inside);
+        let waits = row.kind == RowKind::Step(StepKind::Wait) && spans.iter().any(inside);
         row.critical = path.contains(&position) || waits;
     }
 }
@@ -214,7 +214,7 @@ mod tests {
         };
         let timeline = Timeline::of(&report);
         assert_eq!((timeline.start(), timeline.end()), (-2 * LONGEST, 2 * LONGEST));
-        assert!(crate::chart::draw(&timeline).ends_with("</svg>\n"));
+        assert!(crate::boot_chart::draw(&timeline).ends_with("</svg>\n"));
     }
 
     fn critical(timeline: &Timeline) -> Vec<&str> {
@@ -271,7 +271,7 @@ mod tests {
         let timeline = Timeline::of(&report(services.collect()));
         assert_eq!((timeline.rows.len(), timeline.left_out), (2 + MOST_SERVICES, 40 - MOST_SERVICES));
         assert!(
-            timeline.rows.iter().all(|row| row.kind != Kind::Step(StepKind::Service) || row.took() >= 24)
+            timeline.rows.iter().all(|row| row.kind != RowKind::Step(StepKind::Service) || row.took() >= 24)
         );
     }
 

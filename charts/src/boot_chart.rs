@@ -1,7 +1,8 @@
-//! Drawing a timeline as SVG 1.1: a row for each step, readable on light and dark pages, by eyes that see no colours.
+//! The chart of a boot: a row with a bar for each step of a timeline, readable on light and dark pages and without
+//! seeing colours.
 
-use super::timeline::{Kind, Row, Timeline};
-use crate::svg::{Page, escape, grouped, shortened, text_width};
+use crate::page::{Page, escape, grouped, shortened, text_width};
+use crate::timeline::{Row, RowKind, Timeline};
 use handoff::report::StepKind;
 
 const WIDTH: i64 = 960;
@@ -20,19 +21,19 @@ const LONGEST_NAME: usize = 25;
 const TICKS: i64 = 8;
 
 /// Colours that are told apart with every kind of colour vision (after Okabe and Ito), on white and on black.
-fn colour(kind: Kind) -> &'static str {
+fn colour(kind: RowKind) -> &'static str {
     match kind {
-        Kind::Firmware => "#8a8a8a",
-        Kind::Selector => "#56b4e9",
-        Kind::Step(StepKind::Kernel) => "#0072b2",
-        Kind::Step(StepKind::Loader) => "#009e73",
-        Kind::Step(StepKind::Wait) => "#e69f00",
-        Kind::Step(StepKind::Configure) => "#cc79a7",
-        Kind::Step(StepKind::Service) => "#9a86c8",
+        RowKind::Firmware => "#8a8a8a",
+        RowKind::Selector => "#56b4e9",
+        RowKind::Step(StepKind::Kernel) => "#0072b2",
+        RowKind::Step(StepKind::Loader) => "#009e73",
+        RowKind::Step(StepKind::Wait) => "#e69f00",
+        RowKind::Step(StepKind::Configure) => "#cc79a7",
+        RowKind::Step(StepKind::Service) => "#9a86c8",
     }
 }
 
-/// The picture.
+/// The chart as an SVG file.
 #[must_use]
 pub fn draw(timeline: &Timeline) -> String {
     let rows = i64::try_from(timeline.rows.len()).unwrap_or(0);
@@ -78,7 +79,7 @@ impl Scale {
 fn summary(timeline: &Timeline) -> String {
     let (start, ready) = (timeline.start(), timeline.ready());
     let mut text = format!("{} ms from the kernel's start to a configured node", grouped(ready));
-    if timeline.rows.iter().any(|row| row.kind == Kind::Firmware) {
+    if timeline.rows.iter().any(|row| row.kind == RowKind::Firmware) {
         text.push_str(&format!(", {} ms from power-on", grouped(ready - start)));
     }
     if timeline.left_out > 0 {
@@ -91,8 +92,8 @@ fn summary(timeline: &Timeline) -> String {
 fn legend(timeline: &Timeline) -> String {
     let mut out = String::from("<g>\n");
     let (mut x, y) = (16, 66);
-    let there = |kind: &Kind| timeline.rows.iter().any(|row| row.kind == *kind);
-    for kind in Kind::ALL.into_iter().filter(there) {
+    let there = |kind: &RowKind| timeline.rows.iter().any(|row| row.kind == *kind);
+    for kind in RowKind::ALL.into_iter().filter(there) {
         let (word, colour) = (kind.word(), colour(kind));
         out.push_str(&format!(
             "<rect x=\"{x}\" y=\"{}\" width=\"10\" height=\"10\" rx=\"2\" fill=\"{colour}\"/>\
@@ -136,7 +137,7 @@ fn path(timeline: &Timeline, scale: &Scale) -> String {
     let mut last_end = i64::MIN;
     for (row, number) in timeline.rows.iter().zip(0_i64..).filter(|(row, _)| row.critical) {
         // A wait inside of the row before is marked by its name alone.
-        if row.end <= last_end && row.kind == Kind::Step(StepKind::Wait) {
+        if row.end <= last_end && row.kind == RowKind::Step(StepKind::Wait) {
             continue;
         }
         let y = TOP + number * ROW + BAR + 3;
@@ -156,7 +157,7 @@ fn bar(row: &Row, y: i64, scale: &Scale) -> String {
     let x = scale.x(row.start);
     let width = (scale.x(row.end) - x).max(THINNEST);
     let took = match row.took() {
-        0 if row.kind == Kind::Step(StepKind::Service) => format!("from {} on", grouped(row.start)),
+        0 if row.kind == RowKind::Step(StepKind::Service) => format!("from {} on", grouped(row.start)),
         took => format!("{} ms", grouped(took)),
     };
     let name = shortened(&row.name, LONGEST_NAME);
