@@ -4,22 +4,22 @@
 //! The tests themselves lie in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]);
 //! a tool or program that is missing is an error, never a skipped test.
 
+pub mod build_sandbox;
 pub mod command;
 mod dice;
 pub mod disk;
-pub mod flash_rig;
+pub mod flash_vm;
 pub mod loop_device;
 pub mod neighbour;
 pub mod noise;
 pub mod peers;
 pub mod powercut;
 pub mod programs;
-pub mod selector_rig;
+pub mod selector_vm;
 pub mod shell;
+pub mod site_fixture;
 pub mod slow_medium;
 pub mod ssh;
 pub mod stick;
 pub mod timed;
-pub mod workbench;
-pub mod workplace;
-pub mod world;
+pub mod tool_vm;

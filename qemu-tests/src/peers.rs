@@ -4,7 +4,7 @@
 //! no package of it.
 
 use crate::command::succeed;
-use crate::world::{World, target_folder};
+use crate::site_fixture::{SiteFixture, target_folder};
 use anyhow::{Context as _, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,8 +20,8 @@ pub fn folder() -> PathBuf {
 }
 
 /// The initramfs of each peer for the kernel of a site: a name and a file.
-pub fn for_kernel_of(world: &World) -> Result<Vec<(&'static str, PathBuf)>> {
-    let package = kernel_package(&world.site())?;
+pub fn for_kernel_of(fixture: &SiteFixture) -> Result<Vec<(&'static str, PathBuf)>> {
+    let package = kernel_package(&fixture.site())?;
     let kept = target_folder()?.join("qemu-tests/peers").join(&package);
     if !NAMES.iter().all(|name| file(&kept, name).is_file()) {
         succeed(Command::new(folder().join("make")).arg(&package).arg(&kept))?;

@@ -1,8 +1,8 @@
-//! A workbench on which commands run one after the other, each with its exit code and what it said on both channels.
+//! A tool_vm on which commands run one after the other, each with its exit code and what it said on both channels.
 //!
 //! While one runs, something can happen to the machine: that is what [`Shell::begin`] is for.
 
-use crate::workbench::Workbench;
+use crate::tool_vm::ToolVm;
 use anyhow::{Context as _, Result};
 use builder::run::Machine;
 use std::time::Duration;
@@ -52,7 +52,7 @@ pub struct Shell {
 
 impl Shell {
     /// Starts the machine. Its file `/functions`, where it has one, is read before each command.
-    pub fn start(bench: &Workbench) -> Result<Self> {
+    pub fn start(bench: &ToolVm) -> Result<Self> {
         let mut machine = bench.start(SERVER)?;
         machine.wait_for_line("shell: ready", START)?;
         Ok(Self { machine, number: 0 })

@@ -1,7 +1,7 @@
 //! Logging in to a booted node through a port of the loopback, with the host keys that the site prints.
 
 use crate::command::succeed;
-use crate::world::World;
+use crate::site_fixture::SiteFixture;
 use anyhow::{Context as _, Result, bail, ensure};
 use handoff::paths::BOOT_REPORT;
 use handoff::report::{BootReport, Configure};
@@ -27,18 +27,18 @@ pub struct Ssh {
 
 impl Ssh {
     /// Picks a free port, and writes down the host keys that the site says its nodes have.
-    pub fn new(world: &World) -> Result<Self> {
+    pub fn new(fixture: &SiteFixture) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = tempfile::tempdir()?;
-        let hosts = succeed(world.psyops().arg("known-hosts").arg("--site").arg(world.site()))?;
+        let hosts = succeed(fixture.psyops().arg("known-hosts").arg("--site").arg(fixture.site()))?;
         fs::write(folder.path().join("known_hosts"), hosts.stdout)?;
-        Ok(Self { port, key: world.ssh_key(), folder })
+        Ok(Self { port, key: fixture.ssh_key(), folder })
     }
 
     /// Picks a free port for a machine in rescue, whose key is another each time.
-    pub fn to_rescue(world: &World) -> Result<Self> {
+    pub fn to_rescue(fixture: &SiteFixture) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        Ok(Self { port, key: world.ssh_key(), folder: tempfile::tempdir()? })
+        Ok(Self { port, key: fixture.ssh_key(), folder: tempfile::tempdir()? })
     }
 
     /// Waits for the server, and takes its key where it is the one whose fingerprint stands on the console.

@@ -1,6 +1,6 @@
 //! What any user can try against a pause: flooding, forging, planting, and what a kill can break.
 
-use crate::scene::{Daemon, Log, Scene, state};
+use crate::fixture::{Daemon, Fixture, Log, state};
 use crate::users::{Sender, Task, note_what_comes, seen, wait_for_seen, witness};
 use crate::writers::Writers;
 use std::os::unix::net::UnixDatagram;
@@ -20,18 +20,19 @@ fn dropped() -> u64 {
 
 #[test]
 fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
-    let Some(scene) = Scene::enter("hostile::senders_that_never_stop_cannot_keep_a_pause_from_ending") else {
+    let Some(fixture) = Fixture::enter("hostile::senders_that_never_stop_cannot_keep_a_pause_from_ending")
+    else {
         return;
     };
     // As on the base `micro`: with the kernel's default of ten datagrams the senders mostly wait.
     std::fs::write("/proc/sys/net/unix/max_dgram_qlen", "512").unwrap();
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let floods = [1, 2].map(|writer| Sender::start(NOBODY, writer, Task::Flood(1000)));
     let by_root = Writers::start(0..1, 500);
-    scene.wait_until("they flood", |scene| {
-        std::fs::metadata(scene.spool()).is_ok_and(|facts| facts.len() > 1 << 20)
+    fixture.wait_until("they flood", |fixture| {
+        std::fs::metadata(fixture.spool()).is_ok_and(|facts| facts.len() > 1 << 20)
     });
     assert_eq!(pause.end(), 0, "the pause ends while they go on");
     by_root.finish();
@@ -40,7 +41,7 @@ fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
     wait_for_seen(&log, 1, |seen| seen.text.contains(" writer3: 0"));
     let said: u64 = floods.into_iter().map(Sender::end).sum();
     direct.end();
-    scene.wait_until("the proxy has ended", |scene| scene.proxy().is_none());
+    fixture.wait_until("the proxy has ended", |fixture| fixture.proxy().is_none());
     let dropped = dropped();
     let of_floods = |log: &Log| {
         let all = seen(log);
@@ -49,27 +50,28 @@ fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
         assert_eq!(texts.count(), distinct.len(), "none is doubled");
         u64::try_from(distinct.len()).unwrap()
     };
-    scene.wait_until("all that was not dropped is there", |_| of_floods(&log) + dropped == said);
+    fixture.wait_until("all that was not dropped is there", |_| of_floods(&log) + dropped == said);
     log.holds_each_once_of(0..1, 500);
     daemon.terminate();
 }
 
 #[test]
 fn what_is_beyond_a_users_share_is_dropped_counted_and_reported() {
-    let Some(scene) = Scene::enter("hostile::what_is_beyond_a_users_share_is_dropped_counted_and_reported")
+    let Some(fixture) =
+        Fixture::enter("hostile::what_is_beyond_a_users_share_is_dropped_counted_and_reported")
     else {
         return;
     };
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let flood = Sender::start(NOBODY, 1, Task::Say(20_000, 1000));
     let by_root = Writers::start(0..1, 300);
     by_root.finish();
     let (kept, limit) = (SHARE / (1000 + RECORD), MEMORY_KIB);
-    let memory = scene.memory_of_proxy();
+    let memory = fixture.memory_of_proxy();
     assert!(memory < limit, "{memory} KiB for 20 MB");
-    assert!(std::fs::metadata(scene.spool()).unwrap().len() < SHARE + 100_000);
+    assert!(std::fs::metadata(fixture.spool()).unwrap().len() < SHARE + 100_000);
     assert_eq!(pause.end(), 0);
     let report = format!(
         "syslog pause: dropped {} messages ({} bytes) of uid {NOBODY}: its share of the spool was full",
@@ -89,7 +91,8 @@ fn what_is_beyond_a_users_share_is_dropped_counted_and_reported() {
 
 #[test]
 fn a_full_medium_costs_neither_memory_nor_the_messages_of_others() {
-    let Some(scene) = Scene::enter("hostile::a_full_medium_costs_neither_memory_nor_the_messages_of_others")
+    let Some(fixture) =
+        Fixture::enter("hostile::a_full_medium_costs_neither_memory_nor_the_messages_of_others")
     else {
         return;
     };
@@ -99,11 +102,11 @@ fn a_full_medium_costs_neither_memory_nor_the_messages_of_others() {
     assert!(mounted.unwrap().success());
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let flood = Sender::start(NOBODY, 9, Task::Say(100_000, 1000));
     let by_root = Writers::start(0..2, 300);
     by_root.finish();
-    let memory = scene.memory_of_proxy();
+    let memory = fixture.memory_of_proxy();
     assert!(memory < MEMORY_KIB, "{memory} KiB for 100 MB");
     assert_eq!(pause.end(), 0);
     log.holds_each_once_of(0..2, 300);
@@ -115,32 +118,34 @@ fn a_full_medium_costs_neither_memory_nor_the_messages_of_others() {
 
 #[test]
 fn a_proxy_that_is_killed_again_and_again_loses_and_doubles_nothing() {
-    let Some(scene) =
-        Scene::enter("hostile::a_proxy_that_is_killed_again_and_again_loses_and_doubles_nothing")
+    let Some(fixture) =
+        Fixture::enter("hostile::a_proxy_that_is_killed_again_and_again_loses_and_doubles_nothing")
     else {
         return;
     };
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let writers = Writers::start_strict(0..4, 2500);
     for round in 1..=5 {
         writers.wait_for(round * 400);
-        let killed = scene.proxy();
-        scene.kill_proxy();
-        scene.wait_until("another proxy runs", |scene| scene.proxy().is_some_and(|pid| Some(pid) != killed));
+        let killed = fixture.proxy();
+        fixture.kill_proxy();
+        fixture.wait_until("another proxy runs", |fixture| {
+            fixture.proxy().is_some_and(|pid| Some(pid) != killed)
+        });
     }
     writers.finish();
     assert_eq!(pause.end(), 0);
     log.holds_each_once(4, 2500);
-    assert!(!scene.spool().exists());
+    assert!(!fixture.spool().exists());
     daemon.terminate();
 }
 
 #[test]
 fn a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone() {
-    let Some(scene) =
-        Scene::enter("hostile::a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone")
+    let Some(fixture) =
+        Fixture::enter("hostile::a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone")
     else {
         return;
     };
@@ -153,8 +158,8 @@ fn a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone() {
     let path = log.path().to_owned();
     std::thread::spawn(move || note_what_comes(&socket, &path));
     let forger = Sender::start(NOBODY, 1, Task::Forge);
-    let pause = scene.pause();
-    let proxy = scene.proxy().unwrap();
+    let pause = fixture.pause();
+    let proxy = fixture.proxy().unwrap();
     let descriptors = std::fs::canonicalize(format!("/proc/{proxy}/fd")).unwrap();
     #[expect(clippy::disallowed_methods, reason = "only the number of entries counts")]
     let before = std::fs::read_dir(&descriptors).unwrap().count();
@@ -165,22 +170,22 @@ fn a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone() {
     let after = std::fs::read_dir(&descriptors).unwrap().count();
     assert_eq!(before, after, "nothing of the forger was held");
     assert_eq!(pause.end(), 0);
-    scene.wait_until("the pause ended well", |scene| !scene.spool().exists());
+    fixture.wait_until("the pause ended well", |fixture| !fixture.spool().exists());
     log.holds_each_once(2, 200);
     assert!(!seen(&log).iter().any(|seen| seen.text.contains("forged")));
 }
 
 #[test]
 fn descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept() {
-    let Some(scene) =
-        Scene::enter("hostile::descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept")
+    let Some(fixture) =
+        Fixture::enter("hostile::descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept")
     else {
         return;
     };
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
-    let proxy = scene.proxy().unwrap();
+    let pause = fixture.pause();
+    let proxy = fixture.proxy().unwrap();
     let open = || {
         #[expect(clippy::disallowed_methods, reason = "only the number of entries counts")]
         let entries = std::fs::read_dir(format!("/proc/{proxy}/fd")).unwrap().count();
@@ -189,8 +194,8 @@ fn descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept() {
     let before = open();
     // More than a process may have open by default.
     let sender = Sender::start(1234, 0, Task::Descriptors(20, 253));
-    scene.wait_until("all is in the spool", |scene| scene.spooled(1, 20));
-    scene.wait_until("all descriptors are closed", |_| open() == before);
+    fixture.wait_until("all is in the spool", |fixture| fixture.spooled(1, 20));
+    fixture.wait_until("all descriptors are closed", |_| open() == before);
     assert_eq!(pause.end(), 0);
     log.holds_each_once(1, 20);
     // Who sends descriptors to a log socket does not get to say who it is; it is never root.
@@ -201,15 +206,16 @@ fn descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept() {
 
 #[test]
 fn a_descriptor_that_takes_hours_to_close_holds_nothing_up() {
-    let Some(scene) = Scene::enter("hostile::a_descriptor_that_takes_hours_to_close_holds_nothing_up") else {
+    let Some(fixture) = Fixture::enter("hostile::a_descriptor_that_takes_hours_to_close_holds_nothing_up")
+    else {
         return;
     };
     assert!(Command::new("busybox").args(["ip", "link", "set", "lo", "up"]).status().unwrap().success());
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     // The sender closes its own first, so that the ones in the queue are the last.
-    let proxy = scene.proxy().unwrap();
+    let proxy = fixture.proxy().unwrap();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &proxy]).status().unwrap().success());
     signal("-STOP");
     let sender = Sender::start(NOBODY, 0, Task::Linger(5));
@@ -225,7 +231,8 @@ fn a_descriptor_that_takes_hours_to_close_holds_nothing_up() {
 
 #[test]
 fn a_daemon_killed_just_before_the_end_costs_no_message_of_ours() {
-    let Some(scene) = Scene::enter("hostile::a_daemon_killed_just_before_the_end_costs_no_message_of_ours")
+    let Some(fixture) =
+        Fixture::enter("hostile::a_daemon_killed_just_before_the_end_costs_no_message_of_ours")
     else {
         return;
     };
@@ -234,7 +241,7 @@ fn a_daemon_killed_just_before_the_end_costs_no_message_of_ours() {
     let before = Writers::start(0..2, 2500);
     let during = Writers::start(2..4, 2500);
     for _ in 0..8 {
-        let pause = scene.pause();
+        let pause = fixture.pause();
         std::thread::sleep(std::time::Duration::from_millis(50));
         daemon.kill();
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -244,22 +251,24 @@ fn a_daemon_killed_just_before_the_end_costs_no_message_of_ours() {
     }
     before.finish();
     during.finish();
-    scene.wait_until("the proxy has ended", |scene| scene.proxy().is_none());
+    fixture.wait_until("the proxy has ended", |fixture| fixture.proxy().is_none());
     log.holds_each(4, 2500);
     daemon.terminate();
 }
 
 #[test]
 fn a_proxy_killed_while_it_replays_loses_nothing() {
-    let Some(scene) = Scene::enter("hostile::a_proxy_killed_while_it_replays_loses_nothing") else { return };
+    let Some(fixture) = Fixture::enter("hostile::a_proxy_killed_while_it_replays_loses_nothing") else {
+        return;
+    };
     let log = Log::new("messages");
     let daemon = Daemon::busybox(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let writers = Writers::start(0..4, 2500);
     writers.finish();
     let ended = std::thread::spawn(move || pause.end());
-    scene.wait_until("it replays", |_| log.lines() > 100);
-    scene.kill_proxy();
+    fixture.wait_until("it replays", |_| log.lines() > 100);
+    fixture.kill_proxy();
     assert_eq!(ended.join().unwrap(), 0);
     log.holds_each(4, 2500);
     // Only the one that was sent and not yet marked can be there twice.
@@ -269,7 +278,8 @@ fn a_proxy_killed_while_it_replays_loses_nothing() {
 
 #[test]
 fn the_spool_is_on_data_only_where_no_other_user_can_write_there() {
-    let Some(scene) = Scene::enter("hostile::the_spool_is_on_data_only_where_no_other_user_can_write_there")
+    let Some(fixture) =
+        Fixture::enter("hostile::the_spool_is_on_data_only_where_no_other_user_can_write_there")
     else {
         return;
     };
@@ -290,7 +300,7 @@ fn the_spool_is_on_data_only_where_no_other_user_can_write_there() {
             assert!(mount.unwrap().success());
         }
         let _daemon = UnixDatagram::bind(root.join("dev/log")).unwrap();
-        let mut pause = Command::new(scene.agent());
+        let mut pause = Command::new(fixture.agent());
         pause.arg("--root").arg(root).args(["pause-syslog", "--", "test", "-f"]).arg(root.join(spool));
         assert!(pause.status().unwrap().success(), "{mode:?}: not in {spool}");
         assert!(!root.join(spool).exists());

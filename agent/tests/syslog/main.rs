@@ -4,13 +4,13 @@
 //! daemons then really use `/dev/log`, and nothing of the machine is touched. Needs `unshare`, `mount` and `busybox`.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
+mod fixture;
 mod hostile;
 mod origin;
-mod scene;
 mod users;
 mod writers;
 
-use scene::{Daemon, Log, Scene};
+use fixture::{Daemon, Fixture, Log};
 use std::path::Path;
 use std::time::Duration;
 use writers::Writers;
@@ -20,12 +20,12 @@ const MESSAGES: u32 = 2500;
 
 #[test]
 fn busybox_syslogd_restarted_during_the_pause() {
-    let Some(scene) = Scene::enter("busybox_syslogd_restarted_during_the_pause") else { return };
+    let Some(fixture) = Fixture::enter("busybox_syslogd_restarted_during_the_pause") else { return };
     let log = Log::new("messages");
     let first = Daemon::busybox(&log);
     let before = Writers::start(0..2, MESSAGES);
     before.wait_for(100);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let during = Writers::start(2..4, MESSAGES);
     during.wait_for(300);
     first.terminate();
@@ -36,20 +36,20 @@ fn busybox_syslogd_restarted_during_the_pause() {
     before.finish();
     during.finish();
     log.holds_each_once(4, MESSAGES);
-    assert!(!scene.spool().exists(), "all was replayed");
+    assert!(!fixture.spool().exists(), "all was replayed");
     second.terminate();
 }
 
 #[test]
 fn no_message_finds_no_name_where_the_daemon_has_its_own_dev() {
-    let Some(scene) = Scene::enter("no_message_finds_no_name_where_the_daemon_has_its_own_dev") else {
+    let Some(fixture) = Fixture::enter("no_message_finds_no_name_where_the_daemon_has_its_own_dev") else {
         return;
     };
     let log = Log::new("messages");
     let first = Daemon::with_its_own_dev(&log);
     let before = Writers::start(0..1, MESSAGES);
     before.wait_for(100);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let during = Writers::start_strict(1..4, MESSAGES);
     during.wait_for(300);
     first.terminate();
@@ -69,36 +69,36 @@ fn no_message_finds_no_name_where_the_daemon_has_its_own_dev() {
 
 #[test]
 fn a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one() {
-    let Some(scene) = Scene::enter("a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one") else {
+    let Some(fixture) = Fixture::enter("a_dead_daemon_behind_a_link_is_not_taken_for_a_living_one") else {
         return;
     };
     let log = Log::new("messages");
     let first = Daemon::with_its_own_dev(&log);
     let before = Writers::start_strict(0..1, 300);
     before.wait_for(100);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let during = Writers::start_strict(1..3, 300);
     during.wait_for(100);
     first.terminate();
     before.finish();
     during.finish();
     assert_eq!(pause.end(), 0, "the proxy goes on by itself until a daemon comes");
-    assert!(scene.spool().exists(), "what was said is kept");
+    assert!(fixture.spool().exists(), "what was said is kept");
     let second = Daemon::with_its_own_dev(&log);
     log.holds_each_once(3, 300);
-    scene.wait_until("the link is back", |_| std::fs::read_link("/dev/log").is_ok());
-    assert!(!scene.spool().exists(), "all was replayed");
+    fixture.wait_until("the link is back", |_| std::fs::read_link("/dev/log").is_ok());
+    assert!(!fixture.spool().exists(), "all was replayed");
     second.terminate();
 }
 
 #[test]
 fn another_daemon_in_place_of_the_first() {
-    let Some(scene) = Scene::enter("another_daemon_in_place_of_the_first") else { return };
+    let Some(fixture) = Fixture::enter("another_daemon_in_place_of_the_first") else { return };
     let (log, other) = (Log::new("messages"), Log::new("other"));
     let first = Daemon::busybox(&log);
     let before = Writers::start(0..1, MESSAGES);
     before.wait_for(50);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let during = Writers::start(1..4, MESSAGES);
     during.wait_for(300);
     // The second one comes before the first one goes: both have senders.
@@ -116,10 +116,10 @@ fn another_daemon_in_place_of_the_first() {
 
 #[test]
 fn daemon_killed_and_replaced_twice() {
-    let Some(scene) = Scene::enter("daemon_killed_and_replaced_twice") else { return };
+    let Some(fixture) = Fixture::enter("daemon_killed_and_replaced_twice") else { return };
     let log = Log::new("messages");
     let first = Daemon::other(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let during = Writers::start(0..4, MESSAGES);
     during.wait_for(300);
     first.terminate();
@@ -137,14 +137,16 @@ fn daemon_killed_and_replaced_twice() {
 
 #[test]
 fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
-    let Some(scene) = Scene::enter("a_daemon_that_hangs_and_is_killed_takes_nothing_with_it") else { return };
+    let Some(fixture) = Fixture::enter("a_daemon_that_hangs_and_is_killed_takes_nothing_with_it") else {
+        return;
+    };
     let log = Log::new("messages");
     let first = Daemon::busybox(&log);
     // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait. It hangs with empty
     // hands: what a daemon took out of its queue nobody else has.
     let before = Writers::start_silent_after(10, 0..1, MESSAGES);
-    scene.wait_until("the daemon has written what it took", |_| log.lines() == 10);
-    let pause = scene.pause();
+    fixture.wait_until("the daemon has written what it took", |_| log.lines() == 10);
+    let pause = fixture.pause();
     first.freeze();
     before.go_on();
     let second = Daemon::busybox(&log);
@@ -159,35 +161,35 @@ fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
 
 #[test]
 fn the_run_crashes() {
-    let Some(scene) = Scene::enter("the_run_crashes") else { return };
+    let Some(fixture) = Fixture::enter("the_run_crashes") else { return };
     let log = Log::new("messages");
     let daemon = Daemon::busybox(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let writers = Writers::start(0..4, MESSAGES);
     writers.wait_for(500);
-    assert!(scene.spool().exists());
+    assert!(fixture.spool().exists());
     pause.kill();
     writers.finish();
     log.holds_each_once(4, MESSAGES);
-    scene.wait_until("the spool is gone", |scene| !scene.spool().exists());
+    fixture.wait_until("the spool is gone", |fixture| !fixture.spool().exists());
     daemon.terminate();
 }
 
 #[test]
 fn the_proxy_is_killed_and_another_one_goes_on() {
-    let Some(scene) = Scene::enter("the_proxy_is_killed_and_another_one_goes_on") else { return };
+    let Some(fixture) = Fixture::enter("the_proxy_is_killed_and_another_one_goes_on") else { return };
     let log = Log::new("messages");
     let daemon = Daemon::busybox(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let writers = Writers::start(0..2, 200);
     writers.finish();
-    scene.wait_until("all is in the spool", |scene| scene.spooled(2, 200));
-    scene.kill_proxy();
+    fixture.wait_until("all is in the spool", |fixture| fixture.spooled(2, 200));
+    fixture.kill_proxy();
     assert_eq!(log.lines(), 0);
     // The command goes on; another proxy replays at its end.
     assert_eq!(pause.end(), 0);
     log.holds_each_once(2, 200);
-    assert!(!scene.spool().exists());
+    assert!(!fixture.spool().exists());
     let after = Writers::start(2..3, 10);
     after.finish();
     log.holds_each_once(3, 10);
@@ -196,29 +198,29 @@ fn the_proxy_is_killed_and_another_one_goes_on() {
 
 #[test]
 fn the_daemon_comes_after_the_pause() {
-    let Some(scene) = Scene::enter("the_daemon_comes_after_the_pause") else { return };
+    let Some(fixture) = Fixture::enter("the_daemon_comes_after_the_pause") else { return };
     let log = Log::new("messages");
     let first = Daemon::busybox(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let writers = Writers::start(0..4, 300);
     writers.wait_for(100);
     first.terminate();
     assert_eq!(pause.end(), 0, "the command's end is not held up");
     writers.finish();
-    assert!(scene.spool().exists());
+    assert!(fixture.spool().exists());
     let second = Daemon::busybox(&log);
     log.holds_each_once(4, 300);
-    scene.wait_until("the spool is gone", |scene| !scene.spool().exists());
+    fixture.wait_until("the spool is gone", |fixture| !fixture.spool().exists());
     second.terminate();
 }
 
 #[test]
 fn pauses_within_pauses_and_exit_codes() {
-    let Some(scene) = Scene::enter("pauses_within_pauses_and_exit_codes") else { return };
+    let Some(fixture) = Fixture::enter("pauses_within_pauses_and_exit_codes") else { return };
     let log = Log::new("messages");
     let daemon = Daemon::busybox(&log);
-    let pause = scene.pause();
-    let inner = scene.pause_around(&["sh", "-c", "exit 7"], None);
+    let pause = fixture.pause();
+    let inner = fixture.pause_around(&["sh", "-c", "exit 7"], None);
     assert_eq!(inner.wait(), 7);
     let writers = Writers::start(0..1, 50);
     writers.finish();
@@ -227,7 +229,7 @@ fn pauses_within_pauses_and_exit_codes() {
     assert_eq!(pause.end(), 0);
     log.holds_each_once(1, 50);
     let output = std::path::Path::new("/run/output");
-    let logged = scene.pause_around(&["sh", "-c", "echo out; echo err >&2; kill -9 $$"], Some(output));
+    let logged = fixture.pause_around(&["sh", "-c", "echo out; echo err >&2; kill -9 $$"], Some(output));
     assert_eq!(logged.wait(), 137);
     assert_eq!(std::fs::read_to_string(output).unwrap(), "out\nerr\n");
     daemon.terminate();
@@ -236,7 +238,7 @@ fn pauses_within_pauses_and_exit_codes() {
 #[test]
 #[ignore = "the daemon of the other tests, started by them"]
 fn daemon_main() {
-    scene::serve_as_daemon();
+    fixture::serve_as_daemon();
 }
 
 #[test]

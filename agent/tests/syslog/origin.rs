@@ -1,6 +1,6 @@
 //! Replayed messages keep their sender, their order and their bytes.
 
-use crate::scene::{Log, Scene};
+use crate::fixture::{Fixture, Log};
 use crate::users::{ODD, Seen, Sender, Task, message, seen, wait_for_seen, witness};
 use crate::writers::Writers;
 
@@ -14,12 +14,12 @@ fn of(all: &[Seen], writer: u32) -> Vec<Seen> {
 
 #[test]
 fn replayed_messages_keep_user_group_process_and_order() {
-    let Some(scene) = Scene::enter("origin::replayed_messages_keep_user_group_process_and_order") else {
+    let Some(fixture) = Fixture::enter("origin::replayed_messages_keep_user_group_process_and_order") else {
         return;
     };
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let senders: Vec<(u32, u32, Sender)> = [(0, 0), (NOBODY, 1), (1234, 2)]
         .map(|(uid, writer)| (uid, writer, Sender::start(uid, writer, Task::Say(200, 0))))
         .into();
@@ -57,14 +57,14 @@ fn replayed_messages_keep_user_group_process_and_order() {
 
 #[test]
 fn one_datagram_is_one_message_whatever_is_in_it_and_however_long_it_is() {
-    let Some(scene) =
-        Scene::enter("origin::one_datagram_is_one_message_whatever_is_in_it_and_however_long_it_is")
+    let Some(fixture) =
+        Fixture::enter("origin::one_datagram_is_one_message_whatever_is_in_it_and_however_long_it_is")
     else {
         return;
     };
     let log = Log::new("witness");
     let daemon = witness(&log);
-    let pause = scene.pause();
+    let pause = fixture.pause();
     // As long as an unprivileged sender can make one with the kernel's defaults.
     let huge = Sender::start(NOBODY, 1, Task::Huge(400_000));
     let odd = Sender::start(NOBODY, 2, Task::Odd);
@@ -83,7 +83,9 @@ fn one_datagram_is_one_message_whatever_is_in_it_and_however_long_it_is() {
 
 #[test]
 fn rsyslog_sees_the_sender_of_a_replayed_message() {
-    let Some(scene) = Scene::enter("origin::rsyslog_sees_the_sender_of_a_replayed_message") else { return };
+    let Some(fixture) = Fixture::enter("origin::rsyslog_sees_the_sender_of_a_replayed_message") else {
+        return;
+    };
     let log = Log::new("rsyslog");
     let settings = "module(load=\"imuxsock\" SysSock.Use=\"off\")\n\
         input(type=\"imuxsock\" Socket=\"/dev/log\" Annotate=\"on\" ParseTrusted=\"on\" RateLimit.Interval=\"0\" \
@@ -94,18 +96,18 @@ fn rsyslog_sees_the_sender_of_a_replayed_message() {
     let rsyslogd =
         ["/usr/sbin/rsyslogd", "/sbin/rsyslogd"].into_iter().find(|path| std::path::Path::new(path).exists());
     let mut command = std::process::Command::new(rsyslogd.expect("rsyslogd is needed (package rsyslog)"));
-    let daemon = crate::scene::Daemon::program(command.args([
+    let daemon = crate::fixture::Daemon::program(command.args([
         "-n",
         "-i",
         "/run/rsyslog.pid",
         "-f",
         "/run/rsyslog.conf",
     ]));
-    let pause = scene.pause();
+    let pause = fixture.pause();
     let sender = Sender::start(NOBODY, 1, Task::Say(50, 0));
     let by_root = Sender::start(0, 2, Task::Say(50, 0));
     assert_eq!(pause.end(), 0);
-    scene.wait_until("rsyslog has all", |_| log.lines() == 100);
+    fixture.wait_until("rsyslog has all", |_| log.lines() == 100);
     let text = std::fs::read_to_string(log.path()).unwrap();
     for (writer, uid, pid) in [(1, NOBODY, sender.pid), (2, 0, by_root.pid)] {
         let name = format!("writer{writer}:");

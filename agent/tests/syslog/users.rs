@@ -1,6 +1,6 @@
 //! Senders that are processes of any user, and a daemon that notes who sent what.
 
-use crate::scene::{DEVICE, Daemon, Log, wait_until};
+use crate::fixture::{DEVICE, Daemon, Log, wait_until};
 use nix::sys::socket::{
     ControlMessage, ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, sendmsg, setsockopt, sockopt,
 };

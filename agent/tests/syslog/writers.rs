@@ -1,6 +1,6 @@
 //! Writers: threads that log as programs do.
 
-use crate::scene::{DEVICE, wait_until};
+use crate::fixture::{DEVICE, wait_until};
 use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::os::unix::net::UnixDatagram;

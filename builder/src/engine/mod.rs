@@ -34,7 +34,7 @@ use crate::store::Store;
 use crate::tools::TAR2SQFS;
 use groups::{Group, groups};
 use handoff::name::Name;
-use node::Workshop;
+use node::SharedBuild;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -112,8 +112,8 @@ fn build_group(
     first.guard.check_base(&base.tree_tar)?;
     let system = system::make(&first.site, &base, &request.programs, store, progress)?;
     let selector = read_input(&request.programs.selector)?;
-    let workshop = Workshop::new(system, selector, store, &request.output);
-    side_by_side(group.nodes, &workshop, built, progress)
+    let shared_build = SharedBuild::new(system, selector, store, &request.output);
+    side_by_side(group.nodes, &shared_build, built, progress)
 }
 
 /// Finds out whether the packages of all nodes are locked, before anything is made for the first of them.
@@ -172,7 +172,7 @@ fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Resul
 /// Finishes nodes in as many threads as there are processors. The first error ends it; images that are whole stay.
 fn side_by_side(
     nodes: Vec<(usize, Prepared)>,
-    workshop: &Workshop<'_>,
+    shared_build: &SharedBuild<'_>,
     built: &mut [Option<Built>],
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
@@ -188,7 +188,7 @@ fn side_by_side(
             scope.spawn(move || {
                 while let Some((number, node)) = take() {
                     // Nobody listens any more where another node failed.
-                    if send.send((number, workshop.finish(node))).is_err() {
+                    if send.send((number, shared_build.finish(node))).is_err() {
                         break;
                     }
                 }

@@ -48,7 +48,7 @@ pub struct Built {
 
 /// What all nodes of a build share.
 #[derive(Debug)]
-pub(super) struct Workshop<'a> {
+pub(super) struct SharedBuild<'a> {
     system: Arc<System>,
     selector: Vec<u8>,
     store: &'a Store,
@@ -73,7 +73,7 @@ impl Classified for UkiSignatureError {
     }
 }
 
-impl<'a> Workshop<'a> {
+impl<'a> SharedBuild<'a> {
     /// For nodes with this system.
     pub(super) fn new(system: System, selector: Vec<u8>, store: &'a Store, output: &'a Output) -> Self {
         Self {

@@ -13,7 +13,7 @@ use keys::seal::header::{Header, Serial};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
-struct World {
+struct SiteFixture {
     _folder: TempDir,
     site: Site,
     key: SigningKey,
@@ -21,7 +21,7 @@ struct World {
     admin: NodeIdentity,
 }
 
-impl World {
+impl SiteFixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (key, admin) = (SigningKey::generate().unwrap(), identity_file::generate());
@@ -100,11 +100,11 @@ fn of<'v>(checks: &'v [Check], part: &str) -> &'v Result<String, String> {
 
 #[test]
 fn an_image_is_current_when_the_site_would_make_the_same() {
-    let world = World::new();
-    let seal = world.seal(4);
-    world.keep(&seal);
-    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
-    let seen = world.look(&fixture);
+    let site_fixture = SiteFixture::new();
+    let seal = site_fixture.seal(4);
+    site_fixture.keep(&seal);
+    let fixture = site_fixture.image(&seal, site_fixture.site.release.as_str(), b"demo\n");
+    let seen = site_fixture.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(true)), "{}", to_text(&seen));
     assert_eq!(of(&seen.current, "seal"), &Ok("serial 4 of node demo, as in the site".into()));
     assert_eq!(of(&seen.checks, "slots"), &Ok("as written: release 1 in slot a, slot b is empty".into()));
@@ -115,20 +115,20 @@ fn an_image_is_current_when_the_site_would_make_the_same() {
 
 #[test]
 fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
-    let world = World::new();
-    world.keep(&world.seal(6));
-    let fixture = world.image(&world.seal(4), world.site.release.as_str(), b"demo\n");
-    let seen = world.look(&fixture);
+    let site_fixture = SiteFixture::new();
+    site_fixture.keep(&site_fixture.seal(6));
+    let fixture = site_fixture.image(&site_fixture.seal(4), site_fixture.site.release.as_str(), b"demo\n");
+    let seen = site_fixture.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
     assert_eq!(
         of(&seen.current, "seal"),
         &Err("older than the site's (serial 4 of node demo, site has 6)".into())
     );
-    assert_eq!(world.exit_code(&fixture), 3);
+    assert_eq!(site_fixture.exit_code(&fixture), 3);
     // `psyops inspect --site` says the same.
     let arguments = |json| inspect_command::InspectArgs {
         image: fixture.image.path.clone(),
-        site: Some(world.site.dir.clone()),
+        site: Some(site_fixture.site.dir.clone()),
         json,
         svg: false,
         output: None,
@@ -144,20 +144,20 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
 
 #[test]
 fn a_floor_that_the_site_raised_makes_seal_and_system_not_current() {
-    let mut world = World::new();
-    let seal = world.seal(4);
-    world.keep(&seal);
-    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
-    world.site.least_serial = 7;
-    let seen = world.look(&fixture);
+    let mut site_fixture = SiteFixture::new();
+    let seal = site_fixture.seal(4);
+    site_fixture.keep(&seal);
+    let fixture = site_fixture.image(&seal, site_fixture.site.release.as_str(), b"demo\n");
+    site_fixture.site.least_serial = 7;
+    let seen = site_fixture.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
     let below = "serial 4 of node demo, below the site's least-serial 7";
     assert_eq!(of(&seen.current, "seal"), &Err(below.into()));
     let accepts = "slot a accepts serial 0 or later of node demo; the site has 7";
     assert_eq!(of(&seen.current, "least serial"), &Err(accepts.into()));
-    world.site.least_serial = 0;
-    world.site.security_epoch = 2;
-    let seen = world.look(&fixture);
+    site_fixture.site.least_serial = 0;
+    site_fixture.site.security_epoch = 2;
+    let seen = site_fixture.look(&fixture);
     let epoch = "serial 4 of node demo runs on security epoch 1 or later; the site has 2";
     assert_eq!(of(&seen.current, "seal"), &Err(epoch.into()));
     assert_eq!(
@@ -168,24 +168,24 @@ fn a_floor_that_the_site_raised_makes_seal_and_system_not_current() {
 
 #[test]
 fn a_newer_seal_and_another_seal_with_the_same_serial_are_not_current() {
-    let world = World::new();
-    let fixture = world.image(&world.seal(4), world.site.release.as_str(), b"demo\n");
-    world.keep(&world.seal(3));
+    let site_fixture = SiteFixture::new();
+    let fixture = site_fixture.image(&site_fixture.seal(4), site_fixture.site.release.as_str(), b"demo\n");
+    site_fixture.keep(&site_fixture.seal(3));
     let newer = "serial 4 of node demo, newer than the site's serial 3: this checkout of the site is old";
-    assert_eq!(of(&world.look(&fixture).current, "seal"), &Err(newer.into()));
-    world.keep(&world.seal(4));
+    assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(newer.into()));
+    site_fixture.keep(&site_fixture.seal(4));
     let other = "serial 4 of node demo, but not the site's seal with this serial";
-    assert_eq!(of(&world.look(&fixture).current, "seal"), &Err(other.into()));
+    assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(other.into()));
 }
 
 #[test]
 fn another_release_and_another_selector_are_not_current() {
-    let world = World::new();
-    let seal = world.seal(4);
-    world.keep(&seal);
-    let fixture = world.image(&seal, "0.9", b"demo\n");
+    let site_fixture = SiteFixture::new();
+    let seal = site_fixture.seal(4);
+    site_fixture.keep(&seal);
+    let fixture = site_fixture.image(&seal, "0.9", b"demo\n");
     let image = ImageReader::open(&fixture.image.path).unwrap();
-    let (site, own_selector) = (Some(&world.site), Some(b"another".as_slice()));
+    let (site, own_selector) = (Some(&site_fixture.site), Some(b"another".as_slice()));
     let seen = verify_for(&image, &Request { site, own_selector, ..Request::default() }).unwrap();
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let expected = "slot a has release 0.9, security epoch 1; the site has release 1, security epoch 1";
@@ -197,36 +197,36 @@ fn another_release_and_another_selector_are_not_current() {
 
 #[test]
 fn the_secret_partition_is_compared_with_the_seal() {
-    let world = World::new();
-    let seal = world.seal(4);
-    world.keep(&seal);
-    let release = world.site.release.as_str();
-    let seen = world.look(&world.image(&seal, release, b"demo\n"));
+    let site_fixture = SiteFixture::new();
+    let seal = site_fixture.seal(4);
+    site_fixture.keep(&seal);
+    let release = site_fixture.site.release.as_str();
+    let seen = site_fixture.look(&site_fixture.image(&seal, release, b"demo\n"));
     let expected = "1 files as seal 4 says, opened with the node's own key";
     assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
-    let other = world.image(&seal, release, b"evil\n");
-    let seen = world.look(&other);
+    let other = site_fixture.image(&seal, release, b"evil\n");
+    let seen = site_fixture.look(&other);
     let differs = |by: &str| {
         format!("1 of 1 files are not as seal 4 says, opened with {by}: \"hostname\" has another content")
     };
     assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the node's own key")));
     assert!(!seen.is_whole());
-    assert_eq!(world.exit_code(&other), 1);
+    assert_eq!(site_fixture.exit_code(&other), 1);
     let image = ImageReader::open(&other.image.path).unwrap();
-    let (site, identity) = (Some(&world.site), Some(&world.admin));
+    let (site, identity) = (Some(&site_fixture.site), Some(&site_fixture.admin));
     let seen = verify_for(&image, &Request { site, identity, ..Request::default() }).unwrap();
     assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the identity that was given")));
 }
 
 #[test]
 fn an_identity_that_does_not_open_the_seal_is_no_damage() {
-    let world = World::new();
-    let seal = world.seal(4);
-    world.keep(&seal);
-    let fixture = world.image(&seal, world.site.release.as_str(), b"demo\n");
+    let site_fixture = SiteFixture::new();
+    let seal = site_fixture.seal(4);
+    site_fixture.keep(&seal);
+    let fixture = site_fixture.image(&seal, site_fixture.site.release.as_str(), b"demo\n");
     let stranger = identity_file::generate();
     let image = ImageReader::open(&fixture.image.path).unwrap();
-    let request = Request { site: Some(&world.site), identity: Some(&stranger), ..Request::default() };
+    let request = Request { site: Some(&site_fixture.site), identity: Some(&stranger), ..Request::default() };
     let seen = verify_for(&image, &request).unwrap();
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let problem = format!(
@@ -251,7 +251,7 @@ fn an_identity_that_does_not_open_the_seal_is_no_damage() {
     };
     assert_eq!(code(&fixture), 65);
     // Damage counts more.
-    assert_eq!(code(&world.image(&seal, world.site.release.as_str(), b"evil\n")), 1);
+    assert_eq!(code(&site_fixture.image(&seal, site_fixture.site.release.as_str(), b"evil\n")), 1);
 }
 
 #[test]

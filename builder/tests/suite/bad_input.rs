@@ -11,25 +11,25 @@ use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A site with a node `pi1`, its keys, and programs that would not run anywhere.
-struct World {
+struct Fixture {
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
+        let fixture = Self { folder: TempDir::new().unwrap() };
         for file in ["selector.efi", "initloader", "psyops-agent"] {
-            fs::create_dir_all(world.at("programs")).unwrap();
-            fs::write(world.at("programs").join(file), file).unwrap();
+            fs::create_dir_all(fixture.at("programs")).unwrap();
+            fs::write(fixture.at("programs").join(file), file).unwrap();
         }
         let output =
-            world.command(env!("CARGO_BIN_EXE_psyops"), &["init", "site", "--id", "lab", "--node", "pi1"]);
+            fixture.command(env!("CARGO_BIN_EXE_psyops"), &["init", "site", "--id", "lab", "--node", "pi1"]);
         assert!(output.status.success(), "{output:?}");
         // With the same time in all of them, these worlds share one root in the cache.
-        let text = fs::read_to_string(world.at("site/site.toml")).unwrap();
+        let text = fs::read_to_string(fixture.at("site/site.toml")).unwrap();
         let line = text.lines().find(|line| line.starts_with("build-time")).unwrap();
-        world.edit(line, "build-time = 2026-11-01T00:00:00Z");
-        world
+        fixture.edit(line, "build-time = 2026-11-01T00:00:00Z");
+        fixture
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -88,21 +88,21 @@ impl World {
 
 #[test]
 fn an_unknown_node_is_named_with_its_neighbour() {
-    World::new().fails(&["--node", "pi2"], 66, &["pi2", "pi1"]);
+    Fixture::new().fails(&["--node", "pi2"], 66, &["pi2", "pi1"]);
 }
 
 #[test]
 fn an_unknown_key_is_named_with_file_line_and_neighbour() {
-    let world = World::new();
-    world.edit("", "[sizes]\nespp = \"64MiB\"");
-    world.fails(&["--node", "pi1"], 65, &["site.toml:", "espp", "esp"]);
+    let fixture = Fixture::new();
+    fixture.edit("", "[sizes]\nespp = \"64MiB\"");
+    fixture.fails(&["--node", "pi1"], 65, &["site.toml:", "espp", "esp"]);
 }
 
 #[test]
 fn a_program_that_is_not_built_is_named_with_the_command() {
-    let world = World::new();
-    fs::remove_file(world.at("programs/initloader")).unwrap();
-    world.fails(&["--node", "pi1"], 69, &["initloader", "cargo build"]);
+    let fixture = Fixture::new();
+    fs::remove_file(fixture.at("programs/initloader")).unwrap();
+    fixture.fails(&["--node", "pi1"], 69, &["initloader", "cargo build"]);
 }
 
 #[test]
@@ -112,43 +112,43 @@ fn partitions_that_are_too_small_are_named_with_numbers() {
         ("boot = \"4MiB\"", ["the UKI with its boot record has", "larger than the partition boot-a of 4MiB"]),
         ("root = \"8MiB\"", ["the root has", "larger than the partition root-a of 8MiB"]),
     ] {
-        let world = World::new();
-        world.edit("", &format!("[sizes]\n{size}"));
-        world.fails(&["--node", "pi1"], 65, &said);
+        let fixture = Fixture::new();
+        fixture.edit("", &format!("[sizes]\n{size}"));
+        fixture.fails(&["--node", "pi1"], 65, &said);
     }
 }
 
 #[test]
 fn a_folder_that_is_not_there_is_named() {
-    World::new().fails(&["--node", "pi1", "--output", "no/such/pi1.img"], 73, &["no/such"]);
+    Fixture::new().fails(&["--node", "pi1", "--output", "no/such/pi1.img"], 73, &["no/such"]);
 }
 
 #[test]
 fn a_full_disk_leaves_nothing_behind() {
-    let world = World::new();
-    fs::create_dir(world.at("full")).unwrap();
+    let fixture = Fixture::new();
+    fs::create_dir(fixture.at("full")).unwrap();
     // The file system with room for two MiB is there for this one command only.
     let script = "mount -t tmpfs -o size=2m tmpfs full && \"$0\" --site site --node pi1 --output full/pi1.img; \
                   code=$?; ls -A full; exit $code";
-    let output = world.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
-    world.failed(&output, 73, &["full/pi1.img", "no room left"]);
+    let output = fixture.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
+    fixture.failed(&output, 73, &["full/pi1.img", "no room left"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
 
 #[test]
 fn a_missing_host_tool_is_named_with_its_package() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let script = "mount --bind /dev/null \"$(command -v mke2fs || echo /usr/sbin/mke2fs)\" && \
                   exec \"$0\" --site site --node pi1";
-    let output = world.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
-    world.failed(&output, 69, &["mke2fs", "apt-get install e2fsprogs"]);
+    let output = fixture.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
+    fixture.failed(&output, 69, &["mke2fs", "apt-get install e2fsprogs"]);
 }
 
 #[test]
 fn what_is_no_image_is_not_run_or_looked_into() {
-    let world = World::new();
-    fs::create_dir_all(world.at("data")).unwrap();
-    fs::write(world.at("data/x.img"), vec![0; 1 << 20]).unwrap();
+    let fixture = Fixture::new();
+    fs::create_dir_all(fixture.at("data")).unwrap();
+    fs::write(fixture.at("data/x.img"), vec![0; 1 << 20]).unwrap();
     for (command, image, code) in [
         ("inspect", "data/x.img", 65),
         ("inspect", "data/no.img", 66),
@@ -159,13 +159,13 @@ fn what_is_no_image_is_not_run_or_looked_into() {
         ("run", "data/x.img", 65),
         ("run", "data/no.img", 66),
     ] {
-        let output = world.command(env!("CARGO_BIN_EXE_psyops"), &[command, image]);
-        world.failed(&output, code, &[image]);
+        let output = fixture.command(env!("CARGO_BIN_EXE_psyops"), &[command, image]);
+        fixture.failed(&output, code, &[image]);
     }
     // What is wrong with it is said once.
     for length in [0, 3, 700, 1500, 1 << 20] {
-        fs::write(world.at("data/x.img"), vec![0; length]).unwrap();
-        let output = world.command(env!("CARGO_BIN_EXE_psyops"), &["verify", "data/x.img"]);
+        fs::write(fixture.at("data/x.img"), vec![0; length]).unwrap();
+        let output = fixture.command(env!("CARGO_BIN_EXE_psyops"), &["verify", "data/x.img"]);
         let complaint = String::from_utf8_lossy(&output.stderr);
         for words in ["only", "no GPT", "end at byte", "no psyopsOS image", "x.img"] {
             assert!(complaint.matches(words).count() <= 1, "{length}: {words:?} in {complaint}");
@@ -180,6 +180,6 @@ fn what_is_no_image_is_not_run_or_looked_into() {
         (["inspect", "--output=x.svg", "data/x.img"], 2, "--svg"),
         (["diff", "data/x.img", "--all"], 2, "<B>"),
     ] {
-        world.failed(&world.command(env!("CARGO_BIN_EXE_psyops"), &words), code, &[said]);
+        fixture.failed(&fixture.command(env!("CARGO_BIN_EXE_psyops"), &words), code, &[said]);
     }
 }

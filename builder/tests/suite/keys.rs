@@ -7,18 +7,18 @@ use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
-struct World {
+struct Fixture {
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        fs::write(world.at("old"), "correct horse\n").unwrap();
-        fs::write(world.at("new"), "battery staple\n").unwrap();
-        fs::write(world.at("wrong"), "correct horsf\n").unwrap();
-        world.ends("init site --id lab --node pi1", 0);
-        world
+        let fixture = Self { folder: TempDir::new().unwrap() };
+        fs::write(fixture.at("old"), "correct horse\n").unwrap();
+        fs::write(fixture.at("new"), "battery staple\n").unwrap();
+        fs::write(fixture.at("wrong"), "correct horsf\n").unwrap();
+        fixture.ends("init site --id lab --node pi1", 0);
+        fixture
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -67,49 +67,49 @@ impl World {
 
 #[test]
 fn keys_under_a_passphrase_are_used_once_it_is_given() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let all = |state: &str| vec![(state.to_owned(), true); 2];
-    assert_eq!(world.states(), all("not locked"));
-    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
-    assert_eq!(world.states(), all("locked"));
-    let (identity, signing) = (world.key("admin.age.txt"), world.key("signing.key"));
+    assert_eq!(fixture.states(), all("not locked"));
+    fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    assert_eq!(fixture.states(), all("locked"));
+    let (identity, signing) = (fixture.key("admin.age.txt"), fixture.key("signing.key"));
     let text = fs::read_to_string(&identity).unwrap();
     assert!(text.starts_with("-----BEGIN AGE ENCRYPTED FILE-----"), "{text}");
     assert!(fs::read_to_string(&signing).unwrap().lines().nth(1).unwrap().starts_with("RWRTY0Iy"));
     assert_eq!(fs::metadata(&identity).unwrap().mode() & 0o777, 0o600);
 
     // One passphrase for both keys.
-    world.ends("seal --site site --all --passphrase-fd 3", 0);
-    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
-    let (_, complaint) = world.ends("seal --site site --all --passphrase-fd 5", 77);
+    fixture.ends("seal --site site --all --passphrase-fd 3", 0);
+    let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
+    let (_, complaint) = fixture.ends("seal --site site --all --passphrase-fd 5", 77);
     assert!(complaint.contains("the passphrase does not open the admin's identity"), "{complaint}");
-    assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+    assert_eq!(fs::read(fixture.at("site/seals/pi1.seal")).unwrap(), seal);
 
     assert!(complaint.contains("run the command again with the right passphrase"), "{complaint}");
 
     // Changed: the old one does not open it any more.
     let before = fs::read(&signing).unwrap();
-    world.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
+    fixture.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
     assert_eq!(fs::read(&signing).unwrap(), before);
-    world.ends("keys --site site --passphrase-fd 3 passphrase --new-passphrase-fd 4", 0);
-    world.ends("secret --site site --passphrase-fd 3 set wifi", 77);
-    world.ends("secret --site site --passphrase-fd 4 set wifi", 0);
+    fixture.ends("keys --site site --passphrase-fd 3 passphrase --new-passphrase-fd 4", 0);
+    fixture.ends("secret --site site --passphrase-fd 3 set wifi", 77);
+    fixture.ends("secret --site site --passphrase-fd 4 set wifi", 0);
 
-    world.ends("keys --site site --passphrase-fd 4 passphrase --remove", 0);
-    assert_eq!(world.states(), all("not locked"));
-    world.ends("seal --site site --all", 0);
+    fixture.ends("keys --site site --passphrase-fd 4 passphrase --remove", 0);
+    assert_eq!(fixture.states(), all("not locked"));
+    fixture.ends("seal --site site --all", 0);
 }
 
 #[test]
 fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
-    let world = World::new();
-    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let fixture = Fixture::new();
+    fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
     // A session of its own has no terminal.
     let output = Command::new("setsid")
         .args(["--wait", env!("CARGO_BIN_EXE_psyops"), "seal", "--site", "site", "--all"])
-        .current_dir(world.folder.path())
+        .current_dir(fixture.folder.path())
         .stdin(Stdio::null())
-        .env("XDG_CONFIG_HOME", world.at("config"))
+        .env("XDG_CONFIG_HOME", fixture.at("config"))
         .output()
         .unwrap();
     let complaint = String::from_utf8(output.stderr).unwrap();
@@ -120,14 +120,14 @@ fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
 
 #[test]
 fn a_floor_is_raised_only_where_seals_can_follow() {
-    let world = World::new();
-    world.ends("seal --site site --all", 0);
-    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
-    let settings = || fs::read_to_string(world.at("site/site.toml")).unwrap();
+    let fixture = Fixture::new();
+    fixture.ends("seal --site site --all", 0);
+    fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let settings = || fs::read_to_string(fixture.at("site/site.toml")).unwrap();
     let before = settings();
     let fails = |words: &str, code: i32| {
         for what in ["serial", "release"] {
-            world.ends(&format!("seal --site site --all --raise {what} {words}"), code);
+            fixture.ends(&format!("seal --site site --all --raise {what} {words}"), code);
             assert_eq!(settings(), before, "{what} {words}");
         }
     };
@@ -135,65 +135,65 @@ fn a_floor_is_raised_only_where_seals_can_follow() {
     fails("--passphrase-fd 3 --signing-key none", 66);
     fails("--passphrase-fd 3 --above 7", 2);
     let one_of_two = "seal --site site --node pi1 --node nothing --raise serial --passphrase-fd 3";
-    world.ends(one_of_two, 66);
-    assert!(!fs::read_to_string(world.at("site/nodes/pi1.toml")).unwrap().contains("least-serial"));
-    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fixture.ends(one_of_two, 66);
+    assert!(!fs::read_to_string(fixture.at("site/nodes/pi1.toml")).unwrap().contains("least-serial"));
+    fs::set_permissions(fixture.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
     fails("--passphrase-fd 3", 77);
-    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o600)).unwrap();
-    world.ends("seal --site site --all --raise serial --passphrase-fd 3", 0);
+    fs::set_permissions(fixture.key("signing.key"), fs::Permissions::from_mode(0o600)).unwrap();
+    fixture.ends("seal --site site --all --raise serial --passphrase-fd 3", 0);
     assert!(settings().contains("least-serial = 2"), "{}", settings());
 }
 
 #[test]
 fn options_for_keys_work_behind_the_subcommand_and_a_missing_key_is_named() {
-    let world = World::new();
-    fs::rename(world.key("signing.key"), world.at("elsewhere")).unwrap();
-    let (said, _) = world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
-    let missing = format!("{} is not there", world.key("signing.key").display());
+    let fixture = Fixture::new();
+    fs::rename(fixture.key("signing.key"), fixture.at("elsewhere")).unwrap();
+    let (said, _) = fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let missing = format!("{} is not there", fixture.key("signing.key").display());
     assert!(said.contains(&missing), "{said}");
-    fs::rename(world.at("elsewhere"), world.key("signing.key")).unwrap();
-    let (said, _) = world.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
+    fs::rename(fixture.at("elsewhere"), fixture.key("signing.key")).unwrap();
+    let (said, _) = fixture.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
     assert!(!said.contains("is not there"), "{said}");
-    world.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 0);
-    let identity = world.key("admin.age.txt");
-    world
+    fixture.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 0);
+    let identity = fixture.key("admin.age.txt");
+    fixture
         .ends(&format!("secret get wifi --site site --passphrase-fd 4 --identity {}", identity.display()), 0);
 }
 
 #[test]
 fn status_says_why_a_key_cannot_be_used() {
-    let world = World::new();
-    fs::set_permissions(world.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
-    fs::remove_file(world.key("admin.age.txt")).unwrap();
-    let (said, _) = world.ends("keys status --site site", 0);
-    let path = world.key("signing.key");
+    let fixture = Fixture::new();
+    fs::set_permissions(fixture.key("signing.key"), fs::Permissions::from_mode(0o644)).unwrap();
+    fs::remove_file(fixture.key("admin.age.txt")).unwrap();
+    let (said, _) = fixture.ends("keys status --site site", 0);
+    let path = fixture.key("signing.key");
     assert_eq!(
         said,
         format!(
             "admin's identity: {}, missing\nsigning key: {}\n  cannot be used: the signing key {} has mode 0644: others can \
              read it\n  take it from others: chmod 600 {}\n",
-            world.key("admin.age.txt").display(),
+            fixture.key("admin.age.txt").display(),
             path.display(),
             path.display(),
             path.display()
         )
     );
-    let said = world.ends("keys status --site site --json", 0).0;
+    let said = fixture.ends("keys status --site site --json", 0).0;
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     let advice = said["keys"][1]["advice"].as_str().unwrap();
     // It works as it is printed.
     let (_, command) = advice.split_once(": ").unwrap();
     assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
-    assert!(world.ends("keys status --site site", 0).0.contains(", mode 0600, not locked"));
-    world.ends("seal --site site --all", 66);
+    assert!(fixture.ends("keys status --site site", 0).0.contains(", mode 0600, not locked"));
+    fixture.ends("seal --site site --all", 66);
 }
 
 #[test]
 fn no_passphrase_an_empty_one_and_a_closed_descriptor_each_have_their_own_words() {
-    let world = World::new();
-    world.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    let fixture = Fixture::new();
+    fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
     let told = |words: &str, code: i32, what: &str, next: &str| {
-        let (_, complaint) = world.ends(words, code);
+        let (_, complaint) = fixture.ends(words, code);
         let lines: Vec<&str> = complaint.lines().collect();
         let [first, second] = lines[..] else { panic!("{words}: {complaint}") };
         assert!(first.contains(what) && second.contains(next), "{words}: {complaint}");
@@ -216,5 +216,5 @@ fn no_passphrase_an_empty_one_and_a_closed_descriptor_each_have_their_own_words(
     );
     told(&format!("{new} 6 6< <(echo short)"), 65, "at least 8 characters", "choose a longer one");
     told(&format!("{new} 9"), 66, closed, "--new-passphrase-fd 9 9< FILE");
-    world.ends(&format!("{seal} 3"), 0);
+    fixture.ends(&format!("{seal} 3"), 0);
 }

@@ -8,15 +8,15 @@ use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
 /// A site whose folder needs quotes, so that a command without them, or without the site, does not work.
-struct World {
+struct Fixture {
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        world.ends("psyops init 'my site' --id lab --node pi1", 0);
-        world
+        let fixture = Self { folder: TempDir::new().unwrap() };
+        fixture.ends("psyops init 'my site' --id lab --node pi1", 0);
+        fixture
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -60,68 +60,68 @@ impl World {
 
 #[test]
 fn what_is_to_be_done_about_seals_works_as_it_is_printed() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let new = "psyops init 'my site' --node pi2";
-    world.leads("psyops seal --site 'my site' --node pi2", 66, new, 0);
-    world.ends("psyops seal --site='my site' --all", 0);
+    fixture.leads("psyops seal --site 'my site' --node pi2", 66, new, 0);
+    fixture.ends("psyops seal --site='my site' --all", 0);
     let raise = "psyops seal --all --raise release --site 'my site'";
-    world.leads("psyops seal --site 'my site' --node pi1 --raise release", 77, raise, 0);
-    fs::write(world.at("my site/seals/pi1.seal"), "no seal").unwrap();
+    fixture.leads("psyops seal --site 'my site' --node pi1 --raise release", 77, raise, 0);
+    fs::write(fixture.at("my site/seals/pi1.seal"), "no seal").unwrap();
     let replace = "psyops seal --node pi1 --replace --site 'my site'";
-    world.leads("psyops seal --site 'my site' --all", 65, replace, 0);
-    world.leads("psyops seal --all --site elsewhere", 66, "psyops init elsewhere", 0);
+    fixture.leads("psyops seal --site 'my site' --all", 65, replace, 0);
+    fixture.leads("psyops seal --all --site elsewhere", 66, "psyops init elsewhere", 0);
 }
 
 #[test]
 fn a_node_whose_keys_are_lost_gets_new_ones_by_what_is_printed() {
-    let world = World::new();
-    world.ends("psyops seal --site 'my site' --all", 0);
-    fs::remove_dir_all(world.at("my site/secrets/nodes/pi1")).unwrap();
+    let fixture = Fixture::new();
+    fixture.ends("psyops seal --site 'my site' --all", 0);
+    fs::remove_dir_all(fixture.at("my site/secrets/nodes/pi1")).unwrap();
     let seal = "psyops seal --node pi1 --site 'my site'";
     let secrets = "psyops mksecrets --site 'my site' --node pi1 --output secret.img";
-    world.next(secrets, 66, seal);
-    let file = fs::read_to_string(world.at("my site/nodes/pi1.toml")).unwrap();
+    fixture.next(secrets, 66, seal);
+    let file = fs::read_to_string(fixture.at("my site/nodes/pi1.toml")).unwrap();
     let line = file.lines().find(|line| line.starts_with("recipient = ")).unwrap();
-    world.edit("nodes/pi1.toml", line, "");
-    world.ends(seal, 0);
-    world.ends(secrets, 0);
+    fixture.edit("nodes/pi1.toml", line, "");
+    fixture.ends(seal, 0);
+    fixture.ends(secrets, 0);
 }
 
 #[test]
 fn what_is_to_be_done_about_keys_works_as_it_is_printed() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let (show, accept) = ("psyops trust show --site 'my site'", "psyops trust accept --site 'my site'");
-    world.leads(&format!("{accept} age1wrong"), 66, show, 0);
+    fixture.leads(&format!("{accept} age1wrong"), 66, show, 0);
     let remove = "psyops keys passphrase --remove --site 'my site'";
-    world.leads("psyops keys passphrase --site 'my site' --new-passphrase-fd 3 3</dev/null", 65, remove, 0);
-    fs::remove_file(world.at("config/psyops/lab/lab.trust.toml")).unwrap();
-    let said = world.ends(show, 0);
+    fixture.leads("psyops keys passphrase --site 'my site' --new-passphrase-fd 3 3</dev/null", 65, remove, 0);
+    fs::remove_file(fixture.at("config/psyops/lab/lab.trust.toml")).unwrap();
+    let said = fixture.ends(show, 0);
     assert!(said.starts_with("no keys of the site lab are accepted here yet; it names:\n"), "{said}");
     assert!(!said.contains("the site says the same"), "{said}");
-    world.next(show, 0, accept);
-    let said = world.ends(accept, 0);
+    fixture.next(show, 0, accept);
+    let said = fixture.ends(accept, 0);
     let (first, _) = said.split_once('\n').unwrap();
     assert!(first.starts_with("accepted for the site lab, the first ones on this workstation ("), "{said}");
-    assert!(world.ends(show, 0).ends_with("the site says the same\n"));
-    assert!(world.ends(accept, 0).starts_with("accepted for the site lab ("));
+    assert!(fixture.ends(show, 0).ends_with("the site says the same\n"));
+    assert!(fixture.ends(accept, 0).starts_with("accepted for the site lab ("));
     // Somebody adds a key: it is accepted by its text, or on a terminal, which is not here.
-    world.edit(
+    fixture.edit(
         "site.toml",
         "recipients = [",
         "recipients = [\"age1lvyvwawkr0mcnnnncaghunadrqkmuf9e6507x9y920xxpp866cnql7dp2z\", ",
     );
-    world.leads("psyops seal --site 'my site' --all", 77, accept, 77);
-    world.next(accept, 77, accept);
+    fixture.leads("psyops seal --site 'my site' --all", 77, accept, 77);
+    fixture.next(accept, 77, accept);
 }
 
 #[test]
 fn what_is_to_be_done_about_the_lock_works_as_it_is_printed() {
-    let world = World::new();
-    let settings = world.at("my site/site.toml");
+    let fixture = Fixture::new();
+    let settings = fixture.at("my site/site.toml");
     let text = fs::read_to_string(&settings).unwrap();
     // An archive that does not answer: the command is understood, and finds the site.
     fs::write(&settings, format!("{text}\n[packages]\nmirror = \"http://127.0.0.1:1\"\n")).unwrap();
-    world.leads("psyops lock show --site 'my site'", 66, "psyops lock update --site 'my site'", 69);
+    fixture.leads("psyops lock show --site 'my site'", 66, "psyops lock update --site 'my site'", 69);
 }
 
 /// Commands of which every one takes `--site`.

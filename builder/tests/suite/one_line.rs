@@ -58,16 +58,16 @@ fn is_ours(line: &str) -> bool {
     line.is_empty() || ["  ", "Usage: ", "For more information"].iter().any(|begin| line.starts_with(begin))
 }
 
-struct World {
+struct Fixture {
     folder: tempfile::TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Result<Self> {
-        let world = Self { folder: tempfile::tempdir()? };
-        let made = world.psyops(&["init", "site"])?;
+        let fixture = Self { folder: tempfile::tempdir()? };
+        let made = fixture.psyops(&["init", "site"])?;
         ensure!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Ok(world)
+        Ok(fixture)
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -113,8 +113,8 @@ impl World {
 
 #[test]
 fn names_of_files_and_places_cannot_forge_a_line() -> Result<()> {
-    let world = World::new()?;
-    fs::write(world.at(NAME), "neither an image nor a report\n")?;
+    let fixture = Fixture::new()?;
+    fs::write(fixture.at(NAME), "neither an image nor a report\n")?;
     for words in [
         &["inspect", NAME][..],
         &["verify", NAME],
@@ -131,15 +131,15 @@ fn names_of_files_and_places_cannot_forge_a_line() -> Result<()> {
         &["init", NAME],
         &["keys", "status", "--site", NAME],
     ] {
-        world.fails(words).with_context(|| format!("{words:?}"))?;
+        fixture.fails(words).with_context(|| format!("{words:?}"))?;
     }
     Ok(())
 }
 
 #[test]
 fn what_a_site_says_cannot_forge_a_line() -> Result<()> {
-    let world = World::new()?;
-    let settings = fs::read_to_string(world.at("site/site.toml"))?;
+    let fixture = Fixture::new()?;
+    let settings = fs::read_to_string(fixture.at("site/site.toml"))?;
     let quoted = serde_json::to_string(NAME)?;
     for (file, text) in [
         ("site/site.toml", format!("{settings}\n[{quoted}]\n")),
@@ -147,13 +147,13 @@ fn what_a_site_says_cannot_forge_a_line() -> Result<()> {
         ("site/nodes/node1.toml", format!("roles = [{quoted}]\n")),
         ("site/nodes/node1.toml", format!("[vars]\na = = {quoted}\n")),
     ] {
-        let before = fs::read(world.at(file))?;
-        fs::write(world.at(file), text)?;
-        let lines = world.lines(&["seal", "--site", "site", "--all"])?;
+        let before = fs::read(fixture.at(file))?;
+        fs::write(fixture.at(file), text)?;
+        let lines = fixture.lines(&["seal", "--site", "site", "--all"])?;
         ensure!(lines.first().is_some_and(|line| line.starts_with("error: ")), "{lines:?}");
         ensure!(lines.iter().skip(1).all(|line| line.starts_with("  ")), "{lines:?}");
-        fs::write(world.at(file), before)?;
+        fs::write(fixture.at(file), before)?;
     }
-    fs::write(world.at("site/nodes").join(format!("{NAME}.toml")), "")?;
-    world.fails(&["seal", "--site", "site", "--all"])
+    fs::write(fixture.at("site/nodes").join(format!("{NAME}.toml")), "")?;
+    fixture.fails(&["seal", "--site", "site", "--all"])
 }

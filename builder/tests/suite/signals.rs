@@ -17,22 +17,22 @@ const STEP: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A site with a node, and folders of its own for everything that is temporary.
-struct World {
+struct Fixture {
     folder: TempDir,
     /// In memory, where keys are staged.
     runtime: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let world =
+        let fixture =
             Self { folder: tempfile::tempdir().unwrap(), runtime: tempfile::tempdir_in("/dev/shm").unwrap() };
         for folder in ["out", "tmp", "programs"] {
-            fs::create_dir(world.at(folder)).unwrap();
+            fs::create_dir(fixture.at(folder)).unwrap();
         }
-        let made = world.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]).status().unwrap();
+        let made = fixture.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]).status().unwrap();
         assert!(made.success());
-        world
+        fixture
     }
 
     fn at(&self, path: &str) -> PathBuf {
@@ -130,70 +130,70 @@ fn lives(pid: &str) -> bool {
 
 #[test]
 fn a_signal_at_any_moment_leaves_no_half_made_file_and_no_key() {
-    let world = World::new();
+    let fixture = Fixture::new();
     // Keys and seal are made once, before the clock counts.
-    assert!(world.mksecrets().status().unwrap().success());
-    let whole = fs::metadata(world.at("out/x.img")).unwrap().len();
+    assert!(fixture.mksecrets().status().unwrap().success());
+    let whole = fs::metadata(fixture.at("out/x.img")).unwrap().len();
     let mut ended = 0;
     for number in 0..24_u32 {
-        let _ = fs::remove_file(world.at("out/x.img"));
+        let _ = fs::remove_file(fixture.at("out/x.img"));
         let (signal, code) = [("TERM", 15), ("INT", 2), ("HUP", 1)][number as usize % 3];
-        let status = interrupted(world.mksecrets(), STEP * (number / 2), signal);
+        let status = interrupted(fixture.mksecrets(), STEP * (number / 2), signal);
         assert!(status.success() || status.signal() == Some(code), "{status} after {signal}");
         ended += u32::from(!status.success());
-        if world.at("out/x.img").exists() {
-            assert_eq!(fs::metadata(world.at("out/x.img")).unwrap().len(), whole);
+        if fixture.at("out/x.img").exists() {
+            assert_eq!(fs::metadata(fixture.at("out/x.img")).unwrap().len(), whole);
         }
-        let out: Vec<String> = names(&world.at("out")).into_iter().filter(|name| name != "x.img").collect();
+        let out: Vec<String> = names(&fixture.at("out")).into_iter().filter(|name| name != "x.img").collect();
         assert_eq!(out, [] as [&str; 0], "after {signal}");
-        assert_eq!(names(world.runtime.path()), [] as [&str; 0], "after {signal}");
-        assert_eq!(names(&world.at("tmp")), [] as [&str; 0], "after {signal}");
+        assert_eq!(names(fixture.runtime.path()), [] as [&str; 0], "after {signal}");
+        assert_eq!(names(&fixture.at("tmp")), [] as [&str; 0], "after {signal}");
     }
     assert!(ended >= 4, "only {ended} of 24 runs were interrupted");
 }
 
 #[test]
 fn what_a_sigkill_leaves_behind_is_removed_by_the_next_run() {
-    let world = World::new();
-    assert!(world.mksecrets().status().unwrap().success());
+    let fixture = Fixture::new();
+    assert!(fixture.mksecrets().status().unwrap().success());
     for number in 0..10 {
-        let _ = fs::remove_file(world.at("out/x.img"));
-        interrupted(world.mksecrets(), STEP * number, "KILL");
-        let out: Vec<String> = names(&world.at("out")).into_iter().filter(|name| name != "x.img").collect();
+        let _ = fs::remove_file(fixture.at("out/x.img"));
+        interrupted(fixture.mksecrets(), STEP * number, "KILL");
+        let out: Vec<String> = names(&fixture.at("out")).into_iter().filter(|name| name != "x.img").collect();
         assert_eq!(out, [] as [&str; 0], "a file with a name before it was whole");
     }
     let end = Instant::now() + PATIENCE;
     // mke2fs and debugfs may go on for a moment in a folder that is being removed.
     while Instant::now() < end {
-        assert!(world.mksecrets().status().unwrap().success());
-        if names(world.runtime.path()).is_empty() {
+        assert!(fixture.mksecrets().status().unwrap().success());
+        if names(fixture.runtime.path()).is_empty() {
             break;
         }
     }
-    assert_eq!(names(world.runtime.path()), [] as [&str; 0]);
-    assert_eq!(names(&world.at("out")), ["x.img"]);
+    assert_eq!(names(fixture.runtime.path()), [] as [&str; 0]);
+    assert_eq!(names(&fixture.at("out")), ["x.img"]);
 }
 
 #[test]
 fn a_signal_ends_the_machine_too_and_its_files() {
-    let world = World::new();
-    world.install_qemu();
+    let fixture = Fixture::new();
+    fixture.install_qemu();
     for (signal, code) in [("TERM", 15), ("INT", 2), ("HUP", 1)] {
-        let mut child = world.run().spawn().unwrap();
-        let qemu = world.qemu();
+        let mut child = fixture.run().spawn().unwrap();
+        let qemu = fixture.qemu();
         send(&child, signal);
         assert_eq!(child.wait().unwrap().signal(), Some(code));
         assert!(!lives(&qemu), "QEMU outlives psyops after {signal}");
-        assert_eq!(names(&world.at("tmp")), [] as [&str; 0], "after {signal}");
+        assert_eq!(names(&fixture.at("tmp")), [] as [&str; 0], "after {signal}");
     }
 }
 
 #[test]
 fn the_kernel_ends_the_machine_of_a_psyops_that_is_killed() {
-    let world = World::new();
-    world.install_qemu();
-    let mut child = world.run().spawn().unwrap();
-    let qemu = world.qemu();
+    let fixture = Fixture::new();
+    fixture.install_qemu();
+    let mut child = fixture.run().spawn().unwrap();
+    let qemu = fixture.qemu();
     send(&child, "KILL");
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     let end = Instant::now() + PATIENCE;
@@ -201,20 +201,20 @@ fn the_kernel_ends_the_machine_of_a_psyops_that_is_killed() {
         assert!(Instant::now() < end, "QEMU outlives psyops");
         sleep(STEP);
     }
-    assert_ne!(names(&world.at("tmp")), [] as [&str; 0]);
+    assert_ne!(names(&fixture.at("tmp")), [] as [&str; 0]);
     // The next one removes what the first one left.
-    let mut child = world.run().spawn().unwrap();
-    world.qemu();
+    let mut child = fixture.run().spawn().unwrap();
+    fixture.qemu();
     send(&child, "TERM");
     child.wait().unwrap();
-    assert_eq!(names(&world.at("tmp")), [] as [&str; 0]);
+    assert_eq!(names(&fixture.at("tmp")), [] as [&str; 0]);
 }
 
 #[test]
 fn a_signal_that_was_ignored_from_the_beginning_stays_ignored() {
-    let world = World::new();
-    world.install_qemu();
-    let run = world.run();
+    let fixture = Fixture::new();
+    fixture.install_qemu();
+    let run = fixture.run();
     let program = run.get_program().to_owned();
     let words: Vec<_> = run.get_args().map(ToOwned::to_owned).collect();
     let mut nohup = Command::new("sh");
@@ -222,9 +222,9 @@ fn a_signal_that_was_ignored_from_the_beginning_stays_ignored() {
     for (name, value) in run.get_envs() {
         nohup.env(name, value.unwrap());
     }
-    nohup.current_dir(world.folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    nohup.current_dir(fixture.folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut child = nohup.spawn().unwrap();
-    let qemu = world.qemu();
+    let qemu = fixture.qemu();
     send(&child, "HUP");
     sleep(STEP * 10);
     assert!(child.try_wait().unwrap().is_none() && lives(&qemu), "it ended by SIGHUP");

@@ -1,7 +1,7 @@
 //! What commands ask on a terminal, and what they do with the answers. `script` (bsdutils, on every Debian) is the terminal.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::World;
+use crate::common::Fixture;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::process::Stdio;
@@ -9,9 +9,9 @@ use std::thread;
 use std::time::Duration;
 
 /// `psyops` on a terminal, which types each answer once its question ends the text so far: exit code and all text.
-fn talk(world: &World, words: &str, answers: &[(&str, &str)]) -> (i32, String) {
+fn talk(fixture: &Fixture, words: &str, answers: &[(&str, &str)]) -> (i32, String) {
     let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_psyops"));
-    let mut script = world.command("script");
+    let mut script = fixture.command("script");
     script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
     let mut running = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let (mut keyboard, mut screen) = (running.stdin.take().unwrap(), running.stdout.take().unwrap());
@@ -37,51 +37,51 @@ const TO_ACCEPT: &str = "to accept that, type the key (Enter leaves it as it is)
 
 #[test]
 fn a_key_is_accepted_only_where_it_is_typed_in_full() {
-    let world = World::new();
-    let other = world.add_recipient();
+    let fixture = Fixture::new();
+    let other = fixture.add_recipient();
     for wrong in ["", "y", "yes", &other[..other.len() - 1]] {
-        let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, wrong)]);
+        let (code, text) = talk(&fixture, "trust accept --site site", &[(TO_ACCEPT, wrong)]);
         assert_eq!(code, 77, "{text}");
         assert!(text.contains(&format!("site.toml has the admin recipient {other}")), "{text}");
     }
-    let accepted = world.at("config/psyops/lab/lab.trust.toml");
+    let accepted = fixture.at("config/psyops/lab/lab.trust.toml");
     assert!(!fs::read_to_string(&accepted).unwrap().contains(&other));
-    let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, &other)]);
+    let (code, text) = talk(&fixture, "trust accept --site site", &[(TO_ACCEPT, &other)]);
     assert_eq!(code, 0, "{text}");
     assert!(fs::read_to_string(&accepted).unwrap().contains(&other));
 }
 
 #[test]
 fn an_answer_counts_for_its_question_alone() {
-    let world = World::new();
-    let other = world.add_recipient();
+    let fixture = Fixture::new();
+    let other = fixture.add_recipient();
     // The same key as that of a node: who lets the node in does not make its owner an admin.
-    fs::write(world.at("site/nodes/kiosk.toml"), format!("recipient = \"{other}\"\n")).unwrap();
-    let (code, text) = talk(&world, "trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
+    fs::write(fixture.at("site/nodes/kiosk.toml"), format!("recipient = \"{other}\"\n")).unwrap();
+    let (code, text) = talk(&fixture, "trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
     assert_eq!(code, 77, "{text}");
     assert!(text.contains("accepted just now: nodes/kiosk.toml has the node key"), "{text}");
-    let accepted = fs::read_to_string(world.at("config/psyops/lab/lab.trust.toml")).unwrap();
+    let accepted = fs::read_to_string(fixture.at("config/psyops/lab/lab.trust.toml")).unwrap();
     assert!(!accepted.contains(&other), "{accepted}");
 }
 
 #[test]
 fn passphrases_are_asked_for_once_and_not_shown() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let (first, second) = ("New passphrase: ", "The same again: ");
     let (code, text) =
-        talk(&world, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horsf")]);
+        talk(&fixture, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horsf")]);
     assert_ne!(code, 0, "{text}");
     let (code, text) =
-        talk(&world, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horse")]);
+        talk(&fixture, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horse")]);
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("horse"), "{text}");
     // Two keys, one question.
     let question = "Passphrase of the admin's identity";
     let end = ": ";
-    let (code, text) = talk(&world, "seal --site site --all", &[(end, "correct horse")]);
+    let (code, text) = talk(&fixture, "seal --site site --all", &[(end, "correct horse")]);
     assert_eq!(code, 0, "{text}");
     assert!(text.contains(question) && text.matches("assphrase").count() == 1, "{text}");
     assert!(!text.contains("horse"), "{text}");
-    let (code, text) = talk(&world, "seal --site site --all", &[(end, "correct horsf")]);
+    let (code, text) = talk(&fixture, "seal --site site --all", &[(end, "correct horsf")]);
     assert!(code == 77 && !text.contains("horsf"), "{text}");
 }

@@ -1,7 +1,7 @@
 //! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::{World, age_key_in};
+use crate::common::{Fixture, age_key_in};
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -16,9 +16,9 @@ fn names(folder: &Path) -> Vec<String> {
 
 #[test]
 fn a_committer_who_adds_a_recipient_gets_nothing() {
-    let world = World::new();
-    let other = world.add_recipient();
-    let before = names(&world.at("site"));
+    let fixture = Fixture::new();
+    let other = fixture.add_recipient();
+    let before = names(&fixture.at("site"));
     let expected = format!(
         "error: the keys of the site lab are not those that were accepted on this workstation\n  | site.toml has the admin \
          recipient {other}, which was not accepted here\n"
@@ -32,58 +32,58 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
         &["verify", "site/site.toml", "--site", "site"],
     ];
     for words in refused {
-        let (_, complaint) = world.ends(words, 77);
+        let (_, complaint) = fixture.ends(words, 77);
         assert!(complaint.starts_with(&expected), "{words:?}: {complaint}");
     }
-    assert_eq!(names(&world.at("site")), before);
-    assert!(!world.at("secret.img").exists());
-    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    assert_eq!(names(&fixture.at("site")), before);
+    assert!(!fixture.at("secret.img").exists());
+    let shown = fixture.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let added = |file: &str, change: &str| serde_json::json!({ "kind": "admin", "file": file, "key": other, "change": change });
     assert_eq!(shown["format"], 1);
     assert_eq!(shown["differences"], serde_json::json!([added("site.toml", "added")]));
     // Without a terminal nothing is accepted that was not named.
-    let (_, complaint) = world.ends(&["trust", "accept", "--site", "site"], 77);
+    let (_, complaint) = fixture.ends(&["trust", "accept", "--site", "site"], 77);
     assert!(complaint.contains("there is no terminal on which it could be typed"), "{complaint}");
-    world.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
-    world.ends(&["seal", "--site", "site", "--all"], 77);
-    let (said, _) = world.ends(&["trust", "accept", "--site", "site", &other], 0);
+    fixture.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
+    fixture.ends(&["seal", "--site", "site", "--all"], 77);
+    let (said, _) = fixture.ends(&["trust", "accept", "--site", "site", &other], 0);
     assert!(said.contains("signed trust.toml: commit it with the site"), "{said}");
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    assert!(world.at("site/seals/pi1.seal").exists());
-    world.ends(&["trust", "show", "--site", "site"], 0);
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    assert!(fixture.at("site/seals/pi1.seal").exists());
+    fixture.ends(&["trust", "show", "--site", "site"], 0);
 }
 
 #[test]
 fn init_accepts_the_keys_that_it_made() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for file in ["config/psyops/lab/lab.trust.toml", "site/trust.toml", "site/trust.toml.minisig"] {
-        assert!(world.at(file).is_file(), "{file}");
+        assert!(fixture.at(file).is_file(), "{file}");
     }
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 0);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 0);
     assert!(!complaint.contains("accepted the keys"), "{complaint}");
 }
 
 #[test]
 fn a_site_of_an_older_version_is_accepted_at_its_first_use_and_says_so() {
-    let world = World::new();
+    let fixture = Fixture::new();
     for file in ["config/psyops/lab/lab.trust.toml", "site/trust.toml", "site/trust.toml.minisig"] {
-        fs::remove_file(world.at(file)).unwrap();
+        fs::remove_file(fixture.at(file)).unwrap();
     }
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 0);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 0);
     assert!(
         complaint.starts_with("accepted the keys of the site lab, which are this workstation's own: "),
         "{complaint}"
     );
     assert!(complaint.contains("signed trust.toml with the accepted keys"), "{complaint}");
-    assert!(world.at("site/trust.toml.minisig").is_file());
+    assert!(fixture.at("site/trust.toml.minisig").is_file());
 }
 
 #[test]
 fn programs_that_hold_keys_leave_no_core() {
-    let world = World::new();
+    let fixture = Fixture::new();
     // It waits for a password on its standard input, and can be looked at meanwhile.
-    let mut command = world.command(env!("CARGO_BIN_EXE_psyops"));
+    let mut command = fixture.command(env!("CARGO_BIN_EXE_psyops"));
     let mut child =
         command.arg("rescue-password").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let limits = format!("/proc/{}/limits", child.id());
@@ -108,42 +108,42 @@ fn programs_that_hold_keys_leave_no_core() {
 
 #[test]
 fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let path = world.at("site/site.toml");
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let path = fixture.at("site/site.toml");
     let text = fs::read_to_string(&path).unwrap();
-    world.replace_signing_key();
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    fixture.replace_signing_key();
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml does not have the accepted signing key"), "{complaint}");
     // Another id, whose folder of keys does not exist; and the keys of this one, named.
     fs::write(&path, text.replace("\"lab\"", "\"other\"")).unwrap();
-    let keys = world.at("config/psyops/lab");
+    let keys = fixture.at("config/psyops/lab");
     let (identity, signing) = (keys.join("admin.age.txt"), keys.join("signing.key"));
     let named = ["--identity", identity.to_str().unwrap(), "--signing-key", signing.to_str().unwrap()];
     for trust_file in [true, false] {
         let seal = ["seal", "--site", "site", "--all"];
         for words in [seal.to_vec(), [&seal[..], &named].concat()] {
-            let (_, complaint) = world.ends(&words, 77);
+            let (_, complaint) = fixture.ends(&words, 77);
             assert!(complaint.contains("nothing of a site other was accepted"), "{words:?}: {complaint}");
         }
         assert!(!keys.join("other.trust.toml").exists());
         if trust_file {
-            fs::remove_file(world.at("site/trust.toml")).unwrap();
-            fs::remove_file(world.at("site/trust.toml.minisig")).unwrap();
+            fs::remove_file(fixture.at("site/trust.toml")).unwrap();
+            fs::remove_file(fixture.at("site/trust.toml.minisig")).unwrap();
         }
     }
-    assert!(!world.at("site/trust.toml").exists());
+    assert!(!fixture.at("site/trust.toml").exists());
 }
 
 #[test]
 fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let path = world.at("site/site.toml");
-    let (text, other) = world.replace_signing_key();
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let path = fixture.at("site/site.toml");
+    let (text, other) = fixture.replace_signing_key();
     fs::write(&path, text.replace("\"lab\"", "\"other\"")).unwrap();
     for file in ["trust.toml", "trust.toml.minisig"] {
-        fs::remove_file(world.at("site").join(file)).unwrap();
+        fs::remove_file(fixture.at("site").join(file)).unwrap();
     }
     let expected =
         "error: nothing of a site other was accepted on this workstation, where keys of lab were\n";
@@ -155,26 +155,26 @@ fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
         &["known-hosts", "--site", "site"],
     ];
     for words in judging {
-        let (said, complaint) = world.ends(words, 77);
+        let (said, complaint) = fixture.ends(words, 77);
         assert!(said.is_empty() && complaint.starts_with(expected), "{words:?}: {complaint}");
     }
     // What is accepted is believed.
-    let (admin, node) = (age_key_in(&path), age_key_in(&world.at("site/nodes/pi1.toml")));
-    let host = fs::read_to_string(world.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub")).unwrap();
+    let (admin, node) = (age_key_in(&path), age_key_in(&fixture.at("site/nodes/pi1.toml")));
+    let host = fs::read_to_string(fixture.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub")).unwrap();
     let host = host.split(' ').nth(1).unwrap();
     let keys = [&admin, &node, other.public().as_str(), host];
     let accept = ["trust", "accept", "--site", "site"];
-    world.ends(&[&accept[..], &keys].concat(), 77);
-    world.ends(&[&accept[..], &["other"], &keys].concat(), 0);
-    world.ends(&["known-hosts", "--site", "site"], 0);
+    fixture.ends(&[&accept[..], &keys].concat(), 77);
+    fixture.ends(&[&accept[..], &["other"], &keys].concat(), 0);
+    fixture.ends(&["known-hosts", "--site", "site"], 0);
 }
 
 #[test]
 fn where_nothing_was_accepted_it_is_said_whose_keys_count() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    fs::rename(world.at("config"), world.at("elsewhere")).unwrap();
-    let (said, complaint) = world.ends(&["known-hosts", "--site", "site"], 0);
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    fs::rename(fixture.at("config"), fixture.at("elsewhere")).unwrap();
+    let (said, complaint) = fixture.ends(&["known-hosts", "--site", "site"], 0);
     assert!(said.starts_with("pi1 ssh-ed25519 "), "{said}");
     let expected = "no keys of the site lab were accepted on this workstation, so those count that it names";
     assert!(complaint.contains(expected), "{complaint}");

@@ -1,7 +1,7 @@
 //! A commit to the site must not change what a workstation knows of nodes: their keys, their SSH host keys, and the floors.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use crate::common::{World, age_key_in};
+use crate::common::{Fixture, age_key_in};
 use keys::issue::encryption::encrypt_armored;
 use keys::issue::host_key::{HostKey, public_words};
 use keys::issue::identity_file;
@@ -9,12 +9,12 @@ use std::fs;
 use std::path::Path;
 
 /// What a committer writes into the store: a host key of his own, encrypted to the admins, with its public half.
-fn plant_host_key(world: &World, node: &str) -> HostKey {
+fn plant_host_key(fixture: &Fixture, node: &str) -> HostKey {
     let key = HostKey::generate("root@evil").unwrap();
-    let admin = age_key_in(&world.at("site/site.toml")).parse().unwrap();
+    let admin = age_key_in(&fixture.at("site/site.toml")).parse().unwrap();
     let private = key.private_text().unwrap();
     let plain = format!("psyops-secret 1 lab nodes/{node}/ssh_host_ed25519_key\n{}", private.as_str());
-    let folder = world.at("site/secrets/nodes").join(node);
+    let folder = fixture.at("site/secrets/nodes").join(node);
     fs::create_dir_all(&folder).unwrap();
     let file = encrypt_armored(&[admin], plain.as_bytes()).unwrap();
     fs::write(folder.join("ssh_host_ed25519_key.age"), file).unwrap();
@@ -24,25 +24,25 @@ fn plant_host_key(world: &World, node: &str) -> HostKey {
 
 #[test]
 fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
     let mine = identity_file::generate().recipient().to_string();
-    let path = world.at("site/nodes/pi1.toml");
+    let path = fixture.at("site/nodes/pi1.toml");
     let text = fs::read_to_string(&path).unwrap();
     let known = text.lines().find_map(|line| line.strip_prefix("recipient = ")).unwrap().trim_matches('"');
     fs::write(&path, text.replace(known, &mine)).unwrap();
-    fs::write(world.at("site/nodes/evil.toml"), format!("recipient = \"{mine}\"\n")).unwrap();
+    fs::write(fixture.at("site/nodes/evil.toml"), format!("recipient = \"{mine}\"\n")).unwrap();
     for (node, words) in
         [("pi1", ", and the one that is known here is "), ("evil", ", which was not accepted here")]
     {
-        let (_, complaint) = world.ends(&["seal", "--site", "site", "--node", node], 77);
+        let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--node", node], 77);
         let expected = format!("nodes/{node}.toml has the node key {mine}{words}");
         assert!(complaint.contains(&expected), "{complaint}");
     }
-    assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
-    assert!(!world.at("site/seals/evil.seal").exists());
-    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    assert_eq!(fs::read(fixture.at("site/seals/pi1.seal")).unwrap(), seal);
+    assert!(!fixture.at("site/seals/evil.seal").exists());
+    let shown = fixture.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let unknown = |node: &str, accepted: Option<&str>| {
         serde_json::json!({
@@ -50,90 +50,90 @@ fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
         })
     };
     assert_eq!(shown["differences"], serde_json::json!([unknown("evil", None), unknown("pi1", Some(known))]));
-    let (_, complaint) = world.ends(&["trust", "accept", "--site", "site", &mine], 77);
+    let (_, complaint) = fixture.ends(&["trust", "accept", "--site", "site", &mine], 77);
     assert!(complaint.contains(&format!("\n  | evil:{mine}\n  | pi1:{mine}\n")), "{complaint}");
-    world.ends(&["trust", "accept", "--site", "site", &format!("pi1:{mine}")], 77);
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--node", "evil"], 77);
+    fixture.ends(&["trust", "accept", "--site", "site", &format!("pi1:{mine}")], 77);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--node", "evil"], 77);
     assert!(
         complaint.contains(&format!("nodes/evil.toml has the node key {mine}, which was not")),
         "{complaint}"
     );
-    world.ends(&["seal", "--site", "site", "--node", "pi1"], 0);
-    assert_ne!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+    fixture.ends(&["seal", "--site", "site", "--node", "pi1"], 0);
+    assert_ne!(fs::read(fixture.at("site/seals/pi1.seal")).unwrap(), seal);
 }
 
 #[test]
 fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let (before, _) = world.ends(&["known-hosts", "--site", "site"], 0);
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let (before, _) = fixture.ends(&["known-hosts", "--site", "site"], 0);
     let known = before.strip_prefix("pi1 ").unwrap().trim_end().to_owned();
     let differs = |key: &str| {
         format!("the SSH host key of node pi1 is {key}, and the one that is known here is {known}\n")
     };
     // The public half is for everybody to read, and for every committer to write.
-    let public = world.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub");
+    let public = fixture.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub");
     let other = HostKey::generate("root@pi1").unwrap().public_line().unwrap();
     fs::write(&public, &other).unwrap();
-    let (said, complaint) = world.ends(&["known-hosts", "--site", "site"], 77);
+    let (said, complaint) = fixture.ends(&["known-hosts", "--site", "site"], 77);
     let expected = differs(public_words(&other).unwrap().as_str());
     assert!(said.is_empty() && complaint.contains(&expected), "{said}{complaint}");
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     let halves = "secrets/nodes/pi1/ssh_host_ed25519_key.pub is not the public half of the key beside it";
     assert!(complaint.contains(halves), "{complaint}");
     // So is the private half: all that it takes is the admins' public keys, which the site names.
-    let found = plant_host_key(&world, "pi1").public_words().unwrap();
+    let found = plant_host_key(&fixture, "pi1").public_words().unwrap();
     let expected = differs(&found);
-    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
+    let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
     let refused = || {
-        let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+        let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
         assert!(complaint.contains(&expected), "{complaint}");
-        assert_eq!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
+        assert_eq!(fs::read(fixture.at("site/seals/pi1.seal")).unwrap(), seal);
     };
     refused();
-    let shown = world.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
+    let shown = fixture.ends(&["trust", "show", "--site", "site", "--json"], 77).0;
     let shown: serde_json::Value = serde_json::from_str(&shown).unwrap();
     let difference =
         serde_json::json!([{ "kind": "host-key", "node": "pi1", "key": found, "accepted": known }]);
     assert_eq!(shown["differences"], difference);
     // Where nothing is noted, as on another admin's workstation, the kept seal vouches for the key.
-    let notes = world.at("config/psyops/lab/lab.nodes.toml");
-    let elsewhere = world.at("elsewhere");
+    let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
+    let elsewhere = fixture.at("elsewhere");
     fs::rename(&notes, &elsewhere).unwrap();
     refused();
-    let (said, _) = world.ends(&["known-hosts", "--site", "site"], 0);
+    let (said, _) = fixture.ends(&["known-hosts", "--site", "site"], 0);
     assert!(said.starts_with("# pi1: its host key in the site is not known on this workstation"), "{said}");
     fs::rename(&elsewhere, &notes).unwrap();
     // The owner of the site may change it.
-    world.ends(&["trust", "accept", "--site", "site", found.split_once(' ').unwrap().1], 0);
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    assert_ne!(fs::read(world.at("site/seals/pi1.seal")).unwrap(), seal);
-    assert_eq!(world.ends(&["known-hosts", "--site", "site"], 0).0, format!("pi1 {found}\n"));
+    fixture.ends(&["trust", "accept", "--site", "site", found.split_once(' ').unwrap().1], 0);
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    assert_ne!(fs::read(fixture.at("site/seals/pi1.seal")).unwrap(), seal);
+    assert_eq!(fixture.ends(&["known-hosts", "--site", "site"], 0).0, format!("pi1 {found}\n"));
 }
 
 #[test]
 fn a_host_key_that_was_planted_for_a_new_node_is_not_believed() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    fs::write(world.at("site/nodes/git.example.toml"), "").unwrap();
-    let planted = plant_host_key(&world, "git.example").public_words().unwrap();
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    fs::write(fixture.at("site/nodes/git.example.toml"), "").unwrap();
+    let planted = plant_host_key(&fixture, "git.example").public_words().unwrap();
     let expected =
         format!("the SSH host key of node git.example is {planted}, which was not accepted here\n");
     for words in [&["seal", "--site", "site", "--all"][..], &["known-hosts", "--site", "site"]] {
-        let (said, complaint) = world.ends(words, 77);
+        let (said, complaint) = fixture.ends(words, 77);
         assert!(said.is_empty() && complaint.contains(&expected), "{words:?}: {complaint}");
     }
-    assert!(!world.at("site/seals/git.example.seal").exists());
+    assert!(!fixture.at("site/seals/git.example.seal").exists());
     // A key of an older node of which nothing is noted, and whose seal is gone.
-    fs::remove_dir_all(world.at("site/secrets/nodes/git.example")).unwrap();
-    fs::remove_file(world.at("site/nodes/git.example.toml")).unwrap();
-    let notes = world.at("config/psyops/lab/lab.nodes.toml");
+    fs::remove_dir_all(fixture.at("site/secrets/nodes/git.example")).unwrap();
+    fs::remove_file(fixture.at("site/nodes/git.example.toml")).unwrap();
+    let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
     let text = fs::read_to_string(&notes).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with("host-key")).collect();
     fs::write(&notes, lines.join("\n")).unwrap();
-    fs::remove_file(world.at("site/seals/pi1.seal")).unwrap();
-    let planted = plant_host_key(&world, "pi1").public_words().unwrap();
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    fs::remove_file(fixture.at("site/seals/pi1.seal")).unwrap();
+    let planted = plant_host_key(&fixture, "pi1").public_words().unwrap();
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(
         complaint.contains(&format!("node pi1 is {planted}, which was not accepted here")),
         "{complaint}"
@@ -142,12 +142,12 @@ fn a_host_key_that_was_planted_for_a_new_node_is_not_believed() {
 
 #[test]
 fn a_committer_who_lowers_a_floor_is_refused() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    world.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 0);
-    world.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
-    world.ends(&["seal", "--site", "site", "--node", "pi1", "--raise", "serial"], 0);
-    let (site, node) = (world.at("site/site.toml"), world.at("site/nodes/pi1.toml"));
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 0);
+    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
+    fixture.ends(&["seal", "--site", "site", "--node", "pi1", "--raise", "serial"], 0);
+    let (site, node) = (fixture.at("site/site.toml"), fixture.at("site/nodes/pi1.toml"));
     let number = |path: &Path, key: &str| -> u64 {
         let file: toml::Table = fs::read_to_string(path).unwrap().parse().unwrap();
         u64::try_from(file[key].as_integer().unwrap()).unwrap()
@@ -177,28 +177,28 @@ fn a_committer_who_lowers_a_floor_is_refused() {
             &["verify", "site/site.toml", "--site", "site"],
             &["lock", "show", "--site", "site"],
         ] {
-            let (_, complaint) = world.ends(words, 77);
+            let (_, complaint) = fixture.ends(words, 77);
             assert!(complaint.contains(&expected), "{words:?}: {complaint}");
         }
         assert_eq!(number(path, key), now, "nothing was raised");
         let wrong = format!("{typed}={was}");
-        world.ends(&["trust", "accept", "--site", "site", &wrong], 66);
-        world.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
-        world.ends(&["seal", "--site", "site", "--all"], 0);
+        fixture.ends(&["trust", "accept", "--site", "site", &wrong], 66);
+        fixture.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
+        fixture.ends(&["seal", "--site", "site", "--all"], 0);
         fs::write(path, before).unwrap();
-        world.ends(&["seal", "--site", "site", "--all"], 0);
+        fixture.ends(&["seal", "--site", "site", "--all"], 0);
         lower(path, key);
-        world.ends(&["seal", "--site", "site", "--all"], 77);
-        world.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
+        fixture.ends(&["seal", "--site", "site", "--all"], 77);
+        fixture.ends(&["trust", "accept", "--site", "site", &format!("{typed}={now}")], 0);
     }
 }
 
 #[test]
 fn a_committer_cannot_use_up_the_numbers_of_floors() {
-    let world = World::new();
-    world.ends(&["init", "site", "--node", "pi2"], 0);
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let (site, node) = (world.at("site/site.toml"), world.at("site/nodes/pi2.toml"));
+    let fixture = Fixture::new();
+    fixture.ends(&["init", "site", "--node", "pi2"], 0);
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let (site, node) = (fixture.at("site/site.toml"), fixture.at("site/nodes/pi2.toml"));
     for (path, line, expected) in [
         (&site, "security-epoch = 4294967295", "site.toml has security-epoch 4294967295, far above 0"),
         (
@@ -220,39 +220,39 @@ fn a_committer_cannot_use_up_the_numbers_of_floors() {
             &["seal", "--site", "site", "--all", "--raise", "serial"],
             &["seal", "--site", "site", "--all", "--raise", "release"],
         ] {
-            let (_, complaint) = world.ends(words, 77);
+            let (_, complaint) = fixture.ends(words, 77);
             assert!(complaint.contains(expected), "{words:?}: {complaint}");
         }
         assert_eq!(fs::read_to_string(path).unwrap(), format!("{line}\n{before}"), "nothing was raised");
         fs::write(path, before).unwrap();
-        world.ends(&["seal", "--site", "site", "--all"], 0);
+        fixture.ends(&["seal", "--site", "site", "--all"], 0);
     }
 }
 
 #[test]
 fn a_floor_is_noted_even_if_the_seals_fail_and_kept_seals_say_it_elsewhere() {
-    let world = World::new();
-    world.ends(&["seal", "--site", "site", "--all"], 0);
-    let site = world.at("site/site.toml");
+    let fixture = Fixture::new();
+    fixture.ends(&["seal", "--site", "site", "--all"], 0);
+    let site = fixture.at("site/site.toml");
     let before = fs::read_to_string(&site).unwrap();
-    let seal = fs::read(world.at("site/seals/pi1.seal")).unwrap();
-    fs::write(world.at("site/seals/pi1.seal"), "junk").unwrap();
-    world.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 65);
-    fs::write(world.at("site/seals/pi1.seal"), seal).unwrap();
+    let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
+    fs::write(fixture.at("site/seals/pi1.seal"), "junk").unwrap();
+    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "serial"], 65);
+    fs::write(fixture.at("site/seals/pi1.seal"), seal).unwrap();
     let raised = fs::read_to_string(&site).unwrap();
     assert!(raised.contains("least-serial = 2"), "{raised}");
     fs::write(&site, before).unwrap();
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml no longer has least-serial 2"), "{complaint}");
     // On another workstation, where no floor was noted, a kept seal tells the lowest epoch.
     fs::write(&site, raised).unwrap();
-    world.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
+    fixture.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
     let raised = fs::read_to_string(&site).unwrap();
-    let notes = world.at("config/psyops/lab/lab.nodes.toml");
+    let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
     let text = fs::read_to_string(&notes).unwrap();
     let lines: Vec<&str> = text.lines().filter(|line| !line.contains("security-epoch")).collect();
     fs::write(&notes, lines.join("\n")).unwrap();
     fs::write(&site, raised.replace("security-epoch = 1", "security-epoch = 0")).unwrap();
-    let (_, complaint) = world.ends(&["seal", "--site", "site", "--all"], 77);
+    let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml no longer has security-epoch 1"), "{complaint}");
 }

@@ -14,8 +14,8 @@ use builder::run::{Acceleration, Access, Boot, Bus, Disk, Machine, OnReset, Setu
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::peers;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::Stick;
-use qemu_tests::world::World;
 use std::env;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -37,12 +37,12 @@ struct Options {
 
 fn main() -> Result<()> {
     let options = options()?;
-    let world = world()?;
-    let stick = world.stick(NODE)?;
+    let fixture = fixture()?;
+    let stick = fixture.stick(NODE)?;
     let ours = stick.direct(&[format!("init={INIT}")])?;
     let Boot::Direct { kernel, command_line, .. } = &ours else { bail!("no direct boot") };
     let mut contestants = Vec::new();
-    for (name, initrd) in peers::for_kernel_of(&world)? {
+    for (name, initrd) in peers::for_kernel_of(&fixture)? {
         let command_line = peer_command_line(&stick, command_line)?;
         contestants.push((name, Boot::Direct { kernel: kernel.clone(), initrd, command_line }));
     }
@@ -70,15 +70,15 @@ fn options() -> Result<Options> {
 }
 
 /// The site: an init in the root that says the times, and files for the node.
-fn world() -> Result<World> {
-    let world = World::bench()?;
-    let init = world.site().join("overlays/bench").join(INIT.trim_start_matches('/'));
+fn fixture() -> Result<SiteFixture> {
+    let fixture = SiteFixture::bench()?;
+    let init = fixture.site().join("overlays/bench").join(INIT.trim_start_matches('/'));
     if !init.exists() {
-        let node = world.site().join(format!("nodes/{NODE}.toml"));
+        let node = fixture.site().join(format!("nodes/{NODE}.toml"));
         let mut text = fs::read_to_string(&node)?;
         for number in 0..FILES {
             let source = format!("bench-{number}");
-            fs::write(world.site().join(&source), format!("{number}\n").repeat(1000))?;
+            fs::write(fixture.site().join(&source), format!("{number}\n").repeat(1000))?;
             text.push_str(&format!("\n[[file]]\nsource = \"{source}\"\npath = \"bench/{number}\"\n"));
         }
         fs::write(&node, text)?;
@@ -86,7 +86,7 @@ fn world() -> Result<World> {
         fs::copy(peers::folder().join("init"), &init)?;
         fs::set_permissions(&init, fs::Permissions::from_mode(0o755))?;
     }
-    Ok(world)
+    Ok(fixture)
 }
 
 /// Where the root is, said in the way that all the others understand; the rest as in ours.

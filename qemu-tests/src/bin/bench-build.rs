@@ -12,8 +12,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::store::Store;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::timed::{Row, Stopwatch};
-use qemu_tests::world::World;
 use serde_json::{Value, json};
 use std::env;
 use std::ffi::OsStr;
@@ -58,7 +58,7 @@ struct Measured {
 
 fn main() -> Result<()> {
     let options = options()?;
-    let Measured { rows, shared_kibibytes, node_kibibytes } = Shop::new(&options)?.measure(&options)?;
+    let Measured { rows, shared_kibibytes, node_kibibytes } = BuildRun::new(&options)?.measure(&options)?;
     let alone =
         rows.iter().find(|row| row.name.starts_with("mksquashfs")).map_or(f64::NAN, |row| row.seconds);
     if options.json {
@@ -98,35 +98,35 @@ fn options() -> Result<Options> {
 }
 
 /// A site, a store of its own, and the tree for the peers.
-struct Shop {
-    world: World,
+struct BuildRun {
+    fixture: SiteFixture,
     folder: TempDir,
     watch: Stopwatch,
 }
 
-impl Shop {
+impl BuildRun {
     fn new(options: &Options) -> Result<Self> {
-        let world = match options.base.as_str() {
-            "micro" => World::micro()?,
-            "debian" => World::debian()?,
+        let fixture = match options.base.as_str() {
+            "micro" => SiteFixture::micro()?,
+            "debian" => SiteFixture::debian()?,
             other => bail!("unknown base {other}; known are micro and debian"),
         };
-        drop(world.stick("alpha")?);
-        let shop = Self { world, folder: tempfile::tempdir()?, watch: Stopwatch::new()? };
-        succeed(Command::new("cp").arg("-r").arg(shop.world.site()).arg(shop.path("site")))?;
-        fs::create_dir_all(shop.path("cache"))?;
+        drop(fixture.stick("alpha")?);
+        let run = Self { fixture, folder: tempfile::tempdir()?, watch: Stopwatch::new()? };
+        succeed(Command::new("cp").arg("-r").arg(run.fixture.site()).arg(run.path("site")))?;
+        fs::create_dir_all(run.path("cache"))?;
         let debs = Store::from_environment()?.dir().join("debs");
-        fs::create_dir_all(shop.path("cache/psyops"))?;
-        succeed(Command::new("cp").arg("-r").arg(debs).arg(shop.path("cache/psyops")))?;
-        shop.add_secrets()?;
+        fs::create_dir_all(run.path("cache/psyops"))?;
+        succeed(Command::new("cp").arg("-r").arg(debs).arg(run.path("cache/psyops")))?;
+        run.add_secrets()?;
         // The seals get a site of their own: one with so many nodes takes longer to read.
-        succeed(Command::new("cp").arg("-r").arg(shop.path("site")).arg(shop.path("fleet")))?;
-        shop.add_nodes("site", options.nodes)?;
-        shop.add_nodes("fleet", options.seals)?;
+        succeed(Command::new("cp").arg("-r").arg(run.path("site")).arg(run.path("fleet")))?;
+        run.add_nodes("site", options.nodes)?;
+        run.add_nodes("fleet", options.seals)?;
         // The base tree, the kernel and everything else that is not measured.
-        succeed(&mut shop.build("alpha"))?;
-        shop.make_trees()?;
-        Ok(shop)
+        succeed(&mut run.build("alpha"))?;
+        run.make_trees()?;
+        Ok(run)
     }
 
     fn path(&self, below: &str) -> PathBuf {
@@ -134,7 +134,7 @@ impl Shop {
     }
 
     fn psyops(&self) -> Command {
-        let mut command = self.world.psyops();
+        let mut command = self.fixture.psyops();
         command.current_dir(self.folder.path()).env("XDG_CACHE_HOME", self.path("cache"));
         command
     }

@@ -11,12 +11,12 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use anyhow::{Context as _, Result, bail, ensure};
+use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
 use qemu_tests::loop_device::LoopDevice;
 use qemu_tests::noise;
 use qemu_tests::slow_medium::SlowMedium;
 use qemu_tests::timed::{Row, Stopwatch};
-use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::env;
 use std::fs::{self, File};
@@ -49,8 +49,8 @@ struct Line {
 
 fn main() -> Result<()> {
     let options = options()?;
-    let shop = Shop::new(&options)?;
-    let lines = shop.measure(options.runs)?;
+    let run = FlashRun::new(&options)?;
+    let lines = run.measure(options.runs)?;
     let seconds = |start: &str| {
         lines.iter().find(|line| line.row.name.starts_with(start)).map_or(f64::NAN, |line| line.row.seconds)
     };
@@ -62,14 +62,14 @@ fn main() -> Result<()> {
                 json!({"name": row.name, "seconds": row.seconds, "peak_mib": row.mebibytes, "goal": goal})
             })
             .collect();
-        println!("{:#}", json!({"runs": options.runs, "data_bytes": shop.data, "rows": rows}));
+        println!("{:#}", json!({"runs": options.runs, "data_bytes": run.data, "rows": rows}));
         return Ok(());
     }
     println!(
         "medians of {} runs; an image of {} MiB, of which {} are in its block map",
         options.runs,
-        shop.size >> 20,
-        shop.data >> 20
+        run.size >> 20,
+        run.data >> 20
     );
     println!("{:<50} {:>8} {:>10} {:>6} {:>9}  goal", "", "seconds", "x bmaptool", "x full", "peak MiB");
     for Line { row: Row { name, seconds, mebibytes }, goal } in &lines {
@@ -107,8 +107,8 @@ fn rates(text: &str) -> Result<(u64, u64)> {
 }
 
 /// Three releases of an image, and a stick.
-struct Shop {
-    place: Workplace,
+struct FlashRun {
+    place: BuildSandbox,
     slow: Option<SlowMedium>,
     device: LoopDevice,
     watch: Stopwatch,
@@ -118,9 +118,9 @@ struct Shop {
     _folder: TempDir,
 }
 
-impl Shop {
+impl FlashRun {
     fn new(options: &Options) -> Result<Self> {
-        let place = Workplace::new()?;
+        let place = BuildSandbox::new()?;
         place.edit("site.toml", |text| text.replace("[console]", SIZES))?;
         let noisy = place.site().join("overlays/common/opt/noise");
         fs::create_dir_all(&noisy)?;

@@ -23,10 +23,10 @@ use builder::run::{Acceleration, Access, Boot, Bus, Disk, Machine, OnReset, Setu
 use builder::site::Bytes;
 use handoff::partition::Role;
 use handoff::slot::Slot;
+use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
 use qemu_tests::peers;
 use qemu_tests::stick::Stick;
-use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::env;
 use std::fs::{self, File};
@@ -82,7 +82,7 @@ impl Row {
 fn main() -> Result<()> {
     let options = options()?;
     ensure!(nix::unistd::geteuid().is_root(), "run it as root: an unpacked tree has owners");
-    let bench = Bench::new()?;
+    let bench = RootRun::new()?;
     let mut rows = Vec::new();
     for (number, (name, words)) in FORMS.into_iter().enumerate() {
         eprintln!("making {name}");
@@ -116,7 +116,7 @@ fn options() -> Result<Options> {
 }
 
 /// Two trees of the same site at two times, and what boots them.
-struct Bench {
+struct RootRun {
     folder: TempDir,
     /// The kernel and its command line.
     boot: (PathBuf, String),
@@ -124,9 +124,9 @@ struct Bench {
     packages: usize,
 }
 
-impl Bench {
+impl RootRun {
     fn new() -> Result<Self> {
-        let place = Workplace::debian()?;
+        let place = BuildSandbox::debian()?;
         let folder = tempfile::tempdir()?;
         // The release first, then its security updates.
         place.edit("site.toml", |text| with_security_mirror(&text))?;
@@ -303,7 +303,7 @@ fn unpack(image: &Path, folder: &Path, name: &str) -> Result<()> {
     Ok(())
 }
 
-fn print(rows: &[Row], bench: &Bench, json: bool) {
+fn print(rows: &[Row], bench: &RootRun, json: bool) {
     if json {
         let rows: Vec<Value> = rows
             .iter()

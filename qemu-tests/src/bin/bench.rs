@@ -15,8 +15,8 @@ use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
 use keys::reconcile::compare;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::{SiteFixture, target_folder};
 use qemu_tests::stick::Stick;
-use qemu_tests::world::{World, target_folder};
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
@@ -58,12 +58,12 @@ fn kib(bytes: u64) -> f64 {
 }
 
 fn measure() -> Result<Vec<Row>> {
-    let world = World::micro()?;
+    let fixture = SiteFixture::micro()?;
     let loader = target_folder()?.join(X86_64.linux_target).join("node/initloader");
     let mut rows = vec![row("loader", kib(fs::metadata(loader)?.len()), "KiB")];
-    let stick = world.stick("alpha")?;
+    let stick = fixture.stick("alpha")?;
     rows.extend(initramfs(&stick)?);
-    rows.extend(builds(&world)?);
+    rows.extend(builds(&fixture)?);
     let image = fs::metadata(stick.path())?;
     rows.push(row("image, size", kib(image.len()) / 1024.0, "MiB"));
     rows.push(row("image, really used", kib(image.blocks() * 512) / 1024.0, "MiB"));
@@ -133,7 +133,7 @@ fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
 }
 
 /// A build with nothing but the packages in the cache, and one with everything there.
-fn builds(world: &World) -> Result<Vec<Row>> {
+fn builds(fixture: &SiteFixture) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let cache = folder.path().join("psyops");
     fs::create_dir_all(&cache)?;
@@ -143,8 +143,8 @@ fn builds(world: &World) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for name in ["image build, cold (packages there)", "image build, warm"] {
         let start = Instant::now();
-        let mut build = world.command("build-image");
-        build.env("XDG_CACHE_HOME", folder.path()).args(["--node", "alpha", "--site"]).arg(world.site());
+        let mut build = fixture.command("build-image");
+        build.env("XDG_CACHE_HOME", folder.path()).args(["--node", "alpha", "--site"]).arg(fixture.site());
         succeed(build.arg("--output").arg(folder.path().join("alpha.img")))?;
         rows.push(row(name, start.elapsed().as_secs_f64(), "s"));
     }

@@ -6,7 +6,7 @@
 use anyhow::{Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use qemu_tests::powercut::guest::{self, Look};
-use qemu_tests::powercut::lab::{self, Plan};
+use qemu_tests::powercut::run::{self, Plan};
 use std::path::PathBuf;
 
 /// Try the states that power cuts leave of a stick, and count what is lost
@@ -107,7 +107,7 @@ fn run_lab(arguments: &Arguments) -> Result<()> {
         machines: arguments.machines.max(1),
         wrong: arguments.wrong,
     };
-    let report = lab::run(&plan)?;
+    let report = run::run(&plan)?;
     if arguments.json {
         println!("{:#}", report.json());
     } else {

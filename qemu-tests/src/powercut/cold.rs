@@ -7,9 +7,9 @@
 use super::states::{Cut, Requests, sample};
 use super::tally::{Outcome, Tally};
 use super::write_log::WriteLog;
+use crate::site_fixture::SiteFixture;
 use crate::ssh::Ssh;
 use crate::stick::{Booted, Stick};
-use crate::world::World;
 use anyhow::{Context as _, Result, ensure};
 use builder::run::OnReset;
 use handoff::report::Outcome as BootOutcome;
@@ -69,8 +69,8 @@ pub fn run(starts: usize, seed: u64, machines: usize, tell: &(dyn Fn(&str) + Syn
 
 impl Recorded {
     fn make() -> Result<Self> {
-        let world = World::micro()?;
-        let fresh = world.stick("alpha")?;
+        let fixture = SiteFixture::micro()?;
+        let fresh = fixture.stick("alpha")?;
         let mut files = BTreeMap::new();
         for path in SPOILED {
             files.insert(path, fresh.secret_file(path)?);
@@ -78,8 +78,8 @@ impl Recorded {
         fresh.debugfs(SPOIL)?;
         let used = Stick::copy_of(fresh.path())?;
         let seal =
-            world.seal_with_greeting(used.beside("").as_path(), "Written while the power may fail.")?;
-        let ssh = Ssh::new(&world)?;
+            fixture.seal_with_greeting(used.beside("").as_path(), "Written while the power may fail.")?;
+        let ssh = Ssh::new(&fixture)?;
         let log = used.beside("log");
         File::create(&log)?;
         let mut setup = used.setup();

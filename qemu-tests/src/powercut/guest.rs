@@ -1,4 +1,4 @@
-//! What runs inside the machines of the lab: this very program, as `powercut guest ...`.
+//! What runs inside the machines of the run: this very program, as `powercut guest ...`.
 
 use super::case::Case;
 use super::raw::RawWriter;
@@ -11,7 +11,7 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// What begins a line for the lab.
+/// What begins a line for the run.
 pub const SAYS: &str = "powercut: ";
 
 /// Writes what the case says, on the device whose writes are recorded.

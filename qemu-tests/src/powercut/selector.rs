@@ -6,7 +6,7 @@
 use super::states::{Cut, Requests, Scratch, sample};
 use super::tally::{Outcome, Tally};
 use super::write_log::WriteLog;
-use crate::selector_rig::Rig;
+use crate::selector_vm::SelectorVm;
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Access;
 use handoff::control::ControlRecord;
@@ -16,13 +16,13 @@ use std::fs;
 
 /// Records a start and looks at all states, and starts cold from `starts` of them.
 pub fn run(starts: usize, seed: u64) -> Result<Tally> {
-    let rig = Rig::fresh()?;
-    let before = fs::read(rig.disk.path())?;
-    let old = rig.disk.control()?.effective();
+    let vm = SelectorVm::fresh()?;
+    let before = fs::read(vm.disk.path())?;
+    let old = vm.disk.control()?.effective();
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
-    rig.boot_logged(&log)?;
-    let new = rig.disk.control()?.effective();
+    vm.boot_logged(&log)?;
+    let new = vm.disk.control()?.effective();
     ensure!(new.slots.a.tries_left + 1 == old.slots.a.tries_left, "no try was taken: {new:?}");
     let requests = Requests::of(WriteLog::load(&log)?);
     let cuts = requests.cuts(seed);
@@ -32,22 +32,22 @@ pub fn run(starts: usize, seed: u64) -> Result<Tally> {
     let started = sample(cuts.clone(), starts, seed);
     let mut scratch = Scratch::new(before, &requests);
     for cut in &cuts {
-        fs::write(rig.disk.path(), scratch.at(cut))?;
-        let outcome = judge(&rig, &old, &new, started.contains(cut)).with_context(|| cut.to_string());
+        fs::write(vm.disk.path(), scratch.at(cut))?;
+        let outcome = judge(&vm, &old, &new, started.contains(cut)).with_context(|| cut.to_string());
         tally.count(cut, outcome.map_err(|error| format!("{error:#}")));
     }
     must_have_both(&tally, &cuts)?;
     Ok(tally)
 }
 
-fn judge(rig: &Rig, old: &ControlRecord, new: &ControlRecord, start: bool) -> Result<Outcome> {
-    let held = rig.disk.control()?.current().context("no control record holds")?.clone();
+fn judge(vm: &SelectorVm, old: &ControlRecord, new: &ControlRecord, start: bool) -> Result<Outcome> {
+    let held = vm.disk.control()?.current().context("no control record holds")?.clone();
     let outcome = if held == *new { Outcome::New } else { Outcome::Old };
     ensure!(outcome == Outcome::New || held == *old, "neither the old nor the new record holds: {held:?}");
     if start {
-        let told = rig.boot(Access::Write)?.selection()?;
+        let told = vm.boot(Access::Write)?.selection()?;
         ensure!(told.slot == Slot::A && told.mode == Mode::Normal && told.counted, "{told:?}");
-        let after = rig.disk.control()?.effective();
+        let after = vm.disk.control()?.effective();
         ensure!(after.slots.a.tries_left + 1 == held.slots.a.tries_left, "from {held:?} came {after:?}");
     }
     Ok(outcome)

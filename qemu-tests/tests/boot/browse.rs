@@ -5,25 +5,25 @@ use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::Stick;
-use qemu_tests::world::World;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 struct Image {
-    world: World,
+    fixture: SiteFixture,
     stick: Stick,
 }
 
 impl Image {
     fn new() -> Result<Self> {
-        let world = World::micro()?;
-        Ok(Self { stick: world.stick("alpha")?, world })
+        let fixture = SiteFixture::micro()?;
+        Ok(Self { stick: fixture.stick("alpha")?, fixture })
     }
 
     fn psyops(&self, verb: &str, path: &str) -> Command {
-        let mut psyops = self.world.psyops();
+        let mut psyops = self.fixture.psyops();
         psyops.arg(verb).arg(self.stick.path()).arg(path);
         psyops
     }
@@ -95,7 +95,7 @@ fn the_secret_partition_as_debugfs_dumps_it() -> Result<()> {
 #[test]
 fn the_initramfs_holds_the_loader_that_was_built() -> Result<()> {
     let image = Image::new()?;
-    let loader = qemu_tests::world::target_folder()?.join("x86_64-unknown-linux-musl/node/initloader");
+    let loader = qemu_tests::site_fixture::target_folder()?.join("x86_64-unknown-linux-musl/node/initloader");
     ensure!(image.cat("initramfs/init")? == fs::read(loader)?, "another loader");
     let trust = String::from_utf8(image.cat("initramfs/psyops/trust")?)?;
     ensure!(trust.starts_with("site: test\n"), "{trust}");
@@ -104,8 +104,8 @@ fn the_initramfs_holds_the_loader_that_was_built() -> Result<()> {
 }
 
 /// The exit code of `psyops diff`, and the parts that differ.
-fn diff(world: &World, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<String>)> {
-    let output = world.psyops().args(["diff", "--json"]).args([a, b]).output()?;
+fn diff(fixture: &SiteFixture, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<String>)> {
+    let output = fixture.psyops().args(["diff", "--json"]).args([a, b]).output()?;
     let seen: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     let parts = seen["parts"].as_array().context("no parts")?;
     let differ = parts.iter().filter(|part| part["same"] == false).filter_map(|part| part["part"].as_str());
@@ -115,20 +115,20 @@ fn diff(world: &World, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<String>)>
 #[test]
 fn two_nodes_differ_in_what_is_theirs_alone() -> Result<()> {
     let image = Image::new()?;
-    let other = image.world.stick("beta")?;
+    let other = image.fixture.stick("beta")?;
     let (alpha, beta) = (image.stick.path(), other.path());
     assert_eq!(
-        diff(&image.world, alpha, beta)?,
+        diff(&image.fixture, alpha, beta)?,
         (Some(1), ["seal", "partitions", "secret"].map(str::to_owned).into())
     );
-    assert_eq!(diff(&image.world, alpha, image.world.stick("alpha")?.path())?, (Some(0), Vec::new()));
-    let said = image.world.psyops().arg("diff").args([alpha, beta]).output()?;
+    assert_eq!(diff(&image.fixture, alpha, image.fixture.stick("alpha")?.path())?, (Some(0), Vec::new()));
+    let said = image.fixture.psyops().arg("diff").args([alpha, beta]).output()?;
     let text = String::from_utf8(said.stdout)?;
     ensure!(text.contains("  ~ seal-a: node alpha -> beta, recipient age1"), "{text}");
     let damaged = other.beside("damaged");
     fs::write(&damaged, b"damaged")?;
     other.insert(Role::Boot(Slot::A), &damaged)?;
-    assert_eq!(diff(&image.world, alpha, beta)?.0, Some(65));
+    assert_eq!(diff(&image.fixture, alpha, beta)?.0, Some(65));
     Ok(())
 }
 
@@ -136,7 +136,7 @@ fn two_nodes_differ_in_what_is_theirs_alone() -> Result<()> {
 fn the_map_of_an_image_is_well_formed_and_has_all_its_partitions() -> Result<()> {
     let image = Image::new()?;
     let map = image.stick.beside("map.svg");
-    let mut draw = image.world.psyops();
+    let mut draw = image.fixture.psyops();
     draw.arg("inspect").arg(image.stick.path()).arg("--svg").arg("--output").arg(&map);
     let said = String::from_utf8(succeed(&mut draw)?.stdout)?;
     ensure!(said.ends_with("map.svg: 11 partitions, 0 warnings\n"), "{said}");

@@ -3,9 +3,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, Setup};
+use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
 use qemu_tests::stick::Booted;
-use qemu_tests::workplace::Workplace;
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -32,7 +32,7 @@ fn names(steps: &[(String, String)]) -> Vec<&str> {
 
 #[test]
 fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let all = ["kernel", "boot programs", "base tree", "root", "initramfs", "UKI", "image"];
     let first = place.build("alpha")?;
     assert_eq!(names(&made(&first)), all);
@@ -115,7 +115,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
 
 #[test]
 fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let built =
         place.json(&["build-image", "--site", "site", "--node", "alpha", "--node", "beta", "-o", "out"])?;
     let built = built["nodes"].as_array().context("not a list")?;
@@ -124,7 +124,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
         assert_eq!((&node["node"], &node["image"]), (&name.into(), &format!("out/{name}.img").into()));
         assert_eq!(node["root_hash"], built[0]["root_hash"]);
         let image = place.path(&format!("out/{name}.img"));
-        succeed(place.world().psyops().arg("verify").arg(&image).arg("--site").arg(place.site()))?;
+        succeed(place.fixture().psyops().arg("verify").arg(&image).arg("--site").arg(place.site()))?;
         let provenance: Value =
             serde_json::from_slice(&fs::read(image.with_extension("img.provenance.json"))?)?;
         assert_eq!(provenance["subject"][0]["digest"]["sha256"], node["public_sha256"]);
@@ -154,7 +154,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
 
 #[test]
 fn an_image_is_judged_by_building_it_again() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     place.build("alpha")?;
     let verify = |image: &Path| -> Result<(Option<i32>, Value)> {
         let image = image.to_str().context("a path")?;
@@ -182,7 +182,7 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
 
 #[test]
 fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let split = |more: &[&str]| {
         let mut arguments = vec!["build-image", "--site", "site", "-o", "split", "--layout", "split"];
         arguments.extend(more);
@@ -246,7 +246,7 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
 
 #[test]
 fn builders_at_once_share_one_store_without_harm() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let reference = place.build("alpha")?;
     succeed(&mut place.psyops(&["init", "site", "--node", "fresh"]))?;
     for folder in ["derived", "roots"] {

@@ -7,15 +7,15 @@ use handoff::report::{BootReport, Configure, Outcome, StepKind};
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
 use qemu_tests::neighbour::is_kept_out;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
-use qemu_tests::world::World;
 use std::time::Duration;
 
 #[test]
 fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
-    let world = World::micro()?;
-    let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
+    let ssh = Ssh::new(&fixture)?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let report = &booted.seen.report;
     assert_eq!(report.node.as_deref(), Some("alpha"));
@@ -49,16 +49,16 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
     let status = record.slots.get(Slot::A);
     assert_eq!((status.state, status.tries_left), (handoff::control::SlotState::Confirmed, 3));
     // A boot wrote to the control partition and nowhere else that counts: tables, ESP, slots, seals, file systems.
-    let mut verify = world.psyops();
-    succeed(verify.arg("verify").arg(stick.path()).arg("--site").arg(world.site()))?;
+    let mut verify = fixture.psyops();
+    succeed(verify.arg("verify").arg(stick.path()).arg("--site").arg(fixture.site()))?;
     Ok(())
 }
 
 #[test]
 fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
-    let world = World::debian()?;
-    let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::debian()?;
+    let stick = fixture.stick("alpha")?;
+    let ssh = Ssh::new(&fixture)?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let state = ssh.run("alpha", "systemctl is-system-running --wait; systemctl is-active default.target")?;
     assert_eq!(state.split_whitespace().collect::<Vec<_>>(), ["running", "active"]);
@@ -124,26 +124,26 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
 
 #[test]
 fn two_hundred_and_fifty_six_mebibytes_are_enough() -> Result<()> {
-    World::micro()?.stick("alpha")?.boots_well(|setup| setup.memory = 256).map(|_| ())
+    SiteFixture::micro()?.stick("alpha")?.boots_well(|setup| setup.memory = 256).map(|_| ())
 }
 
 #[test]
 fn one_processor_is_enough() -> Result<()> {
-    World::micro()?.stick("alpha")?.boots_well(|setup| setup.cpus = 1).map(|_| ())
+    SiteFixture::micro()?.stick("alpha")?.boots_well(|setup| setup.cpus = 1).map(|_| ())
 }
 
 #[test]
 fn a_console_on_a_uart_that_is_not_there_stops_nothing() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let direct = stick.direct(&["console=ttyS3".to_owned()])?;
     stick.boots_well(|setup| setup.boot = direct).map(|_| ())
 }
 
 #[test]
 fn without_any_console_the_node_boots_and_is_confirmed() -> Result<()> {
-    let world = World::micro()?;
-    let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
+    let ssh = Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     setup.serial = Serial::None;
     setup.ssh = Some(ssh.port());
@@ -159,7 +159,7 @@ fn without_any_console_the_node_boots_and_is_confirmed() -> Result<()> {
 
 #[test]
 fn the_direct_boot_takes_the_seal_from_the_initramfs() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     // Without seals on the stick only the one in the initramfs is left.
     let direct = stick.direct(&[])?;
     for slot in Slot::BOTH {

@@ -2,15 +2,15 @@
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::report::{BootReport, Configure, Outcome};
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
-use qemu_tests::world::World;
 
 /// Boots `node` with a way in.
 fn boot(node: &str) -> Result<(Booted, Ssh)> {
-    let world = World::micro()?;
-    let stick = world.stick(node)?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick(node)?;
+    let ssh = Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
     // The stick's file stays open in QEMU; its folder may go.
@@ -48,10 +48,10 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
 
 #[test]
 fn a_report_that_a_role_prints_on_the_console_is_not_believed() -> Result<()> {
-    let world = World::micro()?;
-    let image = world.image("failing")?;
+    let fixture = SiteFixture::micro()?;
+    let image = fixture.image("failing")?;
     let run = |more: &[&str]| {
-        let mut psyops = world.psyops();
+        let mut psyops = fixture.psyops();
         psyops.arg("run").arg(&image).args(["--headless", "--direct", "--timeout", "240"]).args(more);
         psyops.output().context("starting psyops")
     };

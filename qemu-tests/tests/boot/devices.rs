@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use qemu_tests::command::succeed;
-use qemu_tests::workbench::Workbench;
-use qemu_tests::world::World;
+use qemu_tests::site_fixture::SiteFixture;
+use qemu_tests::tool_vm::ToolVm;
 use std::fs::File;
 use std::process::Command;
 use std::time::Duration;
@@ -46,10 +46,10 @@ run file --device /root/none
 
 #[test]
 fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<()> {
-    let world = World::micro()?;
-    let mut bench = Workbench::new(&world, &["mke2fs", "debugfs", "e2fsck", "blkid"])?;
-    bench.add_as(&world.site(), "site")?;
-    bench.add_as(&world.keys(), "root/.config/psyops/test")?;
+    let fixture = SiteFixture::micro()?;
+    let mut bench = ToolVm::new(&fixture, &["mke2fs", "debugfs", "e2fsck", "blkid"])?;
+    bench.add_as(&fixture.site(), "site")?;
+    bench.add_as(&fixture.keys(), "root/.config/psyops/test")?;
     let folder = tempfile::tempdir()?;
     let disk = folder.path().join("disk.img");
     File::create(&disk)?.set_len(96 * MIB)?;

@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Bus;
 use qemu_tests::command::succeed;
-use qemu_tests::workbench::Workbench;
-use qemu_tests::world::World;
+use qemu_tests::site_fixture::SiteFixture;
+use qemu_tests::tool_vm::ToolVm;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -83,17 +83,17 @@ see last
 "#;
 
 /// What lies beside a script in the machine.
-struct Bench {
-    bench: Workbench,
+struct Run {
+    run: ToolVm,
     folder: TempDir,
 }
 
-impl Bench {
-    fn new(world: &World, programs: &[&str]) -> Result<Self> {
-        let bench = Workbench::new(world, programs)?;
-        bench.add_as(&world.site(), "site")?;
-        bench.add_as(&world.keys(), "root/.config/psyops/test")?;
-        Ok(Self { bench, folder: tempfile::tempdir()? })
+impl Run {
+    fn new(fixture: &SiteFixture, programs: &[&str]) -> Result<Self> {
+        let run = ToolVm::new(fixture, programs)?;
+        run.add_as(&fixture.site(), "site")?;
+        run.add_as(&fixture.keys(), "root/.config/psyops/test")?;
+        Ok(Self { run, folder: tempfile::tempdir()? })
     }
 
     fn disk(&self, name: &str, mebibytes: u64, partitions: &[&str]) -> Result<PathBuf> {
@@ -128,14 +128,14 @@ fn ended(said: &str, case: &str, code: u8) -> Result<()> {
 
 #[test]
 fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
-    let mut bench =
-        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "dmsetup", "script"])?;
-    let used = bench.disk("used", 384, &["--new=1:0:+256M", "--new=2:0:+64M"])?;
-    let (read_only, stick) = (bench.disk("read-only", 32, &[])?, bench.disk("stick", 32, &[])?);
-    bench.bench.attach(&used);
-    bench.bench.attach_read_only(&read_only);
-    bench.bench.attach_to(&stick, Bus::Usb);
-    let said = bench.bench.run(&format!("{FUNCTIONS}{USES}"), DEADLINE)?;
+    let mut run =
+        Run::new(&SiteFixture::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "dmsetup", "script"])?;
+    let used = run.disk("used", 384, &["--new=1:0:+256M", "--new=2:0:+64M"])?;
+    let (read_only, stick) = (run.disk("read-only", 32, &[])?, run.disk("stick", 32, &[])?);
+    run.run.attach(&used);
+    run.run.attach_read_only(&read_only);
+    run.run.attach_to(&stick, Bus::Usb);
+    let said = run.run.run(&format!("{FUNCTIONS}{USES}"), DEADLINE)?;
 
     let free = disk(&said, "free", "vda")?;
     ensure!(free["uses"] == Value::Array(Vec::new()) && free["size"] == 384 * MIB, "{free}");
@@ -231,18 +231,18 @@ run unconfirmed /dev/vdb $all
 
 #[test]
 fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
-    let world = World::micro()?;
-    let mut bench = Bench::new(&world, &["mke2fs", "e2fsck", "blkid", "dmsetup"])?;
-    let stick = world.stick("alpha")?;
-    let large = bench.disk("large", 1024, &["--new=1:0:+256M"])?;
-    let (small, read_only) = (bench.disk("small", 32, &[])?, bench.disk("read-only", 1024, &[])?);
+    let fixture = SiteFixture::micro()?;
+    let mut run = Run::new(&fixture, &["mke2fs", "e2fsck", "blkid", "dmsetup"])?;
+    let stick = fixture.stick("alpha")?;
+    let large = run.disk("large", 1024, &["--new=1:0:+256M"])?;
+    let (small, read_only) = (run.disk("small", 32, &[])?, run.disk("read-only", 1024, &[])?);
     for disk in [stick.path(), &large, &small] {
-        bench.bench.attach(disk);
+        run.run.attach(disk);
     }
-    bench.bench.attach_read_only(&read_only);
-    let written = world.stick("alpha")?;
-    bench.bench.attach_to(written.path(), Bus::Usb);
-    let said = bench.bench.run(FLASH, DEADLINE)?;
+    run.run.attach_read_only(&read_only);
+    let written = fixture.stick("alpha")?;
+    run.run.attach_to(written.path(), Bus::Usb);
+    let said = run.run.run(FLASH, DEADLINE)?;
     // A stick is its node's, and may be written again where the site is this one.
     let (own, strange) = (disk(&said, "of-site", "sda")?, disk(&said, "of-others", "sda")?);
     ensure!(own["content"]["kind"] == "stick" && own["content"]["node"] == "alpha", "{own}");
@@ -270,7 +270,7 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
     ];
     codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
     // The file system that was there is whole, and the others are as they were.
-    let copy = bench.folder.path().join("partition");
+    let copy = run.folder.path().join("partition");
     let mut dd = Command::new("dd");
     dd.arg(format!("if={}", large.display())).arg(format!("of={}", copy.display()));
     succeed(dd.args(["bs=1M", "skip=1", "count=256", "status=none"]))?;
@@ -338,12 +338,12 @@ const PASSWORD: &str =
     "$6$psyops$vd4jclh0XSFLl6Fat/55nlrOdGQNy7EyqMtYj50NYvicEh2WONQ6EhfmGOM/nx4i0ARy5Y77dyePDmL9anWgu.";
 
 /// Files that sudo wants, with their place.
-fn add_sudo(bench: &Bench) -> Result<()> {
+fn add_sudo(run: &Run) -> Result<()> {
     let put = |place: &str, text: &str| -> Result<()> {
-        let file = bench.folder.path().join("file");
+        let file = run.folder.path().join("file");
         fs::write(&file, text)?;
         fs::set_permissions(&file, fs::Permissions::from_mode(0o644))?;
-        bench.bench.add_as(&file, place)
+        run.run.add_as(&file, place)
     };
     put("etc/passwd", "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/home:/bin/sh\n")?;
     put("etc/group", "root:x:0:\nnogroup:x:65534:\n")?;
@@ -355,26 +355,28 @@ fn add_sudo(bench: &Bench) -> Result<()> {
     )?;
     let libraries = Path::new("/usr/lib/x86_64-linux-gnu");
     for module in ["pam_deny.so", "pam_permit.so", "pam_unix.so"] {
-        bench.bench.add_program(
+        run.run.add_program(
             &libraries.join("security").join(module),
             &format!("lib/x86_64-linux-gnu/security/{module}"),
         )?;
     }
     for plugin in ["sudoers.so", "libsudo_util.so.0"] {
         let plugin = Path::new("/usr/libexec/sudo").join(plugin);
-        bench.bench.add_program(&plugin, plugin.strip_prefix("/")?.to_str().context("a path")?)?;
+        run.run.add_program(&plugin, plugin.strip_prefix("/")?.to_str().context("a path")?)?;
     }
-    bench.bench.add_as(&World::micro()?.keys(), "home/.config/psyops/test")
+    run.run.add_as(&SiteFixture::micro()?.keys(), "home/.config/psyops/test")
 }
 
 #[test]
 fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<()> {
-    let mut bench =
-        Bench::new(&World::micro()?, &["mke2fs", "debugfs", "e2fsck", "blkid", "setpriv", "sudo", "script"])?;
-    add_sudo(&bench)?;
-    let disk = bench.disk("disk", 64, &["--new=1:0:+16M", "--new=2:0:+16M"])?;
-    bench.bench.attach(&disk);
-    let said = bench.bench.run(UNPRIVILEGED, DEADLINE)?;
+    let mut run = Run::new(
+        &SiteFixture::micro()?,
+        &["mke2fs", "debugfs", "e2fsck", "blkid", "setpriv", "sudo", "script"],
+    )?;
+    add_sudo(&run)?;
+    let disk = run.disk("disk", 64, &["--new=1:0:+16M", "--new=2:0:+16M"])?;
+    run.run.attach(&disk);
+    let said = run.run.run(UNPRIVILEGED, DEADLINE)?;
     // The boundary is there: neither reading nor any other program.
     ended(&said, "read", 1)?;
     ended(&said, "sudo-cat", 1)?;

@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, Bus, Disk};
 use handoff::partition::Role;
 use handoff::report::Outcome;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, Stick};
-use qemu_tests::world::World;
 use std::process::Command;
 
 fn second(stick: &Stick, bus: Bus) -> Disk {
@@ -14,7 +14,7 @@ fn second(stick: &Stick, bus: Bus) -> Disk {
 
 #[test]
 fn without_a_secret_partition_rescue_says_so() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let number = partition_number(&stick, Role::Secret)?;
     qemu_tests::command::succeed(Command::new("sgdisk").arg(format!("--delete={number}")).arg(stick.path()))?;
     let booted = stick.boot()?;
@@ -29,8 +29,8 @@ fn without_a_secret_partition_rescue_says_so() -> Result<()> {
 
 #[test]
 fn of_two_sticks_of_a_site_the_one_that_firmware_chose_boots() -> Result<()> {
-    let world = World::micro()?;
-    let (alpha, beta) = (world.stick("alpha")?, world.stick("beta")?);
+    let fixture = SiteFixture::micro()?;
+    let (alpha, beta) = (fixture.stick("alpha")?, fixture.stick("beta")?);
     for (first, other, name) in [(&alpha, &beta, "alpha"), (&beta, &alpha, "beta")] {
         let mut setup = first.setup();
         setup.disks.push(second(other, Bus::Usb));
@@ -46,8 +46,8 @@ fn of_two_sticks_of_a_site_the_one_that_firmware_chose_boots() -> Result<()> {
 fn a_clone_of_the_stick_is_refused_and_both_are_named() -> Result<()> {
     // A SATA controller takes longer to look for disks than the loader to find the stick.
     for bus in [Bus::Usb, Bus::Sata] {
-        let world = World::micro()?;
-        let (stick, clone) = (world.stick("alpha")?, world.stick("alpha")?);
+        let fixture = SiteFixture::micro()?;
+        let (stick, clone) = (fixture.stick("alpha")?, fixture.stick("alpha")?);
         let mut setup = stick.setup();
         setup.disks.push(second(&clone, bus));
         let booted = Booted::wait(&setup)?;

@@ -9,8 +9,8 @@ use handoff::partition::Role;
 use handoff::paths::AGE_KEY;
 use handoff::report::{BootReport, Configure, Outcome};
 use handoff::slot::Slot;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
-use qemu_tests::world::World;
 use std::time::Duration;
 
 const FILE: &str = "hostname";
@@ -53,7 +53,7 @@ fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
 }
 
 fn harmed(answer: Answer, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
-    let stick = World::answering(answer)?.stick(node)?;
+    let stick = SiteFixture::answering(answer)?.stick(node)?;
     harm(&stick)?;
     Ok(stick)
 }
@@ -217,7 +217,7 @@ fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
     for (answer, said) in [(Answer::Rescue, ""), (Answer::Reboot, "no restart: the selector could not count")]
     {
         // With `file-differs` answered so, too, it would not come to a repair.
-        let stick = World::with_answer(Fault::Repair, answer)?.stick("alpha")?;
+        let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;
         let mut setup = stick.setup();
         with_a_changed_file(&stick)?;
         for disk in &mut setup.disks {
@@ -233,7 +233,7 @@ fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
 
 #[test]
 fn install_rescue_is_the_default_and_names_the_file() -> Result<()> {
-    let stick = World::micro()?.stick("lacks-boot")?;
+    let stick = SiteFixture::micro()?.stick("lacks-boot")?;
     let booted = ends_in_rescue(&stick, "install")?;
     let message = has_fault(&booted.seen.report, "install")?;
     ensure!(message.contains("token") && message.contains("/etc/profile/token"), "{message}");
@@ -242,7 +242,7 @@ fn install_rescue_is_the_default_and_names_the_file() -> Result<()> {
 
 #[test]
 fn a_file_that_only_the_run_needs_lets_the_boot_go_on_and_the_run_not_begin() -> Result<()> {
-    let report = World::micro()?.stick("lacks-run")?.boot_and_power_off()?.report;
+    let report = SiteFixture::micro()?.stick("lacks-run")?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     assert_eq!(report.missing, ["token"]);
     let reason = has_fault(&report, "configure")?;
@@ -252,7 +252,7 @@ fn a_file_that_only_the_run_needs_lets_the_boot_go_on_and_the_run_not_begin() ->
 
 #[test]
 fn an_optional_file_is_only_reported() -> Result<()> {
-    let report = World::micro()?.stick("lacks-optional")?.boot_and_power_off()?.report;
+    let report = SiteFixture::micro()?.stick("lacks-optional")?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
     assert_eq!(report.missing, ["token"]);
     ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");

@@ -1,9 +1,9 @@
 //! `psyops flash` cut off: the stick pulled out, the program killed, the power gone. A stick is no disk, or whole.
 
 use anyhow::{Context as _, Result, ensure};
-use qemu_tests::flash_rig::judge::{is_sound_or_no_disk, is_whole};
-use qemu_tests::flash_rig::rig::{DEADLINE, command, results};
-use qemu_tests::flash_rig::{Rig, UsbStick, moments};
+use qemu_tests::flash_vm::verdict::{is_sound_or_no_disk, is_whole};
+use qemu_tests::flash_vm::vm::{DEADLINE, command, results};
+use qemu_tests::flash_vm::{FlashVm, UsbStick, moments};
 use qemu_tests::powercut::states::{Cut, Requests, sample};
 use qemu_tests::powercut::write_log::WriteLog;
 use std::fs::{self, File};
@@ -15,27 +15,27 @@ const SEED: u64 = 20_261_122;
 const EDGE: usize = 8;
 
 /// The bytes that come and go in a run that nothing disturbs.
-fn measure(rig: &mut Rig, stick: &UsbStick) -> Result<u64> {
-    let disk = rig.insert(stick)?;
-    let said = rig.shell().run(&command("alpha", (stick, &disk), "--full"), DEADLINE)?;
-    let traffic = stick.traffic(rig.shell().machine())?;
+fn measure(vm: &mut FlashVm, stick: &UsbStick) -> Result<u64> {
+    let disk = vm.insert(stick)?;
+    let said = vm.shell().run(&command("alpha", (stick, &disk), "--full"), DEADLINE)?;
+    let traffic = stick.traffic(vm.shell().machine())?;
     results(&said)?;
-    rig.pull(stick)?;
-    is_whole(rig.world(), &stick.medium())?;
+    vm.pull(stick)?;
+    is_whole(vm.fixture(), &stick.medium())?;
     Ok(traffic)
 }
 
 /// A run that nothing disturbs.
-fn ends_well(rig: &mut Rig, stick: &UsbStick) -> Result<()> {
-    results(&rig.flash_once("alpha", stick, "")?)?;
-    is_whole(rig.world(), &stick.medium())
+fn ends_well(vm: &mut FlashVm, stick: &UsbStick) -> Result<()> {
+    results(&vm.flash_once("alpha", stick, "")?)?;
+    is_whole(vm.fixture(), &stick.medium())
 }
 
 /// Pulls a stick out at ten moments of as many runs, then lets one end.
 fn pulled_out(seed: u64) -> Result<()> {
-    let mut rig = Rig::small()?;
-    let stick = UsbStick::blank("STICK-0020", rig.size())?;
-    let span = measure(&mut rig, &stick)?;
+    let mut vm = FlashVm::small()?;
+    let stick = UsbStick::blank("STICK-0020", vm.size())?;
+    let span = measure(&mut vm, &stick)?;
     let (mut cut, mut was_whole) = (0, true);
     for (number, moment) in (0..).zip(moments(10, span, seed)) {
         // From nothing, or from what the last one left.
@@ -43,11 +43,11 @@ fn pulled_out(seed: u64) -> Result<()> {
             stick.wipe()?;
             was_whole = false;
         }
-        let disk = rig.insert(&stick)?;
-        rig.shell().begin(&command("alpha", (&stick, &disk), "--full"))?;
-        stick.wait_for_traffic(rig.shell().machine(), moment)?;
-        rig.pull(&stick)?;
-        let said = rig.shell().end(DEADLINE).with_context(|| format!("pulled after {moment} bytes"))?;
+        let disk = vm.insert(&stick)?;
+        vm.shell().begin(&command("alpha", (&stick, &disk), "--full"))?;
+        stick.wait_for_traffic(vm.shell().machine(), moment)?;
+        vm.pull(&stick)?;
+        let said = vm.shell().end(DEADLINE).with_context(|| format!("pulled after {moment} bytes"))?;
         let after = || format!("pulled after {moment} of {span} bytes: {said:?}");
         let whole = is_sound_or_no_disk(&stick.medium()).with_context(after)?;
         // Before the first write, what was there is there still. Pulled after the last one, it may be whole and not said.
@@ -59,7 +59,7 @@ fn pulled_out(seed: u64) -> Result<()> {
         was_whole = whole;
     }
     ensure!(cut >= 8, "only {cut} of 10 runs of {span} bytes were cut off while they wrote");
-    ends_well(&mut rig, &stick)
+    ends_well(&mut vm, &stick)
 }
 
 // Thirty moments, in three machines side by side.
@@ -83,12 +83,12 @@ fn a_stick_that_is_pulled_out_at_still_other_moments_is_no_disk_either() -> Resu
 
 #[test]
 fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let stick = UsbStick::blank("STICK-0021", rig.size())?;
-    let span = measure(&mut rig, &stick)?;
+    let mut vm = FlashVm::small()?;
+    let stick = UsbStick::blank("STICK-0021", vm.size())?;
+    let span = measure(&mut vm, &stick)?;
     let mut killed = 0;
     for moment in moments(10, span, SEED) {
-        let disk = rig.insert(&stick)?;
+        let disk = vm.insert(&stick)?;
         let flash = command("alpha", (&stick, &disk), "--full");
         // The third and the seventh of the numbers are the sectors that were read and written; what has ended has no file.
         let stat = format!("/sys/block/{}/stat", disk.trim_start_matches("/dev/"));
@@ -96,15 +96,15 @@ fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> 
             format!("read -r _ _ got _ _ _ put _ <{stat} && [ $(((got + put) * 512)) -ge {moment} ]");
         let wait = format!("until {{ {traffic}; }} || ! [ -e /proc/$run/exe ]; do sleep 0.01; done");
         let script = format!("{flash} & run=$!; {wait}; kill -9 $run 2>/dev/null; wait $run");
-        let said = rig.shell().run(&script, DEADLINE)?;
-        rig.pull(&stick)?;
+        let said = vm.shell().run(&script, DEADLINE)?;
+        vm.pull(&stick)?;
         let whole = is_sound_or_no_disk(&stick.medium())?;
         // Killed after the table was there, but before it said so, is fine; said and not whole would not be.
         ensure!(whole || said.code != 0, "killed after {moment} of {span} bytes: {said:?}");
         killed += u32::from(!whole);
     }
     ensure!(killed >= 8, "only {killed} of 10 runs of {span} bytes were killed midway");
-    ends_well(&mut rig, &stick)
+    ends_well(&mut vm, &stick)
 }
 
 /// Some states of the first and the last requests, where tables go and come, and some of all between.
@@ -118,19 +118,19 @@ fn chosen(requests: &Requests) -> Vec<Cut> {
 /// Over an old system, which is the harder case: its table is there when the first byte is written.
 #[test]
 fn whenever_the_power_goes_a_stick_with_a_table_is_whole() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let old = rig.world().image_after("older", "alpha", |copy| {
+    let mut vm = FlashVm::small()?;
+    let old = vm.fixture().image_after("older", "alpha", |copy| {
         let file = copy.site().join("site.toml");
         let text = fs::read_to_string(&file)?;
         Ok(fs::write(&file, text.replace("release = \"1\"", "release = \"0\""))?)
     })?;
-    let stick = UsbStick::blank("STICK-0022", rig.size())?;
+    let stick = UsbStick::blank("STICK-0022", vm.size())?;
     fs::copy(&old, stick.medium())?;
-    File::options().write(true).open(stick.medium())?.set_len(rig.size())?;
+    File::options().write(true).open(stick.medium())?.set_len(vm.size())?;
     let before = stick.medium().with_file_name("before");
     fs::copy(stick.medium(), &before)?;
     let stick = stick.logged()?;
-    ends_well(&mut rig, &stick)?;
+    ends_well(&mut vm, &stick)?;
     let requests = Requests::of(WriteLog::load(&stick.log())?);
     let state = stick.medium().with_file_name("state");
     let (mut whole, mut none) = (0, 0);

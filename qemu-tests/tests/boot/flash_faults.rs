@@ -6,23 +6,23 @@ use builder::run::Request;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 use qemu_tests::disk::Disk;
-use qemu_tests::flash_rig::judge::{is_no_disk, is_sound_or_no_disk, is_whole};
-use qemu_tests::flash_rig::rig::DEADLINE;
-use qemu_tests::flash_rig::{Fault, Rig, UsbStick};
+use qemu_tests::flash_vm::verdict::{is_no_disk, is_sound_or_no_disk, is_whole};
+use qemu_tests::flash_vm::vm::DEADLINE;
+use qemu_tests::flash_vm::{Fault, FlashVm, UsbStick};
 use qemu_tests::shell::Said;
 
 const MIB: u64 = 1 << 20;
 
 /// Where a partition of the image begins.
-fn start(rig: &Rig, role: Role) -> Result<u64> {
-    Ok(Disk::open(&rig.world().image("alpha")?)?.extent(role)?.start)
+fn start(vm: &FlashVm, role: Role) -> Result<u64> {
+    Ok(Disk::open(&vm.fixture().image("alpha")?)?.extent(role)?.start)
 }
 
 /// Flashes, and sees to it that what did not end well is no disk.
-fn flash(rig: &mut Rig, stick: &UsbStick) -> Result<Said> {
-    let said = rig.flash_once("alpha", stick, "")?;
+fn flash(vm: &mut FlashVm, stick: &UsbStick) -> Result<Said> {
+    let said = vm.flash_once("alpha", stick, "")?;
     if said.code == 0 {
-        is_whole(rig.world(), &stick.medium())?;
+        is_whole(vm.fixture(), &stick.medium())?;
     } else {
         is_no_disk(&stick.medium()).with_context(|| format!("{said:?}"))?;
     }
@@ -37,19 +37,19 @@ fn names(message: &str, offset: u64) -> bool {
 
 #[test]
 fn worn_sectors_are_named() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let last = rig.size() - 512;
+    let mut vm = FlashVm::small()?;
+    let last = vm.size() - 512;
     let places = [
         ("the primary table", 512),
-        ("the ESP", start(&rig, Role::Esp)? + 8192),
-        ("the root", start(&rig, Role::Root(Slot::A))? + 5 * MIB + 512),
-        ("the secret partition", start(&rig, Role::Secret)? + 4096),
+        ("the ESP", start(&vm, Role::Esp)? + 8192),
+        ("the root", start(&vm, Role::Root(Slot::A))? + 5 * MIB + 512),
+        ("the secret partition", start(&vm, Role::Secret)? + 4096),
         ("the backup table", last),
     ];
     for on in [Request::Write, Request::Read] {
         for (place, offset) in places {
-            let stick = UsbStick::blank("STICK-0010", rig.size())?.worn(on, offset);
-            let said = flash(&mut rig, &stick)?;
+            let stick = UsbStick::blank("STICK-0010", vm.size())?.worn(on, offset);
+            let said = flash(&mut vm, &stick)?;
             ensure!(said.code == 92 && names(&said.text(), offset), "{on:?} in {place}, {offset}: {said:?}");
         }
     }
@@ -58,22 +58,22 @@ fn worn_sectors_are_named() -> Result<()> {
 
 #[test]
 fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_somebody_elses() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let seal = start(&rig, Role::Seal(Slot::A))?;
-    let stick = UsbStick::blank("STICK-0013", rig.size())?;
-    let said = flash(&mut rig, &stick)?;
+    let mut vm = FlashVm::small()?;
+    let seal = start(&vm, Role::Seal(Slot::A))?;
+    let stick = UsbStick::blank("STICK-0013", vm.size())?;
+    let said = flash(&mut vm, &stick)?;
     ensure!(said.code == 0, "{said:?}");
     let stick = stick.worn(Request::Read, seal);
-    let said = rig.flash_once("alpha", &stick, "")?;
+    let said = vm.flash_once("alpha", &stick, "")?;
     ensure!(said.code == 92 && said.text().contains("cannot read partition seal-a"), "{said:?}");
-    is_whole(rig.world(), &stick.medium())
+    is_whole(vm.fixture(), &stick.medium())
 }
 
 #[test]
 fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let offset = start(&rig, Role::Root(Slot::A))? + 3 * MIB + 1024;
-    let size = rig.size();
+    let mut vm = FlashVm::small()?;
+    let offset = start(&vm, Role::Root(Slot::A))? + 3 * MIB + 1024;
+    let size = vm.size();
     // The kernel by itself asks six times before it says that a write failed.
     for (fault, code) in [
         (Fault::Fails { offset, times: 1 }, 0),
@@ -83,7 +83,7 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
         (Fault::Rots { offset, times: 1_000_000 }, 92),
     ] {
         let stick = UsbStick::blank("STICK-0011", size)?.with_fault(size, fault)?;
-        let said = flash(&mut rig, &stick)?;
+        let said = flash(&mut vm, &stick)?;
         ensure!(said.code == code && (code == 0 || names(&said.text(), offset)), "{fault:?}: {said:?}");
     }
     Ok(())
@@ -91,52 +91,52 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
 
 #[test]
 fn a_stick_whose_rate_collapses_is_worn() -> Result<()> {
-    let mut rig = Rig::small()?;
+    let mut vm = FlashVm::small()?;
     let fault = Fault::Tires { after: 40 * MIB, rate: 120 << 10 };
-    let stick = UsbStick::blank("STICK-0014", rig.size())?.with_fault(rig.size(), fault)?;
-    let said = flash(&mut rig, &stick)?;
+    let stick = UsbStick::blank("STICK-0014", vm.size())?.with_fault(vm.size(), fault)?;
+    let said = flash(&mut vm, &stick)?;
     ensure!(said.code == 92 && said.text().contains("is worn: near byte"), "{said:?}");
     Ok(())
 }
 
 #[test]
 fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let (image, says) = (rig.size() - 64 * MIB, 64 << 30);
+    let mut vm = FlashVm::small()?;
+    let (image, says) = (vm.size() - 64 * MIB, 64 << 30);
     for fault in [Fault::Wraps, Fault::Loses] {
         // Room for the image, but not for the table at the end; and not even room for the image.
         for real in [image + 128 * MIB, image / 2 / MIB * MIB] {
             let stick = UsbStick::blank("STICK-0012", real)?.with_fault(says, fault)?;
-            let said = flash(&mut rig, &stick)?;
+            let said = flash(&mut vm, &stick)?;
             ensure!(said.code == 93, "{fault:?} at {real}: {said:?}");
             // The same through the stick itself, which shows what it has at other places, too.
-            let disk = rig.insert(&stick)?;
-            let seen = rig.shell().run(&format!("psyops inspect {disk}"), DEADLINE)?;
+            let disk = vm.insert(&stick)?;
+            let seen = vm.shell().run(&format!("psyops inspect {disk}"), DEADLINE)?;
             ensure!(seen.code == 65, "{fault:?} at {real}: {seen:?}");
-            rig.pull(&stick)?;
+            vm.pull(&stick)?;
         }
     }
     Ok(())
 }
 
-/// The rig bites: a writer that begins at the beginning and looks at nothing is found out in both ways.
+/// The vm bites: a writer that begins at the beginning and looks at nothing is found out in both ways.
 #[test]
 fn what_dd_leaves_behind_is_caught() -> Result<()> {
-    let mut rig = Rig::small()?;
-    let size = rig.size();
+    let mut vm = FlashVm::small()?;
+    let size = vm.size();
     let short = UsbStick::blank("STICK-0013", size)?;
     let fake = UsbStick::blank("STICK-0014", size / 4 / MIB * MIB)?.with_fault(size, Fault::Wraps)?;
     for (stick, count) in [(&short, "count=40"), (&fake, "")] {
-        let disk = rig.insert(stick)?;
+        let disk = vm.insert(stick)?;
         let dd = format!("dd if=/images/alpha.img of={disk} bs=1M oflag=direct conv=fsync {count}");
-        let said = rig.shell().run(&dd, DEADLINE)?;
+        let said = vm.shell().run(&dd, DEADLINE)?;
         ensure!(said.code == 0, "{said:?}");
-        rig.pull(stick)?;
+        vm.pull(stick)?;
     }
     ensure!(is_no_disk(&short.medium()).is_err(), "a table without a body is taken for no disk");
     ensure!(is_sound_or_no_disk(&short.medium()).is_err(), "a table without a body is taken for a system");
     ensure!(
-        is_whole(rig.world(), &fake.medium()).is_err(),
+        is_whole(vm.fixture(), &fake.medium()).is_err(),
         "a stick with too little room is taken for whole"
     );
     Ok(())

@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::{Uid, chown, geteuid};
 use qemu_tests::command::succeed;
-use qemu_tests::flash_rig::judge::{digest, is_no_disk, is_whole};
+use qemu_tests::flash_vm::verdict::{digest, is_no_disk, is_whole};
 use qemu_tests::loop_device::{self, LoopDevice};
-use qemu_tests::world::World;
+use qemu_tests::site_fixture::SiteFixture;
 use serde_json::Value;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,15 +17,15 @@ const NOBODY: u32 = 65534;
 
 /// An image and a blank file that is a little longer, in a folder that everybody can read.
 struct Place {
-    world: World,
+    fixture: SiteFixture,
     folder: tempfile::TempDir,
 }
 
 impl Place {
     fn new() -> Result<Self> {
-        let place = Self { world: World::small()?, folder: tempfile::tempdir()? };
+        let place = Self { fixture: SiteFixture::small()?, folder: tempfile::tempdir()? };
         fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
-        let image = place.world.image("alpha")?;
+        let image = place.fixture.image("alpha")?;
         succeed(Command::new("cp").args(["--sparse=always"]).arg(&image).arg(place.image()))?;
         fs::set_permissions(place.image(), fs::Permissions::from_mode(0o644))?;
         File::create(place.target())?.set_len(fs::metadata(&image)?.len() + 64 * MIB)?;
@@ -41,7 +41,7 @@ impl Place {
     }
 
     fn flash(&self, target: &Path, more: &[&str]) -> Result<Output> {
-        let mut flash = self.world.psyops();
+        let mut flash = self.fixture.psyops();
         flash.arg("flash").arg(self.image()).arg(target).args(more);
         flash.output().context("starting psyops")
     }
@@ -55,7 +55,7 @@ fn said(output: &Output) -> String {
 fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
     let place = Place::new()?;
     let program = place.folder.path().join("psyops");
-    fs::copy(place.world.psyops().get_program(), &program)?;
+    fs::copy(place.fixture.psyops().get_program(), &program)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
     let mut alone = Command::new("setpriv");
     if geteuid().is_root() {
@@ -66,22 +66,22 @@ fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
     alone.args(["--no-new-privs", "unshare", "--user", "--net"]);
     alone.arg(&program).arg("flash").arg(place.image()).arg(place.target());
     succeed(alone.env("HOME", "/nonexistent").current_dir("/"))?;
-    is_whole(&place.world, &place.target())
+    is_whole(&place.fixture, &place.target())
 }
 
 #[test]
 fn images_are_built_and_written_in_one_go() -> Result<()> {
-    let world = World::small()?;
+    let fixture = SiteFixture::small()?;
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
     // Receipts come into the site, which is the other tests', too.
-    succeed(Command::new("cp").arg("-r").arg(world.site()).arg(path("site")))?;
-    let size = fs::metadata(world.image("alpha")?)?.len() + 64 * MIB;
+    succeed(Command::new("cp").arg("-r").arg(fixture.site()).arg(path("site")))?;
+    let size = fs::metadata(fixture.image("alpha")?)?.len() + 64 * MIB;
     for stick in ["one", "two"] {
         File::create(path(stick))?.set_len(size)?;
     }
     let build = |more: &[&str]| {
-        let mut build = world.command("build-image");
+        let mut build = fixture.command("build-image");
         build.current_dir(folder.path()).args(["--site", "site", "--json"]).args(more);
         build.output().context("starting build-image")
     };
@@ -101,8 +101,8 @@ fn images_are_built_and_written_in_one_go() -> Result<()> {
             flashed["receipt"] == format!("site/receipts/{node}/{stick}.json") && receipt.is_file(),
             "{nodes}"
         );
-        is_whole(&world, &path(stick))?;
-        let mut verify = world.psyops();
+        is_whole(&fixture, &path(stick))?;
+        let mut verify = fixture.psyops();
         verify.current_dir(folder.path()).args(["verify", stick, "--site", "site"]);
         let verified = succeed(&mut verify)?;
         ensure!(said(&verified).contains("as it was then"), "{}", said(&verified));
@@ -132,7 +132,7 @@ fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
     let output = place.flash(device.path(), &["--fixed-disk", "--serial", &size])?;
     ensure!(output.status.success(), "{}", said(&output));
     drop(device);
-    is_whole(&place.world, &place.target())
+    is_whole(&place.fixture, &place.target())
 }
 
 #[test]

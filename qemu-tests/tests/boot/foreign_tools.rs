@@ -8,15 +8,15 @@ use handoff::partition::Role;
 use handoff::paths::AGE_KEY;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::Stick;
-use qemu_tests::world::World;
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 use std::process::Command;
 
 fn stick() -> Result<Stick> {
-    World::micro()?.stick("alpha")
+    SiteFixture::micro()?.stick("alpha")
 }
 
 /// The UKI of slot a, without what follows it.
@@ -124,28 +124,28 @@ fn systemd_dissect_recognises_the_disk() -> Result<()> {
 
 #[test]
 fn minisign_checks_the_uki_by_its_boot_record() -> Result<()> {
-    let world = World::micro()?;
+    let fixture = SiteFixture::micro()?;
     let stick = stick()?;
     let end = stick.extent(Role::Boot(Slot::A))?.length;
     let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
     let minisig = stick.beside("uki.minisig");
     fs::write(&minisig, record.signature)?;
     let mut check = Command::new("minisign");
-    check.args(["-V", "-P", &signing_key(&world)?, "-m"]).arg(uki_of(&stick)?).arg("-x").arg(&minisig);
+    check.args(["-V", "-P", &signing_key(&fixture)?, "-m"]).arg(uki_of(&stick)?).arg("-x").arg(&minisig);
     let said = String::from_utf8_lossy(&succeed(&mut check)?.stdout).into_owned();
     ensure!(said.contains("site test, release 1, security epoch 0"), "{said}");
     Ok(())
 }
 
 /// The public key in the site's own file.
-fn signing_key(world: &World) -> Result<String> {
-    let site = fs::read_to_string(world.site().join("site.toml"))?;
+fn signing_key(fixture: &SiteFixture) -> Result<String> {
+    let site = fs::read_to_string(fixture.site().join("site.toml"))?;
     Ok(site.split('"').find(|text| text.starts_with("RW")).context("no signing key in site.toml")?.to_owned())
 }
 
 #[test]
 fn minisign_and_age_and_tar_open_the_seal() -> Result<()> {
-    let world = World::micro()?;
+    let fixture = SiteFixture::micro()?;
     let stick = stick()?;
     let role = Role::Seal(Slot::A);
     let bytes = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
@@ -154,7 +154,7 @@ fn minisign_and_age_and_tar_open_the_seal() -> Result<()> {
     let (signed, minisig) = (stick.beside("seal"), stick.beside("seal.minisig"));
     fs::write(&signed, &bytes[..signature])?;
     fs::write(&minisig, &bytes[signature..end])?;
-    let site = fs::read_to_string(world.site().join("site.toml"))?;
+    let site = fs::read_to_string(fixture.site().join("site.toml"))?;
     let key = site.split('"').find(|text| text.starts_with("RW")).context("no signing key in site.toml")?;
     succeed(
         Command::new("minisign").args(["-V", "-q", "-P", key, "-m"]).arg(&signed).arg("-x").arg(&minisig),
@@ -165,7 +165,7 @@ fn minisign_and_age_and_tar_open_the_seal() -> Result<()> {
     fs::write(&payload, &bytes[header..signature])?;
     let node_key = stick.beside("age.key");
     fs::write(&node_key, stick.secret_file(AGE_KEY)?)?;
-    for identity in [node_key, world.keys().join("admin.age.txt")] {
+    for identity in [node_key, fixture.keys().join("admin.age.txt")] {
         let tar = stick.beside("payload.tar");
         succeed(Command::new("age").arg("-d").arg("-i").arg(&identity).arg("-o").arg(&tar).arg(&payload))?;
         let list = succeed(Command::new("tar").arg("-tf").arg(&tar))?;
@@ -189,13 +189,13 @@ fn ssh_keygen_reads_the_host_key() -> Result<()> {
 
 #[test]
 fn two_builds_elsewhere_and_in_another_time_zone_are_equal() -> Result<()> {
-    let world = World::micro()?;
-    let first = world.stick("alpha")?;
+    let fixture = SiteFixture::micro()?;
+    let first = fixture.stick("alpha")?;
     let elsewhere = tempfile::tempdir()?;
     let site = elsewhere.path().join("another folder");
-    succeed(Command::new("cp").arg("-a").arg(world.site()).arg(&site))?;
+    succeed(Command::new("cp").arg("-a").arg(fixture.site()).arg(&site))?;
     let image = elsewhere.path().join("alpha.img");
-    let mut build = world.command("build-image");
+    let mut build = fixture.command("build-image");
     build.env("TZ", "Pacific/Kiritimati").current_dir(&elsewhere);
     build.args(["--node", "alpha", "--site"]).arg(&site).arg("--output").arg(&image);
     // A cache of its own, but for the packages: everything made from them is made again.

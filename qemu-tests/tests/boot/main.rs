@@ -15,7 +15,7 @@ mod flash_cuts;
 mod flash_faults;
 mod flash_here;
 mod foreign_tools;
-mod given_base;
+mod imported_base;
 mod media;
 mod packages;
 mod powercut;

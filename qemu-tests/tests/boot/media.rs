@@ -5,9 +5,9 @@ use builder::run::{Access, BadSector, Bus, Disk, Machine, Request, Setup, watch}
 use handoff::partition::Role;
 use handoff::report::{BootReport, Outcome};
 use handoff::slot::Slot;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
-use qemu_tests::world::World;
 use std::fs::File;
 use std::thread::sleep;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use std::time::Duration;
 const FILE: &str = "hostname";
 
 fn alpha() -> Result<Stick> {
-    World::micro()?.stick("alpha")
+    SiteFixture::micro()?.stick("alpha")
 }
 
 fn unreadable(sector: u64) -> BadSector {
@@ -225,9 +225,9 @@ fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
 }
 
 /// Damages the root of a running node; the kernel must say `said`, and the next start take a try.
-fn rots(world: &World, said: &str) -> Result<()> {
-    let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(world)?;
+fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
+    let stick = fixture.stick("alpha")?;
+    let ssh = Ssh::new(fixture)?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     let role = Role::Root(Slot::A);
     let length = usize::try_from(stick.extent(role)?.length)?;
@@ -249,10 +249,10 @@ fn rots(world: &World, said: &str) -> Result<()> {
 
 #[test]
 fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
-    rots(&World::micro()?, "Kernel panic - not syncing: dm-verity device corrupted")
+    rots(&SiteFixture::micro()?, "Kernel panic - not syncing: dm-verity device corrupted")
 }
 
 #[test]
 fn a_root_that_rots_while_it_runs_restarts_where_the_site_says_so() -> Result<()> {
-    rots(&World::restarting()?, "Restarting system with command 'dm-verity device corrupted'")
+    rots(&SiteFixture::restarting()?, "Restarting system with command 'dm-verity device corrupted'")
 }

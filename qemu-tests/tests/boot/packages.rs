@@ -2,10 +2,10 @@
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::report::{Configure, Outcome};
+use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, Stick};
-use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -20,8 +20,8 @@ const PLAIN: &str = "killing";
 const SCRIPT: &str = "#!/bin/sh\necho '{\"said\": [\"by\", \"jq\"]}' | jq -r '.said | join(\" \")'\n";
 
 /// A place where alpha's role names jq, and beta names pv.
-fn place() -> Result<Workplace> {
-    let place = Workplace::new()?;
+fn place() -> Result<BuildSandbox> {
+    let place = BuildSandbox::new()?;
     let role = place.site().join("roles/queries");
     fs::create_dir(&role)?;
     let toml = "kind = \"command\"\nstage = \"configure\"\ncommand = [\"./run.sh\"]\npackages = [\"jq\"]\n";
@@ -33,7 +33,7 @@ fn place() -> Result<Workplace> {
 }
 
 /// Alpha gets the role that names jq, and beta names pv.
-fn want(place: &Workplace) -> Result<()> {
+fn want(place: &BuildSandbox) -> Result<()> {
     place.edit("nodes/alpha.toml", |text| text.replace("roles = [", "roles = [\"queries\", "))?;
     place.edit("nodes/beta.toml", |text| text.replace("roles = [", "packages = [\"pv\"]\nroles = ["))
 }
@@ -60,7 +60,7 @@ fn code_and_words(output: &Output) -> (Option<i32>, String) {
 }
 
 /// The file of a package in the store.
-fn deb(place: &Workplace, node: &str, name: &str) -> Result<std::path::PathBuf> {
+fn deb(place: &BuildSandbox, node: &str, name: &str) -> Result<std::path::PathBuf> {
     let shown = place.json(&["lock", "show", "--site", "site", "--node", node])?;
     let packages = shown["packages"].as_array().context("no packages")?;
     let package = packages.iter().find(|package| package["name"] == name).with_context(|| name.to_owned())?;
@@ -143,7 +143,7 @@ fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Re
         assert_eq!((has(node, "jq")?, has(node, "pv")?), (jq, pv), "{node}");
     }
     let stick = Stick::copy_of(&place.path("images/alpha.img"))?;
-    let ssh = Ssh::new(place.world())?;
+    let ssh = Ssh::new(place.fixture())?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
     let mut booted = Booted::wait(&setup)?;
@@ -158,7 +158,7 @@ const UPDATE: [&str; 4] = ["lock", "update", "--site", "site"];
 
 /// The exit code of the update, and what it says to somebody at a terminal who answers after something happened.
 fn on_a_terminal(
-    place: &Workplace,
+    place: &BuildSandbox,
     meanwhile: impl FnOnce() -> Result<()>,
     answer: &str,
 ) -> Result<(Option<i32>, String)> {
@@ -189,9 +189,9 @@ fn on_a_terminal(
 
 #[test]
 fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let path = place.site().join("site.lock");
-    // The world's lock may name an index of yesterday.
+    // The fixture's lock may name an index of yesterday.
     fs::remove_file(&path)?;
     succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
@@ -255,7 +255,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     {
         place.edit(file, |text| text.replace(role, ""))?;
     }
-    // The world's lock may name an index of yesterday.
+    // The fixture's lock may name an index of yesterday.
     fs::remove_file(&path)?;
     succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
@@ -318,7 +318,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
 }
 
 /// A package of ours under the name of busybox: its program would say that it ran.
-fn package_of_ours(place: &Workplace, version: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
+fn package_of_ours(place: &BuildSandbox, version: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
     let (tree, ran) = (place.path("ours"), place.path("ran"));
     fs::create_dir_all(tree.join("usr/bin"))?;
     fs::create_dir_all(tree.join("DEBIAN"))?;
@@ -337,7 +337,7 @@ fn package_of_ours(place: &Workplace, version: &str) -> Result<(std::path::PathB
 /// Who may push to the site points the entry of busybox-static at a package of theirs, and the mirror at a server of theirs.
 #[test]
 fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let path = place.site().join("site.lock");
     let (lock, signature) = (fs::read_to_string(&path)?, place.site().join("site.lock.minisig"));
     let shown = place.json(&["lock", "show", "--site", "site"])?;
@@ -383,7 +383,7 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
         )
     };
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
-    let image = place.world().image("alpha")?.display().to_string();
+    let image = place.fixture().image("alpha")?.display().to_string();
     let (code, said) = code_and_words(&place.psyops(&["verify-build", &image, "--site", "site"]).output()?);
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
     ensure!(!ran.exists(), "the program of the package ran");

@@ -1,7 +1,7 @@
 //! Power cuts: of every state that one can leave, nothing is lost. A sample here; all of them with `make test-long`.
 
 use anyhow::{Result, ensure};
-use qemu_tests::powercut::lab::{self, Plan};
+use qemu_tests::powercut::run::{self, Plan};
 use qemu_tests::powercut::tally::{Report, Tally};
 use qemu_tests::powercut::{cold, selector};
 
@@ -44,14 +44,14 @@ fn of_one(tally: Tally) -> Report {
 /// run ends with everything right. The harness bites: each writer that leaves something out shows in some states.
 #[test]
 fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
-    let report = lab::run(&plan(20))?;
+    let report = run::run(&plan(20))?;
     must_lose_nothing(&report, 5 * 20)
 }
 
 #[test]
 #[ignore = "minutes to an hour: make test-long"]
 fn long_what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
-    let report = lab::run(&Plan { machines: 2, ..plan(usize::MAX) })?;
+    let report = run::run(&Plan { machines: 2, ..plan(usize::MAX) })?;
     must_lose_nothing(&report, 1000)
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use qemu_tests::command::succeed;
-use qemu_tests::world::target_folder;
+use qemu_tests::site_fixture::target_folder;
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -4,14 +4,14 @@ use anyhow::{Result, ensure};
 use builder::run::{Access, Machine};
 use handoff::paths::{AGE_KEY, PRIVATE, SECRET_PARTITION, SECRETS};
 use handoff::report::{BootReport, Outcome};
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, Stick};
-use qemu_tests::world::World;
 
 /// The file that the tests spoil.
 const FILE: &str = "hostname";
 
 fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let content = stick.secret_file(FILE)?;
     stick.debugfs(lines)?;
     Ok((stick, content))
@@ -57,14 +57,14 @@ fn a_wrong_owner_is_set_right() -> Result<()> {
 /// errors: all of it is put right, and the node's other users see neither the key nor its folder.
 #[test]
 fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
-    let world = World::micro()?;
-    let stick = world.stick("alpha")?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
     let key = stick.secret_file(AGE_KEY)?;
     stick.debugfs(&format!(
         "set_inode_field /{AGE_KEY} mode 0100644\nset_inode_field / mode 040755\nset_inode_field /{AGE_KEY} uid 65534\n\
          ea_set /{FILE} user.note x\nset_super_value errors 3\nset_super_value default_mount_opts 0x10e\n"
     ))?;
-    let ssh = qemu_tests::ssh::Ssh::new(&world)?;
+    let ssh = qemu_tests::ssh::Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
     let mut booted = Booted::wait(&setup)?;
@@ -117,8 +117,8 @@ fn a_file_that_the_seal_does_not_know_is_reported_and_left() -> Result<()> {
 #[test]
 fn on_a_read_only_medium_the_right_content_comes_from_memory() -> Result<()> {
     let (stick, content) = damaged(&format!("rm /{FILE}\nwrite /etc/passwd /{FILE}\n"))?;
-    let world = World::micro()?;
-    let ssh = qemu_tests::ssh::Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let ssh = qemu_tests::ssh::Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     for disk in &mut setup.disks {
         disk.access = Access::ReadOnly;
@@ -135,7 +135,7 @@ fn on_a_read_only_medium_the_right_content_comes_from_memory() -> Result<()> {
 
 #[test]
 fn a_dirty_journal_is_replayed_before_anything_is_compared() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     // A machine that loses its power while the partition is mounted for writing leaves the journal dirty; the flag
     // alone makes the loader take the same way.
     stick.debugfs("feature needs_recovery\n")?;

@@ -8,7 +8,7 @@ use builder::site::Bytes;
 use handoff::partition::Role;
 use nix::unistd::{Gid, Uid, chown};
 use qemu_tests::command::succeed;
-use qemu_tests::world::{World, target_folder};
+use qemu_tests::site_fixture::{SiteFixture, target_folder};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ struct OtherPlace {
 }
 
 impl OtherPlace {
-    fn new(world: &World) -> Result<Self> {
+    fn new(fixture: &SiteFixture) -> Result<Self> {
         let memory = Path::new("/dev/shm");
         let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
         let builder =
@@ -44,8 +44,8 @@ impl OtherPlace {
             let from = target.join(program);
             fs::copy(&from, programs.join(from.file_name().context("a program has a name")?))?;
         }
-        copy_in_reverse(&world.site(), &other.path("site"))?;
-        copy_in_reverse(&world.keys(), &other.path("config/psyops/test"))?;
+        copy_in_reverse(&fixture.site(), &other.path("site"))?;
+        copy_in_reverse(&fixture.keys(), &other.path("config/psyops/test"))?;
         for folder in ["data", "home", "store/psyops", "tmp"] {
             fs::create_dir_all(other.path(folder))?;
         }
@@ -171,9 +171,9 @@ fn compare(one: &Path, two: &Path) -> Result<()> {
     Ok(())
 }
 
-fn is_reproduced(world: &World, other_user: Option<u32>) -> Result<()> {
-    let first = world.stick(NODE)?;
-    let other = OtherPlace::new(world)?;
+fn is_reproduced(fixture: &SiteFixture, other_user: Option<u32>) -> Result<()> {
+    let first = fixture.stick(NODE)?;
+    let other = OtherPlace::new(fixture)?;
     other.lend_packages()?;
     if let Some(user) = other_user {
         other.give_to(user)?;
@@ -189,19 +189,19 @@ fn is_reproduced(world: &World, other_user: Option<u32>) -> Result<()> {
 fn a_micro_image_is_the_same_for_another_user_elsewhere() -> Result<()> {
     // Only root can become somebody else.
     let other_user = nix::unistd::geteuid().is_root().then_some(OTHER_USER);
-    is_reproduced(&World::micro()?, other_user)
+    is_reproduced(&SiteFixture::micro()?, other_user)
 }
 
 #[test]
 fn a_debian_image_is_the_same_elsewhere() -> Result<()> {
     // Without root, Debian is installed in a user namespace, for which the other user would have to be registered.
-    is_reproduced(&World::debian()?, None)
+    is_reproduced(&SiteFixture::debian()?, None)
 }
 
 #[test]
 fn a_difference_is_found_and_named() -> Result<()> {
-    let world = World::micro()?;
-    let (one, two) = (world.stick(NODE)?, world.stick(NODE)?);
+    let fixture = SiteFixture::micro()?;
+    let (one, two) = (fixture.stick(NODE)?, fixture.stick(NODE)?);
     compare(one.path(), two.path())?;
     two.write(Role::Esp, 70_000, b"!")?;
     let said = compare(one.path(), two.path()).err().context("no difference was found")?.to_string();

@@ -10,9 +10,9 @@ use handoff::partition::Role;
 use handoff::paths::{AGE_KEY, SECRET_PARTITION};
 use handoff::report::{Configure, Outcome};
 use handoff::slot::Slot;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
-use qemu_tests::world::World;
 use std::fs;
 use std::time::Duration;
 
@@ -20,12 +20,12 @@ const SOON: Duration = Duration::from_mins(1);
 const PROMPT: &str = "psyops rescue # ";
 
 /// A stick whose next start goes to rescue, as if its system had asked for that.
-fn asked_for_rescue(world: &World) -> Result<Stick> {
-    node_asked_for_rescue(world, "alpha")
+fn asked_for_rescue(fixture: &SiteFixture) -> Result<Stick> {
+    node_asked_for_rescue(fixture, "alpha")
 }
 
-fn node_asked_for_rescue(world: &World, node: &str) -> Result<Stick> {
-    let stick = world.stick(node)?;
+fn node_asked_for_rescue(fixture: &SiteFixture, node: &str) -> Result<Stick> {
+    let stick = fixture.stick(node)?;
     let mut record = stick.control()?.effective();
     record.rescue_requested = true;
     record.sequence += 5;
@@ -59,7 +59,7 @@ fn boots(machine: &mut Machine) -> Result<()> {
 
 #[test]
 fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
-    let stick = asked_for_rescue(&World::micro()?)?;
+    let stick = asked_for_rescue(&SiteFixture::micro()?)?;
     stick.debugfs("rm /hostname\n")?;
     let mut machine = in_rescue(&stick.setup())?;
     typed(&mut machine, "status", "rescue requested by the last system")?;
@@ -81,7 +81,7 @@ fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
 
 #[test]
 fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
     typed(&mut machine, "kill -9 1", "42-0-")?;
     for signal in ["INT", "QUIT", "SEGV", "ABRT", "PWR"] {
         typed(&mut machine, &format!("kill -{signal} 1"), "42-0-")?;
@@ -94,14 +94,14 @@ fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
 
 #[test]
 fn a_shell_that_turns_into_something_else_is_left_when_that_ends() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
     machine.send("exec false\n")?;
     boots(&mut machine)
 }
 
 #[test]
 fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&World::micro()?)?.setup())?;
+    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
     machine.wait_for(PROMPT, SOON)?;
     machine.send("kill -9 $$\n")?;
     machine.wait_for(PROMPT, SOON)?;
@@ -116,8 +116,8 @@ fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
 
 #[test]
 fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> {
-    let world = World::with_rescue("nobody", "retry-after = 20")?;
-    let mut machine = in_rescue(&asked_for_rescue(&world)?.setup())?;
+    let fixture = SiteFixture::with_rescue("nobody", "retry-after = 20")?;
+    let mut machine = in_rescue(&asked_for_rescue(&fixture)?.setup())?;
     ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
     machine.send("\necho in-$((40+2))\n")?;
     boots(&mut machine)?;
@@ -131,8 +131,8 @@ fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> 
 fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
     let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
     let lines = format!("console = \"password\"\npassword-hash = \"{hash}\"");
-    let world = World::with_rescue("password", &lines)?;
-    let mut machine = in_rescue(&asked_for_rescue(&world)?.setup())?;
+    let fixture = SiteFixture::with_rescue("password", &lines)?;
+    let mut machine = in_rescue(&asked_for_rescue(&fixture)?.setup())?;
     let question = "psyops rescue password: ";
     for wrong in ["correct horsf\n", "\n", "\u{3}\u{4}"] {
         machine.wait_for(question, SOON)?;
@@ -151,7 +151,7 @@ fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
 
 #[test]
 fn the_kernel_argument_leads_to_rescue_once() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let mut setup = stick.setup();
     setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
     let mut machine = in_rescue(&setup)?;
@@ -162,7 +162,7 @@ fn the_kernel_argument_leads_to_rescue_once() -> Result<()> {
 
 #[test]
 fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let mut booted = stick.boot()?;
     booted.machine.send("\n")?;
     booted.machine.send("psyops-agent reboot --rescue --json\n")?;
@@ -185,7 +185,7 @@ fn last_failure(stick: &Stick) -> Result<(LastFailure, bool)> {
 
 #[test]
 fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let key = stick.beside("age.key");
     fs::write(&key, stick.secret_file(AGE_KEY)?)?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
@@ -219,8 +219,8 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
     for (policy, status) in [("", "42-1-"), ("\nkeep-keys = true", "42-0-")] {
         let name = if policy.is_empty() { "shell" } else { "keeps-keys" };
-        let world = World::with_rescue(name, &format!("console = \"shell\"{policy}"))?;
-        let stick = world.stick("alpha")?;
+        let fixture = SiteFixture::with_rescue(name, &format!("console = \"shell\"{policy}"))?;
+        let stick = fixture.stick("alpha")?;
         stick.flip(Role::Root(Slot::A), 10)?;
         let mut setup = stick.setup();
         setup.boot = stick.direct(&[])?;
@@ -236,12 +236,12 @@ fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
 }
 
 /// A site that lets its SSH key into rescue, and people by a console only where these `lines` say so.
-fn by_ssh(micro: &World, name: &str, lines: &str) -> Result<World> {
+fn by_ssh(micro: &SiteFixture, name: &str, lines: &str) -> Result<SiteFixture> {
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
-    World::with_rescue(name, &format!("{lines}ssh-keys = [\"{}\"]", public.trim()))
+    SiteFixture::with_rescue(name, &format!("{lines}ssh-keys = [\"{}\"]", public.trim()))
 }
 
-fn by_ssh_only(micro: &World) -> Result<World> {
+fn by_ssh_only(micro: &SiteFixture) -> Result<SiteFixture> {
     by_ssh(micro, "ssh", "")
 }
 
@@ -260,7 +260,7 @@ const HOW_ADDRESSED: &str =
 
 #[test]
 fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
-    let micro = World::micro()?;
+    let micro = SiteFixture::micro()?;
     let stick = asked_for_rescue(&by_ssh_only(&micro)?)?;
     let ssh = Ssh::to_rescue(&micro)?;
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
@@ -276,7 +276,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
 /// Rescue is asked for before the seal is read, and yet the address in the seal is the one that is used.
 #[test]
 fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
-    let micro = World::micro()?;
+    let micro = SiteFixture::micro()?;
     let stick = node_asked_for_rescue(&by_ssh_only(&micro)?, "fixed-address")?;
     let ssh = Ssh::to_rescue(&micro)?;
     let _machine = in_rescue_by_ssh(&stick, &ssh)?;
@@ -290,7 +290,8 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
 /// asked for rescue gets it.
 #[test]
 fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()> {
-    let stick = by_ssh(&World::micro()?, "ssh-and-shell", "console = \"shell\"\n")?.stick("fixed-address")?;
+    let stick =
+        by_ssh(&SiteFixture::micro()?, "ssh-and-shell", "console = \"shell\"\n")?.stick("fixed-address")?;
     let mut setup = stick.setup();
     setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
     setup.on_reset = OnReset::End;
@@ -316,7 +317,7 @@ fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()>
 
 /// A site whose people get commands and no shell, by a password at the console and by SSH, and whose nodes close the
 /// kernel to modules.
-fn commands_only(micro: &World) -> Result<World> {
+fn commands_only(micro: &SiteFixture) -> Result<SiteFixture> {
     let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
     let lines = format!(
@@ -324,14 +325,14 @@ fn commands_only(micro: &World) -> Result<World> {
          [hardening]\nmodules = \"closed\"\nuser-namespaces = \"nobody\"",
         public.trim()
     );
-    World::with_rescue("commands", &lines)
+    SiteFixture::with_rescue("commands", &lines)
 }
 
 const READER: &str = "psyops rescue> ";
 
 #[test]
 fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
-    let micro = World::micro()?;
+    let micro = SiteFixture::micro()?;
     let stick = asked_for_rescue(&commands_only(&micro)?)?;
     let ssh = Ssh::to_rescue(&micro)?;
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;

@@ -6,8 +6,8 @@ use handoff::paths::{AGE_KEY, SECRET_PARTITION, SECRETS};
 use handoff::report::Outcome;
 use handoff::slot::Slot;
 use qemu_tests::command::succeed;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, Stick};
-use qemu_tests::world::World;
 use std::fs;
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ fn seal_of(stick: &Stick) -> Result<Vec<u8>> {
 }
 
 fn with_seal(seal: &[u8]) -> Result<Stick> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let length = usize::try_from(stick.extent(Role::Seal(Slot::A))?.length)?;
     for slot in Slot::BOTH {
         stick.write(Role::Seal(slot), 0, &vec![0; length])?;
@@ -65,7 +65,7 @@ fn position(bytes: &[u8], needle: &[u8]) -> Result<usize> {
 
 #[test]
 fn a_flipped_byte_in_the_signature() -> Result<()> {
-    let mut seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let mut seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let line = position(&seal, b"untrusted comment:")?;
     let signature = line + seal[line..].iter().position(|&b| b == b'\n').context("one line only")? + 40;
     seal[signature] = if seal[signature] == b'A' { b'B' } else { b'A' };
@@ -74,7 +74,7 @@ fn a_flipped_byte_in_the_signature() -> Result<()> {
 
 #[test]
 fn a_flipped_byte_in_the_payload() -> Result<()> {
-    let mut seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let mut seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let payload = position(&seal, b"age-encryption.org")? + 400;
     seal[payload] ^= 1;
     is_refused(&with_seal(&seal)?, "seal", &["signature", "seal-a"])
@@ -82,7 +82,7 @@ fn a_flipped_byte_in_the_payload() -> Result<()> {
 
 #[test]
 fn the_seal_of_another_node() -> Result<()> {
-    let seal = seal_of(&World::micro()?.stick("beta")?)?;
+    let seal = seal_of(&SiteFixture::micro()?.stick("beta")?)?;
     let mine = public_key("alpha")?;
     let theirs = public_key("beta")?;
     is_refused(&with_seal(&seal)?, "identity", &[&mine, &theirs, "beta"])
@@ -90,7 +90,7 @@ fn the_seal_of_another_node() -> Result<()> {
 
 #[test]
 fn a_seal_that_another_site_signed() -> Result<()> {
-    let seal = seal_of(&World::stranger()?.stick("alpha")?)?;
+    let seal = seal_of(&SiteFixture::stranger()?.stick("alpha")?)?;
     is_refused(&with_seal(&seal)?, "seal", &["key", "seal-a"])
 }
 
@@ -102,9 +102,9 @@ fn no_seal_at_all() -> Result<()> {
 /// A genuine seal that was replaced is put back into both places, beside a system that insists on the newer one.
 #[test]
 fn an_older_seal_in_both_places_is_refused() -> Result<()> {
-    let world = World::micro()?;
-    let older = seal_of(&world.stick("alpha")?)?;
-    let image = world.image_after("raised", "alpha", |copy| {
+    let fixture = SiteFixture::micro()?;
+    let older = seal_of(&fixture.stick("alpha")?)?;
+    let image = fixture.image_after("raised", "alpha", |copy| {
         let mut raise = copy.psyops();
         raise.args(["seal", "--node", "alpha", "--raise", "serial", "--site"]).arg(copy.site());
         succeed(&mut raise).map(drop)
@@ -125,7 +125,7 @@ fn an_older_seal_in_both_places_is_refused() -> Result<()> {
 
 #[test]
 fn a_damaged_seal_is_passed_over_where_the_other_slot_has_one() -> Result<()> {
-    let seal = seal_of(&World::micro()?.stick("alpha")?)?;
+    let seal = seal_of(&SiteFixture::micro()?.stick("alpha")?)?;
     let stick = with_seal(&seal)?;
     stick.write(Role::Seal(Slot::B), 0, &seal)?;
     stick.flip(Role::Seal(Slot::A), 600)?;
@@ -136,14 +136,14 @@ fn a_damaged_seal_is_passed_over_where_the_other_slot_has_one() -> Result<()> {
 
 #[test]
 fn no_age_key() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
     is_refused(&stick, "identity", &[AGE_KEY, &public_key("alpha")?])
 }
 
 #[test]
 fn a_malformed_age_key() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let bad = stick.beside("bad.key");
     fs::write(&bad, "AGE-SECRET-KEY-THAT-IS-NONE\n")?;
     stick.debugfs(&format!("rm /{AGE_KEY}\nwrite {} /{AGE_KEY}\n", bad.display()))?;
@@ -152,9 +152,9 @@ fn a_malformed_age_key() -> Result<()> {
 
 #[test]
 fn the_age_key_of_another_node() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let other = stick.beside("beta.key");
-    fs::write(&other, World::micro()?.stick("beta")?.secret_file(AGE_KEY)?)?;
+    fs::write(&other, SiteFixture::micro()?.stick("beta")?.secret_file(AGE_KEY)?)?;
     stick.debugfs(&format!("rm /{AGE_KEY}\nwrite {} /{AGE_KEY}\n", other.display()))?;
     is_refused(&stick, "identity", &[&public_key("alpha")?, &public_key("beta")?])?;
     // Whatever is wrong with it, the key is never written.
@@ -164,7 +164,7 @@ fn the_age_key_of_another_node() -> Result<()> {
 
 #[test]
 fn leaving_the_shell_tries_again() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
     let mut booted = stick.boot()?;
     booted.machine.send("exit\n")?;
@@ -175,7 +175,7 @@ fn leaving_the_shell_tries_again() -> Result<()> {
 
 /// The public key that the seal header of a node names.
 fn public_key(node: &str) -> Result<String> {
-    header(&seal_of(&World::micro()?.stick(node)?)?, "recipient: ")
+    header(&seal_of(&SiteFixture::micro()?.stick(node)?)?, "recipient: ")
 }
 
 /// The rest of the line of a seal's header that begins so.

@@ -4,9 +4,9 @@ use anyhow::{Result, ensure};
 use handoff::partition::Role;
 use handoff::report::Outcome;
 use handoff::slot::Slot;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
-use qemu_tests::world::World;
 use std::fs;
 
 /// What the new seal's node says that the old one's does not.
@@ -14,10 +14,10 @@ const GREETING: &str = "Greetings from the second seal.";
 
 #[test]
 fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -> Result<()> {
-    let world = World::micro()?;
-    let stick = world.stick("alpha")?;
-    let seal = world.seal_with_greeting(&stick.beside(""), GREETING)?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
+    let seal = fixture.seal_with_greeting(&stick.beside(""), GREETING)?;
+    let ssh = Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
 
@@ -29,8 +29,8 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     let again = ssh.run_with_input("alpha", "psyops-agent seal install -; echo \"exit $?\"", &seal)?;
     ensure!(again == "seal of serial 2 is in seal-b already\nexit 0\n", "{again}");
     // A seal of another node of the same site, made and signed rightly, is not for this one.
-    world.stick("beta")?;
-    let beta = fs::read(world.site().join("seals/beta.seal"))?;
+    fixture.stick("beta")?;
+    let beta = fs::read(fixture.site().join("seals/beta.seal"))?;
     let refused = ssh.run_with_input("alpha", "psyops-agent seal install - 2>&1; echo \"exit $?\"", &beta)?;
     ensure!(
         refused.contains("the seal of node beta is for the key") && refused.ends_with("exit 77\n"),

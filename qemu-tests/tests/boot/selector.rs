@@ -10,7 +10,7 @@ use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::{PerSlot, Slot};
-use qemu_tests::selector_rig::{Console, DEADLINE, Probe, Rig, end_of, probe};
+use qemu_tests::selector_vm::{Console, DEADLINE, Probe, SelectorVm, end_of, probe};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::process::Command;
@@ -31,8 +31,8 @@ fn must_be(told: &Selection, slot: Slot, mode: Mode, tries_left: u8) {
 }
 
 /// Boots while `keys` are typed in the key window.
-fn boot_typing(rig: &Rig, keys: &str) -> Result<Console> {
-    let mut machine = rig.start(Access::Write)?;
+fn boot_typing(vm: &SelectorVm, keys: &str) -> Result<Console> {
+    let mut machine = vm.start(Access::Write)?;
     machine.wait_for(KEY_WINDOW, DEADLINE)?;
     machine.send(keys)?;
     end_of(machine)
@@ -40,13 +40,13 @@ fn boot_typing(rig: &Rig, keys: &str) -> Result<Console> {
 
 #[test]
 fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let console = rig.boot(Access::Write)?;
+    let vm = SelectorVm::fresh()?;
+    let console = vm.boot(Access::Write)?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
     assert_eq!(told.reason, "first in order");
-    assert_eq!(console.variable("LoaderDevicePartUUID")?, rig.disk.part_uuid(Role::Esp)?);
+    assert_eq!(console.variable("LoaderDevicePartUUID")?, vm.disk.part_uuid(Role::Esp)?);
     assert_eq!(console.variable("LoaderEntrySelected")?, "psyops-a");
     assert!(console.variable("LoaderInfo")?.starts_with("psyops-selector "));
     let began: u64 = console.variable("LoaderTimeInitUSec")?.parse()?;
@@ -54,7 +54,7 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
     // The counter is measured against the firmware's stall, which a busy host stretches: half a second is allowed for.
     ensure!(began > 0 && started > began + 500_000, "the key window takes a second: {began}..{started}");
 
-    let area = rig.disk.control()?;
+    let area = vm.disk.control()?;
     let after = ControlRecord {
         sequence: 2,
         slots: PerSlot { a: trying(2), ..Default::default() },
@@ -62,64 +62,64 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
     };
     assert_eq!(area.records, [Ok(ControlRecord::fresh(3)), Ok(after)]);
 
-    must_be(&rig.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 1);
-    assert_eq!(rig.disk.control()?.effective().sequence, 3);
+    must_be(&vm.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 1);
+    assert_eq!(vm.disk.control()?.effective().sequence, 3);
     Ok(())
 }
 
 #[test]
 fn a_confirmed_slot_is_counted_too() -> Result<()> {
-    let rig = Rig::fresh()?;
-    rig.disk.set_control(0, &ControlRecord::fresh(3).confirmed(Slot::A))?;
-    must_be(&rig.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 2);
-    let status = rig.disk.control()?.effective().slots.a;
+    let vm = SelectorVm::fresh()?;
+    vm.disk.set_control(0, &ControlRecord::fresh(3).confirmed(Slot::A))?;
+    must_be(&vm.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 2);
+    let status = vm.disk.control()?.effective().slots.a;
     assert_eq!(status, SlotStatus { tries_left: 2, state: SlotState::Confirmed });
     Ok(())
 }
 
 #[test]
 fn a_slot_without_tries_gives_way_to_the_other() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 0, 3))?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 0, 3))?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert_eq!(told.reason, "second in order; slot a: no tries left");
-    assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(0), b: trying(2) });
+    assert_eq!(vm.disk.control()?.effective().slots, PerSlot { a: trying(0), b: trying(2) });
     Ok(())
 }
 
 #[test]
 fn without_any_try_the_rescue_shell_is_started_and_nothing_taken() -> Result<()> {
-    let rig = Rig::fresh()?;
+    let vm = SelectorVm::fresh()?;
     let spent =
         ControlRecord { slots: PerSlot { a: trying(0), ..Default::default() }, ..ControlRecord::fresh(3) };
-    rig.disk.set_control(0, &spent)?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    vm.disk.set_control(0, &spent)?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Rescue, 0);
     assert_eq!(told.reason, "no slot has a try left; slot a: no tries left; slot b: empty");
-    assert_eq!(rig.disk.control()?.effective().slots, spent.slots);
+    assert_eq!(vm.disk.control()?.effective().slots, spent.slots);
     Ok(())
 }
 
 #[test]
 fn a_flipped_byte_in_the_uki_starts_the_other_slot() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.disk.flip(Role::Boot(Slot::A), 5000)?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.disk.flip(Role::Boot(Slot::A), 5000)?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(
         told.reason.starts_with("second in order; slot a: UKI damaged: its SHA-256 is "),
         "{}",
         told.reason
     );
-    assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(3), b: trying(2) });
+    assert_eq!(vm.disk.control()?.effective().slots, PerSlot { a: trying(3), b: trying(2) });
     Ok(())
 }
 
 #[test]
 fn a_flipped_byte_in_the_boot_record_starts_the_other_slot() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.disk.flip(Role::Boot(Slot::A), rig.record_offset(Slot::A)? + 20)?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.disk.flip(Role::Boot(Slot::A), vm.record_offset(Slot::A)? + 20)?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(told.reason.starts_with("second in order; slot a: boot record damaged"), "{}", told.reason);
     Ok(())
@@ -127,11 +127,11 @@ fn a_flipped_byte_in_the_boot_record_starts_the_other_slot() -> Result<()> {
 
 #[test]
 fn a_boot_record_that_speaks_of_more_than_there_is_starts_the_other_slot() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.record(Slot::A, 1 << 40, Sha256Digest::of(b""))?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.record(Slot::A, 1 << 40, Sha256Digest::of(b""))?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
-    let room = rig.record_offset(Slot::A)?;
+    let room = vm.record_offset(Slot::A)?;
     let expected = format!("boot record says 1099511627776 bytes of UKI, the partition has room for {room}");
     assert!(told.reason.contains(&expected), "{}", told.reason);
     Ok(())
@@ -139,41 +139,41 @@ fn a_boot_record_that_speaks_of_more_than_there_is_starts_the_other_slot() -> Re
 
 #[test]
 fn a_uki_that_firmware_refuses_costs_a_try_and_starts_the_other_slot() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.install(Slot::A, &[0x5a; 10_000])?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.install(Slot::A, &[0x5a; 10_000])?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(told.reason.contains("slot a: the firmware refused the UKI: "), "{}", told.reason);
-    assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
+    assert_eq!(vm.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
     Ok(())
 }
 
 #[test]
 fn a_uki_that_comes_back_costs_a_try_and_the_other_slot_starts() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.install(Slot::A, &probe(Probe::ComesBack)?)?;
-    let console = rig.boot(Access::Write)?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.install(Slot::A, &probe(Probe::ComesBack)?)?;
+    let console = vm.boot(Access::Write)?;
     console.must_say("probe: coming back")?;
     let told = console.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert!(told.reason.contains("slot a: the UKI came back without starting a kernel"), "{}", told.reason);
-    assert_eq!(rig.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
+    assert_eq!(vm.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
     Ok(())
 }
 
 #[test]
 fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
     for (torn, other) in [(0, 1), (1, 0)] {
-        let rig = Rig::with_both_slots(&record(4, 3, 3))?;
-        rig.disk.set_control(torn, &record(7, 1, 1))?;
-        rig.disk.set_control(other, &record(6, 3, 2))?;
+        let vm = SelectorVm::with_both_slots(&record(4, 3, 3))?;
+        vm.disk.set_control(torn, &record(7, 1, 1))?;
+        vm.disk.set_control(other, &record(6, 3, 2))?;
         // Half of a record, as a power cut leaves it.
-        rig.disk.write(Role::Control, if torn == 0 { 0 } else { 4096 } + 2048, &[0xff; 2048])?;
-        let console = rig.boot(Access::Write)?;
+        vm.disk.write(Role::Control, if torn == 0 { 0 } else { 4096 } + 2048, &[0xff; 2048])?;
+        let console = vm.boot(Access::Write)?;
         console.must_say("control record 6 holds")?;
         console.must_say(&format!("place {torn}: control record torn or damaged"))?;
         must_be(&console.selection()?, Slot::A, Mode::Normal, 2);
-        let area = rig.disk.control()?;
+        let area = vm.disk.control()?;
         assert_eq!(
             area.records.get(other),
             Some(&Ok(record(6, 3, 2))),
@@ -186,23 +186,23 @@ fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
 
 #[test]
 fn without_control_records_the_slot_that_is_whole_runs() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    rig.disk.write(Role::Control, 0, &[0; 8192])?;
-    rig.disk.flip(Role::Boot(Slot::A), 0)?;
-    let console = rig.boot(Access::Write)?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    vm.disk.write(Role::Control, 0, &[0; 8192])?;
+    vm.disk.flip(Role::Boot(Slot::A), 0)?;
+    let console = vm.boot(Access::Write)?;
     console.must_say("no control record holds: both slots may be tried")?;
     must_be(&console.selection()?, Slot::B, Mode::Normal, 2);
-    let held = rig.disk.control()?.effective();
+    let held = vm.disk.control()?.effective();
     assert_eq!((held.sequence, held.slots), (1, PerSlot { a: trying(3), b: trying(2) }));
     Ok(())
 }
 
 #[test]
 fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let renamed = Command::new("sgdisk").arg("--change-name=2:other").arg(rig.disk.path()).output()?;
+    let vm = SelectorVm::fresh()?;
+    let renamed = Command::new("sgdisk").arg("--change-name=2:other").arg(vm.disk.path()).output()?;
     ensure!(renamed.status.success(), "{renamed:?}");
-    let console = rig.boot(Access::Write)?;
+    let console = vm.boot(Access::Write)?;
     console.must_say("no partition control on this disk")?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
@@ -212,13 +212,13 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
 
 #[test]
 fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
-    let rig = Rig::fresh()?;
+    let vm = SelectorVm::fresh()?;
     // The header of the first copy (sector 1), and the first entries behind it.
-    let file = OpenOptions::new().read(true).write(true).open(rig.disk.path())?;
+    let file = OpenOptions::new().read(true).write(true).open(vm.disk.path())?;
     let (mut before, mut after) = ([0; 1024], [0; 1024]);
     file.read_exact_at(&mut before, 512)?;
     file.write_all_at(&[0; 1024], 512)?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
     // EDK2 puts the first copy right before it starts anything (PartitionDxe), so that the selector has nothing to tell.
@@ -230,10 +230,10 @@ fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
 
 #[test]
 fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    let retyped = Command::new("sgdisk").arg("--typecode=3:8300").arg(rig.disk.path()).output()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    let retyped = Command::new("sgdisk").arg("--typecode=3:8300").arg(vm.disk.path()).output()?;
     ensure!(retyped.status.success(), "{retyped:?}");
-    let told = rig.boot(Access::Write)?.selection()?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert_eq!(told.reason, "second in order; slot a: no partition boot-a on this disk");
     Ok(())
@@ -241,25 +241,25 @@ fn a_partition_of_the_right_name_and_another_type_is_not_started() -> Result<()>
 
 #[test]
 fn a_read_only_stick_boots_uncounted_and_unchanged() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let before = fs::read(rig.disk.path())?;
-    let console = rig.boot(Access::ReadOnly)?;
+    let vm = SelectorVm::fresh()?;
+    let before = fs::read(vm.disk.path())?;
+    let console = vm.boot(Access::ReadOnly)?;
     let told = console.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(!told.counted);
     console.must_say("this start is not counted: control cannot be written: read-only medium")?;
-    assert!(fs::read(rig.disk.path())? == before, "a read-only stick changed");
+    assert!(fs::read(vm.disk.path())? == before, "a read-only stick changed");
     Ok(())
 }
 
 #[test]
 fn only_the_control_partition_is_ever_written() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let before = fs::read(rig.disk.path())?;
-    rig.boot(Access::Write)?;
-    let control = rig.disk.extent(Role::Control)?;
+    let vm = SelectorVm::fresh()?;
+    let before = fs::read(vm.disk.path())?;
+    vm.boot(Access::Write)?;
+    let control = vm.disk.extent(Role::Control)?;
     let (start, end) = (control.start, control.start + control.length);
-    let after = fs::read(rig.disk.path())?;
+    let after = fs::read(vm.disk.path())?;
     for (offset, (old, new)) in (0_u64..).zip(before.iter().zip(&after)) {
         assert!(old == new || (start..end).contains(&offset), "byte {offset} of the disk changed");
     }
@@ -268,8 +268,8 @@ fn only_the_control_partition_is_ever_written() -> Result<()> {
 
 #[test]
 fn key_r_leads_to_rescue_and_takes_no_try() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let told = boot_typing(&rig, "r")?.selection()?;
+    let vm = SelectorVm::fresh()?;
+    let told = boot_typing(&vm, "r")?.selection()?;
     must_be(&told, Slot::A, Mode::Rescue, 3);
     assert_eq!(told.reason, "rescue asked for at the keyboard");
     Ok(())
@@ -277,8 +277,8 @@ fn key_r_leads_to_rescue_and_takes_no_try() -> Result<()> {
 
 #[test]
 fn key_b_starts_slot_b_out_of_order() -> Result<()> {
-    let rig = Rig::with_both_slots(&record(1, 3, 3))?;
-    let told = boot_typing(&rig, "b")?.selection()?;
+    let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
+    let told = boot_typing(&vm, "b")?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     assert_eq!(told.reason, "asked for at the keyboard");
     Ok(())
@@ -286,29 +286,29 @@ fn key_b_starts_slot_b_out_of_order() -> Result<()> {
 
 #[test]
 fn key_f_restarts_into_the_firmware_and_takes_no_try() -> Result<()> {
-    let rig = Rig::fresh()?;
-    let console = boot_typing(&rig, "f")?;
+    let vm = SelectorVm::fresh()?;
+    let console = boot_typing(&vm, "f")?;
     console.must_say("restarting into the firmware's set-up")?;
-    assert_eq!(rig.disk.control()?.effective(), ControlRecord::fresh(3));
+    assert_eq!(vm.disk.control()?.effective(), ControlRecord::fresh(3));
     Ok(())
 }
 
 #[test]
 fn a_rescue_that_was_requested_is_served_once() -> Result<()> {
-    let rig = Rig::fresh()?;
-    rig.disk.set_control(0, &ControlRecord { rescue_requested: true, ..ControlRecord::fresh(3) })?;
-    let told = rig.boot(Access::Write)?.selection()?;
+    let vm = SelectorVm::fresh()?;
+    vm.disk.set_control(0, &ControlRecord { rescue_requested: true, ..ControlRecord::fresh(3) })?;
+    let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Rescue, 3);
     assert_eq!(told.reason, "rescue requested by the last system");
-    assert!(!rig.disk.control()?.effective().rescue_requested);
+    assert!(!vm.disk.control()?.effective().rescue_requested);
     Ok(())
 }
 
 #[test]
 fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
-    let rig = Rig::fresh()?;
-    rig.disk.flip(Role::Boot(Slot::A), 0)?;
-    let mut machine = rig.start(Access::Write)?;
+    let vm = SelectorVm::fresh()?;
+    vm.disk.flip(Role::Boot(Slot::A), 0)?;
+    let mut machine = vm.start(Access::Write)?;
     machine.wait_for("press f for the firmware's set-up, any other key to restart", DEADLINE)?;
     let said = machine.console();
     assert!(said.contains("nothing can be started: slot a: UKI damaged: "), "{said}");
@@ -321,13 +321,14 @@ fn with_nothing_to_start_it_says_why_and_waits_for_a_key() -> Result<()> {
     );
     machine.send("x")?;
     end_of(machine)?;
-    assert_eq!(rig.disk.control()?.effective(), ControlRecord::fresh(3));
+    assert_eq!(vm.disk.control()?.effective(), ControlRecord::fresh(3));
     Ok(())
 }
 
 #[test]
 fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
-    let (own, other) = (Rig::with_both_slots(&record(1, 3, 3))?, Rig::with_both_slots(&record(9, 1, 1))?);
+    let (own, other) =
+        (SelectorVm::with_both_slots(&record(1, 3, 3))?, SelectorVm::with_both_slots(&record(9, 1, 1))?);
     own.disk.flip(Role::Boot(Slot::A), 0)?;
     let before = fs::read(other.disk.path())?;
     let console = own.boot_beside(&other)?;
@@ -339,7 +340,7 @@ fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
 
 #[test]
 fn a_clone_of_the_stick_is_told_apart_by_its_port() -> Result<()> {
-    let (own, clone) = (Rig::fresh()?, Rig::fresh()?);
+    let (own, clone) = (SelectorVm::fresh()?, SelectorVm::fresh()?);
     fs::copy(own.disk.path(), clone.disk.path())?;
     // So that the clone would win, were its record taken for the own one.
     clone.disk.set_control(0, &record(9, 1, 1))?;

@@ -10,13 +10,13 @@ use handoff::marker;
 use handoff::partition::Role;
 use handoff::report::Outcome;
 use handoff::slot::{PerSlot, Slot};
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, DEADLINE, Stick};
-use qemu_tests::world::World;
 use std::time::Duration;
 
 /// A stick with the same system in both slots, both on trial.
 fn with_both_slots() -> Result<Stick> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     for part in [Role::Boot, Role::Root, Role::Verity] {
         let (from, to) = (stick.extent(part(Slot::A))?, stick.extent(part(Slot::B))?);
         ensure!(from.length == to.length, "the slots differ in size");
@@ -60,7 +60,7 @@ fn a_flipped_byte_in_the_boot_record_runs_the_other_slot() -> Result<()> {
 
 #[test]
 fn without_another_slot_a_damaged_uki_is_said_and_nothing_hangs() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.flip(Role::Boot(Slot::A), 1_000_000)?;
     let mut machine = Machine::start(&stick.setup())?;
     let line = machine.wait_for_line("nothing can be started", DEADLINE)?;
@@ -87,14 +87,14 @@ fn is_never_handed_over_to(stick: &Stick) -> Result<()> {
 
 #[test]
 fn a_flipped_byte_in_the_root_is_never_handed_over_to() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.flip(Role::Root(Slot::A), ROOT_START)?;
     is_never_handed_over_to(&stick)
 }
 
 #[test]
 fn a_flipped_byte_in_the_hash_tree_is_never_handed_over_to() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     // The first block behind the superblock is the top of the tree.
     stick.flip(Role::Verity(Slot::A), 4096 + 5)?;
     is_never_handed_over_to(&stick)
@@ -128,7 +128,7 @@ fn a_slot_that_never_confirms_is_left_after_its_tries() -> Result<()> {
 #[test]
 fn either_control_record_may_be_lost() -> Result<()> {
     for place in [0, 1] {
-        let stick = World::micro()?.stick("alpha")?;
+        let stick = SiteFixture::micro()?.stick("alpha")?;
         stick.set_control(1 - place, &ControlRecord { sequence: 5, ..ControlRecord::fresh(3) })?;
         stick.write(Role::Control, 4096 * u64::try_from(place)?, &[0x5a; 700])?;
         let report = stick.boot_and_power_off()?.report;
@@ -147,7 +147,7 @@ fn with_both_control_records_lost_the_slot_that_is_whole_boots() -> Result<()> {
 
 #[test]
 fn the_key_r_leads_to_the_rescue_shell() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let mut machine = Machine::start(&stick.setup())?;
     machine.wait_for("keys for a second", DEADLINE)?;
     machine.send("r")?;
@@ -162,7 +162,7 @@ fn the_key_r_leads_to_the_rescue_shell() -> Result<()> {
 
 #[test]
 fn the_boot_record_says_what_the_uki_is() -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let end = stick.extent(Role::Boot(Slot::A))?.length;
     let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?);
     let record = record.context("slot a has no boot record")?;

@@ -3,19 +3,19 @@
 use anyhow::{Result, ensure};
 use builder::run::Setup;
 use handoff::report::Outcome;
+use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
-use qemu_tests::world::World;
 
 fn boots_well(change: impl FnOnce(&mut Setup)) -> Result<()> {
-    World::micro()?.stick("alpha")?.boots_well(change).map(|_| ())
+    SiteFixture::micro()?.stick("alpha")?.boots_well(change).map(|_| ())
 }
 
 #[test]
 fn a_clock_that_lost_its_battery_is_set_to_the_time_of_the_build() -> Result<()> {
-    let world = World::micro()?;
-    let stick = world.stick("alpha")?;
-    let ssh = Ssh::new(&world)?;
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
+    let ssh = Ssh::new(&fixture)?;
     let mut booted = stick.boots_well(|setup| {
         setup.trouble.clock = Some("1970-01-01T00:00:00".into());
         setup.ssh = Some(ssh.port());
@@ -42,7 +42,7 @@ fn one_hundred_and_ninety_two_mebibytes_are_enough() -> Result<()> {
 
 /// A kernel without a module that the way needs: the step that misses it says what to look for.
 fn names(module: &str, fault: &str, words: &[&str]) -> Result<()> {
-    let stick = World::micro()?.stick("alpha")?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     let arguments = [format!("modprobe.blacklist={module}"), "psyops.device-timeout=10".to_owned()];
     let mut setup = stick.setup();
     setup.boot = stick.direct(&arguments)?;

@@ -8,7 +8,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use tempfile::TempDir;
 
-struct World {
+struct Fixture {
     folder: TempDir,
     site: Site,
     credentials: Credentials,
@@ -16,7 +16,7 @@ struct World {
     host: HostKey,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (identity, signing) = (identity_file::generate(), SigningKey::generate().unwrap());
@@ -64,22 +64,22 @@ fn text(identity: &NodeIdentity) -> Vec<u8> {
 
 #[test]
 fn keys_of_the_site_are_found_in_whatever_form_and_place() {
-    let world = World::new();
-    let guard = world.guard();
-    let admin = format!("the key of the admin {}", world.credentials.identity.recipient());
-    let signing = format!("the signing key {}", world.credentials.signing.public().as_str());
-    let seed = signing_bytes(&world.credentials.signing).unwrap();
-    let bare = text(&world.credentials.identity);
+    let fixture = Fixture::new();
+    let guard = fixture.guard();
+    let admin = format!("the key of the admin {}", fixture.credentials.identity.recipient());
+    let signing = format!("the signing key {}", fixture.credentials.signing.public().as_str());
+    let seed = signing_bytes(&fixture.credentials.signing).unwrap();
+    let bare = text(&fixture.credentials.identity);
     let bare = std::str::from_utf8(&bare).unwrap().lines().find_map(age_bytes).unwrap();
     assert_eq!((seed.len(), bare.len()), (32, 32));
     let hexadecimal: String = seed.iter().map(|byte| format!("{byte:02x}")).collect();
-    let host = world.host.private_text().unwrap().as_bytes().to_vec();
-    let bare_node = identity_bytes(&world.node).unwrap();
-    let bare_host = world.host.seed().unwrap();
+    let host = fixture.host.private_text().unwrap().as_bytes().to_vec();
+    let bare_node = identity_bytes(&fixture.node).unwrap();
+    let bare_host = fixture.host.seed().unwrap();
     for (content, expected) in [
-        (text(&world.credentials.identity), admin.as_str()),
-        (text(&world.node), "the key of node n1"),
-        (world.credentials.signing.text().unwrap().as_bytes().to_vec(), &signing),
+        (text(&fixture.credentials.identity), admin.as_str()),
+        (text(&fixture.node), "the key of node n1"),
+        (fixture.credentials.signing.text().unwrap().as_bytes().to_vec(), &signing),
         (host, "the SSH host key of node n1"),
         (bare.to_vec(), &admin),
         (seed.to_vec(), &signing),
@@ -98,36 +98,36 @@ fn keys_of_the_site_are_found_in_whatever_form_and_place() {
             (PIECE + OVERLAP - 1, Origin::Plain),
         ] {
             let file = [vec![b'x'; before], content.clone(), vec![b'\n'; 5]].concat();
-            assert_eq!(World::key_in(&guard, &file, origin).as_deref(), Some(expected));
+            assert_eq!(Fixture::key_in(&guard, &file, origin).as_deref(), Some(expected));
         }
     }
 }
 
 #[test]
 fn other_keys_are_secrets_like_others_but_not_in_plain_files() {
-    let world = World::new();
-    let guard = world.guard();
+    let fixture = Fixture::new();
+    let guard = fixture.guard();
     let foreign = text(&identity_file::generate());
-    assert_eq!(World::key_in(&guard, foreign.as_ref(), Origin::Plain).as_deref(), Some("an age identity"));
-    assert_eq!(World::key_in(&guard, foreign.as_ref(), Origin::Secret), None);
+    assert_eq!(Fixture::key_in(&guard, foreign.as_ref(), Origin::Plain).as_deref(), Some("an age identity"));
+    assert_eq!(Fixture::key_in(&guard, foreign.as_ref(), Origin::Secret), None);
     let foreign = SigningKey::generate().unwrap().text().unwrap();
-    let found = World::key_in(&guard, foreign.as_ref(), Origin::Plain);
+    let found = Fixture::key_in(&guard, foreign.as_ref(), Origin::Plain);
     assert_eq!(found.as_deref(), Some("a minisign secret key"));
     let host = HostKey::generate("x").unwrap().private_text().unwrap();
-    assert_eq!(World::key_in(&guard, host.as_ref(), Origin::Plain), None);
+    assert_eq!(Fixture::key_in(&guard, host.as_ref(), Origin::Plain), None);
     let harmless = b"AGE-SECRET-KEY-1 RWQAAEIy -----BEGIN OPENSSH PRIVATE KEY----- age1";
-    assert_eq!(World::key_in(&guard, harmless.as_ref(), Origin::Plain), None);
+    assert_eq!(Fixture::key_in(&guard, harmless.as_ref(), Origin::Plain), None);
 }
 
 #[test]
 fn a_key_in_a_role_or_overlay_is_named() {
-    let world = World::new();
-    world.guard().check_site(&world.site).unwrap();
+    let fixture = Fixture::new();
+    fixture.guard().check_site(&fixture.site).unwrap();
     for place in ["roles/example/files/backup", "overlays/common/etc/backup"] {
-        let path = world.folder.path().join(place);
+        let path = fixture.folder.path().join(place);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text(&world.node)).unwrap();
-        let error = world.guard().check_site(&world.site).unwrap_err();
+        fs::write(&path, text(&fixture.node)).unwrap();
+        let error = fixture.guard().check_site(&fixture.site).unwrap_err();
         let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
         assert_eq!((error.to_string(), error.class()), (expected, Class::Refused));
         fs::remove_file(path).unwrap();
@@ -136,13 +136,14 @@ fn a_key_in_a_role_or_overlay_is_named() {
 
 #[test]
 fn copies_of_locked_key_files_are_found() {
-    let world = World::new();
-    let admin = format!("the key of the admin {}", world.credentials.identity.recipient());
-    let signing = format!("the signing key {}", world.credentials.signing.public().as_str());
+    let fixture = Fixture::new();
+    let admin = format!("the key of the admin {}", fixture.credentials.identity.recipient());
+    let signing = format!("the signing key {}", fixture.credentials.signing.public().as_str());
     let work = Work::LEAST;
-    let identity = lock_identity(&world.credentials.identity, Timestamp::from_unix(0), "open", work).unwrap();
-    let key = lock_signing_key(&world.credentials.signing, "open", work).unwrap();
-    let place = |name: &str| Some(world.folder.path().join(name));
+    let identity =
+        lock_identity(&fixture.credentials.identity, Timestamp::from_unix(0), "open", work).unwrap();
+    let key = lock_signing_key(&fixture.credentials.signing, "open", work).unwrap();
+    let place = |name: &str| Some(fixture.folder.path().join(name));
     let at = Locations {
         identity: place("admin.age.txt"),
         signing_key: place("signing.key"),
@@ -155,7 +156,7 @@ fn copies_of_locked_key_files_are_found() {
     }
     let bare = locked::without_armor(identity.as_bytes()).unwrap();
     let one_line: String = identity.lines().filter(|line| !line.starts_with('-')).collect();
-    let (unlocked, guard) = (world.guard(), world.guard_with(&at));
+    let (unlocked, guard) = (fixture.guard(), fixture.guard_with(&at));
     let foreign = "an age file under a passphrase, as a locked identity is";
     for (file, expected, without_files) in [
         (identity.as_bytes(), &admin, foreign),
@@ -164,19 +165,19 @@ fn copies_of_locked_key_files_are_found() {
         (key.as_bytes(), &signing, "a minisign secret key"),
     ] {
         for origin in [Origin::Plain, Origin::Secret, Origin::Base] {
-            assert_eq!(World::key_in(&guard, file, origin).as_ref(), Some(expected));
+            assert_eq!(Fixture::key_in(&guard, file, origin).as_ref(), Some(expected));
         }
-        assert_eq!(World::key_in(&unlocked, file, Origin::Plain).as_deref(), Some(without_files));
-        assert_eq!(World::key_in(&unlocked, file, Origin::Secret), None);
+        assert_eq!(Fixture::key_in(&unlocked, file, Origin::Plain).as_deref(), Some(without_files));
+        assert_eq!(Fixture::key_in(&unlocked, file, Origin::Secret), None);
     }
     // The half of a locked file that has nothing of how it begins.
-    assert_eq!(World::key_in(&guard, &bare[48..], Origin::Base), Some(admin));
+    assert_eq!(Fixture::key_in(&guard, &bare[48..], Origin::Base), Some(admin));
 }
 
 #[test]
 fn a_key_in_a_base_is_named_by_its_path_in_the_root() {
-    let world = World::new();
-    let path = world.folder.path().join("base.tar");
+    let fixture = Fixture::new();
+    let path = fixture.folder.path().join("base.tar");
     let make = |key: &[u8]| {
         let mut archive = tar::Builder::new(fs::File::create(&path).unwrap());
         let foreign = text(&identity_file::generate());
@@ -191,20 +192,20 @@ fn a_key_in_a_base_is_named_by_its_path_in_the_root() {
         archive.into_inner().unwrap();
     };
     make(b"nothing");
-    world.guard().check_base(&path).unwrap();
-    make(&[vec![0; PIECE], text(&world.node)].concat());
-    let error = world.guard().check_base(&path).unwrap_err();
+    fixture.guard().check_base(&path).unwrap();
+    make(&[vec![0; PIECE], text(&fixture.node)].concat());
+    let error = fixture.guard().check_base(&path).unwrap_err();
     assert_eq!(error.to_string(), "/etc/backup holds the key of node n1: it is not put into an image");
     assert_eq!(error.class(), Class::Refused);
 }
 
 #[test]
 fn a_key_in_the_sites_settings_is_named() {
-    let world = World::new();
-    let path = world.folder.path().join("site.toml");
+    let fixture = Fixture::new();
+    let path = fixture.folder.path().join("site.toml");
     let before = fs::read(&path).unwrap();
-    fs::write(&path, [before, b"# ".to_vec(), text(&world.node)].concat()).unwrap();
-    let error = world.guard().check_site(&world.site).unwrap_err();
+    fs::write(&path, [before, b"# ".to_vec(), text(&fixture.node)].concat()).unwrap();
+    let error = fixture.guard().check_site(&fixture.site).unwrap_err();
     let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
     assert_eq!(error.to_string(), expected);
 }

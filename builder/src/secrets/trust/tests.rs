@@ -9,20 +9,20 @@ use keys::timestamp::Timestamp;
 use std::fs;
 use tempfile::TempDir;
 
-struct World {
+struct Fixture {
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        let config = world.folder.path().join("config");
+        let fixture = Self { folder: TempDir::new().unwrap() };
+        let config = fixture.folder.path().join("config");
         let id = "home".parse().unwrap();
         let keys = issue_keys(&config, &id, Timestamp::from_unix(0), &Passphrases::default()).unwrap();
         let options = InitOptions { build_time: 1_700_000_000, open_consoles: false };
         let node = "demo".parse().unwrap();
-        init_site(&world.folder.path().join("site"), &id, &node, &keys, &options).unwrap();
-        world
+        init_site(&fixture.folder.path().join("site"), &id, &node, &keys, &options).unwrap();
+        fixture
     }
 
     fn site(&self) -> Site {
@@ -112,117 +112,117 @@ fn key(origin: Origin, role: Role, key: &str, change: Change) -> Difference {
 
 #[test]
 fn a_site_of_ones_own_keys_is_accepted_at_its_first_use_and_remembered() {
-    let world = World::new();
-    assert!(world.load().unwrap().accepted.unwrap().is_first_use());
-    let site = world.load().unwrap();
+    let fixture = Fixture::new();
+    assert!(fixture.load().unwrap().accepted.unwrap().is_first_use());
+    let site = fixture.load().unwrap();
     let accepted = site.accepted.clone().unwrap();
     assert!(!accepted.is_first_use());
     assert_eq!(accepted.keys, KeySet::wished(&site).unwrap());
-    let file = world.folder.path().join("config/home/home.trust.toml");
+    let file = fixture.folder.path().join("config/home/home.trust.toml");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(file).unwrap());
     assert_eq!(mode & 0o777, 0o600);
 }
 
 #[test]
 fn keys_of_others_are_not_accepted_at_the_first_use() {
-    let world = World::new();
-    let (admin, signer) = (world.add_admin(), world.add_signer());
+    let fixture = Fixture::new();
+    let (admin, signer) = (fixture.add_admin(), fixture.add_signer());
     let expected = [
         key(Origin::Site, Role::Admin, &admin, Change::Added),
         key(Origin::Site, Role::Signer, signer.public().as_str(), Change::Added),
     ];
     for _ in 0..2 {
         // Refused the second time as well: nothing was stored.
-        assert_eq!(differences(world.load()), expected);
+        assert_eq!(differences(fixture.load()), expected);
     }
-    let done = world.accept(&[&admin]).unwrap();
+    let done = fixture.accept(&[&admin]).unwrap();
     assert_eq!(done.remaining, expected[1..]);
     assert!(!done.published);
-    assert_eq!(differences(world.load()), expected[1..]);
-    let done = world.accept(&[signer.public().as_str()]).unwrap();
+    assert_eq!(differences(fixture.load()), expected[1..]);
+    let done = fixture.accept(&[signer.public().as_str()]).unwrap();
     assert!(done.published && done.remaining.is_empty());
-    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 2);
+    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 2);
 }
 
 #[test]
 fn a_key_that_was_removed_is_a_difference_too() {
-    let world = World::new();
-    let admin = world.add_admin();
-    world.accept(&[&admin]).unwrap();
-    world.load().unwrap();
-    world.edit(&format!(", \"{admin}\""), "");
+    let fixture = Fixture::new();
+    let admin = fixture.add_admin();
+    fixture.accept(&[&admin]).unwrap();
+    fixture.load().unwrap();
+    fixture.edit(&format!(", \"{admin}\""), "");
     let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
     // The signed file still names it, as the accepted set does.
-    assert_eq!(differences(world.load()), [removed(Origin::Site)]);
-    assert!(world.accept(&[&admin]).unwrap().published);
-    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+    assert_eq!(differences(fixture.load()), [removed(Origin::Site)]);
+    assert!(fixture.accept(&[&admin]).unwrap().published);
+    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
 }
 
 #[test]
 fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
-    let world = World::new();
-    world.publish();
+    let fixture = Fixture::new();
+    fixture.publish();
     // Another admin with the same signing key accepts a key, and commits both files.
-    let other = world.add_admin();
+    let other = fixture.add_admin();
     let (site, credentials) = {
-        let site = world.site();
-        let own = own_keys(&site, &world.at()).unwrap();
+        let site = fixture.site();
+        let own = own_keys(&site, &fixture.at()).unwrap();
         (site, own.signing.unwrap())
     };
     publish(&site, &KeySet::wished(&site).unwrap(), &credentials).unwrap();
     let added = |origin| key(origin, Role::Admin, &other, Change::Added);
-    assert_eq!(differences(world.load()), [added(Origin::Site), added(Origin::Signed)]);
-    assert!(world.accept(&[&other]).unwrap().remaining.is_empty());
-    world.load().unwrap();
+    assert_eq!(differences(fixture.load()), [added(Origin::Site), added(Origin::Signed)]);
+    assert!(fixture.accept(&[&other]).unwrap().remaining.is_empty());
+    fixture.load().unwrap();
 }
 
 #[test]
 fn a_trust_file_that_nobody_accepted_signed_is_refused() {
-    let world = World::new();
-    world.publish();
-    let site = world.site();
+    let fixture = Fixture::new();
+    fixture.publish();
+    let site = fixture.site();
     publish(&site, &KeySet::wished(&site).unwrap(), &SigningKey::generate().unwrap()).unwrap();
-    let found = differences(world.load());
+    let found = differences(fixture.load());
     assert!(
         matches!(&found[..], [Difference::NotSigned { problem }] if problem.contains("not trusted here")),
         "{found:?}"
     );
     // The way out: the accepted set is signed again.
-    assert!(world.accept(&[]).unwrap().published);
-    world.load().unwrap();
+    assert!(fixture.accept(&[]).unwrap().published);
+    fixture.load().unwrap();
     fs::remove_file(site.dir.join(TRUST_SIGNATURE)).unwrap();
-    let found = differences(world.load());
+    let found = differences(fixture.load());
     assert_eq!(found, [Difference::NotSigned { problem: "it has no signature (trust.toml.minisig)".into() }]);
 }
 
 #[test]
 fn an_older_trust_file_with_the_older_site_is_refused() {
-    let world = World::new();
-    world.publish();
+    let fixture = Fixture::new();
+    fixture.publish();
     let old = ["site.toml", TRUST_FILE, TRUST_SIGNATURE]
-        .map(|name| (name, fs::read(world.site().dir.join(name)).unwrap()));
-    let admin = world.add_admin();
-    world.accept(&[&admin]).unwrap();
+        .map(|name| (name, fs::read(fixture.site().dir.join(name)).unwrap()));
+    let admin = fixture.add_admin();
+    fixture.accept(&[&admin]).unwrap();
     for (name, content) in old {
-        fs::write(world.site().dir.join(name), content).unwrap();
+        fs::write(fixture.site().dir.join(name), content).unwrap();
     }
     let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
-    assert_eq!(differences(world.load()), [removed(Origin::Site), removed(Origin::Signed)]);
+    assert_eq!(differences(fixture.load()), [removed(Origin::Site), removed(Origin::Signed)]);
 }
 
 #[test]
 fn another_site_id_is_a_difference_from_the_signed_file() {
-    let world = World::new();
-    world.publish();
-    world.edit("id = \"home\"", "id = \"other\"");
+    let fixture = Fixture::new();
+    fixture.publish();
+    fixture.edit("id = \"home\"", "id = \"other\"");
     let expected = [Difference::SiteId {
         origin: Origin::Signed,
         accepted: "other".parse().unwrap(),
         found: "home".parse().unwrap(),
     }];
-    assert_eq!(differences(check(world.site(), &world.elsewhere()).map_err(Into::into)), expected);
+    assert_eq!(differences(check(fixture.site(), &fixture.elsewhere()).map_err(Into::into)), expected);
     // The keys are known as those of the site home, so that they are this workstation's own is no reason to go on.
-    for site in [world.load(), check(world.site(), &world.at()).map_err(Into::into)] {
+    for site in [fixture.load(), check(fixture.site(), &fixture.at()).map_err(Into::into)] {
         let error = site.unwrap_err();
         assert_eq!(error.class(), Class::Refused);
         let known = match error {
@@ -231,33 +231,33 @@ fn another_site_id_is_a_difference_from_the_signed_file() {
         };
         assert_eq!(known, ["home"]);
     }
-    let error = world.accept(&[]).unwrap_err();
+    let error = fixture.accept(&[]).unwrap_err();
     assert!(matches!(error, TrustError::OtherSite { .. }), "{error}");
-    assert!(world.accept(&["other"]).unwrap().published);
-    assert_eq!(world.load().unwrap().accepted.unwrap().keys.site.as_str(), "other");
+    assert!(fixture.accept(&["other"]).unwrap().published);
+    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.site.as_str(), "other");
 }
 
 #[test]
 fn only_keys_that_changed_can_be_accepted() {
-    let world = World::new();
-    world.load().unwrap();
+    let fixture = Fixture::new();
+    fixture.load().unwrap();
     let unknown = identity_file::generate().recipient().to_string();
     for text in [unknown.as_str(), "hello", ""] {
-        let error = world.accept(&[text]).unwrap_err();
+        let error = fixture.accept(&[text]).unwrap_err();
         assert!(matches!(&error, TrustError::UnknownKey { key } if key == text), "{error}");
     }
-    assert_eq!(world.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
+    assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
 }
 
 #[test]
 fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
-    let world = World::new();
-    world.load().unwrap();
-    let target = world.folder.path().join("profile");
-    std::os::unix::fs::symlink(&target, world.site().dir.join(TRUST_FILE)).unwrap();
-    let error = world.load().unwrap_err();
+    let fixture = Fixture::new();
+    fixture.load().unwrap();
+    let target = fixture.folder.path().join("profile");
+    std::os::unix::fs::symlink(&target, fixture.site().dir.join(TRUST_FILE)).unwrap();
+    let error = fixture.load().unwrap_err();
     assert!(matches!(error, CredentialError::Trust(TrustError::Read { .. })), "{error}");
-    let site = world.site();
+    let site = fixture.site();
     let key = SigningKey::generate().unwrap();
     let _ = publish(&site, &KeySet::wished(&site).unwrap(), &key);
     assert!(!target.exists());
@@ -265,14 +265,14 @@ fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
 
 #[test]
 fn where_nothing_was_accepted_both_files_of_the_site_must_agree() {
-    let world = World::new();
-    world.publish();
-    let at = world.elsewhere();
-    let site = check(world.site(), &at).unwrap();
+    let fixture = Fixture::new();
+    fixture.publish();
+    let at = fixture.elsewhere();
+    let site = check(fixture.site(), &at).unwrap();
     assert!(site.accepted.is_none());
-    assert_eq!(trusted_keys(&world.load().unwrap()).unwrap().len(), 1);
-    let other = world.add_admin();
-    let error = check(world.site(), &at).unwrap_err();
+    assert_eq!(trusted_keys(&fixture.load().unwrap()).unwrap().len(), 1);
+    let other = fixture.add_admin();
+    let error = check(fixture.site(), &at).unwrap_err();
     let TrustError::Differs { differences, .. } = error else { panic!("{error}") };
     assert_eq!(differences, [key(Origin::Signed, Role::Admin, &other, Change::Removed)]);
 }

@@ -9,16 +9,16 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// A site with a node `pi1` and its keys, as `psyops init` makes them.
-pub(crate) struct World {
+pub(crate) struct Fixture {
     pub(crate) folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     pub(crate) fn new() -> Self {
-        let world = Self { folder: TempDir::new().unwrap() };
-        let output = world.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]);
+        let fixture = Self { folder: TempDir::new().unwrap() };
+        let output = fixture.psyops(&["init", "site", "--id", "lab", "--node", "pi1"]);
         assert_eq!(output.status.code(), Some(0), "{output:?}");
-        world
+        fixture
     }
 
     pub(crate) fn at(&self, path: &str) -> PathBuf {

@@ -1,7 +1,7 @@
 //! What a medium has become, seen from this machine and with tools that know nothing of flashing.
 
 use crate::command::succeed;
-use crate::world::World;
+use crate::site_fixture::SiteFixture;
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::{ImageReader, ReadError};
 use builder::verify;
@@ -36,9 +36,9 @@ pub fn is_no_disk(medium: &Path) -> Result<()> {
 }
 
 /// A medium that `psyops verify` finds no fault with, and whose tables stand at its two ends.
-pub fn is_whole(world: &World, medium: &Path) -> Result<()> {
-    let mut verify = world.psyops();
-    verify.arg("verify").arg(medium).arg("--site").arg(world.site());
+pub fn is_whole(fixture: &SiteFixture, medium: &Path) -> Result<()> {
+    let mut verify = fixture.psyops();
+    verify.arg("verify").arg(medium).arg("--site").arg(fixture.site());
     succeed(&mut verify)?;
     let said = succeed(Command::new("sgdisk").arg("-v").arg(medium))?.stdout;
     let said = String::from_utf8_lossy(&said).into_owned();

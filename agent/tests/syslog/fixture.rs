@@ -16,15 +16,15 @@ const DAEMON_LOG: &str = "PSYOPS_TEST_DAEMON_LOG";
 const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The private system of one test.
-pub(crate) struct Scene {
+pub(crate) struct Fixture {
     agent: &'static str,
     spool: PathBuf,
-    /// The device number of `/dev`: no other scene has it.
+    /// The device number of `/dev`: no other fixture has it.
     dev: u64,
 }
 
-impl Scene {
-    /// Runs the test `name` again inside namespaces of its own and returns nothing, or, inside, the scene.
+impl Fixture {
+    /// Runs the test `name` again inside namespaces of its own and returns nothing, or, inside, the fixture.
     pub(crate) fn enter(name: &str) -> Option<Self> {
         if std::env::var_os(INSIDE).is_some() {
             let spool = PathBuf::from("/var/log/psyops/syslog.spool");
@@ -260,7 +260,7 @@ fn stop_file(log: &Path) -> PathBuf {
     log.with_extension("stop")
 }
 
-/// How many sockets of this scene were bound at the device's name. The kernel's list is one per network namespace.
+/// How many sockets of this fixture were bound at the device's name. The kernel's list is one per network namespace.
 fn sockets() -> usize {
     let table = fs::read("/proc/net/unix").unwrap();
     String::from_utf8_lossy(&table).lines().filter(|line| line.ends_with(" /dev/log")).count()

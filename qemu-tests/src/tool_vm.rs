@@ -4,8 +4,8 @@
 //! devices is tested on devices, without being root here and without risk to the disks of this machine.
 
 use crate::command::succeed;
+use crate::site_fixture::SiteFixture;
 use crate::stick::Stick;
-use crate::world::World;
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};
@@ -18,8 +18,8 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// What stands before and behind what the script says.
-const BEGIN: &str = "workbench: begin";
-const END: &str = "workbench: end";
+const BEGIN: &str = "tool_vm: begin";
+const END: &str = "tool_vm: end";
 
 /// What the site's commands start programs of the host with: without network and new rights, within limits.
 const CONFINED_BY: [&str; 3] = ["unshare", "setpriv", "prlimit"];
@@ -43,32 +43,32 @@ poweroff -f
 
 /// What goes into the machine.
 #[derive(Debug)]
-pub struct Workbench {
+pub struct ToolVm {
     folder: TempDir,
     node: Stick,
     disks: Vec<Disk>,
 }
 
-impl Workbench {
+impl ToolVm {
     /// One with these programs of this machine (found on `PATH`) and all of the site's commands, in `/usr/local/bin`.
     /// The shell prefers busybox's own programs of the same name where a script does not name the folder.
-    pub fn new(world: &World, programs: &[&str]) -> Result<Self> {
+    pub fn new(fixture: &SiteFixture, programs: &[&str]) -> Result<Self> {
         let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
         for name in ["psyops", "build-image", "mksecrets"] {
-            binaries.push(world.command(name).get_program().into());
+            binaries.push(fixture.command(name).get_program().into());
         }
-        Self::with(world, &binaries)
+        Self::with(fixture, &binaries)
     }
 
     /// One with programs of this machine (found on `PATH`) and one of our own.
-    pub fn around(world: &World, own: &Path, programs: &[&str]) -> Result<Self> {
+    pub fn around(fixture: &SiteFixture, own: &Path, programs: &[&str]) -> Result<Self> {
         let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
         binaries.push(own.to_owned());
-        Self::with(world, &binaries)
+        Self::with(fixture, &binaries)
     }
 
-    fn with(world: &World, binaries: &[PathBuf]) -> Result<Self> {
-        let bench = Self { folder: tempfile::tempdir()?, node: world.stick("alpha")?, disks: Vec::new() };
+    fn with(fixture: &SiteFixture, binaries: &[PathBuf]) -> Result<Self> {
+        let bench = Self { folder: tempfile::tempdir()?, node: fixture.stick("alpha")?, disks: Vec::new() };
         let mut binaries = binaries.to_vec();
         for name in CONFINED_BY {
             binaries.push(on_path(name)?);

@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const PLUGIN: &str = "src/flash_rig/faulty_stick.py";
+const PLUGIN: &str = "src/flash_vm/faulty_stick.py";
 const START: Duration = Duration::from_secs(20);
 
 /// What the controller does wrong.

@@ -1,7 +1,7 @@
-//! A place to build in: a copy of a world's site that a test may change, and a store of its own.
+//! A place to build in: a copy of a fixture's site that a test may change, and a store of its own.
 
 use crate::command::succeed;
-use crate::world::World;
+use crate::site_fixture::SiteFixture;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use std::fs;
@@ -12,29 +12,29 @@ use tempfile::TempDir;
 /// The folders of a store that can be made again from packages.
 const DERIVED: [&str; 5] = ["apt", "builds", "derived", "roots", "tmp"];
 
-/// A copy of the world's site, and a store of its own with the user's packages and indexes, and nothing else.
+/// A copy of the fixture's site, and a store of its own with the user's packages and indexes, and nothing else.
 #[derive(Debug)]
-pub struct Workplace {
-    world: World,
+pub struct BuildSandbox {
+    fixture: SiteFixture,
     folder: TempDir,
 }
 
-impl Workplace {
-    /// One with the site of the default world, in which alpha has its keys.
+impl BuildSandbox {
+    /// One with the site of the default fixture, in which alpha has its keys.
     pub fn new() -> Result<Self> {
-        Self::of(World::micro()?)
+        Self::of(SiteFixture::micro()?)
     }
 
     /// One with the debian base.
     pub fn debian() -> Result<Self> {
-        Self::of(World::debian()?)
+        Self::of(SiteFixture::debian()?)
     }
 
-    fn of(world: World) -> Result<Self> {
-        let place = Self { world, folder: tempfile::tempdir()? };
-        // The first image of the world fetches what the user's store does not have.
-        drop(place.world.stick("alpha")?);
-        succeed(Command::new("cp").arg("-r").arg(place.world.site()).arg(place.site()))?;
+    fn of(fixture: SiteFixture) -> Result<Self> {
+        let place = Self { fixture, folder: tempfile::tempdir()? };
+        // The first image of the fixture fetches what the user's store does not have.
+        drop(place.fixture.stick("alpha")?);
+        succeed(Command::new("cp").arg("-r").arg(place.fixture.site()).arg(place.site()))?;
         let store = builder::store::Store::from_environment()?;
         fs::create_dir_all(place.store())?;
         for folder in ["debs", "indexes"] {
@@ -43,10 +43,10 @@ impl Workplace {
         Ok(place)
     }
 
-    /// The world whose keys are used.
+    /// The fixture whose keys are used.
     #[must_use]
-    pub fn world(&self) -> &World {
-        &self.world
+    pub fn fixture(&self) -> &SiteFixture {
+        &self.fixture
     }
 
     /// Something beside the site.
@@ -78,13 +78,13 @@ impl Workplace {
     /// `psyops` with the site in `./site`.
     #[must_use]
     pub fn psyops(&self, arguments: &[&str]) -> Command {
-        self.set_up(self.world.psyops(), arguments)
+        self.set_up(self.fixture.psyops(), arguments)
     }
 
     /// The same in a network namespace with nothing but a loopback that is down.
     #[must_use]
     pub fn psyops_without_network(&self, arguments: &[&str]) -> Command {
-        let psyops = self.world.psyops();
+        let psyops = self.fixture.psyops();
         let mut unshare = Command::new("unshare");
         unshare.arg(if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" });
         // A table of routes with nothing below its heading.

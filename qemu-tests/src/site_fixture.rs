@@ -38,7 +38,7 @@ const ROLES: [(&str, &str); 3] = [
     ),
 ];
 
-/// The nodes of each world with their roles.
+/// The nodes of each fixture with their roles.
 const NODES: [(&str, &str); 9] = [
     ("alpha", "\"hello\""),
     ("beta", "\"hello\""),
@@ -54,7 +54,7 @@ const NODES: [(&str, &str); 9] = [
 /// The node with a fixed address, the one that QEMU's network forwards to.
 const FIXED: &str = "fixed-address";
 
-/// An overlay that a world may choose: it takes the modules out of the root, which is four fifths of a small one. What
+/// An overlay that a fixture may choose: it takes the modules out of the root, which is four fifths of a small one. What
 /// a start needs of them is in the initramfs.
 const SMALL: &str = "small";
 
@@ -68,18 +68,18 @@ const LACKS: &str = "lacks-";
 
 /// A site with its keys, and the commands that work on it.
 #[derive(Debug, Clone)]
-pub struct World {
+pub struct SiteFixture {
     folder: PathBuf,
     programs: PathBuf,
 }
 
-impl World {
-    /// The world of the default base.
+impl SiteFixture {
+    /// The fixture of the default base.
     pub fn micro() -> Result<Self> {
         Self::named("micro", &[])
     }
 
-    /// The world whose base is Debian with systemd.
+    /// The fixture whose base is Debian with systemd.
     pub fn debian() -> Result<Self> {
         Self::named("debian", &[("base = \"micro\"", "base = \"debian\"")])
     }
@@ -129,18 +129,18 @@ impl World {
         let programs = target.join("release");
         let shared = target.join("qemu-tests");
         fs::create_dir_all(&shared)?;
-        let world = Self { folder: shared.join(name), programs };
+        let fixture = Self { folder: shared.join(name), programs };
         let _lock = lock(&shared.join(format!("{name}.lock")))?;
         let made_by = digest_of_programs(&target, edits)?;
-        let ready = world.folder.join("made-by");
+        let ready = fixture.folder.join("made-by");
         if fs::read_to_string(&ready).ok().as_deref() != Some(&made_by) {
-            if world.folder.exists() {
-                fs::remove_dir_all(&world.folder).context("removing an old test site")?;
+            if fixture.folder.exists() {
+                fs::remove_dir_all(&fixture.folder).context("removing an old test site")?;
             }
-            world.make(edits).with_context(|| format!("making the test site {name}"))?;
+            fixture.make(edits).with_context(|| format!("making the test site {name}"))?;
             fs::write(&ready, made_by)?;
         }
-        Ok(world)
+        Ok(fixture)
     }
 
     fn make(&self, edits: &[(&str, &str)]) -> Result<()> {
@@ -226,13 +226,13 @@ impl World {
         self.folder.join("config/psyops/test")
     }
 
-    /// `psyops`, as this world's admin calls it.
+    /// `psyops`, as this fixture's admin calls it.
     #[must_use]
     pub fn psyops(&self) -> Command {
         self.command("psyops")
     }
 
-    /// One of the three commands, as this world's admin calls it.
+    /// One of the three commands, as this fixture's admin calls it.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));

@@ -5,10 +5,10 @@ use anyhow::{Context as _, Result, ensure};
 use builder::store::Store;
 use builder::tree::LayeredTree;
 use handoff::hash::Sha256Digest;
+use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Stick;
-use qemu_tests::workplace::Workplace;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use std::process::Command;
 const REMOVED: &str = "usr/bin/ssh-keyscan";
 
 /// The tree of the micro base, which a build of the site as it was leaves in the store.
-fn micro_tree(place: &Workplace) -> Result<Vec<u8>> {
+fn micro_tree(place: &BuildSandbox) -> Result<Vec<u8>> {
     place.build("alpha")?;
     let trees = Store::at(&place.store())?.entries("derived")?;
     let is_tree = |path: &&PathBuf| {
@@ -57,7 +57,7 @@ fn write_layout(folder: &Path, layers: &[&[u8]]) -> Result<()> {
 
 #[test]
 fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result<()> {
-    let place = Workplace::new()?;
+    let place = BuildSandbox::new()?;
     let lower = micro_tree(&place)?;
     let mut upper = LayeredTree::new();
     let (folder, name) = REMOVED.rsplit_once('/').context("a path")?;
@@ -101,7 +101,7 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     succeed(&mut place.psyops(&["verify-build", "first.img", "--site", "site"]))?;
 
     let stick = Stick::copy_of(&place.path("alpha.img"))?;
-    let ssh = Ssh::new(place.world())?;
+    let ssh = Ssh::new(place.fixture())?;
     let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
     assert_eq!(booted.seen.report.node.as_deref(), Some("alpha"));
     let script =

@@ -41,13 +41,13 @@ pub enum Probe {
 
 /// The small stick, in a folder of its own that goes with it.
 #[derive(Debug)]
-pub struct Rig {
+pub struct SelectorVm {
     /// The stick.
     pub disk: Disk,
     _folder: TempDir,
 }
 
-impl Rig {
+impl SelectorVm {
     /// A stick as it was just made: slot a with the probe and three tries, slot b empty.
     pub fn fresh() -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for the stick")?;
@@ -61,19 +61,19 @@ impl Rig {
         }
         let made = sgdisk.arg(&path).output().context("running sgdisk (Debian package gdisk)")?;
         ensure!(made.status.success(), "sgdisk: {}", String::from_utf8_lossy(&made.stderr));
-        let rig = Self { disk: Disk::open(&path)?, _folder: folder };
-        rig.disk.write(Role::Esp, 0, &esp()?)?;
-        rig.disk.set_control(0, &ControlRecord::fresh(3))?;
-        rig.install(Slot::A, &probe(Probe::ShutsDown)?)?;
-        Ok(rig)
+        let vm = Self { disk: Disk::open(&path)?, _folder: folder };
+        vm.disk.write(Role::Esp, 0, &esp()?)?;
+        vm.disk.set_control(0, &ControlRecord::fresh(3))?;
+        vm.install(Slot::A, &probe(Probe::ShutsDown)?)?;
+        Ok(vm)
     }
 
     /// A stick whose two slots both hold the probe, with this control record in place 0.
     pub fn with_both_slots(record: &ControlRecord) -> Result<Self> {
-        let rig = Self::fresh()?;
-        rig.install(Slot::B, &probe(Probe::ShutsDown)?)?;
-        rig.disk.set_control(0, record)?;
-        Ok(rig)
+        let vm = Self::fresh()?;
+        vm.install(Slot::B, &probe(Probe::ShutsDown)?)?;
+        vm.disk.set_control(0, record)?;
+        Ok(vm)
     }
 
     /// Writes `uki` and its boot record into a slot; the release is named for the slot.

@@ -1,4 +1,4 @@
-//! The laboratory: makes the scenarios, has them recorded in one machine, and every state looked at in others.
+//! A run: makes the scenarios, has them recorded in one machine, and every state looked at in others.
 
 use super::case::Writer;
 use super::guest::SAYS;
@@ -9,8 +9,8 @@ use super::store::FILE_SYSTEM;
 use super::tally::{Outcome, Report, Tally};
 use super::write_log::WriteLog;
 use super::wrong::Wrong;
-use crate::workbench::Workbench;
-use crate::world::World;
+use crate::site_fixture::SiteFixture;
+use crate::tool_vm::ToolVm;
 use anyhow::{Context as _, Result, bail, ensure};
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -52,8 +52,8 @@ pub fn run(plan: &Plan) -> Result<Report> {
             .push(Scenario::make(name, &folder.path().join(name)).with_context(|| format!("making {name}"))?);
     }
     ensure!(!scenarios.is_empty(), "no scenario has {:?} in its name", plan.only);
-    let world = World::micro()?;
-    record(plan, &world, &scenarios)?;
+    let fixture = SiteFixture::micro()?;
+    record(plan, &fixture, &scenarios)?;
     let mut report = Report::default();
     let mut in_machines = Vec::new();
     for scenario in &scenarios {
@@ -73,14 +73,14 @@ pub fn run(plan: &Plan) -> Result<Report> {
         report.tallies.push(tally);
     }
     if !in_machines.is_empty() {
-        look(plan, &world, &folder, &in_machines, &mut report)?;
+        look(plan, &fixture, &folder, &in_machines, &mut report)?;
     }
     Ok(report)
 }
 
 /// One machine in which every scenario writes to a disk of its own.
-fn record(plan: &Plan, world: &World, scenarios: &[Scenario]) -> Result<()> {
-    let mut bench = Workbench::around(world, &plan.program, &["e2fsck"])?;
+fn record(plan: &Plan, fixture: &SiteFixture, scenarios: &[Scenario]) -> Result<()> {
+    let mut bench = ToolVm::around(fixture, &plan.program, &["e2fsck"])?;
     let mut script = String::new();
     for (scenario, letter) in scenarios.iter().zip('a'..='z') {
         bench.add_as(&scenario.folder, &format!("case/{}", scenario.name))?;
@@ -99,7 +99,7 @@ fn record(plan: &Plan, world: &World, scenarios: &[Scenario]) -> Result<()> {
 /// Machines that share the states among them.
 fn look(
     plan: &Plan,
-    world: &World,
+    fixture: &SiteFixture,
     folder: &TempDir,
     chosen: &[(&Scenario, Vec<Cut>)],
     report: &mut Report,
@@ -108,7 +108,7 @@ fn look(
     let deadline = START + PER_STATE * u32::try_from(total / plan.machines)?;
     let mut benches = Vec::new();
     for share in 0..plan.machines {
-        let mut bench = Workbench::around(world, &plan.program, &["e2fsck"])?;
+        let mut bench = ToolVm::around(fixture, &plan.program, &["e2fsck"])?;
         let scratch = folder.path().join(format!("scratch-{share}"));
         File::create(&scratch)?.set_len(FILE_SYSTEM)?;
         bench.attach(&scratch);

@@ -3,8 +3,8 @@
 use super::usb_stick::UsbStick;
 use crate::command::succeed;
 use crate::shell::{Said, Shell};
-use crate::workbench::Workbench;
-use crate::world::World;
+use crate::site_fixture::SiteFixture;
+use crate::tool_vm::ToolVm;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use std::fs;
@@ -39,30 +39,30 @@ const MORE: u64 = 64 << 20;
 
 /// The machine.
 #[derive(Debug)]
-pub struct Rig {
+pub struct FlashVm {
     shell: Shell,
-    world: World,
+    fixture: SiteFixture,
     size: u64,
     _images: TempDir,
 }
 
-impl Rig {
+impl FlashVm {
     /// One with the small image of alpha.
     pub fn small() -> Result<Self> {
-        let world = World::small()?;
-        let image = world.image("alpha")?;
-        Self::new(&world, &[("alpha", &image)])
+        let fixture = SiteFixture::small()?;
+        let image = fixture.image("alpha")?;
+        Self::new(&fixture, &[("alpha", &image)])
     }
 
-    /// One with these images of a world, each by a name: `/images/NAME.img`.
-    pub fn new(world: &World, images: &[(&str, &Path)]) -> Result<Self> {
+    /// One with these images of a fixture, each by a name: `/images/NAME.img`.
+    pub fn new(fixture: &SiteFixture, images: &[(&str, &Path)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let disk = image_disk(folder.path(), images)?;
-        let psyops = PathBuf::from(world.psyops().get_program());
+        let psyops = PathBuf::from(fixture.psyops().get_program());
         let mut bench =
-            Workbench::around(&World::micro()?, &psyops, &["blkid", "sgdisk", "mke2fs", "e2fsck"])?;
-        bench.add_as(&world.site(), "root/site")?;
-        bench.add_as(&world.keys(), "root/.config/psyops/test")?;
+            ToolVm::around(&SiteFixture::micro()?, &psyops, &["blkid", "sgdisk", "mke2fs", "e2fsck"])?;
+        bench.add_as(&fixture.site(), "root/site")?;
+        bench.add_as(&fixture.keys(), "root/.config/psyops/test")?;
         let functions = folder.path().join("functions");
         fs::write(&functions, FUNCTIONS)?;
         bench.add_as(&functions, "functions")?;
@@ -73,13 +73,13 @@ impl Rig {
         let sizes =
             images.iter().map(|(_, image)| Ok(fs::metadata(image)?.len())).collect::<Result<Vec<_>>>()?;
         let size = sizes.into_iter().max().context("no image")? + MORE;
-        Ok(Self { shell, world: world.clone(), size, _images: folder })
+        Ok(Self { shell, fixture: fixture.clone(), size, _images: folder })
     }
 
     /// Whose images it has.
     #[must_use]
-    pub fn world(&self) -> &World {
-        &self.world
+    pub fn fixture(&self) -> &SiteFixture {
+        &self.fixture
     }
 
     /// Bytes of a stick that is a little longer than its images.
