@@ -15,7 +15,7 @@ pub const DEFAULT_RETRY_AFTER: u32 = 600;
 pub const MOST_PASSWORD_MEMORY: u32 = 64 * 1024;
 
 /// The commands of the rescue shell, each with what may follow it: the loader under other names.
-pub const VERBS: [(&str, &str); 5] = [
+pub const SHELL_COMMANDS: [(&str, &str); 5] = [
     ("status", "status"),
     ("log", "log"),
     ("retry", "retry"),
@@ -24,7 +24,7 @@ pub const VERBS: [(&str, &str); 5] = [
 ];
 
 /// What people can type where they get the commands and no shell: each with what may follow it.
-pub const COMMANDS: [(&str, &str); 10] = [
+pub const RESTRICTED_COMMANDS: [(&str, &str); 10] = [
     ("status", "status"),
     ("log", "log"),
     ("disks", "disks"),
@@ -43,7 +43,7 @@ pub enum RescueAccess {
     /// Everything: a shell of root.
     #[default]
     Shell,
-    /// [`COMMANDS`], without a shell and without a way to start one.
+    /// [`RESTRICTED_COMMANDS`], without a shell and without a way to start one.
     Commands,
 }
 

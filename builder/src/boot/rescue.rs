@@ -9,7 +9,7 @@ use crate::root::layers::OVERLAYS;
 use crate::site::Site;
 use handoff::modules::Module;
 use handoff::paths;
-use handoff::rescue::{RescueAccess, RescuePolicy, VERBS};
+use handoff::rescue::{RescueAccess, RescuePolicy, SHELL_COMMANDS};
 
 /// The drivers of network cards: what servers, desktops, small machines and virtual ones have, and USB adapters.
 const NETWORK_CARDS: [&str; 15] = [
@@ -94,7 +94,7 @@ fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
         RescueAccess::Shell => {
             files.push(link("/bin/sh", "busybox"));
             // The shell's own commands are the loader under other names.
-            files.extend(VERBS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
+            files.extend(SHELL_COMMANDS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
             if by_network {
                 files.extend(overlay());
             }

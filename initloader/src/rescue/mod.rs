@@ -4,13 +4,13 @@
 //! first one starts, everything is unmounted, so that no key lies open, unless the site wants it otherwise.
 
 pub(crate) mod addresses;
-mod commands;
+pub(crate) mod commands;
 mod password;
 mod remote;
+mod restricted;
 mod screen;
+mod sessions;
 mod terminal;
-pub(crate) mod verbs;
-mod visitors;
 
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind};
@@ -22,9 +22,9 @@ use handoff::selection::Mode;
 use nix::sys::reboot::RebootMode;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use sessions::Sessions;
 use std::path::Path;
 use std::time::Duration;
-use visitors::Visitors;
 
 /// What stands on the screen, to be read again.
 pub(crate) const SCREEN: &str = "/run/psyops/rescue-screen";
@@ -69,7 +69,7 @@ pub(crate) fn run(boot: &mut Boot, failure: &Failure) -> Left {
     handover::leave_word(boot);
     boot.stop_watchdog();
     remember_visit();
-    let left = Visitors::let_in(boot).wait(boot);
+    let left = Sessions::let_in(boot).wait(boot);
     let _ = kill(Pid::from_raw(-1), Signal::SIGKILL);
     if !boot.rescue.ssh_keys.is_empty() {
         remote::close();

@@ -46,14 +46,14 @@ struct Child {
 }
 
 /// The children that serve somebody.
-pub(crate) struct Visitors {
+pub(crate) struct Sessions {
     policy: RescuePolicy,
     addresses: Vec<FixedAddress>,
     children: Vec<Child>,
     signals: Option<SignalFd>,
 }
 
-impl Visitors {
+impl Sessions {
     /// Opens the ways in that the site allows.
     pub(crate) fn let_in(boot: &mut Boot) -> Self {
         let by_network = !boot.rescue.ssh_keys.is_empty() && remote::prepare(boot);
@@ -64,17 +64,17 @@ impl Visitors {
         let _ = set.thread_block();
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
         let (policy, addresses) = (boot.rescue.clone(), boot.addresses.clone());
-        let mut visitors = Self { policy, addresses, children: Vec::new(), signals: signals.ok() };
-        if visitors.policy.console != ConsoleAccess::Off {
+        let mut sessions = Self { policy, addresses, children: Vec::new(), signals: signals.ok() };
+        if sessions.policy.console != ConsoleAccess::Off {
             for terminal in console::terminals() {
-                visitors.serve(Service::Console(terminal), &mut boot.log);
+                sessions.serve(Service::Console(terminal), &mut boot.log);
             }
         }
         if by_network {
-            visitors.serve(Service::Network, &mut boot.log);
-            visitors.serve(Service::Ssh, &mut boot.log);
+            sessions.serve(Service::Network, &mut boot.log);
+            sessions.serve(Service::Ssh, &mut boot.log);
         }
-        visitors
+        sessions
     }
 
     fn serve(&mut self, service: Service, log: &mut Log) {

@@ -8,8 +8,8 @@ mod secrets;
 
 use crate::process;
 use crate::rescue::SCREEN;
-use crate::rescue::commands;
-use crate::rescue::visitors::RETRY;
+use crate::rescue::restricted;
+use crate::rescue::sessions::RETRY;
 use handoff::shown::ShownLines;
 use handoff::{paths, rescue};
 use nix::sys::signal::{Signal, kill};
@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         |place: &str| Path::new(place).file_name().is_some_and(|own| own == name.trim_start_matches('-'));
     match words.as_slice() {
         // A login shell's name has a dash before it.
-        words if is(paths::COMMAND_READER) => commands::run(words),
+        words if is(paths::COMMAND_READER) => restricted::run(words),
         [event] if is(paths::LEASE_READER) => lease::run(event),
         words => execute(name, words, Output::Paged),
     }
@@ -61,7 +61,7 @@ pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
         ("reboot", []) if output == Output::Plain => ask(Signal::SIGTERM),
         ("poweroff", []) if output == Output::Plain => ask(Signal::SIGUSR2),
         ("help", []) if output == Output::Plain => {
-            say(&commands::known());
+            say(&restricted::known());
             ExitCode::SUCCESS
         }
         _ => usage(output),
@@ -71,8 +71,8 @@ pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
 /// Says what can be typed.
 pub(super) fn usage(output: Output) -> ExitCode {
     complain(&match output {
-        Output::Paged => format!("known here: {}", rescue::VERBS.map(|(_, usage)| usage).join(", ")),
-        Output::Plain => commands::known(),
+        Output::Paged => format!("known here: {}", rescue::SHELL_COMMANDS.map(|(_, usage)| usage).join(", ")),
+        Output::Plain => restricted::known(),
     });
     ExitCode::from(USAGE)
 }

@@ -3,8 +3,8 @@
 //! It reads a line, compares it with a list, and runs that command in this program. No shell, pager or editor is started,
 //! no word of a line is ever a path or an argument of a program, and nothing is read from the environment.
 
-use super::verbs::{self, Output};
-use handoff::rescue::COMMANDS;
+use super::commands::{self, Output};
+use handoff::rescue::RESTRICTED_COMMANDS;
 use nix::sys::signal::{SigSet, Signal};
 use std::io::{Read, Write};
 use std::process::ExitCode;
@@ -18,7 +18,7 @@ const PROMPT: &str = "psyops rescue> ";
 enum Typed {
     /// Nothing.
     Empty,
-    /// The words of one of [`COMMANDS`].
+    /// The words of one of [`RESTRICTED_COMMANDS`].
     Command(&'static str, Option<&'static str>),
     /// Leave.
     Exit,
@@ -39,15 +39,15 @@ pub(crate) fn run(arguments: &[&str]) -> ExitCode {
         ["-c", line] => match understand(line.as_bytes()) {
             Typed::Command(name, word) => execute(name, word),
             Typed::Empty | Typed::Exit => ExitCode::SUCCESS,
-            Typed::Unknown => verbs::usage(Output::Plain),
+            Typed::Unknown => commands::usage(Output::Plain),
         },
-        _ => verbs::usage(Output::Plain),
+        _ => commands::usage(Output::Plain),
     }
 }
 
 fn execute(name: &str, word: Option<&str>) -> ExitCode {
     let words: Vec<&str> = word.into_iter().collect();
-    verbs::execute(name, &words, Output::Plain)
+    commands::execute(name, &words, Output::Plain)
 }
 
 /// Answers lines until `exit` or the end of the input.
@@ -70,7 +70,7 @@ fn converse(
 
 /// What can be typed.
 pub(super) fn known() -> String {
-    format!("known here: {}", COMMANDS.map(|(_, usage)| usage).join(", "))
+    format!("known here: {}", RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
 }
 
 /// The next line, without its end; of one that is too long only the beginning, one byte longer than any command may be.
@@ -112,7 +112,7 @@ fn understand(line: &[u8]) -> Typed {
         [name, argument] => (*name, Some(*argument)),
         _ => return Typed::Unknown,
     };
-    for (command, usage) in COMMANDS {
+    for (command, usage) in RESTRICTED_COMMANDS {
         if command != name {
             continue;
         }
@@ -195,7 +195,7 @@ mod tests {
 
     #[test]
     fn the_list_of_commands_is_what_the_reader_runs() {
-        for (name, usage) in COMMANDS {
+        for (name, usage) in RESTRICTED_COMMANDS {
             let choices = usage.split_once(' ').map_or(vec![""], |(_, choices)| choices.split('|').collect());
             for choice in choices {
                 let typed = understand(format!("{name} {choice}").as_bytes());
