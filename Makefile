@@ -19,6 +19,7 @@ demo: build  ## build the image of node demo from the default site and boot it i
 test: build  ## all tests: units, then cold boots in QEMU
 	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
 	@cargo nextest run -p qemu-tests --profile boot
+	@scripts/slowest target/nextest/default/junit.xml && scripts/slowest target/nextest/boot/junit.xml 25
 
 test-unit: build  ## only what needs no virtual machine
 	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features

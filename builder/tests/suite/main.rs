@@ -12,6 +12,7 @@ mod hostile_inputs;
 mod json;
 mod keys;
 mod links;
+mod markers;
 mod next_commands;
 mod one_line;
 mod recipes;
