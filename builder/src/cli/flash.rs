@@ -1,5 +1,9 @@
 //! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
 
+mod outcome;
+
+pub use outcome::FlashOutput;
+
 use crate::cli::finish;
 use crate::cli::mksecrets::PassphraseArgs;
 use crate::cli::trust::{judged, tell_first_use};
@@ -18,10 +22,9 @@ use crate::secrets::credentials::{Locations, load_signing_key};
 use crate::site::Site;
 use crate::verify::Verification;
 use clap::Args;
-use handoff::shown::Shown;
 use keys::timestamp::Timestamp;
-use serde_json::{Value, json};
-use std::fmt;
+use outcome::Outcome;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -82,21 +85,6 @@ pub struct WritingArgs {
 fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
     let (image, target) = text.split_once('=').ok_or("expected IMAGE=DEVICE")?;
     Ok((image.into(), target.into()))
-}
-
-/// What came of each stick.
-#[derive(Debug)]
-pub struct FlashOutput {
-    sticks: Vec<Outcome>,
-    json: bool,
-}
-
-#[derive(Debug)]
-struct Outcome {
-    target: String,
-    node: String,
-    size: u64,
-    result: Result<(Flashed, Option<PathBuf>), Error>,
 }
 
 /// Does it.
@@ -266,68 +254,4 @@ impl Images {
 fn now() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_unix(since.as_secs()).to_string()
-}
-
-impl FlashOutput {
-    /// The exit code: that of the first stick that failed.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        self.sticks.iter().find_map(|stick| Some(stick.result.as_ref().err()?.exit_code())).unwrap_or(0)
-    }
-}
-
-impl FlashOutput {
-    /// The sticks as JSON, in their order.
-    pub(super) fn values(&self) -> impl Iterator<Item = Value> {
-        self.sticks.iter().map(Outcome::to_json)
-    }
-}
-
-impl Outcome {
-    fn to_json(&self) -> Value {
-        let Self { target, node, size, result } = self;
-        match result {
-            Ok((flashed, receipt)) => json!({
-                "target": target, "node": node, "size": size,
-                "written": flashed.written, "equal": flashed.equal, "read_back": flashed.read_back,
-                "receipt": receipt.as_ref().map(|path| path.display().to_string()),
-            }),
-            Err(error) => {
-                let mut value = error.to_json();
-                value["target"] = target.as_str().into();
-                value["node"] = node.as_str().into();
-                value["size"] = (*size).into();
-                value
-            }
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (flashed, receipt) = match &self.result {
-            Ok(done) => done,
-            Err(error) => return write!(f, "{}: NOT DONE: {}", self.target, error.report()),
-        };
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        write!(f, "{}: node {}, {} MiB written", self.target, self.node, mib(flashed.written))?;
-        if flashed.equal > 0 {
-            write!(f, ", {} MiB were there already", mib(flashed.equal))?;
-        }
-        f.write_str(if flashed.read_back { ", all read back" } else { ", not read back" })?;
-        match receipt {
-            Some(path) => write!(f, "\n  receipt {}", Shown(path.display())),
-            None if flashed.read_back => f.write_str("\n  no receipt: say whose stick it is with --site"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for FlashOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.json {
-            return write!(f, "{:#}", json!({"format": 1, "sticks": self.values().collect::<Value>()}));
-        }
-        self.sticks.iter().try_for_each(|stick| writeln!(f, "{stick}"))
-    }
 }
