@@ -49,3 +49,4 @@ pub mod tool_output;
 pub mod tools;
 pub mod tree;
 pub mod verify;
+mod width;

@@ -65,6 +65,12 @@ impl Layout {
         }
     }
 
+    /// All tables in the order of the disk, as [`ImageReader::table_bytes`] would read them.
+    #[must_use]
+    pub fn table_bytes(&self) -> Vec<u8> {
+        self.tables.iter().rev().flat_map(|(_, bytes)| bytes).copied().collect()
+    }
+
     /// Bytes of all pieces.
     #[must_use]
     pub fn length(&self) -> u64 {
