@@ -2,6 +2,7 @@
 
 use crate::error::{Class, Classified};
 use crate::limits::{self, Limit, OverLimit};
+use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -55,7 +56,7 @@ impl ReadAt for Vec<u8> {
 pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.most.saturating_add(1)).read_to_end(&mut bytes)?;
-    limit.check(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).map_err(over)?;
+    limit.check(to_u64(bytes.len())).map_err(over)?;
     Ok(bytes)
 }
 

@@ -6,6 +6,7 @@
 use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
+use crate::width::to_u64;
 use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::paths;
 use handoff::trust::Trust;
@@ -88,7 +89,7 @@ fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
 
 fn padded(mut frame: Vec<u8>, unpacked: usize) -> Initramfs {
     frame.resize(frame.len().next_multiple_of(4), 0);
-    Initramfs { packed: frame, unpacked_size: u64::try_from(unpacked).unwrap_or(u64::MAX) }
+    Initramfs { packed: frame, unpacked_size: to_u64(unpacked) }
 }
 
 fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {

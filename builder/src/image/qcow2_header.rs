@@ -2,6 +2,7 @@
 //! that it describes.
 
 use crate::limits::{self, OverLimit};
+use crate::width::to_u64;
 use thiserror::Error;
 
 /// The fields of versions 2 and 3 that are looked at.
@@ -63,7 +64,7 @@ pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
     within("backing_file_size", long(16), 0, LONGEST_NAME)?;
     if version == 3 {
         within("refcount_order", long(96), 0, 6)?;
-        within("header_length", long(100), u64::try_from(SIZE).unwrap_or(104), cluster)?;
+        within("header_length", long(100), to_u64(SIZE), cluster)?;
     }
     limits::QCOW2_SIZE.check(quad(24))?;
     let entries = limits::QCOW2_L1.check(long(36))?;

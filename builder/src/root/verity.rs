@@ -7,6 +7,7 @@ use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt;
 use crate::parallel;
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, SALT_LEN, Superblock};
 use std::fs::File;
@@ -224,15 +225,6 @@ fn halves(digest: &Sha256Digest) -> Sha256Halves {
     first.iter_mut().zip(digest.as_bytes()).for_each(|(to, from)| *to = *from);
     last.iter_mut().zip(digest.as_bytes().iter().skip(16)).for_each(|(to, from)| *to = *from);
     Sha256Halves { first, last }
-}
-
-/// Sizes here are those of files in memory, on a machine of 64 bits.
-fn to_usize(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-fn to_u64(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use super::limits::{Exceeded, Limits};
 use super::{ToolError, program_name};
 use crate::details::Details;
+use crate::width::to_u64;
 use std::io::{self, BufRead as _, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -219,7 +220,7 @@ fn end_of(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<u8> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let most = u64::try_from(MOST_ERRORS).unwrap_or(u64::MAX);
+        let most = to_u64(MOST_ERRORS);
         match Read::by_ref(&mut from).take(most).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return kept,
             Ok(_) => {}

@@ -7,6 +7,7 @@ use crate::beneath::PathProblem;
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::SiteFolder;
+use crate::width::to_u64;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -193,7 +194,7 @@ impl Walk {
     }
 
     fn put(&mut self, names: Vec<ModuleName>, todo: &mut Vec<Next>) -> Result<(), ModulesError> {
-        self.followed = self.followed.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        self.followed = self.followed.saturating_add(to_u64(names.len()));
         limits::MODULE_LINKS.check(self.followed)?;
         todo.extend(names.into_iter().map(Next::Module));
         Ok(())
