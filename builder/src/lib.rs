@@ -22,6 +22,7 @@ pub mod flash;
 pub mod folders;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod header_field;
 pub mod ids;
 pub mod image;
 pub mod input;
