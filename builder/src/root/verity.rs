@@ -127,7 +127,10 @@ pub fn walk(
     let mut stored = tree.get(BLOCK_LEN..).unwrap_or_default();
     let mut first = 1;
     for (height, level) in levels.iter().enumerate() {
-        let (there, rest) = stored.split_at_checked(level.len()).unwrap_or((stored, &[]));
+        let Some((there, rest)) = stored.split_at_checked(level.len()) else {
+            // The tree ends before this level does.
+            return Ok(Err(Damage::Tree(first + to_u64(stored.len()) / BLOCK)));
+        };
         stored = rest;
         let is_lowest = height + 1 == levels.len();
         if found != root && is_lowest {
@@ -306,6 +309,12 @@ mod tests {
             bad[block * BLOCK_LEN + 5] ^= 1;
             assert_eq!(look(&file, &bad), Err(Damage::Tree(to_u64(block))));
         }
+        // A tree that ends too early is damaged where it ends, though all that it has is right.
+        for block in 1..blocks {
+            let cut = &tree[..block * BLOCK_LEN];
+            assert!(matches!(look(&file, cut), Err(Damage::Tree(_))), "{block}");
+        }
+        assert_eq!(look(&file, &tree[..(blocks - 1) * BLOCK_LEN]), Err(Damage::Tree(to_u64(blocks - 1))));
         for block in [0, 127, 128, 2047, 2048, 2999] {
             let mut bad = good.clone();
             bad[block * BLOCK_LEN + 4095] ^= 1;
