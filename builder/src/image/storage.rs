@@ -157,7 +157,8 @@ impl Storage {
             Self::Layered(layered) => {
                 let left = to_usize(layered.disk.size().saturating_sub(offset));
                 let length = into.len().min(left);
-                layered.disk.read(into.get_mut(..length).unwrap_or_default(), offset)?;
+                let into = into.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
+                layered.disk.read(into, offset)?;
                 Ok(length)
             }
         }

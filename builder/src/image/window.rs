@@ -25,7 +25,7 @@ impl Read for Window<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let left = to_usize(self.size.saturating_sub(self.position));
         let length = into.len().min(left);
-        let into = into.get_mut(..length).unwrap_or_default();
+        let into = into.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
         let length = self.storage.read_at(into, self.offset.saturating_add(self.position))?;
         self.position = self.position.saturating_add(to_u64(length));
         Ok(length)
