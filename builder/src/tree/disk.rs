@@ -69,11 +69,17 @@ impl LayeredTree {
         walk_embedded(dir, &mut files);
         files.sort_by_key(|file| file.path());
         let manifest_path = dir.path().join(MANIFEST_NAME);
-        let text =
-            dir.get_file(&manifest_path).and_then(include_dir::File::contents_utf8).unwrap_or_default();
+        let not_layable = |path: &Path, problem| TreeError::NotLayable { path: path.to_owned(), problem };
+        let text = match dir.get_file(&manifest_path) {
+            Some(file) => file
+                .contents_utf8()
+                .ok_or_else(|| not_layable(&manifest_path, "the manifest is not UTF-8"))?,
+            None => "",
+        };
         let mut lines = manifest::parse(&manifest_path, text)?;
         for file in files {
-            let relative = file.path().strip_prefix(dir.path()).unwrap_or(file.path());
+            let relative = file.path().strip_prefix(dir.path());
+            let relative = relative.map_err(|_| not_layable(file.path(), "it is outside of its folder"))?;
             let relative = utf8(relative)?;
             if !keep(&relative) {
                 continue;

@@ -45,7 +45,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<BTreeMap<String, Line>, T
 
 fn parse_line(content: &str, number: usize) -> Result<(String, Line), String> {
     let mut words = content.split_ascii_whitespace();
-    let path = unescape(words.next().unwrap_or_default())?;
+    let path = unescape(words.next().ok_or("the line has no path")?)?;
     let path = path.trim_start_matches("./").trim_matches('/').to_owned();
     let mut line = Line { number, ..Line::default() };
     let (mut kind, mut target) = (None, None);

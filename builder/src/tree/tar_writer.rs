@@ -56,8 +56,8 @@ impl Content {
 
 /// A file that shrank meanwhile is an error of its own instead of a torn tar.
 fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, TreeError> {
-    let now = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    if now != length {
+    let facts = file.metadata().map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
+    if facts.len() != length {
         let problem = "the file changed while the tree was put together";
         return Err(TreeError::NotLayable { path: path.to_owned(), problem });
     }
