@@ -1,12 +1,11 @@
 //! `psyops inspect IMAGE`: what an image is.
 
 use crate::atomic;
+use crate::cli::own_selector::own_selector;
 use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
-use crate::input::read_input;
 use crate::inspect::{self, Inspection};
-use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
 use crate::site::Site;
 use crate::verify::{self, Check};
@@ -68,7 +67,7 @@ pub fn run(args: &InspectArgs) -> Result<String, Error> {
 }
 
 fn compare(image: &Path, site: &Site) -> Result<Vec<Check>, Error> {
-    let selector = Programs::find(None).ok().and_then(|programs| read_input(&programs.selector).ok());
+    let selector = own_selector()?;
     Ok(verify::compare_with_site(&ImageReader::open(image)?, site, selector.as_deref()))
 }
 
