@@ -121,7 +121,9 @@ impl Running {
 
     fn stop_watch(&mut self) -> bool {
         self.ended = None;
-        self.watch.take().is_some_and(|watch| watch.join().unwrap_or(false))
+        self.watch
+            .take()
+            .is_some_and(|watch| watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
     /// Its number.
@@ -191,7 +193,7 @@ pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> R
         if kept.len() as u64 > MOST_OUTPUT {
             let _ = lock(&running.child).kill();
         }
-        (read.map(|_| kept), errors.join().unwrap_or_default())
+        (read.map(|_| kept), errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let kept = kept.map_err(|source| ToolError::Start { program: program.clone(), source })?;
     if kept.len() as u64 > MOST_OUTPUT {
