@@ -52,6 +52,14 @@ impl ReadAt for Vec<u8> {
     }
 }
 
+/// The part of a buffer that a read filled; an error where it claims to have read more than it was given.
+pub fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
+    buffer.get(..count).ok_or_else(|| {
+        let room = buffer.len();
+        io::Error::new(io::ErrorKind::InvalidData, format!("{count} bytes were read into {room}"))
+    })
+}
+
 /// All that `source` has, where that is not over a limit: no more than one byte beyond it is read.
 pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
