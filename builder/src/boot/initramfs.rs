@@ -52,6 +52,11 @@ pub enum InitramfsError {
         /// Its size.
         size: usize,
     },
+    /// The build time does not fit into the archive.
+    #[error(
+        "the build time {0} (seconds since 1970) is after 2106, which a cpio archive cannot say: set an earlier one"
+    )]
+    Time(u64),
     /// Packing failed.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
     Pack(#[from] io::Error),
@@ -60,7 +65,7 @@ pub enum InitramfsError {
 impl Classified for InitramfsError {
     fn class(&self) -> Class {
         match self {
-            Self::TooLarge { .. } => Class::BadContent,
+            Self::TooLarge { .. } | Self::Time(_) => Class::BadContent,
             Self::Pack(_) => Class::Failure,
         }
     }
@@ -93,7 +98,8 @@ fn padded(mut frame: Vec<u8>, unpacked: usize) -> Initramfs {
 }
 
 fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
-    let time = u32::try_from(contents.trust.build_time).unwrap_or(u32::MAX);
+    let time = contents.trust.build_time;
+    let time = u32::try_from(time).map_err(|_| InitramfsError::Time(time))?;
     let mut archive = Archive::new(time);
     for folder in ["/proc", "/sys", "/run", paths::NEW_ROOT] {
         archive.folder(folder)?;
