@@ -80,7 +80,10 @@ pub(super) fn control(image: &ImageReader) -> Result<Facts, String> {
 
 /// What is wrong with each of the two control records.
 pub(super) fn control_faults(image: &ImageReader) -> Vec<String> {
-    let records = slot::control(image).map(|area| area.records.map(Result::err)).unwrap_or_default();
+    let records = match slot::control(image) {
+        Ok(area) => area.records.map(Result::err),
+        Err(error) => return vec![error.to_string()],
+    };
     (0..).zip(records).filter_map(|(number, bad)| Some(format!("record {number}: {}", bad?))).collect()
 }
 
