@@ -13,6 +13,7 @@ use crate::input::ReadAt;
 use crate::limits;
 use crate::root::superblock;
 use crate::tree::LayeredTree;
+use crate::width::{to_u64, to_usize};
 use crate::{base, browse, diff, report_file};
 use charts::boot_chart;
 use charts::timeline::Timeline;
@@ -35,10 +36,9 @@ impl ReadAt for Sparse {
         };
         into.fill(0);
         for (start, bytes) in &self.pieces {
-            let (from, to) =
-                (offset.max(*start), end.min(start.saturating_add(u64::try_from(bytes.len()).unwrap_or(0))));
+            let (from, to) = (offset.max(*start), end.min(start.saturating_add(to_u64(bytes.len()))));
             if from < to {
-                let index = |place: u64, base: u64| usize::try_from(place - base).unwrap_or(0);
+                let index = |place: u64, base: u64| to_usize(place - base);
                 into[index(from, offset)..index(to, offset)]
                     .copy_from_slice(&bytes[index(from, *start)..index(to, *start)]);
             }

@@ -2,6 +2,7 @@
 
 use crate::error::{Class, Classified};
 use crate::limits::{self, Limit, OverLimit};
+use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
@@ -51,11 +52,19 @@ impl ReadAt for Vec<u8> {
     }
 }
 
+/// The part of a buffer that a read filled; an error where it claims to have read more than it was given.
+pub fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
+    buffer.get(..count).ok_or_else(|| {
+        let room = buffer.len();
+        io::Error::new(io::ErrorKind::InvalidData, format!("{count} bytes were read into {room}"))
+    })
+}
+
 /// All that `source` has, where that is not over a limit: no more than one byte beyond it is read.
 pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.most.saturating_add(1)).read_to_end(&mut bytes)?;
-    limit.check(u64::try_from(bytes.len()).unwrap_or(u64::MAX)).map_err(over)?;
+    limit.check(to_u64(bytes.len())).map_err(over)?;
     Ok(bytes)
 }
 

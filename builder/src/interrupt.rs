@@ -9,7 +9,7 @@ use crate::leftovers;
 use crate::terminal::Settings;
 use nix::errno::Errno;
 use nix::sys::signal::{SigSet, Signal, kill, raise};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, getpid};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process;
@@ -123,7 +123,7 @@ fn descendants() -> Vec<i32> {
         children.entry(parent).or_default().push(pid);
     }
     let mut found = Vec::new();
-    let mut todo = vec![i32::try_from(process::id()).unwrap_or_default()];
+    let mut todo = vec![getpid().as_raw()];
     while let Some(parent) = todo.pop() {
         let these = children.remove(&parent).unwrap_or_default();
         found.extend(&these);

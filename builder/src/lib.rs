@@ -21,6 +21,7 @@ pub mod flash;
 pub mod folders;
 #[cfg(feature = "fuzzing")]
 pub mod fuzzing;
+mod header_field;
 pub mod ids;
 pub mod image;
 pub mod input;
@@ -48,3 +49,4 @@ pub mod tool_output;
 pub mod tools;
 pub mod tree;
 pub mod verify;
+mod width;

@@ -5,6 +5,7 @@
 //! a node can hold, and the error names the limit and the size that was found. `image::plan` refuses to make an image
 //! with a part over its limit: whatever the builder makes, it can read.
 
+use crate::width::to_usize;
 use thiserror::Error;
 
 /// The most of something that a reader accepts.
@@ -41,7 +42,7 @@ impl Limit {
     /// The limit as the size of something in memory.
     #[must_use]
     pub fn in_memory(&self) -> usize {
-        usize::try_from(self.most).unwrap_or(usize::MAX)
+        to_usize(self.most)
     }
 }
 

@@ -4,9 +4,6 @@
 //! user names, else where an installation has them (`../lib/psyops` beside `bin`), else where cargo puts them.
 
 use crate::error::{Class, Classified};
-use crate::image::esp_reader;
-use crate::image::reader::ImageReader;
-use crate::input::read_input;
 use handoff::architecture::Architecture;
 use std::env;
 use std::path::{Path, PathBuf};
@@ -93,13 +90,6 @@ impl Programs {
         let chosen = chosen.map(Path::to_owned).or_else(|| env::var_os(VARIABLE).map(PathBuf::from));
         let executable = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
         Self::find_for(architecture, chosen.as_deref(), &executable)
-    }
-
-    /// The content of this builder's selector for the architecture of `image`, where it has one.
-    #[must_use]
-    pub fn own_selector(image: &ImageReader) -> Option<Vec<u8>> {
-        let programs = Self::find(esp_reader::architecture(image)?, None).ok()?;
-        read_input(&programs.selector).ok()
     }
 
     fn find_for(

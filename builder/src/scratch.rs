@@ -81,7 +81,8 @@ fn lock(folder: &Path) -> io::Result<File> {
 /// Whether the open folder is the one at `path`.
 fn is_at(folder: &File, path: &Path) -> bool {
     let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
-    folder.metadata().map(identity).ok() == fs::symlink_metadata(path).map(identity).ok()
+    let (open, there) = (folder.metadata().map(identity), fs::symlink_metadata(path).map(identity));
+    matches!((open, there), (Ok(open), Ok(there)) if open == there)
 }
 
 #[cfg(test)]

@@ -62,7 +62,7 @@ pub fn listen<T: Send>(
         if result.is_err() {
             end(running);
         }
-        (result, complaint.join().unwrap_or_default())
+        (result, complaint.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 

@@ -6,6 +6,7 @@
 use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
+use crate::width::to_u64;
 use cpio::newc::{Builder, ModeFileType, trailer};
 use handoff::paths;
 use handoff::trust::Trust;
@@ -51,6 +52,11 @@ pub enum InitramfsError {
         /// Its size.
         size: usize,
     },
+    /// The build time does not fit into the archive.
+    #[error(
+        "the build time {0} (seconds since 1970) is after 2106, which a cpio archive cannot say: set an earlier one"
+    )]
+    Time(u64),
     /// Packing failed.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
     Pack(#[from] io::Error),
@@ -59,7 +65,7 @@ pub enum InitramfsError {
 impl Classified for InitramfsError {
     fn class(&self) -> Class {
         match self {
-            Self::TooLarge { .. } => Class::BadContent,
+            Self::TooLarge { .. } | Self::Time(_) => Class::BadContent,
             Self::Pack(_) => Class::Failure,
         }
     }
@@ -88,11 +94,12 @@ fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
 
 fn padded(mut frame: Vec<u8>, unpacked: usize) -> Initramfs {
     frame.resize(frame.len().next_multiple_of(4), 0);
-    Initramfs { packed: frame, unpacked_size: u64::try_from(unpacked).unwrap_or(u64::MAX) }
+    Initramfs { packed: frame, unpacked_size: to_u64(unpacked) }
 }
 
 fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
-    let time = u32::try_from(contents.trust.build_time).unwrap_or(u32::MAX);
+    let time = contents.trust.build_time;
+    let time = u32::try_from(time).map_err(|_| InitramfsError::Time(time))?;
     let mut archive = Archive::new(time);
     for folder in ["/proc", "/sys", "/run", paths::NEW_ROOT] {
         archive.folder(folder)?;

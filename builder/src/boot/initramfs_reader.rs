@@ -6,6 +6,7 @@
 //! damaged behind the wanted file is an error.
 
 use crate::limits::{self, Limit, OverLimit};
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, Read};
@@ -110,7 +111,7 @@ fn each(
         count += 1;
         limits::CPIO_FILES.check(count)?;
         let is_link = header.mode & TYPE == LINK;
-        words += u64::try_from(header.name.len()).unwrap_or(u64::MAX);
+        words += to_u64(header.name.len());
         words += if is_link { header.size.min(limits::CPIO_LINK.most) } else { 0 };
         limits::CPIO_NAMES.check(words)?;
         let wanted = wanted(&header.name, header.mode);
@@ -165,7 +166,7 @@ impl<R: Read> Archive<R> {
             gid: number(3, "c_gid")?,
             size: u64::from(number(6, "c_filesize")?),
         };
-        let mut name = vec![0; usize::try_from(name_size).unwrap_or(0)];
+        let mut name = vec![0; to_usize(name_size)];
         self.fill(&mut name)?;
         self.align()?;
         let end = name.pop();
@@ -181,17 +182,16 @@ impl<R: Read> Archive<R> {
         if let Wanted::Content(limit) = wanted {
             limit.check(size)?;
         }
-        let (mut buffer, mut left) = (vec![0; PIECE.min(usize::try_from(size).unwrap_or(PIECE))], size);
+        let (mut piece, mut left) = (Vec::new(), size);
         while left > 0 {
-            let length = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
-            let piece = buffer.get_mut(..length).unwrap_or_default();
-            self.fill(piece)?;
+            piece.resize(PIECE.min(to_usize(left)), 0);
+            self.fill(&mut piece)?;
             match wanted {
                 Wanted::Size => {}
-                Wanted::Digest => hasher.update(&*piece),
-                Wanted::Content(_) => content.extend_from_slice(piece),
+                Wanted::Digest => hasher.update(&piece),
+                Wanted::Content(_) => content.extend_from_slice(&piece),
             }
-            left -= u64::try_from(length).unwrap_or(left);
+            left -= to_u64(piece.len());
         }
         self.align()?;
         let digest = matches!(wanted, Wanted::Digest);
@@ -199,7 +199,7 @@ impl<R: Read> Archive<R> {
     }
 
     fn fill(&mut self, into: &mut [u8]) -> Result<(), ArchiveError> {
-        self.read += u64::try_from(into.len()).unwrap_or(u64::MAX);
+        self.read += to_u64(into.len());
         limits::INITRAMFS.check(self.read)?;
         self.frame.read_exact(into).map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => ArchiveError::Cut,
@@ -209,8 +209,10 @@ impl<R: Read> Archive<R> {
 
     /// Headers and contents begin at multiples of four.
     fn align(&mut self) -> Result<(), ArchiveError> {
-        let padding = usize::try_from(self.read.next_multiple_of(4) - self.read).unwrap_or(0);
-        self.fill([0; 3].get_mut(..padding).unwrap_or_default())
+        while !self.read.is_multiple_of(4) {
+            self.fill(&mut [0])?;
+        }
+        Ok(())
     }
 }
 

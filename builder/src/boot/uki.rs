@@ -202,7 +202,7 @@ pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
         optional.size_of_initialized_data.set(LE, data);
         optional.check_sum.set(LE, 0);
     })?;
-    let sum = checksum(&image);
+    let sum = checksum(&image)?;
     patch(&mut image, layout.nt_headers, |headers| headers.optional_header.check_sum.set(LE, sum))?;
     Ok(image)
 }
@@ -258,15 +258,15 @@ fn align(value: u32, alignment: u32) -> Result<u32, UkiError> {
 }
 
 /// The PE checksum of an image whose checksum field is zero: folded 16-bit sum plus the file's length.
-fn checksum(image: &[u8]) -> u32 {
-    let mut sum = 0_u64;
-    for pair in image.chunks(2) {
-        let word =
-            u16::from_le_bytes([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]);
-        sum += u64::from(word);
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    u32::try_from(sum & 0xffff).unwrap_or(0).wrapping_add(u32::try_from(image.len()).unwrap_or(u32::MAX))
+fn checksum(image: &[u8]) -> Result<u32, UkiError> {
+    let length = u32::try_from(image.len()).map_err(|_| UkiError::TooLarge)?;
+    let (pairs, last) = image.as_chunks::<2>();
+    let last = last.iter().map(|byte| [*byte, 0]);
+    let sum = pairs.iter().copied().chain(last).fold(0_u32, |sum, pair| {
+        let sum = sum + u32::from(u16::from_le_bytes(pair));
+        (sum & 0xffff) + (sum >> 16)
+    });
+    Ok((sum & 0xffff).wrapping_add(length))
 }
 
 /// A UKI that was read.

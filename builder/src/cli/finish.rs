@@ -121,10 +121,7 @@ pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
 pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
     note_isolation();
     match result {
-        Ok((text, code)) => {
-            print_text(&text);
-            ExitCode::from(code)
-        }
+        Ok((text, code)) => print_text(&text, || ExitCode::from(code)),
         Err(error) => fail(&error),
     }
 }
@@ -135,8 +132,7 @@ pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCod
     match result {
         Ok((text, Some(error))) => {
             note_isolation();
-            print_text(&text);
-            fail(&error)
+            print_text(&text, || fail(&error))
         }
         other => finish_code(other.map(|(text, _)| (text, 0))),
     }
@@ -148,10 +144,7 @@ pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     note_isolation();
     match result {
         Ok(bytes) if io::stdout().is_terminal() && !is_text(bytes.as_ref()) => fail(&NotText.into()),
-        Ok(bytes) => {
-            print(&[bytes.as_ref()]);
-            ExitCode::SUCCESS
-        }
+        Ok(bytes) => print(&[bytes.as_ref()], || ExitCode::SUCCESS),
         Err(error) => fail(&error),
     }
 }
@@ -177,16 +170,33 @@ impl Classified for NotText {
     }
 }
 
-fn print_text(text: &str) {
+fn print_text(text: &str, end: impl FnOnce() -> ExitCode) -> ExitCode {
     let newline = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-    print(&[ShownLines(text).to_string().as_bytes(), newline.as_bytes()]);
+    print(&[ShownLines(text).to_string().as_bytes(), newline.as_bytes()], end)
 }
 
-fn print(parts: &[&[u8]]) {
+/// Prints what a command has to say, and then ends as `end` says; where it cannot be printed, with that error.
+fn print(parts: &[&[u8]], end: impl FnOnce() -> ExitCode) -> ExitCode {
     wait_if_ending();
     let mut out = io::stdout().lock();
-    // A reader that went away (`| head`) is no failure of ours.
-    let _ = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
+    let printed = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
+    drop(out);
+    match printed {
+        // A reader that went away (`| head`) is not a failure of the command.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&NotPrinted(error).into()),
+        Ok(()) | Err(_) => end(),
+    }
+}
+
+/// The output of a command was lost.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write to the standard output: {0}")]
+struct NotPrinted(io::Error);
+
+impl Classified for NotPrinted {
+    fn class(&self) -> Class {
+        Class::of_writing(&self.0)
+    }
 }
 
 /// Says once for each command that a protection was missing on this machine.

@@ -1,29 +1,19 @@
 //! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
 
-use crate::cli::finish;
+mod image;
+mod order;
+mod outcome;
+
+pub(super) use order::Order;
+pub use outcome::FlashOutput;
+
 use crate::cli::mksecrets::PassphraseArgs;
-use crate::cli::trust::{judged, tell_first_use};
-use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
-use crate::flash::event::Event;
-use crate::flash::receipt::{self, ImageDigests, Receipt, StickFacts};
-use crate::flash::target::{self, Wanted};
-use crate::flash::{self, Failure, Flashed, Options, Target};
-use crate::image::digests::Digests;
-use crate::image::reader::ImageReader;
-use crate::image::slot;
-use crate::interrupt;
-use crate::secrets::credentials::{Locations, load_signing_key};
+use crate::secrets::credentials::Locations;
 use crate::site::Site;
-use crate::verify::Verification;
 use clap::Args;
-use handoff::shown::Shown;
-use keys::timestamp::Timestamp;
-use serde_json::{Value, json};
-use std::fmt;
-use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::path::PathBuf;
 
 /// Write an image to sticks, read it back, and keep a signed receipt
 #[derive(Debug, Args)]
@@ -84,21 +74,6 @@ fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
     Ok((image.into(), target.into()))
 }
 
-/// What came of each stick.
-#[derive(Debug)]
-pub struct FlashOutput {
-    sticks: Vec<Outcome>,
-    json: bool,
-}
-
-#[derive(Debug)]
-struct Outcome {
-    target: String,
-    node: String,
-    size: u64,
-    result: Result<(Flashed, Option<PathBuf>), Error>,
-}
-
 /// Does it.
 pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
@@ -117,217 +92,4 @@ pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
         json: args.json,
     };
     order.carry_out()
-}
-
-/// Which images are to be written to which sticks, and how.
-#[derive(Debug, Clone)]
-pub(super) struct Order<'o> {
-    pub(super) pairs: &'o [(&'o Path, &'o Path)],
-    pub(super) site: Option<&'o Site>,
-    pub(super) locations: Locations,
-    pub(super) consent: &'o ConsentArgs,
-    pub(super) writing: WritingArgs,
-    pub(super) json: bool,
-}
-
-impl Order<'_> {
-    pub(super) fn carry_out(&self) -> Result<FlashOutput, Error> {
-        // What is missing for a receipt is said before anything is written.
-        let locations = &self.locations;
-        let signer = match self.site {
-            Some(site) if self.writing.no_read_back => {
-                judged(site.clone(), locations)?;
-                None
-            }
-            Some(site) => Some(load_signing_key(site.clone(), locations)?),
-            None => None,
-        };
-        if let Some((site, _)) = &signer {
-            tell_first_use(site);
-        }
-        let consent = self.consent.consent();
-        for (image, path) in self.pairs {
-            Disk::judge_before_reading(path, image, &consent)?;
-        }
-        let images = Images::open(self.pairs, self.site)?;
-        let (mut targets, mut facts) = (Vec::new(), Vec::new());
-        for (image, path) in self.pairs {
-            let (target, stick) =
-                target::open(path, &images.wanted(image), &consent, &mut finish::ask_for_text)?;
-            target::is_another(&target, &targets)?;
-            targets.push(target);
-            facts.push(stick);
-        }
-        // No thread is left of the looking, and nobody is asked any more.
-        let stop = interrupt::softly();
-        let began = now();
-        let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
-        let (say, hear) = (finish::progress_for(self.json), |events: &[Event]| tell(events, self.json));
-        for image in &images.readers {
-            say(&format!("{}: reading the image to its last byte", image.path().display()));
-        }
-        let flash::Run { images: judged, sticks: results } =
-            flash::flash(&images.readers, self.site, &targets, options, (&stop, &hear))?;
-        let outcome = |((target, stick), result): ((&Target, StickFacts), Result<Flashed, Failure>)| {
-            let result = result.map_err(Error::from).and_then(|flashed| {
-                let Some((site, key)) = signer.as_ref().filter(|_| flashed.read_back) else {
-                    return Ok((flashed, None));
-                };
-                let receipt = images.receipt(&judged, (target, stick), &flashed, [&began, &now()])?;
-                Ok((flashed, Some(receipt.write(&site.folder, key)?)))
-            });
-            let (_, node) = images.owner(target.image);
-            Outcome { target: target.name.clone(), node: node.to_owned(), size: target.size, result }
-        };
-        let sticks = targets.iter().zip(facts).zip(results).map(outcome).collect();
-        Ok(FlashOutput { sticks, json: self.json })
-    }
-}
-
-fn tell(events: &[Event], json: bool) {
-    if json {
-        finish::progress_value(&json!({ "sticks": events }));
-    } else {
-        let lines: Vec<String> = events.iter().map(Event::line).collect();
-        finish::progress(&format!("  {}", lines.join("; ")));
-    }
-}
-
-/// The images of a run, each once, with whose they are.
-struct Images {
-    readers: Vec<ImageReader>,
-    owners: Vec<(String, String)>,
-}
-
-impl Images {
-    /// Whose they are, nothing has proven yet: nothing is written before their signatures are judged.
-    fn open(pairs: &[(&Path, &Path)], site: Option<&Site>) -> Result<Self, Error> {
-        let mut images = Self { readers: Vec::new(), owners: Vec::new() };
-        for (path, _) in pairs {
-            if images.readers.iter().any(|known| known.path() == *path) {
-                continue;
-            }
-            let image = ImageReader::open(path)?;
-            let owner = slot::owner(&image);
-            if owner.is_none() {
-                // One that is nobody's is damaged, which is said before anybody is asked about a disk.
-                flash::judge(&image, site)?;
-            }
-            images.owners.push(
-                owner.map_or_else(Default::default, |owner| (owner.site.to_string(), owner.node.to_string())),
-            );
-            images.readers.push(image);
-        }
-        Ok(images)
-    }
-
-    fn owner(&self, number: usize) -> (&str, &str) {
-        self.owners.get(number).map_or(("", ""), |(site, node)| (site, node))
-    }
-
-    fn wanted<'w>(&'w self, path: &'w Path) -> Wanted<'w> {
-        let number = self.readers.iter().position(|image| image.path() == path).unwrap_or(0);
-        let (site, node) = self.owner(number);
-        let length = self.readers.get(number).map_or(0, |image| image.size().0);
-        let reads = self.readers.iter().flat_map(|image| [Some(image.path()), image.storage().shared()]);
-        Wanted { image: path, reads: reads.flatten().collect(), number, site, node, size: length }
-    }
-
-    fn receipt(
-        &self,
-        judged: &[Verification],
-        (target, stick): (&Target, StickFacts),
-        flashed: &Flashed,
-        [began, ended]: [&str; 2],
-    ) -> Result<Receipt, Error> {
-        let (site, node) = self.owner(target.image);
-        let (mut of_image, mut parts) = (Digests::default(), Digests::default());
-        if let Some((image, judged)) = self.readers.get(target.image).zip(judged.get(target.image)) {
-            of_image = judged.digests(image)?;
-            parts = receipt::on_stick(&of_image, &flash::tables(image, target)?);
-        }
-        Ok(Receipt {
-            version: Receipt::version(),
-            site: site.to_owned(),
-            node: node.to_owned(),
-            builder: env!("CARGO_PKG_VERSION").to_owned(),
-            stick,
-            began: began.to_owned(),
-            ended: ended.to_owned(),
-            written: flashed.written,
-            image: ImageDigests { public: of_image.public().to_string(), node: of_image.node().to_string() },
-            parts,
-        })
-    }
-}
-
-/// The time, for a receipt.
-#[expect(clippy::disallowed_methods, reason = "a receipt says when; nothing of it comes into an image")]
-fn now() -> String {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Timestamp::from_unix(since.as_secs()).to_string()
-}
-
-impl FlashOutput {
-    /// The exit code: that of the first stick that failed.
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        self.sticks.iter().find_map(|stick| Some(stick.result.as_ref().err()?.exit_code())).unwrap_or(0)
-    }
-}
-
-impl FlashOutput {
-    /// The sticks as JSON, in their order.
-    pub(super) fn values(&self) -> impl Iterator<Item = Value> {
-        self.sticks.iter().map(Outcome::to_json)
-    }
-}
-
-impl Outcome {
-    fn to_json(&self) -> Value {
-        let Self { target, node, size, result } = self;
-        match result {
-            Ok((flashed, receipt)) => json!({
-                "target": target, "node": node, "size": size,
-                "written": flashed.written, "equal": flashed.equal, "read_back": flashed.read_back,
-                "receipt": receipt.as_ref().map(|path| path.display().to_string()),
-            }),
-            Err(error) => {
-                let mut value = error.to_json();
-                value["target"] = target.as_str().into();
-                value["node"] = node.as_str().into();
-                value["size"] = (*size).into();
-                value
-            }
-        }
-    }
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (flashed, receipt) = match &self.result {
-            Ok(done) => done,
-            Err(error) => return write!(f, "{}: NOT DONE: {}", self.target, error.report()),
-        };
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        write!(f, "{}: node {}, {} MiB written", self.target, self.node, mib(flashed.written))?;
-        if flashed.equal > 0 {
-            write!(f, ", {} MiB were there already", mib(flashed.equal))?;
-        }
-        f.write_str(if flashed.read_back { ", all read back" } else { ", not read back" })?;
-        match receipt {
-            Some(path) => write!(f, "\n  receipt {}", Shown(path.display())),
-            None if flashed.read_back => f.write_str("\n  no receipt: say whose stick it is with --site"),
-            None => Ok(()),
-        }
-    }
-}
-
-impl fmt::Display for FlashOutput {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.json {
-            return write!(f, "{:#}", json!({"format": 1, "sticks": self.values().collect::<Value>()}));
-        }
-        self.sticks.iter().try_for_each(|stick| writeln!(f, "{stick}"))
-    }
 }

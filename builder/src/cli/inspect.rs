@@ -1,11 +1,11 @@
 //! `psyops inspect IMAGE`: what an image is.
 
 use crate::atomic;
+use crate::cli::own_selector::own_selector;
 use crate::cli::trust::judged;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
 use crate::inspect::{self, Inspection};
-use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
 use crate::site::Site;
 use crate::verify::{self, Check};
@@ -68,7 +68,7 @@ pub fn run(args: &InspectArgs) -> Result<String, Error> {
 
 fn compare(image: &Path, site: &Site) -> Result<Vec<Check>, Error> {
     let image = ImageReader::open(image)?;
-    let selector = Programs::own_selector(&image);
+    let selector = own_selector(&image)?;
     Ok(verify::compare_with_site(&image, site, selector.as_deref()))
 }
 

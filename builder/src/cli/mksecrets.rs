@@ -276,9 +276,9 @@ fn write_device(
     progress(&format!("writing {size} bytes to {}, which held {held}", path.display()));
     past_the_cache(&target.file, path)?;
     let (name, file) = (path.display().to_string(), target.file);
-    let partition = flash::Target { name, file, size, is_disk: false, image: 0 };
+    let partition = flash::Target { name, file, size, is_disk: false };
     // Signals are left alone: what is written takes less than a second.
-    flash::flash_partition(&image, partition, &AtomicBool::new(false))?;
+    flash::flash_partition(&image, &partition, &AtomicBool::new(false))?;
     Ok(())
 }
 

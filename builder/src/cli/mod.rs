@@ -21,6 +21,7 @@ pub mod manual;
 pub mod mksecrets;
 pub mod nodes;
 pub mod open_device;
+mod own_selector;
 pub mod rescue_password;
 pub mod run;
 pub mod seal;

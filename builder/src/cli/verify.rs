@@ -1,11 +1,11 @@
 //! `psyops verify IMAGE`: whether an image or stick is whole.
 
+use crate::cli::own_selector::own_selector;
 use crate::error::{Class, Error};
 use crate::flash::receipt::{Receipt, StickFacts};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_input;
-use crate::programs::Programs;
 use crate::secrets::credentials::{CredentialError, Locations, trusted_keys, with_accepted};
 use crate::secrets::private_file::read_private;
 use crate::site::Site;
@@ -81,7 +81,7 @@ pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;
     // A builder without its programs can still verify: then there is nothing to compare the selector with.
-    let own_selector = Programs::own_selector(&image);
+    let own_selector = own_selector(&image)?;
     let request = Request {
         site: site.as_ref(),
         selector: selector.as_deref(),

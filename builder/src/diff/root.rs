@@ -14,6 +14,7 @@ use crate::root::superblock::MEMORY_OPTIONS;
 use crate::tool_output;
 use crate::tools::{self, ToolError};
 use crate::verify;
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -154,7 +155,7 @@ impl Root {
         let mut left = file.length;
         while left > 0 {
             let there = input.fill_buf()?;
-            let taken = there.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let taken = there.len().min(to_usize(left));
             let bytes =
                 there.get(..taken).filter(|bytes| !bytes.is_empty()).ok_or_else(|| cut(&file.path))?;
             hasher.update(bytes);
@@ -162,7 +163,7 @@ impl Root {
                 kept.extend_from_slice(bytes);
             }
             input.consume(taken);
-            left = left.saturating_sub(u64::try_from(taken).unwrap_or(left));
+            left = left.saturating_sub(to_u64(taken));
         }
         if let Some(kept) = kept {
             self.kept.insert(file.path.clone(), kept);

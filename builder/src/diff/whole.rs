@@ -7,6 +7,7 @@ use crate::image::reader::{ImageReader, ReadError};
 use crate::image::slot;
 use crate::limits;
 use crate::site::Bytes;
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -44,10 +45,7 @@ pub(super) fn seal(image: &ImageReader, slot: Slot) -> Result<Facts, String> {
         ("site", Value::text(&header.site)),
         ("node", Value::text(&header.node)),
         ("recipient", Value::text(&header.recipient)),
-        (
-            "recipients",
-            Value::Number(u64::try_from(crate::inspect::stanzas(seal.bytes())).unwrap_or(u64::MAX)),
-        ),
+        ("recipients", Value::Number(to_u64(crate::inspect::stanzas(seal.bytes())))),
         ("serial", Value::Number(header.serial.number())),
         ("created", Value::text(&header.created)),
         ("release floor", Value::text(&header.release_floor)),
@@ -82,7 +80,10 @@ pub(super) fn control(image: &ImageReader) -> Result<Facts, String> {
 
 /// What is wrong with each of the two control records.
 pub(super) fn control_faults(image: &ImageReader) -> Vec<String> {
-    let records = slot::control(image).map(|area| area.records.map(Result::err)).unwrap_or_default();
+    let records = match slot::control(image) {
+        Ok(area) => area.records.map(Result::err),
+        Err(error) => return vec![error.to_string()],
+    };
     (0..).zip(records).filter_map(|(number, bad)| Some(format!("record {number}: {}", bad?))).collect()
 }
 
@@ -108,9 +109,7 @@ pub(super) fn secret([a, b]: [&ImageReader; 2]) -> Result<Vec<Change>, ReadError
     let mut offset = 0;
     while offset < size {
         let length = CHUNK.min(size.saturating_sub(offset));
-        let read = |image: &ImageReader| {
-            image.read(Role::Secret, Bytes(offset), usize::try_from(length).unwrap_or(usize::MAX))
-        };
+        let read = |image: &ImageReader| image.read(Role::Secret, Bytes(offset), to_usize(length));
         if read(a)? != read(b)? {
             return Ok(differs);
         }

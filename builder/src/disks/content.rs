@@ -10,6 +10,7 @@ use crate::image::slot;
 use crate::image::zeros::is_zero;
 use crate::limits;
 use crate::staging::{Staging, StagingError};
+use crate::width::{to_u64, to_usize};
 use handoff::partition::Role;
 use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
@@ -195,7 +196,7 @@ impl OpenDisk<'_> {
         let mut done = 0;
         loop {
             let rest = into.get_mut(done..).unwrap_or_default();
-            let at = offset.saturating_add(u64::try_from(done).unwrap_or_default());
+            let at = offset.saturating_add(to_u64(done));
             match self.file.read_at(rest, at) {
                 Ok(0) => return Ok(done),
                 Ok(count) => done += count,
@@ -309,7 +310,7 @@ fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>
         disk.read_up_to(&mut boot_sector, volume.offset)?;
         for piece in pieces(&boot_sector, volume.size) {
             let (offset, length) = (volume.offset + piece.start, piece.end - piece.start);
-            let mut bytes = zeroize::Zeroizing::new(vec![0; usize::try_from(length).unwrap_or_default()]);
+            let mut bytes = zeroize::Zeroizing::new(vec![0; to_usize(length)]);
             let length = disk.read_up_to(&mut bytes, offset)?;
             let bytes = bytes.get(..length).unwrap_or_default();
             if !is_zero(bytes) {

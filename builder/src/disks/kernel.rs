@@ -74,7 +74,10 @@ impl Node {
         let folder = fs::canonicalize(folder)?;
         let number = fs::read_to_string(folder.join("dev"))?;
         let number = number.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = folder.file_name().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidData, "the folder of a device has no name")
+        })?;
+        let name = name.to_string_lossy().into_owned();
         Ok(Self { number, name, folder })
     }
 
@@ -109,10 +112,11 @@ impl Node {
 
     /// The partitions on it, by number.
     pub(super) fn partitions(&self) -> io::Result<Vec<Self>> {
-        let mut partitions = self.below("")?;
-        partitions.retain(Self::is_partition);
-        partitions.sort_by_key(|partition| partition.number_in("partition").unwrap_or(u64::MAX));
-        Ok(partitions)
+        let partitions = self.below("")?.into_iter().filter(Self::is_partition);
+        let numbered = partitions.map(|partition| Ok((partition.number_in("partition")?, partition)));
+        let mut numbered: Vec<(u64, Self)> = numbered.collect::<io::Result<_>>()?;
+        numbered.sort_by_key(|(number, _)| *number);
+        Ok(numbered.into_iter().map(|(_, partition)| partition).collect())
     }
 
     /// The devices that are made of it.

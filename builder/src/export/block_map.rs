@@ -7,6 +7,7 @@
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot;
 use crate::input::ReadAt as _;
+use crate::width::to_usize;
 use handoff::boot_record;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -148,7 +149,7 @@ fn digest(image: &ImageReader, range: &Range<u64>) -> io::Result<Sha256Digest> {
     let mut at = range.start;
     while at < range.end {
         let length = CHUNK.min(range.end - at);
-        let mut buffer = vec![0; usize::try_from(length).unwrap_or(usize::MAX)];
+        let mut buffer = vec![0; to_usize(length)];
         image.storage().fill_at(&mut buffer, at)?;
         hasher.update(&buffer);
         at += length;

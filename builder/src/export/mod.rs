@@ -9,6 +9,7 @@ use crate::image::zeros::is_zero;
 use crate::run::chain::Chain;
 use crate::run::direct;
 use crate::tools::{self, QEMU_IMG};
+use crate::width::to_u64;
 use block_map::BlockMap;
 use std::fs;
 use std::io::{self, Write as _};
@@ -107,7 +108,7 @@ fn each_piece<E: From<ExportError>>(
         let count = read.map_err(|source| ExportError::Read { path: image.path().to_owned(), source })?;
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { return Ok(()) };
         take(at, bytes)?;
-        at += u64::try_from(count).unwrap_or(0);
+        at += to_u64(count);
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::export::block_map;
 use crate::image::reader::ImageReader;
 use crate::site::Bytes;
+use crate::width::to_u64;
 use handoff::partition::{Role, SECTOR};
 use std::io;
 use std::ops::Range;
@@ -35,13 +36,18 @@ impl Layout {
     /// The layout of `image` on a stick of `size` bytes, which is as long as the image or longer.
     pub fn new(image: &ImageReader, size: u64) -> io::Result<Self> {
         let mut table = image.table().clone();
-        let first = table.partitions.iter().map(|found| found.offset.0).min().unwrap_or(PIECE);
+        let first = table.partitions.iter().map(|found| found.offset.0).min();
         let last = table.partitions.iter_mut().max_by_key(|found| found.offset);
-        let mut end = last.as_ref().map_or(first, |found| found.offset.0 + found.size.0);
-        let body_end = end;
-        if let Some(data) = last.filter(|found| found.role == Some(Role::Data)) {
+        let (Some(first), Some(last)) = (first, last) else {
+            let image = image.path().display();
+            let problem = format!("the table of {image} has no partition: build the image again");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
+        };
+        let body_end = last.offset.0 + last.size.0;
+        let mut end = body_end;
+        if last.role == Some(Role::Data) {
             end = end.max(size.saturating_sub(BACKUP) / PIECE * PIECE);
-            data.size = Bytes(end - data.offset.0);
+            last.size = Bytes(end - last.offset.0);
         }
         let [primary, backup] = table.ends(Bytes(size))?;
         let tail = end.max(size.saturating_sub(TAIL).next_multiple_of(SECTOR));
@@ -56,13 +62,19 @@ impl Layout {
     /// The layout of a file system of `size` bytes with that head, by which it is recognised.
     #[must_use]
     pub fn of_file_system(size: u64, head: Vec<u8>) -> Self {
-        let start = u64::try_from(head.len()).unwrap_or(size);
+        let start = to_u64(head.len());
         Self {
             size,
             pieces: pieces(std::iter::once(start..size), &(start..size)),
             edges: [0..start, size..size],
             tables: vec![(0, head)],
         }
+    }
+
+    /// All tables in the order of the disk, as [`ImageReader::table_bytes`] would read them.
+    #[must_use]
+    pub fn table_bytes(&self) -> Vec<u8> {
+        self.tables.iter().rev().flat_map(|(_, bytes)| bytes).copied().collect()
     }
 
     /// Bytes of all pieces.
@@ -105,6 +117,7 @@ fn pieces(ranges: impl IntoIterator<Item = Range<u64>>, bounds: &Range<u64>) -> 
 mod tests {
     use super::*;
     use crate::image::fixture;
+    use crate::image::table_fixture::Tables;
     use std::fs::File;
     use std::os::unix::fs::FileExt as _;
 
@@ -135,6 +148,19 @@ mod tests {
         let [(backup, bytes), (0, _)] = layout.tables.as_slice() else { panic!("{:?}", layout.edges) };
         assert_eq!(backup + bytes.len() as u64, size);
         assert_eq!(layout.edges, [0..MIB, size - MIB..size]);
+    }
+
+    #[test]
+    fn a_table_without_partitions_has_no_layout() {
+        let fixture = fixture::image();
+        let path = fixture.image.path.as_path();
+        let partitions = ImageReader::open(path).unwrap().partitions().len();
+        let empty =
+            (1..=partitions).fold(Tables::of(path), |tables, number| tables.with(number, 0, &[0; 128]));
+        empty.write(path);
+        let image = ImageReader::open(path).unwrap();
+        let error = Layout::new(&image, image.size().0).unwrap_err();
+        assert!(error.to_string().contains("has no partition"), "{error}");
     }
 
     #[test]

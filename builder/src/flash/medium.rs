@@ -3,6 +3,7 @@
 use super::buffer::Buffer;
 use super::layout::PIECE;
 use crate::disks::presence::Presence;
+use crate::width::{to_u64, to_usize};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::fs::File;
 use std::io;
@@ -65,7 +66,7 @@ impl<'m> Medium<'m> {
     /// Fills `into` from `offset` on.
     pub fn read(&self, into: &mut Buffer, offset: u64) -> Result<(), MediumError> {
         self.request("read", offset, into.len(), |medium, range| {
-            let part = into.get_mut(within(&range, offset)).unwrap_or_default();
+            let part = into.get_mut(within(&range, offset)?).ok_or_else(beyond)?;
             medium.file.read_exact_at(part, range.start)
         })
     }
@@ -73,7 +74,8 @@ impl<'m> Medium<'m> {
     /// Writes `bytes` at `offset`.
     pub fn write(&self, bytes: &Buffer, offset: u64) -> Result<(), MediumError> {
         self.request("written", offset, bytes.len(), |medium, range| {
-            medium.file.write_all_at(bytes.get(within(&range, offset)).unwrap_or_default(), range.start)
+            let part = bytes.get(within(&range, offset)?).ok_or_else(beyond)?;
+            medium.file.write_all_at(part, range.start)
         })
     }
 
@@ -83,11 +85,14 @@ impl<'m> Medium<'m> {
         let mut start = range.start;
         while start < range.end {
             let end = range.end.min(start + PIECE);
-            let (from, length) = (i64::try_from(start), i64::try_from(end - start));
-            let (Ok(from), Ok(length)) = (from, length) else { break };
             self.go_on()?;
-            if fallocate(self.file, mode, from, length).is_err() {
-                self.write(&Buffer::zeros(usize::try_from(end - start).unwrap_or(0)), start)?;
+            let is_punched = match (i64::try_from(start), i64::try_from(end - start)) {
+                (Ok(from), Ok(length)) => fallocate(self.file, mode, from, length).is_ok(),
+                // No file is so long: writing there fails with the system's own error.
+                _ => false,
+            };
+            if !is_punched {
+                self.write(&Buffer::zeros(to_usize(end - start)), start)?;
             }
             start = end;
         }
@@ -118,7 +123,7 @@ impl<'m> Medium<'m> {
         length: usize,
         mut ask: impl FnMut(&Self, Range<u64>) -> io::Result<()>,
     ) -> Result<(), MediumError> {
-        let whole = offset..offset + u64::try_from(length).unwrap_or(0);
+        let whole = offset..offset + to_u64(length);
         let mut left = TRIES;
         let source = loop {
             self.go_on()?;
@@ -159,9 +164,14 @@ fn is_of_the_medium(error: &io::Error) -> bool {
 }
 
 /// Where a range of the medium lies in what begins there at `offset`.
-fn within(range: &Range<u64>, offset: u64) -> Range<usize> {
-    let place = |at: u64| usize::try_from(at - offset).unwrap_or(usize::MAX);
-    place(range.start)..place(range.end)
+fn within(range: &Range<u64>, offset: u64) -> io::Result<Range<usize>> {
+    let place = |at: u64| at.checked_sub(offset).map(to_usize).ok_or_else(beyond);
+    Ok(place(range.start)?..place(range.end)?)
+}
+
+/// The error of a request for bytes for which there is no memory: nothing is read or written in their place.
+fn beyond() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "the request has bytes for which there is no memory")
 }
 
 #[cfg(test)]
@@ -185,6 +195,27 @@ mod tests {
         medium.zero(&(2 << 20..4 << 20)).unwrap();
         assert!(holds(&vec![0; 2 << 20], 2 << 20) && !holds(&[0; 512], (2 << 20) - 512));
         assert_eq!(file.metadata().unwrap().len(), 4 << 20);
+    }
+
+    #[test]
+    fn what_cannot_be_zeroed_is_an_error() {
+        let file = tempfile::tempfile().unwrap();
+        let stop = AtomicBool::new(false);
+        let medium = Medium::new(&file, &stop).unwrap();
+        let start = 1 << 63;
+        let error = medium.zero(&(start..start + 4096)).unwrap_err();
+        assert!(
+            matches!(error, MediumError::Fails { offset, verb: "written", .. } if offset == start),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_range_without_memory_is_an_error_and_not_empty() {
+        assert_eq!(within(&(8192..8200), 4096).unwrap(), 4096..4104);
+        let error = within(&(0..512), 4096).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        assert!(!is_of_the_medium(&beyond()), "asking again does not help");
     }
 
     #[test]

@@ -10,57 +10,46 @@ mod compare;
 mod deliver;
 pub mod error;
 pub mod event;
+pub mod job;
 pub mod layout;
 pub mod medium;
 mod pace;
+mod portion;
 pub mod probe;
 pub mod receipt;
+mod recipient;
 mod source;
 mod stick;
 pub mod target;
 
 pub use error::{Failure, FlashError};
 pub use event::{Event, Hear, Phase};
+pub use job::Job;
+pub use target::Target;
 
 use crate::error::Error;
-use crate::file_mark::FileMark;
 use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::input::{InputError, ReadAt as _};
 use crate::progress;
 use crate::site::Site;
 use crate::verify::{self, Verification};
+use crate::width::to_usize;
 use buffer::Buffer;
-use deliver::{Recipient, at_once, deliver};
-use handoff::hash::Sha256Digest;
+use deliver::deliver;
+use job::judge_each;
 use layout::Layout;
-use medium::Medium;
-use probe::Marks;
+use recipient::{Recipient, Todo, at_once};
 use source::{Piece, Source};
-use std::fs::File;
-use std::io::{self, Read as _};
 use std::path::Path;
+use std::slice;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
 use stick::Stick;
 
 /// Bytes at the beginning of a file system by which it is recognised.
 const HEAD: usize = 64 << 10;
-
-/// What an image is written to.
-#[derive(Debug)]
-pub struct Target {
-    /// What it is called.
-    pub name: String,
-    /// Open for reading and writing, for nobody else, and past the page cache where that can be.
-    pub file: File,
-    /// How long it is, in bytes.
-    pub size: u64,
-    /// A device, which may have less room than it says.
-    pub is_disk: bool,
-    /// The number of the image that it gets.
-    pub image: usize,
-}
 
 /// What is to be done.
 #[derive(Debug, Clone, Copy)]
@@ -82,34 +71,31 @@ pub struct Flashed {
     pub read_back: bool,
 }
 
-/// What came of a run.
+/// What came of a job.
 #[derive(Debug)]
-pub struct Run {
-    /// What was found in each image.
-    pub images: Vec<Verification>,
-    /// What came of each stick.
-    pub sticks: Vec<Result<Flashed, Failure>>,
+pub struct Finished<'j> {
+    /// The job.
+    pub job: Job<'j>,
+    /// What was found in its image.
+    pub image: Arc<Verification>,
+    /// What came of its stick.
+    pub stick: Result<Flashed, Failure>,
 }
 
-/// Writes images to sticks, all at once. No stick is touched where one of the images would not start, or is not of the
-/// site, where one is given. Once `stop` is set, no more requests are made.
-pub fn flash(
-    images: &[ImageReader],
+/// Writes images to sticks, all at once, and says for each job in its order what came of it. No stick is touched where one
+/// of the images would not start, or is not of the site, where one is given. Once `stop` is set, no more requests are made.
+pub fn flash<'j>(
+    jobs: Vec<Job<'j>>,
     site: Option<&Site>,
-    targets: &[Target],
     options: Options,
     (stop, hear): (&AtomicBool, Hear<'_>),
-) -> Result<Run, Error> {
-    let layout = |target: &Target| {
-        let table = |source| FlashError::Table { stick: target.name.clone(), source };
-        let image = images.get(target.image).ok_or_else(|| table(io::ErrorKind::NotFound.into()))?;
-        Layout::new(image, target.size).map_err(table)
-    };
-    let layouts: Vec<Layout> = targets.iter().map(layout).collect::<Result<_, _>>()?;
-    let sources: Vec<Source<'_>> = images.iter().map(Source::of).collect();
-    let judge = || images.iter().map(|image| judge(image, site)).collect::<Result<_, _>>();
-    let (images, sticks) = flash_as(&sources, targets, &layouts, options, judge, (stop, hear))?;
-    Ok(Run { images, sticks })
+) -> Result<Vec<Finished<'j>>, Error> {
+    let open = jobs.iter().map(|job| Recipient::new(Source::of(job.image), job.target, &job.layout, stop));
+    let recipients: Vec<Recipient<'_>> = open.collect::<Result<_, _>>()?;
+    let images = write(&recipients, options, || judge_each(&jobs, site), hear)?;
+    let sticks: Vec<_> = recipients.into_iter().map(|each| each.into_result(options.read_back)).collect();
+    let finished = |((job, image), stick)| Finished { job, image, stick };
+    Ok(jobs.into_iter().zip(images).zip(sticks).map(finished).collect())
 }
 
 /// Reads an image to its last byte.
@@ -128,124 +114,54 @@ pub fn judge(image: &ImageReader, site: Option<&Site>) -> Result<Verification, E
 
 /// Writes the file system in the file `image` to a partition, in the same way: its head, by which it is recognised, comes
 /// last.
-pub fn flash_partition(image: &Path, target: Target, stop: &AtomicBool) -> Result<Flashed, Error> {
+pub fn flash_partition(image: &Path, target: &Target, stop: &AtomicBool) -> Result<Flashed, Error> {
     let failed = |source| InputError { path: image.to_owned(), source };
     let storage = Storage::open(image).map_err(failed)?;
     let size = storage.size().map_err(failed)?;
-    let mut head = vec![0; HEAD.min(usize::try_from(size).unwrap_or(HEAD))];
+    let mut head = vec![0; HEAD.min(to_usize(size))];
     storage.fill_at(&mut head, 0).map_err(failed)?;
     let (source, layout) = (Source { path: image, storage: &storage }, Layout::of_file_system(size, head));
     let options = Options { full: false, read_back: true };
-    let targets = [target];
+    let recipient = Recipient::new(source, target, &layout, stop)?;
     // What was made just now, nobody else had.
-    let judge = || Ok(());
-    let ((), mut done) = flash_as(&[source], &targets, &[layout], options, judge, (stop, &|_| ()))?;
-    let [target] = targets;
-    // One target has one result; without any, nothing was done.
-    let nothing = || FlashError::of_medium(&target.name, medium::MediumError::BrokenOff);
-    Ok(done.pop().ok_or_else(nothing)??)
+    write(slice::from_ref(&recipient), options, || Ok(()), &|_| ())?;
+    Ok(recipient.into_result(options.read_back)?)
 }
 
-/// Does it with images that `judge` judges, while it is seen what is on the sticks.
-fn flash_as<J: Send>(
-    images: &[Source<'_>],
-    targets: &[Target],
-    layouts: &[Layout],
+/// Writes to all sticks at once, and says what `judge` does, which judges the images while it is seen what is on the sticks.
+fn write<'r, J: Send>(
+    recipients: &'r [Recipient<'r>],
     options: Options,
     judge: impl FnOnce() -> Result<J, Error> + Send,
-    (stop, hear): (&AtomicBool, Hear<'_>),
-) -> Result<(J, Vec<Result<Flashed, Failure>>), Error> {
-    let sticks: Vec<Stick<'_>> = targets
-        .iter()
-        .zip(layouts)
-        .map(|(target, layout)| stick(target, layout, stop))
-        .collect::<Result<_, _>>()?;
-    let tell = || hear(&sticks.iter().map(|stick| stick.progress.event(stick.name)).collect::<Vec<_>>());
-    let (judged, ends) = progress::told(tell, || run(images, targets, &sticks, options, judge))?;
-    let result = |(stick, end): (&Stick<'_>, Result<bool, FlashError>)| match end {
-        Err(error) => Err(Failure { error, begun: stick.has_begun() }),
-        Ok(read_back) => {
-            let written = stick.written.get();
-            Ok(Flashed { written, equal: stick.layout.length() - written, read_back })
+    hear: Hear<'_>,
+) -> Result<J, Error> {
+    let sticks = || recipients.iter().map(|recipient| &recipient.stick);
+    let tell = || hear(&sticks().map(|stick| stick.progress.event(stick.name)).collect::<Vec<_>>());
+    progress::told(tell, || {
+        let (judged, todo) = compare::look(recipients, options.full, judge)?;
+        write_body(&todo);
+        if options.read_back {
+            compare::read_back(&todo);
         }
-    };
-    Ok((judged, sticks.iter().zip(ends).map(result).collect()))
+        at_once(recipients.iter().map(|recipient| (recipient, ())), |recipient, ()| {
+            recipient.nothing_changed()?;
+            write_tables(&recipient.stick, options.read_back)
+        });
+        thread::scope(|scope| {
+            for recipient in recipients {
+                scope.spawn(|| recipient.end());
+            }
+        });
+        Ok(judged)
+    })
 }
 
-/// Both copies of the partition table that the target gets, as [`ImageReader::table_bytes`] would read them.
-pub fn tables(image: &ImageReader, target: &Target) -> Result<Vec<u8>, FlashError> {
-    let layout = Layout::new(image, target.size)
-        .map_err(|source| FlashError::Table { stick: target.name.clone(), source })?;
-    Ok(layout.tables.into_iter().rev().flat_map(|(_, bytes)| bytes).collect())
-}
-
-fn stick<'s>(target: &'s Target, layout: &'s Layout, stop: &'s AtomicBool) -> Result<Stick<'s>, FlashError> {
-    let fails = |source| {
-        FlashError::of_medium(&target.name, medium::MediumError::Fails { offset: 0, verb: "opened", source })
-    };
-    let medium = Medium::new(&target.file, stop).map_err(fails)?;
-    let marks = target.is_disk.then(seed).transpose().map_err(fails)?;
-    Ok(Stick::new(&target.name, layout, medium, marks.map(|seed| Marks::new(layout, seed))))
-}
-
-/// Another one at each call.
-fn seed() -> io::Result<Sha256Digest> {
-    let mut random = [0; 32];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    Ok(Sha256Digest::from_bytes(random))
-}
-
-/// What `judge` says, and for each stick whether all of it was read from the medium.
-fn run<J>(
-    images: &[Source<'_>],
-    targets: &[Target],
-    sticks: &[Stick<'_>],
-    options: Options,
-    judge: impl FnOnce() -> Result<J, Error>,
-) -> Result<(J, Vec<Result<bool, FlashError>>), Error> {
-    let marks: Vec<Vec<FileMark>> = images.iter().map(Source::marks).collect::<Result<_, _>>()?;
-    // Their numbers are in range: their layouts were made.
-    let recipients: Vec<Recipient<'_, '_>> = sticks
-        .iter()
-        .zip(targets)
-        .filter_map(|(stick, target)| Some(Recipient::new(stick, target.image, *images.get(target.image)?)))
-        .collect();
-    let (judged, todo) = compare::look(images, &recipients, options.full, judge)?;
-    for (Recipient { stick, .. }, todo) in recipients.iter().zip(&todo) {
-        stick.progress.enter(Phase::Writing, layout::length(todo));
+fn write_body(todo: &[Todo<'_>]) {
+    for Todo { recipient, pieces } in todo {
+        recipient.stick.progress.enter(Phase::Writing, layout::length(pieces));
     }
-    deliver(images, &recipients, &todo, &|stick: &Stick<'_>, piece: &Piece, _: &mut Buffer| {
-        stick.take(piece)
-    });
-    let all = || recipients.iter().map(|recipient| (recipient, marks.get(recipient.image)));
-    at_once(all(), |Recipient { stick, .. }, _| body_is_written(stick));
-    if options.read_back {
-        compare::read_back(images, &recipients, &todo);
-    }
-    at_once(all(), |Recipient { stick, .. }, marks| {
-        nothing_changed(marks)?;
-        write_tables(stick, options.read_back)
-    });
-    let ends = thread::scope(|scope| {
-        let ends: Vec<_> =
-            recipients.into_iter().map(|each| scope.spawn(|| end(each, options.read_back))).collect();
-        let joined = ends.into_iter().map(thread::ScopedJoinHandle::join);
-        joined.map(|end| end.unwrap_or_else(|panic| std::panic::resume_unwind(panic))).collect()
-    });
-    Ok((judged, ends))
-}
-
-/// Ends the work on a stick, well or badly.
-fn end(recipient: Recipient<'_, '_>, reads_back: bool) -> Result<bool, FlashError> {
-    let stick = recipient.stick;
-    let ended = recipient.into_result();
-    if ended.is_err() && stick.has_begun() {
-        // Whatever it was, the stick must not be taken for a whole one; where it is gone or broken, this fails, too.
-        let _ = stick.empty_edges();
-    }
-    stick.progress.enter(Phase::Done, 0);
-    // Where nothing was written, all was compared.
-    ended.map(|()| reads_back || !stick.has_begun())
+    deliver(todo, &|stick: &Stick<'_>, piece: &Piece, _: &mut Buffer| stick.take(piece));
+    at_once(todo.iter().map(|todo| (todo.recipient, ())), |recipient, ()| body_is_written(&recipient.stick));
 }
 
 /// What lies between the body and reading it back. Where the body was there already, but not the tables, the stick is one
@@ -258,14 +174,6 @@ fn body_is_written(stick: &Stick<'_>) -> Result<(), FlashError> {
         return Err(stick.fails()(medium::MediumError::BrokenOff));
     }
     stick.medium.flush().map_err(stick.fails())
-}
-
-/// What was judged is what was written.
-fn nothing_changed(marks: Option<&Vec<FileMark>>) -> Result<(), FlashError> {
-    match marks.and_then(|marks| marks.iter().find(|mark| !mark.holds())) {
-        Some(mark) => Err(FlashError::ImageChanged { path: mark.path().to_owned() }),
-        None => Ok(()),
-    }
 }
 
 fn write_tables(stick: &Stick<'_>, reads_back: bool) -> Result<(), FlashError> {

@@ -8,6 +8,7 @@
 use super::buffer::Buffer;
 use super::layout::{Layout, PIECE};
 use super::medium::{Medium, MediumError};
+use crate::width::to_usize;
 use handoff::hash::Sha256Digest;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -57,7 +58,7 @@ impl Marks {
     #[must_use]
     pub(super) fn new(layout: &Layout, seed: Sha256Digest) -> Self {
         let is_free = |place: &u64| layout.is_free(&(*place..*place + MARK)) && place + MARK <= layout.size;
-        let first = layout.edges.first().map_or(0, |edge| edge.end);
+        let [Range { end: first, .. }, _] = layout.edges;
         let bases = (0..BASES).map(|number| first + number * (layout.size / BASES / MARK).max(1) * MARK);
         let powers = |base: u64| powers(base, layout.size);
         let fitting = bases.max_by_key(|base| powers(*base).filter(is_free).count()).unwrap_or(first);
@@ -83,7 +84,7 @@ impl Marks {
 
     /// Looks whether all marks are there.
     pub(super) fn check(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
-        let mut found = Buffer::zeros(usize::try_from(MARK).unwrap_or(0));
+        let mut found = Buffer::zeros(to_usize(MARK));
         for place in &self.places {
             if !medium.holds(&self.mark(*place), *place, &mut found)? {
                 return Err(ProbeError::LessRoom(LessRoom { says: self.size, first_lost: *place }));
@@ -98,7 +99,7 @@ impl Marks {
     }
 
     fn mark(&self, place: u64) -> Buffer {
-        let mut mark = Buffer::zeros(usize::try_from(MARK).unwrap_or(0));
+        let mut mark = Buffer::zeros(to_usize(MARK));
         let digest = Sha256Digest::of_parts(&[self.seed.as_bytes(), &place.to_le_bytes()]);
         for part in mark.chunks_mut(digest.as_bytes().len()) {
             part.copy_from_slice(digest.as_bytes());

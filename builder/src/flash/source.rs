@@ -7,7 +7,7 @@ use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::image::zeros::is_zero;
 use crate::input::ReadAt as _;
-use std::collections::BTreeMap;
+use crate::width::to_usize;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
@@ -52,7 +52,7 @@ impl Piece {
 
     /// The same, with the system's own error.
     pub(super) fn read(image: Source<'_>, range: Range<u64>) -> io::Result<Self> {
-        let mut bytes = Buffer::zeros(usize::try_from(range.end - range.start).unwrap_or(0));
+        let mut bytes = Buffer::zeros(to_usize(range.end - range.start));
         image.storage.fill_at(&mut bytes, range.start)?;
         Ok(Self { range, bytes })
     }
@@ -68,32 +68,4 @@ impl Piece {
     pub(super) fn is_zero(&self) -> bool {
         is_zero(&self.bytes)
     }
-}
-
-/// A piece, and the sticks that it goes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Portion {
-    /// The piece's place.
-    pub(super) range: Range<u64>,
-    /// The image in which it is read: any of those that have it.
-    pub(super) image: usize,
-    /// The sticks, by number.
-    pub(super) sticks: Vec<usize>,
-}
-
-/// What is read, in the order of the sticks. `wanted` has for each stick its image and the pieces that it gets: what images
-/// share in one file is read for all of them at once.
-pub(super) fn portions(images: &[Source<'_>], wanted: &[(usize, &[Range<u64>])]) -> Vec<Portion> {
-    let mut portions: BTreeMap<(u64, u64, &Path), Portion> = BTreeMap::new();
-    for (stick, (image, pieces)) in wanted.iter().enumerate() {
-        let Some(Source { path, storage }) = images.get(*image) else { continue };
-        for range in *pieces {
-            let shared = storage.shared().filter(|_| storage.is_all_shared(range));
-            let portion = portions
-                .entry((range.start, range.end, shared.unwrap_or(path)))
-                .or_insert_with(|| Portion { range: range.clone(), image: *image, sticks: Vec::new() });
-            portion.sticks.push(stick);
-        }
-    }
-    portions.into_values().collect()
 }

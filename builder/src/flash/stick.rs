@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::probe::Marks;
 use super::source::Piece;
 use crate::progress::Count;
+use crate::width::to_usize;
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -145,11 +146,11 @@ impl<'s> Stick<'s> {
     }
 
     fn is_empty(&self, medium: &Medium<'_>, edge: &Range<u64>) -> Result<(), FlashError> {
-        let mut found = Buffer::zeros(usize::try_from(PIECE).unwrap_or(0));
+        let mut found = Buffer::zeros(to_usize(PIECE));
         let mut start = edge.start;
         while start < edge.end {
             let end = edge.end.min(start + PIECE);
-            let zeros = Buffer::zeros(usize::try_from(end - start).unwrap_or(0));
+            let zeros = Buffer::zeros(to_usize(end - start));
             if !medium.holds(&zeros, start, &mut found).map_err(self.fails())? {
                 medium.write(&zeros, start).map_err(self.fails())?;
                 medium.flush().map_err(self.fails())?;
@@ -170,7 +171,7 @@ impl<'s> Stick<'s> {
 
     /// Whether both tables are there.
     pub(super) fn has_tables(&self) -> Result<bool, FlashError> {
-        let mut found = Buffer::zeros(usize::try_from(PIECE).unwrap_or(0));
+        let mut found = Buffer::zeros(to_usize(PIECE));
         for (place, bytes) in &self.layout.tables {
             if !self.medium.holds(bytes, *place, &mut found).map_err(self.fails())? {
                 return Ok(false);

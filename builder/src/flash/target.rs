@@ -1,6 +1,5 @@
 //! What an image is written to: a disk that was judged, confirmed and opened for nobody else, or a file.
 
-use super::Target;
 use super::receipt::StickFacts;
 use crate::disks::confirm::{Ask, confirm};
 use crate::disks::consent::Consent;
@@ -16,6 +15,19 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// What an image is written to.
+#[derive(Debug)]
+pub struct Target {
+    /// What it is called.
+    pub name: String,
+    /// Open for reading and writing, for nobody else, and past the page cache where that can be.
+    pub file: File,
+    /// How long it is, in bytes.
+    pub size: u64,
+    /// A device, which may have less room than it says.
+    pub is_disk: bool,
+}
+
 /// What is written, for those who judge a target.
 #[derive(Debug, Clone)]
 pub struct Wanted<'w> {
@@ -23,8 +35,6 @@ pub struct Wanted<'w> {
     pub image: &'w Path,
     /// All files that are read meanwhile: the images of all sticks, and what they share with others.
     pub reads: Vec<&'w Path>,
-    /// Its number among the images.
-    pub number: usize,
     /// Whose it is.
     pub site: &'w str,
     /// For which node.
@@ -87,7 +97,7 @@ pub fn open(
     }
     past_the_cache(&file, path)?;
     let (name, size) = (path.display().to_string(), facts.capacity);
-    Ok((Target { name, file, size, is_disk: !is_file, image: wanted.number }, facts))
+    Ok((Target { name, file, size, is_disk: !is_file }, facts))
 }
 
 /// A file was named twice; a disk that is open already refuses by itself.
@@ -104,15 +114,20 @@ impl Classified for NamedTwice {
 }
 
 /// Whether a target is none of those that were opened before it, by whatever name.
-pub fn is_another(target: &Target, before: &[Target]) -> Result<(), Error> {
-    let identity = |target: &Target| {
-        let metadata = target.file.metadata();
-        metadata.map(|metadata| (metadata.dev(), metadata.ino(), metadata.rdev())).ok()
-    };
-    if before.iter().any(|other| identity(other) == identity(target)) {
-        return Err(NamedTwice { path: target.name.clone() }.into());
+pub fn is_another<'t>(target: &Target, before: impl IntoIterator<Item = &'t Target>) -> Result<(), Error> {
+    let own = identity(target)?;
+    for other in before {
+        if identity(other)? == own {
+            return Err(NamedTwice { path: target.name.clone() }.into());
+        }
     }
     Ok(())
+}
+
+fn identity(target: &Target) -> Result<(u64, u64, u64), FileError> {
+    let metadata = target.file.metadata();
+    let metadata = metadata.map_err(|source| FileError { path: target.name.clone().into(), source })?;
+    Ok((metadata.dev(), metadata.ino(), metadata.rdev()))
 }
 
 type Opened = (File, StickFacts, Option<Disk>);
@@ -167,7 +182,7 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&shared, &link).unwrap();
         let reads = vec![image.as_path(), &shared];
-        let wanted = Wanted { image: &image, reads, number: 0, site: "site", node: "node", size: 4096 };
+        let wanted = Wanted { image: &image, reads, site: "site", node: "node", size: 4096 };
         for target in [&image, &shared, &link] {
             let error = of_file(target, &wanted).unwrap_err();
             assert_eq!(error.exit_code(), 86, "{error}");

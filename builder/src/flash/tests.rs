@@ -1,13 +1,13 @@
 //! Flashing onto files, which are sticks in all but trouble; trouble has its tests in a machine with real USB sticks.
 
 use super::layout::PIECE;
-use super::source::portions;
+use super::portion::portions;
 use super::*;
 use crate::image::fixture::{self, Fixture};
 use crate::image::table_fixture::Tables;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use std::fs;
+use std::fs::{self, File};
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::sync::Mutex;
@@ -37,15 +37,16 @@ fn old_stick(size: u64, byte: u8) -> NamedTempFile {
     stick
 }
 
-fn target(stick: &NamedTempFile, image: usize) -> Target {
+fn target(stick: &NamedTempFile) -> Target {
     let file = File::options().read(true).write(true).open(stick.path()).unwrap();
     let size = file.metadata().unwrap().len();
-    Target { name: "stick".into(), file, size, is_disk: true, image }
+    Target { name: "stick".into(), file, size, is_disk: true }
 }
 
-fn flash_one(image: ImageReader, stick: &NamedTempFile, options: Options) -> Result<Flashed, Failure> {
-    let stop = AtomicBool::new(false);
-    flash(&[image], None, &[target(stick, 0)], options, (&stop, &|_| ())).unwrap().sticks.remove(0)
+fn flash_one(image: &ImageReader, stick: &NamedTempFile, options: Options) -> Result<Flashed, Failure> {
+    let (target, stop) = (target(stick), AtomicBool::new(false));
+    let job = Job::new(image, &target).unwrap();
+    flash(vec![job], None, options, (&stop, &|_| ())).unwrap().remove(0).stick
 }
 
 fn is_whole(stick: &NamedTempFile) {
@@ -65,7 +66,7 @@ fn a_stick_holds_the_system_whatever_was_on_it() {
     let size = image(&fixture).size().0 + 5 * MIB + 512;
     for options in [USUAL, Options { full: true, ..USUAL }] {
         let stick = old_stick(size, 0xAA);
-        let flashed = flash_one(image(&fixture), &stick, options).unwrap();
+        let flashed = flash_one(&image(&fixture), &stick, options).unwrap();
         let length = Layout::new(&image(&fixture), size).unwrap().length();
         assert_eq!(flashed, Flashed { written: length, equal: 0, read_back: true });
         is_whole(&stick);
@@ -86,10 +87,10 @@ fn an_image_with_entries_of_256_bytes_becomes_a_stick_with_tables_as_always() {
     let before = image(&fixture).table().clone();
     Tables::of(path).with_entries_of(256).write(path);
     let stick = old_stick(image(&fixture).size().0 + MIB, 0xAA);
-    flash_one(image(&fixture), &stick, USUAL).unwrap();
+    flash_one(&image(&fixture), &stick, USUAL).unwrap();
     is_whole(&stick);
     assert_eq!(*ImageReader::open(stick.path()).unwrap().table(), before);
-    let again = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let again = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     assert_eq!(again.written, 0);
 }
 
@@ -97,18 +98,18 @@ fn an_image_with_entries_of_256_bytes_becomes_a_stick_with_tables_as_always() {
 fn a_second_time_nothing_is_written_and_a_flipped_byte_is_all_that_is() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0 + MIB, 0);
-    let first = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let first = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     let before = fs::metadata(stick.path()).unwrap().modified().unwrap();
-    let second = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let second = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     assert_eq!(second, Flashed { written: 0, equal: first.written, read_back: true });
     assert_eq!(fs::metadata(stick.path()).unwrap().modified().unwrap(), before);
     let place = image(&fixture).partition(Role::Root(Slot::A)).unwrap().offset.0 + 100;
     stick.as_file().write_all_at(&[0xEE], place).unwrap();
-    let third = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let third = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     assert!(third.written > 0 && third.written <= PIECE, "{third:?}");
     assert_eq!(third.written + third.equal, first.written);
     is_whole(&stick);
-    let full = flash_one(image(&fixture), &stick, Options { full: true, ..USUAL }).unwrap();
+    let full = flash_one(&image(&fixture), &stick, Options { full: true, ..USUAL }).unwrap();
     assert_eq!((full.written, full.equal), (first.written, 0));
 }
 
@@ -116,9 +117,9 @@ fn a_second_time_nothing_is_written_and_a_flipped_byte_is_all_that_is() {
 fn a_torn_table_is_written_again_and_all_is_read_first() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
-    let first = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let first = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     stick.as_file().write_all_at(&[0xEE], 512).unwrap();
-    let again = flash_one(image(&fixture), &stick, USUAL).unwrap();
+    let again = flash_one(&image(&fixture), &stick, USUAL).unwrap();
     assert_eq!(again, Flashed { written: 0, equal: first.written, read_back: true });
     is_whole(&stick);
 }
@@ -127,7 +128,7 @@ fn a_torn_table_is_written_again_and_all_is_read_first() {
 fn without_reading_back_nobody_says_that_it_was_read() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
-    let flashed = flash_one(image(&fixture), &stick, Options { full: true, read_back: false }).unwrap();
+    let flashed = flash_one(&image(&fixture), &stick, Options { full: true, read_back: false }).unwrap();
     assert!(!flashed.read_back);
     is_whole(&stick);
 }
@@ -138,10 +139,10 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
     let size = image(&fixture).size().0;
     for pieces in [0, 1, 3, 20, 60] {
         let stick = old_stick(size, 0x55);
-        let (image, targets) = (image(&fixture), [target(&stick, 0)]);
+        let (image, target) = (image(&fixture), target(&stick));
         let stop = AtomicBool::new(false);
         let layout = Layout::new(&image, size).unwrap();
-        let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
+        let under_way = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap().stick;
         assert!(under_way.begin().unwrap());
         for range in layout.pieces.iter().take(pieces) {
             under_way.take(&Piece::of_image(Source::of(&image), range.clone()).unwrap()).unwrap();
@@ -151,7 +152,7 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
         let error = under_way.take(&Piece::of_image(Source::of(&image), range).unwrap()).unwrap_err();
         assert_eq!(crate::error::Classified::exit_code(&error), error::CUT_OFF);
         is_no_disk(&stick);
-        flash_one(image, &stick, USUAL).unwrap();
+        flash_one(&image, &stick, USUAL).unwrap();
         is_whole(&stick);
     }
 }
@@ -162,9 +163,9 @@ fn what_was_stopped_before_it_began_is_untouched() {
     let stick = old_stick(image(&fixture).size().0, 0x55);
     let stop = AtomicBool::new(true);
     let failure = {
-        let targets = [target(&stick, 0)];
-        let run = flash(&[image(&fixture)], None, &targets, USUAL, (&stop, &|_| ()));
-        run.unwrap().sticks.remove(0).unwrap_err()
+        let (image, target) = (image(&fixture), target(&stick));
+        let jobs = vec![Job::new(&image, &target).unwrap()];
+        flash(jobs, None, USUAL, (&stop, &|_| ())).unwrap().remove(0).stick.unwrap_err()
     };
     assert!(!failure.begun && failure.to_string().ends_with("nothing was written to it"), "{failure}");
     assert!(fs::read(stick.path()).unwrap().iter().all(|&byte| byte == 0x55));
@@ -175,12 +176,14 @@ fn a_damaged_image_is_not_for_sticks() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
     let (blank, old) = (old_stick(image(&fixture).size().0, 0), old_stick(image(&fixture).size().0, 0));
-    flash_one(image(&fixture), &old, USUAL).unwrap();
+    flash_one(&image(&fixture), &old, USUAL).unwrap();
     let before = [&blank, &old].map(|stick| fs::read(stick.path()).unwrap());
     let place = image(&fixture).partition(Role::Root(Slot::A)).unwrap().offset.0 + 100;
     File::options().write(true).open(path).unwrap().write_all_at(&[0xEE], place).unwrap();
-    let (targets, stop) = ([target(&blank, 0), target(&old, 0)], AtomicBool::new(false));
-    let error = flash(&[image(&fixture)], None, &targets, USUAL, (&stop, &|_| ())).unwrap_err();
+    let (image, targets) = (image(&fixture), [&blank, &old].map(target));
+    let (jobs, stop) =
+        (targets.iter().map(|target| Job::new(&image, target).unwrap()), AtomicBool::new(false));
+    let error = flash(jobs.collect(), None, USUAL, (&stop, &|_| ())).unwrap_err();
     assert!(error.to_string().contains("nothing was written: root-a"), "{error}");
     assert_eq!(error.exit_code(), 65);
     assert!(before == [&blank, &old].map(|stick| fs::read(stick.path()).unwrap()));
@@ -191,8 +194,8 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let fixture = fixture::image();
     let image = image(&fixture);
     let stick = old_stick(image.size().0, 0x55);
-    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
-    let layouts = [Layout::new(&image, targets[0].size).unwrap()];
+    let (target, stop) = (target(&stick), AtomicBool::new(false));
+    let layout = Layout::new(&image, target.size).unwrap();
     // Somebody writes to it as soon as it was judged.
     let judge = || {
         let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
@@ -200,9 +203,9 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
         file.write_all_at(&[0xEE], root + 100).unwrap();
         Ok(())
     };
-    let ((), mut results) =
-        flash_as(&[Source::of(&image)], &targets, &layouts, USUAL, judge, (&stop, &|_| ())).unwrap();
-    let failure = results.remove(0).unwrap_err();
+    let recipient = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap();
+    write(slice::from_ref(&recipient), USUAL, judge, &|_| ()).unwrap();
+    let failure = recipient.into_result(true).unwrap_err();
     assert!(matches!(failure.error, FlashError::ImageChanged { .. }), "{failure}");
     assert!(failure.begun && crate::error::Classified::exit_code(&failure) == 65, "{failure}");
     is_no_disk(&stick);
@@ -213,17 +216,15 @@ fn read_back(harm: impl Fn(&File, &[Range<u64>])) -> (NamedTempFile, Result<(), 
     let fixture = fixture::image();
     let image = image(&fixture);
     let stick = old_stick(image.size().0, 0);
-    flash_one(self::image(&fixture), &stick, Options { full: true, ..USUAL }).unwrap();
-    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
-    let layout = Layout::new(&image, targets[0].size).unwrap();
-    let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
-    under_way.begin().unwrap();
+    flash_one(&self::image(&fixture), &stick, Options { full: true, ..USUAL }).unwrap();
+    let (target, stop) = (target(&stick), AtomicBool::new(false));
+    let layout = Layout::new(&image, target.size).unwrap();
+    let recipient = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap();
+    recipient.stick.begin().unwrap();
     harm(stick.as_file(), &layout.pieces);
-    let recipients = [Recipient::new(&under_way, 0, Source::of(&image))];
-    compare::read_back(&[Source::of(&image)], &recipients, &vec![layout.pieces.clone()]);
-    let [recipient] = recipients;
-    let result = recipient.into_result();
-    (stick, result)
+    compare::read_back(&[Todo { recipient: &recipient, pieces: layout.pieces.clone() }]);
+    let result = recipient.into_result(true);
+    (stick, result.map(drop).map_err(|failure| failure.error))
 }
 
 #[test]
@@ -268,9 +269,9 @@ fn what_turns_up_in_another_place_is_less_room() {
 fn what_lies_beside_something_that_was_written_is_read_once_more() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
-    let (targets, stop) = ([target(&stick, 0)], AtomicBool::new(false));
-    let layout = Layout::new(&image(&fixture), targets[0].size).unwrap();
-    let under_way = self::stick(&targets[0], &layout, &stop).unwrap();
+    let (image, target, stop) = (image(&fixture), target(&stick), AtomicBool::new(false));
+    let layout = Layout::new(&image, target.size).unwrap();
+    let under_way = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap().stick;
     let written = layout.pieces[layout.pieces.len() / 2].clone();
     let touched = under_way.touched(std::slice::from_ref(&written));
     assert!(touched.contains(&written) && touched.contains(&layout.pieces[0]));
@@ -287,12 +288,22 @@ fn several_sticks_get_their_images_in_one_run() {
     let sticks = sizes.map(|size| old_stick(size, 0x11));
     let broken = NamedTempFile::new().unwrap();
     broken.as_file().set_len(sizes[0]).unwrap();
-    let mut targets = vec![target(&sticks[0], 0), target(&sticks[1], 1)];
     // One that cannot be written.
-    targets.insert(1, Target { file: File::open(broken.path()).unwrap(), ..target(&broken, 0) });
+    let broken = Target { file: File::open(broken.path()).unwrap(), ..target(&broken) };
+    let targets = [target(&sticks[0]), broken, target(&sticks[1])];
+    let images = [image(&one), image(&two)];
+    let pairs = [&images[0], &images[0], &images[1]].into_iter().zip(&targets);
+    let jobs = pairs.map(|(image, target)| Job::new(image, target).unwrap()).collect();
     let (stop, heard) = (AtomicBool::new(false), Mutex::new(0));
     let count = |events: &[Event]| *heard.lock().unwrap() = events.len();
-    let results = flash(&[image(&one), image(&two)], None, &targets, USUAL, (&stop, &count)).unwrap().sticks;
+    let finished = flash(jobs, None, USUAL, (&stop, &count)).unwrap();
+    for (finished, (image, target)) in
+        finished.iter().zip([0, 0, 1].map(|number| &images[number]).iter().zip(&targets))
+    {
+        assert!(std::ptr::eq(finished.job.image, *image) && std::ptr::eq(finished.job.target, target));
+        assert_eq!(finished.image.path, image.path());
+    }
+    let results: Vec<_> = finished.into_iter().map(|finished| finished.stick).collect();
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
     assert!(results[1].is_err());
     sticks.iter().for_each(is_whole);
@@ -314,13 +325,13 @@ fn what_images_share_is_read_once() {
         })
         .collect();
     let pieces = vec![0..MIB, MIB..2 * MIB, 2 * MIB..3 * MIB];
-    let wanted = [(0, pieces.as_slice()), (1, &pieces), (1, &pieces)];
     let sources: Vec<Source<'_>> = [Path::new("a"), Path::new("b")]
         .into_iter()
         .zip(&images)
         .map(|(path, storage)| Source { path, storage })
         .collect();
-    let portions = portions(&sources, &wanted);
+    let wanted = [0, 1, 1].map(|image| (sources[image], pieces.as_slice()));
+    let portions = portions((0..).zip(wanted).map(|(stick, (source, pieces))| (stick, source, pieces)));
     let sticks: Vec<(u64, &[usize])> =
         portions.iter().map(|portion| (portion.range.start, portion.sticks.as_slice())).collect();
     assert_eq!(sticks, [(0, [0, 1, 2].as_slice()), (MIB, &[0, 1, 2]), (2 * MIB, &[0]), (2 * MIB, &[1, 2])]);
@@ -336,15 +347,15 @@ fn a_file_system_comes_head_last_and_is_read_back() {
         let content: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0] ^ 0x5a).collect();
         fs::write(&image, &content).unwrap();
         let partition = old_stick(4 << 20, 0xff);
-        let target = Target { is_disk: false, ..target(&partition, 0) };
-        let flashed = flash_partition(&image, target, &AtomicBool::new(false)).unwrap();
+        let target = Target { is_disk: false, ..target(&partition) };
+        let flashed = flash_partition(&image, &target, &AtomicBool::new(false)).unwrap();
         assert!(flashed.read_back);
         let written = fs::read(partition.path()).unwrap();
         assert!(written[..content.len()] == content);
         assert!(written[content.len()..].iter().all(|&byte| byte == 0xff));
     }
     let partition = old_stick(4 << 20, 0xff);
-    let read_only = Target { file: File::open(partition.path()).unwrap(), ..target(&partition, 0) };
-    let error = flash_partition(&image, read_only, &AtomicBool::new(false)).unwrap_err();
+    let read_only = Target { file: File::open(partition.path()).unwrap(), ..target(&partition) };
+    let error = flash_partition(&image, &read_only, &AtomicBool::new(false)).unwrap_err();
     assert!(error.to_string().contains("it holds nothing whole now"), "{error}");
 }

@@ -11,6 +11,7 @@ use super::reader::ImageReader;
 use super::slot::{self, SlotError};
 use crate::limits;
 use crate::site::Bytes;
+use crate::width::to_usize;
 use handoff::control;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -219,7 +220,7 @@ pub fn content(image: &ImageReader, part: Part) -> Result<Vec<u8>, SlotError> {
 }
 
 fn length(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
+    to_usize(bytes)
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 use super::reader::{ImageReader, ReadError};
 use super::storage::Storage;
+use crate::header_field::field;
 use crate::input::ReadAt;
 use crate::limits::{self, OverLimit};
 use ext4_view::{Ext4, Ext4Error, Ext4Read};
@@ -56,18 +57,16 @@ pub enum OpenError {
 /// superblock at all is left to ext4-view, which names it.
 fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
     limits::SECRET.check(size)?;
-    let mut superblock = vec![0; SUPERBLOCK.1];
+    let mut superblock = [0; SUPERBLOCK.1];
     source.fill_at(&mut superblock, SUPERBLOCK.0)?;
-    let word = |at: usize| {
-        let bytes = superblock.get(at..).and_then(|bytes| bytes.first_chunk()).copied().unwrap_or_default();
-        u64::from(u32::from_le_bytes(bytes))
-    };
-    let (log_block, per_group) = (word(0x18), word(0x20));
-    if word(0x38) & 0xffff != MAGIC || per_group == 0 {
+    let word = |bytes: [u8; 4]| u64::from(u32::from_le_bytes(bytes));
+    let (log_block, per_group) =
+        (word(field::<0x18, _, _>(&superblock)), word(field::<0x20, _, _>(&superblock)));
+    if word(field::<0x38, _, _>(&superblock)) & 0xffff != MAGIC || per_group == 0 {
         return Ok(());
     }
     // `s_blocks_count_hi` means something only with the feature 64BIT; ext4-view counts with it always.
-    let blocks = word(0x4) | word(0x150) << 32;
+    let blocks = word(field::<0x4, _, _>(&superblock)) | word(field::<0x150, _, _>(&superblock)) << 32;
     if log_block <= LARGEST_LOG_BLOCK {
         let block = 1024 << log_block;
         if blocks.checked_mul(block).is_none_or(|bytes| bytes > size) {

@@ -8,6 +8,7 @@
 use super::zeros::is_zero;
 use crate::input::ReadAt;
 use crate::limits::{self, OverLimit};
+use crate::width::{to_u64, to_usize};
 use handoff::partition::SECTOR;
 use std::collections::BTreeMap;
 use std::io;
@@ -202,7 +203,7 @@ pub fn compare_copies(source: &dyn ReadAt, size: u64) -> Result<(), FatError> {
     let layout = Layout::read(&boot, size)?;
     let (mut first, mut second, mut at) = (Vec::new(), Vec::new(), 0);
     while at < layout.table {
-        let length = usize::try_from(PIECE.min(layout.table - at)).unwrap_or(0);
+        let length = to_usize(PIECE.min(layout.table - at));
         first.resize(length, 0);
         second.resize(length, 0);
         source.fill_at(&mut first, layout.tables_at + at)?;
@@ -270,13 +271,13 @@ impl<S: ReadAt> Volume<S> {
         let (_, table) = self.table.split_at_checked(8).unwrap_or_default();
         let parts = table.chunks(4096).filter(|part| !is_zero(part));
         let taken: usize = parts.map(|part| part.as_chunks::<4>().0.iter().filter(taken).count()).sum();
-        self.layout.clusters_at + u64::try_from(taken).unwrap_or(0) * self.layout.cluster
+        self.layout.clusters_at + to_u64(taken) * self.layout.cluster
     }
 }
 
 /// The entries of the clusters that there are.
 fn read_table(source: &dyn ReadAt, layout: &Layout) -> Result<Vec<u8>, FatError> {
-    let mut bytes = vec![0; usize::try_from((layout.clusters + 2) * 4).unwrap_or(0)];
+    let mut bytes = vec![0; to_usize((layout.clusters + 2) * 4)];
     source.fill_at(&mut bytes, layout.tables_at)?;
     Ok(bytes)
 }
@@ -305,7 +306,7 @@ impl Walk<'_> {
                 let path = format!("{parent}{name}");
                 let clusters = if first == 0 { Vec::new() } else { self.chain(&path, first)? };
                 let wanted = size.div_ceil(self.layout.cluster);
-                if !is_folder && u64::try_from(clusters.len()).unwrap_or(u64::MAX) != wanted {
+                if !is_folder && to_u64(clusters.len()) != wanted {
                     return Err(FatError::Length { path, size, clusters: clusters.len() });
                 }
                 if is_folder {
@@ -341,10 +342,10 @@ impl Walk<'_> {
     }
 
     fn folder(&self, clusters: &[u32]) -> Result<Vec<u8>, FatError> {
-        let count = u64::try_from(clusters.len()).unwrap_or(u64::MAX);
+        let count = to_u64(clusters.len());
         let length = limits::ESP_FOLDER.check(count.saturating_mul(self.layout.cluster))?;
-        let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-        let size = usize::try_from(self.layout.cluster).unwrap_or(1).max(1);
+        let mut bytes = vec![0; to_usize(length)];
+        let size = to_usize(self.layout.cluster).max(1);
         for (cluster, part) in clusters.iter().zip(bytes.chunks_mut(size)) {
             self.source.fill_at(part, self.layout.at(*cluster))?;
         }

@@ -1,7 +1,9 @@
 //! The header of a QEMU disk (QEMU, `docs/interop/qcow2.txt`, "Header"), judged before a reader takes memory for the tables
 //! that it describes.
 
+use crate::header_field::field;
 use crate::limits::{self, OverLimit};
+use crate::width::to_u64;
 use thiserror::Error;
 
 /// The fields of versions 2 and 3 that are looked at.
@@ -46,9 +48,7 @@ pub(super) enum BadHeader {
 
 /// Judges the header of a file of `length` bytes.
 pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
-    let bytes = |at: usize| header.get(at..).unwrap_or_default();
-    let long = |at| u64::from(u32::from_be_bytes(bytes(at).first_chunk().copied().unwrap_or_default()));
-    let quad = |at| u64::from_be_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
+    let long = |bytes: [u8; 4]| u64::from(u32::from_be_bytes(bytes));
     if !header.starts_with(&MAGIC) {
         return Err(BadHeader::Magic);
     }
@@ -57,24 +57,29 @@ pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
         let error = || BadHeader::Field { field, found, expected };
         if (least..=most).contains(&found) { Ok(found) } else { Err(error()) }
     };
-    let version = within("version", long(4), 2, 3)?;
-    let cluster = 1 << within("cluster_bits", long(20), 9, 21)?;
-    within("crypt_method", long(32), 0, 0)?;
-    within("backing_file_size", long(16), 0, LONGEST_NAME)?;
+    let version = within("version", long(field::<4, _, _>(header)), 2, 3)?;
+    let cluster = 1 << within("cluster_bits", long(field::<20, _, _>(header)), 9, 21)?;
+    within("crypt_method", long(field::<32, _, _>(header)), 0, 0)?;
+    within("backing_file_size", long(field::<16, _, _>(header)), 0, LONGEST_NAME)?;
     if version == 3 {
-        within("refcount_order", long(96), 0, 6)?;
-        within("header_length", long(100), u64::try_from(SIZE).unwrap_or(104), cluster)?;
+        within("refcount_order", long(field::<96, _, _>(header)), 0, 6)?;
+        within("header_length", long(field::<100, _, _>(header)), to_u64(SIZE), cluster)?;
     }
-    limits::QCOW2_SIZE.check(quad(24))?;
-    let entries = limits::QCOW2_L1.check(long(36))?;
-    let counts = within("refcount_table_clusters", long(56), 0, LARGEST_COUNTS / cluster)?;
+    limits::QCOW2_SIZE.check(u64::from_be_bytes(field::<24, _, _>(header)))?;
+    let entries = limits::QCOW2_L1.check(long(field::<36, _, _>(header)))?;
+    let counts =
+        within("refcount_table_clusters", long(field::<56, _, _>(header)), 0, LARGEST_COUNTS / cluster)?;
     let inside = |table, start: u64, size: u64| {
         let end = start.saturating_add(size);
         if end > length { Err(BadHeader::Outside { table, end, length }) } else { Ok(()) }
     };
-    inside("name of the file beneath", quad(8), long(16))?;
-    inside("first-level table", quad(40), entries * 8)?;
-    inside("table of reference counts", quad(48), counts * cluster)
+    inside(
+        "name of the file beneath",
+        u64::from_be_bytes(field::<8, _, _>(header)),
+        long(field::<16, _, _>(header)),
+    )?;
+    inside("first-level table", u64::from_be_bytes(field::<40, _, _>(header)), entries * 8)?;
+    inside("table of reference counts", u64::from_be_bytes(field::<48, _, _>(header)), counts * cluster)
 }
 
 #[cfg(test)]

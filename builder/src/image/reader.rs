@@ -12,6 +12,7 @@ use crate::input::ReadAt as _;
 use crate::limits::{Limit, OverLimit};
 use crate::site::Bytes;
 use crate::staging::{Staging, StagingError};
+use crate::width::{to_u64, to_usize};
 use handoff::gpt::{DuplicateRole, NoTable};
 use handoff::partition::Role;
 use std::fs::File;
@@ -256,7 +257,7 @@ impl ImageReader {
         let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
         let mut bytes = Vec::new();
         for place in &self.table_places {
-            let length = usize::try_from(place.end - place.start).unwrap_or(usize::MAX);
+            let length = to_usize(place.end - place.start);
             let mut copy = vec![0; length];
             self.storage.fill_at(&mut copy, place.start).map_err(unreadable)?;
             bytes.append(&mut copy);
@@ -294,7 +295,7 @@ impl ImageReader {
         let mut at = 0;
         while at < size {
             let length = COPIED_AT_ONCE.min(size - at);
-            let bytes = self.read(role, Bytes(at), usize::try_from(length).unwrap_or(usize::MAX))?;
+            let bytes = self.read(role, Bytes(at), to_usize(length))?;
             if !is_zero(&bytes) {
                 file.write_all_at(&bytes, at).map_err(failed)?;
             }
@@ -316,7 +317,7 @@ impl ImageReader {
     /// A whole partition, where it is not over a limit.
     pub fn read_all(&self, role: Role, limit: &'static Limit) -> Result<Vec<u8>, ReadError> {
         let size = self.check_size(role, limit)?;
-        self.read(role, Bytes(0), usize::try_from(size).unwrap_or(usize::MAX))
+        self.read(role, Bytes(0), to_usize(size))
     }
 
     /// Bytes of a partition up to its last one that is not zero, where the partition is not over a limit.
@@ -324,10 +325,10 @@ impl ImageReader {
         let mut end = self.check_size(role, limit)?;
         while end > 0 {
             let start = (end - 1) / COPIED_AT_ONCE * COPIED_AT_ONCE;
-            let bytes = self.read(role, Bytes(start), usize::try_from(end - start).unwrap_or(usize::MAX))?;
+            let bytes = self.read(role, Bytes(start), to_usize(end - start))?;
             if !is_zero(&bytes) {
                 let length = without_zeros_behind(&bytes).len();
-                return Ok(start + u64::try_from(length).unwrap_or(0));
+                return Ok(start + to_u64(length));
             }
             end = start;
         }

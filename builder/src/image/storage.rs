@@ -3,6 +3,7 @@
 
 use super::qcow2_header::{self, MAGIC};
 use crate::input::ReadAt;
+use crate::width::to_usize;
 use imago::file::File as DiskFile;
 use imago::qcow2::Qcow2;
 use imago::raw::Raw;
@@ -154,9 +155,10 @@ impl Storage {
         match self {
             Self::Whole(file) => file.read_at(into, offset),
             Self::Layered(layered) => {
-                let left = usize::try_from(layered.disk.size().saturating_sub(offset)).unwrap_or(usize::MAX);
+                let left = to_usize(layered.disk.size().saturating_sub(offset));
                 let length = into.len().min(left);
-                layered.disk.read(into.get_mut(..length).unwrap_or_default(), offset)?;
+                let into = into.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
+                layered.disk.read(into, offset)?;
                 Ok(length)
             }
         }

@@ -5,6 +5,7 @@ use super::plan::Plan;
 use super::table_reader::{FoundPartition, Table};
 use crate::input::ReadAt as _;
 use crate::site::Bytes;
+use crate::width::to_u64;
 use gpt::disk::LogicalBlockSize;
 use gpt::mbr::{MBRError, ProtectiveMBR};
 use gpt::partition::Partition;
@@ -49,7 +50,7 @@ impl Table {
         disk.set_len(disk_size.0)?;
         self.write(&mut disk, disk_size)?;
         let [mut head, mut tail] = ENDS.map(|length| vec![0; length]);
-        let end = disk_size.0.saturating_sub(u64::try_from(tail.len()).unwrap_or(0));
+        let end = disk_size.0.saturating_sub(to_u64(tail.len()));
         disk.fill_at(&mut head, 0)?;
         disk.fill_at(&mut tail, end)?;
         Ok([(0, head), (end, tail)])

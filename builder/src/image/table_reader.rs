@@ -89,7 +89,9 @@ pub(super) fn places(header: &GptHeader) -> [Range<u64>; 2] {
 /// sector of the disk that the table is made for.
 pub(super) fn mbr_fault(file: &Storage, last: u64) -> Option<String> {
     let mut found = [0; 512];
-    file.fill_at(&mut found, 0).ok()?;
+    if let Err(error) = file.fill_at(&mut found, 0) {
+        return Some(format!("the protective MBR cannot be read: {error}"));
+    }
     let made = ProtectiveMBR::with_lb_size(u32::try_from(last).unwrap_or(u32::MAX)).to_bytes();
     let at = made.iter().zip(&found).position(|(made, found)| made != found)?;
     Some(format!("the protective MBR is damaged: its byte {at} is not as it was made"))

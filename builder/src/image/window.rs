@@ -2,6 +2,7 @@
 
 use super::storage::Storage;
 use crate::input::ReadAt;
+use crate::width::{to_u64, to_usize};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
 /// The bytes of a stretch, and where in them the next one is read.
@@ -22,11 +23,11 @@ impl<'i> Window<'i> {
 
 impl Read for Window<'_> {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.size.saturating_sub(self.position)).unwrap_or(usize::MAX);
+        let left = to_usize(self.size.saturating_sub(self.position));
         let length = into.len().min(left);
-        let into = into.get_mut(..length).unwrap_or_default();
+        let into = into.get_mut(..length).ok_or(io::ErrorKind::InvalidInput)?;
         let length = self.storage.read_at(into, self.offset.saturating_add(self.position))?;
-        self.position = self.position.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
+        self.position = self.position.saturating_add(to_u64(length));
         Ok(length)
     }
 }

@@ -8,6 +8,7 @@ use super::zeros::is_zero;
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::site::Bytes;
+use crate::width::{to_u64, to_usize};
 use handoff::partition::Role;
 use nix::errno::Errno;
 use nix::fcntl::copy_file_range;
@@ -220,13 +221,13 @@ impl Target<'_> {
             data.start += copied;
             self.position += copied;
         }
-        let mut buffer = vec![0; CHUNK];
+        let mut buffer = Vec::new();
         while !data.is_empty() {
-            let wanted = usize::try_from(data.end - data.start).unwrap_or(CHUNK).min(CHUNK);
-            let part = buffer.get_mut(..wanted).unwrap_or_default();
-            file.read_exact_at(part, data.start).map_err(unreadable)?;
-            self.put(part)?;
-            data.start += u64::try_from(wanted).unwrap_or(u64::MAX);
+            let wanted = to_usize(data.end - data.start).min(CHUNK);
+            buffer.resize(wanted, 0);
+            file.read_exact_at(&mut buffer, data.start).map_err(unreadable)?;
+            self.put(&buffer)?;
+            data.start += to_u64(wanted);
         }
         Ok(())
     }
@@ -239,25 +240,25 @@ impl Target<'_> {
         else {
             return 0;
         };
-        let length = usize::try_from(data.end - data.start).unwrap_or(usize::MAX);
+        let length = to_usize(data.end - data.start);
         let copied = copy_file_range(file, Some(&mut from), image.file(), Some(&mut to), length);
         copied.ok().and_then(|copied| u64::try_from(copied).ok()).unwrap_or(0)
     }
 
     /// Writes bytes in as few pieces as their holes allow.
     fn put(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        let end = self.fits(u64::try_from(bytes.len()).unwrap_or(u64::MAX))?;
+        let end = self.fits(to_u64(bytes.len()))?;
         let first = self.start.0 + self.position;
         let mut offset = first;
         let blocks: Vec<&[u8]> = bytes.chunks(HOLE).collect();
         for run in blocks.chunk_by(|one, next| is_zero(one) == is_zero(next)) {
             let length: usize = run.iter().map(|block| block.len()).sum();
-            let begin = usize::try_from(offset - first).unwrap_or(usize::MAX);
+            let begin = to_usize(offset - first);
             let piece = bytes.get(begin..begin.saturating_add(length)).unwrap_or_default();
             if !is_zero(piece) {
                 self.image.write_at(offset, piece)?;
             }
-            offset += u64::try_from(length).unwrap_or(0);
+            offset += to_u64(length);
         }
         self.position = end;
         Ok(())
@@ -276,8 +277,8 @@ impl Target<'_> {
 /// The next stretch of data in a file (lseek(2), `SEEK_DATA`); none where only a hole is left.
 fn data_from(file: &File, at: u64, length: u64) -> io::Result<Option<Range<u64>>> {
     let seek = |at: u64, whence| -> nix::Result<u64> {
-        let found = lseek(file, i64::try_from(at).unwrap_or(i64::MAX), whence)?;
-        Ok(u64::try_from(found).unwrap_or(0))
+        let at = i64::try_from(at).map_err(|_| Errno::EOVERFLOW)?;
+        u64::try_from(lseek(file, at, whence)?).map_err(|_| Errno::EOVERFLOW)
     };
     match seek(at, Whence::SeekData) {
         Ok(start) => Ok(Some(start..seek(start, Whence::SeekHole)?.min(length))),

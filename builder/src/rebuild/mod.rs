@@ -21,6 +21,7 @@ use crate::programs::Programs;
 use crate::secrets::credentials::{Locations, trusted_keys};
 use crate::site::{Bytes, LOCK_FILE, Site};
 use crate::store::{Store, StoreError};
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use handoff::partition::Role;
@@ -257,7 +258,7 @@ fn difference_in_pieces(
     while at < common {
         let size = PIECE.min(common - at);
         let read = |image: &ImageReader, role| {
-            let piece = image.read(role, Bytes(at), usize::try_from(size).unwrap_or(usize::MAX));
+            let piece = image.read(role, Bytes(at), to_usize(size));
             piece.map_err(|source| bad(image, part, source.into()))
         };
         if let Some(offset) = first_difference(&read(found, one)?, &read(built, other)?) {
@@ -273,7 +274,7 @@ fn first_difference(found: &[u8], built: &[u8]) -> Option<u64> {
         return None;
     }
     let common = found.iter().zip(built).take_while(|(found, built)| found == built).count();
-    Some(u64::try_from(common).unwrap_or(u64::MAX))
+    Some(to_u64(common))
 }
 
 fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error> {

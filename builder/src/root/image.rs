@@ -9,6 +9,7 @@ use crate::progress::{Count, Goal, while_it_grows};
 use crate::scratch::Scratch;
 use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
 use crate::tree::{LayeredTree, TreeError};
+use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use std::fs::{self, File};
@@ -171,7 +172,7 @@ struct Counted<'a> {
 impl Write for Counted<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.out.write(bytes)?;
-        self.count.add(u64::try_from(written).unwrap_or(0));
+        self.count.add(to_u64(written));
         Ok(written)
     }
 

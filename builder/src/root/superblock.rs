@@ -1,6 +1,7 @@
 //! The superblock of a squashfs (version 4.0, kernel documentation, squashfs, "Superblock"), as far as a reader of
 //! strangers' roots must know it before `unsquashfs` is started on it.
 
+use crate::header_field::field;
 use crate::limits::{self, OverLimit};
 use thiserror::Error;
 
@@ -45,24 +46,25 @@ pub enum BadSuperblock {
 
 /// Judges the superblock of a root of `size` bytes.
 pub fn check(superblock: &[u8; SIZE], size: u64) -> Result<(), BadSuperblock> {
-    let bytes = |at: usize| superblock.get(at..).unwrap_or_default();
-    let word = |at| u16::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
-    let long = |at| u32::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
-    let quad = |at| u64::from_le_bytes(bytes(at).first_chunk().copied().unwrap_or_default());
-    if long(0) != MAGIC {
-        return Err(BadSuperblock::Magic(long(0)));
+    let magic = u32::from_le_bytes(field::<0, _, _>(superblock));
+    if magic != MAGIC {
+        return Err(BadSuperblock::Magic(magic));
     }
-    if (word(28), word(30)) != VERSION {
-        return Err(BadSuperblock::Version(word(28), word(30)));
+    let (major, minor) = (field::<28, _, _>(superblock), field::<30, _, _>(superblock));
+    let (major, minor) = (u16::from_le_bytes(major), u16::from_le_bytes(minor));
+    if (major, minor) != VERSION {
+        return Err(BadSuperblock::Version(major, minor));
     }
-    limits::ROOT_FILES.check(u64::from(long(4)))?;
-    let (block, logarithm) = (long(12), word(22));
+    limits::ROOT_FILES.check(u64::from(u32::from_le_bytes(field::<4, _, _>(superblock))))?;
+    let block = u32::from_le_bytes(field::<12, _, _>(superblock));
+    let logarithm = u16::from_le_bytes(field::<22, _, _>(superblock));
     limits::SQUASHFS_BLOCK.check(u64::from(block))?;
     if 1_u32.checked_shl(u32::from(logarithm)) != Some(block) {
         return Err(BadSuperblock::Block { size: block, log: logarithm });
     }
-    if quad(40) > size {
-        return Err(BadSuperblock::TooLarge { used: quad(40), size });
+    let used = u64::from_le_bytes(field::<40, _, _>(superblock));
+    if used > size {
+        return Err(BadSuperblock::TooLarge { used, size });
     }
     Ok(())
 }

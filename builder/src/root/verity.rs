@@ -7,6 +7,7 @@ use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
 use crate::input::ReadAt;
 use crate::parallel;
+use crate::width::{to_u64, to_usize};
 use handoff::hash::Sha256Digest;
 use handoff::verity::{BLOCK, BLOCK_LEN, PER_BLOCK, RootHash, SALT_LEN, Superblock};
 use std::fs::File;
@@ -126,7 +127,10 @@ pub fn walk(
     let mut stored = tree.get(BLOCK_LEN..).unwrap_or_default();
     let mut first = 1;
     for (height, level) in levels.iter().enumerate() {
-        let (there, rest) = stored.split_at_checked(level.len()).unwrap_or((stored, &[]));
+        let Some((there, rest)) = stored.split_at_checked(level.len()) else {
+            // The tree ends before this level does.
+            return Ok(Err(Damage::Tree(first + to_u64(stored.len()) / BLOCK)));
+        };
         stored = rest;
         let is_lowest = height + 1 == levels.len();
         if found != root && is_lowest {
@@ -226,15 +230,6 @@ fn halves(digest: &Sha256Digest) -> Sha256Halves {
     Sha256Halves { first, last }
 }
 
-/// Sizes here are those of files in memory, on a machine of 64 bits.
-fn to_usize(value: u64) -> usize {
-    usize::try_from(value).unwrap_or(usize::MAX)
-}
-
-fn to_u64(value: usize) -> u64 {
-    u64::try_from(value).unwrap_or(u64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -314,6 +309,12 @@ mod tests {
             bad[block * BLOCK_LEN + 5] ^= 1;
             assert_eq!(look(&file, &bad), Err(Damage::Tree(to_u64(block))));
         }
+        // A tree that ends too early is damaged where it ends, though all that it has is right.
+        for block in 1..blocks {
+            let cut = &tree[..block * BLOCK_LEN];
+            assert!(matches!(look(&file, cut), Err(Damage::Tree(_))), "{block}");
+        }
+        assert_eq!(look(&file, &tree[..(blocks - 1) * BLOCK_LEN]), Err(Damage::Tree(to_u64(blocks - 1))));
         for block in [0, 127, 128, 2047, 2048, 2999] {
             let mut bad = good.clone();
             bad[block * BLOCK_LEN + 4095] ^= 1;

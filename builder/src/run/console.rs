@@ -5,6 +5,7 @@
 //! killed, this does.
 
 use super::filter::Filter;
+use crate::input::filled;
 use crate::terminal::Settings;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -60,7 +61,7 @@ fn copy(mut serial: impl Read, terminal: &impl AsFd) -> io::Result<()> {
     loop {
         match serial.read(&mut buffer) {
             Ok(0) => return write_all(terminal, &filter.end()),
-            Ok(count) => write_all(terminal, &filter.pass(buffer.get(..count).unwrap_or_default()))?,
+            Ok(count) => write_all(terminal, &filter.pass(filled(&buffer, count)?))?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

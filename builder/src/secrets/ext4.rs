@@ -7,6 +7,7 @@
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
+use crate::input::filled;
 use crate::staging::{Staging, StagingError};
 use crate::tools::{self, DEBUGFS, MKE2FS, ToolError};
 use ext4_view::Ext4;
@@ -222,7 +223,7 @@ impl Plan<'_> {
         // What was not written is a hole in the output as well.
         while let Some(start) = next_data(&made, offset).map_err(failed)? {
             let count = made.read_at(&mut piece, start).map_err(failed)?;
-            let bytes = piece.get(..count).unwrap_or_default();
+            let bytes = filled(&piece, count).map_err(failed)?;
             if bytes.is_empty() {
                 break;
             }

@@ -2,12 +2,14 @@
 
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
+use crate::next_command::psyops;
 use crate::secrets::credentials::{CredentialError, Credentials};
 use crate::secrets::ext4::{Ext4Error, File, Plan};
 use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::seal::NodeSeal;
 use crate::site::{Node, Site};
 use handoff::manifest::{FileAttributes, RelativePath, Store};
+use handoff::name::Name;
 use handoff::paths;
 use keys::issue::identity_file;
 use keys::reconcile::KEY_MODE;
@@ -27,6 +29,14 @@ pub enum PartitionError {
     /// The file system could not be made.
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
+    /// The seal names a file and does not have it.
+    #[error("the seal of node {node} lists the file {path} and has no content for it")]
+    NoContent {
+        /// The node.
+        node: Name,
+        /// The file.
+        path: RelativePath,
+    },
 }
 
 impl Classified for PartitionError {
@@ -35,6 +45,7 @@ impl Classified for PartitionError {
             Self::Credentials(error) => error.class(),
             Self::Keys(error) => error.class(),
             Self::Ext4(error) => error.class(),
+            Self::NoContent { .. } => Class::BadContent,
         }
     }
 
@@ -43,6 +54,9 @@ impl Classified for PartitionError {
             Self::Credentials(error) => error.advice(),
             Self::Keys(error) => error.advice(),
             Self::Ext4(error) => error.advice(),
+            Self::NoContent { node, .. } => {
+                Some(format!("make the seal again: {}", psyops(&format!("seal --node {node}"))))
+            }
         }
     }
 }
@@ -66,7 +80,8 @@ pub fn write_partition(
     let mut files = BTreeMap::new();
     files.insert(age_key(), File { mode: KEY_MODE, uid: 0, gid: 0, content: identity.as_bytes() });
     for entry in seal.opened.manifest().stored_in(Store::Disk) {
-        let content = seal.opened.content(&entry.path).unwrap_or_default();
+        let missing = || PartitionError::NoContent { node: node.name.clone(), path: entry.path.clone() };
+        let content = seal.opened.content(&entry.path).ok_or_else(missing)?;
         let FileAttributes { mode, uid, gid, .. } = entry.attributes;
         files.insert(entry.path.clone(), File { mode, uid, gid, content });
     }

@@ -5,6 +5,7 @@
 
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
+use crate::width::{to_u64, to_usize};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -145,11 +146,10 @@ pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>
     }
     check_folder(what, path, user)?;
     // Reserved at once, so that growing leaves no copy of the key in freed memory.
-    let mut content = Zeroizing::new(Vec::with_capacity(
-        usize::try_from(found.len().min(LARGEST)).unwrap_or_default().saturating_add(1),
-    ));
+    let mut content =
+        Zeroizing::new(Vec::with_capacity(to_usize(found.len().min(LARGEST)).saturating_add(1)));
     file.take(LARGEST + 1).read_to_end(&mut content).map_err(read)?;
-    if u64::try_from(content.len()).unwrap_or(u64::MAX) > LARGEST {
+    if to_u64(content.len()) > LARGEST {
         return Err(PrivateFileError::TooLarge { what, path: path.to_owned() });
     }
     Ok(content)

@@ -86,10 +86,9 @@ impl Limits {
         }
         put(SETPRIV, &options)?;
         put(PRLIMIT, &self.options())?;
-        words.push(program.into());
-        let mut words = words.into_iter();
-        let mut command = Command::new(words.next().unwrap_or_default());
-        command.args(words);
+        let Some((first, options)) = words.split_first() else { return Ok(Command::new(program)) };
+        let mut command = Command::new(first);
+        command.args(options).arg(program);
         Ok(command)
     }
 

@@ -3,6 +3,7 @@
 use super::limits::{Exceeded, Limits};
 use super::{ToolError, program_name};
 use crate::details::Details;
+use crate::width::to_u64;
 use std::io::{self, BufRead as _, Read};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Output, Stdio};
@@ -120,7 +121,9 @@ impl Running {
 
     fn stop_watch(&mut self) -> bool {
         self.ended = None;
-        self.watch.take().is_some_and(|watch| watch.join().unwrap_or(false))
+        self.watch
+            .take()
+            .is_some_and(|watch| watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
     /// Its number.
@@ -190,7 +193,7 @@ pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> R
         if kept.len() as u64 > MOST_OUTPUT {
             let _ = lock(&running.child).kill();
         }
-        (read.map(|_| kept), errors.join().unwrap_or_default())
+        (read.map(|_| kept), errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     });
     let kept = kept.map_err(|source| ToolError::Start { program: program.clone(), source })?;
     if kept.len() as u64 > MOST_OUTPUT {
@@ -219,7 +222,7 @@ fn end_of(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<u8> {
     let mut line = Vec::new();
     loop {
         line.clear();
-        let most = u64::try_from(MOST_ERRORS).unwrap_or(u64::MAX);
+        let most = to_u64(MOST_ERRORS);
         match Read::by_ref(&mut from).take(most).read_until(b'\n', &mut line) {
             Ok(0) | Err(_) => return kept,
             Ok(_) => {}

@@ -63,7 +63,12 @@ impl LayeredTree {
         walk_embedded(dir, &mut files);
         files.sort_by_key(|file| file.path());
         for file in files {
-            let relative = file.path().strip_prefix(dir.path()).unwrap_or(file.path());
+            let relative = file.path().strip_prefix(dir.path());
+            let outside = |_| TreeError::NotLayable {
+                path: file.path().to_owned(),
+                problem: "it is outside of its folder",
+            };
+            let relative = relative.map_err(outside)?;
             let relative = utf8(relative)?;
             let bytes = file.contents();
             let program = bytes.starts_with(b"#!") || bytes.starts_with(b"\x7fELF");

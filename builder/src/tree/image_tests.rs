@@ -183,6 +183,11 @@ fn names_that_lead_elsewhere_are_refused() {
     let zero: &[(&str, &[u8])] = &[("path", b"etc/pass\0wd")];
     let error = lay(&mut lower(), &[Member { records: zero, ..file("x", "") }]).unwrap_err();
     assert!(error.to_string().contains("zero byte"), "{error}");
+    for key in ["uid", "gid"] {
+        let records: &[(&str, &[u8])] = &[(key, b"70000x")];
+        let error = lay(&mut lower(), &[Member { records, ..file("x", "") }]).unwrap_err();
+        assert!(error.to_string().contains("a field is no number"), "{key}: {error}");
+    }
     for whiteout in [".wh..", "etc/.wh..."] {
         let error = lay(&mut lower(), &[file(whiteout, "")]).unwrap_err();
         assert!(matches!(error, TreeError::BadWhiteout { .. }), "{whiteout}: {error}");

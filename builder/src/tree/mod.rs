@@ -19,6 +19,7 @@ mod whiteout;
 pub use error::TreeError;
 
 use crate::site::SiteFolder;
+use crate::width::to_u64;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -71,7 +72,7 @@ enum Content {
 impl Content {
     fn length(&self) -> u64 {
         match self {
-            Self::Bytes(bytes) => u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+            Self::Bytes(bytes) => to_u64(bytes.len()),
             Self::InTar { length, .. } | Self::OnDisk { length, .. } | Self::InFolder { length, .. } => {
                 *length
             }

@@ -7,7 +7,7 @@ use super::{Content, LayeredTree, Metadata, TreeError, What};
 use crate::limits;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::Arc;
 use tar::EntryType;
@@ -154,7 +154,11 @@ fn device(header: &tar::Header, character: bool) -> Option<What> {
 }
 
 fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<Metadata> {
-    let number = |key: &str| records.get(key).and_then(|value| std::str::from_utf8(value).ok()?.parse().ok());
+    // A record takes the place of the header's field, so one that is not a number is not passed over.
+    let number = |key: &str, field: io::Result<u64>| match records.get(key) {
+        Some(value) => std::str::from_utf8(value).ok()?.parse().ok(),
+        None => field.ok(),
+    };
     // A pax time may have a fraction, which no file system of ours keeps.
     let pax_mtime = records.get("mtime").and_then(|value| {
         let text = std::str::from_utf8(value).ok()?;
@@ -162,8 +166,8 @@ fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<
     });
     Some(Metadata {
         mode: header.mode().ok()? & 0o7777,
-        uid: number("uid").or(header.uid().ok())?,
-        gid: number("gid").or(header.gid().ok())?,
+        uid: number("uid", header.uid())?,
+        gid: number("gid", header.gid())?,
         mtime: Some(pax_mtime.or(header.mtime().ok())?),
         xattrs: records
             .into_iter()

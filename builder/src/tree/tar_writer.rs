@@ -3,6 +3,7 @@
 //! GNU headers with long-name entries, which tar, tar2sqfs and mmdebstrap all read.
 
 use super::{Content, Inode, LayeredTree, Metadata, TreeError, What};
+use crate::width::{to_u64, to_usize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -19,12 +20,12 @@ struct Part<'a> {
 
 impl Read for Part<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let most = usize::try_from(self.left).unwrap_or(usize::MAX).min(buffer.len());
+        let most = to_usize(self.left).min(buffer.len());
         let count = self.file.read_at(&mut buffer[..most], self.offset)?;
         if count == 0 && self.left > 0 && !buffer.is_empty() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        let advance = u64::try_from(count).unwrap_or(self.left);
+        let advance = to_u64(count);
         self.offset += advance;
         self.left -= advance;
         Ok(count)
@@ -55,8 +56,8 @@ impl Content {
 
 /// A file that shrank meanwhile is an error of its own instead of a torn tar.
 fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, TreeError> {
-    let now = file.metadata().map(|metadata| metadata.len()).unwrap_or_default();
-    if now != length {
+    let facts = file.metadata().map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
+    if facts.len() != length {
         let problem = "the file changed while the tree was put together";
         return Err(TreeError::NotLayable { path: path.to_owned(), problem });
     }
@@ -175,6 +176,6 @@ fn write_xattrs<W: Write>(tar: &mut Builder<W>, metadata: &Metadata) -> Result<(
     header.set_entry_type(EntryType::XHeader);
     header.set_mode(0o644);
     header.set_mtime(0);
-    header.set_size(u64::try_from(records.len()).unwrap_or(u64::MAX));
+    header.set_size(to_u64(records.len()));
     tar.append_data(&mut header, "pax", records.as_slice()).map_err(TreeError::Write)
 }

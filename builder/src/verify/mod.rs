@@ -25,6 +25,7 @@ use crate::limits;
 use crate::root::{superblock, verity};
 use crate::site::{Bytes, Site};
 use crate::tools;
+use crate::width::to_usize;
 use handoff::boot_record::BadBootRecord;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
@@ -209,7 +210,7 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
     let length = superblock.data_blocks.saturating_mul(BLOCK);
-    let tree_length = usize::try_from(superblock.hash_device_size()).unwrap_or(usize::MAX);
+    let tree_length = to_usize(superblock.hash_device_size());
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
         return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));

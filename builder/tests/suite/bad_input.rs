@@ -87,6 +87,19 @@ impl Fixture {
 }
 
 #[test]
+fn output_that_is_lost_is_an_error() {
+    let run = |stdout: fs::File| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_psyops"));
+        command.args(["disks", "--json"]).stdout(stdout).output().unwrap()
+    };
+    let output = run(fs::File::options().write(true).open("/dev/full").unwrap());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{output:?}");
+    assert!(said.contains("error: cannot write to the standard output: "), "{said}");
+    assert!(run(tempfile::tempfile().unwrap()).status.success());
+}
+
+#[test]
 fn an_unknown_node_is_named_with_its_neighbour() {
     Fixture::new().fails(&["--node", "pi2"], 66, &["pi2", "pi1"]);
 }

@@ -13,6 +13,7 @@ use crate::base::vouch::VouchedLock;
 use crate::base::{BaseError, debs};
 use crate::site::rfc3339;
 use crate::store::{Store, StoreError};
+use crate::width::to_usize;
 use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use std::fs::{self, Permissions};
@@ -82,7 +83,7 @@ fn release(index: &str, time: u64, architecture: &Architecture) -> String {
 
 /// As in `Release`: RFC 1123, in UTC.
 fn date(time: u64) -> String {
-    let weekday = usize::try_from(time / SECONDS_PER_DAY % 7).unwrap_or(0);
+    let weekday = to_usize(time / SECONDS_PER_DAY % 7);
     let text = rfc3339(time);
     let (date, clock) = text.split_once('T').unwrap_or((&text, "00:00:00Z"));
     let mut parts = date.split('-');

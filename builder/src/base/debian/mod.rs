@@ -15,6 +15,7 @@ use crate::progress::{Count, Goal, while_it_grows};
 use crate::store::{StepName, Store, StoreError};
 use crate::tools::MMDEBSTRAP;
 use crate::tree::LayeredTree;
+use crate::width::to_u64;
 use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use std::fs;
@@ -91,7 +92,7 @@ fn make_on(
     let started = now();
     let scratch = store.scratch()?;
     let installed = scratch.path().join("installed.tar");
-    let packages = u64::try_from(lock.part(Part::Base).count()).unwrap_or(0);
+    let packages = to_u64(lock.part(Part::Base).count());
     let steps = Count::default();
     while_it_grows(
         Goal::Packages(packages),

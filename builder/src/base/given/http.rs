@@ -7,6 +7,7 @@ use super::error::GivenError;
 use crate::input::over;
 use crate::limits::{self, Limit};
 use crate::site::ImageSource;
+use crate::width::to_u64;
 use oci_client::errors::{OciDistributionError, OciEnvelope, Result as OciResult};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use reqwest::redirect::{Action, Attempt, Policy};
@@ -91,7 +92,7 @@ impl Http {
             while let Some(piece) = response.chunk().await? {
                 bytes.extend_from_slice(&piece);
                 // How much comes at once depends on the network; the message does not.
-                check(limit, u64::try_from(bytes.len()).unwrap_or(u64::MAX).min(limit.most + 1))?;
+                check(limit, to_u64(bytes.len()).min(limit.most + 1))?;
             }
             Ok((headers, bytes))
         })
@@ -112,7 +113,7 @@ impl Http {
             }
             let mut left = size;
             while let Some(piece) = response.chunk().await? {
-                let length = u64::try_from(piece.len()).unwrap_or(u64::MAX);
+                let length = to_u64(piece.len());
                 left = left.checked_sub(length).ok_or_else(too_many)?;
                 take(&piece)?;
             }

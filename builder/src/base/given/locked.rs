@@ -3,6 +3,7 @@
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
 use crate::store::Inputs;
+use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
@@ -88,7 +89,7 @@ impl Given {
             (None, Some(RawImage { manifest, layer })) => {
                 let locked =
                     |raw: RawLayer| Ok(LockedLayer { sha256: digest("layer", &raw.sha256)?, size: raw.size });
-                let count = u64::try_from(layer.len()).unwrap_or(u64::MAX);
+                let count = to_u64(layer.len());
                 limits::IMAGE_LAYERS.check(count).map_err(|over| over.to_string())?;
                 let layers = layer.into_iter().map(locked).collect::<Result<_, String>>()?;
                 Ok(Some(Self::Image { manifest: digest("image", &manifest)?, layers }))

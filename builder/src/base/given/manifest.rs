@@ -5,6 +5,7 @@ use super::error::GivenError;
 use super::locked::{Given, LockedLayer};
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
+use crate::width::to_u64;
 use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
@@ -91,9 +92,7 @@ fn locked(
             config.os, config.architecture, architecture.oci
         )));
     }
-    limits::IMAGE_LAYERS
-        .check(u64::try_from(image.layers.len()).unwrap_or(u64::MAX))
-        .map_err(|over| bad(over.to_string()))?;
+    limits::IMAGE_LAYERS.check(to_u64(image.layers.len())).map_err(|over| bad(over.to_string()))?;
     let layers =
         image.layers.iter().map(|layer| locked_layer(layer).map_err(bad)).collect::<Result<_, _>>()?;
     Ok(Given::Image { manifest, layers })

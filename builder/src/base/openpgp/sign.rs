@@ -52,7 +52,13 @@ impl ThrowawayKey {
         while let Some(rest) = seed.get_mut(filled..).filter(|rest| !rest.is_empty()) {
             filled += rustix::rand::getrandom(rest, rustix::rand::GetRandomFlags::empty())?;
         }
-        Ok(Self { secret: SigningKey::from_bytes(&seed), time: u32::try_from(time).unwrap_or(u32::MAX) })
+        let time = u32::try_from(time).map_err(|_| {
+            io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "OpenPGP has no time after 2106, as the build time is",
+            )
+        })?;
+        Ok(Self { secret: SigningKey::from_bytes(&seed), time })
     }
 
     /// The public key as programs want it in a keyring: key, user id and the key's own signature of that (section 10.1).

@@ -233,7 +233,8 @@ fn judge(package: &LockedPackage, known: &[Listed], none_named: bool) -> Result<
     }
     let show = |listed: &&Listed| {
         let digest = listed.sha256.map_or_else(|| "none".to_owned(), |digest| digest.to_string());
-        format!("{} bytes, sha256 {digest}", listed.size.unwrap_or_default())
+        let size = listed.size.map_or_else(|| "no size".to_owned(), |size| format!("{size} bytes"));
+        format!("{size}, sha256 {digest}")
     };
     Err(NoIndex::OtherFile {
         name: name(),

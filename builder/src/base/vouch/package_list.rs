@@ -3,6 +3,8 @@
 //! The list is tens of megabytes, and it is parsed before its digest is known. So no more than the beginning of a line is
 //! kept, and what it says counts only when all of it was read and its digest is right.
 
+use crate::input::filled;
+use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
@@ -88,8 +90,8 @@ struct Counted<R> {
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.hasher.update(buffer.get(..count).unwrap_or_default());
-        self.read = self.read.saturating_add(u64::try_from(count).unwrap_or(u64::MAX));
+        self.hasher.update(filled(buffer, count)?);
+        self.read = self.read.saturating_add(to_u64(count));
         Ok(count)
     }
 }

@@ -7,8 +7,10 @@ use crate::beneath::PathProblem;
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::SiteFolder;
+use crate::width::to_u64;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 
 /// A module's name as the kernel has it: with `_` where its file may have `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,8 +65,12 @@ impl ModuleIndex {
                 bytes.and_then(|bytes| String::from_utf8(bytes).map_err(|_| PathProblem::NotText.into()));
             text.map_err(|source| ModulesError::Index { path: folder.path_of(name), source })
         };
-        let release = folder.path().file_name().map(|name| name.to_string_lossy().into_owned());
-        let mut index = Self { release: release.unwrap_or_default(), ..Self::default() };
+        let path = folder.path();
+        let release = path.file_name().ok_or_else(|| ModulesError::Index {
+            path: path.clone(),
+            source: io::Error::new(io::ErrorKind::InvalidInput, "its name is not a kernel release"),
+        })?;
+        let mut index = Self { release: release.to_string_lossy().into_owned(), ..Self::default() };
         index.take_dependencies(&read("modules.dep")?);
         index.take_soft_dependencies(&read("modules.softdep")?);
         index.take_aliases(&read("modules.alias")?);
@@ -193,7 +199,7 @@ impl Walk {
     }
 
     fn put(&mut self, names: Vec<ModuleName>, todo: &mut Vec<Next>) -> Result<(), ModulesError> {
-        self.followed = self.followed.saturating_add(u64::try_from(names.len()).unwrap_or(u64::MAX));
+        self.followed = self.followed.saturating_add(to_u64(names.len()));
         limits::MODULE_LINKS.check(self.followed)?;
         todo.extend(names.into_iter().map(Next::Module));
         Ok(())

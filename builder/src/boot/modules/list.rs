@@ -8,6 +8,7 @@ use super::index::{Dependencies, ModuleIndex, ModuleName, bus};
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::SiteFolder;
+use crate::width::to_u64;
 use handoff::modules::{Kind, Module};
 use std::path::Path;
 
@@ -116,7 +117,7 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
         }
         let content = opened.file(&module.path).and_then(|file| read_limited(file, &limits::MODULES));
         let content = content.map_err(|source| ModulesError::File { path, source })?;
-        total += u64::try_from(content.len()).unwrap_or(u64::MAX);
+        total += to_u64(content.len());
         limits::MODULES.check(total)?;
         let mut entry = index.entry(&name, module);
         if position >= for_the_boot {

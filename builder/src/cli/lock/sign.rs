@@ -56,7 +56,7 @@ pub(super) fn run(
         }
     }
     // The answer may have taken a while. What is signed is what was shown.
-    if LockFile::read_any(&site).ok().flatten().as_ref() != Some(&file) {
+    if LockFile::read_any(&site)?.as_ref() != Some(&file) {
         return Err(NotWritten::Changed { path: told.path }.into());
     }
     file.sign(&site, &key).map_err(BaseError::from)?;

@@ -116,7 +116,7 @@ impl Update<'_> {
     ) -> Result<Written, Error> {
         let Self { site, store, old, .. } = *self;
         // The answer may have taken a while.
-        if LockFile::read_any(site).ok().flatten() != *old {
+        if LockFile::read_any(site)? != *old {
             return Err(NotWritten::Changed { path: told.path.clone() }.into());
         }
         // What is signed alone is the file that is there.

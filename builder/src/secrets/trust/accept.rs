@@ -10,9 +10,10 @@ use crate::details::Details;
 use crate::secrets::credentials::{Locations, OwnKeys};
 use crate::secrets::node_notes::{NodeNote, NodeNotes};
 use crate::site::Site;
-use keys::identity::Recipient;
 use keys::signature::PublicKey;
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// What `psyops trust accept` did.
 #[derive(Debug)]
@@ -116,7 +117,7 @@ pub fn accept(
         (place::new_folder(&site.id, at)?, before.wish.only(&own.public()))
     };
     for difference in &chosen {
-        apply(difference, &mut keys);
+        apply(difference, &mut keys)?;
     }
     let is_new = before.accepted.as_ref().is_none_or(|accepted| {
         accepted.keys != keys || accepted.keys.former_signers.len() != keys.former_signers.len()
@@ -171,15 +172,18 @@ fn note(
     notes: &NodeNotes,
     chosen: &[Difference],
 ) -> Result<(), TrustError> {
-    let news = chosen.iter().filter_map(|difference| match difference {
-        Difference::NodeKey { node, key, .. } => {
-            Some((node, NodeNote { key: key.parse().ok(), ..NodeNote::default() }))
+    let mut news = Vec::new();
+    for difference in chosen {
+        match difference {
+            Difference::NodeKey { node, key, .. } => {
+                news.push((node, NodeNote { key: Some(parsed(key)?), ..NodeNote::default() }));
+            }
+            Difference::HostKey { node, key, .. } => {
+                news.push((node, NodeNote { host_key: Some(key.clone()), ..NodeNote::default() }));
+            }
+            _ => {}
         }
-        Difference::HostKey { node, key, .. } => {
-            Some((node, NodeNote { host_key: Some(key.clone()), ..NodeNote::default() }))
-        }
-        _ => None,
-    });
+    }
     NodeNotes::note(accepted, None, news)?;
     if chosen.iter().any(|difference| matches!(difference, Difference::Floor { .. })) {
         let in_use = floors::noted(site, accepted, notes);
@@ -189,19 +193,58 @@ fn note(
 }
 
 /// Makes the set say of a key what the site says.
-fn apply(difference: &Difference, keys: &mut KeySet) {
-    let Difference::Key { origin: Origin::Site, role, key, change } = difference else { return };
+fn apply(difference: &Difference, keys: &mut KeySet) -> Result<(), TrustError> {
+    let Difference::Key { origin: Origin::Site, role, key, change } = difference else { return Ok(()) };
     match (role, change) {
-        (Role::Admin, Change::Added) => keys.admins.extend(key.parse::<Recipient>().ok()),
+        (Role::Admin, Change::Added) => keys.admins.push(parsed(key)?),
         (Role::Admin, Change::Removed) => keys.admins.retain(|known| known.to_string() != *key),
         (Role::Signer, Change::Added) => {
-            keys.signers.extend(key.parse::<PublicKey>().ok());
+            keys.signers.push(parsed(key)?);
             keys.former_signers.retain(|former| former.as_str() != key);
         }
         (Role::Signer, Change::Removed) => {
+            let former = parsed(key)?;
             keys.signers.retain(|known| known.as_str() != key);
-            let former = key.parse::<PublicKey>().ok().filter(|key| !keys.former_signers.contains(key));
-            keys.former_signers.extend(former);
+            if !keys.former_signers.contains(&former) {
+                keys.former_signers.push(former);
+            }
         }
+    }
+    Ok(())
+}
+
+/// A key that was accepted is taken, or named as one that cannot be.
+fn parsed<K: FromStr<Err: Display>>(key: &str) -> Result<K, TrustError> {
+    key.parse()
+        .map_err(|problem: K::Err| TrustError::BadKey { key: key.to_owned(), problem: problem.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keys::issue::signing::SigningKey;
+
+    #[test]
+    fn a_key_that_cannot_be_read_is_not_passed_over() {
+        let signer = SigningKey::generate().unwrap().public().clone();
+        let mut keys = KeySet {
+            site: "lab".parse().unwrap(),
+            admins: Vec::new(),
+            signers: vec![signer.clone()],
+            former_signers: Vec::new(),
+        };
+        let of = |role, key: &str, change| {
+            let (origin, key) = (Origin::Site, key.to_owned());
+            Difference::Key { origin, role, key, change }
+        };
+        for (role, change) in
+            [(Role::Admin, Change::Added), (Role::Signer, Change::Added), (Role::Signer, Change::Removed)]
+        {
+            let error = apply(&of(role, "nonsense", change), &mut keys).unwrap_err();
+            assert!(matches!(&error, TrustError::BadKey { key, .. } if key == "nonsense"), "{error}");
+        }
+        assert_eq!(keys.signers, std::slice::from_ref(&signer));
+        apply(&of(Role::Signer, signer.as_str(), Change::Removed), &mut keys).unwrap();
+        assert_eq!((keys.signers.len(), keys.former_signers.as_slice()), (0, [signer].as_slice()));
     }
 }

@@ -86,6 +86,17 @@ pub enum TrustError {
         /// What is wrong.
         problem: String,
     },
+    /// A key that is accepted is not one of its kind.
+    #[error("cannot accept {key}: {problem}")]
+    BadKey {
+        /// What the site says.
+        key: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The accepted keys cannot be written as TOML.
+    #[error("cannot write the accepted keys as TOML: {0}")]
+    Encode(toml::ser::Error),
     /// A file of the site cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -153,14 +164,16 @@ impl Classified for TrustError {
             | Self::Ambiguous { .. }
             | Self::NothingAccepted { .. } => Class::Refused,
             Self::UnknownKey { .. } => Class::MissingInput,
-            Self::BadFile { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => Class::BadContent,
+            Self::BadFile { .. } | Self::BadKey { .. } | Self::SiteRecipient(_) | Self::SiteSigningKey(_) => {
+                Class::BadContent
+            }
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
             Self::Private(error) => error.class(),
             Self::NoFolder(error) => error.class(),
             Self::Write(error) => error.class(),
             Self::Notes(error) => error.class(),
-            Self::Sign(_) => Class::Failure,
+            Self::Sign(_) | Self::Encode(_) => Class::Failure,
         }
     }
 

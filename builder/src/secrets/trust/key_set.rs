@@ -69,8 +69,7 @@ impl KeySet {
     }
 
     /// The file.
-    #[must_use]
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self) -> Result<String, TrustError> {
         let texts = |keys: &[PublicKey]| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let raw = RawKeySet {
             format: FORMAT,
@@ -79,10 +78,10 @@ impl KeySet {
             signing_keys: texts(&self.signers),
             former_signing_keys: texts(&self.former_signers),
         };
-        let body = toml::to_string_pretty(&raw).unwrap_or_default();
-        format!(
+        let body = toml::to_string_pretty(&raw).map_err(TrustError::Encode)?;
+        Ok(format!(
             "# The keys that count for this site. Written by psyops trust accept; not to be edited.\n{body}"
-        )
+        ))
     }
 
     /// Reads the file; `path` is for messages.

@@ -138,7 +138,7 @@ pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustEr
 }
 
 fn publish(site: &Site, keys: &KeySet, key: &SigningKey) -> Result<(), TrustError> {
-    let text = keys.to_text();
+    let text = keys.to_text()?;
     let signature = key.sign(text.as_bytes(), &format!("psyopsOS trusted keys, site {}", site.id))?;
     // Cut off between the two, the old file has a signature that does not fit, which is reported and can be repeated.
     site.folder.write(TRUST_SIGNATURE, signature.as_bytes(), 0o644)?;

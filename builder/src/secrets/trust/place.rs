@@ -57,7 +57,7 @@ pub(super) fn file(folder: &Path, site: &Name) -> PathBuf {
 pub(super) fn write(folder: &Path, keys: &KeySet) -> Result<(), TrustError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|source| TrustError::Folder { path: folder.to_owned(), source })?;
-    Ok(atomic::write_file_with_mode(&file(folder, &keys.site), keys.to_text().as_bytes(), 0o600)?)
+    Ok(atomic::write_file_with_mode(&file(folder, &keys.site), keys.to_text()?.as_bytes(), 0o600)?)
 }
 
 /// The ids of other sites of which keys were accepted: where the keys of this one would be, and beside. The default site does
