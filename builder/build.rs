@@ -30,7 +30,7 @@ const RECIPES: [(&str, &[&str]); 4] = [
             "src/tree",
             "src/root",
             "src/base/init.rs",
-            "src/bill",
+            "src/sbom",
             "src/engine/system.rs",
             "src/ids.rs",
             "src/site/overlay.rs",

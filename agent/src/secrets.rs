@@ -100,8 +100,8 @@ pub(crate) mod tests {
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
     use handoff::least_serial::LeastSerial;
+    use handoff::loader_config::LoaderConfig;
     use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
-    use handoff::trust::Trust;
     use keys::identity::NodeIdentity;
     use keys::issue::identity_file;
     use keys::issue::seal_builder::SealBuilder;
@@ -131,7 +131,7 @@ pub(crate) mod tests {
                 key: SigningKey::generate().unwrap(),
                 node: identity_file::generate(),
             };
-            let trust = Trust {
+            let trust = LoaderConfig {
                 site: "lab".parse().unwrap(),
                 release: "1".parse().unwrap(),
                 security_epoch: 0,

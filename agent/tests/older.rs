@@ -7,10 +7,10 @@
 use handoff::fault::Policy;
 use handoff::highest_seen::HighestSeen;
 use handoff::least_serial::LeastSerial;
+use handoff::loader_config::LoaderConfig;
 use handoff::older::OlderKind;
 use handoff::report::{BootReport, Configure, FaultReport, Outcome};
 use handoff::rescue::RescuePolicy;
-use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -36,7 +36,7 @@ impl Node {
 
     /// A boot with a seal of this serial and a system of this security epoch: the report at its end, and what was printed.
     fn boot(&self, serial: u64, security_epoch: u32) -> (BootReport, String) {
-        let trust = Trust {
+        let trust = LoaderConfig {
             site: "lab".parse().unwrap(),
             release: "1".parse().unwrap(),
             security_epoch,

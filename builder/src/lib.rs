@@ -6,7 +6,6 @@
 pub mod atomic;
 pub mod base;
 mod beneath;
-pub mod bill;
 pub mod boot;
 pub mod browse;
 pub mod cli;
@@ -16,7 +15,7 @@ pub mod disks;
 pub mod engine;
 pub mod error;
 pub mod export;
-pub mod file_mark;
+pub mod file_stamp;
 pub mod flash;
 pub mod folders;
 #[cfg(feature = "fuzzing")]
@@ -39,6 +38,7 @@ pub mod report_file;
 pub mod rescue_password;
 pub mod root;
 pub mod run;
+pub mod sbom;
 pub mod scratch;
 pub mod secrets;
 pub mod site;

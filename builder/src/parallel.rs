@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 /// Does `work` on each of `items`, by as many threads as there are processors; the results are in their order. Where some
-/// fail, the error of the first of them is given, and what was not begun by then is left.
+/// fail, the error of the first of them is returned, and what was not begun by then is left.
 pub fn each<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,

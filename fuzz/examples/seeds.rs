@@ -9,7 +9,7 @@ use builder::image::esp;
 use builder::site::Bytes;
 use handoff::boot_record::BootRecord;
 use handoff::control::{ControlRecord, DEFAULT_TRIES};
-use handoff::fault::{Answer, Fault, Policy};
+use handoff::fault::{FaultAction, Fault, Policy};
 use handoff::hash::Sha256Digest;
 use handoff::last_failure::{FailureRecord, LastFailure};
 use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
@@ -19,7 +19,7 @@ use handoff::rescue::RescuePolicy;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::Slot;
 use handoff::least_serial::LeastSerial;
-use handoff::trust::Trust;
+use handoff::loader_config::LoaderConfig;
 use handoff::verity::Superblock;
 use keys::identity::NodeIdentity;
 use keys::issue::encryption::{decrypt, encrypt};
@@ -75,7 +75,7 @@ fn test_keys() -> Result<(NodeIdentity, SigningKey)> {
 
 fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
     let mut policy = Policy::default();
-    policy.set(Fault::Repair, Answer::Rescue);
+    policy.set(Fault::Repair, FaultAction::Rescue);
     let mut builder = SealBuilder::new(policy, true);
     let host_key = HostKey::generate("insecure-test-host-key")?.private_text()?;
     let contents: [(&str, Kind, &[u8]); 3] = [
@@ -146,14 +146,14 @@ fn records() -> Result<()> {
 
 fn texts(key: &SigningKey) -> Result<()> {
     let mut policy = Policy::default();
-    policy.set(Fault::Root, Answer::Rescue);
+    policy.set(Fault::Root, FaultAction::Rescue);
     let mut rescue = RescuePolicy::default();
     let hash = "$argon2id$v=19$m=64,t=1,p=1$c2FsdHNhbHRzYWx0$Kw3/ZjLNvvrvmWv7DSmJdvIaVuO5yzpUAyMmNiCnHLI";
     for (key, value) in [("rescue-password", hash), ("rescue-keep-keys", "yes"), ("rescue-retry-after", "60")]
     {
         rescue.take(key, value).ok_or("a bad rescue line")?;
     }
-    let trust = Trust {
+    let trust = LoaderConfig {
         rescue,
         site: "insecure-test".parse()?,
         release: "2024-01".parse()?,
@@ -224,7 +224,7 @@ fn disks() -> Result<()> {
         let first = 40 + 8 * number;
         sgdisk.arg(format!("--new={number}:{first}:{}", first + 7));
         sgdisk.arg(format!("--change-name={number}:{role}"));
-        sgdisk.arg(format!("--typecode={number}:{}", role.type_guid()));
+        sgdisk.arg(format!("--typecode={number}:{}", role.type_guid(&handoff::architecture::X86_64)));
     }
     run(sgdisk.arg(&disk))?;
     // The primary copy; a target makes its checksums right, so that its fields are reached.
@@ -239,7 +239,7 @@ fn disks() -> Result<()> {
 
 /// What the builder reads of images: in the forms of the functions in `builder::fuzzing`.
 fn builder_images() -> Result<()> {
-    let volume = esp::make(Bytes(fuzzing::ESP_SIZE), 7, &[9; 1300])?;
+    let volume = esp::make(&handoff::architecture::X86_64, Bytes(fuzzing::ESP_SIZE), 7, &[9; 1300])?;
     let word = |at: usize| usize::from(volume[at]) | usize::from(volume[at + 1]) << 8;
     let (table, length) = (word(14) * 512, (word(36) | word(38) << 16) * 512);
     let clusters = table + 2 * length;

@@ -5,7 +5,7 @@
 use handoff::kernel_arguments::KernelArguments;
 use handoff::manifest::{Kind, Manifest};
 use handoff::selection::Selection;
-use handoff::trust::Trust;
+use handoff::loader_config::LoaderConfig;
 use keys::identity::NodeIdentity;
 use libfuzzer_sys::fuzz_target;
 
@@ -15,8 +15,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     let _ = NodeIdentity::parse(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
-    if let Ok(trust) = Trust::decode(text) {
-        assert_eq!(Trust::decode(&trust.encode()).as_ref(), Ok(&trust));
+    if let Ok(trust) = LoaderConfig::decode(text) {
+        assert_eq!(LoaderConfig::decode(&trust.encode()).as_ref(), Ok(&trust));
     }
     if let Ok(manifest) = Manifest::decode(text) {
         assert_eq!(Manifest::decode(&manifest.encode()).as_ref(), Ok(&manifest));

@@ -26,7 +26,7 @@ pub enum Fault {
 
 /// What to do about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Answer {
+pub enum FaultAction {
     /// Write the right content and go on.
     Repair,
     /// Go on with what is right in memory, and say so.
@@ -69,43 +69,47 @@ impl Fault {
 
     /// The answer where the site does not choose another.
     #[must_use]
-    pub fn default_answer(self) -> Answer {
+    pub fn default_action(self) -> FaultAction {
         match self {
-            Self::SecretPartition | Self::Identity | Self::Seal | Self::Install => Answer::Rescue,
-            Self::FileDiffers => Answer::Repair,
-            Self::Repair => Answer::Degraded,
-            Self::Root => Answer::Reboot,
-            Self::Configure => Answer::Continue,
+            Self::SecretPartition | Self::Identity | Self::Seal | Self::Install => FaultAction::Rescue,
+            Self::FileDiffers => FaultAction::Repair,
+            Self::Repair => FaultAction::Degraded,
+            Self::Root => FaultAction::Reboot,
+            Self::Configure => FaultAction::Continue,
         }
     }
 
     /// The answers that make sense, the most forgiving first. Nothing is degraded about a boot without a root, and only
     /// a fault behind which all of the node's files are in their places may pass for an ordinary boot.
     #[must_use]
-    pub fn answers(self) -> &'static [Answer] {
+    pub fn actions(self) -> &'static [FaultAction] {
         match self {
             Self::SecretPartition | Self::Identity | Self::Seal | Self::Repair | Self::Install => {
-                &[Answer::Degraded, Answer::Reboot, Answer::Rescue]
+                &[FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
             }
-            Self::FileDiffers => &[Answer::Repair, Answer::Degraded, Answer::Reboot, Answer::Rescue],
-            Self::Root => &[Answer::Reboot, Answer::Rescue],
-            Self::Configure => &[Answer::Continue, Answer::Degraded, Answer::Reboot, Answer::Rescue],
+            Self::FileDiffers => {
+                &[FaultAction::Repair, FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
+            }
+            Self::Root => &[FaultAction::Reboot, FaultAction::Rescue],
+            Self::Configure => {
+                &[FaultAction::Continue, FaultAction::Degraded, FaultAction::Reboot, FaultAction::Rescue]
+            }
         }
     }
 
     /// The answer that makes sense and comes nearest to `wanted`.
     #[must_use]
-    pub fn nearest(self, wanted: Answer) -> Answer {
-        let sensible = self.answers();
+    pub fn nearest(self, wanted: FaultAction) -> FaultAction {
+        let sensible = self.actions();
         if sensible.contains(&wanted) {
             return wanted;
         }
         // What is left is a wish to go on.
-        sensible.first().copied().unwrap_or(Answer::Rescue)
+        sensible.first().copied().unwrap_or(FaultAction::Rescue)
     }
 }
 
-impl Answer {
+impl FaultAction {
     /// All answers.
     pub const ALL: [Self; 5] = [Self::Repair, Self::Degraded, Self::Continue, Self::Reboot, Self::Rescue];
 
@@ -128,7 +132,7 @@ impl fmt::Display for Fault {
     }
 }
 
-impl fmt::Display for Answer {
+impl fmt::Display for FaultAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -154,7 +158,7 @@ impl FromStr for Fault {
     }
 }
 
-impl FromStr for Answer {
+impl FromStr for FaultAction {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
@@ -165,26 +169,26 @@ impl FromStr for Answer {
 /// The site's answer to each fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    answers: [Answer; 8],
+    answers: [FaultAction; 8],
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { answers: Fault::ALL.map(Fault::default_answer) }
+        Self { answers: Fault::ALL.map(Fault::default_action) }
     }
 }
 
 impl Policy {
     /// The answer to `fault`.
     #[must_use]
-    pub fn answer(&self, fault: Fault) -> Answer {
+    pub fn answer(&self, fault: Fault) -> FaultAction {
         let pairs = Fault::ALL.iter().zip(&self.answers);
-        pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(Answer::Rescue, |(_, answer)| *answer)
+        pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(FaultAction::Rescue, |(_, answer)| *answer)
     }
 
     /// Chooses another answer to `fault`. One that makes no sense becomes the nearest that does: the builder refuses it
     /// before, and a loader must have an answer to everything.
-    pub fn set(&mut self, fault: Fault, answer: Answer) {
+    pub fn set(&mut self, fault: Fault, answer: FaultAction) {
         let answer = fault.nearest(answer);
         for (kind, slot) in Fault::ALL.iter().zip(&mut self.answers) {
             if *kind == fault {
@@ -194,11 +198,11 @@ impl Policy {
     }
 
     /// The answers that differ from the defaults.
-    pub fn chosen(&self) -> impl Iterator<Item = (Fault, Answer)> + '_ {
+    pub fn chosen(&self) -> impl Iterator<Item = (Fault, FaultAction)> + '_ {
         Fault::ALL
             .into_iter()
             .map(|f| (f, self.answer(f)))
-            .filter(|(f, answer)| f.default_answer() != *answer)
+            .filter(|(f, answer)| f.default_action() != *answer)
     }
 }
 
@@ -209,9 +213,12 @@ mod tests {
     #[test]
     fn every_fault_can_restart_and_be_rescued_and_its_default_makes_sense() {
         for fault in Fault::ALL {
-            let answers = fault.answers();
-            assert!(answers.contains(&Answer::Reboot) && answers.contains(&Answer::Rescue), "{fault}");
-            assert!(answers.contains(&fault.default_answer()), "{fault}");
+            let answers = fault.actions();
+            assert!(
+                answers.contains(&FaultAction::Reboot) && answers.contains(&FaultAction::Rescue),
+                "{fault}"
+            );
+            assert!(answers.contains(&fault.default_action()), "{fault}");
         }
     }
 
@@ -219,11 +226,11 @@ mod tests {
     fn a_senseless_answer_becomes_the_nearest_one() {
         let mut policy = Policy::default();
         for (fault, wanted, nearest) in [
-            (Fault::Root, Answer::Degraded, Answer::Reboot),
-            (Fault::Seal, Answer::Continue, Answer::Degraded),
-            (Fault::FileDiffers, Answer::Continue, Answer::Repair),
-            (Fault::Configure, Answer::Repair, Answer::Continue),
-            (Fault::Root, Answer::Rescue, Answer::Rescue),
+            (Fault::Root, FaultAction::Degraded, FaultAction::Reboot),
+            (Fault::Seal, FaultAction::Continue, FaultAction::Degraded),
+            (Fault::FileDiffers, FaultAction::Continue, FaultAction::Repair),
+            (Fault::Configure, FaultAction::Repair, FaultAction::Continue),
+            (Fault::Root, FaultAction::Rescue, FaultAction::Rescue),
         ] {
             policy.set(fault, wanted);
             assert_eq!((fault.nearest(wanted), policy.answer(fault)), (nearest, nearest), "{fault} {wanted}");

@@ -52,6 +52,7 @@ pub mod json;
 pub mod kernel_arguments;
 pub mod last_failure;
 pub mod least_serial;
+pub mod loader_config;
 pub mod login;
 pub mod manifest;
 pub mod marker;
@@ -74,6 +75,5 @@ pub mod shown;
 pub mod slot;
 #[cfg(feature = "settings")]
 pub mod toml_problem;
-pub mod trust;
 pub mod variables;
 pub mod verity;

@@ -317,7 +317,7 @@ fn unescape(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Answer, Fault};
+    use crate::fault::{Fault, FaultAction};
 
     fn manifest() -> Manifest {
         let entry = |path: &str, install: Option<&str>| Entry {
@@ -335,7 +335,7 @@ mod tests {
             digest: Sha256Digest::of(b"abc"),
         };
         let mut policy = Policy::default();
-        policy.set(Fault::Repair, Answer::Rescue);
+        policy.set(Fault::Repair, FaultAction::Rescue);
         let entries = alloc::vec![entry("etc/a b", Some("/etc/ü=#x")), entry("etc/hostname", None)];
         Manifest { entries, policy, remove_unknown: true }
     }

@@ -1,6 +1,6 @@
 //! Where things lie in the initramfs, on the secret partition and in the running system.
 
-/// In the initramfs: what the site trusts and wants ([`crate::trust`]).
+/// In the initramfs: what the site trusts and wants ([`crate::loader_config`]).
 pub const TRUST: &str = "/psyops/trust";
 /// In the initramfs: the kernel modules in loading order ([`crate::modules`]).
 pub const MODULES: &str = "/psyops/modules";

@@ -1,6 +1,6 @@
 //! What follows a failure that ends a boot attempt: the site's answer, as far as it leads anywhere.
 
-use handoff::fault::Answer;
+use handoff::fault::FaultAction;
 use handoff::selection::{Mode, Selection};
 
 /// What follows.
@@ -16,13 +16,13 @@ pub(crate) enum Next {
 }
 
 /// Decides. What wants to go on cannot, at this point: rescue is the way to be looked after.
-pub(crate) fn next(answer: Answer, selection: Option<&Selection>) -> Next {
+pub(crate) fn next(answer: FaultAction, selection: Option<&Selection>) -> Next {
     let not_restarted = match answer {
-        Answer::Reboot => match leads_nowhere(selection) {
+        FaultAction::Reboot => match leads_nowhere(selection) {
             None => return Next::Restart,
             why => why,
         },
-        Answer::Rescue | Answer::Degraded | Answer::Repair | Answer::Continue => None,
+        FaultAction::Rescue | FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => None,
     };
     Next::Rescue { not_restarted }
 }
@@ -58,8 +58,8 @@ mod tests {
 
     #[test]
     fn a_restart_needs_a_selector_that_counts() {
-        assert_eq!(next(Answer::Reboot, Some(&counted())), Next::Restart);
-        let why = |selection: Option<Selection>| match next(Answer::Reboot, selection.as_ref()) {
+        assert_eq!(next(FaultAction::Reboot, Some(&counted())), Next::Restart);
+        let why = |selection: Option<Selection>| match next(FaultAction::Reboot, selection.as_ref()) {
             Next::Rescue { not_restarted } => not_restarted.unwrap(),
             Next::Restart => panic!(),
         };
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn every_other_answer_that_comes_so_far_is_rescue() {
-        for answer in Answer::ALL.into_iter().filter(|&answer| answer != Answer::Reboot) {
+        for answer in FaultAction::ALL.into_iter().filter(|&answer| answer != FaultAction::Reboot) {
             assert_eq!(next(answer, Some(&counted())), Next::Rescue { not_restarted: None });
         }
     }

@@ -1,6 +1,6 @@
 //! What ends a boot attempt: which step, which kind of fault, what is wrong on what, and what to do.
 
-use handoff::fault::{Answer, Fault, Policy};
+use handoff::fault::{Fault, FaultAction, Policy};
 use handoff::report::FaultReport;
 use std::fmt::{self, Display};
 
@@ -19,12 +19,12 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// What is to be done where the site's policy is `policy`.
-    pub(crate) fn answer(self, policy: &Policy) -> Answer {
+    pub(crate) fn answer(self, policy: &Policy) -> FaultAction {
         match self {
             Self::Site(fault) => policy.answer(fault),
             // The other slot has another initramfs and another root.
             Self::Initramfs | Self::Handover => policy.answer(Fault::Root),
-            Self::RescueRequested => Answer::Rescue,
+            Self::RescueRequested => FaultAction::Rescue,
         }
     }
 }

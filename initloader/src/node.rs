@@ -10,22 +10,26 @@ use crate::log::Log;
 use crate::mounts;
 use crate::steps::secret::SecretStore;
 use crate::steps::{copy, identity, reconcile, seal, secret};
-use handoff::fault::Answer;
+use handoff::fault::FaultAction;
+use handoff::loader_config::LoaderConfig;
 use handoff::manifest::RelativePath;
 use handoff::paths;
 use handoff::rescue_network::FixedAddress;
-use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
 
 /// Runs the steps; `None` where the policy lets the boot go on without.
-pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<Option<OpenedSeal>, Failure> {
+pub(crate) fn establish(
+    boot: &mut Boot,
+    disk: &Disk,
+    trust: &LoaderConfig,
+) -> Result<Option<OpenedSeal>, Failure> {
     let failure = match steps(boot, disk, trust) {
         Ok(seal) => return Ok(Some(seal)),
         Err(failure) => failure,
     };
     match failure.kind.answer(&boot.policy) {
-        Answer::Reboot | Answer::Rescue => return Err(failure),
-        Answer::Degraded | Answer::Repair | Answer::Continue => boot.degrade(&failure),
+        FaultAction::Reboot | FaultAction::Rescue => return Err(failure),
+        FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => boot.degrade(&failure),
     }
     boot.log.error("going on without any of the node's secrets");
     // What lies there was not compared with any seal: nothing that runs later is to take it for the node's.
@@ -41,11 +45,11 @@ pub(crate) fn establish(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<O
 }
 
 /// Learns where rescue is to be reached by SSH, for an attempt that ends before the node is established.
-pub(crate) fn learn_addresses(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(), Failure> {
+pub(crate) fn learn_addresses(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<(), Failure> {
     open(boot, disk, trust).map(drop)
 }
 
-fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Failure> {
+fn steps(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<OpenedSeal, Failure> {
     let (store, seal) = open(boot, disk, trust)?;
     boot.policy = seal.manifest().policy.clone();
     boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, &store, &seal))?;
@@ -53,7 +57,7 @@ fn steps(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<OpenedSeal, Fail
     Ok(seal)
 }
 
-fn open(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
+fn open(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<(SecretStore, OpenedSeal), Failure> {
     let (store, seal) = open_store(boot, disk, trust)?;
     boot.addresses = rescue_addresses(&seal, &mut boot.log);
     Ok((store, seal))
@@ -63,7 +67,7 @@ fn open(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<(SecretStore, Ope
 pub(crate) fn open_store(
     boot: &mut Boot,
     disk: &Disk,
-    trust: &Trust,
+    trust: &LoaderConfig,
 ) -> Result<(SecretStore, OpenedSeal), Failure> {
     let verified = boot.step("seal", seal::DEADLINE, |boot| seal::run(boot, disk, trust))?;
     let store = boot.step("secret", secret::DEADLINE, |boot| secret::run(boot, disk))?;

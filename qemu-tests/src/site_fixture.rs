@@ -7,7 +7,7 @@ use crate::command::succeed;
 use crate::stick::Stick;
 use anyhow::{Context as _, Result, ensure};
 use handoff::architecture::X86_64;
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use handoff::hash::Sha256Digest;
 use nix::fcntl::{Flock, FlockArg};
 use std::env;
@@ -101,15 +101,15 @@ impl SiteFixture {
     }
 
     /// A site like the default one that answers every fault in one way, as far as that makes sense.
-    pub fn answering(answer: Answer) -> Result<Self> {
-        let faults = Fault::ALL.into_iter().filter(|fault| fault.answers().contains(&answer));
+    pub fn answering(answer: FaultAction) -> Result<Self> {
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&answer));
         let lines: String = faults.map(|fault| format!("{fault} = \"{answer}\"\n")).collect();
         let table = format!("[boot.faults]\n{lines}\n[console]");
         Self::named(&format!("answers-{answer}"), &[("[console]", &table)])
     }
 
     /// A site like the default one that answers this fault so.
-    pub fn with_answer(fault: Fault, answer: Answer) -> Result<Self> {
+    pub fn with_answer(fault: Fault, answer: FaultAction) -> Result<Self> {
         let table = format!("[boot.faults]\n{fault} = \"{answer}\"\n\n[console]");
         Self::named(&format!("{fault}-{answer}"), &[("[console]", &table)])
     }

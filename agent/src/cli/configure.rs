@@ -12,7 +12,7 @@ use crate::report;
 use crate::root::Root;
 use crate::status::{Ending, Status};
 use crate::syslog::{PausedSyslog, Places};
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use handoff::manifest::Manifest;
 use handoff::report::{BootReport, Configure};
 use handoff::role_settings::Stage;
@@ -92,7 +92,7 @@ fn finish(root: &Root) {
     report.older.iter().for_each(|older| say(&older.message));
     let answer = answer(root, &report);
     let confirmation = match answer {
-        Answer::Reboot | Answer::Rescue => {
+        FaultAction::Reboot | FaultAction::Rescue => {
             format!("not confirmed: the site answers a failed configuration with {answer}")
         }
         _ => {
@@ -103,7 +103,7 @@ fn finish(root: &Root) {
         }
     };
     status.confirmation = Some(confirmation);
-    if !matches!(answer, Answer::Reboot | Answer::Rescue)
+    if !matches!(answer, FaultAction::Reboot | FaultAction::Rescue)
         && let Err(error) = last_failure::show(root)
     {
         complain(&error);
@@ -115,7 +115,7 @@ fn finish(root: &Root) {
     if let Err(error) = report::publish(root, &report) {
         complain(&error);
     }
-    if matches!(answer, Answer::Reboot | Answer::Rescue) && root.is_running_system() {
+    if matches!(answer, FaultAction::Reboot | FaultAction::Rescue) && root.is_running_system() {
         if let Err(error) = last_failure::leave(root, &report) {
             complain(&error);
         }
@@ -146,19 +146,19 @@ fn confirm_slot(root: &Root, report: &BootReport) -> String {
 }
 
 /// What the site wants done about a configuration that did not end well; `Continue` where it did.
-fn answer(root: &Root, report: &BootReport) -> Answer {
+fn answer(root: &Root, report: &BootReport) -> FaultAction {
     if report.configure == Configure::Ok {
-        return Answer::Continue;
+        return FaultAction::Continue;
     }
     let text = file::read_text(&root.at(handoff::paths::MANIFEST)).unwrap_or_default();
     Manifest::decode(&text)
-        .map_or(Fault::Configure.default_answer(), |manifest| manifest.policy.answer(Fault::Configure))
+        .map_or(Fault::Configure.default_action(), |manifest| manifest.policy.answer(Fault::Configure))
 }
 
 /// Reboots in good order. The try of this slot is spent, so the other one follows in the end; for `rescue` the control
 /// partition asks the selector for the rescue shell.
-fn restart(root: &Root, answer: Answer) {
-    if answer == Answer::Rescue
+fn restart(root: &Root, answer: FaultAction) {
+    if answer == FaultAction::Rescue
         && let Err(error) = confirm::request_rescue(root)
     {
         complain(&error);

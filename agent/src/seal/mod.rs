@@ -8,10 +8,10 @@ use crate::disk::{BootDisk, DiskError};
 use crate::file::{self, FileError};
 use crate::root::Root;
 use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
+use handoff::loader_config::{BadLoaderConfig, LoaderConfig};
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::slot::Slot;
-use handoff::trust::{BadTrust, Trust};
 use keys::identity::{BadIdentity, NodeIdentity};
 use keys::seal::newest::newest;
 use keys::seal::{OpenedSeal, SealError};
@@ -29,7 +29,7 @@ pub enum SealProblem {
     Medium(#[from] MediumError),
     /// The loader left a trust file that is none.
     #[error("{place}: {0}; reboot", place = paths::RUNNING_TRUST)]
-    Trust(#[from] BadTrust),
+    LoaderConfig(#[from] BadLoaderConfig),
     /// A key in the trust file is none.
     #[error("{place}: {0}", place = paths::RUNNING_TRUST)]
     Key(#[from] BadPublicKey),
@@ -51,7 +51,7 @@ pub enum SealProblem {
 #[derive(Debug)]
 pub struct Trusted {
     /// What the initramfs had in its trust file.
-    pub trust: Trust,
+    pub trust: LoaderConfig,
     /// The keys in it.
     pub keys: Vec<PublicKey>,
 }
@@ -59,7 +59,7 @@ pub struct Trusted {
 impl Trusted {
     /// Reads what the loader left.
     pub fn load(root: &Root) -> Result<Self, SealProblem> {
-        let trust = Trust::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
+        let trust = LoaderConfig::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
         let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
         Ok(Self { trust, keys })
     }

@@ -149,7 +149,7 @@ impl Proxy {
     /// There is no daemon to give the datagrams to.
     fn without_daemon(&mut self, ending: &mut Ending) -> Result<bool, SyslogError> {
         if ending.by_signal || (!self.had_daemon && ending.give_up.passed()) {
-            self.name.vacate()?;
+            self.name.release()?;
             self.close_own();
             self.say_drops(ending);
             self.spool.settle()?;

@@ -179,7 +179,7 @@ impl LogSocket {
     }
 
     /// Leaves the name without a socket, or with the link that was there.
-    pub(super) fn vacate(&self) -> Result<(), FileError> {
+    pub(super) fn release(&self) -> Result<(), FileError> {
         if self.link_target().is_some() && self.give_back()? {
             return Ok(());
         }

@@ -114,7 +114,7 @@ fn a_link_that_leads_nowhere_is_left_as_it_was() {
     let (socket, _ours) = take(&device);
     assert_eq!((socket.holder(), socket.link_target()), (Holder::Us, Some(target)));
     assert!(socket.connect(UTC).is_none());
-    socket.vacate().unwrap();
+    socket.release().unwrap();
     assert_eq!(fs::read_link(&device).unwrap(), Path::new("journal"));
     assert_eq!(names(folder.path()).unwrap(), ["log"]);
 }
@@ -125,6 +125,6 @@ fn where_nobody_was_nobody_is_left() {
     let device = folder.path().join("log");
     let (socket, _ours) = take(&device);
     assert!(socket.connect(UTC).is_none());
-    socket.vacate().unwrap();
+    socket.release().unwrap();
     assert!(names(folder.path()).unwrap().is_empty());
 }

@@ -52,18 +52,18 @@ pub(super) struct BootFiles {
 /// Takes them out of the packages of a lock.
 pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
     let inputs = lock.inputs(StepName::BootPrograms, Part::Boot);
-    let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Kept, places: Vec::new() };
+    let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Cached, places: Vec::new() };
     let mut take = |name: &str, files: &[&str], kind: &str, mode| {
         let (place, origin) = take(lock, store, name, files, kind, mode)?;
-        if origin == Origin::Made {
-            step.origin = Origin::Made;
+        if origin == Origin::Built {
+            step.origin = Origin::Built;
         }
         step.places.push(place.clone());
         Ok::<PathBuf, BaseError>(place)
     };
-    let architecture = lock.wish.architecture;
+    let architecture = lock.request.architecture;
     let mut ssh_server = Vec::new();
-    if lock.wish.rescue_ssh {
+    if lock.request.rescue_ssh {
         for (package, file, place) in self::ssh_server(architecture) {
             let kind = place.rsplit('/').next().unwrap_or(&place);
             let stored = take(package, &[&file], kind, 0o755)?;
@@ -92,7 +92,7 @@ fn take(
         .ok_or_else(|| BaseError::NotLocked { package: name.to_owned() })?;
     let place = store.derived(kind, &package.sha256, "");
     if Store::holds(&place) {
-        return Ok((place, Origin::Kept));
+        return Ok((place, Origin::Cached));
     }
     let mut tree = LayeredTree::new();
     let tar = debs::file_tree(store, package)?;
@@ -103,5 +103,5 @@ fn take(
     }
     atomic::write_file_with_mode(&place, &content.ok_or_else(missing)?, mode)?;
     Store::remember(&place)?;
-    Ok((place, Origin::Made))
+    Ok((place, Origin::Built))
 }

@@ -117,9 +117,10 @@ impl Changes {
                 variants.push(VariantChanges { wanted: wanted.clone(), state, packages });
             }
         }
-        let given = |lock: &Lock| lock.given.as_ref().map(|given| format!("sha256:{}", given.digest()));
-        let (before, after) = (old.and_then(given), given(new));
-        let name = || new.wish.base.to_string();
+        let imported =
+            |lock: &Lock| lock.imported.as_ref().map(|imported| format!("sha256:{}", imported.digest()));
+        let (before, after) = (old.and_then(imported), imported(new));
+        let name = || new.request.base.to_string();
         let base = (before != after).then(|| BaseChange { name: name(), before, after });
         Ok(Self { any: old != Some(new), base, site, variants })
     }
@@ -197,13 +198,13 @@ fn compare_versions(one: &str, other: &str) -> Result<Ordering, ToolError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::lock::Wish;
+    use super::super::lock::LockRequest;
     use super::super::lock::tests::package;
     use super::*;
     use crate::site::Base;
 
     fn lock(packages: &[(&str, &str)], variants: &[(&str, &[(&str, &str)])]) -> Lock {
-        let wish = Wish {
+        let request = LockRequest {
             architecture: &handoff::architecture::X86_64,
             base: Base::Micro,
             suite: "bookworm".into(),
@@ -217,7 +218,7 @@ mod tests {
         let site = root(packages);
         let variants =
             variants.iter().map(|(wanted, all)| Variant::between(vec![(*wanted).into()], &site, root(all)));
-        Lock { wish, given: None, variants: variants.collect(), packages: site }
+        Lock { request, imported: None, variants: variants.collect(), packages: site }
     }
 
     fn told(changes: &[PackageChange]) -> Vec<(&str, Kind)> {
@@ -259,7 +260,7 @@ mod tests {
     fn a_lock_that_only_answers_another_wish_is_another() {
         let old = lock(&[("libc6", "1")], &[]);
         let mut new = old.clone();
-        new.wish.extra = vec!["libc6".into()];
+        new.request.extra = vec!["libc6".into()];
         let changes = Changes::between(Some(&old), &new).unwrap();
         assert_eq!((changes.any, changes.count()), (true, 0));
     }

@@ -1,7 +1,7 @@
 //! What can go wrong between a site's list of packages and its base system.
 
 use super::applets::BadBusybox;
-use super::given::GivenError;
+use super::imported::ImportError;
 use super::leftovers::Leftover;
 use super::sandbox::SandboxError;
 use super::vouch::NotVouched;
@@ -69,7 +69,7 @@ pub enum BaseError {
         /// What is wrong with it.
         problem: String,
     },
-    /// The lock file was made for another wish.
+    /// The lock file was made for another request.
     #[error("{path} was made for {key} = {locked}, but the site says {wanted}")]
     OutdatedLock {
         /// The lock file.
@@ -189,9 +189,9 @@ pub enum BaseError {
     /// There is no sandbox for maintainer scripts.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The base that was given.
+    /// The imported base.
     #[error(transparent)]
-    Given(#[from] GivenError),
+    ImportedBase(#[from] ImportError),
     /// A tool of this machine failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
@@ -250,7 +250,7 @@ impl Classified for BaseError {
             Self::RemoveSignature { source, .. } => Class::of_writing(source),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
             Self::Sandbox(error) => error.class(),
-            Self::Given(error) => error.class(),
+            Self::ImportedBase(error) => error.class(),
             Self::Tool(error) => error.class(),
             Self::Tree(error) => error.class(),
             Self::Atomic(error) => error.class(),
@@ -305,7 +305,7 @@ impl Classified for BaseError {
                 psyops("lock show")
             )),
             Self::Sandbox(error) => error.advice(),
-            Self::Given(error) => error.advice(),
+            Self::ImportedBase(error) => error.advice(),
             Self::Tool(error) => error.advice(),
             Self::Tree(error) => error.advice(),
             Self::Atomic(error) => error.advice(),

@@ -1,6 +1,6 @@
 //! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
 
-use super::given::error::GivenError;
+use super::imported::error::ImportError;
 use crate::site::Base;
 use crate::store::StoreError;
 use crate::tree::LayeredTree;
@@ -104,5 +104,5 @@ fn check_machine(
     {
         return Ok(());
     }
-    Err(GivenError::OtherMachine { path: path.to_owned(), wanted: architecture.name }.into())
+    Err(ImportError::OtherMachine { path: path.to_owned(), wanted: architecture.name }.into())
 }

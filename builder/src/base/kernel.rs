@@ -33,8 +33,8 @@ pub(super) fn prepare(
     let inputs = lock.inputs(StepName::Kernel, Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
     // Without its digests it was not finished.
-    let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Kept } else { Origin::Made };
-    if origin == Origin::Made {
+    let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Cached } else { Origin::Built };
+    if origin == Origin::Built {
         progress("unpacking the kernel");
         make(lock, store, &place)?;
     }

@@ -1,14 +1,14 @@
 //! `site.lock`: every package that goes into an image, with version and SHA-256; and the base, where it is a tar or an
 //! image.
 //!
-//! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The wish
-//! that it answers stands in it too, so that a changed wish is noticed instead of silently ignored.
+//! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The request
+//! that it answers stands in it too, so that a changed request is noticed instead of silently ignored.
 //!
 //! Most nodes have the packages of the site. What others have besides stands behind those, as differences
 //! ([`Variant`]): a review sees what is special about them, and a site with one system has the lock that it always had.
 
 use super::BaseError;
-use super::given::{Given, RawImage, RawTar};
+use super::imported::{ImportedBase, RawImage, RawTar};
 use super::locked_package::{LockedPackage, Part, RawPackage};
 use super::variant::{RawVariant, Variant};
 use super::vouch::IndexDigests;
@@ -29,7 +29,7 @@ const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 
 /// What a site asks the archive for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct LockRequest {
     /// The processors of the nodes.
     pub architecture: &'static Architecture,
     /// Which system.
@@ -44,8 +44,8 @@ pub struct Wish {
     pub rescue_ssh: bool,
 }
 
-impl Wish {
-    /// The wish of a site.
+impl LockRequest {
+    /// The request of a site.
     #[must_use]
     pub fn of(site: &Site) -> Self {
         let packages = &site.packages;
@@ -64,9 +64,9 @@ impl Wish {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// What they are the answer to.
-    pub wish: Wish,
+    pub request: LockRequest,
     /// The base, where it is not made of packages.
-    pub given: Option<Given>,
+    pub imported: Option<ImportedBase>,
     /// Sorted by part and name.
     pub packages: Vec<LockedPackage>,
     /// What other sets of packages have differently, sorted; of one system, nothing.
@@ -140,8 +140,8 @@ impl Lock {
             let variant = self.variants.iter().find(|variant| variant.wanted == wanted);
             variant.ok_or_else(|| not_locked(site, set, &wanted))?.applied_to(&self.packages)
         };
-        let wish = Wish { extra: set.words(), ..self.wish.clone() };
-        Ok(Self { wish, given: self.given.clone(), packages, variants: Vec::new() })
+        let request = LockRequest { extra: set.words(), ..self.request.clone() };
+        Ok(Self { request, imported: self.imported.clone(), packages, variants: Vec::new() })
     }
 
     /// The inputs of a step that is made of the packages of `part`.
@@ -163,15 +163,15 @@ impl Lock {
         };
         let raw = RawLock {
             format: FORMAT,
-            architecture: (self.wish.architecture != Architecture::ALL[0])
-                .then(|| self.wish.architecture.name.to_owned()),
-            base: self.wish.base.to_string(),
-            suite: self.wish.suite.clone(),
-            kernel: self.wish.kernel.clone(),
-            extra: self.wish.extra.clone(),
-            rescue_ssh: self.wish.rescue_ssh,
-            tar: RawTar::of(self.given.as_ref()),
-            image: RawImage::of(self.given.as_ref()),
+            architecture: (self.request.architecture != Architecture::ALL[0])
+                .then(|| self.request.architecture.name.to_owned()),
+            base: self.request.base.to_string(),
+            suite: self.request.suite.clone(),
+            kernel: self.request.kernel.clone(),
+            extra: self.request.extra.clone(),
+            rescue_ssh: self.request.rescue_ssh,
+            tar: RawTar::of(self.imported.as_ref()),
+            image: RawImage::of(self.imported.as_ref()),
             index: indexes.iter().map(index).collect(),
             package: self.packages.iter().map(RawPackage::from).collect(),
             variant: self.variants.iter().map(RawVariant::from).collect(),
@@ -195,18 +195,19 @@ impl Lock {
             Some(name) => name.parse().map_err(|problem: UnknownArchitecture| bad(problem.to_string()))?,
         };
         let base: Base = raw.base.parse().map_err(|_| bad(format!("unknown base {:?}", raw.base)))?;
-        let given = Given::decode(raw.tar, raw.image).map_err(bad)?;
-        let fits = match given {
+        let imported = ImportedBase::decode(raw.tar, raw.image).map_err(bad)?;
+        let fits = match imported {
             None => base.is_of_packages(),
-            Some(Given::Tar { .. }) => matches!(base, Base::Tar(_)),
-            Some(Given::Image { .. }) => matches!(base, Base::Oci(_)),
+            Some(ImportedBase::Tar { .. }) => matches!(base, Base::Tar(_)),
+            Some(ImportedBase::Image { .. }) => matches!(base, Base::Oci(_)),
         };
         if !fits {
             return Err(bad(format!("it does not say what the base {base} is")));
         }
         let indexes = indexes(&raw.index).map_err(bad)?;
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
-        let wish = Wish { architecture, base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
+        let request =
+            LockRequest { architecture, base, suite: raw.suite, kernel: raw.kernel, extra, rescue_ssh };
         let packages: Result<Vec<LockedPackage>, String> =
             raw.package.into_iter().map(LockedPackage::try_from).collect();
         let mut packages = packages.map_err(bad)?;
@@ -219,19 +220,19 @@ impl Lock {
         if let Some((twice, _)) = pairs.find(|(one, next)| one.wanted == next.wanted) {
             return Err(bad(format!("variant [{}] stands there twice", twice.wanted.join(", "))));
         }
-        Ok((Self { wish, given, packages, variants }, indexes))
+        Ok((Self { request, imported, packages, variants }, indexes))
     }
 
-    /// Whether this is the answer to `wish`.
-    pub(super) fn answers(&self, path: &Path, wish: &Wish) -> Result<(), BaseError> {
+    /// Whether this is the answer to `request`.
+    pub(super) fn answers(&self, path: &Path, request: &LockRequest) -> Result<(), BaseError> {
         let list = |names: &[String]| format!("[{}]", names.join(", "));
         let settings = [
-            ("architecture", self.wish.architecture.to_string(), wish.architecture.to_string()),
-            ("base", self.wish.base.to_string(), wish.base.to_string()),
-            ("suite", self.wish.suite.clone(), wish.suite.clone()),
-            ("kernel", self.wish.kernel.clone(), wish.kernel.clone()),
-            ("extra", list(&self.wish.extra), list(&wish.extra)),
-            ("rescue over SSH", self.wish.rescue_ssh.to_string(), wish.rescue_ssh.to_string()),
+            ("architecture", self.request.architecture.to_string(), request.architecture.to_string()),
+            ("base", self.request.base.to_string(), request.base.to_string()),
+            ("suite", self.request.suite.clone(), request.suite.clone()),
+            ("kernel", self.request.kernel.clone(), request.kernel.clone()),
+            ("extra", list(&self.request.extra), list(&request.extra)),
+            ("rescue over SSH", self.request.rescue_ssh.to_string(), request.rescue_ssh.to_string()),
         ];
         match settings.into_iter().find(|(_, locked, wanted)| locked != wanted) {
             None => Ok(()),

@@ -2,7 +2,7 @@
 //! ([`super::vouch`]).
 
 use super::BaseError;
-use super::lock::{Lock, Wish};
+use super::lock::{Lock, LockRequest};
 use super::vouch::IndexDigests;
 use crate::input::read_bounded;
 use crate::site::{LOCK_FILE, Site, SiteFolder};
@@ -52,7 +52,7 @@ impl LockFile {
     pub fn read(site: &Site) -> Result<Option<Self>, BaseError> {
         let file = Self::read_any(site)?;
         if let Some(file) = &file {
-            file.lock.answers(&file.path, &Wish::of(site))?;
+            file.lock.answers(&file.path, &LockRequest::of(site))?;
         }
         Ok(file)
     }

@@ -82,7 +82,7 @@ pub(super) fn make(
     let mut tree = skeleton()?;
     for package in lock.vouched_packages(Part::Base) {
         let tar = debs::file_tree(store, package)?;
-        let multiarch = lock.wish.architecture.multiarch;
+        let multiarch = lock.request.architecture.multiarch;
         tree.add_tar_file(tar, &store.deb(&package.sha256), &|path| wanted(path, multiarch))?;
     }
     add_applets(&mut tree)?;

@@ -13,7 +13,7 @@ mod debs;
 mod error;
 #[cfg(feature = "fuzzing")]
 mod fuzzing;
-pub mod given;
+pub mod imported;
 mod init;
 mod kernel;
 mod leftovers;
@@ -28,9 +28,9 @@ mod variant;
 pub mod vouch;
 
 #[cfg(test)]
-pub(crate) use given::{hostile_server, resolve_reference};
+pub(crate) use imported::{hostile_server, resolve_reference};
 #[cfg(feature = "fuzzing")]
-pub(crate) use {fuzzing::text as fuzz_text, given::manifest::fuzz as fuzz_manifest};
+pub(crate) use {fuzzing::text as fuzz_text, imported::manifest::fuzz as fuzz_manifest};
 
 pub use error::BaseError;
 pub use init::Init;
@@ -114,7 +114,7 @@ pub fn prepare(
     keys: &Locations,
     progress: &dyn Fn(&str),
 ) -> Result<BaseSystem, BaseError> {
-    let _alone = store.lock()?;
+    let _exclusive = store.lock()?;
     let trusted = Trusted::of(site)?;
     let locked = LockFile::read(site)?;
     let is_new = locked.is_none();
@@ -201,8 +201,8 @@ pub fn signing_key(
 
 /// Fetches what the store lacks of a lock.
 fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
-    if let Some(given) = &lock.given {
-        given::fetch(site, given, store, progress)?;
+    if let Some(imported) = &lock.imported {
+        imported::fetch(site, imported, store, progress)?;
     }
     debs::fetch(site, lock, store, progress)
 }
@@ -219,8 +219,8 @@ fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs,
     if let Some(tool) = tool {
         inputs.add(tool.name, tool.digest()?);
     }
-    if let Some(given) = &lock.given {
-        given.add_to(&mut inputs);
+    if let Some(imported) = &lock.imported {
+        imported.add_to(&mut inputs);
     }
     let place = store.derived(site.base.kind().word(), &inputs.key(), "tar");
     Ok((inputs, place))
@@ -234,7 +234,7 @@ fn prepare_tree(
     progress: &dyn Fn(&str),
 ) -> Result<(PathBuf, Init, Step), BaseError> {
     let (inputs, place) = tree_place(site, lock, store)?;
-    // Of a base that was given, only its files say how it starts: that is found out once.
+    // Of an imported base, only its files say how it starts: that is found out once.
     let init_place = store.derived(site.base.kind().word(), &inputs.key(), "init");
     let known = Init::known(&site.base);
     let step = |inputs, origin| {
@@ -243,10 +243,10 @@ fn prepare_tree(
         step
     };
     if let Some(init) = known.clone().or_else(|| Init::read(&init_place)).filter(|_| place.is_file()) {
-        return Ok((place.clone(), init, step(inputs, Origin::Kept)));
+        return Ok((place.clone(), init, step(inputs, Origin::Cached)));
     }
     let init = make_tree(site, lock, store, (&place, &init_place), progress)?;
-    Ok((place.clone(), init, step(inputs, Origin::Made)))
+    Ok((place.clone(), init, step(inputs, Origin::Built)))
 }
 
 fn make_tree(
@@ -256,7 +256,7 @@ fn make_tree(
     (place, init_place): (&Path, &Path),
     progress: &dyn Fn(&str),
 ) -> Result<Init, BaseError> {
-    match (Init::known(&site.base), &lock.given) {
+    match (Init::known(&site.base), &lock.imported) {
         (Some(init), _) if init.kind == InitKind::Busybox => {
             progress("merging the packages of the micro base");
             micro::make(lock, store, site.build_time, place)?;
@@ -267,9 +267,9 @@ fn make_tree(
             debian::make(lock, store, site.build_time, place, progress)?;
             Ok(init)
         }
-        (None, Some(given)) => {
+        (None, Some(imported)) => {
             progress(&format!("merging the files of {}", site.base));
-            let init = given::make(site, given, store, place)?;
+            let init = imported::make(site, imported, store, place)?;
             init.write(init_place)?;
             Ok(init)
         }
@@ -288,7 +288,7 @@ pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -
 
 /// Asks the archive for what `site` wants now. Nothing is written but to the store.
 pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
-    let _alone = store.lock()?;
+    let _exclusive = store.lock()?;
     packages::resolve(site, store, progress)
 }
 
@@ -299,7 +299,7 @@ pub fn take_lock(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(), BaseError> {
-    let _alone = store.lock()?;
+    let _exclusive = store.lock()?;
     let lock = file.vouched(&Trusted::of(site)?, store)?;
     fetch(site, &lock, store, progress)?;
     file.write()

@@ -1,11 +1,11 @@
-//! Which packages each base has, and how a site's wish becomes a lock.
+//! Which packages each base has, and how a site's request becomes a lock.
 
 use super::apt::{Apt, Candidate};
-use super::lock::{Lock, Wish};
+use super::lock::{Lock, LockRequest};
 use super::lock_file::LockFile;
 use super::locked_package::{LockedPackage, Part};
 use super::variant::Variant;
-use super::{BaseError, given};
+use super::{BaseError, imported};
 use crate::site::{Base, PackageSet, Site};
 use crate::store::Store;
 use handoff::name::Name;
@@ -62,23 +62,23 @@ const SSH_SERVER_LIBRARIES: [&str; 6] =
 
 /// Asks the archive for what the site and its nodes want: all out of one state of the archive.
 pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
-    let wish = Wish::of(site);
-    let given = given::resolve(site, progress)?;
+    let request = LockRequest::of(site);
+    let imported = imported::resolve(site, progress)?;
     let apt = Apt::new(store, &site.packages)?;
     progress("fetching the package index");
     apt.update()?;
     let indexes = apt.keep_indexes(store)?;
     progress("choosing packages");
-    let root = root(&apt, &wish.base, &site.packages.extra)?;
+    let root = root(&apt, &request.base, &site.packages.extra)?;
     let mut variants = Vec::new();
     for (set, nodes) in site.other_sets() {
-        let in_root = self::root(&apt, &wish.base, set).map_err(|error| for_nodes(&nodes, error))?;
+        let in_root = self::root(&apt, &request.base, set).map_err(|error| for_nodes(&nodes, error))?;
         variants.push(Variant::between(set.beyond(&site.packages.extra), &root, in_root));
     }
     variants.sort();
-    let kernel = kernel(&apt, &wish.kernel)?;
+    let kernel = kernel(&apt, &request.kernel)?;
     let mut boot = vec![STUB_PACKAGE.to_owned(), BUSYBOX_PACKAGE.to_owned(), E2FSCK_PACKAGE.to_owned()];
-    if wish.rescue_ssh {
+    if request.rescue_ssh {
         boot.push(SSH_SERVER_PACKAGE.to_owned());
         boot.extend(SSH_SERVER_LIBRARIES.map(str::to_owned));
     }
@@ -86,7 +86,7 @@ pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Re
     packages.extend(locked(&apt, Part::Kernel, &[kernel])?);
     packages.extend(locked(&apt, Part::Boot, &boot)?);
     packages.sort();
-    LockFile::new(site, Lock { wish, given, packages, variants }, indexes)
+    LockFile::new(site, Lock { request, imported, packages, variants }, indexes)
 }
 
 fn for_nodes(nodes: &[&Name], error: BaseError) -> BaseError {

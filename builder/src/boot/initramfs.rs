@@ -8,8 +8,8 @@ use super::rescue::{RescueContent, RescueFile};
 use crate::error::{Class, Classified};
 use crate::width::to_u64;
 use cpio::newc::{Builder, ModeFileType, trailer};
+use handoff::loader_config::LoaderConfig;
 use handoff::paths;
-use handoff::trust::Trust;
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use thiserror::Error;
@@ -25,7 +25,7 @@ pub struct Contents<'a> {
     /// What rescue needs.
     pub rescue: &'a [RescueFile],
     /// What the site trusts and wants.
-    pub trust: &'a Trust,
+    pub trust: &'a LoaderConfig,
     /// The modules in loading order.
     pub modules: &'a [ModuleFile],
 }
@@ -202,8 +202,8 @@ mod tests {
     use handoff::modules::{Kind, Module};
     use std::process::{Command, Stdio};
 
-    fn trust() -> Trust {
-        Trust {
+    fn trust() -> LoaderConfig {
+        LoaderConfig {
             site: "demo".parse().unwrap(),
             release: "1".parse().unwrap(),
             security_epoch: 1,

@@ -88,7 +88,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         }
         // What can be refused is refused before anything is made.
         for disk in args.flash.iter().filter(|path| !path.is_file()) {
-            Disk::of(disk)?.judge_for_any(&args.consent.consent())?;
+            Disk::of(disk)?.preflight_for_any(&args.consent.consent())?;
         }
     }
     let place = match &args.output {
@@ -170,7 +170,7 @@ fn to_json(built: &Built) -> Value {
 pub(super) fn step_to_json(step: &StepRecord) -> Value {
     json!({
         "step": step.step,
-        "made": step.origin == Origin::Made,
+        "made": step.origin == Origin::Built,
         "changes": step.changes,
         "last_made": step.last_made,
         "key": step.key,
@@ -181,9 +181,9 @@ pub(super) fn step_to_json(step: &StepRecord) -> Value {
 pub(super) fn step_line(step: &StepRecord) -> String {
     let why = step.last_made.join("; ");
     match step.origin {
-        Origin::Made => format!("{:<14} made: {why}", step.step),
-        Origin::Kept if step.changes.is_empty() => format!("{:<14} as it was", step.step),
-        Origin::Kept => format!("{:<14} taken, {why}: {}", step.step, step.changes.join("; ")),
+        Origin::Built => format!("{:<14} made: {why}", step.step),
+        Origin::Cached if step.changes.is_empty() => format!("{:<14} as it was", step.step),
+        Origin::Cached => format!("{:<14} taken, {why}: {}", step.step, step.changes.join("; ")),
     }
 }
 

@@ -487,7 +487,7 @@ const FILES: [(&str, &str, &str); 4] = [
 ];
 
 /// What is not as the case says it should be.
-fn judge(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
+fn preflight(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, command: &str, said: &Said| {
         if !holds {
@@ -545,7 +545,7 @@ fn each_damage_is_named_by_each_command_that_can_know_of_it() {
     let mut verdicts: BTreeMap<String, Damage> = BTreeMap::new();
     for case in &cases {
         bench.with(case.damage, |image| {
-            wrong.extend(judge(case, whole, image));
+            wrong.extend(preflight(case, whole, image));
             let verdict = run_verify(image).1;
             if let Some(other) = verdicts.insert(verdict, case.damage) {
                 wrong.push(format!("{:?} has the words of {other:?}", case.damage));

@@ -2,7 +2,7 @@
 
 use crate::atomic;
 use crate::cli::own_selector::own_selector;
-use crate::cli::trust::judged;
+use crate::cli::trust::with_trusted_keys;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
 use crate::inspect::{self, Inspection};
@@ -41,8 +41,11 @@ pub struct InspectArgs {
 /// Does it; returns what is to be printed.
 pub fn run(args: &InspectArgs) -> Result<String, Error> {
     // The site's keys are what everything is judged by.
-    let site =
-        args.site.as_deref().map(|site| judged(Site::load(site)?, &Locations::default())).transpose()?;
+    let site = args
+        .site
+        .as_deref()
+        .map(|site| with_trusted_keys(Site::load(site)?, &Locations::default()))
+        .transpose()?;
     let inspection = inspect::inspect(&args.image)?;
     let compared = site.map(|site| compare(&args.image, &site)).transpose()?;
     match &args.output {

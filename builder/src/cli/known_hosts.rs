@@ -1,7 +1,7 @@
 //! `psyops known-hosts`: prints the lines that tie the site's nodes to their SSH host keys.
 
 use crate::cli::mksecrets::CredentialArgs;
-use crate::cli::trust::judged;
+use crate::cli::trust::with_trusted_keys;
 use crate::error::Error;
 use crate::secrets::known_hosts::{KnownHost, known_hosts};
 use crate::site::site_or_default;
@@ -37,7 +37,7 @@ pub struct KnownHostsOutput {
 
 /// Does it.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
-    let site = judged(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
+    let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })
 }
 

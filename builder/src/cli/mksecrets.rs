@@ -253,10 +253,10 @@ pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
 /// Opens a partition that may be overwritten.
 fn open(path: &Path, consent: &Consent, ask: &mut Ask<'_>) -> Result<Target, Error> {
     let disk = Disk::of(path)?;
-    disk.judge_partition(consent)?;
+    disk.preflight_partition(consent)?;
     let file = disks::open::open(&disk, false)?;
     let held = Content::of(path, &file, disk.size)?;
-    held.judge_partition(path, consent)?;
+    held.preflight_partition(path, consent)?;
     confirm(&disk, &held, consent, ask)?;
     Ok(Target { disk, held, file })
 }

@@ -1,7 +1,7 @@
 //! `psyops open-device`: what psyops runs with sudo. It opens a disk and hands it over, and does nothing else.
 
-use crate::disks::judge::Asked;
 use crate::disks::number::Number;
+use crate::disks::preflight::Asked;
 use crate::disks::privileged::hand_over;
 use crate::error::Error;
 use clap::Args;

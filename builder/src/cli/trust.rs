@@ -180,7 +180,7 @@ pub fn tell_first_use(site: &Site) {
 }
 
 /// The site with the keys that were accepted on this workstation. Where none were, the site itself is believed, which is said.
-pub fn judged(site: Site, at: &Locations) -> Result<Site, Error> {
+pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
     let site = with_accepted(site, at)?;
     if site.accepted.is_none() {
         finish::progress(&format!("{}; accept them with: {}", not_accepted(&site), psyops("trust accept")));

@@ -1,7 +1,7 @@
 //! `psyops verify-build IMAGE`: build it again and compare.
 
 use crate::cli::mksecrets::CredentialArgs;
-use crate::cli::trust::judged;
+use crate::cli::trust::with_trusted_keys;
 use crate::error::Error;
 use crate::programs::Programs;
 use crate::rebuild::{self, Rebuilt};
@@ -54,7 +54,7 @@ impl VerifyBuildOutput {
 
 /// Does it.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
-    let site = judged(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
+    let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     let programs = Programs::find(site.architecture, args.programs.as_deref())?;
     let store = Store::from_environment()?;
     let rebuilt = rebuild::rebuild(&args.image, &site, &programs, &store, progress)?;

@@ -9,8 +9,8 @@ use crate::image::slot::{self, SlotError};
 use crate::limits;
 use handoff::boot_record::BadBootRecord;
 use handoff::hash::Sha256Digest;
+use handoff::loader_config::LoaderConfig;
 use handoff::slot::Slot;
-use handoff::trust::Trust;
 use handoff::verity::RootHash;
 use keys::signature::{self, PublicKey};
 
@@ -71,7 +71,7 @@ fn keys(text: &str, files: &[ArchiveFile]) -> Facts {
     let signer = signature::unproven_signer(text).map_or_else(|| "nobody".into(), |id| id.to_string());
     let mut keys = Facts::from([("UKI".to_owned(), vec![("signed by", Value::Text(signer))])]);
     let trust = files.iter().find(|file| file.path == TRUST);
-    let trust = trust.and_then(|file| Trust::decode(std::str::from_utf8(&file.content).ok()?).ok());
+    let trust = trust.and_then(|file| LoaderConfig::decode(std::str::from_utf8(&file.content).ok()?).ok());
     for key in trust.map(|trust| trust.signing_keys).unwrap_or_default() {
         let id = key.parse::<PublicKey>().map_or(key, |key| key.id().to_string());
         keys.insert(format!("trusted key {id}"), Vec::new());

@@ -2,7 +2,7 @@
 
 use super::consent::Consent;
 use super::content::{Content, Kind};
-use super::judge::Purpose;
+use super::preflight::Purpose;
 use super::refusal::Refusal;
 use crate::error::Classified as _;
 use crate::image::fixture::{self, Recipe};
@@ -51,7 +51,8 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
     let size = file.metadata().unwrap().len();
     let content = Content::of(Path::new("disk"), &file, size).unwrap();
     assert_eq!(content.kind, Kind::Stick { site: "site".into(), node: "demo".into() });
-    let judge = |purpose: &Purpose, consent: &Consent| content.judge(Path::new("/dev/x"), purpose, consent);
+    let judge =
+        |purpose: &Purpose, consent: &Consent| content.preflight(Path::new("/dev/x"), purpose, consent);
     let none = Consent::default();
     judge(&purpose("site", "demo"), &none).unwrap();
     let other = judge(&purpose("site", "pi1"), &none).unwrap_err();
@@ -64,7 +65,7 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
     assert_eq!(code(judge(&purpose("elsewhere", "demo"), &reassigned("demo"))), 89);
     assert_eq!(code(judge(&purpose("elsewhere", "demo"), &named("demo"))), 89);
     judge(&purpose("elsewhere", "demo"), &named("site/demo")).unwrap();
-    assert_eq!(code(content.judge_partition(Path::new("/dev/x"), &none)), 89);
+    assert_eq!(code(content.preflight_partition(Path::new("/dev/x"), &none)), 89);
 }
 
 #[test]
@@ -79,7 +80,7 @@ fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
         Content::of(path, &file, file.metadata().unwrap().len()).unwrap()
     };
     let judge = |content: &Content, node: &str, consent: &Consent| {
-        content.judge(Path::new("/dev/x"), &purpose("site", node), consent)
+        content.preflight(Path::new("/dev/x"), &purpose("site", node), consent)
     };
     let none = Consent::default();
     // As it was flashed.
@@ -103,7 +104,7 @@ fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
     judge(&content, "demo", &named("logs")).unwrap();
     assert_eq!(code(judge(&content, "pi1", &named("demo"))), 89);
     judge(&content, "pi1", &named("logs")).unwrap();
-    assert_eq!(code(content.judge_for_any(Path::new("/dev/x"), Some("site"))), 89);
+    assert_eq!(code(content.preflight_for_any(Path::new("/dev/x"), Some("site"))), 89);
 }
 
 #[test]
@@ -128,7 +129,7 @@ fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_name
         content,
         Content { table: None, found: Vec::new(), kind: Kind::Blank, data: None, table_faults: Vec::new() }
     );
-    content.judge(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();
+    content.preflight(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();
 }
 
 #[test]
@@ -182,8 +183,9 @@ fn partitions_are_looked_into_and_the_largest_gives_the_name() {
             (content.table.as_deref(), content.names()),
             (Some(kind), vec!["SMALL".into(), "LARGE".into()])
         );
-        let refusal =
-            content.judge(Path::new("/dev/x"), &purpose("fleet", "pi1"), &Consent::default()).unwrap_err();
+        let refusal = content
+            .preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &Consent::default())
+            .unwrap_err();
         assert_eq!(
             (refusal.exit_code(), refusal.to_string()),
             (89, "/dev/x holds LARGE (and SMALL), not a stick of this site".into())
@@ -191,9 +193,9 @@ fn partitions_are_looked_into_and_the_largest_gives_the_name() {
         assert!(refusal.advice().unwrap().ends_with("--overwrite LARGE"));
         let named = |name: &str| Consent { overwrite: vec![name.into()], ..Consent::default() };
         let other =
-            content.judge(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("SMALL")).unwrap_err();
+            content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("SMALL")).unwrap_err();
         assert_eq!((other.exit_code(), other.to_string()), (89, "/dev/x holds LARGE, not SMALL".into()));
-        content.judge(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("LARGE")).unwrap();
+        content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("LARGE")).unwrap();
     }
 }
 
@@ -202,10 +204,10 @@ fn an_old_secret_partition_may_go_for_a_new_one_alone() {
     let content = look(&disk(8 * MIB, &[&["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-L", SECRET_LABEL]]));
     assert_eq!(content.kind, Kind::OldSecrets);
     let none = Consent::default();
-    content.judge_partition(Path::new("/dev/x1"), &none).unwrap();
-    assert_eq!(code(content.judge(Path::new("/dev/x"), &purpose("fleet", "pi1"), &none)), 89);
+    content.preflight_partition(Path::new("/dev/x1"), &none).unwrap();
+    assert_eq!(code(content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &none)), 89);
     let vfat = look(&disk(8 * MIB, &[&["/usr/sbin/mkfs.vfat", "-n", "psyops-sec"]]));
-    assert_eq!(code(vfat.judge_partition(Path::new("/dev/x1"), &none)), 89);
+    assert_eq!(code(vfat.preflight_partition(Path::new("/dev/x1"), &none)), 89);
 }
 
 #[test]

@@ -3,19 +3,19 @@
 //! All facts are the kernel's, found by device number, so that links and other names of a device are seen through, and
 //! nothing is read out of a name. Judging is pure.
 
-mod alone;
 pub mod blkid;
 pub mod confirm;
 pub mod consent;
 pub mod content;
+mod exclusive;
 pub mod hardware;
-pub mod judge;
 mod kernel;
 pub mod look_error;
 mod mounts;
 pub mod number;
 pub mod open;
 mod pieces;
+pub mod preflight;
 pub mod presence;
 pub mod privileged;
 pub mod refusal;

@@ -1,7 +1,7 @@
 //! Opening a disk for writing: alone, and the very disk that was judged.
 
 use super::Disk;
-use super::alone::{number_of, open_alone};
+use super::exclusive::{number_of, open_exclusive};
 use super::presence::{GONE, says_gone};
 use super::privileged::{self, SudoError};
 use super::refusal::Refusal;
@@ -86,7 +86,7 @@ impl Classified for OpenError {
 /// user may not, a helper that runs with sudo opens it and hands it over.
 pub fn open(disk: &Disk, direct: bool) -> Result<File, OpenError> {
     let path = || disk.path.clone();
-    let file = match open_alone(&disk.path, disk.number, direct) {
+    let file = match open_exclusive(&disk.path, disk.number, direct) {
         Err(error)
             if error.kind() == io::ErrorKind::PermissionDenied && !nix::unistd::geteuid().is_root() =>
         {

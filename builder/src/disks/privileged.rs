@@ -2,9 +2,9 @@
 //! (`SCM_RIGHTS`, unix(7)). Everything else stays with the rights of the user.
 
 use super::Disk;
-use super::alone::open_alone;
-use super::judge::Asked;
+use super::exclusive::open_exclusive;
 use super::number::Number;
+use super::preflight::Asked;
 use super::refusal::Refusal;
 use crate::error::{Class, Classified, Error};
 use crate::tools::SUDO;
@@ -94,12 +94,12 @@ pub(super) fn request(disk: &Disk, direct: bool) -> Result<File, SudoError> {
 /// started it, so it looks at the device and judges by itself.
 pub fn hand_over(path: &Path, number: Number, direct: bool, asked: &Asked) -> Result<(), Error> {
     let disk = Disk::of(path)?;
-    disk.judge_for_helper(asked)?;
+    disk.preflight_for_helper(asked)?;
     if disk.number != number {
         return Err(Refusal::OtherNumber { path: path.to_owned(), number, found: disk.number }.into());
     }
     let failed = |source| HandOverError { path: path.to_owned(), source };
-    Ok(send(io::stdin(), &open_alone(path, number, direct)).map_err(failed)?)
+    Ok(send(io::stdin(), &open_exclusive(path, number, direct)).map_err(failed)?)
 }
 
 fn send(socket: impl AsFd, opened: &io::Result<File>) -> io::Result<()> {

@@ -3,7 +3,7 @@
 use super::confirm::confirm;
 use super::consent::Consent;
 use super::content::{Content, Kind};
-use super::judge::{Asked, Purpose};
+use super::preflight::{Asked, Purpose};
 use super::uses::What;
 use super::*;
 use crate::error::Classified as _;
@@ -120,7 +120,7 @@ fn machine() -> Machine {
 const SDA1: &str = "pci/ata1/host0/block/sda/sda1";
 
 fn is_root(disk: &Disk) -> bool {
-    matches!(disk.judge_for_any(&Consent::default()), Err(Refusal::Root { .. }))
+    matches!(disk.preflight_for_any(&Consent::default()), Err(Refusal::Root { .. }))
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn a_disk_that_nobody_uses_is_described() {
     assert_eq!((stick.bus, stick.removable, stick.size, stick.sector), (Bus::Usb, true, 4096 * 512, 512));
     assert_eq!((stick.model.as_deref(), stick.serial.as_deref()), (Some("SanDisk Ultra"), Some("4C530001")));
     assert_eq!((stick.sequence, stick.partition_of.as_deref()), (Some(7), None));
-    stick.judge_for_any(&Consent::default()).unwrap();
+    stick.preflight_for_any(&Consent::default()).unwrap();
     let disks = list(&machine.kernel()).unwrap();
     let names: Vec<&Path> = disks.iter().map(|disk| disk.path.as_path()).collect();
     assert_eq!(names, [Path::new("/dev/sda"), Path::new("/dev/sdb")]);
@@ -286,7 +286,7 @@ fn refused(change: impl FnOnce(&mut Disk), purpose: &Purpose) -> (u8, String) {
         overwrite: vec!["data".into()],
         serials: vec!["0001".into()],
     };
-    let refusal = disk.judge(purpose, &all).unwrap_err();
+    let refusal = disk.preflight(purpose, &all).unwrap_err();
     assert_eq!(refusal.class(), crate::error::Class::Refused);
     (refusal.exit_code(), refusal.to_string())
 }
@@ -295,7 +295,7 @@ fn refused(change: impl FnOnce(&mut Disk), purpose: &Purpose) -> (u8, String) {
 fn each_fact_alone_refuses_whatever_the_user_agrees_to() {
     let folder = tempfile::tempdir().unwrap();
     let mut purpose = Purpose::new(folder.path(), "fleet", "pi1", 4096).unwrap();
-    machine().disk("8:16").judge(&purpose, &Consent::default()).unwrap();
+    machine().disk("8:16").preflight(&purpose, &Consent::default()).unwrap();
     let used = |what| move |disk: &mut Disk| disk.uses.push(Use { what, through: vec!["sdb1".into()] });
     let mounted = What::Mounted("/mnt".into());
     let said = refused(|disk| disk.partition_of = Some("sdb".into()), &purpose);
@@ -317,11 +317,11 @@ fn a_fixed_disk_only_where_the_user_says_so() {
     let purpose = Purpose::new(folder.path(), "fleet", "pi1", 4096).unwrap();
     let mut disk = machine().disk("8:16");
     disk.bus = Bus::Sata;
-    let refusal = disk.judge(&purpose, &Consent::default()).unwrap_err();
+    let refusal = disk.preflight(&purpose, &Consent::default()).unwrap_err();
     assert_eq!((refusal.exit_code(), refusal.advice().unwrap().contains("--fixed-disk")), (87, true));
-    disk.judge(&purpose, &Consent { fixed_disk: true, ..Consent::default() }).unwrap();
+    disk.preflight(&purpose, &Consent { fixed_disk: true, ..Consent::default() }).unwrap();
     disk.removable = true;
-    disk.judge(&purpose, &Consent::default()).unwrap();
+    disk.preflight(&purpose, &Consent::default()).unwrap();
 }
 
 #[test]
@@ -329,8 +329,8 @@ fn a_partition_is_judged_by_the_same_facts() {
     let machine = machine();
     let free = machine.disk("8:2");
     let fixed = Consent { fixed_disk: true, ..Consent::default() };
-    free.judge_partition(&fixed).unwrap();
-    let code = |disk: &Disk, consent: &Consent| disk.judge_partition(consent).unwrap_err().exit_code();
+    free.preflight_partition(&fixed).unwrap();
+    let code = |disk: &Disk, consent: &Consent| disk.preflight_partition(consent).unwrap_err().exit_code();
     assert_eq!(code(&free, &Consent::default()), 87);
     assert_eq!(code(&machine.disk("8:0"), &fixed), 77);
     assert_eq!(code(&Disk { read_only: true, ..free.clone() }, &fixed), 85);
@@ -390,7 +390,7 @@ fn the_helper_with_more_rights_judges_by_itself() {
     let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
     let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });
     let judged = |machine: &Machine, at: &str, asked: &Asked| {
-        machine.disk(at).judge_for_helper(asked).map_err(|refusal| refusal.exit_code())
+        machine.disk(at).preflight_for_helper(asked).map_err(|refusal| refusal.exit_code())
     };
     // A stick on USB, whole; a fixed disk only where it is named twice.
     assert_eq!(judged(&machine, "8:16", &whole), Ok(()));

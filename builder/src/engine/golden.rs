@@ -16,9 +16,9 @@ use crate::tree::{LayeredTree, TreeError};
 use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
 use handoff::least_serial::LeastSerial;
+use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
-use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -48,8 +48,8 @@ impl Recipe for Small {
     }
 }
 
-fn trust(site: &Name, release: &Name) -> Trust {
-    Trust {
+fn trust(site: &Name, release: &Name) -> LoaderConfig {
+    LoaderConfig {
         site: site.clone(),
         release: release.clone(),
         security_epoch: 1,

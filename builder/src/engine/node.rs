@@ -5,14 +5,14 @@ use super::record::BuildRecord;
 use super::shared::SharedPart;
 use super::system::System;
 use crate::atomic;
-use crate::bill::provenance::{self, Revision};
 use crate::error::{Class, Classified, Error};
-use crate::file_mark::FileMark;
+use crate::file_stamp::FileStamp;
 use crate::image::digests::{Digests, Part};
 use crate::image::ids::ImageIds;
 use crate::image::plan::{Contents, plan};
 use crate::image::reader::ImageReader;
 use crate::image::{self, Assembled, assemble, assemble_layer, assemble_shared};
+use crate::sbom::provenance::{self, Revision};
 use crate::secrets::prepare::Prepared;
 use crate::site::Bytes;
 use crate::staging::Staging;
@@ -101,22 +101,22 @@ impl<'a> SharedBuild<'a> {
         }
         let there = before.as_ref().filter(|before| is_there(before, &inputs, &output));
         let (image, digests, origin) = if let Some(before) = there {
-            (self.known(&prepared, &output)?, before.digests.clone(), Origin::Kept)
+            (self.known(&prepared, &output)?, before.digests.clone(), Origin::Cached)
         } else {
             let image = self.write(&prepared, shared.as_ref(), &output)?;
-            (image, self.digests(&output)?, Origin::Made)
+            (image, self.digests(&output)?, Origin::Built)
         };
         self.write_provenance(&prepared, &output, &digests)?;
         let mut steps = self.system.steps.clone();
         let shared_path = shared.as_ref().map(|shared| shared.path.clone());
         steps.extend(shared.map(|shared| shared.step));
         steps.push(Step { name: StepName::Image, inputs, origin, places: Vec::new() });
-        let mark = FileMark::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
+        let stamp = FileStamp::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
         let whose = (&*prepared.site, &prepared.node);
-        let record = BuildRecord::new(whose, (mark, digests), &steps, before.as_ref());
+        let record = BuildRecord::new(whose, (stamp, digests), &steps, before.as_ref());
         record.write(self.store, &prepared.site, &prepared.node)?;
         let system = Arc::clone(&self.system);
-        Ok(Built { image, shared: shared_path, written: origin == Origin::Made, prepared, system, record })
+        Ok(Built { image, shared: shared_path, written: origin == Origin::Built, prepared, system, record })
     }
 
     /// The digests of an image that was written just now. That of the root is known since it was made, those of
@@ -304,5 +304,5 @@ impl<'a> SharedBuild<'a> {
 /// Whether the file at `output` is the image that was made of the same inputs, and nobody has written to it since.
 fn is_there(before: &BuildRecord, inputs: &Inputs, output: &Path) -> bool {
     let same = before.step(StepName::Image).is_some_and(|step| step.inputs == *inputs);
-    same && FileMark::of(output).is_ok_and(|mark| mark == before.image)
+    same && FileStamp::of(output).is_ok_and(|stamp| stamp == before.image)
 }

@@ -5,7 +5,7 @@
 
 use crate::atomic;
 use crate::base::lock_file::index_places;
-use crate::file_mark::FileMark;
+use crate::file_stamp::FileStamp;
 use crate::image::digests::Digests;
 use crate::site::Site;
 use crate::store::{Inputs, Needed, Origin, Step, StepName, Store, StoreError};
@@ -50,7 +50,7 @@ pub struct BuildRecord {
     /// The node.
     pub node: String,
     /// The image that was written.
-    pub image: FileMark,
+    pub image: FileStamp,
     /// Its digests.
     pub digests: Digests,
     /// The steps in their order.
@@ -62,7 +62,7 @@ impl BuildRecord {
     #[must_use]
     pub fn new(
         (site, node): (&Site, &Name),
-        (image, digests): (FileMark, Digests),
+        (image, digests): (FileStamp, Digests),
         steps: &[Step],
         before: Option<&Self>,
     ) -> Self {
@@ -146,13 +146,13 @@ fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
     let before = before.and_then(|before| before.step(step.name));
     let changes = before.map(|before| step.inputs.changes_since(&before.inputs));
     let last_made = match (step.origin, &changes, before) {
-        (Origin::Made, None, _) => vec!["it was the first build".to_owned()],
-        (Origin::Made, Some(changes), _) if changes.is_empty() => {
+        (Origin::Built, None, _) => vec!["it was the first build".to_owned()],
+        (Origin::Built, Some(changes), _) if changes.is_empty() => {
             vec!["the result was not there any more".to_owned()]
         }
-        (Origin::Made, Some(changes), _) => changes.clone(),
-        (Origin::Kept, Some(changes), Some(before)) if changes.is_empty() => before.last_made.clone(),
-        (Origin::Kept, ..) => vec!["another build had made it".to_owned()],
+        (Origin::Built, Some(changes), _) => changes.clone(),
+        (Origin::Cached, Some(changes), Some(before)) if changes.is_empty() => before.last_made.clone(),
+        (Origin::Cached, ..) => vec!["another build had made it".to_owned()],
     };
     StepRecord {
         step: step.name.to_string(),
@@ -177,7 +177,7 @@ mod tests {
     }
 
     fn recorded(steps: &[Step], before: Option<&BuildRecord>) -> BuildRecord {
-        let image = FileMark::of(Path::new("/proc/self/exe")).unwrap();
+        let image = FileStamp::of(Path::new("/proc/self/exe")).unwrap();
         let steps = steps.iter().map(|step| record(step, before)).collect();
         let (site, node) = ("lab".to_owned(), "alpha".to_owned());
         BuildRecord {
@@ -193,16 +193,16 @@ mod tests {
 
     #[test]
     fn a_step_says_why_it_ran_and_why_it_last_did() {
-        let first = recorded(&[step("1", Origin::Made)], None);
+        let first = recorded(&[step("1", Origin::Built)], None);
         assert_eq!(first.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
-        let same = recorded(&[step("1", Origin::Kept)], Some(&first));
+        let same = recorded(&[step("1", Origin::Cached)], Some(&first));
         assert_eq!(same.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
         assert!(same.step(StepName::Root).unwrap().changes.is_empty());
-        let changed = recorded(&[step("2", Origin::Made)], Some(&same));
+        let changed = recorded(&[step("2", Origin::Built)], Some(&same));
         assert_eq!(changed.step(StepName::Root).unwrap().last_made, ["release: 1 -> 2"]);
-        let lost = recorded(&[step("2", Origin::Made)], Some(&changed));
+        let lost = recorded(&[step("2", Origin::Built)], Some(&changed));
         assert_eq!(lost.step(StepName::Root).unwrap().last_made, ["the result was not there any more"]);
-        let back = recorded(&[step("1", Origin::Kept)], Some(&lost));
+        let back = recorded(&[step("1", Origin::Cached)], Some(&lost));
         assert_eq!(back.step(StepName::Root).unwrap().last_made, ["another build had made it"]);
         assert_eq!(back.step(StepName::Root).unwrap().changes, ["release: 2 -> 1"]);
     }
@@ -212,13 +212,13 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         fs::write(&path, "one").unwrap();
-        let mark = FileMark::of(&path).unwrap();
-        assert!(mark.holds());
+        let stamp = FileStamp::of(&path).unwrap();
+        assert!(stamp.holds());
         fs::write(folder.path().join("other"), "two").unwrap();
         fs::rename(folder.path().join("other"), &path).unwrap();
-        assert!(!mark.holds());
+        assert!(!stamp.holds());
         fs::remove_file(&path).unwrap();
-        assert!(!mark.holds());
+        assert!(!stamp.holds());
     }
 
     fn site(folder: &Path) -> Site {
@@ -250,9 +250,9 @@ mod tests {
             .with("package tree", format!("2.1-1 {needed}"))
             .with("layer 001", Sha256Digest::of(b"needed"));
         let places = vec![store.derived("micro", &needed, "tar"), store.root(&needed)];
-        let step = Step { name: StepName::Root, inputs, origin: Origin::Made, places };
-        let mark = FileMark::of(&site.dir.join("site.toml")).unwrap();
-        let record = BuildRecord::new((&site, &node), (mark, Digests::default()), &[step], None);
+        let step = Step { name: StepName::Root, inputs, origin: Origin::Built, places };
+        let stamp = FileStamp::of(&site.dir.join("site.toml")).unwrap();
+        let record = BuildRecord::new((&site, &node), (stamp, Digests::default()), &[step], None);
         record.write(&store, &site, &node).unwrap();
 
         let there = |digest: &Sha256Digest| {

@@ -1,11 +1,11 @@
 //! The part that the images of one system share in the split layout: a file of its own beside them, written once.
 //!
 //! Its name begins with the release and ends with the key of all that it is made of, so that no file of that name is
-//! ever another. That nobody wrote to it since is known by its mark, which lies in the store.
+//! ever another. That nobody wrote to it since is known by its stamp, which lies in the store.
 
 use crate::atomic;
 use crate::error::Error;
-use crate::file_mark::FileMark;
+use crate::file_stamp::FileStamp;
 use crate::store::{Inputs, Origin, Step, StepName, Store, StoreError};
 use handoff::name::Name;
 use std::fs;
@@ -37,11 +37,11 @@ impl SharedPart {
         let path = folder.join(format!("{release}-{}.{EXTENSION}", digits.get(..16).unwrap_or(&digits)));
         let place = store.derived(EXTENSION, &key, "json");
         let origin = if is_there(&path, &place) {
-            Origin::Kept
+            Origin::Cached
         } else {
             write(&path)?;
             remember(&path, &place)?;
-            Origin::Made
+            Origin::Built
         };
         Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place) })
     }
@@ -54,13 +54,13 @@ impl SharedPart {
 
 /// Whether the file is the one that was written, and nobody has written to it since.
 fn is_there(path: &Path, place: &Path) -> bool {
-    let known = fs::read(place).ok().and_then(|text| serde_json::from_slice::<FileMark>(&text).ok());
-    FileMark::of(path).is_ok_and(|mark| known == Some(mark))
+    let known = fs::read(place).ok().and_then(|text| serde_json::from_slice::<FileStamp>(&text).ok());
+    FileStamp::of(path).is_ok_and(|stamp| known == Some(stamp))
 }
 
 fn remember(path: &Path, place: &Path) -> Result<(), StoreError> {
-    let mark = FileMark::of(path).map_err(|source| StoreError { path: path.to_owned(), source })?;
+    let stamp = FileStamp::of(path).map_err(|source| StoreError { path: path.to_owned(), source })?;
     let failed = |source| StoreError { path: place.to_owned(), source };
-    let text = serde_json::to_vec(&mark).map_err(|error| failed(error.into()))?;
+    let text = serde_json::to_vec(&stamp).map_err(|error| failed(error.into()))?;
     atomic::write_file(place, &text).map_err(|error| failed(error.into()))
 }

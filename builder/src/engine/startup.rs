@@ -10,7 +10,7 @@ use crate::input::read_input;
 use crate::site::Site;
 use crate::store::{Inputs, Origin, Step, StepName, Store};
 use handoff::hash::Sha256Digest;
-use handoff::trust::Trust;
+use handoff::loader_config::LoaderConfig;
 use std::path::Path;
 
 /// Changes with the code that makes initramfs and UKIs.
@@ -50,13 +50,14 @@ pub(super) fn make(
     let initramfs_step =
         |origin| Step::stored(StepName::Initramfs, initramfs_inputs.clone(), origin, &initramfs_place);
     if let Some((uki, digest)) = Store::whole(&place) {
-        let steps = [initramfs_step(Origin::Kept), Step::stored(StepName::Uki, inputs, Origin::Kept, &place)];
+        let steps =
+            [initramfs_step(Origin::Cached), Step::stored(StepName::Uki, inputs, Origin::Cached, &place)];
         return Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps });
     }
     base.check_kernel()?;
     let (initrd, origin) = match Store::whole(&initramfs_place) {
-        Some((initrd, _)) => (initrd, Origin::Kept),
-        None => (make_initramfs(site, base, loader, &initramfs_place)?, Origin::Made),
+        Some((initrd, _)) => (initrd, Origin::Cached),
+        None => (make_initramfs(site, base, loader, &initramfs_place)?, Origin::Built),
     };
     let parts = uki::Parts {
         stub: &read_input(&base.stub)?,
@@ -68,7 +69,7 @@ pub(super) fn make(
     };
     let uki = uki::build(&parts).map_err(|error: UkiError| Error::from(error))?;
     let digest = Store::put(&place, &uki)?;
-    let steps = [initramfs_step(origin), Step::stored(StepName::Uki, inputs, Origin::Made, &place)];
+    let steps = [initramfs_step(origin), Step::stored(StepName::Uki, inputs, Origin::Built, &place)];
     Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
 }
 
@@ -95,8 +96,8 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -
 
 /// What the loader of a site's systems is told.
 #[must_use]
-pub fn trust(site: &Site) -> Trust {
-    Trust {
+pub fn trust(site: &Site) -> LoaderConfig {
+    LoaderConfig {
         site: site.id.clone(),
         release: site.release.clone(),
         security_epoch: site.security_epoch,

@@ -3,7 +3,6 @@
 
 use super::startup;
 use crate::base::{BaseSystem, Lock};
-use crate::bill::{Bill, provenance};
 use crate::error::Error;
 use crate::ids::{Owner, derived_bytes, derived_uuid};
 use crate::input::read_input;
@@ -11,11 +10,12 @@ use crate::programs::Programs;
 use crate::root::layers::Layers;
 use crate::root::verity::Parameters;
 use crate::root::{self, RootImage};
+use crate::sbom::{Sbom, provenance};
 use crate::site::Site;
 use crate::store::{Origin, Step, Store};
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::{INIT, ROOT_HASH};
-use handoff::trust::Trust;
+use handoff::loader_config::LoaderConfig;
 use handoff::verity::RootHash;
 
 /// Words on every kernel command line. `gpt`: without it Linux ignores the backup table when the primary is torn.
@@ -34,7 +34,7 @@ pub struct System {
     /// SHA-256 of the UKI.
     pub uki_digest: Sha256Digest,
     /// What it trusts and insists on.
-    pub trust: Trust,
+    pub trust: LoaderConfig,
     /// The kernel command line in it.
     pub command_line: String,
     /// The kernel's release.
@@ -60,8 +60,8 @@ pub fn make(
     progress("root: looking at the layers");
     let (root, root_step) = make_root(site, base, programs, store, progress)?;
     progress(match root_step.origin {
-        Origin::Kept => "root: taken from the store",
-        Origin::Made => "root: squashfs and hash tree made",
+        Origin::Cached => "root: taken from the store",
+        Origin::Built => "root: squashfs and hash tree made",
     });
     let loader = read_input(&programs.loader)?;
     let command_line = command_line(site, &base.init.path, root.hash);
@@ -88,10 +88,10 @@ fn make_root(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(RootImage, Step), Error> {
-    let bill = Bill::of(site, &base.lock);
-    let papers = [
-        ("sbom.spdx.json", bill.spdx),
-        ("sbom.cdx.json", bill.cyclonedx),
+    let sbom = Sbom::of(site, &base.lock);
+    let system_documents = [
+        ("sbom.spdx.json", sbom.spdx),
+        ("sbom.cdx.json", sbom.cyclonedx),
         ("provenance.json", provenance::of_root(site, &base.lock)),
     ];
     let kernel_input = base.kernel_input();
@@ -105,7 +105,7 @@ fn make_root(
         modules: &base.modules_dir,
         kernel: &base.kernel,
         agent: &programs.agent,
-        papers: &papers,
+        system_documents: &system_documents,
         roles: &site.roles,
         overlays: &site.overlays,
         site: &site.id,

@@ -2,8 +2,8 @@
 //! reference in one place, so that none of them can be another stick's.
 
 use super::error::FlashError;
-use super::judge;
 use super::layout::Layout;
+use super::preflight;
 use super::target::Target;
 use crate::error::Error;
 use crate::image::reader::ImageReader;
@@ -40,7 +40,7 @@ pub(super) fn judge_each(jobs: &[Job<'_>], site: Option<&Site>) -> Result<Vec<Ar
     let mut verify = |image: &ImageReader| {
         Ok(Arc::clone(match known.entry(ptr::from_ref(image)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(Arc::new(judge(image, site)?)),
+            Entry::Vacant(place) => place.insert(Arc::new(preflight(image, site)?)),
         }))
     };
     jobs.iter().map(|job| verify(job.image)).collect()

@@ -99,7 +99,7 @@ pub fn flash<'j>(
 }
 
 /// Reads an image to its last byte.
-pub fn judge(image: &ImageReader, site: Option<&Site>) -> Result<Verification, Error> {
+pub fn preflight(image: &ImageReader, site: Option<&Site>) -> Result<Verification, Error> {
     let found = verify::verify(image, site, None)?;
     let faults: Vec<String> = found
         .checks

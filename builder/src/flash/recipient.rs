@@ -8,7 +8,7 @@ use super::source::Source;
 use super::stick::Stick;
 use super::target::Target;
 use super::{Flashed, Layout};
-use crate::file_mark::FileMark;
+use crate::file_stamp::FileStamp;
 use handoff::hash::Sha256Digest;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -25,7 +25,7 @@ pub(super) struct Recipient<'r> {
     /// Where its bytes come from.
     pub(super) source: Source<'r>,
     /// The files of the source, as they were before anything was read.
-    files: Vec<FileMark>,
+    files: Vec<FileStamp>,
     failure: Mutex<Option<FlashError>>,
 }
 

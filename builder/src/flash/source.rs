@@ -2,7 +2,7 @@
 
 use super::buffer::Buffer;
 use super::error::FlashError;
-use crate::file_mark::FileMark;
+use crate::file_stamp::FileStamp;
 use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::image::zeros::is_zero;
@@ -28,8 +28,8 @@ impl<'i> Source<'i> {
     }
 
     /// The files that its bytes come from, as they are now.
-    pub(super) fn marks(&self) -> Result<Vec<FileMark>, FlashError> {
-        let mark = |path: &Path| FileMark::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
+    pub(super) fn marks(&self) -> Result<Vec<FileStamp>, FlashError> {
+        let mark = |path: &Path| FileStamp::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
         std::iter::once(self.path).chain(self.storage.shared()).map(mark).collect()
     }
 }

@@ -4,7 +4,7 @@ use super::receipt::StickFacts;
 use crate::disks::confirm::{Ask, confirm};
 use crate::disks::consent::Consent;
 use crate::disks::content::Content;
-use crate::disks::judge::Purpose;
+use crate::disks::preflight::Purpose;
 use crate::disks::refusal::Refusal;
 use crate::disks::{Disk, open};
 use crate::error::{Class, Classified, Error};
@@ -91,7 +91,7 @@ pub fn open(
     let (file, facts, disk) =
         if is_file { of_file(path, wanted)? } else { of_disk(path, &purpose, consent)? };
     let found = Content::of(path, &file, facts.capacity)?;
-    found.judge(path, &purpose, consent)?;
+    found.preflight(path, &purpose, consent)?;
     if let Some(disk) = &disk {
         confirm(disk, &found, consent, ask)?;
     }
@@ -134,7 +134,7 @@ type Opened = (File, StickFacts, Option<Disk>);
 
 fn of_disk(path: &Path, purpose: &Purpose, consent: &Consent) -> Result<Opened, Error> {
     let disk = Disk::of(path)?;
-    disk.judge(purpose, consent)?;
+    disk.preflight(purpose, consent)?;
     let file = open::open(&disk, false)?;
     Ok((file, of_device(&disk), Some(disk)))
 }

@@ -11,11 +11,11 @@ use handoff::fault::Policy;
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::ROOT_HASH;
 use handoff::least_serial::LeastSerial;
+use handoff::loader_config::LoaderConfig;
 use handoff::manifest::RelativePath;
 use handoff::name::Name;
 use handoff::paths::SECRET_LABEL;
 use handoff::rescue::RescuePolicy;
-use handoff::trust::Trust;
 use handoff::verity::OnCorruption;
 use keys::issue::signing::SigningKey;
 use keys::seal::header::{Header, Serial};
@@ -95,7 +95,7 @@ fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
 
 /// An initramfs with nothing in it but whom it trusts.
 fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
-    let trust = Trust {
+    let trust = LoaderConfig {
         site: name("site"),
         release: name(recipe.release),
         security_epoch: 1,

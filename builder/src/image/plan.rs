@@ -4,7 +4,7 @@
 
 use crate::error::{Class, Classified};
 use crate::limits::{self, OverLimit};
-use crate::site::{Bytes, Extent, Sizes};
+use crate::site::{Bytes, SizeSpec, Sizes};
 use handoff::boot_record;
 use handoff::control;
 use handoff::partition::Role;
@@ -177,13 +177,13 @@ fn wanted_sizes<'a>(sizes: &'a Sizes, contents: &Contents) -> Result<Wanted<'a>,
         return Err(PlanError::EspTooSmall { size: sizes.esp });
     }
     let root = match sizes.root {
-        Extent::Fixed(size) => size,
+        SizeSpec::Fixed(size) => size,
         // Room for the next release in the same slot.
-        Extent::Fitted => add(contents.root, Bytes(contents.root.0 / 4))?,
+        SizeSpec::Auto => add(contents.root, Bytes(contents.root.0 / 4))?,
     };
     let verity = match sizes.verity {
-        Extent::Fixed(size) => size,
-        Extent::Fitted => verity_size(round_up(root)?),
+        SizeSpec::Fixed(size) => size,
+        SizeSpec::Auto => verity_size(round_up(root)?),
     };
     Ok(Wanted { sizes, root, verity })
 }
@@ -296,12 +296,12 @@ mod tests {
 
     #[test]
     fn fixed_sizes_are_kept_and_checked() {
-        let sizes = Sizes { root: Extent::Fixed(Bytes::mib(99)), ..Sizes::default() };
+        let sizes = Sizes { root: SizeSpec::Fixed(Bytes::mib(99)), ..Sizes::default() };
         let error = plan(&sizes, &contents()).unwrap_err();
         assert!(matches!(error, PlanError::DoesNotFit { role: Role::Root(_), .. }), "{error}");
         let sizes = Sizes {
-            verity: Extent::Fixed(Bytes(4096)),
-            root: Extent::Fixed(Bytes::mib(500)),
+            verity: SizeSpec::Fixed(Bytes(4096)),
+            root: SizeSpec::Fixed(Bytes::mib(500)),
             ..Sizes::default()
         };
         let plan = plan(&sizes, &Contents { root: Bytes::mib(1), ..contents() }).unwrap();

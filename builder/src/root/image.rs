@@ -131,7 +131,7 @@ pub fn make(
     let folder = store.root(&inputs.key());
     let step = |origin| Step::stored(StepName::Root, inputs.clone(), origin, &folder);
     if let Some(root) = take(&folder) {
-        return Ok((root, step(Origin::Kept)));
+        return Ok((root, step(Origin::Cached)));
     }
     let broken = |source| StoreError { path: folder.clone(), source };
     let work = store.scratch()?;
@@ -160,7 +160,7 @@ pub fn make(
     }
     publish(&work, &folder).map_err(broken)?;
     let root = take(&folder).ok_or_else(|| broken(io::ErrorKind::InvalidData.into()))?;
-    Ok((root, step(Origin::Made)))
+    Ok((root, step(Origin::Built)))
 }
 
 /// Counts what is written through it.
@@ -253,12 +253,12 @@ mod tests {
         let store = tempfile::tempdir().unwrap();
         let (first, made) = build(&tree(), store.path());
         let (second, kept) = build(&tree(), store.path());
-        assert_eq!((made, kept), (Origin::Made, Origin::Kept));
+        assert_eq!((made, kept), (Origin::Built, Origin::Cached));
         assert_eq!(first, second);
         let mut other = tree();
         other.insert_file("etc/motd", 0o600, b"hello\n".to_vec()).unwrap();
         let (third, origin) = build(&other, store.path());
-        assert!(origin == Origin::Made && third.hash != first.hash);
+        assert!(origin == Origin::Built && third.hash != first.hash);
     }
 
     #[test]
@@ -275,8 +275,8 @@ mod tests {
         let file = File::options().write(true).open(&first.verity).unwrap();
         file.write_all_at(&[0xff], 4097).unwrap();
         let (second, origin) = build(&tree(), store.path());
-        assert_eq!((origin, second.hash), (Origin::Made, first.hash));
-        assert_eq!(build(&tree(), store.path()).1, Origin::Kept);
+        assert_eq!((origin, second.hash), (Origin::Built, first.hash));
+        assert_eq!(build(&tree(), store.path()).1, Origin::Cached);
     }
 
     #[test]
@@ -295,7 +295,7 @@ mod tests {
             let error = first.check().unwrap_err().to_string();
             assert!(error.contains(what), "{error}");
             let (second, origin) = build(&tree(), store.path());
-            assert_eq!((origin, second), (Origin::Made, first.clone()));
+            assert_eq!((origin, second), (Origin::Built, first.clone()));
         }
     }
 

@@ -5,8 +5,8 @@
 
 use super::image::Recipe;
 use crate::base::{Init, KernelFolder};
-use crate::bill;
 use crate::input::digest_of_file;
+use crate::sbom;
 use crate::site::{Base, Overlay, Role, SiteFolder};
 use crate::store::{Inputs, StepName, Store};
 use crate::tools::TAR2SQFS;
@@ -31,7 +31,7 @@ const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
 /// The password hashes, and the group that may read them.
 const SHADOW: &str = "etc/shadow";
 const SHADOW_GROUP: u64 = 42;
-/// What our overlay has for bases of ours, and a base that was given has mostly itself.
+/// What our overlay has for bases of ours, and an imported base has mostly itself.
 const OF_THE_BASE: [&str; 8] = [
     "etc/group",
     "etc/hosts",
@@ -64,8 +64,8 @@ pub struct Layers<'a> {
     pub kernel: &'a KernelFolder,
     /// The agent.
     pub agent: &'a Path,
-    /// Files about the system itself: their names in [`bill::FOLDER`], and what they say.
-    pub papers: &'a [(&'static str, String)],
+    /// Files about the system itself: their names in [`sbom::FOLDER`], and what they say.
+    pub system_documents: &'a [(&'static str, String)],
     /// The site's roles.
     pub roles: &'a BTreeMap<Name, Role>,
     /// The site's overlays, the lowest first.
@@ -100,7 +100,7 @@ impl Recipe for Layers<'_> {
             tree.add_folder(dir, "")?;
             digest(&tree, self.build_time)
         };
-        for (name, text) in self.papers {
+        for (name, text) in self.system_documents {
             inputs.add(*name, Sha256Digest::of(text.as_bytes()));
         }
         for (name, role) in self.roles {
@@ -134,8 +134,8 @@ impl Recipe for Layers<'_> {
         // People type its name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
-        for (name, text) in self.papers {
-            tree.insert_file(&format!("{}/{name}", bill::FOLDER), 0o644, text.clone().into_bytes())?;
+        for (name, text) in self.system_documents {
+            tree.insert_file(&format!("{}/{name}", sbom::FOLDER), 0o644, text.clone().into_bytes())?;
         }
         tree.begin_layer("the site's roles and overlays");
         self.add_site(&mut tree, site)?;
@@ -157,7 +157,7 @@ fn modules_folder(tree: &LayeredTree) -> &'static str {
     }
 }
 
-/// Our overlay for the base's init. A base that was given keeps the accounts and names that it has.
+/// Our overlay for the base's init. An imported base keeps the accounts and names that it has.
 fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeError> {
     let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
     let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
@@ -288,7 +288,7 @@ mod tests {
             modules: &folder.path().join("modules"),
             kernel: &KernelFolder::at(folder.path().join("modules")),
             agent: &folder.path().join("agent"),
-            papers: &[("provenance.json", "{}".to_owned())],
+            system_documents: &[("provenance.json", "{}".to_owned())],
             roles: &roles,
             overlays: &overlays,
             site: &name("lab"),

@@ -174,7 +174,7 @@ impl Plan<'_> {
         if size < SMALLEST {
             return Err(Ext4Error::TooSmall { size });
         }
-        if let Some(path) = self.files.keys().find(|path| !speakable(path.as_str())) {
+        if let Some(path) = self.files.keys().find(|path| !quotable(path.as_str())) {
             return Err(Ext4Error::Name(path.clone()));
         }
         let blocks = |file: &File<'_>| (file.content.len() as u64).next_multiple_of(BLOCK);
@@ -312,7 +312,7 @@ impl Plan<'_> {
 }
 
 /// Whether a path can stand between quotes in a line for debugfs.
-fn speakable(path: &str) -> bool {
+fn quotable(path: &str) -> bool {
     !path.chars().any(|c| c == '"' || c.is_control())
 }
 

@@ -13,8 +13,8 @@ use crate::secrets::partition::write_partition;
 use crate::secrets::seal::{NodeSeal, SealWish, current_seal};
 use crate::secrets::trust::{self, TrustError};
 use crate::site::{Node, Site, SiteError};
+use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
-use handoff::trust::Trust;
 use keys::seal::{NotAccepted, UnverifiedSeal};
 use keys::signature::PublicKey;
 use std::fs::File;
@@ -85,7 +85,7 @@ pub fn prepare_all_as_wished<'n>(
     at: &Locations,
     wish: SealWish,
 ) -> Result<Vec<Prepared>, Error> {
-    let (_alone, site) = Alone::with(site)?;
+    let (_exclusive, site) = Alone::with(site)?;
     // A mistyped name is reported before keys are asked for.
     let nodes: Vec<Name> =
         nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
@@ -153,7 +153,7 @@ impl Classified for NotAcceptedByOwnSystem {
 
 impl Prepared {
     /// Holds the node's seal against the system that it gets, as the node does at its start.
-    pub fn check_system(&self, system: &Trust) -> Result<(), Error> {
+    pub fn check_system(&self, system: &LoaderConfig) -> Result<(), Error> {
         let keys: Vec<PublicKey> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
         let seal = UnverifiedSeal::parse(&self.seal.bytes).and_then(|seal| seal.verify(&keys, &system.site));
         let accepted = seal.map_err(NotAccepted::from).and_then(|seal| seal.accepted_by(system));

@@ -85,7 +85,7 @@ pub fn raise(
     what: Raise,
     at: &Locations,
 ) -> Result<Vec<Raised>, Error> {
-    let (_alone, site) = Alone::with(site)?;
+    let (_exclusive, site) = Alone::with(site)?;
     // A mistyped name is found before keys are asked for, and one that is named twice is raised once.
     let nodes = nodes.map(|names| names.iter().map(|name| Ok(&site.node(name)?.name)));
     let nodes: Option<BTreeSet<&Name>> = nodes.map(Iterator::collect::<Result<_, SiteError>>).transpose()?;

@@ -209,14 +209,14 @@ pub fn current_seal(
     };
     let path = site.seal_file(&node.name);
     let (serial, reasons) = match wanted.kept(&path, last, unbelieved)? {
-        Kept::There(bytes, Judgement::Current(opened)) => {
+        Kept::There(bytes, SealState::Current(opened)) => {
             let serial = opened.header().serial;
             let Some(above) = above.filter(|above| serial <= *above) else {
                 return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
             };
             (Some(serial), vec![format!("its serial {serial} is not above {above}")])
         }
-        Kept::There(_, Judgement::Stale { serial, reasons }) => (Some(serial), reasons),
+        Kept::There(_, SealState::Stale { serial, reasons }) => (Some(serial), reasons),
         Kept::Missing => (None, vec!["there was none".to_owned()]),
         Kept::Unbelieved if last.is_none() && above.is_none() => {
             return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
@@ -260,7 +260,7 @@ struct Wanted<'s> {
 /// The kept seal, held against the one that is wanted.
 enum Kept {
     /// It is genuine.
-    There(Vec<u8>, Judgement),
+    There(Vec<u8>, SealState),
     /// There is none.
     Missing,
     /// It cannot be believed, and the user wants it replaced.
@@ -268,14 +268,14 @@ enum Kept {
 }
 
 /// What was found out about a genuine seal.
-enum Judgement {
+enum SealState {
     /// It is the one that is wanted.
     Current(Box<OpenedSeal>),
     /// Something in it changed.
     Stale { serial: Serial, reasons: Vec<String> },
 }
 
-enum JudgeError {
+enum CheckError {
     NotVerified(SealError),
     Credentials(CredentialError),
     Build(BuildError),
@@ -351,43 +351,43 @@ impl Wanted<'_> {
         path: &Path,
         bytes: &[u8],
         last: Option<Serial>,
-    ) -> Result<Judgement, CurrentSealError> {
+    ) -> Result<SealState, CurrentSealError> {
         let node = self.node.name.clone();
-        let judgement = match self.judge(bytes) {
+        let judgement = match self.check(bytes) {
             Ok(judgement) => judgement,
-            Err(JudgeError::Credentials(error)) => return Err(error.into()),
-            Err(JudgeError::Build(problem)) => return Err(self.failed(problem)),
-            Err(JudgeError::NotVerified(problem)) => {
+            Err(CheckError::Credentials(error)) => return Err(error.into()),
+            Err(CheckError::Build(problem)) => return Err(self.failed(problem)),
+            Err(CheckError::NotVerified(problem)) => {
                 let (path, problem) = (path.to_owned(), Box::new(problem));
                 return Err(CurrentSealError::NotVerified { path, node, problem });
             }
         };
         let found = match &judgement {
-            Judgement::Current(opened) => opened.header().serial,
-            Judgement::Stale { serial, .. } => *serial,
+            SealState::Current(opened) => opened.header().serial,
+            SealState::Stale { serial, .. } => *serial,
         };
         refuse_jump(path, &node, found, last)?;
         Ok(judgement)
     }
 
-    fn judge(&self, bytes: &[u8]) -> Result<Judgement, JudgeError> {
-        let unverified = UnverifiedSeal::parse(bytes).map_err(JudgeError::NotVerified)?;
-        let trusted = trusted_keys(self.site).map_err(JudgeError::Credentials)?;
+    fn check(&self, bytes: &[u8]) -> Result<SealState, CheckError> {
+        let unverified = UnverifiedSeal::parse(bytes).map_err(CheckError::NotVerified)?;
+        let trusted = trusted_keys(self.site).map_err(CheckError::Credentials)?;
         let seal = match unverified.clone().verify(&trusted, &self.site.id) {
             Ok(seal) => seal,
             Err(SealError::OtherSite { found, expected }) => {
                 // Genuine, of the site under its former id: verified for that one.
-                let seal = unverified.verify(&trusted, &found).map_err(JudgeError::NotVerified)?;
+                let seal = unverified.verify(&trusted, &found).map_err(CheckError::NotVerified)?;
                 let reason = format!("the site's id is {expected}, and was {found}");
-                return Ok(Judgement::Stale { serial: seal.header().serial, reasons: vec![reason] });
+                return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
             }
             Err(problem) => {
                 // A key that the site gave up: nothing in it is believed but that serials go on from there.
                 let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
-                    unverified.verify(former, &self.site.id).map_err(|_| JudgeError::NotVerified(problem))?;
+                    unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
                 let reason = "it was signed by a key that is no longer the site's".to_owned();
-                return Ok(Judgement::Stale { serial: seal.header().serial, reasons: vec![reason] });
+                return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
             }
         };
         let mut reasons = Vec::new();
@@ -410,12 +410,12 @@ impl Wanted<'_> {
             header.recipient == wanted.recipient && seal.trusted_comment() != comment(&wanted, &self.admins),
             "the admins changed",
         );
-        let manifest = self.builder.manifest().map_err(JudgeError::Build)?;
+        let manifest = self.builder.manifest().map_err(CheckError::Build)?;
         match seal.open_as_admin(&self.credentials.identity) {
             Ok(opened) => {
                 reasons.extend(changes(opened.manifest(), &manifest));
                 if reasons.is_empty() {
-                    return Ok(Judgement::Current(Box::new(opened)));
+                    return Ok(SealState::Current(Box::new(opened)));
                 }
             }
             Err(SealError::Payload { problem: BadPayload::NotForThisKey, .. }) => {
@@ -423,9 +423,9 @@ impl Wanted<'_> {
                     reasons.push("it was not made for this admin".to_owned());
                 }
             }
-            Err(problem) => return Err(JudgeError::NotVerified(problem)),
+            Err(problem) => return Err(CheckError::NotVerified(problem)),
         }
-        Ok(Judgement::Stale { serial: header.serial, reasons })
+        Ok(SealState::Stale { serial: header.serial, reasons })
     }
 }
 

@@ -62,7 +62,7 @@ pub(super) fn base(
     }
 }
 
-/// Why a base that was given has none of the site's packages.
+/// Why an imported base has none of the site's packages.
 pub(super) const TAKES_NO_PACKAGES: &str =
     "nothing in such a base installs packages: put what is needed into the base or an overlay";
 

@@ -6,7 +6,7 @@ use super::settings::BootPolicy;
 use super::source::Source;
 use super::value::{positive, required};
 use handoff::control;
-use handoff::fault::{Answer, Fault, Policy};
+use handoff::fault::{Fault, FaultAction, Policy};
 use handoff::manifest::Required;
 use handoff::verity::OnCorruption;
 
@@ -14,12 +14,16 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
     let mut faults = Policy::default();
     let kinds = Fault::ALL.map(|fault| (fault.name(), fault));
-    let answers = Answer::ALL.map(|answer| (answer.name(), answer));
+    let answers = FaultAction::ALL.map(|answer| (answer.name(), answer));
     for (typed_fault, typed_answer) in &raw.faults {
         let fault = source.word("a fault", typed_fault, &kinds)?;
         let answer = source.word("an answer", typed_answer, &answers)?;
-        if !fault.answers().contains(&answer) {
-            return Err(SiteError::SenselessAnswer { at: source.at(&typed_answer.span()), fault, answer });
+        if !fault.actions().contains(&answer) {
+            return Err(SiteError::ActionWithoutEffect {
+                at: source.at(&typed_answer.span()),
+                fault,
+                answer,
+            });
         }
         faults.set(fault, answer);
     }

@@ -3,7 +3,7 @@
 use super::package::WantedPackage;
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use handoff::name::Name;
 use std::fmt;
 use std::io;
@@ -149,15 +149,15 @@ pub enum SiteError {
         "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",
         why_senseless(*answer),
         fault.nearest(*answer).name(),
-        fault.answers().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
+        fault.actions().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
     )]
-    SenselessAnswer {
+    ActionWithoutEffect {
         /// Where.
         at: Location,
         /// The fault.
         fault: Fault,
         /// The answer.
-        answer: Answer,
+        answer: FaultAction,
     },
     /// A node that the site does not have.
     #[error("the site {site} has no node {name:?}; {known}")]
@@ -228,12 +228,12 @@ pub enum SiteError {
 }
 
 /// Why no fault that lacks this answer can have it.
-fn why_senseless(answer: Answer) -> &'static str {
+fn why_senseless(answer: FaultAction) -> &'static str {
     match answer {
-        Answer::Repair => "there is nothing that a repair could write",
-        Answer::Continue => "a boot that lacks something of the node is no ordinary one",
-        Answer::Degraded => "there is nothing that the boot could go on with",
-        Answer::Reboot | Answer::Rescue => "it makes no sense",
+        FaultAction::Repair => "there is nothing that a repair could write",
+        FaultAction::Continue => "a boot that lacks something of the node is no ordinary one",
+        FaultAction::Degraded => "there is nothing that the boot could go on with",
+        FaultAction::Reboot | FaultAction::Rescue => "it makes no sense",
     }
 }
 

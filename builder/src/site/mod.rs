@@ -40,7 +40,7 @@ pub use node::{FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
 pub use package::{PackageSet, WantedPackage};
 pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
-pub use quantity::{Bytes, Extent, NotASize, rfc3339, unix_seconds};
+pub use quantity::{Bytes, NotASize, SizeSpec, rfc3339, unix_seconds};
 pub use role::{Overlay, Role};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
 

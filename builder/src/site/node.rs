@@ -110,7 +110,7 @@ impl Node {
     }
 }
 
-/// A base that was given takes no packages, neither those that the node names nor those of its roles.
+/// An imported base takes no packages, neither those that the node names nor those of its roles.
 fn refuse_packages(source: &Source, raw: &RawNode, roles: &BTreeMap<Name, Role>) -> Result<(), SiteError> {
     if let Some(package) = raw.packages.first() {
         return Err(source.wrong("packages", package, TAKES_NO_PACKAGES));

@@ -55,27 +55,27 @@ impl fmt::Display for Bytes {
 
 /// How big a partition is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extent {
+pub enum SizeSpec {
     /// As big as its content, a quarter more, rounded up to a MiB: room for the next release in the same slot.
-    Fitted,
+    Auto,
     /// As big as the site says.
     Fixed(Bytes),
 }
 
-impl fmt::Display for Extent {
+impl fmt::Display for SizeSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Fitted => f.write_str("auto"),
+            Self::Auto => f.write_str("auto"),
             Self::Fixed(size) => size.fmt(f),
         }
     }
 }
 
-impl FromStr for Extent {
+impl FromStr for SizeSpec {
     type Err = NotASize;
 
     fn from_str(text: &str) -> Result<Self, NotASize> {
-        if text == "auto" { Ok(Self::Fitted) } else { text.parse().map(Self::Fixed) }
+        if text == "auto" { Ok(Self::Auto) } else { text.parse().map(Self::Fixed) }
     }
 }
 
@@ -131,7 +131,7 @@ mod tests {
     fn sizes_have_units() {
         assert_eq!("64MiB".parse(), Ok(Bytes(64 << 20)));
         assert_eq!("1 GiB".parse(), Ok(Bytes(1 << 30)));
-        assert_eq!("auto".parse(), Ok(Extent::Fitted));
+        assert_eq!("auto".parse(), Ok(SizeSpec::Auto));
         assert_eq!(Bytes::mib(2048).to_string(), "2GiB");
         for bad in ["", "64", "64MB", "MiB", "-1MiB", "+1MiB", "1.5MiB", "99999999999TiB", "1MiB "] {
             assert_eq!(bad.parse::<Bytes>(), Err(NotASize), "{bad:?}");

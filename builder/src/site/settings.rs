@@ -1,7 +1,7 @@
 //! What a site says, resolved: every value has its default, its type and its meaning.
 
 use super::package::PackageSet;
-use super::quantity::{Bytes, Extent};
+use super::quantity::{Bytes, SizeSpec};
 use handoff::architecture::Architecture;
 use handoff::fault::Policy;
 use handoff::login::ConsoleLogin;
@@ -33,9 +33,9 @@ pub struct Sizes {
     /// Each slot's boot partition.
     pub boot: Bytes,
     /// Each slot's root.
-    pub root: Extent,
+    pub root: SizeSpec,
     /// Each slot's hash tree; fitted means: for a root that fills its partition.
-    pub verity: Extent,
+    pub verity: SizeSpec,
     /// Each of the two places for the seal.
     pub seal: Bytes,
     /// The secret partition.
@@ -49,8 +49,8 @@ impl Default for Sizes {
         Self {
             esp: Bytes::mib(64),
             boot: Bytes::mib(64),
-            root: Extent::Fitted,
-            verity: Extent::Fitted,
+            root: SizeSpec::Auto,
+            verity: SizeSpec::Auto,
             seal: Bytes::mib(1),
             secret: Bytes::mib(16),
             data: None,

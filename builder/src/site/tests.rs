@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{Class, Classified as _};
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use handoff::hardening::{Hardening, Modules, Trace, Who};
 use handoff::login::ConsoleLogin;
 use handoff::manifest::Required;
@@ -258,7 +258,7 @@ fn each_unknown_word_is_named_with_its_neighbour() {
 fn answers_to_faults_are_taken() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
-    assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), Answer::Rescue);
+    assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), FaultAction::Rescue);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn an_answer_that_makes_no_sense_is_refused_with_the_nearest_one() {
         let sample = Sample::new();
         sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{answer}\"\n"));
         let error = sample.error();
-        assert!(matches!(error, SiteError::SenselessAnswer { .. }), "{error}");
+        assert!(matches!(error, SiteError::ActionWithoutEffect { .. }), "{error}");
         assert!(error.to_string().contains(nearest), "{error}");
     }
 }

@@ -32,7 +32,7 @@ pub fn collect_garbage(
     dry: bool,
     needed: impl FnOnce(&Store) -> Result<Needed, StoreError>,
 ) -> Result<Collected, StoreError> {
-    let _lock = if dry { store.in_use()? } else { store.alone()? };
+    let _lock = if dry { store.in_use()? } else { store.exclusive()? };
     let Needed { places, stale } = needed(store)?;
     let mut collected = Collected { removed: Vec::new(), freed: 0, kept: 0 };
     let mut candidates = stale;

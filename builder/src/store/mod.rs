@@ -232,7 +232,7 @@ impl Store {
     }
 
     /// Waits until nobody builds.
-    fn alone(&self) -> Result<InUse, StoreError> {
+    fn exclusive(&self) -> Result<InUse, StoreError> {
         Ok(InUse { _file: self.locked("in-use", File::lock)? })
     }
 

@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 /// Where the result of a step came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
 pub enum Origin {
-    /// It was made.
-    Made,
-    /// It was there.
-    Kept,
+    /// The step ran.
+    #[serde(rename = "made")]
+    Built,
+    /// The store had it.
+    #[serde(rename = "kept")]
+    Cached,
 }
 
 /// A step that was done.

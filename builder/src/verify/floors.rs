@@ -8,9 +8,9 @@ use super::current::start_order;
 use super::signed::Slots;
 use crate::image::reader::ImageReader;
 use crate::image::slot;
+use handoff::loader_config::LoaderConfig;
 use handoff::partition::Role;
 use handoff::slot::Slot;
-use handoff::trust::Trust;
 use keys::seal::SealError;
 use keys::seal::newest::newest;
 
@@ -43,7 +43,7 @@ pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
 }
 
 /// Nothing where it is not floors that decide: other checks name a seal that does not hold.
-fn answer(image: &ImageReader, system: &Trust) -> Option<Answer> {
+fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     let keys: Vec<_> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
     let seals: Vec<(Role, Vec<u8>)> = Slot::BOTH
         .into_iter()

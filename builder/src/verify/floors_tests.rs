@@ -1,7 +1,7 @@
 //! Images whose systems refuse their seals, or one of them.
 
 use super::*;
-use crate::flash::judge;
+use crate::flash::preflight;
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::inspect;
 use handoff::least_serial::LeastSerial;
@@ -49,7 +49,7 @@ fn an_image_whose_system_refuses_its_seal_is_not_whole_and_not_flashed() {
         let refusal = seal.at_least(&least_serial).unwrap_err().to_string();
         assert!(refusal.contains(&format!("has serial 4, this system accepts serial {least} or later")));
         assert_eq!((whole, found), (false, Err(format!("slot a refuses: seal-a: {refusal}"))));
-        let error = judge(&open(&fixture), None).unwrap_err();
+        let error = preflight(&open(&fixture), None).unwrap_err();
         assert_eq!(error.exit_code(), 65);
         assert!(error.to_string().contains(&refusal), "{error}");
     }

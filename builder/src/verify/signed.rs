@@ -8,10 +8,10 @@ use crate::image::slot::{self, CheckedUki, SlotError};
 use crate::limits;
 use crate::site::Site;
 use handoff::boot_record::BootRecord;
+use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
 use handoff::paths;
 use handoff::slot::Slot;
-use handoff::trust::Trust;
 use handoff::verity::RootHash;
 use keys::signature::{self, KeyId, PublicKey};
 
@@ -42,7 +42,7 @@ pub(super) struct Slots {
 struct System {
     record: BootRecord,
     root: Result<RootHash, String>,
-    trust: Result<Trust, String>,
+    trust: Result<LoaderConfig, String>,
     signer: Result<KeyId, String>,
 }
 
@@ -77,7 +77,7 @@ impl Slots {
     }
 
     /// What the system in a slot trusts and insists on, where its signature holds.
-    pub(super) fn trust(&self, slot: Slot) -> Option<&Trust> {
+    pub(super) fn trust(&self, slot: Slot) -> Option<&LoaderConfig> {
         let system = self.get(slot)?.as_ref().ok()?;
         system.signer.as_ref().ok()?;
         system.trust.as_ref().ok()
@@ -154,12 +154,12 @@ impl System {
     }
 }
 
-fn trust(uki: &[u8]) -> Result<Trust, String> {
+fn trust(uki: &[u8]) -> Result<LoaderConfig, String> {
     let uki = Uki::parse(uki).map_err(|error| error.to_string())?;
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
     let file = initramfs_reader::file(packed, paths::TRUST.trim_start_matches('/'), &limits::TRUST);
     let file = file.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
     let file = file.ok_or("the initramfs in the UKI has no trust file")?;
     let text = String::from_utf8(file.content).map_err(|_| "the trust file in the UKI is no text")?;
-    Trust::decode(&text).map_err(|error| format!("the trust file in the UKI: {error}"))
+    LoaderConfig::decode(&text).map_err(|error| format!("the trust file in the UKI: {error}"))
 }

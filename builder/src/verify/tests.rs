@@ -189,6 +189,7 @@ fn signing_keys(uki: &slot::CheckedUki) -> Vec<keys::signature::PublicKey> {
     let packed = crate::boot::uki::Uki::parse(&uki.bytes).unwrap();
     let packed = packed.section(crate::boot::uki::Section::Initrd).unwrap();
     let file = crate::boot::initramfs_reader::file(packed, "psyops/trust", &limits::TRUST).unwrap().unwrap();
-    let trust = handoff::trust::Trust::decode(std::str::from_utf8(&file.content).unwrap()).unwrap();
+    let trust =
+        handoff::loader_config::LoaderConfig::decode(std::str::from_utf8(&file.content).unwrap()).unwrap();
     trust.signing_keys.iter().map(|key| key.parse().unwrap()).collect()
 }

@@ -12,7 +12,7 @@ const SHAPELESS: [(&str, &str); 22] = [
     ("beneath", "opens files"),
     ("details", "text of errors"),
     ("error", "errors"),
-    ("file_mark", "whether a file was written to since"),
+    ("file_stamp", "whether a file was written to since"),
     ("folders", "places of the user's folders"),
     ("input", "reads files up to a limit"),
     ("limits", "refuses, and does not change"),
@@ -37,13 +37,13 @@ const BY_KEY: [(&str, &[&str]); 4] = [
     ("PSYOPS_RECIPE_BASE", &["secrets", "keys::issue", "keys::signature"]),
     (
         "PSYOPS_RECIPE_ROOT",
-        &["handoff::architecture", "base", "image", "handoff::kernel_arguments", "handoff::trust"],
+        &["handoff::architecture", "base", "image", "handoff::kernel_arguments", "handoff::loader_config"],
     ),
     (
         "PSYOPS_RECIPE_BOOT",
-        &["base", "bill", "root", "image", "ids", "secrets", "tools", "keys::issue", "tree"],
+        &["base", "sbom", "root", "image", "ids", "secrets", "tools", "keys::issue", "tree"],
     ),
-    ("PSYOPS_RECIPE_IMAGE", &["base", "bill", "boot", "tree"]),
+    ("PSYOPS_RECIPE_IMAGE", &["base", "sbom", "boot", "tree"]),
 ];
 
 fn builder() -> &'static Path {

@@ -15,10 +15,10 @@ use crate::steps::disk;
 use crate::{mounts, node};
 use handoff::guid::Guid;
 use handoff::kernel_arguments::DEVICE_TIMEOUT;
+use handoff::loader_config::LoaderConfig;
 use handoff::paths;
 use handoff::report::StepKind;
 use handoff::rescue_network::FixedAddress;
-use handoff::trust::Trust;
 use nix::sched::{CloneFlags, unshare};
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ const PROBLEM: &str = "problem";
 const END: &str = "end";
 
 /// Learns them, if that can be. Without them the network cards ask by DHCP, which is said.
-pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) {
+pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) {
     let patience = PATIENCE.saturating_add(disk::asked_patience(boot).unwrap_or_default());
     let start = Uptime::now();
     boot.watch("addresses", patience.saturating_mul(2).saturating_add(Duration::from_mins(1)));
@@ -56,7 +56,7 @@ pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) {
 }
 
 /// The child's life.
-fn read(mut boot: Boot, esp: Option<Guid>, trust: &Trust) -> i32 {
+fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
     // Whatever is wrong with this process, it is no reason to restart the machine.
     let _ = std::panic::take_hook();
     let mut out = Console::standard_output();
@@ -83,7 +83,7 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &Trust) -> i32 {
 }
 
 /// As far as the node's addresses; otherwise what is wrong, and what to do.
-fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &Trust) -> Result<(), String> {
+fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
         advised(&format!("cannot have a mount namespace: {}", errno.desc()), "start the other slot")
     })?;

@@ -10,10 +10,10 @@ use crate::process::{self, Ended, NOT_STARTED};
 use crate::program::{self, CannotRun};
 use crate::steps::handover;
 use crate::tree::Tree;
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
+use handoff::loader_config::LoaderConfig;
 use handoff::paths;
 use handoff::report::Configure;
-use handoff::trust::Trust;
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use std::ffi::CString;
@@ -58,12 +58,12 @@ impl StepError for ConfigureError {
 }
 
 /// How long the step may take: the agent's own deadline, and time to kill it.
-pub(crate) fn deadline(trust: &Trust) -> Duration {
+pub(crate) fn deadline(trust: &LoaderConfig) -> Duration {
     Duration::from_secs(u64::from(trust.identity_deadline).saturating_add(30))
 }
 
 /// Runs the step.
-pub(crate) fn run(boot: &mut Boot, trust: &Trust) -> Result<(), ConfigureError> {
+pub(crate) fn run(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), ConfigureError> {
     let error = match agent(boot, trust) {
         Ok(()) => return Ok(()),
         Err(error) => error,
@@ -72,14 +72,14 @@ pub(crate) fn run(boot: &mut Boot, trust: &Trust) -> Result<(), ConfigureError> 
         if matches!(error, ConfigureError::TimedOut(_)) { Configure::Timeout } else { Configure::Failed };
     let failure = Failure::new("configure-identity", &error);
     match boot.policy.answer(Fault::Configure) {
-        Answer::Continue | Answer::Repair => boot.note(&failure),
-        Answer::Degraded => boot.degrade(&failure),
-        Answer::Reboot | Answer::Rescue => return Err(error),
+        FaultAction::Continue | FaultAction::Repair => boot.note(&failure),
+        FaultAction::Degraded => boot.degrade(&failure),
+        FaultAction::Reboot | FaultAction::Rescue => return Err(error),
     }
     Ok(())
 }
 
-fn agent(boot: &mut Boot, trust: &Trust) -> Result<(), ConfigureError> {
+fn agent(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), ConfigureError> {
     let tree = Tree::open(Path::new(paths::NEW_ROOT)).map_err(ConfigureError::NotStarted)?;
     program::check(&tree, Path::new(paths::AGENT)).map_err(ConfigureError::NoAgent)?;
     drop(tree);

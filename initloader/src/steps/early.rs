@@ -5,7 +5,7 @@ use crate::clock::{self, WallClock};
 use crate::failure::{Kind, StepError};
 use crate::mounts::{self, DATA_ONLY, MountError};
 use handoff::kernel_arguments::KernelArguments;
-use handoff::trust::{BadTrust, Trust};
+use handoff::loader_config::{BadLoaderConfig, LoaderConfig};
 use handoff::{marker, paths};
 use nix::mount::MsFlags;
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(crate) enum EarlyError {
     NoTrust(std::io::Error),
     /// The trust file makes no sense.
     #[error(transparent)]
-    Trust(#[from] BadTrust),
+    LoaderConfig(#[from] BadLoaderConfig),
 }
 
 impl StepError for EarlyError {
@@ -40,7 +40,9 @@ impl StepError for EarlyError {
         match self {
             Self::Mount(_) => "start the other slot; this kernel lacks what the system needs",
             Self::Truncated => "give the machine more memory, or write the image again",
-            Self::NoTrust(_) | Self::Trust(_) => "build the image again; this one has no valid trust file",
+            Self::NoTrust(_) | Self::LoaderConfig(_) => {
+                "build the image again; this one has no valid trust file"
+            }
         }
         .into()
     }
@@ -66,7 +68,7 @@ pub(crate) fn mount() -> Result<(), EarlyError> {
 }
 
 /// Runs the step.
-pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<Trust, EarlyError> {
+pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<LoaderConfig, EarlyError> {
     boot.log.marked(marker::LOADER, env!("CARGO_PKG_VERSION"));
     mounted?;
     let line = std::fs::read_to_string("/proc/cmdline").unwrap_or_default();
@@ -76,7 +78,7 @@ pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<Tr
         return Err(EarlyError::Truncated);
     }
     let text = std::fs::read_to_string(paths::TRUST).map_err(EarlyError::NoTrust)?;
-    let trust = Trust::decode(&text)?;
+    let trust = LoaderConfig::decode(&text)?;
     boot.policy = trust.policy.clone();
     boot.rescue = trust.rescue.clone();
     boot.report.site = Some(trust.site.to_string());

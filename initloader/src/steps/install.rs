@@ -3,10 +3,10 @@
 use crate::boot::Boot;
 use crate::failure::{Failure, Kind, StepError};
 use crate::tree::{Permissions, Tree};
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
+use handoff::loader_config::LoaderConfig;
 use handoff::manifest::{Entry, RelativePath, Required, Store};
 use handoff::paths;
-use handoff::trust::Trust;
 use keys::seal::OpenedSeal;
 use nix::errno::Errno;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,11 @@ struct Places {
 }
 
 /// Runs the step. Without a node there is nothing to install.
-pub(crate) fn run(boot: &mut Boot, trust: &Trust, node: Option<&OpenedSeal>) -> Result<(), InstallError> {
+pub(crate) fn run(
+    boot: &mut Boot,
+    trust: &LoaderConfig,
+    node: Option<&OpenedSeal>,
+) -> Result<(), InstallError> {
     let Some(seal) = node else { return Ok(()) };
     let open = |path: &str| {
         Tree::open(Path::new(path)).map_err(|errno| InstallError::Own { place: path.into(), errno })
@@ -98,8 +102,8 @@ fn without(boot: &mut Boot, error: InstallError) -> Result<(), InstallError> {
         // The configuration run looks for it, and is not begun.
         InstallError::File { required: Required::Run, .. } => boot.degrade(&failure),
         error => match boot.policy.answer(Fault::Install) {
-            Answer::Reboot | Answer::Rescue => return Err(error),
-            Answer::Degraded | Answer::Repair | Answer::Continue => boot.degrade(&failure),
+            FaultAction::Reboot | FaultAction::Rescue => return Err(error),
+            FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => boot.degrade(&failure),
         },
     }
     Ok(())

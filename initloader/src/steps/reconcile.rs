@@ -8,7 +8,7 @@ use crate::failure::{Failure, Kind, StepError};
 use crate::mounts::MountError;
 use crate::steps::secret::SecretStore;
 use handoff::advice::WRITE_SECRETS;
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use keys::reconcile::{CompareError, Comparison, RepairError, compare, repair};
 use keys::seal::OpenedSeal;
 use std::time::Duration;
@@ -88,15 +88,15 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
         boot.log.error(&format!("secret partition: {difference}"));
     }
     match boot.policy.answer(Fault::FileDiffers) {
-        Answer::Repair | Answer::Continue => {}
+        FaultAction::Repair | FaultAction::Continue => {}
         // Half-written files of an earlier repair are nothing that a policy forbids to leave.
         _ if before.differing.is_empty() => return Ok(()),
-        Answer::Degraded => {
+        FaultAction::Degraded => {
             boot.degrade(&Failure::new("reconcile", &ReconcileError::Differs(differing(&before))));
             from_memory_only(boot, &before);
             return Ok(());
         }
-        Answer::Reboot | Answer::Rescue => return Err(ReconcileError::Differs(differing(&before))),
+        FaultAction::Reboot | FaultAction::Rescue => return Err(ReconcileError::Differs(differing(&before))),
     }
     match repaired(boot, store, seal, &before) {
         Ok(after) => {
@@ -138,8 +138,8 @@ fn repaired(
 fn unrepaired(boot: &mut Boot, why: &NotRepaired, before: &Comparison) -> Result<(), ReconcileError> {
     let error = ReconcileError::Repair(why.to_string());
     match boot.policy.answer(Fault::Repair) {
-        Answer::Reboot | Answer::Rescue => return Err(error),
-        Answer::Degraded | Answer::Repair | Answer::Continue => {
+        FaultAction::Reboot | FaultAction::Rescue => return Err(error),
+        FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => {
             boot.degrade(&Failure::new("reconcile", &error));
         }
     }

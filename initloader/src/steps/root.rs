@@ -17,10 +17,10 @@ use handoff::advice::WRITE_STICK;
 use handoff::fault::Fault;
 use handoff::hash::{Sha256Digest, to_hex};
 use handoff::kernel_arguments;
+use handoff::loader_config::LoaderConfig;
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::slot::Slot;
-use handoff::trust::Trust;
 use handoff::verity::{BLOCK, BLOCK_LEN, RootHash, Superblock};
 use nix::errno::Errno;
 use nix::mount::MsFlags;
@@ -136,7 +136,7 @@ impl FoundSlot {
 }
 
 /// Runs the step.
-pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<MountedRoot, RootError> {
+pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<MountedRoot, RootError> {
     let root = root_hash(boot.arguments.value(kernel_arguments::ROOT_HASH))?;
     let found = find(boot, disk, root)?;
     boot.log.info(&format!("root: slot {}, {} with hash tree {}", found.slot, found.data, found.hashes));

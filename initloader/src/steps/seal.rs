@@ -5,10 +5,10 @@ use crate::disk::facts::Disk;
 use crate::failure::{Kind, StepError};
 use handoff::advice::WRITE_STICK;
 use handoff::fault::Fault;
+use handoff::loader_config::LoaderConfig;
 use handoff::partition::Role;
 use handoff::paths;
 use handoff::slot::Slot;
-use handoff::trust::Trust;
 use keys::seal::newest::newest;
 use keys::seal::{SealError, SystemTooOld, VerifiedSeal};
 use keys::signature::{BadPublicKey, PublicKey};
@@ -61,7 +61,7 @@ impl StepError for NoSeal {
 }
 
 /// Runs the step.
-pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &Trust) -> Result<VerifiedSeal, NoSeal> {
+pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<VerifiedSeal, NoSeal> {
     let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
     let mut sources = Vec::new();
     let mut unreadable = Vec::new();

@@ -13,9 +13,9 @@ use crate::identity::{NodeIdentity, Recipient};
 use crate::signature::{self, BadSignature, KeyId, PublicKey};
 use handoff::advice::WRITE_SECRETS;
 use handoff::least_serial::LeastSerial;
+use handoff::loader_config::LoaderConfig;
 use handoff::manifest::{Manifest, RelativePath};
 use handoff::name::Name;
-use handoff::trust::Trust;
 use header::{BadHeader, Header, Serial};
 use payload::{BadPayload, Contents};
 use thiserror::Error;
@@ -215,7 +215,7 @@ impl VerifiedSeal {
     }
 
     /// Holds the seal against both floors: the system's for its serial, and its own for the system.
-    pub fn accepted_by(self, system: &Trust) -> Result<Self, NotAccepted> {
+    pub fn accepted_by(self, system: &LoaderConfig) -> Result<Self, NotAccepted> {
         Ok(self.at_least(&system.least_serial)?.runs_on(system.security_epoch)?)
     }
 

@@ -4,7 +4,7 @@
 use anyhow::{Result, ensure};
 use builder::run::{Access, Machine, OnReset};
 use handoff::control::SlotState;
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
 use handoff::partition::Role;
 use handoff::paths::AGE_KEY;
 use handoff::report::{BootReport, Configure, Outcome};
@@ -52,7 +52,7 @@ fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
     Ok(messages.join("\n"))
 }
 
-fn harmed(answer: Answer, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
+fn harmed(answer: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
     let stick = SiteFixture::answering(answer)?.stick(node)?;
     harm(&stick)?;
     Ok(stick)
@@ -61,7 +61,7 @@ fn harmed(answer: Answer, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<
 /// Boots without any of the node's secrets, says so, and confirms the slot: a boot that the site wants must not use up
 /// the tries.
 fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
-    let stick = harmed(Answer::Degraded, "alpha", harm)?;
+    let stick = harmed(FaultAction::Degraded, "alpha", harm)?;
     let mut booted = stick.boot()?;
     let report = booted.seen.report.clone();
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
@@ -90,7 +90,7 @@ fn secret_partition_degraded() -> Result<()> {
 
 #[test]
 fn file_differs_degraded_takes_the_right_content_from_memory_and_leaves_the_disk() -> Result<()> {
-    let stick = harmed(Answer::Degraded, "alpha", with_a_changed_file)?;
+    let stick = harmed(FaultAction::Degraded, "alpha", with_a_changed_file)?;
     let wrong = stick.secret_file(FILE)?;
     let report = stick.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Ok), "{report:?}");
@@ -102,7 +102,7 @@ fn file_differs_degraded_takes_the_right_content_from_memory_and_leaves_the_disk
 
 #[test]
 fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Result<()> {
-    let report = harmed(Answer::Degraded, "lacks-boot", unharmed)?.boot_and_power_off()?.report;
+    let report = harmed(FaultAction::Degraded, "lacks-boot", unharmed)?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");
     ensure!(has_fault(&report, "configure")?.contains("not begun"), "{report:?}");
@@ -111,7 +111,7 @@ fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Resul
 
 /// The machine restarts by itself, for this fault, with the try spent and nothing handed over.
 fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
-    let stick = harmed(Answer::Reboot, node, harm)?;
+    let stick = harmed(FaultAction::Reboot, node, harm)?;
     let mut setup = stick.setup();
     setup.on_reset = OnReset::End;
     let mut machine = Machine::start(&setup)?;
@@ -145,7 +145,7 @@ fn install_reboot() -> Result<()> {
 
 #[test]
 fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
-    let stick = harmed(Answer::Reboot, "alpha", without_identity)?;
+    let stick = harmed(FaultAction::Reboot, "alpha", without_identity)?;
     let mut record = stick.control()?.effective();
     record.sequence += 5;
     record.slots.a.tries_left = 2;
@@ -165,7 +165,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
 
 #[test]
 fn configure_reboot_is_not_confirmed() -> Result<()> {
-    let stick = harmed(Answer::Reboot, "failing", unharmed)?;
+    let stick = harmed(FaultAction::Reboot, "failing", unharmed)?;
     let mut setup = stick.setup();
     setup.on_reset = OnReset::End;
     let mut booted = Booted::wait(&setup)?;
@@ -187,7 +187,7 @@ fn ends_in_rescue(stick: &Stick, fault: &str) -> Result<Booted> {
 
 #[test]
 fn file_differs_rescue_changes_nothing() -> Result<()> {
-    let stick = harmed(Answer::Rescue, "alpha", with_a_changed_file)?;
+    let stick = harmed(FaultAction::Rescue, "alpha", with_a_changed_file)?;
     let wrong = stick.secret_file(FILE)?;
     ends_in_rescue(&stick, "file-differs")?;
     assert_eq!(stick.secret_file(FILE)?, wrong);
@@ -196,12 +196,12 @@ fn file_differs_rescue_changes_nothing() -> Result<()> {
 
 #[test]
 fn root_rescue_does_not_restart_first() -> Result<()> {
-    ends_in_rescue(&harmed(Answer::Rescue, "alpha", with_a_damaged_root)?, "root").map(|_| ())
+    ends_in_rescue(&harmed(FaultAction::Rescue, "alpha", with_a_damaged_root)?, "root").map(|_| ())
 }
 
 #[test]
 fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
-    let stick = harmed(Answer::Rescue, "failing", unharmed)?;
+    let stick = harmed(FaultAction::Rescue, "failing", unharmed)?;
     let mut machine = Machine::start(&stick.setup())?;
     machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
     let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;
@@ -214,7 +214,8 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
 /// never end.
 #[test]
 fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
-    for (answer, said) in [(Answer::Rescue, ""), (Answer::Reboot, "no restart: the selector could not count")]
+    for (answer, said) in
+        [(FaultAction::Rescue, ""), (FaultAction::Reboot, "no restart: the selector could not count")]
     {
         // With `file-differs` answered so, too, it would not come to a repair.
         let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;

@@ -55,7 +55,7 @@ pub(super) fn fill(
     let keyring = folder.join(KEYRING);
     let key =
         ThrowawayKey::generate(signed_at).map_err(|source| StoreError { path: keyring.clone(), source })?;
-    let release = release(&index, signed_at, lock.wish.architecture);
+    let release = release(&index, signed_at, lock.request.architecture);
     for (place, content) in [
         (folder.join("Packages"), index.as_bytes()),
         (folder.join("InRelease"), key.sign(&release).as_bytes()),

@@ -131,7 +131,7 @@ fn install(
     let sandbox = Sandbox::new(store, &lock.inputs(StepName::RandomDevices, Part::Base).key(), build_time)?;
     archive::fill(lock, store, build_time, &sandbox.archive())?;
     let names: Vec<&str> = lock.part(Part::Base).map(|package| package.name.as_str()).collect();
-    bootstrap(&sandbox, lock.wish.architecture, &names, build_time, output, steps)
+    bootstrap(&sandbox, lock.request.architecture, &names, build_time, output, steps)
 }
 
 /// Installs these packages and what is essential out of the sandbox's archive, as a tar at `output`.

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::base::lock::Lock;
-use crate::base::lock::Wish;
+use crate::base::lock::LockRequest;
 use crate::base::lock_file::LockFile;
 use crate::base::locked_package::{Archive, LockedPackage};
 use crate::base::openpgp::ThrowawayKey;
@@ -129,8 +129,8 @@ impl Place {
 
     /// The lock with all packages, vouched for by the site's signature.
     pub(super) fn lock(&self) -> VouchedLock {
-        let wish = Wish::of(&self.site);
-        let lock = Lock { wish, given: None, packages: self.packages.clone(), variants: Vec::new() };
+        let request = LockRequest::of(&self.site);
+        let lock = Lock { request, imported: None, packages: self.packages.clone(), variants: Vec::new() };
         let mut file = LockFile::new(&self.site, lock, Vec::new()).unwrap();
         file.sign(&self.site, &self.key).unwrap();
         file.write().unwrap();

@@ -1,7 +1,7 @@
 //! What is written is read, each mistake has its message, and other wishes are noticed.
 
 use super::*;
-use crate::base::given::LockedLayer;
+use crate::base::imported::LockedLayer;
 use crate::base::locked_package::Archive;
 use crate::error::{Class, Classified as _};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
@@ -10,7 +10,7 @@ use handoff::shown::must_be_escaped;
 use std::fs;
 
 fn lock() -> Lock {
-    let wish = Wish {
+    let request = LockRequest {
         architecture: &handoff::architecture::X86_64,
         base: Base::Micro,
         suite: "bookworm".into(),
@@ -21,7 +21,7 @@ fn lock() -> Lock {
     let version = "1:1.0-1+b1";
     let packages =
         vec![package(Part::Base, "tree", version), package(Part::Boot, "systemd-boot-efi", version)];
-    Lock { wish, given: None, packages, variants: Vec::new() }
+    Lock { request, imported: None, packages, variants: Vec::new() }
 }
 
 /// A package of that version, whose file is like no other's.
@@ -152,23 +152,23 @@ fn indexes_are_written_and_read() {
 
 #[test]
 fn another_wish_is_noticed() {
-    let other = Wish { base: Base::Debian, ..lock().wish };
+    let other = LockRequest { base: Base::Debian, ..lock().request };
     let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
     assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
     assert!(matches!(error, BaseError::OutdatedLock { key: "base", .. }));
-    lock().answers(Path::new("site.lock"), &lock().wish).unwrap();
+    lock().answers(Path::new("site.lock"), &lock().request).unwrap();
 }
 
 #[test]
 fn a_base_that_was_given_is_written_and_read() {
     let digest = |text: &str| Sha256Digest::of(text.as_bytes());
     let layers = ["one", "two"].map(|text| LockedLayer { sha256: digest(text), size: 5 }).to_vec();
-    for (base, given) in [
-        ("tar:root.tar", Given::Tar { sha256: digest("tar"), size: 9 }),
-        ("oci:./images:stable", Given::Image { manifest: digest("manifest"), layers }),
+    for (base, imported) in [
+        ("tar:root.tar", ImportedBase::Tar { sha256: digest("tar"), size: 9 }),
+        ("oci:./images:stable", ImportedBase::Image { manifest: digest("manifest"), layers }),
     ] {
-        let wish = Wish { base: base.parse().unwrap(), ..lock().wish };
-        let lock = Lock { wish, given: Some(given), ..lock() };
+        let request = LockRequest { base: base.parse().unwrap(), ..lock().request };
+        let lock = Lock { request, imported: Some(imported), ..lock() };
         let text = lock.encode(&[]).unwrap();
         assert_eq!(decoded(&text), lock, "{text}");
         assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
@@ -177,7 +177,7 @@ fn a_base_that_was_given_is_written_and_read() {
             let read = Lock::decode(Path::new("x"), &text);
             assert_eq!(read.is_ok(), other.get(..4) == base.get(..4), "{text}");
         }
-        let none = Lock { given: None, ..lock.clone() };
+        let none = Lock { imported: None, ..lock.clone() };
         assert_ne!(none.digest(), lock.digest());
     }
 }
@@ -218,7 +218,7 @@ fn each_set_has_its_packages() {
     assert_eq!((of_site.packages, of_site.variants), (lock.packages.clone(), Vec::new()));
     let of_node = lock.of(&site, &node.packages).unwrap();
     assert_eq!(
-        (of_node.wish.extra.as_slice(), of_node.variants.len()),
+        (of_node.request.extra.as_slice(), of_node.variants.len()),
         (["jq".into(), "tree".into()].as_slice(), 0)
     );
     let versions: Vec<_> =

@@ -1,7 +1,7 @@
 //! Why a build does not take a package: each way in which it could be vouched for, and why that failed.
 
 use super::index::BadIndex;
-use crate::base::given::Given;
+use crate::base::imported::ImportedBase;
 use crate::base::locked_package::LockedPackage;
 use keys::signature::BadSignature;
 use std::fmt;
@@ -30,8 +30,8 @@ impl Subject {
         Self::Package { name: package.name.clone(), version: package.version.clone() }
     }
 
-    pub(super) fn of_base(given: &Given) -> Self {
-        Self::Base { sha256: given.digest().to_string() }
+    pub(super) fn of_base(imported: &ImportedBase) -> Self {
+        Self::Base { sha256: imported.digest().to_string() }
     }
 }
 

@@ -192,7 +192,7 @@ fn unlisted(
     }
     let (mut bad, mut seen) = (bad.into_iter(), BTreeSet::new());
     let mut all: Vec<(Subject, NoIndex)> = Vec::new();
-    all.extend(lock.given.as_ref().map(|given| (Subject::of_base(given), NoIndex::IsBase)));
+    all.extend(lock.imported.as_ref().map(|imported| (Subject::of_base(imported), NoIndex::IsBase)));
     for package in lock.all() {
         let known = listed.get(&package.name).map(Vec::as_slice).unwrap_or_default();
         let Err(problem) = judge(package, known, indexes.is_empty()) else { continue };

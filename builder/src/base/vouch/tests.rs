@@ -2,8 +2,8 @@
 //! expired years ago.
 
 use super::*;
-use crate::base::given::Given;
-use crate::base::lock::Wish;
+use crate::base::imported::ImportedBase;
+use crate::base::lock::LockRequest;
 use crate::base::lock::tests::{package, site as site_with};
 use crate::error::{Class, Error};
 use crate::store::Store;
@@ -48,14 +48,14 @@ impl Place {
     fn file_with(
         &self,
         packages: Vec<LockedPackage>,
-        given: Option<Given>,
+        imported: Option<ImportedBase>,
         indexes: Vec<IndexDigests>,
     ) -> LockFile {
-        let mut wish = Wish::of(&self.site);
-        if given.is_some() {
-            wish.base = "tar:root.tar".parse().unwrap();
+        let mut request = LockRequest::of(&self.site);
+        if imported.is_some() {
+            request.base = "tar:root.tar".parse().unwrap();
         }
-        let lock = Lock { wish, given, packages, variants: Vec::new() };
+        let lock = Lock { request, imported, packages, variants: Vec::new() };
         LockFile::new(&self.site, lock, indexes).unwrap()
     }
 
@@ -296,15 +296,15 @@ fn each_signature_that_does_not_count_says_why() {
 #[test]
 fn a_base_that_is_a_tar_counts_only_with_a_signature() {
     let place = Place::new();
-    let given = |text: &str| Given::Tar { sha256: Sha256Digest::of(text.as_bytes()), size: 4 };
-    let file = |text: &str| place.file_with(vec![busybox()], Some(given(text)), vec![place.index.clone()]);
+    let imported = |text: &str| ImportedBase::Tar { sha256: Sha256Digest::of(text.as_bytes()), size: 4 };
+    let file = |text: &str| place.file_with(vec![busybox()], Some(imported(text)), vec![place.index.clone()]);
     let swapped = Sha256Digest::of(b"swapped");
     assert_eq!(
         place.refused(&file("swapped")),
         place.unlisted(&format!("the base (sha256 {swapped}) is"), "no archive lists a tar or an image")
     );
     let signed = place.written(file("root"), &place.key, "lab");
-    assert_eq!(signed.vouched(&place.trusted, &place.store).unwrap().given, Some(given("root")));
+    assert_eq!(signed.vouched(&place.trusted, &place.store).unwrap().imported, Some(imported("root")));
     let text = fs::read_to_string(signed.path()).unwrap();
     let root = Sha256Digest::of(b"root").to_string();
     fs::write(signed.path(), text.replace(&root, &swapped.to_string())).unwrap();

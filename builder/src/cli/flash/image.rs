@@ -28,7 +28,7 @@ impl Image {
     pub(super) fn open(path: &Path, site: Option<&Site>) -> Result<Self, Error> {
         let reader = ImageReader::open(path)?;
         let Some(owner) = slot::owner(&reader) else {
-            flash::judge(&reader, site)?;
+            flash::preflight(&reader, site)?;
             let faults = vec!["no seal says of which site and node it is".to_owned()];
             return Err(FlashError::DamagedImage { path: path.to_owned(), faults }.into());
         };

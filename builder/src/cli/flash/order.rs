@@ -4,7 +4,7 @@ use super::WritingArgs;
 use super::image::Image;
 use super::outcome::{FlashOutput, Outcome};
 use crate::cli::finish;
-use crate::cli::trust::{judged, tell_first_use};
+use crate::cli::trust::{tell_first_use, with_trusted_keys};
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
 use crate::error::Error;
@@ -68,7 +68,7 @@ impl Order<'_> {
     fn signer(&self) -> Result<Option<Signer>, Error> {
         let Some(site) = self.site.cloned() else { return Ok(None) };
         if self.writing.no_read_back {
-            judged(site, &self.locations)?;
+            with_trusted_keys(site, &self.locations)?;
             return Ok(None);
         }
         let (site, key) = load_signing_key(site, &self.locations)?;
@@ -80,7 +80,7 @@ impl Order<'_> {
     fn open(&self) -> Result<Vec<Stick>, Error> {
         let consent = self.consent.consent();
         for (image, path) in self.pairs {
-            Disk::judge_before_reading(path, image, &consent)?;
+            Disk::preflight_before_reading(path, image, &consent)?;
         }
         let paths: Vec<&Path> = self.pairs.iter().map(|(image, _)| *image).collect();
         let images = Image::open_each(&paths, self.site)?;

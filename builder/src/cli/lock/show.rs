@@ -5,7 +5,7 @@ use super::changes::{names, nodes_with};
 use crate::base::locked_package::LockedPackage;
 use crate::base::vouch::{NoIndex, Subject, Trusted, Vouching};
 use crate::base::{Lock, LockFile};
-use crate::cli::trust::judged;
+use crate::cli::trust::with_trusted_keys;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::Locations;
@@ -32,7 +32,7 @@ impl Classified for NoLock {
 }
 
 pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
-    let site = judged(site_or_default(which.site.as_deref())?, &Locations::default())?;
+    let site = with_trusted_keys(site_or_default(which.site.as_deref())?, &Locations::default())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let (file, lock) = if let Some(node) = node {
         // Which packages are a node's is only known of a lock that answers what the node wants.
@@ -102,8 +102,10 @@ fn vouching_to_json(vouching: &Vouching) -> Value {
 
 /// A line a package: part, name, version, architecture. What some nodes have besides comes under a heading.
 fn to_text(lock: &Lock, site: &Site) -> String {
-    let base =
-        lock.given.as_ref().map(|given| format!("base   {} sha256:{}\n", lock.wish.base, given.digest()));
+    let base = lock
+        .imported
+        .as_ref()
+        .map(|imported| format!("base   {} sha256:{}\n", lock.request.base, imported.digest()));
     let mut text: String = base.into_iter().chain(lock.packages.iter().map(line)).collect();
     for variant in &lock.variants {
         let nodes = match names(&nodes_with(site, &variant.wanted)).join(", ") {
@@ -134,8 +136,8 @@ fn to_json(lock: &Lock, site: &Site, vouching: &Vouching) -> String {
     let value = json!({
         "format": 1,
         "vouched": vouching_to_json(vouching),
-        "base": lock.wish.base.to_string(),
-        "base_sha256": lock.given.as_ref().map(|given| given.digest().to_string()),
+        "base": lock.request.base.to_string(),
+        "base_sha256": lock.imported.as_ref().map(|imported| imported.digest().to_string()),
         "packages": lock.packages.iter().map(package_to_json).collect::<Vec<_>>(),
         "variants": variants.collect::<Vec<_>>(),
     });

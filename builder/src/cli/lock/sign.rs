@@ -27,7 +27,7 @@ pub(super) fn run(
     let mut told = Told {
         path: file.signature_path(),
         packages: file.lock().all().count(),
-        base: file.lock().given.is_some(),
+        base: file.lock().imported.is_some(),
         json: which.json,
         vouching,
         key: None,

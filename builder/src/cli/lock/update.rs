@@ -85,7 +85,7 @@ impl Update<'_> {
         }
         let key = match signing_key(site, keys)? {
             // No archive lists a tar or an image: without a signature, no build would take it.
-            Err(problem) if lock.given.is_some() => return Err(problem.into()),
+            Err(problem) if lock.imported.is_some() => return Err(problem.into()),
             // Without the key there is nothing to do.
             Err(missing) if told.lacks_only_a_signature() => {
                 return Ok((
@@ -177,7 +177,7 @@ fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFi
     Ok(present_lock(site, store, progress)?)
 }
 
-/// The lock as it is. One that answers another wish is what this command is for, and so is one that cannot be understood.
+/// The lock as it is. One that answers another request is what this command is for, and so is one that cannot be understood.
 fn present(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<LockFile>, Error> {
     match LockFile::read_any(site) {
         Err(error @ BaseError::BadLock { .. }) => {
@@ -237,7 +237,7 @@ impl Told<'_> {
         if let Some(unsigned) = self.unsigned {
             let problem = self.problem.unwrap_or("the archive's index in this store vouches for all of it");
             let packages = self.lock.all().count();
-            let base = if self.lock.given.is_some() { " and a base that no archive lists" } else { "" };
+            let base = if self.lock.imported.is_some() { " and a base that no archive lists" } else { "" };
             return format!(
                 "nothing changes, and no signature of the lock counts: {unsigned}\n{problem}\na signature vouches for its \
                  {packages} packages{base}"
@@ -283,7 +283,7 @@ impl Told<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::lock::Wish;
+    use crate::base::lock::LockRequest;
     use crate::secrets::passphrase::Passphrases;
     use crate::secrets::trust::accept_new_site;
     use crate::site::{InitOptions, LOCK_FILE, init_site, issue_keys};
@@ -320,8 +320,12 @@ mod tests {
         }
 
         fn lock(&self) -> LockFile {
-            let lock =
-                Lock { wish: Wish::of(&self.site), given: None, packages: Vec::new(), variants: Vec::new() };
+            let lock = Lock {
+                request: LockRequest::of(&self.site),
+                imported: None,
+                packages: Vec::new(),
+                variants: Vec::new(),
+            };
             LockFile::new(&self.site, lock, Vec::new()).unwrap()
         }
 

@@ -10,9 +10,9 @@ use crate::mounts;
 use crate::node;
 use crate::steps::secret::SecretStore;
 use crate::steps::{disk, reconcile, selection};
-use handoff::fault::{Answer, Fault};
+use handoff::fault::{Fault, FaultAction};
+use handoff::loader_config::LoaderConfig;
 use handoff::paths;
-use handoff::trust::Trust;
 use keys::reconcile::compare;
 use keys::seal::OpenedSeal;
 use nix::sched::{CloneFlags, unshare};
@@ -42,8 +42,8 @@ pub(super) fn check() -> ExitCode {
 pub(super) fn fix() -> ExitCode {
     with_store(|boot, store, seal| {
         // Here a person asked for the repair, and wants to know where it fails.
-        boot.policy.set(Fault::FileDiffers, Answer::Repair);
-        boot.policy.set(Fault::Repair, Answer::Rescue);
+        boot.policy.set(Fault::FileDiffers, FaultAction::Repair);
+        boot.policy.set(Fault::Repair, FaultAction::Rescue);
         match boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, store, seal)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
@@ -58,7 +58,7 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
     let mut boot = Boot::for_person();
     let opened = unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| errno.desc().to_owned()).and_then(|()| {
         let text = std::fs::read_to_string(paths::TRUST).map_err(|error| error.to_string())?;
-        Trust::decode(&text).map_err(|error| error.to_string())
+        LoaderConfig::decode(&text).map_err(|error| error.to_string())
     });
     let trust = match opened {
         Ok(trust) => trust,
@@ -83,7 +83,7 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
     code
 }
 
-fn open(boot: &mut Boot, trust: &Trust) -> Result<(SecretStore, OpenedSeal), Failure> {
+fn open(boot: &mut Boot, trust: &LoaderConfig) -> Result<(SecretStore, OpenedSeal), Failure> {
     let esp = boot.step("selection", selection::DEADLINE, selection::run)?;
     let disk: Disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp))?;
     node::open_store(boot, &disk, trust)

@@ -57,58 +57,58 @@ impl Disk {
     ///
     /// A disk that is in use, that carries the system or the image, is read-only, too small or no whole disk is never
     /// written, whatever the user agrees to.
-    pub fn judge(&self, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
+    pub fn preflight(&self, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
         let path = || self.path.clone();
         if let Some(disk) = &self.partition_of {
             return Err(Refusal::Partition { path: path(), disk: disk.clone() });
         }
-        self.judge_root()?;
+        self.preflight_root()?;
         if !self.carries.is_disjoint(&purpose.lies_on) {
             return Err(Refusal::ImageDisk { path: path(), image: purpose.image.clone() });
         }
-        self.judge_whole(consent, purpose.length)
+        self.preflight_whole(consent, purpose.length)
     }
 
     /// Whether the disk under `path` may be written, as far as that can be known before the image is read: reading it to its
     /// last byte takes its time. A file is no disk, and may.
-    pub fn judge_before_reading(path: &Path, image: &Path, consent: &Consent) -> Result<(), Refusal> {
+    pub fn preflight_before_reading(path: &Path, image: &Path, consent: &Consent) -> Result<(), Refusal> {
         if path.is_file() {
             return Ok(());
         }
         // Why an image cannot be found is said by whoever reads it.
         let Ok(purpose) = Purpose::new(image, "", "", 0) else { return Ok(()) };
-        Self::of(path)?.judge(&purpose, consent)
+        Self::of(path)?.preflight(&purpose, consent)
     }
 
     /// The same without an image, for a list of disks.
-    pub fn judge_for_any(&self, consent: &Consent) -> Result<(), Refusal> {
-        self.judge_root()?;
-        self.judge_whole(consent, 0)
+    pub fn preflight_for_any(&self, consent: &Consent) -> Result<(), Refusal> {
+        self.preflight_root()?;
+        self.preflight_whole(consent, 0)
     }
 
     /// Whether a partition may be written. A disk without any may, too.
-    pub fn judge_partition(&self, consent: &Consent) -> Result<(), Refusal> {
+    pub fn preflight_partition(&self, consent: &Consent) -> Result<(), Refusal> {
         if !self.partitions.is_empty() {
             let partitions = self.partitions.iter().map(|partition| partition.name.clone()).collect();
             return Err(Refusal::WholeDisk { path: self.path.clone(), partitions });
         }
-        self.judge_root()?;
+        self.preflight_root()?;
         self.judge_use()?;
         self.judge_fixed(consent)
     }
 
     /// Whether the helper that runs with more rights than the user may open it. Whoever may start the helper can pass it any
     /// arguments, so it judges again what can be known without the image.
-    pub fn judge_for_helper(&self, asked: &Asked) -> Result<(), Refusal> {
+    pub fn preflight_for_helper(&self, asked: &Asked) -> Result<(), Refusal> {
         let named_twice = asked.fixed_disk.as_deref() == Some(&*self.path);
         let consent = Consent { fixed_disk: named_twice, ..Consent::default() };
         if asked.partition {
-            return self.judge_partition(&consent);
+            return self.preflight_partition(&consent);
         }
         if let Some(disk) = &self.partition_of {
             return Err(Refusal::Partition { path: self.path.clone(), disk: disk.clone() });
         }
-        self.judge_root()?;
+        self.preflight_root()?;
         self.judge_use()?;
         self.judge_fixed(&consent)
     }
@@ -119,7 +119,7 @@ impl Disk {
         Asked { partition: self.partition_of.is_some(), fixed_disk: fixed.then(|| self.path.clone()) }
     }
 
-    fn judge_whole(&self, consent: &Consent, wanted: u64) -> Result<(), Refusal> {
+    fn preflight_whole(&self, consent: &Consent, wanted: u64) -> Result<(), Refusal> {
         let path = || self.path.clone();
         self.judge_use()?;
         if self.sector != SECTOR {
@@ -131,7 +131,7 @@ impl Disk {
         self.judge_fixed(consent)
     }
 
-    fn judge_root(&self) -> Result<(), Refusal> {
+    fn preflight_root(&self) -> Result<(), Refusal> {
         if self.uses.iter().any(|found| found.what == What::Root) {
             return Err(Refusal::Root { path: self.path.clone(), uses: self.uses.clone() });
         }
@@ -158,7 +158,7 @@ impl Disk {
 
 impl Content {
     /// Whether what is on the disk under `path` may be lost for a stick.
-    pub fn judge(&self, path: &Path, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
+    pub fn preflight(&self, path: &Path, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
             Kind::Blank => Ok(()),
             Kind::Stick { site, node } if *site == purpose.site => {
@@ -175,7 +175,7 @@ impl Content {
     }
 
     /// The same without an image, for a list of disks, where sticks of that site may be written again.
-    pub fn judge_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
+    pub fn preflight_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
         match &self.kind {
             Kind::Blank => Ok(()),
             Kind::Stick { site, .. } if Some(site.as_str()) == own_site => {
@@ -186,7 +186,7 @@ impl Content {
     }
 
     /// Whether what is on the partition under `path` may be lost for a secret partition.
-    pub fn judge_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
+    pub fn preflight_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
             Kind::Blank | Kind::OldSecrets => Ok(()),
             Kind::Stick { .. } | Kind::Other(_) => self.judge_foreign(path, SECRETS, consent),

@@ -1,12 +1,12 @@
 use super::*;
-use crate::base::lock::Wish;
+use crate::base::lock::LockRequest;
 use crate::base::locked_package::{Archive, LockedPackage};
 use crate::site::Base;
 use handoff::hash::Sha256Digest;
 use serde_json::Value;
 
 fn lock() -> Lock {
-    let wish = Wish {
+    let request = LockRequest {
         architecture: &handoff::architecture::X86_64,
         base: Base::Micro,
         suite: "bookworm".into(),
@@ -29,7 +29,7 @@ fn lock() -> Lock {
         package(Part::Boot, "busybox-static", "1:1.35.0-4+b7"),
         package(Part::Base, "libstdc++6", "12.2.0-14"),
     ];
-    Lock { wish, given: None, packages, variants: Vec::new() }
+    Lock { request, imported: None, packages, variants: Vec::new() }
 }
 
 fn documents() -> (Value, Value) {
@@ -97,9 +97,9 @@ fn ids_are_unique_and_every_relationship_leads_somewhere() {
 #[test]
 fn a_base_that_was_given_stands_in_both_with_its_digest() {
     let digest = Sha256Digest::of(b"base");
-    let image = Given::Image { manifest: digest, layers: Vec::new() };
-    let tar = Given::Tar { sha256: digest, size: 1 };
-    for (base, given, kind, purl) in [
+    let image = ImportedBase::Image { manifest: digest, layers: Vec::new() };
+    let tar = ImportedBase::Tar { sha256: digest, size: 1 };
+    for (base, imported, kind, purl) in [
         (
             "oci:registry.example:5000/lab/base:1",
             &image,
@@ -112,8 +112,8 @@ fn a_base_that_was_given_stands_in_both_with_its_digest() {
         ("tar:base/root.tar.zst", &tar, "file", format!("pkg:generic/root.tar.zst@sha256%3A{digest}")),
     ] {
         let mut lock = lock();
-        lock.wish.base = base.parse().unwrap();
-        lock.given = Some(given.clone());
+        lock.request.base = base.parse().unwrap();
+        lock.imported = Some(imported.clone());
         let (spdx, cyclonedx) = documents_of(&lock);
         let components = cyclonedx["components"].as_array().unwrap();
         let found = components.iter().find(|component| component["purl"] == purl.as_str());

@@ -1,7 +1,7 @@
 //! Registries (OCI distribution specification). What they are asked is here; how, in [`super::http`]. What they answer has
 //! the types of the crate `oci-client`.
 
-use super::error::GivenError;
+use super::error::ImportError;
 use super::http::{Http, Patience, Question, may_ask};
 use super::locked::LockedLayer;
 use super::manifest::{Source, checked, sha256};
@@ -47,17 +47,17 @@ struct TokenAnswer {
 
 impl<'a> Registry<'a> {
     /// Nothing is asked yet.
-    pub(super) fn new(reference: &'a Reference) -> Result<Self, GivenError> {
+    pub(super) fn new(reference: &'a Reference) -> Result<Self, ImportError> {
         Self::patient(reference, Patience::USUAL)
     }
 
     /// The same, with other limits of time.
-    pub(super) fn patient(reference: &'a Reference, patience: Patience) -> Result<Self, GivenError> {
+    pub(super) fn patient(reference: &'a Reference, patience: Patience) -> Result<Self, ImportError> {
         Ok(Self { reference, http: Http::new()?, patience, token: OnceCell::new() })
     }
 
     /// Writes a layer to `place`; what stores it compares it with its digest.
-    pub(super) fn download(&self, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
+    pub(super) fn download(&self, layer: &LockedLayer, place: &Path) -> Result<(), ImportError> {
         let failed = |source| StoreError { path: place.to_owned(), source };
         let mut file = File::create(place).map_err(failed)?;
         let got = self.url(&format!("blobs/sha256:{}", layer.sha256)).and_then(|url| {
@@ -132,7 +132,7 @@ impl<'a> Registry<'a> {
         }
     }
 
-    fn pull(&self, name: &str) -> Result<Vec<u8>, GivenError> {
+    fn pull(&self, name: &str) -> Result<Vec<u8>, ImportError> {
         let (headers, bytes) = self
             .whole(&format!("manifests/{name}"), &ACCEPTED)
             .map_err(|source| self.error("the manifest".to_owned(), source))?;
@@ -143,8 +143,8 @@ impl<'a> Registry<'a> {
         }
     }
 
-    fn error(&self, what: String, source: OciDistributionError) -> GivenError {
-        GivenError::Registry { image: self.reference.to_string(), what, source: Box::new(source) }
+    fn error(&self, what: String, source: OciDistributionError) -> ImportError {
+        ImportError::Registry { image: self.reference.to_string(), what, source: Box::new(source) }
     }
 }
 
@@ -173,21 +173,21 @@ impl Source for Registry<'_> {
         self.reference.to_string()
     }
 
-    fn first(&self) -> Result<Vec<u8>, GivenError> {
+    fn first(&self) -> Result<Vec<u8>, ImportError> {
         let by_digest = self.reference.digest();
         let bytes = self.pull(by_digest.or(self.reference.tag()).unwrap_or("latest"))?;
         match by_digest.map(sha256) {
             None => Ok(bytes),
             Some(Ok(digest)) => checked("the manifest", bytes, &digest),
-            Some(Err(problem)) => Err(GivenError::Manifest { image: self.name(), problem }),
+            Some(Err(problem)) => Err(ImportError::Manifest { image: self.name(), problem }),
         }
     }
 
-    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
         self.pull(&format!("sha256:{digest}"))
     }
 
-    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
         let got = self.whole(&format!("blobs/sha256:{digest}"), &[]);
         got.map(|(_, bytes)| bytes).map_err(|source| self.error("the configuration".to_owned(), source))
     }

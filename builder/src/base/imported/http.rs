@@ -3,7 +3,7 @@
 //!
 //! HTTPS with the certificates that this machine trusts; plain HTTP with this machine only, also after a redirect.
 
-use super::error::GivenError;
+use super::error::ImportError;
 use crate::input::over;
 use crate::limits::{self, Limit};
 use crate::site::ImageSource;
@@ -59,7 +59,7 @@ pub(super) struct Question<'q> {
 
 impl Http {
     /// Nothing is asked yet.
-    pub(super) fn new() -> Result<Self, GivenError> {
+    pub(super) fn new() -> Result<Self, ImportError> {
         // Another part of the process may have chosen the same; there is one choice a process.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -69,8 +69,8 @@ impl Http {
             .redirect(Policy::custom(redirect));
         let runtime = Builder::new_current_thread().enable_all().build();
         Ok(Self {
-            client: client.build().map_err(|error| GivenError::Client(error.to_string()))?,
-            runtime: runtime.map_err(|error| GivenError::Client(error.to_string()))?,
+            client: client.build().map_err(|error| ImportError::Client(error.to_string()))?,
+            runtime: runtime.map_err(|error| ImportError::Client(error.to_string()))?,
         })
     }
 

@@ -1,4 +1,4 @@
-//! What can go wrong with a base that was given.
+//! What can go wrong with an imported base.
 
 use crate::error::{Class, Classified};
 use crate::limits::OverLimit;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 /// Why there is no tree of such a base.
 #[derive(Debug, thiserror::Error)]
-pub enum GivenError {
+pub enum ImportError {
     /// A file of the site, or of a layout folder, cannot be read.
     #[error("cannot read {path}: {source}")]
     Read {
@@ -108,7 +108,7 @@ pub enum GivenError {
     Tool(#[from] ToolError),
 }
 
-impl GivenError {
+impl ImportError {
     fn is_refused(source: &OciDistributionError) -> bool {
         use OciDistributionError::{AuthenticationFailure, ServerError, UnauthorizedError};
         match source {
@@ -149,7 +149,7 @@ fn codes(source: &OciDistributionError) -> impl Iterator<Item = &OciErrorCode> {
     errors.iter().map(|error| &error.code)
 }
 
-impl Classified for GivenError {
+impl Classified for ImportError {
     fn class(&self) -> Class {
         match self {
             Self::Read { source, .. } => Class::of_reading(source),

@@ -1,6 +1,6 @@
 //! Files that are known by their digest: compared with it when they are stored and again when they are read.
 
-use super::error::GivenError;
+use super::error::ImportError;
 use super::locked::LockedLayer;
 use crate::input::{digest_of_file, digest_of_open_file, over};
 use crate::limits::{self, Limit};
@@ -25,8 +25,8 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 const XZ_MEMORY: u64 = 192 << 20;
 
 /// Digest and size of a file of the site.
-pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), GivenError> {
-    let read = |source| GivenError::Read { path: path.to_owned(), source };
+pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), ImportError> {
+    let read = |source| ImportError::Read { path: path.to_owned(), source };
     let size = file.metadata().map_err(read)?.len();
     Ok((digest_of_open_file(file).map_err(read)?, size))
 }
@@ -35,8 +35,8 @@ pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), Giv
 pub(super) fn keep(
     layer: &LockedLayer,
     store: &Store,
-    bring: &dyn Fn(&Path) -> Result<(), GivenError>,
-) -> Result<(), GivenError> {
+    bring: &dyn Fn(&Path) -> Result<(), ImportError>,
+) -> Result<(), ImportError> {
     let scratch = store.scratch()?;
     let place = scratch.path().join("layer");
     bring(&place)?;
@@ -44,23 +44,23 @@ pub(super) fn keep(
 }
 
 /// Moves a layer that arrived to its place in the store, where it is what it should be.
-pub(super) fn publish(layer: &LockedLayer, arrived: &Path, store: &Store) -> Result<(), GivenError> {
+pub(super) fn publish(layer: &LockedLayer, arrived: &Path, store: &Store) -> Result<(), ImportError> {
     let found = digest_of_file(arrived).map_err(|source| StoreError { path: arrived.to_owned(), source })?;
     if found != layer.sha256 {
-        return Err(GivenError::WrongDigest { what: "the layer", expected: layer.sha256, found });
+        return Err(ImportError::WrongDigest { what: "the layer", expected: layer.sha256, found });
     }
     Ok(Store::publish(arrived, &store.blob(&layer.sha256))?)
 }
 
 /// A layer of the store as an open tar. One that was damaged there is removed, so that it is fetched anew.
-pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, GivenError> {
+pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, ImportError> {
     let path = store.blob(&layer.sha256);
-    let file = File::open(&path).map_err(|source| GivenError::Read { path: path.clone(), source })?;
+    let file = File::open(&path).map_err(|source| ImportError::Read { path: path.clone(), source })?;
     open(file, &path, &layer.sha256, store).map_err(|error| match error {
-        GivenError::WrongDigest { .. } => {
+        ImportError::WrongDigest { .. } => {
             // Where it stays, the next build says the same again.
             let _ = fs::remove_file(&path);
-            GivenError::DamagedLayer { layer: layer.sha256 }
+            ImportError::DamagedLayer { layer: layer.sha256 }
         }
         other => other,
     })
@@ -72,8 +72,8 @@ pub(super) fn open(
     path: &Path,
     expected: &Sha256Digest,
     store: &Store,
-) -> Result<File, GivenError> {
-    let read = |source| GivenError::Read { path: path.to_owned(), source };
+) -> Result<File, ImportError> {
+    let read = |source| ImportError::Read { path: path.to_owned(), source };
     let (mut copy, mut hasher) = (nameless(store)?, Sha256::new());
     let mut buffer = vec![0; 1 << 18];
     loop {
@@ -87,14 +87,14 @@ pub(super) fn open(
     }
     let found = Sha256Digest::from_bytes(hasher.finalize().into());
     if found != *expected {
-        return Err(GivenError::WrongDigest { what: "the file", expected: *expected, found });
+        return Err(ImportError::WrongDigest { what: "the file", expected: *expected, found });
     }
     copy.rewind().map_err(|source| in_store(store, source))?;
     unpacked(copy, path, store)
 }
 
 /// The same without compression. What a file is, it says itself: names and media types are often wrong.
-fn unpacked(file: File, path: &Path, store: &Store) -> Result<File, GivenError> {
+fn unpacked(file: File, path: &Path, store: &Store) -> Result<File, ImportError> {
     unpacked_within(file, path, store, &limits::LAYER)
 }
 
@@ -103,12 +103,12 @@ fn unpacked_within(
     path: &Path,
     store: &Store,
     limit: &'static Limit,
-) -> Result<File, GivenError> {
+) -> Result<File, ImportError> {
     let stored = |source| in_store(store, source);
     let mut start = Vec::new();
     Read::by_ref(&mut file).take(6).read_to_end(&mut start).map_err(stored)?;
     file.rewind().map_err(stored)?;
-    let damaged = |source| GivenError::Unpack { path: path.to_owned(), source };
+    let damaged = |source| ImportError::Unpack { path: path.to_owned(), source };
     let mut out = nameless(store)?;
     if start.starts_with(GZIP) {
         copy(flate2::read::MultiGzDecoder::new(file), &mut out, limit).map_err(damaged)?;
@@ -131,12 +131,12 @@ fn copy(from: impl Read, to: &mut File, limit: &'static Limit) -> io::Result<()>
     limit.check(length).map(drop).map_err(over)
 }
 
-fn unpack_xz(file: File, path: &Path, out: &mut File, limit: &'static Limit) -> Result<(), GivenError> {
+fn unpack_xz(file: File, path: &Path, out: &mut File, limit: &'static Limit) -> Result<(), ImportError> {
     let mut command = XZ.command()?;
     command.args(["--decompress", "--stdout"]).arg(format!("--memlimit-decompress={XZ_MEMORY}"));
     let running = tools::start(command.stdin(file).stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let (copied, complaint) = tool_output::listen(&running, |unpacked| copy(unpacked, out, limit));
-    let failed = |source| GivenError::Unpack { path: path.to_owned(), source };
+    let failed = |source| ImportError::Unpack { path: path.to_owned(), source };
     copied.map_err(failed)?;
     if String::from_utf8_lossy(&complaint).contains("Memory usage limit reached") {
         let problem = format!("xz would need more than {} MiB of memory for it", XZ_MEMORY >> 20);
@@ -146,11 +146,11 @@ fn unpack_xz(file: File, path: &Path, out: &mut File, limit: &'static Limit) -> 
     Ok(())
 }
 
-fn nameless(store: &Store) -> Result<File, GivenError> {
+fn nameless(store: &Store) -> Result<File, ImportError> {
     tempfile::tempfile_in(store.dir().join("tmp")).map_err(|source| in_store(store, source))
 }
 
-fn in_store(store: &Store, source: io::Error) -> GivenError {
+fn in_store(store: &Store, source: io::Error) -> ImportError {
     StoreError { path: store.dir().join("tmp"), source }.into()
 }
 

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// A file by what changes whenever somebody writes to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FileMark {
+pub struct FileStamp {
     path: PathBuf,
     device: u64,
     inode: u64,
@@ -17,8 +17,8 @@ pub struct FileMark {
     changed: (i64, i64),
 }
 
-impl FileMark {
-    /// The mark of the file that is there now.
+impl FileStamp {
+    /// The stamp of the file that is there now.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let facts = fs::metadata(&path)?;
@@ -38,7 +38,7 @@ impl FileMark {
         &self.path
     }
 
-    /// Whether the file is as it was when the mark was taken.
+    /// Whether the file is as it was when the stamp was taken.
     #[must_use]
     pub fn holds(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)
@@ -54,16 +54,16 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "one").unwrap();
-        let mark = FileMark::of(&path).unwrap();
-        assert!(mark.holds() && mark.path().ends_with("file"));
+        let stamp = FileStamp::of(&path).unwrap();
+        assert!(stamp.holds() && stamp.path().ends_with("file"));
         let other = folder.path().join("other");
         fs::write(&other, "two").unwrap();
         fs::rename(&other, &path).unwrap();
-        assert!(!mark.holds());
-        let mark = FileMark::of(&path).unwrap();
+        assert!(!stamp.holds());
+        let stamp = FileStamp::of(&path).unwrap();
         fs::write(&path, "longer").unwrap();
-        assert!(!mark.holds());
+        assert!(!stamp.holds());
         fs::remove_file(&path).unwrap();
-        assert!(!mark.holds());
+        assert!(!stamp.holds());
     }
 }

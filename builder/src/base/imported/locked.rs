@@ -1,4 +1,4 @@
-//! What the lock says of a base that was given.
+//! What the lock says of an imported base.
 
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which tar, or which image.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Given {
+pub enum ImportedBase {
     /// A tar.
     Tar {
         /// The digest of the file, compressed as it is.
@@ -35,7 +35,7 @@ pub struct LockedLayer {
     pub size: u64,
 }
 
-impl Given {
+impl ImportedBase {
     /// The digest that names it: of the tar, or of the manifest.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
@@ -123,19 +123,19 @@ struct RawLayer {
 }
 
 impl RawTar {
-    pub(in crate::base) fn of(given: Option<&Given>) -> Option<Self> {
-        match given? {
-            Given::Tar { sha256, size } => Some(Self { sha256: sha256.to_string(), size: *size }),
-            Given::Image { .. } => None,
+    pub(in crate::base) fn of(imported: Option<&ImportedBase>) -> Option<Self> {
+        match imported? {
+            ImportedBase::Tar { sha256, size } => Some(Self { sha256: sha256.to_string(), size: *size }),
+            ImportedBase::Image { .. } => None,
         }
     }
 }
 
 impl RawImage {
-    pub(in crate::base) fn of(given: Option<&Given>) -> Option<Self> {
-        match given? {
-            Given::Tar { .. } => None,
-            Given::Image { manifest, layers } => {
+    pub(in crate::base) fn of(imported: Option<&ImportedBase>) -> Option<Self> {
+        match imported? {
+            ImportedBase::Tar { .. } => None,
+            ImportedBase::Image { manifest, layers } => {
                 let raw =
                     |layer: &LockedLayer| RawLayer { sha256: layer.sha256.to_string(), size: layer.size };
                 Some(Self { manifest: manifest.to_string(), layer: layers.iter().map(raw).collect() })

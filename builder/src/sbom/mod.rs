@@ -6,8 +6,8 @@ mod cyclonedx;
 pub mod provenance;
 mod spdx;
 
-use crate::base::given::Given;
-use crate::base::lock::{Lock, Wish};
+use crate::base::imported::ImportedBase;
+use crate::base::lock::{Lock, LockRequest};
 use crate::base::locked_package::Part;
 use crate::ids::{Owner, derived_uuid};
 use crate::site::{Base, ImageSource, Site};
@@ -17,7 +17,7 @@ pub const FOLDER: &str = "usr/share/psyops";
 
 /// The documents of a system.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Bill {
+pub struct Sbom {
     /// SPDX 2.3, in JSON.
     pub spdx: String,
     /// CycloneDX 1.5, in JSON.
@@ -101,8 +101,8 @@ fn escaped(text: &str) -> String {
         .collect()
 }
 
-impl Bill {
-    /// The bill of what `site` makes of `lock`.
+impl Sbom {
+    /// The SBOM of what `site` makes of `lock`.
     #[must_use]
     pub fn of(site: &Site, lock: &Lock) -> Self {
         let components = components(lock);
@@ -127,7 +127,7 @@ struct Subject {
 
 fn components(lock: &Lock) -> Vec<Component> {
     let mut components = crates::linked();
-    components.extend(lock.given.as_ref().map(|given| base(&lock.wish, given)));
+    components.extend(lock.imported.as_ref().map(|imported| base(&lock.request, imported)));
     for part in [Part::Base, Part::Kernel, Part::Boot] {
         components.extend(lock.part(part).map(|package| Component {
             kind: Kind::Debian,
@@ -143,9 +143,9 @@ fn components(lock: &Lock) -> Vec<Component> {
     components
 }
 
-/// A base that was given. What it has in it, it must say itself.
-fn base(wish: &Wish, given: &Given) -> Component {
-    let (kind, name) = match &wish.base {
+/// An imported base. What it has in it, it must say itself.
+fn base(request: &LockRequest, imported: &ImportedBase) -> Component {
+    let (kind, name) = match &request.base {
         Base::Oci(ImageSource::Registry(image)) => {
             (Kind::Image, format!("{}/{}", image.registry(), image.repository()))
         }
@@ -153,8 +153,8 @@ fn base(wish: &Wish, given: &Given) -> Component {
         Base::Tar(path) => (Kind::Tar, path.display().to_string()),
         base @ (Base::Micro | Base::Debian) => (Kind::Tar, base.to_string()),
     };
-    let digest = given.digest().to_string();
-    let architecture = (kind == Kind::Image).then(|| wish.architecture.oci.to_owned());
+    let digest = imported.digest().to_string();
+    let architecture = (kind == Kind::Image).then(|| request.architecture.oci.to_owned());
     Component { kind, name, version: format!("sha256:{digest}"), architecture, sha256: Some(digest) }
 }
 

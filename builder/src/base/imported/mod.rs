@@ -18,8 +18,8 @@ mod registry_tests;
 #[cfg(test)]
 mod tests;
 
-pub use error::GivenError;
-pub use locked::{Given, LockedLayer};
+pub use error::ImportError;
+pub use locked::{ImportedBase, LockedLayer};
 pub(super) use locked::{RawImage, RawTar};
 
 use super::BaseError;
@@ -59,13 +59,13 @@ const OF_ONE_MACHINE: [&str; 5] = [
 ];
 
 /// Finds out what the site's base is now, for a new lock. `None` for a base of packages.
-pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Given>, GivenError> {
+pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<ImportedBase>, ImportError> {
     match &site.base {
         Base::Micro | Base::Debian => Ok(None),
         Base::Tar(path) => {
             progress("reading the tar of the base");
             blob::digest(tar_of(site, path)?, &site.dir.join(path))
-                .map(|(sha256, size)| Some(Given::Tar { sha256, size }))
+                .map(|(sha256, size)| Some(ImportedBase::Tar { sha256, size }))
         }
         Base::Oci(ImageSource::Registry(reference)) => {
             progress(&format!("asking the registry for {reference}"));
@@ -80,7 +80,7 @@ pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Giv
 
 /// What an image in a registry is, for the tests with hostile registries.
 #[cfg(test)]
-pub(crate) fn resolve_reference(reference: &str) -> Result<Given, BaseError> {
+pub(crate) fn resolve_reference(reference: &str) -> Result<ImportedBase, BaseError> {
     let ImageSource::Registry(reference) = reference.parse().expect("a reference") else {
         panic!("{reference} is a folder")
     };
@@ -90,15 +90,15 @@ pub(crate) fn resolve_reference(reference: &str) -> Result<Given, BaseError> {
 /// Fetches what the store lacks, and refuses a tar that is not the locked one.
 pub(super) fn fetch(
     site: &Site,
-    given: &Given,
+    imported: &ImportedBase,
     store: &Store,
     progress: &dyn Fn(&str),
-) -> Result<(), GivenError> {
-    let layers = match (&site.base, given) {
-        (Base::Tar(path), Given::Tar { sha256, .. }) => {
+) -> Result<(), ImportError> {
+    let layers = match (&site.base, imported) {
+        (Base::Tar(path), ImportedBase::Tar { sha256, .. }) => {
             return check_tar(tar_of(site, path)?, &site.dir.join(path), sha256);
         }
-        (_, Given::Image { layers, .. }) => layers,
+        (_, ImportedBase::Image { layers, .. }) => layers,
         _ => return Ok(()),
     };
     let mut missing: Vec<&LockedLayer> =
@@ -132,34 +132,39 @@ pub(super) fn fetch(
     }
 }
 
-fn check_tar(file: File, path: &Path, locked: &handoff::hash::Sha256Digest) -> Result<(), GivenError> {
+fn check_tar(file: File, path: &Path, locked: &handoff::hash::Sha256Digest) -> Result<(), ImportError> {
     let (found, _) = blob::digest(file, path)?;
     if found == *locked {
         return Ok(());
     }
-    Err(GivenError::OtherTar { path: path.to_owned(), locked: *locked, found })
+    Err(ImportError::OtherTar { path: path.to_owned(), locked: *locked, found })
 }
 
 /// Puts the base together, as a tar at `place`.
-pub(super) fn make(site: &Site, given: &Given, store: &Store, place: &Path) -> Result<Init, BaseError> {
+pub(super) fn make(
+    site: &Site,
+    imported: &ImportedBase,
+    store: &Store,
+    place: &Path,
+) -> Result<Init, BaseError> {
     let mut tree = LayeredTree::new();
-    match (&site.base, given) {
-        (Base::Tar(path), Given::Tar { sha256, .. }) => {
+    match (&site.base, imported) {
+        (Base::Tar(path), ImportedBase::Tar { sha256, .. }) => {
             let file = tar_of(site, path)?;
             let path = site.dir.join(path);
             tree.add_image_layer(blob::open(file, &path, sha256, store)?, &path, &wanted)?;
         }
-        (_, Given::Image { layers, .. }) => {
+        (_, ImportedBase::Image { layers, .. }) => {
             for layer in layers {
                 let name = PathBuf::from(format!("layer {}", layer.sha256));
                 tree.add_image_layer(blob::open_kept(layer, store)?, &name, &wanted)?;
             }
         }
         // The lock does not answer for another kind of base.
-        (_, Given::Tar { .. }) => {}
+        (_, ImportedBase::Tar { .. }) => {}
     }
     let init = init::detect(&tree, site.architecture)?
-        .ok_or_else(|| GivenError::NoInit { base: site.base.to_string() })?;
+        .ok_or_else(|| ImportError::NoInit { base: site.base.to_string() })?;
     complete(&mut tree)?;
     let mut file = AtomicFile::create(place)?;
     tree.write_tar(&mut file, site.build_time)?;
@@ -175,19 +180,19 @@ fn leads_outside(path: &Path) -> bool {
 }
 
 /// The site's tar. One in the site is opened beneath its folder.
-fn tar_of(site: &Site, path: &Path) -> Result<File, GivenError> {
+fn tar_of(site: &Site, path: &Path) -> Result<File, ImportError> {
     let opened =
         if leads_outside(path) { open_anywhere(&site.dir.join(path)) } else { site.folder.file(path) };
-    opened.map_err(|source| GivenError::Read { path: site.dir.join(path), source })
+    opened.map_err(|source| ImportError::Read { path: site.dir.join(path), source })
 }
 
 /// The site's folder of images, beneath which all of it is opened.
-fn layout_of(site: &Site, path: &Path) -> Result<SiteFolder, GivenError> {
+fn layout_of(site: &Site, path: &Path) -> Result<SiteFolder, ImportError> {
     if !leads_outside(path) {
         return Ok(site.folder.folder(path));
     }
     let path = site.dir.join(path);
-    SiteFolder::open(&path).map_err(|source| GivenError::Read { path, source })
+    SiteFolder::open(&path).map_err(|source| ImportError::Read { path, source })
 }
 
 /// Whether a path of the base is taken.

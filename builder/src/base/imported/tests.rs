@@ -99,15 +99,15 @@ impl Place {
         self.put("layout/index.json", index.to_string().as_bytes());
     }
 
-    pub(super) fn resolve(&self) -> Result<Given, GivenError> {
+    pub(super) fn resolve(&self) -> Result<ImportedBase, ImportError> {
         resolve(&self.site, &|_| ()).map(Option::unwrap)
     }
 
     /// From the lock to the tree.
-    pub(super) fn make(&self, given: &Given) -> Result<(LayeredTree, Init), BaseError> {
-        fetch(&self.site, given, &self.store, &|_| ())?;
+    pub(super) fn make(&self, imported: &ImportedBase) -> Result<(LayeredTree, Init), BaseError> {
+        fetch(&self.site, imported, &self.store, &|_| ())?;
         let place = self.folder.path().join("base.tar");
-        let init = make(&self.site, given, &self.store, &place)?;
+        let init = make(&self.site, imported, &self.store, &place)?;
         let mut tree = LayeredTree::new();
         tree.add_tar(&place, &|_| true)?;
         Ok((tree, init))
@@ -145,14 +145,14 @@ fn a_tar_is_taken_whatever_it_is_packed_with() {
 fn another_tar_than_the_locked_one_is_refused() {
     let place = Place::new("tar:root.tar");
     place.put("root.tar", &tar(&system()));
-    let given = place.resolve().unwrap();
+    let imported = place.resolve().unwrap();
     place.put("root.tar", &tar(&LayeredTree::new()));
-    let error = crate::error::Error::from(place.make(&given).err().unwrap());
+    let error = crate::error::Error::from(place.make(&imported).err().unwrap());
     assert_eq!(error.class(), crate::error::Class::BadContent);
     assert!(error.report().contains("psyops lock update"), "{}", error.report());
     fs::remove_file(place.site.dir.join("root.tar")).unwrap();
-    let error = place.make(&given).err().unwrap();
-    assert!(matches!(error, BaseError::Given(GivenError::Read { .. })), "{error}");
+    let error = place.make(&imported).err().unwrap();
+    assert!(matches!(error, BaseError::ImportedBase(ImportError::Read { .. })), "{error}");
 }
 
 #[test]
@@ -166,20 +166,20 @@ fn layers_of_a_layout_come_by_tag_and_platform_and_stay_in_the_store() {
     let other = place.image(&layers[..1], "arm64", "stable");
     let old = place.image(&layers[..1], "amd64", "old");
     place.index(&[other.clone(), stable.clone(), old]);
-    let given = place.resolve().unwrap();
-    assert_eq!(format!("sha256:{}", given.digest()), stable["digest"].as_str().unwrap());
-    let (tree, _) = place.make(&given).unwrap();
+    let imported = place.resolve().unwrap();
+    assert_eq!(format!("sha256:{}", imported.digest()), stable["digest"].as_str().unwrap());
+    let (tree, _) = place.make(&imported).unwrap();
     assert!(!tree.contains("etc/motd"));
     assert_eq!(text(&tree, "etc/issue").as_deref(), Some("second\n"));
 
     // From here on the folder is not needed.
     fs::remove_dir_all(place.site.dir.join("layout")).unwrap();
-    place.make(&given).unwrap();
+    place.make(&imported).unwrap();
     // What was damaged in the store is said once, and then fetched anew.
-    let Given::Image { layers, .. } = &given else { panic!("{given:?}") };
+    let ImportedBase::Image { layers, .. } = &imported else { panic!("{imported:?}") };
     fs::write(place.store.blob(&layers[0].sha256), "damaged").unwrap();
-    let error = place.make(&given).err().unwrap();
-    assert!(matches!(error, BaseError::Given(GivenError::DamagedLayer { .. })), "{error}");
+    let error = place.make(&imported).err().unwrap();
+    assert!(matches!(error, BaseError::ImportedBase(ImportError::DamagedLayer { .. })), "{error}");
     assert!(!place.store.blob(&layers[0].sha256).exists());
 }
 
@@ -188,16 +188,16 @@ fn a_layer_that_is_not_what_its_name_says_does_not_reach_the_store() {
     let place = Place::new("oci:./layout");
     let image = place.image(&[tar(&system())], "amd64", "x");
     place.index(std::slice::from_ref(&image));
-    let given = place.resolve().unwrap();
-    let Given::Image { layers, .. } = &given else { panic!("{given:?}") };
+    let imported = place.resolve().unwrap();
+    let ImportedBase::Image { layers, .. } = &imported else { panic!("{imported:?}") };
     place.put(&format!("layout/blobs/sha256/{}", layers[0].sha256), &tar(&LayeredTree::new()));
-    let error = place.make(&given).err().unwrap();
-    assert!(matches!(error, BaseError::Given(GivenError::WrongDigest { .. })), "{error}");
+    let error = place.make(&imported).err().unwrap();
+    assert!(matches!(error, BaseError::ImportedBase(ImportError::WrongDigest { .. })), "{error}");
     assert!(!place.store.blob(&layers[0].sha256).exists());
     // Nor does a manifest count that was changed.
     let digest = image["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     place.put(&format!("layout/blobs/sha256/{digest}"), b"{}");
-    assert!(matches!(place.resolve().unwrap_err(), GivenError::WrongDigest { .. }));
+    assert!(matches!(place.resolve().unwrap_err(), ImportError::WrongDigest { .. }));
 }
 
 #[test]
@@ -227,7 +227,7 @@ fn a_base_without_an_init_says_what_is_needed() {
         tree.remove(remove);
         place.put("root.tar", &tar(&tree));
         let error = place.make(&place.resolve().unwrap()).err().unwrap();
-        assert!(matches!(error, BaseError::Given(GivenError::NoInit { .. })), "{error}");
+        assert!(matches!(error, BaseError::ImportedBase(ImportError::NoInit { .. })), "{error}");
         assert!(error.to_string().contains(says), "{error}");
     }
     let mut tree = system();
@@ -239,7 +239,7 @@ fn a_base_without_an_init_says_what_is_needed() {
     tree.insert_file("usr/lib/systemd/systemd", 0o755, *b"#!/bin/sh\n").unwrap();
     place.put("root.tar", &tar(&tree));
     let error = place.make(&place.resolve().unwrap()).err().unwrap();
-    assert!(matches!(error, BaseError::Given(GivenError::OtherMachine { .. })), "{error}");
+    assert!(matches!(error, BaseError::ImportedBase(ImportError::OtherMachine { .. })), "{error}");
 }
 
 #[test]
@@ -248,7 +248,7 @@ fn the_inputs_follow_the_layers_and_their_order() {
     let key = |layers: &[&str], manifest: &str| {
         let mut inputs = Inputs::new(crate::store::StepName::BaseTree, "1");
         let layers = layers.iter().map(|text| layer(text)).collect();
-        Given::Image { manifest: Sha256Digest::of(manifest.as_bytes()), layers }.add_to(&mut inputs);
+        ImportedBase::Image { manifest: Sha256Digest::of(manifest.as_bytes()), layers }.add_to(&mut inputs);
         inputs.key()
     };
     assert_eq!(key(&["a", "b"], "x"), key(&["a", "b"], "y"));

@@ -1,6 +1,6 @@
 //! A folder with images in it (OCI image specification, image-layout.md), as `skopeo copy`, `buildah push` and others make it.
 
-use super::error::GivenError;
+use super::error::ImportError;
 use super::locked::LockedLayer;
 use super::manifest::{Source, sha256};
 use crate::input::read_limited;
@@ -24,11 +24,11 @@ pub(super) struct Layout {
 
 impl Layout {
     /// Finds the image with this tag, or the only one.
-    pub(super) fn open(folder: SiteFolder, tag: Option<&str>) -> Result<Self, GivenError> {
-        let bad = |problem: String| GivenError::Layout { folder: folder.path(), problem };
+    pub(super) fn open(folder: SiteFolder, tag: Option<&str>) -> Result<Self, ImportError> {
+        let bad = |problem: String| ImportError::Layout { folder: folder.path(), problem };
         let there = folder.kind("oci-layout");
         let there =
-            there.map_err(|source| GivenError::Read { path: folder.path_of("oci-layout"), source })?;
+            there.map_err(|source| ImportError::Read { path: folder.path_of("oci-layout"), source })?;
         if there != Some(Kind::File) {
             return Err(bad("no folder of images (OCI layout): it has no file oci-layout".into()));
         }
@@ -66,33 +66,33 @@ impl Source for Layout {
         self.folder.path().display().to_string()
     }
 
-    fn first(&self) -> Result<Vec<u8>, GivenError> {
+    fn first(&self) -> Result<Vec<u8>, ImportError> {
         Ok(self.index.clone())
     }
 
-    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
         read(&self.folder, blob(digest))
     }
 
-    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
         read(&self.folder, blob(digest))
     }
 }
 
 /// Copies a layer out of the folder.
-pub(super) fn copy(folder: &SiteFolder, layer: &LockedLayer, place: &Path) -> Result<(), GivenError> {
+pub(super) fn copy(folder: &SiteFolder, layer: &LockedLayer, place: &Path) -> Result<(), ImportError> {
     let name = blob(&layer.sha256);
     let copied = folder.file(&name).and_then(|mut file| io::copy(&mut file, &mut File::create(place)?));
-    copied.map(drop).map_err(|source| GivenError::Read { path: folder.path_of(name), source })
+    copied.map(drop).map_err(|source| ImportError::Read { path: folder.path_of(name), source })
 }
 
 fn blob(digest: &Sha256Digest) -> PathBuf {
     Path::new("blobs/sha256").join(digest.to_string())
 }
 
-fn read(folder: &SiteFolder, name: impl AsRef<Path>) -> Result<Vec<u8>, GivenError> {
+fn read(folder: &SiteFolder, name: impl AsRef<Path>) -> Result<Vec<u8>, ImportError> {
     let bytes = folder.file(&name).and_then(|file| read_limited(file, &limits::MANIFEST));
-    bytes.map_err(|source| GivenError::Read { path: folder.path_of(name), source })
+    bytes.map_err(|source| ImportError::Read { path: folder.path_of(name), source })
 }
 
 fn tag_of(entry: &ImageIndexEntry) -> Option<&str> {

@@ -1,8 +1,8 @@
 //! From what an image is called to its layers (OCI image specification, manifest.md and image-index.md; Docker's older
 //! media types mean the same).
 
-use super::error::GivenError;
-use super::locked::{Given, LockedLayer};
+use super::error::ImportError;
+use super::locked::{ImportedBase, LockedLayer};
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
 use crate::width::to_u64;
@@ -28,11 +28,11 @@ pub(super) trait Source {
     /// What the user calls the image.
     fn name(&self) -> String;
     /// The manifest or index that the name stands for now.
-    fn first(&self) -> Result<Vec<u8>, GivenError>;
+    fn first(&self) -> Result<Vec<u8>, ImportError>;
     /// The manifest or index with this digest.
-    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError>;
+    fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError>;
     /// The configuration with this digest.
-    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, GivenError>;
+    fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError>;
 }
 
 /// What counts of an image's configuration (config.md).
@@ -46,8 +46,8 @@ struct Configuration {
 pub(super) fn resolve(
     source: &impl Source,
     architecture: &'static Architecture,
-) -> Result<Given, GivenError> {
-    let bad = |problem: String| GivenError::Manifest { image: source.name(), problem };
+) -> Result<ImportedBase, ImportError> {
+    let bad = |problem: String| ImportError::Manifest { image: source.name(), problem };
     let mut bytes = source.first()?;
     for _ in 0..DEEPEST {
         let parsed = serde_json::from_slice::<OciManifest>(&bytes);
@@ -80,8 +80,8 @@ fn locked(
     architecture: &Architecture,
     image: &OciImageManifest,
     manifest: Sha256Digest,
-) -> Result<Given, GivenError> {
-    let bad = |problem: String| GivenError::Manifest { image: source.name(), problem };
+) -> Result<ImportedBase, ImportError> {
+    let bad = |problem: String| ImportError::Manifest { image: source.name(), problem };
     let digest = sha256(&image.config.digest).map_err(bad)?;
     let bytes = checked("the configuration", source.config(&digest)?, &digest)?;
     let config: Configuration = serde_json::from_slice(&bytes)
@@ -95,7 +95,7 @@ fn locked(
     limits::IMAGE_LAYERS.check(to_u64(image.layers.len())).map_err(|over| bad(over.to_string()))?;
     let layers =
         image.layers.iter().map(|layer| locked_layer(layer).map_err(bad)).collect::<Result<_, _>>()?;
-    Ok(Given::Image { manifest, layers })
+    Ok(ImportedBase::Image { manifest, layers })
 }
 
 fn locked_layer(layer: &OciDescriptor) -> Result<LockedLayer, String> {
@@ -117,12 +117,12 @@ pub(super) fn checked(
     what: &'static str,
     bytes: Vec<u8>,
     expected: &Sha256Digest,
-) -> Result<Vec<u8>, GivenError> {
+) -> Result<Vec<u8>, ImportError> {
     let found = Sha256Digest::of(&bytes);
     if found == *expected {
         return Ok(bytes);
     }
-    Err(GivenError::WrongDigest { what, expected: *expected, found })
+    Err(ImportError::WrongDigest { what, expected: *expected, found })
 }
 
 /// A manifest, an index or a configuration, each in the place of the others, for the fuzz targets.
@@ -135,15 +135,15 @@ pub(crate) fn fuzz(bytes: &[u8]) {
             "image".into()
         }
 
-        fn first(&self) -> Result<Vec<u8>, GivenError> {
+        fn first(&self) -> Result<Vec<u8>, ImportError> {
             Ok(self.0.to_vec())
         }
 
-        fn manifest(&self, _: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+        fn manifest(&self, _: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
             Ok(self.0.to_vec())
         }
 
-        fn config(&self, _: &Sha256Digest) -> Result<Vec<u8>, GivenError> {
+        fn config(&self, _: &Sha256Digest) -> Result<Vec<u8>, ImportError> {
             Ok(self.0.to_vec())
         }
     }

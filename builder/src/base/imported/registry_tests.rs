@@ -149,7 +149,7 @@ fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
     let place = place(&registry, ":stable");
     registry.push(&place, "one");
     let locked = place.resolve().unwrap();
-    let Given::Image { manifest, layers } = &locked else { panic!("{locked:?}") };
+    let ImportedBase::Image { manifest, layers } = &locked else { panic!("{locked:?}") };
     let (layer, blob) = (&layers[0], registry.blob(&layers[0].sha256));
     let mut bytes = fs::read(&blob).unwrap();
     bytes[100] ^= 1;
@@ -184,7 +184,7 @@ const REFERENCE: &str = "PSYOPS_TEST_REFERENCE";
 /// Asks for an image in a process of its own, which trusts this certificate and no other; gives what it says.
 fn resolve_elsewhere(reference: &str, trusted: &Path) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "base::given::registry_tests::resolves", "--ignored", "--nocapture"])
+        .args(["--exact", "base::imported::registry_tests::resolves", "--ignored", "--nocapture"])
         .env(REFERENCE, reference)
         .env("SSL_CERT_FILE", trusted)
         .output()

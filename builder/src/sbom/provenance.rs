@@ -4,7 +4,7 @@
 //! that of its roles and overlays; git's stands beside the image, because each commit, even of one node's file, would
 //! else change the root of all nodes.
 
-use crate::base::given::Given;
+use crate::base::imported::ImportedBase;
 use crate::base::lock::Lock;
 use crate::image::digests::Digests;
 use crate::site::{LOCK_FILE, Site};
@@ -44,10 +44,10 @@ pub fn of_image(
         "name": LOCK_FILE,
         "digest": {"sha256": lock.digest().to_string()},
     })];
-    if let Some(given) = &lock.given {
+    if let Some(imported) = &lock.imported {
         dependencies.push(json!({
-            "name": lock.wish.base.to_string(),
-            "digest": {"sha256": given.digest().to_string()},
+            "name": lock.request.base.to_string(),
+            "digest": {"sha256": imported.digest().to_string()},
         }));
     }
     if let Some(revision) = revision {
@@ -119,7 +119,7 @@ impl Lock {
                 format!("{:?} {} {} {}\n", package.part, package.name, package.version, package.sha256)
             })
             .collect();
-        let given = self.given.as_ref().map(Given::lines).unwrap_or_default();
-        Sha256Digest::of(format!("{given}{packages}").as_bytes())
+        let imported = self.imported.as_ref().map(ImportedBase::lines).unwrap_or_default();
+        Sha256Digest::of(format!("{imported}{packages}").as_bytes())
     }
 }

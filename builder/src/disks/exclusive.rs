@@ -9,7 +9,7 @@ use std::path::Path;
 
 /// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` asks the kernel for one that nobody
 /// else uses.
-pub(super) fn open_alone(path: &Path, number: Number, direct: bool) -> io::Result<File> {
+pub(super) fn open_exclusive(path: &Path, number: Number, direct: bool) -> io::Result<File> {
     let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
     // A thing of another kind might do something when it is opened.
     if Number::of_device(path) != Some(number) {

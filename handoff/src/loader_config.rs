@@ -17,7 +17,7 @@ use core::fmt;
 
 /// The site's part of an initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trust {
+pub struct LoaderConfig {
     /// The site.
     pub site: Name,
     /// The release of this system.
@@ -44,7 +44,7 @@ pub struct Trust {
 
 /// Why a text is no trust file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BadTrust {
+pub enum BadLoaderConfig {
     /// A line that is not `key: value`.
     BadLine(String),
     /// A key that this version does not know.
@@ -55,7 +55,7 @@ pub enum BadTrust {
     BadValue(String),
 }
 
-impl fmt::Display for BadTrust {
+impl fmt::Display for BadLoaderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::BadLine(line) => write!(f, "trust file: {line:?} is not 'key: value'"),
@@ -66,9 +66,9 @@ impl fmt::Display for BadTrust {
     }
 }
 
-impl core::error::Error for BadTrust {}
+impl core::error::Error for BadLoaderConfig {}
 
-impl Trust {
+impl LoaderConfig {
     /// The file's text.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -96,7 +96,7 @@ impl Trust {
     }
 
     /// Reads the file.
-    pub fn decode(text: &str) -> Result<Self, BadTrust> {
+    pub fn decode(text: &str) -> Result<Self, BadLoaderConfig> {
         let (mut site, mut release, mut epoch, mut time, mut deadline) = (None, None, None, None, None);
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
@@ -104,8 +104,9 @@ impl Trust {
         let mut least_serial = LeastSerial::default();
         // Not `lines`, which would take a carriage return out of a value.
         for line in text.split_terminator('\n') {
-            let bad = || BadTrust::BadValue(line.to_owned());
-            let (key, value) = line.split_once(": ").ok_or_else(|| BadTrust::BadLine(line.to_owned()))?;
+            let bad = || BadLoaderConfig::BadValue(line.to_owned());
+            let (key, value) =
+                line.split_once(": ").ok_or_else(|| BadLoaderConfig::BadLine(line.to_owned()))?;
             if value.contains(char::is_control) {
                 return Err(bad());
             }
@@ -127,20 +128,20 @@ impl Trust {
                 }
                 "least-serial" | "least-serial-of" => least_serial.take(key, value).ok_or_else(bad)?,
                 key if key.starts_with("rescue-") => rescue.take(key, value).ok_or_else(bad)?,
-                _ => return Err(BadTrust::UnknownKey(key.to_owned())),
+                _ => return Err(BadLoaderConfig::UnknownKey(key.to_owned())),
             }
         }
         if signing_keys.is_empty() {
-            return Err(BadTrust::Missing("signing-key"));
+            return Err(BadLoaderConfig::Missing("signing-key"));
         }
         Ok(Self {
-            site: site.ok_or(BadTrust::Missing("site"))?,
-            release: release.ok_or(BadTrust::Missing("release"))?,
-            security_epoch: epoch.ok_or(BadTrust::Missing("security-epoch"))?,
+            site: site.ok_or(BadLoaderConfig::Missing("site"))?,
+            release: release.ok_or(BadLoaderConfig::Missing("release"))?,
+            security_epoch: epoch.ok_or(BadLoaderConfig::Missing("security-epoch"))?,
             least_serial,
-            build_time: time.ok_or(BadTrust::Missing("build-time"))?,
-            overlay_size: overlay_size.ok_or(BadTrust::Missing("overlay-size"))?,
-            identity_deadline: deadline.ok_or(BadTrust::Missing("identity-deadline"))?,
+            build_time: time.ok_or(BadLoaderConfig::Missing("build-time"))?,
+            overlay_size: overlay_size.ok_or(BadLoaderConfig::Missing("overlay-size"))?,
+            identity_deadline: deadline.ok_or(BadLoaderConfig::Missing("identity-deadline"))?,
             root_corruption,
             signing_keys,
             policy,
@@ -152,16 +153,16 @@ impl Trust {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::{Answer, Fault};
+    use crate::fault::{Fault, FaultAction};
     use crate::rescue::{ConsoleAccess, RescueAccess};
 
-    fn trust() -> Trust {
+    fn trust() -> LoaderConfig {
         let mut policy = Policy::default();
-        policy.set(Fault::Root, Answer::Rescue);
+        policy.set(Fault::Root, FaultAction::Rescue);
         let mut least_serial = LeastSerial::default();
         least_serial.raise_all(7);
         least_serial.raise("pi1".parse().unwrap(), 9);
-        Trust {
+        LoaderConfig {
             site: "demo".parse().unwrap(),
             release: "1.0".parse().unwrap(),
             security_epoch: 2,
@@ -184,7 +185,7 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(Trust::decode(&trust().encode()), Ok(trust()));
+        assert_eq!(LoaderConfig::decode(&trust().encode()), Ok(trust()));
     }
 
     #[test]
@@ -192,10 +193,10 @@ mod tests {
         for key in ["site", "release", "security-epoch", "build-time", "overlay-size", "identity-deadline"] {
             let text: String =
                 trust().encode().lines().filter(|l| !l.starts_with(key)).map(|l| format!("{l}\n")).collect();
-            assert_eq!(Trust::decode(&text), Err(BadTrust::Missing(key)));
+            assert_eq!(LoaderConfig::decode(&text), Err(BadLoaderConfig::Missing(key)));
         }
         let unknown = trust().encode() + "colour: red\n";
-        assert_eq!(Trust::decode(&unknown), Err(BadTrust::UnknownKey("colour".into())));
+        assert_eq!(LoaderConfig::decode(&unknown), Err(BadLoaderConfig::UnknownKey("colour".into())));
     }
 
     #[test]
@@ -204,11 +205,15 @@ mod tests {
             for control in ["\r", "\r\r", "\0", "\u{1b}[2J", "\u{85}"] {
                 let line = format!("{key}: $argon2id$x{control}");
                 let text = trust().encode() + &line + "\n";
-                assert_eq!(Trust::decode(&text), Err(BadTrust::BadValue(line)), "{key} {control:?}");
+                assert_eq!(
+                    LoaderConfig::decode(&text),
+                    Err(BadLoaderConfig::BadValue(line)),
+                    "{key} {control:?}"
+                );
             }
         }
         assert!(
-            Trust::decode(&trust().encode().replace('\n', "\r\n")).is_err(),
+            LoaderConfig::decode(&trust().encode().replace('\n', "\r\n")).is_err(),
             "lines end with a line feed"
         );
     }
@@ -217,7 +222,7 @@ mod tests {
     fn without_a_word_on_rescue_nobody_gets_in() {
         let silent: String =
             trust().encode().lines().filter(|l| !l.starts_with("rescue")).map(|l| format!("{l}\n")).collect();
-        let rescue = Trust::decode(&silent).unwrap().rescue;
+        let rescue = LoaderConfig::decode(&silent).unwrap().rescue;
         assert_eq!(rescue, RescuePolicy::default());
         assert!(!rescue.lets_somebody_in());
     }
@@ -232,7 +237,7 @@ mod tests {
             "rescue-door: open",
         ] {
             let text = trust().encode() + line + "\n";
-            assert_eq!(Trust::decode(&text), Err(BadTrust::BadValue(line.into())));
+            assert_eq!(LoaderConfig::decode(&text), Err(BadLoaderConfig::BadValue(line.into())));
         }
     }
 }
