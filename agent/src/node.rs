@@ -87,7 +87,7 @@ modules = "closed"
         let error = parse(&FULL.replace("deadline = 7", "deadline = 0")).unwrap_err().to_string();
         assert!(error.contains("node.toml: configure.deadline = \"0\": it is at least 1 second"), "{error}");
         let error = parse(&FULL.replace("retries", "retrys")).unwrap_err().to_string();
-        assert!(error.contains("node.toml: line 19: "), "{error}");
+        assert!(error.contains("node.toml: line 20: "), "{error}");
         assert!(matches!(load(&Root::new("/nowhere")), Err(NodeError::File(error)) if error.is_missing()));
     }
 

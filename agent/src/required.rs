@@ -71,7 +71,7 @@ fn missing(root: &Root, needed: &Manifest) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use handoff::manifest::{FileAttributes, Kind, RelativePath};
+    use handoff::manifest::{FileAttributes, FileKind, RelativePath};
     use handoff::report::{BootReport, FaultReport};
 
     fn entry(path: &str, store: Store, required: Required) -> Entry {
@@ -81,7 +81,7 @@ mod tests {
                 mode: 0o600,
                 uid: rustix::process::geteuid().as_raw(),
                 gid: rustix::process::getegid().as_raw(),
-                kind: Kind::Opaque,
+                kind: FileKind::Opaque,
                 store,
                 install: None,
                 required,

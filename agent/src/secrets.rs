@@ -101,7 +101,7 @@ pub(crate) mod tests {
     use handoff::fault::Policy;
     use handoff::least_serial::LeastSerial;
     use handoff::loader_config::LoaderConfig;
-    use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+    use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
     use keys::identity::NodeIdentity;
     use keys::issue::identity_file;
     use keys::issue::seal_builder::SealBuilder;
@@ -169,7 +169,7 @@ pub(crate) mod tests {
                 mode: 0o600,
                 uid: id,
                 gid,
-                kind: Kind::Text,
+                kind: FileKind::Text,
                 store: Store::Disk,
                 install: None,
                 required: Required::Boot,

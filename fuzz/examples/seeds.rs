@@ -9,17 +9,17 @@ use builder::image::esp;
 use builder::site::Bytes;
 use handoff::boot_record::BootRecord;
 use handoff::control::{ControlRecord, DEFAULT_TRIES};
-use handoff::fault::{FaultAction, Fault, Policy};
+use handoff::fault::{Fault, FaultAction, Policy};
 use handoff::hash::Sha256Digest;
 use handoff::last_failure::{FailureRecord, LastFailure};
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::least_serial::LeastSerial;
+use handoff::loader_config::LoaderConfig;
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::modules::{self, Module};
 use handoff::partition::Role;
 use handoff::rescue::RescuePolicy;
 use handoff::selection::{Mode, Selection};
 use handoff::slot::Slot;
-use handoff::least_serial::LeastSerial;
-use handoff::loader_config::LoaderConfig;
 use handoff::verity::Superblock;
 use keys::identity::NodeIdentity;
 use keys::issue::encryption::{decrypt, encrypt};
@@ -78,10 +78,10 @@ fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
     policy.set(Fault::Repair, FaultAction::Rescue);
     let mut builder = SealBuilder::new(policy, true);
     let host_key = HostKey::generate("insecure-test-host-key")?.private_text()?;
-    let contents: [(&str, Kind, &[u8]); 3] = [
-        ("etc/hostname", Kind::Hostname, b"demo\n"),
-        ("etc/motd with blanks", Kind::Text, "grüß\n".as_bytes()),
-        ("insecure-test-host-key", Kind::SshHostKey, host_key.as_bytes()),
+    let contents: [(&str, FileKind, &[u8]); 3] = [
+        ("etc/hostname", FileKind::Hostname, b"demo\n"),
+        ("etc/motd with blanks", FileKind::Text, "grüß\n".as_bytes()),
+        ("insecure-test-host-key", FileKind::SshHostKey, host_key.as_bytes()),
     ];
     for (path, kind, content) in contents {
         let path = RelativePath::new(path).ok_or("a bad path")?;
@@ -178,9 +178,9 @@ fn texts(key: &SigningKey) -> Result<()> {
         drives: drives.iter().map(ToString::to_string).collect(),
     };
     let list = [
-        module("crc32c_generic", modules::Kind::Part, &[], &[]),
-        module("ext4", modules::Kind::Part, &["crc32c_generic", "jbd2"], &[]),
-        module("xhci_pci", modules::Kind::Controller, &["xhci_hcd"], &["pci:v*d*sv*sd*bc0Csc03i30*"]),
+        module("crc32c_generic", modules::ModuleKind::Part, &[], &[]),
+        module("ext4", modules::ModuleKind::Part, &["crc32c_generic", "jbd2"], &[]),
+        module("xhci_pci", modules::ModuleKind::Controller, &["xhci_hcd"], &["pci:v*d*sv*sd*bc0Csc03i30*"]),
     ];
     put("text/modules", modules::encode(&list).as_bytes())?;
     let line = "console=tty0 psyops.roothash=00ff usb-storage.delay_use=0 dyndbg=\"file a.c +p\" \
@@ -254,17 +254,33 @@ fn builder_images() -> Result<()> {
     let size = format!("{}k", fuzzing::EXT4_SIZE >> 10);
     let mut mke2fs = Command::new("mke2fs");
     // Without checksums, so that a changed byte is looked at.
-    mke2fs.args(["-q", "-t", "ext4", "-b", "1024", "-N", "16", "-O", "^has_journal,^resize_inode,^metadata_csum", "-d"]);
+    mke2fs.args([
+        "-q",
+        "-t",
+        "ext4",
+        "-b",
+        "1024",
+        "-N",
+        "16",
+        "-O",
+        "^has_journal,^resize_inode,^metadata_csum",
+        "-d",
+    ]);
     run(mke2fs.arg(&files).arg(&disk).arg(size))?;
     let blocks = fs::read(&disk)?;
-    let numbered = (0..=u8::MAX).zip(blocks.chunks(1024)).filter(|(_, block)| block.iter().any(|byte| *byte != 0));
-    let numbered: Vec<u8> =
-        numbered.flat_map(|(number, block)| [&[number][..], block].concat()).collect();
+    let numbered =
+        (0..=u8::MAX).zip(blocks.chunks(1024)).filter(|(_, block)| block.iter().any(|byte| *byte != 0));
+    let numbered: Vec<u8> = numbered.flat_map(|(number, block)| [&[number][..], block].concat()).collect();
     put("ext4/made", &numbered)?;
     let archive = initramfs::single_file("/psyops/trust", 0o444, b"hello")?;
     put("initramfs/archive", &archive)?;
     let tar = folder.join("tar");
-    run(Command::new("tar").args(["--format=pax", "--pax-option=SCHILY.xattr.user.x:=y", "-C"]).arg(&files).arg("-cf").arg(&tar).arg("."))?;
+    run(Command::new("tar")
+        .args(["--format=pax", "--pax-option=SCHILY.xattr.user.x:=y", "-C"])
+        .arg(&files)
+        .arg("-cf")
+        .arg(&tar)
+        .arg("."))?;
     put("layer/pax", &fs::read(&tar)?)?;
     run(Command::new("tar").args(["--format=gnu", "-C"]).arg(&files).arg("-cf").arg(&tar).arg("."))?;
     put("layer/gnu", &fs::read(&tar)?)?;
@@ -274,7 +290,10 @@ fn builder_images() -> Result<()> {
     put("squashfs/pseudo", b"/ D 17 755 0 0\na R 17 644 0 0 5 0 0\nl S 17 777 0 0 a\n#\n# START OF DATA - DO NOT MODIFY\n#\nhello")?;
     put("squashfs/listing", b"-rwsr-xr-t 0/42  354 2026-11-22 12:05 squashfs-root/a b\nlrwxrwxrwx 0/0 7 2026-11-22 12:05 squashfs-root/bin -> usr/bin\n")?;
     let qcow2 = folder.join("qcow2");
-    run(Command::new("qemu-img").args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=512"]).arg(&qcow2).arg("64k"))?;
+    run(Command::new("qemu-img")
+        .args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=512"])
+        .arg(&qcow2)
+        .arg("64k"))?;
     put("qcow2/made", &fs::read(&qcow2)?)?;
     put("uki/stub", &stub())?;
     let parts = uki::Parts {
@@ -322,9 +341,15 @@ fn builder_texts() -> Result<()> {
     );
     put("manifest/index", index.as_bytes())?;
     put("manifest/configuration", b"{\"architecture\":\"amd64\",\"os\":\"linux\"}")?;
-    put("builder_text/uris", format!("'http://main/pool/a.deb' a_1%3a2_amd64.deb 77 SHA256:{digest}\n").as_bytes())?;
+    put(
+        "builder_text/uris",
+        format!("'http://main/pool/a.deb' a_1%3a2_amd64.deb 77 SHA256:{digest}\n").as_bytes(),
+    )?;
     put("builder_text/depends", b"Package: a\nPre-Depends: b (>= 1) | c:any\nDepends: d [amd64], e\n\nPackage: f\nStatus: install ok installed\nVersion: 1\nArchitecture: amd64\n")?;
-    put("builder_text/lock", b"format = 1\nbase = \"micro\"\nsuite = \"bookworm\"\nkernel = \"linux-image-amd64\"\nextra = []\n")?;
+    put(
+        "builder_text/lock",
+        b"format = 1\nbase = \"micro\"\nsuite = \"bookworm\"\nkernel = \"linux-image-amd64\"\nextra = []\n",
+    )?;
     put("builder_text/spdx", b"{\"packages\":[{\"name\":\"a\",\"versionInfo\":\"1\"}]}")?;
     let report = fs::read("../docs/boot.json")?;
     put("report/whole", &report)?;

@@ -3,14 +3,15 @@
 #![no_main]
 
 use handoff::kernel_arguments::KernelArguments;
-use handoff::manifest::{Kind, Manifest};
-use handoff::selection::Selection;
 use handoff::loader_config::LoaderConfig;
+use handoff::manifest::{FileKind, Manifest};
+use handoff::selection::Selection;
 use keys::identity::NodeIdentity;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    for kind in ["opaque", "text", "hostname", "ssh-host-key"].map(Kind::from_word).into_iter().flatten() {
+    for kind in ["opaque", "text", "hostname", "ssh-host-key"].map(FileKind::from_word).into_iter().flatten()
+    {
         let _ = keys::kinds::check(kind, bytes);
     }
     let _ = NodeIdentity::parse(bytes);

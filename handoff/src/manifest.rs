@@ -20,7 +20,7 @@ pub const MOST_ENTRIES: usize = 100_000;
 
 /// What a file is, which says how it is checked when it is written and loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum FileKind {
     /// An OpenSSH private host key.
     SshHostKey,
     /// A host name.
@@ -68,7 +68,7 @@ macro_rules! words {
         }
     };
 }
-words!(Kind { SshHostKey = "ssh-host-key", Hostname = "hostname", Text = "text", Opaque = "opaque" });
+words!(FileKind { SshHostKey = "ssh-host-key", Hostname = "hostname", Text = "text", Opaque = "opaque" });
 words!(Store { Disk = "disk", Memory = "memory" });
 words!(Required { Boot = "boot", Run = "run", Optional = "optional" });
 
@@ -107,7 +107,7 @@ pub struct FileAttributes {
     /// Group.
     pub gid: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Where it is kept.
     pub store: Store,
     /// Where it is put in the root: an absolute path, or nowhere.
@@ -263,7 +263,7 @@ impl Entry {
                 mode: mode.ok_or_else(|| number("mode", mode_text))?,
                 uid: uid.parse().map_err(|_| number("uid", uid))?,
                 gid: gid.parse().map_err(|_| number("gid", gid))?,
-                kind: Kind::from_word(kind).ok_or_else(|| format!("unknown kind {kind:?}"))?,
+                kind: FileKind::from_word(kind).ok_or_else(|| format!("unknown kind {kind:?}"))?,
                 store: Store::from_word(store).ok_or_else(|| format!("unknown store {store:?}"))?,
                 required: Required::from_word(required)
                     .ok_or_else(|| format!("unknown level {required:?}"))?,
@@ -326,7 +326,7 @@ mod tests {
                 mode: 0o600,
                 uid: 0,
                 gid: 42,
-                kind: Kind::Text,
+                kind: FileKind::Text,
                 store: Store::Disk,
                 install: install.map(Into::into),
                 required: Required::Boot,

@@ -11,7 +11,7 @@ use core::str::FromStr;
 
 /// What a module does when it is loaded, and so how it is loaded best.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ModuleKind {
     /// A library, an algorithm or a file system: it touches no device and waits for none.
     Part,
     /// A driver for what hangs on a controller (USB, SCSI, virtio): it takes devices as they come.
@@ -22,7 +22,7 @@ pub enum Kind {
     Input,
 }
 
-impl Kind {
+impl ModuleKind {
     const ALL: [Self; 4] = [Self::Part, Self::Driver, Self::Controller, Self::Input];
 
     /// The word in the list.
@@ -41,7 +41,7 @@ impl Kind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoKind;
 
-impl FromStr for Kind {
+impl FromStr for ModuleKind {
     type Err = NoKind;
 
     fn from_str(word: &str) -> Result<Self, NoKind> {
@@ -57,7 +57,7 @@ pub struct Module {
     /// Its file in the initramfs.
     pub file: String,
     /// What it does.
-    pub kind: Kind,
+    pub kind: ModuleKind,
     /// The modules that must be loaded before it; all stand earlier in the list.
     pub needs: Vec<String>,
     /// The PCI devices for which it is needed, as patterns over what `modalias` in `/sys` says; `*` stands for
@@ -122,7 +122,7 @@ pub fn needed(modules: &[Module], devices: &[String]) -> Vec<bool> {
         let mut users =
             modules.iter().zip(&needed).filter(|(user, _)| user.needs.contains(&module.name)).peekable();
         let for_its_own_sake = match module.kind {
-            Kind::Input => false,
+            ModuleKind::Input => false,
             _ if module.drives.is_empty() => users.peek().is_none(),
             _ => module.drives.iter().any(is_there),
         };
@@ -153,7 +153,7 @@ fn matches(pattern: &str, text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn module(name: &str, kind: Kind, needs: &[&str], drives: &[&str]) -> Module {
+    fn module(name: &str, kind: ModuleKind, needs: &[&str], drives: &[&str]) -> Module {
         let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         Module {
             name: name.to_owned(),
@@ -167,15 +167,15 @@ mod tests {
     #[test]
     fn a_list_is_read_as_it_was_written() {
         let modules = [
-            module("nvme_core", Kind::Part, &[], &[]),
+            module("nvme_core", ModuleKind::Part, &[], &[]),
             module(
                 "nvme",
-                Kind::Controller,
+                ModuleKind::Controller,
                 &["nvme_core", "x"],
                 &["pci:v*d*bc01sc08i02*", "pci:v0000106Bd*"],
             ),
-            module("sd_mod", Kind::Driver, &["nvme_core"], &[]),
-            module("usbhid", Kind::Input, &[], &[]),
+            module("sd_mod", ModuleKind::Driver, &["nvme_core"], &[]),
+            module("usbhid", ModuleKind::Input, &[], &[]),
         ];
         assert_eq!(decode(&encode(&modules)), modules);
     }
@@ -183,8 +183,10 @@ mod tests {
     #[test]
     fn what_is_no_module_is_left_out_and_unknown_words_are_passed_over() {
         let text = "\nname\nname file\nname file sort\nahci /ahci.ko controller since=6.1 needs=libata\n";
-        let ahci =
-            Module { file: "/ahci.ko".to_owned(), ..module("ahci", Kind::Controller, &["libata"], &[]) };
+        let ahci = Module {
+            file: "/ahci.ko".to_owned(),
+            ..module("ahci", ModuleKind::Controller, &["libata"], &[])
+        };
         assert_eq!(decode(text), [ahci]);
     }
 
@@ -204,15 +206,15 @@ mod tests {
     #[test]
     fn what_no_device_and_no_other_module_asks_for_is_left_out() {
         let modules = [
-            module("nvme_core", Kind::Part, &[], &[]),
-            module("nvme", Kind::Controller, &["nvme_core"], &["pci:v*d*bc01sc08i02*"]),
-            module("xhci_hcd", Kind::Part, &[], &[]),
-            module("xhci_pci", Kind::Controller, &["xhci_hcd"], &["pci:v*d*bc0Csc03i30*"]),
-            module("ext4", Kind::Part, &[], &[]),
-            module("virtio", Kind::Part, &[], &[]),
-            module("virtio_pci", Kind::Controller, &["virtio"], &[]),
-            module("virtio_blk", Kind::Driver, &["virtio", "virtio_pci"], &["pci:v00001AF4d00001042*"]),
-            module("usbhid", Kind::Input, &["xhci_hcd"], &[]),
+            module("nvme_core", ModuleKind::Part, &[], &[]),
+            module("nvme", ModuleKind::Controller, &["nvme_core"], &["pci:v*d*bc01sc08i02*"]),
+            module("xhci_hcd", ModuleKind::Part, &[], &[]),
+            module("xhci_pci", ModuleKind::Controller, &["xhci_hcd"], &["pci:v*d*bc0Csc03i30*"]),
+            module("ext4", ModuleKind::Part, &[], &[]),
+            module("virtio", ModuleKind::Part, &[], &[]),
+            module("virtio_pci", ModuleKind::Controller, &["virtio"], &[]),
+            module("virtio_blk", ModuleKind::Driver, &["virtio", "virtio_pci"], &["pci:v00001AF4d00001042*"]),
+            module("usbhid", ModuleKind::Input, &["xhci_hcd"], &[]),
         ];
         let xhci = "pci:v00001B36d0000000Dbc0Csc03i30".to_owned();
         let needed_names = |devices: &[String]| -> Vec<&str> {

@@ -2,7 +2,7 @@
 
 use crate::answer::{self, Next};
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::process;
 use crate::rescue::{self, Left};
 use crate::steps::{early, handover};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 /// Answers a failure.
 pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
-    if failure.kind != Kind::RescueRequested {
+    if failure.kind != FailureKind::RescueRequested {
         boot.note(failure);
         reason::leave(&mut boot, failure);
     }

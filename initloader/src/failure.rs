@@ -6,7 +6,7 @@ use std::fmt::{self, Display};
 
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub(crate) enum FailureKind {
     /// One for which the site can choose an answer.
     Site(Fault),
     /// The initramfs itself is incomplete.
@@ -17,7 +17,7 @@ pub(crate) enum Kind {
     RescueRequested,
 }
 
-impl Kind {
+impl FailureKind {
     /// What is to be done where the site's policy is `policy`.
     pub(crate) fn answer(self, policy: &Policy) -> FaultAction {
         match self {
@@ -29,7 +29,7 @@ impl Kind {
     }
 }
 
-impl Display for Kind {
+impl Display for FailureKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Site(fault) => fault.fmt(f),
@@ -43,7 +43,7 @@ impl Display for Kind {
 /// The error of a step.
 pub(crate) trait StepError: Display {
     /// Its kind.
-    fn kind(&self) -> Kind;
+    fn kind(&self) -> FailureKind;
     /// What a person can do about it.
     fn remedy(&self) -> String;
 }
@@ -54,7 +54,7 @@ pub(crate) struct Failure {
     /// The step that failed.
     pub(crate) step: &'static str,
     /// The kind of fault.
-    pub(crate) kind: Kind,
+    pub(crate) kind: FailureKind,
     /// What is wrong, on what.
     pub(crate) problem: String,
     /// What to do.

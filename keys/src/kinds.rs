@@ -1,4 +1,4 @@
-//! What each kind of file must look like ([`handoff::manifest::Kind`]): checked when a seal is made and when it is opened.
+//! What each kind of file must look like ([`handoff::manifest::FileKind`]): checked when a seal is made and when it is opened.
 //!
 //! A key file without its last line end, or with two, has kept SSH servers from starting; such a file never gets into
 //! a seal, and one that did is refused. The check of key files here is structural; with the feature `issue`, making
@@ -6,7 +6,7 @@
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use handoff::manifest::Kind;
+use handoff::manifest::FileKind;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
@@ -34,12 +34,12 @@ pub enum BadContent {
 }
 
 /// Checks that `content` is of `kind`.
-pub fn check(kind: Kind, content: &[u8]) -> Result<(), BadContent> {
+pub fn check(kind: FileKind, content: &[u8]) -> Result<(), BadContent> {
     match kind {
-        Kind::Opaque => Ok(()),
-        Kind::Text => one_line_end(content).map(|_| ()),
-        Kind::Hostname => hostname(one_line_end(content)?),
-        Kind::SshHostKey => host_key(one_line_end(content)?),
+        FileKind::Opaque => Ok(()),
+        FileKind::Text => one_line_end(content).map(|_| ()),
+        FileKind::Hostname => hostname(one_line_end(content)?),
+        FileKind::SshHostKey => host_key(one_line_end(content)?),
     }
 }
 
@@ -88,31 +88,34 @@ mod tests {
 
     #[test]
     fn text_ends_with_one_line_end() {
-        assert_eq!(check(Kind::Text, b"a\nb\n"), Ok(()));
-        assert_eq!(check(Kind::Text, b"a\nb"), Err(BadContent::NoLineEnd));
-        assert_eq!(check(Kind::Text, b"a\nb\n\n"), Err(BadContent::ExtraLineEnds));
-        assert_eq!(check(Kind::Text, b"a\r\n"), Err(BadContent::CarriageReturn));
-        assert_eq!(check(Kind::Text, &[0xff, b'\n']), Err(BadContent::NotText));
-        assert_eq!(check(Kind::Opaque, &[0xff]), Ok(()));
+        assert_eq!(check(FileKind::Text, b"a\nb\n"), Ok(()));
+        assert_eq!(check(FileKind::Text, b"a\nb"), Err(BadContent::NoLineEnd));
+        assert_eq!(check(FileKind::Text, b"a\nb\n\n"), Err(BadContent::ExtraLineEnds));
+        assert_eq!(check(FileKind::Text, b"a\r\n"), Err(BadContent::CarriageReturn));
+        assert_eq!(check(FileKind::Text, &[0xff, b'\n']), Err(BadContent::NotText));
+        assert_eq!(check(FileKind::Opaque, &[0xff]), Ok(()));
     }
 
     #[test]
     fn host_names_are_those_of_rfc_1123() {
-        assert_eq!(check(Kind::Hostname, b"demo.lab-1\n"), Ok(()));
+        assert_eq!(check(FileKind::Hostname, b"demo.lab-1\n"), Ok(()));
         for bad in ["-demo\n", "demo-\n", "de mo\n", "a..b\n", "a\nb\n", "d\u{e9}mo\n"] {
-            assert_eq!(check(Kind::Hostname, bad.as_bytes()), Err(BadContent::NotAHostname), "{bad:?}");
+            assert_eq!(check(FileKind::Hostname, bad.as_bytes()), Err(BadContent::NotAHostname), "{bad:?}");
         }
         let long = format!("{}\n", "a".repeat(64));
-        assert_eq!(check(Kind::Hostname, long.as_bytes()), Err(BadContent::NotAHostname));
+        assert_eq!(check(FileKind::Hostname, long.as_bytes()), Err(BadContent::NotAHostname));
     }
 
     #[test]
     fn host_keys_have_their_frame() {
         let body = BASE64_STANDARD.encode(b"openssh-key-v1\0rest");
         let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n");
-        assert_eq!(check(Kind::SshHostKey, key.as_bytes()), Ok(()));
-        assert_eq!(check(Kind::SshHostKey, key.trim_end().as_bytes()), Err(BadContent::NoLineEnd));
-        assert_eq!(check(Kind::SshHostKey, format!("{key}\n").as_bytes()), Err(BadContent::ExtraLineEnds));
+        assert_eq!(check(FileKind::SshHostKey, key.as_bytes()), Ok(()));
+        assert_eq!(check(FileKind::SshHostKey, key.trim_end().as_bytes()), Err(BadContent::NoLineEnd));
+        assert_eq!(
+            check(FileKind::SshHostKey, format!("{key}\n").as_bytes()),
+            Err(BadContent::ExtraLineEnds)
+        );
         for (from, to, problem) in [
             ("BEGIN OPENSSH", "BEGIN RSA", "its first line is another"),
             ("END OPENSSH", "END RSA", "its last line is another"),
@@ -120,7 +123,7 @@ mod tests {
             (&body[..4], "AAAA", "it is of another format"),
         ] {
             let bad = key.replacen(from, to, 1);
-            assert_eq!(check(Kind::SshHostKey, bad.as_bytes()), Err(BadContent::NotAHostKey(problem)));
+            assert_eq!(check(FileKind::SshHostKey, bad.as_bytes()), Err(BadContent::NotAHostKey(problem)));
         }
     }
 }

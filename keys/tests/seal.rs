@@ -5,7 +5,7 @@ mod support;
 
 use handoff::fault::Policy;
 use handoff::least_serial::LeastSerial;
-use handoff::manifest::{FileAttributes, Kind};
+use handoff::manifest::{FileAttributes, FileKind};
 use keys::issue::encryption::encrypt;
 use keys::issue::identity_file;
 use keys::issue::seal_builder::{BuildError, SealBuilder, open_as_admin};
@@ -220,7 +220,7 @@ fn manifest_and_contents_must_cover_each_other() {
 #[test]
 fn a_kind_is_checked_when_sealing() {
     let mut builder = SealBuilder::new(Policy::default(), false);
-    let text = FileAttributes { kind: Kind::Text, ..file(0o644) };
+    let text = FileAttributes { kind: FileKind::Text, ..file(0o644) };
     let error = builder.add(path("motd"), text.clone(), b"hello".to_vec().into()).unwrap_err();
     assert!(matches!(error, BuildError::Content { problem: BadContent::NoLineEnd, .. }), "{error}");
     builder.add(path("motd"), text.clone(), b"hello\n".to_vec().into()).unwrap();

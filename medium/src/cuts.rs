@@ -8,7 +8,7 @@ use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS, SlotState}
 use handoff::fault::Policy;
 use handoff::last_failure::LastFailure;
 use handoff::least_serial::LeastSerial;
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::slot::{PerSlot, Slot};
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
@@ -201,7 +201,7 @@ impl Site {
             mode: 0o600,
             uid: 0,
             gid: 0,
-            kind: Kind::Opaque,
+            kind: FileKind::Opaque,
             store: Store::Disk,
             install: None,
             required: Required::Boot,

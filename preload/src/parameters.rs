@@ -19,13 +19,13 @@ pub struct Parameters {
 
 /// All numbers little-endian.
 #[repr(C)]
-struct Place {
+struct ParameterPlace {
     mark: [u8; 16],
     time: [u8; 8],
     seed: [u8; 8],
 }
 
-static PLACE: Place = Place { mark: MARK, time: [0; 8], seed: [0; 8] };
+static PLACE: ParameterPlace = ParameterPlace { mark: MARK, time: [0; 8], seed: [0; 8] };
 
 impl Parameters {
     /// As they are in the file.
@@ -45,7 +45,7 @@ impl Parameters {
     pub(crate) fn own() -> Self {
         let place = &raw const PLACE;
         // SAFETY: PLACE is a static of that type, which any bytes are a value of.
-        let Place { time, seed, .. } = unsafe { ptr::read_volatile(place) };
+        let ParameterPlace { time, seed, .. } = unsafe { ptr::read_volatile(place) };
         Self { time: u64::from_le_bytes(time), seed: u64::from_le_bytes(seed) }
     }
 }

@@ -39,12 +39,12 @@ impl OwnDisk {
     pub(crate) fn of_this_image() -> Result<Self, Fault> {
         let image = protocol::get::<LoadedImage>(boot::image_handle());
         let device = image.ok().and_then(|image| image.device()).ok_or(Fault::NotFromAPartition)?;
-        let own = Place::of(device).ok_or(Fault::NotFromAPartition)?;
+        let own = PartitionPlace::of(device).ok_or(Fault::NotFromAPartition)?;
         let handles = boot::find_handles::<BlockIO>();
         let handles = handles.map_err(|error| Fault::NoDevices(error.status()))?;
         let whole = handles.iter().find(|&&handle| path_of(handle).as_ref() == Some(&own.disk));
         let table = read_table(*whole.ok_or(Fault::NotFromAPartition)?)?;
-        let below = |handle| Place::of(handle).filter(|place| place.disk == own.disk);
+        let below = |handle| PartitionPlace::of(handle).filter(|place| place.disk == own.disk);
         let handles =
             handles.into_iter().filter_map(|handle| Some((below(handle)?.partition, handle))).collect();
         Ok(Self { esp: own.partition, table, handles })
@@ -83,12 +83,12 @@ fn read_table(disk: Handle) -> Result<Table, Fault> {
 }
 
 /// Where a partition is: the device path of its disk, and its GUID in the table.
-struct Place {
+struct PartitionPlace {
     disk: Vec<u8>,
     partition: Guid,
 }
 
-impl Place {
+impl PartitionPlace {
     /// Splits a partition's device path before its last node, which says which part of the disk it is.
     fn of(handle: Handle) -> Option<Self> {
         let path = protocol::get::<DevicePath>(handle).ok()?;

@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 /// What happens to a package.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum ChangeKind {
     /// It comes.
     Added,
     /// It goes.
@@ -32,7 +32,7 @@ pub struct PackageChange {
     /// Its name.
     pub name: String,
     /// What happens to it.
-    pub kind: Kind,
+    pub kind: ChangeKind,
     /// Its version until now.
     pub before: Option<String>,
     /// Its version from now on.
@@ -142,7 +142,7 @@ fn compare(old: &[LockedPackage], new: &[LockedPackage]) -> Result<Vec<PackageCh
         let before = find(old, package);
         if before.as_ref().is_none_or(|before| before.sha256 != package.sha256) {
             let kind = match &before {
-                None => Kind::Added,
+                None => ChangeKind::Added,
                 Some(before) => direction(&before.version, &package.version)?,
             };
             changes.push(PackageChange {
@@ -159,7 +159,7 @@ fn compare(old: &[LockedPackage], new: &[LockedPackage]) -> Result<Vec<PackageCh
     changes.extend(gone.map(|package| PackageChange {
         part: package.part,
         name: package.name.clone(),
-        kind: Kind::Removed,
+        kind: ChangeKind::Removed,
         before: Some(package.version.clone()),
         after: None,
         size: None,
@@ -168,11 +168,11 @@ fn compare(old: &[LockedPackage], new: &[LockedPackage]) -> Result<Vec<PackageCh
     Ok(changes)
 }
 
-fn direction(before: &str, after: &str) -> Result<Kind, ToolError> {
+fn direction(before: &str, after: &str) -> Result<ChangeKind, ToolError> {
     Ok(match compare_versions(before, after)? {
-        Ordering::Less => Kind::Upgraded,
-        Ordering::Equal => Kind::Replaced,
-        Ordering::Greater => Kind::Downgraded,
+        Ordering::Less => ChangeKind::Upgraded,
+        Ordering::Equal => ChangeKind::Replaced,
+        Ordering::Greater => ChangeKind::Downgraded,
     })
 }
 
@@ -221,7 +221,7 @@ mod tests {
         Lock { request, imported: None, variants: variants.collect(), packages: site }
     }
 
-    fn told(changes: &[PackageChange]) -> Vec<(&str, Kind)> {
+    fn told(changes: &[PackageChange]) -> Vec<(&str, ChangeKind)> {
         changes.iter().map(|change| (change.name.as_str(), change.kind)).collect()
     }
 
@@ -230,14 +230,18 @@ mod tests {
         let old = lock(&[("a", "1.9"), ("b", "1:1"), ("c", "1"), ("same", "1")], &[]);
         let mut new = lock(&[("a", "1.10"), ("b", "2"), ("d", "1"), ("same", "1")], &[]);
         let changes = Changes::between(Some(&old), &new).unwrap();
-        let expected =
-            [("a", Kind::Upgraded), ("b", Kind::Downgraded), ("c", Kind::Removed), ("d", Kind::Added)];
+        let expected = [
+            ("a", ChangeKind::Upgraded),
+            ("b", ChangeKind::Downgraded),
+            ("c", ChangeKind::Removed),
+            ("d", ChangeKind::Added),
+        ];
         assert_eq!((told(&changes.site).as_slice(), changes.any, changes.count()), (&expected[..], true, 4));
         assert_eq!((changes.site[0].before.as_deref(), changes.site[0].size), (Some("1.9"), Some(17)));
         new = old.clone();
         assert!(!Changes::between(Some(&old), &new).unwrap().any);
         new.packages[3].sha256 = handoff::hash::Sha256Digest::of(b"another file");
-        assert_eq!(told(&Changes::between(Some(&old), &new).unwrap().site), [("same", Kind::Replaced)]);
+        assert_eq!(told(&Changes::between(Some(&old), &new).unwrap().site), [("same", ChangeKind::Replaced)]);
         assert_eq!(Changes::between(None, &old).unwrap().count(), 4);
     }
 
@@ -247,11 +251,11 @@ mod tests {
         let new =
             lock(&[("libc6", "2")], &[("jq", &[("jq", "2"), ("libc6", "2")]), ("tree", &[("tree", "1")])]);
         let changes = Changes::between(Some(&old), &new).unwrap();
-        assert_eq!(told(&changes.site), [("libc6", Kind::Upgraded)]);
+        assert_eq!(told(&changes.site), [("libc6", ChangeKind::Upgraded)]);
         let [jq, pv, tree] = changes.variants.as_slice() else { panic!("{changes:?}") };
-        assert_eq!((jq.state, told(&jq.packages)), (State::Kept, vec![("jq", Kind::Upgraded)]));
+        assert_eq!((jq.state, told(&jq.packages)), (State::Kept, vec![("jq", ChangeKind::Upgraded)]));
         assert_eq!((pv.state, pv.packages.len()), (State::Gone, 0));
-        let in_tree = vec![("libc6", Kind::Removed), ("tree", Kind::Added)];
+        let in_tree = vec![("libc6", ChangeKind::Removed), ("tree", ChangeKind::Added)];
         assert_eq!((tree.state, told(&tree.packages)), (State::New, in_tree));
         assert_eq!(changes.count(), 4);
     }

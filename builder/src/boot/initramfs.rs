@@ -199,7 +199,7 @@ mod tests {
     use super::*;
     use handoff::fault::Policy;
     use handoff::least_serial::LeastSerial;
-    use handoff::modules::{Kind, Module};
+    use handoff::modules::{Module, ModuleKind};
     use std::process::{Command, Stdio};
 
     fn trust() -> LoaderConfig {
@@ -222,7 +222,7 @@ mod tests {
         let entry = Module {
             name: "ext4".into(),
             file: "/lib/modules/ext4.ko".into(),
-            kind: Kind::Part,
+            kind: ModuleKind::Part,
             needs: Vec::new(),
             drives: Vec::new(),
         };

@@ -1,13 +1,13 @@
 //! Files of the ESP. Their names are short ones, as all that the builder makes.
 
-use super::{BrowseError, Entry, EntryKind, Place};
+use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::esp_reader::{self, EspError, Volume};
 use crate::image::fat32::Found;
 use crate::image::reader::ImageReader;
 use std::collections::BTreeMap;
 use std::io;
 
-pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+pub(super) fn list(image: &ImageReader, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     let volume = open(image)?;
     let path = place.path().to_ascii_uppercase();
     let found = volume.get(&path);
@@ -26,7 +26,7 @@ pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, Bro
     Ok(volume.entries().iter().filter_map(|(full, found)| Some(entry(&inside(full)?, found))).collect())
 }
 
-pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, BrowseError> {
+pub(super) fn read(image: &ImageReader, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     let volume = open(image)?;
     if place.names.is_empty() {
         return Err(place.is("a folder"));

@@ -1,6 +1,6 @@
 //! Files of the secret partition.
 
-use super::{BrowseError, Entry, EntryKind, Place};
+use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::ext4::{OpenError, open};
 use crate::image::reader::ImageReader;
 use crate::limits::{self, OverLimit};
@@ -10,11 +10,11 @@ const PART: &str = "the secret partition";
 /// The largest block of ext4.
 const LONGEST_LINK: u64 = 65_536;
 
-pub(super) fn list(image: &ImageReader, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+pub(super) fn list(image: &ImageReader, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     list_of(&open(image).map_err(not_opened)?, place)
 }
 
-fn list_of(volume: &Ext4, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+fn list_of(volume: &Ext4, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     let (path, facts) = locate(volume, place)?;
     if !facts.is_dir() {
         let name = place.names.last().cloned().unwrap_or_default();
@@ -33,7 +33,7 @@ fn list_of(volume: &Ext4, place: &Place) -> Result<Vec<Entry>, BrowseError> {
     Ok(entries)
 }
 
-pub(super) fn read(image: &ImageReader, place: &Place) -> Result<Vec<u8>, BrowseError> {
+pub(super) fn read(image: &ImageReader, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     content_of(&open(image).map_err(not_opened)?, place)
 }
 
@@ -61,16 +61,16 @@ pub(crate) fn files(volume: &Ext4) -> Result<Vec<String>, BrowseError> {
     Ok(found)
 }
 
-fn secret(path: &str) -> Place {
+fn secret(path: &str) -> PathInImage {
     let names = path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-    Place { part: super::Part::Secret, typed: format!("secret/{path}"), names }
+    PathInImage { part: super::Part::Secret, typed: format!("secret/{path}"), names }
 }
 
-fn content_of(volume: &Ext4, place: &Place) -> Result<Vec<u8>, BrowseError> {
+fn content_of(volume: &Ext4, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     read_file(volume, place).map(|(_, content)| content)
 }
 
-fn read_file(volume: &Ext4, place: &Place) -> Result<(Metadata, Vec<u8>), BrowseError> {
+fn read_file(volume: &Ext4, place: &PathInImage) -> Result<(Metadata, Vec<u8>), BrowseError> {
     let (path, facts) = locate(volume, place)?;
     match facts.file_type() {
         FileType::Regular => {}
@@ -86,7 +86,7 @@ fn read_file(volume: &Ext4, place: &Place) -> Result<(Metadata, Vec<u8>), Browse
 
 /// The file at a path, each folder on the way to which is small enough to be read. Links are not followed: where one leads
 /// is not known before.
-fn locate(volume: &Ext4, place: &Place) -> Result<(String, Metadata), BrowseError> {
+fn locate(volume: &Ext4, place: &PathInImage) -> Result<(String, Metadata), BrowseError> {
     let (mut path, mut facts) =
         ("/".to_owned(), volume.symlink_metadata("/").map_err(|error| told(place, &error))?);
     for name in &place.names {
@@ -135,7 +135,7 @@ fn entry(volume: &Ext4, name: String, path: &str, facts: &Metadata) -> Entry {
     }
 }
 
-fn told(place: &Place, error: &Ext4Error) -> BrowseError {
+fn told(place: &PathInImage, error: &Ext4Error) -> BrowseError {
     match error {
         Ext4Error::NotFound => place.not_found(),
         Ext4Error::IsADirectory => place.is("a folder"),
@@ -154,7 +154,7 @@ fn damaged(error: &Ext4Error) -> BrowseError {
 pub(crate) fn fuzz(volume: &Ext4) {
     for path in ["", "a", "folder", "folder/b", "link"] {
         let names = path.split('/').filter(|name| !name.is_empty()).map(str::to_owned).collect();
-        let place = Place { part: super::Part::Secret, typed: path.to_owned(), names };
+        let place = PathInImage { part: super::Part::Secret, typed: path.to_owned(), names };
         let _ = list_of(volume, &place);
         let _ = content_of(volume, &place);
     }

@@ -1,6 +1,6 @@
 //! Files of the initramfs in a UKI.
 
-use super::{BrowseError, Entry, EntryKind, Place};
+use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::boot::initramfs_reader::{self, ArchiveFile, Wanted};
 use crate::boot::uki::{Section, Uki};
 use crate::image::reader::ImageReader;
@@ -9,7 +9,7 @@ use crate::limits;
 use handoff::slot::Slot;
 use std::collections::BTreeMap;
 
-pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+pub(super) fn list(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     let files = files(image, slot, |_| Wanted::Size)?;
     let path = place.path();
     if let Some(file) = files.get(&path).filter(|file| EntryKind::of_mode(file.mode) != EntryKind::Folder) {
@@ -26,7 +26,7 @@ pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec
     Ok(files.iter().filter_map(|(full, file)| Some(entry(&inside(full)?, file))).collect())
 }
 
-pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
+pub(super) fn read(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     let path = place.path();
     let wanted = |name: &str| if name == path { Wanted::Content(&limits::SHOWN_FILE) } else { Wanted::Size };
     let mut files = files(image, slot, wanted)?;

@@ -89,7 +89,7 @@ impl Classified for BrowseError {
 }
 
 /// A path in an image: which part, and the names of folders and file in it.
-struct Place {
+struct PathInImage {
     part: Part,
     /// As it was typed, for messages.
     typed: String,
@@ -104,7 +104,7 @@ enum Part {
     Secret,
 }
 
-impl Place {
+impl PathInImage {
     fn parse(image: &ImageReader, typed: &str) -> Result<Self, BrowseError> {
         let mut names = typed.split('/').filter(|name| !matches!(*name, "" | "." | ".."));
         let first = names.next().unwrap_or_default();
@@ -150,7 +150,7 @@ pub fn list(image: &Path, path: &str) -> Result<Vec<Entry>, BrowseError> {
     if path.split('/').all(|name| matches!(name, "" | ".")) {
         return Ok(PARTS.map(Entry::folder).into());
     }
-    let place = Place::parse(&image, path)?;
+    let place = PathInImage::parse(&image, path)?;
     let mut entries = match place.part {
         Part::Esp => esp::list(&image, &place)?,
         Part::Initramfs(slot) => initramfs::list(&image, slot, &place)?,
@@ -164,7 +164,7 @@ pub fn list(image: &Path, path: &str) -> Result<Vec<Entry>, BrowseError> {
 /// The content of a file.
 pub fn read(image: &Path, path: &str) -> Result<Vec<u8>, BrowseError> {
     let image = ImageReader::open(image)?;
-    let place = Place::parse(&image, path)?;
+    let place = PathInImage::parse(&image, path)?;
     match place.part {
         Part::Esp => esp::read(&image, &place),
         Part::Initramfs(slot) => initramfs::read(&image, slot, &place),

@@ -3,7 +3,7 @@
 //! The whole root is compared with its root hash before: squashfs has no checksums, and a damaged block would be shown as
 //! another file, or as another content.
 
-use super::{BrowseError, Entry, EntryKind, Place};
+use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::reader::{ImageReader, ProgramInput};
 use crate::image::slot;
 use crate::limits;
@@ -21,7 +21,7 @@ const TOP: &str = "squashfs-root";
 /// What it puts between a link and its target.
 const ARROW: &str = " -> ";
 
-pub(super) fn list(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+pub(super) fn list(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     let length = check(image, slot)?;
     entries(&image.for_program(Role::Root(slot), length)?, place)
 }
@@ -33,7 +33,7 @@ fn check(image: &ImageReader, slot: Slot) -> Result<u64, BrowseError> {
     verify::squashfs(image, slot, root).map_err(|reason| BrowseError::Damaged { part: "the root", reason })
 }
 
-fn entries(partition: &ProgramInput, place: &Place) -> Result<Vec<Entry>, BrowseError> {
+fn entries(partition: &ProgramInput, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
     let levels = place.names.len() + 1;
     let mut command = unsquashfs(partition)?;
     command.args(["-lln", "-max-depth", &levels.to_string()]).arg(&partition.path);
@@ -55,7 +55,7 @@ fn entries(partition: &ProgramInput, place: &Place) -> Result<Vec<Entry>, Browse
     }
 }
 
-pub(super) fn read(image: &ImageReader, slot: Slot, place: &Place) -> Result<Vec<u8>, BrowseError> {
+pub(super) fn read(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     let partition = image.for_program(Role::Root(slot), check(image, slot)?)?;
     // Asked first, because unsquashfs has one exit code for all that can be wrong with a path.
     let entries = entries(&partition, place)?;

@@ -5,7 +5,7 @@ use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::nodes::NodesArgs;
 use crate::disks::Disk;
 use crate::disks::consent::ConsentArgs;
-use crate::engine::{self, Built, Layout, Output, Place, Request, StepRecord};
+use crate::engine::{self, Built, Layout, Output, OutputPlace, Request, StepRecord};
 use crate::error::{Class, Classified, Error};
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
@@ -92,8 +92,8 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         }
     }
     let place = match &args.output {
-        Some(path) if !several => Place::File(path.clone()),
-        path => Place::Folder(path.clone().unwrap_or_default()),
+        Some(path) if !several => OutputPlace::File(path.clone()),
+        path => OutputPlace::Folder(path.clone().unwrap_or_default()),
     };
     let output = Output { place, layout: args.layout };
     let keys = args.credentials.locations();

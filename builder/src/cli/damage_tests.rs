@@ -26,7 +26,7 @@ const SEAL: Role = Role::Seal(Slot::A);
 
 /// A byte of the image.
 #[derive(Debug, Clone, Copy)]
-enum Place {
+enum DamagePlace {
     /// From the image's beginning.
     Disk(u64),
     /// From its end.
@@ -48,13 +48,13 @@ enum Place {
 #[derive(Debug, Clone, Copy)]
 enum Damage {
     /// A bit of this byte is another.
-    Flip(Place),
+    Flip(DamagePlace),
     /// The image ends before this byte.
-    Cut(Place),
+    Cut(DamagePlace),
 }
 
 use Damage::{Cut, Flip};
-use Place::{Disk, End, Folder, In, InEnd, SecondTable, Uki};
+use DamagePlace::{Disk, End, Folder, In, InEnd, SecondTable, Uki};
 
 /// What is to be said of a damage.
 struct Case {
@@ -236,12 +236,12 @@ fn seals_and_secret() -> Vec<Case> {
     let unreadable: &[_] = &[("secret", "the secret partition cannot be read: ")];
     vec![
         case(Flip(In(SEAL, 0)), no_seal, ("seal-a", "this is no seal"), &[], "this is no seal"),
-        seal(Place::Seal("\nnode"), "stands where \"node\" is expected"),
-        seal(Place::Seal("recipient: age1"), "is no age public key"),
-        seal(Place::Seal("\nserial: "), "field \"serial\""),
+        seal(DamagePlace::Seal("\nnode"), "stands where \"node\" is expected"),
+        seal(DamagePlace::Seal("recipient: age1"), "is no age public key"),
+        seal(DamagePlace::Seal("\nserial: "), "field \"serial\""),
         seal(In(SEAL, 9000), "something follows the seal where only zeros belong, at byte 9000"),
-        signature(Place::Seal("--- mac"), "changed after it was signed"),
-        signature(Place::Seal("\nR"), "a line is damaged"),
+        signature(DamagePlace::Seal("--- mac"), "changed after it was signed"),
+        signature(DamagePlace::Seal("\nR"), "a line is damaged"),
         secret(1024 + 4, "", "e2fsck finds errors: ", &[], "1: ~ secret"),
         secret(
             1024 + 56,
@@ -390,7 +390,7 @@ impl Bench {
         assert!(copy.status().unwrap().success());
     }
 
-    fn at(&self, place: Place) -> u64 {
+    fn at(&self, place: DamagePlace) -> u64 {
         let image = ImageReader::open(&self.sound.image.path).unwrap();
         let partition = |role| image.partition(role).unwrap();
         let start = |role| partition(role).offset.0;
@@ -404,7 +404,7 @@ impl Bench {
             In(role, at) => start(role) + at,
             InEnd(role, back) => start(role) + partition(role).size.0 - back,
             Uki(quarters) => start(BOOT) + slot::record(&image, Slot::A).unwrap().length * quarters / 4,
-            Place::Seal(words) => {
+            DamagePlace::Seal(words) => {
                 let seal = image.read_all(SEAL, &crate::limits::SEAL).unwrap();
                 let found = seal.windows(words.len()).position(|window| window == words.as_bytes());
                 start(SEAL) + u64::try_from(found.unwrap() + words.len()).unwrap()

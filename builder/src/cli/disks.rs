@@ -2,7 +2,7 @@
 
 use crate::disks::Disk;
 use crate::disks::consent::Consent;
-use crate::disks::content::{Content, Kind};
+use crate::disks::content::{Content, ContentKind};
 use crate::disks::hardware::Bus;
 use crate::disks::refusal::Refusal;
 use crate::error::{Classified as _, Error};
@@ -131,10 +131,10 @@ impl Listed {
 
 fn content_to_json(content: &Content) -> Value {
     let (kind, site, node) = match &content.kind {
-        Kind::Blank => ("blank", None, None),
-        Kind::Stick { site, node } => ("stick", Some(site), Some(node)),
-        Kind::OldSecrets => ("secrets", None, None),
-        Kind::Other(_) => ("other", None, None),
+        ContentKind::Blank => ("blank", None, None),
+        ContentKind::Stick { site, node } => ("stick", Some(site), Some(node)),
+        ContentKind::OldSecrets => ("secrets", None, None),
+        ContentKind::Other(_) => ("other", None, None),
     };
     let found = content.found.iter().map(|found| {
         json!({"partition": found.partition, "size": found.size, "label": found.label, "type": found.kind})

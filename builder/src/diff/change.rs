@@ -39,7 +39,7 @@ pub(super) type Facts = BTreeMap<String, Vec<(&'static str, Value)>>;
 
 /// What happened to a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub enum DifferenceKind {
     /// Only the second image has it.
     Added,
     /// Only the first image has it.
@@ -48,7 +48,7 @@ pub enum Kind {
     Changed,
 }
 
-impl Kind {
+impl DifferenceKind {
     /// All of them, in the order of their telling.
     pub const ALL: [Self; 3] = [Self::Added, Self::Removed, Self::Changed];
 
@@ -78,7 +78,7 @@ pub struct Detail {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     /// What happened to it.
-    pub kind: Kind,
+    pub kind: DifferenceKind,
     /// A path, a package, a word of the command line...
     pub name: String,
     /// The facts that differ.
@@ -116,10 +116,10 @@ pub(super) fn compare(a: &Facts, b: &Facts) -> Vec<Change> {
     let change = |name: &String| {
         let (from, to) = (a.get(name), b.get(name));
         let kind = match (from, to) {
-            (None, _) => Kind::Added,
-            (_, None) => Kind::Removed,
+            (None, _) => DifferenceKind::Added,
+            (_, None) => DifferenceKind::Removed,
             (Some(from), Some(to)) if from == to => return None,
-            _ => Kind::Changed,
+            _ => DifferenceKind::Changed,
         };
         let empty = Vec::new();
         let details = details(from.unwrap_or(&empty), to.unwrap_or(&empty));
@@ -156,7 +156,14 @@ mod tests {
         let changes = compare(&a, &b);
         let told: Vec<_> =
             changes.iter().map(|change| (change.kind, change.name.as_str(), change.details.len())).collect();
-        assert_eq!(told, [(Kind::Removed, "gone", 2), (Kind::Added, "new", 2), (Kind::Changed, "other", 1)]);
+        assert_eq!(
+            told,
+            [
+                (DifferenceKind::Removed, "gone", 2),
+                (DifferenceKind::Added, "new", 2),
+                (DifferenceKind::Changed, "other", 1)
+            ]
+        );
         assert_eq!(changes[2].details[0].what, "mode");
         b.insert("same".into(), vec![("target", Value::text(&"x"))]);
         let whats: Vec<_> = compare(&a, &b)[3].details.iter().map(|detail| detail.what).collect();

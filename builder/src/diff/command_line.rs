@@ -1,6 +1,6 @@
 //! Kernel command lines, compared word by word.
 
-use super::change::{Change, Detail, Kind, Value};
+use super::change::{Change, Detail, DifferenceKind, Value};
 
 /// Words that only one line has. Where each has one left with the same key (`init=`), its value changed. A key may stand
 /// there more than once (`console=`), and then the order counts.
@@ -20,7 +20,11 @@ pub(super) fn compare(a: &str, b: &str) -> Vec<Change> {
             return Vec::new();
         }
         let order = Detail { what: "order", from: Some(Value::Text(from)), to: Some(Value::Text(to)) };
-        return vec![Change { kind: Kind::Changed, name: "the same words".into(), details: vec![order] }];
+        return vec![Change {
+            kind: DifferenceKind::Changed,
+            name: "the same words".into(),
+            details: vec![order],
+        }];
     }
     let mut changes = Vec::new();
     for word in &gone {
@@ -29,12 +33,12 @@ pub(super) fn compare(a: &str, b: &str) -> Vec<Change> {
         match new.iter().position(|other| key(other) == key(word)) {
             Some(there) if alone(&gone) && alone(&new) => {
                 let details = vec![Detail { what: "value", from: value(word), to: value(new.remove(there)) }];
-                changes.push(Change { kind: Kind::Changed, name: key(word).into(), details });
+                changes.push(Change { kind: DifferenceKind::Changed, name: key(word).into(), details });
             }
-            _ => changes.push(only(Kind::Removed, word)),
+            _ => changes.push(only(DifferenceKind::Removed, word)),
         }
     }
-    changes.extend(new.into_iter().map(|word| only(Kind::Added, word)));
+    changes.extend(new.into_iter().map(|word| only(DifferenceKind::Added, word)));
     changes
 }
 
@@ -42,7 +46,7 @@ fn key(word: &str) -> &str {
     word.split_once('=').map_or(word, |(key, _)| key)
 }
 
-fn only(kind: Kind, word: &str) -> Change {
+fn only(kind: DifferenceKind, word: &str) -> Change {
     Change { kind, name: word.to_owned(), details: Vec::new() }
 }
 

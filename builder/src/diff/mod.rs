@@ -16,7 +16,7 @@ mod whole;
 #[cfg(feature = "fuzzing")]
 pub(crate) use {packages::fuzz as fuzz_packages, root::fuzz as fuzz_root};
 
-pub use change::{Change, Detail, Kind, Section, Value};
+pub use change::{Change, Detail, DifferenceKind, Section, Value};
 pub use json::to_json;
 pub use text::to_text;
 
@@ -149,11 +149,11 @@ impl Comparison<'_> {
             [None, None] => return Ok(()),
             [Some(a), Some(b)] => [a, b],
             [Some(a), None] => {
-                self.section("system", Some(slot), vec![only(Kind::Removed, a)]);
+                self.section("system", Some(slot), vec![only(DifferenceKind::Removed, a)]);
                 return Ok(());
             }
             [None, Some(b)] => {
-                self.section("system", Some(slot), vec![only(Kind::Added, b)]);
+                self.section("system", Some(slot), vec![only(DifferenceKind::Added, b)]);
                 return Ok(());
             }
         };
@@ -186,7 +186,8 @@ impl Comparison<'_> {
         }
         let mut files = Section::new("root", Some(slot), compare(&a.files, &b.files));
         if files.is_same() {
-            let change = Change { kind: Kind::Changed, name: "the file system".into(), details: Vec::new() };
+            let change =
+                Change { kind: DifferenceKind::Changed, name: "the file system".into(), details: Vec::new() };
             files.changes.push(change);
             files
                 .notes

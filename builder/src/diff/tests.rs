@@ -147,7 +147,7 @@ fn a_slot_that_only_one_image_has_and_a_list_that_neither_has() {
 #[test]
 fn many_files_are_counted_and_shown_on_demand() {
     let change = |number: u32| Change {
-        kind: Kind::Added,
+        kind: DifferenceKind::Added,
         name: format!("file{number}\n\u{1b}[1m"),
         details: Vec::new(),
     };

@@ -1,6 +1,6 @@
 //! The difference for people: what differs, part by part, no part at more length than a screen.
 
-use super::{Change, Detail, Difference, Kind, Section, Side};
+use super::{Change, Detail, Difference, DifferenceKind, Section, Side};
 use handoff::shown::Shown;
 
 /// As many of a kind are shown, unless all are asked for.
@@ -41,7 +41,7 @@ fn name(section: &Section) -> String {
 
 fn told(section: &Section, most: usize) -> String {
     let of = |kind| section.changes.iter().filter(move |change| change.kind == kind);
-    let counts = Kind::ALL.map(|kind| (kind, of(kind).count()));
+    let counts = DifferenceKind::ALL.map(|kind| (kind, of(kind).count()));
     let counts: Vec<String> = counts
         .into_iter()
         .filter(|(_, count)| *count > 0)
@@ -49,7 +49,7 @@ fn told(section: &Section, most: usize) -> String {
         .collect();
     let counts = if counts.is_empty() { "not compared".to_owned() } else { counts.join(", ") };
     let mut text = format!("\n{}: {counts}\n", name(section));
-    for kind in Kind::ALL {
+    for kind in DifferenceKind::ALL {
         of(kind).take(most).for_each(|change| text.push_str(&line(change)));
         let more = of(kind).count().saturating_sub(most);
         if more > 0 {
@@ -62,9 +62,9 @@ fn told(section: &Section, most: usize) -> String {
 
 fn line(change: &Change) -> String {
     let sign = match change.kind {
-        Kind::Added => '+',
-        Kind::Removed => '-',
-        Kind::Changed => '~',
+        DifferenceKind::Added => '+',
+        DifferenceKind::Removed => '-',
+        DifferenceKind::Changed => '~',
     };
     let details = change.details.iter().filter_map(|detail| told_detail(change.kind, detail));
     let details: Vec<String> = details.collect();
@@ -72,15 +72,15 @@ fn line(change: &Change) -> String {
     format!("  {sign} {}{colon}{}\n", printable(&change.name), details.join(", "))
 }
 
-fn told_detail(kind: Kind, detail: &Detail) -> Option<String> {
+fn told_detail(kind: DifferenceKind, detail: &Detail) -> Option<String> {
     let value = |value: &Option<super::Value>| value.as_ref().map(|value| printable(&value.to_string()));
     let what = detail.what;
     Some(match (kind, value(&detail.from), value(&detail.to)) {
-        (Kind::Changed, Some(from), Some(to)) => format!("{what} {from} -> {to}"),
-        (Kind::Changed, None, Some(to)) => format!("{what} new: {to}"),
-        (Kind::Changed, Some(from), None) => format!("{what} gone: {from}"),
+        (DifferenceKind::Changed, Some(from), Some(to)) => format!("{what} {from} -> {to}"),
+        (DifferenceKind::Changed, None, Some(to)) => format!("{what} new: {to}"),
+        (DifferenceKind::Changed, Some(from), None) => format!("{what} gone: {from}"),
         // Of what is in one image only, the digest tells nothing.
-        (Kind::Added | Kind::Removed, ..) if what == "content" => return None,
+        (DifferenceKind::Added | DifferenceKind::Removed, ..) if what == "content" => return None,
         (_, from, to) => format!("{what} {}", from.or(to)?),
     })
 }

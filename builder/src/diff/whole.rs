@@ -1,6 +1,6 @@
 //! What an image has once, not in each slot: partitions, seals, control records, ESP, the secret partition.
 
-use super::change::{Change, Facts, Kind, Value};
+use super::change::{Change, DifferenceKind, Facts, Value};
 use crate::browse;
 use crate::image::ext4;
 use crate::image::reader::{ImageReader, ReadError};
@@ -101,7 +101,8 @@ pub(super) fn esp(image: &ImageReader) -> Result<Facts, String> {
 
 /// Whether the secret partitions hold the same bytes. What differs in them is nobody's business.
 pub(super) fn secret([a, b]: [&ImageReader; 2]) -> Result<Vec<Change>, ReadError> {
-    let differs = vec![Change { kind: Kind::Changed, name: Role::Secret.to_string(), details: Vec::new() }];
+    let differs =
+        vec![Change { kind: DifferenceKind::Changed, name: Role::Secret.to_string(), details: Vec::new() }];
     let size = a.check_size(Role::Secret, &limits::SECRET)?;
     if size != b.partition(Role::Secret)?.size.0 {
         return Ok(differs);

@@ -37,7 +37,7 @@ pub struct Content {
     /// What was recognised on the whole disk and on each partition.
     pub found: Vec<Found>,
     /// What it is to us.
-    pub kind: Kind,
+    pub kind: ContentKind,
     /// What is in the data partition of a stick, by the name that `--overwrite` must repeat.
     pub data: Option<String>,
     /// What is wrong with its partition table, in the words of all commands.
@@ -46,7 +46,7 @@ pub struct Content {
 
 /// What a disk is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum ContentKind {
     /// Zeros at its beginning and end, and nothing that is recognised.
     Blank,
     /// The stick of a node, as its (unproven) seal says.
@@ -62,7 +62,7 @@ pub enum Kind {
     Other(String),
 }
 
-impl Kind {
+impl ContentKind {
     /// The name that `--overwrite` must repeat.
     #[must_use]
     pub fn name(&self) -> String {
@@ -75,7 +75,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ContentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Blank => f.write_str("nothing"),
@@ -126,8 +126,8 @@ impl Content {
         let found = probe(disk, size, &volumes)?;
         let kind = match foreign(&found) {
             Some(kind) => kind,
-            None if is_blank(disk, size)? => Kind::Blank,
-            None => Kind::Other("data".to_owned()),
+            None if is_blank(disk, size)? => ContentKind::Blank,
+            None => ContentKind::Other("data".to_owned()),
         };
         let table = found.first().and_then(|whole| whole.table.clone());
         let found = found.into_iter().filter(|found| found.name().is_some()).collect();
@@ -139,7 +139,7 @@ impl Content {
     pub fn description(&self) -> String {
         let names = self.names();
         let what = match &self.kind {
-            Kind::Other(_) if !names.is_empty() => names.join(", "),
+            ContentKind::Other(_) if !names.is_empty() => names.join(", "),
             kind => kind.to_string(),
         };
         let data = self.data.iter().map(|data| format!(", with {data} on its data partition"));
@@ -232,9 +232,9 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
         }
     }
     let newest = found.into_iter().max_by_key(|seal| seal.unproven_header().serial);
-    let kind = newest.map_or(Kind::Other("psyopsOS".to_owned()), |seal| {
+    let kind = newest.map_or(ContentKind::Other("psyopsOS".to_owned()), |seal| {
         let header = seal.unproven_header();
-        Kind::Stick { site: header.site.to_string(), node: header.node.to_string() }
+        ContentKind::Stick { site: header.site.to_string(), node: header.node.to_string() }
     });
     let found = reader.partitions().iter().map(|partition| Found {
         partition: Some(partition.number),
@@ -323,17 +323,17 @@ fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>
 
 /// What a disk is on which something was recognised: named by what lies on the whole of it, or else in its largest
 /// partition.
-fn foreign(found: &[Found]) -> Option<Kind> {
+fn foreign(found: &[Found]) -> Option<ContentKind> {
     let whole = found.iter().find(|found| found.partition.is_none());
     if whole.is_some_and(|found| {
         found.kind.as_deref() == Some("ext4") && found.label.as_deref() == Some(SECRET_LABEL)
     }) {
-        return Some(Kind::OldSecrets);
+        return Some(ContentKind::OldSecrets);
     }
     let parts = found.iter().filter(|found| found.partition.is_some() && found.name().is_some());
     let largest = parts.max_by_key(|found| found.size).and_then(Found::name);
     let name = whole.and_then(Found::name).or(largest).or(whole.and_then(|whole| whole.table.as_deref()));
-    name.map(|name| Kind::Other(name.to_owned()))
+    name.map(|name| ContentKind::Other(name.to_owned()))
 }
 
 /// Whether the first MiB is zero, and the place of the backup partition table.

@@ -1,7 +1,7 @@
 //! What is seen on files that hold what disks hold.
 
 use super::consent::Consent;
-use super::content::{Content, Kind};
+use super::content::{Content, ContentKind};
 use super::preflight::Purpose;
 use super::refusal::Refusal;
 use crate::error::Classified as _;
@@ -50,7 +50,7 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
     let file = File::open(&image.image.path).unwrap();
     let size = file.metadata().unwrap().len();
     let content = Content::of(Path::new("disk"), &file, size).unwrap();
-    assert_eq!(content.kind, Kind::Stick { site: "site".into(), node: "demo".into() });
+    assert_eq!(content.kind, ContentKind::Stick { site: "site".into(), node: "demo".into() });
     let judge =
         |purpose: &Purpose, consent: &Consent| content.preflight(Path::new("/dev/x"), purpose, consent);
     let none = Consent::default();
@@ -116,18 +116,27 @@ fn a_stick_whose_tables_were_wiped_is_blank_and_one_whose_seals_are_lost_is_name
         let seal = image.image.plan.partition(Role::Seal(slot)).unwrap();
         file.write_all_at(&vec![0; 4096], seal.offset.0).unwrap();
     }
-    assert_eq!(Content::of(Path::new("disk"), &file, size).unwrap().kind, Kind::Other("psyopsOS".into()));
+    assert_eq!(
+        Content::of(Path::new("disk"), &file, size).unwrap().kind,
+        ContentKind::Other("psyopsOS".into())
+    );
     file.write_all_at(&vec![0; 34 * 512], 0).unwrap();
     assert_ne!(
         Content::of(Path::new("disk"), &file, size).unwrap().kind,
-        Kind::Blank,
+        ContentKind::Blank,
         "the backup table is there"
     );
     file.write_all_at(&vec![0; 33 * 512], size - 33 * 512).unwrap();
     let content = Content::of(Path::new("disk"), &file, size).unwrap();
     assert_eq!(
         content,
-        Content { table: None, found: Vec::new(), kind: Kind::Blank, data: None, table_faults: Vec::new() }
+        Content {
+            table: None,
+            found: Vec::new(),
+            kind: ContentKind::Blank,
+            data: None,
+            table_faults: Vec::new()
+        }
     );
     content.preflight(Path::new("/dev/x"), &purpose("site", "pi1"), &Consent::default()).unwrap();
 }
@@ -156,7 +165,7 @@ fn file_systems_are_named_by_label_or_kind() {
     ];
     for (size, command, name) in cases {
         let content = look(&disk(size, &[command]));
-        assert_eq!(content.kind, Kind::Other(name.into()), "{command:?}: {content:?}");
+        assert_eq!(content.kind, ContentKind::Other(name.into()), "{command:?}: {content:?}");
         assert_eq!((content.table.as_deref(), content.names()), (None, vec![name.to_owned()]), "{command:?}");
     }
 }
@@ -170,7 +179,7 @@ fn partitions_are_looked_into_and_the_largest_gives_the_name() {
         let mut table = table.spawn().unwrap();
         std::io::Write::write_all(table.stdin.as_mut().unwrap(), make.as_bytes()).unwrap();
         assert!(table.wait().unwrap().success());
-        assert_eq!(look(&file).kind, Kind::Other(kind.into()), "an empty table is something, too");
+        assert_eq!(look(&file).kind, ContentKind::Other(kind.into()), "an empty table is something, too");
         // The first partition begins at 1 MiB.
         for (offset, size, command) in
             [(1, 8, ["/usr/sbin/mkfs.vfat", "-n", "SMALL"]), (9, 32, ["/usr/sbin/mkfs.vfat", "-n", "LARGE"])]
@@ -202,7 +211,7 @@ fn partitions_are_looked_into_and_the_largest_gives_the_name() {
 #[test]
 fn an_old_secret_partition_may_go_for_a_new_one_alone() {
     let content = look(&disk(8 * MIB, &[&["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-L", SECRET_LABEL]]));
-    assert_eq!(content.kind, Kind::OldSecrets);
+    assert_eq!(content.kind, ContentKind::OldSecrets);
     let none = Consent::default();
     content.preflight_partition(Path::new("/dev/x1"), &none).unwrap();
     assert_eq!(code(content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &none)), 89);
@@ -213,12 +222,12 @@ fn an_old_secret_partition_may_go_for_a_new_one_alone() {
 #[test]
 fn only_zeros_are_blank() {
     let empty = disk(8 * MIB, &[]);
-    assert_eq!(look(&empty).kind, Kind::Blank);
-    assert_eq!(look(&disk(0, &[])).kind, Kind::Blank);
+    assert_eq!(look(&empty).kind, ContentKind::Blank);
+    assert_eq!(look(&disk(0, &[])).kind, ContentKind::Blank);
     for place in [0, 511, MIB - 1, 8 * MIB - 1, 8 * MIB - 33 * 512] {
         let file = disk(8 * MIB, &[]);
         file.as_file().write_all_at(&[1], place).unwrap();
-        assert_eq!(look(&file).kind, Kind::Other("data".into()), "{place}");
+        assert_eq!(look(&file).kind, ContentKind::Other("data".into()), "{place}");
     }
 }
 
@@ -228,6 +237,9 @@ fn a_descriptor_for_direct_reading_is_one_again_afterwards() {
     let mut options = File::options();
     options.read(true).custom_flags(OFlags::DIRECT.bits().try_into().unwrap());
     let direct = options.open(file.path()).unwrap();
-    assert_eq!(Content::of(Path::new("disk"), &direct, 8 * MIB).unwrap().kind, Kind::Other("CAMERA".into()));
+    assert_eq!(
+        Content::of(Path::new("disk"), &direct, 8 * MIB).unwrap().kind,
+        ContentKind::Other("CAMERA".into())
+    );
     assert!(fcntl_getfl(&direct).unwrap().contains(OFlags::DIRECT));
 }

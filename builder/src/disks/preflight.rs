@@ -1,7 +1,7 @@
 //! Whether a disk may be written: pure functions of what is known of it and what the user agreed to.
 
 use super::consent::Consent;
-use super::content::{Content, Kind};
+use super::content::{Content, ContentKind};
 use super::hardware::Bus;
 use super::number::Number;
 use super::refusal::Refusal;
@@ -160,15 +160,15 @@ impl Content {
     /// Whether what is on the disk under `path` may be lost for a stick.
     pub fn preflight(&self, path: &Path, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
-            Kind::Blank => Ok(()),
-            Kind::Stick { site, node } if *site == purpose.site => {
+            ContentKind::Blank => Ok(()),
+            ContentKind::Stick { site, node } if *site == purpose.site => {
                 if *node == purpose.node || consent.reassign.contains(node) {
                     return self.judge_data(path, consent);
                 }
                 let (there, wanted) = (node.clone(), purpose.node.clone());
                 Err(Refusal::OtherNode { path: path.to_owned(), there, wanted })
             }
-            Kind::Stick { .. } | Kind::OldSecrets | Kind::Other(_) => {
+            ContentKind::Stick { .. } | ContentKind::OldSecrets | ContentKind::Other(_) => {
                 self.judge_foreign(path, STICK, consent)
             }
         }
@@ -177,8 +177,8 @@ impl Content {
     /// The same without an image, for a list of disks, where sticks of that site may be written again.
     pub fn preflight_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
         match &self.kind {
-            Kind::Blank => Ok(()),
-            Kind::Stick { site, .. } if Some(site.as_str()) == own_site => {
+            ContentKind::Blank => Ok(()),
+            ContentKind::Stick { site, .. } if Some(site.as_str()) == own_site => {
                 self.judge_data(path, &Consent::default())
             }
             _ => self.judge_foreign(path, STICK, &Consent::default()),
@@ -188,8 +188,8 @@ impl Content {
     /// Whether what is on the partition under `path` may be lost for a secret partition.
     pub fn preflight_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
-            Kind::Blank | Kind::OldSecrets => Ok(()),
-            Kind::Stick { .. } | Kind::Other(_) => self.judge_foreign(path, SECRETS, consent),
+            ContentKind::Blank | ContentKind::OldSecrets => Ok(()),
+            ContentKind::Stick { .. } | ContentKind::Other(_) => self.judge_foreign(path, SECRETS, consent),
         }
     }
 

@@ -15,7 +15,7 @@
 //! | 90 | a serial number that was not confirmed |
 //! | 91 | sectors that are not of 512 bytes |
 
-use super::content::Kind;
+use super::content::ContentKind;
 use super::hardware::Bus;
 use super::number::Number;
 use super::uses::Use;
@@ -159,7 +159,7 @@ pub enum Refusal {
         /// The disk.
         path: PathBuf,
         /// What is on it.
-        there: Kind,
+        there: ContentKind,
         /// What the user says is on it.
         named: Vec<String>,
     },

@@ -2,7 +2,7 @@
 
 use super::confirm::confirm;
 use super::consent::Consent;
-use super::content::{Content, Kind};
+use super::content::{Content, ContentKind};
 use super::preflight::{Asked, Purpose};
 use super::uses::What;
 use super::*;
@@ -350,7 +350,7 @@ fn only_the_disk_that_is_meant_is_confirmed() {
         let held = Content {
             table: None,
             found: Vec::new(),
-            kind: Kind::Other("photos".into()),
+            kind: ContentKind::Other("photos".into()),
             data: None,
             table_faults: Vec::new(),
         };

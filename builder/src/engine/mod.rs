@@ -15,7 +15,7 @@ mod startup;
 pub mod system;
 
 pub use node::Built;
-pub use output::{Layout, Output, Place};
+pub use output::{Layout, Output, OutputPlace};
 pub use record::{BuildRecord, StepRecord, needed};
 pub use startup::trust;
 

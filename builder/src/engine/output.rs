@@ -15,7 +15,7 @@ pub enum Layout {
 
 /// Which files.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub enum OutputPlace {
     /// The one image has this name.
     File(PathBuf),
     /// Each has the node's name in this folder, which is made where it does not exist.
@@ -26,7 +26,7 @@ pub enum Place {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
     /// Which files.
-    pub place: Place,
+    pub place: OutputPlace,
     /// How the bytes are spread over them.
     pub layout: Layout,
 }
@@ -35,17 +35,17 @@ impl Output {
     /// Where the image of a node goes.
     pub(super) fn of(&self, node: &Name) -> PathBuf {
         match (&self.place, self.layout) {
-            (Place::File(path), _) => path.clone(),
-            (Place::Folder(folder), Layout::Whole) => folder.join(format!("{node}.img")),
-            (Place::Folder(folder), Layout::Split) => folder.join(format!("{node}.qcow2")),
+            (OutputPlace::File(path), _) => path.clone(),
+            (OutputPlace::Folder(folder), Layout::Whole) => folder.join(format!("{node}.img")),
+            (OutputPlace::Folder(folder), Layout::Split) => folder.join(format!("{node}.qcow2")),
         }
     }
 
     /// The folder to be made, if any.
     pub(super) fn folder(&self) -> Option<&Path> {
         match &self.place {
-            Place::File(_) => None,
-            Place::Folder(folder) => Some(folder),
+            OutputPlace::File(_) => None,
+            OutputPlace::Folder(folder) => Some(folder),
         }
     }
 }

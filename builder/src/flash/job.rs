@@ -35,7 +35,7 @@ impl<'j> Job<'j> {
 }
 
 /// Verifies the image of each job, for each job in its order. An image that several of them share is verified once.
-pub(super) fn judge_each(jobs: &[Job<'_>], site: Option<&Site>) -> Result<Vec<Arc<Verification>>, Error> {
+pub(super) fn preflight_each(jobs: &[Job<'_>], site: Option<&Site>) -> Result<Vec<Arc<Verification>>, Error> {
     let mut known = BTreeMap::new();
     let mut verify = |image: &ImageReader| {
         Ok(Arc::clone(match known.entry(ptr::from_ref(image)) {
@@ -64,7 +64,7 @@ mod tests {
         let images = [&two, &one, &two];
         let jobs: Vec<Job<'_>> =
             images.iter().zip(&targets).map(|(image, target)| Job::new(image, target).unwrap()).collect();
-        let found = judge_each(&jobs, None).unwrap();
+        let found = preflight_each(&jobs, None).unwrap();
         let paths: Vec<_> = found.iter().map(|found| found.path.as_path()).collect();
         assert_eq!(paths, [two.path(), one.path(), two.path()]);
         assert!(Arc::ptr_eq(&found[0], &found[2]), "an image that two sticks get is read twice");

@@ -37,7 +37,7 @@ use crate::verify::{self, Verification};
 use crate::width::to_usize;
 use buffer::Buffer;
 use deliver::deliver;
-use job::judge_each;
+use job::preflight_each;
 use layout::Layout;
 use recipient::{Recipient, Todo, at_once};
 use source::{Piece, Source};
@@ -92,7 +92,7 @@ pub fn flash<'j>(
 ) -> Result<Vec<Finished<'j>>, Error> {
     let open = jobs.iter().map(|job| Recipient::new(Source::of(job.image), job.target, &job.layout, stop));
     let recipients: Vec<Recipient<'_>> = open.collect::<Result<_, _>>()?;
-    let images = write(&recipients, options, || judge_each(&jobs, site), hear)?;
+    let images = write(&recipients, options, || preflight_each(&jobs, site), hear)?;
     let sticks: Vec<_> = recipients.into_iter().map(|each| each.into_result(options.read_back)).collect();
     let finished = |((job, image), stick)| Finished { job, image, stick };
     Ok(jobs.into_iter().zip(images).zip(sticks).map(finished).collect())

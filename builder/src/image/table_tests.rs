@@ -6,7 +6,7 @@ use super::plan::{Contents, plan};
 use super::reader::{ImageReader, ReadError, Table};
 use super::table_fixture::Tables;
 use crate::browse;
-use crate::disks::content::{Content, Kind};
+use crate::disks::content::{Content, ContentKind};
 use crate::inspect::inspect;
 use crate::site::{Bytes, Sizes};
 use crate::verify::verify;
@@ -36,7 +36,7 @@ fn entries_of_256_bytes_are_read_by_every_command() {
         let verified = verify(&ImageReader::open(path).unwrap(), None, None).unwrap();
         assert!(verified.is_whole(), "{verified:?}");
         let content = content(path);
-        assert_eq!(content.kind, Kind::Stick { site: "site".into(), node: "demo".into() });
+        assert_eq!(content.kind, ContentKind::Stick { site: "site".into(), node: "demo".into() });
         assert_eq!(content.table_faults, [""; 0]);
         assert_eq!(browse::list(path, "esp").unwrap().len(), 2);
     }

@@ -3,7 +3,7 @@
 //! The lock file does not tell what is only for tests or other platforms, so the list may have some too many, and none too
 //! few.
 
-use super::{Component, Kind};
+use super::{Component, ComponentKind};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 
@@ -49,7 +49,7 @@ pub(super) fn linked() -> Vec<Component> {
 
 fn component(package: &RawPackage) -> Component {
     Component {
-        kind: if package.checksum.is_some() { Kind::Crate } else { Kind::Own },
+        kind: if package.checksum.is_some() { ComponentKind::Crate } else { ComponentKind::Own },
         name: package.name.clone(),
         version: package.version.clone(),
         architecture: None,

@@ -1,6 +1,6 @@
 //! CycloneDX 1.5 in JSON.
 
-use super::{Component, Kind, Subject};
+use super::{Component, ComponentKind, Subject};
 use crate::site::rfc3339;
 use serde_json::{Value, json};
 
@@ -22,10 +22,10 @@ pub(super) fn document(subject: &Subject, components: &[Component]) -> String {
 
 fn component(component: &Component) -> Value {
     let kind = match component.kind {
-        Kind::Own => "application",
-        Kind::Debian | Kind::Crate => "library",
-        Kind::Image => "container",
-        Kind::Tar => "file",
+        ComponentKind::Own => "application",
+        ComponentKind::Debian | ComponentKind::Crate => "library",
+        ComponentKind::Image => "container",
+        ComponentKind::Tar => "file",
     };
     let mut value = json!({
         "type": kind,

@@ -27,7 +27,7 @@ pub struct Sbom {
 /// What an image has in it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Component {
-    kind: Kind,
+    kind: ComponentKind,
     name: String,
     version: String,
     /// The package's architecture, where it has one.
@@ -38,7 +38,7 @@ struct Component {
 
 /// Where a component is from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ComponentKind {
     /// This project's programs.
     Own,
     /// A package of Debian, in the root, the kernel or the initramfs.
@@ -56,13 +56,13 @@ impl Component {
     fn purl(&self) -> String {
         let version = escaped(&self.version);
         match self.kind {
-            Kind::Own => format!("pkg:generic/{}@{version}", escaped(&self.name)),
-            Kind::Debian => {
+            ComponentKind::Own => format!("pkg:generic/{}@{version}", escaped(&self.name)),
+            ComponentKind::Debian => {
                 let architecture = self.architecture.as_deref().unwrap_or("all");
                 format!("pkg:deb/debian/{}@{version}?arch={architecture}", escaped(&self.name))
             }
-            Kind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
-            Kind::Image => {
+            ComponentKind::Crate => format!("pkg:cargo/{}@{version}", escaped(&self.name)),
+            ComponentKind::Image => {
                 let architecture = self.architecture.as_deref().unwrap_or_default();
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name).to_lowercase();
                 let name = escaped(&name);
@@ -72,7 +72,7 @@ impl Component {
                 }
                 format!("pkg:oci/{name}@{version}?arch={architecture}&repository_url={}", escaped(&self.name))
             }
-            Kind::Tar => {
+            ComponentKind::Tar => {
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name);
                 format!("pkg:generic/{}@{version}", escaped(name))
             }
@@ -82,11 +82,11 @@ impl Component {
     /// A name that no other component of the image has.
     fn id(&self) -> String {
         let kind = match self.kind {
-            Kind::Own => "program",
-            Kind::Debian => "deb",
-            Kind::Crate => "crate",
-            Kind::Image => "image",
-            Kind::Tar => "tar",
+            ComponentKind::Own => "program",
+            ComponentKind::Debian => "deb",
+            ComponentKind::Crate => "crate",
+            ComponentKind::Image => "image",
+            ComponentKind::Tar => "tar",
         };
         let text = format!("{kind}-{}-{}", self.name, self.version);
         text.chars().map(|c| if c.is_ascii_alphanumeric() || c == '.' { c } else { '-' }).collect()
@@ -130,7 +130,7 @@ fn components(lock: &Lock) -> Vec<Component> {
     components.extend(lock.imported.as_ref().map(|imported| base(&lock.request, imported)));
     for part in [Part::Base, Part::Kernel, Part::Boot] {
         components.extend(lock.part(part).map(|package| Component {
-            kind: Kind::Debian,
+            kind: ComponentKind::Debian,
             name: package.name.clone(),
             version: package.version.clone(),
             architecture: Some(package.architecture.clone()),
@@ -147,14 +147,14 @@ fn components(lock: &Lock) -> Vec<Component> {
 fn base(request: &LockRequest, imported: &ImportedBase) -> Component {
     let (kind, name) = match &request.base {
         Base::Oci(ImageSource::Registry(image)) => {
-            (Kind::Image, format!("{}/{}", image.registry(), image.repository()))
+            (ComponentKind::Image, format!("{}/{}", image.registry(), image.repository()))
         }
-        Base::Oci(ImageSource::Layout { folder, .. }) => (Kind::Image, folder.display().to_string()),
-        Base::Tar(path) => (Kind::Tar, path.display().to_string()),
-        base @ (Base::Micro | Base::Debian) => (Kind::Tar, base.to_string()),
+        Base::Oci(ImageSource::Layout { folder, .. }) => (ComponentKind::Image, folder.display().to_string()),
+        Base::Tar(path) => (ComponentKind::Tar, path.display().to_string()),
+        base @ (Base::Micro | Base::Debian) => (ComponentKind::Tar, base.to_string()),
     };
     let digest = imported.digest().to_string();
-    let architecture = (kind == Kind::Image).then(|| request.architecture.oci.to_owned());
+    let architecture = (kind == ComponentKind::Image).then(|| request.architecture.oci.to_owned());
     Component { kind, name, version: format!("sha256:{digest}"), architecture, sha256: Some(digest) }
 }
 

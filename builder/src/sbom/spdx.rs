@@ -1,6 +1,6 @@
 //! SPDX 2.3 in JSON (specification, clauses 6, 7 and 11).
 
-use super::{Component, Kind, Subject};
+use super::{Component, ComponentKind, Subject};
 use crate::site::rfc3339;
 use serde_json::{Value, json};
 
@@ -41,8 +41,10 @@ fn relationship(from: &str, kind: &str, to: &str) -> Value {
 
 fn package(component: &Component, id: &str) -> Value {
     let supplier = match component.kind {
-        Kind::Debian => "Organization: Debian",
-        Kind::Own | Kind::Crate | Kind::Image | Kind::Tar => "NOASSERTION",
+        ComponentKind::Debian => "Organization: Debian",
+        ComponentKind::Own | ComponentKind::Crate | ComponentKind::Image | ComponentKind::Tar => {
+            "NOASSERTION"
+        }
     };
     let mut package = json!({
         "SPDXID": id,

@@ -10,7 +10,7 @@ use crate::secrets::node_keys::{self, NodeKeyError};
 use crate::secrets::node_settings::node_settings;
 use crate::secrets::store::{Secret, Store, StoreError};
 use crate::site::{FileSource, Node, Site};
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store as Place};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store as FileStore};
 use handoff::name::Name;
 use handoff::paths;
 use handoff::rescue_network::FixedAddress;
@@ -156,13 +156,13 @@ impl Parts<'_> {
         install: &str,
         text: String,
     ) -> Result<(), ComposeError> {
-        let file = own(Kind::Text, mode, install);
+        let file = own(FileKind::Text, mode, install);
         self.add_own(path, file, Zeroizing::new(text.into_bytes()))
     }
 
     fn identity(&mut self, site: &Site) -> Result<(), ComposeError> {
         let name = format!("{}\n", self.node).into_bytes();
-        self.add_own("hostname", own(Kind::Hostname, 0o644, "/etc/hostname"), name.into())?;
+        self.add_own("hostname", own(FileKind::Hostname, 0o644, "/etc/hostname"), name.into())?;
         let id = derived_uuid(&site.id, Owner::Node(self.node), "machine-id");
         self.add_text("machine-id", 0o444, "/etc/machine-id", format!("{}\n", id.simple()))
     }
@@ -172,7 +172,7 @@ impl Parts<'_> {
         let key = node_keys::host_key(store, self.node, admin)?;
         let private = Zeroizing::new(key.private_text().map_err(failed)?.as_bytes().to_vec());
         let public = key.public_line().map_err(failed)?;
-        let file = own(Kind::SshHostKey, 0o600, "/etc/ssh/ssh_host_ed25519_key");
+        let file = own(FileKind::SshHostKey, 0o600, "/etc/ssh/ssh_host_ed25519_key");
         self.add_own("ssh/ssh_host_ed25519_key", file, private)?;
         self.add_text(HOST_KEY_PUBLIC, 0o644, "/etc/ssh/ssh_host_ed25519_key.pub", public)
     }
@@ -191,23 +191,23 @@ impl Parts<'_> {
         let addresses = FixedAddress::encode_all(node.network.iter().filter_map(FixedAddress::of));
         if !site.rescue.ssh_keys.is_empty() && !addresses.is_empty() {
             let optional = Required::Optional;
-            let file = own(Kind::Text, 0o600, paths::NODE);
-            let file = FileAttributes { store: Place::Memory, install: None, required: optional, ..file };
+            let file = own(FileKind::Text, 0o600, paths::NODE);
+            let file = FileAttributes { store: FileStore::Memory, install: None, required: optional, ..file };
             self.add_own(paths::RESCUE_NETWORK, file, Zeroizing::new(addresses.into_bytes()))?;
         }
-        let file = FileAttributes { store: Place::Memory, ..own(Kind::Text, 0o600, paths::NODE) };
+        let file = FileAttributes { store: FileStore::Memory, ..own(FileKind::Text, 0o600, paths::NODE) };
         self.add_own("node.toml", file, Zeroizing::new(settings.into_bytes()))
     }
 }
 
 /// A file of root's that the boot needs.
-fn own(kind: Kind, mode: u32, install: &str) -> FileAttributes {
+fn own(kind: FileKind, mode: u32, install: &str) -> FileAttributes {
     FileAttributes {
         mode,
         uid: 0,
         gid: 0,
         kind,
-        store: Place::Disk,
+        store: FileStore::Disk,
         install: Some(install.to_owned()),
         required: Required::Boot,
     }

@@ -54,7 +54,7 @@ pub struct Entry {
     /// Its name.
     pub name: OsString,
     /// What it is, links not followed.
-    pub kind: Kind,
+    pub kind: SiteEntryKind,
     /// Whether its owner may execute it.
     pub executable: bool,
     /// Bytes of a file.
@@ -63,7 +63,7 @@ pub struct Entry {
 
 /// What a name stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum SiteEntryKind {
     /// A file.
     File,
     /// A folder.
@@ -74,7 +74,7 @@ pub enum Kind {
     Other(&'static str),
 }
 
-impl Kind {
+impl SiteEntryKind {
     fn of(mode: u32) -> Self {
         match FileType::from_raw_mode(mode) {
             FileType::RegularFile => Self::File,
@@ -152,9 +152,9 @@ impl SiteFolder {
     }
 
     /// What is at a path, links followed; `None` where there is nothing.
-    pub fn kind(&self, relative: impl AsRef<Path>) -> io::Result<Option<Kind>> {
+    pub fn kind(&self, relative: impl AsRef<Path>) -> io::Result<Option<SiteEntryKind>> {
         match self.open_at(relative.as_ref(), OFlags::PATH) {
-            Ok(file) => Ok(Some(Kind::of(rustix::fs::fstat(&file)?.st_mode))),
+            Ok(file) => Ok(Some(SiteEntryKind::of(rustix::fs::fstat(&file)?.st_mode))),
             Err(error) if is_nothing(&error) => Ok(None),
             Err(error) => Err(error),
         }
@@ -172,7 +172,7 @@ impl SiteFolder {
         let create = |source| AtomicError::Create { path: path.clone(), source };
         let (folder, name) = self.place(&self.below.join(relative)).map_err(create)?;
         match rustix::fs::statat(&folder, &name, AtFlags::SYMLINK_NOFOLLOW) {
-            Ok(facts) if Kind::of(facts.st_mode) != Kind::File => {
+            Ok(facts) if SiteEntryKind::of(facts.st_mode) != SiteEntryKind::File => {
                 return Err(AtomicError::NotAPlainFile { path });
             }
             _ => {}
@@ -278,8 +278,8 @@ pub(crate) fn open_anywhere(path: &Path) -> io::Result<File> {
 }
 
 fn plain_file(file: OwnedFd) -> io::Result<File> {
-    match Kind::of(rustix::fs::fstat(&file)?.st_mode) {
-        Kind::File => Ok(file.into()),
+    match SiteEntryKind::of(rustix::fs::fstat(&file)?.st_mode) {
+        SiteEntryKind::File => Ok(file.into()),
         other => Err(PathProblem::NotAFile { kind: other.name() }.into()),
     }
 }
@@ -304,7 +304,7 @@ fn entries(folder: &OwnedFd) -> io::Result<Vec<Entry>> {
         let facts = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
         found.push(Entry {
             name: name.to_owned(),
-            kind: Kind::of(facts.st_mode),
+            kind: SiteEntryKind::of(facts.st_mode),
             executable: facts.st_mode & 0o100 != 0,
             length: u64::try_from(facts.st_size).unwrap_or_default(),
         });
@@ -435,7 +435,12 @@ mod tests {
         let data = site.folder("files").data().unwrap();
         let names: Vec<_> =
             data.entries(Path::new("")).unwrap().into_iter().map(|e| (e.name, e.kind)).collect();
-        let expected = [("etc", Kind::Link), ("in", Kind::Link), ("out", Kind::Link), ("plain", Kind::File)];
+        let expected = [
+            ("etc", SiteEntryKind::Link),
+            ("in", SiteEntryKind::Link),
+            ("out", SiteEntryKind::Link),
+            ("plain", SiteEntryKind::File),
+        ];
         assert_eq!(names, expected.map(|(name, kind)| (name.into(), kind)));
         assert_eq!(data.link(Path::new("etc")).unwrap(), Path::new("/etc"));
         for path in ["in", "out", "etc/passwd"] {

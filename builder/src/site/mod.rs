@@ -30,7 +30,7 @@ pub use default_site::{
 };
 pub use error::{Known, Location, SiteError};
 pub use folder::SiteFolder;
-pub(crate) use folder::{DataFolder, Kind, open_anywhere};
+pub(crate) use folder::{DataFolder, SiteEntryKind, open_anywhere};
 pub use init::{
     GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_serial,
     set_recipient, set_security_epoch,

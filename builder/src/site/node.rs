@@ -2,13 +2,13 @@
 
 use super::base::TAKES_NO_PACKAGES;
 use super::error::{Known, SiteError};
-use super::folder::{Kind as EntryKind, SiteFolder};
+use super::folder::{SiteEntryKind, SiteFolder};
 use super::package::{PackageSet, WantedPackage};
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
 use super::value::{check_recipient, positive, required};
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::network::{Card, CardName};
 use handoff::paths;
@@ -220,7 +220,8 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
     if path.as_str() == paths::AGE_KEY || path.as_str().split('/').next() == Some("lost+found") {
         return Err(source.wrong("path", &raw.path, "this place is taken"));
     }
-    let kinds = [Kind::SshHostKey, Kind::Hostname, Kind::Text, Kind::Opaque].map(|kind| (kind.word(), kind));
+    let kinds = [FileKind::SshHostKey, FileKind::Hostname, FileKind::Text, FileKind::Opaque]
+        .map(|kind| (kind.word(), kind));
     let stores = [Store::Disk, Store::Memory].map(|store| (store.word(), store));
     let kind = raw.kind.as_ref().map(|typed| source.word("kind", typed, &kinds)).transpose()?;
     let store = raw.store.as_ref().map(|typed| source.word("store", typed, &stores)).transpose()?;
@@ -234,7 +235,7 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
             mode: mode.unwrap_or(0o600),
             uid: raw.uid,
             gid: raw.gid,
-            kind: kind.unwrap_or(Kind::Opaque),
+            kind: kind.unwrap_or(FileKind::Opaque),
             store: store.unwrap_or(Store::Disk),
             install,
             required: need.unwrap_or(against.required),
@@ -249,7 +250,7 @@ fn plain_source(source: &Source, typed: &Spanned<String>, folder: &SiteFolder) -
     let relative = PathBuf::from(typed.get_ref());
     let path = folder.path_of(&relative);
     match folder.kind(&relative) {
-        Ok(Some(EntryKind::File)) => Ok(relative),
+        Ok(Some(SiteEntryKind::File)) => Ok(relative),
         Ok(_) => Err(SiteError::MissingSource { at: source.at(&typed.span()), path }),
         Err(problem) => Err(SiteError::UnusableSource { at: source.at(&typed.span()), path, problem }),
     }

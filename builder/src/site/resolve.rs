@@ -3,7 +3,7 @@
 use super::base::base;
 use super::boot::boot;
 use super::error::{Known, SiteError};
-use super::folder::{Kind, SiteFolder};
+use super::folder::{SiteEntryKind, SiteFolder};
 use super::hardening::hardening;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
@@ -110,8 +110,10 @@ fn named_entries(folder: &SiteFolder, extension: Option<&str>) -> Result<Vec<(Na
         let name = match extension {
             None => {
                 let is_folder = match entry.kind {
-                    Kind::Link => folder.kind(&entry.name).map_err(read(path.clone()))? == Some(Kind::Folder),
-                    kind => kind == Kind::Folder,
+                    SiteEntryKind::Link => {
+                        folder.kind(&entry.name).map_err(read(path.clone()))? == Some(SiteEntryKind::Folder)
+                    }
+                    kind => kind == SiteEntryKind::Folder,
                 };
                 if !is_folder {
                     continue;

@@ -49,25 +49,25 @@ pub(super) fn check(dir: &Path, folders: &[&str]) -> io::Result<()> {
     // In a user namespace, root has the number of a user that is not mapped.
     let root = facts(Path::new("/"))?.owner;
     for above in dir.ancestors().skip(1) {
-        judge(above, facts(above)?, &[me, 0, root], Place::Above)?;
+        judge(above, facts(above)?, &[me, 0, root], FolderPlace::Above)?;
     }
     for path in folders.iter().map(|folder| dir.join(folder)).chain([dir.to_owned()]) {
-        judge(&path, facts(&path)?, &[me], Place::Store)?;
+        judge(&path, facts(&path)?, &[me], FolderPlace::Store)?;
     }
     Ok(())
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum FolderPlace {
     Above,
     Store,
 }
 
 /// `owners` are those who may own it.
-fn judge(path: &Path, facts: Facts, owners: &[u32], place: Place) -> io::Result<()> {
+fn judge(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::Result<()> {
     let path = || path.to_owned();
     let ours = owners.contains(&facts.owner);
-    let sticky = place == Place::Above && facts.mode & 0o1000 != 0;
+    let sticky = place == FolderPlace::Above && facts.mode & 0o1000 != 0;
     let others = if facts.own_group { 0o002 } else { 0o022 };
     let problem = if !ours {
         NotPrivate::Owner { path: path(), owner: facts.owner }
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn owners_and_modes_are_judged() {
         let judged = |owner, mode, own_group, place| {
-            let owners: &[u32] = if place == Place::Above { &[1000, 0, 65534] } else { &[1000] };
+            let owners: &[u32] = if place == FolderPlace::Above { &[1000, 0, 65534] } else { &[1000] };
             let result = judge(Path::new("/x"), Facts { owner, mode, own_group }, owners, place);
             result.is_ok()
         };
@@ -140,8 +140,8 @@ mod tests {
             (65534, 0o755, false, true, false),
             (1001, 0o700, false, false, false),
         ] {
-            assert_eq!(judged(owner, mode, own_group, Place::Above), above, "{owner} {mode:o}");
-            assert_eq!(judged(owner, mode, own_group, Place::Store), store, "{owner} {mode:o}");
+            assert_eq!(judged(owner, mode, own_group, FolderPlace::Above), above, "{owner} {mode:o}");
+            assert_eq!(judged(owner, mode, own_group, FolderPlace::Store), store, "{owner} {mode:o}");
         }
     }
 }

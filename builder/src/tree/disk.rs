@@ -4,7 +4,7 @@
 //! and is 0644 or 0755. A folder that a lower layer has stays as it is.
 
 use super::{Content, LayeredTree, Metadata, TreeError, What};
-use crate::site::{DataFolder, Kind, SiteFolder};
+use crate::site::{DataFolder, SiteEntryKind, SiteFolder};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -108,17 +108,17 @@ fn walk(
         let below = join(relative, &name);
         let on_disk = folder.path_of(&below);
         let (what, mode) = match entry.kind {
-            Kind::Folder => (What::Directory, 0o755),
-            Kind::Link => {
+            SiteEntryKind::Folder => (What::Directory, 0o755),
+            SiteEntryKind::Link => {
                 let target = data.link(Path::new(&below)).map_err(read(&below))?;
                 (What::Symlink(utf8(&target)?), 0o777)
             }
-            Kind::File => {
+            SiteEntryKind::File => {
                 let (folder, path) = (folder.clone(), below.clone().into());
                 let content = Content::InFolder { folder, path, length: entry.length };
                 (What::File(content), if entry.executable { 0o755 } else { 0o644 })
             }
-            Kind::Other(_) => {
+            SiteEntryKind::Other(_) => {
                 let problem = "neither file, folder nor link: it cannot be laid over a root";
                 return Err(TreeError::NotLayable { path: on_disk, problem });
             }

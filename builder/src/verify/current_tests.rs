@@ -5,7 +5,7 @@ use crate::cli::{inspect as inspect_command, verify as command};
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::site::{GeneratedKeys, InitOptions, init_site};
 use handoff::fault::Policy;
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
@@ -45,7 +45,7 @@ impl SiteFixture {
             mode: 0o600,
             uid: 0,
             gid: 0,
-            kind: Kind::Hostname,
+            kind: FileKind::Hostname,
             store: Store::Disk,
             install: None,
             required: Required::Boot,

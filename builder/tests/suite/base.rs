@@ -102,7 +102,7 @@ fn again_without_network(site: &Site, cache: &Store) {
     };
     let output = command
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", "without_network", "--ignored", "--nocapture"])
+        .args(["--exact", "base::without_network", "--ignored", "--nocapture"])
         .env(OFFLINE_SITE, &site.dir)
         .env(CACHE, cache.dir())
         .output()

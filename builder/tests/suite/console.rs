@@ -18,11 +18,11 @@ const SETTINGS: &str = "(stty -g; grep ^flags /proc/self/fdinfo/0)";
 /// QEMU makes its input one that does not wait.
 const NO_WAIT: &str = "perl -MFcntl -e 'fcntl(STDIN, F_SETFL, O_RDWR | O_NONBLOCK) or die'";
 
-struct Place {
+struct Fixture {
     folder: TempDir,
 }
 
-impl Place {
+impl Fixture {
     /// A place where the machine does `script` when it has spoken.
     fn new(script: &str) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
@@ -66,7 +66,7 @@ impl Place {
 
 #[test]
 fn a_machine_cannot_send_sequences_to_the_terminal() {
-    let place = Place::new("exit 0");
+    let place = Fixture::new("exit 0");
     let shown = place.on_a_terminal("psyops run x.img");
     assert!(shown.contains(SHOWN), "{shown:?}");
     assert!(!shown.contains("\u{1b}]") && !shown.contains("\u{1b}[6n"), "{shown:?}");
@@ -74,7 +74,7 @@ fn a_machine_cannot_send_sequences_to_the_terminal() {
 
 #[test]
 fn whoever_asks_for_the_raw_console_gets_it() {
-    let place = Place::new("exit 0");
+    let place = Fixture::new("exit 0");
     let shown = place.on_a_terminal("psyops run x.img --raw-console");
     assert!(shown.contains("\u{1b}]52;c;cm0=\u{7}\u{1b}[6n"), "{shown:?}");
 }
@@ -82,12 +82,12 @@ fn whoever_asks_for_the_raw_console_gets_it() {
 #[test]
 fn the_terminal_is_as_before_after_every_end() {
     for option in ["", "--raw-console"] {
-        let waits = Place::new(&format!("{NO_WAIT}\nexec sleep 600"));
+        let waits = Fixture::new(&format!("{NO_WAIT}\nexec sleep 600"));
         for line in ["psyops run x.img --timeout 1", "timeout --foreground -s TERM 1 psyops run x.img"] {
             let (before, after) = waits.settings_around(&format!("{line} {option}"));
             assert_eq!(before, after, "{line} {option}");
         }
-        let ends = Place::new(&format!("{NO_WAIT}\nexit 3"));
+        let ends = Fixture::new(&format!("{NO_WAIT}\nexit 3"));
         let (before, after) = ends.settings_around(&format!("psyops run x.img {option}"));
         assert_eq!(before, after, "{option}");
     }
@@ -96,7 +96,7 @@ fn the_terminal_is_as_before_after_every_end() {
 #[test]
 fn keys_reach_the_machine() {
     // The third byte is that of Ctrl-C, which the terminal must not take for itself.
-    let place = Place::new("head -c 3 | od -An -tx1 > keys");
+    let place = Fixture::new("head -c 3 | od -An -tx1 > keys");
     let line = "(sleep 2; printf 'a\\003\\001') | script -qec \"psyops run x.img\" /dev/null";
     place.on_a_terminal(line);
     assert_eq!(fs::read_to_string(place.at("keys")).unwrap().trim(), "61 03 01");
@@ -104,7 +104,7 @@ fn keys_reach_the_machine() {
 
 #[test]
 fn a_console_that_talks_without_end_is_not_held_in_memory() {
-    let place = Place::new("exec yes 'psyops-report: {}'");
+    let place = Fixture::new("exec yes 'psyops-report: {}'");
     // Its memory is limited, so that holding everything would end it in another way.
     let line =
         "prlimit --as=1500000000 psyops run x.img --headless --timeout 120 > said 2>&1; echo $? > code";

@@ -7,13 +7,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules that any step may import without listing them, and why they cannot change a result.
-const SHAPELESS: [(&str, &str); 22] = [
+const SHAPELESS: [(&str, &str); 24] = [
     ("atomic", "writes bytes, and does not make them"),
     ("beneath", "opens files"),
     ("details", "text of errors"),
     ("error", "errors"),
     ("file_stamp", "whether a file was written to since"),
     ("folders", "places of the user's folders"),
+    ("header_field", "places in headers that other files name"),
     ("input", "reads files up to a limit"),
     ("limits", "refuses, and does not change"),
     ("next_command", "text of advice"),
@@ -27,6 +28,7 @@ const SHAPELESS: [(&str, &str); 22] = [
     ("store", "places of results"),
     ("terminal", "lines on the terminal"),
     ("tool_output", "reads what a tool prints"),
+    ("width", "conversions that keep the number"),
     ("handoff::hash", "SHA-256"),
     ("handoff::name", "a text with rules"),
     ("handoff::shown", "text of messages"),

@@ -15,7 +15,7 @@ use builder::secrets::store::{Secret, Store};
 use builder::secrets::trust::accept_typed;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
 use builder::tools::{DEBUGFS, E2FSCK};
-use handoff::manifest::{RelativePath, Store as Place};
+use handoff::manifest::{RelativePath, Store as FileStore};
 use keys::timestamp::Timestamp;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -106,7 +106,7 @@ fn a_node_gets_keys_and_a_seal_once() {
         assert!(names.contains(&name), "{names:?}");
     }
     assert_eq!(second.seal.opened.content(&path("hostname")), Some(&b"demo\n"[..]));
-    assert_eq!(manifest.stored_in(Place::Memory).count(), 1);
+    assert_eq!(manifest.stored_in(FileStore::Memory).count(), 1);
     let settings = second.seal.opened.content(&path("node.toml")).unwrap();
     let settings: toml::Table = toml::from_str(std::str::from_utf8(settings).unwrap()).unwrap();
     assert_eq!(settings["console"]["login"].as_str(), Some("shell"));

@@ -24,7 +24,7 @@ const DIRECT: [&str; 14] = [
 /// Where that is right, because it is not about anything in a site.
 const RIGHT: [(&str, &str); 19] = [
     ("base/lock_file.rs", "fs::remove_file(&path)"),
-    ("base/given/layout.rs", "File::create(place)"),
+    ("base/imported/layout.rs", "File::create(place)"),
     ("tree/disk.rs", "fs::metadata(path)"),
     ("site/init.rs", "fs::read_dir(dir)"),
     ("site/default_site.rs", "join(SITE_FILE).exists()"),
@@ -65,7 +65,7 @@ fn sites_are_only_opened_through_their_folder() {
     for folder in ["site", "secrets"] {
         rust_files(&source.join(folder), &mut files);
     }
-    files.push(source.join("base/given/layout.rs"));
+    files.push(source.join("base/imported/layout.rs"));
     files.push(source.join("base/lock_file.rs"));
     files.push(source.join("flash/receipt.rs"));
     files.push(source.join("tree/overlay.rs"));

@@ -13,7 +13,7 @@ mod sessions;
 mod terminal;
 
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::steps::{handover, modules};
 use crate::teardown::{self, VISITED};
 use handoff::kernel_arguments;
@@ -47,7 +47,7 @@ pub(crate) fn requested(boot: &Boot) -> Option<Failure> {
         _ => return None,
     };
     let remedy = "leave rescue to boot".into();
-    let request = Failure { step: "selection", kind: Kind::RescueRequested, problem: reason, remedy };
+    let request = Failure { step: "selection", kind: FailureKind::RescueRequested, problem: reason, remedy };
     (!Path::new(VISITED).exists()).then_some(request)
 }
 

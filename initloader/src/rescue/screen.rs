@@ -1,7 +1,7 @@
 //! The screenful: what is wrong, what to do, and what can be done here.
 
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind};
+use crate::failure::{Failure, FailureKind};
 use crate::rescue::SCREEN;
 use handoff::marker;
 use handoff::report_key::{self, ReportKey};
@@ -19,7 +19,7 @@ pub(crate) fn compose(boot: &Boot, failure: &Failure) -> Vec<String> {
         word(&report.slot)
     )];
     match failure.kind {
-        Kind::RescueRequested => lines.push(failure.problem.clone()),
+        FailureKind::RescueRequested => lines.push(failure.problem.clone()),
         _ => lines.extend(failure.lines()),
     }
     lines.extend(ways_in(&boot.rescue));

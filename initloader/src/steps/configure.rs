@@ -5,7 +5,7 @@
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
-use crate::failure::{Failure, Kind, StepError};
+use crate::failure::{Failure, FailureKind, StepError};
 use crate::process::{self, Ended, NOT_STARTED};
 use crate::program::{self, CannotRun};
 use crate::steps::handover;
@@ -38,8 +38,8 @@ pub(crate) enum ConfigureError {
 }
 
 impl StepError for ConfigureError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::Configure)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::Configure)
     }
 
     fn remedy(&self) -> String {

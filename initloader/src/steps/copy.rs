@@ -4,7 +4,7 @@
 //! In ramfs, which never goes to swap; tmpfs can be kept from it only since Linux 6.4. The node's key is not in it.
 
 use crate::boot::Boot;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::mounts::{self, MountError, STRANGERS_DATA};
 use crate::tree::{Permissions, Tree};
 use handoff::fault::Fault;
@@ -36,8 +36,8 @@ pub(crate) enum CopyError {
 }
 
 impl StepError for CopyError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::SecretPartition)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::SecretPartition)
     }
 
     fn remedy(&self) -> String {

@@ -5,7 +5,7 @@ use crate::clock::Uptime;
 use crate::disk::choose::{Choice, choose};
 use crate::disk::facts::{self, Disk};
 use crate::disk::usb;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::steps::modules;
 use crate::uevent::{Uevents, Woken};
 use handoff::fault::Fault;
@@ -46,8 +46,8 @@ pub(crate) enum DiskError {
 }
 
 impl StepError for DiskError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::SecretPartition)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::SecretPartition)
     }
 
     fn remedy(&self) -> String {

@@ -2,7 +2,7 @@
 
 use crate::boot::Boot;
 use crate::clock::{self, WallClock};
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::mounts::{self, DATA_ONLY, MountError};
 use handoff::kernel_arguments::KernelArguments;
 use handoff::loader_config::{BadLoaderConfig, LoaderConfig};
@@ -32,8 +32,8 @@ pub(crate) enum EarlyError {
 }
 
 impl StepError for EarlyError {
-    fn kind(&self) -> Kind {
-        Kind::Initramfs
+    fn kind(&self) -> FailureKind {
+        FailureKind::Initramfs
     }
 
     fn remedy(&self) -> String {

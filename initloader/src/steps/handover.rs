@@ -1,7 +1,7 @@
 //! Step `handover`: the new root takes the place of the initramfs, and its init that of the loader.
 
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind, StepError};
+use crate::failure::{Failure, FailureKind, StepError};
 use crate::mounts::{self, MountError};
 use crate::process;
 use crate::steps::root::MountedRoot;
@@ -50,8 +50,8 @@ pub(crate) enum HandoverError {
 }
 
 impl StepError for HandoverError {
-    fn kind(&self) -> Kind {
-        Kind::Handover
+    fn kind(&self) -> FailureKind {
+        FailureKind::Handover
     }
 
     fn remedy(&self) -> String {

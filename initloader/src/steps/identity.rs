@@ -1,7 +1,7 @@
 //! Step `identity`: the node's age key opens the seal. It is the one file that nothing can heal, so it is only read.
 
 use crate::boot::Boot;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::steps::secret::SecretStore;
 use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
 use handoff::fault::Fault;
@@ -59,10 +59,10 @@ pub(crate) enum IdentityError {
 }
 
 impl StepError for IdentityError {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> FailureKind {
         match self {
-            Self::Seal(_) => Kind::Site(Fault::Seal),
-            _ => Kind::Site(Fault::Identity),
+            Self::Seal(_) => FailureKind::Site(Fault::Seal),
+            _ => FailureKind::Site(Fault::Identity),
         }
     }
 

@@ -1,7 +1,7 @@
 //! Step `install`: the seal's files in their places in the root, with their exact mode and owner.
 
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind, StepError};
+use crate::failure::{Failure, FailureKind, StepError};
 use crate::tree::{Permissions, Tree};
 use handoff::fault::{Fault, FaultAction};
 use handoff::loader_config::LoaderConfig;
@@ -41,8 +41,8 @@ pub(crate) enum InstallError {
 }
 
 impl StepError for InstallError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::Install)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::Install)
     }
 
     fn remedy(&self) -> String {

@@ -6,10 +6,10 @@
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::sysfs;
 use handoff::kernel_arguments::KernelArguments;
-use handoff::modules::{self, Kind as ModuleKind, Module};
+use handoff::modules::{self, Module, ModuleKind};
 use handoff::paths;
 use nix::errno::Errno;
 use nix::kmod::{ModuleInitFlags, finit_module};
@@ -35,8 +35,8 @@ pub(crate) enum ModulesError {
 }
 
 impl StepError for ModulesError {
-    fn kind(&self) -> Kind {
-        Kind::Initramfs
+    fn kind(&self) -> FailureKind {
+        FailureKind::Initramfs
     }
 
     fn remedy(&self) -> String {

@@ -4,7 +4,7 @@
 //! uses the copy that step `copy` makes from the seal.
 
 use crate::boot::Boot;
-use crate::failure::{Failure, Kind, StepError};
+use crate::failure::{Failure, FailureKind, StepError};
 use crate::mounts::MountError;
 use crate::steps::secret::SecretStore;
 use handoff::advice::WRITE_SECRETS;
@@ -28,8 +28,8 @@ pub(crate) enum ReconcileError {
 }
 
 impl StepError for ReconcileError {
-    fn kind(&self) -> Kind {
-        Kind::Site(match self {
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(match self {
             Self::Differs(_) => Fault::FileDiffers,
             Self::Repair(_) => Fault::Repair,
         })

@@ -8,7 +8,7 @@
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
 use crate::dm::{DmError, Mapping, Target};
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::mounts::{self, DATA_ONLY, MountError};
 use crate::program::{self, CannotRun};
 use crate::sysfs;
@@ -82,8 +82,8 @@ pub(crate) enum RootError {
 }
 
 impl StepError for RootError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::Root)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::Root)
     }
 
     fn remedy(&self) -> String {

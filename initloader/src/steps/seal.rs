@@ -2,7 +2,7 @@
 
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use handoff::advice::WRITE_STICK;
 use handoff::fault::Fault;
 use handoff::loader_config::LoaderConfig;
@@ -36,12 +36,12 @@ pub(crate) enum NoSeal {
 }
 
 impl StepError for NoSeal {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> FailureKind {
         match self {
-            Self::TrustedKey(_) => Kind::Initramfs,
-            Self::NoneHolds(_) | Self::Replaced(_) => Kind::Site(Fault::Seal),
+            Self::TrustedKey(_) => FailureKind::Initramfs,
+            Self::NoneHolds(_) | Self::Replaced(_) => FailureKind::Site(Fault::Seal),
             // The other slot may have a newer system.
-            Self::TooOld(_) => Kind::Site(Fault::Root),
+            Self::TooOld(_) => FailureKind::Site(Fault::Root),
         }
     }
 

@@ -5,7 +5,7 @@
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
 use crate::ext4::{self, NotAStore, State};
-use crate::failure::{Failure, Kind, StepError};
+use crate::failure::{Failure, FailureKind, StepError};
 use crate::mounts::{self, MountError, STRANGERS_DATA};
 use crate::sysfs;
 use handoff::advice::{WRITE_SECRETS, WRITE_STICK};
@@ -61,8 +61,8 @@ pub(crate) enum SecretError {
 }
 
 impl StepError for SecretError {
-    fn kind(&self) -> Kind {
-        Kind::Site(Fault::SecretPartition)
+    fn kind(&self) -> FailureKind {
+        FailureKind::Site(Fault::SecretPartition)
     }
 
     fn remedy(&self) -> String {
@@ -151,7 +151,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
     if state != State::Clean {
         boot.degrade(&Failure {
             step: "secret",
-            kind: Kind::Site(Fault::Repair),
+            kind: FailureKind::Site(Fault::Repair),
             problem: format!("secret partition {device}: {}", read_only.unwrap_or("its state is unknown")),
             remedy: format!(
                 "run e2fsck -f on it on the workstation, or make it again there: {WRITE_SECRETS}"

@@ -4,7 +4,7 @@
 
 use crate::boot::Boot;
 use crate::efivar;
-use crate::failure::{Kind, StepError};
+use crate::failure::{FailureKind, StepError};
 use crate::mounts::{self, DATA_ONLY};
 use handoff::guid::Guid;
 use handoff::selection::{self, Selection};
@@ -20,7 +20,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 const MOST_FIRMWARE_TIME: u64 = 3_600_000_000;
 
 impl StepError for Infallible {
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> FailureKind {
         match *self {}
     }
 

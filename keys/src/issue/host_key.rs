@@ -66,7 +66,7 @@ impl HostKey {
         Ok(format!("{}\n", line.trim_end()))
     }
 
-    /// Kind and key, as [`public_words`] takes them from the line.
+    /// FileKind and key, as [`public_words`] takes them from the line.
     pub fn public_words(&self) -> Result<String, BadHostKey> {
         let line = self.public_line()?;
         public_words(&line).ok_or_else(|| BadHostKey::Failed(format!("{line:?} is not a public key")))
@@ -86,7 +86,7 @@ impl HostKey {
     }
 }
 
-/// Kind and key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
+/// FileKind and key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
 /// here, because psyops makes no others.
 #[must_use]
 pub fn public_words(line: &str) -> Option<String> {
@@ -100,13 +100,13 @@ pub fn public_words(line: &str) -> Option<String> {
 mod tests {
     use super::*;
     use crate::kinds;
-    use handoff::manifest::Kind;
+    use handoff::manifest::FileKind;
 
     #[test]
     fn the_file_is_read_back_and_well_formed() {
         let key = HostKey::generate("root@demo").unwrap();
         let text = key.private_text().unwrap();
-        assert_eq!(kinds::check(Kind::SshHostKey, text.as_bytes()), Ok(()));
+        assert_eq!(kinds::check(FileKind::SshHostKey, text.as_bytes()), Ok(()));
         let read = HostKey::parse(text.as_bytes()).unwrap();
         assert_eq!(read.public_line(), key.public_line());
         let public = key.public_line().unwrap();

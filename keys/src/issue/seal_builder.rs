@@ -13,7 +13,7 @@ use crate::seal::payload::{BadPayload, FILES, MANIFEST, check_paths};
 use crate::seal::{SealError, UnverifiedSeal};
 use handoff::fault::Policy;
 use handoff::hash::Sha256Digest;
-use handoff::manifest::{Entry, FileAttributes, Kind, Manifest, RelativePath};
+use handoff::manifest::{Entry, FileAttributes, FileKind, Manifest, RelativePath};
 use std::collections::BTreeMap;
 use thiserror::Error;
 use zeroize::Zeroizing;
@@ -92,7 +92,7 @@ impl SealBuilder {
         if let Err(problem) = kinds::check(file.kind, &content) {
             return Err(BuildError::Content { path, problem });
         }
-        if file.kind == Kind::SshHostKey
+        if file.kind == FileKind::SshHostKey
             && let Err(problem) = HostKey::parse(&content)
         {
             return Err(BuildError::HostKey { path, problem });

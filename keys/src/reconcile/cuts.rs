@@ -11,7 +11,7 @@ use crate::seal::header::{Header, Serial};
 use crate::seal::{OpenedSeal, UnverifiedSeal};
 use crate::timestamp::Timestamp;
 use handoff::fault::Policy;
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use nix::errno::Errno;
 use nix::unistd::{getegid, geteuid};
 use std::fs;
@@ -30,7 +30,7 @@ fn seal() -> OpenedSeal {
             mode: 0o640,
             uid: geteuid().as_raw(),
             gid: getegid().as_raw(),
-            kind: Kind::Opaque,
+            kind: FileKind::Opaque,
             store: Store::Disk,
             install: None,
             required: Required::Boot,

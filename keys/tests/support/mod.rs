@@ -8,7 +8,7 @@
 )]
 
 use handoff::fault::Policy;
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::name::Name;
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
@@ -37,7 +37,7 @@ pub fn file(mode: u32) -> FileAttributes {
         mode,
         uid: geteuid().as_raw(),
         gid: getegid().as_raw(),
-        kind: Kind::Opaque,
+        kind: FileKind::Opaque,
         store: Store::Disk,
         install: None,
         required: Required::Boot,

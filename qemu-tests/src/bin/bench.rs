@@ -9,7 +9,7 @@ use builder::boot::uki::{Section, Uki};
 use handoff::architecture::X86_64;
 use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::hash::Sha256Digest;
-use handoff::manifest::{Entry, FileAttributes, Kind, Manifest, RelativePath, Required, Store};
+use handoff::manifest::{Entry, FileAttributes, FileKind, Manifest, RelativePath, Required, Store};
 use handoff::partition::Role;
 use handoff::report::{BootReport, StepKind};
 use handoff::slot::Slot;
@@ -90,7 +90,7 @@ fn checking(secrets: usize) -> Result<Row> {
                 mode: 0o600,
                 uid,
                 gid,
-                kind: Kind::Opaque,
+                kind: FileKind::Opaque,
                 store: Store::Disk,
                 install: None,
                 required: Required::Boot,

@@ -4,7 +4,7 @@
 use super::wrong::Wrong;
 use anyhow::{Context as _, Result};
 use handoff::fault::Policy;
-use handoff::manifest::{FileAttributes, Kind, RelativePath, Required, Store};
+use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
@@ -111,7 +111,7 @@ fn seal(key: &SigningKey, node: &NodeIdentity, serial: u64, files: &Files) -> Re
             mode: *mode,
             uid: 0,
             gid: 0,
-            kind: Kind::Opaque,
+            kind: FileKind::Opaque,
             store: Store::Disk,
             install: None,
             required: Required::Boot,

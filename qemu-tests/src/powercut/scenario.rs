@@ -2,7 +2,7 @@
 
 use super::case::{Case, Files, Writer};
 use super::raw::RawWriter;
-use super::states::{Cut, Kind, Requests, Scratch};
+use super::states::{Cut, CutKind, Requests, Scratch};
 use super::store::{FILE_SYSTEM, MARKS};
 use super::wrong::Wrong;
 use crate::command::succeed;
@@ -62,7 +62,7 @@ impl Scenario {
 
     /// All that was recorded, written over what was there before, is what the disk holds now.
     pub(super) fn must_be_recorded_whole(&self, requests: &Requests) -> Result<()> {
-        let all = Cut { issued: requests.list().len(), kind: Kind::Prefix };
+        let all = Cut { issued: requests.list().len(), kind: CutKind::Prefix };
         let mut scratch = Scratch::new(fs::read(&self.base)?, requests);
         ensure!(
             scratch.at(&all) == fs::read(&self.image)?,

@@ -37,7 +37,7 @@ impl Request {
 
 /// What of the last requests got onto the medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum CutKind {
     /// Everything that was asked for.
     Prefix,
     /// Of the last request only the first sectors.
@@ -63,16 +63,16 @@ pub struct Cut {
     /// How many requests had come.
     pub issued: usize,
     /// What of them is there.
-    pub kind: Kind,
+    pub kind: CutKind,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Prefix => write!(f, "prefix {}", self.issued),
-            Kind::Torn { sectors } => write!(f, "torn {} after {sectors} sectors", self.issued),
-            Kind::Scattered { seed } => write!(f, "scattered {} by {seed:#x}", self.issued),
-            Kind::Reordered { kept } => {
+            CutKind::Prefix => write!(f, "prefix {}", self.issued),
+            CutKind::Torn { sectors } => write!(f, "torn {} after {sectors} sectors", self.issued),
+            CutKind::Scattered { seed } => write!(f, "scattered {} by {seed:#x}", self.issued),
+            CutKind::Reordered { kept } => {
                 let marks: String = kept.iter().map(|&kept| if kept { '+' } else { '-' }).collect();
                 write!(f, "reordered {} {marks}", self.issued)
             }
@@ -131,14 +131,14 @@ impl Requests {
     #[must_use]
     pub fn cuts(&self, seed: u64) -> Vec<Cut> {
         let mut dice = Dice::new(seed);
-        let mut cuts = vec![Cut { issued: 0, kind: Kind::Prefix }];
+        let mut cuts = vec![Cut { issued: 0, kind: CutKind::Prefix }];
         for (issued, request) in (1..).zip(&self.list) {
             let sectors = request.sectors();
-            cuts.extend((1..sectors).map(|sectors| Cut { issued, kind: Kind::Torn { sectors } }));
+            cuts.extend((1..sectors).map(|sectors| Cut { issued, kind: CutKind::Torn { sectors } }));
             if sectors > 2 {
-                cuts.push(Cut { issued, kind: Kind::Scattered { seed: dice.next() } });
+                cuts.push(Cut { issued, kind: CutKind::Scattered { seed: dice.next() } });
             }
-            cuts.push(Cut { issued, kind: Kind::Prefix });
+            cuts.push(Cut { issued, kind: CutKind::Prefix });
             let ends_epoch = self.list.get(issued).is_none_or(|next| next.epoch != request.epoch);
             if ends_epoch {
                 self.reorder(self.epoch_start(issued), issued, &mut dice, &mut cuts);
@@ -165,7 +165,7 @@ impl Requests {
             }
             let is_prefix = kept.is_sorted_by(|a, b| a >= b);
             if !is_prefix {
-                cuts.push(Cut { issued: start + kept.len(), kind: Kind::Reordered { kept } });
+                cuts.push(Cut { issued: start + kept.len(), kind: CutKind::Reordered { kept } });
             }
         }
     }
@@ -176,10 +176,10 @@ impl Requests {
         for (index, request) in self.list.iter().enumerate().take(cut.issued).skip(from) {
             let is_last = index + 1 == cut.issued;
             match &cut.kind {
-                Kind::Torn { sectors } if is_last => {
+                CutKind::Torn { sectors } if is_last => {
                     write(request.offset, request.data.get(..sectors * SECTOR).unwrap_or(&request.data));
                 }
-                Kind::Scattered { seed } if is_last => {
+                CutKind::Scattered { seed } if is_last => {
                     let mut dice = Dice::new(*seed);
                     for (offset, sector) in
                         (request.offset..).step_by(SECTOR).zip(request.data.chunks(SECTOR))
@@ -189,7 +189,7 @@ impl Requests {
                         }
                     }
                 }
-                Kind::Reordered { kept } if index >= epoch && kept.get(index - epoch) == Some(&false) => {}
+                CutKind::Reordered { kept } if index >= epoch && kept.get(index - epoch) == Some(&false) => {}
                 _ => write(request.offset, &request.data),
             }
         }
@@ -245,7 +245,7 @@ impl<'r> Scratch<'r> {
     pub fn at(&mut self, cut: &Cut) -> &[u8] {
         let epoch = self.requests.epoch_start(cut.issued);
         assert!(epoch >= self.from, "the cut {cut} is of an earlier epoch than the one before");
-        let settle = Cut { issued: epoch, kind: Kind::Prefix };
+        let settle = Cut { issued: epoch, kind: CutKind::Prefix };
         let settled = &mut self.settled;
         self.requests.written(&settle, self.from, &mut |offset, data| put(settled, offset, data));
         self.from = epoch;
@@ -344,7 +344,8 @@ mod tests {
     fn a_replay_of_all_is_what_the_disk_held() {
         let requests = requests(vec![write(0, "ab"), Event::Flush, write(1, "cd")]);
         let mut image = vec![b'.'; 3 * SECTOR];
-        requests.replay(&Cut { issued: 2, kind: Kind::Prefix }, |offset, data| put(&mut image, offset, data));
+        requests
+            .replay(&Cut { issued: 2, kind: CutKind::Prefix }, |offset, data| put(&mut image, offset, data));
         assert_eq!([image[0], image[SECTOR], image[2 * SECTOR]], *b"acd");
         assert_eq!(requests.issued_with(512), Some(2));
     }

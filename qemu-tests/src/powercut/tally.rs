@@ -1,6 +1,6 @@
 //! What became of the states of a scenario, counted: a line a scenario for people, JSON for programs.
 
-use super::states::{Cut, Kind};
+use super::states::{Cut, CutKind};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
@@ -72,9 +72,9 @@ impl Tally {
     /// Counts a state.
     pub fn count(&mut self, cut: &Cut, outcome: Result<Outcome, String>) {
         match cut.kind {
-            Kind::Prefix => self.prefixes += 1,
-            Kind::Torn { .. } | Kind::Scattered { .. } => self.torn += 1,
-            Kind::Reordered { .. } => self.reordered += 1,
+            CutKind::Prefix => self.prefixes += 1,
+            CutKind::Torn { .. } | CutKind::Scattered { .. } => self.torn += 1,
+            CutKind::Reordered { .. } => self.reordered += 1,
         }
         match outcome {
             Ok(Outcome::Old) => self.old += 1,
@@ -215,9 +215,9 @@ mod tests {
         let mut tally = Tally::new("one-change");
         let cut = |kind| Cut { issued: 3, kind };
         tally.possible = 4;
-        tally.count(&cut(Kind::Prefix), Ok(Outcome::Old));
-        tally.count(&cut(Kind::Torn { sectors: 2 }), Ok(Outcome::New));
-        tally.count(&cut(Kind::Reordered { kept: vec![false, true] }), Err("hostname is empty".into()));
+        tally.count(&cut(CutKind::Prefix), Ok(Outcome::Old));
+        tally.count(&cut(CutKind::Torn { sectors: 2 }), Ok(Outcome::New));
+        tally.count(&cut(CutKind::Reordered { kept: vec![false, true] }), Err("hostname is empty".into()));
         let caught = Tally { wrong: true, ..tally.clone() };
         let missed = Tally { wrong: true, ..Tally::new("wrong-somehow") };
         let report = Report { tallies: vec![tally, caught, missed] };

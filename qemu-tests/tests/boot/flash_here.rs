@@ -16,12 +16,12 @@ const MIB: u64 = 1 << 20;
 const NOBODY: u32 = 65534;
 
 /// An image and a blank file that is a little longer, in a folder that everybody can read.
-struct Place {
+struct Fixture {
     fixture: SiteFixture,
     folder: tempfile::TempDir,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Result<Self> {
         let place = Self { fixture: SiteFixture::small()?, folder: tempfile::tempdir()? };
         fs::set_permissions(place.folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -53,7 +53,7 @@ fn said(output: &Output) -> String {
 
 #[test]
 fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
-    let place = Place::new()?;
+    let place = Fixture::new()?;
     let program = place.folder.path().join("psyops");
     fs::copy(place.fixture.psyops().get_program(), &program)?;
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
@@ -115,7 +115,7 @@ fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
     if !loop_device::work() {
         return Ok(());
     }
-    let place = Place::new()?;
+    let place = Fixture::new()?;
     let size = fs::metadata(place.target())?.len().to_string();
     let device = LoopDevice::over(&place.target(), &[])?;
     let blank = digest(&place.target())?;
@@ -140,7 +140,7 @@ fn a_loop_device_with_sectors_of_4096_bytes_is_refused() -> Result<()> {
     if !loop_device::work() {
         return Ok(());
     }
-    let place = Place::new()?;
+    let place = Fixture::new()?;
     let size = fs::metadata(place.target())?.len().to_string();
     let device = LoopDevice::over(&place.target(), &["--sector-size", "4096"])?;
     let output = place.flash(device.path(), &["--fixed-disk", "--serial", &size])?;

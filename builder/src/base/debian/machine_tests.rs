@@ -1,7 +1,7 @@
 //! Machines that refuse namespaces, for real: this test program runs itself in a user namespace in which the kernel gives
 //! out no more of them (`/proc/sys/user/max_*_namespaces`, namespaces(7)), as root or as an ordinary user.
 
-use super::tests::Place;
+use super::tests::Fixture;
 use crate::base;
 use crate::error::{Class, Error};
 use crate::secrets::credentials::Locations;
@@ -42,7 +42,7 @@ fn runs(command: &mut Command, test: &str) {
 
 /// Builds a site with the debian base and expects that to be refused before anything is fetched or made.
 fn refused() -> String {
-    let place = Place::new();
+    let place = Fixture::new();
     place.lock();
     let keys = Locations::default();
     let build =

@@ -48,7 +48,7 @@ const PROGRAMS: [&str; 22] = [
 ];
 
 /// A site, a store, and the packages that the store has.
-pub(super) struct Place {
+pub(super) struct Fixture {
     folder: TempDir,
     pub(super) site: Site,
     pub(super) store: Store,
@@ -56,7 +56,7 @@ pub(super) struct Place {
     packages: Vec<LockedPackage>,
 }
 
-impl Place {
+impl Fixture {
     /// With `tiny-base`.
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -195,7 +195,7 @@ fn copy_with_libraries(program: &str, root: &Path) {
 
 #[test]
 fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
-    let mut place = Place::new();
+    let mut place = Fixture::new();
     place.with_script("maker", "mkdir -p /etc/maker; echo made >/etc/maker/file");
     let tree = place.make().unwrap();
     assert_eq!(tree.read("etc/maker/file").unwrap().unwrap(), b"made\n");
@@ -215,7 +215,7 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
 /// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is gone.
 #[test]
 fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
-    let mut place = Place::new();
+    let mut place = Fixture::new();
     let today = rfc3339(now());
     let (today, _) = today.split_once('T').unwrap();
     let hash = format!("$6$abcdefgh${}", "d".repeat(86));
@@ -278,7 +278,7 @@ fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
 
 #[test]
 fn apt_refuses_a_package_whose_bytes_are_not_those_of_the_index() {
-    let place = Place::new();
+    let place = Fixture::new();
     let complaint = place
         .install_from(|archive| {
             let deb = place.packages.iter().find(|package| package.name == "tiny-base").unwrap().sha256;
@@ -293,7 +293,7 @@ fn apt_refuses_a_package_whose_bytes_are_not_those_of_the_index() {
 
 #[test]
 fn apt_refuses_an_index_whose_bytes_are_not_those_of_the_release() {
-    let place = Place::new();
+    let place = Fixture::new();
     let complaint = place
         .install_from(|archive| {
             let index = archive.join("Packages");
@@ -307,7 +307,7 @@ fn apt_refuses_an_index_whose_bytes_are_not_those_of_the_release() {
 /// Were the source trusted without a signature, all of these would install.
 #[test]
 fn apt_refuses_an_archive_without_the_signature_of_its_key() {
-    let place = Place::new();
+    let place = Fixture::new();
     let changed = place.install_from(|archive| {
         let release = archive.join("InRelease");
         let text = fs::read_to_string(&release).unwrap();

@@ -5,7 +5,7 @@ use super::locked::LockedLayer;
 use super::manifest::{Source, sha256};
 use crate::input::read_limited;
 use crate::limits;
-use crate::site::{Kind, SiteFolder};
+use crate::site::{SiteEntryKind, SiteFolder};
 use handoff::hash::Sha256Digest;
 use oci_client::manifest::{ImageIndexEntry, OciImageIndex};
 use std::fs::File;
@@ -29,7 +29,7 @@ impl Layout {
         let there = folder.kind("oci-layout");
         let there =
             there.map_err(|source| ImportError::Read { path: folder.path_of("oci-layout"), source })?;
-        if there != Some(Kind::File) {
+        if there != Some(SiteEntryKind::File) {
             return Err(bad("no folder of images (OCI layout): it has no file oci-layout".into()));
         }
         let bytes = read(&folder, "index.json")?;

@@ -1,7 +1,7 @@
 //! Images out of a registry: Debian's docker-registry on this machine, filled by skopeo.
 
 use super::http::Patience;
-use super::tests::{Place, system, tar, text};
+use super::tests::{Fixture, system, tar, text};
 use super::*;
 use crate::error::{Class, Classified as _};
 use std::net::{TcpListener, TcpStream};
@@ -63,7 +63,7 @@ impl RunningRegistry {
     }
 
     /// Copies the image with this tag from the layout folder of a place.
-    fn push(&self, place: &Place, tag: &str) {
+    fn push(&self, place: &Fixture, tag: &str) {
         let from = format!("oci:{}:{tag}", place.site.dir.join("layout").display());
         let to = format!("docker://127.0.0.1:{}/lab/base:stable", self.port);
         let output = Command::new("skopeo")
@@ -89,8 +89,8 @@ impl Drop for RunningRegistry {
 }
 
 /// A site whose base is the image that `tag` of the registry stands for, with images `one` and `two` to push.
-fn place(registry: &RunningRegistry, reference: &str) -> Place {
-    let place = Place::new(&format!("oci:127.0.0.1:{}/lab/base{reference}", registry.port));
+fn place(registry: &RunningRegistry, reference: &str) -> Fixture {
+    let place = Fixture::new(&format!("oci:127.0.0.1:{}/lab/base{reference}", registry.port));
     let mut second = LayeredTree::new();
     second.insert_file("etc/.wh.motd", 0o644, *b"").unwrap();
     let layers = [tar(&system()), tar(&second)];
@@ -196,7 +196,7 @@ fn resolve_elsewhere(reference: &str, trusted: &Path) -> String {
 #[ignore = "runs inside a process that the other tests make"]
 fn resolves() {
     let reference = std::env::var(REFERENCE).expect("started by another test");
-    let resolved = Place::new(&format!("oci:{reference}")).resolve();
+    let resolved = Fixture::new(&format!("oci:{reference}")).resolve();
     let class = resolved.as_ref().err().map(|error| (error.class(), error.to_string()));
     assert!(resolved.is_ok(), "not resolved: {class:?}");
 }
@@ -220,7 +220,7 @@ fn another_machines_registry_is_never_asked_without_tls() {
     let registry = RunningRegistry::start();
     let place = place(&registry, ":stable");
     registry.push(&place, "one");
-    let other = Place::new(&format!("oci:0.0.0.0:{}/lab/base:stable", registry.port));
+    let other = Fixture::new(&format!("oci:0.0.0.0:{}/lab/base:stable", registry.port));
     let error = other.resolve().unwrap_err();
     assert_eq!(error.class(), Class::Unavailable, "{error}");
     place.resolve().unwrap();

@@ -9,7 +9,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 /// A site with a base, and a store.
-pub(super) struct Place {
+pub(super) struct Fixture {
     pub(super) folder: TempDir,
     pub(super) site: Site,
     pub(super) store: Store,
@@ -41,7 +41,7 @@ pub(super) fn tar(tree: &LayeredTree) -> Vec<u8> {
     bytes
 }
 
-impl Place {
+impl Fixture {
     pub(super) fn new(base: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let keys = GeneratedKeys {
@@ -128,7 +128,7 @@ fn a_tar_is_taken_whatever_it_is_packed_with() {
     let xz = Command::new("xz").arg("-c").arg(folder.path().join("x")).output().unwrap().stdout;
     let zstd = zstd::stream::encode_all(plain.as_slice(), 3).unwrap();
     for bytes in [plain, gzip.finish().unwrap(), xz, zstd] {
-        let place = Place::new("tar:root.img");
+        let place = Fixture::new("tar:root.img");
         place.put("root.img", &bytes);
         let (tree, init) = place.make(&place.resolve().unwrap()).unwrap();
         assert_eq!(init, Init { kind: handoff::init::InitKind::Busybox, path: "/sbin/init".into() });
@@ -143,7 +143,7 @@ fn a_tar_is_taken_whatever_it_is_packed_with() {
 
 #[test]
 fn another_tar_than_the_locked_one_is_refused() {
-    let place = Place::new("tar:root.tar");
+    let place = Fixture::new("tar:root.tar");
     place.put("root.tar", &tar(&system()));
     let imported = place.resolve().unwrap();
     place.put("root.tar", &tar(&LayeredTree::new()));
@@ -157,7 +157,7 @@ fn another_tar_than_the_locked_one_is_refused() {
 
 #[test]
 fn layers_of_a_layout_come_by_tag_and_platform_and_stay_in_the_store() {
-    let place = Place::new("oci:./layout:stable");
+    let place = Fixture::new("oci:./layout:stable");
     let mut second = LayeredTree::new();
     second.insert_file("etc/.wh.motd", 0o644, *b"").unwrap();
     second.insert_file("etc/issue", 0o644, *b"second\n").unwrap();
@@ -185,7 +185,7 @@ fn layers_of_a_layout_come_by_tag_and_platform_and_stay_in_the_store() {
 
 #[test]
 fn a_layer_that_is_not_what_its_name_says_does_not_reach_the_store() {
-    let place = Place::new("oci:./layout");
+    let place = Fixture::new("oci:./layout");
     let image = place.image(&[tar(&system())], "amd64", "x");
     place.index(std::slice::from_ref(&image));
     let imported = place.resolve().unwrap();
@@ -202,7 +202,7 @@ fn a_layer_that_is_not_what_its_name_says_does_not_reach_the_store() {
 
 #[test]
 fn each_image_that_is_none_for_nodes_has_its_message() {
-    let place = Place::new("oci:./layout");
+    let place = Fixture::new("oci:./layout");
     let problem = || place.resolve().unwrap_err().to_string();
     assert!(problem().contains("has no file oci-layout"), "{}", problem());
     let (one, two) = (place.image(&[], "amd64", "one"), place.image(&[tar(&system())], "arm64", "two"));
@@ -212,7 +212,7 @@ fn each_image_that_is_none_for_nodes_has_its_message() {
     assert!(problem().contains("linux/arm64"), "{}", problem());
     place.index(&[]);
     assert!(problem().contains("has no image"), "{}", problem());
-    let tagged = Place::new("oci:./layout:three");
+    let tagged = Fixture::new("oci:./layout:three");
     tagged.index(std::slice::from_ref(&two));
     assert!(
         tagged.resolve().unwrap_err().to_string().ends_with("no image with the tag three; its tags: two")
@@ -221,7 +221,7 @@ fn each_image_that_is_none_for_nodes_has_its_message() {
 
 #[test]
 fn a_base_without_an_init_says_what_is_needed() {
-    let place = Place::new("tar:root.tar");
+    let place = Fixture::new("tar:root.tar");
     for (remove, says) in [("sbin/init", "systemd"), ("bin/sh", "bin/sh"), ("bin/busybox", "busybox")] {
         let mut tree = system();
         tree.remove(remove);

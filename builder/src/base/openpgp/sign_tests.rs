@@ -12,12 +12,12 @@ use tempfile::TempDir;
 const TIME: u64 = 1_700_000_000;
 const TEXT: &str = "Origin: x \nSHA256:\n 0123 4 Packages\n";
 
-struct Place {
+struct Fixture {
     folder: TempDir,
     store: Store,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(&folder.path().join("store")).unwrap();
@@ -38,7 +38,7 @@ fn verifiers() -> Vec<Tool> {
 
 #[test]
 fn apts_verifiers_take_the_signature_and_no_changed_text_or_other_key() {
-    let place = Place::new();
+    let place = Fixture::new();
     assert!(verifiers().contains(&GPGV));
     // Many keys: a number may begin with zeros.
     for n in 0..8 {
@@ -77,7 +77,7 @@ fn apts_verifiers_take_the_signature_and_no_changed_text_or_other_key() {
 /// What a signature covers of itself, and its numbers. (gpgv does not look at the first bytes of the digest.)
 #[test]
 fn a_changed_byte_of_the_signature_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let key = ThrowawayKey::generate(TIME).unwrap();
     let keyring = place.keyring("key.gpg", &key.keyring());
     let signed = ClearSigned::split(&key.sign(TEXT)).unwrap();

@@ -19,7 +19,7 @@ fn data(name: &str) -> PathBuf {
 }
 
 /// A site, a store that has the index, and whom both trust.
-struct Place {
+struct Fixture {
     _folder: TempDir,
     site: Site,
     store: Store,
@@ -28,7 +28,7 @@ struct Place {
     index: IndexDigests,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let site = site_with(&folder.path().join("site"), "", "");
@@ -100,7 +100,7 @@ fn busybox() -> LockedPackage {
 
 #[test]
 fn an_index_vouches_for_what_it_lists_even_when_its_key_has_expired() {
-    let place = Place::new();
+    let place = Fixture::new();
     let boot = LockedPackage { part: Part::Boot, ..busybox() };
     let packages =
         vec![busybox(), package(Part::Base, "libc6", "1"), package(Part::Base, "libc6", "2"), boot];
@@ -113,7 +113,7 @@ fn an_index_vouches_for_what_it_lists_even_when_its_key_has_expired() {
 /// What was shown: the entry of busybox-static was pointed at a package of ours.
 #[test]
 fn a_package_with_another_file_than_the_archives_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let file = Sha256Digest::of(b"a package of ours");
     let expected = |sha256: Sha256Digest| {
         place.unlisted(
@@ -134,7 +134,7 @@ fn a_package_with_another_file_than_the_archives_is_refused() {
 
 #[test]
 fn a_package_that_the_index_does_not_list_so_is_refused() {
-    let place = Place::new();
+    let place = Fixture::new();
     let refused = |package: LockedPackage| place.refused(&place.file(vec![package]));
     assert_eq!(
         refused(package(Part::Base, "libc6", "3")),
@@ -154,7 +154,7 @@ fn a_package_that_the_index_does_not_list_so_is_refused() {
 
 #[test]
 fn an_index_with_a_flipped_byte_vouches_for_nothing() {
-    let place = Place::new();
+    let place = Fixture::new();
     let file = place.file(vec![busybox()]);
     let subject = format!("busybox-static {VERSION} is");
     for path in [place.store.index(&place.index.in_release), place.store.packed_index(&place.index.packages)]
@@ -182,7 +182,7 @@ fn an_index_with_a_flipped_byte_vouches_for_nothing() {
 /// Somebody who may write to the store puts a list there that is right by its digest, and names it in the lock.
 #[test]
 fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
-    let place = Place::new();
+    let place = Fixture::new();
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, text: &str| {
         let path = folder.path().join(name);
@@ -220,7 +220,7 @@ fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
 
 #[test]
 fn an_index_by_a_key_that_is_not_the_archives_vouches_for_nothing() {
-    let mut place = Place::new();
+    let mut place = Fixture::new();
     let keyring = place.site.dir.join("empty.gpg");
     fs::write(&keyring, "").unwrap();
     place.trusted.keyring.clone_from(&keyring);
@@ -232,7 +232,7 @@ fn an_index_by_a_key_that_is_not_the_archives_vouches_for_nothing() {
 /// As in a fresh clone on another workstation: the signature travels with the site, the index does not.
 #[test]
 fn a_signature_is_enough_without_any_index() {
-    let place = Place::new();
+    let place = Fixture::new();
     let empty = Store::at(&place.site.dir.join("other-store")).unwrap();
     let unknown = package(Part::Base, "of-our-own", "1");
     let unsigned = place.file(vec![busybox(), unknown]);
@@ -249,7 +249,7 @@ fn a_signature_is_enough_without_any_index() {
 
 #[test]
 fn each_signature_that_does_not_count_says_why() {
-    let place = Place::new();
+    let place = Fixture::new();
     let ours = LockedPackage { sha256: Sha256Digest::of(b"ours"), ..busybox() };
     let file = || place.file(vec![ours.clone()]);
     let refused = |file: &LockFile| {
@@ -295,7 +295,7 @@ fn each_signature_that_does_not_count_says_why() {
 
 #[test]
 fn a_base_that_is_a_tar_counts_only_with_a_signature() {
-    let place = Place::new();
+    let place = Fixture::new();
     let imported = |text: &str| ImportedBase::Tar { sha256: Sha256Digest::of(text.as_bytes()), size: 4 };
     let file = |text: &str| place.file_with(vec![busybox()], Some(imported(text)), vec![place.index.clone()]);
     let swapped = Sha256Digest::of(b"swapped");
@@ -319,7 +319,7 @@ fn a_base_that_is_a_tar_counts_only_with_a_signature() {
 
 #[test]
 fn writing_a_lock_that_is_not_signed_takes_the_old_signature_away() {
-    let place = Place::new();
+    let place = Fixture::new();
     place.written(place.file(vec![busybox()]), &place.key, "lab");
     assert!(place.signature_path().is_file());
     place.file(vec![busybox()]).write().unwrap();

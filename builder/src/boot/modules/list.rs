@@ -9,7 +9,7 @@ use crate::input::read_limited;
 use crate::limits;
 use crate::site::SiteFolder;
 use crate::width::to_u64;
-use handoff::modules::{Kind, Module};
+use handoff::modules::{Module, ModuleKind};
 use std::path::Path;
 
 /// What every initramfs has for the boot. The faster SHA-256 comes first: with it the kernel checks the signatures of all
@@ -71,9 +71,9 @@ impl ModuleIndex {
             .collect();
         let kind = match module.devices.iter().filter_map(|alias| bus(alias)).max_by_key(|bus| *bus == "pci")
         {
-            Some("pci") => Kind::Controller,
-            Some(_) => Kind::Driver,
-            None => Kind::Part,
+            Some("pci") => ModuleKind::Controller,
+            Some(_) => ModuleKind::Driver,
+            None => ModuleKind::Part,
         };
         let mut drives: Vec<String> = module.devices.iter().flat_map(|alias| pci_patterns(alias)).collect();
         // Hundreds of USB devices, one kind of controller.
@@ -121,7 +121,7 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
         limits::MODULES.check(total)?;
         let mut entry = index.entry(&name, module);
         if position >= for_the_boot {
-            entry.kind = Kind::Input;
+            entry.kind = ModuleKind::Input;
             entry.drives.clear();
         }
         files.push(ModuleFile { entry, content });
@@ -133,7 +133,7 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
 /// The bus is needed where one of the drivers on it is.
 fn of_the_virtio_bus(files: &mut [ModuleFile]) {
     let vendor = |pattern: &&String| pattern.starts_with("pci:v00001AF4d");
-    let drivers = files.iter().filter(|file| file.entry.kind == Kind::Driver);
+    let drivers = files.iter().filter(|file| file.entry.kind == ModuleKind::Driver);
     let devices: Vec<String> =
         drivers.flat_map(|file| file.entry.drives.iter().filter(vendor).cloned()).collect();
     for bus in files.iter_mut().filter(|file| file.entry.name == VIRTIO_BUS) {

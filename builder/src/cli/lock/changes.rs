@@ -1,6 +1,6 @@
 //! The changes of a lock for people and for programs.
 
-use crate::base::changes::{Changes, Kind, PackageChange, State, VariantChanges};
+use crate::base::changes::{ChangeKind, Changes, PackageChange, State, VariantChanges};
 use crate::site::Site;
 use handoff::name::Name;
 use serde_json::{Value, json};
@@ -43,11 +43,11 @@ fn line(change: &PackageChange) -> String {
     let size = change.size.map_or_else(String::new, |size| format!(" ({})", readable(size)));
     let name = &change.name;
     match change.kind {
-        Kind::Added => format!(" added      {name} {after}{size}\n"),
-        Kind::Removed => format!(" removed    {name} {before}\n"),
-        Kind::Upgraded => format!(" upgraded   {name} {before} -> {after}{size}\n"),
-        Kind::Downgraded => format!(" downgraded {name} {before} -> {after}{size}\n"),
-        Kind::Replaced => format!(" replaced   {name} {after}, another file{size}\n"),
+        ChangeKind::Added => format!(" added      {name} {after}{size}\n"),
+        ChangeKind::Removed => format!(" removed    {name} {before}\n"),
+        ChangeKind::Upgraded => format!(" upgraded   {name} {before} -> {after}{size}\n"),
+        ChangeKind::Downgraded => format!(" downgraded {name} {before} -> {after}{size}\n"),
+        ChangeKind::Replaced => format!(" replaced   {name} {after}, another file{size}\n"),
     }
 }
 

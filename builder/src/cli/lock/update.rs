@@ -293,14 +293,14 @@ mod tests {
     use tempfile::TempDir;
 
     /// A site with a lock without packages, for which any index vouches, and the key that signs it.
-    struct Place {
+    struct Fixture {
         folder: TempDir,
         site: Site,
         store: Store,
         keys: Locations,
     }
 
-    impl Place {
+    impl Fixture {
         fn new() -> Self {
             let folder = tempfile::tempdir().unwrap();
             let config = folder.path().join("config");
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_does_not_change_is_signed_again_once_that_is_agreed() {
-        let place = Place::new();
+        let place = Fixture::new();
         let consent = |yes, ask| Consent { dry_run: false, yes, ask };
         let never = |question: &str| -> io::Result<Option<bool>> { panic!("{question}") };
         place.lock().write().unwrap();
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_lock_that_does_not_change_stays_unsigned_without_the_key() {
-        let mut place = Place::new();
+        let mut place = Fixture::new();
         place.lock().write().unwrap();
         // Where no file is named, a key that is not there is no error.
         let key = place.folder.path().join("config/lab/signing.key");

@@ -19,7 +19,7 @@ use crate::secrets::credentials::{Credentials, Locations};
 use crate::secrets::key_file;
 use crate::secrets::node_keys;
 use crate::secrets::store::{Secret, Store};
-use crate::site::{Kind, SITE_FILE, Site, SiteFolder};
+use crate::site::{SITE_FILE, Site, SiteEntryKind, SiteFolder};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use handoff::name::Name;
@@ -207,13 +207,13 @@ impl KeyGuard {
             for entry in data.entries(&here).map_err(read(&here))? {
                 let path = here.join(&entry.name);
                 match entry.kind {
-                    Kind::Folder => todo.push(path),
-                    Kind::File => {
+                    SiteEntryKind::Folder => todo.push(path),
+                    SiteEntryKind::File => {
                         let file = data.file(&path).map_err(read(&path))?;
                         self.check(file, &folder.path_of(&path), Origin::Plain)?;
                     }
                     // Others are refused where the tree is made.
-                    Kind::Link | Kind::Other(_) => {}
+                    SiteEntryKind::Link | SiteEntryKind::Other(_) => {}
                 }
             }
         }
