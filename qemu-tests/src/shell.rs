@@ -1,4 +1,4 @@
-//! A tool_vm on which commands run one after the other, each with its exit code and what it said on both channels.
+//! A virtual machine with tools on which commands run one after the other, each with its exit code and what it said on both channels.
 //!
 //! While one runs, something can happen to the machine: that is what [`Shell::begin`] is for.
 

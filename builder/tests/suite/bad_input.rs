@@ -1,7 +1,6 @@
 //! What people get wrong, on the command line: the exit code, the message, and nothing left behind.
 //!
 //! Packages come from the user's cache (or the one that `PSYOPS_TEST_CACHE` names), or over the network.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use builder::folders::Folder;
 use std::env;

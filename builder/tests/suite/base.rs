@@ -3,8 +3,6 @@
 //!
 //! The second build of each runs in a network namespace without any interface, which proves that it needs none.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
-
 use builder::base::locked_package::Part;
 use builder::base::{self, BaseSystem};
 use builder::error::{Class, Error};

@@ -1,7 +1,5 @@
 //! The picture of a boot: well-formed for a tool that is not ours, and of the shape that a person needs.
 
-#![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
-
 use builder::report_file;
 use charts::boot_chart::draw;
 use charts::timeline::Timeline;

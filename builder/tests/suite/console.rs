@@ -1,7 +1,6 @@
 //! `psyops run` on a terminal: what the machine says is filtered, and the terminal is afterwards as it was before.
 //!
 //! A program stands in for QEMU: it says what a hostile image could say, and treats the terminal as QEMU does.
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

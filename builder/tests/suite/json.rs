@@ -1,5 +1,4 @@
 //! What a command says to people, it says to programs too: `--json`, of the programs themselves.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use builder::folders::Folder;
 use clap::CommandFactory as _;

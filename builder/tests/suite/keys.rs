@@ -1,5 +1,4 @@
 //! Private keys under a passphrase, as a person uses them: set, used by commands, changed and removed.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};

@@ -1,5 +1,4 @@
 //! The commands that messages tell the user to type next work as they are printed, in whatever folder the site is.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::env;
 use std::fs;

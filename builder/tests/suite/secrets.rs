@@ -1,5 +1,4 @@
 //! From a new site to seals and secret partitions, with the programs of e2fsprogs as judges.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use builder::engine;
 use builder::error::{Class, Error};

@@ -1,7 +1,5 @@
 //! Signals at many moments: nothing half made is left behind, no key, and no program that was started.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,5 +1,4 @@
 //! What commands ask on a terminal, and what they do with the answers. `script` (bsdutils, on every Debian) is the terminal.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::Fixture;
 use std::fs;

@@ -1,5 +1,4 @@
 //! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{Fixture, age_key_in};
 use std::fs;

@@ -1,5 +1,4 @@
 //! A commit to the site must not change what a workstation knows of nodes: their keys, their SSH host keys, and the floors.
-#![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::common::{Fixture, age_key_in};
 use keys::issue::encryption::encrypt_armored;

@@ -66,7 +66,7 @@ impl HostKey {
         Ok(format!("{}\n", line.trim_end()))
     }
 
-    /// FileKind and key, as [`public_words`] takes them from the line.
+    /// The kind of key and the key, as [`public_words`] takes them from the line.
     pub fn public_words(&self) -> Result<String, BadHostKey> {
         let line = self.public_line()?;
         public_words(&line).ok_or_else(|| BadHostKey::Failed(format!("{line:?} is not a public key")))
@@ -86,7 +86,7 @@ impl HostKey {
     }
 }
 
-/// FileKind and key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
+/// The kind of key and the key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
 /// here, because psyops makes no others.
 #[must_use]
 pub fn public_words(line: &str) -> Option<String> {

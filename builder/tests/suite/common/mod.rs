@@ -1,5 +1,4 @@
 //! A site with its keys, and the commands as a person types them.
-#![allow(dead_code, reason = "each program of tests uses a part of it")]
 
 use keys::issue::identity_file;
 use keys::issue::signing::SigningKey;
