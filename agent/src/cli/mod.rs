@@ -7,6 +7,8 @@ mod seal;
 mod secrets;
 mod status;
 
+pub use seal::to_json as seal_install_to_json;
+
 use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use handoff::role_settings::Stage;
@@ -192,6 +194,9 @@ struct RelayArguments {
     /// How many bytes may be added.
     left: usize,
 }
+
+/// The version of the JSON that the commands print. Fields may be added within a version.
+const FORMAT: u64 = 1;
 
 /// Does what was asked for.
 #[must_use]

@@ -1,6 +1,6 @@
 //! `psyops-agent reboot`: restarts the machine, to the rescue shell if that is wanted.
 
-use super::{RebootArguments, complain, say};
+use super::{FORMAT, RebootArguments, complain, say};
 use crate::confirm;
 use crate::root::Root;
 use handoff::json::Object;
@@ -15,7 +15,7 @@ pub(super) fn run(root: &Root, arguments: &RebootArguments) -> ExitCode {
         return ExitCode::from(74);
     }
     if arguments.json {
-        say(&Object::new().boolean("rescue", arguments.rescue).finish());
+        say(&Object::new().number("format", FORMAT).boolean("rescue", arguments.rescue).finish());
     } else {
         say(if arguments.rescue { "restarting to rescue" } else { "restarting" });
     }

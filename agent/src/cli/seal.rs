@@ -1,6 +1,6 @@
 //! `psyops-agent seal install FILE`.
 
-use super::{InstallArguments, complain, say};
+use super::{FORMAT, InstallArguments, complain, say};
 use crate::file::failing;
 use crate::root::Root;
 use crate::seal::install::{InstallError, LONGEST, Outcome, install};
@@ -29,7 +29,7 @@ pub(super) fn run(root: &Root, arguments: &InstallArguments) -> ExitCode {
     };
     match install(root, &bytes) {
         Ok(outcome) => {
-            say(&if arguments.json { json(&outcome) } else { text(&outcome) });
+            say(&if arguments.json { to_json(&outcome) } else { text(&outcome) });
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -64,13 +64,16 @@ fn text(outcome: &Outcome) -> String {
     }
 }
 
-fn json(outcome: &Outcome) -> String {
+/// What `seal install --json` prints: slot and serial of the seal, whether it was written, and the serial it replaced.
+#[must_use]
+pub fn to_json(outcome: &Outcome) -> String {
     let (slot, written, replaced) = match outcome.installed {
         Installed::Written { slot, replaced } => (slot, true, replaced),
         Installed::AlreadyThere(slot) => (slot, false, None),
     };
     let replaced = replaced.map_or_else(|| "null".to_owned(), |serial| serial.to_string());
     Object::new()
+        .number("format", FORMAT)
         .number("serial", outcome.serial.number())
         .string("slot", &slot.to_string())
         .boolean("written", written)

@@ -1,6 +1,6 @@
 //! `psyops-agent status`: the boot report and the configuration run, for people and for programs.
 
-use super::{StatusArguments, complain, say};
+use super::{FORMAT, StatusArguments, complain, say};
 use crate::configure::RunLock;
 use crate::last_failure;
 use crate::report;
@@ -31,6 +31,7 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
         let status = status.unwrap_or_else(|| "null".into());
         let syslog = syslog.and_then(|state| serde_json::to_string(&state).ok());
         say(&Object::new()
+            .number("format", FORMAT)
             .raw("report", &report.to_json())
             .raw("status", &status)
             .raw("syslog_pause", &syslog.unwrap_or_else(|| "null".into()))

@@ -75,7 +75,7 @@ fn a_new_site_its_nodes_and_its_values() {
 }
 
 /// All commands with `--json`, as they are typed.
-fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
+pub(crate) fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
     let beneath = command.get_subcommands().flat_map(|command| {
         commands_with_json(command, format!("{name} {}", command.get_name()).trim_start())
     });
@@ -86,8 +86,16 @@ fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
     all
 }
 
+/// What a command says to a program.
+pub(crate) struct Said {
+    /// Its standard output.
+    pub(crate) result: String,
+    /// Its standard error.
+    pub(crate) progress: String,
+}
+
 /// What the program that runs `psyops` reads of it, and an answer that stands on its standard input.
-fn result(home: &Path, words: &str) -> String {
+pub(crate) fn result(home: &Path, words: &str) -> Said {
     let cache = env::var_os("PSYOPS_TEST_CACHE").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| Folder::Cache.of_psyops().unwrap().parent().unwrap().to_owned());
     let words: Vec<&str> = words.split(' ').chain(["--json"]).collect();
@@ -95,61 +103,79 @@ fn result(home: &Path, words: &str) -> String {
     psyops.env("XDG_CACHE_HOME", cache).env("PSYOPS_PROGRAMS", home.join("programs"));
     psyops.stdin(File::open(home.join("password")).unwrap());
     let output = psyops.output().unwrap();
-    let said = String::from_utf8(output.stdout).unwrap();
-    assert!(!said.trim().is_empty(), "{words:?} says nothing: {}", String::from_utf8_lossy(&output.stderr));
-    said
+    let [result, progress] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!result.trim().is_empty(), "{words:?} says nothing: {progress}");
+    Said { result, progress }
 }
 
-/// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the network.
-#[test]
-fn every_result_in_json_is_an_object_with_its_format() {
-    let home = TempDir::new().unwrap();
-    let home = home.path();
+/// The folder in which the runs below happen.
+pub(crate) fn prepared_home() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let home = folder.path();
     std::fs::create_dir(home.join("programs")).unwrap();
     for file in ["selector.efi", "initloader", "psyops-agent"] {
         std::fs::write(home.join("programs").join(file), file).unwrap();
     }
     std::fs::write(home.join("password"), "correct horse battery\n").unwrap();
+    std::fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/boot.json"), home.join("boot.json"))
+        .unwrap();
     File::create(home.join("stick.img")).unwrap().set_len(8 << 30).unwrap();
-    let report = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/boot.json");
-    let chart = format!("boot-chart {}", report.display());
-    let runs: Vec<(&str, &str)> = vec![
-        ("init", "init site --id lab --node pi1"),
-        ("init", "init site --node pi2"),
-        ("keys status", "keys status --site site"),
-        ("keys passphrase", "keys passphrase --remove --site site"),
-        ("trust show", "trust show --site site"),
-        ("trust accept", "trust accept --site site"),
-        ("secret list", "secret list --site site"),
-        ("seal", "seal --all --site site"),
-        ("seal", "seal --all --raise serial --site site"),
-        ("mksecrets", "mksecrets --site site --node pi1 --output secret.img"),
-        ("known-hosts", "known-hosts --site site"),
-        ("rescue-password", "rescue-password"),
-        ("build-image", "build-image --site site --node pi1 --output pi1.img"),
-        ("build-image", "build-image --site site --all --output images"),
-        ("lock update", "lock update --dry-run --site site"),
-        ("lock show", "lock show --site site"),
-        ("lock sign", "lock sign --yes --site site"),
-        ("why", "why pi1 --site site"),
-        ("inspect", "inspect pi1.img"),
-        ("inspect", "inspect pi1.img --site site"),
-        ("verify", "verify pi1.img"),
-        ("verify-build", "verify-build pi1.img --site site"),
-        ("ls", "ls pi1.img"),
-        ("diff", "diff pi1.img images/pi2.img"),
-        ("export", "export pi1.img --form netboot --output netboot"),
-        ("flash", "flash pi1.img stick.img"),
-        ("disks", "disks"),
-        ("boot-chart", &chart),
-        ("store gc", "store gc --dry-run"),
-    ];
+    folder
+}
+
+/// The commands that need no packages, in an order in which they work, and what is typed.
+pub(crate) const SITE_RUNS: [(&str, &str); 15] = [
+    ("init", "init site --id lab --node pi1"),
+    ("init", "init site --node pi2"),
+    ("keys status", "keys status --site site"),
+    ("keys passphrase", "keys passphrase --remove --site site"),
+    ("trust show", "trust show --site site"),
+    ("trust accept", "trust accept --site site"),
+    ("secret list", "secret list --site site"),
+    ("seal", "seal --all --site site"),
+    ("seal", "seal --all --raise serial --site site"),
+    ("mksecrets", "mksecrets --site site --node pi1 --output secret.img"),
+    ("known-hosts", "known-hosts --site site"),
+    ("rescue-password", "rescue-password"),
+    ("disks", "disks"),
+    ("boot-chart", "boot-chart boot.json"),
+    ("store gc", "store gc --dry-run"),
+];
+
+/// The commands that need the packages of a build, after those above.
+const BUILD_RUNS: [(&str, &str); 14] = [
+    ("build-image", "build-image --site site --node pi1 --output pi1.img"),
+    ("build-image", "build-image --site site --all --output images"),
+    ("lock update", "lock update --dry-run --site site"),
+    ("lock show", "lock show --site site"),
+    ("lock sign", "lock sign --yes --site site"),
+    ("why", "why pi1 --site site"),
+    ("inspect", "inspect pi1.img"),
+    ("inspect", "inspect pi1.img --site site"),
+    ("verify", "verify pi1.img"),
+    ("verify-build", "verify-build pi1.img --site site"),
+    ("ls", "ls pi1.img"),
+    ("diff", "diff pi1.img images/pi2.img"),
+    ("export", "export pi1.img --form netboot --output netboot"),
+    ("flash", "flash pi1.img stick.img"),
+];
+
+/// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the network.
+#[test]
+fn every_result_in_json_is_an_object_with_its_format() {
+    let home = prepared_home();
+    let home = home.path();
+    let runs = || SITE_RUNS.into_iter().chain(BUILD_RUNS);
     let known = commands_with_json(&builder::cli::Psyops::command(), "");
-    let tried: BTreeSet<String> = runs.iter().map(|(command, _)| (*command).to_owned()).collect();
+    let tried: BTreeSet<String> = runs().map(|(command, _)| command.to_owned()).collect();
     assert_eq!(known, tried, "every command with --json is tried here");
-    for (_, words) in runs {
-        for one in results(&result(home, words)) {
+    for (command, words) in runs() {
+        let said = result(home, words);
+        for one in results(&said.result) {
             assert!(one.is_object() && one["format"].is_u64(), "{words}: {one:#}");
+        }
+        if let Err(error) = crate::schemas::check_command(command, &said) {
+            panic!("{words}: {error:#}");
         }
         if words.starts_with("init ") {
             // With the same time in all of them, such sites share one root in the cache.
@@ -162,7 +188,7 @@ fn every_result_in_json_is_an_object_with_its_format() {
 }
 
 /// Either one result, or one in each line.
-fn results(said: &str) -> Vec<Value> {
+pub(crate) fn results(said: &str) -> Vec<Value> {
     match serde_json::from_str(said) {
         Ok(one) => vec![one],
         Err(_) => said.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),

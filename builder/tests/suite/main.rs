@@ -18,6 +18,7 @@ mod next_commands;
 mod one_line;
 mod recipes;
 mod reference;
+mod schemas;
 mod secrets;
 mod signals;
 mod site_access;

@@ -166,7 +166,7 @@ fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
     let mut booted = stick.boot()?;
     booted.machine.send("\n")?;
     booted.machine.send("psyops-agent reboot --rescue --json\n")?;
-    booted.machine.wait_for("{\"rescue\":true}", SOON)?;
+    booted.machine.wait_for("{\"format\":1,\"rescue\":true}", SOON)?;
     let seen = wait_for_report(&mut booted.machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
     ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");

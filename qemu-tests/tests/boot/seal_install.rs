@@ -25,7 +25,10 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     assert_eq!(first.seen.report.serial, Some(1), "{:?}", first.seen.report);
     let install = "psyops-agent seal install - --json; echo \"exit $?\"";
     let said = ssh.run_with_input("alpha", install, &seal)?;
-    ensure!(said == "{\"serial\":2,\"slot\":\"b\",\"written\":true,\"replaced\":1}\nexit 0\n", "{said}");
+    ensure!(
+        said == "{\"format\":1,\"serial\":2,\"slot\":\"b\",\"written\":true,\"replaced\":1}\nexit 0\n",
+        "{said}"
+    );
     let again = ssh.run_with_input("alpha", "psyops-agent seal install -; echo \"exit $?\"", &seal)?;
     ensure!(again == "seal of serial 2 is in seal-b already\nexit 0\n", "{again}");
     // A seal of another node of the same site, made and signed rightly, is not for this one.
