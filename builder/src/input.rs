@@ -10,7 +10,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// An input file is not there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read {path}: {source}")]
 pub struct InputError {
     /// The file.
@@ -20,8 +20,8 @@ pub struct InputError {
 }
 
 impl Classified for InputError {
-    fn class(&self) -> Class {
-        Class::of_reading(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_reading(&self.source))
     }
 }
 

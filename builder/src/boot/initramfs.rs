@@ -40,7 +40,7 @@ pub struct Initramfs {
 }
 
 /// Why an initramfs could not be made.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum InitramfsError {
     /// A field of the archive does not fit.
     #[error(
@@ -63,11 +63,11 @@ pub enum InitramfsError {
 }
 
 impl Classified for InitramfsError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::TooLarge { .. } | Self::Time(_) => Class::BadContent,
             Self::Pack(_) => Class::Failure,
-        }
+        })
     }
 }
 

@@ -45,7 +45,7 @@ pub enum SudoError {
 }
 
 /// The helper could not hand the disk over.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 #[error("cannot hand over {path}: {source}")]
 pub struct HandOverError {
     path: std::path::PathBuf,
@@ -53,11 +53,11 @@ pub struct HandOverError {
 }
 
 impl Classified for HandOverError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.source))
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some("this command is for psyops itself: it expects a socket as its standard input".to_owned())
     }
 }

@@ -55,7 +55,7 @@ fn with_more(path: &Path, more: &str) -> PathBuf {
 }
 
 /// Something could not be read or written on the way.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ExportError {
     /// The image.
     #[error("cannot read {path}: {source}")]
@@ -76,11 +76,11 @@ pub enum ExportError {
 }
 
 impl Classified for ExportError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
-        }
+        })
     }
 }
 

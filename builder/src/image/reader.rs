@@ -49,7 +49,7 @@ pub struct ProgramInput {
 }
 
 /// Why an image cannot be read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum ReadError {
     /// The file.
     #[error("cannot read {path}: {source}")]
@@ -117,8 +117,8 @@ pub enum ReadError {
 }
 
 impl Classified for ReadError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Open { source, .. } => Class::of_reading(source),
             Self::NoTable { .. }
             | Self::Packed { .. }
@@ -129,8 +129,8 @@ impl Classified for ReadError {
                 Class::BadContent
             }
             Self::Partition { .. } => Class::Io,
-            Self::Staging(error) => error.class(),
-        }
+            Self::Staging(_) => return None,
+        })
     }
 }
 

@@ -27,7 +27,7 @@ pub struct CheckedUki {
 }
 
 /// Why a slot would not start.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum SlotError {
     /// The image.
     #[error(transparent)]
@@ -63,11 +63,11 @@ pub enum SlotError {
 }
 
 impl Classified for SlotError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Read(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
+            Self::Read(_) => return None,
             _ => Class::BadContent,
-        }
+        })
     }
 }
 

@@ -33,7 +33,7 @@ const MOST_SAID: usize = 16 << 20;
 const MOST_PIECES: usize = 256;
 
 /// What can go wrong with a machine.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum MachineError {
     /// QEMU is missing or does not start.
     #[error(transparent)]
@@ -102,23 +102,16 @@ pub enum MachineError {
 }
 
 impl Classified for MachineError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Tool(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Firmware { .. } => Class::Unavailable,
             Self::Folder(error) => Class::of_writing(error),
             Self::Talk { .. } => Class::Io,
             Self::Timeout { .. } | Self::Unproven { .. } | Self::Ended { .. } | Self::TooMuch { .. } => {
                 Class::Failure
             }
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Tool(error) => error.advice(),
-            _ => None,
-        }
+            Self::Tool(_) => return None,
+        })
     }
 }
 

@@ -61,7 +61,7 @@ pub struct InUse {
 }
 
 /// Something in the store cannot be read or written.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 #[error("store: {path}: {source}")]
 pub struct StoreError {
     /// The file or folder.
@@ -71,11 +71,11 @@ pub struct StoreError {
 }
 
 impl Classified for StoreError {
-    fn class(&self) -> Class {
-        if self.not_private().is_some() { Class::Refused } else { Class::of_writing(&self.source) }
+    fn own_class(&self) -> Option<Class> {
+        Some(if self.not_private().is_some() { Class::Refused } else { Class::of_writing(&self.source) })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         if let Some(problem) = self.not_private() {
             let other = "point XDG_CACHE_HOME to a folder of yours";
             return Some(match problem {

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why layers do not make a tree.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TreeError {
     /// A layer cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -135,17 +135,17 @@ pub enum TreeError {
 }
 
 impl Classified for TreeError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Write(source) => Class::of_writing(source),
             Self::Damaged { .. } => Class::Io,
-            Self::Tool(error) => error.class(),
+            Self::Tool(_) => return None,
             _ => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Conflict { path, .. } => {
                 let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -164,7 +164,6 @@ impl Classified for TreeError {
                 Some("such a tar could be made to write anywhere; pack it anew from the real paths".into())
             }
             Self::Damaged { .. } => Some("build again: it is made anew".into()),
-            Self::Tool(error) => error.advice(),
             _ => None,
         }
     }

@@ -53,6 +53,35 @@ fn no_error_has_a_message_of_several_lines() -> Result<()> {
     Ok(())
 }
 
+/// The part of a source text that is an implementation of the trait `name`, for each type.
+fn implementations<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!("impl {name} for ");
+    text.split(&start).skip(1).map(|rest| rest.split_once("\n}").map_or(rest, |(inside, _)| inside)).collect()
+}
+
+#[test]
+fn no_error_forwards_class_and_advice_by_hand() -> Result<()> {
+    let mut files = Vec::new();
+    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files)?;
+    let mut count = 0;
+    for file in files.iter().filter(|file| !file.ends_with("src/error.rs")) {
+        let text = fs::read_to_string(file)?;
+        ensure!(
+            implementations(&text, "Cause").is_empty(),
+            "{}: derive Cause, which forgets no field",
+            file.display()
+        );
+        for implementation in implementations(&text, "Classified") {
+            count += 1;
+            for method in ["fn class(", "fn exit_code(", "fn advice("] {
+                ensure!(!implementation.contains(method), "{}: {method} replaces own_*", file.display());
+            }
+        }
+    }
+    ensure!(count > 50, "only {count} errors were found");
+    Ok(())
+}
+
 /// Details, advice and usage.
 fn is_ours(line: &str) -> bool {
     line.is_empty() || ["  ", "Usage: ", "For more information"].iter().any(|begin| line.starts_with(begin))

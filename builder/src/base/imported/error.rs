@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why there is no tree of such a base.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ImportError {
     /// A file of the site, or of a layout folder, cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -150,8 +150,8 @@ fn codes(source: &OciDistributionError) -> impl Iterator<Item = &OciErrorCode> {
 }
 
 impl Classified for ImportError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::OtherTar { .. }
             | Self::WrongDigest { .. }
@@ -164,12 +164,11 @@ impl Classified for ImportError {
             Self::Registry { source, .. } if Self::is_absent(source) => Class::MissingInput,
             Self::Registry { source, .. } if Self::is_false(source) => Class::BadContent,
             Self::Registry { .. } | Self::Client(_) => Class::Unavailable,
-            Self::Store(error) => error.class(),
-            Self::Tool(error) => error.class(),
-        }
+            Self::Store(_) | Self::Tool(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::OtherTar { .. } => format!("take the tar as it is now with: {}", psyops("lock update")),
             Self::DamagedLayer { .. } => "build again: it is fetched anew".into(),
@@ -192,8 +191,6 @@ impl Classified for ImportError {
                  of a whole system"
                     .into()
             }
-            Self::Store(error) => return error.advice(),
-            Self::Tool(error) => return error.advice(),
             _ => return None,
         })
     }

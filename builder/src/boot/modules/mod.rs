@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why there is no list of modules.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum ModulesError {
     /// An index of depmod cannot be read.
     #[error("cannot read {path}: {source}; run depmod(8) on the unpacked kernel package")]
@@ -54,11 +54,11 @@ pub enum ModulesError {
 }
 
 impl Classified for ModulesError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Index { source, .. } | Self::File { source, .. } => Class::of_reading(source),
             Self::Unknown { .. } | Self::Compressed { .. } | Self::Limit(_) => Class::BadContent,
-        }
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why keys of a site do not count here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TrustError {
     /// The site does not say what was accepted.
     #[error("the keys of the site {site} are not those that were accepted on this workstation")]
@@ -156,8 +156,8 @@ impl TrustError {
 }
 
 impl Classified for TrustError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Differs { .. }
             | Self::NotOwn { .. }
             | Self::OtherSite { .. }
@@ -169,15 +169,12 @@ impl Classified for TrustError {
             }
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
-            Self::Private(error) => error.class(),
-            Self::NoFolder(error) => error.class(),
-            Self::Write(error) => error.class(),
-            Self::Notes(error) => error.class(),
             Self::Sign(_) | Self::Encode(_) => Class::Failure,
-        }
+            Self::Private(_) | Self::NoFolder(_) | Self::Write(_) | Self::Notes(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
                 Some(advice(dir, differences))
@@ -197,10 +194,6 @@ impl Classified for TrustError {
             Self::Ambiguous { .. } => {
                 Some("nothing was done. Type one of them as it is written there".into())
             }
-            Self::Private(error) => error.advice(),
-            Self::NoFolder(error) => error.advice(),
-            Self::Write(error) => error.advice(),
-            Self::Notes(error) => error.advice(),
             _ => None,
         }
     }
