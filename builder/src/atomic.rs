@@ -55,7 +55,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Writing failed midway.
     #[error("cannot write {path}: {source}")]
@@ -63,7 +63,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Written, but it did not reach its name.
     #[error("cannot move the finished file to {path}: {source}")]
@@ -71,7 +71,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 

@@ -134,12 +134,14 @@ impl<E: Classified> Classified for Box<E> {
 pub(crate) struct Field<'a, T>(pub(crate) &'a T);
 
 impl<'a, E: Classified> Field<'a, E> {
+    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
     pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
         Some(self.0)
     }
 }
 
 impl<'a> Field<'a, Error> {
+    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
     pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
         Some(&*self.0.0)
     }
@@ -179,16 +181,7 @@ impl Error {
     /// The error and what caused it, in one line.
     #[must_use]
     pub fn message(&self) -> String {
-        let mut text = self.0.to_string();
-        for cause in self.causes().filter(|cause| !cause.is::<Details>()) {
-            let cause = cause.to_string();
-            // Many messages quote their cause already.
-            if !text.contains(&cause) {
-                text.push_str(": ");
-                text.push_str(&cause);
-            }
-        }
-        Shown(text).to_string()
+        Shown(chain(self.0.as_ref())).to_string()
     }
 
     /// What the error has to say in several lines, each behind the mark of [`crate::details`].
@@ -208,13 +201,12 @@ impl Error {
         })
     }
 
+    /// Those of the error and of the classified errors in it, whose message may be quoted instead of being a source.
     fn all_details(&self) -> Vec<&Details> {
-        let message = self.message();
-        self.causes()
-            .filter_map(|cause| cause.downcast_ref::<Details>())
-            .filter(|details| !details.trim().is_empty())
-            // Details of one line are in most messages already.
-            .filter(|details| details.lines().nth(1).is_some() || !message.contains(&details.to_string()))
+        std::iter::successors(Some(self.0.as_ref()), |error| error.classified_cause())
+            .find_map(|error| sources(error).find_map(|source| source.downcast_ref::<Details>()))
+            .into_iter()
+            .filter(|details| !details.trim().is_empty() && !details.are_in_message())
             .collect()
     }
 
@@ -231,10 +223,23 @@ impl Error {
         }
         text
     }
+}
 
-    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-        std::iter::successors(std::error::Error::source(self.0.as_ref()), |cause| cause.source())
+/// The message of an error and those of its sources, in one line. No text is compared: a message that quotes another
+/// error must not have it as its source too, and a field for that is named `r#source`.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for source in sources(error).filter(|source| !source.is::<Details>()) {
+        text.push_str(&format!(": {source}"));
     }
+    text
+}
+
+fn sources<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |source| source.source())
 }
 
 impl<E: Classified> From<E> for Error {
@@ -287,15 +292,27 @@ mod tests {
         assert_eq!(error.class().exit_code(), 66);
     }
 
-    #[derive(Debug, thiserror::Error)]
+    #[test]
+    fn a_source_is_printed_whatever_words_the_message_has() {
+        let error = Error::from(Example(io::Error::other("read the thing")));
+        assert_eq!(error.message(), "cannot read the thing: read the thing");
+    }
+
+    #[derive(Debug, thiserror::Error, classified::Cause)]
     #[error("the tool failed: {0}")]
     struct Failed(#[source] Details);
+
+    impl Classified for Failed {
+        fn own_class(&self) -> Option<Class> {
+            Some(Class::Failure)
+        }
+    }
 
     /// Through which the details of the tool must be found.
     #[derive(Debug, thiserror::Error, classified::Cause)]
     enum Outer {
         #[error("cannot read {0}: {1}")]
-        Named(String, #[source] Failed),
+        Named(String, Failed),
         #[error(transparent)]
         Transparent(Failed),
     }

@@ -16,7 +16,7 @@ pub struct InputError {
     /// The file.
     pub path: PathBuf,
     /// Why.
-    pub source: io::Error,
+    pub r#source: io::Error,
 }
 
 impl Classified for InputError {

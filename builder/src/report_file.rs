@@ -20,7 +20,7 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// No report stands in it.
     #[error(
@@ -35,7 +35,7 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: serde_json::Error,
+        r#source: serde_json::Error,
     },
 }
 

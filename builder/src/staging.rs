@@ -29,7 +29,7 @@ pub enum StagingError {
         /// The folder or file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 

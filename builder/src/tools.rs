@@ -108,7 +108,7 @@ pub enum ToolError {
         /// Which one.
         program: String,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It ran and failed.
     #[error("{program} failed ({status}): {complaint}")]

@@ -36,7 +36,7 @@ pub enum BaseError {
         /// The lock file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Neither the site's key nor the archive vouches for something that the build would take.
     #[error(transparent)]
@@ -52,14 +52,14 @@ pub enum BaseError {
     Credentials(#[from] CredentialError),
     /// A lock could not be signed.
     #[error("site.lock: {0}")]
-    Signing(#[from] SigningFailed),
+    Signing(SigningFailed),
     /// The signature of the lock before is in the way.
     #[error("cannot remove {path}: {source}")]
     RemoveSignature {
         /// The signature.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The lock file cannot be understood.
     #[error("{path}: {problem}")]
@@ -97,7 +97,7 @@ pub enum BaseError {
         /// The nodes.
         nodes: String,
         /// Why.
-        source: Box<BaseError>,
+        r#source: Box<BaseError>,
     },
     /// Something is asked for that is no package, and on the micro base nothing else could be meant.
     #[error("no package is named {name}, only others that provide it")]
@@ -121,7 +121,7 @@ pub enum BaseError {
         /// What it was to do.
         doing: &'static str,
         /// What it said.
-        source: ToolError,
+        r#source: ToolError,
     },
     /// apt answered something that this program does not understand.
     #[error("apt answered with a line that makes no sense here: {line:?}")]
@@ -201,6 +201,12 @@ pub enum BaseError {
     /// An output could not be written.
     #[error(transparent)]
     Atomic(#[from] AtomicError),
+}
+
+impl From<SigningFailed> for BaseError {
+    fn from(error: SigningFailed) -> Self {
+        Self::Signing(error)
+    }
 }
 
 /// How many leftovers a message names.

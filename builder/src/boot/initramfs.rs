@@ -59,7 +59,13 @@ pub enum InitramfsError {
     Time(u64),
     /// Packing failed.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
-    Pack(#[from] io::Error),
+    Pack(io::Error),
+}
+
+impl From<io::Error> for InitramfsError {
+    fn from(error: io::Error) -> Self {
+        Self::Pack(error)
+    }
 }
 
 impl Classified for InitramfsError {

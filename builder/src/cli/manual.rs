@@ -45,7 +45,7 @@ impl fmt::Display for ManualOutput {
 #[error("cannot write manual pages to {dir}: {source}")]
 pub struct ManualError {
     dir: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for ManualError {

@@ -30,7 +30,7 @@ pub enum LookError {
         /// Where.
         offset: u64,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Reading a partition that says whose the stick is failed.
     #[error("cannot read what is on {path}: {source}")]
@@ -38,7 +38,7 @@ pub enum LookError {
         /// The disk.
         path: PathBuf,
         /// Which one, and what the system said.
-        source: ReadError,
+        r#source: ReadError,
     },
     /// No place for what blkid is to see.
     #[error(transparent)]

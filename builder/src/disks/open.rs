@@ -30,7 +30,7 @@ pub enum OpenError {
         /// The disk.
         path: PathBuf,
         /// Why.
-        source: SudoError,
+        r#source: SudoError,
     },
     /// The system.
     #[error("cannot open {path} for writing: {source}")]
@@ -38,7 +38,7 @@ pub enum OpenError {
         /// The disk.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Another disk has its number, or it shrank.
     #[error("{path} is not the disk any more that was looked at: {difference}")]

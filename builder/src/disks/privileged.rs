@@ -37,7 +37,7 @@ pub enum SudoError {
     #[error(transparent)]
     Open(io::Error),
     /// It could not be started, or not be heard.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// sudo or the helper ended without an answer.
     #[error("it ended without an answer ({0})")]
@@ -49,7 +49,7 @@ pub enum SudoError {
 #[error("cannot hand over {path}: {source}")]
 pub struct HandOverError {
     path: std::path::PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for HandOverError {

@@ -41,7 +41,7 @@ pub enum Refusal {
         /// The disk.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The helper was asked for a device of another number.
     #[error("{path} is the device {found}, not {number}")]

@@ -63,7 +63,7 @@ pub struct Request {
 #[error("cannot make the folder {path}: {source}")]
 pub struct OutputFolderError {
     path: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for OutputFolderError {

@@ -63,7 +63,7 @@ pub enum ExportError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The folder of a network start.
     #[error("cannot make the folder {path}: {source}")]
@@ -71,7 +71,7 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 

@@ -31,7 +31,7 @@ pub enum FlashError {
         /// Where.
         offset: u64,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Somebody wrote to the image meanwhile.
     #[error("{path} changed while it was written to sticks")]
@@ -45,7 +45,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The stick failed.
     #[error("{stick}: {source}")]
@@ -53,7 +53,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// Why.
-        source: MediumError,
+        r#source: MediumError,
     },
     /// What was written, twice, is not there.
     #[error(
@@ -72,7 +72,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// What was found.
-        source: LessRoom,
+        r#source: LessRoom,
     },
     /// It has become too slow to be sound.
     #[error("{stick} is worn: near byte {offset} it takes {rate} KiB/s, and took {before} KiB/s before")]

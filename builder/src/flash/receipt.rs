@@ -103,7 +103,7 @@ pub enum ReceiptError {
         /// The receipt, or its signature.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Nobody of the site signed it.
     #[error("{path}: {source}")]
@@ -111,7 +111,7 @@ pub enum ReceiptError {
         /// The receipt.
         path: PathBuf,
         /// Why.
-        source: BadSignature,
+        r#source: BadSignature,
     },
     /// It is no receipt.
     #[error("{path} is no receipt: {problem}")]

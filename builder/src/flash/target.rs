@@ -69,7 +69,7 @@ fn of_plain(path: &Path, length: u64) -> StickFacts {
 #[error("cannot open {path}: {source}")]
 pub struct FileError {
     path: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for FileError {

@@ -69,7 +69,7 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The ESP's file system.
     #[error("cannot make the ESP: {0}")]

@@ -57,7 +57,7 @@ pub enum ReadError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Neither table holds.
     #[error(
@@ -99,7 +99,7 @@ pub enum ReadError {
         /// The partition.
         role: Role,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A part of it is larger than an image of ours has.
     #[error("cannot read partition {role} of {path}: {over}")]

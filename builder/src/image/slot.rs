@@ -33,7 +33,7 @@ pub enum SlotError {
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The boot record.
-    #[error("{0}")]
+    #[error(transparent)]
     Record(#[from] BadBootRecord),
     /// The length in the record is larger than the partition.
     #[error("the boot record says that the UKI has {0} bytes, which is more than the partition holds")]

@@ -58,7 +58,7 @@ pub enum WriteError {
         /// Where it should go.
         role: Role,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The plan was made for smaller contents.
     #[error("{role}: {end} bytes do not fit into {size}; a file grew while the image was made: build again")]

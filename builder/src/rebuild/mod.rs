@@ -115,7 +115,7 @@ pub enum RebuildError {
         /// The part.
         part: Part,
         /// Why.
-        source: SlotError,
+        r#source: SlotError,
     },
 }
 

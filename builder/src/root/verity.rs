@@ -30,7 +30,7 @@ pub enum VerityError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The image is no whole number of blocks.
     #[error(

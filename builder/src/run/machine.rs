@@ -44,7 +44,7 @@ pub enum MachineError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
         /// Debian's package that has it.
         package: &'static str,
     },
@@ -59,7 +59,7 @@ pub enum MachineError {
         /// What was tried.
         what: &'static str,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It did not come in time.
     #[error("{seconds} s were over before {what}; the console ended with: {console}")]

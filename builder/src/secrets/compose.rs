@@ -45,7 +45,7 @@ pub enum ComposeError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The host key could not be written out.
     #[error("the SSH host key of node {node}: {problem}")]

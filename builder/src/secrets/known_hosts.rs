@@ -29,7 +29,7 @@ pub enum KnownHostsError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It is no public key.
     #[error("{path} is no OpenSSH public key")]

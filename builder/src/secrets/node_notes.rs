@@ -47,7 +47,7 @@ pub enum NotesError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The file cannot be written.
     #[error(transparent)]

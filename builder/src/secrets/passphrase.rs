@@ -25,13 +25,13 @@ pub enum PassphraseError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A new passphrase is wanted, and there is neither a terminal nor a descriptor.
     #[error("there is no terminal on which a new passphrase could be typed: {source}")]
     NoTerminalForNew {
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// There is no such descriptor.
     #[error("the descriptor {descriptor} is not open, and a passphrase was to come from it")]
@@ -49,7 +49,7 @@ pub enum PassphraseError {
         /// The option that names it.
         option: &'static str,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Nothing was typed, or the descriptor has nothing.
     #[error("the passphrase that came from {from} for the {what} {path} is empty")]

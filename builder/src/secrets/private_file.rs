@@ -27,7 +27,7 @@ pub enum PrivateFileError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It is a symbolic link, which could be turned to another file.
     #[error("the {what} {path} is a symbolic link")]

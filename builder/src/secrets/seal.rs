@@ -44,7 +44,7 @@ pub enum CurrentSealError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The kept seal is damaged, or nobody who counts signed it. Nothing in it is believed, and not its serial either.
     #[error("{path} is not a seal of node {node} that can be believed: {problem}")]

@@ -66,7 +66,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It does not open.
     #[error("cannot open {path}: {problem}")]

@@ -30,7 +30,7 @@ pub enum DefaultSiteError {
     Folder(#[from] NoFolder),
     /// Its name is none.
     #[error("the default site's name: {0}")]
-    Name(#[from] BadName),
+    Name(BadName),
     /// It cannot be read.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -43,6 +43,12 @@ pub enum DefaultSiteError {
     /// It could not be written.
     #[error(transparent)]
     Init(#[from] InitError),
+}
+
+impl From<BadName> for DefaultSiteError {
+    fn from(error: BadName) -> Self {
+        Self::Name(error)
+    }
 }
 
 impl Classified for DefaultSiteError {

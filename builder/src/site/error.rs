@@ -74,7 +74,7 @@ pub enum SiteError {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A file that is not TOML.
     #[error("{at}: not valid TOML: {problem}")]

@@ -62,7 +62,7 @@ pub enum InitError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A file could not be written.
     #[error(transparent)]

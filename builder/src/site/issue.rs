@@ -29,7 +29,7 @@ pub enum IssueError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A key that is there already cannot be used.
     #[error(transparent)]

@@ -67,7 +67,7 @@ pub struct StoreError {
     /// The file or folder.
     pub path: PathBuf,
     /// What the system said.
-    pub source: io::Error,
+    pub r#source: io::Error,
 }
 
 impl Classified for StoreError {

@@ -1,6 +1,6 @@
 //! What can go wrong while layers are put together.
 
-use crate::error::{Class, Classified};
+use crate::error::{Class, Classified, chain};
 use crate::limits::OverLimit;
 use crate::site::Location;
 use crate::tools::ToolError;
@@ -11,12 +11,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TreeError {
     /// A layer cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {}", chain(.source))]
     Read {
         /// The tar, file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A tar of the store is not what was put there.
     #[error("{path} was damaged in the store, and is removed from it")]

@@ -1,6 +1,6 @@
 //! What can go wrong with an imported base.
 
-use crate::error::{Class, Classified};
+use crate::error::{Class, Classified, chain};
 use crate::limits::OverLimit;
 use crate::next_command::psyops;
 use crate::store::StoreError;
@@ -19,7 +19,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The tar is another one than the lock says.
     #[error("{path} is not the tar that site.lock names (sha256 {locked}), but another one ({found})")]
@@ -48,12 +48,12 @@ pub enum ImportError {
         layer: Sha256Digest,
     },
     /// A compressed file that breaks off or makes no sense.
-    #[error("cannot unpack {path}: {source}")]
+    #[error("cannot unpack {path}: {}", chain(.source))]
     Unpack {
         /// The file.
         path: PathBuf,
         /// What the decoder said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A folder that is no OCI layout, or has not the image.
     #[error("{folder}: {problem}")]
@@ -72,14 +72,14 @@ pub enum ImportError {
         problem: String,
     },
     /// The registry did not give what it was asked for.
-    #[error("cannot get {what} of {image}: {source}")]
+    #[error("cannot get {what} of {image}: {}", said(.source))]
     Registry {
         /// The image.
         image: String,
         /// What it was asked for.
         what: String,
         /// What came instead.
-        source: Box<OciDistributionError>,
+        r#source: Box<OciDistributionError>,
     },
     /// There is no async runtime or no client.
     #[error("cannot start a client for registries: {0}")]
@@ -147,6 +147,14 @@ fn codes(source: &OciDistributionError) -> impl Iterator<Item = &OciErrorCode> {
         _ => &[],
     };
     errors.iter().map(|error| &error.code)
+}
+
+/// What a registry's client says. Only the errors of HTTP leave it to their sources to say what happened.
+fn said(error: &OciDistributionError) -> String {
+    match error {
+        OciDistributionError::RequestError(error) => chain(error),
+        error => error.to_string(),
+    }
 }
 
 impl Classified for ImportError {

@@ -22,7 +22,7 @@ pub enum ModulesError {
         /// The index.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        r#source: std::io::Error,
     },
     /// A declared module is neither a file nor built in.
     #[error(
@@ -40,7 +40,7 @@ pub enum ModulesError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        r#source: std::io::Error,
     },
     /// A module is packed in a way that `finit_module(2)` would need a library for.
     #[error("the kernel module {path} is compressed: only kernels with plain .ko files are supported")]
@@ -50,7 +50,13 @@ pub enum ModulesError {
     },
     /// The indexes or the modules are larger than those of any kernel.
     #[error("the kernel package is not that of a kernel: {0}")]
-    Limit(#[from] OverLimit),
+    Limit(OverLimit),
+}
+
+impl From<OverLimit> for ModulesError {
+    fn from(error: OverLimit) -> Self {
+        Self::Limit(error)
+    }
 }
 
 impl Classified for ModulesError {

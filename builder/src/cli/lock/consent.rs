@@ -38,7 +38,7 @@ pub(super) enum NotWritten {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 

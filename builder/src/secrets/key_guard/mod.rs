@@ -115,7 +115,7 @@ pub enum GuardError {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 

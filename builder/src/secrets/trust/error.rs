@@ -103,7 +103,7 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The folder for the accepted keys cannot be made.
     #[error("cannot create the folder {path}: {source}")]
@@ -111,7 +111,7 @@ pub enum TrustError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The accepted keys are not private.
     #[error(transparent)]
@@ -130,10 +130,22 @@ pub enum TrustError {
     Sign(#[from] SigningFailed),
     /// A recipient in `site.toml` is not one.
     #[error("site.toml, admin recipients: {0}")]
-    SiteRecipient(#[from] BadRecipient),
+    SiteRecipient(BadRecipient),
     /// A signing key in `site.toml` is not one.
     #[error("site.toml, signing keys: {0}")]
-    SiteSigningKey(#[from] BadPublicKey),
+    SiteSigningKey(BadPublicKey),
+}
+
+impl From<BadPublicKey> for TrustError {
+    fn from(error: BadPublicKey) -> Self {
+        Self::SiteSigningKey(error)
+    }
+}
+
+impl From<BadRecipient> for TrustError {
+    fn from(error: BadRecipient) -> Self {
+        Self::SiteRecipient(error)
+    }
 }
 
 impl TrustError {
