@@ -25,7 +25,7 @@ const MARK: &str = ".psyops-";
 const TRIES: u32 = 100;
 
 /// Why an output could not be written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum AtomicError {
     /// There is something under that name that a rename would destroy without being a plain file.
     #[error("{path} exists and is no plain file: choose another output")]
@@ -55,7 +55,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Writing failed midway.
     #[error("cannot write {path}: {source}")]
@@ -63,7 +63,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Written, but it did not reach its name.
     #[error("cannot move the finished file to {path}: {source}")]
@@ -71,7 +71,7 @@ pub enum AtomicError {
         /// The output.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
@@ -100,14 +100,14 @@ impl From<AtomicError> for io::Error {
 }
 
 impl Classified for AtomicError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::ForeignLink { .. } | Self::ForeignFile { .. } => Class::Refused,
             _ => self.io().map_or(Class::CannotCreate, Class::of_writing),
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         if matches!(self, Self::ForeignLink { .. } | Self::ForeignFile { .. }) {
             return Some("write to a folder that is yours".into());
         }

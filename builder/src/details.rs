@@ -12,23 +12,34 @@ pub use handoff::shown::MARK;
 
 /// Text of several lines. As a cause in a message, it is its last line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Details(String);
+pub struct Details {
+    text: String,
+    /// Whether it is a list, of which the message says nothing.
+    is_list: bool,
+}
 
 impl Details {
-    /// Of text whose lines end with `\n`.
+    /// Of text whose lines end with `\n`. The message of its error quotes it, which shows the last line.
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), is_list: false }
     }
 
     /// Of a list, one line for each item, whatever is in it.
     pub fn listed<T: fmt::Display>(items: &[T]) -> Self {
-        Self(items.iter().map(|item| Shown(item).to_string()).collect::<Vec<_>>().join("\n"))
+        let text = items.iter().map(|item| Shown(item).to_string()).collect::<Vec<_>>().join("\n");
+        Self { text, is_list: true }
+    }
+
+    /// Whether the message of its error shows all of it: it has one line.
+    #[must_use]
+    pub fn are_in_message(&self) -> bool {
+        !self.is_list && self.lines().nth(1).is_none()
     }
 
     /// Each line behind the mark, everything in it that is not plain text escaped.
     #[must_use]
     pub fn marked(&self) -> String {
-        marked(&self.0)
+        marked(&self.text)
     }
 }
 
@@ -43,13 +54,13 @@ impl Deref for Details {
     type Target = str;
 
     fn deref(&self) -> &str {
-        &self.0
+        &self.text
     }
 }
 
 impl fmt::Display for Details {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let last = self.0.lines().rfind(|line| !line.trim().is_empty());
+        let last = self.text.lines().rfind(|line| !line.trim().is_empty());
         write!(f, "{}", Shown(last.unwrap_or_default().trim()))
     }
 }

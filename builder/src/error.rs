@@ -75,21 +75,86 @@ impl Class {
     }
 }
 
-/// An error that knows its class. Every error type of this crate has it.
-pub trait Classified: std::error::Error + Send + Sync + 'static {
-    /// What kind of failure it is.
-    fn class(&self) -> Class;
+/// Which error is inside another one. Only `#[derive(classified::Cause)]` implements it, so that no variant is forgotten.
+pub trait Cause {
+    /// The first field of the variant that is itself a classified error.
+    fn classified_cause(&self) -> Option<&dyn Classified>;
+}
 
-    /// Which exit code the command ends with: that of its class, where it has none of its own.
-    fn exit_code(&self) -> u8 {
-        self.class().exit_code()
+/// An error that knows its class. Every error type of this crate has it.
+///
+/// A type states only what it knows better than its cause; the rest is that of its cause.
+pub trait Classified: Cause + std::error::Error + Send + Sync + 'static {
+    /// What kind of failure it is; none where the cause decides.
+    fn own_class(&self) -> Option<Class>;
+
+    /// The exit code, where it is not that of the class.
+    fn own_exit_code(&self) -> Option<u8> {
+        None
     }
 
-    /// What the user can do, where the message does not say it: one line.
+    /// What the user can do, where neither the message nor the cause says it: one line.
+    fn own_advice(&self) -> Option<String> {
+        None
+    }
+
+    /// What kind of failure it is.
+    fn class(&self) -> Class {
+        self.own_class().or_else(|| Some(self.classified_cause()?.class())).unwrap_or(Class::Failure)
+    }
+
+    /// Which exit code the command ends with.
+    fn exit_code(&self) -> u8 {
+        match (self.own_exit_code(), self.own_class(), self.classified_cause()) {
+            (Some(code), _, _) => code,
+            (None, None, Some(cause)) => cause.exit_code(),
+            _ => self.class().exit_code(),
+        }
+    }
+
+    /// What the user can do.
     fn advice(&self) -> Option<String> {
+        self.own_advice().or_else(|| self.classified_cause()?.advice())
+    }
+}
+
+impl<E: Classified> Cause for Box<E> {
+    fn classified_cause(&self) -> Option<&dyn Classified> {
+        Some(&**self)
+    }
+}
+
+impl<E: Classified> Classified for Box<E> {
+    fn own_class(&self) -> Option<Class> {
         None
     }
 }
+
+/// A field of an error, in the code that is derived: it finds out whether the field is a classified error.
+pub(crate) struct Field<'a, T>(pub(crate) &'a T);
+
+impl<'a, E: Classified> Field<'a, E> {
+    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
+    pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
+        Some(self.0)
+    }
+}
+
+impl<'a> Field<'a, Error> {
+    #[expect(clippy::unnecessary_wraps, reason = "the method of other types, in NotClassified, returns none")]
+    pub(crate) fn classified(&self) -> Option<&'a dyn Classified> {
+        Some(&*self.0.0)
+    }
+}
+
+/// What [`Field`] answers for any other type: a method of the type itself goes before one of a trait.
+pub(crate) trait NotClassified<'a> {
+    fn classified(&self) -> Option<&'a dyn Classified> {
+        None
+    }
+}
+
+impl<'a, T> NotClassified<'a> for Field<'a, T> {}
 
 /// Any error of this crate, on its way to the one place that prints it.
 pub struct Error(Box<dyn Classified>);
@@ -116,16 +181,7 @@ impl Error {
     /// The error and what caused it, in one line.
     #[must_use]
     pub fn message(&self) -> String {
-        let mut text = self.0.to_string();
-        for cause in self.causes().filter(|cause| !cause.is::<Details>()) {
-            let cause = cause.to_string();
-            // Many messages quote their cause already.
-            if !text.contains(&cause) {
-                text.push_str(": ");
-                text.push_str(&cause);
-            }
-        }
-        Shown(text).to_string()
+        Shown(chain(self.0.as_ref())).to_string()
     }
 
     /// What the error has to say in several lines, each behind the mark of [`crate::details`].
@@ -145,13 +201,12 @@ impl Error {
         })
     }
 
+    /// Those of the error and of the classified errors in it, whose message may be quoted instead of being a source.
     fn all_details(&self) -> Vec<&Details> {
-        let message = self.message();
-        self.causes()
-            .filter_map(|cause| cause.downcast_ref::<Details>())
-            .filter(|details| !details.trim().is_empty())
-            // Details of one line are in most messages already.
-            .filter(|details| details.lines().nth(1).is_some() || !message.contains(&details.to_string()))
+        std::iter::successors(Some(self.0.as_ref()), |error| error.classified_cause())
+            .find_map(|error| sources(error).find_map(|source| source.downcast_ref::<Details>()))
+            .into_iter()
+            .filter(|details| !details.trim().is_empty() && !details.are_in_message())
             .collect()
     }
 
@@ -168,10 +223,23 @@ impl Error {
         }
         text
     }
+}
 
-    fn causes(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
-        std::iter::successors(std::error::Error::source(self.0.as_ref()), |cause| cause.source())
+/// The message of an error and those of its sources, in one line. No text is compared: a message that quotes another
+/// error must not have it as its source too, and a field for that is named `r#source`.
+#[must_use]
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for source in sources(error).filter(|source| !source.is::<Details>()) {
+        text.push_str(&format!(": {source}"));
     }
+    text
+}
+
+fn sources<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(error.source(), |source| source.source())
 }
 
 impl<E: Classified> From<E> for Error {
@@ -202,16 +270,16 @@ impl std::error::Error for Error {
 mod tests {
     use super::*;
 
-    #[derive(Debug, thiserror::Error)]
+    #[derive(Debug, thiserror::Error, classified::Cause)]
     #[error("cannot read the thing")]
     struct Example(#[source] io::Error);
 
     impl Classified for Example {
-        fn class(&self) -> Class {
-            Class::of_reading(&self.0)
+        fn own_class(&self) -> Option<Class> {
+            Some(Class::of_reading(&self.0))
         }
 
-        fn advice(&self) -> Option<String> {
+        fn own_advice(&self) -> Option<String> {
             Some("make one".into())
         }
     }
@@ -224,25 +292,37 @@ mod tests {
         assert_eq!(error.class().exit_code(), 66);
     }
 
-    #[derive(Debug, thiserror::Error)]
+    #[test]
+    fn a_source_is_printed_whatever_words_the_message_has() {
+        let error = Error::from(Example(io::Error::other("read the thing")));
+        assert_eq!(error.message(), "cannot read the thing: read the thing");
+    }
+
+    #[derive(Debug, thiserror::Error, classified::Cause)]
     #[error("the tool failed: {0}")]
     struct Failed(#[source] Details);
 
+    impl Classified for Failed {
+        fn own_class(&self) -> Option<Class> {
+            Some(Class::Failure)
+        }
+    }
+
     /// Through which the details of the tool must be found.
-    #[derive(Debug, thiserror::Error)]
+    #[derive(Debug, thiserror::Error, classified::Cause)]
     enum Outer {
         #[error("cannot read {0}: {1}")]
-        Named(String, #[source] Failed),
+        Named(String, Failed),
         #[error(transparent)]
         Transparent(Failed),
     }
 
     impl Classified for Outer {
-        fn class(&self) -> Class {
-            Class::Failure
+        fn own_class(&self) -> Option<Class> {
+            Some(Class::Failure)
         }
 
-        fn advice(&self) -> Option<String> {
+        fn own_advice(&self) -> Option<String> {
             Some("look at\nerror: advice\u{9b}2J".into())
         }
     }
@@ -275,6 +355,51 @@ mod tests {
         );
         let plain = Error::from(Example(io::Error::new(io::ErrorKind::NotFound, "gone"))).to_json();
         assert_eq!((&plain["error"], &plain["details"]), (&json!("cannot read the thing: gone"), &json!([])));
+    }
+
+    /// In each variant, an error with advice is inside in another way.
+    #[derive(Debug, thiserror::Error, classified::Cause)]
+    enum Wrapper {
+        #[error(transparent)]
+        Transparent(Example),
+        #[error("boxed")]
+        Boxed(#[source] Box<Example>),
+        #[error("named, for {node}")]
+        Named { node: &'static str, source: Example },
+        #[error("any")]
+        Any(Error),
+        #[error("of its own class: {0}")]
+        OwnClass(Example),
+        #[error("with an error of another kind")]
+        Other(io::Error),
+        #[error("empty")]
+        Empty,
+    }
+
+    impl Classified for Wrapper {
+        fn own_class(&self) -> Option<Class> {
+            matches!(self, Self::OwnClass(_)).then_some(Class::Refused)
+        }
+    }
+
+    #[test]
+    fn no_variant_loses_the_class_and_the_advice_of_the_error_in_it() {
+        let example = || Example(io::ErrorKind::NotFound.into());
+        for wrapper in [
+            Wrapper::Transparent(example()),
+            Wrapper::Boxed(Box::new(example())),
+            Wrapper::Named { node: "demo", source: example() },
+            Wrapper::Any(example().into()),
+            Wrapper::Any(Wrapper::Transparent(example()).into()),
+        ] {
+            assert_eq!((wrapper.class(), wrapper.exit_code()), (Class::MissingInput, 66), "{wrapper:?}");
+            assert_eq!(wrapper.advice().as_deref(), Some("make one"), "{wrapper:?}");
+        }
+        let own = Wrapper::OwnClass(example());
+        assert_eq!((own.exit_code(), own.advice().as_deref()), (77, Some("make one")));
+        for none in [Wrapper::Other(io::ErrorKind::NotFound.into()), Wrapper::Empty] {
+            assert_eq!((none.class(), none.advice()), (Class::Failure, None));
+        }
     }
 
     #[test]

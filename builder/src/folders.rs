@@ -17,18 +17,18 @@ pub enum Folder {
 }
 
 /// There is no such folder.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
 #[error("no folder of the user is known: neither {variable} nor HOME is an absolute path")]
 pub struct NoFolder {
     variable: &'static str,
 }
 
 impl Classified for NoFolder {
-    fn class(&self) -> Class {
-        Class::CannotCreate
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::CannotCreate)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(format!("set {} to a folder that is yours", self.variable))
     }
 }

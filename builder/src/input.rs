@@ -10,18 +10,18 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 /// An input file is not there.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read {path}: {source}")]
 pub struct InputError {
     /// The file.
     pub path: PathBuf,
     /// Why.
-    pub source: io::Error,
+    pub r#source: io::Error,
 }
 
 impl Classified for InputError {
-    fn class(&self) -> Class {
-        Class::of_reading(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_reading(&self.source))
     }
 }
 

@@ -9,13 +9,13 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
 
 /// The kernel refused; nothing is done with keys then.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot keep keys out of core files: {0}")]
 pub struct NotPrivate(nix::Error);
 
 impl Classified for NotPrivate {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 

@@ -60,7 +60,7 @@ pub struct Programs {
 }
 
 /// A program is not where it should be.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 #[error("the program {} is missing; looked for it as {}", program.file, spell(tried))]
 pub struct MissingProgram {
     /// Which one.
@@ -74,11 +74,11 @@ fn spell(paths: &[PathBuf]) -> String {
 }
 
 impl Classified for MissingProgram {
-    fn class(&self) -> Class {
-        Class::Unavailable
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Unavailable)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let Program { package, target, .. } = self.program;
         Some(format!("build it: cargo build --package {package} --profile node --target {target}"))
     }

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why there is no report.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ReportError {
     /// The file cannot be read.
     #[error("cannot read {path}: {source}", path = .path.display())]
@@ -20,7 +20,7 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// No report stands in it.
     #[error(
@@ -35,19 +35,19 @@ pub enum ReportError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        source: serde_json::Error,
+        r#source: serde_json::Error,
     },
 }
 
 impl Classified for ReportError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Unreadable { source, .. } => Class::of_reading(source),
             Self::NoReport(_) | Self::Syntax { .. } => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let take = "take /run/psyops/boot.json of the node, or what psyops run --headless printed";
         (!matches!(self, Self::Unreadable { .. })).then(|| take.into())
     }

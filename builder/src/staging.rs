@@ -18,7 +18,7 @@ const VARIABLE: &str = "PSYOPS_STAGING";
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
 /// The folder could not be made or filled.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum StagingError {
     /// Neither of the usual places is in memory.
     #[error("there is no folder in memory for the plain text of secrets: {}", tried(.0))]
@@ -29,7 +29,7 @@ pub enum StagingError {
         /// The folder or file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
@@ -40,14 +40,14 @@ fn tried(places: &[(PathBuf, String)]) -> String {
 }
 
 impl Classified for StagingError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoMemory(_) => Class::CannotCreate,
             Self::Write { source, .. } => Class::of_writing(source),
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoMemory(_) => Some(format!(
                 "mount a tmpfs on /dev/shm, or set {VARIABLE} to a folder on an encrypted disk: the keys are written there"

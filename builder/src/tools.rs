@@ -94,7 +94,7 @@ pub fn qemu(architecture: &Architecture) -> Tool {
 const MORE_FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/lib/apt"];
 
 /// Why a tool did not do its work.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ToolError {
     /// It is not installed.
     #[error("the program {} is missing", tool.name)]
@@ -108,7 +108,7 @@ pub enum ToolError {
         /// Which one.
         program: String,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It ran and failed.
     #[error("{program} failed ({status}): {complaint}")]
@@ -132,15 +132,15 @@ pub enum ToolError {
 }
 
 impl Classified for ToolError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Missing { .. } => Class::Unavailable,
             Self::Start { .. } | Self::Failed { .. } => Class::Failure,
             Self::OverLimit { .. } => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Missing { tool } => Some(format!("install it: apt-get install {}", tool.package)),
             Self::OverLimit { .. } => Some(

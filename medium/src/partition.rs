@@ -82,7 +82,7 @@ pub struct MediumError {
     /// With which partition.
     pub device: PathBuf,
     /// Why it failed.
-    pub source: io::Error,
+    pub r#source: io::Error,
 }
 
 impl MediumError {

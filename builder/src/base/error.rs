@@ -19,7 +19,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why there is no base system.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum BaseError {
     /// The store.
     #[error(transparent)]
@@ -36,7 +36,7 @@ pub enum BaseError {
         /// The lock file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Neither the site's key nor the archive vouches for something that the build would take.
     #[error(transparent)]
@@ -52,14 +52,14 @@ pub enum BaseError {
     Credentials(#[from] CredentialError),
     /// A lock could not be signed.
     #[error("site.lock: {0}")]
-    Signing(#[from] SigningFailed),
+    Signing(SigningFailed),
     /// The signature of the lock before is in the way.
     #[error("cannot remove {path}: {source}")]
     RemoveSignature {
         /// The signature.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The lock file cannot be understood.
     #[error("{path}: {problem}")]
@@ -97,7 +97,7 @@ pub enum BaseError {
         /// The nodes.
         nodes: String,
         /// Why.
-        source: Box<BaseError>,
+        r#source: Box<BaseError>,
     },
     /// Something is asked for that is no package, and on the micro base nothing else could be meant.
     #[error("no package is named {name}, only others that provide it")]
@@ -121,7 +121,7 @@ pub enum BaseError {
         /// What it was to do.
         doing: &'static str,
         /// What it said.
-        source: ToolError,
+        r#source: ToolError,
     },
     /// apt answered something that this program does not understand.
     #[error("apt answered with a line that makes no sense here: {line:?}")]
@@ -203,6 +203,12 @@ pub enum BaseError {
     Atomic(#[from] AtomicError),
 }
 
+impl From<SigningFailed> for BaseError {
+    fn from(error: SigningFailed) -> Self {
+        Self::Signing(error)
+    }
+}
+
 /// How many leftovers a message names.
 const MOST_NAMED: usize = 20;
 
@@ -226,9 +232,8 @@ fn listed(found: &[Leftover]) -> String {
 }
 
 impl Classified for BaseError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Store(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::DamagedPackage { .. } => Class::Io,
             Self::ReadLock { source, .. } => Class::of_reading(source),
             Self::NotVouched(_)
@@ -244,22 +249,22 @@ impl Classified for BaseError {
             | Self::MissingFile { .. }
             | Self::BadBusybox { .. }
             | Self::Leftovers { .. } => Class::BadContent,
-            Self::ForNodes { source, .. } => source.class(),
-            Self::Credentials(error) => error.class(),
             Self::Signing(_) => Class::Failure,
             Self::RemoveSignature { source, .. } => Class::of_writing(source),
             Self::Apt { .. } | Self::NoKeyring { .. } | Self::Fetch { .. } => Class::Unavailable,
-            Self::Sandbox(error) => error.class(),
-            Self::ImportedBase(error) => error.class(),
-            Self::Tool(error) => error.class(),
-            Self::Tree(error) => error.class(),
-            Self::Atomic(error) => error.class(),
-        }
+            Self::Store(_)
+            | Self::ForNodes { .. }
+            | Self::Credentials(_)
+            | Self::Sandbox(_)
+            | Self::ImportedBase(_)
+            | Self::Tool(_)
+            | Self::Tree(_)
+            | Self::Atomic(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Store(error) => error.advice(),
             Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
             Self::NotVouched(_) => Some(format!(
                 "take the archive's present packages with: {}; or, if this lock is what it should be, sign it with: {}",
@@ -269,14 +274,12 @@ impl Classified for BaseError {
             Self::FirstNotVouched(_) => {
                 Some(format!("look at it, and confirm it with: {}", psyops("lock update")))
             }
-            Self::Credentials(error) => error.advice(),
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
             | Self::OutdatedForNode { .. }
             | Self::NotLocked { .. } => {
                 Some(format!("take the archive's present packages with: {}", psyops("lock update")))
             }
-            Self::ForNodes { source, .. } => source.advice(),
             Self::NoSuchName { .. } => Some("name the package that is meant".into()),
             Self::NotThePin { .. } => {
                 Some("another package needs that one: pin it too, or pin neither".into())
@@ -304,11 +307,6 @@ impl Classified for BaseError {
                  report it: the builder then gets a rule; all packages are listed by: {}",
                 psyops("lock show")
             )),
-            Self::Sandbox(error) => error.advice(),
-            Self::ImportedBase(error) => error.advice(),
-            Self::Tool(error) => error.advice(),
-            Self::Tree(error) => error.advice(),
-            Self::Atomic(error) => error.advice(),
             _ => None,
         }
     }

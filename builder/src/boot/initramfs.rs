@@ -40,7 +40,7 @@ pub struct Initramfs {
 }
 
 /// Why an initramfs could not be made.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum InitramfsError {
     /// A field of the archive does not fit.
     #[error(
@@ -59,15 +59,21 @@ pub enum InitramfsError {
     Time(u64),
     /// Packing failed.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
-    Pack(#[from] io::Error),
+    Pack(io::Error),
+}
+
+impl From<io::Error> for InitramfsError {
+    fn from(error: io::Error) -> Self {
+        Self::Pack(error)
+    }
 }
 
 impl Classified for InitramfsError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::TooLarge { .. } | Self::Time(_) => Class::BadContent,
             Self::Pack(_) => Class::Failure,
-        }
+        })
     }
 }
 

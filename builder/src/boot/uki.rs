@@ -74,7 +74,7 @@ pub struct Parts<'a> {
 }
 
 /// Why there is no UKI.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 pub enum UkiError {
     /// The stub, or the file that is read, is no PE32+ image.
     #[error("not a PE32+ image ({0}): for a stub, take that of the package systemd-boot-efi")]
@@ -107,8 +107,8 @@ pub enum UkiError {
 }
 
 impl Classified for UkiError {
-    fn class(&self) -> Class {
-        Class::BadContent
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::BadContent)
     }
 }
 

@@ -28,7 +28,7 @@ use thiserror::Error;
 const PARTS: [&str; 4] = ["esp", "initramfs", "root", "secret"];
 
 /// Why a path could not be listed or read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum BrowseError {
     /// The image.
     #[error(transparent)]
@@ -69,19 +69,17 @@ pub enum BrowseError {
 }
 
 impl Classified for BrowseError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Image(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoPart(_) | Self::NotFound(_) => Class::MissingInput,
             Self::Kind { .. } => Class::Failure,
             Self::Slot { .. } | Self::Damaged { .. } => Class::BadContent,
-            Self::Tool(error) => error.class(),
-        }
+            Self::Image(_) | Self::Tool(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Tool(error) => error.advice(),
             Self::NotFound(_) => Some("psyops ls lists what is there".into()),
             _ => None,
         }

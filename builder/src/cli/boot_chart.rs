@@ -33,7 +33,7 @@ pub struct BootChartArgs {
 }
 
 /// A step was named that the boot did not have.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{report} has no step {name:?}; it has {names}", report = .report.display())]
 pub struct NoStep {
     name: String,
@@ -42,8 +42,8 @@ pub struct NoStep {
 }
 
 impl Classified for NoStep {
-    fn class(&self) -> Class {
-        Class::MissingInput
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::MissingInput)
     }
 }
 

@@ -122,7 +122,7 @@ fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Op
 }
 
 /// Sticks and nodes do not pair up.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error(
     "there are {nodes} nodes and {sticks} sticks: name one with --flash for each node, in the order of the nodes"
 )]
@@ -132,8 +132,8 @@ pub struct SticksAndNodes {
 }
 
 impl Classified for SticksAndNodes {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 

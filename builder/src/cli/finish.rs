@@ -156,16 +156,16 @@ fn is_text(bytes: &[u8]) -> bool {
 }
 
 /// Bytes that a terminal is not to get.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("it is not plain text, and the output is a terminal")]
 struct NotText;
 
 impl Classified for NotText {
-    fn class(&self) -> Class {
-        Class::Refused
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Refused)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some("write it to a file with > FILE, or look at it with | cat -v".into())
     }
 }
@@ -189,13 +189,13 @@ fn print(parts: &[&[u8]], end: impl FnOnce() -> ExitCode) -> ExitCode {
 }
 
 /// The output of a command was lost.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot write to the standard output: {0}")]
 struct NotPrinted(io::Error);
 
 impl Classified for NotPrinted {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.0)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.0))
     }
 }
 

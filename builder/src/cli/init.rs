@@ -69,7 +69,7 @@ enum Made {
 }
 
 /// Why `init` stopped before it made anything.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum InitUsageError {
     /// A site without a name of a node to add.
     #[error("{dir} is a site already")]
@@ -88,11 +88,11 @@ pub enum InitUsageError {
 }
 
 impl Classified for InitUsageError {
-    fn class(&self) -> Class {
-        Class::CannotCreate
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::CannotCreate)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::AlreadyASite { .. } => "add a node to it with --node NAME".into(),
             Self::FolderName { .. } => "give the site a name with --id NAME".into(),

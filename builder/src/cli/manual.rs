@@ -41,16 +41,16 @@ impl fmt::Display for ManualOutput {
 }
 
 /// The folder of the pages.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot write manual pages to {dir}: {source}")]
 pub struct ManualError {
     dir: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for ManualError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.source))
     }
 }
 

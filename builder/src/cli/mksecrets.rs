@@ -161,13 +161,13 @@ pub struct MksecretsOutput {
 }
 
 /// No target; the argument parser asks for one, so only other callers see this.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("neither an output file nor a device was named")]
 pub struct NoTarget;
 
 impl Classified for NoTarget {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 

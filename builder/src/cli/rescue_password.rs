@@ -22,7 +22,7 @@ pub struct RescuePasswordArgs {
 }
 
 /// Why there is no hash.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RescuePasswordError {
     /// The password could not be read.
     #[error("cannot read the password: {0}")]
@@ -39,11 +39,11 @@ pub enum RescuePasswordError {
 }
 
 impl Classified for RescuePasswordError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read(error) | Self::Random(error) => Class::of_reading(error),
             Self::Differ | Self::Password(_) => Class::BadContent,
-        }
+        })
     }
 }
 

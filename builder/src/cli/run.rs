@@ -108,13 +108,13 @@ impl fmt::Display for RunOutput {
 }
 
 /// The folder for kernel and initramfs.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot keep kernel and initramfs for QEMU: {0}; free some room in the folder for temporary files")]
 pub struct WorkError(io::Error);
 
 impl Classified for WorkError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.0)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.0))
     }
 }
 

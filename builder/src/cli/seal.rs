@@ -88,7 +88,7 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
 }
 
 /// A floor was raised, and then the seals could not be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{}; the seals that follow from it were not made", raised.join(", "))]
 struct RaisedWithoutSeals {
     raised: Vec<String>,
@@ -97,15 +97,11 @@ struct RaisedWithoutSeals {
 }
 
 impl Classified for RaisedWithoutSeals {
-    fn class(&self) -> Class {
-        self.problem.class()
+    fn own_class(&self) -> Option<Class> {
+        None
     }
 
-    fn exit_code(&self) -> u8 {
-        self.problem.exit_code()
-    }
-
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let again = "make the seals with the same command without --raise";
         Some(
             self.problem

@@ -65,13 +65,13 @@ It needs no key: names are not encrypted.")]
 }
 
 /// The standard input could not be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read the value from the standard input: {0}")]
 pub struct InputError(std::io::Error);
 
 impl Classified for InputError {
-    fn class(&self) -> Class {
-        Class::of_reading(&self.0)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_reading(&self.0))
     }
 }
 

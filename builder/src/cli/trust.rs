@@ -65,7 +65,7 @@ Ask whose key it is before you accept it: secrets are encrypted to it, or seals 
 }
 
 /// Keys are to be accepted, and no person is there who could type them.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("not all that the site says is accepted here, and there is no terminal on which it could be typed")]
 pub struct NoTerminal {
     #[source]
@@ -73,11 +73,11 @@ pub struct NoTerminal {
 }
 
 impl Classified for NoTerminal {
-    fn class(&self) -> Class {
-        Class::Refused
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Refused)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(format!(
             "add what you accept as arguments (age1..., RW..., AAAA..., least-serial=N), or run this on a terminal, where it \
              asks for each: {}",
@@ -87,13 +87,13 @@ impl Classified for NoTerminal {
 }
 
 /// The answer cannot be read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read the answer from the terminal: {0}")]
 pub struct AnswerError(std::io::Error);
 
 impl Classified for AnswerError {
-    fn class(&self) -> Class {
-        Class::of_reading(&self.0)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_reading(&self.0))
     }
 }
 

@@ -46,7 +46,7 @@ pub struct WhyOutput {
 }
 
 /// Nothing is known of a node's last build.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("no build of node {node} of site {site} is on record here")]
 pub struct NoBuild {
     site: Name,
@@ -54,18 +54,18 @@ pub struct NoBuild {
 }
 
 impl Classified for NoBuild {
-    fn class(&self) -> Class {
-        Class::MissingInput
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::MissingInput)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let build = psyops(&format!("build-image --node {}", self.node));
         Some(format!("build it on this machine first: {build}"))
     }
 }
 
 /// The image has no seal that says whose it is.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{path}: neither seal says whose image this is: {problem}")]
 pub struct Nameless {
     path: PathBuf,
@@ -73,11 +73,11 @@ pub struct Nameless {
 }
 
 impl Classified for Nameless {
-    fn class(&self) -> Class {
-        Class::BadContent
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::BadContent)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some("name the node instead".into())
     }
 }

@@ -14,7 +14,7 @@ use thiserror::Error;
 pub const BAD_STICK: u8 = 92;
 
 /// The content could not be looked at.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum LookError {
     /// It was pulled out.
     #[error("{path} is gone: it was pulled out, or it or its port failed")]
@@ -30,7 +30,7 @@ pub enum LookError {
         /// Where.
         offset: u64,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Reading a partition that says whose the stick is failed.
     #[error("cannot read what is on {path}: {source}")]
@@ -38,7 +38,7 @@ pub enum LookError {
         /// The disk.
         path: PathBuf,
         /// Which one, and what the system said.
-        source: ReadError,
+        r#source: ReadError,
     },
     /// No place for what blkid is to see.
     #[error(transparent)]
@@ -64,28 +64,24 @@ impl LookError {
 }
 
 impl Classified for LookError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Gone { .. } => Class::Io,
             Self::Read { source, .. } => Class::of_reading(source),
-            Self::Partition { source, .. } => source.class(),
-            Self::Staging(error) => error.class(),
-            Self::Tool(error) => error.class(),
-        }
+            Self::Partition { .. } | Self::Staging(_) | Self::Tool(_) => return None,
+        })
     }
 
-    fn exit_code(&self) -> u8 {
+    fn own_exit_code(&self) -> Option<u8> {
         match self {
-            Self::Gone { .. } => GONE,
-            error if error.is_of_a_bad_stick() => BAD_STICK,
-            _ => self.class().exit_code(),
+            Self::Gone { .. } => Some(GONE),
+            error => error.is_of_a_bad_stick().then_some(BAD_STICK),
         }
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Gone { .. } => Some("plug it in again, and begin anew".to_owned()),
-            Self::Tool(error) => error.advice(),
             error => error.is_of_a_bad_stick().then(|| "the stick is bad: take another".to_owned()),
         }
     }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a disk cannot be opened. Nothing was written to it.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum OpenError {
     /// Somebody else has it.
     #[error(transparent)]
@@ -30,7 +30,7 @@ pub enum OpenError {
         /// The disk.
         path: PathBuf,
         /// Why.
-        source: SudoError,
+        r#source: SudoError,
     },
     /// The system.
     #[error("cannot open {path} for writing: {source}")]
@@ -38,7 +38,7 @@ pub enum OpenError {
         /// The disk.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Another disk has its number, or it shrank.
     #[error("{path} is not the disk any more that was looked at: {difference}")]
@@ -51,33 +51,31 @@ pub enum OpenError {
 }
 
 impl Classified for OpenError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Refused(refusal) => refusal.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NotAllowed { .. } | Self::Sudo { .. } => Class::CannotCreate,
             Self::Open { source, .. } => Class::of_writing(source),
             Self::Changed { .. } => Class::Io,
+            Self::Refused(_) => return None,
+        })
+    }
+
+    fn own_exit_code(&self) -> Option<u8> {
+        match self {
+            Self::Changed { .. } => Some(GONE),
+            Self::Open { source, .. } if says_gone(source) => Some(GONE),
+            _ => None,
         }
     }
 
-    fn exit_code(&self) -> u8 {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Refused(refusal) => refusal.exit_code(),
-            Self::Changed { .. } => GONE,
-            Self::Open { source, .. } if says_gone(source) => GONE,
-            _ => self.class().exit_code(),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Refused(refusal) => refusal.advice(),
             Self::NotAllowed { .. } => {
                 Some("run this as root, or install sudo: it is used for the opening alone".to_owned())
             }
             Self::Sudo { .. } => Some("see what sudo said, or run this as root".to_owned()),
             Self::Changed { .. } => Some("look again with psyops disks, and leave it plugged in".to_owned()),
-            Self::Open { .. } => None,
+            _ => None,
         }
     }
 }

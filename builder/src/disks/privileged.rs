@@ -37,7 +37,7 @@ pub enum SudoError {
     #[error(transparent)]
     Open(io::Error),
     /// It could not be started, or not be heard.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     /// sudo or the helper ended without an answer.
     #[error("it ended without an answer ({0})")]
@@ -45,19 +45,19 @@ pub enum SudoError {
 }
 
 /// The helper could not hand the disk over.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 #[error("cannot hand over {path}: {source}")]
 pub struct HandOverError {
     path: std::path::PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for HandOverError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.source))
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some("this command is for psyops itself: it expects a socket as its standard input".to_owned())
     }
 }

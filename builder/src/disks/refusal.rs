@@ -25,7 +25,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why a disk is not written. Nothing was written to it.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum Refusal {
     /// Neither a disk nor a file.
     #[error("{path} is no disk: {reason}")]
@@ -41,7 +41,7 @@ pub enum Refusal {
         /// The disk.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The helper was asked for a device of another number.
     #[error("{path} is the device {found}, not {number}")]
@@ -211,16 +211,16 @@ fn what_it_is(serial: Option<&str>, size: u64) -> String {
 }
 
 impl Classified for Refusal {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Look { source, .. } => Class::of_reading(source),
             _ => Class::Refused,
-        }
+        })
     }
 
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Look { .. } | Self::WholeDisk { .. } | Self::OtherNumber { .. } => self.class().exit_code(),
+    fn own_exit_code(&self) -> Option<u8> {
+        Some(match self {
+            Self::Look { .. } | Self::WholeDisk { .. } | Self::OtherNumber { .. } => return None,
             Self::NoDisk { .. } => 80,
             Self::Partition { .. } => 81,
             Self::InUse { .. } | Self::Busy { .. } => 82,
@@ -233,10 +233,10 @@ impl Classified for Refusal {
             Self::Foreign { .. } | Self::Data { .. } | Self::HoldsOther { .. } => 89,
             Self::Unconfirmed { .. } | Self::OtherSerial { .. } => 90,
             Self::Sectors { .. } => 91,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::NoDisk { .. } | Self::OtherNumber { .. } => {
                 "psyops disks lists the disks that are there".to_owned()

@@ -59,16 +59,16 @@ pub struct Request {
 }
 
 /// The output folder cannot be made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot make the folder {path}: {source}")]
 pub struct OutputFolderError {
     path: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for OutputFolderError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.source))
     }
 }
 

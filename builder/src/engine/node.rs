@@ -63,13 +63,13 @@ pub(super) struct SharedBuild<'a> {
 }
 
 /// The UKI could not be signed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot sign the UKI for its boot record: {0}; check the signing key")]
 struct UkiSignatureError(SigningFailed);
 
 impl Classified for UkiSignatureError {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 

@@ -55,7 +55,7 @@ fn with_more(path: &Path, more: &str) -> PathBuf {
 }
 
 /// Something could not be read or written on the way.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ExportError {
     /// The image.
     #[error("cannot read {path}: {source}")]
@@ -63,7 +63,7 @@ pub enum ExportError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The folder of a network start.
     #[error("cannot make the folder {path}: {source}")]
@@ -71,16 +71,16 @@ pub enum ExportError {
         /// The folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
 impl Classified for ExportError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
-        }
+        })
     }
 }
 

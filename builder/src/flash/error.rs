@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 const MOST_PLACES: usize = 8;
 
 /// Why a stick was not flashed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum FlashError {
     /// The image has errors; nothing was written.
     #[error("{path} is damaged, and nothing was written: {}", faults.join("; "))]
@@ -31,7 +31,7 @@ pub enum FlashError {
         /// Where.
         offset: u64,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Somebody wrote to the image meanwhile.
     #[error("{path} changed while it was written to sticks")]
@@ -45,7 +45,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The stick failed.
     #[error("{stick}: {source}")]
@@ -53,7 +53,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// Why.
-        source: MediumError,
+        r#source: MediumError,
     },
     /// What was written, twice, is not there.
     #[error(
@@ -72,7 +72,7 @@ pub enum FlashError {
         /// The stick.
         stick: String,
         /// What was found.
-        source: LessRoom,
+        r#source: LessRoom,
     },
     /// It has become too slow to be sound.
     #[error("{stick} is worn: near byte {offset} it takes {rate} KiB/s, and took {before} KiB/s before")]
@@ -126,8 +126,8 @@ pub const FAKE_STICK: u8 = 93;
 pub const CUT_OFF: u8 = GONE;
 
 impl Classified for FlashError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::DamagedImage { .. } | Self::ImageChanged { .. } => Class::BadContent,
             Self::Image { source, .. } if source.kind() == io::ErrorKind::UnexpectedEof => Class::BadContent,
             Self::Image { source, .. } => Class::of_reading(source),
@@ -138,20 +138,20 @@ impl Classified for FlashError {
                 Class::CannotCreate
             }
             Self::Medium { .. } | Self::Wrong { .. } | Self::LessRoom { .. } | Self::Slow { .. } => Class::Io,
-        }
+        })
     }
 
-    fn exit_code(&self) -> u8 {
-        match self {
+    fn own_exit_code(&self) -> Option<u8> {
+        Some(match self {
             Self::Medium { source: MediumError::Gone | MediumError::BrokenOff, .. } => CUT_OFF,
             Self::Medium { .. } if self.class() == Class::Io => BAD_STICK,
             Self::Wrong { .. } | Self::Slow { .. } => BAD_STICK,
             Self::LessRoom { .. } => FAKE_STICK,
-            _ => self.class().exit_code(),
-        }
+            _ => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let advice = match self {
             Self::DamagedImage { .. } | Self::Image { .. } | Self::ImageChanged { .. } => {
                 "build the image again"
@@ -170,7 +170,7 @@ impl Classified for FlashError {
 }
 
 /// Why a stick was not flashed, and what it is now.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{error}; {}", if *begun { "it holds nothing whole now, and nothing starts from it" } else { "nothing was written to it" })]
 pub struct Failure {
     /// Why.
@@ -180,15 +180,7 @@ pub struct Failure {
 }
 
 impl Classified for Failure {
-    fn class(&self) -> Class {
-        self.error.class()
-    }
-
-    fn exit_code(&self) -> u8 {
-        self.error.exit_code()
-    }
-
-    fn advice(&self) -> Option<String> {
-        self.error.advice()
+    fn own_class(&self) -> Option<Class> {
+        None
     }
 }

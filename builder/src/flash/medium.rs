@@ -36,7 +36,7 @@ pub enum MediumError {
         /// What was asked of it.
         verb: &'static str,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Somebody wants the work to end.
     #[error("the work was broken off")]

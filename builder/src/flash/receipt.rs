@@ -89,7 +89,7 @@ pub struct Receipt {
 }
 
 /// Why there is no receipt, or none that counts.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ReceiptError {
     /// It cannot be signed.
     #[error(transparent)]
@@ -103,7 +103,7 @@ pub enum ReceiptError {
         /// The receipt, or its signature.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Nobody of the site signed it.
     #[error("{path}: {source}")]
@@ -111,7 +111,7 @@ pub enum ReceiptError {
         /// The receipt.
         path: PathBuf,
         /// Why.
-        source: BadSignature,
+        r#source: BadSignature,
     },
     /// It is no receipt.
     #[error("{path} is no receipt: {problem}")]
@@ -124,20 +124,13 @@ pub enum ReceiptError {
 }
 
 impl Classified for ReceiptError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Signing(_) => Class::Failure,
-            Self::Write(error) => error.class(),
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Signature { .. } | Self::Content { .. } => Class::BadContent,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Write(error) => error.advice(),
-            _ => None,
-        }
+            Self::Write(_) => return None,
+        })
     }
 }
 

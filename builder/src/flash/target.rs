@@ -65,16 +65,16 @@ fn of_plain(path: &Path, length: u64) -> StickFacts {
 }
 
 /// A file cannot be opened.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot open {path}: {source}")]
 pub struct FileError {
     path: PathBuf,
-    source: io::Error,
+    r#source: io::Error,
 }
 
 impl Classified for FileError {
-    fn class(&self) -> Class {
-        Class::of_writing(&self.source)
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::of_writing(&self.source))
     }
 }
 
@@ -101,15 +101,15 @@ pub fn open(
 }
 
 /// A file was named twice; a disk that is open already refuses by itself.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{path} is named twice")]
 pub struct NamedTwice {
     path: String,
 }
 
 impl Classified for NamedTwice {
-    fn class(&self) -> Class {
-        Class::Refused
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Refused)
     }
 }
 

@@ -58,7 +58,7 @@ pub struct Assembled {
 }
 
 /// Why there is no image.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum ImageError {
     /// Something does not fit.
     #[error(transparent)]
@@ -69,7 +69,7 @@ pub enum ImageError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The ESP's file system.
     #[error("cannot make the ESP: {0}")]
@@ -86,21 +86,12 @@ pub enum ImageError {
 }
 
 impl Classified for ImageError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Plan(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Input { source, .. } => Class::of_reading(source),
             Self::Esp(_) | Self::BootRecord { .. } => Class::BadContent,
-            Self::Write(error) => error.class(),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Plan(error) => error.advice(),
-            Self::Write(error) => error.advice(),
-            _ => None,
-        }
+            Self::Plan(_) | Self::Write(_) => return None,
+        })
     }
 }
 

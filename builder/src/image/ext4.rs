@@ -47,10 +47,16 @@ pub enum OpenError {
     Block(u64),
     /// The superblock.
     #[error("its superblock cannot be read: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     /// Anything else.
-    #[error("{0}")]
+    #[error(transparent)]
     Ext4(#[from] Ext4Error),
+}
+
+impl From<io::Error> for OpenError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// Compares the superblock with the partition, and what it makes a reader keep in memory with the limits. What is no

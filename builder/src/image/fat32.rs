@@ -89,7 +89,7 @@ pub enum FatError {
     #[error(transparent)]
     Limit(#[from] OverLimit),
     /// The bytes.
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
 }
 

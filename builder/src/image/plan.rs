@@ -55,7 +55,7 @@ pub struct Plan {
 }
 
 /// Why the contents do not fit.
-#[derive(Debug, Error, Clone, PartialEq, Eq)]
+#[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 pub enum PlanError {
     /// Something is larger than its partition.
     #[error("{what} has {need} bytes, {} is larger than the partition {role} of {size}", spell(*need))]
@@ -94,11 +94,11 @@ fn spell(bytes: u64) -> String {
 }
 
 impl Classified for PlanError {
-    fn class(&self) -> Class {
-        Class::BadContent
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::BadContent)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let (key, least) = match self {
             Self::DoesNotFit { role, need, .. } => (size_key(*role), round_up(Bytes(*need)).ok()?),
             Self::EspTooSmall { .. } => ("esp", SMALLEST_ESP),

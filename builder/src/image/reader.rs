@@ -49,7 +49,7 @@ pub struct ProgramInput {
 }
 
 /// Why an image cannot be read.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum ReadError {
     /// The file.
     #[error("cannot read {path}: {source}")]
@@ -57,7 +57,7 @@ pub enum ReadError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Neither table holds.
     #[error(
@@ -99,7 +99,7 @@ pub enum ReadError {
         /// The partition.
         role: Role,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A part of it is larger than an image of ours has.
     #[error("cannot read partition {role} of {path}: {over}")]
@@ -117,8 +117,8 @@ pub enum ReadError {
 }
 
 impl Classified for ReadError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Open { source, .. } => Class::of_reading(source),
             Self::NoTable { .. }
             | Self::Packed { .. }
@@ -129,8 +129,8 @@ impl Classified for ReadError {
                 Class::BadContent
             }
             Self::Partition { .. } => Class::Io,
-            Self::Staging(error) => error.class(),
-        }
+            Self::Staging(_) => return None,
+        })
     }
 }
 

@@ -27,13 +27,13 @@ pub struct CheckedUki {
 }
 
 /// Why a slot would not start.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum SlotError {
     /// The image.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// The boot record.
-    #[error("{0}")]
+    #[error(transparent)]
     Record(#[from] BadBootRecord),
     /// The length in the record is larger than the partition.
     #[error("the boot record says that the UKI has {0} bytes, which is more than the partition holds")]
@@ -63,11 +63,11 @@ pub enum SlotError {
 }
 
 impl Classified for SlotError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Read(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
+            Self::Read(_) => return None,
             _ => Class::BadContent,
-        }
+        })
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Piece<'a> {
 }
 
 /// Why an image could not be written.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum WriteError {
     /// The output.
     #[error(transparent)]
@@ -58,7 +58,7 @@ pub enum WriteError {
         /// Where it should go.
         role: Role,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The plan was made for smaller contents.
     #[error("{role}: {end} bytes do not fit into {size}; a file grew while the image was made: build again")]
@@ -73,19 +73,12 @@ pub enum WriteError {
 }
 
 impl Classified for WriteError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Output(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Outgrown { .. } => Class::BadContent,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Output(error) => error.advice(),
-            _ => None,
-        }
+            Self::Output(_) => return None,
+        })
     }
 }
 

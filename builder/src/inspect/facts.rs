@@ -207,7 +207,13 @@ enum SecretError {
     #[error(
         "the secret partition has no ext4 file system that can be read: {0}; make it again with mksecrets"
     )]
-    Ext4(#[from] ext4::OpenError),
+    Ext4(ext4::OpenError),
+}
+
+impl From<ext4::OpenError> for SecretError {
+    fn from(error: ext4::OpenError) -> Self {
+        Self::Ext4(error)
+    }
 }
 
 fn secret_facts(image: &ImageReader) -> Result<SecretFacts, SecretError> {

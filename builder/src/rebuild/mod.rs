@@ -81,7 +81,7 @@ impl Rebuilt {
 }
 
 /// Why nothing can be compared.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RebuildError {
     /// The site does not say which packages.
     #[error("{path} is missing: without it nobody can build the same again")]
@@ -115,20 +115,20 @@ pub enum RebuildError {
         /// The part.
         part: Part,
         /// Why.
-        source: SlotError,
+        r#source: SlotError,
     },
 }
 
 impl Classified for RebuildError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoLock { .. } => Class::MissingInput,
             Self::OtherSite { .. } | Self::Nameless { .. } => Class::BadContent,
-            Self::Part { source, .. } => source.class(),
-        }
+            Self::Part { .. } => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoLock { .. } => {
                 Some("take the site as it was when the image was built, site.lock included".into())

@@ -57,7 +57,7 @@ impl RootImage {
 }
 
 /// Why there is no root.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum RootError {
     /// The layers.
     #[error(transparent)]
@@ -88,25 +88,19 @@ pub enum RootError {
 }
 
 impl Classified for RootError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Tree(error) => error.class(),
-            Self::Squashfs(error) => error.class(),
-            Self::Verity(error) => error.class(),
-            Self::Store(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Damaged { .. } => Class::Io,
             Self::Changed { .. } => Class::Failure,
-        }
+            Self::Tree(_) | Self::Squashfs(_) | Self::Verity(_) | Self::Store(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Tree(error) => error.advice(),
-            Self::Squashfs(error) => error.advice(),
-            Self::Verity(error) => error.advice(),
-            Self::Store(error) => error.advice(),
             Self::Damaged { .. } => Some("build again: it is made anew".into()),
             Self::Changed { .. } => Some("build again".into()),
+            _ => None,
         }
     }
 }

@@ -17,7 +17,7 @@ const LEVEL: &str = "9";
 const BLOCK: &str = "128K";
 
 /// Why there is no root file system.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum SquashfsError {
     /// tar2sqfs is missing or failed.
     #[error(transparent)]
@@ -28,22 +28,15 @@ pub enum SquashfsError {
 }
 
 impl Classified for SquashfsError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             // The archive did not fit: tar2sqfs ends with the reason in its complaint.
             Self::Tool(ToolError::Failed { complaint, .. }) if complaint.contains("No space left") => {
                 Class::CannotCreate
             }
-            Self::Tool(error) => error.class(),
             Self::Stream(_) => Class::Io,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Tool(error) => error.advice(),
-            Self::Stream(_) => None,
-        }
+            Self::Tool(_) => return None,
+        })
     }
 }
 

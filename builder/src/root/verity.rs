@@ -22,7 +22,7 @@ const PIECE: u64 = PER_BLOCK * 4;
 const MOST_THREADS: usize = 8;
 
 /// Why there is no hash tree.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum VerityError {
     /// The root image cannot be read.
     #[error("cannot read the root image {path}: {source}")]
@@ -30,7 +30,7 @@ pub enum VerityError {
         /// The image.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The image is no whole number of blocks.
     #[error(
@@ -56,19 +56,12 @@ pub enum VerityError {
 }
 
 impl Classified for VerityError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::NotAligned { .. } | Self::TooSmall { .. } => Class::BadContent,
-            Self::Write(error) => error.class(),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Write(error) => error.advice(),
-            _ => None,
-        }
+            Self::Write(_) => return None,
+        })
     }
 }
 

@@ -27,7 +27,7 @@ pub struct DirectBoot {
 }
 
 /// Why there is nothing to start.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum DirectError {
     /// The image.
     #[error(transparent)]
@@ -49,13 +49,11 @@ pub enum DirectError {
 }
 
 impl Classified for DirectError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Read(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoSlot { .. } => Class::BadContent,
-            Self::Uki(error) => error.class(),
-            Self::Seal(error) => error.class(),
-        }
+            Self::Read(_) | Self::Uki(_) | Self::Seal(_) => return None,
+        })
     }
 }
 

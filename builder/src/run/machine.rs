@@ -33,7 +33,7 @@ const MOST_SAID: usize = 16 << 20;
 const MOST_PIECES: usize = 256;
 
 /// What can go wrong with a machine.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum MachineError {
     /// QEMU is missing or does not start.
     #[error(transparent)]
@@ -44,7 +44,7 @@ pub enum MachineError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
         /// Debian's package that has it.
         package: &'static str,
     },
@@ -59,7 +59,7 @@ pub enum MachineError {
         /// What was tried.
         what: &'static str,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It did not come in time.
     #[error("{seconds} s were over before {what}; the console ended with: {console}")]
@@ -102,23 +102,16 @@ pub enum MachineError {
 }
 
 impl Classified for MachineError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Tool(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Firmware { .. } => Class::Unavailable,
             Self::Folder(error) => Class::of_writing(error),
             Self::Talk { .. } => Class::Io,
             Self::Timeout { .. } | Self::Unproven { .. } | Self::Ended { .. } | Self::TooMuch { .. } => {
                 Class::Failure
             }
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Tool(error) => error.advice(),
-            _ => None,
-        }
+            Self::Tool(_) => return None,
+        })
     }
 }
 

@@ -25,7 +25,7 @@ use zeroize::Zeroizing;
 pub(super) const HOST_KEY_PUBLIC: &str = "ssh/ssh_host_ed25519_key.pub";
 
 /// Why it is not known what a node must have.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ComposeError {
     /// A value of the store is missing or does not open.
     #[error(transparent)]
@@ -45,7 +45,7 @@ pub enum ComposeError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The host key could not be written out.
     #[error("the SSH host key of node {node}: {problem}")]
@@ -66,25 +66,12 @@ pub enum ComposeError {
 }
 
 impl Classified for ComposeError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Store(error) => error.class(),
-            Self::Site(error) => error.class(),
-            Self::Keys(error) => error.class(),
-            Self::Guard(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::HostKey { .. } | Self::Seal { .. } => Class::BadContent,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Store(error) => error.advice(),
-            Self::Site(error) => error.advice(),
-            Self::Keys(error) => error.advice(),
-            Self::Guard(error) => error.advice(),
-            _ => None,
-        }
+            Self::Store(_) | Self::Site(_) | Self::Keys(_) | Self::Guard(_) => return None,
+        })
     }
 }
 

@@ -67,7 +67,7 @@ pub struct OwnPublicKeys {
 }
 
 /// Why the private keys cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum CredentialError {
     /// The user has no folder for them.
     #[error(transparent)]
@@ -130,19 +130,16 @@ pub enum CredentialError {
 }
 
 impl Classified for CredentialError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoFolder(_) => Class::MissingInput,
-            Self::File(error) => error.class(),
-            Self::Trust(error) => error.class(),
-            Self::Passphrase(error) => error.class(),
+            Self::File(_) | Self::Trust(_) | Self::Passphrase(_) => return None,
             _ => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::NoFolder(error) => error.advice(),
             Self::NotAnAdmin { .. } => {
                 Some("point to an admin's identity of this site with --identity FILE".into())
             }
@@ -153,9 +150,6 @@ impl Classified for CredentialError {
                 "copy the file there, or point to where it is with --identity FILE or --signing-key FILE"
                     .into(),
             ),
-            Self::File(error) => error.advice(),
-            Self::Trust(error) => error.advice(),
-            Self::Passphrase(error) => error.advice(),
             _ => None,
         }
     }

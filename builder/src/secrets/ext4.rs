@@ -90,7 +90,7 @@ features = has_journal,extent,huge_file,flex_bg,64bit,dir_nlink,extra_isize
 ";
 
 /// Why there is no file system.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum Ext4Error {
     /// The files do not fit, with room to write the largest one a second time.
     #[error(
@@ -141,27 +141,22 @@ pub enum Ext4Error {
 }
 
 impl Classified for Ext4Error {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } | Self::Name(_) => {
                 Class::BadContent
             }
-            Self::Staging(error) => error.class(),
-            Self::Tool(error) => error.class(),
-            Self::Write(error) => error.class(),
             Self::Wrong(_) => Class::Failure,
-        }
+            Self::Staging(_) | Self::Tool(_) | Self::Write(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => Some(
                 "give it more room in site.toml: [sizes] secret = \"32MiB\", or take a larger partition"
                     .into(),
             ),
-            Self::Staging(error) => error.advice(),
-            Self::Tool(error) => error.advice(),
-            Self::Write(error) => error.advice(),
             _ => None,
         }
     }

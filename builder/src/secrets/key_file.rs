@@ -98,7 +98,7 @@ pub enum KeyState {
 }
 
 /// A key was not rewritten.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RewriteError {
     /// It could not be put under a passphrase.
     #[error(transparent)]
@@ -115,8 +115,8 @@ pub enum RewriteError {
 }
 
 impl Classified for RewriteError {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 

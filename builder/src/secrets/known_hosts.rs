@@ -16,7 +16,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Why the lines cannot be printed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum KnownHostsError {
     /// The site is not as it was accepted.
     #[error(transparent)]
@@ -29,7 +29,7 @@ pub enum KnownHostsError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It is no public key.
     #[error("{path} is no OpenSSH public key")]
@@ -40,19 +40,12 @@ pub enum KnownHostsError {
 }
 
 impl Classified for KnownHostsError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Trust(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::NotAKey { .. } => Class::BadContent,
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Trust(error) => error.advice(),
-            Self::Read { .. } | Self::NotAKey { .. } => None,
-        }
+            Self::Trust(_) => return None,
+        })
     }
 }
 
@@ -146,10 +139,23 @@ impl fmt::Display for KnownHost {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::atomic::AtomicError;
+    use crate::secrets::credentials::CredentialError;
     use crate::secrets::passphrase::Passphrases;
     use crate::site::{InitOptions, init_site, issue_keys};
     use keys::timestamp::Timestamp;
     use std::fs;
+
+    #[test]
+    fn the_advice_of_an_error_in_the_accepted_keys_is_kept() {
+        let missing =
+            || AtomicError::Create { path: "/none/trust".into(), source: io::ErrorKind::NotFound.into() };
+        let advice = missing().advice().unwrap();
+        let error = KnownHostsError::from(TrustError::Write(missing()));
+        assert_eq!((error.advice().unwrap(), error.class()), (advice.clone(), Class::CannotCreate));
+        let credentials = CredentialError::from(TrustError::Write(missing()));
+        assert_eq!((credentials.advice().unwrap(), credentials.class()), (advice, Class::CannotCreate));
+    }
 
     #[test]
     fn an_address_that_says_nothing_of_a_node_is_left_out() {

@@ -16,7 +16,7 @@ use keys::timestamp::Timestamp;
 use std::path::{Path, PathBuf};
 
 /// Why a node has no usable keys.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum NodeKeyError {
     /// The store does not have it, or it does not open.
     #[error(transparent)]
@@ -90,26 +90,20 @@ pub struct OtherNode {
 }
 
 impl Classified for NodeKeyError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Store(error) => error.class(),
-            Self::Credentials(error) => error.class(),
-            Self::File(error) => error.class(),
-            Self::Recipient(error) => error.class(),
-            Self::Write(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoRecipient { .. } => Class::MissingInput,
             Self::Identity { .. } | Self::HostKey { .. } | Self::BadRecipient { .. } | Self::OtherNode(_) => {
                 Class::BadContent
             }
-        }
+            Self::Store(_) | Self::Credentials(_) | Self::File(_) | Self::Recipient(_) | Self::Write(_) => {
+                return None;
+            }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Store(error) => error.advice(),
-            Self::Credentials(error) => error.advice(),
-            Self::File(error) => error.advice(),
-            Self::Write(error) => error.advice(),
             Self::OtherNode(mismatch) => Some(match &mismatch.owner {
                 Some(owner) => {
                     format!("make the partition of that node (--node {owner}), or take the right key")
@@ -257,6 +251,14 @@ pub fn identity(
 mod tests {
     use super::*;
     use crate::site::SiteFolder;
+
+    #[test]
+    fn the_advice_of_an_error_in_the_nodes_file_is_kept() {
+        let exists = InitError::NodeExists { name: "demo".parse().unwrap(), path: "nodes/demo.toml".into() };
+        let advice = exists.advice().unwrap();
+        let error = NodeKeyError::Recipient(exists);
+        assert_eq!((error.advice().unwrap(), error.class()), (advice, Class::CannotCreate));
+    }
 
     #[test]
     fn keys_are_made_once() {

@@ -28,7 +28,7 @@ const FORMAT: u32 = 1;
 pub const LARGEST_STEP: u64 = 1 << 32;
 
 /// Why it is not known what was noted.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum NotesError {
     /// The file cannot be read, or is not private.
     #[error(transparent)]
@@ -47,7 +47,7 @@ pub enum NotesError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The file cannot be written.
     #[error(transparent)]
@@ -55,24 +55,21 @@ pub enum NotesError {
 }
 
 impl Classified for NotesError {
-    fn class(&self) -> Class {
-        match self {
-            Self::File(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::BadFile { .. } => Class::BadContent,
             Self::Lock { source, .. } => Class::of_writing(source),
-            Self::Write(error) => error.class(),
-        }
+            Self::File(_) | Self::Write(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::File(error) => error.advice(),
             Self::BadFile { path, .. } => Some(format!(
                 "take it from a backup, or move {} away; the seals in the site are then what is known of nodes",
                 path.display()
             )),
-            Self::Lock { .. } => None,
-            Self::Write(error) => error.advice(),
+            _ => None,
         }
     }
 }

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// Why there is no secret partition.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PartitionError {
     /// The site's keys make no sense.
     #[error(transparent)]
@@ -40,23 +40,19 @@ pub enum PartitionError {
 }
 
 impl Classified for PartitionError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Credentials(error) => error.class(),
-            Self::Keys(error) => error.class(),
-            Self::Ext4(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoContent { .. } => Class::BadContent,
-        }
+            Self::Credentials(_) | Self::Keys(_) | Self::Ext4(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Credentials(error) => error.advice(),
-            Self::Keys(error) => error.advice(),
-            Self::Ext4(error) => error.advice(),
             Self::NoContent { node, .. } => {
                 Some(format!("make the seal again: {}", psyops(&format!("seal --node {node}"))))
             }
+            _ => None,
         }
     }
 }

@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 const LARGEST: u64 = 1 << 16;
 
 /// Why a key stays locked.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PassphraseError {
     /// There is neither a terminal nor a descriptor.
     #[error("the {what} {path} is under a passphrase, and there is no terminal to ask on: {source}")]
@@ -25,13 +25,13 @@ pub enum PassphraseError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A new passphrase is wanted, and there is neither a terminal nor a descriptor.
     #[error("there is no terminal on which a new passphrase could be typed: {source}")]
     NoTerminalForNew {
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// There is no such descriptor.
     #[error("the descriptor {descriptor} is not open, and a passphrase was to come from it")]
@@ -49,7 +49,7 @@ pub enum PassphraseError {
         /// The option that names it.
         option: &'static str,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Nothing was typed, or the descriptor has nothing.
     #[error("the passphrase that came from {from} for the {what} {path} is empty")]
@@ -84,16 +84,16 @@ pub enum PassphraseError {
 const SHORTEST: usize = 8;
 
 impl Classified for PassphraseError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoTerminal { .. } | Self::Closed { .. } => Class::MissingInput,
             Self::Descriptor { source, .. } => Class::of_reading(source),
             Self::NoTerminalForNew { .. } | Self::Empty { .. } | Self::Wrong { .. } => Class::Refused,
             Self::Differ | Self::NewIsEmpty | Self::TooShort => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoTerminalForNew { .. } => Some(
                 "give the new passphrase through a descriptor: --new-passphrase-fd 4 4< <(pass show psyops)".into(),

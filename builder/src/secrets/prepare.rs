@@ -59,13 +59,13 @@ pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Erro
 }
 
 /// No node was prepared, because none was named.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("no node was named")]
 struct NothingPrepared;
 
 impl Classified for NothingPrepared {
-    fn class(&self) -> Class {
-        Class::Failure
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Failure)
     }
 }
 
@@ -131,7 +131,7 @@ pub fn prepare_all_as_wished<'n>(
 }
 
 /// A node would not start with the seal and the system that it was about to get.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("node {node} would not start: {problem}")]
 pub struct NotAcceptedByOwnSystem {
     /// The node.
@@ -141,11 +141,11 @@ pub struct NotAcceptedByOwnSystem {
 }
 
 impl Classified for NotAcceptedByOwnSystem {
-    fn class(&self) -> Class {
-        Class::Refused
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Refused)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         let again = psyops(&format!("seal --node {}", self.node));
         Some(format!("the site changed meanwhile; make its seal again: {again}"))
     }

@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 const LARGEST: u64 = 1 << 20;
 
 /// Why a private file was not read.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PrivateFileError {
     /// It does not exist or cannot be read.
     #[error("cannot read the {what} {path}: {source}")]
@@ -27,7 +27,7 @@ pub enum PrivateFileError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It is a symbolic link, which could be turned to another file.
     #[error("the {what} {path} is a symbolic link")]
@@ -94,17 +94,17 @@ impl PrivateFileError {
 }
 
 impl Classified for PrivateFileError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { .. } => Class::MissingInput,
             Self::NotAFile { .. } | Self::TooLarge { .. } => Class::BadContent,
             Self::Link { .. } | Self::TooOpen { .. } | Self::OtherOwner { .. } | Self::OpenFolder { .. } => {
                 Class::Refused
             }
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", argument(path))),
             Self::OpenFolder { path, .. } => {

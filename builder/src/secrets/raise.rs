@@ -39,7 +39,7 @@ pub struct Raised {
 }
 
 /// Why nothing was raised.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RaiseError {
     /// The site's file could not be changed.
     #[error(transparent)]
@@ -60,19 +60,18 @@ pub enum RaiseError {
 }
 
 impl Classified for RaiseError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Site(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::ReleaseOfSomeNodes => Class::Refused,
             Self::Highest { .. } => Class::BadContent,
-        }
+            Self::Site(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Site(error) => error.advice(),
             Self::ReleaseOfSomeNodes => Some(format!("use --all: {}", psyops("seal --all --raise release"))),
-            Self::Highest { .. } => None,
+            _ => None,
         }
     }
 }

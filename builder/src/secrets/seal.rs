@@ -27,7 +27,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why a node has no current seal.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum CurrentSealError {
     /// What the node must have is not known.
     #[error(transparent)]
@@ -44,7 +44,7 @@ pub enum CurrentSealError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The kept seal is damaged, or nobody who counts signed it. Nothing in it is believed, and not its serial either.
     #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
@@ -109,27 +109,20 @@ pub enum CurrentSealError {
 }
 
 impl Classified for CurrentSealError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Compose(error) => error.class(),
-            Self::Credentials(error) => error.class(),
-            Self::Keys(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
-            Self::Notes(error) => error.class(),
             Self::SerialJump { .. } | Self::AboveJump { .. } => Class::Refused,
             Self::NoSerialKnown { .. } => Class::MissingInput,
             Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
-            Self::Write(error) => error.class(),
-        }
+            Self::Compose(_) | Self::Credentials(_) | Self::Keys(_) | Self::Notes(_) | Self::Write(_) => {
+                return None;
+            }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Compose(error) => error.advice(),
-            Self::Credentials(error) => error.advice(),
-            Self::Keys(error) => error.advice(),
-            Self::Write(error) => error.advice(),
-            Self::Notes(error) => error.advice(),
             Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
                 "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
                  is known here: {}",

@@ -50,7 +50,7 @@ impl fmt::Display for Secret {
 }
 
 /// Why a value cannot be had or kept.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum StoreError {
     /// The store has no such value.
     #[error("the site has no secret {secret}: {path} does not exist")]
@@ -66,7 +66,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It does not open.
     #[error("cannot open {path}: {problem}")]
@@ -100,17 +100,17 @@ pub enum StoreError {
 }
 
 impl Classified for StoreError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Missing { .. } => Class::MissingInput,
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Open { .. } | Self::Mixed { .. } => Class::BadContent,
             Self::Encrypt { .. } => Class::Failure,
-            Self::Write(error) => error.class(),
-        }
+            Self::Write(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => Some(format!(
                 "take secrets/nodes/{node} from the site's history (git log); or remove recipient from nodes/{node}.toml, and \
@@ -121,7 +121,6 @@ impl Classified for StoreError {
                 Some("use the identity of an admin for whom it was encrypted (--identity FILE)".into())
             }
             Self::Open { .. } | Self::Mixed { .. } => Some("take the file from the site's history".into()),
-            Self::Write(error) => error.advice(),
             _ => None,
         }
     }

@@ -23,14 +23,14 @@ pub const DEFAULT_NAME: &str = "demo";
 const BUILD_TIME: u64 = 1_767_225_600;
 
 /// Why there is no default site.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum DefaultSiteError {
     /// The user has no folders.
     #[error(transparent)]
     Folder(#[from] NoFolder),
     /// Its name is none.
     #[error("the default site's name: {0}")]
-    Name(#[from] BadName),
+    Name(BadName),
     /// It cannot be read.
     #[error(transparent)]
     Site(#[from] SiteError),
@@ -45,27 +45,18 @@ pub enum DefaultSiteError {
     Init(#[from] InitError),
 }
 
-impl Classified for DefaultSiteError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Folder(error) => error.class(),
-            Self::Name(_) => Class::Failure,
-            Self::Site(error) => error.class(),
-            Self::Keys(error) => error.class(),
-            Self::Trust(error) => error.class(),
-            Self::Init(error) => error.class(),
-        }
+impl From<BadName> for DefaultSiteError {
+    fn from(error: BadName) -> Self {
+        Self::Name(error)
     }
+}
 
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Folder(error) => error.advice(),
-            Self::Name(_) => None,
-            Self::Site(error) => error.advice(),
-            Self::Keys(error) => error.advice(),
-            Self::Trust(error) => error.advice(),
-            Self::Init(error) => error.advice(),
-        }
+impl Classified for DefaultSiteError {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
+            Self::Name(_) => Class::Failure,
+            Self::Folder(_) | Self::Site(_) | Self::Keys(_) | Self::Trust(_) | Self::Init(_) => return None,
+        })
     }
 }
 

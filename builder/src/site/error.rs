@@ -60,7 +60,7 @@ impl fmt::Display for Known {
 }
 
 /// Why a site, or something in it, cannot be used.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SiteError {
     /// A folder without `site.toml`.
     #[error("{dir} is no site: it has no site.toml")]
@@ -74,7 +74,7 @@ pub enum SiteError {
         /// The file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A file that is not TOML.
     #[error("{at}: not valid TOML: {problem}")]
@@ -238,15 +238,15 @@ fn why_senseless(answer: FaultAction) -> &'static str {
 }
 
 impl Classified for SiteError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NotASite { .. } | Self::UnknownNode { .. } => Class::MissingInput,
             Self::Read { source, .. } => Class::of_reading(source),
             _ => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotASite { dir } => Some(format!("make one with: psyops init {}", argument(dir))),
             Self::UnknownNode { dir, name, .. } => {

@@ -38,7 +38,7 @@ pub struct InitOptions {
 }
 
 /// Why a site or a node was not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum InitError {
     /// There is something in the folder.
     #[error("{dir} is not empty ({found} is in it)")]
@@ -62,7 +62,7 @@ pub enum InitError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A file could not be written.
     #[error(transparent)]
@@ -73,22 +73,19 @@ pub enum InitError {
 }
 
 impl Classified for InitError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NotEmpty { .. } | Self::NodeExists { .. } => Class::CannotCreate,
             Self::Folder { source, .. } => Class::of_writing(source),
-            Self::Write(error) => error.class(),
-            Self::Site(error) => error.class(),
-        }
+            Self::Write(_) | Self::Site(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotEmpty { .. } => Some("choose a folder that is empty or does not exist yet".into()),
             Self::NodeExists { .. } => Some("choose another name, or edit that file".into()),
-            Self::Folder { .. } => None,
-            Self::Write(error) => error.advice(),
-            Self::Site(error) => error.advice(),
+            _ => None,
         }
     }
 }

@@ -21,7 +21,7 @@ pub const ADMIN_IDENTITY_FILE: &str = "admin.age.txt";
 pub const SIGNING_KEY_FILE: &str = "signing.key";
 
 /// Why a site's keys were not made.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum IssueError {
     /// The folder of the keys cannot be made.
     #[error("{path}: {source}")]
@@ -29,7 +29,7 @@ pub enum IssueError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A key that is there already cannot be used.
     #[error(transparent)]
@@ -43,16 +43,15 @@ pub enum IssueError {
 }
 
 impl Classified for IssueError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Files { source, .. } => Class::of_writing(source),
-            Self::Existing(error) => error.class(),
             Self::Signing(_) => Class::Failure,
-            Self::Write(error) => error.class(),
-        }
+            Self::Existing(_) | Self::Write(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Existing(error) => match &**error {
                 CredentialError::Identity { path, .. } | CredentialError::SigningKey { path, .. } => {
@@ -61,10 +60,9 @@ impl Classified for IssueError {
                         path.display()
                     ))
                 }
-                error => error.advice(),
+                _ => None,
             },
-            Self::Write(error) => error.advice(),
-            Self::Files { .. } | Self::Signing(_) => None,
+            _ => None,
         }
     }
 }

@@ -61,21 +61,21 @@ pub struct InUse {
 }
 
 /// Something in the store cannot be read or written.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 #[error("store: {path}: {source}")]
 pub struct StoreError {
     /// The file or folder.
     pub path: PathBuf,
     /// What the system said.
-    pub source: io::Error,
+    pub r#source: io::Error,
 }
 
 impl Classified for StoreError {
-    fn class(&self) -> Class {
-        if self.not_private().is_some() { Class::Refused } else { Class::of_writing(&self.source) }
+    fn own_class(&self) -> Option<Class> {
+        Some(if self.not_private().is_some() { Class::Refused } else { Class::of_writing(&self.source) })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         if let Some(problem) = self.not_private() {
             let other = "point XDG_CACHE_HOME to a folder of yours";
             return Some(match problem {

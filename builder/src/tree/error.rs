@@ -1,6 +1,6 @@
 //! What can go wrong while layers are put together.
 
-use crate::error::{Class, Classified};
+use crate::error::{Class, Classified, chain};
 use crate::limits::OverLimit;
 use crate::site::Location;
 use crate::tools::ToolError;
@@ -8,15 +8,15 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why layers do not make a tree.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TreeError {
     /// A layer cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {}", chain(.source))]
     Read {
         /// The tar, file or folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A tar of the store is not what was put there.
     #[error("{path} was damaged in the store, and is removed from it")]
@@ -135,17 +135,17 @@ pub enum TreeError {
 }
 
 impl Classified for TreeError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Write(source) => Class::of_writing(source),
             Self::Damaged { .. } => Class::Io,
-            Self::Tool(error) => error.class(),
+            Self::Tool(_) => return None,
             _ => Class::BadContent,
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Conflict { path, .. } => {
                 let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -164,7 +164,6 @@ impl Classified for TreeError {
                 Some("such a tar could be made to write anywhere; pack it anew from the real paths".into())
             }
             Self::Damaged { .. } => Some("build again: it is made anew".into()),
-            Self::Tool(error) => error.advice(),
             _ => None,
         }
     }

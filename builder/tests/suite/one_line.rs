@@ -53,6 +53,82 @@ fn no_error_has_a_message_of_several_lines() -> Result<()> {
     Ok(())
 }
 
+/// The part of a source text that is an implementation of the trait `name`, for each type.
+fn implementations<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let start = format!("impl {name} for ");
+    text.split(&start).skip(1).map(|rest| rest.split_once("\n}").map_or(rest, |(inside, _)| inside)).collect()
+}
+
+#[test]
+fn no_error_forwards_class_and_advice_by_hand() -> Result<()> {
+    let mut files = Vec::new();
+    rust_files(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files)?;
+    let mut count = 0;
+    for file in files.iter().filter(|file| !file.ends_with("src/error.rs")) {
+        let text = fs::read_to_string(file)?;
+        ensure!(
+            implementations(&text, "Cause").is_empty(),
+            "{}: derive Cause, which forgets no field",
+            file.display()
+        );
+        for implementation in implementations(&text, "Classified") {
+            count += 1;
+            for method in ["fn class(", "fn exit_code(", "fn advice("] {
+                ensure!(!implementation.contains(method), "{}: {method} replaces own_*", file.display());
+            }
+        }
+    }
+    ensure!(count > 50, "only {count} errors were found");
+    Ok(())
+}
+
+/// The declarations that have a template of an error, each with its template, whose message has the error's source in it.
+fn quoted_sources(text: &str) -> Vec<&str> {
+    let repeats = |attribute: &&str| {
+        let (template, rest) = attribute.split_once(")]\n").unwrap_or((attribute, ""));
+        let end =
+            |line: &&str| ["},", "}"].contains(&line.trim()) || line.ends_with("),") || line.ends_with(");");
+        let mut fields: Vec<&str> = Vec::new();
+        for line in rest.lines() {
+            fields.push(line.trim().trim_start_matches("pub "));
+            if end(&line) {
+                break;
+            }
+        }
+        let has = |part: &str| fields.iter().any(|field| field.contains(part));
+        let named = fields.iter().any(|field| field.starts_with("source:"));
+        let numbered = (has("(#[from] ") || has("#[source] ")) && !has("Details");
+        named && template.contains("source") || numbered && template.contains("{0}")
+    };
+    text.split("#[error(").skip(1).filter(repeats).collect()
+}
+
+#[test]
+fn no_error_has_its_source_in_its_message_too() -> Result<()> {
+    for (repeated, text) in [
+        (true, "#[error(\"a: {source}\")]\nA {\n    /// Why.\n    source: B,\n},\n"),
+        (false, "#[error(\"a: {source}\")]\nA {\n    /// Why.\n    r#source: B,\n},\n"),
+        (false, "#[error(\"a\")]\nA {\n    source: B,\n},\n"),
+        (true, "#[error(\"a: {0}\")]\nA(#[from] B),\n"),
+        (false, "#[error(\"a: {0}\")]\nA(B),\n"),
+    ] {
+        ensure!(quoted_sources(text).is_empty() != repeated, "{text}");
+    }
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above builder")?;
+    for part in ["builder", "handoff", "keys", "medium"] {
+        let mut files = Vec::new();
+        rust_files(&checkout.join(part).join("src"), &mut files)?;
+        for file in files {
+            let text = fs::read_to_string(&file)?;
+            if let Some(found) = quoted_sources(&text).first() {
+                let found = found.lines().next().unwrap_or_default();
+                anyhow::bail!("{}: the printer would repeat the source of {found}", file.display());
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Details, advice and usage.
 fn is_ours(line: &str) -> bool {
     line.is_empty() || ["  ", "Usage: ", "For more information"].iter().any(|begin| line.starts_with(begin))

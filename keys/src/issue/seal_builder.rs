@@ -61,10 +61,22 @@ pub enum BuildError {
     Sign(#[from] SigningFailed),
     /// The tar could not be put together.
     #[error("the tar of the payload could not be made: {0}")]
-    Tar(#[from] std::io::Error),
+    Tar(std::io::Error),
     /// What was made does not open again.
     #[error("the seal that was made does not open: {0}")]
-    Unusable(#[from] SealError),
+    Unusable(SealError),
+}
+
+impl From<std::io::Error> for BuildError {
+    fn from(error: std::io::Error) -> Self {
+        Self::Tar(error)
+    }
+}
+
+impl From<SealError> for BuildError {
+    fn from(error: SealError) -> Self {
+        Self::Unusable(error)
+    }
 }
 
 /// What a node must have, collected before it is sealed.

@@ -1,6 +1,6 @@
 //! What can go wrong with an imported base.
 
-use crate::error::{Class, Classified};
+use crate::error::{Class, Classified, chain};
 use crate::limits::OverLimit;
 use crate::next_command::psyops;
 use crate::store::StoreError;
@@ -11,7 +11,7 @@ use std::io;
 use std::path::PathBuf;
 
 /// Why there is no tree of such a base.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ImportError {
     /// A file of the site, or of a layout folder, cannot be read.
     #[error("cannot read {path}: {source}")]
@@ -19,7 +19,7 @@ pub enum ImportError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The tar is another one than the lock says.
     #[error("{path} is not the tar that site.lock names (sha256 {locked}), but another one ({found})")]
@@ -48,12 +48,12 @@ pub enum ImportError {
         layer: Sha256Digest,
     },
     /// A compressed file that breaks off or makes no sense.
-    #[error("cannot unpack {path}: {source}")]
+    #[error("cannot unpack {path}: {}", chain(.source))]
     Unpack {
         /// The file.
         path: PathBuf,
         /// What the decoder said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// A folder that is no OCI layout, or has not the image.
     #[error("{folder}: {problem}")]
@@ -72,14 +72,14 @@ pub enum ImportError {
         problem: String,
     },
     /// The registry did not give what it was asked for.
-    #[error("cannot get {what} of {image}: {source}")]
+    #[error("cannot get {what} of {image}: {}", said(.source))]
     Registry {
         /// The image.
         image: String,
         /// What it was asked for.
         what: String,
         /// What came instead.
-        source: Box<OciDistributionError>,
+        r#source: Box<OciDistributionError>,
     },
     /// There is no async runtime or no client.
     #[error("cannot start a client for registries: {0}")]
@@ -149,9 +149,17 @@ fn codes(source: &OciDistributionError) -> impl Iterator<Item = &OciErrorCode> {
     errors.iter().map(|error| &error.code)
 }
 
+/// What a registry's client says. Only the errors of HTTP leave it to their sources to say what happened.
+fn said(error: &OciDistributionError) -> String {
+    match error {
+        OciDistributionError::RequestError(error) => chain(error),
+        error => error.to_string(),
+    }
+}
+
 impl Classified for ImportError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
             Self::OtherTar { .. }
             | Self::WrongDigest { .. }
@@ -164,12 +172,11 @@ impl Classified for ImportError {
             Self::Registry { source, .. } if Self::is_absent(source) => Class::MissingInput,
             Self::Registry { source, .. } if Self::is_false(source) => Class::BadContent,
             Self::Registry { .. } | Self::Client(_) => Class::Unavailable,
-            Self::Store(error) => error.class(),
-            Self::Tool(error) => error.class(),
-        }
+            Self::Store(_) | Self::Tool(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::OtherTar { .. } => format!("take the tar as it is now with: {}", psyops("lock update")),
             Self::DamagedLayer { .. } => "build again: it is fetched anew".into(),
@@ -192,8 +199,6 @@ impl Classified for ImportError {
                  of a whole system"
                     .into()
             }
-            Self::Store(error) => return error.advice(),
-            Self::Tool(error) => return error.advice(),
             _ => return None,
         })
     }

@@ -36,7 +36,7 @@ const WORK: &str = "/build";
 const RANDOM_BLOCKS: u32 = 1 << 15;
 
 /// Why there is no sandbox.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SandboxError {
     /// This machine does not allow what it is made of.
     #[error("cannot make the sandbox in which maintainer scripts of packages run: {what}")]
@@ -57,11 +57,11 @@ pub enum SandboxError {
 }
 
 impl Classified for SandboxError {
-    fn class(&self) -> Class {
-        Class::Unavailable
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Unavailable)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::Host { .. } => "the debian base needs user namespaces: allow them (sysctl user.max_user_namespaces, \
                  kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), in a container start it \

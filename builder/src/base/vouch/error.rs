@@ -84,7 +84,7 @@ pub enum NoSignature {
         /// The signature.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// It is not by a key of the site, or the lock was changed.
     #[error("{path}: {source}")]
@@ -92,7 +92,7 @@ pub enum NoSignature {
         /// The signature.
         path: PathBuf,
         /// What is wrong.
-        source: BadSignature,
+        r#source: BadSignature,
     },
     /// It is of something else that the key signed.
     #[error("{path} is the signature of {says:?}, not of {expected:?}")]

@@ -39,7 +39,7 @@ pub enum BadIndex {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// Its bytes are not those that its name says.
     #[error("{path} was changed in the store")]
@@ -61,7 +61,7 @@ pub enum BadIndex {
         /// `InRelease`.
         path: PathBuf,
         /// Why.
-        source: BadOpenPgp,
+        r#source: BadOpenPgp,
     },
     /// The two do not belong together.
     #[error("{path} does not name the list of packages {packages}")]

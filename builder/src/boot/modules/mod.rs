@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 /// Why there is no list of modules.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, classified::Cause)]
 pub enum ModulesError {
     /// An index of depmod cannot be read.
     #[error("cannot read {path}: {source}; run depmod(8) on the unpacked kernel package")]
@@ -22,7 +22,7 @@ pub enum ModulesError {
         /// The index.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        r#source: std::io::Error,
     },
     /// A declared module is neither a file nor built in.
     #[error(
@@ -40,7 +40,7 @@ pub enum ModulesError {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        r#source: std::io::Error,
     },
     /// A module is packed in a way that `finit_module(2)` would need a library for.
     #[error("the kernel module {path} is compressed: only kernels with plain .ko files are supported")]
@@ -50,15 +50,21 @@ pub enum ModulesError {
     },
     /// The indexes or the modules are larger than those of any kernel.
     #[error("the kernel package is not that of a kernel: {0}")]
-    Limit(#[from] OverLimit),
+    Limit(OverLimit),
+}
+
+impl From<OverLimit> for ModulesError {
+    fn from(error: OverLimit) -> Self {
+        Self::Limit(error)
+    }
 }
 
 impl Classified for ModulesError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Index { source, .. } | Self::File { source, .. } => Class::of_reading(source),
             Self::Unknown { .. } | Self::Compressed { .. } | Self::Limit(_) => Class::BadContent,
-        }
+        })
     }
 }
 

@@ -12,7 +12,7 @@ pub(super) struct Consent<'a> {
 }
 
 /// The lock, or its signature, was not written.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub(super) enum NotWritten {
     /// There is no terminal to put the question on, or the output is JSON.
     #[error("{path} was not written: there is no terminal to ask on")]
@@ -38,19 +38,19 @@ pub(super) enum NotWritten {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
 impl Classified for NotWritten {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::NoTerminal { .. } | Self::Declined { .. } | Self::Changed { .. } => Class::Refused,
             Self::NoAnswer { source, .. } => Class::of_reading(source),
-        }
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoTerminal { .. } => Some("to write it without a question, add --yes".into()),
             Self::Changed { .. } => Some("look at it, then update again".into()),

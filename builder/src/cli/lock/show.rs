@@ -15,18 +15,18 @@ use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// The site has no lock yet.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{path} is not there yet")]
 pub(super) struct NoLock {
     pub(super) path: PathBuf,
 }
 
 impl Classified for NoLock {
-    fn class(&self) -> Class {
-        Class::MissingInput
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::MissingInput)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(format!("make it with: {}", psyops("lock update")))
     }
 }

@@ -81,7 +81,7 @@ impl fmt::Debug for KeyGuard {
 }
 
 /// A file that must not leave the workstation.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
 #[error("{path} holds {key}: it is not put into an image")]
 pub struct KeyInFile {
     /// The file.
@@ -91,11 +91,11 @@ pub struct KeyInFile {
 }
 
 impl Classified for KeyInFile {
-    fn class(&self) -> Class {
-        Class::Refused
+    fn own_class(&self) -> Option<Class> {
+        Some(Class::Refused)
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         Some(
             "remove the key from there; what a node needs is kept as a secret: psyops secret set --help"
                 .into(),
@@ -104,7 +104,7 @@ impl Classified for KeyInFile {
 }
 
 /// Why files were not looked through, or not let through.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum GuardError {
     /// A key is in one.
     #[error(transparent)]
@@ -115,23 +115,16 @@ pub enum GuardError {
         /// The file or folder.
         path: PathBuf,
         /// Why.
-        source: io::Error,
+        r#source: io::Error,
     },
 }
 
 impl Classified for GuardError {
-    fn class(&self) -> Class {
-        match self {
-            Self::Key(error) => error.class(),
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
-        }
-    }
-
-    fn advice(&self) -> Option<String> {
-        match self {
-            Self::Key(error) => error.advice(),
-            Self::Read { .. } => None,
-        }
+            Self::Key(_) => return None,
+        })
     }
 }
 

@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why keys of a site do not count here.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TrustError {
     /// The site does not say what was accepted.
     #[error("the keys of the site {site} are not those that were accepted on this workstation")]
@@ -103,7 +103,7 @@ pub enum TrustError {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The folder for the accepted keys cannot be made.
     #[error("cannot create the folder {path}: {source}")]
@@ -111,7 +111,7 @@ pub enum TrustError {
         /// The folder.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        r#source: io::Error,
     },
     /// The accepted keys are not private.
     #[error(transparent)]
@@ -130,10 +130,22 @@ pub enum TrustError {
     Sign(#[from] SigningFailed),
     /// A recipient in `site.toml` is not one.
     #[error("site.toml, admin recipients: {0}")]
-    SiteRecipient(#[from] BadRecipient),
+    SiteRecipient(BadRecipient),
     /// A signing key in `site.toml` is not one.
     #[error("site.toml, signing keys: {0}")]
-    SiteSigningKey(#[from] BadPublicKey),
+    SiteSigningKey(BadPublicKey),
+}
+
+impl From<BadPublicKey> for TrustError {
+    fn from(error: BadPublicKey) -> Self {
+        Self::SiteSigningKey(error)
+    }
+}
+
+impl From<BadRecipient> for TrustError {
+    fn from(error: BadRecipient) -> Self {
+        Self::SiteRecipient(error)
+    }
 }
 
 impl TrustError {
@@ -156,8 +168,8 @@ impl TrustError {
 }
 
 impl Classified for TrustError {
-    fn class(&self) -> Class {
-        match self {
+    fn own_class(&self) -> Option<Class> {
+        Some(match self {
             Self::Differs { .. }
             | Self::NotOwn { .. }
             | Self::OtherSite { .. }
@@ -169,15 +181,12 @@ impl Classified for TrustError {
             }
             Self::Read { source, .. } => Class::of_reading(source),
             Self::Folder { source, .. } => Class::of_writing(source),
-            Self::Private(error) => error.class(),
-            Self::NoFolder(error) => error.class(),
-            Self::Write(error) => error.class(),
-            Self::Notes(error) => error.class(),
             Self::Sign(_) | Self::Encode(_) => Class::Failure,
-        }
+            Self::Private(_) | Self::NoFolder(_) | Self::Write(_) | Self::Notes(_) => return None,
+        })
     }
 
-    fn advice(&self) -> Option<String> {
+    fn own_advice(&self) -> Option<String> {
         match self {
             Self::Differs { dir, differences, .. } | Self::NotOwn { dir, differences, .. } => {
                 Some(advice(dir, differences))
@@ -197,10 +206,6 @@ impl Classified for TrustError {
             Self::Ambiguous { .. } => {
                 Some("nothing was done. Type one of them as it is written there".into())
             }
-            Self::Private(error) => error.advice(),
-            Self::NoFolder(error) => error.advice(),
-            Self::Write(error) => error.advice(),
-            Self::Notes(error) => error.advice(),
             _ => None,
         }
     }
