@@ -1,8 +1,8 @@
 //! The processor architectures of nodes: one row each, with every name and number that differs between them.
 //!
-//! Nothing else in the workspace knows an architecture, except code that is machine code itself (the selector's clock, the
-//! sandbox's library). A new architecture is a row here, a build of the selector, the loader and the agent for it, and
-//! tests.
+//! Nothing else in the workspace knows an architecture, except code that is machine code itself (the selector's clock,
+//! the sandbox's library). A new architecture is a row here, a build of the selector, the loader and the agent for it,
+//! and tests.
 
 use core::fmt;
 use core::str::FromStr;
@@ -10,7 +10,7 @@ use core::str::FromStr;
 /// What differs between architectures.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Architecture {
-    /// Its name in site files and messages.
+    /// The name in site files and messages.
     pub name: &'static str,
     /// Partition type of a root (UAPI.2, Discoverable Partitions Specification).
     pub root_type: &'static str,
@@ -22,17 +22,17 @@ pub struct Architecture {
     pub elf_machine: u16,
     /// `Machine` of PE files (PE format, "Machine Types").
     pub pe_machine: u16,
-    /// Debian's name.
+    /// Debian's name of the architecture, as in `dpkg --print-architecture`.
     pub debian: &'static str,
-    /// Debian's name in the paths of libraries.
+    /// Debian's name of the folder for its libraries (`/usr/lib/...`), the multiarch tuple.
     pub multiarch: &'static str,
     /// The file name of the dynamic linker of the C library.
     pub dynamic_linker: &'static str,
-    /// The path at which programs expect it.
+    /// The path at which programs expect the dynamic linker.
     pub dynamic_linker_path: &'static str,
     /// Debian's package that depends on the newest kernel.
     pub kernel_package: &'static str,
-    /// OCI's name (Go's `GOARCH`).
+    /// OCI's name of the architecture (Go's `GOARCH`).
     pub oci: &'static str,
     /// The file name of systemd's boot stub.
     pub stub: &'static str,
@@ -49,21 +49,21 @@ pub struct Architecture {
 /// How QEMU emulates an architecture, with the names of Debian's packages.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Qemu {
-    /// The program.
+    /// The file name of the emulator.
     pub program: &'static str,
-    /// Its package.
+    /// The package that has the emulator.
     pub package: &'static str,
-    /// The machine.
+    /// The machine type, for `-machine`.
     pub machine: &'static str,
     /// UEFI firmware without Secure Boot.
     pub firmware_code: &'static str,
-    /// The variables of that firmware as they come from the factory.
+    /// The factory state of that firmware's variables.
     pub firmware_variables: &'static str,
-    /// The package of both.
+    /// The package of the firmware and its variables.
     pub firmware_package: &'static str,
 }
 
-/// x86-64.
+/// x86-64, with UEFI.
 pub static X86_64: Architecture = Architecture {
     name: "x86-64",
     root_type: "4f68bce3-e8cd-4db1-96e7-fbcaf984b709",
@@ -91,12 +91,12 @@ pub static X86_64: Architecture = Architecture {
     },
 };
 
-/// A name that is not that of an architecture.
+/// A name that no architecture has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnknownArchitecture;
 
 impl Architecture {
-    /// All of them. The first is that of a site that names none.
+    /// Every architecture. The first is the one of a site whose settings name none.
     pub const ALL: [&'static Self; 1] = [&X86_64];
 
     /// The architecture that this program was compiled for.

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// A kind of base system.
+/// A kind of base system: what the first word of a site's `base` selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum BaseKind {
     /// Debian's kernel with busybox as init and no package manager.
@@ -21,10 +21,10 @@ pub enum BaseKind {
 pub struct UnknownBaseKind;
 
 impl BaseKind {
-    /// All of them.
+    /// Every kind, in the order of messages.
     pub const ALL: [Self; 4] = [Self::Micro, Self::Debian, Self::Tar, Self::Oci];
 
-    /// The word in files.
+    /// The kind's name in `site.toml`, `node.toml` and templates.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

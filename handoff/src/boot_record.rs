@@ -2,8 +2,8 @@
 //!
 //! Layout, little-endian: magic `psyboot1`, length of the UKI (u64), its SHA-256 (32 bytes), security epoch (u32),
 //! release (u16 length and text), signature (u16 length and text, a minisign signature of the UKI), then zeros up to
-//! the SHA-256 of everything before it in the last 32 bytes. So every flipped bit of the record is found by itself;
-//! who may have written it is the question of the signature, which this module carries and does not judge.
+//! the SHA-256 of everything before it in the last 32 bytes. So any flipped bit is found from the record alone. The
+//! signature shows who wrote it; this module carries the signature and does not verify it.
 
 use crate::bytes::{Reader, put_short_str};
 use crate::hash::Sha256Digest;
@@ -22,38 +22,38 @@ const BODY: usize = 4096 - 32;
 /// The longest signature text that fits with room to spare.
 const LONGEST_SIGNATURE: usize = 2048;
 
-/// What a boot partition holds.
+/// What a boot partition contains: the fields of its record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootRecord {
     /// Bytes of the UKI, from offset 0.
     pub length: u64,
-    /// Its digest.
+    /// SHA-256 of the UKI.
     pub digest: Sha256Digest,
-    /// Grows when older releases must not run any more.
+    /// The security epoch of the release: it grows when older releases must not run any more.
     pub security_epoch: u32,
-    /// The release.
+    /// The name of the release.
     pub release: Name,
     /// The minisign signature of the UKI, as its file has it; empty where there is none.
     pub signature: String,
 }
 
-/// Why 4 KiB are no boot record.
+/// Why 4 KiB are not a boot record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadBootRecord {
-    /// Another size than [`SIZE`].
+    /// The input does not have [`SIZE`] bytes; holds its length.
     WrongSize(usize),
     /// All zero: nothing was written here.
     Empty,
-    /// Another beginning than a boot record's.
+    /// Does not begin with the magic of a boot record.
     NoMagic,
     /// The record does not hash to its own digest.
     Damaged {
-        /// The digest that stands in the record.
+        /// The digest stored in the record.
         stored: Sha256Digest,
-        /// The digest of what is there.
+        /// The digest computed over the record.
         computed: Sha256Digest,
     },
-    /// Undamaged, but a field makes no sense: written by another version.
+    /// Undamaged, but this field has a value that is not valid: written by another version.
     BadField(&'static str),
 }
 
@@ -74,7 +74,7 @@ impl fmt::Display for BadBootRecord {
 impl core::error::Error for BadBootRecord {}
 
 impl BootRecord {
-    /// The record as it stands on the disk; `None` where release and signature do not fit.
+    /// The record's bytes on the disk; `None` where release and signature do not fit.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         if self.signature.len() > LONGEST_SIGNATURE {
@@ -93,7 +93,7 @@ impl BootRecord {
         Some(out)
     }
 
-    /// Reads a record.
+    /// Reads a record of exactly [`SIZE`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadBootRecord> {
         if bytes.len() != SIZE {
             return Err(BadBootRecord::WrongSize(bytes.len()));

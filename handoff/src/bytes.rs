@@ -1,4 +1,4 @@
-//! Reading and writing fixed little-endian fields without a panic: every access says whether it fitted.
+//! Reading and writing fixed little-endian fields without a panic: every read returns `None` past the end.
 
 /// A cursor over a record that is being read.
 #[derive(Debug, Clone)]

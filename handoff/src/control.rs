@@ -14,13 +14,13 @@ use core::fmt;
 
 /// Bytes of one control record.
 pub const RECORD_SIZE: usize = 4096;
-/// Where the records stand in the partition, in bytes.
+/// Where the records begin in the partition, in bytes.
 pub const RECORD_OFFSETS: [u64; 2] = [0, 4096];
 /// Where the area for the last failed boot begins, in bytes.
 pub const FAILURE_AREA_OFFSET: u64 = 8192;
 /// Bytes of the control partition as the builder makes it.
 pub const PARTITION_SIZE: u64 = 1024 * 1024;
-/// How often a slot is started without a confirmation, where the site does not say.
+/// How often a slot is started without a confirmation, where the site sets no number.
 pub const DEFAULT_TRIES: u8 = 3;
 /// How many refused releases a record can name.
 pub const MOST_REFUSED: usize = 16;
@@ -28,7 +28,7 @@ pub const MOST_REFUSED: usize = 16;
 const MAGIC: &[u8; 8] = b"psyctrl1";
 const BODY: usize = 4096 - 32;
 
-/// Whether a slot has proved itself.
+/// Whether a boot from a slot was confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SlotState {
     /// Nothing was ever written there.
@@ -50,12 +50,12 @@ impl fmt::Display for SlotState {
     }
 }
 
-/// What is known of one slot.
+/// What the control record says about one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SlotStatus {
-    /// Starts left before the other slot's turn.
+    /// Starts left before the other slot is started.
     pub tries_left: u8,
-    /// Whether it has proved itself.
+    /// Whether a boot from the slot was confirmed.
     pub state: SlotState,
 }
 
@@ -66,26 +66,26 @@ pub struct ControlRecord {
     pub sequence: u64,
     /// The slot to start first; the other one follows.
     pub first: Slot,
-    /// Per slot: tries and state.
+    /// Tries and state of each slot.
     pub slots: PerSlot<SlotStatus>,
-    /// What a slot's tries are filled up to.
+    /// The number of tries that a written or confirmed slot has.
     pub tries: u8,
     /// The next start goes to the rescue shell, once.
     pub rescue_requested: bool,
-    /// Releases that were tried and left, or withdrawn.
+    /// Releases that were tried and not confirmed, or withdrawn.
     pub refused: Vec<Name>,
 }
 
-/// Why 4 KiB are no control record.
+/// Why 4 KiB are not a control record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadControlRecord {
-    /// Another size than [`RECORD_SIZE`].
+    /// The input does not have [`RECORD_SIZE`] bytes; holds its length.
     WrongSize(usize),
-    /// Another beginning than a control record's.
+    /// Does not begin with the magic of a control record.
     NoMagic,
-    /// The record does not hash to its own digest: torn or flipped.
+    /// The record does not match its own digest: written in part, or changed.
     Damaged,
-    /// Undamaged, but a field makes no sense: written by another version.
+    /// Undamaged, but this field has a value that is not valid: written by another version.
     BadField(&'static str),
 }
 
@@ -126,7 +126,7 @@ impl ControlRecord {
         Self { sequence: 0, slots: PerSlot { a: trying, b: trying }, ..Self::fresh(DEFAULT_TRIES) }
     }
 
-    /// The record as it stands on the disk. Refused releases beyond [`MOST_REFUSED`] are dropped, oldest first.
+    /// The record's bytes on the disk. Refused releases beyond [`MOST_REFUSED`] are dropped, oldest first.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(RECORD_SIZE);
@@ -158,7 +158,7 @@ impl ControlRecord {
         out
     }
 
-    /// Reads a record.
+    /// Reads a record of exactly [`RECORD_SIZE`] bytes.
     pub fn decode(bytes: &[u8]) -> Result<Self, BadControlRecord> {
         if bytes.len() != RECORD_SIZE {
             return Err(BadControlRecord::WrongSize(bytes.len()));
@@ -220,33 +220,33 @@ fn letter_byte(slot: Slot) -> u8 {
     }
 }
 
-/// Both records as they were read.
+/// Both records of a control partition as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ControlArea {
-    /// Each record, or why there is none.
+    /// Each record, or why it cannot be used.
     pub records: [Result<ControlRecord, BadControlRecord>; 2],
 }
 
 impl ControlArea {
-    /// Reads both places.
+    /// Decodes the bytes of both records.
     #[must_use]
     pub fn decode(first: &[u8], second: &[u8]) -> Self {
         Self { records: [ControlRecord::decode(first), ControlRecord::decode(second)] }
     }
 
-    /// The record that holds: the valid one with the higher sequence.
+    /// The valid record with the higher sequence.
     #[must_use]
     pub fn current(&self) -> Option<&ControlRecord> {
         self.records.iter().filter_map(|record| record.as_ref().ok()).max_by_key(|record| record.sequence)
     }
 
-    /// The record that holds, or what is assumed where both are lost.
+    /// The valid record with the higher sequence, or the assumed one where both are lost.
     #[must_use]
     pub fn effective(&self) -> ControlRecord {
         self.current().cloned().unwrap_or_else(ControlRecord::assumed)
     }
 
-    /// Where and what to write so that `next` holds: never over the record that holds now.
+    /// The offset and the record to write so that `next` becomes current: never over the record that is current now.
     #[must_use]
     pub fn replacement(&self, next: &ControlRecord) -> (u64, ControlRecord) {
         let [first, second] = RECORD_OFFSETS;

@@ -1,6 +1,6 @@
 //! Which slot to start: a pure function from the control record and what is known of the slots.
 //!
-//! The selector asks [`decide`], does what the answer says (check a slot, or start one), and asks again with what it
+//! The selector calls [`decide`], does what it returns (checks a slot, or starts one), and calls it again with what it
 //! learned. Checking a slot means reading megabytes from a stick, so only slots that may be started are checked.
 
 use crate::control::{ControlRecord, SlotState};
@@ -16,9 +16,9 @@ pub enum Health {
     /// Not looked at yet.
     #[default]
     Unknown,
-    /// Record and UKI hold.
+    /// Boot record and UKI are intact; holds the release.
     Intact(Name),
-    /// Not to be started; says why.
+    /// Not to be started; holds the reason.
     Bad(String),
 }
 
@@ -34,27 +34,27 @@ pub enum Wish {
     Slot(Slot),
 }
 
-/// What to do next.
+/// What the selector does next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Decision {
     /// Read this slot's record and UKI, then ask again.
     Check(Slot),
     /// Write `record`, then start this slot.
     Start {
-        /// The slot.
+        /// The slot to start.
         slot: Slot,
-        /// Where the started system goes.
+        /// Whether the system boots normally or goes to the rescue shell.
         mode: Mode,
         /// The control record to write first.
         record: ControlRecord,
-        /// Why, in words.
+        /// Why this slot and mode, in words for the screen.
         reason: String,
     },
-    /// No slot can be started at all; says why.
+    /// No slot can be started; holds the reason.
     Halt(String),
 }
 
-/// The next step.
+/// Returns the next step for the selector.
 #[must_use]
 pub fn decide(record: &ControlRecord, health: &PerSlot<Health>, wish: Wish) -> Decision {
     let rescue = wish == Wish::Rescue || record.rescue_requested;
@@ -80,7 +80,7 @@ pub fn decide(record: &ControlRecord, health: &PerSlot<Health>, wish: Wish) -> D
     last_resort(record, health, order, passed)
 }
 
-/// No slot may be started in the ordinary way: any intact one serves for the rescue shell.
+/// For when no slot may be started normally: any intact one is started into the rescue shell.
 fn last_resort(
     record: &ControlRecord,
     health: &PerSlot<Health>,
@@ -99,7 +99,7 @@ fn last_resort(
     Decision::Halt(passed)
 }
 
-/// Why `slot` is passed over; `free` means that tries and refusals do not count.
+/// Why `slot` is not started; `free` means that tries and refusals do not count.
 fn why_not(record: &ControlRecord, health: &PerSlot<Health>, slot: Slot, free: bool) -> Option<String> {
     let status = record.slots.get(slot);
     if let Health::Bad(why) = health.get(slot) {
@@ -158,7 +158,7 @@ mod tests {
         "r1".parse().unwrap()
     }
 
-    /// Runs the selector's loop against slots whose true condition is `intact`.
+    /// Runs the selector's loop against slots whose actual condition is `intact`.
     fn run(record: &ControlRecord, intact: PerSlot<bool>, wish: Wish) -> (Decision, Vec<Slot>) {
         let mut health = PerSlot::<Health>::default();
         let mut checked = Vec::new();

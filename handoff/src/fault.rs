@@ -1,24 +1,24 @@
-//! What can be wrong at boot, and what the site wants done about it.
+//! What can be wrong at boot, and the action that the site wants for each fault.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// A kind of fault; the site may choose an answer for each.
+/// A kind of fault; the site may choose an action for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Fault {
-    /// No secret partition, or more than one disk that fits.
+    /// No secret partition, or more than one disk that matches.
     SecretPartition,
-    /// The age identity is missing, malformed, or another than the seal's recipient.
+    /// The age identity is missing, malformed, or not the seal's recipient.
     Identity,
-    /// No source has a seal whose signature and format hold.
+    /// No source has a seal with a valid signature and format.
     Seal,
     /// A file on the secret partition differs from the seal.
     FileDiffers,
-    /// A file could not be repaired (medium read-only, full, worn).
+    /// A file could not be repaired (medium read-only, full or worn out).
     Repair,
-    /// The root hash does not hold, or there is no root.
+    /// The root hash does not match, or there is no root.
     Root,
-    /// A file without which the node must not boot cannot be put in its place.
+    /// A file that the boot requires cannot be written to its path in the root.
     Install,
     /// The configuration run failed or took too long.
     Configure,
@@ -27,20 +27,20 @@ pub enum Fault {
 /// What to do about a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultAction {
-    /// Write the right content and go on.
+    /// Write the right content to the disk and go on.
     Repair,
-    /// Go on with what is right in memory, and say so.
+    /// Go on with the right content in memory only, and report the node as degraded.
     Degraded,
-    /// Go on and report it.
+    /// Go on and report the fault.
     Continue,
-    /// Reboot: the try is spent, the other slot follows.
+    /// Reboot: this uses up a try, so that the other slot is started in the end.
     Reboot,
-    /// The rescue shell.
+    /// Go to the rescue shell.
     Rescue,
 }
 
 impl Fault {
-    /// All kinds.
+    /// Every kind of fault.
     pub const ALL: [Self; 8] = [
         Self::SecretPartition,
         Self::Identity,
@@ -52,7 +52,7 @@ impl Fault {
         Self::Configure,
     ];
 
-    /// The name in site files, manifests and reports.
+    /// The fault's name in site files, manifests and reports.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// The answer where the site does not choose another.
+    /// The action where the site does not choose one.
     #[must_use]
     pub fn default_action(self) -> FaultAction {
         match self {
@@ -79,8 +79,8 @@ impl Fault {
         }
     }
 
-    /// The answers that make sense, the most forgiving first. Nothing is degraded about a boot without a root, and only
-    /// a fault behind which all of the node's files are in their places may pass for an ordinary boot.
+    /// The actions that are valid for this fault, the most forgiving first. A boot without a root cannot be degraded,
+    /// and only a fault that leaves all of the node's files in their places may pass for an ordinary boot.
     #[must_use]
     pub fn actions(self) -> &'static [FaultAction] {
         match self {
@@ -97,23 +97,23 @@ impl Fault {
         }
     }
 
-    /// The answer that makes sense and comes nearest to `wanted`.
+    /// The valid action that is nearest to `wanted`.
     #[must_use]
     pub fn nearest(self, wanted: FaultAction) -> FaultAction {
         let sensible = self.actions();
         if sensible.contains(&wanted) {
             return wanted;
         }
-        // What is left is a wish to go on.
+        // Only the actions that go on remain.
         sensible.first().copied().unwrap_or(FaultAction::Rescue)
     }
 }
 
 impl FaultAction {
-    /// All answers.
+    /// Every action.
     pub const ALL: [Self; 5] = [Self::Repair, Self::Degraded, Self::Continue, Self::Reboot, Self::Rescue];
 
-    /// The name in site files and manifests.
+    /// The action's name in site files and manifests.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -138,7 +138,7 @@ impl fmt::Display for FaultAction {
     }
 }
 
-/// A text that names no fault or answer.
+/// A text that is not the name of a fault or an action.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnknownName;
 
@@ -166,7 +166,7 @@ impl FromStr for FaultAction {
     }
 }
 
-/// The site's answer to each fault.
+/// The site's action for each fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
     answers: [FaultAction; 8],
@@ -179,15 +179,15 @@ impl Default for Policy {
 }
 
 impl Policy {
-    /// The answer to `fault`.
+    /// The action for `fault`.
     #[must_use]
     pub fn answer(&self, fault: Fault) -> FaultAction {
         let pairs = Fault::ALL.iter().zip(&self.answers);
         pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(FaultAction::Rescue, |(_, answer)| *answer)
     }
 
-    /// Chooses another answer to `fault`. One that makes no sense becomes the nearest that does: the builder refuses it
-    /// before, and a loader must have an answer to everything.
+    /// Chooses the action for `fault`. One that is not valid for it becomes the nearest valid one: the builder has
+    /// refused it already, and a loader must have an action for every fault.
     pub fn set(&mut self, fault: Fault, answer: FaultAction) {
         let answer = fault.nearest(answer);
         for (kind, slot) in Fault::ALL.iter().zip(&mut self.answers) {
@@ -197,7 +197,7 @@ impl Policy {
         }
     }
 
-    /// The answers that differ from the defaults.
+    /// The actions that differ from the defaults.
     pub fn chosen(&self) -> impl Iterator<Item = (Fault, FaultAction)> + '_ {
         Fault::ALL
             .into_iter()

@@ -3,10 +3,10 @@
 use core::fmt;
 use core::str::FromStr;
 
-/// The place on the disk of each byte of the text.
+/// The position on the disk of each byte of the text.
 const ORDER: [usize; 16] = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
 
-/// A GUID.
+/// A GUID, in the byte order of disks and firmware.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Guid([u8; 16]);
 
@@ -14,13 +14,13 @@ impl Guid {
     /// The type of a partition entry that is not used.
     pub const ZERO: Self = Self([0; 16]);
 
-    /// A GUID from its bytes on the disk.
+    /// A GUID from its 16 bytes on the disk.
     #[must_use]
     pub fn from_disk(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// The bytes that it has on the disk.
+    /// The GUID's 16 bytes on the disk.
     #[must_use]
     pub fn to_disk(self) -> [u8; 16] {
         self.0
@@ -45,7 +45,7 @@ impl fmt::Debug for Guid {
     }
 }
 
-/// A text that is not a GUID.
+/// A text that is not a GUID in the form `xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAGuid;
 

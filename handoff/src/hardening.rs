@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Who may do something.
+/// The users that may do something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     /// Every user.
@@ -22,17 +22,17 @@ pub enum Who {
 /// Which processes a user may trace (`kernel.yama.ptrace_scope`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trace {
-    /// All of their own.
+    /// Their own processes.
     Own,
-    /// Those that they started, to trace them.
+    /// Processes that they start in order to trace them.
     Children,
-    /// None; root may.
+    /// None; only root may trace.
     Root,
-    /// None, and root neither, until the next boot.
+    /// None, not even by root, until the next boot.
     Nobody,
 }
 
-/// Whether modules can be loaded into the kernel.
+/// When modules can be loaded into the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Modules {
     /// Always, by root.
@@ -44,10 +44,10 @@ pub enum Modules {
 macro_rules! words {
     ($type:ident { $($variant:ident = $word:literal),+ }) => {
         impl $type {
-            /// Each with its word in files.
+            /// Every value with its word in files.
             pub const WORDS: &'static [(&'static str, Self)] = &[$(($word, Self::$variant)),+];
 
-            /// The word in files.
+            /// The word for this value in files.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
@@ -60,21 +60,21 @@ words!(Who { All = "all", Root = "root", Nobody = "nobody" });
 words!(Trace { Own = "own", Children = "children", Root = "root", Nobody = "nobody" });
 words!(Modules { Open = "open", Closed = "closed" });
 
-/// For what root cannot be kept from doing.
+/// The words for a setting that cannot be taken from root.
 const ALL_OR_ROOT: &[(&str, Who)] = &[("all", Who::All), ("root", Who::Root)];
 
-/// The whole table.
+/// The table `[hardening]`: one field for each key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hardening {
-    /// Who reads the kernel's log: all, or root.
+    /// Which users read the kernel's log: all, or root.
     pub kernel_log: Who,
-    /// Who sees addresses of the kernel in its files.
+    /// Which users see addresses of the kernel in its files.
     pub kernel_addresses: Who,
-    /// Who may trace which processes.
+    /// Which processes a user may trace.
     pub trace: Trace,
-    /// Who may create user namespaces.
+    /// Which users may create user namespaces.
     pub user_namespaces: Who,
-    /// Who may load BPF programs: all, or root.
+    /// Which users may load BPF programs: all, or root.
     pub bpf: Who,
     /// Whether modules can be loaded after boot.
     pub modules: Modules,
@@ -93,14 +93,14 @@ impl Default for Hardening {
     }
 }
 
-/// A key or a word that the table does not have.
+/// An unknown key of the table, or a word that is not a value of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadHardening {
     /// No key has this name.
     Key,
     /// The key does not take this word.
     Word {
-        /// The words that it takes.
+        /// The words that the key accepts.
         known: Vec<&'static str>,
     },
 }
@@ -167,7 +167,7 @@ impl Hardening {
         }
     }
 
-    /// What the kernel is told before the first service starts. A kernel may lack some of them.
+    /// The kernel settings to write before the first service starts. A kernel may lack some of them.
     #[must_use]
     pub fn settings(self) -> Vec<Setting> {
         let mut settings = PROTECTED.to_vec();
@@ -189,9 +189,9 @@ impl Hardening {
                 Trace::Nobody => "3",
             },
         ));
-        // 2 and not 1, which root could not take back.
+        // Not 1, which root could not set back.
         settings.push(("kernel/unprivileged_bpf_disabled", if self.bpf == Who::All { "0" } else { "2" }));
-        // The first is Debian's own; the second every kernel has.
+        // Only Debian's kernel has the first; every kernel has the second.
         settings.push((
             "kernel/unprivileged_userns_clone",
             if self.user_namespaces == Who::All { "1" } else { "0" },

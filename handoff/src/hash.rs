@@ -1,4 +1,4 @@
-//! SHA-256 digests as a type of their own, with the hexadecimal form that all tools print.
+//! SHA-256 digests as their own type, with the hexadecimal form that all tools print.
 
 use alloc::string::String;
 use core::fmt;
@@ -33,7 +33,7 @@ impl Sha256Digest {
         Self(bytes)
     }
 
-    /// The 32 bytes.
+    /// The digest's 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0

@@ -2,8 +2,8 @@
 //! ([`crate::paths::HIGHEST_SEEN`]), so that it notices when something older runs.
 //!
 //! Text, in this order and with nothing else in it: the line [`FORM`], `site: NAME`, `node: NAME`, `serial: NUMBER`,
-//! `security-epoch: NUMBER`, and `sha256: DIGEST` of all lines before. The digest tells damage apart from a lower number;
-//! it is no proof against a person who writes to the stick.
+//! `security-epoch: NUMBER`, and `sha256: DIGEST` of all lines before. The digest tells damage apart from a lower
+//! number; it does not protect against a person who writes to the stick.
 
 use crate::hash::Sha256Digest;
 use crate::name::Name;
@@ -11,17 +11,17 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-/// The first line.
+/// The first line of a record: format and version.
 pub const FORM: &str = "psyops-highest-seen 1";
 /// The most bytes of a record: two names of 63 characters, two numbers and a digest need fewer than 300.
 pub const LONGEST: usize = 512;
 
-/// What a node remembers.
+/// The highest numbers that a node has run with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HighestSeen {
-    /// The site of the node.
+    /// The site of the node that wrote the record.
     pub site: Name,
-    /// The node: serials are counted per node.
+    /// The node that wrote the record: serials are counted per node.
     pub node: Name,
     /// The highest serial of a seal that it has run with.
     pub serial: u64,
@@ -36,9 +36,9 @@ pub enum BadHighestSeen {
     TooLong,
     /// Not in the form that this version reads.
     OtherForm,
-    /// A line that is missing, is not valid or is in another place.
+    /// This line is missing, not valid or out of order.
     BadLine(&'static str),
-    /// The digest is of another content.
+    /// The digest does not match the lines before it.
     Damaged,
 }
 

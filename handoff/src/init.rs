@@ -1,4 +1,4 @@
-//! Which init a root has, as the builder found it and the agent must know it: `usr/share/psyops/init`, one word.
+//! Which init a root has, as the builder found it, for the agent: `usr/share/psyops/init`, one word.
 
 use core::fmt;
 use core::str::FromStr;
@@ -12,15 +12,15 @@ pub enum InitKind {
     Systemd,
 }
 
-/// A word that names no init.
+/// A word that is not the name of an init.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoInit;
 
 impl InitKind {
-    /// Both.
+    /// Every init.
     pub const ALL: [Self; 2] = [Self::Busybox, Self::Systemd];
 
-    /// The word in the file.
+    /// The init's name in the file.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {

@@ -1,4 +1,4 @@
-//! Writing JSON (RFC 8259) without a library: PID 1 says what happened and reads none.
+//! Writing JSON (RFC 8259) without a library: PID 1 writes JSON but never reads it.
 
 use crate::shown::Shown;
 use alloc::format;
@@ -82,7 +82,7 @@ impl Object {
         self.raw(key, &text)
     }
 
-    /// The object's text.
+    /// Closes the object and returns its text.
     #[must_use]
     pub fn finish(mut self) -> String {
         self.text.push('}');
@@ -113,7 +113,7 @@ pub fn string(text: &str) -> String {
         }
     }
     out.push('"');
-    // Its escapes are JSON's, and what may not be shown is more than what JSON forbids: the text goes to consoles.
+    // The escapes of `Shown` are valid JSON, and it escapes more than JSON requires: the text goes to consoles.
     Shown(out).to_string()
 }
 

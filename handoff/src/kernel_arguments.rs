@@ -9,9 +9,9 @@ use alloc::vec::Vec;
 
 /// The dm-verity root hash, in hexadecimal.
 pub const ROOT_HASH: &str = "psyops.roothash";
-/// Goes to the rescue shell.
+/// Makes the loader go to the rescue shell.
 pub const RESCUE: &str = "psyops.rescue";
-/// How much the loader says on consoles: `error`, `info` (default) or `debug`.
+/// How much the loader prints on consoles: `error`, `info` (default) or `debug`.
 pub const LOG: &str = "psyops.log";
 /// Seconds that the loader waits for its disk.
 pub const DEVICE_TIMEOUT: &str = "psyops.device-timeout";
@@ -60,13 +60,13 @@ impl KernelArguments {
         self.arguments.iter()
     }
 
-    /// Whether `key` stands there, with or without a value.
+    /// Whether the line has `key`, with or without a value.
     #[must_use]
     pub fn has(&self, key: &str) -> bool {
         self.arguments.iter().any(|argument| same_key(&argument.key, key))
     }
 
-    /// The last value of `key`.
+    /// The value of `key`; the last one if there are several.
     #[must_use]
     pub fn value(&self, key: &str) -> Option<&str> {
         self.arguments.iter().rev().find(|argument| same_key(&argument.key, key))?.value.as_deref()
@@ -110,7 +110,7 @@ impl<'a> IntoIterator for &'a KernelArguments {
     }
 }
 
-/// Whether two names are one to the kernel, which takes `-` and `_` for the same.
+/// Whether the kernel treats two names as one: it takes `-` and `_` for the same.
 #[must_use]
 pub fn same_key(a: &str, b: &str) -> bool {
     let plain = |byte: u8| if byte == b'-' { b'_' } else { byte };

@@ -1,12 +1,13 @@
 //! Why the last failed boot failed, and the end of its log: the failure area of the control partition.
 //!
-//! Two places behind the control records, of which the higher valid one holds; a record is written to the place of the
-//! other one, so a power cut at any byte leaves the old state or the new one. That a record was shown is a record of
-//! its own, with the same failure in it: it replaces nothing in place, and the log stays readable.
+//! The area has two places; the valid record with the higher sequence is current. A record is written to the other
+//! place, so a power cut at any byte leaves the old state or the new one. That a failure was shown is recorded in a new
+//! record with the same failure in it: nothing is changed in place, and the log stays readable.
 //!
-//! Layout of a place, little-endian: magic `psyfail1`, sequence (u64), bytes of the record (u32), acknowledged (u8), slot
-//! (`a`, `b` or 0), time in seconds since 1970 (u64), then with their lengths (u16) the boot id, node, release, step,
-//! fault, problem and remedy, the log with its length (u32), and the SHA-256 of all before. What follows is of no meaning.
+//! Layout of a place, little-endian: magic `psyfail1`, sequence (u64), bytes of the record (u32), acknowledged (u8),
+//! slot (`a`, `b` or 0), time in seconds since 1970 (u64), then with their lengths (u16) the boot id, node, release,
+//! step, fault, problem and remedy, the log with its length (u32), and the SHA-256 of all before. The bytes after it
+//! are ignored.
 
 use crate::bytes::{Reader, put_short_str};
 use crate::control::FAILURE_AREA_OFFSET;
@@ -26,7 +27,7 @@ pub const PLACE_SIZE_U64: u64 = 128 * 1024;
 pub const PLACE_OFFSETS: [u64; 2] = [FAILURE_AREA_OFFSET, FAILURE_AREA_OFFSET.saturating_add(PLACE_SIZE_U64)];
 /// The first bytes of a place, enough for [`record_length`].
 pub const HEAD: usize = 4096;
-/// The most bytes of a log that are kept: its end, because that is where it failed.
+/// The most bytes of a log that are kept: its end, where the failure is.
 pub const LONGEST_LOG: usize = 112 * 1024;
 /// The most bytes of each other text.
 const LONGEST_TEXT: usize = 2 * 1024;
@@ -34,33 +35,33 @@ const LONGEST_TEXT: usize = 2 * 1024;
 const MAGIC: &[u8; 8] = b"psyfail1";
 const DIGEST: usize = 32;
 
-/// A boot that failed.
+/// A boot that failed: when, in which step, why, and its log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LastFailure {
-    /// The node; empty where its seal was not open yet.
+    /// The node's name; empty where its seal was not open yet.
     pub node: String,
     /// The slot that was started, where a selector said so.
     pub slot: Option<Slot>,
-    /// The release.
+    /// The release that was booting.
     pub release: String,
-    /// The step that failed.
+    /// The boot step that failed.
     pub step: String,
-    /// The kind of fault.
+    /// The kind of fault, see [`crate::fault::Fault`].
     pub fault: String,
-    /// What is wrong, on what.
+    /// What failed, on what.
     pub problem: String,
-    /// What to do.
+    /// What the user can do.
     pub remedy: String,
-    /// When, in seconds since 1970, as far as the machine's clock knew.
+    /// The time in seconds since 1970, as far as the machine's clock was right.
     pub unix_time: u64,
     /// The kernel's id of that boot.
     pub boot_id: String,
-    /// The log, or its end.
+    /// The loader's log, or its end.
     pub log: String,
 }
 
 impl LastFailure {
-    /// All but the log, as JSON.
+    /// All fields except the log, as JSON.
     #[must_use]
     pub fn to_json(&self) -> String {
         let slot = self.slot.map(|slot| match slot {
@@ -77,29 +78,29 @@ impl LastFailure {
     }
 }
 
-/// A place's content.
+/// The content of a place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureRecord {
     /// Grows by one with each record written.
     pub sequence: u64,
     /// Whether a later boot has shown it.
     pub acknowledged: bool,
-    /// What failed.
+    /// The boot that failed.
     pub failure: LastFailure,
 }
 
-/// Why a place has no record.
+/// Why a place does not have a record.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadFailureRecord {
     /// Nothing was ever written there.
     Empty,
-    /// Another beginning than a record's.
+    /// Does not begin with the magic of a record.
     NoMagic,
-    /// It says a length that does not fit.
+    /// The record's length is not possible; holds that length.
     BadLength(usize),
-    /// It does not hash to its own digest: torn or flipped.
+    /// The record does not match its own digest: written in part, or changed.
     Damaged,
-    /// Undamaged, but a field makes no sense: written by another version.
+    /// Undamaged, but this field has a value that is not valid: written by another version.
     BadField(&'static str),
 }
 
@@ -136,7 +137,7 @@ pub fn record_length(head: &[u8]) -> Result<usize, BadFailureRecord> {
 }
 
 impl FailureRecord {
-    /// The record as it stands in its place. Texts that are too long are cut, the log at its beginning.
+    /// The record's bytes on the disk. Texts that are too long are cut, the log at its beginning.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let failure = &self.failure;
@@ -210,12 +211,12 @@ impl FailureRecord {
     }
 }
 
-/// The beginning of a text that may be too long.
+/// The beginning of a text, cut to [`LONGEST_TEXT`].
 fn beginning(text: &str) -> &str {
     text.get(..text.floor_char_boundary(LONGEST_TEXT)).unwrap_or_default()
 }
 
-/// The end of a log that may be too long, from the beginning of a line.
+/// The last lines of a log, at most [`LONGEST_LOG`] bytes.
 fn end(log: &str) -> &str {
     let surplus = log.len().saturating_sub(LONGEST_LOG);
     if surplus == 0 {
@@ -225,7 +226,7 @@ fn end(log: &str) -> &str {
     end.split_once('\n').map_or(end, |(_, lines)| lines)
 }
 
-/// Both places as they were read.
+/// Both places of the failure area as they were read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailureArea {
     /// Each place's record, or why there is none.
@@ -233,13 +234,13 @@ pub struct FailureArea {
 }
 
 impl FailureArea {
-    /// The record that holds: the valid one with the higher sequence.
+    /// The valid record with the higher sequence.
     #[must_use]
     pub fn current(&self) -> Option<&FailureRecord> {
         self.records.iter().filter_map(|record| record.as_ref().ok()).max_by_key(|record| record.sequence)
     }
 
-    /// Where and what to write so that this holds: never over the record that holds now.
+    /// The offset and the record to write for this failure: never over the record that is current now.
     #[must_use]
     pub fn replacement(&self, failure: LastFailure, acknowledged: bool) -> (u64, FailureRecord) {
         let held = self.current().map_or(0, |record| record.sequence);

@@ -1,15 +1,15 @@
 //! The lowest seal serials that a system accepts: one floor for all nodes, and higher ones for single nodes.
 //!
-//! A stick holds no counter that a person with the stick cannot turn back, so the signed system carries the floor: a
-//! genuine seal with a lower serial was replaced, and does not count any more. Two kinds of lines of the trust file:
-//! `least-serial: NUMBER` and `least-serial-of: NODE NUMBER`.
+//! A person with the stick can turn back any counter on it, so the signed system carries the floor: a genuine seal with
+//! a lower serial was replaced and is refused. The loader configuration has two kinds of lines for it: `least-serial:
+//! NUMBER` and `least-serial-of: NODE NUMBER`.
 
 use crate::name::Name;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
-/// The floors of a system. Zero, which no serial is, means that there is none.
+/// The floors of a system. Zero means that there is none: serials begin at 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LeastSerial {
     all: u64,
@@ -40,18 +40,18 @@ impl LeastSerial {
         self.nodes.get(node).map_or(self.all, |own| self.all.max(*own))
     }
 
-    /// The floor that a node has besides that of all; 0 where it has none.
+    /// The floor that is set for this node itself; 0 where there is none.
     #[must_use]
     pub fn own_of(&self, node: &Name) -> u64 {
         self.nodes.get(node).copied().unwrap_or_default()
     }
 
-    /// The nodes that have a floor of their own, with it.
+    /// The nodes that have their own floor, with it.
     pub fn nodes(&self) -> impl Iterator<Item = (&Name, u64)> {
         self.nodes.iter().filter(|(_, serial)| **serial > 0).map(|(node, serial)| (node, *serial))
     }
 
-    /// Its lines of the trust file. A system without floors has none.
+    /// The lines of the loader configuration for these floors; empty where there are none.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();
@@ -64,7 +64,7 @@ impl LeastSerial {
         text
     }
 
-    /// Takes a line of the trust file; `None` for a key that is not one of its own, and for a value that is not valid.
+    /// Reads a line of the loader configuration; `None` for a key of something else, and for a value that is not valid.
     pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
         let number = |text: &str| text.parse().ok().filter(|number| *number > 0);
         match key {

@@ -1,11 +1,11 @@
-//! What build time and boot time of psyopsOS must agree on.
+//! What psyopsOS's programs for build time and boot time must agree on.
 //!
 //! Each format has its writer beside its reader in one file, so that no string or offset is typed twice on the two
 //! sides of a trust boundary. Nothing in here reads a clock, a device or a file: bytes in, values out, and back.
 //!
 //! It does not verify signatures or open secrets (that is `keys`), and it does no input or output.
 #![no_std]
-// This code runs in PID 1, which must not panic: no operation that could is written here.
+// This code runs in PID 1, which must not panic: operations that can panic are denied.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,

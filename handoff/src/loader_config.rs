@@ -1,8 +1,8 @@
-//! What an initramfs knows of its site: whom it trusts, which release it is, what the site wants done about faults
-//! and who gets into a rescue shell.
+//! The loader configuration: the part of an initramfs that is made for its site. It names the trusted signing keys, the
+//! release, the actions for faults and who can log in to a rescue shell.
 //!
-//! It stands in the UKI and is covered by its signature. Text, one `key: value` a line, in any order. A line ends with a
-//! line feed; no value has a control character.
+//! It is a file in the UKI and covered by its signature. Text, one `key: value` a line, in any order. A line ends with
+//! a line feed; no value has a control character.
 
 use crate::fault::Policy;
 use crate::least_serial::LeastSerial;
@@ -15,16 +15,16 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The site's part of an initramfs.
+/// The site's settings for the loader.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoaderConfig {
-    /// The site.
+    /// The site's name.
     pub site: Name,
-    /// The release of this system.
+    /// The release of the system that has this initramfs.
     pub release: Name,
-    /// Grows when older releases must not run any more.
+    /// The security epoch of the release: it grows when older releases must not run any more.
     pub security_epoch: u32,
-    /// The lowest serials that seals may have to count on this system.
+    /// The lowest serials of seals that this system accepts.
     pub least_serial: LeastSerial,
     /// When it was built, in seconds since 1970: no clock in the initramfs may be earlier.
     pub build_time: u64,
@@ -32,26 +32,26 @@ pub struct LoaderConfig {
     pub signing_keys: Vec<String>,
     /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
     pub overlay_size: String,
-    /// What the kernel does about a root that rots while it runs.
+    /// What the kernel does when a block of the running root is damaged.
     pub root_corruption: OnCorruption,
     /// Seconds that the identity stage may take.
     pub identity_deadline: u32,
-    /// Answers to faults until a seal is open.
+    /// The actions for faults until a seal is open.
     pub policy: Policy,
-    /// Who gets in when the machine stands in rescue.
+    /// Who can log in when the machine is in rescue.
     pub rescue: RescuePolicy,
 }
 
-/// Why a text is no trust file.
+/// Why a text is not a loader configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadLoaderConfig {
     /// A line that is not `key: value`.
     BadLine(String),
     /// A key that this version does not know.
     UnknownKey(String),
-    /// A key that must stand there and does not.
+    /// A required key that is missing.
     Missing(&'static str),
-    /// A value that makes no sense.
+    /// The key whose value is not valid.
     BadValue(String),
 }
 
@@ -69,7 +69,7 @@ impl fmt::Display for BadLoaderConfig {
 impl core::error::Error for BadLoaderConfig {}
 
 impl LoaderConfig {
-    /// The file's text.
+    /// The configuration's text.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!(
@@ -95,14 +95,14 @@ impl LoaderConfig {
         text
     }
 
-    /// Reads the file.
+    /// Reads the configuration's text.
     pub fn decode(text: &str) -> Result<Self, BadLoaderConfig> {
         let (mut site, mut release, mut epoch, mut time, mut deadline) = (None, None, None, None, None);
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
         let (mut rescue, mut root_corruption) = (RescuePolicy::default(), OnCorruption::default());
         let mut least_serial = LeastSerial::default();
-        // Not `lines`, which would take a carriage return out of a value.
+        // Not `lines`, which would remove a carriage return from a value.
         for line in text.split_terminator('\n') {
             let bad = || BadLoaderConfig::BadValue(line.to_owned());
             let (key, value) =

@@ -8,12 +8,12 @@ use core::str::FromStr;
 /// Who can log in on a console.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ConsoleLogin {
-    /// No one.
+    /// No user.
     #[default]
     Off,
     /// Users with a password; that of root has this hash.
     Password(CryptHash),
-    /// Everyone: a root shell without a password. For demonstrations and tests.
+    /// Everyone at the console: a root shell without a password. For demonstrations and tests.
     Shell,
 }
 
@@ -21,14 +21,14 @@ pub enum ConsoleLogin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CryptHash(String);
 
-/// A text that is not a [`CryptHash`].
+/// A text that is not a [`CryptHash`]: too short, without the leading `$`, or with a character that is not allowed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadCryptHash;
 
 /// Why a word and a hash do not make a [`ConsoleLogin`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadConsoleLogin {
-    /// The word is none of [`ConsoleLogin::WORDS`].
+    /// The word is not one of [`ConsoleLogin::WORDS`].
     Word,
     /// `password` needs a hash.
     MissingHash,
@@ -37,7 +37,7 @@ pub enum BadConsoleLogin {
 }
 
 impl ConsoleLogin {
-    /// The words in files.
+    /// The words for logins in files.
     pub const WORDS: [&'static str; 3] = ["off", "password", "shell"];
 
     /// The login that a word and perhaps a hash describe.
@@ -52,7 +52,7 @@ impl ConsoleLogin {
         }
     }
 
-    /// The word in files.
+    /// This login's word in files.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl ConsoleLogin {
         }
     }
 
-    /// The hash of root's password, where there is one.
+    /// The hash of root's password, if there is one.
     #[must_use]
     pub fn hash(&self) -> Option<&CryptHash> {
         match self {
@@ -73,7 +73,7 @@ impl ConsoleLogin {
 }
 
 impl CryptHash {
-    /// The hash.
+    /// The hash as text, as shadow(5) has it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -83,7 +83,7 @@ impl CryptHash {
 impl FromStr for CryptHash {
     type Err = BadCryptHash;
 
-    /// Takes what begins with `$` and has no character that shadow(5) or TOML would read as something else.
+    /// Accepts a text that begins with `$` and has no character with a meaning in shadow(5) or TOML.
     fn from_str(text: &str) -> Result<Self, BadCryptHash> {
         let plain = |c: char| c.is_ascii_graphic() && !matches!(c, ':' | '"' | '\\');
         let good = text.starts_with('$') && text.len() > 12 && text.chars().all(plain);

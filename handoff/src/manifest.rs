@@ -1,8 +1,8 @@
-//! The manifest inside a seal: what the node must have, file by file.
+//! The manifest inside a seal: every file that the node must have.
 //!
 //! The syntax is that of mtree(5): a line a file, its path first (with `\ooo` for anything unusual), then `key=value`
-//! words: `mode`, `uid`, `gid`, `size`, `sha256digest` as in mtree, and `kind`, `store`, `install`, `required` of our
-//! own. Lines with `#` are comments to mtree; `#psyops NAME VALUE` carries options, signed like all the rest.
+//! words: `mode`, `uid`, `gid`, `size`, `sha256digest` as in mtree, and psyopsOS's own `kind`, `store`, `install`,
+//! `required`. Lines with `#` are comments to mtree; `#psyops NAME VALUE` carries options, signed like all the rest.
 
 use crate::fault::Policy;
 use crate::hash::Sha256Digest;
@@ -13,12 +13,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The first line.
+/// The first line of a manifest: format and version.
 pub const HEADER: &str = "#mtree psyops-manifest 1";
 /// The most entries that a manifest may have.
 pub const MOST_ENTRIES: usize = 100_000;
 
-/// What a file is, which says how it is checked when it is written and loaded.
+/// What kind of content a file has, which decides how it is checked when it is written and loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileKind {
     /// An OpenSSH private host key.
@@ -31,7 +31,7 @@ pub enum FileKind {
     Opaque,
 }
 
-/// Where a file lives.
+/// Where a file is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Store {
     /// On the secret partition.
@@ -43,18 +43,18 @@ pub enum Store {
 /// How much a node needs a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Required {
-    /// No boot without it.
+    /// The node does not boot without it.
     Boot,
     /// The configuration run needs it.
     Run,
-    /// Nice to have.
+    /// The node works without it.
     Optional,
 }
 
 macro_rules! words {
     ($type:ident { $($variant:ident = $word:literal),+ }) => {
         impl $type {
-            /// The word in the manifest.
+            /// The word for this value in the manifest.
             #[must_use]
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word),+ }
@@ -102,15 +102,15 @@ impl fmt::Display for RelativePath {
 pub struct FileAttributes {
     /// Permission bits, at most `0o7777`.
     pub mode: u32,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id.
     pub gid: u32,
-    /// What it is.
+    /// The kind of content, and so how it is checked.
     pub kind: FileKind,
-    /// Where it is kept.
+    /// Where the file is stored.
     pub store: Store,
-    /// Where it is put in the root: an absolute path, or nowhere.
+    /// The absolute path in the root at which it is installed; `None`: it is not installed.
     pub install: Option<String>,
     /// How much the node needs it.
     pub required: Required,
@@ -119,9 +119,9 @@ pub struct FileAttributes {
 /// One file that the node must have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its place in its store, and under `files/` in the seal.
+    /// Its path in its store, and under `files/` in the seal.
     pub path: RelativePath,
-    /// What the site says about it.
+    /// Mode, owner and use, from the site.
     pub attributes: FileAttributes,
     /// Bytes of its content.
     pub size: u64,
@@ -132,20 +132,20 @@ pub struct Entry {
 /// Everything that a node must have.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Manifest {
-    /// Files, by path.
+    /// The files, sorted by path.
     pub entries: Vec<Entry>,
-    /// The site's answers to faults.
+    /// The site's actions for faults.
     pub policy: Policy,
-    /// Remove what the seal does not know (otherwise it is only reported).
+    /// Remove files that are not in the seal (otherwise they are only reported).
     pub remove_unknown: bool,
 }
 
-/// Why a text is no manifest.
+/// Why a text is not a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadManifest {
-    /// The line, from 1.
+    /// The number of the line, from 1.
     pub line: usize,
-    /// What is wrong with it.
+    /// What is wrong with the line.
     pub problem: String,
 }
 
@@ -158,7 +158,7 @@ impl fmt::Display for BadManifest {
 impl core::error::Error for BadManifest {}
 
 impl Manifest {
-    /// The entries that live in `store`.
+    /// The entries that are stored in `store`.
     pub fn stored_in(&self, store: Store) -> impl Iterator<Item = &Entry> {
         self.entries.iter().filter(move |entry| entry.attributes.store == store)
     }
@@ -196,7 +196,7 @@ impl Manifest {
         text
     }
 
-    /// Reads a manifest: every line must make sense, every path once.
+    /// Reads a manifest: every line must be valid, and no path may occur twice.
     pub fn decode(text: &str) -> Result<Self, BadManifest> {
         let mut manifest = Self::default();
         let mut lines = text.split_terminator('\n').zip(1_usize..);

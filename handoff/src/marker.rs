@@ -1,4 +1,4 @@
-//! Lines that stand on a console for a program to find: the boot tests and `psyops run` wait for them.
+//! Texts at the start of console lines by which programs find them: the boot tests and `psyops run` wait for them.
 
 /// Before the boot report on a line of its own; JSON follows.
 pub const REPORT: &str = "psyops-report: ";
@@ -8,9 +8,9 @@ pub const LOADER: &str = "psyops initloader ";
 pub const SELECTOR: &str = "psyops selector: ";
 /// The first line of the rescue screen.
 pub const RESCUE: &str = "psyops rescue: ";
-/// The last line before the loader gives way to init.
+/// The last line before the loader starts init.
 pub const HANDOVER: &str = "psyops: handing over to ";
-/// Before the reason of the last failed boot, on the next one that goes through.
+/// Before the reason of the last failed boot, printed by the next boot that succeeds.
 pub const LAST_FAILURE: &str = "psyops last failure: ";
 /// Before each line of a failed step: what failed, on what, what to do.
 pub const FAULT: &str = "psyops fault: ";

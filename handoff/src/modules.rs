@@ -1,7 +1,7 @@
 //! The list of kernel modules in the initramfs: one line a module, each after all that it needs.
 //!
 //! `name file kind [needs=NAME,NAME...] [drives=PATTERN...]`. The builder writes it from what depmod(8) knows, so the
-//! loader need not look into the modules to find out which of them this machine has a use for.
+//! loader need not read the modules to find out which of them this machine needs.
 
 use alloc::borrow::ToOwned as _;
 use alloc::string::String;
@@ -9,23 +9,23 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::str::FromStr;
 
-/// What a module does when it is loaded, and so how it is loaded best.
+/// What a module does when it is loaded, which decides how the loader loads it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ModuleKind {
     /// A library, an algorithm or a file system: it touches no device and waits for none.
     Part,
-    /// A driver for what hangs on a controller (USB, SCSI, virtio): it takes devices as they come.
+    /// A driver for devices behind a controller (USB, SCSI, virtio): it takes devices as they appear.
     Driver,
     /// A driver of PCI devices: loading it lasts until it has looked at them, which may be seconds.
     Controller,
-    /// For people at a keyboard; a boot that asks nobody does without.
+    /// For a keyboard: not loaded in a boot that asks nothing of a person.
     Input,
 }
 
 impl ModuleKind {
     const ALL: [Self; 4] = [Self::Part, Self::Driver, Self::Controller, Self::Input];
 
-    /// The word in the list.
+    /// The kind's word in the list.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -37,7 +37,7 @@ impl ModuleKind {
     }
 }
 
-/// A word that is no kind of module.
+/// A word that is not a kind of module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoKind;
 
@@ -56,12 +56,12 @@ pub struct Module {
     pub name: String,
     /// Its file in the initramfs.
     pub file: String,
-    /// What it does.
+    /// What it does when it is loaded.
     pub kind: ModuleKind,
-    /// The modules that must be loaded before it; all stand earlier in the list.
+    /// The modules that must be loaded before it; all are earlier in the list.
     pub needs: Vec<String>,
-    /// The PCI devices for which it is needed, as patterns over what `modalias` in `/sys` says; `*` stands for
-    /// anything. Only PCI devices are all there before any module is loaded.
+    /// The PCI devices for which it is needed, as patterns for `modalias` in `/sys`; `*` matches anything. Only PCI
+    /// devices all exist before any module is loaded.
     pub drives: Vec<String>,
 }
 
@@ -110,14 +110,14 @@ fn decode_line(line: &str) -> Option<Module> {
     Some(module)
 }
 
-/// Which of `modules` a machine with these PCI devices needs to boot, one answer for each: those that drive a device
-/// that is there, and those that no device decides about, unless they are only there for others; and all that these
-/// need. None that is only there for people.
+/// Which of `modules` a machine with these PCI devices needs to boot, one value for each. Needed are the modules that
+/// drive a device of the machine, those that no device decides about unless they only serve other modules, and all that
+/// these need. Modules for a keyboard are not.
 #[must_use]
 pub fn needed(modules: &[Module], devices: &[String]) -> Vec<bool> {
     let is_there = |pattern: &String| devices.iter().any(|device| matches(pattern, device));
     let mut needed = vec![false; modules.len()];
-    // Each module stands after all that it needs, so from the end every one is reached after those that need it.
+    // Each module comes after all that it needs, so going backwards every one is reached after those that need it.
     for (position, module) in modules.iter().enumerate().rev() {
         let mut users =
             modules.iter().zip(&needed).filter(|(user, _)| user.needs.contains(&module.name)).peekable();
@@ -134,8 +134,8 @@ pub fn needed(modules: &[Module], devices: &[String]) -> Vec<bool> {
     needed
 }
 
-/// Whether `text` fits `pattern`, in which `*` stands for anything. PCI aliases have no other wildcard, so each part may
-/// be taken where it is first found, and no way is tried twice.
+/// Whether `text` matches `pattern`, in which `*` stands for anything. PCI aliases have no other wildcard, so each part
+/// can be taken at its first match, without trying others.
 fn matches(pattern: &str, text: &str) -> bool {
     let Some((start, rest)) = pattern.split_once('*') else { return pattern == text };
     let (parts, end) = rest.rsplit_once('*').unwrap_or(("", rest));
@@ -199,7 +199,7 @@ mod tests {
         assert!(matches(xhci, xhci) && !matches("pci:v", xhci));
         assert!(matches("a*ab*c", "aabababc") && matches("a*", "a") && matches("*", ""));
         assert!(!matches("a*a", "a") && !matches("a*b*a", "aba*") && !matches("a*bb*b", "abb"));
-        // Tried in every way this would not end.
+        // With backtracking over every way to match, this would not end.
         assert!(!matches(&"a*".repeat(2000), &"a".repeat(1999)));
     }
 

@@ -8,16 +8,16 @@ use core::str::FromStr;
 /// The longest name, in bytes: a host name label (RFC 1123, section 2.1; RFC 1035, section 2.3.4).
 pub const LONGEST: usize = 63;
 
-/// Why a text is no name.
+/// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadName {
-    /// There is nothing.
+    /// The text is empty.
     Empty,
-    /// It has more than [`LONGEST`] bytes.
+    /// More than [`LONGEST`] bytes; holds their number.
     TooLong(usize),
-    /// A character that names do not have.
+    /// A character that is not allowed in names.
     BadCharacter(char),
-    /// It starts or ends with something else than a letter or digit.
+    /// It starts or ends with a character that is not a letter or digit.
     BadEdge,
 }
 

@@ -10,7 +10,7 @@ use core::str::FromStr;
 /// The longest name of a network interface: `IFNAMSIZ` of Linux (16) less the final NUL.
 pub const LONGEST_CARD_NAME: usize = 15;
 
-/// The name of a network interface, in characters that no configuration file gives a meaning of its own.
+/// The name of a network interface, only in characters without a special meaning in configuration files.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CardName(String);
 
@@ -36,13 +36,13 @@ pub struct Card {
     pub dhcp: bool,
     /// Fixed addresses.
     pub addresses: Vec<InterfaceAddress>,
-    /// The default route.
+    /// The address of the default route.
     pub gateway: Option<IpAddr>,
-    /// Name servers.
+    /// Addresses of name servers.
     pub dns: Vec<IpAddr>,
 }
 
-/// A text that is not what its place needs. The message says what is expected there.
+/// A text that is not valid where it was found. The message says what is expected there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BadNetworkValue {
     /// Not a [`CardName`].
@@ -54,7 +54,7 @@ pub enum BadNetworkValue {
 }
 
 impl CardName {
-    /// The name.
+    /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
@@ -66,7 +66,7 @@ impl FromStr for CardName {
 
     fn from_str(text: &str) -> Result<Self, BadNetworkValue> {
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        // The kernel takes neither "." nor ".." (dev_valid_name).
+        // The kernel accepts neither "." nor ".." (`dev_valid_name`).
         let good = (1..=LONGEST_CARD_NAME).contains(&text.len())
             && text.chars().all(plain)
             && !matches!(text, "." | "..");
@@ -106,7 +106,7 @@ impl fmt::Display for HardwareAddress {
 }
 
 impl InterfaceAddress {
-    /// The address without its prefix.
+    /// The address without its prefix length.
     #[must_use]
     pub fn ip(&self) -> IpAddr {
         self.ip

@@ -4,23 +4,24 @@ use crate::json::Object;
 use alloc::string::String;
 use core::fmt;
 
-/// The name in the boot report's faults of something older that runs. No site chooses an answer to it.
+/// The name under which the boot report's faults list something older that runs. A site cannot choose an action for it.
 pub const FAULT: &str = "older";
 
 /// The kinds of things that can be older than what a node has or has seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum OlderKind {
-    /// One of the two places for seals has a lower serial than the other: so it is after each new seal.
+    /// One of the two places for seals has a lower serial than the other: this is normal after each new seal.
     SealPlace,
     /// The seal that runs has a lower serial than one that the node has run with before.
     Serial,
-    /// The release that runs has a lower security epoch than one in the other slot, or one that the node has run before.
+    /// The release that runs has a lower security epoch than one in the other slot, or one that the node has run
+    /// before.
     Release,
 }
 
 impl OlderKind {
-    /// The word in the report.
+    /// The kind's word in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -30,7 +31,7 @@ impl OlderKind {
         }
     }
 
-    /// Whether it is what runs that is older; a node where that is so is degraded.
+    /// Whether the older thing is the one that runs; the node is degraded then.
     #[must_use]
     pub fn runs(self) -> bool {
         match self {
@@ -50,13 +51,13 @@ impl fmt::Display for OlderKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct Older {
-    /// What it is.
+    /// The kind of thing that is older.
     pub what: OlderKind,
-    /// Its serial or security epoch.
+    /// The serial or security epoch of the older thing.
     pub lower: u64,
     /// The higher one that it is compared with.
     pub higher: u64,
-    /// Both numbers in words, and what to do where something is to be done.
+    /// A sentence with both numbers, and what to do if anything.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! The partitions of a stick: what each is called and of which type it is.
+//! The partitions of a stick: the name and the type of each.
 //!
 //! Names and types are fixed for good: the table of a running stick is never written. Types are those of the UAPI
 //! Discoverable Partitions Specification where it has one; the rest are psyopsOS's own.
@@ -10,7 +10,7 @@ use core::fmt;
 /// Bytes of a logical sector in the images that the builder writes (the table itself says so on other media).
 pub const SECTOR: u64 = 512;
 
-/// What a partition is for.
+/// What a partition is for. Its name and type follow from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// FAT32 with the selector, written once.
@@ -77,7 +77,7 @@ impl Role {
             Self::Verity(_) => architecture.verity_type,
             // UAPI.2 Discoverable Partitions Specification: generic Linux data.
             Self::Data => "0fc63daf-8483-4772-8e79-3d69d8477de4",
-            // Our own, drawn once.
+            // psyopsOS's own, random GUIDs.
             Self::Control => "6a0f5d1c-3b0e-4b3a-9c55-3c1f6de0c7a1",
             Self::Boot(_) => "0b8ae3f4-2b56-4a7e-8d0c-7f6a4b7b1e52",
             Self::Seal(_) => "f2d7c4b9-61a5-4c0f-a1f0-54c8e9d3ab06",

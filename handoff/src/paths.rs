@@ -1,10 +1,10 @@
-//! Where things lie in the initramfs, on the secret partition and in the running system.
+//! Paths in the initramfs, on the secret partition and in the running system.
 
-/// In the initramfs: what the site trusts and wants ([`crate::loader_config`]).
+/// In the initramfs: the loader configuration ([`crate::loader_config`]).
 pub const TRUST: &str = "/psyops/trust";
 /// In the initramfs: the kernel modules in loading order ([`crate::modules`]).
 pub const MODULES: &str = "/psyops/modules";
-/// In the initramfs: more of them, the drivers of network cards, where the site lets people into rescue by SSH.
+/// In the initramfs: the modules of network cards, where the site allows rescue by SSH.
 pub const RESCUE_MODULES: &str = "/psyops/rescue-modules";
 /// In the seal: fixed addresses for rescue, one line a card: hardware address or `*`, address, gateway or `-`.
 pub const RESCUE_NETWORK: &str = "rescue-network";
@@ -14,9 +14,9 @@ pub const INITRAMFS_SEAL: &str = "/node.seal";
 pub const INITRAMFS_END: &str = "/psyops/end";
 /// In the initramfs: busybox for the rescue shell.
 pub const INITRAMFS_BUSYBOX: &str = "/bin/busybox";
-/// In the initramfs, where rescue has no shell: the command reader, a link to the loader, and root's shell for SSH.
+/// In the initramfs, where rescue has no shell: the reader of commands, a link to the loader, and root's shell for SSH.
 pub const COMMAND_READER: &str = "/bin/psyops-rescue";
-/// In the initramfs, where rescue has no shell: the loader as what udhcpc calls.
+/// In the initramfs, where rescue has no shell: the loader as the script that udhcpc runs.
 pub const LEASE_READER: &str = "/bin/psyops-lease";
 /// In the initramfs: where the root is mounted.
 pub const NEW_ROOT: &str = "/sysroot";
@@ -29,7 +29,7 @@ pub const SECRET_LABEL: &str = "psyops-secret";
 /// On the secret partition: the node's age identity.
 pub const AGE_KEY: &str = "age.key";
 
-/// What only root can enter, in the initramfs and in the running system: mounts that are nobody else's business.
+/// A folder that only root can enter, in the initramfs and in the running system: for mounts of the loader and agent.
 pub const PRIVATE: &str = "/run/psyops/private";
 /// Where the secret partition stays mounted, read-only, under [`PRIVATE`]: for the loader and the agent.
 pub const SECRET_PARTITION: &str = "/run/psyops/private/secret-partition";
@@ -37,21 +37,21 @@ pub const SECRET_PARTITION: &str = "/run/psyops/private/secret-partition";
 pub const SECRETS: &str = "/run/psyops/secrets";
 /// State of this boot, in memory.
 pub const RUN: &str = "/run/psyops";
-/// What memory-kind entries of the seal are kept as, under [`RUN`].
+/// Where files of the seal that are stored in memory are kept, under [`RUN`].
 pub const MEMORY_SECRETS: &str = "/run/psyops/memory";
 /// The opened seal's manifest, for the agent.
 pub const MANIFEST: &str = "/run/psyops/manifest";
-/// What the initramfs trusted ([`TRUST`]), for the agent: the initramfs itself is gone by then.
+/// The loader configuration ([`TRUST`]) of the running system, for the agent: the initramfs itself is gone by then.
 pub const RUNNING_TRUST: &str = "/run/psyops/trust";
 /// The boot report as JSON.
 pub const BOOT_REPORT: &str = "/run/psyops/boot.json";
 /// The loader's log.
 pub const BOOT_LOG: &str = "/run/psyops/boot.log";
-/// Why the last failed boot failed, where this boot is the first since then that went through, as JSON.
+/// Why the last failed boot failed, as JSON, if this boot is the first that succeeded since then.
 pub const LAST_FAILURE: &str = "/run/psyops/last-failure.json";
-/// How this boot went, in a few lines for whoever logs in: `pam_motd(8)` shows what lies in this folder.
+/// How this boot went, in a few lines for a user who logs in: `pam_motd(8)` shows the files in this folder.
 pub const MESSAGE_OF_THE_DAY: &str = "/run/motd.d/psyops";
-/// A word for the shell's prompt, where not all is well; else an empty file.
+/// A word for the shell's prompt if the node is degraded; otherwise an empty file.
 pub const PROMPT: &str = "/run/psyops/prompt";
 /// The status of the configuration run as JSON.
 pub const STATUS: &str = "/run/psyops/status.json";
@@ -66,11 +66,11 @@ pub const SITE: &str = "/usr/share/psyops/site";
 pub const SITE_REVISION: &str = "/usr/share/psyops/site/revision";
 /// Which init the root has: one word.
 pub const INIT_KIND: &str = "/usr/share/psyops/init";
-/// Where the `data` partition is mounted, where a node mounts one: what outlives a reboot.
+/// Where the `data` partition is mounted, if the node has one: files that outlive a reboot.
 pub const DATA: &str = "/data";
-/// Under [`DATA`]: the folder of psyopsOS.
+/// Under [`DATA`]: the folder of psyopsOS's own files.
 pub const ON_DATA: &str = "psyops";
 /// In that folder: the highest serial and security epoch that the node has run with ([`crate::highest_seen`]).
 pub const HIGHEST_SEEN: &str = "highest-seen";
-/// Where logs go.
+/// The folder of logs.
 pub const LOGS: &str = "/var/log/psyops";

@@ -9,19 +9,19 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// The version of the report's form. Members may be added within a version; a reader takes what is missing as unknown.
-/// What a member means changes only with the number.
+/// The version of the report's form. Members may be added within a version; a reader treats a missing one as unknown.
+/// The version changes when the meaning of a member changes.
 pub const FORMAT: u64 = 1;
 
 /// How the boot went as a whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum Outcome {
-    /// All is as it should be (repaired files included).
+    /// Everything is in order (repaired files included).
     Ok,
-    /// The node runs, but not all is as it should be.
+    /// The node runs, but something is not in order.
     Degraded,
-    /// The rescue shell.
+    /// The boot ended in the rescue shell.
     Rescue,
 }
 
@@ -31,16 +31,16 @@ pub enum Outcome {
 pub enum Configure {
     /// Not begun or not ended yet.
     Pending,
-    /// Every command ended with success.
+    /// Every command succeeded.
     Ok,
     /// A command failed.
     Failed,
-    /// The deadline came first.
+    /// The run did not end before its deadline.
     Timeout,
 }
 
 impl Outcome {
-    /// The word in the report.
+    /// The outcome's word in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Outcome {
 }
 
 impl Configure {
-    /// The word in the report.
+    /// The result's word in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -76,25 +76,25 @@ impl fmt::Display for Configure {
     }
 }
 
-/// What a step of the boot is a part of.
+/// Which program or stage a step of the boot belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "lowercase"))]
 pub enum StepKind {
     /// The kernel, until it started the loader.
     Kernel,
-    /// The loader at work.
+    /// The loader's own work.
     #[default]
     Loader,
     /// Waiting for a device, inside another step or beside it.
     Wait,
     /// The node's configuration, before or after init.
     Configure,
-    /// What the root's own init did.
+    /// A service of the root's own init.
     Service,
 }
 
 impl StepKind {
-    /// The word in the report.
+    /// The kind's word in the report.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -111,9 +111,9 @@ impl StepKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct Step {
-    /// Its name.
+    /// The step's name.
     pub name: String,
-    /// What it is a part of.
+    /// Which program or stage it belongs to.
     #[cfg_attr(feature = "serde", serde(default))]
     pub kind: StepKind,
     /// When it began, in milliseconds since the kernel started.
@@ -124,7 +124,7 @@ pub struct Step {
     pub took_ms: u64,
 }
 
-/// Something that was wrong.
+/// Something that was wrong during the boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct FaultReport {
@@ -134,15 +134,15 @@ pub struct FaultReport {
     pub message: String,
 }
 
-/// The whole report.
+/// The report of one boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct BootReport {
-    /// The node, once its seal is open.
+    /// The node's name, once its seal is open.
     pub node: Option<String>,
-    /// The site.
+    /// The site's name.
     pub site: Option<String>,
-    /// The release that runs.
+    /// The name of the release that runs.
     pub release: Option<String>,
     /// The security epoch of the release that runs.
     #[cfg_attr(feature = "serde", serde(default))]
@@ -151,27 +151,27 @@ pub struct BootReport {
     pub slot: Option<String>,
     /// Why the selector chose it.
     pub selected: Option<String>,
-    /// Tries that the slot has left.
+    /// Tries that the slot has left after this start.
     pub tries_left: Option<u64>,
-    /// The seal's serial.
+    /// The serial of the seal that was opened.
     pub serial: Option<u64>,
-    /// How the boot went.
+    /// How the boot went as a whole.
     pub outcome: Outcome,
-    /// How many files were compared with the seal and hold.
+    /// How many files match the seal.
     pub verified: u64,
     /// The files that were rewritten.
     pub repaired: Vec<String>,
-    /// Files on the secret partition that the seal does not know.
+    /// Files on the secret partition that are not in the seal.
     pub unknown: Vec<String>,
-    /// Files that could not be repaired and are right in memory only.
+    /// Files that could not be repaired; their right content is in memory only.
     pub memory_only: Vec<String>,
-    /// Files of the seal that could not be put in their place in the root.
+    /// Files of the seal that could not be installed in the root.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missing: Vec<String>,
     /// What is older than something that the node has or had.
     #[cfg_attr(feature = "serde", serde(default))]
     pub older: Vec<Older>,
-    /// What was wrong.
+    /// What was wrong, in the order of its discovery.
     pub faults: Vec<FaultReport>,
     /// How the configuration run ended.
     pub configure: Configure,

@@ -1,9 +1,10 @@
-//! How `psyops run` knows that a boot report is the one of the system that it started.
+//! How `psyops run` knows that a boot report is from the system that it started.
 //!
 //! A file name, a service or a user of the node can write the report's marker and any JSON behind it on a console. So
-//! `psyops run` gives each machine a new key in its SMBIOS table (DSP0134, section 7.12, "OEM Strings"), which the kernel
-//! shows to root only, and the system writes a digest of key and report behind the report. Where there is no such key, as
-//! on real machines, nothing is written behind it. It does not protect from root on the node, who can read the key.
+//! `psyops run` gives each machine a new key in its SMBIOS table (DSP0134, section 7.12, "OEM Strings"), which the
+//! kernel shows to root only, and the system writes a digest of key and report behind the report. Where there is no
+//! such key, as on real machines, nothing is written behind it. It does not protect from root on the node, who can read
+//! the key.
 
 use crate::hash::{Sha256Digest, from_hex};
 use crate::shown::Shown;
@@ -22,7 +23,7 @@ const OEM_STRINGS: u8 = 11;
 /// A structure's type, length and handle.
 const STRUCTURE_HEADER: usize = 4;
 
-/// A machine's key.
+/// The random key of one machine.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ReportKey([u8; 32]);
 
@@ -51,7 +52,7 @@ impl ReportKey {
         loop {
             let (&kind, &length) = (table.first()?, table.get(1)?);
             let (_, rest) = table.split_at_checked(usize::from(length).max(STRUCTURE_HEADER))?;
-            // Strings end with a zero each, and all of them with one more.
+            // Each string ends with a zero byte, and the list with another one.
             let end = rest.windows(2).position(|pair| pair == [0, 0])?;
             let (strings, _) = rest.split_at_checked(end)?;
             if kind == OEM_STRINGS {
@@ -70,7 +71,7 @@ impl ReportKey {
     }
 
     fn proof(&self, report: &str) -> Sha256Digest {
-        // Of a digest: nothing can be added behind the report without the key.
+        // The digest of a digest: without the key, nothing can be appended to the report.
         Sha256Digest::of_parts(&[&self.0, Sha256Digest::of(report.as_bytes()).as_bytes()])
     }
 }
@@ -85,13 +86,13 @@ pub fn line(report: &str, key: Option<&ReportKey>) -> String {
     }
 }
 
-/// The JSON text in what is behind a marker, whatever else follows it.
+/// The JSON text at the start of what follows a marker.
 #[must_use]
 pub fn text(line: &str) -> &str {
     line.split_once(PROOF).map_or(line, |(report, _)| report)
 }
 
-/// The same, only where the proof is that of the key.
+/// The JSON text, only if the proof behind it was made with `key`.
 #[must_use]
 pub fn proven_text<'l>(line: &'l str, key: &ReportKey) -> Option<&'l str> {
     let (report, proof) = line.split_once(PROOF)?;
@@ -152,7 +153,7 @@ mod tests {
         assert_eq!(proven_text(&said[..said.len() - 1], &key(7)), None);
         assert_eq!((text(&said), text("{}")), ("{\"outcome\":\"ok\"}", "{}"));
         assert_eq!(line("{}", None), "{}");
-        // Something may follow on the same line of a console.
+        // Other output may follow on the same line of a console.
         assert!(proven_text(&format!("{said}[   12.4] more"), &key(7)).is_some());
     }
 }

@@ -1,15 +1,16 @@
-//! Who gets into a machine that stands in rescue. It stands in the trust file, signed with the system: it must be known
-//! before a seal is open.
+//! Who can log in to a machine in rescue. This is part of the loader configuration, which is signed with the system,
+//! because it must be known before a seal is open.
 //!
-//! Where the site says nothing, nobody gets in: whoever finds a stick, or stands before a machine, gets no root shell for
-//! breaking it. The machine says on every console what is wrong and what to do, and tries again now and then.
+//! By default rescue has no login: a person who finds a stick, or is at a machine's console, does not get a root shell
+//! by breaking the boot. The machine prints on every console what is wrong and what to do, and tries to boot again from
+//! time to time.
 
 use alloc::borrow::ToOwned as _;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// Seconds until a machine that nobody can get into by its consoles tries to boot again.
+/// Seconds until a machine without a rescue login on its consoles tries to boot again.
 pub const DEFAULT_RETRY_AFTER: u32 = 600;
 /// The most memory in KiB that checking a password may take: a node may have 192 MiB in all.
 pub const MOST_PASSWORD_MEMORY: u32 = 64 * 1024;
@@ -23,7 +24,7 @@ pub const SHELL_COMMANDS: [(&str, &str); 5] = [
     ("secrets", "secrets check|fix"),
 ];
 
-/// What people can type where they get the commands and no shell: each with what may follow it.
+/// The commands where rescue has no shell, each with what may follow it.
 pub const RESTRICTED_COMMANDS: [(&str, &str); 10] = [
     ("status", "status"),
     ("log", "log"),
@@ -37,7 +38,7 @@ pub const RESTRICTED_COMMANDS: [(&str, &str); 10] = [
     ("exit", "exit"),
 ];
 
-/// What those who get in can do.
+/// What a user who has logged in to rescue can do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RescueAccess {
     /// Everything: a shell of root.
@@ -47,30 +48,30 @@ pub enum RescueAccess {
     Commands,
 }
 
-/// What a console offers.
+/// What a console offers in rescue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ConsoleAccess {
-    /// What is wrong, and no way in.
+    /// No login: it only shows what is wrong.
     #[default]
     Off,
-    /// A shell for whoever knows the password, of which this is the argon2id hash in the PHC string format.
+    /// A login with a password; holds its argon2id hash in the PHC string format.
     Password(String),
-    /// A shell for everybody.
+    /// A shell without a password.
     Shell,
 }
 
-/// The site's wishes for rescue.
+/// The site's settings for rescue.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RescuePolicy {
-    /// What those who get in can do.
+    /// What a user who has logged in can do.
     pub access: RescueAccess,
-    /// What consoles offer.
+    /// What the consoles offer.
     pub console: ConsoleAccess,
-    /// Lines of `authorized_keys`: who gets in by SSH. Without one there is no network.
+    /// Lines of `authorized_keys` for logins by SSH. Without any, rescue does not start the network.
     pub ssh_keys: Vec<String>,
-    /// What is mounted stays so: the secret partition, the node's host key and the root.
+    /// Whether the secret partition, the node's host key and the root stay mounted.
     pub keep_keys: bool,
-    /// Seconds until another attempt, where consoles offer nothing.
+    /// Seconds until another attempt to boot, where consoles offer no login.
     pub retry_after: u32,
 }
 
@@ -87,13 +88,13 @@ impl Default for RescuePolicy {
 }
 
 impl RescuePolicy {
-    /// Whether anybody can get in at all; otherwise an initramfs needs no tools.
+    /// Whether rescue has any login; without one, an initramfs needs no tools.
     #[must_use]
     pub fn lets_somebody_in(&self) -> bool {
         self.console != ConsoleAccess::Off || !self.ssh_keys.is_empty()
     }
 
-    /// The lines of the trust file; none where all is as by default.
+    /// The lines of the loader configuration; none if all settings are the defaults.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = match &self.console {
@@ -116,7 +117,7 @@ impl RescuePolicy {
         text
     }
 
-    /// Takes a line of the trust file; `None` where the key is none of these or the value makes no sense.
+    /// Reads a line of the loader configuration; `None` where the key is not one of these or the value is not valid.
     pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
         match (key, value) {
             ("rescue-password", hash) if hash.starts_with("$argon2id$") => {

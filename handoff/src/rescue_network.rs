@@ -1,8 +1,8 @@
-//! The rescue network: the fixed address that each network card has while the node is in rescue. The builder puts it into
-//! the node's seal as the file [`crate::paths::RESCUE_NETWORK`]; PID 1 reads it when rescue can be reached by SSH.
+//! The rescue network: the fixed address that each network card has while the node is in rescue. The builder puts it
+//! into the node's seal as the file [`crate::paths::RESCUE_NETWORK`]; PID 1 reads it when rescue allows logins by SSH.
 //!
-//! A line for each card: hardware address, address with prefix length, gateway. `*` in place of the hardware address stands
-//! for any card that no other line names, `-` in place of the gateway for none.
+//! A line for each card: hardware address, address with prefix length, gateway. `*` in place of the hardware address
+//! means any card that no other line names, `-` in place of the gateway means none.
 
 use crate::network::{Card, HardwareAddress, InterfaceAddress};
 use alloc::string::String;
@@ -16,11 +16,11 @@ const NO_GATEWAY: &str = "-";
 /// The fixed address of one card.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FixedAddress {
-    /// Which card; `None` for any that no other line names.
+    /// The card's hardware address; `None` for any card that no other line names.
     pub mac: Option<HardwareAddress>,
-    /// Its address.
+    /// The address with its prefix length.
     pub address: InterfaceAddress,
-    /// The default route.
+    /// The address of the default route.
     pub gateway: Option<IpAddr>,
 }
 
@@ -36,12 +36,12 @@ impl FixedAddress {
         Some(Self { mac: card.mac, address, gateway: card.gateway })
     }
 
-    /// The file's text.
+    /// The text of the file.
     pub fn encode_all(addresses: impl IntoIterator<Item = Self>) -> String {
         addresses.into_iter().map(|address| alloc::format!("{address}\n")).collect()
     }
 
-    /// The lines of the file's text. A bad line does not hide the others: in rescue, one usable address is much.
+    /// Reads the file's lines. A bad line does not hide the others: in rescue, one usable address is enough.
     pub fn decode_all(text: &str) -> impl Iterator<Item = Result<Self, BadFixedAddress>> {
         text.lines().map(str::parse)
     }

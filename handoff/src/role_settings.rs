@@ -1,4 +1,5 @@
-//! `role.toml`: what a role of the site does on a node, and when. The builder reads it in the site, the agent in the root.
+//! `role.toml`: what a role of the site does on a node, and when. The builder reads it in the site, the agent in the
+//! root.
 
 use crate::toml_problem::TomlProblem;
 use alloc::string::String;
@@ -19,12 +20,12 @@ pub enum Stage {
     Configure,
 }
 
-/// What a role does.
+/// What a role does when it is applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RoleAction {
     /// Puts its `files/` and rendered `templates/` over the root.
     Overlay,
-    /// Runs a program.
+    /// Runs this program.
     Command {
         /// The program and its arguments; at least one word, and the first is not empty.
         argv: Vec<String>,
@@ -33,14 +34,14 @@ pub enum RoleAction {
     },
 }
 
-/// A role.
+/// The settings of one role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoleSettings {
     /// When it is applied.
     pub stage: Stage,
-    /// What it does.
+    /// What it does when it is applied.
     pub action: RoleAction,
-    /// The packages that its nodes get for it, as typed; the builder says what they mean.
+    /// The packages that the role adds to its nodes, as typed; the builder interprets them.
     pub packages: Vec<Spanned<String>>,
 }
 
@@ -49,22 +50,22 @@ pub struct RoleSettings {
 pub enum BadRoleSettings {
     /// It is not TOML, or has an unknown key, a missing one or a value of the wrong type.
     Syntax(toml::de::Error),
-    /// A key takes one of a few words, and this is none of them.
+    /// A word that is not one of the key's values.
     Word {
-        /// The key.
+        /// The key with the wrong word.
         key: &'static str,
-        /// What the file says, and where.
+        /// The word in the file, and its position.
         word: Spanned<String>,
         /// The words that the key takes.
         known: &'static [&'static str],
     },
     /// The keys do not fit together.
     Mismatch {
-        /// The key.
+        /// The key that does not fit the others.
         key: &'static str,
-        /// What the file says, and where.
+        /// The value in the file, and its position.
         value: Spanned<String>,
-        /// What is expected.
+        /// What is expected instead.
         problem: &'static str,
     },
 }
@@ -83,7 +84,7 @@ struct RawRole {
 impl Stage {
     const WORDS: &'static [&'static str] = &["identity", "configure"];
 
-    /// The word in files and on command lines.
+    /// The stage's word in files and on command lines.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -102,7 +103,7 @@ impl fmt::Display for Stage {
 impl RoleAction {
     const WORDS: &'static [&'static str] = &["overlay", "command"];
 
-    /// The word in files and reports.
+    /// The action's word in files and reports.
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -113,14 +114,14 @@ impl RoleAction {
 }
 
 impl Default for RoleSettings {
-    /// A role without a `role.toml`.
+    /// The settings of a role without a `role.toml`.
     fn default() -> Self {
         Self { stage: Stage::default(), action: RoleAction::Overlay, packages: Vec::new() }
     }
 }
 
 impl RoleSettings {
-    /// Reads the file's text.
+    /// Reads the text of `role.toml`.
     pub fn decode(text: &str) -> Result<Self, BadRoleSettings> {
         let raw: RawRole = toml::from_str(text).map_err(BadRoleSettings::Syntax)?;
         let stage = match raw.stage {
@@ -156,7 +157,7 @@ impl RoleSettings {
 }
 
 impl BadRoleSettings {
-    /// The bytes of the text that are wrong.
+    /// The range of bytes in the text that is wrong.
     #[must_use]
     pub fn span(&self) -> Range<usize> {
         match self {
@@ -166,7 +167,7 @@ impl BadRoleSettings {
         }
     }
 
-    /// The same with the line in `text` and without the text itself, for a log.
+    /// The error as one line with the line number in `text` but without the text itself, for a log.
     #[must_use]
     pub fn in_one_line(&self, text: &str) -> TomlProblem {
         match self {

@@ -9,7 +9,7 @@ use core::fmt;
 
 /// The variable's name.
 pub const VARIABLE: &str = "PsyopsSelection";
-/// The variable's vendor GUID, drawn once.
+/// The variable's vendor GUID, a random one.
 pub const VENDOR_GUID: &str = "5d2bd1ea-5c4e-4f0f-9a37-70f0a5e6c9b4";
 
 /// Where the started system should go.
@@ -17,7 +17,7 @@ pub const VENDOR_GUID: &str = "5d2bd1ea-5c4e-4f0f-9a37-70f0a5e6c9b4";
 pub enum Mode {
     /// An ordinary boot.
     Normal,
-    /// To the rescue shell.
+    /// A boot into the rescue shell.
     Rescue,
 }
 
@@ -26,11 +26,11 @@ pub enum Mode {
 pub struct Selection {
     /// The slot that was started.
     pub slot: Slot,
-    /// Where it should go.
+    /// Whether the system boots normally or goes to the rescue shell.
     pub mode: Mode,
     /// Tries left after this start.
     pub tries_left: u8,
-    /// Whether the try could be written down (not on a read-only medium).
+    /// Whether the try could be recorded (not possible on a read-only medium).
     pub counted: bool,
     /// Why this slot and mode, in words.
     pub reason: String,
@@ -51,7 +51,7 @@ impl Selection {
         )
     }
 
-    /// Reads the variable's content; `None` where a field is missing or makes no sense.
+    /// Reads the variable's content; `None` where a field is missing or not valid.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let field = |key: &str| {
@@ -72,7 +72,7 @@ impl Selection {
     }
 }
 
-/// The words with a space for each control character: they go to consoles, and must stay one line.
+/// The words with each control character replaced by a space: they are printed on consoles and must stay one line.
 fn without_controls(words: &str) -> String {
     words.replace(char::is_control, " ")
 }

@@ -1,13 +1,13 @@
-//! Text from outside as it may be shown: on a terminal, on a console, in a log, in a picture.
+//! Text from outside in a form that is safe to show: on a terminal, on a console, in a log, in a picture.
 //!
 //! Control characters move the cursor and forge lines, bidirectional marks turn text around, invisible characters make
-//! two names look alike. Each is written as an escape of JSON strings (RFC 8259, section 7): `\n`, `\r`, `\t`, else `\u001b`,
-//! so that JSON text is still the same JSON. A byte that is not UTF-8 is `\x80`. A backslash is kept as it is, so that
-//! text that was escaped before does not change.
+//! two names look alike. Each is written as an escape of JSON strings (RFC 8259, section 7): `\n`, `\r`, `\t`, else
+//! `\u001b`, so that JSON text is still the same JSON. A byte that is not UTF-8 is `\x80`. A backslash is kept as it
+//! is, so that text that was escaped before does not change.
 
 use core::fmt::{self, Write as _};
 
-/// What begins each line that somebody else printed, such as a tool or a role. No line of ours begins so.
+/// What begins each line that another program printed, such as a tool or a role. No line of psyopsOS begins so.
 pub const MARK: &str = "  | ";
 
 /// A value whose text is from outside, as one line: everything that is not plain text is escaped, line ends too.
@@ -36,7 +36,7 @@ impl fmt::Display for ShownBytes<'_> {
 
 /// A value whose text has several lines: line ends and tabs are kept, everything else is escaped as in [`Shown`].
 ///
-/// For what this program composed itself, with each part from outside in [`Shown`], and for the output of a tool.
+/// For text that this program composed, with each part from outside in [`Shown`], and for the output of a tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ShownLines<T>(pub T);
 
@@ -54,12 +54,12 @@ pub struct Escaping<W> {
 }
 
 impl<W: fmt::Write> Escaping<W> {
-    /// Escapes line ends, too.
+    /// A writer that escapes line ends, too.
     pub fn line(to: W) -> Self {
         Self { to, keeps_lines: false }
     }
 
-    /// Keeps line ends and tabs.
+    /// A writer that keeps line ends and tabs.
     pub fn lines(to: W) -> Self {
         Self { to, keeps_lines: true }
     }
@@ -87,7 +87,7 @@ impl<W: fmt::Write> fmt::Write for Escaping<W> {
     }
 }
 
-/// What is before the first character that fits, that character, and what is behind it.
+/// The text before the first character for which `fits` is true, that character, and the text after it.
 fn split_at_first(text: &str, fits: impl Fn(char) -> bool) -> Option<(&str, char, &str)> {
     let (place, c) = text.char_indices().find(|(_, c)| fits(*c))?;
     let (before, from) = text.split_at_checked(place)?;
@@ -96,8 +96,8 @@ fn split_at_first(text: &str, fits: impl Fn(char) -> bool) -> Option<(&str, char
     Some((before, c, rest.as_str()))
 }
 
-/// Whether a character is not plain text: C0, DEL and C1 controls, and Unicode's marks that nobody sees or that change
-/// the direction or the line (Unicode 16: general categories Cc, Zl, Zp, and of Cf those outside of scripts).
+/// Whether a character is not plain text: C0, DEL and C1 controls, and Unicode's marks that are invisible or change the
+/// direction or the line (Unicode 16: general categories Cc, Zl, Zp, and of Cf those outside of scripts).
 #[must_use]
 pub fn must_be_escaped(c: char) -> bool {
     c.is_control()

@@ -1,9 +1,9 @@
-//! The two slots of a stick.
+//! The two slots of a stick, each with a complete system.
 
 use core::fmt;
 use core::str::FromStr;
 
-/// One of the two places for a system: kernel, root and hash tree.
+/// One of the two sets of partitions for a system: kernel, root and hash tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Slot {
     /// `boot-a`, `root-a`, `verity-a`.
@@ -13,7 +13,7 @@ pub enum Slot {
 }
 
 impl Slot {
-    /// Both, in their order on the disk.
+    /// Both slots, in their order on the disk.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 
     /// The other slot.
@@ -25,7 +25,7 @@ impl Slot {
         }
     }
 
-    /// Its letter, as in partition names.
+    /// The slot's letter, as in partition names.
     #[must_use]
     pub fn letter(self) -> char {
         match self {
@@ -68,9 +68,9 @@ impl FromStr for Slot {
 /// A value for each slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PerSlot<T> {
-    /// For slot a.
+    /// The value for slot a.
     pub a: T,
-    /// For slot b.
+    /// The value for slot b.
     pub b: T,
 }
 
@@ -83,7 +83,7 @@ impl<T> PerSlot<T> {
         }
     }
 
-    /// The value of `slot`, to change it.
+    /// The value of `slot`, as a mutable reference.
     pub fn get_mut(&mut self, slot: Slot) -> &mut T {
         match slot {
             Slot::A => &mut self.a,

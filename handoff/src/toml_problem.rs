@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
-/// What is wrong with a TOML file, and where.
+/// What is wrong with a TOML file, and in which line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TomlProblem {
     line: usize,
@@ -13,14 +13,14 @@ pub struct TomlProblem {
 }
 
 impl TomlProblem {
-    /// Of an error that came up while `text` was read.
+    /// From an error that the parser found in `text`.
     #[must_use]
     pub fn new(text: &str, error: &toml::de::Error) -> Self {
         let message = error.message().lines().collect::<Vec<_>>().join("; ");
         Self::at(text, error.span().unwrap_or_default(), message)
     }
 
-    /// Of a range of bytes in `text`, with a message of one line.
+    /// From a range of bytes in `text` and a message of one line.
     #[must_use]
     pub fn at(text: &str, span: Range<usize>, message: String) -> Self {
         let before = text.get(..span.start).unwrap_or_default();

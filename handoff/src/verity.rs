@@ -1,7 +1,7 @@
 //! The dm-verity superblock and the shape of its hash tree (cryptsetup's on-disk format, version 1).
 //!
-//! The tree lies behind one block of superblock: levels from the top (one block) down to the hashes of the data
-//! blocks. Hash of a block: SHA-256 over salt, then block. The root hash is the hash of the top block.
+//! The tree follows one block of superblock: levels from the top (one block) down to the hashes of the data blocks. The
+//! hash of a block is SHA-256 over salt, then block. The root hash is the hash of the top block.
 
 use crate::bytes::Reader;
 use crate::hash::{Sha256Digest, to_hex};
@@ -21,7 +21,7 @@ pub const SALT_LEN: usize = 32;
 
 const MAGIC: &[u8; 8] = b"verity\0\0";
 
-/// The root hash: all that must be trusted to trust the root.
+/// The root hash: a reader who trusts it can verify every block of the root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RootHash(pub Sha256Digest);
 
@@ -31,11 +31,11 @@ impl fmt::Display for RootHash {
     }
 }
 
-/// What the kernel does when a block of the running root does not hash to what the tree says. Either way the next start
-/// takes a try, so that the other slot's turn comes.
+/// What the kernel does when a block of the running root does not match its hash in the tree. Either way the next start
+/// uses up a try, so that the other slot is started in the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnCorruption {
-    /// It panics: the reason stands on the consoles until `panic=` restarts the machine.
+    /// It panics: the reason stays on the consoles until `panic=` restarts the machine.
     #[default]
     Panic,
     /// It restarts at once.
@@ -43,10 +43,10 @@ pub enum OnCorruption {
 }
 
 impl OnCorruption {
-    /// Both.
+    /// Every value.
     pub const ALL: [Self; 2] = [Self::Panic, Self::Restart];
 
-    /// The name in site files and trust files.
+    /// The value's name in site files and the loader configuration.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -65,7 +65,7 @@ impl OnCorruption {
     }
 }
 
-/// The superblock's fields that are not the same for all.
+/// The superblock's fields that differ between trees.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Superblock {
     /// The UUID, 16 bytes in the order of their textual form.
@@ -76,12 +76,12 @@ pub struct Superblock {
     pub salt: [u8; SALT_LEN],
 }
 
-/// Why a block is no superblock that this version takes.
+/// Why a block is not a superblock that this version accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BadSuperblock {
-    /// Cut short or another beginning.
+    /// Too short, or it does not begin with the magic.
     NoMagic,
-    /// A field with another value than all our trees have.
+    /// This field has a value that none of psyopsOS's trees has.
     Unsupported(&'static str),
 }
 

@@ -1,6 +1,6 @@
 //! The checksum of partition tables: CRC-32 as in Ethernet (UEFI 2.10, section 4.2.1).
 
-/// The checksum of `bytes`. Bit by bit: a table is all that it ever sees.
+/// The checksum of `bytes`. Computed bit by bit: it is used for nothing longer than a partition table.
 #[must_use]
 pub fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };

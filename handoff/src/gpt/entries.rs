@@ -8,30 +8,30 @@ use crate::partition::Role;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// UTF-16 units of a name.
+/// UTF-16 units of `PartitionName`.
 const NAME: usize = 36;
 
 /// A used entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GptPartitionEntry {
-    /// Its number, from 1, as the kernel counts.
+    /// The partition's number, from 1, as the kernel counts.
     pub number: u32,
-    /// The GUID of its type.
+    /// `PartitionTypeGUID`: what the partition is for.
     pub partition_type_guid: Guid,
-    /// Its own GUID.
+    /// `UniquePartitionGUID`: this partition's own GUID.
     pub unique_partition_guid: Guid,
-    /// Its first block.
+    /// `StartingLBA`: the first block of the partition.
     pub starting_lba: Lba,
-    /// Its last block.
+    /// `EndingLBA`: the last block of the partition.
     pub ending_lba: Lba,
-    /// Its attributes (table 5.8).
+    /// `Attributes`, a set of bits (table 5.8).
     pub attributes: u64,
-    /// Its name up to the first zero; what is not UTF-16 is U+FFFD.
+    /// `PartitionName` up to the first zero; units that are not UTF-16 become U+FFFD.
     pub partition_name: String,
 }
 
 impl GptPartitionEntry {
-    /// What it is for: both its name and its type are the role's, on a stick for any architecture.
+    /// The role whose name and type this entry has, on a stick for any architecture.
     #[must_use]
     pub fn role(&self) -> Option<Role> {
         let role = Role::from_name(&self.partition_name)?;
@@ -88,7 +88,7 @@ impl GptPartitionEntry {
 }
 
 impl Table {
-    /// The table of a header and the bytes of its entries.
+    /// Builds a table from a header and the bytes of its entries.
     pub(super) fn read(header: GptHeader, array: &[u8]) -> Result<Self, Problem> {
         let length = usize::try_from(header.array_length()).unwrap_or(usize::MAX);
         let array = array.get(..length).ok_or(Problem::PartitionEntryArrayCrc32 {
@@ -111,7 +111,7 @@ impl Table {
     }
 }
 
-/// No two partitions have a block, or their own GUID, in common. Sorted, neighbours are all that can.
+/// Checks that no two partitions share a block or their own GUID. After sorting, only neighbours can overlap.
 fn check_pairs(partitions: &[GptPartitionEntry]) -> Result<(), Problem> {
     let mut sorted: Vec<&GptPartitionEntry> = partitions.iter().collect();
     sorted.sort_by_key(|entry| (entry.starting_lba, entry.number));

@@ -3,7 +3,7 @@
 use super::Problem;
 use core::fmt;
 
-/// The number of a logical block.
+/// The number of a logical block, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lba(pub u64);
 
@@ -13,7 +13,7 @@ impl fmt::Display for Lba {
     }
 }
 
-/// How a disk is divided into blocks.
+/// Size and number of a disk's logical blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Geometry {
     block_size: u64,
@@ -21,7 +21,7 @@ pub struct Geometry {
 }
 
 impl Geometry {
-    /// A disk of `size` bytes with blocks of `block_size` bytes; a last block that is cut does not count.
+    /// A disk of `size` bytes with blocks of `block_size` bytes; an incomplete last block does not count.
     pub fn new(block_size: u64, size: u64) -> Result<Self, Problem> {
         if !block_size.is_power_of_two() || !(512..=65536).contains(&block_size) {
             return Err(Problem::BlockSize { found: block_size });
@@ -35,25 +35,25 @@ impl Geometry {
         self.block_size
     }
 
-    /// How many blocks there are.
+    /// The number of blocks.
     #[must_use]
     pub fn blocks(self) -> u64 {
         self.size.checked_div(self.block_size).unwrap_or_default()
     }
 
-    /// The last block.
+    /// The number of the last block.
     #[must_use]
     pub fn last(self) -> Lba {
         Lba(self.blocks().saturating_sub(1))
     }
 
-    /// The byte at which a block begins.
+    /// The byte at which block `lba` begins.
     #[must_use]
     pub fn offset(self, lba: Lba) -> u64 {
         lba.0.saturating_mul(self.block_size)
     }
 
-    /// What is wrong with a disk that does not have block `last`.
+    /// The problem to report for a disk that ends before block `last`.
     pub(super) fn cut_before(self, last: Lba) -> Problem {
         Problem::Cut { end: self.offset(Lba(last.0.saturating_add(1))), size: self.size }
     }

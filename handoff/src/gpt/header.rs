@@ -6,16 +6,16 @@ use crate::guid::Guid;
 
 const SIGNATURE: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;
-/// The fields of this revision; `HeaderSize` may say more.
+/// Bytes of the fields of this revision; `HeaderSize` may be larger.
 const FIELDS: u32 = 92;
 /// Where `HeaderCRC32` is; it counts as zero when the checksum is computed.
 const HEADER_CRC32: core::ops::Range<usize> = 16..20;
-/// The specification asks for room for at least 16 KiB of entries. 1 MiB is 128 entries of 8 KiB each.
+/// The specification requires room for at least 16 KiB of entries. 1 MiB is 128 entries of 8 KiB each.
 const LARGEST_ARRAY: u64 = 1 << 20;
 /// `MyLBA` of the primary copy.
 pub(super) const PRIMARY: Lba = Lba(1);
 
-/// A header whose checksum holds and whose numbers are possible on its disk.
+/// A header whose checksum matches and whose numbers are possible on its disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct GptHeader {
@@ -25,9 +25,9 @@ pub struct GptHeader {
     pub alternate_lba: Lba,
     /// The first block that partitions may use.
     pub first_usable_lba: Lba,
-    /// The last one.
+    /// The last block that partitions may use.
     pub last_usable_lba: Lba,
-    /// The disk's GUID.
+    /// `DiskGUID`, the GUID of the whole disk.
     pub disk_guid: Guid,
     /// The first block of the entries.
     pub partition_entry_lba: Lba,
@@ -35,7 +35,7 @@ pub struct GptHeader {
     pub number_of_partition_entries: u32,
     /// Bytes of an entry: 128 times a power of two.
     pub size_of_partition_entry: u32,
-    /// The checksum of the entries.
+    /// CRC-32 of all entries.
     pub partition_entry_array_crc32: u32,
 }
 
@@ -86,7 +86,7 @@ impl GptHeader {
         if self.array_length() > LARGEST_ARRAY {
             return Err(Problem::TooManyEntries { count, size });
         }
-        // Behind the primary header and before the partitions, or behind these and before the backup header.
+        // After the primary header and before the partitions, or after the partitions and before the backup header.
         let blocks = disk.blocks_of(self.array_length());
         let (least, end) = match copy {
             Copy::Primary => (Lba(2), self.first_usable_lba.0),
@@ -132,7 +132,7 @@ impl RawHeader {
         Some(Self { signature, revision, header_size, header_crc32, header })
     }
 
-    /// The checksum of the header's bytes; `None` where `HeaderSize` cannot be.
+    /// The checksum computed over the header's bytes; `None` where `HeaderSize` is larger than the block.
     fn crc32_of(&self, block: &[u8]) -> Option<u32> {
         let size = usize::try_from(self.header_size).ok().filter(|_| self.header_size >= FIELDS)?;
         let mut bytes = block.get(..size)?.to_vec();

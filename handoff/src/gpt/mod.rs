@@ -1,11 +1,12 @@
 //! GUID partition tables, read (UEFI 2.10, section 5.3): the one reader of the selector, the loader and the builder.
 //!
-//! Bytes in, values out: the caller reads blocks, [`read::first`] and [`read::both`] say which. A stranger's stick must
-//! stop none of the three programs, so what is read is bounded before it is asked for, and a [`Table`] exists only
-//! where header, entries and checksums hold. Which copy is used, and what is wrong with the other, is part of the answer.
+//! Bytes in, values out: the caller reads the blocks that [`read::first`] and [`read::both`] ask for. An unknown stick
+//! must not stop any of the three programs, so sizes are limited before blocks are asked for, and a [`Table`] exists
+//! only where header, entries and checksums are valid. The result also says which copy is used and what is wrong with
+//! the other.
 //!
-//! It does not write tables (the builder does, by the `gpt` crate), and it does not look at the protective MBR but for
-//! where the disk ends.
+//! It does not write tables (the builder does that, with the `gpt` crate). Of the protective MBR it reads only where
+//! the disk ends.
 
 mod crc32;
 mod entries;
@@ -33,14 +34,14 @@ use core::fmt;
 /// One of the two copies of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Copy {
-    /// The one in block 1.
+    /// The copy in block 1.
     Primary,
-    /// The one in the last block.
+    /// The copy in the last block.
     Backup,
 }
 
 impl Copy {
-    /// The other one.
+    /// The other copy.
     #[must_use]
     pub fn other(self) -> Self {
         match self {
@@ -59,7 +60,7 @@ impl fmt::Display for Copy {
     }
 }
 
-/// A copy of a table that holds: every used entry is within the range for partitions, and no two overlap.
+/// A valid copy of a table: every used entry is within the range for partitions, and no two overlap.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     header: GptHeader,
@@ -73,7 +74,7 @@ impl Table {
         &self.header
     }
 
-    /// The disk's GUID.
+    /// The disk's GUID, from the header.
     #[must_use]
     pub fn disk_guid(&self) -> Guid {
         self.header.disk_guid
@@ -85,7 +86,7 @@ impl Table {
         &self.partitions
     }
 
-    /// The partition with a role, where there is one.
+    /// The partition with a role, if there is one.
     pub fn partition(&self, role: Role) -> Result<Option<&GptPartitionEntry>, DuplicateRole> {
         let mut fitting = self.partitions.iter().filter(|entry| entry.role() == Some(role));
         match (fitting.next(), fitting.next()) {
@@ -109,7 +110,7 @@ impl Table {
         (last >= Lba(disk.blocks())).then(|| disk.cut_before(last))
     }
 
-    /// Whether two copies say the same: the disk's GUID and all that the entries say.
+    /// Whether two copies have the same content: the disk's GUID and all entries.
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.disk_guid() == other.disk_guid() && self.partitions == other.partitions

@@ -1,4 +1,4 @@
-//! What can be wrong with a partition table. All programs say it in these words.
+//! What can be wrong with a partition table. All programs print these messages.
 
 use super::{Copy, Lba};
 use crate::guid::Guid;
@@ -11,9 +11,9 @@ use core::fmt;
 /// An entry as errors name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EntryName {
-    /// Its number, from 1.
+    /// The partition's number, from 1.
     pub number: u32,
-    /// Its name, as the table has it.
+    /// The partition's name in the table.
     pub name: String,
 }
 
@@ -27,57 +27,57 @@ impl fmt::Display for EntryName {
 /// Why a copy of a partition table cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// The device has blocks that no partition table is made for.
+    /// The device has a block size for which there are no partition tables.
     BlockSize {
-        /// Bytes of its blocks.
+        /// The device's block size in bytes.
         found: u64,
     },
-    /// The device gives nothing to read there.
+    /// The device could not be read at this block.
     Unreadable {
-        /// The first block of what was read.
+        /// The first block of the failed read.
         lba: Lba,
-        /// What the system says.
+        /// The operating system's or firmware's message.
         reason: String,
     },
-    /// The block is not the header of a table.
+    /// The block is not the header of a partition table.
     Signature,
     /// A header of another version of the format.
     Revision {
-        /// Its `Revision`.
+        /// `Revision` in the header.
         found: u32,
     },
     /// A header that is shorter than its fields, or longer than a block.
     HeaderSize {
-        /// Its `HeaderSize`.
+        /// `HeaderSize` in the header.
         found: u32,
     },
-    /// The header is damaged.
+    /// The header's checksum does not match.
     HeaderCrc32 {
-        /// Its `HeaderCRC32`.
+        /// `HeaderCRC32` in the header.
         says: u32,
-        /// The checksum of its bytes.
+        /// The checksum of the header's bytes.
         found: u32,
     },
-    /// The header was made for another place.
+    /// The header is a copy of one for another block.
     MyLba {
-        /// Its `MyLBA`.
+        /// `MyLBA` in the header.
         says: Lba,
-        /// Where it was read.
+        /// The block in which the header was found.
         read_at: Lba,
     },
-    /// The header names a place for the other copy that cannot be.
+    /// The header's block number for the other copy is not possible.
     AlternateLba {
-        /// Its `AlternateLBA`.
+        /// `AlternateLBA` in the header.
         says: Lba,
     },
     /// The range that partitions may use ends before it begins.
     UsableLbas {
-        /// Its `FirstUsableLBA`.
+        /// `FirstUsableLBA` in the header.
         first: Lba,
-        /// Its `LastUsableLBA`.
+        /// `LastUsableLBA` in the header.
         last: Lba,
     },
-    /// Entries whose size is not 128 times a power of two.
+    /// The size of an entry is not 128 times a power of two.
     SizeOfPartitionEntry {
         /// The header's `SizeOfPartitionEntry`.
         found: u32,
@@ -89,14 +89,14 @@ pub enum Problem {
         /// The header's `SizeOfPartitionEntry`.
         size: u32,
     },
-    /// The entries are not where entries may be.
+    /// The entries overlap the headers or the range for partitions.
     PartitionEntryLba {
         /// The header's `PartitionEntryLBA`.
         says: Lba,
-        /// How many blocks they take.
+        /// How many blocks the entries take.
         blocks: u64,
     },
-    /// The entries are damaged.
+    /// The checksum of the entries does not match.
     PartitionEntryArrayCrc32 {
         /// The header's `PartitionEntryArrayCRC32`.
         says: u32,
@@ -105,20 +105,20 @@ pub enum Problem {
     },
     /// A partition ends before it begins.
     EndsBeforeItBegins {
-        /// The partition.
+        /// The partition with this problem.
         entry: EntryName,
-        /// Its `StartingLBA`.
+        /// `StartingLBA` of the partition.
         starting: Lba,
-        /// Its `EndingLBA`.
+        /// `EndingLBA` of the partition.
         ending: Lba,
     },
     /// A partition is not in the range that partitions may use.
     OutsideUsableLbas {
-        /// The partition.
+        /// The partition with this problem.
         entry: EntryName,
-        /// Its `StartingLBA`.
+        /// `StartingLBA` of the partition.
         starting: Lba,
-        /// Its `EndingLBA`.
+        /// `EndingLBA` of the partition.
         ending: Lba,
         /// The header's `FirstUsableLBA`.
         first_usable: Lba,
@@ -129,25 +129,25 @@ pub enum Problem {
     Overlap {
         /// The one that begins first.
         first: EntryName,
-        /// The other.
+        /// The one that begins later.
         second: EntryName,
         /// The first block that both have.
         lba: Lba,
     },
-    /// Two partitions have the same GUID of their own.
+    /// Two partitions have the same unique GUID.
     SameGuid {
         /// The one with the lower number.
         first: EntryName,
-        /// The other.
+        /// The one with the higher number.
         second: EntryName,
-        /// Their `UniquePartitionGUID`.
+        /// `UniquePartitionGUID` of both.
         guid: Guid,
     },
     /// The disk ends before the blocks that the table is made for: it was cut.
     Cut {
-        /// The byte at which what the table needs ends.
+        /// The offset in bytes up to which the table needs the disk.
         end: u64,
-        /// How many bytes there are.
+        /// The size of the disk in bytes.
         size: u64,
     },
 }
@@ -204,10 +204,10 @@ impl fmt::Display for Problem {
 
 impl core::error::Error for Problem {}
 
-/// Two partitions that could both be the one with a role, and nothing says which is meant.
+/// Two partitions match the same role, so the right one cannot be known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DuplicateRole {
-    /// The role.
+    /// The role that both match.
     pub role: Role,
     /// The numbers of the first two that have it.
     pub numbers: [u32; 2],
@@ -227,18 +227,18 @@ impl core::error::Error for DuplicateRole {}
 pub struct NoTable {
     /// What is wrong with the primary copy.
     pub primary: Box<Problem>,
-    /// What is wrong with the backup.
+    /// What is wrong with the backup copy.
     pub backup: Box<Problem>,
 }
 
 impl NoTable {
-    /// Neither copy, for these reasons.
+    /// Combines what is wrong with both copies.
     #[must_use]
     pub fn new(primary: Problem, backup: Problem) -> Self {
         Self { primary: Box::new(primary), backup: Box::new(backup) }
     }
 
-    /// Whether there is a table, though it cannot be used: one of its headers begins as such.
+    /// Whether there is a damaged table, not a blank disk: one of its headers begins as one.
     #[must_use]
     pub fn is_of_a_gpt(&self) -> bool {
         let missing = |problem: &Problem| {
@@ -251,7 +251,7 @@ impl NoTable {
 impl fmt::Display for NoTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.primary.fmt(f)?;
-        // A blank disk has neither, and what is too short for one is too short for both: that is one thing to say.
+        // A blank disk has neither copy, and a disk too short for one is too short for both: that is one message.
         let too_short = |problem: &Problem| matches!(problem, Problem::Cut { .. });
         let is_same = self.primary == self.backup || (too_short(&self.primary) && too_short(&self.backup));
         if is_same { Ok(()) } else { write!(f, " (backup: {})", self.backup) }
@@ -260,17 +260,17 @@ impl fmt::Display for NoTable {
 
 impl core::error::Error for NoTable {}
 
-/// What is wrong with the copies of a table of which one is used all the same.
+/// What is wrong with the copies of a table that can still be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CopyFault {
     /// One copy is damaged; the other is used.
     Damaged {
-        /// The damaged one.
+        /// The damaged copy.
         copy: Copy,
-        /// What is wrong with it.
+        /// What is wrong with the damaged copy.
         problem: Problem,
     },
-    /// Both are whole, and different; the primary is used.
+    /// Both are valid but different; the primary is used.
     Different,
 }
 

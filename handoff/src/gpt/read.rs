@@ -12,13 +12,13 @@ const MBR_SIZE_IN_LBA: core::ops::Range<usize> = 446 + 12..446 + 16;
 /// The table of a disk whose backup is read only where the primary copy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstCopy {
-    /// The table.
+    /// The table that is used: the primary copy or the backup.
     pub table: Table,
     /// What is wrong with the primary copy, where the backup is used.
     pub fault: Option<CopyFault>,
 }
 
-/// Both copies of the table of a disk, each by itself.
+/// Both copies of a disk's table, read independently.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BothCopies {
     /// The copy in block 1.
@@ -43,8 +43,8 @@ impl BothCopies {
     }
 }
 
-/// Reads the primary copy, or else the backup. `bytes` gives that many bytes from an offset; both are multiples of the
-/// block size.
+/// Reads the primary copy, or the backup if that fails. `bytes` reads that many bytes from an offset; both are
+/// multiples of the block size.
 pub fn first<E: fmt::Display>(
     disk: Geometry,
     mut bytes: impl FnMut(u64, usize) -> Result<Vec<u8>, E>,
@@ -97,8 +97,8 @@ impl<E: fmt::Display, R: FnMut(u64, usize) -> Result<Vec<u8>, E>> Disk<'_, R> {
         Table::read(header, &array)
     }
 
-    /// The backup in the last block of the disk, or else where the protective MBR says that the disk ends: an image may
-    /// have been written to a larger medium.
+    /// Reads the backup in the last block of the disk, or at the disk's end according to the protective MBR: an image
+    /// may have been written to a larger medium.
     fn backup_without_primary(&mut self) -> (Lba, Result<Table, Problem>) {
         let last = self.geometry.last();
         let problem = match self.copy(Copy::Backup, last) {

@@ -18,7 +18,7 @@ pub(super) struct Sample {
     array_blocks: u64,
 }
 
-/// Which field of a header.
+/// A field of a header.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Field {
     Revision = 8,
@@ -32,7 +32,7 @@ pub(super) enum Field {
     SizeOfPartitionEntry = 84,
 }
 
-/// Which field of an entry.
+/// A field of an entry.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum EntryField {
     UniquePartitionGuid = 16,
@@ -100,7 +100,7 @@ impl Sample {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    /// Makes the checksums of a copy those of what it holds.
+    /// Makes the checksums of a copy match its content.
     fn sum(&mut self, primary: bool) {
         let (array, header) = (self.entry(primary, 0), Self::header(primary));
         let sum = crc32(&self.bytes[array..array + 128 * self.entry_size as usize]);
@@ -115,7 +115,7 @@ impl Sample {
         self.put(header + 16, &sum.to_le_bytes());
     }
 
-    /// Changes a field of a header; its checksum fits what it then holds.
+    /// Changes a field of a header and updates its checksum.
     pub(super) fn with<const N: usize>(mut self, primary: bool, field: Field, value: [u8; N]) -> Self {
         self.put(Self::header(primary) + field as usize, &value);
         self.sum_header(primary);
@@ -147,7 +147,7 @@ impl Sample {
         self
     }
 
-    /// Changes one byte and no checksum.
+    /// Changes one byte and does not update the checksums.
     pub(super) fn torn(mut self, at: usize) -> Self {
         self.bytes[at] ^= 1;
         self

@@ -1,4 +1,4 @@
-//! Each test makes one field wrong and wants the very problem that says so.
+//! Each test makes one field wrong and expects exactly the error for it.
 
 use super::sample::{BLOCKS, EntryField, Field, Sample};
 use super::*;
@@ -95,7 +95,7 @@ fn one_field_of_a_header_that_is_wrong_is_the_problem_that_is_named() {
         };
         let found = both(&sample);
         assert_eq!(found.primary, Err(problem.clone()), "{field:?}");
-        // The backup is used instead, and that is told.
+        // The backup is used instead, and the result says so.
         let fault = CopyFault::Damaged { copy: Copy::Primary, problem };
         let used = first(&sample).unwrap();
         assert!(used.table.says_the_same_as(&whole), "{field:?}");
@@ -163,7 +163,7 @@ fn entries_that_cannot_be_are_refused_with_their_names() {
             (1, EntryField::EndingLba, lba(544)),
             Problem::Overlap { first: entry(2, "control"), second: entry(3, "boot-a"), lba: Lba(544) },
         ),
-        // Around all the others.
+        // A partition that surrounds all the others.
         (
             (11, EntryField::StartingLba, lba(100)),
             Problem::Overlap { first: entry(12, "data"), second: entry(1, "esp"), lba: Lba(512) },

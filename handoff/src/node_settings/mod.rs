@@ -1,7 +1,7 @@
-//! `node.toml`: what a seal says about its node besides files.
+//! `node.toml`: what a seal says about its node, except its files.
 //!
-//! The builder writes it into the seal, PID 1 puts it at [`crate::paths::NODE`], the agent reads it. An unknown key is an
-//! error: to an older agent, a new key would otherwise be a setting that silently does nothing.
+//! The builder writes it into the seal, PID 1 writes it to [`crate::paths::NODE`], the agent reads it. An unknown key
+//! is an error: an older agent would otherwise silently ignore a new setting.
 
 mod read;
 mod write;
@@ -22,15 +22,15 @@ use core::num::NonZeroU32;
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// Seconds that the configuration run may take, where the site does not say.
+/// Seconds that the configuration run may take, where the site sets no limit.
 pub const DEFAULT_DEADLINE: NonZeroU32 = NonZeroU32::MIN.saturating_add(599);
-/// Further attempts of a command that fails, where the site does not say.
+/// Further attempts of a command that fails, where the site sets no number.
 pub const DEFAULT_RETRIES: u32 = 3;
 
 /// The settings of a node.
 #[derive(Debug, Clone, PartialEq)]
 pub struct NodeSettings {
-    /// Its site.
+    /// The name of its site.
     pub site: Name,
     /// Its name, which is its host name too.
     pub name: Name,

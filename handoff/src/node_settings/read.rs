@@ -16,16 +16,16 @@ use core::num::NonZeroU32;
 use core::str::FromStr;
 use serde::Deserialize;
 
-/// Why a text is not a node's settings.
+/// Why a text is not valid as a node's settings.
 #[derive(Debug, PartialEq, Eq)]
 pub enum BadNodeSettings {
     /// It is not TOML, or has an unknown key or a value of the wrong type.
     Syntax(TomlProblem),
-    /// A value is of the right type, and not valid.
+    /// A value has the right type but is not valid.
     Value {
         /// The key, with its table.
         key: &'static str,
-        /// What the file says; of a password hash, nothing.
+        /// The value in the file; empty for a password hash.
         value: String,
         /// What is expected there.
         problem: String,
@@ -144,7 +144,7 @@ impl RawConfigure {
     }
 }
 
-/// The table of a newer release may have keys or words that this agent does not know.
+/// Reads `[hardening]`. The table of a newer release may have keys or words that this agent does not know.
 fn hardening(typed: &BTreeMap<String, String>) -> Result<Hardening, BadNodeSettings> {
     let mut table = Hardening::default();
     for (key, word) in typed {

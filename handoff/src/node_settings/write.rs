@@ -9,7 +9,7 @@ use alloc::string::{String, ToString};
 use toml::{Table, Value};
 
 impl NodeSettings {
-    /// The file's text.
+    /// The text of `node.toml`.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut table = Table::new();
@@ -25,7 +25,7 @@ impl NodeSettings {
         configure.insert("deadline".into(), Value::Integer(self.configure.deadline.get().into()));
         configure.insert("retries".into(), Value::Integer(self.configure.retries.into()));
         table.insert("configure".into(), Value::Table(configure));
-        // Agents from before this table refuse it, so only a site that wants something else needs one that knows it.
+        // Older agents refuse this table, so it is written only for a site that does not use the defaults.
         if self.hardening != Hardening::default() {
             table.insert("hardening".into(), hardening(self.hardening));
         }
