@@ -1,10 +1,10 @@
-//! How the static loader is linked: without unwind tables, with relocations packed. It lies in memory twice at every
-//! boot, in the initramfs and running, so its size counts.
+//! How the static loader is linked: without unwind tables, with packed relocations. At every boot it is in memory
+//! twice, in the initramfs and as a process, so its size matters.
 
 fn main() {
     println!("cargo::rerun-if-changed=link.ld");
     let is = |variable: &str, value: &str| std::env::var(variable).is_ok_and(|found| found == value);
-    // The profile `node` alone aborts on panic; it is also the only one with this level.
+    // Only the profile `node` aborts on panic; it is also the only one with this optimization level.
     if !is("CARGO_CFG_TARGET_ENV", "musl") || !is("OPT_LEVEL", "z") {
         return;
     }

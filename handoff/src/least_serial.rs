@@ -1,8 +1,8 @@
 //! The lowest seal serials that a system accepts: one floor for all nodes, and higher ones for single nodes.
 //!
 //! A person with the stick can turn back any counter on it, so the signed system carries the floor: a genuine seal with
-//! a lower serial was replaced and is refused. The loader configuration has two kinds of lines for it: `least-serial:
-//! NUMBER` and `least-serial-of: NODE NUMBER`.
+//! a lower serial was replaced and is refused. The loader configuration has two kinds of lines for it:
+//! `least-serial: NUMBER` and `least-serial-of: NODE NUMBER`.
 
 use crate::name::Name;
 use alloc::collections::BTreeMap;

@@ -1,21 +1,21 @@
-//! What follows a failure that ends a boot attempt: the site's answer, as far as it leads anywhere.
+//! What follows a failure that ends a boot attempt: the site's action for it, unless a restart would change nothing.
 
 use handoff::fault::FaultAction;
 use handoff::selection::{Mode, Selection};
 
-/// What follows.
+/// How the failed attempt ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// The machine restarts; the try is spent, so the other slot follows in the end.
+    /// The machine restarts; this start used up a try, so the other slot is started in the end.
     Restart,
-    /// Rescue.
+    /// The rescue screen, with a shell or commands if the site allows them.
     Rescue {
-        /// Why not the restart that the site wants.
+        /// Why the machine does not restart, if the site wants a restart.
         not_restarted: Option<&'static str>,
     },
 }
 
-/// Decides. What wants to go on cannot, at this point: rescue is the way to be looked after.
+/// Chooses the end. Actions that would go on cannot at this point: rescue lets a person see the failure.
 pub(crate) fn next(answer: FaultAction, selection: Option<&Selection>) -> Next {
     let not_restarted = match answer {
         FaultAction::Reboot => match leads_nowhere(selection) {
@@ -27,7 +27,7 @@ pub(crate) fn next(answer: FaultAction, selection: Option<&Selection>) -> Next {
     Next::Rescue { not_restarted }
 }
 
-/// Why a restart would only lead to the same failure. Each start takes a try; with none left the selector starts rescue.
+/// Why a restart would only lead to the same failure. Each start uses a try; with none left the selector starts rescue.
 fn leads_nowhere(selection: Option<&Selection>) -> Option<&'static str> {
     match selection {
         None => Some("this system was not started by the selector, so the same would follow"),

@@ -1,4 +1,4 @@
-//! The state of one boot attempt, passed from step to step, and the frame in which each step runs.
+//! The state of one boot attempt, passed from step to step, and the function in which each step runs.
 
 use crate::clock::Uptime;
 use crate::console::Console;
@@ -17,27 +17,27 @@ use handoff::rescue_network::FixedAddress;
 use handoff::selection::Selection;
 use std::time::Duration;
 
-/// What all steps share.
+/// The state that all steps share.
 pub(crate) struct Boot {
-    /// Where they say what they do.
+    /// Where steps log what they do.
     pub(crate) log: Log,
-    /// What is handed over in the end.
+    /// The boot report, written at the end.
     pub(crate) report: BootReport,
-    /// The kernel command line, once it is read.
+    /// The kernel command line, empty until it is read.
     pub(crate) arguments: KernelArguments,
-    /// The site's answers to faults: the initramfs's until the seal is open, then the seal's.
+    /// The site's actions for faults: the initramfs's until the seal is open, then the seal's.
     pub(crate) policy: Policy,
-    /// Kernel modules for which the machine showed no device, or that only people need.
+    /// Kernel modules without a device in this machine, or only needed for a keyboard.
     pub(crate) set_aside: Vec<Module>,
     /// Drivers that are looking for their devices.
     pub(crate) probing: Probing,
-    /// What the selector said, where it started us.
+    /// The selector's decision, if a selector started this system.
     pub(crate) selection: Option<Selection>,
     /// The disk that this system was started from, once it is found.
     pub(crate) disk: Option<Disk>,
-    /// Who gets in if this boot ends in rescue.
+    /// Who can log in if this boot ends in rescue.
     pub(crate) rescue: RescuePolicy,
-    /// The addresses that the node's cards have then, once the seal is open.
+    /// The addresses of the node's cards in rescue, known once the seal is open.
     pub(crate) addresses: Vec<FixedAddress>,
     /// When the kernel started this program.
     pub(crate) started: Uptime,
@@ -45,8 +45,8 @@ pub(crate) struct Boot {
 }
 
 impl Boot {
-    /// The beginning: `/proc`, `/sys`, `/dev` and `/run` must be mounted, or nothing can be said. `started` is when the
-    /// kernel started this program.
+    /// Starts an attempt: `/proc`, `/sys`, `/dev` and `/run` must be mounted, or nothing can be logged. `started` is
+    /// when the kernel started this program.
     pub(crate) fn begin(started: Uptime) -> Self {
         let earlier = std::fs::read_to_string(paths::BOOT_LOG).unwrap_or_default();
         let first = earlier.is_empty();
@@ -55,7 +55,7 @@ impl Boot {
             log.error(&format!("no watchdog, steps have no deadline: fork: {error}"));
             Watchdog::none()
         });
-        // An attempt after a rescue shell does not know which part of the time before it was the kernel's.
+        // An attempt after a rescue shell does not know how much of the time before it was the kernel's.
         let (name, kind) =
             if first { ("kernel", StepKind::Kernel) } else { ("earlier-attempts", StepKind::Wait) };
         let before = Step { name: name.into(), kind, start_ms: 0, took_ms: started.milliseconds() };
@@ -67,7 +67,8 @@ impl Boot {
         }
     }
 
-    /// For steps that a person runs in the rescue shell: said to that person only, with no deadline but patience.
+    /// For steps that a person runs in the rescue shell: they print only to that person, and the watchdog has no
+    /// deadline for them.
     pub(crate) fn for_person() -> Self {
         let mut boot = Self::new(Log::new(Console::standard_output(), String::new()));
         boot.arguments =
@@ -75,7 +76,7 @@ impl Boot {
         boot
     }
 
-    /// For steps that a child of PID 1 runs: said to PID 1, which has a deadline for them all.
+    /// For steps that a child of PID 1 runs: they log to PID 1, which has a deadline for all of them.
     pub(crate) fn of_child(arguments: KernelArguments, set_aside: Vec<Module>) -> Self {
         Self { arguments, set_aside, ..Self::new(Log::of_child()) }
     }
@@ -97,7 +98,7 @@ impl Boot {
         }
     }
 
-    /// Runs a step: watched, timed, its error named after it.
+    /// Runs a step with the watchdog's deadline, records its time, and names its error after it.
     pub(crate) fn step<T, E: StepError>(
         &mut self,
         name: &'static str,
@@ -125,20 +126,20 @@ impl Boot {
         }
     }
 
-    /// Notes in the report what began at `start` and ends now: a step, or a part of one that people should see.
+    /// Adds to the report what began at `start` and ends now: a step, or a part of one that is worth showing.
     pub(crate) fn took(&mut self, name: &str, kind: StepKind, start: Uptime) {
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.report.steps.push(Step { name: name.into(), kind, start_ms: start.milliseconds(), took_ms });
         self.log.debug(&format!("{name} took {took_ms} ms"));
     }
 
-    /// Reports a fault after which the boot goes on, though not all is as it should be.
+    /// Reports a fault after which the boot goes on with the outcome "degraded".
     pub(crate) fn degrade(&mut self, failure: &Failure) {
         self.report.outcome = Outcome::Degraded;
         self.note(failure);
     }
 
-    /// Reports a fault that changes nothing about the outcome.
+    /// Reports a fault that does not change the outcome.
     pub(crate) fn note(&mut self, failure: &Failure) {
         for line in failure.lines() {
             self.log.fault(&line);
@@ -151,7 +152,7 @@ impl Boot {
         self.watchdog.stop();
     }
 
-    /// Arms the watchdog for something that is no step.
+    /// Arms the watchdog for something that is not a step.
     pub(crate) fn watch(&mut self, name: &'static str, deadline: Duration) {
         self.watchdog.expect(name, deadline);
     }

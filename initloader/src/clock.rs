@@ -10,23 +10,24 @@ use std::time::Duration;
 pub(crate) struct Uptime(Duration);
 
 impl Uptime {
-    /// Now.
+    /// The current time.
     pub(crate) fn now() -> Self {
-        // This clock cannot fail on Linux; zero would only make a time in the report wrong. The agent reads the same one.
+        // This clock cannot fail on Linux; zero would only make a time in the report wrong. The agent reads the same
+        // clock.
         Self(clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from))
     }
 
-    /// Since the kernel started.
+    /// The time since the kernel started, as a duration.
     pub(crate) fn since_kernel_start(self) -> Duration {
         self.0
     }
 
-    /// In whole milliseconds.
+    /// The time since the kernel started, in whole milliseconds.
     pub(crate) fn milliseconds(self) -> u64 {
         u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// The time that is `later`.
+    /// This time plus `later`.
     pub(crate) fn plus(self, later: Duration) -> Self {
         Self(self.0.saturating_add(later))
     }
@@ -36,7 +37,7 @@ impl Uptime {
         self.0.saturating_sub(Self::now().0)
     }
 
-    /// How long ago this was.
+    /// How long ago this time was.
     pub(crate) fn elapsed(self) -> Duration {
         Self::now().0.saturating_sub(self.0)
     }
@@ -53,11 +54,11 @@ impl fmt::Display for Uptime {
 pub(crate) enum WallClock {
     /// The kernel had a plausible time from the hardware clock.
     Kept,
-    /// It was earlier than the system itself, and now says when that was built.
+    /// It was earlier than the build time of this system, and was set to that.
     SetToBuildTime,
 }
 
-/// Sees to it that the wall clock is not earlier than `build_time` (seconds since 1970).
+/// Ensures that the wall clock is not earlier than `build_time` (seconds since 1970).
 pub(crate) fn at_least(build_time: u64) -> nix::Result<WallClock> {
     let build_time = i64::try_from(build_time).unwrap_or(i64::MAX);
     if clock_gettime(ClockId::CLOCK_REALTIME)?.tv_sec() >= build_time {

@@ -1,7 +1,7 @@
-//! The one writer to people: every active console and the kernel's log.
+//! The one writer of messages for people: to every active console and the kernel's log.
 //!
-//! Every error is ignored: a `console=` may name a UART that is not there (EIO), and PID 1 must not die of it. Writing
-//! never waits long: a terminal that takes nothing for [`PATIENCE`] gets only what fits from then on.
+//! Every error is ignored: a `console=` may name a UART that does not exist (EIO), and PID 1 must not end because of
+//! it. Writing never waits long: a terminal that takes nothing for [`PATIENCE`] gets only what fits from then on.
 
 use crate::sysfs;
 use handoff::shown::Shown;
@@ -25,7 +25,7 @@ pub(crate) fn terminals() -> Vec<String> {
     if named.is_empty() { vec!["/dev/console".into()] } else { named }
 }
 
-/// All places where people look.
+/// Every console that messages go to.
 pub(crate) struct Console {
     kernel_log: Option<File>,
     terminals: Vec<Terminal>,
@@ -37,7 +37,7 @@ struct Terminal {
 }
 
 impl Console {
-    /// Opens whatever can be opened; none at all is no error either.
+    /// Opens every console that can be opened; it is not an error if there is none.
     pub(crate) fn open() -> Self {
         let open = |path: &str| {
             let flags = nix::libc::O_NOCTTY | nix::libc::O_NONBLOCK;
@@ -50,7 +50,7 @@ impl Console {
         }
     }
 
-    /// Only the standard output of this process.
+    /// A console that is only the standard output of this process.
     pub(crate) fn standard_output() -> Self {
         let file = std::io::stdout().as_fd().try_clone_to_owned().map(File::from);
         Self {
@@ -59,12 +59,12 @@ impl Console {
         }
     }
 
-    /// Writes a line everywhere. What is not plain text is escaped: names of files and disks are in it.
+    /// Writes a line everywhere. Control characters are escaped: the line may have names of files and disks in it.
     pub(crate) fn line(&mut self, text: &str) {
         self.write(&Shown(text).to_string());
     }
 
-    /// Writes a line for the parent of this process, to be read by `kind`, which is our own word, up to the tab.
+    /// Writes a line for this process's parent: `kind`, which never comes from outside, then a tab and the text.
     pub(crate) fn record(&mut self, kind: &str, text: &str) {
         self.write(&format!("{kind}\t{}", Shown(text)));
     }
@@ -78,8 +78,8 @@ impl Console {
 
     /// Writes a line to the kernel's log only.
     pub(crate) fn kernel_log(&mut self, text: &str) {
-        // Facility 3 (daemons). At level 7 the kernel does not print the line on the consoles a second time; without a
-        // console of our own that is just what is wanted, so it gets level 6 then.
+        // Facility 3 (daemons). The kernel does not print level 7 on the consoles a second time; without a console of
+        // our own it should print the line, so it gets level 6 then.
         let level = if self.terminals.is_empty() { "<30>" } else { "<31>" };
         if let Some(file) = &mut self.kernel_log {
             for part in pieces(&Shown(text).to_string(), LONGEST_RECORD) {

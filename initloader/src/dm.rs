@@ -1,7 +1,7 @@
 //! The device mapper (kernel: include/uapi/linux/dm-ioctl.h, version 4): a mapped device with one target.
 //!
-//! Only what a read-only device over dm-verity needs: create, load a table, resume, remove. No libdevmapper: it wants
-//! udev to answer.
+//! Only what a read-only device over dm-verity needs: create, load a table, resume, remove. Without libdevmapper, which
+//! waits for udev.
 
 use nix::errno::Errno;
 use nix::libc;
@@ -15,10 +15,10 @@ const HEADER: usize = 312;
 /// `struct dm_target_spec`.
 const TARGET: usize = 40;
 const READ_ONLY: u32 = 1 << 0;
-/// Not to freeze the file system on it: nothing is ever written.
+/// Does not freeze the file system on the device: it is never written.
 const SKIP_LOCK_FS: u32 = 1 << 10;
 
-/// A request, by its number in dm-ioctl.h.
+/// A request of dm-ioctl.h, with its number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Request {
     Create = 3,
@@ -28,16 +28,16 @@ enum Request {
     Load = 9,
 }
 
-/// What a request is about.
+/// The mapped device that requests are about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Mapping {
-    /// The device's name.
+    /// The device's name in `/dev/mapper`.
     pub(crate) name: &'static str,
-    /// A name for tools that tells what is behind it, such as `CRYPT-VERITY-...`.
+    /// An identifier by which tools recognise the kind of device, such as `CRYPT-VERITY-...`.
     pub(crate) uuid: String,
 }
 
-/// A request failed.
+/// A request to the device mapper that failed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("device mapper, {name}, {action}: {}", errno.desc())]
 pub(crate) struct DmError {
@@ -46,19 +46,19 @@ pub(crate) struct DmError {
     errno: Errno,
 }
 
-/// A target: `sectors` of 512 bytes, mapped as `parameters` say.
+/// A target: `sectors` of 512 bytes, mapped as `parameters` describe.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Target {
-    /// How long it is.
+    /// The length in sectors of 512 bytes.
     pub(crate) sectors: u64,
-    /// Its type, such as `verity`.
+    /// The target type, such as `verity`.
     pub(crate) kind: &'static str,
-    /// Its parameters.
+    /// The target type's parameters.
     pub(crate) parameters: String,
 }
 
 impl Mapping {
-    /// Makes the device with a first target; returns its node.
+    /// Creates the device with a first target; returns the path of its device file.
     pub(crate) fn create(&self, target: &Target) -> Result<PathBuf, DmError> {
         let answer = self.request(Request::Create, "create", None)?;
         self.load(target)?;
@@ -69,14 +69,14 @@ impl Mapping {
         Ok(PathBuf::from(format!("/dev/dm-{minor}")))
     }
 
-    /// Puts another target in the place of the one that is there, under whatever is mounted.
+    /// Replaces the device's target while it stays mounted.
     pub(crate) fn load(&self, target: &Target) -> Result<(), DmError> {
         self.request(Request::Load, "load table", Some(target))?;
         self.request(Request::Suspend, "resume", None)?;
         Ok(())
     }
 
-    /// Removes the device; one that does not exist is no error.
+    /// Removes the device; it is not an error if it does not exist.
     pub(crate) fn remove(&self) -> Result<(), DmError> {
         match self.request(Request::Remove, "remove", None) {
             Err(DmError { errno: Errno::ENXIO | Errno::ENOENT, .. }) => Ok(()),
@@ -115,7 +115,8 @@ impl Mapping {
         message.extend_from_slice(&[0; 16]); // event number, padding, device number
         message.extend_from_slice(self.name.as_bytes());
         message.resize(48 + 128, 0);
-        // The kernel takes the UUID when the device is created, and finds none by name and UUID together afterwards.
+        // The kernel takes the UUID when the device is created; afterwards it finds no device by name and UUID
+        // together.
         if request == Request::Create {
             message.extend_from_slice(self.uuid.as_bytes());
         }
@@ -146,7 +147,7 @@ impl Mapping {
     }
 }
 
-/// A length as the kernel takes it; messages have a few hundred bytes.
+/// A length as the kernel's `u32`; messages have a few hundred bytes.
 fn size(length: usize) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }

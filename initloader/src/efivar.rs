@@ -1,4 +1,4 @@
-//! Reading EFI variables as efivarfs gives them: four bytes of attributes, then the value.
+//! Reading EFI variables from efivarfs: four bytes of attributes, then the value.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ pub(crate) const DEVICE_PART_UUID: &str = "LoaderDevicePartUUID";
 /// When the boot loader began, and when it started the kernel: microseconds since the machine was switched on.
 pub(crate) const TIMES: [&str; 2] = ["LoaderTimeInitUSec", "LoaderTimeExecUSec"];
 
-/// The value of a variable; `None` where it does not exist.
+/// The value of a variable; `None` if it does not exist.
 pub(crate) fn read(folder: &Path, name: &str, vendor: &str) -> Option<Vec<u8>> {
     let bytes = std::fs::read(folder.join(format!("{name}-{vendor}"))).ok()?;
     bytes.get(4..).map(<[u8]>::to_vec)

@@ -1,4 +1,4 @@
-//! The end of a boot attempt that failed: its answer, and what is done after a rescue. Nothing comes after it.
+//! The end of a failed boot attempt: restart or rescue, and what follows rescue. These functions do not return.
 
 use crate::answer::{self, Next};
 use crate::boot::Boot;
@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use std::ffi::CString;
 use std::time::Duration;
 
-/// Answers a failure.
+/// Ends an attempt that failed: restarts the machine, or runs rescue and what follows it.
 pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
     if failure.kind != FailureKind::RescueRequested {
         boot.note(failure);
@@ -30,7 +30,7 @@ pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
     }
 }
 
-/// Takes everything down and restarts the machine.
+/// Unmounts everything and restarts the machine, so that the selector starts the other slot in the end.
 fn other_slot(mut boot: Boot) -> ! {
     boot.watch("restart", Duration::from_secs(20));
     boot.log.error("restarting: the try is spent, the other slot follows");
@@ -39,12 +39,12 @@ fn other_slot(mut boot: Boot) -> ! {
     restart::now(RebootMode::RB_AUTOBOOT)
 }
 
-/// Starts this program anew. It forgets all of the attempt before but its log, and finds the kernel's file systems
-/// mounted and the modules loaded.
+/// Starts this program again. It keeps only the log of the attempt before, and finds the kernel's file systems mounted
+/// and the modules loaded.
 fn again(mut boot: Boot) -> ! {
     boot.watch("retry", Duration::from_mins(1));
     teardown::everything(&mut boot.log);
-    // Somebody in the shell may have unmounted everything.
+    // A user of the shell may have unmounted everything.
     if let Err(error) = early::mount() {
         boot.log.error(&error.to_string());
     }

@@ -1,14 +1,14 @@
 //! The state in an ext4 superblock: whether mounting the file system would change it.
 //!
-//! `ro` alone is no answer: the kernel replays the journal of a file system that was not unmounted, and writes. Fields
-//! as in the kernel's Documentation/filesystems/ext4/super.rst; nothing else of ext4 is read here.
+//! Mounting with `ro` is not enough: the kernel replays the journal of a file system that was not unmounted, and
+//! writes. Fields as in the kernel's Documentation/filesystems/ext4/super.rst; nothing else of ext4 is read here.
 
 use handoff::bytes::Reader;
 use handoff::paths;
 
-/// Where the superblock stands on the device.
+/// Offset of the superblock on the device, in bytes.
 pub(crate) const OFFSET: u64 = 1024;
-/// Bytes of it that are read.
+/// Bytes of the superblock that are read.
 pub(crate) const LENGTH: usize = 1024;
 
 const MAGIC: u16 = 0xef53;
@@ -16,27 +16,27 @@ const STATE_CLEAN: u16 = 1;
 const STATE_ERRORS: u16 = 2;
 const INCOMPAT_RECOVER: u32 = 4;
 
-/// What the superblock says.
+/// The state of the file system according to its superblock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum State {
-    /// Unmounted in order.
+    /// It was unmounted properly.
     Clean,
-    /// The journal holds changes that are not in their places yet.
+    /// The journal has changes that are not in the file system yet.
     NeedsRecovery,
     /// The kernel or e2fsck found errors in it.
     Errors,
 }
 
-/// Why a partition does not hold the secret store.
+/// Why a partition is not a secret store.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum NotAStore {
-    /// No ext4 file system at all.
+    /// Not an ext4 file system.
     #[error("no ext4 file system")]
     NoExt4,
-    /// A file system with another label.
+    /// An ext4 file system with another label.
     #[error("an ext4 file system labelled {0:?}, not {expected:?}", expected = paths::SECRET_LABEL)]
     Label(String),
-    /// Mount options in the superblock, which the kernel would take before ours.
+    /// Mount options in the superblock, which the kernel would apply before the loader's.
     #[error("an ext4 file system with the mount options {0:?} in its superblock")]
     Options(String),
 }

@@ -1,4 +1,4 @@
-//! What ends a boot attempt: which step, which kind of fault, what is wrong on what, and what to do.
+//! What ends a boot attempt: the step, the kind of fault, what failed on what, and what to do.
 
 use handoff::fault::{Fault, FaultAction, Policy};
 use handoff::report::FaultReport;
@@ -7,18 +7,18 @@ use std::fmt::{self, Display};
 /// The kind of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum FailureKind {
-    /// One for which the site can choose an answer.
+    /// A fault for which the site can choose an action.
     Site(Fault),
     /// The initramfs itself is incomplete.
     Initramfs,
-    /// The root could not be given over to.
+    /// The change to the new root or the start of its init failed.
     Handover,
     /// Nothing failed: a person or the selector asked for the rescue shell.
     RescueRequested,
 }
 
 impl FailureKind {
-    /// What is to be done where the site's policy is `policy`.
+    /// The action under the site's policy.
     pub(crate) fn answer(self, policy: &Policy) -> FaultAction {
         match self {
             Self::Site(fault) => policy.answer(fault),
@@ -42,32 +42,32 @@ impl Display for FailureKind {
 
 /// The error of a step.
 pub(crate) trait StepError: Display {
-    /// Its kind.
+    /// The kind of failure that this error causes.
     fn kind(&self) -> FailureKind;
-    /// What a person can do about it.
+    /// What a user can do about it.
     fn remedy(&self) -> String;
 }
 
-/// A step's error with the step's name.
+/// A step's error together with the step's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
     /// The step that failed.
     pub(crate) step: &'static str,
-    /// The kind of fault.
+    /// The kind of failure, which decides the action.
     pub(crate) kind: FailureKind,
-    /// What is wrong, on what.
+    /// What failed, on what.
     pub(crate) problem: String,
-    /// What to do.
+    /// What a user can do.
     pub(crate) remedy: String,
 }
 
 impl Failure {
-    /// `error` as it came up in `step`.
+    /// The failure for an `error` of the step `step`.
     pub(crate) fn new(step: &'static str, error: &dyn StepError) -> Self {
         Self { step, kind: error.kind(), problem: error.to_string(), remedy: error.remedy() }
     }
 
-    /// Its lines on a console.
+    /// The two lines for a console: the problem and the remedy.
     pub(crate) fn lines(&self) -> [String; 2] {
         [
             format!("{} (step {}): {}", self.kind, self.step, self.problem),
@@ -75,7 +75,7 @@ impl Failure {
         ]
     }
 
-    /// Its entry in the boot report.
+    /// The entry for the boot report.
     pub(crate) fn report(&self) -> FaultReport {
         FaultReport {
             fault: self.kind.to_string(),

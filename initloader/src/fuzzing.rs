@@ -1,6 +1,6 @@
 //! The parsers of PID 1 as functions of bytes, for the fuzz targets in `fuzz/`: the same code that a boot runs.
 //!
-//! Each function also checks what must hold of any result, so that more than a crash is found.
+//! Each function also checks properties of every result, so that more than crashes is found.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
 
 use crate::ext4::State;
@@ -8,7 +8,7 @@ use crate::uevent::Event;
 use crate::{efivar, program, teardown};
 use handoff::modules;
 
-/// The list of kernel modules.
+/// Parses the list of kernel modules.
 pub fn modules(text: &str) {
     let modules = modules::decode(text);
     let device = "pci:v00001B36d0000000Dsv00001AF4sd00001100bc0Csc03i30".to_owned();
@@ -16,31 +16,31 @@ pub fn modules(text: &str) {
     assert_eq!(modules::decode(&modules::encode(&modules)), modules, "what was read can be written");
 }
 
-/// The beginning of a program in the root.
+/// Examines the beginning of a program in the root.
 pub fn program(bytes: &[u8]) {
     program::examine(bytes);
 }
 
-/// The superblock of a secret store.
+/// Parses the superblock of a secret store.
 pub fn superblock(bytes: &[u8]) {
     let _ = State::of_store(bytes);
 }
 
-/// A datagram from the kernel.
+/// Parses a datagram of the kernel's device events.
 pub fn uevent(bytes: &[u8]) {
     if let Some(event) = Event::parse(bytes) {
         assert!(!event.subsystem.contains('\0') && !event.action.contains('\0'), "fields end at zero");
     }
 }
 
-/// The value of an EFI variable.
+/// Parses the value of an EFI variable.
 pub fn efi_text(bytes: &[u8]) {
     if let Some(text) = efivar::utf16(bytes) {
         assert!(!text.contains('\0'), "texts end at zero");
     }
 }
 
-/// The kernel's table of mounts.
+/// Parses the kernel's table of mounts.
 pub fn mount_table(text: &str) {
     let places = teardown::places(text);
     assert!(places.iter().all(|place| place != "/"), "the root of the initramfs stays");

@@ -1,11 +1,11 @@
 //! PID 1 of the psyopsOS initramfs: from the kernel's first step to the node's own init, in a straight line.
 //!
-//! Each step has a file in `steps/`, a deadline and an error that names the step, the thing and the remedy. What ends
-//! the line is answered in `ending.rs`, by the site's policy. It asks nothing, and knows nothing about any node but
-//! what the seal and the kernel command line say.
+//! Each step has a file in `steps/`, a deadline and an error that names the step, the object and the remedy. A failed
+//! step is handled in `ending.rs`, by the site's policy. The loader asks no questions, and knows nothing about any node
+//! except what is in the seal and the kernel command line.
 //!
 //! A library, so that fuzz targets (folder `fuzz/`) reach the parsers that PID 1 runs; the program is [`main`].
-// PID 1 must not panic: no operation that could is written here.
+// PID 1 must not panic: operations that can panic are denied.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

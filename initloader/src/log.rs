@@ -1,4 +1,4 @@
-//! The loader's log: every line with its time in memory, the ones that matter to people on every console too.
+//! The loader's log: every line with its time in memory, the important ones on every console too.
 
 use crate::clock::Uptime;
 use crate::console::Console;
@@ -7,23 +7,23 @@ use handoff::{kernel_arguments, marker};
 use nix::errno::Errno;
 use std::time::Duration;
 
-/// More than this is not kept: a log must not eat the memory of a small machine.
+/// The most bytes that are kept: a log must not use up the memory of a small machine.
 const LONGEST: usize = 256 * 1024;
 
-/// The kinds of lines that a child passes on.
+/// The kinds of lines that a child process sends to PID 1.
 const ERROR: &str = "error";
 const INFO: &str = "info";
 const DEBUG: &str = "debug";
 const MARKED: &str = "marked";
 
-/// How much a line matters, and how much the consoles get to see.
+/// How important a line is, and which lines the consoles show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Level {
-    /// Only what went wrong.
+    /// Only errors.
     Error,
-    /// What happens.
+    /// What the loader does.
     Info,
-    /// Every detail.
+    /// Details for debugging.
     Debug,
 }
 
@@ -32,7 +32,7 @@ pub(crate) struct Log {
     console: Console,
     text: String,
     level: Level,
-    /// Whether this is a child's, which keeps nothing.
+    /// Whether this is the log of a child process, which sends its lines to PID 1 and keeps none.
     passed_on: bool,
 }
 
@@ -42,24 +42,24 @@ impl Log {
         Self { console, text: earlier, level: Level::Info, passed_on: false }
     }
 
-    /// A log of a child of PID 1: each line goes to standard output behind its kind and a tab, for [`Self::take`].
+    /// The log of a child of PID 1: each line goes to standard output after its kind and a tab, for [`Self::take`].
     pub(crate) fn of_child() -> Self {
         Self { passed_on: true, ..Self::new(Console::standard_output(), String::new()) }
     }
 
-    /// Takes a line out of the log of a child.
+    /// Adds a line from the log of a child.
     pub(crate) fn take(&mut self, kind: &str, line: &str) {
         match kind {
             ERROR => self.error(line),
             DEBUG => self.debug(line),
             MARKED => self.marked("", line),
             INFO => self.info(line),
-            // What a library of the child said by itself.
+            // Output of a library in the child, without a kind.
             rest => self.info(&format!("{rest} {line}")),
         }
     }
 
-    /// Takes the level that the kernel command line asks for.
+    /// Sets the level from the kernel command line.
     pub(crate) fn set_level(&mut self, arguments: &kernel_arguments::KernelArguments) {
         self.level = match arguments.value(kernel_arguments::LOG) {
             Some("error") => Level::Error,
@@ -68,33 +68,33 @@ impl Log {
         };
     }
 
-    /// Something that is wrong, though the boot may go on.
+    /// Logs an error, after which the boot may go on.
     pub(crate) fn error(&mut self, line: &str) {
         self.write(Level::Error, line);
     }
 
-    /// What happens.
+    /// Logs what the loader does.
     pub(crate) fn info(&mut self, line: &str) {
         self.write(Level::Info, line);
     }
 
-    /// A detail.
+    /// Logs a detail.
     pub(crate) fn debug(&mut self, line: &str) {
         self.write(Level::Debug, line);
     }
 
-    /// How loading a kernel module went. One that cannot be loaded is no fault by itself: whether it was needed shows in
-    /// the steps that follow.
+    /// Logs how loading a kernel module went. A module that cannot be loaded is not a fault by itself: whether it was
+    /// needed shows in the steps that follow.
     pub(crate) fn module(&mut self, name: &str, result: Result<(), Errno>, took: Duration) {
         match result {
             Ok(()) => self.debug(&format!("module {name} took {} ms", took.as_millis())),
-            // It looked for its hardware itself (CPU features, firmware) and there is none.
+            // The module looked for its hardware (CPU features, firmware) and found none.
             Err(Errno::ENODEV) => self.debug(&format!("module {name} has nothing to do here")),
             Err(errno) => self.error(&format!("module {name}: {}", errno.desc())),
         }
     }
 
-    /// A line for a program to find: on every console whatever the level, behind its marker at the line's beginning.
+    /// Logs a line for programs that read the console: on every console at any level, with its marker at the beginning.
     pub(crate) fn marked(&mut self, marker: &str, line: &str) {
         let line = format!("{marker}{line}");
         if self.passed_on {
@@ -104,17 +104,17 @@ impl Log {
         self.console.line(&line);
     }
 
-    /// A line of a failed step.
+    /// Logs a line of a failed step, with its marker.
     pub(crate) fn fault(&mut self, line: &str) {
         self.marked(marker::FAULT, line);
     }
 
-    /// Waits until the consoles have sent what they got.
+    /// Waits until the consoles have sent all output.
     pub(crate) fn drain(&mut self) {
         self.console.drain();
     }
 
-    /// Everything so far.
+    /// All lines so far.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

@@ -7,10 +7,10 @@ use nix::mount::{MsFlags, mount as mount2, umount2};
 use nix::sys::stat::{FchmodatFlags, Mode, fchmodat};
 use std::path::{Path, PathBuf};
 
-/// For whatever holds data and no programs.
+/// For file systems that have data and no programs.
 pub(crate) const DATA_ONLY: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOEXEC);
 
-/// For a file system that somebody else may have written: no link in it is followed either.
+/// For a file system that another system may have written: links in it are not followed either.
 pub(crate) const STRANGERS_DATA: MsFlags =
     DATA_ONLY.union(MsFlags::from_bits_retain(nix::libc::MS_NOSYMFOLLOW));
 
@@ -18,17 +18,17 @@ pub(crate) const STRANGERS_DATA: MsFlags =
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cannot {action} {what} at {}: {}", place.display(), errno.desc())]
 pub(crate) struct MountError {
-    /// `mount`, `move`, `remount`...
+    /// The action: `mount`, `move`, `remount`...
     pub(crate) action: &'static str,
     /// The device or kind of file system.
     pub(crate) what: String,
-    /// Where.
+    /// The mount point.
     pub(crate) place: PathBuf,
-    /// What the kernel says.
+    /// The kernel's error.
     pub(crate) errno: Errno,
 }
 
-/// Mounts a file system of type `kind`, and makes the folder that it is mounted at, where only that is missing.
+/// Mounts a file system of type `kind`; if only the mount point itself is missing, creates it.
 pub(crate) fn mount(
     source: &str,
     place: &str,
@@ -62,7 +62,7 @@ pub(crate) fn private_folder() -> Result<(), MountError> {
     })
 }
 
-/// Changes the flags of a mount and its file system.
+/// Changes the flags of a mount and its file system, without unmounting.
 pub(crate) fn remount(place: &str, flags: MsFlags) -> Result<(), MountError> {
     let action = if flags.contains(MsFlags::MS_RDONLY) { "remount read-only" } else { "remount read-write" };
     let none = None::<&str>;
@@ -72,7 +72,7 @@ pub(crate) fn remount(place: &str, flags: MsFlags) -> Result<(), MountError> {
     })
 }
 
-/// Moves a mount to another place.
+/// Moves a mount to another mount point.
 pub(crate) fn relocate(from: &str, to: &str) -> Result<(), MountError> {
     let none = None::<&str>;
     mount2(Some(from), to, none, MsFlags::MS_MOVE, none).map_err(|errno| MountError {
@@ -83,7 +83,7 @@ pub(crate) fn relocate(from: &str, to: &str) -> Result<(), MountError> {
     })
 }
 
-/// Unmounts.
+/// Unmounts the file system at `place`; an error names the processes that use it.
 pub(crate) fn unmount(place: &str) -> Result<(), MountError> {
     umount2(place, nix::mount::MntFlags::empty()).map_err(|errno| {
         let what = if errno == Errno::EBUSY { holders(Path::new(place)) } else { "the file system".into() };
@@ -91,7 +91,7 @@ pub(crate) fn unmount(place: &str) -> Result<(), MountError> {
     })
 }
 
-/// Whether something is mounted at `place`: its device is another than that of the folder above.
+/// Whether something is mounted at `place`: it is on another device than the folder above.
 pub(crate) fn is_mounted(place: &str) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let device = |path: &Path| path.metadata().ok().map(|metadata| metadata.dev());
@@ -99,7 +99,7 @@ pub(crate) fn is_mounted(place: &str) -> bool {
     device(path).is_some() && device(path) != device(path.parent().unwrap_or(path))
 }
 
-/// Which processes have something open below `place`.
+/// A phrase for errors with the processes that have a file open below `place`.
 fn holders(place: &Path) -> String {
     let mut found = Vec::new();
     for process in crate::sysfs::names("/proc").iter().filter(|name| name.parse::<u32>().is_ok()) {

@@ -1,7 +1,7 @@
-//! Who this node is: the steps from the seal to a secret store that holds what the seal says.
+//! Which node this is: the steps from the seal to a secret store that matches it.
 //!
-//! Where the site's policy says so, a node without a usable seal or store goes on without: degraded, with none of its
-//! files, but reachable.
+//! If the site's policy allows it, a node without a usable seal or store goes on without them: degraded, with none of
+//! its files, but reachable.
 
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
@@ -17,7 +17,7 @@ use handoff::paths;
 use handoff::rescue_network::FixedAddress;
 use keys::seal::OpenedSeal;
 
-/// Runs the steps; `None` where the policy lets the boot go on without.
+/// Runs the steps; `None` if the policy allows going on without the node's files.
 pub(crate) fn establish(
     boot: &mut Boot,
     disk: &Disk,
@@ -32,7 +32,7 @@ pub(crate) fn establish(
         FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => boot.degrade(&failure),
     }
     boot.log.error("going on without any of the node's secrets");
-    // What lies there was not compared with any seal: nothing that runs later is to take it for the node's.
+    // These files were not compared with a seal: nothing that runs later may take them for the node's.
     for place in [paths::SECRETS, paths::SECRET_PARTITION] {
         while mounts::is_mounted(place) {
             if let Err(error) = mounts::unmount(place) {
@@ -44,7 +44,7 @@ pub(crate) fn establish(
     Ok(None)
 }
 
-/// Learns where rescue is to be reached by SSH, for an attempt that ends before the node is established.
+/// Finds the addresses for rescue by SSH, for an attempt that ends before the node is established.
 pub(crate) fn learn_addresses(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<(), Failure> {
     open(boot, disk, trust).map(drop)
 }
@@ -63,7 +63,7 @@ fn open(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<(SecretSto
     Ok((store, seal))
 }
 
-/// Mounts the secret store, and opens the seal with the key that is in it.
+/// Mounts the secret store, and opens the seal with the key in it.
 pub(crate) fn open_store(
     boot: &mut Boot,
     disk: &Disk,
@@ -75,7 +75,7 @@ pub(crate) fn open_store(
     Ok((store, seal))
 }
 
-/// The seal's addresses for rescue by SSH. A line that is not one is logged and left out.
+/// The seal's addresses for rescue by SSH. A line that is not valid is logged and skipped.
 fn rescue_addresses(seal: &OpenedSeal, log: &mut Log) -> Vec<FixedAddress> {
     let content = RelativePath::new(paths::RESCUE_NETWORK).and_then(|path| seal.content(&path));
     let text = String::from_utf8_lossy(content.unwrap_or_default());

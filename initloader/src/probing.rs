@@ -1,5 +1,5 @@
 //! Drivers of controllers that are being loaded: each in a child process, because the kernel returns only when a driver
-//! has looked at its devices (an AHCI controller waits for each of its ports), and there is other work meanwhile.
+//! has looked at its devices (an AHCI controller waits for each of its ports), and PID 1 has other work meanwhile.
 //!
 //! Children and not threads, so that PID 1 stays a program with one thread, which may fork. They hold no key: they are
 //! started before one is read.
@@ -23,16 +23,16 @@ pub(crate) struct Probing {
     running: Vec<Probe>,
 }
 
-/// One driver.
+/// One driver that is being loaded.
 struct Probe {
     module: String,
     child: Pid,
-    /// Gets how long it took, in milliseconds, when it is done; ends with the child in any case.
+    /// Receives the time that loading took, in milliseconds; at end of file the child is gone.
     done: File,
 }
 
 impl Probing {
-    /// Loads a module in a child. An error says that there is none, and nothing was loaded.
+    /// Loads a module in a child. On an error there is no child, and nothing was loaded.
     pub(crate) fn start(
         &mut self,
         module: &Module,
@@ -44,19 +44,19 @@ impl Probing {
             let result = load();
             let took = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
             let _ = File::from(write).write_all(&took.to_le_bytes());
-            // Error numbers are smaller than what an exit code holds; no error is 0.
+            // Error numbers fit into an exit code, and none is 0.
             result.map_or_else(|errno| errno as i32, |()| 0)
         })?;
         self.running.push(Probe { module: module.name.clone(), child, done: File::from(read) });
         Ok(())
     }
 
-    /// The modules that are not done.
+    /// The modules that are still being loaded.
     pub(crate) fn names(&self) -> Vec<&str> {
         self.running.iter().map(|probe| probe.module.as_str()).collect()
     }
 
-    /// Waits for one module, where it is being loaded.
+    /// Waits for one module, if it is being loaded.
     pub(crate) fn finish(&mut self, module: &str, log: &mut Log) {
         if let Some(position) = self.running.iter().position(|probe| probe.module == module) {
             self.running.remove(position).end(log);
@@ -72,7 +72,7 @@ impl Probing {
 }
 
 impl Probe {
-    /// Waits until the child has said something or is gone; says whether the deadline was later.
+    /// Waits until the child has written its time or has ended; `false` if the deadline came first.
     fn is_done(&self, deadline: Uptime) -> bool {
         loop {
             let timeout = PollTimeout::try_from(deadline.remaining()).unwrap_or(PollTimeout::MAX);
@@ -86,7 +86,7 @@ impl Probe {
 
     fn end(mut self, log: &mut Log) {
         let mut took = [0; 8];
-        // Without an answer the child was killed, and its status says that.
+        // A child that wrote no time was killed; its status shows that.
         let _ = self.done.read_exact(&mut took);
         let result = match waitpid(self.child, None) {
             Ok(WaitStatus::Exited(_, 0)) => Ok(()),

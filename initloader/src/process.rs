@@ -1,6 +1,6 @@
-//! Child processes of PID 1: fork, what a child must undo before it runs a program, waiting with a deadline.
+//! Child processes of PID 1: fork, what a child must reset before it runs a program, waiting with a deadline.
 //!
-//! Not `std::process`: it knows no way to run a closure in the child without `unsafe` either, and it is large.
+//! Without `std::process`: that cannot run a closure in the child without `unsafe` either, and it is large.
 
 use crate::clock::Uptime;
 use nix::errno::Errno;
@@ -15,26 +15,26 @@ use std::io::Read as _;
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-/// What a child's exit code says when its program could not be started at all.
+/// The exit code of a child whose program could not be started.
 pub(crate) const NOT_STARTED: i32 = 127;
-/// How long a killed child is waited for. One that hangs in the kernel (a read from a stick that died) does not end, and
-/// is left to whoever reaps orphans.
+/// How long a killed child is waited for. One that hangs in the kernel (a read from a stick that failed) does not end,
+/// and is left to whichever process reaps orphans.
 const DYING: Duration = Duration::from_secs(2);
-/// A program that writes without line ends must not fill the memory.
+/// A longer line is split: a program that writes no line ends must not fill the memory.
 const LONGEST_LINE: usize = 4096;
 
 /// How a watched program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Ended {
-    /// By itself, with this exit code.
+    /// It exited with this code.
     Exited(i32),
-    /// By a signal.
+    /// It was killed by a signal.
     Killed(Signal),
-    /// The deadline came first; it and its group were killed, which does not end what hangs in the kernel.
+    /// The deadline came first; it and its group were killed, which does not end a process that hangs in the kernel.
     TimedOut,
 }
 
-/// Runs `work` in a child process, whose exit code is what `work` returns.
+/// Runs `work` in a child process; the exit code is the result of `work`.
 pub(crate) fn fork(work: impl FnOnce() -> i32) -> nix::Result<Pid> {
     // SAFETY: this program has one thread, so the child may do all that the parent may.
     #[expect(unsafe_code, reason = "fork(2)")]
@@ -52,7 +52,8 @@ pub(crate) fn fork(work: impl FnOnce() -> i32) -> nix::Result<Pid> {
     }
 }
 
-/// Gives a new program the signals that it expects: nothing blocked, and SIGPIPE, which Rust ignores, as it was.
+/// Gives a new program the signals that it expects: none blocked, and the default action for SIGPIPE, which Rust
+/// ignores.
 pub(crate) fn reset_signals() {
     let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
     // SAFETY: the default disposition runs no code of ours.
@@ -77,14 +78,15 @@ pub(crate) fn environment(more: &[&str]) -> Vec<CString> {
     words.iter().filter_map(|word| CString::new(*word).ok()).collect()
 }
 
-/// Runs `work` (which ends in [`execute`]) in a child with its output in a pipe, until `deadline`. Each line it writes
-/// goes to `line`. It gets a session of its own, so that all it starts can be killed with it.
+/// Runs `work` (which ends in [`execute`]) in a child with its output in a pipe, until `deadline`. Each line of output
+/// goes to `line`. The child gets its own session, so that all processes that it starts can be killed with it.
 pub(crate) fn run(
     deadline: Uptime,
     work: impl FnOnce() -> i32,
     mut line: impl FnMut(&str),
 ) -> nix::Result<Ended> {
-    // The end of the child is read from a descriptor, because a program that it leaves behind may keep the pipe open.
+    // The end of the child comes from a signal descriptor: processes that the child leaves behind may keep the pipe
+    // open.
     let mut children = SigSet::empty();
     children.add(Signal::SIGCHLD);
     children.thread_block()?;
@@ -129,7 +131,7 @@ fn poll_child(child: Pid) -> nix::Result<Option<Ended>> {
     })
 }
 
-/// A pipe read line by line.
+/// A pipe that is read line by line.
 struct Lines {
     pipe: Option<File>,
     rest: Vec<u8>,
@@ -151,7 +153,7 @@ impl Lines {
         }
     }
 
-    /// Takes what is in the pipe without waiting for more.
+    /// Reads what is in the pipe without waiting for more.
     fn finish(&mut self, line: &mut impl FnMut(&str)) {
         while let Some(pipe) = &self.pipe {
             let mut ready = [PollFd::new(pipe.as_fd(), PollFlags::POLLIN)];
@@ -204,7 +206,7 @@ mod tests {
         assert_eq!(ended, Ended::Exited(3));
         assert_eq!(lines, ["one", "two", "three"]);
         assert_eq!(shell("kill -9 $$", 60_000).0, Ended::Killed(Signal::SIGKILL));
-        // What is left behind holds the pipe open; the end of the shell counts.
+        // The process left behind keeps the pipe open; only the end of the shell counts.
         let before = Uptime::now();
         assert_eq!(shell("sleep 20 & echo left", 60_000), (Ended::Exited(0), vec!["left".into()]));
         assert!(before.elapsed() < Duration::from_secs(15));
@@ -213,7 +215,7 @@ mod tests {
         assert!(before.elapsed() < Duration::from_secs(15));
     }
 
-    // In a process with one thread, as PID 1 is: a signal to a process goes to any thread that does not block it.
+    // In a process with one thread, like PID 1: a signal to a process goes to any thread that does not block it.
     #[test]
     fn programs_are_watched() {
         let checks = || i32::from(std::panic::catch_unwind(output_exit_codes_signals_and_deadlines).is_err());

@@ -1,5 +1,5 @@
-//! Whether a program in the new root can run on this machine: asked before the root is moved, because after that there
-//! is no way back.
+//! Whether a program in the new root can run on this machine: checked before the root is moved, because afterwards a
+//! failure cannot be undone.
 
 use crate::tree::Tree;
 use handoff::architecture::Architecture;
@@ -16,27 +16,27 @@ const ELF_MAGIC: &[u8; 4] = b"\x7fELF";
 const CLASS_64: u8 = 2;
 const LITTLE_ENDIAN: u8 = 1;
 const SEGMENT_INTERPRETER: u32 = 3;
-/// A script may name a script as its interpreter; the kernel follows four.
+/// A script's interpreter may be a script; the kernel follows four of them.
 const DEEPEST: usize = 4;
 
 /// Why a program cannot run.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum CannotRun {
-    /// It is not there, or cannot be read.
+    /// It does not exist, or cannot be read.
     #[error("{}: {}", path.display(), errno.desc())]
     Open {
-        /// The program.
+        /// The path of the program in the root.
         path: PathBuf,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
-    /// Not a file that may be executed.
+    /// Not an executable file.
     #[error("{} is not an executable file", .0.display())]
     NotExecutable(PathBuf),
     /// It is neither an ELF program of this machine nor a script.
     #[error("{} is neither an ELF program for {} nor a script", .0.display(), Architecture::OF_THIS_PROGRAM)]
     WrongFormat(PathBuf),
-    /// Interpreters of interpreters.
+    /// More than [`DEEPEST`] interpreters of interpreters.
     #[error("{} has interpreters without end", .0.display())]
     TooDeep(PathBuf),
 }
@@ -53,7 +53,7 @@ pub(crate) fn check(tree: &Tree, path: &Path) -> Result<(), CannotRun> {
     Err(CannotRun::TooDeep(path.to_owned()))
 }
 
-/// Checks one program; returns what it needs to be started with.
+/// Checks one program; returns the interpreter that it needs, if any.
 fn interpreter(tree: &Tree, path: &Path) -> Result<Option<PathBuf>, CannotRun> {
     let open = |errno| CannotRun::Open { path: path.to_owned(), errno };
     let mut file = File::from(tree.at(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).map_err(open)?);
@@ -78,7 +78,7 @@ fn interpreter(tree: &Tree, path: &Path) -> Result<Option<PathBuf>, CannotRun> {
     Ok(Some(PathBuf::from(name)))
 }
 
-/// Reads what [`check`] reads of a program's beginning.
+/// Examines a program's first bytes as [`check`] does, for fuzzing.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn examine(head: &[u8]) {
     if let Some(Linking::Dynamic { length, .. }) = linking(head) {
@@ -88,18 +88,18 @@ pub(crate) fn examine(head: &[u8]) {
 
 /// How an ELF program is started.
 enum Linking {
-    /// By itself.
+    /// Without an interpreter.
     Static,
-    /// By the interpreter whose name stands in the file.
+    /// By the interpreter whose path is in the file.
     Dynamic {
-        /// Where the name stands.
+        /// Offset of that path in the file.
         offset: u64,
-        /// Its bytes.
+        /// Bytes of that path.
         length: usize,
     },
 }
 
-/// How a program is started; `None` where it is no ELF program of this machine.
+/// How a program is started; `None` if it is not an ELF program for this machine.
 fn linking(head: &[u8]) -> Option<Linking> {
     let mut fields = Reader::new(head);
     if fields.array::<4>().as_ref() != Some(ELF_MAGIC)
@@ -159,7 +159,7 @@ mod tests {
         let loader = PathBuf::from("/lib64/ld-linux-x86-64.so.2");
         assert_eq!(check(&tree, init), Err(CannotRun::Open { path: loader, errno: Errno::ENOENT }));
         std::fs::create_dir(root.join("lib64")).unwrap();
-        // A static program stands in for the loader.
+        // In this test, a static program replaces the dynamic linker.
         let mut fixed = shell;
         let segments = 64;
         fixed.truncate(segments);

@@ -1,4 +1,4 @@
-//! Leaving the reason of a failed boot, and its log, where they outlive the restart: in the control partition.
+//! Writing the reason of a failed boot and its log into the control partition, so that they survive the restart.
 
 use crate::boot::Boot;
 use crate::failure::Failure;
@@ -8,10 +8,10 @@ use medium::{Partition, failure_area};
 use nix::time::{ClockId, clock_gettime};
 use std::time::Duration;
 
-/// How long it may take on a worn stick, before the machine restarts without it.
+/// How long writing may take on a worn stick before the machine restarts without it.
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// Leaves it, where the disk is known that this system was started from. That it cannot be left is said and no more.
+/// Writes the failure, if the disk that this system was started from is known. An error is only logged.
 pub(crate) fn leave(boot: &mut Boot, failure: &Failure) {
     let Some(control) = boot.disk.as_ref().and_then(|disk| disk.device(Role::Control)) else { return };
     let device = control.path();

@@ -1,4 +1,4 @@
-//! Ends of the machine's run: restarting it, switching it off. Nothing comes after them, because PID 1 never ends.
+//! Restarting the machine or switching it off. These functions do not return, because PID 1 never ends.
 
 use crate::clock::Uptime;
 use crate::console::Console;
@@ -9,26 +9,26 @@ use nix::poll::PollTimeout;
 use nix::sys::reboot::{RebootMode, reboot};
 use std::time::Duration;
 
-/// How long a message stays on the screen before the machine restarts by itself, where `panic=` does not say.
+/// How long a message stays on the screen before the machine restarts by itself, unless `panic=` sets another time.
 const READING_TIME: Duration = Duration::from_secs(30);
 
-/// How long a slow stick may take to get what was written to it.
+/// How long a slow stick may take to write cached data.
 const WRITING_TIME: Duration = Duration::from_secs(30);
 
-/// Restarts, halts or switches off, as soon as all is written.
+/// Restarts, halts or switches off, once all data is written.
 pub(crate) fn now(mode: RebootMode) -> ! {
-    // In a child: sync(2) waits for a device that hangs as well, and does not come back.
+    // In a child: sync(2) also waits for a device that hangs, and then does not return.
     if process::run(Uptime::now().plus(WRITING_TIME), write_all, |_| {}).is_err() {
         write_all();
     }
     loop {
         let _ = reboot(mode);
-        // A machine that cannot do it stands still.
+        // A machine that cannot do it keeps waiting here.
         wait(READING_TIME);
     }
 }
 
-/// Restarts the machine after people had time to read; tells them how long that is.
+/// Restarts the machine after time to read the message; tells how long that is.
 pub(crate) fn later(arguments: &KernelArguments, tell: impl FnOnce(&str)) -> ! {
     let seconds = arguments.value("panic").and_then(|text| text.parse().ok());
     let time = seconds.filter(|&seconds| seconds > 0).map_or(READING_TIME, Duration::from_secs);
@@ -37,7 +37,7 @@ pub(crate) fn later(arguments: &KernelArguments, tell: impl FnOnce(&str)) -> ! {
     now(RebootMode::RB_AUTOBOOT)
 }
 
-/// Sees to it that a mistake in this program does not end PID 1, which would leave only the kernel's word for it.
+/// Ensures that a bug in this program does not end PID 1, which would leave only the kernel's message.
 pub(crate) fn on_panic() {
     std::panic::set_hook(Box::new(|panic| {
         let mut console = Console::open();

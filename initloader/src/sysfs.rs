@@ -5,16 +5,16 @@ use std::path::Path;
 /// An attribute's text without white space around it; `None` where it cannot be read.
 pub(crate) fn attribute(path: impl AsRef<Path>) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
-    // Vendors put anything into the strings of their devices.
+    // Devices can have any bytes in their strings.
     Some(String::from_utf8_lossy(&bytes).trim_matches(|c: char| c.is_whitespace() || c == '\0').to_owned())
 }
 
-/// An attribute that is a decimal number.
+/// The value of an attribute that is a decimal number.
 pub(crate) fn number(path: impl AsRef<Path>) -> Option<u64> {
     attribute(path)?.parse().ok()
 }
 
-/// The names in a folder, sorted; none where it cannot be read.
+/// The names in a folder, sorted; none if it cannot be read.
 #[expect(clippy::disallowed_methods, reason = "this is the sorted walk")]
 pub(crate) fn names(folder: impl AsRef<Path>) -> Vec<String> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

@@ -1,9 +1,9 @@
-//! What systemd, as the root's init, is told about the time before it: `systemd-analyze` then shows the initrd's part.
+//! Tells systemd, as the root's init, when the loader began: `systemd-analyze` then shows the initrd's part.
 //!
 //! systemd has one way to learn it: the state that the systemd of an initramfs hands to the next one, a file of
-//! `name=value` lines (`manager_serialize` in its src/core/manager-serialize.c), whose descriptor `--deserialize` names
-//! and which `--switched-root` says to be from before a change of the root. Of all that can stand there this program has
-//! one thing to say. The firmware's and the selector's parts systemd reads from EFI variables by itself.
+//! `name=value` lines (`manager_serialize` in its src/core/manager-serialize.c). `--deserialize` names its descriptor,
+//! and `--switched-root` says that it is from before a change of the root. Of all possible lines this program writes
+//! only these. systemd reads the firmware's and the selector's times from EFI variables by itself.
 
 use crate::clock::Uptime;
 use nix::sys::memfd::{MFdFlags, memfd_create};
@@ -14,14 +14,14 @@ use std::os::fd::IntoRawFd as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// The arguments with which `init` of the root, which is `/` by now, learns when the loader began; none where it is no
+/// The arguments that tell the root's `init`, where the root is `/` by now, when the loader began; none if it is not
 /// systemd.
 pub(crate) fn arguments(init: &Path, started: Uptime) -> io::Result<Vec<String>> {
     if !is_systemd(init) {
         return Ok(Vec::new());
     }
     let wall_clock = clock_gettime(ClockId::CLOCK_REALTIME).map_or(Duration::ZERO, Duration::from);
-    // Kept open for systemd.
+    // The descriptor stays open for systemd.
     let mut file = File::from(memfd_create(c"psyops-for-systemd", MFdFlags::empty())?);
     file.write_all(
         state(wall_clock.saturating_sub(started.elapsed()), started.since_kernel_start()).as_bytes(),
@@ -35,12 +35,12 @@ pub(crate) fn arguments(init: &Path, started: Uptime) -> io::Result<Vec<String>>
         .collect())
 }
 
-/// Debian's `/sbin/init` is a link to it.
+/// Whether the init is systemd: Debian's `/sbin/init` is a link to it.
 fn is_systemd(init: &Path) -> bool {
     std::fs::canonicalize(init).is_ok_and(|real| real.file_name().is_some_and(|name| name == "systemd"))
 }
 
-/// The file's text: when the initrd began by both clocks, in microseconds; the empty line ends what is no unit's.
+/// The file's text: when the initrd began by both clocks, in microseconds. The empty line ends the part about no unit.
 fn state(wall_clock: Duration, since_kernel_start: Duration) -> String {
     format!("initrd-timestamp={} {}\n\n", wall_clock.as_micros(), since_kernel_start.as_micros())
 }

@@ -1,5 +1,5 @@
-//! Taking a boot attempt down again: before a shell, so that no key lies open, and before the next attempt, with
-//! whatever somebody mounted in between.
+//! Undoing a boot attempt: before a shell, so that no key can be read, and before the next attempt, together with
+//! whatever was mounted in between.
 
 use crate::log::Log;
 use crate::steps::root;
@@ -9,20 +9,20 @@ use nix::mount::{MntFlags, umount2};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-/// That rescue was asked for is true for the first attempt only; this file says that it is over.
+/// Rescue is requested for the first attempt only; this file records that it has been.
 pub(crate) const VISITED: &str = "/run/psyops/rescue-visited";
 
-/// The kernel's own file systems: they stay.
+/// The kernel's own file systems, which stay mounted.
 const KEPT: [&str; 5] = ["/", "/proc", "/sys", "/dev", "/run"];
 
-/// Unmounts all but the kernel's own file systems, removes the mapped device and what was kept in memory.
+/// Unmounts everything except the kernel's own file systems, removes the mapped device and the copies in memory.
 pub(crate) fn everything(log: &mut Log) {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    // Later mounts stand later in the table, and above the earlier ones.
+    // Later mounts are later in the table, and may be on top of the earlier ones.
     for place in places(&table).into_iter().rev() {
         if let Err(error) = mounts::unmount(&place) {
             log.error(&error.to_string());
-            // Out of sight at least: whoever holds it open keeps it, nobody else finds it.
+            // It is at least detached: processes that have it open keep it, but no other process finds it.
             let _ = umount2(place.as_str(), MntFlags::MNT_DETACH);
         }
     }
@@ -35,7 +35,7 @@ pub(crate) fn everything(log: &mut Log) {
     }
 }
 
-/// Removes all below a folder that lies on the device `device`, and nothing on another one.
+/// Removes all files below a folder that are on the device `device`, and none on another one.
 pub(crate) fn remove_below(folder: &Path, device: u64, keep: &[&str]) {
     for name in sysfs::names(folder) {
         let path = folder.join(name);
@@ -52,7 +52,7 @@ pub(crate) fn remove_below(folder: &Path, device: u64, keep: &[&str]) {
     }
 }
 
-/// The mount points to take down (`proc_pid_mountinfo(5)`: the fifth field).
+/// The mount points to unmount (`proc_pid_mountinfo(5)`: the fifth field).
 pub(crate) fn places(table: &str) -> Vec<String> {
     let all = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
     all.filter(|place| !KEPT.contains(&place.as_str())).collect()

@@ -1,7 +1,7 @@
-//! A file tree that is some other system's root: looked at and written to as if one were chrooted into it.
+//! A file tree that is another system's root: read and written as if after a chroot into it.
 //!
-//! Links in it lead inside of it (`openat2(2)` with `RESOLVE_IN_ROOT`): an absolute link in the new root must not be
-//! followed into the initramfs.
+//! Links in it are resolved inside of it (`openat2(2)` with `RESOLVE_IN_ROOT`): an absolute link in the new root must
+//! not be followed into the initramfs.
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, OpenHow, ResolveFlag, open, openat, openat2, renameat};
@@ -12,40 +12,40 @@ use std::io::Write as _;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// A file half written carries this name, beside the place where it goes.
+/// The name of a half-written file, in the folder of its final path.
 const TEMPORARY: &str = ".psyops-install";
 
-/// Who may do what with a file.
+/// Mode and owner of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Permissions {
-    /// The bits.
+    /// The permission bits.
     pub(crate) mode: u32,
-    /// The owner.
+    /// The user id of the owner.
     pub(crate) uid: u32,
-    /// The group.
+    /// The group id.
     pub(crate) gid: u32,
 }
 
-/// A tree.
+/// An open folder that is treated as a root.
 pub(crate) struct Tree {
     root: OwnedFd,
 }
 
 impl Tree {
-    /// The tree below `path`.
+    /// The tree whose root is `path`.
     pub(crate) fn open(path: &Path) -> nix::Result<Self> {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         Ok(Self { root: open(path, flags, Mode::empty())? })
     }
 
-    /// Opens what is at `path` in the tree.
+    /// Opens `path` in the tree.
     pub(crate) fn at(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
         let how = OpenHow::new().flags(flags | OFlag::O_CLOEXEC).resolve(ResolveFlag::RESOLVE_IN_ROOT);
         openat2(&self.root, path, how)
     }
 
-    /// Puts a file in place, whole or not at all; a link that stands there is replaced, not followed. Folders that are
-    /// missing above it are made, for all to read.
+    /// Writes a file, completely or not at all; a link in its place is replaced, not followed. Missing folders above it
+    /// are made with mode 0755.
     pub(crate) fn install(&self, path: &Path, content: &[u8], permissions: Permissions) -> nix::Result<()> {
         let name = path.file_name().ok_or(Errno::EINVAL)?;
         let folder = self.folder(path.parent().unwrap_or(Path::new("/")))?;
@@ -61,7 +61,7 @@ impl Tree {
             .and_then(|()| {
                 fchown(&file, Some(Uid::from_raw(permissions.uid)), Some(Gid::from_raw(permissions.gid)))
             })
-            // After the owner: a change of owner takes the set-user-id bit away.
+            // After the owner: a change of owner clears the set-user-id bit.
             .and_then(|()| fchmod(&file, Mode::from_bits_truncate(permissions.mode)))
             .and_then(|()| renameat(&folder, TEMPORARY, &folder, name));
         if done.is_err() {
@@ -70,7 +70,7 @@ impl Tree {
         done
     }
 
-    /// The folder at `path`, made with all above it where it is missing.
+    /// Opens the folder at `path`; makes it and all missing folders above it.
     fn folder(&self, path: &Path) -> nix::Result<OwnedFd> {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY;
         match self.at(path, flags) {
@@ -126,7 +126,7 @@ mod tests {
         symlink(&outside, root.join("away")).unwrap();
         symlink(outside.join("victim"), root.join("name")).unwrap();
         let tree = Tree::open(&root).unwrap();
-        // The absolute link leads to a folder inside that does not exist, and that no install makes up.
+        // The absolute link leads to a folder inside that does not exist and that no install creates.
         assert_eq!(tree.install(Path::new("/away/file"), b"x", mine(0o600)), Err(Errno::EEXIST));
         tree.install(Path::new("/name"), b"new", mine(0o600)).unwrap();
         assert!(root.join("name").symlink_metadata().unwrap().is_file());

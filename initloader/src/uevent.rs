@@ -1,4 +1,4 @@
-//! Events from the kernel about devices (netlink, `NETLINK_KOBJECT_UEVENT`): what the loader waits on.
+//! Events from the kernel about devices (netlink, `NETLINK_KOBJECT_UEVENT`), which the loader waits for.
 
 use crate::clock::Uptime;
 use nix::errno::Errno;
@@ -9,17 +9,17 @@ use nix::sys::socket::{
 };
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
-/// The kernel's own messages; group 2 would be udev's.
+/// The group of the kernel's own messages; group 2 would be udev's.
 const KERNEL_GROUP: u32 = 1;
-/// Room for a burst: a hub full of sticks sends hundreds of events while the loader reads a slow one.
+/// Bytes of the receive buffer: a hub full of sticks sends hundreds of events while the loader reads a slow one.
 const BUFFER: usize = 1024 * 1024;
 
-/// What an event was about, as far as the loader cares.
+/// The fields of an event that the loader uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
-    /// `add`, `change`, `remove`, `bind`...
+    /// The action: `add`, `change`, `remove`, `bind`...
     pub(crate) action: String,
-    /// The kind of device.
+    /// The subsystem of the device, such as `block`.
     pub(crate) subsystem: String,
 }
 
@@ -34,16 +34,16 @@ impl Event {
     }
 }
 
-/// What a wait ended with.
+/// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Woken {
     /// Something about disks, USB or network cards changed, or events were lost: look again.
     Changed,
-    /// The time is over.
+    /// The deadline passed.
     TimedOut,
 }
 
-/// A socket that gets every event from its opening on.
+/// A socket that receives every event from its opening on.
 pub(crate) struct Uevents {
     socket: OwnedFd,
 }
@@ -54,7 +54,7 @@ impl Uevents {
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let protocol = SockProtocol::NetlinkKObjectUEvent;
         let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
-        // Without it, lost events are noticed all the same (ENOBUFS).
+        // Without the larger buffer, lost events are still noticed (ENOBUFS).
         let _ = setsockopt(&socket, sockopt::RcvBufForce, &BUFFER);
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL_GROUP))?;
         Ok(Self { socket })
@@ -75,7 +75,7 @@ impl Uevents {
         }
     }
 
-    /// Reads all events that are there; says whether one of them matters.
+    /// Reads all pending events; returns whether one of them matters.
     fn drain(&self) -> bool {
         let mut matters = false;
         let mut buffer = vec![0; 16 * 1024];
@@ -86,7 +86,7 @@ impl Uevents {
                     matters |= event
                         .is_some_and(|e| matches!(e.subsystem.as_str(), "block" | "usb" | "scsi" | "net"));
                 }
-                // Events were lost: whatever they said, a new look finds it.
+                // Events were lost; a new look at `/sys` finds what they reported.
                 Err(Errno::ENOBUFS) => matters = true,
                 Err(Errno::EINTR) => {}
                 Err(_) => return matters,

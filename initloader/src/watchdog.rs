@@ -1,8 +1,8 @@
 //! The deadline of each step: a child process that restarts the machine when a step does not end.
 //!
-//! Waiting has deadlines of its own. This is for what cannot be interrupted: a read from a stick that hangs in the
-//! kernel. A thread would do as well, but it would make every fork of PID 1 a fork of a program with threads. The child
-//! is forked before any key is read, so it holds none.
+//! Waiting has its own deadlines. The watchdog is for what cannot be interrupted: a read from a stick that hangs in the
+//! kernel. A thread would work as well, but it would make every fork of PID 1 a fork of a program with threads. The
+//! child is forked before any key is read, so it has none in its memory.
 
 use crate::clock::Uptime;
 use crate::console::Console;
@@ -21,7 +21,7 @@ use std::time::Duration;
 /// A message on the pipe: milliseconds, then the step's name padded with spaces.
 const MESSAGE: usize = 8 + 24;
 
-/// The watching child, or nothing where it could not be started.
+/// The watchdog's child process, or `None` if it could not be started.
 pub(crate) struct Watchdog {
     child: Option<(Pid, File)>,
 }
@@ -32,42 +32,43 @@ impl Watchdog {
         let (read, write) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let (read, mut write) = (File::from(read), Some(File::from(write)));
         let child = process::fork(|| {
-            // The child's copy of the writing end: with it open, the child would never see the parent close its own.
+            // The child's copy of the writing end: if it stayed open, the child would never see the parent close its
+            // own.
             write = None;
             watch(read)
         })?;
         Ok(Self { child: write.map(|write| (child, write)) })
     }
 
-    /// No watching.
+    /// A watchdog that does nothing.
     pub(crate) fn none() -> Self {
         Self { child: None }
     }
 
-    /// Says which step runs now, and how long it may take.
+    /// Tells the child which step runs now, and how long it may take.
     pub(crate) fn expect(&mut self, step: &str, deadline: Duration) {
         if let Some((_, pipe)) = &mut self.child {
             let milliseconds = u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX);
             let mut message = milliseconds.to_le_bytes().to_vec();
             message.extend_from_slice(step.as_bytes());
             message.resize(MESSAGE, b' ');
-            // A lost message leaves the deadline of the step before.
+            // If a message is lost, the deadline of the step before stays.
             let _ = pipe.write_all(&message);
         }
     }
 
-    /// Ends the watching and the child.
+    /// Ends the watchdog and its child.
     pub(crate) fn stop(&mut self) {
         if let Some((child, _)) = self.child.take() {
-            // The end of the pipe would not reach it while another child of PID 1, which may hang in the kernel, has a
-            // copy of the writing end.
+            // The end of the pipe would not reach the child while another child of PID 1, which may hang in the kernel,
+            // has a copy of the writing end.
             let _ = kill(child, Signal::SIGKILL);
             let _ = waitpid(child, None);
         }
     }
 }
 
-/// The child's life: until the pipe closes, or a deadline passes.
+/// The work of the child process: until the pipe closes, or a deadline passes.
 fn watch(mut pipe: File) -> i32 {
     let mut expected: Option<(String, Duration, Uptime)> = None;
     loop {

@@ -1,4 +1,5 @@
-//! What PID 1 is made of is short and known: a crate more is a change of this list, and a reason in docs/decisions/initloader.md.
+//! PID 1 has few, known dependencies: a new crate needs a change of this list, and a reason in
+//! docs/decisions/initloader.md.
 
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
@@ -6,9 +7,9 @@ use std::process::Command;
 
 /// Direct dependencies of the loader.
 const LOADER: [&str; 6] = ["argon2", "handoff", "keys", "medium", "nix", "thiserror"];
-/// What writes to raw partitions adds.
+/// The dependencies that writing to raw partitions adds.
 const MEDIUM: [&str; 4] = ["handoff", "keys", "nix", "thiserror"];
-/// What the loader's half of `keys` (without the feature `issue`) adds.
+/// The dependencies that the loader's half of `keys` (without the feature `issue`) adds.
 const KEYS: [&str; 13] = [
     "age",
     "age-core",
@@ -24,7 +25,7 @@ const KEYS: [&str; 13] = [
     "thiserror",
     "zeroize",
 ];
-/// What must not get in, not even through another crate: a second parser, a runtime, a network.
+/// Crates that must not be used, even indirectly: a second parser, a runtime, a network.
 const NEVER: [&str; 8] =
     ["clap", "serde_json", "tokio", "async-std", "regex", "reqwest", "openssl", "tracing"];
 

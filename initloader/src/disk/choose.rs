@@ -1,4 +1,4 @@
-//! Which disk is the node's: a pure choice over what is known of all disks.
+//! Which disk is the node's: a pure choice from the facts about all disks.
 
 use crate::disk::facts::Disk;
 use handoff::gpt::DuplicateRole;
@@ -6,24 +6,24 @@ use handoff::guid::Guid;
 use handoff::partition::Role;
 use handoff::slot::Slot;
 
-/// Without these a disk is none that a node boots from. The secret partition is not among them: that it is missing is
-/// a fault of its own, found when the disk is known.
+/// A node boots only from a disk with these partitions. The secret partition is not among them: a missing one is its
+/// own fault, found when the disk is known.
 const NEEDED: [Role; 5] =
     [Role::Control, Role::Seal(Slot::A), Role::Seal(Slot::B), Role::Root(Slot::A), Role::Verity(Slot::A)];
 
-/// The answer.
+/// The result of the choice.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Choice<'a> {
-    /// No disk fits; what is known of each, in words.
+    /// No disk matches; holds a description of each.
     None(Vec<String>),
-    /// This one.
+    /// The one disk that matches.
     One(&'a Disk),
-    /// More than one fits, and nothing tells them apart.
+    /// More than one disk matches, and the right one cannot be known.
     Several(Vec<&'a Disk>),
 }
 
-/// Chooses the disk whose ESP has the GUID `esp` (the one that the selector was started from), or where that is not
-/// known, the one disk whose partitions fit.
+/// Chooses the disk whose ESP has the GUID `esp` (the one that the selector was started from), or if that is unknown,
+/// the only disk that has all needed partitions.
 pub(crate) fn choose(disks: &[Disk], esp: Option<Guid>) -> Choice<'_> {
     let mut fitting = Vec::new();
     let mut passed = Vec::new();
@@ -58,7 +58,7 @@ fn why_not(disk: &Disk, esp: Option<Guid>) -> Option<String> {
     if !missing.is_empty() {
         return Some(format!("has no partition {}", missing.join(", ")));
     }
-    // A second partition of the same role leaves a question, and nothing in boot asks one.
+    // With a second partition of the same role the right one cannot be known, and the boot asks no questions.
     let mut double = disk.duplicate_roles.iter().filter(|DuplicateRole { role, .. }| *role != Role::Secret);
     if let Some(double) = double.next() {
         return Some(double.to_string());

@@ -1,4 +1,4 @@
-//! What is known of each disk: from `/sys/block`, and its partition table.
+//! What is known of each disk: its data in `/sys/block`, and its partition table.
 
 use crate::sysfs;
 use handoff::gpt::{self, CopyFault, DuplicateRole, Geometry, GptPartitionEntry, Table};
@@ -10,20 +10,20 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// Disks of these names are no disks that a node boots from.
+/// A node does not boot from disks with these name prefixes.
 const VIRTUAL: [&str; 7] = ["dm-", "loop", "md", "nbd", "ram", "sr", "zram"];
 
 /// A partition that the kernel has a device for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BlockDevice {
-    /// Its name in `/sys` and `/dev`, such as `sda3`.
+    /// The partition's name in `/sys` and `/dev`, such as `sda3`.
     pub(crate) name: String,
     /// `major:minor`, as the device mapper takes it.
     pub(crate) numbers: String,
 }
 
 impl BlockDevice {
-    /// Its node.
+    /// The path of the device file.
     pub(crate) fn path(&self) -> PathBuf {
         Path::new("/dev").join(&self.name)
     }
@@ -38,11 +38,11 @@ impl fmt::Display for BlockDevice {
 /// One partition of the table that has a role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Partition {
-    /// Its number, from 1, as the kernel counts.
+    /// The partition's number, from 1, as the kernel counts.
     pub(crate) number: u64,
     /// What it is for.
     pub(crate) role: Role,
-    /// Its own GUID.
+    /// The partition's unique GUID.
     pub(crate) guid: Guid,
 }
 
@@ -56,31 +56,31 @@ impl Partition {
 /// A partition with a role, and its device once the kernel has made one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct KnownPartition {
-    /// What the table says.
+    /// The partition's entry in the table.
     pub(crate) entry: Partition,
-    /// The kernel's device.
+    /// The kernel's device, once it exists.
     pub(crate) device: Option<BlockDevice>,
 }
 
-/// A disk.
+/// A disk of the machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Disk {
-    /// Its name in `/sys` and `/dev`, such as `sda`.
+    /// The disk's name in `/sys` and `/dev`, such as `sda`.
     pub(crate) name: String,
-    /// For people: path, vendor and model, serial, size.
+    /// For messages: path, vendor and model, serial number, size.
     pub(crate) description: String,
     /// Its partitions that have a role; none where there is no table.
     pub(crate) partitions: Vec<KnownPartition>,
     /// Roles that more than one partition has.
     pub(crate) duplicate_roles: Vec<DuplicateRole>,
-    /// What is wrong with one copy of its table, where the other is used.
+    /// What is wrong with one copy of the table, if the other is used.
     pub(crate) table_fault: Option<CopyFault>,
-    /// Why there is no table.
+    /// Why the table cannot be used.
     pub(crate) problem: Option<String>,
 }
 
 impl Disk {
-    /// The partitions with this role: one, or the disk is none of ours.
+    /// The partitions with this role; a usable disk has exactly one.
     pub(crate) fn with_role(&self, role: Role) -> impl Iterator<Item = &KnownPartition> {
         self.partitions.iter().filter(move |partition| partition.entry.role == role)
     }
@@ -126,7 +126,7 @@ fn one(name: &str) -> Option<Disk> {
     Some(disk)
 }
 
-/// The table itself is read, not the kernel's view of it: only the table has the partitions' GUIDs.
+/// The table itself is read and not the kernel's view of it: only the table has the partitions' GUIDs.
 fn read_table(path: &Path, sector: u64, size: u64) -> Result<(Table, Option<CopyFault>), String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     let geometry = Geometry::new(sector, size).map_err(|problem| problem.to_string())?;
@@ -159,11 +159,11 @@ fn describe(name: &str, folder: &Path, size: u64) -> String {
     }
     words.push(format!("{} MiB", size / (1024 * 1024)));
     words.retain(|word| !word.is_empty());
-    // Vendor, model and serial number are what the device says of itself.
+    // Vendor, model and serial number come from the device.
     Shown(words.join(" ")).to_string()
 }
 
-/// The serial number: the disk's own (virtio, `NVMe`), or that of the USB device that it is behind.
+/// The serial number: the disk's own (virtio, `NVMe`), or that of the USB device that it is part of.
 fn serial(folder: &Path) -> Option<String> {
     let own = [folder.join("serial"), folder.join("device/serial")];
     let own = own.iter().find_map(sysfs::attribute);

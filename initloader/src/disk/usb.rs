@@ -1,8 +1,8 @@
-//! Whether the USB buses still bring disks: a stick that is plugged in and has no block device yet.
+//! Whether USB devices are still being set up: a stick that is plugged in and has no block device yet.
 //!
 //! A clone of the boot stick appears in the same scan of the bus, but not at the same instant. So after the disk was
 //! found, the loader waits until every port that has something connected shows a device, and every mass storage
-//! interface its disks. Only the hubs know what is connected before it is enumerated; they are asked with the request
+//! interface its disks. Only the hubs know what is connected before it is enumerated; the loader sends them the request
 //! that any USB tool sends (USB 2.0, 11.24.2.7: Get Port Status).
 
 use crate::sysfs;
@@ -17,7 +17,7 @@ const CLASS_MASS_STORAGE: &str = "08";
 /// SCSI peripheral device type "direct access block device".
 const TYPE_DISK: &str = "0";
 
-/// What is still to come, in words; nothing where all is quiet.
+/// Descriptions of the devices that are still being set up; empty if there are none.
 pub(crate) fn pending() -> Vec<String> {
     let names = sysfs::names(DEVICES);
     let mut pending: Vec<String> =
@@ -64,7 +64,7 @@ fn child_name(hub: &str, port: u64) -> String {
     }
 }
 
-/// A mass storage interface whose driver has not made a disk yet.
+/// Whether this is a mass storage interface whose driver has not made a disk yet.
 fn awaits_disk(interface: &Path) -> bool {
     if sysfs::attribute(interface.join("bInterfaceClass")).as_deref() != Some(CLASS_MASS_STORAGE)
         || !interface.join("driver").exists()
@@ -105,7 +105,7 @@ struct ControlTransfer {
 /// `USBDEVFS_CONTROL`: `_IOWR('U', 0, struct usbdevfs_ctrltransfer)`.
 const CONTROL: u64 = (3 << 30) | ((size_of::<ControlTransfer>() as u64) << 16) | (0x55 << 8);
 
-/// Asks a hub whether something is connected to a port. A hub that does not answer has nothing to wait for.
+/// Asks a hub whether a device is connected to a port. For a hub that does not answer, nothing is waited for.
 fn is_connected(hub: &File, port: u64) -> bool {
     let mut status = [0_u8; 4];
     let mut transfer = ControlTransfer {

@@ -1,9 +1,9 @@
-//! Where rescue is to be reached by SSH, when it is asked for: before the seal is read, in which the node's fixed
-//! addresses stand.
+//! The node's fixed addresses for rescue by SSH, when rescue was requested before the seal, which has the addresses,
+//! was read.
 //!
-//! Rescue is what people ask for when a stick is ill, so it must not depend on it: a child of PID 1 reads the stick, and is
-//! left behind where it hangs. Its mounts are its own; they and all that it has in memory, the node's key among it, go
-//! with it. It says on its standard output, a line each, what it has to say: a word for what it is, a tab, and the rest.
+//! People request rescue when a stick is faulty, so rescue must not depend on it: a child of PID 1 reads the stick, and
+//! is left behind if it hangs. Its mounts are in its own namespace; they and its memory, with the node's key in it, go
+//! when it ends. It reports on its standard output, one line for each item: a word for the kind, a tab, and the rest.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -22,9 +22,9 @@ use handoff::rescue_network::FixedAddress;
 use nix::sched::{CloneFlags, unshare};
 use std::time::Duration;
 
-/// How long the child may take. A good stick needs a second, one that comes late or is slow ten or more; where a node has
-/// a fixed address it may be the only way in, so they are waited for. Drivers that still look for their devices get as
-/// much before.
+/// How long the child may take. A good stick needs a second, one that appears late or is slow ten or more; if a node
+/// has a fixed address it may be the only way to log in, so it is worth waiting for. Before that, drivers that still
+/// look for their devices get the same time.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NODE: &str = "node";
@@ -33,12 +33,12 @@ const ADDRESS: &str = "address";
 const PROBLEM: &str = "problem";
 const END: &str = "end";
 
-/// Learns them, if that can be. Without them the network cards ask by DHCP, which is said.
+/// Reads the addresses, if possible. Without them the network cards use DHCP, and the log says so.
 pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) {
     let patience = PATIENCE.saturating_add(disk::asked_patience(boot).unwrap_or_default());
     let start = Uptime::now();
     boot.watch("addresses", patience.saturating_mul(2).saturating_add(Duration::from_mins(1)));
-    // The child could not wait for them: they are not its own children.
+    // The child could not wait for the drivers: they are not its own children.
     boot.probing.finish_all(start.plus(patience), &mut boot.log);
     let (arguments, set_aside) = (boot.arguments.clone(), boot.set_aside.clone());
     let child = || read(Boot::of_child(arguments, set_aside), esp, trust);
@@ -55,9 +55,9 @@ pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) {
     }
 }
 
-/// The child's life.
+/// The work of the child process.
 fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
-    // Whatever is wrong with this process, it is no reason to restart the machine.
+    // A panic of this child must not restart the machine.
     let _ = std::panic::take_hook();
     let mut out = Console::standard_output();
     let mut say = |word: &str, text: &str| out.record(word, text);
@@ -73,7 +73,7 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
         Err(problem) => say(PROBLEM, &problem),
     }
     say(END, "");
-    // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
+    // Unmounting explicitly reports errors; the end of the namespace would hide them.
     if mounts::is_mounted(paths::SECRET_PARTITION)
         && let Err(error) = mounts::unmount(paths::SECRET_PARTITION)
     {
@@ -82,7 +82,7 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
     0
 }
 
-/// As far as the node's addresses; otherwise what is wrong, and what to do.
+/// Runs the steps up to the node's addresses; an error has the problem and the remedy.
 fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
         advised(&format!("cannot have a mount namespace: {}", errno.desc()), "start the other slot")
@@ -92,14 +92,14 @@ fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) -> Result<(),
     node::learn_addresses(boot, &disk, trust).map_err(failed)
 }
 
-/// What PID 1 heard from the child.
+/// What PID 1 received from the child.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
     node: Option<String>,
     serial: Option<u64>,
     addresses: Vec<FixedAddress>,
     problem: Option<String>,
-    /// Whether that was all.
+    /// Whether the child sent the end mark.
     whole: bool,
 }
 
@@ -116,11 +116,11 @@ impl Heard {
         }
     }
 
-    /// The addresses; otherwise what is wrong, and what to do.
+    /// The addresses; an error has the problem and the remedy.
     fn addresses(self, ended: nix::Result<Ended>, patience: Duration) -> Result<Vec<FixedAddress>, String> {
         match (self, ended) {
             (Self { problem: Some(problem), .. }, _) => Err(problem),
-            // All was said; what came after is no matter.
+            // The child sent everything; how it ended afterwards does not matter.
             (Self { whole: true, addresses, .. }, _) => Ok(addresses),
             (_, Ok(Ended::TimedOut)) => Err(advised(
                 &format!("the node's seal and key could not be read within {} s", patience.as_secs()),
@@ -169,7 +169,7 @@ mod tests {
         let (said, log) = heard(&lines);
         assert_eq!((said.node.as_deref(), said.serial), (Some("alpha"), Some(3)));
         assert!(log.text().contains("seal of node alpha"), "{}", log.text());
-        // The stick may hang while it is unmounted.
+        // The stick may hang while the child unmounts it.
         assert_eq!(
             said.addresses(Ok(Ended::TimedOut), PATIENCE),
             Ok(vec!["* 192.0.2.1/24 -".parse().unwrap()])

@@ -1,7 +1,9 @@
-//! Rescue: a screenful of what went wrong, a way in for those whom the site lets in, and another attempt when they leave.
+//! Rescue: a screen with what went wrong, a login for the users that the site allows, and another attempt when they
+//! leave.
 //!
-//! Who gets in, and whether they get a shell or only commands, is in the trust file, signed with the system. Shells are children; PID 1 waits and reaps. Before the
-//! first one starts, everything is unmounted, so that no key lies open, unless the site wants it otherwise.
+//! Who can log in, and to a shell or only commands, is part of the loader configuration, signed with the system. Shells
+//! are children; PID 1 waits for them and reaps orphans. Before the first one starts, everything is unmounted, so that
+//! no key can be read, unless the site sets `keep_keys`.
 
 pub(crate) mod addresses;
 pub(crate) mod commands;
@@ -26,18 +28,18 @@ use sessions::Sessions;
 use std::path::Path;
 use std::time::Duration;
 
-/// What stands on the screen, to be read again.
+/// The file with the text of the screen, to be shown again.
 pub(crate) const SCREEN: &str = "/run/psyops/rescue-screen";
 
-/// How rescue is left.
+/// How rescue ended.
 pub(crate) enum Left {
-    /// A shell ended, somebody asked for another attempt, or nobody can get in and the time is over.
+    /// A shell ended, a user asked for another attempt, or rescue has no login and its time is over.
     Retry,
-    /// Somebody asked for a restart or to switch off.
+    /// A user asked for a restart or to switch off.
     Restart(RebootMode),
 }
 
-/// What ends the attempt where the kernel command line or the selector asks for rescue: once, not after a visit there.
+/// The reason to end the attempt if the kernel command line or the selector requests rescue: once, not after rescue.
 pub(crate) fn requested(boot: &Boot) -> Option<Failure> {
     let reason = match &boot.selection {
         _ if boot.arguments.has(kernel_arguments::RESCUE) => "the kernel command line asks for it".into(),
@@ -51,12 +53,12 @@ pub(crate) fn requested(boot: &Boot) -> Option<Failure> {
     (!Path::new(VISITED).exists()).then_some(request)
 }
 
-/// Leaves word for the next attempt that a wish for rescue was fulfilled.
+/// Records for the next attempt that the request for rescue was fulfilled.
 pub(crate) fn remember_visit() {
     let _ = std::fs::write(VISITED, "");
 }
 
-/// Shows what is wrong, and lets in whom the site lets in, until it is left.
+/// Shows what is wrong, and lets the users log in that the site allows, until rescue ends.
 pub(crate) fn run(boot: &mut Boot, failure: &Failure) -> Left {
     boot.watch("rescue", Duration::from_mins(2));
     modules::load_set_aside(boot); // The keyboard's drivers are among them.

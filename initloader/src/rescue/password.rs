@@ -1,10 +1,10 @@
-//! Whether a password is the one whose argon2id hash stands in the trust file.
+//! Whether a password matches the argon2id hash in the loader configuration.
 
 use argon2::password_hash::{PasswordHash, PasswordVerifier as _};
 use argon2::{Algorithm, Argon2, Params};
 use handoff::rescue::MOST_PASSWORD_MEMORY;
 
-/// Checks; a hash that makes no sense fits no password.
+/// Checks a password; a hash that is not valid matches none.
 pub(crate) fn fits(password: &[u8], hash: &str) -> bool {
     let Ok(hash) = PasswordHash::new(hash) else { return false };
     let modest = Params::try_from(&hash).is_ok_and(|params| params.m_cost() <= MOST_PASSWORD_MEMORY);

@@ -1,8 +1,8 @@
-//! The way in by SSH: drivers of network cards, addresses, and dropbear, for the keys that stand in the trust file.
+//! Login by SSH: drivers of network cards, addresses, and dropbear, for the keys in the loader configuration.
 //!
-//! The server's own key is made anew each time, and its fingerprint stands on the consoles. The node's host key would
-//! spare people the comparison, but it lies on the secret partition: mostly rescue comes before it can be had, and a
-//! machine that anybody can bring into rescue should not hand out what the node proves itself with.
+//! The server's own key is new each time, and its fingerprint is printed on the consoles. With the node's host key
+//! users would not have to compare fingerprints, but it is on the secret partition: most rescues come before that is
+//! mounted, and a machine that anybody can bring into rescue should not expose the key that proves the node's identity.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -27,11 +27,11 @@ const KEY_MAKER: &str = "/usr/bin/dropbearkey";
 const KEY: &str = "/run/psyops/rescue-host-key";
 const AUTHORIZED: &str = "/root/.ssh/authorized_keys";
 const LEASES: &str = "/etc/udhcpc.script";
-/// How long making a key may take, on a machine without entropy.
+/// How long making a key may take on a machine without entropy.
 const KEY_DEADLINE: Duration = Duration::from_mins(1);
 const HOUR: Duration = Duration::from_hours(1);
 
-/// Makes all ready for the server; `false` where that does not succeed, which is said.
+/// Prepares everything for the server; `false` on an error, which is logged.
 pub(crate) fn prepare(boot: &mut Boot) -> bool {
     modules::load_list(boot, paths::RESCUE_MODULES);
     let keys: String = boot.rescue.ssh_keys.iter().map(|line| format!("{line}\n")).collect();
@@ -65,18 +65,18 @@ fn make_key(boot: &mut Boot) -> bool {
     true
 }
 
-/// The server, in a child.
+/// Runs the server, in a child.
 pub(crate) fn serve() -> i32 {
-    // In the foreground, errors to the console, no passwords, no forwarding.
+    // In the foreground, errors on the console, no passwords, no forwarding.
     run_program(SERVER, &["dropbear", "-F", "-E", "-s", "-j", "-k", "-r", KEY, "-p", "22", "-P", ""])
 }
 
-/// Whether somebody is in: the server has a child for each connection.
+/// Whether a user is logged in: the server has a child for each connection.
 pub(crate) fn is_visited(server: nix::unistd::Pid) -> bool {
     sysfs::attribute(format!("/proc/{server}/task/{server}/children")).is_some_and(|list| !list.is_empty())
 }
 
-/// Gives every network card an address as it comes, in a child that never ends by itself.
+/// Gives every network card an address as it appears, in a child that never ends by itself.
 pub(crate) fn keep_network(mut addresses: Vec<FixedAddress>, access: RescueAccess) -> i32 {
     let Ok(events) = Uevents::open() else { return NOT_STARTED };
     let mut known = Vec::new();
@@ -92,7 +92,7 @@ pub(crate) fn keep_network(mut addresses: Vec<FixedAddress>, access: RescueAcces
     }
 }
 
-/// Takes the addresses away again: the next attempt finds the cards as after a start.
+/// Removes the addresses again: the next attempt finds the cards as after a start.
 pub(crate) fn close() {
     for card in cards() {
         busybox(&["ip", "addr", "flush", "dev", &card]);
@@ -100,14 +100,14 @@ pub(crate) fn close() {
     }
 }
 
-/// The network cards. What has no device (`lo`, tunnels) leads nowhere.
+/// The network cards. Interfaces without a device (`lo`, tunnels) are not among them.
 pub(super) fn cards() -> Vec<String> {
     let mut names = sysfs::names("/sys/class/net");
     names.retain(|name| Path::new("/sys/class/net").join(name).join("device").exists());
     names
 }
 
-/// The address of the card with this hardware address, else one for any card; each is used once.
+/// The address of the card with this hardware address, or else one for any card; each is used once.
 fn take_address(addresses: &mut Vec<FixedAddress>, mac: &str) -> Option<FixedAddress> {
     let mac = mac.trim_end().parse::<HardwareAddress>().ok();
     let own = mac.and_then(|mac| addresses.iter().position(|entry| entry.mac == Some(mac)));
@@ -124,7 +124,7 @@ fn configure(card: &str, fixed: Option<&FixedAddress>, access: RescueAccess) {
         }
     } else {
         let script = if access == RescueAccess::Commands { paths::LEASE_READER } else { LEASES };
-        // In the background, asking again every ten seconds.
+        // In the background, with a new attempt every ten seconds.
         busybox(&["udhcpc", "-b", "-A", "10", "-t", "3", "-T", "2", "-i", card, "-s", script]);
     }
 }
@@ -135,7 +135,7 @@ pub(super) fn busybox(words: &[&str]) {
     }
 }
 
-/// Becomes a program; returns only where that fails.
+/// Replaces this process by a program; returns only if that fails.
 fn run_program(program: &str, words: &[&str]) -> i32 {
     let text = |word: &str| CString::new(word).unwrap_or_default();
     let arguments: Vec<CString> = words.iter().map(|word| text(word)).collect();

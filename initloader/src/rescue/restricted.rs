@@ -1,7 +1,7 @@
-//! The command reader: what a visitor gets where the site lets people use rescue's commands and nothing else.
+//! The command reader: what a user gets if the site allows rescue's commands but no shell.
 //!
-//! It reads a line, compares it with a list, and runs that command in this program. No shell, pager or editor is started,
-//! no word of a line is ever a path or an argument of a program, and nothing is read from the environment.
+//! It reads a line, compares it with a list, and runs that command in this program. No shell, pager or editor is
+//! started, no word of a line is ever a path or an argument of a program, and nothing is read from the environment.
 
 use super::commands::{self, Output};
 use handoff::rescue::RESTRICTED_COMMANDS;
@@ -9,24 +9,24 @@ use nix::sys::signal::{SigSet, Signal};
 use std::io::{Read, Write};
 use std::process::ExitCode;
 
-/// The longest line that is a command; what is longer is read to its end and refused.
+/// The longest line that can be a command; a longer one is read to its end and refused.
 const LONGEST: usize = 64;
 const PROMPT: &str = "psyops rescue> ";
 
-/// A line, as far as it is understood.
+/// The meaning of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Typed {
-    /// Nothing.
+    /// An empty line.
     Empty,
     /// The words of one of [`RESTRICTED_COMMANDS`].
     Command(&'static str, Option<&'static str>),
-    /// Leave.
+    /// `exit`: end the session.
     Exit,
     /// Anything else.
     Unknown,
 }
 
-/// Runs as the program of a console's session, or as root's shell for the SSH server: with `-c LINE`, that line only.
+/// Runs as the program of a console's session, or as root's shell for the SSH server: with `-c LINE`, only that line.
 pub(crate) fn run(arguments: &[&str]) -> ExitCode {
     // The keys that end or stop a program would end the session.
     let mut keys = SigSet::empty();
@@ -50,7 +50,7 @@ fn execute(name: &str, word: Option<&str>) -> ExitCode {
     commands::execute(name, &words, Output::Plain)
 }
 
-/// Answers lines until `exit` or the end of the input.
+/// Reads and runs lines until `exit` or the end of the input.
 fn converse(
     input: &mut impl Read,
     output: &mut impl Write,
@@ -68,7 +68,7 @@ fn converse(
     }
 }
 
-/// What can be typed.
+/// The list of commands that can be typed.
 pub(super) fn known() -> String {
     format!("known here: {}", RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
 }

@@ -1,4 +1,4 @@
-//! The screenful: what is wrong, what to do, and what can be done here.
+//! The rescue screen: what is wrong, what to do, and which logins and commands there are.
 
 use crate::boot::Boot;
 use crate::failure::{Failure, FailureKind};
@@ -7,7 +7,7 @@ use handoff::marker;
 use handoff::report_key::{self, ReportKey};
 use handoff::rescue::{ConsoleAccess, RescueAccess, RescuePolicy};
 
-/// The lines, without the marker.
+/// The lines of the screen, without the marker.
 pub(crate) fn compose(boot: &Boot, failure: &Failure) -> Vec<String> {
     let report = &boot.report;
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
@@ -26,7 +26,7 @@ pub(crate) fn compose(boot: &Boot, failure: &Failure) -> Vec<String> {
     lines
 }
 
-/// What the site lets people do.
+/// Describes the logins that the site allows.
 fn ways_in(policy: &RescuePolicy) -> Vec<String> {
     let mut lines = Vec::new();
     match policy.console {
@@ -66,7 +66,7 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
     lines
 }
 
-/// Says it on every console, and leaves it for `status`.
+/// Prints the screen on every console, and stores it for the command `status`.
 pub(crate) fn show(boot: &mut Boot, lines: &[String]) {
     let (first, rest) = lines.split_first().map_or(("", lines), |(first, rest)| (first.as_str(), rest));
     boot.log.marked(marker::RESCUE, first);

@@ -1,4 +1,4 @@
-//! Who is in: the processes that serve consoles and the network, and what their ends and signals to PID 1 mean.
+//! The processes that serve consoles and the network in rescue, and what their ends and signals to PID 1 mean.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -21,31 +21,31 @@ use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 use std::time::Duration;
 
-/// Asks PID 1 for another attempt.
+/// Asks PID 1 for another boot attempt.
 pub(crate) const RETRY: Signal = Signal::SIGHUP;
-/// What PID 1 listens to: the end of a child, `retry`, and what busybox's reboot, halt and poweroff send.
+/// The signals that PID 1 waits for: the end of a child, `retry`, and those of busybox's reboot, halt and poweroff.
 const HEARD: [Signal; 5] = [Signal::SIGCHLD, RETRY, Signal::SIGTERM, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// What a child serves.
+/// What a child process serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Service {
-    /// A person at this terminal.
+    /// The session on this terminal.
     Console(String),
-    /// People who come by SSH.
+    /// Logins by SSH.
     Ssh,
     /// Addresses for the network cards.
     Network,
 }
 
-/// A child, and where it says that its program could not be started. Its exit status cannot say that: a shell ends with
-/// that of the last command that was typed.
+/// A child process, and a pipe in which it reports that its program could not be started. Its exit status cannot show
+/// that: a shell ends with the status of the last command that was typed.
 struct Child {
     pid: Pid,
     service: Service,
     not_started: Option<File>,
 }
 
-/// The children that serve somebody.
+/// The children that serve consoles and the network.
 pub(crate) struct Sessions {
     policy: RescuePolicy,
     addresses: Vec<FixedAddress>,
@@ -54,7 +54,7 @@ pub(crate) struct Sessions {
 }
 
 impl Sessions {
-    /// Opens the ways in that the site allows.
+    /// Starts the sessions and servers that the site allows.
     pub(crate) fn let_in(boot: &mut Boot) -> Self {
         let by_network = !boot.rescue.ssh_keys.is_empty() && remote::prepare(boot);
         let mut set = SigSet::empty();
@@ -83,7 +83,7 @@ impl Sessions {
             Service::Ssh => remote::serve(),
             Service::Network => remote::keep_network(self.addresses.clone(), self.policy.access),
         };
-        // Closed by the start of a program.
+        // Closed when a program is started.
         let pipe = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK).ok();
         let (read, mut write) = pipe.map(|(read, write)| (File::from(read), File::from(write))).unzip();
         let forked = process::fork(|| {
@@ -99,7 +99,7 @@ impl Sessions {
         }
     }
 
-    /// Waits until rescue is left.
+    /// Waits until rescue ends.
     pub(crate) fn wait(mut self, boot: &mut Boot) -> Left {
         let patience = Duration::from_secs(u64::from(self.policy.retry_after));
         let mut deadline = Uptime::now().plus(patience);
@@ -123,7 +123,7 @@ impl Sessions {
         }
     }
 
-    /// At a console that is served a person decides, and so does one who came by SSH.
+    /// Whether a console session or an SSH login is active: then its user decides when rescue ends.
     fn somebody_is_here(&self) -> bool {
         self.children.iter().any(|child| match child.service {
             Service::Console(_) => true,
@@ -139,14 +139,14 @@ impl Sessions {
             Some(signals) => {
                 let _ = poll(&mut [PollFd::new(signals.as_fd(), PollFlags::POLLIN)], timeout);
             }
-            // Without the descriptor, signals are looked for every second.
+            // Without the descriptor, signals are checked every second.
             None => {
                 let _ = poll(&mut [], PollTimeout::from(1000_u16));
             }
         }
     }
 
-    /// What somebody asked of PID 1.
+    /// The request of a user, received as a signal.
     fn asked(&self) -> Option<Left> {
         while let Some(signal) = self.signals.as_ref()?.read_signal().ok()? {
             match i32::try_from(signal.ssi_signo).ok().and_then(|number| Signal::try_from(number).ok()) {
@@ -166,11 +166,11 @@ impl Sessions {
         let started = not_started.is_none_or(|mut pipe| !matches!(pipe.read(&mut [0]), Ok(1)));
         match (status, service) {
             (WaitStatus::Exited(..), Service::Console(_)) if started => return Some(Left::Retry),
-            // It would only end the same way again.
+            // Started again, it would end the same way.
             (WaitStatus::Exited(_, code), service) => {
                 log.error(&format!("{service:?} is not served any more: exit status {code}"));
             }
-            // Killed by somebody: that is no wish to boot. Their /dev may be gone, too.
+            // Killed by another process: that is not a request to boot. Their /dev may be gone, too.
             (_, service) => {
                 let _ = early::mount();
                 self.serve(service, log);
@@ -180,7 +180,7 @@ impl Sessions {
     }
 }
 
-/// A child that ended, of whatever descent: orphans come to PID 1.
+/// Reaps a child that ended; orphans become children of PID 1.
 fn reap() -> Option<WaitStatus> {
     match waitpid(None::<Pid>, Some(WaitPidFlag::WNOHANG)) {
         Ok(WaitStatus::StillAlive) | Err(_) => None,

@@ -1,4 +1,5 @@
-//! A visitor's life on a terminal: a session of its own, the password where the site wants one, then the shell or the command reader.
+//! The process of a session on a terminal: its own session, the password if the site wants one, then the shell or the
+//! command reader.
 //!
 //! All of it runs in a child of PID 1.
 
@@ -16,12 +17,12 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsFd as _;
 
-/// Nobody types a longer password.
+/// The most bytes of a password.
 const LONGEST: usize = 512;
-/// What a wrong password costs, in milliseconds.
+/// The delay after a wrong password, in milliseconds.
 const PENALTY: u16 = 3000;
 
-/// `/dev/tty0` is whatever screen is in front, and cannot be the terminal of a session; that screen itself can.
+/// `/dev/tty0` is the screen that is in front now, and cannot be the terminal of a session; that screen itself can.
 pub(crate) fn real(terminal: &str) -> String {
     match terminal {
         "/dev/tty0" => {
@@ -31,7 +32,7 @@ pub(crate) fn real(terminal: &str) -> String {
     }
 }
 
-/// The child's life. It returns only where there is no shell.
+/// The work of the child process. It returns only if there is no shell.
 pub(crate) fn visit(terminal: &str, policy: &RescuePolicy) -> i32 {
     let _ = setsid();
     // The first terminal that a session's leader opens becomes its terminal.
@@ -55,7 +56,7 @@ pub(crate) fn visit(terminal: &str, policy: &RescuePolicy) -> i32 {
     NOT_STARTED
 }
 
-/// Asks until the password is right; `false` once the terminal is of no use.
+/// Asks until the password is right; `false` once the terminal cannot be read or written.
 fn knows_password(file: &mut File, hash: &str) -> bool {
     loop {
         let typed = type_hidden(file, "psyops rescue password: ");
@@ -72,13 +73,12 @@ fn knows_password(file: &mut File, hash: &str) -> bool {
             None if is_hung_up(file) => return false,
             None => {}
         }
-        // Guessing takes its time, and so does a terminal that gives nothing.
+        // This delay slows down guessing, and also the loop on a terminal without input.
         let _ = poll(&mut [], PollTimeout::from(PENALTY));
     }
 }
 
-/// A line, typed without being shown: the question comes only when nothing is shown any more. No key ends or stops this
-/// process meanwhile.
+/// Reads a line without echo: the prompt appears only when echo is off. No key ends or stops this process meanwhile.
 fn type_hidden(file: &mut File, question: &str) -> Option<Vec<u8>> {
     let before = termios::tcgetattr(file.as_fd()).ok()?;
     let mut hidden = before.clone();

@@ -1,7 +1,7 @@
 //! Step `configure-identity`: the agent's identity stage, in the new root, before its init.
 //!
-//! It runs in a mount namespace of its own: there `/proc`, `/sys`, `/dev` and `/run` move into the root, and whatever
-//! it mounts or leaves behind goes away with it. Whether it succeeds does not decide the boot, unless the site says so.
+//! It runs in its own mount namespace: there `/proc`, `/sys`, `/dev` and `/run` move into the root, and mounts that it
+//! leaves behind go away with it. Its failure does not end the boot, unless the site chose that.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -20,19 +20,19 @@ use std::ffi::CString;
 use std::path::Path;
 use std::time::Duration;
 
-/// What can go wrong.
+/// Errors of the step `configure-identity`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ConfigureError {
-    /// The root has no agent that can run.
+    /// The root does not have an agent that can run.
     #[error("the root has no agent that can run: {0}")]
     NoAgent(CannotRun),
-    /// It could not be started.
+    /// The agent could not be started.
     #[error("the agent cannot be started: {}", .0.desc())]
     NotStarted(Errno),
-    /// It failed.
+    /// The agent ended with an error; holds its exit status.
     #[error("the agent's identity stage ended with {0}")]
     Failed(String),
-    /// It took too long.
+    /// The agent did not end within these seconds.
     #[error("the agent's identity stage did not end within {0} s and was killed")]
     TimedOut(u32),
 }
@@ -57,12 +57,12 @@ impl StepError for ConfigureError {
     }
 }
 
-/// How long the step may take: the agent's own deadline, and time to kill it.
+/// How long the step may take: the agent's own deadline, and time to kill the agent.
 pub(crate) fn deadline(trust: &LoaderConfig) -> Duration {
     Duration::from_secs(u64::from(trust.identity_deadline).saturating_add(30))
 }
 
-/// Runs the step.
+/// Runs the step `configure-identity`.
 pub(crate) fn run(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), ConfigureError> {
     let error = match agent(boot, trust) {
         Ok(()) => return Ok(()),
@@ -94,7 +94,7 @@ fn agent(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), ConfigureError> {
     }
 }
 
-/// The child's work: into the root, then the agent. It never returns to the boot.
+/// The work of the child process: changes into the root, then runs the agent. It never returns to the boot.
 fn in_new_root() -> i32 {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
         return say(&format!("cannot have a mount namespace: {}", errno.desc()));

@@ -1,7 +1,7 @@
-//! Step `copy`: the seal's files in memory, for roles and commands. They do not read the stick: between the comparison and
-//! the moment they look, it could be exchanged or rot.
+//! Step `copy`: copies the seal's files into memory, for roles and commands. They do not read the stick, because its
+//! files could be exchanged or damaged between the comparison and the moment of reading.
 //!
-//! In ramfs, which never goes to swap; tmpfs can be kept from it only since Linux 6.4. The node's key is not in it.
+//! The copy is in ramfs, which never goes to swap; tmpfs can do that only since Linux 6.4. The node's key is not in it.
 
 use crate::boot::Boot;
 use crate::failure::{FailureKind, StepError};
@@ -16,21 +16,21 @@ use nix::mount::MsFlags;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// What can go wrong.
+/// Errors of the step `copy`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CopyError {
     /// The file system in memory cannot be mounted.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// A file cannot be written there.
+    /// A file cannot be written to memory.
     #[error("{path} of the seal cannot be kept in memory: {}", errno.desc())]
     File {
-        /// The file.
+        /// The file's path in the seal.
         path: String,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
 }
@@ -45,9 +45,9 @@ impl StepError for CopyError {
     }
 }
 
-/// Runs the step.
+/// Runs the step `copy`.
 pub(crate) fn run(boot: &mut Boot, seal: &OpenedSeal) -> Result<(), CopyError> {
-    // An earlier attempt may have left one, from another seal.
+    // An earlier attempt may have left a copy from another seal.
     while mounts::is_mounted(paths::SECRETS) {
         mounts::unmount(paths::SECRETS)?;
     }

@@ -1,4 +1,4 @@
-//! Step `disk`: waits on the kernel's events until the disk is there that this system was started from.
+//! Step `disk`: waits for the kernel's events until the disk exists that this system was started from.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -16,31 +16,31 @@ use std::time::Duration;
 
 /// Slow sticks and hubs are known to need more than two minutes.
 const PATIENCE: Duration = Duration::from_mins(3);
-/// How often the wait says what is missing.
+/// How often the loader logs what it waits for.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// How long drivers may look for more devices after the disk was found. A SATA disk takes ten seconds to spin up, and
-/// libata gives one that does not answer three times as long.
+/// libata waits three times as long for one that does not answer.
 const PROBING: Duration = Duration::from_mins(1);
-/// How long the buses may take to come to rest after that: a device that fails to answer must not hold up every boot.
+/// How long USB may take to settle after that: a device that fails to answer must not hold up every boot.
 const SETTLE: Duration = Duration::from_secs(3);
 
-/// What can go wrong.
+/// Errors of the step `disk`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
-    /// The kernel gives no events.
+    /// The kernel's events cannot be received.
     #[error("no events from the kernel (netlink socket): {}", .0.desc())]
     NoEvents(nix::errno::Errno),
-    /// No disk came.
+    /// The disk did not appear.
     #[error("no disk that fits within {} s: {wanted}; {}", waited.as_secs(), present(.disks))]
     None {
-        /// How long it was waited for.
+        /// How long the step waited.
         waited: Duration,
-        /// What would fit.
+        /// A description of the disk that was expected.
         wanted: String,
-        /// What is there instead.
+        /// Descriptions of the disks that exist.
         disks: Vec<String>,
     },
-    /// More than one disk fits.
+    /// More than one disk matches.
     #[error("{} disks fit and nothing tells them apart: {}", .0.len(), .0.join("; "))]
     Several(Vec<String>),
 }
@@ -71,7 +71,7 @@ fn present(disks: &[String]) -> String {
     if disks.is_empty() { "there is no disk at all".into() } else { format!("there is {}", disks.join("; ")) }
 }
 
-/// How long the step may take: its own waits, and time to read what is slow.
+/// How long the step may take: its own waits, and time to read from slow devices.
 pub(crate) fn deadline(boot: &Boot) -> Duration {
     patience(boot).saturating_add(PROBING).saturating_add(SETTLE).saturating_add(Duration::from_mins(2))
 }
@@ -80,22 +80,22 @@ fn patience(boot: &Boot) -> Duration {
     asked_patience(boot).unwrap_or(PATIENCE)
 }
 
-/// How long the kernel command line says that a disk of this machine may take to come.
+/// How long to wait for a disk according to the kernel command line.
 pub(crate) fn asked_patience(boot: &Boot) -> Option<Duration> {
     let seconds = boot.arguments.value(kernel_arguments::DEVICE_TIMEOUT).and_then(|text| text.parse().ok());
     seconds.map(Duration::from_secs)
 }
 
-/// Runs the step.
+/// Runs the step `disk`.
 pub(crate) fn run(boot: &mut Boot, esp: Option<Guid>) -> Result<Disk, DiskError> {
-    // Before the first look, or a disk that comes in between is missed.
+    // Before the first look, or a disk that appears in between is missed.
     let events = Uevents::open().map_err(DiskError::NoEvents)?;
     let start = Uptime::now();
     let found = wait_for(boot, &events, esp);
     boot.took("disk-wait", StepKind::Wait, start);
     let disk = found?;
-    // A clone may be behind another controller, or come with the same scan of the bus, but later: let all come to rest,
-    // then look again.
+    // A clone may be behind another controller, or appear in the same scan of the bus, but later: wait until all
+    // devices are set up, then look again.
     let start = Uptime::now();
     settle(boot, &events);
     boot.took("disk-settle", StepKind::Wait, start);
@@ -103,7 +103,7 @@ pub(crate) fn run(boot: &mut Boot, esp: Option<Guid>) -> Result<Disk, DiskError>
     if let Choice::Several(disks) = choose(&disks, esp) {
         return Err(several(&disks));
     }
-    // Where it is gone again (pulled out), the steps that read it say so better.
+    // If the disk is gone again (pulled out), the steps that read it give the better error.
     boot.log.info(&format!("disk: {}", disk.description));
     if let Some(fault) = &disk.table_fault {
         boot.log.error(&format!("disk: {fault}"));

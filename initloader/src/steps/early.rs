@@ -1,4 +1,4 @@
-//! Step `early`: the kernel's own file systems, the command line, the clock, and what the site trusts.
+//! Step `early`: the kernel's own file systems, the command line, the clock, and the loader configuration.
 
 use crate::boot::Boot;
 use crate::clock::{self, WallClock};
@@ -11,22 +11,22 @@ use nix::mount::MsFlags;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// What can go wrong.
+/// Errors of the step `early`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum EarlyError {
     /// A file system of the kernel cannot be mounted.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The initramfs was not unpacked to its end.
+    /// The initramfs was not unpacked completely.
     #[error("the initramfs is incomplete: {} is missing", paths::INITRAMFS_END)]
     Truncated,
-    /// The trust file cannot be read.
+    /// The loader configuration cannot be read.
     #[error("{path}: {0}", path = paths::TRUST)]
     NoTrust(std::io::Error),
-    /// The trust file makes no sense.
+    /// The loader configuration is not valid.
     #[error(transparent)]
     LoaderConfig(#[from] BadLoaderConfig),
 }
@@ -48,7 +48,7 @@ impl StepError for EarlyError {
     }
 }
 
-/// Mounts what is needed before a word can be said. What is mounted already (after a rescue shell) stays.
+/// Mounts the file systems that logging needs. Those that are mounted already (after a rescue shell) stay.
 pub(crate) fn mount() -> Result<(), EarlyError> {
     let devices = MsFlags::MS_NOSUID;
     for (kind, place, flags, options) in [
@@ -62,12 +62,12 @@ pub(crate) fn mount() -> Result<(), EarlyError> {
         }
     }
     let _ = std::fs::create_dir(paths::RUN);
-    // The kernel drops what comes too quickly; not from here.
+    // The kernel drops log messages that come too quickly; this keeps the loader's.
     let _ = std::fs::write("/proc/sys/kernel/printk_devkmsg", "on");
     Ok(())
 }
 
-/// Runs the step.
+/// Runs the step `early`.
 pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<LoaderConfig, EarlyError> {
     boot.log.marked(marker::LOADER, env!("CARGO_PKG_VERSION"));
     mounted?;

@@ -1,4 +1,4 @@
-//! Step `handover`: the new root takes the place of the initramfs, and its init that of the loader.
+//! Step `handover`: replaces the initramfs by the new root, and the loader by the root's init.
 
 use crate::boot::Boot;
 use crate::failure::{Failure, FailureKind, StepError};
@@ -19,32 +19,32 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 
-/// The kernel's magic number of ramfs (linux/magic.h), which the initramfs lies in where tmpfs is not built in.
+/// The kernel's magic number of ramfs (linux/magic.h), which the initramfs is in if tmpfs is not built in.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
-/// What can go wrong.
+/// Errors of the step `handover`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum HandoverError {
     /// A mount cannot be moved.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// The root cannot be changed.
+    /// The root directory cannot be changed.
     #[error("cannot {action}: {}", errno.desc())]
     Root {
-        /// What failed.
+        /// The action that failed.
         action: &'static str,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
-    /// The init does not start, though it was looked at before.
+    /// The init does not start, though it was checked before.
     #[error("{} does not start: {}", init.display(), errno.desc())]
     Init {
-        /// The init.
+        /// The path of the init in the root.
         init: PathBuf,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
 }
@@ -63,14 +63,14 @@ impl StepError for HandoverError {
 pub(crate) fn move_kernel_mounts() -> Result<(), MountError> {
     for place in ["/dev", "/proc", "/sys", "/run"] {
         let target = format!("{}{place}", paths::NEW_ROOT);
-        // An image may come without them.
+        // An image may not have these folders.
         let _ = std::fs::create_dir(&target);
         mounts::relocate(place, &target)?;
     }
     Ok(())
 }
 
-/// Runs the step: afterwards `/` is the new root, and the memory of the initramfs is free.
+/// Runs the step `handover`: afterwards `/` is the new root, and the memory of the initramfs is free.
 pub(crate) fn run() -> Result<(), HandoverError> {
     let failed = |action| move |errno| HandoverError::Root { action, errno };
     let old = File::open("/").map_err(|error| HandoverError::Root {
@@ -86,8 +86,8 @@ pub(crate) fn run() -> Result<(), HandoverError> {
     nix::unistd::chdir("/").map_err(failed("enter /"))
 }
 
-/// Removes all files of the initramfs: it has no name any more, but would keep its memory. Nothing of another file
-/// system is touched, and nothing at all where the old root is on a disk.
+/// Removes all files of the initramfs: they cannot be reached any more, but would keep their memory. Files of other
+/// file systems are not removed, and nothing at all if the old root is on a disk.
 fn empty(old: &File) {
     let in_memory = |kind: FsType| kind == RAMFS_MAGIC || kind == TMPFS_MAGIC;
     let (Ok(kind), Ok(metadata)) = (fstatfs(old), old.metadata()) else { return };
@@ -96,7 +96,7 @@ fn empty(old: &File) {
     }
 }
 
-/// Writes the report and the log, and becomes the init. Returns only where that fails.
+/// Writes the report and the log, and executes the init. Returns only if that fails.
 pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible, Failure> {
     let init = root.init.display();
     boot.log.info(&format!("outcome so far: {}", boot.report.outcome));
@@ -104,7 +104,7 @@ pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible,
     leave_word(boot);
     boot.stop_watchdog();
     let program = CString::new(root.init.as_os_str().as_bytes()).unwrap_or_default();
-    // What the kernel did not understand of its command line is meant for the init (`single`, `emergency`).
+    // Words that the kernel did not understand on its command line are for the init (`single`, `emergency`).
     let mut arguments = vec![program.clone()];
     match systemd::arguments(&root.init, boot.started) {
         Ok(words) => arguments.extend(words.into_iter().filter_map(|word| CString::new(word).ok())),
@@ -118,7 +118,7 @@ pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible,
     Err(Failure::new("handover", &HandoverError::Init { init: root.init.clone(), errno }))
 }
 
-/// Leaves report and log where the agent looks for them, and a person in the rescue shell.
+/// Writes report and log to the files where the agent, and a person in the rescue shell, look for them.
 pub(crate) fn leave_word(boot: &mut Boot) {
     for (path, text) in
         [(paths::BOOT_REPORT, boot.report.to_json() + "\n"), (paths::BOOT_LOG, boot.log.text().to_owned())]
@@ -129,7 +129,7 @@ pub(crate) fn leave_word(boot: &mut Boot) {
     }
 }
 
-/// In memory, so without flushing, but whole or not at all.
+/// Writes a file in memory, so without flushing, but completely or not at all.
 fn write(path: &str, text: &str) -> std::io::Result<()> {
     let temporary = format!("{path}.new");
     let mut options = std::fs::OpenOptions::new();

@@ -1,4 +1,4 @@
-//! Step `identity`: the node's age key opens the seal. It is the one file that nothing can heal, so it is only read.
+//! Step `identity`: the node's age key opens the seal. The loader cannot restore this file, so it only reads it.
 
 use crate::boot::Boot;
 use crate::failure::{FailureKind, StepError};
@@ -13,12 +13,12 @@ use std::io::Read as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
-/// No identity file is longer.
+/// The most bytes of an identity file.
 const LONGEST: u64 = 64 * 1024;
 
-/// What can go wrong. Each names the key that the seal is for.
+/// Errors of the step `identity`. Each names the key that the seal is for.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum IdentityError {
     /// The file cannot be read.
@@ -26,29 +26,29 @@ pub(crate) enum IdentityError {
     Unreadable {
         /// The file and its partition.
         file: String,
-        /// What the kernel says.
+        /// The kernel's error.
         error: std::io::Error,
         /// The public key that the seal is for.
         expected: Recipient,
     },
-    /// The file holds no identity.
+    /// The file does not have a usable identity.
     #[error("{file} holds no usable identity: {problem}; the seal is for {expected}")]
     Malformed {
         /// The file and its partition.
         file: String,
-        /// What is wrong with it.
+        /// Why the identity cannot be used.
         problem: BadIdentity,
         /// The public key that the seal is for.
         expected: Recipient,
     },
-    /// The file is the identity of somebody else.
+    /// The file is the identity of another node.
     #[error("{file} is the key {found}, but the seal of node {node} is for {expected}")]
     Other {
         /// The file and its partition.
         file: String,
         /// The public key of the identity.
         found: Recipient,
-        /// The node of the seal.
+        /// The name of the node that the seal is for.
         node: String,
         /// The public key that the seal is for.
         expected: Recipient,
@@ -80,7 +80,7 @@ impl StepError for IdentityError {
     }
 }
 
-/// Runs the step.
+/// Runs the step `identity`.
 pub(crate) fn run(
     boot: &mut Boot,
     seal: VerifiedSeal,
@@ -90,7 +90,7 @@ pub(crate) fn run(
     let expected = seal.header().recipient.clone();
     let node = seal.header().node.to_string();
     let mut bytes = Vec::new();
-    // Not a link: it could lead to a file that somebody else wrote. Not a pipe: it would never end.
+    // Not a link: it could lead to a file that another system wrote. Not a pipe: reading would never end.
     let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
     let read = OpenOptions::new()
         .read(true)

@@ -1,4 +1,4 @@
-//! Step `install`: the seal's files in their places in the root, with their exact mode and owner.
+//! Step `install`: writes the seal's files to their paths in the root, with their exact mode and owner.
 
 use crate::boot::Boot;
 use crate::failure::{Failure, FailureKind, StepError};
@@ -12,30 +12,30 @@ use nix::errno::Errno;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 
-/// What cannot be put in place.
+/// Errors of the step `install`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
-    /// What the loader itself leaves for the running system, or a tree that it goes to.
+    /// A file of the loader's own for the running system, or one of the two trees.
     #[error("{} cannot be put in place: {}", place.display(), errno.desc())]
     Own {
-        /// Where.
+        /// The path that cannot be written.
         place: PathBuf,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
     /// A file of the seal.
     #[error("{path} (required = {:?}) cannot be put at {}: {}", required.word(), place.display(), errno.desc())]
     File {
-        /// The file.
+        /// The file's path in the seal.
         path: RelativePath,
         /// How much the node needs it.
         required: Required,
-        /// Where.
+        /// The path in the root that cannot be written.
         place: PathBuf,
-        /// What the kernel says.
+        /// The kernel's error.
         errno: Errno,
     },
 }
@@ -61,7 +61,7 @@ struct Places {
     root: Tree,
 }
 
-/// Runs the step. Without a node there is nothing to install.
+/// Runs the step `install`. Without a node there is nothing to install.
 pub(crate) fn run(
     boot: &mut Boot,
     trust: &LoaderConfig,
@@ -94,12 +94,12 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Goes on without a file, where the node's need of it and the site's policy allow that.
+/// Goes on without a file, if `required` of the file and the site's policy allow that.
 fn without(boot: &mut Boot, error: InstallError) -> Result<(), InstallError> {
     let failure = Failure::new("install", &error);
     match error {
         InstallError::File { required: Required::Optional, .. } => boot.note(&failure),
-        // The configuration run looks for it, and is not begun.
+        // The configuration run checks for the file, and does not begin without it.
         InstallError::File { required: Required::Run, .. } => boot.degrade(&failure),
         error => match boot.policy.answer(Fault::Install) {
             FaultAction::Reboot | FaultAction::Rescue => return Err(error),
@@ -109,10 +109,10 @@ fn without(boot: &mut Boot, error: InstallError) -> Result<(), InstallError> {
     Ok(())
 }
 
-/// Where something could not be put, and what the kernel says.
+/// A path that could not be written, and the kernel's error.
 type NotPut = (PathBuf, Errno);
 
-/// Installs one entry; says whether it has a place in the root.
+/// Installs one entry; returns whether it has a path in the root.
 fn install(places: &Places, entry: &Entry, content: &[u8]) -> Result<bool, NotPut> {
     let permissions =
         Permissions { mode: entry.attributes.mode, uid: entry.attributes.uid, gid: entry.attributes.gid };

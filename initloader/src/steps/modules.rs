@@ -1,8 +1,9 @@
-//! Step `modules`: the kernel modules of the initramfs, as far as this machine needs them for the boot.
+//! Step `modules`: loads the kernel modules of the initramfs that this machine needs for the boot.
 //!
 //! The builder's list says what a module is for. Drivers of controllers that the machine does not have are set aside,
-//! because loading and checking one takes tens of milliseconds under emulation; those that it has are loaded in child
-//! processes ([`crate::probing`]), because they wait for their devices. The rest is loaded here meanwhile.
+//! because loading and checking one takes tens of milliseconds under emulation; drivers of existing controllers are
+//! loaded in child processes ([`crate::probing`]), because they wait for their devices. The rest is loaded here
+//! meanwhile.
 
 use crate::boot::Boot;
 use crate::clock::Uptime;
@@ -17,19 +18,19 @@ use std::ffi::CString;
 use std::fs::File;
 use std::time::Duration;
 
-/// How long it may take: a module may have to wait for the driver of a controller.
+/// How long the step may take: a module may have to wait for the driver of a controller.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
 const PCI: &str = "/sys/bus/pci/devices";
-/// Loading a module ends with a wait until the kernel has finished all that it does in the background, the search of
-/// other drivers for their disks included, unless this parameter (`kernel-parameters.txt`: `<module>.async_probe`)
-/// says that it need not. For a driver it would also mean that devices come later than the end of loading says.
+/// Loading a module ends with a wait until the kernel has finished all its background work, including the search of
+/// other drivers for their disks, unless this parameter (`kernel-parameters.txt`: `<module>.async_probe`) turns the
+/// wait off. For a driver it would also mean that devices can appear after loading has ended.
 const NO_WAIT: &str = "async_probe";
 
-/// What can go wrong.
+/// Errors of the step `modules`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ModulesError {
-    /// The list cannot be read.
+    /// The list of modules cannot be read.
     #[error("{path}: {0}", path = paths::MODULES)]
     NoList(std::io::Error),
 }
@@ -44,7 +45,7 @@ impl StepError for ModulesError {
     }
 }
 
-/// Runs the step: loads what this machine may need, and sets the rest aside.
+/// Runs the step `modules`: loads what this machine may need, and sets the rest aside.
 pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
     let text = std::fs::read_to_string(paths::MODULES).map_err(ModulesError::NoList)?;
     let modules = modules::decode(&text);
@@ -57,8 +58,8 @@ pub(crate) fn run(boot: &mut Boot) -> Result<(), ModulesError> {
     Ok(())
 }
 
-/// Loads what was set aside: the disk did not come, and a device may have been plugged in since; or a person will
-/// want a keyboard.
+/// Loads the modules that were set aside: because the disk did not appear, and a device may have been plugged in since,
+/// or because a person needs a keyboard.
 pub(crate) fn load_set_aside(boot: &mut Boot) {
     let modules = std::mem::take(&mut boot.set_aside);
     if !modules.is_empty() {
@@ -66,13 +67,13 @@ pub(crate) fn load_set_aside(boot: &mut Boot) {
     }
 }
 
-/// Loads another list, where the initramfs has it.
+/// Loads another list of modules, if the initramfs has it.
 pub(crate) fn load_list(boot: &mut Boot, path: &str) {
     let modules = std::fs::read_to_string(path).map(|text| modules::decode(&text)).unwrap_or_default();
     load_all(boot, &modules);
 }
 
-/// What the PCI bus has.
+/// The `modalias` of every device on the PCI bus.
 fn devices() -> Vec<String> {
     let names = sysfs::names(PCI);
     names.iter().filter_map(|name| sysfs::attribute(format!("{PCI}/{name}/modalias"))).collect()
@@ -120,7 +121,8 @@ fn parameters(module: &Module, arguments: &KernelArguments) -> CString {
 }
 
 fn load(module: &Module, parameters: &CString) -> Result<(), Errno> {
-    // After a rescue shell; the kernel would check the signature of the file again before it says so.
+    // Loaded before a rescue shell; the kernel would check the signature of the file again before it returns that
+    // error.
     if sysfs::attribute(format!("/sys/module/{}/initstate", module.name)).as_deref() == Some("live") {
         return Ok(());
     }

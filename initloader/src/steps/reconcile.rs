@@ -1,7 +1,7 @@
-//! Step `reconcile`: every file on the secret partition is what the seal says, or is made so.
+//! Step `reconcile`: compares every file on the secret partition with the seal, and repairs the ones that differ.
 //!
-//! What cannot be repaired (a medium that is read-only, full or worn) stays as it is, and is reported: the running system
-//! uses the copy that step `copy` makes from the seal.
+//! A file that cannot be repaired (a medium that is read-only, full or worn) stays as it is, and is reported: the
+//! running system uses the copy that step `copy` makes from the seal.
 
 use crate::boot::Boot;
 use crate::failure::{Failure, FailureKind, StepError};
@@ -13,16 +13,16 @@ use keys::reconcile::{CompareError, Comparison, RepairError, compare, repair};
 use keys::seal::OpenedSeal;
 use std::time::Duration;
 
-/// How long it may take: every file is written and flushed by itself, on a slow stick.
+/// How long the step may take: every file is written and flushed on its own, on a slow stick.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(5);
 
-/// What can go wrong.
+/// Errors of the step `reconcile`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReconcileError {
-    /// The site does not want differing files repaired or passed over.
+    /// Files differ, and the site's policy allows neither to repair nor to ignore them.
     #[error("files on the secret partition differ from the seal: {0}")]
     Differs(String),
-    /// The repair failed, and the site does not want to go on in that case.
+    /// The repair failed, and the site's policy does not allow going on then.
     #[error("the secret partition cannot be repaired: {0}")]
     Repair(String),
 }
@@ -69,7 +69,7 @@ fn differing(comparison: &Comparison) -> String {
     comparison.differing.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Runs the step.
+/// Runs the step `reconcile`.
 pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Result<(), ReconcileError> {
     let before = match compare(store.path(), seal.manifest()) {
         Ok(before) => before,
@@ -89,7 +89,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
     }
     match boot.policy.answer(Fault::FileDiffers) {
         FaultAction::Repair | FaultAction::Continue => {}
-        // Half-written files of an earlier repair are nothing that a policy forbids to leave.
+        // The policy does not apply to half-written files of an earlier repair.
         _ if before.differing.is_empty() => return Ok(()),
         FaultAction::Degraded => {
             boot.degrade(&Failure::new("reconcile", &ReconcileError::Differs(differing(&before))));
@@ -108,7 +108,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
     }
 }
 
-/// Repairs, and looks again.
+/// Repairs, and compares again.
 fn repaired(
     boot: &mut Boot,
     store: &SecretStore,
@@ -134,7 +134,7 @@ fn repaired(
     if after.differing.is_empty() { Ok(after) } else { Err(NotRepaired::StillDiffers(after)) }
 }
 
-/// Answers a failed repair as the site says.
+/// Handles a failed repair by the site's policy.
 fn unrepaired(boot: &mut Boot, why: &NotRepaired, before: &Comparison) -> Result<(), ReconcileError> {
     let error = ReconcileError::Repair(why.to_string());
     match boot.policy.answer(Fault::Repair) {
@@ -147,7 +147,7 @@ fn unrepaired(boot: &mut Boot, why: &NotRepaired, before: &Comparison) -> Result
     Ok(())
 }
 
-/// Reports the files that are right only in memory.
+/// Reports the files whose right content is only in memory.
 fn from_memory_only(boot: &mut Boot, before: &Comparison) {
     let repaired = &boot.report.repaired;
     let files = before.differing.iter().filter_map(|difference| difference.subject.file());

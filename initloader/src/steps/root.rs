@@ -1,9 +1,9 @@
-//! Step `root`: the root file system whose hash stands on the kernel command line, by dm-verity, under an overlay in
+//! Step `root`: mounts the root file system whose hash is on the kernel command line, by dm-verity, under an overlay in
 //! memory.
 //!
-//! The slot is chosen by content: the one whose top hash block hashes to the root hash. While the loader itself reads,
-//! a wrong block is an error that has a name; from then on the kernel panics or restarts on one, as the site
-//! says, and the boot counter counts it.
+//! The slot is chosen by content: the one whose top hash block has the root hash. While the loader itself reads, a
+//! wrong block is an error with a message; from then on the kernel panics or restarts on one, as the site chose, and
+//! the selector counts that start.
 
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
@@ -29,54 +29,55 @@ use std::os::unix::fs::{DirBuilderExt as _, FileExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(2);
-/// The init of a system that does not say another.
+/// The init of a system whose command line names no other.
 const DEFAULT_INIT: &str = "/sbin/init";
-/// Below a folder that only root can enter: in the layers, what the overlay hides or replaces has its old modes.
+/// Below a folder that only root can enter: in the layers, files that the overlay hides or replaces keep their old
+/// modes.
 const LOWER: &str = "/run/psyops/private/lower";
 const OVERLAY: &str = "/run/psyops/private/overlay";
 
-/// What can go wrong.
+/// Errors of the step `root`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RootError {
-    /// There is no root hash to trust.
+    /// The kernel command line has no root hash.
     #[error("no root hash on the kernel command line ({}=...)", kernel_arguments::ROOT_HASH)]
     NoHash,
-    /// The root hash is none.
+    /// The text on the kernel command line is not a root hash.
     #[error("{0:?} on the kernel command line is no root hash")]
     BadHash(String),
-    /// No slot has the root.
+    /// No slot has the root with this hash.
     #[error("no slot has the root {root}: {}", .reasons.join("; "))]
     NoSlot {
-        /// The root hash.
+        /// The root hash of the command line.
         root: RootHash,
-        /// Why not, per slot.
+        /// The reason for each slot.
         reasons: Vec<String>,
     },
-    /// The device mapper does not take it.
+    /// The device mapper refuses the device.
     #[error("dm-verity over {device}: {error}")]
     Mapper {
-        /// The data partition.
+        /// The partition with the root.
         device: BlockDevice,
-        /// What failed.
+        /// The request that failed.
         error: DmError,
     },
-    /// A part of the root does not hash to what the tree says.
+    /// A block of the root does not match its hash.
     #[error("the root on {device} is damaged: {problem}")]
     Damaged {
-        /// The data partition.
+        /// The partition with the root.
         device: BlockDevice,
-        /// Where it showed.
+        /// The error that the damage caused.
         problem: String,
     },
-    /// Something else cannot be mounted.
+    /// Another mount failed.
     #[error(transparent)]
     Mount(#[from] MountError),
     /// A folder for the overlay cannot be made.
     #[error("{OVERLAY}: {0}")]
     Overlay(std::io::Error),
-    /// Its init cannot run.
+    /// The root's init cannot run.
     #[error("the root has no init that can run: {0}")]
     Init(CannotRun),
 }
@@ -106,17 +107,17 @@ impl StepError for RootError {
 
 /// The root, mounted, with an init that can run.
 pub(crate) struct MountedRoot {
-    /// The init, in the root.
+    /// The path of the init in the root.
     pub(crate) init: PathBuf,
 }
 
-/// The mapped device, by its name; the UUID is only needed to create it. Tools read it as cryptsetup's do.
+/// The mapped device, by name; the UUID is only needed to create it. It has the form of cryptsetup's, for tools.
 pub(crate) fn mapping(uuid: &str) -> Mapping {
     let name = paths::ROOT_MAPPING;
     Mapping { name, uuid: format!("CRYPT-VERITY-{uuid}-{name}") }
 }
 
-/// A slot whose hash tree has the right root.
+/// A slot whose hash tree has the expected root hash.
 struct FoundSlot {
     slot: Slot,
     data: BlockDevice,
@@ -135,7 +136,7 @@ impl FoundSlot {
     }
 }
 
-/// Runs the step.
+/// Runs the step `root`.
 pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<MountedRoot, RootError> {
     let root = root_hash(boot.arguments.value(kernel_arguments::ROOT_HASH))?;
     let found = find(boot, disk, root)?;
@@ -143,7 +144,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<
     boot.report.slot = Some(found.slot.to_string());
     let mapper = |error| RootError::Mapper { device: found.data.clone(), error };
     let mapping = mapping(&to_hex(&found.superblock.uuid));
-    // A device that an earlier attempt left would be in the way.
+    // An earlier attempt may have left a device of this name.
     mapping.remove().map_err(mapper)?;
     let node = mapping.create(&found.target(root, &[])).map_err(mapper)?;
     mount(&node, &trust.overlay_size).map_err(|error| named(error, &found.data))?;
@@ -160,7 +161,7 @@ fn root_hash(argument: Option<&str>) -> Result<RootHash, RootError> {
     text.parse::<Sha256Digest>().map(RootHash).map_err(|_| RootError::BadHash(text.to_owned()))
 }
 
-/// The slot with the root; of two that hold the same one, that of the selector's choice.
+/// The slot with the root; if both have the same one, the slot that the selector chose.
 fn find(boot: &Boot, disk: &Disk, root: RootHash) -> Result<FoundSlot, RootError> {
     let first = boot.selection.as_ref().map_or(Slot::A, |selection| selection.slot);
     let mut reasons = Vec::new();
@@ -195,14 +196,14 @@ fn examine(disk: &Disk, slot: Slot, root: RootHash) -> Result<FoundSlot, String>
     Ok(FoundSlot { slot, data, hashes, superblock })
 }
 
-/// Mounts the squashfs, and over it a place in memory for what changes.
+/// Mounts the squashfs, and over it an overlay in memory for changes.
 fn mount(node: &Path, overlay_size: &str) -> Result<(), RootError> {
     mounts::private_folder()?;
     mounts::mount(&node.to_string_lossy(), LOWER, "squashfs", DATA_ONLY | MsFlags::MS_RDONLY, "")?;
     let options = format!("mode=0700,size={overlay_size}");
     mounts::mount("tmpfs", OVERLAY, "tmpfs", MsFlags::MS_NODEV | MsFlags::MS_NOSUID, &options)?;
     for folder in ["upper", "work"] {
-        // The upper folder's mode becomes that of the root itself.
+        // The upper folder's mode becomes the mode of the root itself.
         let made = std::fs::DirBuilder::new().mode(0o755).create(Path::new(OVERLAY).join(folder));
         made.map_err(RootError::Overlay)?;
     }
@@ -211,7 +212,7 @@ fn mount(node: &Path, overlay_size: &str) -> Result<(), RootError> {
     Ok(())
 }
 
-/// An error of reading is one of dm-verity: the kernel's log says which block.
+/// Turns a read error into one about dm-verity: the kernel's log names the block.
 fn named(error: RootError, device: &BlockDevice) -> RootError {
     match error {
         RootError::Mount(MountError { what, errno: Errno::EIO, .. }) => {

@@ -1,4 +1,4 @@
-//! Step `seal`: of all places where a seal may lie, the newest one that the site signed.
+//! Step `seal`: of all seals in the known places, takes the newest one that the site signed.
 
 use crate::boot::Boot;
 use crate::disk::facts::Disk;
@@ -15,22 +15,22 @@ use keys::signature::{BadPublicKey, PublicKey};
 use medium::{Partition, seal_slots};
 use std::time::Duration;
 
-/// How long it may take.
+/// How long the step may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(90);
 
-/// What can go wrong.
+/// Errors of the step `seal`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoSeal {
-    /// A key in the trust file is none.
+    /// A key in the loader configuration is not valid.
     #[error("{path}: {0}", path = paths::TRUST)]
     TrustedKey(#[from] BadPublicKey),
-    /// No place has a seal whose signature holds.
+    /// No place has a seal with a valid signature.
     #[error("no valid seal: {}", .0.join("; "))]
     NoneHolds(Vec<String>),
-    /// Every seal that holds was replaced by one with a higher serial, which is missing.
+    /// Every valid seal was replaced by one with a higher serial, which is missing.
     #[error("no seal that this system accepts: {}", .0.join("; "))]
     Replaced(Vec<String>),
-    /// The seal wants a newer system.
+    /// The seal requires a newer system.
     #[error(transparent)]
     TooOld(#[from] SystemTooOld),
 }
@@ -60,7 +60,7 @@ impl StepError for NoSeal {
     }
 }
 
-/// Runs the step.
+/// Runs the step `seal`.
 pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<VerifiedSeal, NoSeal> {
     let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<Vec<PublicKey>, _>>()?;
     let mut sources = Vec::new();
@@ -87,7 +87,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<
         let replaced = newest.failed.iter().any(|(_, error)| matches!(error, SealError::BelowLeast { .. }));
         return Err(if replaced { NoSeal::Replaced(problems) } else { NoSeal::NoneHolds(problems) });
     };
-    // An empty second place is how every stick begins.
+    // On every new stick the second place is empty.
     for (name, error) in newest.failed.iter().filter(|(_, error)| *error != SealError::Empty) {
         boot.log.error(&format!("a seal is not used: {name}: {error}"));
     }

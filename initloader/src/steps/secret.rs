@@ -1,6 +1,6 @@
-//! Step `secret`: the secret partition of the boot disk, mounted without changing a byte of it.
+//! Step `secret`: mounts the secret partition of the boot disk without changing a byte of it.
 //!
-//! By its place on that disk and not by its label: another stick of the site may be in the machine.
+//! The partition is found on that disk and not by its label: another stick of the site may be in the machine.
 
 use crate::boot::Boot;
 use crate::disk::facts::{BlockDevice, Disk};
@@ -18,44 +18,44 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long it may take; replaying a journal on a worn stick is slow.
+/// How long the step may take; replaying a journal on a worn stick is slow.
 pub(crate) const DEADLINE: Duration = Duration::from_mins(3);
 
-/// Ours, where the superblock has options too: it says what happens after an error, whether writes are flushed in their
-/// order, and which group a new file has. The mode of its journal is left, because every write is flushed by itself.
+/// Override options in the superblock: what happens after an error, whether writes are flushed in their order, and
+/// which group a new file has. The mode of the journal is not set, because every write is flushed by itself.
 const OPTIONS: &str = "errors=remount-ro,barrier=1,nodiscard,nogrpid,block_validity,acl";
 
-/// What can go wrong.
+/// Errors of the step `secret`.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SecretError {
     /// The disk has no secret partition.
     #[error("there is no secret partition on {0}")]
     None(String),
-    /// The disk has more than one.
+    /// The disk has more than one secret partition.
     #[error("there are {} secret partitions on {disk}: {}", .partitions.len(), .partitions.join(", "))]
     Several {
-        /// The disk.
+        /// The description of the disk.
         disk: String,
-        /// Its partitions of that role.
+        /// The names of its secret partitions.
         partitions: Vec<String>,
     },
     /// The partition cannot be read.
     #[error("the secret partition {device} cannot be read: {error}")]
     Unreadable {
-        /// The partition.
+        /// The device of the secret partition.
         device: BlockDevice,
-        /// What the kernel says.
+        /// The kernel's error.
         error: std::io::Error,
     },
-    /// The partition holds something else.
+    /// The partition does not have the file system of a secret store.
     #[error("the secret partition {device} holds {problem}")]
     NotAStore {
-        /// The partition.
+        /// The device of the secret partition.
         device: BlockDevice,
-        /// What it holds.
+        /// What the partition has instead.
         problem: NotAStore,
     },
-    /// The kernel does not mount it.
+    /// The kernel refuses to mount it.
     #[error(transparent)]
     Mount(#[from] MountError),
 }
@@ -80,28 +80,28 @@ impl StepError for SecretError {
 /// The mounted secret partition.
 pub(crate) struct SecretStore {
     device: BlockDevice,
-    /// Why it must not be written, where that is known before trying.
+    /// Why the store must not be written, if that is known before trying.
     read_only: Option<&'static str>,
 }
 
 impl SecretStore {
-    /// Where it is mounted.
+    /// The path at which the store is mounted.
     #[expect(clippy::unused_self, reason = "only a store that was mounted has a place")]
     pub(crate) fn path(&self) -> &'static Path {
         Path::new(paths::SECRET_PARTITION)
     }
 
-    /// Its partition.
+    /// The device of its partition.
     pub(crate) fn device(&self) -> &BlockDevice {
         &self.device
     }
 
-    /// Why it must not be written.
+    /// Why the store must not be written; `None` if it may be.
     pub(crate) fn read_only(&self) -> Option<&'static str> {
         self.read_only
     }
 
-    /// Runs `work` while the store can be written, and sees to it that it cannot afterwards.
+    /// Runs `work` while the store is writable, and makes it read-only again.
     #[expect(clippy::unused_self, reason = "only a store that was mounted can be written")]
     pub(crate) fn writable<T>(&self, work: impl FnOnce() -> T) -> Result<T, MountError> {
         mounts::remount(paths::SECRET_PARTITION, STRANGERS_DATA)?;
@@ -111,7 +111,7 @@ impl SecretStore {
     }
 }
 
-/// Runs the step.
+/// Runs the step `secret`.
 pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretError> {
     let device = partition(disk)?;
     mounts::private_folder()?;
@@ -130,8 +130,8 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk) -> Result<SecretStore, SecretErr
         mounts::unmount(paths::SECRET_PARTITION)?;
         state = self::state(&device)?;
     }
-    // A clean file system has nothing to replay, so mounting it changes nothing, and its journal is at hand for a
-    // repair. `noload` would make the repair's writes unjournaled; it is for what cannot be replayed.
+    // A clean file system has nothing to replay, so mounting it changes nothing, and its journal is available for a
+    // repair. `noload` would make the repair's writes unjournaled; it is for a journal that cannot be replayed.
     let (options, read_only) = match (state, write_protected) {
         (State::Clean, false) => (OPTIONS.to_owned(), None),
         (State::Clean, true) => (OPTIONS.to_owned(), Some("the medium is write-protected")),

@@ -1,6 +1,6 @@
-//! Step `selection`: what the selector says about this start, from the variables that it left in the firmware.
+//! Step `selection`: reads the selector's decision about this start from the EFI variables that it set.
 //!
-//! Without them (direct kernel boot, network boot) the boot goes on: the disk is then the one that fits.
+//! Without them (direct kernel boot, network boot) the boot goes on with the only disk that matches.
 
 use crate::boot::Boot;
 use crate::efivar;
@@ -13,10 +13,10 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
-/// How long it may take: some firmware answers slowly.
+/// How long the step may take: some firmware answers slowly.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// No firmware takes an hour, in microseconds.
+/// The longest plausible time in the firmware, in microseconds (an hour).
 const MOST_FIRMWARE_TIME: u64 = 3_600_000_000;
 
 impl StepError for Infallible {
@@ -29,7 +29,7 @@ impl StepError for Infallible {
     }
 }
 
-/// Runs the step; returns the GUID of the ESP that the selector was started from.
+/// Runs the step `selection`; returns the GUID of the ESP that the selector was started from.
 #[expect(clippy::unnecessary_wraps, reason = "all steps have one form")]
 pub(crate) fn run(boot: &mut Boot) -> Result<Option<Guid>, Infallible> {
     let folder = Path::new(efivar::FOLDER);
@@ -46,7 +46,7 @@ pub(crate) fn run(boot: &mut Boot) -> Result<Option<Guid>, Infallible> {
     let [began, ended] = efivar::TIMES.map(|name| {
         efivar::read(folder, name, efivar::BOOT_LOADER_VENDOR).and_then(|value| efivar::number(&value))
     });
-    // A counter that did not start with the machine (after kexec, on some firmware) tells nothing.
+    // A counter that did not start with the machine (after kexec, on some firmware) has no meaning.
     let began = began.filter(|&microseconds| microseconds < MOST_FIRMWARE_TIME);
     boot.report.firmware_ms = began.map(|microseconds| microseconds / 1000);
     boot.report.selector_ms = began.zip(ended).map(|(began, ended)| ended.saturating_sub(began) / 1000);

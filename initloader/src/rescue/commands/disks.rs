@@ -1,4 +1,4 @@
-//! `disks`: what is plugged in, and which of it is psyopsOS's.
+//! `disks`: lists the machine's disks and their psyopsOS partitions.
 
 use super::say;
 use crate::disk::facts;

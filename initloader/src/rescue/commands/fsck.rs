@@ -1,4 +1,4 @@
-//! `fsck`: repairs the file system of the secret partition, without a question and without a choice of another one.
+//! `fsck`: repairs the file system of the secret partition, without questions and only there.
 
 use super::{complain, say};
 use crate::boot::Boot;
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const E2FSCK: &str = "/sbin/e2fsck";
 const DEADLINE: Duration = Duration::from_mins(10);
-/// e2fsck's exit code for errors that were all corrected.
+/// e2fsck's exit code if it corrected all errors.
 const CORRECTED: i32 = 1;
 
 pub(super) fn run() -> ExitCode {
@@ -26,7 +26,7 @@ pub(super) fn run() -> ExitCode {
     };
     let arguments = ["e2fsck", "-f", "-y", &device].map(|word| CString::new(word).unwrap_or_default());
     let program = CString::new(E2FSCK).unwrap_or_default();
-    // Its input is /dev/null, and its output comes through a pipe: it has no terminal to ask on.
+    // Its input is /dev/null, and its output goes through a pipe: it has no terminal for questions.
     let work = || {
         let _ = process::execute(&program, &arguments, &process::environment(&[]));
         NOT_STARTED

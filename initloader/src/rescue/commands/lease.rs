@@ -1,4 +1,4 @@
-//! `lease`: what udhcpc calls when an address comes, changes or goes, where the initramfs has no shell for its script.
+//! `lease`: the script of udhcpc, which runs it when an address comes, changes or goes, if rescue has no shell.
 //!
 //! The values come from the network, through the environment. Each must be an address, a number or a card of this
 //! machine; they are arguments of `ip`, never text of a script.
@@ -31,14 +31,14 @@ pub(super) fn run(event: &str) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// An address with its prefix length; a network that names none has 24 bits.
+/// An address with its prefix length; 24 bits if the network sends none.
 fn address(ip: &str, mask: &str) -> Option<String> {
     let ip: Ipv4Addr = ip.parse().ok()?;
     let prefix = if mask.is_empty() { 24 } else { mask.parse::<u8>().ok().filter(|prefix| *prefix <= 32)? };
     Some(format!("{ip}/{prefix}"))
 }
 
-/// The first of several.
+/// The first of several addresses.
 fn gateway(routers: &str) -> Option<String> {
     Some(routers.split(' ').next()?.parse::<Ipv4Addr>().ok()?.to_string())
 }

@@ -1,5 +1,5 @@
-//! The commands of rescue: this program under other names, as an ordinary process. In the shell each has its own name;
-//! where there is none, the command reader runs them.
+//! The commands of rescue: this program under other names, as an ordinary process. In the shell each command has its
+//! own name; without a shell, the command reader runs them.
 
 mod disks;
 mod fsck;
@@ -20,19 +20,19 @@ use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Wrong use, as the workstation's commands have it.
+/// The exit code for wrong usage, as in the workstation's commands.
 const USAGE: u8 = 2;
 
-/// Where output goes.
+/// How output is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
-    /// To a person in a shell: long texts through a pager, which can start programs.
+    /// For a person in a shell: long texts go through a pager, which can start programs.
     Paged,
-    /// As it is, and nothing is started for it.
+    /// Directly; no program is started for it.
     Plain,
 }
 
-/// Does what the first word says.
+/// Runs the command that the first word names.
 pub(crate) fn run(arguments: &[String]) -> ExitCode {
     let (name, rest) = arguments.split_first().map_or(("", arguments), |(name, rest)| (name.as_str(), rest));
     let name = Path::new(name).file_name().and_then(|name| name.to_str()).unwrap_or_default();
@@ -68,7 +68,7 @@ pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
     }
 }
 
-/// Says what can be typed.
+/// Prints the commands that can be typed.
 pub(super) fn usage(output: Output) -> ExitCode {
     complain(&match output {
         Output::Paged => format!("known here: {}", rescue::SHELL_COMMANDS.map(|(_, usage)| usage).join(", ")),
@@ -77,7 +77,7 @@ pub(super) fn usage(output: Output) -> ExitCode {
     ExitCode::from(USAGE)
 }
 
-/// Prints a line; nobody there to read is no reason to fail.
+/// Prints a line; a closed output is not an error.
 fn say(line: &str) {
     let _ = writeln!(std::io::stdout(), "{}", ShownLines(line));
 }
@@ -99,7 +99,7 @@ fn show(path: &str) -> ExitCode {
     }
 }
 
-/// Long texts are turned over page by page where a person looks.
+/// Shows a long text in a pager if the output is a terminal.
 fn page(path: &str) -> ExitCode {
     if std::io::stdout().is_terminal() {
         let program = CString::new(paths::INITRAMFS_BUSYBOX).unwrap_or_default();
@@ -113,7 +113,7 @@ fn retry() -> ExitCode {
     ask(RETRY)
 }
 
-/// Asks PID 1 for something by a signal.
+/// Sends PID 1 a request by a signal.
 fn ask(signal: Signal) -> ExitCode {
     match kill(Pid::from_raw(1), signal) {
         Ok(()) => ExitCode::SUCCESS,

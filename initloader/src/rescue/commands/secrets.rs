@@ -1,6 +1,6 @@
 //! `secrets check` and `secrets fix`: the steps of a boot from the disk to the secret partition, on demand.
 //!
-//! In a mount namespace of its own, so that nothing stays mounted for others, whatever happens here.
+//! It runs in its own mount namespace, so that nothing stays mounted for others, even after an error.
 
 use super::{complain, say};
 use crate::boot::Boot;
@@ -18,7 +18,7 @@ use keys::seal::OpenedSeal;
 use nix::sched::{CloneFlags, unshare};
 use std::process::ExitCode;
 
-/// The state cannot be found out, as `psyops-agent secrets` has it.
+/// The exit code if the state cannot be determined, as in `psyops-agent secrets`.
 const UNKNOWN: u8 = 3;
 
 pub(super) fn check() -> ExitCode {
@@ -41,7 +41,7 @@ pub(super) fn check() -> ExitCode {
 
 pub(super) fn fix() -> ExitCode {
     with_store(|boot, store, seal| {
-        // Here a person asked for the repair, and wants to know where it fails.
+        // Here a person asked for the repair, and wants to see where it fails.
         boot.policy.set(Fault::FileDiffers, FaultAction::Repair);
         boot.policy.set(Fault::Repair, FaultAction::Rescue);
         match boot.step("reconcile", reconcile::DEADLINE, |boot| reconcile::run(boot, store, seal)) {
@@ -74,7 +74,7 @@ fn with_store(work: impl FnOnce(&mut Boot, &SecretStore, &OpenedSeal) -> ExitCod
             ExitCode::from(UNKNOWN)
         }
     };
-    // What is unmounted by hand says what goes wrong; the end of the namespace would be silent.
+    // Unmounting explicitly reports errors; the end of the namespace would hide them.
     if mounts::is_mounted(paths::SECRET_PARTITION)
         && let Err(error) = mounts::unmount(paths::SECRET_PARTITION)
     {
