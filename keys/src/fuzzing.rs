@@ -6,7 +6,7 @@ use crate::seal::payload::{BadPayload, Contents};
 use handoff::manifest::Manifest;
 use zeroize::Zeroizing;
 
-/// Opens an age file with the loader's own reader; `None` where it refuses.
+/// Opens an age file with the loader's own reader; `None` if the reader refuses it.
 #[must_use]
 pub fn age_file(file: &[u8], identity: &NodeIdentity) -> Option<Zeroizing<Vec<u8>>> {
     age_file::open(file, identity).ok()

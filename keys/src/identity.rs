@@ -1,25 +1,25 @@
 //! A node's or an admin's age identity and its public half (age-encryption.org/v1, X25519 recipients).
 //!
 //! The text is that of `age-keygen`: comments, then one line `AGE-SECRET-KEY-1...`. Other identity types (plugins,
-//! post-quantum, SSH keys, files under a passphrase) are recognised in order to be named, and refused.
+//! post-quantum, SSH keys, files under a passphrase) are recognised only for the error message, and refused.
 
 use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// A public key: what something is encrypted to.
+/// A public key, to which secrets are encrypted.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Recipient(age::x25519::Recipient);
 
-/// A text that is no age X25519 public key.
+/// A text that is not an age X25519 public key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
     "{text:?} is no age public key ({problem}); expected age1 and 58 more characters, as age-keygen -y prints it"
 )]
 pub struct BadRecipient {
-    /// The text.
+    /// The text that was read.
     pub text: String,
-    /// What is wrong with it.
+    /// What is wrong with the text.
     pub problem: &'static str,
 }
 
@@ -50,19 +50,19 @@ impl fmt::Debug for Recipient {
     }
 }
 
-/// Why a file is no usable identity. No variant carries any part of the secret.
+/// Why a file is not a usable identity. No variant carries any part of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadIdentity {
     /// Nothing but comments and empty lines.
     #[error("the file holds no age identity: no line begins with AGE-SECRET-KEY-1")]
     Missing,
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("the file is no text, so it is no age identity")]
     NotText,
-    /// A public key where the secret one belongs.
+    /// A public key in place of the secret one.
     #[error("line {line} is a public key; the secret key (AGE-SECRET-KEY-1...) belongs here")]
     Public {
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
     },
     /// An identity under a passphrase, or an encrypted escrow copy.
@@ -71,23 +71,23 @@ pub enum BadIdentity {
     /// An identity of another type.
     #[error("line {line} is {kind}; only X25519 identities (AGE-SECRET-KEY-1...) are used here")]
     OtherType {
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What it seems to be.
+        /// The type that the line seems to have.
         kind: &'static str,
     },
-    /// A line that is nothing known, or a damaged key.
+    /// A line that is not of a known type, or a damaged key.
     #[error("line {line} is no intact age identity: {problem}")]
     Malformed {
-        /// The line, from 1.
+        /// The number of the line, from 1.
         line: usize,
-        /// What is wrong with it.
+        /// What is wrong with the line.
         problem: &'static str,
     },
     /// A second identity: which one is the node's cannot be known.
     #[error("line {line} is a second identity; exactly one is expected")]
     MoreThanOne {
-        /// The line, from 1.
+        /// The number of the second line, from 1.
         line: usize,
     },
 }
@@ -98,7 +98,7 @@ pub struct NodeIdentity(age::x25519::Identity);
 
 impl fmt::Debug for NodeIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The secret never reaches a log; its public half says which one it is.
+        // The secret never reaches a log; its public half identifies it.
         write!(f, "NodeIdentity({})", self.recipient())
     }
 }
@@ -141,7 +141,7 @@ impl NodeIdentity {
         content.parse().map(Self).map_err(|problem| BadIdentity::Malformed { line, problem })
     }
 
-    /// The public half.
+    /// The public key that belongs to it.
     #[must_use]
     pub fn recipient(&self) -> Recipient {
         Recipient(self.0.to_public())
@@ -161,7 +161,7 @@ impl NodeIdentity {
 mod tests {
     use super::*;
 
-    // Made for this test only, as age's own test suite does; nothing is encrypted to it.
+    // A key that was made for this test only, as age's own test suite does; nothing is encrypted to it.
     fn secret() -> (String, Recipient) {
         use age::secrecy::ExposeSecret as _;
         let identity = age::x25519::Identity::generate();

@@ -1,4 +1,4 @@
-//! What each kind of file must look like ([`handoff::manifest::FileKind`]): checked when a seal is made and when it is opened.
+//! The checks for each kind of file ([`handoff::manifest::FileKind`]), when a seal is made and when it is opened.
 //!
 //! A key file without its last line end, or with two, has kept SSH servers from starting; such a file never gets into
 //! a seal, and one that did is refused. The check of key files here is structural; with the feature `issue`, making
@@ -10,13 +10,13 @@ use handoff::manifest::FileKind;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Why content is not what its kind says. No variant carries content.
+/// Why content is not valid for its kind. No variant carries content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadContent {
-    /// Text that is no UTF-8.
+    /// Text that is not UTF-8.
     #[error("is no UTF-8 text")]
     NotText,
-    /// Text whose last line is not ended.
+    /// Text whose last line has no line end.
     #[error("does not end with a line end")]
     NoLineEnd,
     /// Text with empty lines at its end.
@@ -25,15 +25,15 @@ pub enum BadContent {
     /// Text with carriage returns.
     #[error("has carriage returns; line ends must be those of Unix")]
     CarriageReturn,
-    /// No host name of RFC 1123.
+    /// Not a host name of RFC 1123.
     #[error("is no host name (letters, digits and '-', labels of at most 63, one line)")]
     NotAHostname,
-    /// No OpenSSH private key.
+    /// Not an OpenSSH private key; holds what is wrong.
     #[error("is no OpenSSH private key: {0}")]
     NotAHostKey(&'static str),
 }
 
-/// Checks that `content` is of `kind`.
+/// Checks that `content` is valid for `kind`.
 pub fn check(kind: FileKind, content: &[u8]) -> Result<(), BadContent> {
     match kind {
         FileKind::Opaque => Ok(()),
@@ -43,7 +43,7 @@ pub fn check(kind: FileKind, content: &[u8]) -> Result<(), BadContent> {
     }
 }
 
-/// The text without its one line end at the end.
+/// The text without the one line end at its end.
 fn one_line_end(content: &[u8]) -> Result<&str, BadContent> {
     let text = std::str::from_utf8(content).map_err(|_| BadContent::NotText)?;
     if text.contains('\r') {
@@ -63,7 +63,7 @@ fn hostname(name: &str) -> Result<(), BadContent> {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    // The kernel takes 64 bytes (HOST_NAME_MAX).
+    // The kernel accepts at most 64 bytes (`HOST_NAME_MAX`).
     if name.len() <= 64 && name.split('.').all(label) { Ok(()) } else { Err(BadContent::NotAHostname) }
 }
 

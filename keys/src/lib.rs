@@ -1,10 +1,10 @@
-//! Identities, recipients, signatures, the seal, and reconciling a secret store with it: used on both sides.
+//! Identities, recipients, signatures, the seal, and reconciling a secret store with it: for workstation and node.
 //!
-//! Without the feature `issue` this crate only verifies, opens and repairs: that is all that PID 1 and the agent may
-//! do, and all that they carry. With it, the workstation makes keys, signs, seals and encrypts.
+//! Without the feature `issue` this crate only verifies, opens and repairs: PID 1 and the agent have no other code.
+//! With it, the workstation makes keys, signs, seals and encrypts.
 //!
-//! It mounts nothing and reads no clock; the only folder that it touches is the secret store it is given.
-// This code runs in PID 1, which must not panic: no operation that could is written here.
+//! It does not mount and does not read a clock; the only folder that it reads and writes is the secret store.
+// This code runs in PID 1, which must not panic: operations that can panic are denied.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,

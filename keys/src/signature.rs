@@ -1,7 +1,7 @@
-//! minisign public keys and signatures (jedisct1.github.io/minisign), verifying only.
+//! minisign public keys and signatures (jedisct1.github.io/minisign): only verifying.
 //!
-//! Only prehashed signatures (`ED`) count: the legacy kind is what a downgrade would use. The key id, which minisign
-//! prints in its comments, tells "signed by somebody else" from "changed after it was signed".
+//! Only prehashed signatures (`ED`) are accepted: an attacker could use the legacy kind for a downgrade. The key id,
+//! which minisign prints in its comments, tells "signed by another key" from "changed after it was signed".
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -34,7 +34,7 @@ impl fmt::Debug for KeyId {
     }
 }
 
-/// A public key that may have signed something.
+/// A public key whose signatures may be trusted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublicKey {
     key: minisign_verify::PublicKey,
@@ -42,19 +42,19 @@ pub struct PublicKey {
     text: String,
 }
 
-/// A text that is no minisign public key.
+/// A text that is not a minisign public key; holds the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0:?} is no minisign public key; expected the second line of a .pub file (RW...)")]
 pub struct BadPublicKey(pub String);
 
 impl PublicKey {
-    /// Its id.
+    /// The id of the key pair.
     #[must_use]
     pub fn id(&self) -> KeyId {
         self.id
     }
 
-    /// The base64 text, as it stands in the second line of a `.pub` file.
+    /// The base64 text, as in the second line of a `.pub` file.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
@@ -64,7 +64,7 @@ impl PublicKey {
 impl FromStr for PublicKey {
     type Err = BadPublicKey;
 
-    /// Takes the base64 text (second line of a `.pub` file).
+    /// Reads the base64 text (second line of a `.pub` file).
     fn from_str(text: &str) -> Result<Self, BadPublicKey> {
         let bad = || BadPublicKey(text.to_owned());
         let key = minisign_verify::PublicKey::from_base64(text).map_err(|_| bad())?;
@@ -73,21 +73,21 @@ impl FromStr for PublicKey {
     }
 }
 
-/// Why a signature does not hold.
+/// Why a signature is not valid.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadSignature {
-    /// No minisign signature at all.
+    /// Not a minisign signature; holds what is wrong.
     #[error("there is no minisign signature of four lines: {0}")]
     Malformed(&'static str),
-    /// The old kind without prehashing.
+    /// The legacy kind without prehashing, by this key.
     #[error("the signature by key {0} is of minisign's legacy kind; sign anew with a current minisign")]
     Legacy(KeyId),
-    /// Signed by somebody else.
+    /// Signed by a key that is not trusted.
     #[error("it is signed by key {signer}, which is not trusted here (trusted: {})", join(trusted))]
     UntrustedKey {
         /// The key id of the signature.
         signer: KeyId,
-        /// The key ids that would do.
+        /// The key ids that are trusted.
         trusted: Vec<KeyId>,
     },
     /// Signed by a trusted key, but content or signature were changed afterwards.
@@ -99,13 +99,13 @@ fn join(ids: &[KeyId]) -> String {
     ids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// Whose signature it says it is. Unproven: fit for messages, not for decisions.
+/// The id of the key according to the signature itself. Not verified: only for messages, not for decisions.
 #[must_use]
 pub fn unproven_signer(signature: &str) -> Option<KeyId> {
     KeyId::of_base64(signature.lines().nth(1)?)
 }
 
-/// Verifies that one of `trusted` signed `content`, and says which.
+/// Verifies that one of `trusted` signed `content`, and returns that key.
 pub fn verify<'k>(
     content: &[u8],
     signature: &str,

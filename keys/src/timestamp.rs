@@ -1,7 +1,6 @@
 //! A moment in UTC, as seconds since 1970 and as RFC 3339 text in its one form `YYYY-MM-DDThh:mm:ssZ`.
 //!
-//! It is carried and compared, never asked of a clock. Other offsets and fractions of a second are refused, so that
-//! one moment has one text.
+//! No code here reads a clock. Other offsets and fractions of a second are refused, so that one moment has one text.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,13 +12,13 @@ pub struct Timestamp(u64);
 /// The last second of the year 9999, beyond which RFC 3339 has no text.
 const LAST: u64 = 253_402_300_799;
 
-/// A text that is no moment.
+/// A text that is not a moment in this form; holds the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no time; expected UTC as in 2026-01-31T12:00:00Z")]
 pub struct BadTimestamp(pub String);
 
 impl Timestamp {
-    /// The moment `seconds` after the beginning of 1970; the last of the year 9999 where that is later.
+    /// The moment `seconds` after the beginning of 1970, at most the last of the year 9999.
     #[must_use]
     pub fn from_unix(seconds: u64) -> Self {
         Self(seconds.min(LAST))
@@ -98,7 +97,7 @@ impl FromStr for Timestamp {
             return Err(bad());
         }
         let moment = Self(days_from_civil(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second);
-        // Days that a month does not have, signs and other separators show when it is written again.
+        // Days that a month does not have, signs and other separators show when the moment is written again.
         if moment.to_string() == text { Ok(moment) } else { Err(bad()) }
     }
 }

@@ -20,7 +20,7 @@ use std::process::{Command, Stdio};
 use support::{Fixture, builder};
 use tempfile::TempDir;
 
-/// Runs a program in `folder`, which must succeed, and gives what it printed.
+/// Runs a program in `folder`, which must succeed, and returns its output.
 fn run(folder: &Path, program: &str, arguments: &[&str]) -> Vec<u8> {
     let output = Command::new(program)
         .args(arguments)

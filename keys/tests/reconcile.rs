@@ -1,4 +1,4 @@
-//! Comparing and repairing a real folder: each way to differ, planted links, and what must not be touched.
+//! Comparing and repairing a real folder: every kind of difference, planted links, and files that must not be changed.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -29,7 +29,7 @@ impl Store {
         Self::with(false)
     }
 
-    /// A store that is as its seal says, with the files that every store has.
+    /// A store that matches its seal, with the files that every store has.
     fn with(remove_unknown: bool) -> Self {
         let site = Fixture::new();
         let mut sealed =
@@ -58,7 +58,7 @@ impl Store {
         compare(&self.folder(), self.seal.manifest()).unwrap()
     }
 
-    /// The one difference there is.
+    /// The path and kinds of the only difference.
     fn difference(&self) -> (String, Vec<What>) {
         let comparison = self.compare();
         assert_eq!(comparison.differing.len(), 1, "{comparison:?}");
@@ -125,7 +125,7 @@ fn wrong_mode() {
 #[test]
 fn wrong_owner() {
     if !geteuid().is_root() {
-        // Only root can give a file away; that the owner is compared shows where root runs the tests.
+        // Only root can change a file's owner; the comparison of owners is tested when root runs the tests.
         return;
     }
     let store = Store::new();
@@ -271,7 +271,7 @@ fn no_store_is_an_error_that_names_it() {
 #[test]
 fn a_read_only_medium_names_the_step_and_leaves_the_rest_alone() {
     if geteuid().is_root() {
-        // Folder permissions do not stop root; boot tests have the read-only medium.
+        // Folder permissions do not stop root; the boot tests have a read-only medium.
         return;
     }
     let store = Store::new();
@@ -324,7 +324,7 @@ fn folders_that_others_can_enter_are_restricted() {
 #[test]
 fn the_owner_of_key_and_folders_is_root() {
     if !geteuid().is_root() {
-        // Only root can give a file away.
+        // Only root can change a file's owner.
         return;
     }
     let store = Store::new();
@@ -382,7 +382,7 @@ fn further_names_of_a_file_or_the_key_end() {
     assert_eq!(comparison.unknown, [Path::new("etc/second")]);
     assert_eq!(store.repaired(), rewritten("hostname"));
     fs::remove_file(store.at("etc/second")).unwrap();
-    // The other names of the key go, wherever they are; everything else that is unknown stays.
+    // The other names of the key are removed, wherever they are; other unknown files stay.
     fs::create_dir_all(store.at("more/deep")).unwrap();
     fs::write(store.at("more/kept"), "x").unwrap();
     fs::hard_link(store.at("age.key"), store.at("more/deep/second")).unwrap();
@@ -415,7 +415,7 @@ fn immutable_files_and_folders_are_unlocked() {
         assert_eq!(store.difference().1, [What::Locked]);
         assert_eq!(store.repaired().len(), 1);
     }
-    // In a folder that is immutable a file is missing: both are put right in one repair.
+    // A file is missing in an immutable folder: both are corrected in one repair.
     fs::remove_file(store.at("etc/wifi")).unwrap();
     lock("etc", IFlags::IMMUTABLE).unwrap();
     assert_eq!(store.repaired(), [restricted("etc"), rewritten("etc/wifi")].concat());

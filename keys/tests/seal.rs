@@ -1,4 +1,4 @@
-//! The way of a seal from the workstation to the node, and every way in which it can be wrong.
+//! The way of a seal from the workstation to the node, and every error on that way.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod support;
@@ -56,7 +56,7 @@ fn no_flipped_byte_and_no_cut_gets_through() {
     let untrusted_comment = {
         let text = String::from_utf8_lossy(&seal).into_owned();
         let at = text.rfind("untrusted comment:").unwrap();
-        // Lossy text is longer than the bytes, so the place is counted from the end.
+        // Lossy text is longer than the bytes, so the position is counted from the end.
         let from = seal.len() - (text.len() - at);
         from..from + text[at..].find('\n').unwrap()
     };
@@ -64,7 +64,7 @@ fn no_flipped_byte_and_no_cut_gets_through() {
         let mut bad = seal.clone();
         bad[position] ^= 0x01;
         let result = UnverifiedSeal::parse(&bad).and_then(|s| s.verify(&site.trusted(), &site.site));
-        // minisign's untrusted comment is the one thing that its signature does not cover.
+        // minisign's untrusted comment is the only part that its signature does not cover.
         assert_eq!(result.is_ok(), untrusted_comment.contains(&position), "byte {position}");
     }
     for length in 1..seal.len() {
@@ -74,7 +74,7 @@ fn no_flipped_byte_and_no_cut_gets_through() {
     }
 }
 
-/// What verifying says of a seal in which the first `from` was replaced by `to`.
+/// The error from verifying a seal in which the first `from` was replaced by `to`.
 fn verify_changed(site: &Fixture, seal: &[u8], from: &str, to: &str) -> SealError {
     let at = seal.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
     let mut bad = seal.to_vec();
@@ -159,7 +159,7 @@ fn the_key_of_another_node_is_named() {
     );
 }
 
-/// A seal whose signature holds, with a payload that the builder would not make.
+/// A seal with a valid signature whose payload the builder would not make.
 fn signed_payload(site: &Fixture, payload: &[u8]) -> BadPayload {
     let mut seal = site.header(1).encode(payload.len()).into_bytes();
     seal.extend_from_slice(payload);

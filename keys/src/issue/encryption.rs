@@ -9,24 +9,24 @@ use zeroize::Zeroizing;
 /// Why something could not be encrypted.
 #[derive(Debug, Error)]
 pub enum EncryptFailed {
-    /// Nobody could open it again.
+    /// There are no recipients, so the result could not be opened again.
     #[error("there is no recipient to encrypt to")]
     NoRecipient,
-    /// The encryption itself failed.
+    /// The encryption failed; holds the error of the `age` crate.
     #[error("encrypting failed: {0}")]
     Failed(String),
 }
 
-/// Why something could not be opened.
+/// Why a file could not be decrypted.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecryptFailed {
-    /// No age file, binary or armored.
+    /// Not an age file, binary or armored.
     #[error("it is no age file")]
     NotAge,
-    /// Encrypted to others.
+    /// It is not encrypted to this public key.
     #[error("it is not encrypted to {0}")]
     NotForThisKey(Recipient),
-    /// Changed or cut after it was encrypted.
+    /// It was changed or cut after it was encrypted.
     #[error("it is damaged")]
     Damaged,
 }

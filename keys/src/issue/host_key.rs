@@ -15,16 +15,16 @@ impl fmt::Debug for HostKey {
     }
 }
 
-/// Why a host key is of no use.
+/// Why a host key cannot be used or made.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadHostKey {
-    /// It could not be made or written.
+    /// Making or writing the key failed; holds the error of the `ssh-key` crate.
     #[error("making an SSH host key failed: {0}")]
     Failed(String),
-    /// Not a private key file of OpenSSH.
+    /// Not an intact OpenSSH private key file.
     #[error("it is no intact OpenSSH private key: {0}")]
     Malformed(String),
-    /// Under a passphrase, which no SSH server at boot can ask for.
+    /// Under a passphrase, which an SSH server cannot ask for at boot.
     #[error("the host key is under a passphrase; remove it (ssh-keygen -p -N '')")]
     Encrypted,
 }
@@ -54,7 +54,7 @@ impl HostKey {
         Ok(text)
     }
 
-    /// The secret half alone: the 32 bytes of which all else follows (RFC 8032, section 5.1.5).
+    /// The seed: the 32 bytes from which the key pair is derived (RFC 8032, section 5.1.5).
     #[must_use]
     pub fn seed(&self) -> Option<Zeroizing<Vec<u8>>> {
         self.0.key_data().ed25519().map(|pair| Zeroizing::new(pair.private.to_bytes().to_vec()))
@@ -74,7 +74,7 @@ impl HostKey {
 
     /// The line for `known_hosts` (sshd(8)) that ties this key to `hosts`, with its line end.
     ///
-    /// A host on another port than 22 is written `[host]:port` there; that is the caller's to do.
+    /// For a port other than 22 the caller writes a host as `[host]:port`.
     pub fn known_hosts_line(&self, hosts: &[&str]) -> Result<String, BadHostKey> {
         Ok(format!("{} {}\n", hosts.join(","), self.public_words()?))
     }
@@ -86,8 +86,8 @@ impl HostKey {
     }
 }
 
-/// The kind of key and the key of the line of a `.pub` file, without its comment: what makes two keys the same. Only Ed25519 keys have them
-/// here, because psyops makes no others.
+/// The kind of key and the key from the line of a `.pub` file, without its comment: if these are equal, the keys are
+/// the same. `None` for all keys except Ed25519, because psyops makes no others.
 #[must_use]
 pub fn public_words(line: &str) -> Option<String> {
     let mut words = line.split_whitespace();

@@ -1,7 +1,7 @@
-//! Private keys under a passphrase: an identity as an age file for a passphrase (age-encryption.org/v1, scrypt), a signing
-//! key in minisign's own encrypted form. `age -d` and `minisign` open them.
+//! Private keys under a passphrase: an identity as an age file for a passphrase (age-encryption.org/v1, scrypt), a
+//! signing key in minisign's own encrypted form. `age -d` and `minisign` open them.
 //!
-//! The work that a file asks for is bounded before it is done: a file decides how much memory scrypt (RFC 7914) takes.
+//! The work that opening needs is checked first: the file decides how much memory scrypt (RFC 7914) takes.
 
 use crate::identity::{BadIdentity, NodeIdentity};
 use crate::issue::identity_file;
@@ -13,16 +13,17 @@ use std::io::{Read as _, Write as _};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// How much work each guess of the passphrase is: 2 to this power rounds of scrypt, each of which takes 1 KiB of memory.
+/// How much work each guess of the passphrase is: 2 to this power rounds of scrypt, each of which takes 1 KiB of
+/// memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Work(u8);
 
 impl Work {
-    /// 256 MiB and about a second, as age has it.
+    /// 256 MiB and about a second, the default of age.
     pub const USUAL: Self = Self(18);
-    /// 1 GiB: the most that a file may ask for, as minisign has it.
+    /// 1 GiB: the most that a file may require, the value of minisign.
     pub const MOST: Self = Self(20);
-    /// For tests.
+    /// The smallest factor, for tests.
     pub const LEAST: Self = Self(10);
 
     pub(super) fn log2(self) -> u8 {
@@ -30,22 +31,22 @@ impl Work {
     }
 }
 
-/// Why a locked key does not open.
+/// Why a key under a passphrase does not open.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LockedError {
-    /// Another passphrase.
+    /// The passphrase is not the right one.
     #[error("the passphrase is not the right one")]
     WrongPassphrase,
-    /// The file is not under a passphrase, but encrypted to keys or damaged.
+    /// The file is not under a passphrase: it is encrypted to keys, or damaged.
     #[error("the file is not an age file under a passphrase")]
     NotPassphrase,
-    /// It asks for more work than a key may.
+    /// The file requires more work than [`Work::MOST`].
     #[error("opening the file takes more work than is allowed (1 GiB of memory, scrypt work factor 20)")]
     TooMuchWork,
-    /// What it holds is not an identity.
+    /// The decrypted content is not an identity.
     #[error(transparent)]
     Identity(#[from] BadIdentity),
-    /// What it holds is not a signing key.
+    /// The decrypted content is not a signing key.
     #[error(transparent)]
     SigningKey(#[from] BadSigningKey),
 }
@@ -61,14 +62,14 @@ impl From<SigningFailed> for LockFailed {
     }
 }
 
-/// Whether a file is an age file, so that an identity in it is locked.
+/// Whether a file is an age file, so that an identity in it is under a passphrase.
 #[must_use]
 pub fn is_locked_identity(file: &[u8]) -> bool {
     let file = file.trim_ascii_start();
     file.starts_with(b"age-encryption.org/") || file.starts_with(b"-----BEGIN AGE ENCRYPTED")
 }
 
-/// The bytes of an age file, taken out of its armor where it has one.
+/// The bytes of an age file, decoded if it is armored.
 #[must_use]
 pub fn without_armor(file: &[u8]) -> Option<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -188,7 +189,7 @@ mod tests {
         let wrong = open_signing_key(file.as_bytes(), "correct horsf").unwrap_err();
         assert_eq!(wrong, LockedError::WrongPassphrase);
         assert_eq!(SigningKey::parse(file.as_bytes()).unwrap_err(), BadSigningKey::Encrypted);
-        // Without a passphrase again, and under another one.
+        // Without a passphrase again, and with another one.
         let plain = opened.text().unwrap();
         assert_eq!(SigningKey::parse(plain.as_bytes()).unwrap().public(), key.public());
         let again = lock_signing_key(&opened, "other", Work::LEAST).unwrap();

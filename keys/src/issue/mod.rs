@@ -1,7 +1,7 @@
 //! The workstation's half: making keys, signing, sealing, encrypting.
 //!
-//! Everything random of this project is drawn in here (by age, minisign and ssh-key, from the operating system), and
-//! nothing in here is called while an image is built from what already exists.
+//! All random numbers of this project are drawn here (by age, minisign and ssh-key, from the operating system). An
+//! image build from existing keys and seals calls none of these functions.
 
 pub mod encryption;
 pub mod host_key;

@@ -1,7 +1,7 @@
 //! Making a seal: manifest and contents into a tar, the tar into an age file, a header before and a signature behind.
 //!
-//! The tar is the same for the same content; the age file is not (its keys are drawn anew each time), which is why a
-//! seal is kept and made anew only when something in it changes.
+//! The tar is the same for the same content; the age file is not (its keys are new each time). That is why a seal is
+//! kept, and made again only when something in it changes.
 
 use crate::identity::{NodeIdentity, Recipient};
 use crate::issue::encryption::{EncryptFailed, encrypt};
@@ -21,36 +21,36 @@ use zeroize::Zeroizing;
 /// Why a seal could not be made.
 #[derive(Debug, Error)]
 pub enum BuildError {
-    /// The same path twice.
+    /// Two files have the same path.
     #[error("{0} is given to the node twice")]
     Twice(RelativePath),
-    /// Content that is not of its kind.
+    /// Content that is not valid for the file's kind.
     #[error("{path} {problem}")]
     Content {
-        /// The file.
+        /// The path of the file.
         path: RelativePath,
-        /// What is wrong with it.
+        /// What is wrong with its content.
         problem: BadContent,
     },
-    /// A host key that no SSH server would take.
+    /// A host key that an SSH server would refuse.
     #[error("{path}: {problem}")]
     HostKey {
-        /// The file.
+        /// The path of the file.
         path: RelativePath,
-        /// What is wrong with it.
+        /// What is wrong with the key.
         problem: BadHostKey,
     },
-    /// A path, mode or place that a manifest cannot hold.
+    /// A path, mode or install path that a manifest cannot have.
     #[error(transparent)]
     Manifest(#[from] BadPayload),
-    /// Two files at one place in the root.
+    /// Two files have the same install path.
     #[error("{first} and {second} are both installed to {install}")]
     SamePlace {
-        /// The place.
+        /// The install path.
         install: String,
-        /// One file.
+        /// The path of the first file.
         first: RelativePath,
-        /// The other.
+        /// The path of the second file.
         second: RelativePath,
     },
     /// Encrypting failed.
@@ -59,10 +59,10 @@ pub enum BuildError {
     /// Signing failed.
     #[error(transparent)]
     Sign(#[from] SigningFailed),
-    /// The tar could not be put together.
+    /// Writing the tar in memory failed.
     #[error("the tar of the payload could not be made: {0}")]
     Tar(std::io::Error),
-    /// What was made does not open again.
+    /// The new seal does not open again.
     #[error("the seal that was made does not open: {0}")]
     Unusable(SealError),
 }
@@ -94,7 +94,7 @@ impl SealBuilder {
         Self { policy, remove_unknown, files: BTreeMap::new() }
     }
 
-    /// Adds a file; its content must be of its kind.
+    /// Adds a file; its content must be valid for its kind.
     pub fn add(
         &mut self,
         path: RelativePath,
@@ -116,7 +116,7 @@ impl SealBuilder {
         Ok(())
     }
 
-    /// The manifest of what was added.
+    /// The manifest of the files that were added.
     pub fn manifest(&self) -> Result<Manifest, BuildError> {
         let mut places: BTreeMap<&str, &RelativePath> = BTreeMap::new();
         let mut entries = Vec::new();
@@ -139,7 +139,8 @@ impl SealBuilder {
         }
         let manifest = Manifest { entries, policy: self.policy.clone(), remove_unknown: self.remove_unknown };
         check_paths(&manifest)?;
-        // A place that the reader would refuse (not absolute, a mode out of range) is refused here.
+        // A value that the reader would refuse (an install path that is not absolute, a mode out of range) is refused
+        // here.
         Manifest::decode(&manifest.encode()).map_err(BadPayload::Manifest)?;
         Ok(manifest)
     }
@@ -187,9 +188,10 @@ impl SealBuilder {
     }
 }
 
-/// The trusted comment of a seal: what it is, and a digest of everybody that it is encrypted to.
+/// The trusted comment of a seal: what it is, and a digest of all public keys that it is encrypted to.
 ///
-/// age hides who can open a file, so without this nobody could see that a seal was made for yesterday's admins.
+/// age does not show who can open a file; without the digest it could not be seen that a seal was made for former
+/// admins.
 #[must_use]
 pub fn comment(header: &Header, admins: &[Recipient]) -> String {
     let mut keys: Vec<String> =
@@ -200,7 +202,7 @@ pub fn comment(header: &Header, admins: &[Recipient]) -> String {
     format!("psyops-seal site:{site} node:{node} serial:{serial} recipients:{digest}")
 }
 
-/// The node and the admins, each once.
+/// The node and the admins, each key once.
 fn all_recipients(node: &Recipient, admins: &[Recipient]) -> Vec<Recipient> {
     let mut all = vec![node.clone()];
     for admin in admins {
@@ -211,7 +213,7 @@ fn all_recipients(node: &Recipient, admins: &[Recipient]) -> Vec<Recipient> {
     all
 }
 
-/// Adds a file with nothing of this machine in its header: modes and owners that count stand in the manifest.
+/// Adds a file without data of this machine in its header: the real modes and owners are in the manifest.
 fn append(tar: &mut tar::Builder<&mut Vec<u8>>, name: &str, content: &[u8]) -> Result<(), std::io::Error> {
     let mut header = tar::Header::new_ustar();
     header.set_size(u64::try_from(content.len()).unwrap_or(u64::MAX));

@@ -1,10 +1,10 @@
-//! minisign key pairs and signing. Files are those of the `minisign` program (`minisign -G -W`): either can use the
+//! minisign key pairs and signing. The files are those of the `minisign` program (`minisign -G -W`): each can use the
 //! other's.
 //!
-//! The secret key file may be under a passphrase (`locked`). Without one, who may read the file is what protects it.
+//! The secret key file may be under a passphrase (`locked`). Without one, only the file's permissions protect it.
 //!
 //! Signatures are those of RFC 8032, the same for the same content. The `minisign` crate draws a random nonce for each
-//! (the program does not), and an image could not be built twice.
+//! (the program does not), so that the same image could not be built twice.
 
 use crate::issue::locked::{LockedError, Work};
 use crate::signature::{self, PublicKey};
@@ -21,16 +21,16 @@ use std::ops::Range;
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// Why a file is no signing key. No variant carries any part of the secret.
+/// Why a file is not a signing key. No variant carries any part of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadSigningKey {
-    /// Bytes that are no text of two lines.
+    /// Not a text of two lines.
     #[error("it is no minisign secret key file (two lines: a comment and the key)")]
     NotAKey,
     /// A key under a passphrase.
     #[error("the key is under a passphrase")]
     Encrypted,
-    /// Parts of the key do not fit together.
+    /// The parts of the key do not match each other.
     #[error("the key is damaged")]
     Damaged,
 }
@@ -43,12 +43,12 @@ pub struct SigningKey {
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The library's own output would print the secret.
+        // The derived `Debug` would print the secret.
         write!(f, "SigningKey({})", self.public.id())
     }
 }
 
-/// Something that only a broken system causes, as a random source that does not answer.
+/// An error that only a broken system causes, such as a random source that fails. Holds its message.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("signing failed: {0}")]
 pub struct SigningFailed(String);
@@ -82,12 +82,12 @@ impl SigningKey {
         let secret = secret.ok_or(BadSigningKey::Damaged)?;
         let public = public_of(&secret).ok_or(BadSigningKey::Damaged)?;
         let key = Self { secret, public };
-        // Signing verifies what it made, which shows that both halves belong together.
+        // Signing verifies the new signature, which shows that both halves match.
         key.sign(b"", "").map_err(|_| BadSigningKey::Damaged)?;
         Ok(key)
     }
 
-    /// Opens a secret key file that is under a passphrase. The work that it asks for is bounded before it is done.
+    /// Opens a secret key file that is under a passphrase. The work that this needs is checked first.
     pub(super) fn parse_locked(file: &[u8], passphrase: &str) -> Result<Self, LockedError> {
         let text = std::str::from_utf8(file).map_err(|_| BadSigningKey::NotAKey)?;
         let line = text.lines().nth(1).ok_or(BadSigningKey::NotAKey)?;
@@ -106,7 +106,7 @@ impl SigningKey {
             return Err(LockedError::TooMuchWork);
         }
         let boxed = SecretKeyBox::from_string(text).map_err(|_| BadSigningKey::NotAKey)?;
-        // The checksum tells a wrong passphrase; a damaged file looks the same.
+        // The checksum shows whether the passphrase is right; a damaged file looks the same.
         let secret =
             boxed.into_secret_key(Some(passphrase.to_owned())).map_err(|_| LockedError::WrongPassphrase)?;
         let public = public_of(&secret).ok_or(BadSigningKey::Damaged)?;
@@ -118,7 +118,7 @@ impl SigningKey {
     /// The secret key file's text, without a passphrase.
     pub fn text(&self) -> Result<Zeroizing<String>, SigningFailed> {
         let mut bytes = self.with_checksum()?;
-        // No algorithm, salt and limits.
+        // Algorithm, salt and limits are zero.
         bytes.get_mut(KDF_ALGORITHM.start..KEY_ID.start).ok_or_else(too_short)?.fill(0);
         bytes.get_mut(CHECKSUM_ALGORITHM).ok_or_else(too_short)?.copy_from_slice(b"B2");
         Ok(self.file("minisign secret key", &bytes))
@@ -186,7 +186,7 @@ impl SigningKey {
         ))
     }
 
-    /// The public half.
+    /// The public key that belongs to it.
     #[must_use]
     pub fn public(&self) -> &PublicKey {
         &self.public
@@ -213,7 +213,7 @@ impl SigningKey {
             BASE64_STANDARD.encode(first),
             BASE64_STANDARD.encode(of_all)
         );
-        // What this program would refuse must not leave it.
+        // A signature that this program would refuse must not be returned.
         signature::verify(content, &text, std::slice::from_ref(&self.public))
             .map_err(|error| SigningFailed(error.to_string()))?;
         Ok(text)
@@ -232,13 +232,13 @@ fn public_of(secret: &SecretKey) -> Option<PublicKey> {
 /// Bytes of a secret key: three algorithms, salt and limits of the passphrase, key id, key, checksum.
 const SECRET_BYTES: usize = 158;
 
-/// The last of them: the checksum.
+/// The last bytes of the key: the checksum.
 const CHECKSUM_BYTES: usize = 32;
 
-/// Which function makes a key of the passphrase.
+/// The algorithm that derives a key from the passphrase.
 const KDF_ALGORITHM: Range<usize> = 2..4;
 
-/// Which function makes the checksum.
+/// The algorithm of the checksum.
 const CHECKSUM_ALGORITHM: Range<usize> = 4..6;
 
 /// The passphrase's salt.
@@ -254,13 +254,13 @@ const MEMORY: Range<usize> = 46..54;
 const MOST_OPERATIONS: u64 = 33_554_432;
 const MOST_MEMORY: u64 = 1 << 30;
 
-/// Where the key id is in them.
+/// The key id.
 const KEY_ID: Range<usize> = 54..62;
 
-/// Where the secret half stands in them.
+/// The secret half of the key.
 const SEED: Range<usize> = 62..62 + SECRET_KEY_LENGTH;
 
-/// What the signature of a prehashed content begins with.
+/// The algorithm bytes at the beginning of a prehashed signature.
 const PREHASHED: &[u8] = b"ED";
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! Who may reach a file or folder of the store: mode, owner, extended attributes (access control lists among them), inode
-//! flags and further names. Compared on an open descriptor, and set right on it.
+//! The access to a file or folder of the store: mode, owner, extended attributes (access control lists among them),
+//! inode flags and further names. It is compared on an open descriptor, and corrected on it.
 //!
 //! The builder writes a secret partition with the same constants.
 
@@ -18,12 +18,12 @@ pub const FOLDER_MODE: u32 = 0o700;
 
 /// The longest list of attribute names that the kernel gives (`XATTR_LIST_MAX`).
 const LONGEST_LIST: usize = 65536;
-/// `SELinux` gives every inode this attribute, stored or not. It only takes access away.
+/// `SELinux` gives every inode this attribute, stored or not. It can only restrict access.
 const LABEL: &[u8] = b"security.selinux";
 /// Flags that stop root from changing or removing an inode.
 const LOCKS: IFlags = IFlags::IMMUTABLE.union(IFlags::APPEND);
 
-/// What mode and owner a file or folder must have.
+/// The mode and owner that a file or folder must have.
 pub(super) struct Demand {
     mode: u32,
     owner: (u32, u32),
@@ -47,7 +47,7 @@ impl Demand {
         Self { mode: FOLDER_MODE, owner: keeper(), is_folder: true }
     }
 
-    /// In what the open file or folder with this status differs from the demand.
+    /// How the open file or folder with this status differs from the demand.
     pub(super) fn differences(&self, opened: &impl AsFd, status: &FileStat) -> Vec<What> {
         let mut what = Vec::new();
         let mode = status.st_mode & 0o7777;
@@ -69,14 +69,14 @@ impl Demand {
         if flags(opened).intersects(LOCKS) {
             what.push(What::Locked);
         }
-        // The number of a folder's names says how many folders are in it.
+        // For a folder, the link count is the number of its subfolders.
         if !self.is_folder && status.st_nlink != 1 {
             what.push(What::Links(status.st_nlink));
         }
         what
     }
 
-    /// Sets right on the open file or folder what [`Self::differences`] finds, but for further names.
+    /// Corrects on the open file or folder what [`Self::differences`] finds, except further names.
     pub(super) fn impose(&self, opened: &impl AsFd) -> Result<(), Errno> {
         unlock(opened)?;
         let owner = (Uid::from_raw(self.owner.0), Gid::from_raw(self.owner.1));
@@ -84,17 +84,17 @@ impl Demand {
         for name in attributes(opened)? {
             fremovexattr(opened, name.as_slice()).map_err(errno)?;
         }
-        // An access control list is a part of the mode, so that comes last.
+        // An access control list changes the mode, so the mode is set last.
         fchmod(opened.as_fd(), Mode::from_bits_truncate(self.mode))
     }
 }
 
-/// The owner of what is not in the manifest: root. Where the tests run as another user, that one.
+/// The owner of files that are not in the manifest: root. If tests run as another user, that user.
 fn keeper() -> (u32, u32) {
     if geteuid().is_root() { (0, 0) } else { (geteuid().as_raw(), getegid().as_raw()) }
 }
 
-/// Takes away the inode flags that stop root from changing or removing what is open.
+/// Clears the inode flags that stop root from changing or removing the open file or folder.
 pub(super) fn unlock(opened: &impl AsFd) -> Result<(), Errno> {
     let flags = flags(opened);
     if flags.intersects(LOCKS) {
@@ -104,7 +104,7 @@ pub(super) fn unlock(opened: &impl AsFd) -> Result<(), Errno> {
     }
 }
 
-/// A file system that has no inode flags has none that could be wrong.
+/// The inode flags; none if the file system does not have them.
 fn flags(opened: &impl AsFd) -> IFlags {
     ioctl_getflags(opened).unwrap_or(IFlags::empty())
 }

@@ -1,7 +1,7 @@
-//! What of a store differs from the manifest: content, type and access of each file, access of the node's key and of each
-//! folder, and files that the manifest does not know.
+//! How a store differs from the manifest: content, type and access of each file, access of the node's key and of each
+//! folder, and files that are not in the manifest.
 //!
-//! Nothing is written. A named pipe in the place of a file does not make it wait, a link is not followed.
+//! Nothing is written. A named pipe in place of a file does not block, and a link is not followed.
 
 use super::access::Demand;
 use super::difference::{Difference, FileType, Subject, What};
@@ -23,18 +23,18 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zeroize::Zeroizing;
 
-/// How a store stands to the manifest.
+/// The result of comparing a store with the manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Comparison {
-    /// Files that are as they should be.
+    /// Files that match the manifest.
     pub same: Vec<RelativePath>,
-    /// Files that are not, the node's key and folders whose access is not as it should be.
+    /// Files that do not match, and the node's key and folders if their access is wrong.
     pub differing: Vec<Difference>,
-    /// What is there and the manifest does not know; of an unknown folder only the folder.
+    /// Files that are not in the manifest; of an unknown folder only the folder itself.
     pub unknown: Vec<PathBuf>,
-    /// Half-written files of a repair that was cut off.
+    /// Half-written files of a repair that was interrupted.
     pub leftovers: Vec<PathBuf>,
-    /// Folders that cannot be listed, so that unknown files in them stay unseen.
+    /// Folders that cannot be listed, so that unknown files in them are not found.
     pub unreadable: Vec<PathBuf>,
 }
 
@@ -60,12 +60,12 @@ impl Comparison {
 pub struct CompareError {
     /// The store's folder.
     pub path: PathBuf,
-    /// What the kernel said.
+    /// The kernel's error.
     pub errno: Errno,
 }
 
-/// Compares the store in the folder `path` with the entries of `manifest` that live on the disk, and the access of the
-/// node's key and of all folders with what the builder gives them.
+/// Compares the store in the folder `path` with the entries of `manifest` that are stored on the disk, and the access
+/// of the node's key and of all folders with what the builder sets.
 pub fn compare(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareError> {
     let store = open(path)?;
     let mut comparison = compare_files(&store, manifest);
@@ -81,7 +81,7 @@ pub fn compare(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareEr
     Ok(comparison)
 }
 
-/// Compares only the files: of the copy of a store in memory, which has neither the node's key nor anything unknown.
+/// Compares only the files: of the copy of a store in memory, which has neither the node's key nor unknown files.
 pub fn compare_copy(path: &Path, manifest: &Manifest) -> Result<Comparison, CompareError> {
     Ok(compare_files(&open(path)?, manifest))
 }
@@ -96,7 +96,7 @@ fn compare_files(store: &OwnedFd, manifest: &Manifest) -> Comparison {
     let mut folders = Folders { store, last: None };
     let mut entries = manifest.stored_in(Store::Disk).peekable();
     while entries.peek().is_some() {
-        // The medium is asked for many files at once: one that is slow to answer is so once, not for each file.
+        // Many files are opened and read ahead at once: a slow medium then delays them once, not for each file.
         let opened: Vec<_> =
             entries.by_ref().take(AT_ONCE).map(|entry| (entry, folders.open(entry))).collect();
         for (entry, opened) in opened {
@@ -116,7 +116,7 @@ const BUFFER: usize = 16 * 1024;
 /// How many files are open at once; a process may have 1024.
 const AT_ONCE: usize = 64;
 
-/// Opens the files of a store one after the other. The folder of the last one stays open: the next is often beside it.
+/// Opens the files of a store in order. The folder of the last one stays open: the next file is often in it, too.
 struct Folders<'s, 'm> {
     store: &'s OwnedFd,
     last: Option<(&'m str, OwnedFd)>,
@@ -137,7 +137,7 @@ impl<'m> Folders<'_, 'm> {
     }
 }
 
-/// Files that the manifest knows, and the folders above them.
+/// The files in the manifest, and the folders above them.
 #[derive(Default)]
 struct Known<'m> {
     files: BTreeSet<&'m Path>,
@@ -151,7 +151,7 @@ impl<'m> Known<'m> {
     }
 }
 
-/// Compares the access of an open folder and of those below it that are known, and notes what is unknown in them.
+/// Compares the access of an open folder and of known folders below it, and collects the unknown names in them.
 fn walk(opened: &OwnedFd, path: &Path, known: &Known<'_>, comparison: &mut Comparison) {
     let what = match fstat(opened) {
         Ok(status) => Demand::of_folder().differences(opened, &status),
@@ -177,7 +177,7 @@ fn walk(opened: &OwnedFd, path: &Path, known: &Known<'_>, comparison: &mut Compa
         } else if child == Path::new(LOST_AND_FOUND) {
             comparison.unknown.push(child);
         }
-        // Something else in the place of another known folder is a difference of the files below it.
+        // Something else in place of another known folder is a difference of the files below it.
     }
 }
 
@@ -207,12 +207,12 @@ fn find<'p>(store: &OwnedFd, path: &'p str) -> Result<(OwnedFd, &'p OsStr), What
     Err(What::Missing)
 }
 
-/// The node's key: its descriptor, where it is a regular file.
+/// The node's key: its descriptor, if it is a regular file.
 pub(super) fn key(store: &OwnedFd) -> Result<(File, FileStat), What> {
     Opened::open(store, OsStr::new(AGE_KEY)).map(|opened| (opened.file, opened.status))
 }
 
-/// In what the file `name` in `parent` differs from `entry`; nothing where it is right.
+/// How the file `name` in `parent` differs from `entry`; empty if it does not.
 pub(super) fn examine(parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Vec<What> {
     let mut buffer = Zeroizing::new(vec![0; BUFFER]);
     Opened::open(parent, name).map_or_else(|what| vec![what], |opened| opened.differences(entry, &mut buffer))
@@ -226,7 +226,7 @@ struct Opened {
 
 impl Opened {
     fn open(parent: &OwnedFd, name: &OsStr) -> Result<Self, What> {
-        // Asked before it is opened: opening a device can have effects.
+        // Checked before opening: opening a device can have effects.
         let is_file = |status: &FileStat| match FileType::of(status.st_mode) {
             FileType::File => Ok(()),
             other => Err(What::Type(other)),
@@ -240,8 +240,8 @@ impl Opened {
         let file = openat(parent, name, flags, Mode::empty()).map_err(What::Unreadable)?;
         let status = fstat(&file).map_err(What::Unreadable)?;
         is_file(&status)?;
-        // What was just written must come from the medium and not from the cache, and soon. It is only advice, so a
-        // kernel that does not take it costs nothing but that.
+        // A file that was just written must be read from the medium and not from the cache, and soon. This is only
+        // advice to the kernel: if it is ignored, the comparison still works.
         for advice in [PosixFadviseAdvice::POSIX_FADV_DONTNEED, PosixFadviseAdvice::POSIX_FADV_WILLNEED] {
             let _ = posix_fadvise(file.as_fd(), 0, 0, advice);
         }

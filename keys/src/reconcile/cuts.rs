@@ -1,4 +1,4 @@
-//! Cutting a repair off at every step, as a power cut would, and looking at what is left.
+//! Interrupts a repair at every step, as a power cut would, and checks the result.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// Longer than what is written at once, so that a cut can fall into the middle of a file.
+/// More bytes than are written at once, so that a cut can fall into the middle of a file.
 const LONG: usize = 150_000;
 
 fn seal() -> OpenedSeal {
@@ -61,7 +61,7 @@ fn broken_store() -> TempDir {
     fs::create_dir_all(store.path().join("tree/with/folders")).unwrap();
     fs::write(store.path().join("unknown"), "x").unwrap();
     fs::write(store.path().join(".psyops-new"), "half").unwrap();
-    // A file stands where a folder belongs.
+    // A file is in place of a folder.
     fs::write(store.path().join("a"), "x").unwrap();
     store
 }
@@ -90,7 +90,7 @@ fn a_cut_at_any_step_leaves_old_or_new_and_heals() {
     for cut in 0..total {
         let store = broken_store();
         let mut count = 0;
-        // After the cut nothing happens any more: every later step fails too, clearing up included.
+        // After the cut nothing works any more: every later step fails too, including cleaning up.
         let finished = run(store.path(), &seal, &mut |_| {
             count += 1;
             if count > cut { Err(Errno::EIO) } else { Ok(()) }
@@ -141,7 +141,7 @@ fn what_found_no_room_is_tried_again_once_the_unknown_is_gone() {
     let store = broken_store();
     let comparison = compare(store.path(), seal.manifest()).unwrap();
     let unknown = store.path().join("unknown");
-    // Nothing can be written as long as the file that the seal does not know fills the medium.
+    // Nothing can be written while the file that is not in the seal fills the medium.
     let repaired = repair_through(store.path(), &seal, &comparison, &mut |step| {
         if step == Step::Write && unknown.exists() { Err(Errno::ENOSPC) } else { Ok(()) }
     });
@@ -153,7 +153,7 @@ fn what_found_no_room_is_tried_again_once_the_unknown_is_gone() {
 #[test]
 fn the_order_of_the_steps_survives_a_reset() {
     let steps = all_steps(&seal());
-    // Every rename comes after a flush of the file, and is followed by a flush of the folder before it is believed.
+    // Every rename comes after a flush of the file, and is followed by a flush of the folder.
     let renames: Vec<usize> = (0..steps.len()).filter(|&index| steps[index] == Step::Rename).collect();
     assert_eq!(renames.len(), 3);
     for at in renames {

@@ -1,4 +1,4 @@
-//! What can be wrong with a file or folder of the store, and how it is said.
+//! What can be wrong with a file or folder of the store, and the messages for it.
 
 use handoff::manifest::RelativePath;
 use handoff::paths::AGE_KEY;
@@ -7,10 +7,10 @@ use nix::sys::stat::SFlag;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The most names of attributes that are shown: a stick can have any number of them.
+/// The most attribute names that a message shows: a stick can have any number of them.
 const MOST_SHOWN: usize = 4;
 
-/// What kind of thing a name in the store is.
+/// The type of a name in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileType {
     /// A regular file.
@@ -54,7 +54,7 @@ impl fmt::Display for FileType {
     }
 }
 
-/// In what a file or folder differs from what it should be.
+/// How a file or folder differs from what it should be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// The file, or its folder, does not exist.
@@ -65,32 +65,32 @@ pub enum What {
     Parent {
         /// The folder, relative to the store.
         folder: PathBuf,
-        /// What is there.
+        /// What is in its place.
         found: FileType,
     },
-    /// Other bytes.
+    /// The content is different.
     Content,
-    /// Other permission bits.
+    /// The permission bits are different.
     Mode {
-        /// As they should be.
+        /// The bits that it should have.
         expected: u32,
-        /// As they are.
+        /// The bits that it has.
         found: u32,
     },
-    /// Another owner or group.
+    /// The owner or group is different.
     Owner {
-        /// User and group as they should be.
+        /// The user and group that it should have.
         expected: (u32, u32),
-        /// User and group as they are.
+        /// The user and group that it has.
         found: (u32, u32),
     },
-    /// Extended attributes, access control lists among them; a store has none. Their names.
+    /// It has extended attributes, including access control lists; a store has none. Holds their names.
     Attributes(Vec<String>),
     /// Inode flags that stop root from changing it (chattr(1) `+i`, `+a`).
     Locked,
-    /// Further names (hard links), through which it can be reached too. How many names it has in all.
+    /// It has further names (hard links), through which it can be reached too. Holds the number of all its names.
     Links(u64),
-    /// It cannot be read.
+    /// It cannot be read; holds the kernel's error.
     Unreadable(Errno),
 }
 
@@ -134,7 +134,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// Its path relative to the store; `/` for the store itself.
+    /// The path relative to the store; `/` for the store itself.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -161,10 +161,10 @@ impl fmt::Display for Subject {
     }
 }
 
-/// A file or folder that is not as it should be.
+/// A file or folder that does not match the seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// Which one.
+    /// The file, key or folder.
     pub subject: Subject,
     /// Everything in which it differs.
     pub what: Vec<What>,

@@ -1,6 +1,6 @@
 //! Folders of the store, opened name by name without following links (openat(2) with `O_NOFOLLOW`).
 //!
-//! Every path in the store is reached through these functions, so that a link planted in the store leads nowhere.
+//! Every path in the store is opened by these functions, so that a planted link cannot lead out of the store.
 
 use nix::dir::Dir;
 use nix::errno::Errno;
@@ -13,7 +13,7 @@ use std::path::Path;
 
 const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
 
-/// The store's own folder; the caller vouches for its path.
+/// The store's own folder; the caller ensures that its path is safe.
 pub(super) fn store(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, FOLDER, Mode::empty())
 }
@@ -23,14 +23,14 @@ pub(super) fn child(parent: &impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> 
     openat(parent, name, FOLDER.union(OFlag::O_NOFOLLOW), Mode::empty())
 }
 
-/// What stands under `name` in `parent`, itself and not what it points to.
+/// The status of `name` in `parent`: of a link itself, not of its target.
 pub(super) fn status(parent: &impl AsFd, name: &OsStr) -> Result<FileStat, Errno> {
     fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)
 }
 
 /// The names in a folder, sorted, without `.` and `..`.
 pub(super) fn names(folder: &impl AsFd) -> Result<Vec<OsString>, Errno> {
-    // Reading moves the position of the descriptor, so each walk has one of its own.
+    // Reading moves the position of the descriptor, so each listing has its own.
     let mut walked = Dir::openat(folder, ".", FOLDER, Mode::empty())?;
     let mut names = Vec::new();
     for entry in walked.iter() {

@@ -4,8 +4,8 @@
 //! The caller mounts, remounts and compares again. Everything is reached from the store's folder by names that are
 //! opened one by one without following links, so nothing in the store can lead outside it.
 //!
-//! Of the node's identity (`age.key`) only mode, owner, attributes and further names are compared and repaired, never the
-//! content. `lost+found` is known as a folder; what is in it is not.
+//! Of the node's identity (`age.key`) only mode, owner, attributes and further names are compared and repaired, never
+//! the content. `lost+found` is known as a folder; what is in it is not.
 
 mod access;
 mod compare;

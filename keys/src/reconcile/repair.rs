@@ -1,8 +1,8 @@
-//! Writing what differs, so that a power cut at any step leaves the old state or the new one, and never half of it.
+//! Writing files that differ, so that a power cut at any step leaves the old state or the new one, never a part.
 //!
 //! The order: temporary file in the same folder, owner and mode, content, fsync, rename, fsync of the folder, read back
-//! and compare. Without the fsync of the folder an old file was seen to come back after a reset. Each step passes a
-//! gate first, through which the tests cut the power.
+//! and compare. Without the fsync of the folder, an old file was seen to come back after a reset. Each step calls a
+//! gate first, by which the tests simulate the power cut.
 
 use super::access::{Demand, unlock};
 use super::compare::{self, Comparison, examine};
@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// How deep a tree may be that is removed: what makes a deeper one is no accident.
+/// How deep a tree may be that is removed: a deeper one was made on purpose.
 const DEEPEST: usize = 32;
 /// The most bytes written at once.
 const CHUNK: usize = 64 * 1024;
@@ -32,27 +32,27 @@ const CHUNK: usize = 64 * 1024;
 pub enum Step {
     /// Opening a folder.
     Open,
-    /// Setting mode, owner and attributes of what stays in its place.
+    /// Setting mode, owner and attributes of a file or folder that stays.
     Restrict,
-    /// Removing what stands in the way, is left over or is unknown.
+    /// Removing a file that is in the way, left over or unknown.
     Remove,
     /// Making a folder.
     MakeFolder,
     /// Creating the temporary file.
     Create,
-    /// Setting its owner.
+    /// Setting the owner of the temporary file.
     Owner,
-    /// Setting its mode.
+    /// Setting the mode of the temporary file.
     Mode,
-    /// Writing its content.
+    /// Writing the content of the temporary file.
     Write,
-    /// Flushing it to the medium.
+    /// Flushing the temporary file to the medium.
     SyncFile,
-    /// Giving it its name.
+    /// Renaming the temporary file to its final name.
     Rename,
     /// Flushing the folder to the medium.
     SyncFolder,
-    /// Reading it back.
+    /// Reading the file back.
     ReadBack,
 }
 
@@ -75,38 +75,38 @@ impl fmt::Display for Step {
     }
 }
 
-/// What was done about a path.
+/// What a repair did with a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// The file was written again.
     Rewritten,
     /// Mode, owner and attributes of the key or a folder were set, and further names of the key removed.
     Restricted,
-    /// The rest of a repair that was cut off was removed.
+    /// A half-written file of an interrupted repair was removed.
     LeftoverRemoved,
-    /// A file that the seal does not know was removed.
+    /// A file that is not in the seal was removed.
     UnknownRemoved,
 }
 
-/// Something that was put right.
+/// A file or folder that was repaired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Repaired {
     /// The path, relative to the store.
     pub path: PathBuf,
-    /// What was done.
+    /// What the repair did with it.
     pub action: Action,
 }
 
 /// Why a step failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Problem {
-    /// The kernel refused.
+    /// The kernel returned this error.
     Errno(Errno),
-    /// What was read back is not what was written.
+    /// The file that was read back is not the one that was written.
     Differs(Vec<What>),
-    /// The node's key is not a file that could be given other rights.
+    /// The node's key is not a file whose access could be corrected.
     NoKey(What),
-    /// The seal has no such entry: seal and comparison do not belong together.
+    /// The seal does not have this entry: seal and comparison do not belong together.
     NotInSeal,
 }
 
@@ -121,7 +121,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Something that could not be put right.
+/// A file or folder that could not be repaired.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{}: {step}: {problem}", path.display())]
 pub struct Failure {
@@ -129,31 +129,31 @@ pub struct Failure {
     pub path: PathBuf,
     /// The step that failed.
     pub step: Step,
-    /// Why.
+    /// The reason for the failure.
     pub problem: Problem,
 }
 
-/// Not everything could be put right. What could, was.
+/// Some files could not be repaired; the others were.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{} of the secret store could not be repaired; first: {}", failures.len(),
     failures.first().map(ToString::to_string).unwrap_or_default())]
 pub struct RepairError {
-    /// What was put right.
+    /// What was repaired.
     pub repaired: Vec<Repaired>,
-    /// What could not be, and why.
+    /// What could not be repaired, and why.
     pub failures: Vec<Failure>,
 }
 
-/// Puts right in the store in the folder `path` what `comparison` found, with the contents of `seal`.
+/// Repairs in the store in the folder `path` what `comparison` found, with the contents of `seal`.
 ///
-/// Unknown files are removed only where the seal says so. The store must be mounted writable.
+/// Unknown files are removed only if the seal says so. The store must be mounted writable.
 pub fn repair(path: &Path, seal: &OpenedSeal, comparison: &Comparison) -> Result<Vec<Repaired>, RepairError> {
     repair_through(path, seal, comparison, &mut |_| Ok(()))
 }
 
-/// Asked before each step; an error stands for that step having failed.
+/// Called before each step; an error means that the step failed.
 pub(super) type Gate<'g> = &'g mut dyn FnMut(Step) -> Result<(), Errno>;
-/// A failed step.
+/// A step that failed, and why.
 type Failed = (Step, Problem);
 
 pub(super) fn repair_through(
@@ -172,14 +172,14 @@ pub(super) fn repair_through(
         }
     };
     let mut tools = Tools { store, gate };
-    // Folders go first: in one that is immutable nothing else can be done.
+    // Folders go first: in an immutable one, nothing else can be done.
     for difference in &comparison.differing {
         if let Subject::Folder(folder) = &difference.subject {
             let done = tools.restrict_folder(folder);
             outcome.note(difference.subject.path(), Action::Restricted, done);
         }
     }
-    // Then leftovers: they may hold the room that the repairs need.
+    // Then leftovers: they may take the space that the repairs need.
     for leftover in &comparison.leftovers {
         outcome.note(leftover, Action::LeftoverRemoved, tools.remove(leftover));
     }
@@ -194,7 +194,7 @@ pub(super) fn repair_through(
         for unknown in &comparison.unknown {
             outcome.note(unknown, Action::UnknownRemoved, tools.remove(unknown));
         }
-        // What a seal knows goes first, but where the medium was full, the unknown may have held the room for it.
+        // Files of the seal go first, but if the medium was full, unknown files may have taken their space.
         for path in outcome.take_without_room(&comparison.differing) {
             let done = tools.rewrite(seal, path);
             outcome.note(Path::new(path.as_str()), Action::Rewritten, done);
@@ -204,7 +204,7 @@ pub(super) fn repair_through(
 }
 
 impl RepairError {
-    /// Of `differing`, what failed because the medium was full; those failures are no longer noted.
+    /// The part of `differing` that failed because the medium was full; those failures are removed from the list.
     fn take_without_room<'d>(&mut self, differing: &'d [Difference]) -> Vec<&'d RelativePath> {
         let full = |failure: &Failure| failure.problem == Problem::Errno(Errno::ENOSPC);
         let of = |path: &RelativePath, failure: &Failure| failure.path == Path::new(path.as_str());
@@ -232,7 +232,7 @@ struct Tools<'g> {
 }
 
 impl Tools<'_> {
-    /// Does one step, if the gate lets it pass.
+    /// Runs one step, if the gate allows it.
     fn step<T>(&mut self, step: Step, act: impl FnOnce() -> Result<T, Errno>) -> Result<T, Failed> {
         (self.gate)(step).and_then(|()| act()).map_err(|errno| (step, Problem::Errno(errno)))
     }
@@ -300,7 +300,7 @@ impl Tools<'_> {
             self.step(Step::Rename, || renameat(&parent, temporary, &parent, name))
         });
         if let Err(failed) = written {
-            // Nothing half-written stays behind; if even that fails, the first failure is the one to tell.
+            // No half-written file stays behind; if even removing it fails, the first failure is the one to report.
             let _ = self.clear(&parent, temporary);
             return Err(failed);
         }
@@ -319,12 +319,12 @@ impl Tools<'_> {
         for chunk in content.chunks(CHUNK) {
             self.step(Step::Write, || write_all(&file, chunk))?;
         }
-        // Writing takes the set-user-id bits away, so the mode is set when the content is there.
+        // Writing clears the set-user-id bit, so the mode is set after the content.
         self.step(Step::Mode, || fchmod(&file, mode))?;
         self.step(Step::SyncFile, || fsync(&file))
     }
 
-    /// Opens a folder of the store and makes what is missing on the way; whatever stands in its way is removed.
+    /// Opens a folder of the store and makes missing folders on the way; anything else in its place is removed.
     fn folder(&mut self, path: &Path) -> Result<OwnedFd, Failed> {
         let mut folder = self.store.try_clone().map_err(|_| (Step::Open, Problem::Errno(Errno::last())))?;
         for part in path {
@@ -393,8 +393,8 @@ impl Tools<'_> {
     }
 }
 
-/// Takes away the inode flags that stop a file or folder from being replaced or removed. Where that fails, so does what
-/// follows, and says why.
+/// Clears the inode flags that stop a file or folder from being replaced or removed. If that fails, the next step fails
+/// too, and reports the reason.
 fn unlock_name(parent: &OwnedFd, name: &OsStr) {
     let kind = folder::status(parent, name).map(|status| FileType::of(status.st_mode));
     if !matches!(kind, Ok(FileType::File | FileType::Folder)) {

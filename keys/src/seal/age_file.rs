@@ -1,8 +1,9 @@
 //! Reading a binary age file (c2sp.org/age, version 1) for one X25519 identity: header, MAC and stream.
 //!
 //! The `age` crate does the key exchange. Its own reader is not used, because it brings a translation system and its
-//! message catalogues with it: 250 KB in a loader of 900 KiB. The framing around the key is what stands here instead.
-//! Files for passphrases, with armor or of other versions are not read. Every file opens with the `age` program too.
+//! message catalogues with it: 250 KB in a loader of 900 KiB. Only the framing around the key is implemented here.
+//! Files under a passphrase, with armor or of other versions are not read. The `age` program opens every one of these
+//! files, too.
 
 use crate::identity::NodeIdentity;
 use age::Identity as _;
@@ -16,7 +17,7 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-/// The first line.
+/// The first line of an age file.
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1";
 /// Characters of a full line of a stanza's body.
 const COLUMNS: usize = 64;
@@ -30,11 +31,11 @@ const TAG: usize = 16;
 /// Why a file does not open.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum BadFile {
-    /// No age file of version 1, or its header is none.
+    /// Not an age file of version 1, or a header that is not valid.
     NotAge,
-    /// None of its recipients is this identity.
+    /// The file is not encrypted to this identity.
     NotForThisKey,
-    /// It was encrypted to this identity and changed or cut since.
+    /// The file is encrypted to this identity, but was changed or cut.
     Damaged,
 }
 
@@ -50,7 +51,7 @@ pub(crate) fn open(file: &[u8], identity: &NodeIdentity) -> Result<Zeroizing<Vec
     decrypt(&Zeroizing::new(hkdf(nonce, b"payload", file_key.expose_secret())), stream)
 }
 
-/// What stands before the stream.
+/// The part before the stream.
 struct Header<'f> {
     stanzas: Vec<Stanza>,
     /// The bytes that the MAC covers: everything up to and with its `---`.
@@ -69,7 +70,7 @@ impl<'f> Header<'f> {
         loop {
             let (content, after) = line(rest)?;
             if let Some(mac) = content.strip_prefix(b"--- ") {
-                // The MAC's line end and its text with the blank before it are not covered.
+                // The MAC does not cover its own line end and its own text with the space before it.
                 let uncovered = after.len().checked_add(mac.len())?.checked_add(2)?;
                 let covered = file.get(..file.len().checked_sub(uncovered)?)?;
                 let mac = BASE64_STANDARD_NO_PAD.decode(mac).ok()?;
@@ -134,7 +135,7 @@ fn decrypt(key: &[u8; 32], stream: &[u8]) -> Result<Zeroizing<Vec<u8>>, BadFile>
     while let Some((chunk, number)) = chunks.next() {
         let last = chunks.peek().is_none();
         let length = chunk.len().checked_sub(TAG).ok_or(BadFile::Damaged)?;
-        // Only a file without content has a last chunk without content.
+        // Only a file without content has an empty last chunk.
         if length == 0 && number > 0 {
             return Err(BadFile::Damaged);
         }

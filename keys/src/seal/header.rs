@@ -1,4 +1,4 @@
-//! The plain header of a seal: who it is for, and how many bytes of payload follow.
+//! The plain header of a seal: which node it is for, and how many bytes of payload follow.
 //!
 //! Lines `name: value` in a fixed order, ended by an empty line, at most 4 KiB. Nothing is optional and every value
 //! has one spelling, so that two programs cannot read one header differently. See [`Header::encode`] for the order.
@@ -10,7 +10,7 @@ use std::fmt;
 use std::str::FromStr;
 use thiserror::Error;
 
-/// The first line.
+/// The first line of a seal: format and version.
 pub const FIRST_LINE: &str = "psyops-seal 1";
 /// The most bytes that a header may have, with its empty line.
 pub const LONGEST: usize = 4096;
@@ -29,13 +29,13 @@ impl Serial {
         (number > 0).then_some(Self(number))
     }
 
-    /// The number.
+    /// The serial as a number.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0
     }
 
-    /// The next one.
+    /// The next serial; `None` after the highest one.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
@@ -56,7 +56,7 @@ impl FromStr for Serial {
     }
 }
 
-/// Who a seal is for.
+/// Which node a seal is for, and when it applies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
     /// The site that signed it.
@@ -65,18 +65,18 @@ pub struct Header {
     pub node: Name,
     /// The node's public key, to which the payload is encrypted.
     pub recipient: Recipient,
-    /// Its number: of several, the highest one wins.
+    /// The serial of the seal: of several seals, the highest one is used.
     pub serial: Serial,
-    /// When it was made. For people; nothing is decided by it.
+    /// When it was made. Only for people; no decision depends on it.
     pub created: Timestamp,
     /// The lowest security epoch that a release must have to run with this seal.
     pub release_floor: u32,
 }
 
-/// Why bytes are no header.
+/// Why bytes are not a header.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadHeader {
-    /// It begins with something else.
+    /// It does not begin with [`FIRST_LINE`].
     #[error("this is no seal: it does not begin with {FIRST_LINE:?}")]
     NotASeal,
     /// A seal of another format version.
@@ -85,36 +85,36 @@ pub enum BadHeader {
     /// No empty line within [`LONGEST`] bytes.
     #[error("the header does not end within {LONGEST} bytes")]
     Endless,
-    /// Bytes that are no text.
+    /// Bytes that are not text.
     #[error("the header is no UTF-8 text")]
     NotText,
-    /// Another line stands where this field belongs.
+    /// Another line is in the place of this field.
     #[error("header: {found:?} stands where {field:?} is expected")]
     Missing {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
-        /// What is there.
+        /// The line in its place.
         found: String,
     },
-    /// A value that makes no sense.
+    /// A value that is not valid.
     #[error("header, field {field:?}: {problem}")]
     Value {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
         /// What is wrong with its value.
         problem: String,
     },
-    /// A value that is written in another way than the one way.
+    /// A value that is not written in its only valid form.
     #[error("header, field {field:?}: {found:?} should be written {expected:?}")]
     Spelling {
-        /// The field.
+        /// The name of the field.
         field: &'static str,
-        /// As it is.
+        /// The value as it is written.
         found: String,
-        /// As it should be.
+        /// The value as it should be written.
         expected: String,
     },
-    /// More lines than a header has.
+    /// There are more lines than a header has; holds the first one.
     #[error("header: unexpected line {0:?}")]
     Extra(String),
 }
@@ -159,7 +159,7 @@ impl Header {
     }
 }
 
-/// Takes the next line, which must be `name: value` with a value in the one way to write it.
+/// Reads the next line, which must be `name: value` with the value in its only valid form.
 fn field<'a, T>(lines: &mut impl Iterator<Item = &'a str>, name: &'static str) -> Result<T, BadHeader>
 where
     T: FromStr + ToString,

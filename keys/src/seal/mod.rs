@@ -1,8 +1,9 @@
-//! The seal: what a node must have, signed by its site, readable by the node and the admins alone.
+//! The seal: the files of a node, signed by its site, readable only by the node and the admins.
 //!
 //! A text header ([`header`]), a binary age file (age-encryption.org/v1) with a tar of manifest and contents
-//! ([`payload`]), and the four lines of a minisign signature over both. Each step gives another type, and only the
-//! last one gives content: [`UnverifiedSeal`] -> [`VerifiedSeal`] -> [`OpenedSeal`]. Nothing here reads a device.
+//! ([`payload`]), and the four lines of a minisign signature over both. Each step returns another type, and only the
+//! last one gives access to the content: [`UnverifiedSeal`] -> [`VerifiedSeal`] -> [`OpenedSeal`]. Nothing here reads a
+//! device.
 
 pub(crate) mod age_file;
 pub mod header;
@@ -20,37 +21,37 @@ use header::{BadHeader, Header, Serial};
 use payload::{BadPayload, Contents};
 use thiserror::Error;
 
-/// Why a seal is of no use.
+/// Why a seal cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum SealError {
     /// Only zeros: nothing was ever written here.
     #[error("empty: no seal was written here")]
     Empty,
-    /// The header makes no sense.
+    /// The header is not valid.
     #[error(transparent)]
     Header(#[from] BadHeader),
     /// The payload or the signature ends early.
     #[error("the seal is cut off: {expected} bytes before its signature, {found} are there")]
     Cut {
-        /// Header and payload, as the header says.
+        /// Bytes of header and payload, according to the header.
         expected: usize,
-        /// Bytes that are there.
+        /// Bytes before the end of the data.
         found: usize,
     },
-    /// Something follows the seal.
+    /// Bytes other than zero follow the seal; holds their offset.
     #[error("something follows the seal where only zeros belong, at byte {0}")]
     Trailing(usize),
-    /// The signature does not hold.
+    /// The signature is not valid.
     #[error("seal of site {site}, node {node}: {problem}")]
     Signature {
         /// The site that the (unproven) header names.
         site: Name,
         /// The node that the (unproven) header names.
         node: Name,
-        /// Why it does not hold.
+        /// Why the signature is not valid.
         problem: BadSignature,
     },
-    /// Rightly signed, by a key that is trusted, for another site.
+    /// Signed by a trusted key, but for another site.
     #[error("the seal is of site {found}, this system is of site {expected}")]
     OtherSite {
         /// This system's site.
@@ -58,7 +59,7 @@ pub enum SealError {
         /// The seal's site.
         found: Name,
     },
-    /// Genuine, and replaced by a newer one that this system insists on.
+    /// Genuine, but replaced by a newer seal that this system requires.
     #[error(
         "the seal of node {node} has serial {serial}, this system accepts serial {least} or later: an older seal was put back"
     )]
@@ -67,10 +68,10 @@ pub enum SealError {
         node: Name,
         /// The serial of the seal.
         serial: Serial,
-        /// The lowest one that the system accepts for that node.
+        /// The lowest serial that the system accepts for that node.
         least: u64,
     },
-    /// Made for another key than the one at hand.
+    /// Made for another key than the available one.
     #[error(
         "the seal of node {node} is for the key {expected}, but the identity at hand is {found}; \
          use the stick that belongs to this seal, or make its secret partition again on the workstation: {WRITE_SECRETS}"
@@ -80,41 +81,41 @@ pub enum SealError {
         node: Name,
         /// The public key that the seal is for.
         expected: Recipient,
-        /// The public key of the identity at hand.
+        /// The public key of the available identity.
         found: Recipient,
     },
-    /// What was signed does not open or does not fit together.
+    /// The signed payload does not open, or its parts do not match.
     #[error("the signed payload of node {node} is of no use: {problem}")]
     Payload {
         /// The node of the seal.
         node: Name,
-        /// What is wrong.
+        /// What is wrong with the payload.
         problem: BadPayload,
     },
 }
 
-/// A genuine seal that asks for a newer system than the one at hand.
+/// A genuine seal that requires a newer system than this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
 pub struct SystemTooOld {
-    /// The lowest security epoch, as the seal says.
+    /// The lowest security epoch that the seal accepts.
     pub floor: u32,
-    /// The system's.
+    /// The security epoch of the system.
     pub own: u32,
 }
 
-/// Why a genuine seal does not start a system.
+/// Why a genuine seal is not used with a system.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum NotAccepted {
-    /// The system does not take the seal.
+    /// The system refuses the seal.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// The seal does not run on the system.
+    /// The seal refuses the system.
     #[error(transparent)]
     System(#[from] SystemTooOld),
 }
 
-/// Bytes that look like a seal. Nothing in it may be believed yet.
+/// Bytes in the form of a seal. Nothing in it can be trusted yet.
 #[derive(Debug, Clone)]
 pub struct UnverifiedSeal {
     header: Header,
@@ -123,14 +124,14 @@ pub struct UnverifiedSeal {
     signed_length: usize,
 }
 
-/// A seal of this site whose signature holds.
+/// A seal of this site with a valid signature.
 #[derive(Debug, Clone)]
 pub struct VerifiedSeal {
     seal: UnverifiedSeal,
     signer: KeyId,
 }
 
-/// What a node must have: signed by its site, decrypted, every content checked against the manifest.
+/// The files of a node: signed by its site, decrypted, every content checked against the manifest.
 pub struct OpenedSeal {
     header: Header,
     signer: KeyId,
@@ -159,13 +160,13 @@ impl UnverifiedSeal {
         }
     }
 
-    /// What the header says. Unproven: fit for messages, not for decisions.
+    /// The header. Not verified: only for messages, not for decisions.
     #[must_use]
     pub fn unproven_header(&self) -> &Header {
         &self.header
     }
 
-    /// Whose signature it bears, as that says itself. Unproven as well.
+    /// The id of the key that signed it, according to the signature itself. Not verified: only for messages.
     #[must_use]
     pub fn unproven_signer(&self) -> Option<KeyId> {
         let signature = std::str::from_utf8(self.bytes.get(self.signed_length..)?).ok()?;
@@ -178,7 +179,7 @@ impl UnverifiedSeal {
         &self.bytes
     }
 
-    /// Proves that one of the keys in `trusted` signed it, for `site`.
+    /// Verifies that one of the keys in `trusted` signed it, for `site`.
     pub fn verify(self, trusted: &[PublicKey], site: &Name) -> Result<VerifiedSeal, SealError> {
         let error = |problem| SealError::Signature {
             site: self.header.site.clone(),
@@ -208,18 +209,18 @@ impl VerifiedSeal {
         Ok(self)
     }
 
-    /// Refuses a system of the security epoch `own` where the seal asks for a later one.
+    /// Refuses a system of the security epoch `own` if the seal requires a later one.
     pub fn runs_on(self, own: u32) -> Result<Self, SystemTooOld> {
         let floor = self.header().release_floor;
         if floor > own { Err(SystemTooOld { floor, own }) } else { Ok(self) }
     }
 
-    /// Holds the seal against both floors: the system's for its serial, and its own for the system.
+    /// Checks both floors: the system's for the serial, and the seal's for the security epoch of the system.
     pub fn accepted_by(self, system: &LoaderConfig) -> Result<Self, NotAccepted> {
         Ok(self.at_least(&system.least_serial)?.runs_on(system.security_epoch)?)
     }
 
-    /// What the header says; proven.
+    /// The verified header.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.seal.header
@@ -237,7 +238,7 @@ impl VerifiedSeal {
         &self.seal.bytes
     }
 
-    /// The signature's trusted comment, which the signature covers: who made the seal notes there for whom.
+    /// The signature's trusted comment, which the signature covers: it says for whom the seal was made.
     #[must_use]
     pub fn trusted_comment(&self) -> &str {
         let signature = self.seal.bytes.get(self.seal.signed_length..).unwrap_or_default();
@@ -247,7 +248,7 @@ impl VerifiedSeal {
 
     /// Opens it with the node's identity, which must be the one that the header names.
     pub fn open(self, identity: &NodeIdentity) -> Result<OpenedSeal, SealError> {
-        // age says of a wrong key only that no identity matched, so the keys are compared before it is asked.
+        // For a wrong key age only reports that no identity matched, so the keys are compared first.
         let found = identity.recipient();
         if found != self.seal.header.recipient {
             let Header { node, recipient: expected, .. } = self.seal.header;
@@ -273,7 +274,7 @@ impl VerifiedSeal {
 }
 
 impl OpenedSeal {
-    /// The header.
+    /// The verified header.
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
@@ -285,7 +286,7 @@ impl OpenedSeal {
         self.signer
     }
 
-    /// What the node must have.
+    /// The manifest of the node's files.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.contents.manifest

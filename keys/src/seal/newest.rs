@@ -1,20 +1,20 @@
-//! Choosing among several seals: the highest serial whose signature holds wins, whatever the others look like. One
-//! below the floor of the running system does not count.
+//! Choosing among several seals: the one with the highest serial and a valid signature is used, whatever the others
+//! are. A seal below the floor of the running system is not used.
 //!
-//! That makes replacing a seal atomic: the new one is written where the older one of two lies, and counts only once
-//! it is whole.
+//! This makes replacing a seal atomic: the new one is written over the older one of two, and is used only once it is
+//! complete.
 
 use super::{SealError, UnverifiedSeal, VerifiedSeal};
 use crate::signature::PublicKey;
 use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
 
-/// The outcome of looking at all sources.
+/// The result of reading all sources.
 #[derive(Debug)]
 pub struct Newest<S> {
-    /// The seal to use and where it came from; `None` where no source has one that holds.
+    /// The seal to use and its source; `None` if no source has a valid one.
     pub chosen: Option<(S, VerifiedSeal)>,
-    /// The sources that have no seal that holds, and why.
+    /// The sources without a valid seal, and why.
     pub failed: Vec<(S, SealError)>,
 }
 

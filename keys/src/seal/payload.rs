@@ -1,8 +1,8 @@
 //! The payload of a seal: a binary age file that holds a tar (POSIX.1-1988 ustar, pax where paths are long) with
 //! `manifest` first, then `files/PATH` for every entry of the manifest.
 //!
-//! Manifest and contents must cover each other exactly: no entry without its content, no content without its entry,
-//! every size and digest right, every kind well-formed.
+//! Manifest and contents must match exactly: no entry without its content, no content without its entry, every size and
+//! digest right, every content valid for its kind.
 
 use crate::identity::NodeIdentity;
 use crate::kinds::{self, BadContent};
@@ -23,63 +23,63 @@ pub const TEMPORARY: &str = ".psyops-new";
 /// The folder that mke2fs makes in every file system.
 pub const LOST_AND_FOUND: &str = "lost+found";
 
-/// Why a payload is of no use.
+/// Why a payload cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadPayload {
-    /// No age file.
+    /// Not an age file.
     #[error("it is no age file")]
     NotAge,
-    /// The age file is not encrypted to this key, whatever the header says.
+    /// The age file is not encrypted to this key, although the header says so.
     #[error("it is not encrypted to the identity at hand")]
     NotForThisKey,
     /// Encrypted to this key, and damaged.
     #[error("its encryption is damaged")]
     Damaged,
-    /// No tar, or not one as it should be.
+    /// Not a tar, or not in the expected form.
     #[error("its tar is damaged")]
     BadTar,
     /// The tar does not begin with the manifest.
     #[error("its tar does not begin with the manifest")]
     NoManifest,
-    /// The manifest makes no sense.
+    /// The manifest is not valid.
     #[error(transparent)]
     Manifest(#[from] BadManifest),
-    /// An entry's path is taken by something else.
+    /// An entry's path is used for something else.
     #[error("the manifest's path {path}: {problem}")]
     Path {
-        /// The path.
+        /// The path of the entry.
         path: String,
-        /// What is wrong with it.
+        /// What is wrong with the path.
         problem: &'static str,
     },
-    /// In the tar and not in the manifest.
+    /// This name is in the tar but not in the manifest.
     #[error("its tar holds {0:?}, which the manifest does not know")]
     Unknown(String),
-    /// Twice in the tar.
+    /// This file is in the tar twice.
     #[error("its tar holds {0} twice")]
     Twice(RelativePath),
-    /// In the manifest and not in the tar.
+    /// This file is in the manifest but not in the tar.
     #[error("the content of {0} is missing")]
     Missing(RelativePath),
-    /// A content of another size than its entry says.
+    /// A content does not have the size in its entry.
     #[error("the content of {path} has {found} bytes, its entry says {expected}")]
     Size {
-        /// The entry.
+        /// The path of the entry.
         path: RelativePath,
-        /// As the manifest says.
+        /// The size in the manifest.
         expected: u64,
-        /// As it is.
+        /// The size in the tar.
         found: usize,
     },
-    /// A content with another digest than its entry says.
+    /// The content of this file does not have the digest in its entry.
     #[error("the content of {0} has another SHA-256 than its entry says")]
     Digest(RelativePath),
-    /// A content that is not of its kind.
+    /// A content that is not valid for its kind.
     #[error("{path} {problem}")]
     Content {
-        /// The entry.
+        /// The path of the entry.
         path: RelativePath,
-        /// What is wrong.
+        /// What is wrong with the content.
         problem: BadContent,
     },
 }
@@ -89,7 +89,7 @@ pub(crate) struct Contents {
     pub(crate) manifest: Manifest,
     /// The whole tar; wiped when dropped.
     tar: Zeroizing<Vec<u8>>,
-    /// Where in it each content lies.
+    /// The range of each content in the tar.
     places: BTreeMap<RelativePath, std::ops::Range<usize>>,
 }
 
@@ -135,7 +135,7 @@ impl Contents {
     }
 }
 
-/// Checks that the manifest's paths can live beside each other and beside what is on every secret partition.
+/// Checks that the manifest's paths do not conflict with each other and with what is on every secret partition.
 pub(crate) fn check_paths(manifest: &Manifest) -> Result<(), BadPayload> {
     let bad = |path: &RelativePath, problem| Err(BadPayload::Path { path: path.to_string(), problem });
     let paths: BTreeSet<&str> = manifest.entries.iter().map(|entry| entry.path.as_str()).collect();

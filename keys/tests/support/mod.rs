@@ -1,4 +1,4 @@
-//! A site with one node, made anew for each test.
+//! A site with one node, created again for each test.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -31,7 +31,7 @@ pub fn path(text: &str) -> RelativePath {
     RelativePath::new(text).unwrap()
 }
 
-/// A file of whoever runs the tests, so that they need not be root.
+/// A file that belongs to the user who runs the tests, so that they need not run as root.
 pub fn file(mode: u32) -> FileAttributes {
     FileAttributes {
         mode,
