@@ -1,16 +1,16 @@
-//! The control records of a running system: read, changed, and the change written to the place that does not hold.
+//! The control records of a running system: reads both, and writes a change over the one that is not current.
 
 use crate::partition::{MediumError, Partition, Raw};
 use handoff::control::{ControlArea, ControlRecord, RECORD_OFFSETS, RECORD_SIZE};
 
-/// Both records.
+/// Reads both records.
 pub fn read<R: Raw>(control: &Partition<R>) -> Result<ControlArea, MediumError> {
     let [first, second] = RECORD_OFFSETS;
     Ok(ControlArea::decode(&control.read(first, RECORD_SIZE)?, &control.read(second, RECORD_SIZE)?))
 }
 
-/// Makes `change` of the record that holds the one that holds; `false` where that is no change. Where both are lost,
-/// what is assumed then is changed and written.
+/// Applies `change` to the current record and writes the result as the new current one; `false` if nothing changes. If
+/// both records are lost, `change` is applied to the assumed record.
 pub fn change<R: Raw>(
     control: &Partition<R>,
     change: impl FnOnce(ControlRecord) -> ControlRecord,

@@ -1,5 +1,5 @@
-//! Cutting the power of a medium at every sector of every write, sectors in any order until a flush, and looking at
-//! what is left. (Whole sticks, with the kernel between: `qemu-tests/src/powercut/`.)
+//! Cuts the power of a medium at every sector of every write, with sectors in any order until a flush, and checks the
+//! result. (Whole sticks, with the kernel in between: `qemu-tests/src/powercut/`.)
 
 use crate::partition::{Partition, Raw};
 use crate::seal_slots::{InstallError, Installed};
@@ -29,7 +29,7 @@ enum Event {
     Flush,
 }
 
-/// A medium that remembers what was done to it.
+/// A medium that records every operation.
 struct Recorder {
     now: RefCell<Vec<u8>>,
     events: RefCell<Vec<Event>>,
@@ -111,7 +111,7 @@ fn a_control_record_is_the_old_or_the_new_one() {
     first[..4096].copy_from_slice(&ControlRecord::fresh(3).encode());
     let fresh = medium(first.clone());
     assert!(control::change(&fresh, |record| ControlRecord { rescue_requested: true, ..record }).unwrap());
-    // A first change goes to the empty place, the second one over the record that does not hold any more.
+    // A first change goes to the empty place, the second one over the record that is not current any more.
     for before in [first, fresh.into_raw().now.into_inner()] {
         let old = control::read(&medium(before.clone())).unwrap().effective();
         let states = states(&before, |partition| {
@@ -227,7 +227,7 @@ impl Site {
         seal_slots::install(slots, seal, &[self.key.public().clone()])
     }
 
-    /// The serial that counts.
+    /// The serial of the seal that is used.
     fn counts(&self, slots: &PerSlot<Partition<Recorder>>) -> Option<u64> {
         let found = Slot::BOTH.map(|slot| (slot, seal_slots::read(slots.get(slot)).unwrap()));
         let sources = found.iter().map(|(slot, bytes)| (*slot, bytes.as_slice()));
@@ -295,7 +295,7 @@ fn what_must_not_be_installed_is_refused_and_nothing_is_written() {
     assert!(matches!(&other, InstallError::OtherNode { found, .. } if found.as_str() == "beta"), "{other}");
     let large = refused(&site.seal("demo", 6, 70_000));
     assert!(matches!(large, InstallError::TooLarge { slot: Slot::A, room: 65_536, .. }), "{large}");
-    // Verified with another site's keys: here it would not count.
+    // Verified with another site's keys: here it would be refused.
     let foreign = refused(&stranger.seal("demo", 6, 100));
     assert!(matches!(foreign, InstallError::Refused(SealError::Signature { .. })), "{foreign}");
     assert!(Slot::BOTH.iter().all(|slot| at_hand.get(*slot).raw().events.borrow().is_empty()));

@@ -1,17 +1,17 @@
-//! Leaving the reason and the log of a failed boot on the stick, and showing them at a later one.
+//! Storing the reason and the log of a failed boot on the stick, and marking it as shown in a later one.
 
 use crate::partition::{MediumError, Partition, Raw};
 use handoff::last_failure::{
     BadFailureRecord, FailureArea, FailureRecord, HEAD, LastFailure, PLACE_OFFSETS, record_length,
 };
 
-/// Both places.
+/// Reads both places of the failure area.
 pub fn read<R: Raw>(control: &Partition<R>) -> Result<FailureArea, MediumError> {
     let [first, second] = PLACE_OFFSETS;
     Ok(FailureArea { records: [place(control, first)?, place(control, second)?] })
 }
 
-/// A place is mostly empty: its head says how much of it there is to read.
+/// Reads one place. It is mostly empty: its head says how much of it to read.
 fn place<R: Raw>(
     control: &Partition<R>,
     offset: u64,
@@ -25,13 +25,13 @@ fn place<R: Raw>(
     Ok(FailureRecord::decode(&bytes))
 }
 
-/// Leaves the reason of this boot's failure for the next one that succeeds. It takes the place of an earlier failure.
+/// Stores the reason of this boot's failure for the next boot that succeeds. It replaces an earlier failure.
 pub fn leave<R: Raw>(control: &Partition<R>, failure: LastFailure) -> Result<(), MediumError> {
     let area = read(control)?;
     write(control, &area, failure, false)
 }
 
-/// Notes that the last failure was shown; `false` where there is none, or it was noted already.
+/// Marks the last failure as shown; `false` if there is none, or it was marked already.
 pub fn acknowledge<R: Raw>(control: &Partition<R>) -> Result<bool, MediumError> {
     let area = read(control)?;
     match area.current() {

@@ -1,12 +1,12 @@
-//! All that a running node writes to the raw partitions of its stick: control records, the reason of the last failed
-//! boot, seals. After a power cut at any byte, what was there before holds, or what was written; never neither.
+//! All writes of a running node to the raw partitions of its stick: control records, the reason of the last failed
+//! boot, seals. After a power cut at any byte either the old content is valid or the new one.
 //!
-//! One way for all: what is new goes where the state that holds does not lie, then a flush, then it is read back from
-//! the medium and compared. What holds is decided by the formats themselves (`handoff`, `keys::seal::newest`).
+//! All writers do the same: they write over the copy that is not current, flush, read it back from the medium and
+//! compare. Which copy is current is decided by the formats themselves (`handoff`, `keys::seal::newest`).
 //!
-//! Partitions are found by the caller. Files on the secret partition are `keys::reconcile`'s, and the selector writes its
-//! control record through the firmware.
-// This code runs in PID 1, which must not panic: no operation that could is written here.
+//! The caller finds the partitions. `keys::reconcile` writes the files on the secret partition, and the selector writes
+//! its control record through the firmware.
+// This code runs in PID 1, which must not panic: operations that can panic are denied.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::as_conversions,

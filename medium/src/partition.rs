@@ -1,4 +1,4 @@
-//! A raw partition: reading, and writing that is believed only once the medium has given it back.
+//! A raw partition: reading, and writes that succeed only if the same bytes are read back from the medium.
 
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// What a medium can do. A device file is one; so is, in tests, one whose power is cut.
+/// The operations of a medium. A device file is one; in tests, so is a medium whose power is cut.
 pub trait Raw {
     /// Fills `bytes` from `offset` on.
     fn read_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
@@ -15,7 +15,7 @@ pub trait Raw {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     /// Returns once everything that was written is on the medium; what is read afterwards comes from there.
     fn flush(&self) -> io::Result<()>;
-    /// How many bytes it has.
+    /// The size in bytes.
     fn size(&self) -> io::Result<u64>;
 }
 
@@ -30,29 +30,29 @@ impl Raw for File {
 
     fn flush(&self) -> io::Result<()> {
         self.sync_all()?;
-        // Clean pages can be forgotten, and then reading asks the medium. Where the kernel keeps them all the same, the
+        // Clean pages can be dropped from the cache, and then reading goes to the medium. If the kernel keeps them, the
         // comparison proves less, and nothing is lost.
         let _ = posix_fadvise(self, 0, 0, PosixFadviseAdvice::POSIX_FADV_DONTNEED);
         Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
-        // The metadata of a device say 0.
+        // The metadata of a device have the size 0.
         let mut file = self;
         file.seek(SeekFrom::End(0))
     }
 }
 
-/// What was tried with a partition.
+/// An operation on a partition, as messages name it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// Opening it.
     Open,
     /// Waiting until no other program changes it.
     Lock,
-    /// Reading.
+    /// Reading its content.
     Read,
-    /// Writing.
+    /// Writing its content.
     Write,
     /// Flushing what was written.
     Flush,
@@ -73,15 +73,15 @@ impl fmt::Display for Action {
     }
 }
 
-/// Something could not be done with a partition.
+/// An operation on a partition that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {}: {source}; {}", device.display(), self.advice())]
 pub struct MediumError {
-    /// What was tried.
+    /// The operation.
     pub action: Action,
-    /// With which partition.
+    /// The path of the partition's device.
     pub device: PathBuf,
-    /// Why it failed.
+    /// The operating system's error.
     pub r#source: io::Error,
 }
 
@@ -111,7 +111,7 @@ impl Partition {
         Self::new(device, File::options().read(true).open(device))
     }
 
-    /// Opens a partition to change it. Until the value is dropped, no other program that does the same gets it.
+    /// Opens a partition to change it. Until the value is dropped, other programs that call this wait for it.
     pub fn open_to_write(device: &Path) -> Result<Self, MediumError> {
         let partition = Self::new(device, File::options().read(true).write(true).open(device))?;
         partition.failing(Action::Lock, partition.raw.lock())?;
@@ -128,22 +128,22 @@ impl Partition {
 }
 
 impl<R: Raw> Partition<R> {
-    /// A partition that is no device of its own; `name` stands for it in messages.
+    /// A partition over something that is not a device file; messages call it `name`.
     pub fn over(raw: R, name: &Path) -> Self {
         Self { raw, device: name.to_owned() }
     }
 
-    /// What it is over.
+    /// The medium itself.
     pub fn raw(&self) -> &R {
         &self.raw
     }
 
-    /// Gives that back.
+    /// Returns the medium.
     pub fn into_raw(self) -> R {
         self.raw
     }
 
-    /// Where it was opened.
+    /// The path under which it was opened.
     #[must_use]
     pub fn device(&self) -> &Path {
         &self.device
@@ -157,7 +157,7 @@ impl<R: Raw> Partition<R> {
         self.read_for(Action::Read, offset, length)
     }
 
-    /// Writes, flushes, reads back and compares.
+    /// Writes, flushes, reads back and compares the bytes.
     pub(crate) fn write(&self, offset: u64, bytes: &[u8]) -> Result<(), MediumError> {
         self.failing(Action::Write, self.raw.write_at(bytes, offset))?;
         self.failing(Action::Flush, self.raw.flush())?;
@@ -204,7 +204,7 @@ mod tests {
     fn a_medium_that_takes_writes_and_keeps_nothing_is_found_out() {
         let null = Partition::open_to_write(Path::new("/dev/zero")).unwrap();
         let written = null.write(0, b"x");
-        // What it says about flushing is not of interest: some kernels refuse that already.
+        // The result of flushing does not matter here: some kernels refuse the flush already.
         assert!(
             matches!(written, Err(MediumError { action: Action::ReadBack | Action::Flush, .. })),
             "{written:?}"

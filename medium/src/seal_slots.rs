@@ -1,7 +1,7 @@
-//! The two places of a node's seal: reading what is there, and putting a new seal into the place that does not count.
+//! The two places of a node's seal: reading the seals, and writing a new one over the seal that is not used.
 //!
-//! Which one counts is not written anywhere: the highest serial whose signature holds (`keys::seal::newest`). So a new
-//! seal counts from the moment it is whole, and until then the old one does.
+//! Which one is used is not stored: it is the valid one with the highest serial (`keys::seal::newest`). So a new seal
+//! is used from the moment it is complete, and until then the old one is.
 
 use crate::partition::{MediumError, Partition, Raw};
 use handoff::advice::newer_seal;
@@ -13,22 +13,22 @@ use keys::seal::newest::newest;
 use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::signature::PublicKey;
 
-/// A header fits, and whatever signature follows a payload.
+/// Bytes that are read first: enough for a header, and for the signature after a payload.
 const HEAD: usize = 4096;
-/// No seal is longer; what a damaged header asks for is not read.
+/// The most bytes of a seal; a damaged header cannot make the reader read more.
 const LONGEST: usize = 64 * 1024 * 1024;
 
-/// What an installation did.
+/// The result of an installation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Installed {
-    /// The seal was written into this slot and counts from now on.
+    /// The seal was written into this slot and is used from now on.
     Written {
-        /// The slot.
+        /// The slot that was written.
         slot: Slot,
-        /// The serial that counted before, where one did.
+        /// The serial that was used before, if any.
         replaced: Option<Serial>,
     },
-    /// This very seal is the one that counts already.
+    /// The same seal is in this slot and used already.
     AlreadyThere(Slot),
 }
 
@@ -38,25 +38,25 @@ pub enum InstallError {
     /// A partition could not be read or written.
     #[error(transparent)]
     Medium(#[from] MediumError),
-    /// Its signature does not hold with the keys that count here.
+    /// The seal would be refused with this system's keys and floors.
     #[error("the seal would not count: {0}; make it with the signing key of the site that made this stick")]
     Refused(SealError),
-    /// The one that counts is newer.
+    /// The seal that is used has a higher serial.
     #[error(
         "the seal has serial {new}, and seal-{slot} has serial {current}, which is newer and holds: the older one would \
          never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
     )]
     Older {
-        /// The serial of the seal at hand.
+        /// The serial of the new seal.
         new: Serial,
-        /// The serial that counts.
+        /// The serial of the seal that is used.
         current: Serial,
-        /// Where that is.
+        /// The slot of the seal that is used.
         slot: Slot,
-        /// The node.
+        /// The name of the node.
         node: Name,
     },
-    /// Two different seals with one number.
+    /// Two different seals have the same serial.
     #[error(
         "seal-{slot} has another seal of the same serial {serial}; make one with a number of its own on the workstation: \
          {}", newer_seal(node.as_str(), serial.number())
@@ -64,45 +64,45 @@ pub enum InstallError {
     SameSerial {
         /// The serial of both.
         serial: Serial,
-        /// Where the other one is.
+        /// The slot of the other seal.
         slot: Slot,
-        /// The node.
+        /// The name of the node.
         node: Name,
     },
-    /// It describes another node.
+    /// The new seal is for another node.
     #[error("the seal is of node {found}, this is node {expected}; use seals/{expected}.seal of the site")]
     OtherNode {
-        /// The node of the seal that counts.
+        /// The node of the seal that is used.
         expected: Name,
-        /// The node of the seal at hand.
+        /// The node of the new seal.
         found: Name,
     },
-    /// The partition is too small.
+    /// The partition is too small for the seal.
     #[error(
         "the seal has {need} bytes, seal-{slot} has room for {room}; set a larger seal under [sizes] in site.toml and \
          write the stick anew"
     )]
     TooLarge {
-        /// Its bytes.
+        /// The size of the seal in bytes.
         need: usize,
-        /// The partition's bytes.
+        /// The size of the partition in bytes.
         room: u64,
-        /// The slot.
+        /// The slot with this partition.
         slot: Slot,
     },
-    /// It was written and read back, and yet does not hold: that must not happen.
+    /// The seal was written and read back, but is not valid: this must not happen.
     #[error(
         "seal-{slot} was written and does not hold: {problem}; what counted before still does: make another stick"
     )]
     DoesNotHold {
-        /// The slot.
+        /// The slot that was written.
         slot: Slot,
-        /// Why not.
+        /// Why the seal is not valid.
         problem: SealError,
     },
 }
 
-/// The bytes of a slot's seal and a few zeros, not the megabytes of zeros after it: its header says how long it is.
+/// Reads a slot's seal and a few zeros after it, not the megabytes of zeros: the header has the length.
 pub fn read<R: Raw>(partition: &Partition<R>) -> Result<Vec<u8>, MediumError> {
     let room = usize::try_from(partition.size()?).unwrap_or(LONGEST).min(LONGEST);
     let head = partition.read(0, HEAD.min(room))?;
@@ -115,9 +115,9 @@ pub fn read<R: Raw>(partition: &Partition<R>) -> Result<Vec<u8>, MediumError> {
     }
 }
 
-/// Writes `new` into the slot that does not count, so that it counts from now on. `trusted` are the keys that may sign.
+/// Writes `new` into the slot that is not used, so that it is used from now on. `trusted` are the keys that may sign.
 ///
-/// That the seal opens with the node's key is for the caller to find out first: it has the key.
+/// The caller, who has the node's key, must first check that the seal opens with it.
 pub fn install<R: Raw>(
     slots: &PerSlot<Partition<R>>,
     new: &VerifiedSeal,
@@ -129,7 +129,7 @@ pub fn install<R: Raw>(
     holds(new.bytes()).map_err(InstallError::Refused)?;
     let found = PerSlot { a: read(&slots.a)?, b: read(&slots.b)? };
     let sources = Slot::BOTH.map(|slot| (slot, found.get(slot).as_slice()));
-    // What a floor refuses is still a seal of this node whose place may be written over.
+    // A seal that a floor refuses is still a seal of this node that may be overwritten.
     let current = newest(sources, trusted, &header.site, &LeastSerial::default()).chosen;
     if let Some((slot, current)) = &current {
         let (slot, node, old) = (*slot, header.node.clone(), current.header());
@@ -154,7 +154,7 @@ pub fn install<R: Raw>(
     }
 }
 
-/// The seal, and zeros behind it as far as something else lay there.
+/// Writes the seal, and zeros over the rest of whatever longer content was there before.
 fn write<R: Raw>(partition: &Partition<R>, slot: Slot, new: &VerifiedSeal) -> Result<(), InstallError> {
     let room = partition.size()?;
     let need = new.bytes().len();
