@@ -1,7 +1,7 @@
-//! Makes the first inputs of the targets (`fuzz/corpus/TARGET/`) anew: `cargo run --example seeds` in this folder.
+//! Creates the first inputs of the targets (`fuzz/corpus/TARGET/`) again: `cargo run --example seeds` in this folder.
 //!
-//! Each is real: written by this project's own writers, by sgdisk, mke2fs and a C compiler. The keys beside them are
-//! for nothing else, and say so in their names. Inputs that once failed are kept as `found-*`.
+//! Each input is real: written by this project's own code, by sgdisk, mke2fs and a C compiler. The keys beside them are
+//! used for nothing else, as their names say. Inputs that once failed are kept as `found-*`.
 
 use builder::boot::{initramfs, uki};
 use builder::fuzzing;
@@ -227,7 +227,7 @@ fn disks() -> Result<()> {
         sgdisk.arg(format!("--typecode={number}:{}", role.type_guid(&handoff::architecture::X86_64)));
     }
     run(sgdisk.arg(&disk))?;
-    // The primary copy; a target makes its checksums right, so that its fields are reached.
+    // The primary copy; a target corrects its checksums, so that its fields are checked.
     let small = fs::read(&disk)?;
     put("partition_table/primary", &small[..40 * 512])?;
     put("partition_table/both", &small)?;
@@ -237,7 +237,7 @@ fn disks() -> Result<()> {
     Ok(fs::remove_file(disk)?)
 }
 
-/// What the builder reads of images: in the forms of the functions in `builder::fuzzing`.
+/// Inputs for the builder's image readers, in the forms of the functions in `builder::fuzzing`.
 fn builder_images() -> Result<()> {
     let volume = esp::make(&handoff::architecture::X86_64, Bytes(fuzzing::ESP_SIZE), 7, &[9; 1300])?;
     let word = |at: usize| usize::from(volume[at]) | usize::from(volume[at + 1]) << 8;
@@ -253,7 +253,7 @@ fn builder_images() -> Result<()> {
     let (files, disk) = (folder.join("files"), folder.join("disk"));
     let size = format!("{}k", fuzzing::EXT4_SIZE >> 10);
     let mut mke2fs = Command::new("mke2fs");
-    // Without checksums, so that a changed byte is looked at.
+    // Without checksums, so that the parser reads a changed byte.
     mke2fs.args([
         "-q",
         "-t",
@@ -315,7 +315,7 @@ fn stub() -> Vec<u8> {
     set(0, b"MZ");
     set(0x3c, &0x40_u32.to_le_bytes());
     set(0x40, b"PE\0\0\x64\x86\x01\0");
-    // The length of the optional header, and what the file is.
+    // The length of the optional header, and the characteristics of the file.
     set(0x54, &[0x70, 0, 0x22, 0]);
     set(0x58, &[0x0b, 0x02]);
     // Alignments of sections and of the file, then the length of the headers.

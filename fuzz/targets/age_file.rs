@@ -12,7 +12,7 @@ static IDENTITY: LazyLock<NodeIdentity> = LazyLock::new(|| {
 });
 
 fuzz_target!(|bytes: &[u8]| {
-    // Armor is for people; PID 1 does not read it.
+    // Armor is for people; PID 1 does not accept it.
     if bytes.starts_with(b"-----") {
         assert!(age_file(bytes, &IDENTITY).is_none());
         return;

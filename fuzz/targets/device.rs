@@ -1,4 +1,4 @@
-//! What the kernel and the firmware hand to PID 1: superblocks, events, EFI variables.
+//! Data from the kernel and the firmware that PID 1 reads: superblocks, events, EFI variables.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

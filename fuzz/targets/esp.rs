@@ -1,4 +1,4 @@
-//! The ESP of an image.
+//! Fuzzes the reader of an image's ESP (FAT).
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

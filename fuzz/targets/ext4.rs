@@ -1,4 +1,4 @@
-//! The secret partition's file system.
+//! Fuzzes the reader of the secret partition's ext4 file system.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Packed initramfs, and cpio archives.
+//! Fuzzes the readers of compressed initramfs files and cpio archives.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

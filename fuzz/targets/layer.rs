@@ -1,4 +1,4 @@
-//! Tars, of ours and of strangers.
+//! Fuzzes the reader of tars, psyopsOS's own and imported ones.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Manifests of container images.
+//! Fuzzes the reader of manifests of container images.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -55,7 +55,7 @@ fn holds(table: &Table) {
     assert!(partitions.windows(2).all(|pair| pair[0].ending_lba < pair[1].starting_lba), "two overlap");
 }
 
-/// Gives the copy whose header is at byte `at` the checksums of what it holds.
+/// Corrects the checksums of the copy whose header is at byte `at`.
 fn with_right_checksums(disk: &mut [u8], at: usize) -> Option<()> {
     let header = disk.get_mut(at..at.checked_add(92)?)?;
     header[..8].copy_from_slice(b"EFI PART");
@@ -65,7 +65,7 @@ fn with_right_checksums(disk: &mut [u8], at: usize) -> Option<()> {
         let start = usize::try_from(start.checked_mul(SECTOR as u64)?).ok()?;
         Some(start..start.checked_add(length)?)
     });
-    // A header may ask for entries that no disk has; its own checksum is right all the same.
+    // A header may have more entries than the disk; its own checksum is correct anyway.
     let entries = place.and_then(|place| disk.get(place)).map(crc32);
     let header = disk.get_mut(at..at + 92)?;
     if let Some(entries) = entries {

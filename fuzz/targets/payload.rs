@@ -1,4 +1,4 @@
-//! The tar inside a seal: its manifest, and contents that cover it exactly.
+//! The tar inside a seal: its manifest, and contents that match it exactly.
 #![no_main]
 
 use handoff::manifest::Manifest;

@@ -1,4 +1,4 @@
-//! QEMU disks.
+//! Fuzzes the reader of QEMU's qcow2 disks.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! The records that lie outside any file system, with damaged digests and with right ones.
+//! The records outside of file systems, with damaged digests and with correct ones.
 #![no_main]
 
 use handoff::boot_record::BootRecord;

@@ -1,4 +1,4 @@
-//! Boot logs with a report in them.
+//! Fuzzes the search for a boot report in console logs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

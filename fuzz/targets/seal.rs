@@ -1,6 +1,6 @@
-//! A seal as it lies on a partition: header, then the signature over header and payload.
+//! A seal as it is on a partition: header, payload, then the signature over both.
 //!
-//! Whatever the input, nothing verifies but what the insecure test key signed: the seal of the corpus.
+//! Whatever the input, only a seal that the insecure test key signed is verified: the one in the corpus.
 #![no_main]
 
 use keys::seal::UnverifiedSeal;
@@ -23,7 +23,7 @@ fuzz_target!(|bytes: &[u8]| {
     assert!(bytes.starts_with(seal.bytes()));
     let site = seal.unproven_header().site.clone();
     if let Ok(verified) = seal.verify(std::slice::from_ref(&KEY), &site) {
-        // The signature's own text may be written in more than one way; what it covers may not.
+        // The signature's own text has more than one valid form; the signed bytes do not.
         let covered = SIGNED.windows(9).position(|window| window == b"untrusted").expect("a signature");
         assert_eq!(verified.bytes()[..covered], SIGNED[..covered], "a forged seal verifies");
         assert!(

@@ -1,4 +1,5 @@
-//! `node.toml`, `role.toml` and the rescue network, as the agent and PID 1 read them; and what the builder writes is read.
+//! `node.toml`, `role.toml` and the rescue network, as the agent and PID 1 read them; and what the builder writes is
+//! read.
 #![no_main]
 
 use handoff::node_settings::NodeSettings;

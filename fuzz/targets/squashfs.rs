@@ -1,4 +1,4 @@
-//! What the builder reads of a root, and what unsquashfs prints of it.
+//! The parts of a root that the builder reads, and the output of unsquashfs about it.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! All that PID 1 reads as text: what it trusts, the manifest, the kernel command line, the list of modules, the
-//! selector's word, the table of mounts, key files.
+//! All text that PID 1 reads: the loader configuration, the manifest, the kernel command line, the list of modules, the
+//! selector's decision, the table of mounts, key files.
 #![no_main]
 
 use handoff::kernel_arguments::KernelArguments;

@@ -1,4 +1,4 @@
-//! UKIs and stubs.
+//! Fuzzes the readers of UKIs and boot stubs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

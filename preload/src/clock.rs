@@ -1,8 +1,8 @@
-//! The clock of a process: the build time when it is first asked, and later by a microsecond with each question.
+//! The clock of a process: the build time when it is first read, and a microsecond more with each read.
 //!
-//! It moves, because programs exist that ask until it has moved (libuuid, after some ids within a microsecond). Sleeping
-//! moves it by the time that was asked for, so a program that sleeps until a time comes to an end as well. Both depend on
-//! what the process does and not on the machine.
+//! The clock moves because some programs read it until it has moved (libuuid, after some ids within a microsecond).
+//! Sleeping moves it by the time of the sleep, so a program that sleeps until a time comes to an end as well. Both
+//! depend only on the process and not on the machine.
 
 use crate::parameters::Parameters;
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 pub(crate) const NANOSECONDS_PER_SECOND: u64 = 1_000_000_000;
 const NANOSECONDS_PER_STEP: u64 = 1_000;
 
-/// Nanoseconds since the first question.
+/// Nanoseconds since the first read.
 static PASSED: AtomicU64 = AtomicU64::new(0);
 
 /// A time since 1970.

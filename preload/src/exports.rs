@@ -1,7 +1,7 @@
 //! The functions of the C library that are replaced, with its names and types (x86-64: all of these are 64 bits wide).
 //!
-//! Callers are programs in C. What their pointers point to is what the manual page of each function asks of them; a null
-//! pointer is passed over where the page allows one.
+//! The callers are C programs. Their pointers must be valid as the manual page of each function requires; a null
+//! pointer is accepted if the page allows one.
 #![expect(unsafe_code, reason = "functions for programs in C, which hand over pointers")]
 #![cfg_attr(not(preload), expect(dead_code, reason = "only the shared library has callers: other programs"))]
 
@@ -48,7 +48,7 @@ const EINVAL: c_int = 22;
 const MOST_ENTROPY: usize = 256;
 
 unsafe extern "C" {
-    /// Of every C library: where the calling thread keeps its error number.
+    /// In every C library: the address of the calling thread's error number.
     safe fn __errno_location() -> *mut c_int;
 }
 
@@ -58,7 +58,7 @@ fn fail(error: c_int) -> c_int {
     -1
 }
 
-/// A length or time for C. What does not fit is not reached: the year 292277026596 is none of ours.
+/// A length or time for C. Larger values do not occur: the year 292277026596 is out of reach.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
@@ -72,7 +72,7 @@ fn time_spec(now: Now) -> TimeSpec {
 /// `place` is null, or may be written.
 unsafe fn put<T>(place: *mut T, value: T) {
     if !place.is_null() {
-        // SAFETY: the caller has vouched for it.
+        // SAFETY: the caller guarantees it.
         unsafe { ptr::write(place, value) };
     }
 }
@@ -142,7 +142,7 @@ unsafe extern "C" fn nanosleep(wanted: *const TimeSpec, left: *mut TimeSpec) -> 
     }
 }
 
-/// `clock_nanosleep(2)`, whose result is the error's number.
+/// `clock_nanosleep(2)`, which returns the error's number.
 #[cfg_attr(preload, unsafe(no_mangle))]
 unsafe extern "C" fn clock_nanosleep(
     clock: c_int,
@@ -160,7 +160,7 @@ unsafe extern "C" fn clock_nanosleep(
         // SAFETY: the arguments are the program's own.
         return error_of(unsafe { sleep_in_kernel(clock, flags, wanted, left) });
     }
-    // A date is one of our clock, which the kernel does not know: sleep for as long as it is away.
+    // A date is a time of our clock, which the kernel does not know: sleep for the time until then.
     let wish = if is_absolute { until(asked, clock::now()) } else { asked };
     let clock = if DATES.contains(&clock) { CLOCK_MONOTONIC } else { clock };
     let left = if is_absolute { ptr::null_mut() } else { left };
@@ -177,7 +177,7 @@ unsafe extern "C" fn clock_nanosleep(
 /// `wanted` may be read, `left` is null or may be written.
 unsafe fn sleep_in_kernel(clock: c_int, flags: c_int, wanted: *const TimeSpec, left: *mut TimeSpec) -> isize {
     let arguments = [number(clock), number(flags), wanted.addr(), left.addr()];
-    // SAFETY: these are the arguments of this call; the caller vouches for the pointers.
+    // SAFETY: these are the arguments of this call; the caller guarantees that the pointers are valid.
     unsafe { call(CLOCK_NANOSLEEP, arguments) }
 }
 

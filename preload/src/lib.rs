@@ -1,12 +1,12 @@
-//! The library that ld.so(8) loads before all others into each program of the sandbox in which maintainer scripts run: a
-//! clock that starts at the build time in every process, and random numbers that come from a seed.
+//! The library that ld.so(8) loads before all others into each program of the sandbox in which maintainer scripts run:
+//! a clock that starts at the build time in every process, and random numbers that come from a seed.
 //!
-//! It needs no other library, so it fits every C library that the packages may bring. The builder's build script compiles
-//! it as a shared library with `--cfg preload`; without that flag nothing is exported, and the crate is the part that the
-//! builder shares ([`Parameters`]) and what the tests call.
+//! It needs no other library, so it works with every C library that the packages may bring. The builder's build script
+//! compiles it as a shared library with `--cfg preload`; without that flag nothing is exported, and the crate is only
+//! the part that the builder shares ([`Parameters`]) and the functions for the tests.
 //!
-//! It does not reach programs that are linked statically, nor those that make the system calls themselves, and not what
-//! the C library calls inside itself (`mkstemp`).
+//! It has no effect on programs that are linked statically, on those that make the system calls themselves, and on
+//! calls of the C library inside itself (`mkstemp`).
 
 #![no_std]
 
@@ -25,7 +25,7 @@ mod system_call;
 pub use parameters::{MARK, Parameters, SIZE};
 pub use random::word;
 
-/// Nothing here panics; without an operating system's runtime there must be an answer all the same.
+/// Nothing here panics, but without an operating system's runtime a handler is required.
 #[cfg(preload)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

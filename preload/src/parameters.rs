@@ -1,23 +1,23 @@
-//! What the builder writes into the library file before it is used: the time, and the seed. Being in the file, it reaches
-//! programs that are started with an empty environment, too.
+//! The time and the seed, which the builder writes into the library file before it is used. Because they are in the
+//! file, they also reach programs that are started with an empty environment.
 
 use core::ptr;
 
-/// Where the parameters begin in the file; found once in it.
+/// The bytes before the parameters in the file; they occur once in it.
 pub const MARK: [u8; 16] = *b"psyops-preload-1";
-/// Mark, time and seed.
+/// Bytes of mark, time and seed.
 pub const SIZE: usize = 32;
 
-/// The time that every process starts with, and what its random numbers come from.
+/// The time at which every process starts, and the seed of its random numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parameters {
     /// Seconds since 1970.
     pub time: u64,
-    /// Nothing secret: derived from the packages of the lock.
+    /// Not secret: derived from the packages in the lock file.
     pub seed: u64,
 }
 
-/// All numbers little-endian.
+/// The parameters in the file; numbers are little-endian.
 #[repr(C)]
 struct ParameterPlace {
     mark: [u8; 16],
@@ -28,7 +28,7 @@ struct ParameterPlace {
 static PLACE: ParameterPlace = ParameterPlace { mark: MARK, time: [0; 8], seed: [0; 8] };
 
 impl Parameters {
-    /// As they are in the file.
+    /// The bytes of the parameters in the file.
     #[must_use]
     pub fn to_bytes(self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
@@ -37,7 +37,7 @@ impl Parameters {
         bytes
     }
 
-    /// Of this copy of the library.
+    /// The parameters of this copy of the library.
     #[expect(
         unsafe_code,
         reason = "the file was changed after it was compiled: the compiler must not use what it knows"

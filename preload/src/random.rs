@@ -1,14 +1,13 @@
-//! Random numbers out of the seed: the same in each process, different with each question.
+//! Random numbers from the seed: the same sequence in each process.
 //!
-//! Processes are not told apart. Their ids depend on the machine (programs with threads take more of them on more
-//! processors), and so would what is made. Two processes that choose a name get the same one; who makes a file by it with
-//! `O_EXCL` tries the next one then.
+//! Processes get the same numbers. Their ids depend on the machine (programs with threads use more ids on more
+//! processors), and so would the results. Two processes that choose a random name get the same one; the one that
+//! creates the file second fails with `O_EXCL` and tries the next name.
 
 use crate::parameters::Parameters;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-/// `SplitMix64`, which gives 2^64 words before one repeats. Nothing that is made of it may be secret, so it need not be
-/// hard to guess.
+/// `SplitMix64`, which gives 2^64 words before one repeats. It is easy to guess, so it must not be used for secrets.
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -26,7 +25,7 @@ pub(crate) fn next() -> u64 {
     word(Parameters::own().seed, TAKEN.fetch_add(1, Ordering::Relaxed))
 }
 
-/// A number below `bound`, 0 of 0 and 1, as `arc4random_uniform(3)` has it.
+/// A number below `bound`, and 0 for the bounds 0 and 1, like `arc4random_uniform(3)`.
 pub(crate) fn below(bound: u32) -> u32 {
     let scaled = u128::from(next()) * u128::from(bound);
     u32::try_from(scaled >> 64).unwrap_or(0)

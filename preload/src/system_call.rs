@@ -7,16 +7,16 @@ use core::arch::asm;
 pub(crate) const CLOCK_GETTIME: usize = 228;
 pub(crate) const CLOCK_NANOSLEEP: usize = 230;
 
-/// The result of the kernel: negative is an error's number.
+/// The kernel's result: a negative one is an error's number.
 ///
 /// # Safety
 ///
-/// What the arguments point to must be what the call `number` takes.
+/// What the arguments point to must be valid for the call `number`.
 pub(crate) unsafe fn call(number: usize, arguments: [usize; 4]) -> isize {
     let [first, second, third, fourth] = arguments;
     let result: isize;
-    // SAFETY: the registers are those of the kernel's convention, it changes rcx and r11 and keeps the others; what it does
-    // with memory is what the caller has vouched for.
+    // SAFETY: the registers are those of the kernel's convention, it changes rcx and r11 and keeps the others; what it
+    // does with memory is what the caller has vouched for.
     unsafe {
         asm!(
             "syscall",
