@@ -1,6 +1,6 @@
-//! Stands in a slot in place of a UKI when the selector is tested: says what it was told, then powers off.
+//! The program that tests start in a slot in place of a UKI: it prints what the selector told it, then powers off.
 //!
-//! The tests may change one byte of it (see [`BEHAVIOUR`]) to make it come back instead. It is no part of an image.
+//! The tests may change one byte of it (see [`BEHAVIOUR`]) to make it return instead. It is not part of an image.
 #![cfg_attr(target_os = "uefi", no_std, no_main)]
 
 #[cfg(target_os = "uefi")]
@@ -15,7 +15,7 @@ mod probe {
     use uefi::runtime::{self, ResetType, VariableVendor};
     use uefi::{CString16, Guid, Status, guid, system};
 
-    /// The last byte says what to do: `s` to shut down, `r` to return with an error.
+    /// The last byte selects the behaviour: `s` to shut down, `r` to return with an error.
     pub(super) static BEHAVIOUR: [u8; 17] = *b"probe-behaviour:s";
     const LOADER: Guid = guid!("4a67b082-0a4c-41cf-b6c7-440b29bb8c4f");
     const TEXTS: [&str; 5] = [
@@ -67,6 +67,6 @@ mod probe {
     }
 }
 
-/// The probe is a UEFI program; this stands in for it where the workspace is built for the host.
+/// The probe is a UEFI program; this empty function replaces it when the workspace is built for the host.
 #[cfg(not(target_os = "uefi"))]
 fn main() {}

@@ -9,7 +9,7 @@ use uefi::boot::ScopedProtocol;
 use uefi::mem::AlignedBuffer;
 use uefi::proto::media::block::BlockIO;
 
-/// Every record on a stick stands at a multiple of this, so blocks may be as large and no larger.
+/// Every record on a stick is at a multiple of this, so blocks must not be larger.
 const LARGEST_BLOCK: u64 = 4096;
 
 /// A device that can be read and written.
@@ -22,7 +22,7 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// Opens a device, named `what` in errors, and refuses blocks that the formats on it are not made for.
+    /// Opens a device, called `what` in errors, and refuses block sizes that the formats on it do not allow.
     pub(crate) fn open(handle: Handle, what: &'static str) -> Result<Self, Fault> {
         let io: ScopedProtocol<BlockIO> =
             protocol::get(handle).map_err(|error| Fault::NoAccess(what, error.status()))?;
@@ -31,7 +31,7 @@ impl Blocks {
         if !media.is_media_present() || !block.is_power_of_two() || block > LARGEST_BLOCK {
             return Err(Fault::BadGeometry(what));
         }
-        // An alignment of 0 and of 1 both mean none; a page serves every controller that asks for less.
+        // An alignment of 0 or 1 means none; a page is enough for every controller that needs less.
         let align = usize::try_from(media.io_align()).unwrap_or(1).max(4096).next_power_of_two();
         let size = media.last_block().saturating_add(1).saturating_mul(block);
         Ok(Self { what, io, block, align, size })
@@ -76,7 +76,7 @@ impl Blocks {
         Ok(buffer.as_slice().to_vec())
     }
 
-    /// Writes a 4 KiB record, flushes it, and reads it back: worn and fake media take writes that they do not hold.
+    /// Writes a 4 KiB record, flushes it, and reads it back: worn and fake media accept writes that they do not store.
     pub(crate) fn write_record(&mut self, offset: u64, record: &[u8]) -> Result<(), Fault> {
         let media = self.io.media();
         if media.is_read_only() {

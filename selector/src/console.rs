@@ -1,6 +1,6 @@
-//! Lines on the firmware's console, which is screen and serial port alike, each behind the marker of the selector.
+//! Lines on the firmware's console, that is on screen and serial port, each after the marker of the selector.
 //!
-//! A console that is missing or fails is no reason not to boot: every error is dropped here.
+//! A missing or broken console must not stop the boot: every error is ignored here.
 #![cfg(target_os = "uefi")]
 
 use core::fmt::{Arguments, Write as _};
@@ -8,36 +8,36 @@ use handoff::marker;
 use uefi::proto::console::text::{Input, Key};
 use uefi::{system, table};
 
-/// Says one line.
+/// Prints one line.
 pub(crate) fn say(line: Arguments<'_>) {
     if present().output {
         system::with_stdout(|out| {
-            // The firmware's cursor may stand behind text of its own.
+            // The firmware's cursor may be after its own text.
             let _ = out.write_fmt(format_args!("{}{line}\n", marker::SELECTOR));
         });
     }
 }
 
-/// The next key that was typed, or nothing; never waits.
+/// The next key that was typed, or `None`; never waits.
 pub(crate) fn typed() -> Option<char> {
     if !present().input {
         return None;
     }
     match system::with_stdin(Input::read_key) {
         Ok(Some(Key::Printable(key))) => Some(char::from(key)),
-        // A key that prints nothing is still somebody at the keyboard.
+        // A key without a character also shows that a person is at the keyboard.
         Ok(Some(Key::Special(_))) => Some('\0'),
         Ok(None) | Err(_) => None,
     }
 }
 
-/// Which consoles there are.
+/// Which consoles the firmware has.
 struct Present {
     output: bool,
     input: bool,
 }
 
-/// Asks the system table before `uefi::system`, which panics where a console is missing.
+/// Reads the system table directly, because `uefi::system` panics if a console is missing.
 fn present() -> Present {
     let Some(table) = table::system_table_raw() else { return Present { output: false, input: false } };
     #[expect(unsafe_code, reason = "the system table is only handed out as a pointer")]

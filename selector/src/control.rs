@@ -1,4 +1,4 @@
-//! The control partition: reads both records, and writes the next state over the one that does not hold.
+//! The control partition: reads both records, and writes the next state over the one that is not current.
 #![cfg(target_os = "uefi")]
 
 use crate::block::Blocks;
@@ -8,14 +8,14 @@ use crate::fault::Fault;
 use handoff::control::{ControlArea, ControlRecord, RECORD_OFFSETS};
 use handoff::partition::Role;
 
-/// The control partition, or why there is none, and what was read there.
+/// The control partition, or why it cannot be used, and the records that were read.
 pub(crate) struct Control {
     blocks: Result<Blocks, Fault>,
     area: ControlArea,
 }
 
 impl Control {
-    /// Reads both records. Whatever fails is said; a stick without readable records still boots, uncounted or not.
+    /// Reads both records. Errors are printed; a stick without readable records still boots.
     pub(crate) fn read(disk: &OwnDisk) -> Self {
         let mut blocks =
             disk.partition(Role::Control).and_then(|found| Blocks::open(found.handle, found.role.name()));
@@ -34,12 +34,12 @@ impl Control {
         Self { blocks, area }
     }
 
-    /// The state that holds.
+    /// The current state.
     pub(crate) fn state(&self) -> ControlRecord {
         self.area.effective()
     }
 
-    /// Writes `next`; from then on it is the state that holds.
+    /// Writes `next`, which is the current state from then on.
     pub(crate) fn write(&mut self, next: &ControlRecord) -> Result<(), Fault> {
         let (offset, record) = self.area.replacement(next);
         let blocks = self.blocks.as_mut().map_err(|fault| fault.clone())?;
@@ -53,7 +53,8 @@ impl Control {
     }
 }
 
-/// One place that does not hold is what a new stick or a power cut leaves; the next write fills it.
+/// Prints the state of the records. One invalid record is normal on a new stick and after a power cut; the next write
+/// replaces it.
 fn say_what_holds(area: &ControlArea) {
     match area.current() {
         Some(record) => say(format_args!("control record {} holds", record.sequence)),

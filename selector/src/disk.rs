@@ -1,7 +1,7 @@
 //! The disk that this program was started from, and its partitions by role.
 //!
-//! Partitions count by name and type GUID, and only those below the same device path as the own ESP: another stick in
-//! the machine is never looked at.
+//! Partitions are identified by name and type GUID, and only those below the same device path as the own ESP are used:
+//! another stick in the machine is never read.
 #![cfg(target_os = "uefi")]
 
 use crate::block::Blocks;
@@ -20,13 +20,13 @@ use uefi::{Guid, Handle, boot};
 /// A partition of the own disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Partition {
-    /// What it is for.
+    /// The role of the partition.
     pub(crate) role: Role,
-    /// The firmware's handle of it.
+    /// The firmware's handle of the partition.
     pub(crate) handle: Handle,
 }
 
-/// The own disk.
+/// The disk with the ESP that this program was started from.
 #[derive(Debug)]
 pub(crate) struct OwnDisk {
     esp: Guid,
@@ -35,7 +35,7 @@ pub(crate) struct OwnDisk {
 }
 
 impl OwnDisk {
-    /// Follows the loaded image to its partition, and that to its siblings.
+    /// Finds the partition of the loaded image, and the other partitions of its disk.
     pub(crate) fn of_this_image() -> Result<Self, Fault> {
         let image = protocol::get::<LoadedImage>(boot::image_handle());
         let device = image.ok().and_then(|image| image.device()).ok_or(Fault::NotFromAPartition)?;
@@ -50,12 +50,12 @@ impl OwnDisk {
         Ok(Self { esp: own.partition, table, handles })
     }
 
-    /// The unique GUID of the ESP that this program came from: by it the loader finds the same disk.
+    /// The unique GUID of the ESP that this program came from, by which the loader finds the same disk.
     pub(crate) fn esp(&self) -> Guid {
         self.esp
     }
 
-    /// The partition for `role`; two are refused, because nothing says which one is meant.
+    /// The partition for `role`; two are refused, because the right one cannot be known.
     pub(crate) fn partition(&self, role: Role) -> Result<Partition, Fault> {
         let entry =
             self.table.partition(role).map_err(Fault::TwoPartitions)?.ok_or(Fault::NoPartition(role))?;
@@ -68,9 +68,9 @@ impl OwnDisk {
     }
 }
 
-/// The table itself. Firmware has a protocol that tells names and types (`EFI_PARTITION_INFO_PROTOCOL`), but only since
-/// about 2018, and sticks are put into older machines. Where partitions begin and end is left to the firmware, which
-/// checked that.
+/// Reads the table itself. Firmware has a protocol for names and types (`EFI_PARTITION_INFO_PROTOCOL`), but only since
+/// about 2018, and sticks are put into older machines. The firmware has checked where partitions begin and end, so
+/// these values come from it.
 fn read_table(disk: Handle) -> Result<Table, Fault> {
     let mut blocks = Blocks::open(disk, "the disk")?;
     let geometry = Geometry::new(blocks.block(), blocks.size()).map_err(Fault::NoGeometry)?;
@@ -82,14 +82,14 @@ fn read_table(disk: Handle) -> Result<Table, Fault> {
     Ok(found.table)
 }
 
-/// Where a partition is: the device path of its disk, and its GUID in the table.
+/// The device path of a partition's disk, and the partition's GUID in the table.
 struct PartitionPlace {
     disk: Vec<u8>,
     partition: Guid,
 }
 
 impl PartitionPlace {
-    /// Splits a partition's device path before its last node, which says which part of the disk it is.
+    /// Splits a partition's device path before its last node, which identifies the part of the disk.
     fn of(handle: Handle) -> Option<Self> {
         let path = protocol::get::<DevicePath>(handle).ok()?;
         let mut nodes: Vec<&DevicePathNode> = path.node_iter().collect();

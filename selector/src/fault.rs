@@ -1,4 +1,4 @@
-//! What can go wrong for the selector: a variant per cause, with the evidence, in words for the console and the report.
+//! The selector's errors: a variant for each cause, with its evidence, and the message for console and boot report.
 #![cfg(target_os = "uefi")]
 
 use core::fmt;
@@ -8,42 +8,42 @@ use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 use uefi::Status;
 
-/// A step that failed.
+/// An error of the selector.
 #[derive(Debug, Clone)]
 pub(crate) enum Fault {
-    /// The firmware did not say which partition this program came from.
+    /// The firmware did not report the partition that this program came from.
     NotFromAPartition,
     /// The firmware could not list its block devices.
     NoDevices(Status),
-    /// Neither copy of the disk's partition table holds.
+    /// Neither copy of the disk's partition table is valid.
     NoTable(NoTable),
-    /// The disk has blocks that no partition table is made for.
+    /// The disk has a block size for which there are no partition tables.
     NoGeometry(Problem),
     /// The disk has no partition of this name and type.
     NoPartition(Role),
-    /// The disk has two of them.
+    /// The disk has two partitions of this name and type.
     TwoPartitions(DuplicateRole),
     /// The firmware gives no access to a partition that it lists.
     NoAccess(&'static str, Status),
-    /// Blocks of a size that the formats on the stick are not made for, or no medium.
+    /// A block size that the formats on the stick do not allow, or no medium.
     BadGeometry(&'static str),
-    /// A read failed.
+    /// The firmware could not read from the device `what` at this byte.
     Read { what: &'static str, offset: u64, status: Status },
     /// The medium cannot be written.
     ReadOnly(&'static str),
-    /// A write failed.
+    /// The firmware could not write to the partition.
     Write(&'static str, Status),
-    /// What was written is not what is read back.
+    /// The bytes that were read back are not those that were written.
     NotWritten(&'static str),
-    /// The boot record does not hold.
+    /// The boot record is not valid.
     Record(BadBootRecord),
-    /// The boot record speaks of more bytes than the partition has room for.
+    /// The length in the boot record is larger than the partition.
     TooLong { length: u64, room: u64 },
-    /// The UKI does not hash to what the boot record says.
+    /// The UKI does not have the digest in the boot record.
     Damaged { expected: Sha256Digest, found: Sha256Digest },
-    /// The firmware would not take the UKI.
+    /// The firmware refused to load the UKI.
     NotLoaded(Status),
-    /// The UKI came back instead of starting a kernel.
+    /// The UKI returned instead of starting a kernel.
     CameBack(Status),
 }
 

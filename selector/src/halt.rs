@@ -1,7 +1,7 @@
-//! The end of the road: says why and what to do, and waits for a key. Never silent, never for ever.
+//! What the selector does if it can start nothing: it prints why and what to do, and waits for a key or a timeout.
 //!
-//! After five minutes the machine restarts by itself: a stick that was slow or loose may be read the next time, and
-//! a machine that nobody stands before has no other way back.
+//! After five minutes the machine restarts by itself: a stick that was slow or loose may be readable then, and a
+//! machine without a person at its console has no other way to recover.
 #![cfg(target_os = "uefi")]
 
 use crate::console::{say, typed};
@@ -16,13 +16,13 @@ use uefi::runtime::{self, ResetType};
 const PATIENCE: Duration = Duration::from_mins(5);
 const STEP: Duration = Duration::from_millis(50);
 
-/// Says why nothing was started, and restarts when told to.
+/// Prints why nothing was started, and restarts when a key is pressed or the time is over.
 pub(crate) fn halt(why: &dyn Display) -> ! {
     say(format_args!("nothing can be started: {why}"));
     say(format_args!("to do: write this stick again on the workstation: {WRITE_STICK}"));
     say(format_args!("to do: or start the machine from another stick"));
     say(format_args!("press f for the firmware's set-up, any other key to restart; restarts in 5 minutes"));
-    // The firmware's own watchdog would end the wait in the middle of somebody's reading; an error means it has none.
+    // The firmware's own watchdog would interrupt a person who reads the screen; an error means that there is none.
     let _ = boot::set_watchdog_timer(0, 0x1_0000, None);
     let mut waited = Duration::ZERO;
     while waited < PATIENCE {
@@ -36,7 +36,7 @@ pub(crate) fn halt(why: &dyn Display) -> ! {
     restart()
 }
 
-/// Restarts into the firmware's set-up, or just restarts where the firmware does not offer that.
+/// Restarts into the firmware's setup, or normally if the firmware does not offer that.
 pub(crate) fn to_firmware_setup() -> ! {
     if variables::ask_for_firmware_setup() {
         say(format_args!("restarting into the firmware's set-up"));

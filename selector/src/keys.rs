@@ -1,4 +1,4 @@
-//! The key window: for one second, somebody at the keyboard or the serial port can change what will be started.
+//! The key window: for one second, a person at the keyboard or the serial port can change what will be started.
 #![cfg(target_os = "uefi")]
 
 use crate::clock::Clock;
@@ -8,34 +8,35 @@ use handoff::decision::Wish;
 use handoff::slot::Slot;
 use uefi::boot;
 
-/// In microseconds.
+/// How long the window is open, in microseconds.
 const WINDOW: u64 = 1_000_000;
-/// Short enough that a key feels answered at once. Waiting on the firmware's key event would save nothing: the
-/// firmware polls its keyboards, and some never signal the event of a serial port.
+/// The time between two looks at the keyboard, short enough that the answer to a key feels instant. Waiting for the
+/// firmware's key event would save nothing: the firmware polls its keyboards, and some never signal the event of a
+/// serial port.
 const STEP: Duration = Duration::from_millis(20);
 
-/// What was asked for.
+/// The request of the person at the keyboard.
 pub(crate) enum Asked {
-    /// Something about the slots, or nothing.
+    /// A request about the slots, or none.
     For(Wish),
-    /// The firmware's set-up.
+    /// To show the firmware's setup.
     FirmwareSetup,
 }
 
-/// An open window: what the selector does meanwhile does not lengthen the boot.
+/// An open window: other work of the selector meanwhile does not lengthen the boot.
 pub(crate) struct Window {
     opened: u64,
 }
 
 impl Window {
-    /// Says which keys there are.
+    /// Prints the list of keys and opens the window.
     pub(crate) fn open(clock: &Clock) -> Self {
         say(format_args!("keys for a second: r rescue, a or b slot, f firmware set-up"));
         Self { opened: clock.now() }
     }
 
-    /// Listens until the window's second is over. A key that was typed before counts, so nobody has to hit the second;
-    /// the keyboard is asked at least once, however late it is.
+    /// Waits until the window's second is over. A key that was typed before counts, so the second need not be met
+    /// exactly; the keyboard is read at least once, however late it is.
     pub(crate) fn listen(self, clock: &Clock) -> Asked {
         loop {
             while let Some(key) = typed() {

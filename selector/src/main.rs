@@ -23,7 +23,7 @@ mod start;
 mod turns;
 mod variables;
 
-/// The firmware's way in.
+/// The entry point for the firmware.
 #[cfg(target_os = "uefi")]
 #[uefi::entry]
 fn main() -> uefi::Status {
@@ -35,13 +35,13 @@ fn main() -> uefi::Status {
     }
 }
 
-/// A bug in this program is said and waited on like any other fault: a black screen helps nobody.
+/// A bug in this program is shown like any other fault, and the machine waits for a key: a black screen helps no user.
 #[cfg(target_os = "uefi")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     halt::halt(info)
 }
 
-/// The selector is a UEFI program; this stands in for it where the workspace is built for the host.
+/// The selector is a UEFI program; this empty function replaces it when the workspace is built for the host.
 #[cfg(not(target_os = "uefi"))]
 fn main() {}

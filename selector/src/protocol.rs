@@ -1,4 +1,4 @@
-//! The one way in which this program opens a protocol of the firmware.
+//! The only function with which this program opens a protocol of the firmware.
 #![cfg(target_os = "uefi")]
 
 use uefi::boot::{self, OpenProtocolAttributes, OpenProtocolParams, ScopedProtocol};

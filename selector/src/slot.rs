@@ -1,4 +1,4 @@
-//! A slot's boot partition: reads its record and UKI and lets through only bytes that hash to what the record says.
+//! A slot's boot partition: reads its record and UKI and returns the UKI only if it has the digest in the record.
 #![cfg(target_os = "uefi")]
 
 use crate::block::Blocks;
@@ -12,10 +12,10 @@ use handoff::slot::Slot;
 use sha2::{Digest as _, Sha256};
 use uefi::mem::AlignedBuffer;
 
-/// Large reads are what makes a stick fast; a multiple of every block size.
+/// Bytes of one read: large reads are fast on a stick; a multiple of every block size.
 const CHUNK: usize = 1024 * 1024;
 
-/// A UKI in memory that was checked there. The bytes that are started are these, never read again.
+/// A UKI that was checked in memory. Exactly these bytes are started; they are not read again.
 pub(crate) struct CheckedUki {
     memory: AlignedBuffer,
     length: usize,
@@ -56,7 +56,7 @@ impl CheckedUki {
         self.memory.as_slice().split_at(self.length).0
     }
 
-    /// The release that the boot record names.
+    /// The release in the boot record.
     pub(crate) fn release(&self) -> &Name {
         &self.release
     }

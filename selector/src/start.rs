@@ -7,7 +7,7 @@ use crate::slot::CheckedUki;
 use uefi::boot::{self, LoadImageSource};
 use uefi::proto::device_path::DevicePath;
 
-/// Starts the UKI; returns only where that failed, with the reason.
+/// Starts the UKI; returns only if that failed, with the reason.
 pub(crate) fn start(uki: CheckedUki) -> Fault {
     // The path tells the firmware's policy and the UKI's stub where the image came from.
     let path = protocol::get::<DevicePath>(uki.partition().handle).ok();
@@ -16,7 +16,7 @@ pub(crate) fn start(uki: CheckedUki) -> Fault {
         Ok(image) => image,
         Err(error) => return Fault::NotLoaded(error.status()),
     };
-    // The firmware holds a copy; the kernel needs the memory more than we do.
+    // The firmware has its own copy, and the kernel needs the memory.
     drop(path);
     drop(uki);
     match boot::start_image(image) {

@@ -1,4 +1,4 @@
-//! Asks `handoff::decision` what to do, does it, and asks again with what was learned, until a slot runs.
+//! Calls `handoff::decision`, does what it returns, and calls it again with what was learned, until a slot runs.
 #![cfg(target_os = "uefi")]
 
 use crate::clock::Clock;
@@ -25,13 +25,13 @@ struct Slots {
     checked: PerSlot<Option<CheckedUki>>,
 }
 
-/// Takes turns until a slot runs; returns why none could be started.
+/// Makes decisions until a slot runs; returns why none could be started.
 pub(crate) fn take(disk: &OwnDisk, clock: &Clock) -> String {
     let mut control = Control::read(disk);
     let mut record = control.state();
     let mut slots = Slots::default();
     let window = Window::open(clock);
-    // The slot that will most likely run is read while somebody may reach for a key.
+    // The slot that will most likely run is read while a person may still press a key.
     if let Decision::Check(slot) = decide(&record, &slots.health, Wish::None) {
         slots.check(disk, slot, clock);
     }
@@ -44,7 +44,8 @@ pub(crate) fn take(disk: &OwnDisk, clock: &Clock) -> String {
             Decision::Check(slot) => slots.check(disk, slot, clock),
             Decision::Start { slot, mode, record: next, reason } => {
                 let Some(uki) = slots.checked.get_mut(slot).take() else {
-                    // Only a slot that was checked is ever decided for; were it otherwise, it is not started.
+                    // The decision is always for a slot that was checked; if that were wrong, the slot would not be
+                    // started.
                     slots.fail(slot, &"not checked");
                     continue;
                 };
@@ -63,7 +64,7 @@ pub(crate) fn take(disk: &OwnDisk, clock: &Clock) -> String {
 }
 
 impl Slots {
-    /// Looks at a slot, and says what was found and how long that took.
+    /// Checks a slot, and prints the result and how long it took.
     fn check(&mut self, disk: &OwnDisk, slot: Slot, clock: &Clock) {
         let began = clock.now();
         match CheckedUki::read(disk, slot) {
@@ -78,14 +79,15 @@ impl Slots {
         }
     }
 
-    /// Says why a slot is not to be started, and remembers it.
+    /// Prints why a slot is not to be started, and remembers it.
     fn fail(&mut self, slot: Slot, why: &dyn Display) {
         say(format_args!("slot {slot}: {why}"));
         *self.health.get_mut(slot) = Health::Bad(why.to_string());
     }
 }
 
-/// Writes the state before the slot runs. Where that fails the stick boots all the same, and says that nobody counts.
+/// Writes the state before the slot runs. If that fails the stick still boots, and a message says that the start is not
+/// counted.
 fn count(control: &mut Control, next: &ControlRecord) -> bool {
     match control.write(next) {
         Ok(()) => true,

@@ -1,7 +1,7 @@
 //! The EFI variables that this program sets: its selection for the loader, and the Boot Loader Interface of systemd.
 //!
-//! All are volatile: a stick that was written anew, in a machine that remembers another one, must not be told anything
-//! by the old one. The one exception is `OsIndications`, which the firmware itself takes away again (UEFI 2.10, 8.5.4).
+//! All are volatile: the machine must not keep anything of an old stick when a new one is started. The only exception
+//! is `OsIndications`, which the firmware itself deletes again (UEFI 2.10, 8.5.4).
 #![cfg(target_os = "uefi")]
 
 use crate::clock::Clock;
@@ -19,7 +19,7 @@ const VOLATILE: VariableAttributes =
     VariableAttributes::BOOTSERVICE_ACCESS.union(VariableAttributes::RUNTIME_ACCESS);
 const BOOT_TO_FIRMWARE_SETUP: u64 = 1;
 
-/// Says what was selected, in UTF-8, to the loader of the started system.
+/// Passes the selection, in UTF-8, to the loader of the started system.
 pub(crate) fn set_selection(selected: &Selection) {
     match CString16::try_from(selection::VARIABLE) {
         Ok(name) => set(&name, &SELECTION, selected.encode().as_bytes()),
@@ -27,7 +27,8 @@ pub(crate) fn set_selection(selected: &Selection) {
     }
 }
 
-/// What systemd-analyze, bootctl and the loader read. No feature is claimed: there is no menu and no configuration.
+/// Sets the variables that systemd-analyze, bootctl and the loader read. It claims no feature: there is no menu and no
+/// configuration.
 pub(crate) fn set_loader_interface(esp: Guid, entry: &str, clock: &Clock) {
     set_text(cstr16!("LoaderInfo"), &format!("psyops-selector {}", env!("CARGO_PKG_VERSION")));
     set_text(cstr16!("LoaderDevicePartUUID"), &format!("{esp}"));
@@ -37,7 +38,7 @@ pub(crate) fn set_loader_interface(esp: Guid, entry: &str, clock: &Clock) {
     set_text(cstr16!("LoaderTimeExecUSec"), &format!("{}", clock.now()));
 }
 
-/// Asks the firmware to show its set-up after the next reset; `false` where it does not offer that.
+/// Asks the firmware to show its setup after the next reset; `false` if it does not offer that.
 pub(crate) fn ask_for_firmware_setup() -> bool {
     let global = VariableVendor::GLOBAL_VARIABLE;
     if number(cstr16!("OsIndicationsSupported")) & BOOT_TO_FIRMWARE_SETUP == 0 {
@@ -62,11 +63,12 @@ fn set_text(name: &CStr16, text: &str) {
     set(name, &LOADER, &units);
 }
 
-/// A variable that cannot be set is said and lived without: the loader has other ways to each of these facts.
+/// Sets a variable. An error is only printed: the loader has other ways to find each of these facts.
 fn set(name: &CStr16, vendor: &VariableVendor, content: &[u8]) {
     let first = runtime::set_variable(name, vendor, VOLATILE, content);
     let done = first.or_else(|_| {
-        // Somebody may have left a lasting variable of this name, whose attributes cannot be changed, only deleted.
+        // Another program may have left a permanent variable of this name, whose attributes cannot be changed, only
+        // deleted.
         runtime::delete_variable(name, vendor)?;
         runtime::set_variable(name, vendor, VOLATILE, content)
     });
