@@ -1,6 +1,6 @@
 //! The two clocks of the agent: time since the kernel started, for durations, and time of day, for people.
 //!
-//! Nothing that the agent decides depends on the time of day: in an initramfs it may be 1970.
+//! No decision of the agent depends on the time of day: in an initramfs it may be 1970.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -12,7 +12,7 @@ pub fn since_kernel_start() -> u64 {
     u64::try_from(now.tv_sec).unwrap_or(0) * 1000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1_000_000
 }
 
-/// Seconds since 1970, as the system's clock has it.
+/// The system's clock, in seconds since 1970.
 #[must_use]
 pub fn unix_seconds() -> u64 {
     u64::try_from(clock_gettime(ClockId::Realtime).tv_sec).unwrap_or(0)
@@ -32,19 +32,19 @@ impl Deadline {
         Self { at_ms: since_kernel_start().saturating_add(span) }
     }
 
-    /// What is left until then; nothing once it has passed.
+    /// The time that is left; zero once the deadline has passed.
     #[must_use]
     pub fn left(self) -> Duration {
         Duration::from_millis(self.at_ms.saturating_sub(since_kernel_start()))
     }
 
-    /// Whether it has passed.
+    /// Whether the deadline has passed.
     #[must_use]
     pub fn passed(self) -> bool {
         self.left().is_zero()
     }
 
-    /// The earlier of the two.
+    /// The earlier of two deadlines.
     #[must_use]
     pub fn or_sooner(self, other: Self) -> Self {
         if other.at_ms < self.at_ms { other } else { self }

@@ -1,10 +1,10 @@
-//! Telling the selector that this boot was good: the slot's tries are filled up in the control partition.
+//! Confirming the boot to the selector: the slot's tries are set to their full number in the control partition.
 //!
-//! A boot is confirmed when the configure stage came to an end, well or not: a bad command that a site gives its nodes
-//! must not use up both slots and leave a fleet in the rescue shell. What is not confirmed: a boot in which the agent
-//! never got so far (kernel, root, init or agent at fault), and one whose site answers a failed configuration with
-//! `reboot` or `rescue`. On a medium that cannot be written, or with a root that came without a slot, nothing is done,
-//! and the status says so.
+//! A boot is confirmed when the configure stage ended, even with a failure: a bad command that a site gives its nodes
+//! must not use up both slots and leave all nodes in the rescue shell. Not confirmed is a boot in which the agent never
+//! got so far (because of the kernel, root, init or agent), and one whose site chose `reboot` or `rescue` for a failed
+//! configuration. On a read-only medium, or with a root that came without a slot, nothing is written, and the status
+//! says so.
 
 use crate::disk::{BootDisk, DiskError};
 use crate::root::Root;
@@ -16,20 +16,20 @@ use medium::{MediumError, Partition, control};
 /// Why a boot was not confirmed.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfirmError {
-    /// The partition could not be read or written.
+    /// The control partition could not be read or written.
     #[error(transparent)]
     Medium(#[from] MediumError),
-    /// The partition is not found.
+    /// The control partition was not found.
     #[error(transparent)]
     Disk(#[from] DiskError),
 }
 
-/// Confirms `slot` on the disk that booted. `false` where it was confirmed with all its tries already.
+/// Confirms `slot` on the disk that booted. `false` if it was confirmed with all its tries already.
 pub fn confirm(root: &Root, slot: Slot) -> Result<bool, ConfirmError> {
     change(root, |record| record.confirmed(slot))
 }
 
-/// Asks the selector for the rescue shell at the next start.
+/// Requests the rescue shell for the next start. `false` if it was requested already.
 pub fn request_rescue(root: &Root) -> Result<bool, ConfirmError> {
     change(root, |record| ControlRecord { rescue_requested: true, ..record })
 }

@@ -1,7 +1,7 @@
-//! The system's consoles: which there are, which of them work, and saying something on all of them.
+//! The system's consoles: their names, which of them work, and writing to all of them.
 //!
-//! A console that is named on the command line but not there gives errors or swallows output; nothing here fails or
-//! waits for long because of one.
+//! A console that is named on the command line but does not exist returns errors or ignores output; nothing here fails
+//! or waits for long because of one.
 
 use crate::clock::Deadline;
 use crate::file;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How long one console may take to accept a line.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The devices behind the active consoles, by name (`tty1`, `ttyS0`), that can be talked to.
+/// The names of the active consoles (`tty1`, `ttyS0`) whose devices can be written to.
 #[must_use]
 pub fn working(root: &Root) -> Vec<String> {
     let is_terminal =
@@ -24,14 +24,14 @@ pub fn working(root: &Root) -> Vec<String> {
     active(root).into_iter().filter(is_terminal).collect()
 }
 
-/// The active consoles. `tty0` is whichever virtual terminal is in front; a person sits at `tty1`.
+/// The active consoles. `tty0` is the virtual terminal that is in front; it is replaced by `tty1`, where the login is.
 #[must_use]
 pub fn active(root: &Root) -> Vec<String> {
     let list = file::read_text(&root.at("/sys/class/tty/console/active")).unwrap_or_default();
     list.split_ascii_whitespace().map(|name| if name == "tty0" { "tty1" } else { name }.to_owned()).collect()
 }
 
-/// Writes `line` on every active console, on a line of its own. What is not plain text is escaped.
+/// Writes `line` on every active console, on its own line. Control characters are escaped.
 pub fn announce(root: &Root, line: &str) {
     let text = format!("\r\n{}\r\n", Shown(line));
     for name in active(root) {

@@ -1,9 +1,9 @@
-//! The `data` partition: what outlives a reboot, on nodes that mount one.
+//! The `data` partition: files that outlive a reboot, on nodes that mount one.
 
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// Whether a file system of its own is mounted at `folder`, and only root can write to its top.
+/// Whether a separate file system is mounted at `folder`, and only root can write to its top folder.
 pub(crate) fn is_mounted_for_root(folder: &Path) -> bool {
     let (Ok(facts), Some(Ok(above))) =
         (std::fs::symlink_metadata(folder), folder.parent().map(std::fs::symlink_metadata))

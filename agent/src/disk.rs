@@ -1,7 +1,7 @@
 //! The disk that booted: the one whose secret partition is mounted, and its other partitions by their names. In a boot
-//! that goes on without secrets, the one that the root is read from.
+//! without secrets, the disk that the root is read from.
 //!
-//! Not by label among all disks: a clone of the stick beside it has the same labels.
+//! Not the partition with the right label on any disk: a clone of the stick beside it has the same labels.
 
 use crate::file::{self, FileError, failing};
 use crate::root::Root;
@@ -9,13 +9,13 @@ use handoff::partition::Role;
 use std::fs;
 use std::path::PathBuf;
 
-/// Why a partition is not found.
+/// Why a partition was not found.
 #[derive(Debug, thiserror::Error)]
 pub enum DiskError {
     /// Something in `/proc` or `/sys` cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Neither the secret partition is mounted nor the root mapped, so the disk that booted is not known.
+    /// Neither is the secret partition mounted nor the root mapped, so the disk that booted is not known.
     #[error(
         "no partition is mounted at {} and no root is mapped as {}: the disk that booted is not known",
         handoff::paths::SECRET_PARTITION,
@@ -25,9 +25,9 @@ pub enum DiskError {
     /// The disk that booted lacks a partition.
     #[error("{disk} has no partition {role}; write the stick anew", disk = disk.display())]
     NoPartition {
-        /// The disk in `/sys`.
+        /// The disk's path in `/sys`.
         disk: PathBuf,
-        /// The partition's name.
+        /// The name of the missing partition.
         role: &'static str,
     },
 }
@@ -40,7 +40,7 @@ pub struct BootDisk<'a> {
 }
 
 impl<'a> BootDisk<'a> {
-    /// Finds it by what is mounted.
+    /// Finds the disk from the mounted secret partition, or else from the mapped root.
     pub fn find(root: &'a Root) -> Result<Self, DiskError> {
         let mounts = file::read_text(&root.at("/proc/self/mountinfo"))?;
         let link = match device_number(&mounts, handoff::paths::SECRET_PARTITION) {
@@ -52,7 +52,7 @@ impl<'a> BootDisk<'a> {
         Ok(Self { root, sysfs })
     }
 
-    /// The device of one of its partitions.
+    /// The path of the device file of a partition of the disk.
     pub fn partition(&self, role: Role) -> Result<PathBuf, DiskError> {
         for name in file::names(&self.sysfs)? {
             let Ok(facts) = file::read_text(&self.sysfs.join(name).join("uevent")) else { continue };
@@ -67,7 +67,7 @@ impl<'a> BootDisk<'a> {
     }
 }
 
-/// The link to a partition that the mapped root is read from.
+/// The link in `/sys` to a partition that the mapped root is read from.
 fn below_the_root(root: &Root) -> Option<PathBuf> {
     let block = root.at("/sys/block");
     let mapped = file::names(&block).ok()?.into_iter().map(|name| block.join(name)).find(|device| {
@@ -78,12 +78,12 @@ fn below_the_root(root: &Root) -> Option<PathBuf> {
     Some(below.join(file::names(&below).ok()?.into_iter().next()?))
 }
 
-/// The `major:minor` of the partition that is mounted at `point`. What lies in memory over it does not count.
+/// The `major:minor` of the partition that is mounted at `point`. File systems in memory on top of it are skipped.
 fn device_number<'a>(mounts: &'a str, point: &str) -> Option<&'a str> {
     mounted_at(mounts, point).find(|number| !is_in_memory(number))
 }
 
-/// The `major:minor` of all that is mounted at `point`, the uppermost first (`proc_pid_mountinfo(5)`).
+/// The `major:minor` of all file systems mounted at `point`, the topmost first (`proc_pid_mountinfo(5)`).
 fn mounted_at<'a>(mounts: &'a str, point: &str) -> impl Iterator<Item = &'a str> {
     mounts.lines().rev().filter_map(move |line| {
         let mut fields = line.split(' ').skip(2);
@@ -92,7 +92,7 @@ fn mounted_at<'a>(mounts: &'a str, point: &str) -> impl Iterator<Item = &'a str>
     })
 }
 
-/// File systems without a device have major number 0.
+/// Whether a file system is in memory: those without a device have major number 0.
 fn is_in_memory(number: &str) -> bool {
     number.starts_with("0:")
 }

@@ -1,4 +1,4 @@
-//! Files of the running system: read with the path in the error, written whole or not at all, listed in order.
+//! Files of the running system: read with the path in the error, written completely or not at all, listed in order.
 
 use rustix::fs::{Mode, OFlags};
 use std::ffi::OsString;
@@ -7,27 +7,27 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// A file or folder with which something could not be done.
+/// An operation on a file or folder that failed.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {source}", path = path.display())]
 pub struct FileError {
-    /// What was tried.
+    /// The operation, as a verb.
     pub action: &'static str,
-    /// With what.
+    /// The path of the file or folder.
     pub path: PathBuf,
-    /// Why it failed.
+    /// The operating system's error.
     pub source: io::Error,
 }
 
 impl FileError {
-    /// Whether the thing is not there at all.
+    /// Whether the file or folder does not exist.
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
     }
 }
 
-/// Names what was tried where an operation fails.
+/// Adds the operation and the path to an error.
 pub fn failing<T, E: Into<io::Error>>(
     action: &'static str,
     path: &Path,
@@ -36,17 +36,17 @@ pub fn failing<T, E: Into<io::Error>>(
     result.map_err(|source| FileError { action, path: path.to_owned(), source: source.into() })
 }
 
-/// The text of a file.
+/// Reads a file as text.
 pub fn read_text(path: &Path) -> Result<String, FileError> {
     failing("read", path, fs::read_to_string(path))
 }
 
-/// The bytes of a file.
+/// Reads a file as bytes.
 pub fn read(path: &Path) -> Result<Vec<u8>, FileError> {
     failing("read", path, fs::read(path))
 }
 
-/// The names in a folder, in order; none where there is no such folder.
+/// The names in a folder, in order; none if the folder does not exist.
 pub fn names(folder: &Path) -> Result<Vec<OsString>, FileError> {
     #[expect(clippy::disallowed_methods, reason = "this is the sorted walk that everything else uses")]
     let entries = match fs::read_dir(folder) {
@@ -61,13 +61,13 @@ pub fn names(folder: &Path) -> Result<Vec<OsString>, FileError> {
     Ok(names)
 }
 
-/// Creates a folder and those above it.
+/// Creates a folder and the missing folders above it.
 pub fn create_folder(path: &Path) -> Result<(), FileError> {
     failing("create the folder", path, fs::create_dir_all(path))
 }
 
-/// Replaces a file by `content` with `mode`, unless it is so already. Whoever reads it sees the old file or the new
-/// one, never a part: a temporary file in the same folder, its data on the medium, then the rename.
+/// Replaces a file by `content` with `mode`; `false` if it has both already. A reader sees the old file or the new one,
+/// never a part: it writes a temporary file in the same folder, flushes it to the medium, and renames it.
 pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<bool, FileError> {
     if holds(path, content, mode) {
         return Ok(false);
@@ -85,7 +85,7 @@ pub fn write(path: &Path, content: &[u8], mode: u32) -> Result<bool, FileError> 
     Ok(true)
 }
 
-/// The name under which `path` is made before it is renamed into place.
+/// The temporary name of `path`, under which it is written before the rename.
 #[must_use]
 pub fn temporary_beside(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
@@ -94,7 +94,7 @@ pub fn temporary_beside(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Opens a log that only root reads, to add to its end.
+/// Opens a log that only root can read, to append to it.
 pub fn open_log(path: &Path) -> Result<File, FileError> {
     if let Some(folder) = path.parent() {
         create_folder(folder)?;

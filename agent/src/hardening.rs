@@ -1,7 +1,7 @@
 //! The node's hardening: settings of the kernel, written before the node's init starts, and module loading closed when
 //! the boot is complete.
 //!
-//! systemd applies the files of `sysctl.d` later, Debian's own among them: there ours are the last ones.
+//! systemd applies the files of `sysctl.d` later, Debian's own among them: psyopsOS's file comes last there.
 
 use crate::file::{self, FileError, failing};
 use crate::root::Root;
@@ -10,10 +10,10 @@ use handoff::init::InitKind;
 use std::fs;
 use std::path::PathBuf;
 
-/// After everything that Debian's packages bring, and before what a site calls `99-zzz`.
+/// It sorts after every file of Debian's packages, and before a site's file `99-zzz`.
 const SYSCTL_FILE: &str = "/etc/sysctl.d/99-zz-psyops.conf";
 
-/// Tells the kernel what the site wants, and says what this kernel does not know. What changed on the disk is returned.
+/// Writes the site's kernel settings, and reports those that this kernel does not have. Returns the files that changed.
 pub fn apply(
     root: &Root,
     hardening: Hardening,
@@ -27,7 +27,7 @@ pub fn apply(
         return Ok(Vec::new());
     }
     let lines = hardening.settings().into_iter().map(|(path, value)| {
-        // The dash: a kernel that lacks a setting is not an error.
+        // The dash: it is not an error if the kernel lacks a setting.
         format!("-{} = {value}\n", path.replace('/', "."))
     });
     let text = format!("# [hardening] of the site, written at each boot.\n{}", lines.collect::<String>());
@@ -35,7 +35,7 @@ pub fn apply(
     Ok(if changed { vec![SYSCTL_FILE.into()] } else { Vec::new() })
 }
 
-/// Closes module loading where the site wants that. It stays closed until the next boot.
+/// Closes module loading if the site wants that. It stays closed until the next boot.
 pub fn close_modules(root: &Root, hardening: Hardening, say: &mut dyn FnMut(&str)) -> Result<(), FileError> {
     match hardening.modules {
         Modules::Open => Ok(()),
@@ -49,7 +49,7 @@ fn write(root: &Root, (path, value): Setting, say: &mut dyn FnMut(&str)) -> Resu
         say(&format!("this kernel has no setting {}", path.replace('/', ".")));
         return Ok(());
     }
-    // A value that is right may be one that cannot be written again.
+    // The value is right already, and perhaps cannot be written again.
     if file::read_text(&place).is_ok_and(|now| now.trim_end() == value) {
         return Ok(());
     }

@@ -1,8 +1,8 @@
 //! The record of the highest serial and security epoch that this node has run with, on the `data` partition.
 //!
-//! The format is [`handoff::highest_seen`]'s. The record is only used where `data` is mounted and only root can write to its
-//! top. Paths are opened step by step and no link is followed, because the partition may have been written to elsewhere.
-//! Nothing that is wrong with the record keeps a node from starting: it is reported, and a new one takes its place.
+//! The format is [`handoff::highest_seen`]'s. The record is only used if `data` is mounted and only root can write to
+//! its top folder. Paths are opened name by name without following links, because another system may have written to
+//! the partition. A damaged record does not keep a node from starting: it is reported, and a new one replaces it.
 
 use crate::data::is_mounted_for_root;
 use crate::file::{self, FileError};
@@ -23,35 +23,35 @@ pub enum RecordError {
     /// A file or folder could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// It is a link, a device or something else that this program does not write.
+    /// A link, a device or something else that this program does not write.
     #[error("{path} is {what}; look who wrote to the data partition", path = path.display())]
     Foreign {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What it is instead.
         what: &'static str,
     },
     /// Its content is not a record.
     #[error("{path} is damaged: {problem}", path = path.display())]
     Damaged {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the content is not a record.
         problem: BadHighestSeen,
     },
-    /// It is of another node.
+    /// The record is of another node.
     #[error("{path} is of node {node} of site {site}", path = path.display())]
     OtherNode {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// The node in it.
+        /// The node in the record.
         node: Name,
-        /// The site in it.
+        /// The site in the record.
         site: Name,
     },
 }
 
-/// What to do about a seal that is older than `serial`, which `node` has run with.
+/// What to do if a seal is older than `serial`, which `node` has run with.
 #[must_use]
 pub fn advice(node: &Name, serial: u64) -> String {
     format!(
@@ -60,13 +60,13 @@ pub fn advice(node: &Name, serial: u64) -> String {
     )
 }
 
-/// What `node` remembers; nothing where no data partition is mounted, or where there is no record yet.
+/// Reads the record of `node`; `None` if no data partition is mounted, or there is no record yet.
 pub fn read(root: &Root, site: &Name, node: &Name) -> Result<Option<HighestSeen>, RecordError> {
     let data = root.at(paths::DATA);
     if is_mounted_for_root(&data) { read_in(&data, site, node) } else { Ok(None) }
 }
 
-/// Keeps `seen` in place of what was remembered; does nothing where no data partition is mounted.
+/// Replaces the record by `seen`; does nothing if no data partition is mounted.
 pub fn write(root: &Root, seen: &HighestSeen) -> Result<(), RecordError> {
     let data = root.at(paths::DATA);
     if is_mounted_for_root(&data) { write_in(&data, seen) } else { Ok(()) }
@@ -99,7 +99,7 @@ fn read_in(data: &Path, site: &Name, node: &Name) -> Result<Option<HighestSeen>,
     }
 }
 
-/// Temporary file, its data on the medium, rename, and the folder on the medium: the old record holds or the new one.
+/// Writes a temporary file, flushes it, renames it, and flushes the folder: the old record is valid or the new one.
 fn write_in(data: &Path, seen: &HighestSeen) -> Result<(), RecordError> {
     let folder_path = data.join(paths::ON_DATA);
     let path = folder_path.join(paths::HIGHEST_SEEN);
@@ -129,7 +129,7 @@ fn write_in(data: &Path, seen: &HighestSeen) -> Result<(), RecordError> {
     folder.sync_all().map_err(|error| failed("write", &folder_path, error))
 }
 
-/// The folder on the partition, open; nothing where there is none yet.
+/// The folder on the partition, open; `None` if it does not exist yet.
 fn existing_folder(data: &Path) -> Result<Option<File>, RecordError> {
     let path = data.join(paths::ON_DATA);
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -190,7 +190,7 @@ mod tests {
         let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o7777;
         assert_eq!((mode(&folder), mode(&path)), (0o700, 0o600));
         let old = fs::File::open(&path).unwrap();
-        // A temporary file that a power cut left does no harm.
+        // A temporary file that a power cut left is ignored.
         fs::write(folder.join(".highest-seen.psyops-new"), "half").unwrap();
         write_in(data.path(), &seen(5)).unwrap();
         assert_eq!(read_back(&data).unwrap(), Some(seen(5)));
@@ -237,7 +237,7 @@ mod tests {
             fs::remove_file(&path).unwrap();
             make();
             let found = problem();
-            // A socket cannot even be opened.
+            // A socket cannot be opened at all.
             assert!(found == is(what) || found.starts_with("cannot open "), "{found}");
             write_in(data.path(), &seen(5)).unwrap();
             assert_eq!(read_back(&data).unwrap(), Some(seen(5)));

@@ -1,7 +1,7 @@
-//! Why the last failed boot failed: shown once by the next boot that goes through, and its log kept with the others.
+//! Why the last failed boot failed: shown once by the next boot that succeeds, and its log kept with the others.
 //!
-//! The loader leaves it in the control partition before rescue or a restart; the agent leaves it there where the site
-//! answers a failed configuration with one of these.
+//! The loader writes it into the control partition before rescue or a restart; the agent does so if the site chose one
+//! of these for a failed configuration.
 
 use crate::clock::unix_seconds;
 use crate::consoles;
@@ -18,29 +18,29 @@ use handoff::role_settings::Stage;
 use handoff::shown::ShownLines;
 use medium::{MediumError, Partition, failure_area};
 
-/// Why it could not be shown or left.
+/// Why a failure could not be shown or recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum LastFailureError {
-    /// The control partition is not found.
+    /// The control partition was not found.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// It cannot be read or written.
+    /// The control partition cannot be read or written.
     #[error(transparent)]
     Medium(#[from] MediumError),
-    /// The log cannot be kept.
+    /// The log cannot be written.
     #[error(transparent)]
     File(#[from] FileError),
 }
 
 /// Shows a failure that no boot has shown yet: on every console, in the log folder and for `status`. Only then is it
-/// noted as shown: after a power cut it is shown once more rather than never.
+/// marked as shown: after a power cut it is shown twice rather than never.
 pub fn show(root: &Root) -> Result<Option<LastFailure>, LastFailureError> {
     let device = BootDisk::find(root)?.partition(Role::Control)?;
     let area = failure_area::read(&Partition::open(&device)?)?;
     let Some(record) = area.current().filter(|record| !record.acknowledged) else { return Ok(None) };
     let failure = record.failure.clone();
     let log = root.at(paths::LOGS).join("last-failure.log");
-    // Whoever held the stick can have written this record.
+    // Any person who had the stick may have written this record.
     file::write(&log, ShownLines(&failure.log).to_string().as_bytes(), 0o600)?;
     file::write(&root.at(paths::LAST_FAILURE), format!("{}\n", failure.to_json()).as_bytes(), 0o640)?;
     consoles::announce(root, &format!("{}{}", marker::LAST_FAILURE, line(&failure)));
@@ -48,7 +48,7 @@ pub fn show(root: &Root) -> Result<Option<LastFailure>, LastFailureError> {
     Ok(Some(failure))
 }
 
-/// What this boot has shown, as JSON.
+/// The failure that this boot has shown, as JSON.
 #[must_use]
 pub fn shown(root: &Root) -> Option<String> {
     let text = file::read_text(&root.at(paths::LAST_FAILURE)).ok()?;
@@ -56,7 +56,7 @@ pub fn shown(root: &Root) -> Option<String> {
     holds.then(|| text.trim().to_owned())
 }
 
-/// The same for people, on one line.
+/// The failure that this boot has shown, for people, on one line.
 #[must_use]
 pub fn shown_line(root: &Root) -> Option<String> {
     let value: serde_json::Value = serde_json::from_str(&shown(root)?).ok()?;
@@ -74,7 +74,7 @@ fn worded(slot: &str, fault: &str, step: &str, problem: &str) -> String {
     format!("slot {slot}: {fault} (step {step}): {problem}; its log is {}/last-failure.log", paths::LOGS)
 }
 
-/// Leaves word that this boot's configuration failed, before the machine restarts because of it.
+/// Records that this boot's configuration failed, before the machine restarts because of it.
 pub fn leave(root: &Root, report: &BootReport) -> Result<(), LastFailureError> {
     let problem: Vec<&str> = report
         .faults

@@ -1,7 +1,7 @@
-//! What runs on a psyopsOS node after the loader: the configuration run, the syslog pause, the status.
+//! The programs on a psyopsOS node after the loader: the configuration run, the syslog pause, the status.
 //!
-//! The loader hands over facts in `/run/psyops` (see `handoff::paths`); everything here starts from them and works
-//! without a network. Functions return; only [`cli`] prints, and only `main` exits.
+//! The loader passes facts in `/run/psyops` (see `handoff::paths`); everything here starts from them and works without
+//! a network. Functions return; only [`cli`] prints, and only `main` exits.
 
 pub mod cli;
 pub mod clock;

@@ -1,4 +1,4 @@
-//! The node's settings, as PID 1 put them into memory, and what follows from them for this root.
+//! The node's settings, as PID 1 wrote them to memory, and what follows from them for this root.
 
 use crate::file::{self, FileError};
 use crate::root::Root;
@@ -9,18 +9,18 @@ use handoff::paths::{INIT_KIND, NODE};
 use std::io;
 use std::path::PathBuf;
 
-/// Why there are no settings.
+/// Why the settings cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The file cannot be read.
     #[error("{0}; the loader puts it there from the seal: make the node's seal again with `psyops seal`")]
     File(#[from] FileError),
-    /// The file says something that is not valid.
+    /// The content of the file is not valid.
     #[error("{path}: {problem}", path = path.display())]
     Content {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is not valid, and where.
+        /// What is not valid, and in which line.
         problem: BadNodeSettings,
     },
 }
@@ -32,8 +32,8 @@ pub fn load(root: &Root) -> Result<NodeSettings, NodeError> {
     NodeSettings::decode(&text).map_err(|problem| NodeError::Content { path, problem })
 }
 
-/// The init of the root, which decides how the node is configured. For an imported base, the builder found out which it is
-/// and wrote it into the root.
+/// The init of the root, which decides how the node is configured. For an imported base, the builder found the init and
+/// wrote its name into the root.
 pub fn init(base: BaseKind, root: &Root) -> Result<InitKind, FileError> {
     match base {
         BaseKind::Micro => return Ok(InitKind::Busybox),

@@ -1,8 +1,8 @@
-//! What is older on this node than something that it has or had: seals in the two places, the release in the other slot,
-//! and what the node remembers on its `data` partition.
+//! What is older on this node than something that it has or had: seals in the two places, the release in the other
+//! slot, and the numbers in the record on its `data` partition.
 //!
-//! The loader has refused already what the signed system and the seal do not accept. What is found here runs, and the node
-//! is degraded where it should not. What cannot be read is left out: it is the loader's to report.
+//! The loader has already refused whatever the signed system and the seal do not accept. What is found here runs, and
+//! the node is degraded if it should not. What cannot be read is left out: the loader reports it.
 
 use crate::disk::BootDisk;
 use crate::highest_seen::{self, RecordError};
@@ -17,7 +17,7 @@ use handoff::slot::Slot;
 use keys::seal::UnverifiedSeal;
 use medium::{Partition, boot_record, seal_slots};
 
-/// What runs, and in which system.
+/// The seal and the system that run.
 struct Running {
     trusted: Trusted,
     node: Name,
@@ -26,7 +26,7 @@ struct Running {
 }
 
 impl Running {
-    /// Nothing in a boot without a seal, which has other worries.
+    /// `None` in a boot without a seal, which has faults of its own.
     fn of(root: &Root, report: &BootReport) -> Option<Self> {
         Some(Self {
             trusted: Trusted::load(root).ok()?,
@@ -41,7 +41,7 @@ impl Running {
     }
 }
 
-/// Adds to the report what is older; returns what else has to be said.
+/// Adds to the report what is older; returns an error that must be reported as well.
 pub fn add(root: &Root, report: &mut BootReport) -> Option<RecordError> {
     // A configuration run may be repeated.
     report.older.clear();
@@ -76,12 +76,12 @@ pub fn add(root: &Root, report: &mut BootReport) -> Option<RecordError> {
     problem
 }
 
-/// Remembers what ran in a boot that came to its end.
+/// Records the numbers of a boot that is complete.
 pub fn remember(root: &Root, report: &BootReport) -> Result<(), RecordError> {
     let Some(running) = Running::of(root, report) else { return Ok(()) };
     let site = running.trusted.trust.site.clone();
     let known = highest_seen::read(root, &site, &running.node);
-    // A record that cannot be believed was reported, and is replaced.
+    // A damaged record was reported, and is replaced.
     let known = known.ok().flatten();
     let (serial, security_epoch) = (running.serial, running.epoch());
     let seen = known.as_ref().map_or_else(
@@ -117,7 +117,7 @@ fn seal_place(running: &Running, disk: &BootDisk<'_>, slot: Slot) -> Option<Olde
     Some(Older { what: OlderKind::SealPlace, lower: found.min(runs), higher: found.max(runs), message })
 }
 
-/// A release in the other slot that is newer, as its boot record says.
+/// A release in the other slot that is newer according to its boot record.
 fn other_slot(running: &Running, disk: &BootDisk<'_>, other: Slot) -> Option<Older> {
     let device = disk.partition(Role::Boot(other)).ok()?;
     let record = boot_record::read(&Partition::open(&device).ok()?).ok()?.ok()?;

@@ -1,6 +1,6 @@
 //! The `overlay` kind: a role's `files/` copied over the root, its `templates/` rendered over it.
 //!
-//! Each file is replaced whole, and only where it differs, so that a second run changes nothing and says so.
+//! Each file is replaced as a whole, and only if it differs, so that a second run changes nothing and reports that.
 
 use crate::file::{self, FileError, failing};
 use crate::role::Role;
@@ -10,7 +10,7 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-/// Why a role was not laid over the root.
+/// Why the files of a role could not be copied or rendered.
 #[derive(Debug, thiserror::Error)]
 pub enum OverlayError {
     /// A file could not be read or written.
@@ -19,12 +19,12 @@ pub enum OverlayError {
     /// A template could not be rendered.
     #[error(transparent)]
     Template(#[from] TemplateError),
-    /// Something that is neither file, folder nor link.
+    /// Neither a file nor a folder nor a link; holds its path.
     #[error("{path}: neither a file, a folder nor a link; a role's files can be nothing else", path = .0.display())]
     OddFile(PathBuf),
 }
 
-/// Lays `role` over `root`; the absolute paths of what changed.
+/// Copies and renders the files of `role` into `root`; returns the absolute paths of those that changed.
 pub fn lay(root: &Root, role: &Role, renderer: &Renderer) -> Result<Vec<PathBuf>, OverlayError> {
     let mut changed = Vec::new();
     for (folder, renderer) in [("files", None), ("templates", Some(renderer))] {
@@ -46,7 +46,7 @@ fn lay_folder(
         let (from, to) = (source.join(&name), target.join(&name));
         let facts = failing("look at", &from, fs::symlink_metadata(&from))?;
         if facts.is_dir() {
-            // A folder may already be a link to one (/bin -> usr/bin): what goes into it goes to where it leads.
+            // A folder may already be a link to one (/bin -> usr/bin): files are then written into the link's target.
             if !to.is_dir() {
                 file::create_folder(&to)?;
                 let mode = fs::Permissions::from_mode(facts.permissions().mode() & 0o7777);

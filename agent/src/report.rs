@@ -1,6 +1,6 @@
-//! The end of the boot report: what the configuration run adds to what the loader wrote, and telling it to everybody.
+//! The end of the boot report: adds the result of the configuration run to the loader's report, and publishes it.
 //!
-//! The outcome only ever gets worse here: what the loader found stays found.
+//! The outcome can only get worse here: faults that the loader found stay.
 
 use crate::consoles;
 use crate::file::{self, FileError};
@@ -14,18 +14,18 @@ use handoff::report_key::{self, ReportKey};
 use handoff::role_settings::Stage;
 use std::path::PathBuf;
 
-/// Why there is no boot report.
+/// Why the boot report cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ReportError {
     /// The file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The file is no report.
+    /// The file is not a report.
     #[error("{path}: {source}; the loader of this image and its agent do not fit together", path = path.display())]
     Syntax {
-        /// Which file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The parser's error.
         source: serde_json::Error,
     },
 }
@@ -37,8 +37,8 @@ pub fn load(root: &Root) -> Result<BootReport, ReportError> {
     serde_json::from_str(&text).map_err(|source| ReportError::Syntax { path, source })
 }
 
-/// Completes the boot report with what the status file says of both stages. Where the loader left none, the report says
-/// so itself rather than nothing at all.
+/// Completes the boot report with both stages from the status file. If the loader left no report, the new one has a
+/// fault that says so.
 #[must_use]
 pub fn complete(root: &Root, status: &Status) -> BootReport {
     let mut report = load(root).unwrap_or_else(|error| without_loader(root, &error));
@@ -54,7 +54,7 @@ pub fn complete(root: &Root, status: &Status) -> BootReport {
     report
 }
 
-/// Writes the report where programs and people look for it, keeps it with the logs, and says it on every console.
+/// Writes the report to its files, keeps a copy with the logs, and prints it on every console.
 pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
     let report = with_services(root, report);
     write(root, &report)?;
@@ -68,7 +68,7 @@ pub fn publish(root: &Root, report: &BootReport) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The report with what the services took until now.
+/// The report with the times of the services so far.
 #[must_use]
 pub fn with_services(root: &Root, report: &BootReport) -> BootReport {
     let mut report = report.clone();
@@ -76,7 +76,7 @@ pub fn with_services(root: &Root, report: &BootReport) -> BootReport {
     report
 }
 
-/// Writes the report into its files.
+/// Writes the report to its two files.
 pub fn write(root: &Root, report: &BootReport) -> Result<(), FileError> {
     let line = report.to_json() + "\n";
     file::write(&root.at(handoff::paths::BOOT_REPORT), line.as_bytes(), 0o640)?;
@@ -84,7 +84,7 @@ pub fn write(root: &Root, report: &BootReport) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Writes what shells and logins show, so that they need to start no program for it.
+/// Writes the texts that shells and logins show, so that they need not start a program for it.
 pub fn greet(root: &Root, report: &BootReport) -> Result<(), FileError> {
     let message = format!("{}\n", summary(report));
     file::write(&root.at(handoff::paths::MESSAGE_OF_THE_DAY), message.as_bytes(), 0o644)?;
@@ -97,7 +97,7 @@ pub fn greet(root: &Root, report: &BootReport) -> Result<(), FileError> {
     Ok(())
 }
 
-/// The report in one line.
+/// A summary of the report in one line.
 #[must_use]
 pub fn summary(report: &BootReport) -> String {
     let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "?".into());
@@ -125,10 +125,10 @@ fn add(report: &mut BootReport, stage: &StageStatus) {
     let ending = match stage.result {
         Ending::Ok => Configure::Ok,
         Ending::Failed => Configure::Failed,
-        // A stage that still runs when the report is completed was cut off: the loader's deadline, or a crash.
+        // A stage that still runs when the report is completed was interrupted: by the loader's deadline, or a crash.
         Ending::Timeout | Ending::Running => Configure::Timeout,
     };
-    // `Pending` is what the loader writes; a failed identity stage is not made good by a configure stage that works.
+    // `Pending` is the loader's value; a configure stage that succeeds does not replace a failed identity stage.
     if report.configure == Configure::Pending
         || (report.configure == Configure::Ok && ending != Configure::Ok)
     {
@@ -148,7 +148,7 @@ fn add(report: &mut BootReport, stage: &StageStatus) {
     }
 }
 
-/// The loader has a step `identity` of its own (the age key), and names the agent's first stage after what runs it.
+/// The loader has its own step `identity` (the age key), so it names the agent's first stage differently.
 fn step_name(stage: &str) -> &str {
     if stage == Stage::Identity.word() { "configure-identity" } else { stage }
 }

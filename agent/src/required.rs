@@ -1,7 +1,9 @@
-//! Whether a stage of the configuration has what it needs: the node's seal, and the files that the seal calls necessary.
+//! Whether a stage of the configuration has what it needs: the node's seal, and the files that the seal requires for
+//! it.
 //!
-//! The loader lets a boot go on without a file that only the configuration run needs, and, where the site wants that,
-//! without any. A run that found out halfway would leave a node half configured; so it is not begun, and says why.
+//! The loader lets a boot go on without a file that only the configuration run needs, and, if the site wants that,
+//! without any file. A run that failed halfway would leave a node half configured; so it is not begun, and the reason
+//! is reported.
 
 use crate::file;
 use crate::report;
@@ -13,23 +15,23 @@ use handoff::paths;
 use handoff::role_settings::Stage;
 use keys::reconcile::compare_copy;
 
-/// What stands in the way of a stage.
+/// Why a stage cannot begin.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
-    /// The site lets its nodes boot without a seal that opens, and this is such a boot.
+    /// The site lets its nodes boot without a seal that opens, and this is such a boot. Holds the loader's message.
     #[error("this boot goes on without the node's seal, so nothing of the node is known: {0}")]
     WithoutSeal(String),
-    /// Files that the run needs.
+    /// Files that the run needs are missing; holds their names.
     #[error("not begun, because it needs what is missing: {}", .0.join("; "))]
     Missing(Vec<String>),
 }
 
-/// Looks whether `stage` can begin.
+/// Checks whether `stage` can begin.
 pub fn check(root: &Root, stage: Stage) -> Result<(), NotReady> {
     let Ok(text) = file::read_text(&root.at(paths::MANIFEST)) else {
         return without_seal(root).map_or(Ok(()), |why| Err(NotReady::WithoutSeal(why)));
     };
-    // The identity stage does what it can: a node that lacks a file should still have its name and its network.
+    // The identity stage does what it can: a node without a file should still have its name and its network.
     if stage == Stage::Identity {
         return Ok(());
     }
@@ -39,7 +41,7 @@ pub fn check(root: &Root, stage: Stage) -> Result<(), NotReady> {
     if missing.is_empty() { Ok(()) } else { Err(NotReady::Missing(missing)) }
 }
 
-/// What the loader says of a boot without a seal.
+/// The loader's message about a boot without a seal.
 fn without_seal(root: &Root) -> Option<String> {
     let faults = report::load(root).ok()?.faults;
     let causes = [Fault::SecretPartition, Fault::Identity, Fault::Seal].map(Fault::name);

@@ -7,16 +7,16 @@ use handoff::role_settings::{RoleAction, RoleSettings, Stage};
 use handoff::toml_problem::TomlProblem;
 use std::path::PathBuf;
 
-/// A role.
+/// A role as it is in the root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Its name.
+    /// The name of the role.
     pub name: Name,
-    /// Its folder.
+    /// The folder of the role in the root.
     pub folder: PathBuf,
     /// When it is applied.
     pub stage: Stage,
-    /// What it does.
+    /// What it does when it is applied.
     pub action: RoleAction,
 }
 
@@ -26,20 +26,20 @@ pub enum RoleError {
     /// The root has no such role.
     #[error("the role {name} is not in this root ({folder}): take it out of the node's roles, or build the image again", folder = folder.display())]
     Missing {
-        /// The role.
+        /// The name of the role.
         name: Name,
-        /// Where it should be.
+        /// The folder where the role should be.
         folder: PathBuf,
     },
-    /// Its description cannot be read.
+    /// Its `role.toml` cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Its description says something that is not valid.
+    /// Its `role.toml` is not valid.
     #[error("{path}: {problem}", path = path.display())]
     Content {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is not valid, and where.
+        /// What is not valid, and in which line.
         problem: TomlProblem,
     },
 }

@@ -1,4 +1,4 @@
-//! Where the system's files are: `/`, or a folder that stands for it in a test.
+//! Where the system's files are: `/`, or another folder in tests.
 
 use std::path::{Path, PathBuf};
 
@@ -7,26 +7,26 @@ use std::path::{Path, PathBuf};
 pub struct Root(PathBuf);
 
 impl Root {
-    /// Takes `folder` for `/`.
+    /// Uses `folder` in place of `/`.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         Self(folder.into())
     }
 
-    /// The place of an absolute path.
+    /// The path under this root of an absolute path.
     #[must_use]
     pub fn at(&self, absolute: impl AsRef<Path>) -> PathBuf {
         let absolute = absolute.as_ref();
         self.0.join(absolute.strip_prefix("/").unwrap_or(absolute))
     }
 
-    /// Whether this is the running system, and not a folder that stands for one.
+    /// Whether this is the running system, and not another folder.
     #[must_use]
     pub fn is_running_system(&self) -> bool {
         self.0 == Path::new("/")
     }
 
-    /// The absolute path of a place under this root.
+    /// The absolute path of a path under this root.
     #[must_use]
     pub fn absolute(&self, place: &Path) -> PathBuf {
         Path::new("/").join(place.strip_prefix(&self.0).unwrap_or(place))

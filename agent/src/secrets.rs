@@ -1,8 +1,8 @@
 //! The secret partition on the running system: compared with the seal, and repaired as the loader does it at boot.
 //!
-//! For looking, the manifest that the loader left is enough. For a repair the contents are needed: the seal is read from
-//! the stick again, its signature verified against what the initramfs trusted, and opened with the node's key. The
-//! partition is writable only while something is written.
+//! For a check, the manifest that the loader left is enough. A repair needs the contents: the seal is read from the
+//! stick again, verified with the keys that the initramfs trusted, and opened with the node's key. The partition is
+//! writable only while the repair writes.
 
 use crate::file::{self, FileError, failing};
 use crate::root::Root;
@@ -12,7 +12,7 @@ use handoff::paths;
 use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, repair};
 use rustix::mount::{MountFlags, mount_remount};
 
-/// How the secret partition is always mounted, as the loader does it.
+/// The mount flags of the secret partition, the same as the loader's.
 const DATA_ONLY: MountFlags =
     MountFlags::NODEV.union(MountFlags::NOSUID).union(MountFlags::NOEXEC).union(MountFlags::NOSYMFOLLOW);
 
@@ -22,16 +22,16 @@ pub enum SecretsError {
     /// A file of this boot, or a device, cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The loader left a manifest that is none.
+    /// The loader left a manifest that is not valid.
     #[error("{place}: {0}; reboot", place = paths::MANIFEST)]
     Manifest(#[from] BadManifest),
-    /// The seal, without which nothing can be repaired.
+    /// The seal, which a repair needs, cannot be used.
     #[error(transparent)]
     Seal(#[from] SealProblem),
-    /// The store cannot be read.
+    /// The files on the partition cannot be read.
     #[error(transparent)]
     Compare(#[from] CompareError),
-    /// Not all could be repaired.
+    /// Some files could not be repaired.
     #[error("{0}; if the medium is worn, make another stick")]
     Repair(#[from] RepairError),
 }
@@ -42,7 +42,7 @@ pub fn check(root: &Root) -> Result<Comparison, SecretsError> {
     Ok(compare(&root.at(paths::SECRET_PARTITION), &manifest)?)
 }
 
-/// Repairs what differs, tells what was done, and compares again.
+/// Repairs what differs, passes a line for each repair to `tell`, and compares again.
 pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, SecretsError> {
     let seal = seal::open_current(root)?;
     let store = root.at(paths::SECRET_PARTITION);
@@ -62,7 +62,7 @@ pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, Secret
     Ok(compare(&store, seal.manifest())?)
 }
 
-/// The secret partition while it can be written; read-only again at the end, whatever happens.
+/// The secret partition while it is writable; it is read-only again when this is dropped.
 struct Writable<'a> {
     root: &'a Root,
     ended: bool,
@@ -88,7 +88,7 @@ impl Drop for Writable<'_> {
     }
 }
 
-/// Only the running system has a partition there; a folder that stands for one is writable anyway.
+/// Only the running system has a partition there; another folder is writable anyway.
 fn remount(root: &Root, flags: MountFlags, action: &'static str) -> Result<(), FileError> {
     let store = root.at(paths::SECRET_PARTITION);
     if root.is_running_system() { failing(action, &store, mount_remount(&store, flags, "")) } else { Ok(()) }
@@ -122,7 +122,7 @@ pub(crate) mod tests {
     }
 
     impl Site {
-        /// A node whose store is as the seal of serial 1 says.
+        /// A node whose store matches the seal of serial 1.
         pub(crate) fn new() -> Self {
             let (folder, root) = stick(&[("sda9", "seal-a"), ("sda10", "seal-b"), ("sda11", "secret")]);
             let site = Self {

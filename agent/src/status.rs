@@ -1,4 +1,4 @@
-//! The status file: how each stage of the configuration run goes, for people and programs, at any moment.
+//! The status file: the state of each stage of the configuration run, for people and programs, at any moment.
 
 use crate::file::{self, FileError};
 use crate::root::Root;
@@ -7,25 +7,25 @@ use serde::{Deserialize, Serialize};
 use std::error::Error;
 use std::path::PathBuf;
 
-/// The version of the form.
+/// The version of the file's format.
 pub const FORMAT: u64 = 1;
 
-/// How something ended, from good to bad.
+/// How something ended, from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Ending {
-    /// Not yet.
+    /// It is still running.
     Running,
-    /// Well.
+    /// It succeeded.
     Ok,
     /// It failed.
     Failed,
-    /// The deadline came first.
+    /// The deadline passed first.
     Timeout,
 }
 
 impl Ending {
-    /// The word in the file.
+    /// The word for it in the file.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -37,24 +37,24 @@ impl Ending {
     }
 }
 
-/// How a role went.
+/// The result of a role.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RoleStatus {
-    /// Its name.
+    /// The name of the role.
     pub name: String,
-    /// `overlay`, `command`, or `built-in` for what the agent does itself.
+    /// `overlay`, `command`, or `built-in` for the agent's own work.
     pub kind: String,
-    /// How it ended.
+    /// How the role ended.
     pub result: Ending,
-    /// A command's exit status, where it ended by itself.
+    /// A command's exit status, if it ended by itself.
     pub exit_status: Option<i32>,
     /// How often a command was started.
     pub attempts: u32,
-    /// Milliseconds.
+    /// How long it took, in milliseconds.
     pub took_ms: u64,
-    /// The files that changed.
+    /// The absolute paths of the files that changed.
     pub changed: Vec<String>,
-    /// What went wrong.
+    /// What went wrong, if anything.
     pub problem: Option<String>,
 }
 
@@ -97,7 +97,7 @@ impl RoleStatus {
         }
     }
 
-    /// One line for people.
+    /// A line for the log.
     #[must_use]
     pub fn line(&self) -> String {
         let mut line = format!("role {}: {}", self.name, self.result.word());
@@ -111,20 +111,20 @@ impl RoleStatus {
     }
 }
 
-/// How a stage goes.
+/// The state of a stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StageStatus {
     /// `identity` or `configure`.
     pub stage: String,
-    /// How it ended, or that it runs.
+    /// How the stage ended, or that it is running.
     pub result: Ending,
-    /// When it began, as the system's clock had it.
+    /// When it began, in seconds since 1970 by the system's clock.
     pub started_unix: u64,
     /// When it began, in milliseconds since the kernel started.
     pub start_ms: u64,
-    /// Milliseconds; 0 while it runs.
+    /// How long it took, in milliseconds; 0 while it runs.
     pub took_ms: u64,
-    /// Its roles as far as they are done.
+    /// The roles that are done.
     pub roles: Vec<RoleStatus>,
 }
 
@@ -136,26 +136,26 @@ impl StageStatus {
         Self { stage, result: Ending::Running, started_unix, start_ms, took_ms: 0, roles: Vec::new() }
     }
 
-    /// Ends it: as badly as its worst role.
+    /// Ends the stage, with the worst result of its roles.
     pub fn end(&mut self, now_ms: u64) {
         self.took_ms = now_ms.saturating_sub(self.start_ms);
         self.result = self.roles.iter().map(|role| role.result).fold(Ending::Ok, Ending::max);
     }
 
-    /// The roles that did not end well.
+    /// The roles that did not succeed.
     pub fn unwell(&self) -> impl Iterator<Item = &RoleStatus> {
         self.roles.iter().filter(|role| role.result > Ending::Ok)
     }
 }
 
-/// The whole file.
+/// The content of the status file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Status {
-    /// [`FORMAT`].
+    /// The version of the file's format, [`FORMAT`].
     pub format: u64,
     /// The stages that began, in their order.
     pub stages: Vec<StageStatus>,
-    /// Whether this boot was confirmed in the control partition, or why not; nothing before the end.
+    /// Whether this boot was confirmed in the control partition, or why not; `None` before the end.
     pub confirmation: Option<String>,
 }
 
@@ -166,13 +166,13 @@ impl Default for Status {
 }
 
 impl Status {
-    /// Reads the file; none where there was no run yet, or where it cannot be understood.
+    /// Reads the file; `None` if there was no run yet, or the file is not valid.
     #[must_use]
     pub fn load(root: &Root) -> Option<Self> {
         serde_json::from_str(&file::read_text(&root.at(handoff::paths::STATUS)).ok()?).ok()
     }
 
-    /// Writes the file.
+    /// Writes the status file.
     pub fn save(&self, root: &Root) -> Result<(), FileError> {
         let path = root.at(handoff::paths::STATUS);
         let text = file::failing("write", &path, serde_json::to_vec_pretty(self))?;
@@ -180,7 +180,7 @@ impl Status {
         Ok(())
     }
 
-    /// Puts `stage` in, in place of what was known of it.
+    /// Adds `stage`, or replaces its former state.
     pub fn set(&mut self, stage: StageStatus) {
         match self.stages.iter_mut().find(|present| present.stage == stage.stage) {
             Some(present) => *present = stage,
@@ -188,7 +188,7 @@ impl Status {
         }
     }
 
-    /// What is known of `stage`.
+    /// The state of `stage`, if it has begun.
     #[must_use]
     pub fn stage(&self, stage: Stage) -> Option<&StageStatus> {
         self.stages.iter().find(|present| present.stage == stage.word())

@@ -1,7 +1,7 @@
-//! Rendering of a role's templates: `{{ name }}` and what else minijinja knows, with the node's variables.
+//! Rendering of a role's templates: `{{ name }}` and the other syntax of minijinja, with the node's variables.
 //!
-//! A variable that is not there is an error, never an empty place: a service that starts with half a configuration is
-//! worse than one that does not start.
+//! A missing variable is an error, never an empty text: a service that starts with half a configuration is worse than
+//! one that does not start.
 
 use handoff::node_settings::NodeSettings;
 use minijinja::syntax::SyntaxConfig;
@@ -12,11 +12,11 @@ use minijinja::{Environment, UndefinedBehavior, Value, context};
 #[derive(Debug, thiserror::Error)]
 #[error("template {name}, line {line}: {problem}")]
 pub struct TemplateError {
-    /// Which template.
+    /// The name of the template.
     pub name: String,
-    /// The line, from 1; 0 where the whole is meant.
+    /// The line, from 1; 0 if the error is about the whole template.
     pub line: usize,
-    /// What is wrong.
+    /// What is wrong in the line.
     pub problem: String,
 }
 
@@ -28,7 +28,7 @@ pub struct Renderer {
 }
 
 impl Renderer {
-    /// A renderer that knows the node's variables and its name, site and base.
+    /// A renderer with the node's variables and its name, site and base.
     #[must_use]
     pub fn new(node: &NodeSettings) -> Self {
         let mut environment = Environment::new();
@@ -47,7 +47,7 @@ impl Renderer {
         Self { environment, values }
     }
 
-    /// The text of `template` with all values in place.
+    /// The text of `template` with all values filled in.
     pub fn render(&self, name: &str, template: &str) -> Result<String, TemplateError> {
         self.environment.render_str(template, &self.values).map_err(|error| {
             let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();

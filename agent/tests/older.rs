@@ -1,6 +1,6 @@
-//! What the agent remembers on a `data` partition from boot to boot, with its real program and a real mount.
+//! What the agent records on a `data` partition from boot to boot, with its real program and a real mount.
 //!
-//! The test runs itself again in a mount namespace of its own (`unshare`), so it needs no privileges. Each "boot" is a
+//! The test runs itself again in its own mount namespace (`unshare`), so it needs no privileges. Each "boot" is a
 //! configuration run in a root whose boot report the test writes in place of the loader.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
@@ -34,7 +34,7 @@ impl Node {
         fs::write(path, content).unwrap();
     }
 
-    /// A boot with a seal of this serial and a system of this security epoch: the report at its end, and what was printed.
+    /// A boot with a seal of this serial and a system of this security epoch: the final report, and the output.
     fn boot(&self, serial: u64, security_epoch: u32) -> (BootReport, String) {
         let trust = LoaderConfig {
             site: "lab".parse().unwrap(),
@@ -79,7 +79,7 @@ impl Node {
     }
 }
 
-/// Runs the test again in a mount namespace and returns nothing, or, inside, the node.
+/// Runs the test again in a mount namespace and returns `None`, or, inside, the node.
 fn enter() -> Option<Node> {
     if let Some(root) = std::env::var_os(ROOT) {
         return Some(Node(root.into()));
@@ -121,7 +121,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
     assert_eq!(node.boot(9, 2).0.outcome, Outcome::Ok);
     assert_eq!(node.remembers(), (9, 2));
 
-    // The seal of before is put back, and then the release of before: the boot goes on, and says so each time.
+    // The former seal is put back, and then the former release: the boot goes on, and reports it each time.
     let message = "a seal of serial 4 runs, but this node has seen 9: write the node's current seal (psyops-agent seal \
                    install, or flash the stick again); if the older configuration is wanted, make a new seal of it: \
                    psyops seal --node node-1 --above 9";
@@ -143,7 +143,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
     assert_eq!(node.boot(10, 2).0.outcome, Outcome::Ok);
     assert_eq!(node.remembers(), (10, 2));
 
-    // A damaged record keeps no node from starting: it is reported once and replaced.
+    // A damaged record does not keep a node from starting: it is reported once and replaced.
     fs::write(node.record(), "garbage").unwrap();
     let (damaged, printed) = node.boot(10, 2);
     let message = format!(
@@ -156,7 +156,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
     assert_eq!(node.boot(10, 2).0.outcome, Outcome::Ok);
     assert_eq!(node.remembers(), (10, 2));
 
-    // Where others can write to the partition's top, it is not used.
+    // If others can write to the partition's top folder, it is not used.
     fs::remove_dir_all(node.record().parent().unwrap()).unwrap();
     chmod(&node.at("/data"), "777");
     assert_eq!(node.boot(3, 1).0.outcome, Outcome::Ok);

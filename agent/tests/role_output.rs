@@ -1,4 +1,4 @@
-//! What a role's command leaves running may print on, and still writes no line of its own into the log.
+//! A process that a role's command leaves running can print on, but cannot forge a line of the agent in the log.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 use std::fs;
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 const ROLE: &str = "stage = 'identity'\nkind = 'command'\ncommand = ['./run']\n";
-/// The daemon prints only when the run is over, and then notes that it is still alive.
+/// The daemon prints only when the run is over, and then records that it is still alive.
 const SCRIPT: &str = "#!/bin/sh\necho begin\n\
                       (while [ ! -e over ]; do sleep 0.1; done; printf 'psyops: late\\033[2J\\n'; echo alive > alive) &\n";
 const PATIENCE: Duration = Duration::from_secs(30);

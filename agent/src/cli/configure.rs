@@ -1,4 +1,4 @@
-//! `psyops-agent configure`: a stage, and at the end of the second one the report, the confirmation, the site's answer.
+//! `psyops-agent configure`: runs a stage; after the second one, the report, the confirmation and the site's action.
 
 use super::{complain, pause, say};
 use crate::configure::{self, RunLock};
@@ -64,7 +64,7 @@ pub(super) fn run(root: &Root, stage: Stage) -> ExitCode {
     }
 }
 
-/// Reads on for a daemon that a role's command left behind.
+/// Reads the output of a daemon that a role's command left running.
 pub(super) fn relay_output(left: usize) -> ExitCode {
     let log = io::stdout().as_fd().try_clone_to_owned().map(File::from);
     match log.and_then(|log| configure::read_on(io::stdin().lock(), &log, left)) {
@@ -76,13 +76,13 @@ pub(super) fn relay_output(left: usize) -> ExitCode {
     }
 }
 
-/// A node that cannot pause syslog is configured all the same.
+/// Pauses syslog; a node where that fails is configured all the same.
 fn pause_syslog(root: &Root) -> Option<PausedSyslog> {
     let paused = PausedSyslog::begin(Places::of(root));
     paused.map_err(|error| complain(&error)).ok()
 }
 
-/// The boot has come to its end: confirm it, say how it went, and do what the site wants done.
+/// The boot is complete: confirms it, publishes the report, and applies the site's action.
 fn finish(root: &Root) {
     let mut status = Status::load(root).unwrap_or_default();
     let mut report = report::complete(root, &status);
@@ -123,7 +123,7 @@ fn finish(root: &Root) {
     }
 }
 
-/// The boot is complete: what the site wants closed after it is closed.
+/// The boot is complete: closes module loading if the site wants that.
 fn close_modules(root: &Root) {
     let Ok(node) = node::load(root) else { return };
     if let Err(error) = hardening::close_modules(root, node.hardening, &mut |line| say(line)) {
@@ -145,7 +145,7 @@ fn confirm_slot(root: &Root, report: &BootReport) -> String {
     }
 }
 
-/// What the site wants done about a configuration that did not end well; `Continue` where it did.
+/// The site's action for a configuration that failed; `Continue` if it succeeded.
 fn answer(root: &Root, report: &BootReport) -> FaultAction {
     if report.configure == Configure::Ok {
         return FaultAction::Continue;
@@ -155,8 +155,8 @@ fn answer(root: &Root, report: &BootReport) -> FaultAction {
         .map_or(Fault::Configure.default_action(), |manifest| manifest.policy.answer(Fault::Configure))
 }
 
-/// Reboots in good order. The try of this slot is spent, so the other one follows in the end; for `rescue` the control
-/// partition asks the selector for the rescue shell.
+/// Reboots in the ordinary way. This start has used up a try, so the other slot is started in the end; for `rescue` the
+/// control partition asks the selector for the rescue shell.
 fn restart(root: &Root, answer: FaultAction) {
     if answer == FaultAction::Rescue
         && let Err(error) = confirm::request_rescue(root)

@@ -1,4 +1,4 @@
-//! The command line of `psyops-agent`: what can be typed, and the one place that prints.
+//! The command line of `psyops-agent`: its arguments, and the only functions that print.
 
 mod configure;
 mod pause;
@@ -201,8 +201,8 @@ const FORMAT: u64 = 1;
 /// Does what was asked for.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    // Some commands hold the node's key. No core is written of a process without this attribute, and no other process reads
-    // its memory; programs that it starts have it again.
+    // Some commands have the node's key in memory. The kernel writes no core dump of a process without this attribute,
+    // and no other process may read its memory; programs that it starts have the attribute again.
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         complain(&error);
         return ExitCode::FAILURE;
@@ -224,17 +224,17 @@ pub fn run(arguments: Arguments) -> ExitCode {
     }
 }
 
-/// Prints to the standard output; nobody there to read is no reason to fail.
+/// Prints to the standard output; a closed output is not an error.
 fn say(text: &str) {
     let _ = writeln!(std::io::stdout(), "{}", ShownLines(text));
 }
 
-/// Prints what is wrong, with all its causes, as one line.
+/// Prints an error with all its causes, as one line.
 fn complain(error: &dyn Error) {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        // Most of our errors say their cause already.
+        // Most errors of psyopsOS have their cause in their text already.
         if !text.contains(&error.to_string()) {
             text.push_str(&format!(": {error}"));
         }

@@ -1,4 +1,4 @@
-//! `psyops-agent pause-syslog`: a command with syslog paused around it; and the proxy that does it.
+//! `psyops-agent pause-syslog`: runs a command with syslog paused; and the commands of the proxy.
 
 use super::{PauseArguments, ProxyArguments, complain};
 use crate::file;
@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode, ExitStatus};
 
-/// Exit codes as shells and `env(1)` have them.
+/// Exit codes as in shells and `env(1)`.
 const CANNOT_PAUSE: u8 = 125;
 const CANNOT_START: u8 = 126;
 const NOT_FOUND: u8 = 127;
@@ -27,7 +27,7 @@ pub(super) fn run(root: &Root, arguments: &PauseArguments) -> ExitCode {
     ExitCode::from(code)
 }
 
-/// Ends a pause. A proxy that died for good has left its spool, which is replayed at once.
+/// Ends a pause. If the proxy died too often, its spool is replayed at once.
 pub(super) fn resume(root: &Root, paused: PausedSyslog) {
     let resumed = paused.end().or_else(|error| {
         complain(&error);

@@ -1,4 +1,4 @@
-//! `psyops-agent reboot`: restarts the machine, to the rescue shell if that is wanted.
+//! `psyops-agent reboot`: restarts the machine, to the rescue shell on request.
 
 use super::{FORMAT, RebootArguments, complain, say};
 use crate::confirm;
@@ -7,7 +7,8 @@ use handoff::json::Object;
 use std::process::{Command, ExitCode, Stdio};
 
 pub(super) fn run(root: &Root, arguments: &RebootArguments) -> ExitCode {
-    // First the wish, and where it cannot be written, no restart: it would be one to the wrong place.
+    // The request for rescue comes first; if it cannot be written there is no restart, which would start the wrong
+    // system.
     if arguments.rescue
         && let Err(error) = confirm::request_rescue(root)
     {

@@ -1,4 +1,4 @@
-//! `psyops-agent seal install FILE`.
+//! `psyops-agent seal install FILE`: installs a seal and prints the result.
 
 use super::{FORMAT, InstallArguments, complain, say};
 use crate::file::failing;
@@ -12,7 +12,7 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Exit codes, as the commands on the workstation have them (README).
+/// Exit codes, as for the commands on the workstation (README).
 const FAILED: u8 = 1;
 const BAD_CONTENT: u8 = 65;
 const NO_FILE: u8 = 66;
@@ -39,7 +39,7 @@ pub(super) fn run(root: &Root, arguments: &InstallArguments) -> ExitCode {
     }
 }
 
-/// A little more than a seal can have, so that one that is too long is not taken for a part of it.
+/// Reads a little more than the longest seal, so that a file that is too long is refused and not cut.
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     if file == Path::new("-") {
@@ -64,7 +64,7 @@ fn text(outcome: &Outcome) -> String {
     }
 }
 
-/// What `seal install --json` prints: slot and serial of the seal, whether it was written, and the serial it replaced.
+/// The output of `seal install --json`: slot and serial of the seal, whether it was written, and the replaced serial.
 #[must_use]
 pub fn to_json(outcome: &Outcome) -> String {
     let (slot, written, replaced) = match outcome.installed {

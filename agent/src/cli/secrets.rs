@@ -1,4 +1,4 @@
-//! `psyops-agent secrets check|fix`.
+//! `psyops-agent secrets check|fix`: compares the secret partition with the seal, or repairs it.
 
 use super::{SecretsAction, complain, say};
 use crate::root::Root;
@@ -7,7 +7,7 @@ use handoff::shown::Shown;
 use keys::reconcile::Comparison;
 use std::process::ExitCode;
 
-/// The state of the secret partition cannot be found out.
+/// The exit code if the state of the secret partition cannot be determined.
 const UNKNOWN: u8 = 3;
 
 pub(super) fn run(root: &Root, action: SecretsAction) -> ExitCode {

@@ -13,7 +13,7 @@ use handoff::shown::Shown;
 use std::error::Error;
 use std::process::ExitCode;
 
-/// There is no report, or the configuration runs still.
+/// The exit code if there is no report, or the configuration is still running.
 const UNKNOWN: u8 = 3;
 
 pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
@@ -50,7 +50,7 @@ pub(super) fn run(root: &Root, arguments: &StatusArguments) -> ExitCode {
     ExitCode::from(code(&report))
 }
 
-/// Completes the timeline. A run that is under way ends first: it writes the report too.
+/// Completes the timeline. It first waits for the end of a configuration run, which writes the report too.
 pub(super) fn timeline(root: &Root) -> ExitCode {
     let _lock = match RunLock::wait(root) {
         Ok(lock) => lock,
@@ -71,7 +71,7 @@ pub(super) fn timeline(root: &Root) -> ExitCode {
     }
 }
 
-/// Whoever watches nodes counts on these numbers.
+/// The exit code for a report. Monitoring depends on these numbers.
 fn code(report: &BootReport) -> u8 {
     match (report.outcome, report.configure) {
         (_, Configure::Pending) => UNKNOWN,
@@ -90,7 +90,7 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
     ] {
         lines.extend(names.iter().map(|name| format!("{what}: {name}")));
     }
-    // What runs and is older is among the faults.
+    // Something older that runs is among the faults already.
     let places = report.older.iter().filter(|older| !older.what.runs());
     lines.extend(places.map(|older| format!("older: {}", older.message)));
     lines.extend(report.faults.iter().map(|fault| format!("fault {}: {}", fault.fault, fault.message)));
@@ -99,7 +99,7 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
         lines.extend(stage.roles.iter().map(|role| format!("  {}", role.line())));
     }
     lines.extend(status.and_then(|status| status.confirmation.clone()));
-    // Names of files are in them, and each is one line.
+    // The lines have names of files, and each must stay one line.
     lines.iter().map(|line| Shown(line).to_string()).collect::<Vec<_>>().join("\n")
 }
 

@@ -1,4 +1,4 @@
-//! One attempt at a role's command: a process group of its own, a deadline, its output through a pipe into the log.
+//! One attempt at a role's command: in its own process group, with a deadline, its output through a pipe into the log.
 
 use super::relay::Relay;
 use crate::clock::Deadline;
@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// Between asking a command to end and ending it.
+/// The time between asking a command to end (SIGTERM) and killing it.
 const GRACE: Duration = Duration::from_secs(3);
 
-/// What is run.
+/// The command of a role, with all that it needs to run.
 #[derive(Debug)]
 pub(super) struct Command<'a> {
     /// The role's folder: the working directory.
@@ -24,23 +24,23 @@ pub(super) struct Command<'a> {
     pub(super) argv: &'a [String],
     /// The whole environment.
     pub(super) environment: Vec<(&'static str, String)>,
-    /// Where its output goes.
+    /// The log that gets its output.
     pub(super) log: &'a File,
 }
 
 /// How an attempt ended.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Attempt {
-    /// By itself.
+    /// The command ended with this status.
     Ended(ExitStatus),
-    /// The deadline came first, and its process group was killed.
+    /// The deadline passed first, and the command's process group was killed.
     TimedOut,
-    /// It could not be started.
+    /// The command could not be started; holds the reason.
     NotStarted(String),
 }
 
 impl Command<'_> {
-    /// Runs it once.
+    /// Runs the command once.
     pub(super) fn attempt(&self, deadline: Deadline) -> io::Result<Attempt> {
         let (Some(program), Some(arguments)) = (self.program(), self.argv.get(1..)) else {
             return Ok(Attempt::NotStarted("the command has no words".into()));
@@ -52,7 +52,7 @@ impl Command<'_> {
         command.process_group(0);
         die_with_parent(&mut command);
         let started = command.spawn();
-        // It holds ends of the pipe, which would never seem to end.
+        // It has open ends of the pipe, whose end would never be reached.
         drop(command);
         match started {
             Ok(child) => wait(child, deadline, relay),
@@ -60,14 +60,15 @@ impl Command<'_> {
         }
     }
 
-    /// A first word with a slash is looked up in the role's folder, any other in `PATH`.
+    /// The path of the program: a first word with a slash is relative to the role's folder, any other is searched in
+    /// `PATH`.
     fn program(&self) -> Option<PathBuf> {
         let word = self.argv.first()?;
         Some(if word.contains('/') { self.folder.join(word) } else { PathBuf::from(word) })
     }
 }
 
-/// The loader kills the agent when the identity stage takes too long; the command is not to outlive it.
+/// The loader kills the agent when the identity stage takes too long; the command must not outlive the agent.
 #[expect(unsafe_code, reason = "the death signal can only be set between fork and exec")]
 fn die_with_parent(command: &mut std::process::Command) {
     let set = || Ok(rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?);
@@ -89,7 +90,7 @@ fn end(child: &mut Child, deadline: Deadline, relay: &mut Relay<'_>) -> io::Resu
     }
     let _ = kill_process_group(pid, Signal::TERM);
     let in_good_order = ended_within(&handle, Deadline::after(GRACE), relay)?;
-    // Also after a good end of the leader: others of the group may have ignored the first signal.
+    // Even if the leader ended by itself: others of the group may have ignored the first signal.
     let _ = kill_process_group(pid, Signal::KILL);
     if !in_good_order {
         let _ = child.kill();
@@ -98,7 +99,7 @@ fn end(child: &mut Child, deadline: Deadline, relay: &mut Relay<'_>) -> io::Resu
     Ok(Attempt::TimedOut)
 }
 
-/// Waits for the process behind `handle`, and reads what it prints meanwhile.
+/// Waits for the process behind `handle`, and reads its output meanwhile.
 fn ended_within(handle: &OwnedFd, deadline: Deadline, relay: &mut Relay<'_>) -> io::Result<bool> {
     loop {
         let span = deadline.left().try_into().ok();
@@ -113,7 +114,7 @@ fn ended_within(handle: &OwnedFd, deadline: Deadline, relay: &mut Relay<'_>) -> 
         if ended {
             return Ok(true);
         }
-        // Also while it prints without a pause.
+        // Checked here too, for a command that prints without a pause.
         if deadline.passed() {
             return Ok(false);
         }
@@ -123,7 +124,7 @@ fn ended_within(handle: &OwnedFd, deadline: Deadline, relay: &mut Relay<'_>) -> 
     }
 }
 
-/// What an exit status says, for people.
+/// A description of an exit status for messages.
 pub(super) fn describe(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit status {code}"),

@@ -1,5 +1,5 @@
-//! The log of a stage: lines of our own begin with `psyops: `, lines that a role's command printed with
-//! [`handoff::shown::MARK`]. Both are escaped, so that no role can write a line that looks like one of ours.
+//! The log of a stage: the agent's own lines begin with `psyops: `, lines that a role's command printed with
+//! [`handoff::shown::MARK`]. Both are escaped, so that a role cannot write a line that looks like the agent's.
 
 use crate::file::{self, FileError, failing};
 use handoff::shown::{MARK, Shown, ShownBytes};
@@ -7,14 +7,14 @@ use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
 
-/// A log that is larger when a run begins is put aside, so that many runs do not fill the medium.
+/// If a log is larger than this at the start of a run, it is renamed, so that many runs do not fill the medium.
 const MOST_LOG: u64 = 4 << 20;
 /// How many bytes of a line are kept.
 const MOST_LINE: usize = 4096;
 /// How many bytes one attempt at a command may add to the log.
 pub(crate) const MOST_OUTPUT: usize = 256 << 10;
 
-/// Opens the log at `path`, to add to its end. One that is too long becomes the only old one, `PATH.old`.
+/// Opens the log at `path`, to append to it. A log that is too long replaces the only old one, `PATH.old`.
 pub(super) fn open(path: &Path) -> Result<File, FileError> {
     if fs::metadata(path).is_ok_and(|log| log.len() > MOST_LOG) {
         failing("put aside", path, fs::rename(path, path.with_extension("log.old")))?;
@@ -22,18 +22,18 @@ pub(super) fn open(path: &Path) -> Result<File, FileError> {
     file::open_log(path)
 }
 
-/// Adds a line of our own.
+/// Adds a line of the agent.
 pub(super) fn say(log: &File, line: &str) {
     add(log, &format!("psyops: {}\n", Shown(line)));
 }
 
-/// Each line is one write: a process that reads on for a daemon adds lines to the same log.
+/// Each line is one write: another process that reads a daemon's output may add lines to the same log.
 fn add(mut log: &File, line: &str) {
     // A log on a full medium must not stop the run.
     let _ = log.write_all(line.as_bytes());
 }
 
-/// What a command prints, on its way into the log.
+/// The output of a command, on its way into the log.
 #[derive(Debug)]
 pub(crate) struct Output<'a> {
     log: &'a File,
@@ -58,7 +58,7 @@ impl<'a> Output<'a> {
         self.left
     }
 
-    /// Takes what was printed next; it may end anywhere.
+    /// Takes the next output, which may end in the middle of a line.
     pub(crate) fn take(&mut self, bytes: &[u8]) {
         for part in bytes.split_inclusive(|byte| *byte == b'\n') {
             let text = part.strip_suffix(b"\n").unwrap_or(part);
@@ -71,7 +71,7 @@ impl<'a> Output<'a> {
         }
     }
 
-    /// Adds the last line, if it has no end, and says how much was left out.
+    /// Adds the last line, if it has no line end, and a note about what was left out.
     pub(crate) fn end(&mut self) {
         if !self.line.is_empty() {
             self.end_line();
@@ -93,7 +93,7 @@ impl<'a> Output<'a> {
             add(self.log, &line);
             self.left = left;
         } else {
-            // Nothing shorter comes behind what was left out: the log ends where it is full.
+            // No shorter line follows a line that was left out: the log ends where it is full.
             self.dropped = self.dropped.saturating_add(length(&self.line)).saturating_add(self.cut);
             self.left = 0;
         }

@@ -1,8 +1,8 @@
 //! The configuration run: one stage's roles in order, with a lock, a deadline, retries, a log and a status file.
 //!
-//! `identity` runs in the new root before init; `configure` runs after it, with syslog paused. A role that fails does
-//! not stop those after it: what can be set up is set up, and the result says what is missing. What the end of a run
-//! means for the boot is [`crate::report`]'s.
+//! `identity` runs in the new root before init; `configure` runs after it, with syslog paused. If a role fails, the
+//! later ones still run: everything that can be set up is set up, and the result says what is missing.
+//! [`crate::report`] decides what the end of a run means for the boot.
 
 mod command;
 mod log;
@@ -30,16 +30,16 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// For the whole identity stage: nobody should wait long for a login.
+/// For the whole identity stage: users should not wait long for a login.
 const IDENTITY_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Why a stage could not be run at all.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigureError {
-    /// Another run is under way.
+    /// Another configuration run has the lock.
     #[error("another configuration run holds {lock}; wait for its end, `psyops-agent status` shows it", lock = .0.display())]
     Busy(PathBuf),
-    /// A file of the run itself could not be used.
+    /// A file of the run itself could not be read or written.
     #[error(transparent)]
     File(#[from] FileError),
 }
@@ -50,7 +50,7 @@ pub fn log_path(root: &Root, stage: Stage) -> PathBuf {
     root.at(handoff::paths::LOGS).join(format!("configure-{stage}.log"))
 }
 
-/// The lock that says a run is under way; it ends with the process that holds it.
+/// The lock of a configuration run; it ends with the process that has it.
 #[derive(Debug)]
 pub struct RunLock(#[expect(dead_code, reason = "the descriptor is the lock")] File);
 
@@ -65,7 +65,7 @@ impl RunLock {
         }
     }
 
-    /// Takes the lock as soon as no run holds it.
+    /// Takes the lock, after waiting for the run that has it.
     pub fn wait(root: &Root) -> Result<Self, ConfigureError> {
         let (path, file) = Self::open(root)?;
         failing("lock", &path, rustix::fs::flock(&file, FlockOperation::LockExclusive))?;
@@ -79,7 +79,7 @@ impl RunLock {
     }
 }
 
-/// Runs `stage` on the system under `root`. The status file says how it goes all the while.
+/// Runs `stage` on the system under `root`, and updates the status file all the time.
 pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, ConfigureError> {
     let log = log::open(&log_path(root, stage))?;
     let mut run = Run {
@@ -105,7 +105,7 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     Ok(run.stage)
 }
 
-/// Tells the kernel what the site wants. A node whose settings cannot be read gets the defaults: it may have users too.
+/// Applies the site's hardening. A node whose settings cannot be read gets the defaults: it may have users too.
 fn harden(root: &Root, log: &File) {
     let node = node::load(root).ok();
     let hardening = node.as_ref().map(|node| node.hardening).unwrap_or_default();
@@ -143,7 +143,7 @@ impl Run<'_> {
             let role = match Role::load(self.root, name) {
                 Ok(role) if role.stage == stage => role,
                 Ok(_) => continue,
-                // Which stage it belongs to is not known: it is reported once, at the end.
+                // The stage of this role is not known, so it is reported only once, at the end.
                 Err(_) if stage == Stage::Identity => continue,
                 Err(error) => {
                     self.finished(RoleStatus::failed(name.as_str(), "unknown", &error), log)?;
@@ -166,7 +166,7 @@ impl Run<'_> {
         self.save()
     }
 
-    /// Why no role could be applied at all.
+    /// Records why no role could be applied.
     fn problem(&mut self, log: &File, what: &str, error: &dyn std::error::Error) {
         log::say(log, &error.to_string());
         self.stage.roles.push(RoleStatus::failed(what, "settings", error));
@@ -214,7 +214,7 @@ fn apply(
     Ok(status)
 }
 
-/// The contract with whatever is run. Secrets themselves stand in no environment, only where they lie.
+/// The environment of a role's command. It never has secrets, only the path of their folder.
 fn environment(root: &Root, role: &Role, node: &NodeSettings) -> Vec<(&'static str, String)> {
     vec![
         ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin".into()),

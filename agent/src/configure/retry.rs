@@ -1,7 +1,7 @@
-//! Attempts at a command until one works: each pause twice as long as the one before, all within the deadline.
+//! Attempts at a command until one succeeds: each pause is twice as long as the last one, all within the deadline.
 //!
-//! The steps are fixed, without chance in them: one node's run is not a crowd, and a log that is the same each time is
-//! easier to read. A command that hangs is not started again: it would hang again.
+//! The pauses are not random: only one node is involved, and a log that is the same each time is easier to read. A
+//! command that hangs is not started again: it would hang again.
 
 use super::command::{Attempt, Command, describe};
 use super::log;
@@ -18,7 +18,7 @@ fn pause_after(attempt: u32) -> Duration {
     FIRST_PAUSE.saturating_mul(1 << attempt.saturating_sub(1).min(16)).min(LONGEST_PAUSE)
 }
 
-/// Runs `command` until it works, at most `retries` times more.
+/// Runs `command` until it succeeds, with at most `retries` further attempts.
 pub(super) fn until_it_works(
     command: &Command<'_>,
     role: &str,
@@ -49,7 +49,7 @@ pub(super) fn until_it_works(
         };
         log::say(command.log, &format!("attempt {attempts}: {problem}"));
         let pause = pause_after(attempts);
-        // What cannot be started now cannot be started later either, and a pause past the deadline is no pause.
+        // A command that cannot be started now will not start later either, and a pause must not pass the deadline.
         if attempts > retries || code.is_none() || stage_deadline.left() <= pause {
             return Ok(RoleStatus::command(role, Ending::Failed, code, attempts, Some(problem)));
         }

@@ -1,4 +1,4 @@
-//! Runs of both stages in a folder that stands for a root.
+//! Runs of both stages in a folder in place of a root.
 
 use super::*;
 use crate::node::tests::FULL;

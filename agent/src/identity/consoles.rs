@@ -1,4 +1,4 @@
-//! What the consoles offer: a shell, a login prompt, or nothing.
+//! The login on the consoles: a shell, a login prompt, or none.
 
 use super::Changes;
 use crate::file::{FileError, failing};
@@ -13,7 +13,8 @@ const AUTOLOGIN: [(&str, &str); 2] = [
     ("serial-getty@", "--noclear --keep-baud 115200,57600,38400,9600 %I $TERM"),
 ];
 
-/// Lines of busybox init's table, for the consoles that work: one that is missing would be respawned for ever.
+/// Lines of busybox init's table for the consoles that work: init would start the login again and again on a missing
+/// one.
 pub(super) fn micro(
     changes: &mut Changes<'_>,
     login: &ConsoleLogin,
@@ -42,7 +43,7 @@ fn line(login: &ConsoleLogin, terminal: &str) -> Option<String> {
     }
 }
 
-/// Drop-ins for Debian's getty units, or their masks.
+/// Drop-ins for Debian's getty units, or links that mask the units.
 pub(super) fn debian(changes: &mut Changes<'_>, login: &ConsoleLogin) -> Result<(), FileError> {
     for (unit, arguments) in AUTOLOGIN {
         match login {

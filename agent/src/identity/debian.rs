@@ -8,7 +8,7 @@ const FOLDER: &str = "/etc/systemd/network";
 
 pub(super) fn network(changes: &mut Changes<'_>, cards: &[Card]) -> Result<(), FileError> {
     for card in cards {
-        // The first file that matches a card wins: those that name an address come before those that take any.
+        // The first file that matches a card is used: those with a hardware address come before those for any card.
         let (order, matching) = match &card.mac {
             Some(mac) => (10, format!("PermanentMACAddress={mac}")),
             None => (20, "Type=ether\nKind=!*".into()),
@@ -38,7 +38,7 @@ fn settings(card: &Card, matching: &str) -> String {
     lines
 }
 
-/// Without systemd-resolved nobody else writes the fixed name servers down.
+/// Writes the fixed name servers into a file: without systemd-resolved no other program does.
 fn resolver(changes: &mut Changes<'_>, cards: &[Card]) -> Result<(), FileError> {
     let servers: String =
         cards.iter().flat_map(|card| &card.dns).map(|server| format!("nameserver {server}\n")).collect();

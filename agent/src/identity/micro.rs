@@ -12,7 +12,7 @@ pub(super) fn network(changes: &mut Changes<'_>, cards: &[Card]) -> Result<(), F
 
 fn settings(cards: &[Card]) -> String {
     let mut lines = String::new();
-    // Cards that are known by their address first: what is left is for the others.
+    // First the cards with a hardware address: the remaining cards are for the other entries.
     let (known, free): (Vec<&Card>, Vec<&Card>) = cards.iter().partition(|card| card.mac.is_some());
     for card in known.into_iter().chain(free) {
         let mac = card.mac.map_or_else(|| "-".to_owned(), |mac| mac.to_string());

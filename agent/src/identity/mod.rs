@@ -1,7 +1,7 @@
-//! What makes the root this node's before its first service starts: host name, network, consoles, root's password.
+//! The node's identity in the root, before its first service starts: host name, network, consoles, root's password.
 //!
-//! Everything comes from `node.toml`; no network is used and nothing is asked. Files of the node (host keys,
-//! `authorized_keys`, machine id) were put in place by the loader.
+//! Everything comes from `node.toml`; no network is used and no questions are asked. The loader has already installed
+//! the node's files (host keys, `authorized_keys`, machine id).
 
 mod consoles;
 mod debian;
@@ -17,7 +17,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-/// What could not be set.
+/// Why the identity could not be set.
 #[derive(Debug, thiserror::Error)]
 pub enum IdentityError {
     /// A file could not be read or written.
@@ -26,14 +26,14 @@ pub enum IdentityError {
     /// The kernel refused the host name.
     #[error("cannot set the host name {name:?}: {source}; the identity stage must run as root")]
     HostName {
-        /// The name.
+        /// The host name.
         name: String,
-        /// Why.
+        /// The kernel's error.
         source: std::io::Error,
     },
 }
 
-/// Puts the identity of `node` in place; the absolute paths of what changed.
+/// Writes the identity of `node`; returns the absolute paths of the files that changed.
 pub fn apply(root: &Root, node: &NodeSettings) -> Result<Vec<PathBuf>, IdentityError> {
     let mut changes = Changes { root, changed: Vec::new() };
     host_name(&mut changes, node)?;
@@ -52,7 +52,7 @@ pub fn apply(root: &Root, node: &NodeSettings) -> Result<Vec<PathBuf>, IdentityE
     Ok(changes.changed)
 }
 
-/// Files that are written under a root, and which of them changed.
+/// The files that are written under a root, and which of them changed.
 struct Changes<'a> {
     root: &'a Root,
     changed: Vec<PathBuf>,
@@ -83,7 +83,7 @@ fn host_name(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<(), Ident
     if changes.read("/etc/hostname")?.trim_end() != name {
         changes.write("/etc/hostname", &format!("{name}\n"), 0o644)?;
     }
-    // Programs look their own name up, also where there is no name server.
+    // Programs look up their own host name, even without a name server.
     let hosts = changes.read("/etc/hosts")?;
     let known = hosts.lines().any(|line| line.split_ascii_whitespace().skip(1).any(|word| word == name));
     if !known {
@@ -93,7 +93,7 @@ fn host_name(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<(), Ident
     Ok(())
 }
 
-/// The home of root holds keys: sshd and people expect that nobody else looks into it.
+/// The home of root has keys: sshd and users expect that no other user can read it.
 fn private_home(root: &Root) -> Result<(), FileError> {
     let home = root.at("/root");
     file::create_folder(&home)?;

@@ -1,4 +1,4 @@
-//! root's password in `/etc/shadow`: the node's hash where consoles ask for one, locked otherwise.
+//! root's password in `/etc/shadow`: the node's hash if consoles ask for one, locked otherwise.
 
 use super::Changes;
 use crate::file::{FileError, failing};
@@ -7,7 +7,7 @@ use handoff::node_settings::NodeSettings;
 use std::os::unix::fs::chown;
 
 const SHADOW: &str = "/etc/shadow";
-/// No password fits; keys still do (`!` instead would lock the account for sshd as well).
+/// No password matches, but keys still work (`!` instead would lock the account for sshd as well).
 const LOCKED: &str = "*";
 
 pub(super) fn apply(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<(), FileError> {
@@ -15,12 +15,12 @@ pub(super) fn apply(changes: &mut Changes<'_>, node: &NodeSettings) -> Result<()
     let place = changes.root.at(SHADOW);
     let group = group_of_shadow(&changes.read("/etc/group")?);
     let text = with_root_password(&changes.read(SHADOW)?, hash);
-    // Group `shadow` reads it on Debian; without such a group nobody but root does.
+    // On Debian the group `shadow` can read it; without such a group only root can.
     changes.write(SHADOW, &text, if group == 0 { 0o600 } else { 0o640 })?;
     if group == 0 { Ok(()) } else { failing("set the group of", &place, chown(&place, None, Some(group))) }
 }
 
-/// The id of the group `shadow` in group(5); 0 where there is none.
+/// The id of the group `shadow` in group(5); 0 if there is none.
 fn group_of_shadow(groups: &str) -> u32 {
     let line = groups.lines().find_map(|line| line.strip_prefix("shadow:"));
     line.and_then(|rest| rest.split(':').nth(1)?.parse().ok()).unwrap_or(0)

@@ -1,7 +1,7 @@
-//! `psyops-agent seal install`: a new seal for this node, which counts from the next start on.
+//! `psyops-agent seal install`: installs a new seal for this node, which is used from the next start on.
 //!
-//! A seal that would not start the node must not get onto the stick as the one that counts. So before a byte is
-//! written, its signature is verified, it is opened with the node's key, and held against what runs.
+//! A seal that would not start the node must not become the one that is used. So before a byte is written, its
+//! signature is verified, it is opened with the node's key, and compared with what runs.
 
 use super::{SealProblem, Trusted, identity};
 use crate::disk::{BootDisk, DiskError};
@@ -17,54 +17,54 @@ use keys::seal::{SealError, SystemTooOld, UnverifiedSeal};
 use medium::seal_slots::{self, Installed};
 use medium::{MediumError, Partition};
 
-/// No seal is longer.
+/// The most bytes of a seal.
 pub const LONGEST: u64 = 64 * 1024 * 1024;
 
-/// A seal that is on the stick now.
+/// The result of an installation that succeeded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// Its serial.
+    /// The serial of the seal.
     pub serial: Serial,
-    /// What had to be done for it.
+    /// Whether it was written, and into which slot.
     pub installed: Installed,
 }
 
 /// Why a seal was not installed.
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
-    /// What is needed to judge it cannot be read.
+    /// The node's data for checking it cannot be read.
     #[error(transparent)]
     Node(SealProblem),
-    /// It is no seal, not one of this site, or not one for this node's key.
+    /// Not a seal, not one of this site, or not one for this node's key.
     #[error(transparent)]
     Seal(#[from] SealError),
-    /// This node runs with a newer one, from wherever.
+    /// This node runs with a newer one, from any source.
     #[error(
         "the seal has serial {new}, this node runs with serial {running}: the older one would never be used; make a \
          newer one on the workstation: {}", newer_seal("NAME", *running)
     )]
     OlderThanRunning {
-        /// The serial of the seal at hand.
+        /// The serial of the new seal.
         new: Serial,
-        /// The serial of the boot report.
+        /// The serial in the boot report.
         running: u64,
     },
-    /// The node would not start with it.
+    /// The new seal requires a newer system.
     #[error("{0}; update the system first")]
     SystemTooOld(#[from] SystemTooOld),
-    /// This node has run with a newer one before.
+    /// This node has run with a newer seal before.
     #[error(
         "the seal has serial {new}, this node has run with serial {seen}: {}", highest_seen::advice(node, *seen)
     )]
     OlderThanSeen {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The serial of the seal at hand.
+        /// The serial of the new seal.
         new: Serial,
-        /// The serial that the node remembers.
+        /// The serial in the node's record.
         seen: u64,
     },
-    /// The stick.
+    /// The seal could not be written to the stick, or is refused there.
     #[error(transparent)]
     Slots(#[from] seal_slots::InstallError),
 }
@@ -93,9 +93,9 @@ pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_serial)?;
     seal.clone().open(&identity(root)?)?;
     let seal = seal.runs_on(trust.security_epoch)?;
-    // Without a report, what lies on the stick still says what is newer.
+    // Without a report, only the seals on the stick show which one is newer.
     let running = report::load(root).ok().and_then(|report| report.serial);
-    // A record that cannot be believed does not keep a seal from the node.
+    // A damaged record must not prevent a new seal.
     let seen = highest_seen::read(root, &trust.site, &seal.header().node).ok().flatten();
     not_older(seal.header(), running, seen.map(|seen| seen.serial))?;
     let serial = seal.header().serial;
@@ -108,7 +108,7 @@ pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     Ok(Outcome { serial, installed })
 }
 
-/// Refuses a seal below the serial that runs, or that the node remembers.
+/// Refuses a seal whose serial is below the running one or the one in the node's record.
 fn not_older(new: &Header, running: Option<u64>, seen: Option<u64>) -> Result<(), InstallError> {
     let (node, new) = (new.node.clone(), new.serial);
     let above = |serial: &u64| *serial > new.number();

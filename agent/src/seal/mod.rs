@@ -1,6 +1,6 @@
-//! The node's seal on the running system: reading the one that counts, and installing a new one.
+//! The node's seal on the running system: reading the one that is used, and installing a new one.
 //!
-//! Whom to trust is what the initramfs trusted; it left that behind, because by now it is gone.
+//! The trusted keys are those of the initramfs: it left its loader configuration, because the initramfs itself is gone.
 
 pub mod install;
 
@@ -27,37 +27,37 @@ pub enum SealProblem {
     /// A seal partition cannot be read.
     #[error(transparent)]
     Medium(#[from] MediumError),
-    /// The loader left a trust file that is none.
+    /// The loader left a loader configuration that is not valid.
     #[error("{place}: {0}; reboot", place = paths::RUNNING_TRUST)]
     LoaderConfig(#[from] BadLoaderConfig),
-    /// A key in the trust file is none.
+    /// A key in the loader configuration is not valid.
     #[error("{place}: {0}", place = paths::RUNNING_TRUST)]
     Key(#[from] BadPublicKey),
-    /// The stick that booted, or a partition of it, is not found.
+    /// The stick that booted, or a partition of it, was not found.
     #[error(transparent)]
     Disk(#[from] DiskError),
-    /// No seal on the stick holds.
+    /// The stick has no valid seal.
     #[error("no seal on the stick is valid: {0}; write the stick again on the workstation: {WRITE_STICK}")]
     NoSeal(String),
-    /// The node's key is unusable.
+    /// The node's key cannot be used.
     #[error("{place}/{name}: {0}; write it back on the workstation: {WRITE_SECRETS}", place = paths::SECRET_PARTITION, name = paths::AGE_KEY)]
     Identity(#[from] BadIdentity),
-    /// The seal does not hold or does not open.
+    /// The seal is not valid or does not open.
     #[error(transparent)]
     Seal(#[from] SealError),
 }
 
-/// Whom this system trusts to sign seals.
+/// The keys that this system trusts to sign seals.
 #[derive(Debug)]
 pub struct Trusted {
-    /// What the initramfs had in its trust file.
+    /// The loader configuration of the initramfs.
     pub trust: LoaderConfig,
-    /// The keys in it.
+    /// The signing keys in it.
     pub keys: Vec<PublicKey>,
 }
 
 impl Trusted {
-    /// Reads what the loader left.
+    /// Reads the loader configuration that the loader left.
     pub fn load(root: &Root) -> Result<Self, SealProblem> {
         let trust = LoaderConfig::decode(&file::read_text(&root.at(paths::RUNNING_TRUST))?)?;
         let keys = trust.signing_keys.iter().map(|key| key.parse()).collect::<Result<_, _>>()?;
@@ -65,7 +65,7 @@ impl Trusted {
     }
 }
 
-/// The node's key.
+/// Reads the node's key from the secret partition.
 pub fn identity(root: &Root) -> Result<NodeIdentity, SealProblem> {
     let key = root.at(paths::SECRET_PARTITION).join(paths::AGE_KEY);
     let mut bytes = file::read(&key)?;

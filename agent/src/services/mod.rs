@@ -1,6 +1,6 @@
-//! What the root's own init did, as far as it can say: the last part of the boot report's timeline.
+//! The services of the root's own init, if it records times: the last part of the boot report's timeline.
 //!
-//! Asked once after boot. An init that says nothing leaves the timeline shorter; it is no error.
+//! Read once after boot. An init without times makes the timeline shorter; it is not an error.
 
 mod scripts;
 mod systemd;
@@ -8,7 +8,7 @@ mod systemd;
 use crate::root::Root;
 use handoff::report::{BootReport, Step, StepKind};
 
-/// Puts the services into the report, in place of those that were there.
+/// Puts the services into the report, in place of the former ones.
 pub fn add(root: &Root, report: &mut BootReport) {
     let mut services =
         if root.at("/run/systemd/system").is_dir() { systemd::services() } else { scripts::services(root) };
@@ -17,7 +17,7 @@ pub fn add(root: &Root, report: &mut BootReport) {
     report.steps.extend(services);
 }
 
-/// A service that began and was up at these times, in milliseconds since the kernel started.
+/// A service that started and was ready at these times, in milliseconds since the kernel started.
 fn service(name: &str, start_ms: u64, up_ms: u64) -> Step {
     let took_ms = up_ms.saturating_sub(start_ms);
     Step { name: name.to_owned(), kind: StepKind::Service, start_ms, took_ms }

@@ -1,18 +1,18 @@
-//! What is known on a system whose init keeps no times: the scripts note theirs, and the kernel has when each process
-//! that init started and keeps began.
+//! The services of a system whose init records no times: the scripts write their own, and the kernel knows when each
+//! process that init started and keeps began.
 
 use super::service;
 use crate::file;
 use crate::root::Root;
 use handoff::report::Step;
 
-/// Lines `NAME BEGAN ENDED`, as /proc/uptime has the times: seconds with two places.
+/// Lines `NAME BEGAN ENDED`, with times as in /proc/uptime: seconds with two places.
 const NOTED: &str = "/run/psyops/init-scripts";
 const INIT: u64 = 1;
 /// The agent's own run is in the report already, under its own name.
 const OWN: &str = "psyops-agent";
 
-/// Scripts that ended, and services that run.
+/// Scripts that have ended, and services that run.
 pub(super) fn services(root: &Root) -> Vec<Step> {
     let noted = file::read_text(&root.at(NOTED)).unwrap_or_default();
     let mut steps: Vec<Step> = noted.lines().filter_map(script).collect();
@@ -32,14 +32,14 @@ fn script(line: &str) -> Option<Step> {
     Some(service(name, milliseconds(began)?, milliseconds(ended)?))
 }
 
-/// Seconds with two places.
+/// Seconds with two places, in milliseconds.
 fn milliseconds(text: &str) -> Option<u64> {
     let (whole, part) = text.split_once('.')?;
     let hundredths: u64 = part.get(..2)?.parse().ok()?;
     whole.parse::<u64>().ok()?.checked_mul(1000)?.checked_add(hundredths * 10)
 }
 
-/// A process that init started (`proc_pid_stat(5)`). Its name, in parentheses, may hold anything.
+/// A process that init started (`proc_pid_stat(5)`). Its name, in parentheses, may have any characters.
 fn process(stat: &str, ticks_per_second: u64) -> Option<Step> {
     let (before, after) = stat.rsplit_once(')')?;
     let name = before.split_once('(')?.1;

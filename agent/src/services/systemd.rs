@@ -1,4 +1,4 @@
-//! What systemd says about its units: when it began to start each, and when that was done.
+//! The times that systemd records for its units: when each start began, and when it was done.
 
 use super::service;
 use handoff::report::Step;
@@ -13,21 +13,21 @@ const OWN: &str = "psyops-configure.service";
 
 type Properties = BTreeMap<String, String>;
 
-/// The services of the boot, and first of all systemd itself until it had read its units.
+/// The services of the boot, after systemd itself until it had read its units.
 pub(super) fn services() -> Vec<Step> {
     let mut steps = of_units(&show(&[UNIT, "default.target", "*.service"]));
     steps.extend(show(&[MANAGER]).first().and_then(of_manager));
     steps
 }
 
-/// What systemctl prints about each thing that it is asked for; nothing where it cannot be asked.
+/// The properties that systemctl prints about each unit; empty if it fails.
 fn show(arguments: &[&str]) -> Vec<Properties> {
     let mut systemctl = Command::new("systemctl");
     systemctl.arg("show").args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
     systemctl.output().map_or_else(|_| Vec::new(), |output| parse(&String::from_utf8_lossy(&output.stdout)))
 }
 
-/// `Name=value` lines, an empty line between things.
+/// Reads `Name=value` lines, with an empty line between units.
 fn parse(text: &str) -> Vec<Properties> {
     let things = text.split("\n\n").map(|thing| {
         let lines = thing.lines().filter_map(|line| line.split_once('='));
@@ -42,14 +42,14 @@ fn time(properties: &Properties, name: &str) -> Option<u64> {
     (microseconds > 0).then_some(microseconds / 1000)
 }
 
-/// The units, of which the first is the target of the boot: what began after it belongs to no boot.
+/// The services from the units. The first unit is the target of the boot: what began after it is not part of the boot.
 fn of_units(units: &[Properties]) -> Vec<Step> {
     let Some((target, services)) = units.split_first() else { return Vec::new() };
     let booted = time(target, "ActiveEnterTimestampMonotonic").unwrap_or(u64::MAX);
     let step = |unit: &Properties| {
         let id = unit.get("Id").filter(|id| *id != OWN)?;
         let start = time(unit, "InactiveExitTimestampMonotonic").filter(|start| *start <= booted)?;
-        // A service that did its work and went is down again instead of up.
+        // A service that did its work and ended is inactive again, not active.
         let ends = ["ActiveEnterTimestampMonotonic", "InactiveEnterTimestampMonotonic"];
         let end = ends.iter().filter_map(|name| time(unit, name)).find(|end| *end >= start)?;
         Some(service(id.strip_suffix(".service").unwrap_or(id), start, end))

@@ -1,15 +1,15 @@
-//! Which file a socket is bound to, by the kernel's own word.
+//! Which file a socket is bound to, according to the kernel.
 //!
-//! The path in `/proc/net/unix` and in `getsockname(2)` is the text that was given to `bind(2)`: any user can bind a
-//! socket with the text `/dev/log` in a mount namespace of his own. `SIOCUNIXFILE` (Linux 4.15, needs `CAP_NET_ADMIN`)
-//! opens the file itself.
+//! The path in `/proc/net/unix` and in `getsockname(2)` is the text that was passed to `bind(2)`: any user can bind a
+//! socket with the text `/dev/log` in his own mount namespace. `SIOCUNIXFILE` (Linux 4.15, needs `CAP_NET_ADMIN`) opens
+//! the file itself.
 
 use rustix::io::Result;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 use std::os::fd::{AsFd, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
-/// A file by device and number.
+/// A file, identified by device and inode number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileId {
     device: u64,
@@ -17,12 +17,12 @@ pub(super) struct FileId {
 }
 
 impl FileId {
-    /// What a path leads to: itself a link, or what that leads to.
+    /// The file at a path; a link itself, not its target.
     pub(super) fn of_link(path: &Path) -> Option<Self> {
         rustix::fs::lstat(path).ok().as_ref().map(Self::of)
     }
 
-    /// What a path leads to in the end.
+    /// The file at a path; a link's target.
     pub(super) fn of_target(path: &Path) -> Option<Self> {
         rustix::fs::stat(path).ok().as_ref().map(Self::of)
     }

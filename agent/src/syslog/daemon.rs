@@ -10,30 +10,30 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-/// Room for the longest datagram in the spool, with what the kernel adds.
+/// Bytes of the send buffer: for the longest datagram in the spool and the kernel's overhead.
 const SEND_BUFFER: usize = 2 * super::datagram::LONGEST;
-/// What is tried where the kernel does not take a datagram as long as it is.
+/// The length that is tried if the kernel refuses a longer datagram.
 const SHORTER: usize = 64 * 1024;
 
-/// A connection to a daemon.
+/// A connection to the syslog daemon.
 #[derive(Debug)]
 pub(super) struct Daemon {
     socket: UnixDatagram,
     offset: LocalOffset,
 }
 
-/// What became of a datagram.
+/// The result of sending a datagram.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Delivery {
-    /// The daemon has it.
+    /// The daemon has received it.
     Taken,
-    /// The daemon has it, but not its end.
+    /// The daemon has received its beginning; it was too long.
     Cut,
     /// The daemon's queue is full.
     Full,
-    /// There is no daemon any more.
+    /// The daemon does not exist any more.
     Gone,
-    /// The kernel refuses this datagram, however it is sent.
+    /// The kernel refuses this datagram in any form.
     Refused,
 }
 
@@ -42,14 +42,14 @@ impl Daemon {
     pub(super) fn connect(path: &Path, offset: LocalOffset) -> Option<Self> {
         let socket = UnixDatagram::unbound().ok()?;
         socket.connect(path).ok()?;
-        // Without the privilege the default is kept, which fits what unprivileged senders can send.
+        // Without the privilege the default stays, which is enough for datagrams of unprivileged senders.
         let _ = setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)
             .or_else(|_| setsockopt(&socket, sockopt::SndBuf, &SEND_BUFFER));
         Some(Self { socket, offset })
     }
 
-    /// Sends `datagram` as its sender did. Where that process is gone, the kernel refuses its number: then user and group
-    /// are kept, and the number is put into the text. Does not wait.
+    /// Sends `datagram` under its sender's credentials. If that process has ended, the kernel refuses its number: then
+    /// user and group are kept, and the number is put into the text. Does not wait.
     pub(super) fn deliver(&self, datagram: &Datagram) -> Delivery {
         let ours = Origin::ours();
         let text = text::with_time(&datagram.text, datagram.time_ns, self.offset);
@@ -63,7 +63,8 @@ impl Daemon {
         let text = text::with_pid(&text, datagram.origin.pid).map_or(text, Cow::Owned);
         let origin = Origin { pid: ours.pid, ..datagram.origin };
         match self.send(&text, origin) {
-            // Only in a user namespace that lacks this user, which no node's agent runs in: better as ours than lost.
+            // Only in a user namespace that lacks this user, in which no node's agent runs: our credentials are better
+            // than no message.
             Err(Errno::EPERM | Errno::EINVAL) => self.judge(self.send(&text, ours), &text, ours),
             result => self.judge(result, &text, origin),
         }

@@ -1,12 +1,12 @@
-//! A datagram with its origin: who sent it, by the kernel's word, and when.
+//! A datagram with its sender, according to the kernel, and its time.
 
 use crate::file;
 use std::path::Path;
 
-/// No datagram is longer in the spool. A sender without privileges can send 425,984 bytes at most with the kernel's
-/// defaults (twice `net.core.wmem_max`); what root sends beyond this is cut here.
+/// The most bytes of a datagram in the spool. A sender without privileges can send 425,984 bytes at most with the
+/// kernel's defaults (twice `net.core.wmem_max`); a longer one from root is cut.
 pub(super) const LONGEST: usize = 512 * 1024;
-/// The kernel's number for a user or group that it cannot name here.
+/// The kernel's number for a user or group that does not exist in this user namespace.
 pub(super) const UNKNOWN_ID: u32 = 65534;
 /// Clock ticks a second in `/proc/PID/stat`: `USER_HZ`, 100 on all architectures that Debian has.
 const TICKS_MS: u64 = 10;
@@ -14,19 +14,19 @@ const TICKS_MS: u64 = 10;
 /// The credentials that the kernel attached to a datagram (`unix(7)`, `SCM_CREDENTIALS`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
-    /// The sender's process; 0 where it is not known.
+    /// The sender's process; 0 if it is not known.
     pub(super) pid: i32,
-    /// The sender's user.
+    /// The sender's user id.
     pub(super) uid: u32,
-    /// The sender's group.
+    /// The sender's group id.
     pub(super) gid: u32,
 }
 
 impl Origin {
-    /// Where the kernel attached none: never root.
+    /// For a datagram without credentials: never root.
     pub(super) const UNKNOWN: Self = Self { pid: 0, uid: UNKNOWN_ID, gid: UNKNOWN_ID };
 
-    /// This process.
+    /// The credentials of this process.
     pub(super) fn ours() -> Self {
         Self {
             pid: rustix::process::getpid().as_raw_pid(),
@@ -35,8 +35,8 @@ impl Origin {
         }
     }
 
-    /// Whether the process that sent something at `sent_ms` (milliseconds since the kernel started) still runs. A process
-    /// that has its number by now, but was started later, is another one.
+    /// Whether the process that sent something at `sent_ms` (milliseconds since the kernel started) still runs. A
+    /// process that was started later and has the same number now is another one.
     pub(super) fn still_runs(self, sent_ms: u64) -> bool {
         let stat = file::read_text(&Path::new("/proc").join(self.pid.to_string()).join("stat"));
         stat.ok().and_then(|text| start_ms(&text)).is_some_and(|started| started <= sent_ms)
@@ -46,18 +46,18 @@ impl Origin {
 /// A datagram that was sent to the log socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Datagram {
-    /// What was sent.
+    /// The bytes that were sent.
     pub(super) text: Vec<u8>,
-    /// By whom.
+    /// The sender's credentials.
     pub(super) origin: Origin,
-    /// When, in nanoseconds since 1970, as the kernel noted it.
+    /// When it was sent, in nanoseconds since 1970, according to the kernel.
     pub(super) time_ns: u64,
     /// When it was received, in milliseconds since the kernel started; 0 in another boot.
     pub(super) received_ms: u64,
 }
 
-/// When a process was started, in milliseconds since the kernel was: field 22 of `/proc/PID/stat`. The name before it is
-/// in parentheses and can contain anything.
+/// When a process was started, in milliseconds since the kernel was: field 22 of `/proc/PID/stat`. The name before it
+/// is in parentheses and can have any characters.
 fn start_ms(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 = fields.split_ascii_whitespace().nth(19)?.parse().ok()?;

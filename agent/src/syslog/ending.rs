@@ -1,7 +1,7 @@
-//! The end of a pause: the replay, and the order in which name and sockets are given back.
+//! The end of a pause: the replay, and the order in which the name and the sockets are given back.
 //!
-//! The name goes back to the daemon once all is replayed, or at a deadline: later datagrams go directly to the daemon, so
-//! no sender can keep a pause from ending. What is then still in the spool has a bound, and is replayed in the background.
+//! The name goes back to the daemon once all is replayed, or at a deadline: later datagrams go directly to the daemon,
+//! so no sender can keep a pause from ending. The rest of the spool is limited, and is replayed in the background.
 
 use super::bound_file::FileId;
 use super::daemon::Delivery;
@@ -17,37 +17,37 @@ use std::io;
 use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
-/// A run is not kept waiting for a daemon longer than this.
+/// The longest that a run waits for a daemon that is gone.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Where there was no daemon at all, none is waited for longer than this.
+/// The longest that the proxy waits if there was no daemon from the beginning.
 const GIVE_UP: Duration = Duration::from_secs(10);
-/// The name goes back to a living daemon after this at the latest, however much is still said.
+/// The longest time until the name goes back to a living daemon, however much is still logged.
 const HAND_OVER: Duration = Duration::from_secs(5);
-/// A run is not kept waiting for the rest of the replay longer than this.
+/// The longest that a run waits for the rest of the replay.
 const REPORT: Duration = Duration::from_secs(10);
-/// Between giving the name back and closing our sockets.
+/// The time between giving the name back and closing the proxy's sockets.
 const LINGER: Duration = Duration::from_millis(100);
-/// Datagrams that are replayed before our own senders are served again.
+/// Datagrams that are replayed before the proxy's own senders are served again.
 const BATCH: usize = 256;
 /// Facility syslog, severity warning.
 const OUR_PRIORITY: u8 = 44;
 
-/// How far the end of a pause is.
+/// The state of the end of a pause.
 pub(super) struct Ending {
     patience: Deadline,
     give_up: Deadline,
     hand_over: Deadline,
     report: Deadline,
-    /// The run that asked for the pause was answered.
+    /// Whether the proxy has answered the run that requested the pause.
     told: bool,
     by_signal: bool,
-    /// The daemon has its name again: that file.
+    /// The file of the daemon's socket, once the daemon has its name again.
     handed_over: Option<FileId>,
     drops_are_said: bool,
 }
 
 impl Ending {
-    /// The pause is to end.
+    /// Begins the end of a pause.
     pub(super) fn begin(by_signal: bool) -> Self {
         Self {
             patience: Deadline::after(PATIENCE),
@@ -66,12 +66,12 @@ impl Ending {
         self.handed_over.is_some()
     }
 
-    /// Takes note of a signal.
+    /// Records that a signal also requests the end.
     pub(super) fn note(&mut self, by_signal: bool) {
         self.by_signal |= by_signal;
     }
 
-    /// When something is due.
+    /// The times at which a step is due.
     pub(super) fn deadlines(&self) -> impl Iterator<Item = Deadline> {
         [self.hand_over, self.report].into_iter().filter(|deadline| !deadline.passed())
     }
@@ -85,12 +85,13 @@ impl Ending {
 }
 
 impl Proxy {
-    /// Goes a step towards the end; `true` once it is reached. `name_changed`: something happened beside the log socket.
+    /// Takes a step towards the end; `true` once it is reached. `name_changed`: something happened beside the log
+    /// socket.
     pub(super) fn end(&mut self, ending: &mut Ending, name_changed: bool) -> Result<bool, SyslogError> {
         if let Some(handed) = ending.handed_over
             && (self.daemon.is_none() || (name_changed && FileId::of_link(&self.device) != Some(handed)))
         {
-            // The daemon died or was replaced before it had the rest: from the start, with what is left.
+            // The daemon died or was replaced before it had the rest: begin again with what is left.
             self.take_again()?;
             ending.handed_over = None;
         }
@@ -113,18 +114,18 @@ impl Proxy {
         Ok(false)
     }
 
-    /// Connects to the daemon, if one lives.
+    /// Connects to the daemon, if one is listening.
     fn find_daemon(&mut self) -> Result<(), SyslogError> {
         if self.daemon_is_dead() {
             return self.forget_daemon();
         }
-        // Behind a link another daemon can have come up.
+        // If the name is a link, another daemon may have started behind it.
         self.inherit();
         self.daemon = self.name.connect(self.offset);
         Ok(())
     }
 
-    /// Gives some of the spool to the daemon.
+    /// Sends a part of the spool to the daemon.
     fn replay(&mut self) -> Result<(), SyslogError> {
         for _ in 0..BATCH {
             let Some(daemon) = &self.daemon else { break };
@@ -146,7 +147,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// There is no daemon to give the datagrams to.
+    /// Handles the case that there is no daemon.
     fn without_daemon(&mut self, ending: &mut Ending) -> Result<bool, SyslogError> {
         if ending.by_signal || (!self.had_daemon && ending.give_up.passed()) {
             self.name.release()?;
@@ -163,8 +164,8 @@ impl Proxy {
         Ok(false)
     }
 
-    /// Gives the name back, then closes our sockets and keeps the last of their queues. The file that has the name now;
-    /// none where another one took it at this moment.
+    /// Gives the name back, then closes the proxy's sockets and spools what is left in their queues. Returns the file
+    /// that has the name now; `None` if another daemon took it at this moment.
     fn hand_over(&mut self) -> Result<Option<FileId>, SyslogError> {
         self.look_at_inherited(true)?;
         if self.daemon.is_none() || !self.name.give_back()? {
@@ -176,8 +177,8 @@ impl Proxy {
         Ok(handed)
     }
 
-    /// Serves for a moment the senders that found our socket just before the name was given back: a program that connects
-    /// to say one thing does not try twice.
+    /// Serves for a moment the senders that found the proxy's socket just before the name was given back: a program
+    /// that connects for one message does not try twice.
     fn linger(&mut self) -> io::Result<()> {
         let until = Deadline::after(LINGER);
         while !until.passed() {
@@ -191,11 +192,11 @@ impl Proxy {
         Ok(())
     }
 
-    /// Takes the last datagrams out of our sockets. Once a socket is closed a sender gets an error and connects again;
-    /// before that, its datagram is in the queue that is read here. So none is lost and none is doubled.
+    /// Takes the last datagrams out of the proxy's sockets. Once a socket is closed a sender gets an error and connects
+    /// again; before that, its datagram is in the queue that is read here. So none is lost and none is doubled.
     fn close_own(&mut self) {
         self.own.iter().for_each(Inbox::close);
-        // Nothing is added any more, so this has an end: the length of the queues.
+        // No datagrams are added any more, so this ends: after the length of the queues.
         while self.receive() {}
         self.own.clear();
     }
@@ -210,7 +211,7 @@ impl Proxy {
         Ok(())
     }
 
-    /// All is replayed and the daemon has its name.
+    /// Ends the pause: all is replayed and the daemon has its name.
     fn finish(&mut self, ending: &mut Ending) -> Result<bool, SyslogError> {
         if self.look_at_inherited(true)? {
             self.close_own();
@@ -226,7 +227,7 @@ impl Proxy {
         Ok(true)
     }
 
-    /// Puts into the spool what was dropped, once. `true` where there was something to say.
+    /// Adds a message about dropped datagrams to the spool, once. `true` if there was something to report.
     fn say_drops(&mut self, ending: &mut Ending) -> bool {
         if std::mem::replace(&mut ending.drops_are_said, true) {
             return false;

@@ -1,10 +1,10 @@
-//! A socket that only we read: datagrams are looked at, kept, and only then taken out of the queue.
+//! A socket that only the proxy reads: datagrams are looked at, spooled, and only then taken out of the queue.
 //!
 //! So a datagram is in the queue or in the spool at any instant, or in both: after a crash between the two steps, the
 //! kernel's time of the first datagram in the queue shows that it is the last one in the spool.
 //!
-//! Descriptors that a sender attaches (`SCM_RIGHTS`) are never installed here: the control buffer has room for the time
-//! and the credentials only, which the kernel writes first, and it drops what does not fit.
+//! Descriptors that a sender attaches (`SCM_RIGHTS`) are never installed here: the control buffer has room only for the
+//! time and the credentials, which the kernel writes first, and it drops what does not fit.
 
 use super::bound_file::FileId;
 use super::datagram::{Datagram, Origin};
@@ -22,21 +22,21 @@ use std::time::Duration;
 /// How long taking out a datagram with descriptors may take.
 const TAKE_OUT: Duration = Duration::from_millis(20);
 
-/// A socket that only we read.
+/// A socket that only the proxy reads.
 #[derive(Debug)]
 pub(super) struct Inbox {
     socket: UnixDatagram,
     file: Option<FileId>,
 }
 
-/// What is first in the queue.
+/// The first datagram in the queue.
 #[derive(Debug)]
 pub(super) struct First {
     /// The datagram, cut to the buffer's length.
     pub(super) datagram: Datagram,
-    /// It was longer than the buffer.
+    /// Whether it was longer than the buffer.
     pub(super) cut: bool,
-    /// The sender attached descriptors: see [`Inbox::take_out_apart`].
+    /// Whether the sender attached descriptors: see [`Inbox::take_out_apart`].
     pub(super) descriptors: bool,
 }
 
@@ -49,12 +49,12 @@ impl Inbox {
         Ok(Self { socket, file })
     }
 
-    /// The file that it is bound to, where the kernel tells.
+    /// The file that it is bound to, if the kernel returns it.
     pub(super) fn file(&self) -> Option<FileId> {
         self.file
     }
 
-    /// What is first in the queue; it stays there.
+    /// Reads the first datagram in the queue; it stays there.
     pub(super) fn first(&self, buffer: &mut [u8]) -> io::Result<Option<First>> {
         let mut control = nix::cmsg_space!(TimeSpec, nix::sys::socket::UnixCredentials);
         let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_TRUNC;
@@ -85,15 +85,15 @@ impl Inbox {
         Ok(Some(First { datagram: Datagram { text, origin, time_ns, received_ms }, cut, descriptors }))
     }
 
-    /// Takes what is first out of the queue.
+    /// Takes the first datagram out of the queue.
     pub(super) fn take_out(&self) {
         let mut byte = [0; 1];
         let _ = rustix::net::recv(&self.socket, &mut byte, RecvFlags::DONTWAIT | RecvFlags::TRUNC);
     }
 
-    /// Takes what is first out of the queue in a process of its own, as [`First::descriptors`] wants it: with the datagram
-    /// the kernel closes its descriptors, and a TCP socket with `SO_LINGER` can make that last for hours. A process that
-    /// is killed does not wait for it. `true` where it is known to be out.
+    /// Takes the first datagram out of the queue in another process, for [`First::descriptors`]: with the datagram the
+    /// kernel closes its descriptors, and a TCP socket with `SO_LINGER` can make that last for hours. A process that is
+    /// killed does not wait for it. `true` if it is known to be out.
     pub(super) fn take_out_apart(&self) -> io::Result<bool> {
         let socket: OwnedFd = self.socket.try_clone()?.into();
         let mut command = Command::new(std::env::current_exe()?);
@@ -113,7 +113,7 @@ impl Inbox {
         }
     }
 
-    /// Refuses all further datagrams: a sender gets an error, and what is in the queue can still be read.
+    /// Refuses all further datagrams: a sender gets an error, and the queue can still be read.
     pub(super) fn close(&self) {
         let _ = self.socket.shutdown(Shutdown::Read);
     }
@@ -125,7 +125,7 @@ impl AsFd for Inbox {
     }
 }
 
-/// Takes one datagram out of the queue of the socket on the standard input, with the descriptors in it.
+/// Takes one datagram, with its descriptors, out of the queue of the socket on the standard input.
 #[must_use]
 pub fn discard() -> bool {
     let stdin = io::stdin();

@@ -1,11 +1,12 @@
 //! Sockets of daemons, held open by the proxy as well.
 //!
-//! Senders that connected to a daemon before its name was taken cannot be led elsewhere. A duplicate of the daemon's
-//! socket (`pidfd_getfd(2)`, Linux 5.6) keeps its queue and those connections alive when the daemon dies; as long as it
-//! lives, it alone reads. PID 1 is left out: what systemd holds for journald outlives journald by itself.
+//! Senders that connected to a daemon before its name was taken cannot be redirected. A duplicate of the daemon's
+//! socket (`pidfd_getfd(2)`, Linux 5.6) keeps its queue and those connections when the daemon dies; as long as the
+//! daemon lives, only the daemon reads. PID 1's sockets are left out: those that systemd keeps for journald survive
+//! journald anyway.
 //!
-//! The daemon's socket is the one that is bound to the file that had the name. The kernel's list of sockets only says
-//! where to look: its paths are text that any user can choose.
+//! The daemon's socket is the one that is bound to the file that had the name. The kernel's list of sockets only shows
+//! which sockets to check: its paths are text that any user can choose.
 
 use super::bound_file::FileId;
 use crate::file;
@@ -21,26 +22,26 @@ use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
-/// No more sockets are looked at for one daemon, those of root's processes first.
+/// The most sockets that are checked for one daemon, those of root's processes first.
 const CANDIDATES: usize = 256;
 
 /// The number of a socket in the kernel's list of sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct SocketNumber(u64);
 
-/// A daemon's socket.
+/// A duplicate of a daemon's socket.
 #[derive(Debug)]
 pub(super) struct Inherited {
     number: SocketNumber,
     file: FileId,
     socket: UnixDatagram,
-    /// Readable once the process ends that the socket was taken from.
+    /// Readable once the process has ended that the socket was taken from.
     holder: OwnedFd,
 }
 
 impl Inherited {
-    /// The datagram sockets that are bound to `file` and that other processes have, but those in `known`. Where the path
-    /// that was given to `bind(2)` ends in none of `names`, a socket is not found.
+    /// The datagram sockets that are bound to `file` and that other processes have, except those in `known`. A socket
+    /// is not found if the path passed to `bind(2)` ends in none of `names`.
     pub(super) fn find(file: FileId, names: &[OsString], known: &[SocketNumber]) -> Vec<Self> {
         let table = file::read(Path::new("/proc/net/unix")).unwrap_or_default();
         let mut wanted = named(&table, names);
@@ -60,7 +61,7 @@ impl Inherited {
         });
         let found: Vec<Self> = found.collect();
         for inherited in &found {
-            // From now on the kernel notes who sends. A daemon that did not ask for it does not notice.
+            // From now on the kernel records the senders. A daemon that did not ask for it does not notice.
             let _ = setsockopt(&inherited.socket, sockopt::PassCred, &true);
         }
         found
@@ -73,13 +74,13 @@ impl Inherited {
         holders.iter().find_map(|holder| {
             let process = pidfd_open(holder.pid, PidfdFlags::NONBLOCK).ok()?;
             let socket = pidfd_getfd(&process, holder.descriptor, PidfdGetfdFlags::empty()).ok()?;
-            // The descriptor could have come to be another one since it was listed.
+            // The descriptor may be another one since it was listed.
             (rustix::fs::fstat(&socket).ok()?.st_ino == number.0).then_some(())?;
             Some(Self { number, file, socket: socket.into(), holder: process })
         })
     }
 
-    /// Its number.
+    /// The number of the socket.
     pub(super) fn number(&self) -> SocketNumber {
         self.number
     }
@@ -89,18 +90,18 @@ impl Inherited {
         self.file
     }
 
-    /// Readable once its holder ends.
+    /// A descriptor that is readable once its holder ends.
     pub(super) fn holder(&self) -> &OwnedFd {
         &self.holder
     }
 
-    /// Whether the process ended that the socket was taken from.
+    /// Whether the process has ended that the socket was taken from.
     pub(super) fn holder_has_ended(&self) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         poll(&mut [PollFd::new(&self.holder, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
     }
 
-    /// Whether a process besides us still has the socket. When the first holder has ended, another one is looked for.
+    /// Whether another process still has the socket. When the first holder has ended, another one is searched.
     pub(super) fn is_held(&mut self) -> bool {
         let Some(others) = holders().remove(&self.number) else { return false };
         if self.holder_has_ended()
@@ -111,14 +112,15 @@ impl Inherited {
         true
     }
 
-    /// The socket, of which we are the last holder.
+    /// Returns the socket, if no other process has it any more.
     pub(super) fn into_socket(self) -> UnixDatagram {
         self.socket
     }
 }
 
-/// The datagram sockets (type 2) of the kernel's list (`proc_net(5)`) whose path, the last field, ends in one of `names`.
-/// A path with spaces or line ends can hide or invent sockets here; which one is bound to the file is asked later.
+/// The datagram sockets (type 2) of the kernel's list (`proc_net(5)`) whose path, the last field, ends in one of
+/// `names`. A path with spaces or line ends can hide or invent sockets here; the file each is bound to is checked
+/// later.
 fn named(table: &[u8], names: &[OsString]) -> Vec<SocketNumber> {
     let line = |line: &[u8]| {
         let line = String::from_utf8_lossy(line);
@@ -140,7 +142,7 @@ struct Holder {
     root: bool,
 }
 
-/// Which processes have which sockets; our own process left out.
+/// The sockets of all processes except this one.
 fn holders() -> BTreeMap<SocketNumber, Vec<Holder>> {
     let mut holders: BTreeMap<SocketNumber, Vec<Holder>> = BTreeMap::new();
     let mine = rustix::process::getpid();
@@ -194,7 +196,7 @@ mod tests {
         let id = FileId::of_target(&device).unwrap();
         fs::rename(&device, &moved).unwrap();
         let forged = UnixDatagram::bind(&device).unwrap();
-        // Without the privilege the kernel tells nobody, and nothing is taken over.
+        // Without the privilege the kernel does not return the file, and no socket is inherited.
         let asked = FileId::bound_to(&daemon);
         assert!(asked == Some(id) || (asked.is_none() && !rustix::process::geteuid().is_root()));
         assert_ne!(FileId::bound_to(&forged), Some(id));

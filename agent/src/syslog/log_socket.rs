@@ -1,8 +1,8 @@
-//! The log socket's name, `/dev/log`: who has it, and who had it before.
+//! The log socket's name, `/dev/log`: which socket has it, and which one had it before.
 //!
-//! Names change places by `rename(2)` with `RENAME_EXCHANGE` and by hard links, so at no instant is there no socket
-//! behind the name because of us. Three names beside it are ours: `.ours` (our socket, so that it can be linked in
-//! again), `.daemon` (what the daemon put there, to be given back) and `.new` (for an instant).
+//! Sockets change places by `rename(2)` with `RENAME_EXCHANGE` and by hard links, so at no instant is the name without
+//! a socket because of the proxy. Three names beside it are the proxy's: `.ours` (its socket, so that it can be linked
+//! again), `.daemon` (the daemon's socket, to be given back) and `.new` (for an instant).
 
 use super::bound_file::FileId;
 use super::daemon::Daemon;
@@ -19,26 +19,26 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What all senders may do with a log socket.
+/// The mode of a log socket: all users may write to it.
 const OPEN_TO_ALL: u32 = 0o666;
 
-/// A socket that refuses this often, this far apart, has no listener. Once is not enough: `bind(2)` makes the name before
-/// the socket can be found by it.
+/// A socket that refuses this often, this far apart, has no listener. Once is not enough: `bind(2)` makes the name
+/// before the socket can be found by it.
 const DEAD_AFTER: u32 = 5;
 const DEAD_WAIT: Duration = Duration::from_millis(4);
 
-/// Who has the name.
+/// Which socket has the name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Holder {
-    /// Our socket.
+    /// The proxy's socket.
     Us,
-    /// Another process's.
+    /// Another process's socket.
     Another,
-    /// The name was removed.
+    /// None: the name was removed.
     None,
 }
 
-/// The name, taken.
+/// The name while the proxy has it.
 #[derive(Debug)]
 pub(super) struct LogSocket {
     device: PathBuf,
@@ -49,8 +49,8 @@ pub(super) struct LogSocket {
 }
 
 impl LogSocket {
-    /// Binds `socket` and puts it in the daemon's place. What a process that died has left is taken over; `socket` may be
-    /// the one that it had, bound already.
+    /// Binds `socket` and puts it in the daemon's place. Files of a proxy that died are reused; `socket` may be the one
+    /// that it had, already bound.
     pub(super) fn take(device: &Path, socket: &UnixDatagram) -> Result<Self, FileError> {
         let beside = |suffix: &str| {
             let mut name = OsString::from(".");
@@ -82,7 +82,7 @@ impl LogSocket {
         Ok(taken)
     }
 
-    /// Who has the name now.
+    /// Which socket has the name now.
     pub(super) fn holder(&self) -> Holder {
         match FileId::of_link(&self.device) {
             None => Holder::None,
@@ -95,13 +95,13 @@ impl LogSocket {
         id == Some(self.id)
     }
 
-    /// Puts our socket behind the name. What was there is kept, if a process listens to it. `true` where a daemon's
-    /// socket was there.
+    /// Gives the name to the proxy's socket. The socket that had it is kept, if a process listens to it. `true` if it
+    /// was a daemon's.
     pub(super) fn take_over(&self) -> Result<bool, FileError> {
         self.replace(None)
     }
 
-    /// As [`Self::take_over`], but a socket that is `former`, that of a process of ours that died, is not a daemon's.
+    /// As [`Self::take_over`], but a socket that is `former`, of a proxy that died, is not a daemon's.
     fn replace(&self, former: Option<FileId>) -> Result<bool, FileError> {
         remove(&self.new)?;
         failing("link", &self.new, fs::hard_link(&self.ours, &self.new))?;
@@ -121,12 +121,12 @@ impl LogSocket {
         Ok(true)
     }
 
-    /// Puts our socket behind the name where there is none, unless a daemon is faster.
+    /// Gives the name to the proxy's socket if no socket has it, unless a daemon is faster.
     pub(super) fn fill(&self) {
         let _ = fs::hard_link(&self.ours, &self.device);
     }
 
-    /// A connection to the daemon, if one listens.
+    /// Connects to the daemon, if one listens.
     pub(super) fn connect(&self, offset: LocalOffset) -> Option<Daemon> {
         Daemon::connect(&self.daemon, offset)
     }
@@ -136,29 +136,30 @@ impl LogSocket {
         FileId::of_target(&self.daemon)
     }
 
-    /// The last parts of the paths that the daemon can have given to `bind(2)`.
+    /// The last parts of the paths that the daemon may have passed to `bind(2)`.
     pub(super) fn daemon_names(&self) -> Vec<OsString> {
         let target = self.link_target();
         let paths = [Some(self.device.as_path()), target.as_deref()];
         paths.into_iter().flatten().filter_map(Path::file_name).map(OsString::from).collect()
     }
 
-    /// Where the daemon's socket is, if the name it had is a link.
+    /// The path of the daemon's socket, if the name it had is a link.
     pub(super) fn link_target(&self) -> Option<PathBuf> {
         let target = fs::read_link(&self.daemon).ok()?;
         Some(self.daemon.with_file_name(target))
     }
 
-    /// Forgets the daemon whose socket was kept: it is dead. A link stays: what it leads to can come back.
+    /// Removes the daemon's socket that was kept: it is dead. A link stays: its target can come back.
     pub(super) fn forget_daemon(&self) -> Result<(), FileError> {
         if is_socket(&self.daemon) { remove(&self.daemon) } else { Ok(()) }
     }
 
-    /// Gives the name back to the daemon. `false` where another one took it at this very moment: then nothing has
-    /// changed, and it has to be taken over again.
+    /// Gives the name back to the daemon. `false` if another one took it at this very moment: then nothing has changed,
+    /// and it has to be taken over again.
     pub(super) fn give_back(&self) -> Result<bool, FileError> {
         if is_socket(&self.daemon) {
-            // A daemon opens its socket up by name after binding it, and may have met ours there.
+            // A daemon sets the mode of its socket by name after binding it, and may have found the proxy's socket
+            // there.
             let opened = fs::set_permissions(&self.daemon, Permissions::from_mode(OPEN_TO_ALL));
             failing("open up", &self.daemon, opened)?;
         }
@@ -197,7 +198,7 @@ impl LogSocket {
     }
 }
 
-/// A socket without a listener. A link is not dead where it leads nowhere yet: what it leads to can come up.
+/// Whether a socket has no listener. A link whose target does not exist yet is not dead: the target can appear.
 fn is_dead(path: &Path) -> bool {
     let refuses = || {
         UnixDatagram::unbound()

@@ -1,7 +1,7 @@
-//! The syslog pause: for a while `/dev/log` is ours, and what is sent there is neither lost, doubled nor refused.
+//! The syslog pause: for a while the proxy has `/dev/log`, and no message is lost, doubled or refused.
 //!
-//! A proxy, a process of its own, takes the socket's place in one rename, writes each datagram with its origin to a spool,
-//! and gives all of them to whichever daemon listens when the pause ends. There are three kinds of senders:
+//! A proxy, a separate process, takes the socket's place in one rename, writes each datagram with its sender to a
+//! spool, and sends all of them to the daemon that listens when the pause ends. There are three kinds of senders:
 //!
 //! 1. connected to the daemon before the pause: they go on talking to it. The proxy holds a duplicate of the daemon's
 //!    socket, so that when the daemon dies neither its queue nor its senders' connections die with it;
@@ -9,19 +9,19 @@
 //! 3. connected to a daemon that came up during the pause and put its own socket at `/dev/log`: as the first kind, and
 //!    the name is taken over again at once.
 //!
-//! At the end the daemon's socket gets its name back; a moment later the proxy's sockets are closed, *before* the last of
-//! their queues is read: a sender gets an error exactly where its datagram was not taken, and connects again as every
-//! libc does. A crash of the run does not end the pause badly, because the proxy notices. When the proxy is killed, the
-//! run starts another one, which finds the spool and the queue of the socket as they were. A datagram is marked once it
-//! was replayed; a crash between sending and marking can double that one. The spool is not forced to the medium: a power
-//! cut loses what a syslog daemon would lose too.
+//! At the end the daemon's socket gets its name back; a moment later the proxy's sockets are closed, *before* the last
+//! of their queues is read: a sender gets an error exactly if its datagram was not taken, and connects again as every
+//! libc does. If the run crashes, the pause still ends properly, because the proxy notices. When the proxy is killed,
+//! the run starts another one, which finds the spool and the queue of the socket as they were. A datagram is marked
+//! after its replay; a crash between sending and marking can double that one. The spool is not flushed to the medium: a
+//! power cut loses what a syslog daemon would lose too.
 //!
-//! Any user can send as much as it likes: each has a share of the spool (`quota`), what is beyond it is dropped, counted
-//! and reported, and the end of a pause has deadlines (`ending`). `docs/decisions/syslog-pause.md` has the numbers.
+//! Any user can send any amount: each has a share of the spool (`quota`), datagrams beyond it are dropped, counted and
+//! reported, and the end of a pause has deadlines (`ending`). `docs/decisions/syslog-pause.md` has the numbers.
 //!
-//! Not ours to change: while a daemon removes the name and binds it again, there is no `/dev/log` for an instant. Where
-//! `/dev/log` is a link to a socket in a folder of the daemon, as with journald and on the base `micro`, that cannot be:
-//! the name stays ours, and the link is given back at the end.
+//! This cannot be avoided: while a daemon removes the name and binds it again, there is no `/dev/log` for an instant.
+//! It does not happen if `/dev/log` is a link to a socket in a folder of the daemon, as with journald and on the base
+//! `micro`: the proxy keeps the name, and the link is given back at the end.
 
 mod bound_file;
 mod daemon;
@@ -50,42 +50,42 @@ pub use proxy::keep;
 pub use quota::{Dropped, Drops};
 pub use state::{PauseState, Stage};
 
-/// What the proxy says on its standard output, a line each.
+/// The lines that the proxy writes to its standard output.
 mod word {
-    /// The socket is ours.
+    /// The proxy has the name now.
     pub(super) const PAUSED: &str = "paused";
-    /// Another pause is under way and serves this one too.
+    /// Another pause is running and covers this one too.
     pub(super) const SHARED: &str = "shared";
-    /// All is replayed; how many, and how many were dropped, follows.
+    /// All is replayed; the numbers of replayed and dropped datagrams follow.
     pub(super) const REPLAYED: &str = "replayed ";
     /// No daemon listens; the proxy stays until one does.
     pub(super) const WAITING: &str = "waiting";
-    /// The daemon has its name again; the proxy stays until it has taken the rest.
+    /// The daemon has its name again; the proxy stays until it has received the rest.
     pub(super) const BUSY: &str = "busy";
-    /// There was no daemon, and none came: the spool keeps what was said.
+    /// There was no daemon, and none came: the spool keeps the messages.
     pub(super) const KEPT: &str = "kept";
-    /// What went wrong follows.
+    /// An error; its message follows.
     pub(super) const ERROR: &str = "error ";
 }
 
-/// Where the pause has its things.
+/// The files of the pause.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Places {
     /// The socket that programs log to.
     pub device: PathBuf,
-    /// Where datagrams are kept meanwhile.
+    /// The file in which datagrams are kept meanwhile.
     pub spool: PathBuf,
-    /// How many bytes the spool may take up.
+    /// The most bytes that the spool may take.
     pub total: u64,
-    /// Held by the proxy.
+    /// The lock file, which the proxy has locked.
     pub lock: PathBuf,
-    /// Where the proxy writes how the pause goes ([`PauseState`]).
+    /// Where the proxy writes the state of the pause ([`PauseState`]).
     pub state: PathBuf,
 }
 
 impl Places {
-    /// Those of the system under `root`: the spool is on the `data` partition where that is mounted, and beside the other
-    /// logs where it is not, or where a spool was left there.
+    /// The files of the system under `root`: the spool is on the `data` partition if that is mounted, and beside the
+    /// other logs if it is not, or if a spool was left there.
     #[must_use]
     pub fn of(root: &Root) -> Self {
         let beside_logs = root.at(handoff::paths::LOGS).join(SPOOL);
@@ -116,24 +116,24 @@ fn a_quarter_of(folder: &Path) -> u64 {
     rustix::fs::statvfs(folder).map_or(0, |facts| facts.f_blocks.saturating_mul(facts.f_frsize) / 4)
 }
 
-/// Why syslog could not be paused, or not be resumed.
+/// Why syslog could not be paused or resumed.
 #[derive(Debug, thiserror::Error)]
 pub enum SyslogError {
     /// A file or socket could not be used.
     #[error(transparent)]
     File(#[from] FileError),
-    /// The proxy could not be started or talked to, or could not go on.
+    /// The proxy could not be started or reached, or could not go on.
     #[error("cannot {action} the syslog proxy: {source}")]
     Proxy {
-        /// What was tried.
+        /// The operation, as a verb.
         action: &'static str,
-        /// Why it failed.
+        /// The operating system's error.
         source: std::io::Error,
     },
-    /// The proxy said what is wrong.
+    /// An error that the proxy reported.
     #[error("syslog proxy: {0}")]
     Said(String),
-    /// The proxy died, and died again when it was started again.
+    /// The proxy died, and died again after it was restarted; holds the path of the spool.
     #[error("the syslog proxy died; what it had kept is in {spool} and is replayed by the next `psyops-agent pause-syslog -- true`", spool = .0.display())]
     Died(PathBuf),
 }
@@ -141,19 +141,19 @@ pub enum SyslogError {
 /// How a pause ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Resumed {
-    /// All that was kept was given to the daemon.
+    /// All kept datagrams were sent to the daemon.
     Replayed {
-        /// How many datagrams.
+        /// How many datagrams were replayed.
         replayed: u64,
         /// How many were dropped, because their senders' shares of the spool were full.
         dropped: u64,
     },
-    /// No daemon listens: the proxy goes on by itself until one does.
+    /// No daemon listens: the proxy goes on alone until one does.
     Waiting,
-    /// The daemon has its name again but is slow to take what was kept: the proxy goes on by itself.
+    /// The daemon has its name again but is slow to receive the kept datagrams: the proxy goes on alone.
     Busy,
-    /// There was no daemon, and none came: the next pause replays what was said.
+    /// There was no daemon, and none came: the next pause replays the kept datagrams.
     Kept,
-    /// The pause around this one goes on.
+    /// Another pause around this one goes on.
     Shared,
 }

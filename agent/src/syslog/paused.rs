@@ -1,7 +1,7 @@
-//! A pause as the run that asked for it sees it: starting the proxy, watching it, ending it.
+//! A pause from the side of the run that requested it: starting the proxy, watching it, ending it.
 //!
-//! The proxy's socket is made here and given to it, and held open here as well: when the proxy is killed, what senders put
-//! into the queue is still there for the next one, which is started at once.
+//! The proxy's socket is made here and passed to it, and stays open here as well: when the proxy is killed, the
+//! datagrams in its queue are still there for the next one, which is started at once.
 
 use super::{Places, Resumed, SyslogError, word};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -11,17 +11,17 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
 
-/// A proxy that dies this often in one pause is not started again.
+/// The most restarts of a proxy that dies in one pause.
 const RESTARTS: u32 = 5;
 
-/// A pause that is under way; it ends when this is dropped.
+/// A pause that is running; it ends when this is dropped.
 #[derive(Debug)]
 pub struct PausedSyslog {
     supervisor: Option<(PipeWriter, JoinHandle<Result<Resumed, SyslogError>>)>,
 }
 
 impl PausedSyslog {
-    /// Pauses syslog, or joins a pause that is under way.
+    /// Pauses syslog, or joins a pause that is running.
     pub fn begin(places: Places) -> Result<Self, SyslogError> {
         let failed = |source| SyslogError::Proxy { action: "prepare", source };
         let socket = UnixDatagram::unbound().map_err(failed)?;
@@ -33,7 +33,7 @@ impl PausedSyslog {
         Ok(Self { supervisor: Some((writer, thread)) })
     }
 
-    /// Ends the pause, and says how.
+    /// Ends the pause, and returns how it ended.
     pub fn end(mut self) -> Result<Resumed, SyslogError> {
         self.finish()
     }
@@ -48,7 +48,7 @@ impl PausedSyslog {
 
 impl Drop for PausedSyslog {
     fn drop(&mut self) {
-        // There is no one left to tell; the proxy does what it can, and the spool stays if that is not enough.
+        // No caller is left for an error; the proxy does what it can, and otherwise the spool stays.
         let _ = self.finish();
     }
 }
@@ -88,18 +88,18 @@ impl Supervisor {
         if poll(&mut ready, Some(&now)).unwrap_or(0) == 0 {
             return Ok(());
         }
-        // Before the end it has nothing to say but what is wrong.
+        // Before the end it only reports errors.
         let said = proxy.answer()?;
         self.restart(said.as_deref())
     }
 
-    /// Starts another proxy in place of one that ended with these words.
+    /// Starts another proxy in place of one that ended with this message.
     fn restart(&mut self, said: Option<&str>) -> Result<(), SyslogError> {
         if let Some(proxy) = self.proxy.take() {
             proxy.reap()?;
         }
         if self.restarts >= RESTARTS {
-            // Without a reader, what waits in the queue would make its senders wait.
+            // Without a reader, the waiting datagrams would make their senders wait.
             let _ = self.socket.shutdown(std::net::Shutdown::Read);
             return Err(failure(said, &self.places));
         }
@@ -114,7 +114,7 @@ impl Supervisor {
             drop(proxy.child.stdin.take());
             let said = proxy.answer()?;
             if let Some(resumed) = said.as_deref().and_then(resumed) {
-                // One that goes on by itself is not waited for.
+                // A proxy that goes on alone is not waited for.
                 if !matches!(resumed, Resumed::Waiting | Resumed::Busy) {
                     proxy.reap()?;
                 }
@@ -126,19 +126,19 @@ impl Supervisor {
     }
 }
 
-/// Replays what a proxy that died has left behind, and puts the daemon's socket back: a pause without anything in it.
+/// Replays the spool of a proxy that died, and puts the daemon's socket back: a pause with nothing in it.
 pub fn recover(places: Places) -> Result<Resumed, SyslogError> {
     PausedSyslog::begin(places)?.end()
 }
 
-/// A proxy that runs.
+/// A proxy process that runs.
 struct Process {
     child: Child,
     answers: BufReader<ChildStdout>,
 }
 
 impl Process {
-    /// Starts it; none where another pause is under way.
+    /// Starts it; `None` if another pause is running.
     fn start(places: &Places, socket: &UnixDatagram) -> Result<Option<Self>, SyslogError> {
         let failed = |source| SyslogError::Proxy { action: "start", source };
         let socket: OwnedFd = socket.try_clone().map_err(failed)?.into();
@@ -157,7 +157,7 @@ impl Process {
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            // Not a terminal or pipe of the caller, which a proxy that waits for a daemon would hold on to.
+            // Not a terminal or pipe of the caller: a proxy that waits for a daemon would keep it open.
             .stderr(socket)
             .spawn()
             .map_err(failed)?;
@@ -174,7 +174,7 @@ impl Process {
         }
     }
 
-    /// Its next line; none where it has ended.
+    /// Reads its next line; `None` if it has ended.
     fn answer(&mut self) -> Result<Option<String>, SyslogError> {
         let mut line = String::new();
         let read = self.answers.read_line(&mut line);
@@ -188,7 +188,7 @@ impl Process {
     }
 }
 
-/// What an answer at the end means; none where it is not one.
+/// The result that an answer at the end means; `None` if it is not one.
 fn resumed(answer: &str) -> Option<Resumed> {
     match answer {
         word::WAITING => Some(Resumed::Waiting),

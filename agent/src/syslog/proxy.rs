@@ -1,4 +1,4 @@
-//! The proxy: the process that has `/dev/log` during the pause. How it gives everything back is in `ending`.
+//! The proxy: the process that has `/dev/log` during the pause. `ending` has how it gives everything back.
 
 use super::daemon::Daemon;
 use super::datagram::{self, Datagram};
@@ -21,19 +21,19 @@ use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// A removed name is filled again after this: a daemon that binds it again does so at once, and must find it free.
+/// A removed name is taken again after this: a daemon that binds it again does so at once, and must find it free.
 const FILL_AFTER: Duration = Duration::from_millis(50);
-/// How often a daemon is looked for at the end, besides at each change of the name: a link's target can come up.
+/// How often a daemon is searched at the end, besides at each change of the name: a link's target can appear.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// Datagrams that are taken from one socket before anything else is done.
+/// Datagrams that are taken from one socket before other work is done.
 const TURN: usize = 256;
-/// So much of a turn is one datagram with descriptors, which takes a process to take out.
+/// The part of a turn that one datagram with descriptors counts as, because a process must take it out.
 const DESCRIPTORS_COUNT_AS: usize = 32;
-/// How often that is tried.
+/// How often that process is started for one datagram.
 const ATTEMPTS: u32 = 10;
 
-/// Pauses syslog until the standard input is closed, then replays. Answers on the standard output. The socket that takes
-/// the daemon's place is the standard error: the process that started us holds it too, so that its queue outlives us.
+/// Pauses syslog until the standard input is closed, then replays. Answers on the standard output. The socket that
+/// takes the daemon's place is the standard error: the parent process has it too, so that its queue outlives the proxy.
 pub fn keep(places: &Places) -> Result<(), SyslogError> {
     let result = run(places);
     if let Err(error) = &result {
@@ -52,7 +52,7 @@ fn run(places: &Places) -> Result<(), SyslogError> {
         }
         Err(error) => failing("lock", &places.lock, Err(error))?,
     }
-    // What ends the run by a signal to its group or terminal must not end the proxy.
+    // A signal that ends the run's group or terminal must not end the proxy.
     let _ = rustix::process::setsid();
     let signals = watch::ending_signals().map_err(in_proxy("take signals in"))?;
     let mut proxy = Proxy::begin(places)?;
@@ -60,13 +60,13 @@ fn run(places: &Places) -> Result<(), SyslogError> {
     proxy.serve(&signals)
 }
 
-/// Answers the process that started us.
+/// Writes a line to the parent process.
 pub(super) fn say(line: &str) {
     let mut output = io::stdout();
     let _ = writeln!(output, "{line}").and_then(|()| output.flush());
 }
 
-/// An error of the proxy itself, while it tried to do `action`.
+/// An error of the proxy itself during `action`.
 pub(super) fn in_proxy(action: &'static str) -> impl FnOnce(io::Error) -> SyslogError {
     move |source| SyslogError::Proxy { action, source }
 }
@@ -76,14 +76,14 @@ pub(super) struct Proxy {
     pub(super) name: LogSocket,
     pub(super) spool: Spool,
     pub(super) watch: watch::FolderWatch,
-    /// Sockets that only we read.
+    /// The sockets that only the proxy reads.
     pub(super) own: Vec<Inbox>,
     pub(super) inherited: Vec<Inherited>,
     pub(super) had_daemon: bool,
     /// A connection to the daemon, for the replay.
     pub(super) daemon: Option<Daemon>,
     pub(super) offset: LocalOffset,
-    /// Datagrams that were longer than a record or than the kernel sends.
+    /// The number of datagrams that were longer than a record or than the kernel sends.
     pub(super) cut: u64,
     fill_at: Option<Deadline>,
     buffer: Vec<u8>,
@@ -148,7 +148,7 @@ impl Proxy {
         }
     }
 
-    /// Waits until there is something to do.
+    /// Waits for the next event.
     fn wait(&self, signals: &SignalFd, ending: Option<&Ending>) -> io::Result<()> {
         let stdin = io::stdin();
         let mut descriptors =
@@ -171,7 +171,7 @@ impl Proxy {
         }
     }
 
-    /// Writes the state for others to read. That it cannot be written ends no pause.
+    /// Writes the state for other programs. An error does not end the pause.
     pub(super) fn note(&mut self, stage: Stage) {
         let now = PauseState {
             replayed: self.spool.replayed(),
@@ -183,7 +183,8 @@ impl Proxy {
         let _ = self.state.update(&now);
     }
 
-    /// Spools some of what waits in our sockets. `true` where there may be more: the caller decides what comes first.
+    /// Spools some of the datagrams in the proxy's sockets. `true` if there may be more: the caller decides what comes
+    /// next.
     pub(super) fn receive(&mut self) -> bool {
         let mut more = false;
         for inbox in &self.own {
@@ -213,7 +214,7 @@ impl Proxy {
         more
     }
 
-    /// The process before us can have died after it kept a datagram and before it took it out of the queue.
+    /// An earlier proxy may have died after it spooled a datagram and before it took it out of the queue.
     fn skip_what_is_kept(&mut self) {
         let Some(inbox) = self.own.first() else { return };
         let Ok(Some(first)) = inbox.first(&mut self.buffer) else { return };
@@ -226,7 +227,7 @@ impl Proxy {
         }
     }
 
-    /// Keeps the name ours.
+    /// Ensures that the proxy has the name.
     fn look_at_name(&mut self) -> Result<(), SyslogError> {
         match self.name.holder() {
             Holder::Us => self.fill_at = None,
@@ -257,8 +258,8 @@ impl Proxy {
         self.inherited.extend(Inherited::find(file, &self.name.daemon_names(), &known));
     }
 
-    /// Makes the sockets of daemons that died our own; `thoroughly` also those that a living one has closed. `true` where
-    /// there were any.
+    /// Takes over the sockets of daemons that died; with `thoroughly` also those that a living one has closed. `true`
+    /// if there were any.
     pub(super) fn look_at_inherited(&mut self, thoroughly: bool) -> Result<bool, SyslogError> {
         let mut held = Vec::new();
         let mut left = Vec::new();
@@ -281,8 +282,8 @@ impl Proxy {
         Ok(found)
     }
 
-    /// Whether the socket that the daemon had is one of ours by now. It still takes datagrams, because we hold it, and
-    /// must not be taken for a daemon.
+    /// Whether the socket that the daemon had is one of the proxy's by now. It still receives datagrams, because the
+    /// proxy has it, and must not be taken for a daemon.
     pub(super) fn daemon_is_dead(&self) -> bool {
         let daemon = self.name.daemon_id();
         daemon.is_some() && self.own.iter().any(|inbox| inbox.file() == daemon)
@@ -302,7 +303,7 @@ fn take_out_apart(inbox: &Inbox, datagram: &Datagram, buffer: &mut [u8]) {
             Ok(false) => {}
             Err(_) => break,
         }
-        // The process was ended while it waited for a descriptor to close, or before it had done anything.
+        // The process was killed while it waited for a descriptor to close, or before it had done anything.
         let still_there = inbox.first(buffer).is_ok_and(|first| {
             first.is_some_and(|first| first.descriptors && first.datagram.text == datagram.text)
         });
@@ -313,7 +314,7 @@ fn take_out_apart(inbox: &Inbox, datagram: &Datagram, buffer: &mut [u8]) {
     inbox.take_out();
 }
 
-/// The socket on the standard error; a new one where that is none.
+/// The socket on the standard error; a new one if that is not a socket.
 fn given_socket() -> io::Result<UnixDatagram> {
     let given = io::stderr().as_fd().try_clone_to_owned()?;
     let is_datagram = rustix::net::sockopt::socket_type(&given) == Ok(rustix::net::SocketType::DGRAM)

@@ -1,15 +1,15 @@
-//! Who may fill how much of the spool, and the count of what was dropped because a share was full.
+//! How much of the spool each user may fill, and the count of datagrams dropped because a share was full.
 //!
-//! The total is divided into reserves, so that no group of users can take another's: root has one half, system users
-//! (1 to 999) a quarter, all others a quarter. A single user other than root gets an eighth. A user with a range of
+//! The total is divided into reserves, so that no group of users can take another's: root has one half, system users (1
+//! to 999) a quarter, all others a quarter. A single user other than root gets an eighth. A user with a range of
 //! subordinate uids can fill the quarter of the others, and nothing more.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The first uid of people; below it are the system's own users.
+/// The first uid of ordinary users; lower ones are the system's own users.
 const FIRST_USER: u32 = 1000;
-/// Users that are counted one by one; all further ones are counted together.
+/// Users that are counted one by one; all others are counted together.
 const USERS_COUNTED: usize = 256;
 
 /// Users that share a reserve.
@@ -30,22 +30,22 @@ impl Group {
     }
 }
 
-/// What each user and group takes up.
+/// How many bytes each user and group has in the spool.
 #[derive(Debug)]
 pub(super) struct Quota {
     total: u64,
     groups: BTreeMap<Group, u64>,
-    /// Users without anything have no entry, so there are never more than datagrams held.
+    /// Users without datagrams have no entry, so there are never more entries than datagrams.
     users: BTreeMap<u32, u64>,
 }
 
 impl Quota {
-    /// Nothing is taken up of `total` bytes.
+    /// An empty quota of `total` bytes.
     pub(super) fn new(total: u64) -> Self {
         Self { total, groups: BTreeMap::new(), users: BTreeMap::new() }
     }
 
-    /// Takes up `bytes` for `uid`, if that is within its shares.
+    /// Reserves `bytes` for `uid`, if its shares have room.
     pub(super) fn take(&mut self, uid: u32, bytes: u64) -> bool {
         let group = Group::of(uid);
         let reserve = if group == Group::Root { self.total / 2 } else { self.total / 4 };
@@ -60,13 +60,13 @@ impl Quota {
         fits
     }
 
-    /// Takes up `bytes` for `uid` that are there already, whatever its shares are.
+    /// Counts `bytes` for `uid` that are in the spool already, even beyond its shares.
     pub(super) fn add_present(&mut self, uid: u32, bytes: u64) {
         *self.groups.entry(Group::of(uid)).or_default() += bytes;
         *self.users.entry(uid).or_default() += bytes;
     }
 
-    /// Frees `bytes` of `uid`.
+    /// Releases `bytes` of `uid`.
     pub(super) fn free(&mut self, uid: u32, bytes: u64) {
         if let Some(used) = self.groups.get_mut(&Group::of(uid)) {
             *used = used.saturating_sub(bytes);
@@ -80,12 +80,12 @@ impl Quota {
     }
 }
 
-/// So many datagrams of one user were dropped.
+/// The dropped datagrams of one user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Dropped {
-    /// How many.
+    /// The number of datagrams.
     pub messages: u64,
-    /// How long they were together.
+    /// Their total length in bytes.
     pub bytes: u64,
 }
 
@@ -96,17 +96,17 @@ impl Dropped {
     }
 }
 
-/// What was dropped, by user.
+/// All dropped datagrams, by user.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Drops {
-    /// By uid.
+    /// By user id.
     pub users: BTreeMap<u32, Dropped>,
     /// Of users beyond the 256 that are counted one by one.
     pub further_users: Dropped,
 }
 
 impl Drops {
-    /// Counts a datagram of `uid` that was dropped.
+    /// Counts a dropped datagram of `uid`.
     pub(super) fn add(&mut self, uid: u32, bytes: u64) {
         if self.users.len() < USERS_COUNTED || self.users.contains_key(&uid) {
             self.users.entry(uid).or_default().add(bytes);
@@ -122,7 +122,7 @@ impl Drops {
         users.fold(self.further_users.messages, u64::saturating_add)
     }
 
-    /// A line for people for each of the users that lost most, and one for the rest; none where nothing was dropped.
+    /// Lines for a log: one for each of the users that lost most, and one for the rest; none if nothing was dropped.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         const LINES: usize = 16;
@@ -151,7 +151,7 @@ impl Drops {
 mod tests {
     use super::*;
 
-    /// Takes one byte at a time until that fails.
+    /// Takes one byte at a time until the share is full.
     fn fill(quota: &mut Quota, uid: u32) -> u64 {
         let mut taken = 0;
         while quota.take(uid, 1) {

@@ -16,7 +16,7 @@ use super::datagram::{Datagram, LONGEST, Origin};
 pub(super) const FILE_HEADER: u64 = 64;
 /// The length of a record without its datagram.
 pub(super) const RECORD_HEADER: usize = 40;
-/// At this offset the header says where the first record is that may be new.
+/// The offset in the header of the position of the first record that may be new.
 pub(super) const START_OFFSET: u64 = 16;
 /// The length of the kernel's boot id.
 pub(super) const BOOT_ID: usize = 36;
@@ -31,14 +31,14 @@ const VERSION: u32 = 1;
 /// The header of the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileHeader {
-    /// Where the first record is that may be new.
+    /// The position of the first record that may be new.
     pub(super) start: u64,
-    /// In which boot the records were written.
+    /// The id of the boot in which the records were written.
     pub(super) boot_id: [u8; BOOT_ID],
 }
 
 impl FileHeader {
-    /// Its bytes.
+    /// The header's bytes.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut bytes = MAGIC.to_vec();
         bytes.extend_from_slice(&VERSION.to_le_bytes());
@@ -49,7 +49,7 @@ impl FileHeader {
         bytes
     }
 
-    /// Reads it; nothing where the file is not a spool of this version.
+    /// Reads the header; `None` if the file is not a spool of this version.
     pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
         let rest = bytes.strip_prefix(MAGIC)?.strip_prefix(&VERSION.to_le_bytes())?;
         let start = u64::from_le_bytes(rest.get(4..12)?.try_into().ok()?);
@@ -63,9 +63,9 @@ impl FileHeader {
 pub(super) struct RecordHeader {
     /// Whether it was replayed.
     pub(super) replayed: bool,
-    /// How long the datagram is.
+    /// The length of the datagram in bytes.
     pub(super) length: usize,
-    /// Who sent it.
+    /// The sender's credentials.
     pub(super) origin: Origin,
     /// When it was sent, in nanoseconds since 1970.
     pub(super) time_ns: u64,
@@ -74,7 +74,7 @@ pub(super) struct RecordHeader {
 }
 
 impl RecordHeader {
-    /// Reads it; nothing where it is not one.
+    /// Reads the header of a record; `None` if it is not valid.
     pub(super) fn decode(bytes: &[u8; RECORD_HEADER]) -> Option<Self> {
         let number = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?));
@@ -88,14 +88,14 @@ impl RecordHeader {
         Some(Self { replayed, length, origin, time_ns: long(24)?, received_ms: long(32)? })
     }
 
-    /// With the datagram's text.
+    /// Adds the datagram's text.
     pub(super) fn with(self, text: Vec<u8>) -> Datagram {
         let Self { origin, time_ns, received_ms, .. } = self;
         Datagram { text, origin, time_ns, received_ms }
     }
 }
 
-/// A new record.
+/// The bytes of a new record.
 pub(super) fn encode(datagram: &Datagram) -> Vec<u8> {
     let text = datagram.text.get(..LONGEST).unwrap_or(&datagram.text);
     let mut bytes = vec![NEW, 0, 0, 0];
@@ -110,7 +110,7 @@ pub(super) fn encode(datagram: &Datagram) -> Vec<u8> {
     bytes
 }
 
-/// What a datagram of this length takes up in the spool.
+/// The size in the spool of a datagram of this length.
 pub(super) fn size(length: usize) -> u64 {
     u64::try_from(RECORD_HEADER.saturating_add(length)).unwrap_or(u64::MAX)
 }

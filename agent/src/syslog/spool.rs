@@ -1,8 +1,8 @@
 //! The spool: datagrams in a file that only root reads, in order, each with a mark whether it was replayed.
 //!
-//! A record is written with one call and the file is cut back where that failed, so that bytes of a sender are never
-//! taken for a record. What was replayed is given back to the file system in pieces. Where the medium is full, a little
-//! is kept in memory; what does not fit there, or is beyond its sender's share, is dropped and counted.
+//! A record is written with one call and the file is cut back if that failed, so that bytes of a sender are never taken
+//! for a record. The space of replayed records is returned to the file system in pieces. If the medium is full, a
+//! little is kept in memory; datagrams beyond that, or beyond their sender's share, are dropped and counted.
 
 use super::datagram::Datagram;
 use super::quota::{Drops, Quota};
@@ -17,13 +17,13 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-/// How much the spool may take up where logs are in memory.
+/// The most bytes of the spool if logs are in memory.
 pub(super) const IN_MEMORY_TOTAL: u64 = 16 << 20;
-/// How much it may take up on the `data` partition.
+/// The most bytes of the spool on the `data` partition.
 pub(super) const ON_DATA_TOTAL: u64 = 64 << 20;
-/// How much is kept in the process's memory where the medium is full.
+/// The most bytes kept in the process's memory if the medium is full.
 const FALLBACK_TOTAL: u64 = 2 << 20;
-/// What was replayed is given back in pieces of this size.
+/// The size of the pieces in which the space of replayed records is returned.
 const PIECE: u64 = 1 << 20;
 
 /// An open spool.
@@ -31,27 +31,27 @@ const PIECE: u64 = 1 << 20;
 pub(super) struct Spool {
     path: PathBuf,
     file: File,
-    /// Where the next record is written.
+    /// The offset at which the next record is written.
     end: u64,
-    /// Where the first record is that was not replayed.
+    /// The offset of the first record that was not replayed.
     next: u64,
-    /// Records before this place were written in another boot: their process numbers mean nothing now.
+    /// Records before this offset were written in another boot: their process numbers have no meaning now.
     other_boot: u64,
-    /// Up to here the file's room was given back.
+    /// The offset up to which the file's space was returned.
     freed: u64,
-    /// What did not fit on the medium any more, in order, after all that is in the file.
+    /// Datagrams that did not fit on the medium any more, in order, after all that are in the file.
     in_memory: VecDeque<Datagram>,
     quota: Quota,
     memory_quota: Quota,
     replayed: u64,
     drops: Drops,
     last: Option<Datagram>,
-    /// The file's header could not be written yet.
+    /// Whether the file's header could not be written yet.
     without_header: bool,
 }
 
 impl Spool {
-    /// Opens the spool at `path`, with what an earlier pause may have left in it. It may take up `total` bytes.
+    /// Opens the spool at `path`, with the records that an earlier pause left in it. It may take `total` bytes.
     pub(super) fn open(path: &Path, total: u64) -> Result<Self, FileError> {
         let file = open_file(path)?;
         let mut spool = Self {
@@ -73,7 +73,7 @@ impl Spool {
         Ok(spool)
     }
 
-    /// Adds a datagram, or drops and counts it where its sender's share is full.
+    /// Adds a datagram, or drops and counts it if its sender's share is full.
     pub(super) fn append(&mut self, datagram: Datagram) {
         let (uid, size) = (datagram.origin.uid, record::size(datagram.text.len()));
         let length = size.saturating_sub(record::size(0));
@@ -85,7 +85,7 @@ impl Spool {
         if in_file {
             self.quota.free(uid, size);
         }
-        // A share of the file that is full is not extended by memory.
+        // If a share of the file is full, memory does not extend it.
         let medium_is_full = in_file || !self.in_memory.is_empty();
         if medium_is_full && self.memory_quota.take(uid, size) {
             self.in_memory.push_back(datagram);
@@ -94,13 +94,13 @@ impl Spool {
         }
     }
 
-    /// Adds what we have to say ourselves; no share is asked.
+    /// Adds a message of the proxy itself, without a share.
     pub(super) fn append_own(&mut self, datagram: Datagram) {
         self.memory_quota.add_present(datagram.origin.uid, record::size(datagram.text.len()));
         self.in_memory.push_back(datagram);
     }
 
-    /// The last datagram that was written: its place in the sender's queue may not have been given free.
+    /// The last datagram that was written: it may still be in the queue.
     pub(super) fn last(&self) -> Option<&Datagram> {
         self.last.as_ref()
     }
@@ -115,18 +115,18 @@ impl Spool {
         self.replayed
     }
 
-    /// What was dropped.
+    /// The count of dropped datagrams.
     pub(super) fn drops(&self) -> &Drops {
         &self.drops
     }
 
-    /// Goes on with the counts of a process that died.
+    /// Continues with the counts of a proxy that died.
     pub(super) fn go_on_with(&mut self, drops: Drops) {
         self.drops = drops;
     }
 
-    /// Hands the first datagram that was not replayed to `send`, and marks it where that returns `true`. `false` where
-    /// there is none, or where `send` did not take it.
+    /// Passes the first datagram that was not replayed to `send`, and marks it if that returns `true`. `false` if there
+    /// is none, or `send` returned `false`.
     pub(super) fn replay_one(&mut self, send: impl FnOnce(&Datagram) -> bool) -> io::Result<bool> {
         if self.next < self.end {
             let (header, datagram) = self.read_record(self.next)?;
@@ -159,7 +159,7 @@ impl Spool {
         if self.is_empty() {
             return failing("remove the spool", &self.path, fs::remove_file(&self.path));
         }
-        // The last chance of what did not fit before.
+        // The last chance for datagrams that did not fit before.
         for datagram in std::mem::take(&mut self.in_memory) {
             let written = self.write_record(&datagram);
             failing("write the spool", &self.path, written)?;
@@ -167,7 +167,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Gives the file system back what was replayed: all of it where nothing is left, otherwise whole pieces.
+    /// Returns the space of replayed records to the file system: all of it if none are left, otherwise whole pieces.
     fn give_back(&mut self) -> io::Result<()> {
         if self.next == self.end {
             // In this order a crash in between leaves records that are marked as replayed.
@@ -177,7 +177,7 @@ impl Spool {
         } else if self.next.saturating_sub(self.freed) >= PIECE {
             self.write_start(self.next)?;
             let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-            // A file system that cannot do that keeps the room until the end.
+            // A file system that cannot do that keeps the space until the end.
             let _ = rustix::fs::fallocate(&self.file, flags, self.freed, self.next - self.freed);
             self.freed = self.next;
         }
@@ -194,7 +194,7 @@ impl Spool {
         }
         let record = record::encode(datagram);
         if let Err(error) = self.file.write_all_at(&record, self.end) {
-            // A part of it may be there, and is the sender's text: no later record may end within it.
+            // A part of the record may be there, and is the sender's text: no later record may end within it.
             self.file.set_len(self.end)?;
             return Err(error);
         }
@@ -214,7 +214,8 @@ impl Spool {
         Ok((header, header.with(text)))
     }
 
-    /// Reads what is there: where new records go, and which is the first to replay. What cannot be read ends the spool.
+    /// Reads the file: where new records go, and which is the first to replay. A record that is not valid ends the
+    /// spool.
     fn read(&mut self) -> io::Result<()> {
         let mut bytes = [0; 64];
         let header = match self.file.read_exact_at(&mut bytes, 0) {
@@ -231,12 +232,12 @@ impl Spool {
         }
         if self.next == self.end {
             (self.next, self.end, self.other_boot) = (FILE_HEADER, FILE_HEADER, 0);
-            // What was there may be cut off within its header.
+            // An earlier file may be cut within its header.
             self.file.set_len(0)?;
         }
         self.file.set_len(self.end)?;
         self.freed = self.next;
-        // On a full medium that is tried again before the first record.
+        // On a full medium this is tried again before the first record.
         let _ = self.write_header();
         Ok(())
     }
@@ -278,7 +279,7 @@ fn boot_id() -> [u8; BOOT_ID] {
     text.get(..BOOT_ID).and_then(|id| id.try_into().ok()).unwrap_or([b'-'; BOOT_ID])
 }
 
-/// Opens the file for us alone. What another user could have put in its place, or opened, is replaced.
+/// Opens the file for root only. A file that another user put in its place, or has opened, is replaced.
 fn open_file(path: &Path) -> Result<File, FileError> {
     if let Some(folder) = path.parent() {
         file::create_folder(folder)?;

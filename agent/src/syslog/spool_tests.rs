@@ -1,4 +1,4 @@
-//! The spool across crashes, on a full medium, and against its users.
+//! The spool across crashes, on a full medium, and with hostile users.
 
 use super::*;
 use crate::syslog::datagram::Origin;
@@ -76,7 +76,7 @@ fn a_full_medium_keeps_the_rest_in_memory_in_order_and_within_a_bound() {
     let path = folder.path().join("spool");
     let mut spool = open(&path);
     spool.append(from(0, b"a"));
-    // A handle that refuses writes in place of the full medium; later it would take some again.
+    // A handle that refuses writes in place of the full medium; later it accepts some again.
     spool.file = File::open(&path).unwrap();
     spool.append(from(0, b"b"));
     spool.file = OpenOptions::new().read(true).write(true).open(&path).unwrap();

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The version of the form.
+/// The version of the file's format.
 const FORMAT: u64 = 1;
-/// While messages are dropped, the file is written this often.
+/// The interval at which the file is written while messages are dropped.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// How a pause goes.
+/// The stage of a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -26,12 +26,12 @@ pub enum Stage {
     Kept,
 }
 
-/// The state of a pause.
+/// The state of a pause, as the file has it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PauseState {
-    /// 1.
+    /// The version of the format, 1.
     pub format: u64,
-    /// How it goes.
+    /// The stage of the pause.
     pub stage: Stage,
     /// How many messages were replayed.
     pub replayed: u64,
@@ -39,24 +39,24 @@ pub struct PauseState {
     pub cut: u64,
     /// How many were dropped in all.
     pub dropped: u64,
-    /// The same by user.
+    /// The dropped messages by user.
     pub drops: Drops,
 }
 
 impl PauseState {
-    /// A pause of which nothing was said yet.
+    /// The state of a pause without any messages yet.
     pub(super) fn new(stage: Stage) -> Self {
         Self { format: FORMAT, stage, replayed: 0, cut: 0, dropped: 0, drops: Drops::default() }
     }
 
-    /// Reads the file; none where there was no pause yet, or where it cannot be understood.
+    /// Reads the file; `None` if there was no pause yet, or the file is not valid.
     #[must_use]
     pub fn load(path: &Path) -> Option<Self> {
         let state: Self = serde_json::from_str(&file::read_text(path).ok()?).ok()?;
         (state.format == FORMAT).then_some(state)
     }
 
-    /// What people should know: nothing where no message was dropped or cut.
+    /// Lines about dropped or cut messages; none if there are no such messages.
     #[must_use]
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.drops.lines();
@@ -67,7 +67,7 @@ impl PauseState {
     }
 }
 
-/// The file, written where the state has changed.
+/// The file, which is written when the state has changed.
 #[derive(Debug)]
 pub(super) struct StateFile {
     path: PathBuf,
@@ -76,7 +76,7 @@ pub(super) struct StateFile {
 }
 
 impl StateFile {
-    /// Nothing is written yet.
+    /// A state file to which nothing is written yet.
     pub(super) fn new(path: &Path) -> Self {
         Self { path: path.to_owned(), written: None, next: Deadline::after(Duration::ZERO) }
     }

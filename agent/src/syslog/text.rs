@@ -1,7 +1,7 @@
-//! What a replayed message gets where it lacks it: a time, and the sender's process number.
+//! What is added to a replayed message that lacks it: a time, and the sender's process number.
 //!
 //! The local form of RFC 3164, as `syslog(3)` writes it: `<PRI>Mmm dd hh:mm:ss tag[pid]: text`. One datagram is one
-//! message; nothing is ever removed or split here, and what is in RFC 5424's form is left alone.
+//! message; nothing is removed or split here, and messages in RFC 5424's form are not changed.
 
 use std::process::{Command, Stdio};
 
@@ -9,7 +9,7 @@ const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 /// The length of `Mmm dd hh:mm:ss `.
 const TIME_LENGTH: usize = 16;
-/// A longer word at the beginning is not a tag.
+/// A longer word at the beginning does not count as a tag.
 const LONGEST_TAG: usize = 64;
 
 /// Seconds that the local time is ahead of UTC.
@@ -17,11 +17,11 @@ const LONGEST_TAG: usize = 64;
 pub(super) struct LocalOffset(i64);
 
 impl LocalOffset {
-    /// None.
+    /// No offset.
     #[cfg(test)]
     pub(super) const UTC: Self = Self(0);
 
-    /// Asks `date(1)`: the standard library knows no time zones. UTC where there is no answer.
+    /// Asks `date(1)`: the standard library knows no time zones. UTC if that fails.
     pub(super) fn find() -> Self {
         let output = Command::new("date").arg("+%z").stdin(Stdio::null()).stderr(Stdio::null()).output();
         let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
@@ -41,7 +41,7 @@ fn offset(text: &str) -> Option<i64> {
     Some(sign * (i64::from(hours) * 3600 + i64::from(minutes) * 60))
 }
 
-/// The message with its time, where the sender put none.
+/// The message with its time, if the sender did not write one.
 pub(super) fn with_time(text: &[u8], time_ns: u64, offset: LocalOffset) -> Option<Vec<u8>> {
     let (priority, rest) = split_priority(text);
     if has_time(rest) {
@@ -50,7 +50,7 @@ pub(super) fn with_time(text: &[u8], time_ns: u64, offset: LocalOffset) -> Optio
     Some([priority, rfc3164(time_ns, offset).as_bytes(), rest].concat())
 }
 
-/// The message with the number of the process that sent it, where it has none.
+/// The message with the number of the process that sent it, if it has none; `None` if it needs no change.
 pub(super) fn with_pid(text: &[u8], pid: i32) -> Option<Vec<u8>> {
     let (priority, rest) = split_priority(text);
     if pid == 0 || is_rfc5424(rest) {
@@ -64,13 +64,13 @@ pub(super) fn with_pid(text: &[u8], pid: i32) -> Option<Vec<u8>> {
     let (tag, number, rest) = match end.and_then(|end| rest.split_at_checked(end)) {
         Some((tag, rest)) if !tag.is_empty() && rest.starts_with(b":") => (tag, format!("[{pid}]"), rest),
         Some((tag, rest)) if !tag.is_empty() && rest.starts_with(b"[") && has_number(rest) => return None,
-        // `-` is syslog's word for a tag that is not known.
+        // `-` is syslog's word for an unknown tag.
         _ => (&b"-"[..], format!("[{pid}]: "), rest),
     };
     Some([priority, time, tag, number.as_bytes(), rest].concat())
 }
 
-/// `[123]:` at the beginning.
+/// Whether `[123]:` is at the beginning.
 fn has_number(text: &[u8]) -> bool {
     let digits = text.iter().skip(1).take_while(|byte| byte.is_ascii_digit()).count();
     digits > 0 && text.get(digits + 1..).is_some_and(|rest| rest.starts_with(b"]:"))
@@ -98,13 +98,13 @@ fn is_rfc3339_time(text: &[u8]) -> bool {
     at(4, b'-') && at(7, b'-') && (at(10, b'T') || at(10, b' ')) && at(13, b':') && at(16, b':')
 }
 
-/// The version `1` that RFC 5424 has behind the priority; time and PROCID follow.
+/// Whether a message has the version `1` of RFC 5424 after the priority; time and PROCID follow.
 fn is_rfc5424(text: &[u8]) -> bool {
     text.starts_with(b"1 ")
         && text.get(2..).is_some_and(|rest| rest.starts_with(b"- ") || is_rfc3339_time(rest))
 }
 
-/// The time as RFC 3164 section 4.1.2 has it, with a space behind it.
+/// The time in the form of RFC 3164 section 4.1.2, with a space after it.
 fn rfc3164(time_ns: u64, offset: LocalOffset) -> String {
     let seconds = i64::try_from(time_ns / 1_000_000_000).unwrap_or(0).saturating_add(offset.0).max(0);
     let (days, second) = (seconds / 86_400, seconds % 86_400);

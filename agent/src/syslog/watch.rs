@@ -1,4 +1,4 @@
-//! What the proxy waits for besides datagrams: changes of the name, the end of the run that asked for the pause, signals.
+//! The events that the proxy waits for besides datagrams: changes of the name, the end of the run, signals.
 
 use crate::file::{FileError, failing};
 use nix::sys::signal::{SigSet, Signal};
@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-/// Changes in the folder of the name.
+/// A watch for changes in the folder of the name.
 #[derive(Debug)]
 pub(super) struct FolderWatch(OwnedFd);
 
@@ -24,12 +24,12 @@ impl FolderWatch {
         Ok(Self(watch))
     }
 
-    /// Readable when something changed.
+    /// A descriptor that is readable when something changed.
     pub(super) fn descriptor(&self) -> &OwnedFd {
         &self.0
     }
 
-    /// Takes note of all changes; what they are is seen by looking at the name. `true` where there were any.
+    /// Reads all pending changes; what they are is found by looking at the name. `true` if there were any.
     pub(super) fn drain(&self) -> bool {
         let mut buffer = [0; 4096];
         let mut changed = false;
@@ -40,7 +40,7 @@ impl FolderWatch {
     }
 }
 
-/// Signals that ask the proxy to end: it then ends the pause in good order.
+/// Signals that ask the proxy to end the pause properly.
 pub(super) fn ending_signals() -> io::Result<SignalFd> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {

@@ -15,16 +15,16 @@ const INSIDE: &str = "PSYOPS_TEST_INSIDE";
 const DAEMON_LOG: &str = "PSYOPS_TEST_DAEMON_LOG";
 const DEADLINE: Duration = Duration::from_mins(1);
 
-/// The private system of one test.
+/// The private system of one test, in its own namespaces.
 pub(crate) struct Fixture {
     agent: &'static str,
     spool: PathBuf,
-    /// The device number of `/dev`: no other fixture has it.
+    /// The device number of `/dev`, which no other fixture has.
     dev: u64,
 }
 
 impl Fixture {
-    /// Runs the test `name` again inside namespaces of its own and returns nothing, or, inside, the fixture.
+    /// Runs the test `name` again inside its own namespaces and returns `None`, or, inside, the fixture.
     pub(crate) fn enter(name: &str) -> Option<Self> {
         if std::env::var_os(INSIDE).is_some() {
             let spool = PathBuf::from("/var/log/psyops/syslog.spool");
@@ -41,7 +41,7 @@ impl Fixture {
             // With a range of subordinate uids, so that there are other users.
             unshare.args(["--user", "--map-root-user", "--map-auto"]);
         }
-        // Only in a process namespace of its own may root of a user namespace name other processes as senders.
+        // Only in its own process namespace may root of a user namespace name other processes as senders.
         unshare.args(["--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
         let status = unshare
             .args(["--propagation", "private", "sh", "-c", script, "sh"])
@@ -54,12 +54,12 @@ impl Fixture {
         None
     }
 
-    /// The agent's program.
+    /// The path of the agent's program.
     pub(crate) fn agent(&self) -> &str {
         self.agent
     }
 
-    /// Where a pause keeps what was said.
+    /// The path of the spool during a pause.
     pub(crate) fn spool(&self) -> &Path {
         &self.spool
     }
@@ -85,7 +85,7 @@ impl Fixture {
         Pause { child, stdin: None }
     }
 
-    /// Kills the proxy of the pause that is under way.
+    /// Kills the proxy of the running pause.
     pub(crate) fn kill_proxy(&self) {
         let proxy = self.proxy().expect("a proxy runs");
         assert!(Command::new("kill").args(["-9", &proxy]).status().unwrap().success());
@@ -99,27 +99,27 @@ impl Fixture {
             .map(|(pid, _)| pid)
     }
 
-    /// The most memory that the proxy has had, in KiB.
+    /// The peak memory of the proxy, in KiB.
     pub(crate) fn memory_of_proxy(&self) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.proxy().unwrap())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
-    /// Whether the spool holds everything that `writers` writers of `messages` messages say.
+    /// Whether the spool has all messages of `writers` writers with `messages` messages each.
     pub(crate) fn spooled(&self, writers: u32, messages: u32) -> bool {
         let spool = fs::read(self.spool()).unwrap_or_default();
         let text = String::from_utf8_lossy(&spool);
         text.matches(" writer").count() == usize::try_from(writers * messages).unwrap()
     }
 
-    /// Waits for `condition`, which `what` says in words.
+    /// Waits for `condition`, which `what` describes.
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         wait_until(what, || condition(self));
     }
 }
 
-/// What the proxy has written of how the pause goes.
+/// The state of the pause in the proxy's file.
 pub(crate) fn state() -> serde_json::Value {
     serde_json::from_slice(&fs::read("/run/psyops/syslog-pause.json").unwrap()).unwrap()
 }
@@ -155,19 +155,19 @@ impl Drop for Pause {
 }
 
 impl Pause {
-    /// Tells the command to end; the exit code once the pause has ended too.
+    /// Tells the command to end; returns the exit code once the pause has ended too.
     pub(crate) fn end(mut self) -> i32 {
         self.stdin.take().unwrap().write_all(b"end\n").unwrap();
         self.wait()
     }
 
-    /// Waits for the end.
+    /// Waits for the end; returns the exit code.
     pub(crate) fn wait(mut self) -> i32 {
         wait_until("the pause has ended", || self.child.try_wait().unwrap().is_some());
         self.child.wait().unwrap().code().unwrap()
     }
 
-    /// Kills the process that asked for the pause.
+    /// Kills the process that requested the pause.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -177,19 +177,19 @@ impl Pause {
 /// A syslog daemon.
 pub(crate) struct Daemon {
     child: Child,
-    /// Made to end it between two datagrams; without it, by a signal.
+    /// A file that ends it between two datagrams when it is made; without one, a signal ends it.
     stop: Option<PathBuf>,
 }
 
 impl Daemon {
-    /// busybox's.
+    /// The syslog daemon of busybox.
     pub(crate) fn busybox(log: &Log) -> Self {
         let mut command = Command::new("busybox");
         Self::start(command.args(["syslogd", "-n", "-O"]).arg(&log.paths[0]), None)
     }
 
-    /// busybox's as the default base has it: `/dev/log` is a link, and the daemon has a `/dev` of its own where it binds
-    /// its socket. So it cannot remove the name that everybody else uses.
+    /// busybox's daemon as on the default base: `/dev/log` is a link, and the daemon has its own `/dev` in which it
+    /// binds its socket. So it cannot remove the name that other programs use.
     pub(crate) fn with_its_own_dev(log: &Log) -> Self {
         fs::create_dir_all("/run/syslogd").unwrap();
         if fs::symlink_metadata(DEVICE).is_err() {
@@ -201,7 +201,7 @@ impl Daemon {
         Self::start(command.arg(&log.paths[0]), None)
     }
 
-    /// Another one: this program again.
+    /// A different daemon: this test program.
     pub(crate) fn other(log: &Log) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "daemon_main", "--ignored"]).env(DAEMON_LOG, &log.paths[0]);
@@ -215,7 +215,7 @@ impl Daemon {
         Self::start(command, None)
     }
 
-    /// Ends it at once, whatever it does.
+    /// Kills it at once.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -228,16 +228,16 @@ impl Daemon {
         Self { child, stop }
     }
 
-    /// Stops it where it stands; when it is dropped it is killed.
+    /// Stops it (SIGSTOP); when it is dropped it is killed.
     pub(crate) fn freeze(&self) {
         let frozen = Command::new("kill").args(["-STOP", &self.child.id().to_string()]).status();
         assert!(frozen.unwrap().success());
-        // Until it has stopped it may still take a datagram.
+        // Until it has stopped it may still receive a datagram.
         let stat = format!("/proc/{}/stat", self.child.id());
         wait_until("the daemon has stopped", || fs::read_to_string(&stat).unwrap().contains(") T "));
     }
 
-    /// Ends it in good order.
+    /// Ends it with SIGTERM.
     pub(crate) fn terminate(mut self) {
         if let Some(path) = &self.stop {
             fs::write(path, "").unwrap();
@@ -266,7 +266,7 @@ fn sockets() -> usize {
     String::from_utf8_lossy(&table).lines().filter(|line| line.ends_with(" /dev/log")).count()
 }
 
-/// A daemon as simple as can be: binds, appends each datagram to its log as a line.
+/// A minimal daemon: binds the socket, and appends each datagram to its log as a line.
 pub(crate) fn serve_as_daemon() {
     let Some(path) = std::env::var_os(DAEMON_LOG) else { return };
     let stop = stop_file(Path::new(&path));
@@ -284,7 +284,7 @@ pub(crate) fn serve_as_daemon() {
     }
 }
 
-/// What one or several daemons have logged.
+/// The log of one or several daemons.
 pub(crate) struct Log {
     paths: Vec<PathBuf>,
 }
@@ -300,33 +300,33 @@ impl Log {
         Self { paths: [self.paths.as_slice(), &other.paths].concat() }
     }
 
-    /// The file.
+    /// The path of the file.
     pub(crate) fn path(&self) -> &Path {
         &self.paths[0]
     }
 
-    /// How many messages of writers it has.
+    /// The number of writers' messages in it.
     pub(crate) fn lines(&self) -> usize {
         self.messages().values().map(Vec::len).sum()
     }
 
-    /// Waits until all that `writers` writers said is there, and checks that each message is there once.
+    /// Waits until all messages of `writers` writers are there, and checks that each is there once.
     pub(crate) fn holds_each_once(&self, writers: u32, messages: u32) {
         self.holds_each_once_of(0..writers, messages);
     }
 
-    /// As this, for the writers with these numbers.
+    /// The same, for the writers with these numbers.
     pub(crate) fn holds_each_once_of(&self, writers: Range<u32>, messages: u32) {
         let doubled = self.holds_each_of(writers, messages);
         assert!(doubled.is_empty(), "doubled {doubled:?}");
     }
 
-    /// Waits until all that `writers` writers said is there, some of it perhaps twice.
+    /// Waits until all messages of `writers` writers are there; some may be there twice.
     pub(crate) fn holds_each(&self, writers: u32, messages: u32) {
         self.holds_each_of(0..writers, messages);
     }
 
-    /// Waits for all messages; which of them are there more than once.
+    /// Waits for all messages; returns those that are there more than once.
     fn holds_each_of(&self, writers: Range<u32>, messages: u32) -> Vec<(u32, u32)> {
         let begun = Instant::now();
         let complete = |found: &BTreeMap<u32, Vec<u32>>| {
@@ -340,7 +340,7 @@ impl Log {
             std::thread::sleep(Duration::from_millis(50));
             found = self.messages();
         }
-        // What is doubled could come late.
+        // A duplicate could come late.
         std::thread::sleep(Duration::from_millis(200));
         found = self.messages();
         let mut all_doubled = Vec::new();

@@ -1,4 +1,4 @@
-//! What any user can try against a pause: flooding, forging, planting, and what a kill can break.
+//! Attacks of users on a pause: flooding, forging, planting files; and kills.
 
 use crate::fixture::{Daemon, Fixture, Log, state};
 use crate::users::{Sender, Task, note_what_comes, seen, wait_for_seen, witness};
@@ -7,11 +7,11 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 
 const NOBODY: u32 = 65534;
-/// The share of a user where the spool is beside the logs: an eighth of 16 MiB.
+/// The share of a user if the spool is beside the logs: an eighth of 16 MiB.
 const SHARE: u64 = 2 << 20;
-/// What a record has besides the datagram.
+/// The bytes of a record besides the datagram.
 const RECORD: u64 = 40;
-/// The proxy's own memory is a few MiB; the rest is what is left to it.
+/// The limit for the memory of the proxy, which itself needs a few MiB.
 const MEMORY_KIB: u64 = 32 << 10;
 
 fn dropped() -> u64 {
@@ -24,7 +24,7 @@ fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
     else {
         return;
     };
-    // As on the base `micro`: with the kernel's default of ten datagrams the senders mostly wait.
+    // As on the base `micro`: with the kernel's default of ten datagrams the senders would mostly wait.
     std::fs::write("/proc/sys/net/unix/max_dgram_qlen", "512").unwrap();
     let log = Log::new("witness");
     let daemon = witness(&log);
@@ -36,7 +36,7 @@ fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
     });
     assert_eq!(pause.end(), 0, "the pause ends while they go on");
     by_root.finish();
-    // The daemon has its name again: what is said now reaches it although the floods go on.
+    // The daemon has its name again: a message now reaches it although the floods go on.
     let direct = Sender::start(0, 3, Task::Say(1, 0));
     wait_for_seen(&log, 1, |seen| seen.text.contains(" writer3: 0"));
     let said: u64 = floods.into_iter().map(Sender::end).sum();
@@ -149,7 +149,7 @@ fn a_socket_whose_path_only_reads_like_the_log_socket_is_left_alone() {
     else {
         return;
     };
-    // As with journald, whose socket PID 1 has: there is no other socket to be found.
+    // As with journald, whose socket PID 1 has: no other process has the socket.
     let log = Log::new("witness");
     let socket = UnixDatagram::bind("/dev/log").unwrap();
     let open_to_all = std::os::unix::fs::PermissionsExt::from_mode(0o666);
@@ -192,13 +192,13 @@ fn descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept() {
         entries
     };
     let before = open();
-    // More than a process may have open by default.
+    // More descriptors than a process may have open by default.
     let sender = Sender::start(1234, 0, Task::Descriptors(20, 253));
     fixture.wait_until("all is in the spool", |fixture| fixture.spooled(1, 20));
     fixture.wait_until("all descriptors are closed", |_| open() == before);
     assert_eq!(pause.end(), 0);
     log.holds_each_once(1, 20);
-    // Who sends descriptors to a log socket does not get to say who it is; it is never root.
+    // A sender that attaches descriptors is recorded as unknown, never as root.
     assert!(seen(&log).iter().all(|seen| seen.uid == NOBODY));
     sender.end();
     daemon.terminate();
@@ -214,7 +214,7 @@ fn a_descriptor_that_takes_hours_to_close_holds_nothing_up() {
     let log = Log::new("witness");
     let daemon = witness(&log);
     let pause = fixture.pause();
-    // The sender closes its own first, so that the ones in the queue are the last.
+    // The sender closes its own descriptors first, so that those in the queue are the last ones.
     let proxy = fixture.proxy().unwrap();
     let signal = |name: &str| assert!(Command::new("kill").args([name, &proxy]).status().unwrap().success());
     signal("-STOP");
@@ -271,7 +271,7 @@ fn a_proxy_killed_while_it_replays_loses_nothing() {
     fixture.kill_proxy();
     assert_eq!(ended.join().unwrap(), 0);
     log.holds_each(4, 2500);
-    // Only the one that was sent and not yet marked can be there twice.
+    // Only the datagram that was sent and not yet marked can be there twice.
     assert!(log.lines() <= 10_001, "{} lines", log.lines());
     daemon.terminate();
 }

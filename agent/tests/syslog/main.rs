@@ -1,7 +1,7 @@
 //! The syslog pause with real daemons: 10,000 messages across restarts, none lost, none doubled, no writer error.
 //!
-//! Each test runs itself again in namespaces of its own (`unshare`), where `/dev`, `/run` and `/var/log` are empty: the
-//! daemons then really use `/dev/log`, and nothing of the machine is touched. Needs `unshare`, `mount` and `busybox`.
+//! Each test runs itself again in its own namespaces (`unshare`), where `/dev`, `/run` and `/var/log` are empty: the
+//! daemons then really use `/dev/log`, and nothing of the machine is changed. Needs `unshare`, `mount` and `busybox`.
 #![expect(clippy::unwrap_used, reason = "a test says by panicking what went wrong")]
 
 mod fixture;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 use writers::Writers;
 
-/// Of each writer; with four writers 10,000.
+/// Messages of each writer; four writers send 10,000.
 const MESSAGES: u32 = 2500;
 
 #[test]
@@ -101,7 +101,7 @@ fn another_daemon_in_place_of_the_first() {
     let pause = fixture.pause();
     let during = Writers::start(1..4, MESSAGES);
     during.wait_for(300);
-    // The second one comes before the first one goes: both have senders.
+    // The second one starts before the first one ends: both have senders.
     let second = Daemon::other(&other);
     during.wait_for(900);
     first.terminate();
@@ -142,8 +142,8 @@ fn a_daemon_that_hangs_and_is_killed_takes_nothing_with_it() {
     };
     let log = Log::new("messages");
     let first = Daemon::busybox(&log);
-    // These talk to the first daemon, before and after it hangs: its queue fills up, then they wait. It hangs with empty
-    // hands: what a daemon took out of its queue nobody else has.
+    // These send to the first daemon, before and after it hangs: its queue fills up, then they wait. It hangs with an
+    // empty queue, because no other process has a datagram that a daemon took out of its queue.
     let before = Writers::start_silent_after(10, 0..1, MESSAGES);
     fixture.wait_until("the daemon has written what it took", |_| log.lines() == 10);
     let pause = fixture.pause();

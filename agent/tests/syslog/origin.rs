@@ -6,7 +6,7 @@ use crate::writers::Writers;
 
 const NOBODY: u32 = 65534;
 
-/// What the witness saw of this writer, in order.
+/// The messages of this writer that the witness received, in order.
 fn of(all: &[Seen], writer: u32) -> Vec<Seen> {
     let (plain, with_pid) = (format!(" writer{writer}: "), format!(" writer{writer}["));
     all.iter().filter(|seen| seen.text.contains(&plain) || seen.text.contains(&with_pid)).cloned().collect()
@@ -41,7 +41,8 @@ fn replayed_messages_keep_user_group_process_and_order() {
             .collect();
         assert_eq!(of(&all, *writer), wanted);
     }
-    // A process that is gone cannot be named to the kernel: user and group are kept, and its number is in the text.
+    // The kernel refuses the number of a process that has ended: user and group are kept, and the number is in the
+    // text.
     let of_gone = of(&all, 3);
     assert_eq!(of_gone.len(), 200);
     for (number, seen) in of_gone.iter().enumerate() {
@@ -65,7 +66,7 @@ fn one_datagram_is_one_message_whatever_is_in_it_and_however_long_it_is() {
     let log = Log::new("witness");
     let daemon = witness(&log);
     let pause = fixture.pause();
-    // As long as an unprivileged sender can make one with the kernel's defaults.
+    // The longest datagram that an unprivileged sender can send with the kernel's defaults.
     let huge = Sender::start(NOBODY, 1, Task::Huge(400_000));
     let odd = Sender::start(NOBODY, 2, Task::Odd);
     let after = Writers::start(5..6, 10);

@@ -1,4 +1,4 @@
-//! Senders that are processes of any user, and a daemon that notes who sent what.
+//! Senders that are processes of any user, and a daemon that records the sender of each message.
 
 use crate::fixture::{DEVICE, Daemon, Log, wait_until};
 use nix::sys::socket::{
@@ -16,22 +16,22 @@ const SENDER: &str = "PSYOPS_TEST_SENDER";
 const WITNESS: &str = "PSYOPS_TEST_WITNESS";
 const LONGEST: usize = 512 * 1024;
 
-/// What a sender does.
+/// What a sender process does.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Task {
-    /// So many messages of this length, then it waits to be told to end.
+    /// Sends this many messages of this length, then waits to be told to end.
     Say(u32, usize),
-    /// Messages of this length without a pause until it is told to end.
+    /// Sends messages of this length without a pause until it is told to end.
     Flood(usize),
-    /// One message with so many descriptors.
+    /// Sends messages, each with this many descriptors.
     Descriptors(u32, usize),
-    /// So many messages, each with a TCP connection that takes hours to close.
+    /// Sends this many messages, each with a TCP connection that takes hours to close.
     Linger(u32),
-    /// One datagram of this length.
+    /// Sends one datagram of this length.
     Huge(usize),
-    /// One datagram with line ends and zeros that looks like several.
+    /// Sends one datagram with line ends and zeros that looks like several.
     Odd,
-    /// Binds a socket whose path reads like the log socket's, in a mount namespace of its own, with messages in it.
+    /// Binds a socket whose path looks like the log socket's, in its own mount namespace, with messages in it.
     Forge,
 }
 
@@ -56,7 +56,7 @@ impl Sender {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("setpriv (util-linux)");
         let pid = child.id();
         if !matches!(task, Task::Flood(_)) {
-            // It says that it is done, and then waits.
+            // It reports that it is done, and then waits.
             let mut line = Vec::new();
             let output = child.stdout.as_mut().unwrap();
             while !line.ends_with(b"done\n") {
@@ -68,7 +68,7 @@ impl Sender {
         Self { child, pid }
     }
 
-    /// Ends it; how many messages it has said.
+    /// Ends it; returns how many messages it has sent.
     pub(crate) fn end(mut self) -> u64 {
         drop(self.child.stdin.take());
         let mut text = String::new();
@@ -85,7 +85,7 @@ impl Drop for Sender {
     }
 }
 
-/// This program where all users can read it.
+/// A copy of this program that all users can read.
 fn program() -> PathBuf {
     let program = PathBuf::from("/run/sender");
     if !program.exists() {
@@ -159,7 +159,7 @@ pub(crate) fn send_as_told() {
             let mut socket = socket;
             while !over.load(std::sync::atomic::Ordering::Relaxed) {
                 let text = message(writer, said, length);
-                // As the libcs do: on an error they connect again, once.
+                // Like every libc: on an error they connect again, once.
                 if socket.send(&text).is_err() {
                     socket = UnixDatagram::unbound().unwrap();
                     socket.connect(DEVICE).unwrap();
@@ -186,7 +186,7 @@ pub(crate) fn send_as_told() {
             for number in 0..count {
                 let mut stream = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
                 kept.push(listener.accept().unwrap());
-                // What the other end does not read keeps the connection open.
+                // Data that the other end does not read keeps the connection open.
                 stream.set_nonblocking(true).unwrap();
                 while stream.write(&[0; 4096]).is_ok() {}
                 stream.set_nonblocking(false).unwrap();
@@ -197,7 +197,7 @@ pub(crate) fn send_as_told() {
                 let control = [ControlMessage::ScmRights(&descriptors)];
                 sendmsg::<()>(socket.as_raw_fd(), &[IoSlice::new(&text)], &control, MsgFlags::empty(), None)
                     .unwrap();
-                // The last one is now in the queue, and closed with the message.
+                // The last one is now only in the queue, and is closed together with the message.
                 drop(stream);
             }
             said = count;
@@ -221,32 +221,32 @@ pub(crate) fn send_as_told() {
     tell(&format!("said {said}"));
 }
 
-/// Says something to the test, on a line of its own: the test harness prints there as well.
+/// Writes a line to the test: the test harness prints there as well.
 fn tell(text: &str) {
     let mut output = std::io::stdout();
     writeln!(output, "\n{text}").and_then(|()| output.flush()).unwrap();
 }
 
-/// A daemon that notes the kernel's word about each sender.
+/// A daemon that records the kernel's data about each sender.
 pub(crate) fn witness(log: &Log) -> Daemon {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "witness_main", "--ignored"]).env(WITNESS, log.path());
     Daemon::program(command.stdout(Stdio::null()))
 }
 
-/// A datagram as the witness has it.
+/// A datagram as the witness received it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) pid: u32,
-    /// How long it was.
+    /// The length of the datagram in bytes.
     pub(crate) length: usize,
-    /// Its first 200 bytes, escaped.
+    /// The first 200 bytes of the datagram, escaped.
     pub(crate) text: String,
 }
 
-/// What a witness has noted.
+/// The datagrams that a witness has recorded.
 pub(crate) fn seen(log: &Log) -> Vec<Seen> {
     let text = fs::read_to_string(log.path()).unwrap_or_default();
     let line = |line: &str| {
@@ -259,15 +259,15 @@ pub(crate) fn seen(log: &Log) -> Vec<Seen> {
     text.lines().map(line).collect()
 }
 
-/// Waits until `count` of what the witness has seen are as wanted.
+/// Waits until `count` of the recorded datagrams match `wanted`.
 pub(crate) fn wait_for_seen(log: &Log, count: usize, wanted: impl Fn(&Seen) -> bool) {
     wait_until("the witness has seen enough", || {
         seen(log).iter().filter(|seen| wanted(seen)).count() >= count
     });
 }
 
-/// What the process of [`witness`] runs. It takes a datagram out of the queue only after it has noted it, so that nothing
-/// is lost in its hands when it is killed.
+/// The work of [`witness`]'s process. It takes a datagram out of the queue only after it has recorded it, so that none
+/// is lost when it is killed.
 pub(crate) fn serve_as_witness() {
     let Some(path) = std::env::var_os(WITNESS) else { return };
     let _ = fs::remove_file(DEVICE);
@@ -277,7 +277,7 @@ pub(crate) fn serve_as_witness() {
     note_what_comes(&socket, Path::new(&path));
 }
 
-/// Notes what comes to `socket` in the file at `path`, for ever.
+/// Records all datagrams of `socket` in the file at `path`, for ever.
 pub(crate) fn note_what_comes(socket: &UnixDatagram, path: &Path) {
     let mut log = fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
     let mut buffer = vec![0; LONGEST];

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// Programs that log, each in a thread with a connection of its own.
+/// Programs that log, each in a thread with its own connection.
 pub(crate) struct Writers {
     threads: Vec<(JoinHandle<()>, Arc<AtomicU32>)>,
-    /// How many messages each may say by now.
+    /// How many messages each writer may send by now.
     allowed: Arc<AtomicU32>,
 }
 
@@ -22,17 +22,17 @@ impl Writers {
         Self::start_with(numbers, messages, messages, connect)
     }
 
-    /// As these, but after so many messages each keeps its connection and is silent until it may go on.
+    /// The same, but after this many messages each keeps its connection and is silent until it may go on.
     pub(crate) fn start_silent_after(said: u32, numbers: Range<u32>, messages: u32) -> Self {
         Self::start_with(numbers, messages, said, connect)
     }
 
-    /// Lets those go on that are silent.
+    /// Lets silent writers go on.
     pub(crate) fn go_on(&self) {
         self.allowed.store(u32::MAX, Ordering::Relaxed);
     }
 
-    /// As these, but each must find the name whenever it looks.
+    /// The same, but each must find the name at every attempt.
     pub(crate) fn start_strict(numbers: Range<u32>, messages: u32) -> Self {
         Self::start_with(numbers, messages, messages, || try_connect().expect("the name is always there"))
     }
@@ -48,7 +48,7 @@ impl Writers {
         Self { threads: numbers.map(start).collect(), allowed }
     }
 
-    /// Waits until each has said so many messages, or is done.
+    /// Waits until each has sent this many messages, or is done.
     pub(crate) fn wait_for(&self, messages: u32) {
         wait_until("the writers have said enough", || {
             self.threads
@@ -57,7 +57,7 @@ impl Writers {
         });
     }
 
-    /// Waits until all is said; an error of a writer is one of the test.
+    /// Waits until all messages are sent; an error of a writer fails the test.
     pub(crate) fn finish(self) {
         for (thread, _) in self.threads {
             thread.join().expect("no writer has an error");
@@ -78,7 +78,7 @@ fn write(
         }
         let message = format!("<13>Nov 22 05:00:00 writer{writer}: {number}");
         // Odd writers connect for each message and send once, as logger(1) does. Even ones keep their connection as the
-        // libcs do: on an error they connect anew, once, and send again.
+        // libcs do: on an error they connect again, once, and send again.
         let keeps = writer.is_multiple_of(2);
         if !keeps || socket.send(message.as_bytes()).is_err() {
             socket = connect();
@@ -94,8 +94,8 @@ fn write(
     }
 }
 
-/// While a daemon removes the name and binds it anew, there is none, and for an instant one that refuses: bind(2) makes the
-/// name before the socket can be found by it. That gap is the daemon's, and is waited out.
+/// While a daemon removes the name and binds it again, there is none, and for an instant one that refuses: bind(2)
+/// makes the name before the socket can be found by it. The daemon causes this gap, so the writers wait.
 fn connect() -> UnixDatagram {
     let begun = Instant::now();
     loop {
