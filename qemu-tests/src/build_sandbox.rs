@@ -1,4 +1,4 @@
-//! A place to build in: a copy of a fixture's site that a test may change, and a store of its own.
+//! A folder to build in: a copy of a fixture's site that a test may change, and its own store.
 
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The folders of a store that can be made again from packages.
 const DERIVED: [&str; 5] = ["apt", "builds", "derived", "roots", "tmp"];
 
-/// A copy of the fixture's site, and a store of its own with the user's packages and indexes, and nothing else.
+/// A copy of the fixture's site, and a separate store with only the user's packages and indexes.
 #[derive(Debug)]
 pub struct BuildSandbox {
     fixture: SiteFixture,
@@ -20,12 +20,12 @@ pub struct BuildSandbox {
 }
 
 impl BuildSandbox {
-    /// One with the site of the default fixture, in which alpha has its keys.
+    /// A sandbox with the site of the default fixture, in which alpha has its keys.
     pub fn new() -> Result<Self> {
         Self::of(SiteFixture::micro()?)
     }
 
-    /// One with the debian base.
+    /// A sandbox with the debian base.
     pub fn debian() -> Result<Self> {
         Self::of(SiteFixture::debian()?)
     }
@@ -49,25 +49,25 @@ impl BuildSandbox {
         &self.fixture
     }
 
-    /// Something beside the site.
+    /// The path of a file beside the site.
     #[must_use]
     pub fn path(&self, below: &str) -> PathBuf {
         self.folder.path().join(below)
     }
 
-    /// The site.
+    /// The path of the site.
     #[must_use]
     pub fn site(&self) -> PathBuf {
         self.path("site")
     }
 
-    /// The store.
+    /// The path of the store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.path("cache/psyops")
     }
 
-    /// Leaves nothing in the store but packages.
+    /// Removes everything except packages from the store.
     pub fn forget_all_but_packages(&self) -> Result<()> {
         for folder in DERIVED.map(|name| self.store().join(name)).iter().filter(|folder| folder.is_dir()) {
             fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
@@ -81,13 +81,13 @@ impl BuildSandbox {
         self.set_up(self.fixture.psyops(), arguments)
     }
 
-    /// The same in a network namespace with nothing but a loopback that is down.
+    /// The same in a network namespace that has only a loopback, which is down.
     #[must_use]
     pub fn psyops_without_network(&self, arguments: &[&str]) -> Command {
         let psyops = self.fixture.psyops();
         let mut unshare = Command::new("unshare");
         unshare.arg(if nix::unistd::geteuid().is_root() { "-n" } else { "-rn" });
-        // A table of routes with nothing below its heading.
+        // A routing table with only its heading.
         let alone =
             "[ $(wc -l </proc/net/route) -le 1 ] || { echo 'there is a network' >&2; exit 99; }; exec \"$@\"";
         unshare.args(["sh", "-c", alone, "sh"]).arg(psyops.get_program());
@@ -105,7 +105,7 @@ impl BuildSandbox {
         command
     }
 
-    /// What a command prints for programs.
+    /// Runs a command with `--json` and returns its result.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
         let output = succeed(self.psyops(arguments).arg("--json"))?;
         Ok(serde_json::from_slice(&output.stdout)?)
@@ -116,7 +116,7 @@ impl BuildSandbox {
         self.json(&["build-image", "--site", "site", "--node", node])
     }
 
-    /// Changes a file of the site.
+    /// Changes the text of a file of the site.
     pub fn edit(&self, file: impl AsRef<Path>, change: impl FnOnce(String) -> String) -> Result<()> {
         let path = self.site().join(file);
         let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;

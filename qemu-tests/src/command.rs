@@ -1,9 +1,9 @@
-//! Programs of this machine that tests call.
+//! Running programs of this machine in tests.
 
 use anyhow::{Context as _, Result, ensure};
 use std::process::{Command, Output};
 
-/// Runs a command that must succeed.
+/// Runs a command; an error has its output if it does not succeed.
 pub fn succeed(command: &mut Command) -> Result<Output> {
     let output = command.output().with_context(|| format!("starting {command:?}"))?;
     ensure!(

@@ -1,6 +1,6 @@
-//! Numbers that look random and are the same for the same seed: `SplitMix64` (Steele, Lea, Flood 2014).
+//! Pseudo-random numbers that are the same for the same seed: `SplitMix64` (Steele, Lea, Flood 2014).
 
-/// A generator.
+/// The state of the generator.
 #[derive(Debug, Clone)]
 pub(crate) struct Dice(u64);
 
@@ -17,7 +17,7 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `end`, which is not zero. The little that it prefers small numbers does not matter here.
+    /// A number below `end`, which is not zero. Small numbers are slightly more likely, which does not matter here.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         let end = u64::try_from(end).unwrap_or(u64::MAX);
         usize::try_from(self.next() % end).unwrap_or(0)

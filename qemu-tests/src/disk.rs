@@ -1,4 +1,4 @@
-//! An image file whose partitions are read and changed by role, the way damage does it: in place, byte by byte.
+//! An image file whose partitions are read and changed by role, in place, as damage would change them.
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::control::{ControlArea, ControlRecord, RECORD_OFFSETS, RECORD_SIZE};
@@ -7,19 +7,19 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-/// A disk image.
+/// A disk image in a file.
 #[derive(Debug)]
 pub struct Disk {
     path: PathBuf,
     file: File,
 }
 
-/// Where a partition is, in bytes.
+/// The position of a partition, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Extent {
-    /// Its first byte on the disk.
+    /// The offset on the disk of its first byte.
     pub start: u64,
-    /// How many bytes it has.
+    /// The size of the partition.
     pub length: u64,
 }
 
@@ -37,7 +37,7 @@ impl Disk {
         &self.path
     }
 
-    /// Where the partition of `role` is.
+    /// The position of the partition of `role`.
     pub fn extent(&self, role: Role) -> Result<Extent> {
         let table = gpt::GptConfig::new().open(&self.path).context("reading the partition table")?;
         let entry = table.partitions().values().find(|entry| entry.name == role.name());
@@ -73,7 +73,7 @@ impl Disk {
         self.write(role, offset, &flipped)
     }
 
-    /// Both control records as they are.
+    /// Reads both control records.
     pub fn control(&self) -> Result<ControlArea> {
         let [first, second] = RECORD_OFFSETS;
         let first = self.read(Role::Control, first, RECORD_SIZE)?;
@@ -81,13 +81,13 @@ impl Disk {
         Ok(ControlArea::decode(&first, &second))
     }
 
-    /// Puts a control record in place 0 or 1, as it is.
+    /// Writes a control record to place 0 or 1.
     pub fn set_control(&self, place: usize, record: &ControlRecord) -> Result<()> {
         let offset = RECORD_OFFSETS.get(place).context("a control record is number 0 or 1")?;
         self.write(Role::Control, *offset, &record.encode())
     }
 
-    /// The offset on the disk of a range in a partition, where that range lies inside it.
+    /// The offset on the disk of a range in a partition; an error if the range is not inside it.
     fn place(&self, role: Role, offset: u64, length: usize) -> Result<u64> {
         let extent = self.extent(role)?;
         let end = offset + u64::try_from(length)?;

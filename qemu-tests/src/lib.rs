@@ -1,8 +1,8 @@
-//! What the boot tests stand on: sites and their sticks, disks whose partitions can be read and damaged.
-//! The machine that boots them is the builder's own (`builder::run`).
+//! The tools of the boot tests: sites and their sticks, and disks whose partitions can be read and damaged. The machine
+//! that boots them is the builder's own (`builder::run`).
 //!
-//! The tests themselves lie in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]);
-//! a tool or program that is missing is an error, never a skipped test.
+//! The tests themselves are in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]); a
+//! tool or program that is missing is an error, never a skipped test.
 
 pub mod build_sandbox;
 pub mod command;

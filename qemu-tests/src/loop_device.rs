@@ -1,4 +1,4 @@
-//! A loop device over a file, which ends with its value. Only root has any.
+//! A loop device over a file, which is removed when its value is dropped. Only root can make one.
 
 use crate::command::succeed;
 use anyhow::Result;
@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Whether loop devices can be made here: as root, where the kernel has them. Where not, why is printed.
+/// Whether loop devices can be made here: as root, if the kernel has them. Prints the reason if not.
 #[must_use]
 #[expect(clippy::print_stdout, reason = "why nothing was tested")]
 pub fn work() -> bool {
@@ -17,28 +17,28 @@ pub fn work() -> bool {
     opened.is_ok()
 }
 
-/// The device.
+/// A loop device of this machine.
 #[derive(Debug)]
 pub struct LoopDevice {
     path: PathBuf,
 }
 
 impl LoopDevice {
-    /// One with these arguments of losetup(8).
+    /// A loop device with these arguments of losetup(8).
     pub fn over(file: &Path, arguments: &[&str]) -> Result<Self> {
         let mut losetup = Command::new("losetup");
         let output = succeed(losetup.args(["--find", "--show"]).args(arguments).arg(file))?;
         Ok(Self { path: String::from_utf8(output.stdout)?.trim().into() })
     }
 
-    /// The one of this number, which nobody else takes.
+    /// The loop device of this number, which no other program takes.
     pub fn at(number: u32, file: &Path) -> Result<Self> {
         let path = PathBuf::from(format!("/dev/loop{number}"));
         succeed(Command::new("losetup").arg(&path).arg(file))?;
         Ok(Self { path })
     }
 
-    /// Its name.
+    /// The path of the device file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -47,7 +47,7 @@ impl LoopDevice {
 
 impl Drop for LoopDevice {
     fn drop(&mut self) {
-        // It fails only where somebody else took it away.
+        // This fails only if another process has removed it.
         let _ = Command::new("losetup").arg("--detach").arg(&self.path).status();
     }
 }

@@ -1,4 +1,4 @@
-//! What another user of a node is kept from, tried from inside the node as the user `nobody`.
+//! What the hardening denies other users of a node, tried inside the node as the user `nobody`.
 
 use crate::ssh::Ssh;
 use anyhow::{Result, ensure};

@@ -1,7 +1,7 @@
 //! A small stick for the selector alone: ESP, control, boot-a, boot-b, with a probe in place of a UKI.
 //!
-//! It is made by tools and crates that the builder does not share code with, so that the selector is also held against
-//! another writer of the same formats.
+//! It is made with tools and crates that the builder does not use, so that the selector is also tested with another
+//! writer of the same formats.
 
 use crate::disk::Disk;
 use crate::programs::uefi_program;
@@ -25,30 +25,30 @@ const LAYOUT: [(Role, u32); 4] =
     [(Role::Esp, 8), (Role::Control, 1), (Role::Boot(Slot::A), 2), (Role::Boot(Slot::B), 2)];
 const DISK_BYTES: u64 = 16 * 1024 * 1024;
 const ESP_BYTES: usize = 8 * 1024 * 1024;
-/// What the probe has before the byte that says what it does.
+/// The bytes of the probe before the byte that selects its behaviour.
 const BEHAVIOUR: &[u8] = b"probe-behaviour:";
-/// Firmware without KVM takes some six seconds; a machine under load several times that.
+/// Firmware without KVM takes about six seconds; on a busy machine several times that.
 pub const DEADLINE: Duration = Duration::from_mins(2);
 
-/// What the probe in a slot does.
+/// The behaviour of the probe in a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Probe {
-    /// Powers off, as a system does that was used.
+    /// Powers off, like a system at the end of its use.
     ShutsDown,
-    /// Comes back with an error, as a UKI does that finds no kernel.
+    /// Returns with an error, like a UKI that finds no kernel.
     ComesBack,
 }
 
-/// The small stick, in a folder of its own that goes with it.
+/// The small stick, in its own folder that is removed with it.
 #[derive(Debug)]
 pub struct SelectorVm {
-    /// The stick.
+    /// The image of the stick.
     pub disk: Disk,
     _folder: TempDir,
 }
 
 impl SelectorVm {
-    /// A stick as it was just made: slot a with the probe and three tries, slot b empty.
+    /// A new stick: slot a with the probe and three tries, slot b empty.
     pub fn fresh() -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for the stick")?;
         let path = folder.path().join("stick.img");
@@ -68,7 +68,7 @@ impl SelectorVm {
         Ok(vm)
     }
 
-    /// A stick whose two slots both hold the probe, with this control record in place 0.
+    /// A stick with the probe in both slots, and with this control record in place 0.
     pub fn with_both_slots(record: &ControlRecord) -> Result<Self> {
         let vm = Self::fresh()?;
         vm.install(Slot::B, &probe(Probe::ShutsDown)?)?;
@@ -82,7 +82,7 @@ impl SelectorVm {
         self.record(slot, u64::try_from(uki.len())?, Sha256Digest::of(uki))
     }
 
-    /// Writes a boot record that says this of the slot's UKI.
+    /// Writes a boot record with this length and digest for the slot's UKI.
     pub fn record(&self, slot: Slot, length: u64, digest: Sha256Digest) -> Result<()> {
         let release = format!("release-{slot}").parse()?;
         let record = BootRecord { length, digest, security_epoch: 1, release, signature: String::new() };
@@ -90,7 +90,7 @@ impl SelectorVm {
         self.disk.write(Role::Boot(slot), self.record_offset(slot)?, &record)
     }
 
-    /// Where a slot's boot record begins in its partition.
+    /// The offset of a slot's boot record in its partition.
     pub fn record_offset(&self, slot: Slot) -> Result<u64> {
         Ok(self.disk.extent(Role::Boot(slot))?.length - SIZE_U64)
     }
@@ -112,7 +112,7 @@ impl SelectorVm {
         end_of(self.start(access)?)
     }
 
-    /// Boots cold and keeps a log of what is written to the stick.
+    /// Boots cold and keeps a log of the writes to the stick.
     pub fn boot_logged(&self, log: &Path) -> Result<Console> {
         File::create(log)?;
         let mut setup = self.setup(Access::Write);
@@ -142,15 +142,15 @@ pub fn end_of(mut machine: Machine) -> Result<Console> {
     Ok(Console(machine.console()))
 }
 
-/// Everything that was said on the serial console of a boot that ended by itself.
+/// The output on the serial console of a boot that ended by itself.
 #[derive(Debug)]
 pub struct Console(pub String);
 
 impl Console {
-    /// What the selector told the system that it started last.
+    /// The selection that the selector passed to the last started system.
     pub fn selection(&self) -> Result<Selection> {
         let lines = self.0.lines().filter_map(|line| line.trim().strip_prefix("probe: selection "));
-        // The variable has five lines; a slot whose probe came back has said its own before.
+        // The variable has five lines; a slot whose probe returned has printed its own before.
         let mut lines: Vec<&str> = lines.collect();
         let last = lines.split_off(lines.len().saturating_sub(5)).join("\n");
         Selection::decode(&last).with_context(|| format!("no selection on the console:\n{}", self.0))
@@ -166,7 +166,7 @@ impl Console {
         value.with_context(|| format!("no {name} on the console:\n{}", self.0))
     }
 
-    /// Fails where a text was not said, and shows what was.
+    /// Fails if a text was not printed, and shows the output.
     pub fn must_say(&self, text: &str) -> Result<()> {
         if !self.0.contains(text) {
             bail!("{text:?} was not said:\n{}", self.0);
@@ -175,7 +175,7 @@ impl Console {
     }
 }
 
-/// The probe program, told what to do.
+/// The probe program with this behaviour.
 pub fn probe(what: Probe) -> Result<Vec<u8>> {
     let path = uefi_program("probe.efi")?;
     let mut program = fs::read(&path).with_context(|| format!("reading {}", path.display()))?;
@@ -189,7 +189,7 @@ pub fn probe(what: Probe) -> Result<Vec<u8>> {
     Ok(program)
 }
 
-/// A FAT file system with the selector where firmware looks for it.
+/// A FAT file system with the selector at the path where firmware looks for it.
 fn esp() -> Result<Vec<u8>> {
     let selector = fs::read(uefi_program("selector.efi")?).context("reading the selector")?;
     let mut image = Cursor::new(vec![0; ESP_BYTES]);

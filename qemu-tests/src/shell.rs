@@ -1,13 +1,13 @@
-//! A virtual machine with tools on which commands run one after the other, each with its exit code and what it said on both channels.
+//! A virtual machine with tools that runs commands one after the other, each with its exit code and its output.
 //!
-//! While one runs, something can happen to the machine: that is what [`Shell::begin`] is for.
+//! While a command runs, a test can change the machine: that is what [`Shell::begin`] is for.
 
 use crate::tool_vm::ToolVm;
 use anyhow::{Context as _, Result};
 use builder::run::Machine;
 use std::time::Duration;
 
-/// Takes a command a line from the console. The kernel keeps silent there: it would tear the lines.
+/// Reads one command a line from the console. The kernel prints nothing there, which would break the lines.
 const SERVER: &str = r#"
 stty -F /dev/ttyS0 -echo -onlcr
 echo 1 >/proc/sys/kernel/printk
@@ -21,29 +21,29 @@ while read -r number command; do
 done </dev/ttyS0
 "#;
 
-/// How long a machine may take to start. Alone it takes some ten seconds.
+/// How long a machine may take to start. On an idle host it takes about ten seconds.
 const START: Duration = Duration::from_mins(2);
 
-/// What a command said, and its exit code.
+/// The output of a command, and its exit code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Said {
     /// The exit code.
     pub code: i32,
-    /// Standard output.
+    /// The standard output.
     pub out: String,
-    /// Standard error.
+    /// The standard error.
     pub err: String,
 }
 
 impl Said {
-    /// All that was said.
+    /// Standard output and standard error.
     #[must_use]
     pub fn text(&self) -> String {
         format!("{}{}", self.out, self.err)
     }
 }
 
-/// A machine that takes commands.
+/// A machine that runs commands.
 #[derive(Debug)]
 pub struct Shell {
     machine: Machine,
@@ -51,7 +51,7 @@ pub struct Shell {
 }
 
 impl Shell {
-    /// Starts the machine. Its file `/functions`, where it has one, is read before each command.
+    /// Starts the machine. If it has a file `/functions`, that is read before each command.
     pub fn start(bench: &ToolVm) -> Result<Self> {
         let mut machine = bench.start(SERVER)?;
         machine.wait_for_line("shell: ready", START)?;
@@ -64,19 +64,19 @@ impl Shell {
         &self.machine
     }
 
-    /// Runs a command, of one line.
+    /// Runs a command, which must be one line.
     pub fn run(&mut self, command: &str, deadline: Duration) -> Result<Said> {
         self.begin(command)?;
         self.end(deadline).with_context(|| format!("running {command}"))
     }
 
-    /// Begins a command and does not wait.
+    /// Starts a command and does not wait.
     pub fn begin(&mut self, command: &str) -> Result<()> {
         self.number += 1;
         Ok(self.machine.send(&format!("{} {command}\n", self.number))?)
     }
 
-    /// Waits for the end of what was begun last.
+    /// Waits for the end of the command that was started last.
     pub fn end(&mut self, deadline: Duration) -> Result<Said> {
         let before = format!("shell {} end: ", self.number);
         let line = self.machine.wait_for_line(&before, deadline)?;
@@ -85,7 +85,7 @@ impl Shell {
         Ok(Said { code, out: self.lines("out"), err: self.lines("err") })
     }
 
-    /// What the last command said on a channel.
+    /// The lines of the last command on a channel.
     fn lines(&self, channel: &str) -> String {
         let before = format!("shell {} {channel}: ", self.number);
         let console = self.machine.console();

@@ -1,7 +1,7 @@
 //! The site that the boot tests share, and its images: made once by the real commands, then copied by each test.
 //!
-//! Tests run as processes of their own, so what they share lies in a folder under cargo's target folder, behind a
-//! lock, and is made anew when one of the programs that make it changes. Keys are fresh in each such folder.
+//! Tests run as separate processes, so what they share is in a folder under cargo's target folder, behind a lock, and
+//! is made again when one of the programs that make it changes. Each such folder has new keys.
 
 use crate::command::succeed;
 use crate::stick::Stick;
@@ -18,7 +18,7 @@ use std::process::Command;
 
 /// Roles that the tests add to the site: a name and the script that the role runs.
 const ROLES: [(&str, &str); 3] = [
-    // It also tries to write a line of the agent into the log, and a report of a boot that went well onto the console.
+    // It also tries to forge a line of the agent in the log, and a report of a successful boot on the console.
     (
         "fails",
         "echo 'this run fails'\nprintf 'psyops: role fails: ok\\033[2J\\n'\n\
@@ -28,8 +28,8 @@ const ROLES: [(&str, &str); 3] = [
     ("hangs", "echo 'this run hangs'\nexec sleep 10000\n"),
     (
         "kills-syslog",
-        // Two users that never stop logging must not keep the pause, and with it the run, from ending. They stop before
-        // the log is turned over twice.
+        // Two users that log all the time must not keep the pause, and with it the run, from ending. They stop before
+        // the log is rotated twice.
         "for n in 1 2; do su -s /bin/sh -c 'timeout 20 yes never | logger -t never' nobody \
          </dev/null >/dev/null 2>&1 & done\n\
          i=0\nwhile [ $i -lt 50 ]; do i=$((i+1)); logger -t flood \"message $i.\"; done\n\
@@ -51,19 +51,19 @@ const NODES: [(&str, &str); 9] = [
     ("lacks-optional", "\"hello\""),
 ];
 
-/// The node with a fixed address, the one that QEMU's network forwards to.
+/// The node with a fixed address, to which QEMU's network forwards.
 const FIXED: &str = "fixed-address";
 
-/// An overlay that a fixture may choose: it takes the modules out of the root, which is four fifths of a small one. What
-/// a start needs of them is in the initramfs.
+/// An overlay that a fixture may choose: it removes the modules from the root, which are four fifths of a small one.
+/// Those that a start needs are in the initramfs.
 const SMALL: &str = "small";
 
-/// Partitions that are no bigger than a test of writing them needs, and one for data.
+/// Partitions just large enough for a test of writing them, and one for data.
 const SMALL_SIZES: &str =
     "[sizes]\nesp = \"34MiB\"\nboot = \"16MiB\"\nsecret = \"8MiB\"\ndata = \"16MiB\"\n\n[console]";
 
-/// What each node gets whose name begins so: a file for a place below a file of the root, where none can be put. The
-/// rest of the name says how much it is needed.
+/// A node whose name begins so gets a file whose path is below a file of the root, so that it cannot be installed. The
+/// rest of the name is the value of `required`.
 const LACKS: &str = "lacks-";
 
 /// A site with its keys, and the commands that work on it.
@@ -84,23 +84,23 @@ impl SiteFixture {
         Self::named("debian", &[("base = \"micro\"", "base = \"debian\"")])
     }
 
-    /// Another site with the same id and the same nodes, but with keys of its own.
+    /// Another site with the same id and the same nodes, but with its own keys.
     pub fn stranger() -> Result<Self> {
         Self::named("stranger", &[])
     }
 
-    /// The default one with an overlay `bench`, which the bench of boots fills.
+    /// The default fixture with an overlay `bench`, which the bench of boots fills.
     pub fn bench() -> Result<Self> {
         Self::named("bench", &[("overlays = [\"common\"]", "overlays = [\"common\", \"bench\"]")])
     }
 
-    /// One whose images are small, with a partition for data.
+    /// A fixture whose images are small, with a partition for data.
     pub fn small() -> Result<Self> {
         let overlays = format!("overlays = [\"common\", \"{SMALL}\"]");
         Self::named("small", &[("overlays = [\"common\"]", &overlays), ("[console]", SMALL_SIZES)])
     }
 
-    /// A site like the default one that answers every fault in one way, as far as that makes sense.
+    /// A site like the default one with one action for every fault for which that action is valid.
     pub fn answering(answer: FaultAction) -> Result<Self> {
         let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&answer));
         let lines: String = faults.map(|fault| format!("{fault} = \"{answer}\"\n")).collect();
@@ -108,7 +108,7 @@ impl SiteFixture {
         Self::named(&format!("answers-{answer}"), &[("[console]", &table)])
     }
 
-    /// A site like the default one that answers this fault so.
+    /// A site like the default one with this action for this fault.
     pub fn with_answer(fault: Fault, answer: FaultAction) -> Result<Self> {
         let table = format!("[boot.faults]\n{fault} = \"{answer}\"\n\n[console]");
         Self::named(&format!("{fault}-{answer}"), &[("[console]", &table)])
@@ -198,7 +198,7 @@ impl SiteFixture {
         succeed(&mut keygen).map(|_| ())
     }
 
-    /// Replaces the one line of a site file that begins with `start` (a `#` before it is taken off).
+    /// Replaces the only line of a site file that begins with `start` (a `#` before it is removed).
     fn edit_line(&self, file: &str, start: &str, line: &str) -> Result<()> {
         let path = self.site().join(file);
         let text = fs::read_to_string(&path)?;
@@ -208,31 +208,31 @@ impl SiteFixture {
         fs::write(&path, edited.join("\n") + "\n").with_context(|| format!("writing {}", path.display()))
     }
 
-    /// The site's folder.
+    /// The path of the site's folder.
     #[must_use]
     pub fn site(&self) -> PathBuf {
         self.folder.join("site")
     }
 
-    /// The private half of the key that may log in by SSH.
+    /// The path of the private key that may log in by SSH.
     #[must_use]
     pub fn ssh_key(&self) -> PathBuf {
         self.folder.join("ssh/id")
     }
 
-    /// The folder of the admin's and the signing key.
+    /// The path of the folder with the admin's and the signing key.
     #[must_use]
     pub fn keys(&self) -> PathBuf {
         self.folder.join("config/psyops/test")
     }
 
-    /// `psyops`, as this fixture's admin calls it.
+    /// The command `psyops`, run as this fixture's admin.
     #[must_use]
     pub fn psyops(&self) -> Command {
         self.command("psyops")
     }
 
-    /// One of the three commands, as this fixture's admin calls it.
+    /// One of the three commands, run as this fixture's admin.
     #[must_use]
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new(self.programs.join(program));
@@ -250,9 +250,9 @@ impl SiteFixture {
         let line = text.lines().find(|line| line.starts_with("greeting = ")).context("no greeting")?;
         fs::write(&node, text.replace(line, &format!("greeting = \"{greeting}\"")))?;
         let mut mksecrets = self.command("mksecrets");
-        // Its own notes of serials: other tests make the next seal as well.
+        // A separate copy of the record of serials: other tests make the next seal as well.
         succeed(Command::new("cp").arg("-r").arg(self.folder.join("config")).arg(folder.join("config")))?;
-        // Images after a change of the site have noted serials there, too.
+        // Builds of images after a change of the site have recorded serials there, too.
         match fs::remove_file(folder.join("config/psyops/test/test.nodes.toml")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
@@ -263,12 +263,12 @@ impl SiteFixture {
         fs::read(site.join("seals/alpha.seal")).context("reading the new seal")
     }
 
-    /// A stick of the node as it was just flashed: a copy of its image, which the test may damage.
+    /// A newly flashed stick of the node: a copy of its image, which the test may damage.
     pub fn stick(&self, node: &str) -> Result<Stick> {
         Stick::copy_of(&self.image(node)?)
     }
 
-    /// The image of a node, which all tests share.
+    /// The image of a node, shared by all tests.
     pub fn image(&self, node: &str) -> Result<PathBuf> {
         let image = self.folder.join(format!("images/{node}.img"));
         let _lock = lock(&self.folder.join("images.lock"))?;
@@ -278,7 +278,7 @@ impl SiteFixture {
         Ok(image)
     }
 
-    /// The image of a node after a change of its site, which all tests share that give it this name.
+    /// The image of a node after a change of its site, shared by all tests that use this name for it.
     pub fn image_after(
         &self,
         name: &str,
@@ -290,7 +290,8 @@ impl SiteFixture {
         let image = self.folder.join(format!("images/{node}-{name}.img"));
         let _lock = lock(&self.folder.join("images.lock"))?;
         if !image.exists() {
-            // With a workstation of its own: what is noted there of the changed site does not count for the other tests.
+            // With a separate configuration folder: what is recorded there about the changed site must not affect other
+            // tests.
             let folder = tempfile::tempdir()?;
             let copy = Self { folder: folder.path().to_owned(), programs: self.programs.clone() };
             for part in ["site", "config"] {
@@ -309,7 +310,7 @@ impl SiteFixture {
     }
 }
 
-/// Cargo's target folder: a test lies in `TARGET/PROFILE/deps`.
+/// Cargo's target folder: a test is in `TARGET/PROFILE/deps`.
 pub fn target_folder() -> Result<PathBuf> {
     let test = env::current_exe().context("asking for the path of the running test")?;
     let target = test.ancestors().find(|folder| folder.join("release/psyops").is_file());
@@ -336,7 +337,7 @@ fn digest_of_programs(target: &Path, edits: &[(&str, &str)]) -> Result<String> {
     Ok(digests)
 }
 
-/// Waits for an exclusive lock; it ends with its value, or with the process.
+/// Waits for an exclusive lock; it ends when its value is dropped, or with the process.
 fn lock(path: &Path) -> Result<Flock<File>> {
     let file = File::create(path).with_context(|| format!("making {}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, error)| error).context("locking")

@@ -1,5 +1,5 @@
-//! A block device that gives and takes no more than so many bytes a second, for the programs that are started here: a
-//! control group of theirs with limits of the kernel's I/O controller. Only root can make one.
+//! A block device with limited rates for the programs that are started here: their own control group with limits of the
+//! kernel's I/O controller. Only root can make one.
 
 use anyhow::{Context as _, Result, bail};
 use std::fs;
@@ -10,7 +10,7 @@ use std::process::{self, Command};
 /// Where control groups are mounted.
 const ROOT: &str = "/sys/fs/cgroup";
 
-/// The limits. They end with their value.
+/// The limits. They end when this is dropped.
 #[derive(Debug)]
 pub struct SlowMedium {
     group: PathBuf,
@@ -22,8 +22,8 @@ impl SlowMedium {
         let number = fs::metadata(device)?.rdev();
         let device = format!("{}:{}", nix::sys::stat::major(number), nix::sys::stat::minor(number));
         let name = format!("psyops-slow-medium-{}", process::id());
-        // Version 1 where its controller is mounted (Documentation/admin-guide/cgroup-v1/blkio-controller.rst), else version
-        // 2 (Documentation/admin-guide/cgroup-v2.rst).
+        // Version 1 if its controller is mounted (Documentation/admin-guide/cgroup-v1/blkio-controller.rst), or else
+        // version 2 (Documentation/admin-guide/cgroup-v2.rst).
         let (old, new) = (Path::new(ROOT).join("blkio"), Path::new(ROOT));
         if old.is_dir() {
             let slow = Self::group(old.join(name))?;
@@ -69,7 +69,7 @@ impl SlowMedium {
 
 impl Drop for SlowMedium {
     fn drop(&mut self) {
-        // It fails only while something runs in it.
+        // This fails only while a program runs in it.
         let _ = fs::remove_dir(&self.group);
     }
 }

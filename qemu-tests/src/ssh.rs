@@ -1,4 +1,4 @@
-//! Logging in to a booted node through a port of the loopback, with the host keys that the site prints.
+//! Logging in to a booted node through a port of the loopback, with the host keys that the site lists.
 
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
@@ -14,10 +14,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// How often a node that is still starting is asked again.
+/// The pause between two attempts to log in to a node that is still starting.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// A way in.
+/// An SSH client for a node.
 #[derive(Debug)]
 pub struct Ssh {
     port: u16,
@@ -26,7 +26,7 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// Picks a free port, and writes down the host keys that the site says its nodes have.
+    /// Chooses a free port, and writes a file with the host keys of the site's nodes.
     pub fn new(fixture: &SiteFixture) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let folder = tempfile::tempdir()?;
@@ -35,13 +35,13 @@ impl Ssh {
         Ok(Self { port, key: fixture.ssh_key(), folder })
     }
 
-    /// Picks a free port for a machine in rescue, whose key is another each time.
+    /// Chooses a free port for a machine in rescue, whose host key is new each time.
     pub fn to_rescue(fixture: &SiteFixture) -> Result<Self> {
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         Ok(Self { port, key: fixture.ssh_key(), folder: tempfile::tempdir()? })
     }
 
-    /// Waits for the server, and takes its key where it is the one whose fingerprint stands on the console.
+    /// Waits for the server, and accepts its key if it has the fingerprint on the console.
     pub fn trust_what_is_shown(&self, fingerprint: &str, deadline: Duration) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
@@ -68,7 +68,7 @@ impl Ssh {
         }
     }
 
-    /// The port to forward.
+    /// The local port to forward.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
@@ -92,7 +92,7 @@ impl Ssh {
             "GlobalKnownHostsFile=/dev/null",
         ]);
         ssh.arg("-o").arg(format!("UserKnownHostsFile={}", self.folder.path().join("known_hosts").display()));
-        // The port is the test's, the name under which the key is known is the node's.
+        // The port is the test's, but the key is known under the node's name.
         ssh.arg("-o").arg(format!("HostKeyAlias={node}"));
         ssh.arg("-i").arg(&self.key).arg("-p").arg(self.port.to_string());
         ssh
@@ -103,7 +103,7 @@ impl Ssh {
         self.run_with_input(node, script, &[])
     }
 
-    /// The same, with something for the command to read.
+    /// The same, with input for the command.
     pub fn run_with_input(&self, node: &str, script: &str, input: &[u8]) -> Result<String> {
         self.wait_until_up(node, Duration::from_secs(90))?;
         let mut file = tempfile::tempfile()?;
@@ -116,7 +116,7 @@ impl Ssh {
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
-    /// Logs in on a terminal, types the input, and returns what was shown.
+    /// Logs in on a terminal, types the input, and returns the output.
     pub fn log_in(&self, node: &str, input: &[u8]) -> Result<String> {
         let mut file = tempfile::tempfile()?;
         file.write_all(input)?;
@@ -127,20 +127,21 @@ impl Ssh {
             .into_owned())
     }
 
-    /// Asks for a subsystem (sftp); whether it was started.
+    /// Requests a subsystem (sftp); returns whether it was started.
     pub fn has_subsystem(&self, node: &str, name: &str) -> Result<bool> {
         let mut ssh = self.options(node);
         let output = ssh.args(["-s", "root@127.0.0.1", name]).stdin(std::process::Stdio::null()).output();
         Ok(output.context("starting ssh (package openssh-client)")?.status.success())
     }
 
-    /// Waits until the node lets us in. A wrong host key is an error at once.
+    /// Waits until a login succeeds. A wrong host key is an error at once.
     pub fn wait_until_up(&self, node: &str, deadline: Duration) -> Result<()> {
         let end = Instant::now() + deadline;
         loop {
             let output =
                 self.command(node, "true").output().context("starting ssh (package openssh-client)")?;
-            // 255 is ssh's own failure; a node that has other commands than this one let us in.
+            // 255 is ssh's own failure; with any other exit code the login succeeded, even if the node lacks this
+            // command.
             if output.status.code() != Some(255) {
                 return Ok(());
             }

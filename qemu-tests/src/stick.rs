@@ -15,10 +15,10 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// From power-on to the final report. A boot takes about 25 s alone; under load several times that.
+/// From power-on to the final report. A boot takes about 25 s on an idle host; on a busy one several times that.
 pub const DEADLINE: Duration = Duration::from_mins(4);
 
-/// A stick, in a folder of its own that goes with it.
+/// A stick, in its own folder that is removed with it.
 #[derive(Debug)]
 pub struct Stick {
     disk: Disk,
@@ -33,17 +33,17 @@ impl Deref for Stick {
     }
 }
 
-/// A machine that was booted, and its report.
+/// A booted machine, and its report.
 #[derive(Debug)]
 pub struct Booted {
     /// The machine, still running.
     pub machine: Machine,
-    /// What it said.
+    /// The report and the console output.
     pub seen: SeenReport,
 }
 
 impl Stick {
-    /// A copy of an image.
+    /// A stick that is a copy of an image.
     pub fn copy_of(image: &Path) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for a stick")?;
         let path = folder.path().join("stick.img");
@@ -51,7 +51,7 @@ impl Stick {
         Ok(Self { disk: Disk::open(&path)?, folder })
     }
 
-    /// A machine with this stick in it; what it writes stays.
+    /// A machine with this stick in it; writes to the stick are kept.
     #[must_use]
     pub fn setup(&self) -> Setup {
         let mut setup = Setup::with_stick(self.disk.path());
@@ -66,7 +66,7 @@ impl Stick {
         Booted::wait(&self.setup())
     }
 
-    /// Boots a machine with this stick that is otherwise than usual, up to a final report in which all is well.
+    /// Boots a changed machine with this stick, and expects a final report without faults.
     pub fn boots_well(&self, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
         let mut setup = self.setup();
         change(&mut setup);
@@ -91,13 +91,13 @@ impl Stick {
         Ok(booted.seen)
     }
 
-    /// A file for the test beside the stick.
+    /// The path of a file for the test beside the stick.
     #[must_use]
     pub fn beside(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    /// Takes a partition out as a file.
+    /// Copies a partition into a file.
     pub fn extract(&self, role: Role) -> Result<PathBuf> {
         let extent = self.disk.extent(role)?;
         let path = self.beside(&format!("{role}.part"));
@@ -105,7 +105,7 @@ impl Stick {
         Ok(path)
     }
 
-    /// Puts a file over a partition.
+    /// Writes a file over a partition.
     pub fn insert(&self, role: Role, file: &Path) -> Result<()> {
         self.disk.write(role, 0, &fs::read(file)?)
     }
@@ -116,7 +116,7 @@ impl Stick {
         let script = self.beside("debugfs.script");
         fs::write(&script, lines)?;
         let output = succeed(Command::new("debugfs").args(["-w", "-f"]).arg(&script).arg(&partition))?;
-        // debugfs ends with success whatever happened; its complaints stand on standard error behind its banner.
+        // debugfs always succeeds; its errors are on standard error after its banner.
         let said = String::from_utf8_lossy(&output.stderr).lines().skip(1).collect::<Vec<_>>().join("\n");
         ensure!(said.trim().is_empty(), "debugfs {lines:?} says: {said}");
         self.insert(Role::Secret, &partition)
@@ -132,20 +132,20 @@ impl Stick {
         fs::read(&out).with_context(|| format!("there is no {path} on the secret partition"))
     }
 
-    /// The first sector of the disk that a file of the secret partition lies in.
+    /// The first sector on the disk of a file of the secret partition.
     pub fn sector_of(&self, path: &str) -> Result<u64> {
         let partition = self.extract(Role::Secret)?;
         let blocks =
             succeed(Command::new("debugfs").args(["-R", &format!("blocks /{path}")]).arg(&partition))?;
         let blocks = String::from_utf8(blocks.stdout)?;
         let block: u64 = blocks.split_whitespace().next().context("the file has no block")?.parse()?;
-        // The superblock begins at 1024; the logarithm of the block size over 1024 stands at 0x18 in it.
+        // The superblock begins at 1024; at 0x18 in it is the logarithm of the block size over 1024.
         let logarithm = self.disk.read(Role::Secret, 1024 + 0x18, 1)?;
         let size = 1024_u64 << logarithm.first().context("no superblock")?;
         Ok((self.disk.extent(Role::Secret)?.start + block * size) / 512)
     }
 
-    /// Leaves no free block on the secret partition.
+    /// Fills all free blocks of the secret partition.
     pub fn fill_secret(&self) -> Result<()> {
         let partition = self.extract(Role::Secret)?;
         let filler = self.beside("filler");
@@ -153,10 +153,10 @@ impl Stick {
         let write = |number: u32, times: usize| -> Result<()> {
             fs::write(&filler, vec![b'x'; 4096 * times])?;
             let request = format!("write {} /filler-{number}", filler.display());
-            // Where it does not fit, debugfs says so and leaves what fitted.
+            // If the file does not fit, debugfs reports it and keeps the part that fits.
             succeed(Command::new("debugfs").args(["-w", "-R", &request]).arg(&partition)).map(|_| ())
         };
-        // Ever smaller pieces: the last blocks are taken one by one.
+        // Smaller and smaller files: the last blocks are taken one by one.
         for (number, times) in (0..).zip([1024, 512, 256, 128, 64, 32, 16, 8, 4, 2, 1, 1, 1, 1]) {
             for copy in 0..4 {
                 write(number * 4 + copy, times)?;
@@ -186,7 +186,7 @@ impl Booted {
         Ok(Self { machine, seen })
     }
 
-    /// The report of a node on which all is well.
+    /// Fails unless the report has no fault.
     pub fn assert_well(&self) -> Result<()> {
         let report = &self.seen.report;
         ensure!(report.outcome == Outcome::Ok && report.configure == Configure::Ok, "{report:?}");

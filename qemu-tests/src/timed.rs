@@ -1,4 +1,4 @@
-//! How long programs take and how much memory, by time(1): medians of several runs, and the largest process of them.
+//! The time and memory that programs take, by time(1): medians of several runs, and the peak of the largest process.
 
 use crate::command::succeed;
 use anyhow::{Context as _, Result};
@@ -8,25 +8,25 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// A line of a table.
+/// A row of a table.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {
-    /// What was measured.
+    /// The name of what was measured.
     pub name: String,
-    /// The median.
+    /// The median time in seconds.
     pub seconds: f64,
-    /// The peak of all runs.
+    /// The peak memory of all runs, in MiB.
     pub mebibytes: u64,
 }
 
-/// Takes the time.
+/// Measures commands with time(1).
 #[derive(Debug)]
 pub struct Stopwatch {
     folder: TempDir,
 }
 
 impl Stopwatch {
-    /// One with a folder of its own.
+    /// A stopwatch with its own temporary folder.
     pub fn new() -> Result<Self> {
         Ok(Self { folder: tempfile::tempdir()? })
     }

@@ -1,7 +1,7 @@
-//! A workstation in a machine: the programs of this one, as root, beside block devices that may be overwritten.
+//! A workstation in a virtual machine: programs of this one, run as root, with block devices that may be overwritten.
 //!
-//! It boots the kernel and the modules of a node's image, and a shell script in place of the loader. So what is done to
-//! devices is tested on devices, without being root here and without risk to the disks of this machine.
+//! It boots the kernel and the modules of a node's image, and a shell script in place of the loader. So operations on
+//! devices are tested on devices, without being root here and without risk to the disks of this machine.
 
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
@@ -17,14 +17,14 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What stands before and behind what the script says.
+/// The text before and after the output of the script.
 const BEGIN: &str = "tool_vm: begin";
 const END: &str = "tool_vm: end";
 
-/// What the site's commands start programs of the host with: without network and new rights, within limits.
+/// The programs that confine the site's commands when they start host programs: no network, no new rights, limits.
 const CONFINED_BY: [&str; 3] = ["unshare", "setpriv", "prlimit"];
 
-/// Starts the kernel's own file systems and modules, then runs the script on the console.
+/// Mounts the kernel's own file systems, loads modules, then runs the script on the console.
 const INIT: &str = r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
 # Busybox has programs of the same names.
@@ -41,7 +41,7 @@ echo "@END@"
 poweroff -f
 "#;
 
-/// What goes into the machine.
+/// The content of the machine: its initramfs and its disks.
 #[derive(Debug)]
 pub struct ToolVm {
     folder: TempDir,
@@ -50,8 +50,9 @@ pub struct ToolVm {
 }
 
 impl ToolVm {
-    /// One with these programs of this machine (found on `PATH`) and all of the site's commands, in `/usr/local/bin`.
-    /// The shell prefers busybox's own programs of the same name where a script does not name the folder.
+    /// A machine with these programs of this machine (found on `PATH`) and all of the site's commands, in
+    /// `/usr/local/bin`. The shell prefers busybox's own programs of the same name if a script does not name the
+    /// folder.
     pub fn new(fixture: &SiteFixture, programs: &[&str]) -> Result<Self> {
         let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
         for name in ["psyops", "build-image", "mksecrets"] {
@@ -60,7 +61,7 @@ impl ToolVm {
         Self::with(fixture, &binaries)
     }
 
-    /// One with programs of this machine (found on `PATH`) and one of our own.
+    /// A machine with programs of this one (found on `PATH`) and one of this project.
     pub fn around(fixture: &SiteFixture, own: &Path, programs: &[&str]) -> Result<Self> {
         let mut binaries: Vec<PathBuf> = programs.iter().map(|name| on_path(name)).collect::<Result<_>>()?;
         binaries.push(own.to_owned());
@@ -91,35 +92,35 @@ impl ToolVm {
         Ok(())
     }
 
-    /// Copies a file or a folder of this machine to a place of its own there.
+    /// Copies a file or a folder of this machine to another path there.
     pub fn add_as(&self, path: &Path, there: &str) -> Result<()> {
         let target = self.tree().join(there);
         fs::create_dir_all(target.parent().context("a place without a folder")?)?;
         succeed(Command::new("cp").arg("-aT").arg(path).arg(target)).map(|_| ())
     }
 
-    /// Copies a program or library of this machine to a place of its own there, with the libraries that it needs.
+    /// Copies a program or library of this machine to another path there, with the libraries that it needs.
     pub fn add_program(&self, program: &Path, there: &str) -> Result<()> {
         self.add_as(&fs::canonicalize(program)?, there)?;
         self.add_libraries(&[program.to_owned()])
     }
 
-    /// Adds a disk: `/dev/vda` is the first. What is written to it stays.
+    /// Adds a disk: `/dev/vda` is the first. Writes to it are kept.
     pub fn attach(&mut self, disk: &Path) {
         self.disks.push(Disk::new(disk, Access::Write, Bus::Virtio));
     }
 
-    /// Adds a disk at another bus.
+    /// Adds a disk on another bus.
     pub fn attach_to(&mut self, disk: &Path, bus: Bus) {
         self.disks.push(Disk::new(disk, Access::Write, bus));
     }
 
-    /// Adds a disk that is only read, so that several machines can have it.
+    /// Adds a read-only disk, so that several machines can have it.
     pub fn attach_read_only(&mut self, disk: &Path) {
         self.disks.push(Disk::new(disk, Access::ReadOnly, Bus::Virtio));
     }
 
-    /// Adds a disk of whose writes a log is kept in `log`, which is made.
+    /// Adds a disk whose writes are logged to the new file `log`.
     pub fn attach_logged(&mut self, disk: &Path, log: &Path) -> Result<()> {
         File::create(log).with_context(|| format!("making {}", log.display()))?;
         let write_log = Some(log.to_owned());
@@ -127,7 +128,7 @@ impl ToolVm {
         Ok(())
     }
 
-    /// Starts the script.
+    /// Starts the machine with the script.
     pub fn start(&self, script: &str) -> Result<Machine> {
         let init = INIT.replace("@BEGIN@", BEGIN).replace("@END@", END);
         fs::write(self.tree().join("init"), init)?;
@@ -136,7 +137,7 @@ impl ToolVm {
         Ok(Machine::start(&self.setup()?)?)
     }
 
-    /// Runs the script and returns what it said.
+    /// Runs the script and returns its output.
     pub fn run(&self, script: &str, deadline: Duration) -> Result<String> {
         let mut machine = self.start(script)?;
         let status = machine.wait_for_end(deadline)?;
@@ -186,7 +187,7 @@ fn on_path(name: &str) -> Result<PathBuf> {
     found.with_context(|| format!("no program {name}: run scripts/setup test"))
 }
 
-/// The shared libraries of programs, and the one that loads them.
+/// The shared libraries of programs, and their dynamic linker.
 fn libraries(programs: &[PathBuf]) -> Result<BTreeSet<PathBuf>> {
     let output = succeed(Command::new("ldd").args(programs))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,11 +1,11 @@
-//! How long it takes from the kernel to the root's init: psyopsOS's loader beside other generators of initramfs.
+//! The time from the kernel to the root's init: psyopsOS's loader compared with other generators of initramfs.
 //!
-//! All start the same kernel without firmware in the same machine, from the same squashfs on the same virtio disk, whose
-//! init says when it began. psyopsOS does more on the way: it verifies and opens the seal, compares 50 files, sets up
-//! dm-verity and runs the node's identity stage. Printed and never judged.
+//! All start the same kernel without firmware in the same machine, from the same squashfs on the same virtio disk,
+//! whose init prints when it began. psyopsOS does more meanwhile: it verifies and opens the seal, compares 50 files,
+//! sets up dm-verity and runs the node's identity stage. The result is printed; no limit is checked.
 //!
-//! `--runs N` boots each N times (7), `--json` prints JSON. `--counted` lets the guest's clock count instructions, so
-//! that times do not depend on what else the host does; they are then comparable with each other and nothing else.
+//! `--runs N` boots each N times (7), `--json` prints JSON. `--counted` makes the guest's clock count instructions, so
+//! that times do not depend on the host's load; they are then comparable only with each other.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -23,7 +23,7 @@ use std::path::Path;
 use std::time::Duration;
 
 const NODE: &str = "alpha";
-/// What the loader compares, beside what every node has.
+/// Number of files that the loader compares, besides those of every node.
 const FILES: usize = 50;
 const INIT: &str = "/usr/lib/bench/init";
 const MARKER: &str = "psyops-bench: ";
@@ -69,7 +69,7 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// The site: an init in the root that says the times, and files for the node.
+/// The site: an init in the root that prints the times, and files for the node.
 fn fixture() -> Result<SiteFixture> {
     let fixture = SiteFixture::bench()?;
     let init = fixture.site().join("overlays/bench").join(INIT.trim_start_matches('/'));
@@ -89,7 +89,7 @@ fn fixture() -> Result<SiteFixture> {
     Ok(fixture)
 }
 
-/// Where the root is, said in the way that all the others understand; the rest as in ours.
+/// The command line with the root in the form that the other generators read; the rest is the same as psyopsOS's.
 fn peer_command_line(stick: &Stick, ours: &str) -> Result<String> {
     let table = gpt::GptConfig::new().open(stick.path())?;
     let name = Role::Root(Slot::A).name();

@@ -1,11 +1,11 @@
-//! How long an image takes, beside what others need for a part of it. Printed and never judged.
+//! The time to build an image, compared with other tools for a part of it. It is printed; no limit is checked.
 //!
-//! Everything begins from a base tree in the store, as any build but the first one does; a step that is measured finds
-//! nothing of its own there. The peers get the same tree: as a tar, or unpacked. Times are the median of several runs and
-//! the peak memory the largest process of them, both by time(1).
+//! Every run starts with a base tree in the store, as any build except the first one does; a measured step finds no
+//! earlier result of its own there. The other tools get the same tree: as a tar, or unpacked. Times are the median of
+//! several runs and the peak memory is that of the largest process, both by time(1).
 //!
-//! `--base micro` takes the small base, `--runs N` measures each N times (5), `--nodes N` builds so many nodes with 20
-//! secrets each (100), `--seals N` makes so many seals (1000), `--json` prints JSON.
+//! `--base micro` takes the small base, `--runs N` measures each N times (5), `--nodes N` builds N nodes with 20
+//! secrets each (100), `--seals N` makes N seals (1000), `--json` prints JSON.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -24,9 +24,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// Of each node in the series.
+/// Number of secrets of each node in the series.
 const SECRETS: usize = 20;
-/// What `mksquashfs` and `tar2sqfs` are told, each in its way: zstd 9, blocks of 128 KiB, as the builder does.
+/// The options of `mksquashfs` and `tar2sqfs` for the builder's form: zstd 9, blocks of 128 KiB.
 const MKSQUASHFS: &str =
     "mksquashfs - out -tar -noappend -no-progress -quiet -comp zstd -Xcompression-level 9 -b 128K";
 const TAR2SQFS: &str = "tar2sqfs -q -f -s -e -T -c zstd -X level=9 -b 128K out";
@@ -37,7 +37,7 @@ const GENIMAGE: &str = "image root.squashfs { squashfs { compression = \"zstd\" 
                         image disk.img { hdimage { partition-table-type = gpt }\n\
                         partition esp { image = \"esp.vfat\" }\npartition root { image = \"root.squashfs\" size = 600M } }\n";
 
-/// Before a row that needs no preparation.
+/// The preparation of a row that needs none.
 const NOTHING: fn() -> Result<()> = || Ok(());
 
 struct Options {
@@ -48,10 +48,10 @@ struct Options {
     json: bool,
 }
 
-/// What was measured.
+/// The results of all measurements.
 struct Measured {
     rows: Vec<Row>,
-    /// KiB on the disk, in the split layout: the shared part, and a node's own.
+    /// KiB on the disk in the split layout: of the shared part, and of a node's own part.
     shared_kibibytes: u64,
     node_kibibytes: u64,
 }
@@ -97,7 +97,7 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// A site, a store of its own, and the tree for the peers.
+/// A site, its own store, and the tree for the other tools.
 struct BuildRun {
     fixture: SiteFixture,
     folder: TempDir,
@@ -119,7 +119,7 @@ impl BuildRun {
         fs::create_dir_all(run.path("cache/psyops"))?;
         succeed(Command::new("cp").arg("-r").arg(debs).arg(run.path("cache/psyops")))?;
         run.add_secrets()?;
-        // The seals get a site of their own: one with so many nodes takes longer to read.
+        // The seals have their own site: one with so many nodes takes longer to read.
         succeed(Command::new("cp").arg("-r").arg(run.path("site")).arg(run.path("fleet")))?;
         run.add_nodes("site", options.nodes)?;
         run.add_nodes("fleet", options.seals)?;
@@ -162,7 +162,7 @@ impl BuildRun {
         Ok(())
     }
 
-    /// Nodes that get all secrets of the site: the first as people add it, the others are its copies.
+    /// Adds nodes that get all secrets of the site: the first one with the commands, the others as its copies.
     fn add_nodes(&self, site: &str, count: usize) -> Result<()> {
         let place = |number: usize| self.path(&format!("{site}/nodes/series-{number}.toml"));
         succeed(self.psyops().args(["init", site, "--node", "series-0"]))?;
@@ -235,7 +235,7 @@ impl BuildRun {
         let mut rows = vec![self.watch.row("ours: tree to image, everything in it", runs, alpha, no_root)?];
         let gone = || remove(&self.path("beta.img"));
         rows.push(self.watch.row("ours: a second node", runs, || self.build("beta"), gone)?);
-        // The shared part is there by then.
+        // The shared part exists by then.
         let split = |node: &str| {
             let mut command = self.build(node);
             command.args(["--layout", "split", "--output", &format!("parts/{node}.qcow2")]);

@@ -1,12 +1,13 @@
-//! How long a stick takes to be written, beside what others need for the same image. Printed and never judged; goals
-//! stand beside.
+//! The time to write a stick, compared with other tools and the same image. It is printed beside its goals; no limit is
+//! checked.
 //!
-//! The stick is a loop device over a file in memory (`/dev/shm`, or the folder of `--folder`), so that what is measured
-//! is the writer and not a medium; as root. The image has 3.3 GiB with 400 MiB of data that no compression makes smaller.
-//! Before each run the caches are dropped. Times are medians and the peak memory the largest process, both by time(1).
+//! The stick is a loop device over a file in memory (`/dev/shm`, or the folder of `--folder`), so that the writer is
+//! measured and not a medium; run as root. The image has 3.3 GiB with 400 MiB of data that cannot be compressed. Before
+//! each run the caches are dropped. Times are medians and the peak memory is that of the largest process, both by
+//! time(1).
 //!
-//! `--stick READ:WRITE` measures on a stick that gives and takes so many megabytes a second instead, as sticks do.
-//! `--runs N` measures each N times (5), `--json` prints JSON.
+//! `--stick READ:WRITE` limits the stick to these rates, in megabytes a second, as on real sticks. `--runs N` measures
+//! each N times (5), `--json` prints JSON.
 
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
@@ -25,23 +26,23 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// So that the image has 3.3 GiB.
+/// Sizes with which the image has 3.3 GiB.
 const SIZES: &str = "[sizes]\nroot = \"1504MiB\"\n\n[console]";
-/// Files of an overlay, of ten MiB of noise each. With the rest of the root that makes 400 MiB.
+/// Number of files of an overlay, of ten MiB of noise each. With the rest of the root this makes 400 MiB.
 const FILES: u64 = 29;
 const FILE: u64 = 10 << 20;
-/// The stick is so much longer.
+/// Bytes by which the stick is longer than the image.
 const MORE: u64 = 64 << 20;
 
 struct Options {
     folder: PathBuf,
-    /// Bytes a second that the stick gives and takes.
+    /// The stick's rates for reading and writing, in bytes a second.
     stick: Option<(u64, u64)>,
     runs: usize,
     json: bool,
 }
 
-/// A line, and what it should be.
+/// A row of the table, and its goal.
 struct Line {
     row: Row,
     goal: &'static str,
@@ -99,20 +100,20 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// `READ:WRITE` in megabytes a second.
+/// Reads `READ:WRITE` in megabytes a second.
 fn rates(text: &str) -> Result<(u64, u64)> {
     let (reads, writes) = text.split_once(':').context("--stick wants READ:WRITE, in MB/s")?;
     let bytes = |text: &str| Ok::<u64, anyhow::Error>(text.parse::<u64>()? * 1_000_000);
     Ok((bytes(reads)?, bytes(writes)?))
 }
 
-/// Three releases of an image, and a stick.
+/// Three releases of an image, and a stick to write them to.
 struct FlashRun {
     place: BuildSandbox,
     slow: Option<SlowMedium>,
     device: LoopDevice,
     watch: Stopwatch,
-    /// Bytes of the image, and of its block map.
+    /// Bytes of the image, and of the ranges in its block map.
     size: u64,
     data: u64,
     _folder: TempDir,

@@ -1,14 +1,14 @@
-//! What the compression of a root costs and gives: its size, the time to make it, the time of a boot from a slow stick,
-//! and what an update takes. Printed and never judged.
+//! What the compression of a root costs and saves: its size, the time to make it, the time of a boot from a slow stick,
+//! and the size of an update. The results are printed; no limit is checked.
 //!
-//! The root is that of a node with the debian base. A boot is that of its systemd on a disk that gives so many bytes a
-//! second, mounted without dm-verity, which costs the same with all. An update is between two roots with the packages of
-//! Debian's release and those with its security updates: zstd patches of 16 MiB each, against the 48 MiB around the same
-//! place of the old root, so that a node needs little memory.
+//! The root is that of a node with the debian base. A boot is that of its systemd on a disk with a limited rate,
+//! mounted without dm-verity, which costs the same with every compression. An update is between two roots with the
+//! packages of Debian's release and those with its security updates: zstd patches of 16 MiB each, against the 48 MiB
+//! around the same place of the old root, so that a node needs little memory.
 //!
-//! `--runs N` boots each N times (5), one after the other and then again from the first, so that what else the machine
-//! does meets all of them; medians are given. `--rate N` is in MB a second (30), `--json` prints JSON. It needs root, for an
-//! unpacked tree with its owners.
+//! `--runs N` boots each N times (5), one after the other and then again from the first, so that other load of the
+//! machine affects all of them; medians are printed. `--rate N` is in MB a second (30), `--json` prints JSON. It needs
+//! root, for an unpacked tree with its owners.
 
 #![expect(
     clippy::print_stdout,
@@ -38,11 +38,11 @@ use tempfile::TempDir;
 
 const MARKER: &str = "psyops-bench: ";
 const DEADLINE: Duration = Duration::from_mins(10);
-/// What a patch makes at once, and how much of the old root before and behind it is at hand.
+/// Bytes that one patch makes. Its reference is the same part of the old root, with as many bytes before and after it.
 const SEGMENT: usize = 16 << 20;
-/// What the kernel of the bench loads, with all that they need.
+/// The modules that the bench's kernel loads, besides those that they need.
 const MODULES: [&str; 5] = ["virtio_pci", "virtio_blk", "overlay", "squashfs", "erofs"];
-/// Each with the program that makes it and what that is told.
+/// Each form of a root, with the options of the program that makes it.
 const FORMS: [(&str, &[&str]); 11] = [
     ("squashfs zstd 1, 256K", &["zstd", "level=1", "256K"]),
     ("squashfs zstd 3, 256K", &["zstd", "level=3", "256K"]),
@@ -115,7 +115,7 @@ fn options() -> Result<Options> {
     Ok(options)
 }
 
-/// Two trees of the same site at two times, and what boots them.
+/// Two trees of the same site at two times, and the kernel that boots them.
 struct RootRun {
     folder: TempDir,
     /// The kernel and its command line.
@@ -128,7 +128,7 @@ impl RootRun {
     fn new() -> Result<Self> {
         let place = BuildSandbox::debian()?;
         let folder = tempfile::tempdir()?;
-        // The release first, then its security updates.
+        // First the release, then its security updates.
         place.edit("site.toml", |text| with_security_mirror(&text))?;
         let lock = ["lock", "update", "--yes", "--site", "site"];
         place.json(&lock)?;
@@ -164,7 +164,7 @@ impl RootRun {
         self.folder.path().join(name)
     }
 
-    /// Both roots in one form; the new one is kept to be booted.
+    /// Makes both roots in one form; the new one is kept to be booted.
     fn make_both(&self, number: usize, name: &'static str, words: &[&str]) -> Result<Row> {
         let kind = kind(name);
         let begun = Instant::now();
@@ -231,7 +231,7 @@ impl RootRun {
         Ok(())
     }
 
-    /// From the mount of the root to its services.
+    /// The time from the mount of the root until its services run.
     fn boots_in(&self, number: usize, name: &str, bytes_per_second: u64) -> Result<f64> {
         let root = self.kept(number);
         let (kernel, command_line) = self.boot.clone();
@@ -271,7 +271,7 @@ impl RootRun {
     }
 }
 
-/// What a form's kernel module is called.
+/// The file system type of a form, as its kernel module is named.
 fn kind(name: &str) -> &'static str {
     if name.starts_with("erofs") { "erofs" } else { "squashfs" }
 }

@@ -1,4 +1,4 @@
-//! Sizes and times of what a user gets, printed and never judged: a table, or JSON with `--json`.
+//! Sizes and times of a user's commands and boots, as a table, or JSON with `--json`; no limit is checked.
 //!
 //! Times of boots are the guest's own clock under emulation, the median of several cold boots.
 
@@ -24,7 +24,7 @@ use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::Instant;
 
-/// How many boots a time is the median of.
+/// The number of boots of which a time is the median.
 const BOOTS: usize = 5;
 
 fn main() -> Result<()> {
@@ -72,7 +72,7 @@ fn measure() -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Comparing so many secrets of 4 KiB with a manifest, read from this machine's disk.
+/// Compares this many secrets of 4 KiB with a manifest, read from this machine's disk.
 fn checking(secrets: usize) -> Result<Row> {
     let folder = tempfile::tempdir()?;
     let content = [7; 4096];
@@ -99,7 +99,7 @@ fn checking(secrets: usize) -> Result<Row> {
             digest: Sha256Digest::of(&content),
         });
     }
-    // What is not on the disk yet cannot be read from it.
+    // Files that are not on the disk yet cannot be read from it.
     nix::unistd::sync();
     let mut times = Vec::new();
     for _ in 0..BOOTS {
@@ -132,7 +132,7 @@ fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
     ])
 }
 
-/// A build with nothing but the packages in the cache, and one with everything there.
+/// A build with only the packages in the cache, and one with everything there.
 fn builds(fixture: &SiteFixture) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let cache = folder.path().join("psyops");
@@ -153,9 +153,9 @@ fn builds(fixture: &SiteFixture) -> Result<Vec<Row>> {
 
 /// The times of a boot, in milliseconds since the kernel started.
 struct Times {
-    /// When it started `/init`.
+    /// When the kernel started `/init`.
     init: u64,
-    /// When the root's init took over.
+    /// When the root's init was started.
     handover: u64,
     /// How much of the time between them was spent waiting for devices.
     waiting: u64,

@@ -1,5 +1,5 @@
-//! `make-base SITE STORE`: the debian base of a site, and the digest of its tar. What `build-image` does before anything
-//! else; alone, so that it can be done several times in a test.
+//! `make-base SITE STORE`: makes the debian base of a site, the first step of `build-image`, and prints the digest of
+//! its tar. It is a separate program so that a test can run it several times.
 
 use anyhow::{Context as _, Result};
 use builder::base;

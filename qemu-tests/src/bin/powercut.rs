@@ -1,5 +1,5 @@
-//! `powercut`: records what writers write and tries the states that a power cut can leave. The same program runs inside
-//! the machines, as `powercut guest`.
+//! `powercut`: records the writes of psyopsOS's programs and tries the states that a power cut can leave. The same
+//! program runs inside the machines, as `powercut guest`.
 
 #![expect(clippy::print_stdout, reason = "a report is printed")]
 

@@ -1,4 +1,4 @@
-//! Writing sticks, in a machine: `psyops flash` runs there as root, on sticks that come, go and have faults.
+//! Writing sticks in a virtual machine: `psyops flash` runs there as root, on sticks that come, go and have faults.
 //!
 //! [`UsbStick`] is a stick, [`FlashVm`] the machine, [`judge`] says what a medium has become, looked at from outside.
 

@@ -1,9 +1,9 @@
-//! Moments at which something happens to a stick while it is written: by how much was written to it and read from it, and
-//! not by the clock, which goes faster or slower with what else the machine does.
+//! Moments at which something happens to a stick while it is written: measured in bytes written and read, and not by
+//! the clock, which depends on the load of the machine.
 
 use crate::dice::Dice;
 
-/// So many moments within a run in which `bytes` come and go, drawn by a seed.
+/// `count` moments within a run that reads and writes `bytes`, chosen by a seed.
 #[must_use]
 pub fn moments(count: usize, bytes: u64, seed: u64) -> Vec<u64> {
     let mut dice = Dice::new(seed);

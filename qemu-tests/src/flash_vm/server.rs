@@ -1,4 +1,4 @@
-//! What stands behind a stick that is not what it says: nbdkit with a plugin of ours over the stick's medium.
+//! The medium of a stick with a fault: nbdkit with a plugin of this project over the stick's file.
 
 use anyhow::{Context as _, Result, ensure};
 use std::path::{Path, PathBuf};
@@ -9,32 +9,32 @@ use std::time::{Duration, Instant};
 const PLUGIN: &str = "src/flash_vm/faulty_stick.py";
 const START: Duration = Duration::from_secs(20);
 
-/// What the controller does wrong.
+/// The fault of the stick's controller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// It has less room than it says: what lies beyond is the beginning once more.
+    /// It has less space than it reports: offsets beyond the end wrap around to the beginning.
     Wraps,
-    /// It has less room than it says: what lies beyond is lost.
+    /// It has less space than it reports: writes beyond the end are lost.
     Loses,
-    /// What is written to the sector of an offset gets a wrong bit.
+    /// A bit is changed in what is written to the sector at this offset.
     Rots {
-        /// The offset.
+        /// The offset of the sector, in bytes.
         offset: u64,
-        /// So many times.
+        /// How many times this happens.
         times: u32,
     },
-    /// It becomes slow, as worn flash does.
+    /// It becomes slow, like worn flash.
     Tires {
-        /// After so many bytes,
+        /// The number of bytes after which it becomes slow.
         after: u64,
-        /// to so many bytes a second.
+        /// The rate after that, in bytes a second.
         rate: u64,
     },
-    /// Writing to the sector of an offset fails.
+    /// Writing to the sector at this offset fails.
     Fails {
-        /// The offset.
+        /// The offset of the sector, in bytes.
         offset: u64,
-        /// So many times.
+        /// How many times this happens.
         times: u32,
     },
 }
@@ -51,7 +51,7 @@ impl Fault {
     }
 }
 
-/// A running server, which ends with its value.
+/// A running server, which is ended when this is dropped.
 #[derive(Debug)]
 pub(super) struct Server {
     child: Child,
@@ -83,7 +83,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only where it has ended already.
+        // Both fail only if it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! A USB stick: its medium is a file of this machine, and between the two stands what is wrong with it.
+//! A USB stick: its medium is a file of this machine, with a layer for faults between the two.
 
 use super::server::{Fault, Server};
 use anyhow::{Context as _, Result};
@@ -10,17 +10,17 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// More than a run needs before it touches the stick, beside two other machines.
+/// If there are no reads and writes for this long, the run has ended, even beside two other machines.
 const STANDSTILL: Duration = Duration::from_secs(40);
-/// How long QEMU may need to let go of a stick that was pulled out.
+/// How long QEMU may take to release a stick that was pulled out.
 const LETTING_GO: Duration = Duration::from_secs(20);
 
-/// A stick, in a folder of its own that goes with it.
+/// A stick, in its own folder that is removed with it.
 #[derive(Debug)]
 pub struct UsbStick {
     folder: TempDir,
     serial: &'static str,
-    /// Bytes of a sector, as it says and as it is.
+    /// Bytes of a sector: logical and physical.
     sectors: (u32, u32),
     worn: Vec<(Request, u64)>,
     logged: bool,
@@ -28,51 +28,51 @@ pub struct UsbStick {
 }
 
 impl UsbStick {
-    /// A blank one of so many bytes.
+    /// A blank stick of this many bytes.
     pub fn blank(serial: &'static str, size: u64) -> Result<Self> {
         let folder = tempfile::tempdir().context("making a folder for a stick")?;
         File::create(folder.path().join("medium"))?.set_len(size)?;
         Ok(Self { folder, serial, sectors: (512, 512), worn: Vec::new(), logged: false, server: None })
     }
 
-    /// One of sectors of `logical` bytes, which lie in such of `physical` bytes.
+    /// A stick with sectors of `logical` bytes on physical ones of `physical` bytes.
     #[must_use]
     pub fn with_sectors(self, logical: u32, physical: u32) -> Self {
         Self { sectors: (logical, physical), ..self }
     }
 
-    /// One that does not give or take the sector of this offset.
+    /// A stick that cannot read or write the sector at this offset.
     #[must_use]
     pub fn worn(mut self, on: Request, offset: u64) -> Self {
         self.worn.push((on, offset));
         self
     }
 
-    /// One of whose writes a log is kept.
+    /// A stick whose writes are logged.
     pub fn logged(self) -> Result<Self> {
         File::create(self.log())?;
         Ok(Self { logged: true, ..self })
     }
 
-    /// One with a controller that is not to be trusted. It says that it has `size` bytes.
+    /// A stick with a faulty controller, which reports a size of `size` bytes.
     pub fn with_fault(self, size: u64, fault: Fault) -> Result<Self> {
         let server = Server::start(&self.medium(), &self.folder.path().join("socket"), size, fault)?;
         Ok(Self { server: Some(server), ..self })
     }
 
-    /// The file that is its medium.
+    /// The path of the file that is its medium.
     #[must_use]
     pub fn medium(&self) -> PathBuf {
         self.folder.path().join("medium")
     }
 
-    /// The log of what was written.
+    /// The path of the log of its writes.
     #[must_use]
     pub fn log(&self) -> PathBuf {
         self.folder.path().join("log")
     }
 
-    /// Its serial number.
+    /// The stick's serial number.
     #[must_use]
     pub fn serial(&self) -> &'static str {
         self.serial
@@ -86,11 +86,11 @@ impl UsbStick {
         Ok(medium.set_len(size)?)
     }
 
-    /// Plugs it in.
+    /// Plugs the stick into the machine.
     pub fn insert(&self, machine: &Machine) -> Result<()> {
         let mut qmp = machine.qmp()?;
         qmp.execute("blockdev-add", &self.node())?;
-        // QEMU's usb-storage has sectors of 512 bytes whatever it is told; behind a usb-bot there is a disk of its own.
+        // QEMU's usb-storage always has sectors of 512 bytes; a usb-bot has a separate disk whose sectors can be set.
         let bridge = json!({"driver": "usb-bot", "bus": "usb.0", "id": self.serial, "serial": self.serial});
         qmp.execute("device_add", &bridge)?;
         let (logical, physical) = self.sectors;
@@ -117,7 +117,7 @@ impl UsbStick {
         Ok(bytes("wr_bytes")? + bytes("rd_bytes")?)
     }
 
-    /// Waits until so many bytes have come and gone, or nothing does any more.
+    /// Waits until this many bytes were read and written, or the traffic has stopped.
     pub fn wait_for_traffic(&self, machine: &Machine, bytes: u64) -> Result<()> {
         let (mut before, mut since) = (0, Instant::now());
         loop {
@@ -125,7 +125,7 @@ impl UsbStick {
             if now > before {
                 (before, since) = (now, Instant::now());
             }
-            // A run that was measured comes so far, unless it has ended.
+            // The run was measured before, so it reaches this number unless it has ended.
             if now >= bytes || since.elapsed() > STANDSTILL {
                 return Ok(());
             }
@@ -133,7 +133,7 @@ impl UsbStick {
         }
     }
 
-    /// Pulls it out, whatever it is doing.
+    /// Pulls the stick out, even while it is written.
     pub fn pull(&self, machine: &Machine) -> Result<()> {
         let mut qmp = machine.qmp()?;
         qmp.execute("device_del", &json!({"id": self.serial}))?;

@@ -1,4 +1,4 @@
-//! What a medium has become, seen from this machine and with tools that know nothing of flashing.
+//! Checks of the content of a medium, from this machine and with tools that are independent of flashing.
 
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
@@ -13,8 +13,8 @@ use std::process::Command;
 
 const SECTOR: u64 = 512;
 
-/// A medium that firmware takes for no disk: neither copy of a partition table is on it, nor anything else that it would
-/// look for a system in.
+/// Fails unless firmware would find no disk on the medium: neither copy of a partition table, nor anything else in
+/// which it would look for a system.
 pub fn is_no_disk(medium: &Path) -> Result<()> {
     match ImageReader::open(medium) {
         Err(ReadError::NoTable { .. }) => {}
@@ -28,14 +28,14 @@ pub fn is_no_disk(medium: &Path) -> Result<()> {
         file.read_exact_at(&mut sector, offset)?;
         ensure!(!sector.starts_with(b"EFI PART"), "there is a {what} table on {}", medium.display());
     }
-    // Both tables, a boot sector and a file system without partitions: blkid finds what there is.
+    // Both tables, a boot sector and a file system without partitions: blkid would find any of them.
     let blkid = Command::new("blkid").args(["-p", "-o", "export"]).arg(medium).output()?;
     let said = String::from_utf8_lossy(&blkid.stdout);
     ensure!(blkid.status.code() == Some(2) && said.trim().is_empty(), "blkid finds {said}");
     Ok(())
 }
 
-/// A medium that `psyops verify` finds no fault with, and whose tables stand at its two ends.
+/// Fails unless `psyops verify` finds no fault with the medium, and its tables are at its two ends.
 pub fn is_whole(fixture: &SiteFixture, medium: &Path) -> Result<()> {
     let mut verify = fixture.psyops();
     verify.arg("verify").arg(medium).arg("--site").arg(fixture.site());
@@ -46,8 +46,8 @@ pub fn is_whole(fixture: &SiteFixture, medium: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a cut may leave: no disk, or, wherever a table is found, a system with nothing wrong in it; of the table itself one
-/// copy is enough. The answer is whether it is a system.
+/// Fails unless the medium is in a state that a cut may leave: no disk, or a table and a system without any fault; one
+/// copy of the table is enough. Returns whether it is a system.
 pub fn is_sound_or_no_disk(medium: &Path) -> Result<bool> {
     let stick = match ImageReader::open(medium) {
         Err(ReadError::NoTable { .. }) => return is_no_disk(medium).map(|()| false),
@@ -64,7 +64,7 @@ pub fn is_sound_or_no_disk(medium: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// The digest of all that is on a medium, to see that nothing was written to it.
+/// The digest of the whole medium, to check that nothing was written to it.
 pub fn digest(medium: &Path) -> Result<Sha256Digest> {
     let said = succeed(Command::new("sha256sum").arg(medium))?.stdout;
     let text = String::from_utf8(said)?;

@@ -1,4 +1,4 @@
-//! A machine with images, a site with its keys, and `psyops`.
+//! A virtual machine with images, a site with its keys, and `psyops`.
 
 use super::usb_stick::UsbStick;
 use crate::command::succeed;
@@ -13,7 +13,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// For the shell in the machine.
+/// Shell functions for the machine.
 const FUNCTIONS: &str = r#"
 # Waits until a stick is there, and says its disk: there may still be an older disk that has gone.
 disk() { # SERIAL
@@ -27,17 +27,17 @@ disk() { # SERIAL
 }
 "#;
 
-/// What is done once in the machine: images from the first disk, sticks without the second that they get to settle.
+/// Run once in the machine: mounts images from the first disk, and turns off the time that new USB disks get to settle.
 const PREPARE: &str = "mkdir /images && mount -t ext4 -o ro,noload /dev/vda /images && \
                        echo 0 >/sys/module/usb_storage/parameters/delay_use";
 
-/// More than any single run takes beside two other machines.
+/// Longer than any single run takes beside two other machines.
 pub const DEADLINE: Duration = Duration::from_mins(4);
 
-/// A stick is so much longer than the image that it gets.
+/// Bytes by which a stick is longer than its image.
 const MORE: u64 = 64 << 20;
 
-/// The machine.
+/// The machine in which sticks are written.
 #[derive(Debug)]
 pub struct FlashVm {
     shell: Shell,
@@ -47,14 +47,14 @@ pub struct FlashVm {
 }
 
 impl FlashVm {
-    /// One with the small image of alpha.
+    /// A machine with the small image of alpha.
     pub fn small() -> Result<Self> {
         let fixture = SiteFixture::small()?;
         let image = fixture.image("alpha")?;
         Self::new(&fixture, &[("alpha", &image)])
     }
 
-    /// One with these images of a fixture, each by a name: `/images/NAME.img`.
+    /// A machine with these images of a fixture, each under a name: `/images/NAME.img`.
     pub fn new(fixture: &SiteFixture, images: &[(&str, &Path)]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let disk = image_disk(folder.path(), images)?;
@@ -76,24 +76,24 @@ impl FlashVm {
         Ok(Self { shell, fixture: fixture.clone(), size, _images: folder })
     }
 
-    /// Whose images it has.
+    /// The fixture that made its images.
     #[must_use]
     pub fn fixture(&self) -> &SiteFixture {
         &self.fixture
     }
 
-    /// Bytes of a stick that is a little longer than its images.
+    /// The size of a stick that is a little longer than its images.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The shell in it.
+    /// The shell in the machine.
     pub fn shell(&mut self) -> &mut Shell {
         &mut self.shell
     }
 
-    /// Plugs a stick in and waits until the machine has it, as the disk whose name is returned.
+    /// Plugs a stick in and waits until the machine has it; returns the name of its disk.
     pub fn insert(&mut self, stick: &UsbStick) -> Result<String> {
         stick.insert(self.shell.machine())?;
         let said = self.shell.run(&format!("disk {}", stick.serial()), DEADLINE)?;
@@ -106,7 +106,7 @@ impl FlashVm {
         stick.pull(self.shell.machine())
     }
 
-    /// Writes an image to a stick that is plugged in for just that, with more arguments.
+    /// Plugs a stick in, writes an image to it, with further arguments, and pulls it out.
     pub fn flash_once(&mut self, image: &str, stick: &UsbStick, more: &str) -> Result<Said> {
         let disk = self.insert(stick)?;
         let said = self.shell.run(&command(image, (stick, &disk), more), DEADLINE)?;
@@ -115,14 +115,14 @@ impl FlashVm {
     }
 }
 
-/// What writes an image to a stick that is a disk of this name.
+/// The command that writes an image to a stick whose disk has this name.
 #[must_use]
 pub fn command(image: &str, (stick, disk): (&UsbStick, &str), more: &str) -> String {
     let serial = stick.serial();
     format!("psyops flash /images/{image}.img {disk} --serial {serial} --site /root/site --json {more}")
 }
 
-/// What is said of each target of a run that went well.
+/// The JSON result of each target of a run that succeeded.
 pub fn results(said: &Said) -> Result<Vec<Value>> {
     ensure!(said.code == 0, "exit code {}:\n{}{}", said.code, said.out, said.err);
     let results: Value =
@@ -130,7 +130,7 @@ pub fn results(said: &Said) -> Result<Vec<Value>> {
     results["sticks"].as_array().cloned().with_context(|| format!("no list: {results}"))
 }
 
-/// A file system with the images.
+/// Makes a file system with the images.
 fn image_disk(folder: &Path, images: &[(&str, &Path)]) -> Result<PathBuf> {
     let (tree, disk) = (folder.join("images"), folder.join("images.ext4"));
     fs::create_dir(&tree)?;

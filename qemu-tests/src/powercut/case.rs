@@ -1,5 +1,5 @@
-//! What a scenario is about: the seal before, the seal after, the node's key, and who writes. A folder, so that it can go
-//! into the machine.
+//! The data of a scenario: the seal before, the seal after, the node's key, and which code writes. It is a folder, so
+//! that it can be copied into the machine.
 
 use super::wrong::Wrong;
 use anyhow::{Context as _, Result};
@@ -26,27 +26,27 @@ const WRITER: &str = "writer";
 /// Files of a seal: path, mode, content.
 pub type Files = BTreeMap<String, (u32, Vec<u8>)>;
 
-/// Who writes what differs.
+/// The code that writes the differing files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Writer {
-    /// The one that the loader and the agent have.
+    /// The code of the loader and the agent.
     Reconcile,
-    /// One that does it wrong, to see that this is noticed.
+    /// Code with a known error, to check that the error is noticed.
     Wrong(Wrong),
 }
 
-/// A case, as it is worked with.
+/// A case that was read from its folder.
 #[derive(Debug)]
 pub struct Case {
-    /// The identity file, as it lies in the store.
+    /// The identity file, as it is in the store.
     pub age_key: Vec<u8>,
-    /// Who may sign.
+    /// The keys that may sign.
     pub trusted: Vec<PublicKey>,
-    /// The seal that the store agrees with at the beginning, where there is one.
+    /// The seal that the store matches at the beginning, if there is one.
     pub old: Option<VerifiedSeal>,
-    /// The seal that it is to agree with.
+    /// The seal that the store must match afterwards.
     pub new: VerifiedSeal,
-    /// Who sees to it.
+    /// The code that writes.
     pub writer: Writer,
 }
 
@@ -83,7 +83,7 @@ impl Case {
         Ok(Self { age_key: text(AGE_KEY)?.into_bytes(), old, new, writer, trusted })
     }
 
-    /// A seal, opened with the node's key.
+    /// Opens a seal with the node's key.
     pub fn open(&self, seal: &VerifiedSeal) -> Result<OpenedSeal> {
         Ok(seal.clone().open(&NodeIdentity::parse(&self.age_key)?)?)
     }
@@ -103,7 +103,7 @@ impl Writer {
     }
 }
 
-/// What the seal does not know is removed, so that a removed file is a change like any other.
+/// The seal says that unknown files are removed, so that a removed file is a change like any other.
 fn seal(key: &SigningKey, node: &NodeIdentity, serial: u64, files: &Files) -> Result<Vec<u8>> {
     let mut builder = SealBuilder::new(Policy::default(), true);
     for (path, (mode, content)) in files {

@@ -1,8 +1,8 @@
-//! A whole stick: everything that is written to it from power-on to power-off, and cold starts from what a power cut in
-//! the middle of that leaves.
+//! A whole stick: records every write to it from power-on to power-off, and starts it cold from the states that a power
+//! cut in between leaves.
 //!
-//! In the recorded run the selector takes a try, the loader repairs files, the agent confirms the slot, and a new seal is
-//! installed. Every start from a state must end well, with the files right, by the old seal or the new one.
+//! In the recorded run the selector takes a try, the loader repairs files, the agent confirms the slot, and a new seal
+//! is installed. Every start from a state must end well, with the files right, by the old seal or the new one.
 
 use super::states::{Cut, Requests, sample};
 use super::tally::{Outcome, Tally};
@@ -20,17 +20,17 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::thread;
 
-/// What is spoiled before the recorded run: one file is gone, one is another, one has another mode.
+/// The files that are damaged before the recorded run: one is missing, one has another content, one another mode.
 const SPOILED: [&str; 3] = ["hostname", "machine-id", "ssh/ssh_host_ed25519_key"];
 const SPOIL: &str = "rm /hostname\nrm /machine-id\nwrite /etc/hostname /machine-id\n\
     set_inode_field /ssh/ssh_host_ed25519_key mode 0100644\n";
 
 /// The recorded run.
 struct Recorded {
-    /// The stick as it was before.
+    /// The stick before the run.
     stick: Stick,
     requests: Requests,
-    /// What the files that were spoiled must hold.
+    /// The right content of the damaged files.
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
@@ -47,7 +47,7 @@ pub fn run(starts: usize, seed: u64, machines: usize, tell: &(dyn Fn(&str) + Syn
         let work = || {
             let mut results = Vec::new();
             loop {
-                // A poisoned lock only means that another thread died, which its join tells.
+                // A poisoned lock only means that another thread died, which its join reports.
                 let next = left.lock().map_or(None, |mut left| left.next());
                 let Some(cut) = next else { return results };
                 let outcome = recorded.start_from(cut).map_err(|error| format!("{error:#}"));
@@ -97,12 +97,12 @@ impl Recorded {
         Ok(Self { stick: fresh, requests, files })
     }
 
-    /// A stick as the cut left it, started.
+    /// Starts a stick in the state that the cut left.
     fn start_from(&self, cut: &Cut) -> Result<Outcome> {
         let stick = Stick::copy_of(self.stick.path())?;
         self.put_state(cut, stick.path())?;
         let mut setup = stick.setup();
-        // A start that gives up must not be followed by one that looks well.
+        // A start that fails must not be followed by one that succeeds.
         setup.on_reset = OnReset::End;
         let mut booted = Booted::wait(&setup)?;
         let report = booted.seen.report.clone();

@@ -1,4 +1,4 @@
-//! What runs inside the machines of the run: this very program, as `powercut guest ...`.
+//! The part of a run inside the machines: this same program, as `powercut guest ...`.
 
 use super::case::Case;
 use super::raw::RawWriter;
@@ -11,10 +11,10 @@ use std::io::Read as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-/// What begins a line for the run.
+/// The beginning of a line for the run.
 pub const SAYS: &str = "powercut: ";
 
-/// Writes what the case says, on the device whose writes are recorded.
+/// Writes the changes of the case to the device whose writes are recorded.
 pub fn write(out: &mut dyn std::io::Write, name: &str, folder: &Path, device: &Path) -> Result<()> {
     let case = Case::load(folder)?;
     match RawWriter::of_word(name) {
@@ -25,28 +25,28 @@ pub fn write(out: &mut dyn std::io::Write, name: &str, folder: &Path, device: &P
     Ok(())
 }
 
-/// Where the states of a scenario come from, and which of them are looked at.
+/// Where the states of a scenario are, and which of them to check.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// The scenario.
+    /// The name of the scenario.
     pub name: &'a str,
-    /// Its case.
+    /// The folder of its case.
     pub folder: &'a Path,
-    /// The disk before the writer wrote.
+    /// The disk before the writes.
     pub base: &'a Path,
-    /// What it wrote.
+    /// The log of the writes.
     pub log: &'a Path,
-    /// The disk that takes the states.
+    /// The disk on which the states are made.
     pub scratch: &'a Path,
-    /// How many of them.
+    /// How many states to check.
     pub sample: usize,
-    /// By which seed.
+    /// The seed that selects them.
     pub seed: u64,
-    /// Of several machines that share the states, which one this is, and how many they are.
+    /// The number of this machine, and of all machines that share the states.
     pub share: (usize, usize),
 }
 
-/// Puts one state after the other on the scratch disk, and looks.
+/// Makes one state after the other on the scratch disk, and checks each.
 pub fn look(out: &mut dyn std::io::Write, look: &Look<'_>) -> Result<()> {
     let requests = Requests::of(WriteLog::load(look.log)?);
     let mut base = Vec::new();
@@ -69,8 +69,8 @@ pub fn look(out: &mut dyn std::io::Write, look: &Look<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Writes a state to the disk itself: a file system reads its files past the cache of the device, and the last one who
-/// closes the device empties that.
+/// Writes a state to the disk: a file system reads its files without the cache of the device, and the last process that
+/// closes the device empties that cache.
 fn put(disk: &Path, state: &[u8]) -> std::io::Result<()> {
     let disk = OpenOptions::new().write(true).open(disk)?;
     disk.write_all_at(state, 0)?;

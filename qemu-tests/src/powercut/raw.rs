@@ -1,4 +1,4 @@
-//! Raw partitions: the writers of the crate `medium` on a device of the machine, and what is left of it looked at here.
+//! Raw partitions: the writers of the crate `medium` on a device of the machine; the states are checked here.
 
 use super::case::Case;
 use super::states::{Cut, Requests, Scratch};
@@ -16,19 +16,19 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Bytes of a seal slot here.
+/// Bytes of a seal slot in these scenarios.
 const SEAL_SLOT: u64 = 64 * 1024;
 
-/// Who writes.
+/// The function that writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RawWriter {
     /// `psyops-agent seal install`.
     SealInstall,
     /// The agent confirms a slot.
     ControlConfirm,
-    /// The loader leaves the reason of a failed boot where one was left before.
+    /// The loader records the reason of a failed boot over an earlier one.
     FailureLeave,
-    /// The reason was shown.
+    /// The agent marks the reason as shown.
     FailureAcknowledge,
 }
 
@@ -101,11 +101,11 @@ fn failure(step: &str, lines: usize) -> LastFailure {
 }
 
 impl RawWriter {
-    /// All of them.
+    /// Every writer.
     pub const ALL: [Self; 4] =
         [Self::SealInstall, Self::ControlConfirm, Self::FailureLeave, Self::FailureAcknowledge];
 
-    /// Its name.
+    /// The writer's name.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -116,13 +116,13 @@ impl RawWriter {
         }
     }
 
-    /// The one of that name.
+    /// The writer with this name.
     #[must_use]
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|writer| writer.word() == word)
     }
 
-    /// Bytes of what it writes to.
+    /// Bytes of the area that it writes to.
     #[must_use]
     pub fn size(self) -> u64 {
         match self {
@@ -131,7 +131,7 @@ impl RawWriter {
         }
     }
 
-    /// The disk before it writes.
+    /// The disk before the writes.
     pub fn base(self, case: &Case) -> Result<Vec<u8>> {
         let disk = RefCell::new(vec![0; usize::try_from(self.size())?]);
         match self {
@@ -139,7 +139,7 @@ impl RawWriter {
                 let slots = slots(&disk);
                 let old = case.old.as_ref().context("a seal to be replaced")?;
                 seal_slots::install(&slots, old, &case.trusted)?;
-                // What a longer seal of long ago left in the other slot.
+                // The rest of a longer, earlier seal in the other slot.
                 Memory(&disk).write_at(&vec![b'x'; 20_000], SEAL_SLOT)?;
             }
             Self::ControlConfirm => {
@@ -161,7 +161,7 @@ impl RawWriter {
         Ok(disk.into_inner())
     }
 
-    /// Writes to the device, and leaves a mark when that is done.
+    /// Runs the writer on the device, and writes a mark when it is done.
     pub fn write_device(self, case: &Case, device: &Path) -> Result<()> {
         let open = || OpenOptions::new().read(true).write(true).open(device);
         let file = open().with_context(|| format!("opening {}", device.display()))?;
@@ -187,7 +187,7 @@ impl RawWriter {
         Ok(())
     }
 
-    /// Looks at all states, each of which must be the old or the new one and become the new one in the next run.
+    /// Checks all states: each must be the old or the new one, and become the new one in the next run.
     pub fn look_at(self, case: &Case, base: Vec<u8>, requests: &Requests, cuts: &[Cut]) -> Result<Tally> {
         let mut tally = Tally::new(self.word());
         let old = self.state(case, &RefCell::new(base.clone()))?;
@@ -223,7 +223,7 @@ impl RawWriter {
         Ok(outcome)
     }
 
-    /// What holds, in words.
+    /// A description of what is current.
     fn state(self, case: &Case, disk: &RefCell<Vec<u8>>) -> Result<String> {
         let whole = || window(Memory(disk), 0, self.size());
         Ok(match self {
@@ -238,7 +238,7 @@ impl RawWriter {
             Self::ControlConfirm => {
                 let area = control::read(&whole())?;
                 let record = area.current().context("no control record holds")?;
-                // The number of a record says how often it was written, which a run after a cut may do once more.
+                // The sequence counts the writes, and a run after a cut may write once more.
                 format!("{:?}", ControlRecord { sequence: 0, ..record.clone() })
             }
             Self::FailureLeave | Self::FailureAcknowledge => {

@@ -1,4 +1,4 @@
-//! A run: makes the scenarios, has them recorded in one machine, and every state looked at in others.
+//! A run: makes the scenarios, records them in one machine, and checks every state in others.
 
 use super::case::Writer;
 use super::guest::SAYS;
@@ -18,20 +18,20 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// What is to be done.
+/// The options of a run.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The program that has the guest's half: this one, in most cases.
+    /// The program with the part for the guest: usually this one.
     pub program: PathBuf,
-    /// How many states of each scenario of the secret partition are tried. (Those of raw partitions cost nothing: all.)
+    /// How many states of each scenario of the secret partition are tried. (Those of raw partitions are fast: all.)
     pub sample: usize,
-    /// Which ones, and the selections of requests.
+    /// The seed for the choice of states and the selections of requests.
     pub seed: u64,
     /// Only scenarios with this in their names.
     pub only: Option<String>,
-    /// How many machines look at states at the same time.
+    /// How many machines check states at the same time.
     pub machines: usize,
-    /// Also the writers that do it wrong, which must be caught.
+    /// Also run the writers with known errors, whose losses must be found.
     pub wrong: bool,
 }
 
@@ -39,7 +39,7 @@ pub struct Plan {
 const PER_STATE: Duration = Duration::from_secs(2);
 const START: Duration = Duration::from_mins(4);
 
-/// Runs the scenarios, and counts. States that lost something are in the report; an error means that it does not know.
+/// Runs the scenarios, and counts. Lost files are in the report; an error means that the result is not known.
 pub fn run(plan: &Plan) -> Result<Report> {
     let raw = RawWriter::ALL.map(RawWriter::word);
     let wrong = Wrong::ALL.map(Wrong::word);
@@ -96,7 +96,7 @@ fn record(plan: &Plan, fixture: &SiteFixture, scenarios: &[Scenario]) -> Result<
     Ok(())
 }
 
-/// Machines that share the states among them.
+/// Starts the machines that share the states.
 fn look(
     plan: &Plan,
     fixture: &SiteFixture,
@@ -146,7 +146,7 @@ fn look(
     Ok(())
 }
 
-/// Counts what the machines said about the states of a scenario; each must have been looked at.
+/// Counts the states of a scenario from the machines' output; each state must have been checked.
 fn count(tally: &mut Tally, cuts: &[Cut], said: &str) -> Result<()> {
     let before = format!("{SAYS}{} | ", tally.scenario);
     for (number, cut) in cuts.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The scenarios: what is on a disk before, and what a writer is to make of it.
+//! The scenarios: what is on a disk before, and what a writer must make of it.
 
 use super::case::{Case, Files, Writer};
 use super::raw::RawWriter;
@@ -19,10 +19,10 @@ use std::process::Command;
 /// The scenarios of the secret partition.
 pub(super) const STORE: [&str; 5] =
     ["first-install", "one-change", "many-changes", "key-rotation", "full-partition"];
-/// Blocks of a full partition that are free: ext4 keeps a fiftieth for itself, and little is left for files.
+/// Free blocks of a full partition: ext4 keeps a fiftieth for itself, and little is left for files.
 const FREE_BLOCKS: u64 = 4096 / 50 + 8;
 
-/// A scenario, made.
+/// A scenario with its files.
 pub(super) struct Scenario {
     pub(super) name: String,
     pub(super) case: Case,
@@ -34,7 +34,7 @@ pub(super) struct Scenario {
 }
 
 impl Scenario {
-    /// Makes it in a folder of its own.
+    /// Makes the scenario in its own folder.
     pub(super) fn make(name: &str, folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let case_folder = folder.join("case");
@@ -60,7 +60,7 @@ impl Scenario {
         Ok(Self { name: name.to_owned(), case, folder: case_folder, base, image, log, raw })
     }
 
-    /// All that was recorded, written over what was there before, is what the disk holds now.
+    /// Fails unless all recorded writes, applied to the disk before, give the disk after.
     pub(super) fn must_be_recorded_whole(&self, requests: &Requests) -> Result<()> {
         let all = Cut { issued: requests.list().len(), kind: CutKind::Prefix };
         let mut scratch = Scratch::new(fs::read(&self.base)?, requests);
@@ -84,13 +84,13 @@ fn files(name: &str) -> (Option<Files>, Files) {
     match name {
         "first-install" => (None, old),
         "one-change" => (Some(old.clone()), change(&[7])),
-        // Twelve change, two come, two go.
+        // Twelve files change, two are added, two are removed.
         "many-changes" => {
             let mut new = change(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 20, 21]);
             new.retain(|path, _| *path != file(18, 1).0 && *path != file(19, 1).0);
             (Some(old), new)
         }
-        // What a node proves itself with: host keys, a key of a private network, a certificate with its key.
+        // Keys of a node: host keys, a key of a private network, a certificate with its key.
         "key-rotation" => {
             let keys = |generation: u64| {
                 let names = [
@@ -111,7 +111,7 @@ fn files(name: &str) -> (Option<Files>, Files) {
             (Some(with(1)), with(2))
         }
         "full-partition" => (Some(old.clone()), change(&[2, 5, 8, 11, 14, 17])),
-        // The writers that do it wrong get a file that is there and one that is not; raw writers need any two seals.
+        // The writers with known errors get an existing and a missing file; raw writers need any two seals.
         _ => {
             let fewer: Files =
                 old.clone().into_iter().filter(|(path, _)| path.ends_with(['0', '1'])).collect();
@@ -122,7 +122,7 @@ fn files(name: &str) -> (Option<Files>, Files) {
     }
 }
 
-/// A file of the store; some lie in folders, some are empty, some have several blocks.
+/// A file of the store; some are in folders, some are empty, some have several blocks.
 fn file(number: usize, generation: u64) -> (String, (u32, Vec<u8>)) {
     let folder = ["", "etc/", "etc/ssh/", "var/lib/app/"].get(number % 4).copied().unwrap_or_default();
     let mode = if number.is_multiple_of(3) { 0o644 } else { 0o600 };
@@ -139,7 +139,7 @@ fn content(number: usize, generation: u64) -> Vec<u8> {
     bytes
 }
 
-/// A secret partition as the builder makes it.
+/// Makes a secret partition as the builder does.
 fn file_system(image: &Path, case: &Case, files: Option<&Files>) -> Result<()> {
     let mut plan = ext4::Plan {
         size: FILE_SYSTEM,
@@ -159,7 +159,7 @@ fn path(name: &str) -> Result<RelativePath> {
     RelativePath::new(name).with_context(|| format!("{name} is no path"))
 }
 
-/// Fills a file system with a file that no seal knows, up to a few blocks.
+/// Fills a file system with a file that is not in any seal, except for a few blocks.
 fn fill(image: &Path, junk: &Path) -> Result<()> {
     let shown = succeed(Command::new("dumpe2fs").arg("-h").arg(image))?;
     let shown = String::from_utf8_lossy(&shown.stdout).into_owned();

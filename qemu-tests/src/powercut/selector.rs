@@ -1,7 +1,7 @@
-//! The selector takes a try: what it writes through the firmware, recorded at a cold start of a small stick.
+//! The selector uses a try: its writes through the firmware, recorded at a cold start of a small stick.
 //!
-//! In every state one of both control records holds, the old one or the new one; and from some of them a stick is started
-//! cold again, which must count one more start.
+//! In every state one of both control records is valid, the old one or the new one; and from some of them a stick is
+//! started cold again, which must count one more start.
 
 use super::states::{Cut, Requests, Scratch, sample};
 use super::tally::{Outcome, Tally};
@@ -14,7 +14,7 @@ use handoff::selection::Mode;
 use handoff::slot::Slot;
 use std::fs;
 
-/// Records a start and looks at all states, and starts cold from `starts` of them.
+/// Records a start and checks all states, and starts cold from `starts` of them.
 pub fn run(starts: usize, seed: u64) -> Result<Tally> {
     let vm = SelectorVm::fresh()?;
     let before = fs::read(vm.disk.path())?;

@@ -1,29 +1,29 @@
-//! Which states a power cut can leave of a disk, and making them.
+//! The states in which a power cut can leave a disk, and making them.
 //!
-//! A disk may write what it was asked to in any order, and any part of it, until it is asked to flush. So a cut stands
-//! in the requests since the last flush (an epoch); all before is on the medium. Tried are
+//! A disk may execute requests in any order, and any part of them, until it is asked to flush. So a cut is somewhere in
+//! the requests since the last flush (an epoch); all requests before are on the medium. These states are tried:
 //!
 //! - every prefix of the requests,
 //! - every torn request: its first sectors, for each number of them, and some of its sectors in no order,
-//! - requests reordered: any selection of an epoch's, all of them where they are few, else some by a seed.
+//! - reordered requests: any selection of an epoch's, all selections if there are few, else some chosen by a seed.
 
 use super::write_log::{Event, WriteLog};
 use crate::dice::Dice;
 use std::fmt;
 
-/// What a medium writes whole or not at all.
+/// The bytes that a medium writes completely or not at all.
 pub const SECTOR: usize = 512;
-/// Epochs of up to so many requests are tried in all selections.
+/// For epochs of up to this many requests, all selections are tried.
 const FEW: usize = 4;
-/// Of others, so many selections, beside the last request alone and all but the first.
+/// For other epochs, this many selections, besides the last request alone and all but the first.
 const SELECTIONS: usize = 12;
 
-/// A write, and the epoch in which it came.
+/// A write request, and its epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Where, in bytes.
+    /// Offset on the disk, in bytes.
     pub offset: u64,
-    /// What.
+    /// The bytes to write.
     pub data: Vec<u8>,
     forced: bool,
     epoch: usize,
@@ -35,34 +35,34 @@ impl Request {
     }
 }
 
-/// What of the last requests got onto the medium.
+/// Which of the last requests reached the medium.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CutKind {
-    /// Everything that was asked for.
+    /// All of them.
     Prefix,
     /// Of the last request only the first sectors.
     Torn {
-        /// How many.
+        /// The number of sectors.
         sectors: usize,
     },
-    /// Of the last request some sectors, drawn by this seed.
+    /// Of the last request some sectors, chosen by this seed.
     Scattered {
-        /// The seed.
+        /// The seed for the choice.
         seed: u64,
     },
-    /// Of the requests since the last flush only these.
+    /// Of the requests since the last flush only some.
     Reordered {
-        /// One for each request of the epoch up to the cut.
+        /// For each request of the epoch up to the cut, whether it is on the medium.
         kept: Vec<bool>,
     },
 }
 
-/// A moment, and what was on the medium then.
+/// A moment, and what is on the medium then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cut {
-    /// How many requests had come.
+    /// The number of requests that were issued.
     pub issued: usize,
-    /// What of them is there.
+    /// Which of them are on the medium.
     pub kind: CutKind,
 }
 
@@ -88,7 +88,7 @@ pub struct Requests {
 }
 
 impl Requests {
-    /// Those of a log.
+    /// The requests in a log.
     #[must_use]
     pub fn of(log: WriteLog) -> Self {
         let (mut list, mut flushes) = (Vec::new(), 0);
@@ -103,25 +103,25 @@ impl Requests {
         Self { list, flushes }
     }
 
-    /// All of them.
+    /// All requests, in their order.
     #[must_use]
     pub fn list(&self) -> &[Request] {
         &self.list
     }
 
-    /// How often the disk was asked to flush.
+    /// The number of flush requests.
     #[must_use]
     pub fn flushes(&self) -> usize {
         self.flushes
     }
 
-    /// How many requests had come when the first one to `offset` was answered; `None` where there is none.
+    /// The number of requests that were issued when the first one to `offset` was answered; `None` if there is none.
     #[must_use]
     pub fn issued_with(&self, offset: u64) -> Option<usize> {
         self.list.iter().position(|request| request.offset == offset).map(|index| index + 1)
     }
 
-    /// Where the epoch of a cut begins.
+    /// The index of the first request in the epoch of a cut.
     fn epoch_start(&self, issued: usize) -> usize {
         let Some(last) = issued.checked_sub(1).and_then(|last| self.list.get(last)) else { return 0 };
         self.list.partition_point(|request| request.epoch < last.epoch)
@@ -147,7 +147,7 @@ impl Requests {
         cuts
     }
 
-    /// Selections of the requests from `start` to `end` that are no prefix.
+    /// Selections of the requests from `start` to `end` that are not a prefix.
     fn reorder(&self, start: usize, end: usize, dice: &mut Dice, cuts: &mut Vec<Cut>) {
         let epoch = self.list.get(start..end).unwrap_or_default();
         let count = epoch.len();
@@ -170,7 +170,7 @@ impl Requests {
         }
     }
 
-    /// What was written when `cut` came and is on the medium, in the order of the requests from `from` on.
+    /// The writes that are on the medium at `cut`, in the order of the requests from `from` on.
     fn written(&self, cut: &Cut, from: usize, write: &mut dyn FnMut(u64, &[u8])) {
         let epoch = self.epoch_start(cut.issued);
         for (index, request) in self.list.iter().enumerate().take(cut.issued).skip(from) {
@@ -195,13 +195,13 @@ impl Requests {
         }
     }
 
-    /// Tells everything that a medium has of the requests at a cut, to be written over what was there before.
+    /// Passes all writes that are on the medium at a cut to `write`, to be applied to the disk before.
     pub fn replay(&self, cut: &Cut, mut write: impl FnMut(u64, &[u8])) {
         self.written(cut, 0, &mut write);
     }
 }
 
-/// A selection of `count` of the cuts, the first and the last among them, in their order; all where there are not more.
+/// A selection of `count` of the cuts, including the first and the last, in their order; all if there are not more.
 #[must_use]
 pub fn sample(cuts: Vec<Cut>, count: usize, seed: u64) -> Vec<Cut> {
     let mut dice = Dice::new(seed);
@@ -210,7 +210,7 @@ pub fn sample(cuts: Vec<Cut>, count: usize, seed: u64) -> Vec<Cut> {
     let mut chosen = Vec::new();
     for (index, cut) in cuts.into_iter().enumerate() {
         let at_an_end = index == 0 || index + 1 == total;
-        // The last one has its place from the beginning.
+        // A place is kept for the last one from the beginning.
         let free = left.saturating_sub(usize::from(index + 1 < total));
         if left > 0 && (at_an_end || dice.below(total - index - 1) < free) {
             chosen.push(cut);
@@ -224,7 +224,7 @@ pub fn sample(cuts: Vec<Cut>, count: usize, seed: u64) -> Vec<Cut> {
 #[derive(Debug)]
 pub struct Scratch<'r> {
     requests: &'r Requests,
-    /// The base with all requests before `from`.
+    /// The base with all requests before `from` applied.
     settled: Vec<u8>,
     from: usize,
     state: Vec<u8>,
@@ -237,11 +237,11 @@ impl<'r> Scratch<'r> {
         Self { requests, state: base.clone(), settled: base, from: 0 }
     }
 
-    /// The disk as the cut leaves it; cuts come in the order in which [`Requests::cuts`] has them.
+    /// The disk as the cut leaves it; cuts must come in the order of [`Requests::cuts`].
     ///
     /// # Panics
     ///
-    /// Where one is of an earlier epoch than the one before: what is settled is not undone.
+    /// If a cut is of an earlier epoch than the one before: applied requests are not undone.
     pub fn at(&mut self, cut: &Cut) -> &[u8] {
         let epoch = self.requests.epoch_start(cut.issued);
         assert!(epoch >= self.from, "the cut {cut} is of an earlier epoch than the one before");
@@ -256,7 +256,7 @@ impl<'r> Scratch<'r> {
     }
 }
 
-/// Writes beyond the end are none of this disk's.
+/// Writes into the image; what is beyond its end is ignored.
 fn put(image: &mut [u8], offset: u64, data: &[u8]) {
     let start = usize::try_from(offset).unwrap_or(usize::MAX);
     if let Some(place) = start.checked_add(data.len()).and_then(|end| image.get_mut(start..end)) {

@@ -1,9 +1,9 @@
-//! The secret partition, inside the machine: writing what differs as the loader does it, and looking at what a power cut
-//! left of it with the same code.
+//! The secret partition, inside the machine: writing the differing files as the loader does, and checking what a power
+//! cut left of it with the same code.
 //!
-//! A state is good where the partition mounts, every file is the old or the new one, whole, the node's key is as it was,
-//! and the next run ends with everything right, without a fault that e2fsck finds. Once the writer said that it is done,
-//! every file must be the new one.
+//! A state is good if the partition mounts, every file is the complete old or new one, the node's key is unchanged, and
+//! the next run makes everything right without an error that e2fsck finds. Once the writer has reported that it is
+//! done, every file must be the new one.
 
 use super::case::{Case, Writer};
 use super::tally::Outcome;
@@ -20,10 +20,10 @@ use std::process::Command;
 
 /// Bytes of the file system: the smallest that the builder makes.
 pub const FILE_SYSTEM: u64 = builder::secrets::ext4::SMALLEST;
-/// Room for marks behind what a scenario is about.
+/// Bytes for marks after the part of the disk that the scenario tests.
 pub const MARKS: u64 = 64 * 1024;
 
-/// As the loader mounts it.
+/// The mount flags of the loader.
 const DATA_ONLY: MsFlags = MsFlags::MS_NODEV.union(MsFlags::MS_NOSUID).union(MsFlags::MS_NOEXEC);
 const POINT: &str = "/mnt";
 const E2FSCK: &str = "/usr/local/bin/e2fsck";
@@ -65,20 +65,20 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // Only where something failed before: the next state needs the place.
+        // Needed only after an error: the next state needs the mount point.
         let _ = umount2(self.point, MntFlags::MNT_DETACH);
     }
 }
 
 impl StoreCase {
-    /// Opens the seals of `case`, which is about the store on `device`.
+    /// Opens the seals of `case`, for the store on `device`.
     pub fn new(case: Case, device: &Path) -> Result<Self> {
         let old = case.old.as_ref().map(|seal| case.open(seal)).transpose()?;
         let new = case.open(&case.new)?;
         Ok(Self { case, old, new, device: device.to_owned() })
     }
 
-    /// Writes what differs, and leaves a mark behind the file system when the writer says that it is done.
+    /// Writes the differing files, and a mark after the file system when the writer reports that it is done.
     pub fn write(&self) -> Result<()> {
         let mounted = Mounted::new(&self.device, MsFlags::MS_RDONLY)?;
         let before = compare(Path::new(POINT), self.new.manifest())?;
@@ -97,9 +97,9 @@ impl StoreCase {
         mounted.unmount()
     }
 
-    /// Looks at what is on the device, has it repaired, and looks again.
+    /// Checks the state on the device, repairs it, and checks it again.
     pub fn look(&self, done: bool) -> Result<Outcome> {
-        // Writable at first, as the loader does it where the journal has to be replayed.
+        // Writable at first, like the loader when the journal has to be replayed.
         let mounted = Mounted::new(&self.device, MsFlags::empty())?;
         let found = self.outcome()?;
         ensure!(!done || found == Outcome::New, "the writer said that it was done, and not all is new");
@@ -114,7 +114,7 @@ impl StoreCase {
         Ok(found)
     }
 
-    /// Every file is the old or the new one.
+    /// Checks that every file is the old or the new one.
     fn outcome(&self) -> Result<Outcome> {
         self.key_is_there()?;
         let now = compare(Path::new(POINT), self.new.manifest())?;
@@ -145,7 +145,7 @@ impl StoreCase {
         })
     }
 
-    /// The next run of what the loader does.
+    /// Does what the loader does in the next boot.
     fn heal(&self, mounted: &Mounted) -> Result<()> {
         let manifest = self.new.manifest();
         let found = compare(Path::new(POINT), manifest)?;
@@ -167,14 +167,14 @@ impl StoreCase {
         Ok(())
     }
 
-    /// All paths that either seal has.
+    /// The paths of all files in either seal.
     fn paths(&self) -> BTreeSet<RelativePath> {
         let seals = self.old.iter().chain([&self.new]);
         seals.flat_map(|seal| seal.manifest().entries.iter().map(|entry| entry.path.clone())).collect()
     }
 }
 
-/// Whether `path` is as the manifest says: right, or not there where it does not know it.
+/// Whether `path` matches the manifest: the right file, or missing if it is not in the manifest.
 fn holds(comparison: &Comparison, manifest: &Manifest, path: &RelativePath) -> bool {
     comparison.same.contains(path)
         || (!exists(path) && !manifest.entries.iter().any(|entry| entry.path == *path))
@@ -184,8 +184,8 @@ fn exists(path: &RelativePath) -> bool {
     fs::symlink_metadata(Path::new(POINT).join(path.as_str())).is_ok()
 }
 
-/// Writes a sector past the kernel's memory, so that it stands in the disk's log at the moment when it was called, and
-/// brings nothing else with it.
+/// Writes a sector without the kernel's cache, so that the disk's log has it at the moment of the call, without any
+/// other write.
 pub fn mark(device: &Path, offset: u64) -> Result<()> {
     const ALIGNMENT: usize = 4096;
     let file = OpenOptions::new().write(true).custom_flags(nix::libc::O_DIRECT).open(device);

@@ -1,25 +1,25 @@
-//! What became of the states of a scenario, counted: a line a scenario for people, JSON for programs.
+//! The results of a scenario's states, counted: one line for a scenario, or JSON.
 
 use super::states::{Cut, CutKind};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// What a state turned out to be.
+/// The result of a state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Everything is as it was before.
+    /// All files are the old ones.
     Old,
-    /// Some of it is new and some is old, each whole.
+    /// Some files are new and some are old, each complete.
     Between,
-    /// Everything is new.
+    /// All files are the new ones.
     New,
 }
 
 impl Outcome {
-    /// All of them.
+    /// Every result.
     pub const ALL: [Self; 3] = [Self::Old, Self::Between, Self::New];
 
-    /// Its word on a console.
+    /// The result's word on a console.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -30,27 +30,27 @@ impl Outcome {
     }
 }
 
-/// A state of a scenario that lost something.
+/// A state of a scenario in which something was lost.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// The state.
+    /// A description of the state.
     pub state: String,
     /// What is lost.
     pub what: String,
 }
 
-/// A scenario's figures.
+/// The counts of a scenario.
 #[derive(Debug, Clone, Default)]
 pub struct Tally {
-    /// The scenario.
+    /// The name of the scenario.
     pub scenario: String,
-    /// Write requests that were recorded.
+    /// The number of recorded write requests.
     pub requests: usize,
-    /// Flushes that were recorded.
+    /// The number of recorded flushes.
     pub flushes: usize,
-    /// All the states that there are to try.
+    /// The number of all possible states.
     pub possible: usize,
-    /// Whether the writer does it wrong, so that it must lose something.
+    /// Whether the writer has a known error, so that something must be lost.
     pub wrong: bool,
     prefixes: usize,
     torn: usize,
@@ -58,18 +58,18 @@ pub struct Tally {
     old: usize,
     between: usize,
     new: usize,
-    /// Those that lost something.
+    /// The states in which something was lost.
     pub lost: Vec<Lost>,
 }
 
 impl Tally {
-    /// Nothing tried yet.
+    /// The counts before the first state.
     #[must_use]
     pub fn new(scenario: &str) -> Self {
         Self { scenario: scenario.to_owned(), ..Self::default() }
     }
 
-    /// Counts a state.
+    /// Counts the result of a state.
     pub fn count(&mut self, cut: &Cut, outcome: Result<Outcome, String>) {
         match cut.kind {
             CutKind::Prefix => self.prefixes += 1,
@@ -84,52 +84,52 @@ impl Tally {
         }
     }
 
-    /// How many were tried.
+    /// The number of states that were tried.
     #[must_use]
     pub fn tried(&self) -> usize {
         self.prefixes + self.torn + self.reordered
     }
 
-    /// How many were wholly old, and how many wholly new.
+    /// The numbers of completely old and of completely new states.
     #[must_use]
     pub fn old_and_new(&self) -> (usize, usize) {
         (self.old, self.new)
     }
 }
 
-/// The figures of all scenarios.
+/// The counts of all scenarios.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
-    /// In the order in which they ran.
+    /// The scenarios in the order in which they ran.
     pub tallies: Vec<Tally>,
 }
 
 impl Report {
-    /// Those of the writers that are to lose nothing.
+    /// The counts of writers without a known error.
     fn right(&self) -> impl Iterator<Item = &Tally> {
         self.tallies.iter().filter(|tally| !tally.wrong)
     }
 
-    /// How many states were tried, of the writers that are to lose nothing.
+    /// The number of states that were tried, of writers without a known error.
     #[must_use]
     pub fn tried(&self) -> usize {
         self.right().map(Tally::tried).sum()
     }
 
-    /// How many of these lost something.
+    /// The number of these states in which something was lost.
     #[must_use]
     pub fn lost(&self) -> usize {
         self.right().map(|tally| tally.lost.len()).sum()
     }
 
-    /// The writers that do it wrong and were not caught.
+    /// The writers with a known error whose losses were not found.
     #[must_use]
     pub fn not_caught(&self) -> Vec<&str> {
         let missed = self.tallies.iter().filter(|tally| tally.wrong && tally.lost.is_empty());
         missed.map(|tally| tally.scenario.as_str()).collect()
     }
 
-    /// A table.
+    /// The counts as a table.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = format!(
@@ -165,7 +165,7 @@ impl Report {
             );
         }
         for tally in &self.tallies {
-            // Of a writer that does it wrong, one is enough to see how it was caught.
+            // For a writer with a known error, one loss is enough to show.
             let shown = if tally.wrong { 1 } else { tally.lost.len() };
             let word = if tally.wrong { "caught" } else { "LOST" };
             for lost in tally.lost.iter().take(shown) {
@@ -180,7 +180,7 @@ impl Report {
         text
     }
 
-    /// The same as JSON.
+    /// The counts as JSON.
     #[must_use]
     pub fn json(&self) -> Value {
         let scenario = |tally: &Tally| {

@@ -1,7 +1,8 @@
 //! The log-writes format: every write and flush of a disk in its order, as QEMU's filter `blklogwrites` records it.
 //!
-//! It is that of the kernel's device mapper target (Documentation/admin-guide/device-mapper/log-writes.rst,
-//! drivers/md/dm-log-writes.c): a superblock in the first sector, then entries of one sector, each followed by its data.
+//! It is the format of the kernel's device mapper target (Documentation/admin-guide/device-mapper/log-writes.rst,
+//! drivers/md/dm-log-writes.c): a superblock in the first sector, then entries of one sector, each followed by its
+//! data.
 
 use std::fs;
 use std::io;
@@ -14,61 +15,61 @@ const FLUSH: u64 = 1;
 const FORCED: u64 = 1 << 1;
 const DISCARD: u64 = 1 << 2;
 const MARK: u64 = 1 << 3;
-/// The metadata flag only tells who wrote.
+/// The metadata flag only says who wrote.
 const KNOWN: u64 = FLUSH | FORCED | DISCARD | MARK | 1 << 4;
 
-/// One thing that a disk was asked to do.
+/// A request to a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Write this. It may be lost until the next flush, unless it was forced (FUA).
+    /// A write. It may be lost until the next flush, unless it was forced (FUA).
     Write {
-        /// Where, in bytes.
+        /// Offset on the disk, in bytes.
         offset: u64,
-        /// What.
+        /// The bytes that are written.
         data: Vec<u8>,
-        /// Whether it was on the medium when the disk answered.
+        /// Whether it is on the medium when the disk answers.
         forced: bool,
     },
-    /// Bring everything to the medium.
+    /// A flush of all earlier writes to the medium.
     Flush,
 }
 
-/// All that a disk was asked to do.
+/// All recorded requests to a disk.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct WriteLog {
-    /// In their order.
+    /// The requests in their order.
     pub events: Vec<Event>,
 }
 
-/// Why a file is no log.
+/// Why a file is not a valid log.
 #[derive(Debug, Error)]
 pub enum BadWriteLog {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("cannot read the write log {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The operating system's error.
         source: io::Error,
     },
-    /// It does not begin like one.
+    /// It does not begin with the magic; holds the number in its place.
     #[error("not a write log: it begins with {0:#x}, not with {MAGIC:#x}; was anything written to the disk?")]
     NoMagic(u64),
-    /// Another version.
+    /// Another version of the format.
     #[error("a write log of version {0}, this program reads version {VERSION}")]
     Version(u64),
-    /// A sector size that makes no sense.
+    /// A sector size that is not valid.
     #[error("a write log with sectors of {0} bytes")]
     SectorSize(u32),
-    /// It ends within an entry.
+    /// It ends within the entry with this number.
     #[error("the write log ends in its entry {0}: was the machine still running?")]
     Cut(u64),
     /// A flag that this program does not know.
     #[error("entry {entry} of the write log has unknown flags {flags:#x}")]
     Flags {
-        /// The entry.
+        /// The number of the entry.
         entry: u64,
-        /// Its flags.
+        /// All flags of the entry.
         flags: u64,
     },
 }
@@ -80,7 +81,7 @@ impl WriteLog {
         Self::parse(&bytes)
     }
 
-    /// Reads a log.
+    /// Reads a log from its bytes.
     pub fn parse(bytes: &[u8]) -> Result<Self, BadWriteLog> {
         let magic = u64_at(bytes, 0).unwrap_or_default();
         if magic != MAGIC {
@@ -124,12 +125,12 @@ impl WriteLog {
             usize::try_from(sectors).ok().and_then(|count| count.checked_mul(sector)).ok_or_else(cut)?;
         let offset = start * u64::try_from(sector).unwrap_or_default();
         if flags & DISCARD != 0 {
-            // Raw images give zeros for what was discarded.
+            // Raw images read zeros from discarded sectors.
             self.events.push(Event::Write { offset, data: vec![0; length], forced: false });
             return Ok(rest);
         }
         if flags & MARK != 0 {
-            // A mark's text counts in bytes and fills a sector.
+            // The length of a mark's text is in bytes, and the text takes one sector.
             return rest.get(if field(3)? > 0 { sector } else { 0 }..).ok_or_else(cut);
         }
         let (data, rest) = rest.split_at_checked(length).ok_or_else(cut)?;

@@ -1,4 +1,4 @@
-//! Writers that lose files in a power cut, each by one thing that it leaves out. The harness must find what they lose.
+//! Writers that lose files in a power cut, each by leaving out one step. The harness must find the losses.
 
 use keys::reconcile::{Comparison, FOLDER_MODE};
 use keys::seal::OpenedSeal;
@@ -7,22 +7,22 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
-/// What it does wrong.
+/// The error of a writer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
-    /// Writes over the file that is there.
+    /// Writes over the existing file.
     InPlace,
     /// Renames a file whose content is not on the medium.
     NoFileSync,
-    /// Says that it is done while the new name is not on the medium.
+    /// Reports that it is done while the new name is not on the medium.
     NoFolderSync,
 }
 
 impl Wrong {
-    /// All of them.
+    /// Every wrong writer.
     pub const ALL: [Self; 3] = [Self::InPlace, Self::NoFileSync, Self::NoFolderSync];
 
-    /// Its name.
+    /// The writer's name.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -32,7 +32,7 @@ impl Wrong {
         }
     }
 
-    /// Writes what differs.
+    /// Writes the differing files in the wrong way.
     pub fn write(self, store: &Path, seal: &OpenedSeal, comparison: &Comparison) -> io::Result<()> {
         for path in comparison.differing.iter().filter_map(|difference| difference.subject.file()) {
             let entry = seal.manifest().entries.iter().find(|entry| entry.path == *path);

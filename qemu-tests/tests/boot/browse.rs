@@ -1,5 +1,5 @@
-//! `psyops ls` and `psyops cat` show of an image what is in it: compared with the tools of its file systems. `psyops diff` and
-//! the map of `psyops inspect`: of images as they are used.
+//! `psyops ls` and `psyops cat` show the content of an image: compared with the tools of its file systems.
+//! `psyops diff` and the map of `psyops inspect` are tested with the same images.
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
@@ -32,7 +32,7 @@ impl Image {
         Ok(succeed(&mut self.psyops("cat", path))?.stdout)
     }
 
-    /// Name, mode and size of what is in a folder.
+    /// Name, mode and size of each entry of a folder.
     fn ls(&self, path: &str) -> Result<Vec<(String, String, u64)>> {
         let output = succeed(self.psyops("ls", path).arg("--json"))?;
         let listed: serde_json::Value = serde_json::from_slice(&output.stdout)?;
@@ -49,7 +49,7 @@ fn the_root_as_unsquashfs_unpacks_it() -> Result<()> {
     let root = image.stick.extract(Role::Root(Slot::A))?;
     let folder = image.stick.beside("unpacked");
     let mut unpack = Command::new("unsquashfs");
-    // Owners are lost where the test does not run as root; names, sizes and contents are not.
+    // Owners are lost if the test does not run as root; names, sizes and contents are not.
     unpack.args(["-q", "-n", "-no-xattrs", "-d"]).arg(&folder).arg(&root).args(["etc", "usr/lib/psyops"]);
     succeed(&mut unpack)?;
     for path in ["etc", "usr/lib/psyops", "etc/ssh"] {
@@ -67,7 +67,7 @@ fn the_root_as_unsquashfs_unpacks_it() -> Result<()> {
     Ok(())
 }
 
-/// The names in a folder, in order.
+/// The names in a folder, sorted.
 #[expect(clippy::disallowed_methods, reason = "sorted right after")]
 fn names_in(folder: &std::path::Path) -> Result<Vec<String>> {
     let names: Result<Vec<_>, _> =
@@ -103,7 +103,7 @@ fn the_initramfs_holds_the_loader_that_was_built() -> Result<()> {
     Ok(())
 }
 
-/// The exit code of `psyops diff`, and the parts that differ.
+/// The exit code of `psyops diff`, and the names of the differing parts.
 fn diff(fixture: &SiteFixture, a: &Path, b: &Path) -> Result<(Option<i32>, Vec<String>)> {
     let output = fixture.psyops().args(["diff", "--json"]).args([a, b]).output()?;
     let seen: serde_json::Value = serde_json::from_slice(&output.stdout)?;

@@ -1,5 +1,5 @@
-//! The build engine with real programs and packages: only what changed is made, it says why, several nodes share what
-//! they can, and an image can be judged by building it again.
+//! The build engine with real programs and packages: only what changed is built again, the reason is reported, several
+//! nodes share what they can, and an image can be verified by building it again.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, Setup};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// The steps of a build that ran, and why.
+/// The steps of a build that ran, with their reasons.
 fn made(built: &Value) -> Vec<(String, String)> {
     let steps = built["steps"].as_array().cloned().unwrap_or_default();
     let ran = steps.iter().filter(|step| step["made"] == true);
@@ -50,7 +50,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     assert_eq!(names(&made(&other)), ["image"]);
     assert_eq!(other["root_hash"], first["root_hash"]);
 
-    // A file of an overlay changes the root, and what its hash stands in.
+    // A file of an overlay changes the root, and everything that has its hash.
     place.edit("overlays/common/etc/profile.d/site.sh", |text| text + "# one more line\n")?;
     let changed = place.build("alpha")?;
     let steps = made(&changed);
@@ -67,12 +67,12 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     let steps = made(&place.build("alpha")?);
     assert_eq!(steps, [("image".to_owned(), "seal changed".to_owned())]);
 
-    // Somebody writes to the image: it is made again.
+    // Another program writes to the image: it is built again.
     fs::write(place.path("alpha.img"), "something else")?;
     let steps = made(&place.build("alpha")?);
     assert_eq!(steps, [("image".to_owned(), "the result was not there any more".to_owned())]);
 
-    // Damage in the store is not taken for a result.
+    // A damaged file in the store is not used as a result.
     succeed(Command::new("sh").current_dir(place.path("cache/psyops")).args([
         "-c",
         "rm -r roots/* && for tar in derived/micro-*.tar; do printf damaged > \"$tar\"; done",
@@ -82,7 +82,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     ensure!(output.status.code() == Some(74) && said.contains("was damaged in the store"), "{said}");
     assert_eq!(names(&made(&place.build("alpha")?)), ["base tree", "root"]);
 
-    // One byte in the middle of anything that an image is made of.
+    // Changes one byte in the middle of each file that an image is made of.
     let flip = "from=$(( $(stat -c %s \"$file\") / 2 )); \
                 old=$(dd if=\"$file\" bs=1 skip=$from count=1 status=none | od -An -tu1); \
                 printf \"\\\\$(printf %03o $(( old ^ 1 )))\" | dd of=\"$file\" bs=1 seek=$from conv=notrunc status=none";
@@ -96,7 +96,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
         let files = format!("for file in $(ls -d {file} | grep -v sha256); do {flip}; done");
         succeed(Command::new("sh").current_dir(place.path("cache/psyops")).args(["-c", &files]))?;
         if file.contains("kernel") {
-            // The kernel is read where something is made of it.
+            // The kernel is only read when something is made of it.
             succeed(
                 Command::new("sh").current_dir(place.path("cache/psyops")).args(["-c", "rm derived/uki-*"]),
             )?;
@@ -130,17 +130,17 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
         assert_eq!(provenance["subject"][0]["digest"]["sha256"], node["public_sha256"]);
     }
     ensure!(built[0]["node_sha256"] != built[1]["node_sha256"], "two nodes, one digest");
-    // One call for each gives the same.
+    // Separate calls give the same images.
     let alone = place.build("beta")?;
     assert_eq!(alone["node_sha256"], built[1]["node_sha256"]);
 
-    // Of all that lies there, only what is not needed goes.
+    // Only files that are not needed are removed.
     fs::write(place.path("cache/psyops/derived/kernel-of-long-ago"), vec![0; 4096])?;
     let cleared = place.json(&["store", "gc"])?;
     let removed: Vec<&str> =
         cleared["removed"].as_array().context("no list")?.iter().filter_map(Value::as_str).collect();
     ensure!(removed.iter().any(|path| path.ends_with("kernel-of-long-ago")), "{removed:?}");
-    // The records know the images that were written last, and those lie elsewhere: they are written, nothing else is made.
+    // The records name the last written images, and those are elsewhere: images are written, nothing else is made.
     for expected in [&["image"][..], &[]] {
         let built = place.json(&["build-image", "--site", "site", "--all", "-o", "images"])?;
         let built = built["nodes"].as_array().context("not a list")?;
@@ -158,7 +158,7 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
     place.build("alpha")?;
     let verify = |image: &Path| -> Result<(Option<i32>, Value)> {
         let image = image.to_str().context("a path")?;
-        // Nobody's keys are needed.
+        // No keys are needed.
         let mut command = place.psyops(&["verify-build", image, "--site", "site", "--json"]);
         let output = command.env("XDG_CONFIG_HOME", place.path("no-keys")).output()?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -175,7 +175,7 @@ fn an_image_is_judged_by_building_it_again() -> Result<()> {
     let parts = result["parts"].as_array().context("no parts")?;
     let bad: Vec<&str> =
         parts.iter().filter(|part| part["good"] == false).filter_map(|part| part["part"].as_str()).collect();
-    // The root's hash stands in the UKI and, as GUIDs, in the table.
+    // The root's hash is in the UKI and, as GUIDs, in the table.
     assert_eq!(bad, ["table", "uki", "root", "verity"]);
     Ok(())
 }
@@ -202,7 +202,7 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
         ensure!(size < 4 << 20, "{name} alone takes {size} bytes");
         assert_eq!(built[number]["node_sha256"], whole[number]["node_sha256"]);
         succeed(place.psyops(&["verify", &layer, "--site", "site"]).arg("--json"))?;
-        // As a file it is the image that the other layout makes, byte for byte.
+        // Exported as a file it is the image of the other layout, byte for byte.
         succeed(&mut place.psyops(&["export", &layer, "--form", "raw", "-o", "raw.img"]))?;
         succeed(
             Command::new("cmp").arg(place.path("raw.img")).arg(place.path(&format!("whole/{name}.img"))),
@@ -217,12 +217,12 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
     assert_eq!(diff.status.code(), Some(0), "{diff:?}");
     succeed(&mut place.psyops(&["verify-build", layer, "--site", "site"]))?;
 
-    // A node more takes nothing of what is there but its own part; nothing changed takes nothing.
+    // Another node needs only its own part; with no change nothing is made.
     let third = ["build-image", "--site", "site", "--node", "failing", "-o", "split/failing.qcow2"];
     let third = || place.json(&[&third[..], &["--layout", "split"]].concat());
     assert_eq!(names(&made(&third()?)), ["image"]);
     assert_eq!(made(&third()?), []);
-    // Somebody writes to the shared part: it is made again, and the nodes over it hold.
+    // Another program writes to the shared part: it is made again, and the nodes' images over it are valid.
     let before = fs::read(place.path(&shared.to_string_lossy()))?;
     fs::write(place.path(&shared.to_string_lossy()), "something else")?;
     let damaged = place.psyops(&["verify", layer]).output()?;
@@ -230,7 +230,7 @@ fn nodes_share_one_file_in_the_split_layout_and_each_is_a_disk_that_boots() -> R
     assert_eq!(names(&made(&third()?)), ["shared part"]);
     ensure!(fs::read(place.path(&shared.to_string_lossy()))? == before, "another shared part");
 
-    // What a node writes goes to its own part.
+    // The node's writes go to its own part.
     let mut setup = Setup::with_stick(&place.path(layer));
     for disk in &mut setup.disks {
         disk.access = Access::Write;
@@ -252,8 +252,8 @@ fn builders_at_once_share_one_store_without_harm() -> Result<()> {
     for folder in ["derived", "roots"] {
         fs::remove_dir_all(place.store().join(folder))?;
     }
-    // All begin with nothing made: two of them the same image at the same place, two another node that has no keys yet. One clears
-    // the store again and again.
+    // All start without any results: two of them build the same image at the same path, two another node that has no
+    // keys yet. One process clears the store again and again.
     let spawn = |node: &str, output: &str| {
         let mut psyops =
             place.psyops(&["build-image", "--site", "site", "--node", node, "--json", "-o", output]);

@@ -1,4 +1,4 @@
-//! A stick as it was flashed, booted cold: all is well, and nothing that is missing around it changes that.
+//! A newly flashed stick, booted cold: no faults, even if parts of its surroundings are missing.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Serial;
@@ -28,7 +28,7 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
 
     // The connection only succeeds with the host key that `psyops known-hosts` prints.
     assert_eq!(ssh.run("alpha", "hostname")?.trim(), "alpha");
-    // syslogd is the first service; its first line bears the host name of that moment.
+    // syslogd is the first service; its first line has the host name of that moment.
     let first = ssh.run("alpha", "grep -m1 'syslogd started' /var/log/messages")?;
     ensure!(
         first.split_whitespace().nth(3) == Some("alpha"),
@@ -48,7 +48,7 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
     let record = stick.control()?.effective();
     let status = record.slots.get(Slot::A);
     assert_eq!((status.state, status.tries_left), (handoff::control::SlotState::Confirmed, 3));
-    // A boot wrote to the control partition and nowhere else that counts: tables, ESP, slots, seals, file systems.
+    // A boot has written to the control partition, and not to the tables, ESP, slots, seals and file systems.
     let mut verify = fixture.psyops();
     succeed(verify.arg("verify").arg(stick.path()).arg("--site").arg(fixture.site()))?;
     Ok(())
@@ -95,7 +95,7 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     let kernel = report.steps.iter().find(|step| step.kind == StepKind::Kernel).context("no kernel")?;
     assert_eq!(initrd.trim().parse::<u64>()? / 1000, kernel.took_ms);
 
-    // What other users said during a pause is theirs in the journal: a process that still runs, and one that is gone.
+    // Messages of other users during a pause keep their user in the journal: of a running process, and of an ended one.
     let script = "as_nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'; export as_nobody; \
         psyops-agent pause-syslog -- sh -c '$as_nobody logger -t gone one; \
             { echo two; sleep 60; } | $as_nobody logger -t alive >/dev/null 2>&1 & sleep 2'; \

@@ -1,4 +1,4 @@
-//! A configuration run that goes wrong: the boot goes on, the report says so, the log is kept, no message is lost.
+//! A failing configuration run: the boot goes on, the report has the fault, the log is kept, no message is lost.
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::report::{BootReport, Configure, Outcome};
@@ -6,14 +6,14 @@ use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
 
-/// Boots `node` with a way in.
+/// Boots `node` with a login by SSH.
 fn boot(node: &str) -> Result<(Booted, Ssh)> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick(node)?;
     let ssh = Ssh::new(&fixture)?;
     let mut setup = stick.setup();
     setup.ssh = Some(ssh.port());
-    // The stick's file stays open in QEMU; its folder may go.
+    // The stick's file stays open in QEMU; its folder may be removed.
     let booted = Booted::wait(&setup)?;
     Ok((booted, ssh))
 }
@@ -29,12 +29,12 @@ fn a_command_that_fails_is_reported_and_its_log_is_kept() -> Result<()> {
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     let log = log(&ssh, "failing")?;
     ensure!(log.contains("\n  | this run fails\n"), "{log}");
-    // The role tries to forge a line of the agent, and to paint.
+    // The role tries to forge a line of the agent, and to clear the screen.
     ensure!(log.contains("\n  | psyops: role fails: ok\\u001b[2J\n") && !log.contains('\u{1b}'), "{log}");
     ensure!(!log.lines().any(|line| line.starts_with("psyops: role fails: ok")), "{log}");
     let status = ssh.run("failing", "psyops-agent status --json; echo \"exit $?\"")?;
     ensure!(status.contains("fails") && status.contains("exit 1"), "{status}");
-    // What somebody sees who logs in.
+    // What a user sees at login.
     let shell = ssh.run("failing", "sh -lc 'echo \"$PS1\"; psyops_prompt; echo end'")?;
     let lines: Vec<&str> = shell.lines().collect();
     ensure!(
@@ -61,7 +61,7 @@ fn a_report_that_a_role_prints_on_the_console_is_not_believed() -> Result<()> {
         serde_json::from_slice(&seen.stdout).with_context(|| said.clone().into_owned())?;
     ensure!(seen.status.code() == Some(1), "{said}");
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
-    // Whoever believes any report believes the one that the role printed.
+    // Without the check of the report's key, the role's forged report is accepted.
     let forged = run(&["--any-report"])?;
     let report: BootReport = serde_json::from_slice(&forged.stdout)?;
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
@@ -87,8 +87,8 @@ fn a_command_that_kills_syslogd_while_users_flood_it_loses_no_message_and_the_sl
     let (mut booted, ssh) = boot("killing")?;
     let report = &booted.seen.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
-    // init starts syslogd again; the messages of the run are replayed to it.
-    // Each message's process is gone by the time of the replay, so its number is put behind the tag.
+    // init starts syslogd again; the messages of the run are replayed to it. Each message's process has ended by the
+    // time of the replay, so its number is put after the tag.
     let script = "for i in $(seq 30); do cat /var/log/messages* | grep -q 'message 100\\.' && break; sleep 1; done; \
                   cat /var/log/messages.1 /var/log/messages 2>/dev/null | \
                   grep -o 'flood\\[[0-9]*\\]: message [0-9]*\\.' | sed 's/\\[[0-9]*\\]//'";

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const MIB: u64 = 1024 * 1024;
 
-/// Each case says its name, what the command said, and its exit code.
+/// Each case prints its name, the output of the command, and its exit code.
 const SCRIPT: &str = r#"
 run() { # NAME ARGS...
     name=$1; shift
@@ -59,23 +59,23 @@ fn a_device_is_written_where_nothing_is_lost_and_refused_otherwise() -> Result<(
     let said = bench.run(SCRIPT, Duration::from_mins(3))?;
 
     let wanted = [
-        // It is written, with what a node needs, and a standard tool finds no fault.
+        // It is written, with a node's files, and a standard tool finds no fault.
         "[blank] exit 0",
         "[blank] e2fsck 0",
         "[blank] age.key",
-        // In use, by whatever name and whatever the user says is on it.
+        // In use, under any name and whatever the user says about its content.
         "/dev/vda1 is in use: mounted at /mnt",
         "[mounted] exit 82",
         "/root/by-another-name is in use: mounted at /mnt",
         "[linked] exit 82",
         "[mounted-named] exit 82",
         "[mounted] unchanged",
-        // An old secret partition may go.
+        // An old secret partition may be overwritten.
         "which held an old secret partition",
         "[again] exit 0",
         "/dev/vda is a whole disk with partitions (vda1, vda2, vda3, vda4)",
         "[disk] exit 77",
-        // Something else only by its name.
+        // Other content only if the user names it.
         "/dev/vda2 holds photos, not an old secret partition",
         "--overwrite photos",
         "[other] exit 89",

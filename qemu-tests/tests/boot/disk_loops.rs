@@ -27,7 +27,7 @@ fn a_disk_that_was_exchanged_after_it_was_looked_at_is_not_opened() -> Result<()
     let disk = Disk::of(device.path())?;
     drop(open(&disk, true)?);
     drop(device);
-    // Gone; then another one of the same number and size.
+    // The disk is gone; then another one gets the same number and size.
     ensure!(open(&disk, false).is_err(), "what is gone was opened");
     let _device = LoopDevice::at(201, &second)?;
     match open(&disk, false) {
@@ -50,7 +50,7 @@ fn a_disk_under_a_loop_device_is_in_use_though_the_kernel_would_give_it_away() -
     ensure!(uses(&below)?.is_empty(), "{:?}", uses(&below)?);
     let above = LoopDevice::at(203, below.path())?;
     ensure!(uses(&below)? == ["loop203 is made of it"], "{:?}", uses(&below)?);
-    // Opened by a second one alone, the first is nobody's any more.
+    // Once a second process has opened it exclusively, the first one cannot.
     let alone = open(&Disk::of(above.path())?, false)?;
     match open(&Disk::of(above.path())?, false) {
         Err(error) => ensure!(error.exit_code() == 82, "{error}"),

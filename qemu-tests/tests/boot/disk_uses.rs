@@ -1,4 +1,5 @@
-//! What `psyops disks` and `mksecrets --device` say of real disks that are used in one way each, and who may open them.
+//! What `psyops disks` and `mksecrets --device` report about disks that are in use in one way each, and who may open
+//! them.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Bus;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 const MIB: u64 = 1024 * 1024;
 const DEADLINE: Duration = Duration::from_mins(4);
 
-/// Says what psyops sees of the disks, and with what mksecrets ends.
+/// Prints what psyops reports about the disks, and the exit code of mksecrets.
 const FUNCTIONS: &str = r#"
 see() { echo "[$1]"; psyops disks --json; echo "[$1] end"; }
 run() { # NAME ARGS...
@@ -27,7 +28,7 @@ run() { # NAME ARGS...
 all="--fixed-disk --serial 402653184 --overwrite ext4 --overwrite swap"
 "#;
 
-/// Each case uses one disk in one way, and nothing else.
+/// Each case uses one disk in exactly one way.
 const USES: &str = r#"
 see free
 mkdir /hidden
@@ -82,7 +83,7 @@ run stick --device /dev/sda --serial "$(cat /sys/block/sda/device/../../../../se
 see last
 "#;
 
-/// What lies beside a script in the machine.
+/// The files of a script's machine.
 struct Run {
     run: ToolVm,
     folder: TempDir,
@@ -106,7 +107,7 @@ impl Run {
     }
 }
 
-/// The disks as they were seen in a case.
+/// The disks as psyops reported them in a case.
 fn seen(said: &str, case: &str) -> Result<Vec<Value>> {
     let begin = said.split_once(&format!("[{case}]\n"));
     let text = begin.and_then(|(_, rest)| rest.split_once(&format!("[{case}] end")));
@@ -115,7 +116,7 @@ fn seen(said: &str, case: &str) -> Result<Vec<Value>> {
     listed["disks"].as_array().cloned().with_context(|| format!("{case}: no list:\n{text}"))
 }
 
-/// One disk of a case.
+/// The report about one disk in a case.
 fn disk(said: &str, case: &str, name: &str) -> Result<Value> {
     let disks = seen(said, case)?;
     disks.into_iter().find(|disk| disk["name"] == name).with_context(|| format!("{case}: no {name}:\n{said}"))
@@ -186,13 +187,13 @@ fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
         said.contains("It holds an old secret partition.") && said.contains("its size in bytes"),
         "{said}"
     );
-    // What was written is there, and is something that is not lost without a word.
+    // The content is there, and psyops does not overwrite it without confirmation.
     let stick = disk(&said, "last", "sda")?;
     ensure!(stick["content"]["kind"] == "secrets" && stick["refusal"]["code"] == 89, "{stick}");
     Ok(())
 }
 
-/// `psyops flash` on what it must not write; the image is a disk of its own.
+/// `psyops flash` on disks that it must not write; the image is on another disk.
 const FLASH: &str = r#"
 all="--fixed-disk --overwrite gpt --overwrite ext4 --overwrite data"
 run() { # NAME TARGET ARGS...
@@ -243,7 +244,7 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
     let written = fixture.stick("alpha")?;
     run.run.attach_to(written.path(), Bus::Usb);
     let said = run.run.run(FLASH, DEADLINE)?;
-    // A stick is its node's, and may be written again where the site is this one.
+    // A stick of this site's node may be written again; one of another site may not.
     let (own, strange) = (disk(&said, "of-site", "sda")?, disk(&said, "of-others", "sda")?);
     ensure!(own["content"]["kind"] == "stick" && own["content"]["node"] == "alpha", "{own}");
     ensure!(own["flash"] == true && own["bus"] == "usb" && own["refusal"].is_null(), "{own}");
@@ -269,7 +270,7 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
         ("unconfirmed", 90),
     ];
     codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
-    // The file system that was there is whole, and the others are as they were.
+    // The file system on it is undamaged, and the other disks are unchanged.
     let copy = run.folder.path().join("partition");
     let mut dd = Command::new("dd");
     dd.arg(format!("if={}", large.display())).arg(format!("of={}", copy.display()));
@@ -281,7 +282,7 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
     Ok(())
 }
 
-/// Nobody may not open disks; sudo may, and psyops is the only thing that it starts.
+/// The user `nobody` may not open disks; sudo may, and it may only start psyops.
 const UNPRIVILEGED: &str = r#"
 chmod 4755 /usr/local/bin/sudo; chmod 1777 /tmp
 chown -R 65534:65534 /site /home
@@ -333,11 +334,11 @@ asked wrong-password nonsense nonsense nonsense
 asked password insecure-test-word
 "#;
 
-/// Of the word that is typed.
+/// The hash of the typed password, as shadow(5) has it.
 const PASSWORD: &str =
     "$6$psyops$vd4jclh0XSFLl6Fat/55nlrOdGQNy7EyqMtYj50NYvicEh2WONQ6EhfmGOM/nx4i0ARy5Y77dyePDmL9anWgu.";
 
-/// Files that sudo wants, with their place.
+/// The files that sudo needs, with their paths.
 fn add_sudo(run: &Run) -> Result<()> {
     let put = |place: &str, text: &str| -> Result<()> {
         let file = run.folder.path().join("file");
@@ -377,7 +378,7 @@ fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<
     let disk = run.disk("disk", 64, &["--new=1:0:+16M", "--new=2:0:+16M"])?;
     run.run.attach(&disk);
     let said = run.run.run(UNPRIVILEGED, DEADLINE)?;
-    // The boundary is there: neither reading nor any other program.
+    // The limits are effective: neither reading nor any other program is possible.
     ended(&said, "read", 1)?;
     ended(&said, "sudo-cat", 1)?;
     let codes = [
@@ -386,7 +387,7 @@ fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<
         ("unconfirmed", 90),
         ("busy", 82),
         ("done", 0),
-        // It judges the disk itself; named in full, it has nobody to give the descriptor to.
+        // `open-device` checks the disk itself (81); run by hand, no process takes its descriptor (74).
         ("by-hand", 81),
         ("named", 74),
         ("wrong-password", 73),

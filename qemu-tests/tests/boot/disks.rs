@@ -1,4 +1,4 @@
-//! Which disk: the one that firmware started from, and never a guess.
+//! The choice of the disk: the one that firmware started from, without guessing.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, Bus, Disk};

@@ -1,5 +1,5 @@
-//! Each fault with each answer that a site may give it. (Rescue for what is wrong with the seal and the identity: the
-//! file `seal.rs`; repairs: `repair.rs`; roots: `slots.rs`.)
+//! Each fault with each action that a site may choose for it. (Rescue for faults of the seal and the identity is in
+//! `seal.rs`; repairs in `repair.rs`; roots in `slots.rs`.)
 
 use anyhow::{Result, ensure};
 use builder::run::{Access, Machine, OnReset};
@@ -44,7 +44,7 @@ fn unharmed(_: &Stick) -> Result<()> {
     Ok(())
 }
 
-/// What the report says of a fault, from the loader and from the agent.
+/// The messages in the report about a fault, from the loader and from the agent.
 fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
     let found = report.faults.iter().filter(|found| found.fault == fault);
     let messages: Vec<&str> = found.map(|found| found.message.as_str()).collect();
@@ -58,8 +58,8 @@ fn harmed(answer: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Re
     Ok(stick)
 }
 
-/// Boots without any of the node's secrets, says so, and confirms the slot: a boot that the site wants must not use up
-/// the tries.
+/// Boots without any of the node's secrets, reports that, and confirms the slot: a boot that the site wants must not
+/// use up the tries.
 fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
     let stick = harmed(FaultAction::Degraded, "alpha", harm)?;
     let mut booted = stick.boot()?;
@@ -109,7 +109,7 @@ fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Resul
     Ok(())
 }
 
-/// The machine restarts by itself, for this fault, with the try spent and nothing handed over.
+/// The machine restarts by itself for this fault, has used a try, and does not start the root's init.
 fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
     let stick = harmed(FaultAction::Reboot, node, harm)?;
     let mut setup = stick.setup();
@@ -155,7 +155,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
     let console = booted.machine.console();
     assert_eq!(console.matches("restarting: the try is spent").count(), 2, "{console}");
     ensure!(console.contains("no slot has a try left"), "{console}");
-    // Leaving rescue tries once more, and does not begin the circle anew.
+    // Leaving rescue makes one more attempt, and does not start the counting again.
     booted.machine.send("exit\n")?;
     let again = builder::run::watch::wait_for_report(&mut booted.machine, DEADLINE)?;
     assert_eq!(again.report.outcome, Outcome::Rescue);
@@ -210,14 +210,14 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
     Ok(())
 }
 
-/// A repair that cannot be written, on a medium that is read-only: the selector cannot count there, so a restart would
-/// never end.
+/// A repair that cannot be written, on a read-only medium: the selector cannot count there, so a restart would never
+/// end.
 #[test]
 fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
     for (answer, said) in
         [(FaultAction::Rescue, ""), (FaultAction::Reboot, "no restart: the selector could not count")]
     {
-        // With `file-differs` answered so, too, it would not come to a repair.
+        // With the same action for `file-differs`, the loader would not try a repair.
         let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;
         let mut setup = stick.setup();
         with_a_changed_file(&stick)?;

@@ -1,4 +1,4 @@
-//! `psyops flash` on sticks that are in order: what is on them afterwards, what of it was written, and what starts.
+//! `psyops flash` on good sticks: what is on them afterwards, how much was written, and that they boot.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Setup;
@@ -31,7 +31,7 @@ fn size_of(image: &Path) -> Result<u64> {
     Ok(fs::metadata(image)?.len())
 }
 
-/// What is said of the only target.
+/// The result of the only target.
 fn only(results: &[Value]) -> Result<&Value> {
     ensure!(results.len() == 1, "{results:?}");
     results.first().context("no result")
@@ -62,12 +62,12 @@ fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
     ensure!(first["size"] == size_of(&stick.medium())?, "{first}");
     let all = written(first)?;
     is_whole(&fixture, &stick.medium())?;
-    // The table stands at the stick's own end, and what is left is the node's.
+    // The table is at the stick's own end, and the rest of the space is the node's.
     let data = Disk::open(&stick.medium())?.extent(Role::Data)?;
     ensure!(data.length > GIB && data.start + data.length > size_of(&stick.medium())? - 2 * MIB, "{data:?}");
     boots_well(&stick.medium())?;
 
-    // What is put there is not lost without a word.
+    // The data there is not overwritten without confirmation.
     let mut make = Command::new("mke2fs");
     make.args(["-q", "-t", "ext4", "-L", "logs", "-E", &format!("offset={}", data.start)]);
     succeed(make.arg(stick.medium()).arg(format!("{}k", data.length / 1024)))?;
@@ -119,7 +119,7 @@ fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()
             ensure!(digest(&stick.medium())? == before, "{image} {more}: refused, but something was written");
         }
     }
-    // Without a word about which stick is meant, and with a wrong one.
+    // Without an option that names the stick, and with a wrong one.
     let before = digest(&stick.medium())?;
     let disk = vm.insert(&stick)?;
     for serial in ["", "--serial 0003", "--serial 002"] {

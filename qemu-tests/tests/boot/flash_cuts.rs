@@ -1,4 +1,5 @@
-//! `psyops flash` cut off: the stick pulled out, the program killed, the power gone. A stick is no disk, or whole.
+//! `psyops flash` interrupted: the stick pulled out, the program killed, a power cut. Then a stick is no disk, or
+//! complete.
 
 use anyhow::{Context as _, Result, ensure};
 use qemu_tests::flash_vm::verdict::{is_sound_or_no_disk, is_whole};
@@ -9,12 +10,12 @@ use qemu_tests::powercut::write_log::WriteLog;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
 
-/// The moments and the states are drawn by this.
+/// The seed for the moments and the states.
 const SEED: u64 = 20_261_122;
-/// So many requests at each end of a run are about its tables.
+/// This many requests at each end of a run are about its tables.
 const EDGE: usize = 8;
 
-/// The bytes that come and go in a run that nothing disturbs.
+/// The bytes that are read and written in a run without interruption.
 fn measure(vm: &mut FlashVm, stick: &UsbStick) -> Result<u64> {
     let disk = vm.insert(stick)?;
     let said = vm.shell().run(&command("alpha", (stick, &disk), "--full"), DEADLINE)?;
@@ -25,20 +26,20 @@ fn measure(vm: &mut FlashVm, stick: &UsbStick) -> Result<u64> {
     Ok(traffic)
 }
 
-/// A run that nothing disturbs.
+/// Runs `psyops flash` without interruption.
 fn ends_well(vm: &mut FlashVm, stick: &UsbStick) -> Result<()> {
     results(&vm.flash_once("alpha", stick, "")?)?;
     is_whole(vm.fixture(), &stick.medium())
 }
 
-/// Pulls a stick out at ten moments of as many runs, then lets one end.
+/// Pulls a stick out at ten moments of ten runs, then lets one end.
 fn pulled_out(seed: u64) -> Result<()> {
     let mut vm = FlashVm::small()?;
     let stick = UsbStick::blank("STICK-0020", vm.size())?;
     let span = measure(&mut vm, &stick)?;
     let (mut cut, mut was_whole) = (0, true);
     for (number, moment) in (0..).zip(moments(10, span, seed)) {
-        // From nothing, or from what the last one left.
+        // From a blank stick, or from the state after the last run.
         if number % 3 == 0 {
             stick.wipe()?;
             was_whole = false;
@@ -50,7 +51,8 @@ fn pulled_out(seed: u64) -> Result<()> {
         let said = vm.shell().end(DEADLINE).with_context(|| format!("pulled after {moment} bytes"))?;
         let after = || format!("pulled after {moment} of {span} bytes: {said:?}");
         let whole = is_sound_or_no_disk(&stick.medium()).with_context(after)?;
-        // Before the first write, what was there is there still. Pulled after the last one, it may be whole and not said.
+        // Before the first write the old content is still there. After the last one, it may be complete without a
+        // report.
         let begun = said.text().contains("nothing starts from it");
         ensure!(whole || said.code != 0, "{}", after());
         ensure!(said.code == 0 || said.code == 94, "{}", after());
@@ -90,7 +92,8 @@ fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> 
     for moment in moments(10, span, SEED) {
         let disk = vm.insert(&stick)?;
         let flash = command("alpha", (&stick, &disk), "--full");
-        // The third and the seventh of the numbers are the sectors that were read and written; what has ended has no file.
+        // The third and the seventh number are the sectors that were read and written; a process that has ended has no
+        // file.
         let stat = format!("/sys/block/{}/stat", disk.trim_start_matches("/dev/"));
         let traffic =
             format!("read -r _ _ got _ _ _ put _ <{stat} && [ $(((got + put) * 512)) -ge {moment} ]");
@@ -99,7 +102,7 @@ fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> 
         let said = vm.shell().run(&script, DEADLINE)?;
         vm.pull(&stick)?;
         let whole = is_sound_or_no_disk(&stick.medium())?;
-        // Killed after the table was there, but before it said so, is fine; said and not whole would not be.
+        // Killed between writing the table and reporting success is fine; success on an incomplete stick would not be.
         ensure!(whole || said.code != 0, "killed after {moment} of {span} bytes: {said:?}");
         killed += u32::from(!whole);
     }
@@ -107,7 +110,7 @@ fn a_run_that_is_killed_leaves_no_disk_and_the_next_one_goes_on() -> Result<()> 
     ends_well(&mut vm, &stick)
 }
 
-/// Some states of the first and the last requests, where tables go and come, and some of all between.
+/// Some states of the first and the last requests, where tables are removed and written, and some of those between.
 fn chosen(requests: &Requests) -> Vec<Cut> {
     let last = requests.list().len();
     let is_edge = |cut: &Cut| cut.issued <= EDGE || cut.issued + EDGE >= last;

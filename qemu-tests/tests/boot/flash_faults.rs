@@ -1,5 +1,5 @@
-//! `psyops flash` on sticks that are worn or not what they say: what is wrong is named, and no stick that could start is
-//! left behind.
+//! `psyops flash` on worn or counterfeit sticks: the error names the fault, and no stick that could boot is left
+//! behind.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::Request;
@@ -13,12 +13,12 @@ use qemu_tests::shell::Said;
 
 const MIB: u64 = 1 << 20;
 
-/// Where a partition of the image begins.
+/// The offset of a partition in the image.
 fn start(vm: &FlashVm, role: Role) -> Result<u64> {
     Ok(Disk::open(&vm.fixture().image("alpha")?)?.extent(role)?.start)
 }
 
-/// Flashes, and sees to it that what did not end well is no disk.
+/// Flashes a stick, and checks that it is no disk if that failed.
 fn flash(vm: &mut FlashVm, stick: &UsbStick) -> Result<Said> {
     let said = vm.flash_once("alpha", stick, "")?;
     if said.code == 0 {
@@ -29,7 +29,7 @@ fn flash(vm: &mut FlashVm, stick: &UsbStick) -> Result<Said> {
     Ok(said)
 }
 
-/// Whether a message names an offset, or the block of 4096 bytes in which it lies.
+/// Whether a message names an offset, or the block of 4096 bytes that contains it.
 fn names(message: &str, offset: u64) -> bool {
     let numbers = message.split(|c: char| !c.is_ascii_digit()).filter_map(|word| word.parse::<u64>().ok());
     numbers.into_iter().any(|number| (number..number + 4096).contains(&offset))
@@ -74,7 +74,7 @@ fn what_goes_wrong_once_is_done_again_and_what_stays_wrong_is_a_bad_stick() -> R
     let mut vm = FlashVm::small()?;
     let offset = start(&vm, Role::Root(Slot::A))? + 3 * MIB + 1024;
     let size = vm.size();
-    // The kernel by itself asks six times before it says that a write failed.
+    // The kernel tries six times before it reports that a write failed.
     for (fault, code) in [
         (Fault::Fails { offset, times: 1 }, 0),
         (Fault::Fails { offset, times: 8 }, 0),
@@ -104,12 +104,12 @@ fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let (image, says) = (vm.size() - 64 * MIB, 64 << 30);
     for fault in [Fault::Wraps, Fault::Loses] {
-        // Room for the image, but not for the table at the end; and not even room for the image.
+        // Space for the image, but not for the table at the end; and not even enough for the image.
         for real in [image + 128 * MIB, image / 2 / MIB * MIB] {
             let stick = UsbStick::blank("STICK-0012", real)?.with_fault(says, fault)?;
             let said = flash(&mut vm, &stick)?;
             ensure!(said.code == 93, "{fault:?} at {real}: {said:?}");
-            // The same through the stick itself, which shows what it has at other places, too.
+            // The same through the stick itself, which returns the same data at other offsets, too.
             let disk = vm.insert(&stick)?;
             let seen = vm.shell().run(&format!("psyops inspect {disk}"), DEADLINE)?;
             ensure!(seen.code == 65, "{fault:?} at {real}: {seen:?}");
@@ -119,7 +119,7 @@ fn a_stick_with_less_room_than_it_says_is_found_out() -> Result<()> {
     Ok(())
 }
 
-/// The vm bites: a writer that begins at the beginning and looks at nothing is found out in both ways.
+/// The check works: a writer that starts at the beginning and verifies nothing fails it in both ways.
 #[test]
 fn what_dd_leaves_behind_is_caught() -> Result<()> {
     let mut vm = FlashVm::small()?;

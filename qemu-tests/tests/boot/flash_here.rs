@@ -1,4 +1,4 @@
-//! `psyops flash` on this machine: into a file as somebody without any rights, and onto loop devices as root.
+//! `psyops flash` on this machine: into a file as a user without any rights, and onto loop devices as root.
 
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::{Uid, chown, geteuid};
@@ -15,7 +15,7 @@ use std::process::{Command, Output};
 const MIB: u64 = 1 << 20;
 const NOBODY: u32 = 65534;
 
-/// An image and a blank file that is a little longer, in a folder that everybody can read.
+/// An image and a blank file that is a little longer, in a folder that every user can read.
 struct Fixture {
     fixture: SiteFixture,
     folder: tempfile::TempDir,
@@ -62,7 +62,7 @@ fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
         chown(&place.target(), Some(Uid::from_raw(NOBODY)), None)?;
         alone.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all"]);
     }
-    // A namespace of its own in which it is nobody as well.
+    // A separate namespace in which the user is also `nobody`.
     alone.args(["--no-new-privs", "unshare", "--user", "--net"]);
     alone.arg(&program).arg("flash").arg(place.image()).arg(place.target());
     succeed(alone.env("HOME", "/nonexistent").current_dir("/"))?;
@@ -74,7 +74,7 @@ fn images_are_built_and_written_in_one_go() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let folder = tempfile::tempdir()?;
     let path = |name: &str| folder.path().join(name);
-    // Receipts come into the site, which is the other tests', too.
+    // Receipts are written into the site, which other tests use too.
     succeed(Command::new("cp").arg("-r").arg(fixture.site()).arg(path("site")))?;
     let size = fs::metadata(fixture.image("alpha")?)?.len() + 64 * MIB;
     for stick in ["one", "two"] {
@@ -120,7 +120,7 @@ fn a_loop_device_is_written_where_it_is_meant() -> Result<()> {
     let device = LoopDevice::over(&place.target(), &[])?;
     let blank = digest(&place.target())?;
     for (more, code) in [
-        // Neither removable nor on USB; without a terminal and without a word about which; another one.
+        // Neither removable nor on USB; without a terminal and without an option that names it; another one.
         (&["--serial", &size][..], 87),
         (&["--fixed-disk"], 90),
         (&["--fixed-disk", "--serial", "1234567890"], 90),

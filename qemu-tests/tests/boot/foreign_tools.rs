@@ -1,4 +1,4 @@
-//! What the builder writes opens with standard tools, which this project did not write.
+//! The builder's files open with standard tools, which are independent of this project.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::boot::uki::{Section, Uki};
@@ -19,7 +19,7 @@ fn stick() -> Result<Stick> {
     SiteFixture::micro()?.stick("alpha")
 }
 
-/// The UKI of slot a, without what follows it.
+/// The UKI of slot a, without what follows it in the partition.
 fn uki_of(stick: &Stick) -> Result<PathBuf> {
     let end = stick.extent(Role::Boot(Slot::A))?.length;
     let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
@@ -77,7 +77,7 @@ fn veritysetup_agrees() -> Result<()> {
     let (root, tree) = (stick.extract(Role::Root(Slot::A))?, stick.extract(Role::Verity(Slot::A))?);
     let hash = root_hash(&stick)?;
     succeed(Command::new("veritysetup").arg("verify").arg(&root).arg(&tree).arg(&hash))?;
-    // And it bites: another hash does not hold.
+    // And the check works: another hash is refused.
     let wrong = if hash.starts_with('0') { hash.replacen('0', "1", 1) } else { format!("0{}", &hash[1..]) };
     let refused = Command::new("veritysetup").arg("verify").arg(&root).arg(&tree).arg(&wrong).output()?;
     ensure!(!refused.status.success());
@@ -98,7 +98,7 @@ fn objdump_lists_the_sections_of_the_uki() -> Result<()> {
 fn cpio_lists_the_initramfs() -> Result<()> {
     let stick = stick()?;
     let uki = fs::read(uki_of(&stick)?)?;
-    // The frame, without the padding to four bytes that the kernel wants behind it.
+    // The frame, without the padding to four bytes that the kernel requires after it.
     let packed = zstd::Decoder::new(Uki::parse(&uki)?.section(Section::Initrd)?)?;
     let plain = stick.beside("initrd");
     io::copy(&mut packed.single_frame(), &mut fs::File::create(&plain)?)?;
@@ -198,7 +198,7 @@ fn two_builds_elsewhere_and_in_another_time_zone_are_equal() -> Result<()> {
     let mut build = fixture.command("build-image");
     build.env("TZ", "Pacific/Kiritimati").current_dir(&elsewhere);
     build.args(["--node", "alpha", "--site"]).arg(&site).arg("--output").arg(&image);
-    // A cache of its own, but for the packages: everything made from them is made again.
+    // A separate cache with only the packages: everything made from them is made again.
     let cache = elsewhere.path().join("cache/psyops");
     fs::create_dir_all(&cache)?;
     let debs = user_cache()?.join("psyops/debs");

@@ -1,4 +1,4 @@
-//! A node whose base is an OCI image: out of a folder that another program wrote, with a whiteout in its second layer,
+//! A node whose base is an OCI image: from a folder that another program wrote, with a whiteout in its second layer,
 //! built again without folder and network, and booted to its configuration run.
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,7 +17,7 @@ use std::process::Command;
 /// A program of the lower layer that the upper one removes.
 const REMOVED: &str = "usr/bin/ssh-keyscan";
 
-/// The tree of the micro base, which a build of the site as it was leaves in the store.
+/// The tree of the micro base, which the first build of the site leaves in the store.
 fn micro_tree(place: &BuildSandbox) -> Result<Vec<u8>> {
     place.build("alpha")?;
     let trees = Store::at(&place.store())?.entries("derived")?;
@@ -34,7 +34,7 @@ fn blob(folder: &Path, kind: &str, bytes: &[u8]) -> Result<Value> {
     Ok(json!({"mediaType": kind, "digest": format!("sha256:{digest}"), "size": bytes.len()}))
 }
 
-/// Writes an image of these layers, as skopeo then reads it.
+/// Writes an image with these layers in the form that skopeo reads.
 fn write_layout(folder: &Path, layers: &[&[u8]]) -> Result<()> {
     fs::create_dir_all(folder.join("blobs/sha256"))?;
     fs::write(folder.join("oci-layout"), "{\"imageLayoutVersion\":\"1.0.0\"}")?;
@@ -89,7 +89,7 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     let image = components.iter().find(|component| component["type"] == "container").context("no image")?;
     assert_eq!(image["hashes"][0]["content"], digest.as_str());
 
-    // Neither the folder nor the network is needed again, nor is anything that was made.
+    // Neither the folder nor the network is needed again, and no earlier result.
     for gone in ["site/layout", "raw"] {
         fs::remove_dir_all(place.path(gone))?;
     }

@@ -1,5 +1,5 @@
-//! Boots in virtual machines, and what else needs the finished programs. One program for all of them: linking each file by
-//! itself took minutes and gigabytes.
+//! Boots in virtual machines, and other tests that need the finished programs. All are in one program: linking each
+//! file separately took minutes and gigabytes.
 
 mod browse;
 mod build;

@@ -1,4 +1,5 @@
-//! Sticks that are worn, full, slow, late or gone: what is right comes from elsewhere, or the loader says what is wrong.
+//! Sticks that are worn, full, slow, late or gone: the right content comes from elsewhere, or the loader reports the
+//! fault.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::run::{Access, BadSector, Bus, Disk, Machine, Request, Setup, watch};
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::thread::sleep;
 use std::time::Duration;
 
-/// The file that the tests spoil.
+/// The file that the tests damage.
 const FILE: &str = "hostname";
 
 fn alpha() -> Result<Stick> {
@@ -23,13 +24,13 @@ fn unreadable(sector: u64) -> BadSector {
     BadSector { disk: 0, sector: Some(sector), on: Request::Read }
 }
 
-/// The first sectors of a partition, as many as `count`.
+/// The first `count` sectors of a partition.
 fn first_sectors(stick: &Stick, role: Role, count: u64) -> Result<Vec<BadSector>> {
     let first = stick.extent(role)?.start / 512;
     Ok((first..first + count).map(unreadable).collect())
 }
 
-/// Boots without the firmware, which would choose another way before the loader can.
+/// Boots without the firmware, which would choose another boot path before the loader can run.
 fn direct(stick: &Stick) -> Result<Setup> {
     let mut setup = stick.setup();
     setup.boot = stick.direct(&["psyops.device-timeout=60".to_owned()])?;
@@ -55,7 +56,7 @@ fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
     );
     booted.power_off()?;
     stick.fsck_secret()?;
-    // The same medium, the same bad sector: nothing is wrong any more.
+    // The same medium with the same bad sector: the next boot has no fault.
     stick.boots_well(|setup| setup.trouble.bad_sectors = vec![]).map(|_| ())
 }
 
@@ -101,7 +102,7 @@ fn a_seal_that_cannot_be_read_gives_way_to_the_other() -> Result<()> {
     let role = Role::Seal(Slot::A);
     let seal = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
     stick.write(Role::Seal(Slot::B), 0, &seal)?;
-    // Firmware looks into the first sector of every partition, and does not get over one that it cannot read.
+    // Firmware reads the first sector of every partition, and does not get past one that it cannot read.
     let bad = first_sectors(&stick, role, 8)?.split_off(1);
     let report = {
         let mut setup = stick.setup();
@@ -141,7 +142,7 @@ fn a_full_secret_partition_is_said_and_the_right_content_comes_from_memory() -> 
 #[test]
 fn a_file_system_with_errors_is_not_written_and_its_files_come_from_memory() -> Result<()> {
     let stick = alpha()?;
-    // What the kernel leaves when it finds damage: the state says "errors".
+    // The mark that the kernel leaves when it finds damage: the state "errors".
     stick.debugfs(&format!("rm /{FILE}\nset_super_value state 2\n"))?;
     let before = stick.read(Role::Secret, 0, usize::try_from(stick.extent(Role::Secret)?.length)?)?;
     let report = stick.boot_and_power_off()?.report;
@@ -156,7 +157,7 @@ fn a_file_system_with_errors_is_not_written_and_its_files_come_from_memory() -> 
     Ok(())
 }
 
-/// A machine whose first disk is still in somebody's hand, waiting for it.
+/// A machine without its first disk, waiting for it.
 fn waiting(stick: &Stick) -> Result<Machine> {
     let mut setup = direct(stick)?;
     for disk in &mut setup.disks {
@@ -216,7 +217,7 @@ fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
     let mut machine = Machine::start(&setup)?;
     machine.wait_for("Press ESC in ", DEADLINE)?;
     machine.send("\u{1b}")?;
-    // What firmware does by itself where a slow hub tells it of the stick too late for its boot order.
+    // What firmware does by itself if a slow hub reports the stick too late for its boot order.
     for command in ["connect -r", "map -r", "fs0:startup.nsh"] {
         machine.wait_for("Shell> ", DEADLINE)?;
         machine.send(&format!("{command}\r"))?;
@@ -224,7 +225,7 @@ fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
     ends_well(machine)
 }
 
-/// Damages the root of a running node; the kernel must say `said`, and the next start take a try.
+/// Damages the root of a running node; the kernel must print `said`, and the next start must use a try.
 fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
     let stick = fixture.stick("alpha")?;
     let ssh = Ssh::new(fixture)?;
@@ -232,16 +233,17 @@ fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
     let role = Role::Root(Slot::A);
     let length = usize::try_from(stick.extent(role)?.length)?;
     let mut root = stick.read(role, 0, length)?;
-    // A bit in each sector: whatever is read next and is not in memory yet.
+    // Changes a bit in each sector: the next block that is read and not in memory yet is damaged.
     for byte in root.iter_mut().step_by(512) {
         *byte ^= 1;
     }
-    // The node drops what it holds of the root, then reads it. The answer never comes, so nobody waits for it.
+    // The node drops its cache of the root, then reads the root. There will be no answer, so the test does not wait for
+    // it.
     let read = "echo 3 >/proc/sys/vm/drop_caches; find / -xdev -type f -exec cat {} +";
     ssh.run("alpha", &format!("(sleep 5; {read}) >/dev/null 2>&1 </dev/null &"))?;
     stick.write(role, 0, &root)?;
     booted.machine.wait_for(said, DEADLINE)?;
-    // From firmware again: this start takes a try, finds the root damaged and gives the next one its turn.
+    // From firmware again: this start uses a try, finds the root damaged, and the next one starts the other slot.
     booted.machine.wait_for("restarting: the try is spent", DEADLINE)?;
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
     Ok(())

@@ -1,4 +1,4 @@
-//! Packages of roles and nodes: locked after somebody agreed, built without a network, there for the role's command.
+//! Packages of roles and nodes: locked after a confirmation, built without a network, usable by the role's command.
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::report::{Configure, Outcome};
@@ -12,14 +12,14 @@ use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
 
-/// The nodes that are built: one with a role that names a package, one that names one itself.
+/// The nodes that are built: one with a role that lists a package, one that lists a package itself.
 const NODES: [&str; 2] = ["alpha", "beta"];
-/// A node with neither.
+/// A node without such packages.
 const PLAIN: &str = "killing";
-/// What the role runs: a program that only its own package has.
+/// The role's script: it runs a program that only its own package has.
 const SCRIPT: &str = "#!/bin/sh\necho '{\"said\": [\"by\", \"jq\"]}' | jq -r '.said | join(\" \")'\n";
 
-/// A place where alpha's role names jq, and beta names pv.
+/// A sandbox in which alpha's role lists jq, and beta lists pv.
 fn place() -> Result<BuildSandbox> {
     let place = BuildSandbox::new()?;
     let role = place.site().join("roles/queries");
@@ -32,7 +32,7 @@ fn place() -> Result<BuildSandbox> {
     Ok(place)
 }
 
-/// Alpha gets the role that names jq, and beta names pv.
+/// Gives alpha the role that lists jq, and adds pv to beta.
 fn want(place: &BuildSandbox) -> Result<()> {
     place.edit("nodes/alpha.toml", |text| text.replace("roles = [", "roles = [\"queries\", "))?;
     place.edit("nodes/beta.toml", |text| text.replace("roles = [", "packages = [\"pv\"]\nroles = ["))
@@ -59,7 +59,7 @@ fn code_and_words(output: &Output) -> (Option<i32>, String) {
     (output.status.code(), String::from_utf8_lossy(&said).into_owned())
 }
 
-/// The file of a package in the store.
+/// The path of a package's file in the store.
 fn deb(place: &BuildSandbox, node: &str, name: &str) -> Result<std::path::PathBuf> {
     let shown = place.json(&["lock", "show", "--site", "site", "--node", node])?;
     let packages = shown["packages"].as_array().context("no packages")?;
@@ -77,7 +77,7 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
     ensure!(is_steps(&first, true), "each set has a base tree of its own: {first}");
     let nodes = &first["nodes"];
     ensure!(nodes[0]["root_hash"] != nodes[1]["root_hash"], "{first}");
-    // Kernel and programs of the initramfs are the same for both.
+    // Kernel and programs of the initramfs are the same for both nodes.
     let key = |number: usize, name: &str| {
         let steps = nodes[number]["steps"].as_array()?;
         steps.iter().find(|step| step["step"] == name)?["key"].as_str()
@@ -96,11 +96,11 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
     let judged = ["verify-build", "second/alpha.img", "--site", "site", "--json"];
     assert_eq!(succeed_in_json(&mut place.psyops_without_network(&judged))?["same"], true);
 
-    // Clearing leaves what these images are made of.
+    // Clearing the store keeps what these images are made of.
     succeed(&mut place.psyops(&["store", "gc"]))?;
     let again = succeed_in_json(&mut place.psyops_without_network(&build_into("second")))?;
     ensure!(is_steps(&again, false), "{again}");
-    // In the split layout, each system has a shared part of its own.
+    // In the split layout, each system has its own shared part.
     let split = [build_into("split").as_slice(), &["--layout", "split"]].concat();
     let split = succeed_in_json(&mut place.psyops_without_network(&split))?;
     ensure!(is_steps(&split, false), "{split}");
@@ -111,7 +111,7 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
     assert_eq!(String::from_utf8(list.stdout)?.lines().count(), NODES.len());
     let jq = deb(&place, "alpha", "jq")?;
     fs::remove_file(&jq).with_context(|| jq.display().to_string())?;
-    // That the network is not there is seen where it would be needed. Who does not have the package does not need it.
+    // A missing network is an error only for a node that needs a missing package.
     let build = |node| place.psyops_without_network(&["build-image", "--site", "site", "--node", node]);
     let (code, said) = code_and_words(&build("alpha").output()?);
     ensure!(code == Some(69) && said.contains("cannot fetch jq "), "{code:?} {said}");
@@ -123,7 +123,7 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
 fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Result<()> {
     let place = place()?;
     succeed(&mut place.psyops(&["lock", "update", "--site", "site", "--yes"]))?;
-    // They come in the order of the request, and those with the same packages share a system.
+    // They come in the order of the request, and nodes with the same packages share a system.
     let order = [PLAIN, "alpha", "failing", "beta"];
     let nodes: Vec<&str> = order.iter().flat_map(|node| ["--node", node]).collect();
     let built =
@@ -156,7 +156,7 @@ fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Re
 
 const UPDATE: [&str; 4] = ["lock", "update", "--site", "site"];
 
-/// The exit code of the update, and what it says to somebody at a terminal who answers after something happened.
+/// The exit code of the update and its output for a user at a terminal who answers after `meanwhile`.
 fn on_a_terminal(
     place: &BuildSandbox,
     meanwhile: impl FnOnce() -> Result<()>,
@@ -191,13 +191,13 @@ fn on_a_terminal(
 fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     let place = BuildSandbox::new()?;
     let path = place.site().join("site.lock");
-    // The fixture's lock may name an index of yesterday.
+    // The fixture's lock may name an older index.
     fs::remove_file(&path)?;
     succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
     let (code, said) = code_and_words(&place.psyops(&UPDATE).output()?);
     ensure!(code == Some(0) && said.contains("packages, as it was"), "{code:?} {said}");
-    // A lock of some time ago: one package had another version, and another one was not there.
+    // An older lock: one package had another version, and another one was missing.
     let (head, packages) = present.split_once("[[package]]").context("a lock without packages")?;
     let mut packages: Vec<String> = packages.split("[[package]]").map(str::to_owned).collect();
     packages.remove(1);
@@ -218,19 +218,19 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     let added = changes.iter().find(|change| change["kind"] == "added").context("nothing added")?;
     ensure!(added["before"].is_null() && added["size"].as_u64().is_some_and(|size| size > 0), "{planned}");
 
-    // Nobody to ask, and a program that nobody allowed to.
+    // There is no user to ask, and the option `--yes` is not given.
     let (code, said) = code_and_words(&place.psyops(&UPDATE).stdin(Stdio::null()).output()?);
     ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("--yes"), "{code:?} {said}");
     let output = place.psyops(&[&UPDATE[..], &["--json"]].concat()).stdin(Stdio::null()).output()?;
     assert_eq!(output.status.code(), Some(77));
     assert_eq!(serde_json::from_slice::<Value>(&output.stdout)?, planned);
-    // Somebody who declines, and somebody who does not.
+    // A user who declines in three ways.
     for answer in ["n\n", "\n", "\u{4}"] {
         let (code, said) = on_a_terminal(&place, || Ok(()), answer)?;
         ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("as you wished"), "{said}");
         assert_eq!(fs::read_to_string(&path)?, old);
     }
-    // Somebody else's lock is not written over.
+    // A lock that another process has changed is not overwritten.
     let other = old.replace("0-old", "0-other");
     let (code, said) = on_a_terminal(&place, || Ok(fs::write(&path, &other)?), "y\n")?;
     ensure!(code == Some(77) && said.contains("not what it was when you were asked"), "{code:?} {said}");
@@ -255,12 +255,13 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     {
         place.edit(file, |text| text.replace(role, ""))?;
     }
-    // The fixture's lock may name an index of yesterday.
+    // The fixture's lock may name an older index.
     fs::remove_file(&path)?;
     succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
     want(&place)?;
-    // The lock knows nothing of it yet, and says so before anything is made; nodes without are built as ever.
+    // The lock does not have the package yet, which is an error before anything is built; other nodes are built as
+    // usual.
     let built = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
     let (code, said) = code_and_words(&built);
     ensure!(
@@ -288,8 +289,8 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     let shown = String::from_utf8(succeed(&mut place.psyops(&["lock", "show", "--site", "site"]))?.stdout)?;
     ensure!(shown.contains("\nwith jq (alpha):\n") && shown.contains("\n  base   pv "), "{shown}");
 
-    // Versions are pinned, and there they are. That of a package of the base adds nothing. One that there is not is an
-    // error that says whose it is.
+    // Pinned versions are installed. Pinning a package of the base adds nothing. A version that does not exist is an
+    // error that names the role or node.
     let version = |start: &str| shown.lines().find_map(|line| line.strip_prefix(start)?.split(' ').next());
     let pv = version("  base   pv ").context("no pv")?;
     let server = version("base   openssh-server ").context("no openssh-server")?;
@@ -305,7 +306,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
         "{code:?} {said}"
     );
 
-    // What no node wants any more is no error, and goes with the next update.
+    // A package that is not used any more is not an error, and is removed with the next update.
     let line = format!("packages = [{}]\n", pins.replace(pv, "0.0.1"));
     place.edit("nodes/beta.toml", |text| text.replace(&line, ""))?;
     place.edit("nodes/alpha.toml", |text| text.replace("\"queries\", ", ""))?;
@@ -317,7 +318,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     Ok(())
 }
 
-/// A package of ours under the name of busybox: its program would say that it ran.
+/// A package of this test with the name of busybox: its program would print that it ran.
 fn package_of_ours(place: &BuildSandbox, version: &str) -> Result<(std::path::PathBuf, std::path::PathBuf)> {
     let (tree, ran) = (place.path("ours"), place.path("ran"));
     fs::create_dir_all(tree.join("usr/bin"))?;
@@ -334,7 +335,8 @@ fn package_of_ours(place: &BuildSandbox, version: &str) -> Result<(std::path::Pa
     Ok((deb, ran))
 }
 
-/// Who may push to the site points the entry of busybox-static at a package of theirs, and the mirror at a server of theirs.
+/// An attacker who may push to the site changes the entry of busybox-static to his package, and the mirror to his
+/// server.
 #[test]
 fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     let place = BuildSandbox::new()?;
@@ -398,7 +400,7 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     ensure!(!ran.exists(), "the program of the package ran");
     ensure!(mirror.accept().is_err(), "the mirror was asked");
 
-    // Whoever would sign it sees that package first, and without a terminal it is not signed.
+    // The user who would sign it first sees that package, and without a terminal it is not signed.
     let (code, said) =
         code_and_words(&place.psyops(&["lock", "sign", "--site", "site"]).stdin(Stdio::null()).output()?);
     let first =
@@ -409,7 +411,8 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     let what = format!("busybox-static {version}");
     assert_eq!(shown["vouched"]["unlisted"][0]["what"], what.as_str(), "{shown}");
 
-    // The lock as it was counts again: by the archive's index alone, and by a signature alone, without any private key.
+    // The old lock is accepted again: with the archive's index alone, and with a signature alone, without a private
+    // key.
     fs::write(&path, &lock)?;
     let shown = place.json(&["lock", "show", "--site", "site"])?;
     assert_eq!(

@@ -1,11 +1,11 @@
-//! Power cuts: of every state that one can leave, nothing is lost. A sample here; all of them with `make test-long`.
+//! Power cuts: nothing is lost in any state that one can leave. A sample here; all states with `make test-long`.
 
 use anyhow::{Result, ensure};
 use qemu_tests::powercut::run::{self, Plan};
 use qemu_tests::powercut::tally::{Report, Tally};
 use qemu_tests::powercut::{cold, selector};
 
-/// The states and the selections of requests are drawn by this.
+/// The seed for the states and the selections of requests.
 const SEED: u64 = 20_261_122;
 
 fn plan(sample: usize) -> Plan {
@@ -19,7 +19,7 @@ fn plan(sample: usize) -> Plan {
     }
 }
 
-/// Shows the figures, and fails where something is lost.
+/// Prints the counts, and fails if something is lost.
 #[expect(clippy::print_stdout, reason = "the figures of the run")]
 fn must_lose_nothing(report: &Report, at_least: usize) -> Result<()> {
     println!("{}", report.text());
@@ -30,7 +30,7 @@ fn must_lose_nothing(report: &Report, at_least: usize) -> Result<()> {
     Ok(())
 }
 
-/// A long run shows how far it is.
+/// Prints the progress of a long run.
 #[expect(clippy::print_stdout, reason = "the progress of the run")]
 fn tell(line: &str) {
     println!("{line}");
@@ -40,8 +40,8 @@ fn of_one(tally: Tally) -> Report {
     Report { tallies: vec![tally] }
 }
 
-/// Of writers of the secret partition and of raw partitions: every state is the old or the new one, whole, and the next
-/// run ends with everything right. The harness bites: each writer that leaves something out shows in some states.
+/// For writers of the secret partition and of raw partitions: every state is the complete old or new one, and the next
+/// run makes everything right. The harness works: each writer with a known error loses something in some states.
 #[test]
 fn what_is_written_to_a_stick_is_old_or_new() -> Result<()> {
     let report = run::run(&plan(20))?;

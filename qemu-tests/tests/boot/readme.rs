@@ -1,4 +1,4 @@
-//! Runs every command that README.md and the guides in `docs/guides/` show, in order, for a user with empty folders.
+//! Runs every command in README.md and the guides in `docs/guides/`, in order, for a user with empty folders.
 
 use anyhow::{Context as _, Result, ensure};
 use qemu_tests::command::succeed;
@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The checkout.
+/// The path of the checkout.
 fn checkout() -> Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above qemu-tests")?.to_owned())
 }
@@ -58,7 +58,7 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", programs.display()));
     shell.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_DATA_HOME", home.join("data"));
-    // As a person calls them: not as parts of the run that this test is in.
+    // As a user runs them: not as parts of the run that this test is in.
     shell.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").stdin(std::process::Stdio::null());
     Ok(shell)
 }
@@ -67,12 +67,12 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
 fn the_two_commands_to_start_are_these() -> Result<()> {
     let blocks = blocks(Path::new("README.md"))?;
     assert_eq!(blocks.get(..2), Some(["make demo\n".to_owned(), "make test\n".to_owned()].as_slice()));
-    // This test is a part of `make test`: that make knows it is all that can be run of it here.
+    // This test is a part of `make test`, so here only make's own plan can be checked.
     succeed(Command::new("make").args(["-n", "test"]).current_dir(checkout()?)).map(|_| ())
 }
 
-/// Somebody who is neither root nor may become it is told what to ask for. That nothing is installed is what the empty
-/// list of installed packages stands for.
+/// A user who is not root and may not use sudo is told what to install. The empty list of installed packages makes the
+/// script believe that nothing is installed.
 #[test]
 fn setup_without_rights_names_the_packages() -> Result<()> {
     let folder = tempfile::tempdir()?;
@@ -92,12 +92,12 @@ fn setup_without_rights_names_the_packages() -> Result<()> {
     if is_root {
         setup.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]);
     }
-    // The checkout may lie where others cannot read; the script comes through the standard input.
+    // Other users may not be able to read the checkout; the script comes through the standard input.
     let script = fs::File::open(checkout()?.join("scripts/setup"))?;
     setup.args(["sh", "-s", "build"]).stdin(script).current_dir("/");
     setup.env("PATH", &programs).env("DPKG_ADMINDIR", &packages);
     if is_root {
-        // `setpriv` itself is looked for with the PATH of the child.
+        // `setpriv` itself is searched in the PATH of the child.
         let found = Command::new("sh").args(["-c", "command -v setpriv"]).output()?;
         std::os::unix::fs::symlink(String::from_utf8(found.stdout)?.trim(), programs.join("setpriv"))?;
     }

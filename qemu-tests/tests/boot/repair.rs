@@ -1,4 +1,4 @@
-//! One thing on the secret partition is wrong: the report names it, it is right again, and the next boot finds nothing.
+//! One file on the secret partition is damaged: the report names it, it is repaired, and the next boot finds no fault.
 
 use anyhow::{Result, ensure};
 use builder::run::{Access, Machine};
@@ -7,7 +7,7 @@ use handoff::report::{BootReport, Outcome};
 use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, Stick};
 
-/// The file that the tests spoil.
+/// The file that the tests damage.
 const FILE: &str = "hostname";
 
 fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
@@ -17,7 +17,7 @@ fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
     Ok((stick, content))
 }
 
-/// Boots twice: the first repairs just `FILE`, the second has nothing to do.
+/// Boots twice: the first boot repairs only `FILE`, the second one has nothing to do.
 fn is_repaired(lines: &str) -> Result<()> {
     let (stick, content) = damaged(lines)?;
     let first = stick.boot_and_power_off()?.report;
@@ -53,8 +53,9 @@ fn a_wrong_owner_is_set_right() -> Result<()> {
     is_repaired(&format!("set_inode_field /{FILE} uid 1000\n"))
 }
 
-/// The key and the partition are readable by everyone, with a list for one user, and the superblock wants a panic on
-/// errors: all of it is put right, and the node's other users see neither the key nor its folder.
+/// The key and the partition are readable by every user, with an access control list for one user, and the superblock
+/// has the option to panic on errors: all of this is corrected, and other users can read neither the key nor its
+/// folder.
 #[test]
 fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
     let fixture = SiteFixture::micro()?;
@@ -77,7 +78,7 @@ fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
     assert_eq!(ssh.run("alpha", &stat)?, expected);
     ensure!(ssh.run("alpha", &format!("ls {SECRETS}"))?.contains(FILE), "roles see the seal's files");
     ensure!(!ssh.run("alpha", &format!("ls {SECRETS}"))?.contains(AGE_KEY), "roles see no key");
-    // As another user: reading is refused by the folder, whatever the file's mode says.
+    // As another user: the folder refuses reading, whatever the file's mode is.
     let read = format!(
         "chmod 755 /run/psyops; busybox su -s /bin/sh nobody -c 'cat {SECRET_PARTITION}/{AGE_KEY} {SECRETS}/{FILE}; \
          ls {PRIVATE}' 2>&1 || true"
@@ -137,7 +138,7 @@ fn on_a_read_only_medium_the_right_content_comes_from_memory() -> Result<()> {
 fn a_dirty_journal_is_replayed_before_anything_is_compared() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     // A machine that loses its power while the partition is mounted for writing leaves the journal dirty; the flag
-    // alone makes the loader take the same way.
+    // alone makes the loader do the same.
     stick.debugfs("feature needs_recovery\n")?;
     let mut booted = stick.boot()?;
     assert_eq!(booted.seen.report.outcome, Outcome::Ok, "{:?}", booted.seen.report);

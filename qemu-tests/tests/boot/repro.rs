@@ -1,5 +1,5 @@
 //! The same site and lock give the same bytes: built a second time in another folder, by another user, with another
-//! umask, time zone, locale, number of processors and order of folders, and with nothing but the packages kept.
+//! umask, time zone, locale, number of processors and order of folders, and with only the packages kept.
 
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::digests::{Digests, Part, content};
@@ -16,10 +16,10 @@ use std::process::Command;
 use tempfile::TempDir;
 
 const NODE: &str = "alpha";
-/// nobody of Debian.
+/// The uid of Debian's user `nobody`.
 const OTHER_USER: u32 = 65534;
 
-/// A second place to build in: a file system in memory, where folders list what was put into them last first.
+/// A second folder to build in: a file system in memory, whose folders list the newest entry first.
 struct OtherPlace {
     folder: TempDir,
 }
@@ -56,7 +56,7 @@ impl OtherPlace {
         self.folder.path().join(below)
     }
 
-    /// Lends the packages of the user's store: hard work is done again, downloads are not.
+    /// Copies the packages of the user's store: everything is built again, but nothing is downloaded again.
     fn lend_packages(&self) -> Result<()> {
         let store = builder::store::Store::from_environment()?;
         let debs = self.path("store/psyops/debs");
@@ -78,7 +78,7 @@ impl OtherPlace {
         if let Some(user) = user {
             command.args([format!("--reuid={user}"), format!("--regid={user}")]).arg("--clear-groups");
         }
-        // One processor, and a umask that lets nobody else read.
+        // One processor, and a umask that gives other users no access.
         command.args(["taskset", "-c", "0", "sh", "-c", "umask 077 && exec \"$@\"", "sh"]);
         command
             .arg(self.path("programs/build-image"))
@@ -95,7 +95,7 @@ impl OtherPlace {
     }
 }
 
-/// What is in a folder, by name.
+/// The entries of a folder, by name.
 fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     #[expect(clippy::disallowed_methods, reason = "sorted right below")]
     let entries = fs::read_dir(folder).with_context(|| folder.display().to_string())?;
@@ -104,7 +104,7 @@ fn sorted(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(paths)
 }
 
-/// Copies a folder beginning with the last name. Times are not kept, of modes only what git keeps, and privacy.
+/// Copies a folder, starting with the last name. Times are not kept; of modes only those that git keeps, and privacy.
 fn copy_in_reverse(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to)?;
     for path in sorted(from)?.into_iter().rev() {
@@ -133,7 +133,7 @@ fn give(path: &Path, user: u32) -> Result<()> {
     Ok(())
 }
 
-/// The first line in which unsquashfs lists two roots differently, or says that only contents differ.
+/// The first line in which the lists of unsquashfs for two roots differ, or a note that only contents differ.
 fn first_file(one: &[u8], two: &[u8]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let list = |name: &str, root: &[u8]| -> Result<Vec<String>> {
@@ -150,11 +150,11 @@ fn first_file(one: &[u8], two: &[u8]) -> Result<String> {
     ))
 }
 
-/// Says in which part two images differ first, and where.
+/// Prints the first part in which two images differ, and the offset.
 fn compare(one: &Path, two: &Path) -> Result<()> {
     let (one, two) = (ImageReader::open(one)?, ImageReader::open(two)?);
     let (first, second) = (Digests::of(&one)?, Digests::of(&two)?);
-    // The root first: its hash stands in the UKI and in the table.
+    // The root first: its hash is in the UKI and in the table.
     let order = [Part::Root, Part::Uki].into_iter().chain(Part::ALL);
     if let Some(part) = order.into_iter().find(|part| first.get(*part) != second.get(*part)) {
         let (a, b) = (content(&one, part)?, content(&two, part)?);
@@ -180,21 +180,21 @@ fn is_reproduced(fixture: &SiteFixture, other_user: Option<u32>) -> Result<()> {
     }
     let second = other.build(other_user)?;
     compare(first.path(), &second)?;
-    // Nothing of what differs was only looked at by its parts.
+    // Comparing the parts has not missed any difference.
     ensure!(fs::read(first.path())? == fs::read(&second)?, "the images differ between partitions");
     Ok(())
 }
 
 #[test]
 fn a_micro_image_is_the_same_for_another_user_elsewhere() -> Result<()> {
-    // Only root can become somebody else.
+    // Only root can run as another user.
     let other_user = nix::unistd::geteuid().is_root().then_some(OTHER_USER);
     is_reproduced(&SiteFixture::micro()?, other_user)
 }
 
 #[test]
 fn a_debian_image_is_the_same_elsewhere() -> Result<()> {
-    // Without root, Debian is installed in a user namespace, for which the other user would have to be registered.
+    // Without root, Debian is installed in a user namespace, in which the other user would have to be mapped.
     is_reproduced(&SiteFixture::debian()?, None)
 }
 

@@ -1,4 +1,4 @@
-//! Rescue: who gets in, what can be done there, that nothing in it stops the machine, and how it is asked for.
+//! Rescue: who can log in, which commands there are, that none of them stops the machine, and how it is requested.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::rescue_password;
@@ -19,7 +19,7 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_mins(1);
 const PROMPT: &str = "psyops rescue # ";
 
-/// A stick whose next start goes to rescue, as if its system had asked for that.
+/// A stick whose next start goes to rescue, as after a request of its system.
 fn asked_for_rescue(fixture: &SiteFixture) -> Result<Stick> {
     node_asked_for_rescue(fixture, "alpha")
 }
@@ -40,8 +40,8 @@ fn in_rescue(setup: &Setup) -> Result<Machine> {
     Ok(booted.machine)
 }
 
-/// Types a command; what it prints must have `wanted`, which may be `42-` and its exit status. The terminal shows what
-/// is typed as well: nothing that is waited for may stand in it.
+/// Types a command; its output must have `wanted`, which may be `42-` and its exit status. The terminal shows the typed
+/// text as well, so that must not contain `wanted`.
 fn typed(machine: &mut Machine, command: &str, wanted: &str) -> Result<()> {
     machine.send(&format!("{command}; echo $((40+2))-$?-\n"))?;
     machine.wait_for(wanted, SOON).with_context(|| format!("after {command}"))?;
@@ -86,7 +86,7 @@ fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
     for signal in ["INT", "QUIT", "SEGV", "ABRT", "PWR"] {
         typed(&mut machine, &format!("kill -{signal} 1"), "42-0-")?;
     }
-    // A shell ends with the status of its last command, whatever that was.
+    // A shell ends with the status of its last command, whatever it is.
     machine.send("no-such-command\n")?;
     machine.send("exit\n")?;
     boots(&mut machine)
@@ -173,7 +173,7 @@ fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
     Ok(())
 }
 
-/// The last failure that the stick holds, and whether it was shown.
+/// The last failure on the stick, and whether it was shown.
 fn last_failure(stick: &Stick) -> Result<(LastFailure, bool)> {
     let length = usize::try_from(stick.extent(Role::Control)?.length)?;
     let file = stick.beside("control.part");
@@ -235,7 +235,7 @@ fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
     Ok(())
 }
 
-/// A site that lets its SSH key into rescue, and people by a console only where these `lines` say so.
+/// A site that allows rescue with its SSH key, and a login on a console only if these `lines` allow it.
 fn by_ssh(micro: &SiteFixture, name: &str, lines: &str) -> Result<SiteFixture> {
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
     SiteFixture::with_rescue(name, &format!("{lines}ssh-keys = [\"{}\"]", public.trim()))
@@ -254,7 +254,7 @@ fn in_rescue_by_ssh(stick: &Stick, ssh: &Ssh) -> Result<Machine> {
     Ok(machine)
 }
 
-/// How many DHCP clients run, and how many cards have the address that QEMU forwards to.
+/// Prints how many DHCP clients run, and how many cards have the address that QEMU forwards to.
 const HOW_ADDRESSED: &str =
     "echo $(ps | grep -c '[u]dhcpc') $(ip -4 addr show scope global | grep -c 10.0.2.15)";
 
@@ -273,7 +273,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
     boots(&mut machine)
 }
 
-/// Rescue is asked for before the seal is read, and yet the address in the seal is the one that is used.
+/// Rescue is requested before the seal is read, and yet the address in the seal is used.
 #[test]
 fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
     let micro = SiteFixture::micro()?;
@@ -286,8 +286,8 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
     Ok(())
 }
 
-/// The stick dies while the node's fixed address is read from it. What reads it cannot even be killed, and yet whoever
-/// asked for rescue gets it.
+/// The stick fails while the node's fixed address is read from it. The process that reads it cannot be killed, and yet
+/// the user gets the requested rescue.
 #[test]
 fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()> {
     let stick =
@@ -296,10 +296,10 @@ fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()>
     setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
     setup.on_reset = OnReset::End;
     for disk in &mut setup.disks {
-        // No driver of this bus gives a request up.
+        // No driver of this bus gives up a request.
         disk.bus = Bus::Virtio;
     }
-    // Slow enough that what stands on the console is read before the secret partition is.
+    // So slow that the test reads the console before the loader reads the secret partition.
     setup.trouble.bytes_per_second = Some(50_000);
     let mut machine = Machine::start(&setup)?;
     machine.wait_for("seal of node fixed-address", DEADLINE)?;
@@ -309,14 +309,14 @@ fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()>
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
     machine.wait_for(PROMPT, SOON)?;
     typed(&mut machine, &format!("grep -c {SECRET_PARTITION} /proc/mounts"), "42-1-")?;
-    // Without busybox's own sync, which waits for the stick; the loader's is given up.
+    // Without busybox's own sync, which waits for the stick; the loader stops waiting for its own.
     machine.send("reboot -n\n")?;
     machine.wait_for_end(SOON.saturating_mul(2))?;
     Ok(())
 }
 
-/// A site whose people get commands and no shell, by a password at the console and by SSH, and whose nodes close the
-/// kernel to modules.
+/// A site whose users get commands without a shell, by a password at the console and by SSH, and whose nodes close
+/// module loading.
 fn commands_only(micro: &SiteFixture) -> Result<SiteFixture> {
     let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
     let public = fs::read_to_string(micro.ssh_key().with_extension("pub"))?;
@@ -337,7 +337,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     let ssh = Ssh::to_rescue(&micro)?;
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
 
-    // By SSH: commands run, everything else is refused, whether it is asked for as a command or typed.
+    // By SSH: commands run, everything else is refused, as a command and typed.
     ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
     ensure!(ssh.run("rescue", "log")?.contains("initloader"));
     let ways = [
@@ -360,7 +360,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
         assert_eq!(ssh.run("rescue", way)?, "", "{way}");
     }
     ensure!(!ssh.has_subsystem("rescue", "sftp")?);
-    // These keys take what was typed before them out of the terminal, but end nothing.
+    // These keys discard what was typed before them in the terminal, but end nothing.
     let shown = ssh.log_in("rescue", b"\x1a\x03\x1c\nstatus\nexit\n")?;
     ensure!(shown.contains("rescue requested by the last system"), "{shown}");
     let shown =
@@ -368,7 +368,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     assert_eq!(shown.matches("known here: status, log").count(), 7, "{shown}");
     ensure!(!shown.contains("in-42"), "{shown}");
 
-    // At the console, with the password, the same.
+    // The same at the console, with the password.
     machine.wait_for("psyops rescue password: ", SOON)?;
     machine.send("correct horse\n")?;
     machine.wait_for(READER, SOON)?;
@@ -384,7 +384,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     boots(&mut machine)?;
     ensure!(!machine.console().contains("in-42"), "{}", machine.console());
 
-    // The site closes module loading once the boot is complete, and user namespaces to everyone.
+    // The site closes module loading once the boot is complete, and user namespaces for all users.
     machine.send("\n")?;
     machine.send(
         "cat /proc/sys/kernel/modules_disabled /proc/sys/user/max_user_namespaces | tr '\\n' -; echo end\n",

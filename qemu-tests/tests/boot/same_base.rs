@@ -1,5 +1,5 @@
-//! The debian base of one lock is the same on any machine: with packages whose scripts make keys, certificates, ids, seeds
-//! and databases, and write host names and dates, installed by root and by an ordinary user.
+//! The debian base of one lock is the same on any machine: with packages whose scripts make keys, certificates, ids,
+//! seeds and databases, and write host names and dates, installed by root and by an ordinary user.
 
 use anyhow::{Context as _, Result, ensure};
 use builder::site::{GeneratedKeys, InitOptions, init_site};
@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const MAKE_BASE: &str = env!("CARGO_BIN_EXE_make-base");
-/// Nobody on a Debian.
+/// A uid that no user of a Debian system has.
 const USER: &str = "54321";
-/// What their scripts leave: keys and certificates (ssl-cert, dovecot, xrdp, unbound, bind9), the host name and domain
-/// (postfix, munin-node, mdadm), ids (open-iscsi, nvme-cli, popularity-contest), the ids of databases (postfix), keys and
-/// users of snmpd and chrony, caches with times (fontconfig, python3).
+/// Packages, for what their scripts write: keys and certificates (ssl-cert, dovecot, xrdp, unbound, bind9), the host
+/// name and domain (postfix, munin-node, mdadm), ids (open-iscsi, nvme-cli, popularity-contest), the ids of databases
+/// (postfix), keys and users of snmpd and chrony, caches with times (fontconfig, python3).
 const PACKAGES: &str = "ssl-cert postfix bind9 dovecot-core open-iscsi nvme-cli mdadm apache2 snmpd \
                         munin-node popularity-contest unbound chrony xrdp uuid-runtime samba-common cups-daemon \
                         fontconfig python3";
@@ -36,7 +36,7 @@ fn site(folder: &Path) -> Result<PathBuf> {
     Ok(site)
 }
 
-/// The digest that `make-base` says last.
+/// The digest in the last line of `make-base`.
 fn digest(command: &mut Command) -> Result<String> {
     let output = succeed(command)?;
     let said = String::from_utf8(output.stdout)?;
@@ -45,7 +45,7 @@ fn digest(command: &mut Command) -> Result<String> {
     Ok(last.0.to_owned())
 }
 
-/// Another place: the site and its packages, and nothing that was made of them.
+/// A copy of the site and its packages, without anything that was made of them.
 fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir_all(to.join("store"))?;
     fs::set_permissions(to, Permissions::from_mode(0o755))?;
@@ -58,8 +58,8 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What root changes of the machine for one command, in namespaces of its own: its name and id, and who the user is. The
-/// rest, environment and umask, changes for everybody.
+/// What root changes of the machine for one command, in separate namespaces: its name and id, and the user's name. The
+/// rest, environment and umask, can be changed by any user.
 const OTHER_MACHINE: &str = "\
     { cat /etc/passwd; echo other:x:$user:$user::/nonexistent:/bin/sh; } >passwd
     echo other:2000000:65536 >subid
@@ -76,7 +76,7 @@ const OTHER_MACHINE: &str = "\
     umask 077
     exec \"$@\"";
 
-/// The base, made in `place`, by `user` where root can choose one.
+/// The base, made in `place`, by `user` if root can choose one.
 fn elsewhere(place: &Path, name: &str, user: &str, environment: &[(&str, &str)]) -> Result<String> {
     let is_root = nix::unistd::geteuid().is_root();
     let mut command = Command::new(if is_root { "unshare" } else { "sh" });
@@ -92,8 +92,8 @@ fn elsewhere(place: &Path, name: &str, user: &str, environment: &[(&str, &str)])
     digest(command.envs(environment.iter().copied()))
 }
 
-/// Three times, each some minutes later than the one before: as it is here; as an ordinary user of another machine, with
-/// another umask, temporary folder, locale, time zone and number of processors; as root of a third one.
+/// Three times, each some minutes after the last: as it is here; as an ordinary user of another machine, with another
+/// umask, temporary folder, locale, time zone and number of processors; as root of a third one.
 #[test]
 #[ignore = "half an hour: make test-long"]
 fn long_the_debian_base_of_one_lock_is_the_same_on_any_machine() -> Result<()> {

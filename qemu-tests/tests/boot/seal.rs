@@ -1,4 +1,4 @@
-//! A seal or an identity that is not what it should be: its own message, and a rescue shell that can be used.
+//! A seal or an identity that is not valid: a specific message, and a rescue shell that can be used.
 
 use anyhow::{Context as _, Result, ensure};
 use handoff::partition::Role;
@@ -11,7 +11,7 @@ use qemu_tests::stick::{Booted, Stick};
 use std::fs;
 use std::time::Duration;
 
-/// Boots into the rescue shell, checks what the fault says, and runs a command in the shell.
+/// Boots into the rescue shell, checks the message of the fault, and runs a command in the shell.
 fn is_refused(stick: &Stick, fault: &str, words: &[&str]) -> Result<()> {
     let mut booted = stick.boot()?;
     is_in_rescue(&booted, fault, words)?;
@@ -33,7 +33,7 @@ fn can_be_used(booted: &mut Booted) -> Result<()> {
     booted.machine.send("\n")?;
     booted.machine.send("echo rescue-$((40+2))\n")?;
     booted.machine.wait_for("rescue-42", Duration::from_secs(30))?;
-    // The key material is gone before a shell starts.
+    // The keys are removed from memory before a shell starts.
     booted
         .machine
         .send(&format!("ls {SECRET_PARTITION}/{AGE_KEY} {SECRETS}/hostname || echo no-$((40+3))\n"))?;
@@ -99,7 +99,7 @@ fn no_seal_at_all() -> Result<()> {
     is_refused(&with_seal(&[])?, "seal", &["seal-a", "seal-b", "empty"])
 }
 
-/// A genuine seal that was replaced is put back into both places, beside a system that insists on the newer one.
+/// A genuine seal that was replaced is put back into both places; the system requires the newer one.
 #[test]
 fn an_older_seal_in_both_places_is_refused() -> Result<()> {
     let fixture = SiteFixture::micro()?;
@@ -110,7 +110,7 @@ fn an_older_seal_in_both_places_is_refused() -> Result<()> {
         succeed(&mut raise).map(drop)
     })?;
     let stick = Stick::copy_of(&image)?;
-    // The seal that follows has the floor as its serial, above all that other tests have given the node.
+    // The next seal has the floor as its serial, above all that other tests have used for the node.
     let serial = |seal: &[u8]| Ok::<u64, anyhow::Error>(header(seal, "serial: ")?.parse()?);
     let (given, least) = (serial(&older)?, serial(&seal_of(&stick)?)?);
     ensure!(least > given, "serial {given} became {least}");
@@ -157,7 +157,7 @@ fn the_age_key_of_another_node() -> Result<()> {
     fs::write(&other, SiteFixture::micro()?.stick("beta")?.secret_file(AGE_KEY)?)?;
     stick.debugfs(&format!("rm /{AGE_KEY}\nwrite {} /{AGE_KEY}\n", other.display()))?;
     is_refused(&stick, "identity", &[&public_key("alpha")?, &public_key("beta")?])?;
-    // Whatever is wrong with it, the key is never written.
+    // Whatever is wrong with the key, it is never written.
     assert_eq!(stick.secret_file(AGE_KEY)?, fs::read(&other)?);
     Ok(())
 }
@@ -173,12 +173,12 @@ fn leaving_the_shell_tries_again() -> Result<()> {
     Ok(())
 }
 
-/// The public key that the seal header of a node names.
+/// The public key in the header of a node's seal.
 fn public_key(node: &str) -> Result<String> {
     header(&seal_of(&SiteFixture::micro()?.stick(node)?)?, "recipient: ")
 }
 
-/// The rest of the line of a seal's header that begins so.
+/// The rest of the line of a seal's header that begins with `key`.
 fn header(seal: &[u8], key: &str) -> Result<String> {
     let header = String::from_utf8_lossy(&seal[..400.min(seal.len())]).into_owned();
     let line = header.lines().find_map(|line| line.strip_prefix(key));

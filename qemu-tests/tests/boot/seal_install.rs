@@ -1,4 +1,4 @@
-//! A new seal goes onto a running node, and the next cold start runs with it.
+//! A new seal is installed on a running node, and the next cold start uses it.
 
 use anyhow::{Result, ensure};
 use handoff::partition::Role;
@@ -9,7 +9,7 @@ use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Booted;
 use std::fs;
 
-/// What the new seal's node says that the old one's does not.
+/// A text that is only in the new seal.
 const GREETING: &str = "Greetings from the second seal.";
 
 #[test]
@@ -31,7 +31,7 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     );
     let again = ssh.run_with_input("alpha", "psyops-agent seal install -; echo \"exit $?\"", &seal)?;
     ensure!(again == "seal of serial 2 is in seal-b already\nexit 0\n", "{again}");
-    // A seal of another node of the same site, made and signed rightly, is not for this one.
+    // A valid seal of another node of the same site is refused.
     fixture.stick("beta")?;
     let beta = fs::read(fixture.site().join("seals/beta.seal"))?;
     let refused = ssh.run_with_input("alpha", "psyops-agent seal install - 2>&1; echo \"exit $?\"", &beta)?;

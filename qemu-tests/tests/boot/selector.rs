@@ -1,7 +1,7 @@
-//! The selector on a small stick, cold, from firmware: which slot runs, what is counted on the disk, what is said.
+//! The selector on a small stick, cold, from firmware: which slot runs, what is counted on the disk, what is printed.
 //!
-//! Each test damages one thing. A boot is only good where the started system was told what is asserted, the machine
-//! ended by itself, and the control records on the disk are as they should be.
+//! Each test damages one thing. A boot is only good if the started system was told what is asserted, the machine ended
+//! by itself, and the control records on the disk are right.
 
 use anyhow::{Result, ensure};
 use builder::run::Access;
@@ -51,7 +51,7 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
     assert!(console.variable("LoaderInfo")?.starts_with("psyops-selector "));
     let began: u64 = console.variable("LoaderTimeInitUSec")?.parse()?;
     let started: u64 = console.variable("LoaderTimeExecUSec")?.parse()?;
-    // The counter is measured against the firmware's stall, which a busy host stretches: half a second is allowed for.
+    // The counter is measured with the firmware's stall, which is longer on a busy host: half a second is accepted.
     ensure!(began > 0 && started > began + 500_000, "the key window takes a second: {began}..{started}");
 
     let area = vm.disk.control()?;
@@ -167,7 +167,7 @@ fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
         let vm = SelectorVm::with_both_slots(&record(4, 3, 3))?;
         vm.disk.set_control(torn, &record(7, 1, 1))?;
         vm.disk.set_control(other, &record(6, 3, 2))?;
-        // Half of a record, as a power cut leaves it.
+        // Half of a record, like after a power cut.
         vm.disk.write(Role::Control, if torn == 0 { 0 } else { 4096 } + 2048, &[0xff; 2048])?;
         let console = vm.boot(Access::Write)?;
         console.must_say("control record 6 holds")?;
@@ -213,7 +213,7 @@ fn without_a_control_partition_the_stick_boots_uncounted() -> Result<()> {
 #[test]
 fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
     let vm = SelectorVm::fresh()?;
-    // The header of the first copy (sector 1), and the first entries behind it.
+    // The header of the primary copy (sector 1), and the first entries after it.
     let file = OpenOptions::new().read(true).write(true).open(vm.disk.path())?;
     let (mut before, mut after) = ([0; 1024], [0; 1024]);
     file.read_exact_at(&mut before, 512)?;
@@ -221,8 +221,8 @@ fn a_torn_first_copy_of_the_partition_table_is_lived_with() -> Result<()> {
     let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::A, Mode::Normal, 2);
     assert!(told.counted);
-    // EDK2 puts the first copy right before it starts anything (PartitionDxe), so that the selector has nothing to tell.
-    // What it says where firmware leaves that alone is tested with the reader (handoff/src/gpt).
+    // EDK2 repairs the first copy before it starts anything (`PartitionDxe`), so that the selector has no fault to
+    // print. Its message for firmware without such a repair is tested with the reader (handoff/src/gpt).
     file.read_exact_at(&mut after, 512)?;
     assert_eq!(after, before);
     Ok(())
@@ -342,7 +342,7 @@ fn another_stick_in_the_machine_is_never_looked_at() -> Result<()> {
 fn a_clone_of_the_stick_is_told_apart_by_its_port() -> Result<()> {
     let (own, clone) = (SelectorVm::fresh()?, SelectorVm::fresh()?);
     fs::copy(own.disk.path(), clone.disk.path())?;
-    // So that the clone would win, were its record taken for the own one.
+    // With this record the clone would be used if it were taken for the own one.
     clone.disk.set_control(0, &record(9, 1, 1))?;
     let before = fs::read(clone.disk.path())?;
     must_be(&own.boot_beside(&clone)?.selection()?, Slot::A, Mode::Normal, 2);

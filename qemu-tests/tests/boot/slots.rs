@@ -1,4 +1,4 @@
-//! A damaged system: never handed over to, and the other slot runs where there is one.
+//! A damaged system: it is never started, and the other slot runs if there is one.
 //!
 //! What the selector decides is tested on a small stick in `selector.rs`; here whole systems run.
 
@@ -24,14 +24,14 @@ fn with_both_slots() -> Result<Stick> {
         stick.write(part(Slot::B), 0, &stick.read(part(Slot::A), 0, length)?)?;
     }
     let trying = SlotStatus { tries_left: 3, state: SlotState::Trying };
-    // Higher than what the builder wrote: this one holds.
+    // A sequence higher than the builder's: this record is current.
     let slots = PerSlot { a: trying, b: trying };
     let record = ControlRecord { sequence: 9, slots, ..ControlRecord::fresh(3) };
     stick.set_control(0, &record)?;
     Ok(stick)
 }
 
-/// An offset inside the blocks of the root that are read at every start: its superblock's.
+/// An offset inside a block of the root that is read at every start: in its superblock.
 const ROOT_START: u64 = 10;
 
 fn runs_slot_b_because(stick: &Stick, reason: &str) -> Result<()> {
@@ -68,8 +68,8 @@ fn without_another_slot_a_damaged_uki_is_said_and_nothing_hangs() -> Result<()> 
     Ok(())
 }
 
-/// Boots a stick whose only system is damaged where the loader finds it; it must reboot until the tries are spent, and
-/// then open the rescue shell, without ever handing over.
+/// Boots a stick whose only system is damaged where the loader finds it; it must reboot until no tries are left, and
+/// then open the rescue shell, without ever starting the root's init.
 fn is_never_handed_over_to(stick: &Stick) -> Result<()> {
     let mut record = ControlRecord::fresh(3);
     record.slots.a.tries_left = 1;
@@ -95,7 +95,7 @@ fn a_flipped_byte_in_the_root_is_never_handed_over_to() -> Result<()> {
 #[test]
 fn a_flipped_byte_in_the_hash_tree_is_never_handed_over_to() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
-    // The first block behind the superblock is the top of the tree.
+    // The first block after the superblock is the top of the tree.
     stick.flip(Role::Verity(Slot::A), 4096 + 5)?;
     is_never_handed_over_to(&stick)
 }
@@ -103,7 +103,7 @@ fn a_flipped_byte_in_the_hash_tree_is_never_handed_over_to() -> Result<()> {
 #[test]
 fn a_root_that_fails_in_one_slot_leaves_the_other_to_run() -> Result<()> {
     let stick = with_both_slots()?;
-    // The loader takes any slot whose tree fits the root hash, so this is healed without a reboot.
+    // The loader takes any slot whose tree matches the root hash, so this is healed without a reboot.
     stick.flip(Role::Verity(Slot::A), 4096 + 5)?;
     let report = stick.boot_and_power_off()?.report;
     assert_eq!(report.outcome, Outcome::Ok, "{report:?}");
@@ -155,7 +155,7 @@ fn the_key_r_leads_to_the_rescue_shell() -> Result<()> {
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
     machine.send("echo rescue-$((40+2))\n")?;
     machine.wait_for("rescue-42", Duration::from_secs(30))?;
-    // Rescue takes no try.
+    // Rescue uses no try.
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 3);
     Ok(())
 }

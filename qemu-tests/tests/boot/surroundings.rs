@@ -1,4 +1,4 @@
-//! Machines that lack something or have it wrong: clocks, memory, random numbers, kernel modules.
+//! Machines with something missing or wrong: clocks, memory, random numbers, kernel modules.
 
 use anyhow::{Result, ensure};
 use builder::run::Setup;
@@ -40,7 +40,7 @@ fn one_hundred_and_ninety_two_mebibytes_are_enough() -> Result<()> {
     boots_well(|setup| setup.memory = 192)
 }
 
-/// A kernel without a module that the way needs: the step that misses it says what to look for.
+/// A kernel without a required module: the step that needs it names what to look for.
 fn names(module: &str, fault: &str, words: &[&str]) -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     let arguments = [format!("modprobe.blacklist={module}"), "psyops.device-timeout=10".to_owned()];
