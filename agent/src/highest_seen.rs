@@ -28,10 +28,10 @@ pub enum RecordError {
     Foreign {
         /// The path of the file or folder.
         path: PathBuf,
-        /// What it is instead.
+        /// The reason, for the message: for example that it is a link.
         what: &'static str,
     },
-    /// Its content is not a record.
+    /// The content of the file is not a valid record.
     #[error("{path} is damaged: {problem}", path = path.display())]
     Damaged {
         /// The path of the file.

@@ -18,7 +18,7 @@ pub enum Ending {
     Running,
     /// It succeeded.
     Ok,
-    /// It failed.
+    /// It ended with an error.
     Failed,
     /// The deadline passed first.
     Timeout,
@@ -48,7 +48,7 @@ pub struct RoleStatus {
     pub result: Ending,
     /// A command's exit status, if it ended by itself.
     pub exit_status: Option<i32>,
-    /// How often a command was started.
+    /// How often the command was started; 0 for an overlay.
     pub attempts: u32,
     /// How long it took, in milliseconds.
     pub took_ms: u64,

@@ -1,4 +1,4 @@
-//! The boot record: the last 4 KiB of a boot partition, which say what the UKI at its start must be.
+//! The boot record: the last 4 KiB of a boot partition, with length and digest of the UKI at its start.
 //!
 //! Layout, little-endian: magic `psyboot1`, length of the UKI (u64), its SHA-256 (32 bytes), security epoch (u32),
 //! release (u16 length and text), signature (u16 length and text, a minisign signature of the UKI), then zeros up to
@@ -15,7 +15,7 @@ use core::fmt;
 
 /// Bytes of a boot record.
 pub const SIZE: usize = 4096;
-/// [`SIZE`] as a device offset counts it.
+/// [`SIZE`] as a device offset.
 pub const SIZE_U64: u64 = 4096;
 const MAGIC: &[u8; 8] = b"psyboot1";
 const BODY: usize = 4096 - 32;
@@ -33,7 +33,7 @@ pub struct BootRecord {
     pub security_epoch: u32,
     /// The name of the release.
     pub release: Name,
-    /// The minisign signature of the UKI, as its file has it; empty where there is none.
+    /// The minisign signature of the UKI, as in its file; empty if there is none.
     pub signature: String,
 }
 
@@ -42,7 +42,7 @@ pub struct BootRecord {
 pub enum BadBootRecord {
     /// The input does not have [`SIZE`] bytes; holds its length.
     WrongSize(usize),
-    /// All zero: nothing was written here.
+    /// All zero: no record was written here.
     Empty,
     /// Does not begin with the magic of a boot record.
     NoMagic,
@@ -74,7 +74,7 @@ impl fmt::Display for BadBootRecord {
 impl core::error::Error for BadBootRecord {}
 
 impl BootRecord {
-    /// The record's bytes on the disk; `None` where release and signature do not fit.
+    /// The record's bytes on the disk; `None` if release and signature do not fit.
     #[must_use]
     pub fn encode(&self) -> Option<Vec<u8>> {
         if self.signature.len() > LONGEST_SIGNATURE {

@@ -13,7 +13,7 @@ impl<'a> Reader<'a> {
         Self { rest: bytes }
     }
 
-    /// The next `count` bytes, or `None` where the record ends before.
+    /// The next `count` bytes, or `None` if the record ends before.
     pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (head, tail) = self.rest.split_at_checked(count)?;
         self.rest = tail;
@@ -45,7 +45,7 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// A string behind its length as `u16`; `None` where it is cut off or is not UTF-8.
+    /// A string behind its length as `u16`; `None` if it is cut off or is not UTF-8.
     pub fn short_str(&mut self) -> Option<&'a str> {
         let length = usize::from(self.u16()?);
         core::str::from_utf8(self.take(length)?).ok()

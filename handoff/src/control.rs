@@ -20,7 +20,7 @@ pub const RECORD_OFFSETS: [u64; 2] = [0, 4096];
 pub const FAILURE_AREA_OFFSET: u64 = 8192;
 /// Bytes of the control partition as the builder makes it.
 pub const PARTITION_SIZE: u64 = 1024 * 1024;
-/// How often a slot is started without a confirmation, where the site sets no number.
+/// How often a slot is started without a confirmation, if the site sets no number.
 pub const DEFAULT_TRIES: u8 = 3;
 /// How many refused releases a record can name.
 pub const MOST_REFUSED: usize = 16;
@@ -50,7 +50,7 @@ impl fmt::Display for SlotState {
     }
 }
 
-/// What the control record says about one slot.
+/// The state of one slot in the control record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct SlotStatus {
     /// Starts left before the other slot is started.
@@ -119,7 +119,7 @@ impl ControlRecord {
         }
     }
 
-    /// What is assumed where both records are lost: both slots may be tried, slot a first.
+    /// The assumed state if both records are lost: both slots may be tried, slot a first.
     #[must_use]
     pub fn assumed() -> Self {
         let trying = SlotStatus { tries_left: DEFAULT_TRIES, state: SlotState::Trying };

@@ -10,10 +10,10 @@ use crate::slot::{PerSlot, Slot};
 use alloc::format;
 use alloc::string::String;
 
-/// What the selector knows of a slot's boot partition.
+/// What the selector has found out about a slot's boot partition.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Health {
-    /// Not looked at yet.
+    /// Not checked yet.
     #[default]
     Unknown,
     /// Boot record and UKI are intact; holds the release.
@@ -22,7 +22,7 @@ pub enum Health {
     Bad(String),
 }
 
-/// What a person at the keyboard asked for.
+/// The request of a person at the keyboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Wish {
     /// Nothing was pressed.

@@ -24,7 +24,7 @@ pub enum Fault {
     Configure,
 }
 
-/// What to do about a fault.
+/// The action that follows a fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum FaultAction {
     /// Write the right content to the disk and go on.
@@ -67,7 +67,7 @@ impl Fault {
         }
     }
 
-    /// The action where the site does not choose one.
+    /// The action if the site does not choose one.
     #[must_use]
     pub fn default_action(self) -> FaultAction {
         match self {

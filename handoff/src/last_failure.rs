@@ -21,7 +21,7 @@ use core::fmt;
 
 /// Bytes of one place.
 pub const PLACE_SIZE: usize = 128 * 1024;
-/// [`PLACE_SIZE`] as a device offset counts it.
+/// [`PLACE_SIZE`] as a device offset.
 pub const PLACE_SIZE_U64: u64 = 128 * 1024;
 /// Where the places begin in the partition, in bytes.
 pub const PLACE_OFFSETS: [u64; 2] = [FAILURE_AREA_OFFSET, FAILURE_AREA_OFFSET.saturating_add(PLACE_SIZE_U64)];
@@ -38,9 +38,9 @@ const DIGEST: usize = 32;
 /// A boot that failed: when, in which step, why, and its log.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LastFailure {
-    /// The node's name; empty where its seal was not open yet.
+    /// The node's name; empty if its seal was not open yet.
     pub node: String,
-    /// The slot that was started, where a selector said so.
+    /// The slot that was started, if the selector reported it.
     pub slot: Option<Slot>,
     /// The release that was booting.
     pub release: String,
@@ -118,7 +118,7 @@ impl fmt::Display for BadFailureRecord {
 
 impl core::error::Error for BadFailureRecord {}
 
-/// How many bytes of a place the record takes that begins with `head`.
+/// The number of bytes of a place that belong to the record which begins with `head`.
 pub fn record_length(head: &[u8]) -> Result<usize, BadFailureRecord> {
     if head.iter().all(|&byte| byte == 0) {
         return Err(BadFailureRecord::Empty);

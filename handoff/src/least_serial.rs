@@ -40,7 +40,7 @@ impl LeastSerial {
         self.nodes.get(node).map_or(self.all, |own| self.all.max(*own))
     }
 
-    /// The floor that is set for this node itself; 0 where there is none.
+    /// The floor that is set for this node itself; 0 if there is none.
     #[must_use]
     pub fn own_of(&self, node: &Name) -> u64 {
         self.nodes.get(node).copied().unwrap_or_default()
@@ -51,7 +51,7 @@ impl LeastSerial {
         self.nodes.iter().filter(|(_, serial)| **serial > 0).map(|(node, serial)| (node, *serial))
     }
 
-    /// The lines of the loader configuration for these floors; empty where there are none.
+    /// The lines of the loader configuration for these floors; empty if there are none.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = String::new();

@@ -60,7 +60,7 @@ macro_rules! words {
                 match self { $(Self::$variant => $word),+ }
             }
 
-            /// The value that has this word.
+            /// The value with this word in the manifest.
             #[must_use]
             pub fn from_word(word: &str) -> Option<Self> {
                 match word { $($word => Some(Self::$variant),)+ _ => None }
@@ -77,7 +77,7 @@ words!(Required { Boot = "boot", Run = "run", Optional = "optional" });
 pub struct RelativePath(String);
 
 impl RelativePath {
-    /// Takes `path` where it is relative and stays inside.
+    /// Accepts `path` if it is relative and stays inside its store.
     #[must_use]
     pub fn new(path: &str) -> Option<Self> {
         let inside = path.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
@@ -97,7 +97,7 @@ impl fmt::Display for RelativePath {
     }
 }
 
-/// What a site says about a file of a node, besides its path and content.
+/// The site's settings for a file of a node, except its path and content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileAttributes {
     /// Permission bits, at most `0o7777`.

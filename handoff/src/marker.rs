@@ -1,6 +1,6 @@
 //! Texts at the start of console lines by which programs find them: the boot tests and `psyops run` wait for them.
 
-/// Before the boot report on a line of its own; JSON follows.
+/// Before the boot report, at the beginning of a line; JSON follows.
 pub const REPORT: &str = "psyops-report: ";
 /// The loader's first line.
 pub const LOADER: &str = "psyops initloader ";

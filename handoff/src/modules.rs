@@ -52,9 +52,9 @@ impl FromStr for ModuleKind {
 /// A module to load.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Module {
-    /// Its name as the kernel has it (with `_`).
+    /// Its name in the kernel (with `_`).
     pub name: String,
-    /// Its file in the initramfs.
+    /// The path of its file in the initramfs.
     pub file: String,
     /// What it does when it is loaded.
     pub kind: ModuleKind,
@@ -89,7 +89,7 @@ pub fn encode(modules: &[Module]) -> String {
 const NEEDS: &str = " needs=";
 const DRIVES: &str = " drives=";
 
-/// Reads the list. A line that does not begin with name, file and kind is left out, and so is a word that is not known.
+/// Reads the list. A line that does not begin with name, file and kind is skipped, and so is an unknown word.
 #[must_use]
 pub fn decode(text: &str) -> Vec<Module> {
     text.lines().filter_map(decode_line).collect()

@@ -47,7 +47,7 @@ impl fmt::Display for OlderKind {
     }
 }
 
-/// One thing that runs or is kept, though the node has or has seen a newer one.
+/// A thing that runs or is kept, though the node has or has seen a newer one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize))]
 pub struct Older {

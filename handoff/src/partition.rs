@@ -1,13 +1,13 @@
 //! The partitions of a stick: the name and the type of each.
 //!
 //! Names and types are fixed for good: the table of a running stick is never written. Types are those of the UAPI
-//! Discoverable Partitions Specification where it has one; the rest are psyopsOS's own.
+//! Discoverable Partitions Specification if it has one for the role; the rest are psyopsOS's own.
 
 use crate::architecture::Architecture;
 use crate::slot::Slot;
 use core::fmt;
 
-/// Bytes of a logical sector in the images that the builder writes (the table itself says so on other media).
+/// Bytes of a logical sector in the images that the builder writes (other media may have larger ones).
 pub const SECTOR: u64 = 512;
 
 /// What a partition is for. Its name and type follow from it.

@@ -4,13 +4,13 @@
 pub const TRUST: &str = "/psyops/trust";
 /// In the initramfs: the kernel modules in loading order ([`crate::modules`]).
 pub const MODULES: &str = "/psyops/modules";
-/// In the initramfs: the modules of network cards, where the site allows rescue by SSH.
+/// In the initramfs: the modules of network cards, if the site allows rescue by SSH.
 pub const RESCUE_MODULES: &str = "/psyops/rescue-modules";
 /// In the seal: fixed addresses for rescue, one line a card: hardware address or `*`, address, gateway or `-`.
 pub const RESCUE_NETWORK: &str = "rescue-network";
 /// In the initramfs: a seal that travels with it (network boot, direct kernel boot).
 pub const INITRAMFS_SEAL: &str = "/node.seal";
-/// In the initramfs: the last entry; where it is missing, the kernel unpacked only a part.
+/// In the initramfs: the last entry; if it is missing, the kernel unpacked only a part.
 pub const INITRAMFS_END: &str = "/psyops/end";
 /// In the initramfs: busybox for the rescue shell.
 pub const INITRAMFS_BUSYBOX: &str = "/bin/busybox";

@@ -168,14 +168,14 @@ pub struct BootReport {
     /// Files of the seal that could not be installed in the root.
     #[cfg_attr(feature = "serde", serde(default))]
     pub missing: Vec<String>,
-    /// What is older than something that the node has or had.
+    /// Seals and releases that are older than others which the node has or had.
     #[cfg_attr(feature = "serde", serde(default))]
     pub older: Vec<Older>,
     /// What was wrong, in the order of its discovery.
     pub faults: Vec<FaultReport>,
     /// How the configuration run ended.
     pub configure: Configure,
-    /// How long the firmware took before the selector ran, in milliseconds, where it can be known.
+    /// How long the firmware took before the selector ran, in milliseconds, if it can be known.
     #[cfg_attr(feature = "serde", serde(default, rename = "firmware", deserialize_with = "perhaps"))]
     pub firmware_ms: Option<u64>,
     /// How long the selector took before the kernel ran, in milliseconds.

@@ -40,13 +40,13 @@ impl ReportKey {
         Self(random)
     }
 
-    /// The OEM string that holds it.
+    /// The OEM string with this key.
     #[must_use]
     pub fn oem_string(&self) -> String {
         format!("{PREFIX}{}", crate::hash::to_hex(&self.0))
     }
 
-    /// The key in an SMBIOS table, where there is one.
+    /// The key in an SMBIOS table, if there is one.
     #[must_use]
     pub fn find(mut table: &[u8]) -> Option<Self> {
         loop {
@@ -76,7 +76,7 @@ impl ReportKey {
     }
 }
 
-/// The line of a report on a console, without its marker: the JSON text, and the proof where there is a key.
+/// The line of a report on a console, without its marker: the JSON text, and the proof if there is a key.
 #[must_use]
 pub fn line(report: &str, key: Option<&ReportKey>) -> String {
     let report = format!("{}", Shown(report));

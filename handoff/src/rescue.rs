@@ -48,7 +48,7 @@ pub enum RescueAccess {
     Commands,
 }
 
-/// What a console offers in rescue.
+/// The login on a console in rescue.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum ConsoleAccess {
     /// No login: it only shows what is wrong.
@@ -65,7 +65,7 @@ pub enum ConsoleAccess {
 pub struct RescuePolicy {
     /// What a user who has logged in can do.
     pub access: RescueAccess,
-    /// What the consoles offer.
+    /// The login on the consoles.
     pub console: ConsoleAccess,
     /// Lines of `authorized_keys` for logins by SSH. Without any, rescue does not start the network.
     pub ssh_keys: Vec<String>,
@@ -117,7 +117,7 @@ impl RescuePolicy {
         text
     }
 
-    /// Reads a line of the loader configuration; `None` where the key is not one of these or the value is not valid.
+    /// Reads a line of the loader configuration; `None` if the key is not one of these or the value is not valid.
     pub fn take(&mut self, key: &str, value: &str) -> Option<()> {
         match (key, value) {
             ("rescue-password", hash) if hash.starts_with("$argon2id$") => {

@@ -29,7 +29,7 @@ pub struct FixedAddress {
 pub struct BadFixedAddress;
 
 impl FixedAddress {
-    /// The address of a card in rescue: its first fixed one. `None` where it has none.
+    /// The address of a card in rescue: its first fixed one. `None` if it has none.
     #[must_use]
     pub fn of(card: &Card) -> Option<Self> {
         let address = card.addresses.first().copied()?;

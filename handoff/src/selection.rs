@@ -12,7 +12,7 @@ pub const VARIABLE: &str = "PsyopsSelection";
 /// The variable's vendor GUID, a random one.
 pub const VENDOR_GUID: &str = "5d2bd1ea-5c4e-4f0f-9a37-70f0a5e6c9b4";
 
-/// Where the started system should go.
+/// What the started system should do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
     /// An ordinary boot.
@@ -51,7 +51,7 @@ impl Selection {
         )
     }
 
-    /// Reads the variable's content; `None` where a field is missing or not valid.
+    /// Reads the variable's content; `None` if a field is missing or not valid.
     #[must_use]
     pub fn decode(text: &str) -> Option<Self> {
         let field = |key: &str| {

@@ -70,7 +70,7 @@ impl OnCorruption {
 pub struct Superblock {
     /// The UUID, 16 bytes in the order of their textual form.
     pub uuid: [u8; 16],
-    /// How many blocks the data has.
+    /// The size of the data in blocks of [`BLOCK`] bytes.
     pub data_blocks: u64,
     /// The salt before each block.
     pub salt: [u8; SALT_LEN],

@@ -18,7 +18,7 @@ const PATIENCE: u16 = 2000;
 /// A record of `/dev/kmsg` holds about 1000 bytes; a longer one is refused as a whole.
 const LONGEST_RECORD: usize = 900;
 
-/// The paths of the terminals that the kernel prints on; `/dev/console` where it names none.
+/// The paths of the terminals that the kernel prints on; `/dev/console` if it names none.
 pub(crate) fn terminals() -> Vec<String> {
     let active = sysfs::attribute(ACTIVE).unwrap_or_default();
     let named: Vec<String> = active.split_whitespace().map(|name| format!("/dev/{name}")).collect();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// Where the steps mount efivarfs; the kernel makes the folder where firmware offers variables.
+/// The mount point of efivarfs; the kernel makes this folder if the firmware has variables.
 pub(crate) const FOLDER: &str = "/sys/firmware/efi/efivars";
 /// The vendor GUID of the Boot Loader Interface (<https://systemd.io/BOOT_LOADER_INTERFACE>).
 pub(crate) const BOOT_LOADER_VENDOR: &str = "4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";

@@ -44,7 +44,7 @@ impl Display for FailureKind {
 pub(crate) trait StepError: Display {
     /// The kind of failure that this error causes.
     fn kind(&self) -> FailureKind;
-    /// What a user can do about it.
+    /// What the user can do about it, as a sentence.
     fn remedy(&self) -> String;
 }
 
@@ -57,7 +57,7 @@ pub(crate) struct Failure {
     pub(crate) kind: FailureKind,
     /// What failed, on what.
     pub(crate) problem: String,
-    /// What a user can do.
+    /// What the user can do, as a sentence.
     pub(crate) remedy: String,
 }
 

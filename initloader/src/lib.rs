@@ -66,7 +66,7 @@ use std::convert::Infallible;
 use std::process::ExitCode;
 use steps::{configure, disk as find_disk, early, handover, install, modules, root, selection};
 
-/// The whole program. It does not return where it is PID 1; anywhere else it is a command of the rescue shell.
+/// The whole program. As PID 1 it does not return; in any other process it is a command of the rescue shell.
 #[must_use]
 pub fn main() -> ExitCode {
     if nix::unistd::getpid().as_raw() != 1 {

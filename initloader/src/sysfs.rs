@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-/// An attribute's text without white space around it; `None` where it cannot be read.
+/// An attribute's text without white space around it; `None` if it cannot be read.
 pub(crate) fn attribute(path: impl AsRef<Path>) -> Option<String> {
     let bytes = std::fs::read(path).ok()?;
     // Devices can have any bytes in their strings.

@@ -53,7 +53,7 @@ impl fmt::Debug for Recipient {
 /// Why a file is not a usable identity. No variant carries any part of the secret.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadIdentity {
-    /// Nothing but comments and empty lines.
+    /// Only comments and empty lines.
     #[error("the file holds no age identity: no line begins with AGE-SECRET-KEY-1")]
     Missing,
     /// Bytes that are not text.

@@ -66,8 +66,8 @@ fn medium(bytes: Vec<u8>) -> Partition<Recorder> {
     Partition::over(Recorder { now: RefCell::new(bytes), events: RefCell::default() }, Path::new("/dev/test"))
 }
 
-/// What a power cut during `writer` can leave of `before`: of each write the first sectors, the last ones, every other
-/// one, all but one. Every writer of this crate flushes after each write; one that does not fails here.
+/// The states of `before` that a power cut during `writer` can leave: of each write the first sectors, the last ones,
+/// every other one, all but one. Every writer of this crate flushes after each write; one that does not fails here.
 fn states(before: &[u8], writer: impl FnOnce(&Partition<Recorder>)) -> Vec<Vec<u8>> {
     let partition = medium(before.to_vec());
     writer(&partition);

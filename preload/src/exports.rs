@@ -44,7 +44,7 @@ const TIME_UTC: c_int = 1;
 const EINTR: c_int = 4;
 const EIO: c_int = 5;
 const EINVAL: c_int = 22;
-/// The most that getentropy(3) gives.
+/// The most bytes that getentropy(3) returns.
 const MOST_ENTROPY: usize = 256;
 
 unsafe extern "C" {
@@ -257,7 +257,7 @@ unsafe fn fill(place: *mut u8, length: usize) {
     }
 }
 
-/// What the kernel's convention makes of a C number: its sign is carried on.
+/// A C number as the kernel's calling convention passes it: with its sign extended.
 fn number(value: c_int) -> usize {
     isize::try_from(value).unwrap_or(0).cast_unsigned()
 }

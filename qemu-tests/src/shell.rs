@@ -58,7 +58,7 @@ impl Shell {
         Ok(Self { machine, number: 0 })
     }
 
-    /// The machine itself.
+    /// The virtual machine that the shell runs in.
     #[must_use]
     pub fn machine(&self) -> &Machine {
         &self.machine

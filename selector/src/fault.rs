@@ -23,7 +23,7 @@ pub(crate) enum Fault {
     NoPartition(Role),
     /// The disk has two partitions of this name and type.
     TwoPartitions(DuplicateRole),
-    /// The firmware gives no access to a partition that it lists.
+    /// The firmware lists the partition but does not give access to it.
     NoAccess(&'static str, Status),
     /// A block size that the formats on the stick do not allow, or no medium.
     BadGeometry(&'static str),

@@ -198,7 +198,7 @@ struct RelayArguments {
 /// The version of the JSON that the commands print. Fields may be added within a version.
 const FORMAT: u64 = 1;
 
-/// Does what was asked for.
+/// Runs the command.
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
     // Some commands have the node's key in memory. The kernel writes no core dump of a process without this attribute,

@@ -44,7 +44,7 @@ pub enum ConfigureError {
     File(#[from] FileError),
 }
 
-/// Where the log of `stage` is.
+/// The path of the log of `stage`.
 #[must_use]
 pub fn log_path(root: &Root, stage: Stage) -> PathBuf {
     root.at(handoff::paths::LOGS).join(format!("configure-{stage}.log"))

@@ -101,7 +101,7 @@ impl Places {
         Self { device: root.at("/dev/log"), spool, total, lock, state: Self::state(root) }
     }
 
-    /// Where the state of the last pause is.
+    /// The path of the state file of the last pause.
     #[must_use]
     pub fn state(root: &Root) -> PathBuf {
         root.at(handoff::paths::RUN).join("syslog-pause.json")
@@ -145,7 +145,7 @@ pub enum Resumed {
     Replayed {
         /// How many datagrams were replayed.
         replayed: u64,
-        /// How many were dropped, because their senders' shares of the spool were full.
+        /// How many datagrams were dropped, because their senders' shares of the spool were full.
         dropped: u64,
     },
     /// No daemon listens: the proxy goes on alone until one does.

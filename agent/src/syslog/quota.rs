@@ -101,7 +101,7 @@ impl Dropped {
 pub struct Drops {
     /// By user id.
     pub users: BTreeMap<u32, Dropped>,
-    /// Of users beyond the 256 that are counted one by one.
+    /// The dropped datagrams of users beyond the 256 that are counted one by one.
     pub further_users: Dropped,
 }
 
@@ -196,7 +196,7 @@ mod tests {
         let lines = drops.lines();
         assert_eq!(lines.len(), 17);
         assert_eq!(lines[0], "dropped 2 messages (15 bytes) of uid 7: its share of the spool was full");
-        // 241 further of the 256, of which 15 more have lines of their own.
+        // The 240 counted users without their own line, and the 44 that are not counted one by one.
         assert_eq!(
             lines[16],
             "dropped 284 messages (2840 bytes) of other users: their share of the spool was full"

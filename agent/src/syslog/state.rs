@@ -20,9 +20,9 @@ pub enum Stage {
     Paused,
     /// The pause is over, and messages are replayed.
     Replaying,
-    /// All is replayed.
+    /// All messages are replayed.
     Ended,
-    /// There was no daemon: the next pause replays what was kept.
+    /// There was no daemon: the next pause replays the messages.
     Kept,
 }
 
@@ -33,11 +33,11 @@ pub struct PauseState {
     pub format: u64,
     /// The stage of the pause.
     pub stage: Stage,
-    /// How many messages were replayed.
+    /// How many messages were sent to the daemon after the pause.
     pub replayed: u64,
-    /// How many of them lost their end, or could not be sent at all, because they were too long.
+    /// How many messages were cut or could not be sent, because they were too long.
     pub cut: u64,
-    /// How many were dropped in all.
+    /// How many messages were dropped.
     pub dropped: u64,
     /// The dropped messages by user.
     pub drops: Drops,

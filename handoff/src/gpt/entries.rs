@@ -39,13 +39,13 @@ impl GptPartitionEntry {
         Architecture::ALL.iter().any(is_type).then_some(role)
     }
 
-    /// How many blocks it has.
+    /// The size of the partition in blocks.
     #[must_use]
     pub fn blocks(&self) -> u64 {
         self.ending_lba.0.saturating_sub(self.starting_lba.0).saturating_add(1)
     }
 
-    /// Reads an entry; `None` where it is not used.
+    /// Reads an entry; `None` if it is not used.
     fn read(bytes: &[u8], number: u32) -> Option<Self> {
         let mut fields = Reader::new(bytes);
         let partition_type_guid = Guid::from_disk(fields.array()?);

@@ -8,7 +8,7 @@ const SIGNATURE: &[u8; 8] = b"EFI PART";
 const REVISION: u32 = 0x0001_0000;
 /// Bytes of the fields of this revision; `HeaderSize` may be larger.
 const FIELDS: u32 = 92;
-/// Where `HeaderCRC32` is; it counts as zero when the checksum is computed.
+/// The bytes of `HeaderCRC32`, which are taken as zero when the checksum is computed.
 const HEADER_CRC32: core::ops::Range<usize> = 16..20;
 /// The specification requires room for at least 16 KiB of entries. 1 MiB is 128 entries of 8 KiB each.
 const LARGEST_ARRAY: u64 = 1 << 20;
@@ -112,7 +112,7 @@ struct RawHeader {
 }
 
 impl RawHeader {
-    /// `None` where the block is too short.
+    /// Reads the fields; `None` if the block is too short.
     fn read(block: &[u8]) -> Option<Self> {
         let mut fields = Reader::new(block);
         let (signature, revision, header_size, header_crc32) =
@@ -132,7 +132,7 @@ impl RawHeader {
         Some(Self { signature, revision, header_size, header_crc32, header })
     }
 
-    /// The checksum computed over the header's bytes; `None` where `HeaderSize` is larger than the block.
+    /// The checksum computed over the header's bytes; `None` if `HeaderSize` is larger than the block.
     fn crc32_of(&self, block: &[u8]) -> Option<u32> {
         let size = usize::try_from(self.header_size).ok().filter(|_| self.header_size >= FIELDS)?;
         let mut bytes = block.get(..size)?.to_vec();

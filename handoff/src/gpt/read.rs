@@ -6,15 +6,15 @@ use alloc::string::ToString as _;
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Where the protective MBR says how many sectors follow it (UEFI 2.10, table 5.4).
+/// The bytes of the protective MBR with the number of sectors after it (UEFI 2.10, table 5.4).
 const MBR_SIZE_IN_LBA: core::ops::Range<usize> = 446 + 12..446 + 16;
 
-/// The table of a disk whose backup is read only where the primary copy cannot be used.
+/// The table of a disk whose backup is read only if the primary copy cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FirstCopy {
     /// The table that is used: the primary copy or the backup.
     pub table: Table,
-    /// What is wrong with the primary copy, where the backup is used.
+    /// What is wrong with the primary copy, if the backup is used.
     pub fault: Option<CopyFault>,
 }
 

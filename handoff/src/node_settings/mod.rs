@@ -22,9 +22,9 @@ use core::num::NonZeroU32;
 /// The version of the format.
 const FORMAT: u32 = 1;
 
-/// Seconds that the configuration run may take, where the site sets no limit.
+/// Seconds that the configuration run may take, if the site sets no limit.
 pub const DEFAULT_DEADLINE: NonZeroU32 = NonZeroU32::MIN.saturating_add(599);
-/// Further attempts of a command that fails, where the site sets no number.
+/// Further attempts of a command that fails, if the site sets no number.
 pub const DEFAULT_RETRIES: u32 = 3;
 
 /// The settings of a node.
@@ -32,13 +32,13 @@ pub const DEFAULT_RETRIES: u32 = 3;
 pub struct NodeSettings {
     /// The name of its site.
     pub site: Name,
-    /// Its name, which is its host name too.
+    /// The name of the node, which is its host name too.
     pub name: Name,
     /// The kind of its base system.
     pub base: BaseKind,
     /// Its roles, in the order in which they are applied.
     pub roles: Vec<Name>,
-    /// What templates see, besides [`crate::variables::PREDEFINED`].
+    /// The variables for templates, besides [`crate::variables::PREDEFINED`].
     pub variables: toml::Table,
     /// Its network cards.
     pub network: Vec<Card>,

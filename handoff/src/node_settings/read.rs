@@ -27,7 +27,7 @@ pub enum BadNodeSettings {
         key: &'static str,
         /// The value in the file; empty for a password hash.
         value: String,
-        /// What is expected there.
+        /// What is expected for this key.
         problem: String,
     },
 }

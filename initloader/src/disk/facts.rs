@@ -40,7 +40,7 @@ impl fmt::Display for BlockDevice {
 pub(crate) struct Partition {
     /// The partition's number, from 1, as the kernel counts.
     pub(crate) number: u64,
-    /// What it is for.
+    /// The role of the partition.
     pub(crate) role: Role,
     /// The partition's unique GUID.
     pub(crate) guid: Guid,
@@ -69,7 +69,7 @@ pub(crate) struct Disk {
     pub(crate) name: String,
     /// For messages: path, vendor and model, serial number, size.
     pub(crate) description: String,
-    /// Its partitions that have a role; none where there is no table.
+    /// Its partitions that have a role; none if there is no table.
     pub(crate) partitions: Vec<KnownPartition>,
     /// Roles that more than one partition has.
     pub(crate) duplicate_roles: Vec<DuplicateRole>,

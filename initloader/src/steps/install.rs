@@ -31,7 +31,7 @@ pub(crate) enum InstallError {
     File {
         /// The file's path in the seal.
         path: RelativePath,
-        /// How much the node needs it.
+        /// Whether the boot, the configuration run or neither needs the file.
         required: Required,
         /// The path in the root that cannot be written.
         place: PathBuf,

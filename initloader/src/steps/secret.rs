@@ -52,7 +52,7 @@ pub(crate) enum SecretError {
     NotAStore {
         /// The device of the secret partition.
         device: BlockDevice,
-        /// What the partition has instead.
+        /// Which other content the partition has.
         problem: NotAStore,
     },
     /// The kernel refuses to mount it.

@@ -79,7 +79,7 @@ impl From<SealError> for BuildError {
     }
 }
 
-/// What a node must have, collected before it is sealed.
+/// The files of a node, collected before they are sealed.
 #[derive(Default)]
 pub struct SealBuilder {
     policy: Policy,

@@ -244,7 +244,7 @@ const CHECKSUM_ALGORITHM: Range<usize> = 4..6;
 /// The passphrase's salt.
 const SALT: Range<usize> = 6..38;
 
-/// The limit of operations for scrypt, as libsodium counts them.
+/// The limit of operations for scrypt, in libsodium's unit.
 const OPERATIONS: Range<usize> = 38..46;
 
 /// The limit of memory for scrypt, in bytes.
@@ -310,7 +310,7 @@ mod tests {
         assert_eq!(parse(&key.public_text()), BadSigningKey::NotAKey);
         let text = key.text().unwrap();
         let line = text.lines().nth(1).unwrap();
-        // The base64 text begins with `Ed`, then two bytes that are zero where the key is not under a passphrase.
+        // The base64 text begins with `Ed`, then two bytes that are zero if the key is not under a passphrase.
         let scrypt = format!("RWRTYw{}", &line[6..]);
         assert_eq!(parse(&text.replace(line, &scrypt)), BadSigningKey::Encrypted);
         let mut damaged = line.to_owned();

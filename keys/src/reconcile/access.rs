@@ -16,7 +16,7 @@ pub const KEY_MODE: u32 = 0o600;
 /// The mode of every folder of the store, and of the store itself.
 pub const FOLDER_MODE: u32 = 0o700;
 
-/// The longest list of attribute names that the kernel gives (`XATTR_LIST_MAX`).
+/// The longest list of attribute names that the kernel returns (`XATTR_LIST_MAX`).
 const LONGEST_LIST: usize = 65536;
 /// `SELinux` gives every inode this attribute, stored or not. It can only restrict access.
 const LABEL: &[u8] = b"security.selinux";

@@ -1,5 +1,5 @@
-//! The payload of a seal: a binary age file that holds a tar (POSIX.1-1988 ustar, pax where paths are long) with
-//! `manifest` first, then `files/PATH` for every entry of the manifest.
+//! The payload of a seal: a binary age file with a tar (POSIX.1-1988 ustar, pax for long paths) that has `manifest`
+//! first, then `files/PATH` for every entry of the manifest.
 //!
 //! Manifest and contents must match exactly: no entry without its content, no content without its entry, every size and
 //! digest right, every content valid for its kind.

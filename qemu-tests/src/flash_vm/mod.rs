@@ -1,6 +1,6 @@
 //! Writing sticks in a virtual machine: `psyops flash` runs there as root, on sticks that come, go and have faults.
 //!
-//! [`UsbStick`] is a stick, [`FlashVm`] the machine, [`judge`] says what a medium has become, looked at from outside.
+//! [`UsbStick`] is a stick, [`FlashVm`] the machine, [`verdict`] checks the content of a medium from outside.
 
 mod moments;
 mod server;

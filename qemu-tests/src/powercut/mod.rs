@@ -1,7 +1,7 @@
 //! Power cuts: every write to a disk is recorded, and every state that a power cut can leave is checked.
 //!
-//! [`write_log`] reads what QEMU recorded, [`states`] says which states of the disk that allows (each prefix of the
-//! requests, each torn request, requests since the last flush in any selection), [`tally`] counts what became of them.
+//! [`write_log`] reads QEMU's record, [`states`] lists the states of the disk that it allows (each prefix of the
+//! requests, each torn request, requests since the last flush in any selection), [`tally`] counts their results.
 //! What is recorded and what must be true afterwards is defined by a scenario: of the secret partition in [`store`], of
 //! raw partitions in [`raw`], of a whole stick that boots cold in [`cold`], of the selector in [`selector`]. [`run`]
 //! runs them, mostly in two kinds of machines: one that records, and others that check the states.

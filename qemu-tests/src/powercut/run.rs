@@ -78,7 +78,7 @@ pub fn run(plan: &Plan) -> Result<Report> {
     Ok(report)
 }
 
-/// One machine in which every scenario writes to a disk of its own.
+/// Starts one machine in which every scenario writes to its own disk.
 fn record(plan: &Plan, fixture: &SiteFixture, scenarios: &[Scenario]) -> Result<()> {
     let mut bench = ToolVm::around(fixture, &plan.program, &["e2fsck"])?;
     let mut script = String::new();

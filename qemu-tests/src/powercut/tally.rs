@@ -35,7 +35,7 @@ impl Outcome {
 pub struct Lost {
     /// A description of the state.
     pub state: String,
-    /// What is lost.
+    /// The error that shows the loss.
     pub what: String,
 }
 
