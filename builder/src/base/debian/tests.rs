@@ -1,5 +1,5 @@
-//! The installation for real, in its sandbox, of packages that are made here: one with just enough programs of this machine
-//! to run dpkg and scripts (a second or two instead of minutes), and one whose script does what the test wants.
+//! The installation for real, in its sandbox, of packages that are made here: one with just enough programs of this
+//! machine to run dpkg and scripts (a second or two instead of minutes), and one whose script does what the test wants.
 
 use super::*;
 use crate::base::lock::Lock;
@@ -212,7 +212,8 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
     }
 }
 
-/// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is gone.
+/// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is
+/// gone.
 #[test]
 fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
     let mut place = Fixture::new();

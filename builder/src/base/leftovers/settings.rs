@@ -2,7 +2,7 @@
 
 use super::search::is_id;
 
-/// Larger files are not settings.
+/// Files with more bytes are not settings.
 const MOST: usize = 1 << 16;
 
 /// Whether a line gives a name that ends in ID an id as its value.
