@@ -1,25 +1,25 @@
-//! What the user says about the disks that are to be written.
+//! What the user allows for the disks to be written.
 
 use clap::Args;
 
-/// What the user agreed to.
+/// What the user allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// A disk that is neither removable nor on USB may be written.
+    /// Whether a disk that is neither removable nor on USB may be written.
     pub fixed_disk: bool,
-    /// Nodes whose sticks may become another node's.
+    /// Nodes whose sticks may be flashed for another node.
     pub reassign: Vec<String>,
-    /// Names of what may be lost.
+    /// The names of content that may be lost, as a refusal prints them.
     pub overwrite: Vec<String>,
-    /// Ends of serial numbers of the disks that are meant.
+    /// The ends of the serial numbers of the disks that the user means.
     pub serials: Vec<String>,
 }
 
 /// What is typed about a partition that is to be written.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PartitionConsentArgs {
-    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks shows
-    /// both). On a terminal it is asked for
+    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks
+    /// shows both). On a terminal it is asked for
     #[arg(long = "serial", value_name = "TAIL")]
     pub serials: Vec<String>,
     /// Write a disk that is neither removable nor on USB
