@@ -22,7 +22,7 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use thiserror::Error;
 
-/// The hidden command of `psyops` that is the helper.
+/// The hidden command of `psyops` that runs the helper.
 pub(crate) const COMMAND: &str = "open-device";
 /// The message that comes with a descriptor. A message without one is the number of an error.
 const OPENED: [u8; 4] = [0; 4];

@@ -25,7 +25,7 @@ pub enum What {
 /// A use of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {
-    /// How it is used.
+    /// The kind of use.
     pub what: What,
     /// The kernel's names of the devices between the disk and the use, beginning with the disk's own partition; none if
     /// the disk itself is used.
