@@ -18,8 +18,8 @@ pub struct Consent {
 /// What is typed about a partition that is to be written.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PartitionConsentArgs {
-    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks
-    /// shows both). On a terminal it is asked for
+    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks shows
+    /// both). On a terminal it is asked for
     #[arg(long = "serial", value_name = "TAIL")]
     pub serials: Vec<String>,
     /// Write a disk that is neither removable nor on USB
