@@ -32,7 +32,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The exit code.
+    /// The exit code of this class (sysexits(3)).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -113,7 +113,7 @@ pub trait Classified: Cause + std::error::Error + Send + Sync + 'static {
         }
     }
 
-    /// What the user can do.
+    /// What the user can do, from this error or its cause.
     fn advice(&self) -> Option<String> {
         self.own_advice().or_else(|| self.classified_cause()?.advice())
     }
@@ -173,7 +173,7 @@ impl Error {
         self.0.exit_code()
     }
 
-    /// What the user can do.
+    /// What the user can do, from this error or its cause.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         self.0.advice()

@@ -11,7 +11,7 @@ use thiserror::Error;
 /// The largest size or number that a reader accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What is counted, as it begins a sentence.
+    /// The thing that is counted, as the start of a sentence.
     pub what: &'static str,
     /// The largest accepted number.
     pub most: u64,
@@ -62,7 +62,7 @@ pub static UKI: Limit = bytes("the UKI", 96 * MIB, "a node holds it in memory");
 pub static INITRAMFS: Limit = bytes("the unpacked initramfs", 512 * MIB, "a node holds it in memory");
 /// Linux, `init/initramfs.c`: `PATH_MAX`, with its zero byte.
 pub static CPIO_NAME: Limit = bytes("a name in the initramfs", 4096, "PATH_MAX of the kernel");
-/// As above: a link's target.
+/// The same for a link's target.
 pub static CPIO_LINK: Limit = bytes("a link in the initramfs", 4096, "PATH_MAX of the kernel");
 /// Names and targets of all files together, which a listing holds in memory.
 pub static CPIO_NAMES: Limit = bytes(

@@ -24,7 +24,7 @@ pub enum BadHash {
     Memory(u32),
 }
 
-/// Whether a node can check passwords against this hash.
+/// Checks that a node can verify passwords with this hash.
 pub fn check_hash(text: &str) -> Result<(), BadHash> {
     let hash = PasswordHash::new(text).map_err(BadHash::Format)?;
     if hash.algorithm != Algorithm::Argon2id.ident() || hash.version != Some(Version::V0x13.into()) {

@@ -111,7 +111,7 @@ pub enum ToolError {
         /// The error from starting it.
         r#source: io::Error,
     },
-    /// The program failed.
+    /// The program ran and failed.
     #[error("{program} failed ({status}): {complaint}")]
     Failed {
         /// The name of the program.

@@ -1,4 +1,4 @@
-//! Sizes for people.
+//! Sizes as text for people.
 
 /// A number of bytes with one decimal place, in the largest unit in which it is at least one.
 #[must_use]

@@ -1,4 +1,4 @@
-//! Which applets a busybox has, read from its program file. The program is never run: it comes from a package.
+//! Reads which applets a busybox has from its program file. The program is never run: it comes from a package.
 //!
 //! busybox's build (`applets/applet_tables.c`) writes two tables into the program's constants, which no `strip`
 //! removes: `applet_names`, the names in the order of `strcmp`, each ended by a NUL, all ended by another one; and, in
@@ -7,7 +7,7 @@
 
 use object::{Object as _, ObjectSection as _};
 
-/// How `applet_names` begins: `[` and `[[` come first in the order of their bytes.
+/// The start of `applet_names`: `[` and `[[` come first in the order of their bytes.
 const FIRST_NAMES: &[u8] = b"[\0[[\0";
 /// Limits for what is accepted as a table of names. Debian's busybox has 269 applets (12) and 275 (13).
 const FEWEST: usize = 50;
@@ -104,7 +104,7 @@ pub(super) fn read(program: &[u8]) -> Result<Vec<Applet>, BadBusybox> {
     let elf = object::File::parse(program).map_err(|error| BadBusybox::NotElf(error.to_string()))?;
     let section =
         elf.section_by_name(".rodata").ok_or_else(|| BadBusybox::NotElf("no section .rodata".into()))?;
-    // Not `uncompressed_data`: constants that a program uses as they are cannot be compressed.
+    // Not `uncompressed_data`: the program uses these constants in place, so they cannot be compressed.
     read_constants(section.data().map_err(|error| BadBusybox::NotElf(error.to_string()))?)
 }
 

@@ -17,9 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How apt begins its explanation of why packages do not fit together.
+/// The start of apt's explanation why packages cannot be installed together.
 const UNMET: &str = "The following packages have unmet dependencies";
-/// Settings of the machine's apt that say how to reach the archive.
+/// The settings of the machine's apt for reaching an archive, such as its proxy.
 const TAKEN_OVER: [&str; 2] = ["Acquire::http", "Acquire::https"];
 
 /// A private apt for the archives of one site.

@@ -18,7 +18,7 @@ use keys::issue::signing::SigningFailed;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no base system.
+/// Why the base system could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum BaseError {
     /// Reading or writing a file of the store failed.

@@ -1,4 +1,4 @@
-//! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
+//! The init of a base: the program that becomes PID 1 after the loader, and the builder's overlay for it.
 
 use super::imported::error::ImportError;
 use crate::site::Base;
@@ -13,18 +13,18 @@ use std::str::FromStr;
 
 /// Where systemd is, after and before Debian moved programs to /usr.
 const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
-/// Where busybox can be init. Debian's has its init under the name `linuxrc`.
+/// The paths under which busybox can be init. Debian's busybox has its init under the name `linuxrc`.
 const BUSYBOX: [&str; 6] =
     ["sbin/init", "usr/sbin/init", "bin/init", "usr/sbin/linuxrc", "linuxrc", "bin/linuxrc"];
 /// `e_machine` of an ELF header (elf(5)).
 const MACHINE_AT: std::ops::Range<usize> = 18..20;
 
-/// The init of a base.
+/// The program that starts the userspace of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Init {
     /// systemd or busybox.
     pub kind: InitKind,
-    /// Its path in the root.
+    /// The path in the root.
     pub path: String,
 }
 

@@ -11,7 +11,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where a package has its modules.
+/// The folder for modules in a package.
 const MODULES: &str = "lib/modules";
 
 /// An unpacked kernel in the store.

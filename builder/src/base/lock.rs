@@ -65,7 +65,7 @@ impl LockRequest {
 pub struct Lock {
     /// The request that they were resolved for.
     pub request: LockRequest,
-    /// The base, where it is not made of packages.
+    /// The imported base, if the base is not made of packages.
     pub imported: Option<ImportedBase>,
     /// The packages, sorted by part and name.
     pub packages: Vec<LockedPackage>,

@@ -20,7 +20,7 @@ pub enum Part {
 }
 
 impl Part {
-    /// Its name in lock files and lists.
+    /// The name in lock files and lists.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {

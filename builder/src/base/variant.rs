@@ -1,4 +1,4 @@
-//! What a lock holds for nodes whose set of packages is not the site's: the difference from the site's packages.
+//! The packages of nodes whose set of packages is not the site's, stored in the lock as the difference from the site's.
 //!
 //! Only the root differs. Kernel, boot stub and the programs of rescue are the same for all nodes of a site.
 

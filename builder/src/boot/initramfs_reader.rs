@@ -51,7 +51,7 @@ pub enum ArchiveError {
 /// What the caller requests of a file besides its name, mode, owner and size. Targets of links are always read.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
-    /// Only these.
+    /// Nothing more.
     Size,
     /// Also the SHA-256 of its content.
     Digest,

@@ -38,7 +38,7 @@ fn psyops() {
     io::stdout().write_all(END.as_bytes()).unwrap();
 }
 
-/// What the command prints on standard output and standard error.
+/// Runs the command; returns its standard output and standard error.
 fn run(words: &[&str]) -> (String, String) {
     let words = serde_json::to_string(&[&["psyops"], words].concat()).unwrap();
     let mut child = Command::new(env::current_exe().unwrap());

@@ -47,7 +47,7 @@ pub struct InitOutput {
     json: bool,
 }
 
-/// What was made.
+/// What this command made.
 #[derive(Debug)]
 enum Made {
     /// A new site.

@@ -8,7 +8,7 @@ use std::fmt;
 /// The value of a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// A text.
+    /// Text, for example a version.
     Text(String),
     /// A number, mostly of bytes.
     Number(u64),

@@ -42,7 +42,7 @@ pub struct ConsentArgs {
 }
 
 impl PartitionConsentArgs {
-    /// What was agreed to.
+    /// The consent that these options give.
     #[must_use]
     pub fn consent(&self) -> Consent {
         let Self { serials, fixed_disk, overwrite } = self.clone();
@@ -51,7 +51,7 @@ impl PartitionConsentArgs {
 }
 
 impl ConsentArgs {
-    /// What was agreed to.
+    /// The consent that these options give.
     #[must_use]
     pub fn consent(&self) -> Consent {
         Consent { reassign: self.reassign.clone(), ..self.common.consent() }

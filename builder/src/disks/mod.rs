@@ -63,7 +63,7 @@ pub struct Disk {
     pub model: Option<String>,
     /// The serial number; none if the hardware has none.
     pub serial: Option<String>,
-    /// How it is attached.
+    /// The bus that the disk is attached to.
     pub bus: Bus,
     /// Whether the disk is removable, or a card.
     pub removable: bool,

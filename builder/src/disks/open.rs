@@ -45,7 +45,7 @@ pub enum OpenError {
     Changed {
         /// The path of the disk.
         path: PathBuf,
-        /// What is different.
+        /// What differs from the disk that was checked.
         difference: &'static str,
     },
 }

@@ -1,4 +1,4 @@
-//! What uses a disk: mounts, swap and devices made of it, of its partitions, and of what is made of them.
+//! The uses of a disk: mounts, swap, and devices made of it, of its partitions, or of such devices.
 
 use super::kernel::{Kernel, Node};
 use super::mounts::Mounts;
@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// How a device is used.
+/// A way in which a device is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
     /// The running system's root is on it.

@@ -1,8 +1,8 @@
 //! From a site to the images of its nodes: first each system that some of them share, then the parts of each node, in
 //! parallel.
 //!
-//! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays
-//! in the store ([`BuildRecord`]) and explains the next build.
+//! Each step has named inputs; a stored result of the same inputs is used again. A record of the steps stays in the
+//! store ([`BuildRecord`]) and explains the next build.
 
 #[cfg(test)]
 mod golden;

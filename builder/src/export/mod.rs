@@ -36,7 +36,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Where it goes where nobody says.
+    /// The default path of the output, beside the image.
     #[must_use]
     pub fn beside(self, image: &Path) -> PathBuf {
         match self {

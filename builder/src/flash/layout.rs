@@ -1,8 +1,8 @@
 //! The content of a stick of a given size: the image's bytes in pieces, and the partition table at the stick's own
 //! ends.
 //!
-//! Pure but for the tables, which the `gpt` crate writes to a file. The last partition grows to the stick's end where
-//! it is `data`.
+//! Pure except for the tables, which the `gpt` crate writes to a file. If the last partition is `data`, it grows to the
+//! stick's end.
 
 use crate::export::block_map;
 use crate::image::reader::ImageReader;

@@ -51,7 +51,7 @@ use stick::Stick;
 /// The bytes at the beginning of a file system by which it is recognised.
 const HEAD: usize = 64 << 10;
 
-/// How to flash.
+/// How sticks are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
     /// Whether everything is written, and not only what differs.

@@ -46,7 +46,7 @@ pub struct Inputs<'a> {
     pub secret: Option<&'a Path>,
 }
 
-/// The result.
+/// A finished image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
     /// The path of the image.

@@ -44,7 +44,7 @@ pub enum FatError {
     Field {
         /// The field's name in the specification.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         found: u64,
         /// The expected value or values.
         expected: String,

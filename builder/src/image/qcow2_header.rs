@@ -26,7 +26,7 @@ pub(super) enum BadHeader {
     Field {
         /// The field's name in the specification.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         found: u64,
         /// The expected value or values.
         expected: String,

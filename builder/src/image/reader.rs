@@ -190,7 +190,7 @@ impl ImageReader {
         self.size
     }
 
-    /// The disk's GUID.
+    /// The GUID of the disk.
     #[must_use]
     pub fn disk_guid(&self) -> Uuid {
         self.table.disk_guid

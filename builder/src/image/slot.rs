@@ -20,7 +20,7 @@ use thiserror::Error;
 /// A UKI that has the digest in its boot record.
 #[derive(Debug, Clone)]
 pub struct CheckedUki {
-    /// The boot record.
+    /// The boot record of the slot.
     pub record: BootRecord,
     /// The bytes of the UKI.
     pub bytes: Vec<u8>,

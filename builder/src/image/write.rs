@@ -153,7 +153,7 @@ fn write_pieces(
     Ok(())
 }
 
-/// The output.
+/// Where the bytes are written.
 #[derive(Clone, Copy)]
 enum Sink<'a> {
     /// The image file itself.

@@ -16,7 +16,7 @@ pub enum Access {
     ReadOnly,
 }
 
-/// How a disk is attached.
+/// The way in which a disk is attached to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
     /// A stick in a USB 3 port.
@@ -38,7 +38,7 @@ pub struct Disk {
     pub path: PathBuf,
     /// Whether the machine can write to it.
     pub access: Access,
-    /// How it is attached.
+    /// The way in which it is attached.
     pub bus: Bus,
     /// An existing empty file that gets every write and flush in the log-writes format (QEMU's filter `blklogwrites`).
     /// Writes to such a disk are kept, and it reports a write cache to the machine.

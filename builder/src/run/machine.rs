@@ -265,7 +265,7 @@ impl Machine {
         self.command("system_powerdown")
     }
 
-    /// Cuts the power.
+    /// Cuts the power of the machine.
     pub fn cut_power(&self) -> Result<(), MachineError> {
         self.command("quit")
     }

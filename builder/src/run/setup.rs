@@ -59,11 +59,11 @@ pub struct Setup {
     pub cpus: u32,
     /// KVM or emulation.
     pub acceleration: Acceleration,
-    /// What it starts.
+    /// What the machine starts.
     pub boot: Boot,
     /// What a reset does.
     pub on_reset: OnReset,
-    /// Where the serial port goes.
+    /// Where the serial port is connected.
     pub serial: Serial,
     /// A port on this host's loopback interface that leads to the guest's port 22. Without one the guest has no
     /// network.

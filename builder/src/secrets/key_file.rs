@@ -78,7 +78,7 @@ pub enum KeyState {
     Unusable {
         /// What is wrong with it.
         problem: String,
-        /// What the user can do.
+        /// What the user can do about it.
         advice: Option<String>,
     },
     /// The key is locked with a passphrase.

@@ -118,7 +118,7 @@ impl Classified for NodeKeyError {
     }
 }
 
-/// What [`ensure`] made.
+/// The keys that [`ensure`] made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
     /// Whether any key was made.
@@ -162,7 +162,7 @@ fn make_identity(
     Ok(parse(store, node, admin)?.recipient())
 }
 
-/// What [`make_host_key`] wrote.
+/// The files that [`make_host_key`] wrote.
 #[derive(Default)]
 struct MadeHostKey {
     /// Whether either half was written.

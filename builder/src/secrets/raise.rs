@@ -99,8 +99,8 @@ pub fn raise(
         }
         (Raise::Release, _) => raise_release(&site, &known).map(|raised| vec![raised]),
     };
-    // Noted even if only some floors were raised, or if the seals cannot be made afterwards: nobody can then lower
-    // these floors unnoticed.
+    // Noted even if only some floors were raised, or if the seals cannot be made afterwards, so that these floors
+    // cannot be lowered without being noticed.
     if let Some(accepted) = &known.site.accepted {
         NodeNotes::note(accepted, Some(&Floors::of(&Site::load(&site.dir)?)), [])?;
     }

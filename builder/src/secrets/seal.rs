@@ -92,7 +92,7 @@ pub enum CurrentSealError {
     LastSerial {
         /// The name of the node.
         node: Name,
-        /// The last serial.
+        /// The last serial, which is the highest possible one.
         last: Serial,
     },
     /// A new seal could not be made.

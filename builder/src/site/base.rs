@@ -26,7 +26,7 @@ pub enum Base {
 /// Where an OCI image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {
-    /// From a registry.
+    /// From a registry, by this reference.
     Registry(Reference),
     /// From a folder (OCI image layout), whose path is relative to the site's folder.
     Layout {

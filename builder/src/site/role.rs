@@ -17,7 +17,7 @@ pub struct Role {
     pub dir: SiteFolder,
     /// The stage in which it is applied.
     pub stage: Stage,
-    /// What it does on a node.
+    /// What it does on a node: copies files, or runs a program.
     pub action: RoleAction,
     /// The packages that nodes with the role get.
     pub packages: Vec<WantedPackage>,

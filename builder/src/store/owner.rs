@@ -79,7 +79,7 @@ fn judge(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::R
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
-/// Whether a group is the user's own: it has the user's name and no other members.
+/// Whether a group is the user's own: it has the user's name and no other member.
 fn is_own(group: u32) -> bool {
     let user = User::from_uid(geteuid()).ok().flatten();
     let group = Group::from_gid(Gid::from_raw(group)).ok().flatten();

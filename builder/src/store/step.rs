@@ -4,10 +4,10 @@ use super::{Inputs, StepName};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Where the result of a step came from.
+/// Whether a step ran, or its result was in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
-    /// The step ran.
+    /// The step ran and made the result.
     #[serde(rename = "made")]
     Built,
     /// The result was in the store.

@@ -110,7 +110,7 @@ pub enum TreeError {
     BadRule {
         /// The position of the rule.
         at: Box<Location>,
-        /// What is wrong with it.
+        /// What the rule does not match, or why it is not valid.
         problem: String,
     },
     /// A path in a layer goes through a link of the same layer.

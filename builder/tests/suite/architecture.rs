@@ -19,7 +19,7 @@ const WORDS: [&str; 11] = [
     "qemu-system-x86",
     "4f68bce3",
 ];
-/// Code that is machine code, or that depends on the builder's own processor, not on that of nodes.
+/// Files with machine code, or that embed it for the builder's own processor, which is not that of nodes.
 const MACHINE_CODE: [&str; 2] = ["selector/src/clock.rs", "builder/src/base/sandbox/preload.rs"];
 const TABLE: &str = "handoff/src/architecture.rs";
 

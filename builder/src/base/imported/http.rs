@@ -54,7 +54,7 @@ pub(super) struct Question<'q> {
     pub(super) url: &'q str,
     pub(super) token: Option<&'q str>,
     pub(super) accept: &'q [&'q str],
-    /// How long the answer may take, to its last byte.
+    /// The time limit for the whole answer.
     pub(super) within: Duration,
 }
 

@@ -80,7 +80,7 @@ impl Source for Layout {
     }
 }
 
-/// Copies a layer out of the folder.
+/// Copies a layer from the folder.
 pub(super) fn copy(folder: &SiteFolder, layer: &LockedLayer, place: &Path) -> Result<(), ImportError> {
     let name = blob(&layer.sha256);
     let copied = folder.file(&name).and_then(|mut file| io::copy(&mut file, &mut File::create(place)?));

@@ -14,14 +14,14 @@ pub enum ImportedBase {
     Tar {
         /// The digest of the file as it is, that is, compressed.
         sha256: Sha256Digest,
-        /// Its size in bytes.
+        /// The size of the file in bytes.
         size: u64,
     },
     /// An image for Linux on the architecture of the nodes.
     Image {
         /// The digest of its manifest.
         manifest: Sha256Digest,
-        /// Its layers, the lowest first.
+        /// The layers of the image, the lowest first.
         layers: Vec<LockedLayer>,
     },
 }

@@ -23,7 +23,7 @@ const LAYERS: [&str; 6] = [
     "application/vnd.docker.image.rootfs.diff.tar.zstd",
 ];
 
-/// Where manifests come from.
+/// A source of manifests: a registry or a layout folder.
 pub(super) trait Source {
     /// The image as the user names it.
     fn name(&self) -> String;

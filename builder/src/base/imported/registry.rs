@@ -27,7 +27,7 @@ const ACCEPTED: [&str; 4] = [
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
-/// The header with the digest of what was sent.
+/// The header with the digest of the body that the registry sent.
 const DIGEST: &str = "docker-content-digest";
 
 /// One image in a registry.

@@ -1,4 +1,4 @@
-//! Passwords: hashes in the forms of crypt(5) and of some servers, and plain ones where a file says that it is one.
+//! Passwords: hashes in the forms of crypt(5) and of some servers, and plain ones that a file marks as passwords.
 //!
 //! Plain passwords are recognized only in answers that debconf stores and in assignments like `password = x7GhQ2mm`,
 //! outside of comments. A value that is a word, a path or a reference to something else does not count as a password.

@@ -33,7 +33,8 @@ const SHORTEST_NAME: usize = 6;
 pub enum Find {
     /// A private key or secret of the kind named.
     Key(&'static str),
-    /// An id of a machine, 32 hexadecimal digits or a UUID: alone in a file, or under a name that ends in ID.
+    /// The id of a machine, 32 hexadecimal digits or a UUID: the only content of a file, or under a name that ends in
+    /// ID.
     Id,
     /// Bytes that look random.
     Random,

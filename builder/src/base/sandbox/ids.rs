@@ -13,9 +13,9 @@ const FREE: u32 = 1_879_048_192;
 /// The ids of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ids {
-    /// Of a builder that is root: `uid_map` of the sandbox, and the id of its root.
+    /// If the builder is root: `uid_map` of the sandbox, and the id of its root.
     OfRoot { map: String, root: u32 },
-    /// Of an ordinary user: the first ids of this user's ranges.
+    /// For an ordinary user: the first ids of this user's ranges.
     OfUser { uid: u32, gid: u32, first_uid: u32, first_gid: u32 },
 }
 

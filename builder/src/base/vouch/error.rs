@@ -72,7 +72,7 @@ fn and_more(count: usize) -> String {
 /// Why the site's signing key does not vouch for a lock.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSignature {
-    /// There is no signature.
+    /// The lock has no signature.
     #[error("{path} is missing")]
     Missing {
         /// Where the signature should be.
@@ -89,7 +89,7 @@ pub enum NoSignature {
     /// The signature is not by a key of the site, or the lock was changed.
     #[error("{path}: {source}")]
     Bad {
-        /// The signature.
+        /// The path of the signature.
         path: PathBuf,
         /// Why the signature is not valid.
         r#source: BadSignature,
@@ -99,7 +99,7 @@ pub enum NoSignature {
     OtherSubject {
         /// The path of the signature.
         path: PathBuf,
-        /// Its trusted comment.
+        /// The trusted comment of the signature.
         says: String,
         /// The trusted comment of a signature of this lock.
         expected: String,

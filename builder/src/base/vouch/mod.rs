@@ -69,7 +69,7 @@ impl Deref for VouchedLock {
 }
 
 impl VouchedLock {
-    /// The packages that are taken for `part`, to be opened.
+    /// The packages of `part`, which may be opened.
     pub(super) fn vouched_packages(&self, part: Part) -> impl Iterator<Item = VouchedPackage<'_>> {
         self.0.part(part).map(VouchedPackage)
     }

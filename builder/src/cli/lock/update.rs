@@ -195,7 +195,7 @@ fn bytes_to_fetch(lock: &Lock, store: &Store) -> u64 {
     sizes.values().sum()
 }
 
-/// What was written.
+/// Which files were written.
 struct Written {
     ending: String,
     done: bool,

@@ -21,7 +21,8 @@ pub(super) struct Needles {
     by_start: BTreeMap<[u8; START], Vec<usize>>,
 }
 
-/// The first two bytes of everything that is searched for: they alone rule out most places of a stream.
+/// The first two bytes of everything that is searched for: these two bytes are enough to rule out most places of a
+/// stream.
 pub(super) struct Starts(Vec<bool>);
 
 impl Needles {

@@ -1,4 +1,4 @@
-//! Whether a node's SSH host key in the site is one that the user knows.
+//! Checks that a node's SSH host key in the site is one that the user knows.
 //!
 //! A committer can put their own key into the store, encrypted to the admins: users who connect to the node would then
 //! reach the committer's machine. A key counts if this workstation noted it (it made the key, or sealed it, or the user

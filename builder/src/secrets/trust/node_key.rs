@@ -1,4 +1,4 @@
-//! Whether a node's public key in the site is one that the user knows.
+//! Checks that a node's public key in the site is one that the user knows.
 //!
 //! A seal is encrypted to the node's key, so a committer who changes it, or adds a node, would get secrets. A key
 //! counts if this workstation noted it (it made the key, or sealed for it, or the user accepted it), or, if nothing is
