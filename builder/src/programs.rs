@@ -120,7 +120,7 @@ fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec
     if let Some(above) = folder.parent() {
         paths.push(above.join("lib/psyops").join(program.file));
     }
-    // target/PROFILE/psyops, or target/PROFILE/deps/TEST.
+    // The builder is target/PROFILE/psyops, or target/PROFILE/deps/TEST.
     for target in folder.ancestors().skip(1).take(2) {
         paths.push(target.join(program.cargo_place()));
     }

@@ -108,7 +108,7 @@ fn outcome<T>(worker: ScopedJoinHandle<'_, T>) -> T {
 }
 
 impl Goal {
-    /// `  45 of 160 MiB, 8.2 MiB/s, 14 s left`, `  45 of 160 packages, 1.5 a second, 76 s left`.
+    /// A line such as `  45 of 160 MiB, 8.2 MiB/s, 14 s left` or `  45 of 160 packages, 1.5 a second, 76 s left`.
     #[must_use]
     pub fn line(self, done: u64, elapsed: Duration) -> String {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);

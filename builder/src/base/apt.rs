@@ -83,7 +83,8 @@ impl Apt {
     /// Fetches and verifies the archives' indexes.
     pub(super) fn update(&self) -> Result<(), BaseError> {
         let mut command = self.command(APT_GET)?;
-        // Without this an archive out of reach is a warning, and an old index would be taken for a new one.
+        // Without this option, an unreachable archive is only a warning, and an old index would be used as if it were
+        // new.
         command.args(["-qq", "-o", "APT::Update::Error-Mode=any", "update"]);
         run("fetch the archive's index", &mut command).map(drop)
     }

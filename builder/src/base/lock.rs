@@ -24,7 +24,7 @@ const HEADER: &str =
 const FORMAT: u32 = 1;
 /// The most indexes of archives that a lock may name.
 const MOST_INDEXES: usize = 8;
-/// Changes with the code that makes base systems of packages.
+/// The version of the code that makes base systems of packages: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 
 /// What a site requests from the archive.

@@ -93,7 +93,7 @@ fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
         _ if !policy.lets_somebody_in() => {}
         RescueAccess::Shell => {
             files.push(link("/bin/sh", "busybox"));
-            // The shell's own commands are the loader under other names.
+            // The shell's own commands are links to the loader.
             files.extend(SHELL_COMMANDS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
             if by_network {
                 files.extend(overlay());

@@ -68,12 +68,12 @@ fn for_a_terminal(line: &str) -> String {
     format!("\r{}\u{1b}[K{end}", Shown(line))
 }
 
-/// The same for a program that reads along: a line is a JSON object with `progress`.
+/// The same for a program that reads the progress: each line is a JSON object with `progress`.
 pub fn progress_in_json(line: &str) {
     progress_value(&json!({"progress": line.trim()}));
 }
 
-/// The same for what is more than a line.
+/// The same for progress with further fields.
 pub fn progress_value(value: &Value) {
     let _ = writeln!(io::stderr(), "{}", Shown(value));
 }

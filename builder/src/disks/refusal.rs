@@ -8,7 +8,7 @@
 //! | 83 | the disk under the running system's root |
 //! | 84 | a disk that is too small |
 //! | 85 | a disk that is read-only |
-//! | 86 | the disk that the image itself lies on |
+//! | 86 | the disk that the image itself is stored on |
 //! | 87 | a disk neither removable nor on USB, without `--fixed-disk` |
 //! | 88 | another node's stick, without `--reassign` |
 //! | 89 | something else on the disk, without `--overwrite` |

@@ -24,7 +24,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Changes with the code that makes secret partitions and images.
+/// The version of the code that makes secret partitions and images: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
 /// The ending after an image's name for the file with its provenance.
 const PROVENANCE: &str = ".provenance.json";

@@ -13,7 +13,7 @@ use handoff::hash::Sha256Digest;
 use handoff::loader_config::LoaderConfig;
 use std::path::Path;
 
-/// Changes with the code that makes initramfs and UKIs.
+/// The version of the code that makes initramfs and UKIs: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BOOT");
 
 /// A finished UKI.

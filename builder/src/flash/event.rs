@@ -105,7 +105,7 @@ pub struct Event {
 }
 
 impl Event {
-    /// `/dev/sdb writing 45 of 160 MiB, 8.2 MiB/s, 14 s left`.
+    /// A line such as `/dev/sdb writing 45 of 160 MiB, 8.2 MiB/s, 14 s left`.
     #[must_use]
     pub fn line(&self) -> String {
         let Self { stick, phase, done, total, elapsed, .. } = self;

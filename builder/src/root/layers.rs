@@ -25,7 +25,7 @@ use std::path::Path;
 /// The overlays that are embedded in the builder: one folder for each base, and one for the initramfs.
 pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
 
-/// Changes with the code that makes roots.
+/// The version of the code that makes roots: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
 /// The link to the agent in a folder of `PATH`.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";

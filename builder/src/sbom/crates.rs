@@ -1,4 +1,4 @@
-//! The crates that our programs are linked with, from the lock file that they are built with.
+//! The crates that our programs are linked with, from the lock file of their build.
 //!
 //! The lock file does not tell which crates are only for tests or other platforms, so the list may have some too many,
 //! but lacks none.

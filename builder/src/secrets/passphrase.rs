@@ -142,7 +142,7 @@ impl fmt::Debug for Passphrases {
     }
 }
 
-/// Passphrases are not compared: two [`Locations`](super::credentials::Locations) are equal if their paths are.
+/// Passphrases are not compared: two `Locations` are equal if their paths are.
 impl PartialEq for Passphrases {
     fn eq(&self, _: &Self) -> bool {
         true

@@ -83,7 +83,7 @@ pub struct Site {
     pub release: Name,
     /// The security epoch of the release; it is raised to make nodes refuse older releases.
     pub security_epoch: u32,
-    /// The lowest serial that a seal of any node may have on this release; 0 where every serial is accepted.
+    /// The lowest serial that a seal of any node may have on this release; 0 if every serial is accepted.
     pub least_serial: u64,
     /// The time of everything that is built from the site, in seconds since 1970. It is never the clock's.
     pub build_time: u64,

@@ -14,8 +14,8 @@ pub struct Rights {
 impl Rights {
     /// None: for programs that only access files that the builder made or put into the store.
     pub const NONE: Self = Self { kept: "" };
-    /// `CAP_DAC_READ_SEARCH`: of programs that open an image where the user named it, which root may do in every folder
-    /// and for every owner. It reads, and writes nothing.
+    /// `CAP_DAC_READ_SEARCH`: for programs that open an image at the path that the user named, which root may do in
+    /// every folder and for every owner. It allows reading, and not writing.
     pub const READ_ANY_FILE: Self = Self { kept: ",+dac_read_search" };
 
     /// The options of setpriv(1) that drop all other capabilities.

@@ -19,7 +19,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Before the clock of every machine that runs this.
+/// A time before the clock of every machine that runs this.
 const BUILD_TIME: u64 = 1_767_225_600;
 /// The programs that dpkg checks for before it installs, that mmdebstrap runs, and that scripts of the tests use.
 const PROGRAMS: [&str; 22] = [
@@ -305,7 +305,7 @@ fn apt_refuses_an_index_whose_bytes_are_not_those_of_the_release() {
     assert!(complaint.contains("Hash Sum mismatch"), "{complaint}");
 }
 
-/// Were the source trusted without a signature, all of these would install.
+/// If the source were trusted without a signature, all of these would be installed.
 #[test]
 fn apt_refuses_an_archive_without_the_signature_of_its_key() {
     let place = Fixture::new();
@@ -327,7 +327,7 @@ fn apt_refuses_an_archive_without_the_signature_of_its_key() {
         fs::write(archive.join("Release"), text).unwrap();
         fs::remove_file(&release).unwrap();
     });
-    // In the words of gpgv (apt of Debian 12), or of sqv (Debian 13).
+    // The messages of gpgv (apt of Debian 12), and of sqv (Debian 13).
     for (complaint, gpgv, sqv) in [
         (changed, "BADSIG", "Message has been manipulated"),
         (of_another_key, "NO_PUBKEY", "Missing key"),

@@ -18,7 +18,7 @@ use std::io;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// More redirects than this are a loop: registries hand a blob on to a storage once, and that once more.
+/// More redirects than this count as a loop: registries redirect a blob to a storage once, and that once more.
 const MOST_REDIRECTS: usize = 5;
 /// How long connecting to a registry may take, and how long the registry may send nothing.
 const CONNECT: Duration = Duration::from_secs(20);

@@ -1,4 +1,4 @@
-//! Why a build does not take a package: each way in which it could be vouched for, and why that failed.
+//! Why a build does not use a package: each way in which it could be vouched for, and why that failed.
 
 use super::index::BadIndex;
 use crate::base::imported::ImportedBase;
