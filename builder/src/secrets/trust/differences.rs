@@ -64,7 +64,7 @@ pub enum Difference {
         /// The public key that is known, if there is one.
         accepted: Option<String>,
     },
-    /// The private and the public half of a node's SSH host key do not fit.
+    /// The private and the public half of a node's SSH host key are not of the same key.
     HostKeyHalves {
         /// The name of the node.
         node: Name,
