@@ -1,6 +1,6 @@
 //! Tells cargo which folders are embedded (`include_dir!` alone does not notice a new file in them), and gives each
-//! step of a build a word that changes with the code that does it: what older code made is then never taken for new.
-//! Makes the library that is loaded into the programs of the sandbox, which is part of the builder.
+//! build step a version that changes with its code, so that results of older code are never used for new ones. Also
+//! builds the library that is loaded into the programs of the sandbox, and that is part of the builder.
 
 use sha2::{Digest as _, Sha256};
 use std::env;
@@ -9,8 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The steps whose results are kept, and the code that makes them. `tests/suite/recipes.rs` compares them with what that
-/// code imports.
+/// The steps whose results are stored, and the sources of their code. `tests/suite/recipes.rs` compares these with what
+/// that code imports.
 const RECIPES: [(&str, &[&str]); 4] = [
     (
         "PSYOPS_RECIPE_BASE",
@@ -57,7 +57,7 @@ const RECIPES: [(&str, &[&str]); 4] = [
         ],
     ),
 ];
-/// The versions of the crates that work in them.
+/// The versions of the crates that this code uses.
 const CRATES: &str = "../Cargo.lock";
 
 fn main() -> io::Result<()> {
@@ -80,13 +80,13 @@ fn main() -> io::Result<()> {
     make_preload()
 }
 
-/// `OUT_DIR/preload.so`: the crate `preload` as a shared library that needs no other one. Cargo has no way to say that a
-/// package needs a library of another kind as a file, so the compiler is called here. No flags for the builder itself
-/// (sanitizers, coverage) get into it.
+/// `OUT_DIR/preload.so`: the crate `preload` as a shared library that needs no other one. Cargo cannot express that a
+/// package needs a library of another kind as a file, so the compiler is called here. Flags for the builder itself
+/// (sanitizers, coverage) do not apply to it.
 fn make_preload() -> io::Result<()> {
     let variable = |name: &str| env::var(name).map_err(io::Error::other);
     let place = Path::new(&variable("OUT_DIR")?).join("preload.so");
-    // The packages are those of amd64. A builder for another processor says in the sandbox that it lacks the library.
+    // The packages are those of amd64. On another processor, the sandbox reports that the builder lacks the library.
     if variable("CARGO_CFG_TARGET_ARCH")? != "x86_64" {
         return fs::write(place, "");
     }
@@ -121,7 +121,7 @@ fn make_preload() -> io::Result<()> {
     if ended.success() { Ok(()) } else { Err(io::Error::other(format!("{compiler:?}: {ended}"))) }
 }
 
-/// A file, or all files below a folder in the order of their names.
+/// A file, or all files below a folder, sorted by name.
 fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(if path.exists() { vec![path.to_owned()] } else { Vec::new() });

@@ -1,10 +1,12 @@
-//! The one way an output file appears: written without a name (`O_TMPFILE`), fsync, then given its name in one step.
+//! The only way in which an output file appears: written without a name (`O_TMPFILE`), synced, then given its name in
+//! one step.
 //!
-//! Where a file system has no files without a name, and for tools that write to a path, it is a temporary file in the same
-//! folder: entered to be removed by a signal, and locked, so that the next run for the same output removes what a SIGKILL
-//! left behind. Until [`AtomicFile::commit`] nothing is seen under the final name; dropped before, nothing is left behind.
+//! On file systems without unnamed files, and for tools that write to a path, it is a temporary file in the same
+//! folder. A signal removes it, and it is locked, so that the next run for the same output removes what a SIGKILL left
+//! behind. Until [`AtomicFile::commit`] the final name does not exist or has the old file; if it is dropped before,
+//! nothing is left.
 //!
-//! Links are followed as with any editor, but not those of other users in folders where everyone may write.
+//! Links are followed, as in any editor, except those of other users in folders where every user may write.
 
 use crate::beneath::{self, PathProblem};
 use crate::error::{Class, Classified};
@@ -19,58 +21,58 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Between the name of an output and random letters: a temporary file beside it.
+/// The part of a temporary file's name between the name of the output and random letters.
 const MARK: &str = ".psyops-";
-/// How often a random name is tried.
+/// How many random names are tried.
 const TRIES: u32 = 100;
 
 /// Why an output could not be written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum AtomicError {
-    /// There is something under that name that a rename would destroy without being a plain file.
+    /// The path exists and is not a plain file, and a rename would destroy it.
     #[error("{path} exists and is no plain file: choose another output")]
     NotAPlainFile {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
     },
-    /// A link of another user on the way.
+    /// The path goes through another user's link.
     #[error("{path} leads through another user's link: {problem}")]
     ForeignLink {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
-        /// Which link, and whose.
+        /// The path of the link, and its owner.
         problem: PathProblem,
     },
-    /// A file of another user in a folder where everyone may write.
+    /// The path is a file of another user in a folder where every user may write.
     #[error("{path} is a file of user {owner} in a folder where everyone may write")]
     ForeignFile {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
-        /// Its owner.
+        /// The id of the file's owner.
         owner: u32,
     },
-    /// The temporary file could not be made.
+    /// The temporary file could not be created.
     #[error("cannot create {path}: {source}")]
     Create {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
-        /// What the system said.
+        /// The error from creating it.
         r#source: io::Error,
     },
-    /// Writing failed midway.
+    /// Writing the file failed.
     #[error("cannot write {path}: {source}")]
     Write {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
-        /// What the system said.
+        /// The error from writing it.
         r#source: io::Error,
     },
-    /// Written, but it did not reach its name.
+    /// The file was written, but could not be given its name.
     #[error("cannot move the finished file to {path}: {source}")]
     Finish {
-        /// The output.
+        /// The path of the output.
         path: PathBuf,
-        /// What the system said.
+        /// The error from the sync or the rename.
         r#source: io::Error,
     },
 }
@@ -135,7 +137,7 @@ impl Classified for AtomicError {
 /// A file that is being written and appears under its name in one step.
 #[derive(Debug)]
 pub struct AtomicFile {
-    /// What it will be called, for messages.
+    /// The final path, for messages.
     path: PathBuf,
     folder: Arc<OwnedFd>,
     name: OsString,
@@ -143,25 +145,25 @@ pub struct AtomicFile {
     temporary: Option<Temporary>,
 }
 
-/// The name that a file has meanwhile. It goes with this value.
+/// The temporary name of a file, which is removed when this is dropped.
 #[derive(Debug)]
 struct Temporary {
     folder: Arc<OwnedFd>,
     name: OsString,
-    /// Where it is, for tools.
+    /// The path of the temporary file, for tools.
     path: PathBuf,
     _entered: Entered,
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // It may have got its final name since.
+        // The file may have its final name by now.
         let _ = rustix::fs::unlinkat(&self.folder, &self.name, AtFlags::empty());
     }
 }
 
 impl AtomicFile {
-    /// Begins an output that everybody may read (as far as the umask allows).
+    /// Begins an output that every user may read (as far as the umask allows).
     pub fn create(path: &Path) -> Result<Self, AtomicError> {
         Self::with_mode(path, 0o644)
     }
@@ -177,8 +179,7 @@ impl AtomicFile {
         Self::within(folder, name, path.to_owned(), mode)
     }
 
-    /// Begins a private output that has a name from the beginning ([`Self::temporary_path`]), for a tool that writes to a
-    /// path.
+    /// Begins a private output with a temporary name ([`Self::temporary_path`]), for a tool that writes to a path.
     pub fn create_named(path: &Path) -> Result<(Self, PathBuf), AtomicError> {
         let (folder, name) = place_of(path, geteuid().as_raw())?;
         let (folder, create) =
@@ -188,7 +189,7 @@ impl AtomicFile {
         Ok((Self { path: path.to_owned(), folder, name, file, temporary: Some(temporary) }, at))
     }
 
-    /// Begins an output in an open folder. `name` is a file there, or nothing; `path` is what messages call it.
+    /// Begins an output in an open folder. `name` is a file there, or does not exist; `path` is its name in messages.
     pub(crate) fn within(
         folder: OwnedFd,
         name: OsString,
@@ -198,10 +199,10 @@ impl AtomicFile {
         let folder = Arc::new(folder);
         sweep(&folder, &name);
         let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-        // The folder may be open as a path only, which "." is not.
+        // The folder may be opened as a path only (`O_PATH`), but "." is not.
         match rustix::fs::openat(&folder, ".", flags, Mode::from_raw_mode(mode)) {
             Ok(file) => Ok(Self { path, folder, name, file: file.into(), temporary: None }),
-            // File systems and kernels without them.
+            // File systems and kernels without unnamed files.
             Err(Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL) => {
                 let begun = named(&folder, &name, &path, mode);
                 let (file, temporary) =
@@ -212,7 +213,7 @@ impl AtomicFile {
         }
     }
 
-    /// The name under which it will appear.
+    /// The final path.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
@@ -224,12 +225,12 @@ impl AtomicFile {
         &self.file
     }
 
-    /// The open file, to write to.
+    /// The open file, for writing.
     pub fn file_mut(&mut self) -> &mut File {
         &mut self.file
     }
 
-    /// Makes the file `length` bytes long; what was not written is a hole.
+    /// Sets the length of the file in bytes; what was not written is a hole.
     pub fn set_len(&mut self, length: u64) -> Result<(), AtomicError> {
         let result = self.file().set_len(length);
         self.check(result)
@@ -241,12 +242,12 @@ impl AtomicFile {
         self.check(result)
     }
 
-    /// Gives an error of reading or writing this file its name.
+    /// Adds the path to an error of reading or writing this file.
     pub fn check<T>(&self, result: io::Result<T>) -> Result<T, AtomicError> {
         result.map_err(|source| AtomicError::Write { path: self.path.clone(), source })
     }
 
-    /// Brings everything to the disk and gives the file its name.
+    /// Writes everything to the disk and gives the file its name.
     pub fn commit(self) -> Result<(), AtomicError> {
         self.file.sync_all().map_err(|source| AtomicError::Write { path: self.path.clone(), source })?;
         let finish = |source: io::Error| AtomicError::Finish { path: self.path.clone(), source };
@@ -254,7 +255,7 @@ impl AtomicFile {
             Some(temporary) => self.rename(&temporary.name).map_err(|error| finish(error.into()))?,
             None => self.link().map_err(finish)?,
         }
-        // A folder that is open as a path only cannot be brought to the disk.
+        // A folder opened as a path only (`O_PATH`) cannot be synced.
         let folder = rustix::fs::openat(&self.folder, ".", folder_flags(), Mode::empty());
         folder.and_then(rustix::fs::fsync).map_err(|error| finish(error.into()))
     }
@@ -263,7 +264,7 @@ impl AtomicFile {
         rustix::fs::renameat(&self.folder, temporary, &self.folder, &self.name)
     }
 
-    /// Gives a file without a name one. Over an older file that takes two steps; the file is whole by then.
+    /// Gives an unnamed file its name. Replacing an older file takes two steps; the new file is complete by then.
     fn link(&self) -> io::Result<()> {
         let source = format!("/proc/self/fd/{}", self.file.as_raw_fd());
         let link =
@@ -285,7 +286,7 @@ fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC
 }
 
-/// The folder and name of an output: a plain file of ours, or nothing yet.
+/// The folder and name of an output, which is a plain file of this user or does not exist yet.
 fn place_of(path: &Path, me: u32) -> Result<(OwnedFd, OsString), AtomicError> {
     let create = |source| AtomicError::Create { path: path.to_owned(), source };
     let (folder, name) = beneath::parent(path, me).map_err(|source| {
@@ -312,12 +313,12 @@ fn place_of(path: &Path, me: u32) -> Result<(OwnedFd, OsString), AtomicError> {
     Ok((folder, name))
 }
 
-/// The kernel's rule `protected_regular` (`proc_sys_fs(5)`), for replacing as well.
+/// The kernel's rule `protected_regular` (`proc_sys_fs(5)`), applied to replacing as well.
 fn may_replace(folder: &Stat, file: &Stat, me: u32) -> bool {
     !beneath::is_shared(folder) || file.st_uid == me || file.st_uid == folder.st_uid
 }
 
-/// A file with a temporary name.
+/// Creates a file with a temporary name.
 fn named(folder: &Arc<OwnedFd>, name: &OsStr, path: &Path, mode: u32) -> io::Result<(File, Temporary)> {
     sweep(folder, name);
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
@@ -328,7 +329,7 @@ fn named(folder: &Arc<OwnedFd>, name: &OsStr, path: &Path, mode: u32) -> io::Res
     })
 }
 
-/// Makes something under a temporary name.
+/// Creates something under a temporary name.
 fn temporary<T>(
     folder: &Arc<OwnedFd>,
     name: &OsStr,
@@ -371,7 +372,7 @@ fn prefix_of(name: &OsStr) -> OsString {
     prefix
 }
 
-/// Says to other runs that the file's writer lives. On file systems without locks nothing is swept, either.
+/// Shows other runs that the file's writer is alive. On file systems without locks, no file is removed.
 fn lock(file: &File) -> io::Result<()> {
     match rustix::fs::flock(file.as_fd(), rustix::fs::FlockOperation::NonBlockingLockShared) {
         Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOLCK | Errno::WOULDBLOCK) => Ok(()),
@@ -379,7 +380,7 @@ fn lock(file: &File) -> io::Result<()> {
     }
 }
 
-/// Removes temporary files of this output whose writers ended without removing them. What cannot be removed stays.
+/// Removes temporary files of this output whose writers ended without removing them. Files that cannot be removed stay.
 fn sweep(folder: &OwnedFd, name: &OsStr) {
     let Ok(open) = rustix::fs::openat(folder, ".", folder_flags(), Mode::empty()) else { return };
     let Ok(entries) = rustix::fs::Dir::new(open) else { return };
@@ -421,12 +422,12 @@ impl Seek for AtomicFile {
     }
 }
 
-/// Writes a whole file at once, readable for everybody.
+/// Writes a whole file in one step, readable by every user.
 pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), AtomicError> {
     write_file_with_mode(path, bytes, 0o644)
 }
 
-/// Writes a whole file at once, with these permission bits.
+/// Writes a whole file in one step, with these permission bits.
 pub fn write_file_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), AtomicError> {
     let mut file = AtomicFile::with_mode(path, mode)?;
     let result = file.write_all(bytes);
@@ -434,7 +435,7 @@ pub fn write_file_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), 
     file.commit()
 }
 
-/// The folder that holds `path`; the current one where it has none.
+/// The folder of `path`; the current one if it has none.
 fn folder_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -593,7 +594,7 @@ mod tests {
         rustix::fs::mknodat(CWD, at("shared/pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
         let error = AtomicFile::create(&at("shared/pipe")).unwrap_err();
         assert!(matches!(error, AtomicError::NotAPlainFile { .. }), "{error}");
-        // Where not everyone may write, links are the owner's business.
+        // If not every user may write to the folder, links are its owner's responsibility.
         fs::set_permissions(at("shared"), fs::Permissions::from_mode(0o755)).unwrap();
         write_file(&at("shared/x.img"), b"x").unwrap();
         assert_eq!(fs::read(at("mine/x.img")).unwrap(), b"x");

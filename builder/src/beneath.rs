@@ -1,10 +1,10 @@
 //! Paths that must not lead out of a folder, and paths that must not lead through another user's link.
 //!
-//! [`open`] resolves a path beneath a folder, by `openat2(2)` with `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, or by a
-//! walk over its parts where the kernel or a seccomp filter does not have that call. The walk never lets the kernel follow
-//! a link: each part is opened with `O_NOFOLLOW`, and links are read and followed here. [`parent`] is the same walk for
-//! outputs, which may be anywhere: it obeys the kernel's rule `protected_symlinks` (`proc_sys_fs(5)`) on machines where that
-//! is switched off, too.
+//! [`open`] resolves a path beneath a folder, with `openat2(2)` and `RESOLVE_BENEATH` and `RESOLVE_NO_MAGICLINKS`, or
+//! by a walk over its parts if the kernel or a seccomp filter does not have that call. The walk never lets the kernel
+//! follow a link: each part is opened with `O_NOFOLLOW`, and links are read and followed here. [`parent`] is the same
+//! walk for outputs, which may be anywhere: it applies the kernel's rule `protected_symlinks` (`proc_sys_fs(5)`) even
+//! on machines where that is switched off.
 
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -14,53 +14,53 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// More links than this in one path are a loop (as `MAXSYMLINKS` of Linux).
+/// More links than this in one path count as a loop (as `MAXSYMLINKS` of Linux).
 const MOST_LINKS: usize = 40;
-/// How often `openat2` is asked again where something was renamed meanwhile (`EAGAIN`).
+/// How often `openat2` is repeated if something was renamed meanwhile (`EAGAIN`).
 const TRIES: usize = 8;
 /// The permission bit by which only the owner of a name may rename or remove it.
 const STICKY: u32 = 0o1000;
 /// Permission bits by which others than the owner may write.
 const OTHERS_WRITE: u32 = 0o022;
 
-/// Why a path is not followed. It is the inner error of an [`io::Error`].
+/// Why a path was not followed. It is the inner error of an [`io::Error`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathProblem {
-    /// An absolute link, or one with too many `..`.
+    /// A link in the path is absolute, or has too many `..`.
     #[error("a symbolic link in the path leads outside {}; put the file itself there", folder.display())]
     Outside {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
     },
-    /// A path, or a link in it, that names version control's own files.
+    /// The path, or a link in it, names files of version control.
     #[error("the path leads to files of version control, such as .git, which are no part of a site")]
     VersionControl,
-    /// A loop, a magic link of `/proc`, or a link where none is followed.
+    /// The path has a loop, a magic link of `/proc`, or a link where none is followed.
     #[error("the path goes through a loop of symbolic links, or through a link that is not followed here")]
     Loop,
-    /// Something that cannot be read like a file.
+    /// The path is not a file.
     #[error("it is {kind}, not a file")]
     NotAFile {
-        /// What it is.
+        /// The kind of file, with an article.
         kind: &'static str,
     },
-    /// A file that is larger than anything that belongs there.
+    /// The file is larger than any valid one.
     #[error("it has {size} bytes, and at most {most} are read")]
     TooLarge {
-        /// Its size.
+        /// The size of the file in bytes.
         size: u64,
-        /// The limit.
+        /// The limit in bytes.
         most: u64,
     },
-    /// A file that is not UTF-8.
+    /// The file is not UTF-8.
     #[error("it is not text (UTF-8)")]
     NotText,
-    /// A link of another user in a folder where everyone may write.
+    /// The path has a link of another user in a folder where every user may write.
     #[error("{link} is a symbolic link of user {owner} in a folder where everyone may write")]
     ForeignLink {
-        /// The link.
+        /// The path of the link.
         link: String,
-        /// Its owner.
+        /// The id of the link's owner.
         owner: u32,
     },
 }
@@ -71,20 +71,20 @@ impl From<PathProblem> for io::Error {
     }
 }
 
-/// Which links on the way are followed.
+/// The links in a path that are followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Links {
-    /// Those that stay beneath the folder.
+    /// Links that stay beneath the folder.
     Inside,
-    /// None, not even at the end.
+    /// No links, not even at the end.
     None,
 }
 
-/// Folders that belong to the working copy and not to what was committed: settings and hooks in them run programs, and
-/// they hold passwords of servers.
+/// Folders that belong to the working copy and not to what was committed: settings and hooks in them can start
+/// programs, and they may have passwords of servers.
 const VERSION_CONTROL: [&str; 4] = [".git", ".hg", ".jj", ".svn"];
 
-/// Whether a name is that of version control's own files, on file systems that do not tell case either.
+/// Whether a name is that of version control's own files, also on file systems that ignore case.
 fn is_version_control(name: &OsStr) -> bool {
     VERSION_CONTROL.iter().any(|known| name.eq_ignore_ascii_case(known))
 }
@@ -93,8 +93,9 @@ pub(crate) fn leads_to_version_control(path: &Path) -> bool {
     path.components().any(|part| is_version_control(part.as_os_str()))
 }
 
-/// Opens `path` beneath `top`. An empty path is `top` itself. The errors `EXDEV` and `ELOOP` say that a link leads outside
-/// or is not followed, `EPERM` that the path leads to version control's own files; [`named`] gives them words.
+/// Opens `path` beneath `top`. An empty path is `top` itself. The errors `EXDEV` and `ELOOP` mean that a link leads
+/// outside or is not followed, `EPERM` that the path leads to version control's own files; [`named`] converts them to
+/// messages.
 pub(crate) fn open(top: impl AsFd, path: &Path, flags: OFlags, links: Links) -> Result<OwnedFd, Errno> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     if links == Links::Inside && leads_to_version_control(path) {
@@ -104,9 +105,9 @@ pub(crate) fn open(top: impl AsFd, path: &Path, flags: OFlags, links: Links) -> 
     for _ in 0..TRIES {
         match rustix::fs::openat2(&top, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve) {
             Err(Errno::AGAIN | Errno::INTR) => {}
-            // Filters of container engines that do not know the call answer EPERM.
+            // Filters of container engines that do not know the call return EPERM.
             Err(Errno::NOSYS | Errno::PERM) => break,
-            // The kernel does not say where links lead: each part is looked at.
+            // The kernel does not report where links lead, so each part is checked.
             Err(Errno::LOOP) if links == Links::Inside => break,
             other => return other,
         }
@@ -122,7 +123,7 @@ fn walk(top: BorrowedFd<'_>, path: &Path, flags: OFlags, links: Links) -> Result
     let mut followed = 0;
     while let Some(part) = todo.pop() {
         if part == ".." {
-            // The top's own folder is outside.
+            // The parent of the top folder is outside.
             folders.pop().ok_or(Errno::XDEV)?;
             continue;
         }
@@ -150,7 +151,7 @@ fn folder_flags() -> OFlags {
     OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC
 }
 
-/// The parts of a relative path, the last one first; `None` where it is absolute.
+/// The parts of a relative path, the last one first; `None` if the path is absolute.
 fn parts(path: &Path) -> Option<Vec<OsString>> {
     let mut parts = Vec::new();
     for component in path.components() {
@@ -165,7 +166,7 @@ fn parts(path: &Path) -> Option<Vec<OsString>> {
     Some(parts)
 }
 
-/// The target of the link at `name`; `None` where there is something else.
+/// The target of the link at `name`; `None` if it is not a link.
 fn link(folder: BorrowedFd<'_>, name: &OsStr) -> Result<Option<PathBuf>, Errno> {
     match rustix::fs::readlinkat(folder, name, Vec::new()) {
         Ok(target) => Ok(Some(OsString::from_vec(target.into_bytes()).into())),
@@ -174,7 +175,7 @@ fn link(folder: BorrowedFd<'_>, name: &OsStr) -> Result<Option<PathBuf>, Errno> 
     }
 }
 
-/// The error of [`open`] in words: `folder` is what `top` is called.
+/// The error of [`open`] as a message: `folder` is the path of `top`.
 pub(crate) fn named(error: Errno, folder: &Path) -> io::Error {
     match error {
         Errno::XDEV => PathProblem::Outside { folder: folder.to_owned() }.into(),
@@ -184,8 +185,8 @@ pub(crate) fn named(error: Errno, folder: &Path) -> io::Error {
     }
 }
 
-/// The folder that holds what `path` names, with all links followed, those at its end too, and the name in it. What has
-/// that name is no link; it need not exist. Links of others in a folder where everyone may write are errors.
+/// The folder that contains `path`, following all links, including one at the end, and the name in it. That name is not
+/// a link; it need not exist. Links of other users in a folder where every user may write are errors.
 pub(crate) fn parent(path: &Path, me: u32) -> io::Result<(OwnedFd, OsString)> {
     let start = |path: &Path| {
         let at = if path.is_absolute() { "/" } else { "." };
@@ -223,13 +224,13 @@ pub(crate) fn parent(path: &Path, me: u32) -> io::Result<(OwnedFd, OsString)> {
     Ok((here, ".".into()))
 }
 
-/// The kernel's rule: in a folder where everyone may write and which is sticky, only one's own links are followed, and
-/// those of the folder's owner.
+/// The kernel's rule: in a sticky folder where every user may write, only links of this user and of the folder's owner
+/// are followed.
 fn may_follow(folder: &Stat, link: &Stat, me: u32) -> bool {
     !is_shared(folder) || link.st_uid == me || link.st_uid == folder.st_uid
 }
 
-/// Whether everyone may put names into a folder, and take away only his own.
+/// Whether every user may create names in a folder, and remove only their own.
 pub(crate) fn is_shared(folder: &Stat) -> bool {
     folder.st_mode & STICKY != 0 && folder.st_mode & OTHERS_WRITE & 0o002 != 0
 }

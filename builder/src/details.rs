@@ -1,8 +1,8 @@
-//! What an error has to say in several lines, such as the complaint of a tool or the end of a console.
+//! The parts of an error that have several lines, such as the messages of a tool or the end of a console.
 //!
 //! The message of an error is one line, because a line end in a name must not begin a line that looks like one of ours.
-//! What rightly has several lines is the last cause of its error (`source`): [`crate::error::Error`] finds it there,
-//! however the errors between are made, and shows each of its lines behind a mark.
+//! A text of several lines is the last cause of its error (`source`): [`crate::error::Error`] finds it there, whatever
+//! errors are between, and shows each of its lines after a prefix.
 
 use handoff::shown::Shown;
 use std::fmt;
@@ -10,33 +10,33 @@ use std::ops::Deref;
 
 pub use handoff::shown::MARK;
 
-/// Text of several lines. As a cause in a message, it is its last line.
+/// A text of several lines. As a cause in a message, only its last line is shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Details {
     text: String,
-    /// Whether it is a list, of which the message says nothing.
+    /// Whether it is a list, which the message does not show.
     is_list: bool,
 }
 
 impl Details {
-    /// Of text whose lines end with `\n`. The message of its error quotes it, which shows the last line.
+    /// Details from text whose lines end with `\n`. The message of its error shows the last line.
     pub fn new(text: impl Into<String>) -> Self {
         Self { text: text.into(), is_list: false }
     }
 
-    /// Of a list, one line for each item, whatever is in it.
+    /// Details from a list, with one line for each item, whatever characters it has.
     pub fn listed<T: fmt::Display>(items: &[T]) -> Self {
         let text = items.iter().map(|item| Shown(item).to_string()).collect::<Vec<_>>().join("\n");
         Self { text, is_list: true }
     }
 
-    /// Whether the message of its error shows all of it: it has one line.
+    /// Whether the message of its error shows all of it, because it has one line.
     #[must_use]
     pub fn are_in_message(&self) -> bool {
         !self.is_list && self.lines().nth(1).is_none()
     }
 
-    /// Each line behind the mark, everything in it that is not plain text escaped.
+    /// Each line after the prefix, with everything that is not plain text escaped.
     #[must_use]
     pub fn marked(&self) -> String {
         marked(&self.text)

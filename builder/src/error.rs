@@ -1,10 +1,10 @@
-//! What a command ends with: an error that says what failed, and the exit code of its class (sysexits(3)).
+//! The error with which a command ends: it says what failed, and has the exit code of its class (sysexits(3)).
 //!
-//! Each module has an error type of its own. This file only holds what the command line needs to know of all of
-//! them: their class, and one line of advice where the message itself does not say what to do.
+//! Each module has its own error type. This file only has what the command line needs to know of all of them: their
+//! class, and one line of advice if the message itself does not say what to do.
 //!
-//! A message is one line, whatever names are in it: line ends are escaped here, for all error types. What has several
-//! lines is in [`Details`].
+//! A message is one line, whatever names are in it: line ends are escaped here, for all error types. Texts of several
+//! lines are [`Details`].
 
 use crate::details::Details;
 use handoff::shown::Shown;
@@ -12,14 +12,14 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::io;
 
-/// What kind of failure ended a command; each has its exit code.
+/// The kind of failure that ended a command; each has its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Anything that has no class of its own.
+    /// Any failure without a class of its own.
     Failure,
     /// A site file, key, seal or image with wrong content (`EX_DATAERR`).
     BadContent,
-    /// Something named does not exist: a node, a file (`EX_NOINPUT`).
+    /// A node or file that the user named does not exist (`EX_NOINPUT`).
     MissingInput,
     /// A program of the host is missing, or the network or archive is out of reach (`EX_UNAVAILABLE`).
     Unavailable,
@@ -32,7 +32,7 @@ pub enum Class {
 }
 
 impl Class {
-    /// The exit code.
+    /// The exit code of this class (sysexits(3)).
     #[must_use]
     pub fn exit_code(self) -> u8 {
         match self {
@@ -46,18 +46,18 @@ impl Class {
         }
     }
 
-    /// The class of an error that came up while an input was read.
+    /// The class of an error that occurred while an input was read.
     #[must_use]
     pub fn of_reading(error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Self::MissingInput,
-            // The bytes were read, and are not what they should be: a size over its limit, say.
+            // The bytes were read, but are not valid, for example because a size is over its limit.
             io::ErrorKind::InvalidData => Self::BadContent,
             _ => Self::Io,
         }
     }
 
-    /// The class of an error that came up while an output was written.
+    /// The class of an error that occurred while an output was written.
     #[must_use]
     pub fn of_writing(error: &io::Error) -> Self {
         match error.kind() {
@@ -75,35 +75,36 @@ impl Class {
     }
 }
 
-/// Which error is inside another one. Only `#[derive(classified::Cause)]` implements it, so that no variant is forgotten.
+/// Which error is inside another one. Only `#[derive(classified::Cause)]` implements this, so that no variant is
+/// forgotten.
 pub trait Cause {
     /// The first field of the variant that is itself a classified error.
     fn classified_cause(&self) -> Option<&dyn Classified>;
 }
 
-/// An error that knows its class. Every error type of this crate has it.
+/// An error that knows its class. Every error type of this crate implements this.
 ///
-/// A type states only what it knows better than its cause; the rest is that of its cause.
+/// A type only states what differs from its cause; the rest is taken from its cause.
 pub trait Classified: Cause + std::error::Error + Send + Sync + 'static {
-    /// What kind of failure it is; none where the cause decides.
+    /// The kind of failure; `None` if the cause decides.
     fn own_class(&self) -> Option<Class>;
 
-    /// The exit code, where it is not that of the class.
+    /// The exit code, if it is not that of the class.
     fn own_exit_code(&self) -> Option<u8> {
         None
     }
 
-    /// What the user can do, where neither the message nor the cause says it: one line.
+    /// What the user can do, in one line, if neither the message nor the cause says it.
     fn own_advice(&self) -> Option<String> {
         None
     }
 
-    /// What kind of failure it is.
+    /// The kind of failure.
     fn class(&self) -> Class {
         self.own_class().or_else(|| Some(self.classified_cause()?.class())).unwrap_or(Class::Failure)
     }
 
-    /// Which exit code the command ends with.
+    /// The exit code of the command.
     fn exit_code(&self) -> u8 {
         match (self.own_exit_code(), self.own_class(), self.classified_cause()) {
             (Some(code), _, _) => code,
@@ -112,7 +113,7 @@ pub trait Classified: Cause + std::error::Error + Send + Sync + 'static {
         }
     }
 
-    /// What the user can do.
+    /// What the user can do, from this error or its cause.
     fn advice(&self) -> Option<String> {
         self.own_advice().or_else(|| self.classified_cause()?.advice())
     }
@@ -130,7 +131,7 @@ impl<E: Classified> Classified for Box<E> {
     }
 }
 
-/// A field of an error, in the code that is derived: it finds out whether the field is a classified error.
+/// A field of an error, in the derived code: finds out whether the field is a classified error.
 pub(crate) struct Field<'a, T>(pub(crate) &'a T);
 
 impl<'a, E: Classified> Field<'a, E> {
@@ -147,7 +148,7 @@ impl<'a> Field<'a, Error> {
     }
 }
 
-/// What [`Field`] answers for any other type: a method of the type itself goes before one of a trait.
+/// What [`Field`] returns for any other type: a method of the type itself has precedence over one of a trait.
 pub(crate) trait NotClassified<'a> {
     fn classified(&self) -> Option<&'a dyn Classified> {
         None
@@ -156,42 +157,42 @@ pub(crate) trait NotClassified<'a> {
 
 impl<'a, T> NotClassified<'a> for Field<'a, T> {}
 
-/// Any error of this crate, on its way to the one place that prints it.
+/// Any error of this crate, on its way to the only place that prints it.
 pub struct Error(Box<dyn Classified>);
 
 impl Error {
-    /// What kind of failure it is.
+    /// The kind of failure.
     #[must_use]
     pub fn class(&self) -> Class {
         self.0.class()
     }
 
-    /// Which exit code the command ends with.
+    /// The exit code of the command.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         self.0.exit_code()
     }
 
-    /// What the user can do.
+    /// What the user can do, from this error or its cause.
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         self.0.advice()
     }
 
-    /// The error and what caused it, in one line.
+    /// The error and its causes, in one line.
     #[must_use]
     pub fn message(&self) -> String {
         Shown(chain(self.0.as_ref())).to_string()
     }
 
-    /// What the error has to say in several lines, each behind the mark of [`crate::details`].
+    /// The details of the error, each line after the prefix of [`crate::details`].
     #[must_use]
     pub fn details(&self) -> Option<String> {
         let details: Vec<String> = self.all_details().into_iter().map(Details::marked).collect();
         (!details.is_empty()).then(|| details.join("\n"))
     }
 
-    /// The error as JSON: the message, which is one line, the lines of the details as they are, and the advice.
+    /// The error as JSON: the message in one line, the lines of the details unchanged, and the advice.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let details = self.all_details();
@@ -201,7 +202,8 @@ impl Error {
         })
     }
 
-    /// Those of the error and of the classified errors in it, whose message may be quoted instead of being a source.
+    /// The details of the error and of the classified errors in it, whose message may be quoted instead of being a
+    /// source.
     fn all_details(&self) -> Vec<&Details> {
         std::iter::successors(Some(self.0.as_ref()), |error| error.classified_cause())
             .find_map(|error| sources(error).find_map(|source| source.downcast_ref::<Details>()))
@@ -210,7 +212,7 @@ impl Error {
             .collect()
     }
 
-    /// What is printed: the message, the details, and the advice on a line of its own that is indented.
+    /// The printed text: the message, the details, and the advice on its own, indented line.
     #[must_use]
     pub fn report(&self) -> String {
         let mut text = self.message();
@@ -225,7 +227,7 @@ impl Error {
     }
 }
 
-/// The message of an error and those of its sources, in one line. No text is compared: a message that quotes another
+/// The message of an error and those of its sources, in one line. Texts are not compared: a message that quotes another
 /// error must not have it as its source too, and a field for that is named `r#source`.
 #[must_use]
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
@@ -308,7 +310,7 @@ mod tests {
         }
     }
 
-    /// Through which the details of the tool must be found.
+    /// An error through which the details of the tool must be found.
     #[derive(Debug, thiserror::Error, classified::Cause)]
     enum Outer {
         #[error("cannot read {0}: {1}")]
@@ -357,7 +359,7 @@ mod tests {
         assert_eq!((&plain["error"], &plain["details"]), (&json!("cannot read the thing: gone"), &json!([])));
     }
 
-    /// In each variant, an error with advice is inside in another way.
+    /// An error type whose variants contain an error with advice in different ways.
     #[derive(Debug, thiserror::Error, classified::Cause)]
     enum Wrapper {
         #[error(transparent)]

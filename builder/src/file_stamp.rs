@@ -1,4 +1,4 @@
-//! Whether somebody has written to a file since it was looked at: the check of git's index, without reading the file.
+//! Whether a file was written to since its stamp was taken: the check of git's index, without reading the file.
 
 use serde::{Deserialize, Serialize};
 use std::fs;
@@ -6,7 +6,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// A file by what changes whenever somebody writes to it.
+/// The attributes of a file that change whenever a process writes to it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileStamp {
     path: PathBuf,
@@ -18,7 +18,7 @@ pub struct FileStamp {
 }
 
 impl FileStamp {
-    /// The stamp of the file that is there now.
+    /// The stamp of the file at this path, as it is now.
     pub fn of(path: &Path) -> io::Result<Self> {
         let path = fs::canonicalize(path)?;
         let facts = fs::metadata(&path)?;
@@ -32,13 +32,13 @@ impl FileStamp {
         })
     }
 
-    /// The file.
+    /// The path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Whether the file is as it was when the stamp was taken.
+    /// Whether the file is unchanged since the stamp was taken.
     #[must_use]
     pub fn holds(&self) -> bool {
         Self::of(&self.path).is_ok_and(|now| now == *self)

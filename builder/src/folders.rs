@@ -1,4 +1,4 @@
-//! Where a user's things lie, by the XDG Base Directory Specification.
+//! The folders for a user's files, by the XDG Base Directory Specification.
 
 use crate::error::{Class, Classified};
 use std::env;
@@ -8,15 +8,15 @@ use std::path::PathBuf;
 /// One of the base folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Folder {
-    /// What can be made again.
+    /// For files that can be made again.
     Cache,
-    /// Settings, private keys among them.
+    /// For settings, including private keys.
     Config,
-    /// What belongs to the user.
+    /// For files that belong to the user.
     Data,
 }
 
-/// There is no such folder.
+/// The user has no such folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
 #[error("no folder of the user is known: neither {variable} nor HOME is an absolute path")]
 pub struct NoFolder {
@@ -34,7 +34,7 @@ impl Classified for NoFolder {
 }
 
 impl Folder {
-    /// `psyops/` in this folder, as the environment has it. It need not exist.
+    /// `psyops/` in this folder, according to the environment. It need not exist.
     pub fn of_psyops(self) -> Result<PathBuf, NoFolder> {
         self.chosen(env::var_os(self.variable()), env::var_os("HOME"))
     }
@@ -47,7 +47,7 @@ impl Folder {
         }
     }
 
-    /// A relative path in a variable counts as none, says the specification.
+    /// As the specification requires, a relative path in a variable is ignored.
     fn chosen(self, xdg: Option<OsString>, home: Option<OsString>) -> Result<PathBuf, NoFolder> {
         let absolute = |value: Option<OsString>| value.map(PathBuf::from).filter(|path| path.is_absolute());
         let in_home = match self {

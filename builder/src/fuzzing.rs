@@ -1,6 +1,7 @@
-//! The readers of the builder as functions of bytes, for the fuzz targets in `fuzz/`: the same code that the commands run.
+//! The parsers of the builder as functions of bytes, for the fuzz targets in `fuzz/`: the same code that the commands
+//! run.
 //!
-//! Each function also checks what must hold of any result, so that more than a crash is found.
+//! Each function also checks properties that every result must have, so that more than a crash is found.
 #![expect(clippy::missing_panics_doc, reason = "a panic is how a fuzz target says that something is wrong")]
 
 use crate::boot::initramfs_reader::{self, Wanted};
@@ -21,7 +22,7 @@ use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
 
-/// A disk whose bytes are zero but for some pieces, so that an input of a few kilobytes is one of many megabytes.
+/// A disk whose bytes are zero except for some pieces, so that an input of a few kilobytes is a disk of many megabytes.
 #[derive(Debug, Clone)]
 struct Sparse {
     pieces: Vec<(u64, Vec<u8>)>,
@@ -47,10 +48,10 @@ impl ReadAt for Sparse {
     }
 }
 
-/// Size of the volume for [`esp`].
+/// The size of the volume for [`esp`] in bytes.
 pub const ESP_SIZE: u64 = 33 << 20;
 
-/// A volume out of its boot sector, the sector behind it, 2 KiB of both tables, and the first clusters.
+/// A volume made of its boot sector, the next sector, 2 KiB of both tables, and the first clusters.
 pub fn esp(bytes: &[u8]) {
     let (Some(boot), Some(info), Some(table)) =
         (bytes.get(..512), bytes.get(512..1024), bytes.get(1024..3072))
@@ -81,10 +82,10 @@ pub fn esp(bytes: &[u8]) {
     }
 }
 
-/// Size of the file system for [`ext4`].
+/// The size of the file system for [`ext4`] in bytes.
 pub const EXT4_SIZE: u64 = 256 << 10;
 
-/// A file system out of blocks of 1 KiB, each behind its number.
+/// A file system made of blocks of 1 KiB, each after its number.
 pub fn ext4(bytes: &[u8]) {
     let pieces = bytes.chunks(1025).filter_map(|piece| {
         let (number, block) = piece.split_first()?;
@@ -96,10 +97,10 @@ pub fn ext4(bytes: &[u8]) {
     }
 }
 
-/// A packed initramfs, and the same bytes as the archive in a frame.
+/// Reads the bytes as a packed initramfs, and as the archive in a frame.
 pub fn initramfs(bytes: &[u8]) {
     let mut frame = 0xfd2f_b528_u32.to_le_bytes().to_vec();
-    // No size, a window of 1 MiB, one block as it is, which is the last.
+    // No size, a window of 1 MiB, and one uncompressed block, which is the last.
     frame.extend_from_slice(&[0, 0x50]);
     let length = u32::try_from(bytes.len()).unwrap_or(0);
     frame.extend_from_slice(&(1 | length << 3).to_le_bytes()[..3]);
@@ -117,7 +118,7 @@ pub fn initramfs(bytes: &[u8]) {
     }
 }
 
-/// A tar, of ours and of a stranger.
+/// Reads the bytes as one of our tars, and as one from elsewhere.
 pub fn layer(bytes: &[u8]) {
     let file = || -> io::Result<File> {
         let mut file = tempfile::tempfile()?;
@@ -131,7 +132,7 @@ pub fn layer(bytes: &[u8]) {
     let _ = LayeredTree::new().add_image_layer(other, name, &|_| true);
 }
 
-/// What is read of a squashfs: its superblock, and what `unsquashfs` says of it.
+/// Reads the bytes as the superblock of a squashfs, and as the output of `unsquashfs`.
 pub fn squashfs(bytes: &[u8]) {
     if let Some(start) = bytes.first_chunk()
         && superblock::check(start, 1 << 20).is_ok()
@@ -144,7 +145,7 @@ pub fn squashfs(bytes: &[u8]) {
     }
 }
 
-/// A UKI, and a stub.
+/// Reads the bytes as a UKI, and as a stub.
 pub fn uki(bytes: &[u8]) {
     let all = [Section::OsRelease, Section::CommandLine, Section::Uname, Section::Initrd, Section::Linux];
     if let Ok(uki) = Uki::parse(bytes) {
@@ -168,7 +169,7 @@ pub fn uki(bytes: &[u8]) {
     }
 }
 
-/// A QEMU disk without a file beneath.
+/// Reads the bytes as a QEMU disk without a backing file.
 pub fn qcow2(bytes: &[u8]) {
     let Ok(mut file) = tempfile::NamedTempFile::new() else { return };
     if file.write_all(bytes).is_err() {
@@ -190,12 +191,12 @@ fn storage_is_raw(bytes: &[u8]) -> bool {
     !bytes.starts_with(b"QFI\xfb")
 }
 
-/// The manifest, index or configuration of an image.
+/// Reads the bytes as the manifest, index or configuration of an image.
 pub fn manifest(bytes: &[u8]) {
     base::fuzz_manifest(bytes);
 }
 
-/// A lock file, what apt says, a receipt, a list of packages, an index of kernel modules.
+/// Reads the text as a lock file, apt's output, a receipt, a list of packages, and an index of kernel modules.
 pub fn text(bytes: &[u8]) {
     if let Ok(receipt) = serde_json::from_slice::<Receipt>(bytes) {
         let _ = receipt.changed(&crate::image::digests::Digests::default());
@@ -206,7 +207,7 @@ pub fn text(bytes: &[u8]) {
     }
 }
 
-/// A boot log, and the picture of its report.
+/// Reads the bytes as a boot log, and draws the chart of its report.
 pub fn report(bytes: &[u8]) {
     if let Ok(report) = report_file::find(&crate::run::text::plain(bytes), Path::new("log")) {
         let picture = boot_chart::draw(&Timeline::of(&report));

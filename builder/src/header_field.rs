@@ -1,9 +1,9 @@
-//! Fields at fixed places of headers. That a field is inside its header is checked when the builder is compiled, so reading
-//! one cannot fail and needs no default.
+//! Fields at fixed places of headers. The compiler checks that a field is inside its header, so reading one cannot fail
+//! and needs no default.
 
 use std::array;
 
-/// The `N` bytes at `AT` of a header.
+/// The `N` bytes at offset `AT` of a header.
 #[must_use]
 pub(crate) fn field<const AT: usize, const N: usize, const SIZE: usize>(header: &[u8; SIZE]) -> [u8; N] {
     const { assert!(AT + N <= SIZE, "the field is outside of its header") };

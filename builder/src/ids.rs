@@ -1,25 +1,26 @@
-//! Ids that derive from inputs: the same site, node and release have the same ids on every machine and on every day.
+//! Ids that are derived from inputs: the same site, node and release have the same ids on every machine and on every
+//! day.
 //!
-//! What is a node's own (disk, ESP, seal, secret) derives from site and node, what all nodes share (root, verity salt)
-//! from site and release. UUIDs are of version 5 (RFC 9562, section 5.5).
+//! The ids of a node's own parts (disk, ESP, seal, secret) are derived from site and node, and those of shared parts
+//! (root, verity salt) from site and release. UUIDs are of version 5 (RFC 9562, section 5.5).
 
 use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use uuid::Uuid;
 
-/// The namespace of all derived ids, drawn once.
+/// The namespace of all derived ids, once chosen at random.
 const NAMESPACE: Uuid = Uuid::from_u128(0x2f6f_0f8c_94f4_4b0e_8d3b_51a2_7c40_66d9);
 
-/// Whose id it is.
+/// What a part belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Owner<'a> {
-    /// A node's own part.
+    /// To a node.
     Node(&'a Name),
-    /// A part that all nodes of a release share.
+    /// To a release, whose nodes share it.
     Release(&'a Name),
 }
 
-/// What an id derives from. Names hold no `/`, so two different inputs never spell the same text.
+/// The text that an id is derived from. Names have no `/`, so two different inputs never give the same text.
 fn text(site: &Name, owner: Owner<'_>, role: &str) -> String {
     match owner {
         Owner::Node(node) => format!("site/{site}/node/{node}/{role}"),

@@ -1,4 +1,4 @@
-//! Reading a file that a user or the build names.
+//! Reading a file that the user or the build names.
 
 use crate::error::{Class, Classified};
 use crate::limits::{self, Limit, OverLimit};
@@ -9,13 +9,13 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// An input file is not there.
+/// An input file could not be read.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read {path}: {source}")]
 pub struct InputError {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Why.
+    /// The error from opening or reading it.
     pub r#source: io::Error,
 }
 
@@ -25,9 +25,9 @@ impl Classified for InputError {
     }
 }
 
-/// Bytes that can be read at any place, by several at once.
+/// Bytes that several threads can read at any offset.
 pub trait ReadAt: Sync {
-    /// Fills `into` from `offset` on; an end before is an error.
+    /// Fills `into` from `offset` on; it is an error if the bytes end before.
     fn fill_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
 }
 
@@ -52,7 +52,7 @@ impl ReadAt for Vec<u8> {
     }
 }
 
-/// The part of a buffer that a read filled; an error where it claims to have read more than it was given.
+/// The part of a buffer that a read filled; an error if the read claims more bytes than the buffer has.
 pub fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
     buffer.get(..count).ok_or_else(|| {
         let room = buffer.len();
@@ -60,7 +60,7 @@ pub fn filled(buffer: &[u8], count: usize) -> io::Result<&[u8]> {
     })
 }
 
-/// All that `source` has, where that is not over a limit: no more than one byte beyond it is read.
+/// All bytes of `source`, if they are within a limit: at most one byte beyond it is read.
 pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     source.take(limit.most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -68,7 +68,7 @@ pub fn read_limited(source: impl io::Read, limit: &'static Limit) -> io::Result<
     Ok(bytes)
 }
 
-/// A size over its limit, as an error of reading: [`Class::of_reading`] knows it as bad content.
+/// A size over its limit, as an I/O error: [`Class::of_reading`] classifies it as bad content.
 #[must_use]
 pub fn over(over: OverLimit) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, over)
@@ -80,7 +80,7 @@ pub fn read_input(path: &Path) -> Result<Vec<u8>, InputError> {
     read.map_err(|source| InputError { path: path.to_owned(), source })
 }
 
-/// Reads a file that may have `most` bytes. A longer one is an error, and no more than that is read of it.
+/// Reads a file of at most `most` bytes. A longer one is an error, and only that many bytes of it are read.
 pub fn read_bounded(file: File, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -97,7 +97,7 @@ pub fn digest_of_file(path: &Path) -> io::Result<Sha256Digest> {
     digest_of_open_file(File::open(path)?)
 }
 
-/// The same of an open file, from where it is.
+/// The same of an open file, from its current position.
 pub fn digest_of_open_file(mut file: File) -> io::Result<Sha256Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];

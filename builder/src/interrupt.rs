@@ -1,9 +1,10 @@
-//! The end by a signal: SIGINT, SIGTERM and SIGHUP stop programs that were started, remove what is half made, and then end
-//! this process by the same signal, so that a shell sees 128 + its number.
+//! Ending by a signal: SIGINT, SIGTERM and SIGHUP stop the programs that were started, remove unfinished files, and
+//! then end this process with the same signal, so that a shell sees 128 plus its number.
 //!
-//! One thread waits for the signals, which all other threads block; nothing runs in a signal handler. Commands that have to
-//! do more themselves ask for a flag instead ([`softly`]). What a signal cannot do (SIGKILL, a power cut) is left to the
-//! kernel (files without names, `PR_SET_PDEATHSIG` for QEMU) and to the next run (locks, see [`crate::scratch`] and [`crate::atomic`]).
+//! One thread waits for the signals, which all other threads block; nothing runs in a signal handler. Commands that
+//! need to do more request a flag instead ([`softly`]). Cases that a signal cannot handle (SIGKILL, a power cut) are
+//! left to the kernel (unnamed files, `PR_SET_PDEATHSIG` for QEMU) and to the next run (locks, see [`crate::scratch`]
+//! and [`crate::atomic`]).
 
 use crate::leftovers;
 use crate::terminal::Settings;
@@ -20,17 +21,17 @@ use std::time::{Duration, Instant};
 
 /// The signals that end a command.
 const SIGNALS: [Signal; 3] = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP];
-/// How long a program that was started has to end by itself. QEMU takes a tenth of it.
+/// How long a started program may take to end by itself. QEMU needs a tenth of this.
 const PATIENCE: Duration = Duration::from_millis(600);
-/// How often it is looked at.
+/// The time between two checks whether programs have ended.
 const STEP: Duration = Duration::from_millis(10);
 
 static STARTED: Once = Once::new();
 static ENDING: AtomicBool = AtomicBool::new(false);
 static SOFT: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 
-/// Lets signals end the process in an orderly way. To be called before any other thread is started, because those inherit
-/// what is blocked here. Signals that are ignored from the beginning (`nohup`) stay ignored.
+/// Makes signals end the process in an orderly way. Must be called before any other thread is started, because threads
+/// inherit the blocked signals. Signals that are ignored from the start (`nohup`) stay ignored.
 pub fn start() {
     STARTED.call_once(|| {
         let ignored = ignored();
@@ -38,7 +39,7 @@ pub fn start() {
         for signal in SIGNALS.into_iter().filter(|signal| ignored & bit(*signal) == 0) {
             signals.add(signal);
         }
-        // A terminal whose echo is off (a password is being typed), or that is QEMU's, gets its settings back.
+        // A terminal whose echo is off (a password is being typed), or that QEMU uses, gets its settings back.
         let terminal = Settings::now();
         if signals.thread_block().is_err() {
             return;
@@ -54,14 +55,14 @@ pub fn start() {
     });
 }
 
-/// What is set by a signal from now on, instead of ending the process.
+/// A flag that a signal sets from now on, instead of ending the process.
 #[must_use]
 pub fn softly() -> Arc<AtomicBool> {
     start();
     Arc::clone(SOFT.get_or_init(Arc::default))
 }
 
-/// Waits for the end where a signal has begun it: what failed meanwhile failed because of that, and is not news.
+/// Waits for the end if a signal has begun it: errors meanwhile are only consequences of the signal.
 pub fn wait_if_ending() {
     while ENDING.load(Ordering::SeqCst) {
         thread::sleep(PATIENCE);
@@ -73,7 +74,7 @@ fn end(signal: Signal, terminal: &Settings) {
     stop_programs();
     let leftovers = leftovers::freeze();
     leftovers.remove();
-    // Another thread may have started one more, which writes into a folder that was being removed.
+    // Another thread may have started another program, which writes into a folder that was being removed.
     if !descendants().is_empty() {
         stop_programs();
         leftovers.remove();
@@ -84,11 +85,12 @@ fn end(signal: Signal, terminal: &Settings) {
     if this.thread_unblock().is_ok() {
         let _ = raise(signal);
     }
-    // The signal's action is the default one, so this is not reached.
+    // The signal's action is the default one, so this line is not reached.
     process::abort();
 }
 
-/// Ends every program that this process started, and those that they started: kindly, and after a while for good.
+/// Ends every program that this process started, and those that they started: first with a signal, later by killing
+/// them.
 fn stop_programs() {
     let end = Instant::now() + PATIENCE;
     let mut asked = BTreeSet::new();
@@ -99,7 +101,7 @@ fn stop_programs() {
             let late = Instant::now() >= end;
             let signal = if late { Signal::SIGKILL } else { Signal::SIGTERM };
             if late || asked.insert(pid) {
-                // sudo's own is another user's, and ends with its terminal or its child.
+                // sudo's process belongs to another user, and ends with its terminal or its child.
                 left |= kill(Pid::from_raw(pid), signal) != Err(Errno::EPERM);
             } else {
                 left = true;
@@ -112,7 +114,7 @@ fn stop_programs() {
     }
 }
 
-/// The living children of this process, with theirs (`proc_pid_stat(5)`).
+/// The living children of this process, and their descendants (`proc_pid_stat(5)`).
 fn descendants() -> Vec<i32> {
     let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
     #[expect(clippy::disallowed_methods, reason = "all are ended, so there is no order")]
@@ -175,7 +177,7 @@ mod tests {
         let found = descendants();
         assert!(found.contains(&pid));
         assert!(found.iter().any(|found| living_parent(*found) == Some(pid)), "{found:?}");
-        // The end of their input ends them all.
+        // The end of their input ends all of them.
         drop(keyboard);
         shell.wait().unwrap();
         assert_eq!(living_parent(pid), None);

@@ -1,7 +1,8 @@
-//! What this process would leave behind where it ended at once: temporary files that have a name, and folders for work.
+//! What this process would leave behind if it ended now: temporary files with a name, and folders for work.
 //!
-//! Everything of that kind is entered here before it exists and taken out after it is gone. A signal removes what is
-//! entered ([`freeze`]). What even a SIGKILL leaves behind is not locked any more, so that the next run knows it.
+//! Each of them is registered here before it exists, and removed from the register after it is gone. A signal removes
+//! everything that is registered ([`freeze`]). What a SIGKILL leaves behind is not locked any more, so the next run
+//! recognises it.
 
 use rustix::fs::{AtFlags, unlinkat};
 use std::collections::BTreeMap;
@@ -12,17 +13,17 @@ use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Something that has to go where this process ends.
+/// Something that must be removed when this process ends.
 #[derive(Debug)]
 pub(crate) enum Leftover {
-    /// A file.
+    /// A temporary file.
     File {
-        /// The folder that it is in.
+        /// The open folder that it is in.
         folder: Arc<OwnedFd>,
-        /// Its name.
+        /// The name in the folder.
         name: OsString,
     },
-    /// A folder with all that is in it.
+    /// A folder with everything in it.
     Folder(PathBuf),
 }
 
@@ -36,7 +37,7 @@ impl Leftover {
     }
 }
 
-/// Removes a folder in which other threads of this process may still be making files: each of them can come between
+/// Removes a folder in which other threads of this process may still be making files: such a file can appear between
 /// emptying the folder and removing it.
 fn remove_folder(path: &Path) {
     const TRIES: u32 = 100;
@@ -60,7 +61,7 @@ fn register() -> MutexGuard<'static, Register> {
     REGISTER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An entry, which is taken out with this value.
+/// An entry of the register, which is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Entered(u64);
 
@@ -70,7 +71,8 @@ impl Drop for Entered {
     }
 }
 
-/// Makes something that has to go where this process ends. No signal comes between making and entering it.
+/// Makes something that must be removed when this process ends. A signal is not handled between making and registering
+/// it.
 pub(crate) fn create<T>(make: impl FnOnce() -> io::Result<(T, Leftover)>) -> io::Result<(T, Entered)> {
     let mut register = register();
     let (thing, leftover) = make()?;
@@ -80,17 +82,17 @@ pub(crate) fn create<T>(make: impl FnOnce() -> io::Result<(T, Leftover)>) -> io:
     Ok((thing, Entered(number)))
 }
 
-/// Everything that is entered, when the process is about to end.
+/// The register, when the process is about to end.
 #[derive(Debug)]
 pub(crate) struct Frozen(MutexGuard<'static, Register>);
 
-/// Stops all entering and taking out: other threads that try it wait from now on.
+/// Locks the register: other threads that want to change it wait from now on.
 pub(crate) fn freeze() -> Frozen {
     Frozen(register())
 }
 
 impl Frozen {
-    /// Removes what is entered.
+    /// Removes everything that is registered.
     pub(crate) fn remove(&self) {
         for leftover in self.0.entered.values() {
             leftover.remove();

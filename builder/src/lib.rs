@@ -1,7 +1,7 @@
 //! Everything that psyopsOS does on the workstation.
 //!
-//! A site is read ([`site`]), its base system is taken from Debian's archive ([`base`]), and what comes of it is written
-//! through one atomic writer ([`atomic`]). The library returns; only the programs print.
+//! A site is read ([`site`]), its base system is made from Debian's archive ([`base`]), and all results are written
+//! through one atomic writer ([`atomic`]). The library returns values; only the programs print.
 
 pub mod atomic;
 pub mod base;

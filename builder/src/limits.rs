@@ -1,45 +1,45 @@
-//! The bounds of everything that the builder reads from outside: images, sticks, layers, receipts, reports.
+//! The limits of everything that the builder reads from outside: images, sticks, layers, receipts, reports.
 //!
 //! A sparse file of a few kilobytes can claim any size, and a few compressed bytes can unpack to any size. So a size is
-//! compared with a limit before memory is taken or a tool is started for it. Each limit follows from a format or from what
-//! a node can hold, and the error names the limit and the size that was found. `image::plan` refuses to make an image
-//! with a part over its limit: whatever the builder makes, it can read.
+//! compared with a limit before memory is allocated or a tool is started for it. Each limit follows from a format or
+//! from what a node can hold, and the error names the limit and the size that was found. `image::plan` refuses to make
+//! an image with a part over its limit: the builder can read whatever it makes.
 
 use crate::width::to_usize;
 use thiserror::Error;
 
-/// The most of something that a reader accepts.
+/// The largest size or number that a reader accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// What is counted, as it begins a sentence.
+    /// The thing that is counted, as the start of a sentence.
     pub what: &'static str,
     /// The largest accepted number.
     pub most: u64,
     /// The unit of the number.
     pub unit: &'static str,
-    /// Where the number comes from.
+    /// The reason for the number.
     pub because: &'static str,
 }
 
-/// A size is over its limit.
+/// A size or number is over its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error(
     "{} has {found} {unit}, more than the limit of {} {unit} ({})", limit.what, limit.most, limit.because, unit = limit.unit
 )]
 pub struct OverLimit {
-    /// The limit.
+    /// The limit that was exceeded.
     pub limit: &'static Limit,
-    /// What was found.
+    /// The size or number that was found.
     pub found: u64,
 }
 
 impl Limit {
-    /// Compares a size with the limit.
+    /// Compares a size with the limit and returns it.
     pub fn check(&'static self, found: u64) -> Result<u64, OverLimit> {
         if found > self.most { Err(OverLimit { limit: self, found }) } else { Ok(found) }
     }
 
-    /// The limit as the size of something in memory.
+    /// The limit as a size in memory.
     #[must_use]
     pub fn in_memory(&self) -> usize {
         to_usize(self.most)
@@ -62,7 +62,7 @@ pub static UKI: Limit = bytes("the UKI", 96 * MIB, "a node holds it in memory");
 pub static INITRAMFS: Limit = bytes("the unpacked initramfs", 512 * MIB, "a node holds it in memory");
 /// Linux, `init/initramfs.c`: `PATH_MAX`, with its zero byte.
 pub static CPIO_NAME: Limit = bytes("a name in the initramfs", 4096, "PATH_MAX of the kernel");
-/// As above: a link's target.
+/// The same for a link's target.
 pub static CPIO_LINK: Limit = bytes("a link in the initramfs", 4096, "PATH_MAX of the kernel");
 /// Names and targets of all files together, which a listing holds in memory.
 pub static CPIO_NAMES: Limit = bytes(
@@ -70,7 +70,7 @@ pub static CPIO_NAMES: Limit = bytes(
     16 * MIB,
     "a kernel's modules have 500 kB",
 );
-/// Each takes an inode of the node's memory.
+/// Each file takes an inode of the node's memory.
 pub static CPIO_FILES: Limit = Limit {
     what: "the initramfs",
     most: 65_536,
@@ -79,9 +79,9 @@ pub static CPIO_FILES: Limit = Limit {
 };
 /// A trust file has a few keys and words.
 pub static TRUST: Limit = bytes("the trust file", MIB, "it holds a few keys");
-/// Both places are read whole. Its payload is unpacked in the node's memory.
+/// Both partitions are read as a whole. The payload is unpacked in the node's memory.
 pub static SEAL: Limit = bytes("a seal partition", 64 * MIB, "a node holds the seal in memory");
-/// It holds what the seal holds, as files.
+/// It has the files of the seal.
 pub static SECRET: Limit = bytes("the secret partition", 4 * GIB, "it holds the files of a seal");
 /// Kernel documentation, ext4, "Layout": one descriptor of 64 bytes for each group, all of which are kept.
 pub static EXT4_GROUPS: Limit = Limit {
@@ -90,34 +90,34 @@ pub static EXT4_GROUPS: Limit = Limit {
     unit: "block groups",
     because: "4 GiB with blocks of 1 KiB have 512",
 };
-/// Of the secret partition, a file that is shown.
+/// A file of the secret partition that is shown.
 pub static SECRET_FILE: Limit = bytes("the file", 64 * MIB, "a seal has at most as much");
-/// Of the secret partition, a folder that is listed.
+/// A folder of the secret partition that is listed.
 pub static SECRET_FOLDER: Limit = bytes("the folder", 16 * MIB, "a seal has at most 100000 files");
-/// Of the secret partition, everything in it.
+/// All files and folders of the secret partition.
 pub static SECRET_FILES: Limit = Limit {
     what: "the secret partition",
     most: 200_000,
     unit: "files and folders",
     because: "a seal has at most 100000 files",
 };
-/// What reading one path may take: a file of [`SECRET_FILE`] in blocks of 1 KiB, and as much again for its tree.
+/// The reads for one path: a file of [`SECRET_FILE`] in blocks of 1 KiB, and as many again for its tree.
 pub static EXT4_READS: Limit = Limit {
     what: "reading this path",
     most: 262_144,
     unit: "reads of the secret partition",
     because: "64 MiB in blocks of 1 KiB take fewer",
 };
-/// The data of a root; its hash tree has a 127th of it.
+/// The data of a root; its hash tree has 1/127 of their size.
 pub static ROOT: Limit = bytes("the root", 16 * GIB, "its hash tree is held in memory");
-/// What `diff` reads when a root is unpacked.
+/// The bytes that `diff` reads when a root is unpacked.
 pub static ROOT_UNPACKED: Limit = bytes("the unpacked root", 64 * GIB, "four times the largest root");
-/// Each is a line of a listing in memory.
+/// Each file is a line of a listing in memory.
 pub static ROOT_FILES: Limit =
     Limit { what: "the root", most: 400_000, unit: "files", because: "their list is held in memory" };
 /// A listing by `unsquashfs`: at most [`ROOT_FILES`] lines.
 pub static ROOT_LIST: Limit = bytes("the list of files", 128 * MIB, "it is held in memory");
-/// Each takes a run of blkid; the largest are looked at.
+/// Each volume needs a run of blkid; the largest volumes are probed.
 pub static VOLUMES: Limit = Limit {
     what: "the disk",
     most: 32,
@@ -130,10 +130,10 @@ pub static SQUASHFS_BLOCK: Limit = bytes("a block of the squashfs", MIB, "squash
 pub static SHOWN_FILE: Limit = bytes("the file", 64 * MIB, "it is held in memory");
 /// POSIX pax and GNU tar: a header that only describes the next one. An attribute has at most 64 KiB (xattr(7)).
 pub static TAR_EXTENSION: Limit = bytes("an extended tar header", MIB, "an attribute has at most 64 KiB");
-/// As many as a root has files.
+/// The same as the most files of a root.
 pub static TAR_ENTRIES: Limit =
     Limit { what: "the tar", most: 400_000, unit: "entries", because: "their list is held in memory" };
-/// What a layer unpacks to.
+/// The unpacked bytes of a layer.
 pub static LAYER: Limit = bytes("the unpacked layer", 16 * GIB, "a root has at most as much");
 /// OCI distribution specification, "Pushing Manifests": registries take manifests of at least 4 MiB, and no larger ones
 /// are in use.
@@ -142,27 +142,27 @@ pub static MANIFEST: Limit = bytes("the manifest or configuration", 4 * MIB, "OC
 pub static SITE_TEXT: Limit = bytes("a file of settings", MIB, "people write it");
 /// depmod(8): Debian's `modules.alias` has 1 MiB.
 pub static MODULE_INDEX: Limit = bytes("an index of kernel modules", 16 * MIB, "Debian's have 1 MiB");
-/// Counted as often as one is followed.
+/// A link counts each time it is followed.
 pub static MODULE_LINKS: Limit = Limit {
     what: "an index of kernel modules",
     most: 1 << 20,
     unit: "dependencies on the way to the wanted modules",
     because: "a kernel has fewer than 5000 modules",
 };
-/// They are a part of the UKI.
+/// The modules are a part of the UKI.
 pub static MODULES: Limit = bytes("the wanted kernel modules", 96 * MIB, "they are a part of the UKI");
 /// A kernel, a boot stub or a program that becomes a part of a UKI or the ESP.
 pub static INPUT: Limit = bytes("a part of the UKI or the ESP", 96 * MIB, "a UKI has at most as much");
-/// Container engines stop at 127 (overlayfs); each is unpacked to a file of its own.
+/// Container engines stop at 127 (overlayfs); each layer is unpacked to its own file.
 pub static IMAGE_LAYERS: Limit =
     Limit { what: "the image", most: 127, unit: "layers", because: "container engines take no more" };
-/// A signed word of some hundred bytes.
+/// A signed text of some hundred bytes.
 pub static REGISTRY_TOKEN: Limit = bytes("the registry's token", 64 << 10, "a token is a part of a header");
-/// What a registry says instead of an answer is shown; more of it is not read.
+/// A registry's error message is shown; only this much of it is read.
 pub static REGISTRY_ERROR: Limit = bytes("the registry's error", 4 << 10, "it is shown");
 /// A receipt has a digest for each part of an image.
 pub static RECEIPT: Limit = bytes("the receipt", MIB, "it has nine digests");
-/// A boot report has a line for each thing that happened; a log around it has what was printed.
+/// A boot report has a line for each event; a log around it has everything that was printed.
 pub static REPORT: Limit = bytes("the boot log", 16 * MIB, "a boot prints less than a MiB");
 /// QEMU, `docs/interop/qcow2.txt`, "Header": one cluster of at most 2 MiB.
 pub static QCOW2_SIZE: Limit =

@@ -1,14 +1,14 @@
-//! The command that a message tells the user to type next: it has to work as it is printed.
+//! The commands that messages tell the user to type next: they must work as they are printed.
 //!
-//! Who named a site for this command has to name it for the next one, too. So the command line notes the site once, and
-//! every message gets its commands from here.
+//! A user who named a site for this command must name it for the next one, too. So the command line stores the site
+//! once, and every message gets its commands from here.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 static SITE: OnceLock<PathBuf> = OnceLock::new();
 
-/// Notes the site that the user named for this process. Only the first one counts.
+/// Stores the site that the user named for this process. Only the first call counts.
 pub fn note_site(dir: &Path) {
     let _ = SITE.set(dir.to_owned());
 }
@@ -26,18 +26,18 @@ pub fn with_site(words: &str, site: Option<&Path>) -> String {
     format!("psyops {words}{site}")
 }
 
-/// A path as one word of a shell, which no command takes for an option.
+/// A path as one word of a shell, which no command can mistake for an option.
 #[must_use]
 pub fn argument(path: &Path) -> String {
     let text = path.to_string_lossy();
     word(&if text.starts_with('-') { format!("./{text}") } else { text.into_owned() })
 }
 
-/// A text as one word of a shell (POSIX, Shell Command Language, 2.2.2): in quotes only where it needs them.
+/// A text as one word of a shell (POSIX, Shell Command Language, 2.2.2), quoted only if necessary.
 #[must_use]
 pub fn word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c);
-    // zsh looks for a command behind `=`.
+    // zsh looks for a command after `=`.
     if !text.is_empty() && !text.starts_with('=') && text.chars().all(is_plain) {
         text.to_owned()
     } else {

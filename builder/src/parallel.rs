@@ -5,8 +5,8 @@ use std::num::NonZero;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-/// Does `work` on each of `items`, by as many threads as there are processors; the results are in their order. Where some
-/// fail, the error of the first of them is returned, and what was not begun by then is left.
+/// Does `work` on each of `items` in as many threads as there are processors; the results are in the order of the
+/// items. If some fail, the error of the first of them is returned, and items that were not begun by then are skipped.
 pub fn each<T: Sync, R: Send, E: Send>(
     items: &[T],
     work: impl Fn(&T) -> Result<R, E> + Sync,
@@ -15,7 +15,7 @@ pub fn each<T: Sync, R: Send, E: Send>(
     each_with(processors, items, || (), |(), item| work(item))
 }
 
-/// The same by so many threads, each of which has something of its own that `own` makes.
+/// The same in this number of threads, each with its own value from `own`.
 pub fn each_with<T: Sync, O, R: Send, E: Send>(
     threads: usize,
     items: &[T],
@@ -45,7 +45,7 @@ pub fn each_with<T: Sync, O, R: Send, E: Send>(
     results.into_iter().map(|(_, result)| result).collect()
 }
 
-/// Does `work` on both of two things at once, on a machine with one processor too.
+/// Does `work` on two things at once, even on a machine with one processor.
 pub fn both<T: Sync, R: Send>(items: &[T; 2], work: impl Fn(&T) -> R + Sync) -> [R; 2] {
     let Ok(results) = each_with(2, items, || (), |(), item| Ok::<R, Infallible>(work(item)));
     let mut results = results.into_iter();

@@ -1,14 +1,14 @@
-//! What a process has in memory stays there: no core file, and no other process of the user reads it.
+//! Keeps the memory of this process private: no core file, and other processes of the user cannot read it.
 //!
-//! With `PR_SET_DUMPABLE` 0 (prctl(2)) the kernel writes no core and lets only root trace the process or open its files in
-//! `/proc`. The limit for core files (`RLIMIT_CORE`) goes on to the programs that are started, which may get keys as well;
-//! the attribute does not. Memory may still be written to swap: the kernel limits how much of it a user may lock.
+//! With `PR_SET_DUMPABLE` 0 (prctl(2)) the kernel writes no core and lets only root trace the process or open its files
+//! in `/proc`. Started programs, which may get keys as well, inherit the limit for core files (`RLIMIT_CORE`), but not
+//! this attribute. Memory may still be written to swap: the kernel limits how much of it a user may lock.
 
 use crate::error::{Class, Classified};
 use nix::sys::prctl::set_dumpable;
 use nix::sys::resource::{Resource, setrlimit};
 
-/// The kernel refused; nothing is done with keys then.
+/// The kernel refused, so no keys are used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot keep keys out of core files: {0}")]
 pub struct NotPrivate(nix::Error);
@@ -19,7 +19,7 @@ impl Classified for NotPrivate {
     }
 }
 
-/// Called first in each program that may hold keys.
+/// Must be called first in each program that may hold keys.
 pub fn protect() -> Result<(), NotPrivate> {
     setrlimit(Resource::RLIMIT_CORE, 0, 0).map_err(NotPrivate)?;
     set_dumpable(false).map_err(NotPrivate)

@@ -1,7 +1,8 @@
-//! Where the three programs lie that go into images: the selector, the loader and the agent.
+//! The paths of the three programs that go into images: the selector, the loader and the agent.
 //!
-//! They are built for other targets than this program, so they cannot be part of it. Looked for in the folder that the
-//! user names, else where an installation has them (`../lib/psyops` beside `bin`), else where cargo puts them.
+//! They are built for other targets than this program, so they cannot be part of it. They are searched in the folder
+//! that the user names, or else where an installation has them (`../lib/psyops` beside `bin`), or else where cargo puts
+//! them.
 
 use crate::error::{Class, Classified};
 use handoff::architecture::Architecture;
@@ -9,17 +10,17 @@ use std::env;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Names the folder where no option does.
+/// The environment variable with the folder, if no option names it.
 pub const VARIABLE: &str = "PSYOPS_PROGRAMS";
 
 /// A program that goes into images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Program {
-    /// Its file name.
+    /// The file name of the program.
     pub file: &'static str,
-    /// The cargo package.
+    /// The cargo package that it is built from.
     pub package: &'static str,
-    /// The cargo target.
+    /// The cargo target that it is built for.
     pub target: &'static str,
 }
 
@@ -42,30 +43,30 @@ pub fn agent(architecture: &Architecture) -> Program {
 }
 
 impl Program {
-    /// Where cargo puts it, under `target`: in the folder of the profile `node`.
+    /// The path where cargo puts it, under `target`: in the folder of the profile `node`.
     fn cargo_place(self) -> PathBuf {
         Path::new(self.target).join("node").join(self.file)
     }
 }
 
-/// Where the programs are.
+/// The paths of the three programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Programs {
-    /// The selector.
+    /// The path of the selector.
     pub selector: PathBuf,
-    /// The loader.
+    /// The path of the loader.
     pub loader: PathBuf,
-    /// The agent.
+    /// The path of the agent.
     pub agent: PathBuf,
 }
 
-/// A program is not where it should be.
+/// A program was not found.
 #[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 #[error("the program {} is missing; looked for it as {}", program.file, spell(tried))]
 pub struct MissingProgram {
-    /// Which one.
+    /// The missing program.
     pub program: Program,
-    /// Where it was looked for.
+    /// The paths that were tried.
     pub tried: Vec<PathBuf>,
 }
 
@@ -85,7 +86,7 @@ impl Classified for MissingProgram {
 }
 
 impl Programs {
-    /// Finds all three for an architecture; `chosen` is the folder that an option names.
+    /// Finds all three programs for an architecture; `chosen` is the folder from an option.
     pub fn find(architecture: &Architecture, chosen: Option<&Path>) -> Result<Self, MissingProgram> {
         let chosen = chosen.map(Path::to_owned).or_else(|| env::var_os(VARIABLE).map(PathBuf::from));
         let executable = env::current_exe().and_then(std::fs::canonicalize).unwrap_or_default();
@@ -110,7 +111,7 @@ impl Programs {
 }
 
 fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec<PathBuf> {
-    // A folder that the user names is the only one: another program from elsewhere would be a surprise.
+    // A folder that the user names is the only one: a program from another folder would be unexpected.
     if let Some(folder) = chosen {
         return vec![folder.join(program.file)];
     }
@@ -119,7 +120,7 @@ fn candidates(program: Program, chosen: Option<&Path>, executable: &Path) -> Vec
     if let Some(above) = folder.parent() {
         paths.push(above.join("lib/psyops").join(program.file));
     }
-    // target/PROFILE/psyops, or target/PROFILE/deps/TEST.
+    // The builder is target/PROFILE/psyops, or target/PROFILE/deps/TEST.
     for target in folder.ancestors().skip(1).take(2) {
         paths.push(target.join(program.cargo_place()));
     }

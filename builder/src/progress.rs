@@ -1,5 +1,5 @@
-//! How far long work is: a line now and then with the rate and the remaining time. It begins with two spaces, by which a
-//! terminal knows that the next one takes its place.
+//! The progress of long work: a line now and then with the rate and the remaining time. It begins with two spaces, so
+//! that a terminal replaces it with the next line.
 
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,22 +7,22 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-/// How often the work is looked at.
+/// How often the progress is checked.
 const LOOK: Duration = Duration::from_millis(100);
 
-/// When there are lines.
+/// When lines are printed.
 #[derive(Debug, Clone, Copy)]
 struct Pace {
-    /// Work that ends before this says nothing of its progress.
+    /// Shorter work prints no line.
     first: Duration,
-    /// Between two lines.
+    /// The time between two lines.
     between: Duration,
 }
 
 impl Pace {
-    /// Where lines stay.
+    /// For an output on which lines stay.
     const OF_LINES: Self = Self { first: Duration::from_secs(3), between: Duration::from_secs(5) };
-    /// Where each takes the place of the one before.
+    /// For a terminal, on which each line replaces the previous one.
     const OF_A_TERMINAL: Self =
         Self { first: Duration::from_millis(300), between: Duration::from_millis(300) };
 
@@ -31,33 +31,33 @@ impl Pace {
     }
 }
 
-/// What there is to do.
+/// The amount of work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
-    /// So many bytes.
+    /// This many bytes.
     Bytes(u64),
-    /// So many packages.
+    /// This many packages.
     Packages(u64),
 }
 
-/// What is done, counted by who does it.
+/// The finished amount, counted by the threads that work.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
 impl Count {
-    /// So much more is done.
+    /// Adds to the finished amount.
     pub fn add(&self, more: u64) {
         self.0.fetch_add(more, Ordering::Relaxed);
     }
 
-    /// What is done.
+    /// The finished amount.
     #[must_use]
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Does `work` in a thread, and meanwhile says how much of the goal `done` counts.
+/// Does `work` in a thread, and meanwhile prints how much of the goal `done` counts.
 pub fn while_it_grows<T: Send>(
     goal: Goal,
     done: impl Fn() -> u64,
@@ -77,7 +77,7 @@ fn at_pace<T: Send>(
     told_at_pace(pace, |elapsed| progress(&goal.line(done(), elapsed)), work)
 }
 
-/// Does `work` in a thread, and meanwhile lets `tell` say how far it is, each time it is due.
+/// Does `work` in a thread, and meanwhile calls `tell` each time a line is due.
 pub fn told<T: Send>(tell: impl Fn(), work: impl FnOnce() -> T + Send) -> T {
     told_at_pace(Pace::here(), |_| tell(), work)
 }
@@ -85,7 +85,7 @@ pub fn told<T: Send>(tell: impl Fn(), work: impl FnOnce() -> T + Send) -> T {
 fn told_at_pace<T: Send>(pace: Pace, tell: impl Fn(Duration), work: impl FnOnce() -> T + Send) -> T {
     let begun = Instant::now();
     let mut next = pace.first;
-    // Nothing is sent: the channel ends with the work, however that ends.
+    // Nothing is sent: the channel is closed with the end of the work, after success or failure.
     let (at_work, end) = channel::<()>();
     thread::scope(|scope| {
         let worker = scope.spawn(move || {
@@ -108,7 +108,7 @@ fn outcome<T>(worker: ScopedJoinHandle<'_, T>) -> T {
 }
 
 impl Goal {
-    /// `  45 of 160 MiB, 8.2 MiB/s, 14 s left`, `  45 of 160 packages, 1.5 a second, 76 s left`.
+    /// A line such as `  45 of 160 MiB, 8.2 MiB/s, 14 s left` or `  45 of 160 packages, 1.5 a second, 76 s left`.
     #[must_use]
     pub fn line(self, done: u64, elapsed: Duration) -> String {
         let milliseconds = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).max(1);

@@ -1,5 +1,5 @@
-//! Finding the boot report in what people have at hand: `boot.json` of a node, what `psyops run --headless` or
-//! `psyops-agent status --json` printed, or the log of a console.
+//! Finding the boot report in files that users have: `boot.json` of a node, the output of `psyops run --headless` or
+//! `psyops-agent status --json`, or the log of a console.
 
 use crate::error::{Class, Classified};
 use crate::input::read_limited;
@@ -11,30 +11,30 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why there is no report.
+/// Why no report was found.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ReportError {
-    /// The file cannot be read.
+    /// The file could not be read.
     #[error("cannot read {path}: {source}", path = .path.display())]
     Unreadable {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// No report stands in it.
+    /// The file has no report.
     #[error(
         "{path} holds no boot report: it is no JSON of one, and no line in it begins with {marker:?}",
         path = .0.display(),
         marker = marker::REPORT.trim_end()
     )]
     NoReport(PathBuf),
-    /// What stands there is no report that this version reads.
+    /// The file has a report that this version cannot parse.
     #[error("{path}: the boot report makes no sense: {source}", path = .path.display())]
     Syntax {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// The error from the JSON parser.
         r#source: serde_json::Error,
     },
 }
@@ -58,7 +58,7 @@ pub fn read(path: &Path) -> Result<BootReport, ReportError> {
     let result = if path == Path::new("-") {
         read_limited(io::stdin().lock(), &limits::REPORT)
     } else {
-        // Not by the file's length: it may be a pipe.
+        // Not by the file's length: the file may be a pipe.
         File::open(path).and_then(|file| read_limited(file, &limits::REPORT))
     };
     let bytes = result.map_err(|source| ReportError::Unreadable { path: path.to_owned(), source })?;
@@ -67,7 +67,7 @@ pub fn read(path: &Path) -> Result<BootReport, ReportError> {
 
 pub(crate) fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
     let syntax = |source| ReportError::Syntax { path: path.to_owned(), source };
-    // Of several boots in one log, the last.
+    // If one log has several boots, the last report counts.
     let marked = text.lines().rev().find_map(|line| line.split_once(marker::REPORT));
     let json = match marked {
         Some((_, line)) => report_key::text(line),
@@ -75,7 +75,7 @@ pub(crate) fn find(text: &str, path: &Path) -> Result<BootReport, ReportError> {
         None => return Err(ReportError::NoReport(path.to_owned())),
     };
     let mut value: serde_json::Value = serde_json::from_str(json.trim()).map_err(syntax)?;
-    // The agent's status has the report as a member.
+    // The JSON of the agent's status has the report as a member.
     if let Some(report) = value.get_mut("report") {
         value = report.take();
     }

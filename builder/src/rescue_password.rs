@@ -1,30 +1,30 @@
-//! The password of the rescue shell: only its argon2id hash (RFC 9106) is written down, in the PHC string format.
+//! The password of the rescue shell: only its argon2id hash (RFC 9106) is stored, in the PHC string format.
 
 use argon2::password_hash::{self, PasswordHash, PasswordHasher as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use handoff::rescue::MOST_PASSWORD_MEMORY;
 use zeroize::Zeroizing;
 
-/// Shorter ones are guessed before a console tires.
+/// The least number of characters: shorter passwords can be guessed at a console.
 pub const SHORTEST: usize = 8;
 
-/// Why a text is no hash that a node can check.
+/// Why a text is not a hash that a node can check.
 #[derive(Debug, thiserror::Error)]
 pub enum BadHash {
-    /// Not the string format, or a field of it is wrong.
+    /// The text does not have the string format, or a field of it is not valid.
     #[error("no argon2id hash ({0}); make one with: psyops rescue-password")]
     Format(password_hash::Error),
-    /// Another algorithm or an old version of it.
+    /// The hash is of another algorithm, or of an old version: which one.
     #[error("the hash is of {0}; it must be argon2id, version 19; make one with: psyops rescue-password")]
     Algorithm(String),
-    /// Checking it needs more memory than a node may have.
+    /// Checking the hash needs more memory than a node may have: how many KiB.
     #[error(
         "checking it takes {0} KiB of memory, at most {MOST_PASSWORD_MEMORY} are allowed, because a node may have little"
     )]
     Memory(u32),
 }
 
-/// Whether a node can check passwords against this hash.
+/// Checks that a node can verify passwords with this hash.
 pub fn check_hash(text: &str) -> Result<(), BadHash> {
     let hash = PasswordHash::new(text).map_err(BadHash::Format)?;
     if hash.algorithm != Algorithm::Argon2id.ident() || hash.version != Some(Version::V0x13.into()) {
@@ -38,13 +38,13 @@ pub fn check_hash(text: &str) -> Result<(), BadHash> {
     if params.m_cost() > MOST_PASSWORD_MEMORY { Err(BadHash::Memory(params.m_cost())) } else { Ok(()) }
 }
 
-/// Why a password is not taken.
+/// Why a password is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPassword {
-    /// Too short.
+    /// The password is too short: how many characters it has.
     #[error("the password has {0} characters; at least {SHORTEST} are needed")]
     Short(usize),
-    /// Characters that nobody can type on a console.
+    /// The password has characters that cannot be typed on a console.
     #[error("the password has a control character, which a console does not take")]
     Control,
     /// The hash could not be made.
@@ -52,7 +52,7 @@ pub enum BadPassword {
     Hash(password_hash::Error),
 }
 
-/// The hash of a password, with the salt that comes from `salt`.
+/// The hash of a password with this salt.
 pub fn hash(password: &Zeroizing<String>, salt: [u8; 16]) -> Result<String, BadPassword> {
     let length = password.chars().count();
     if length < SHORTEST {

@@ -1,7 +1,8 @@
-//! A folder for work that is gone with its value, with a signal, and at the latest with the next run.
+//! A folder for work that is removed when its value is dropped, by a signal, or at the latest by the next run.
 //!
-//! As long as it is in use it is locked (`flock(2)`), and the kernel gives the lock up whatever ends the process. So a
-//! folder of that name that is not locked was left behind, and is removed by whoever makes the next one beside it.
+//! It is locked (`flock(2)`) as long as it is in use, and the kernel releases the lock however the process ends. So a
+//! folder with such a name that is not locked was left behind; the process that makes the next one beside it removes
+//! it.
 
 use crate::leftovers::{self, Entered, Leftover};
 use nix::fcntl::OFlag;
@@ -15,15 +16,15 @@ use tempfile::TempDir;
 /// A private folder (mode 0700).
 #[derive(Debug)]
 pub struct Scratch {
-    // In this order: the folder goes before its lock is given up, and both before it is forgotten.
+    // In this order: the folder is removed before its lock is released, and both before it is taken from the register.
     folder: TempDir,
     _lock: File,
     _entered: Entered,
 }
 
 impl Scratch {
-    /// Makes one in `place`, with a name that begins with `prefix`. What ended processes of this user left behind there
-    /// under such names is removed.
+    /// Makes one in `place`, with a name that begins with `prefix`. Folders of this user with such names that ended
+    /// processes left behind there are removed.
     pub fn within(place: &Path, prefix: &str) -> io::Result<Self> {
         sweep(place, prefix);
         loop {
@@ -35,7 +36,7 @@ impl Scratch {
                 let leftover = Leftover::Folder(folder.path().to_owned());
                 Ok((folder, leftover))
             })?;
-            // In between, another process that sweeps may take it for one that was left behind: then another is made.
+            // Meanwhile another process may have taken it for one that was left behind: then another one is made.
             match lock(folder.path()) {
                 Ok(lock) if is_at(&lock, folder.path()) => {
                     return Ok(Self { folder, _lock: lock, _entered: entered });
@@ -48,14 +49,14 @@ impl Scratch {
         }
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 }
 
-/// Removes the folders of this user with such names that are not locked. Those that cannot be removed stay.
+/// Removes folders of this user with such names that are not locked. Those that cannot be removed stay.
 fn sweep(place: &Path, prefix: &str) {
     #[expect(clippy::disallowed_methods, reason = "all are removed, so there is no order")]
     let Ok(entries) = fs::read_dir(place) else { return };
@@ -67,7 +68,7 @@ fn sweep(place: &Path, prefix: &str) {
     }
 }
 
-/// Locks a folder of this user; a link is none.
+/// Locks a folder of this user; a link is an error.
 fn lock(folder: &Path) -> io::Result<File> {
     let flags = OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW;
     let file = File::options().read(true).custom_flags(flags.bits()).open(folder)?;

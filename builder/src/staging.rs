@@ -1,7 +1,7 @@
-//! A private folder for plain text that a host tool must read from a path: in memory, readable by its owner alone, and
-//! gone with the value that stands for it.
+//! A private folder for plain text that a host tool must read from a path: in memory, readable only by its owner, and
+//! removed when its value is dropped.
 //!
-//! It never falls back to a disk by itself: where the host has no folder in memory, the user names one (`PSYOPS_STAGING`).
+//! It never uses a disk by itself: if the host has no folder in memory, the user must name a folder (`PSYOPS_STAGING`).
 
 use crate::error::{Class, Classified};
 use crate::scratch::Scratch;
@@ -12,23 +12,23 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// Names a folder for plain text of secrets, on whatever it is.
+/// The environment variable with a folder for plain text of secrets, on any file system.
 const VARIABLE: &str = "PSYOPS_STAGING";
-/// File systems that are in memory (statfs(2)): tmpfs and ramfs.
+/// The file systems that are in memory (statfs(2)): tmpfs and ramfs.
 const IN_MEMORY: [u64; 2] = [0x0102_1994, 0x8584_58f6];
 
-/// The folder could not be made or filled.
+/// Why the folder could not be made, or a file not be written to it.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum StagingError {
-    /// Neither of the usual places is in memory.
+    /// None of the usual folders is in memory: each folder with the reason.
     #[error("there is no folder in memory for the plain text of secrets: {}", tried(.0))]
     NoMemory(Vec<(PathBuf, String)>),
-    /// The named folder cannot be used, or what is in it cannot be written.
+    /// The folder that the user named cannot be used, or a file in it could not be written.
     #[error("cannot stage secrets in {path}: {source}")]
     Write {
-        /// The folder or file.
+        /// The path of the folder or file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from making or writing it.
         r#source: io::Error,
     },
 }
@@ -57,22 +57,22 @@ impl Classified for StagingError {
     }
 }
 
-/// The beginning of a folder's name.
+/// The prefix of the folder's name.
 const PREFIX: &str = "psyops-staging-";
 
-/// A private folder.
+/// A private folder, which is removed when this is dropped.
 #[derive(Debug)]
 pub struct Staging(Scratch);
 
 impl Staging {
-    /// Makes one: in the folder that `PSYOPS_STAGING` names, else under `XDG_RUNTIME_DIR` or `/dev/shm`, where that is in
-    /// memory. What killed processes of this user left behind there is removed.
+    /// Makes one in the folder that `PSYOPS_STAGING` names, or else under `XDG_RUNTIME_DIR` or `/dev/shm`, if those are
+    /// in memory. Folders that killed processes of this user left behind there are removed.
     pub fn new() -> Result<Self, StagingError> {
         let place = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         Self::choose(place(VARIABLE), place("XDG_RUNTIME_DIR").into_iter().chain(["/dev/shm".into()]))
     }
 
-    /// The same for what is not secret, which may be on a disk, too.
+    /// The same for data that is not secret, which may also be on a disk.
     pub fn for_public_data() -> Result<Self, StagingError> {
         Self::new().or_else(|_| {
             let path = env::temp_dir();
@@ -101,7 +101,7 @@ impl Staging {
         Err(StagingError::NoMemory(tried))
     }
 
-    /// Where it is.
+    /// The path of the folder.
     #[must_use]
     pub fn path(&self) -> &Path {
         self.0.path()
@@ -119,8 +119,8 @@ impl Staging {
 }
 
 impl Staging {
-    /// Makes a folder and those above it, up to the staging folder. That one is never made again: a signal may have removed
-    /// it a moment ago, and what came back would stay.
+    /// Makes a folder and those above it, up to the staging folder. The staging folder itself is never made again: a
+    /// signal may just have removed it, and a new one would stay.
     fn make_below(&self, folder: &Path) -> io::Result<()> {
         if folder == self.path() || folder.is_dir() {
             return Ok(());

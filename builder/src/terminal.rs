@@ -1,25 +1,25 @@
-//! The terminal as it was before a program made it its own.
+//! The settings of the terminal before a program changed them.
 
 use nix::sys::termios::{SetArg, Termios, tcgetattr, tcsetattr};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use std::io;
 
-/// The settings of the terminal on the standard input, to be restored at any time.
+/// The settings of the terminal on the standard input, to be restored later.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
-    /// Echo, lines, signals by keys; `None` where there is no terminal.
+    /// Echo, line mode, signals from keys; `None` if there is no terminal.
     terminal: Option<Termios>,
-    /// Whether reading waits. A shell that is given back a terminal which does not wait takes that for the input's end.
+    /// Whether reads block. A shell that gets back a nonblocking terminal takes that for the end of its input.
     flags: Option<OFlags>,
 }
 
 impl Settings {
-    /// As they are now.
+    /// Reads the present settings.
     pub(crate) fn now() -> Self {
         Self { terminal: tcgetattr(io::stdin()).ok(), flags: fcntl_getfl(io::stdin()).ok() }
     }
 
-    /// Sets them. Where that fails there is no terminal any more.
+    /// Restores the settings. If that fails, there is no terminal any more.
     pub(crate) fn restore(&self) {
         if let Some(terminal) = &self.terminal {
             let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, terminal);

@@ -1,4 +1,4 @@
-//! What a tool of the host prints about bytes that a stranger made: read as a stream, up to a limit.
+//! The output of a host tool about untrusted bytes: read as a stream, up to a limit.
 
 use crate::input;
 use crate::limits::{Limit, OverLimit};
@@ -9,21 +9,21 @@ use std::io::{self, Read};
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// As much of a tool's complaint is kept.
+/// The most bytes of a tool's error messages that are kept.
 const MOST_COMPLAINT: u64 = 1 << 20;
 
-/// Why there is no output.
+/// Why the output of a tool could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum OutputError {
     /// The tool is missing or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// It printed more than the limit. It was ended.
+    /// The tool printed more than the limit, and was killed.
     #[error(transparent)]
     Limit(#[from] OverLimit),
 }
 
-/// Runs `command` to its end and keeps what it prints; over the limit, it is ended.
+/// Runs `command` to its end and returns its output; over the limit, the program is killed.
 pub fn run(command: &mut Command, limit: &'static Limit) -> Result<Vec<u8>, OutputError> {
     let running = tools::start(command.stdout(Stdio::piped()).stderr(Stdio::piped()))?;
     let (printed, complaint) = listen(&running, |out| input::read_limited(out, limit));
@@ -39,8 +39,8 @@ pub fn run(command: &mut Command, limit: &'static Limit) -> Result<Vec<u8>, Outp
     Ok(running.check(printed, complaint)?.stdout)
 }
 
-/// Reads what a child prints with `read`, and at the same time its complaints, for which it would wait otherwise. Where
-/// `read` fails, the child is ended.
+/// Reads the output of a child with `read`, and at the same time its standard error, as the child would otherwise
+/// block. If `read` fails, the child is killed.
 pub fn listen<T: Send>(
     running: &Running,
     read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send,
@@ -50,7 +50,7 @@ pub fn listen<T: Send>(
         let complaint = scope.spawn(|| {
             let mut complaint = Vec::new();
             let Some(mut stderr) = stderr else { return complaint };
-            // What was read until an error is all there is to show.
+            // After a read error, the bytes that were read so far are shown.
             let _ = Read::by_ref(&mut stderr).take(MOST_COMPLAINT).read_to_end(&mut complaint);
             let _ = io::copy(&mut stderr, &mut io::sink());
             complaint
@@ -66,10 +66,10 @@ pub fn listen<T: Send>(
     })
 }
 
-/// Ends a program. Its number is its own until it was waited for, which [`Running`] does when it is dropped.
+/// Kills a program. Its process id is not reused until it was waited for, which [`Running`] does when it is dropped.
 fn end(running: &Running) {
     if let Ok(process) = i32::try_from(running.process()) {
-        // It may have ended by itself.
+        // The program may have ended by itself.
         let _ = kill(Pid::from_raw(process), Signal::SIGKILL);
     }
 }

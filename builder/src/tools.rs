@@ -1,8 +1,9 @@
-//! The host's programs: found by name, run in a fixed environment, with what they complained about in the error.
+//! The host's programs: found by name, run in a fixed environment, with their error messages in the error.
 //!
-//! Programs of the system administration sections lie in folders that a user's `PATH` lacks on Debian; they are looked
-//! for there too. Locale and time zone are fixed, because neither may reach an output. Those that read what others made
-//! (packages, images, sticks) have limits, no network, no rights of root and a small environment: [`limits`], [`rights`].
+//! Programs for system administration are in folders that a user's `PATH` lacks on Debian; these are searched, too.
+//! Locale and time zone are fixed, because neither may influence an output. Programs that read untrusted files
+//! (packages, images, sticks) have limits, no network, no rights of root and a small environment: [`limits`],
+//! [`rights`].
 
 mod limits;
 mod process;
@@ -29,11 +30,11 @@ use std::process::{Command, ExitStatus, Stdio};
 pub struct Tool {
     /// The program's file name.
     pub name: &'static str,
-    /// The Debian package.
+    /// The Debian package that has it.
     pub package: &'static str,
-    /// What a run may take, of a program that reads what others made.
+    /// The limits for a run, if the program reads untrusted files.
     pub limits: Option<Limits>,
-    /// What such a program may do where the builder is root.
+    /// The rights of such a program if the builder is root.
     pub rights: Rights,
 }
 
@@ -93,40 +94,40 @@ pub fn qemu(architecture: &Architecture) -> Tool {
 /// Folders that are searched after those in `PATH`.
 const MORE_FOLDERS: [&str; 5] = ["/usr/sbin", "/sbin", "/usr/bin", "/bin", "/usr/lib/apt"];
 
-/// Why a tool did not do its work.
+/// Why a tool did not succeed.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ToolError {
-    /// It is not installed.
+    /// The program is not installed.
     #[error("the program {} is missing", tool.name)]
     Missing {
-        /// Which one.
+        /// The missing tool.
         tool: Tool,
     },
-    /// It is there and does not start.
+    /// The program exists but could not be started.
     #[error("cannot start {program}: {source}")]
     Start {
-        /// Which one.
+        /// The name of the program.
         program: String,
-        /// What the system said.
+        /// The error from starting it.
         r#source: io::Error,
     },
-    /// It ran and failed.
+    /// The program ran and failed.
     #[error("{program} failed ({status}): {complaint}")]
     Failed {
-        /// Which one.
+        /// The name of the program.
         program: String,
-        /// Its exit status.
+        /// The exit status of the program.
         status: ExitStatus,
-        /// The end of its error output.
+        /// The last lines of its standard error.
         #[source]
         complaint: Details,
     },
-    /// It took more than it may.
+    /// The program exceeded a limit and was stopped.
     #[error("{program} was stopped: what it read made it take more than {exceeded}")]
     OverLimit {
-        /// Which one.
+        /// The name of the program.
         program: String,
-        /// What it took too much of.
+        /// The limit that it exceeded.
         exceeded: Exceeded,
     },
 }
@@ -152,7 +153,7 @@ impl Classified for ToolError {
 }
 
 impl Tool {
-    /// Where the program lies.
+    /// The path of the program.
     pub fn find(self) -> Result<PathBuf, ToolError> {
         self.find_in(&env::var_os("PATH").unwrap_or_default())
     }
@@ -166,14 +167,16 @@ impl Tool {
             .ok_or(ToolError::Missing { tool: self })
     }
 
-    /// The digest of the program: another version may give other bytes. Faster than asking it for its version.
+    /// The digest of the program, because another version may give other bytes. This is faster than asking for its
+    /// version.
     pub fn digest(self) -> Result<Sha256Digest, ToolError> {
         let path = self.find()?;
         let program = self.name.to_owned();
         input::digest_of_file(&path).map_err(|source| ToolError::Start { program, source })
     }
 
-    /// A command for it: no input, C locale, UTC, administration folders in its `PATH`; with limits where it has some.
+    /// A command for the program: no input, C locale, UTC, administration folders in its `PATH`; with its limits, if
+    /// any.
     pub fn command(self) -> Result<Command, ToolError> {
         let mut command = match &self.limits {
             Some(limits) => {
@@ -211,7 +214,7 @@ mod tests {
 
     const SHELL: Tool = Tool { name: "sh", package: "dash", limits: None, rights: Rights::NONE };
 
-    /// A shell that may take little, through the code that all tools go through.
+    /// A shell with low limits, run through the same code as all tools.
     fn limited(limits: Limits, script: &str) -> Command {
         let mut command = Tool { limits: Some(limits), ..SHELL }.command().unwrap();
         command.args(["-c", script]);
@@ -275,7 +278,7 @@ mod tests {
         assert_eq!(names, ["LC_ALL", "PATH", "PWD", "TZ"]);
     }
 
-    /// Of a builder that is root, too: what it opens is judged by owner and mode, as for any user.
+    /// Also if the builder is root: files that it opens are checked by owner and mode, as for any user.
     #[test]
     fn a_tool_has_no_capabilities_but_those_that_its_row_names() {
         let capabilities = |rights: Rights| {
@@ -298,7 +301,7 @@ mod tests {
             let read = 1 << 2;
             assert_eq!(capabilities(Rights::READ_ANY_FILE), [0, read, read, read, 0]);
         } else {
-            // What a user may never have does not count: the way to it is closed.
+            // The bounding set is not compared: with `no_new_privs`, a user cannot get these capabilities.
             for rights in [Rights::NONE, Rights::READ_ANY_FILE] {
                 let [inherited, permitted, effective, _, ambient] = capabilities(rights);
                 assert_eq!([inherited, permitted, effective, ambient], [0; 4]);
@@ -326,7 +329,7 @@ mod tests {
                 let ToolError::Failed { complaint, .. } = ended.unwrap_err() else { panic!("not refused") };
                 assert!(complaint.contains("Network is unreachable"), "{complaint}");
             }
-            // This host isolates nothing, and the command's end says so.
+            // This host cannot isolate the network, and the end of the command prints that.
             Some(reason) => assert!(!reason.is_empty()),
         }
     }

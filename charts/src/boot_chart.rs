@@ -6,21 +6,21 @@ use crate::timeline::{Row, RowKind, Timeline};
 use handoff::report::StepKind;
 
 const WIDTH: i64 = 960;
-/// Where the bars begin: names stand before.
+/// Where the bars begin: names are to the left.
 const LEFT: i64 = 190;
-/// Where they end: the time of the longest stands behind.
+/// Where the bars end: the time of the longest is to the right.
 const RIGHT: i64 = 880;
 const TOP: i64 = 84;
 const ROW: i64 = 22;
 const BAR: i64 = 14;
-/// A bar that took no time is still to be seen.
+/// The smallest width of a bar: one that took no time is still visible.
 const THINNEST: i64 = 2;
 /// The longest name that fits before the bars.
 const LONGEST_NAME: usize = 25;
-/// About as many lines over the axis.
+/// The approximate number of lines over the axis.
 const TICKS: i64 = 8;
 
-/// Colours that are told apart with every kind of colour vision (after Okabe and Ito), on white and on black.
+/// Colours that people with any colour vision can tell apart (after Okabe and Ito), on white and on black.
 fn colour(kind: RowKind) -> &'static str {
     match kind {
         RowKind::Firmware => "#8a8a8a",
@@ -50,7 +50,7 @@ pub fn draw(timeline: &Timeline) -> String {
     page.around(&out)
 }
 
-/// Where a time lies on the page.
+/// The horizontal scale of the times.
 struct Scale {
     start: i64,
     end: i64,
@@ -88,7 +88,7 @@ fn summary(timeline: &Timeline) -> String {
     text
 }
 
-/// The kinds that there are, and what the line along the critical path means.
+/// The kinds that are in the chart, and what the line along the critical path means.
 fn legend(timeline: &Timeline) -> String {
     let mut out = String::from("<g>\n");
     let (mut x, y) = (16, 66);
@@ -131,12 +131,12 @@ fn axis(scale: &Scale, bottom: i64) -> String {
     out
 }
 
-/// The line that leads along the rows of the critical path, below their bars and from each one's end to the next.
+/// The line along the rows of the critical path, below their bars and from the end of each to the next.
 fn path(timeline: &Timeline, scale: &Scale) -> String {
     let mut commands = String::new();
     let mut last_end = i64::MIN;
     for (row, number) in timeline.rows.iter().zip(0_i64..).filter(|(row, _)| row.critical) {
-        // A wait inside of the row before is marked by its name alone.
+        // A wait inside of the previous row is only marked by its name.
         if row.end <= last_end && row.kind == RowKind::Step(StepKind::Wait) {
             continue;
         }
@@ -163,7 +163,7 @@ fn bar(row: &Row, y: i64, scale: &Scale) -> String {
     let name = shortened(&row.name, LONGEST_NAME);
     let baseline = y + 11;
     let end = x + width;
-    // Behind the bar where there is room, else inside of its beginning's left.
+    // To the right of the bar if there is room, or else to the left of its beginning.
     let (class, text_x) =
         if end + 6 + text_width(&took) <= WIDTH - 8 { ("", end + 6) } else { (" end", x - 6) };
     let weight = if row.critical { " on" } else { "" };

@@ -1,7 +1,7 @@
-//! The map of a disk: a strip to scale, and below it a row for each partition with what fills it.
+//! The map of a disk: a strip to scale, and below it a row for each partition with a bar that shows how full it is.
 //!
-//! A partition that would be too narrow to be seen gets a least width, a dashed border and a note that it is not to
-//! scale; all others share one scale, which the ruler below the strip shows.
+//! A partition that would be too narrow to be visible gets a minimum width, a dashed border and a note that it is not
+//! to scale; all others share one scale, which the ruler below the strip shows.
 
 use crate::page::{Page, escape, shortened, text_width};
 use crate::size::size;
@@ -9,29 +9,29 @@ use handoff::partition::Role;
 
 const WIDTH: i64 = 960;
 const LEFT: i64 = 16;
-/// How wide the strip is.
+/// The width of the strip.
 const STRIP: i64 = WIDTH - 2 * LEFT;
 const STRIP_TOP: i64 = 64;
 const STRIP_HEIGHT: i64 = 40;
-/// Wide enough for a number of two digits; less where there are more partitions than fit.
+/// The minimum width of a partition: enough for a number of two digits, but less if more partitions than fit.
 const LEAST: i64 = 20;
 const ROWS_TOP: i64 = 160;
 const ROW: i64 = 26;
 const BAR: i64 = 14;
-/// Where the bars of the rows begin, and how wide a full one is.
+/// Where the bars of the rows begin, and the width of a full one.
 const BARS: (i64, i64) = (232, 180);
-/// Where the words behind them begin.
+/// Where the words after the bars begin.
 const WORDS: i64 = 590;
-/// About as many characters fit behind the bars, and in a line of the page.
+/// About how many characters fit after the bars, and in a line of the page.
 const LONGEST: (usize, usize) = (50, 130);
 
-/// Drawn in front of everything else on the page; the colours of the page's texts are the page's own.
+/// Written before everything else on the page; the colours of the page's texts are those of the page.
 const STYLE: &str = "<style>.free{fill:none;stroke:#8c959f}.room{fill:#8c959f;fill-opacity:.25}.small{stroke:#1f2328;\
 stroke-dasharray:3 2}.inside{fill:#fff;font-weight:600;pointer-events:none}.ruler{stroke:#59636e}.bad{fill:#b35900}\
 @media(prefers-color-scheme:dark){.small{stroke:#e6edf3}.ruler{stroke:#9198a1}.bad{fill:#f0883e}.inside{fill:#fff}}\
 </style>\n";
 
-/// One colour for each kind of partition, dark enough for white words on it.
+/// A colour for each kind of partition, dark enough for white words on it.
 fn colour(role: Option<Role>) -> &'static str {
     match role {
         Some(Role::Esp) => "#2f7fb5",
@@ -46,46 +46,46 @@ fn colour(role: Option<Role>) -> &'static str {
     }
 }
 
-/// What is drawn of a disk.
+/// The content of the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskMap {
-    /// The heading; shortened where it does not fit.
+    /// The heading; shortened if it does not fit.
     pub title: String,
-    /// A line below the heading; shortened where it does not fit.
+    /// A line below the heading; shortened if it does not fit.
     pub summary: String,
-    /// The length of the disk in bytes.
+    /// The size of the disk in bytes.
     pub size: u64,
     /// The partitions, in any order. They may overlap or reach beyond the disk: a damaged table is drawn as well.
     pub extents: Vec<Extent>,
-    /// Each becomes a line below the partitions.
+    /// The lines below the partitions.
     pub warnings: Vec<String>,
 }
 
-/// A partition.
+/// A partition on the map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Extent {
-    /// Its number in the partition table.
+    /// The number in the partition table.
     pub number: u32,
-    /// Its name in the partition table.
+    /// The name in the partition table.
     pub name: String,
-    /// What psyopsOS uses it for, which decides its colour; `None` for a partition of something else.
+    /// The role in psyopsOS, which decides the colour; `None` for another kind of partition.
     pub role: Option<Role>,
-    /// Where on the disk it begins, in bytes.
+    /// The offset on the disk in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The size in bytes.
     pub size: u64,
-    /// How many of its bytes are filled, where that is known.
+    /// How many of its bytes are filled, if that is known.
     pub used: Option<u64>,
-    /// What it holds.
+    /// A description of the content.
     pub content: Content,
 }
 
-/// What a partition holds, in words.
+/// A description of a partition's content.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The words; shortened where they do not fit, and whole in the tooltip.
+    /// The words; shortened if they do not fit, and complete in the tooltip.
     pub words: String,
-    /// Whether something is wrong with it: the words are then drawn in the colour of warnings.
+    /// Whether something is wrong: the words are then drawn in the colour of warnings.
     pub bad: bool,
 }
 
@@ -115,10 +115,10 @@ pub fn draw(map: &DiskMap) -> String {
     Page { width: WIDTH, height: y + 12, title: &title, summary: &summary }.around(&body)
 }
 
-/// A stretch of the disk.
+/// A part of the strip.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stretch {
-    /// Which partition it is; `None` for one that belongs to no partition.
+    /// The index of the partition; `None` for free space.
     partition: Option<usize>,
     bytes: u64,
     width: i64,
@@ -126,7 +126,7 @@ struct Stretch {
 }
 
 /// Divides the strip: a partition for which the common scale leaves less than [`LEAST`] gets that, and the rest is
-/// shared by the others in proportion. Free stretches that nobody would see are left out.
+/// shared by the others in proportion. Free space that would be invisible is left out.
 fn layout(extents: &[&Extent], disk: u64) -> Vec<Stretch> {
     let mut stretches = Vec::new();
     let mut reached = 0_u64;
@@ -169,7 +169,7 @@ fn layout(extents: &[&Extent], disk: u64) -> Vec<Stretch> {
     stretches
 }
 
-/// `bytes` of `total` on so many pixels.
+/// The width in pixels of `bytes`, if `total` has `room` pixels.
 fn scaled(bytes: u64, room: i64, total: u128) -> i64 {
     let room = u128::try_from(room.max(0)).unwrap_or(0);
     i64::try_from(u128::from(bytes) * room / total.max(1)).unwrap_or(0)
@@ -192,7 +192,7 @@ fn strip(extents: &[&Extent], disk: u64) -> String {
     out
 }
 
-/// What belongs to no partition, with its name where there is room for it.
+/// Free space, with its name if there is room for it.
 fn free(stretch: Stretch, x: i64) -> String {
     let (width, bytes) = (stretch.width, size(stretch.bytes));
     let words = format!("free: {bytes}");
@@ -216,7 +216,7 @@ fn segment(extent: &Extent, stretch: Stretch, x: i64) -> String {
          <text class=\"inside middle\" x=\"{middle}\" y=\"{baseline}\">{words}</text></g>\n",
         name = escape(&extent.name),
         bytes = size(extent.size),
-        // A pixel between neighbours.
+        // One pixel is left between neighbours.
         inner_x = x + 1,
         inner = (width - 2).max(1),
         colour = colour(extent.role),
@@ -244,7 +244,7 @@ fn ruler(stretches: &[Stretch]) -> String {
         .fold((0_u128, 0_i64), |(bytes, pixels), stretch| {
             (bytes + u128::from(stretch.bytes), pixels + stretch.width)
         });
-    // The longest power of two that fits into a quarter of the strip.
+    // The largest power of two that fits into a quarter of the strip.
     let quarter = u128::try_from(STRIP / 4).unwrap_or(0);
     let longest = bytes * quarter / u128::try_from(pixels.max(1)).unwrap_or(1);
     let Some(length) = longest.checked_ilog2().map(|power| 1_u64.checked_shl(power).unwrap_or(u64::MAX))
@@ -267,7 +267,7 @@ fn ruler(stretches: &[Stretch]) -> String {
     out
 }
 
-/// Number, name, size, a bar with how much is used, and what is there.
+/// Number, name, size, a bar with how much is used, and a description of the content.
 fn row(extent: &Extent, y: i64) -> String {
     let baseline = y + 11;
     let Content { words, bad } = &extent.content;
@@ -278,7 +278,7 @@ fn row(extent: &Extent, y: i64) -> String {
         Some(used) => format!("{} of {}", size(used), size(extent.size)),
         None => size(extent.size),
     };
-    // What is used at all is seen.
+    // A partition that is not empty shows a visible bar.
     let filled = if used.is_some_and(|used| used > 0) { filled.max(2) } else { 0 };
     format!(
         "<g class=\"row\"><title>{number} {name}: {usage} at {offset}; {all}</title>\
@@ -335,7 +335,7 @@ mod tests {
         let stretches = layout(&extents(&[64 * mib, mib, 512 * mib, 1024 * mib]), 2048 * mib);
         let widths: Vec<(i64, bool)> =
             stretches.iter().map(|stretch| (stretch.width, stretch.to_scale)).collect();
-        // The gap of a MiB at the beginning is not seen; the free end is.
+        // The gap of 1 MiB at the beginning is not drawn; the free end is.
         assert_eq!(widths[1], (LEAST, false));
         assert_eq!(widths.len(), 5, "{widths:?}");
         assert!(stretches[4].partition.is_none() && widths[4].0 > 150, "{widths:?}");

@@ -1,7 +1,7 @@
-//! The pictures that `psyops` draws, as SVG 1.1: where the time of a boot went, and what is on a disk.
+//! The charts that `psyops` draws, as SVG 1.1: the time that each step of a boot took, and the content of a disk.
 //!
-//! Values in, text out: nothing here reads a file, a clock or a machine. What is to be drawn is described by types of
-//! this crate ([`timeline::Timeline`], [`disk_map::DiskMap`]), which the builder makes from what it read.
+//! Values in, text out: this crate reads neither files nor clocks. Its types describe what to draw
+//! ([`timeline::Timeline`], [`disk_map::DiskMap`]); the builder makes them from what it read.
 
 pub mod boot_chart;
 pub mod disk_map;

@@ -1,8 +1,9 @@
-//! What all pictures (SVG 1.1) share: a page that reads well on light and dark ground, and texts that are safe in XML.
+//! The parts that all charts (SVG 1.1) share: a page that is readable on light and dark backgrounds, and text escaping
+//! for XML.
 
 use handoff::shown::Shown;
 
-/// How wide a character is at most, to know whether a text fits.
+/// The largest width of a character in pixels, to decide whether a text fits.
 const CHARACTER: i64 = 7;
 
 const STYLE: &str = "\
@@ -16,12 +17,12 @@ pub(crate) struct Page<'a> {
     pub(crate) width: i64,
     pub(crate) height: i64,
     pub(crate) title: &'a str,
-    /// A line below the title.
+    /// The line below the title.
     pub(crate) summary: &'a str,
 }
 
 impl Page<'_> {
-    /// The whole file, with `body` on the page.
+    /// The complete file, with `body` on the page.
     pub(crate) fn around(&self, body: &str) -> String {
         format!(
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n\
@@ -38,12 +39,12 @@ impl Page<'_> {
     }
 }
 
-/// How wide a text is at most.
+/// The largest width of a text in pixels.
 pub(crate) fn text_width(text: &str) -> i64 {
     i64::try_from(text.chars().count()).unwrap_or(0).saturating_mul(CHARACTER)
 }
 
-/// The text, or as much of it as has at most `longest` characters.
+/// The text, or its beginning with at most `longest` characters.
 pub(crate) fn shortened(text: &str, longest: usize) -> String {
     if text.chars().count() <= longest {
         return text.to_owned();
@@ -64,8 +65,8 @@ pub(crate) fn grouped(number: i64) -> String {
     out
 }
 
-/// Text for XML 1.0: names come from files, and most control characters may not even be written as references; they are
-/// shown as everywhere else.
+/// Text for XML 1.0: names come from files, and most control characters must not be written even as references; they
+/// are shown in the same way as in messages.
 pub(crate) fn escape(text: &str) -> String {
     let mut out = String::new();
     for c in Shown(text).to_string().chars() {

@@ -1,6 +1,6 @@
-//! Sizes for people.
+//! Sizes as text for people.
 
-/// A number of bytes with one decimal place, in the largest unit of which there is at least one.
+/// A number of bytes with one decimal place, in the largest unit in which it is at least one.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     for (unit, shift) in [("GiB", 30), ("MiB", 20), ("KiB", 10)] {

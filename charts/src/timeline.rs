@@ -1,16 +1,17 @@
-//! The steps of a boot on one axis, whose zero is where the kernel starts, and which of them the end waited for.
+//! The steps of a boot on a common axis, whose zero is the kernel's start, and which of them the end of the boot waited
+//! for.
 
 use handoff::report::{BootReport, Step, StepKind};
 
-/// More services than these are not drawn, and only those that took longest.
+/// The most services that are drawn: those that took longest.
 const MOST_SERVICES: usize = 16;
-/// Times in reports are whole milliseconds: what ends and what begins then may seem to overlap by one.
+/// Times in reports are whole milliseconds: a step and the next one may seem to overlap by one.
 const ROUNDING: i64 = 1;
-/// The longest time of a report that is drawn, 35 years: whoever made the report, nothing that is computed from its times
-/// can overflow.
+/// The longest time of a report that is drawn, 35 years: so nothing that is computed from the times of any report can
+/// overflow.
 const LONGEST: i64 = 1 << 40;
 
-/// What a row is a part of.
+/// The part of the boot that a row belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RowKind {
     /// The firmware.
@@ -22,7 +23,7 @@ pub enum RowKind {
 }
 
 impl RowKind {
-    /// All of them, in the order of a boot.
+    /// All kinds, in the order of a boot.
     pub const ALL: [Self; 7] = [
         Self::Firmware,
         Self::Selector,
@@ -44,16 +45,16 @@ impl RowKind {
     }
 }
 
-/// One thing that took time.
+/// A step of the boot, with its times.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
-    /// The step's name in the report.
+    /// The name of the step in the report.
     pub name: String,
-    /// What it is a part of.
+    /// The part of the boot that it belongs to.
     pub kind: RowKind,
-    /// When it began, in milliseconds from the kernel's start; before that it is negative.
+    /// When it began, in milliseconds from the kernel's start; negative before that.
     pub start: i64,
-    /// When it ended, on the same clock.
+    /// When it ended, on the same scale.
     pub end: i64,
     /// Whether the end of the boot waited for it.
     pub critical: bool,
@@ -67,19 +68,19 @@ impl Row {
     }
 }
 
-/// A boot, as it is drawn.
+/// The content of a boot chart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timeline {
     /// Node, site, release, slot and outcome of the boot, in one line.
     pub title: String,
-    /// The rows by their beginnings.
+    /// The rows, sorted by their beginning.
     pub rows: Vec<Row>,
-    /// How many services are not among the rows, because others took longer.
+    /// How many services are left out, because others took longer.
     pub left_out: usize,
 }
 
 impl Timeline {
-    /// The timeline of a report.
+    /// The timeline of a boot report.
     #[must_use]
     pub fn of(report: &BootReport) -> Self {
         let mut rows = before_the_kernel(report);
@@ -91,13 +92,13 @@ impl Timeline {
         let left_out = services.len().saturating_sub(MOST_SERVICES);
         services.truncate(MOST_SERVICES);
         rows.extend(services);
-        // Of two that begin together, the longer one holds the other.
+        // If two begin at the same time, the longer one contains the other.
         rows.sort_by_key(|row| (row.start, -row.end));
         mark_critical(&mut rows);
         Self { title: title(report), rows, left_out }
     }
 
-    /// The part from the beginning of the step `name` on; `None` where there is no such step.
+    /// The part that begins with the step `name`; `None` if there is no such step.
     #[must_use]
     pub fn from(mut self, name: &str) -> Option<Self> {
         let start = self.rows.iter().find(|row| row.name == name)?.start;
@@ -105,26 +106,26 @@ impl Timeline {
         Some(self)
     }
 
-    /// Where the first row begins.
+    /// The beginning of the first row in milliseconds.
     #[must_use]
     pub fn start(&self) -> i64 {
         self.rows.iter().map(|row| row.start).min().unwrap_or(0)
     }
 
-    /// Where the last row ends.
+    /// The end of the last row in milliseconds.
     #[must_use]
     pub fn end(&self) -> i64 {
         self.rows.iter().map(|row| row.end).max().unwrap_or(0).max(1)
     }
 
-    /// When the node was ready: the end of the configuration run, or of whatever came last without one.
+    /// When the node was ready: the end of the configuration run, or of the last step without one.
     #[must_use]
     pub fn ready(&self) -> i64 {
         self.rows.iter().filter(|row| is_main(row)).map(|row| row.end).max().unwrap_or(0)
     }
 }
 
-/// A time of a report, up to [`LONGEST`].
+/// A time of a report, limited to [`LONGEST`].
 fn milliseconds(time: u64) -> i64 {
     i64::try_from(time).map_or(LONGEST, |time| time.min(LONGEST))
 }
@@ -147,20 +148,20 @@ fn row(step: &Step) -> Row {
     Row { name: step.name.clone(), kind: RowKind::Step(step.kind), start, end, critical: false }
 }
 
-/// Services may go on after the node is ready.
+/// Services may continue after the node is ready.
 fn is_main(row: &Row) -> bool {
     row.kind != RowKind::Step(StepKind::Service)
 }
 
-/// Goes back from the end: what ended last before a row began is what that row waited for. Waits inside a row that
-/// is marked are marked as well.
+/// Goes back from the end: the step that ended last before a row began is the one that the row waited for. Waits inside
+/// a marked row are marked as well.
 fn mark_critical(rows: &mut [Row]) {
     let mut next = rows.iter().enumerate().filter(|(_, row)| is_main(row)).max_by_key(|(_, row)| row.end);
     let mut path = Vec::new();
     while let Some((position, row)) = next {
         path.push(position);
         let start = row.start;
-        // What is a moment only (a service of which no more is known) took no time that anything waited for.
+        // A step without a duration (a service of which only its start is known) took no time to wait for.
         let before = |other: &Row| {
             other.took() > 0 && other.start < start && other.end <= start.saturating_add(ROUNDING)
         };
@@ -246,7 +247,7 @@ mod tests {
             step("kernel", Kernel, 0, 1000),
             step("modules", Loader, 1000, 400),
             step("seal", Loader, 1000, 300),
-            // One millisecond early, by rounding.
+            // One millisecond early, because of rounding.
             step("root", Loader, 1399, 10),
         ]));
         assert_eq!(critical(&timeline), ["firmware", "selector", "kernel", "modules", "root"]);

@@ -1,7 +1,7 @@
-//! Derives `builder::error::Cause`: the error inside an error whose class and advice count where the outer one states
-//! none.
+//! Derives `builder::error::Cause`: the error inside an error that provides the class and advice if the outer one
+//! states none.
 //!
-//! No attribute says which field that is. The generated code looks at each field of a variant and takes the first one
+//! No attribute tells which field that is. The generated code checks each field of a variant and uses the first one
 //! that is a classified error, so a variant cannot forget to forward.
 
 use proc_macro::TokenStream;
@@ -40,7 +40,7 @@ pub fn derive_cause(input: TokenStream) -> TokenStream {
     .into()
 }
 
-/// The arm of the match for one variant: its fields are looked at in their order.
+/// The match arm for one variant: its fields are checked in order.
 fn arm(path: &proc_macro2::TokenStream, fields: &Fields) -> proc_macro2::TokenStream {
     let bindings: Vec<_> = (0..fields.len()).map(|number| format_ident!("field_{number}")).collect();
     let members = fields.members();

@@ -1,15 +1,15 @@
-//! Which applets a busybox has, read from its program file. The program is never run: it comes from a package.
+//! Reads which applets a busybox has from its program file. The program is never run: it comes from a package.
 //!
-//! busybox's build (`applets/applet_tables.c`) writes two tables into the program's constants, which no `strip` removes:
-//! `applet_names`, the names in the order of `strcmp`, each ended by a NUL, all ended by another one; and, in a busybox with
-//! an installer, `applet_install_loc`, four bits for each name that say in which folder it belongs. Names that busybox
-//! has in every version and whose folder never changed tell that table from other bytes.
+//! busybox's build (`applets/applet_tables.c`) writes two tables into the program's constants, which no `strip`
+//! removes: `applet_names`, the names in the order of `strcmp`, each ended by a NUL, all ended by another one; and, in
+//! a busybox with an installer, `applet_install_loc`, four bits for each name that say in which folder it belongs.
+//! Names that busybox has in every version and whose folder never changed tell that table from other bytes.
 
 use object::{Object as _, ObjectSection as _};
 
-/// How `applet_names` begins: `[` and `[[` come first in the order of their bytes.
+/// The start of `applet_names`: `[` and `[[` come first in the order of their bytes.
 const FIRST_NAMES: &[u8] = b"[\0[[\0";
-/// Bounds on what is believed. Debian's busybox has 269 applets (12) and 275 (13).
+/// Limits for what is accepted as a table of names. Debian's busybox has 269 applets (12) and 275 (13).
 const FEWEST: usize = 50;
 const MOST: usize = 1000;
 const LONGEST_NAME: usize = 31;
@@ -24,7 +24,7 @@ const KNOWN: [(&str, Location); 7] = [
     ("sh", Location::Bin),
 ];
 
-/// An applet and where it belongs.
+/// An applet and the folder it belongs in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Applet {
     pub(super) name: String,
@@ -41,27 +41,27 @@ pub(super) enum Location {
     UsrSbin,
 }
 
-/// Why the applets of a busybox are not known.
+/// Why the applets of a busybox cannot be read from its file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadBusybox {
-    /// Not a program.
+    /// The file is not an ELF program with a section of constants: the error from the ELF reader.
     #[error("it is not an ELF program with constants: {0}")]
     NotElf(String),
-    /// The names are missing, or there are two lists of them.
+    /// The constants have no table of names, or more than one: how many were found.
     #[error("it has {0} tables of applet names, expected one")]
     Names(usize),
-    /// A table of names that busybox did not write.
+    /// A table of names that busybox's build did not write.
     #[error("its table of applet names is damaged at name {number} ({name})")]
     BadName {
-        /// Which one, counted from 1.
+        /// The number of the name in the table, counted from 1.
         number: usize,
         /// The name, with unusual characters escaped.
         name: String,
     },
-    /// Too few or too many.
+    /// Fewer than `FEWEST` or more than `MOST` names: how many.
     #[error("it has {0} applets, expected {FEWEST} to {MOST}")]
     Count(usize),
-    /// The table of folders is missing, or it could be in two places.
+    /// The table of folders is missing, or more than one place looks like it: how many were found.
     #[error("it has {0} tables of the applets' folders, expected one")]
     Locations(usize),
 }
@@ -78,7 +78,7 @@ impl Location {
         }
     }
 
-    /// Its folder where /usr is merged. What belongs in the root itself, `linuxrc`, is an init.
+    /// The applet's folder on a system with a merged /usr. `linuxrc`, which belongs in the root itself, is an init.
     pub(super) const fn merged(self) -> &'static str {
         match self {
             Self::Bin | Self::UsrBin => "usr/bin",
@@ -99,12 +99,12 @@ impl Location {
     }
 }
 
-/// The applets of the busybox whose file is `program`, in the order of their names.
+/// Reads the applets of a busybox from its program file `program`, sorted by name.
 pub(super) fn read(program: &[u8]) -> Result<Vec<Applet>, BadBusybox> {
     let elf = object::File::parse(program).map_err(|error| BadBusybox::NotElf(error.to_string()))?;
     let section =
         elf.section_by_name(".rodata").ok_or_else(|| BadBusybox::NotElf("no section .rodata".into()))?;
-    // Not `uncompressed_data`: constants that a program uses as they are cannot be compressed.
+    // Not `uncompressed_data`: the program uses these constants in place, so they cannot be compressed.
     read_constants(section.data().map_err(|error| BadBusybox::NotElf(error.to_string()))?)
 }
 
@@ -144,7 +144,7 @@ fn names(constants: &[u8]) -> Result<Vec<String>, BadBusybox> {
     Ok(names)
 }
 
-/// Whether it can be an applet's: one component of a path, of characters that mean nothing else anywhere.
+/// Whether this can be the name of an applet: one component of a path, of characters without a special meaning.
 fn is_name(name: &str) -> bool {
     let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '[' | '_' | '-' | '.' | '+');
     name.len() <= LONGEST_NAME && !name.starts_with(['.', '-']) && name.chars().all(letter)
@@ -160,7 +160,7 @@ fn locations(constants: &[u8], names: &[String]) -> Result<Vec<Location>, BadBus
     }
 }
 
-/// What a table at that place says, where it can be one. Only `linuxrc` belongs in the root.
+/// The folders in the table at this place, if it can be that table. Only `linuxrc` belongs in the root.
 fn locations_in(bytes: &[u8], names: &[String]) -> Option<Vec<Location>> {
     let halves = bytes.iter().flat_map(|byte| [byte & 0xf, byte >> 4]);
     let locations: Vec<Location> = halves.map_while(Location::from_bits).collect();
@@ -179,7 +179,7 @@ mod tests {
     use super::*;
     use std::process::Command;
 
-    /// Constants of a busybox with the known applets and enough others, all of `usr/bin`.
+    /// The names in a busybox with the known applets and enough others, all in `usr/bin`.
     fn names_of_a_busybox() -> Vec<String> {
         let known = KNOWN.iter().map(|(name, _)| (*name).to_owned());
         let mut names: Vec<String> = ["[", "[["]

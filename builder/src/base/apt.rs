@@ -1,7 +1,7 @@
-//! apt with folders of its own: it resolves and downloads, as anybody, without touching the machine's apt.
+//! apt with its own folders: it resolves and downloads as an ordinary user, without touching the machine's apt.
 //!
-//! Only the proxy settings of the machine are taken over. Signatures are checked against Debian's archive keyring, which
-//! apt verifies an index with and an index a package; the digest of each package then goes into the lock.
+//! Only the machine's proxy settings are used. apt verifies an index with Debian's archive keyring, and a package with
+//! the index; the digest of each package then goes into the lock.
 
 use super::BaseError;
 use super::locked_package::{Archive, LockedPackage};
@@ -17,9 +17,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// How apt begins its explanation of why packages do not fit together.
+/// The start of apt's explanation why packages cannot be installed together.
 const UNMET: &str = "The following packages have unmet dependencies";
-/// Settings of the machine's apt that say how to reach the archive.
+/// The settings of the machine's apt for reaching an archive, such as its proxy.
 const TAKEN_OVER: [&str; 2] = ["Acquire::http", "Acquire::https"];
 
 /// A private apt for the archives of one site.
@@ -44,14 +44,14 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    /// `NAME=VERSION`, which names exactly this one.
+    /// `NAME=VERSION`, which selects exactly this version in a request to apt.
     pub(super) fn exactly(&self) -> String {
         format!("{}={}", self.name, self.version)
     }
 }
 
 impl Apt {
-    /// Lays out the folders and the configuration.
+    /// Creates the folders and the configuration.
     pub(super) fn new(store: &Store, packages: &Packages) -> Result<Self, BaseError> {
         let keyring = Path::new(KEYRING);
         if !keyring.is_file() {
@@ -64,7 +64,7 @@ impl Apt {
             fs::create_dir_all(&path).map_err(|source| StoreError { path, source })?;
         }
         atomic::write_file(&dir.join("sources.list"), sources.as_bytes())?;
-        // No package is installed here, whatever is on the machine.
+        // An empty status file: no package is installed here, whatever is installed on the machine.
         atomic::write_file(&dir.join("status"), b"")?;
         atomic::write_file(
             &dir.join("apt.conf"),
@@ -83,12 +83,13 @@ impl Apt {
     /// Fetches and verifies the archives' indexes.
     pub(super) fn update(&self) -> Result<(), BaseError> {
         let mut command = self.command(APT_GET)?;
-        // Without this an archive out of reach is a warning, and an old index would be taken for a new one.
+        // Without this option, an unreachable archive is only a warning, and an old index would be used as if it were
+        // new.
         command.args(["-qq", "-o", "APT::Update::Error-Mode=any", "update"]);
         run("fetch the archive's index", &mut command).map(drop)
     }
 
-    /// Puts the indexes into the store that the last [`Self::update`] fetched.
+    /// Copies the indexes that the last [`Self::update`] fetched into the store.
     pub(super) fn keep_indexes(&self, store: &Store) -> Result<Vec<IndexDigests>, BaseError> {
         let folder = self.dir.join("lists");
         let mut kept = Vec::new();
@@ -97,7 +98,7 @@ impl Apt {
             let Some(archive) = name.strip_suffix("_InRelease") else { continue };
             let packages =
                 folder.join(format!("{archive}_main_binary-{}_Packages", self.architecture.debian));
-            // Without it, the archive has no package for us.
+            // Without an index, the archive has no package for us.
             if packages.is_file() {
                 kept.push(keep_index(&in_release, &packages, store)?);
             }
@@ -106,22 +107,22 @@ impl Apt {
         Ok(kept)
     }
 
-    /// Everything that must be installed for `wanted` (names or apt patterns) to be installed.
+    /// All packages that must be installed so that `wanted` (names or apt patterns) can be installed.
     pub(super) fn closure(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
         let mut command = self.command(APT_GET)?;
-        // With one word more of "quiet", apt does not say which dependencies cannot be met.
+        // With another `-q`, apt does not print which dependencies cannot be met.
         command.args(["-q", "-y", "--print-uris", "install", "--"]).args(wanted);
         self.candidates(&run("find the packages", &mut command)?)
     }
 
-    /// The candidates of these names (or `NAME=VERSION`), with their digests, and nothing else.
+    /// The candidates of these names (or `NAME=VERSION`), with their digests, and no dependencies.
     pub(super) fn exactly(&self, wanted: &[String]) -> Result<Vec<Candidate>, BaseError> {
         let mut command = self.command(APT_GET)?;
         command.args(["-qq", "--print-uris", "download", "--"]).args(wanted);
         self.candidates(&run("find the packages", &mut command)?)
     }
 
-    /// What these packages depend on: per package, alternatives in their order.
+    /// The dependencies of these packages: for each package, its alternatives in order.
     pub(super) fn dependencies(
         &self,
         wanted: &[String],
@@ -132,8 +133,8 @@ impl Apt {
         Ok(parse_dependencies(&text))
     }
 
-    /// Downloads packages, each to its place, with apt's own acquire system. It takes no byte more than a package has, so
-    /// a mirror cannot fill the disk.
+    /// Downloads each package to its place with apt's own acquire system. It reads no byte more than the size in the
+    /// lock, so a mirror cannot fill the disk.
     pub(super) fn download(&self, packages: &[(&LockedPackage, PathBuf)]) -> Result<(), ToolError> {
         let mut command = self.command(APT_HELPER)?;
         command.arg("-qq").arg("download-file");
@@ -170,7 +171,7 @@ fn run(doing: &'static str, command: &mut Command) -> Result<String, BaseError> 
     let ended = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output();
     let mut output = ended.map_err(|source| failed(ToolError::Start { program: program.clone(), source }))?;
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    // apt explains on its standard output.
+    // apt prints the explanation on its standard output.
     if let Some(start) = said.find(UNMET) {
         output.stderr.extend_from_slice(said.get(start..).unwrap_or_default().as_bytes());
     }
@@ -182,7 +183,7 @@ fn sources_list(packages: &Packages) -> String {
     let options = format!("[arch={} signed-by={KEYRING}]", packages.architecture.debian);
     let Packages { suite, mirror, security_mirror, .. } = packages;
     let mut text = format!("deb {options} {mirror} {suite} main\n");
-    // Where there is no security archive (a snapshot, a derivative), there are no updates beside it either.
+    // Where there is no security archive (a snapshot, a derivative), there is no archive of updates either.
     if !security_mirror.is_empty() {
         text.push_str(&format!("deb {options} {mirror} {suite}-updates main\n"));
         text.push_str(&format!("deb {options} {security_mirror} {suite}-security main\n"));
@@ -190,8 +191,8 @@ fn sources_list(packages: &Packages) -> String {
     text
 }
 
-/// apt.conf(5). `Dir::Etc::main` and `parts` keep the machine's own configuration, with its hooks, out; without
-/// `ForceEssential` apt would take itself for essential.
+/// The text of apt.conf(5). `Dir::Etc::main` and `parts` keep out the machine's own configuration with its hooks;
+/// without `ForceEssential` apt would treat itself as essential.
 fn configuration(dir: &Path, architecture: &Architecture, more: &str) -> String {
     let (dir, architecture) = (dir.display(), architecture.debian);
     format!(
@@ -242,7 +243,7 @@ fn parse_candidate(line: &str, main: &str, security: &str) -> Option<Candidate> 
     let (name, version, architecture) = (parts.next()?, parts.next()?, parts.next()?);
     let size = words.next()?.parse().ok()?;
     let sha256 = words.next().and_then(|hash| hash.strip_prefix("SHA256:")?.parse().ok());
-    // One archive's address may begin with the other's.
+    // The address of one archive may begin with the address of the other.
     let in_security = uri.strip_prefix(security).filter(|_| security.len() > 1);
     let (archive, file) = match (in_security, uri.strip_prefix(main)) {
         (Some(file), Some(other)) if other.len() < file.len() => (Archive::Main, other),
@@ -261,7 +262,7 @@ fn parse_candidate(line: &str, main: &str, security: &str) -> Option<Candidate> 
     })
 }
 
-/// What apt prints, for the fuzz targets.
+/// Parses text as apt prints it, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(super) fn fuzz(text: &str) {
     for line in text.lines() {
@@ -270,7 +271,7 @@ pub(super) fn fuzz(text: &str) {
     let _ = parse_dependencies(text);
 }
 
-/// `Depends` and `Pre-Depends` of each stanza, names only.
+/// The names in `Depends` and `Pre-Depends` of each stanza.
 fn parse_dependencies(text: &str) -> BTreeMap<String, Vec<Vec<String>>> {
     let mut all = BTreeMap::new();
     for stanza in text.split("\n\n") {
@@ -312,14 +313,14 @@ mod tests {
         assert_eq!(parse_candidate("'x", MAIN, SECURITY), None);
     }
 
-    /// A mirror that sends without end is left when a package is longer than it should be.
+    /// A download from a mirror that sends without end is stopped when a package is longer than it should be.
     #[test]
     fn a_mirror_cannot_send_more_than_a_package_has() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mirror = format!("http://{}/", server.local_addr().unwrap());
-        // It ends when apt is gone.
+        // The thread ends when apt has exited.
         std::thread::spawn(move || {
             let (mut client, _) = server.accept().unwrap();
             let mut request = [0; 4096];
@@ -343,7 +344,7 @@ mod tests {
         let place = folder.path().join("tree.deb");
         let error: crate::error::Error = apt.download(&[(&package, place.clone())]).unwrap_err().into();
         let report = error.report();
-        // Not that the digest is another, which would be found out at the end.
+        // The reason is the size, and not another digest, which would only be found at the end.
         let problem = format!("!= {}). Mirror sync in progress?", package.size);
         assert!(report.contains("File has unexpected size (") && report.contains(&problem), "{report}");
         assert!(!place.exists());

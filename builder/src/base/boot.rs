@@ -1,4 +1,4 @@
-//! What an UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
+//! The files that a UKI needs besides the kernel: systemd's boot stub, and the programs of the rescue shell.
 
 use super::locked_package::Part;
 use super::packages::{BUSYBOX_PACKAGE, E2FSCK_PACKAGE, SSH_SERVER_PACKAGE, STUB_PACKAGE};
@@ -10,13 +10,13 @@ use crate::tree::LayeredTree;
 use handoff::architecture::Architecture;
 use std::path::PathBuf;
 
-/// Where programs lie in their packages, before and after Debian moved it to /usr.
+/// Where programs are in their packages, before and after Debian moved them to /usr.
 const BUSYBOX: [&str; 2] = ["bin/busybox", "usr/bin/busybox"];
 const E2FSCK: [&str; 2] = ["sbin/e2fsck.static", "usr/sbin/e2fsck.static"];
 
-/// The programs of rescue's SSH server.
+/// The programs of the SSH server in the rescue shell.
 const SSH_SERVER: [&str; 2] = ["usr/sbin/dropbear", "usr/bin/dropbearkey"];
-/// The libraries that it is linked with: package, folder in it above that of the architecture, file.
+/// The libraries that the SSH server is linked with: package, folder in it above that of the architecture, file.
 const SSH_SERVER_LIBRARIES: [(&str, &str, &str); 6] = [
     ("libc6", "lib", "libc.so.6"),
     ("libcrypt1", "lib", "libcrypt.so.1"),
@@ -39,7 +39,7 @@ fn ssh_server(architecture: &Architecture) -> Vec<(&'static str, String, String)
     files
 }
 
-/// All, as files in the store.
+/// All these files, by their paths in the store.
 #[derive(Debug, Clone)]
 pub(super) struct BootFiles {
     pub(super) stub: PathBuf,
@@ -49,7 +49,7 @@ pub(super) struct BootFiles {
     pub(super) step: Step,
 }
 
-/// Takes them out of the packages of a lock.
+/// Extracts the files from the packages of a lock.
 pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
     let inputs = lock.inputs(StepName::BootPrograms, Part::Boot);
     let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Cached, places: Vec::new() };

@@ -1,4 +1,4 @@
-//! In what a new lock differs from the one before, package by package, for those who decide whether to take it.
+//! How a new lock differs from the one before, package by package, for the person who decides whether to accept it.
 
 use super::lock::Lock;
 use super::locked_package::{LockedPackage, Part};
@@ -8,88 +8,88 @@ use serde::Serialize;
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
-/// What happens to a package.
+/// How a package changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It comes.
+    /// The package is new in the lock.
     Added,
-    /// It goes.
+    /// The package is no longer in the lock.
     Removed,
-    /// Its version grows.
+    /// The new lock has a later version.
     Upgraded,
-    /// Its version goes back.
+    /// The new lock has an earlier version.
     Downgraded,
-    /// It has another file under the same version.
+    /// The version is the same, but the file is another one.
     Replaced,
 }
 
-/// A package that comes, goes or becomes another.
+/// A package that is added, removed or changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PackageChange {
-    /// What it is taken for.
+    /// The part of the image that the package is taken for.
     pub part: Part,
-    /// Its name.
+    /// The name of the package.
     pub name: String,
-    /// What happens to it.
+    /// How it changes.
     pub kind: ChangeKind,
-    /// Its version until now.
+    /// Its version in the old lock; none for an added package.
     pub before: Option<String>,
-    /// Its version from now on.
+    /// Its version in the new lock; none for a removed package.
     pub after: Option<String>,
-    /// The bytes of its new file.
+    /// The size of its new file in bytes; none for a removed package.
     pub size: Option<u64>,
 }
 
-/// What becomes of a set of packages.
+/// Whether a set of packages is new, kept or gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
-    /// No node had it before. Its changes are counted from the packages of the site.
+    /// No node had the set before. Its changes are counted from the packages of the site.
     New,
-    /// It was there before. Its changes are those that the site does not have as well.
+    /// The set was there before. Its changes leave out those that are the same for the site.
     Kept,
-    /// No node has it any more.
+    /// No node has the set any more.
     Gone,
 }
 
-/// What changes for nodes that have another set than the site.
+/// The changes for nodes that have another set of packages than the site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VariantChanges {
-    /// What they want beyond the site's packages.
+    /// What these nodes want beyond the site's packages.
     pub wanted: Vec<String>,
-    /// What becomes of the set.
+    /// Whether the set is new, kept or gone.
     pub state: State,
-    /// Its packages.
+    /// The changes of its packages.
     pub packages: Vec<PackageChange>,
 }
 
-/// A base that is not made of packages, and becomes another.
+/// A change of a base that is not made of packages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BaseChange {
-    /// What the site says.
+    /// The base as `site.toml` names it.
     pub name: String,
-    /// Its digest until now.
+    /// Its digest in the old lock; none where there was no such base.
     pub before: Option<String>,
-    /// Its digest from now on.
+    /// Its digest in the new lock; none where there is no such base any more.
     pub after: Option<String>,
 }
 
-/// All that changes.
+/// All changes between two locks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changes {
-    /// Whether the new lock says anything else than the old one, if only what was asked for.
+    /// Whether the new lock differs from the old one at all, even if only in its request.
     pub any: bool,
-    /// The base, where it is a tar or an image.
+    /// The change of the base, where it is a tar or an image.
     pub base: Option<BaseChange>,
-    /// For all nodes.
+    /// The changes for all nodes.
     pub site: Vec<PackageChange>,
-    /// For some, by what they want. Sets of which nothing changes are not listed.
+    /// The changes for some nodes, by what those want. Sets without a change are not listed.
     pub variants: Vec<VariantChanges>,
 }
 
 impl Changes {
-    /// From `old` to `new`. dpkg says which of two versions is the later one.
+    /// Compares `old` with `new`. dpkg decides which of two versions is the later one.
     pub fn between(old: Option<&Lock>, new: &Lock) -> Result<Self, ToolError> {
         let packages = |lock: Option<&Lock>| lock.map_or_else(Vec::new, |lock| lock.packages.clone());
         let old_packages = packages(old);
@@ -125,7 +125,7 @@ impl Changes {
         Ok(Self { any: old != Some(new), base, site, variants })
     }
 
-    /// How many packages change, in whatever set.
+    /// How many packages change, over all sets.
     #[must_use]
     pub fn count(&self) -> usize {
         let in_variants: usize = self.variants.iter().map(|variant| variant.packages.len()).sum();
@@ -176,7 +176,7 @@ fn direction(before: &str, after: &str) -> Result<ChangeKind, ToolError> {
     })
 }
 
-/// deb-version(7), by the program that decides it on Debian.
+/// Compares two versions (deb-version(7)) with dpkg, the program that decides this on Debian.
 fn compare_versions(one: &str, other: &str) -> Result<Ordering, ToolError> {
     let holds = |relation: &str| {
         let mut dpkg = DPKG.command()?;

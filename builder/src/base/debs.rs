@@ -1,4 +1,4 @@
-//! Packages by their content: in the store, or fetched, never unverified.
+//! Packages in the store by their content: already there, or fetched, and always verified.
 
 use super::BaseError;
 use super::apt::Apt;
@@ -14,7 +14,7 @@ use std::fs::{self, File};
 use std::io::Seek as _;
 use std::path::{Path, PathBuf};
 
-/// Fetches what the cache does not have of these packages. Does not touch the network where nothing is missing.
+/// Fetches the packages that the cache lacks. Does not use the network where nothing is missing.
 pub(super) fn fetch(
     site: &Site,
     lock: &VouchedLock,
@@ -38,7 +38,7 @@ pub(super) fn fetch(
     let length = |place: &Path| fs::metadata(place).map_or(0, |facts| facts.len());
     let arrived = || wanted.iter().map(|(_, place)| length(place)).sum();
     let outcome = while_it_grows(Goal::Bytes(bytes), arrived, progress, || apt.download(&wanted));
-    // What arrived is kept even where something else did not.
+    // Packages that arrived stay in the store even if others did not arrive.
     let mut absent = Vec::new();
     for package in missing {
         let arrived = place(package);
@@ -56,7 +56,7 @@ pub(super) fn fetch(
     }
 }
 
-/// Judged by all that apt said: its last line only says that something failed.
+/// Classifies the failure by everything that apt printed: its last line only says that something failed.
 fn not_fetched(packages: String, error: Option<ToolError>) -> BaseError {
     let complaint = Details::new(match error {
         Some(ToolError::Failed { complaint, .. }) => (*complaint).to_owned(),
@@ -75,7 +75,7 @@ fn verify(file: &Path, package: &LockedPackage) -> Result<(), BaseError> {
     Err(BaseError::WrongDigest { package: package.name.clone(), expected: package.sha256, found })
 }
 
-/// Refuses, and removes, a package that was damaged in the store. Called before anything is made of it.
+/// Refuses a package that was damaged in the store, and removes it. Called before anything is made of the package.
 fn check(store: &Store, package: &LockedPackage) -> Result<(), BaseError> {
     let path = store.deb(&package.sha256);
     let found = digest_of_file(&path).map_err(|source| StoreError { path: path.clone(), source })?;
@@ -86,12 +86,12 @@ fn check(store: &Store, package: &LockedPackage) -> Result<(), BaseError> {
     Err(BaseError::DamagedPackage { package: package.name.clone() })
 }
 
-/// The file tree of a package as an open tar that has no name and goes away with its last user.
+/// The file tree of a package as an open tar without a name, which is gone when it is closed.
 pub(super) fn file_tree(store: &Store, package: VouchedPackage<'_>) -> Result<File, BaseError> {
     tar_of(store, package, "--fsys-tarfile")
 }
 
-/// Its control files, the maintainer scripts among them, in the same way.
+/// The package's control files, with the maintainer scripts, as such a tar.
 pub(super) fn control_tree(store: &Store, package: VouchedPackage<'_>) -> Result<File, BaseError> {
     tar_of(store, package, "--ctrl-tarfile")
 }
@@ -109,7 +109,7 @@ fn tar_of(store: &Store, package: VouchedPackage<'_>, which: &str) -> Result<Fil
     Ok(tar)
 }
 
-/// Unpacks a package's file tree into `folder`, as whoever runs this.
+/// Unpacks a package's file tree into `folder`, owned by the user who runs this.
 pub(super) fn unpack(store: &Store, package: VouchedPackage<'_>, folder: &Path) -> Result<(), BaseError> {
     check(store, &package)?;
     fs::create_dir_all(folder).map_err(|source| StoreError { path: folder.to_owned(), source })?;
@@ -119,7 +119,7 @@ pub(super) fn unpack(store: &Store, package: VouchedPackage<'_>, folder: &Path) 
     Ok(())
 }
 
-/// The package's control file (deb-control(5)), as it stands in the package.
+/// The package's control file (deb-control(5)), unchanged.
 pub(super) fn control(store: &Store, package: VouchedPackage<'_>) -> Result<String, BaseError> {
     check(store, &package)?;
     let mut command = DPKG_DEB.command()?;

@@ -18,187 +18,188 @@ use keys::issue::signing::SigningFailed;
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no base system.
+/// Why the base system could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum BaseError {
-    /// The store.
+    /// Reading or writing a file of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A package in the store is not what it was any more.
+    /// The digest of a package in the store is not that in the lock any more.
     #[error("the package {package} was damaged in the store, and is removed from it")]
     DamagedPackage {
-        /// The package.
+        /// The package's name and version.
         package: String,
     },
-    /// The lock file cannot be read.
+    /// The lock file could not be opened or read.
     #[error("cannot read {path}: {source}")]
     ReadLock {
-        /// The lock file.
+        /// The path of the lock file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// Neither the site's key nor the archive vouches for something that the build would take.
+    /// Neither the site's key nor the archive vouches for something that the build would use.
     #[error(transparent)]
     NotVouched(#[from] Box<NotVouched>),
-    /// The first lock of a site, of which a person must say that it is right.
+    /// The first lock of a site has a package that the archive does not vouch for: a person must decide whether it is
+    /// right.
     #[error(
         "the site has no site.lock yet, and {} is not vouched for by the archive's index ({})",
         .0.subject, .0.index
     )]
     FirstNotVouched(Box<NotVouched>),
-    /// The keys of the site, or the private key that would sign a lock.
+    /// The site's public keys, or the private key that would sign a lock, could not be used.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// A lock could not be signed.
+    /// A lock could not be signed: the error from the signing.
     #[error("site.lock: {0}")]
     Signing(SigningFailed),
-    /// The signature of the lock before is in the way.
+    /// The signature of the previous lock could not be removed.
     #[error("cannot remove {path}: {source}")]
     RemoveSignature {
-        /// The signature.
+        /// The path of the signature.
         path: PathBuf,
-        /// What the system said.
+        /// The error from removing it.
         r#source: io::Error,
     },
-    /// The lock file cannot be understood.
+    /// The lock file is not valid.
     #[error("{path}: {problem}")]
     BadLock {
-        /// The lock file.
+        /// The path of the lock file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is not valid in it, in one line.
         problem: String,
     },
-    /// The lock file was made for another request.
+    /// The lock file was made for another request than the site now has.
     #[error("{path} was made for {key} = {locked}, but the site says {wanted}")]
     OutdatedLock {
-        /// The lock file.
+        /// The path of the lock file.
         path: PathBuf,
-        /// The setting that differs.
+        /// The setting that differs, by its name in `site.toml`.
         key: &'static str,
-        /// Its value then.
+        /// Its value in the lock file.
         locked: String,
-        /// Its value now.
+        /// Its value in the site now.
         wanted: String,
     },
-    /// A node, or a role that it has, wants other packages than when the lock file was made.
+    /// A node, or one of its roles, wants other packages than when the lock file was made.
     #[error("{path} was made before node {node} wanted just {wanted} besides what the site has")]
     OutdatedForNode {
-        /// The lock file.
+        /// The path of the lock file.
         path: PathBuf,
-        /// The node.
+        /// The name of the node.
         node: String,
-        /// What it wants besides, each with its place.
+        /// The packages that it wants in addition, each with the file that lists it.
         wanted: String,
     },
-    /// There are no packages for what some nodes want.
+    /// The packages that some nodes want could not be resolved.
     #[error("for node {nodes}: {source}")]
     ForNodes {
-        /// The nodes.
+        /// The names of the nodes.
         nodes: String,
-        /// Why.
+        /// The error from resolving their packages.
         r#source: Box<BaseError>,
     },
-    /// Something is asked for that is no package, and on the micro base nothing else could be meant.
+    /// No package has the requested name, though others provide it. The micro base needs the package itself.
     #[error("no package is named {name}, only others that provide it")]
     NoSuchName {
-        /// The name.
+        /// The requested name.
         name: String,
     },
     /// apt chose another version than the site pins.
     #[error("{package} is pinned to version {pinned}, but apt chose {chosen}")]
     NotThePin {
-        /// The package.
+        /// The name of the package.
         package: String,
         /// The version in the site.
         pinned: String,
         /// The version that apt chose.
         chosen: String,
     },
-    /// apt does not find what the site asks for, or does not reach the archive.
+    /// apt did not find a package that the site asks for, or did not reach the archive.
     #[error("apt cannot {doing}: {source}")]
     Apt {
-        /// What it was to do.
+        /// What apt was run for, as a verb.
         doing: &'static str,
-        /// What it said.
+        /// The error from apt, with what it printed.
         r#source: ToolError,
     },
-    /// apt answered something that this program does not understand.
+    /// apt printed a line that this program cannot parse.
     #[error("apt answered with a line that makes no sense here: {line:?}")]
     AptAnswer {
-        /// The line.
+        /// The line as apt printed it.
         line: String,
     },
-    /// The archive's keyring is not installed, so nothing could be trusted.
+    /// The archive's keyring is not installed, so no package could be verified.
     #[error("{path} is missing: without it no package of Debian can be verified")]
     NoKeyring {
-        /// Where it should be.
+        /// Where the keyring should be.
         path: PathBuf,
     },
-    /// Packages of the lock file that are neither in the cache nor in the archive.
+    /// Packages of the lock file that are neither in the store nor in the archive.
     #[error("cannot fetch {packages}: {complaint}")]
     Fetch {
         /// Name and version of each.
         packages: String,
-        /// What apt said.
+        /// What apt printed.
         #[source]
         complaint: Details,
-        /// Whether the archive answered that it does not have them.
+        /// Whether the archive answered that it does not have the packages.
         gone: bool,
     },
-    /// A package that is not what the lock file says.
+    /// A package's digest is not the one in the lock file.
     #[error("{package}: SHA-256 is {found}, the lock file says {expected}")]
     WrongDigest {
-        /// The package.
+        /// The name of the package.
         package: String,
-        /// The digest that it should have.
+        /// The digest in the lock file.
         expected: Sha256Digest,
-        /// The digest that it has.
+        /// The digest of the package's file.
         found: Sha256Digest,
     },
-    /// A lock that was written before this builder took the package.
+    /// The lock file was written by a builder that did not use this package.
     #[error("site.lock names no package {package}, which this builder takes")]
     NotLocked {
-        /// The package.
+        /// The name of the package.
         package: String,
     },
-    /// A package without the file for which it was taken.
+    /// A package lacks the file that the builder needs from it.
     #[error("the package {package} has no {file}")]
     MissingFile {
-        /// The package.
+        /// The name of the package.
         package: String,
-        /// The file.
+        /// The file's path in the package.
         file: String,
     },
-    /// A busybox whose applets cannot be read from its file.
+    /// The applets of a busybox cannot be read from its program file.
     #[error("the {file} of the package {package} is not a busybox that this builder knows: {problem}")]
     BadBusybox {
-        /// The package.
+        /// The name of the package.
         package: String,
-        /// The file.
+        /// The program's path in the package.
         file: String,
-        /// What is wrong with it.
+        /// Why the applets cannot be read.
         problem: BadBusybox,
     },
-    /// Maintainer scripts left what must not be in a root.
+    /// Maintainer scripts left files that must not be in a root.
     #[error("maintainer scripts left in the root what must not be the same on all nodes: {}", listed(found))]
     Leftovers {
-        /// Each file.
+        /// Each file, what is in it, and the packages that may have left it.
         found: Vec<Leftover>,
     },
-    /// There is no sandbox for maintainer scripts.
+    /// The sandbox for maintainer scripts could not be made.
     #[error(transparent)]
     Sandbox(#[from] SandboxError),
-    /// The imported base.
+    /// The imported base could not be resolved, fetched or unpacked.
     #[error(transparent)]
     ImportedBase(#[from] ImportError),
-    /// A tool of this machine failed.
+    /// A tool of this machine could not be run, or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The file trees do not fit together.
+    /// The file trees of the packages contradict each other.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// An output could not be written.
+    /// An output file could not be written.
     #[error(transparent)]
     Atomic(#[from] AtomicError),
 }
@@ -209,7 +210,7 @@ impl From<SigningFailed> for BaseError {
     }
 }
 
-/// How many leftovers a message names.
+/// How many leftovers a message lists.
 const MOST_NAMED: usize = 20;
 
 fn listed(found: &[Leftover]) -> String {

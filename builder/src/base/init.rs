@@ -1,4 +1,4 @@
-//! How a base starts: the program that becomes PID 1 after the loader, and which of the builder's overlays fits it.
+//! The init of a base: the program that becomes PID 1 after the loader, and the builder's overlay for it.
 
 use super::imported::error::ImportError;
 use crate::site::Base;
@@ -11,25 +11,25 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 
-/// Where systemd lies, after and before Debian moved programs to /usr.
+/// Where systemd is, after and before Debian moved programs to /usr.
 const SYSTEMD: [&str; 2] = ["usr/lib/systemd/systemd", "lib/systemd/systemd"];
-/// Where busybox can be init. Debian's has its init under the name `linuxrc`.
+/// The paths under which busybox can be init. Debian's busybox has its init under the name `linuxrc`.
 const BUSYBOX: [&str; 6] =
     ["sbin/init", "usr/sbin/init", "bin/init", "usr/sbin/linuxrc", "linuxrc", "bin/linuxrc"];
 /// `e_machine` of an ELF header (elf(5)).
 const MACHINE_AT: std::ops::Range<usize> = 18..20;
 
-/// The init of a base.
+/// The program that starts the userspace of a base.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Init {
-    /// Which kind.
+    /// systemd or busybox.
     pub kind: InitKind,
-    /// Its path in the root.
+    /// The path in the root.
     pub path: String,
 }
 
 impl Init {
-    /// The folder of the builder's overlay for it.
+    /// The folder of the builder's overlay for this init.
     #[must_use]
     pub fn overlay(&self) -> &'static str {
         match self.kind {
@@ -38,7 +38,7 @@ impl Init {
         }
     }
 
-    /// The init of a base that the builder makes; `None` for others.
+    /// The init of a base that the builder makes; `None` for an imported base.
     pub(super) fn known(base: &Base) -> Option<Self> {
         let (kind, path) = match base {
             Base::Micro => (InitKind::Busybox, "/usr/sbin/linuxrc"),
@@ -48,12 +48,12 @@ impl Init {
         Some(Self { kind, path: path.to_owned() })
     }
 
-    /// What was written beside a tree in the store; `None` where nothing, or nonsense, is there.
+    /// Reads the file beside a tree in the store; `None` if it is missing or not valid.
     pub(super) fn read(place: &Path) -> Option<Self> {
         fs::read_to_string(place).ok()?.trim_end().parse().ok()
     }
 
-    /// Writes it beside a tree in the store.
+    /// Writes the file beside a tree in the store.
     pub(super) fn write(&self, place: &Path) -> Result<(), StoreError> {
         let written = crate::atomic::write_file(place, format!("{self}\n").as_bytes());
         written.map_err(|error| StoreError { path: place.to_owned(), source: error.into() })
@@ -75,7 +75,7 @@ impl FromStr for Init {
     }
 }
 
-/// Looks for an init in a tree. systemd comes first: where it is, busybox is a tool.
+/// Looks for an init in a tree, first for systemd: in a system that has it, busybox is only a tool.
 pub(super) fn detect(
     tree: &LayeredTree,
     architecture: &Architecture,

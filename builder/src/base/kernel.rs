@@ -1,4 +1,4 @@
-//! The kernel out of its package: the image, and the modules with what depmod makes of them.
+//! The kernel from its package: the image, and the modules with the files that depmod makes from them.
 
 use super::BaseError;
 use super::debs;
@@ -11,10 +11,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-/// Where a package has its modules.
+/// The folder for modules in a package.
 const MODULES: &str = "lib/modules";
 
-/// A kernel, unpacked in the store.
+/// An unpacked kernel in the store.
 #[derive(Debug, Clone)]
 pub(super) struct Kernel {
     pub(super) release: String,
@@ -24,7 +24,7 @@ pub(super) struct Kernel {
     pub(super) step: Step,
 }
 
-/// The kernel of a lock.
+/// Unpacks the kernel of a lock, or takes it from the store.
 pub(super) fn prepare(
     lock: &VouchedLock,
     store: &Store,
@@ -32,7 +32,7 @@ pub(super) fn prepare(
 ) -> Result<Kernel, BaseError> {
     let inputs = lock.inputs(StepName::Kernel, Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
-    // Without its digests it was not finished.
+    // Without the recorded digests, the unpacking was not finished.
     let origin = if place.is_dir() && Store::is_remembered(&place) { Origin::Cached } else { Origin::Built };
     if origin == Origin::Built {
         progress("unpacking the kernel");
@@ -51,7 +51,7 @@ fn make(lock: &VouchedLock, store: &Store, place: &Path) -> Result<(), BaseError
         debs::unpack(store, package, &tree)?;
     }
     let (release, _) = find(lock, &tree)?;
-    // An empty folder in place of the machine's depmod.d, which must not reach an image.
+    // An empty folder replaces the machine's depmod.d, which must not influence an image.
     let no_configuration = scratch.path().join("empty");
     fs::create_dir(&no_configuration)
         .map_err(|source| StoreError { path: no_configuration.clone(), source })?;
@@ -76,25 +76,25 @@ impl KernelFolder {
         Self { place, whole: OnceLock::new() }
     }
 
-    /// Reads it to its last byte, before anything is made of it; once is enough for a build. One that is not what was put
-    /// into the store goes away, so that the next build unpacks it again.
+    /// Reads the folder completely and compares digests before anything is made of it; once per build is enough. A
+    /// damaged folder is removed, so that the next build unpacks the kernel again.
     pub fn check(&self) -> Result<(), TreeError> {
         if self.whole.get().is_some() {
             return Ok(());
         }
         let failed = |error: StoreError| TreeError::Read { path: error.path, source: error.source };
         if let Some(path) = Store::damage(&self.place).map_err(failed)? {
-            // Where it stays, the next build says the same again.
+            // If it cannot be removed, the next build reports the same error.
             let _ = fs::remove_dir_all(&self.place);
             return Err(TreeError::Damaged { path });
         }
-        // Another thread that was as quick found the same.
+        // Another thread may have finished first, with the same result.
         let _ = self.whole.set(());
         Ok(())
     }
 }
 
-/// Release and image of an unpacked package.
+/// The release and the image of an unpacked package.
 fn find(lock: &VouchedLock, tree: &Path) -> Result<(String, PathBuf), BaseError> {
     let missing = |file: &str| BaseError::MissingFile {
         package: lock.part(Part::Kernel).map(|package| package.name.as_str()).collect::<Vec<_>>().join(", "),
@@ -108,7 +108,7 @@ fn find(lock: &VouchedLock, tree: &Path) -> Result<(String, PathBuf), BaseError>
         _ => return Err(missing("single folder under lib/modules")),
     };
     let vmlinuz = tree.join("boot").join(format!("vmlinuz-{release}"));
-    // A link would lead to a file of this machine, and into the UKI.
+    // A link could lead to a file of this machine, which would get into the UKI.
     if !fs::symlink_metadata(&vmlinuz).is_ok_and(|facts| facts.is_file()) {
         return Err(missing(&format!("boot/vmlinuz-{release}")));
     }

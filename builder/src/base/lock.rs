@@ -1,11 +1,11 @@
 //! `site.lock`: every package that goes into an image, with version and SHA-256; and the base, where it is a tar or an
 //! image.
 //!
-//! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The request
-//! that it answers stands in it too, so that a changed request is noticed instead of silently ignored.
+//! With it two builds have the same inputs, and a build needs no network once the packages are in the cache. The lock
+//! also has the request that it was made for, so that a changed request is noticed instead of silently ignored.
 //!
-//! Most nodes have the packages of the site. What others have besides stands behind those, as differences
-//! ([`Variant`]): a review sees what is special about them, and a site with one system has the lock that it always had.
+//! Most nodes have the packages of the site. Other sets of packages follow as differences ([`Variant`]): a reviewer
+//! sees what is special about those nodes, and the lock of a site with one system has no such part.
 
 use super::BaseError;
 use super::imported::{ImportedBase, RawImage, RawTar};
@@ -24,28 +24,28 @@ const HEADER: &str =
 const FORMAT: u32 = 1;
 /// The most indexes of archives that a lock may name.
 const MOST_INDEXES: usize = 8;
-/// Changes with the code that makes base systems of packages.
+/// The version of the code that makes base systems of packages: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BASE");
 
-/// What a site asks the archive for.
+/// What a site requests from the archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockRequest {
-    /// The processors of the nodes.
+    /// The architecture of the nodes.
     pub architecture: &'static Architecture,
-    /// Which system.
+    /// The base of the nodes: micro, debian, or imported.
     pub base: Base,
     /// Debian's release name.
     pub suite: String,
-    /// The kernel package.
+    /// The name of the kernel package.
     pub kernel: String,
-    /// More packages, with pinned versions as they are typed.
+    /// Additional packages, with pinned versions as the user typed them.
     pub extra: Vec<String>,
-    /// An SSH server for rescue.
+    /// Whether rescue has an SSH server.
     pub rescue_ssh: bool,
 }
 
 impl LockRequest {
-    /// The request of a site.
+    /// The request of this site.
     #[must_use]
     pub fn of(site: &Site) -> Self {
         let packages = &site.packages;
@@ -63,13 +63,13 @@ impl LockRequest {
 /// The packages of a site, or of one of its systems ([`Lock::of`]).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
-    /// What they are the answer to.
+    /// The request that they were resolved for.
     pub request: LockRequest,
-    /// The base, where it is not made of packages.
+    /// The imported base, if the base is not made of packages.
     pub imported: Option<ImportedBase>,
-    /// Sorted by part and name.
+    /// The packages, sorted by part and name.
     pub packages: Vec<LockedPackage>,
-    /// What other sets of packages have differently, sorted; of one system, nothing.
+    /// The differences of other sets of packages, sorted; empty in the lock of one system.
     pub variants: Vec<Variant>,
 }
 
@@ -77,7 +77,7 @@ pub struct Lock {
 #[serde(deny_unknown_fields)]
 struct RawLock {
     format: u32,
-    /// Left out for the first one, as in locks from before there was a choice.
+    /// Left out for the first architecture, as in locks from before there was a choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     architecture: Option<String>,
     base: String,
@@ -107,14 +107,14 @@ struct RawIndex {
 }
 
 impl RawLock {
-    /// What messages quote.
+    /// All texts that messages quote.
     fn words(&self) -> impl Iterator<Item = &String> {
         let of_variants = self.variant.iter().flat_map(RawVariant::words);
         [&self.base, &self.suite, &self.kernel].into_iter().chain(&self.extra).chain(of_variants)
     }
 }
 
-/// What is wrong with the text, in one line. The parser's own message has several, with the text in them.
+/// The parser's message about the text as one line. The parser's own message has several lines and quotes the text.
 fn toml_problem(text: &str, error: &toml::de::Error) -> String {
     let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
     format!("line {}: {}", before.matches('\n').count() + 1, Shown(error.message()))
@@ -126,12 +126,12 @@ impl Lock {
         self.packages.iter().filter(move |package| package.part == part)
     }
 
-    /// Every package that stands in it, for whatever node.
+    /// Every package in the lock, for all nodes.
     pub fn all(&self) -> impl Iterator<Item = &LockedPackage> {
         self.packages.iter().chain(self.variants.iter().flat_map(|variant| &variant.packages))
     }
 
-    /// The lock of the one system that has this set of packages: as if the site had no other.
+    /// The lock of the system with this set of packages, as if the site had no other system.
     pub fn of(&self, site: &Site, set: &PackageSet) -> Result<Self, BaseError> {
         let wanted = set.beyond(&site.packages.extra);
         let packages = if wanted.is_empty() {
@@ -144,7 +144,7 @@ impl Lock {
         Ok(Self { request, imported: self.imported.clone(), packages, variants: Vec::new() })
     }
 
-    /// The inputs of a step that is made of the packages of `part`.
+    /// The inputs of a step that uses the packages of `part`.
     #[must_use]
     pub fn inputs(&self, step: StepName, part: Part) -> Inputs {
         let mut inputs = Inputs::new(step, RECIPE);
@@ -155,7 +155,7 @@ impl Lock {
         inputs
     }
 
-    /// The text of a lock file with these indexes.
+    /// The text of a lock file that names these indexes.
     pub(super) fn encode(&self, indexes: &[IndexDigests]) -> Result<String, String> {
         let index = |digests: &IndexDigests| RawIndex {
             in_release: digests.in_release.to_string(),
@@ -223,7 +223,7 @@ impl Lock {
         Ok((Self { request, imported, packages, variants }, indexes))
     }
 
-    /// Whether this is the answer to `request`.
+    /// Whether this lock was made for `request`.
     pub(super) fn answers(&self, path: &Path, request: &LockRequest) -> Result<(), BaseError> {
         let list = |names: &[String]| format!("[{}]", names.join(", "));
         let settings = [
@@ -256,7 +256,7 @@ fn indexes(raw: &[RawIndex]) -> Result<Vec<IndexDigests>, String> {
         .collect()
 }
 
-/// The error about a set that the lock knows nothing of, by the first node that has it.
+/// The error for a set that the lock does not have, with the first node that has the set.
 fn not_locked(site: &Site, set: &PackageSet, wanted: &[String]) -> BaseError {
     let node = site.nodes().find(|node| node.packages == *set);
     let place = |word: &String| {

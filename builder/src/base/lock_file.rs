@@ -1,4 +1,4 @@
-//! `site.lock` as a file, with the signature beside it. What stands in it counts only when it is vouched for
+//! `site.lock` as a file, with the signature beside it. Its content counts only when it is vouched for
 //! ([`super::vouch`]).
 
 use super::BaseError;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// The name of the signature.
 pub const LOCK_SIGNATURE_FILE: &str = "site.lock.minisig";
-/// The most bytes of a lock; one of a thousand packages has 300 kB.
+/// The most bytes of a lock; a lock of a thousand packages has 300 kB.
 const MOST: u64 = 32 << 20;
 /// The most bytes of a signature: four lines with our comments.
 const MOST_OF_SIGNATURE: u64 = 4096;
@@ -26,11 +26,11 @@ pub struct LockFile {
     text: String,
     lock: Lock,
     indexes: Vec<IndexDigests>,
-    /// The signature of one that was not written yet.
+    /// The signature of a lock that was not written yet.
     signature: Option<String>,
 }
 
-/// The files of a store with the indexes that the lock in a site's folder names; none where it cannot be read.
+/// The index files in the store that the lock in a site's folder names; none if the lock cannot be read.
 pub fn index_places(site_dir: &Path, store: &Store) -> Vec<PathBuf> {
     let folder = SiteFolder::open(site_dir).ok();
     let file = folder.and_then(|folder| LockFile::read_in(&folder).ok().flatten());
@@ -40,7 +40,7 @@ pub fn index_places(site_dir: &Path, store: &Store) -> Vec<PathBuf> {
 }
 
 impl LockFile {
-    /// A lock that was not written yet, for this site.
+    /// A lock for this site that was not written yet.
     pub fn new(site: &Site, lock: Lock, indexes: Vec<IndexDigests>) -> Result<Self, BaseError> {
         let path = site.dir.join(LOCK_FILE);
         let text =
@@ -48,7 +48,7 @@ impl LockFile {
         Ok(Self { folder: site.folder.clone(), path, text, lock, indexes, signature: None })
     }
 
-    /// Reads the lock file of a site, which must be the answer to what the site wants; `None` where it has none yet.
+    /// Reads the lock file of a site, which must fit the site's request; `None` if the site has none yet.
     pub fn read(site: &Site) -> Result<Option<Self>, BaseError> {
         let file = Self::read_any(site)?;
         if let Some(file) = &file {
@@ -57,7 +57,7 @@ impl LockFile {
         Ok(file)
     }
 
-    /// The same, whatever it is the answer to.
+    /// Reads the lock file whatever request it was made for.
     pub fn read_any(site: &Site) -> Result<Option<Self>, BaseError> {
         Self::read_in(&site.folder)
     }
@@ -75,19 +75,19 @@ impl LockFile {
         Ok(Some(Self { folder: folder.clone(), path, text, lock, indexes, signature: None }))
     }
 
-    /// Where it is, or will be.
+    /// The path of the lock file, which need not exist yet.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Where its signature is, or will be.
+    /// The path of the signature, which need not exist yet.
     #[must_use]
     pub fn signature_path(&self) -> PathBuf {
         self.path.with_file_name(LOCK_SIGNATURE_FILE)
     }
 
-    /// Its packages. For showing and comparing: what is built comes from [`Self::vouched_for`].
+    /// The packages, for showing and comparing: a build uses [`Self::vouched_for`].
     #[must_use]
     pub fn lock(&self) -> &Lock {
         &self.lock
@@ -103,7 +103,7 @@ impl LockFile {
         &self.text
     }
 
-    /// Its signature: the one that it was given, or that of the file.
+    /// The signature: the one that was set, or that of the file.
     pub(super) fn signature(&self) -> io::Result<Vec<u8>> {
         if let Some(text) = &self.signature {
             return Ok(text.clone().into_bytes());
@@ -115,20 +115,20 @@ impl LockFile {
         self.signature = Some(signature);
     }
 
-    /// Writes the lock, then its signature; where it has none, the signature of the lock before goes.
+    /// Writes the lock, then its signature. If the lock has no signature, that of the previous lock is removed.
     ///
-    /// Cut off in between, the new lock has the old signature, which does not fit it.
+    /// If the write is interrupted in between, the new lock has the old signature, which is not valid for it.
     pub fn write(&self) -> Result<(), BaseError> {
         self.folder.write(LOCK_FILE, self.text.as_bytes(), 0o644)?;
         self.write_signature()
     }
 
-    /// Writes the signature alone.
+    /// Writes only the signature.
     pub fn write_signature(&self) -> Result<(), BaseError> {
         let path = self.signature_path();
         match &self.signature {
             Some(text) => Ok(self.folder.write(LOCK_SIGNATURE_FILE, text.as_bytes(), 0o644)?),
-            // A link is removed itself; what it names stays.
+            // If this is a link, the link is removed, and not the file that it leads to.
             None => match fs::remove_file(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     Err(BaseError::RemoveSignature { path, source })

@@ -4,23 +4,23 @@ use crate::site::{is_package_name, is_package_version};
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of a package, a tar or a layer: sizes are added up, and say how much will be fetched.
+/// The most bytes of a package, a tar or a layer: sizes are added up to tell how much will be fetched.
 pub(super) const MOST_BYTES: u64 = 1 << 40;
 
-/// What a package is taken for.
+/// The part of the image that a package is taken for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Part {
-    /// The root.
+    /// The root file system.
     Base,
-    /// Kernel and modules.
+    /// The kernel and its modules.
     Kernel,
-    /// What an UKI needs besides: the boot stub, and the programs of the rescue shell.
+    /// Other files of a UKI: the boot stub, and the programs of the rescue shell.
     Boot,
 }
 
 impl Part {
-    /// Its name in lock files and lists.
+    /// The name in lock files and lists.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -41,24 +41,24 @@ pub enum Archive {
     Security,
 }
 
-/// One package.
+/// One package of a lock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LockedPackage {
-    /// What it is taken for.
+    /// The part of the image that it is taken for.
     pub part: Part,
-    /// Its name.
+    /// The name of the package.
     pub name: String,
-    /// Its version.
+    /// The version, as Debian writes it.
     pub version: String,
-    /// Its architecture.
+    /// The architecture in Debian's words, or `all`.
     pub architecture: String,
-    /// The digest of its file.
+    /// The digest of the `.deb` file.
     pub sha256: Sha256Digest,
-    /// The size of its file, in bytes.
+    /// The size of the `.deb` file in bytes.
     pub size: u64,
-    /// The archive.
+    /// The archive that it comes from.
     pub archive: Archive,
-    /// Its file's path in the archive.
+    /// The file's path in the archive.
     pub file: String,
 }
 

@@ -1,6 +1,6 @@
 //! The micro base: the file trees of a few packages, merged. No maintainer script runs and nothing is configured.
 //!
-//! What makes it a system (accounts, inittab, SSH settings) comes from an overlay.
+//! The files that make it a system (accounts, inittab, SSH settings) come from an overlay.
 
 use super::applets::{self, Applet};
 use super::locked_package::Part;
@@ -13,7 +13,7 @@ use crate::tree::LayeredTree;
 use std::path::Path;
 
 const BUSYBOX: &str = "usr/bin/busybox";
-/// Folders that every system has and no package brings, with their permission bits.
+/// Folders that every system has and that are not in any package, with their permission bits.
 const FOLDERS: [(&str, u32); 26] = [
     ("usr/bin", 0o755),
     ("usr/sbin", 0o755),
@@ -52,7 +52,7 @@ const LINKS: [(&str, &str); 7] = [
     ("var/lock", "/run/lock"),
     ("etc/mtab", "/proc/self/mounts"),
 ];
-/// What packages bring for people at a desk or for another init. Character sets are left out, too: nothing here uses them.
+/// Files of packages for desktops or for another init. Character sets are left out, too: nothing here uses them.
 const LEFT_OUT: [&str; 16] = [
     "etc/default/",
     "etc/init.d/",
@@ -72,7 +72,7 @@ const LEFT_OUT: [&str; 16] = [
     "usr/share/openssh/",
 ];
 
-/// Puts the micro base together, as a tar at `place`.
+/// Makes the micro base, as a tar at `place`.
 pub(super) fn make(
     lock: &VouchedLock,
     store: &Store,
@@ -103,7 +103,8 @@ fn skeleton() -> Result<LayeredTree, BaseError> {
     Ok(tree)
 }
 
-/// Whether a path of a package is taken. Of documentation only the licences are: they must go where the files go.
+/// Whether this path of a package goes into the base. Of documentation only the licences do: they must go with the
+/// files.
 fn wanted(path: &str, multiarch: &str) -> bool {
     if path.starts_with("usr/share/doc/") {
         return path.ends_with("/copyright");
@@ -113,7 +114,7 @@ fn wanted(path: &str, multiarch: &str) -> bool {
     !left_out.any(|folder| path.starts_with(folder) || Some(path) == folder.strip_suffix('/'))
 }
 
-/// A link for every applet of busybox, but where another package has a program of that name in any folder.
+/// Adds a link for every applet of busybox, unless another package has a program of that name in any folder.
 fn add_applets(tree: &mut LayeredTree) -> Result<(), BaseError> {
     let missing = || BaseError::MissingFile { package: BUSYBOX_PACKAGE.into(), file: BUSYBOX.into() };
     let program = tree.read(BUSYBOX)?.ok_or_else(missing)?;

@@ -1,8 +1,8 @@
-//! The base system of a site, out of Debian's packages, a tar or an image: resolved once, locked, cached, the same ever
-//! after.
+//! The base system of a site, made from Debian's packages, a tar or an image: resolved once, locked, cached, and then
+//! always the same.
 //!
-//! apt resolves and downloads with folders of its own, dpkg-deb opens packages, mmdebstrap installs where something is to
-//! be installed. None of it needs root, and nothing of the host gets in.
+//! apt resolves and downloads with folders of its own, dpkg-deb opens packages, mmdebstrap installs the packages of the
+//! debian base. None of them needs root, and no file of the host gets in.
 
 mod applets;
 mod apt;
@@ -51,32 +51,32 @@ use locked_package::Part;
 use std::path::{Path, PathBuf};
 use vouch::Trusted;
 
-/// Everything that an image takes from Debian. The files lie in the store and are not to be changed.
+/// Everything that an image takes from Debian. The files are in the store and must not be changed.
 #[derive(Debug, Clone)]
 pub struct BaseSystem {
-    /// Its packages, and no others of the site.
+    /// The lock with only the packages of this system.
     pub lock: Lock,
-    /// The root's file tree, without kernel modules.
+    /// The tar of the root's file tree, without kernel modules.
     pub tree_tar: PathBuf,
-    /// How it starts.
+    /// The program that becomes PID 1.
     pub init: Init,
-    /// The kernel's release, as `uname -r` says it.
+    /// The kernel's release, as `uname -r` prints it.
     pub kernel_release: String,
-    /// The kernel.
+    /// The path of the kernel image.
     pub vmlinuz: PathBuf,
-    /// Its modules: `lib/modules/RELEASE` with what depmod made.
+    /// The kernel modules: `lib/modules/RELEASE` with the files that depmod made.
     pub modules_dir: PathBuf,
-    /// The folder of the store with both.
+    /// The folder of the store with kernel and modules.
     pub kernel: KernelFolder,
     /// systemd's stub for UKIs.
     pub stub: PathBuf,
     /// A static busybox, for the rescue shell.
     pub busybox: PathBuf,
-    /// A static e2fsck, for the same.
+    /// A static e2fsck, for the rescue shell.
     pub e2fsck: PathBuf,
-    /// The SSH server of rescue, where the site wants one: places in the initramfs, and the files that go there.
+    /// The rescue SSH server, if the site has one: places in the initramfs, and the files that go there.
     pub ssh_server: Vec<(String, PathBuf)>,
-    /// The step that made its tree.
+    /// The step that made the tree.
     pub tree_step: Step,
     /// The step that unpacked the kernel.
     pub kernel_step: Step,
@@ -85,7 +85,7 @@ pub struct BaseSystem {
 }
 
 impl BaseSystem {
-    /// How it came to be.
+    /// The three steps that made it.
     pub fn steps(&self) -> impl Iterator<Item = &Step> {
         [&self.kernel_step, &self.boot_step, &self.tree_step].into_iter()
     }
@@ -96,17 +96,17 @@ impl BaseSystem {
         format!("{} {}", self.kernel_release, self.kernel_step.inputs.key())
     }
 
-    /// Whether the unpacked kernel is what was put into the store. One that is not goes away.
+    /// Checks that the unpacked kernel is what was put into the store. A damaged one is removed.
     pub fn check_kernel(&self) -> Result<(), BaseError> {
         Ok(self.kernel.check()?)
     }
 }
 
-/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. No package is
-/// opened that neither the site's signing key nor the archive's index vouches for.
+/// Makes the base system of the nodes of `site` that have this set of packages, or takes it from the store. A package
+/// is only opened if the site's signing key or the archive's index vouches for it.
 ///
-/// Where the site has no lock file, one is written with what the archive vouches for, and signed where the signing key is
-/// at hand.
+/// If the site has no lock file, one is written with packages that the archive vouches for, and signed if the signing
+/// key is available.
 pub fn prepare(
     site: &Site,
     set: &PackageSet,
@@ -123,7 +123,7 @@ pub fn prepare(
         None => first_lock(site, &trusted, store, keys, progress)?,
     };
     let lock = file.vouched_for(site, set, &trusted, store)?;
-    // Before anything is fetched that this machine could not use.
+    // Checked before fetching packages that this machine could not use.
     if site.base == Base::Debian && !tree_place(site, &lock, store)?.1.is_file() {
         debian::check_machine(store, site.build_time)?;
     }
@@ -131,7 +131,7 @@ pub fn prepare(
     let kernel = kernel::prepare(&lock, store, progress)?;
     let boot = boot::prepare(&lock, store)?;
     let (tree_tar, init, tree) = prepare_tree(site, &lock, store, progress)?;
-    // Only what could be built is recorded.
+    // Only a lock that could be built is written.
     if is_new {
         file.write()?;
     }
@@ -153,7 +153,7 @@ pub fn prepare(
     })
 }
 
-/// The lock of a site that has none. Of a base that is a tar or an image, only a person can know that it is the right one.
+/// Makes the lock of a site that has none. Only a person can know whether a base that is a tar or an image is right.
 fn first_lock(
     site: &Site,
     trusted: &Trusted,
@@ -166,7 +166,7 @@ fn first_lock(
         BaseError::NotVouched(problem) => BaseError::FirstNotVouched(problem),
         other => other,
     })?;
-    // The user may not know that somebody removed the lock.
+    // The user may not know that another person removed the lock.
     let made = format!(
         "site.lock: there was none; made with {} packages that the index of {} vouches for",
         lock.all().count(),
@@ -185,7 +185,7 @@ fn first_lock(
     Ok(file)
 }
 
-/// The site's signing key; or why there is none at hand. One that is at hand and cannot be used is an error.
+/// The site's signing key, or why none is available. A key that is available but cannot be used is an error.
 pub fn signing_key(
     site: &Site,
     keys: &Locations,
@@ -199,7 +199,7 @@ pub fn signing_key(
     }
 }
 
-/// Fetches what the store lacks of a lock.
+/// Fetches the files of a lock that the store lacks.
 fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)) -> Result<(), BaseError> {
     if let Some(imported) = &lock.imported {
         imported::fetch(site, imported, store, progress)?;
@@ -207,7 +207,7 @@ fn fetch(site: &Site, lock: &VouchedLock, store: &Store, progress: &dyn Fn(&str)
     debs::fetch(site, lock, store, progress)
 }
 
-/// What the tree is made of, and where it is in the store once it is made.
+/// The inputs of the tree, and its path in the store once it is made.
 fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs, PathBuf), BaseError> {
     let mut inputs = lock.inputs(StepName::BaseTree, Part::Base).with("base", site.base.kind());
     inputs.add("build time", site.build_time);
@@ -226,7 +226,7 @@ fn tree_place(site: &Site, lock: &VouchedLock, store: &Store) -> Result<(Inputs,
     Ok((inputs, place))
 }
 
-/// The root's file tree without kernel modules: its archive, what starts it, and the steps that made it.
+/// Makes or finds the root's file tree without kernel modules: its archive, its init, and the steps that made it.
 fn prepare_tree(
     site: &Site,
     lock: &VouchedLock,
@@ -234,7 +234,7 @@ fn prepare_tree(
     progress: &dyn Fn(&str),
 ) -> Result<(PathBuf, Init, Step), BaseError> {
     let (inputs, place) = tree_place(site, lock, store)?;
-    // Of an imported base, only its files say how it starts: that is found out once.
+    // The init of an imported base is found in its files, once.
     let init_place = store.derived(site.base.kind().word(), &inputs.key(), "init");
     let known = Init::known(&site.base);
     let step = |inputs, origin| {
@@ -277,7 +277,7 @@ fn make_tree(
     }
 }
 
-/// Whether the lock file of `site`, if it has one, knows the packages of all these sets. Takes no time.
+/// Checks that the lock file of `site`, if it has one, has the packages of all these sets. This is fast.
 pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -> Result<(), BaseError> {
     let Some(file) = LockFile::read(site)? else { return Ok(()) };
     for set in sets {
@@ -286,13 +286,13 @@ pub fn check_lock<'a>(site: &Site, sets: impl Iterator<Item = &'a PackageSet>) -
     Ok(())
 }
 
-/// Asks the archive for what `site` wants now. Nothing is written but to the store.
+/// Resolves the current request of `site` at the archive. Only the store is written to.
 pub fn present_lock(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
     let _exclusive = store.lock()?;
     packages::resolve(site, store, progress)
 }
 
-/// Replaces the lock file of `site`, when all of it is vouched for and its packages are in the store.
+/// Replaces the lock file of `site`, if all of the lock is vouched for and its packages are in the store.
 pub fn take_lock(
     site: &Site,
     file: &LockFile,

@@ -11,11 +11,11 @@ use crate::store::Store;
 use handoff::name::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The micro base: what is asked for. Of what these depend on, only libraries are taken.
+/// The packages requested for the micro base. Of their dependencies, only libraries are taken.
 const MICRO: [&str; 4] = ["busybox-static", "openssh-server", "openssh-client", "openssh-sftp-server"];
-/// Packages by name like libraries, which are of no use without maintainer scripts.
+/// Packages with names like libraries that do not work without maintainer scripts.
 const NO_LIBRARIES: [&str; 3] = ["libpam-modules", "libpam-modules-bin", "libpam-runtime"];
-/// What an extra package of a micro base may depend on and does not get: the machinery of installing.
+/// Dependencies of an extra package that a micro base does not get: the programs that install packages.
 const NOT_FOR_MICRO: [&str; 15] = [
     "adduser",
     "bash",
@@ -33,8 +33,8 @@ const NOT_FOR_MICRO: [&str; 15] = [
     "sensible-utils",
     "ucf",
 ];
-/// The debian base: what is asked for. The first two are apt patterns, as mmdebstrap's minbase variant has them, without
-/// apt: a root that is verified block by block takes no packages.
+/// The packages requested for the debian base. The first two are apt patterns, as in mmdebstrap's minbase variant,
+/// without apt: a root that is verified block by block cannot install packages.
 const DEBIAN: [&str; 13] = [
     "?essential",
     "?and(?priority(required),?not(?name(^apt$)))",
@@ -48,10 +48,10 @@ const DEBIAN: [&str; 13] = [
     "systemd-resolved",
     "systemd-sysv",
     "udev",
-    // Otherwise usrmerge is chosen, and with it Perl.
+    // Otherwise apt chooses usrmerge, which depends on Perl.
     "usr-is-merged",
 ];
-/// Taken besides the base: the boot stub, and the programs of the rescue shell.
+/// Packages of every site besides the base: the boot stub, and the programs of the rescue shell.
 pub(super) const STUB_PACKAGE: &str = "systemd-boot-efi";
 pub(super) const BUSYBOX_PACKAGE: &str = "busybox-static";
 pub(super) const E2FSCK_PACKAGE: &str = "e2fsck-static";
@@ -60,7 +60,7 @@ pub(super) const SSH_SERVER_PACKAGE: &str = "dropbear-bin";
 const SSH_SERVER_LIBRARIES: [&str; 6] =
     ["libc6", "libcrypt1", "libgmp10", "libtomcrypt1", "libtommath1", "zlib1g"];
 
-/// Asks the archive for what the site and its nodes want: all out of one state of the archive.
+/// Resolves the packages of the site and its nodes, all from one state of the archive.
 pub(super) fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFile, BaseError> {
     let request = LockRequest::of(site);
     let imported = imported::resolve(site, progress)?;
@@ -94,12 +94,12 @@ fn for_nodes(nodes: &[&Name], error: BaseError) -> BaseError {
     BaseError::ForNodes { nodes, source: Box::new(error) }
 }
 
-/// The packages of a root that has this set besides its base.
+/// The packages of a root with its base and this set.
 fn root(apt: &Apt, base: &Base, set: &PackageSet) -> Result<Vec<LockedPackage>, BaseError> {
     let exactly = match base {
         Base::Micro => micro(apt, set)?,
         Base::Debian => names(&apt.closure(&debian(set))?),
-        // Nothing installs packages there; a site that asks for some is refused.
+        // No package can be installed there; a site that asks for some is refused.
         Base::Tar(_) | Base::Oci(_) => return Ok(Vec::new()),
     };
     let packages = locked(apt, Part::Base, &exactly)?;
@@ -119,7 +119,7 @@ fn root(apt: &Apt, base: &Base, set: &PackageSet) -> Result<Vec<LockedPackage>, 
     Ok(packages)
 }
 
-/// Exactly these, as they go into a lock: sorted.
+/// Exactly these packages as they are stored in a lock, sorted.
 fn locked(apt: &Apt, part: Part, wanted: &[String]) -> Result<Vec<LockedPackage>, BaseError> {
     let candidates = apt.exactly(wanted)?;
     let packages: Result<Vec<LockedPackage>, BaseError> =
@@ -141,9 +141,9 @@ fn names(candidates: &[Candidate]) -> Vec<String> {
     candidates.iter().map(Candidate::exactly).collect()
 }
 
-/// The packages of a micro base: what is asked for, and the libraries below it.
+/// The packages of a micro base: those requested, and the libraries that they depend on.
 fn micro(apt: &Apt, set: &PackageSet) -> Result<Vec<String>, BaseError> {
-    // apt takes the last version that it is told of a package, and a bare name tells it one.
+    // apt uses the last version that it is given for a package, and a bare name counts as one.
     let ours = MICRO.iter().filter(|name| set.pin(name).is_none()).map(|&name| name.to_owned());
     let asked: Vec<String> = ours.chain(set.words()).collect();
     let extra = extra(set);
@@ -155,19 +155,19 @@ fn micro(apt: &Apt, set: &PackageSet) -> Result<Vec<String>, BaseError> {
     Ok(chosen.iter().filter_map(|name| versions.get(name.as_str())).map(|c| c.exactly()).collect())
 }
 
-/// What a micro base gets with all that it depends on. A pin of what the base has anyway asks for another version of it,
-/// and for nothing besides.
+/// The packages that a micro base gets with all dependencies. A pin of a package that the base has anyway selects
+/// another version of it, and adds nothing.
 fn extra(set: &PackageSet) -> Vec<String> {
     let is_extra = |(name, pin): &(&str, Option<&str>)| pin.is_none() || !MICRO.contains(name);
     set.iter().filter(is_extra).map(|(name, _)| name.to_owned()).collect()
 }
 
-/// What a debian base is asked for. A pattern would choose the newest version of a package that is pinned.
+/// The packages to request for a debian base. A pattern would choose the newest version of a pinned package.
 fn debian(set: &PackageSet) -> Vec<String> {
     let pins: Vec<&str> = set.iter().filter_map(|(name, pin)| pin.map(|_| name)).collect();
     let without_pins = |pattern: &str| {
         pins.iter().fold(pattern.to_owned(), |pattern, name| {
-            // A regular expression (apt-patterns(7)), in which both characters have a meaning.
+            // A regular expression (apt-patterns(7)), in which both characters have a special meaning.
             let name = name.replace('.', "[.]").replace('+', "[+]");
             format!("?and({pattern},?not(?name(^{name}$)))")
         })
@@ -179,8 +179,8 @@ fn debian(set: &PackageSet) -> Vec<String> {
     ours.chain(set.words()).collect()
 }
 
-/// Walks from what is asked for along dependencies: from our own packages to libraries, from extra ones to all that is
-/// not there for installing only. Of alternatives, the first that apt chose counts.
+/// Follows dependencies from the requested packages: from our own packages only to libraries, from extra ones to
+/// everything except the programs that install packages. Of alternatives, the first that apt chose counts.
 fn reachable(
     extra: &[String],
     dependencies: &BTreeMap<String, Vec<Vec<String>>>,
@@ -208,7 +208,7 @@ fn reachable(
     chosen
 }
 
-/// The package with the kernel in it: of a meta package, the image that it depends on.
+/// The package that contains the kernel: for a meta package, the image that it depends on.
 fn kernel(apt: &Apt, wanted: &str) -> Result<String, BaseError> {
     let dependencies = apt.dependencies(&[wanted.to_owned()])?;
     let image = dependencies.values().flatten().flatten().find(|name| name.starts_with("linux-image-"));

@@ -1,23 +1,23 @@
-//! What a lock holds for nodes whose set of packages is not the site's: the difference from the site's packages.
+//! The packages of nodes whose set of packages is not the site's, stored in the lock as the difference from the site's.
 //!
 //! Only the root differs. Kernel, boot stub and the programs of rescue are the same for all nodes of a site.
 
 use super::locked_package::{LockedPackage, Part, RawPackage};
 use serde::{Deserialize, Serialize};
 
-/// The packages of another set, by what they add to those of the site.
+/// Another set of packages, as a difference from those of the site.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Variant {
-    /// What the set wants beyond the site's `extra`, by name.
+    /// The packages that the set wants beyond the site's `extra`, by name.
     pub wanted: Vec<String>,
-    /// Packages of the site's root that it does not have, by name.
+    /// Packages of the site's root that the set does not have, by name.
     pub without: Vec<String>,
-    /// What it has that the site does not, or has in another version. Sorted.
+    /// Packages that the site does not have, or has in another version. Sorted.
     pub packages: Vec<LockedPackage>,
 }
 
 impl Variant {
-    /// The difference between the packages of the site's root and those of the set's.
+    /// The difference between the packages of the site's root and those of the set.
     pub(super) fn between(
         wanted: Vec<String>,
         of_site: &[LockedPackage],
@@ -36,7 +36,7 @@ impl Variant {
         Self { wanted, without, packages }
     }
 
-    /// All packages of the set, of those of the site. Sorted.
+    /// All packages of the set, made from those of the site. Sorted.
     pub(super) fn applied_to(&self, of_site: &[LockedPackage]) -> Vec<LockedPackage> {
         let replaced = |name: &str| self.packages.iter().any(|package| package.name == name);
         let stays = |package: &&LockedPackage| {
@@ -71,12 +71,12 @@ impl From<&Variant> for RawVariant {
 }
 
 impl RawVariant {
-    /// What messages quote.
+    /// All texts that messages quote.
     pub(super) fn words(&self) -> impl Iterator<Item = &String> {
         self.wanted.iter().chain(&self.without)
     }
 
-    /// What it means, beside the packages of the site; the error is what is wrong with it.
+    /// The variant, given the packages of the site; the error says what is not valid in it.
     pub(super) fn resolve(self, of_site: &[LockedPackage]) -> Result<Variant, String> {
         let name = format!("variant [{}]", self.wanted.join(", "));
         let packages: Result<Vec<LockedPackage>, String> =

@@ -1,4 +1,4 @@
-//! `build-image`: what `psyops build-image` is, under the name that is typed most.
+//! `build-image`: the same as `psyops build-image`, under the name that users type most often.
 
 use builder::cli::build_image::{self, BuildImageArgs};
 use builder::cli::finish::{arguments, finish_code, progress_for};

@@ -1,4 +1,4 @@
-//! `mksecrets`: what `psyops mksecrets` is, under the name that is typed most.
+//! `mksecrets`: the same as `psyops mksecrets`, under the name that users type most often.
 
 use builder::cli::finish::{arguments, ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};

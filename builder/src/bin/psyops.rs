@@ -1,4 +1,4 @@
-//! `psyops`: every command of the workstation.
+//! `psyops`: all commands of the workstation.
 
 use builder::cli::Psyops;
 use builder::cli::finish::{arguments, finish};

@@ -1,7 +1,7 @@
 //! The initramfs: a cpio archive in the `newc` form around the loader, packed with zstd.
 //!
 //! Format: the kernel's Documentation/driver-api/early-userspace/buffer-format.rst. Inodes are counted, times are the
-//! site's build time, all belongs to root: the same inputs give the same bytes.
+//! site's build time, and root owns all files: the same inputs give the same bytes.
 
 use super::modules::ModuleFile;
 use super::rescue::{RescueContent, RescueFile};
@@ -17,16 +17,16 @@ use thiserror::Error;
 /// zstd's level. The kernel unpacks all levels at about the same speed; past 19 they need more memory at boot.
 const LEVEL: i32 = 19;
 
-/// What goes into an initramfs.
+/// The inputs of an initramfs.
 #[derive(Debug, Clone, Copy)]
 pub struct Contents<'a> {
     /// The loader, which becomes `/init`.
     pub loader: &'a [u8],
-    /// What rescue needs.
+    /// The files for the rescue shell and its SSH server.
     pub rescue: &'a [RescueFile],
-    /// What the site trusts and wants.
+    /// The loader's configuration: the keys that the site trusts, and its settings.
     pub trust: &'a LoaderConfig,
-    /// The modules in loading order.
+    /// The kernel modules in loading order.
     pub modules: &'a [ModuleFile],
 }
 
@@ -35,29 +35,29 @@ pub struct Contents<'a> {
 pub struct Initramfs {
     /// The zstd frame, padded to four bytes so that another archive may follow.
     pub packed: Vec<u8>,
-    /// Bytes of the archive before packing.
+    /// Bytes of the archive before it was packed.
     pub unpacked_size: u64,
 }
 
-/// Why an initramfs could not be made.
+/// Why an initramfs could not be built.
 #[derive(Debug, Error, classified::Cause)]
 pub enum InitramfsError {
-    /// A field of the archive does not fit.
+    /// A file is larger than a cpio archive allows.
     #[error(
         "{path} has {size} bytes; a cpio archive takes at most 4 GiB a file: leave it out of the initramfs"
     )]
     TooLarge {
-        /// The file.
+        /// The path of the file in the archive.
         path: String,
-        /// Its size.
+        /// The size of the file in bytes.
         size: usize,
     },
-    /// The build time does not fit into the archive.
+    /// The build time, in seconds since 1970, does not fit into the archive.
     #[error(
         "the build time {0} (seconds since 1970) is after 2106, which a cpio archive cannot say: set an earlier one"
     )]
     Time(u64),
-    /// Packing failed.
+    /// zstd could not pack the archive: its error.
     #[error("cannot pack the initramfs: {0}; free some memory and build again")]
     Pack(io::Error),
 }
@@ -77,13 +77,13 @@ impl Classified for InitramfsError {
     }
 }
 
-/// Makes the initramfs.
+/// Builds and packs the initramfs.
 pub fn pack(contents: &Contents<'_>) -> Result<Initramfs, InitramfsError> {
     let archive = archive(contents)?;
     Ok(padded(compress(&archive)?, archive.len()))
 }
 
-/// Bytes of an archive before it was packed, as its frame says; 0 where it does not.
+/// Bytes of an archive before it was packed, from the header of its zstd frame; 0 if the header lacks the size.
 #[must_use]
 pub fn unpacked_size(packed: &[u8]) -> u64 {
     zstd::zstd_safe::get_frame_content_size(packed).ok().flatten().unwrap_or(0)
@@ -91,7 +91,7 @@ pub fn unpacked_size(packed: &[u8]) -> u64 {
 
 fn compress(archive: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = zstd::Encoder::new(Vec::new(), LEVEL)?;
-    // The kernel checks it, so an image that was damaged after the firmware read it does not run half.
+    // The kernel checks the checksum, so an image that was damaged after the firmware read it is not run in part.
     encoder.include_checksum(true)?;
     encoder.set_pledged_src_size(u64::try_from(archive.len()).ok())?;
     encoder.write_all(archive)?;
@@ -131,14 +131,14 @@ fn archive(contents: &Contents<'_>) -> Result<Vec<u8>, InitramfsError> {
     archive.finish()
 }
 
-/// A bare archive of one file, to be appended to an initramfs (the kernel unpacks one after the other).
+/// A plain archive of one file, to be appended to an initramfs (the kernel unpacks one after the other).
 pub fn single_file(path: &str, mode: u32, content: &[u8]) -> Result<Vec<u8>, InitramfsError> {
     let mut archive = Archive::new(0);
     archive.file(path, mode, content)?;
     archive.finish()
 }
 
-/// The archive while it grows.
+/// The archive while it is written.
 struct Archive {
     out: Vec<u8>,
     time: u32,
@@ -169,7 +169,7 @@ impl Archive {
         Ok(())
     }
 
-    /// A folder and those above it, once each.
+    /// Adds a folder and those above it, each only once.
     fn folder(&mut self, path: &str) -> Result<(), InitramfsError> {
         if !self.folders.insert(path.to_owned()) {
             return Ok(());
@@ -242,7 +242,7 @@ mod tests {
         pack(&Contents { loader: b"loader", rescue: &rescue, trust: &trust(), modules: &modules }).unwrap()
     }
 
-    /// What cpio(1) lists.
+    /// The list that cpio(1) prints.
     fn listing(archive: &[u8]) -> String {
         let mut child = Command::new("cpio")
             .args(["-tv", "--numeric-uid-gid", "--quiet"])

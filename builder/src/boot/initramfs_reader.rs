@@ -1,9 +1,9 @@
 //! Reading a packed initramfs: a zstd frame (RFC 8878) around a cpio archive in the `newc` form (kernel documentation,
 //! buffer-format.rst), as a stream.
 //!
-//! What is not asked for is passed over and never held in memory; names, links, the number of files and all that is
-//! unpacked have limits, which are compared before memory is taken. The archive is always read to its end: one that is
-//! damaged behind the wanted file is an error.
+//! Content that the caller does not request is skipped and never held in memory. Names, links, the number of files and
+//! all that is unpacked have limits, which are compared before memory is taken. The archive is always read to its end:
+//! damage after the requested file is an error, too.
 
 use crate::limits::{self, Limit, OverLimit};
 use crate::width::{to_u64, to_usize};
@@ -14,78 +14,78 @@ use thiserror::Error;
 
 /// The largest window that a decoder must have memory for (RFC 8878, section 3.1.1.1.2); the builder packs with it.
 const WINDOW_LOG: u32 = 23;
-/// The first bytes of an entry, and of one with checksums, which nothing writes.
+/// The first bytes of an entry. Entries with checksums begin differently; no known program writes them.
 const MAGIC: &[u8] = b"070701";
-/// An entry without its name: the magic number and 13 numbers of eight digits.
+/// The bytes of an entry before its name: the magic number and 13 numbers of eight digits.
 const HEADER: usize = 110;
 /// The name of the last entry.
 const TRAILER: &str = "TRAILER!!!";
-/// inode(7).
+/// The type bits of a mode, and the type of a link (inode(7)).
 const TYPE: u32 = 0o170_000;
 const LINK: u32 = 0o120_000;
-/// What is read at once.
+/// How many bytes are read at once.
 const PIECE: usize = 1 << 16;
 
 /// Why an initramfs cannot be read.
 #[derive(Debug, Error)]
 pub enum ArchiveError {
-    /// The zstd frame.
+    /// The zstd frame is not valid: the error from the decoder.
     #[error("{0}")]
     Unpack(io::Error),
-    /// The archive ends in an entry.
+    /// The archive ends in the middle of an entry.
     #[error("it ends in the middle of a file")]
     Cut,
-    /// An entry begins with something else.
+    /// An entry does not have the `newc` form.
     #[error("an entry is not in the newc form: its field {field} is {found:?}")]
     Field {
         /// The field's name in the kernel's documentation.
         field: &'static str,
-        /// What is there.
+        /// The bytes of that field, as text.
         found: String,
     },
-    /// Over a limit.
+    /// A name, a file or the archive is over a limit.
     #[error(transparent)]
     Limit(#[from] OverLimit),
 }
 
-/// What is wanted of a file besides its name, mode, owner and size. Targets of links are always read.
+/// What the caller requests of a file besides its name, mode, owner and size. Targets of links are always read.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
-    /// Nothing.
+    /// Nothing more.
     Size,
-    /// The SHA-256 of its content.
+    /// Also the SHA-256 of its content.
     Digest,
-    /// Its content.
+    /// Also its content, up to this limit.
     Content(&'static Limit),
 }
 
-/// A file of an archive.
+/// A file, folder or link of an archive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ArchiveFile {
-    /// Its path, without a slash at its beginning.
+    /// The path, without a slash at its beginning.
     pub path: String,
-    /// Type and permissions, as inode(7) has them.
+    /// The type and permissions, as in inode(7).
     pub mode: u32,
-    /// Its owner.
+    /// The user id of its owner.
     pub uid: u32,
-    /// Its group.
+    /// The id of its group.
     pub gid: u32,
-    /// Bytes of its content.
+    /// The size of its content in bytes.
     pub size: u64,
-    /// Its content, where that was wanted; of a link, where it leads.
+    /// The content if it was requested; for a link, its target.
     pub content: Vec<u8>,
-    /// The digest of its content, where that was wanted.
+    /// The digest of the content, if it was requested.
     pub digest: Option<Sha256Digest>,
 }
 
-/// All files of a packed initramfs.
+/// Reads all files of a packed initramfs; `wanted` tells by path what to read of each.
 pub fn files(packed: &[u8], wanted: impl Fn(&str) -> Wanted) -> Result<Vec<ArchiveFile>, ArchiveError> {
     let mut files = Vec::new();
     each(packed, &mut |name, _| Some(wanted(name)), &mut |file| files.push(file))?;
     Ok(files)
 }
 
-/// The file of that path, with its content.
+/// The file with this path and its content, if there is one.
 pub fn file(packed: &[u8], path: &str, limit: &'static Limit) -> Result<Option<ArchiveFile>, ArchiveError> {
     let mut found = None;
     each(packed, &mut |name, _| (name == path).then_some(Wanted::Content(limit)), &mut |file| {
@@ -99,7 +99,7 @@ fn each(
     wanted: &mut dyn FnMut(&str, u32) -> Option<Wanted>,
     take: &mut dyn FnMut(ArchiveFile),
 ) -> Result<(), ArchiveError> {
-    // What the frame says of itself costs nothing to compare.
+    // The size in the header of the frame can be compared at no cost.
     if let Ok(Some(size)) = zstd::zstd_safe::get_frame_content_size(packed) {
         limits::INITRAMFS.check(size)?;
     }
@@ -115,7 +115,7 @@ fn each(
         words += if is_link { header.size.min(limits::CPIO_LINK.most) } else { 0 };
         limits::CPIO_NAMES.check(words)?;
         let wanted = wanted(&header.name, header.mode);
-        // A target is part of what a listing says, so it is always read.
+        // A listing shows the targets of links, so they are always read.
         let wanted =
             if is_link && wanted.is_some() { Some(Wanted::Content(&limits::CPIO_LINK)) } else { wanted };
         let (content, digest) = archive.body(header.size, wanted.unwrap_or(Wanted::Size))?;
@@ -135,14 +135,14 @@ struct Header {
     size: u64,
 }
 
-/// The unpacked bytes, and how many of them were read.
+/// The unpacked bytes, and a count of those that were read.
 struct Archive<R> {
     frame: R,
     read: u64,
 }
 
 impl<R: Read> Archive<R> {
-    /// The next entry; nothing at the trailer.
+    /// The next entry; `None` at the trailer.
     fn header(&mut self) -> Result<Option<Header>, ArchiveError> {
         let mut bytes = [0; HEADER];
         self.fill(&mut bytes)?;
@@ -153,7 +153,7 @@ impl<R: Read> Archive<R> {
         let number = |index: usize, name| {
             let start = index * 8;
             let digits = numbers.get(start..start + 8).unwrap_or_default();
-            // A sign would be taken for a digit.
+            // The parser of numbers would accept a sign.
             let text = std::str::from_utf8(digits).ok().filter(|text| !text.starts_with('+'));
             text.and_then(|text| u32::from_str_radix(text, 16).ok()).ok_or_else(|| field(name, digits))
         };
@@ -207,7 +207,7 @@ impl<R: Read> Archive<R> {
         })
     }
 
-    /// Headers and contents begin at multiples of four.
+    /// Headers and contents begin at multiples of four bytes.
     fn align(&mut self) -> Result<(), ArchiveError> {
         while !self.read.is_multiple_of(4) {
             self.fill(&mut [0])?;
@@ -251,7 +251,7 @@ mod tests {
 
     #[test]
     fn names_and_sizes_are_compared_with_limits_before_memory_is_taken() {
-        // Of the first entry: a name of 4 GiB, and a name that is no number.
+        // In the first entry: a name length of 4 GiB, and one that is not a number.
         let mut bytes = archive();
         bytes[94..102].copy_from_slice(b"ffffffff");
         assert_eq!(

@@ -1,4 +1,5 @@
-//! What a boot partition holds: the closure of kernel modules, the initramfs around the loader, and the UKI around both.
+//! What a boot partition holds: the closure of kernel modules, the initramfs around the loader, and the UKI around
+//! both.
 //!
 //! Every piece takes plain inputs (bytes, paths, names) and returns bytes, so each is tested without a site.
 

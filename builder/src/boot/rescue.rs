@@ -1,5 +1,5 @@
-//! What the initramfs carries for rescue: nothing where nobody gets in, tools for a shell or the commands alone, and an
-//! SSH server with drivers of network cards where the site has keys for it.
+//! The files of the initramfs for rescue: none if rescue is off, a shell with tools or only the commands, and an SSH
+//! server with drivers of network cards if the site has keys for it.
 
 use crate::base::BaseSystem;
 use crate::boot::modules::{self, ModuleFile};
@@ -11,7 +11,7 @@ use handoff::modules::Module;
 use handoff::paths;
 use handoff::rescue::{RescueAccess, RescuePolicy, SHELL_COMMANDS};
 
-/// The drivers of network cards: what servers, desktops, small machines and virtual ones have, and USB adapters.
+/// The drivers of network cards in servers, desktops, small machines and virtual ones, and of USB adapters.
 const NETWORK_CARDS: [&str; 15] = [
     "virtio_net",
     "vmxnet3",
@@ -35,24 +35,24 @@ const OVERLAY: &str = "rescue";
 /// A file or link of the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RescueFile {
-    /// Its absolute path.
+    /// The absolute path in the initramfs.
     pub path: String,
-    /// What it is.
+    /// Its kind and content.
     pub what: RescueContent,
 }
 
-/// What a [`RescueFile`] is.
+/// The kind and content of a [`RescueFile`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RescueContent {
     /// A file for programs to read.
     Data(Vec<u8>),
-    /// A program.
+    /// An executable file.
     Program(Vec<u8>),
-    /// A link to this path.
+    /// A symbolic link with this target.
     Link(String),
 }
 
-/// All of it for a site; `loaded` is what every boot loads.
+/// All rescue files of a site; `loaded` are the modules that every boot loads.
 pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Vec<RescueFile>, Error> {
     let policy = &site.rescue;
     let mut files = own(policy);
@@ -78,14 +78,14 @@ pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Ve
     Ok(files)
 }
 
-/// Whether busybox is there: as the shell, or for the loader to set up network cards.
+/// Whether busybox is needed: as the shell, or for the loader to set up network cards.
 fn needs_busybox(policy: &RescuePolicy) -> bool {
     let has_shell = policy.access == RescueAccess::Shell && policy.lets_somebody_in();
     has_shell || !policy.ssh_keys.is_empty()
 }
 
-/// The links to the loader and to a shell, and the files that the SSH server and the DHCP client read. Where people get
-/// commands only, nothing of it is a shell or starts one.
+/// The links to the loader and to a shell, and the files that the SSH server and the DHCP client read. If users may
+/// only run commands, no file among these is a shell or starts one.
 fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
     let mut files = Vec::new();
     let by_network = !policy.ssh_keys.is_empty();
@@ -93,7 +93,7 @@ fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
         _ if !policy.lets_somebody_in() => {}
         RescueAccess::Shell => {
             files.push(link("/bin/sh", "busybox"));
-            // The shell's own commands are the loader under other names.
+            // The shell's own commands are links to the loader.
             files.extend(SHELL_COMMANDS.map(|(name, _)| link(&format!("/bin/{name}"), "/init")));
             if by_network {
                 files.extend(overlay());

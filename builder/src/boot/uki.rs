@@ -1,8 +1,8 @@
 //! The unified kernel image (UAPI.5): systemd's stub with the kernel, the initramfs and the command line as sections.
 //!
-//! The stub's headers are copied and patched, its sections stay where they are, and ours follow behind them, each at
-//! the stub's section alignment. `.linux` comes last: it may unpack itself in place over what follows it. Layout: PE
-//! format, sections "Optional Header" and "Section Table". It signs nothing.
+//! The stub's headers are copied and patched, its sections stay where they are, and ours are appended, each at the
+//! stub's section alignment. `.linux` comes last: it may unpack itself in place over what follows it. Layout: PE
+//! format, sections "Optional Header" and "Section Table". This code does not sign anything.
 
 use crate::error::{Class, Classified};
 use object::LittleEndian as LE;
@@ -13,18 +13,18 @@ use object::{U16, U32};
 use std::fmt;
 use thiserror::Error;
 
-/// A section that we add or read.
+/// A section that is added to the stub, or read from a UKI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Section {
-    /// An os-release(5) file.
+    /// The text of an os-release(5) file.
     OsRelease,
     /// The kernel command line.
     CommandLine,
-    /// The kernel's release.
+    /// The kernel's release, as `uname -r` prints it.
     Uname,
-    /// The initramfs.
+    /// The packed initramfs.
     Initrd,
-    /// The kernel.
+    /// The kernel image.
     Linux,
 }
 
@@ -43,7 +43,7 @@ impl Section {
 
     fn flags(self) -> pe::SectionFlags {
         match self {
-            // Kernels that are entered by the handover protocol run where they lie.
+            // Kernels that are entered by the handover protocol run at the place where they were loaded.
             Self::Linux => pe::IMAGE_SCN_CNT_CODE | pe::IMAGE_SCN_MEM_EXECUTE | pe::IMAGE_SCN_MEM_READ,
             _ => pe::IMAGE_SCN_CNT_INITIALIZED_DATA | pe::IMAGE_SCN_MEM_READ,
         }
@@ -56,52 +56,52 @@ impl fmt::Display for Section {
     }
 }
 
-/// What a UKI is made of.
+/// The inputs of a UKI.
 #[derive(Debug, Clone, Copy)]
 pub struct Parts<'a> {
-    /// systemd's `linuxx64.efi.stub`.
+    /// The bytes of systemd's `linuxx64.efi.stub`.
     pub stub: &'a [u8],
-    /// An os-release(5) file.
+    /// The text of an os-release(5) file.
     pub os_release: &'a str,
     /// The kernel command line.
     pub command_line: &'a str,
-    /// The kernel's release.
+    /// The kernel's release, as `uname -r` prints it.
     pub uname: &'a str,
-    /// The initramfs.
+    /// The packed initramfs.
     pub initrd: &'a [u8],
-    /// The kernel.
+    /// The kernel image.
     pub linux: &'a [u8],
 }
 
-/// Why there is no UKI.
+/// Why a UKI could not be built or read.
 #[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 pub enum UkiError {
-    /// The stub, or the file that is read, is no PE32+ image.
+    /// The stub, or the file that is read, is not a PE32+ image: the error from the reader.
     #[error("not a PE32+ image ({0}): for a stub, take that of the package systemd-boot-efi")]
     NotPe(String),
     /// The stub's headers have no room for our sections.
     #[error("the stub's headers have room for {room} more sections, {needed} are needed: take another stub")]
     NoRoom {
-        /// Headers that fit.
+        /// The number of section headers that fit.
         room: usize,
-        /// Headers that are needed.
+        /// The number of section headers that are needed.
         needed: usize,
     },
-    /// The stub has one of our sections already.
+    /// The stub already has one of our sections.
     #[error("the stub has a section {0} already: it is a UKI and no stub")]
     Duplicate(Section),
-    /// Each section is padded to a multiple of it.
+    /// The alignment, in bytes, is too large: each section is padded to a multiple of it.
     #[error(
         "the stub's sections are aligned to {0} bytes in the file, and the PE format allows 65536: take another stub"
     )]
     Alignment(u32),
-    /// The image would not fit into 32-bit offsets.
+    /// The image would be larger than its 32-bit offsets allow.
     #[error("the UKI would be larger than 4 GiB")]
     TooLarge,
-    /// A section that must be there is not.
+    /// The UKI lacks a section that it must have.
     #[error("the UKI has no section {0}: it was not made by psyopsOS")]
     NoSection(Section),
-    /// A section reaches past the end.
+    /// A section ends after the end of the file.
     #[error("the UKI is cut short: its section {0} ends behind the end of the file")]
     Cut(Section),
 }
@@ -119,7 +119,7 @@ fn not_pe(error: object::read::Error) -> UkiError {
 /// PE format, "Optional Header Windows-Specific Fields": `FileAlignment` is at most 64 KiB.
 const LARGEST_ALIGNMENT: u32 = 1 << 16;
 
-/// Where the things lie that are patched.
+/// Where the patched fields of the stub are.
 struct StubLayout {
     nt_headers: usize,
     section_table: usize,
@@ -127,7 +127,7 @@ struct StubLayout {
     header_size: usize,
     section_alignment: u32,
     file_alignment: u32,
-    /// The first address behind the last section.
+    /// The first address after the last section.
     next_address: u32,
 }
 
@@ -165,7 +165,7 @@ impl StubLayout {
     }
 }
 
-/// Puts a UKI together.
+/// Builds a UKI from its parts.
 pub fn build(parts: &Parts<'_>) -> Result<Vec<u8>, UkiError> {
     let layout = StubLayout::read(parts.stub)?;
     let sections = [
@@ -269,7 +269,7 @@ fn checksum(image: &[u8]) -> Result<u32, UkiError> {
     Ok((sum & 0xffff).wrapping_add(length))
 }
 
-/// A UKI that was read.
+/// A UKI whose headers were read.
 #[derive(Debug, Clone, Copy)]
 pub struct Uki<'a> {
     image: &'a [u8],
@@ -285,7 +285,7 @@ impl<'a> Uki<'a> {
         Ok(Self { image, table: headers.sections(image, offset).map_err(not_pe)? })
     }
 
-    /// A section's content, without the padding.
+    /// A section's content without the padding.
     pub fn section(&self, section: Section) -> Result<&'a [u8], UkiError> {
         let header = self
             .table
@@ -313,7 +313,7 @@ pub(crate) mod tests {
     use object::write::pe::{NtHeaders, Writer};
     use std::process::Command;
 
-    /// With so many data directories, the padded headers have room for five sections more; with 16 for three.
+    /// With this many data directories, the padded headers have room for five more sections; with 16, for three.
     pub(crate) const ROOMY: usize = 5;
 
     /// A PE file with one section, as small as a stub can be.
@@ -413,7 +413,7 @@ pub(crate) mod tests {
     fn a_stub_with_a_huge_alignment_is_refused_before_memory_is_taken() {
         let mut stub = stub(ROOMY);
         let headers = usize::try_from(u32::from_le_bytes(stub[60..64].try_into().unwrap())).unwrap();
-        // The signature, the file header, and `FileAlignment` at 36 of the optional header.
+        // The signature and the file header come first; `FileAlignment` is at offset 36 of the optional header.
         let place = headers + 24 + 36;
         assert_eq!(stub[place..place + 4], 0x200_u32.to_le_bytes());
         stub[place..place + 4].copy_from_slice(&0x4000_0000_u32.to_le_bytes());

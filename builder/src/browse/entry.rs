@@ -1,13 +1,13 @@
-//! What a listing says of a file.
+//! One line of a listing.
 
 use handoff::shown::Shown;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// What an entry is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
-    /// A file with a content.
+    /// A regular file.
     File,
     /// A folder.
     Folder,
@@ -18,7 +18,7 @@ pub enum EntryKind {
 }
 
 impl EntryKind {
-    /// By the type bits of a mode (inode(7)).
+    /// The kind from the type bits of a mode (inode(7)).
     #[must_use]
     pub fn of_mode(mode: u32) -> Self {
         match mode & 0o170_000 {
@@ -29,7 +29,7 @@ impl EntryKind {
         }
     }
 
-    /// The word for it.
+    /// The word for the kind in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -53,22 +53,22 @@ impl EntryKind {
 /// A file in a listing. A FAT file system knows neither modes nor owners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name in its folder.
+    /// The name in its folder.
     pub name: String,
-    /// What it is.
+    /// The kind of the file.
     pub kind: EntryKind,
-    /// The twelve bits of its mode.
+    /// The twelve permission bits of the mode; none on the ESP.
     pub mode: Option<u32>,
-    /// Its owner and group.
+    /// The ids of owner and group; none on the ESP.
     pub owner: Option<(u32, u32)>,
-    /// The bytes of its content.
+    /// The size of its content in bytes.
     pub size: u64,
-    /// Where a link leads.
+    /// The target of a link.
     pub target: Option<String>,
 }
 
 impl Entry {
-    /// A folder of which no more is known.
+    /// A folder of which only the name is known.
     pub(super) fn folder(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -95,7 +95,7 @@ impl Entry {
     }
 }
 
-/// A line like one of ls(1): one, whatever is in the name.
+/// A line like one of ls(1): a single one, whatever characters the name has.
 impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mode = self.mode.map_or_else(|| "   -".to_owned(), |mode| format!("{mode:04o}"));

@@ -1,4 +1,4 @@
-//! Files of the ESP. Their names are short ones, as all that the builder makes.
+//! Files of the ESP. Their names are short ones, as in every ESP that the builder makes.
 
 use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::esp_reader::{self, EspError, Volume};

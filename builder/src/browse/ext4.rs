@@ -7,7 +7,7 @@ use crate::limits::{self, OverLimit};
 use ext4_view::{Ext4, Ext4Error, FileType, Metadata};
 
 const PART: &str = "the secret partition";
-/// The largest block of ext4.
+/// The size of the largest block of ext4 in bytes.
 const LONGEST_LINK: u64 = 65_536;
 
 pub(super) fn list(image: &ImageReader, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
@@ -37,7 +37,7 @@ pub(super) fn read(image: &ImageReader, place: &PathInImage) -> Result<Vec<u8>, 
     content_of(&open(image).map_err(not_opened)?, place)
 }
 
-/// A file of the secret partition by its path.
+/// The metadata and content of a file of the secret partition.
 pub(crate) fn file(volume: &Ext4, path: &str) -> Result<(Metadata, Vec<u8>), BrowseError> {
     read_file(volume, &secret(path))
 }
@@ -48,7 +48,7 @@ pub(crate) fn files(volume: &Ext4) -> Result<Vec<String>, BrowseError> {
     while let Some(folder) = folders.pop() {
         for entry in list_of(volume, &secret(&folder))? {
             count += 1;
-            // Folders that are in each other never end.
+            // Folders that contain each other would never end.
             limits::SECRET_FILES.check(count).map_err(|over| limited(&over))?;
             let path = if folder.is_empty() { entry.name } else { format!("{folder}/{}", entry.name) };
             match entry.kind {
@@ -78,14 +78,14 @@ fn read_file(volume: &Ext4, place: &PathInImage) -> Result<(Metadata, Vec<u8>), 
         FileType::Symlink => return Err(place.is("a link")),
         _ => return Err(place.is("a device")),
     }
-    // Before the read: ext4-view takes memory for all that the inode says.
+    // Checked before the read: ext4-view allocates memory for the size in the inode.
     limits::SECRET_FILE.check(facts.len()).map_err(|over| limited(&over))?;
     let content = volume.read(path.as_str()).map_err(|error| told(place, &error))?;
     Ok((facts, content))
 }
 
-/// The file at a path, each folder on the way to which is small enough to be read. Links are not followed: where one leads
-/// is not known before.
+/// The file at a path; each folder on the way must be small enough to be read. Links are not followed: their targets
+/// are not checked beforehand.
 fn locate(volume: &Ext4, place: &PathInImage) -> Result<(String, Metadata), BrowseError> {
     let (mut path, mut facts) =
         ("/".to_owned(), volume.symlink_metadata("/").map_err(|error| told(place, &error))?);
@@ -122,7 +122,7 @@ fn entry(volume: &Ext4, name: String, path: &str, facts: &Metadata) -> Entry {
         FileType::Symlink => EntryKind::Link,
         _ => EntryKind::Special,
     };
-    // A target has at most a block (kernel documentation, ext4, "Symbolic Links").
+    // A target has at most one block (kernel documentation, ext4, "Symbolic Links").
     let is_short_link = kind == EntryKind::Link && facts.len() <= LONGEST_LINK;
     let target = is_short_link.then(|| volume.read_link(path).ok()).flatten();
     Entry {
@@ -149,7 +149,7 @@ fn damaged(error: &Ext4Error) -> BrowseError {
     BrowseError::Damaged { part: PART, reason: error.to_string() }
 }
 
-/// Lists the top folder and reads all files in it and in the folders that it has, for the fuzz targets.
+/// Lists the top folder and reads all files in it and in its folders, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(volume: &Ext4) {
     for path in ["", "a", "folder", "folder/b", "link"] {

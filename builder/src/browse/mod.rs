@@ -1,7 +1,8 @@
-//! Looking into an image: the files of its ESP, initramfs, root and secret partition, listed and read where they lie.
+//! Looking into an image: lists and reads the files of its ESP, initramfs, root and secret partition in place.
 //!
-//! A path begins with the part: `esp/EFI/BOOT`, `initramfs/psyops/trust`, `root/etc/os-release`, `secret/hostname`. Without
-//! a slot's letter (`root-b/...`) the first slot is meant that holds a system. Reads only, and needs no root for a file.
+//! A path begins with the part: `esp/EFI/BOOT`, `initramfs/psyops/trust`, `root/etc/os-release`, `secret/hostname`.
+//! Without a slot's letter (`root-b/...`) the path refers to the first slot with a system. Only reads, and needs no
+//! root rights for a file.
 
 mod entry;
 mod esp;
@@ -24,46 +25,46 @@ use handoff::slot::Slot;
 use std::path::Path;
 use thiserror::Error;
 
-/// The parts that have files.
+/// The parts of an image that have files.
 const PARTS: [&str; 4] = ["esp", "initramfs", "root", "secret"];
 
 /// Why a path could not be listed or read.
 #[derive(Debug, Error, classified::Cause)]
 pub enum BrowseError {
-    /// The image.
+    /// The image could not be opened, or a partition not be read.
     #[error(transparent)]
     Image(#[from] ReadError),
-    /// The path does not begin with a part.
+    /// The path does not begin with the name of a part: the path.
     #[error("{0:?} names no part of an image; paths begin with esp/, initramfs/, root/ or secret/")]
     NoPart(String),
-    /// No slot holds a system.
+    /// The slot does not hold a system that can be read.
     #[error("slot {slot} holds no system: {problem}")]
     Slot {
-        /// The slot.
+        /// Which of the two slots.
         slot: Slot,
-        /// Why.
+        /// Why its system cannot be read.
         problem: SlotError,
     },
-    /// The file or folder.
+    /// There is no such file or folder: its path.
     #[error("there is no {} in the image", Shown(.0))]
     NotFound(String),
-    /// A folder in place of a file, or the other way round.
+    /// The path is a folder where a file is expected, or the other way round.
     #[error("{} is {is}", Shown(.path))]
     Kind {
-        /// The path.
+        /// The path as the user typed it.
         path: String,
-        /// What it is.
+        /// What it is instead, with an article.
         is: &'static str,
     },
-    /// A file system or archive does not hold.
+    /// A file system or archive is damaged.
     #[error("{part} cannot be read: {}; psyops verify says more", Shown(.reason))]
     Damaged {
-        /// The part.
+        /// The part of the image.
         part: &'static str,
-        /// What is wrong.
+        /// What is wrong with it, in one line.
         reason: String,
     },
-    /// A tool of the host.
+    /// A tool of the host could not be run, or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
 }
@@ -86,12 +87,12 @@ impl Classified for BrowseError {
     }
 }
 
-/// A path in an image: which part, and the names of folders and file in it.
+/// A path in an image: the part, and the names of folders and file in it.
 struct PathInImage {
     part: Part,
-    /// As it was typed, for messages.
+    /// The path as the user typed it, for messages.
     typed: String,
-    /// Without empty names, `.` and `..`.
+    /// The names on the path, without empty ones, `.` and `..`.
     names: Vec<String>,
 }
 
@@ -120,7 +121,7 @@ impl PathInImage {
         Ok(Self { part, typed: typed.to_owned(), names: names.map(str::to_owned).collect() })
     }
 
-    /// The path in the part, without a slash at its beginning.
+    /// The path within the part, without a slash at its beginning.
     fn path(&self) -> String {
         self.names.join("/")
     }
@@ -142,7 +143,7 @@ fn first_system(image: &ImageReader) -> Slot {
     }
 }
 
-/// What lies in a folder, or the one file that a path names. An empty path lists the parts.
+/// Lists a folder, or the one file at a path. An empty path lists the parts.
 pub fn list(image: &Path, path: &str) -> Result<Vec<Entry>, BrowseError> {
     let image = ImageReader::open(image)?;
     if path.split('/').all(|name| matches!(name, "" | ".")) {
@@ -159,7 +160,7 @@ pub fn list(image: &Path, path: &str) -> Result<Vec<Entry>, BrowseError> {
     Ok(entries)
 }
 
-/// The content of a file.
+/// Reads the content of a file.
 pub fn read(image: &Path, path: &str) -> Result<Vec<u8>, BrowseError> {
     let image = ImageReader::open(image)?;
     let place = PathInImage::parse(&image, path)?;

@@ -1,7 +1,7 @@
-//! Files of a root, by `unsquashfs`, which reads them where they lie in the image.
+//! Files of a root, read by `unsquashfs` in place in the image.
 //!
-//! The whole root is compared with its root hash before: squashfs has no checksums, and a damaged block would be shown as
-//! another file, or as another content.
+//! The whole root is compared with its root hash first: squashfs has no checksums, and a damaged block would appear as
+//! another file or another content.
 
 use super::{BrowseError, Entry, EntryKind, PathInImage};
 use crate::image::reader::{ImageReader, ProgramInput};
@@ -16,9 +16,9 @@ use handoff::shown::ShownBytes;
 use handoff::slot::Slot;
 use std::process::Command;
 
-/// What `unsquashfs` puts before every path of a listing.
+/// What `unsquashfs` prints before every path of a listing.
 const TOP: &str = "squashfs-root";
-/// What it puts between a link and its target.
+/// What it prints between a link and its target.
 const ARROW: &str = " -> ";
 
 pub(super) fn list(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<Entry>, BrowseError> {
@@ -26,7 +26,7 @@ pub(super) fn list(image: &ImageReader, slot: Slot, place: &PathInImage) -> Resu
     entries(&image.for_program(Role::Root(slot), length)?, place)
 }
 
-/// Compares the root with its root hash, and its superblock with the limits, before `unsquashfs` is started on it.
+/// Before `unsquashfs` is started, compares the root with its root hash, and its superblock with the limits.
 fn check(image: &ImageReader, slot: Slot) -> Result<u64, BrowseError> {
     let root = slot::uki(image, slot).and_then(|uki| uki.root_hash());
     let root = root.map_err(|problem| BrowseError::Slot { slot, problem })?;
@@ -57,7 +57,7 @@ fn entries(partition: &ProgramInput, place: &PathInImage) -> Result<Vec<Entry>, 
 
 pub(super) fn read(image: &ImageReader, slot: Slot, place: &PathInImage) -> Result<Vec<u8>, BrowseError> {
     let partition = image.for_program(Role::Root(slot), check(image, slot)?)?;
-    // Asked first, because unsquashfs has one exit code for all that can be wrong with a path.
+    // The entries are read first, because unsquashfs has one exit code for all problems of a path.
     let entries = entries(&partition, place)?;
     let name = place.names.last();
     match entries.as_slice() {
@@ -89,10 +89,10 @@ fn damaged(error: OutputError) -> BrowseError {
     BrowseError::Damaged { part: "the root", reason }
 }
 
-/// Refuses a root in which a link could make up lines of what `unsquashfs` prints: it writes line ends in targets as they
-/// are.
+/// Refuses a root in which a link could fake lines of what `unsquashfs` prints: it prints the line ends in targets
+/// unchanged.
 ///
-/// The inner error is what is wrong with the root.
+/// The inner error says what is wrong with the root.
 pub(crate) fn check_links(partition: &ProgramInput) -> Result<Result<(), String>, ToolError> {
     let mut command = tools::UNSQUASHFS.command()?;
     command
@@ -107,7 +107,7 @@ pub(crate) fn check_links(partition: &ProgramInput) -> Result<Result<(), String>
     })
 }
 
-/// The lines of `-lln`. A line end in a name or in the target of a link leaves lines that make no sense.
+/// The lines of `-lln`. A line end in a name or in the target of a link leaves lines that cannot be parsed.
 fn lines(listing: &[u8]) -> Result<Vec<(String, Entry)>, String> {
     let read = |text: &[u8]| {
         let senseless = "unsquashfs tells of a file in words that make no sense";
@@ -117,10 +117,11 @@ fn lines(listing: &[u8]) -> Result<Vec<(String, Entry)>, String> {
     listing.split(|byte| *byte == b'\n').filter(|_| !listing.is_empty()).map(read).collect()
 }
 
-/// A line of `-lln`: mode, owner/group, size (of devices two numbers), date, time, path, and of links ` -> ` and a target.
+/// A line of `-lln`: mode, owner/group, size (of devices two numbers), date, time, path, and of links ` -> ` and a
+/// target.
 ///
-/// The size of a link is the length of its target, so a target that goes on behind the line's end is noticed. That holds
-/// where the arrow is there once: a longer name with an arrow in it could make up for what is missing.
+/// The size of a link is the length of its target, so a target with a line end in it is noticed. That works if the
+/// arrow appears once: a longer name with an arrow in it could compensate for what is missing.
 fn line(line: &[u8]) -> Option<(String, Entry)> {
     let text = String::from_utf8_lossy(line);
     let (before, path) = text.split_once(TOP)?;
@@ -154,7 +155,7 @@ fn has_whole_target(line: &[u8], size: &str) -> bool {
     size.parse() == Ok(line.len().saturating_sub(at + ARROW.len()))
 }
 
-/// A line of `-lln`, for the fuzz targets.
+/// Parses a line of `-lln`, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz_line(text: &str) {
     if let Some((path, entry)) = line(text.as_bytes()) {
@@ -162,11 +163,11 @@ pub(crate) fn fuzz_line(text: &str) {
     }
 }
 
-/// The twelve bits behind `rwxr-sr-t` and its like (ls(1)).
+/// The twelve mode bits of `rwxr-sr-t` and the like (ls(1)).
 fn mode_bits(letters: &str) -> u32 {
     let bit = |(position, letter): (u32, char)| -> u32 {
         let own = 0o400 >> position;
-        // Set user id, set group id and sticky share a letter with the permission to execute.
+        // Set user id, set group id and sticky share a letter with the execute permission.
         let special = 0o4000 >> (position / 3);
         match letter {
             'r' | 'w' | 'x' => own,
@@ -201,7 +202,7 @@ mod tests {
         let forged = format!("-rwsr-xr-x 0/0 5 {DATE}/su");
         for (size, link) in [
             (forged.len() + 2, format!("x -> a\n{forged}")),
-            // The name makes up for what the line lacks.
+            // The longer name compensates for what the line lacks.
             (forged.len() + 2, format!("{} -> {} -> a\n{forged}", "x", "y".repeat(forged.len() - 3))),
         ] {
             let listing = format!("lrwxrwxrwx 0/0 {size} {DATE}/{link}\n");

@@ -1,4 +1,4 @@
-//! `psyops boot-chart REPORT`: a boot report as a picture.
+//! `psyops boot-chart REPORT`: draws a boot report as a chart.
 
 use crate::atomic;
 use crate::error::{Class, Classified, Error};
@@ -32,7 +32,7 @@ pub struct BootChartArgs {
     pub json: bool,
 }
 
-/// A step was named that the boot did not have.
+/// The boot has no step with the name that the user gave.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{report} has no step {name:?}; it has {names}", report = .report.display())]
 pub struct NoStep {
@@ -47,7 +47,7 @@ impl Classified for NoStep {
     }
 }
 
-/// Does it; returns what is to be printed.
+/// Runs the command; returns what to print.
 pub fn run(args: &BootChartArgs) -> Result<String, Error> {
     let mut timeline = Timeline::of(&report_file::read(&args.report)?);
     if let Some(name) = &args.from {

@@ -65,20 +65,20 @@ pub struct BuildImageArgs {
     pub json: bool,
 }
 
-/// What was built.
+/// The result of `build-image`.
 #[derive(Debug)]
 pub struct BuildImageOutput {
-    /// The nodes, in the order of the request.
+    /// The nodes that were built, in the order of the request.
     pub built: Vec<Built>,
-    /// What came of their sticks.
+    /// The results of writing their sticks.
     flashed: Option<FlashOutput>,
-    /// Whether JSON gives a list.
+    /// Whether the JSON is a list.
     several: bool,
     verbose: bool,
     json: bool,
 }
 
-/// Does it. `progress` hears a line at each stage.
+/// Runs the command. `progress` gets a line at each stage.
 pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let (nodes, several) = (args.nodes.names(&site), args.nodes.are_several());
@@ -86,7 +86,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
         if args.flash.len() != nodes.len() {
             return Err(SticksAndNodes { sticks: args.flash.len(), nodes: nodes.len() }.into());
         }
-        // What can be refused is refused before anything is made.
+        // All refusals that are possible now come before anything is made.
         for disk in args.flash.iter().filter(|path| !path.is_file()) {
             Disk::of(disk)?.preflight_for_any(&args.consent.consent())?;
         }
@@ -121,7 +121,7 @@ fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Op
     order.carry_out().map(Some)
 }
 
-/// Sticks and nodes do not pair up.
+/// The numbers of sticks and nodes differ.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error(
     "there are {nodes} nodes and {sticks} sticks: name one with --flash for each node, in the order of the nodes"
@@ -166,7 +166,7 @@ fn to_json(built: &Built) -> Value {
     })
 }
 
-/// A step for a program. What it is made of stands in the store's record, and would fill pages here.
+/// A step as JSON. Its inputs are left out: they are in the store's record, and would be pages here.
 pub(super) fn step_to_json(step: &StepRecord) -> Value {
     json!({
         "step": step.step,
@@ -177,7 +177,7 @@ pub(super) fn step_to_json(step: &StepRecord) -> Value {
     })
 }
 
-/// A step in a line.
+/// A step as a line of text.
 pub(super) fn step_line(step: &StepRecord) -> String {
     let why = step.last_made.join("; ");
     match step.origin {

@@ -1,4 +1,4 @@
-//! `psyops cat IMAGE PATH`: a file in an image.
+//! `psyops cat IMAGE PATH`: prints a file in an image.
 
 use crate::browse;
 use crate::error::Error;
@@ -21,7 +21,7 @@ pub struct CatArgs {
     pub path: String,
 }
 
-/// Does it.
+/// Runs the command; returns the content of the file.
 pub fn run(args: &CatArgs) -> Result<Vec<u8>, Error> {
     Ok(browse::read(&args.image, &args.path)?)
 }

@@ -1,9 +1,10 @@
-//! What the commands that look into an image say of damaged ones: a table of single flipped bits and of cuts, chosen by
-//! structure. No command may panic, none may take a damaged part for a whole one where there is a way to know, and each
-//! case has words of its own.
+//! What the commands that read an image report about damaged ones: a table of single flipped bits and of cuts, chosen
+//! by structure. No command may panic, none may report a damaged part as whole if the damage can be detected, and each
+//! case has its own message.
 //!
-//! Nobody can know of a bit that was flipped in what is neither signed nor hashed nor there twice: the selector's own bytes
-//! (only `verify --selector` knows them) and the contents of the secret partition (which the loader compares with the seal).
+//! A flipped bit cannot be detected in data that are neither signed nor hashed nor stored twice: the selector's own
+//! bytes (only `verify --selector` compares them) and the contents of the secret partition (which the loader compares
+//! with the seal).
 
 use super::{cat, diff, inspect, ls, verify};
 use crate::error::{Class, Error};
@@ -24,20 +25,20 @@ const ROOT: Role = Role::Root(Slot::A);
 const VERITY: Role = Role::Verity(Slot::A);
 const SEAL: Role = Role::Seal(Slot::A);
 
-/// A byte of the image.
+/// The position of a byte in the image.
 #[derive(Debug, Clone, Copy)]
 enum DamagePlace {
-    /// From the image's beginning.
+    /// An offset from the beginning of the image.
     Disk(u64),
-    /// From its end.
+    /// An offset from the end of the image.
     End(u64),
-    /// In a partition.
+    /// An offset in a partition.
     In(Role, u64),
-    /// From a partition's end.
+    /// An offset from the end of a partition.
     InEnd(Role, u64),
-    /// So many quarters into the UKI.
+    /// So many quarters of the way into the UKI.
     Uki(u64),
-    /// Behind these words in the seal.
+    /// After these words in the seal.
     Seal(&'static str),
     /// In the second allocation table of the ESP.
     SecondTable,
@@ -47,7 +48,7 @@ enum DamagePlace {
 
 #[derive(Debug, Clone, Copy)]
 enum Damage {
-    /// A bit of this byte is another.
+    /// A bit of this byte is flipped.
     Flip(DamagePlace),
     /// The image ends before this byte.
     Cut(DamagePlace),
@@ -56,16 +57,16 @@ enum Damage {
 use Damage::{Cut, Flip};
 use DamagePlace::{Disk, End, Folder, In, InEnd, SecondTable, Uki};
 
-/// What is to be said of a damage.
+/// The expected reports of a damage.
 struct Case {
     damage: Damage,
-    /// In a warning of `inspect`; nothing where it does not read so far.
+    /// Words in a warning of `inspect`; empty if it does not read this part.
     inspect: &'static str,
-    /// The part that `verify` calls bad, and words of it.
+    /// The part that `verify` reports as bad, and words of its message.
     verify: (&'static str, &'static str),
-    /// The parts that `ls` and `cat` cannot read, and words of their errors; all others they must.
+    /// The parts that `ls` and `cat` cannot read, and words of their errors; they must read all others.
     files: &'static [(&'static str, &'static str)],
-    /// What `diff` with the whole image says; with an exit code of its own where that is not 65.
+    /// Words in the output of `diff` with the whole image; followed by the exit code if that is not 65.
     diff: &'static str,
 }
 
@@ -89,12 +90,12 @@ fn flips() -> Vec<Case> {
     cases
 }
 
-/// Where the words are the same for all commands.
+/// A case with the same words for all commands.
 fn mbr(at: u64, words: &'static str) -> Case {
     case(Flip(Disk(at)), words, (TABLE, words), &[], words)
 }
 
-/// Both boot sectors are compared before the first is believed.
+/// Both boot sectors are compared before the first is used.
 fn boot_sector(at: u64, verify: &'static str) -> Case {
     let words = "its boot sector and the copy of it in sector 6 differ";
     case(
@@ -166,7 +167,7 @@ fn tables_and_esp() -> Vec<Case> {
             tables,
         ),
         case(Flip(SecondTable), tables, ("esp", "is not as"), &[("esp", "first at byte 12;")], tables),
-        // The name of the folder EFI.
+        // The name of the folder `EFI`.
         case(
             Flip(Folder(32)),
             "there is no EFI/BOOT/BOOTX64.EFI on it",
@@ -364,7 +365,7 @@ fn cuts() -> Vec<Case> {
     ]
 }
 
-/// An image and a copy that is damaged and mended.
+/// An image and a copy that is damaged and repaired.
 struct Bench {
     sound: Fixture,
     damaged: PathBuf,
@@ -414,7 +415,7 @@ impl Bench {
         }
     }
 
-    /// Damages the copy, lets `look` see it, and mends it.
+    /// Damages the copy, calls `look` with it, and repairs it.
     fn with(&self, damage: Damage, look: impl FnOnce(&Path)) {
         let file = File::options().read(true).write(true).open(&self.damaged).unwrap();
         match damage {
@@ -434,7 +435,7 @@ impl Bench {
     }
 }
 
-/// The exit code and all that is said.
+/// The exit code and everything that was printed.
 type Said = (u8, String);
 
 fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> Said {
@@ -448,7 +449,7 @@ fn run_inspect(image: &Path) -> Said {
     let arguments =
         |svg| inspect::InspectArgs { image: image.to_owned(), site: None, json: false, svg, output: None };
     let text = said(inspect::run(&arguments(false)), |_| 0);
-    // What is shown as text is drawn, too.
+    // What can be shown as text can be drawn, too.
     assert_eq!(said(inspect::run(&arguments(true)), |_| 0).0, text.0);
     text
 }
@@ -486,7 +487,7 @@ const FILES: [(&str, &str, &str); 4] = [
     ("secret", "secret/hostname", "demo"),
 ];
 
-/// What is not as the case says it should be.
+/// The differences from what the case expects.
 fn preflight(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
     let mut wrong = Vec::new();
     let mut expect = |holds: bool, command: &str, said: &Said| {
@@ -556,7 +557,7 @@ fn each_damage_is_named_by_each_command_that_can_know_of_it() {
     assert_eq!((run_verify(&bench.damaged).0, run_diff(whole, &bench.damaged).0), (0, 0), "all was mended");
 }
 
-/// Where not even a partition table is left, every command says so, and where the image ends.
+/// If not even a partition table is left, every command reports that, and where the image ends.
 #[test]
 fn what_is_cut_to_pieces_is_no_image() {
     let bench = Bench::new();
@@ -580,7 +581,7 @@ fn what_is_cut_to_pieces_is_no_image() {
     }
 }
 
-/// A stick is larger than the image that was written to it: its backup table is then not at its end.
+/// A stick that is larger than the image that was written to it: the backup table is not at its end.
 #[test]
 fn a_larger_stick_is_whole_and_its_tables_are_found_where_they_are() {
     let bench = Bench::new();

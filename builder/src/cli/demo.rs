@@ -1,4 +1,4 @@
-//! `psyops demo`: the image of node `demo` from the default site, made and booted.
+//! `psyops demo`: builds the image of node `demo` from the default site, and boots it.
 
 use super::build_image::{self, BuildImageArgs};
 use super::run::{self, RunArgs, RunOutput};
@@ -31,7 +31,7 @@ enum Part {
     Run(RunArgs),
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &DemoArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
     let image = Store::from_environment()?.dir().join("demo.img");
     let image_word = image.clone().into_os_string();

@@ -1,4 +1,4 @@
-//! `psyops diff A B`: what differs between two images.
+//! `psyops diff A B`: compares two images.
 
 use crate::diff::{self, Difference};
 use crate::error::{Class, Error};
@@ -28,17 +28,17 @@ pub struct DiffArgs {
     pub json: bool,
 }
 
-/// What differs.
+/// The result of `diff`.
 #[derive(Debug)]
 pub struct DiffOutput {
-    /// Part by part.
+    /// The differences, part by part.
     pub difference: Difference,
     all: bool,
     json: bool,
 }
 
 impl DiffOutput {
-    /// As of diff(1), and that of bad content where a part is damaged.
+    /// The exit code of diff(1), or that of bad content if a part is damaged.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match &self.difference {
@@ -48,7 +48,7 @@ impl DiffOutput {
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &DiffArgs) -> Result<DiffOutput, Error> {
     Ok(DiffOutput { difference: diff::diff(&args.a, &args.b)?, all: args.all, json: args.json })
 }

@@ -33,24 +33,24 @@ pub struct DisksArgs {
     pub json: bool,
 }
 
-/// The disks.
+/// The list of disks.
 #[derive(Debug)]
 pub struct DisksOutput {
     disks: Vec<Listed>,
     json: bool,
 }
 
-/// A disk, and what could be read of it.
+/// A disk, and what could be read from it.
 #[derive(Debug)]
 struct Listed {
     disk: Disk,
-    /// What is on it, or why that is not known.
+    /// The content of the disk, or why it is not known.
     content: Result<Content, String>,
-    /// Why it would not be written as it is.
+    /// Why `flash` would refuse to write the disk, without further options.
     refusal: Option<Refusal>,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &DisksArgs) -> Result<DisksOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?.map(|site| site.id.to_string());
     let disks = Disk::list()?.into_iter().map(|disk| listed(disk, site.as_deref())).collect();
@@ -58,7 +58,7 @@ pub fn run(args: &DisksArgs) -> Result<DisksOutput, Error> {
 }
 
 fn listed(disk: Disk, site: Option<&str>) -> Listed {
-    // Of a drive without a medium, opening would wait for one.
+    // For a drive without a medium, opening would wait for one.
     let open = File::options().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&disk.path);
     let content = open.map_err(|error| error.to_string());
     let content =
@@ -99,7 +99,7 @@ impl Listed {
         })
     }
 
-    /// Whether enough is known to say that it would be written or not.
+    /// Whether enough is known to tell whether `flash` would write the disk.
     fn is_known(&self) -> bool {
         self.refusal.is_some() || self.content.is_ok()
     }

@@ -1,4 +1,4 @@
-//! `psyops export IMAGE --form FORM`: an image in another form.
+//! `psyops export IMAGE --form FORM`: writes an image in another form.
 
 use crate::error::Error;
 use crate::export::{self, Form};
@@ -29,14 +29,14 @@ pub struct ExportArgs {
     pub json: bool,
 }
 
-/// What was written.
+/// The result of `export`.
 #[derive(Debug)]
 pub struct ExportOutput {
     files: Vec<PathBuf>,
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &ExportArgs) -> Result<ExportOutput, Error> {
     let output = args.output.clone().unwrap_or_else(|| args.form.beside(&args.image));
     Ok(ExportOutput { files: export::export(&args.image, args.form, &output)?, json: args.json })

@@ -1,8 +1,8 @@
-//! The one place of the workstation's commands that prints and that knows exit codes.
+//! The only code of the workstation's commands that prints and that ends with exit codes.
 //!
-//! All text goes through [`ShownLines`]: what reads an image or another's files need not think of the terminal. Names are
-//! in [`Shown`] besides, where they are part of a line. Lines of progress and the messages of errors are escaped as one line
-//! each. Only [`finish_bytes`] passes bytes on.
+//! All text goes through [`ShownLines`]: code that reads an image or files from elsewhere need not consider the
+//! terminal. Names that are part of a line are in [`Shown`] as well. Lines of progress and the messages of errors are
+//! escaped as one line each. Only [`finish_bytes`] passes bytes unchanged.
 
 use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
@@ -18,8 +18,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Reads the arguments, or ends the program. They can be names of files that a shell filled in (`*.img`), so the parser's
-/// complaint quotes them escaped.
+/// Parses the arguments, or ends the program. Arguments can be names of files that a shell inserted (`*.img`), so the
+/// parser's message quotes them escaped.
 #[must_use]
 pub fn arguments<A: Parser>() -> A {
     let typed: Vec<OsString> = env::args_os().collect();
@@ -31,7 +31,7 @@ pub fn arguments<A: Parser>() -> A {
     }
     parsed.unwrap_or_else(|error| {
         let shown = typed.iter().map(|word| Shown(word.to_string_lossy()).to_string());
-        // What is wrong is still wrong when it is escaped; if not, the first complaint is shown without colours.
+        // An error stays an error when it is escaped; otherwise the first message is shown without colours.
         match A::try_parse_from(shown) {
             Err(shown) => shown.exit(),
             Ok(_) => clap::Error::raw(error.kind(), format!("{}\n", Shown(error))).exit(),
@@ -39,17 +39,17 @@ pub fn arguments<A: Parser>() -> A {
     })
 }
 
-/// What `--site` says, in whichever subcommand it stands.
+/// The value of `--site` in any subcommand.
 fn named_site(matches: &ArgMatches) -> Option<PathBuf> {
     let here = || matches.try_get_one::<PathBuf>("site").ok().flatten().cloned();
     matches.subcommand().and_then(|(_, matches)| named_site(matches)).or_else(here)
 }
 
-/// Says on standard error what is being done, a line at a time. On a terminal, a line of how far it is stays only until the
-/// next one.
+/// Prints a line of progress on standard error. On a terminal, a line about the progress of one step is replaced by the
+/// next line.
 pub fn progress(line: &str) {
     let mut out = io::stderr().lock();
-    // Nobody may be listening; the work goes on.
+    // Standard error may be closed; the work continues.
     let _ = if out.is_terminal() {
         out.write_all(for_a_terminal(line).as_bytes()).and_then(|()| out.flush())
     } else {
@@ -57,38 +57,38 @@ pub fn progress(line: &str) {
     };
 }
 
-/// A line below the last one, which stays.
+/// Prints a line that stays, below the previous one.
 fn note(line: &str) {
     let _ = writeln!(io::stderr(), "{}", Shown(line));
 }
 
-/// The line over whatever stood in its place: back to the beginning, and all to its right erased (ECMA-48, EL).
+/// The line in place of the previous one: back to the beginning, and erase the rest (ECMA-48, EL).
 fn for_a_terminal(line: &str) -> String {
     let end = if line.starts_with("  ") { "" } else { "\n" };
     format!("\r{}\u{1b}[K{end}", Shown(line))
 }
 
-/// The same for a program that reads along: a line is a JSON object with `progress`.
+/// The same for a program that reads the progress: each line is a JSON object with `progress`.
 pub fn progress_in_json(line: &str) {
     progress_value(&json!({"progress": line.trim()}));
 }
 
-/// The same for what is more than a line.
+/// The same for progress with further fields.
 pub fn progress_value(value: &Value) {
     let _ = writeln!(io::stderr(), "{}", Shown(value));
 }
 
-/// How a command says what is being done, where its result is JSON or is not.
+/// The function that prints progress, for a command with JSON or with text as its result.
 pub fn progress_for(json: bool) -> &'static dyn Fn(&str) {
     if json { &progress_in_json } else { &progress }
 }
 
-/// Puts a question to whoever sits at the terminal, to be answered with yes or no; `None` where there is none.
+/// Asks the user at the terminal a question to be answered with yes or no; `None` if there is no terminal.
 pub fn ask(question: &str) -> io::Result<Option<bool>> {
     Ok(ask_for_text(&format!("{question} [y/N] "))?.map(|answer| is_yes(&answer)))
 }
 
-/// The same for an answer of a line.
+/// The same for a line of text as the answer.
 pub fn ask_for_text(question: &str) -> io::Result<Option<String>> {
     if !(io::stdin().is_terminal() && io::stderr().is_terminal()) {
         return Ok(None);
@@ -99,24 +99,24 @@ pub fn ask_for_text(question: &str) -> io::Result<Option<String>> {
     Ok(Some(answer))
 }
 
-/// Only who says so agrees; the end of the input is no answer.
+/// Only a yes counts; the end of the input does not.
 fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-/// Prints what a command has to say, and turns it into the program's end.
+/// Prints the result of a command, and turns it into the exit code of the program.
 #[must_use]
 pub fn finish(result: Result<impl Display, Error>) -> ExitCode {
     finish_with(result.map(|output| (output.to_string(), true)))
 }
 
-/// The same for a command whose output may say that things went badly (exit code 1).
+/// The same for a command whose output may be a negative result (exit code 1).
 #[must_use]
 pub fn finish_with(result: Result<(String, bool), Error>) -> ExitCode {
     finish_code(result.map(|(text, good)| (text, u8::from(!good))))
 }
 
-/// The same for a command whose exit code says more.
+/// The same for a command with further exit codes.
 #[must_use]
 pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
     note_isolation();
@@ -126,7 +126,7 @@ pub fn finish_code(result: Result<(String, u8), Error>) -> ExitCode {
     }
 }
 
-/// The same for a command that has something to say even where it then fails.
+/// The same for a command that prints something even if it then fails.
 #[must_use]
 pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCode {
     match result {
@@ -138,7 +138,7 @@ pub fn finish_partial(result: Result<(String, Option<Error>), Error>) -> ExitCod
     }
 }
 
-/// The same for bytes that are passed on as they are.
+/// The same for bytes that are passed unchanged.
 #[must_use]
 pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     note_isolation();
@@ -149,13 +149,13 @@ pub fn finish_bytes(result: Result<impl AsRef<[u8]>, Error>) -> ExitCode {
     }
 }
 
-/// Whether a terminal shows the bytes and does nothing else: the rest would move its cursor, or worse.
+/// Whether a terminal only displays these bytes: others would move its cursor, or worse.
 fn is_text(bytes: &[u8]) -> bool {
     let shown = |c: char| matches!(c, '\n' | '\t' | '\r') || !must_be_escaped(c);
     std::str::from_utf8(bytes).is_ok_and(|text| text.chars().all(shown))
 }
 
-/// Bytes that a terminal is not to get.
+/// The bytes must not be sent to a terminal.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("it is not plain text, and the output is a terminal")]
 struct NotText;
@@ -175,20 +175,20 @@ fn print_text(text: &str, end: impl FnOnce() -> ExitCode) -> ExitCode {
     print(&[ShownLines(text).to_string().as_bytes(), newline.as_bytes()], end)
 }
 
-/// Prints what a command has to say, and then ends as `end` says; where it cannot be printed, with that error.
+/// Prints the output of a command, and then ends with the result of `end`; if printing fails, with that error.
 fn print(parts: &[&[u8]], end: impl FnOnce() -> ExitCode) -> ExitCode {
     wait_if_ending();
     let mut out = io::stdout().lock();
     let printed = parts.iter().try_for_each(|part| out.write_all(part)).and_then(|()| out.flush());
     drop(out);
     match printed {
-        // A reader that went away (`| head`) is not a failure of the command.
+        // A closed pipe (`| head`) is not a failure of the command.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => fail(&NotPrinted(error).into()),
         Ok(()) | Err(_) => end(),
     }
 }
 
-/// The output of a command was lost.
+/// The output of a command could not be written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot write to the standard output: {0}")]
 struct NotPrinted(io::Error);
@@ -199,7 +199,7 @@ impl Classified for NotPrinted {
     }
 }
 
-/// Says once for each command that a protection was missing on this machine.
+/// Prints, once for each command, that a protection was not available on this machine.
 fn note_isolation() {
     if let Some(reason) = tools::missing_isolation() {
         progress(&format!(
@@ -218,7 +218,7 @@ fn fail(error: &Error) -> ExitCode {
     let report = error.report();
     let mut lines = report.lines();
     progress(&format!("error: {}", lines.next().unwrap_or_default()));
-    // Below the message, no line is made to give way to the next one.
+    // Lines below the message are not replaced by the next one.
     lines.for_each(note);
     ExitCode::from(error.exit_code())
 }

@@ -1,4 +1,4 @@
-//! `psyops flash IMAGE DEVICE...`: writes images to sticks and proves that they are there.
+//! `psyops flash IMAGE DEVICE...`: writes images to sticks and verifies them there.
 
 mod image;
 mod order;
@@ -74,7 +74,7 @@ fn pair(text: &str) -> Result<(PathBuf, PathBuf), String> {
     Ok((image.into(), target.into()))
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &FlashArgs) -> Result<FlashOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
     let first = args.targets.iter().map(|target| (args.image.as_path(), target.as_path()));

@@ -1,5 +1,5 @@
-//! What else a stranger may hand over or answer: disks, images that are exported, written or started, registries, kernel
-//! packages, files of a site. The bounds and the process that looks are those of [`super::hostile_tests`].
+//! Other hostile inputs and answers: disks, images that are exported, written or started, registries, kernel packages,
+//! files of a site. The limits and the process that runs the commands are those of [`super::hostile_tests`].
 
 use super::hostile_tests::{BAD, grow, look, path, refused, replace_uki, with_files};
 use crate::base::hostile_server::{head, serve, without_end};
@@ -12,12 +12,12 @@ use std::io::Write as _;
 use std::path::Path;
 use tempfile::TempDir;
 
-/// The part of what is said that is no advice.
+/// The first line of the output, without the advice.
 fn first_line(said: &str) -> &str {
     said.lines().next().unwrap_or_default()
 }
 
-/// What asking a registry ends with.
+/// The result of pulling from a registry.
 fn pulled(host: &str) -> (u64, String) {
     let (code, said) = look("pull", Path::new("/"), &format!("{host}/lab/base:stable"));
     (code, first_line(&said).replace(host, "HOST"))
@@ -42,7 +42,7 @@ fn a_registry_cannot_answer_without_end() {
         );
         assert_eq!(pulled(&body("200 OK", headers)), (BAD, said));
     }
-    // Of an error, the beginning is shown.
+    // Of an error, only the beginning is shown.
     let (code, said) = pulled(&body("500 No", ""));
     assert!(code != 0 && said.starts_with(&format!("{manifest}Server error: url http://HOST/v2/")), "{said}");
     assert!(said.len() < 8192, "{}", said.len());
@@ -108,7 +108,7 @@ fn an_image_of_too_many_layers_is_refused() {
     assert_eq!(pulled(&host), (BAD, said.to_owned()));
 }
 
-/// The indexes of a kernel, and no modules.
+/// The indexes of a kernel, without any modules.
 fn kernel(dependencies: &str, soft: &str, aliases: &str) -> TempDir {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in [
@@ -137,7 +137,7 @@ fn indexes_of_kernel_modules_have_bounds() {
     let deep = kernel(&chain, "", "");
     let (code, said) = look("modules", deep.path(), "m0");
     assert!(code != 0 && said.starts_with("cannot read the kernel module "), "{said}");
-    // Each of many aliases names many modules.
+    // Each of many aliases refers to many modules.
     let soft = format!("softdep m0 pre: {}", "all ".repeat(10_000));
     let all: String = (0..10_000).map(|n| format!("alias all m{n}\n")).collect();
     let wide = kernel(&chain, &soft, &all);
@@ -164,7 +164,7 @@ fn a_kernel_module_that_is_a_link_out_of_its_package_or_a_pipe_is_not_read() {
     }
 }
 
-/// What each command makes of an image with a partition of 50 GiB, all of it a hole.
+/// The result of each command for an image with a partition of 50 GiB, which is only a hole.
 #[test]
 fn disks_flash_export_and_run_do_not_read_partitions_of_50_gib() {
     let stick = tempfile::NamedTempFile::new().unwrap();
@@ -203,7 +203,7 @@ fn disks_flash_export_and_run_do_not_read_partitions_of_50_gib() {
     }
 }
 
-/// A stick of a stranger as the target: whatever its tables say, it is named or refused, and nothing of it is believed.
+/// A hostile stick as the target: whatever its tables have, it is named or refused, and its tables are not trusted.
 #[test]
 fn a_hostile_target_of_flash_does_not_hold_it_up() {
     let image = with_files();
@@ -227,7 +227,7 @@ fn a_hostile_target_of_flash_does_not_hold_it_up() {
     assert!(code == 89 && said.contains("--overwrite"), "{code} {said}");
 }
 
-/// As many names as there may be, each as long as it may be: 256 MiB of names in a few kilobytes.
+/// The largest number of names, each as long as possible: 256 MiB of names in a few kilobytes.
 #[test]
 fn an_initramfs_of_many_long_names_is_not_listed() {
     let entry = crate::boot::initramfs::single_file("/x", 0o400, b"").unwrap();

@@ -1,7 +1,7 @@
-//! What commands that end well print of an image with hostile names: text that a terminal shows and does not obey, in as
-//! many lines as it should have, JSON with the names as they are, and pictures without a tag of the image's own.
+//! The output of successful commands for an image with hostile names: text that a terminal displays and does not obey,
+//! in the right number of lines, JSON with the names unchanged, and charts without tags from the image.
 //!
-//! Each command runs in a process of its own, this test program started again, through the one place that prints.
+//! Each command runs in its own process, which is this test program started again, through the only code that prints.
 
 use super::Psyops;
 use crate::image::fixture::{self, Fixture, Recipe};
@@ -15,18 +15,18 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The words of the command, for the process that runs it.
+/// The environment variable with the words of the command, for the process that runs it.
 const WORDS: &str = "PSYOPS_TEST_WORDS";
-/// Where what the command prints begins and ends.
+/// The marks before and after the output of the command.
 const BEGIN: &str = "<<<psyops\n";
 const END: &str = ">>>psyops";
 
-/// A name that paints, turns text around, and is a tag.
+/// A name with terminal sequences, right-to-left text, and a tag.
 const NAME: &str = "x\u{1b}[2J\r\u{9b}2J\u{202e}<script>]]>\"'&\u{200b}";
 const NAME_SHOWN: &str = "x\\u001b[2J\\r\\u009b2J\\u202e<script>]]>\"'&\\u200b";
-/// The same with line ends, behind which lines look like ours.
+/// The same with line ends, followed by lines that look like ours.
 const LINES: &str = "x\u{1b}[2J\nerror: forged\npsyops-report: {}\r\u{9b}2J\u{202e}<script>]]>\"'&\u{200b}";
-/// The same for the name of a partition, which has 36 characters at most.
+/// The same for the name of a partition, which has at most 36 characters.
 const LABEL: &str = "\u{1b}[2J\nerror: x\u{202e}</title><script>]]>\"";
 
 #[test]
@@ -38,7 +38,7 @@ fn psyops() {
     io::stdout().write_all(END.as_bytes()).unwrap();
 }
 
-/// What the command prints on standard output and standard error.
+/// Runs the command; returns its standard output and standard error.
 fn run(words: &[&str]) -> (String, String) {
     let words = serde_json::to_string(&[&["psyops"], words].concat()).unwrap();
     let mut child = Command::new(env::current_exe().unwrap());
@@ -50,7 +50,7 @@ fn run(words: &[&str]) -> (String, String) {
     (said.unwrap_or_else(|| panic!("{words}: {stdout} {stderr}")).0.to_owned(), stderr)
 }
 
-/// The same for a command that must have nothing to complain of: plain text, with no line that a name has made.
+/// The same for a command that must print no error: plain text, without a line made by a name.
 fn text(words: &[&str]) -> String {
     let (said, complaints) = run(words);
     assert_eq!(complaints, "", "{words:?}");
@@ -95,7 +95,7 @@ impl Hostile {
     }
 }
 
-/// Gives a partition another name, in both copies of the table.
+/// Changes the name of a partition, in both copies of the table.
 fn label(image: &Path, number: &str, label: &str) {
     let mut sfdisk = Command::new("sfdisk");
     sfdisk.args([OsStr::new("--quiet"), OsStr::new("--part-label"), image.as_os_str()]);
@@ -159,7 +159,7 @@ fn inspect_shows_hostile_names_and_draws_no_tag_of_them() {
     assert!(json["partitions"].as_array().unwrap().iter().any(|found| found["name"] == LABEL), "{json}");
     let picture = text(&["inspect", hostile.path(), "--svg"]);
     assert_picture(&picture);
-    // Both names are in it, as text.
+    // Both names are in it as text.
     assert!(picture.contains("&lt;script&gt;]]&gt;") && picture.contains("error: forged"), "{picture}");
 }
 
@@ -190,7 +190,7 @@ fn a_chart_of_a_hostile_report_has_no_tag_of_it() {
     assert!(picture.contains("&lt;script&gt;]]&gt;"), "{picture}");
 }
 
-/// A picture whose only tags are ours.
+/// Checks a chart that must have only our own tags.
 fn assert_picture(picture: &str) {
     assert!(picture.starts_with("<?xml ") && picture.ends_with("</svg>\n"), "{picture}");
     for forbidden in ["<script", "]]>", "\"'&"] {

@@ -1,7 +1,8 @@
-//! Images and files that a stranger made to harm the person who looks at them. Each is handled within 256 MiB of memory and
-//! 5 seconds of processor time, with the exact error; never with a panic.
+//! Images and files made by an attacker to harm the user who examines them. Each is handled with at most 256 MiB of
+//! memory and 5 seconds of processor time, with the exact error, and never with a panic.
 //!
-//! Each look runs in a process of its own, this test program started again, which notes what it needed.
+//! Each command runs in its own process, which is this test program started again, and records the resources that it
+//! used.
 
 use super::mksecrets::PassphraseArgs;
 use super::{boot_chart, cat, diff, flash, inspect, ls, run, verify};
@@ -37,11 +38,12 @@ use std::process::Command;
 
 const MOST_MEMORY_KIB: u64 = 256 << 10;
 const MOST_MILLISECONDS: u64 = 5000;
-/// Names the request to the process that looks.
+/// The environment variable with the request for that process.
 const REQUEST: &str = "PSYOPS_TEST_REQUEST";
 pub(super) const BAD: u64 = 65;
 
-/// Does what a request says, and writes the exit code, what is said, and what was needed to the request's `output`.
+/// Runs the command of a request, and writes the exit code, the output and the used resources to the request's
+/// `output`.
 #[test]
 #[ignore = "the other tests of this file start it, in a process of its own"]
 fn looker() {
@@ -98,7 +100,7 @@ fn looker() {
     fs::write(text("output"), found.to_string()).unwrap();
 }
 
-/// What is no look at an image on a terminal.
+/// Requests that are not one of the commands that examine an image.
 fn look_otherwise(command: &str, image: PathBuf, path: String) -> (u8, String) {
     match command {
         "disks" => {
@@ -166,7 +168,7 @@ fn said<T: ToString>(result: Result<T, Error>, code: impl Fn(&T) -> u8) -> (u8, 
     }
 }
 
-/// Exit code and all that is said. More memory or time than the bounds fails the test, as does a panic.
+/// The exit code and the whole output. Exceeding the memory or time fails the test, as does a panic.
 pub(super) fn look(command: &str, image: &Path, path: &str) -> (u64, String) {
     let folder = tempfile::tempdir().unwrap();
     let (request, output) = (folder.path().join("request"), folder.path().join("output"));
@@ -185,7 +187,7 @@ pub(super) fn look(command: &str, image: &Path, path: &str) -> (u64, String) {
     (number("code"), found["said"].as_str().unwrap().to_owned())
 }
 
-/// Each look is refused with this error.
+/// Each command refuses the image with this error.
 pub(super) fn refused(image: &Path, looks: &[(&str, &str)], error: &str) {
     for (command, path) in looks {
         let (code, said) = look(command, image, path);
@@ -193,7 +195,7 @@ pub(super) fn refused(image: &Path, looks: &[(&str, &str)], error: &str) {
     }
 }
 
-/// `inspect` warns of it, and `verify` calls the part bad.
+/// `inspect` warns about it, and `verify` reports the part as bad.
 fn told(image: &Path, warning: &str, part: &str, problem: &str) {
     let (code, said) = look("inspect", image, "");
     let warning = format!("warning: {warning}");
@@ -212,7 +214,7 @@ pub(super) fn path(fixture: &Fixture) -> &Path {
     &fixture.image.path
 }
 
-/// Gives a partition of 50 GiB, all of it a hole.
+/// Grows a partition by a hole to 50 GiB.
 pub(super) fn grow(fixture: &Fixture, role: Role) {
     let (file, image) = open(fixture);
     let mut table = image.table().clone();
@@ -229,7 +231,7 @@ pub(super) fn grow(fixture: &Fixture, role: Role) {
     }
 }
 
-/// Puts another initramfs or root hash into slot a, with a right digest.
+/// Replaces the initramfs or the root hash of slot a, with the right digest.
 pub(super) fn replace_uki(fixture: &Fixture, root: &str, initrd: Option<&[u8]>) {
     let (file, image) = open(fixture);
     let old = slot::uki(&image, Slot::A).unwrap();
@@ -327,7 +329,7 @@ pub(super) fn bomb(says_its_size: bool) -> Vec<u8> {
     let mut start = entry.get(..120).unwrap().to_vec();
     start[54..62].copy_from_slice(b"fffffff0");
     let mut frame = 0xfd2f_b528_u32.to_le_bytes().to_vec();
-    // A window of 8 MiB; the size of the content, or not.
+    // A window of 8 MiB; with or without the size of the content.
     frame.extend_from_slice(if says_its_size { &[0xc0, 0x68] } else { &[0, 0x68] });
     if says_its_size {
         frame.extend_from_slice(&size.to_le_bytes());
@@ -344,7 +346,7 @@ pub(super) fn bomb(says_its_size: bool) -> Vec<u8> {
 
 #[test]
 fn an_initramfs_that_unpacks_to_4_gib_is_not_unpacked() {
-    // Without its size, what was unpacked when the limit was reached.
+    // Without the size, the number is what was unpacked when the limit was reached.
     for (says_its_size, found) in [(true, 4_294_967_296_u64), (false, 536_871_028)] {
         let fixture = fixture::image();
         let bomb = bomb(says_its_size);
@@ -430,7 +432,7 @@ fn an_ext4_file_of_1_tib_is_not_read() {
     );
     let (code, said) = look("ls", image, "secret");
     assert!(code == 0 && said.contains("1099511627776  hostname"), "{said}");
-    // To e2fsck, a hole at the end of a file is no error.
+    // For e2fsck, a hole at the end of a file is not an error.
     assert_eq!(look("verify", image, "").0, 0);
     look("inspect", image, "");
 }
@@ -454,12 +456,12 @@ fn an_ext4_superblock_is_compared_with_its_partition() {
             "ssv blocks_count 4294967295",
             "its superblock says that it has 4294967295 blocks of 1024 bytes, and the partition has 16777216 bytes",
         ),
-        // Blocks of 128 KiB, which no kernel takes, and as many groups as blocks: 34 GiB for their list.
+        // Blocks of 128 KiB, which no kernel supports, and as many groups as blocks: 34 GiB for their list.
         (
             "ssv log_block_size 7\nssv blocks_per_group 1\nssv blocks_count 1000000",
             "the file system has 1000000 block groups, more than the limit of 65536 block groups",
         ),
-        // ext4-view would take memory for such a block at once.
+        // ext4-view would allocate memory for such a block immediately.
         (
             "ssv log_block_size 20",
             "its superblock says that a block has 2^30 bytes; at most 2^16 are possible",

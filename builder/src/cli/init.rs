@@ -15,7 +15,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// The node of a site for which no name was given.
+/// The node of a site if the user gave no name.
 const FIRST_NODE: &str = "node1";
 
 /// Make a site with one node, or add a node to a site
@@ -40,49 +40,49 @@ pub struct InitArgs {
     pub json: bool,
 }
 
-/// What was made, and how to print it.
+/// The result of `init`, and how to print it.
 #[derive(Debug)]
 pub struct InitOutput {
     made: Made,
     json: bool,
 }
 
-/// What was made.
+/// What this command made.
 #[derive(Debug)]
 enum Made {
-    /// A site.
+    /// A new site.
     Site {
-        /// As it was read back.
+        /// The site, read back from its files.
         site: Box<Site>,
-        /// Its first node.
+        /// The name of its first node.
         node: Name,
-        /// Where its private keys lie.
+        /// The folder of its private keys.
         keys: PathBuf,
     },
-    /// A node.
+    /// A new node of a site.
     Node {
-        /// Its name.
+        /// The name of the node.
         node: Name,
-        /// Its file.
+        /// The path of its file.
         file: PathBuf,
     },
 }
 
-/// Why `init` stopped before it made anything.
+/// Why `init` stopped before making anything.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum InitUsageError {
-    /// A site without a name of a node to add.
+    /// The folder is a site already, and the user named no node to add.
     #[error("{dir} is a site already")]
     AlreadyASite {
-        /// The folder.
+        /// The path of the folder.
         dir: PathBuf,
     },
-    /// The folder's name cannot be the name of a site.
+    /// The name of the folder is not a valid id of a site.
     #[error("the folder {dir} has no name that a site could have: {problem}")]
     FolderName {
-        /// The folder.
+        /// The path of the folder.
         dir: PathBuf,
-        /// What is wrong with it.
+        /// Why the name is not valid.
         problem: String,
     },
 }
@@ -100,7 +100,7 @@ impl Classified for InitUsageError {
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &InitArgs) -> Result<InitOutput, Error> {
     note_site(&args.dir);
     Ok(InitOutput { made: make(args)?, json: args.json })
@@ -124,7 +124,7 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
         Some(node) => node.clone(),
         None => FIRST_NODE.parse().map_err(bad_name)?,
     };
-    // Before any key is made that nothing would use.
+    // Checked before making keys that would not be used.
     can_hold_a_site(&args.dir)?;
     let now = now();
     let config = Folder::Config.of_psyops()?;
@@ -136,7 +136,7 @@ fn make(args: &InitArgs) -> Result<Made, Error> {
     Ok(Made::Site { site: Box::new(site), node, keys: config.join(id.as_str()) })
 }
 
-/// The last part of a folder's path, also of `.`.
+/// The last part of a folder's path, also for `.`.
 fn folder_name(dir: &Path) -> String {
     let absolute = std::path::absolute(dir).unwrap_or_else(|_| dir.to_owned());
     let absolute = absolute.canonicalize().unwrap_or(absolute);

@@ -1,4 +1,4 @@
-//! `psyops inspect IMAGE`: what an image is.
+//! `psyops inspect IMAGE`: describes an image.
 
 use crate::atomic;
 use crate::cli::own_selector::own_selector;
@@ -38,9 +38,9 @@ pub struct InspectArgs {
     pub output: Option<PathBuf>,
 }
 
-/// Does it; returns what is to be printed.
+/// Runs the command; returns what to print.
 pub fn run(args: &InspectArgs) -> Result<String, Error> {
-    // The site's keys are what everything is judged by.
+    // The image is verified with the site's keys.
     let site = args
         .site
         .as_deref()

@@ -64,32 +64,32 @@ pub enum Action {
     },
 }
 
-/// What there is to print.
+/// The result of `keys`.
 #[derive(Debug)]
 pub enum KeysOutput {
-    /// Of `status`.
+    /// The result of `status`.
     Status {
-        /// The two keys.
+        /// The two key files and their states.
         keys: Vec<(KeyFile, KeyState)>,
-        /// The site that may name them.
+        /// The site that may name the keys.
         site: Box<Site>,
-        /// As JSON.
+        /// Whether to print JSON.
         json: bool,
     },
-    /// Of `passphrase`.
+    /// The result of `passphrase`.
     Changed {
-        /// The files that were replaced.
+        /// The key files that were rewritten.
         files: Vec<PathBuf>,
-        /// Those that are not there, so that their keys are as they were.
+        /// The key files that do not exist, so their keys were not changed.
         missing: Vec<PathBuf>,
-        /// Whether they are under a passphrase now.
+        /// Whether the keys are locked now.
         locked: bool,
-        /// As JSON.
+        /// Whether to print JSON.
         json: bool,
     },
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let at = args.credentials.locations();
@@ -112,7 +112,7 @@ pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
             }
             let passphrase = if *remove { None } else { Some(new_passphrase(*new_passphrase_fd)?) };
             let created = Timestamp::from_unix(site.build_time);
-            // All are made and tried before the first one is replaced.
+            // All new files are made and tested before the first one is replaced.
             let mut made = Vec::new();
             for (file, key) in &opened {
                 let text = key.text(created, passphrase.as_deref().map(String::as_str))?;
@@ -121,7 +121,7 @@ pub fn run(args: &KeysArgs) -> Result<KeysOutput, Error> {
             }
             let mut files = Vec::new();
             for (file, key, text) in made {
-                // Of a locked key the public half cannot be seen otherwise.
+                // Otherwise the public half of a locked key would not be known.
                 atomic::write_file(&file.public_path(), key.public_text().as_bytes())?;
                 atomic::write_file_with_mode(&file.path, text.as_bytes(), 0o600)?;
                 files.push(file.path.clone());

@@ -1,4 +1,4 @@
-//! `psyops known-hosts`: prints the lines that tie the site's nodes to their SSH host keys.
+//! `psyops known-hosts`: prints lines with the SSH host keys of the site's nodes.
 
 use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::trust::with_trusted_keys;
@@ -28,14 +28,14 @@ pub struct KnownHostsArgs {
     pub json: bool,
 }
 
-/// The nodes' keys.
+/// The host keys of the nodes.
 #[derive(Debug)]
 pub struct KnownHostsOutput {
     nodes: Vec<KnownHost>,
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &KnownHostsArgs) -> Result<KnownHostsOutput, Error> {
     let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     Ok(KnownHostsOutput { nodes: known_hosts(&site)?, json: args.json })

@@ -1,5 +1,5 @@
-//! Inputs just under the limits, each handled within the bounds of [`super::hostile_tests`]. They are large, so they are a
-//! part of `make test-long` and run as optimized programs.
+//! Inputs just below the limits, each handled with the resources of [`super::hostile_tests`]. They are large, so they
+//! are a part of `make test-long` and run as optimized programs.
 
 use super::hostile_tests::{debugfs, look, path, replace_uki, with_files};
 use crate::boot::initramfs::single_file;
@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::Path;
 
-/// An image whose sizes are changed, with files in its root and its secret partition.
+/// An image with changed sizes, and with files in its root and its secret partition.
 fn sized(change: impl FnOnce(&mut Recipe<'_>)) -> Fixture {
     let signing = SigningKey::generate().unwrap();
     let mut recipe = Recipe {
@@ -24,7 +24,7 @@ fn sized(change: impl FnOnce(&mut Recipe<'_>)) -> Fixture {
     fixture::image_of(&recipe)
 }
 
-/// What a person does with an image: each is within the bounds, and none of these images is refused.
+/// The commands that a user runs on an image: each stays within the resources, and none refuses the image.
 fn look_at_all(image: &Path, code: u64) {
     for (command, path) in [("inspect", ""), ("verify", ""), ("disks", ""), ("ls", "esp"), ("ls", "secret")] {
         let (found, said) = look(command, image, path);
@@ -75,7 +75,7 @@ fn limit_seal_partitions_of_the_largest_size() {
 #[ignore = "large inputs"]
 fn limit_a_uki_of_the_largest_size() {
     let fixture = sized(|recipe| recipe.sizes.boot = Bytes::mib(256));
-    // Bytes that no compressor makes smaller, and that are no initramfs.
+    // Bytes that cannot be compressed, and that are not an initramfs.
     let noise = (0_u32..).flat_map(|number| *Sha256Digest::of(&number.to_le_bytes()).as_bytes());
     let noise: Vec<u8> = noise.take(limits::UKI.in_memory() - (2 << 20)).collect();
     replace_uki(&fixture, &"0".repeat(64), Some(&noise));

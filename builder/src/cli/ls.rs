@@ -1,4 +1,4 @@
-//! `psyops ls IMAGE [PATH]`: files in an image.
+//! `psyops ls IMAGE [PATH]`: lists files in an image.
 
 use crate::browse::{self, Entry};
 use crate::error::Error;
@@ -28,15 +28,15 @@ pub struct LsArgs {
     pub json: bool,
 }
 
-/// What is there.
+/// The result of `ls`.
 #[derive(Debug)]
 pub struct LsOutput {
-    /// The files, by name.
+    /// The files, sorted by name.
     pub entries: Vec<Entry>,
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &LsArgs) -> Result<LsOutput, Error> {
     Ok(LsOutput { entries: browse::list(&args.image, &args.path)?, json: args.json })
 }

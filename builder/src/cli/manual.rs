@@ -1,4 +1,4 @@
-//! `psyops manual` and `psyops completions`: manual pages and shell completions, out of the argument parser itself.
+//! `psyops manual` and `psyops completions`: manual pages and shell completions, generated from the argument parser.
 
 use super::Psyops;
 use crate::error::{Class, Classified, Error};
@@ -28,7 +28,7 @@ pub struct CompletionsArgs {
     pub shell: Shell,
 }
 
-/// Where the pages are.
+/// Where the pages were written.
 #[derive(Debug)]
 pub struct ManualOutput {
     dir: PathBuf,
@@ -40,7 +40,7 @@ impl fmt::Display for ManualOutput {
     }
 }
 
-/// The folder of the pages.
+/// The folder or a page could not be written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot write manual pages to {dir}: {source}")]
 pub struct ManualError {
@@ -62,7 +62,7 @@ pub fn write_pages(args: &ManualArgs) -> Result<ManualOutput, Error> {
     Ok(ManualOutput { dir: args.dir.clone() })
 }
 
-/// The completion script.
+/// The completion script for a shell.
 #[must_use]
 pub fn completions(args: &CompletionsArgs) -> String {
     let mut script = Vec::new();
@@ -79,7 +79,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         write_pages(&ManualArgs { dir: dir.path().to_owned() }).unwrap();
         let script = completions(&CompletionsArgs { shell: Shell::Bash });
-        // What psyops runs by itself is hidden.
+        // Commands that only psyops itself runs are hidden.
         for command in Psyops::command().get_subcommands().filter(|command| !command.is_hide_set()) {
             let name = command.get_name();
             assert!(dir.path().join(format!("psyops-{name}.1")).is_file(), "{name} has no page");
@@ -87,7 +87,7 @@ mod tests {
         }
     }
 
-    /// The names of all commands beneath this one whose help lacks something, those of the parser itself left out.
+    /// The names of all commands below this one whose help has no examples, except those of the parser itself.
     fn without_examples(command: &clap::Command, name: &str) -> Vec<String> {
         let mut lacking = Vec::new();
         if !command.clone().render_long_help().to_string().contains("\nExamples:\n") {

@@ -99,7 +99,7 @@ pub struct PassphraseArgs {
 }
 
 impl PassphraseArgs {
-    /// What was typed, as the library takes it.
+    /// The passphrases in the form of the library.
     #[must_use]
     pub fn passphrases(self) -> Passphrases {
         Passphrases::from_descriptor(self.passphrase_fd)
@@ -107,7 +107,7 @@ impl PassphraseArgs {
 }
 
 impl SigningKeyArgs {
-    /// What was typed, as the library takes it.
+    /// The locations in the form of the library.
     #[must_use]
     pub fn locations(&self) -> Locations {
         Locations {
@@ -119,48 +119,48 @@ impl SigningKeyArgs {
 }
 
 impl CredentialArgs {
-    /// What was typed, as the library takes it.
+    /// The locations in the form of the library.
     #[must_use]
     pub fn locations(&self) -> Locations {
         Locations { identity: self.identity.clone(), ..self.signing.locations() }
     }
 }
 
-/// A path that is not UTF-8 is no reason to fail when everything is done.
+/// A path that is not UTF-8 must not make the command fail after its work is done.
 fn shown<S: serde::Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(&path.display())
 }
 
-/// What was made.
+/// The result of `mksecrets`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MksecretsOutput {
-    /// The site.
+    /// The id of the site.
     pub site: String,
-    /// The node.
+    /// The name of the node.
     pub node: String,
-    /// Its public key.
+    /// The public age key of the node.
     pub recipient: String,
-    /// The file or device.
+    /// The path of the file or device.
     #[serde(serialize_with = "shown")]
     pub target: PathBuf,
-    /// Its size in bytes.
+    /// The size of the partition in bytes.
     pub size: u64,
-    /// The files on it.
+    /// The paths of the files on it.
     pub files: Vec<String>,
-    /// The serial of the seal that it goes with.
+    /// The serial of the seal that the partition belongs to.
     pub serial: u64,
-    /// The file of that seal.
+    /// The path of that seal.
     #[serde(serialize_with = "shown")]
     pub seal: PathBuf,
-    /// Why that seal was made anew; empty where it was current.
+    /// Why that seal was made by this command; empty if it was current.
     pub sealed_because: Vec<String>,
-    /// Whether the node got new keys.
+    /// Whether this command made new keys for the node.
     pub keys_made: bool,
     #[serde(skip)]
     json: bool,
 }
 
-/// No target; the argument parser asks for one, so only other callers see this.
+/// No output was named. The argument parser requires one, so only other callers see this.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("neither an output file nor a device was named")]
 pub struct NoTarget;
@@ -178,14 +178,14 @@ struct Target {
     file: File,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(
     args: &MksecretsArgs,
     progress: &dyn Fn(&str),
     ask: &mut Ask<'_>,
 ) -> Result<MksecretsOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
-    // The device is judged before anything is made, and the key before anything is written.
+    // The device is checked before anything is made, and the key before anything is written.
     let consent = args.consent.consent();
     let device = args.device.as_deref().map(|path| open(path, &consent, ask)).transpose()?;
     let prepared = prepare(&site, &args.node, &args.credentials.locations())?;
@@ -225,7 +225,7 @@ pub fn run(
     })
 }
 
-/// Says what the command did about the site's trusted keys.
+/// Prints what the command did about the site's trusted keys.
 pub fn tell_keys(prepared: &Prepared, progress: &dyn Fn(&str)) {
     if let Some(line) = first_use(&prepared.site) {
         progress(&line);
@@ -235,7 +235,7 @@ pub fn tell_keys(prepared: &Prepared, progress: &dyn Fn(&str)) {
     }
 }
 
-/// Says what changed in the site: new keys, a new seal and why.
+/// Prints what changed in the site: new keys, or a new seal and why.
 pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
     if prepared.keys_made {
         progress(&format!("made new keys for the node {}: commit them with the site", prepared.node));
@@ -269,7 +269,7 @@ fn write_device(
 ) -> Result<(), Error> {
     let staging = Staging::new()?;
     let image = staging.path().join("secret.img");
-    // The file system is in whole blocks; a partition need not be.
+    // The file system has whole blocks; a partition need not.
     let size = target.disk.size / 4096 * 4096;
     prepared.write_partition(key, size, &image)?;
     let (path, held) = (&target.disk.path, &target.held.kind);
@@ -277,7 +277,7 @@ fn write_device(
     past_the_cache(&target.file, path)?;
     let (name, file) = (path.display().to_string(), target.file);
     let partition = flash::Target { name, file, size, is_disk: false };
-    // Signals are left alone: what is written takes less than a second.
+    // Signals are not handled here: the write takes less than a second.
     flash::flash_partition(&image, &partition, &AtomicBool::new(false))?;
     Ok(())
 }

@@ -1,6 +1,6 @@
-//! The command line: a file for each command, with its arguments and what it does with them.
+//! The command line: a file for each command, with its arguments and its code.
 //!
-//! Commands return what there is to say; [`finish`] prints it.
+//! Commands return their output; [`finish`] prints it.
 
 pub mod boot_chart;
 pub mod build_image;
@@ -89,7 +89,7 @@ enum PsyopsCommand {
 }
 
 impl Psyops {
-    /// Does what was asked for.
+    /// Runs the command that the user gave.
     #[must_use]
     pub fn run(self) -> ExitCode {
         match self.command {

@@ -1,4 +1,4 @@
-//! `--node NAME` and `--all`: which nodes of a site a command is for.
+//! `--node NAME` and `--all`: the nodes of a site that a command is for.
 
 use crate::site::Site;
 use clap::Args;
@@ -16,13 +16,13 @@ pub struct NodesArgs {
 }
 
 impl NodesArgs {
-    /// Their names, in the order of the command line or of the site.
+    /// The names of the nodes, in the order of the command line or of the site.
     #[must_use]
     pub fn names(&self, site: &Site) -> Vec<String> {
         if self.all { site.nodes().map(|node| node.name.to_string()).collect() } else { self.node.clone() }
     }
 
-    /// Whether more than one may be meant.
+    /// Whether there may be more than one node.
     #[must_use]
     pub fn are_several(&self) -> bool {
         self.all || self.node.len() > 1

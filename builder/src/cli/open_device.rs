@@ -1,4 +1,4 @@
-//! `psyops open-device`: what psyops runs with sudo. It opens a disk and hands it over, and does nothing else.
+//! `psyops open-device`: the helper that psyops runs with sudo. It only opens a disk and passes the descriptor on.
 
 use crate::disks::number::Number;
 use crate::disks::preflight::Asked;
@@ -26,7 +26,7 @@ pub struct OpenDeviceArgs {
     pub fixed_disk: Option<PathBuf>,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &OpenDeviceArgs) -> Result<&'static str, Error> {
     let asked = Asked { partition: args.partition, fixed_disk: args.fixed_disk.clone() };
     hand_over(&args.device, args.number, args.direct, &asked)?;

@@ -1,7 +1,7 @@
-//! `psyops rescue-password`: the hash that `site.toml` wants for a rescue shell behind a password.
+//! `psyops rescue-password`: makes the hash for `site.toml` of the password of a rescue shell.
 //!
-//! The password comes from the terminal without being shown, or from the standard input, and never from an argument,
-//! where every process of the machine could read it.
+//! The password is read from the terminal without echo, or from the standard input, and never from an argument, where
+//! every process of the machine could read it.
 
 use crate::error::{Class, Classified, Error};
 use crate::rescue_password::{BadPassword, hash};
@@ -21,19 +21,19 @@ pub struct RescuePasswordArgs {
     pub json: bool,
 }
 
-/// Why there is no hash.
+/// Why the hash could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RescuePasswordError {
     /// The password could not be read.
     #[error("cannot read the password: {0}")]
     Read(io::Error),
-    /// Typed differently the second time.
+    /// The user typed another password the second time.
     #[error("the two passwords differ; type the same one twice")]
     Differ,
-    /// It is not taken.
+    /// The password is not accepted.
     #[error(transparent)]
     Password(#[from] BadPassword),
-    /// No random salt.
+    /// The kernel gave no random numbers for the salt.
     #[error("the system gives no random numbers: {0}")]
     Random(io::Error),
 }
@@ -47,7 +47,7 @@ impl Classified for RescuePasswordError {
     }
 }
 
-/// Asks for the password; returns what there is to print.
+/// Asks for the password; returns what to print.
 pub fn run(args: &RescuePasswordArgs) -> Result<Zeroizing<Vec<u8>>, Error> {
     let hash = make().map_err(Error::from)?;
     let text = if args.json {
@@ -72,7 +72,7 @@ fn from_terminal() -> Result<Zeroizing<String>, RescuePasswordError> {
     if ask("The same once more: ")? == password { Ok(password) } else { Err(RescuePasswordError::Differ) }
 }
 
-/// The first line: what a password manager prints ends with one line end.
+/// The first line: the output of a password manager ends with one line end.
 fn from_input(input: &mut dyn io::BufRead) -> Result<Zeroizing<String>, RescuePasswordError> {
     let mut line = Zeroizing::new(String::new());
     input.read_line(&mut line).map_err(RescuePasswordError::Read)?;

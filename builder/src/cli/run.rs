@@ -1,4 +1,4 @@
-//! `psyops run IMAGE`: boots an image in QEMU, on the terminal or watching for its boot report.
+//! `psyops run IMAGE`: boots an image in QEMU, on the terminal or until its boot report.
 
 use crate::error::{Class, Classified, Error};
 use crate::image::esp_reader;
@@ -17,13 +17,13 @@ use std::io::{self, IsTerminal as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a machine without a person may take for its report, where no option says.
+/// The default time limit in seconds for a report of a machine without a user.
 const PATIENCE: u64 = 300;
-/// How long a person may take: a year, which an `Instant` can hold.
+/// The time limit in seconds for a machine with a user: a year, which an `Instant` can hold.
 const NO_LIMIT: u64 = 365 * 24 * 3600;
-/// How long it may take to power off.
+/// The time limit for powering off.
 const POWER_OFF: Duration = Duration::from_mins(1);
-/// Where the answer to "does KVM work" is kept, in the store.
+/// The file in the store that records whether KVM works.
 const MEMORY: &str = "acceleration";
 
 /// Boot an image in QEMU
@@ -75,19 +75,19 @@ pub struct RunArgs {
     pub print: bool,
 }
 
-/// How it ended.
+/// How the machine ended.
 #[derive(Debug)]
 pub enum RunOutput {
-    /// The command, to be shown.
+    /// The QEMU command, to be shown.
     Command(String),
-    /// A person ended it.
+    /// The user ended it.
     Left,
-    /// The boot report.
+    /// The boot report of the machine.
     Report(Box<SeenReport>),
 }
 
 impl RunOutput {
-    /// Whether the command is to end with success.
+    /// Whether the command ends with success.
     #[must_use]
     pub fn is_success(&self) -> bool {
         match self {
@@ -107,7 +107,7 @@ impl fmt::Display for RunOutput {
     }
 }
 
-/// The folder for kernel and initramfs.
+/// The folder for kernel and initramfs could not be made or written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot keep kernel and initramfs for QEMU: {0}; free some room in the folder for temporary files")]
 pub struct WorkError(io::Error);
@@ -118,7 +118,7 @@ impl Classified for WorkError {
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> {
     let image = ImageReader::open(&args.image)?;
     run::check_disk(&args.image)?;
@@ -143,7 +143,7 @@ pub fn run(args: &RunArgs, progress: &dyn Fn(&str)) -> Result<RunOutput, Error> 
     progress(&format!("waiting for the boot report, at most {} s", limit.as_secs()));
     let wait = if args.any_report { wait_for_any_report } else { wait_for_report };
     let seen = wait(&mut machine, limit)?;
-    // What was written to a snapshot is forgotten anyway, and a rescue shell does not watch the power button.
+    // Writes to a snapshot are discarded anyway, and a rescue shell does not react to the power button.
     if args.write && seen.report.outcome != Outcome::Rescue {
         machine.power_down(POWER_OFF)?;
     } else {
@@ -187,7 +187,7 @@ fn setup(
         };
     }
     let memory = Store::from_environment()?.dir().join(MEMORY);
-    // The image's own kernel is what must run under KVM. An image without one is left to the firmware to complain about.
+    // The image's own kernel must run under KVM. For an image without one, the firmware reports the error.
     setup.acceleration = kvm::detect(&memory, || {
         let kernel = direct::read(image, &[]).ok()?.kernel;
         put("probe-kernel", &kernel).ok()

@@ -1,4 +1,4 @@
-//! `psyops seal`: makes the seals of nodes anew where something in them changed, and nothing else.
+//! `psyops seal`: makes those seals of nodes again whose content changed, and nothing else.
 
 use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
@@ -50,7 +50,7 @@ pub struct SealArgs {
     pub json: bool,
 }
 
-/// The seals.
+/// The result of `seal`.
 #[derive(Debug)]
 pub struct SealOutput {
     nodes: Vec<Prepared>,
@@ -58,7 +58,7 @@ pub struct SealOutput {
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let some = (!args.nodes.all).then_some(args.nodes.node.as_slice());
@@ -87,7 +87,7 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     Ok(SealOutput { nodes, raised, json: args.json })
 }
 
-/// A floor was raised, and then the seals could not be made.
+/// A floor was raised, but then the seals could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{}; the seals that follow from it were not made", raised.join(", "))]
 struct RaisedWithoutSeals {

@@ -1,6 +1,7 @@
-//! `psyops secret set|get|list`: the values that a site keeps encrypted for its nodes.
+//! `psyops secret set|get|list`: the values that a site stores encrypted for its nodes.
 //!
-//! A value comes from the standard input and never from an argument, where every process of the machine could read it.
+//! A value is read from the standard input and never from an argument, where every process of the machine could read
+//! it.
 
 use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::trust::tell_first_use;
@@ -75,14 +76,14 @@ impl Classified for InputError {
     }
 }
 
-/// All of the standard input.
+/// Reads the whole standard input.
 pub fn standard_input() -> Result<Zeroizing<Vec<u8>>, Error> {
     let mut bytes = Zeroizing::default();
     std::io::stdin().lock().read_to_end(&mut bytes).map_err(InputError)?;
     Ok(bytes)
 }
 
-/// Does it, with the bytes of the standard input for [`Action::Set`]: what there is to print.
+/// Runs the command, with the bytes of the standard input for [`Action::Set`]; returns what to print.
 pub fn run(
     args: &SecretArgs,
     input: &dyn Fn() -> Result<Zeroizing<Vec<u8>>, Error>,

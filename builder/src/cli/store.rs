@@ -1,4 +1,4 @@
-//! `psyops store`: the store of what was built, and clearing it.
+//! `psyops store`: removes files from the store that are no longer needed.
 
 use crate::engine::needed;
 use crate::error::Error;
@@ -35,7 +35,7 @@ enum StoreCommand {
     },
 }
 
-/// What was removed.
+/// The result of `store gc`.
 #[derive(Debug)]
 pub struct StoreOutput {
     collected: Collected,
@@ -43,7 +43,7 @@ pub struct StoreOutput {
     json: bool,
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &StoreArgs) -> Result<StoreOutput, Error> {
     let StoreCommand::Gc { dry_run, json } = args.command;
     Ok(StoreOutput {

@@ -1,4 +1,4 @@
-//! `psyops trust show|accept`: which keys count for a site on this workstation, and how the user changes that.
+//! `psyops trust show|accept`: shows which keys count for a site on this workstation, and changes that.
 
 use crate::cli::finish;
 use crate::cli::mksecrets::CredentialArgs;
@@ -64,7 +64,7 @@ Ask whose key it is before you accept it: secrets are encrypted to it, or seals 
     },
 }
 
-/// Keys are to be accepted, and no person is there who could type them.
+/// There are keys to accept, but no terminal on which the user could type them.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("not all that the site says is accepted here, and there is no terminal on which it could be typed")]
 pub struct NoTerminal {
@@ -86,7 +86,7 @@ impl Classified for NoTerminal {
     }
 }
 
-/// The answer cannot be read.
+/// The answer could not be read.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot read the answer from the terminal: {0}")]
 pub struct AnswerError(std::io::Error);
@@ -97,17 +97,17 @@ impl Classified for AnswerError {
     }
 }
 
-/// What there is to print.
+/// The result of `trust`.
 #[derive(Debug)]
 pub enum TrustOutput {
-    /// Of `show`.
+    /// The result of `show`, and whether to print JSON.
     State(Box<Review>, bool),
-    /// Of `accept`.
+    /// The result of `accept`, and whether to print JSON.
     Accepted(Box<Acceptance>, bool),
 }
 
 impl TrustOutput {
-    /// 77 where the site still differs from what was accepted, as any command that needs the keys would end.
+    /// 77 if the site still differs from what was accepted, as for any command that needs the keys.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let differences = match self {
@@ -118,7 +118,7 @@ impl TrustOutput {
     }
 }
 
-/// Does it. `ask` puts a question and gives the typed line, or nothing without a terminal.
+/// Runs the command. `ask` asks the user a question and returns the typed line, or `None` without a terminal.
 pub fn run(
     args: &TrustArgs,
     ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
@@ -143,7 +143,7 @@ pub fn run(
     }
 }
 
-/// What the user accepts: one question for each difference. An answer counts for its question alone.
+/// What the user accepts: one question for each difference. An answer counts only for its question.
 fn typed(
     open: &[Difference],
     ask: &mut dyn FnMut(&str) -> std::io::Result<Option<String>>,
@@ -172,14 +172,15 @@ fn typed(
     Ok(accepted)
 }
 
-/// Says that a site was taken at its first use, which must not happen silently.
+/// Prints that a site was accepted at its first use, which must not happen silently.
 pub fn tell_first_use(site: &Site) {
     if let Some(line) = first_use(site) {
         finish::progress(&line);
     }
 }
 
-/// The site with the keys that were accepted on this workstation. Where none were, the site itself is believed, which is said.
+/// The site with the keys that were accepted on this workstation. If none were, the site's own keys are used, and this
+/// is printed.
 pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
     let site = with_accepted(site, at)?;
     if site.accepted.is_none() {
@@ -188,13 +189,13 @@ pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
     Ok(site)
 }
 
-/// Whose keys count for a site of which none were accepted.
+/// A sentence that no keys of a site were accepted, and whose keys count instead.
 #[must_use]
 pub fn not_accepted(site: &Site) -> String {
     format!("no keys of the site {} were accepted on this workstation, so those count that it names", site.id)
 }
 
-/// The same as text.
+/// A sentence that a site was accepted at its first use; `None` if it was not.
 #[must_use]
 pub fn first_use(site: &Site) -> Option<String> {
     let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
@@ -241,7 +242,7 @@ fn write_differences(f: &mut fmt::Formatter<'_>, differences: &[Difference]) -> 
     Ok(())
 }
 
-/// What to do where nothing was accepted yet.
+/// Writes how to accept keys if none were accepted yet.
 fn write_how_to_accept(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let accept = psyops("trust accept");
     write!(

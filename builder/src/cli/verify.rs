@@ -1,4 +1,4 @@
-//! `psyops verify IMAGE`: whether an image or stick is whole.
+//! `psyops verify IMAGE`: checks whether an image or stick is whole.
 
 use crate::cli::own_selector::own_selector;
 use crate::error::{Class, Error};
@@ -15,9 +15,9 @@ use keys::identity::NodeIdentity;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// The exit code for an identity that does not open the seal of an image that is whole.
+/// The exit code if the image is whole, but the given identity cannot decrypt its seal.
 const WRONG_IDENTITY: Class = Class::BadContent;
-/// The exit code for an image that is whole, and not what the site would make today.
+/// The exit code if the image is whole, but not what the site would make today.
 const NOT_CURRENT: u8 = 3;
 
 /// Read an image or stick to its last byte and say whether it is whole: partition tables, ESP, signatures, roots, seals,
@@ -50,16 +50,16 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
-/// What was found.
+/// The result of `verify`.
 #[derive(Debug)]
 pub struct VerifyOutput {
-    /// Part by part.
+    /// The results, part by part.
     pub verification: Verification,
     json: bool,
 }
 
 impl VerifyOutput {
-    /// 0, 1 where it is damaged, 65 where the identity does not open the seal, 3 where it is only not current.
+    /// 0; 1 if the image is damaged, 65 if the identity cannot decrypt the seal, 3 if the image is only not current.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match (self.verification.is_whole(), self.verification.is_current()) {
@@ -71,16 +71,16 @@ impl VerifyOutput {
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &VerifyArgs) -> Result<VerifyOutput, Error> {
     let site = args.site.as_deref().map(Site::load).transpose()?;
-    // The site's keys are what everything is judged by: those that were accepted beside the user's keys.
+    // Everything is verified with the site's keys: those that were accepted beside the user's keys.
     let at = Locations { identity: args.identity.clone(), ..Locations::default() };
     let site = site.map(|site| with_accepted(site, &at)).transpose()?;
     let selector = args.selector.as_deref().map(read_input).transpose()?;
     let image = ImageReader::open(&args.image)?;
     let identity = args.identity.as_deref().map(identity).transpose()?;
-    // A builder without its programs can still verify: then there is nothing to compare the selector with.
+    // A builder without its programs can still verify: then the selector is not compared.
     let own_selector = own_selector(&image)?;
     let request = Request {
         site: site.as_ref(),
@@ -101,7 +101,7 @@ fn identity(path: &Path) -> Result<NodeIdentity, Error> {
     Ok(NodeIdentity::parse(&file).map_err(problem)?)
 }
 
-/// What the receipt of a stick says; nothing where the site has none for it.
+/// The comparison with the receipt of a stick; `None` if the site has no receipt for it.
 fn receipt(image: &ImageReader, found: &Verification, site: &Site) -> Result<Option<Check>, Error> {
     let stick = StickFacts::of(image.path())?;
     let receipt = Receipt::find(&site.folder, &stick, &trusted_keys(site)?);

@@ -1,4 +1,4 @@
-//! `psyops verify-build IMAGE`: build it again and compare.
+//! `psyops verify-build IMAGE`: builds an image again and compares it.
 
 use crate::cli::mksecrets::CredentialArgs;
 use crate::cli::trust::with_trusted_keys;
@@ -36,23 +36,23 @@ pub struct VerifyBuildArgs {
     pub json: bool,
 }
 
-/// What came of it.
+/// The result of `verify-build`.
 #[derive(Debug)]
 pub struct VerifyBuildOutput {
-    /// Part by part.
+    /// The results, part by part.
     pub rebuilt: Rebuilt,
     json: bool,
 }
 
 impl VerifyBuildOutput {
-    /// Whether the image is what the site says.
+    /// Whether the image is what the site describes.
     #[must_use]
     pub fn is_success(&self) -> bool {
         self.rebuilt.is_same()
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &VerifyBuildArgs, progress: &dyn Fn(&str)) -> Result<VerifyBuildOutput, Error> {
     let site = with_trusted_keys(site_or_default(args.site.as_deref())?, &args.credentials.locations())?;
     let programs = Programs::find(site.architecture, args.programs.as_deref())?;

@@ -1,4 +1,4 @@
-//! `psyops why NODE|IMAGE`: why each step of a node's last build ran, or did not.
+//! `psyops why NODE|IMAGE`: explains why each step of a node's last build ran, or did not.
 
 use super::build_image::{step_line, step_to_json};
 use crate::engine::BuildRecord;
@@ -37,7 +37,7 @@ pub struct WhyArgs {
     pub json: bool,
 }
 
-/// The node's last build.
+/// The record of the node's last build.
 #[derive(Debug)]
 pub struct WhyOutput {
     record: BuildRecord,
@@ -45,7 +45,7 @@ pub struct WhyOutput {
     json: bool,
 }
 
-/// Nothing is known of a node's last build.
+/// The store has no record of a build of the node.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("no build of node {node} of site {site} is on record here")]
 pub struct NoBuild {
@@ -64,7 +64,7 @@ impl Classified for NoBuild {
     }
 }
 
-/// The image has no seal that says whose it is.
+/// The image has no seal that names its node.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{path}: neither seal says whose image this is: {problem}")]
 pub struct Nameless {
@@ -82,7 +82,7 @@ impl Classified for Nameless {
     }
 }
 
-/// Does it.
+/// Runs the command.
 pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
     let site = site_or_default(args.site.as_deref())?;
     let path = Path::new(&args.what);
@@ -93,7 +93,7 @@ pub fn run(args: &WhyArgs) -> Result<WhyOutput, Error> {
     Ok(WhyOutput { record, inputs: args.inputs, json: args.json })
 }
 
-/// The node that the image's seal names. Nothing depends on it but which record is shown.
+/// The node in the image's seal. It only decides which record is shown.
 fn owner(path: &Path) -> Result<Name, Error> {
     let image = ImageReader::open(path)?;
     let mut problem = String::new();

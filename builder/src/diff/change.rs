@@ -1,29 +1,29 @@
-//! What differs: two sets of named facts, and the names that only one of them has or whose facts are others.
+//! Compares two sets of named facts: names that only one of them has, and names with different facts.
 
 use handoff::hash::Sha256Digest;
 use handoff::slot::Slot;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// A fact.
+/// The value of a fact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    /// Words.
+    /// Text, for example a version.
     Text(String),
     /// A number, mostly of bytes.
     Number(u64),
-    /// What a content hashes to.
+    /// The digest of a content.
     Digest(Sha256Digest),
 }
 
 impl Value {
-    /// Words for anything that has them.
+    /// The text of anything that can be displayed.
     pub(super) fn text(of: &impl ToString) -> Self {
         Self::Text(of.to_string())
     }
 }
 
-/// For people: of a digest as much as tells two apart.
+/// For people: only as many digits of a digest as are needed to tell two apart.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -34,25 +34,25 @@ impl fmt::Display for Value {
     }
 }
 
-/// What there is to know of each name.
+/// The facts about each name.
 pub(super) type Facts = BTreeMap<String, Vec<(&'static str, Value)>>;
 
-/// What happened to a name.
+/// How a name differs between the images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DifferenceKind {
     /// Only the second image has it.
     Added,
     /// Only the first image has it.
     Removed,
-    /// Both have it, and it is not the same.
+    /// Both images have it, with different facts.
     Changed,
 }
 
 impl DifferenceKind {
-    /// All of them, in the order of their telling.
+    /// All of them, in the order of the output.
     pub const ALL: [Self; 3] = [Self::Added, Self::Removed, Self::Changed];
 
-    /// The word for it.
+    /// The word for it in JSON.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -66,18 +66,18 @@ impl DifferenceKind {
 /// A fact that differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Detail {
-    /// Which one: `size`, `mode`, `version`...
+    /// The name of the fact: `size`, `mode`, `version`...
     pub what: &'static str,
-    /// In the first image.
+    /// The value in the first image; none if it lacks the fact.
     pub from: Option<Value>,
-    /// In the second image.
+    /// The value in the second image; none if it lacks the fact.
     pub to: Option<Value>,
 }
 
-/// A name with what differs.
+/// A name, and how it differs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// What happened to it.
+    /// Whether it was added, removed or changed.
     pub kind: DifferenceKind,
     /// A path, a package, a word of the command line...
     pub name: String,
@@ -88,13 +88,13 @@ pub struct Change {
 /// A part of the images that both have, compared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
-    /// What was compared.
+    /// The name of the part: `packages`, `root`, `seal`...
     pub part: &'static str,
-    /// Of which slot, where each has one.
+    /// The slot, if each slot has such a part.
     pub slot: Option<Slot>,
-    /// What differs; nothing where they are the same.
+    /// The differences; empty if the part is the same.
     pub changes: Vec<Change>,
-    /// What could not be looked at, and why.
+    /// What could not be compared, and why.
     pub notes: Vec<String>,
 }
 
@@ -103,7 +103,7 @@ impl Section {
         Self { part, slot, changes, notes: Vec::new() }
     }
 
-    /// Whether nothing differs.
+    /// Whether there are no differences.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.changes.is_empty()

@@ -2,8 +2,8 @@
 
 use super::change::{Change, Detail, DifferenceKind, Value};
 
-/// Words that only one line has. Where each has one left with the same key (`init=`), its value changed. A key may stand
-/// there more than once (`console=`), and then the order counts.
+/// Words that only one line has. If each line has one such word with the same key (`init=`), the value changed. A key
+/// may occur more than once (`console=`), and then the order counts.
 pub(super) fn compare(a: &str, b: &str) -> Vec<Change> {
     let [mut gone, mut new] = [a, b].map(|line| line.split_ascii_whitespace().collect::<Vec<_>>());
     let lines = [gone.join(" "), new.join(" ")];
@@ -69,7 +69,7 @@ mod tests {
         assert_eq!(told("a=1 quiet", "a=1  quiet\n"), [] as [&str; 0]);
         assert_eq!(told("a=1 quiet x", "a=2 x debug"), ["changed a 1|2", "removed quiet", "added debug"]);
         assert_eq!(told("ro", "ro=1"), ["changed ro 1"]);
-        // Which of two became which cannot be said.
+        // It is not known which of two words became which.
         assert_eq!(
             told("console=tty0 console=ttyS0", "console=tty0 console=ttyS1 console=hvc0"),
             ["removed console=ttyS0", "added console=ttyS1", "added console=hvc0"]

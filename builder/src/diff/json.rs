@@ -1,4 +1,4 @@
-//! The difference for programs: always all of it.
+//! The difference for programs: always complete.
 
 use super::{Change, Detail, Difference, Section, Value};
 use serde_json::{Value as Json, json};

@@ -1,8 +1,8 @@
-//! What differs between two images: packages, files, kernel, command line, initramfs, seals, keys, sizes, ESP; of the
-//! secret partition only whether it does. Reads only.
+//! Compares two images: packages, files, kernel, command line, initramfs, seals, keys, sizes, ESP; of the secret
+//! partition only whether it differs. Only reads.
 //!
-//! Roots with the same root hash are the same and not read. What is damaged is told instead of compared, and the rest is
-//! compared all the same. Nothing is proven here but digests and root hashes: whose signatures hold is what `verify` says.
+//! Roots with the same root hash are the same and are not read. Damaged parts are reported instead of compared, and the
+//! rest is still compared. Only digests and root hashes are checked here; `verify` checks signatures.
 
 mod change;
 mod command_line;
@@ -34,14 +34,14 @@ use system::System;
 /// One of the two images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// The first.
+    /// The first image.
     A,
-    /// The second.
+    /// The second image.
     B,
 }
 
 impl Side {
-    /// Both in order.
+    /// Both sides in order.
     pub const BOTH: [Self; 2] = [Self::A, Self::B];
 }
 
@@ -54,37 +54,37 @@ impl fmt::Display for Side {
     }
 }
 
-/// Something that could not be compared, because it does not hold.
+/// A part that could not be compared, because it is damaged.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Damage {
-    /// In which image.
+    /// The image with the damage.
     pub side: Side,
-    /// The part of the disk.
+    /// The name of the part of the disk.
     pub part: String,
-    /// What is wrong with it.
+    /// What is wrong with it, in one line.
     pub problem: String,
 }
 
-/// Two images, compared.
+/// The result of comparing two images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Difference {
-    /// The images.
+    /// The paths of the images.
     pub paths: [PathBuf; 2],
-    /// Part by part.
+    /// The differences, part by part.
     pub sections: Vec<Section>,
-    /// What is damaged.
+    /// The damaged parts.
     pub damaged: Vec<Damage>,
 }
 
 impl Difference {
-    /// Whether all that was compared is the same.
+    /// Whether all compared parts are the same.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.sections.iter().all(Section::is_same)
     }
 }
 
-/// Compares two images. Only what is no image at all is an error.
+/// Compares two images. Only a file that is not an image at all is an error.
 pub fn diff(a: &Path, b: &Path) -> Result<Difference, Error> {
     let images = [ImageReader::open(a)?, ImageReader::open(b)?];
     let mut comparison = Comparison { images: &images, sections: Vec::new(), damaged: Vec::new() };
@@ -102,13 +102,13 @@ pub fn diff(a: &Path, b: &Path) -> Result<Difference, Error> {
     Ok(Difference { paths: [a.to_owned(), b.to_owned()], sections, damaged })
 }
 
-/// Does the same to both images at once.
+/// Does the same work on both images at once.
 fn both<T: Send>(images: &[ImageReader; 2], work: impl Fn(Side, &ImageReader) -> T + Sync) -> [T; 2] {
     let [a, b] = images;
     parallel::both(&[(Side::A, a), (Side::B, b)], |(side, image)| work(*side, image))
 }
 
-/// The comparison while it grows.
+/// The comparison while it is made.
 struct Comparison<'i> {
     images: &'i [ImageReader; 2],
     sections: Vec<Section>,
@@ -120,7 +120,7 @@ impl Comparison<'_> {
         self.damaged.push(Damage { side, part: part.to_owned(), problem });
     }
 
-    /// Both, where both hold; what does not is noted.
+    /// Both values if both parts could be read; damage is noted.
     fn whole<T>(&mut self, part: &str, [a, b]: [Result<T, String>; 2]) -> Option<[T; 2]> {
         let mut note = |side, result: Result<T, String>| {
             result.map_err(|problem| self.damaged(side, part, problem)).ok()
@@ -166,7 +166,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Packages and files, which are the same where the root hashes are.
+    /// Compares packages and files, which are the same if the root hashes are.
     fn roots(&mut self, slot: Slot, [a, b]: [&System; 2]) -> Result<(), ToolError> {
         if a.root == b.root {
             self.section("packages", Some(slot), Vec::new());
@@ -227,7 +227,7 @@ impl Comparison<'_> {
         if faults.iter().all(Option::is_none) {
             match whole::secret([a, b]) {
                 Ok(changes) => self.section("secret", None, changes),
-                // The images are told apart by their paths in the message.
+                // The message has the image's path, which tells the images apart.
                 Err(error) => self.damaged(Side::B, "secret", error.to_string()),
             }
         }

@@ -1,15 +1,15 @@
-//! The packages of a root: out of the SPDX document that it carries, else out of dpkg's list of what is installed.
+//! The packages of a root: from the SPDX document in it, or else from dpkg's list of installed packages.
 
 use super::change::{Facts, Value};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The SPDX document, in the root.
+/// The path of the SPDX document in the root.
 pub(super) const SPDX: &str = "usr/share/psyops/sbom.spdx.json";
-/// dpkg's list, in the root.
+/// The path of dpkg's list in the root.
 pub(super) const DPKG: &str = "var/lib/dpkg/status";
 
-/// What counts of an SPDX document (SPDX 2.3, JSON).
+/// The fields of an SPDX document (SPDX 2.3, JSON) that are read.
 #[derive(Deserialize)]
 struct Document {
     packages: Vec<Package>,
@@ -22,7 +22,7 @@ struct Package {
     version: Option<String>,
 }
 
-/// The packages with their versions, or why they cannot be told.
+/// The packages with their versions, or why they are not known.
 pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, String> {
     let found = match (spdx, dpkg) {
         (Some(document), _) => of_spdx(document)?,
@@ -31,7 +31,7 @@ pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, St
             return Err(format!("the root carries no list of packages (neither {SPDX} nor {DPKG})"));
         }
     };
-    // A name can be there in several versions.
+    // A name can occur in several versions.
     let mut versions: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for (name, version) in found {
         versions.entry(name).or_default().insert(version);
@@ -43,7 +43,7 @@ pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, St
     Ok(versions.into_iter().map(fact).collect())
 }
 
-/// Both lists, for the fuzz targets.
+/// Parses the bytes as both lists, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(bytes: &[u8]) {
     let _ = (list(Some(bytes), None), list(None, Some(bytes)));
@@ -52,12 +52,12 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 fn of_spdx(document: &[u8]) -> Result<Vec<(String, String)>, String> {
     let document: Document =
         serde_json::from_slice(document).map_err(|error| format!("{SPDX} makes no sense: {error}"))?;
-    // The image itself stands there too, without a version.
+    // The document also lists the image itself, without a version.
     let pair = |package: Package| Some((package.name, package.version?));
     Ok(document.packages.into_iter().filter_map(pair).collect())
 }
 
-/// Paragraphs of fields; what was removed may still stand there with its configuration.
+/// Paragraphs of fields; the list may still have removed packages with their configuration.
 fn of_dpkg(status: &str) -> Vec<(String, String)> {
     let field = |paragraph: &str, name: &str| {
         let mut lines = paragraph.lines();

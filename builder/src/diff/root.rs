@@ -1,8 +1,8 @@
-//! All files of a root in one stream: as the "pseudo file" that `unsquashfs -pf` writes, which is a line for each file,
-//! and then all contents one after the other. Nothing is unpacked, so it needs neither room nor rights.
+//! All files of a root in one stream: the "pseudo file" that `unsquashfs -pf` writes, with a line for each file, and
+//! then all contents one after the other. Nothing is unpacked, so it needs neither disk space nor rights.
 //!
-//! The data are compared with the root hash before. Not read: times, and extended attributes where unsquashfs (before 4.6)
-//! does not tell them.
+//! The data are compared with the root hash first. Not compared: times, and extended attributes if unsquashfs (before
+//! 4.6) does not print them.
 
 use super::change::{Facts, Value};
 use super::packages;
@@ -24,18 +24,18 @@ use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read};
 use std::process::Stdio;
 
-/// The comment in front of the contents, between two empty ones.
+/// The comment before the contents, between two empty ones.
 const DATA_FOLLOWS: &[u8] = b"# START OF DATA - DO NOT MODIFY";
 /// A path of 4096 bytes, each with a backslash, and a target of as many.
 const LONGEST_LINE: u64 = 32_768;
-/// A line without content.
+/// A comment line.
 const COMMENT: &[u8] = b"#";
 
 /// The files of a root.
 #[derive(Debug, Default)]
 pub(super) struct Root {
     pub(super) files: Facts,
-    /// Contents of the files that are to be looked into.
+    /// Contents of the files that are parsed.
     kept: BTreeMap<String, Vec<u8>>,
 }
 
@@ -46,7 +46,7 @@ impl Root {
     }
 }
 
-/// Reads the root of a slot; the inner error is what is wrong with it.
+/// Reads the root of a slot; the inner error says what is wrong with the root.
 pub(super) fn read(
     image: &ImageReader,
     slot: Slot,
@@ -63,7 +63,7 @@ pub(super) fn read(
         return Ok(Err(problem));
     }
     let mut command = tools::UNSQUASHFS.command()?;
-    // A name of its own for the standard output, because versions before 4.6 write to a file named `-`.
+    // A path for the standard output, because versions before 4.6 write to a file named `-`.
     command
         .args(["-q", "-n", "-o", &partition.offset.to_string(), "-pf", "/dev/stdout"])
         .args(MEMORY_OPTIONS)
@@ -72,10 +72,10 @@ pub(super) fn read(
     let running = tools::start(&mut command)?;
     let (parsed, complaint) =
         tool_output::listen(&running, |out| parse(BufReader::with_capacity(1 << 20, out)));
-    // Where unsquashfs failed, its complaint says more than the stream that broke off.
+    // If unsquashfs failed, its message is better than that about the truncated stream.
     match running.check(Vec::new(), complaint) {
         Ok(_) => Ok(parsed.map_err(|error| error.to_string())),
-        // One that was ended because its output was refused has nothing to complain of.
+        // If it was stopped because its output was refused, it has no message.
         Err(ToolError::Failed { complaint, .. }) => Ok(Err(match parsed {
             Err(refused) if complaint.is_empty() => refused.to_string(),
             _ => complaint.to_string(),
@@ -115,7 +115,7 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
             })?;
         }
     }
-    // Before anything is unpacked: a few bytes can stand for any number of zeros.
+    // Checked before anything is unpacked: a few bytes can expand to any number of zeros.
     let all = pending.iter().fold(0, |all: u64, file| all.saturating_add(file.length));
     limits::ROOT_UNPACKED.check(all).map_err(over)?;
     pending.sort_by_key(|file| (file.offset, file.length));
@@ -127,12 +127,12 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
         root.files.entry(file.path).or_default().push(("content", Value::Digest(content)));
         position = file.offset.saturating_add(file.length);
     }
-    // What may follow is of no file; without reading it, unsquashfs would end with a broken pipe.
+    // What may follow does not belong to a file; without reading it, unsquashfs would end with a broken pipe.
     io::copy(&mut input, &mut io::sink())?;
     Ok(root)
 }
 
-/// What unsquashfs prints, for the fuzz targets.
+/// Parses what unsquashfs prints, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(printed: &[u8]) {
     if let Ok(root) = parse(printed) {
@@ -145,7 +145,7 @@ fn cut(path: &str) -> io::Error {
 }
 
 impl Root {
-    /// Hashes the content that comes next, and keeps it where it is to be looked into.
+    /// Hashes the next content, and keeps it if the file is one to parse.
     fn content(&mut self, input: &mut impl BufRead, file: &Pending) -> io::Result<Sha256Digest> {
         let mut hasher = Sha256::new();
         let mut kept = [packages::SPDX, packages::DPKG].contains(&file.path.as_str()).then(Vec::new);
@@ -172,7 +172,7 @@ impl Root {
     }
 }
 
-/// A line: the path, a letter for what it is, and what there is to know of that (mksquashfs(1), "pseudo file definitions").
+/// Parses a line: the path, a letter for the kind, and the facts (mksquashfs(1), "pseudo file definitions").
 fn definition(line: &[u8], files: &mut Facts, pending: &mut Vec<Pending>) -> Option<()> {
     let (path, rest) = name(line)?;
     let rest = String::from_utf8_lossy(rest).into_owned();
@@ -183,7 +183,7 @@ fn definition(line: &[u8], files: &mut Facts, pending: &mut Vec<Pending>) -> Opt
             files.insert(path, vec![("kind", text("hard link")), ("target", text(rest))]);
             return Some(());
         }
-        // An attribute of a file that was told before.
+        // An attribute of a file in an earlier line.
         "x" | "X" => {
             files.entry(path).or_default().push(("attribute", text(rest)));
             return Some(());
@@ -204,7 +204,7 @@ fn definition(line: &[u8], files: &mut Facts, pending: &mut Vec<Pending>) -> Opt
         _ => return None,
     };
     let mut facts = vec![("kind", text(kind))];
-    // The mode of a link says nothing.
+    // The mode of a link has no meaning.
     if letter != "S" {
         facts.push(("mode", Value::Text(format!("{mode:04o}"))));
     }

@@ -1,4 +1,4 @@
-//! The system in a slot, as facts: what its UKI is made of. Its root is read only where the root hashes differ.
+//! The system in a slot, as facts from its UKI. Its root is read only if the root hashes differ.
 
 use super::change::{Facts, Value};
 use crate::boot::initramfs_reader::{self, ArchiveFile, Wanted};
@@ -14,22 +14,22 @@ use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::signature::{self, PublicKey};
 
-/// `paths::TRUST` as an archive has it.
+/// `paths::TRUST` as it is written in the archive.
 const TRUST: &str = "psyops/trust";
 
-/// What a slot holds.
+/// The system in a slot.
 pub(super) struct System {
     pub(super) root: RootHash,
     pub(super) command_line: String,
     pub(super) kernel: Facts,
     pub(super) initramfs: Facts,
-    /// Release, security epoch, the UKI as a whole.
+    /// Release, security epoch, and the digest of the UKI as a whole.
     pub(super) release: Facts,
-    /// Who signed it, and whom it trusts.
+    /// The key that signed it, and the keys that it trusts.
     pub(super) keys: Facts,
 }
 
-/// Reads the system of a slot: none where nothing was written, or what is wrong with it.
+/// Reads the system of a slot: `None` if nothing was written there; the error says what is wrong with it.
 pub(super) fn read(image: &ImageReader, slot: Slot) -> Result<Option<System>, String> {
     let checked = match slot::uki(image, slot) {
         Err(SlotError::Record(BadBootRecord::Empty)) => return Ok(None),
@@ -66,7 +66,7 @@ pub(super) fn read(image: &ImageReader, slot: Slot) -> Result<Option<System>, St
     }))
 }
 
-/// Nothing here is verified: it is what the signature and the trust file say.
+/// Nothing is verified here: these are the keys named in the signature and in the trust file.
 fn keys(text: &str, files: &[ArchiveFile]) -> Facts {
     let signer = signature::unproven_signer(text).map_or_else(|| "nobody".into(), |id| id.to_string());
     let mut keys = Facts::from([("UKI".to_owned(), vec![("signed by", Value::Text(signer))])]);

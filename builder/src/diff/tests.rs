@@ -11,7 +11,7 @@ const OLD: &[u8] =
 const NEW: &[u8] =
     br#"{"packages":[{"name":"busybox","versionInfo":"1.36"},{"name":"new","versionInfo":"2"}]}"#;
 
-/// Part, kind, name and what differs of each change.
+/// Part, kind, name and differing facts of each change.
 fn told(difference: &Difference) -> Vec<String> {
     let lines = difference.sections.iter().flat_map(|section| {
         let line = |change: &Change| {
@@ -30,7 +30,7 @@ fn an_image_is_the_same_as_itself() {
     let difference = diff(image, image).unwrap();
     assert!(difference.is_same() && difference.damaged.is_empty(), "{difference:?}");
     let text = to_text(&difference, false);
-    // The root is no file system: nobody looked.
+    // The root is not a file system, and it was not read.
     let same = "the same: packages-a, root-a, kernel-a, command-line-a, initramfs-a, system-a, keys-a, seal-a, seal-b, \
                 partitions, esp, control, secret\n";
     assert!(text.ends_with(same), "{text}");
@@ -56,7 +56,7 @@ fn what_differs_is_told_part_by_part() {
         (SPDX, 0o644, NEW),
     ];
     let a = fixture::image_of(&Recipe { root: &root, secret: &secret, ..plain });
-    // Bytes that cannot be packed: however long the packed keys are, the UKI has another size.
+    // Bytes that cannot be compressed: however long the packed keys are, the UKI has another size.
     let loader: Vec<u8> = (0_u8..128).flat_map(|number| *Sha256Digest::of(&[number]).as_bytes()).collect();
     let b = fixture::image_of(&Recipe {
         signing: &two,

@@ -1,9 +1,9 @@
-//! The difference for people: what differs, part by part, no part at more length than a screen.
+//! The difference for people: what differs, part by part, and no part longer than a screen.
 
 use super::{Change, Detail, Difference, DifferenceKind, Section, Side};
 use handoff::shown::Shown;
 
-/// As many of a kind are shown, unless all are asked for.
+/// How many changes of a kind are shown, unless the user asks for all.
 const MOST: usize = 20;
 
 /// The difference as lines; `all` shows every file.
@@ -79,13 +79,13 @@ fn told_detail(kind: DifferenceKind, detail: &Detail) -> Option<String> {
         (DifferenceKind::Changed, Some(from), Some(to)) => format!("{what} {from} -> {to}"),
         (DifferenceKind::Changed, None, Some(to)) => format!("{what} new: {to}"),
         (DifferenceKind::Changed, Some(from), None) => format!("{what} gone: {from}"),
-        // Of what is in one image only, the digest tells nothing.
+        // If only one image has the file, its digest says nothing.
         (DifferenceKind::Added | DifferenceKind::Removed, ..) if what == "content" => return None,
         (_, from, to) => format!("{what} {}", from.or(to)?),
     })
 }
 
-/// Names come from files.
+/// Names come from files in the image, so control characters are escaped.
 fn printable(text: &str) -> String {
     Shown(text).to_string()
 }

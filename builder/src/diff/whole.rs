@@ -1,4 +1,4 @@
-//! What an image has once, not in each slot: partitions, seals, control records, ESP, the secret partition.
+//! What an image has only once, not in each slot: partitions, seals, control records, ESP, the secret partition.
 
 use super::change::{Change, DifferenceKind, Facts, Value};
 use crate::browse;
@@ -13,10 +13,10 @@ use handoff::partition::Role;
 use handoff::slot::Slot;
 use keys::seal::SealError;
 
-/// How much of two partitions is compared at once.
+/// How many bytes of two partitions are compared at once.
 const CHUNK: u64 = 1 << 20;
 
-/// The disk and its partitions. GUIDs of partitions follow from root, site and node, and are not told again.
+/// The disk and its partitions. The GUIDs of partitions follow from root, site and node, and are not listed again.
 pub(super) fn partitions(image: &ImageReader) -> Facts {
     let disk = vec![("size", Value::Number(image.size().0)), ("GUID", Value::text(&image.disk_guid()))];
     let mut facts = Facts::from([("the disk".to_owned(), disk)]);
@@ -55,7 +55,7 @@ pub(super) fn seal(image: &ImageReader, slot: Slot) -> Result<Facts, String> {
     Ok([(Role::Seal(slot).to_string(), facts)].into())
 }
 
-/// What decides which slot starts. Not the sequence number, which counts every start.
+/// The facts that decide which slot starts. The sequence number is left out, as every start increases it.
 pub(super) fn control(image: &ImageReader) -> Result<Facts, String> {
     let area = slot::control(image).map_err(|error| error.to_string())?;
     let record = area.effective();
@@ -99,7 +99,7 @@ pub(super) fn esp(image: &ImageReader) -> Result<Facts, String> {
     Ok(browse::esp_files(image).map_err(|error| error.to_string())?.into_iter().map(fact).collect())
 }
 
-/// Whether the secret partitions hold the same bytes. What differs in them is nobody's business.
+/// Whether the secret partitions have the same bytes. What differs in them is not shown.
 pub(super) fn secret([a, b]: [&ImageReader; 2]) -> Result<Vec<Change>, ReadError> {
     let differs =
         vec![Change { kind: DifferenceKind::Changed, name: Role::Secret.to_string(), details: Vec::new() }];

@@ -1,4 +1,4 @@
-//! What blkid sees on a volume of a file, by probing it and not from its cache.
+//! What blkid recognises on a volume of a file, by probing it and not from its cache.
 
 use crate::tools::{self, BLKID, ToolError};
 use std::collections::BTreeMap;
@@ -8,31 +8,31 @@ use std::path::Path;
 const NOTHING: i32 = 2;
 const AMBIVALENT: i32 = 8;
 
-/// A stretch of a disk that may hold a file system.
+/// A range of a disk that may hold a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Volume {
-    /// The partition's number; of the whole disk none.
+    /// The partition's number; none for the whole disk.
     pub(super) partition: Option<u32>,
     pub(super) offset: u64,
     pub(super) size: u64,
 }
 
-/// What was recognised in one place.
+/// What blkid recognised on a volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
-    /// The partition's number; of the whole disk none.
+    /// The partition's number; none for the whole disk.
     pub partition: Option<u32>,
-    /// Its bytes.
+    /// The size of the volume in bytes.
     pub size: u64,
     /// The file system's label.
     pub label: Option<String>,
-    /// The kind of file system.
+    /// The kind of file system, in blkid's words.
     pub kind: Option<String>,
-    /// The kind of partition table.
+    /// The kind of partition table, in blkid's words.
     pub table: Option<String>,
 }
 
-/// What is recognised on the volume.
+/// Runs blkid on the volume.
 pub(super) fn probe(file: &Path, volume: Volume) -> Result<Found, ToolError> {
     let mut command = BLKID.command()?;
     command.args(["-p", "-o", "export"]);
@@ -52,7 +52,7 @@ pub(super) fn probe(file: &Path, volume: Volume) -> Result<Found, ToolError> {
     }
 }
 
-/// What stands in an answer.
+/// The values in blkid's output.
 #[derive(Debug, PartialEq, Eq, Default)]
 struct Recognised {
     label: Option<String>,
@@ -66,7 +66,7 @@ fn read(export: &str) -> Recognised {
     Recognised { label: value("LABEL"), kind: value("TYPE"), table: value("PTTYPE") }
 }
 
-/// blkid writes a backslash before what a shell would take for something else.
+/// blkid writes a backslash before characters with a special meaning in a shell.
 fn unescape(value: &str) -> String {
     let mut text = String::new();
     let mut characters = value.chars();

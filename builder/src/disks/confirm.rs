@@ -1,4 +1,4 @@
-//! Confirming that a disk is the one that is meant, by something that stands on it and on no other.
+//! Confirming that a disk is the one that the user means, by its serial number.
 
 use super::Disk;
 use super::consent::Consent;
@@ -6,13 +6,13 @@ use super::content::Content;
 use super::refusal::Refusal;
 use std::io;
 
-/// So many characters of a serial number tell it from another's.
+/// The least number of characters that identify a serial number.
 const LEAST: usize = 4;
 
-/// Puts a question to whoever sits at the terminal; `None` where there is none.
+/// Asks the user at the terminal; `None` if there is no terminal.
 pub type Ask<'a> = dyn FnMut(&str) -> io::Result<Option<String>> + 'a;
 
-/// Whether the disk is the one that the user means: says so with `--serial`, or when asked.
+/// Checks that the disk is the one that the user means, as given with `--serial` or in answer to a question.
 pub fn confirm(disk: &Disk, held: &Content, consent: &Consent, ask: &mut Ask<'_>) -> Result<(), Refusal> {
     let refusal = |said: bool| {
         let (path, serial, size) = (disk.path.clone(), disk.serial.clone(), disk.whole_size);
@@ -25,7 +25,7 @@ pub fn confirm(disk: &Disk, held: &Content, consent: &Consent, ask: &mut Ask<'_>
     let mut said = consent.serials.clone();
     if said.is_empty() {
         let answer = ask(&question(disk, held)).unwrap_or_default();
-        // No terminal, the end of the input, and an empty line are no answer.
+        // No terminal, the end of the input, and an empty line do not count as an answer.
         said.extend(answer.map(|answer| answer.trim().to_owned()).filter(|answer| !answer.is_empty()));
     }
     if said.iter().any(|said| is_meant(disk, said)) { Ok(()) } else { Err(refusal(!said.is_empty())) }
@@ -51,7 +51,7 @@ fn is_meant(disk: &Disk, said: &str) -> bool {
 }
 
 impl Disk {
-    /// What the disk is, for people: model, serial number, size, how it is attached.
+    /// A description for people: model, serial number, size, how it is attached.
     #[must_use]
     pub fn description(&self) -> String {
         let model = self.model.as_deref().unwrap_or("no model name");

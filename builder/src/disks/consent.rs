@@ -1,17 +1,17 @@
-//! What the user says about the disks that are to be written.
+//! What the user allows for the disks to be written.
 
 use clap::Args;
 
-/// What the user agreed to.
+/// What the user allows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Consent {
-    /// A disk that is neither removable nor on USB may be written.
+    /// Whether a disk that is neither removable nor on USB may be written.
     pub fixed_disk: bool,
-    /// Nodes whose sticks may become another node's.
+    /// Nodes whose sticks may be flashed for another node.
     pub reassign: Vec<String>,
-    /// Names of what may be lost.
+    /// The names of content that may be lost, as a refusal prints them.
     pub overwrite: Vec<String>,
-    /// Ends of serial numbers of the disks that are meant.
+    /// The ends of the serial numbers of the disks that the user means.
     pub serials: Vec<String>,
 }
 
@@ -42,7 +42,7 @@ pub struct ConsentArgs {
 }
 
 impl PartitionConsentArgs {
-    /// What was agreed to.
+    /// The consent that these options give.
     #[must_use]
     pub fn consent(&self) -> Consent {
         let Self { serials, fixed_disk, overwrite } = self.clone();
@@ -51,7 +51,7 @@ impl PartitionConsentArgs {
 }
 
 impl ConsentArgs {
-    /// What was agreed to.
+    /// The consent that these options give.
     #[must_use]
     pub fn consent(&self) -> Consent {
         Consent { reassign: self.reassign.clone(), ..self.common.consent() }

@@ -1,5 +1,5 @@
-//! What is on an open disk or file. The bytes are read through the descriptor alone, which may come from somebody who may
-//! do more.
+//! What is on an open disk or file. The bytes are read only through the descriptor, which may have been opened by a
+//! process with more rights.
 
 use super::blkid::{self, Found, Volume};
 use super::look_error::LookError;
@@ -24,46 +24,46 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-/// Bytes at the beginning of a disk or file system that are zero where nothing was written to it.
+/// The first bytes of a disk or file system, which are all zero if nothing was written to it.
 const BEGINNING: usize = 1 << 20;
-/// After an error, a disk that was pulled out is known to be gone by then.
+/// How long to wait after an error: by then, a disk that was pulled out is known to be gone.
 const SETTLING: Duration = Duration::from_millis(400);
 
-/// What is on a disk, and what it is to us.
+/// What is on a disk, and what that means for this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Content {
-    /// The kind of partition table.
+    /// The kind of partition table, in blkid's words.
     pub table: Option<String>,
-    /// What was recognised on the whole disk and on each partition.
+    /// What blkid recognised on the whole disk and on each partition.
     pub found: Vec<Found>,
-    /// What it is to us.
+    /// Whether it is blank, a stick, old secrets or something else.
     pub kind: ContentKind,
-    /// What is in the data partition of a stick, by the name that `--overwrite` must repeat.
+    /// What is in the data partition of a stick, under the name that the user must repeat with `--overwrite`.
     pub data: Option<String>,
-    /// What is wrong with its partition table, in the words of all commands.
+    /// What is wrong with the partition table, in the words that all commands use.
     pub table_faults: Vec<String>,
 }
 
-/// What a disk is to us.
+/// What a disk is for this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ContentKind {
-    /// Zeros at its beginning and end, and nothing that is recognised.
+    /// The beginning and the end are zero, and blkid recognises nothing.
     Blank,
-    /// The stick of a node, as its (unproven) seal says.
+    /// The stick of a node, according to its seal, which is not verified.
     Stick {
-        /// The site.
+        /// The name of the site.
         site: String,
-        /// The node.
+        /// The name of the node.
         node: String,
     },
     /// A secret partition of this system.
     OldSecrets,
-    /// Something else, by the name that `--overwrite` must repeat.
+    /// Other content, under the name that the user must repeat with `--overwrite`.
     Other(String),
 }
 
 impl ContentKind {
-    /// The name that `--overwrite` must repeat.
+    /// The name that the user must repeat with `--overwrite`.
     #[must_use]
     pub fn name(&self) -> String {
         match self {
@@ -95,8 +95,8 @@ impl Found {
 }
 
 impl Content {
-    /// What is on an open disk or file of that size, which is called `path`. One that was opened for direct reading is read
-    /// through the cache meanwhile.
+    /// Looks at an open disk or file of `size` bytes; `path` is its name in messages. A file that was opened for direct
+    /// I/O is read through the cache meanwhile.
     pub fn of(path: &Path, file: &File, size: u64) -> Result<Self, LookError> {
         let failed = |source| LookError::Read { path: path.to_owned(), offset: 0, source };
         let presence = Presence::of(file).map_err(failed)?;
@@ -104,7 +104,7 @@ impl Content {
         if found.is_err() {
             thread::sleep(SETTLING);
         }
-        // A disk that went away meanwhile looks as if it had nothing, or something else, on it.
+        // A disk that disappeared meanwhile seems to be blank, or to have other content.
         let says_so = found.as_ref().err().and_then(LookError::of_disk);
         if presence.is_going(file, size) || says_so.is_some_and(|error| presence.is_gone_by(error)) {
             return Err(LookError::Gone { path: path.to_owned() });
@@ -119,7 +119,7 @@ impl Content {
             return Ok(Self { table_faults, ..content });
         }
         let mut volumes = partitions(disk, reader.as_ref())?;
-        // What does not lie on the disk cannot be read.
+        // A volume that ends after the end of the disk cannot be read.
         volumes.retain(|volume| volume.offset.checked_add(volume.size).is_some_and(|end| end <= size));
         largest(&mut volumes);
         volumes.insert(0, Volume { partition: None, offset: 0, size });
@@ -134,7 +134,7 @@ impl Content {
         Ok(Self { table, found, kind, data: None, table_faults })
     }
 
-    /// All that is there, for people.
+    /// A description of everything on the disk, for people.
     #[must_use]
     pub fn description(&self) -> String {
         let names = self.names();
@@ -150,7 +150,7 @@ impl Content {
         }
     }
 
-    /// The names of all that was recognised, each once.
+    /// The names of everything that blkid recognised, each once.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let mut names: Vec<String> = Vec::new();
@@ -163,7 +163,7 @@ impl Content {
     }
 }
 
-/// What is looked at.
+/// The open disk or file.
 #[derive(Debug, Clone, Copy)]
 struct OpenDisk<'d> {
     path: &'d Path,
@@ -175,7 +175,8 @@ impl OpenDisk<'_> {
         move |source| LookError::Read { path: self.path.to_owned(), offset, source }
     }
 
-    /// Reads the table, where there is one, and what is wrong with it. Most disks of others have none, which is no fault.
+    /// Reads the partition table if there is one, and what is wrong with it. Most other disks have none, which is not a
+    /// fault.
     fn reader(self) -> Result<(Option<ImageReader>, Vec<String>), LookError> {
         let file = self.file.try_clone().map_err(self.fails(0))?;
         match ImageReader::of_file(self.path, file) {
@@ -191,7 +192,7 @@ impl OpenDisk<'_> {
         }
     }
 
-    /// Fills as much of `into` as there is.
+    /// Fills `into` as far as there are bytes.
     fn read_up_to(self, into: &mut [u8], offset: u64) -> Result<usize, LookError> {
         let mut done = 0;
         loop {
@@ -207,12 +208,12 @@ impl OpenDisk<'_> {
     }
 }
 
-/// A stick of this system: whose it is, where a seal says so.
+/// A stick of this system; its site and node if a seal has them.
 fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<Content>, LookError> {
-    /// A stranger's table may call anything a seal.
+    /// A partition table from elsewhere may give any partition the type of a seal.
     const LARGEST_SEAL: u64 = 64 << 20;
     let roles: Vec<Role> = reader.partitions().iter().filter_map(|partition| partition.role).collect();
-    // Types like that of the ESP are everybody's.
+    // Many systems use types like that of the ESP.
     if !roles.contains(&Role::Control) {
         return Ok(None);
     }
@@ -223,7 +224,7 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
     for slot in seals {
         match slot::seal(reader, slot) {
             Ok(seal) => found.extend(seal.ok()),
-            // Past the end of the disk there is none. One that cannot be read says nothing of whose the stick is.
+            // There is no seal after the end of the disk. A seal that cannot be read does not tell whose stick it is.
             Err(ReadError::Partition { source, .. }) if source.kind() == io::ErrorKind::UnexpectedEof => {}
             Err(source @ ReadError::Partition { .. }) => {
                 return Err(LookError::Partition { path: reader.path().to_owned(), source });
@@ -248,7 +249,7 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
     Ok(Some(Content { table: Some("gpt".to_owned()), found: found.collect(), kind, data, table_faults }))
 }
 
-/// What is in the data partition; nothing where its beginning is as it was flashed.
+/// What is in the data partition; `None` if its beginning is as it was flashed.
 fn data(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<String>, LookError> {
     let Ok(partition) = reader.partition(Role::Data) else { return Ok(None) };
     let mut head = vec![0; BEGINNING];
@@ -265,7 +266,7 @@ fn data(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<St
     Ok(Some(found.first().and_then(Found::name).unwrap_or("data").to_owned()))
 }
 
-/// Where partitions lie: by the table that was read, or else by the four entries of a master boot record.
+/// The partitions: from the table that was read, or else from the four entries of a master boot record.
 fn partitions(disk: OpenDisk<'_>, reader: Option<&ImageReader>) -> Result<Vec<Volume>, LookError> {
     const SECTOR: u64 = 512;
     const ENTRIES: usize = 446;
@@ -291,14 +292,14 @@ fn partitions(disk: OpenDisk<'_>, reader: Option<&ImageReader>) -> Result<Vec<Vo
     Ok(entries.filter_map(volume).collect())
 }
 
-/// Leaves as many partitions as are looked into, in their order: the largest ones, one of which gives the disk its name.
+/// Keeps as many partitions as are probed, in their order: the largest ones, because the largest one names the disk.
 fn largest(volumes: &mut Vec<Volume>) {
     volumes.sort_by_key(|volume| Reverse(volume.size));
     volumes.truncate(limits::VOLUMES.in_memory());
     volumes.sort_by_key(|volume| volume.partition);
 }
 
-/// Lets blkid see the volumes, in a private copy of the places that it looks at.
+/// Runs blkid on the volumes, with a private copy of the bytes that it reads.
 fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>, LookError> {
     let staging = Staging::for_public_data()?;
     let path = staging.path().join("disk");
@@ -321,8 +322,8 @@ fn probe(disk: OpenDisk<'_>, size: u64, volumes: &[Volume]) -> Result<Vec<Found>
     volumes.iter().map(|volume| Ok(blkid::probe(&path, *volume)?)).collect()
 }
 
-/// What a disk is on which something was recognised: named by what lies on the whole of it, or else in its largest
-/// partition.
+/// The kind of a disk on which blkid recognised something: named after the content of the whole disk, or else of its
+/// largest partition.
 fn foreign(found: &[Found]) -> Option<ContentKind> {
     let whole = found.iter().find(|found| found.partition.is_none());
     if whole.is_some_and(|found| {
@@ -336,7 +337,7 @@ fn foreign(found: &[Found]) -> Option<ContentKind> {
     name.map(|name| ContentKind::Other(name.to_owned()))
 }
 
-/// Whether the first MiB is zero, and the place of the backup partition table.
+/// Whether the first MiB and the place of the backup partition table are zero.
 fn is_blank(disk: OpenDisk<'_>, size: u64) -> Result<bool, LookError> {
     const END: u16 = 33 * 512;
     let mut start = vec![0; BEGINNING];
@@ -348,7 +349,7 @@ fn is_blank(disk: OpenDisk<'_>, size: u64) -> Result<bool, LookError> {
     Ok(is_zero(&start) && is_zero(&end))
 }
 
-/// As long as it lives, a file that was opened for direct input and output is read through the cache, in any pieces.
+/// While this exists, a file that was opened for direct I/O is read through the cache, in pieces of any size.
 struct Cached<'f> {
     file: &'f File,
     flags: OFlags,
@@ -367,7 +368,7 @@ impl<'f> Cached<'f> {
 impl Drop for Cached<'_> {
     fn drop(&mut self) {
         if self.flags.contains(OFlags::DIRECT) {
-            // It was set before; the kernel does not refuse it now.
+            // The same flags were set before, so the kernel does not refuse them.
             let _ = fcntl_setfl(self.file, self.flags);
         }
     }

@@ -1,4 +1,4 @@
-//! What is seen on files that hold what disks hold.
+//! What is recognised on files with the content of disks.
 
 use super::consent::Consent;
 use super::content::{Content, ContentKind};
@@ -19,7 +19,7 @@ use std::process::Command;
 
 const MIB: u64 = 1 << 20;
 
-/// A disk of that size, to which the programs were applied.
+/// A disk of that size, on which these programs were run.
 fn disk(size: u64, commands: &[&[&str]]) -> tempfile::NamedTempFile {
     let file = tempfile::NamedTempFile::new().unwrap();
     file.as_file().set_len(size).unwrap();
@@ -83,7 +83,7 @@ fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
         content.preflight(Path::new("/dev/x"), &purpose("site", node), consent)
     };
     let none = Consent::default();
-    // As it was flashed.
+    // The partition is as it was flashed.
     assert_eq!(look().data, None);
     judge(&look(), "demo", &none).unwrap();
 
@@ -147,7 +147,7 @@ fn file_systems_are_named_by_label_or_kind() {
         (8 * MIB, &["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-L", "my photos"], "my photos"),
         (8 * MIB, &["/usr/sbin/mke2fs", "-q", "-t", "ext2"], "ext2"),
         (8 * MIB, &["/usr/sbin/mkfs.vfat", "-n", "CAMERA"], "CAMERA"),
-        // The folder that has the label lies behind tables of 2 MiB.
+        // The folder with the label is after tables of 2 MiB.
         (16 << 30, &["/usr/sbin/mkfs.vfat", "-F32", "-s8", "-n", "MUSIC"], "MUSIC"),
         (8 * MIB, &["/usr/sbin/mkswap", "-q"], "swap"),
         (

@@ -1,4 +1,4 @@
-//! Opening a block device for oneself alone, and no other than the one that is meant.
+//! Opens a block device exclusively, and only if it is the intended device.
 
 use super::number::Number;
 use nix::fcntl::OFlag;
@@ -7,11 +7,11 @@ use std::io;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` asks the kernel for one that nobody
-/// else uses.
+/// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` makes the kernel refuse a device
+/// that another process uses.
 pub(super) fn open_exclusive(path: &Path, number: Number, direct: bool) -> io::Result<File> {
     let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
-    // A thing of another kind might do something when it is opened.
+    // Another kind of file might react to being opened.
     if Number::of_device(path) != Some(number) {
         return Err(other());
     }

@@ -1,4 +1,4 @@
-//! What a disk is as a piece of hardware: model, serial number, bus, and whether it is made to be taken out.
+//! A disk as a piece of hardware: model, serial number, bus, and whether it is removable.
 
 use super::kernel::{Kernel, Node, text};
 use serde::Serialize;
@@ -6,13 +6,13 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-/// How a disk is attached.
+/// The bus that a disk is attached to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Bus {
     /// A stick, or a disk in a USB case.
     Usb,
-    /// An SD card, or memory soldered to the board that speaks its language.
+    /// An SD card, or soldered memory that uses the same protocol.
     Mmc,
     /// A SATA or old ATA disk.
     Sata,
@@ -20,9 +20,9 @@ pub enum Bus {
     Nvme,
     /// A virtual machine's disk.
     Virtio,
-    /// A file.
+    /// A file that acts as a disk.
     Loop,
-    /// Anything else, such as a disk made of others.
+    /// Anything else, such as a disk made of other disks.
     Other,
 }
 
@@ -40,7 +40,7 @@ impl fmt::Display for Bus {
     }
 }
 
-/// The piece of hardware.
+/// What is known of the hardware.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Hardware {
     pub(super) model: Option<String>,
@@ -53,17 +53,17 @@ pub(super) struct Hardware {
 const LOOP_MAJOR: u64 = 7;
 
 impl Hardware {
-    /// Of a whole disk.
+    /// Reads the facts of a whole disk.
     pub(super) fn of(kernel: &Kernel, disk: &Node) -> Self {
         let bus = bus(kernel, disk);
-        // The slot of a memory card is not removable, and the kernel means the slot.
+        // A memory card counts as removable, although its slot, which the kernel describes, is not.
         let card = bus == Bus::Mmc && disk.text("device/type").as_deref() == Some("SD");
         let removable = disk.text("removable").as_deref() == Some("1") || card;
         Self { model: model(disk), serial: serial(kernel, disk), bus, removable }
     }
 }
 
-/// The nearest device above the disk that belongs to a bus of ours.
+/// The bus of the nearest device above the disk that has one of these buses.
 fn bus(kernel: &Kernel, disk: &Node) -> Bus {
     if disk.number.major() == LOOP_MAJOR {
         return Bus::Loop;
@@ -85,22 +85,22 @@ fn bus_of(folder: &Path) -> Option<Bus> {
     }
 }
 
-/// The folders of the devices that a disk hangs on, nearest first.
+/// The folders of the devices that a disk is attached to, nearest first.
 fn above<'d>(kernel: &Kernel, disk: &'d Node) -> impl Iterator<Item = &'d Path> {
     let top = fs::canonicalize(&kernel.sys).unwrap_or_else(|_| kernel.sys.clone());
     disk.folder.ancestors().skip(1).take_while(move |folder| *folder != top)
 }
 
 fn model(disk: &Node) -> Option<String> {
-    // Of virtio it is a number, and of ATA disks always the same word.
+    // For virtio the vendor is a number, and for ATA disks always the same word.
     let vendor = disk.text("device/vendor").filter(|vendor| !vendor.starts_with("0x") && vendor != "ATA");
     let words: Vec<String> = vendor.into_iter().chain(disk.text("device/model")).collect();
     let words = (!words.is_empty()).then(|| words.join(" "));
     words.or_else(|| disk.text("device/name"))
 }
 
-/// That of the USB device, which is printed on many; else that of the disk; else its page 0x80 of SCSI's vital product
-/// data, which has four bytes in front.
+/// The serial number of the USB device, which is printed on many; or else of the disk; or else page 0x80 of SCSI's
+/// vital product data, after its first four bytes.
 fn serial(kernel: &Kernel, disk: &Node) -> Option<String> {
     let usb = above(kernel, disk).find(|folder| folder.join("idVendor").is_file());
     let of_usb = usb.and_then(|folder| text(&folder.join("serial")));

@@ -1,4 +1,4 @@
-//! What the kernel says of block devices in sysfs (Documentation/ABI/stable/sysfs-block), found by device number.
+//! Facts about block devices from sysfs (Documentation/ABI/stable/sysfs-block), found by device number.
 
 use super::number::Number;
 use std::fs;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Finds the number of the block device under a path.
 type Lookup = Box<dyn Fn(&Path) -> Option<Number>>;
 
-/// Where the kernel's facts are read.
+/// The folders and functions that the facts are read with.
 pub(super) struct Kernel {
     pub(super) sys: PathBuf,
     pub(super) proc: PathBuf,
@@ -21,13 +21,13 @@ pub(super) struct Kernel {
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     pub(super) number: Number,
-    /// As the kernel calls it.
+    /// The kernel's name of the device.
     pub(super) name: String,
     pub(super) folder: PathBuf,
 }
 
 impl Kernel {
-    /// The one that runs.
+    /// The running kernel.
     pub(super) fn running() -> Self {
         Self {
             sys: "/sys".into(),
@@ -37,7 +37,7 @@ impl Kernel {
         }
     }
 
-    /// The device of that number.
+    /// The device with that number.
     pub(super) fn node(&self, number: Number) -> io::Result<Node> {
         let folder = fs::canonicalize(self.sys.join(format!("dev/block/{number}")))?;
         Node::at(&folder)
@@ -50,7 +50,7 @@ impl Kernel {
         for name in names(&folder)? {
             match Node::at(&folder.join(name)) {
                 Ok(node) => nodes.push(node),
-                // It went away meanwhile.
+                // The device disappeared meanwhile.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -59,7 +59,7 @@ impl Kernel {
         Ok(nodes)
     }
 
-    /// The file under which the device can be opened, as the kernel names it.
+    /// The file under which the device can be opened, by the kernel's name of it.
     pub(super) fn device_file(&self, node: &Node) -> Option<PathBuf> {
         let event = node.text("uevent")?;
         let name = event.lines().find_map(|line| line.strip_prefix("DEVNAME="))?;
@@ -69,7 +69,7 @@ impl Kernel {
 }
 
 impl Node {
-    /// The device whose folder this is, or leads to.
+    /// The device of this folder, which may be a link.
     fn at(folder: &Path) -> io::Result<Self> {
         let folder = fs::canonicalize(folder)?;
         let number = fs::read_to_string(folder.join("dev"))?;
@@ -81,28 +81,28 @@ impl Node {
         Ok(Self { number, name, folder })
     }
 
-    /// An attribute, without blanks around it; `None` where there is none or it is empty.
+    /// The text of an attribute, without blanks around it; `None` if it is missing or empty.
     pub(super) fn text(&self, attribute: &str) -> Option<String> {
         text(&self.folder.join(attribute))
     }
 
-    /// An attribute that is a number, and must be there.
+    /// An attribute that must exist and be a number.
     pub(super) fn number_in(&self, attribute: &str) -> io::Result<u64> {
         let text = fs::read_to_string(self.folder.join(attribute))?;
         text.trim().parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
     }
 
-    /// Whether it has that attribute or folder.
+    /// Whether the device has that attribute or folder.
     pub(super) fn has(&self, attribute: &str) -> bool {
         self.folder.join(attribute).exists()
     }
 
-    /// Whether it is a part of a disk.
+    /// Whether the device is a partition.
     pub(super) fn is_partition(&self) -> bool {
         self.has("partition")
     }
 
-    /// The disk that it is a partition of, or else itself.
+    /// The disk that it is a partition of, or else the device itself.
     pub(super) fn whole(&self) -> io::Result<Self> {
         match self.folder.parent() {
             Some(parent) if self.is_partition() => Self::at(parent),
@@ -110,7 +110,7 @@ impl Node {
         }
     }
 
-    /// The partitions on it, by number.
+    /// The partitions of the device, by number.
     pub(super) fn partitions(&self) -> io::Result<Vec<Self>> {
         let partitions = self.below("")?.into_iter().filter(Self::is_partition);
         let numbered = partitions.map(|partition| Ok((partition.number_in("partition")?, partition)));
@@ -119,12 +119,12 @@ impl Node {
         Ok(numbered.into_iter().map(|(_, partition)| partition).collect())
     }
 
-    /// The devices that are made of it.
+    /// The devices that are made of this one.
     pub(super) fn holders(&self) -> io::Result<Vec<Self>> {
         self.below("holders")
     }
 
-    /// The devices whose folders lie in that one, or links to them.
+    /// The devices whose folders are in that folder, or linked from it.
     fn below(&self, folder: &str) -> io::Result<Vec<Self>> {
         let folder = self.folder.join(folder);
         let devices = names(&folder)?.into_iter().map(|name| folder.join(name));
@@ -132,7 +132,7 @@ impl Node {
     }
 }
 
-/// The names in a folder, sorted; none where it does not exist.
+/// The names in a folder, sorted; none if the folder does not exist.
 pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     #[expect(clippy::disallowed_methods, reason = "sorted right below")]
     let entries = match fs::read_dir(folder) {
@@ -147,7 +147,7 @@ pub(super) fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// What stands in a file, without blanks around it; `None` where there is none or it is empty.
+/// The text of a file, without blanks around it; `None` if the file is missing or empty.
 pub(super) fn text(path: &Path) -> Option<String> {
     let bytes = fs::read(path).ok()?;
     let text = String::from_utf8_lossy(&bytes);

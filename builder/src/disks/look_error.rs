@@ -1,4 +1,4 @@
-//! Why it is not known what is on a disk. Nothing was written to it.
+//! Why the content of a disk is not known. Nothing was written to it.
 
 use super::presence::GONE;
 use crate::error::{Class, Classified};
@@ -10,37 +10,37 @@ use std::io;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// The exit code for a medium that does not give what is on it.
+/// The exit code for a medium that cannot be read.
 pub const BAD_STICK: u8 = 92;
 
-/// The content could not be looked at.
+/// Why the content of a disk could not be read.
 #[derive(Debug, Error, classified::Cause)]
 pub enum LookError {
-    /// It was pulled out.
+    /// The disk was pulled out, or failed.
     #[error("{path} is gone: it was pulled out, or it or its port failed")]
     Gone {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
     },
-    /// Reading failed.
+    /// A read from the disk failed.
     #[error("cannot read what is on {path}, at byte {offset}: {source}")]
     Read {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Where.
+        /// The offset of the read in bytes.
         offset: u64,
-        /// What the system said.
+        /// The error from the read.
         r#source: io::Error,
     },
-    /// Reading a partition that says whose the stick is failed.
+    /// A partition that tells whose stick it is could not be read.
     #[error("cannot read what is on {path}: {source}")]
     Partition {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Which one, and what the system said.
+        /// The error, with the name of the partition.
         r#source: ReadError,
     },
-    /// No place for what blkid is to see.
+    /// The file for blkid could not be made.
     #[error(transparent)]
     Staging(#[from] StagingError),
     /// blkid is missing or failed.
@@ -49,7 +49,7 @@ pub enum LookError {
 }
 
 impl LookError {
-    /// What the system said of the disk.
+    /// The I/O error of the disk, if there was one.
     pub(super) fn of_disk(&self) -> Option<&io::Error> {
         match self {
             Self::Read { source, .. }

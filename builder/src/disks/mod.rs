@@ -1,7 +1,8 @@
-//! Disks of the workstation: what they are, what is on them, what uses them, whether one may be written, and opening it.
+//! Disks of the workstation: what they are, what is on them, what uses them, whether one may be written, and opening
+//! it.
 //!
-//! All facts are the kernel's, found by device number, so that links and other names of a device are seen through, and
-//! nothing is read out of a name. Judging is pure.
+//! All facts come from the kernel, found by device number: links and other names of a device make no difference, and
+//! nothing is guessed from a name. The checks before writing are pure functions.
 
 pub mod blkid;
 pub mod confirm;
@@ -32,54 +33,54 @@ use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 use uses::{System, Use};
 
-/// A part of a disk, as the kernel knows it.
+/// A partition of a disk, as the kernel knows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Partition {
-    /// The kernel's name.
+    /// The kernel's name of the partition.
     pub name: String,
-    /// Its number.
+    /// Its device number.
     pub number: Number,
 }
 
 /// A block device, and what is known of it without opening it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// As it was named.
+    /// The path that the user gave.
     pub path: PathBuf,
-    /// As the kernel calls it.
+    /// The kernel's name of the device.
     pub name: String,
-    /// Its number.
+    /// Its device number.
     pub number: Number,
-    /// Tells it from another one that gets the same number when this one is gone.
+    /// The kernel's sequence number: it differs when another disk gets the same device number.
     pub sequence: Option<u64>,
-    /// Its size in bytes.
+    /// The size of the device in bytes.
     pub size: u64,
     /// The size of the whole disk in bytes: its own, or that of the disk that it is a partition of.
     pub whole_size: u64,
-    /// Bytes of its sectors, as it is addressed.
+    /// The size of its logical sectors in bytes.
     pub sector: u64,
-    /// Maker and model.
+    /// Vendor and model.
     pub model: Option<String>,
-    /// The serial number.
+    /// The serial number; none if the hardware has none.
     pub serial: Option<String>,
-    /// How it is attached.
+    /// The bus that the disk is attached to.
     pub bus: Bus,
-    /// Whether it is made to be taken out.
+    /// Whether the disk is removable, or a card.
     pub removable: bool,
-    /// Whether the kernel lets nobody write it.
+    /// Whether the kernel allows no writes to it.
     pub read_only: bool,
-    /// The kernel's name of the disk that it is a partition of.
+    /// The kernel's name of the disk that this is a partition of; none for a whole disk.
     pub partition_of: Option<String>,
-    /// Its partitions.
+    /// The partitions of the disk.
     pub partitions: Vec<Partition>,
-    /// What uses it.
+    /// What uses the disk, its partitions, or devices made of them.
     pub uses: Vec<Use>,
-    /// All devices that lie on it: itself, its partitions, and those made of them.
+    /// All devices that are stored on it: itself, its partitions, and those made of them.
     carries: BTreeSet<Number>,
 }
 
 impl Disk {
-    /// Looks at a block device. It is neither opened nor written.
+    /// Reads the facts of a block device. It is neither opened nor written.
     pub fn of(path: &Path) -> Result<Self, Refusal> {
         let metadata = std::fs::metadata(path)
             .map_err(|source| Refusal::NoDisk { path: path.to_owned(), reason: source.to_string() })?;
@@ -98,13 +99,13 @@ impl Disk {
         list(&Kernel::running()).map_err(|source| Refusal::Look { path: "/sys/dev/block".into(), source })
     }
 
-    /// The number of the disk now under this one's number; another one after it was taken out and put back.
+    /// The sequence number of the disk that now has this device number; it differs after the disk was unplugged.
     fn sequence_now(&self) -> io::Result<Option<u64>> {
         sequence(&Kernel::running().node(self.number)?)
     }
 }
 
-/// The devices that a file lies on, or is.
+/// The devices that a file is stored on, or that it is.
 fn devices_under(file: &Path) -> io::Result<BTreeSet<Number>> {
     let kernel = Kernel::running();
     Ok(System::read(&kernel)?.under(&std::fs::canonicalize(file)?))
@@ -122,10 +123,10 @@ fn list(kernel: &Kernel) -> io::Result<Vec<Disk>> {
     Ok(disks)
 }
 
-/// Disks in memory (Documentation/admin-guide/devices.txt).
+/// The major number of disks in memory (Documentation/admin-guide/devices.txt).
 const MEMORY: u64 = 1;
 
-/// Whether it is a disk that has a medium, and no part of one, memory, or made of others.
+/// Whether this is a disk with a medium, and not a partition, memory, or made of other disks.
 fn is_disk(node: &Node) -> bool {
     let made = ["partition", "dm", "md", "bcache", "disksize"].iter().any(|kind| node.has(kind));
     !made && node.number.major() != MEMORY && node.number_in("size").is_ok_and(|size| size > 0)
@@ -156,12 +157,12 @@ fn disk(kernel: &Kernel, system: &System<'_>, node: &Node, path: &Path) -> io::R
     })
 }
 
-/// The kernel counts in units of 512 bytes, whatever the disk's sectors are.
+/// The size in bytes. The kernel counts in units of 512 bytes, whatever the size of the disk's sectors.
 fn size(node: &Node) -> io::Result<u64> {
     Ok(node.number_in("size")?.saturating_mul(512))
 }
 
-/// Which disk this is of all that were ever attached; kernels before 5.15 do not count them.
+/// The sequence number of this disk among all that were ever attached; kernels before 5.15 do not have it.
 fn sequence(node: &Node) -> io::Result<Option<u64>> {
     let whole = node.whole()?;
     whole.has("diskseq").then(|| whole.number_in("diskseq")).transpose()

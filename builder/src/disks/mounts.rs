@@ -1,4 +1,4 @@
-//! What the kernel says of mounts (proc(5), `/proc/pid/mountinfo`) and of swap, and which devices they lie on.
+//! Mounts (proc(5), `/proc/pid/mountinfo`) and swap of the running system, and the devices that they are on.
 
 use super::kernel::{Kernel, names};
 use super::number::Number;
@@ -7,30 +7,30 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A line of mountinfo.
+/// One line of mountinfo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// Of the file system: that of a device, or an anonymous one.
+    /// The number of the file system: that of a device, or an anonymous one.
     pub(super) number: Number,
     pub(super) place: PathBuf,
     pub(super) kind: String,
     pub(super) source: String,
-    /// Of the file system, not of the mount.
+    /// The options of the file system, not of the mount.
     pub(super) options: String,
 }
 
-/// All mounts and swap of the running system, with the devices that each lies on.
+/// All mounts and swap of the running system, with the devices that each is on.
 #[derive(Debug, Default)]
 pub(super) struct Mounts {
     pub(super) mounts: Vec<(Mount, BTreeSet<Number>)>,
     pub(super) swaps: Vec<BTreeSet<Number>>,
 }
 
-/// The devices of a file system over several.
+/// The devices of a file system that spans several.
 type Members = BTreeSet<Number>;
 
 impl Mount {
-    /// Reads a line. Any number of optional fields stands before a lone dash.
+    /// Parses a line. It has any number of optional fields before a single dash.
     fn parse(line: &str) -> Option<Self> {
         let (before, after) = line.split_once(" - ")?;
         let mut fields = before.split(' ').skip(2);
@@ -61,14 +61,14 @@ impl Mount {
 }
 
 impl Mounts {
-    /// Reads both.
+    /// Reads the mounts and the swap.
     pub(super) fn read(kernel: &Kernel) -> io::Result<Self> {
         let text = fs::read_to_string(kernel.proc.join("self/mountinfo"))?;
         let parse = |line: &str| {
             let strange = || io::Error::new(io::ErrorKind::InvalidData, format!("a strange mount: {line}"));
             Mount::parse(line).ok_or_else(strange)
         };
-        // A mount that is not understood may be the one that matters.
+        // A mount that cannot be parsed may be the one that matters.
         let mounts: Vec<Mount> = text.lines().map(parse).collect::<io::Result<_>>()?;
         let groups = groups(kernel)?;
         let resolve = |mount: &Mount| devices(kernel, &mounts, &groups, mount, 0);
@@ -78,12 +78,12 @@ impl Mounts {
         Ok(all)
     }
 
-    /// The mount at the top folder: the last one, which covers those before it.
+    /// The mount at the root folder: the last one, which covers those before it.
     pub(super) fn root(&self) -> Option<&(Mount, BTreeSet<Number>)> {
         self.mounts.iter().rev().find(|(mount, _)| mount.place == Path::new("/"))
     }
 
-    /// The devices under a path: itself where it is one, or else those that its file system lies on.
+    /// The devices under a path: the path itself if it is one, or else those that its file system is on.
     pub(super) fn under(&self, kernel: &Kernel, path: &Path) -> BTreeSet<Number> {
         if let Some(number) = (kernel.lookup)(path) {
             return BTreeSet::from([number]);
@@ -94,8 +94,8 @@ impl Mounts {
     }
 }
 
-/// The devices that a mount lies on: that of its number, the one that is its source, all that share a file system with
-/// these, and those of an overlay's layers.
+/// The devices that a mount is on: the one with its number, the one that is its source, all that share a file system
+/// with these, and those of an overlay's layers.
 fn devices(
     kernel: &Kernel,
     mounts: &[Mount],
@@ -108,7 +108,7 @@ fn devices(
     let named: Members = own.into_iter().chain(source.and_then(&kernel.lookup)).collect();
     let members = groups.iter().filter(|group| !group.is_disjoint(&named)).flatten();
     let mut devices: Members = named.iter().chain(members).copied().collect();
-    // An overlay lies on others, which may be overlays.
+    // The layers of an overlay may be on other overlays.
     if depth < mounts.len() {
         for layer in mount.layers() {
             let others = mounts.iter().filter(|other| *other != mount && layer.starts_with(&other.place));
@@ -120,7 +120,7 @@ fn devices(
     devices
 }
 
-/// The members of each mounted file system of the kinds that have several (`/sys/fs/btrfs/UUID/devices/NAME`).
+/// The members of each mounted file system that spans several devices (`/sys/fs/btrfs/UUID/devices/NAME`).
 fn groups(kernel: &Kernel) -> io::Result<Vec<Members>> {
     let folder = kernel.sys.join("fs/btrfs");
     let mut groups = Vec::new();
@@ -134,7 +134,7 @@ fn groups(kernel: &Kernel) -> io::Result<Vec<Members>> {
     Ok(groups)
 }
 
-/// The files and devices that the kernel swaps to. One without swap has no such file.
+/// The files and devices that the kernel swaps to. A kernel without swap does not have this list.
 fn swaps(kernel: &Kernel) -> io::Result<Vec<PathBuf>> {
     let text = match fs::read_to_string(kernel.proc.join("swaps")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -144,7 +144,7 @@ fn swaps(kernel: &Kernel) -> io::Result<Vec<PathBuf>> {
     Ok(paths.map(|path| PathBuf::from(unescape(path))).collect())
 }
 
-/// The kernel writes blanks, `#` and backslashes in paths as octal numbers.
+/// Undoes the kernel's escapes: it writes blanks, `#` and backslashes in paths as octal numbers.
 fn unescape(path: &str) -> String {
     [("\\040", " "), ("\\043", "#"), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")]
         .into_iter()

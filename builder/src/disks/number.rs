@@ -1,4 +1,4 @@
-//! The number of a device: what the kernel knows it by, whatever its names are.
+//! The number of a device, by which the kernel knows it under all its names.
 
 use std::fmt;
 use std::fs;
@@ -6,14 +6,14 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::Path;
 use std::str::FromStr;
 
-/// Major and minor number of a block device, or of the file system that a file lies on.
+/// Major and minor number of a block device, or of the file system that a file is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Number {
     major: u64,
     minor: u64,
 }
 
-/// What is no number of a device.
+/// The text is not a device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no number of a device, which is written MAJOR:MINOR")]
 pub struct NoNumber;
@@ -32,13 +32,13 @@ impl Number {
         metadata.file_type().is_block_device().then(|| Self::from_raw(metadata.rdev()))
     }
 
-    /// The kind of device.
+    /// The major number: the kind of device.
     #[must_use]
     pub fn major(self) -> u64 {
         self.major
     }
 
-    /// Whether it stands for no device, but for a file system without one, or over several.
+    /// Whether this is not a device, but a file system without one, or on several.
     #[must_use]
     pub fn is_anonymous(self) -> bool {
         self.major == 0

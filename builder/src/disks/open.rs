@@ -1,4 +1,4 @@
-//! Opening a disk for writing: alone, and the very disk that was judged.
+//! Opens a disk for writing: exclusively, and only if it is still the disk that was checked.
 
 use super::Disk;
 use super::exclusive::{number_of, open_exclusive};
@@ -15,37 +15,37 @@ use thiserror::Error;
 /// Why a disk cannot be opened. Nothing was written to it.
 #[derive(Debug, Error, classified::Cause)]
 pub enum OpenError {
-    /// Somebody else has it.
+    /// The disk is refused, or another process uses it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The user may not, and has no sudo.
+    /// The user may not open it, and there is no sudo.
     #[error("you may not write {path}")]
     NotAllowed {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
     },
-    /// sudo did not open it.
+    /// The helper that runs with sudo did not open it.
     #[error("cannot open {path} with sudo: {source}")]
     Sudo {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Why.
+        /// The error from sudo or the helper.
         r#source: SudoError,
     },
-    /// The system.
+    /// The kernel did not open it.
     #[error("cannot open {path} for writing: {source}")]
     Open {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening it.
         r#source: io::Error,
     },
-    /// Another disk has its number, or it shrank.
+    /// Another disk has its device number now, or its size changed.
     #[error("{path} is not the disk any more that was looked at: {difference}")]
     Changed {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// What is different.
+        /// What differs from the disk that was checked.
         difference: &'static str,
     },
 }
@@ -80,8 +80,8 @@ impl Classified for OpenError {
     }
 }
 
-/// Opens the disk that was looked at for reading and writing, for oneself alone, past the cache where `direct`. Where the
-/// user may not, a helper that runs with sudo opens it and hands it over.
+/// Opens the disk that was checked for reading and writing, exclusively, and for direct I/O if `direct`. If the user
+/// may not, a helper that runs with sudo opens it and passes the descriptor back.
 pub fn open(disk: &Disk, direct: bool) -> Result<File, OpenError> {
     let path = || disk.path.clone();
     let file = match open_exclusive(&disk.path, disk.number, direct) {
@@ -116,7 +116,7 @@ fn refused(path: PathBuf, source: io::Error) -> OpenError {
     OpenError::Open { path, source }
 }
 
-/// What the open file has otherwise than the disk that was looked at.
+/// How the open file differs from the disk that was checked.
 fn difference(disk: &Disk, mut file: &File) -> io::Result<Option<&'static str>> {
     if number_of(file)? != Some(disk.number) {
         return Ok(Some("its number is another"));
@@ -125,7 +125,7 @@ fn difference(disk: &Disk, mut file: &File) -> io::Result<Option<&'static str>> 
         return Ok(Some("its size is another"));
     }
     file.seek(SeekFrom::Start(0))?;
-    // Numbers are given again. The file is open, so that this one cannot be given away after it was asked about.
+    // Device numbers are reused. The file is open, so this number cannot get another disk after the check.
     let sequence = disk.sequence_now();
     Ok((sequence.ok() != Some(disk.sequence)).then_some("it was taken out, or exchanged"))
 }

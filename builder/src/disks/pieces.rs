@@ -1,25 +1,25 @@
-//! Where on a volume its file system can be recognised: the places that libblkid looks at (util-linux 2.38 to 2.41,
+//! Where on a volume its file system can be recognised: the places that libblkid reads (util-linux 2.38 to 2.41,
 //! `libblkid/src/superblocks`).
 //!
-//! A place that is missed makes a file system unknown, and never a disk blank.
+//! If a place is missing here, a file system is not recognised, but a disk never counts as blank.
 
 use std::ops::Range;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
-/// Superblocks stand in the first 256 KiB (UFS); anchors of UDF with blocks of 4 KiB at 1 MiB.
+/// Superblocks are in the first 256 KiB (UFS); anchors of UDF with blocks of 4 KiB at 1 MiB.
 const HEAD: u64 = MIB + 64 * KIB;
-/// VMFS and UDF, at the second; copies of a LUKS header, up to the fourth.
+/// VMFS and UDF are at 2 MiB; copies of a LUKS header up to 4 MiB.
 const MARKS: [u64; 2] = [2 * MIB, 4 * MIB];
-/// RAID controllers leave theirs up to 3087 sectors before the end, ZFS two labels in the last 512 KiB.
+/// RAID controllers write theirs up to 3087 sectors before the end, ZFS two labels in the last 512 KiB.
 const TAIL: u64 = 2 * MIB;
-/// A table or a folder that a boot sector points to.
+/// The size of a table or a folder that a boot sector points to.
 const POINTED: u64 = 64 * KIB;
-/// So much of the beginning says where else to look.
+/// How many bytes at the beginning tell where else to look.
 pub(super) const BOOT_SECTOR: usize = 512;
 
-/// The stretches of a volume of that size that are looked at; they may overlap.
+/// The ranges of a volume of that size that are read; they may overlap.
 pub(super) fn pieces(boot_sector: &[u8], size: u64) -> Vec<Range<u64>> {
     let mut pieces = vec![0..HEAD, size.saturating_sub(TAIL)..size];
     let pointed = [ntfs(boot_sector), exfat(boot_sector), fat(boot_sector)];
@@ -29,17 +29,17 @@ pub(super) fn pieces(boot_sector: &[u8], size: u64) -> Vec<Range<u64>> {
     clipped.filter(|piece| !piece.is_empty()).collect()
 }
 
-/// The master file table, whose fourth entry has the label.
+/// The offset of the master file table, whose fourth entry has the label.
 fn ntfs(sector: &[u8]) -> Option<u64> {
     (sector.get(3..11)? == b"NTFS    ").then_some(())?;
     let sectors = u64::from(*sector.get(13)?);
-    // From 0x80 on it is a power of two, counted down from 256.
+    // Values from 0x80 on are a power of two, counted down from 256.
     let sectors =
         if sectors < 0x80 { sectors } else { 1u64.checked_shl(u32::try_from(256 - sectors).ok()?)? };
     number(sector, 48, 8)?.checked_mul(sectors)?.checked_mul(number(sector, 11, 2)?)
 }
 
-/// The root folder, which has the label.
+/// The offset of the root folder, which has the label.
 fn exfat(sector: &[u8]) -> Option<u64> {
     (sector.get(3..11)? == b"EXFAT   ").then_some(())?;
     let (of_sector, of_cluster) = (number(sector, 108, 1)?, number(sector, 109, 1)?);
@@ -49,7 +49,7 @@ fn exfat(sector: &[u8]) -> Option<u64> {
     sectors.checked_mul(1 << of_sector)
 }
 
-/// The same, behind the tables or in a cluster.
+/// The offset of the root folder, after the tables or in a cluster.
 fn fat(sector: &[u8]) -> Option<u64> {
     (sector.get(510..512)? == [0x55, 0xaa]).then_some(())?;
     let (reserved, tables) = (number(sector, 14, 2)?, number(sector, 16, 1)?);
@@ -59,7 +59,7 @@ fn fat(sector: &[u8]) -> Option<u64> {
     data.checked_add(clusters.checked_mul(number(sector, 13, 1)?)?)?.checked_mul(number(sector, 11, 2)?)
 }
 
-/// A number of that many bytes, the smallest first.
+/// A little-endian number of that many bytes.
 fn number(bytes: &[u8], at: usize, length: usize) -> Option<u64> {
     let bytes = bytes.get(at..at.checked_add(length)?)?;
     Some(bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte)))

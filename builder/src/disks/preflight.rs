@@ -1,4 +1,4 @@
-//! Whether a disk may be written: pure functions of what is known of it and what the user agreed to.
+//! The checks before a disk is written: pure functions of what is known of it and what the user allows.
 
 use super::consent::Consent;
 use super::content::{Content, ContentKind};
@@ -11,18 +11,18 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Sectors that images are made for.
+/// The sector size, in bytes, that images are made for.
 const SECTOR: u64 = 512;
-/// What may be lost without a word.
+/// What may be overwritten without consent.
 const STICK: &str = "a stick of this site";
 const SECRETS: &str = "an old secret partition";
 
-/// What is to be written.
+/// What will be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Purpose {
-    /// The image.
+    /// The path of the image.
     image: PathBuf,
-    /// The devices that it lies on.
+    /// The devices that the image is stored on.
     lies_on: BTreeSet<Number>,
     site: String,
     node: String,
@@ -30,33 +30,33 @@ pub struct Purpose {
 }
 
 impl Purpose {
-    /// A stick of this node out of this image, which needs that many bytes.
+    /// A stick of this node, from an image of `length` bytes.
     pub fn new(image: &Path, site: &str, node: &str, length: u64) -> io::Result<Self> {
         let lies_on = devices_under(image)?;
         Ok(Self { image: image.to_owned(), lies_on, site: site.to_owned(), node: node.to_owned(), length })
     }
 
-    /// The same, with the image on that device.
+    /// The same, with the image stored on that device.
     #[cfg(test)]
     pub(super) fn lying_on(self, number: Number) -> Self {
         Self { lies_on: BTreeSet::from([number]), ..self }
     }
 }
 
-/// What the helper that opens disks is asked for.
+/// The request to the helper that opens disks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// A partition, and not a whole disk.
+    /// Whether it is for a partition, and not for a whole disk.
     pub partition: bool,
-    /// The disk once more, where it is neither removable nor on USB.
+    /// The path again, for a disk that is neither removable nor on USB.
     pub fixed_disk: Option<PathBuf>,
 }
 
 impl Disk {
-    /// Whether the disk may be written, as far as that can be known before it is opened.
+    /// Checks whether the disk may be written, as far as that can be known before it is opened.
     ///
-    /// A disk that is in use, that carries the system or the image, is read-only, too small or no whole disk is never
-    /// written, whatever the user agrees to.
+    /// These disks are never written, whatever the user allows: one that is in use, has the running system or the image
+    /// on it, is read-only or too small, or is not a whole disk.
     pub fn preflight(&self, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
         let path = || self.path.clone();
         if let Some(disk) = &self.partition_of {
@@ -69,13 +69,12 @@ impl Disk {
         self.preflight_whole(consent, purpose.length)
     }
 
-    /// Whether the disk under `path` may be written, as far as that can be known before the image is read: reading it to its
-    /// last byte takes its time. A file is no disk, and may.
+    /// The check before the image is read, because reading all of it takes time. A file is not a disk, and is allowed.
     pub fn preflight_before_reading(path: &Path, image: &Path, consent: &Consent) -> Result<(), Refusal> {
         if path.is_file() {
             return Ok(());
         }
-        // Why an image cannot be found is said by whoever reads it.
+        // The code that reads the image reports why it cannot be found.
         let Ok(purpose) = Purpose::new(image, "", "", 0) else { return Ok(()) };
         Self::of(path)?.preflight(&purpose, consent)
     }
@@ -86,7 +85,7 @@ impl Disk {
         self.preflight_whole(consent, 0)
     }
 
-    /// Whether a partition may be written. A disk without any may, too.
+    /// Checks whether a partition may be written. A disk without partitions is allowed, too.
     pub fn preflight_partition(&self, consent: &Consent) -> Result<(), Refusal> {
         if !self.partitions.is_empty() {
             let partitions = self.partitions.iter().map(|partition| partition.name.clone()).collect();
@@ -97,8 +96,8 @@ impl Disk {
         self.judge_fixed(consent)
     }
 
-    /// Whether the helper that runs with more rights than the user may open it. Whoever may start the helper can pass it any
-    /// arguments, so it judges again what can be known without the image.
+    /// Checks whether the helper, which has more rights than the user, may open the disk. The user can start the helper
+    /// with any arguments, so it repeats the checks that need no image.
     pub fn preflight_for_helper(&self, asked: &Asked) -> Result<(), Refusal> {
         let named_twice = asked.fixed_disk.as_deref() == Some(&*self.path);
         let consent = Consent { fixed_disk: named_twice, ..Consent::default() };
@@ -113,7 +112,7 @@ impl Disk {
         self.judge_fixed(&consent)
     }
 
-    /// What the helper has to be asked for this disk, which was judged before.
+    /// The request to the helper for this disk, which passed the checks.
     pub(super) fn asked(&self) -> Asked {
         let fixed = !self.removable && self.bus != Bus::Usb;
         Asked { partition: self.partition_of.is_some(), fixed_disk: fixed.then(|| self.path.clone()) }
@@ -157,7 +156,7 @@ impl Disk {
 }
 
 impl Content {
-    /// Whether what is on the disk under `path` may be lost for a stick.
+    /// Checks whether the content of the disk under `path` may be overwritten with a stick.
     pub fn preflight(&self, path: &Path, purpose: &Purpose, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
             ContentKind::Blank => Ok(()),
@@ -174,7 +173,7 @@ impl Content {
         }
     }
 
-    /// The same without an image, for a list of disks, where sticks of that site may be written again.
+    /// The same without an image, for a list of disks; sticks of `own_site` may be written again.
     pub fn preflight_for_any(&self, path: &Path, own_site: Option<&str>) -> Result<(), Refusal> {
         match &self.kind {
             ContentKind::Blank => Ok(()),
@@ -185,7 +184,7 @@ impl Content {
         }
     }
 
-    /// Whether what is on the partition under `path` may be lost for a secret partition.
+    /// Checks whether the content of the partition under `path` may be overwritten with a secret partition.
     pub fn preflight_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
             ContentKind::Blank | ContentKind::OldSecrets => Ok(()),
@@ -193,7 +192,7 @@ impl Content {
         }
     }
 
-    /// Whether what a node has put into its data partition may be lost.
+    /// Checks whether the files that a node wrote to its data partition may be lost.
     fn judge_data(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.data {
             Some(name) if !consent.overwrite.contains(name) => {
@@ -203,7 +202,7 @@ impl Content {
         }
     }
 
-    /// Whether anything else may be lost.
+    /// Checks whether any other content may be lost.
     fn judge_foreign(&self, path: &Path, wanted: &'static str, consent: &Consent) -> Result<(), Refusal> {
         let name = self.kind.name();
         if consent.overwrite.contains(&name) {

@@ -1,4 +1,4 @@
-//! Whether a disk that is open is still there: one that is pulled out is forgotten by sysfs while programs still have it open.
+//! Whether an open disk is still there: sysfs forgets a disk that is pulled out while programs still have it open.
 
 use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
@@ -7,18 +7,18 @@ use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::PathBuf;
 
-/// The exit code for a disk that was there and is not any more.
+/// The exit code for a disk that disappeared.
 pub const GONE: u8 = 94;
 
-/// An open disk, or a file, which does not go away.
+/// An open disk, or a file, which cannot disappear.
 #[derive(Debug, Clone)]
 pub struct Presence {
-    /// The folder of sysfs that goes away with the disk.
+    /// The folder of the disk in sysfs, which disappears with it; none for a file.
     folder: Option<PathBuf>,
 }
 
 impl Presence {
-    /// Of what is open.
+    /// The presence of the open disk or file.
     pub fn of(file: &File) -> io::Result<Self> {
         let metadata = file.metadata()?;
         let number = metadata.rdev();
@@ -26,21 +26,22 @@ impl Presence {
         Ok(Self { folder: metadata.file_type().is_block_device().then(folder) })
     }
 
-    /// Whether it has gone.
+    /// Whether the disk has disappeared.
     #[must_use]
     pub fn is_gone(&self) -> bool {
         self.folder.as_ref().is_some_and(|folder| !folder.exists())
     }
 
-    /// Whether it has gone, or is about to: a disk that is pulled out has no bytes any more before it is forgotten.
+    /// Whether the disk has disappeared or is about to: a disk that is pulled out has a size of 0 before sysfs forgets
+    /// it.
     #[must_use]
     pub fn is_going(&self, mut file: &File, size: u64) -> bool {
         let mut is_shorter = || file.seek(SeekFrom::End(0)).is_ok_and(|now| now < size);
         self.folder.is_some() && (self.is_gone() || is_shorter())
     }
 
-    /// Whether it has gone, or an error of it says so. A disk that goes away has no room first of all: what is written
-    /// then does not fit.
+    /// Whether the disk has disappeared, or this error of it says so. A disappearing disk first has no space: what is
+    /// written then does not fit.
     #[must_use]
     pub fn is_gone_by(&self, error: &io::Error) -> bool {
         let says_so = says_gone(error) || error.raw_os_error() == Some(Errno::ENOSPC as i32);
@@ -48,7 +49,7 @@ impl Presence {
     }
 }
 
-/// Whether an error of a disk says that it is not there.
+/// Whether an error of a disk means that it is not there.
 #[must_use]
 pub fn says_gone(error: &io::Error) -> bool {
     let gone = [Errno::ENODEV, Errno::ENXIO, Errno::ENOMEDIUM];

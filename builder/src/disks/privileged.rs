@@ -1,5 +1,5 @@
-//! Opening a disk with sudo and nothing else: a helper opens it and hands the descriptor over a socket, its standard input
-//! (`SCM_RIGHTS`, unix(7)). Everything else stays with the rights of the user.
+//! Opening a disk with sudo: only a helper runs with more rights. It opens the disk and passes the descriptor over a
+//! socket, its standard input (`SCM_RIGHTS`, unix(7)). Everything else runs with the rights of the user.
 
 use super::Disk;
 use super::exclusive::open_exclusive;
@@ -22,29 +22,29 @@ use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 use thiserror::Error;
 
-/// The hidden command of `psyops` that is the helper.
+/// The hidden command of `psyops` that runs the helper.
 pub(crate) const COMMAND: &str = "open-device";
-/// The message with which a descriptor comes. One without it is the number of an error.
+/// The message that comes with a descriptor. A message without one is the number of an error.
 const OPENED: [u8; 4] = [0; 4];
 
-/// The helper opened nothing.
+/// Why the helper did not open the disk.
 #[derive(Debug, Error)]
 pub enum SudoError {
-    /// There is no sudo.
+    /// sudo is not installed.
     #[error("there is no sudo")]
     Missing,
-    /// The helper could not open the disk.
+    /// The helper could not open the disk: its error.
     #[error(transparent)]
     Open(io::Error),
-    /// It could not be started, or not be heard.
+    /// The helper could not be started, or its answer not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// sudo or the helper ended without an answer.
+    /// sudo or the helper exited without an answer.
     #[error("it ended without an answer ({0})")]
     Silent(ExitStatus),
 }
 
-/// The helper could not hand the disk over.
+/// The helper could not pass the descriptor on.
 #[derive(Debug, Error, classified::Cause)]
 #[error("cannot hand over {path}: {source}")]
 pub struct HandOverError {
@@ -62,15 +62,15 @@ impl Classified for HandOverError {
     }
 }
 
-/// Lets sudo open the device.
+/// Opens the device with sudo.
 pub(super) fn request(disk: &Disk, direct: bool) -> Result<File, SudoError> {
     let (path, number, asked) = (std::path::absolute(&disk.path)?, disk.number, disk.asked());
     let sudo = SUDO.find().map_err(|_| SudoError::Missing)?;
-    // mksecrets and build-image lie beside the program that has the helper.
+    // mksecrets and build-image are in the same folder as `psyops`, which has the helper.
     let program = env::current_exe()?.with_file_name("psyops");
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(sudo);
-    // A percent sign means something in a prompt.
+    // A percent sign has a special meaning in sudo's prompt.
     let name = path.display().to_string().replace('%', "%%");
     command.arg("-p").arg(format!("psyops wants to open {name}; password of %p: "));
     command.arg("--").arg(program).arg(COMMAND).args(["--number", &number.to_string()]);
@@ -90,8 +90,8 @@ pub(super) fn request(disk: &Disk, direct: bool) -> Result<File, SudoError> {
     }
 }
 
-/// What the helper does: opens the device and hands it over, or says why it cannot. It may have more rights than whoever
-/// started it, so it looks at the device and judges by itself.
+/// The helper: opens the device and passes the descriptor on, or the error. It may have more rights than the user who
+/// started it, so it looks at the device and repeats the checks.
 pub fn hand_over(path: &Path, number: Number, direct: bool, asked: &Asked) -> Result<(), Error> {
     let disk = Disk::of(path)?;
     disk.preflight_for_helper(asked)?;
@@ -122,7 +122,7 @@ fn send(socket: impl AsFd, opened: &io::Result<File>) -> io::Result<()> {
     Ok(())
 }
 
-/// The opened file or the system's error; `None` where the other end was closed without a word.
+/// The opened file or the helper's error; `None` if the other end was closed without a message.
 fn receive(socket: impl AsFd) -> io::Result<Option<io::Result<File>>> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);

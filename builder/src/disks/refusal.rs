@@ -8,7 +8,7 @@
 //! | 83 | the disk under the running system's root |
 //! | 84 | a disk that is too small |
 //! | 85 | a disk that is read-only |
-//! | 86 | the disk that the image itself lies on |
+//! | 86 | the disk that the image itself is stored on |
 //! | 87 | a disk neither removable nor on USB, without `--fixed-disk` |
 //! | 88 | another node's stick, without `--reassign` |
 //! | 89 | something else on the disk, without `--overwrite` |
@@ -27,168 +27,168 @@ use thiserror::Error;
 /// Why a disk is not written. Nothing was written to it.
 #[derive(Debug, Error, classified::Cause)]
 pub enum Refusal {
-    /// Neither a disk nor a file.
+    /// The path is neither a disk nor a file.
     #[error("{path} is no disk: {reason}")]
     NoDisk {
-        /// What was named.
+        /// The path that the user gave.
         path: PathBuf,
-        /// What it is instead.
+        /// What it is instead, or why that is not known.
         reason: String,
     },
-    /// Not even the kernel's facts could be read.
+    /// The kernel's facts about the disk could not be read.
     #[error("cannot look at {path}: {source}")]
     Look {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading them.
         r#source: io::Error,
     },
-    /// The helper was asked for a device of another number.
+    /// The helper was asked for another device number than the path has.
     #[error("{path} is the device {found}, not {number}")]
     OtherNumber {
-        /// What was named.
+        /// The path that the helper was given.
         path: PathBuf,
-        /// The number that was asked for.
+        /// The device number that it was given.
         number: Number,
-        /// Its number.
+        /// The device number that the path has.
         found: Number,
     },
-    /// A part of a disk.
+    /// The path is a partition, and a whole disk is wanted.
     #[error("{path} is a partition of {disk}")]
     Partition {
-        /// What was named.
+        /// The path that the user gave.
         path: PathBuf,
-        /// The kernel's name of the disk.
+        /// The kernel's name of the whole disk.
         disk: String,
     },
-    /// A whole disk where a partition is wanted.
+    /// The path is a whole disk with partitions, and a partition is wanted.
     #[error("{path} is a whole disk with partitions ({}): name the secret partition", partitions.join(", "))]
     WholeDisk {
-        /// What was named.
+        /// The path that the user gave.
         path: PathBuf,
         /// The kernel's names of its partitions.
         partitions: Vec<String>,
     },
-    /// In use.
+    /// The disk is in use.
     #[error("{path} is in use: {}", list(uses))]
     InUse {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// By what.
+        /// What uses the disk.
         uses: Vec<Use>,
     },
-    /// The kernel would not give it to one alone.
+    /// The kernel did not open it exclusively: another process has it open.
     #[error("{path} is in use: the kernel does not give it to one alone")]
     Busy {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
     },
-    /// The running root.
+    /// The running system is on the disk.
     #[error("{path} carries the running system: {}", list(uses))]
     Root {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// All that uses it.
+        /// Everything that uses the disk.
         uses: Vec<Use>,
     },
-    /// Too small.
+    /// The disk is smaller than the image.
     #[error("{path} is too small: it has {size} bytes, and {wanted} are needed")]
     TooSmall {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Its bytes.
+        /// The size of the disk in bytes.
         size: u64,
         /// The bytes that are needed.
         wanted: u64,
     },
-    /// Read-only.
+    /// The kernel allows no writes to the disk.
     #[error("{path} is read-only")]
     ReadOnly {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
     },
-    /// The image lies on it.
+    /// The image is stored on the disk.
     #[error("{path} carries the image {image} itself")]
     ImageDisk {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// The image.
+        /// The path of the image.
         image: PathBuf,
     },
-    /// Neither removable nor USB.
+    /// The disk is neither removable nor on USB.
     #[error("{path} is a fixed disk: not removable, and on {bus}")]
     Fixed {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// How it is attached.
+        /// How the disk is attached.
         bus: Bus,
     },
-    /// Another node's stick.
+    /// The stick belongs to another node.
     #[error("{path} is the stick of the node {there}, not of {wanted}")]
     OtherNode {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// The node whose stick it is.
+        /// The node in its seal.
         there: String,
-        /// The node that it is to become.
+        /// The node that it would be flashed for.
         wanted: String,
     },
-    /// Something is on it that would be lost.
+    /// The disk has other content, which would be lost.
     #[error("{path} holds {name}{}, not {wanted}", also(all, name))]
     Foreign {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// The name to be repeated.
+        /// The name that the user must repeat to overwrite it.
         name: String,
-        /// All that is on it.
+        /// The names of everything on the disk.
         all: Vec<String>,
-        /// What could be overwritten without a word.
+        /// What may be overwritten without consent.
         wanted: &'static str,
     },
-    /// A stick on which its node keeps something.
+    /// The node has written files to the stick's data partition.
     #[error("{path} holds {name} on its data partition, which would be lost")]
     Data {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// The name to be repeated.
+        /// The name that the user must repeat to overwrite them.
         name: String,
     },
-    /// Something else is on it than the user thinks.
+    /// The disk has other content than the user named with `--overwrite`.
     #[error("{path} holds {there}, not {}", named.join(" or "))]
     HoldsOther {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// What is on it.
+        /// What the disk is.
         there: ContentKind,
-        /// What the user says is on it.
+        /// The names that the user gave.
         named: Vec<String>,
     },
-    /// Nobody was there to confirm it.
+    /// The user did not confirm the disk, or there was no terminal to ask.
     #[error("{path} is not confirmed: {}", what_it_is(serial.as_deref(), *size))]
     Unconfirmed {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Its serial number.
+        /// The serial number, if the disk has one.
         serial: Option<String>,
-        /// Its size in bytes.
+        /// The size of the disk in bytes.
         size: u64,
     },
-    /// It is another than the user means.
+    /// The serial number is not the one that the user gave.
     #[error("{path} is another disk than you mean: {}", what_it_is(serial.as_deref(), *size))]
     OtherSerial {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Its serial number.
+        /// The serial number, if the disk has one.
         serial: Option<String>,
-        /// Its size in bytes.
+        /// The size of the disk in bytes.
         size: u64,
     },
-    /// Sectors of another size.
+    /// The sectors of the disk do not have 512 bytes.
     #[error("{path} has sectors of {sector} bytes, and images are made for 512")]
     Sectors {
-        /// The disk.
+        /// The path of the disk.
         path: PathBuf,
-        /// Bytes of a sector.
+        /// The size of a sector in bytes.
         sector: u64,
     },
 }
@@ -197,7 +197,7 @@ fn list(uses: &[Use]) -> String {
     uses.iter().map(Use::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What lies beside that which must be named.
+/// The other content besides the one that the user must name.
 fn also(all: &[String], name: &str) -> String {
     let others: Vec<&str> = all.iter().map(String::as_str).filter(|other| *other != name).collect();
     if others.is_empty() { String::new() } else { format!(" (and {})", others.join(", ")) }
@@ -264,7 +264,7 @@ impl Classified for Refusal {
     }
 }
 
-/// A name as a shell takes it.
+/// The name quoted for a shell.
 fn quoted(name: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+:@%".contains(c);
     if name.chars().all(plain) { name.to_owned() } else { format!("'{}'", name.replace('\'', r"'\''")) }

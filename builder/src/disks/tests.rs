@@ -1,4 +1,4 @@
-//! Disks of machines that are set up in a folder, as the kernel would show them.
+//! Disks of machines that are written into a folder, in the form in which the kernel shows them.
 
 use super::confirm::confirm;
 use super::consent::Consent;
@@ -40,7 +40,7 @@ impl Machine {
         fs::write(path, text).unwrap();
     }
 
-    /// A device in that folder of sysfs.
+    /// A device in that folder of the machine's sysfs.
     fn device(&mut self, folder: &str, at: &str) {
         let name = folder.rsplit('/').next().unwrap();
         let block = self.folder.path().join("sys/dev/block");
@@ -95,13 +95,13 @@ impl Machine {
         disk(&kernel, &system, &kernel.node(number(at)).unwrap(), Path::new("/dev/it")).unwrap()
     }
 
-    /// What uses the device, as the user reads it.
+    /// The uses of the device, as the user reads them.
     fn uses(&self, at: &str) -> Vec<String> {
         self.disk(at).uses.iter().map(Use::to_string).collect()
     }
 }
 
-/// A disk `sda` with a partition `sda1`, and a second one, `sdb`, that nobody uses.
+/// A disk `sda` with a partition `sda1`, and a second, unused disk `sdb`.
 fn machine() -> Machine {
     let mut machine = Machine::new();
     machine.device("pci/ata1/host0/block/sda", "8:0");
@@ -276,7 +276,7 @@ fn what_is_no_device_is_no_disk() {
     }
 }
 
-/// What a disk is refused for, where it has just this one fact otherwise.
+/// The refusal of a disk in which only this one fact is changed.
 fn refused(change: impl FnOnce(&mut Disk), purpose: &Purpose) -> (u8, String) {
     let mut disk = machine().disk("8:16");
     change(&mut disk);
@@ -369,7 +369,7 @@ fn only_the_disk_that_is_meant_is_confirmed() {
         assert_eq!(said(&disk, &["9999", tail], None), Ok(()), "{tail}");
         assert_eq!(said(&disk, &[], Some(&format!("{tail}\n"))), Ok(()), "{tail}");
     }
-    // Too short, not at the end, of another disk; and nobody there to ask.
+    // Too short, not at the end, of another disk; and without a terminal to ask at.
     for tail in ["001", "4C53", "9999", "2097152"] {
         assert_eq!(said(&disk, &[tail], Some("0001")), Err(true), "{tail}");
         assert_eq!(said(&disk, &[], Some(tail)), Err(true), "{tail}");
@@ -392,19 +392,19 @@ fn the_helper_with_more_rights_judges_by_itself() {
     let judged = |machine: &Machine, at: &str, asked: &Asked| {
         machine.disk(at).preflight_for_helper(asked).map_err(|refusal| refusal.exit_code())
     };
-    // A stick on USB, whole; a fixed disk only where it is named twice.
+    // A whole stick on USB is allowed; a fixed disk only if it is named twice.
     assert_eq!(judged(&machine, "8:16", &whole), Ok(()));
     assert_eq!(judged(&machine, "8:0", &whole), Err(87));
     assert_eq!(judged(&machine, "8:0", &twice("/dev/other")), Err(87));
     assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Ok(()));
     assert_eq!(machine.disk("8:0").asked(), twice("/dev/it"));
     assert_eq!(machine.disk("8:16").asked(), whole);
-    // A partition only where one is meant, and then nothing else that has some.
+    // A partition is allowed only if one is requested, and then not a disk with partitions.
     assert_eq!(judged(&machine, "8:1", &twice("/dev/it")), Err(81));
     assert_eq!(judged(&machine, "8:1", &partition), Err(87));
     assert_eq!(judged(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
     assert!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }).is_err());
-    // What is in use is not opened, whatever is said.
+    // A disk in use is not opened, whatever the request.
     machine.mount("8:1", "/", "ext4", "/dev/sda1", "rw");
     machine.mount("8:16", "/mnt", "ext4", "/dev/sdb", "rw");
     assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Err(83));

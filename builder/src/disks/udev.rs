@@ -1,5 +1,5 @@
-//! What udev saw on a disk when it was plugged in, for those who may not read the disk itself. It is shown and never judged
-//! by: it may be old.
+//! What udev recognised on a disk when it was plugged in, for users who may not read the disk itself. It is only shown
+//! and never used in a check: it may be outdated.
 
 use super::Disk;
 use super::kernel::text;
@@ -7,7 +7,7 @@ use super::number::Number;
 use std::path::PathBuf;
 
 impl Disk {
-    /// The names of what udev saw on the disk and its partitions: labels, or else kinds of file systems or tables.
+    /// The names that udev found on the disk and its partitions: labels, or else kinds of file systems or tables.
     #[must_use]
     pub fn seen_by_udev(&self) -> Vec<String> {
         let numbers =

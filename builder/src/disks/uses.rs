@@ -1,4 +1,4 @@
-//! What uses a disk: mounts, swap and devices made of it, of its partitions, and of what is made of them.
+//! The uses of a disk: mounts, swap, and devices made of it, of its partitions, or of such devices.
 
 use super::kernel::{Kernel, Node};
 use super::mounts::Mounts;
@@ -9,26 +9,26 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// How a device is used.
+/// A way in which a device is used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The running system's root lies on it.
+    /// The running system's root is on it.
     Root,
-    /// It is mounted.
+    /// It is mounted on this folder.
     Mounted(PathBuf),
     /// The kernel swaps to it.
     Swap,
-    /// This device is made of it.
+    /// The device of this name is made of it.
     Held(String),
 }
 
 /// A use of a disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Use {
-    /// How it is used.
+    /// The kind of use.
     pub what: What,
-    /// The kernel's names of the devices that lead there, from the disk's own partition on; none where the disk itself
-    /// is used.
+    /// The kernel's names of the devices between the disk and the use, beginning with the disk's own partition; none if
+    /// the disk itself is used.
     pub through: Vec<String>,
 }
 
@@ -47,24 +47,24 @@ impl fmt::Display for Use {
     }
 }
 
-/// What is in use in the running system.
+/// The mounts, swap and loop devices of the running system.
 pub(super) struct System<'k> {
     kernel: &'k Kernel,
     mounts: Mounts,
-    /// Loop devices with the devices that their files lie on.
+    /// Loop devices, and the devices that their files are on.
     loops: Vec<(Node, BTreeSet<Number>)>,
 }
 
-/// What was found of one disk.
+/// What was found for one disk.
 #[derive(Debug, Default)]
 pub(super) struct Found {
     pub(super) uses: Vec<Use>,
-    /// All devices that lie on it: itself, its partitions, and what is made of them.
+    /// All devices that are stored on it: itself, its partitions, and those made of them.
     pub(super) carries: BTreeSet<Number>,
 }
 
 impl<'k> System<'k> {
-    /// Reads it.
+    /// Reads the state of the running system.
     pub(super) fn read(kernel: &'k Kernel) -> io::Result<Self> {
         let mounts = Mounts::read(kernel)?;
         let mut loops = Vec::new();
@@ -78,7 +78,7 @@ impl<'k> System<'k> {
         Ok(Self { kernel, mounts, loops })
     }
 
-    /// What uses a disk or one of its partitions; of a partition, what uses it or the whole disk around it.
+    /// The uses of a disk and its partitions; for a partition, the uses of it or of the whole disk around it.
     pub(super) fn uses_of(&self, node: &Node) -> io::Result<Found> {
         let mut found = Found::default();
         self.walk(node, &[], &mut found)?;
@@ -87,7 +87,8 @@ impl<'k> System<'k> {
         }
         if node.is_partition() {
             let whole = node.whole()?;
-            // What lies on the whole disk beside its partitions, which is not on this one.
+            // The uses of the whole disk besides its partitions; its devices are not counted as stored on this
+            // partition.
             let mut around = Found::default();
             self.walk(&whole, std::slice::from_ref(&whole.name), &mut around)?;
             found.uses.append(&mut around.uses);
@@ -95,12 +96,12 @@ impl<'k> System<'k> {
         Ok(found)
     }
 
-    /// The devices that a file lies on, or is.
+    /// The devices that a file is stored on, or that it is.
     pub(super) fn under(&self, file: &std::path::Path) -> BTreeSet<Number> {
         self.mounts.under(self.kernel, file)
     }
 
-    /// Adds the uses of a device and of all that is made of it; says whether there are any.
+    /// Adds the uses of a device and of all devices made of it; returns whether there are any.
     fn walk(&self, node: &Node, through: &[String], found: &mut Found) -> io::Result<bool> {
         if !found.carries.insert(node.number) {
             return Ok(false);
@@ -111,7 +112,7 @@ impl<'k> System<'k> {
         for above in self.above(node)? {
             let further: Vec<String> = through.iter().chain([&above.name]).cloned().collect();
             let mut ends = !self.walk(&above, &further, found)?;
-            // A disk that is made of others may have partitions of its own.
+            // A disk that is made of others may have its own partitions.
             for partition in above.partitions()? {
                 let further: Vec<String> = further.iter().chain([&partition.name]).cloned().collect();
                 ends &= !self.walk(&partition, &further, found)?;
@@ -124,7 +125,7 @@ impl<'k> System<'k> {
         Ok(used)
     }
 
-    /// What uses just this device.
+    /// The uses of only this device.
     fn direct(&self, number: Number) -> Vec<What> {
         let root = self.mounts.root().filter(|(_, devices)| devices.contains(&number));
         let root = root.map(|_| What::Root);

@@ -1,7 +1,7 @@
-//! The bytes of a small image, by their digests in `golden.txt`: whoever changes an output sees it in the review.
+//! The digests of the parts of a small image, in `golden.txt`: a change of an output is visible in the review.
 //!
-//! All its inputs are fixed, so it says nothing of Debian's packages or of what a compiler makes of our programs. The
-//! squashfs is that of squashfs-tools 4.5.1 (Debian 12).
+//! All its inputs are fixed, so it does not depend on Debian's packages, or on what a compiler makes of our programs.
+//! The squashfs is that of squashfs-tools 4.5.1 (Debian 12).
 
 use crate::boot::{initramfs, uki};
 use crate::image::digests::Digests;

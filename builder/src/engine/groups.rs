@@ -1,19 +1,19 @@
-//! Nodes by their system: those with the same set of packages share one, and nothing but that set tells systems apart.
+//! Nodes grouped by system: nodes with the same set of packages share a system, and only that set tells systems apart.
 
 use crate::error::Error;
 use crate::secrets::prepare::Prepared;
 use crate::site::PackageSet;
 
-/// Nodes that share a system.
+/// The nodes that share a system.
 #[derive(Debug)]
 pub(super) struct Group {
-    /// Their packages.
+    /// The packages that they have in addition to the base.
     pub(super) set: PackageSet,
-    /// Each with its number in the request.
+    /// Each node with its position in the request.
     pub(super) nodes: Vec<(usize, Prepared)>,
 }
 
-/// Sorts nodes into groups, in the order in which a system is first needed.
+/// Sorts nodes into groups, in the order in which each system is first needed.
 pub(super) fn groups(prepared: Vec<Prepared>) -> Result<Vec<Group>, Error> {
     let mut groups: Vec<Group> = Vec::new();
     for (number, node) in prepared.into_iter().enumerate() {
@@ -27,7 +27,7 @@ pub(super) fn groups(prepared: Vec<Prepared>) -> Result<Vec<Group>, Error> {
 }
 
 impl Group {
-    /// Which nodes have which packages, for builds of several systems.
+    /// A line with the nodes and their packages, for builds of several systems.
     pub(super) fn line(&self) -> String {
         let names: Vec<&str> = self.nodes.iter().map(|(_, node)| node.node.as_str()).collect();
         let beyond = self.nodes.first().map(|(_, node)| self.set.beyond(&node.site.packages.extra));

@@ -1,8 +1,8 @@
-//! From a site to the images of its nodes: each system that some of them share once, then what is a node's own, side by
-//! side.
+//! From a site to the images of its nodes: first each system that some of them share, then the parts of each node, in
+//! parallel.
 //!
-//! Each step says what it is made of; what is there already for the same inputs is taken. A record of the steps stays in
-//! the store ([`BuildRecord`]) and explains the next build.
+//! Each step has named inputs; a stored result of the same inputs is used again. A record of the steps stays in the
+//! store ([`BuildRecord`]) and explains the next build.
 
 #[cfg(test)]
 mod golden;
@@ -43,22 +43,22 @@ use std::sync::Mutex;
 use std::sync::mpsc;
 use std::thread;
 
-/// What is to be built.
+/// What to build.
 #[derive(Debug)]
 pub struct Request {
-    /// The site.
+    /// The loaded site.
     pub site: Site,
-    /// The nodes, by name.
+    /// The names of the nodes.
     pub nodes: Vec<String>,
-    /// Where the keys are.
+    /// The paths of the private keys, if they are not in the usual place.
     pub keys: Locations,
     /// The programs that go into images.
     pub programs: Programs,
-    /// Where the images go.
+    /// The files or folder for the images.
     pub output: Output,
 }
 
-/// The output folder cannot be made.
+/// The output folder could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot make the folder {path}: {source}")]
 pub struct OutputFolderError {
@@ -72,11 +72,11 @@ impl Classified for OutputFolderError {
     }
 }
 
-/// Builds the images, in the order of the request. `progress` hears a line at each stage.
+/// Builds the images, in the order of the request. `progress` gets a line at each stage.
 pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
     let _in_use = store.in_use()?;
     check_lock(request)?;
-    // Keys and places first: they take no time, and without them the rest would be in vain.
+    // Keys and paths first: they take no time, and if they are wrong, all other work would be lost.
     let prepared = prepare_nodes(request, progress)?;
     if let Some(first) = prepared.first() {
         first.guard.check_site(&first.site)?;
@@ -99,7 +99,7 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
     Ok(built.into_iter().flatten().collect())
 }
 
-/// Makes the system of a group, then its nodes' images, each into its place in `built`.
+/// Makes the system of a group, then the images of its nodes, each stored at its index in `built`.
 fn build_group(
     group: Group,
     request: &Request,
@@ -116,7 +116,7 @@ fn build_group(
     side_by_side(group.nodes, &shared_build, built, progress)
 }
 
-/// Finds out whether the packages of all nodes are locked, before anything is made for the first of them.
+/// Checks that the packages of all nodes are locked, before anything is made for the first node.
 fn check_lock(request: &Request) -> Result<(), Error> {
     let mut sets = BTreeSet::new();
     for name in &request.nodes {
@@ -125,7 +125,7 @@ fn check_lock(request: &Request) -> Result<(), Error> {
     Ok(base::check_lock(&request.site, sets.into_iter())?)
 }
 
-/// Gives all nodes their keys and seals.
+/// Makes the keys and seals that nodes lack.
 fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepared>, Error> {
     let all = prepare_all(&request.site, request.nodes.iter().map(String::as_str), &request.keys)?;
     if let Some(first) = all.first() {
@@ -136,7 +136,7 @@ fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepa
         if prepared.keys_made {
             progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
         }
-        // One line for each of a hundred nodes would hide the others.
+        // With a hundred nodes, a line for each would hide the others.
         if request.nodes.len() == 1 || !prepared.seal.reasons.is_empty() {
             progress(&seal_line(node, &prepared.seal));
         }
@@ -153,8 +153,8 @@ fn seal_line(node: &Name, seal: &NodeSeal) -> String {
     }
 }
 
-/// Finds in no time what would else come up after minutes: an output that cannot be made, a missing tool, partitions
-/// that are too small for what is known by now.
+/// Quickly checks for errors that would otherwise appear after minutes: an output that cannot be made, a missing tool,
+/// partitions that are too small for what is known so far.
 fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Result<(), Error> {
     drop(AtomicFile::create_private(output)?);
     TAR2SQFS.find()?;
@@ -169,7 +169,7 @@ fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Resul
     Ok(())
 }
 
-/// Finishes nodes in as many threads as there are processors. The first error ends it; images that are whole stay.
+/// Finishes nodes in as many threads as there are processors. The first error ends it; finished images stay.
 fn side_by_side(
     nodes: Vec<(usize, Prepared)>,
     shared_build: &SharedBuild<'_>,
@@ -187,7 +187,7 @@ fn side_by_side(
             let send = send.clone();
             scope.spawn(move || {
                 while let Some((number, node)) = take() {
-                    // Nobody listens any more where another node failed.
+                    // The receiver is gone after another node failed.
                     if send.send((number, shared_build.finish(node))).is_err() {
                         break;
                     }

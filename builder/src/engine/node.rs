@@ -1,4 +1,4 @@
-//! What is a node's own in a build: its secret partition, its image, and the record of how they came to be.
+//! The parts of a build that belong to one node: its secret partition, its image, and the record of its steps.
 
 use super::output::{Layout, Output};
 use super::record::BuildRecord;
@@ -24,29 +24,29 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Changes with the code that makes secret partitions and images.
+/// The version of the code that makes secret partitions and images: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
-/// After an image's name: the file that says where it is from.
+/// The ending after an image's name for the file with its provenance.
 const PROVENANCE: &str = ".provenance.json";
 
-/// A finished node.
+/// The result for one node.
 #[derive(Debug)]
 pub struct Built {
-    /// Its image.
+    /// The node's image.
     pub image: Assembled,
-    /// The file with what it shares, in the split layout.
+    /// The path of the file that nodes share, in the split layout.
     pub shared: Option<PathBuf>,
-    /// Whether the image was written just now, or was there.
+    /// Whether this build wrote the image; false if it was up to date.
     pub written: bool,
-    /// The node with its site, its seal and what was done about its keys.
+    /// The node with its site, its seal, and what was done for its keys.
     pub prepared: Prepared,
-    /// The system that it shares.
+    /// The system that it has in common with other nodes.
     pub system: Arc<System>,
-    /// How it came to be.
+    /// The record of the steps.
     pub record: BuildRecord,
 }
 
-/// What all nodes of a build share.
+/// The parts of a build that its nodes share.
 #[derive(Debug)]
 pub(super) struct SharedBuild<'a> {
     system: Arc<System>,
@@ -56,9 +56,9 @@ pub(super) struct SharedBuild<'a> {
     signature: Mutex<Option<String>>,
     root_checked: Mutex<bool>,
     shared: Mutex<Option<SharedPart>>,
-    /// Where the site stands in git.
+    /// The commit of the site in git.
     revision: OnceLock<Option<Revision>>,
-    /// The digests of the first image.
+    /// The digests of the first image that was written.
     first: Mutex<Option<Digests>>,
 }
 
@@ -74,7 +74,7 @@ impl Classified for UkiSignatureError {
 }
 
 impl<'a> SharedBuild<'a> {
-    /// For nodes with this system.
+    /// A build for nodes with this system.
     pub(super) fn new(system: System, selector: Vec<u8>, store: &'a Store, output: &'a Output) -> Self {
         Self {
             system: Arc::new(system),
@@ -89,7 +89,7 @@ impl<'a> SharedBuild<'a> {
         }
     }
 
-    /// Makes the node's image, unless the one that is there is the same.
+    /// Makes the node's image, unless an image of the same inputs exists.
     pub(super) fn finish(&self, prepared: Prepared) -> Result<Built, Error> {
         let output = self.output.of(&prepared.node);
         prepared.check_system(&self.system.trust)?;
@@ -119,8 +119,8 @@ impl<'a> SharedBuild<'a> {
         Ok(Built { image, shared: shared_path, written: origin == Origin::Built, prepared, system, record })
     }
 
-    /// The digests of an image that was written just now. That of the root is known since it was made, those of
-    /// everything else that nodes share since the first image.
+    /// The digests of an image that was just written. The root's digest is known since the root was made; the digests
+    /// of all other shared parts are known after the first image.
     fn digests(&self, output: &Path) -> Result<Digests, Error> {
         let image = ImageReader::open(output)?;
         let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -134,7 +134,7 @@ impl<'a> SharedBuild<'a> {
         Ok(digests)
     }
 
-    /// Reads the root in the store to its last byte, before the first image gets it.
+    /// Reads the whole root in the store, before the first image gets it.
     fn check_root(&self) -> Result<(), Error> {
         let mut checked = self.root_checked.lock().unwrap_or_else(PoisonError::into_inner);
         if !*checked {
@@ -144,7 +144,7 @@ impl<'a> SharedBuild<'a> {
         Ok(())
     }
 
-    /// Where the image is from, in a file beside it that is written only where it says something else.
+    /// Writes the provenance of the image into a file beside it, if the file does not have this content.
     fn write_provenance(&self, prepared: &Prepared, output: &Path, digests: &Digests) -> Result<(), Error> {
         let name = output.file_name().unwrap_or_default().to_string_lossy();
         let lock = &self.system.lock;
@@ -160,8 +160,8 @@ impl<'a> SharedBuild<'a> {
         Ok(atomic::write_file_with_mode(path, text.as_bytes(), 0o644)?)
     }
 
-    /// Everything that decides what the image is. Of the secrets it is the seal, which has them encrypted, and changes
-    /// whenever one of them does; the node's age key changes only with the recipient in the seal's header.
+    /// Everything that decides what the image is. For the secrets this is the seal, which has them encrypted, and
+    /// changes whenever one of them does; the node's age key changes only with the recipient in the seal's header.
     fn inputs(&self, prepared: &Prepared) -> Result<Inputs, Error> {
         let (site, system) = (&prepared.site, &self.system);
         let mut inputs = Inputs::new(StepName::Image, RECIPE)
@@ -185,7 +185,8 @@ impl<'a> SharedBuild<'a> {
         Ok(inputs)
     }
 
-    /// The shared part beside the image, in the split layout. All wait for the first, who may have to write it.
+    /// The shared part beside the image, in the split layout. All threads wait for the first, which may have to write
+    /// it.
     fn shared(&self, prepared: &Prepared, output: &Path) -> Result<Option<SharedPart>, Error> {
         if self.output.layout == Layout::Whole {
             return Ok(None);
@@ -207,7 +208,7 @@ impl<'a> SharedBuild<'a> {
             let write = |path: &Path| {
                 self.check_root()?;
                 let signature = self.signature(prepared)?;
-                // What is a node's own is not in it, but decides where things lie.
+                // The shared part has nothing that belongs to a node, but the node's parts decide the offsets.
                 let secret = Staging::new()?;
                 let secret_place = secret.path().join("empty");
                 fs::File::create(&secret_place)
@@ -274,7 +275,7 @@ impl<'a> SharedBuild<'a> {
             return Ok(signature.clone());
         }
         let site = &prepared.site;
-        // The trusted comment binds what the record says to the signature.
+        // The trusted comment includes the fields of the boot record in the signature.
         let comment = format!(
             "psyopsOS UKI, site {}, release {}, security epoch {}",
             site.id, site.release, site.security_epoch
@@ -285,7 +286,7 @@ impl<'a> SharedBuild<'a> {
         Ok(signature)
     }
 
-    /// What would be written, of an image that is there already.
+    /// The description of an image that exists already.
     fn known(&self, prepared: &Prepared, output: &Path) -> Result<Assembled, Error> {
         let root = &self.system.root.squashfs;
         let length = fs::metadata(root).map_err(|source| StoreError { path: root.clone(), source })?.len();
@@ -301,7 +302,7 @@ impl<'a> SharedBuild<'a> {
     }
 }
 
-/// Whether the file at `output` is the image that was made of the same inputs, and nobody has written to it since.
+/// Whether the file at `output` was made of the same inputs and was not written to since.
 fn is_there(before: &BuildRecord, inputs: &Inputs, output: &Path) -> bool {
     let same = before.step(StepName::Image).is_some_and(|step| step.inputs == *inputs);
     same && FileStamp::of(output).is_ok_and(|stamp| stamp == before.image)

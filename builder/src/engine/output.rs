@@ -1,4 +1,4 @@
-//! Where images go, and in what form.
+//! The output files for images, and their layout.
 
 use handoff::name::Name;
 use std::path::{Path, PathBuf};
@@ -13,26 +13,26 @@ pub enum Layout {
     Split,
 }
 
-/// Which files.
+/// The paths of the images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OutputPlace {
-    /// The one image has this name.
+    /// The path of the only image.
     File(PathBuf),
-    /// Each has the node's name in this folder, which is made where it does not exist.
+    /// A folder, which is made if necessary. Each image has the name of its node.
     Folder(PathBuf),
 }
 
-/// Where images go.
+/// The output files for images.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Output {
-    /// Which files.
+    /// The paths of the images.
     pub place: OutputPlace,
-    /// How the bytes are spread over them.
+    /// How the bytes are spread over files.
     pub layout: Layout,
 }
 
 impl Output {
-    /// Where the image of a node goes.
+    /// The path of a node's image.
     pub(super) fn of(&self, node: &Name) -> PathBuf {
         match (&self.place, self.layout) {
             (OutputPlace::File(path), _) => path.clone(),
@@ -41,7 +41,7 @@ impl Output {
         }
     }
 
-    /// The folder to be made, if any.
+    /// The folder to be made, if there is one.
     pub(super) fn folder(&self) -> Option<&Path> {
         match &self.place {
             OutputPlace::File(_) => None,

@@ -1,7 +1,7 @@
-//! How a node's last build came to be: its steps in order, what each was made of, and whether and why it ran.
+//! The record of a node's last build: its steps in order, the inputs of each, and whether and why it ran.
 //!
-//! A record a node, in the store. No secret and no digest of one stands in it: of the secret parts it knows the seal,
-//! which is ciphertext.
+//! The store has one record for each node. A record has no secret and no digest of a secret: of the secret parts it has
+//! only the seal, which is ciphertext.
 
 use crate::atomic;
 use crate::base::lock_file::index_places;
@@ -15,50 +15,50 @@ use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The folder of records in a store.
+/// The folder for records in a store.
 const FOLDER: &str = "builds";
-/// Grows when older records are not to be read any more.
+/// The version of the format; increased when older records must not be read any more.
 const FORMAT: u32 = 1;
 
 /// A step as it is recorded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StepRecord {
-    /// What it makes.
+    /// The name of the step.
     pub step: String,
-    /// Where the result came from.
+    /// Whether the step ran, or its result was in the store.
     pub origin: Origin,
-    /// What differed from the build before.
+    /// The inputs that differed from those of the build before.
     pub changes: Vec<String>,
-    /// Why it last ran, if that is known.
+    /// Why the step last ran, if that is known.
     pub last_made: Vec<String>,
-    /// The digest of its inputs.
+    /// The digest of its inputs, in hexadecimal digits.
     pub key: String,
-    /// Its inputs.
+    /// The inputs by name.
     pub inputs: Inputs,
-    /// Where in the store its result lies.
+    /// The paths of its result in the store.
     pub places: Vec<PathBuf>,
 }
 
-/// A node's last build.
+/// The record of a node's last build.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuildRecord {
     format: u32,
-    /// The site's id.
+    /// The id of the site.
     pub site: String,
-    /// The site's folder.
+    /// The absolute path of the site's folder.
     pub site_dir: PathBuf,
-    /// The node.
+    /// The name of the node.
     pub node: String,
-    /// The image that was written.
+    /// The stamp of the image file.
     pub image: FileStamp,
-    /// Its digests.
+    /// The digests of the image's parts.
     pub digests: Digests,
-    /// The steps in their order.
+    /// The steps in order.
     pub steps: Vec<StepRecord>,
 }
 
 impl BuildRecord {
-    /// The record of a build that is now done; `before` is the one of the build before.
+    /// The record of a build that has just finished; `before` is the record of the build before.
     #[must_use]
     pub fn new(
         (site, node): (&Site, &Name),
@@ -78,7 +78,7 @@ impl BuildRecord {
         }
     }
 
-    /// What is recorded of the last build of a node. A record that does not read counts as none: it only explains.
+    /// The record of the last build of a node. A damaged record counts as none: it is only used for explanations.
     #[must_use]
     pub fn read(store: &Store, site: &Site, node: &Name) -> Option<Self> {
         Self::read_file(&place(store, site, node))
@@ -89,7 +89,7 @@ impl BuildRecord {
         (record.format == FORMAT).then_some(record)
     }
 
-    /// Writes the record.
+    /// Writes the record into the store.
     pub fn write(&self, store: &Store, site: &Site, node: &Name) -> Result<(), StoreError> {
         let path = place(store, site, node);
         let failed = |source| StoreError { path: path.clone(), source };
@@ -104,20 +104,20 @@ impl BuildRecord {
         needed.places.extend(index_places(&self.site_dir, store));
         for step in &self.steps {
             needed.places.extend(step.places.iter().cloned());
-            // Packages are inputs by version and digest, layers by digest.
+            // Packages are inputs with version and digest, layers with a digest.
             let digests = step.inputs.iter().filter_map(|(_, value)| value.rsplit(' ').next()?.parse().ok());
             needed.places.extend(digests.flat_map(|digest| [store.deb(&digest), store.blob(&digest)]));
         }
     }
 
-    /// The record of a step.
+    /// The record of the step with this name.
     #[must_use]
     pub fn step(&self, name: StepName) -> Option<&StepRecord> {
         self.steps.iter().find(|step| step.step == name.word())
     }
 }
 
-/// What all recorded builds of sites that are still there need of a store. Records of others are stale.
+/// What the recorded builds of existing sites need of a store. The records of other sites are outdated.
 pub fn needed(store: &Store) -> Result<Needed, StoreError> {
     let mut needed = Needed::default();
     for folder in store.entries(FOLDER)? {
@@ -131,7 +131,7 @@ pub fn needed(store: &Store) -> Result<Needed, StoreError> {
     Ok(needed)
 }
 
-/// Two sites may have one id, so the folder is part of the name.
+/// Two sites may have the same id, so the folder is part of the name.
 fn place(store: &Store, site: &Site, node: &Name) -> PathBuf {
     let dir = Sha256Digest::of(absolute(&site.dir).as_os_str().as_encoded_bytes()).to_string();
     let short = dir.get(..8).unwrap_or(&dir);

@@ -1,7 +1,7 @@
-//! The part that the images of one system share in the split layout: a file of its own beside them, written once.
+//! The part that the images of a system share in the split layout: a separate file beside them, written once.
 //!
-//! Its name begins with the release and ends with the key of all that it is made of, so that no file of that name is
-//! ever another. That nobody wrote to it since is known by its stamp, which lies in the store.
+//! Its name begins with the release and ends with the key of all its inputs, so two different files never have the same
+//! name. A stamp in the store shows whether the file was written to since.
 
 use crate::atomic;
 use crate::error::Error;
@@ -11,20 +11,20 @@ use handoff::name::Name;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// How the name ends.
+/// The ending of the name.
 const EXTENSION: &str = "shared";
 
-/// A shared part that is there.
+/// A shared part that exists.
 #[derive(Debug, Clone)]
 pub(super) struct SharedPart {
-    /// Its file.
+    /// The path of its file.
     pub(super) path: PathBuf,
-    /// How it came to be.
+    /// The step that made it.
     pub(super) step: Step,
 }
 
 impl SharedPart {
-    /// The one in `folder`, which `write` makes where it is not there yet.
+    /// The shared part in `folder`; `write` makes it if it does not exist.
     pub(super) fn ensure(
         folder: &Path,
         release: &Name,
@@ -46,13 +46,13 @@ impl SharedPart {
         Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place) })
     }
 
-    /// Its name, by which the nodes' parts call it.
+    /// The file name, by which the nodes' images refer to it.
     pub(super) fn name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
 
-/// Whether the file is the one that was written, and nobody has written to it since.
+/// Whether the file is the one that was written, unchanged since.
 fn is_there(path: &Path, place: &Path) -> bool {
     let known = fs::read(place).ok().and_then(|text| serde_json::from_slice::<FileStamp>(&text).ok());
     FileStamp::of(path).is_ok_and(|stamp| known == Some(stamp))

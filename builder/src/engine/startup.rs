@@ -1,4 +1,4 @@
-//! What starts a system: its initramfs and its UKI, each kept in the store under the key of its inputs.
+//! The files that start a system: its initramfs and its UKI, each cached in the store under the key of its inputs.
 
 use crate::base::BaseSystem;
 use crate::boot::initramfs::{self, Initramfs, InitramfsError};
@@ -13,19 +13,19 @@ use handoff::hash::Sha256Digest;
 use handoff::loader_config::LoaderConfig;
 use std::path::Path;
 
-/// Changes with the code that makes initramfs and UKIs.
+/// The version of the code that makes initramfs and UKIs: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_BOOT");
 
 /// A finished UKI.
 #[derive(Debug, Clone)]
 pub(super) struct Startup {
-    /// The UKI.
+    /// The bytes of the UKI.
     pub(super) uki: Vec<u8>,
-    /// Its SHA-256.
+    /// The SHA-256 of the UKI.
     pub(super) digest: Sha256Digest,
-    /// Bytes of the initramfs, packed and unpacked.
+    /// The bytes of the initramfs, packed and unpacked.
     pub(super) initramfs_sizes: (usize, u64),
-    /// How initramfs and UKI came to be.
+    /// The steps that made the initramfs and the UKI.
     pub(super) steps: [Step; 2],
 }
 
@@ -73,7 +73,7 @@ pub(super) fn make(
     Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
 }
 
-/// What an initramfs is made of, in the words of those who wonder why it was made again.
+/// The inputs of an initramfs, with names that explain to the user why it was made again.
 fn initramfs_inputs(site: &Site, base: &BaseSystem, loader: &[u8]) -> Inputs {
     Inputs::new(StepName::Initramfs, RECIPE)
         .with("loader", Sha256Digest::of(loader))
@@ -94,7 +94,7 @@ fn make_initramfs(site: &Site, base: &BaseSystem, loader: &[u8], place: &Path) -
     Ok(packed)
 }
 
-/// What the loader of a site's systems is told.
+/// The configuration for the loader of a site's systems.
 #[must_use]
 pub fn trust(site: &Site) -> LoaderConfig {
     LoaderConfig {
@@ -112,14 +112,14 @@ pub fn trust(site: &Site) -> LoaderConfig {
     }
 }
 
-/// Bytes of the initramfs in a UKI, packed and unpacked.
+/// The bytes of the initramfs in a UKI, packed and unpacked.
 fn initramfs_sizes(uki: &[u8]) -> Result<(usize, u64), Error> {
     let packed = Uki::parse(uki).and_then(|uki| uki.section(Section::Initrd));
     let packed = packed.map_err(|error: UkiError| Error::from(error))?;
     Ok((packed.len(), initramfs::unpacked_size(packed)))
 }
 
-/// os-release(5), for boot tools.
+/// The text of os-release(5), for boot tools.
 fn os_release(site: &Site) -> String {
     let (id, release) = (&site.id, &site.release);
     format!(

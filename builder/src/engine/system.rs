@@ -1,5 +1,5 @@
-//! A system that nodes of a site share: its root, its initramfs and its UKI. Nothing of a node stands in it but the choice
-//! of packages, which is that of all nodes that share it.
+//! A system that nodes of a site share: its root, its initramfs and its UKI. The only thing about nodes in it is the
+//! choice of packages, which is the same for all nodes that share it.
 
 use super::startup;
 use crate::base::{BaseSystem, Lock};
@@ -19,37 +19,37 @@ use handoff::loader_config::LoaderConfig;
 use handoff::verity::RootHash;
 
 /// Words on every kernel command line. `gpt`: without it Linux ignores the backup table when the primary is torn.
-/// `printk.devkmsg`: without it the kernel drops what the loader says quickly. `usb-storage.delay_use`: its default costs
-/// a second. `loglevel`: what the kernel merely mentions would tear the lines that programs look for.
+/// `printk.devkmsg`: without it the kernel drops messages when the loader prints many. `usb-storage.delay_use`: its
+/// default costs a second. `loglevel`: minor kernel messages would break up the lines that programs look for.
 const ARGUMENTS: [&str; 5] =
     ["gpt", "printk.devkmsg=on", "panic=30", "usb-storage.delay_use=0", "loglevel=4"];
 
 /// A finished system.
 #[derive(Debug, Clone)]
 pub struct System {
-    /// The root.
+    /// The squashfs of the root and its hash tree.
     pub root: RootImage,
-    /// The UKI.
+    /// The bytes of the UKI.
     pub uki: Vec<u8>,
     /// SHA-256 of the UKI.
     pub uki_digest: Sha256Digest,
-    /// What it trusts and insists on.
+    /// The loader's configuration: the keys that it trusts, and the lowest versions that it accepts.
     pub trust: LoaderConfig,
-    /// The kernel command line in it.
+    /// The kernel command line in the UKI.
     pub command_line: String,
-    /// The kernel's release.
+    /// The kernel's release, as `uname -r` prints it.
     pub kernel_release: String,
-    /// Bytes of the loader.
+    /// The bytes of the loader.
     pub loader_size: usize,
-    /// Bytes of the initramfs, packed and unpacked.
+    /// The bytes of the initramfs, packed and unpacked.
     pub initramfs_sizes: (usize, u64),
-    /// The packages in it.
+    /// The packages in the system.
     pub lock: Lock,
-    /// How it came to be, from the base on.
+    /// The steps that made it, beginning with the base.
     pub steps: Vec<Step>,
 }
 
-/// Makes a system of a site out of its base.
+/// Makes a system of a site from its base.
 pub fn make(
     site: &Site,
     base: &BaseSystem,
@@ -120,7 +120,8 @@ fn make_root(
     Ok(root::image::make(&layers, site.build_time, &parameters, store, progress)?)
 }
 
-/// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they win.
+/// The kernel command line. The last console becomes `/dev/console`; the site's own words come last, so that they take
+/// precedence.
 fn command_line(site: &Site, init: &str, root: RootHash) -> String {
     let mut words = vec![format!("{ROOT_HASH}={root}")];
     words.extend(ARGUMENTS.map(str::to_owned));

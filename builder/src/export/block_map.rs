@@ -1,8 +1,9 @@
-//! The block map of an image, in the format of bmaptool (version 2.0): which blocks matter, and the digest of each range.
+//! The block map of an image, in the format of bmaptool (version 2.0): which blocks matter, and the digest of each
+//! range.
 //!
-//! What is in the map must be written even where it is zero: a stick keeps what was on it before, and an old boot record or
-//! seal must not survive. What is not in it may be anything: the room behind a UKI and a root, and the other slot but for
-//! the blocks by which it would be taken for a system.
+//! What is in the map must be written even if it is zero: a stick keeps its old content, and an old boot record or seal
+//! must not survive. What is not in the map may have any content: the space after a UKI and a root, and the other slot
+//! except for the blocks that make it look like a system.
 
 use crate::image::reader::{FoundPartition, ImageReader, ReadError};
 use crate::image::slot;
@@ -16,24 +17,24 @@ use sha2::{Digest as _, Sha256};
 use std::io;
 use std::ops::Range;
 
-/// Bytes of a block of the map.
+/// The bytes of a block of the map.
 pub const BLOCK_SIZE: u64 = 4096;
-/// What is read at once.
+/// How many bytes are read at once.
 const CHUNK: u64 = 1 << 20;
-/// By so much at its beginning a file system is recognised.
+/// The bytes at the beginning by which a file system is recognised.
 const HEAD: u64 = 1 << 20;
 
 /// A block map.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockMap {
-    /// Bytes of the image.
+    /// The size of the image in bytes.
     pub image_size: u64,
-    /// First and last block of each range, and the digest of what is in it.
+    /// The first and the last block of each range, and the digest of its content.
     pub ranges: Vec<(u64, u64, Sha256Digest)>,
 }
 
 impl BlockMap {
-    /// The map of an image.
+    /// Makes the map of an image.
     pub fn of(image: &ImageReader) -> Result<Self, ReadError> {
         let image_size = image.size().0;
         let failed = |source| ReadError::Open { path: image.path().to_owned(), source };
@@ -45,13 +46,13 @@ impl BlockMap {
         Ok(Self { image_size, ranges })
     }
 
-    /// Blocks in the map.
+    /// The number of blocks in the map.
     #[must_use]
     pub fn mapped_blocks(&self) -> u64 {
         self.ranges.iter().map(|(first, last, _)| last - first + 1).sum()
     }
 
-    /// The file, as bmaptool reads it. Its own digest is taken with zeros in the digest's place.
+    /// The file in the format of bmaptool. Its own digest is computed with zeros in place of the digest.
     #[must_use]
     pub fn to_xml(&self) -> String {
         let zeros = "0".repeat(64);
@@ -86,7 +87,7 @@ pub fn mapped(image: &ImageReader) -> Vec<Range<u64>> {
     merged(matters(image), image.size().0)
 }
 
-/// The bytes that matter, in no order.
+/// The bytes that must be written, in no order.
 fn matters(image: &ImageReader) -> Vec<Range<u64>> {
     let partitions = image.partitions();
     let first = partitions.iter().map(|partition| partition.offset.0).min().unwrap_or(0);
@@ -95,7 +96,7 @@ fn matters(image: &ImageReader) -> Vec<Range<u64>> {
         .map(|partition| partition.offset.0.saturating_add(partition.size.0))
         .max()
         .unwrap_or(0);
-    // Both copies of the table lie outside the partitions.
+    // Both copies of the table are outside the partitions.
     let mut ranges = vec![0..first, end..image.size().0];
     for partition in partitions {
         let (start, size) = (partition.offset.0, partition.size.0);
@@ -107,8 +108,8 @@ fn matters(image: &ImageReader) -> Vec<Range<u64>> {
     ranges
 }
 
-/// What matters in a partition, counted from its beginning: its head, and of a boot partition its record, too. Of what
-/// cannot be read, all does.
+/// The bytes of a partition that must be written, relative to its beginning: its head, and the record of a boot
+/// partition. If the content cannot be read, all of it.
 fn of_partition(image: &ImageReader, partition: &FoundPartition) -> [Range<u64>; 2] {
     let size = partition.size.0;
     let head = match partition.role {
@@ -128,7 +129,7 @@ fn of_partition(image: &ImageReader, partition: &FoundPartition) -> [Range<u64>;
     [0..head, size.saturating_sub(tail)..size]
 }
 
-/// Whole blocks, sorted, without gaps of nothing between them.
+/// Whole blocks, sorted; ranges that touch are joined.
 fn merged(mut ranges: Vec<Range<u64>>, image_size: u64) -> Vec<Range<u64>> {
     ranges.retain(|range| !range.is_empty());
     ranges.sort_by_key(|range| range.start);

@@ -1,4 +1,4 @@
-//! An image in other forms: compressed with a block map, for a virtual machine, for a start from the network.
+//! An image in other forms: compressed with a block map, for a virtual machine, for a boot from the network.
 
 pub mod block_map;
 
@@ -15,11 +15,11 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-/// How hard zstd works: most of an image is compressed already.
+/// The zstd level: most of an image is compressed already.
 const LEVEL: i32 = 3;
-/// What is read at once.
+/// How many bytes are read at once.
 const CHUNK: usize = 1 << 20;
-/// What is all zero in a stretch of this length becomes a hole.
+/// A stretch of this many zero bytes becomes a hole.
 const HOLE: usize = 1 << 16;
 
 /// A form.
@@ -36,7 +36,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// Where it goes where nobody says.
+    /// The default path of the output, beside the image.
     #[must_use]
     pub fn beside(self, image: &Path) -> PathBuf {
         match self {
@@ -54,23 +54,23 @@ fn with_more(path: &Path, more: &str) -> PathBuf {
     name.into()
 }
 
-/// Something could not be read or written on the way.
+/// A file could not be read, or a folder not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ExportError {
-    /// The image.
+    /// The image could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// The folder of a network start.
+    /// The folder for a network boot could not be made.
     #[error("cannot make the folder {path}: {source}")]
     Folder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// Why.
+        /// The error from making it.
         r#source: io::Error,
     },
 }
@@ -84,8 +84,8 @@ impl Classified for ExportError {
     }
 }
 
-/// Writes the image at `path` in a form; gives the files that were written. All hold the node's secrets or its seal, so
-/// only their owner may read them; the block map holds digests of the whole, and is private for the same reason.
+/// Writes the image at `path` in a form; returns the files that were written. All have the node's secrets or its seal,
+/// so only their owner may read them; the block map has digests of these, and is private for the same reason.
 pub fn export(path: &Path, form: Form, output: &Path) -> Result<Vec<PathBuf>, Error> {
     let image = ImageReader::open(path)?;
     match form {
@@ -96,7 +96,7 @@ pub fn export(path: &Path, form: Form, output: &Path) -> Result<Vec<PathBuf>, Er
     }
 }
 
-/// Hands all bytes of an image to `take`, piece by piece, each with its place.
+/// Passes all bytes of an image to `take`, piece by piece, each with its offset.
 fn each_piece<E: From<ExportError>>(
     image: &ImageReader,
     mut take: impl FnMut(u64, &[u8]) -> Result<(), E>,
@@ -116,7 +116,7 @@ fn raw(image: &ImageReader, output: &Path) -> Result<Vec<PathBuf>, Error> {
     let mut file = AtomicFile::create_private(output)?;
     file.set_len(image.size().0)?;
     each_piece(image, |at, bytes| {
-        // What is zero stays a hole.
+        // Zero bytes stay a hole.
         for (offset, block) in (at..).step_by(HOLE).zip(bytes.chunks(HOLE)) {
             if !is_zero(block) {
                 file.write_at(offset, block)?;
@@ -199,7 +199,7 @@ mod tests {
         }
         let bytes = fs::read(&fixture.image.path).unwrap();
         assert!(zstd::decode_all(File::open(&output).unwrap()).unwrap() == bytes);
-        // It has to be unpacked to be looked into.
+        // Without unpacking it cannot be read.
         let error = ImageReader::open(&output).unwrap_err();
         assert!(error.to_string().ends_with("is packed: unpack it with zstd -d first"), "{error}");
         let stick = folder.path().join("stick");

@@ -1,10 +1,10 @@
-//! Memory for direct I/O, which wants it at a multiple of the medium's block size. Secrets pass through it: nothing is
-//! left in it when it is given back.
+//! Memory for direct I/O, which must begin at a multiple of the medium's block size. Secrets pass through it: it is
+//! overwritten when it is freed.
 
 use std::ops::{Deref, DerefMut};
 use zeroize::Zeroizing;
 
-/// No medium has larger blocks.
+/// The largest block size of any medium, in bytes.
 const ALIGNMENT: usize = 4096;
 
 /// Bytes that begin at a multiple of [`ALIGNMENT`].
@@ -16,7 +16,7 @@ pub struct Buffer {
 }
 
 impl Buffer {
-    /// So many zeros.
+    /// A buffer of this many zeros.
     #[must_use]
     pub fn zeros(length: usize) -> Self {
         let memory = Zeroizing::new(vec![0; length + ALIGNMENT]);
@@ -32,7 +32,7 @@ impl Buffer {
         buffer
     }
 
-    /// Takes another length, as far as there is memory; what is in it stays.
+    /// Sets another length, at most that of the memory; the content stays.
     pub fn set_length(&mut self, length: usize) {
         self.length = length.min(self.memory.len().saturating_sub(ALIGNMENT));
     }

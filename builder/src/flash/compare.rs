@@ -1,7 +1,7 @@
-//! Whether sticks hold what they should, read from the medium past the cache: before they are written, to learn what need
-//! not be, and afterwards.
+//! Compares sticks with what they should hold, read from the medium past the cache: before writing, to learn which
+//! pieces need no write, and afterwards.
 //!
-//! What is wrong afterwards is written once more; what is wrong then is the stick's fault.
+//! A piece that is wrong afterwards is written once more; if it is wrong again, the stick is faulty.
 
 use super::buffer::Buffer;
 use super::deliver::{REQUESTS, deliver};
@@ -21,13 +21,13 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-/// So many pieces are looked at to learn whether comparing is worth its time,
+/// How many pieces are sampled to decide whether comparing is worth the time.
 const SAMPLES: usize = 32;
-/// and it is where this part of them is as it should be.
+/// Comparing is worth it if this part of the samples is equal: one in eight.
 const WORTH: usize = 8;
 
-/// What is to be written to each stick: what differs, where something of the image seems to be there, else everything.
-/// Meanwhile `judge` judges the images; where one is bad, nobody looks on.
+/// The pieces to write to each stick: those that differ, if the stick seems to have something of the image, or else
+/// all. Meanwhile `judge` verifies the images; after an error the comparison stops.
 pub(super) fn look<'r, J>(
     recipients: &'r [Recipient<'r>],
     full: bool,
@@ -65,14 +65,14 @@ fn what_differs<'r>(recipients: &'r [Recipient<'r>], full: bool, in_vain: &Atomi
     compared.into_iter().map(differing).collect()
 }
 
-/// Learns from some pieces whether the stick holds something of the image already.
+/// Learns from some pieces whether the stick already holds something of the image.
 fn sample(stick: &Stick<'_>, image: Source<'_>) -> Result<bool, FlashError> {
     let pieces = &stick.layout.pieces;
     let mut found = Buffer::zeros(to_usize(PIECE));
     let (mut looked, mut equal) = (0, 0);
     for range in pieces.iter().step_by((pieces.len() / SAMPLES).max(1)) {
         let piece = Piece::of_image(image, range.clone())?;
-        // Zeros are what a new stick holds.
+        // Zeros are not evidence: a new stick holds them.
         if !piece.is_zero() {
             looked += 1;
             let holds = stick.medium.holds(&piece.bytes, range.start, &mut found);
@@ -82,7 +82,7 @@ fn sample(stick: &Stick<'_>, image: Source<'_>) -> Result<bool, FlashError> {
     Ok(equal * WORTH >= looked.max(1))
 }
 
-/// Looks which of these pieces are not there; each stick knows then which differ.
+/// Compares these pieces; each stick then knows which of them differ.
 fn compare(todo: &[Todo<'_>], phase: Phase, in_vain: &AtomicBool) {
     for Todo { recipient, pieces } in todo.iter().filter(|todo| !todo.pieces.is_empty()) {
         recipient.stick.progress.enter(phase, length(pieces));
@@ -92,8 +92,8 @@ fn compare(todo: &[Todo<'_>], phase: Phase, in_vain: &AtomicBool) {
     });
 }
 
-/// Reads back what was `written` to each stick, and what lies so near to something that was that the stick may have moved
-/// it. Of a stick to which nothing was written, nothing.
+/// Reads back the pieces `written` to each stick, and those so near to them that the stick may have moved them. Nothing
+/// is read from a stick to which nothing was written.
 pub(super) fn read_back<'r>(written: &[Todo<'r>]) {
     let touched = |Todo { recipient, pieces }: &Todo<'r>| {
         let stick = &recipient.stick;
@@ -119,7 +119,7 @@ fn each<'t, 'r>(todo: &'t [Todo<'r>]) -> impl Iterator<Item = (&'r Recipient<'r>
     todo.iter().map(|todo| (todo.recipient, todo.pieces.as_slice()))
 }
 
-/// Which of the pieces are not as they should be, of those sticks of which some are not.
+/// The pieces that are wrong, for those sticks that have any.
 fn what_is_wrong<'r>(todo: &[Todo<'r>]) -> Vec<Todo<'r>> {
     compare(todo, Phase::ReadingBack, &AtomicBool::new(false));
     let wrong = todo
@@ -128,7 +128,8 @@ fn what_is_wrong<'r>(todo: &[Todo<'r>]) -> Vec<Todo<'r>> {
     wrong.filter(|todo| !todo.pieces.is_empty()).collect()
 }
 
-/// Whether a piece has turned up in another's place: then both places are one, and the stick has less room than it says.
+/// Whether a piece was found in the place of another: then both places are the same memory, and the stick is smaller
+/// than it claims.
 fn wrapped(
     stick: &Stick<'_>,
     image: Source<'_>,
@@ -150,7 +151,7 @@ fn wrapped(
     for piece in wrong {
         found.set_length(to_usize(piece.end - piece.start));
         stick.medium.read(&mut found, piece.start).map_err(stick.fails())?;
-        // What is there more than once says nothing.
+        // A piece that occurs more than once is not evidence.
         if let Some([other]) = places.get(&Sha256Digest::of(&found)).map(Vec::as_slice)
             && *other != piece.start
         {

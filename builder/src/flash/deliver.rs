@@ -1,5 +1,6 @@
-//! From images to sticks: one reads, and for each stick several take, so that it always has requests to work on. Nobody reads
-//! ahead of the slowest stick by more than some pieces, so that memory stays what it is.
+//! From images to sticks: one thread reads, and several threads for each stick take pieces, so that the stick always
+//! has requests to work on. The reader is never more than a few pieces ahead of the slowest stick, which limits the
+//! memory.
 
 use super::buffer::Buffer;
 use super::error::FlashError;
@@ -13,24 +14,24 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-/// Requests in flight, of each stick.
+/// The requests in flight for each stick.
 pub(super) const REQUESTS: usize = 4;
-/// Pieces that wait for a stick.
+/// The pieces that may wait for a stick.
 const WAITING: usize = 4;
 
-/// What is done with each piece that comes to a stick. The buffer is memory for a piece.
+/// What to do with each piece that comes to a stick. The buffer is memory for one piece.
 pub(super) trait Take: Fn(&Stick<'_>, &Piece, &mut Buffer) -> Result<(), FlashError> + Sync {}
 
 impl<T: Fn(&Stick<'_>, &Piece, &mut Buffer) -> Result<(), FlashError> + Sync> Take for T {}
 
-/// The way of pieces to a stick.
+/// The channel for pieces to a stick.
 #[derive(Debug)]
 struct Lane<'r> {
     todo: &'r Todo<'r>,
     pieces: SyncSender<Arc<Piece>>,
 }
 
-/// Brings each stick the pieces that it is to get, to be taken. What images share is read once.
+/// Brings each stick its pieces, and calls `take` for each. Pieces that images share are read once.
 pub(super) fn deliver<'t>(todo: &'t [Todo<'t>], take: &impl Take) {
     thread::scope(|scope| {
         let open = |todo: &'t Todo<'t>| {
@@ -50,7 +51,7 @@ pub(super) fn deliver<'t>(todo: &'t [Todo<'t>], take: &impl Take) {
     });
 }
 
-/// Takes pieces until there are no more. Of a stick that was given up they are only taken out of the way.
+/// Takes pieces until there are no more. The pieces of a stick that was given up are discarded.
 fn take_all(recipient: &Recipient<'_>, pieces: &Mutex<Receiver<Arc<Piece>>>, take: &impl Take) {
     let mut buffer = Buffer::zeros(to_usize(PIECE));
     loop {
@@ -69,7 +70,7 @@ fn hand_out(Portion { range, source, sticks }: &Portion<'_, &Lane<'_>>) {
     for lane in waiting {
         match &piece {
             Ok(piece) => {
-                // A stick that gets pieces has threads that take them until the lane is closed.
+                // A stick that gets pieces has threads that take them until the channel is closed.
                 let _ = lane.pieces.send(Arc::clone(piece));
             }
             Err(error) => {

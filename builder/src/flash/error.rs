@@ -1,5 +1,5 @@
-//! Why a stick was not flashed, with the exit code of each reason. What is wrong with the stick and what is wrong with the
-//! image are different errors.
+//! Why a stick was not flashed, with the exit code of each reason. A fault of the stick and a fault of the image are
+//! different errors.
 
 use super::medium::MediumError;
 use super::probe::{LessRoom, ProbeError};
@@ -9,81 +9,81 @@ use crate::error::{Class, Classified};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// So many places are named; there may be more.
+/// How many places a message lists; there may be more.
 const MOST_PLACES: usize = 8;
 
 /// Why a stick was not flashed.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum FlashError {
-    /// The image has errors; nothing was written.
+    /// The image is damaged; nothing was written.
     #[error("{path} is damaged, and nothing was written: {}", faults.join("; "))]
     DamagedImage {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Part by part.
+        /// What is wrong with each part.
         faults: Vec<String>,
     },
-    /// The image cannot be read.
+    /// The image could not be read.
     #[error("cannot read byte {offset} of the image {path}: {source}")]
     Image {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Where.
+        /// The offset in the image, in bytes.
         offset: u64,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// Somebody wrote to the image meanwhile.
+    /// Another process wrote to the image meanwhile.
     #[error("{path} changed while it was written to sticks")]
     ImageChanged {
-        /// The image, or what it shares with others.
+        /// The path of the image, or of the file that images share.
         path: PathBuf,
     },
-    /// The tables for a stick of that size cannot be made.
+    /// The partition table for a stick of that size could not be made.
     #[error("cannot make the partition table of {stick}: {source}")]
     Table {
-        /// The stick.
+        /// The name of the stick.
         stick: String,
-        /// Why.
+        /// The error from making the table.
         r#source: io::Error,
     },
-    /// The stick failed.
+    /// A request to the stick failed.
     #[error("{stick}: {source}")]
     Medium {
-        /// The stick.
+        /// The name of the stick.
         stick: String,
-        /// Why.
+        /// The error from the stick.
         r#source: MediumError,
     },
-    /// What was written, twice, is not there.
+    /// A piece was written twice, and reading it back gave something else each time.
     #[error(
         "{stick} does not keep what is written to it, not the second time either: at byte {}",
         places(offsets)
     )]
     Wrong {
-        /// The stick.
+        /// The name of the stick.
         stick: String,
-        /// The places of the pieces that are wrong.
+        /// The offsets of the wrong pieces, in bytes.
         offsets: Vec<u64>,
     },
-    /// Fake capacity.
+    /// The stick has less capacity than it claims.
     #[error("{stick} is a fake: {source}")]
     LessRoom {
-        /// The stick.
+        /// The name of the stick.
         stick: String,
-        /// What was found.
+        /// The claimed capacity, and the first place that does not keep data.
         r#source: LessRoom,
     },
-    /// It has become too slow to be sound.
+    /// The stick became so slow that it must be worn out.
     #[error("{stick} is worn: near byte {offset} it takes {rate} KiB/s, and took {before} KiB/s before")]
     Slow {
-        /// The stick.
+        /// The name of the stick.
         stick: String,
-        /// Where.
+        /// The offset of the last piece, in bytes.
         offset: u64,
-        /// Now.
+        /// The rate now, in KiB/s.
         rate: u64,
-        /// Before.
+        /// The best rate before, in KiB/s.
         before: u64,
     },
 }
@@ -101,17 +101,17 @@ fn places(offsets: &[u64]) -> String {
 }
 
 impl FlashError {
-    /// The error of an image at a place.
+    /// The error for a failed read of an image.
     pub(super) fn of_image(image: &Path, offset: u64, source: &io::Error) -> Self {
         Self::Image { path: image.to_owned(), offset, source: the_same(source) }
     }
 
-    /// The error of a medium that is called `stick`.
+    /// The error for a failure of the medium; `stick` is its name.
     pub(super) fn of_medium(stick: &str, source: MediumError) -> Self {
         Self::Medium { stick: stick.to_owned(), source }
     }
 
-    /// The error of a look at the marks.
+    /// The error for a failure of the capacity probe; `stick` is the stick's name.
     pub(super) fn of_probe(stick: &str, error: ProbeError) -> Self {
         match error {
             ProbeError::Medium(source) => Self::of_medium(stick, source),
@@ -120,9 +120,9 @@ impl FlashError {
     }
 }
 
-/// The exit code for a stick that has less room than it says.
+/// The exit code for a stick with less capacity than it claims.
 pub const FAKE_STICK: u8 = 93;
-/// That for a stick that went away, or where the work was broken off.
+/// The exit code for a stick that disappeared, or if the user stopped the work.
 pub const CUT_OFF: u8 = GONE;
 
 impl Classified for FlashError {
@@ -169,13 +169,13 @@ impl Classified for FlashError {
     }
 }
 
-/// Why a stick was not flashed, and what it is now.
+/// Why a stick was not flashed, and in what state it is now.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{error}; {}", if *begun { "it holds nothing whole now, and nothing starts from it" } else { "nothing was written to it" })]
 pub struct Failure {
-    /// Why.
+    /// The error that ended the work on the stick.
     pub error: FlashError,
-    /// Whether anything was written to it.
+    /// Whether anything was written to the stick.
     pub begun: bool,
 }
 

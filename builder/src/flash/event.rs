@@ -1,26 +1,26 @@
-//! How far each stick is: counted by those who work, looked at by the one who tells.
+//! The progress of each stick: counted by the threads that work, and read by the one that prints it.
 
 use crate::progress::{Count, Goal};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// What is being done with a stick.
+/// The phase of the work on a stick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
-    /// Looking at what is there.
+    /// Reading some pieces, to decide whether to compare.
     #[default]
     Looking,
-    /// Comparing all that is there.
+    /// Comparing all pieces with the image.
     Comparing,
-    /// Writing.
+    /// Writing the pieces that differ.
     Writing,
-    /// Reading back.
+    /// Reading back what was written.
     ReadingBack,
     /// Writing the partition tables.
     Table,
-    /// Nothing any more.
+    /// Nothing more is done.
     Done,
 }
 
@@ -37,11 +37,11 @@ impl Phase {
     }
 }
 
-/// How far a stick is in its phase.
+/// The progress of a stick in its phase.
 #[derive(Debug, Default)]
 pub struct Progress {
     now: Mutex<Now>,
-    /// Bytes that are done in this phase, on the medium and not in a cache.
+    /// The bytes that are done in this phase, on the medium and not in a cache.
     pub done: Count,
 }
 
@@ -49,19 +49,19 @@ pub struct Progress {
 struct Now {
     phase: Phase,
     total: u64,
-    /// What was done when the phase began.
+    /// The bytes that were done when the phase began.
     before: u64,
     since: Option<Instant>,
 }
 
 impl Progress {
-    /// Begins a phase with so many bytes.
+    /// Begins a phase with this many bytes.
     pub fn enter(&self, phase: Phase, total: u64) {
         let now = Now { phase, total, before: self.done.get(), since: Some(Instant::now()) };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
     }
 
-    /// How far it is.
+    /// The progress as an event; `stick` is the stick's name.
     #[must_use]
     pub fn event(&self, stick: &str) -> Event {
         let now = *self.now.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,27 +85,27 @@ impl Progress {
     }
 }
 
-/// What there is to tell of a stick.
+/// The progress of a stick.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Event {
-    /// The stick.
+    /// The name of the stick.
     pub stick: String,
-    /// What is being done.
+    /// The phase that it is in.
     pub phase: Phase,
-    /// Bytes of it that are done.
+    /// The bytes that are done in this phase.
     pub done: u64,
-    /// Bytes of it in all.
+    /// The bytes of this phase in all.
     pub total: u64,
-    /// Bytes a second, since the phase began.
+    /// The bytes per second since the phase began.
     pub rate: u64,
-    /// Seconds that are left in this phase at that rate.
+    /// The seconds that are left in this phase at that rate.
     pub seconds_left: Option<u64>,
     #[serde(skip)]
     elapsed: Duration,
 }
 
 impl Event {
-    /// `/dev/sdb writing 45 of 160 MiB, 8.2 MiB/s, 14 s left`.
+    /// A line such as `/dev/sdb writing 45 of 160 MiB, 8.2 MiB/s, 14 s left`.
     #[must_use]
     pub fn line(&self) -> String {
         let Self { stick, phase, done, total, elapsed, .. } = self;
@@ -114,7 +114,7 @@ impl Event {
     }
 }
 
-/// Takes events, all sticks' at once.
+/// A callback that gets the events of all sticks at once.
 pub type Hear<'h> = &'h dyn Fn(&[Event]);
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! What is to be done with one stick: the image, what it is written to, and where its bytes go. The three are named by
-//! reference in one place, so that none of them can be another stick's.
+//! The job for one stick: the image, the target, and the layout of the stick. All three are referenced in one place, so
+//! that none of them can be that of another stick.
 
 use super::error::FlashError;
 use super::layout::Layout;
@@ -14,14 +14,14 @@ use std::collections::btree_map::Entry;
 use std::ptr;
 use std::sync::Arc;
 
-/// What is to be done with one stick.
+/// The job for one stick.
 #[derive(Debug)]
 pub struct Job<'j> {
-    /// The image. One that several sticks get is the same reader in each of their jobs, and is read once.
+    /// The image. If several sticks get the same image, their jobs share one reader, and the image is read once.
     pub image: &'j ImageReader,
-    /// What it is written to.
+    /// The disk or file to write.
     pub target: &'j Target,
-    /// Where its bytes go.
+    /// The layout of the image on this target.
     pub layout: Layout,
 }
 
@@ -34,7 +34,7 @@ impl<'j> Job<'j> {
     }
 }
 
-/// Verifies the image of each job, for each job in its order. An image that several of them share is verified once.
+/// Verifies the image of each job, in order. An image that several jobs share is verified once.
 pub(super) fn preflight_each(jobs: &[Job<'_>], site: Option<&Site>) -> Result<Vec<Arc<Verification>>, Error> {
     let mut known = BTreeMap::new();
     let mut verify = |image: &ImageReader| {

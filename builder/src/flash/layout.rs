@@ -1,7 +1,8 @@
-//! What is to be on a stick of a given size: the image's bytes in pieces, and the partition table at the stick's own ends.
+//! The content of a stick of a given size: the image's bytes in pieces, and the partition table at the stick's own
+//! ends.
 //!
-//! Pure but for the tables, which the `gpt` crate writes to a file. The last partition grows to the stick's end where it
-//! is `data`.
+//! Pure except for the tables, which the `gpt` crate writes to a file. If the last partition is `data`, it grows to the
+//! stick's end.
 
 use crate::export::block_map;
 use crate::image::reader::ImageReader;
@@ -11,24 +12,24 @@ use handoff::partition::{Role, SECTOR};
 use std::io;
 use std::ops::Range;
 
-/// What is written, read and compared at once; no piece crosses a multiple of it.
+/// The bytes that are written, read and compared at once; no piece crosses a multiple of it.
 pub const PIECE: u64 = 1 << 20;
-/// Sectors of the backup table at the end (UEFI 2.10, section 5.3).
+/// The bytes of the sectors of the backup table at the end (UEFI 2.10, section 5.3).
 const BACKUP: u64 = 33 * SECTOR;
-/// By so much at its end a disk is recognised, as a part of a RAID for example.
+/// The bytes at the end by which a disk is recognised, for example as a part of a RAID.
 const TAIL: u64 = 1 << 20;
 
-/// What goes where.
+/// What is written where on a stick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
-    /// How long the stick is, in bytes.
+    /// The size of the stick in bytes.
     pub size: u64,
-    /// What of the image is written, piece by piece, in the order of the stick.
+    /// The ranges of the image that are written, in the order of the stick.
     pub pieces: Vec<Range<u64>>,
-    /// What is empty until all else is written and read back: in front of the first partition, and the end.
+    /// The ranges that stay empty until all else is written and read back: before the first partition, and the end.
     pub edges: [Range<u64>; 2],
-    /// What makes the stick a disk, in the order in which it is written: the backup table, then the primary with the
-    /// protective MBR.
+    /// The bytes that make the stick a disk, in the order of writing, each with its offset: the backup table, then the
+    /// primary with the protective MBR.
     pub tables: Vec<(u64, Vec<u8>)>,
 }
 
@@ -59,7 +60,7 @@ impl Layout {
         })
     }
 
-    /// The layout of a file system of `size` bytes with that head, by which it is recognised.
+    /// The layout of a file system of `size` bytes; it is recognised by `head`, which is written last.
     #[must_use]
     pub fn of_file_system(size: u64, head: Vec<u8>) -> Self {
         let start = to_u64(head.len());
@@ -77,13 +78,13 @@ impl Layout {
         self.tables.iter().rev().flat_map(|(_, bytes)| bytes).copied().collect()
     }
 
-    /// Bytes of all pieces.
+    /// The bytes of all pieces together.
     #[must_use]
     pub fn length(&self) -> u64 {
         length(&self.pieces)
     }
 
-    /// Whether nothing of the image and no table lies there.
+    /// Whether neither the image nor a table uses this range.
     #[must_use]
     pub fn is_free(&self, place: &Range<u64>) -> bool {
         let apart = |other: &Range<u64>| place.end <= other.start || other.end <= place.start;
@@ -93,7 +94,7 @@ impl Layout {
     }
 }
 
-/// Bytes of all these pieces.
+/// The bytes of these pieces together.
 #[must_use]
 pub fn length(pieces: &[Range<u64>]) -> u64 {
     pieces.iter().map(|piece| piece.end - piece.start).sum()
@@ -133,7 +134,7 @@ mod tests {
     fn the_table_lies_at_both_ends_of_the_stick() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
-        // Sticks are no whole MiB long.
+        // Sticks do not have a whole number of MiB.
         let size = image.size().0 + 3 * MIB + 512 * 5;
         let layout = Layout::new(&image, size).unwrap();
         let stick = tempfile::NamedTempFile::new().unwrap();

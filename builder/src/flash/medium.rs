@@ -1,4 +1,4 @@
-//! The stick as it takes and gives bytes: past the page cache, with a few tries, and with the place of what fails.
+//! Reading and writing a stick: past the page cache, with a few attempts, and with the offset of a failure.
 
 use super::buffer::Buffer;
 use super::layout::PIECE;
@@ -13,37 +13,38 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// A request that failed is made so many times in all.
+/// How often a failing request is made in all.
 const TRIES: u32 = 3;
-/// Between two tries: a stick that resets is back by then, and one that was pulled out is known as gone.
+/// The pause between two attempts: by then a stick that resets is back, and one that was pulled out is known to be
+/// gone.
 const PAUSE: Duration = Duration::from_millis(400);
-/// For what must be ended once it has begun.
+/// The stop flag for work that must be finished once it has begun; it is never set.
 static NEVER: AtomicBool = AtomicBool::new(false);
-/// By so much the place of a failure is narrowed down.
+/// The size of the block to which the place of a failure is narrowed down.
 const BLOCK: u64 = 4096;
 
-/// Why a stick took or gave nothing.
+/// Why a request to a stick failed.
 #[derive(Debug, thiserror::Error)]
 pub enum MediumError {
-    /// It is not there any more.
+    /// The stick is not there any more.
     #[error("it is gone: it was pulled out, or it or its port failed")]
     Gone,
-    /// It fails at a place.
+    /// The stick fails at a certain place.
     #[error("it fails at byte {offset} when that is {verb}: {source}")]
     Fails {
-        /// The place.
+        /// The offset of the failing block, in bytes.
         offset: u64,
-        /// What was asked of it.
+        /// The failing operation, as a participle for the message.
         verb: &'static str,
-        /// What the system said.
+        /// The error from the kernel.
         r#source: io::Error,
     },
-    /// Somebody wants the work to end.
+    /// The user stopped the work.
     #[error("the work was broken off")]
     BrokenOff,
 }
 
-/// A stick, or a file in its place, that is open for reading and writing.
+/// A stick, or a file in its place, open for reading and writing.
 #[derive(Debug)]
 pub struct Medium<'m> {
     file: &'m File,
@@ -52,18 +53,18 @@ pub struct Medium<'m> {
 }
 
 impl<'m> Medium<'m> {
-    /// The medium in `file`; once `stop` is set, nothing more is begun.
+    /// The medium in `file`; once `stop` is set, no new request is begun.
     pub fn new(file: &'m File, stop: &'m AtomicBool) -> io::Result<Self> {
         Ok(Self { file, presence: Presence::of(file)?, stop })
     }
 
-    /// The same medium for those who end what they have begun.
+    /// The same medium for work that must be finished once it has begun: it ignores `stop`.
     #[must_use]
     pub fn to_the_end(&self) -> Medium<'_> {
         Medium { file: self.file, presence: self.presence.clone(), stop: &NEVER }
     }
 
-    /// Fills `into` from `offset` on.
+    /// Fills `into` with the bytes from `offset` on.
     pub fn read(&self, into: &mut Buffer, offset: u64) -> Result<(), MediumError> {
         self.request("read", offset, into.len(), |medium, range| {
             let part = into.get_mut(within(&range, offset)?).ok_or_else(beyond)?;
@@ -79,7 +80,7 @@ impl<'m> Medium<'m> {
         })
     }
 
-    /// Makes a range zero: by the medium itself where it can, else by writing zeros.
+    /// Makes a range zero: by a request to the medium if it supports that, or else by writing zeros.
     pub fn zero(&self, range: &Range<u64>) -> Result<(), MediumError> {
         let mode = FallocateFlags::FALLOC_FL_PUNCH_HOLE | FallocateFlags::FALLOC_FL_KEEP_SIZE;
         let mut start = range.start;
@@ -88,7 +89,7 @@ impl<'m> Medium<'m> {
             self.go_on()?;
             let is_punched = match (i64::try_from(start), i64::try_from(end - start)) {
                 (Ok(from), Ok(length)) => fallocate(self.file, mode, from, length).is_ok(),
-                // No file is so long: writing there fails with the system's own error.
+                // Files are never that long: writing there fails with the kernel's own error.
                 _ => false,
             };
             if !is_punched {
@@ -99,12 +100,12 @@ impl<'m> Medium<'m> {
         Ok(())
     }
 
-    /// Waits until all that was written is on the medium and not in its cache.
+    /// Waits until all written bytes are on the medium and not in its cache.
     pub fn flush(&self) -> Result<(), MediumError> {
         self.request("flushed", 0, 0, |medium, _| medium.file.sync_data())
     }
 
-    /// Whether the range holds `bytes`; what it holds is in `found` then.
+    /// Whether the range holds `bytes`; `found` then has its content.
     pub fn holds(&self, bytes: &[u8], offset: u64, found: &mut Buffer) -> Result<bool, MediumError> {
         found.set_length(bytes.len());
         self.read(found, offset)?;
@@ -115,7 +116,7 @@ impl<'m> Medium<'m> {
         if self.stop.load(Ordering::Relaxed) { Err(MediumError::BrokenOff) } else { Ok(()) }
     }
 
-    /// Asks, some times where it fails, and then looks for the block at which it does.
+    /// Makes a request, several times if it fails, and then looks for the failing block.
     fn request(
         &self,
         verb: &'static str,
@@ -150,7 +151,7 @@ impl<'m> Medium<'m> {
             }
             start = end;
         }
-        // Each block by itself went well: what failed was the medium's mood.
+        // Each block by itself succeeded, so the error was transient.
         if length > 0 && start == whole.end {
             return Ok(());
         }
@@ -158,18 +159,18 @@ impl<'m> Medium<'m> {
     }
 }
 
-/// Whether asking again may help: not where the request itself is wrong, or the disk of a file is full.
+/// Whether another attempt may help: not if the request itself is wrong, or the disk under a file is full.
 fn is_of_the_medium(error: &io::Error) -> bool {
     !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::StorageFull)
 }
 
-/// Where a range of the medium lies in what begins there at `offset`.
+/// The position of a range of the medium within a buffer that begins at `offset`.
 fn within(range: &Range<u64>, offset: u64) -> io::Result<Range<usize>> {
     let place = |at: u64| at.checked_sub(offset).map(to_usize).ok_or_else(beyond);
     Ok(place(range.start)?..place(range.end)?)
 }
 
-/// The error of a request for bytes for which there is no memory: nothing is read or written in their place.
+/// The error for bytes that no buffer can hold: nothing else is read or written instead.
 fn beyond() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, "the request has bytes for which there is no memory")
 }
@@ -224,7 +225,7 @@ mod tests {
         file.set_len((1 << 20) + BLOCK * 3).unwrap();
         let stop = AtomicBool::new(false);
         let medium = Medium::new(&file, &stop).unwrap();
-        // The file ends in the middle of what is read.
+        // The file ends in the middle of the range that is read.
         let error = medium.read(&mut Buffer::zeros(1 << 20), 1 << 20).unwrap_err();
         assert!(
             matches!(error, MediumError::Fails { offset, verb: "read", .. } if offset == (1 << 20) + BLOCK * 3)

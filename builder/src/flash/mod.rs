@@ -1,9 +1,9 @@
-//! Writing images to sticks, so that a stick holds a whole system or none.
+//! Writing images to sticks, so that a stick holds either a whole system or none.
 //!
-//! First the image is judged to its last byte, and meanwhile, where that is worth its time, compared with what is on the
-//! stick. Then the order is: both ends of the stick emptied, the body written and flushed, what was written read back, the
-//! partition tables. Cut off anywhere, the stick is no disk, and the next run goes on with what is there. Whether a disk
-//! may be written at all is decided in `disks`.
+//! First the whole image is verified. Meanwhile, if it is worth the time, it is compared with the content of the stick.
+//! Then the order is: empty both ends of the stick, write and flush the body, read back what was written, write the
+//! partition tables. If this is interrupted anywhere, the stick is not a disk, and the next run continues with what is
+//! there. `disks` decides whether a disk may be written at all.
 
 pub mod buffer;
 mod compare;
@@ -48,42 +48,43 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use stick::Stick;
 
-/// Bytes at the beginning of a file system by which it is recognised.
+/// The bytes at the beginning of a file system by which it is recognised.
 const HEAD: usize = 64 << 10;
 
-/// What is to be done.
+/// How sticks are written.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Everything is written, and not only what differs.
+    /// Whether everything is written, and not only what differs.
     pub full: bool,
-    /// Everything is read back.
+    /// Whether everything is read back.
     pub read_back: bool,
 }
 
-/// What was done.
+/// The result for one stick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flashed {
-    /// Bytes that were written.
+    /// The bytes that were written.
     pub written: u64,
-    /// Bytes that were there already.
+    /// The bytes that were on the stick already.
     pub equal: u64,
-    /// Whether all was read from the medium and is as it should be.
+    /// Whether everything was read from the medium and is right.
     pub read_back: bool,
 }
 
-/// What came of a job.
+/// The result of a job.
 #[derive(Debug)]
 pub struct Finished<'j> {
-    /// The job.
+    /// The job itself.
     pub job: Job<'j>,
-    /// What was found in its image.
+    /// The result of verifying its image.
     pub image: Arc<Verification>,
-    /// What came of its stick.
+    /// The result for its stick, or why it was given up.
     pub stick: Result<Flashed, Failure>,
 }
 
-/// Writes images to sticks, all at once, and says for each job in its order what came of it. No stick is touched where one
-/// of the images would not start, or is not of the site, where one is given. Once `stop` is set, no more requests are made.
+/// Writes images to sticks, all at once, and returns the result of each job in order. No stick is written if one of the
+/// images would not start, or, where a site is given, is not of that site. Once `stop` is set, no more requests are
+/// made.
 pub fn flash<'j>(
     jobs: Vec<Job<'j>>,
     site: Option<&Site>,
@@ -98,7 +99,7 @@ pub fn flash<'j>(
     Ok(jobs.into_iter().zip(images).zip(sticks).map(finished).collect())
 }
 
-/// Reads an image to its last byte.
+/// Verifies a whole image.
 pub fn preflight(image: &ImageReader, site: Option<&Site>) -> Result<Verification, Error> {
     let found = verify::verify(image, site, None)?;
     let faults: Vec<String> = found
@@ -112,8 +113,8 @@ pub fn preflight(image: &ImageReader, site: Option<&Site>) -> Result<Verificatio
     Err(FlashError::DamagedImage { path: image.path().to_owned(), faults }.into())
 }
 
-/// Writes the file system in the file `image` to a partition, in the same way: its head, by which it is recognised, comes
-/// last.
+/// Writes the file system in the file `image` to a partition in the same way: its head, by which it is recognised,
+/// comes last.
 pub fn flash_partition(image: &Path, target: &Target, stop: &AtomicBool) -> Result<Flashed, Error> {
     let failed = |source| InputError { path: image.to_owned(), source };
     let storage = Storage::open(image).map_err(failed)?;
@@ -123,12 +124,13 @@ pub fn flash_partition(image: &Path, target: &Target, stop: &AtomicBool) -> Resu
     let (source, layout) = (Source { path: image, storage: &storage }, Layout::of_file_system(size, head));
     let options = Options { full: false, read_back: true };
     let recipient = Recipient::new(source, target, &layout, stop)?;
-    // What was made just now, nobody else had.
+    // The file was made just now, so no other process could have changed it.
     write(slice::from_ref(&recipient), options, || Ok(()), &|_| ())?;
     Ok(recipient.into_result(options.read_back)?)
 }
 
-/// Writes to all sticks at once, and says what `judge` does, which judges the images while it is seen what is on the sticks.
+/// Writes to all sticks at once, and returns the result of `judge`, which verifies the images while the sticks are
+/// compared.
 fn write<'r, J: Send>(
     recipients: &'r [Recipient<'r>],
     options: Options,
@@ -164,8 +166,8 @@ fn write_body(todo: &[Todo<'_>]) {
     at_once(todo.iter().map(|todo| (todo.recipient, ())), |recipient, ()| body_is_written(&recipient.stick));
 }
 
-/// What lies between the body and reading it back. Where the body was there already, but not the tables, the stick is one
-/// that is written all the same.
+/// The step between writing the body and reading it back. If the body was there already, but not the tables, the stick
+/// counts as written all the same.
 fn body_is_written(stick: &Stick<'_>) -> Result<(), FlashError> {
     if !stick.has_begun() && stick.has_tables()? {
         return Ok(());

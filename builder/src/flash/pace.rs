@@ -1,28 +1,28 @@
-//! Whether a stick still takes data at a rate at which sound ones do: worn flash becomes slow before it fails.
+//! Whether a stick still writes at the rate of a sound one: worn flash becomes slow before it fails.
 
 use std::time::{Duration, Instant};
 
-/// Rates are taken over stretches of at least this length.
+/// The shortest time over which a rate is measured.
 const STRETCH: Duration = Duration::from_secs(5);
-/// A stick is worn whose rate falls below this, in bytes a second,
+/// A stick is worn if its rate, in bytes per second, falls below this,
 const LEAST: u64 = 128 << 10;
-/// and below this part of the best rate before,
+/// and below the best rate before divided by this,
 const PART: u64 = 20;
-/// and stays there so long, which is longer than sticks pause to tidy up,
+/// and stays there for this long, which is longer than the pauses in which sticks tidy up,
 const LONG: Duration = Duration::from_mins(1);
-/// and is seen there more often than once: one request may take its time.
+/// and is measured there at least this often: a single request may take long.
 const STRETCHES: u32 = 2;
 
-/// The rates of a stick, in bytes a second.
+/// The rates of a slow stick, in bytes per second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Slow {
-    /// Now.
+    /// The rate now.
     pub(super) rate: u64,
-    /// The best before.
+    /// The best rate before.
     pub(super) before: u64,
 }
 
-/// The rates so far.
+/// The rates measured so far.
 #[derive(Debug, Default)]
 pub(super) struct Pace {
     begun: Option<Instant>,
@@ -32,7 +32,7 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// So much more was taken; says when it has become too slow.
+    /// Counts the bytes of a request; returns the rates if the stick has become too slow.
     pub(super) fn took(&mut self, bytes: u64) -> Option<Slow> {
         self.took_at(bytes, Instant::now())
     }
@@ -59,7 +59,8 @@ impl Pace {
 mod tests {
     use super::*;
 
-    /// The second at which a stick that takes so much each second is called slow. Where it takes nothing, nobody is told.
+    /// The second at which a stick with these bytes per second is called slow. If it writes nothing, `took` is not
+    /// called.
     fn called_slow(rate: impl Fn(u64) -> u64) -> Option<(u64, Slow)> {
         let (mut pace, begun) = (Pace::default(), Instant::now());
         (0..600).find_map(|second| {
@@ -71,13 +72,13 @@ mod tests {
     #[test]
     fn only_a_rate_that_collapses_and_stays_low_is_slow() {
         assert_eq!(called_slow(|_| 20 << 20), None);
-        // Slow from the beginning, as some are.
+        // Slow from the beginning, as some sticks are.
         assert_eq!(called_slow(|_| 50 << 10), None);
         // A pause of half a minute.
         assert_eq!(called_slow(|second| if (100..130).contains(&second) { 0 } else { 8 << 20 }), None);
-        // One request that takes its time.
+        // One request that takes long.
         assert_eq!(called_slow(|second| if (100..190).contains(&second) { 0 } else { 8 << 20 }), None);
-        // A tenth of what it was is still much.
+        // A tenth of the rate before is still fast.
         assert_eq!(called_slow(|second| if second < 100 { 8 << 20 } else { 800 << 10 }), None);
         let (second, slow) = called_slow(|second| if second < 100 { 8 << 20 } else { 60 << 10 }).unwrap();
         assert!((150..190).contains(&second), "{second}");

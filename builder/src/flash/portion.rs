@@ -1,23 +1,23 @@
-//! What is read of the images, in the order of the sticks: a piece that several sticks get is read once.
+//! The pieces to read of the images, in the order of the sticks: a piece that several sticks get is read once.
 
 use super::source::Source;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-/// A piece, and the sticks that it goes to.
+/// A piece, and the sticks that get it.
 #[derive(Debug, Clone)]
 pub(super) struct Portion<'p, S> {
-    /// The piece's place.
+    /// The range of the piece.
     pub(super) range: Range<u64>,
-    /// Where it is read: in any of the images that have it.
+    /// The image from which it is read; any image that has it will do.
     pub(super) source: Source<'p>,
-    /// The sticks.
+    /// The sticks that get it.
     pub(super) sticks: Vec<S>,
 }
 
-/// What is read, in the order of the sticks. `wanted` has each stick with its image and the pieces that it gets: what
-/// images share in one file is read for all of them at once.
+/// The pieces to read, in the order of the sticks. `wanted` has each stick with its image and its pieces: the parts
+/// that images share in one file are read once for all of them.
 pub(super) fn portions<'p, S: Copy>(
     wanted: impl IntoIterator<Item = (S, Source<'p>, &'p [Range<u64>])>,
 ) -> Vec<Portion<'p, S>> {

@@ -1,9 +1,10 @@
-//! Whether a stick has the room that it says: many that are sold have less, and either drop what lies beyond or write it
-//! over what lies before.
+//! Whether a stick has the capacity that it claims: many that are sold have less, and either drop what is written
+//! beyond it or write it over other data.
 //!
-//! Marks are written to places that nothing else is written to: at a base and at the base plus each power of two, because
-//! sticks that wrap do so where their address lines end; and evenly over the whole stick. All are read back when the last
-//! one is written, and again when all else is: a mark that was written over by then shares its place with something.
+//! Probe blocks are written to places that nothing else is written to: at a base and at the base plus each power of
+//! two, because sticks that wrap do so at a power of two; and evenly over the whole stick. All are read back when the
+//! last one is written, and again when everything else is: a block that was overwritten by then shares its place with
+//! something else.
 
 use super::buffer::Buffer;
 use super::layout::{Layout, PIECE};
@@ -13,29 +14,29 @@ use handoff::hash::Sha256Digest;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// Bytes of a mark.
+/// The bytes of a probe block.
 const MARK: u64 = 4096;
-/// How many marks are spread evenly.
+/// How many probe blocks are spread evenly.
 const SPREAD: u64 = 64;
-/// How many bases are tried before one is taken at which some marks fall on what is written.
+/// How many bases are tried. The one is used with the fewest blocks in places that are written.
 const BASES: u64 = 256;
 
-/// A stick that has less room than it says.
+/// A stick with less capacity than it claims.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("it says that it has {says} bytes, and does not keep what is written at byte {first_lost}")]
 pub struct LessRoom {
-    /// What it says.
+    /// The claimed capacity in bytes.
     pub says: u64,
-    /// The first place that does not keep what is written to it.
+    /// The offset, in bytes, of the first place that does not keep what is written to it.
     pub first_lost: u64,
 }
 
-/// What came of a look at the marks.
+/// Why checking the probe blocks failed.
 #[derive(Debug)]
 pub(super) enum ProbeError {
-    /// The stick itself.
+    /// A request to the stick failed.
     Medium(MediumError),
-    /// Less room.
+    /// The stick has less capacity than it claims.
     LessRoom(LessRoom),
 }
 
@@ -45,7 +46,7 @@ impl From<MediumError> for ProbeError {
     }
 }
 
-/// The places of the marks, in their order on the stick.
+/// The places of the probe blocks, in their order on the stick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Marks {
     places: Vec<u64>,
@@ -54,7 +55,8 @@ pub(super) struct Marks {
 }
 
 impl Marks {
-    /// Marks for a stick of that layout. `seed` is another at each run, so that marks of a run before are told apart.
+    /// Probe blocks for a stick of that layout. `seed` differs in each run, so that blocks of an earlier run are told
+    /// apart.
     #[must_use]
     pub(super) fn new(layout: &Layout, seed: Sha256Digest) -> Self {
         let is_free = |place: &u64| layout.is_free(&(*place..*place + MARK)) && place + MARK <= layout.size;
@@ -68,12 +70,12 @@ impl Marks {
         Self { places: places.into_iter().collect(), size: layout.size, seed }
     }
 
-    /// Where they are.
+    /// The ranges of the probe blocks.
     pub(super) fn places(&self) -> impl Iterator<Item = Range<u64>> {
         self.places.iter().map(|place| range(*place))
     }
 
-    /// Writes all marks, and looks whether they are there.
+    /// Writes all probe blocks, and checks that they are there.
     pub(super) fn write(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
         for place in &self.places {
             medium.write(&self.mark(*place), *place)?;
@@ -82,7 +84,7 @@ impl Marks {
         self.check(medium)
     }
 
-    /// Looks whether all marks are there.
+    /// Checks that all probe blocks are there.
     pub(super) fn check(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
         let mut found = Buffer::zeros(to_usize(MARK));
         for place in &self.places {
@@ -93,7 +95,7 @@ impl Marks {
         Ok(())
     }
 
-    /// Leaves no mark.
+    /// Overwrites all probe blocks.
     pub(super) fn remove(&self, medium: &Medium<'_>) -> Result<(), MediumError> {
         self.places.iter().try_for_each(|place| medium.zero(&range(*place)))
     }
@@ -112,7 +114,7 @@ fn range(place: u64) -> Range<u64> {
     place..place + MARK
 }
 
-/// The base, and it plus each power of two from a MiB on.
+/// The base, and the base plus each power of two from 1 MiB on.
 fn powers(base: u64, size: u64) -> impl Iterator<Item = u64> {
     let powers = (20..u64::BITS).map_while(move |power| base.checked_add(1 << power));
     std::iter::once(base).chain(powers.take_while(move |place| place + MARK <= size))
@@ -143,7 +145,8 @@ mod tests {
             assert!(marks.places.iter().all(|place| layout.is_free(&range(*place))));
             assert!(marks.places.len() > 30, "{}", marks.places.len());
             let mut real = 64 * MIB;
-            // What little may be missing at the very end, no mark fits into; the tables there are read back.
+            // No probe block fits into the small range that may be missing at the very end; the tables there are read
+            // back.
             while real + 4 * MIB < size {
                 let wrapped: BTreeSet<u64> = marks.places.iter().map(|place| place % real).collect();
                 assert!(wrapped.len() < marks.places.len(), "{size} {real}");

@@ -1,7 +1,7 @@
-//! Receipts: what was written to which stick, signed with the site's key and kept in the site.
+//! Receipts: what was written to which stick, signed with the site's key and stored in the site.
 //!
-//! A receipt is JSON, with a minisign signature beside it, so that it can be read and judged without this program. There
-//! is one for each stick of a node; the site's history has the older ones. There is no digest of a secret in it.
+//! A receipt is JSON, with a minisign signature beside it, so that it can be read and verified without this program.
+//! Each stick of a node has one; older ones are in the site's history. A receipt has no digest of a secret.
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -17,27 +17,27 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// The folder of a site that holds them.
+/// The folder for receipts in a site.
 pub const FOLDER: &str = "receipts";
-/// The version of the form.
+/// The version of the format.
 const VERSION: u32 = 2;
 
-/// What the stick was.
+/// The facts about a stick.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct StickFacts {
-    /// Maker and model, where it says so.
+    /// Vendor and model, if the stick has them.
     pub model: Option<String>,
-    /// Its serial number, where it has one.
+    /// The serial number, if the stick has one.
     pub serial: Option<String>,
-    /// The name of the file that was written in its place.
+    /// The name of the file, if one was written instead of a stick.
     pub file: Option<String>,
-    /// Its size in bytes.
+    /// The size of the stick in bytes.
     pub capacity: u64,
 }
 
 impl StickFacts {
-    /// What it is called in a receipt's name.
+    /// The stick's part of the receipt's file name.
     fn name(&self) -> String {
         let name = match (&self.serial, &self.file) {
             (Some(serial), _) => serial.clone(),
@@ -46,79 +46,79 @@ impl StickFacts {
         };
         let is_plain = |letter: &char| letter.is_ascii_alphanumeric() || "-_.".contains(*letter);
         let plain: String = name.chars().map(|letter| if is_plain(&letter) { letter } else { '_' }).collect();
-        // No name that means something else to the file system.
+        // The name must not have a special meaning to the file system.
         let plain = plain.trim_start_matches('.');
         if plain.is_empty() { "stick".to_owned() } else { plain.to_owned() }
     }
 }
 
-/// The digests of an image, as its build prints them.
+/// The two digests of an image, as a build prints them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ImageDigests {
-    /// Of all that everybody can build again.
+    /// The digest of all parts that anyone can build again.
     pub public: String,
-    /// Of that and what is the node's own, without the secret partition.
+    /// The digest of those and of the node's own parts, without the secret partition.
     pub node: String,
 }
 
-/// A receipt.
+/// The content of a receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Receipt {
-    /// Of the form.
+    /// The version of the format.
     pub version: u32,
-    /// The site.
+    /// The id of the site.
     pub site: String,
-    /// The node.
+    /// The name of the node.
     pub node: String,
     /// The version of the program that wrote the stick.
     pub builder: String,
-    /// The stick.
+    /// The stick that was written.
     pub stick: StickFacts,
     /// When the writing began, in UTC (RFC 3339).
     pub began: String,
-    /// When everything had been read back.
+    /// When everything had been read back, in UTC (RFC 3339).
     pub ended: String,
-    /// Bytes that were written; the rest was there already.
+    /// The bytes that were written; the rest was there already.
     pub written: u64,
-    /// The image.
+    /// The digests of the image.
     pub image: ImageDigests,
-    /// The digests of the stick's parts: those of the image but for the partition table.
+    /// The digests of the stick's parts: those of the image, except for the partition table.
     pub parts: Digests,
 }
 
-/// Why there is no receipt, or none that counts.
+/// Why a receipt could not be written, or is not valid.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ReceiptError {
-    /// It cannot be signed.
+    /// The receipt could not be signed.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
-    /// It cannot be written.
+    /// The receipt could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// It cannot be read.
+    /// The receipt or its signature could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The receipt, or its signature.
+        /// The path of the receipt, or of its signature.
         path: PathBuf,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// Nobody of the site signed it.
+    /// The receipt has no valid signature by a key of the site.
     #[error("{path}: {source}")]
     Signature {
-        /// The receipt.
+        /// The path of the receipt.
         path: PathBuf,
-        /// Why.
+        /// Why the signature is not valid.
         r#source: BadSignature,
     },
-    /// It is no receipt.
+    /// The file is not a receipt.
     #[error("{path} is no receipt: {problem}")]
     Content {
-        /// The receipt.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// What is not valid in it.
         problem: String,
     },
 }
@@ -135,13 +135,13 @@ impl Classified for ReceiptError {
 }
 
 impl Receipt {
-    /// The form that this program writes.
+    /// The version of the format that this program writes.
     #[must_use]
     pub fn version() -> u32 {
         VERSION
     }
 
-    /// Writes it into the folder of a site, with its signature beside it.
+    /// Writes the receipt into the folder of a site, with its signature beside it.
     pub fn write(&self, site: &SiteFolder, key: &SigningKey) -> Result<PathBuf, ReceiptError> {
         let name = place(&self.node, &self.stick);
         let path = site.path_of(&name);
@@ -151,7 +151,7 @@ impl Receipt {
         };
         let text = serde_json::to_string_pretty(self).map_err(problem)? + "\n";
         let signature = key.sign(text.as_bytes(), &self.comment())?;
-        // Cut off in between, an old receipt has a new signature, which is seen; the next run writes both.
+        // If interrupted in between, an old receipt has a new signature, which is detected; the next run writes both.
         site.write(signature_of(&name), signature.as_bytes(), 0o644)?;
         site.write(&name, text.as_bytes(), 0o644)?;
         Ok(path)
@@ -161,7 +161,7 @@ impl Receipt {
         format!("receipt of site {} node {} stick {}", self.site, self.node, self.stick.name())
     }
 
-    /// The last receipt of a stick in the folder of a site, whatever node it was for; none where there is none.
+    /// The last receipt of a stick in the folder of a site, for whatever node; `None` if there is none.
     pub fn find(
         site: &SiteFolder,
         stick: &StickFacts,
@@ -172,7 +172,7 @@ impl Receipt {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(|source| ReceiptError::Read { path: folder.path(), source })?,
         };
-        // Of two that ended within one second, the one that was written later.
+        // If two ended within the same second, the one that was written later.
         let mut last: Option<(SystemTime, Self)> = None;
         for node in nodes.iter().filter_map(|node| node.name.to_str()) {
             let name = place(node, stick);
@@ -210,13 +210,13 @@ impl Receipt {
         Ok(receipt)
     }
 
-    /// Parts that differ between the receipt and what a stick holds now.
+    /// The parts that differ between the receipt and the present content of a stick.
     #[must_use]
     pub fn changed(&self, now: &Digests) -> Vec<Part> {
         Part::ALL.into_iter().filter(|part| self.parts.get(*part) != now.get(*part)).collect()
     }
 
-    /// Compares a stick with its receipt: what a node writes may have changed, what nobody writes may not.
+    /// Compares a stick with its receipt: only the parts that a running node writes may have changed.
     pub fn compare(&self, stick: &StickFacts, node: &str, now: &Digests) -> Result<String, String> {
         let flashed = format!("flashed for node {} at {}", self.node, self.ended);
         if self.stick.capacity != stick.capacity {
@@ -240,7 +240,7 @@ impl Receipt {
     }
 }
 
-/// The digests of an image on a stick whose partition table is another.
+/// The digests of an image on a stick, which has its own partition table.
 #[must_use]
 pub fn on_stick(image: &Digests, tables: &[u8]) -> Digests {
     image.with(Part::Table, &Sha256Digest::of(tables).to_string())

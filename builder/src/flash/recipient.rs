@@ -1,4 +1,4 @@
-//! A stick of a run, with where its bytes come from, and why it was given up.
+//! A stick in a run, the source of its bytes, and why it was given up.
 
 use super::error::{Failure, FlashError};
 use super::event::Phase;
@@ -17,24 +17,24 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
-/// A stick, where its bytes come from, and why it was given up.
+/// A stick, the source of its bytes, and why it was given up.
 #[derive(Debug)]
 pub(super) struct Recipient<'r> {
-    /// The stick.
+    /// The stick to write.
     pub(super) stick: Stick<'r>,
-    /// Where its bytes come from.
+    /// The image that its bytes come from.
     pub(super) source: Source<'r>,
-    /// The files of the source, as they were before anything was read.
+    /// The stamps of the source's files, taken before anything was read.
     files: Vec<FileStamp>,
     failure: Mutex<Option<FlashError>>,
 }
 
-/// Pieces that a stick is to get, or that are to be compared with what it holds.
+/// The pieces that a stick gets, or that are compared with its content.
 #[derive(Debug)]
 pub(super) struct Todo<'r> {
-    /// The stick.
+    /// The stick with its source.
     pub(super) recipient: &'r Recipient<'r>,
-    /// The pieces, in the order of the stick.
+    /// The ranges of the pieces, in the order of the stick.
     pub(super) pieces: Vec<Range<u64>>,
 }
 
@@ -55,7 +55,7 @@ impl<'r> Recipient<'r> {
         Ok(Self { stick, source, files: source.marks()?, failure: Mutex::default() })
     }
 
-    /// Does something with the stick, unless it was given up; where that fails, it is.
+    /// Does `work` unless the stick was given up; after an error the stick is given up.
     pub(super) fn try_to(&self, work: impl FnOnce() -> Result<(), FlashError>) {
         if !self.is_given_up()
             && let Err(reason) = work()
@@ -64,18 +64,18 @@ impl<'r> Recipient<'r> {
         }
     }
 
-    /// Whether nothing more is done with it.
+    /// Whether the stick was given up.
     #[must_use]
     pub(super) fn is_given_up(&self) -> bool {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Does nothing more with it. Only the first reason counts.
+    /// Gives the stick up. Only the first reason is kept.
     pub(super) fn give_up(&self, reason: FlashError) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
     }
 
-    /// Whether what was judged is what was written.
+    /// Checks that the image's files did not change since they were verified.
     pub(super) fn nothing_changed(&self) -> Result<(), FlashError> {
         match self.files.iter().find(|file| !file.holds()) {
             Some(file) => Err(FlashError::ImageChanged { path: file.path().to_owned() }),
@@ -83,16 +83,16 @@ impl<'r> Recipient<'r> {
         }
     }
 
-    /// Ends the work on the stick, whether it went well or not.
+    /// Ends the work on the stick, after success or failure.
     pub(super) fn end(&self) {
         if self.is_given_up() && self.stick.has_begun() {
-            // Whatever it was, the stick must not be taken for a whole one; where it is gone or broken, this fails, too.
+            // A failed stick must not look whole. If it is gone or broken, this fails, too.
             let _ = self.stick.empty_edges();
         }
         self.stick.progress.enter(Phase::Done, 0);
     }
 
-    /// What came of it.
+    /// The result for the stick.
     pub(super) fn into_result(self, reads_back: bool) -> Result<Flashed, Failure> {
         let Self { stick, failure, .. } = self;
         let begun = stick.has_begun();
@@ -100,19 +100,19 @@ impl<'r> Recipient<'r> {
             return Err(Failure { error, begun });
         }
         let written = stick.written.get();
-        // Where nothing was written, all was compared.
+        // If nothing was written, everything was compared.
         Ok(Flashed { written, equal: stick.layout.length() - written, read_back: reads_back || !begun })
     }
 }
 
-/// Another one at each call.
+/// A random seed, different at each call.
 fn seed() -> io::Result<Sha256Digest> {
     let mut random = [0; 32];
     File::open("/dev/urandom")?.read_exact(&mut random)?;
     Ok(Sha256Digest::from_bytes(random))
 }
 
-/// Does something with each stick that was not given up, all at once; where it fails, the stick is given up.
+/// Does `work` with each stick that was not given up, all at once; after an error that stick is given up.
 pub(super) fn at_once<'r, T: Send>(
     recipients: impl IntoIterator<Item = (&'r Recipient<'r>, T)>,
     work: impl Fn(&Recipient<'r>, T) -> Result<(), FlashError> + Sync,

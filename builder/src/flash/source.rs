@@ -1,4 +1,4 @@
-//! The image as it goes to sticks: each piece is read once, however many sticks it goes to.
+//! Reading an image for sticks: each piece is read once, however many sticks get it.
 
 use super::buffer::Buffer;
 use super::error::FlashError;
@@ -12,34 +12,34 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
-/// Where the bytes of an image are.
+/// The source of an image's bytes.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Source<'i> {
-    /// The image's path.
+    /// The path of the image.
     pub(super) path: &'i Path,
-    /// The image.
+    /// The open image.
     pub(super) storage: &'i Storage,
 }
 
 impl<'i> Source<'i> {
-    /// Where those of an image of a disk are.
+    /// The source of a disk image's bytes.
     pub(super) fn of(image: &'i ImageReader) -> Self {
         Self { path: image.path(), storage: image.storage() }
     }
 
-    /// The files that its bytes come from, as they are now.
+    /// The stamps of the files that the bytes come from, as they are now.
     pub(super) fn marks(&self) -> Result<Vec<FileStamp>, FlashError> {
         let mark = |path: &Path| FileStamp::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
         std::iter::once(self.path).chain(self.storage.shared()).map(mark).collect()
     }
 }
 
-/// A piece of an image.
+/// One piece of an image.
 #[derive(Debug)]
 pub(super) struct Piece {
-    /// Its place, in the image and on the stick.
+    /// The range in the image and on the stick.
     pub(super) range: Range<u64>,
-    /// Its bytes.
+    /// The bytes of the range.
     pub(super) bytes: Buffer,
 }
 
@@ -50,20 +50,20 @@ impl Piece {
         Self::read(image, range).map_err(|source| FlashError::of_image(image.path, start, &source))
     }
 
-    /// The same, with the system's own error.
+    /// The same, with the I/O error itself.
     pub(super) fn read(image: Source<'_>, range: Range<u64>) -> io::Result<Self> {
         let mut bytes = Buffer::zeros(to_usize(range.end - range.start));
         image.storage.fill_at(&mut bytes, range.start)?;
         Ok(Self { range, bytes })
     }
 
-    /// How long it is, in bytes.
+    /// The length in bytes.
     #[must_use]
     pub(super) fn length(&self) -> u64 {
         self.range.end - self.range.start
     }
 
-    /// Whether its bytes are all zero.
+    /// Whether all bytes are zero.
     #[must_use]
     pub(super) fn is_zero(&self) -> bool {
         is_zero(&self.bytes)

@@ -1,6 +1,6 @@
-//! One stick on its way: what is written to it, what was there already, and in which order.
+//! The state of one stick: what is written to it, what was there already, and in which order.
 //!
-//! Both edges are emptied before the first piece is written, so that the stick is no disk at all until the tables are
+//! Both ends are emptied before the first piece is written, so that the stick is not a disk until the tables are
 //! written, which comes last.
 
 use super::buffer::Buffer;
@@ -17,37 +17,38 @@ use std::collections::BTreeSet;
 use std::ops::{Range, RangeInclusive};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Bytes within which a stick may move what was there already, because it erases its memory in areas of some MiB.
+/// The size of the area, in bytes, within which a stick may move existing data: it erases its memory in areas of some
+/// MiB.
 const AREA: u64 = 16 << 20;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Nothing was written.
+    /// Nothing was written yet.
     Untouched,
-    /// It is empty, or was to be.
+    /// Emptying the ends failed, or the work was given up later.
     GivenUp,
-    /// It is empty at both ends and has the room that it says.
+    /// Both ends are empty, and the stick has the capacity that it claims.
     Ready,
 }
 
-/// A stick.
+/// A stick in a run.
 #[derive(Debug)]
 pub(super) struct Stick<'s> {
-    /// What it is called in messages.
+    /// The name of the stick in messages.
     pub(super) name: &'s str,
-    /// What it gets.
+    /// What is written where.
     pub(super) layout: &'s Layout,
-    /// The medium.
+    /// The open device or file.
     pub(super) medium: Medium<'s>,
-    /// The marks that are tried on it; a file needs none.
+    /// The blocks that test its capacity; none for a file.
     pub(super) marks: Option<Marks>,
-    /// How far it is.
+    /// The progress of the work.
     pub(super) progress: Progress,
-    /// Bytes that were written.
+    /// The bytes that were written.
     pub(super) written: Count,
-    /// What was found to differ, in no order.
+    /// The pieces that were found to differ, in no order.
     differing: Mutex<Vec<Range<u64>>>,
-    /// Whoever writes first does what comes first.
+    /// The thread that writes first empties the ends and tests the capacity.
     state: Mutex<State>,
     pace: Mutex<Pace>,
 }
@@ -69,7 +70,7 @@ impl<'s> Stick<'s> {
         }
     }
 
-    /// Looks whether a piece is there. `found` is memory for what is.
+    /// Compares a piece with the stick. `found` is memory for the stick's content.
     pub(super) fn compare(&self, piece: &Piece, found: &mut Buffer) -> Result<(), FlashError> {
         if !self.medium.holds(&piece.bytes, piece.range.start, found).map_err(self.fails())? {
             lock(&self.differing).push(piece.range.clone());
@@ -78,15 +79,15 @@ impl<'s> Stick<'s> {
         Ok(())
     }
 
-    /// The pieces that were found to differ since this was last asked, in the order of the stick.
+    /// Takes the pieces that were found to differ since the last call, in the order of the stick.
     pub(super) fn take_differing(&self) -> Vec<Range<u64>> {
         let mut pieces = std::mem::take(&mut *lock(&self.differing));
         pieces.sort_unstable_by_key(|piece| piece.start);
         pieces
     }
 
-    /// The pieces in areas in which something was written, be it `written` or what belongs to no image. The stick may have
-    /// moved what was there already.
+    /// The pieces in areas that were written, either with `written` or with bytes that are not of an image. The stick
+    /// may have moved the other data in these areas.
     pub(super) fn touched(&self, written: &[Range<u64>]) -> Vec<Range<u64>> {
         let marks = self.marks.iter().flat_map(Marks::places);
         let writes = written.iter().cloned().chain(self.layout.edges.iter().cloned()).chain(marks);
@@ -95,7 +96,7 @@ impl<'s> Stick<'s> {
         pieces.filter(|piece| areas(piece).any(|area| touched.contains(&area))).cloned().collect()
     }
 
-    /// Writes a piece, after what comes before the first.
+    /// Writes a piece; the first call prepares the stick.
     pub(super) fn take(&self, piece: &Piece) -> Result<(), FlashError> {
         if !self.begin()? {
             return Ok(());
@@ -107,7 +108,7 @@ impl<'s> Stick<'s> {
         Ok(())
     }
 
-    /// Writes a piece.
+    /// Writes a piece to a stick that is prepared.
     pub(super) fn put(&self, piece: &Piece) -> Result<(), FlashError> {
         let written = if piece.is_zero() {
             self.medium.zero(&piece.range)
@@ -117,8 +118,8 @@ impl<'s> Stick<'s> {
         written.map_err(self.fails())
     }
 
-    /// Makes the stick one that holds nothing, and sees whether it has the room that it says. Only the first call does.
-    /// Where that failed, it alone says why, and the others get no.
+    /// Empties the stick's ends and tests its capacity; only the first call does so. If that fails, this call returns
+    /// the error, and all others return false.
     pub(super) fn begin(&self) -> Result<bool, FlashError> {
         let mut state = lock(&self.state);
         match *state {
@@ -135,7 +136,7 @@ impl<'s> Stick<'s> {
         Ok(true)
     }
 
-    /// Makes both edges zero, and looks that they are: a medium may ignore a discard and call it done.
+    /// Makes both ends zero, and checks that: a medium may ignore a discard and report success.
     pub(super) fn empty_edges(&self) -> Result<(), FlashError> {
         let medium = self.medium.to_the_end();
         for edge in &self.layout.edges {
@@ -163,13 +164,13 @@ impl<'s> Stick<'s> {
         Ok(())
     }
 
-    /// Whether anything was written.
+    /// Whether anything was written to the stick.
     #[must_use]
     pub(super) fn has_begun(&self) -> bool {
         *lock(&self.state) != State::Untouched
     }
 
-    /// Whether both tables are there.
+    /// Whether both tables are on the stick.
     pub(super) fn has_tables(&self) -> Result<bool, FlashError> {
         let mut found = Buffer::zeros(to_usize(PIECE));
         for (place, bytes) in &self.layout.tables {
@@ -195,12 +196,12 @@ impl<'s> Stick<'s> {
         Ok(())
     }
 
-    /// The error of its medium.
+    /// Makes an error of the medium one of this stick.
     pub(super) fn fails(&self) -> impl Fn(MediumError) -> FlashError {
         |source| FlashError::of_medium(self.name, source)
     }
 
-    /// The error of what is not there.
+    /// The error for pieces with wrong content.
     #[must_use]
     pub(super) fn wrong(&self, offsets: Vec<u64>) -> FlashError {
         FlashError::Wrong { stick: self.name.to_owned(), offsets }
@@ -215,7 +216,7 @@ impl<'s> Stick<'s> {
     }
 }
 
-/// The numbers of the areas in which a place lies.
+/// The numbers of the areas that a range touches.
 fn areas(place: &Range<u64>) -> RangeInclusive<u64> {
     place.start / AREA..=place.end.saturating_sub(1) / AREA
 }

@@ -1,4 +1,4 @@
-//! What an image is written to: a disk that was judged, confirmed and opened for nobody else, or a file.
+//! What an image is written to: a disk that was checked, confirmed and opened exclusively, or a file.
 
 use super::receipt::StickFacts;
 use crate::disks::confirm::{Ask, confirm};
@@ -15,36 +15,36 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// What an image is written to.
+/// A disk or file that an image is written to.
 #[derive(Debug)]
 pub struct Target {
-    /// What it is called.
+    /// Its name in messages.
     pub name: String,
-    /// Open for reading and writing, for nobody else, and past the page cache where that can be.
+    /// The file, open for reading and writing, exclusively, and for direct I/O if possible.
     pub file: File,
-    /// How long it is, in bytes.
+    /// Its size in bytes.
     pub size: u64,
-    /// A device, which may have less room than it says.
+    /// Whether it is a device, which may have less capacity than it claims.
     pub is_disk: bool,
 }
 
-/// What is written, for those who judge a target.
+/// What will be written, for the checks of a target.
 #[derive(Debug, Clone)]
 pub struct Wanted<'w> {
-    /// The image's file.
+    /// The path of the image.
     pub image: &'w Path,
-    /// All files that are read meanwhile: the images of all sticks, and what they share with others.
+    /// All files that are read meanwhile: the images of all sticks, and the files that images share.
     pub reads: Vec<&'w Path>,
-    /// Whose it is.
+    /// The id of the site.
     pub site: &'w str,
-    /// For which node.
+    /// The name of the node.
     pub node: &'w str,
-    /// How long it is, in bytes.
+    /// The size of the image in bytes.
     pub size: u64,
 }
 
 impl StickFacts {
-    /// The facts of a disk or a file that is only read.
+    /// The facts of a disk, or of a file that is only read.
     pub fn of(path: &Path) -> Result<Self, Error> {
         let metadata = fs::metadata(path).map_err(|source| FileError { path: path.to_owned(), source })?;
         if metadata.is_file() {
@@ -58,13 +58,13 @@ fn of_device(disk: &Disk) -> StickFacts {
     StickFacts { model: disk.model.clone(), serial: disk.serial.clone(), file: None, capacity: disk.size }
 }
 
-/// A file in a stick's place. It may end within a sector; a stick does not.
+/// The facts of a file used as a stick. It may end within a sector; a stick does not.
 fn of_plain(path: &Path, length: u64) -> StickFacts {
     let file = path.file_name().map(|name| name.to_string_lossy().into_owned());
     StickFacts { model: None, serial: None, file, capacity: length / 512 * 512 }
 }
 
-/// A file cannot be opened.
+/// A file could not be opened.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("cannot open {path}: {source}")]
 pub struct FileError {
@@ -78,7 +78,7 @@ impl Classified for FileError {
     }
 }
 
-/// Judges, confirms and opens a target.
+/// Checks, confirms and opens a target.
 pub fn open(
     path: &Path,
     wanted: &Wanted<'_>,
@@ -100,7 +100,7 @@ pub fn open(
     Ok((Target { name, file, size, is_disk: !is_file }, facts))
 }
 
-/// A file was named twice; a disk that is open already refuses by itself.
+/// The user named a file twice; a disk that is already open is refused by the kernel.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("{path} is named twice")]
 pub struct NamedTwice {
@@ -113,7 +113,7 @@ impl Classified for NamedTwice {
     }
 }
 
-/// Whether a target is none of those that were opened before it, by whatever name.
+/// Checks that a target is not one of those that were opened before, under any name.
 pub fn is_another<'t>(target: &Target, before: impl IntoIterator<Item = &'t Target>) -> Result<(), Error> {
     let own = identity(target)?;
     for other in before {
@@ -157,8 +157,8 @@ fn of_file(path: &Path, wanted: &Wanted<'_>) -> Result<Opened, Error> {
     Ok((file, facts, None))
 }
 
-/// From here on nothing goes through the page cache, where the file system of a file can do that: what is read back was on
-/// the medium.
+/// From here on nothing goes through the page cache, if the file system supports that: what is read back comes from the
+/// medium.
 pub fn past_the_cache(file: &File, path: &Path) -> Result<(), FileError> {
     let failed = |errno: Errno| FileError { path: path.to_owned(), source: errno.into() };
     let flags = OFlag::from_bits_retain(fcntl(file, FcntlArg::F_GETFL).map_err(failed)?);

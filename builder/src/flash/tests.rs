@@ -1,4 +1,4 @@
-//! Flashing onto files, which are sticks in all but trouble; trouble has its tests in a machine with real USB sticks.
+//! Flashing to files, which behave like sticks without faults; tests in a virtual machine with USB sticks cover faults.
 
 use super::layout::PIECE;
 use super::portion::portions;
@@ -25,7 +25,7 @@ fn image(fixture: &Fixture) -> ImageReader {
     ImageReader::open(&fixture.image.path).unwrap()
 }
 
-/// A stick of that size on which nothing but a byte is.
+/// A stick of that size on which every byte is `byte`.
 fn old_stick(size: u64, byte: u8) -> NamedTempFile {
     let stick = NamedTempFile::new().unwrap();
     stick.as_file().set_len(size).unwrap();
@@ -70,7 +70,7 @@ fn a_stick_holds_the_system_whatever_was_on_it() {
         let length = Layout::new(&image(&fixture), size).unwrap().length();
         assert_eq!(flashed, Flashed { written: length, equal: 0, read_back: true });
         is_whole(&stick);
-        // No mark of the probe is left.
+        // No probe block is left.
         let found = fs::read(stick.path()).unwrap();
         assert!(
             found[place(size - 3 * MIB)..place(size - 17 * 1024)]
@@ -196,7 +196,7 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let stick = old_stick(image.size().0, 0x55);
     let (target, stop) = (target(&stick), AtomicBool::new(false));
     let layout = Layout::new(&image, target.size).unwrap();
-    // Somebody writes to it as soon as it was judged.
+    // Another process writes to it as soon as it was verified.
     let judge = || {
         let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
         let file = File::options().write(true).open(&fixture.image.path).unwrap();
@@ -211,7 +211,7 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     is_no_disk(&stick);
 }
 
-/// Flashes a stick, lets `harm` do something to it, and reads it back.
+/// Flashes a stick, lets `harm` change it, and reads it back.
 fn read_back(harm: impl Fn(&File, &[Range<u64>])) -> (NamedTempFile, Result<(), FlashError>) {
     let fixture = fixture::image();
     let image = image(&fixture);
@@ -288,7 +288,7 @@ fn several_sticks_get_their_images_in_one_run() {
     let sticks = sizes.map(|size| old_stick(size, 0x11));
     let broken = NamedTempFile::new().unwrap();
     broken.as_file().set_len(sizes[0]).unwrap();
-    // One that cannot be written.
+    // A stick that cannot be written.
     let broken = Target { file: File::open(broken.path()).unwrap(), ..target(&broken) };
     let targets = [target(&sticks[0]), broken, target(&sticks[1])];
     let images = [image(&one), image(&two)];

@@ -1,4 +1,4 @@
-//! From finished parts to a bootable image: slot a holds the system on trial, slot b is empty.
+//! From finished parts to a bootable image: slot a has the system, on trial, and slot b is empty.
 
 use super::esp;
 use super::ids::ImageIds;
@@ -17,70 +17,70 @@ use std::io;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// Everything that an image is made of.
+/// All inputs of an image.
 #[derive(Debug, Clone, Copy)]
 pub struct Inputs<'a> {
-    /// Site, node and root hash.
+    /// The site, the node and the root hash, from which the GUIDs derive.
     pub ids: ImageIds<'a>,
     /// The release in slot a.
     pub release: &'a Name,
-    /// Grows when older releases must not run any more.
+    /// The security epoch of the release; it is raised to make nodes refuse older releases.
     pub security_epoch: u32,
-    /// How often a slot is started without a confirmation.
+    /// How often a slot is started before it must be marked good.
     pub tries: u8,
-    /// How big the partitions are.
+    /// The sizes of the partitions, from the site.
     pub sizes: &'a Sizes,
     /// The UEFI program on the ESP.
     pub selector: &'a [u8],
-    /// The UKI.
+    /// The bytes of the UKI.
     pub uki: &'a [u8],
-    /// The site's minisign signature of it, for its boot record.
+    /// The minisign signature of the UKI by the site's key, for the boot record.
     pub uki_signature: &'a str,
-    /// The root's squashfs.
+    /// The path of the root's squashfs.
     pub root: &'a Path,
-    /// Its hash tree.
+    /// The path of the root's hash tree.
     pub verity: &'a Path,
-    /// The node's seal.
+    /// The bytes of the node's seal.
     pub seal: &'a [u8],
-    /// The file system image of the secret partition; none leaves it empty.
+    /// The path of the secret partition's file system; `None` leaves the partition empty.
     pub secret: Option<&'a Path>,
 }
 
-/// What was made.
+/// A finished image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assembled {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// What lies where.
+    /// The partitions of the image.
     pub plan: Plan,
-    /// SHA-256 of the UKI.
+    /// The SHA-256 of the UKI.
     pub uki_digest: Sha256Digest,
 }
 
-/// Why there is no image.
+/// Why an image could not be made.
 #[derive(Debug, Error, classified::Cause)]
 pub enum ImageError {
-    /// Something does not fit.
+    /// The contents do not fit into the partitions.
     #[error(transparent)]
     Plan(#[from] PlanError),
-    /// An input file is not there.
+    /// An input file could not be read.
     #[error("cannot read {path}: {source}; build it again")]
     Input {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error from reading its facts.
         r#source: io::Error,
     },
-    /// The ESP's file system.
+    /// The file system of the ESP could not be made: the error from the `fatfs` crate.
     #[error("cannot make the ESP: {0}")]
     Esp(io::Error),
-    /// The boot record's fields do not fit.
+    /// The fields of the boot record are too long for it.
     #[error("the boot record of release {release} does not fit into 4 KiB: shorten the release's name")]
     BootRecord {
-        /// The release.
+        /// The name of the release.
         release: Name,
     },
-    /// The output.
+    /// The image file could not be written.
     #[error(transparent)]
     Write(#[from] WriteError),
 }
@@ -95,17 +95,17 @@ impl Classified for ImageError {
     }
 }
 
-/// Makes the image at `output`.
+/// Writes the image to `output`.
 pub fn assemble(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
     with_pieces(inputs, output, |plan, pieces| write(plan, &inputs.ids, pieces, output))
 }
 
-/// Makes the part of the image that is the same for all nodes with one system.
+/// Writes the part of the image that is the same for all nodes with one system.
 pub fn assemble_shared(inputs: &Inputs<'_>, output: &Path) -> Result<Assembled, ImageError> {
     with_pieces(inputs, output, |plan, pieces| write_shared(plan, pieces, output))
 }
 
-/// Makes the image as a disk over the shared part, the file of the name `shared` in the same folder.
+/// Writes the image as a QEMU disk over the shared part, the file named `shared` in the same folder.
 pub fn assemble_layer(inputs: &Inputs<'_>, shared: &str, output: &Path) -> Result<Assembled, ImageError> {
     with_pieces(inputs, output, |plan, pieces| write_layer(plan, &inputs.ids, pieces, shared, output))
 }
@@ -134,7 +134,7 @@ fn with_pieces(
     let [first, second] = RECORD_OFFSETS.map(Bytes);
     let start = |role, source| Piece { role, offset: Bytes(0), source };
     let mut pieces = vec![
-        // What is behind its files is empty, as the image is anyway.
+        // The rest of the ESP after its files is zero, as the image is anyway.
         start(Role::Esp, Source::Bytes(without_zeros_behind(&esp))),
         Piece { role: Role::Control, offset: first, source: Source::Bytes(&control[0]) },
         Piece { role: Role::Control, offset: second, source: Source::Bytes(&control[1]) },
@@ -160,7 +160,7 @@ fn boot_record(inputs: &Inputs<'_>, digest: Sha256Digest) -> Result<Vec<u8>, Ima
     record.encode().ok_or_else(|| ImageError::BootRecord { release: inputs.release.clone() })
 }
 
-/// Both records are whole from the first day, so that losing either one loses nothing.
+/// Both records are valid from the start, so either one may be lost without harm.
 fn control_records(tries: u8) -> [Vec<u8>; 2] {
     let first = ControlRecord::fresh(tries);
     let second = ControlRecord { sequence: first.sequence + 1, ..first.clone() };
@@ -313,7 +313,7 @@ mod tests {
             });
             assert!(ours == theirs, "{role} for a program");
         }
-        // The shared part has nothing of a node, and is no disk.
+        // The shared part has nothing that belongs to a node, and is not a disk.
         assert!(ImageReader::open(&path("1.shared")).is_err());
         let shared = std::fs::read(path("1.shared")).unwrap();
         assert!(!shared.windows(4).any(|bytes| bytes == b"seal"));

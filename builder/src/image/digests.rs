@@ -1,11 +1,11 @@
-//! The digests of a fresh image, part by part, and the two that sum them up.
+//! The digests of a new image, part by part, and two digests that summarize them.
 //!
-//! `public` covers all that a stranger can build again from the site and its lock: partition table, ESP, control
-//! records, UKI, root and hash tree of slot a. `node` covers that, the UKI's signature and the seal, which need the site's
-//! keys. The secret partition is in neither: no digest of a secret leaves the encrypted part of a seal.
+//! `public` covers all that anyone can build again from the site and its lock: partition table, ESP, control records,
+//! and the UKI, root and hash tree of slot a. `node` also covers the UKI's signature and the seal, which need the
+//! site's keys. The secret partition is in neither: no digest of a secret leaves the encrypted part of a seal.
 //!
-//! Each is the SHA-256 of its part, but that of the root is its root hash, which its data give: who has compared a root with
-//! its root hash need not read it once more.
+//! Each is the SHA-256 of its part, except for the root, whose digest is its root hash. That follows from the root's
+//! data: after comparing a root with its root hash, the root need not be read again.
 
 use super::reader::ImageReader;
 use super::slot::{self, SlotError};
@@ -21,10 +21,10 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
 
-/// What is read at once.
+/// How many bytes are read at once.
 const PIECE: u64 = 1 << 20;
 
-/// What the digest is of, by its name in lists.
+/// The part of an image, with its name in lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Part {
@@ -32,24 +32,24 @@ pub enum Part {
     Table,
     /// The ESP, up to its last byte that is not zero.
     Esp,
-    /// Both control records.
+    /// The two control records.
     Control,
     /// The UKI in slot a.
     Uki,
-    /// Release and security epoch of its boot record, as the text `RELEASE EPOCH`.
+    /// The release and security epoch in the boot record, as the text `RELEASE EPOCH`.
     Release,
-    /// The root's file system in slot a, as long as its hash tree says, by its root hash.
+    /// The root's file system in slot a, with the length in its hash tree, as its root hash.
     Root,
-    /// Its hash tree.
+    /// The hash tree of the root in slot a.
     Verity,
-    /// The signature in the boot record.
+    /// The signature in the boot record of slot a.
     Signature,
-    /// The seal in its first partition, header to signature.
+    /// The seal in the first seal partition, from header to signature.
     Seal,
 }
 
 impl Part {
-    /// All, in the order of lists.
+    /// All parts, in the order of lists.
     pub const ALL: [Self; 9] = [
         Self::Table,
         Self::Esp,
@@ -62,19 +62,19 @@ impl Part {
         Self::Seal,
     ];
 
-    /// Whether all nodes with one system have the same.
+    /// Whether the part is the same for all nodes with one system.
     #[must_use]
     pub fn is_shared(self) -> bool {
         !matches!(self, Self::Table | Self::Esp | Self::Seal)
     }
 
-    /// Whether a node that runs writes it. Nothing writes to the ESP or the partition table after flashing.
+    /// Whether a running node writes the part. Nothing writes to the ESP or the partition table after flashing.
     #[must_use]
     pub fn is_written_by_nodes(self) -> bool {
         !matches!(self, Self::Table | Self::Esp)
     }
 
-    /// Whether everybody can build it again.
+    /// Whether anyone can build the part again.
     #[must_use]
     pub fn is_public(self) -> bool {
         !matches!(self, Self::Signature | Self::Seal)
@@ -103,12 +103,12 @@ impl fmt::Display for Part {
 pub struct Digests(Vec<(Part, String)>);
 
 impl Digests {
-    /// Reads an image. Of slot a only: slot b of a fresh image is empty.
+    /// Reads an image. Only slot a is read: slot b of a new image is empty.
     pub fn of(image: &ImageReader) -> Result<Self, SlotError> {
         Self::of_rest(image, |_| None)
     }
 
-    /// Reads what is not known of an image.
+    /// Reads the parts of an image for which `known` has no digest.
     pub fn of_rest(image: &ImageReader, known: impl Fn(Part) -> Option<String>) -> Result<Self, SlotError> {
         let mut digests = Vec::new();
         for part in Part::ALL {
@@ -121,12 +121,12 @@ impl Digests {
         Ok(Self(digests))
     }
 
-    /// Part and digest.
+    /// Each part with its digest.
     pub fn iter(&self) -> impl Iterator<Item = (Part, &str)> {
         self.0.iter().map(|(part, digest)| (*part, digest.as_str()))
     }
 
-    /// The same but for one part.
+    /// The same digests with another one for this part.
     #[must_use]
     pub fn with(&self, part: Part, digest: &str) -> Self {
         let mut digests = self.clone();
@@ -138,19 +138,20 @@ impl Digests {
         digests
     }
 
-    /// The digest of a part.
+    /// The digest of a part, if there is one.
     #[must_use]
     pub fn get(&self, part: Part) -> Option<&str> {
         self.iter().find(|(known, _)| *known == part).map(|(_, digest)| digest)
     }
 
-    /// The digest of all that everybody can build again: SHA-256 of lines `PART DIGEST`, in the order of [`Part::ALL`].
+    /// The digest of all parts that anyone can build again: SHA-256 of lines `PART DIGEST`, in the order of
+    /// [`Part::ALL`].
     #[must_use]
     pub fn public(&self) -> Sha256Digest {
         self.sum(Part::is_public)
     }
 
-    /// The same with what needs the site's keys.
+    /// The digest of these and of the parts that need the site's keys.
     #[must_use]
     pub fn node(&self) -> Sha256Digest {
         self.sum(|_| true)
@@ -163,7 +164,7 @@ impl Digests {
     }
 }
 
-/// The digest of a part.
+/// Reads a part and computes its digest.
 pub fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError> {
     if part == Part::Root {
         return Ok(slot::root_hash_of_data(image, Slot::A)?.0);
@@ -180,7 +181,7 @@ pub fn digest(image: &ImageReader, part: Part) -> Result<Sha256Digest, SlotError
     Ok(Sha256Digest::from_bytes(hasher.finalize().into()))
 }
 
-/// Of the parts that are too large to be held in memory, the partition that they begin, and their length.
+/// For parts that are too large for memory: the partition at whose beginning the part is, and the length in bytes.
 pub fn extent(image: &ImageReader, part: Part) -> Result<Option<(Role, u64)>, SlotError> {
     let slot = Slot::A;
     Ok(match part {

@@ -1,34 +1,35 @@
-//! The EFI system partition: a FAT32 with the selector, and a line that starts it from a UEFI shell, by the `fatfs` crate.
+//! The EFI system partition: a FAT32 with the selector and a script that starts it from a UEFI shell, made with the
+//! `fatfs` crate.
 //!
-//! Made in memory. Serial number and times are fixed, so the same selector gives the same bytes. Nothing writes this file
-//! system after flashing: a power cut while FAT is written is how sticks die.
+//! It is made in memory. Serial number and times are fixed, so the same selector gives the same bytes. Nothing writes
+//! this file system after flashing, because a power cut during a FAT write can destroy it.
 
 use crate::site::Bytes;
 use fatfs::{Date, DateTime, FatType, FileSystem, FormatVolumeOptions, FsOptions, Time, TimeProvider};
 use handoff::architecture::Architecture;
 use std::io::{self, Cursor, Write as _};
 
-/// Where firmware looks on a removable medium (UEFI 2.10, section 3.5.1.1).
+/// The folders in which firmware looks on a removable medium (UEFI 2.10, section 3.5.1.1).
 pub const FOLDERS: [&str; 2] = ["EFI", "EFI/BOOT"];
-/// What a UEFI shell runs where it finds it in a root folder (UEFI Shell 2.2, section 3.6).
+/// The script that a UEFI shell runs if it is in a root folder (UEFI Shell 2.2, section 3.6).
 const SHELL_SCRIPT: &str = "STARTUP.NSH";
-/// Firmware may look for sticks before a slow hub has told it of one, and then be left with its own shell. `%0` is the
-/// script's own path, so that another medium's selector is never started.
+/// Firmware may look for sticks before a slow hub has reported one, and then start its own shell. `%0` is the script's
+/// own path, so the selector of another medium is never started.
 fn start_selector(architecture: &Architecture) -> String {
     format!("%0\\..\\EFI\\BOOT\\{}\r\n", architecture.efi_file)
 }
 
-/// The selector's place.
+/// The path of the selector on the ESP.
 #[must_use]
 pub fn selector(architecture: &Architecture) -> String {
     format!("EFI/BOOT/{}", architecture.efi_file)
 }
 
-/// Clusters of one sector: FAT32 needs many, and the ESP is small.
+/// The bytes of a cluster, one sector: FAT32 needs many clusters, and the ESP is small.
 const CLUSTER: u32 = 512;
 const LABEL: [u8; 11] = *b"PSYOPS-ESP ";
 
-/// FAT's own epoch: the ESP is the same for all releases of a selector, so no build time belongs on it.
+/// FAT's own epoch: the ESP is the same for all releases with one selector, so it has no build time.
 #[derive(Debug)]
 struct Epoch;
 
@@ -74,7 +75,7 @@ pub fn make(architecture: &Architecture, size: Bytes, serial: u32, selector: &[u
             file.flush()?;
         }
     }
-    // Counting the free clusters once puts their number into the FSInfo sector.
+    // Counting the free clusters once writes their number to the FSInfo sector.
     file_system.stats()?;
     file_system.unmount()?;
     let mut volume = volume.into_inner();
@@ -83,8 +84,8 @@ pub fn make(architecture: &Architecture, size: Bytes, serial: u32, selector: &[u
     Ok(volume)
 }
 
-/// fatfs 0.3 points the `..` entry of a folder in the root to the root's cluster. The specification (FAT32, section 6.5)
-/// wants 0 there, and fsck.vfat repairs it; so does this, in the one folder that the root has.
+/// fatfs 0.3 points the `..` entry of a folder in the root to the root's cluster. The specification (FAT32, section
+/// 6.5) requires 0 there, and fsck.vfat repairs it; this function does so in the only folder in the root.
 fn mend_parent_entry(volume: &mut [u8]) -> Option<()> {
     const ENTRY: usize = 32;
     let byte = |at: usize| volume.get(at).copied().map(usize::from);

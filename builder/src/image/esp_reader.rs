@@ -8,35 +8,35 @@ use handoff::architecture::Architecture;
 use handoff::partition::Role;
 use thiserror::Error;
 
-/// An ESP that was read.
+/// The file system of an ESP.
 pub type Volume<'i> = fat32::Volume<Window<'i>>;
 
-/// Why an ESP cannot be read.
+/// Why an ESP could not be read.
 #[derive(Debug, Error)]
 pub enum EspError {
-    /// The image.
+    /// The image could not be read.
     #[error(transparent)]
     Image(#[from] ReadError),
-    /// The file system.
+    /// The file system is damaged.
     #[error(transparent)]
     Fat(#[from] FatError),
-    /// Firmware would find nothing to start.
+    /// The ESP has no selector, so firmware would not find anything to start.
     #[error("there is no {} on it: firmware finds nothing to start", Architecture::ALL.map(esp::selector).join(" or "))]
     NoSelector,
 }
 
-/// Reads the volume after what it has twice was compared.
+/// Reads the volume, after comparing the two copies of the boot sector and of the table.
 pub fn open(image: &ImageReader) -> Result<Volume<'_>, EspError> {
     fat32::compare_copies(&image.window(Role::Esp)?, image.partition(Role::Esp)?.size.0)?;
     open_first(image)
 }
 
-/// The same by its first boot sector and first table, whatever the copies say.
+/// The same using only the first boot sector and the first table, whatever the copies are.
 pub fn open_first(image: &ImageReader) -> Result<Volume<'_>, EspError> {
     Ok(Volume::read(image.window(Role::Esp)?, image.partition(Role::Esp)?.size.0)?)
 }
 
-/// Whether firmware would find the selector.
+/// Checks that firmware would find the selector.
 pub fn check(image: &ImageReader) -> Result<(), EspError> {
     find_selector(&open(image)?).map(drop)
 }
@@ -50,13 +50,13 @@ pub fn find_selector<'v>(volume: &'v Volume<'_>) -> Result<(&'static Architectur
     found.ok_or(EspError::NoSelector)
 }
 
-/// The architecture that an image is for, as its selector shows.
+/// The architecture that an image is for, according to the path of its selector.
 #[must_use]
 pub fn architecture(image: &ImageReader) -> Option<&'static Architecture> {
     Some(find_selector(&open_first(image).ok()?).ok()?.0)
 }
 
-/// The bytes that are in use, where the volume can be read.
+/// The bytes that are in use, if the volume can be read.
 #[must_use]
 pub fn used(image: &ImageReader) -> Option<u64> {
     open_first(image).ok().map(|volume| volume.used())

@@ -1,7 +1,8 @@
-//! The secret partition's file system, read where it lies in the image.
+//! The file system of the secret partition, read in place in the image.
 //!
-//! The superblock is compared with the partition before ext4-view takes memory for what it says (kernel documentation,
-//! ext4, "Super Block"), and each path may cause so many reads: structures that lead in a circle end there.
+//! The superblock is compared with the partition before ext4-view allocates memory for its values (kernel
+//! documentation, ext4, "Super Block"), and each path may cause only a limited number of reads: this ends structures
+//! that form a cycle.
 
 use super::reader::{ImageReader, ReadError};
 use super::storage::Storage;
@@ -14,41 +15,41 @@ use std::error::Error;
 use std::io;
 use thiserror::Error as ThisError;
 
-/// Where the superblock begins, and its length.
+/// The offset of the superblock in bytes, and its length.
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
-/// `s_magic`.
+/// The value of `s_magic`.
 const MAGIC: u64 = 0xef53;
-/// `s_log_block_size` of the largest block, 64 KiB.
+/// The value of `s_log_block_size` for the largest block, 64 KiB.
 const LARGEST_LOG_BLOCK: u64 = 6;
 
-/// Why the file system cannot be opened.
+/// Why the file system could not be opened.
 #[derive(Debug, ThisError)]
 pub enum OpenError {
-    /// The image.
+    /// The image could not be read.
     #[error(transparent)]
     Image(#[from] ReadError),
-    /// A part of it is larger than a secret partition has.
+    /// A part of the file system is larger than in any secret partition.
     #[error(transparent)]
     Limit(#[from] OverLimit),
-    /// It is larger than the partition.
+    /// The file system is larger than the partition.
     #[error(
         "its superblock says that it has {blocks} blocks of {block} bytes, and the partition has {size} bytes"
     )]
     TooLarge {
-        /// `s_blocks_count`.
+        /// The number of blocks: `s_blocks_count`.
         blocks: u64,
-        /// The size of a block.
+        /// The size of a block in bytes.
         block: u64,
-        /// Of the partition.
+        /// The size of the partition in bytes.
         size: u64,
     },
-    /// No kernel takes blocks of this size.
+    /// The block size is larger than any kernel supports: its logarithm.
     #[error("its superblock says that a block has 2^{0} bytes; at most 2^16 are possible")]
     Block(u64),
-    /// The superblock.
+    /// The superblock could not be read.
     #[error("its superblock cannot be read: {0}")]
     Io(io::Error),
-    /// Anything else.
+    /// Any other error from ext4-view.
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
 }
@@ -59,8 +60,8 @@ impl From<io::Error> for OpenError {
     }
 }
 
-/// Compares the superblock with the partition, and what it makes a reader keep in memory with the limits. What is no
-/// superblock at all is left to ext4-view, which names it.
+/// Compares the superblock with the partition, and the memory that a reader would need with the limits. If it is not a
+/// superblock at all, ext4-view reports that.
 fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
     limits::SECRET.check(size)?;
     let mut superblock = [0; SUPERBLOCK.1];
@@ -71,7 +72,7 @@ fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
     if word(field::<0x38, _, _>(&superblock)) & 0xffff != MAGIC || per_group == 0 {
         return Ok(());
     }
-    // `s_blocks_count_hi` means something only with the feature 64BIT; ext4-view counts with it always.
+    // `s_blocks_count_hi` is only valid with the feature 64BIT; ext4-view always uses it.
     let blocks = word(field::<0x4, _, _>(&superblock)) | word(field::<0x150, _, _>(&superblock)) << 32;
     if log_block <= LARGEST_LOG_BLOCK {
         let block = 1024 << log_block;
@@ -79,7 +80,8 @@ fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
             return Err(OpenError::TooLarge { blocks, block, size });
         }
     }
-    // ext4-view takes blocks of up to 2 GiB, memory for some of them, and for all groups before it reads one.
+    // ext4-view accepts blocks of up to 2 GiB, and allocates memory for some of them, and for all groups, before it
+    // reads one.
     limits::EXT4_GROUPS.check(blocks.div_ceil(per_group))?;
     if log_block > LARGEST_LOG_BLOCK {
         return Err(OpenError::Block(log_block.saturating_add(10)));
@@ -87,7 +89,7 @@ fn check(source: &dyn ReadAt, size: u64) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// Reads a partition for ext4-view: nothing outside of it, and so often at most.
+/// Reads a partition for ext4-view: nothing outside of it, and only a limited number of times.
 struct Reader<S> {
     source: S,
     size: u64,
@@ -113,7 +115,7 @@ pub fn open_at(source: impl ReadAt + Clone + 'static, size: u64) -> Result<Ext4,
     Ok(Ext4::load(Box::new(Reader { source, size, left: limits::EXT4_READS.most }))?)
 }
 
-/// A partition of an image, without a lifetime.
+/// A partition of an image that does not borrow from the reader.
 #[derive(Clone)]
 struct Partition {
     storage: Storage,

@@ -1,9 +1,9 @@
-//! Reading a FAT32 volume (Microsoft FAT specification of 2005, sections 3 to 6): the boot sector, both tables, and every
-//! folder, before anything is read through them.
+//! Reading a FAT32 volume (Microsoft FAT specification of 2005, sections 3 to 6): the boot sector, both tables, and
+//! every folder are read before any file.
 //!
-//! FAT has no checksums, so all that says where something is can say anything. Each chain of clusters is followed once;
-//! one that leaves the volume, comes back to itself or enters another chain is an error that names the cluster. Long names
-//! are passed over. Writes nothing.
+//! FAT has no checksums, so every reference may have any value. Each chain of clusters is followed once; a chain that
+//! leaves the volume, returns to itself or enters another chain is an error that names the cluster. Long names are
+//! skipped. Nothing is written.
 
 use super::zeros::is_zero;
 use crate::input::ReadAt;
@@ -14,45 +14,45 @@ use std::collections::BTreeMap;
 use std::io;
 use thiserror::Error;
 
-/// `BPB_BkBootSec`, which has no other value.
+/// The only valid value of `BPB_BkBootSec`, the sector of the copy of the boot sector.
 pub const COPY: u64 = 6;
-/// The bits of an entry that say where its chain goes on.
+/// The bits of a table entry with the next cluster of its chain.
 const CLUSTER_BITS: u32 = 0x0fff_ffff;
-/// From here on, an entry ends its chain.
+/// An entry from this value on ends its chain.
 const END: u32 = 0x0fff_fff8;
-/// With fewer clusters a volume is FAT16 (section 3.5).
+/// A volume with fewer clusters is FAT16 (section 3.5).
 const FEWEST_CLUSTERS: u64 = 65_525;
-/// `FSI_LeadSig` (section 5).
+/// The value of `FSI_LeadSig` (section 5).
 const LEAD_SIGNATURE: u32 = 0x4161_5252;
-/// Bytes of an entry of a folder, and what is in them (section 6).
+/// The bytes of an entry of a folder, and offsets and values in it (section 6).
 const ENTRY: usize = 32;
 const ATTRIBUTES: usize = 11;
 const VOLUME_LABEL: u8 = 0x08;
 const FOLDER: u8 = 0x10;
 const REMOVED: u8 = 0xe5;
-/// What is compared at once.
+/// How many bytes are compared at once.
 const PIECE: u64 = 1 << 20;
 
-/// Why a volume cannot be read.
+/// Why a volume could not be read.
 #[derive(Debug, Error)]
 pub enum FatError {
-    /// The boot sector and its copy.
+    /// The boot sector and its copy differ.
     #[error("its boot sector and the copy of it in sector {COPY} differ")]
     BootSector,
-    /// A field of the boot sector.
+    /// A field of the boot sector is not valid.
     #[error("its boot sector is not that of a FAT32 volume: {field} is {found}, expected is {expected}")]
     Field {
         /// The field's name in the specification.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         found: u64,
-        /// What it should be.
+        /// The expected value or values.
         expected: String,
     },
-    /// The sector with the count of free clusters.
+    /// The `FSInfo` sector, with the count of free clusters, is not valid.
     #[error("its FSInfo sector does not begin with FSI_LeadSig")]
     Info,
-    /// The tables.
+    /// The two tables differ: the offset of the first difference in bytes.
     #[error("its two file allocation tables differ, first at byte {0}")]
     Tables(u64),
     /// A chain enters one that was followed before, or itself.
@@ -60,7 +60,7 @@ pub enum FatError {
         "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
     )]
     CrossLinked {
-        /// The cluster.
+        /// The number of the cluster.
         cluster: u32,
         /// The file or folder whose chain it is.
         path: String,
@@ -70,74 +70,74 @@ pub enum FatError {
         "its file allocation table is damaged: the chain of {path} leads to cluster {cluster}, which does not exist"
     )]
     Outside {
-        /// The cluster.
+        /// The number of the cluster.
         cluster: u32,
         /// The file or folder whose chain it is.
         path: String,
     },
-    /// A chain is not as long as its file.
+    /// The chain of a file does not have the length of the file.
     #[error("its file allocation table is damaged: {path} has {size} bytes and {clusters} clusters")]
     Length {
-        /// The file.
+        /// The path of the file.
         path: String,
-        /// Its length.
+        /// The size of the file in bytes.
         size: u64,
-        /// The clusters of its chain.
+        /// The number of clusters in its chain.
         clusters: usize,
     },
-    /// More than a volume of ours has.
+    /// The volume is larger than an ESP of this system can be.
     #[error(transparent)]
     Limit(#[from] OverLimit),
-    /// The bytes.
+    /// The bytes could not be read.
     #[error(transparent)]
     Io(#[from] io::Error),
 }
 
-/// Where the parts of a volume are, in bytes.
+/// The places of the parts of a volume, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Layout {
-    /// The first table.
+    /// The offset of the first table.
     tables_at: u64,
-    /// Bytes of each of the two tables.
+    /// The bytes of each of the two tables.
     table: u64,
     clusters_at: u64,
-    /// Bytes of a cluster.
+    /// The bytes of a cluster.
     cluster: u64,
-    /// How many there are.
+    /// The number of clusters.
     clusters: u64,
     root: u32,
 }
 
-/// A file or folder.
+/// A file or folder on the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// Whether it is a folder.
     pub is_folder: bool,
-    /// The bytes of a file; 0 for a folder.
+    /// The size of a file in bytes; 0 for a folder.
     pub size: u64,
     clusters: Vec<u32>,
 }
 
 impl Found {
-    /// The first cluster of its chain; an empty file has none.
+    /// The first cluster of its chain; `None` for an empty file.
     #[must_use]
     pub fn first_cluster(&self) -> Option<u32> {
         self.clusters.first().copied()
     }
 }
 
-/// A volume whose chains were all followed.
+/// A volume of which all chains were followed.
 #[derive(Debug)]
 pub struct Volume<S> {
     source: S,
     layout: Layout,
     entries: BTreeMap<String, Found>,
-    /// The first table.
+    /// The bytes of the first table.
     table: Vec<u8>,
 }
 
 impl Layout {
-    /// Reads a boot sector; `size` is the length of the partition.
+    /// Parses a boot sector; `size` is that of the partition in bytes.
     fn read(boot: &[u8], size: u64) -> Result<Self, FatError> {
         let byte = |at: usize| boot.get(at).copied().map_or(0, u64::from);
         let word = |at: usize| byte(at) | byte(at.saturating_add(1)) << 8;
@@ -181,7 +181,7 @@ impl Layout {
         })
     }
 
-    /// Where a cluster begins. Its number was compared with the clusters that there are.
+    /// The offset of a cluster, whose number must be valid.
     fn at(&self, cluster: u32) -> u64 {
         self.clusters_at + (u64::from(cluster) - 2) * self.cluster
     }
@@ -191,7 +191,7 @@ impl Layout {
     }
 }
 
-/// Compares what a volume has twice: its boot sector and its tables.
+/// Compares the two copies of the boot sector and of the table.
 pub fn compare_copies(source: &dyn ReadAt, size: u64) -> Result<(), FatError> {
     limits::ESP.check(size)?;
     let (mut boot, mut copy) = ([0; 512], [0; 512]);
@@ -237,13 +237,13 @@ impl<S: ReadAt> Volume<S> {
         Ok(Self { source, layout, entries, table })
     }
 
-    /// All files and folders by path, in capitals, without the top folder.
+    /// All files and folders by path, in upper case, without the root folder.
     #[must_use]
     pub fn entries(&self) -> &BTreeMap<String, Found> {
         &self.entries
     }
 
-    /// The file or folder at a path, whose case does not count.
+    /// The file or folder at a path, in upper or lower case.
     #[must_use]
     pub fn get(&self, path: &str) -> Option<&Found> {
         self.entries.get(&path.to_ascii_uppercase())
@@ -262,12 +262,12 @@ impl<S: ReadAt> Volume<S> {
         Ok(content)
     }
 
-    /// All bytes in front of the clusters, and of the clusters that the first table does not call free. (The count that the
-    /// volume keeps is a hint only.)
+    /// The bytes before the clusters, and those of all clusters that the first table does not mark as free. (The count
+    /// that the volume stores is only a hint.)
     #[must_use]
     pub fn used(&self) -> u64 {
         let taken = |entry: &&[u8; 4]| u32::from_le_bytes(**entry) & CLUSTER_BITS != 0;
-        // The first two entries belong to no cluster. Most of the table is empty.
+        // The first two entries are not those of clusters. Most of the table is zero.
         let (_, table) = self.table.split_at_checked(8).unwrap_or_default();
         let parts = table.chunks(4096).filter(|part| !is_zero(part));
         let taken: usize = parts.map(|part| part.as_chunks::<4>().0.iter().filter(taken).count()).sum();
@@ -275,7 +275,7 @@ impl<S: ReadAt> Volume<S> {
     }
 }
 
-/// The entries of the clusters that there are.
+/// Reads the table entries of the existing clusters.
 fn read_table(source: &dyn ReadAt, layout: &Layout) -> Result<Vec<u8>, FatError> {
     let mut bytes = vec![0; to_usize((layout.clusters + 2) * 4)];
     source.fill_at(&mut bytes, layout.tables_at)?;
@@ -286,7 +286,7 @@ struct Walk<'s> {
     source: &'s dyn ReadAt,
     layout: Layout,
     table: Vec<u8>,
-    /// The clusters that belong to a chain that was followed.
+    /// Which clusters belong to a chain that was followed.
     seen: Vec<bool>,
     entries: BTreeMap<String, Found>,
 }
@@ -353,7 +353,7 @@ impl Walk<'_> {
     }
 }
 
-/// Name, first cluster, size and kind; `None` for what is not a file or folder of its own.
+/// Name, first cluster, size and kind; `None` for an entry that is not a file or folder.
 fn entry(slot: &[u8; ENTRY]) -> Option<(String, u32, u64, bool)> {
     let [.., low0, low1, s0, s1, s2, s3] = *slot;
     let (high0, high1, attributes) = (*slot.get(20)?, *slot.get(21)?, *slot.get(ATTRIBUTES)?);

@@ -1,4 +1,4 @@
-//! A whole small image for tests: every part in its place and in its form, nothing in it that would run.
+//! A small but complete image for tests: every part is in its place and well formed, but nothing in it would run.
 
 use super::assemble::{Assembled, Inputs, assemble};
 use super::ids::ImageIds;
@@ -24,20 +24,20 @@ use std::process::Command;
 use tempfile::TempDir;
 use uuid::Uuid;
 
-/// The image and the folder that holds it.
+/// The image, and the folder that it is in.
 pub(crate) struct Fixture {
     _folder: TempDir,
     pub(crate) image: Assembled,
 }
 
-/// A public key whose private half nobody has.
+/// A public key without a known private key.
 const RECIPIENT: &str = "age1qyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqszqgpqyqs3290gq";
 
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-/// What an image is made of.
+/// The inputs of an image.
 pub(crate) struct Recipe<'r> {
     pub(crate) signing: &'r SigningKey,
     pub(crate) node: &'r str,
@@ -46,16 +46,16 @@ pub(crate) struct Recipe<'r> {
     pub(crate) selector: &'r [u8],
     pub(crate) loader: &'r [u8],
     pub(crate) uname: &'r str,
-    /// What stands on the command line after the root hash.
+    /// The words on the command line after the root hash.
     pub(crate) words: &'r str,
-    /// Path, mode and content of the root's files; without any, the root is no file system.
+    /// Path, mode and content of the root's files; without files, the root is not a file system.
     pub(crate) root: &'r [(&'r str, u32, &'r [u8])],
-    /// Path and content of the secret partition's files; without any, it is one that mke2fs makes by itself.
+    /// Path and content of the secret partition's files; without files, it is an ext4 as mke2fs makes it.
     pub(crate) secret: &'r [(&'r str, &'r [u8])],
     pub(crate) sizes: Sizes,
-    /// The floors that the system carries.
+    /// The lowest serials that the system accepts.
     pub(crate) least_serial: LeastSerial,
-    /// The seal; without one, one whose payload nothing opens.
+    /// The seal; by default, one whose payload cannot be decrypted.
     pub(crate) seal: Option<&'r [u8]>,
 }
 
@@ -93,7 +93,7 @@ fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
     seal
 }
 
-/// An initramfs with nothing in it but whom it trusts.
+/// An initramfs with only the loader's configuration.
 fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
     let trust = LoaderConfig {
         site: name("site"),
@@ -112,13 +112,13 @@ fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
     initramfs::pack(&contents).unwrap().packed
 }
 
-/// A squashfs with files, or something that is none.
+/// A squashfs with files, or bytes that are not a file system.
 fn root(recipe: &Recipe<'_>, path: &Path) {
     if recipe.root.is_empty() {
         std::fs::write(path, vec![0x11; 3 << 20]).unwrap();
         return;
     }
-    // Bytes that cannot be packed, so that it has some blocks.
+    // Bytes that cannot be compressed, so that the squashfs has several blocks.
     let noise: Vec<u8> =
         (0_u32..2048).flat_map(|number| *Sha256Digest::of(&number.to_le_bytes()).as_bytes()).collect();
     squashfs::make(path, 1_700_000_000, |out| {

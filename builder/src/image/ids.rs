@@ -1,4 +1,4 @@
-//! The GUIDs of an image: all derived, none drawn.
+//! The GUIDs of an image: all are derived, none is random.
 
 use crate::ids::{Owner, derived_serial, derived_uuid};
 use crate::root::verity::partition_guids;
@@ -9,28 +9,28 @@ use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use uuid::Uuid;
 
-/// What the ids of an image derive from.
+/// What the ids of an image are derived from.
 #[derive(Debug, Clone, Copy)]
 pub struct ImageIds<'a> {
-    /// The architecture, on which types of partitions depend.
+    /// The architecture, which decides the types of partitions.
     pub architecture: &'static Architecture,
-    /// The site.
+    /// The id of the site.
     pub site: &'a Name,
-    /// The node.
+    /// The name of the node.
     pub node: &'a Name,
     /// The root hash of the system in slot a.
     pub root: RootHash,
 }
 
 impl ImageIds<'_> {
-    /// The disk's GUID.
+    /// The GUID of the disk.
     #[must_use]
     pub fn disk(&self) -> Uuid {
         derived_uuid(self.site, Owner::Node(self.node), "disk")
     }
 
-    /// A partition's GUID. Root and hash tree of slot a bear the root hash, as the Discoverable Partitions Specification
-    /// has it; every other partition is the stick's own.
+    /// The GUID of a partition. For root and hash tree of slot a it is derived from the root hash, as the Discoverable
+    /// Partitions Specification requires; for every other partition, from site and node.
     #[must_use]
     pub fn partition(&self, role: Role) -> Uuid {
         let (root, verity) = partition_guids(self.root);
@@ -41,7 +41,7 @@ impl ImageIds<'_> {
         }
     }
 
-    /// The serial number of the ESP's file system.
+    /// The serial number for the ESP's file system.
     #[must_use]
     pub fn esp_serial(&self) -> u32 {
         derived_serial(self.site, Owner::Node(self.node), Role::Esp.name())

@@ -1,5 +1,5 @@
-//! A disk image: what goes where (`plan`), the partition table, the file system of the ESP, and the one pass that writes
-//! it all to a sparse file.
+//! A disk image: what goes where (`plan`), the partition table, the file system of the ESP, and the one pass that
+//! writes it all to a sparse file.
 //!
 //! Nothing here needs a loop device, a mount or root, and nothing is decided after the first byte is written.
 

@@ -1,6 +1,6 @@
-//! Where each partition lies: decided from the site's sizes and the contents' sizes before a byte is written.
+//! The place of each partition: decided from the site's sizes and the contents' sizes before a byte is written.
 //!
-//! Pure. All partitions begin at a MiB, which fits every medium's erase block and sector size.
+//! Pure. All partitions begin at a multiple of 1 MiB, which fits every medium's erase block and sector size.
 
 use crate::error::{Class, Classified};
 use crate::limits::{self, OverLimit};
@@ -12,43 +12,44 @@ use handoff::slot::Slot;
 use handoff::verity::{BLOCK, Superblock};
 use thiserror::Error;
 
-/// All partitions begin and end at a multiple of this.
+/// All partitions begin and end at a multiple of this many bytes.
 pub const ALIGNMENT: Bytes = Bytes::mib(1);
-/// FAT32 needs 65,525 clusters; with clusters of one sector that is 32.5 MiB with both FATs.
+/// The smallest ESP: FAT32 needs 65,525 clusters; with clusters of one sector that is 32.5 MiB with both FATs.
 pub const SMALLEST_ESP: Bytes = Bytes::mib(33);
-/// What else than the selector takes room on the ESP: reserved sectors, folders, and both FATs a sector of which maps 128.
+/// The part of the ESP that is not for the selector, 1/32: reserved sectors, folders, and both FATs, in which a sector
+/// covers 128 clusters.
 const ESP_OVERHEAD_SHARE: u64 = 32;
 
-/// How big the contents are.
+/// The sizes of the contents.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Contents {
-    /// The selector.
+    /// The size of the selector.
     pub selector: Bytes,
-    /// The UKI.
+    /// The size of the UKI.
     pub uki: Bytes,
-    /// The root's squashfs.
+    /// The size of the root's squashfs.
     pub root: Bytes,
-    /// The seal.
+    /// The size of the seal.
     pub seal: Bytes,
-    /// The file system image of the secret partition.
+    /// The size of the secret partition's file system.
     pub secret: Bytes,
 }
 
-/// One partition.
+/// A planned partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
-    /// What it is for.
+    /// The role of the partition.
     pub role: Role,
-    /// Where it begins on the disk.
+    /// The offset on the disk.
     pub offset: Bytes,
-    /// How long it is.
+    /// The size of the partition.
     pub size: Bytes,
 }
 
-/// The whole disk.
+/// The plan of the whole disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// How long the image is.
+    /// The size of the image.
     pub disk_size: Bytes,
     /// The partitions in their order on the disk.
     pub partitions: Vec<Partition>,
@@ -57,33 +58,33 @@ pub struct Plan {
 /// Why the contents do not fit.
 #[derive(Debug, Error, Clone, PartialEq, Eq, classified::Cause)]
 pub enum PlanError {
-    /// Something is larger than its partition.
+    /// A content is larger than its partition.
     #[error("{what} has {need} bytes, {} is larger than the partition {role} of {size}", spell(*need))]
     DoesNotFit {
-        /// What.
+        /// The content, as a noun with an article.
         what: &'static str,
-        /// Its partition.
+        /// The role of its partition.
         role: Role,
-        /// The bytes that it needs there.
+        /// The bytes that the content needs there.
         need: u64,
-        /// The bytes that the site gives it.
+        /// The size of the partition in the site.
         size: Bytes,
     },
-    /// FAT32 cannot be so small.
+    /// The ESP is smaller than FAT32 allows.
     #[error("an ESP of {size} is too small: FAT32 begins at {SMALLEST_ESP}")]
     EspTooSmall {
-        /// What the site gives it.
+        /// The size of the ESP in the site.
         size: Bytes,
     },
-    /// Larger than any reader takes, a node's or the builder's.
+    /// A partition is larger than a node's or the builder's reader accepts.
     #[error("the partition {role}: {over}")]
     OverLimit {
-        /// The partition.
+        /// The role of the partition.
         role: Role,
-        /// The limit, and the size.
+        /// The limit, and the size of the partition.
         over: OverLimit,
     },
-    /// The sizes add up to more than a disk can have.
+    /// The sum of the sizes is more than a disk can have.
     #[error("the partitions are too large together")]
     TooLarge,
 }
@@ -112,7 +113,7 @@ impl Classified for PlanError {
     }
 }
 
-/// The key of a partition's size in `site.toml`.
+/// The key in `site.toml` for the size of a partition.
 fn size_key(role: Role) -> &'static str {
     match role {
         Role::Esp => "esp",
@@ -127,14 +128,14 @@ fn size_key(role: Role) -> &'static str {
 }
 
 impl Plan {
-    /// The partition of that role.
+    /// The partition with this role.
     #[must_use]
     pub fn partition(&self, role: Role) -> Option<&Partition> {
         self.partitions.iter().find(|partition| partition.role == role)
     }
 }
 
-/// Lays out a disk.
+/// Plans a disk.
 pub fn plan(sizes: &Sizes, contents: &Contents) -> Result<Plan, PlanError> {
     let wanted = wanted_sizes(sizes, contents)?;
     let mut offset = ALIGNMENT;
@@ -145,7 +146,7 @@ pub fn plan(sizes: &Sizes, contents: &Contents) -> Result<Plan, PlanError> {
         partitions.push(Partition { role, offset, size });
         offset = add(offset, size)?;
     }
-    // The backup table lies in the last 33 sectors; the MiB around them keeps the disk's size round.
+    // The backup table is in the last 33 sectors; a whole MiB for them keeps the disk's size round.
     let plan = Plan { disk_size: add(offset, ALIGNMENT)?, partitions };
     check(&plan, contents)?;
     Ok(plan)
@@ -178,7 +179,7 @@ fn wanted_sizes<'a>(sizes: &'a Sizes, contents: &Contents) -> Result<Wanted<'a>,
     }
     let root = match sizes.root {
         SizeSpec::Fixed(size) => size,
-        // Room for the next release in the same slot.
+        // Leaves space for the next release in the same slot.
         SizeSpec::Auto => add(contents.root, Bytes(contents.root.0 / 4))?,
     };
     let verity = match sizes.verity {
@@ -188,7 +189,7 @@ fn wanted_sizes<'a>(sizes: &'a Sizes, contents: &Contents) -> Result<Wanted<'a>,
     Ok(Wanted { sizes, root, verity })
 }
 
-/// Bytes of the hash tree over `data`.
+/// The size of the hash tree over `data` bytes.
 #[must_use]
 pub fn verity_size(data: Bytes) -> Bytes {
     let blocks = data.0.div_ceil(BLOCK).max(1);
@@ -264,7 +265,7 @@ mod tests {
         assert_eq!(plan.partition(Role::Root(Slot::A)).unwrap().size, Bytes::mib(125));
         assert_eq!(plan.partition(Role::Root(Slot::B)).unwrap().size, Bytes::mib(125));
         assert_eq!(plan.partition(Role::Data), None);
-        // The tree of a root that fills its partition fits.
+        // The hash tree of a root that fills its partition fits.
         let verity = plan.partition(Role::Verity(Slot::A)).unwrap().size;
         assert!(verity >= verity_size(Bytes::mib(125)));
     }

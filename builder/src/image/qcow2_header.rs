@@ -1,52 +1,52 @@
-//! The header of a QEMU disk (QEMU, `docs/interop/qcow2.txt`, "Header"), judged before a reader takes memory for the tables
-//! that it describes.
+//! The header of a QEMU disk (QEMU, `docs/interop/qcow2.txt`, "Header"), checked before a reader allocates memory for
+//! the tables that it describes.
 
 use crate::header_field::field;
 use crate::limits::{self, OverLimit};
 use crate::width::to_u64;
 use thiserror::Error;
 
-/// The fields of versions 2 and 3 that are looked at.
+/// The bytes of the fields of versions 2 and 3 that are checked.
 pub(super) const SIZE: usize = 104;
-/// The beginning of a qcow2 file.
+/// The first bytes of a qcow2 file.
 pub(super) const MAGIC: [u8; 4] = *b"QFI\xfb";
-/// The longest name of a file beneath.
+/// The longest name of a backing file in bytes.
 const LONGEST_NAME: u64 = 1023;
-/// QEMU's own limit of the table of reference counts (`QCOW_MAX_REFTABLE_SIZE`).
+/// QEMU's own limit for the table of reference counts, in bytes (`QCOW_MAX_REFTABLE_SIZE`).
 const LARGEST_COUNTS: u64 = 8 << 20;
 
-/// Why a disk is not read.
+/// Why a QEMU disk is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum BadHeader {
-    /// It begins with something else.
+    /// The file does not begin like a QEMU disk.
     #[error("it does not begin as QEMU disks do")]
     Magic,
-    /// A field has a value that no disk of ours has.
+    /// A field has a value that a disk of this system never has.
     #[error("the header of the QEMU disk has {field} {found}, expected is {expected}")]
     Field {
         /// The field's name in the specification.
         field: &'static str,
-        /// Its value.
+        /// The value of the field.
         found: u64,
-        /// What it should be.
+        /// The expected value or values.
         expected: String,
     },
-    /// A table would end behind the file.
+    /// A table would end after the end of the file.
     #[error("the {table} of the QEMU disk ends at byte {end}, and its file has {length} bytes")]
     Outside {
-        /// The table.
+        /// The name of the table.
         table: &'static str,
-        /// Where it would end.
+        /// The offset at which it would end, in bytes.
         end: u64,
-        /// The length of the file.
+        /// The length of the file in bytes.
         length: u64,
     },
-    /// Over a limit.
+    /// A table or the disk is over a limit.
     #[error(transparent)]
     Limit(#[from] OverLimit),
 }
 
-/// Judges the header of a file of `length` bytes.
+/// Checks the header of a file of `length` bytes.
 pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
     let long = |bytes: [u8; 4]| u64::from(u32::from_be_bytes(bytes));
     if !header.starts_with(&MAGIC) {
@@ -86,7 +86,7 @@ pub(super) fn check(header: &[u8; SIZE], length: u64) -> Result<(), BadHeader> {
 mod tests {
     use super::*;
 
-    /// Of a disk of 1 MiB in clusters of 64 KiB.
+    /// The header of a disk of 1 MiB in clusters of 64 KiB.
     fn header() -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         bytes[..4].copy_from_slice(&MAGIC);

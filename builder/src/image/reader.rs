@@ -1,6 +1,6 @@
 //! Reading an image or stick: its table (the backup where the primary is torn) and the bytes of its partitions.
 //!
-//! Reads only, and never needs root for a file. What the bytes mean is the business of `inspect` and `run`.
+//! Only reads, and needs no root rights for a file. `inspect` and `run` interpret the bytes.
 
 use super::storage::Storage;
 use super::table_reader;
@@ -25,7 +25,7 @@ use uuid::Uuid;
 
 const COPIED_AT_ONCE: u64 = 1 << 20;
 
-/// An image that is open for reading.
+/// An image or stick that is open for reading.
 #[derive(Debug)]
 pub struct ImageReader {
     path: PathBuf,
@@ -37,81 +37,81 @@ pub struct ImageReader {
     table_faults: Vec<String>,
 }
 
-/// A partition as a program of the host can read it.
+/// A partition as a file that a program of the host can read.
 #[derive(Debug)]
 pub struct ProgramInput {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Where in it the partition begins.
+    /// The offset in the file at which the partition begins, in bytes.
     pub offset: u64,
-    /// Keeps the copy as long as it is needed. A secret partition may be in it.
+    /// Keeps the copy as long as it is needed. It may have the content of a secret partition.
     _copy: Option<Staging>,
 }
 
-/// Why an image cannot be read.
+/// Why an image could not be read.
 #[derive(Debug, Error, classified::Cause)]
 pub enum ReadError {
-    /// The file.
+    /// The file could not be opened or read.
     #[error("cannot read {path}: {source}")]
     Open {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Why.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// Neither table holds.
+    /// Neither copy of the partition table is valid.
     #[error(
         "{path} has no partition table that holds: {reason}; it is no psyopsOS image, or was cut: make it again"
     )]
     NoTable {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
         /// What is wrong with each copy.
         reason: NoTable,
     },
-    /// It was exported in the packed form.
+    /// The image was exported in the compressed form.
     #[error("{path} is packed: unpack it with zstd -d first")]
     Packed {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
     },
-    /// The partition is not in the table.
+    /// The table does not list the partition.
     #[error("{path} has no partition {role}: it is no psyopsOS image")]
     NoPartition {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The partition.
+        /// The role of the partition.
         role: Role,
     },
-    /// Two partitions have the name and type of the role.
+    /// Two partitions have the name and type of the same role.
     #[error("{path} has {duplicate}: nothing says which is meant")]
     TwoPartitions {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The partitions.
+        /// The role, and the numbers of the partitions.
         duplicate: DuplicateRole,
     },
-    /// The partition's bytes.
+    /// The bytes of a partition could not be read.
     #[error("cannot read partition {role} of {path}: {source}; the image is cut or its medium damaged")]
     Partition {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The partition.
+        /// The role of the partition.
         role: Role,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// A part of it is larger than an image of ours has.
+    /// A part of the image is larger than an image of this system can have.
     #[error("cannot read partition {role} of {path}: {over}")]
     Limit {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The partition.
+        /// The role of the partition.
         role: Role,
         /// The limit, and the size that was found.
         over: OverLimit,
     },
-    /// No place for a copy of a partition.
+    /// The copy of a partition for a program could not be made.
     #[error(transparent)]
     Staging(#[from] StagingError),
 }
@@ -142,7 +142,7 @@ impl ImageReader {
         Self::of(path, storage)
     }
 
-    /// Reads the table of an image or stick that is open already; `path` is what messages call it.
+    /// Reads the table of an image or stick that is open already; `path` is its name in messages.
     pub fn of_file(path: &Path, file: File) -> Result<Self, ReadError> {
         Self::of(path, Storage::Whole(file.into()))
     }
@@ -178,43 +178,43 @@ impl ImageReader {
         })
     }
 
-    /// The image's path.
+    /// The path of the image.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The image's length.
+    /// The size of the image in bytes.
     #[must_use]
     pub fn size(&self) -> Bytes {
         self.size
     }
 
-    /// The disk's GUID.
+    /// The GUID of the disk.
     #[must_use]
     pub fn disk_guid(&self) -> Uuid {
         self.table.disk_guid
     }
 
-    /// The partitions by number.
+    /// The partitions by their number in the table.
     #[must_use]
     pub fn partitions(&self) -> &[FoundPartition] {
         &self.table.partitions
     }
 
-    /// The partition table.
+    /// The partition table that is valid: the primary, or else the backup.
     #[must_use]
     pub fn table(&self) -> &Table {
         &self.table
     }
 
-    /// What is wrong with one of the tables, or with the protective MBR.
+    /// What is wrong with the two copies of the table, or with the protective MBR.
     #[must_use]
     pub fn table_faults(&self) -> &[String] {
         &self.table_faults
     }
 
-    /// The partition of that role, where there is just one.
+    /// The partition with this role; an error if there is none or more than one.
     pub fn partition(&self, role: Role) -> Result<&FoundPartition, ReadError> {
         if let Some(duplicate) = self.duplicates.iter().find(|duplicate| duplicate.role == role) {
             return Err(ReadError::TwoPartitions { path: self.path.clone(), duplicate: duplicate.clone() });
@@ -223,7 +223,7 @@ impl ImageReader {
         found.ok_or_else(|| ReadError::NoPartition { path: self.path.clone(), role })
     }
 
-    /// Whether the partition lies in the image to its end: one that was cut ends before.
+    /// Whether the image contains the whole partition: one that was cut ends before.
     pub fn is_there(&self, role: Role) -> Result<(), ReadError> {
         let partition = self.partition(role)?;
         if partition.offset.0.saturating_add(partition.size.0) <= self.size.0 {
@@ -233,7 +233,8 @@ impl ImageReader {
         Err(ReadError::Partition { path: self.path.clone(), role, source })
     }
 
-    /// `length` bytes of a partition from `offset` in it. Past the partition's end is an error like past the file's.
+    /// `length` bytes of a partition from `offset` in it. Reading past the partition's end is the same error as past
+    /// the file's.
     pub fn read(&self, role: Role, offset: Bytes, length: usize) -> Result<Vec<u8>, ReadError> {
         let partition = self.partition(role)?;
         let failed = |source| ReadError::Partition { path: self.path.clone(), role, source };
@@ -242,7 +243,7 @@ impl ImageReader {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
         let start = partition.offset.0.saturating_add(offset.0);
-        // Before memory is asked for: of an image that was cut, or a table that makes no sense, there may be too little.
+        // Checked before allocating: for a cut image or a damaged table there may be too little memory.
         if u64::try_from(length).is_ok_and(|length| start.saturating_add(length) > self.size.0) {
             return Err(failed(io::ErrorKind::UnexpectedEof.into()));
         }
@@ -251,8 +252,8 @@ impl ImageReader {
         Ok(bytes)
     }
 
-    /// Both copies of the partition table as they are on the disk: the first sectors, which begin with the protective MBR,
-    /// and the last of the disk that they are made for (UEFI 2.10, section 5.3.2).
+    /// Both copies of the partition table as stored: the first sectors, which begin with the protective MBR, and the
+    /// last sectors of the disk that the table was made for (UEFI 2.10, section 5.3.2).
     pub fn table_bytes(&self) -> Result<Vec<u8>, ReadError> {
         let unreadable = |source| ReadError::Open { path: self.path.clone(), source };
         let mut bytes = Vec::new();
@@ -265,21 +266,21 @@ impl ImageReader {
         Ok(bytes)
     }
 
-    /// A partition as a stream, where it lies in the image to its end.
+    /// A partition as a stream, if the image contains all of it.
     pub fn window(&self, role: Role) -> Result<Window<'_>, ReadError> {
         self.is_there(role)?;
         let partition = self.partition(role)?;
         Ok(Window::new(&self.storage, partition.offset.0, partition.size.0))
     }
 
-    /// Where the image's bytes are, for what reads them in a way of its own.
+    /// The storage with the image's bytes, for code that reads them in its own way.
     #[must_use]
     pub fn storage(&self) -> &Storage {
         &self.storage
     }
 
-    /// A partition for a program of the host, which wants a file: where the image is one, it is that. Else the first `most`
-    /// bytes are copied.
+    /// A partition for a program of the host, which needs a file: the image itself if it is one file, or else a copy of
+    /// the first `most` bytes.
     pub fn for_program(&self, role: Role, most: u64) -> Result<ProgramInput, ReadError> {
         self.is_there(role)?;
         let partition = self.partition(role)?;
@@ -304,23 +305,23 @@ impl ImageReader {
         Ok(ProgramInput { path, offset: 0, _copy: Some(copy) })
     }
 
-    /// Compares the size of a partition with a limit.
+    /// The size of a partition in bytes, after comparing it with a limit.
     pub fn check_size(&self, role: Role, limit: &'static Limit) -> Result<u64, ReadError> {
         self.over(role, limit.check(self.partition(role)?.size.0))
     }
 
-    /// A size in a partition that was compared with a limit, with its place in the error.
+    /// Adds the partition to the error of a size that was compared with a limit.
     pub fn over<T>(&self, role: Role, compared: Result<T, OverLimit>) -> Result<T, ReadError> {
         compared.map_err(|over| ReadError::Limit { path: self.path.clone(), role, over })
     }
 
-    /// A whole partition, where it is not over a limit.
+    /// The bytes of a whole partition, if they are within a limit.
     pub fn read_all(&self, role: Role, limit: &'static Limit) -> Result<Vec<u8>, ReadError> {
         let size = self.check_size(role, limit)?;
         self.read(role, Bytes(0), to_usize(size))
     }
 
-    /// Bytes of a partition up to its last one that is not zero, where the partition is not over a limit.
+    /// The number of bytes of a partition up to its last one that is not zero, if the partition is within a limit.
     pub fn content_length(&self, role: Role, limit: &'static Limit) -> Result<u64, ReadError> {
         let mut end = self.check_size(role, limit)?;
         while end > 0 {
@@ -336,7 +337,7 @@ impl ImageReader {
     }
 }
 
-/// Whether it begins as files do that zstd has packed (RFC 8878, section 3.1.1).
+/// Whether it begins like a file that zstd has packed (RFC 8878, section 3.1.1).
 fn is_packed(storage: &Storage) -> bool {
     let mut magic = [0; 4];
     storage.fill_at(&mut magic, 0).is_ok() && u32::from_le_bytes(magic) == 0xFD2F_B528

@@ -1,4 +1,4 @@
-//! What lies in the slots and seal partitions of an image: read and judged as the selector and the loader would.
+//! Reads the slots and seal partitions of an image, with the checks of the selector and the loader.
 
 use super::reader::{ImageReader, ReadError};
 use crate::boot::uki::{Section, Uki, UkiError};
@@ -17,47 +17,47 @@ use keys::seal::header::Header;
 use keys::seal::{SealError, UnverifiedSeal};
 use thiserror::Error;
 
-/// A UKI whose digest its boot record holds.
+/// A UKI that has the digest in its boot record.
 #[derive(Debug, Clone)]
 pub struct CheckedUki {
-    /// The boot record.
+    /// The boot record of the slot.
     pub record: BootRecord,
-    /// The UKI.
+    /// The bytes of the UKI.
     pub bytes: Vec<u8>,
 }
 
 /// Why a slot would not start.
 #[derive(Debug, Error, classified::Cause)]
 pub enum SlotError {
-    /// The image.
+    /// The image could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The boot record.
+    /// The boot record is not valid.
     #[error(transparent)]
     Record(#[from] BadBootRecord),
-    /// The length in the record is larger than the partition.
+    /// The boot record has a length that is larger than the partition: that length in bytes.
     #[error("the boot record says that the UKI has {0} bytes, which is more than the partition holds")]
     Length(u64),
-    /// The UKI is another one than the record says.
+    /// The UKI does not have the digest in its boot record.
     #[error("the UKI has SHA-256 {found}, its boot record says {expected}")]
     Digest {
-        /// Of the bytes that are there.
+        /// The digest of the bytes in the partition.
         found: Sha256Digest,
-        /// In the boot record.
+        /// The digest in the boot record.
         expected: Sha256Digest,
     },
-    /// The UKI's sections.
+    /// The sections of the UKI are not valid.
     #[error(transparent)]
     Uki(#[from] UkiError),
-    /// No root hash on the command line.
+    /// The command line of the UKI has no root hash.
     #[error("the UKI's command line names no root hash ({ROOT_HASH}=)")]
     NoRootHash,
-    /// The hash tree belongs to another root.
+    /// The hash tree does not have the root hash of the command line.
     #[error("the hash tree in verity-{slot} does not have the root hash of the UKI's command line: {reason}")]
     Tree {
-        /// The slot.
+        /// The slot of the hash tree.
         slot: Slot,
-        /// What is wrong.
+        /// What is wrong with the hash tree.
         reason: String,
     },
 }
@@ -71,7 +71,7 @@ impl Classified for SlotError {
     }
 }
 
-/// The header of the newest seal: whose image it is. Unproven.
+/// The header of the newest seal, which names site and node. It is not verified.
 #[must_use]
 pub fn owner(image: &ImageReader) -> Option<Header> {
     let seals = Slot::BOTH.into_iter().filter_map(|slot| seal(image, slot).ok()?.ok());
@@ -94,12 +94,12 @@ fn record_offset(image: &ImageReader, role: Role) -> Result<Bytes, ReadError> {
     Ok(Bytes(image.partition(role)?.size.0.saturating_sub(boot_record::SIZE_U64)))
 }
 
-/// Reads and checks the UKI of a slot as the selector does.
+/// Reads the UKI of a slot, and checks it as the selector does.
 pub fn uki(image: &ImageReader, slot: Slot) -> Result<CheckedUki, SlotError> {
     let role = Role::Boot(slot);
     let record = record(image, slot)?;
     let room = record_offset(image, role)?;
-    // Before memory is asked for: the partition may be large in a sparse file.
+    // Checked before allocating: the partition may be large in a sparse file.
     if record.length <= room.0 {
         image.over(role, limits::UKI.check(record.length))?;
     }
@@ -113,7 +113,7 @@ pub fn uki(image: &ImageReader, slot: Slot) -> Result<CheckedUki, SlotError> {
 }
 
 impl CheckedUki {
-    /// The kernel command line.
+    /// The kernel command line in the UKI.
     pub fn command_line(&self) -> Result<String, SlotError> {
         Ok(Uki::parse(&self.bytes)?.text(Section::CommandLine)?)
     }
@@ -132,7 +132,7 @@ pub fn superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotErr
     Superblock::decode(&block).map_err(|bad| SlotError::Tree { slot, reason: bad.to_string() })
 }
 
-/// Whether the hash tree of a slot has this root hash (the tree below its top is not walked).
+/// Checks that the hash tree of a slot has this root hash (only the top of the tree is read).
 pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Superblock, SlotError> {
     let superblock = fitting_superblock(image, slot)?;
     let top = image.read(Role::Verity(slot), Bytes(BLOCK), BLOCK_LEN)?;
@@ -143,7 +143,7 @@ pub fn check_tree(image: &ImageReader, slot: Slot, root: RootHash) -> Result<Sup
     Ok(superblock)
 }
 
-/// The root hash that the data of a slot's root give, whatever its hash tree says of them.
+/// The root hash that follows from the data of a slot's root, whatever its hash tree has.
 pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, SlotError> {
     let (superblock, role) = (fitting_superblock(image, slot)?, Role::Root(slot));
     let offset = image.partition(role)?.offset.0;
@@ -151,10 +151,10 @@ pub fn root_hash_of_data(image: &ImageReader, slot: Slot) -> Result<RootHash, Sl
     Ok(verity::root_hash((image.storage(), offset), &superblock).map_err(failed)?)
 }
 
-/// The superblock of a slot's hash tree, which is for no larger root than there is room for.
+/// The superblock of a slot's hash tree, if its root fits into the partition.
 pub fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock, SlotError> {
     let superblock = superblock(image, slot)?;
-    // What a damaged table says of the partition must not become memory that is asked for.
+    // A damaged table may give a wrong size of the partition, for which no memory must be allocated.
     image.is_there(Role::Root(slot))?;
     let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
     if wanted > there {
@@ -165,7 +165,7 @@ pub fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock,
     Ok(superblock)
 }
 
-/// Reads a seal partition; the signature is not judged here, because an image does not say whom to trust.
+/// Reads a seal partition. The signature is not verified here, because an image does not tell which keys to trust.
 pub fn seal(image: &ImageReader, slot: Slot) -> Result<Result<UnverifiedSeal, SealError>, ReadError> {
     Ok(UnverifiedSeal::parse(&image.read_all(Role::Seal(slot), &limits::SEAL)?))
 }

@@ -1,5 +1,5 @@
-//! Where the bytes of an image are: in one file or on a device, or, where nodes share a part of theirs, in a QEMU disk
-//! (qcow2) over a file beside it.
+//! The storage of an image: one file or device, or, if nodes share a part of their images, a QEMU disk (qcow2) over a
+//! file beside it.
 
 use super::qcow2_header::{self, MAGIC};
 use crate::input::ReadAt;
@@ -18,30 +18,30 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// As far as a qcow2 header is looked at here, and a raw image's protective MBR and table header.
+/// The bytes that are read to tell a qcow2 header from a raw image's protective MBR and table header.
 const HEAD: usize = 520;
 
 /// An image that is open for reading.
 #[derive(Debug, Clone)]
 pub enum Storage {
-    /// All in one.
+    /// One file or device with all bytes.
     Whole(Arc<File>),
-    /// What is a node's own in one file, over what it shares with others in another.
+    /// A file with the node's own bytes, over a file with those that it shares with others.
     Layered(Arc<Layered>),
 }
 
-/// A QEMU disk.
+/// An open QEMU disk.
 #[derive(Debug)]
 pub struct Layered {
     disk: FormatAccess<DiskFile>,
     shared: Option<PathBuf>,
 }
 
-/// Whether a file is a QEMU disk. One that cannot be read is none, and neither is a stick or an image whose boot code
-/// only begins like one: what has a protective MBR and a partition table is what these say.
+/// Whether a file is a QEMU disk. A file that cannot be read is not, and neither is a stick or image whose boot code
+/// only begins like one: if it has a protective MBR and a partition table, these decide.
 #[must_use]
 pub fn is_layered(path: &Path) -> bool {
-    // A pipe would wait for its writer.
+    // Opening a pipe would wait for a writer.
     let is_file = path.metadata().is_ok_and(|metadata| metadata.is_file());
     is_file && File::open(path).is_ok_and(|file| is_qcow2(&head(&file)))
 }
@@ -65,9 +65,10 @@ fn number(head: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.try_into().ok()?))
 }
 
-/// What a header asks for that a node's disk never needs, and that would let it name files or wait for a password.
+/// The feature in a header that a node's disk never needs, and that could name files or ask for a password; `None` if
+/// there is none.
 fn refused_feature(head: &[u8]) -> Option<&'static str> {
-    /// Where the header has its encryption method, and in version 3 the features without which it cannot be read.
+    /// The offset of the encryption method, and in version 3 of the features that a reader must know.
     const CRYPT_METHOD: usize = 32;
     const INCOMPATIBLE_LOW: usize = 76;
     const EXTERNAL_DATA_FILE: u32 = 1 << 2;
@@ -80,8 +81,8 @@ fn refused_feature(head: &[u8]) -> Option<&'static str> {
 }
 
 impl Storage {
-    /// Opens an image. Of a QEMU disk, the file beneath is opened only where it lies in the same folder: a disk that names
-    /// any other file would bring what is in it into an image.
+    /// Opens an image. The backing file of a QEMU disk is opened only if it is in the same folder: a disk that names
+    /// any other file would copy that file's content into an image.
     pub fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
         if file.metadata()?.is_dir() {
@@ -119,7 +120,7 @@ impl Storage {
         Ok(Self::Layered(Arc::new(Layered { disk: FormatAccess::new(disk), shared })))
     }
 
-    /// How long it is, in bytes.
+    /// The size of the image in bytes.
     pub fn size(&self) -> io::Result<u64> {
         match self {
             Self::Whole(file) => file.as_ref().seek(SeekFrom::End(0)),
@@ -127,7 +128,7 @@ impl Storage {
         }
     }
 
-    /// The file with the shared part, where there is one.
+    /// The path of the file with the shared part, if there is one.
     #[must_use]
     pub fn shared(&self) -> Option<&Path> {
         match self {
@@ -136,7 +137,7 @@ impl Storage {
         }
     }
 
-    /// Whether nothing of the range is the node's own: all of it is read from the shared part.
+    /// Whether all of the range is read from the shared part, and nothing of it is the node's own.
     #[must_use]
     pub fn is_all_shared(&self, range: &Range<u64>) -> bool {
         let Self::Layered(layered) = self else { return false };
@@ -150,7 +151,7 @@ impl Storage {
         layered.shared.is_some()
     }
 
-    /// Reads as much of `into` as there is from `offset` on.
+    /// Fills `into` from `offset` on as far as there are bytes; returns how many.
     pub fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<usize> {
         match self {
             Self::Whole(file) => file.read_at(into, offset),
@@ -175,7 +176,8 @@ impl ReadAt for Storage {
     }
 }
 
-/// A new QEMU disk in `file`, which is empty: all that is not written to it is in the file `shared` of the same folder.
+/// Writes a new QEMU disk to `file`, which is empty. All other bytes are those of the file named `shared` in the same
+/// folder.
 pub struct LayerWriter {
     disk: FormatAccess<DiskFile>,
 }
@@ -186,7 +188,7 @@ impl LayerWriter {
         let layer = Qcow2::<DiskFile>::create_builder(storage_of(file.try_clone()?, true)?)
             .size(size)
             .backing(shared.to_owned(), "raw".to_owned());
-        // Nothing is read through: around what is written the shared part is empty.
+        // Nothing is read through the disk: the shared part is empty around what is written.
         let open = |image| Ok(Qcow2::builder(image).backing(None).write(true));
         let disk = layer.create_open(DenyImplicitOpenGate::default(), open)?;
         Ok(Self { disk: FormatAccess::new(disk) })
@@ -197,7 +199,7 @@ impl LayerWriter {
         self.disk.write(bytes, offset)
     }
 
-    /// Hands everything to the file.
+    /// Writes everything to the file.
     pub fn finish(self) -> io::Result<()> {
         self.disk.flush()
     }
@@ -224,7 +226,7 @@ fn open_shared(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The file of that plain name beside `path`.
+/// The path of the file with that plain name beside `path`.
 fn beside(path: &Path, name: &str) -> io::Result<PathBuf> {
     if name.contains('/') || name.contains(':') {
         let problem = format!("it is a QEMU disk over {name:?}, which is no plain name of a file beside it");
@@ -350,7 +352,7 @@ mod tests {
         let fixture = crate::image::fixture::image();
         let path = fixture.image.path.as_path();
         let file = File::options().write(true).open(path).unwrap();
-        // Magic and version, as far as the boot code goes.
+        // Magic and version, which is all that the boot code has of a header.
         file.write_all_at(b"QFI\xfb\0\0\0\x03", 0).unwrap();
         assert!(!is_layered(path));
         assert!(matches!(Storage::open(path).unwrap(), Storage::Whole(_)));
@@ -371,7 +373,7 @@ mod tests {
         for length in [0, 3, 4, 50, 104, 4096, whole.len() / 2, whole.len() - 1] {
             look(&whole[..length]);
         }
-        // The header, and each table behind it.
+        // The header, and each table after it.
         for byte in
             (0..112).chain((1..whole.len() >> 16).flat_map(|cluster| [cluster << 16, (cluster << 16) + 7]))
         {

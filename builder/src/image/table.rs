@@ -1,4 +1,4 @@
-//! The GUID partition table with both its copies (UEFI 2.10, chapter 5), by the `gpt` crate.
+//! The GUID partition table with both its copies (UEFI 2.10, chapter 5), written with the `gpt` crate.
 
 use super::ids::ImageIds;
 use super::plan::Plan;
@@ -16,12 +16,12 @@ use handoff::slot::Slot;
 use std::collections::BTreeMap;
 use std::io;
 
-/// Attributes that the Discoverable Partitions Specification gives to roots and their hash trees.
+/// The attribute of the Discoverable Partitions Specification for read-only partitions: roots and their hash trees.
 const READ_ONLY: u64 = 1 << 60;
-/// Tools that look for a root by its type pass this partition by: it is empty.
+/// The attribute that makes tools that look for a root by its type skip a partition, because it is empty.
 const NO_AUTO: u64 = 1 << 63;
 
-/// Bytes of the protective MBR and of one copy of the table behind it, and of the other copy (UEFI 2.10, section 5.3).
+/// The bytes of the protective MBR with the primary table, and of the backup table (UEFI 2.10, section 5.3).
 const ENDS: [usize; 2] = [34 * 512, 33 * 512];
 
 impl Table {
@@ -44,7 +44,8 @@ impl Table {
         Ok(Self { disk_guid: ids.disk(), partitions })
     }
 
-    /// Both ends of a disk of that size: the protective MBR with the primary table, and the backup, each with its place.
+    /// Both ends of a disk of that size: the protective MBR with the primary table, and the backup, each with its
+    /// offset.
     pub fn ends(&self, disk_size: Bytes) -> io::Result<[(u64, Vec<u8>); 2]> {
         let mut disk = tempfile::tempfile()?;
         disk.set_len(disk_size.0)?;
@@ -56,10 +57,10 @@ impl Table {
         Ok([(0, head), (end, tail)])
     }
 
-    /// Writes the protective MBR and both tables to `device`, which has that size.
+    /// Writes the protective MBR and both tables to `device`, which must have that size.
     fn write<D: DiskDevice>(&self, mut device: D, disk_size: Bytes) -> io::Result<()> {
         let sectors = disk_size.0 / SECTOR;
-        // A disk of 2 TiB and more has the largest number there (UEFI 2.10, table 5.4).
+        // On a disk of 2 TiB and more the MBR has the largest number (UEFI 2.10, table 5.4).
         let covered = u32::try_from(sectors.saturating_sub(1)).unwrap_or(u32::MAX);
         ProtectiveMBR::with_lb_size(covered).overwrite_lba0(&mut device).map_err(mbr_error)?;
         let config = GptConfig::new().writable(true).logical_block_size(LogicalBlockSize::Lb512);
@@ -92,7 +93,7 @@ fn flags(role: Role) -> u64 {
     }
 }
 
-/// The system's own error where there is one, so that a full disk is known as such.
+/// The I/O error in the crate's error, if there is one, so that a full disk is recognised.
 fn gpt_error(error: GptError) -> io::Error {
     match error {
         GptError::Io(error) => error,

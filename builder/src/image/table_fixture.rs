@@ -1,4 +1,5 @@
-//! Images whose partition tables are not as the builder writes them, for tests: other entry sizes, entries that cannot be.
+//! Images with partition tables that the builder never writes, for tests: other entry sizes, entries that are not
+//! valid.
 
 use handoff::gpt::crc32;
 use std::fs;
@@ -7,7 +8,7 @@ use std::path::Path;
 const BLOCK: usize = 512;
 const ENTRIES: usize = 128;
 
-/// An image in memory, to change its tables and write it back.
+/// An image in memory whose tables can be changed and written back.
 pub(crate) struct Tables {
     bytes: Vec<u8>,
     entry_size: usize,
@@ -31,7 +32,7 @@ impl Tables {
         fs::write(image, self.bytes).unwrap();
     }
 
-    /// Gives both copies entries of `size` bytes.
+    /// Changes the entries of both copies to `size` bytes.
     pub(crate) fn with_entries_of(mut self, size: usize) -> Self {
         let old = self.entry(true, 1);
         let entries = self.bytes[old..old + ENTRIES * 128].to_vec();
@@ -52,7 +53,7 @@ impl Tables {
         self
     }
 
-    /// Changes bytes of the entry with that number, in both copies.
+    /// Changes bytes of the entry with that number in both copies.
     pub(crate) fn with(mut self, number: usize, at: usize, bytes: &[u8]) -> Self {
         for primary in [true, false] {
             self.put(self.entry(primary, number) + at, bytes);
@@ -60,7 +61,7 @@ impl Tables {
         self
     }
 
-    /// The bytes of an entry.
+    /// The bytes of the entry with that number.
     pub(crate) fn bytes_of(&self, number: usize) -> Vec<u8> {
         let entry = self.entry(true, number);
         self.bytes[entry..entry + 128].to_vec()

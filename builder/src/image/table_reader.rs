@@ -1,5 +1,5 @@
-//! Partition tables as they are read, by `handoff::gpt`: each of the two copies by itself, so that the one cannot cover up
-//! for the other.
+//! Reading partition tables with `handoff::gpt`: each of the two copies is read by itself, so that one cannot hide
+//! damage of the other.
 
 use super::storage::Storage;
 use crate::input::ReadAt as _;
@@ -11,38 +11,38 @@ use handoff::partition::{Role, SECTOR};
 use std::ops::Range;
 use uuid::Uuid;
 
-/// A partition as the table has it.
+/// A partition as the table describes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundPartition {
-    /// Its number in the table.
+    /// The number in the table.
     pub number: u32,
-    /// Its name.
+    /// The name in the table.
     pub name: String,
-    /// Its role, where name and type are those of a psyopsOS partition.
+    /// The role, if name and type are those of a psyopsOS partition.
     pub role: Option<Role>,
-    /// Its own GUID.
+    /// The GUID of the partition itself.
     pub guid: Uuid,
-    /// The GUID of its type.
+    /// The GUID of the partition's type.
     pub type_guid: Uuid,
-    /// Its attributes (UEFI 2.10, table 5.8).
+    /// The attributes (UEFI 2.10, table 5.8).
     pub attributes: u64,
-    /// Where it begins.
+    /// The offset on the disk.
     pub offset: Bytes,
-    /// How long it is.
+    /// The size of the partition.
     pub size: Bytes,
 }
 
-/// A partition table, without the place of its copies.
+/// A partition table, without the places of its copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The disk's GUID.
+    /// The GUID of the disk.
     pub disk_guid: Uuid,
-    /// The partitions by number.
+    /// The partitions by their number.
     pub partitions: Vec<FoundPartition>,
 }
 
 impl Table {
-    /// The table of a copy that holds.
+    /// The table in a valid copy.
     pub(super) fn read(table: &reader::Table) -> Self {
         let partitions = table.partitions().iter().map(FoundPartition::of).collect();
         Self { disk_guid: uuid(table.disk_guid()), partitions }
@@ -68,7 +68,7 @@ fn uuid(guid: Guid) -> Uuid {
     Uuid::from_bytes_le(guid.to_disk())
 }
 
-/// Reads both copies of the table of a disk or image of this size.
+/// Reads both copies of the table on a disk or image of this size.
 pub(super) fn read(file: &Storage, size: Bytes) -> Result<BothCopies, Problem> {
     let bytes = |offset, length| {
         let mut bytes = vec![0; length];
@@ -77,7 +77,7 @@ pub(super) fn read(file: &Storage, size: Bytes) -> Result<BothCopies, Problem> {
     Ok(reader::read::both(Geometry::new(SECTOR, size.0)?, bytes))
 }
 
-/// Where on the disk a copy of the table is: the primary behind the protective MBR, and the backup.
+/// The ranges of the copies on the disk: the primary after the protective MBR, and the backup.
 pub(super) fn places(header: &GptHeader) -> [Range<u64>; 2] {
     let array = header.array_length().next_multiple_of(SECTOR);
     let last = header.my_lba.max(header.alternate_lba).0;
@@ -85,8 +85,8 @@ pub(super) fn places(header: &GptHeader) -> [Range<u64>; 2] {
     [0..array.saturating_add(2 * SECTOR), end.saturating_sub(array.saturating_add(SECTOR))..end]
 }
 
-/// Firmware takes a disk for one with a GUID partition table only where the protective MBR says so. `last` is the last
-/// sector of the disk that the table is made for.
+/// What is wrong with the protective MBR, without which firmware does not use the GUID partition table. `last` is the
+/// last sector of the disk that the table was made for.
 pub(super) fn mbr_fault(file: &Storage, last: u64) -> Option<String> {
     let mut found = [0; 512];
     if let Err(error) = file.fill_at(&mut found, 0) {

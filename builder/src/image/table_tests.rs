@@ -1,4 +1,4 @@
-//! Partition tables that are not as the builder writes them, in the words of every command.
+//! Partition tables that the builder never writes, and how every command reports them.
 
 use super::fixture;
 use super::ids::ImageIds;
@@ -90,7 +90,7 @@ fn two_partitions_of_one_role_are_told_by_every_command_in_the_same_words() {
     assert_eq!(content(path).table_faults, [words]);
 }
 
-/// What the builder writes is what the reader reads, whatever the sizes.
+/// The reader reads what the builder writes, for all sizes.
 #[test]
 fn every_table_that_is_written_is_read_as_it_was_meant() {
     for mib in [1_u64, 3, 8, 64, 511] {

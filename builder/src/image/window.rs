@@ -1,11 +1,11 @@
-//! A stretch of a file as a stream, for readers of tables and file systems that want one. Nothing is written.
+//! A range of a file as a stream, for readers of tables and file systems. Nothing is written.
 
 use super::storage::Storage;
 use crate::input::ReadAt;
 use crate::width::{to_u64, to_usize};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 
-/// The bytes of a stretch, and where in them the next one is read.
+/// A range, and the position in it of the next read.
 #[derive(Debug)]
 pub struct Window<'i> {
     storage: &'i Storage,
@@ -15,7 +15,7 @@ pub struct Window<'i> {
 }
 
 impl<'i> Window<'i> {
-    /// The window on `size` bytes from `offset` on.
+    /// The window of `size` bytes from `offset` on.
     pub(super) fn new(storage: &'i Storage, offset: u64, size: u64) -> Self {
         Self { storage, offset, size, position: 0 }
     }

@@ -1,4 +1,4 @@
-//! Writing an image: sparse, under a temporary name until it is whole, the partition table last.
+//! Writing an image: sparse, under a temporary name until it is complete, with the partition table last.
 
 use super::ids::ImageIds;
 use super::plan::Plan;
@@ -20,54 +20,54 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// What is all zero in a stretch of this length becomes a hole.
+/// A stretch of this many zero bytes becomes a hole.
 const HOLE: usize = 4096;
 const CHUNK: usize = 1 << 20;
 
-/// Where bytes come from.
+/// The source of bytes.
 #[derive(Debug, Clone, Copy)]
 pub enum Source<'a> {
-    /// Memory.
+    /// Bytes in memory.
     Bytes(&'a [u8]),
-    /// A file, whole.
+    /// All of a file.
     File(&'a Path),
 }
 
-/// Bytes for a partition.
+/// Bytes to write to a partition.
 #[derive(Debug, Clone, Copy)]
 pub struct Piece<'a> {
-    /// Which one.
+    /// The role of the partition.
     pub role: Role,
-    /// Where in it.
+    /// The offset in the partition.
     pub offset: Bytes,
-    /// What.
+    /// The source of the bytes.
     pub source: Source<'a>,
 }
 
 /// Why an image could not be written.
 #[derive(Debug, Error, classified::Cause)]
 pub enum WriteError {
-    /// The output.
+    /// The output file could not be written.
     #[error(transparent)]
     Output(#[from] AtomicError),
-    /// A file that goes into the image.
+    /// A file that goes into the image could not be read.
     #[error("cannot read {path} for the partition {role}: {source}; build it again")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Where it should go.
+        /// The partition that it goes into.
         role: Role,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// The plan was made for smaller contents.
+    /// A file is larger than when the plan was made.
     #[error("{role}: {end} bytes do not fit into {size}; a file grew while the image was made: build again")]
     Outgrown {
-        /// The partition.
+        /// The role of the partition.
         role: Role,
-        /// Where the piece ends in it.
+        /// The offset in the partition at which the piece ends, in bytes.
         end: u64,
-        /// What the plan has for it.
+        /// The planned size of the partition.
         size: Bytes,
     },
 }
@@ -82,12 +82,12 @@ impl Classified for WriteError {
     }
 }
 
-/// Writes the image. It holds the node's key, so only its owner may read it.
+/// Writes the image. It has the node's key, so only its owner may read the file.
 pub fn write(plan: &Plan, ids: &ImageIds<'_>, pieces: &[Piece<'_>], output: &Path) -> Result<(), WriteError> {
     let mut image = AtomicFile::create_private(output)?;
     image.set_len(plan.disk_size.0)?;
     write_pieces(plan, pieces, |_| true, Sink::File(&image))?;
-    // With the table last, an interrupted copy of this file to a stick is no disk at all rather than half a one.
+    // With the table last, an interrupted copy of this file to a stick is not a disk, rather than half of one.
     let ends = image.check(ends(plan, ids))?;
     for (offset, bytes) in ends {
         image.write_at(offset, &bytes)?;
@@ -96,14 +96,14 @@ pub fn write(plan: &Plan, ids: &ImageIds<'_>, pieces: &[Piece<'_>], output: &Pat
     Ok(())
 }
 
-/// Whether all nodes with one system have the same in this partition of a fresh image.
+/// Whether this partition of a new image is the same for all nodes with one system.
 #[must_use]
 pub fn is_shared(role: Role) -> bool {
     matches!(role, Role::Control | Role::Boot(_) | Role::Root(_) | Role::Verity(_))
 }
 
-/// Writes what the images of all nodes with one system share, at its place. Without a partition table it is no disk, and
-/// there is nothing secret in it.
+/// Writes the partitions that the images of all nodes with one system share, at their places. Without a partition table
+/// the file is not a disk, and it has no secrets.
 pub fn write_shared(plan: &Plan, pieces: &[Piece<'_>], output: &Path) -> Result<(), WriteError> {
     let mut image = AtomicFile::create(output)?;
     image.set_len(plan.disk_size.0)?;
@@ -112,7 +112,7 @@ pub fn write_shared(plan: &Plan, pieces: &[Piece<'_>], output: &Path) -> Result<
     Ok(())
 }
 
-/// Writes what is a node's own, as a QEMU disk over the file `shared` in the same folder.
+/// Writes a node's own partitions as a QEMU disk over the file `shared` in the same folder.
 pub fn write_layer(
     plan: &Plan,
     ids: &ImageIds<'_>,
@@ -153,12 +153,12 @@ fn write_pieces(
     Ok(())
 }
 
-/// What is written to.
+/// Where the bytes are written.
 #[derive(Clone, Copy)]
 enum Sink<'a> {
-    /// The image itself.
+    /// The image file itself.
     File(&'a AtomicFile),
-    /// A disk in that file.
+    /// A QEMU disk in that file.
     Layer(&'a AtomicFile, &'a LayerWriter),
 }
 
@@ -180,8 +180,8 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Copies a file's data and skips its holes. The kernel does it where it can, and shares the blocks where the file
-    /// system can.
+    /// Copies a file's data and skips its holes. The kernel copies if it can, and shares the blocks if the file system
+    /// can.
     fn copy(&mut self, path: &Path) -> Result<(), WriteError> {
         let role = self.role;
         let unreadable = |source| WriteError::Read { path: path.to_owned(), role, source };
@@ -225,8 +225,8 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Bytes that were copied. Where it cannot be done so, for example from another file system, none: whatever is wrong
-    /// shows again when the bytes are read and written by hand.
+    /// Returns how many bytes the kernel copied: none if it cannot, for example from another file system. If there is
+    /// an error, it appears again when the bytes are read and written.
     fn copy_in_the_kernel(&self, file: &File, data: &Range<u64>) -> u64 {
         let (Sink::File(image), Ok(mut from), Ok(mut to)) =
             (self.image, i64::try_from(data.start), i64::try_from(self.start.0 + self.position))
@@ -257,7 +257,7 @@ impl Target<'_> {
         Ok(())
     }
 
-    /// Where `length` more bytes end in the partition.
+    /// The end in the partition of `length` more bytes, if they fit.
     fn fits(&self, length: u64) -> Result<u64, WriteError> {
         let end = self.position.saturating_add(length);
         if end > self.size.0 {
@@ -267,7 +267,7 @@ impl Target<'_> {
     }
 }
 
-/// The next stretch of data in a file (lseek(2), `SEEK_DATA`); none where only a hole is left.
+/// The next range of data in a file (lseek(2), `SEEK_DATA`); `None` if only a hole is left.
 fn data_from(file: &File, at: u64, length: u64) -> io::Result<Option<Range<u64>>> {
     let seek = |at: u64, whence| -> nix::Result<u64> {
         let at = i64::try_from(at).map_err(|_| Errno::EOVERFLOW)?;
@@ -286,7 +286,7 @@ mod tests {
     use std::io::{Seek as _, SeekFrom, Write as _};
     use std::os::unix::fs::MetadataExt as _;
 
-    /// Writes into a partition at 1 MiB of a file, from 4 KiB on.
+    /// Writes to a partition at 1 MiB of a file, from 4 KiB on.
     fn written(write: impl FnOnce(&mut Target<'_>)) -> (Vec<u8>, u64) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");

@@ -1,15 +1,15 @@
-//! Stretches of nothing: most of an image is.
+//! Ranges of zeros: most of an image is zero.
 
 const BLOCK: usize = 4096;
 const ZEROS: [u8; BLOCK] = [0; BLOCK];
 
-/// Whether all bytes are zero. Compared block by block, which the machine does far faster than byte by byte.
+/// Whether all bytes are zero. Comparing block by block is much faster than byte by byte.
 #[must_use]
 pub fn is_zero(bytes: &[u8]) -> bool {
     bytes.chunks(BLOCK).all(|block| ZEROS.get(..block.len()) == Some(block))
 }
 
-/// The bytes up to the last that is not zero.
+/// The bytes up to the last one that is not zero.
 #[must_use]
 pub fn without_zeros_behind(bytes: &[u8]) -> &[u8] {
     let blocks = bytes.chunks(BLOCK).rposition(|block| !is_zero(block)).map_or(0, |last| last + 1);

@@ -19,95 +19,95 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 
-/// What a slot holds.
+/// The content of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SlotState {
-    /// Nothing was written there.
+    /// Nothing was written to the slot.
     Empty,
-    /// A system whose parts fit together.
+    /// A system whose parts fit each other.
     Whole {
-        /// The boot record.
+        /// The boot record of the slot.
         record: BootRecord,
         /// The root hash on the UKI's command line.
         root: RootHash,
         /// The kernel command line.
         command_line: String,
     },
-    /// Something that would not start.
+    /// A system that would not start.
     Bad {
-        /// The boot record, where it holds.
+        /// The boot record, if it is valid.
         record: Option<BootRecord>,
-        /// What is wrong.
+        /// What is wrong with the slot.
         problem: String,
     },
 }
 
-/// A slot.
+/// The facts of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SlotFacts {
-    /// Which one.
+    /// Which of the two slots.
     pub slot: Slot,
-    /// What it holds.
+    /// The content of the slot.
     pub state: SlotState,
 }
 
-/// A seal partition.
+/// The facts of a seal partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealFacts {
-    /// Which one.
+    /// Which of the two seal partitions.
     pub slot: Slot,
-    /// The (unproven) header and the number of keys that the payload is encrypted to, `None` where nothing was written,
-    /// or what is wrong.
+    /// The header, which is not verified, and the number of keys that the payload is encrypted to; `None` if nothing
+    /// was written. The error says what is wrong.
     pub content: Result<Option<(Header, usize)>, String>,
 }
 
-/// The secret partition's file system.
+/// The facts of the secret partition's file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecretFacts {
-    /// Its label.
+    /// The label of the file system.
     pub label: String,
-    /// Its UUID.
+    /// The UUID of the file system.
     pub uuid: Uuid,
 }
 
-/// A seal partition with an older seal than the other has, as both say.
+/// A seal partition whose seal is older than the other one, according to both headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OlderSeal {
-    /// Which one.
+    /// Which of the two seal partitions.
     pub slot: Slot,
-    /// Its serial.
+    /// The serial of its seal.
     pub serial: Serial,
-    /// That of the other.
+    /// The serial of the other seal.
     pub newer: Serial,
 }
 
 /// All facts of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// Its length.
+    /// The size of the image.
     pub size: Bytes,
-    /// Its disk GUID.
+    /// The GUID of the disk.
     pub disk_guid: Uuid,
-    /// Its partitions.
+    /// The partitions by their number.
     pub partitions: Vec<FoundPartition>,
-    /// How much of each is filled, by number, where what lies there says so.
+    /// The filled bytes of each partition, by number, if the content tells.
     pub used: BTreeMap<u32, Bytes>,
-    /// Its control records, where they can be read.
+    /// The control records, if they could be read.
     pub control: Option<ControlArea>,
-    /// Its slots.
+    /// The facts of both slots.
     pub slots: [SlotFacts; 2],
-    /// Its seals.
+    /// The facts of both seal partitions.
     pub seals: [SealFacts; 2],
-    /// Its secret partition.
+    /// The facts of the secret partition, if it could be read.
     pub secret: Option<SecretFacts>,
-    /// All that is not as it should be.
+    /// Everything that is wrong with the image.
     pub warnings: Vec<String>,
 }
 
 impl Inspection {
-    /// The header of the seal with the highest serial. Unproven.
+    /// The header of the seal with the highest serial. It is not verified.
     #[must_use]
     pub fn seal(&self) -> Option<&Header> {
         let headers = self.seals.iter().filter_map(|seal| seal.content.as_ref().ok()?.as_ref());
@@ -116,7 +116,7 @@ impl Inspection {
 }
 
 impl Inspection {
-    /// The place with the older seal, where both have one and their serials differ.
+    /// The seal partition with the older seal, if both have one and their serials differ.
     #[must_use]
     pub fn older_seal(&self) -> Option<OlderSeal> {
         let serial = |facts: &SealFacts| Some((facts.slot, facts.content.as_ref().ok()?.as_ref()?.0.serial));
@@ -127,7 +127,7 @@ impl Inspection {
     }
 }
 
-/// Reads an image. Only one without any partition table is an error.
+/// Reads an image. Only an image without any partition table is an error.
 pub fn inspect(path: &Path) -> Result<Inspection, ReadError> {
     let image = ImageReader::open(path)?;
     let mut warnings = image.table_faults().to_vec();
@@ -190,8 +190,8 @@ fn seal_facts(image: &ImageReader, slot: Slot) -> SealFacts {
     SealFacts { slot, content }
 }
 
-/// How many keys the payload is encrypted to: lines that begin with `-> ` in the header of an age file, which says
-/// nothing else about them.
+/// The number of keys that the payload is encrypted to: lines that begin with `-> ` in the header of an age file, which
+/// does not tell more about the keys.
 pub(crate) fn stanzas(seal: &[u8]) -> usize {
     let start = seal.windows(2).position(|pair| pair == b"\n\n").unwrap_or(seal.len());
     let payload = seal.get(start..).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! The facts as a map of the disk: what is said of each partition. `charts` draws it.
+//! The facts as a map of the disk, with words for each partition. `charts` draws the map.
 
 use super::facts::{Inspection, SealFacts, SlotFacts, SlotState};
 use crate::image::reader::FoundPartition;
@@ -49,7 +49,7 @@ fn extent(inspection: &Inspection, found: &FoundPartition) -> Extent {
     }
 }
 
-/// What lies in a partition, and whether it is something bad.
+/// What is in a partition, and whether that is something bad.
 fn words(inspection: &Inspection, found: &FoundPartition) -> (String, bool) {
     let Some(role) = found.role else { return ("not of psyopsOS".into(), true) };
     match role {

@@ -1,6 +1,7 @@
-//! What an image is: read part by part, so that a damaged part is said and the others are still shown.
+//! Describing an image: it is read part by part, so that a damaged part is reported and the others are still shown.
 //!
-//! Reads only. A seal is shown by its header, which is plain and unproven: an image does not say whom to trust.
+//! Only reads. A seal is shown by its header, which is plain text and not verified: an image does not tell whom to
+//! trust.
 
 mod facts;
 mod json;

@@ -1,4 +1,4 @@
-//! The facts as text, for people: a screenful.
+//! The facts as text for people, no longer than a screen.
 
 use super::facts::{Inspection, OlderSeal, SealFacts, SlotFacts, SlotState};
 use charts::size;

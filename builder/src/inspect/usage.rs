@@ -1,4 +1,4 @@
-//! How much of each partition is filled, as far as what lies there says so itself.
+//! How much of each partition is filled, as far as its content tells.
 
 use crate::image::esp_reader;
 use crate::image::reader::ImageReader;
@@ -8,11 +8,11 @@ use handoff::boot_record;
 use handoff::partition::Role;
 use handoff::verity::BLOCK;
 
-/// Where the superblock of an ext4 file system begins, and its length (kernel documentation, ext4 superblock).
+/// The offset of the superblock of an ext4 file system, and its length (kernel documentation, ext4 superblock).
 const SUPERBLOCK: (u64, usize) = (1024, 1024);
-/// `s_magic`.
+/// The value of `s_magic`.
 const EXT4_MAGIC: u16 = 0xef53;
-/// The filled bytes, never more than the partition has; `None` where nobody can say.
+/// The filled bytes, never more than the partition has; `None` if they are not known.
 pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
     let size = image.partition(role).ok()?.size;
     let used = match role {
@@ -27,7 +27,7 @@ pub(super) fn used(image: &ImageReader, role: Role) -> Option<Bytes> {
     Some(Bytes(used.min(size.0)))
 }
 
-/// What is not free in an ext4 file system, as its superblock says.
+/// The bytes that are not free in an ext4 file system, according to its superblock.
 fn ext4(image: &ImageReader, role: Role) -> Option<u64> {
     let superblock = image.read(role, Bytes(SUPERBLOCK.0), SUPERBLOCK.1).ok()?;
     let word = |at| number::<4>(&superblock, at).map(u32::from_le_bytes);
@@ -62,7 +62,7 @@ mod tests {
         assert_eq!(used(Role::Boot(Slot::A)), Some(uki + 4096));
         let seal = used(Role::Seal(Slot::A)).unwrap();
         assert!((300..2000).contains(&seal), "{seal}");
-        // As fsck.vfat and dumpe2fs would say: tables and a few clusters; journal, inodes and groups.
+        // As fsck.vfat and dumpe2fs count: tables and a few clusters; journal, inodes and groups.
         let esp = used(Role::Esp).unwrap();
         assert!((900 << 10..2 << 20).contains(&esp), "{esp}");
         let secret = used(Role::Secret).unwrap();

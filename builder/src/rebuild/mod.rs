@@ -1,8 +1,9 @@
-//! Building an image again to see whether it is what its site says: for those who doubt, and without any private key.
+//! Building an image again to check that it is what its site describes: for users with doubts, and without any private
+//! key.
 //!
-//! Everything is made anew from the packages (or layers) of the lock, in a store of its own that is empty but for those, and compared
-//! part by part. What needs the site's keys is not built: the seal is compared with the site's, the UKI's signature is
-//! judged by the site's public keys. The secret partition is the node's own and is left out.
+//! Everything is made again from the packages (or layers) of the lock, in a separate store that has only those, and
+//! compared part by part. Parts that need the site's keys are not built: the seal is compared with the site's, and the
+//! UKI's signature is verified with the site's public keys. The secret partition belongs to the node and is left out.
 
 mod text;
 
@@ -29,92 +30,92 @@ use handoff::slot::Slot;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
-/// What is compared at once.
+/// How many bytes are compared at once.
 const PIECE: u64 = 1 << 20;
 
-/// What came of a part.
+/// The result for a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Built again, it is the same.
+    /// The part was built again, and is the same.
     Same,
-    /// It is another.
+    /// The part was built again, and is different.
     Different {
-        /// The first byte that differs, counted from the part's beginning; of parts of unequal length perhaps the end of
-        /// the shorter one.
+        /// The offset of the first byte that differs; for parts of unequal length this may be the end of the shorter
+        /// one.
         offset: u64,
-        /// Its digest in the image.
+        /// The digest of the part in the image.
         found: Sha256Digest,
-        /// Its digest when it is built from the site.
+        /// The digest of the part built from the site.
         built: Sha256Digest,
     },
-    /// It was not built but judged, and holds.
+    /// The part was not built but verified, and is valid: a description.
     Holds(String),
-    /// It was judged, and does not hold.
+    /// The part was verified, and is not valid: what is wrong with it.
     Bad(String),
 }
 
 impl Verdict {
-    /// Whether nothing speaks against the part.
+    /// Whether the part is the same or valid.
     #[must_use]
     pub fn is_good(&self) -> bool {
         matches!(self, Self::Same | Self::Holds(_))
     }
 }
 
-/// The image, part by part.
+/// The results for an image, part by part.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// The node whose image it is to be.
+    /// The node that the image is for.
     pub node: Name,
-    /// The parts in their order.
+    /// The parts in order, with their results.
     pub parts: Vec<(Part, Verdict)>,
 }
 
 impl Rebuilt {
-    /// Whether the image is what the site says.
+    /// Whether the image is what the site describes.
     #[must_use]
     pub fn is_same(&self) -> bool {
         self.parts.iter().all(|(_, verdict)| verdict.is_good())
     }
 }
 
-/// Why nothing can be compared.
+/// Why an image could not be compared.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RebuildError {
-    /// The site does not say which packages.
+    /// The site has no lock file, so its packages are not known.
     #[error("{path} is missing: without it nobody can build the same again")]
     NoLock {
-        /// Where it should be.
+        /// Where the lock file should be.
         path: PathBuf,
     },
-    /// The image says of itself that it is another site's.
+    /// The image has the seal of another site.
     #[error("{path} is an image of site {found}, not of {expected}")]
     OtherSite {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The site of its seal.
+        /// The id of the site in its seal.
         found: Name,
-        /// The site that was given.
+        /// The id of the site to compare with.
         expected: Name,
     },
-    /// There is no seal in the image.
+    /// The image has no seal that names its node.
     #[error("{path}: its seal does not say which node's it is: {problem}")]
     Nameless {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
         /// What is wrong with the seal.
         problem: String,
     },
-    /// A part of the image cannot be read.
+    /// A part of the image could not be read.
     #[error("{path}: {part}: {source}; psyops verify says more")]
     Part {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// The part.
+        /// The part that could not be read.
         part: Part,
-        /// Why.
+        /// The error from reading it.
         r#source: SlotError,
     },
 }
@@ -139,7 +140,7 @@ impl Classified for RebuildError {
     }
 }
 
-/// Builds the image at `path` again from `site`, and compares. `store` lends its packages.
+/// Builds the image at `path` again from `site`, and compares. The packages come from `store`.
 pub fn rebuild(
     path: &Path,
     site: &Site,
@@ -184,7 +185,7 @@ fn node_of(image: &ImageReader, site: &Site) -> Result<Name, Error> {
     Ok(site.node(header.node.as_str())?.name.clone())
 }
 
-/// A store with nothing in it but another's packages and layers, and the indexes that vouch for them.
+/// A store with only the packages and layers of another, and the indexes that vouch for them.
 fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
     let dir = folder.join("store");
     let failed = |source| StoreError { path: dir.clone(), source };
@@ -195,7 +196,7 @@ fn empty_store(folder: &Path, lender: &Store) -> Result<Store, StoreError> {
     Store::at(&dir)
 }
 
-/// Builds all that needs no key.
+/// Builds all parts that need no key.
 fn make(
     site: &Site,
     node: &Name,
@@ -204,7 +205,7 @@ fn make(
     output: &Path,
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
-    // There is a lock, so nothing is signed.
+    // There is a lock already, so nothing is signed.
     let keys = Locations::default();
     let base = base::prepare(site, &site.node(node.as_str())?.packages, store, &keys, progress)?;
     let system = system::make(site, &base, programs, store, progress)?;
@@ -234,7 +235,7 @@ fn bad(image: &ImageReader, part: Part, source: SlotError) -> RebuildError {
     RebuildError::Part { path: image.path().to_owned(), part, source }
 }
 
-/// Compares a part. Those that are too large to be held in memory are compared piece by piece.
+/// Compares a part; a part that is too large for memory is compared piece by piece.
 fn compare(images: [&ImageReader; 2], part: Part) -> Result<Verdict, RebuildError> {
     let [found, built] = images;
     let extent =

@@ -1,10 +1,10 @@
-//! The comparison for people and for programs.
+//! The result of the comparison, for people and for programs.
 
 use super::{Rebuilt, Verdict};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 
-/// A line a part, then the result.
+/// A line for each part, then the result.
 #[must_use]
 pub fn to_text(rebuilt: &Rebuilt) -> String {
     let mut text = String::new();
@@ -28,7 +28,7 @@ pub fn to_text(rebuilt: &Rebuilt) -> String {
     text
 }
 
-/// The same as one JSON object.
+/// The result as one JSON object.
 #[must_use]
 pub fn to_json(rebuilt: &Rebuilt) -> Value {
     let parts = rebuilt.parts.iter().map(|(part, verdict)| {

@@ -1,6 +1,6 @@
-//! The root as it goes into a slot: squashfs and hash tree, kept in the store under the digest of all that made them.
+//! The root of a slot: squashfs and hash tree, stored under the digest of all their inputs.
 //!
-//! A second node of the same site, or a second build, takes what is there: the name says that nothing differs.
+//! A second node of the same site, or a second build, uses the stored root: the same name means the same inputs.
 
 use super::squashfs::{self, SquashfsError};
 use super::verity::{self, Parameters, VerityError, top_matches};
@@ -17,7 +17,7 @@ use std::io::{self, BufReader, Read as _, Write};
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The name of the step.
+/// The file names of the parts in the folder of a root.
 const SQUASHFS: &str = "root.squashfs";
 const TREE: &str = "root.verity";
 const HASH: &str = "root.hash";
@@ -25,17 +25,17 @@ const HASH: &str = "root.hash";
 /// A finished root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RootImage {
-    /// The squashfs.
+    /// The path of the squashfs.
     pub squashfs: PathBuf,
-    /// Its hash tree.
+    /// The path of the hash tree.
     pub verity: PathBuf,
-    /// The root hash.
+    /// The root hash of the hash tree.
     pub hash: RootHash,
 }
 
 impl RootImage {
-    /// Reads the whole root before an image gets it, as the kernel of a node would: each block must be as the root hash
-    /// says. One that is not goes away, so that the next build makes it anew.
+    /// Reads the whole root before an image gets it, as the kernel of a node would: each block must fit the root hash.
+    /// A damaged root is removed, so that the next build makes it again.
     pub fn check(&self) -> Result<(), RootError> {
         let broken = |source| StoreError { path: self.squashfs.clone(), source };
         let tree = fs::read(&self.verity).map_err(broken)?;
@@ -50,39 +50,39 @@ impl RootImage {
                 }
             }
         };
-        // Where it stays, the next build says the same again.
+        // If it cannot be removed, the next build reports the same error.
         let _ = self.squashfs.parent().map(fs::remove_dir_all);
         Err(RootError::Damaged { path: self.squashfs.clone(), problem })
     }
 }
 
-/// Why there is no root.
+/// Why a root could not be made.
 #[derive(Debug, Error, classified::Cause)]
 pub enum RootError {
-    /// The layers.
+    /// The layers could not be merged.
     #[error(transparent)]
     Tree(#[from] TreeError),
-    /// The squashfs.
+    /// The squashfs could not be made.
     #[error(transparent)]
     Squashfs(#[from] SquashfsError),
-    /// The hash tree.
+    /// The hash tree could not be made.
     #[error(transparent)]
     Verity(#[from] VerityError),
-    /// The store.
+    /// The store could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The one in the store is another than was put there.
+    /// The root in the store is damaged.
     #[error("{path} was damaged in the store, and is removed from it: {problem}")]
     Damaged {
-        /// The squashfs.
+        /// The path of the squashfs.
         path: PathBuf,
-        /// What is wrong, with it or with its hash tree.
+        /// What is wrong with it or with its hash tree.
         problem: String,
     },
-    /// Somebody worked on the site meanwhile.
+    /// The files of the site changed while the root was made.
     #[error("while the root was made, its inputs changed: {}", changes.join("; "))]
     Changed {
-        /// Which ones.
+        /// The inputs that changed.
         changes: Vec<String>,
     },
 }
@@ -105,15 +105,15 @@ impl Classified for RootError {
     }
 }
 
-/// What a root is made of, and how: asked again when it is made, so that nothing changes beneath it.
+/// How to make a root. The inputs are computed again after making it, to notice changes meanwhile.
 pub trait Recipe {
-    /// Everything that decides what the root is.
+    /// Everything that decides the content of the root.
     fn inputs(&self) -> Result<Inputs, TreeError>;
-    /// Its files.
+    /// The files of the root.
     fn tree(&self) -> Result<LayeredTree, TreeError>;
 }
 
-/// Makes the root of a recipe, or takes the one in the store.
+/// Makes the root of a recipe, or takes it from the store.
 pub fn make(
     recipe: &impl Recipe,
     build_time: u64,
@@ -157,7 +157,7 @@ pub fn make(
     Ok((root, step(Origin::Built)))
 }
 
-/// Counts what is written through it.
+/// Counts the bytes that are written through it.
 struct Counted<'a> {
     out: &'a mut dyn Write,
     count: &'a Count,
@@ -175,8 +175,8 @@ impl Write for Counted<'_> {
     }
 }
 
-/// Gives a finished root its name. Where another build was quicker, its root stays, because it may be in use by now; one
-/// that does not hold is replaced.
+/// Moves a finished root to its place. If another build was faster, its root stays, because it may be in use by now; a
+/// damaged one is replaced.
 fn publish(work: &Scratch, folder: &Path) -> io::Result<()> {
     if take(folder).is_some() {
         return Ok(());
@@ -186,12 +186,12 @@ fn publish(work: &Scratch, folder: &Path) -> io::Result<()> {
     }
     match fs::rename(work.path(), folder) {
         Err(error) if take(folder).is_none() => Err(error),
-        // With the new name, there is nothing left to be removed under the old one.
+        // After the rename, nothing is left under the old name.
         Err(_) | Ok(()) => Ok(()),
     }
 }
 
-/// The root in `folder`, where its parts fit together: the tree's top has the root hash, and the squashfs its length.
+/// The root in `folder`, if its parts fit: the tree's top has the root hash, and the squashfs has the right length.
 /// [`RootImage::check`] reads the rest.
 fn take(folder: &Path) -> Option<RootImage> {
     let (squashfs, verity) = (folder.join(SQUASHFS), folder.join(TREE));
@@ -313,7 +313,7 @@ mod tests {
         let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [0; 32] };
         let error = make(&Restless(0.into()), 0, &parameters, &store, &|_| ()).unwrap_err();
         assert!(error.to_string().ends_with("its inputs changed: overlay common: 1 -> 2"), "{error}");
-        // It can be removed, so nothing is in it.
+        // The folder can be removed, so it is empty.
         fs::remove_dir(folder.path().join("roots")).unwrap();
     }
 }

@@ -1,7 +1,8 @@
 //! The layers of a root, from the bottom: base system, kernel modules, our overlay for the base's init, the agent, the
-//! site's roles and overlays (kept as data for the agent), and the site's overlays once more, laid over the root itself.
+//! site's roles and overlays as data for the agent, and the site's overlays again, merged into the root itself.
 //!
-//! Nothing of a node stands in it but the choice of packages: all nodes of a site with the same packages share one root.
+//! The only thing about nodes in it is the choice of packages: all nodes of a site with the same packages share one
+//! root.
 
 use super::image::Recipe;
 use crate::base::{Init, KernelFolder};
@@ -21,17 +22,17 @@ use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-/// The overlays that the builder carries, one folder a base, and one for the initramfs.
+/// The overlays that are embedded in the builder: one folder for each base, and one for the initramfs.
 pub(crate) static OVERLAYS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../overlays");
 
-/// Changes with the code that makes roots.
+/// The version of the code that makes roots: it changes with that code.
 const RECIPE: &str = env!("PSYOPS_RECIPE_ROOT");
-/// The agent in the path of a login.
+/// The link to the agent in a folder of `PATH`.
 const AGENT_COMMAND: &str = "usr/bin/psyops-agent";
-/// The password hashes, and the group that may read them.
+/// The file of password hashes, and the id of the group that may read it.
 const SHADOW: &str = "etc/shadow";
 const SHADOW_GROUP: u64 = 42;
-/// What our overlay has for bases of ours, and an imported base has mostly itself.
+/// Files of our overlay for our own bases, which an imported base usually has itself.
 const OF_THE_BASE: [&str; 8] = [
     "etc/group",
     "etc/hosts",
@@ -43,38 +44,38 @@ const OF_THE_BASE: [&str; 8] = [
     "etc/shells",
 ];
 
-/// What a root is made of.
+/// The inputs of a root.
 #[derive(Debug, Clone, Copy)]
 pub struct Layers<'a> {
-    /// Which system.
+    /// The base of the site.
     pub base: &'a Base,
-    /// How it starts.
+    /// The init of the base.
     pub init: &'a Init,
-    /// Its tree, without kernel modules.
+    /// The tar of the base's tree, without kernel modules.
     pub tree_tar: &'a Path,
-    /// The key of the step that made it.
+    /// The key of the step that made this tree.
     pub tree_key: Sha256Digest,
-    /// The kernel's release.
+    /// The kernel's release, as `uname -r` prints it.
     pub kernel_release: &'a str,
-    /// Release and key of the kernel.
+    /// The release and the key of the kernel.
     pub kernel_input: &'a str,
-    /// `lib/modules/RELEASE` with what depmod made.
+    /// The kernel modules: `lib/modules/RELEASE` with the files that depmod made.
     pub modules: &'a Path,
     /// The folder of the store with the unpacked kernel.
     pub kernel: &'a KernelFolder,
-    /// The agent.
+    /// The path of the agent.
     pub agent: &'a Path,
-    /// Files about the system itself: their names in [`sbom::FOLDER`], and what they say.
+    /// Documents about the system: their names in [`sbom::FOLDER`], and their texts.
     pub system_documents: &'a [(&'static str, String)],
-    /// The site's roles.
+    /// The roles of the site.
     pub roles: &'a BTreeMap<Name, Role>,
-    /// The site's overlays, the lowest first.
+    /// The overlays of the site, the lowest first.
     pub overlays: &'a [Overlay],
-    /// The site's id, from which the hash tree's salt derives.
+    /// The id of the site, from which the hash tree's salt is derived.
     pub site: &'a Name,
-    /// The release, likewise.
+    /// The release, from which it is derived as well.
     pub release: &'a Name,
-    /// No time in the root is later.
+    /// The latest time in the root, in seconds since 1970.
     pub build_time: u64,
 }
 
@@ -131,7 +132,7 @@ impl Recipe for Layers<'_> {
         let kind = format!("{}\n", self.init.kind).into_bytes();
         tree.insert_file(paths::INIT_KIND.trim_start_matches('/'), 0o644, kind)?;
         tree.insert_file_from(paths::AGENT.trim_start_matches('/'), 0o755, self.agent)?;
-        // People type its name.
+        // Users type this name.
         tree.insert_symlink(AGENT_COMMAND, paths::AGENT)?;
         let site = paths::SITE.trim_start_matches('/');
         for (name, text) in self.system_documents {
@@ -148,7 +149,7 @@ impl Recipe for Layers<'_> {
     }
 }
 
-/// Where the kernel looks for modules: a base need not have `lib` as a link to `usr/lib`.
+/// The folder in which the kernel looks for modules: a base need not have `lib` as a link to `usr/lib`.
 fn modules_folder(tree: &LayeredTree) -> &'static str {
     if tree.is_directory("lib") && tree.link_target("lib").is_none() {
         "lib/modules"
@@ -157,7 +158,7 @@ fn modules_folder(tree: &LayeredTree) -> &'static str {
     }
 }
 
-/// Our overlay for the base's init. An imported base keeps the accounts and names that it has.
+/// Adds our overlay for the base's init. An imported base keeps its own accounts and names.
 fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeError> {
     let Some(overlay) = OVERLAYS.get_dir(init.overlay()) else { return Ok(()) };
     let has: Vec<&str> = OF_THE_BASE.into_iter().filter(|path| tree.contains(path)).collect();
@@ -167,7 +168,7 @@ fn add_own(tree: &mut LayeredTree, base: &Base, init: &Init) -> Result<(), TreeE
     })
 }
 
-/// Mode and group of a file of our overlays: git keeps neither, and only one file needs them.
+/// Mode and group of a file of our overlays: git stores neither, and only one file needs them.
 fn owned(path: &str, metadata: Metadata) -> Metadata {
     if path == SHADOW { Metadata { gid: SHADOW_GROUP, ..Metadata::root(0o640) } } else { metadata }
 }
@@ -191,7 +192,7 @@ impl Layers<'_> {
         Ok(())
     }
 
-    /// Says which roles and overlays a root has: commands of the site get it as `PSYOPS_SITE_REV`.
+    /// The digest of the roles and overlays of a root: commands of the site get it as `PSYOPS_SITE_REV`.
     fn revision(&self) -> Result<String, TreeError> {
         let mut tree = LayeredTree::new();
         self.add_site(&mut tree, "")?;
@@ -200,9 +201,9 @@ impl Layers<'_> {
     }
 }
 
-/// A base tree that is not what was put into the store goes away, so that the next build makes it anew.
+/// Removes a damaged base tree from the store, so that the next build makes it again.
 fn damaged(tar: &Path) -> TreeError {
-    // Where it stays, the next build says the same again.
+    // If it cannot be removed, the next build reports the same error.
     let _ = fs::remove_file(tar);
     TreeError::Damaged { path: tar.to_owned() }
 }
@@ -211,11 +212,11 @@ fn digest_of(path: &Path) -> Result<Sha256Digest, TreeError> {
     digest_of_file(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })
 }
 
-/// The digest of a tree: of the tar that it would be written as.
+/// The digest of a tree: that of the tar in which it would be written.
 pub fn digest(tree: &LayeredTree, build_time: u64) -> Result<Sha256Digest, TreeError> {
     let mut hasher = io::BufWriter::with_capacity(1 << 16, Hasher(Sha256::new()));
     tree.write_tar(&mut hasher, build_time)?;
-    // A hasher takes everything.
+    // Writing to a hasher never fails.
     let hasher = hasher.into_inner().map_err(io::IntoInnerError::into_error);
     Ok(hasher.map_or(Sha256Digest::of(b""), |hasher| Sha256Digest::from_bytes(hasher.0.finalize().into())))
 }

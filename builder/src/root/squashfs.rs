@@ -1,8 +1,8 @@
 //! The root file system: a tar stream in, a squashfs with zstd out, made by `tar2sqfs`.
 //!
-//! Nothing is unpacked, so owners, device nodes and extended attributes need no privilege. The result does not depend on
-//! how many cores there are, nor on who builds: `mksquashfs -tar` (4.5.1) gives the top folder to its own user, whatever
-//! its options say. All times in it are the one given here.
+//! Nothing is unpacked, so owners, device nodes and extended attributes need no privilege. The result depends neither
+//! on the number of cores nor on the user: `mksquashfs -tar` (4.5.1) gives the top folder to its own user, whatever its
+//! options are. All times in it are the given one.
 
 use crate::error::{Class, Classified};
 use crate::tools::{self, TAR2SQFS, ToolError};
@@ -11,18 +11,18 @@ use std::path::Path;
 use std::process::Stdio;
 use thiserror::Error;
 
-/// How hard zstd works. Higher levels cost minutes and save little: most of the bytes are kernel modules.
+/// The zstd level. Higher levels cost minutes and save little: most of the bytes are kernel modules.
 const LEVEL: &str = "9";
-/// Bytes of its blocks: the fastest from a slow stick (docs/benchmarks.md).
+/// The size of its blocks: the fastest from a slow stick (docs/benchmarks.md).
 const BLOCK: &str = "128K";
 
-/// Why there is no root file system.
+/// Why the squashfs could not be made.
 #[derive(Debug, Error, classified::Cause)]
 pub enum SquashfsError {
     /// tar2sqfs is missing or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The tar stream broke off.
+    /// The tar stream could not be written to tar2sqfs.
     #[error("cannot hand the root's files to tar2sqfs: {0}")]
     Stream(io::Error),
 }
@@ -30,7 +30,7 @@ pub enum SquashfsError {
 impl Classified for SquashfsError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
-            // The archive did not fit: tar2sqfs ends with the reason in its complaint.
+            // The archive did not fit: tar2sqfs printed the reason.
             Self::Tool(ToolError::Failed { complaint, .. }) if complaint.contains("No space left") => {
                 Class::CannotCreate
             }
@@ -40,7 +40,7 @@ impl Classified for SquashfsError {
     }
 }
 
-/// Makes a squashfs at `output` (which must not exist) of the tar archive that `write_tar` writes.
+/// Makes a squashfs at `output` (which must not exist) from the tar archive that `write_tar` writes.
 pub fn make<E>(
     output: &Path,
     time: u64,
@@ -53,7 +53,8 @@ where
     command
         .args(["--quiet", "--no-skip", "--exportable", "--no-tail-packing", "--block-size", BLOCK])
         .args(["--compressor", "zstd", "--comp-extra", &format!("level={LEVEL}")])
-        // The top folder and folders without an entry of their own, and with `--no-keep-time` the times of everything.
+        // The attributes of the top folder and of folders without an entry, and with `--no-keep-time` the times of
+        // everything.
         .args(["--no-keep-time", "--defaults", &format!("uid=0,gid=0,mode=0755,mtime={time}")])
         .arg(output)
         .env_remove("SOURCE_DATE_EPOCH")
@@ -71,7 +72,7 @@ where
             written = Err(SquashfsError::Stream(error).into());
         }
     }
-    // Where tar2sqfs failed, its complaint says more than the broken pipe that followed.
+    // If tar2sqfs failed, its message is better than the broken pipe that followed.
     running.finish().map_err(SquashfsError::Tool)?;
     written
 }
@@ -125,7 +126,7 @@ mod tests {
     fn extended_attributes_arrive() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("root.squashfs");
-        // cap_net_raw=ep, as ping has it.
+        // The capability cap_net_raw=ep, as ping has it.
         let capability: &[u8] = b"\x01\0\0\x02\0\x20\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
         make(&path, 1_700_000_000, |out| -> Result<(), SquashfsError> {
             let mut archive = tar::Builder::new(out);

@@ -1,50 +1,50 @@
-//! The superblock of a squashfs (version 4.0, kernel documentation, squashfs, "Superblock"), as far as a reader of
-//! strangers' roots must know it before `unsquashfs` is started on it.
+//! The superblock of a squashfs (version 4.0, kernel documentation, squashfs, "Superblock"): the fields to check before
+//! `unsquashfs` is started on a root from elsewhere.
 
 use crate::header_field::field;
 use crate::limits::{self, OverLimit};
 use thiserror::Error;
 
-/// Its length.
+/// The length of the superblock in bytes.
 pub const SIZE: usize = 96;
-/// `s_magic`.
+/// The value of `s_magic`.
 const MAGIC: u32 = 0x7371_7368;
-/// `s_major`, `s_minor`.
+/// The values of `s_major` and `s_minor`.
 const VERSION: (u16, u16) = (4, 0);
-/// What `unsquashfs` may keep of unpacked and of packed blocks, in MiB each. Its default is a quarter of the memory.
+/// The MiB of unpacked and of packed blocks that `unsquashfs` may keep, each. Its default is a quarter of the memory.
 const QUEUES: &str = "16";
 
 /// Why a root is not read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadSuperblock {
-    /// Another file system, or none.
+    /// The root is not a squashfs: its first four bytes.
     #[error("it is not a squashfs: it begins with {0:#010x}, not {MAGIC:#010x}")]
     Magic(u32),
-    /// Another version.
+    /// The squashfs has another version.
     #[error("it is a squashfs of version {0}.{1}, not 4.0")]
     Version(u16, u16),
-    /// It would end behind its data.
+    /// The squashfs is longer than its data.
     #[error("its squashfs has {used} bytes, and the root has {size}")]
     TooLarge {
-        /// `bytes_used`.
+        /// The value of `bytes_used`.
         used: u64,
         /// The bytes that the root hash covers.
         size: u64,
     },
-    /// `block_log` is not the logarithm of `block_size`.
+    /// The value of `block_log` is not the logarithm of `block_size`.
     #[error("its squashfs has blocks of {size} bytes and says that they have 2^{log}")]
     Block {
-        /// `block_size`.
+        /// The value of `block_size`.
         size: u32,
-        /// `block_log`.
+        /// The value of `block_log`.
         log: u16,
     },
-    /// Over a limit.
+    /// A field is over a limit.
     #[error(transparent)]
     Limit(#[from] OverLimit),
 }
 
-/// Judges the superblock of a root of `size` bytes.
+/// Checks the superblock of a root of `size` bytes.
 pub fn check(superblock: &[u8; SIZE], size: u64) -> Result<(), BadSuperblock> {
     let magic = u32::from_le_bytes(field::<0, _, _>(superblock));
     if magic != MAGIC {
@@ -69,14 +69,14 @@ pub fn check(superblock: &[u8; SIZE], size: u64) -> Result<(), BadSuperblock> {
     Ok(())
 }
 
-/// Options for `unsquashfs` that bound what it keeps in memory.
+/// Options for `unsquashfs` that limit its memory.
 pub const MEMORY_OPTIONS: [&str; 6] = ["-processors", "2", "-data-queue", QUEUES, "-frag-queue", QUEUES];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// 1000 inodes, blocks of 128 KiB, 5000 bytes.
+    /// A superblock with 1000 inodes, blocks of 128 KiB, and 5000 bytes.
     fn superblock() -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         for (at, part) in [

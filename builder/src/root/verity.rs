@@ -1,7 +1,7 @@
 //! The dm-verity hash tree over a root image (cryptsetup's on-disk format, version 1; see [`handoff::verity`]).
 //!
-//! `veritysetup verify` takes what this writes. The lowest level costs nearly all the time, so it is hashed in pieces by
-//! all cores; the pieces lie side by side in the level, so their order is fixed whoever is done first.
+//! `veritysetup verify` accepts the result. The lowest level takes nearly all of the time, so all cores hash it in
+//! pieces; each piece has its place in the level, so the order is fixed whichever core finishes first.
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
@@ -16,38 +16,39 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 use uuid::Uuid;
 
-/// Data blocks in the piece that one core hashes at a time: 4 hash blocks full of digests, for 2 MiB.
+/// The data blocks in a piece that one core hashes at a time: 4 hash blocks full of digests, for 2 MiB.
 const PIECE: u64 = PER_BLOCK * 4;
-/// There are twice as many threads as processors, so that some read while others hash, but no more than any disk keeps busy.
+/// The most threads: twice as many as processors, so that some read while others hash, but not more than a disk can
+/// serve.
 const MOST_THREADS: usize = 8;
 
-/// Why there is no hash tree.
+/// Why the hash tree could not be made.
 #[derive(Debug, Error, classified::Cause)]
 pub enum VerityError {
-    /// The root image cannot be read.
+    /// The root image could not be read.
     #[error("cannot read the root image {path}: {source}")]
     Read {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Why.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// The image is no whole number of blocks.
+    /// The size of the image is not a multiple of the block size.
     #[error(
         "the root image {path} has {size} bytes, which is no multiple of {BLOCK}: make it anew with padding"
     )]
     NotAligned {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Its size.
+        /// The size of the image in bytes.
         size: u64,
     },
-    /// With one block there is no tree: cryptsetup takes its hash for the root hash.
+    /// The image has only one block. Then there is no tree: cryptsetup uses the block's hash as the root hash.
     #[error("the root image {path} has only {size} bytes: something went wrong when it was made")]
     TooSmall {
-        /// The image.
+        /// The path of the image.
         path: PathBuf,
-        /// Its size.
+        /// The size of the image in bytes.
         size: u64,
     },
     /// The tree could not be written.
@@ -65,12 +66,12 @@ impl Classified for VerityError {
     }
 }
 
-/// Ids of a tree that are inputs: nothing here is drawn.
+/// The ids of a tree, which are inputs: nothing here is random.
 #[derive(Debug, Clone, Copy)]
 pub struct Parameters {
-    /// The superblock's UUID.
+    /// The UUID in the superblock.
     pub uuid: Uuid,
-    /// The salt before each block.
+    /// The salt that is hashed before each block.
     pub salt: [u8; SALT_LEN],
 }
 
@@ -98,19 +99,19 @@ pub fn format(data: &Path, output: &Path, parameters: &Parameters) -> Result<Roo
     Ok(root)
 }
 
-/// A block that is not what the root hash says.
+/// A block that does not fit the root hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Damage {
-    /// Of the data.
+    /// A block of the data: its number.
     #[error("block {0} of its data (4 KiB each) is another than the root hash says")]
     Data(u64),
-    /// Of the tree, counted from its superblock.
+    /// A block of the tree: its number, counted from the superblock.
     #[error("block {0} of its hash tree (4 KiB each) is another than its data give")]
     Tree(u64),
 }
 
 /// Reads all data at `offset` of `file` and compares it with `tree`, whose first block is the superblock and whose top
-/// has the root hash `root`. The first damaged block is named.
+/// has the root hash `root`. Returns the first damaged block.
 pub fn walk(
     (file, offset): (&dyn ReadAt, u64),
     (superblock, tree): (&Superblock, &[u8]),
@@ -121,7 +122,7 @@ pub fn walk(
     let mut first = 1;
     for (height, level) in levels.iter().enumerate() {
         let Some((there, rest)) = stored.split_at_checked(level.len()) else {
-            // The tree ends before this level does.
+            // The tree ends within this level.
             return Ok(Err(Damage::Tree(first + to_u64(stored.len()) / BLOCK)));
         };
         stored = rest;
@@ -140,11 +141,12 @@ pub fn walk(
         }
         first += to_u64(level.len()) / BLOCK;
     }
-    // Data that give another root hash differ from the tree in some digest, unless the tree was changed with them.
+    // If the data have another root hash, they differ from the tree in some digest, unless the tree was changed with
+    // them.
     Ok(if found == root { Ok(()) } else { Err(Damage::Tree(1)) })
 }
 
-/// The root hash that the data at `offset` of `file` give.
+/// The root hash of the data at `offset` of `file`.
 pub fn root_hash((file, offset): (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<RootHash> {
     Ok(levels(file, offset, superblock)?.1)
 }
@@ -197,14 +199,14 @@ fn next_level(superblock: &Superblock, level: &[u8]) -> Vec<u8> {
     next
 }
 
-/// What dm-verity would find at a node's start: whether the tree's top block hashes to `root`. The rest of the tree is
-/// checked by the kernel as it is read.
+/// What dm-verity checks when a node starts: whether the tree's top block hashes to `root`. The kernel checks the rest
+/// of the tree when it reads it.
 #[must_use]
 pub fn top_matches(superblock: &Superblock, top_block: &[u8], root: RootHash) -> bool {
     RootHash(superblock.hash_block(top_block)) == root
 }
 
-/// The two partition GUIDs that a root hash gives: its first 128 bits for the root, its last for the tree.
+/// The two partition GUIDs derived from a root hash: its first 128 bits for the root, its last 128 bits for the tree.
 #[must_use]
 pub fn partition_guids(root: RootHash) -> (Uuid, Uuid) {
     let Sha256Halves { first, last } = halves(&root.0);
@@ -253,7 +255,7 @@ mod tests {
 
     #[test]
     fn veritysetup_makes_the_same_tree_and_takes_ours() {
-        // One level, a full block of one level, one block more, and two levels of more than one piece.
+        // One level, exactly one full block, one block more, and two levels of more than one piece.
         for blocks in [2, 128, 129, 3000] {
             let folder = tempfile::tempdir().unwrap();
             std::fs::write(folder.path().join("data"), data(blocks)).unwrap();
@@ -302,7 +304,7 @@ mod tests {
             bad[block * BLOCK_LEN + 5] ^= 1;
             assert_eq!(look(&file, &bad), Err(Damage::Tree(to_u64(block))));
         }
-        // A tree that ends too early is damaged where it ends, though all that it has is right.
+        // A tree that ends too early is damaged at its end, although all that it has is right.
         for block in 1..blocks {
             let cut = &tree[..block * BLOCK_LEN];
             assert!(matches!(look(&file, cut), Err(Damage::Tree(_))), "{block}");

@@ -1,14 +1,14 @@
-//! Whether the guest's processor is the host's.
+//! Whether the guest runs on the host's processor.
 
-/// How the guest's processor runs.
+/// How the guest's processor is run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Acceleration {
-    /// On the host's processor.
+    /// On the host's processor, with KVM.
     Kvm,
-    /// Translated.
+    /// Emulated by QEMU.
     Tcg,
-    /// Translated, and the guest's clock counts instructions: what it measures does not depend on what else the host
-    /// does, but says nothing in seconds.
+    /// Emulated, and the guest's clock counts instructions: its measurements do not depend on the host's load, but are
+    /// not in real seconds.
     Counted,
 }
 
@@ -21,8 +21,8 @@ impl Acceleration {
         }
     }
 
-    /// How many processors a machine has best. Translated ones share a lock and the host's cores: with two of them, a boot
-    /// takes half as long again.
+    /// The best number of processors for a machine. Emulated ones share a lock and the host's cores: with two of them,
+    /// a boot takes half as long again.
     #[must_use]
     pub fn processors(self) -> u32 {
         match self {
@@ -31,7 +31,7 @@ impl Acceleration {
         }
     }
 
-    /// Its name.
+    /// The word for it in messages and in the cache.
     pub(super) fn word(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",

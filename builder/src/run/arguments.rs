@@ -1,9 +1,9 @@
-//! QEMU's arguments: options of one word and of two, paths in them, and all of them as a line for people.
+//! QEMU's arguments: options of one word and of two, paths in them, and all of them as a shell command for people.
 
 use std::ffi::OsString;
 use std::path::Path;
 
-/// An option that holds a path: QEMU wants commas in it twice.
+/// An option that contains a path, in which QEMU requires each comma twice.
 pub(super) fn with_path(before: &str, path: &Path, after: &str) -> OsString {
     use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
     let mut option = before.as_bytes().to_vec();
@@ -17,7 +17,7 @@ pub(super) fn with_path(before: &str, path: &Path, after: &str) -> OsString {
     OsString::from_vec(option)
 }
 
-/// What QEMU is started with, in order.
+/// The arguments of QEMU, in order.
 #[derive(Default)]
 pub(super) struct Arguments {
     pub(super) list: Vec<OsString>,
@@ -34,7 +34,7 @@ impl Arguments {
     }
 }
 
-/// A command as a shell takes it.
+/// A command with its words quoted for a shell.
 #[must_use]
 pub fn shell_line(program: &str, arguments: &[OsString]) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+%@".contains(c);

@@ -1,8 +1,9 @@
-//! The files behind a machine's disk, each with its form, as QEMU is told: it opens these and nothing that a header names.
+//! The files behind a machine's disk, each with its format, as arguments for QEMU: it opens these, and no file that a
+//! header names.
 //!
-//! The builder reads the header of a layered disk itself (`image::storage`), which refuses every shared part but a plain
-//! raw file in the same folder. QEMU would otherwise follow the names of backing and data files of a stranger's image to
-//! any file of the host.
+//! The builder reads the header of a layered disk itself (`image::storage`), which refuses every shared part except a
+//! plain raw file in the same folder. Otherwise QEMU would follow the names of backing and data files in a hostile
+//! image to any file of the host.
 
 use super::arguments::with_path;
 use crate::image::storage::{Storage, is_layered};
@@ -11,22 +12,22 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a disk is made of.
+/// The files that a disk consists of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Chain {
-    /// The bytes of one file or device, whatever they look like.
+    /// All bytes of one file or device, even if they look like another format.
     Raw(PathBuf),
-    /// A node's own part over what it shares with others, where it shares something.
+    /// The node's own part over the part that it shares with others, if there is one.
     Layered {
-        /// The node's part, a qcow2 file.
+        /// The path of the node's part, a qcow2 file.
         own: PathBuf,
-        /// The shared part, a raw file.
+        /// The path of the shared part, a raw file.
         shared: Option<PathBuf>,
     },
 }
 
 impl Chain {
-    /// The chain of an image, from its own header.
+    /// The chain of an image, according to its own header.
     pub(crate) fn of(image: &Path) -> io::Result<Self> {
         if !is_layered(image) {
             return Ok(Self::Raw(image.to_owned()));
@@ -35,7 +36,7 @@ impl Chain {
             Storage::Whole(_) => Ok(Self::Raw(image.to_owned())),
             layered @ Storage::Layered(_) => {
                 let shared = layered.shared().map(Path::to_owned);
-                // QEMU takes the names in JSON, so another name would reach it than the one that was looked at.
+                // QEMU gets the names as JSON text, so another name than the checked one would reach it.
                 if [Some(image), shared.as_deref()].into_iter().flatten().any(|path| path.to_str().is_none())
                 {
                     let problem =
@@ -47,12 +48,12 @@ impl Chain {
         }
     }
 
-    /// The chain as QEMU's option that names an image (`-drive file=`, `qemu-img convert`): one that states every driver.
+    /// The chain for QEMU's options that take an image (`-drive file=`, `qemu-img convert`), with every driver named.
     pub(crate) fn file_name(&self) -> Option<String> {
         self.node().map(|node| format!("json:{node}"))
     }
 
-    /// A layered chain as a block node (QEMU's `BlockdevOptions`); a raw one has no more to it than its path.
+    /// A layered chain as a block node (QEMU's `BlockdevOptions`); for a raw one, its path is enough.
     pub(crate) fn node(&self) -> Option<Value> {
         let Self::Layered { own, shared } = self else { return None };
         let file = |path: &Path| json!({"driver": "file", "filename": path.to_string_lossy()});
@@ -61,7 +62,7 @@ impl Chain {
         Some(json!({"driver": "qcow2", "file": file(own), "backing": backing}))
     }
 
-    /// The words with which `qemu-img` takes it as a source.
+    /// The words by which `qemu-img` uses it as a source.
     pub(crate) fn of_qemu_img(&self) -> Vec<OsString> {
         match self {
             Self::Raw(path) => {
@@ -91,7 +92,7 @@ mod tests {
         path
     }
 
-    /// What QEMU reads of the chain.
+    /// The bytes that QEMU reads from the chain.
     fn read(chain: &Chain, folder: &Path) -> Vec<u8> {
         let output = folder.join("output");
         let mut convert = Command::new("qemu-img");
@@ -131,7 +132,7 @@ mod tests {
             .unwrap();
         assert!(rebased.success());
         assert_eq!(read(&chain, folder.path())[0], 7);
-        // A disk without a shared part gets none, whatever its header says by then.
+        // A disk without a shared part gets none, whatever its header has by then.
         let alone = Chain::Layered { own: path, shared: None };
         assert_eq!(alone.node().unwrap()["backing"], Value::Null);
         assert_eq!(read(&alone, folder.path())[0], 0);
@@ -155,7 +156,7 @@ mod tests {
     fn a_path_that_is_not_text_leads_to_no_other_file() {
         use std::os::unix::ffi::OsStrExt as _;
         let folder = tempfile::tempdir().unwrap();
-        // What QEMU would be given for the first name is the second one.
+        // As text, the first name would become the second one.
         let [named, other] = [&b"d\xff"[..], "d\u{fffd}".as_bytes()].map(|name| {
             let inner = folder.path().join(std::ffi::OsStr::from_bytes(name));
             fs::create_dir(&inner).unwrap();

@@ -1,8 +1,8 @@
-//! A machine's serial console on the terminal of a person: QEMU reads the keys itself, and what the machine says comes
+//! A machine's serial console on the user's terminal: QEMU reads the keys itself, and the machine's output comes
 //! through a pipe and a [`Filter`].
 //!
-//! QEMU sets the terminal so that each key reaches it, Ctrl-C too, and sets it back when it ends by itself. Where it is
-//! killed, this does.
+//! QEMU sets the terminal so that it gets each key, Ctrl-C too, and restores it when it exits by itself. If it is
+//! killed, this code restores the terminal.
 
 use super::filter::Filter;
 use crate::input::filled;
@@ -15,30 +15,31 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::Duration;
 
-/// How long the terminal may take for the last words of a machine that has ended. It may be stopped (Ctrl-S).
+/// How long the terminal may take for the last output of a machine that has ended. The user may have stopped it
+/// (Ctrl-S).
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// A console that is shown for as long as this lives; then the terminal is as it was before. To be dropped after the
-/// machine's end.
+/// A console that is shown as long as this exists; then the terminal is restored. To be dropped after the machine's
+/// end.
 #[derive(Debug)]
 pub(super) struct Console {
     settings: Settings,
-    /// Ends with the thread that shows the console.
+    /// Closed by the thread that shows the console, when it ends.
     shown: Option<Receiver<()>>,
 }
 
 impl Console {
-    /// The terminal is QEMU's from now on, with all that the machine says.
+    /// From now on QEMU uses the terminal, with all of the machine's output.
     pub(super) fn of_qemu(settings: Settings) -> Self {
         Self { settings, shown: None }
     }
 
-    /// The same, but what comes out of `serial` goes through the filter.
+    /// The same, but the output from `serial` goes through the filter.
     pub(super) fn filtered(settings: Settings, serial: impl Read + Send + 'static) -> Self {
         let (end, shown) = channel();
         thread::spawn(move || {
             let _end = end;
-            // A terminal that is gone shows nothing more.
+            // A terminal that is gone cannot show anything.
             let _ = copy(serial, &io::stdout());
         });
         Self { settings, shown: Some(shown) }
@@ -48,14 +49,14 @@ impl Console {
 impl Drop for Console {
     fn drop(&mut self) {
         if let Some(shown) = &self.shown {
-            // Nothing is ever sent: this is the thread's end, or too late.
+            // Nothing is ever sent: this waits for the end of the thread, but not for long.
             let _ = shown.recv_timeout(PATIENCE);
         }
         self.settings.restore();
     }
 }
 
-/// Shows what comes from `serial` up to its end.
+/// Shows the output from `serial` up to its end.
 fn copy(mut serial: impl Read, terminal: &impl AsFd) -> io::Result<()> {
     let (mut filter, mut buffer) = (Filter::default(), [0; 4096]);
     loop {
@@ -68,7 +69,7 @@ fn copy(mut serial: impl Read, terminal: &impl AsFd) -> io::Result<()> {
     }
 }
 
-/// QEMU makes its input, which mostly is the same open terminal as our output, one that does not wait.
+/// QEMU makes its input nonblocking, and that is usually the same open terminal as our output.
 fn write_all(terminal: &impl AsFd, mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match nix::unistd::write(terminal, bytes) {
@@ -97,7 +98,7 @@ mod tests {
         let wanted = said.replace('\u{1b}', "\\u001b") + "\u{1b}[m";
         let writer = thread::spawn(move || machine.write_all(said.as_bytes()).unwrap());
         let copying = thread::spawn(move || copy(serial, &terminal).unwrap());
-        // The pipe is full before anybody reads.
+        // The pipe is full before the test reads from it.
         thread::sleep(Duration::from_millis(100));
         let mut text = String::new();
         shown.read_to_string(&mut text).unwrap();

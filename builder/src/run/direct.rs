@@ -1,7 +1,7 @@
-//! Kernel, initramfs and command line out of an image, to start without firmware.
+//! Kernel, initramfs and command line from an image, to start it without firmware.
 //!
 //! The UKI is the one that the selector would start first, checked against its boot record as the selector does. The
-//! seal goes into the initramfs, which is how it travels to nodes without a stick.
+//! seal is added to the initramfs, as for nodes without a stick.
 
 use crate::boot::initramfs::{InitramfsError, single_file};
 use crate::boot::uki::{Section, Uki, UkiError};
@@ -13,37 +13,37 @@ use handoff::slot::Slot;
 use keys::seal::UnverifiedSeal;
 use thiserror::Error;
 
-/// What a direct boot starts.
+/// The files of a direct boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DirectBoot {
-    /// The slot that it came from.
+    /// The slot of the UKI.
     pub slot: Slot,
-    /// The kernel.
+    /// The kernel image.
     pub kernel: Vec<u8>,
-    /// The initramfs, with the seal appended where the image has one.
+    /// The initramfs, with the seal appended if the image has one.
     pub initrd: Vec<u8>,
     /// The kernel command line.
     pub command_line: String,
 }
 
-/// Why there is nothing to start.
+/// Why a direct boot is not possible.
 #[derive(Debug, Error, classified::Cause)]
 pub enum DirectError {
-    /// The image.
+    /// The image could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Neither slot has a UKI that holds.
+    /// Neither slot has a valid UKI.
     #[error("no slot can be started: a: {a}; b: {b}; build the image again")]
     NoSlot {
-        /// Why not slot a.
+        /// Why slot a cannot be started.
         a: Box<SlotError>,
-        /// Why not slot b.
+        /// Why slot b cannot be started.
         b: Box<SlotError>,
     },
-    /// The UKI's sections.
+    /// The sections of the UKI are not valid.
     #[error(transparent)]
     Uki(#[from] UkiError),
-    /// The seal's archive.
+    /// The archive with the seal could not be made.
     #[error(transparent)]
     Seal(#[from] InitramfsError),
 }
@@ -57,7 +57,7 @@ impl Classified for DirectError {
     }
 }
 
-/// Reads what a direct boot needs; `more_arguments` go to the end of the command line.
+/// Reads the files of a direct boot; `more_arguments` are appended to the command line.
 pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot, DirectError> {
     let first = slot::control(image)?.effective().first;
     let (slot, checked) = match slot::uki(image, first) {
@@ -86,7 +86,7 @@ fn no_slot(a: SlotError, b: SlotError) -> DirectError {
     DirectError::NoSlot { a: Box::new(a), b: Box::new(b) }
 }
 
-/// The seal with the highest serial. The loader verifies it; here nothing depends on it.
+/// The seal with the highest serial. The loader verifies it; nothing here depends on it.
 fn newest_seal(image: &ImageReader) -> Result<Option<UnverifiedSeal>, ReadError> {
     let mut seals = Vec::new();
     for slot in Slot::BOTH {
@@ -108,7 +108,7 @@ mod tests {
         let direct = read(&image, &["psyops.log=debug".into(), "single".into()]).unwrap();
         assert_eq!((direct.slot, direct.kernel.as_slice()), (Slot::A, b"linux".as_slice()));
         assert!(direct.command_line.ends_with(" quiet psyops.log=debug single"));
-        // A zstd frame, then an archive of its own.
+        // A zstd frame, then another archive.
         assert!(direct.initrd.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]));
         assert!(direct.initrd.windows(6).any(|window| window == b"070701"));
         let seal = b"psyops-seal 1\nsite: site\n";

@@ -1,52 +1,52 @@
-//! A machine's disks: how each is attached, and what lies between the machine and the image file.
+//! A machine's disks: how each is attached, and what is between the machine and the image file.
 
 use super::arguments::{Arguments, with_path};
 use super::chain::Chain;
 use super::trouble::Trouble;
 use std::path::{Path, PathBuf};
 
-/// Whether a machine can write to a disk.
+/// Whether a machine can write to a disk, and what happens to the writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It can; what it wrote is forgotten when it ends.
+    /// It can write; what it wrote is discarded when it ends.
     Snapshot,
-    /// It can, and it stays.
+    /// It can write, and what it wrote is kept.
     Write,
-    /// It cannot, as with a stick whose switch is set.
+    /// It cannot write, as with a stick with a write-protect switch.
     ReadOnly,
 }
 
-/// How a disk is attached.
+/// The way in which a disk is attached to the machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Bus {
     /// A stick in a USB 3 port.
     Usb,
-    /// The same behind a hub of USB 1.1.
+    /// A stick behind a USB 1.1 hub.
     UsbHub,
-    /// A paravirtual disk.
+    /// A paravirtual disk (virtio).
     Virtio,
-    /// A stick that somebody has in his hand: [`super::Machine::plug`] plugs it in.
+    /// A stick that is not plugged in yet: [`super::Machine::plug`] plugs it in.
     Unplugged,
-    /// A disk at the board's AHCI controller.
+    /// A disk at the AHCI controller of the machine's board.
     Sata,
 }
 
-/// A disk.
+/// A disk of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Disk {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// Whether it can be written.
+    /// Whether the machine can write to it.
     pub access: Access,
-    /// How it is attached.
+    /// The way in which it is attached.
     pub bus: Bus,
-    /// A file, there and empty, that gets every write and flush in the log-writes format (QEMU's filter `blklogwrites`).
-    /// Such a disk is written for good, and tells the machine that it has a write cache.
+    /// An existing empty file that gets every write and flush in the log-writes format (QEMU's filter `blklogwrites`).
+    /// Writes to such a disk are kept, and it reports a write cache to the machine.
     pub write_log: Option<PathBuf>,
 }
 
 impl Disk {
-    /// A disk of which no log is kept.
+    /// A disk without a log of its writes.
     #[must_use]
     pub fn new(path: &Path, access: Access, bus: Bus) -> Self {
         Self { path: path.to_owned(), access, bus, write_log: None }
@@ -67,10 +67,10 @@ impl Disk {
             Bus::UsbHub => "usb-storage,bus=usb.0,port=1.1",
             Bus::Virtio => "virtio-blk-pci",
             Bus::Unplugged => return,
-            // The board has six ports, each a bus of its own.
+            // The board has six ports, each a bus.
             Bus::Sata => &format!("ide-hd,bus=ide.{number}"),
         };
-        // Place 0 belongs to a kernel that is started without firmware.
+        // Boot index 0 is that of a kernel that is started without firmware.
         let place = if trouble.passed_over && number == 0 {
             String::new()
         } else {
@@ -79,7 +79,8 @@ impl Disk {
         arguments.pair("-device", format!("{device},drive=disk{number}{place}{cache}"));
     }
 
-    /// The files behind it. An image that the builder does not read (nobody gets here with one) is bytes and no more.
+    /// The files behind the disk. An image that the builder cannot read (such a machine is never started) is treated as
+    /// plain bytes.
     fn chain(&self) -> Chain {
         Chain::of(&self.path).unwrap_or_else(|_| Chain::Raw(self.path.clone()))
     }
@@ -92,7 +93,7 @@ impl Disk {
         };
         let options = format!("if=none,id=disk{number},discard=unmap");
         let throttling = trouble.throttling();
-        // Only whole images have worn sectors.
+        // Only whole images can have bad sectors.
         let option = if let Some(name) = self.chain().file_name() {
             with_path(&format!("{options},{access},{throttling}file="), name.as_ref(), "")
         } else {
@@ -102,7 +103,7 @@ impl Disk {
         arguments.pair("-drive", option);
     }
 
-    /// Only a medium: a drive of the other kind goes away with the first device that it was plugged in as.
+    /// Adds only a medium: a drive of the other kind is removed with the first device that it was plugged in as.
     fn add_medium(&self, arguments: &mut Arguments, number: usize) {
         let read_only = if self.access == Access::ReadOnly { "on" } else { "off" };
         if let Some(mut node) = self.chain().node() {

@@ -1,35 +1,38 @@
-//! What a machine's serial console may do to the terminal that shows it.
+//! What a machine's serial console may do to the user's terminal.
 //!
-//! A terminal obeys what it is sent: sequences change its title, write to the clipboard (OSC 52), or make it type an answer
-//! into whatever reads its input next. So only what paints text is let through: plain text, line ends, backspace, tabs,
-//! and of the control sequences (CSI; ECMA-48, section 5.4) those of [`FINAL_BYTES`]. Those of [`DROPPED`], which firmware and
-//! every shell print, are left out. Everything else is shown as the escapes of [`handoff::shown`].
+//! A terminal obeys control sequences: they change its title, write to the clipboard (OSC 52), or make it type an
+//! answer into the program that reads its input next. So only what displays text is passed: plain text, line ends,
+//! backspace, tabs, and of the control sequences (CSI; ECMA-48, section 5.4) those of [`FINAL_BYTES`]. Those of
+//! [`DROPPED`], which firmware and every shell print, are left out. Everything else is shown as the escapes of
+//! [`handoff::shown`].
 
 use handoff::shown::{ShownBytes, must_be_escaped};
 
-/// The last bytes of the sequences that are let through: moving the cursor, erasing, inserting and deleting within the
+/// The last bytes of the sequences that are passed: moving the cursor, erasing, inserting and deleting within the
 /// screen, and colours. None of them makes a terminal answer.
 const FINAL_BYTES: &[u8] = b"@ABCDEFGHJKLMPXdfm";
-/// The last bytes of sequences that are left out: questions to the terminal (`n`, `c`), modes (`h`, `l`) and its reset (`p`).
+/// The last bytes of sequences that are left out: queries to the terminal (`n`, `c`), modes (`h`, `l`) and its reset
+/// (`p`).
 const DROPPED: &[u8] = b"chlnp";
-/// Why a longer sequence is none: no program needs one, and what is held back is bounded.
+/// The longest sequence in bytes: programs need no longer ones, and it limits what is held back.
 const MOST_SEQUENCE: usize = 32;
-/// The longest number in a sequence: terminals have fewer than 10,000 lines and columns, and some repeat things for long.
+/// The most digits of a number in a sequence: terminals have fewer than 10,000 lines and columns, and some commands
+/// repeat.
 const MOST_DIGITS: usize = 4;
 
 const ESCAPE: u8 = 0x1b;
 
-/// A filter for one stream. Bytes may come in pieces that end anywhere.
+/// A filter for one stream. Its bytes may come in pieces of any size.
 #[derive(Debug, Default)]
 pub struct Filter {
-    /// The beginning of a sequence or of a character, to be judged when the rest is there.
+    /// The beginning of a sequence or of a character, held until the rest arrives.
     held: Vec<u8>,
-    /// Whether the cursor was moved, and may stand above what was painted.
+    /// Whether the cursor was moved, and may be above what was displayed.
     has_moved: bool,
 }
 
 impl Filter {
-    /// What the terminal gets for the next bytes.
+    /// The bytes for the terminal after these bytes of the machine.
     pub fn pass(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut shown = Vec::with_capacity(bytes.len());
         for &byte in bytes {
@@ -38,8 +41,9 @@ impl Filter {
         shown
     }
 
-    /// What is still held back at the end of the stream, and the colours as they were. Where the machine moved the cursor, it
-    /// goes to the last line: what follows, the user's prompt too, must not stand in a picture that the machine painted.
+    /// The bytes that are still held at the end of the stream, and a reset of the colours. If the machine moved the
+    /// cursor, it is moved to the last line: what follows, such as the user's prompt, must not appear within the
+    /// machine's output.
     pub fn end(&mut self) -> Vec<u8> {
         let mut shown = Vec::new();
         self.give_up(&mut shown);
@@ -61,7 +65,7 @@ impl Filter {
             Judgement::Drop => self.held.clear(),
             Judgement::Escape => self.give_up(shown),
             Judgement::EscapeBefore => {
-                // The last byte is no part of what was begun: it may begin something else.
+                // The last byte is not part of what was begun: it may begin something else.
                 self.held.pop();
                 self.give_up(shown);
                 self.take(byte, shown);
@@ -75,18 +79,18 @@ impl Filter {
     }
 }
 
-/// What becomes of the bytes that are held.
+/// What to do with the held bytes.
 #[derive(Debug, PartialEq, Eq)]
 enum Judgement {
-    /// More is needed to tell.
+    /// More bytes are needed to decide.
     Incomplete,
-    /// They go to the terminal as they are.
+    /// They are passed to the terminal unchanged.
     Pass,
-    /// Nobody sees them.
+    /// They are left out.
     Drop,
     /// They are shown escaped.
     Escape,
-    /// All but the last are shown escaped, and that is judged anew.
+    /// All but the last one are shown escaped, and the last one is processed again.
     EscapeBefore,
 }
 
@@ -111,10 +115,10 @@ fn judge_sequence(parameters: &[u8], last: u8) -> Judgement {
     }
 }
 
-/// Whether the numbers of a sequence are such as programs write that paint.
+/// Whether the numbers of a sequence are of the kind that programs use to display text.
 fn are_plain(parameters: &[u8], last: u8) -> bool {
     let mut numbers = parameters.split(|byte| *byte == b';');
-    // ED 3 erases what has scrolled out of sight, which is the user's.
+    // ED 3 erases the lines that have scrolled off the screen, which are the user's.
     let erases_the_past = |number: &[u8]| last == b'J' && !matches!(number, b"" | b"0" | b"1" | b"2");
     let is_number = |number: &[u8]| number.len() <= MOST_DIGITS && number.iter().all(u8::is_ascii_digit);
     numbers.all(|number| is_number(number) && !erases_the_past(number))
@@ -125,7 +129,7 @@ fn judge_text(held: &[u8]) -> Judgement {
     match std::str::from_utf8(held) {
         Ok(text) if text.chars().all(plain) => Judgement::Pass,
         Err(error) if error.error_len().is_none() => Judgement::Incomplete,
-        // The first byte of a character is followed by one that is no part of it.
+        // The first byte of a character is followed by a byte that is not part of it.
         Err(_) if held.len() > 1 => Judgement::EscapeBefore,
         _ => Judgement::Escape,
     }
@@ -145,7 +149,7 @@ mod tests {
         shown.strip_suffix("\u{1b}[m").unwrap().to_owned()
     }
 
-    /// The same, however the bytes are cut into two pieces, or into single bytes.
+    /// The same for each way to cut the bytes into two pieces, and for single bytes.
     fn assert_shown(bytes: &[u8], wanted: &str) {
         for cut in 0..=bytes.len() {
             let (before, after) = bytes.split_at(cut);
@@ -231,7 +235,7 @@ mod tests {
         assert_eq!(filtered(&[many.as_bytes()]), many.replace('\u{1b}', "\\u001b"));
     }
 
-    /// Reads what was let through by rules that are written down apart from those of the filter.
+    /// Checks the passed text with rules that are written independently of the filter's.
     fn is_harmless(text: &str) -> bool {
         let mut parts = text.split('\u{1b}');
         let plain = |c: char| "\n\r\t\u{8}".contains(c) || !must_be_escaped(c);
@@ -282,7 +286,7 @@ mod tests {
         ];
         let mut state = 0x2545_f491_4f6c_dd1d_u64;
         let mut random = |below: usize| {
-            // Xorshift: the same numbers each time, so a failure can be found again.
+            // Xorshift: the same numbers in each run, so that a failure can be reproduced.
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;

@@ -1,7 +1,7 @@
-//! Whether KVM works: found out by booting a step, because a device node that is there proves nothing.
+//! Whether KVM works: tested by a short boot, because the existence of the device node proves nothing.
 //!
-//! In containers and nested machines `/dev/kvm` may open and the first guest instruction hang. So a kernel is started
-//! under KVM and must say something within a deadline. The answer holds until the host reboots.
+//! In containers and nested machines, `/dev/kvm` may open and the first guest instruction may hang. So a kernel is
+//! started under KVM and must print something within a deadline. The result is valid until the host reboots.
 
 use super::acceleration::Acceleration;
 use super::machine::Machine;
@@ -11,17 +11,17 @@ use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The first words of a kernel.
+/// The first words that a kernel prints.
 const FIRST_WORDS: &str = "Linux version";
-/// How long the probed kernel may take for them; with KVM they come in under a second.
+/// How long the tested kernel may take for them; with KVM they come in less than a second.
 const DEADLINE: Duration = Duration::from_secs(10);
-/// Changes with each start of the host.
+/// An id that changes each time the host starts.
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
-/// What works here: remembered in `memory` (a file in the cache), or found out with the kernel that `kernel` gives.
-/// Nothing fails: where KVM cannot be shown to work, the guest is translated.
+/// The acceleration that works here: remembered in `memory` (a file in the cache), or tested with the kernel that
+/// `kernel` returns. There is no error: if KVM does not work, the guest is emulated.
 pub fn detect(memory: &Path, kernel: impl FnOnce() -> Option<PathBuf>) -> Acceleration {
-    // Asking for the device first spares the probe on most machines without KVM.
+    // Opening the device first avoids the test on most machines without KVM.
     if OpenOptions::new().read(true).write(true).open("/dev/kvm").is_err() {
         return Acceleration::Tcg;
     }
@@ -33,7 +33,7 @@ pub fn detect(memory: &Path, kernel: impl FnOnce() -> Option<PathBuf>) -> Accele
     known.unwrap_or_else(|| {
         let found =
             if kernel().is_some_and(|kernel| probe(&kernel)) { Acceleration::Kvm } else { Acceleration::Tcg };
-        // A memory that cannot be written only costs the next probe.
+        // If the result cannot be stored, the next run tests again.
         let folder = memory.parent().map_or(Ok(()), fs::create_dir_all);
         if folder.is_ok() {
             let _ = write_file(memory, memory_text(found, &boot_id).as_bytes());

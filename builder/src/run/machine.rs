@@ -1,6 +1,7 @@
-//! A running QEMU: a child process that ends with its value, with its serial console kept from the first byte.
+//! A running QEMU: a child process that is killed when its value is dropped, with all output of its serial console
+//! kept.
 //!
-//! Time running out is an error that shows the console, never an answer.
+//! Exceeding a deadline is an error that shows the console, and never a result.
 
 use super::console::Console;
 use super::parent::{self, Parent};
@@ -25,77 +26,77 @@ use std::thread;
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
-/// How much of a console is shown in an error.
+/// The most bytes of a console that an error shows.
 const MOST_CONSOLE: usize = 6000;
-/// What a console may say while something is waited for: a boot prints less than a MiB.
+/// The most bytes that a console may print during a wait: a boot prints less than a MiB.
 const MOST_SAID: usize = 16 << 20;
-/// As many pieces of 4 KiB wait to be read; then the machine waits.
+/// How many pieces of 4 KiB may wait to be read; then the machine waits.
 const MOST_PIECES: usize = 256;
 
 /// What can go wrong with a machine.
 #[derive(Debug, Error, classified::Cause)]
 pub enum MachineError {
-    /// QEMU is missing or does not start.
+    /// QEMU is missing or could not be started.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// Firmware is missing.
+    /// The firmware could not be read.
     #[error("cannot read the firmware {path}: {source}; install it: apt-get install {package}")]
     Firmware {
-        /// The file.
+        /// The path of the firmware.
         path: PathBuf,
-        /// Why.
+        /// The error from reading or copying it.
         r#source: io::Error,
-        /// Debian's package that has it.
+        /// The Debian package with the firmware.
         package: &'static str,
     },
-    /// The machine's own folder.
+    /// The folder for the machine's files could not be made.
     #[error(
         "cannot make a folder for the machine's files: {0}; free some room in the folder for temporary files"
     )]
     Folder(io::Error),
-    /// Reading, typing or speaking to QEMU failed.
+    /// Reading from the console, typing, or a command to QEMU failed.
     #[error("cannot {what} the machine: {source}")]
     Talk {
-        /// What was tried.
+        /// What was tried, as a verb for the message.
         what: &'static str,
-        /// Why.
+        /// The error from the pipe or socket.
         r#source: io::Error,
     },
-    /// It did not come in time.
+    /// The expected output did not come before the deadline.
     #[error("{seconds} s were over before {what}; the console ended with: {console}")]
     Timeout {
-        /// What was waited for.
+        /// What was expected.
         what: String,
-        /// How long.
+        /// The length of the wait in seconds.
         seconds: u64,
-        /// The console's end.
+        /// The last lines of the console.
         #[source]
         console: Details,
     },
-    /// There was a report, and nothing proves that it is from the system that was started.
+    /// There was a boot report, but without proof that it is from the system that was started.
     #[error(
         "{seconds} s were over, and no boot report proved that it is from the system that was started; an image of an \
          older builder proves nothing: build it again, or believe what its console says with --any-report"
     )]
     Unproven {
-        /// How long it was waited for.
+        /// The length of the wait in seconds.
         seconds: u64,
     },
-    /// It talks without end.
+    /// The machine printed too much.
     #[error("the console said more than {} MiB before {what}; it ended with: {console}", MOST_SAID >> 20)]
     TooMuch {
-        /// What was waited for.
+        /// What was expected.
         what: String,
-        /// The console's end.
+        /// The last lines of the console.
         #[source]
         console: Details,
     },
-    /// The machine ended before.
+    /// The machine ended before the expected output.
     #[error("the machine ended before {what}; the console ended with: {console}")]
     Ended {
-        /// What was waited for.
+        /// What was expected.
         what: String,
-        /// The console's end.
+        /// The last lines of the console.
         #[source]
         console: Details,
     },
@@ -115,31 +116,31 @@ impl Classified for MachineError {
     }
 }
 
-/// A running machine.
+/// A running machine, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct Machine {
     child: Child,
     _parent: Parent,
     keyboard: Option<ChildStdin>,
     output: Option<Receiver<Vec<u8>>>,
-    /// Where a person sits in front of it.
+    /// The user's terminal, if the console is shown on one.
     _terminal: Option<Console>,
     console: Vec<u8>,
-    /// The same as text, made anew when something comes.
+    /// The output as text, computed again when more arrives.
     text: String,
-    /// How much of the console's plain text earlier waits have used up.
+    /// How much of the console's plain text earlier waits have used.
     seen: usize,
     folder: Scratch,
     report_key: ReportKey,
 }
 
 impl Machine {
-    /// Switches a machine on. What QEMU complains about is shown.
+    /// Switches a machine on. QEMU's error messages are shown.
     pub fn start(setup: &Setup) -> Result<Self, MachineError> {
         Self::launch(setup, Stdio::inherit())
     }
 
-    /// Switches a machine on that may well fail; nobody wants to read how.
+    /// Switches a machine on that may well fail: QEMU's error messages are not shown.
     pub(super) fn start_silently(setup: &Setup) -> Result<Self, MachineError> {
         Self::launch(setup, Stdio::null())
     }
@@ -183,20 +184,20 @@ impl Machine {
         })
     }
 
-    /// The key by which this machine's boot report proves that it is that.
+    /// The key with which this machine's boot report proves where it is from.
     #[must_use]
     pub fn report_key(&self) -> &ReportKey {
         &self.report_key
     }
 
-    /// What the serial console said so far, without the sequences that firmware paints with.
+    /// The output of the serial console so far, without control sequences.
     #[must_use]
     pub fn console(&self) -> String {
         self.text.clone()
     }
 
-    /// Waits until `text` stands on the console, behind what the last wait found, and returns its line as far as it
-    /// is there.
+    /// Waits until the console prints `text`, after the output that the last wait used, and returns its line as far as
+    /// it was printed.
     pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
         let what = format!("the console said {text:?}");
         self.wait_until(&what, deadline, |new| {
@@ -207,7 +208,7 @@ impl Machine {
         })
     }
 
-    /// Waits until a whole line with `text` stands on the console, and returns it from `text` on.
+    /// Waits until the console prints a whole line with `text`, and returns the line from `text` on.
     pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
         let what = format!("the console said a line with {text:?}");
         self.wait_until(&what, deadline, |new| {
@@ -217,7 +218,7 @@ impl Machine {
         })
     }
 
-    /// Waits until `find` finds something in the console's text since the last wait; it says how much that uses up.
+    /// Waits until `find` finds something in the output since the last wait; it returns how much of that it uses.
     fn wait_until<T>(
         &mut self,
         what: &str,
@@ -253,7 +254,7 @@ impl Machine {
         result.map_err(|source| MachineError::Talk { what: "type on the console of", source })
     }
 
-    /// A connection to QEMU itself.
+    /// Opens a connection to QEMU's control socket.
     pub fn qmp(&self) -> Result<Qmp, MachineError> {
         let connect = |source| MachineError::Talk { what: "reach the control socket of", source };
         Qmp::connect(&self.folder.path().join(SOCKET)).map_err(connect)
@@ -264,7 +265,7 @@ impl Machine {
         self.command("system_powerdown")
     }
 
-    /// Cuts the power.
+    /// Cuts the power of the machine.
     pub fn cut_power(&self) -> Result<(), MachineError> {
         self.command("quit")
     }
@@ -281,11 +282,11 @@ impl Machine {
         self.tell("device_del", &json!({"id": format!("plugged{disk}")}))
     }
 
-    /// Lets a disk hang, as a stick does that died under load: what it is asked for from now on, but for the request that
-    /// comes first, is answered in hours. Not one that was [`super::Bus::Unplugged`].
+    /// Makes a disk hang, like a stick that dies under load: from the second request on, each request takes hours. Does
+    /// not work for a disk that was [`super::Bus::Unplugged`].
     pub fn hang(&self, disk: usize) -> Result<(), MachineError> {
         let mut limits = json!({"device": format!("disk{disk}"), "bps": 1});
-        // The others must be named, too; 0 is no limit.
+        // The other limits must be given, too; 0 means no limit.
         for other in ["bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"] {
             limits[other] = 0.into();
         }
@@ -301,7 +302,7 @@ impl Machine {
         result.map(|_| ()).map_err(|source| MachineError::Talk { what: command, source })
     }
 
-    /// Waits until the machine powers off, or resets where that ends it.
+    /// Waits until the machine powers off, or until a reset ends it.
     pub fn wait_for_end(&mut self, deadline: Duration) -> Result<ExitStatus, MachineError> {
         let end = Instant::now() + deadline;
         let talk = |source| MachineError::Talk { what: "wait for the end of", source };
@@ -319,13 +320,13 @@ impl Machine {
         self.child.wait().map_err(talk)
     }
 
-    /// Presses the power button now and then, because a system that is still starting does not notice it, and cuts the
-    /// power where that does not end the machine in time.
+    /// Presses the power button repeatedly, because a system that is still starting does not notice it, and cuts the
+    /// power if the machine has not ended after `patience`.
     pub fn power_down(&mut self, patience: Duration) -> Result<ExitStatus, MachineError> {
         const BETWEEN: Duration = Duration::from_secs(3);
         let end = Instant::now() + patience;
         while Instant::now() < end {
-            // It may have ended since; then there is nobody to ask.
+            // The machine may have ended meanwhile; then QEMU does not answer.
             let _ = self.power_button();
             match self.wait_for_end(BETWEEN) {
                 Err(MachineError::Timeout { .. }) => {}
@@ -353,7 +354,7 @@ impl Machine {
         match output.recv_timeout(left) {
             Ok(bytes) => {
                 self.console.extend(bytes);
-                // All that is there is looked at in one go.
+                // All available output is processed at once.
                 self.console.extend(output.try_iter().take(MOST_PIECES).flatten());
                 self.text = plain(&self.console);
                 if self.console.len() > MOST_SAID { Heard::TooMuch } else { Heard::More }
@@ -363,7 +364,7 @@ impl Machine {
         }
     }
 
-    /// A machine whose console is not ours only tells by its process that it ended.
+    /// If the console is not captured, only the process shows that the machine has ended.
     fn watch_without_console(&mut self, left: Duration) -> Heard {
         const STEP: Duration = Duration::from_millis(100);
         match self.child.try_wait() {
@@ -379,7 +380,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        // Both fail only where the machine has ended already.
+        // Both fail only if the machine has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
@@ -393,7 +394,7 @@ enum Heard {
     Timeout,
 }
 
-/// What the machine says on its serial port. The thread ends with the pipe, that is with the machine.
+/// Passes on the output of the serial port. The thread ends with the pipe, that is, with the machine.
 fn kept(mut serial: ChildStdout) -> Receiver<Vec<u8>> {
     let (sender, output) = sync_channel(MOST_PIECES);
     thread::spawn(move || {
@@ -429,7 +430,7 @@ fn copy_firmware(architecture: &Architecture, folder: &Path) -> Result<(), Machi
 mod tests {
     use super::*;
 
-    /// A machine that is to start a kernel which is none.
+    /// A machine that would start a file that is not a kernel.
     fn idle() -> Machine {
         let setup = Setup {
             disks: Vec::new(),

@@ -1,6 +1,6 @@
-//! Running an image in QEMU: for people on their terminal, and for tests.
+//! Running an image in QEMU: for the user on a terminal, and for tests.
 //!
-//! [`Setup`] says what the machine is made of, [`Machine`] is a running one that ends with its value.
+//! [`Setup`] describes the machine, [`Machine`] is a running one that is killed when it is dropped.
 
 pub mod acceleration;
 mod arguments;
@@ -28,7 +28,7 @@ pub use trouble::{BadSector, Request, Trouble};
 
 use std::path::Path;
 
-/// Whether QEMU can be given this image: it takes the paths of a disk in layers as text.
+/// Checks that QEMU can use this image: it takes the paths of a layered disk as text.
 pub fn check_disk(image: &Path) -> Result<(), MachineError> {
     let checked = chain::Chain::of(image);
     checked.map(drop).map_err(|source| MachineError::Talk { what: "give its disk to", source })

@@ -1,4 +1,4 @@
-//! A program that does not outlive this process, even where that gets a SIGKILL: prctl(2), `PR_SET_PDEATHSIG`, which
+//! Starting a program that ends with this process, even if this gets a SIGKILL: prctl(2), `PR_SET_PDEATHSIG`, which
 //! setpriv(1) sets before it becomes the program.
 
 use crate::tools::{self, SETPRIV, ToolError};
@@ -9,15 +9,15 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Sender, channel};
 use std::thread;
 
-/// What setpriv is told.
+/// The arguments for setpriv.
 const KILL: [&str; 2] = ["--pdeathsig", "KILL"];
 
-/// As long as this lives, so does the thread that counts as the program's parent: the kernel sends its signal when that
+/// While this exists, so does the thread that counts as the program's parent: the kernel sends the signal when that
 /// thread ends.
 #[derive(Debug)]
 pub(super) struct Parent(#[expect(dead_code, reason = "the thread waits for its end")] Sender<()>);
 
-/// QEMU, to be started with [`spawn`]. Where setpriv is missing or too old, QEMU outlives a psyops that gets a SIGKILL.
+/// QEMU, to be started with [`spawn`]. If setpriv is missing or too old, QEMU continues after psyops gets a SIGKILL.
 pub(super) fn qemu(architecture: &Architecture) -> Result<Command, ToolError> {
     let qemu = tools::qemu(architecture);
     if !setpriv_works() {
@@ -28,7 +28,7 @@ pub(super) fn qemu(architecture: &Architecture) -> Result<Command, ToolError> {
     Ok(command)
 }
 
-/// Whether setpriv knows the option: that of util-linux does since 2.36, that of busybox does not.
+/// Whether setpriv has the option: that of util-linux does since 2.36, that of busybox does not.
 fn setpriv_works() -> bool {
     static WORKS: OnceLock<bool> = OnceLock::new();
     *WORKS.get_or_init(|| {
@@ -38,7 +38,7 @@ fn setpriv_works() -> bool {
     })
 }
 
-/// Starts a program from a thread of its own.
+/// Starts a program from a separate thread.
 pub(super) fn spawn(mut command: Command) -> io::Result<(Child, Parent)> {
     let (send, started) = channel();
     let (alive, end) = channel::<()>();
@@ -46,7 +46,7 @@ pub(super) fn spawn(mut command: Command) -> io::Result<(Child, Parent)> {
         let _ = send.send(command.spawn());
         // The command holds the other ends of its pipes.
         drop(command);
-        // Nothing is ever sent: this is the end of the other side.
+        // Nothing is ever sent: this waits until the other side is dropped.
         let _ = end.recv();
     });
     let child = started.recv().map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))??;
@@ -65,9 +65,9 @@ mod tests {
         let mut command = SETPRIV.command().unwrap();
         command.args(KILL).args(["--", "cat"]).stdin(Stdio::piped());
         let (mut child, parent) = spawn(command).unwrap();
-        // It waits for us, who never write, until its parent's end.
+        // `cat` waits for input, which never comes, until its parent ends.
         let _keyboard = child.stdin.take().unwrap();
-        // A parent that ends before setpriv asks for the signal is not told of.
+        // If the parent ends before setpriv requests the signal, the program gets none.
         let name = format!("/proc/{}/comm", child.id());
         while std::fs::read_to_string(&name).unwrap() != "cat\n" {
             thread::sleep(std::time::Duration::from_millis(5));

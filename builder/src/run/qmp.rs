@@ -1,4 +1,5 @@
-//! The QEMU Machine Protocol (docs/interop/qmp-spec), as much of it as is needed to end a machine: one command a line.
+//! The QEMU Machine Protocol (docs/interop/qmp-spec), with only what is needed to control a machine: one command per
+//! line.
 
 use serde_json::{Value, json};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -8,7 +9,7 @@ use std::time::Duration;
 
 /// The socket's name in a machine's folder.
 pub const SOCKET: &str = "qmp";
-/// QEMU answers at once or not at all.
+/// QEMU answers immediately or not at all.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A connection to a machine.
@@ -18,7 +19,7 @@ pub struct Qmp {
 }
 
 impl Qmp {
-    /// Connects and says hello.
+    /// Connects, and negotiates the protocol.
     pub fn connect(socket: &Path) -> io::Result<Self> {
         let stream = UnixStream::connect(socket)?;
         stream.set_read_timeout(Some(PATIENCE))?;
@@ -29,7 +30,7 @@ impl Qmp {
         Ok(connection)
     }
 
-    /// Runs a command and returns what it returns. Events in between are passed over.
+    /// Runs a command and returns its result. Events in between are skipped.
     pub fn execute(&mut self, command: &str, arguments: &Value) -> io::Result<Value> {
         let request = json!({"execute": command, "arguments": arguments});
         self.reader.get_mut().write_all(format!("{request}\n").as_bytes())?;

@@ -1,4 +1,4 @@
-//! What a machine is made of, and the QEMU arguments that make it. Pure but for the paths of the firmware.
+//! The description of a machine, and the QEMU arguments for it. Pure except for the paths of the firmware.
 
 use super::acceleration::Acceleration;
 use super::arguments::{Arguments, with_path};
@@ -11,20 +11,20 @@ use std::path::{Path, PathBuf};
 /// What the machine starts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Boot {
-    /// Firmware, cold; it starts from the first disk.
+    /// Firmware, from power-on; it starts from the first disk.
     Firmware,
     /// A kernel without firmware.
     Direct {
-        /// The kernel.
+        /// The path of the kernel.
         kernel: PathBuf,
-        /// The initramfs.
+        /// The path of the initramfs.
         initrd: PathBuf,
         /// The kernel command line.
         command_line: String,
     },
 }
 
-/// What a reset does.
+/// What happens at a reset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnReset {
     /// The machine starts again.
@@ -33,46 +33,47 @@ pub enum OnReset {
     End,
 }
 
-/// Where the serial port goes.
+/// Where the serial port is connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Serial {
-    /// To this program, which keeps what it says.
+    /// To this program, which keeps the output.
     Captured,
-    /// To the terminal, through a filter, with QEMU's monitor behind Ctrl-A C.
+    /// To the terminal, through a filter, with QEMU's monitor on Ctrl-A C.
     Terminal,
-    /// The same without the filter: the machine can do to the terminal whatever it likes.
+    /// To the terminal without the filter: the machine can send it any sequence.
     RawTerminal,
-    /// There is none.
+    /// There is no serial port.
     None,
 }
 
-/// A machine.
+/// The description of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Setup {
-    /// What processors it has.
+    /// The architecture of its processors.
     pub architecture: &'static Architecture,
-    /// Disks; firmware starts from the first.
+    /// The disks; firmware starts from the first one.
     pub disks: Vec<Disk>,
-    /// Memory in MiB.
+    /// The memory in MiB.
     pub memory: u32,
-    /// Processors.
+    /// The number of processors.
     pub cpus: u32,
     /// KVM or emulation.
     pub acceleration: Acceleration,
-    /// What it starts.
+    /// What the machine starts.
     pub boot: Boot,
     /// What a reset does.
     pub on_reset: OnReset,
-    /// Where the serial port goes.
+    /// Where the serial port is connected.
     pub serial: Serial,
-    /// A port of this machine's loopback that leads to the guest's port 22. Without one there is no network.
+    /// A port on this host's loopback interface that leads to the guest's port 22. Without one the guest has no
+    /// network.
     pub ssh: Option<u16>,
-    /// What is wrong with it.
+    /// The faults to simulate.
     pub trouble: Trouble,
 }
 
 impl Setup {
-    /// A machine as most tests want it: one stick, a snapshot, cold from firmware, no network.
+    /// A machine as most tests need it: one stick, as a snapshot, started by firmware, without a network.
     #[must_use]
     pub fn with_stick(image: &Path) -> Self {
         let stick = Disk::new(image, Access::Snapshot, Bus::Usb);
@@ -90,7 +91,7 @@ impl Setup {
         }
     }
 
-    /// QEMU's arguments; firmware variables and the control socket lie in `folder`.
+    /// QEMU's arguments; firmware variables and the control socket are in `folder`.
     #[must_use]
     pub fn arguments(&self, folder: &Path) -> Vec<OsString> {
         let mut arguments = Arguments::default();
@@ -100,7 +101,7 @@ impl Setup {
         arguments.pair("-m", format!("{}M", self.memory));
         arguments.pair("-smp", self.cpus.to_string());
         if self.trouble.no_entropy {
-            // The last `-cpu` counts.
+            // The last `-cpu` is used.
             arguments.words("-cpu max,-rdrand,-rdseed");
         } else {
             arguments.words("-device virtio-rng-pci");
@@ -117,7 +118,7 @@ impl Setup {
             disk.add(&mut arguments, number, &self.trouble);
         }
         match self.serial {
-            // QEMU must not take the terminal's signals for itself: they end this program, and it with it.
+            // QEMU must not handle the terminal's signals itself: they end this program, and QEMU with it.
             Serial::Captured => arguments.words("-chardev stdio,id=serial,signal=off -serial chardev:serial"),
             Serial::Terminal | Serial::RawTerminal => arguments.words("-serial mon:stdio"),
             Serial::None => arguments.words("-serial none"),
@@ -150,8 +151,8 @@ impl Setup {
                 let variables = folder.join(VARIABLES);
                 arguments.pair("-drive", with_path("if=pflash,unit=1,format=raw,file=", &variables, ""));
                 if self.has_a_hub() {
-                    // Machines show their logo for some seconds, in which such a hub tells of its sticks. This firmware
-                    // would look at once, and then never again.
+                    // Real machines show their logo for some seconds, in which such a hub reports its sticks. This
+                    // firmware would look immediately, and then never again.
                     arguments.words("-boot menu=on,splash-time=5000");
                 }
             }

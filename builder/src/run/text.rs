@@ -1,6 +1,6 @@
-//! What a serial console says, as plain text.
+//! The output of a serial console as plain text.
 
-/// Drops control sequences (ECMA-48, section 5.4), with which firmware paints, and carriage returns.
+/// Drops carriage returns and control sequences (ECMA-48, section 5.4), by which firmware positions its text.
 #[must_use]
 pub fn plain(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);

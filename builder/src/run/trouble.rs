@@ -1,17 +1,17 @@
-//! What can be wrong with a machine: clocks, media and sources of randomness as they are found in the field.
+//! Faults of a machine to simulate: clocks, media and random sources as found in the field.
 
-/// A sector that the medium does not give or take.
+/// A sector that the medium cannot read or write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BadSector {
-    /// Which of the machine's disks, counted from 0.
+    /// The number of the disk, counted from 0.
     pub disk: usize,
-    /// The sector, of 512 bytes; none for all of them.
+    /// The number of the sector, of 512 bytes; `None` for all sectors.
     pub sector: Option<u64>,
-    /// What fails.
+    /// The operation that fails.
     pub on: Request,
 }
 
-/// What a medium is asked for.
+/// An operation on a medium.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     /// Reading.
@@ -20,23 +20,23 @@ pub enum Request {
     Write,
 }
 
-/// All that is wrong; nothing by default.
+/// The faults of a machine; none by default.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trouble {
-    /// What the hardware clock says when the machine is switched on (UTC, as in `1970-01-01T00:00:00`).
+    /// The time of the hardware clock when the machine is switched on (UTC, as in `1970-01-01T00:00:00`).
     pub clock: Option<String>,
-    /// Neither the processor nor a device gives random numbers.
+    /// Whether neither the processor nor a device provides random numbers.
     pub no_entropy: bool,
-    /// Worn sectors.
+    /// The bad sectors.
     pub bad_sectors: Vec<BadSector>,
-    /// How many bytes a second each disk gives and takes at most.
+    /// The highest rate of each disk in bytes per second, for reading and for writing.
     pub bytes_per_second: Option<u64>,
-    /// The first disk stands in no boot order: firmware does not look at it by itself.
+    /// Whether the first disk has no place in the boot order, so that firmware does not start from it by itself.
     pub passed_over: bool,
 }
 
 impl Trouble {
-    /// The file part of a disk's options: QEMU's `blkdebug` between the file and the disk where sectors are bad.
+    /// The file part of a disk's options: with bad sectors, QEMU's `blkdebug` is between the file and the disk.
     pub(super) fn file_option(&self, disk: usize) -> String {
         let bad: Vec<&BadSector> = self.bad_sectors.iter().filter(|bad| bad.disk == disk).collect();
         if bad.is_empty() {

@@ -1,7 +1,7 @@
-//! Watching a boot without a person: the boot report is picked out of the serial console.
+//! Watching a boot without a user: the boot report is extracted from the serial console.
 //!
-//! Everything on the console can be written by anything in the machine, so a report counts only with the proof that it is
-//! from the system that was started (`handoff::report_key`).
+//! Any program in the machine can write to the console, so a report counts only with the proof that it is from the
+//! system that was started (`handoff::report_key`).
 
 use super::machine::{Machine, MachineError};
 use handoff::marker;
@@ -9,31 +9,31 @@ use handoff::report::{BootReport, Configure, Outcome};
 use handoff::report_key::{self, ReportKey};
 use std::time::{Duration, Instant};
 
-/// A boot report as it came, and read.
+/// A boot report, as text and parsed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SeenReport {
-    /// The JSON.
+    /// The report in JSON, as it was printed.
     pub json: serde_json::Value,
-    /// What it means.
+    /// The parsed report.
     pub report: BootReport,
 }
 
 impl SeenReport {
-    /// Whether this is the last word: the loader reports a rescue, the agent everything else.
+    /// Whether no other report follows: the loader reports a rescue, and the agent everything else.
     #[must_use]
     pub fn is_final(&self) -> bool {
         self.report.outcome == Outcome::Rescue || self.report.configure != Configure::Pending
     }
 }
 
-/// Waits for the final report of a boot. A report line that other output tore apart is passed over: it is on every
-/// console, and the loader and the agent both write one. So is one that proves nothing.
+/// Waits for the final report of a boot. A report line that other output interrupted is skipped: the line is printed on
+/// every console, and both the loader and the agent print one. A report without a proof is skipped as well.
 pub fn wait_for_report(machine: &mut Machine, deadline: Duration) -> Result<SeenReport, MachineError> {
     let key = machine.report_key().clone();
     wait_for(machine, deadline, Some(&key))
 }
 
-/// The same for an image of an older builder: any report is believed.
+/// The same for an image of an older builder: any report counts.
 pub fn wait_for_any_report(machine: &mut Machine, deadline: Duration) -> Result<SeenReport, MachineError> {
     wait_for(machine, deadline, None)
 }
@@ -61,17 +61,17 @@ fn wait_for(
     }
 }
 
-/// Reads the report in a line of a console; `None` where there is none, it is torn, or does not prove by `key` that it is
-/// the machine's own.
+/// Parses the report in a line of a console; `None` if there is none, it is incomplete, or does not prove with `key`
+/// that it is the machine's own.
 #[must_use]
 pub fn parse(line: &str, key: Option<&ReportKey>) -> Option<SeenReport> {
-    // A forged one may be in front of it on the same line.
+    // A forged report may precede it on the same line.
     let (_, text) = line.rsplit_once(marker::REPORT)?;
     let text = match key {
         Some(key) => report_key::proven_text(text, key)?,
         None => report_key::text(text),
     };
-    // Something may follow on the same line: only the first value counts.
+    // Other text may follow on the same line: only the first value counts.
     let json = serde_json::Deserializer::from_str(text).into_iter::<serde_json::Value>().next()?.ok()?;
     let report = serde_json::from_value(json.clone()).ok()?;
     Some(SeenReport { json, report })
@@ -91,7 +91,8 @@ mod tests {
         ReportKey::new([byte; 32])
     }
 
-    /// What a file name on the secret partition said, and `psyops run --headless` believed.
+    /// An attack that once worked: a file name on the secret partition was printed, and `psyops run --headless`
+    /// accepted it.
     #[test]
     fn a_report_that_anything_else_wrote_is_none() {
         let report = BootReport { outcome: Outcome::Ok, configure: Configure::Ok, ..BootReport::default() };

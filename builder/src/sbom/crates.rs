@@ -1,7 +1,7 @@
-//! The crates that our programs are linked with, from the lock file that they are built with.
+//! The crates that our programs are linked with, from the lock file of their build.
 //!
-//! The lock file does not tell what is only for tests or other platforms, so the list may have some too many, and none too
-//! few.
+//! The lock file does not tell which crates are only for tests or other platforms, so the list may have some too many,
+//! but lacks none.
 
 use super::{Component, ComponentKind};
 use serde::Deserialize;
@@ -25,7 +25,7 @@ struct RawPackage {
     dependencies: Vec<String>,
 }
 
-/// The programs and all that they depend on.
+/// The programs and all crates that they depend on.
 pub(super) fn linked() -> Vec<Component> {
     let lock: RawLock = toml::from_str(LOCK).expect("the lock file that this program was built with");
     let mut found = BTreeSet::new();
@@ -36,7 +36,7 @@ pub(super) fn linked() -> Vec<Component> {
             continue;
         }
         for wanted in &package.dependencies {
-            // `NAME`, or `NAME VERSION` where there are several versions.
+            // `NAME`, or `NAME VERSION` if there are several versions.
             let mut words = wanted.split(' ');
             let (name, version) = (words.next().unwrap_or_default(), words.next());
             waiting.extend(lock.package.iter().filter(|known| {

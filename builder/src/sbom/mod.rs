@@ -1,5 +1,5 @@
-//! What an image is made of, for those who must know: the packages of its lock, our programs, and the crates in them, as
-//! SPDX and as CycloneDX. Both lie in the root; nothing in them depends on a node or on the day.
+//! The software bill of materials of an image: the packages of its lock, our programs, and the crates in them, as SPDX
+//! and as CycloneDX. Both documents are in the root; they depend neither on a node nor on the date.
 
 mod crates;
 mod cyclonedx;
@@ -12,42 +12,42 @@ use crate::base::locked_package::Part;
 use crate::ids::{Owner, derived_uuid};
 use crate::site::{Base, ImageSource, Site};
 
-/// Where both documents and the provenance lie in the root.
+/// The folder in the root for both documents and the provenance.
 pub const FOLDER: &str = "usr/share/psyops";
 
-/// The documents of a system.
+/// The SBOM of a system in both formats.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sbom {
-    /// SPDX 2.3, in JSON.
+    /// The document in SPDX 2.3, in JSON.
     pub spdx: String,
-    /// CycloneDX 1.5, in JSON.
+    /// The document in CycloneDX 1.5, in JSON.
     pub cyclonedx: String,
 }
 
-/// What an image has in it.
+/// A component of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Component {
     kind: ComponentKind,
     name: String,
     version: String,
-    /// The package's architecture, where it has one.
+    /// The architecture of a package, if it has one.
     architecture: Option<String>,
-    /// The digest of what was taken: a package's file, a crate's archive.
+    /// The digest of a package's file or a crate's archive.
     sha256: Option<String>,
 }
 
-/// Where a component is from.
+/// The kind of a component.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum ComponentKind {
-    /// This project's programs.
+    /// A program of this project.
     Own,
     /// A package of Debian, in the root, the kernel or the initramfs.
     Debian,
     /// A crate that our programs are linked with.
     Crate,
-    /// The image that the base is.
+    /// The OCI image of an imported base.
     Image,
-    /// The tar that the base is.
+    /// The tar of an imported base.
     Tar,
 }
 
@@ -66,7 +66,7 @@ impl Component {
                 let architecture = self.architecture.as_deref().unwrap_or_default();
                 let name = self.name.rsplit('/').next().unwrap_or(&self.name).to_lowercase();
                 let name = escaped(&name);
-                // A folder is nothing that anybody else could find.
+                // A local folder cannot be found by other people.
                 if self.name.starts_with(['.', '/']) {
                     return format!("pkg:oci/{name}@{version}?arch={architecture}");
                 }
@@ -79,7 +79,7 @@ impl Component {
         }
     }
 
-    /// A name that no other component of the image has.
+    /// A name that is unique in the image.
     fn id(&self) -> String {
         let kind = match self.kind {
             ComponentKind::Own => "program",
@@ -102,12 +102,12 @@ fn escaped(text: &str) -> String {
 }
 
 impl Sbom {
-    /// The SBOM of what `site` makes of `lock`.
+    /// The SBOM of the system that `site` makes from `lock`.
     #[must_use]
     pub fn of(site: &Site, lock: &Lock) -> Self {
         let components = components(lock);
         let uuid = derived_uuid(&site.id, Owner::Release(&site.release), "bill-of-materials");
-        // The release may keep its name while its packages change, and two documents must not have one id.
+        // The release may keep its name while its packages change, and two documents must not have the same id.
         let content: String = components.iter().map(|component| component.purl() + "\n").collect();
         let id = uuid::Uuid::new_v5(&uuid, content.as_bytes());
         let subject = Subject { name: format!("{}-{}", site.id, site.release), id, time: site.build_time };
@@ -118,7 +118,7 @@ impl Sbom {
     }
 }
 
-/// What a document is about.
+/// The image that a document describes.
 struct Subject {
     name: String,
     id: uuid::Uuid,
@@ -138,12 +138,12 @@ fn components(lock: &Lock) -> Vec<Component> {
         }));
     }
     components.sort();
-    // A package may be taken for the root and for the initramfs.
+    // A package may be in both the root and the initramfs.
     components.dedup();
     components
 }
 
-/// An imported base. What it has in it, it must say itself.
+/// The component for an imported base. Its contents are not listed.
 fn base(request: &LockRequest, imported: &ImportedBase) -> Component {
     let (kind, name) = match &request.base {
         Base::Oci(ImageSource::Registry(image)) => {

@@ -1,8 +1,9 @@
-//! Where an image is from: which site and lock, built by what. An in-toto statement (v1) with SLSA provenance (v1).
+//! The provenance of an image: its site, its lock, and its builder. An in-toto statement (v1) with SLSA provenance
+//! (v1).
 //!
-//! A shorter form lies in the root. What the root has depends on nothing but its inputs, so the site's revision there is
-//! that of its roles and overlays; git's stands beside the image, because each commit, even of one node's file, would
-//! else change the root of all nodes.
+//! A shorter form is in the root. The content of the root depends only on its inputs, so the site's revision there is
+//! that of its roles and overlays. Git's revision is in the file beside the image: in the root, each commit, even of
+//! one node's file, would change the root of all nodes.
 
 use crate::base::imported::ImportedBase;
 use crate::base::lock::Lock;
@@ -13,12 +14,12 @@ use handoff::hash::Sha256Digest;
 use handoff::name::Name;
 use serde_json::{Value, json};
 
-/// What the builder is called in a provenance.
+/// The name of the builder in a provenance.
 const BUILDER: &str = concat!("psyops ", env!("CARGO_PKG_VERSION"));
-/// Which code built it.
+/// The version of the code that built it.
 const RECIPE: &str = env!("PSYOPS_RECIPE_IMAGE");
 
-/// What stands in the root.
+/// The document in the root.
 #[must_use]
 pub fn of_root(site: &Site, lock: &Lock) -> String {
     let value = json!({
@@ -31,7 +32,7 @@ pub fn of_root(site: &Site, lock: &Lock) -> String {
     format!("{value:#}\n")
 }
 
-/// What lies beside an image.
+/// The document beside an image.
 #[must_use]
 pub fn of_image(
     (site, node): (&Site, &Name),
@@ -86,16 +87,16 @@ pub fn of_image(
     format!("{statement:#}\n")
 }
 
-/// Where the site stands in git.
+/// The commit of the site in git.
 #[derive(Debug)]
 pub struct Revision {
     commit: String,
-    /// Whether there is something that is not committed.
+    /// Whether there are changes that are not committed.
     dirty: bool,
 }
 
 impl Revision {
-    /// None where the site is in no repository, or git is not installed.
+    /// `None` if the site is not in a repository, or git is not installed.
     #[must_use]
     pub fn of(site: &Site) -> Option<Self> {
         let ask = |arguments: &[&str]| {
@@ -109,7 +110,7 @@ impl Revision {
 }
 
 impl Lock {
-    /// The digest of what is locked, whatever else its file says.
+    /// The digest of the locked content, whatever else the lock's file has.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         let packages: String = self

@@ -68,7 +68,7 @@ fn our_programs_and_their_crates_stand_in_them_and_the_workstations_do_not() {
     }
 }
 
-/// What the specifications demand of every document (SPDX 2.3, clauses 6 to 7 and 11; CycloneDX 1.5).
+/// What the specifications require of every document (SPDX 2.3, clauses 6 to 7 and 11; CycloneDX 1.5).
 #[test]
 fn ids_are_unique_and_every_relationship_leads_somewhere() {
     let (spdx, cyclonedx) = documents();

@@ -1,6 +1,6 @@
-//! What a node must have: its identity, its settings and the files that the site gives it, as entries of a seal.
+//! What a node gets: its identity, its settings and the files that the site gives it, as entries of a seal.
 //!
-//! Composing draws nothing and asks no clock: the same site gives the same entries.
+//! Composing uses neither random numbers nor the clock: the same site gives the same entries.
 
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
@@ -21,46 +21,46 @@ use std::io;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-/// The file of a seal that has the public half of the node's SSH host key.
+/// The file of a seal with the public half of the node's SSH host key.
 pub(super) const HOST_KEY_PUBLIC: &str = "ssh/ssh_host_ed25519_key.pub";
 
-/// Why it is not known what a node must have.
+/// Why the entries of a node's seal could not be collected.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ComposeError {
-    /// A value of the store is missing or does not open.
+    /// A value of the store is missing or could not be decrypted.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The site's admins make no sense.
+    /// The keys of the site are not valid or not accepted.
     #[error(transparent)]
     Site(#[from] CredentialError),
-    /// The node's keys are of no use.
+    /// The node's keys are missing or not valid.
     #[error(transparent)]
     Keys(#[from] NodeKeyError),
-    /// A file holds a private key.
+    /// A file has a private key of the site.
     #[error(transparent)]
     Guard(#[from] GuardError),
-    /// A plain file of the site cannot be read.
+    /// A plain file of the site could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// The host key could not be written out.
+    /// The host key could not be written as text.
     #[error("the SSH host key of node {node}: {problem}")]
     HostKey {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// Why.
+        /// Why the key could not be written.
         problem: BadHostKey,
     },
     /// A file cannot be part of a seal.
     #[error("node {node}: {problem}")]
     Seal {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// Why.
+        /// Why the seal does not accept the file.
         problem: BuildError,
     },
 }
@@ -75,7 +75,8 @@ impl Classified for ComposeError {
     }
 }
 
-/// Collects what `node` must have, with the secrets that the admin can open. A file with a private key of the site is refused.
+/// Collects the entries for `node`, with the secrets that the admin can decrypt. A file with a private key of the site
+/// is refused.
 pub fn compose(
     site: &Site,
     node: &Node,
@@ -169,7 +170,8 @@ impl Parts<'_> {
             let lines: String = site.ssh_keys.iter().map(|line| format!("{}\n", line.trim_end())).collect();
             self.add_text("ssh/authorized_keys", 0o600, "/root/.ssh/authorized_keys", lines)?;
         }
-        // Card names by hardware address, in the form of nameif(8), for tools and people that look at the partition.
+        // Names of network cards by hardware address, in the form of nameif(8), for tools and people that read the
+        // partition.
         let cards = node.network.iter().filter_map(|card| Some(format!("{} {}\n", card.name, card.mac?)));
         let cards: String = cards.collect();
         if !cards.is_empty() {
@@ -187,7 +189,7 @@ impl Parts<'_> {
     }
 }
 
-/// A file of root's that the boot needs.
+/// The attributes of a file of root that the boot needs.
 fn own(kind: FileKind, mode: u32, install: &str) -> FileAttributes {
     FileAttributes {
         mode,

@@ -1,7 +1,7 @@
 //! The two private keys of a person who runs a site: an admin's age identity and the signing key.
 //!
-//! They are stored in `$XDG_CONFIG_HOME/psyops/SITE_ID/` or where an option points, never in the site. Whoever loads one gets
-//! the site with the keys that were accepted beside it, so that nothing is encrypted or signed for others.
+//! They are stored in `$XDG_CONFIG_HOME/psyops/SITE_ID/` or where an option points, never in the site. Code that loads
+//! one also gets the site with the keys that were accepted, so that nothing is encrypted or signed for others.
 
 use crate::error::{Class, Classified};
 use crate::folders::{Folder, NoFolder};
@@ -17,37 +17,37 @@ use keys::issue::signing::{BadSigningKey, SigningKey};
 use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
 
-/// Where the private keys are, where that is not the usual place.
+/// Where the private keys are, if not in the usual place.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Locations {
-    /// The admin's age identity.
+    /// The path of the admin's age identity.
     pub identity: Option<PathBuf>,
-    /// The signing key.
+    /// The path of the signing key.
     pub signing_key: Option<PathBuf>,
-    /// What opens those that are locked.
+    /// The passphrases for keys that are locked.
     pub passphrases: Passphrases,
 }
 
-/// The private keys of a site.
+/// Both private keys of a person who runs a site.
 #[derive(Debug)]
 pub struct Credentials {
-    /// Opens everything of the site.
+    /// The age identity, which decrypts everything of the site.
     pub identity: NodeIdentity,
-    /// Signs for the site.
+    /// The key that signs for the site.
     pub signing: SigningKey,
 }
 
-/// Those of the two private keys that this workstation has.
+/// The private keys that exist on this workstation.
 #[derive(Debug, Default)]
 pub struct OwnKeys {
-    /// The admin's identity.
+    /// The admin's age identity, if it is here.
     pub identity: Option<NodeIdentity>,
-    /// The signing key.
+    /// The signing key, if it is here.
     pub signing: Option<SigningKey>,
 }
 
 impl OwnKeys {
-    /// Their public halves.
+    /// The public halves of these keys.
     #[must_use]
     pub fn public(&self) -> OwnPublicKeys {
         OwnPublicKeys {
@@ -57,74 +57,74 @@ impl OwnKeys {
     }
 }
 
-/// The public halves of the private keys that this workstation has.
+/// The public halves of the private keys that exist on this workstation.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct OwnPublicKeys {
-    /// Of the admin's identity.
+    /// The public half of the admin's identity.
     pub identity: Option<Recipient>,
-    /// Of the signing key.
+    /// The public half of the signing key.
     pub signing: Option<PublicKey>,
 }
 
-/// Why the private keys cannot be used.
+/// Why the private keys could not be used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum CredentialError {
-    /// The user has no folder for them.
+    /// The user has no folder for private keys.
     #[error(transparent)]
     NoFolder(#[from] NoFolder),
-    /// A key file is missing, or is not private.
+    /// A key file is missing, or other users can read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
     /// The file is not an age identity.
     #[error("{path}: {problem}")]
     Identity {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: BadIdentity,
     },
     /// The file is not a signing key.
     #[error("{path}: {problem}")]
     SigningKey {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: BadSigningKey,
     },
-    /// The file is under a passphrase, and does not open with the right one.
+    /// The file is locked with a passphrase, but is not valid even with the right one.
     #[error("{path}: {problem}")]
     Locked {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: LockedError,
     },
-    /// The passphrase is wrong or unknown.
+    /// The passphrase is wrong or could not be asked for.
     #[error(transparent)]
     Passphrase(#[from] PassphraseError),
-    /// An intact identity of a person whom the site does not name.
+    /// The identity is valid, but its public key is not an admin recipient of the site.
     #[error(
         "the identity in {path} has the public key {found}, which is not an admin recipient of the site {site}"
     )]
     NotAnAdmin {
-        /// The site.
+        /// The id of the site.
         site: Name,
-        /// The file.
+        /// The path of the identity.
         path: PathBuf,
-        /// Its public key.
+        /// The public key of the identity.
         found: Recipient,
     },
-    /// An intact signing key whose signatures the site's nodes do not accept.
+    /// The signing key is valid, but is not a signing key of the site, so nodes do not accept its signatures.
     #[error("the signing key in {path} is {found}, which is not a signing key of the site {site}")]
     NotASigner {
-        /// The site.
+        /// The id of the site.
         site: Name,
-        /// The file.
+        /// The path of the signing key.
         path: PathBuf,
-        /// Its public key.
+        /// The public key of the signing key.
         found: String,
     },
-    /// The site's keys are not those that were accepted.
+    /// The keys of the site are not the accepted ones.
     #[error(transparent)]
     Trust(#[from] TrustError),
 }
@@ -169,7 +169,7 @@ impl Credentials {
 /// Reads the admin's identity, and checks that it is one of the site's and that the site's keys are the accepted ones.
 pub fn load_identity(site: Site, at: &Locations) -> Result<(Site, NodeIdentity), CredentialError> {
     let identity = read_identity(&site, at).map_err(|error| rather_untrusted(&site, at, error))?;
-    // Only the first use needs to know whose the signing key is.
+    // The signing key's owner is only needed at the first use.
     let is_first = trust::review(&site, at)?.accepted.is_none();
     let signing = if is_first { own_signing_key(&site, at)? } else { None };
     let own = OwnPublicKeys {
@@ -191,8 +191,8 @@ pub fn load_signing_key(site: Site, at: &Locations) -> Result<(Site, SigningKey)
     Ok((trust::settle(site, at, &own)?, signing))
 }
 
-/// If somebody changed the site's keys or its id, the user's key files do not fit the site any more. Then the change is the
-/// error that the user must see, and not what follows from it.
+/// If another person changed the site's keys or its id, the user's key files do not fit the site any more. Then the
+/// user must see that change as the error, and not its consequence.
 fn rather_untrusted(site: &Site, at: &Locations, error: CredentialError) -> CredentialError {
     let may_follow = match &error {
         CredentialError::File(file) => file.is_missing(),
@@ -208,7 +208,7 @@ fn rather_untrusted(site: &Site, at: &Locations, error: CredentialError) -> Cred
     }
 }
 
-/// The private keys that are at hand, whether the site names them or not.
+/// The private keys that exist on this workstation, whether the site names them or not.
 pub fn own_keys(site: &Site, at: &Locations) -> Result<OwnKeys, CredentialError> {
     Ok(OwnKeys { identity: own_identity(site, at)?, signing: own_signing_key(site, at)? })
 }
@@ -268,8 +268,8 @@ pub(super) fn place(site: &Site, given: Option<&Path>, name: &str) -> Result<Pat
     }
 }
 
-/// The admins of the site whom the user of this workstation accepted. Everything of the site is encrypted to them, and
-/// to nobody else; without an accepted set nothing can be encrypted.
+/// The admins of the site that the user of this workstation accepted. Everything of the site is encrypted only to them;
+/// without an accepted set nothing can be encrypted.
 pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> {
     if let Some(accepted) = &site.accepted {
         return Ok(accepted.keys.admins.clone());
@@ -281,10 +281,10 @@ pub fn admin_recipients(site: &Site) -> Result<Vec<Recipient>, CredentialError> 
     }
 }
 
-/// The keys whose signatures count for the site: those that the user of this workstation accepted. Where nothing was
-/// accepted, as in CI, they are those that the site itself names; `trust.toml` must then say the same.
+/// The keys whose signatures count for the site: those that the user of this workstation accepted. If nothing was
+/// accepted, as in CI, those in the site itself; `trust.toml` must then have the same keys.
 pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
-    // Asked for each seal: a site that has the accepted keys already is not copied.
+    // Called for each seal: a site that has the accepted keys already is not copied.
     if let Some(accepted) = &site.accepted {
         return Ok(accepted.keys.signers.clone());
     }
@@ -294,13 +294,14 @@ pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
     }
 }
 
-/// The site with the keys that were accepted on this workstation, if any were, for judging what others hand over.
+/// The site with the keys that were accepted on this workstation, if there are any, for verifying what other people
+/// made.
 pub fn with_accepted(site: Site, at: &Locations) -> Result<Site, CredentialError> {
     if site.accepted.is_some() {
         return Ok(site);
     }
     match trust::check(site.clone(), at) {
-        // Without a folder nothing can have been accepted.
+        // Without a folder there are no accepted keys.
         Err(TrustError::NoFolder(_)) => Ok(site),
         other => Ok(other?),
     }

@@ -1,9 +1,9 @@
-//! An ext4 file system with given files, made by `mke2fs -d` without root and equal from run to run.
+//! An ext4 file system with given files, made by `mke2fs -d` without root, with the same bytes in each run.
 //!
-//! mke2fs takes owners and times from the files that it copies, which are the builder's; debugfs then sets them to
-//! what they must be, for every inode. mke2fs copies in the order of names (C locale), the id and the hash seed are
-//! given, its configuration file is ours, and its clock is the site's. debugfs does not tell failures by its exit
-//! status, so the result is read back and compared file by file.
+//! mke2fs takes owners and times from the files that it copies, which belong to the builder; debugfs then sets the
+//! right ones for every inode. mke2fs copies in the order of names (C locale), gets the id and the hash seed as
+//! arguments, and uses our configuration file and the site's build time as its clock. debugfs does not report failures
+//! in its exit status, so the result is read back and compared file by file.
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::error::{Class, Classified};
@@ -21,61 +21,61 @@ use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// How much of a file system is copied at once.
+/// How many bytes of a file system are copied at once.
 const PIECE: usize = 1 << 18;
 
 /// A file of the file system.
 #[derive(Clone, Copy)]
 pub struct File<'c> {
-    /// Permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// Owner.
+    /// The user id of the owner.
     pub uid: u32,
-    /// Group.
+    /// The id of the group.
     pub gid: u32,
-    /// Content.
+    /// The content of the file.
     pub content: &'c [u8],
 }
 
-/// A file system to be made.
+/// The plan of a file system.
 pub struct Plan<'c> {
-    /// Its size in bytes.
+    /// The size of the file system in bytes.
     pub size: u64,
-    /// Its label.
+    /// The label of the file system.
     pub label: &'static str,
-    /// Its id.
+    /// The id of the file system.
     pub uuid: Uuid,
-    /// The seed of its folders' hashes.
+    /// The seed of the hashes in its folders.
     pub hash_seed: Uuid,
-    /// All its times, in seconds since 1970.
+    /// The time of all its inodes, in seconds since 1970.
     pub time: u64,
-    /// Its files; folders above them are root's, with the mode that the loader demands.
+    /// The files by path; the folders above them belong to root, with the mode that the loader requires.
     pub files: BTreeMap<RelativePath, File<'c>>,
 }
 
-/// Bytes of a block: small ones, because the files are.
+/// The bytes of a block: small blocks, because the files are small.
 const BLOCK: u64 = 1024;
-/// Bytes for each inode that there is.
+/// The bytes of the file system for each inode.
 const INODE_RATIO: u64 = 4096;
-/// Bytes of an inode.
+/// The bytes of an inode.
 const INODE: u64 = 256;
-/// Bytes of the journal, the smallest that there is.
+/// The bytes of the journal, the smallest that ext4 allows.
 const JOURNAL: u64 = 1024 * BLOCK;
-/// Bytes for superblocks, group descriptors, bitmaps, `lost+found` and what else ext4 keeps for itself, generously.
+/// A generous number of bytes for superblocks, group descriptors, bitmaps, `lost+found` and other data of ext4.
 const REST: u64 = 384 * 1024;
-/// The smallest file system that is made.
+/// The smallest file system that is made, in bytes.
 pub const SMALLEST: u64 = 4 * 1024 * 1024;
-/// Inodes that ext4 uses itself, with `lost+found`.
+/// The inodes that ext4 uses itself, including `lost+found`.
 const OWN_INODES: u64 = 11;
 
-/// What the C library says of a full disk.
+/// The C library's message for a full disk.
 const FULL: &str = "No space left on device";
 
-/// What mke2fs would otherwise read from the host's /etc/mke2fs.conf.
+/// The settings that mke2fs would otherwise read from the host's /etc/mke2fs.conf.
 ///
-/// Without `metadata_csum` on purpose. The superblock spans two sectors, with its checksum in the second one, and is read
-/// before the journal is: a power cut between the two leaves a file system that the kernel does not mount. What the
-/// checksums would find in files, the comparison with the seal finds.
+/// `metadata_csum` is left out on purpose. The superblock spans two sectors, with its checksum in the second one, and
+/// is read before the journal is: a power cut between the two writes leaves a file system that the kernel does not
+/// mount. The comparison with the seal finds the damage to files that checksums would find.
 const CONFIGURATION: &str = "[defaults]
 base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
 default_mntopts = acl,user_xattr
@@ -89,53 +89,53 @@ features = has_journal,extent,huge_file,flex_bg,64bit,dir_nlink,extra_isize
 }
 ";
 
-/// Why there is no file system.
+/// Why the file system could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum Ext4Error {
-    /// The files do not fit, with room to write the largest one a second time.
+    /// The files do not fit, with space to write the largest one a second time.
     #[error(
         "the secrets do not fit: {files} files need {needed} bytes with room to rewrite the largest, \
          the file system of {size} bytes has room for {room}"
     )]
     TooLarge {
-        /// How many files.
+        /// The number of files.
         files: usize,
-        /// What they need.
+        /// The bytes that they need.
         needed: u64,
-        /// What there is.
+        /// The bytes that are free for them.
         room: u64,
-        /// The size of the file system.
+        /// The size of the file system in bytes.
         size: u64,
     },
-    /// Too many files and folders.
+    /// There are more files and folders than inodes.
     #[error("{inodes} files and folders do not fit: the file system of {size} bytes has room for {room}")]
     TooMany {
-        /// How many there are.
+        /// The number of files and folders.
         inodes: u64,
-        /// How many there may be.
+        /// The number of inodes for them.
         room: u64,
-        /// The size of the file system.
+        /// The size of the file system in bytes.
         size: u64,
     },
-    /// Smaller than any file system of this kind.
+    /// The size is smaller than any such file system.
     #[error("a secret partition of {size} bytes is too small: the least is {SMALLEST}")]
     TooSmall {
-        /// The size that was asked for.
+        /// The requested size in bytes.
         size: u64,
     },
-    /// A name that debugfs cannot be told.
+    /// The name of a file cannot be written in a command for debugfs.
     #[error("the path {0:?} has quotes or control characters, which the secret partition cannot hold")]
     Name(RelativePath),
-    /// The plain text could not be staged.
+    /// The plain text could not be stored in memory for mke2fs.
     #[error(transparent)]
     Staging(#[from] StagingError),
     /// A tool is missing or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The output could not be written.
+    /// The output file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// The finished file system is not what it should be.
+    /// The finished file system does not have the right content: what differs.
     #[error("the file system that mke2fs and debugfs made is not as it should be: {0}")]
     Wrong(String),
 }
@@ -186,14 +186,14 @@ impl Plan<'_> {
         if inodes > room { Err(Ext4Error::TooMany { inodes, room, size }) } else { Ok(()) }
     }
 
-    /// The folders above the files, without the root.
+    /// The folders above the files, without the root folder.
     fn folders(&self) -> BTreeSet<&Path> {
         let parents = self.files.keys().flat_map(|path| Path::new(path.as_str()).ancestors().skip(1));
         parents.filter(|folder| !folder.as_os_str().is_empty()).collect()
     }
 
-    /// Makes the file system in the file `image`, which appears when it is whole. Until then its content, which holds keys,
-    /// is in memory only.
+    /// Makes the file system in the file `image`, which appears only when it is complete. Until then its content, with
+    /// the keys, is only in memory.
     pub fn write(&self, image: &Path) -> Result<(), Ext4Error> {
         self.check()?;
         let staging = Staging::new()?;
@@ -202,7 +202,7 @@ impl Plan<'_> {
         let made = fs::File::create_new(&place).map_err(failed)?;
         made.set_len(self.size).map_err(failed)?;
         if let Err(error) = self.make(&staging, &place) {
-            // A full folder is the tool's complaint here, and everywhere else an error of its own.
+            // The tool reports a full folder; anything else is an error of its own.
             return match &error {
                 Ext4Error::Tool(ToolError::Failed { complaint, .. }) if complaint.contains(FULL) => {
                     Err(failed(io::ErrorKind::StorageFull.into()).into())
@@ -215,7 +215,7 @@ impl Plan<'_> {
         file.set_len(self.size)?;
         let mut offset = 0;
         let mut piece = Zeroizing::new(vec![0; PIECE]);
-        // What was not written is a hole in the output as well.
+        // Ranges that were not written are holes in the output as well.
         while let Some(start) = next_data(&made, offset).map_err(failed)? {
             let count = made.read_at(&mut piece, start).map_err(failed)?;
             let bytes = filled(&piece, count).map_err(failed)?;
@@ -232,7 +232,7 @@ impl Plan<'_> {
         for (path, file) in &self.files {
             staging.write(&format!("tree/{path}"), file.content)?;
         }
-        // Without any file the folder must be there all the same.
+        // Without any file the folder must still exist.
         staging.write("tree/.keep", b"")?;
         fs::remove_file(staging.path().join("tree/.keep"))
             .map_err(|source| StagingError::Write { path: staging.path().to_owned(), source })?;
@@ -256,7 +256,7 @@ impl Plan<'_> {
         Ok(())
     }
 
-    /// What debugfs is told: type and mode, owner and the four times of every inode that has a name.
+    /// The commands for debugfs: type and mode, owner and the four times of every inode with a name.
     fn commands(&self) -> String {
         let mut text = String::new();
         let mut set = |path: &str, mode: u32, uid: u32, gid: u32| {
@@ -277,7 +277,7 @@ impl Plan<'_> {
         text
     }
 
-    /// Reads everything back with another program's code and compares it.
+    /// Reads everything back with other code and compares it.
     fn verify(&self, image: &Path) -> Result<(), Ext4Error> {
         let wrong = |path: &str, what: &str| Ext4Error::Wrong(format!("/{path}: {what}"));
         let unreadable = |error: ext4_view::Ext4Error| Ext4Error::Wrong(error.to_string());
@@ -306,12 +306,12 @@ impl Plan<'_> {
     }
 }
 
-/// Whether a path can stand between quotes in a line for debugfs.
+/// Whether a path can be written between quotes in a command for debugfs.
 fn quotable(path: &str) -> bool {
     !path.chars().any(|c| c == '"' || c.is_control())
 }
 
-/// Where the next byte that was written is, from `offset` on (lseek(2), `SEEK_DATA`); `None` behind the last one.
+/// The offset of the next written byte from `offset` on (lseek(2), `SEEK_DATA`); `None` after the last one.
 fn next_data(file: &fs::File, offset: u64) -> io::Result<Option<u64>> {
     match rustix::fs::seek(file, rustix::fs::SeekFrom::Data(offset)) {
         Ok(start) => Ok(Some(start)),

@@ -1,4 +1,4 @@
-//! The two key files of a site as files: where they are, whether they are locked, opening and rewriting them.
+//! The two key files of a site: where they are, whether they are locked, opening and rewriting them.
 
 use crate::error::{Class, Classified};
 use crate::secrets::credentials::{CredentialError, Locations, place};
@@ -17,12 +17,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Bytes of a line of armor (age-encryption.org/v1, which cites RFC 7468): a copy may have the lines, or the bytes.
+/// The bytes of a line of armor (age-encryption.org/v1, which cites RFC 7468): a copy may have the lines, or the bytes.
 const PEM_LINE: usize = 48;
-/// Shorter pieces could be found by chance.
+/// Shorter pieces could occur by chance, so they are not searched for.
 const SHORTEST_PIECE: usize = 32;
 
-/// Which of the two keys.
+/// Which of the two private keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyKind {
     /// The admin's age identity.
@@ -32,7 +32,7 @@ pub enum KeyKind {
 }
 
 impl KeyKind {
-    /// For people.
+    /// The name for people.
     #[must_use]
     pub fn what(self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl KeyKind {
         }
     }
 
-    /// For programs.
+    /// The name for programs (JSON).
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -51,65 +51,65 @@ impl KeyKind {
     }
 }
 
-/// A key file.
+/// A key file and which key is in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyFile {
-    /// Which key it has.
+    /// The key that it has.
     pub kind: KeyKind,
-    /// Where it is.
+    /// The path of the file.
     pub path: PathBuf,
 }
 
-/// A key that was opened.
+/// A private key that was read and decrypted.
 #[derive(Debug)]
 pub enum Key {
-    /// An identity.
+    /// The admin's age identity.
     Identity(NodeIdentity),
-    /// A signing key.
+    /// The signing key.
     Signing(Box<SigningKey>),
 }
 
-/// What can be said of a key file without a passphrase.
+/// What can be told about a key file without its passphrase.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KeyState {
-    /// There is none.
+    /// The file does not exist.
     Missing,
-    /// It is not private, or not a key.
+    /// Other users can read the file, or it is not a key.
     Unusable {
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
-        /// What the user can do.
+        /// What the user can do about it.
         advice: Option<String>,
     },
-    /// Under a passphrase, with the public half that is noted beside it.
+    /// The key is locked with a passphrase.
     Locked {
-        /// Permission bits.
+        /// The permission bits of the file.
         mode: u32,
-        /// The public half, which nothing proves without the passphrase.
+        /// The public half from the file beside it, which is unproven without the passphrase.
         public: Option<String>,
     },
-    /// Usable by everyone who can read the file.
+    /// The key is not locked.
     Open {
-        /// Permission bits.
+        /// The permission bits of the file.
         mode: u32,
-        /// The public half.
+        /// The public half of the key.
         public: String,
     },
 }
 
-/// A key was not rewritten.
+/// Why a key file was not rewritten.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RewriteError {
-    /// It could not be put under a passphrase.
+    /// The key could not be locked with a passphrase.
     #[error(transparent)]
     Lock(#[from] LockFailed),
-    /// Its text could not be made.
+    /// The text of the key file could not be made.
     #[error(transparent)]
     Text(#[from] SigningFailed),
-    /// What was made is not the same key, so the file was left as it is.
+    /// The new text does not have the same key, so the file was not changed.
     #[error("the new file for {path} does not open as the same key; it was not replaced")]
     NotTheSame {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
@@ -120,7 +120,7 @@ impl Classified for RewriteError {
     }
 }
 
-/// Where both keys of a site are.
+/// The paths of both keys of a site.
 pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], CredentialError> {
     Ok([
         KeyFile { kind: KeyKind::Identity, path: place(site, at.identity.as_deref(), ADMIN_IDENTITY_FILE)? },
@@ -128,12 +128,12 @@ pub fn of_site(site: &Site, at: &Locations) -> Result<[KeyFile; 2], CredentialEr
     ])
 }
 
-/// Reads an identity; a passphrase is asked for where it is locked.
+/// Reads an identity; asks for the passphrase if it is locked.
 pub fn open_identity(path: &Path, passphrases: &Passphrases) -> Result<NodeIdentity, CredentialError> {
     parse_identity(path, &read_private(KeyKind::Identity.what(), path)?, passphrases)
 }
 
-/// Reads a signing key; a passphrase is asked for where it is locked.
+/// Reads a signing key; asks for the passphrase if it is locked.
 pub fn open_signing_key(path: &Path, passphrases: &Passphrases) -> Result<SigningKey, CredentialError> {
     parse_signing_key(path, &read_private(KeyKind::Signing.what(), path)?, passphrases)
 }
@@ -173,7 +173,7 @@ fn failed(path: &Path, problem: LockedError) -> Attempt<CredentialError> {
 }
 
 impl Key {
-    /// The public half.
+    /// The public half of the key.
     #[must_use]
     pub fn public(&self) -> String {
         match self {
@@ -182,7 +182,7 @@ impl Key {
         }
     }
 
-    /// The text of a file with the public half: `age -R` and `minisign -p` read it.
+    /// The text of a file with the public half, which `age -R` and `minisign -p` can read.
     #[must_use]
     pub fn public_text(&self) -> String {
         match self {
@@ -191,7 +191,7 @@ impl Key {
         }
     }
 
-    /// The key file, under a passphrase if there is one.
+    /// The text of the key file, locked if there is a passphrase.
     pub fn text(
         &self,
         created: Timestamp,
@@ -209,13 +209,13 @@ impl Key {
 }
 
 impl KeyFile {
-    /// Reads the key; a passphrase is asked for where it is locked.
+    /// Reads the key; asks for the passphrase if it is locked.
     pub fn open(&self, passphrases: &Passphrases) -> Result<Key, CredentialError> {
         let what = self.kind.what();
         self.parse(&read_private(what, &self.path)?, passphrases)
     }
 
-    /// The same where there may be no such file.
+    /// The same, but `None` if the file does not exist.
     pub fn open_if_there(&self, passphrases: &Passphrases) -> Result<Option<Key>, CredentialError> {
         match self.open(passphrases) {
             Ok(key) => Ok(Some(key)),
@@ -224,7 +224,7 @@ impl KeyFile {
         }
     }
 
-    /// What is in the file.
+    /// Reads the key from the content of the file.
     pub fn parse(&self, file: &[u8], passphrases: &Passphrases) -> Result<Key, CredentialError> {
         match self.kind {
             KeyKind::Identity => parse_identity(&self.path, file, passphrases).map(Key::Identity),
@@ -234,7 +234,7 @@ impl KeyFile {
         }
     }
 
-    /// Whether `file` opens with the passphrase (or without one) as `key`.
+    /// Checks that `file` opens as `key` with the passphrase (or without one).
     pub fn check(&self, file: &[u8], key: &Key, passphrase: Option<&str>) -> Result<(), RewriteError> {
         let passphrases = Passphrases::of(passphrase.as_slice());
         match self.parse(file, &passphrases) {
@@ -243,7 +243,7 @@ impl KeyFile {
         }
     }
 
-    /// Where the public half of a locked key is noted: `admin.age.txt.pub`, `signing.key.pub`.
+    /// The path of the file with the public half of a locked key: `admin.age.txt.pub`, `signing.key.pub`.
     #[must_use]
     pub fn public_path(&self) -> PathBuf {
         let mut path = self.path.as_os_str().to_owned();
@@ -251,8 +251,8 @@ impl KeyFile {
         path.into()
     }
 
-    /// What is nowhere else but in this file, in pieces: where the key in it is under a passphrase, so that copies of the file
-    /// are found. An open key is found by its own bytes.
+    /// If the key is locked: bytes that occur only in this file, in pieces, to find copies of the file. An open key is
+    /// found by its own bytes.
     pub(super) fn locked_bytes(&self) -> Vec<Vec<u8>> {
         let file = read_private(self.kind.what(), &self.path).ok();
         let pieces = file.and_then(|file| match self.kind {
@@ -266,12 +266,12 @@ impl KeyFile {
             KeyKind::Identity | KeyKind::Signing => None,
         });
         let mut pieces: Vec<Vec<u8>> = pieces.unwrap_or_default();
-        // The last piece of a file may be a few bytes only.
+        // The last piece of a file may have only a few bytes.
         pieces.retain(|piece| piece.len() >= SHORTEST_PIECE);
         pieces
     }
 
-    /// What can be said of it without a passphrase.
+    /// Reads what can be told without a passphrase.
     #[must_use]
     pub fn state(&self) -> KeyState {
         let file = match read_private(self.kind.what(), &self.path) {
@@ -316,7 +316,7 @@ impl KeyState {
         Self::Unusable { problem: error.to_string(), advice: error.advice() }
     }
 
-    /// For programs.
+    /// The word for the state, for programs (JSON).
     #[must_use]
     pub fn word(&self) -> &'static str {
         match self {
@@ -327,7 +327,7 @@ impl KeyState {
         }
     }
 
-    /// Permission bits.
+    /// The permission bits, if the file could be read.
     #[must_use]
     pub fn mode(&self) -> Option<u32> {
         match self {
@@ -336,7 +336,7 @@ impl KeyState {
         }
     }
 
-    /// The public half, where it is known.
+    /// The public half, if it is known.
     #[must_use]
     pub fn public(&self) -> Option<&str> {
         match self {

@@ -1,4 +1,5 @@
-//! Lines for `known_hosts` (sshd(8)): who connects to a node the first time need not trust what he is shown.
+//! Lines for `known_hosts` (sshd(8)): with them, a user need not trust the key that a node shows at the first
+//! connection.
 
 use crate::error::{Class, Classified};
 use crate::next_command::psyops;
@@ -15,26 +16,26 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// Why the lines cannot be printed.
+/// Why the lines could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum KnownHostsError {
-    /// The site is not as it was accepted.
+    /// The keys of the site are not the accepted ones.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// The public key of a node cannot be read.
+    /// The public host key of a node could not be read.
     #[error("cannot read the public host key of node {node}, {path}: {source}")]
     Read {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The file.
+        /// The path of the public key.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// It is no public key.
+    /// The file is not an OpenSSH public key.
     #[error("{path} is no OpenSSH public key")]
     NotAKey {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
@@ -49,22 +50,23 @@ impl Classified for KnownHostsError {
     }
 }
 
-/// How the others know a node.
+/// A node's names and host key, for SSH clients.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct KnownHost {
-    /// The node's name.
+    /// The name of the node.
     pub node: String,
-    /// Its name and those of its fixed addresses that no other node has.
+    /// The name and the fixed addresses that no other node has.
     pub hosts: Vec<String>,
-    /// Kind and key, as `known_hosts` has them; none where the node never got keys, or where they are not known here.
+    /// The kind and the key, in the form of `known_hosts`; `None` if the node never got keys, or if they are not known
+    /// here.
     pub key: Option<String>,
-    /// Whether the site has a key of which this workstation does not know whose it is.
+    /// Whether the site has a host key for the node that is not known on this workstation.
     #[serde(skip)]
     pub is_unknown: bool,
 }
 
-/// Each node of the site. Where keys of the site were accepted on this workstation, only host keys that are known here are
-/// given, and another one in the site is an error: anybody who can commit to the site could put it there.
+/// The entries of all nodes. If keys of the site were accepted on this workstation, only host keys that are known here
+/// are returned, and another one in the site is an error: anyone who can commit to the site could have put it there.
 pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let notes = match &site.accepted {
         Some(accepted) => {
@@ -85,7 +87,7 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
         let path = store.host_key_public(&node.name);
         let found = match store.read_host_key_public(&node.name) {
             Ok(Some(line)) => match public_words(&line) {
-                // What is noted counts, whatever is in the site.
+                // The noted key counts, whatever the site has.
                 None if notes.is_none() => return Err(KnownHostsError::NotAKey { path }),
                 words => words,
             },
@@ -115,12 +117,12 @@ fn addresses_of(node: &Node) -> impl Iterator<Item = IpAddr> {
     node.network.iter().flat_map(|card| &card.addresses).map(InterfaceAddress::ip)
 }
 
-/// Whether others can reach a machine by this address.
+/// Whether other machines can reach a node by this address.
 fn is_usable(address: IpAddr) -> bool {
     !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
 }
 
-/// A line for `known_hosts`. A node without a key has a comment, so that the other lines can be used.
+/// A line for `known_hosts`. For a node without a key it is a comment, so that the other lines can still be used.
 impl fmt::Display for KnownHost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.key {
@@ -173,7 +175,7 @@ mod tests {
         let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
         let hosts: Vec<_> = known.iter().map(|node| node.hosts.join(" ")).collect();
         assert_eq!(hosts, ["a 10.0.0.8", "b 2001:db8::1"]);
-        // The same address, written in another way.
+        // The same address in another notation.
         fs::write(dir.join("nodes/a.toml"), node("\"10.0.0.8/24\", \"2001:DB8:0::1/64\"")).unwrap();
         let known = known_hosts(&Site::load(&dir).unwrap()).unwrap();
         assert_eq!(known[1].hosts, ["b", "10.0.0.9"]);

@@ -1,7 +1,7 @@
 //! A site's secrets on the workstation: credentials, the encrypted store, seals and secret partitions.
 //!
-//! Plain text of a secret is in memory, and in the short time in which mke2fs reads it in a private folder on a tmpfs;
-//! nowhere else. Nothing here draws anything random but new keys, and encryption that a new seal needs.
+//! The plain text of a secret is only in memory, and, for the short time in which mke2fs reads it, in a private folder
+//! on a tmpfs. The only random values here are new keys, and those that encrypting a new seal needs.
 
 pub mod compose;
 pub mod credentials;

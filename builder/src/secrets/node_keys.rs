@@ -1,6 +1,6 @@
-//! The keys of a node: made on the workstation before any image needs them, and kept for the admins.
+//! The keys of a node: made on the workstation before an image needs them, and stored encrypted for the admins.
 //!
-//! So a lost stick can be made again with the same identity, and clients keep trusting the same SSH host key.
+//! So a lost stick can be replaced by one with the same identity, and clients continue to trust the same SSH host key.
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -18,74 +18,74 @@ use std::path::{Path, PathBuf};
 /// Why a node has no usable keys.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum NodeKeyError {
-    /// The store does not have it, or it does not open.
+    /// The store does not have the key, or it could not be decrypted.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The site's keys are not those that were accepted.
+    /// The keys of the site are not the accepted ones.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// A file that an option points to cannot be read or is not private.
+    /// The key file that an option names could not be read, or other users can read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// The age identity is none.
+    /// The node's age identity is not valid.
     #[error("the key of node {node} in {path}: {problem}")]
     Identity {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The file.
+        /// The path of the identity.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: BadIdentity,
     },
-    /// The SSH host key is none, or could not be made.
+    /// The SSH host key is not valid, or could not be made.
     #[error("the SSH host key of node {node}: {problem}")]
     HostKey {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// What is wrong.
+        /// Why the key is not valid or could not be made.
         problem: BadHostKey,
     },
-    /// The site does not say what the node's public key is.
+    /// The node's file has no public key.
     #[error("nodes/{node}.toml has no recipient, so nothing can be encrypted to the node")]
     NoRecipient {
-        /// The node.
+        /// The name of the node.
         node: Name,
     },
-    /// The site's recipient of the node is none.
+    /// The public key in the node's file is not valid.
     #[error("nodes/{node}.toml: {problem}")]
     BadRecipient {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: keys::identity::BadRecipient,
     },
-    /// A key that belongs to another node, or to none.
+    /// The identity belongs to another node, or to none.
     #[error(transparent)]
     OtherNode(Box<OtherNode>),
     /// The node's file could not be changed.
     #[error(transparent)]
     Recipient(#[from] InitError),
-    /// The public line could not be written.
+    /// The file with the public host key could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
 }
 
-/// A key that is not the one that the site gives the node.
+/// A key that is not the one in the site for the node.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the key in {path} is not that of node {node}: it has the public key {found}{}, the site says {expected}",
     owner.as_ref().map(|owner| format!(" of node {owner}")).unwrap_or_default()
 )]
 pub struct OtherNode {
-    /// The node that was asked for.
+    /// The name of the node that needs the key.
     pub node: Name,
-    /// The file.
+    /// The path of the key.
     pub path: PathBuf,
-    /// The public key that the site gives the node.
+    /// The public key that the site has for the node.
     pub expected: Recipient,
     /// The public key of the identity.
     pub found: Recipient,
-    /// The node that the key belongs to, if the site has one.
+    /// The node that the key belongs to, if it is one of the site.
     pub owner: Option<Name>,
 }
 
@@ -118,20 +118,20 @@ impl Classified for NodeKeyError {
     }
 }
 
-/// What [`ensure`] made.
+/// The keys that [`ensure`] made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Made {
-    /// Whether anything was made.
+    /// Whether any key was made.
     pub anything: bool,
-    /// The public half of the node's age identity, if that was made: a key of which nobody else has the private half.
+    /// The public half of the node's age identity, if it was made: then no other person has the private half.
     pub identity: Option<Recipient>,
-    /// The same of its SSH host key: kind and key.
+    /// The public half of its SSH host key, if that was made: kind and key.
     pub host_key: Option<String>,
 }
 
-/// Gives a node the keys that it lacks: the site as it is then, and what was made.
+/// Makes the keys that a node lacks; returns the site with its new public keys, and what was made.
 ///
-/// A node whose `recipient` stands in its file keeps that key, wherever its private half is.
+/// A node with a `recipient` in its file keeps that key, wherever its private half is.
 pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, Made), NodeKeyError> {
     let store = Store::of(&site)?;
     let created = Timestamp::from_unix(site.build_time);
@@ -147,7 +147,7 @@ pub fn ensure(site: Site, node: &Name, admin: &NodeIdentity) -> Result<(Site, Ma
     Ok((site, Made { anything: made.anything, identity: None, host_key: made.new }))
 }
 
-/// Makes the age identity of a node, unless the store has one, and gives its public half.
+/// Makes the age identity of a node, unless the store has one, and returns its public half.
 fn make_identity(
     store: &Store,
     node: &Name,
@@ -162,16 +162,16 @@ fn make_identity(
     Ok(parse(store, node, admin)?.recipient())
 }
 
-/// What [`make_host_key`] wrote.
+/// The files that [`make_host_key`] wrote.
 #[derive(Default)]
 struct MadeHostKey {
-    /// Whether it wrote either half.
+    /// Whether either half was written.
     anything: bool,
-    /// Kind and key of one that was not there before.
+    /// Kind and key, if the key was not there before.
     new: Option<String>,
 }
 
-/// Makes the SSH host key of a node, unless the store has one; its public half lies beside it for everybody.
+/// Makes the SSH host key of a node, unless the store has one; its public half is stored beside it in plain text.
 fn make_host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<MadeHostKey, NodeKeyError> {
     let failed = |problem| NodeKeyError::HostKey { node: node.clone(), problem };
     let secret = Secret::HostKey(node.clone());
@@ -208,14 +208,14 @@ pub fn host_key(store: &Store, node: &Name, admin: &NodeIdentity) -> Result<Host
     HostKey::parse(&file).map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })
 }
 
-/// The public age key that the site gives a node.
+/// The public age key that the site has for a node.
 pub fn recipient(site: &Site, node: &Name) -> Result<Recipient, NodeKeyError> {
     let text = site.nodes().find(|known| known.name == *node).and_then(|known| known.recipient.as_deref());
     let text = text.ok_or_else(|| NodeKeyError::NoRecipient { node: node.clone() })?;
     text.parse().map_err(|problem| NodeKeyError::BadRecipient { node: node.clone(), problem })
 }
 
-/// The age identity of a node, from the store or from a file, checked to be the one that the site gives the node.
+/// The age identity of a node, from the store or from a file, checked to fit the public key in the site.
 pub fn identity(
     site: &Site,
     node: &Name,

@@ -1,9 +1,9 @@
-//! What this workstation knows of a site's nodes, beside the private keys and out of the site's reach: the last serial of
-//! each node's seals, its public keys, and the floors that were in use.
+//! What this workstation knows of a site's nodes, stored beside the private keys, where commits to the site cannot
+//! change it: the last serial of each node's seals, its public keys, and the floors that were in use.
 //!
-//! Nodes refuse a seal whose serial is lower than that of the one they have. So a new seal goes above both what the kept
-//! one says (where its signature holds) and what is noted here; and a kept seal far above what is noted here is refused,
-//! because the highest serial of all would be the last one that the node can ever be given.
+//! Nodes refuse a seal with a lower serial than that of the one they have. So a new seal gets a serial above both that
+//! of the stored seal (if its signature is valid) and the one noted here. A stored seal with a serial far above the
+//! noted one is refused: with the highest serial of all, the node could never be given another seal.
 
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
@@ -20,36 +20,36 @@ use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
-/// What the file's name ends with, after the site's id.
+/// The ending of the file's name, after the site's id.
 const ENDING: &str = ".nodes.toml";
-/// The format that this program writes and reads.
+/// The version of the format that this program writes and reads.
 const FORMAT: u32 = 1;
-/// How far a kept seal may be above the last serial known here: more seals than any workstation makes.
+/// How far the serial of a stored seal may be above the last one known here: more seals than any workstation makes.
 pub const LARGEST_STEP: u64 = 1 << 32;
 
-/// Why it is not known what was noted.
+/// Why the notes could not be read or written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum NotesError {
-    /// The file cannot be read, or is not private.
+    /// The file could not be read, or other users can read it.
     #[error(transparent)]
     File(#[from] PrivateFileError),
-    /// The file makes no sense.
+    /// The file is not valid.
     #[error("{path}: {problem}")]
     BadFile {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: String,
     },
-    /// The folder cannot be locked.
+    /// The folder could not be locked.
     #[error("cannot lock the folder {path}: {source}")]
     Lock {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from locking it.
         r#source: io::Error,
     },
-    /// The file cannot be written.
+    /// The file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
 }
@@ -78,7 +78,7 @@ impl Classified for NotesError {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct Raw {
     format: u32,
-    // Where it is missing, no floors were noted yet.
+    // Missing if no floors were noted yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     security_epoch: Option<u32>,
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -89,7 +89,7 @@ struct Raw {
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawNode {
-    // Text, because numbers of TOML end at 2^63. Floors are numbers, because they are numbers in the site.
+    // A text, because numbers of TOML end at 2^63. Floors are numbers, as in the site.
     #[serde(skip_serializing_if = "Option::is_none")]
     serial: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -104,35 +104,35 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
 }
 
-/// What is known of a node.
+/// What is noted of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNote {
     /// The last serial of its seals.
     pub serial: Option<Serial>,
-    /// Its public key: made here, sealed for here, or accepted by the user.
+    /// Its public age key: made here, sealed for here, or accepted by the user.
     pub key: Option<Recipient>,
     /// The public half of its SSH host key, kind and key: made here, sealed here, or accepted by the user.
     pub host_key: Option<String>,
 }
 
-/// The floors of a site: what was made before is refused by nodes, see `psyops seal --raise`.
+/// The floors of a site: nodes refuse seals and releases below them, see `psyops seal --raise`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Floors {
-    /// Of releases.
+    /// The lowest security epoch of releases.
     pub security_epoch: u32,
-    /// Of the serials of seals.
+    /// The lowest serials of seals.
     pub least_serial: LeastSerial,
 }
 
 impl Floors {
-    /// Those that the site names.
+    /// The floors in the files of the site.
     #[must_use]
     pub fn of(site: &Site) -> Self {
         Self { security_epoch: site.security_epoch, least_serial: site.floors() }
     }
 }
 
-/// What is known of all nodes.
+/// The notes about all nodes of a site.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNotes {
     nodes: BTreeMap<Name, NodeNote>,
@@ -140,7 +140,7 @@ pub struct NodeNotes {
 }
 
 impl NodeNotes {
-    /// Those that are noted beside the accepted keys of a site.
+    /// Reads the notes beside the accepted keys of a site.
     pub fn of(accepted: &Accepted) -> Result<Self, NotesError> {
         let path = file(accepted);
         let bytes = match read_private("file of notes about nodes", &path) {
@@ -204,7 +204,7 @@ impl NodeNotes {
         self.nodes.get(node)?.serial
     }
 
-    /// The public key of a node that is known here.
+    /// The public age key of a node that is known here.
     #[must_use]
     pub fn key(&self, node: &Name) -> Option<&Recipient> {
         self.nodes.get(node)?.key.as_ref()
@@ -216,13 +216,13 @@ impl NodeNotes {
         self.nodes.get(node)?.host_key.as_deref()
     }
 
-    /// The highest floors that were in use here; nothing where none were noted yet.
+    /// The highest floors that were in use here; `None` if none were noted yet.
     #[must_use]
     pub fn floors(&self) -> Option<&Floors> {
         self.floors.as_ref()
     }
 
-    /// Notes what is new: keys in place of older ones, serials and floors where they are higher.
+    /// Adds new notes: keys replace older ones, serials and floors are noted if they are higher.
     pub fn note<'n>(
         accepted: &Accepted,
         floors: Option<&Floors>,
@@ -241,10 +241,10 @@ impl NodeNotes {
         })
     }
 
-    /// Takes lower floors too, because the user accepted them.
+    /// Notes these floors even if they are lower, because the user accepted them.
     pub fn replace_floors(accepted: &Accepted, floors: Floors) -> Result<Self, NotesError> {
         Self::change(accepted, |notes| {
-            // Their lines stand below their names.
+            // The floor of a node is in the table of that node.
             for (node, _) in floors.least_serial.nodes() {
                 notes.nodes.entry(node.clone()).or_default();
             }
@@ -264,7 +264,7 @@ impl NodeNotes {
 
     fn change(accepted: &Accepted, how: impl FnOnce(&mut Self)) -> Result<Self, NotesError> {
         let folder = &accepted.folder;
-        // Two copies of a site may be sealed at once.
+        // Two copies of a site may be sealed at the same time.
         let locked = File::open(folder).and_then(|folder| folder.lock().map(|()| folder));
         let _locked = locked.map_err(|source| NotesError::Lock { path: folder.clone(), source })?;
         let before = Self::of(accepted)?;

@@ -1,4 +1,4 @@
-//! The settings of a node, out of its site: the content of `node.toml`.
+//! The settings of a node from its site: the content of `node.toml`.
 
 use crate::site::{Node, Site};
 use handoff::node_settings::NodeSettings;

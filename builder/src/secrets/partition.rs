@@ -1,4 +1,4 @@
-//! A node's secret partition: `age.key` and every file of its seal that lives on the disk, in one ext4 file system.
+//! A node's secret partition: `age.key` and every file of its seal that is stored on the disk, in one ext4 file system.
 
 use crate::error::{Class, Classified};
 use crate::ids::{Owner, derived_uuid};
@@ -17,24 +17,24 @@ use keys::timestamp::Timestamp;
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// Why there is no secret partition.
+/// Why the secret partition could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PartitionError {
-    /// The site's keys make no sense.
+    /// The keys of the site are not valid or not accepted.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// The node's key is missing or another's.
+    /// The node's key is missing or that of another node.
     #[error(transparent)]
     Keys(#[from] NodeKeyError),
     /// The file system could not be made.
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
-    /// The seal names a file and does not have it.
+    /// The manifest of the seal lists a file that the seal does not have.
     #[error("the seal of node {node} lists the file {path} and has no content for it")]
     NoContent {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The file.
+        /// The path of the file.
         path: RelativePath,
     },
 }
@@ -57,10 +57,10 @@ impl Classified for PartitionError {
     }
 }
 
-/// Writes the secret partition of `node` as the file `image`, `length` bytes long, private and sparse.
+/// Writes the secret partition of `node` to the file `image`, with `length` bytes, private and sparse.
 ///
-/// The node's key comes from the site's store, or from the file `key`; it must be the one that the site gives the node.
-/// Two calls with the same site and seal write the same bytes.
+/// The node's key comes from the site's store, or from the file `key`; it must fit the public key in the site. Two
+/// calls with the same site and seal write the same bytes.
 pub fn write_partition(
     site: &Site,
     node: &Node,
@@ -71,7 +71,7 @@ pub fn write_partition(
     image: &Path,
 ) -> Result<(), PartitionError> {
     let identity = node_keys::identity(site, &node.name, &credentials.identity, key)?;
-    // Written out anew and not copied: comments of the given file have no place on the stick.
+    // The key file is written again and not copied: the stick must not get comments of the given file.
     let identity = identity_file::text(&identity, Timestamp::from_unix(site.build_time));
     let mut files = BTreeMap::new();
     files.insert(age_key(), File { mode: KEY_MODE, uid: 0, gid: 0, content: identity.as_bytes() });

@@ -1,6 +1,6 @@
-//! Passphrases of private keys: asked for once per command, on the terminal or read from a descriptor.
+//! Passphrases of private keys: asked for once per command on the terminal, or read from a descriptor.
 //!
-//! Never from an argument or a variable of the environment, where other processes of the user can read them.
+//! They are never read from an argument or an environment variable, where other processes of the user can read them.
 
 use crate::error::{Class, Classified};
 use crate::next_command::psyops;
@@ -11,68 +11,68 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use zeroize::Zeroizing;
 
-/// The most that is read from a descriptor, in bytes.
+/// The most bytes that are read from a descriptor.
 const LARGEST: u64 = 1 << 16;
 
-/// Why a key stays locked.
+/// Why a passphrase was not read, or is wrong.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PassphraseError {
-    /// There is neither a terminal nor a descriptor.
+    /// A key is locked, and there is neither a terminal nor a descriptor for its passphrase.
     #[error("the {what} {path} is under a passphrase, and there is no terminal to ask on: {source}")]
     NoTerminal {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
-        /// Why.
+        /// The error from opening the terminal.
         r#source: io::Error,
     },
-    /// A new passphrase is wanted, and there is neither a terminal nor a descriptor.
+    /// A new passphrase is needed, and there is neither a terminal nor a descriptor.
     #[error("there is no terminal on which a new passphrase could be typed: {source}")]
     NoTerminalForNew {
-        /// Why.
+        /// The error from opening the terminal.
         r#source: io::Error,
     },
-    /// There is no such descriptor.
+    /// The descriptor is not open.
     #[error("the descriptor {descriptor} is not open, and a passphrase was to come from it")]
     Closed {
-        /// Its number.
+        /// The number of the descriptor.
         descriptor: u32,
         /// The option that names it.
         option: &'static str,
     },
-    /// The descriptor cannot be read.
+    /// The descriptor could not be read.
     #[error("cannot read passphrases from the descriptor {descriptor}: {source}")]
     Descriptor {
-        /// Its number.
+        /// The number of the descriptor.
         descriptor: u32,
         /// The option that names it.
         option: &'static str,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// Nothing was typed, or the descriptor has nothing.
+    /// The user typed nothing, or the descriptor has no line for the key.
     #[error("the passphrase that came from {from} for the {what} {path} is empty")]
     Empty {
-        /// Where it came from.
+        /// The source of the passphrase, for the message.
         from: String,
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
     },
-    /// None of the passphrases opens the key.
+    /// None of the passphrases decrypts the key.
     #[error("the passphrase does not open the {what} {path}")]
     Wrong {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the key file.
         path: PathBuf,
     },
-    /// The new passphrase was typed differently the second time.
+    /// The user typed another new passphrase the second time.
     #[error("the two passphrases differ; type the same one twice")]
     Differ,
-    /// No new passphrase was given.
+    /// The new passphrase is empty.
     #[error("the new passphrase is empty")]
     NewIsEmpty,
     /// The new passphrase is too short.
@@ -80,7 +80,7 @@ pub enum PassphraseError {
     TooShort,
 }
 
-/// Shorter ones are guessed too fast.
+/// The least number of characters: shorter passphrases are guessed too fast.
 const SHORTEST: usize = 8;
 
 impl Classified for PassphraseError {
@@ -123,7 +123,7 @@ impl Classified for PassphraseError {
     }
 }
 
-/// The passphrases that are known so far, and where more come from. Clones share both.
+/// The passphrases that are known so far, and where to get more. Clones share both.
 #[derive(Clone, Default)]
 pub struct Passphrases(Arc<Mutex<State>>);
 
@@ -132,7 +132,7 @@ struct State {
     descriptor: Option<u32>,
     was_read: bool,
     known: Vec<Zeroizing<String>>,
-    // Nobody is asked for more.
+    // Set if no more passphrases may be asked for.
     is_closed: bool,
 }
 
@@ -142,7 +142,7 @@ impl fmt::Debug for Passphrases {
     }
 }
 
-/// Passphrases are not compared: two places of keys are the same where their paths are.
+/// Passphrases are not compared: two `Locations` are equal if their paths are.
 impl PartialEq for Passphrases {
     fn eq(&self, _: &Self) -> bool {
         true
@@ -151,25 +151,25 @@ impl PartialEq for Passphrases {
 
 impl Eq for Passphrases {}
 
-/// A passphrase that is not the right one.
+/// The passphrase does not decrypt the key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WrongPassphrase;
 
 impl Passphrases {
-    /// From the lines of a descriptor, where one is named; otherwise from the terminal.
+    /// Passphrases from the lines of a descriptor, if there is one; otherwise from the terminal.
     #[must_use]
     pub fn from_descriptor(descriptor: Option<u32>) -> Self {
         Self(Arc::new(Mutex::new(State { descriptor, is_closed: descriptor.is_some(), ..State::default() })))
     }
 
-    /// These, and no others: nobody is asked.
+    /// Only these passphrases: the user is not asked.
     #[must_use]
     pub fn of(known: &[&str]) -> Self {
         let known = known.iter().map(|text| Zeroizing::new((*text).to_owned())).collect();
         Self(Arc::new(Mutex::new(State { known, is_closed: true, ..State::default() })))
     }
 
-    /// Opens the key `what` in `path`: with a passphrase that is known, or with one that is asked for once.
+    /// Opens the key `what` in `path`: with a known passphrase, or with one that the user is asked for, once.
     pub fn open<K, E: From<PassphraseError>>(
         &self,
         what: &'static str,
@@ -211,12 +211,12 @@ impl Passphrases {
     }
 }
 
-/// What came of trying a passphrase.
+/// Why an attempt with a passphrase failed.
 #[derive(Debug)]
 pub enum Attempt<E> {
-    /// It is not the right one.
+    /// The passphrase is wrong.
     Wrong,
-    /// The key is bad in another way.
+    /// The key is not valid in another way.
     Other(E),
 }
 
@@ -249,7 +249,8 @@ fn lines_of(descriptor: u32, option: &'static str) -> Result<Vec<Zeroizing<Strin
         io::ErrorKind::NotFound => PassphraseError::Closed { descriptor, option },
         _ => PassphraseError::Descriptor { descriptor, option, source },
     };
-    // The number may be any, and only the kernel knows whether it is open: opened by its name, it is not taken over.
+    // The number may be any; only the kernel knows whether it is open. Opening it by name does not take ownership of
+    // it.
     let file = File::open(format!("/proc/self/fd/{descriptor}")).map_err(failed)?;
     let mut text = Zeroizing::new(String::with_capacity(4096));
     file.take(LARGEST).read_to_string(&mut text).map_err(failed)?;

@@ -1,6 +1,6 @@
-//! The whole way from a site to what its nodes' images need of secrets: credentials, keys, the current seals.
+//! All steps from a site to the secrets of its nodes' images: credentials, keys, and current seals.
 //!
-//! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they cannot differ.
+//! `build-image`, `mksecrets` and `psyops seal` all begin here, so that they do the same.
 
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
@@ -21,30 +21,31 @@ use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
-/// A node whose secrets are ready.
+/// A node with keys and a current seal.
 #[derive(Debug)]
 pub struct Prepared {
-    /// The site as it is now: nodes' public keys may have been written into it.
+    /// The site as it is now: public keys of nodes may have been added to its files.
     pub site: Arc<Site>,
-    /// The node.
+    /// The name of the node.
     pub node: Name,
     /// The private keys that were used.
     pub credentials: Arc<Credentials>,
-    /// What nothing that is packed may hold.
+    /// The guard against private keys in files that are packed.
     pub guard: Arc<KeyGuard>,
     /// The node's current seal.
     pub seal: NodeSeal,
-    /// Whether keys of the node were made just now.
+    /// Whether keys of the node were made by this command.
     pub keys_made: bool,
-    /// Whether the accepted keys were written into the site just now (`trust.toml`).
+    /// Whether this command wrote the accepted keys into the site (`trust.toml`).
     pub trust_published: bool,
 }
 
-/// While it lives, no other process makes keys or seals of a site: two at once would give a node two keys.
+/// An exclusive lock on a site: while it exists, no other process makes keys or seals, as two at once would give a node
+/// two keys.
 pub(super) struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
 impl Alone {
-    /// Waits for others, and reads the site again, because they may have changed it.
+    /// Waits for other processes, and reads the site again, because they may have changed it.
     pub(super) fn with(site: &Site) -> Result<(Self, Site), Error> {
         let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
         let locked = locked.map_err(|source| SiteError::Read { path: site.dir.clone(), source })?;
@@ -52,13 +53,13 @@ impl Alone {
     }
 }
 
-/// Gives the node the keys that it lacks, and a seal if the kept one is not current.
+/// Makes the keys that the node lacks, and a seal if the stored one is not current.
 pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Error> {
     // One name gives one node, or an error above.
     prepare_all(site, [node], at)?.pop().ok_or_else(|| NothingPrepared.into())
 }
 
-/// No node was prepared, because none was named.
+/// The user named no node, so none was prepared.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("no node was named")]
 struct NothingPrepared;
@@ -69,7 +70,7 @@ impl Classified for NothingPrepared {
     }
 }
 
-/// The same for several nodes, in their order, each once.
+/// The same for several nodes, in order, each once.
 pub fn prepare_all<'n>(
     site: &Site,
     nodes: impl IntoIterator<Item = &'n str>,
@@ -78,7 +79,7 @@ pub fn prepare_all<'n>(
     prepare_all_as_wished(site, nodes, at, SealWish::default())
 }
 
-/// The same, and what else the user wants of the seals.
+/// The same with further options for the seals.
 pub fn prepare_all_as_wished<'n>(
     site: &Site,
     nodes: impl IntoIterator<Item = &'n str>,
@@ -86,7 +87,7 @@ pub fn prepare_all_as_wished<'n>(
     wish: SealWish,
 ) -> Result<Vec<Prepared>, Error> {
     let (_exclusive, site) = Alone::with(site)?;
-    // A mistyped name is reported before keys are asked for.
+    // A mistyped name is reported before asking for passphrases.
     let nodes: Vec<Name> =
         nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
     let (mut site, credentials) = Credentials::load(site, at)?;
@@ -96,7 +97,7 @@ pub fn prepare_all_as_wished<'n>(
         if names.iter().any(|(known, _)| *known == name) {
             continue;
         }
-        // One after the other: each may change the site.
+        // One after the other, because each may change the site.
         let made;
         (site, made) = node_keys::ensure(site, &name, &credentials.identity)?;
         names.push((name, made));
@@ -130,13 +131,13 @@ pub fn prepare_all_as_wished<'n>(
     Ok(prepared)
 }
 
-/// A node would not start with the seal and the system that it was about to get.
+/// A node would not start with its new seal and system.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 #[error("node {node} would not start: {problem}")]
 pub struct NotAcceptedByOwnSystem {
-    /// The node.
+    /// The name of the node.
     pub node: Name,
-    /// The node's own words.
+    /// The node's own reason for refusing them.
     pub problem: Box<NotAccepted>,
 }
 
@@ -152,7 +153,7 @@ impl Classified for NotAcceptedByOwnSystem {
 }
 
 impl Prepared {
-    /// Holds the node's seal against the system that it gets, as the node does at its start.
+    /// Checks the node's seal against its system, as the node does at each start.
     pub fn check_system(&self, system: &LoaderConfig) -> Result<(), Error> {
         let keys: Vec<PublicKey> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
         let seal = UnverifiedSeal::parse(&self.seal.bytes).and_then(|seal| seal.verify(&keys, &system.site));
@@ -162,12 +163,12 @@ impl Prepared {
         Ok(())
     }
 
-    /// The node as the site has it.
+    /// The node in the site.
     pub fn node(&self) -> Result<&Node, Error> {
         Ok(self.site.node(self.node.as_str())?)
     }
 
-    /// Writes the node's secret partition as the file `image`, with the node's key from the store or from `key`.
+    /// Writes the node's secret partition to the file `image`, with the node's key from the store or from `key`.
     pub fn write_partition(&self, key: Option<&Path>, size: u64, image: &Path) -> Result<(), Error> {
         let node = self.node()?;
         Ok(write_partition(&self.site, node, &self.seal, &self.credentials, key, size, image)?)

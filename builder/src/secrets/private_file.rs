@@ -1,7 +1,7 @@
-//! Reading a file that only its owner may read or replace: private keys, and what is stored beside them.
+//! Reading a file that only its owner may read or replace: private keys, and files beside them.
 //!
-//! The checks are those of ssh: a file that another user can read is not private, and a file or folder that another user
-//! can write is not trusted. They are made on the open file, so that nothing changes between check and use.
+//! The checks are those of ssh: a file that another user can read is not private, and a file or folder that another
+//! user can write is not trusted. They are made on the open file, so nothing can change between check and use.
 
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
@@ -19,68 +19,68 @@ const LARGEST: u64 = 1 << 20;
 /// Why a private file was not read.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PrivateFileError {
-    /// It does not exist or cannot be read.
+    /// The file does not exist or could not be read.
     #[error("cannot read the {what} {path}: {source}")]
     Read {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// It is a symbolic link, which could be turned to another file.
+    /// The path is a symbolic link, which another user could point to another file.
     #[error("the {what} {path} is a symbolic link")]
     Link {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The link.
+        /// The path of the link.
         path: PathBuf,
     },
-    /// It is a folder, a pipe or a device.
+    /// The path is a folder, a pipe or a device.
     #[error("the {what} {path} is not a plain file")]
     NotAFile {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The path.
+        /// The path that is not a file.
         path: PathBuf,
     },
-    /// Other users can read it.
+    /// Other users can read the file.
     #[error("the {what} {path} has mode {mode:04o}: others can read it")]
     TooOpen {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the file.
         mode: u32,
     },
     /// The file or its folder belongs to another user, who could replace it.
     #[error("{path} belongs to user {owner}, not to user {user}, who runs this command")]
     OtherOwner {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Its owner.
+        /// The id of the user that owns it.
         owner: u32,
-        /// The user of this process.
+        /// The id of the user of this process.
         user: u32,
     },
-    /// Other users can replace files in its folder.
+    /// Other users can replace files in the folder.
     #[error("the folder {path} of the {what} has mode {mode:04o}: others can replace files in it")]
     OpenFolder {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the folder.
         mode: u32,
     },
-    /// It is far larger than any key.
+    /// The file is much larger than any key.
     #[error("the {what} {path} has more than {LARGEST} bytes")]
     TooLarge {
-        /// What the file is.
+        /// What the file is, for the message.
         what: &'static str,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
@@ -123,7 +123,7 @@ impl Classified for PrivateFileError {
 /// Reads a file that only its owner may read, in a folder that only its owner may write.
 pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, PrivateFileError> {
     let read = |source| PrivateFileError::Read { what, path: path.to_owned(), source };
-    // Without O_NONBLOCK, opening a pipe would wait for a writer.
+    // Without `O_NONBLOCK`, opening a pipe would wait for a writer.
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
@@ -145,7 +145,7 @@ pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>
         return Err(PrivateFileError::TooOpen { what, path: path.to_owned(), mode });
     }
     check_folder(what, path, user)?;
-    // Reserved at once, so that growing leaves no copy of the key in freed memory.
+    // All memory is reserved first, so that growing leaves no copy of the key in freed memory.
     let mut content =
         Zeroizing::new(Vec::with_capacity(to_usize(found.len().min(LARGEST)).saturating_add(1)));
     file.take(LARGEST + 1).read_to_end(&mut content).map_err(read)?;
@@ -155,7 +155,7 @@ pub fn read_private(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>
     Ok(content)
 }
 
-/// Checks that no other user can replace the file at `path`. In a sticky folder only its owner can.
+/// Checks that no other user can replace the file at `path`. In a sticky folder only the owner of the file can.
 fn check_folder(what: &'static str, path: &Path, user: u32) -> Result<(), PrivateFileError> {
     let folder = folder_of(path);
     let found = fs::metadata(folder).map_err(|source| PrivateFileError::Read {
@@ -173,7 +173,7 @@ fn check_folder(what: &'static str, path: &Path, user: u32) -> Result<(), Privat
     Ok(())
 }
 
-/// The folder that holds `path`.
+/// The folder that contains `path`.
 pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -254,7 +254,7 @@ mod tests {
     #[test]
     fn a_key_of_another_user_is_refused() {
         let (folder, path) = key();
-        // Only root can give a file away; for other users the system's own files have another owner.
+        // Only root can change the owner of a file; for other users there are the system's own files.
         if chown(&path, Some(65534), None).is_ok() {
             let error = read_private("key", &path).unwrap_err();
             assert!(matches!(error, PrivateFileError::OtherOwner { owner: 65534, .. }), "{error}");

@@ -1,7 +1,7 @@
-//! Raising what a site's systems and seals insist on, so that what was replaced is refused from then on.
+//! Raising the lowest serial or release that a site's systems and seals accept, so that nodes refuse older ones.
 //!
-//! The keys that new seals need are opened first, because a floor cannot be lowered. Then the floor is written, and the
-//! seals follow from it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
+//! The keys for new seals are opened first, because a floor cannot be lowered. Then the floor is written, and new seals
+//! are made for it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
 
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
@@ -28,33 +28,33 @@ pub enum Raise {
 /// A number in the site that was raised.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Raised {
-    /// The key that was written.
+    /// The key in the site's file.
     pub key: &'static str,
-    /// The node whose file has it; `None` for `site.toml`.
+    /// The node with that file; `None` for `site.toml`.
     pub node: Option<Name>,
-    /// The number before; 0 where there was none.
+    /// The number before; 0 if there was none.
     pub from: u64,
     /// The number now.
     pub to: u64,
 }
 
-/// Why nothing was raised.
+/// Why a floor could not be raised.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RaiseError {
     /// The site's file could not be changed.
     #[error(transparent)]
     Site(#[from] InitError),
-    /// The least release counts for all nodes.
+    /// The user named nodes, but the least release is the same for all nodes.
     #[error("the least release is raised for all nodes of a site, not for single ones")]
     ReleaseOfSomeNodes,
-    /// The number cannot grow.
+    /// The number cannot be higher.
     #[error("{key} of the site {site} is {number} and cannot be raised further")]
     Highest {
-        /// The key.
+        /// The key in the site's file.
         key: &'static str,
-        /// The site.
+        /// The id of the site.
         site: Name,
-        /// Its number.
+        /// The present number.
         number: u64,
     },
 }
@@ -76,8 +76,8 @@ impl Classified for RaiseError {
     }
 }
 
-/// Raises `what` in the site: for single nodes, or, where `nodes` is `None`, for all. `at` says where the keys are that
-/// the user accepted, and what is noted beside them.
+/// Raises the floor `what` in the site: for these nodes, or for all if `nodes` is `None`. `at` has the paths of the
+/// private keys; the accepted keys and the notes are beside them.
 pub fn raise(
     site: &Site,
     nodes: Option<&[String]>,
@@ -85,7 +85,7 @@ pub fn raise(
     at: &Locations,
 ) -> Result<Vec<Raised>, Error> {
     let (_exclusive, site) = Alone::with(site)?;
-    // A mistyped name is found before keys are asked for, and one that is named twice is raised once.
+    // A mistyped name is found before asking for passphrases, and a node that is named twice is raised once.
     let nodes = nodes.map(|names| names.iter().map(|name| Ok(&site.node(name)?.name)));
     let nodes: Option<BTreeSet<&Name>> = nodes.map(Iterator::collect::<Result<_, SiteError>>).transpose()?;
     if what == Raise::Release && nodes.is_some() {
@@ -99,14 +99,15 @@ pub fn raise(
         }
         (Raise::Release, _) => raise_release(&site, &known).map(|raised| vec![raised]),
     };
-    // Also where only some were raised, or their seals cannot be made then: nobody lowers these floors unnoticed.
+    // Noted even if only some floors were raised, or if the seals cannot be made afterwards, so that these floors
+    // cannot be lowered without being noticed.
     if let Some(accepted) = &known.site.accepted {
         NodeNotes::note(accepted, Some(&Floors::of(&Site::load(&site.dir)?)), [])?;
     }
     raised
 }
 
-/// Whose seals count for the site, and which serials were given out on this workstation.
+/// The keys that count for the site, and the serials that this workstation used.
 struct Known {
     site: Site,
     notes: NodeNotes,
@@ -118,7 +119,7 @@ fn known(site: &Site, at: &Locations) -> Result<Known, Error> {
     Ok(Known { site, notes })
 }
 
-/// One above the highest serial that a seal of these nodes has or had, so that every one of them is below.
+/// One above the highest serial of any seal of these nodes, so that every one of them is below.
 fn raise_serial(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raised, Error> {
     let floors = site.floors();
     let mut highest = 0;
@@ -127,14 +128,14 @@ fn raise_serial(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raise
     }
     let key = "least-serial";
     let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
-    // Site files hold TOML's integers, which are signed.
+    // Site files have TOML's integers, which are signed.
     let to = highest.checked_add(1).filter(|serial| i64::try_from(*serial).is_ok());
     let to = to.ok_or_else(|| RaiseError::Highest { key, site: site.id.clone(), number: highest })?;
     set_least_serial(site, node, to).map_err(RaiseError::from)?;
     Ok(Raised { key, node: node.cloned(), from, to })
 }
 
-/// One above the site's own epoch and those that kept seals already ask for, in case the site's was put back.
+/// One above the site's own epoch and those in stored seals, in case the site's epoch was lowered.
 fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
     let key = "security-epoch";
     let from = site.security_epoch;
@@ -149,7 +150,7 @@ fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
 }
 
 impl Known {
-    /// The highest serial of a node's seals: that of the kept one, or of one that was made here and is gone since.
+    /// The highest serial of a node's seals: that of the stored one, or of one that was made here and is gone now.
     fn highest_serial(&self, node: &Name) -> Result<u64, Error> {
         let (kept, noted) = (self.kept(node)?.map(|header| header.serial), self.notes.serial(node));
         if let Some(kept) = kept {
@@ -158,7 +159,8 @@ impl Known {
         Ok(kept.max(noted).map_or(0, Serial::number))
     }
 
-    /// What a node's kept seal says; nothing where there is none, or none that the site signed: such a one counts nowhere.
+    /// The header of a node's stored seal; `None` if there is none, or none that the site signed: such a seal does not
+    /// count.
     fn kept(&self, node: &Name) -> Result<Option<Header>, Error> {
         let bytes = match self.site.folder.read(Site::seal_name(node)) {
             Ok(bytes) => bytes,

@@ -1,10 +1,10 @@
-//! The current seal of a node: kept in the site, made anew only when something in it changed.
+//! The current seal of a node: stored in the site, and made again only when its content changed.
 //!
-//! The serial of a new seal is one above the highest that is known: that of the kept seal, if its signature holds, and the
-//! last one that this workstation knows of.
+//! The serial of a new seal is one above the highest known one: that of the stored seal, if its signature is valid, or
+//! the last one that this workstation noted.
 //!
-//! Encryption is random, so sealing the same content twice gives different bytes. The kept seal is what makes images
-//! equal from build to build, and a new serial means that there really is something new.
+//! Encryption is random, so sealing the same content twice gives different bytes. The stored seal makes images equal
+//! from build to build, and a new serial means that the content really changed.
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -29,81 +29,81 @@ use std::path::{Path, PathBuf};
 /// Why a node has no current seal.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum CurrentSealError {
-    /// What the node must have is not known.
+    /// The entries of the seal could not be collected.
     #[error(transparent)]
     Compose(#[from] ComposeError),
-    /// The site's keys make no sense.
+    /// The keys of the site are not valid or not accepted.
     #[error(transparent)]
     Credentials(#[from] CredentialError),
-    /// The node's public key is unknown.
+    /// The node's public key is missing or not valid.
     #[error(transparent)]
     Keys(#[from] NodeKeyError),
-    /// The kept seal cannot be read.
+    /// The stored seal could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the seal.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// The kept seal is damaged, or nobody who counts signed it. Nothing in it is believed, and not its serial either.
+    /// The stored seal is damaged, or not signed by an accepted key. Nothing in it is used, not even its serial.
     #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
     NotVerified {
-        /// The file.
+        /// The path of the seal.
         path: PathBuf,
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// What is wrong.
+        /// Why the seal is not valid.
         problem: Box<SealError>,
     },
-    /// The kept seal is signed, but its serial cannot come from making seals one after another.
+    /// The stored seal is signed, but its serial cannot come from making seals one after another.
     #[error("{path} has the serial {found}; the last one of node {node} that is known here is {}", known(*last))]
     SerialJump {
-        /// The file.
+        /// The path of the seal.
         path: PathBuf,
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// Its serial.
+        /// The serial of the seal.
         found: Serial,
-        /// The last one that is known here.
+        /// The last serial that is known here.
         last: Option<Serial>,
     },
-    /// The serial that the node has seen, as the user says, cannot come from seals.
+    /// The serial after `--above` cannot come from making seals one after another.
     #[error("--above {above} is far above the last serial of node {node} that is known here, {}", known(*last))]
     AboveJump {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The serial.
+        /// The serial that the user gave.
         above: Serial,
-        /// The last one that is known here.
+        /// The last serial that is known here.
         last: Option<Serial>,
     },
-    /// A seal is to be replaced, and no serial of the node is known.
+    /// A seal would be replaced, but no serial of the node is known.
     #[error("no serial of node {node} is known here, so a new seal could have one that the node refuses")]
     NoSerialKnown {
-        /// The node.
+        /// The name of the node.
         node: Name,
     },
-    /// The notes of this workstation cannot be read or written.
+    /// The notes of this workstation could not be read or written.
     #[error(transparent)]
     Notes(#[from] NotesError),
-    /// There is no higher serial.
+    /// The last serial is the highest possible one.
     #[error("the serial {last} of node {node} is the highest there is")]
     LastSerial {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The serial.
+        /// The last serial, which is the highest possible one.
         last: Serial,
     },
     /// A new seal could not be made.
     #[error("the seal of node {node}: {problem}")]
     Build {
-        /// The node.
+        /// The name of the node.
         node: String,
-        /// Why.
+        /// Why the seal could not be made.
         problem: BuildError,
     },
-    /// A new seal could not be kept.
+    /// A new seal could not be stored.
     #[error(transparent)]
     Write(#[from] AtomicError),
 }
@@ -146,40 +146,40 @@ fn known(serial: Option<Serial>) -> String {
     serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string())
 }
 
-/// What to do about a kept seal that cannot be believed.
+/// What to do with a stored seal that is not valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Unbelieved {
-    /// It is an error.
+    /// Return an error.
     #[default]
     Refuse,
-    /// A new seal replaces it, above the last serial that is known here.
+    /// Replace it with a new seal, above the last serial that is known here.
     Replace,
 }
 
-/// What the user wants besides a seal that is current.
+/// The user's options for a seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SealWish {
-    /// What to do about a kept seal that cannot be believed.
+    /// What to do with a stored seal that is not valid.
     pub unbelieved: Unbelieved,
-    /// A serial that the node has seen, as the user says: one that is not above it is replaced.
+    /// A serial that the node has seen, according to the user: a seal with this serial or a lower one is replaced.
     pub above: Option<Serial>,
 }
 
-/// The seal that a node's image gets.
+/// The seal for a node's image.
 #[derive(Debug)]
 pub struct NodeSeal {
-    /// Where it is kept.
+    /// Where the seal is stored.
     pub path: PathBuf,
-    /// The seal, without padding.
+    /// The bytes of the seal, without padding.
     pub bytes: Vec<u8>,
-    /// What is in it.
+    /// The decrypted content of the seal.
     pub opened: OpenedSeal,
-    /// Why it was made anew just now; empty where the kept one is current.
+    /// Why it was made by this command; empty if the stored one was current.
     pub reasons: Vec<String>,
 }
 
-/// Gives the node's seal; makes and keeps a new one if something in it changed. `last` is the last serial of the node that
-/// this workstation knows.
+/// Returns the node's seal; makes and stores a new one if its content changed. `last` is the last serial of the node
+/// that this workstation noted.
 pub fn current_seal(
     site: &Site,
     node: &Node,
@@ -222,7 +222,7 @@ pub fn current_seal(
     Ok(NodeSeal { path, bytes, opened, reasons })
 }
 
-/// A serial that cannot come from making seals one after another is refused, whoever signed the seal.
+/// Refuses a serial that cannot come from making seals one after another, even if the seal is signed.
 pub(super) fn refuse_jump(
     path: &Path,
     node: &Name,
@@ -240,7 +240,7 @@ fn is_jump(found: Serial, last: Option<Serial>) -> bool {
     found.number() > last.map_or(0, Serial::number).saturating_add(LARGEST_STEP)
 }
 
-/// What the seal should be.
+/// The content that the seal should have.
 struct Wanted<'s> {
     builder: SealBuilder,
     recipient: Recipient,
@@ -250,21 +250,21 @@ struct Wanted<'s> {
     credentials: &'s Credentials,
 }
 
-/// The kept seal, held against the one that is wanted.
+/// The stored seal, compared with the wanted one.
 enum Kept {
-    /// It is genuine.
+    /// The seal is valid.
     There(Vec<u8>, SealState),
-    /// There is none.
+    /// No seal is stored.
     Missing,
-    /// It cannot be believed, and the user wants it replaced.
+    /// The seal is not valid, and the user wants it replaced.
     Unbelieved,
 }
 
-/// What was found out about a genuine seal.
+/// The state of a valid seal.
 enum SealState {
-    /// It is the one that is wanted.
+    /// The seal has the wanted content.
     Current(Box<OpenedSeal>),
-    /// Something in it changed.
+    /// The content of the seal changed.
     Stale { serial: Serial, reasons: Vec<String> },
 }
 
@@ -281,13 +281,13 @@ impl Wanted<'_> {
             node: self.node.name.clone(),
             recipient: self.recipient.clone(),
             serial,
-            // The site's time and not the clock's: whoever makes this seal from this site makes it with this time.
+            // The site's build time and not the clock: the seal has this time, whoever makes it from this site.
             created: Timestamp::from_unix(self.site.build_time),
             release_floor: self.site.security_epoch,
         }
     }
 
-    /// The lowest serial that this release accepts from the node; 0 where that is any.
+    /// The lowest serial that this release accepts from the node; 0 if it accepts any.
     fn least(&self) -> u64 {
         self.site.floors().for_node(&self.node.name)
     }
@@ -327,18 +327,18 @@ impl Wanted<'_> {
         }
     }
 
-    /// The serial of a new seal: above the `highest` that is known, and not below the site's floor.
+    /// The serial of a new seal: above the `highest` known one, and not below the site's floor.
     fn serial_after(&self, highest: Option<Serial>) -> Result<Serial, CurrentSealError> {
         let node = || self.node.name.clone();
         let next = match highest {
             None => Serial::FIRST,
             Some(last) => last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node(), last })?,
         };
-        // That the floor is no jump was found out with the site's other floors (`trust::floors`).
+        // `trust::floors` checked that the floor itself is not too high.
         Ok(Serial::new(self.least()).map_or(next, |least| next.max(least)))
     }
 
-    /// What the kept seal is, if it can be believed.
+    /// The state of the stored seal, if it is valid.
     fn judge_kept(
         &self,
         path: &Path,
@@ -369,13 +369,13 @@ impl Wanted<'_> {
         let seal = match unverified.clone().verify(&trusted, &self.site.id) {
             Ok(seal) => seal,
             Err(SealError::OtherSite { found, expected }) => {
-                // Genuine, of the site under its former id: verified for that one.
+                // A seal of the site under its former id: verified for that id.
                 let seal = unverified.verify(&trusted, &found).map_err(CheckError::NotVerified)?;
                 let reason = format!("the site's id is {expected}, and was {found}");
                 return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
             }
             Err(problem) => {
-                // A key that the site gave up: nothing in it is believed but that serials go on from there.
+                // A seal by a former key of the site: only its serial is used, so that serials go on from there.
                 let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
                     unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
@@ -422,7 +422,7 @@ impl Wanted<'_> {
     }
 }
 
-/// In what a manifest differs from an older one, a line a thing.
+/// How a manifest differs from an older one, a line for each difference.
 fn changes(old: &Manifest, new: &Manifest) -> Vec<String> {
     let mut lines = Vec::new();
     for entry in &new.entries {

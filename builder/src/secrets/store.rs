@@ -1,8 +1,8 @@
-//! The site's encrypted values: `secrets/PATH.age`, armored age files for the admins and nobody else.
+//! The site's encrypted values: `secrets/PATH.age`, armored age files for the admins only.
 //!
-//! Inside, the first line names site and path, so that two files that were swapped are found out. A value that is
-//! replaced stays beside the new one as `PATH.age.1`, `PATH.age.2` and so on, the highest number being the youngest:
-//! plain files that version control and people can look at.
+//! The first line of the plain text has the site and the path, so that two swapped files are detected. A value that is
+//! replaced stays beside the new one as `PATH.age.1`, `PATH.age.2` and so on, the highest number being the newest:
+//! plain files that version control and people can read.
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// What the first line of a value's plain text begins with.
+/// The start of the first line of a value's plain text.
 const BINDING: &str = "psyops-secret 1";
 
 /// A value of the store.
@@ -27,12 +27,12 @@ pub enum Secret {
     NodeKey(Name),
     /// A node's SSH host key.
     HostKey(Name),
-    /// A value that nodes may be given.
+    /// A value that the site can give to nodes.
     Value(Name),
 }
 
 impl Secret {
-    /// Its path in the store, without ending.
+    /// The path in the store, without the ending.
     #[must_use]
     pub fn path(&self) -> String {
         match self {
@@ -49,52 +49,52 @@ impl fmt::Display for Secret {
     }
 }
 
-/// Why a value cannot be had or kept.
+/// Why a value could not be read or stored.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum StoreError {
-    /// The store has no such value.
+    /// The store does not have the value.
     #[error("the site has no secret {secret}: {path} does not exist")]
     Missing {
-        /// Which one.
+        /// The value's name.
         secret: Secret,
-        /// Where it would lie.
+        /// Where its file would be.
         path: PathBuf,
     },
-    /// It cannot be read.
+    /// The file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// It does not open.
+    /// The file could not be decrypted.
     #[error("cannot open {path}: {problem}")]
     Open {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error from decrypting it.
         problem: DecryptFailed,
     },
-    /// It is another value than its name says.
+    /// The file has another value than its name says.
     #[error("{path} holds {found:?} where {expected:?} belongs: files of the store were mixed up")]
     Mixed {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What it should say of itself.
+        /// The first line that it should have.
         expected: String,
-        /// What it says of itself.
+        /// The first line that it has.
         found: String,
     },
-    /// It cannot be encrypted.
+    /// The value could not be encrypted.
     #[error("cannot encrypt {secret}: {problem}")]
     Encrypt {
-        /// Which one.
+        /// The value's name.
         secret: Secret,
-        /// Why.
+        /// The error from encrypting it.
         problem: EncryptFailed,
     },
-    /// It cannot be written.
+    /// The file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
 }
@@ -126,7 +126,7 @@ impl Classified for StoreError {
     }
 }
 
-/// The store of a site.
+/// The encrypted store of a site.
 #[derive(Debug, Clone)]
 pub struct Store {
     folder: SiteFolder,
@@ -152,19 +152,19 @@ impl Store {
         Ok(Self::new(site.secrets_dir(), site.id.clone(), credentials::admin_recipients(site)?))
     }
 
-    /// Where a value lies.
+    /// The path of a value's file.
     #[must_use]
     pub fn file(&self, secret: &Secret) -> PathBuf {
         self.folder.path_of(file_name(secret))
     }
 
-    /// Where the public half of a node's SSH host key lies, in plain text.
+    /// The path of the public half of a node's SSH host key, in plain text.
     #[must_use]
     pub fn host_key_public(&self, node: &Name) -> PathBuf {
         self.folder.path_of(public_name(node))
     }
 
-    /// The public half of a node's SSH host key; `None` where there is none.
+    /// The public half of a node's SSH host key; `None` if there is none.
     pub fn read_host_key_public(&self, node: &Name) -> io::Result<Option<String>> {
         match self.folder.text(public_name(node)) {
             Ok(text) => Ok(Some(text)),
@@ -173,7 +173,7 @@ impl Store {
         }
     }
 
-    /// Keeps it.
+    /// Stores the public half of a node's SSH host key.
     pub fn write_host_key_public(&self, node: &Name, line: &str) -> Result<(), AtomicError> {
         self.folder.write(public_name(node), line.as_bytes(), 0o644)
     }
@@ -185,7 +185,7 @@ impl Store {
         Ok(there.is_some())
     }
 
-    /// The names of all values that nodes may be given, sorted.
+    /// The names of all values that the site can give to nodes, sorted.
     pub fn values(&self) -> Result<Vec<Name>, StoreError> {
         let entries = match self.folder.entries() {
             Ok(entries) => entries,
@@ -201,7 +201,7 @@ impl Store {
         Ok(names)
     }
 
-    /// Opens a value.
+    /// Reads and decrypts a value.
     pub fn read(&self, secret: &Secret, identity: &NodeIdentity) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         let path = self.file(secret);
         let file = match self.folder.read(file_name(secret)) {
@@ -229,7 +229,7 @@ impl Store {
             return Ok(plain);
         }
         let first = plain.split(|&byte| byte == b'\n').next().unwrap_or_default();
-        // Only a line of ours is shown; of anything else the first line may be the secret itself.
+        // Only a line with our start is shown; in other files the first line may be the secret itself.
         let ours = std::str::from_utf8(first).ok().filter(|line| line.starts_with(BINDING));
         Err(StoreError::Mixed {
             path: path.to_owned(),
@@ -242,17 +242,17 @@ impl Store {
         format!("{BINDING} {} {secret}\n", self.site)
     }
 
-    /// Keeps a value, checked to open again with `identity`; what was there before becomes history.
+    /// Stores a value, after checking that `identity` can decrypt it; the previous value is kept as history.
     pub fn write(&self, secret: &Secret, content: &[u8], identity: &NodeIdentity) -> Result<(), StoreError> {
         let path = self.file(secret);
         let mut plain = Zeroizing::new(self.binding(secret).into_bytes());
-        // Reserved at once, so that growing leaves no copy of the secret in freed memory.
+        // All memory is reserved first, so that growing leaves no copy of the secret in freed memory.
         plain.reserve_exact(content.len());
         plain.extend_from_slice(content);
         let file = encrypt_armored(&self.admins, &plain)
             .map_err(|problem| StoreError::Encrypt { secret: secret.clone(), problem })?;
         self.open(secret, &path, file.as_bytes(), identity)?;
-        // The old value is kept first: cut off in between, it is there twice, and never nowhere.
+        // The old value is stored first: after an interruption it exists twice, and is never lost.
         match self.folder.read(file_name(secret)) {
             Ok(old) => self.folder.write(self.next_in_history(secret)?, &old, 0o644)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

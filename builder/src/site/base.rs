@@ -10,39 +10,39 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use toml::Spanned;
 
-/// Which system a node runs.
+/// The base of a site's nodes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Base {
-    /// Debian's kernel, busybox and an SSH server, and nothing else.
+    /// Only Debian's kernel, busybox and an SSH server.
     Micro,
     /// A minimal Debian with systemd.
     Debian,
-    /// The files of a tar, whose path starts at the site's folder.
+    /// The files of a tar. Its path is relative to the site's folder.
     Tar(PathBuf),
     /// The files of an OCI image.
     Oci(ImageSource),
 }
 
-/// Where an OCI image is.
+/// Where an OCI image comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageSource {
-    /// In a registry.
+    /// From a registry, by this reference.
     Registry(Reference),
-    /// In a folder (OCI image layout), whose path starts at the site's folder.
+    /// From a folder (OCI image layout), whose path is relative to the site's folder.
     Layout {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
-        /// Which of its images; needed where it has several.
+        /// The tag of the image; needed if the folder has several.
         tag: Option<String>,
     },
 }
 
-/// A text that names no base.
+/// Why a text is not a base.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NotABase(String);
 
-/// What `base` of a site means, together with the packages that it wants on top.
+/// The base that `base` of a site names, together with the packages that the site wants on top.
 pub(super) fn base(
     source: &Source,
     typed: Option<&Spanned<String>>,
@@ -62,7 +62,7 @@ pub(super) fn base(
     }
 }
 
-/// Why an imported base has none of the site's packages.
+/// Why an imported base cannot have additional packages.
 pub(super) const TAKES_NO_PACKAGES: &str =
     "nothing in such a base installs packages: put what is needed into the base or an overlay";
 
@@ -70,7 +70,7 @@ impl Base {
     /// The words for the builder's own systems in site files.
     const NAMES: [(&'static str, Self); 2] = [("micro", Self::Micro), ("debian", Self::Debian)];
 
-    /// Its kind, which is what templates see of it.
+    /// The kind of base, which templates can use.
     #[must_use]
     pub fn kind(&self) -> BaseKind {
         match self {
@@ -81,7 +81,7 @@ impl Base {
         }
     }
 
-    /// Whether the builder makes it of Debian's packages. Others are taken as they are.
+    /// Whether the builder makes it from Debian's packages. Other bases are used as they are.
     #[must_use]
     pub fn is_of_packages(&self) -> bool {
         matches!(self, Self::Micro | Self::Debian)
@@ -115,7 +115,7 @@ impl FromStr for Base {
 }
 
 impl ImageSource {
-    /// Whether a registry is on this machine, so that nobody between here and there can listen.
+    /// Whether a registry is on this machine, so that no other machine can read the connection.
     #[must_use]
     pub fn is_local(registry: &str) -> bool {
         let host = match registry.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
@@ -195,7 +195,7 @@ mod tests {
         }
         let source = "./a:b/c:d:e".parse::<ImageSource>().unwrap();
         assert_eq!(source, ImageSource::Layout { folder: "./a:b/c".into(), tag: Some("d:e".into()) });
-        // The tag that is meant where none is named.
+        // The default tag if none is named.
         assert_eq!("oci:r.example/x".parse::<Base>().unwrap().to_string(), "oci:r.example/x:latest");
     }
 

@@ -1,4 +1,4 @@
-//! `[boot]` of `site.toml`: how nodes start, and what they do about faults.
+//! `[boot]` of `site.toml`: how nodes start, and how they react to faults.
 
 use super::error::SiteError;
 use super::raw::RawBoot;

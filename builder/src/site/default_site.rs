@@ -1,7 +1,7 @@
-//! The site that is used where none is given: the template of `psyops init`, written out once for each user.
+//! The site that is used if the user names none: the template of `psyops init`, written once for each user.
 //!
-//! Its keys are made then and there, so that no private key is ever in this repository. It differs from any other site
-//! in two things: its id is `demo`, and its consoles give a root shell to everybody.
+//! Its keys are made at that time, so no private key is ever in this repository. It differs from any other site in two
+//! things: its id is `demo`, and its consoles give every user a root shell.
 
 use super::init::{InitError, InitOptions, init_site};
 use super::issue::{IssueError, issue_keys};
@@ -17,30 +17,30 @@ use keys::timestamp::Timestamp;
 use std::fs::{self, OpenOptions};
 use std::path::Path;
 
-/// Id of the default site, and name of its node.
+/// The id of the default site, and the name of its node.
 pub const DEFAULT_NAME: &str = "demo";
-/// 2026-01-01T00:00:00Z: fixed, so that the default site is the same for everybody but for its keys.
+/// 2026-01-01T00:00:00Z: fixed, so that the default site is the same for all users except for its keys.
 const BUILD_TIME: u64 = 1_767_225_600;
 
-/// Why there is no default site.
+/// Why the default site could not be made or read.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum DefaultSiteError {
-    /// The user has no folders.
+    /// The user has no folders for data or configuration.
     #[error(transparent)]
     Folder(#[from] NoFolder),
-    /// Its name is none.
+    /// The name of the default site is not valid.
     #[error("the default site's name: {0}")]
     Name(BadName),
-    /// It cannot be read.
+    /// The site could not be read.
     #[error(transparent)]
     Site(#[from] SiteError),
-    /// Its keys could not be made.
+    /// The keys could not be made.
     #[error(transparent)]
     Keys(#[from] IssueError),
-    /// Its keys could not be accepted.
+    /// The keys could not be accepted.
     #[error(transparent)]
     Trust(#[from] Box<CredentialError>),
-    /// It could not be written.
+    /// The site could not be written.
     #[error(transparent)]
     Init(#[from] InitError),
 }
@@ -60,7 +60,7 @@ impl Classified for DefaultSiteError {
     }
 }
 
-/// The site in a folder; the default site where none is named.
+/// The site in a folder, or the default site.
 pub fn site_or_default(dir: Option<&Path>) -> Result<Site, DefaultSiteError> {
     match dir {
         Some(dir) => Ok(Site::load(dir)?),
@@ -68,7 +68,7 @@ pub fn site_or_default(dir: Option<&Path>) -> Result<Site, DefaultSiteError> {
     }
 }
 
-/// The default site of the user, which is made at the first call.
+/// The user's default site, which is made at the first call.
 pub fn default_site() -> Result<Site, DefaultSiteError> {
     default_site_in(&Folder::Data.of_psyops()?, &Folder::Config.of_psyops()?)
 }
@@ -79,7 +79,7 @@ pub fn has_default_site_in(data: &Path) -> bool {
     data.join("default-site").join(SITE_FILE).exists()
 }
 
-/// The default site in these folders.
+/// The default site in these folders, made if necessary.
 pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteError> {
     let dir = data.join("default-site");
     if dir.join(SITE_FILE).exists() {
@@ -87,12 +87,12 @@ pub fn default_site_in(data: &Path, config: &Path) -> Result<Site, DefaultSiteEr
     }
     let folder = |source| InitError::Folder { path: data.to_owned(), source };
     fs::create_dir_all(data).map_err(folder)?;
-    // Of two first calls at once, the second one waits and then finds the site.
+    // If two processes make it at the same time, the second one waits and then finds the site.
     let lock =
         OpenOptions::new().create(true).truncate(false).write(true).open(data.join("default-site.lock"));
     let lock = lock.and_then(|file| file.lock().map(|()| file)).map_err(folder)?;
     if !dir.join(SITE_FILE).exists() {
-        // Made elsewhere and moved in one step, so that there is never a half of it.
+        // Made elsewhere and moved in one step, so that the site is never incomplete.
         let scratch = Scratch::within(data, ".new-site-").map_err(folder)?;
         let made = scratch.path().join("site");
         let name: Name = DEFAULT_NAME.parse()?;

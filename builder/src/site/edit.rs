@@ -1,8 +1,8 @@
-//! Setting a single key of the top table of a site file. Everything else in the file stays as it is typed.
+//! Setting a single key of the top table of a site file. The rest of the file stays as the user typed it.
 //!
 //! Does not parse TOML: it works on whole lines, for keys whose values take one line.
 
-/// The text with `key = value` in its top table, in place of an older line of that key. `value` is written as it is.
+/// The text with `key = value` in its top table, in place of an older line of that key. `value` is written unchanged.
 ///
 /// The line comes before the first line that is not a comment, because a key after a table's header belongs to it.
 #[must_use]
@@ -51,7 +51,7 @@ mod tests {
     #[test]
     fn an_older_line_is_replaced_where_it_is() {
         assert_eq!(with_key("a = 1\n k  = 2\nb = 3\n", "k", "1"), "a = 1\nk = 1\nb = 3\n");
-        // A longer key, and a key of that name in another table, are others.
+        // A longer key, and a key of that name in another table, are different keys.
         let text = "kk = 1\nk = 2\n[t]\nk = 3\n";
         assert_eq!(with_key(text, "k", "9"), "kk = 1\nk = 9\n[t]\nk = 3\n");
     }

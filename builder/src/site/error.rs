@@ -1,4 +1,4 @@
-//! What can be wrong with a site, each with its place and what to do.
+//! What can be wrong with a site, each with its location and the advice.
 
 use super::package::WantedPackage;
 use crate::error::{Class, Classified};
@@ -9,14 +9,14 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// A place in a site file, counted from 1 as editors do.
+/// A position in a site file, counted from 1 as in editors.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Location {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// The line.
+    /// The line number.
     pub line: usize,
-    /// The column, in characters.
+    /// The column, counted in characters.
     pub column: usize,
 }
 
@@ -26,17 +26,17 @@ impl fmt::Display for Location {
     }
 }
 
-/// The known names near a mistyped one.
+/// The valid names, and the one nearest to a mistyped name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// All names that would have been right.
+    /// All valid names.
     pub names: Box<[String]>,
-    /// The one that was probably meant.
+    /// The name that the user probably meant.
     pub nearest: Option<Box<str>>,
 }
 
 impl Known {
-    /// Looks for `word` among `names`.
+    /// Compares `word` with `names`.
     pub fn near<S: Into<String>>(word: &str, names: impl IntoIterator<Item = S>) -> Self {
         let names: Box<[String]> = names.into_iter().map(Into::into).collect();
         let nearest = names
@@ -59,92 +59,92 @@ impl fmt::Display for Known {
     }
 }
 
-/// Why a site, or something in it, cannot be used.
+/// Why a site, or a part of it, cannot be used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SiteError {
-    /// A folder without `site.toml`.
+    /// The folder has no `site.toml`.
     #[error("{dir} is no site: it has no site.toml")]
     NotASite {
-        /// The folder.
+        /// The path of the folder.
         dir: PathBuf,
     },
-    /// Something of the site cannot be read.
+    /// A file or folder of the site could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// A file that is not TOML.
+    /// A file is not valid TOML.
     #[error("{at}: not valid TOML: {problem}")]
     Syntax {
-        /// Where.
+        /// The position of the error.
         at: Location,
-        /// What the parser said.
+        /// The message of the parser.
         problem: String,
     },
-    /// A key that no version of this program has heard of.
+    /// A key is not one of this format.
     #[error("{at}: unknown key {key:?}; {known}")]
     UnknownKey {
-        /// Where.
+        /// The position of the key.
         at: Location,
-        /// The key.
+        /// The key as the user typed it.
         key: String,
-        /// The keys of this table.
+        /// The valid keys of this table.
         known: Known,
     },
-    /// A key that must be there.
+    /// A required key is missing.
     #[error("{at}: the key {key:?} is missing")]
     MissingKey {
-        /// The table that lacks it.
+        /// The position of the table.
         at: Location,
-        /// The key.
+        /// The missing key.
         key: String,
     },
-    /// A value of another TOML type than its key takes.
+    /// A value has another TOML type than the key requires.
     #[error("{at}: {problem}")]
     WrongType {
-        /// Where.
+        /// The position of the value.
         at: Location,
-        /// What was found and what was expected.
+        /// The type that was found and the one that is required.
         problem: String,
     },
-    /// A word where only some words are known.
+    /// A value is not one of the words that the key allows.
     #[error("{at}: {key} cannot be {word:?}; {known}")]
     UnknownWord {
-        /// Where.
+        /// The position of the value.
         at: Location,
-        /// The key.
+        /// The key with the value.
         key: &'static str,
-        /// The word.
+        /// The word as the user typed it.
         word: String,
-        /// The words it could be.
+        /// The allowed words.
         known: Known,
     },
-    /// A value of the right type that makes no sense.
+    /// A value has the right type, but is not valid.
     #[error("{at}: {key} = {value:?}: {problem}")]
     WrongValue {
-        /// Where.
+        /// The position of the value.
         at: Location,
-        /// The key.
+        /// The key with the value.
         key: &'static str,
-        /// The value.
+        /// The value as the user typed it.
         value: String,
-        /// What is wrong with it.
+        /// Why the value is not valid.
         problem: String,
     },
-    /// One system cannot have two versions of a package.
+    /// One system would have two versions of a package.
     #[error("{}: {whose} would get {package}, but also {other}, which {} asks for", package.at, other.at)]
     TwoVersions {
-        /// Whose system it is.
+        /// The node, or all nodes, with that system.
         whose: String,
-        /// The package with its version.
+        /// The package with one version, and where it is requested.
         package: Box<WantedPackage>,
-        /// The same with another.
+        /// The package with the other version, and where it is requested.
         other: Box<WantedPackage>,
     },
-    /// An answer to a fault that it cannot have.
+    /// A fault cannot have this action.
     #[error(
         "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",
         why_senseless(*answer),
@@ -152,82 +152,82 @@ pub enum SiteError {
         fault.actions().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
     )]
     ActionWithoutEffect {
-        /// Where.
+        /// The position of the action.
         at: Location,
-        /// The fault.
+        /// The name of the fault.
         fault: Fault,
-        /// The answer.
+        /// The action that the user typed.
         answer: FaultAction,
     },
-    /// A node that the site does not have.
+    /// The site does not have the node.
     #[error("the site {site} has no node {name:?}; {known}")]
     UnknownNode {
-        /// The site.
+        /// The id of the site.
         site: String,
-        /// Its folder.
+        /// The folder of the site.
         dir: PathBuf,
-        /// The name that was asked for.
+        /// The name that the user gave.
         name: String,
-        /// Its nodes.
+        /// The nodes of the site.
         known: Known,
     },
-    /// A role that the site does not have.
+    /// The site does not have the role.
     #[error("{at}: the site has no role {name:?} (a folder under roles/); {known}")]
     UnknownRole {
-        /// Where it is asked for.
+        /// The position in the node's file.
         at: Location,
-        /// The name.
+        /// The name of the role.
         name: String,
-        /// The site's roles.
+        /// The roles of the site.
         known: Known,
     },
-    /// An overlay that the site does not have.
+    /// The site does not have the overlay.
     #[error("{at}: the site has no overlay {name:?} (a folder under overlays/); {known}")]
     UnknownOverlay {
-        /// Where it is asked for.
+        /// The position in `site.toml`.
         at: Location,
-        /// The name.
+        /// The name of the overlay.
         name: String,
-        /// The site's overlays.
+        /// The overlays of the site.
         known: Known,
     },
-    /// A manifest of an overlay that the site does not have.
+    /// The manifest of an overlay has no overlay beside it.
     #[error("{path}: there is no overlay of that name beside it; {known}")]
     ManifestWithoutOverlay {
-        /// The manifest.
+        /// The path of the manifest.
         path: PathBuf,
-        /// The site's overlays.
+        /// The overlays of the site.
         known: Known,
     },
-    /// A file or folder whose name cannot be the name of a node, role or overlay.
+    /// The name of a file or folder is not a valid name of a node, role or overlay.
     #[error("{path}: the name is not usable: {problem}")]
     BadFileName {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// What is wrong with the name.
+        /// Why the name is not valid.
         problem: String,
     },
-    /// A file of the site that a node is to have, and that is not opened.
+    /// A file of the site for a node cannot be opened.
     #[error("{at}: {path} cannot be used: {problem}")]
     UnusableSource {
-        /// Where it is asked for.
+        /// The position at which the file is named.
         at: Location,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error from opening it.
         problem: io::Error,
     },
-    /// A file of the site that a node is to have, and that is not there.
+    /// A file of the site for a node does not exist.
     #[error("{at}: {path} is not there")]
     MissingSource {
-        /// Where it is asked for.
+        /// The position at which the file is named.
         at: Location,
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
 }
 
-/// Why no fault that lacks this answer can have it.
+/// Why faults without this action cannot have it.
 fn why_senseless(answer: FaultAction) -> &'static str {
     match answer {
         FaultAction::Repair => "there is nothing that a repair could write",
@@ -250,7 +250,7 @@ impl Classified for SiteError {
         match self {
             Self::NotASite { dir } => Some(format!("make one with: psyops init {}", argument(dir))),
             Self::UnknownNode { dir, name, .. } => {
-                // Of a name that no node can have, the message says enough.
+                // For a name that no node can have, the message is enough.
                 let name: Name = name.parse().ok()?;
                 Some(format!("add it with: psyops init {} --node {name}", argument(dir)))
             }

@@ -1,9 +1,10 @@
-//! The folder of a site. Everything in a site is opened through it, and so beneath it.
+//! The folder of a site. All its files are opened through it, and so beneath it.
 //!
-//! A person who can push to a site's repository does not hold its keys, and a symbolic link in it must not be a way to
-//! them: a link that leads outside is an error wherever it is. Links that stay inside are followed, but not in overlays and
-//! roles, whose links are data. Writing goes the same way, so that no link can redirect it. Files of version control (`.git`)
-//! are beneath the folder, but not of the site: who writes there runs programs, and who reads there learns passwords.
+//! A person who can push to a site's repository does not have its keys, and must not reach them with a symbolic link in
+//! the repository: a link that leads outside is always an error. Links that stay inside are followed, except in
+//! overlays and roles, whose links are data. Writing works the same way, so that a link cannot redirect it. Files of
+//! version control (`.git`) are beneath the folder, but are not part of the site: writing there could start programs,
+//! and reading there could reveal passwords.
 
 use crate::atomic::{AtomicError, AtomicFile};
 use crate::beneath::{self, Links, PathProblem};
@@ -18,19 +19,19 @@ use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// No file of a site that is read into memory is larger.
+/// The most bytes of a file of a site that are read into memory.
 const MOST: u64 = 64 << 20;
-/// More links than this are a loop.
+/// More links than this count as a loop.
 const MOST_LINKS: usize = 40;
 
-/// A folder of a site, or the site's own.
+/// The folder of a site, or a folder in it.
 #[derive(Clone)]
 pub struct SiteFolder {
-    /// The site's folder, open.
+    /// The open folder of the site.
     top: Arc<OwnedFd>,
-    /// What it is called.
+    /// Its path, for messages.
     dir: PathBuf,
-    /// The path of this folder in it; empty for the site's own.
+    /// The path of this folder in it; empty for the site's own folder.
     below: PathBuf,
 }
 
@@ -48,29 +49,29 @@ impl fmt::Debug for SiteFolder {
     }
 }
 
-/// Something in a folder.
+/// An entry of a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    /// Its name.
+    /// The name in the folder.
     pub name: OsString,
-    /// What it is, links not followed.
+    /// The kind of file, without following a link.
     pub kind: SiteEntryKind,
-    /// Whether its owner may execute it.
+    /// Whether the owner may execute it.
     pub executable: bool,
-    /// Bytes of a file.
+    /// The size of a file in bytes.
     pub length: u64,
 }
 
-/// What a name stands for.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SiteEntryKind {
-    /// A file.
+    /// A regular file.
     File,
     /// A folder.
     Folder,
     /// A symbolic link.
     Link,
-    /// A pipe, socket or device, by its name.
+    /// A pipe, socket or device: its name with an article.
     Other(&'static str),
 }
 
@@ -97,26 +98,26 @@ impl SiteEntryKind {
 }
 
 impl SiteFolder {
-    /// Opens the folder of a site. `dir` itself may be reached through any link: the user named it.
+    /// Opens the folder of a site. `dir` itself may be a link: the user named it.
     pub fn open(dir: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let top = rustix::fs::open(dir, flags, Mode::empty())?;
         Ok(Self { top: Arc::new(top), dir: dir.to_owned(), below: PathBuf::new() })
     }
 
-    /// A folder in this one. It need not exist.
+    /// A folder in this one, which need not exist.
     #[must_use]
     pub fn folder(&self, relative: impl AsRef<Path>) -> Self {
         Self { top: Arc::clone(&self.top), dir: self.dir.clone(), below: self.below.join(relative) }
     }
 
-    /// What it is called, for messages.
+    /// The path of this folder, for messages.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         if self.below.as_os_str().is_empty() { self.dir.clone() } else { self.dir.join(&self.below) }
     }
 
-    /// What something in it is called, for messages.
+    /// The path of a file in it, for messages.
     #[must_use]
     pub fn path_of(&self, relative: impl AsRef<Path>) -> PathBuf {
         self.path().join(relative)
@@ -127,7 +128,7 @@ impl SiteFolder {
             .map_err(|error| beneath::named(error, &self.dir))
     }
 
-    /// Opens a file. Pipes and devices are errors, and nothing is waited for.
+    /// Opens a file. Pipes and devices are errors, and are never waited for.
     pub fn file(&self, relative: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
         plain_file(self.open_at(relative.as_ref(), flags)?)
@@ -138,7 +139,7 @@ impl SiteFolder {
         let file = self.file(relative)?;
         let size = file.metadata()?.len();
         let mut bytes = Vec::new();
-        // It may grow meanwhile.
+        // The file may grow meanwhile.
         (&file).take(MOST + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > MOST {
             return Err(PathProblem::TooLarge { size, most: MOST }.into());
@@ -151,7 +152,7 @@ impl SiteFolder {
         String::from_utf8(self.read(relative)?).map_err(|_| PathProblem::NotText.into())
     }
 
-    /// What is at a path, links followed; `None` where there is nothing.
+    /// The kind of the file at a path, following links; `None` if there is none.
     pub fn kind(&self, relative: impl AsRef<Path>) -> io::Result<Option<SiteEntryKind>> {
         match self.open_at(relative.as_ref(), OFlags::PATH) {
             Ok(file) => Ok(Some(SiteEntryKind::of(rustix::fs::fstat(&file)?.st_mode))),
@@ -160,13 +161,13 @@ impl SiteFolder {
         }
     }
 
-    /// What is in the folder, by name.
+    /// The entries of the folder, sorted by name.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         entries(&self.open_at(Path::new(""), folder_flags())?)
     }
 
-    /// Writes a file in one step, with the folders above it that do not exist yet. A link at its place stays, and the file
-    /// inside the site that it names is replaced.
+    /// Writes a file in one step, with missing folders above it. If there is a link at its place, the link stays, and
+    /// the file inside the site that it leads to is replaced.
     pub fn write(&self, relative: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<(), AtomicError> {
         let path = self.path_of(&relative);
         let create = |source| AtomicError::Create { path: path.clone(), source };
@@ -183,7 +184,7 @@ impl SiteFolder {
         file.commit()
     }
 
-    /// The folder and name of a file to be written, links followed.
+    /// The folder and name of a file to be written, following links.
     fn place(&self, path: &Path) -> io::Result<(OwnedFd, OsString)> {
         let mut path = path.to_owned();
         for _ in 0..MOST_LINKS {
@@ -201,7 +202,7 @@ impl SiteFolder {
                     if target.is_absolute() {
                         return Err(PathProblem::Outside { folder: self.dir.clone() }.into());
                     }
-                    // The kernel resolves what is before a `..`.
+                    // The kernel resolves what precedes a `..`.
                     path = above.join(target);
                 }
                 Err(Errno::INVAL | Errno::NOENT) => return Ok((folder, name)),
@@ -211,7 +212,7 @@ impl SiteFolder {
         Err(PathProblem::Loop.into())
     }
 
-    /// Opens a folder of the site, and makes it and those above it where they do not exist.
+    /// Opens a folder of the site, and makes missing folders on the way.
     fn made_folder(&self, path: &Path) -> io::Result<OwnedFd> {
         let open = || {
             let opened = beneath::open(&self.top, path, folder_flags(), Links::Inside);
@@ -228,7 +229,7 @@ impl SiteFolder {
         }
     }
 
-    /// The folder as data: nothing in it is followed.
+    /// The folder as data: no link in it is followed.
     pub(crate) fn data(&self) -> io::Result<DataFolder> {
         let open = self.open_at(Path::new(""), folder_flags())?;
         Ok(DataFolder { folder: self.clone(), open })
@@ -240,7 +241,7 @@ impl SiteFolder {
     }
 }
 
-/// A folder whose links are data, as those of overlays and roles are.
+/// A folder whose links are data, like those of overlays and roles.
 #[derive(Debug)]
 pub(crate) struct DataFolder {
     folder: SiteFolder,
@@ -253,7 +254,7 @@ impl DataFolder {
             .map_err(|error| beneath::named(error, &self.folder.dir))
     }
 
-    /// What is in a folder of it, by name.
+    /// The entries of a folder in it, sorted by name.
     pub(crate) fn entries(&self, relative: &Path) -> io::Result<Vec<Entry>> {
         entries(&self.open_at(relative, folder_flags())?)
     }
@@ -271,7 +272,7 @@ impl DataFolder {
     }
 }
 
-/// Opens a file that is not in a site but named in it or by the user, whatever links lead to it.
+/// Opens a file outside a site that the site or the user names; links are followed.
 pub(crate) fn open_anywhere(path: &Path) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     plain_file(rustix::fs::open(path, flags, Mode::empty())?)
@@ -288,7 +289,7 @@ fn folder_flags() -> OFlags {
     OFlags::RDONLY | OFlags::DIRECTORY
 }
 
-/// Whether there is nothing at a path.
+/// Whether the error means that there is no such file.
 fn is_nothing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
@@ -321,7 +322,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use tempfile::TempDir;
 
-    /// A folder with a secret beside the site.
+    /// A folder with a site, and a secret beside the site.
     fn sample() -> (TempDir, SiteFolder) {
         let outer = tempfile::tempdir().unwrap();
         let at = |path: &str| outer.path().join(path);
@@ -423,7 +424,7 @@ mod tests {
         let git: Vec<_> = SiteFolder::open(&at(".git")).unwrap().entries().unwrap();
         assert_eq!(git.iter().map(|entry| entry.name.as_os_str()).collect::<Vec<_>>(), ["config", "hooks"]);
         assert!(!at(".GIT").exists() && !at(".hg").exists());
-        // Files that only look alike are a site's own.
+        // Files with similar names belong to the site.
         site.write("files/.gitignore", b"x", 0o644).unwrap();
         assert_eq!(site.text("files/.gitignore").unwrap(), "x");
     }

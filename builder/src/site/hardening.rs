@@ -1,4 +1,4 @@
-//! `[hardening]` of `site.toml`: how nodes keep their users apart from the kernel and from each other.
+//! `[hardening]` of `site.toml`: how nodes isolate users from the kernel and from each other.
 
 use super::error::{Known, SiteError};
 use super::source::Source;
@@ -6,7 +6,7 @@ use handoff::hardening::{BadHardening, Hardening};
 use std::collections::BTreeMap;
 use toml::Spanned;
 
-/// The table as typed, checked by the code with which nodes read it.
+/// Checks the table with the code by which nodes read it.
 pub(super) fn hardening(
     source: &Source,
     typed: &BTreeMap<Spanned<String>, Spanned<String>>,

@@ -1,7 +1,7 @@
-//! Making a site out of the embedded template, and adding nodes to one.
+//! Making a site from the embedded template, and adding nodes to one.
 //!
-//! A new site appears file by file with `site.toml` last, so what was interrupted is no site. Where the folder has
-//! anything but a `.git`, nothing is touched.
+//! The files of a new site are written one by one, with `site.toml` last, so an interrupted site does not count as one.
+//! If the folder has any other entry than `.git`, nothing is written.
 
 use super::edit::with_key;
 use super::folder::SiteFolder;
@@ -28,46 +28,46 @@ pub struct GeneratedKeys {
     pub signing_public: String,
 }
 
-/// What else a new site is made with.
+/// Further settings of a new site.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InitOptions {
-    /// Seconds since 1970 that become its `build-time`.
+    /// The value for its `build-time`, in seconds since 1970.
     pub build_time: u64,
-    /// Whether consoles give a root shell to everybody.
+    /// Whether consoles give every user a root shell.
     pub open_consoles: bool,
 }
 
-/// Why a site or a node was not made.
+/// Why a site or a node could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum InitError {
-    /// There is something in the folder.
+    /// The folder is not empty.
     #[error("{dir} is not empty ({found} is in it)")]
     NotEmpty {
-        /// The folder.
+        /// The path of the folder.
         dir: PathBuf,
-        /// Something that is in it.
+        /// One of its entries.
         found: String,
     },
-    /// The node is there already.
+    /// The node exists already.
     #[error("the node {name} is there already: {path}")]
     NodeExists {
-        /// The node.
+        /// The name of the node.
         name: Name,
-        /// Its file.
+        /// The path of its file.
         path: PathBuf,
     },
     /// A folder could not be made or read.
     #[error("cannot make {path}: {source}")]
     Folder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from making or reading it.
         r#source: io::Error,
     },
     /// A file could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// What was made, or what was there, is no usable site.
+    /// The site is not valid, before or after the change.
     #[error(transparent)]
     Site(#[from] SiteError),
 }
@@ -106,7 +106,7 @@ pub fn init_site(
     let site = SiteFolder::open(dir).map_err(|source| InitError::Folder { path: dir.to_owned(), source })?;
     let mut files = Vec::new();
     collect(&TEMPLATE, &mut files);
-    // The file that makes it a site comes last.
+    // The file that marks a site comes last.
     files.sort_by_key(|file| (file.path() == Path::new(SITE_FILE), file.path()));
     for file in files {
         let mut relative = file.path().to_owned();
@@ -120,7 +120,7 @@ pub fn init_site(
     Ok(Site::load(dir)?)
 }
 
-/// Adds a node to `site`, with its public key where it has one already. Gives the site as it is then.
+/// Adds a node to `site`, with its public key if it has one already; returns the changed site.
 pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Site, InitError> {
     let path = site.node_file(name);
     match site.folder.kind(Site::node_name(name)) {
@@ -130,7 +130,7 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
     }
     let template =
         TEMPLATE.get_file(TEMPLATE_NODE).and_then(include_dir::File::contents_utf8).unwrap_or_default();
-    // A site need not have the template's roles any more.
+    // The template's roles may have been removed from the site.
     let roles: Vec<String> = ["hello", "example"]
         .iter()
         .filter(|role| has_role(site, role))
@@ -143,8 +143,8 @@ pub fn add_node(site: &Site, name: &Name, recipient: Option<&str>) -> Result<Sit
     Ok(Site::load(&site.dir)?)
 }
 
-/// Writes a node's public key into its file, in place of an old one. Everything else in the file stays as it is, and what
-/// else was read of the site is not read again: with a thousand nodes that would be a million files.
+/// Writes a node's public key into its file, in place of an old one. The rest of the file stays unchanged, and the rest
+/// of the site is not read again: with a thousand nodes that would be a million files.
 pub fn set_recipient(mut site: Site, name: &Name, recipient: &str) -> Result<Site, InitError> {
     site.node(name.as_str())?;
     let file = Site::node_name(name);
@@ -166,13 +166,13 @@ fn with_recipient(text: &str, recipient: &str) -> String {
     with_key(text, "recipient", &format!("{recipient:?}"))
 }
 
-/// Writes a floor of seal serials (see [`handoff::least_serial`]) into the site: for one node, or for all.
+/// Writes the lowest serial of seals (see [`handoff::least_serial`]) into the site: for one node, or for all.
 pub fn set_least_serial(site: &Site, node: Option<&Name>, serial: u64) -> Result<Site, InitError> {
     let file = node.map_or_else(|| PathBuf::from(SITE_FILE), Site::node_name);
     set_number(site, &file, "least-serial", serial)
 }
 
-/// Writes the site's `security-epoch`, which its seals carry as the least release.
+/// Writes the site's `security-epoch`, which its seals have as the lowest release.
 pub fn set_security_epoch(site: &Site, epoch: u32) -> Result<Site, InitError> {
     set_number(site, Path::new(SITE_FILE), "security-epoch", epoch.into())
 }
@@ -184,7 +184,7 @@ fn set_number(site: &Site, file: &Path, key: &str, number: u64) -> Result<Site, 
     Ok(Site::load(&site.dir)?)
 }
 
-/// Whether a new site can be made in `dir`: it does not exist yet, or has nothing but a `.git`.
+/// Whether a new site can be made in `dir`: it does not exist yet, or has no entry but `.git`.
 pub fn can_hold_a_site(dir: &Path) -> Result<(), InitError> {
     #[expect(clippy::disallowed_methods, reason = "only asks whether anything is there")]
     let entries = match fs::read_dir(dir) {

@@ -1,4 +1,4 @@
-//! The private keys of a site, made where they are kept: `$XDG_CONFIG_HOME/psyops/SITE/`, never in the site.
+//! Making the private keys of a site where they are stored: `$XDG_CONFIG_HOME/psyops/SITE/`, never in the site.
 
 use super::init::GeneratedKeys;
 use crate::atomic::{self, AtomicError};
@@ -15,26 +15,26 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// The admin's age identity file, as `age-keygen` writes it.
+/// The file with the admin's age identity, as `age-keygen` writes it.
 pub const ADMIN_IDENTITY_FILE: &str = "admin.age.txt";
-/// The signing key, as `minisign -G -W` writes it.
+/// The file with the signing key, as `minisign -G -W` writes it.
 pub const SIGNING_KEY_FILE: &str = "signing.key";
 
-/// Why a site's keys were not made.
+/// Why a site's keys could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum IssueError {
-    /// The folder of the keys cannot be made.
+    /// The folder for the keys could not be made.
     #[error("{path}: {source}")]
     Files {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from making it.
         r#source: io::Error,
     },
-    /// A key that is there already cannot be used.
+    /// An existing key cannot be used.
     #[error(transparent)]
     Existing(#[from] Box<CredentialError>),
-    /// No signing key could be made.
+    /// The signing key could not be made.
     #[error(transparent)]
     Signing(#[from] SigningFailed),
     /// A key could not be written.
@@ -67,8 +67,8 @@ impl Classified for IssueError {
     }
 }
 
-/// The keys of the site `id` below `config` (the user's `psyops/` folder): those that are there, and new ones for those
-/// that are not. A key is never overwritten.
+/// The keys of the site `id` below `config` (the user's `psyops/` folder): existing ones, and new ones for those that
+/// are missing. A key is never overwritten.
 pub fn issue_keys(
     config: &Path,
     id: &Name,

@@ -1,7 +1,7 @@
-//! A site: the folder (a git repository, usually) that says everything about its nodes.
+//! A site: the folder (usually a git repository) that describes all of its nodes.
 //!
-//! Files are parsed in two layers: [`raw`] is what was typed, the public types are what it means. Anything unknown or
-//! senseless is an error that names file, line and column; nothing is guessed and nothing is ignored.
+//! Files are parsed in two layers: [`raw`] has what the user typed, and the public types have its meaning. An unknown
+//! key or an invalid value is an error with file, line and column; nothing is guessed or ignored.
 
 mod base;
 mod boot;
@@ -57,76 +57,76 @@ use std::sync::Arc;
 
 /// The file that makes a folder a site.
 pub const SITE_FILE: &str = "site.toml";
-/// The folder of nodes.
+/// The folder for nodes.
 pub const NODES: &str = "nodes";
-/// The folder of roles.
+/// The folder for roles.
 pub const ROLES: &str = "roles";
-/// The folder of overlays.
+/// The folder for overlays.
 pub const OVERLAYS: &str = "overlays";
-/// The folder of encrypted values.
+/// The folder for encrypted values.
 pub const SECRETS: &str = "secrets";
-/// The folder of seals.
+/// The folder for seals.
 pub const SEALS: &str = "seals";
-/// The file that records the packages of the base.
+/// The file with the locked packages.
 pub const LOCK_FILE: &str = "site.lock";
 
-/// A site, read and understood.
+/// A site whose files were read and checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Site {
-    /// Its folder.
+    /// The path of the site's folder.
     pub dir: PathBuf,
-    /// The same, open: everything in the site is read and written through it.
+    /// The open folder: all files of the site are read and written through it.
     pub folder: SiteFolder,
-    /// Its name.
+    /// The id of the site.
     pub id: Name,
-    /// The release that is built from it.
+    /// The name of the release that is built from it.
     pub release: Name,
-    /// Grows when older releases must not run any more.
+    /// The security epoch of the release; it is raised to make nodes refuse older releases.
     pub security_epoch: u32,
-    /// The lowest serial that a seal of any node may have on this release; 0 where every serial is accepted.
+    /// The lowest serial that a seal of any node may have on this release; 0 if every serial is accepted.
     pub least_serial: u64,
-    /// The time that everything built from it bears, in seconds since 1970. Never the clock.
+    /// The time of everything that is built from the site, in seconds since 1970. It is never the clock's.
     pub build_time: u64,
-    /// The processors of its nodes.
+    /// The architecture of its nodes.
     pub architecture: &'static Architecture,
-    /// Which system its nodes run.
+    /// The base of its nodes.
     pub base: Base,
-    /// Where packages come from, and which ones.
+    /// The archives, and the packages from them.
     pub packages: Packages,
-    /// How big the partitions are.
+    /// The sizes of the partitions.
     pub sizes: Sizes,
-    /// How nodes start.
+    /// How nodes start, and how they react to faults.
     pub boot: BootPolicy,
-    /// What consoles offer.
+    /// Which consoles there are, and who may log in.
     pub console: Console,
-    /// Who gets into a machine that stands in rescue.
+    /// Who may log in to a machine in rescue.
     pub rescue: RescuePolicy,
-    /// Public age keys of those who can open everything.
+    /// The public age keys of the people who can decrypt everything.
     pub admin_recipients: Vec<String>,
-    /// minisign public keys (base64) whose seals nodes accept.
+    /// The minisign public keys (base64) whose signatures nodes accept.
     pub signing_keys: Vec<String>,
-    /// Lines of root's `authorized_keys`.
+    /// The lines of root's `authorized_keys`.
     pub ssh_keys: Vec<String>,
-    /// Limits of the configuration run.
+    /// The limits of the configuration run.
     pub configure: ConfigureLimits,
-    /// How nodes keep their users apart from the kernel and from each other.
+    /// How nodes isolate users from the kernel and from each other.
     pub hardening: Hardening,
-    /// The keys that the user accepted, once they were looked up (`secrets::trust`). Reading a site does not do that.
+    /// The keys that the user accepted; set by `secrets::trust`, and not when the site is read.
     pub accepted: Option<Arc<Accepted>>,
-    /// Its roles.
+    /// The roles of the site.
     pub roles: BTreeMap<Name, Role>,
-    /// The overlays that every node's root has, the lowest first.
+    /// The overlays in every node's root, the lowest first.
     pub overlays: Vec<Overlay>,
     nodes: BTreeMap<Name, Node>,
 }
 
 impl Site {
-    /// Reads the site in `dir` with everything in it.
+    /// Reads the site in `dir`, with all its files.
     pub fn load(dir: &Path) -> Result<Self, SiteError> {
         resolve::load(dir)
     }
 
-    /// The node of that name.
+    /// The node with this name.
     pub fn node(&self, name: &str) -> Result<&Node, SiteError> {
         let found = name.parse::<Name>().ok().and_then(|name| self.nodes.get(&name));
         found.ok_or_else(|| SiteError::UnknownNode {
@@ -137,7 +137,7 @@ impl Site {
         })
     }
 
-    /// The floors of seal serials that the systems of this site carry.
+    /// The lowest serials of seals that the systems of this site accept.
     #[must_use]
     pub fn floors(&self) -> LeastSerial {
         let mut floors = LeastSerial::default();
@@ -148,12 +148,12 @@ impl Site {
         floors
     }
 
-    /// All nodes, by name.
+    /// All nodes, sorted by name.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
     }
 
-    /// The sets of packages that nodes have and the site itself does not, each with its nodes.
+    /// The sets of packages of nodes that differ from the site's, each with its nodes.
     #[must_use]
     pub fn other_sets(&self) -> BTreeMap<&PackageSet, Vec<&Name>> {
         let mut sets: BTreeMap<&PackageSet, Vec<&Name>> = BTreeMap::new();
@@ -169,7 +169,7 @@ impl Site {
         Path::new(NODES).join(format!("{name}.toml"))
     }
 
-    /// Where the file of a node lies.
+    /// The path of a node's file.
     #[must_use]
     pub fn node_file(&self, name: &Name) -> PathBuf {
         self.dir.join(Self::node_name(name))
@@ -181,13 +181,13 @@ impl Site {
         Path::new(SEALS).join(format!("{name}.seal"))
     }
 
-    /// Where the seal of a node lies.
+    /// The path of a node's seal.
     #[must_use]
     pub fn seal_file(&self, name: &Name) -> PathBuf {
         self.dir.join(Self::seal_name(name))
     }
 
-    /// The folder of encrypted values.
+    /// The folder with the encrypted values.
     #[must_use]
     pub fn secrets_dir(&self) -> SiteFolder {
         self.folder.folder(SECRETS)

@@ -18,61 +18,61 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use toml::Spanned;
 
-/// One machine of the site.
+/// A node: one machine of the site.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Its name, which is its host name too.
+    /// The name of the node, which is also its host name.
     pub name: Name,
-    /// Its roles, in the order in which they run.
+    /// The roles, in the order in which they run.
     pub roles: Vec<Name>,
-    /// The packages of its system besides the base's: the site's, those of its roles and its own.
+    /// The packages in addition to the base's: those of the site, of the node's roles and of the node.
     pub packages: PackageSet,
-    /// Where each of them is asked for.
+    /// Where each of these packages is requested.
     pub wanted: Vec<WantedPackage>,
-    /// What templates may say.
+    /// The values that templates can use.
     pub variables: toml::Table,
-    /// Its network cards.
+    /// The network cards.
     pub network: Vec<Card>,
-    /// The lowest serial that its seals may have, where that is higher than the site's; 0 where it is not.
+    /// The lowest serial for seals of this node, if it is higher than the site's; otherwise 0.
     pub least_serial: u64,
-    /// Its public age key; `None` until its key was made.
+    /// The public age key; `None` until the key is made.
     pub recipient: Option<String>,
-    /// What it gets besides its identity.
+    /// The files that it gets in addition to its identity.
     pub files: Vec<NodeFile>,
 }
 
-/// Where the content of a node's file comes from.
+/// The source of a file's content.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FileSource {
     /// An encrypted value of the site: `secrets/NAME.age`.
     Secret(Name),
-    /// A plain file of the site; the path starts at its folder.
+    /// A plain file of the site; its path is relative to the site's folder.
     Plain(PathBuf),
 }
 
-/// A file that the seal gives to a node.
+/// A file that a node gets in its seal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NodeFile {
-    /// Its content.
+    /// The source of the content.
     pub source: FileSource,
-    /// Its place in its store.
+    /// The path in the store of files on the node.
     pub path: RelativePath,
-    /// What the site says about it.
+    /// Owner, mode and other attributes in the site.
     pub attributes: FileAttributes,
 }
 
-/// What a node's file is read against.
+/// The parts of the site that are needed to read a node's file.
 #[derive(Clone, Copy)]
 pub(super) struct Context<'a> {
-    /// The site's folder.
+    /// The folder of the site.
     pub(super) site: &'a SiteFolder,
-    /// The site's roles.
+    /// The roles of the site.
     pub(super) roles: &'a BTreeMap<Name, Role>,
     /// The packages that every node gets.
     pub(super) extra: &'a [WantedPackage],
     /// Whether the base is made of packages.
     pub(super) takes_packages: bool,
-    /// How much a file is needed that does not say so.
+    /// The default for how much a node needs a file.
     pub(super) required: Required,
 }
 
@@ -110,7 +110,7 @@ impl Node {
     }
 }
 
-/// An imported base takes no packages, neither those that the node names nor those of its roles.
+/// An imported base cannot have packages, neither those in the node's file nor those of its roles.
 fn refuse_packages(source: &Source, raw: &RawNode, roles: &BTreeMap<Name, Role>) -> Result<(), SiteError> {
     if let Some(package) = raw.packages.first() {
         return Err(source.wrong("packages", package, TAKES_NO_PACKAGES));

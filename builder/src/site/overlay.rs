@@ -1,4 +1,5 @@
-//! `overlays/NAME.toml`, the manifest beside an overlay: what git cannot keep of its files, and what it may replace.
+//! `overlays/NAME.toml`, the manifest beside an overlay: attributes of its files that git cannot store, and the files
+//! of lower overlays that it may replace.
 
 use super::error::{Location, SiteError};
 use super::folder::SiteFolder;
@@ -7,54 +8,54 @@ use super::source::Source;
 use glob::{MatchOptions, Pattern};
 use toml::Spanned;
 
-/// `*` and `?` stay within a folder, and hidden files are files.
+/// `*` and `?` match within a folder, and hidden files are matched like others.
 const OPTIONS: MatchOptions = MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
     require_literal_leading_dot: false,
 };
 
-/// The manifest of an overlay; empty where there is none.
+/// The manifest of an overlay; empty if there is none.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct OverlayManifest {
-    /// Owners and modes.
+    /// The owners and modes.
     pub rules: Vec<OverlayRule>,
-    /// Files of lower overlays that this one has instead.
+    /// The files of lower overlays that this overlay replaces.
     pub replace: Vec<(String, Location)>,
-    /// All of it as it was typed.
+    /// The whole text of the manifest.
     pub text: String,
 }
 
-/// Owner and mode of the files that a path or pattern names.
+/// The owner and mode of the files at a path or matching a pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverlayRule {
-    /// Where it stands.
+    /// The position of the rule in the manifest.
     pub at: Location,
-    /// The path or pattern as it was typed.
+    /// The path or pattern as the user typed it.
     pub pattern: String,
-    /// Which files.
+    /// The files that the rule applies to.
     pub which: Which,
-    /// Permission bits, where they are not those of every file.
+    /// The permission bits, if they are not the default.
     pub mode: Option<u32>,
-    /// Owner, where it is not root.
+    /// The user id of the owner, if it is not root.
     pub uid: Option<u32>,
-    /// Group, likewise.
+    /// The id of the group, if it is not root.
     pub gid: Option<u32>,
 }
 
-/// What a rule is about.
+/// The files that a rule applies to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
-    /// One file or folder.
+    /// One file or folder, by its path.
     Path,
-    /// All files that match.
+    /// All files that match the pattern.
     Files(Pattern),
-    /// All folders that match.
+    /// All folders that match the pattern.
     Folders(Pattern),
 }
 
 impl OverlayRule {
-    /// Whether the rule's pattern matches; a rule for one path has none.
+    /// Whether the rule's pattern matches; a rule for one path has no pattern.
     #[must_use]
     pub fn matches(&self, path: &str, is_file: bool, is_folder: bool) -> bool {
         match &self.which {
@@ -66,7 +67,7 @@ impl OverlayRule {
 }
 
 impl OverlayManifest {
-    /// Reads the manifest of that name, if it is there.
+    /// Reads the manifest with this name; empty if there is none.
     pub(super) fn read(folder: &SiteFolder, name: &str) -> Result<Self, SiteError> {
         let Some(source) = Source::read_if_there(folder, name)? else { return Ok(Self::default()) };
         let raw: RawOverlay = source.parse()?;

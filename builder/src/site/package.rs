@@ -1,6 +1,6 @@
-//! Packages as site files name them: `NAME`, or `NAME=VERSION` where a version is pinned, as apt takes it.
+//! Packages in site files: `NAME`, or `NAME=VERSION` to pin a version, as in apt's command line.
 //!
-//! A node's system has those of `[packages] extra`, those of the node's roles, and its own: its set.
+//! The set of a node's system has the packages of `[packages] extra`, of the node's roles, and of the node itself.
 
 use super::error::{Location, SiteError};
 use super::source::Source;
@@ -8,20 +8,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use toml::Spanned;
 
-/// A package that a site file asks for.
+/// A package that a site file requests.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WantedPackage {
-    /// Its name.
+    /// The name of the package.
     pub name: String,
-    /// The one version that will do; `None`: the archive's newest.
+    /// The pinned version; `None` for the newest one of the archive.
     pub version: Option<String>,
-    /// Where it is asked for.
+    /// The position of the request.
     pub at: Location,
 }
 
 impl WantedPackage {
-    /// Reads the list under `key`. Names and versions are those of Debian's policy, sections 5.6.1 and 5.6.12; nothing
-    /// else may reach apt, for which more characters have a meaning.
+    /// Reads the list under `key`. Names and versions follow Debian's policy, sections 5.6.1 and 5.6.12; nothing else
+    /// may be passed to apt, for which more characters have a special meaning.
     pub(super) fn read_all(
         source: &Source,
         key: &'static str,
@@ -49,7 +49,7 @@ impl WantedPackage {
     }
 }
 
-/// A hyphen at the end would tell apt to remove the package.
+/// Whether this is the name of a package. A hyphen at the end would tell apt to remove the package.
 pub(crate) fn is_name(text: &str) -> bool {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.len() >= 2
@@ -73,15 +73,16 @@ fn word(name: &str, version: Option<&str>) -> String {
     version.map_or_else(|| name.to_owned(), |version| format!("{name}={version}"))
 }
 
-/// The packages that a system has besides its base. Nodes with equal sets share one system.
+/// The packages of a system in addition to its base. Nodes with equal sets share one system.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct PackageSet {
-    /// The pinned version, if any, by name.
+    /// The packages by name, each with its pinned version if it has one.
     packages: BTreeMap<String, Option<String>>,
 }
 
 impl PackageSet {
-    /// Puts together what is wanted for one system; `whose` it is stands in the error about two versions of one package.
+    /// Combines what is requested for one system; the error about two versions of a package names the system as
+    /// `whose`.
     pub(super) fn of<'a>(
         whose: &str,
         wanted: impl IntoIterator<Item = &'a WantedPackage>,
@@ -93,7 +94,7 @@ impl PackageSet {
                 continue;
             };
             match (&known.version, &package.version) {
-                // A pin is what somebody wants who names no version, too.
+                // A request without a version is met by a pinned version, too.
                 (None, Some(_)) => drop(chosen.insert(package.name.clone(), package)),
                 (Some(one), Some(other)) if one != other => {
                     return Err(SiteError::TwoVersions {
@@ -109,24 +110,24 @@ impl PackageSet {
         Ok(Self { packages: packages.collect() })
     }
 
-    /// Names and pinned versions, by name.
+    /// Names and pinned versions, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
         self.packages.iter().map(|(name, version)| (name.as_str(), version.as_deref()))
     }
 
-    /// The pinned version of a package.
+    /// The pinned version of a package, if there is one.
     #[must_use]
     pub fn pin(&self, name: &str) -> Option<&str> {
         self.packages.get(name)?.as_deref()
     }
 
-    /// As they are typed, by name.
+    /// The packages as they are typed, sorted by name.
     #[must_use]
     pub fn words(&self) -> Vec<String> {
         self.iter().map(|(name, version)| word(name, version)).collect()
     }
 
-    /// What is in this set and not in the other, as it is typed.
+    /// The packages in this set that are not in the other, as they are typed.
     #[must_use]
     pub fn beyond(&self, other: &Self) -> Vec<String> {
         let new = self.iter().filter(|(name, version)| {

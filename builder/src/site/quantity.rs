@@ -1,4 +1,4 @@
-//! Sizes and times as site files write them.
+//! Sizes and times in the form of site files.
 
 use std::fmt;
 use std::str::FromStr;
@@ -9,13 +9,13 @@ use toml::value::{Datetime, Offset};
 pub struct Bytes(pub u64);
 
 impl Bytes {
-    /// `count` MiB.
+    /// The number of bytes in `count` MiB.
     #[must_use]
     pub const fn mib(count: u64) -> Self {
         Self(count * 1024 * 1024)
     }
 
-    /// How long `content` is.
+    /// The length of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self(u64::try_from(content.len()).unwrap_or(u64::MAX))
@@ -24,7 +24,7 @@ impl Bytes {
 
 const UNITS: [(&str, u64); 4] = [("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
 
-/// A text that is no size.
+/// The text is not a size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("a size is a number and KiB, MiB, GiB or TiB, as in \"64MiB\"")]
 pub struct NotASize;
@@ -53,12 +53,12 @@ impl fmt::Display for Bytes {
     }
 }
 
-/// How big a partition is made.
+/// How the size of a partition is decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SizeSpec {
-    /// As big as its content, a quarter more, rounded up to a MiB: room for the next release in the same slot.
+    /// By its content: a quarter more, rounded up to a MiB, as space for the next release in the same slot.
     Auto,
-    /// As big as the site says.
+    /// By the site: this many bytes.
     Fixed(Bytes),
 }
 
@@ -101,8 +101,8 @@ pub fn rfc3339(seconds: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
 }
 
-/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar. Years are counted from March, so that the leap
-/// day is the last one of its year.
+/// The days from 1970-01-01 to a date of the proleptic Gregorian calendar. Years begin in March, so that the leap day
+/// is the last one of its year.
 fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year_of_era) = (year.div_euclid(400), year.rem_euclid(400));
@@ -111,7 +111,7 @@ fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + day_of_era - 719_468
 }
 
-/// The date that lies `days` after 1970-01-01.
+/// The date that is `days` after 1970-01-01.
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -1,4 +1,5 @@
-//! The first layer: site files as they were typed. Only shapes and key names; what they mean is found out elsewhere.
+//! The first layer: site files as the user typed them. These types have only the structure and the names of keys; their
+//! meaning is decided elsewhere.
 
 use serde::Deserialize;
 use std::collections::BTreeMap;

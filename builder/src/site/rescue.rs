@@ -1,4 +1,4 @@
-//! `[rescue]` of `site.toml`: who gets into a machine that stands in rescue.
+//! `[rescue]` of `site.toml`: who may log in to a machine in rescue.
 
 use super::error::SiteError;
 use super::raw::RawRescue;
@@ -10,7 +10,7 @@ use toml::Spanned;
 
 const CONSOLES: [&str; 3] = ["off", "password", "shell"];
 
-/// What was typed, understood.
+/// Checks the values and converts them.
 pub(super) fn rescue(source: &Source, raw: RawRescue) -> Result<RescuePolicy, SiteError> {
     let ssh_keys = raw.ssh_keys.iter().map(|typed| ssh_key(source, typed)).collect::<Result<_, _>>()?;
     let access = access(source, raw.access.as_ref(), raw.console.as_ref())?;

@@ -1,4 +1,4 @@
-//! The second layer of `site.toml`: from what was typed to what it means.
+//! The second layer of `site.toml`: from the typed values to their meaning.
 
 use super::base::base;
 use super::boot::boot;
@@ -26,7 +26,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use toml::Spanned;
 
-/// Reads everything in `dir`.
+/// Reads all files in `dir`.
 pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     let not_a_site = || SiteError::NotASite { dir: dir.to_owned() };
     let folder = match SiteFolder::open(dir) {
@@ -93,7 +93,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     })
 }
 
-/// The usable entries of a folder, sorted: folders, or files with `extension`. Hidden ones belong to other tools.
+/// The usable entries of a folder, sorted: folders, or files with `extension`. Hidden entries belong to other tools.
 fn named_entries(folder: &SiteFolder, extension: Option<&str>) -> Result<Vec<(Name, String)>, SiteError> {
     let read = |path| move |source| SiteError::Read { path, source };
     let entries = match folder.entries() {
@@ -135,7 +135,7 @@ fn named_entries(folder: &SiteFolder, extension: Option<&str>) -> Result<Vec<(Na
     Ok(named)
 }
 
-/// A list of keys that must not be empty.
+/// Reads a list of keys that must not be empty.
 fn keys_of(
     source: &Source,
     key: &'static str,
@@ -153,7 +153,7 @@ fn keys_of(
     typed.get_ref().iter().map(|one| check(source, one)).collect()
 }
 
-/// A minisign public key: 42 bytes (algorithm, key number, Ed25519 key) in base64, so 56 characters.
+/// Checks a minisign public key: 42 bytes (algorithm, key number, Ed25519 key) in base64, so 56 characters.
 fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
     let text = typed.get_ref();
     let base64 = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/');
@@ -168,7 +168,7 @@ fn check_signing_key(source: &Source, typed: &Spanned<String>) -> Result<String,
     }
 }
 
-/// How an archive may be reached: apt's ways of fetching bytes.
+/// The URL schemes for an archive: apt's methods that only fetch bytes.
 const SCHEMES: [&str; 7] = ["http", "https", "ftp", "file", "copy", "tor+http", "tor+https"];
 
 fn packages(
@@ -187,7 +187,7 @@ fn packages(
             }
         }
     };
-    // Only how bytes are fetched: apt has ways that start programs (ssh), too.
+    // Only methods that fetch bytes: apt also has some that start programs (ssh).
     let fetched = |key: &'static str, typed: Option<Spanned<String>>, default: &str, may_be_empty: bool| {
         let good = |text: &str| {
             let scheme = text.split_once(':').map(|(scheme, _)| scheme);
@@ -264,7 +264,7 @@ fn login(
     let wrong_hash = |typed: &Spanned<String>, problem: String| SiteError::WrongValue {
         at: source.at(&typed.span()),
         key: "password-hash",
-        // It may be a password that was typed by mistake.
+        // The value may be a password that was typed by mistake.
         value: "...".into(),
         problem,
     };
@@ -313,7 +313,7 @@ fn overlays(
         let manifest = OverlayManifest::read(folder, &format!("{name}.toml"))?;
         overlays.push(Overlay { name, dir: folder.folder(file_name), manifest });
     }
-    // A manifest without its folder has a mistyped name.
+    // A manifest without a folder has a mistyped name.
     for (name, file_name) in named_entries(folder, Some("toml"))? {
         if !known.iter().any(|(known, _)| *known == name) {
             return Err(SiteError::ManifestWithoutOverlay {

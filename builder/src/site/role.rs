@@ -1,4 +1,4 @@
-//! Roles and overlays: folders of the site that lie in the root of every node.
+//! Roles and overlays: folders of the site that are copied into the root of every node.
 
 use super::error::SiteError;
 use super::folder::SiteFolder;
@@ -8,34 +8,34 @@ use super::source::Source;
 use handoff::name::Name;
 use handoff::role_settings::{RoleAction, RoleSettings, Stage};
 
-/// `roles/NAME/`.
+/// A role: the folder `roles/NAME/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
-    /// Its name.
+    /// The name of the role.
     pub name: Name,
-    /// Its folder.
+    /// The folder of the role.
     pub dir: SiteFolder,
-    /// When it is applied.
+    /// The stage in which it is applied.
     pub stage: Stage,
-    /// What it does on a node.
+    /// What it does on a node: copies files, or runs a program.
     pub action: RoleAction,
-    /// The packages that its nodes get for it.
+    /// The packages that nodes with the role get.
     pub packages: Vec<WantedPackage>,
 }
 
-/// `overlays/NAME/`: a file tree that is laid over the root at build time.
+/// An overlay: `overlays/NAME/`, a file tree that is merged into the root at build time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Overlay {
-    /// Its name.
+    /// The name of the overlay.
     pub name: Name,
-    /// Its folder.
+    /// The folder of the overlay.
     pub dir: SiteFolder,
-    /// What the file beside the folder says about it.
+    /// The manifest beside the folder.
     pub manifest: OverlayManifest,
 }
 
 impl Role {
-    /// Reads `roles/NAME/role.toml`; a role without one lays its files at the configure stage.
+    /// Reads `roles/NAME/role.toml`; a role without it installs its files in the configure stage.
     pub(super) fn read(dir: &SiteFolder, name: Name) -> Result<Self, SiteError> {
         let source = Source::read_if_there(dir, "role.toml")?;
         let settings = match &source {

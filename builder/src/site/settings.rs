@@ -1,4 +1,4 @@
-//! What a site says, resolved: every value has its default, its type and its meaning.
+//! The settings of a site, resolved: every value has its default, its type and its meaning.
 
 use super::package::PackageSet;
 use super::quantity::{Bytes, SizeSpec};
@@ -8,39 +8,39 @@ use handoff::login::ConsoleLogin;
 use handoff::manifest::Required;
 use handoff::verity::OnCorruption;
 
-/// Where packages come from, and which ones.
+/// The archives, and the packages from them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packages {
-    /// The architecture that they are for.
+    /// The architecture of the packages.
     pub architecture: &'static Architecture,
     /// Debian's release name.
     pub suite: String,
-    /// The archive.
+    /// The URL of the archive.
     pub mirror: String,
-    /// The archive of security updates; empty for none.
+    /// The URL of the archive of security updates; empty for none.
     pub security_mirror: String,
-    /// The kernel package, or the meta package that depends on it.
+    /// The name of the kernel package, or of the meta package that depends on it.
     pub kernel: String,
-    /// Packages that the base gets on top, on every node.
+    /// The packages that every node gets in addition to the base.
     pub extra: PackageSet,
 }
 
-/// How big the partitions are.
+/// The sizes of the partitions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sizes {
-    /// The EFI system partition.
+    /// The size of the EFI system partition.
     pub esp: Bytes,
-    /// Each slot's boot partition.
+    /// The size of each slot's boot partition.
     pub boot: Bytes,
-    /// Each slot's root.
+    /// The size of each slot's root.
     pub root: SizeSpec,
-    /// Each slot's hash tree; fitted means: for a root that fills its partition.
+    /// The size of each slot's hash tree; by default, enough for a root that fills its partition.
     pub verity: SizeSpec,
-    /// Each of the two places for the seal.
+    /// The size of each of the two partitions for the seal.
     pub seal: Bytes,
-    /// The secret partition.
+    /// The size of the secret partition.
     pub secret: Bytes,
-    /// The partition for logs and state; `None`: there is none.
+    /// The size of the partition for logs and state; `None` if there is none.
     pub data: Option<Bytes>,
 }
 
@@ -59,7 +59,7 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    /// All of them in one word, as an input of a build.
+    /// All sizes in one text, as an input of a build.
     #[must_use]
     pub fn spelled(&self) -> String {
         let Self { esp, boot, root, verity, seal, secret, data } = self;
@@ -69,32 +69,32 @@ impl Sizes {
     }
 }
 
-/// How nodes start.
+/// How nodes start, and how they react to faults.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BootPolicy {
-    /// How often a slot is started without a confirmation.
+    /// How often a slot is started before it must be marked good.
     pub tries: u8,
-    /// The answer to each fault.
+    /// The action for each fault.
     pub faults: Policy,
-    /// The size of the overlay over the root, as the `size=` option of tmpfs(5) takes it.
+    /// The size of the overlay over the root, as in the `size=` option of tmpfs(5).
     pub overlay_size: String,
-    /// What the kernel does about a root that rots while it runs.
+    /// What the kernel does when the running root turns out to be corrupt.
     pub root_corruption: OnCorruption,
-    /// Seconds that the identity stage may take.
+    /// How many seconds the identity stage may take.
     pub identity_deadline: u32,
-    /// Remove files on the secret partition that the seal does not know.
+    /// Whether to remove files on the secret partition that are not in the seal.
     pub remove_unknown: bool,
-    /// How much nodes need those of their files that do not say so themselves.
+    /// The default for how much nodes need a file.
     pub required: Required,
-    /// More words for the kernel command line.
+    /// Additional words for the kernel command line.
     pub arguments: Vec<String>,
 }
 
-/// What consoles offer.
+/// Which consoles there are, and who may log in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Console {
-    /// For `console=`; the last one becomes `/dev/console`.
+    /// The values of `console=`; the last one becomes `/dev/console`.
     pub devices: Vec<String>,
-    /// Who gets in.
+    /// Who may log in.
     pub login: ConsoleLogin,
 }

@@ -1,4 +1,4 @@
-//! A TOML file of the site with its text, so that everything read from it can name its line and column.
+//! A TOML file of the site with its text, so that errors about all values can name line and column.
 
 use super::error::{Known, Location, SiteError};
 use super::folder::SiteFolder;
@@ -30,7 +30,7 @@ impl Source {
         })
     }
 
-    /// The same; `None` where there is none.
+    /// The same; `None` if there is no such file.
     pub(super) fn read_if_there(folder: &SiteFolder, name: &str) -> Result<Option<Self>, SiteError> {
         let path = folder.path_of(name);
         let read = folder.file(name).and_then(|file| read_limited(file, &limits::SITE_TEXT));
@@ -42,17 +42,17 @@ impl Source {
         }
     }
 
-    /// The file's text.
+    /// The text of the file.
     pub(super) fn text(&self) -> &str {
         &self.text
     }
 
-    /// The first layer: the file as it was typed.
+    /// Parses the first layer: the file as the user typed it.
     pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, SiteError> {
         toml::from_str(&self.text).map_err(|error| self.explain(&error))
     }
 
-    /// The place of a byte range of the text.
+    /// The position of a byte range of the text.
     pub(super) fn at(&self, span: &Range<usize>) -> Location {
         let before = self.text.get(..span.start).unwrap_or(&self.text);
         let line_start = before.rfind('\n').map_or(0, |position| position + 1);
@@ -63,7 +63,7 @@ impl Source {
         }
     }
 
-    /// The second layer for one text: what it means.
+    /// Parses the second layer of a text value: its meaning.
     pub(super) fn value<T>(&self, key: &'static str, typed: &Spanned<String>) -> Result<T, SiteError>
     where
         T: FromStr<Err: Display>,
@@ -71,7 +71,7 @@ impl Source {
         typed.get_ref().parse().map_err(|problem: T::Err| self.wrong(key, typed, problem.to_string()))
     }
 
-    /// The second layer for one of a few words.
+    /// Parses the second layer of a value that must be one of a few words.
     pub(super) fn word<T: Copy>(
         &self,
         key: &'static str,
@@ -100,7 +100,7 @@ impl Source {
         SiteError::WrongValue { at: self.at(&typed.span()), key, value, problem: problem.into() }
     }
 
-    /// Permission bits under `mode`, in octal.
+    /// Parses the permission bits under `mode`, in octal.
     pub(super) fn permission_bits(&self, typed: &Spanned<String>) -> Result<u32, SiteError> {
         let text = typed.get_ref();
         let octal = text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -110,7 +110,7 @@ impl Source {
             .ok_or_else(|| self.wrong("mode", typed, "permission bits are octal digits, as in \"0600\""))
     }
 
-    /// The error about a role's settings, with its place.
+    /// The error about a role's settings, with its position.
     pub(super) fn bad_role(&self, problem: BadRoleSettings) -> SiteError {
         match problem {
             BadRoleSettings::Syntax(error) => self.explain(&error),
@@ -124,8 +124,8 @@ impl Source {
         }
     }
 
-    /// Turns the parser's message into an error of ours. The wording is serde's (`Error::unknown_field`,
-    /// `Error::missing_field`), the same for all formats; tests below hold it.
+    /// Converts the parser's message into one of our errors. The wording is that of serde (`Error::unknown_field`,
+    /// `Error::missing_field`), the same for all formats; tests below check it.
     fn explain(&self, error: &toml::de::Error) -> SiteError {
         let at = self.at(&error.span().unwrap_or(0..0));
         let message = error.message();

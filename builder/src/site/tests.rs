@@ -1,4 +1,4 @@
-//! A site of the template is read back, and each way to spoil one of its files has its own error.
+//! A site from the template is read back, and each way to break one of its files has its own error.
 
 use super::*;
 use crate::error::{Class, Classified as _};
@@ -36,7 +36,7 @@ impl Sample {
         Site::load(self.0.path())
     }
 
-    /// Replaces `from` by `to` in a file that is known to have it.
+    /// Replaces `from` by `to` in a file, which must have it.
     fn edit(&self, file: &str, from: &str, to: &str) -> &Self {
         let path = self.0.path().join(file);
         let text = fs::read_to_string(&path).unwrap();
@@ -82,7 +82,7 @@ fn the_template_is_a_site() {
     assert!(node.network[0].dhcp && node.recipient.is_none() && node.files.is_empty());
 }
 
-/// apt has methods that log in by SSH, or read what another program prepared.
+/// apt has methods that log in by SSH, or read files that another program prepared.
 #[test]
 fn an_archive_is_reached_only_by_ways_that_fetch_bytes() {
     let load = |key: &str, address: &str| {
@@ -109,13 +109,13 @@ fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     let blocks: Vec<&str> =
         readme.split("```toml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
     let [site_keys, node_keys] = blocks.as_slice() else { panic!("{}", blocks.len()) };
-    // [console] stands in the template already.
+    // The template already has `[console]`.
     let console = "[console]\ndevices = [\"tty0\", \"ttyS0\"]     # the last one is /dev/console\n";
     assert!(site_keys.contains(console));
     let (top, tables) =
         site_keys.replace(console, "").split_once("\n\n").map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
     sample.edit("site.toml", "base = \"micro\"", &format!("base = \"micro\"\n{top}"));
-    // [rescue], too.
+    // The same for `[rescue]`.
     sample.edit("site.toml", "[rescue]\n", "");
     sample.edit("site.toml", "console = \"off\"\n", "");
     sample.append("site.toml", &format!("\n{tables}"));
@@ -130,7 +130,7 @@ fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
     assert_eq!(node.files[0].attributes.mode, 0o600);
 }
 
-/// What the agent refuses would leave the node without all of its configuration.
+/// The agent would refuse such a variable, and the node would have no configuration at all.
 #[test]
 fn a_variable_that_hides_a_predefined_name_is_refused_with_its_place() {
     for name in ["node", "site", "base", "hostname"] {
@@ -473,7 +473,7 @@ fn a_node_has_the_packages_of_the_site_of_its_roles_and_its_own() {
     let sets: Vec<_> = site.other_sets().into_iter().map(|(set, nodes)| (set.words(), nodes.len())).collect();
     let expected = [vec!["jq=1.6-2.1", "pv", "tree"], vec!["jq=1.6-2.1", "tree"]];
     assert_eq!(sets, expected.map(|words| (words.into_iter().map(str::to_owned).collect(), 1)));
-    // Without the role, the node has what every node has.
+    // Without the role, the node has the packages of every node.
     sample.edit("nodes/beta.toml", "\"hello\", \"example\"", "\"hello\"");
     let site = sample.load().unwrap();
     assert_eq!(site.node("beta").unwrap().packages, site.packages.extra);
@@ -512,7 +512,7 @@ fn each_wrong_package_is_refused_with_its_place() {
         format!("{node}:3:13: node alpha would get jq=2, but also jq=1, which {role}:6:13 asks for");
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.class(), Class::BadContent);
-    // Another node with the role alone would be right: the conflict is of one system.
+    // Another node with only the role would be right: the conflict is within one system.
     sample.edit(NODE, "\"hello\", \"example\"", "\"hello\"");
     sample.load().unwrap();
 }
@@ -552,7 +552,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
         let path = config.join("demo").join(file);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
-    // Made again, it has the same keys: they are never overwritten.
+    // When it is made again, it has the same keys: they are never overwritten.
     fs::remove_dir_all(data.join("default-site")).unwrap();
     assert_eq!(default_site_in(&data, &config).unwrap(), first);
     let broken = config.join("demo").join(ADMIN_IDENTITY_FILE);
@@ -592,7 +592,7 @@ fn a_base_that_could_mean_two_things_has_its_place() {
     );
 }
 
-/// A link out of the site, to a key folder beside it.
+/// A link in the site that leads outside, to a key folder beside the site.
 fn link_to_keys(sample: &Sample, keys: &TempDir, at: &str) {
     fs::write(keys.path().join("signing.key"), "secret").unwrap();
     let place = sample.0.path().join(at);
@@ -602,7 +602,7 @@ fn link_to_keys(sample: &Sample, keys: &TempDir, at: &str) {
     std::os::unix::fs::symlink(target, place).unwrap();
 }
 
-/// What an error says about a link that leads out of the sample.
+/// The error about a link that leads out of the sample.
 fn outside(sample: &Sample) -> String {
     format!(
         "a symbolic link in the path leads outside {}; put the file itself there",

@@ -1,11 +1,11 @@
-//! Values that stand in more than one table of the site's files.
+//! Values that occur in more than one table of the site's files.
 
 use super::error::SiteError;
 use super::source::Source;
 use handoff::manifest::Required;
 use toml::Spanned;
 
-/// A number that is not zero.
+/// A number that must not be zero.
 pub(super) fn positive<T: Copy + Default + PartialEq + ToString>(
     source: &Source,
     key: &'static str,
@@ -33,7 +33,7 @@ pub(super) fn ssh_key(source: &Source, typed: &Spanned<String>) -> Result<String
     Ok(text.trim().to_owned())
 }
 
-/// An age X25519 recipient: Bech32 with the prefix `age` (its checksum is checked where it is used).
+/// Checks an age X25519 recipient: Bech32 with the prefix `age` (its checksum is checked where it is used).
 pub(super) fn check_recipient(source: &Source, typed: &Spanned<String>) -> Result<String, SiteError> {
     let text = typed.get_ref();
     let data = text.strip_prefix("age1").unwrap_or_default();
@@ -46,7 +46,7 @@ pub(super) fn check_recipient(source: &Source, typed: &Spanned<String>) -> Resul
     } else {
         "a public age key begins with age1 and has 62 characters"
     };
-    // A private key must not be repeated on a terminal or in a log.
+    // A private key must not be printed on a terminal or into a log.
     let shown = if text.starts_with("AGE-") { "AGE-SECRET-KEY-..." } else { text };
     Err(SiteError::WrongValue {
         at: source.at(&typed.span()),

@@ -1,32 +1,32 @@
-//! Clearing the store: what nobody says is needed goes away. Nothing is lost that cannot be made again.
+//! Garbage collection of the store: everything that is not needed is removed. All of it can be made again.
 
 use super::{Store, StoreError};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What is to stay in a store.
+/// What must stay in a store.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Needed {
-    /// Files and folders of the store.
+    /// Files and folders of the store to keep.
     pub places: BTreeSet<PathBuf>,
-    /// Other files of the store that are of no use any more.
+    /// Other files of the store that are outdated, to be removed.
     pub stale: Vec<PathBuf>,
 }
 
-/// What was cleared away, or would be.
+/// The result of a garbage collection, or of a dry run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Collected {
-    /// Files and folders.
+    /// The files and folders that were removed.
     pub removed: Vec<PathBuf>,
-    /// Bytes that they took.
+    /// The bytes that they took.
     pub freed: u64,
-    /// Bytes that stay.
+    /// The bytes that remain.
     pub kept: u64,
 }
 
-/// Removes what is not among what `needed` gives; `dry` only says what that is. Waits until nobody builds, and nobody
-/// builds meanwhile.
+/// Removes everything that `needed` does not name; with `dry`, only tells what that is. Waits until no process builds,
+/// and lets none begin meanwhile.
 pub fn collect_garbage(
     store: &Store,
     dry: bool,
@@ -41,7 +41,7 @@ pub fn collect_garbage(
     }
     for path in candidates {
         let size = size_of(store, &path)?;
-        // The digest of a file goes where the file goes.
+        // The digest of a file is removed with the file.
         let is_digest = path.extension().is_some_and(|extension| extension == "sha256");
         if places.contains(&if is_digest { path.with_extension("") } else { path.clone() }) {
             collected.kept += size;

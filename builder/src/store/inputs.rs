@@ -1,5 +1,5 @@
-//! What a step of a build depends on, by name: their digest is the key of its result, and two of them side by side say
-//! why it ran again.
+//! The inputs of a build step, by name: their digest is the key of its result, and comparing the inputs of two builds
+//! tells why the step ran again.
 
 use super::StepName;
 use handoff::hash::Sha256Digest;
@@ -7,19 +7,19 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-/// Everything that decides what a step makes. The values are digests or short words.
+/// Everything that decides the result of a step. The values are digests or short words.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Inputs(BTreeMap<String, String>);
 
 impl Inputs {
-    /// The inputs of a step that the code named by `recipe` does.
+    /// The inputs of a step whose code has the version `recipe`.
     #[must_use]
     pub fn new(step: StepName, recipe: &str) -> Self {
         Self::default().with("step", step).with("builder", recipe)
     }
 
-    /// With one more input.
+    /// The same with one more input.
     #[must_use]
     pub fn with(mut self, name: impl Into<String>, value: impl Display) -> Self {
         self.add(name, value);
@@ -31,12 +31,12 @@ impl Inputs {
         self.0.insert(name.into(), format!("{value}"));
     }
 
-    /// Names and values.
+    /// The names and values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// The digest of all: equal for equal inputs only.
+    /// The digest of all inputs: equal only for equal inputs.
     #[must_use]
     pub fn key(&self) -> Sha256Digest {
         let mut parts = Vec::new();
@@ -47,7 +47,7 @@ impl Inputs {
         Sha256Digest::of_parts(&parts)
     }
 
-    /// In what these differ from `earlier`, a line an input.
+    /// How these differ from `earlier`, a line for each input.
     #[must_use]
     pub fn changes_since(&self, earlier: &Self) -> Vec<String> {
         let mut lines = Vec::new();
@@ -64,7 +64,7 @@ impl Inputs {
     }
 }
 
-/// A change in words; of a digest, that it changed says enough.
+/// A change in words; of a digest, only that it changed.
 fn change(name: &str, old: &str, new: &str) -> String {
     let first = |value: &str| value.split(' ').next().unwrap_or_default().to_owned();
     let (old, new) = (first(old), first(new));

@@ -3,14 +3,14 @@
 //! ```text
 //! debs/SHA256.deb        packages, by their content
 //! blobs/SHA256           layers of images, the same way
-//! apt/KEY/               apt's own state, one folder for each set of archives
+//! apt/KEY/               apt's own state, a folder for each set of archives
 //! indexes/SHA256[.zst]   signed indexes of the archive that locks name: `InRelease`, and `Packages` packed
-//! derived/KIND-KEY.EXT   what was made of inputs; KEY is the digest of all of them, so nothing here is ever stale
+//! derived/KIND-KEY.EXT   results; KEY is the digest of all their inputs, so no file here is ever outdated
 //! roots/KEY/             finished roots, the same way
-//! builds/SITE/           how each node's last build came to be: which steps, out of which inputs
-//! tmp/                   what is being made; moved to its place by one rename
-//! lock                   one builder at a time prepares a base
-//! in-use                 held by all who build, so that nothing is cleared away beneath them
+//! builds/SITE/           the record of each node's last build: its steps and their inputs
+//! tmp/                   unfinished files; each is moved to its place by one rename
+//! lock                   held by the one process that prepares a base
+//! in-use                 held by every process that builds, so that nothing is removed meanwhile
 //! ```
 
 mod gc;
@@ -39,34 +39,34 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
 
-/// The folders of a store.
+/// The folders in a store.
 const FOLDERS: [&str; 8] = ["debs", "blobs", "apt", "indexes", "derived", "roots", "builds", "tmp"];
 
-/// A store.
+/// An open store.
 #[derive(Debug, Clone)]
 pub struct Store {
     dir: PathBuf,
 }
 
-/// While it lives, no other process prepares a base in this store.
+/// An exclusive lock: while it exists, no other process prepares a base in this store.
 #[derive(Debug)]
 pub struct StoreLock {
     _file: File,
 }
 
-/// While it lives, nothing is cleared away in this store.
+/// A shared lock: while it exists, nothing is removed from this store.
 #[derive(Debug)]
 pub struct InUse {
     _file: File,
 }
 
-/// Something in the store cannot be read or written.
+/// A file of the store could not be read or written.
 #[derive(Debug, Error, classified::Cause)]
 #[error("store: {path}: {source}")]
 pub struct StoreError {
-    /// The file or folder.
+    /// The path of the file or folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The error from reading or writing it.
     pub r#source: io::Error,
 }
 
@@ -96,14 +96,14 @@ impl StoreError {
 }
 
 impl Store {
-    /// The store of the user.
+    /// The store of the user who runs this process.
     pub fn from_environment() -> Result<Self, crate::error::Error> {
         let dir = Folder::Cache.of_psyops().map_err(|error: NoFolder| crate::error::Error::from(error))?;
         Ok(Self::at(&dir)?)
     }
 
-    /// The store in `dir`, which is made where it does not exist, for the user alone. One that other users could write is
-    /// refused.
+    /// The store in `dir`, which is made if it does not exist, accessible only to the user. A store that other users
+    /// can write is refused.
     pub fn at(dir: &Path) -> Result<Self, StoreError> {
         for folder in FOLDERS {
             let path = dir.join(folder);
@@ -116,61 +116,62 @@ impl Store {
         Ok(Self { dir })
     }
 
-    /// Its folder.
+    /// The folder of the store.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Where the package with that digest lies, if it is there.
+    /// The path for the package with that digest.
     #[must_use]
     pub fn deb(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("debs").join(format!("{digest}.deb"))
     }
 
-    /// Where the layer of an image with that digest lies, if it is there.
+    /// The path for the layer of an image with that digest.
     #[must_use]
     pub fn blob(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("blobs").join(digest.to_string())
     }
 
-    /// Where the `InRelease` with that digest is, if it is there.
+    /// The path for the `InRelease` with that digest.
     #[must_use]
     pub fn index(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("indexes").join(digest.to_string())
     }
 
-    /// Where the list of packages (`Packages`) with that digest is, packed with zstd, if it is there.
+    /// The path for the list of packages (`Packages`) with that digest, packed with zstd.
     #[must_use]
     pub fn packed_index(&self, digest: &Sha256Digest) -> PathBuf {
         self.dir.join("indexes").join(format!("{digest}.zst"))
     }
 
-    /// Where something derived lies, if it was made: `kind` says what it is, `key` is the digest of all its inputs.
+    /// The path for a derived file: `kind` is what it is, `key` is the digest of all its inputs.
     #[must_use]
     pub fn derived(&self, kind: &str, key: &Sha256Digest, extension: &str) -> PathBuf {
         let dot = if extension.is_empty() { "" } else { "." };
         self.dir.join("derived").join(format!("{kind}-{key}{dot}{extension}"))
     }
 
-    /// Where a finished root lies, if it was made.
+    /// The path for a finished root.
     #[must_use]
     pub fn root(&self, key: &Sha256Digest) -> PathBuf {
         self.dir.join("roots").join(key.to_string())
     }
 
-    /// apt's folder for one set of archives.
+    /// The path of apt's folder for one set of archives.
     pub(crate) fn apt(&self, key: &Sha256Digest) -> PathBuf {
         self.dir.join("apt").join(key.to_string())
     }
 
-    /// A folder for something that is being made, on the same file system as its later place.
+    /// A folder for unfinished files, on the same file system as the store.
     pub fn scratch(&self) -> Result<Scratch, StoreError> {
         let path = self.dir.join("tmp");
         Scratch::within(&path, "work-").map_err(|source| StoreError { path, source })
     }
 
-    /// Moves a finished file or folder of [`Self::scratch`] to `place`. Where another one was quicker, its result stays.
+    /// Moves a finished file or folder of [`Self::scratch`] to `place`. If another process was faster, its result
+    /// stays.
     pub fn publish(finished: &Path, place: &Path) -> Result<(), StoreError> {
         match fs::rename(finished, place) {
             Err(source) if !place.exists() => Err(StoreError { path: place.to_owned(), source }),
@@ -178,7 +179,7 @@ impl Store {
         }
     }
 
-    /// Puts the digest of a finished file beside it, for [`Self::holds`].
+    /// Writes the digest of a finished file beside it, for [`Self::holds`].
     pub fn remember(place: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError { path: place.to_owned(), source };
         let digest = digest_of_file(place).map_err(failed)?;
@@ -186,19 +187,19 @@ impl Store {
         written.map_err(|error| failed(error.into()))
     }
 
-    /// Whether digests lie beside a place.
+    /// Whether the digests for a place were written.
     pub(crate) fn is_remembered(place: &Path) -> bool {
         digest_place(place).is_file()
     }
 
-    /// Whether the file at `place` is there and is what was put there.
+    /// Whether the file at `place` exists and has the recorded digest.
     #[must_use]
     pub fn holds(place: &Path) -> bool {
         let expected = fs::read_to_string(digest_place(place)).unwrap_or_default();
         digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string())
     }
 
-    /// Puts a result at its place, with its digest beside it.
+    /// Writes a result to its place, with its digest beside it.
     pub fn put(place: &Path, bytes: &[u8]) -> Result<Sha256Digest, StoreError> {
         let failed = |error: atomic::AtomicError| StoreError { path: place.to_owned(), source: error.into() };
         let digest = Sha256Digest::of(bytes);
@@ -207,7 +208,7 @@ impl Store {
         Ok(digest)
     }
 
-    /// The result at a place and its digest, where it is there and is what was put there.
+    /// The result at a place and its digest, if it exists and has the recorded digest.
     #[must_use]
     pub fn whole(place: &Path) -> Option<(Vec<u8>, Sha256Digest)> {
         let expected: Sha256Digest = fs::read_to_string(digest_place(place)).ok()?.trim_end().parse().ok()?;
@@ -216,7 +217,7 @@ impl Store {
         (found == expected).then_some((bytes, found))
     }
 
-    /// What is in a folder of the store, by name.
+    /// The entries of a folder of the store, sorted by name.
     pub fn entries(&self, folder: impl AsRef<Path>) -> Result<Vec<PathBuf>, StoreError> {
         entries(&self.dir.join(folder))
     }
@@ -226,12 +227,13 @@ impl Store {
         Ok(StoreLock { _file: self.locked("lock", File::lock)? })
     }
 
-    /// Keeps everything in its place, together with whoever else builds. Waits while somebody clears.
+    /// Keeps files from being removed, as long as this or any other process builds. Waits while another process removes
+    /// files.
     pub fn in_use(&self) -> Result<InUse, StoreError> {
         Ok(InUse { _file: self.locked("in-use", File::lock_shared)? })
     }
 
-    /// Waits until nobody builds.
+    /// Waits until no process builds, and keeps others from beginning.
     fn exclusive(&self) -> Result<InUse, StoreError> {
         Ok(InUse { _file: self.locked("in-use", File::lock)? })
     }
@@ -243,7 +245,7 @@ impl Store {
     }
 }
 
-/// What is in a folder, by name.
+/// The entries of a folder, sorted by name.
 pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     let failed = |source| StoreError { path: folder.to_owned(), source };
     let mut paths = Vec::new();
@@ -255,7 +257,7 @@ pub(crate) fn entries(folder: &Path) -> Result<Vec<PathBuf>, StoreError> {
     Ok(paths)
 }
 
-/// Where the digest of a file of the store lies.
+/// The path of the file with the digest of a file of the store.
 fn digest_place(place: &Path) -> PathBuf {
     let mut name = place.as_os_str().to_owned();
     name.push(".sha256");

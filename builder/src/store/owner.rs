@@ -1,6 +1,6 @@
-//! Whose the store is. What is in it is taken as it is: packages by their digests, but results of steps by a digest beside
-//! them, which other users who may write there could write as well. So the store and all folders above it are the user's
-//! own or root's, and others cannot write to them.
+//! The owner of the store. Its content is used without further checks: packages by their digests, but results of steps
+//! by a digest beside them, which a user who can write there could change as well. So the store and all folders above
+//! it must belong to the user or root, and other users must not be able to write to them.
 
 use nix::unistd::{Gid, Group, User, geteuid};
 use std::fs;
@@ -8,37 +8,37 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// Why a folder is no place for a store. It is the inner error of an [`io::Error`].
+/// Why a folder cannot be used for a store. It is the inner error of an [`io::Error`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrivate {
-    /// It belongs to another user.
+    /// The folder belongs to another user.
     #[error("{path} belongs to user {owner}, who could change what images are made of")]
     Owner {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// Its owner.
+        /// The id of its owner.
         owner: u32,
     },
-    /// Others may write to it.
+    /// Other users may write to the folder.
     #[error("{path} has mode {mode:04o}: other users could change what images are made of")]
     Mode {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// Its permission bits.
+        /// The permission bits of the folder.
         mode: u32,
     },
 }
 
-/// What is known of a folder.
+/// The facts of a folder.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
     owner: u32,
     mode: u32,
-    /// Whether its group has the user as its only member.
+    /// Whether the user is the only member of its group.
     own_group: bool,
 }
 
-/// Checks the folders of a store, and those above.
+/// Checks the folders of a store, and those above it.
 pub(super) fn check(dir: &Path, folders: &[&str]) -> io::Result<()> {
     let me = geteuid().as_raw();
     let facts = |path: &Path| {
@@ -46,7 +46,7 @@ pub(super) fn check(dir: &Path, folders: &[&str]) -> io::Result<()> {
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
         Ok::<_, io::Error>(Facts { owner, mode, own_group: mode & 0o020 != 0 && is_own(metadata.gid()) })
     };
-    // In a user namespace, root has the number of a user that is not mapped.
+    // In a user namespace, root may have the id of a user that is not mapped.
     let root = facts(Path::new("/"))?.owner;
     for above in dir.ancestors().skip(1) {
         judge(above, facts(above)?, &[me, 0, root], FolderPlace::Above)?;
@@ -63,7 +63,7 @@ enum FolderPlace {
     Store,
 }
 
-/// `owners` are those who may own it.
+/// Checks owner and mode; `owners` are the allowed owners.
 fn judge(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::Result<()> {
     let path = || path.to_owned();
     let ours = owners.contains(&facts.owner);
@@ -79,7 +79,7 @@ fn judge(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::R
     Err(io::Error::new(io::ErrorKind::PermissionDenied, problem))
 }
 
-/// Whether a group is the user's own: it has the user's name and no other members.
+/// Whether a group is the user's own: it has the user's name and no other member.
 fn is_own(group: u32) -> bool {
     let user = User::from_uid(geteuid()).ok().flatten();
     let group = Group::from_gid(Gid::from_raw(group)).ok().flatten();

@@ -1,35 +1,35 @@
-//! A step of a build that was done: what it makes, of what, and whether it had to be made.
+//! A finished step of a build: its name, its inputs, and whether it had to run.
 
 use super::{Inputs, StepName};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
-/// Where the result of a step came from.
+/// Whether a step ran, or its result was in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Origin {
-    /// The step ran.
+    /// The step ran and made the result.
     #[serde(rename = "made")]
     Built,
-    /// The store had it.
+    /// The result was in the store.
     #[serde(rename = "kept")]
     Cached,
 }
 
-/// A step that was done.
+/// A finished step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
-    /// What it makes.
+    /// The name of the step.
     pub name: StepName,
-    /// Out of what.
+    /// The inputs of the step.
     pub inputs: Inputs,
-    /// Where the result came from.
+    /// Whether it ran, or its result was in the store.
     pub origin: Origin,
-    /// Where in the store it lies.
+    /// The paths of its result in the store.
     pub places: Vec<PathBuf>,
 }
 
 impl Step {
-    /// A step whose result lies at `place` in the store.
+    /// A step with its result at `place` in the store.
     #[must_use]
     pub fn stored(name: StepName, inputs: Inputs, origin: Origin, place: &Path) -> Self {
         Self { name, inputs, origin, places: vec![place.to_owned()] }

@@ -1,17 +1,17 @@
-//! The parts of a build, by name.
+//! The steps of a build, by name.
 
 use std::fmt;
 
-/// A part of a build whose inputs have names, and whose result is known by their digest.
+/// A step of a build with named inputs, whose result is stored under their digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum StepName {
-    /// What programs read as random numbers while packages are installed.
+    /// The content of the random devices that programs read while packages are installed.
     RandomDevices,
     /// The root's files from packages or from an imported base.
     BaseTree,
     /// The kernel with its modules.
     Kernel,
-    /// The boot stub, and the programs of rescue.
+    /// The boot stub, and the programs of the rescue shell.
     BootPrograms,
     /// The root and its hash tree.
     Root,
@@ -19,7 +19,7 @@ pub enum StepName {
     Initramfs,
     /// The UKI.
     Uki,
-    /// In the split layout, what the images of one system have in common.
+    /// The part that the images of one system share, in the split layout.
     SharedPart,
     /// A node's image.
     Image,

@@ -1,6 +1,7 @@
-//! The digests of all files below a folder of the store, beside it: what is made of them is made of what was put there.
+//! The digests of all files below a folder of the store, beside the folder: they show whether it still has what was put
+//! there.
 //!
-//! The format is that of sha256sum(1). Links are named by what they point to.
+//! The format is that of sha256sum(1). The entry of a link has its target.
 
 use super::{Store, StoreError, digest_place, entries};
 use crate::atomic;
@@ -11,7 +12,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 impl Store {
-    /// Puts the digests of a finished folder beside it, for [`Self::damage`]: before anything else may use it.
+    /// Writes the digests of a finished folder beside it, for [`Self::damage`], before anything else may use the
+    /// folder.
     pub fn remember_folder(folder: &Path, place: &Path) -> Result<(), StoreError> {
         let text = sums(folder)?;
         let path = digest_place(place);
@@ -19,7 +21,7 @@ impl Store {
         written.map_err(|error| StoreError { path, source: error.into() })
     }
 
-    /// The first file of a folder that is not what was put there, or one that nobody put there.
+    /// The first file of a folder that was changed or added since its digests were written.
     pub fn damage(place: &Path) -> Result<Option<PathBuf>, StoreError> {
         let expected = fs::read_to_string(digest_place(place)).unwrap_or_default();
         let found = sums(place)?;

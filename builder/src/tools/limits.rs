@@ -1,9 +1,10 @@
-//! What a program of the host that reads a stranger's bytes may take, and the programs that hold it to that.
+//! The resource limits of a host program that reads untrusted bytes, and the programs that enforce them.
 //!
-//! Such a program is started as `unshare -- setpriv -- prlimit -- PROGRAM`, all three of util-linux, each of which replaces
-//! itself by the next: without a network, without root's rights or a way to more, ended together with the builder, and with
-//! limits of setrlimit(2). The builder itself has no `unsafe`, which a call between fork and exec would be. Where the host lets nobody
-//! make a network namespace, the rest still holds, and [`missing_isolation`] has the reason for the command's end.
+//! Such a program is started as `unshare -- setpriv -- prlimit -- PROGRAM`, the first three from util-linux, each of
+//! which replaces itself by the next: without a network, without root's rights or a way to get more, ended together
+//! with the builder, and with the limits of setrlimit(2). The builder itself has no `unsafe` code, which a call between
+//! fork and exec would need. If the host does not allow network namespaces, the rest is still enforced, and the end of
+//! the command prints the reason ([`missing_isolation`]).
 
 use super::{PRLIMIT, Rights, SETPRIV, Tool, ToolError, UNSHARE};
 use rustix::process::{Resource, getrlimit};
@@ -13,40 +14,40 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-/// What one run of a program may take.
+/// The limits for one run of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes of its address space, which is more than it uses: threads and allocators reserve some.
+    /// The bytes of its address space, which is more than it uses: threads and allocators reserve some.
     pub memory: u64,
-    /// Seconds of processor time. On the clock it may take [`CLOCK_PER_CPU`] times that.
+    /// The seconds of processor time. It may take [`CLOCK_PER_CPU`] times that in real time.
     pub cpu: u64,
-    /// Bytes of each file that it writes.
+    /// The bytes of each file that it writes.
     pub file: u64,
 }
 
-/// On a busy machine, with its input out of a pipe, a program takes longer than its processor time.
+/// How much longer a program may run than its processor time, on a busy machine or with its input from a pipe.
 const CLOCK_PER_CPU: u32 = 4;
-/// Between the signal that a program may answer and the one that ends it, in seconds.
+/// The seconds between the signal that a program can handle and the one that kills it.
 const CPU_GRACE: u64 = 5;
 const MIB: u64 = 1 << 20;
 
-/// Of a program that looks at some file system or index.
+/// The limits of a program that reads one file system or index.
 pub(super) const LOOK: Limits = Limits { memory: 1024 * MIB, cpu: 60, file: 1024 * MIB };
-/// Of a program that reads or writes all of a system.
+/// The limits of a program that reads or writes a whole system.
 pub(super) const WORK: Limits = Limits { memory: 8192 * MIB, cpu: 2 * 3600, file: 256 * 1024 * MIB };
 
-/// Which limit a program met.
+/// The limit that a program exceeded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exceeded {
     /// Bytes of memory.
     Memory(u64),
     /// Seconds of processor time.
     Cpu(u64),
-    /// On the clock.
+    /// Real time.
     Clock(Duration),
-    /// Bytes of a file.
+    /// Bytes of a file that it wrote.
     File(u64),
-    /// Bytes on its standard output, where the builder keeps them in memory.
+    /// Bytes on its standard output, which the builder keeps in memory.
     Output(u64),
 }
 
@@ -63,12 +64,12 @@ impl std::fmt::Display for Exceeded {
 }
 
 impl Limits {
-    /// How long it may take on the clock.
+    /// How long the program may run in real time.
     pub(super) fn clock(&self) -> Duration {
         Duration::from_secs(self.cpu).saturating_mul(CLOCK_PER_CPU)
     }
 
-    /// A command for `program` that is held to these limits.
+    /// A command for `program` that runs with these limits.
     pub(super) fn command(&self, rights: Rights, program: PathBuf) -> Result<Command, ToolError> {
         let mut words: Vec<std::ffi::OsString> = Vec::new();
         let mut put = |tool: Tool, options: &[String]| -> Result<(), ToolError> {
@@ -93,7 +94,7 @@ impl Limits {
     }
 
     fn options(&self) -> [String; 4] {
-        // A hard limit that is lower already cannot be raised, and need not be.
+        // An existing lower hard limit cannot be raised, and need not be.
         let at_most =
             |resource, wanted: u64| getrlimit(resource).maximum.map_or(wanted, |maximum| maximum.min(wanted));
         let (memory, file) = (at_most(Resource::As, self.memory), at_most(Resource::Fsize, self.file));
@@ -106,7 +107,7 @@ impl Limits {
         ]
     }
 
-    /// The limits that a command made by [`Self::command`] has.
+    /// The limits of a command that was made by [`Self::command`].
     pub(super) fn of(command: &Command) -> Option<Self> {
         let mut words = std::iter::once(command.get_program()).chain(command.get_args());
         let is_prlimit = |word: &OsStr| word.as_encoded_bytes().ends_with(b"/prlimit");
@@ -120,7 +121,7 @@ impl Limits {
     }
 }
 
-/// The program that a command runs in the end: of a limited one, not the programs that limit it.
+/// The program that a command finally runs: for a limited one, not the programs that set the limits.
 pub(super) fn real_program(command: &Command) -> &OsStr {
     let mut words = std::iter::once(command.get_program()).chain(command.get_args());
     let mut program = words.next().unwrap_or_default();
@@ -144,7 +145,7 @@ pub(super) fn real_program(command: &Command) -> &OsStr {
 type Isolation = Result<[&'static str; 3], String>;
 static ISOLATION: OnceLock<Isolation> = OnceLock::new();
 
-/// The options of `unshare` that take the network away here, or why none does. Tried once.
+/// The options of `unshare` that remove the network here, or why none works. Tested once.
 fn isolation() -> Result<&'static Isolation, ToolError> {
     if let Some(known) = ISOLATION.get() {
         return Ok(known);
@@ -162,7 +163,7 @@ fn isolation() -> Result<&'static Isolation, ToolError> {
 
 static DROPPING: OnceLock<Result<(), String>> = OnceLock::new();
 
-/// Whether there are rights to be dropped, and this process may. Tried once.
+/// Whether there are rights to drop, and this process may drop them. Tested once.
 fn drops_rights() -> Result<bool, ToolError> {
     if !nix::unistd::geteuid().is_root() {
         return Ok(false);
@@ -176,7 +177,7 @@ fn drops_rights() -> Result<bool, ToolError> {
     Ok(DROPPING.get_or_init(|| found).is_ok())
 }
 
-/// Succeeds where the program does; the inner error is what it said.
+/// Runs `attempt`; the inner error is what it printed when it failed.
 fn attempted(attempt: &mut Command, tool: Tool) -> Result<Result<(), String>, ToolError> {
     let start = |source| ToolError::Start { program: tool.name.into(), source };
     let output = attempt.output().map_err(start)?;
@@ -186,13 +187,13 @@ fn attempted(attempt: &mut Command, tool: Tool) -> Result<Result<(), String>, To
     Ok(Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()))
 }
 
-/// Why the programs that this command has run kept rights of root, where they did.
+/// Why programs that this command ran kept rights of root, if they did.
 #[must_use]
 pub fn missing_right_to_drop_rights() -> Option<&'static str> {
     DROPPING.get()?.as_ref().err().map(String::as_str)
 }
 
-/// Why the programs that this command has run could reach the network, where they could.
+/// Why programs that this command ran could reach the network, if they could.
 #[must_use]
 pub fn missing_isolation() -> Option<&'static str> {
     ISOLATION.get()?.as_ref().err().map(String::as_str)

@@ -1,4 +1,4 @@
-//! One run of a program of the host: its output, its time, and what it complained about.
+//! One run of a host program: its output, its time limit, and its error messages.
 
 use super::limits::{Exceeded, Limits};
 use super::{ToolError, program_name};
@@ -12,18 +12,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-/// How much of a failed tool's complaint goes into the error.
+/// The most bytes of a failed tool's error messages in an error.
 const MOST_COMPLAINT: usize = 4000;
-/// How much a tool may say that is kept in memory: more than the largest file that `cat` shows.
+/// The most bytes of a tool's output that are kept in memory: more than the largest file that `cat` shows.
 const MOST_OUTPUT: u64 = 1 << 30;
-/// How much of what it says on standard error is kept: its end.
+/// How many of the last bytes on standard error are kept.
 const MOST_ERRORS: usize = 1 << 16;
-/// The longest that is slept between two looks at whether a tool has ended.
+/// The longest sleep between two checks whether a tool has ended.
 const NAP: Duration = Duration::from_millis(10);
-/// Signals of setrlimit(2).
+/// The signals of setrlimit(2).
 const SIGXCPU: i32 = 24;
 const SIGXFSZ: i32 = 25;
-/// How programs say that they got no memory.
+/// The messages of programs that got no memory.
 const NO_MEMORY: [&str; 6] = [
     "annot allocate memory",
     "emory exhausted",
@@ -33,20 +33,20 @@ const NO_MEMORY: [&str; 6] = [
     "ut of space",
 ];
 
-/// A program that runs, and ends at the latest with this.
+/// A running program, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct Running {
     program: String,
     limits: Option<Limits>,
     child: Arc<Mutex<Child>>,
-    /// Says to the one that watches the clock that the program has ended.
+    /// Tells the thread that watches the time that the program has ended.
     ended: Option<Sender<()>>,
-    /// Whether the program was stopped because its time was over.
+    /// The thread that watches the time; returns whether it stopped the program.
     watch: Option<JoinHandle<bool>>,
     clock: Duration,
 }
 
-/// Starts `command`, whose input and output go where they are told to.
+/// Starts `command`, with the input and output that are set in it.
 pub fn start(command: &mut Command) -> Result<Running, ToolError> {
     let clock = Limits::of(command).map(|limits| limits.clock());
     start_within(command, clock)
@@ -62,7 +62,7 @@ fn start_within(command: &mut Command, clock: Option<Duration>) -> Result<Runnin
         let child = Arc::clone(&child);
         thread::spawn(move || {
             let over = end.recv_timeout(clock) == Err(RecvTimeoutError::Timeout);
-            // One that has ended already is left alone.
+            // A program that has ended already is not killed.
             over && lock(&child).kill().is_ok()
         })
     });
@@ -74,25 +74,26 @@ fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
 }
 
 impl Running {
-    /// Its standard input, where that is a pipe.
+    /// The program's standard input, if it is a pipe.
     #[must_use]
     pub fn stdin(&self) -> Option<ChildStdin> {
         lock(&self.child).stdin.take()
     }
 
-    /// Its standard output, where that is a pipe.
+    /// The program's standard output, if it is a pipe.
     #[must_use]
     pub fn stdout(&self) -> Option<ChildStdout> {
         lock(&self.child).stdout.take()
     }
 
-    /// Its standard error, where that is a pipe.
+    /// The program's standard error, if it is a pipe.
     #[must_use]
     pub fn stderr(&self) -> Option<ChildStderr> {
         lock(&self.child).stderr.take()
     }
 
-    /// Waits for its end. `complaint` is what it said on standard error; an error is only that it was stopped.
+    /// Waits for the end of the program. `complaint` is its standard error. Returns an error only if the program was
+    /// stopped.
     fn wait(mut self, complaint: &[u8]) -> Result<ExitStatus, ToolError> {
         let status =
             self.ended_with().map_err(|source| ToolError::Start { program: self.program.clone(), source })?;
@@ -110,7 +111,7 @@ impl Running {
     fn ended_with(&self) -> io::Result<ExitStatus> {
         let mut nap = NAP / 100;
         loop {
-            // Not `wait`, which would keep the lock from the one that watches the clock.
+            // Not `wait`, which would keep the lock from the thread that watches the time.
             if let Some(status) = lock(&self.child).try_wait()? {
                 return Ok(status);
             }
@@ -126,24 +127,25 @@ impl Running {
             .is_some_and(|watch| watch.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     }
 
-    /// Its number.
+    /// The process id of the program.
     #[must_use]
     pub fn process(&self) -> u32 {
         lock(&self.child).id()
     }
 
-    /// Hands on each line of standard error while it works; anything but exit status 0 is an error with the end of that.
+    /// Passes on each line of standard error while the program runs; an exit status other than 0 is an error with the
+    /// last lines.
     pub fn heard(self, hear: impl FnMut(&str)) -> Result<(), ToolError> {
         let errors = self.stderr().map_or_else(Vec::new, |errors| end_of(errors, hear));
         self.check(Vec::new(), errors).map(drop)
     }
 
-    /// Waits for its end, where nobody reads what it says on standard error; anything but exit status 0 is an error.
+    /// Waits for the end of a program whose standard error is not captured; an exit status other than 0 is an error.
     pub fn finish(self) -> Result<(), ToolError> {
         self.heard(|_| ())
     }
 
-    /// Waits for its end, and turns a bad one into an error. `output` and `errors` are what it said.
+    /// Waits for the end, and turns a failure into an error. `output` and `errors` are what the program printed.
     pub fn check(self, output: Vec<u8>, errors: Vec<u8>) -> Result<Output, ToolError> {
         let program = self.program.clone();
         let status = self.wait(&errors)?;
@@ -154,7 +156,7 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         let mut child = lock(&self.child);
-        // Both do nothing with one that has ended and was waited for.
+        // Both do nothing if the program has ended and was waited for.
         let _ = child.kill();
         let _ = child.wait();
     }
@@ -175,13 +177,13 @@ fn exceeded(limits: Limits, status: ExitStatus, complaint: &[u8]) -> Option<Exce
     }
 }
 
-/// Runs `command` to its end and keeps its output, whatever its exit status is.
+/// Runs `command` to its end and returns its output, with any exit status.
 pub fn output(command: &mut Command) -> Result<Output, ToolError> {
     let clock = Limits::of(command).map(|limits| limits.clock());
     output_within(command, clock)
 }
 
-/// The same, with another time on the clock.
+/// The same with another limit of real time.
 pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> Result<Output, ToolError> {
     let running = start_within(command.stdout(Stdio::piped()).stderr(Stdio::piped()), clock)?;
     let program = running.program.clone();
@@ -203,19 +205,20 @@ pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> R
     Ok(Output { status, stdout: kept, stderr: errors })
 }
 
-/// Runs `command` to its end, keeping its output; anything but exit status 0 is an error with its complaint.
+/// Runs `command` to its end and returns its output; an exit status other than 0 is an error with the program's
+/// messages.
 pub fn run(command: &mut Command) -> Result<Output, ToolError> {
     let program = program_name(command);
     check(&program, output(command)?)
 }
 
-/// Runs `command`, whose output goes where it is told to, and hands on each line that it says on standard error while it
-/// works; anything but exit status 0 is an error with the end of that.
+/// Runs `command`, with the output that is set in it, and passes on each line of standard error while it runs; an exit
+/// status other than 0 is an error with the last lines.
 pub fn run_heard(command: &mut Command, hear: impl FnMut(&str)) -> Result<(), ToolError> {
     start(command.stderr(Stdio::piped()))?.heard(hear)
 }
 
-/// Reads to the end, hands on each line, and keeps the last of it. What cannot be read ends it.
+/// Reads to the end, passes on each line, and returns the last bytes. A read error counts as the end.
 fn end_of(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<u8> {
     let mut from = io::BufReader::new(from);
     let mut kept = Vec::new();
@@ -235,7 +238,7 @@ fn end_of(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<u8> {
     }
 }
 
-/// Turns the output of a finished program into an error where it failed.
+/// Turns the output of a finished program into an error if the program failed.
 pub fn check(program: &str, output: Output) -> Result<Output, ToolError> {
     if output.status.success() {
         return Ok(output);

@@ -1,7 +1,7 @@
 //! Layers that are folders: on disk, or embedded in this program.
 //!
-//! Neither keeps owners, and of modes only the x-bit (embedded folders not even that), so everything belongs to root
-//! and is 0644 or 0755. A folder that a lower layer has stays as it is.
+//! Neither has owners, and of modes they have only the x-bit (embedded folders not even that), so all files belong to
+//! root and have mode 0644 or 0755. A folder that a lower layer has is not changed.
 
 use super::{Content, LayeredTree, Metadata, TreeError, What};
 use crate::site::{DataFolder, SiteEntryKind, SiteFolder};
@@ -9,24 +9,24 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The content of a file on disk, not read yet.
+/// The content of a file on disk, which is not read yet.
 pub(super) fn content_of(path: &Path) -> Result<Content, TreeError> {
     let metadata = fs::metadata(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
     Ok(Content::OnDisk { path: path.to_owned(), length: metadata.len() })
 }
 
-/// Something in a folder, as it is laid where nothing else is said.
+/// An entry of a folder, with its default attributes.
 #[derive(Debug)]
 pub(super) struct Found {
-    /// Its path below the folder.
+    /// The path below the folder.
     pub(super) path: String,
     pub(super) on_disk: PathBuf,
     pub(super) what: What,
-    /// Permission bits that depend on the x-bit alone, and not on whose umask the files were made with.
+    /// The permission bits, which depend only on the x-bit, and not on the umask with which the files were made.
     pub(super) mode: u32,
 }
 
-/// Everything in a folder in the order of names, folders before what is in them.
+/// All entries of a folder sorted by name, folders before their entries.
 pub(super) fn found_in(folder: &SiteFolder) -> Result<Vec<Found>, TreeError> {
     let data = folder.data().map_err(|source| TreeError::Read { path: folder.path(), source })?;
     let mut found = Vec::new();
@@ -35,13 +35,13 @@ pub(super) fn found_in(folder: &SiteFolder) -> Result<Vec<Found>, TreeError> {
 }
 
 impl LayeredTree {
-    /// Lays the folder `dir` of this machine over the tree, at `prefix` (empty: at the top).
+    /// Adds the folder `dir` of this machine as a layer, at `prefix` (empty: at the top).
     pub fn add_directory(&mut self, dir: &Path, prefix: &str) -> Result<(), TreeError> {
         let folder = SiteFolder::open(dir);
         self.add_folder(&folder.map_err(|source| TreeError::Read { path: dir.to_owned(), source })?, prefix)
     }
 
-    /// Lays a folder of a site over the tree, at `prefix`. Links in it are laid as links.
+    /// Adds a folder of a site as a layer, at `prefix`. Links in it stay links.
     pub fn add_folder(&mut self, folder: &SiteFolder, prefix: &str) -> Result<(), TreeError> {
         for found in found_in(folder)? {
             let path = join(prefix, &found.path);
@@ -52,8 +52,8 @@ impl LayeredTree {
         Ok(())
     }
 
-    /// Lays the files of a folder that was embedded with `include_dir` over the tree. `metadata` is asked about each
-    /// file, with what it would get by itself; `None` leaves the file out.
+    /// Adds the files of a folder that was embedded with `include_dir` as a layer. `metadata` gets each file with its
+    /// default attributes; `None` leaves the file out.
     pub fn add_embedded(
         &mut self,
         dir: &include_dir::Dir<'_>,

@@ -1,4 +1,4 @@
-//! What can go wrong while layers are put together.
+//! What can go wrong while layers are merged.
 
 use crate::error::{Class, Classified, chain};
 use crate::limits::OverLimit;
@@ -7,129 +7,129 @@ use crate::tools::ToolError;
 use std::io;
 use std::path::PathBuf;
 
-/// Why layers do not make a tree.
+/// Why layers could not be merged into a tree.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TreeError {
-    /// A layer cannot be read.
+    /// A layer could not be read.
     #[error("cannot read {path}: {}", chain(.source))]
     Read {
-        /// The tar, file or folder.
+        /// The path of the tar, file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// A tar of the store is not what was put there.
+    /// The digest of a tar in the store is not right any more.
     #[error("{path} was damaged in the store, and is removed from it")]
     Damaged {
-        /// The tar.
+        /// The path of the tar.
         path: PathBuf,
     },
-    /// A tool of this machine.
+    /// A tool of this machine could not be run, or failed.
     #[error(transparent)]
     Tool(ToolError),
-    /// A tar with an entry that makes no sense here.
+    /// An entry of a tar is not valid for a layer.
     #[error("{path}: entry {entry:?}: {problem}")]
     BadTar {
-        /// The tar.
+        /// The path of the tar.
         path: PathBuf,
-        /// The entry.
+        /// The path of the entry.
         entry: String,
-        /// What is wrong with it.
+        /// Why the entry is not valid.
         problem: &'static str,
     },
-    /// A tar with more than a root takes.
+    /// A tar is over a limit.
     #[error("{path}: {over}")]
     Limit {
-        /// The tar.
+        /// The path of the tar.
         path: PathBuf,
         /// The limit, and the number that was found.
         over: OverLimit,
     },
-    /// A file in a folder that is neither file, folder nor link, or has a name that is not UTF-8.
+    /// An entry of a folder is neither file, folder nor link, or its name is not UTF-8.
     #[error("{path}: {problem}")]
     NotLayable {
-        /// The file.
+        /// The path of the entry.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why it cannot be in a layer.
         problem: &'static str,
     },
-    /// A path that leads outside.
+    /// A path leads out of the tree.
     #[error("{path:?} is no path inside a tree")]
     BadPath {
-        /// The path.
+        /// The path as it was given.
         path: String,
     },
-    /// Links that lead back to themselves.
+    /// A path has too many links, or a loop of links.
     #[error("{path:?}: too many links on the way")]
     LinkLoop {
-        /// The path.
+        /// The path as it was given.
         path: String,
     },
-    /// A file where a lower layer has a folder, or the other way round.
+    /// A layer has a file where a lower layer has a folder, or the other way round.
     #[error("/{path} is {lower} in {lower_layer} and {upper} in {upper_layer}")]
     Conflict {
-        /// The path.
+        /// The path of both.
         path: String,
-        /// What the lower layer has.
+        /// The kind in the lower layer, with an article.
         lower: &'static str,
-        /// Which layer that is.
+        /// The name of the lower layer.
         lower_layer: String,
-        /// What the upper layer has.
+        /// The kind in the upper layer, with an article.
         upper: &'static str,
-        /// Which layer that is.
+        /// The name of the upper layer.
         upper_layer: String,
     },
-    /// Two overlays with the same file.
+    /// Two overlays have the same file.
     #[error("/{path} is in {lower_layer} and in {upper_layer}")]
     Twice {
-        /// The path.
+        /// The path of the file.
         path: String,
-        /// The overlay below.
+        /// The name of the lower overlay.
         lower_layer: String,
-        /// The overlay above.
+        /// The name of the upper overlay.
         upper_layer: String,
     },
-    /// A whiteout of something that no lower layer has.
+    /// A whiteout names a path that no lower layer has.
     #[error("{layer} removes /{path}, which no layer below it has")]
     RemovesNothing {
-        /// The path.
+        /// The path to be removed.
         path: String,
-        /// The layer with the whiteout.
+        /// The name of the layer with the whiteout.
         layer: String,
     },
-    /// A whiteout that names nothing that could be removed, or that is more than a name.
+    /// A whiteout has an invalid name, or is not an empty file.
     #[error("{path}: {problem}")]
     BadWhiteout {
-        /// The whiteout.
+        /// The path of the whiteout.
         path: String,
-        /// What is wrong with it.
+        /// What is not valid in it.
         problem: &'static str,
     },
-    /// A manifest beside an overlay asks for something that the overlay does not have.
+    /// A rule in the manifest of an overlay matches nothing in the overlay.
     #[error("{at}: {problem}")]
     BadRule {
-        /// Where.
+        /// The position of the rule.
         at: Box<Location>,
-        /// What is wrong with it.
+        /// What the rule does not match, or why it is not valid.
         problem: String,
     },
-    /// A path of a layer that leads through a link of the same layer.
+    /// A path in a layer goes through a link of the same layer.
     #[error("{path:?}: the link {link:?} on the way is of the same layer")]
     ThroughLink {
-        /// The path.
+        /// The path as it was given.
         path: String,
-        /// The link.
+        /// The path of the link.
         link: String,
     },
-    /// A hard link to nothing.
+    /// The target of a hard link does not exist.
     #[error("/{path} is a hard link to /{target}, which is not there")]
     DanglingHardLink {
-        /// The link.
+        /// The path of the hard link.
         path: String,
-        /// What it should be another name of.
+        /// The path of its target.
         target: String,
     },
-    /// The finished tree cannot be written.
+    /// The finished tree could not be written as a tar.
     #[error("cannot write the tree: {0}")]
     Write(io::Error),
 }

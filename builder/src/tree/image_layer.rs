@@ -1,8 +1,9 @@
-//! Layers of container images (OCI image specification, layer.md), and tars of whoever: nothing in them is trusted.
+//! Layers of container images (OCI image specification, layer.md), and tars from elsewhere: nothing in them is trusted.
 //!
-//! As in every container engine, a layer's whiteouts come before its files, a file may take a folder's place and a folder
-//! a link's. Names that lead out of the tree, or through a link that the same layer brings, are errors: no tool makes
-//! them, and what they mean depends on who unpacks them. Links of lower layers are followed, within the tree.
+//! As in every container engine, a layer's whiteouts apply before its files, a file may replace a folder, and a folder
+//! may replace a link. Names that lead out of the tree, or through a link of the same layer, are errors: no tool makes
+//! them, and their meaning depends on the program that unpacks them. Links of lower layers are followed, within the
+//! tree.
 
 use super::tar_reader::{Body, Entry, each_entry};
 use super::whiteout::Whiteout;
@@ -11,7 +12,7 @@ use std::fs::File;
 use std::path::Path;
 
 impl LayeredTree {
-    /// Lays an open layer over the tree, but for what `keep` turns down; `name` is for messages.
+    /// Adds an open tar as a layer, without the paths for which `keep` returns false; `name` is for messages.
     pub fn add_image_layer(
         &mut self,
         file: File,
@@ -45,7 +46,7 @@ impl LayeredTree {
             Ok(())
         })?;
         for whiteout in whiteouts {
-            // Of something that is not there, container engines say nothing either.
+            // Container engines do not report a whiteout of a path that does not exist, either.
             self.remove_whiteout(&whiteout)?;
         }
         entries.into_iter().try_for_each(|entry| self.lay_untrusted(entry, name))
@@ -66,7 +67,7 @@ impl LayeredTree {
                 }
                 Ok(())
             }
-            // What is in a folder stays where the folder comes again.
+            // The entries of a folder stay when the folder occurs again.
             Body::What(What::Directory) => self.put(place, What::Directory, entry.metadata),
             Body::What(what) => {
                 self.remove(&place);
@@ -85,7 +86,7 @@ impl LayeredTree {
     }
 }
 
-/// A name of an entry without what means nothing, where it stays in the tree.
+/// The name of an entry without redundant parts, if it stays in the tree.
 fn inside(path: &str) -> Result<&str, &'static str> {
     if path.starts_with('/') {
         return Err("the name is absolute");

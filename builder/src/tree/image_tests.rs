@@ -1,8 +1,8 @@
-//! Layers of images: every rule of the specification, and members that nobody who means well would write.
+//! Layers of images: every rule of the specification, and entries that only an attacker would write.
 
 use super::*;
 
-/// An entry of a tar, with what a well-meaning writer would refuse.
+/// An entry of a tar, including entries that ordinary tools refuse to write.
 struct Member<'a> {
     path: &'a str,
     kind: tar::EntryType,
@@ -45,7 +45,7 @@ fn layer(members: &[Member<'_>]) -> File {
         header.set_gid(8);
         header.set_mtime(5);
         header.set_size(u64::try_from(member.content.len()).unwrap());
-        // The crate would clean the names.
+        // The crate would normalize the names.
         header.as_old_mut().name[..member.path.len()].copy_from_slice(member.path.as_bytes());
         header.as_old_mut().linkname[..member.link.len()].copy_from_slice(member.link.as_bytes());
         header.set_cksum();
@@ -83,13 +83,13 @@ fn text(tree: &LayeredTree, path: &str) -> Option<String> {
 #[test]
 fn whiteouts_remove_what_is_below_and_nothing_of_their_own_layer() {
     let mut tree = lower();
-    // In whatever order: the whiteout comes after the file here.
+    // In any order: here the whiteout comes after the file.
     let upper = [file("etc/conf.d/a", "new"), file("etc/conf.d/.wh.a", ""), file("etc/.wh.motd", "")];
     lay(&mut tree, &upper).unwrap();
     assert_eq!(text(&tree, "etc/conf.d/a").as_deref(), Some("new"));
     assert_eq!(text(&tree, "etc/conf.d/b").as_deref(), Some("b"));
     assert!(!tree.contains("etc/motd") && !tree.paths().any(|path| path.contains(".wh.")));
-    // A whole folder; and what was never there.
+    // A whole folder, and a path that never existed.
     lay(&mut tree, &[file(".wh.etc", ""), file("usr/.wh.nothing", "")]).unwrap();
     assert!(!tree.paths().any(|path| path.starts_with("etc")));
 }
@@ -117,7 +117,7 @@ fn kinds_replace_each_other_and_folders_keep_what_is_in_them() {
     assert!(tree.is_directory("etc/motd") && !tree.contains("etc/conf.d/a"));
     assert_eq!(tree.metadata("usr").unwrap().mode, 0o700);
     assert_eq!(text(&tree, "usr/bin/tool").as_deref(), Some("tool"));
-    // A folder takes a link's place, as in every container engine.
+    // A folder replaces a link, as in every container engine.
     assert_eq!(tree.link_target("bin"), None);
     assert!(tree.contains("bin/other") && !tree.contains("usr/bin/other"));
 }
@@ -136,7 +136,7 @@ fn hard_links_reach_into_lower_layers() {
     let upper = [hard_link("usr/bin/third", "usr/bin/tool"), hard_link("etc/conf.d", "./usr/bin/same")];
     lay(&mut tree, &upper).unwrap();
     assert_eq!(tree.names_of("etc/conf.d"), ["etc/conf.d", "usr/bin/same", "usr/bin/third", "usr/bin/tool"]);
-    // One name gets a new file: the others keep the old one.
+    // One name gets a new file; the other names keep the old one.
     lay(&mut tree, &[file("usr/bin/third", "new"), hard_link("usr/bin/tool", "usr/bin/tool")]).unwrap();
     assert_eq!(text(&tree, "usr/bin/same").as_deref(), Some("tool"));
     assert_eq!(text(&tree, "usr/bin/third").as_deref(), Some("new"));
@@ -200,16 +200,16 @@ fn nothing_goes_through_a_link_of_the_same_layer() {
         vec![link("a", "/etc"), file("a/passwd", "x")],
         vec![link("a", "usr"), folder("a/bin")],
         vec![link("a", "usr"), hard_link("b", "a/bin/tool")],
-        // A folder that turns into a link.
+        // A folder that becomes a link.
         vec![folder("a"), link("a", "etc"), file("a/motd", "x")],
-        // By way of a link that was there before.
+        // Through a link that existed before.
         vec![link("usr/bin/a", "../../etc"), file("bin/a/motd", "x")],
     ];
     for members in &through {
         let error = lay(&mut lower(), members).unwrap_err();
         assert!(matches!(error, TreeError::ThroughLink { .. }), "{error}");
     }
-    // What replaces the link goes through nothing.
+    // The file that replaces a link does not go through it.
     let mut tree = lower();
     lay(&mut tree, &[link("a", "/etc"), folder("a"), file("a/motd", "x")]).unwrap();
     assert_eq!(text(&tree, "etc/motd").as_deref(), Some("lower"));

@@ -3,7 +3,7 @@
 use super::{Inode, LayeredTree, TreeError, What};
 use std::sync::Arc;
 
-/// More links than this in one path are a loop (as `MAXSYMLINKS` of Linux).
+/// More links than this in one path count as a loop (as `MAXSYMLINKS` of Linux).
 const MOST_LINKS: usize = 40;
 
 impl LayeredTree {
@@ -18,12 +18,12 @@ impl LayeredTree {
         Ok(if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") })
     }
 
-    /// `path` with all links followed, those at its end too. Links never lead above the top.
+    /// `path` with all links followed, including one at its end. Links never lead above the top.
     pub(super) fn follow(&self, path: &str) -> Result<String, TreeError> {
         self.follow_over(path, &mut |_, _| ())
     }
 
-    /// A link on the way along `path`, its end included, that the present layer brought.
+    /// A link on `path`, including one at its end, that the current layer added.
     pub(super) fn own_link_on(&self, path: &str) -> Option<String> {
         let mut found = None;
         let mut look = |link: &str, inode: &Inode| {
@@ -31,7 +31,7 @@ impl LayeredTree {
                 found.get_or_insert_with(|| link.to_owned());
             }
         };
-        // A loop is an error where the path is used.
+        // A loop is reported as an error where the path is used.
         let _ = self.follow_over(path, &mut look);
         found
     }

@@ -1,11 +1,12 @@
-//! A root file tree made of layers, in memory but for the contents of its files.
+//! A root file tree made of layers. It is in memory, except for the contents of its files.
 //!
-//! Layers are tars, folders and embedded folders; later ones lie over earlier ones, as overlays do. Nothing is ever
-//! unpacked, so owners, modes and extended attributes need no privilege. Contents stay where they are until the tree is
-//! written: an offset in a tar, a file on disk.
+//! Layers are tars, folders and embedded folders; later ones cover earlier ones, as in an overlay file system. Nothing
+//! is unpacked, so owners, modes and extended attributes need no privilege. Contents stay where they are until the tree
+//! is written: at an offset in a tar, or in a file on disk.
 //!
-//! Folders that a lower layer has as symbolic links are followed, as dpkg does: `bin/x` lands in `usr/bin/x` of a
-//! merged-/usr tree. In the layers of images and in a site's overlays, a `.wh.NAME` removes NAME of the layers below.
+//! If a lower layer has a folder as a symbolic link, the link is followed, as dpkg does: `bin/x` becomes `usr/bin/x` in
+//! a merged-/usr tree. In the layers of images and in a site's overlays, a `.wh.NAME` removes NAME from the layers
+//! below.
 
 mod disk;
 mod error;
@@ -28,27 +29,27 @@ use std::sync::Arc;
 /// Permission bits, owner, time and extended attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
-    /// Permission bits.
+    /// The permission bits.
     pub mode: u32,
-    /// Owner.
+    /// The user id of the owner.
     pub uid: u64,
-    /// Group.
+    /// The id of the group.
     pub gid: u64,
-    /// Seconds since 1970; what comes from a folder has none, and gets the time of the whole tree.
+    /// Seconds since 1970; `None` for entries from a folder, which get the time of the whole tree.
     pub mtime: Option<u64>,
-    /// Extended attributes, by name.
+    /// The extended attributes by name.
     pub xattrs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Metadata {
-    /// What belongs to root and has these permission bits.
+    /// The metadata of an entry of root with these permission bits.
     #[must_use]
     pub fn root(mode: u32) -> Self {
         Self { mode, uid: 0, gid: 0, mtime: None, xattrs: BTreeMap::new() }
     }
 }
 
-/// Where the bytes of a file are.
+/// Where the bytes of a file are stored.
 #[derive(Debug, Clone)]
 enum Content {
     Bytes(Arc<[u8]>),
@@ -80,7 +81,7 @@ impl Content {
     }
 }
 
-/// What a path is.
+/// The kind of an entry, and its content.
 #[derive(Debug, Clone)]
 enum What {
     Directory,
@@ -109,7 +110,7 @@ struct Inode {
     layer: Arc<Layer>,
 }
 
-/// Where something came from, for messages; and whether two layers of its kind may have the same file.
+/// The layer of an entry, for messages; and whether two layers of its kind may have the same file.
 #[derive(Debug, Default)]
 struct Layer {
     name: String,
@@ -122,24 +123,24 @@ impl Layer {
     }
 }
 
-/// A tree of layers. Paths have no slash at either end; the top itself is not listed.
+/// A tree made of layers. Paths have no slash at either end; the top folder itself is not listed.
 #[derive(Debug, Clone, Default)]
 pub struct LayeredTree {
-    /// Hard links are several paths with one inode. Inodes that no path has any more are never written.
+    /// A file with hard links is one inode with several paths. Inodes without a path are never written.
     inodes: Vec<Inode>,
     paths: BTreeMap<String, usize>,
-    /// What is laid now belongs to this one.
+    /// The layer that new entries belong to.
     layer: Arc<Layer>,
 }
 
 impl LayeredTree {
-    /// A tree with nothing in it.
+    /// An empty tree.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Names the layer that comes now, for messages.
+    /// Begins a new layer with this name, for messages.
     pub fn begin_layer(&mut self, name: impl Into<String>) {
         self.layer = Arc::new(Layer { name: name.into(), is_overlay: false });
     }
@@ -149,7 +150,7 @@ impl LayeredTree {
         self.paths.keys().map(String::as_str)
     }
 
-    /// Bytes of all files, those with several names once.
+    /// The bytes of all files; a file with several names counts once.
     #[must_use]
     pub fn content_length(&self) -> u64 {
         let used: BTreeSet<usize> = self.paths.values().copied().collect();
@@ -160,13 +161,13 @@ impl LayeredTree {
         used.into_iter().filter_map(|number| self.inodes.get(number)).map(length).sum()
     }
 
-    /// Whether something is there. Links in the path are followed, a link at its end is not.
+    /// Whether the path exists. Links in the path are followed, a link at its end is not.
     #[must_use]
     pub fn contains(&self, path: &str) -> bool {
         self.locate(path).is_ok_and(|path| self.paths.contains_key(&path))
     }
 
-    /// Whether a folder is there, links followed.
+    /// Whether the path is a folder, following links.
     #[must_use]
     pub fn is_directory(&self, path: &str) -> bool {
         self.follow(path).is_ok_and(|path| {
@@ -174,13 +175,13 @@ impl LayeredTree {
         })
     }
 
-    /// Whether a plain file is there, links not followed.
+    /// Whether the path is a plain file, without following a link.
     #[must_use]
     pub fn is_file(&self, path: &str) -> bool {
         self.inode(path).is_some_and(|inode| matches!(inode.what, What::File(_)))
     }
 
-    /// All names (hard links) of the file that `path` leads to, links followed; none where that is no file.
+    /// All names (hard links) of the file at `path`, following links; empty if that is not a file.
     #[must_use]
     pub fn names_of(&self, path: &str) -> Vec<&str> {
         let found = self.follow(path).ok().and_then(|path| self.paths.get(&path).copied());
@@ -198,13 +199,13 @@ impl LayeredTree {
         }
     }
 
-    /// Mode, owner, time and attributes of `path`, links not followed.
+    /// Mode, owner, time and attributes of `path`, without following a link.
     #[must_use]
     pub fn metadata(&self, path: &str) -> Option<&Metadata> {
         self.inode(path).map(|inode| &inode.metadata)
     }
 
-    /// Puts a file with these bytes at `path`.
+    /// Adds a file with these bytes at `path`.
     pub fn insert_file(
         &mut self,
         path: &str,
@@ -214,13 +215,13 @@ impl LayeredTree {
         self.insert(path, What::File(Content::Bytes(bytes.into())), Metadata::root(mode))
     }
 
-    /// Puts the file at `source` on this machine to `path`.
+    /// Adds the file at `source` on this machine at `path`.
     pub fn insert_file_from(&mut self, path: &str, mode: u32, source: &Path) -> Result<(), TreeError> {
         let content = disk::content_of(source)?;
         self.insert(path, What::File(content), Metadata::root(mode))
     }
 
-    /// Puts other bytes at `path`, with this mode, owner and time.
+    /// Replaces the bytes at `path`, with this mode, owner and time.
     pub(crate) fn replace_file(
         &mut self,
         path: &str,
@@ -230,7 +231,7 @@ impl LayeredTree {
         self.insert(path, What::File(Content::Bytes(bytes.into())), metadata)
     }
 
-    /// Makes a folder, or gives the one that is there these permission bits.
+    /// Makes a folder, or gives an existing one these permission bits.
     pub fn insert_directory(&mut self, path: &str, mode: u32) -> Result<(), TreeError> {
         self.insert(path, What::Directory, Metadata::root(mode))
     }
@@ -240,14 +241,14 @@ impl LayeredTree {
         self.insert(path, What::Symlink(target.to_owned()), Metadata::root(0o777))
     }
 
-    /// Removes what is at `path`, with everything below; nothing there is no error.
+    /// Removes `path` with everything below; it need not exist.
     pub fn remove(&mut self, path: &str) {
         let Ok(path) = self.locate(path) else { return };
         self.paths.remove(&path);
         self.remove_below(&path);
     }
 
-    /// Removes everything below the folder at `path`, which was located already; empty for the top.
+    /// Removes everything below the folder at `path`, whose links are already resolved; empty for the top folder.
     fn remove_below(&mut self, path: &str) {
         let below = if path.is_empty() { String::new() } else { format!("{path}/") };
         let gone: Vec<String> = self
@@ -265,7 +266,7 @@ impl LayeredTree {
         self.paths.get(path).map(|&inode| &self.inodes[inode])
     }
 
-    /// Lays one thing at `path`, making the folders above.
+    /// Adds an entry at `path`, with the folders above it.
     fn insert(&mut self, path: &str, what: What, metadata: Metadata) -> Result<(), TreeError> {
         let mut place = self.locate(path)?;
         if place.is_empty() {
@@ -291,7 +292,7 @@ impl LayeredTree {
         self.put(place, what, metadata)
     }
 
-    /// Puts it at `place`, which was located already, whatever is there.
+    /// Adds an entry at `place`, whose links are already resolved, in place of any other.
     fn put(&mut self, place: String, what: What, metadata: Metadata) -> Result<(), TreeError> {
         self.make_parents(&place)?;
         self.inodes.push(Inode { what, metadata, layer: Arc::clone(&self.layer) });
@@ -309,7 +310,7 @@ impl LayeredTree {
         }
     }
 
-    /// Gives an existing file a second name.
+    /// Gives an existing file another name.
     fn insert_hard_link(&mut self, path: &str, existing: &str) -> Result<(), TreeError> {
         let (place, existing) = (self.locate(path)?, self.locate(existing)?);
         let missing = || TreeError::DanglingHardLink { path: place.clone(), target: existing.clone() };

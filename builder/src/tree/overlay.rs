@@ -1,8 +1,8 @@
-//! A site's overlay over the tree: first what it removes, then what it brings, then who owns that.
+//! Adding a site's overlay to the tree: first its whiteouts apply, then its files are added, then their owners are set.
 //!
-//! A file over a file of the base, the kernel or the builder is what overlays are for. A file that a lower overlay has is
-//! an error unless the manifest says that it is to be replaced, and so is everything in a manifest that has no effect:
-//! a name that was mistyped must not pass.
+//! An overlay may replace a file of the base, the kernel or the builder: that is its purpose. Replacing a file of a
+//! lower overlay is an error unless the manifest lists the file. A rule of a manifest that matches nothing is an error
+//! too, so that a mistyped name is noticed.
 
 use super::disk::{self, Found};
 use super::whiteout::Whiteout;
@@ -11,11 +11,11 @@ use crate::site::{Known, Overlay, OverlayManifest, OverlayRule, Which};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// Where an overlay once said its owners and modes. It is refused, so that no site believes that it still counts.
+/// The file in which an overlay once had owners and modes. It is refused, so that no user expects it to have an effect.
 const OLD_MANIFEST: &str = ".psyops-manifest";
 
 impl LayeredTree {
-    /// Lays an overlay of the site over the tree.
+    /// Adds an overlay of the site as a layer.
     pub fn add_overlay(&mut self, overlay: &Overlay) -> Result<(), TreeError> {
         let old = overlay.dir.path_of(OLD_MANIFEST);
         let there = overlay.dir.kind(OLD_MANIFEST);
@@ -75,7 +75,7 @@ impl LayeredTree {
         Err(TreeError::RemovesNothing { path, layer: self.layer.name.clone() })
     }
 
-    /// Whether this is a file, and a lower overlay has another in its place.
+    /// Whether this is a file, and a lower overlay has another one at its path.
     fn is_in_lower_overlay(&self, found: &Found) -> Result<bool, TreeError> {
         let place = self.locate(&found.path)?;
         Ok(self.inode(&place).is_some_and(|lower| {
@@ -93,7 +93,7 @@ impl LayeredTree {
         }
     }
 
-    /// Owner and mode of what is laid; `None` for a folder that a lower layer has and that is to stay as it is.
+    /// Owner and mode of an entry; `None` for a folder that a lower layer has and that stays unchanged.
     fn metadata_for(&self, found: &Found, rule: Option<&OverlayRule>) -> Result<Option<Metadata>, TreeError> {
         let lower = match found.what {
             What::Directory if self.is_directory(&found.path) => self.metadata(&self.follow(&found.path)?),
@@ -108,7 +108,7 @@ impl LayeredTree {
     }
 }
 
-/// The one rule for a file: that with its path, else the one pattern that matches.
+/// The only rule for a file: the one with its path, or else the only pattern that matches.
 fn rule_for<'a>(manifest: &'a OverlayManifest, found: &Found) -> Result<Option<&'a OverlayRule>, TreeError> {
     let is_this = |rule: &&OverlayRule| rule.which == Which::Path && rule.pattern == found.path;
     if let Some(rule) = manifest.rules.iter().find(is_this) {
@@ -128,7 +128,7 @@ fn matches(rule: &OverlayRule, found: &Found) -> bool {
     rule.matches(&found.path, is_file, is_folder)
 }
 
-/// Refuses rules that are about nothing.
+/// Refuses rules that match nothing.
 fn check_rules(manifest: &OverlayManifest, files: &[Found]) -> Result<(), TreeError> {
     for rule in &manifest.rules {
         let bad = |problem: String| TreeError::BadRule { at: Box::new(rule.at.clone()), problem };

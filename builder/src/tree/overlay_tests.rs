@@ -1,4 +1,4 @@
-//! Overlays of a site over each other and over a base, through the site files that say so.
+//! Overlays of a site over each other and over a base, read from the files of a site.
 
 use super::*;
 use crate::site::{GeneratedKeys, InitOptions, Site, SiteError, init_site};
@@ -101,7 +101,7 @@ fn file_and_folder_name_both_layers() {
     let sample = Sample::new();
     sample.put("low/etc/conf.d", "");
     assert_eq!(sample.error(), "/etc/conf.d is a folder in the base micro and a file in overlay low");
-    // The word is not enough; removing what is below is.
+    // `replace` is not enough; a whiteout of the lower file is.
     sample.put("low.toml", "replace = [\"etc/conf.d\"]\n");
     assert!(sample.error().contains("a folder in the base micro"), "{}", sample.error());
     fs::remove_file(sample.0.path().join("overlays/low.toml")).unwrap();
@@ -118,7 +118,7 @@ fn whiteouts_remove_from_the_base_and_from_lower_overlays() {
     let tree = sample.lay().unwrap();
     let there: Vec<_> = tree.paths().filter(|path| path.starts_with("etc/")).collect();
     assert_eq!(there, ["etc/conf.d", "etc/conf.d/c", "etc/issue"]);
-    // Removed and brought again: that is no clash.
+    // Removing and adding the same path is not a conflict.
     sample.put("high/etc/motd", "high");
     assert_eq!(text(&sample.lay().unwrap(), "etc/motd").as_deref(), Some("high"));
 }
@@ -131,7 +131,7 @@ fn a_whiteout_that_removes_nothing_or_is_more_than_a_name_is_an_error() {
     let sample = Sample::new();
     sample.put("high/srv/.wh..wh..opq", "");
     assert_eq!(sample.error(), "overlay high removes /srv/*, which no layer below it has");
-    // What only the overlay itself has is not below it.
+    // A file of only this overlay is not in a lower layer.
     let sample = Sample::new();
     sample.put("high/etc/.wh.issue", "");
     assert_eq!(sample.error(), "overlay high removes /etc/issue, which no layer below it has");
@@ -162,10 +162,10 @@ fn the_manifest_gives_owners_and_modes_by_path_and_pattern() {
     assert_eq!(tree.metadata("etc/shadow").cloned(), owned(0, 42, 0o640));
     assert_eq!(tree.metadata("var/lib/app/a").cloned(), owned(101, 102, 0o644));
     assert_eq!(tree.metadata("var/lib/app/.c").cloned(), owned(101, 102, 0o644));
-    // The path wins over the pattern; patterns are about files, or with a slash about folders.
+    // The path has precedence over the pattern. Patterns match files, or with a slash at the end folders.
     assert_eq!(tree.metadata("var/lib/app/deep/b").cloned(), owned(0, 0, 0o4755));
     assert_eq!(tree.metadata("var/lib/app/deep").cloned(), owned(0, 0, 0o700));
-    // A folder of the base keeps what the rule does not name.
+    // A folder of the base keeps the attributes that the rule does not set.
     assert_eq!(tree.metadata("var/lib/app").cloned(), owned(101, 7, 0o750));
 }
 

@@ -1,7 +1,7 @@
 //! Layers that are tars: ustar with GNU long names and pax records (POSIX.1-2017, pax, "pax Interchange Format").
 //!
-//! Pax records are read here and not by the tar crate, because that one ends a value at a line end, and an extended
-//! attribute (a capability set, say) is any bytes.
+//! Pax records are parsed here and not by the tar crate, because that crate ends a value at a line end, and an extended
+//! attribute (for example a capability set) can have any bytes.
 
 use super::{Content, LayeredTree, Metadata, TreeError, What};
 use crate::limits;
@@ -13,11 +13,11 @@ use std::sync::Arc;
 use tar::EntryType;
 
 const XATTR_PREFIX: &str = "SCHILY.xattr.";
-/// The kinds that squashfs can hold (`SQUASHFS_XATTR_*` in the kernel's `squashfs_fs.h`). Access lists (`system.`), which
-/// systemd puts on its journal's folder and makes anew at each start, are none of them.
+/// The kinds that squashfs can store (`SQUASHFS_XATTR_*` in the kernel's `squashfs_fs.h`). It cannot store access lists
+/// (`system.`), which systemd sets on its journal's folder at each start.
 const KEPT_XATTRS: [&str; 3] = ["user.", "trusted.", "security."];
 
-/// What extension entries said about the entry that follows them.
+/// The content of extension entries for the next entry.
 #[derive(Debug, Default)]
 struct Extension {
     path: Option<Vec<u8>>,
@@ -25,16 +25,16 @@ struct Extension {
     records: BTreeMap<String, Vec<u8>>,
 }
 
-/// An entry as it stands in a tar.
+/// An entry of a tar.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Its name, unchanged.
+    /// The name, unchanged.
     pub(super) path: String,
     pub(super) body: Body,
     pub(super) metadata: Metadata,
 }
 
-/// What an entry is.
+/// The kind of an entry, and its content.
 #[derive(Debug)]
 pub(super) enum Body {
     What(What),
@@ -42,13 +42,14 @@ pub(super) enum Body {
 }
 
 impl LayeredTree {
-    /// Lays the tar at `path` over the tree, but for what `keep` turns down (paths without a leading `./`).
+    /// Adds the tar at `path` as a layer, without the paths (which have no leading `./`) for which `keep` returns
+    /// false.
     pub fn add_tar(&mut self, path: &Path, keep: &dyn Fn(&str) -> bool) -> Result<(), TreeError> {
         let file = File::open(path).map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
         self.add_tar_file(file, path, keep)
     }
 
-    /// Lays an open tar over the tree; `name` is for messages. The file stays open as long as the tree lives.
+    /// Adds an open tar as a layer; `name` is for messages. The file stays open as long as the tree exists.
     pub fn add_tar_file(
         &mut self,
         file: File,
@@ -68,7 +69,7 @@ impl LayeredTree {
     }
 }
 
-/// Hands over the entries of a tar in their order; `name` is for messages.
+/// Passes on the entries of a tar in order; `name` is for messages.
 pub(super) fn each_entry(
     file: File,
     name: &Path,
@@ -135,7 +136,7 @@ fn parse(
     Ok(Entry { path, body, metadata })
 }
 
-/// Files whose bytes do not simply follow their header would be read wrongly.
+/// Refuses files whose bytes do not simply follow their header, as they would be read wrongly.
 fn check_extents(records: &BTreeMap<String, Vec<u8>>, length: u64) -> Result<(), &'static str> {
     if records.keys().any(|key| key.starts_with("GNU.sparse.")) {
         return Err("a sparse file: pack it without --sparse");
@@ -154,12 +155,12 @@ fn device(header: &tar::Header, character: bool) -> Option<What> {
 }
 
 fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<Metadata> {
-    // A record takes the place of the header's field, so one that is not a number is not passed over.
+    // A record replaces the header's field, so one that is not a number is an error.
     let number = |key: &str, field: io::Result<u64>| match records.get(key) {
         Some(value) => std::str::from_utf8(value).ok()?.parse().ok(),
         None => field.ok(),
     };
-    // A pax time may have a fraction, which no file system of ours keeps.
+    // A pax time may have a fraction, which none of our file systems stores.
     let pax_mtime = records.get("mtime").and_then(|value| {
         let text = std::str::from_utf8(value).ok()?;
         text.split('.').next()?.parse().ok()
@@ -177,7 +178,7 @@ fn metadata(header: &tar::Header, records: BTreeMap<String, Vec<u8>>) -> Option<
     })
 }
 
-/// The content of an entry that describes the next one. Its size is compared before memory is taken for it.
+/// The content of an entry that describes the next one. Its size is checked before allocating.
 fn bytes_of(entry: &mut tar::Entry<'_, &File>, name: &Path) -> Result<Vec<u8>, TreeError> {
     limits::TAR_EXTENSION
         .check(entry.size())
@@ -195,7 +196,7 @@ fn until_nul(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record. What is torn is left out.
+/// Parses `LENGTH KEY=VALUE\n`, where LENGTH counts the whole record. Incomplete records are left out.
 fn pax_records(mut bytes: &[u8]) -> BTreeMap<String, Vec<u8>> {
     let mut records = BTreeMap::new();
     while let Some((record, rest)) = next_record(bytes) {

@@ -1,4 +1,4 @@
-//! The finished tree as one tar: sorted, times clamped, hard links kept, extended attributes as pax records.
+//! Writing the finished tree as one tar: sorted, times clamped, hard links kept, extended attributes as pax records.
 //!
 //! GNU headers with long-name entries, which tar, tar2sqfs and mmdebstrap all read.
 
@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
-/// A part of a file in a tar, read without moving the position that others share.
+/// A part of a file in a tar, read without moving the position of the file, which is shared.
 struct Part<'a> {
     file: &'a File,
     offset: u64,
@@ -54,7 +54,7 @@ impl Content {
     }
 }
 
-/// A file that shrank meanwhile is an error of its own instead of a torn tar.
+/// A file that shrank meanwhile is a separate error, instead of a truncated tar.
 fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, TreeError> {
     let facts = file.metadata().map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
     if facts.len() != length {
@@ -65,7 +65,7 @@ fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, Tree
 }
 
 impl LayeredTree {
-    /// The content of the file at `path`, links followed; `None` where there is no file.
+    /// The content of the file at `path`, following links; `None` if there is no file.
     pub fn read(&self, path: &str) -> Result<Option<Vec<u8>>, TreeError> {
         let place = self.follow(path)?;
         let Some(What::File(content)) = self.inode(&place).map(|inode| &inode.what) else { return Ok(None) };
@@ -75,7 +75,7 @@ impl LayeredTree {
         Ok(Some(bytes))
     }
 
-    /// Writes the tree as a tar. No time in it is later than `newest`; what has no time gets that one.
+    /// Writes the tree as a tar. No time in it is later than `newest`; entries without a time get `newest`.
     pub fn write_tar(&self, out: impl Write, newest: u64) -> Result<(), TreeError> {
         let mut tar = Builder::new(out);
         let mut written: BTreeMap<usize, &str> = BTreeMap::new();
@@ -124,7 +124,7 @@ fn write_inode<W: Write>(
     }
 }
 
-/// The tar crate cleans a link's target as if it were a path (`a//b`, `./a`); literal targets stay as they are.
+/// The tar crate normalizes a link's target as if it were a path (`a//b`, `./a`); here targets stay unchanged.
 fn append_symlink<W: Write>(
     tar: &mut Builder<W>,
     header: &mut Header,
@@ -156,7 +156,7 @@ fn header_of(inode: &Inode, newest: u64) -> Header {
     header
 }
 
-/// Extended attributes stand in a pax entry before the one that they belong to.
+/// Extended attributes are written as a pax entry before the entry that has them.
 fn write_xattrs<W: Write>(tar: &mut Builder<W>, metadata: &Metadata) -> Result<(), TreeError> {
     if metadata.xattrs.is_empty() {
         return Ok(());

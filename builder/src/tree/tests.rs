@@ -1,4 +1,4 @@
-//! Layers over layers: every rule and every refusal, and tars that another program wrote and reads.
+//! Layers over layers: every rule and every refusal, and tars that another program reads and writes.
 
 use super::*;
 use std::process::Command;

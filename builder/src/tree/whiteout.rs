@@ -1,28 +1,29 @@
-//! Files whose names say what a layer removes (OCI image specification, layer.md, "Whiteouts"): `.wh.NAME` removes NAME of
-//! the layers below, `.wh..wh..opq` all that they have in its folder. What the same layer has stays.
+//! Files whose names tell what a layer removes (OCI image specification, layer.md, "Whiteouts"): `.wh.NAME` removes
+//! NAME from the layers below, and `.wh..wh..opq` everything that they have in its folder. Files of the same layer
+//! stay.
 
 use super::{LayeredTree, TreeError};
 
-/// Before the name of something that a layer removes.
+/// The prefix of the name of a path that a layer removes.
 const PREFIX: &str = ".wh.";
 /// The name that makes a folder opaque.
 const OPAQUE: &str = ".wh..wh..opq";
-/// Names that aufs keeps for itself, and that removed nothing there either.
+/// The prefix of names that aufs reserved for itself, and that removed nothing there either.
 const RESERVED: &str = ".wh..wh.";
 
 /// What a layer removes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Whiteout {
-    /// This path, with all below.
+    /// This path, with everything below it.
     Path(String),
-    /// All that is in this folder.
+    /// Everything in this folder.
     Content(String),
-    /// Nothing.
+    /// Nothing, as the name is reserved.
     Reserved,
 }
 
 impl Whiteout {
-    /// What the file at `path` removes; `None` where it is no whiteout.
+    /// What the file at `path` removes; `None` if it is not a whiteout.
     pub(super) fn of(path: &str) -> Result<Option<Self>, TreeError> {
         let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
         let Some(hidden) = name.strip_prefix(PREFIX) else { return Ok(None) };
@@ -40,7 +41,7 @@ impl Whiteout {
 }
 
 impl LayeredTree {
-    /// Removes what a whiteout names, and says whether there was anything.
+    /// Removes the paths of a whiteout, and returns whether there were any.
     pub(super) fn remove_whiteout(&mut self, whiteout: &Whiteout) -> Result<bool, TreeError> {
         match whiteout {
             Whiteout::Reserved => Ok(true),

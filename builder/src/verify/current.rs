@@ -1,7 +1,7 @@
-//! Whether an image is current: what its site would make today. Apart from that, it may be whole.
+//! Whether an image is current, that is, whether its site would make the same today. A whole image need not be current.
 //!
-//! The seal, release, security epoch, floor of serials and selector are compared with those of the site and of this builder.
-//! What a node refuses because of a floor is judged apart, in `floors`: it is not whole.
+//! The seal, release, security epoch, floor of serials and selector are compared with those of the site and of this
+//! builder. An image that a node refuses because of a floor is not whole; `floors` checks that.
 
 use super::Check;
 use super::secret::newest;
@@ -17,7 +17,7 @@ use handoff::slot::Slot;
 use keys::seal::{UnverifiedSeal, VerifiedSeal};
 use std::cmp::Ordering;
 
-/// Compares with the site; `selector` is the one on the ESP and the one of this builder.
+/// Compares the image with the site; `selector` has the digests of the one on the ESP and of this builder's.
 pub(super) fn checks(
     image: &ImageReader,
     site: &Site,
@@ -61,7 +61,7 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
             Ordering::Equal if kept.bytes() != found.bytes() => {
                 Err(format!("serial {serial} of node {node}, but not the site's seal with this serial"))
             }
-            // A floor was raised and the seal not yet made again: the site would make another one.
+            // A floor was raised and the seal was not made again yet: the site would make another one.
             Ordering::Equal if serial.number() < least => {
                 Err(format!("serial {serial} of node {node}, below the site's least-serial {least}"))
             }
@@ -74,13 +74,13 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
     )
 }
 
-/// The slots in the order in which they are started.
+/// The slots in the order in which they would be started.
 pub(super) fn start_order(image: &ImageReader) -> [Slot; 2] {
     let first = slot::control(image).map_or(Slot::A, |area| area.effective().first);
     [first, first.other()]
 }
 
-/// Release and security epoch of the slot that starts first.
+/// Release and security epoch of the slot that would start first.
 fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     const PART: &str = "release";
     let Some((slot, record)) =
@@ -101,7 +101,7 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     )
 }
 
-/// The least serial that the system which starts first accepts of the node.
+/// The least serial that the system in the slot that would start first accepts from the node.
 fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option<Check> {
     const PART: &str = "least serial";
     let (slot, system) = start_order(image).into_iter().find_map(|slot| Some((slot, slots.trust(slot)?)))?;

@@ -1,4 +1,4 @@
-//! Images that are whole, and current or not: with a site, its seal, and a secret partition as that says.
+//! Whole images that are current or not: with a site, its seal, and a secret partition that fits the seal.
 
 use super::*;
 use crate::cli::{inspect as inspect_command, verify as command};
@@ -33,7 +33,7 @@ impl SiteFixture {
         init_site(folder.path(), &"site".parse().unwrap(), &"demo".parse().unwrap(), &keys, &options)
             .unwrap();
         let mut site = Site::load(folder.path()).unwrap();
-        // The fixture's.
+        // The epoch of the fixture.
         site.security_epoch = 1;
         Self { _folder: folder, site, key, node: identity_file::generate(), admin }
     }
@@ -63,14 +63,14 @@ impl SiteFixture {
         builder.build(&header, &[self.admin.recipient()], &self.key).unwrap()
     }
 
-    /// The site's seal of the node.
+    /// Stores this seal as the site's seal of the node.
     fn keep(&self, seal: &[u8]) {
         let path = self.site.seal_file(&"demo".parse().unwrap());
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, seal).unwrap();
     }
 
-    /// An image with a seal, and a secret partition with the node's key and this host name.
+    /// An image with this seal, and a secret partition with the node's key and this host name.
     fn image(&self, seal: &[u8], release: &str, hostname: &[u8]) -> Fixture {
         let identity = identity_file::text(&self.node, "2026-11-01T00:00:00Z".parse().unwrap());
         fixture::image_of(&Recipe {
@@ -125,7 +125,7 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
         &Err("older than the site's (serial 4 of node demo, site has 6)".into())
     );
     assert_eq!(site_fixture.exit_code(&fixture), 3);
-    // `psyops inspect --site` says the same.
+    // `psyops inspect --site` gives the same result.
     let arguments = |json| inspect_command::InspectArgs {
         image: fixture.image.path.clone(),
         site: Some(site_fixture.site.dir.clone()),
@@ -250,7 +250,7 @@ fn an_identity_that_does_not_open_the_seal_is_no_damage() {
         output.exit_code()
     };
     assert_eq!(code(&fixture), 65);
-    // Damage counts more.
+    // Damage has precedence.
     assert_eq!(code(&site_fixture.image(&seal, site_fixture.site.release.as_str(), b"evil\n")), 1);
 }
 

@@ -1,4 +1,4 @@
-//! The ESP: the file system that the builder makes around the selector, byte for byte.
+//! Verifying the ESP: it must be the file system that the builder makes around the selector, byte for byte.
 
 use crate::image::esp;
 use crate::image::esp_reader::{self, EspError};
@@ -9,12 +9,12 @@ use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
 use handoff::partition::Role;
 
-/// What is compared at once.
+/// How many bytes are compared at once.
 const PIECE: usize = 1 << 20;
 
-/// Takes the selector off the ESP, makes the ESP anew around it and compares. `wanted` is the selector that is to be
-/// there, and another is damage; `own` is this builder's. Without either only its SHA-256 can be said, because nothing signs
-/// it but, with Secure Boot, the firmware's keys.
+/// Reads the selector from the ESP, makes the ESP again around it and compares. `wanted` is the required selector, and
+/// another one is damage; `own` is this builder's. Without either, only the SHA-256 can be reported, because nothing
+/// signs the selector except, with Secure Boot, the firmware's keys.
 pub(super) fn check(
     image: &ImageReader,
     wanted: Option<&[u8]>,
@@ -53,7 +53,7 @@ pub(super) fn check(
     }
 }
 
-/// The first byte of the ESP that is another than was made. Compared piece by piece: nearly all of both is empty.
+/// The offset of the first byte of the ESP that differs from `made`. Compared in pieces: nearly all of both is zero.
 fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
     for (offset, made) in (0..).step_by(PIECE).zip(made.chunks(PIECE)) {
         let found = image.read(Role::Esp, Bytes(offset), made.len()).map_err(|error| error.to_string())?;
@@ -65,7 +65,7 @@ fn difference(image: &ImageReader, made: &[u8]) -> Result<Option<u64>, String> {
     Ok(None)
 }
 
-/// The digest of the selector, where there is one.
+/// The digest of the selector, if there is one.
 pub(super) fn selector_digest(image: &ImageReader) -> Option<Sha256Digest> {
     selector(image).ok().map(|(_, selector)| Sha256Digest::of(&selector))
 }

@@ -1,7 +1,7 @@
-//! Whether the systems in the slots accept the seals: both floors, as the loader holds them against each other at a start.
+//! Whether the systems in the slots accept the seals: checks both floors, as the loader does when a node starts.
 //!
-//! A seal below the `least-serial` of a system does not count there, and a system below the release floor of its seal is not
-//! started. A stick on which that is so for the slot that starts first is not whole: its node would not start.
+//! A system ignores a seal below its `least-serial`, and a system below the release floor of its seal is not started.
+//! If this happens in the slot that starts first, the stick is not whole: its node would not start.
 
 use super::Check;
 use super::current::start_order;
@@ -16,15 +16,15 @@ use keys::seal::newest::newest;
 
 const PART: &str = "floors";
 
-/// What a system says to the seals.
+/// Whether a system accepts one of the seals.
 enum Answer {
-    /// It starts with one of them.
+    /// The system starts with one of them: a description.
     Starts(String),
-    /// It does not, because of a floor.
+    /// The system does not start, because of a floor: the reason.
     Refuses(String),
 }
 
-/// Holds the seals against the systems.
+/// Checks the seals against the systems.
 pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
     let answers: Vec<(Slot, Answer)> = start_order(image)
         .into_iter()
@@ -42,7 +42,7 @@ pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
     }
 }
 
-/// Nothing where it is not floors that decide: other checks name a seal that does not hold.
+/// `None` if floors are not the reason: other checks report an invalid seal.
 fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     let keys: Vec<_> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
     let seals: Vec<(Role, Vec<u8>)> = Slot::BOTH

@@ -43,7 +43,7 @@ fn an_image_whose_system_refuses_its_seal_is_not_whole_and_not_flashed() {
         let fixture =
             fixture::image_of(&Recipe { least_serial: least_serial.clone(), ..Recipe::plain(&key) });
         let (whole, found) = floors(&fixture);
-        // The node's own words.
+        // The reason in the node's own words.
         let seal = UnverifiedSeal::parse(&seal_of(&key, 4)).unwrap();
         let seal = seal.verify(&[key.public().clone()], &"site".parse().unwrap()).unwrap();
         let refusal = seal.at_least(&least_serial).unwrap_err().to_string();

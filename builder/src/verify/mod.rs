@@ -1,11 +1,12 @@
-//! Whether an image or stick is whole: each part that a start depends on is read to its last byte, and judged as the
-//! program judges it that reads it at a start, or harder.
+//! Whether an image or stick is whole: each part that is needed for a start is read completely, and checked as strictly
+//! as by the program that reads it at a start, or more so.
 //!
-//! Signatures are judged by the keys that the system in slot a (else b) trusts itself: then the parts belong together.
-//! With a site, by that site's keys: then they are ours. Reads only, and needs no root for a file.
+//! Without a site, signatures are verified with the keys that the system in slot a (else b) trusts itself: this proves
+//! that the parts fit each other. With a site, they are verified with the site's keys: this proves that the image is
+//! the site's. Only reads, and needs no root rights for a file.
 //!
-//! *Whole* means that nothing is damaged. *Current* means that the site would make the same today; it is judged with a site
-//! only, and a whole image need not be current.
+//! *Whole* means that nothing is damaged. *Current* means that the site would make the same today; this is only checked
+//! with a site, and a whole image need not be current.
 
 mod current;
 mod esp;
@@ -36,28 +37,28 @@ use keys::seal::SealError;
 use signed::{Judge, Slots};
 use std::path::PathBuf;
 
-/// As many lines of e2fsck are shown.
+/// How many lines of e2fsck are shown.
 const MOST_FINDINGS: usize = 3;
 
-/// What was looked at, and what was found.
+/// A checked part, and the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// The part of the disk.
+    /// The name of the part of the disk.
     pub part: String,
-    /// What it is, or what is wrong with it.
+    /// A description of the part, or what is wrong with it.
     pub result: Result<String, String>,
-    /// `false`: it was not looked at, and `result` says why.
+    /// Whether the part was checked; if not, `result` has the reason.
     pub was_checked: bool,
 }
 
 impl Check {
-    /// Of a part that was looked at.
+    /// The result for a part that was checked.
     #[must_use]
     pub fn of(part: &str, result: Result<String, String>) -> Self {
         Self { part: part.to_owned(), result, was_checked: true }
     }
 
-    /// Of a part that was not, and why.
+    /// The result for a part that was not checked, with the reason.
     #[must_use]
     pub fn skipped(part: &str, why: String) -> Self {
         Self { part: part.to_owned(), result: Ok(why), was_checked: false }
@@ -67,52 +68,52 @@ impl Check {
 /// What an image is compared with.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Request<'r> {
-    /// The site whose image it is to be.
+    /// The site that the image should be of.
     pub site: Option<&'r Site>,
-    /// The selector that must be on it.
+    /// The selector that must be on the image.
     pub selector: Option<&'r [u8]>,
-    /// The selector of this builder: another one is not damage.
+    /// The selector of this builder: another one on the image is not damage.
     pub own_selector: Option<&'r [u8]>,
-    /// An identity that is to open the seal, before the node's own on the image is tried.
+    /// An identity to decrypt the seal with, before the node's own on the image is tried.
     pub identity: Option<&'r NodeIdentity>,
 }
 
-/// All that was looked at.
+/// The results of all checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verification {
-    /// The image.
+    /// The path of the image.
     pub path: PathBuf,
-    /// The parts in the order of the disk.
+    /// The parts in the order of the disk, with their results.
     pub checks: Vec<Check>,
-    /// What was compared with the site; empty without one.
+    /// The comparison with the site; empty without a site.
     pub current: Vec<Check>,
-    /// Why the identity that was given does not open the seal; it says nothing of the image.
+    /// Why the given identity cannot decrypt the seal; this is not a fault of the image.
     pub wrong_identity: Option<String>,
-    /// The root hash of slot a, where all its data are as it says.
+    /// The root hash of slot a, if all its data fit.
     root: Option<RootHash>,
 }
 
 impl Verification {
-    /// Whether nothing is wrong.
+    /// Whether no part is damaged.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.checks.iter().all(|check| check.result.is_ok())
     }
 
-    /// Whether the site would make the same today; `None` without a site.
+    /// Whether the site would make the same image today; `None` without a site.
     #[must_use]
     pub fn is_current(&self) -> Option<bool> {
         (!self.current.is_empty()).then(|| self.current.iter().all(|check| check.result.is_ok()))
     }
 
-    /// The digests of the image that was looked at. A root that is as its root hash says is not read again.
+    /// The digests of the verified image. A root that fits its root hash is not read again.
     pub fn digests(&self, image: &ImageReader) -> Result<Digests, SlotError> {
         let root = self.root.map(|root| root.to_string());
         Digests::of_rest(image, |part| root.clone().filter(|_| part == Part::Root))
     }
 }
 
-/// Looks at everything. `site` is whose the image is to be; `selector` is the selector that is to be on it.
+/// Verifies everything. `site` is the site that the image should be of; `selector` is the selector that must be on it.
 pub fn verify(
     image: &ImageReader,
     site: Option<&Site>,
@@ -121,7 +122,7 @@ pub fn verify(
     verify_for(image, &Request { site, selector, ..Request::default() })
 }
 
-/// Looks at everything, and compares it with what is requested.
+/// Verifies everything, and compares it with the request.
 pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verification, Error> {
     let mut checks: Vec<Check> = request.site.map(keys).into_iter().collect();
     let mut root_of_a = None;
@@ -156,7 +157,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     Ok(Verification { path: image.path().to_owned(), checks, current, wrong_identity, root: root_of_a })
 }
 
-/// Compares an image with what a site would make today, without reading all of it.
+/// Compares an image with what a site would make today, without reading all of the image.
 #[must_use]
 pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<&[u8]>) -> Vec<Check> {
     let slots = Slots::read(image, Some(&Judge::of_site(site)));
@@ -164,7 +165,7 @@ pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<
     current::checks(image, site, &slots, selector)
 }
 
-/// Whose keys everything is judged by. Without a site, they are the image's own, which proves nothing about whose it is.
+/// Whose keys are used. Without a site they are the image's own, which do not prove whose image it is.
 fn keys(site: &Site) -> Check {
     const PART: &str = "keys";
     if site.accepted.is_some() {
@@ -176,7 +177,7 @@ fn keys(site: &Site) -> Check {
 }
 
 fn table(image: &ImageReader) -> Result<String, String> {
-    // Two partitions of one role are among the table's faults.
+    // Two partitions with one role are reported as faults of the table.
     let missing = Role::ALL.into_iter().filter(|role| {
         *role != Role::Data && matches!(image.partition(*role), Err(ReadError::NoPartition { .. }))
     });
@@ -205,7 +206,7 @@ fn control(image: &ImageReader) -> Result<String, String> {
     ))
 }
 
-/// Reads all data of a root and compares them with the tree and the root hash.
+/// Reads all data of a root and compares them with the hash tree and the root hash.
 pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<String, String> {
     let superblock = slot::check_tree(image, slot, root).map_err(|error| error.to_string())?;
     let partition = image.partition(Role::Root(slot)).map_err(|error| error.to_string())?;
@@ -220,7 +221,7 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     Ok(format!("{} MiB, each block as the root hash says", length >> 20))
 }
 
-/// The same, and judges the superblock of the squashfs; the bytes of the root.
+/// The same, and checks the superblock of the squashfs; returns the bytes of the root.
 pub(crate) fn squashfs(image: &ImageReader, slot: Slot, root: RootHash) -> Result<u64, String> {
     self::root(image, slot, root)?;
     let superblock = slot::superblock(image, slot).map_err(|error| error.to_string())?;
@@ -250,7 +251,7 @@ fn has_no_seal(image: &ImageReader, slot: Slot) -> bool {
     matches!(slot::seal(image, slot), Ok(Err(SealError::Empty)))
 }
 
-/// What e2fsck says of the secret partition, which it only reads.
+/// Runs e2fsck on the secret partition, read-only.
 fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
     let checked = image.check_size(Role::Secret, &limits::SECRET);
     let partition = match checked.and_then(|size| image.for_program(Role::Secret, size)) {
@@ -263,14 +264,14 @@ fn secret(image: &ImageReader) -> Result<Result<String, String>, Error> {
     if output.status.success() {
         return Ok(Ok("a file system without errors".into()));
     }
-    // What it finds stands in its output; its complaints begin with its version.
+    // The findings are on its standard output; its standard error begins with the version.
     let found = String::from_utf8_lossy(&output.stdout);
     let told = |line: &&str| !line.trim().is_empty() && !line.starts_with("Pass ");
     let found: Vec<&str> = found.lines().filter(told).take(MOST_FINDINGS).map(str::trim).collect();
     Ok(Err(format!("e2fsck finds errors: {}", found.join(" "))))
 }
 
-/// A slot in which nothing was ever written.
+/// Whether nothing was ever written to a slot.
 fn is_empty(error: &SlotError) -> bool {
     matches!(error, SlotError::Record(BadBootRecord::Empty))
 }

@@ -1,8 +1,8 @@
-//! The files of the secret partition, compared with the seal: what the loader compares at a start.
+//! Comparing the files of the secret partition with the seal, as the loader does when a node starts.
 //!
-//! The seal is encrypted, so this needs an identity that opens it: one that is given (an admin's), or else the node's own,
-//! which is on the same partition. That a given one does not open it says nothing of the image, and is told apart from it.
-//! Nothing of a secret is said but the names of files.
+//! The seal is encrypted, so this needs an identity to decrypt it: a given one (an admin's), or else the node's own,
+//! which is on the same partition. If the given one cannot decrypt the seal, that is not a fault of the image, and is
+//! reported separately. Of secrets, only the names of files are shown.
 
 use super::Check;
 use super::signed::Judge;
@@ -19,16 +19,16 @@ use keys::seal::payload::BadPayload;
 use keys::seal::{OpenedSeal, SealError, VerifiedSeal};
 use std::collections::BTreeSet;
 
-/// As many files that differ are named.
+/// How many differing files are named.
 const MOST_NAMED: usize = 5;
 const PART: &str = "secret files";
-/// mke2fs makes it.
+/// A folder that mke2fs makes.
 const LOST_AND_FOUND: &str = "lost+found";
 
-/// What came of the files, and of the identity that the user named.
+/// The result for the files, and for the identity that the user gave.
 pub(super) struct Compared {
     pub(super) check: Check,
-    /// Why the identity that the user named does not open the seal.
+    /// Why the identity that the user gave cannot decrypt the seal.
     pub(super) wrong_identity: Option<String>,
 }
 
@@ -38,7 +38,7 @@ impl From<Check> for Compared {
     }
 }
 
-/// Compares the files; `given` is an identity that the user named. Where it does not open the seal, the node's own is taken.
+/// Compares the files; `given` is an identity from the user. If it cannot decrypt the seal, the node's own is used.
 pub(super) fn check(
     image: &ImageReader,
     judge: &Result<Judge, String>,
@@ -67,7 +67,8 @@ pub(super) fn check(
     compared(&volume, opened, "the identity that was given").into()
 }
 
-/// Compares the files with what the node's own key opens; `otherwise` says what became of the user's identity.
+/// Compares the files with the seal, decrypted with the node's own key; `otherwise` is why the user's identity was not
+/// used.
 fn with_own(volume: &Ext4, seal: VerifiedSeal, otherwise: &str) -> Check {
     match own_identity(volume) {
         Ok(Some(identity)) => compared(volume, seal.open(&identity), "the node's own key"),
@@ -84,7 +85,7 @@ fn compared(volume: &Ext4, opened: Result<OpenedSeal, SealError>, by: &str) -> C
     Check::of(PART, opened.and_then(|seal| compare(volume, &seal, by)))
 }
 
-/// The seal with the highest serial of those that hold.
+/// The valid seal with the highest serial.
 pub(super) fn newest(image: &ImageReader, judge: &Judge) -> Option<VerifiedSeal> {
     let seals = Slot::BOTH.into_iter().filter_map(|slot| slot::seal(image, slot).ok()?.ok());
     let seals = seals.filter_map(|seal| seal.verify(&judge.keys, &judge.site).ok());

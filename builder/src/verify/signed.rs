@@ -1,4 +1,4 @@
-//! The systems in the slots, and whose signatures they and the seals must bear.
+//! The systems in the slots, and the keys that must have signed them and the seals.
 
 use super::is_empty;
 use crate::boot::initramfs_reader;
@@ -15,7 +15,7 @@ use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::signature::{self, KeyId, PublicKey};
 
-/// Whose signatures count.
+/// The keys whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Judge {
     pub(super) site: Name,
@@ -33,7 +33,7 @@ fn public_keys(texts: &[String]) -> Vec<PublicKey> {
     texts.iter().filter_map(|text| text.parse().ok()).collect()
 }
 
-/// What the slots hold. One UKI at a time is held in memory.
+/// The content of the slots. Only one UKI at a time is in memory.
 pub(super) struct Slots {
     systems: Vec<(Slot, Result<System, SlotError>)>,
     judge: Result<Judge, String>,
@@ -47,8 +47,8 @@ struct System {
 }
 
 impl Slots {
-    /// Reads both slots. With a judge, nothing of a UKI is unpacked before its signature was found to hold. Without one, the
-    /// keys are in the UKI itself: those count that the first whole system trusts.
+    /// Reads both slots. If keys are given, a UKI is only unpacked after its signature was verified. Otherwise the keys
+    /// are in the UKI itself: those that the first whole system trusts are used.
     pub(super) fn read(image: &ImageReader, given: Option<&Judge>) -> Self {
         let mut judge = given.cloned();
         let systems = Slot::BOTH.map(|slot| {
@@ -67,7 +67,7 @@ impl Slots {
         matches!(self.get(slot), Some(Err(error)) if is_empty(error))
     }
 
-    /// Whose signatures count.
+    /// The keys whose signatures count, or why there are none.
     pub(super) fn judge(&self) -> &Result<Judge, String> {
         &self.judge
     }
@@ -76,19 +76,19 @@ impl Slots {
         self.get(slot)?.as_ref().ok()?.root.as_ref().ok().copied()
     }
 
-    /// What the system in a slot trusts and insists on, where its signature holds.
+    /// The loader's configuration of the system in a slot, if its signature is valid.
     pub(super) fn trust(&self, slot: Slot) -> Option<&LoaderConfig> {
         let system = self.get(slot)?.as_ref().ok()?;
         system.signer.as_ref().ok()?;
         system.trust.as_ref().ok()
     }
 
-    /// The boot record of a slot whose UKI is as the record says.
+    /// The boot record of a slot whose UKI fits the record.
     pub(super) fn record(&self, slot: Slot) -> Option<&BootRecord> {
         Some(&self.get(slot)?.as_ref().ok()?.record)
     }
 
-    /// Whether the slots are as an image is written, or as an update leaves them; nothing where neither holds a system.
+    /// Whether the slots are as in a new image, or as after an update; `None` if neither has a system.
     pub(super) fn state(&self) -> Option<String> {
         match (self.record(Slot::A), self.record(Slot::B)) {
             (Some(a), None) if self.is_empty(Slot::B) => {
@@ -107,7 +107,7 @@ impl Slots {
         }
     }
 
-    /// The UKI of a slot: as its record says, signed, and with a trust file and a root hash in it.
+    /// Checks the UKI of a slot: it must fit its record, be signed, and have a trust file and a root hash.
     pub(super) fn check(&self, slot: Slot) -> Result<String, String> {
         let system = match self.get(slot) {
             Some(Err(error)) if is_empty(error) && !self.is_empty(slot.other()) => return Ok("empty".into()),

@@ -19,7 +19,7 @@ fn bad(seen: &Verification) -> Vec<(&str, &str)> {
     bad.map(|check| (check.part.as_str(), check.result.as_ref().unwrap_err().as_str())).collect()
 }
 
-/// Flips a bit, looks, and flips it back.
+/// Flips a bit, verifies, and flips it back.
 fn flipped(fixture: &Fixture, at: u64) -> Verification {
     let file = File::options().read(true).write(true).open(&fixture.image.path).unwrap();
     let mut byte = [0];
@@ -44,7 +44,7 @@ fn a_whole_image_is_whole_and_says_what_is_in_it() {
     assert_eq!((&json["whole"], &json["checks"][0]["part"]), (&true.into(), &"partition table".into()));
 }
 
-/// A byte in each structure of each part: the part is named and nothing else is blamed, but what cannot be judged
+/// Flips a byte in each structure of each part: only that part may be reported, and parts that cannot be checked
 /// without it.
 #[test]
 fn a_flipped_bit_is_found_wherever_it_is() {
@@ -156,7 +156,7 @@ fn another_selector_and_another_sites_keys_are_named() {
     assert!(seal(&image, A, &Ok(other)).unwrap_err().contains("not trusted"));
 }
 
-/// The initramfs is garbage, which nothing looks at: the signature is not the site's.
+/// The initramfs is garbage, but it is never read: the signature is not by a key of the site.
 #[test]
 fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_holds() {
     let fixture = fixture::image();

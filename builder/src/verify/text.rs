@@ -1,10 +1,10 @@
-//! What was found, for people and for programs.
+//! The results, for people and for programs.
 
 use super::{Check, Verification};
 use handoff::shown::Shown;
 use serde_json::{Value, json};
 
-/// A line for each part, then what was compared with the site, then both verdicts.
+/// A line for each part, then the comparison with the site, then both conclusions.
 #[must_use]
 pub fn to_text(verification: &Verification) -> String {
     let mut text: String = verification.checks.iter().map(|check| line(check, "BAD")).collect();
@@ -33,7 +33,7 @@ pub fn to_text(verification: &Verification) -> String {
     text
 }
 
-/// What was compared with the site; nothing where nothing was.
+/// The comparison with the site; empty without one.
 pub(crate) fn comparison_to_text(current: &[Check]) -> String {
     if current.is_empty() {
         return String::new();
@@ -51,7 +51,7 @@ fn line(check: &Check, bad: &str) -> String {
     format!("{word}  {:<16} {note}{}\n", check.part, Shown(what))
 }
 
-/// The same as JSON.
+/// The results as JSON.
 #[must_use]
 pub fn to_json(verification: &Verification) -> Value {
     json!({
@@ -65,7 +65,7 @@ pub fn to_json(verification: &Verification) -> Value {
     })
 }
 
-/// Checks as a list.
+/// The checks as a JSON list.
 pub(crate) fn checks_to_json(checks: &[Check]) -> Vec<Value> {
     let checks = checks.iter().map(|check| {
         let (what, problem) = match &check.result {

@@ -1,4 +1,4 @@
-//! Every command that a message, a help text or a document tells people to type exists, with its options.
+//! Every command that a message, a help text or a document tells the user to type exists, with its options.
 
 use agent::cli::Arguments;
 use anyhow::{Context as _, Result, ensure};
@@ -8,9 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command as Process;
 
-/// Where a command ends in a text.
+/// The characters that end a command in a text.
 const ENDS: [char; 12] = ['`', '"', '\n', ')', '(', ';', ',', '|', '>', '<', '&', '\\'];
-/// What begins like a command and is something else: marks of log lines, and sentences about the program.
+/// Words that look like commands and are not: prefixes of log lines, and sentences about the program.
 const NOT_COMMANDS: [&str; 21] = [
     "fault",
     "initloader",
@@ -35,7 +35,7 @@ const NOT_COMMANDS: [&str; 21] = [
     "in",
 ];
 
-/// Why the words behind a program are not a command of it.
+/// Why the words after a program are not a command of it.
 fn problem(program: &Command, words: &[&str]) -> Option<String> {
     let mut command = program;
     let mut path = program.get_name().to_owned();
@@ -64,7 +64,7 @@ fn problem(program: &Command, words: &[&str]) -> Option<String> {
             || command.get_arguments().chain(program.get_arguments()).any(|argument| {
                 argument.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name))
             });
-        // What follows a bare `--` belongs to another program.
+        // The words after a bare `--` belong to another program.
         if name.is_empty() {
             break;
         }
@@ -75,7 +75,7 @@ fn problem(program: &Command, words: &[&str]) -> Option<String> {
     None
 }
 
-/// The words behind each mention of `program` in a text that may be a command.
+/// The words after each mention of `program` in a text that may be a command.
 fn mentions<'t>(text: &'t str, program: &str) -> Vec<Vec<&'t str>> {
     let mut found = Vec::new();
     for (at, _) in text.match_indices(program) {
@@ -83,7 +83,7 @@ fn mentions<'t>(text: &'t str, program: &str) -> Vec<Vec<&'t str>> {
         let Some(rest) = text.get(at + program.len()..).and_then(|rest| rest.strip_prefix(' ')) else {
             continue;
         };
-        // A part of a longer name or path.
+        // The name is a part of a longer name or path.
         if before.is_some_and(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '=')) {
             continue;
         }
@@ -96,7 +96,7 @@ fn mentions<'t>(text: &'t str, program: &str) -> Vec<Vec<&'t str>> {
     found
 }
 
-/// Code without comments and tests, with string literals joined over line ends; other texts as they are.
+/// Code without comments and tests, with string literals joined over line ends; other texts unchanged.
 fn readable(path: &Path, text: &str) -> String {
     if path.extension().is_none_or(|extension| extension != "rs") {
         return text.to_owned();
@@ -120,7 +120,7 @@ fn readable(path: &Path, text: &str) -> String {
 
 fn mistakes(path: &Path, text: &str) -> Vec<String> {
     let (mut psyops, mut agent) = (Psyops::command(), Arguments::command());
-    // Options that hold for several commands are known to each after this.
+    // After this, each command has the options that are valid for several commands.
     psyops.build();
     agent.build();
     let build_image = psyops.find_subcommand("build-image").cloned().unwrap_or_default();
@@ -162,7 +162,7 @@ fn every_command_that_people_are_told_to_type_exists() -> Result<()> {
             ["rs", "md", "toml", "sh", "service"].iter().any(|end| name.ends_with(&format!(".{end}")));
         let is_told =
             !name.contains("/tests/") && !name.ends_with("tests.rs") && !name.starts_with("qemu-tests/");
-        // The decisions speak of commands that were rejected.
+        // The decisions mention commands that were rejected.
         if !is_text || !is_told || name.starts_with("docs/decisions/") || name.starts_with("fuzz/") {
             continue;
         }

@@ -1,4 +1,5 @@
-//! What differs between architectures is in one table, `handoff/src/architecture.rs`: no other code has such a name.
+//! The differences between architectures are in one table, `handoff/src/architecture.rs`: no other code has their
+//! names.
 
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -18,7 +19,7 @@ const WORDS: [&str; 11] = [
     "qemu-system-x86",
     "4f68bce3",
 ];
-/// Code that is machine code itself, or hands it out: the builder's own processor, not that of nodes.
+/// Files with machine code, or that embed it for the builder's own processor, which is not that of nodes.
 const MACHINE_CODE: [&str; 2] = ["selector/src/clock.rs", "builder/src/base/sandbox/preload.rs"];
 const TABLE: &str = "handoff/src/architecture.rs";
 

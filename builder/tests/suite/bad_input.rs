@@ -1,4 +1,4 @@
-//! What people get wrong, on the command line: the exit code, the message, and nothing left behind.
+//! Mistakes of users on the command line: the exit code, the message, and that no file is left behind.
 //!
 //! Packages come from the user's cache (or the one that `PSYOPS_TEST_CACHE` names), or over the network.
 
@@ -24,7 +24,7 @@ impl Fixture {
         let output =
             fixture.command(env!("CARGO_BIN_EXE_psyops"), &["init", "site", "--id", "lab", "--node", "pi1"]);
         assert!(output.status.success(), "{output:?}");
-        // With the same time in all of them, these worlds share one root in the cache.
+        // With the same build time in all of them, these sites share one root in the cache.
         let text = fs::read_to_string(fixture.at("site/site.toml")).unwrap();
         let line = text.lines().find(|line| line.starts_with("build-time")).unwrap();
         fixture.edit(line, "build-time = 2026-11-01T00:00:00Z");
@@ -35,7 +35,7 @@ impl Fixture {
         self.folder.path().join(path)
     }
 
-    /// Replaces a line of `site.toml`, or puts it to the end.
+    /// Replaces a line of `site.toml`, or appends it.
     fn edit(&self, from: &str, to: &str) {
         let path = self.at("site/site.toml");
         let text = fs::read_to_string(&path).unwrap();
@@ -63,14 +63,14 @@ impl Fixture {
         self.command(env!("CARGO_BIN_EXE_build-image"), &words)
     }
 
-    /// The output's folder holds nothing, not even under another name.
+    /// Whether the output's folder is empty, without any temporary file.
     fn is_clean(&self) -> bool {
         let names = Command::new("ls").arg("-A").arg(self.folder.path()).output().unwrap();
         let names = String::from_utf8(names.stdout).unwrap();
         names.lines().all(|name| ["site", "config", "data", "programs", "full"].contains(&name))
     }
 
-    /// A build that is to fail with this exit code and these words.
+    /// A build that must fail with this exit code and these words.
     fn fails(&self, words: &[&str], code: i32, said: &[&str]) {
         self.failed(&self.build(words), code, said);
     }
@@ -139,7 +139,7 @@ fn a_folder_that_is_not_there_is_named() {
 fn a_full_disk_leaves_nothing_behind() {
     let fixture = Fixture::new();
     fs::create_dir(fixture.at("full")).unwrap();
-    // The file system with room for two MiB is there for this one command only.
+    // The file system with room for two MiB exists only for this command.
     let script = "mount -t tmpfs -o size=2m tmpfs full && \"$0\" --site site --node pi1 --output full/pi1.img; \
                   code=$?; ls -A full; exit $code";
     let output = fixture.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
@@ -174,7 +174,7 @@ fn what_is_no_image_is_not_run_or_looked_into() {
         let output = fixture.command(env!("CARGO_BIN_EXE_psyops"), &[command, image]);
         fixture.failed(&output, code, &[image]);
     }
-    // What is wrong with it is said once.
+    // The error is reported once.
     for length in [0, 3, 700, 1500, 1 << 20] {
         fs::write(fixture.at("data/x.img"), vec![0; length]).unwrap();
         let output = fixture.command(env!("CARGO_BIN_EXE_psyops"), &["verify", "data/x.img"]);

@@ -1,5 +1,5 @@
-//! Real base systems out of Debian's archive. These tests need the network; packages are taken from the user's cache
-//! (or the one that `PSYOPS_TEST_CACHE` names) where it has them.
+//! Real base systems from Debian's archive. These tests need the network; packages are taken from the user's cache (or
+//! the one that `PSYOPS_TEST_CACHE` names) if it has them.
 //!
 //! The second build of each runs in a network namespace without any interface, which proves that it needs none.
 
@@ -53,7 +53,7 @@ fn tree(system: &BaseSystem) -> LayeredTree {
     tree
 }
 
-/// What every ELF of the tree needs, and what libraries the tree has, by readelf.
+/// The libraries that the ELF files of the tree need and that it lacks, according to readelf.
 fn missing_libraries(tree: &LayeredTree, folder: &Path) -> BTreeSet<String> {
     let (mut needed, mut there) = (BTreeSet::new(), BTreeSet::new());
     for path in tree.paths() {
@@ -80,17 +80,17 @@ fn missing_libraries(tree: &LayeredTree, folder: &Path) -> BTreeSet<String> {
     needed.difference(&there).cloned().collect()
 }
 
-/// Builds the same again, from packages alone, with no network at all.
+/// Builds the same again, only from packages, without any network.
 fn again_without_network(site: &Site, cache: &Store) {
-    // The lock is not signed here, so the second build needs the index that the first one kept.
+    // The lock is not signed here, so the second build needs the index that the first one stored.
     assert!(!site.dir.join("site.lock.minisig").exists());
     for kind in ["derived", "apt"] {
         std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
     }
     let mut command = match (nix::unistd::geteuid().is_root(), &site.base) {
         (true, _) => alone("-n"),
-        // The sandbox needs all ids of the user, so it cannot run in a namespace with a single one. A proxy that does not
-        // answer stands between it and all archives.
+        // The sandbox needs all ids of the user, so it cannot run in a namespace with a single one. Instead, a proxy
+        // that does not answer blocks all archives.
         (false, Base::Debian) => {
             let mut command = Command::new("env");
             command.args(["http_proxy=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1"]);
@@ -124,7 +124,7 @@ fn without_network() {
     prepare(&Site::load(Path::new(&dir)).unwrap(), &Store::at(Path::new(&cache)).unwrap());
 }
 
-/// A cache of the test's own. Packages may come from the user's cache; what is derived from them is made here.
+/// A cache of the test. Packages may come from the user's cache; everything derived from them is made here.
 fn own_cache(folder: &TempDir) -> Store {
     let own = Store::at(&folder.path().join("cache")).unwrap();
     let other = std::env::var_os(CACHE).map(PathBuf::from).or_else(|| Folder::Cache.of_psyops().ok());
@@ -180,8 +180,8 @@ fn a_package_that_does_not_exist_is_named() {
     assert!(!site.dir.join(LOCK_FILE).exists());
 }
 
-/// A lock that names a package of ours, and a mirror on this machine that has it. Nothing is fetched, and nothing of the
-/// package is read.
+/// A lock that names a package of ours, and a mirror on this machine that has it. Nothing is fetched, and the package
+/// is not read.
 #[test]
 fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
     let folder = tempfile::tempdir().unwrap();
@@ -228,7 +228,7 @@ fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
     }
 }
 
-/// Of a tar, nobody but the user can say that it is the right one: a build that is not asked does not take it.
+/// Only the user can know whether a tar is the right one: a build that cannot ask refuses it.
 #[test]
 fn the_first_build_does_not_take_a_tar_that_nobody_has_confirmed() {
     let folder = tempfile::tempdir().unwrap();
@@ -254,7 +254,7 @@ fn the_debian_base_is_whole_and_equal_when_it_is_made_again() {
     let cache = own_cache(&folder);
     let system = prepare(&site, &cache);
     let tree = tree(&system);
-    // Its script makes a key and a certificate, and links to it.
+    // The package's script makes a key and a certificate, and links to it.
     assert!(tree.is_file("usr/sbin/make-ssl-cert"));
     assert!(!tree.paths().any(|path| path.contains("snakeoil")));
     for path in tree.paths().filter(|path| tree.is_file(path) && path.starts_with("etc/")) {

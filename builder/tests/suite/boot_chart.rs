@@ -1,4 +1,4 @@
-//! The picture of a boot: well-formed for a tool that is not ours, and of the shape that a person needs.
+//! The chart of a boot: well-formed according to another program, and with the parts that a user needs.
 
 use builder::report_file;
 use charts::boot_chart::draw;
@@ -27,7 +27,7 @@ fn report() -> BootReport {
     }
 }
 
-/// Asks xmllint, which also says by its exit code whether the file is well-formed.
+/// Runs xmllint, whose exit code also tells whether the file is well-formed.
 fn xpath(file: &Path, expression: &str) -> String {
     let output = Command::new("xmllint")
         .args(["--nonet", "--xpath", expression])
@@ -56,7 +56,7 @@ fn there_is_a_row_for_each_step_a_legend_and_a_critical_path() {
     );
     assert!(xpath(&file, "string(//*[local-name()='desc'])").contains("6\u{2009}100 ms from power-on"));
     let critical = format!("count({rows}[contains(*[local-name()='title'], ', critical')])");
-    // All but the seal, which was done beside the modules, and the service of which only the beginning is known.
+    // All but the seal, which was read beside the modules, and the service of which only the start is known.
     assert_eq!(xpath(&file, &critical), "7");
     assert_eq!(
         xpath(&file, "count(//*[local-name()='path'][@class='path'])"),

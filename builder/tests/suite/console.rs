@@ -1,6 +1,6 @@
-//! `psyops run` on a terminal: what the machine says is filtered, and the terminal is afterwards as it was before.
+//! `psyops run` on a terminal: the output of the machine is filtered, and the terminal is restored afterwards.
 //!
-//! A program stands in for QEMU: it says what a hostile image could say, and treats the terminal as QEMU does.
+//! A program replaces QEMU: it prints what a hostile image could print, and uses the terminal as QEMU does.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -8,13 +8,13 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A title, the clipboard, a question whose answer the terminal types, text in colour, and text that is turned around.
+/// A title, the clipboard, a query that the terminal answers by typing, coloured text, and right-to-left text.
 const SAID: &str = r"\033]0;title\007\033]52;c;cm0=\007\033[6n\033[31mred\033[0m \342\200\256turned\n";
 const SHOWN: &str = "\\u001b]0;title\\u0007\\u001b]52;c;cm0=\\u0007\u{1b}[31mred\u{1b}[0m \\u202eturned";
 
-/// What is compared: the terminal's settings, and whether reading it waits.
+/// What is compared: the terminal's settings, and whether reading from it blocks.
 const SETTINGS: &str = "(stty -g; grep ^flags /proc/self/fdinfo/0)";
-/// QEMU makes its input one that does not wait.
+/// QEMU makes its input nonblocking.
 const NO_WAIT: &str = "perl -MFcntl -e 'fcntl(STDIN, F_SETFL, O_RDWR | O_NONBLOCK) or die'";
 
 struct Fixture {
@@ -22,7 +22,7 @@ struct Fixture {
 }
 
 impl Fixture {
-    /// A place where the machine does `script` when it has spoken.
+    /// A fixture in which the machine runs `script` after its output.
     fn new(script: &str) -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         let qemu = place.at("programs/qemu-system-x86_64");
@@ -39,7 +39,7 @@ impl Fixture {
         self.folder.path().join(path)
     }
 
-    /// What a terminal gets while a shell runs `line` on it, in which `psyops` is the program.
+    /// The output on a terminal on which a shell runs `line`, where `psyops` is the program.
     fn on_a_terminal(&self, line: &str) -> String {
         let path = std::env::var("PATH").unwrap();
         let psyops = format!("'{}'", env!("CARGO_BIN_EXE_psyops"));
@@ -47,7 +47,7 @@ impl Fixture {
         script.args(["-qec", &line.replace("psyops", &psyops), "/dev/null"]).current_dir(self.folder.path());
         script.env("PATH", format!("{}:{path}", self.at("programs").display()));
         script.env("XDG_DATA_HOME", self.at("data")).env("XDG_CACHE_HOME", self.at("cache"));
-        // The end of its input would be typed as Ctrl-D.
+        // The end of the input would be typed as Ctrl-D.
         let mut child = script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let keyboard = child.stdin.take();
         let output = child.wait_with_output().unwrap();
@@ -94,7 +94,7 @@ fn the_terminal_is_as_before_after_every_end() {
 
 #[test]
 fn keys_reach_the_machine() {
-    // The third byte is that of Ctrl-C, which the terminal must not take for itself.
+    // The third byte is that of Ctrl-C, which the terminal must not handle itself.
     let place = Fixture::new("head -c 3 | od -An -tx1 > keys");
     let line = "(sleep 2; printf 'a\\003\\001') | script -qec \"psyops run x.img\" /dev/null";
     place.on_a_terminal(line);
@@ -104,7 +104,7 @@ fn keys_reach_the_machine() {
 #[test]
 fn a_console_that_talks_without_end_is_not_held_in_memory() {
     let place = Fixture::new("exec yes 'psyops-report: {}'");
-    // Its memory is limited, so that holding everything would end it in another way.
+    // Its memory is limited, so holding all output would end it in another way.
     let line =
         "prlimit --as=1500000000 psyops run x.img --headless --timeout 120 > said 2>&1; echo $? > code";
     place.on_a_terminal(line);

@@ -1,4 +1,4 @@
-//! `docs/hostile-inputs.md` names every limit and every fuzz target, and nothing that does not exist.
+//! `docs/hostile-inputs.md` names every limit and every fuzz target, and none that does not exist.
 
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ fn checkout() -> Result<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no folder above builder")?.to_owned())
 }
 
-/// What is between backticks in the column of that name, in all tables.
+/// The names in backticks in the column with that heading, in all tables.
 fn named<'t>(text: &'t str, column: &str) -> BTreeSet<&'t str> {
     let mut names = BTreeSet::new();
     let mut place = None;

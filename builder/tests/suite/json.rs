@@ -1,4 +1,5 @@
-//! What a command says to people, it says to programs too: `--json`, of the programs themselves.
+//! Every result that a command prints for people is also available to programs: `--json`, tested with the real
+//! programs.
 
 use builder::folders::Folder;
 use clap::CommandFactory as _;
@@ -74,7 +75,7 @@ fn a_new_site_its_nodes_and_its_values() {
     assert_eq!((known[1]["node"].as_str(), known[1]["key"].is_null()), (Some("pi2"), false));
 }
 
-/// All commands with `--json`, as they are typed.
+/// All commands with `--json`, as the user types them.
 pub(crate) fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
     let beneath = command.get_subcommands().flat_map(|command| {
         commands_with_json(command, format!("{name} {}", command.get_name()).trim_start())
@@ -86,15 +87,15 @@ pub(crate) fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSe
     all
 }
 
-/// What a command says to a program.
+/// The output of a command for a program.
 pub(crate) struct Said {
-    /// Its standard output.
+    /// The standard output.
     pub(crate) result: String,
-    /// Its standard error.
+    /// The standard error.
     pub(crate) progress: String,
 }
 
-/// What the program that runs `psyops` reads of it, and an answer that stands on its standard input.
+/// What the program that runs `psyops` parses, and the input that it writes to its standard input.
 pub(crate) fn result(home: &Path, words: &str) -> Said {
     let cache = env::var_os("PSYOPS_TEST_CACHE").map(PathBuf::from);
     let cache = cache.unwrap_or_else(|| Folder::Cache.of_psyops().unwrap().parent().unwrap().to_owned());
@@ -108,7 +109,7 @@ pub(crate) fn result(home: &Path, words: &str) -> Said {
     Said { result, progress }
 }
 
-/// The folder in which the runs below happen.
+/// The folder in which the commands below run.
 pub(crate) fn prepared_home() -> TempDir {
     let folder = TempDir::new().unwrap();
     let home = folder.path();
@@ -123,7 +124,7 @@ pub(crate) fn prepared_home() -> TempDir {
     folder
 }
 
-/// The commands that need no packages, in an order in which they work, and what is typed.
+/// The commands that need no packages, in an order in which they work, and their input.
 pub(crate) const SITE_RUNS: [(&str, &str); 15] = [
     ("init", "init site --id lab --node pi1"),
     ("init", "init site --node pi2"),
@@ -142,7 +143,7 @@ pub(crate) const SITE_RUNS: [(&str, &str); 15] = [
     ("store gc", "store gc --dry-run"),
 ];
 
-/// The commands that need the packages of a build, after those above.
+/// The commands that need the packages of a build, to run after those above.
 const BUILD_RUNS: [(&str, &str); 14] = [
     ("build-image", "build-image --site site --node pi1 --output pi1.img"),
     ("build-image", "build-image --site site --all --output images"),
@@ -160,7 +161,8 @@ const BUILD_RUNS: [(&str, &str); 14] = [
     ("flash", "flash pi1.img stick.img"),
 ];
 
-/// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the network.
+/// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the
+/// network.
 #[test]
 fn every_result_in_json_is_an_object_with_its_format() {
     let home = prepared_home();
@@ -178,7 +180,7 @@ fn every_result_in_json_is_an_object_with_its_format() {
             panic!("{words}: {error:#}");
         }
         if words.starts_with("init ") {
-            // With the same time in all of them, such sites share one root in the cache.
+            // With the same build time in all of them, such sites share one root in the cache.
             let file = home.join("site/site.toml");
             let text = std::fs::read_to_string(&file).unwrap();
             let line = text.lines().find(|line| line.starts_with("build-time")).unwrap();
@@ -187,7 +189,7 @@ fn every_result_in_json_is_an_object_with_its_format() {
     }
 }
 
-/// Either one result, or one in each line.
+/// The output is one result, or one in each line.
 pub(crate) fn results(said: &str) -> Vec<Value> {
     match serde_json::from_str(said) {
         Ok(one) => vec![one],

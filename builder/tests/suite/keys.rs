@@ -1,4 +1,4 @@
-//! Private keys under a passphrase, as a person uses them: set, used by commands, changed and removed.
+//! Private keys with a passphrase, as a user handles them: set, used by commands, changed and removed.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -49,7 +49,7 @@ impl Fixture {
         self.at("config/psyops/lab").join(name)
     }
 
-    /// The state of both keys, as programs see it.
+    /// The state of both keys in JSON.
     fn states(&self) -> Vec<(String, bool)> {
         let (said, _) = self.ends("keys status --site site --json", 0);
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
@@ -77,7 +77,7 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
     assert!(fs::read_to_string(&signing).unwrap().lines().nth(1).unwrap().starts_with("RWRTY0Iy"));
     assert_eq!(fs::metadata(&identity).unwrap().mode() & 0o777, 0o600);
 
-    // One passphrase for both keys.
+    // Both keys have one passphrase.
     fixture.ends("seal --site site --all --passphrase-fd 3", 0);
     let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
     let (_, complaint) = fixture.ends("seal --site site --all --passphrase-fd 5", 77);
@@ -86,7 +86,7 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
 
     assert!(complaint.contains("run the command again with the right passphrase"), "{complaint}");
 
-    // Changed: the old one does not open it any more.
+    // After the change, the old passphrase does not work any more.
     let before = fs::read(&signing).unwrap();
     fixture.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
     assert_eq!(fs::read(&signing).unwrap(), before);
@@ -103,7 +103,7 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
 fn a_locked_key_without_a_terminal_names_the_way_to_give_its_passphrase() {
     let fixture = Fixture::new();
     fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
-    // A session of its own has no terminal.
+    // A process in its own session has no terminal.
     let output = Command::new("setsid")
         .args(["--wait", env!("CARGO_BIN_EXE_psyops"), "seal", "--site", "site", "--all"])
         .current_dir(fixture.folder.path())
@@ -180,7 +180,7 @@ fn status_says_why_a_key_cannot_be_used() {
     let said = fixture.ends("keys status --site site --json", 0).0;
     let said: serde_json::Value = serde_json::from_str(&said).unwrap();
     let advice = said["keys"][1]["advice"].as_str().unwrap();
-    // It works as it is printed.
+    // The printed command works unchanged.
     let (_, command) = advice.split_once(": ").unwrap();
     assert!(Command::new("sh").args(["-c", command]).status().unwrap().success());
     assert!(fixture.ends("keys status --site site", 0).0.contains(", mode 0600, not locked"));

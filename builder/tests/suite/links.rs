@@ -1,5 +1,5 @@
-//! Every relative link in the documents leads to a file and, where it names one, to a heading in it. Every path that the
-//! documents for developers name is in the checkout.
+//! Every relative link in the documents leads to a file and, if it names one, to a heading in it. Every path in the
+//! documents for developers is in the checkout.
 
 use anyhow::{Context as _, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,14 +40,14 @@ fn prose(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// The anchor that a heading gets, as GitHub makes it.
+/// The anchor of a heading, as GitHub makes it.
 fn anchor(heading: &str) -> String {
     let kept = heading.trim().to_lowercase();
     let kept = kept.chars().filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
     kept.map(|c| if c == ' ' { '-' } else { c }).collect()
 }
 
-/// The anchors of a document. The second heading of one name gets a number behind it.
+/// The anchors of a document. The second heading with the same name gets a number at its end.
 fn anchors(text: &str) -> BTreeSet<String> {
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     let headings = prose(text).filter_map(|line| {
@@ -63,7 +63,7 @@ fn anchors(text: &str) -> BTreeSet<String> {
     numbered.collect()
 }
 
-/// The targets of the links in a document. What is between backticks is no link.
+/// The targets of the links in a document. Text between backticks does not contain links.
 fn targets(text: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in prose(text) {
@@ -75,7 +75,7 @@ fn targets(text: &str) -> Vec<String> {
     found
 }
 
-/// `a/b/../c` as `a/c`; nothing where it leads out.
+/// `a/b/../c` as `a/c`; `None` if it leads out.
 fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for part in path.components() {
@@ -89,7 +89,7 @@ fn normal(path: &Path) -> Option<PathBuf> {
     Some(normal)
 }
 
-/// What is wrong with a link in `document`, if anything is.
+/// What is wrong with a link in `document`, if anything.
 fn problem(checkout: &Path, document: &Path, text: &str, target: &str) -> Result<Option<String>> {
     if target.contains("://") || target.starts_with("mailto:") {
         return Ok(None);
@@ -135,7 +135,8 @@ fn every_relative_link_leads_to_a_file_and_heading() -> Result<()> {
     Ok(())
 }
 
-/// What between backticks is a path in the checkout: it begins with one of its folders and stands for itself.
+/// Whether text between backticks is a path in the checkout: it begins with one of its folders, and has no
+/// placeholders.
 fn paths<'t>(text: &'t str, folders: &'t BTreeSet<PathBuf>) -> impl Iterator<Item = &'t str> {
     prose(text).flat_map(|line| line.split('`').skip(1).step_by(2)).filter(|word| {
         let first = Path::new(word).components().next().map(|first| Path::new(first.as_os_str()).to_owned());

@@ -1,5 +1,5 @@
-//! The commands as a user runs them, and what documents say about them. One program for all of them: linking each file by
-//! itself took minutes and gigabytes.
+//! The commands as a user runs them, and the statements of documents about them. All tests are one program: linking
+//! each file as its own program took minutes and gigabytes.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 mod advice;

@@ -1,4 +1,4 @@
-//! No file says that something in it is still to be done: what is open is an issue, not a comment.
+//! No file has a marker for work that is still open: open work belongs in an issue, not in a comment.
 
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 const MARKERS: [(&str, &str); 6] =
     [("TO", "DO"), ("FIX", "ME"), ("X", "XX"), ("HA", "CK"), ("to", "do!"), ("unimple", "mented!")];
 
-/// The first marker in a line, as a word of its own.
+/// The first marker in a line that is a separate word.
 fn marker(line: &str) -> Option<String> {
     MARKERS.into_iter().map(|(one, two)| format!("{one}{two}")).find(|marker| {
         line.match_indices(marker.as_str()).any(|(at, _)| {
@@ -29,7 +29,7 @@ fn no_comment_marks_something_as_open() -> Result<()> {
     ensure!(listing.status.success(), "git ls-files failed");
     let (mut found, mut files) = (Vec::new(), 0);
     for name in String::from_utf8(listing.stdout)?.lines() {
-        // Inputs for the fuzz targets are whatever they are.
+        // Inputs for the fuzz targets may have any content.
         let Ok(text) = fs::read_to_string(checkout.join(name)) else { continue };
         if name.starts_with("fuzz/corpus/") || name.ends_with("Cargo.toml") {
             continue;

@@ -1,4 +1,4 @@
-//! The commands that messages tell the user to type next work as they are printed, in whatever folder the site is.
+//! The commands that messages tell the user to type next work as they are printed, whatever the folder of the site.
 
 use std::env;
 use std::fs;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
 
-/// A site whose folder needs quotes, so that a command without them, or without the site, does not work.
+/// A site whose folder must be quoted, so that a command without quotes, or without the site, does not work.
 struct Fixture {
     folder: TempDir,
 }
@@ -22,7 +22,7 @@ impl Fixture {
         self.folder.path().join(path)
     }
 
-    /// What a shell says to the command, which is to end with this exit code.
+    /// The output of the command in a shell; the exit code must be this one.
     fn ends(&self, command: &str, code: i32) -> String {
         let programs = Path::new(env!("CARGO_BIN_EXE_psyops")).parent().unwrap();
         let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap());
@@ -36,7 +36,7 @@ impl Fixture {
         said
     }
 
-    /// The command that stands at the end of what this one says, as it is to be.
+    /// The command at the end of this command's output, as it must be.
     fn next(&self, command: &str, code: i32, next: &str) -> String {
         let said = self.ends(command, code);
         let found = said.trim_end().rsplit_once(": psyops ").map(|(_, found)| format!("psyops {found}"));
@@ -44,7 +44,7 @@ impl Fixture {
         next.to_owned()
     }
 
-    /// The same; and it then ends with that exit code.
+    /// The same, and running it must give that exit code.
     fn leads(&self, command: &str, code: i32, next: &str, then: i32) {
         self.ends(&self.next(command, code, next), then);
     }
@@ -103,7 +103,7 @@ fn what_is_to_be_done_about_keys_works_as_it_is_printed() {
     assert!(first.starts_with("accepted for the site lab, the first ones on this workstation ("), "{said}");
     assert!(fixture.ends(show, 0).ends_with("the site says the same\n"));
     assert!(fixture.ends(accept, 0).starts_with("accepted for the site lab ("));
-    // Somebody adds a key: it is accepted by its text, or on a terminal, which is not here.
+    // A committer adds a key: the user accepts it by its text, or on a terminal, which does not exist here.
     fixture.edit(
         "site.toml",
         "recipients = [",
@@ -118,18 +118,18 @@ fn what_is_to_be_done_about_the_lock_works_as_it_is_printed() {
     let fixture = Fixture::new();
     let settings = fixture.at("my site/site.toml");
     let text = fs::read_to_string(&settings).unwrap();
-    // An archive that does not answer: the command is understood, and finds the site.
+    // An archive that does not answer: the command is parsed, and finds the site.
     fs::write(&settings, format!("{text}\n[packages]\nmirror = \"http://127.0.0.1:1\"\n")).unwrap();
     fixture.leads("psyops lock show --site 'my site'", 66, "psyops lock update --site 'my site'", 69);
 }
 
-/// Commands of which every one takes `--site`.
+/// Commands that all have `--site`.
 const OF_A_SITE: [&str; 9] =
     ["build-image", "keys", "known-hosts", "lock", "mksecrets", "seal", "secret", "trust", "why"];
 
-/// Where a command stands that is not printed as the next one.
+/// Commands in the source that are not printed as the next one.
 const RIGHT: [(&str, &str); 3] = [
-    // In a file of the site, which does not know where it is.
+    // In a file of the site, which does not know its own path.
     ("base/lock.rs", "renew it with `psyops lock update`"),
     ("secrets/trust/key_set.rs", "Written by psyops trust accept"),
     // The help of a command works anywhere.

@@ -1,13 +1,14 @@
-//! Whatever is in a name, no line that a command prints is one that the name made.
+//! No name can make a command print a line of its own, whatever characters the name has.
 //!
-//! The templates of errors are looked through in the source of all programs; the rest is tried with the real programs.
+//! The templates of errors are checked in the source of all programs; the rest is tested with the real programs.
 
 use anyhow::{Context as _, Result, ensure};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// A name that ends a line, begins one that looks like ours, paints, turns text around, and is invisible in part.
+/// A name with a line end, a line that looks like ours, terminal sequences, right-to-left text, and invisible
+/// characters.
 const NAME: &str = "x\nerror: forged\r\u{1b}[2Jwhole\u{9b}2J\u{202e}\u{2028}\u{200b}\npsyops-report: {}";
 
 fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) -> Result<()> {
@@ -28,7 +29,7 @@ fn templates(text: &str) -> impl Iterator<Item = &str> {
     text.split("#[error(").skip(1).map(|rest| rest.split_once(")]").map_or(rest, |(inside, _)| inside))
 }
 
-/// What is not the message of one line in a template: a line end, or a list whose items each begin a line.
+/// Parts of a template that are not a message of one line: a line end, or a list whose items each begin a line.
 fn several_lines(template: &str) -> bool {
     template.contains("\\n") || template.contains("\\r") || template.contains("ShownLines")
 }
@@ -53,7 +54,7 @@ fn no_error_has_a_message_of_several_lines() -> Result<()> {
     Ok(())
 }
 
-/// The part of a source text that is an implementation of the trait `name`, for each type.
+/// The parts of a source text that implement the trait `name`, one for each type.
 fn implementations<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
     let start = format!("impl {name} for ");
     text.split(&start).skip(1).map(|rest| rest.split_once("\n}").map_or(rest, |(inside, _)| inside)).collect()
@@ -82,7 +83,7 @@ fn no_error_forwards_class_and_advice_by_hand() -> Result<()> {
     Ok(())
 }
 
-/// The declarations that have a template of an error, each with its template, whose message has the error's source in it.
+/// The declarations with a template of an error whose message contains the error's source, each with its template.
 fn quoted_sources(text: &str) -> Vec<&str> {
     let repeats = |attribute: &&str| {
         let (template, rest) = attribute.split_once(")]\n").unwrap_or((attribute, ""));
@@ -129,7 +130,7 @@ fn no_error_has_its_source_in_its_message_too() -> Result<()> {
     Ok(())
 }
 
-/// Details, advice and usage.
+/// The lines for details, advice and usage.
 fn is_ours(line: &str) -> bool {
     line.is_empty() || ["  ", "Usage: ", "For more information"].iter().any(|begin| line.starts_with(begin))
 }
@@ -160,7 +161,7 @@ impl Fixture {
             .output()?)
     }
 
-    /// Runs a command that must fail, and gives all lines that it says.
+    /// Runs a command that must fail, and returns all lines that it prints.
     fn lines(&self, words: &[&str]) -> Result<Vec<String>> {
         let output = self.psyops(words)?;
         ensure!(!output.status.success(), "{words:?} did not fail");
@@ -174,7 +175,7 @@ impl Fixture {
         Ok(lines)
     }
 
-    /// Runs a command that must fail with a message that names `NAME`, and say no other line but details and advice.
+    /// Runs a command that must fail with a message that names `NAME`, and print no other lines but details and advice.
     fn fails(&self, words: &[&str]) -> Result<()> {
         let lines = self.lines(words)?;
         let (message, others) = lines.split_first().context("nothing was said")?;

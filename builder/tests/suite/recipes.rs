@@ -1,5 +1,5 @@
-//! The code that makes a step's result is in the list of `builder/build.rs` from which the step's key is made. So a change
-//! of that code changes the key, and a result of older code is never taken for one of today's.
+//! The code of each step is in the list in `builder/build.rs` from which the step's key is made. So a change of that
+//! code changes the key, and results of older code are never used.
 
 use anyhow::{Context as _, Result, ensure};
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,7 +34,7 @@ const SHAPELESS: [(&str, &str); 24] = [
     ("handoff::shown", "text of messages"),
 ];
 
-/// Results of other steps are inputs by their keys.
+/// The results of other steps are inputs with their keys.
 const BY_KEY: [(&str, &[&str]); 4] = [
     ("PSYOPS_RECIPE_BASE", &["secrets", "keys::issue", "keys::signature"]),
     (
@@ -52,7 +52,7 @@ fn builder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The lists of `build.rs`.
+/// Parses the lists in `build.rs`.
 fn recipes() -> Result<BTreeMap<String, BTreeSet<String>>> {
     let text = fs::read_to_string(builder().join("build.rs"))?;
     let (_, rest) = text.split_once("const RECIPES").context("no list of recipes")?;
@@ -82,7 +82,7 @@ fn rust_files(path: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The modules of this crate and of `handoff`, `keys` and `medium` that a text names, without its tests.
+/// The modules of this crate and of `handoff`, `keys` and `medium` that a text names, except in its tests.
 fn imports(text: &str) -> BTreeSet<String> {
     let code = text.split("#[cfg(test)]").next().unwrap_or_default();
     let mut found = BTreeSet::new();
@@ -101,7 +101,7 @@ fn imports(text: &str) -> BTreeSet<String> {
     found
 }
 
-/// Whether the sources have all of a module.
+/// Whether the sources contain the whole module.
 fn has(sources: &BTreeSet<String>, module: &str) -> bool {
     let place = match module.split_once("::") {
         Some((krate, module)) => {

@@ -52,7 +52,7 @@ fn keys_of_types(source: &str) -> Result<BTreeMap<String, Keys>> {
     Ok(types)
 }
 
-/// The keys in the table below each heading: what is quoted in the first cell of a row.
+/// The keys in the table below each heading: the quoted words in the first cell of a row.
 fn keys_of_document(text: &str) -> Result<BTreeMap<String, Keys>> {
     let mut tables: BTreeMap<String, Keys> = BTreeMap::new();
     let (mut heading, mut in_table) = (String::new(), false);
@@ -83,7 +83,7 @@ fn keys_of_document(text: &str) -> Result<BTreeMap<String, Keys>> {
 fn every_key_of_a_site_file_is_in_its_table_and_no_other() -> Result<()> {
     let checkout = checkout()?;
     let mut types = keys_of_types(&fs::read_to_string(checkout.join("builder/src/site/raw.rs"))?)?;
-    // The node reads this file, too, with the same code.
+    // The node reads this file with the same code.
     let role = keys_of_types(&fs::read_to_string(checkout.join("handoff/src/role_settings.rs"))?)?;
     types.extend(role.into_iter().filter(|(name, _)| name == "RawRole"));
     let mut tables = keys_of_document(&fs::read_to_string(checkout.join("docs/reference/site.md"))?)?;
@@ -123,7 +123,7 @@ fn every_fault_and_its_answers_are_in_the_reference() -> Result<()> {
     Ok(())
 }
 
-/// All commands with `--json`, as they are typed.
+/// All commands with `--json`, as the user types them.
 fn commands_with_json(command: &clap::Command, name: &str) -> BTreeSet<String> {
     let below = command.get_subcommands().flat_map(|command| {
         commands_with_json(command, format!("{name} {}", command.get_name()).trim_start())

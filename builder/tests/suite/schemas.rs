@@ -1,8 +1,8 @@
-//! `docs/reference/schemas/` and the programs agree: there is a schema for each output in JSON, and the real outputs are
-//! as their schemas say.
+//! `docs/reference/schemas/` and the programs agree: there is a schema for each output in JSON, and the real outputs
+//! are valid.
 //!
-//! The outputs that need packages are checked where `json.rs` makes them. The agent has no such test of its own: the SBOM
-//! of an image would list the validator among what the agent depends on.
+//! The outputs that need packages are checked in `json.rs`, which makes them. The agent has no such test: the SBOM of
+//! an image would then list the validator as a dependency of the agent.
 
 use crate::common::Fixture;
 use crate::json::{SITE_RUNS, Said, commands_with_json, prepared_home, result, results};
@@ -23,23 +23,23 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The file name of a schema behind its name.
+/// The ending of a schema's file name.
 const EXTENSION: &str = ".schema.json";
-/// Outputs that are not the result of a command of their own.
+/// Outputs that are not the result of a command.
 const OTHERS: [&str; 2] = ["boot-report", "progress"];
-/// The base of the relative `$id`s while a test reads them. Nothing is fetched from there: all schemas are given.
+/// The base of the relative `$id`s in a test. It is never fetched: all schemas are given to the validator.
 const BASE: &str = "https://schemas.invalid/";
 /// The fields of an output that may be missing.
 const OPTIONAL: [(&str, &str); 3] =
     [("build-image", "flashed"), ("inspect", "current"), ("inspect", "compared_with_site")];
-/// What the test binary runs as `psyops-agent`, one word a line.
+/// The arguments for the test binary when it runs as `psyops-agent`, one word per line.
 const AGENT_WORDS: &str = "PSYOPS_TEST_AGENT_WORDS";
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/reference/schemas")
 }
 
-/// The schemas as they are in the files, by name.
+/// The schemas in the files, by name.
 #[expect(clippy::disallowed_methods, reason = "the map sorts them")]
 fn schemas() -> Result<BTreeMap<String, Value>> {
     let mut schemas = BTreeMap::new();
@@ -55,7 +55,7 @@ fn schemas() -> Result<BTreeMap<String, Value>> {
     Ok(schemas)
 }
 
-/// A schema with the absolute `$id` that the validator wants.
+/// A schema with an absolute `$id`, as the validator requires.
 fn based(name: &str, schema: &Value) -> Value {
     let mut schema = schema.clone();
     schema["$id"] = format!("{BASE}{name}{EXTENSION}").into();
@@ -82,8 +82,8 @@ fn schema_of(command: &str) -> String {
     command.replace(' ', "-")
 }
 
-/// Checks that the output of a command is as its schema says, and that it would be refused with another format, with one
-/// field more or with one less.
+/// Checks that the output of a command is valid for its schema, and that it would not be with another format, with one
+/// more field, or without one of its fields.
 pub(crate) fn check(name: &str, output: &Value) -> Result<()> {
     let validator = validator(&schemas()?, name)?;
     let problems = problems(&validator, output);
@@ -122,7 +122,7 @@ pub(crate) fn check_command(command: &str, said: &Said) -> Result<()> {
     Ok(())
 }
 
-/// What is missing in a schema: in each object that it describes, and in each of its fields.
+/// What a schema lacks: in each object that it describes, and in each of its fields.
 fn gaps(schema: &Value, at: &str, found: &mut Vec<String>) {
     if let Some(list) = schema.as_array() {
         for (number, schema) in list.iter().enumerate() {
@@ -153,7 +153,7 @@ fn gaps(schema: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The references in a schema that lead nowhere: the validator follows them only when an output needs them.
+/// The references in a schema without a target: the validator follows them only if an output needs them.
 fn dead_references(schemas: &BTreeMap<String, Value>, root: &Value, schema: &Value, found: &mut Vec<String>) {
     let children: Vec<&Value> = match schema {
         Value::Object(fields) => fields.values().collect(),
@@ -174,7 +174,7 @@ fn dead_references(schemas: &BTreeMap<String, Value>, root: &Value, schema: &Val
     }
 }
 
-/// The objects that an output can be: the schema itself, or the definitions that it chooses from.
+/// The objects that an output can be: the schema itself, or the definitions that it allows.
 fn alternatives(schema: &Value) -> Vec<&Value> {
     let Some(choices) = schema["oneOf"].as_array() else { return vec![schema] };
     let definition = |choice: &Value| choice["$ref"].as_str()?.strip_prefix("#/$defs/").map(str::to_owned);
@@ -310,7 +310,7 @@ fn what_commands_print_about_problems_is_as_their_schemas_say() -> Result<()> {
     Ok(())
 }
 
-/// A report with something in each of its lists.
+/// A report with an entry in each of its lists.
 fn full_report() -> BootReport {
     let name = |name: &str| Some(name.to_owned());
     BootReport {
@@ -362,7 +362,7 @@ fn what_the_agent_prints_of_an_installed_seal_is_as_its_schema_says() -> Result<
     Ok(())
 }
 
-/// A root with all that `psyops-agent status` reads.
+/// A root with all files that `psyops-agent status` reads.
 fn root_of_a_node(root: &Path) -> Result<()> {
     use agent::status::{Ending, RoleStatus, StageStatus, Status};
     use agent::syslog::{Dropped, Drops, PauseState, Places, Stage};
@@ -387,7 +387,7 @@ fn root_of_a_node(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the agent prints: this test once more, in a process of its own whose root is this folder.
+/// The output of the agent: this test is run again in a process whose root is this folder.
 fn agent_prints(root: &Path, words: &[&str]) -> Result<Value> {
     let root = root.to_str().context("a folder whose name is not text")?;
     let words: Vec<&str> =

@@ -1,4 +1,4 @@
-//! From a new site to seals and secret partitions, with the programs of e2fsprogs as judges.
+//! From a new site to seals and secret partitions, checked with the programs of e2fsprogs.
 
 use builder::engine;
 use builder::error::{Class, Error};
@@ -64,7 +64,7 @@ impl Home {
         prepare(&self.site(), "demo", &self.locations()).unwrap()
     }
 
-    /// What `psyops trust accept` does.
+    /// Does what `psyops trust accept` does.
     fn accept(&self, keys: &[&str]) {
         let own = own_keys(&self.site(), &self.locations()).unwrap();
         let keys: Vec<String> = keys.iter().map(|&key| key.to_owned()).collect();
@@ -116,7 +116,7 @@ fn a_node_gets_keys_and_a_seal_once() {
 fn a_seal_is_made_anew_only_for_a_reason() {
     let home = Home::new();
     home.prepare();
-    // Something that no seal holds.
+    // A change that is not part of a seal.
     home.append("roles/hello/role.toml", "\n# a comment\n");
     assert!(home.prepare().seal.reasons.is_empty());
     fs::write(home.at("site/motd"), "hello\n").unwrap();
@@ -165,7 +165,7 @@ fn another_signing_key_is_a_reason() {
     fs::write(&file, key.text().unwrap().as_bytes()).unwrap();
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
-    // First beside the old one, then in its place.
+    // First in addition to the old one, then instead of it.
     let old = first.site.signing_keys[0].clone();
     let new = key.public().as_str();
     home.replace("site.toml", &format!("\"{old}\""), &format!("\"{old}\", \"{new}\""));
@@ -199,7 +199,7 @@ fn a_damaged_seal_is_not_silently_replaced() {
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
 }
 
-/// A copy of the kept seal with another serial in its header, signed by `key`.
+/// A copy of the stored seal with another serial in its header, signed by `key`.
 fn forged(home: &Home, serial: u64, key: &keys::issue::signing::SigningKey) -> Vec<u8> {
     let site = home.site();
     let header = keys::seal::header::Header {
@@ -220,7 +220,7 @@ fn a_key_that_was_put_into_the_store_is_not_a_nodes_key() {
     let home = Home::new();
     home.prepare();
     let site = add_node(&home.site(), &"evil".parse().unwrap(), None).unwrap();
-    // Who knows the admins' public keys can encrypt to them, and name the value as psyops does.
+    // Anyone with the admins' public keys can encrypt to them, and name the value as psyops does.
     let mine = keys::issue::identity_file::generate();
     let text = keys::issue::identity_file::text(&mine, Timestamp::from_unix(0));
     let plain = format!("psyops-secret 1 home nodes/evil/age.key\n{}", *text);
@@ -293,7 +293,7 @@ fn a_jump_of_the_serial_is_refused_even_under_the_right_signature() {
         )
     );
     assert_eq!(replace_seal(&home, None).unwrap().seal.opened.header().serial.number(), 2);
-    // One less is the last that is taken, as the largest step.
+    // One lower is the highest serial that is accepted, as it is the largest step.
     fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
     assert_eq!(home.prepare().seal.opened.header().serial.number(), highest + 2);
 }
@@ -364,7 +364,7 @@ fn foreign_credentials_are_refused_by_name() {
     assert!(error.to_string().contains("did you mean \"demo\"?"), "{error}");
 }
 
-/// What debugfs, which did not take part in checking it, says about a path.
+/// The output of debugfs, which did not take part in checking it, for a path.
 fn stat(image: &Path, path: &str) -> String {
     let mut command = DEBUGFS.command().unwrap();
     let output = command.args(["-R", &format!("stat \"{path}\"")]).arg(image).output().unwrap();
@@ -383,7 +383,7 @@ fn the_partition_is_whole_and_equal_from_run_to_run() {
     let images = [home.at("one.img"), home.at("two.img")];
     for image in &images {
         prepared.write_partition(None, 16 * MIB, image).unwrap();
-        // Long enough for a clock to show.
+        // Long enough for the clock to change.
         std::thread::sleep(std::time::Duration::from_millis(1100));
     }
     assert!(fs::read(&images[0]).unwrap() == fs::read(&images[1]).unwrap(), "two runs differ");
@@ -502,7 +502,7 @@ fn a_secret_that_is_not_there_is_named() {
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
 }
 
-/// The serials of the seals that the nodes have then.
+/// The serials of the nodes' seals afterwards.
 fn serials(home: &Home, nodes: &[&str]) -> Vec<u64> {
     let prepared = prepare_all(&home.site(), nodes.iter().copied(), &home.locations()).unwrap();
     prepared.iter().map(|node| node.seal.opened.header().serial.number()).collect()
@@ -545,11 +545,11 @@ fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
         home.append("nodes/demo.toml", &format!("\n[[network]]\nname = \"{card}\"\ndhcp = true\n"));
         serials(&home, &["demo"])
     };
-    // The seal of serial 3 was given out; the one of serial 1 is in its place again.
+    // A node may have the seal of serial 3; the stored seal is again the one of serial 1.
     assert_eq!((seal_again("eth8"), seal_again("eth9")), (vec![2], vec![3]));
     fs::write(&first.path, &first.bytes).unwrap();
     assert_eq!(raise_floor(), (2, 4), "put back");
-    // The same where no seal is left.
+    // The same if no seal is left.
     assert_eq!((seal_again("eth10"), seal_again("eth11")), (vec![4], vec![5]));
     fs::remove_file(&first.path).unwrap();
     assert_eq!(raise_floor(), (4, 6), "gone");
@@ -603,7 +603,7 @@ fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let seal = home.prepare().seal;
     assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
     assert_eq!(seal.reasons, ["the release floor changed"]);
-    // An older site.toml is put back. This workstation knows the floor; for another one, the kept seal has it.
+    // An older site.toml is restored. This workstation noted the floor; on another one, the stored seal has it.
     home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
     let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
@@ -611,7 +611,7 @@ fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     fs::remove_file(notes).unwrap();
     let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    // Where the user accepts it, what was given out already is still refused.
+    // If the user accepts it, seals and releases that nodes may have are still refused.
     home.accept(&["security-epoch=0"]);
     let raised = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (0, 2));

@@ -1,4 +1,4 @@
-//! Signals at many moments: nothing half made is left behind, no key, and no program that was started.
+//! Signals at many moments: no unfinished file is left behind, no key, and no program that was started.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -9,15 +9,15 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Between a signal at one moment and one at the next.
+/// The time between a signal at one moment and one at the next.
 const STEP: Duration = Duration::from_millis(20);
-/// How long the kernel may take to end a process of a parent that is gone.
+/// How long the kernel may take to end a process whose parent is gone.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A site with a node, and folders of its own for everything that is temporary.
+/// A site with a node, and separate folders for everything that is temporary.
 struct Fixture {
     folder: TempDir,
-    /// In memory, where keys are staged.
+    /// The folder in memory for the plain text of keys.
     runtime: TempDir,
 }
 
@@ -59,7 +59,7 @@ impl Fixture {
         self.psyops(&["mksecrets", "--site", "site", "--node", "pi1", "--output", "out/x.img"])
     }
 
-    /// A program called QEMU that runs for long, ignores SIGTERM, and says that it runs by the file `qemu.pid`.
+    /// A program named QEMU that runs for long, ignores SIGTERM, and shows that it runs by the file `qemu.pid`.
     fn install_qemu(&self) {
         let script = format!(
             "#!/bin/sh\ntrap '' TERM\necho $$ > {0}.new\nmv {0}.new {0}\nread line\nsleep 600\n",
@@ -112,7 +112,7 @@ fn send(child: &Child, signal: &str) {
     assert!(sent.success());
 }
 
-/// Runs `command`, and sends it a signal after a while if it has not ended.
+/// Runs `command`, and sends it a signal after some time if it has not ended.
 fn interrupted(mut command: Command, after: Duration, signal: &str) -> ExitStatus {
     let mut child = command.spawn().unwrap();
     sleep(after);
@@ -129,7 +129,7 @@ fn lives(pid: &str) -> bool {
 #[test]
 fn a_signal_at_any_moment_leaves_no_half_made_file_and_no_key() {
     let fixture = Fixture::new();
-    // Keys and seal are made once, before the clock counts.
+    // Keys and seal are made first, so that they do not take time later.
     assert!(fixture.mksecrets().status().unwrap().success());
     let whole = fs::metadata(fixture.at("out/x.img")).unwrap().len();
     let mut ended = 0;
@@ -161,7 +161,7 @@ fn what_a_sigkill_leaves_behind_is_removed_by_the_next_run() {
         assert_eq!(out, [] as [&str; 0], "a file with a name before it was whole");
     }
     let end = Instant::now() + PATIENCE;
-    // mke2fs and debugfs may go on for a moment in a folder that is being removed.
+    // mke2fs and debugfs may run for a moment longer, in a folder that is being removed.
     while Instant::now() < end {
         assert!(fixture.mksecrets().status().unwrap().success());
         if names(fixture.runtime.path()).is_empty() {
@@ -200,7 +200,7 @@ fn the_kernel_ends_the_machine_of_a_psyops_that_is_killed() {
         sleep(STEP);
     }
     assert_ne!(names(&fixture.at("tmp")), [] as [&str; 0]);
-    // The next one removes what the first one left.
+    // The next run removes what the first one left behind.
     let mut child = fixture.run().spawn().unwrap();
     fixture.qemu();
     send(&child, "TERM");

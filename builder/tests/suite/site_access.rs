@@ -1,9 +1,9 @@
-//! Everything in a site is opened through `SiteFolder`: nothing in the modules that read sites uses a path directly.
+//! All files of a site are opened through `SiteFolder`: no module that reads sites uses a path directly.
 
 use std::fs;
 use std::path::Path;
 
-/// What opens a path directly.
+/// Calls that open a path directly.
 const DIRECT: [&str; 14] = [
     "fs::read",
     "fs::write",
@@ -21,7 +21,7 @@ const DIRECT: [&str; 14] = [
     ".is_dir()",
 ];
 
-/// Where that is right, because it is not about anything in a site.
+/// Where such calls are right, because they do not access files of a site.
 const RIGHT: [(&str, &str); 19] = [
     ("base/lock_file.rs", "fs::remove_file(&path)"),
     ("base/imported/layout.rs", "File::create(place)"),
@@ -32,7 +32,7 @@ const RIGHT: [(&str, &str); 19] = [
     ("site/default_site.rs", "fs::rename(&made, &dir)"),
     ("site/issue.rs", ""),
     ("secrets/credentials.rs", ""),
-    // Beside the private keys, and what the user is asked.
+    // Files beside the private keys, and questions to the user.
     ("secrets/key_file.rs", ""),
     ("secrets/private_file.rs", ""),
     ("secrets/passphrase.rs", ""),

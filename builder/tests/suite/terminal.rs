@@ -1,4 +1,5 @@
-//! What commands ask on a terminal, and what they do with the answers. `script` (bsdutils, on every Debian) is the terminal.
+//! What commands ask on a terminal, and how they handle the answers. `script` (bsdutils, on every Debian) is the
+//! terminal.
 
 use crate::common::Fixture;
 use std::fs;
@@ -7,7 +8,8 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
-/// `psyops` on a terminal, which types each answer once its question ends the text so far: exit code and all text.
+/// Runs `psyops` on a terminal that types each answer when the text so far ends with its question; returns exit code
+/// and text.
 fn talk(fixture: &Fixture, words: &str, answers: &[(&str, &str)]) -> (i32, String) {
     let line = format!("exec {} {words}", env!("CARGO_BIN_EXE_psyops"));
     let mut script = fixture.command("script");
@@ -20,7 +22,7 @@ fn talk(fixture: &Fixture, words: &str, answers: &[(&str, &str)]) -> (i32, Strin
     while screen.read(&mut byte).unwrap() == 1 {
         text.push(byte[0]);
         if let Some((_, answer)) = next.filter(|(question, _)| text.ends_with(question.as_bytes())) {
-            // The echo is turned off after the question is shown; nobody types as fast as that.
+            // The echo is turned off after the question is shown; no user types that fast.
             thread::sleep(Duration::from_millis(300));
             keyboard.write_all(format!("{answer}\n").as_bytes()).unwrap();
             next = answers.next();
@@ -54,7 +56,7 @@ fn a_key_is_accepted_only_where_it_is_typed_in_full() {
 fn an_answer_counts_for_its_question_alone() {
     let fixture = Fixture::new();
     let other = fixture.add_recipient();
-    // The same key as that of a node: who lets the node in does not make its owner an admin.
+    // The same key as that of a node: accepting the node does not make its owner an admin.
     fs::write(fixture.at("site/nodes/kiosk.toml"), format!("recipient = \"{other}\"\n")).unwrap();
     let (code, text) = talk(&fixture, "trust accept --site site", &[(TO_ACCEPT, ""), (TO_ACCEPT, &other)]);
     assert_eq!(code, 77, "{text}");
@@ -74,7 +76,7 @@ fn passphrases_are_asked_for_once_and_not_shown() {
         talk(&fixture, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horse")]);
     assert_eq!(code, 0, "{text}");
     assert!(!text.contains("horse"), "{text}");
-    // Two keys, one question.
+    // There is one question for both keys.
     let question = "Passphrase of the admin's identity";
     let end = ": ";
     let (code, text) = talk(&fixture, "seal --site site --all", &[(end, "correct horse")]);

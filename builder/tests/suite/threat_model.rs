@@ -1,4 +1,4 @@
-//! Every test that `docs/threat-model.md` names as its proof exists.
+//! Every test that `docs/threat-model.md` names as a proof exists.
 
 use anyhow::{Context as _, Result, ensure};
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! A commit to the site must not change for whom a workstation encrypts and signs: the commands, as a person types them.
+//! A commit to the site must not change for whom a workstation encrypts and signs, tested with the commands that a user
+//! types.
 
 use crate::common::{Fixture, age_key_in};
 use std::fs;
@@ -41,7 +42,7 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
     let added = |file: &str, change: &str| serde_json::json!({ "kind": "admin", "file": file, "key": other, "change": change });
     assert_eq!(shown["format"], 1);
     assert_eq!(shown["differences"], serde_json::json!([added("site.toml", "added")]));
-    // Without a terminal nothing is accepted that was not named.
+    // Without a terminal, only keys that were named are accepted.
     let (_, complaint) = fixture.ends(&["trust", "accept", "--site", "site"], 77);
     assert!(complaint.contains("there is no terminal on which it could be typed"), "{complaint}");
     fixture.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
@@ -81,7 +82,7 @@ fn a_site_of_an_older_version_is_accepted_at_its_first_use_and_says_so() {
 #[test]
 fn programs_that_hold_keys_leave_no_core() {
     let fixture = Fixture::new();
-    // It waits for a password on its standard input, and can be looked at meanwhile.
+    // The program waits for a password on its standard input, and can be examined meanwhile.
     let mut command = fixture.command(env!("CARGO_BIN_EXE_psyops"));
     let mut child =
         command.arg("rescue-password").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
@@ -91,7 +92,7 @@ fn programs_that_hold_keys_leave_no_core() {
         let line = text.lines().find(|line| line.starts_with("Max core file size")).unwrap().to_owned();
         line.split_whitespace().skip(4).take(2).collect::<Vec<_>>().join(" ")
     };
-    // The limit is set by the first statement of the program, which may not have run yet.
+    // The program's first statement sets the limit, and may not have run yet.
     let mut seen = core();
     for _ in 0..1000 {
         if seen == "0 0" {
@@ -114,7 +115,7 @@ fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
     fixture.replace_signing_key();
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml does not have the accepted signing key"), "{complaint}");
-    // Another id, whose folder of keys does not exist; and the keys of this one, named.
+    // Another id, for which no folder of keys exists; and the keys of this site, by options.
     fs::write(&path, text.replace("\"lab\"", "\"other\"")).unwrap();
     let keys = fixture.at("config/psyops/lab");
     let (identity, signing) = (keys.join("admin.age.txt"), keys.join("signing.key"));
@@ -157,7 +158,7 @@ fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
         let (said, complaint) = fixture.ends(words, 77);
         assert!(said.is_empty() && complaint.starts_with(expected), "{words:?}: {complaint}");
     }
-    // What is accepted is believed.
+    // Accepted keys count.
     let (admin, node) = (age_key_in(&path), age_key_in(&fixture.at("site/nodes/pi1.toml")));
     let host = fs::read_to_string(fixture.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub")).unwrap();
     let host = host.split(' ').nth(1).unwrap();

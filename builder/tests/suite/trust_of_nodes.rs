@@ -1,4 +1,5 @@
-//! A commit to the site must not change what a workstation knows of nodes: their keys, their SSH host keys, and the floors.
+//! A commit to the site must not change what a workstation knows of nodes: their keys, their SSH host keys, and the
+//! floors.
 
 use crate::common::{Fixture, age_key_in};
 use keys::issue::encryption::encrypt_armored;
@@ -7,7 +8,7 @@ use keys::issue::identity_file;
 use std::fs;
 use std::path::Path;
 
-/// What a committer writes into the store: a host key of his own, encrypted to the admins, with its public half.
+/// What a committer can write into the store: their own host key, encrypted to the admins, with its public half.
 fn plant_host_key(fixture: &Fixture, node: &str) -> HostKey {
     let key = HostKey::generate("root@evil").unwrap();
     let admin = age_key_in(&fixture.at("site/site.toml")).parse().unwrap();
@@ -70,7 +71,7 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
     let differs = |key: &str| {
         format!("the SSH host key of node pi1 is {key}, and the one that is known here is {known}\n")
     };
-    // The public half is for everybody to read, and for every committer to write.
+    // Everyone can read the public half, and every committer can replace it.
     let public = fixture.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub");
     let other = HostKey::generate("root@pi1").unwrap().public_line().unwrap();
     fs::write(&public, &other).unwrap();
@@ -80,7 +81,7 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     let halves = "secrets/nodes/pi1/ssh_host_ed25519_key.pub is not the public half of the key beside it";
     assert!(complaint.contains(halves), "{complaint}");
-    // So is the private half: all that it takes is the admins' public keys, which the site names.
+    // The private half can be replaced, too: that only needs the admins' public keys, which the site has.
     let found = plant_host_key(&fixture, "pi1").public_words().unwrap();
     let expected = differs(&found);
     let seal = fs::read(fixture.at("site/seals/pi1.seal")).unwrap();
@@ -95,7 +96,7 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
     let difference =
         serde_json::json!([{ "kind": "host-key", "node": "pi1", "key": found, "accepted": known }]);
     assert_eq!(shown["differences"], difference);
-    // Where nothing is noted, as on another admin's workstation, the kept seal vouches for the key.
+    // If nothing is noted, as on another admin's workstation, the stored seal vouches for the key.
     let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
     let elsewhere = fixture.at("elsewhere");
     fs::rename(&notes, &elsewhere).unwrap();
@@ -123,7 +124,7 @@ fn a_host_key_that_was_planted_for_a_new_node_is_not_believed() {
         assert!(said.is_empty() && complaint.contains(&expected), "{words:?}: {complaint}");
     }
     assert!(!fixture.at("site/seals/git.example.seal").exists());
-    // A key of an older node of which nothing is noted, and whose seal is gone.
+    // The key of an older node of which nothing is noted, and whose seal is gone.
     fs::remove_dir_all(fixture.at("site/secrets/nodes/git.example")).unwrap();
     fs::remove_file(fixture.at("site/nodes/git.example.toml")).unwrap();
     let notes = fixture.at("config/psyops/lab/lab.nodes.toml");
@@ -214,7 +215,7 @@ fn a_committer_cannot_use_up_the_numbers_of_floors() {
         let before = fs::read_to_string(path).unwrap();
         fs::write(path, format!("{line}\n{before}")).unwrap();
         for words in [
-            // Of another node, too.
+            // The same for another node.
             &["seal", "--site", "site", "--node", "pi1"][..],
             &["seal", "--site", "site", "--all", "--raise", "serial"],
             &["seal", "--site", "site", "--all", "--raise", "release"],
@@ -243,7 +244,7 @@ fn a_floor_is_noted_even_if_the_seals_fail_and_kept_seals_say_it_elsewhere() {
     fs::write(&site, before).unwrap();
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(complaint.contains("site.toml no longer has least-serial 2"), "{complaint}");
-    // On another workstation, where no floor was noted, a kept seal tells the lowest epoch.
+    // On another workstation, where no floor was noted, a stored seal has the lowest epoch.
     fs::write(&site, raised).unwrap();
     fixture.ends(&["seal", "--site", "site", "--all", "--raise", "release"], 0);
     let raised = fs::read_to_string(&site).unwrap();

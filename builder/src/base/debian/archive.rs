@@ -1,9 +1,9 @@
 //! The archive that mmdebstrap installs from: a folder with the locked packages and an index, made for one build.
 //!
-//! apt verifies it as it verifies Debian's: `InRelease` is signed by a key that is made here and forgotten, `Packages` has
-//! the digest that `InRelease` names, and each package the one in `Packages`. So nothing that came into the folder in
-//! another way, and no byte that changed since it was copied, is installed. The key is not in the root: apt is told of it
-//! by an option of the source, which is removed afterwards.
+//! apt verifies it as it verifies Debian's: `InRelease` is signed by a key that is made here and then discarded,
+//! `InRelease` has the digest of `Packages`, and `Packages` that of each package. So apt does not install anything that
+//! came into the folder in another way, nor a file that changed since it was copied. The key is not in the root: an
+//! option of the source names it for apt, and is removed afterwards.
 
 use crate::atomic;
 use crate::base::locked_package::{LockedPackage, Part};
@@ -20,17 +20,17 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-/// The public key, in the archive's folder.
+/// The file with the public key, in the archive's folder.
 pub(super) const KEYRING: &str = "key.gpg";
-/// When the signature was made: 2023-11-14, before all versions of this program. apt refuses a signature of the future, and
-/// programs in the sandbox may see the build time or the time of this machine.
+/// The time of the signature: 2023-11-14, before all versions of this program. apt refuses a signature from the future,
+/// and programs in the sandbox may see the build time or the time of this machine.
 const SIGNED_AT: u64 = 1_700_000_000;
 const SECONDS_PER_DAY: u64 = 86_400;
 const WEEKDAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// Its line in sources.list(5): a flat archive, verified by its own key alone.
+/// The archive's line in sources.list(5): a flat archive, verified with its own key only.
 pub(super) fn source() -> String {
     format!("deb [signed-by={ARCHIVE}/{KEYRING}] copy:{ARCHIVE} ./")
 }
@@ -70,7 +70,7 @@ fn stanza(control: &str, package: &LockedPackage, file: &str) -> String {
     format!("{control}\nFilename: ./{file}\nSize: {}\nSHA256: {}\n\n", package.size, package.sha256)
 }
 
-/// `Release` (Debian wiki, `RepositoryFormat`). Without `Valid-Until`: a lock remains buildable.
+/// The text of `Release` (Debian wiki, `RepositoryFormat`). It has no `Valid-Until`: a lock remains buildable.
 fn release(index: &str, time: u64, architecture: &Architecture) -> String {
     let digest = Sha256Digest::of(index.as_bytes());
     format!(
@@ -81,7 +81,7 @@ fn release(index: &str, time: u64, architecture: &Architecture) -> String {
     )
 }
 
-/// As in `Release`: RFC 1123, in UTC.
+/// A date as in `Release`: RFC 1123, in UTC.
 fn date(time: u64) -> String {
     let weekday = to_usize(time / SECONDS_PER_DAY % 7);
     let text = rfc3339(time);

@@ -1,5 +1,5 @@
-//! Machines that refuse namespaces, for real: this test program runs itself in a user namespace in which the kernel gives
-//! out no more of them (`/proc/sys/user/max_*_namespaces`, namespaces(7)), as root or as an ordinary user.
+//! Tests on machines that refuse namespaces: this test program runs itself in a user namespace in which the kernel
+//! allows no further ones (`/proc/sys/user/max_*_namespaces`, namespaces(7)), as root or as an ordinary user.
 
 use super::tests::Fixture;
 use crate::base;
@@ -9,21 +9,21 @@ use crate::tools::{self, DPKG_DEB, UNSHARE, missing_isolation};
 use std::path::PathBuf;
 use std::process::Command;
 
-/// What a build of the debian base ends with where there is no sandbox.
+/// The error of a build of the debian base on a machine without a sandbox.
 const NO_SANDBOX: &str = "cannot make the sandbox in which maintainer scripts of packages run: ";
 const ALLOW: &str = "the debian base needs user namespaces: allow them (sysctl user.max_user_namespaces, \
     kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), in a container start it with \
     --privileged, or build on another machine; the micro base needs none";
 
-/// Runs one of the tests below that are ignored, after `script` prepared the namespace of a root. A test program that does
-/// not find the test would succeed too, so its count is looked at.
+/// Runs one of the ignored tests below, after `script` prepared the namespace as root. A test program that does not
+/// find the test would succeed too, so the number of tests that ran is checked.
 fn within(script: &str, test: &str) {
     let mut command = Command::new(UNSHARE.find().unwrap());
     command.args(["--user", "--map-root-user", "--mount", "--", "sh", "-euc", script, "sh"]);
     runs(&mut command, test);
 }
 
-/// The same with all ids, which only root can give.
+/// The same with all ids mapped, which only root can do.
 fn within_all_ids(script: &str, test: &str) {
     let mapped = "while [ -z \"$(cat /proc/self/uid_map)\" ]; do sleep 0.02; done; exec sh -euc \"$@\"";
     let map = "unshare --user --mount -- sh -euc \"$@\" & pid=$!; \
@@ -40,7 +40,7 @@ fn runs(command: &mut Command, test: &str) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-/// Builds a site with the debian base and expects that to be refused before anything is fetched or made.
+/// Builds a site with the debian base and expects that the build is refused before anything is fetched or made.
 fn refused() -> String {
     let place = Fixture::new();
     place.lock();
@@ -55,10 +55,10 @@ fn refused() -> String {
     error.report()
 }
 
-/// As in a container that is root and may do everything but this.
+/// As in a container whose user is root and may do everything but make user namespaces.
 #[test]
 fn root_without_user_namespaces_is_told_what_the_debian_base_needs() {
-    // An ordinary user cannot be root of a namespace with more than one id: that is the next test.
+    // An ordinary user cannot be root of a namespace with more than one id: the next test covers that.
     if nix::unistd::geteuid().is_root() {
         let script = "echo 0 >/proc/sys/user/max_user_namespaces; exec \"$@\"";
         within_all_ids(script, "as_root_without_user_namespaces");
@@ -105,7 +105,7 @@ fn as_a_user_without_ids() {
     );
 }
 
-/// One namespace makes the user, and no other is left.
+/// The only allowed namespace is used to become this user; no further one can be made.
 #[test]
 fn a_user_without_user_namespaces_is_told_what_the_debian_base_needs() {
     within(
@@ -135,7 +135,7 @@ fn as_root_without_network_namespaces() {
     only_the_network_is_missing("unshare: unshare failed: No space left on device");
 }
 
-/// The rest of what confines programs still holds, and the command's end has the reason (`cli/finish.rs`).
+/// The other limits on programs still hold, and the end of the command prints the reason (`cli/finish.rs`).
 fn only_the_network_is_missing(reason: &str) {
     let shell = tools::Tool { name: "sh", package: "dash", ..DPKG_DEB };
     let script = "grep -E '^(CapEff|NoNewPrivs)' /proc/self/status; ulimit -c; ulimit -t; env | cut -d= -f1 | sort | tr '\\n' ' '";

@@ -1,7 +1,7 @@
 //! The debian base: mmdebstrap installs exactly the locked packages, maintainer scripts included, in a sandbox.
 //!
-//! Its [`archive`] is a folder with those packages and an index that is signed here, so nothing else can get in. Whatever
-//! must not be the same on two nodes, or not be there at all, is taken out afterwards.
+//! Its [`archive`] is a folder with those packages and an index that is signed here, so nothing else can get in. What
+//! must differ between nodes, or must not be in a root at all, is removed afterwards.
 
 mod archive;
 
@@ -22,7 +22,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
+/// These files are removed: state of the installation itself, identities, and what mmdebstrap copies from this machine.
 const REMOVED: [&str; 29] = [
     "etc/.pwd.lock",
     "etc/.resolv.conf.systemd-resolved.bak",
@@ -55,21 +55,21 @@ const REMOVED: [&str; 29] = [
     "var/log/dpkg.log",
 ];
 
-/// mmdebstrap takes character devices only; the sandbox's random devices are files.
+/// mmdebstrap accepts only character devices; the sandbox's random devices are files.
 const RANDOM_DEVICES: &str = "--setup-hook=mkdir -p \"$1/dev\"; for d in random urandom; do : >\"$1/dev/$d\"; mount --bind /dev/$d \"$1/dev/$d\"; done";
 const NO_RANDOM_DEVICES: &str =
     "--customize-hook=for d in random urandom; do umount \"$1/dev/$d\"; rm \"$1/dev/$d\"; done";
 
-/// dpkg says of each package that it unpacks it and that it sets it up.
+/// dpkg prints a line when it unpacks a package and one when it sets it up.
 const STEPS_OF_A_PACKAGE: u64 = 2;
 
-/// Whether this machine can install it: it has the programs, and allows the sandbox.
+/// Whether this machine can install the base: it has the programs, and allows the sandbox.
 pub(super) fn check_machine(store: &Store, build_time: u64) -> Result<(), BaseError> {
     MMDEBSTRAP.find()?;
     Sandbox::new(store, &Sha256Digest::of(b""), build_time).map(drop)
 }
 
-/// Puts the debian base together, as a tar at `place`.
+/// Makes the debian base, as a tar at `place`.
 pub(super) fn make(
     lock: &VouchedLock,
     store: &Store,
@@ -111,7 +111,7 @@ fn make_on(
     Ok(Store::remember(place)?)
 }
 
-/// The clock of this machine, which must not be in the base.
+/// The time of this machine in seconds since 1970. It must not appear in the base.
 fn now() -> u64 {
     #[expect(
         clippy::disallowed_methods,
@@ -134,7 +134,7 @@ fn install(
     bootstrap(&sandbox, lock.request.architecture, &names, build_time, output, steps)
 }
 
-/// Installs these packages and what is essential out of the sandbox's archive, as a tar at `output`.
+/// Installs these packages and the essential ones from the sandbox's archive, as a tar at `output`.
 fn bootstrap(
     sandbox: &Sandbox,
     architecture: &Architecture,
@@ -157,16 +157,16 @@ fn bootstrap(
         OUT_OF_ROOT,
         "--variant=essential",
         "--format=tar",
-        // It is root of the sandbox.
+        // mmdebstrap is root of the sandbox.
         "--mode=root",
         &architectures,
-        // What the machine is made of is not to be seen.
+        // The sandbox does not show the machine's hardware (`/sys`).
         "--skip=check/empty,chroot/mount/sys",
         &include,
         "--aptopt=APT::Sandbox::User \"root\"",
         "--aptopt=APT::Install-Recommends \"false\"",
         "--dpkgopt=path-exclude=/usr/share/man/*",
-        // A tar is made of it: what a power cut would leave behind does not matter.
+        // The result is packed into a tar: what a power cut would leave behind does not matter.
         "--dpkgopt=force-unsafe-io",
         // No suite: the archive made here is flat, and has none.
         "",
@@ -183,12 +183,12 @@ fn bootstrap(
     Ok(sandbox.run(&command, &environment, file.into(), hear)?)
 }
 
-/// Whether a path of the installation is taken.
+/// Whether this path of the installation goes into the base.
 fn wanted(path: &str) -> bool {
     if path.starts_with("usr/share/doc/") {
         return path.ends_with("/copyright");
     }
-    // Device nodes are the kernel's (devtmpfs), and some of mmdebstrap's stand for missing privileges.
+    // The kernel (devtmpfs) makes device nodes, and some of mmdebstrap's only replace nodes that it may not make.
     if path.starts_with("dev/") || path.starts_with("tmp/") || path.starts_with("run/") {
         return false;
     }
@@ -200,7 +200,7 @@ fn wanted(path: &str) -> bool {
 }
 
 fn clean(tree: &mut LayeredTree) -> Result<(), BaseError> {
-    // Empty, and not "uninitialized": the node's own is put there before init starts.
+    // Empty, and not "uninitialized": the node's own id is written there before init starts.
     tree.insert_file("etc/machine-id", 0o444, *b"")?;
     tree.insert_symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;
     Ok(())

@@ -1,5 +1,5 @@
-//! The installation for real, in its sandbox, of packages that are made here: one with just enough programs of this machine
-//! to run dpkg and scripts (a second or two instead of minutes), and one whose script does what the test wants.
+//! The installation for real, in its sandbox, of packages that are made here: one with just enough programs of this
+//! machine to run dpkg and scripts (a second or two instead of minutes), and one whose script does what the test wants.
 
 use super::*;
 use crate::base::lock::Lock;
@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// Before the clock of every machine that runs this.
+/// A time before the clock of every machine that runs this.
 const BUILD_TIME: u64 = 1_767_225_600;
-/// What dpkg wants to find before it installs, what mmdebstrap runs, and what scripts of the tests use.
+/// The programs that dpkg checks for before it installs, that mmdebstrap runs, and that scripts of the tests use.
 const PROGRAMS: [&str; 22] = [
     "sh",
     "rm",
@@ -185,7 +185,7 @@ fn copy_with_libraries(program: &str, root: &Path) {
     let libraries =
         said.lines().filter_map(|line| line.split_ascii_whitespace().find(|word| word.starts_with('/')));
     for file in std::iter::once(path.clone()).chain(libraries.map(PathBuf::from)) {
-        // What is in /lib is in /usr/lib: all systems that are supported have merged the two.
+        // /lib is a link to /usr/lib: all supported systems have merged the two.
         let place = file.strip_prefix("/usr").unwrap_or_else(|_| file.strip_prefix("/").unwrap());
         let place = root.join("usr").join(place);
         fs::create_dir_all(place.parent().unwrap()).unwrap();
@@ -200,7 +200,7 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
     let tree = place.make().unwrap();
     assert_eq!(tree.read("etc/maker/file").unwrap().unwrap(), b"made\n");
     let first = fs::read(place.folder.path().join("base.tar")).unwrap();
-    // Each archive has a key of its own, and the root is the same.
+    // Each archive has its own key, and the root is the same.
     place.make().unwrap();
     assert!(fs::read(place.folder.path().join("base.tar")).unwrap() == first);
     for path in tree.paths().filter(|path| tree.is_file(path)) {
@@ -212,7 +212,8 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
     }
 }
 
-/// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is gone.
+/// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is
+/// gone.
 #[test]
 fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
     let mut place = Fixture::new();
@@ -233,7 +234,7 @@ fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
         ),
     );
     place.with_script("day-maker", &format!("echo '# made on {today}' >/etc/day-maker.conf"));
-    // What rules are for: a key with a link to it, a log, the mail name.
+    // Files that the rules cover: a key with a link to it, a log, the mail name.
     place.with_script(
         "known-maker",
         "mkdir -p /etc/ssl/private /etc/known /var/log\n\
@@ -304,7 +305,7 @@ fn apt_refuses_an_index_whose_bytes_are_not_those_of_the_release() {
     assert!(complaint.contains("Hash Sum mismatch"), "{complaint}");
 }
 
-/// Were the source trusted without a signature, all of these would install.
+/// If the source were trusted without a signature, all of these would be installed.
 #[test]
 fn apt_refuses_an_archive_without_the_signature_of_its_key() {
     let place = Fixture::new();
@@ -326,7 +327,7 @@ fn apt_refuses_an_archive_without_the_signature_of_its_key() {
         fs::write(archive.join("Release"), text).unwrap();
         fs::remove_file(&release).unwrap();
     });
-    // In the words of gpgv (apt of Debian 12), or of sqv (Debian 13).
+    // The messages of gpgv (apt of Debian 12), and of sqv (Debian 13).
     for (complaint, gpgv, sqv) in [
         (changed, "BADSIG", "Message has been manipulated"),
         (of_another_key, "NO_PUBKEY", "Missing key"),

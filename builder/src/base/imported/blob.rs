@@ -1,4 +1,4 @@
-//! Files that are known by their digest: compared with it when they are stored and again when they are read.
+//! Files that are known by their digest, which is compared when they are stored and again when they are read.
 
 use super::error::ImportError;
 use super::locked::LockedLayer;
@@ -14,24 +14,24 @@ use std::io::{self, Read, Seek as _, Write as _};
 use std::path::Path;
 use std::process::Stdio;
 
-/// How a compressed file begins.
+/// The first bytes of a compressed file.
 const GZIP: &[u8] = b"\x1f\x8b";
 const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd";
 const XZ_START: &[u8] = b"\xfd7zXZ\0";
 
-/// The largest window of a zstd frame: 128 MiB, which the program zstd packs with unless it is told `--long=28` or more.
+/// The largest window of a zstd frame: 128 MiB, the most that the program zstd uses without `--long=28` or more.
 const ZSTD_WINDOW_LOG: u32 = 27;
-/// Bytes that xz may take to unpack; `xz -9` needs 65 MiB.
+/// The bytes of memory that xz may use to unpack; `xz -9` needs 65 MiB.
 const XZ_MEMORY: u64 = 192 << 20;
 
-/// Digest and size of a file of the site.
+/// The digest and the size in bytes of a file of the site.
 pub(super) fn digest(file: File, path: &Path) -> Result<(Sha256Digest, u64), ImportError> {
     let read = |source| ImportError::Read { path: path.to_owned(), source };
     let size = file.metadata().map_err(read)?.len();
     Ok((digest_of_open_file(file).map_err(read)?, size))
 }
 
-/// Puts a layer into the store: `bring` writes it to the place that it is given.
+/// Puts a layer into the store: `bring` writes it to the path that it is given.
 pub(super) fn keep(
     layer: &LockedLayer,
     store: &Store,
@@ -43,7 +43,7 @@ pub(super) fn keep(
     publish(layer, &place, store)
 }
 
-/// Moves a layer that arrived to its place in the store, where it is what it should be.
+/// Moves a fetched layer to its place in the store, if its digest and size are right.
 pub(super) fn publish(layer: &LockedLayer, arrived: &Path, store: &Store) -> Result<(), ImportError> {
     let found = digest_of_file(arrived).map_err(|source| StoreError { path: arrived.to_owned(), source })?;
     if found != layer.sha256 {
@@ -52,13 +52,13 @@ pub(super) fn publish(layer: &LockedLayer, arrived: &Path, store: &Store) -> Res
     Ok(Store::publish(arrived, &store.blob(&layer.sha256))?)
 }
 
-/// A layer of the store as an open tar. One that was damaged there is removed, so that it is fetched anew.
+/// A layer of the store as an open tar. A layer that was damaged there is removed, so that it is fetched again.
 pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, ImportError> {
     let path = store.blob(&layer.sha256);
     let file = File::open(&path).map_err(|source| ImportError::Read { path: path.clone(), source })?;
     open(file, &path, &layer.sha256, store).map_err(|error| match error {
         ImportError::WrongDigest { .. } => {
-            // Where it stays, the next build says the same again.
+            // If it cannot be removed, the next build reports the same error.
             let _ = fs::remove_file(&path);
             ImportError::DamagedLayer { layer: layer.sha256 }
         }
@@ -66,7 +66,7 @@ pub(super) fn open_kept(layer: &LockedLayer, store: &Store) -> Result<File, Impo
     })
 }
 
-/// A file with this digest as an open tar that has no name, and which nobody else can change.
+/// A file with this digest as an open tar without a name, which no other process can change.
 pub(super) fn open(
     mut file: File,
     path: &Path,
@@ -93,7 +93,7 @@ pub(super) fn open(
     unpacked(copy, path, store)
 }
 
-/// The same without compression. What a file is, it says itself: names and media types are often wrong.
+/// The same file, decompressed. Its first bytes tell the format: names and media types are often wrong.
 fn unpacked(file: File, path: &Path, store: &Store) -> Result<File, ImportError> {
     unpacked_within(file, path, store, &limits::LAYER)
 }
@@ -125,7 +125,7 @@ fn unpacked_within(
     Ok(out)
 }
 
-/// Unpacks, up to what a root may have: a few bytes can stand for any number of zeros.
+/// Decompresses, up to the limit for a root: a few bytes can expand to any number of zeros.
 fn copy(from: impl Read, to: &mut File, limit: &'static Limit) -> io::Result<()> {
     let length = io::copy(&mut from.take(limit.most.saturating_add(1)), to)?;
     limit.check(length).map(drop).map_err(over)
@@ -195,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_layer_does_not_choose_how_much_memory_unpacking_takes() {
-        // The block header of the xz format, section 3.1: the size of the dictionary is its fifth byte, a CRC32 its last four.
+        // Section 3.1 of the xz format: the fifth byte of the block header is the size of the dictionary, the last four
+        // a CRC32.
         let mut packed = xz(b"hello");
         packed[16] = 40;
         let length = usize::from(packed[12]) * 4;

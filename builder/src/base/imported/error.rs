@@ -10,100 +10,100 @@ use oci_client::errors::{OciDistributionError, OciErrorCode};
 use std::io;
 use std::path::PathBuf;
 
-/// Why there is no tree of such a base.
+/// Why an imported base could not be resolved, fetched or unpacked.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum ImportError {
-    /// A file of the site, or of a layout folder, cannot be read.
+    /// A file of the site, or of a layout folder, could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from opening or reading it.
         r#source: io::Error,
     },
-    /// The tar is another one than the lock says.
+    /// The tar has another digest than the one in the lock.
     #[error("{path} is not the tar that site.lock names (sha256 {locked}), but another one ({found})")]
     OtherTar {
-        /// The tar.
+        /// The path of the tar.
         path: PathBuf,
         /// The digest in the lock.
         locked: Sha256Digest,
-        /// Its digest.
+        /// The digest of the file.
         found: Sha256Digest,
     },
-    /// Something has another digest than it is known by.
+    /// A manifest, a configuration or a layer has another digest than the expected one.
     #[error("{what} with sha256 {expected} has sha256 {found}")]
     WrongDigest {
-        /// What it is.
+        /// What has the digest, as a noun for the message.
         what: &'static str,
-        /// The digest it should have.
+        /// The expected digest.
         expected: Sha256Digest,
-        /// The digest it has.
+        /// The digest of the bytes.
         found: Sha256Digest,
     },
-    /// A layer in the store is not what it was any more.
+    /// The digest of a layer in the store is not right any more.
     #[error("the layer {layer} was damaged in the store, and is removed from it")]
     DamagedLayer {
-        /// The layer.
+        /// The digest in the lock.
         layer: Sha256Digest,
     },
-    /// A compressed file that breaks off or makes no sense.
+    /// A compressed file is truncated or not valid.
     #[error("cannot unpack {path}: {}", chain(.source))]
     Unpack {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the decoder said.
+        /// The error from the decoder, or from writing what it unpacked.
         r#source: io::Error,
     },
-    /// A folder that is no OCI layout, or has not the image.
+    /// A folder is not an OCI layout, or does not have the image.
     #[error("{folder}: {problem}")]
     Layout {
-        /// The folder.
+        /// The path of the folder.
         folder: PathBuf,
-        /// What is wrong with it.
+        /// What is wrong with it, in one line.
         problem: String,
     },
-    /// A manifest that no root can be made of.
+    /// The manifest is not one of a root file system for the nodes.
     #[error("{image}: {problem}")]
     Manifest {
-        /// The image.
+        /// The image as `site.toml` names it.
         image: String,
-        /// What is wrong with it.
+        /// What is wrong with the manifest, in one line.
         problem: String,
     },
-    /// The registry did not give what it was asked for.
+    /// The registry could not be reached, or did not send what was asked for.
     #[error("cannot get {what} of {image}: {}", said(.source))]
     Registry {
-        /// The image.
+        /// The image as `site.toml` names it.
         image: String,
-        /// What it was asked for.
+        /// What was requested, as a noun for the message.
         what: String,
-        /// What came instead.
+        /// The error from the registry's client.
         r#source: Box<OciDistributionError>,
     },
-    /// There is no async runtime or no client.
+    /// The async runtime or the HTTP client could not be created.
     #[error("cannot start a client for registries: {0}")]
     Client(String),
-    /// No init that the builder knows.
+    /// The tree has no init that the builder knows.
     #[error(
         "{base} has no init: it needs systemd (usr/lib/systemd/systemd), or busybox as init or linuxrc beside a bin/sh"
     )]
     NoInit {
-        /// The base.
+        /// The base as `site.toml` names it.
         base: String,
     },
-    /// An init that nodes cannot run.
+    /// The init is a program for another architecture.
     #[error("the init of the base, {path}, is not a program for {wanted}")]
     OtherMachine {
-        /// The program.
+        /// The path of the init in the tree.
         path: String,
         /// The architecture of the nodes.
         wanted: &'static str,
     },
-    /// The store.
+    /// Reading or writing a file of the store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A tool of this machine.
+    /// A tool of this machine could not be run, or failed.
     #[error(transparent)]
     Tool(#[from] ToolError),
 }
@@ -119,7 +119,7 @@ impl ImportError {
         }
     }
 
-    /// Whether what came is not what was asked for.
+    /// Whether the answer is not what was asked for.
     fn is_false(source: &OciDistributionError) -> bool {
         match source {
             OciDistributionError::DigestError(_) | OciDistributionError::SpecViolationError(_) => true,
@@ -149,7 +149,7 @@ fn codes(source: &OciDistributionError) -> impl Iterator<Item = &OciErrorCode> {
     errors.iter().map(|error| &error.code)
 }
 
-/// What a registry's client says. Only the errors of HTTP leave it to their sources to say what happened.
+/// The message of a registry's client. Only the errors of HTTP leave the reason to their sources.
 fn said(error: &OciDistributionError) -> String {
     match error {
         OciDistributionError::RequestError(error) => chain(error),

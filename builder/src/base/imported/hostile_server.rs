@@ -1,11 +1,11 @@
-//! A server on the loopback that answers whatever a test wants, for registries that mean harm.
+//! A server on the loopback interface that answers what a test tells it, to act as a hostile registry.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
 use std::thread;
 
-/// Answers each request on a port of the loopback; gives what the registry is called.
+/// Answers each request on a loopback port; returns the host and port for the reference of an image.
 pub(crate) fn serve(
     answer: impl Fn(&str, &mut TcpStream) -> io::Result<()> + Send + Sync + 'static,
 ) -> String {
@@ -23,7 +23,7 @@ pub(crate) fn serve(
                     request.push(byte[0]);
                 }
                 let request = String::from_utf8_lossy(&request).into_owned();
-                // The one that asks may hang up.
+                // The client may close the connection.
                 let _ = answer(request.split(' ').nth(1).unwrap_or_default(), &mut stream);
             });
         }
@@ -35,7 +35,7 @@ pub(crate) fn head(to: &mut TcpStream, status: &str, headers: &str) -> io::Resul
     write!(to, "HTTP/1.1 {status}\r\nConnection: close\r\n{headers}\r\n")
 }
 
-/// Bytes until the other side hangs up.
+/// Sends bytes until the client closes the connection.
 pub(crate) fn without_end(to: &mut TcpStream) -> io::Result<()> {
     let zeros = vec![b' '; 1 << 16];
     loop {

@@ -1,7 +1,8 @@
-//! GET requests to a registry. Every answer has a limit in bytes and in time, which holds for bodies of errors and for
-//! redirects, too: the answering server chooses each of them.
+//! GET requests to a registry. Every answer has a limit in bytes and in time. The limits also hold for the bodies of
+//! errors and for redirects, because the server chooses these as well.
 //!
-//! HTTPS with the certificates that this machine trusts; plain HTTP with this machine only, also after a redirect.
+//! HTTPS uses the certificates that this machine trusts. Plain HTTP is allowed only to this machine, also after a
+//! redirect.
 
 use super::error::ImportError;
 use crate::input::over;
@@ -17,23 +18,23 @@ use std::io;
 use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 
-/// More redirects than this are a loop: registries hand a blob on to a storage once, and that once more.
+/// More redirects than this count as a loop: registries redirect a blob to a storage once, and that once more.
 const MOST_REDIRECTS: usize = 5;
-/// How long a registry may take to connect, and how long it may be silent in between.
+/// How long connecting to a registry may take, and how long the registry may send nothing.
 const CONNECT: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_mins(1);
 
-/// How long an answer may take as a whole.
+/// How long a whole answer may take.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
-    /// For any answer.
+    /// The time for any answer.
     pub(super) answer: Duration,
-    /// For a layer, that and its size by this many bytes in a second.
+    /// A layer gets additional time: its size divided by this rate in bytes per second.
     pub(super) rate: u64,
 }
 
 impl Patience {
-    /// A manifest of 4 MiB takes half of the minutes over a modem.
+    /// With these, a manifest of 4 MiB takes half of the minutes over a modem.
     pub(super) const USUAL: Self = Self { answer: Duration::from_mins(10), rate: 16 << 10 };
 
     pub(super) fn for_bytes(self, size: u64) -> Duration {
@@ -41,26 +42,26 @@ impl Patience {
     }
 }
 
-/// A client of one thread. Each question waits for its answer.
+/// A client with one thread, which waits for each answer.
 pub(super) struct Http {
     client: Client,
     runtime: Runtime,
 }
 
-/// A question.
+/// A request.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question<'q> {
     pub(super) url: &'q str,
     pub(super) token: Option<&'q str>,
     pub(super) accept: &'q [&'q str],
-    /// How long the answer may take, to its last byte.
+    /// The time limit for the whole answer.
     pub(super) within: Duration,
 }
 
 impl Http {
-    /// Nothing is asked yet.
+    /// A client that has not sent a request yet.
     pub(super) fn new() -> Result<Self, ImportError> {
-        // Another part of the process may have chosen the same; there is one choice a process.
+        // Another part of the process may have installed the same provider; a process has only one.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
             .connect_timeout(CONNECT)
@@ -74,12 +75,12 @@ impl Http {
         })
     }
 
-    /// The headers of an answer, whatever its status is. Its body is not read.
+    /// The headers of an answer with any status. The body is not read.
     pub(super) fn headers(&self, question: Question<'_>) -> OciResult<HeaderMap> {
         self.run(question, async { Ok(self.send(question).await?.headers().clone()) })
     }
 
-    /// Headers and body of a good answer.
+    /// The headers and the body of a successful answer.
     pub(super) fn whole(
         &self,
         question: Question<'_>,
@@ -91,14 +92,14 @@ impl Http {
             check(limit, response.content_length().unwrap_or(0))?;
             while let Some(piece) = response.chunk().await? {
                 bytes.extend_from_slice(&piece);
-                // How much comes at once depends on the network; the message does not.
+                // How much arrives at once depends on the network; the message does not.
                 check(limit, to_u64(bytes.len()).min(limit.most + 1))?;
             }
             Ok((headers, bytes))
         })
     }
 
-    /// Hands on the body of a good answer, which has at most `size` bytes.
+    /// Writes the body of a successful answer, of at most `size` bytes.
     pub(super) fn stream(
         &self,
         question: Question<'_>,
@@ -140,7 +141,7 @@ impl Http {
     }
 }
 
-/// The body of an answer that is not good has the reason. No more than the beginning of it is read.
+/// The body of an unsuccessful answer has the reason. Only its beginning is read.
 async fn good(mut response: Response) -> OciResult<Response> {
     let status = response.status();
     if status == StatusCode::OK {
@@ -171,7 +172,7 @@ fn check(limit: &'static Limit, found: u64) -> io::Result<()> {
     limit.check(found).map(drop).map_err(over)
 }
 
-/// Whether a registry or its token server may be asked there.
+/// Whether a registry or its token server may be asked at this address.
 pub(super) fn may_ask(url: &Url) -> Result<(), &'static str> {
     match url.scheme() {
         "https" => Ok(()),
@@ -193,7 +194,7 @@ fn redirect(attempt: Attempt<'_>) -> Action {
     }
 }
 
-/// With the reason, which the client's own error has as its last source.
+/// Adds the reason, which is the last source of the client's own error.
 fn explained(error: reqwest::Error, within: Duration) -> OciDistributionError {
     if error.is_timeout() {
         let problem = format!("there was no whole answer within {} s", within.as_secs());

@@ -1,4 +1,5 @@
-//! A folder with images in it (OCI image specification, image-layout.md), as `skopeo copy`, `buildah push` and others make it.
+//! A folder with images in it (OCI image specification, image-layout.md), as `skopeo copy`, `buildah push` and others
+//! make it.
 
 use super::error::ImportError;
 use super::locked::LockedLayer;
@@ -49,7 +50,7 @@ impl Layout {
             return Err(bad(format!("it has no image{tag}; its tags: {tags}")));
         }
         let index = match index.manifests.as_slice() {
-            // The entry of a single image need not say for which platform it is.
+            // The entry of a single image need not name its platform.
             [only] => {
                 let digest = sha256(&only.digest).map_err(bad)?;
                 let bytes = read(&folder, blob(&digest))?;
@@ -79,7 +80,7 @@ impl Source for Layout {
     }
 }
 
-/// Copies a layer out of the folder.
+/// Copies a layer from the folder.
 pub(super) fn copy(folder: &SiteFolder, layer: &LockedLayer, place: &Path) -> Result<(), ImportError> {
     let name = blob(&layer.sha256);
     let copied = folder.file(&name).and_then(|mut file| io::copy(&mut file, &mut File::create(place)?));

@@ -1,4 +1,4 @@
-//! What the lock says of an imported base.
+//! The part of a lock about an imported base.
 
 use crate::base::locked_package::MOST_BYTES;
 use crate::limits;
@@ -7,36 +7,36 @@ use crate::width::to_u64;
 use handoff::hash::Sha256Digest;
 use serde::{Deserialize, Serialize};
 
-/// Which tar, or which image.
+/// The tar or the image that the lock names, by digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImportedBase {
-    /// A tar.
+    /// A tar archive.
     Tar {
-        /// The digest of the file, compressed as it is.
+        /// The digest of the file as it is, that is, compressed.
         sha256: Sha256Digest,
-        /// Its size in bytes.
+        /// The size of the file in bytes.
         size: u64,
     },
-    /// An image for linux/amd64.
+    /// An image for Linux on the architecture of the nodes.
     Image {
         /// The digest of its manifest.
         manifest: Sha256Digest,
-        /// Its layers, the lowest first.
+        /// The layers of the image, the lowest first.
         layers: Vec<LockedLayer>,
     },
 }
 
-/// A layer of an image.
+/// One layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedLayer {
-    /// The digest of its file, compressed as it is.
+    /// The digest of the layer's file as it is, that is, compressed.
     pub sha256: Sha256Digest,
     /// The size of that file in bytes.
     pub size: u64,
 }
 
 impl ImportedBase {
-    /// The digest that names it: of the tar, or of the manifest.
+    /// The digest that identifies it: of the tar, or of the manifest.
     #[must_use]
     pub fn digest(&self) -> Sha256Digest {
         match self {
@@ -49,7 +49,8 @@ impl ImportedBase {
     pub(crate) fn add_to(&self, inputs: &mut Inputs) {
         match self {
             Self::Tar { sha256, .. } => inputs.add("tar", sha256),
-            // Not the manifest: other annotations, or the same layers under another tag, make no other tree.
+            // The manifest is left out: other annotations, or the same layers under another tag, do not make another
+            // tree.
             Self::Image { layers, .. } => {
                 for (number, layer) in (1..).zip(layers) {
                     inputs.add(format!("layer {number:03}"), layer.sha256);
@@ -58,7 +59,7 @@ impl ImportedBase {
         }
     }
 
-    /// What it is, a line each, for the digest of the lock.
+    /// Kind, digests and sizes, a line each, for the digest of the lock.
     pub(crate) fn lines(&self) -> String {
         match self {
             Self::Tar { sha256, .. } => format!("tar {sha256}\n"),
@@ -69,7 +70,7 @@ impl ImportedBase {
         }
     }
 
-    /// Out of the tables of a lock file.
+    /// Makes it from the tables of a lock file.
     pub(in crate::base) fn decode(
         tar: Option<RawTar>,
         image: Option<RawImage>,

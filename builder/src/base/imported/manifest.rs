@@ -1,5 +1,5 @@
-//! From what an image is called to its layers (OCI image specification, manifest.md and image-index.md; Docker's older
-//! media types mean the same).
+//! From the name of an image to its layers (OCI image specification, manifest.md and image-index.md; Docker's older
+//! media types are equivalent).
 
 use super::error::ImportError;
 use super::locked::{ImportedBase, LockedLayer};
@@ -11,9 +11,9 @@ use handoff::hash::Sha256Digest;
 use oci_client::manifest::{ImageIndexEntry, OciDescriptor, OciImageManifest, OciManifest};
 use serde::Deserialize;
 
-/// An index may list indexes. Nobody nests them deeper.
+/// An index may list indexes. Real images do not nest them deeper than this.
 const DEEPEST: usize = 4;
-/// What layers of a root are.
+/// The media types of the layers of a root.
 const LAYERS: [&str; 6] = [
     "application/vnd.oci.image.layer.v1.tar",
     "application/vnd.oci.image.layer.v1.tar+gzip",
@@ -23,11 +23,11 @@ const LAYERS: [&str; 6] = [
     "application/vnd.docker.image.rootfs.diff.tar.zstd",
 ];
 
-/// Where manifests come from.
+/// A source of manifests: a registry or a layout folder.
 pub(super) trait Source {
-    /// What the user calls the image.
+    /// The image as the user names it.
     fn name(&self) -> String;
-    /// The manifest or index that the name stands for now.
+    /// The manifest or index that the name refers to now.
     fn first(&self) -> Result<Vec<u8>, ImportError>;
     /// The manifest or index with this digest.
     fn manifest(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError>;
@@ -35,14 +35,14 @@ pub(super) trait Source {
     fn config(&self, digest: &Sha256Digest) -> Result<Vec<u8>, ImportError>;
 }
 
-/// What counts of an image's configuration (config.md).
+/// The fields of an image's configuration (config.md) that matter here.
 #[derive(Deserialize)]
 struct Configuration {
     architecture: String,
     os: String,
 }
 
-/// The image for Linux on this architecture that the source's name stands for now.
+/// The image for Linux on this architecture that the source's name refers to now.
 pub(super) fn resolve(
     source: &impl Source,
     architecture: &'static Architecture,
@@ -107,7 +107,7 @@ fn locked_layer(layer: &OciDescriptor) -> Result<LockedLayer, String> {
     Ok(LockedLayer { sha256: sha256(&layer.digest)?, size })
 }
 
-/// `sha256:` and 64 digits.
+/// Parses `sha256:` and 64 hexadecimal digits.
 pub(super) fn sha256(text: &str) -> Result<Sha256Digest, String> {
     let digest = text.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
     digest.ok_or_else(|| format!("{text:?} is no digest with sha256"))
@@ -125,7 +125,7 @@ pub(super) fn checked(
     Err(ImportError::WrongDigest { what, expected: *expected, found })
 }
 
-/// A manifest, an index or a configuration, each in the place of the others, for the fuzz targets.
+/// Parses the bytes as a manifest, an index and a configuration in turn, for the fuzz targets.
 #[cfg(feature = "fuzzing")]
 pub(crate) fn fuzz(bytes: &[u8]) {
     struct Same<'b>(&'b [u8]);

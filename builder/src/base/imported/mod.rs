@@ -1,8 +1,8 @@
-//! Bases that somebody gives: a tar, or an OCI image. Their files are taken as they are, but for what belongs to one
-//! machine or to a running one; kernel, boot stub and the programs of rescue come from Debian's archive, as for all.
+//! Imported bases: a tar or an OCI image. Their files are used unchanged, except those that belong to one machine or to
+//! a running system. Kernel, boot stub and the programs of rescue come from Debian's archive, as for all bases.
 //!
-//! What is taken is locked by digest. An image's layers lie in the store under theirs, so that a build from lock and store
-//! needs neither registry nor folder.
+//! The lock has the digests. An image's layers are in the store under their digests, so a build from lock and store
+//! needs neither the registry nor the folder.
 
 mod blob;
 pub mod error;
@@ -47,9 +47,9 @@ const FOLDERS: [(&str, u32); 10] = [
     ("var/log", 0o755),
     ("var/tmp", 0o1777),
 ];
-/// Filled by the kernel or at each start; what a container left there means nothing.
+/// The kernel or each start fills these folders; a container's files in them are not part of the system.
 const VOLATILE: [&str; 5] = ["dev/", "proc/", "run/", "sys/", "tmp/"];
-/// What belongs to one machine, or to the container that the files were in.
+/// Files that belong to one machine, or to the container that the tree was in.
 const OF_ONE_MACHINE: [&str; 5] = [
     ".dockerenv",
     "etc/hostname",
@@ -58,7 +58,7 @@ const OF_ONE_MACHINE: [&str; 5] = [
     "var/lib/systemd/random-seed",
 ];
 
-/// Finds out what the site's base is now, for a new lock. `None` for a base of packages.
+/// Resolves the site's base to digests, for a new lock. `None` for a base of packages.
 pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<ImportedBase>, ImportError> {
     match &site.base {
         Base::Micro | Base::Debian => Ok(None),
@@ -78,7 +78,7 @@ pub(super) fn resolve(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<Imp
     }
 }
 
-/// What an image in a registry is, for the tests with hostile registries.
+/// Resolves an image in a registry, for the tests with hostile registries.
 #[cfg(test)]
 pub(crate) fn resolve_reference(reference: &str) -> Result<ImportedBase, BaseError> {
     let ImageSource::Registry(reference) = reference.parse().expect("a reference") else {
@@ -87,7 +87,7 @@ pub(crate) fn resolve_reference(reference: &str) -> Result<ImportedBase, BaseErr
     Ok(manifest::resolve(&Registry::new(&reference)?, &handoff::architecture::X86_64)?)
 }
 
-/// Fetches what the store lacks, and refuses a tar that is not the locked one.
+/// Fetches the layers that the store lacks, and refuses a tar that is not the locked one.
 pub(super) fn fetch(
     site: &Site,
     imported: &ImportedBase,
@@ -140,7 +140,7 @@ fn check_tar(file: File, path: &Path, locked: &handoff::hash::Sha256Digest) -> R
     Err(ImportError::OtherTar { path: path.to_owned(), locked: *locked, found })
 }
 
-/// Puts the base together, as a tar at `place`.
+/// Makes the tree of the base, as a tar at `place`.
 pub(super) fn make(
     site: &Site,
     imported: &ImportedBase,
@@ -160,7 +160,7 @@ pub(super) fn make(
                 tree.add_image_layer(blob::open_kept(layer, store)?, &name, &wanted)?;
             }
         }
-        // The lock does not answer for another kind of base.
+        // A lock that was made for another kind of base is refused earlier.
         (_, ImportedBase::Tar { .. }) => {}
     }
     let init = init::detect(&tree, site.architecture)?
@@ -173,20 +173,20 @@ pub(super) fn make(
     Ok(init)
 }
 
-/// Whether a path of `site.toml` leads out of the site, as anyone who reads it can see. What it names is known by the
-/// digest in the lock.
+/// Whether a path of `site.toml` points outside the site, as any reader of the file can see. The lock has the digest of
+/// what it points to.
 fn leads_outside(path: &Path) -> bool {
     path.is_absolute() || path.components().any(|part| part == Component::ParentDir)
 }
 
-/// The site's tar. One in the site is opened beneath its folder.
+/// Opens the site's tar. A tar within the site is opened beneath its folder.
 fn tar_of(site: &Site, path: &Path) -> Result<File, ImportError> {
     let opened =
         if leads_outside(path) { open_anywhere(&site.dir.join(path)) } else { site.folder.file(path) };
     opened.map_err(|source| ImportError::Read { path: site.dir.join(path), source })
 }
 
-/// The site's folder of images, beneath which all of it is opened.
+/// Opens the site's layout folder; all its files are opened beneath it.
 fn layout_of(site: &Site, path: &Path) -> Result<SiteFolder, ImportError> {
     if !leads_outside(path) {
         return Ok(site.folder.folder(path));
@@ -195,24 +195,24 @@ fn layout_of(site: &Site, path: &Path) -> Result<SiteFolder, ImportError> {
     SiteFolder::open(&path).map_err(|source| ImportError::Read { path, source })
 }
 
-/// Whether a path of the base is taken.
+/// Whether this path of the base goes into the root.
 fn wanted(path: &str) -> bool {
     let volatile = VOLATILE.iter().any(|folder| path.starts_with(folder));
     !volatile && !OF_ONE_MACHINE.contains(&path) && !path.starts_with("etc/ssh/ssh_host_")
 }
 
-/// Adds what every system needs and a container does without.
+/// Adds the files that every system needs and a container lacks.
 fn complete(tree: &mut LayeredTree) -> Result<(), BaseError> {
     for (folder, mode) in FOLDERS {
         if !tree.contains(folder) {
             tree.insert_directory(folder, mode)?;
         }
     }
-    // Where kernel modules are looked for.
+    // The place where kernel modules are looked for.
     if !tree.contains("lib") {
         tree.insert_symlink("lib", "usr/lib")?;
     }
-    // Empty: the node's own is put there before init starts.
+    // Empty: the node's own id is written there before init starts.
     tree.insert_file("etc/machine-id", 0o444, *b"")?;
     if tree.is_file("usr/lib/systemd/systemd-resolved") && !tree.contains("etc/resolv.conf") {
         tree.insert_symlink("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf")?;

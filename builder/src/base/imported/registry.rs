@@ -1,5 +1,5 @@
-//! Registries (OCI distribution specification). What they are asked is here; how, in [`super::http`]. What they answer has
-//! the types of the crate `oci-client`.
+//! Registries (OCI distribution specification). The requests are here; [`super::http`] sends them. The types of the
+//! answers are those of the crate `oci-client`.
 
 use super::error::ImportError;
 use super::http::{Http, Patience, Question, may_ask};
@@ -20,14 +20,14 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 
-/// What a name may stand for.
+/// The media types that a name may refer to.
 const ACCEPTED: [&str; 4] = [
     "application/vnd.oci.image.index.v1+json",
     "application/vnd.oci.image.manifest.v1+json",
     "application/vnd.docker.distribution.manifest.list.v2+json",
     "application/vnd.docker.distribution.manifest.v2+json",
 ];
-/// The header with the digest of what was sent.
+/// The header with the digest of the body that the registry sent.
 const DIGEST: &str = "docker-content-digest";
 
 /// One image in a registry.
@@ -38,7 +38,7 @@ pub(super) struct Registry<'a> {
     token: OnceCell<Option<String>>,
 }
 
-/// What a token server answers (Docker's token authentication specification).
+/// The answer of a token server (Docker's token authentication specification).
 #[derive(Deserialize)]
 struct TokenAnswer {
     token: Option<String>,
@@ -46,17 +46,17 @@ struct TokenAnswer {
 }
 
 impl<'a> Registry<'a> {
-    /// Nothing is asked yet.
+    /// A registry that was not asked anything yet.
     pub(super) fn new(reference: &'a Reference) -> Result<Self, ImportError> {
         Self::patient(reference, Patience::USUAL)
     }
 
-    /// The same, with other limits of time.
+    /// The same with other time limits.
     pub(super) fn patient(reference: &'a Reference, patience: Patience) -> Result<Self, ImportError> {
         Ok(Self { reference, http: Http::new()?, patience, token: OnceCell::new() })
     }
 
-    /// Writes a layer to `place`; what stores it compares it with its digest.
+    /// Downloads a layer to `place`; the caller, which stores it, compares the digest.
     pub(super) fn download(&self, layer: &LockedLayer, place: &Path) -> Result<(), ImportError> {
         let failed = |source| StoreError { path: place.to_owned(), source };
         let mut file = File::create(place).map_err(failed)?;
@@ -66,7 +66,7 @@ impl<'a> Registry<'a> {
             self.http.stream(question, layer.size, &mut |bytes| file.write_all(bytes))
         });
         got.map_err(|source| match source {
-            // What has a number is the system's answer to writing.
+            // An error with a number comes from the kernel, when the file was written.
             OciDistributionError::IoError(source) if source.raw_os_error().is_some() => failed(source).into(),
             source => self.error(format!("the layer {}", layer.sha256), source),
         })
@@ -92,10 +92,10 @@ impl<'a> Registry<'a> {
         self.http.whole(question, &limits::MANIFEST)
     }
 
-    /// What proves that everybody may pull this, where the registry wants such a proof. Asked for once.
+    /// The token that lets anyone pull this image, where the registry requires one. Requested once.
     fn token(&self) -> OciResult<Option<&str>> {
         if self.token.get().is_none() {
-            // Another thread cannot have been quicker: a registry is used by one.
+            // No other thread can have set it: each thread has its own registry.
             let _ = self.token.set(self.new_token()?);
         }
         Ok(self.token.get().and_then(Option::as_deref))
@@ -124,7 +124,7 @@ impl<'a> Registry<'a> {
         let bad = |problem: String| OciDistributionError::RegistryTokenDecodeError(problem);
         let answer: TokenAnswer = serde_json::from_slice(&bytes).map_err(|error| bad(error.to_string()))?;
         let token = answer.token.or(answer.access_token).ok_or_else(|| bad("it has no token".into()))?;
-        // It becomes a part of a header.
+        // The token becomes part of a header.
         if token.chars().all(|c| c.is_ascii_graphic()) {
             Ok(Some(token))
         } else {
@@ -148,7 +148,7 @@ impl<'a> Registry<'a> {
     }
 }
 
-/// Where a token is to be had, by the first challenge of a kind that is known (RFC 9110, section 11.6.1).
+/// The address of the token server, from the first challenge of a known kind (RFC 9110, section 11.6.1).
 fn token_server(challenge: &str) -> Option<OciResult<Url>> {
     let bearer = ChallengeParser::new(challenge)
         .filter_map(Result::ok)

@@ -1,4 +1,4 @@
-//! Images out of a registry: Debian's docker-registry on this machine, filled by skopeo.
+//! Images from a registry: Debian's docker-registry on this machine, filled by skopeo.
 
 use super::http::Patience;
 use super::tests::{Fixture, system, tar, text};
@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
-/// A registry that ends with its value.
+/// A registry process that is stopped when this is dropped.
 struct RunningRegistry {
     child: Child,
     port: u16,
@@ -22,7 +22,7 @@ impl RunningRegistry {
         Self::start_with("", tempfile::tempdir().unwrap())
     }
 
-    /// With certificates that openssl makes: `ca.pem` is whom to trust.
+    /// Starts with certificates that openssl makes: `ca.pem` is the one to trust.
     fn start_with_tls() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let script = "key='-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes'
@@ -62,7 +62,7 @@ impl RunningRegistry {
         panic!("the registry does not answer");
     }
 
-    /// Copies the image with this tag from the layout folder of a place.
+    /// Copies the image with this tag from the layout folder of a fixture into the registry.
     fn push(&self, place: &Fixture, tag: &str) {
         let from = format!("oci:{}:{tag}", place.site.dir.join("layout").display());
         let to = format!("docker://127.0.0.1:{}/lab/base:stable", self.port);
@@ -73,7 +73,7 @@ impl RunningRegistry {
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     }
 
-    /// Where the registry itself keeps a blob.
+    /// Where the registry itself stores a blob.
     fn blob(&self, digest: &handoff::hash::Sha256Digest) -> PathBuf {
         let (text, data) =
             (digest.to_string(), self.folder.path().join("data/docker/registry/v2/blobs/sha256"));
@@ -88,7 +88,7 @@ impl Drop for RunningRegistry {
     }
 }
 
-/// A site whose base is the image that `tag` of the registry stands for, with images `one` and `two` to push.
+/// A site whose base is the image that `tag` of the registry refers to, with images `one` and `two` to push.
 fn place(registry: &RunningRegistry, reference: &str) -> Fixture {
     let place = Fixture::new(&format!("oci:127.0.0.1:{}/lab/base{reference}", registry.port));
     let mut second = LayeredTree::new();
@@ -120,7 +120,7 @@ fn a_tag_is_pulled_once_and_the_lock_holds_when_it_moves_and_when_the_registry_i
     assert_eq!(gone.class(), Class::Unavailable, "{gone}");
     place.make(&locked).unwrap();
     place.make(&moved).unwrap();
-    // Without the layers in the store there is nothing to be had.
+    // Without the layers in the store, the registry is needed again.
     fs::remove_dir_all(place.store.dir().join("blobs")).unwrap();
     fs::create_dir(place.store.dir().join("blobs")).unwrap();
     let error = place.make(&locked).err().unwrap();
@@ -178,10 +178,10 @@ fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
     assert_eq!(error.class(), Class::BadContent, "{error}");
 }
 
-/// How a test calls itself: with which certificates are trusted, and where the registry is.
+/// The environment variable with which a test starts itself again: its value is the reference to resolve.
 const REFERENCE: &str = "PSYOPS_TEST_REFERENCE";
 
-/// Asks for an image in a process of its own, which trusts this certificate and no other; gives what it says.
+/// Resolves an image in a process of its own, which trusts only this certificate; returns what it printed.
 fn resolve_elsewhere(reference: &str, trusted: &Path) -> String {
     let output = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "base::imported::registry_tests::resolves", "--ignored", "--nocapture"])
@@ -201,7 +201,7 @@ fn resolves() {
     assert!(resolved.is_ok(), "not resolved: {class:?}");
 }
 
-/// 0.0.0.0 leads to this machine as well, but does not count as local.
+/// 0.0.0.0 reaches this machine as well, but does not count as local.
 #[test]
 fn another_machines_registry_is_asked_over_tls_and_must_be_trusted() {
     let registry = RunningRegistry::start_with_tls();
@@ -226,7 +226,7 @@ fn another_machines_registry_is_never_asked_without_tls() {
     place.resolve().unwrap();
 }
 
-/// A byte now and then would satisfy a limit on silence alone.
+/// A server that sends a byte now and then would stay within a limit on silence.
 #[test]
 fn a_registry_that_is_slow_without_end_is_not_waited_for() {
     let host = super::hostile_server::serve(|path, to| {

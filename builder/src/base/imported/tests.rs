@@ -1,4 +1,4 @@
-//! Bases out of tars and layout folders, from the lock to the tree.
+//! Bases from tars and layout folders, from the lock to the tree.
 
 use super::*;
 use crate::site::{GeneratedKeys, InitOptions, init_site};
@@ -15,7 +15,7 @@ pub(super) struct Fixture {
     pub(super) store: Store,
 }
 
-/// What begins like a program for x86-64.
+/// The first bytes of a program for x86-64.
 fn program() -> Vec<u8> {
     let mut bytes = b"\x7fELF".to_vec();
     bytes.resize(64, 0);
@@ -69,7 +69,7 @@ impl Fixture {
         json!({"digest": format!("sha256:{digest}"), "size": bytes.len()})
     }
 
-    /// Adds an image to the layout folder; gives its entry for the index.
+    /// Adds an image to the layout folder; returns its entry for the index.
     pub(super) fn image(&self, layers: &[Vec<u8>], architecture: &str, tag: &str) -> serde_json::Value {
         let with = |mut value: serde_json::Value, key: &str, to: &str| {
             value[key] = to.into();
@@ -103,7 +103,7 @@ impl Fixture {
         resolve(&self.site, &|_| ()).map(Option::unwrap)
     }
 
-    /// From the lock to the tree.
+    /// Makes the tree from the lock.
     pub(super) fn make(&self, imported: &ImportedBase) -> Result<(LayeredTree, Init), BaseError> {
         fetch(&self.site, imported, &self.store, &|_| ())?;
         let place = self.folder.path().join("base.tar");
@@ -133,7 +133,7 @@ fn a_tar_is_taken_whatever_it_is_packed_with() {
         let (tree, init) = place.make(&place.resolve().unwrap()).unwrap();
         assert_eq!(init, Init { kind: handoff::init::InitKind::Busybox, path: "/sbin/init".into() });
         assert_eq!(text(&tree, "etc/motd").as_deref(), Some("base\n"));
-        // What is of one machine is not of all, and what a running system needs is there.
+        // Files of one machine are left out, and folders that a running system needs are added.
         assert_eq!(text(&tree, "etc/machine-id").as_deref(), Some(""));
         assert!(!tree.contains("etc/ssh/ssh_host_ed25519_key"));
         assert_eq!(tree.metadata("tmp").unwrap().mode, 0o1777);
@@ -175,7 +175,7 @@ fn layers_of_a_layout_come_by_tag_and_platform_and_stay_in_the_store() {
     // From here on the folder is not needed.
     fs::remove_dir_all(place.site.dir.join("layout")).unwrap();
     place.make(&imported).unwrap();
-    // What was damaged in the store is said once, and then fetched anew.
+    // A damaged layer is reported once, and then fetched again.
     let ImportedBase::Image { layers, .. } = &imported else { panic!("{imported:?}") };
     fs::write(place.store.blob(&layers[0].sha256), "damaged").unwrap();
     let error = place.make(&imported).err().unwrap();
@@ -194,7 +194,7 @@ fn a_layer_that_is_not_what_its_name_says_does_not_reach_the_store() {
     let error = place.make(&imported).err().unwrap();
     assert!(matches!(error, BaseError::ImportedBase(ImportError::WrongDigest { .. })), "{error}");
     assert!(!place.store.blob(&layers[0].sha256).exists());
-    // Nor does a manifest count that was changed.
+    // A changed manifest is refused as well.
     let digest = image["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
     place.put(&format!("layout/blobs/sha256/{digest}"), b"{}");
     assert!(matches!(place.resolve().unwrap_err(), ImportError::WrongDigest { .. }));

@@ -1,18 +1,19 @@
-//! Databases of Berkeley DB (postfix' and sendmail's maps): each has an id of 20 bytes, made of the inode, the device, the
-//! time and chance, by which programs that share a cache tell files apart. It becomes one that depends on the path alone,
-//! wherever it is: databases within the file have it in their first page, too.
+//! Databases of Berkeley DB (maps of postfix and sendmail): each has an id of 20 bytes, made from the inode, the
+//! device, the time and random numbers, by which programs that share a cache tell files apart. It is replaced by an id
+//! that depends on the path only, in each page that has it: databases within the file have it in their first page, too.
 
 use crate::tree::{LayeredTree, TreeError};
 use handoff::hash::Sha256Digest;
 use std::ops::Range;
 
-/// Of a hash, btree, queue and heap, at this place of the first page (`db_page.h`, struct `_dbmeta33`).
+/// The magic numbers of a hash, btree, queue and heap, at this place of the first page (`db_page.h`, struct
+/// `_dbmeta33`).
 const MAGIC: [u32; 4] = [0x0006_1561, 0x0005_3162, 0x0004_2253, 0x0007_4582];
 const MAGIC_AT: Range<usize> = 12..16;
 const ID_AT: Range<usize> = 52..72;
-/// No page is smaller.
+/// The size of the smallest page in bytes.
 const SMALLEST: usize = 512;
-/// Where scripts make databases.
+/// The folders in which scripts make databases.
 const FOLDERS: [&str; 2] = ["etc/", "var/"];
 
 /// Replaces the id of each database.
@@ -37,7 +38,7 @@ fn with_id(path: &str, bytes: &[u8]) -> Option<Vec<u8>> {
     let digest = Sha256Digest::of(path.as_bytes());
     let (old, new) = (bytes.get(ID_AT)?, digest.as_bytes().get(..ID_AT.len())?);
     let mut fixed = bytes.to_vec();
-    // In every page at the same place.
+    // The id is at the same place in every page.
     for page in fixed.chunks_mut(SMALLEST) {
         if let Some(id) = page.get_mut(ID_AT).filter(|id| **id == *old) {
             id.copy_from_slice(new);

@@ -1,7 +1,7 @@
-//! Which package left a file: a hint for people, because nothing records it.
+//! Which package left a file: a hint for the user, because no record of it exists.
 //!
-//! In this order: packages whose maintainer scripts name the path; those whose scripts name the file; those that own the
-//! folder, where they are few. Scripts and lists of files are read from the locked packages, not from the root.
+//! In this order: packages whose maintainer scripts name the path; those whose scripts name the file; those that own
+//! the folder, where they are few. Scripts and lists of files are read from the locked packages, not from the root.
 
 use super::Leftover;
 use crate::base::locked_package::Part;
@@ -11,9 +11,9 @@ use crate::store::Store;
 use crate::tree::LayeredTree;
 use std::path::Path;
 
-/// More packages than these explain nothing.
+/// A longer list of packages explains nothing.
 const MOST: usize = 3;
-/// A shorter file name is in many scripts.
+/// Shorter file names occur in many scripts.
 const SHORTEST_NAME: usize = 4;
 
 /// How well a package explains a file: the best first.
@@ -24,7 +24,7 @@ enum Reason {
     OwnsFolder,
 }
 
-/// Notes at each file the packages that most likely left it.
+/// Adds to each leftover the packages that most likely left it.
 pub(super) fn name(found: &mut [Leftover], lock: &VouchedLock, store: &Store) -> Result<(), BaseError> {
     let mut reasons: Vec<Vec<(Reason, String)>> = vec![Vec::new(); found.len()];
     for package in lock.vouched_packages(Part::Base) {

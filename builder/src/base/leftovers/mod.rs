@@ -1,8 +1,8 @@
-//! What maintainer scripts left behind: every file of a new base whose content no package has is searched for what must not
-//! be the same on all nodes, or not leave this machine.
+//! What maintainer scripts left behind. Every file of a new base whose content is not from a package is searched for
+//! what must differ between nodes, or must not leave this machine.
 //!
-//! Known finds are removed or replaced by the rules in `rules.rs`; any other one makes the build refuse, by name. A path is
-//! never trusted: what counts is whether some package of the lock has a file with that content.
+//! The rules in `rules.rs` remove or replace known finds; any other find makes the build fail with the file's name. A
+//! path is never trusted: what counts is whether a package of the lock has a file with that content.
 
 mod berkeley;
 mod makers;
@@ -25,18 +25,18 @@ pub(super) use search::Find;
 pub(super) use search::Machine;
 pub(super) use times::Span;
 
-/// A file that a script made and that nothing explains.
+/// A file that a script made and that no rule covers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
-    /// Where it is in the root.
+    /// The file's path in the root.
     pub path: String,
-    /// What is in it.
+    /// What was found in it.
     pub find: Find,
-    /// The packages that most likely made it; none where that is not known.
+    /// The packages that most likely made it; empty if unknown.
     pub makers: Vec<String>,
 }
 
-/// Takes out of `tree` what the rules name, and refuses it if something else is left.
+/// Removes from `tree` what the rules name, and fails if another find is left.
 pub(super) fn clean(
     tree: &mut LayeredTree,
     lock: &VouchedLock,

@@ -1,13 +1,13 @@
-//! Passwords: hashes in the forms of crypt(5) and of some servers, and plain ones where a file says that it is one.
+//! Passwords: hashes in the forms of crypt(5) and of some servers, and plain ones that a file marks as passwords.
 //!
-//! Of plain ones, only answers that debconf keeps and assignments like `password = x7GhQ2mm` are recognized, outside of
-//! comments. A value that is a word, a path or a reference to something else is not taken for a password.
+//! Plain passwords are recognized only in answers that debconf stores and in assignments like `password = x7GhQ2mm`,
+//! outside of comments. A value that is a word, a path or a reference to something else does not count as a password.
 
 const CRYPT: &str = "a password hash (crypt)";
 const OF_SERVER: &str = "a password hash";
 const DEBCONF: &str = "a password (debconf)";
 const ASSIGNED: &str = "a password";
-/// Hashes of directory servers, of GRUB and of `PostgreSQL` begin like this.
+/// The first characters of the hashes of directory servers, of GRUB and of `PostgreSQL`.
 const PREFIXES: [&str; 8] = [
     "{SSHA}",
     "{SHA}",
@@ -18,16 +18,16 @@ const PREFIXES: [&str; 8] = [
     "SCRAM-SHA-256$",
     "SCRAM-SHA-1$",
 ];
-/// At least that much follows such a beginning.
+/// The least number of characters after such a prefix.
 const SHORTEST_HASH: usize = 20;
-/// Names of settings end like this, without case.
+/// The ends of the names of settings that hold a password, in lower case.
 const NAMES: [&str; 6] = ["password", "passwd", "passphrase", "dbpass", "_pass", "secret"];
-/// Lengths of a plain password that is told from a word.
+/// The lengths of a plain password that can be told from a word.
 const PLAIN: std::ops::RangeInclusive<usize> = 8..=256;
 /// Larger files are not settings.
 const MOST_SETTINGS: usize = 1 << 20;
 
-/// What kind of password is in a file with this path and content.
+/// The kind of password in a file with this path and content, if any.
 pub(super) fn find(path: &str, bytes: &[u8]) -> Option<&'static str> {
     let dollars = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'$').map(|(at, _)| at);
     if dollars.into_iter().any(|at| bytes.get(at + 1..).is_some_and(is_crypt)) {
@@ -51,11 +51,11 @@ pub(super) fn find(path: &str, bytes: &[u8]) -> Option<&'static str> {
     text.lines().any(assigns_password).then_some(ASSIGNED)
 }
 
-/// Whether what follows a dollar sign is a hash of crypt(5): `ID$...`.
+/// Whether the text after a dollar sign is a hash of crypt(5): `ID$...`.
 fn is_crypt(rest: &[u8]) -> bool {
     let mut fields = rest.splitn(5, |byte| *byte == b'$');
     let mut next = || fields.next().unwrap_or_default();
-    // The last field ends with the hash; what follows it is not of the alphabet.
+    // The last field ends with the hash; what follows it is not in the alphabet.
     let ends = |field: &[u8], length: usize| leading(field, is_itoa64) == length;
     let is_salt =
         |field: &[u8], most: usize| field.len() <= most && field.iter().all(|byte| is_itoa64(*byte));
@@ -90,14 +90,15 @@ fn is_base64(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'+' | b'=' | b':' | b'$')
 }
 
-/// A line of shadow(5) whose second field is a hash of the old crypt, 13 characters.
+/// Whether this is a line of shadow(5) whose second field is a hash of the old crypt, of 13 characters.
 fn is_old_shadow_line(line: &str) -> bool {
     let fields: Vec<&str> = line.split(':').collect();
     let is_number = |field: &str| !field.is_empty() && field.bytes().all(|byte| byte.is_ascii_digit());
     fields.len() == 9 && is_number(fields[2]) && fields[1].len() == 13 && fields[1].bytes().all(is_itoa64)
 }
 
-/// An answer in debconf's database (debconf-devel(7)): paragraphs with `Name:`, `Template:` and `Value:`.
+/// Whether this is debconf's database (debconf-devel(7)) with a password: paragraphs with `Name:`, `Template:`,
+/// `Value:`.
 fn has_debconf_password(path: &str, text: &str) -> bool {
     let all_are = path.ends_with("/passwords.dat");
     text.split("\n\n").any(|paragraph| {
@@ -112,7 +113,7 @@ fn has_debconf_password(path: &str, text: &str) -> bool {
     })
 }
 
-/// A setting like `password = x7GhQ2mm`, `dbc_dbpass='x7GhQ2mm'` or `"secret": "x7GhQ2mm",`.
+/// Whether a line is a setting like `password = x7GhQ2mm`, `dbc_dbpass='x7GhQ2mm'` or `"secret": "x7GhQ2mm",`.
 fn assigns_password(line: &str) -> bool {
     let line = line.trim();
     let is_comment = ["#", "//", ";", "*", "!", "<!--", "--", "%"].iter().any(|mark| line.starts_with(mark));
@@ -153,7 +154,7 @@ mod tests {
         ] {
             assert_eq!(in_etc(&format!("root:{hash}:20000:0:99999:7:::\n")), Some(CRYPT), "{hash}");
             assert_eq!(in_etc(&format!("admin:!{hash}")), Some(CRYPT), "{hash}");
-            // One character too many is no hash of that kind.
+            // With one character too many, it is not a hash of that kind.
             let longer = format!("{hash}a");
             assert_eq!(in_etc(&longer).is_some(), hash.starts_with("$argon2"), "{longer}");
         }

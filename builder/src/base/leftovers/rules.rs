@@ -1,8 +1,8 @@
-//! What scripts of Debian's packages are known to leave, and what happens to it.
+//! What scripts of Debian's packages are known to leave, and how each is handled.
 
 use crate::tree::{LayeredTree, TreeError};
 
-/// Removed where it is: the path, `*` standing for any characters of a name, and what makes it again on the node.
+/// Files to remove: the path, with `*` for any characters of a name, and what makes the file again on the node.
 const REMOVED: [(&str, &str); 14] = [
     ("etc/ssl/private/ssl-cert-snakeoil.key", "ssl-cert: make-ssl-cert generate-default-snakeoil, in a role"),
     ("etc/ssl/certs/ssl-cert-snakeoil.pem", "the same"),
@@ -19,17 +19,17 @@ const REMOVED: [(&str, &str); 14] = [
     ("var/lib/urandom/random-seed", "the init script urandom"),
     ("var/lib/ucf/cache/*:etc:mdadm:mdadm.conf", "with the file"),
 ];
-/// Settings of which lines are removed: the file, and the start of each setting's line. What is the default then is the
-/// node's own.
+/// Settings to remove: the file, and the start of each setting's line. The default that then applies is the node's own.
 const REMOVED_SETTINGS: [(&str, &[&str]); 1] = [
-    // postfix takes the host name; /etc/mailname would be missing.
+    // postfix uses the host name; /etc/mailname would be missing.
     ("etc/postfix/main.cf", &["myhostname =", "myorigin = /etc/mailname"]),
 ];
-/// Below here, files are logs of the installation.
+/// Files below this folder are logs of the installation.
 const LOGS: &str = "var/log/";
 const SECONDS_PER_DAY: u64 = 86_400;
 
-/// Removes what the tables name, links that led there, and logs; puts the day of the build time into `etc/shadow`.
+/// Removes the files in the tables, links that led to them, and logs; sets the day in `etc/shadow` to that of the build
+/// time.
 pub(super) fn apply(tree: &mut LayeredTree, build_time: u64) -> Result<(), TreeError> {
     let is_gone = |path: &str| REMOVED.iter().any(|(pattern, _)| matches(pattern, path));
     let files = tree.paths().filter(|path| is_gone(path) || (path.starts_with(LOGS) && tree.is_file(path)));
@@ -47,7 +47,7 @@ pub(super) fn apply(tree: &mut LayeredTree, build_time: u64) -> Result<(), TreeE
     Ok(())
 }
 
-/// Changes the text of a file that is there; its mode, owner and time stay.
+/// Changes the text of a file if it exists; its mode, owner and time stay.
 fn edit(tree: &mut LayeredTree, file: &str, change: impl Fn(&str) -> String) -> Result<(), TreeError> {
     if !tree.is_file(file) {
         return Ok(());
@@ -61,7 +61,7 @@ fn edit(tree: &mut LayeredTree, file: &str, change: impl Fn(&str) -> String) -> 
     Ok(())
 }
 
-/// Without the lines that begin so, and without the indented lines that continue them.
+/// The text without the lines that begin with one of `settings`, and without the indented lines that continue them.
 fn without_settings(text: &str, settings: &[&str]) -> String {
     let mut removing = false;
     let kept = text.split_inclusive('\n').filter(|line| {
@@ -72,7 +72,7 @@ fn without_settings(text: &str, settings: &[&str]) -> String {
     kept.collect()
 }
 
-/// Links to what is gone are gone too, and links to those.
+/// Removes links to removed files, and links to such links.
 fn remove_links_to(tree: &mut LayeredTree, mut gone: Vec<String>) {
     while !gone.is_empty() {
         let leads_there =
@@ -85,7 +85,7 @@ fn remove_links_to(tree: &mut LayeredTree, mut gone: Vec<String>) {
     }
 }
 
-/// The path to which a link leads, by its text.
+/// The path that a link leads to, from its text.
 fn resolved(link: &str, target: &str) -> String {
     let mut parts: Vec<&str> = link.split('/').collect();
     parts.pop();
@@ -112,7 +112,7 @@ fn matches(pattern: &str, path: &str) -> bool {
     }
 }
 
-/// The third field of shadow(5), the day of the last change, where it is a later day than that of the build time.
+/// Sets the third field of shadow(5), the day of the last change, to `day` where it is later.
 fn with_day(text: &str, day: u64) -> String {
     let line = |line: &str| {
         let mut fields: Vec<String> = line.split(':').map(str::to_owned).collect();

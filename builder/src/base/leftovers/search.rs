@@ -1,9 +1,9 @@
-//! What is looked for in a file that no package has.
+//! What a file that is not from a package is searched for.
 
 use std::fmt;
 use std::path::Path;
 
-/// Texts that begin a private key, or are part of one's file format.
+/// Texts at the start of a private key, or in the format of its file.
 const KEYS: [(&str, &str); 9] = [
     ("PRIVATE KEY-----", "a private key (PEM, OpenSSH)"),
     ("PGP PRIVATE KEY BLOCK", "a private key (OpenPGP)"),
@@ -15,17 +15,17 @@ const KEYS: [(&str, &str); 9] = [
     ("Private-key-format:", "a private key (DNSSEC)"),
     ("\tsecret \"", "a shared secret (TSIG)"),
 ];
-/// rsaEncryption, id-ecPublicKey, Ed25519 as the algorithm of a PKCS#8 key in DER: SEQUENCE, version 0, SEQUENCE, OID.
+/// The algorithm of a PKCS#8 key in DER (rsaEncryption, id-ecPublicKey, Ed25519): SEQUENCE, version 0, SEQUENCE, OID.
 const DER_KEYS: [&[u8]; 3] = [
     b"\x02\x01\x00\x30\x0d\x06\x09\x2a\x86\x48\x86\xf7\x0d\x01\x01\x01",
     b"\x02\x01\x00\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01",
     b"\x02\x01\x00\x30\x05\x06\x03\x2b\x65\x70",
 ];
-/// The start of files that compress or look random and are something else: gzip, xz, zstd, PNG, ELF.
+/// The first bytes of files that look random and are not: gzip, xz, zstd, PNG, ELF.
 const NOT_RANDOM: [&[u8]; 5] = [b"\x1f\x8b", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"\x89PNG", b"\x7fELF"];
-/// Sizes of random seeds.
+/// Sizes of random seeds in bytes.
 const SEED: std::ops::RangeInclusive<usize> = 16..=8192;
-/// Shorter names of machines occur by accident.
+/// Shorter machine names occur by accident.
 const SHORTEST_NAME: usize = 6;
 
 /// What was found in a file.
@@ -33,7 +33,8 @@ const SHORTEST_NAME: usize = 6;
 pub enum Find {
     /// A private key or secret of the kind named.
     Key(&'static str),
-    /// An id of a machine, 32 hexadecimal digits or a UUID: alone in a file, or under a name that ends in ID.
+    /// The id of a machine, 32 hexadecimal digits or a UUID: the only content of a file, or under a name that ends in
+    /// ID.
     Id,
     /// Bytes that look random.
     Random,
@@ -45,7 +46,7 @@ pub enum Find {
     MailName(String),
     /// A password, or its hash, of the kind named.
     Password(&'static str),
-    /// The time at which the base was made, as the file says it.
+    /// The time at which the base was made, as the file has it.
     Time(String),
 }
 
@@ -63,7 +64,7 @@ impl fmt::Display for Find {
     }
 }
 
-/// What is known of the machine that builds, and must not be in a root.
+/// The facts about the building machine that must not be in a root.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(in crate::base) struct Machine {
     name: Option<String>,
@@ -72,7 +73,7 @@ pub(in crate::base) struct Machine {
 }
 
 impl Machine {
-    /// This machine. `common` are words that are no evidence, as the names of packages.
+    /// The facts of this machine. `common` are words that are not evidence, such as the names of packages.
     pub(in crate::base) fn this<'a>(common: impl Iterator<Item = &'a str>) -> Self {
         let read = |path: &str| std::fs::read_to_string(Path::new(path)).ok();
         let name = read("/proc/sys/kernel/hostname").map(|name| name.trim().to_ascii_lowercase());
@@ -102,7 +103,7 @@ impl Machine {
         Self::new(name, id, mail_name, std::iter::empty())
     }
 
-    /// What is in a file with this content.
+    /// The first thing found in a file with this content.
     pub(super) fn search(&self, bytes: &[u8]) -> Option<Find> {
         let has = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
         if let Some((_, kind)) = KEYS.iter().find(|(text, _)| has(text.as_bytes())) {
@@ -146,7 +147,7 @@ fn has_word(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| is_word(at))
 }
 
-/// Nothing but 32 hexadecimal digits, or a UUID, of which not all digits are the same.
+/// Whether the bytes are only 32 hexadecimal digits, or a UUID, of which not all digits are the same.
 pub(super) fn is_id(bytes: &[u8]) -> bool {
     let text = bytes.trim_ascii();
     let digits: Vec<u8> = text.iter().copied().filter(|byte| *byte != b'-').collect();
@@ -157,7 +158,7 @@ pub(super) fn is_id(bytes: &[u8]) -> bool {
         && digits.iter().any(|digit| Some(digit) != digits.first())
 }
 
-/// Whether nearly all bytes are as different as random ones would be, and are no text.
+/// Whether nearly all bytes are as different as random ones would be, and are not text.
 fn looks_random(bytes: &[u8]) -> bool {
     if !SEED.contains(&bytes.len())
         || NOT_RANDOM.iter().any(|start| bytes.starts_with(start))

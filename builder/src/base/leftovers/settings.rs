@@ -2,10 +2,10 @@
 
 use super::search::is_id;
 
-/// Larger files are not settings.
+/// Files with more bytes are not settings.
 const MOST: usize = 1 << 16;
 
-/// Whether a line gives a name that ends in ID an id as its value.
+/// Whether a line assigns an id to a name that ends in ID.
 pub(super) fn have_id(bytes: &[u8]) -> bool {
     bytes.len() <= MOST && std::str::from_utf8(bytes).is_ok_and(|text| text.lines().any(is_assigned))
 }

@@ -1,4 +1,4 @@
-//! Files that a script could have left.
+//! Searches files that a script could have left.
 
 use super::*;
 
@@ -15,7 +15,7 @@ fn found(content: &[u8]) -> Option<Find> {
     found.into_iter().next().map(|leftover| leftover.find)
 }
 
-/// Bytes as a random seed has them, the same in every run.
+/// Bytes like those of a random seed, the same in every run.
 fn random(length: usize) -> Vec<u8> {
     (0..length.div_ceil(32))
         .flat_map(|block| *Sha256Digest::of(format!("{block}").as_bytes()).as_bytes())

@@ -1,8 +1,8 @@
-//! The time of the build, as scripts write it down: a root that says when it was made is another one tomorrow.
+//! The time of the build, as scripts write it down: a root that has the time at which it was made differs tomorrow.
 //!
-//! Scripts should see the site's build time. What they got from the clock of this machine in another way is found by its
-//! value: dates of the days on which the installation ran, and numbers of seconds in that span. The build time itself is
-//! not one of these.
+//! Scripts should see the site's build time. A time that they got from this machine's clock in another way is
+//! recognized by its value: dates of the days on which the installation ran, and numbers of seconds in that span. The
+//! build time itself does not count.
 
 use crate::site::rfc3339;
 
@@ -21,7 +21,7 @@ const MONTHS: [&str; 12] = [
     "November",
     "December",
 ];
-/// Numbers of seconds since 1970 have that many digits from 2001 to 2286; with milli-, micro- and nanoseconds, these.
+/// How many digits the seconds since 1970 have from 2001 to 2286; then with milli-, micro- and nanoseconds.
 const EPOCHS: [(usize, u64); 4] = [(10, 1), (13, 1_000), (16, 1_000_000), (19, 1_000_000_000)];
 
 /// The span of an installation, in seconds since 1970, and the build time that scripts may know.
@@ -33,7 +33,7 @@ pub(in crate::base) struct Span {
 }
 
 impl Span {
-    /// The first time of this span that a text says, as the text says it.
+    /// The first time in this span that the text has, as the text has it.
     pub(super) fn find(&self, bytes: &[u8]) -> Option<String> {
         self.find_number(bytes).or_else(|| self.find_date(bytes))
     }
@@ -50,13 +50,13 @@ impl Span {
 
     fn find_date(&self, bytes: &[u8]) -> Option<String> {
         let days = self.from / SECONDS_PER_DAY..=self.to / SECONDS_PER_DAY;
-        // A date of the day of the build time can be that.
+        // A date on the day of the build time can be the build time.
         let mut days = days.filter(|day| *day != self.build_time / SECONDS_PER_DAY);
         days.find_map(|day| forms(day).into_iter().find(|form| has_word(bytes, form.as_bytes())))
     }
 }
 
-/// How the date is written: ISO 8601, as a number, RFC 5322, date(1) and syslog, languages with a day first or last.
+/// The forms of a date: ISO 8601, digits only, RFC 5322, date(1) and syslog, languages with the day first or last.
 fn forms(day: u64) -> Vec<String> {
     let text = rfc3339(day * SECONDS_PER_DAY);
     let mut parts = text.split(['-', 'T']);
@@ -85,8 +85,8 @@ fn forms(day: u64) -> Vec<String> {
     ]
 }
 
-/// Whether the text is there, and no digit or letter before it nor digit behind; a `?` at its end is `12:34`. A date in
-/// digits only may be followed by four or six of a time.
+/// Whether the text is there, without a digit or letter before it or a digit after it; a `?` at its end matches
+/// `12:34`. A date of digits only may be followed by the four or six digits of a time.
 fn has_word(bytes: &[u8], form: &[u8]) -> bool {
     let (text, with_time) = form.strip_suffix(b"?").map_or((form, false), |text| (text, true));
     let all_digits = text.iter().all(u8::is_ascii_digit);
@@ -136,7 +136,7 @@ mod tests {
             "1795933100123456789",
             "1795933059.5",
         ] {
-            // Ten digits are seconds, or no time at all.
+            // Ten digits are seconds, or not a time at all.
             let expected = text != "2026112906";
             assert_eq!(SPAN.find(format!("made {text};\n").as_bytes()).is_some(), expected, "{text}");
         }
@@ -171,7 +171,7 @@ mod tests {
         ] {
             assert_eq!(SPAN.find(text.as_bytes()), None, "{text}");
         }
-        // Built on the day of the site's own time: only seconds can tell.
+        // Built on the day of the site's own time: only the seconds tell them apart.
         let same_day = Span { build_time: SPAN.from + 60, ..SPAN };
         assert_eq!(same_day.find(b"2026-11-29 1795933119"), None);
         assert_eq!(same_day.find(b"2026-11-29 1795933120"), Some("1795933120".to_owned()));

@@ -1,4 +1,4 @@
-//! What is written is read, each mistake has its message, and other wishes are noticed.
+//! Locks are written and read, each mistake has its message, and other requests are noticed.
 
 use super::*;
 use crate::base::imported::LockedLayer;
@@ -24,7 +24,7 @@ fn lock() -> Lock {
     Lock { request, imported: None, packages, variants: Vec::new() }
 }
 
-/// A package of that version, whose file is like no other's.
+/// A package of this version with a unique digest.
 pub(in crate::base) fn package(part: Part, name: &str, version: &str) -> LockedPackage {
     LockedPackage {
         part,
@@ -38,7 +38,7 @@ pub(in crate::base) fn package(part: Part, name: &str, version: &str) -> LockedP
     }
 }
 
-/// The same with a node that has `jq` besides, and another libc6.
+/// The same lock with a node that also has `jq`, and another libc6.
 fn lock_with_variant() -> Lock {
     let mut lock = lock();
     lock.packages.insert(0, package(Part::Base, "libc6", "1"));
@@ -192,7 +192,7 @@ fn the_key_follows_the_packages_of_its_part() {
     assert_ne!(key(&one, StepName::Kernel, Part::Boot), key(&one, StepName::Root, Part::Boot));
 }
 
-/// A site with node alpha, and what its two files say of packages.
+/// A site with node alpha; the lines about packages in its two files.
 pub(in crate::base) fn site(folder: &Path, site_lines: &str, node_lines: &str) -> Site {
     let keys = GeneratedKeys {
         admin_recipient: format!("age1{}", "q".repeat(58)),

@@ -1,9 +1,9 @@
-//! A text with its `OpenPGP` signature around it: the cleartext signature framework, RFC 9580 section 7, as an archive's
-//! `InRelease` has it.
+//! A text with its `OpenPGP` signature around it: the cleartext signature framework, RFC 9580 section 7, as an
+//! archive's `InRelease` has it.
 //!
-//! It is taken apart here, and the host's verifier gets text and signature in files of their own: so what is read later is
-//! the very text that was verified, whichever parts of a file a verifier looks at. Only the form that archives write is
-//! taken: one message, nothing before or after it, and no line that begins with a dash.
+//! The text and the signature are separated here, and the host's verifier gets each in its own file. So the text that
+//! is parsed later is exactly the text that was verified, whichever parts of a file a verifier reads. Only the form
+//! that archives write is accepted: one message, nothing before or after it, and no line that begins with a dash.
 
 use std::fmt::Write as _;
 
@@ -11,23 +11,23 @@ const BEGIN: &str = "-----BEGIN PGP SIGNED MESSAGE-----";
 const BEGIN_SIGNATURE: &str = "-----BEGIN PGP SIGNATURE-----";
 const END_SIGNATURE: &str = "-----END PGP SIGNATURE-----";
 
-/// The two halves of a signed text, neither of them verified.
+/// The two parts of a signed text, both unverified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::base) struct ClearSigned {
-    /// What is signed, without blanks at the ends of lines and without the last line end, which are not signed.
+    /// The signed text, without blanks at the ends of lines and without the last line end, which are not signed.
     pub(in crate::base) text: String,
     /// The armored signature.
     pub(in crate::base) signature: String,
 }
 
 impl ClearSigned {
-    /// Takes a file apart. The error says what is wrong with it.
+    /// Splits a file into text and signature. The error says what is not valid in the file.
     pub(in crate::base) fn split(file: &str) -> Result<Self, &'static str> {
         let mut lines = file.lines();
         if lines.next() != Some(BEGIN) {
             return Err("it does not begin as a signed message");
         }
-        // Armor headers, which are not signed: only the name of the digest may be there.
+        // Armor headers, which are not signed: only the name of the digest is accepted.
         loop {
             match lines.next() {
                 Some("") => break,

@@ -1,8 +1,8 @@
-//! Signs a text in the clear with an Ed25519 key that is made for it and never leaves memory.
+//! Signs a text in the clear with an Ed25519 key that is made for this and stays in memory.
 //!
-//! Version 4 packets with the algorithm `EdDSALegacy` (22), because Debian 12's gpgv knows no other form of Ed25519; sqv
-//! reads both. Only what apt needs: one primary key with a user id, and one signature. RFC 9580 sections are named at each
-//! part. Nothing is read here: [`super::verify`] does that, with the host's programs.
+//! Version 4 packets with the algorithm `EdDSALegacy` (22), because Debian 12's gpgv knows no other form of Ed25519;
+//! sqv reads both. Only what apt needs is here: one primary key with a user id, and one signature. Each part names its
+//! section of RFC 9580. Signatures are verified by [`super::verify`], with the host's programs.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -15,11 +15,11 @@ use zeroize::Zeroizing;
 
 /// Section 9.1: `EdDSALegacy`.
 const EDDSA: u8 = 22;
-/// Section 9.2: its curve, `Ed25519Legacy`, 1.3.6.1.4.1.11591.15.1.
+/// Section 9.2: the key's curve, `Ed25519Legacy`, 1.3.6.1.4.1.11591.15.1.
 const CURVE: [u8; 9] = [0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
-/// Section 9.5.
+/// Section 9.5: the digest algorithm.
 const SHA512: u8 = 10;
-/// Section 5.2.1: of a text, and of a user id that the owner of the key claims.
+/// Section 5.2.1: the types of a signature of a text, and of a user id that the owner of the key claims.
 const OF_TEXT: u8 = 0x01;
 const OF_USER_ID: u8 = 0x13;
 /// Section 5: types of packets.
@@ -33,19 +33,19 @@ const KEY_FLAGS: u8 = 27;
 const ISSUER_FINGERPRINT: u8 = 33;
 /// Section 5.2.3.29: the key may certify and sign.
 const MAY_CERTIFY_AND_SIGN: u8 = 0x03;
-/// What verifiers call the key. It is not an address of anyone.
+/// The user id of the key, which verifiers print. It is not a person's address.
 const NAME: &str = "archive of one psyopsOS build";
-/// Characters of a line of armor, section 6.2.
+/// The characters of a line of armor, section 6.2.
 const LINE: usize = 64;
 
-/// An Ed25519 key pair that is never written anywhere; its memory is overwritten at the end.
+/// An Ed25519 key pair that is never written to a file; its memory is overwritten at the end.
 pub(in crate::base) struct ThrowawayKey {
     secret: SigningKey,
     time: u32,
 }
 
 impl ThrowawayKey {
-    /// Makes one. `time` (seconds since 1970) is when key and signatures say that they were made; they never expire.
+    /// Makes a key. `time` (seconds since 1970) is the creation time of key and signatures; they never expire.
     pub(in crate::base) fn generate(time: u64) -> io::Result<Self> {
         let mut seed = Zeroizing::new([0_u8; 32]);
         let mut filled = 0;
@@ -61,10 +61,10 @@ impl ThrowawayKey {
         Ok(Self { secret: SigningKey::from_bytes(&seed), time })
     }
 
-    /// The public key as programs want it in a keyring: key, user id and the key's own signature of that (section 10.1).
+    /// The public key in the form of a keyring: key, user id, and the key's own signature of it (section 10.1).
     pub(in crate::base) fn keyring(&self) -> Vec<u8> {
         let flags = subpacket(KEY_FLAGS, &[MAY_CERTIFY_AND_SIGN]);
-        // Section 5.2.4: what a certification covers.
+        // Section 5.2.4: the data that a certification covers.
         let mut signed = self.hashed_key();
         signed.push(0xb4);
         signed.extend(length(NAME.len()));
@@ -80,12 +80,14 @@ impl ThrowawayKey {
 
     /// The text with its signature around it (section 7), as an archive's `InRelease`.
     pub(in crate::base) fn sign(&self, text: &str) -> String {
-        // Section 7.2: signed are lines without blanks at their ends, ended by CR LF, the last one not ended.
+        // Section 7.2: lines are signed without blanks at their ends, separated by CR LF, without a line end after the
+        // last one.
         let lines: Vec<&str> = text.lines().map(|line| line.trim_end_matches([' ', '\t', '\r'])).collect();
         let signature = packet(SIGNATURE, &self.signature(OF_TEXT, &[], lines.join("\r\n").as_bytes()));
         let mut signed = "-----BEGIN PGP SIGNED MESSAGE-----\nHash: SHA512\n\n".to_owned();
         for line in lines {
-            // Section 7.1: a line that begins with a dash could be taken for the signature's.
+            // Section 7.1: a line that begins with a dash is escaped, as it could be read as the start of the
+            // signature.
             let dash = if line.starts_with('-') { "- " } else { "" };
             let _ = writeln!(signed, "{dash}{line}");
         }
@@ -136,7 +138,7 @@ impl ThrowawayKey {
         digest.update([4, 0xff]);
         digest.update(length(body.len()));
         let digest = digest.finalize();
-        // Section 5.5.5.5.1: what is signed is the digest.
+        // Section 5.5.5.5.1: the digest is signed.
         let signature = self.secret.sign(&digest);
         let key_id = subpacket(ISSUER_KEY_ID, &fingerprint[12..]);
         let [.., high, low] = length(key_id.len());
@@ -149,7 +151,7 @@ impl ThrowawayKey {
     }
 }
 
-/// Four bytes, the highest first. Nothing here is long.
+/// Four bytes, the highest first. All lengths here are short.
 fn length(bytes: usize) -> [u8; 4] {
     u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes()
 }
@@ -159,7 +161,7 @@ fn packet(kind: u8, body: &[u8]) -> Vec<u8> {
     [&[0xc0 | kind, 0xff], length(body.len()).as_slice(), body].concat()
 }
 
-/// Section 5.2.3.7: its length counts the type too. All are shorter than 192 bytes.
+/// Section 5.2.3.7: the length includes the type. All are shorter than 192 bytes.
 fn subpacket(kind: u8, body: &[u8]) -> Vec<u8> {
     let [.., low] = length(body.len() + 1);
     [&[low, kind], body].concat()

@@ -1,4 +1,4 @@
-//! What is written here is read by gpgv and sqv, the verifiers of apt.
+//! gpgv and sqv, the verifiers of apt, accept what is written here.
 
 use super::*;
 use crate::base::openpgp::verify::{BadOpenPgp, verify_with};
@@ -31,7 +31,7 @@ impl Fixture {
     }
 }
 
-/// gpgv, and sqv where it is installed (Debian 12 does not bring it).
+/// gpgv, and sqv if it is installed (Debian 12 does not have it).
 fn verifiers() -> Vec<Tool> {
     [GPGV, SQV].into_iter().filter(|tool| tool.find().is_ok()).collect()
 }
@@ -40,7 +40,7 @@ fn verifiers() -> Vec<Tool> {
 fn apts_verifiers_take_the_signature_and_no_changed_text_or_other_key() {
     let place = Fixture::new();
     assert!(verifiers().contains(&GPGV));
-    // Many keys: a number may begin with zeros.
+    // Many keys, because a number may begin with zeros.
     for n in 0..8 {
         let key = ThrowawayKey::generate(TIME).unwrap();
         let keyring = place.keyring(&format!("key-{n}.gpg"), &key.keyring());
@@ -74,7 +74,7 @@ fn apts_verifiers_take_the_signature_and_no_changed_text_or_other_key() {
     }
 }
 
-/// What a signature covers of itself, and its numbers. (gpgv does not look at the first bytes of the digest.)
+/// The parts of itself that a signature covers, and its numbers. (gpgv does not check the first bytes of the digest.)
 #[test]
 fn a_changed_byte_of_the_signature_is_refused() {
     let place = Fixture::new();
@@ -83,7 +83,7 @@ fn a_changed_byte_of_the_signature_is_refused() {
     let signed = ClearSigned::split(&key.sign(TEXT)).unwrap();
     let armor: String = signed.signature.lines().filter(|line| !line.starts_with("---")).collect();
     let bytes = BASE64_STANDARD.decode(armor).unwrap();
-    // In the time of the signature, and in both halves of the number that is one.
+    // A byte in the time of the signature, and in both halves of the number that is one.
     for at in [14, bytes.len() - 40, bytes.len() - 1] {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;

@@ -1,7 +1,7 @@
 //! `OpenPGP` signatures, verified by the program that the host's apt uses: gpgv, or sqv of newer systems.
 //!
-//! The clock does not count: a signature that was good when it was made remains good, although its key has expired since,
-//! because an old lock must remain buildable. A revoked key or a digest that is known to be weak does not do.
+//! The clock does not count: a signature that was good when it was made remains good after its key has expired, because
+//! an old lock must remain buildable. A signature by a revoked key or with a weak digest is refused.
 
 use super::ClearSigned;
 use crate::store::{Store, StoreError};
@@ -10,26 +10,26 @@ use std::fs;
 use std::path::Path;
 use std::process::Stdio;
 
-/// Why a signature does not vouch for its text.
+/// Why an `OpenPGP` signature is not accepted for a text.
 #[derive(Debug, thiserror::Error)]
 pub enum BadOpenPgp {
-    /// No verifier is installed, or it does not start.
+    /// No verifier is installed, or it could not be started.
     #[error(transparent)]
     Tool(#[from] ToolError),
-    /// The store has no place for the verifier's input.
+    /// The verifier's input could not be written to the store.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// None of the signatures is a good one by a key of the keyring.
     #[error("no key of {keyring} signed it ({verifier})")]
     Refused {
-        /// The keys that would do.
+        /// The path of the keyring.
         keyring: String,
-        /// The verifier, and what it found.
+        /// The name of the verifier, and what it found.
         verifier: String,
     },
 }
 
-/// Succeeds where a key of `keyring` signed the text.
+/// Succeeds if a key of `keyring` signed the text.
 pub(in crate::base) fn verify(signed: &ClearSigned, keyring: &Path, store: &Store) -> Result<(), BadOpenPgp> {
     let tool = match (GPGV.find(), SQV.find()) {
         (Err(_), Ok(_)) => SQV,
@@ -38,7 +38,7 @@ pub(in crate::base) fn verify(signed: &ClearSigned, keyring: &Path, store: &Stor
     verify_with(tool, signed, keyring, store)
 }
 
-/// The same by the named verifier, so that tests can try each.
+/// The same with the named verifier, so that tests can try each.
 pub(super) fn verify_with(
     tool: Tool,
     signed: &ClearSigned,
@@ -60,8 +60,8 @@ pub(super) fn verify_with(
     }
 }
 
-/// gpgv's exit status counts all signatures, and an archive signs with keys that the keyring may not have yet: its status
-/// lines tell which are good (`doc/DETAILS` of `GnuPG`).
+/// gpgv's exit status counts all signatures, and an archive also signs with keys that the keyring may not have yet:
+/// gpgv's status lines tell which signatures are good (`doc/DETAILS` of `GnuPG`).
 fn gpgv(
     mut command: std::process::Command,
     keyring: &Path,
@@ -82,7 +82,7 @@ fn gpgv(
     }
 }
 
-/// Judges gpgv's status lines: one signature must be good, and none may be wrong. The error is what was found instead.
+/// Checks gpgv's status lines: one signature must be good, and none may be wrong. The error is what was found instead.
 fn judge(status: &str) -> Result<(), &'static str> {
     let (mut good, mut vouched, mut found) = (false, false, "no signature");
     for line in status.lines() {
@@ -101,7 +101,7 @@ fn judge(status: &str) -> Result<(), &'static str> {
     if vouched { Ok(()) } else { Err(found) }
 }
 
-/// sqv succeeds where one signature is good. It judges a key by the time of the signature.
+/// sqv succeeds if one signature is good. It checks a key as of the time of the signature.
 fn sqv(
     mut command: std::process::Command,
     keyring: &Path,
@@ -139,7 +139,7 @@ mod tests {
         assert_eq!(judge(&signature("EXPSIG", true)), Err("an expired signature"));
         let wrong = signature("BADSIG", false);
         assert_eq!(judge(&format!("{good}{wrong}")), Err("the text was changed after it was signed"));
-        // What one signature says does not count for the next, nor does a name that looks like a status line.
+        // The lines of one signature do not count for the next, nor does a name that looks like a status line.
         let mixed = "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 1 x\n[GNUPG:] NEWSIG\n[GNUPG:] REVKEYSIG 2 y\n[GNUPG:] VALIDSIG 2\n";
         assert_eq!(judge(mixed), Err("a revoked key"));
         assert_eq!(judge("VALIDSIG\nGOODSIG\n"), Err("no signature"));

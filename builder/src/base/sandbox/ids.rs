@@ -1,21 +1,21 @@
-//! Whose files the sandbox's are on this machine: user ids that nothing else has.
+//! The user ids on this machine that own the sandbox's files: ids that nothing else uses.
 //!
-//! A root builder takes ids that systemd keeps free for nobody (1879048192 to 2147483647, systemd's UIDS-GIDS document).
-//! An ordinary user has ids in `/etc/subuid` and `/etc/subgid` (subuid(5)).
+//! A root builder takes ids that systemd keeps unused (1879048192 to 2147483647, systemd's UIDS-GIDS document). An
+//! ordinary user has ids in `/etc/subuid` and `/etc/subgid` (subuid(5)).
 
 use super::SandboxError;
 use std::path::Path;
 
-/// As many as a system of Debian may use: up to `nogroup`, 65534, and one more.
+/// The number of ids that a Debian system may use: up to `nogroup`, 65534, and one more.
 const COUNT: u32 = 65_536;
 const FREE: u32 = 1_879_048_192;
 
 /// The ids of a sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Ids {
-    /// Of a builder that is root: `uid_map` of the sandbox, and the id of its root.
+    /// If the builder is root: `uid_map` of the sandbox, and the id of its root.
     OfRoot { map: String, root: u32 },
-    /// Of an ordinary user: the first ids of this user's ranges.
+    /// For an ordinary user: the first ids of this user's ranges.
     OfUser { uid: u32, gid: u32, first_uid: u32, first_gid: u32 },
 }
 
@@ -53,7 +53,7 @@ impl Ids {
         if has_all {
             return Self::OfRoot { map: format!("0 {FREE} {COUNT}\\n"), root: FREE };
         }
-        // In a container with few ids: its own, but not that of its root.
+        // In a container with few ids, the sandbox uses these, but not the id of the container's root.
         Self::OfRoot { map: "0 1 65534\\n65534 65535 1\\n".to_owned(), root: 1 }
     }
 }
@@ -63,7 +63,7 @@ fn read(path: &Path) -> Result<String, SandboxError> {
         .map_err(|source| SandboxError::Host { what: format!("cannot read {}: {source}", path.display()) })
 }
 
-/// The first range of subuid(5) that is large enough.
+/// The start of the user's first range in subuid(5) that is large enough.
 fn first_of_range(text: &str, user: &str, uid: u32) -> Option<u32> {
     text.lines().find_map(|line| {
         let mut fields = line.split(':');

@@ -1,12 +1,13 @@
-//! Where maintainer scripts run: a sandbox that knows nothing of this machine, whoever builds.
+//! The sandbox in which maintainer scripts run. It shows them nothing of this machine, whichever user builds.
 //!
-//! Two steps, because what mounts must be able to see the store, and what scripts do must not. In the first, a shell makes
-//! a small root (`stage.sh`): `/usr` read-only, an `/etc` of a few lines, the packages read-only, a folder of the store to
-//! work in, and nothing else. The second has its own user, mount, pid, network, ipc and uts namespaces, ids that nothing on
-//! this machine has, no way to more rights, the host name `localhost`, only a loopback, random devices that say the same
-//! for the same packages, and addresses that are not random. A library (`preload`) gives every program a clock that starts
-//! at the build time, and random numbers out of the same seed. The process ids, the times of new files, and the clock of
-//! programs that make the system calls themselves are the machine's: what scripts make of them is looked for afterwards.
+//! It is made in two steps, because the one that mounts must see the store, and scripts must not. In the first step, a
+//! shell makes a small root (`stage.sh`): `/usr` read-only, an `/etc` of a few lines, the packages read-only, a work
+//! folder in the store, and nothing else. The second step has its own user, mount, pid, network, ipc and uts
+//! namespaces, ids that nothing else on this machine has, no way to gain rights, the host name `localhost`, only a
+//! loopback interface, random devices with the same content for the same packages, and addresses that are not random. A
+//! library (`preload`) gives every program a clock that starts at the build time, and random numbers from the same
+//! seed. The process ids, the times of new files, and the clock of programs that make the system calls themselves are
+//! the machine's: their traces are searched for afterwards.
 
 mod ids;
 mod preload;
@@ -26,32 +27,32 @@ use std::process::Stdio;
 pub(super) use preload::{INTO_ROOT, OUT_OF_ROOT};
 
 const STAGE: &str = include_str!("stage.sh");
-/// What the first step says on standard error when an ordinary user's ids can be mapped.
+/// What the first step prints on standard error when an ordinary user's ids can be mapped.
 const READY: &str = "psyops-sandbox: ready";
-/// Where the packages are, seen from inside.
+/// The folder of the packages, seen from inside.
 pub(super) const ARCHIVE: &str = "/archive";
-/// Where there is room, seen from inside.
+/// The folder in which scripts may write, seen from inside.
 const WORK: &str = "/build";
-/// The random devices are files of that many blocks of 32 bytes.
+/// The random devices are files of this many blocks of 32 bytes.
 const RANDOM_BLOCKS: u32 = 1 << 15;
 
-/// Why there is no sandbox.
+/// Why the sandbox could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SandboxError {
-    /// This machine does not allow what it is made of.
+    /// This machine does not allow the namespaces or mounts of the sandbox.
     #[error("cannot make the sandbox in which maintainer scripts of packages run: {what}")]
     Host {
-        /// What does not work, in the words of the program that tried.
+        /// What failed, in the words of the program that tried.
         what: String,
     },
-    /// An ordinary user without further ids.
+    /// An ordinary user has no additional ids for the sandbox.
     #[error(
         "cannot make the sandbox in which maintainer scripts of packages run: {file} has no 65536 ids for {user}"
     )]
     NoIds {
         /// The user's name, or number.
         user: String,
-        /// subuid(5) or subgid(5).
+        /// The file without such ids: subuid(5) or subgid(5).
         file: String,
     },
 }
@@ -74,7 +75,7 @@ impl Classified for SandboxError {
     }
 }
 
-/// A sandbox that is ready to be entered.
+/// A sandbox in which commands can be run.
 #[derive(Debug)]
 pub(super) struct Sandbox {
     scratch: Scratch,
@@ -82,7 +83,8 @@ pub(super) struct Sandbox {
 }
 
 impl Sandbox {
-    /// Lays out its folder in the store. Its random numbers come from `seed`, and its clock starts at `time`.
+    /// Makes its folder in the store. Its random numbers come from `seed`, and its clock starts at `time` (seconds
+    /// since 1970).
     pub(super) fn new(store: &Store, seed: &Sha256Digest, time: u64) -> Result<Self, super::BaseError> {
         let ids = Ids::of_this_user()?;
         let scratch = store.scratch()?;
@@ -99,13 +101,13 @@ impl Sandbox {
         Ok(sandbox)
     }
 
-    /// The folder that is [`ARCHIVE`] inside. What is to be read there must be readable by everybody.
+    /// The folder that is [`ARCHIVE`] inside. All users must be able to read the files in it.
     pub(super) fn archive(&self) -> PathBuf {
         self.scratch.path().join("archive")
     }
 
-    /// Whether this machine allows it, before anything is copied; and whether its clock is ours, because ld.so(8) goes on
-    /// without a library that it cannot load.
+    /// Checks that this machine allows the sandbox, before anything is copied; and that programs see the sandbox's
+    /// clock, because ld.so(8) continues without a library that it cannot load.
     fn attempt(&self, time: u64) -> Result<(), SandboxError> {
         let mut said = String::new();
         let check =
@@ -116,7 +118,8 @@ impl Sandbox {
         })
     }
 
-    /// Runs a command of this machine inside, with its output to `output`, and hands on what it says meanwhile.
+    /// Runs a command of this machine inside, with its output to `output`, and passes each line on standard error to
+    /// `hear`.
     pub(super) fn run(
         &self,
         command: &[&str],
@@ -136,7 +139,8 @@ impl Sandbox {
         match &self.ids {
             Ids::OfRoot { .. } => outer.args(["--", "sh", "-euc", STAGE, "stage"]),
             Ids::OfUser { .. } => {
-                // Only as root of the namespace, which it is when the ids are mapped, does a new program get its rights.
+                // A new program gets its rights only as root of the namespace, which the shell is once the ids are
+                // mapped.
                 let wait = format!("echo {READY} >&2; read go; exec sh -euc \"$@\"");
                 outer.args(["--user", "--", "sh", "-euc", &wait, "sh", STAGE, "stage"])
             }
@@ -144,7 +148,7 @@ impl Sandbox {
         outer.arg(self.scratch.path()).arg(root.to_string()).arg(map).args(command);
         outer.current_dir("/").stdin(Stdio::piped()).stdout(output).stderr(Stdio::piped());
         let running = tools::start(&mut outer)?;
-        // Held until the end: what runs inside ends when this does.
+        // Kept open until the end: when this process exits, the programs inside exit.
         let mut input = running.stdin();
         let process = running.process();
         let mut mapped = Ok(());
@@ -161,7 +165,7 @@ impl Sandbox {
             }
         };
         let ended = running.heard(stop).map_err(|error| match error {
-            // It is not the programs of the sandbox that failed.
+            // The sandbox failed, and not a program in it.
             ToolError::Failed { status, complaint, .. } => {
                 let program = command.first().map_or_else(String::new, |program| (*program).to_owned());
                 ToolError::Failed { program, status, complaint }
@@ -171,7 +175,7 @@ impl Sandbox {
         mapped.and(ended)
     }
 
-    /// Gives the first step of an ordinary user the user's own id, as root, and the user's further ones.
+    /// Maps an ordinary user's own id to root of the sandbox, and the additional ids of the user to the others.
     fn map_ids(&self, process: u32) -> Result<(), ToolError> {
         let Ids::OfUser { uid, gid, first_uid, first_gid } = self.ids else { return Ok(()) };
         for (tool, own, first) in [(NEWUIDMAP, uid, first_uid), (NEWGIDMAP, gid, first_gid)] {
@@ -183,7 +187,7 @@ impl Sandbox {
     }
 }
 
-/// SHA-256 of the seed and a counter: nothing secret, only not the same for other packages.
+/// SHA-256 of the seed and a counter: this need not be secret, it only has to differ between sets of packages.
 fn write_random(path: &Path, seed: &Sha256Digest) -> std::io::Result<()> {
     let mut file = std::io::BufWriter::new(File::create(path)?);
     for block in 0..RANDOM_BLOCKS {

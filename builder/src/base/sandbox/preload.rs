@@ -1,17 +1,17 @@
-//! The library that gives programs a fixed clock and seeded random numbers (crate `preload`), as this sandbox wants it.
+//! The library that gives programs a fixed clock and seeded random numbers (crate `preload`), adapted for this sandbox.
 //!
-//! ld.so(8) loads what `/etc/ld.so.preload` names into every program that is linked dynamically, whatever environment it
-//! is started with. The sandbox has that file, and so has the root that is made in it, until it is packed.
+//! ld.so(8) loads the libraries in `/etc/ld.so.preload` into every dynamically linked program, whatever its
+//! environment. The sandbox has that file, and so has the root that is made in it, until the root is packed.
 
 use super::SandboxError;
 use ::preload::{MARK, Parameters, SIZE};
 use handoff::hash::Sha256Digest;
 
-/// Made by `build.rs`.
+/// The library, built by `build.rs`.
 const LIBRARY: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/preload.so"));
 
-/// Hooks of mmdebstrap(1), which give the root's own programs the library, and take it away again. A line that a package
-/// put into the file stays there.
+/// Hooks of mmdebstrap(1) that give the root's own programs the library, and take it away again. A line that a package
+/// wrote into the file stays there.
 pub(in crate::base) const INTO_ROOT: &str = "--setup-hook=mkdir -p \"$1/dev\" \"$1/etc\"; cp /dev/psyops-preload.so \"$1/dev/\"; echo /dev/psyops-preload.so >>\"$1/etc/ld.so.preload\"";
 pub(in crate::base) const OUT_OF_ROOT: &str = "--customize-hook=sed -i '\\#^/dev/psyops-preload.so$#d' \"$1/etc/ld.so.preload\"; [ -s \"$1/etc/ld.so.preload\" ] || rm \"$1/etc/ld.so.preload\"; rm \"$1/dev/psyops-preload.so\"";
 

@@ -1,4 +1,4 @@
-//! What runs inside sees, and does not see.
+//! What programs inside the sandbox can see, and what they cannot.
 
 use super::*;
 
@@ -76,7 +76,7 @@ fn what_a_script_starts_ends_with_it_and_its_failure_is_told() {
     assert!(error.contains("exit status: 3") && error.contains("no such luck"), "{error}");
 }
 
-/// What programs of different kinds say of the date and of chance, one line each.
+/// Prints what programs of different kinds read from the clock and from random sources, a line each.
 const DATES_AND_CHANCE: &str = "date +%s.%N; date --iso-8601=seconds; perl -e 'print time, qq(\\n)'; perl -e 'sleep 1; print time, qq(\\n)'; \
      bash -c 'echo $EPOCHSECONDS'; env -i date +%s; perl -e 'print rand, qq(\\n)'; head -c 8 /dev/urandom | od -An -tx1; \
      shuf -i 1-1000000 -n 3 | tr '\\n' ' '; echo; mktemp -u; perl -MFile::Temp=tempfile -e 'print((tempfile)[1], qq(\\n))'; \

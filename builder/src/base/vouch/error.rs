@@ -1,4 +1,4 @@
-//! Why a build does not take a package: each way in which it could be vouched for, and why that failed.
+//! Why a build does not use a package: each way in which it could be vouched for, and why that failed.
 
 use super::index::BadIndex;
 use crate::base::imported::ImportedBase;
@@ -8,19 +8,19 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
-/// Something of a lock that may be vouched for.
+/// A part of a lock that needs to be vouched for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Subject {
-    /// A package.
+    /// A package of an archive.
     Package {
-        /// Its name.
+        /// The name of the package.
         name: String,
-        /// Its version.
+        /// The version of the package.
         version: String,
     },
     /// A base that is a tar or an image.
     Base {
-        /// Its digest, in hexadecimal digits.
+        /// The digest, in hexadecimal digits.
         sha256: String,
     },
 }
@@ -51,9 +51,9 @@ impl fmt::Display for Subject {
     and_more(*others)
 )]
 pub struct NotVouched {
-    /// The first of them.
+    /// The first such part of the lock.
     pub subject: Subject,
-    /// How many more there are.
+    /// How many other parts there are.
     pub others: usize,
     /// Why no signature vouches for it.
     pub signature: NoSignature,
@@ -72,36 +72,36 @@ fn and_more(count: usize) -> String {
 /// Why the site's signing key does not vouch for a lock.
 #[derive(Debug, thiserror::Error)]
 pub enum NoSignature {
-    /// There is no signature.
+    /// The lock has no signature.
     #[error("{path} is missing")]
     Missing {
-        /// Where it should be.
+        /// Where the signature should be.
         path: PathBuf,
     },
-    /// It cannot be read.
+    /// The signature file could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The signature.
+        /// The path of the signature.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// It is not by a key of the site, or the lock was changed.
+    /// The signature is not by a key of the site, or the lock was changed.
     #[error("{path}: {source}")]
     Bad {
-        /// The signature.
+        /// The path of the signature.
         path: PathBuf,
-        /// What is wrong.
+        /// Why the signature is not valid.
         r#source: BadSignature,
     },
-    /// It is of something else that the key signed.
+    /// The signature is valid, but for something else that the key signed.
     #[error("{path} is the signature of {says:?}, not of {expected:?}")]
     OtherSubject {
-        /// The signature.
+        /// The path of the signature.
         path: PathBuf,
-        /// Its trusted comment.
+        /// The trusted comment of the signature.
         says: String,
-        /// What that should be.
+        /// The trusted comment of a signature of this lock.
         expected: String,
     },
 }
@@ -109,39 +109,39 @@ pub enum NoSignature {
 /// Why the archive's index does not vouch for something.
 #[derive(Debug, thiserror::Error)]
 pub enum NoIndex {
-    /// The lock was made before locks named indexes, or by hand.
+    /// The lock was made before locks named indexes, or by a person.
     #[error("site.lock names none")]
     NotNamed,
-    /// An index vouches for nothing.
+    /// The index cannot be used.
     #[error(transparent)]
     Bad(#[from] BadIndex),
-    /// It has no package of that name.
+    /// The index has no package of that name.
     #[error("it does not list {name}")]
     NotListed {
-        /// The package.
+        /// The name of the package.
         name: String,
     },
-    /// It has the package in other versions only, or for another architecture.
+    /// The index has the package only in other versions, or for another architecture.
     #[error("it lists {name} as {listed}, not as {locked}")]
     OtherVersion {
-        /// The package.
+        /// The name of the package.
         name: String,
-        /// Versions and architectures that it lists.
+        /// The versions and architectures in the index.
         listed: String,
-        /// That of the lock.
+        /// The version and architecture in the lock.
         locked: String,
     },
-    /// It has another file for that version.
+    /// The index has another file for that version.
     #[error("it lists {name} {version} with another file: {listed}")]
     OtherFile {
-        /// The package.
+        /// The name of the package.
         name: String,
-        /// The version.
+        /// The version in the lock.
         version: String,
         /// The file's size and digest in the index.
         listed: String,
     },
-    /// A tar or an image.
+    /// The base is a tar or an image, which no archive lists.
     #[error("no archive lists a tar or an image")]
     IsBase,
 }

@@ -1,6 +1,6 @@
 //! An archive's signed index in the store: `InRelease` and the list of packages that it names.
 //!
-//! The lock names both by digest. The list is kept packed with zstd; its digest is that of its content.
+//! The lock names both by digest. The list is stored packed with zstd; its digest is that of the unpacked content.
 
 use super::package_list::{self, Listed};
 use super::release;
@@ -13,12 +13,12 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-/// The most bytes that an `InRelease` may have; Debian's have 150 kB.
+/// The most bytes that an `InRelease` may have; that of Debian has 150 kB.
 const MOST_RELEASE: u64 = 4 << 20;
-/// How strongly lists are packed: 50 MB become 12 MB in half a second.
+/// The zstd level for lists: 50 MB become 12 MB in half a second.
 const PACKED: i32 = 3;
 
-/// Which index: what a lock says of it.
+/// The digests of an index in a lock.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct IndexDigests {
     /// The digest of `InRelease`.
@@ -27,60 +27,60 @@ pub struct IndexDigests {
     pub packages: Sha256Digest,
 }
 
-/// Why an index vouches for nothing.
+/// Why an index cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BadIndex {
-    /// The store does not have it: it was made on another machine, or cleared away.
+    /// The index is not in the store: it was fetched on another machine, or removed.
     #[error("this store does not have the archive's index that site.lock names ({0})")]
     NotStored(Sha256Digest),
-    /// A file of the store cannot be read.
+    /// A file of the store could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// Its bytes are not those that its name says.
+    /// The digest of a file is not the one in its name.
     #[error("{path} was changed in the store")]
     Damaged {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
-    /// It is not a signed text in the form of an archive.
+    /// The file is not a signed text in the form that archives write.
     #[error("{path}: {problem}")]
     NotSigned {
-        /// `InRelease`.
+        /// The path of `InRelease`.
         path: PathBuf,
-        /// What is wrong with it.
+        /// What is not valid in it.
         problem: &'static str,
     },
-    /// The signature does not do.
+    /// The signature of `InRelease` is not accepted.
     #[error("{path}: {source}")]
     Signature {
-        /// `InRelease`.
+        /// The path of `InRelease`.
         path: PathBuf,
-        /// Why.
+        /// The error from the verifier.
         r#source: BadOpenPgp,
     },
-    /// The two do not belong together.
+    /// `InRelease` does not list this `Packages`.
     #[error("{path} does not name the list of packages {packages}")]
     OtherList {
-        /// `InRelease`.
+        /// The path of `InRelease`.
         path: PathBuf,
-        /// The digest of `Packages`.
+        /// The digest of `Packages` in the lock.
         packages: Sha256Digest,
     },
 }
 
-/// An index in the store, of which nothing is known yet but its digests.
+/// An index in the store, of which only the digests are known.
 #[derive(Debug)]
 pub(super) struct UnverifiedIndex<'a> {
     digests: &'a IndexDigests,
     store: &'a Store,
 }
 
-/// An index whose `InRelease` a key of the archive signed. Its list of packages is verified while it is read.
+/// An index whose `InRelease` was signed by a key of the archive. Its list of packages is verified while it is read.
 #[derive(Debug)]
 pub(super) struct SignedIndex<'a> {
     digests: &'a IndexDigests,
@@ -93,7 +93,7 @@ impl<'a> UnverifiedIndex<'a> {
         Self { digests, store }
     }
 
-    /// Verifies `InRelease` against the keyring, and that it names the list of packages.
+    /// Verifies `InRelease` with the keyring, and that it names the list of packages.
     pub(super) fn verify(self, keyring: &Path) -> Result<SignedIndex<'a>, BadIndex> {
         let Self { digests, store } = self;
         let path = store.index(&digests.in_release);
@@ -109,12 +109,12 @@ impl<'a> UnverifiedIndex<'a> {
 }
 
 impl SignedIndex<'_> {
-    /// Those packages of the list that `wanted` chooses.
+    /// The packages of the list for which `wanted` returns true.
     pub(super) fn packages(&self, wanted: impl Fn(&Listed) -> bool) -> Result<Vec<Listed>, BadIndex> {
         let path = self.store.packed_index(&self.digests.packages);
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::NotFound => BadIndex::NotStored(self.digests.packages),
-            // Of bytes that are not zstd's.
+            // Errors about bytes that are not from zstd.
             io::ErrorKind::Other | io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof => {
                 BadIndex::Damaged { path: path.clone() }
             }
@@ -124,13 +124,13 @@ impl SignedIndex<'_> {
         let list = zstd::stream::read::Decoder::new(file).map_err(failed)?;
         let mut found = Vec::new();
         let each = |listed: Listed| found.extend(wanted(&listed).then_some(listed));
-        // A byte more than there should be is noticed by the length.
+        // An additional byte is noticed by the length.
         let read = package_list::read(list, self.size.saturating_add(1), each).map_err(failed)?;
         if read == (self.size, self.digests.packages) { Ok(found) } else { Err(BadIndex::Damaged { path }) }
     }
 }
 
-/// A text of the store, if it is the one with this digest.
+/// Reads a text of the store, and compares it with this digest.
 fn read_bounded(path: &Path, digest: Sha256Digest) -> Result<String, BadIndex> {
     let failed = |source: io::Error| match source.kind() {
         io::ErrorKind::NotFound => BadIndex::NotStored(digest),
@@ -145,7 +145,7 @@ fn read_bounded(path: &Path, digest: Sha256Digest) -> Result<String, BadIndex> {
         .map_err(|_| BadIndex::NotSigned { path: path.to_owned(), problem: "it is not text" })
 }
 
-/// Puts an index into the store, as apt left it in its own folder. Nothing of it is verified here.
+/// Copies an index from apt's own folder into the store. It is not verified here.
 pub(in crate::base) fn keep(
     in_release: &Path,
     packages: &Path,
@@ -154,7 +154,7 @@ pub(in crate::base) fn keep(
     let digest =
         |path: &Path| digest_of_file(path).map_err(|source| StoreError { path: path.to_owned(), source });
     let digests = IndexDigests { in_release: digest(in_release)?, packages: digest(packages)? };
-    // Written although they may be there: one that was damaged becomes whole again.
+    // Written even if the files exist: this repairs a damaged one.
     copy(in_release, &store.index(&digests.in_release), |from, to| io::copy(from, to).map(drop))?;
     copy(packages, &store.packed_index(&digests.packages), |from, to| {
         zstd::stream::copy_encode(from, to, PACKED)

@@ -1,7 +1,8 @@
-//! Who vouches for the packages of a lock. A build takes a package only when one of these does:
+//! Who vouches for the packages of a lock. A build uses a package only when one of these vouches for it:
 //!
 //! - the site's signing key, with a signature over the whole of `site.lock` ([`signature`]);
-//! - the archive itself, with the index that the lock names and the store has ([`index`]): `InRelease` is signed by a key
+//! - the archive itself, with the index that the lock names and the store has ([`index`]): `InRelease` is signed by a
+//!   key
 //!   of Debian's keyring, names the list of packages by digest, and that lists name, version, architecture, size and
 //!   digest of the package.
 //!
@@ -36,7 +37,7 @@ use std::path::PathBuf;
 /// The keyring with the keys of Debian's archives.
 pub(super) const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Whose word counts for the locks of a site.
+/// The keys that may vouch for the locks of a site.
 #[derive(Debug, Clone)]
 pub struct Trusted {
     site: Name,
@@ -51,11 +52,11 @@ impl Trusted {
     }
 }
 
-/// A lock of which everything is vouched for.
+/// A lock of which every part is vouched for.
 #[derive(Debug, Clone)]
 pub struct VouchedLock(Lock);
 
-/// A package of such a lock.
+/// A package of a lock that is vouched for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct VouchedPackage<'a>(&'a LockedPackage);
 
@@ -68,12 +69,12 @@ impl Deref for VouchedLock {
 }
 
 impl VouchedLock {
-    /// The packages that are taken for `part`, to be opened.
+    /// The packages of `part`, which may be opened.
     pub(super) fn vouched_packages(&self, part: Part) -> impl Iterator<Item = VouchedPackage<'_>> {
         self.0.part(part).map(VouchedPackage)
     }
 
-    /// What is left of it for those who only describe it.
+    /// The lock as plain data, for code that only describes it.
     #[must_use]
     pub fn into_lock(self) -> Lock {
         self.0
@@ -88,23 +89,23 @@ impl Deref for VouchedPackage<'_> {
     }
 }
 
-/// What vouches for a lock file, and what nothing vouches for.
+/// What vouches for a lock file, and the parts for which nothing does.
 #[derive(Debug)]
 pub struct Vouching {
-    /// The key that signed the lock, or why no signature counts.
+    /// The key that signed the lock, or why its signature does not count.
     pub signature: Result<KeyId, NoSignature>,
-    /// What no index vouches for, and why; not found out where the signature counts.
+    /// The parts that no index vouches for, and why; empty if the signature counts, as the indexes are then not read.
     pub unlisted: Vec<(Subject, NoIndex)>,
 }
 
 impl Vouching {
-    /// Whether a build takes all of it.
+    /// Whether a build would use all of the lock.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.signature.is_ok() || self.unlisted.is_empty()
     }
 
-    /// The first thing that nothing vouches for, as an error.
+    /// The first part that nothing vouches for, as an error.
     pub fn into_result(self) -> Result<(), Box<NotVouched>> {
         let Self { signature, unlisted } = self;
         let others = unlisted.len().saturating_sub(1);
@@ -118,7 +119,7 @@ impl Vouching {
 }
 
 impl LockFile {
-    /// The lock of the system that has this set of packages, where everything of it is vouched for.
+    /// The lock of the system with this set of packages, if every part of it is vouched for.
     pub fn vouched_for(
         &self,
         site: &Site,
@@ -129,24 +130,24 @@ impl LockFile {
         self.vouched_part(self.lock().of(site, set)?, trusted, store)
     }
 
-    /// All of the lock, where everything of it is vouched for.
+    /// The whole lock, if every part of it is vouched for.
     pub fn vouched(&self, trusted: &Trusted, store: &Store) -> Result<VouchedLock, BaseError> {
         self.vouched_part(self.lock().clone(), trusted, store)
     }
 
-    /// The key of the site that signed the lock.
+    /// The key of the site that signed the lock, or why no signature counts.
     pub fn signer(&self, trusted: &Trusted) -> Result<KeyId, NoSignature> {
         let content = self.text().as_bytes();
         signature::verify(content, self.signature(), &self.signature_path(), &trusted.site, &trusted.keys)
     }
 
-    /// Who vouches for the lock.
+    /// What vouches for the parts of the lock.
     #[must_use]
     pub fn vouching(&self, trusted: &Trusted, store: &Store) -> Vouching {
         self.vouching_of(self.lock(), trusted, store)
     }
 
-    /// Signs the lock as it is. Nothing is written.
+    /// Signs the lock in memory. Nothing is written.
     pub fn sign(&mut self, site: &Site, key: &SigningKey) -> Result<(), SigningFailed> {
         let signature = signature::sign(self.text().as_bytes(), &site.id, key)?;
         self.set_signature(signature);
@@ -168,7 +169,7 @@ impl LockFile {
     }
 }
 
-/// What of a lock none of these indexes vouches for.
+/// The parts of a lock that none of these indexes vouches for.
 fn unlisted(
     lock: &Lock,
     indexes: &[IndexDigests],
@@ -199,14 +200,14 @@ fn unlisted(
         let subject = Subject::of(package);
         // A package may be taken for several parts and sets.
         if seen.insert(subject.clone()) {
-            // An index that cannot be used may be the one that has it; each is named once.
+            // An index that cannot be used may be the one with the package; each such index is reported once.
             all.push((subject, bad.next().map_or(problem, NoIndex::Bad)));
         }
     }
     all
 }
 
-/// Whether an index that has these packages of a name vouches for one of that name.
+/// Whether an index that has `known` under the package's name vouches for the package.
 fn judge(package: &LockedPackage, known: &[Listed], none_named: bool) -> Result<(), NoIndex> {
     let name = || package.name.clone();
     if none_named {

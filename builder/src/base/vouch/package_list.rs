@@ -1,7 +1,8 @@
-//! An archive's list of packages (`Packages`), read a line at a time: deb822(5) paragraphs with the fields of `apt-ftparchive`.
+//! An archive's list of packages (`Packages`), read a line at a time: deb822(5) paragraphs with the fields of
+//! `apt-ftparchive`.
 //!
-//! The list is tens of megabytes, and it is parsed before its digest is known. So no more than the beginning of a line is
-//! kept, and what it says counts only when all of it was read and its digest is right.
+//! The list has tens of megabytes, and it is parsed before its digest is known. So only the beginning of each line is
+//! kept, and the result counts only when all of the list was read and its digest is right.
 
 use crate::input::filled;
 use crate::width::to_u64;
@@ -9,7 +10,7 @@ use handoff::hash::Sha256Digest;
 use sha2::{Digest as _, Sha256};
 use std::io::{self, BufRead, BufReader, Read};
 
-/// How much of a line is kept. The fields that are looked at are shorter.
+/// How many bytes of a line are kept. The fields that are read are shorter.
 const MOST_OF_LINE: usize = 512;
 
 /// A package of the list.
@@ -22,7 +23,8 @@ pub(super) struct Listed {
     pub(super) sha256: Option<Sha256Digest>,
 }
 
-/// Gives each package of a list to `each`, and returns length and digest of all that was read: no more than `most` bytes.
+/// Passes each package of a list to `each`, and returns the length and digest of all that was read, at most `most`
+/// bytes.
 pub(super) fn read(
     list: impl Read,
     most: u64,
@@ -44,7 +46,7 @@ pub(super) fn read(
 }
 
 fn take_field(line: &[u8], package: &mut Listed) {
-    // Lines that go on with the field before begin with a blank, which no name of a field does.
+    // Lines that continue the previous field begin with a blank, and names of fields do not.
     let Some((name, value)) = std::str::from_utf8(line).ok().and_then(|line| line.split_once(": ")) else {
         return;
     };
@@ -58,7 +60,7 @@ fn take_field(line: &[u8], package: &mut Listed) {
     }
 }
 
-/// The beginning of the next line, without its end; `false` at the end of the list.
+/// Reads the beginning of the next line, without its end; `false` at the end of the list.
 fn read_line(list: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     line.clear();
     let mut any = false;
@@ -80,7 +82,7 @@ fn read_line(list: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
     }
 }
 
-/// Counts and hashes what passes.
+/// Counts and hashes the bytes that are read through it.
 struct Counted<R> {
     inner: R,
     hasher: Sha256,

@@ -1,4 +1,4 @@
-//! What a `Release` file of an archive says of its `Packages` (Debian wiki, `RepositoryFormat`).
+//! The entries for `Packages` in an archive's `Release` file (Debian wiki, `RepositoryFormat`).
 
 use handoff::architecture::Architecture;
 use handoff::hash::Sha256Digest;
@@ -6,10 +6,10 @@ use handoff::hash::Sha256Digest;
 /// The most bytes that a list of packages may have; Debian's has 50 MB.
 const MOST_PACKAGES: u64 = 512 << 20;
 
-/// Whether a verified `Release` names `Packages` with this digest; its size in bytes.
+/// The size of `Packages` in bytes, if a verified `Release` lists it with this digest.
 ///
-/// Only the section `SHA256` counts. Lists of other components, of sources or of the installer's packages are not taken,
-/// so no other signed file can be read as a list of packages.
+/// Only the section `SHA256` counts. Lists of other components, of sources or of the installer's packages are not
+/// accepted, so another signed file cannot be read as a list of packages.
 pub(super) fn size_of_packages(release: &str, packages: &Sha256Digest) -> Option<u64> {
     let section = release.lines().skip_while(|line| *line != "SHA256:").skip(1);
     let entries = section.take_while(|line| line.starts_with(' '));

@@ -1,7 +1,7 @@
 //! `site.lock.minisig`: a minisign signature over the bytes of `site.lock`.
 //!
-//! Its trusted comment names the site, so that a lock of another site that has the same signing key does not do, nor does
-//! anything else that the key has signed.
+//! Its trusted comment names the site. So the signature of another site's lock by the same key is not accepted, nor is
+//! any other signature by that key.
 
 use super::error::NoSignature;
 use handoff::name::Name;
@@ -10,7 +10,7 @@ use keys::signature::{self, KeyId, PublicKey};
 use std::io;
 use std::path::Path;
 
-/// Verifies the signature of a lock, as it was read from `file` or is about to be written there.
+/// Verifies the signature of a lock, either read from `file` or about to be written there.
 pub(super) fn verify(
     content: &[u8],
     signature: io::Result<Vec<u8>>,

@@ -1,4 +1,4 @@
-//! What vouches for a lock, and each way in which nothing does. The index is that of `tests/data/archive`, whose key has
+//! What vouches for a lock, and each case in which nothing does. The index is that of `tests/data/archive`, whose key
 //! expired years ago.
 
 use super::*;
@@ -18,7 +18,7 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/archive").join(name)
 }
 
-/// A site, a store that has the index, and whom both trust.
+/// A site, a store that has the index, and the keys that the site trusts.
 struct Fixture {
     _folder: TempDir,
     site: Site,
@@ -84,7 +84,7 @@ impl Fixture {
         error.to_string().replace(&self.site.dir.display().to_string(), "SITE")
     }
 
-    /// The error about the first package, where the signature is missing.
+    /// The error about the first package, if the signature is missing.
     fn unlisted(&self, what: &str, index: &str) -> String {
         let signature = "SITE/site.lock.minisig is missing";
         format!(
@@ -110,7 +110,7 @@ fn an_index_vouches_for_what_it_lists_even_when_its_key_has_expired() {
     assert!(place.file(vec![busybox()]).vouching(&place.trusted, &place.store).is_whole());
 }
 
-/// What was shown: the entry of busybox-static was pointed at a package of ours.
+/// An attack that once worked: the lock's entry of busybox-static pointed at a package of ours.
 #[test]
 fn a_package_with_another_file_than_the_archives_is_refused() {
     let place = Fixture::new();
@@ -125,7 +125,7 @@ fn a_package_with_another_file_than_the_archives_is_refused() {
     assert_eq!(place.refused(&place.file(vec![ours])), expected(busybox().sha256));
     let longer = LockedPackage { size: 18, ..busybox() };
     assert_eq!(place.refused(&place.file(vec![longer])), expected(busybox().sha256));
-    // Where only one of two systems of the site has it, that is enough.
+    // If only one of two systems of the site has the package, the lock is still refused.
     let tree = package(Part::Base, "tree", VERSION);
     let ours = LockedPackage { sha256: file, ..package(Part::Base, "libc6", "2") };
     let said = place.refused(&place.file(vec![busybox(), ours, tree]));
@@ -179,7 +179,7 @@ fn an_index_with_a_flipped_byte_vouches_for_nothing() {
     }
 }
 
-/// Somebody who may write to the store puts a list there that is right by its digest, and names it in the lock.
+/// An attacker who may write to the store puts a list there that has the right digest, and names it in the lock.
 #[test]
 fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
     let place = Fixture::new();
@@ -205,7 +205,7 @@ fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
         refused(&data("InRelease")),
         format!("INRELEASE does not name the list of packages {digest})")
     );
-    // A changed text does not have the signature's digest, and one without a signature has nothing.
+    // The digest of a changed text does not fit the signature, and a text without a signature has none.
     let signed = fs::read_to_string(data("InRelease")).unwrap();
     let names = Sha256Digest::of(&fs::read(data("Packages")).unwrap());
     let changed = put("changed", &signed.replace(&names.to_string(), &digest.to_string()));
@@ -229,7 +229,7 @@ fn an_index_by_a_key_that_is_not_the_archives_vouches_for_nothing() {
     assert!(said.ends_with(problem) && said.contains(&place.index.in_release.to_string()), "{said}");
 }
 
-/// As in a fresh clone on another workstation: the signature travels with the site, the index does not.
+/// As in a fresh clone on another workstation: the clone has the signature, but not the index.
 #[test]
 fn a_signature_is_enough_without_any_index() {
     let place = Fixture::new();
@@ -277,12 +277,12 @@ fn each_signature_that_does_not_count_says_why() {
     let changed = format!("SITE/site.lock.minisig: {changed}");
     fs::write(signed.path(), file().text()).unwrap();
     assert_eq!(refused(&place.read()), changed);
-    // So with the comment alone, which says for which site it is.
+    // The same if only the comment, which names the site, is different.
     let garden = place.written(file(), &place.key, "garden");
     let text = fs::read_to_string(place.signature_path()).unwrap();
     fs::write(place.signature_path(), text.replace("site garden", "site lab")).unwrap();
     assert_eq!(refused(&garden), changed);
-    // Something else that the key has signed for this site.
+    // Another signature by the key for this site.
     let receipt = place.key.sign(file().text().as_bytes(), "receipt of site lab node a stick b").unwrap();
     fs::write(place.signature_path(), receipt).unwrap();
     assert_eq!(

@@ -1,6 +1,6 @@
-//! What depmod(8) makes: `modules.dep` (hard dependencies), `modules.softdep` (soft ones, which name modules or aliases,
-//! see modprobe.d(5)), `modules.alias` and `modules.builtin`. Without the soft ones a mount dies: ext4 reaches crc32c only
-//! through the alias `crypto-crc32c`.
+//! What depmod(8) makes: `modules.dep` (hard dependencies), `modules.softdep` (soft ones, which name modules or
+//! aliases, see modprobe.d(5)), `modules.alias` and `modules.builtin`. Without the soft ones a mount dies: ext4 reaches
+//! crc32c only through the alias `crypto-crc32c`.
 
 use super::ModulesError;
 use crate::beneath::PathProblem;
@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 
-/// A module's name as the kernel has it: with `_` where its file may have `-`.
+/// A module's name as the kernel writes it: with `_` where its file may have `-`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ModuleName(pub(super) String);
 
 impl ModuleName {
-    /// The name of the module that `text` names, however it is spelled.
+    /// The name of the module that `text` refers to, with `-` or `_`.
     #[must_use]
     pub fn new(text: &str) -> Self {
         Self(text.replace('-', "_"))
@@ -35,7 +35,7 @@ impl fmt::Display for ModuleName {
     }
 }
 
-/// What depmod knows of a kernel.
+/// The indexes of depmod for one kernel.
 #[derive(Debug, Default)]
 pub struct ModuleIndex {
     release: String,
@@ -46,18 +46,18 @@ pub struct ModuleIndex {
 
 #[derive(Debug, Default)]
 pub(super) struct Dependencies {
-    /// Relative to the folder of the kernel release.
+    /// The path of the module, relative to the folder of the kernel release.
     pub(super) path: String,
     pub(super) hard: Vec<ModuleName>,
     pub(super) before: Vec<ModuleName>,
     after: Vec<ModuleName>,
-    /// The devices that it drives, as `bus:pattern`.
+    /// The devices that the module drives, as `bus:pattern`.
     pub(super) devices: Vec<String>,
 }
 
 impl ModuleIndex {
-    /// Reads the indexes in `lib/modules/RELEASE`. The folder is out of a package: what is in it may be huge, no file, or a
-    /// link to anything.
+    /// Reads the indexes in `lib/modules/RELEASE`. The folder comes from a package: an index may be huge, a link to
+    /// anything, or not a file at all.
     pub fn read(folder: &SiteFolder) -> Result<Self, ModulesError> {
         let read = |name: &str| {
             let bytes = folder.file(name).and_then(|file| read_limited(file, &limits::MODULE_INDEX));
@@ -80,14 +80,14 @@ impl ModuleIndex {
 
     fn take_dependencies(&mut self, text: &str) {
         for (path, needs) in text.lines().filter_map(|line| line.split_once(':')) {
-            // modules.dep names the nearest dependency first and the deepest last.
+            // modules.dep lists the nearest dependency first and the deepest last.
             let hard = needs.split_whitespace().rev().map(ModuleName::of_file).collect();
             let entry = Dependencies { path: path.to_owned(), hard, ..Dependencies::default() };
             self.files.insert(ModuleName::of_file(path), entry);
         }
     }
 
-    /// Words before the first `pre:` or `post:` mean nothing to modprobe, and so nothing here.
+    /// Words before the first `pre:` or `post:` are ignored, as by modprobe.
     fn take_soft_dependencies(&mut self, text: &str) {
         for line in text.lines() {
             let mut words = line.split_whitespace();
@@ -128,7 +128,7 @@ impl ModuleIndex {
         }
     }
 
-    /// The modules that `name` stands for: itself, or those that have it as an alias.
+    /// The modules that `name` refers to: itself, or those that have it as an alias.
     pub(super) fn resolve(&self, name: &ModuleName) -> Vec<ModuleName> {
         if self.files.contains_key(name) {
             return vec![name.clone()];
@@ -136,7 +136,7 @@ impl ModuleIndex {
         self.aliases.get(name).cloned().unwrap_or_default()
     }
 
-    /// `wanted` and all that they need, each after what it needs; built-in ones are left out.
+    /// `wanted` and all modules that they need, each after those that it needs; built-in ones are left out.
     pub fn closure(&self, wanted: &[&str]) -> Result<Vec<ModuleName>, ModulesError> {
         let mut walk = Walk::default();
         for name in wanted.iter().map(|name| ModuleName::new(name)) {
@@ -152,7 +152,7 @@ impl ModuleIndex {
     }
 }
 
-/// A walk along dependencies. Without recursion: the package's own lists say how deep it goes.
+/// A walk along dependencies. It is not recursive: the package's own lists decide how deep it goes.
 #[derive(Debug, Default)]
 struct Walk {
     seen: BTreeSet<ModuleName>,
@@ -162,9 +162,9 @@ struct Walk {
 
 #[derive(Debug)]
 enum Next {
-    /// A module with what belongs before and after it.
+    /// A module with the modules before and after it.
     Module(ModuleName),
-    /// The module alone; what belongs before it was added.
+    /// Only the module; those before it were added.
     Add(ModuleName),
 }
 
@@ -192,7 +192,7 @@ impl Walk {
             for soft in &module.after {
                 self.put(index.resolve(soft), &mut todo)?;
             }
-            // What was put first is taken first.
+            // The last element is taken first.
             todo[before..].reverse();
         }
         Ok(())
@@ -206,7 +206,8 @@ impl Walk {
     }
 }
 
-/// The bus of a device alias; none for what names no device (`fs-ext4`, `crypto-crc32c`, a feature of the processor).
+/// The bus of a device alias; none if the alias is not one of a device (`fs-ext4`, `crypto-crc32c`, a processor
+/// feature).
 pub(super) fn bus(alias: &str) -> Option<&str> {
     alias.split_once(':').map(|(bus, _)| bus).filter(|bus| !matches!(*bus, "cpu" | "devname"))
 }

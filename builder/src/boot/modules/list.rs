@@ -1,7 +1,7 @@
-//! The list that stands in the initramfs, and its files.
+//! The list of modules that is stored in the initramfs, and its files.
 //!
-//! What drives the disk stands in the declared list, so that an initramfs is the same whatever machine it was built on.
-//! Device aliases go into it for the loader, which leaves out what the machine at hand has no device for.
+//! The drivers of the disk are in the declared list, so that an initramfs is the same on whatever machine it is built.
+//! The list also has device aliases: the loader leaves out modules for which its machine has no device.
 
 use super::ModulesError;
 use super::index::{Dependencies, ModuleIndex, ModuleName, bus};
@@ -12,10 +12,10 @@ use crate::width::to_u64;
 use handoff::modules::{Module, ModuleKind};
 use std::path::Path;
 
-/// What every initramfs has for the boot. The faster SHA-256 comes first: with it the kernel checks the signatures of all
-/// others, a seventh of the time that they take. Then come controllers, the slowest to find its devices before the
-/// others: while they look, the rest is loaded. Drivers of virtio devices come before their bus, which then finds them
-/// there.
+/// The modules that every initramfs has for the boot. The faster SHA-256 comes first: with it the kernel checks the
+/// signatures of all others in a seventh of the time. Then come the controllers, the slowest to find its devices first:
+/// while they search, the others are loaded. Drivers of virtio devices come before their bus, which then finds the
+/// drivers loaded.
 pub const WANTED: [&str; 24] = [
     "sha256_ssse3",
     "sha256_generic",
@@ -43,20 +43,21 @@ pub const WANTED: [&str; 24] = [
     "dm_verity",
 ];
 
-/// What it has for a keyboard, in the rescue shell. The root has it, too.
+/// The modules for a keyboard in the rescue shell. The root has them, too.
 pub const FOR_PEOPLE: [&str; 2] = ["usbhid", "hid_generic"];
 
-/// Virtio devices are PCI devices of this driver. It drives all of them, those for which the initramfs has no driver too.
+/// The driver of PCI devices that are virtio devices. It drives all of them, even those for which the initramfs has no
+/// driver.
 const VIRTIO_BUS: &str = "virtio_pci";
-/// Any USB controller.
+/// The alias of any USB controller.
 const USB_CONTROLLER: &str = "pci:v*d*sv*sd*bc0Csc03i*";
 
 /// A module with its content, ready for the initramfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModuleFile {
-    /// Name, and path in the initramfs.
+    /// The module's name, and its path in the initramfs.
     pub entry: Module,
-    /// The `.ko` file.
+    /// The bytes of the `.ko` file.
     pub content: Vec<u8>,
 }
 
@@ -76,15 +77,15 @@ impl ModuleIndex {
             None => ModuleKind::Part,
         };
         let mut drives: Vec<String> = module.devices.iter().flat_map(|alias| pci_patterns(alias)).collect();
-        // Hundreds of USB devices, one kind of controller.
+        // Hundreds of USB devices become one kind of controller.
         drives.dedup();
         Module { name: name.to_string(), file: format!("/lib/modules/{name}.ko"), kind, needs, drives }
     }
 }
 
-/// The PCI devices behind a device alias. What is plugged into USB hangs on a USB controller, which PCI knows by its
-/// class (PCI Code and ID Assignment, 1.13: 0C 03). A virtio device of version 1 has the PCI id 0x1040 and its own; one
-/// before it has its own as subsystem id, and a PCI id of its own below 0x1010 (Virtio 1.2, section 4.1.2).
+/// The PCI devices behind a device alias. A USB device is attached to a USB controller, which PCI identifies by its
+/// class (PCI Code and ID Assignment, 1.13: 0C 03). A virtio device of version 1 has the PCI id 0x1040 plus its own id;
+/// an older one has its own id as subsystem id, and a PCI id below 0x1010 (Virtio 1.2, section 4.1.2).
 fn pci_patterns(alias: &str) -> Vec<String> {
     let virtio = alias.strip_prefix("virtio:d").and_then(|rest| rest.split_once('v'));
     match virtio.and_then(|(id, _)| u32::from_str_radix(id, 16).ok()) {
@@ -100,8 +101,8 @@ fn pci_patterns(alias: &str) -> Vec<String> {
     }
 }
 
-/// The closure of `wanted` and `for_people` with the files' contents, in loading order; `folder` is
-/// `lib/modules/RELEASE`.
+/// The modules in `wanted` and `for_people` and all that they need, with the contents of their files, in loading order;
+/// `folder` is `lib/modules/RELEASE`.
 pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Vec<ModuleFile>, ModulesError> {
     let opened = SiteFolder::open(folder);
     let opened = opened.map_err(|source| ModulesError::Index { path: folder.to_owned(), source })?;
@@ -130,7 +131,7 @@ pub fn collect(folder: &Path, wanted: &[&str], for_people: &[&str]) -> Result<Ve
     Ok(files)
 }
 
-/// The bus is needed where one of the drivers on it is.
+/// Marks the bus as needed by the devices of all drivers on it.
 fn of_the_virtio_bus(files: &mut [ModuleFile]) {
     let vendor = |pattern: &&String| pattern.starts_with("pci:v00001AF4d");
     let drivers = files.iter().filter(|file| file.entry.kind == ModuleKind::Driver);

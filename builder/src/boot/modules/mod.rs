@@ -1,6 +1,6 @@
 //! The kernel modules of the initramfs: the closure of a declared list, each after all that it needs.
 //!
-//! `index` is what depmod(8) knows of a kernel, `list` what the initramfs gets of it.
+//! `index` reads the indexes of depmod(8) for a kernel, `list` selects the modules of the initramfs.
 
 mod index;
 mod list;
@@ -13,15 +13,15 @@ use crate::limits::OverLimit;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// Why there is no list of modules.
+/// Why the list of modules could not be made.
 #[derive(Debug, Error, classified::Cause)]
 pub enum ModulesError {
-    /// An index of depmod cannot be read.
+    /// An index of depmod could not be read.
     #[error("cannot read {path}: {source}; run depmod(8) on the unpacked kernel package")]
     Index {
-        /// The index.
+        /// The path of the index.
         path: PathBuf,
-        /// Why.
+        /// The error from opening or reading it.
         r#source: std::io::Error,
     },
     /// A declared module is neither a file nor built in.
@@ -29,23 +29,23 @@ pub enum ModulesError {
         "the kernel {release} has no module {name}: choose another kernel package, or take it from the list"
     )]
     Unknown {
-        /// The module.
+        /// The name of the module.
         name: ModuleName,
-        /// The kernel.
+        /// The release of the kernel.
         release: String,
     },
-    /// A file that the index names cannot be read.
+    /// A module's file that the index names could not be read.
     #[error("cannot read the kernel module {path}: {source}; unpack the kernel package again")]
     File {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why.
+        /// The error from opening or reading it.
         r#source: std::io::Error,
     },
-    /// A module is packed in a way that `finit_module(2)` would need a library for.
+    /// A module is compressed: unpacking it before `finit_module(2)` would need a library.
     #[error("the kernel module {path} is compressed: only kernels with plain .ko files are supported")]
     Compressed {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
     },
     /// The indexes or the modules are larger than those of any kernel.

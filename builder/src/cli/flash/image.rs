@@ -1,5 +1,5 @@
-//! An image of a run, with whose it says that it is. That is not proven before its signatures are judged, which is done
-//! before anything is written.
+//! An image of a run, with the site and node in its seal. These are not proven before the signatures are verified,
+//! which happens before anything is written.
 
 use crate::error::Error;
 use crate::flash::{self, FlashError};
@@ -14,17 +14,17 @@ use std::sync::Arc;
 /// An image that is open for reading.
 #[derive(Debug)]
 pub(super) struct Image {
-    /// The image.
+    /// The open image.
     pub(super) reader: ImageReader,
-    /// Whose it is.
+    /// The id of the site in its seal.
     pub(super) site: String,
-    /// For which node.
+    /// The name of the node in its seal.
     pub(super) node: String,
 }
 
 impl Image {
-    /// Opens an image. One whose seals name neither site nor node is damaged, which is said before a user is asked about
-    /// a disk.
+    /// Opens an image. If its seals name neither site nor node, it is damaged; this is reported before the user is
+    /// asked about a disk.
     pub(super) fn open(path: &Path, site: Option<&Site>) -> Result<Self, Error> {
         let reader = ImageReader::open(path)?;
         let Some(owner) = slot::owner(&reader) else {
@@ -35,7 +35,7 @@ impl Image {
         Ok(Self { reader, site: owner.site.to_string(), node: owner.node.to_string() })
     }
 
-    /// The image of each of these paths, in their order. A path that is named several times is opened once.
+    /// The image of each of these paths, in order. A path that is named several times is opened once.
     pub(super) fn open_each(paths: &[&Path], site: Option<&Site>) -> Result<Vec<Arc<Self>>, Error> {
         let mut known = BTreeMap::new();
         let mut open = |path: &Path| {
@@ -47,7 +47,7 @@ impl Image {
         paths.iter().map(|path| open(path)).collect()
     }
 
-    /// All files that are read while these images are written: the images, and what they share with others.
+    /// All files that are read while these images are written: the images, and the files that they share with others.
     pub(super) fn files(images: &[Arc<Self>]) -> Vec<&Path> {
         let files =
             images.iter().flat_map(|image| [Some(image.reader.path()), image.reader.storage().shared()]);

@@ -1,4 +1,4 @@
-//! Which images are to be written to which sticks: judged, confirmed, opened, written, and a receipt for each.
+//! Writing images to sticks: the sticks are checked, confirmed, opened and written, and each gets a receipt.
 
 use super::WritingArgs;
 use super::image::Image;
@@ -24,7 +24,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-/// Which images are to be written to which sticks, and how.
+/// Which images to write to which sticks, and how.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Order<'o> {
     pub(in crate::cli) pairs: &'o [(&'o Path, &'o Path)],
@@ -35,7 +35,7 @@ pub(in crate::cli) struct Order<'o> {
     pub(in crate::cli) json: bool,
 }
 
-/// A stick that is open for writing, and what it gets.
+/// A stick that is open for writing, and its image.
 #[derive(Debug)]
 struct Stick {
     image: Arc<Image>,
@@ -43,15 +43,15 @@ struct Stick {
     facts: StickFacts,
 }
 
-/// The site that keeps the receipts, and the key that signs them.
+/// The site for the receipts, and the key that signs them.
 type Signer = (Site, SigningKey);
 
 impl Order<'_> {
     pub(in crate::cli) fn carry_out(&self) -> Result<FlashOutput, Error> {
-        // What is missing for a receipt is said before anything is written.
+        // Missing files for a receipt are reported before anything is written.
         let signer = self.signer()?;
         let sticks = self.open()?;
-        // No thread is left of the looking, and nobody is asked any more.
+        // All checking threads have ended, and there are no more questions for the user.
         let stop = interrupt::softly();
         let began = now();
         let options = Options { full: self.writing.full, read_back: !self.writing.no_read_back };
@@ -59,12 +59,12 @@ impl Order<'_> {
         let jobs = sticks.iter().map(Stick::job).collect::<Result<_, _>>()?;
         let hear = |events: &[Event]| tell(events, self.json);
         let finished = flash::flash(jobs, self.site, options, (&stop, &hear))?;
-        // There is one for each job, and a job for each stick, in their order.
+        // There is one for each job, and a job for each stick, in order.
         let outcome = |(stick, finished): (&Stick, _)| stick.outcome(finished, signer.as_ref(), &began);
         Ok(FlashOutput { sticks: sticks.iter().zip(finished).map(outcome).collect(), json: self.json })
     }
 
-    /// Who signs receipts; `None` where there are none.
+    /// The site and key for receipts; `None` if there are no receipts.
     fn signer(&self) -> Result<Option<Signer>, Error> {
         let Some(site) = self.site.cloned() else { return Ok(None) };
         if self.writing.no_read_back {
@@ -76,7 +76,7 @@ impl Order<'_> {
         Ok(Some((site, key)))
     }
 
-    /// Judges, confirms and opens all sticks.
+    /// Checks, confirms and opens all sticks.
     fn open(&self) -> Result<Vec<Stick>, Error> {
         let consent = self.consent.consent();
         for (image, path) in self.pairs {
@@ -155,7 +155,7 @@ fn tell(events: &[Event], json: bool) {
     }
 }
 
-/// The time, for a receipt.
+/// The present time, for a receipt.
 #[expect(clippy::disallowed_methods, reason = "a receipt says when; nothing of it comes into an image")]
 fn now() -> String {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What `flash` says of each stick when it is done, as text and as JSON.
+//! The result of `flash` for each stick, as text and as JSON.
 
 use crate::error::Error;
 use crate::flash::Flashed;
@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
-/// What came of each stick.
+/// The results of all sticks.
 #[derive(Debug)]
 pub struct FlashOutput {
     pub(super) sticks: Vec<Outcome>,
     pub(super) json: bool,
 }
 
-/// What came of one stick.
+/// The result of one stick.
 #[derive(Debug)]
 pub(super) struct Outcome {
     pub(super) target: String,

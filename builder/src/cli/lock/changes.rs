@@ -5,7 +5,7 @@ use crate::site::Site;
 use handoff::name::Name;
 use serde_json::{Value, json};
 
-/// A line a package, the site's first; nothing where no package changes.
+/// A line for each package, the site's first; empty if no package changes.
 pub(super) fn to_text(changes: &Changes, site: &Site) -> String {
     let mut text = String::new();
     if let Some(base) = &changes.base {
@@ -36,7 +36,8 @@ fn heading(variant: &VariantChanges, site: &Site) -> String {
     }
 }
 
-/// Indented by one space: with two, it would be a line of progress, which gives way to the next on a terminal.
+/// A line that is indented by one space: with two, it would be a line of progress, which a terminal replaces by the
+/// next.
 fn line(change: &PackageChange) -> String {
     let (before, after) =
         (change.before.as_deref().unwrap_or_default(), change.after.as_deref().unwrap_or_default());
@@ -51,7 +52,7 @@ fn line(change: &PackageChange) -> String {
     }
 }
 
-/// How much changes, and how much that means to fetch.
+/// How many packages change, and how many bytes that fetches.
 pub(super) fn count(changes: &Changes, fetch: u64) -> String {
     let packages = match changes.count() {
         0 => "no package changes, only what was asked for".to_owned(),
@@ -62,7 +63,7 @@ pub(super) fn count(changes: &Changes, fetch: u64) -> String {
     format!("{packages}; {fetch} to fetch")
 }
 
-/// In a unit that people read; exact only in JSON.
+/// A size in a readable unit; the exact size is only in JSON.
 fn readable(bytes: u64) -> String {
     match bytes {
         0..0x400 => format!("{bytes} bytes"),
@@ -74,7 +75,7 @@ fn readable(bytes: u64) -> String {
     }
 }
 
-/// The nodes that want this beyond the site's packages.
+/// The nodes that want these packages beyond the site's.
 pub(super) fn nodes_with<'a>(site: &'a Site, wanted: &[String]) -> Vec<&'a Name> {
     let mut sets = site.other_sets().into_iter();
     let found = sets.find(|(set, _)| set.beyond(&site.packages.extra) == wanted);
@@ -85,7 +86,7 @@ pub(super) fn names(nodes: &[&Name]) -> Vec<String> {
     nodes.iter().map(ToString::to_string).collect()
 }
 
-/// All of it.
+/// All changes as JSON.
 pub(super) fn to_json(changes: &Changes, site: &Site) -> Value {
     let variants = changes.variants.iter().map(|variant| {
         json!({

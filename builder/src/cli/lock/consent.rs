@@ -1,43 +1,43 @@
-//! Asking whether a lock or its signature is to be written, and the ways in which it then is not.
+//! Asking whether to write a lock or its signature, and the errors if it is not written.
 
 use crate::error::{Class, Classified};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What the options say, and a way to ask.
+/// The user's options, and a function that asks the user.
 pub(super) struct Consent<'a> {
     pub(super) dry_run: bool,
     pub(super) yes: bool,
     pub(super) ask: &'a dyn Fn(&str) -> io::Result<Option<bool>>,
 }
 
-/// The lock, or its signature, was not written.
+/// Why the lock, or its signature, was not written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub(super) enum NotWritten {
-    /// There is no terminal to put the question on, or the output is JSON.
+    /// There is no terminal for the question, or the output is JSON.
     #[error("{path} was not written: there is no terminal to ask on")]
     NoTerminal {
-        /// The file.
+        /// The path of the lock or signature.
         path: PathBuf,
     },
-    /// The user did not agree.
+    /// The user answered no.
     #[error("{path} was not written, as you wished")]
     Declined {
-        /// The file.
+        /// The path of the lock or signature.
         path: PathBuf,
     },
     /// Another process wrote the lock meanwhile.
     #[error("{path} was not written: site.lock is not what it was when you were asked")]
     Changed {
-        /// The file.
+        /// The path of the lock or signature.
         path: PathBuf,
     },
     /// The answer could not be read.
     #[error("{path} was not written: cannot read the answer: {source}")]
     NoAnswer {
-        /// The file.
+        /// The path of the lock or signature.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading the answer.
         r#source: io::Error,
     },
 }
@@ -60,7 +60,7 @@ impl Classified for NotWritten {
 }
 
 impl Consent<'_> {
-    /// Puts the question, where no option answers it; programs that read JSON are not asked.
+    /// Asks the question, unless an option answers it; with JSON output, nothing is asked.
     pub(super) fn ask_for(&self, path: &Path, question: &str, json: bool) -> Result<(), NotWritten> {
         let path = path.to_owned();
         let answer = if json { Ok(None) } else { (self.ask)(question) };

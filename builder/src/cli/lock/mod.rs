@@ -90,7 +90,7 @@ struct Which {
 }
 
 impl LockArgs {
-    /// Whether the result is JSON.
+    /// Whether the command prints JSON.
     #[must_use]
     pub fn json(&self) -> bool {
         let (LockCommand::Update { which, .. }
@@ -100,8 +100,8 @@ impl LockArgs {
     }
 }
 
-/// Does it: what there is to say, and the error that it then ends with. `ask` puts a question to whoever sits there;
-/// `None`: nobody does.
+/// Runs the command; returns the text to print, and the error with which it then ends. `ask` asks the user a question,
+/// and returns `None` without a terminal.
 pub fn run(
     args: &LockArgs,
     progress: &dyn Fn(&str),

@@ -35,7 +35,7 @@ pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
     let site = with_trusted_keys(site_or_default(which.site.as_deref())?, &Locations::default())?;
     let missing = || NoLock { path: site.dir.join(LOCK_FILE) };
     let (file, lock) = if let Some(node) = node {
-        // Which packages are a node's is only known of a lock that answers what the node wants.
+        // The packages of a node are only known if the lock fits the node's request.
         let set = &site.node(node)?.packages;
         let file = LockFile::read(&site)?.ok_or_else(missing)?;
         let lock = file.lock().of(&site, set)?;
@@ -52,7 +52,7 @@ pub(super) fn run(which: &Which, node: Option<&str>) -> Result<String, Error> {
     Ok(format!("{}{}", vouching_to_text(&vouching), to_text(&lock, &site)))
 }
 
-/// Who vouches for the lock. The store is looked at only where no signature does.
+/// Who vouches for the lock. The store is read only if no signature vouches for it.
 fn vouching(file: &LockFile, site: &Site) -> Result<Vouching, Error> {
     let trusted = Trusted::of(site)?;
     Ok(match file.signer(&trusted) {
@@ -76,7 +76,7 @@ fn vouching_to_text(vouching: &Vouching) -> String {
     }
 }
 
-/// A line for each thing that no index vouches for.
+/// A line for each part that no index vouches for.
 pub(super) fn unlisted_to_text(unlisted: &[(Subject, NoIndex)]) -> String {
     unlisted.iter().map(|(subject, problem)| format!(" {subject}: {problem}\n")).collect()
 }
@@ -100,7 +100,8 @@ fn vouching_to_json(vouching: &Vouching) -> Value {
     })
 }
 
-/// A line a package: part, name, version, architecture. What some nodes have besides comes under a heading.
+/// A line for each package: part, name, version, architecture. Additional packages of some nodes follow under a
+/// heading.
 fn to_text(lock: &Lock, site: &Site) -> String {
     let base = lock
         .imported

@@ -1,6 +1,6 @@
 //! `psyops lock sign`: signs the lock as it is, after showing what the signature would vouch for.
 //!
-//! For a lock that was made before locks were signed, on another machine, or by hand.
+//! For a lock that was made before locks were signed, on another machine, or by a person.
 
 use super::Which;
 use super::consent::{Consent, NotWritten};
@@ -55,7 +55,7 @@ pub(super) fn run(
             Err(error) => return Err(error.into()),
         }
     }
-    // The answer may have taken a while. What is signed is what was shown.
+    // The answer may have taken a while. Only the lock that was shown is signed.
     if LockFile::read_any(&site)?.as_ref() != Some(&file) {
         return Err(NotWritten::Changed { path: told.path }.into());
     }
@@ -65,7 +65,7 @@ pub(super) fn run(
     Ok((told.ending(true, "written"), None))
 }
 
-/// What there is to say.
+/// The output of the command.
 struct Told {
     path: PathBuf,
     packages: usize,
@@ -76,7 +76,7 @@ struct Told {
 }
 
 impl Told {
-    /// What the signature would vouch for: first what the archive does not.
+    /// What the signature would vouch for, beginning with what the archive does not.
     fn list(&self) -> String {
         let before = match &self.vouching.signature {
             Err(NoSignature::Missing { .. }) | Ok(_) => String::new(),
@@ -91,7 +91,7 @@ impl Told {
         format!("{before}{heading}{unlisted}the lock names {} packages{base}\n", self.packages)
     }
 
-    /// The last line; or all, in JSON.
+    /// The last line; with JSON, the whole output.
     fn ending(&self, written: bool, ending: &str) -> String {
         if self.json {
             let value = json!({

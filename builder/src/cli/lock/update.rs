@@ -1,5 +1,5 @@
-//! `psyops lock update`: chooses packages anew, says what changes, and writes and signs the lock when the user agrees.
-//! A lock that stays as it is, and whose signature is missing or does not count, is signed again in the same way.
+//! `psyops lock update`: resolves the packages again, prints the changes, and writes and signs the lock if the user
+//! agrees. A lock that does not change, but has no valid signature, is signed again in the same way.
 
 use super::Which;
 use super::changes::{count, to_json, to_text};
@@ -18,16 +18,16 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// What there is to say when it is done, or is not.
+/// The output of the command at its end, with or without a change.
 struct Told<'a> {
     path: PathBuf,
     lock: &'a Lock,
     changes: &'a Changes,
-    /// Why a build would not take the lock as it was.
+    /// Why a build would not use the lock as it was.
     problem: Option<&'a str>,
-    /// Why no signature counts, where the lock itself stays as it is.
+    /// Why no signature counts, if the lock itself does not change.
     unsigned: Option<&'a str>,
-    /// Bytes that the store lacks.
+    /// The bytes that must be fetched.
     fetch: u64,
     json: bool,
 }
@@ -45,7 +45,7 @@ pub(super) fn run(
     Update { site: &site, store: &store, old: &old, json: which.json }.take(file, keys, consent, progress)
 }
 
-/// What a lock that was chosen anew is held against.
+/// What a new lock is compared with.
 struct Update<'a> {
     site: &'a Site,
     store: &'a Store,
@@ -54,7 +54,7 @@ struct Update<'a> {
 }
 
 impl Update<'_> {
-    /// Says what `file` changes, asks, and writes and signs it.
+    /// Prints the changes of `file`, asks, and writes and signs it.
     fn take(
         &self,
         file: LockFile,
@@ -84,7 +84,7 @@ impl Update<'_> {
             return Ok((told.whole(site, &nothing), None));
         }
         let key = match signing_key(site, keys)? {
-            // No archive lists a tar or an image: without a signature, no build would take it.
+            // No archive lists a tar or an image: without a signature, no build would use the lock.
             Err(problem) if lock.imported.is_some() => return Err(problem.into()),
             // Without the key there is nothing to do.
             Err(missing) if told.lacks_only_a_signature() => {
@@ -106,7 +106,7 @@ impl Update<'_> {
         Ok((told.ending(site, &written), None))
     }
 
-    /// Writes the lock and its signature; the signature alone, where only that is missing.
+    /// Writes the lock and its signature; or only the signature, if nothing else is missing.
     fn write(
         &self,
         mut file: LockFile,
@@ -119,7 +119,7 @@ impl Update<'_> {
         if LockFile::read_any(site)? != *old {
             return Err(NotWritten::Changed { path: told.path.clone() }.into());
         }
-        // What is signed alone is the file that is there.
+        // If only the signature is missing, the existing file is signed.
         if let (Some(mut old), true) = (old.clone(), told.lacks_only_a_signature()) {
             let written = sign(&mut old, site, key, "as it was")?;
             old.write_signature()?;
@@ -132,7 +132,7 @@ impl Update<'_> {
     }
 }
 
-/// Signs the lock where there is a key, and says what became of it.
+/// Signs the lock if there is a key, and returns the result.
 fn sign(
     file: &mut LockFile,
     site: &Site,
@@ -154,10 +154,10 @@ fn unsigned_because(what: &str, problem: &CredentialError) -> String {
     format!("{what}, not signed: it counts in this store only, until {sign} ({problem})")
 }
 
-/// How a build sees the lock as it is.
+/// Whether a build would use the lock as it is.
 #[derive(Default)]
 struct Standing {
-    /// Why a build would not take it.
+    /// Why a build would not use it.
     problem: Option<String>,
     /// Why no signature counts.
     unsigned: Option<String>,
@@ -177,7 +177,7 @@ fn resolve(site: &Site, store: &Store, progress: &dyn Fn(&str)) -> Result<LockFi
     Ok(present_lock(site, store, progress)?)
 }
 
-/// The lock as it is. One that answers another request is what this command is for, and so is one that cannot be understood.
+/// The lock as it is. A lock for another request, or one that is not valid, counts as none: this command replaces it.
 fn present(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<LockFile>, Error> {
     match LockFile::read_any(site) {
         Err(error @ BaseError::BadLock { .. }) => {
@@ -190,16 +190,16 @@ fn present(site: &Site, progress: &dyn Fn(&str)) -> Result<Option<LockFile>, Err
 
 fn bytes_to_fetch(lock: &Lock, store: &Store) -> u64 {
     let missing = lock.all().filter(|package| !store.deb(&package.sha256).is_file());
-    // A package may be taken for several parts and sets.
+    // A package may be in several parts and sets.
     let sizes: BTreeMap<_, _> = missing.map(|package| (package.sha256, package.size)).collect();
     sizes.values().sum()
 }
 
-/// What became of it.
+/// Which files were written.
 struct Written {
     ending: String,
     done: bool,
-    /// The key that signed it.
+    /// The key that signed the lock.
     key: Option<String>,
 }
 
@@ -210,16 +210,16 @@ impl Written {
 }
 
 impl Told<'_> {
-    /// Whether a build on this machine takes the lock, which stays as it is.
+    /// Whether a build on this machine would use the lock, which does not change.
     fn lacks_only_a_signature(&self) -> bool {
         self.unsigned.is_some() && self.problem.is_none()
     }
 
-    /// Shows the changes and finds out whether they are wanted. Programs are not asked.
+    /// Shows the changes and asks whether to write them. Nothing is asked with JSON output.
     fn agreed(&self, site: &Site, consent: &Consent<'_>, progress: &dyn Fn(&str)) -> Result<(), NotWritten> {
         let list = self.list(site);
         if consent.yes {
-            // Said before it is done: fetching may take a while, and may be stopped.
+            // Printed before it is done: fetching may take a while, and the user may stop it.
             list.lines().for_each(progress);
             return Ok(());
         }
@@ -231,8 +231,8 @@ impl Told<'_> {
         consent.ask_for(&self.path, &question, self.json)
     }
 
-    /// What changes, and why a build would not take the lock as it was; or what a signature vouches for, where it is all that
-    /// is missing.
+    /// What changes, and why a build would not use the lock as it was; or, if only the signature is missing, what the
+    /// signature would vouch for.
     fn list(&self, site: &Site) -> String {
         if let Some(unsigned) = self.unsigned {
             let problem = self.problem.unwrap_or("the archive's index in this store vouches for all of it");
@@ -247,13 +247,13 @@ impl Told<'_> {
         format!("{problem}{}{}", to_text(self.changes, site), count(self.changes, self.fetch))
     }
 
-    /// Changes and ending.
+    /// The changes and the last line.
     fn whole(&self, site: &Site, written: &Written) -> String {
         let ending = self.ending(site, written);
         if self.json { ending } else { format!("{}\n{ending}", self.list(site)) }
     }
 
-    /// The last line; or all, in JSON.
+    /// The last line; with JSON, the whole output.
     fn ending(&self, site: &Site, written: &Written) -> String {
         if self.json {
             let mut value = to_json(self.changes, site);
@@ -329,7 +329,7 @@ mod tests {
             LockFile::new(&self.site, lock, Vec::new()).unwrap()
         }
 
-        /// What an update says that would choose the same packages again, and its error.
+        /// The output and the error of an update that chooses the same packages again.
         fn update(&self, json: bool, consent: &Consent<'_>) -> Result<(String, Option<Error>), Error> {
             let old = LockFile::read_any(&self.site)?;
             let update = Update { site: &self.site, store: &self.store, old: &old, json };
@@ -361,7 +361,7 @@ mod tests {
         place.lock().write().unwrap();
         let text = fs::read(place.site.dir.join(LOCK_FILE)).unwrap();
 
-        // Nobody who agrees: nothing is written.
+        // If the user does not agree, or cannot be asked, nothing is written.
         let (no, nobody, yes) = (answer(Some(false)), answer(None), answer(Some(true)));
         let declined = place.update(false, &consent(false, &no)).unwrap_err();
         assert_eq!(declined.class().exit_code(), 77, "{declined}");
@@ -374,7 +374,7 @@ mod tests {
         assert!(said["signature_problem"].as_str().unwrap().ends_with("site.lock.minisig is missing"));
         assert!(!place.signature().exists());
 
-        // Missing, and then of another content.
+        // First missing, then a signature of another content.
         let (said, error) = place.update(false, &consent(false, &yes)).unwrap();
         assert!(said.contains(": 0 packages, as it was and signed by key ") && error.is_none(), "{said}");
         fs::write(place.signature(), "no signature\n").unwrap();
@@ -390,7 +390,7 @@ mod tests {
     fn a_lock_that_does_not_change_stays_unsigned_without_the_key() {
         let mut place = Fixture::new();
         place.lock().write().unwrap();
-        // Where no file is named, a key that is not there is no error.
+        // If no option names a file, a missing key is not an error.
         let key = place.folder.path().join("config/lab/signing.key");
         fs::remove_file(key).unwrap();
         place.keys.signing_key = None;

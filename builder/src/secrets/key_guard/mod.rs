@@ -1,15 +1,16 @@
-//! The last guard before something leaves the workstation: no file that goes into a root or a seal may hold a private key
-//! of the site.
+//! The last check before anything leaves the workstation: a file that goes into a root or a seal must not have a
+//! private key of the site.
 //!
-//! Private keys are found in two ways. By what they are: an age identity or a signing key is read and its public half compared
-//! with the site's, an SSH host key is recognised by the public half that it contains. And by their secret bytes, bare, in
-//! hexadecimal or in base64: of the two keys that are open, of the key files themselves where they are under a passphrase,
-//! and of each node whose keys open with this admin's identity. A private key in plain text that is none of the site's, and
-//! any file under a passphrase as identities are, is refused in files of the site; among its encrypted values it is a secret
-//! like others, and in a base it is the business of those who made the base.
+//! Private keys are found in two ways. By their form: the public half of an age identity or a signing key is computed
+//! and compared with the site's, and an SSH host key is recognised by the public half that it contains. And by their
+//! secret bytes, as they are, in hexadecimal or in base64: those of the two open keys, of the key files themselves if
+//! they are locked, and of each node whose keys this admin's identity decrypts. Files of the site must also not have
+//! any other private key in plain text, or any file that is locked like an identity. Such a key is allowed among the
+//! site's encrypted values, where it is a secret like others, and in a base, for which its makers are responsible.
 //!
-//! Looked through are the site's own files (roles, overlays, `source`), all that a seal is made of, the base's files, and what
-//! the site writes into the UKI. Not looked through is what the builder brings. Files are read in pieces of bounded size.
+//! The check reads the site's own files (roles, overlays, `source`), everything that a seal is made of, the base's
+//! files, and what the site writes into the UKI. It does not read files that come with the builder. Files are read in
+//! pieces of bounded size.
 
 mod needles;
 
@@ -36,41 +37,41 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// How an age identity begins, and its length (age-encryption.org/v1, Bech32 of 32 bytes).
+/// The start of an age identity, and its length (age-encryption.org/v1, Bech32 of 32 bytes).
 const AGE: &[u8] = b"AGE-SECRET-KEY-1";
 const AGE_LENGTH: usize = 74;
-/// How minisign's secret keys begin in base64, without and with a passphrase, and their length.
+/// The start of minisign's secret keys in base64, without and with a passphrase, and their length.
 const MINISIGN: [&[u8]; 2] = [b"RWQAAEIy", b"RWRTY0Iy"];
 const MINISIGN_LENGTH: usize = 212;
-/// The bytes of a minisign key that are its secret half.
+/// The bytes of a minisign key that are the secret half.
 const MINISIGN_SEED: std::ops::Range<usize> = 62..94;
-/// Around an OpenSSH private key.
+/// The lines around an OpenSSH private key.
 const OPENSSH: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";
 const OPENSSH_END: &[u8] = b"-----END";
-/// How an age file under a passphrase begins, bare and in base64 (age-encryption.org/v1, scrypt recipient stanza).
+/// The start of an age file with a passphrase, as it is and in base64 (age-encryption.org/v1, scrypt recipient stanza).
 const LOCKED: [&[u8]; 2] =
     [b"age-encryption.org/v1\n-> scrypt ", b"YWdlLWVuY3J5cHRpb24ub3JnL3YxCi0+IHNjcnlwdC"];
-/// The characters of Bech32 by their values (BIP 173).
+/// The characters of Bech32, in the order of their values (BIP 173).
 const BECH32: &[u8] = b"qpzry9x8gf2tvdw0s3jn54khce6mua7l";
 
-/// Whose file it is.
+/// Where a file comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// A plain file of the site, where no private key belongs.
+    /// A plain file of the site, where no private key is allowed.
     Plain,
-    /// A value that the site keeps encrypted.
+    /// A value that the site stores encrypted.
     Secret,
-    /// A file of the base, which may bring keys of others: for its own tests, say.
+    /// A file of the base, which may have keys of other people, for example for its own tests.
     Base,
 }
 
-/// What is looked for. Made once for a command, because every node's keys are opened for it.
+/// The keys to search for. Made once per command, because every node's keys are decrypted for it.
 pub struct KeyGuard {
     needles: Needles,
     starts: Starts,
-    /// Public age keys and signing keys, and whose they are.
+    /// Public age keys and signing keys, each with the description of its key.
     owners: BTreeMap<String, String>,
-    /// The keys in the public halves of SSH host keys, and whose they are.
+    /// The keys in the public halves of SSH host keys, each with a description.
     hosts: Vec<(Vec<u8>, String)>,
 }
 
@@ -80,13 +81,13 @@ impl fmt::Debug for KeyGuard {
     }
 }
 
-/// A file that must not leave the workstation.
+/// A file with a private key, which must not leave the workstation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
 #[error("{path} holds {key}: it is not put into an image")]
 pub struct KeyInFile {
-    /// The file.
+    /// The path of the file.
     pub path: PathBuf,
-    /// Which key.
+    /// A description of the key.
     pub key: String,
 }
 
@@ -103,18 +104,18 @@ impl Classified for KeyInFile {
     }
 }
 
-/// Why files were not looked through, or not let through.
+/// Why files could not be checked, or are refused.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum GuardError {
-    /// A key is in one.
+    /// A file has a private key.
     #[error(transparent)]
     Key(#[from] KeyInFile),
-    /// It cannot be read.
+    /// A file or folder could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file or folder.
+        /// The path of the file or folder.
         path: PathBuf,
-        /// Why.
+        /// The error from reading it.
         r#source: io::Error,
     },
 }
@@ -129,7 +130,7 @@ impl Classified for GuardError {
 }
 
 impl KeyGuard {
-    /// Looks for the keys of a site, and for those that are open now; `at` says where their files are.
+    /// A guard for the keys of a site, including those that are open now; `at` has the paths of their files.
     #[must_use]
     pub fn new(site: &Site, at: &Locations, credentials: &Credentials) -> Self {
         let admin = admin_key(&credentials.identity.recipient().to_string());
@@ -154,7 +155,7 @@ impl KeyGuard {
         let nodes = site.nodes().filter_map(|node| Some((node.recipient.clone()?, node_key(&node.name))));
         let store = Store::without_admins(site);
         let hosts = site.nodes().filter_map(|node| {
-            // A node whose public key cannot be read has none that could be compared.
+            // If the public key of a node cannot be read, it cannot be compared.
             let public = store.read_host_key_public(&node.name).ok().flatten();
             Some((public_bytes(&public?)?, host_key(&node.name)))
         });
@@ -162,13 +163,14 @@ impl KeyGuard {
         Self {
             starts: needles.starts(&markers),
             needles,
-            // An admin's name wins over a node's.
+            // If an admin and a node have the same key, the admin is named.
             owners: nodes.chain(signers).chain(admins).collect(),
             hosts: hosts.collect(),
         }
     }
 
-    /// Looks through what an image has of the site itself: its settings, of which the UKI is given some, its roles and overlays.
+    /// Checks the files of the site that go into an image: its settings, some of which are in the UKI, its roles and
+    /// overlays.
     pub fn check_site(&self, site: &Site) -> Result<(), GuardError> {
         let path = site.folder.path_of(SITE_FILE);
         let text = site.folder.read(SITE_FILE);
@@ -179,7 +181,7 @@ impl KeyGuard {
         roles.chain(overlays).try_for_each(|folder| self.check_folder(folder))
     }
 
-    /// Looks through a base's files, which are a tar archive of this builder's.
+    /// Checks a base's files, in a tar archive made by this builder.
     pub fn check_base(&self, tar: &Path) -> Result<(), GuardError> {
         let read = |source| GuardError::Read { path: tar.to_owned(), source };
         let found = self.find(File::open(tar).map_err(read)?, Origin::Base).map_err(read)?;
@@ -205,7 +207,7 @@ impl KeyGuard {
                         let file = data.file(&path).map_err(read(&path))?;
                         self.check(file, &folder.path_of(&path), Origin::Plain)?;
                     }
-                    // Others are refused where the tree is made.
+                    // Other kinds of files are refused when the tree is made.
                     SiteEntryKind::Link | SiteEntryKind::Other(_) => {}
                 }
             }
@@ -213,7 +215,7 @@ impl KeyGuard {
         Ok(())
     }
 
-    /// Looks through one file.
+    /// Checks one file.
     pub fn check(&self, file: impl Read, path: &Path, origin: Origin) -> Result<(), GuardError> {
         match self.find(file, origin) {
             Ok(None) => Ok(()),
@@ -222,12 +224,12 @@ impl KeyGuard {
         }
     }
 
-    /// The first key in a file, and where it begins.
+    /// The first key in a file, and its offset.
     fn find(&self, file: impl Read, origin: Origin) -> io::Result<Option<(u64, String)>> {
         needles::find(file, &self.starts, |bytes| self.at(bytes, origin))
     }
 
-    /// The key with which these bytes begin.
+    /// The key that these bytes begin with.
     fn at(&self, bytes: &[u8], origin: Origin) -> Option<String> {
         if let Some(key) = self.needles.at(bytes) {
             return Some(key.to_owned());
@@ -260,7 +262,7 @@ impl KeyGuard {
         None
     }
 
-    /// Whose SSH host key it is.
+    /// A description of the SSH host key that these bytes contain.
     fn host(&self, content: &[u8]) -> Option<String> {
         let holds = |public: &[u8]| content.windows(public.len()).any(|part| part == public);
         self.hosts.iter().find(|(public, _)| holds(public)).map(|(_, key)| key.clone())
@@ -283,7 +285,7 @@ fn host_key(node: &Name) -> String {
     format!("the SSH host key of node {node}")
 }
 
-/// The secret bytes of all nodes' keys that this admin's identity opens.
+/// The secret bytes of all nodes' keys that this admin's identity decrypts.
 fn node_bytes(site: &Site, admin: &NodeIdentity) -> Vec<(Zeroizing<Vec<u8>>, String)> {
     let (store, nodes) = (Store::without_admins(site), site.nodes().collect::<Vec<_>>());
     let opened = parallel::each(&nodes, |node| {
@@ -297,7 +299,7 @@ fn node_bytes(site: &Site, admin: &NodeIdentity) -> Vec<(Zeroizing<Vec<u8>>, Str
     opened.into_iter().flatten().flatten().flatten().collect()
 }
 
-/// The name of the entry of a tar archive in which a byte is.
+/// The name of the entry of a tar archive that contains the byte at `place`.
 fn entry_at(tar: &Path, place: u64) -> io::Result<Option<PathBuf>> {
     for entry in tar::Archive::new(File::open(tar)?).entries_with_seek()? {
         let entry = entry?;
@@ -308,7 +310,7 @@ fn entry_at(tar: &Path, place: u64) -> io::Result<Option<PathBuf>> {
     Ok(None)
 }
 
-/// The key in a line of an OpenSSH public key, in the form in which private keys have it, too.
+/// The key in a line of an OpenSSH public key, as private keys contain it, too.
 fn public_bytes(line: &str) -> Option<Vec<u8>> {
     BASE64_STANDARD.decode(line.split_whitespace().nth(1)?).ok().filter(|bytes| bytes.len() >= 32)
 }
@@ -317,7 +319,7 @@ fn identity_bytes(identity: &NodeIdentity) -> Option<Zeroizing<Vec<u8>>> {
     identity_file::text(identity, Timestamp::from_unix(0)).lines().find_map(age_bytes)
 }
 
-/// The bytes of an age identity, without the checksum.
+/// The bytes of an age identity without the checksum.
 fn age_bytes(line: &str) -> Option<Zeroizing<Vec<u8>>> {
     let text = line.strip_prefix("AGE-SECRET-KEY-1")?.to_ascii_lowercase();
     let digits = text.as_bytes().get(..text.len().checked_sub(6)?)?;

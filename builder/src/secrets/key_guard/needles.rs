@@ -1,4 +1,4 @@
-//! Looking for the bytes of secret keys in a stream, in each form in which text or a program may hold them.
+//! Searching a stream for the bytes of secret keys, in each form in which a text or program may have them.
 
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::io::{self, Read};
 use zeroize::Zeroizing;
 
-/// How much of a stream is looked through at once.
+/// How many bytes of a stream are searched at once.
 pub(super) const PIECE: usize = 1 << 18;
-/// No key is longer, so none is missed between two pieces.
+/// How far pieces overlap: no key is longer, so none is missed between two pieces.
 pub(super) const OVERLAP: usize = 1 << 14;
-/// So many bytes lead to the forms that begin with them; each form is longer.
+/// The number of first bytes by which forms are looked up; each form is longer.
 const START: usize = 4;
 
-/// Forms of secret bytes, each with the name of its key.
+/// Forms of secret bytes, each with the description of its key.
 #[derive(Default)]
 pub(super) struct Needles {
     forms: Vec<(Zeroizing<Vec<u8>>, usize)>,
@@ -21,12 +21,13 @@ pub(super) struct Needles {
     by_start: BTreeMap<[u8; START], Vec<usize>>,
 }
 
-/// The first two bytes of all that is looked for: most places of a stream are passed over by them alone.
+/// The first two bytes of everything that is searched for: these two bytes are enough to rule out most places of a
+/// stream.
 pub(super) struct Starts(Vec<bool>);
 
 impl Needles {
     /// Adds bytes that only a holder of the key has, at least 32: as they are, in hexadecimal, and in base64 (RFC 4648,
-    /// sections 4 and 5) wherever in a longer text they begin.
+    /// sections 4 and 5) at each of the three alignments in a longer text.
     pub(super) fn add(&mut self, bytes: &[u8], key: &str) {
         let number = self.names.len();
         self.names.push(key.to_owned());
@@ -36,7 +37,7 @@ impl Needles {
         self.add_form(hexadecimal.to_uppercase().as_bytes(), number);
         self.add_form(hexadecimal.as_bytes(), number);
         for skipped in 0..3 {
-            // Only characters of which every bit is the key's: three bytes are four of them.
+            // Only characters whose bits all belong to the key: three bytes are four characters.
             let rest = bytes.get(skipped..).unwrap_or_default();
             let whole = rest.get(..rest.len() / 3 * 3).unwrap_or_default();
             for alphabet in [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD] {
@@ -53,7 +54,7 @@ impl Needles {
         }
     }
 
-    /// The starts of all forms and of `others`.
+    /// The first bytes of all forms and of `others`.
     pub(super) fn starts(&self, others: &[&[u8]]) -> Starts {
         let mut starts = vec![false; 1 << 16];
         for bytes in self.forms.iter().map(|(form, _)| form.as_slice()).chain(others.iter().copied()) {
@@ -64,7 +65,7 @@ impl Needles {
         Starts(starts)
     }
 
-    /// The name of the key with which `bytes` begin, in one of its forms.
+    /// The description of the key that `bytes` begin with, in one of its forms.
     pub(super) fn at(&self, bytes: &[u8]) -> Option<&str> {
         let forms = self.by_start.get(bytes.first_chunk::<START>()?)?;
         let found = forms.iter().filter_map(|form| self.forms.get(*form));
@@ -73,8 +74,8 @@ impl Needles {
     }
 }
 
-/// Asks `at` at each place of a stream where something may begin, until it answers; the place and the answer. `at` gets the
-/// bytes from there on: at least [`OVERLAP`] of them, or all that are left.
+/// Calls `at` at each place of a stream where a form may begin, until it returns something; returns the place and the
+/// result. `at` gets the bytes from there on: at least [`OVERLAP`] of them, or all that are left.
 pub(super) fn find<T>(
     mut stream: impl Read,
     starts: &Starts,

@@ -39,7 +39,7 @@ impl Fixture {
         Self { folder, site, credentials: Credentials { identity, signing }, node, host }
     }
 
-    /// Where neither key has a file.
+    /// A guard that knows of no key files.
     fn guard(&self) -> KeyGuard {
         self.guard_with(&Locations {
             identity: Some("/none".into()),
@@ -52,7 +52,7 @@ impl Fixture {
         KeyGuard::new(&self.site, at, &self.credentials)
     }
 
-    /// The key in a file of these bytes.
+    /// The key that is found in a file of these bytes.
     fn key_in(guard: &KeyGuard, file: &[u8], origin: Origin) -> Option<String> {
         guard.find(file, origin).unwrap().map(|(_, key)| key)
     }
@@ -170,7 +170,7 @@ fn copies_of_locked_key_files_are_found() {
         assert_eq!(Fixture::key_in(&unlocked, file, Origin::Plain).as_deref(), Some(without_files));
         assert_eq!(Fixture::key_in(&unlocked, file, Origin::Secret), None);
     }
-    // The half of a locked file that has nothing of how it begins.
+    // The second half of a locked file, without its start.
     assert_eq!(Fixture::key_in(&guard, &bare[48..], Origin::Base), Some(admin));
 }
 

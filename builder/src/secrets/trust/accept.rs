@@ -15,27 +15,27 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-/// What `psyops trust accept` did.
+/// The result of `psyops trust accept`.
 #[derive(Debug)]
 pub struct Acceptance {
-    /// The keys that count now.
+    /// The accepted keys now.
     pub keys: KeySet,
-    /// The file that has them.
+    /// The path of the file with them.
     pub file: PathBuf,
     /// Whether nothing was accepted before.
     pub is_first: bool,
-    /// What was accepted just now.
+    /// The differences that were accepted by this command.
     pub chosen: Vec<Difference>,
     /// Whether `trust.toml` was written and signed.
     pub published: bool,
-    /// In what the site still differs.
+    /// The differences that remain between the site and the accepted keys.
     pub remaining: Vec<Difference>,
 }
 
-/// In what the site differs from what was accepted, as far as the user can accept it.
+/// The differences between the site and the accepted keys that the user can accept.
 ///
-/// With `all`, also host keys of which nothing is known here, and for which a kept seal might vouch: whoever names one knows
-/// it from elsewhere.
+/// With `all`, also host keys of which nothing is known here and for which a stored seal may vouch: a user who names
+/// one knows it from elsewhere.
 pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec<Difference>, TrustError> {
     let review = review(site, at)?;
     let (accepted, mut open) = if let Some(accepted) = &review.accepted {
@@ -57,7 +57,7 @@ pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec
     Ok(open)
 }
 
-/// Accepts what was `typed`: the text of a difference, or, where that could mean several, what it is for and the text.
+/// Accepts what the user `typed`: the text of a difference, or, if that is ambiguous, the kind and the text.
 pub fn accept_typed(
     site: &Site,
     at: &Locations,
@@ -70,7 +70,7 @@ pub fn accept_typed(
     for text in typed.iter().map(|text| text.trim()) {
         match matching(&open, text)? {
             Some(difference) => chosen.push(difference.clone()),
-            // Accepted already, and the site says the same.
+            // Accepted already, and the site has the same key.
             None if names(&known.wish, text) => {}
             None => return Err(TrustError::UnknownKey { key: text.to_owned() }),
         }
@@ -96,9 +96,9 @@ fn names(keys: &KeySet, text: &str) -> bool {
         || keys.signers.iter().any(|key| key.as_str() == text)
 }
 
-/// Accepts these differences, and no others: each is one thing that the user was shown and agreed to.
+/// Accepts these differences and no others: each is a single thing that the user was shown and agreed to.
 ///
-/// Where site and accepted set then agree and the signing key is at hand, `trust.toml` is written and signed.
+/// If the site and the accepted set then agree and the signing key is available, `trust.toml` is written and signed.
 pub fn accept(
     site: &Site,
     at: &Locations,
@@ -122,7 +122,7 @@ pub fn accept(
     let is_new = before.accepted.as_ref().is_none_or(|accepted| {
         accepted.keys != keys || accepted.keys.former_signers.len() != keys.former_signers.len()
     });
-    // A set without a signer or admin would say that anything else is a change, which is true.
+    // A set without a signer or an admin would report everything else as a change, which is right.
     if is_new {
         place::write(&folder, &keys)?;
     }
@@ -136,7 +136,7 @@ pub fn accept(
     Ok(Acceptance { file: place::file(&folder, &site.id), keys, is_first, chosen, published, remaining })
 }
 
-/// Writes and signs `trust.toml` where the site says what was accepted, and the file does not yet.
+/// Writes and signs `trust.toml` if the site agrees with the accepted set, and the file does not yet.
 fn publish_where_agreed(
     site: &Site,
     own: &OwnKeys,
@@ -156,7 +156,7 @@ fn publish_where_agreed(
         return Ok(false);
     }
     if let Signed::By(_, signed) = &review.signed {
-        // What others know of former signers is not forgotten.
+        // Former signers that other people know are kept.
         let unknown = signed.former_signers.iter().filter(|key| !keys.former_signers.contains(key)).cloned();
         let unknown: Vec<PublicKey> = unknown.collect();
         keys.former_signers.extend(unknown);
@@ -165,7 +165,7 @@ fn publish_where_agreed(
     Ok(true)
 }
 
-/// Notes the keys of nodes and the floors among what was chosen.
+/// Notes the keys of nodes and the floors among the chosen differences.
 fn note(
     site: &Site,
     accepted: &Accepted,
@@ -192,7 +192,7 @@ fn note(
     Ok(())
 }
 
-/// Makes the set say of a key what the site says.
+/// Changes the set in this key as the site has it.
 fn apply(difference: &Difference, keys: &mut KeySet) -> Result<(), TrustError> {
     let Difference::Key { origin: Origin::Site, role, key, change } = difference else { return Ok(()) };
     match (role, change) {
@@ -213,7 +213,7 @@ fn apply(difference: &Difference, keys: &mut KeySet) -> Result<(), TrustError> {
     Ok(())
 }
 
-/// A key that was accepted is taken, or named as one that cannot be.
+/// Parses a key that was accepted; the error names a key that is not valid.
 fn parsed<K: FromStr<Err: Display>>(key: &str) -> Result<K, TrustError> {
     key.parse()
         .map_err(|problem: K::Err| TrustError::BadKey { key: key.to_owned(), problem: problem.to_string() })

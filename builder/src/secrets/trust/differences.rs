@@ -1,20 +1,20 @@
-//! In what a site differs from the accepted set: pure, one value for each thing that the user may accept.
+//! The differences between a site and the accepted set: pure, one value for each thing that the user may accept.
 
 use super::key_set::KeySet;
 use handoff::name::Name;
 use serde_json::{Value, json};
 use std::fmt;
 
-/// What a key is for.
+/// The role of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// Opens every secret of the site.
+    /// A recipient of every secret of the site.
     Admin,
-    /// Signs seals and systems.
+    /// A key that signs seals and systems.
     Signer,
 }
 
-/// Which file of the site differs.
+/// The file of the site with the difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
     /// `site.toml`
@@ -23,82 +23,82 @@ pub enum Origin {
     Signed,
 }
 
-/// What happened to a key.
+/// How a key changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
-    /// The file names it, and it was not accepted.
+    /// The file has it, and it was not accepted.
     Added,
-    /// It was accepted, and the file does not name it any more.
+    /// It was accepted, and the file does not have it any more.
     Removed,
 }
 
-/// One difference from the accepted set.
+/// A difference between the site and the accepted set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Difference {
-    /// A key.
+    /// A key that was added or removed.
     Key {
-        /// The file.
+        /// The file with the difference.
         origin: Origin,
-        /// What the key is for.
+        /// The role of the key.
         role: Role,
         /// The public key.
         key: String,
-        /// What happened to it.
+        /// Whether it was added or removed.
         change: Change,
     },
-    /// A node has a key that is not known here, or another one than is known.
+    /// The public key of a node is not known here, or differs from the one that is known.
     NodeKey {
-        /// The node.
+        /// The name of the node.
         node: Name,
-        /// The public key in its file.
+        /// The public key in the node's file.
         key: String,
-        /// The one that is known.
+        /// The public key that is known, if there is one.
         accepted: Option<String>,
     },
-    /// A node has an SSH host key that is not known here, or another one than is known.
+    /// The SSH host key of a node is not known here, or differs from the one that is known.
     HostKey {
-        /// The node.
+        /// The name of the node.
         node: Name,
         /// The public key in the site: kind and key.
         key: String,
-        /// The one that is known.
+        /// The public key that is known, if there is one.
         accepted: Option<String>,
     },
-    /// The two halves of a node's SSH host key do not belong together.
+    /// The private and the public half of a node's SSH host key are not of the same key.
     HostKeyHalves {
-        /// The node.
+        /// The name of the node.
         node: Name,
     },
-    /// Nothing was accepted of the site, but of others: it may be one of these under another id.
+    /// Nothing of this site was accepted, but keys of others were: it may be one of those under another id.
     NewSite {
         /// The id in `site.toml`.
         site: Name,
-        /// The sites of which keys were accepted.
+        /// The ids of the sites of which keys were accepted.
         known: Vec<String>,
     },
-    /// A floor is lower than it was, or higher than raising it can have made it.
+    /// A floor is lower than it was, or higher than raising can have made it.
     Floor {
-        /// The node in whose file it is; none for `site.toml`.
+        /// The node in whose file it is; `None` for `site.toml`.
         node: Option<Name>,
-        /// Its key there.
+        /// The name of the setting.
         key: &'static str,
-        /// What was in use here.
+        /// The number that was in use here.
         noted: u64,
-        /// What the site says.
+        /// The number in the site.
         found: u64,
     },
-    /// The file is another site's.
+    /// The file has the id of another site.
     SiteId {
-        /// The file.
+        /// The file with the difference.
         origin: Origin,
         /// The accepted id.
         accepted: Name,
         /// The id in the file.
         found: Name,
     },
-    /// `trust.toml` does not have a signature of an accepted key, or cannot be read.
+    /// `trust.toml` has no signature by an accepted key, or could not be read.
     NotSigned {
-        /// What is wrong.
+        /// What is wrong with it.
         problem: String,
     },
 }
@@ -180,12 +180,12 @@ fn file_of(node: Option<&Name>) -> String {
 }
 
 impl Difference {
-    /// What the user types to accept what the site says; nothing where that cannot be accepted, but only corrected.
+    /// The text that the user types to accept the site's value; `None` if that can only be corrected, not accepted.
     #[must_use]
     pub fn to_type(&self) -> Option<String> {
         match self {
             Self::Key { origin: Origin::Site, key, .. } | Self::NodeKey { key, .. } => Some(key.clone()),
-            // Without its kind, which every host key here has: a key that is typed is one word.
+            // Without the kind, which is the same for all host keys here: a key is typed as one word.
             Self::HostKey { key, .. } => key.split_whitespace().last().map(str::to_owned),
             Self::Floor { node: None, key, found, .. } => Some(format!("{key}={found}")),
             Self::Floor { node: Some(node), key, found, .. } => Some(format!("{node}:{key}={found}")),
@@ -196,7 +196,7 @@ impl Difference {
         }
     }
 
-    /// The same with what it is for, where the same text could mean several differences.
+    /// The kind and that text, for when the same text could mean several differences.
     #[must_use]
     pub fn to_type_in_full(&self) -> Option<String> {
         let text = self.to_type()?;
@@ -209,7 +209,7 @@ impl Difference {
         })
     }
 
-    /// For programs.
+    /// The difference as JSON.
     #[must_use]
     pub fn to_json(&self) -> Value {
         match self {
@@ -242,7 +242,7 @@ impl Difference {
     }
 }
 
-/// In what `found` differs from `accepted`.
+/// The differences of `found` from `accepted`.
 pub(super) fn between(accepted: &KeySet, found: &KeySet, origin: Origin) -> Vec<Difference> {
     let mut all = Vec::new();
     if accepted.site != found.site {

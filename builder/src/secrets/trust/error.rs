@@ -1,4 +1,4 @@
-//! Why keys of a site do not count here.
+//! Why the keys of a site are not accepted on this workstation.
 
 use super::differences::{Change, Difference};
 use crate::atomic::AtomicError;
@@ -16,122 +16,122 @@ use keys::signature::BadPublicKey;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why keys of a site do not count here.
+/// Why the keys of a site are not accepted on this workstation.
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum TrustError {
-    /// The site does not say what was accepted.
+    /// The site differs from what was accepted.
     #[error("the keys of the site {site} are not those that were accepted on this workstation")]
     Differs {
-        /// The site.
+        /// The id of the site.
         site: Name,
-        /// Its folder.
+        /// The folder of the site.
         dir: PathBuf,
-        /// In what it differs.
+        /// The differences.
         differences: Vec<Difference>,
-        /// The same, to be shown.
+        /// The same as text, for the message.
         #[source]
         listed: Details,
     },
-    /// No key was accepted so far, and the site names keys that are not this workstation's own.
+    /// Nothing was accepted so far, and the site has keys that are not this workstation's own.
     #[error("the site {site} names keys that are not this workstation's own and were not accepted on it")]
     NotOwn {
-        /// The site.
+        /// The id of the site.
         site: Name,
-        /// Its folder.
+        /// The folder of the site.
         dir: PathBuf,
-        /// The keys.
+        /// The keys that are not its own.
         differences: Vec<Difference>,
-        /// The same, to be shown.
+        /// The same as text, for the message.
         #[source]
         listed: Details,
     },
-    /// Nothing was accepted of this site, but keys of others were: it may be one of these under another id.
+    /// Nothing of this site was accepted, but keys of others were: it may be one of those under another id.
     #[error(
         "nothing of a site {site} was accepted on this workstation, where keys of {} were", known.join(", ")
     )]
     OtherSite {
         /// The id in `site.toml`.
         site: Name,
-        /// Its folder.
+        /// The folder of the site.
         dir: PathBuf,
-        /// The sites of which keys were accepted.
+        /// The ids of the sites of which keys were accepted.
         known: Vec<String>,
     },
-    /// Nothing can be encrypted where nothing was accepted.
+    /// Nothing was accepted, so nothing can be encrypted.
     #[error("no keys of the site {site} were accepted on this workstation")]
     NothingAccepted {
-        /// The site.
+        /// The id of the site.
         site: Name,
     },
-    /// The user accepts a key that is in neither set.
+    /// The user wants to accept something that is not a difference.
     #[error("{key} is nothing in which the site differs from what was accepted")]
     UnknownKey {
-        /// What was typed.
+        /// The text that the user typed.
         key: String,
     },
-    /// What was typed could mean several things.
+    /// The text that the user typed could mean several differences.
     #[error("{text} could mean several things")]
     Ambiguous {
-        /// What was typed.
+        /// The text that the user typed.
         text: String,
         /// What to type for each of them.
         #[source]
         choices: Details,
     },
-    /// A file of keys makes no sense.
+    /// A file with keys is not valid.
     #[error("{path}: {problem}")]
     BadFile {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What is wrong.
+        /// What is not valid in it.
         problem: String,
     },
-    /// A key that is accepted is not one of its kind.
+    /// The text to be accepted is not a valid key.
     #[error("cannot accept {key}: {problem}")]
     BadKey {
-        /// What the site says.
+        /// The text in the site.
         key: String,
-        /// What is wrong with it.
+        /// What is not valid in it.
         problem: String,
     },
-    /// The accepted keys cannot be written as TOML.
+    /// The accepted keys could not be encoded as TOML.
     #[error("cannot write the accepted keys as TOML: {0}")]
     Encode(toml::ser::Error),
-    /// A file of the site cannot be read.
+    /// A file of the site could not be read.
     #[error("cannot read {path}: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         path: PathBuf,
-        /// What the system said.
+        /// The error from reading it.
         r#source: io::Error,
     },
-    /// The folder for the accepted keys cannot be made.
+    /// The folder for the accepted keys could not be made.
     #[error("cannot create the folder {path}: {source}")]
     Folder {
-        /// The folder.
+        /// The path of the folder.
         path: PathBuf,
-        /// What the system said.
+        /// The error from making it.
         r#source: io::Error,
     },
-    /// The accepted keys are not private.
+    /// Other users can read or replace the file with the accepted keys.
     #[error(transparent)]
     Private(#[from] PrivateFileError),
-    /// The user has no folder for keys.
+    /// The user has no folder for private keys.
     #[error(transparent)]
     NoFolder(#[from] NoFolder),
-    /// They cannot be written.
+    /// A file with the accepted keys could not be written.
     #[error(transparent)]
     Write(#[from] AtomicError),
-    /// The notes about nodes cannot be read or written.
+    /// The notes about nodes could not be read or written.
     #[error(transparent)]
     Notes(#[from] NotesError),
-    /// They cannot be signed.
+    /// The accepted keys could not be signed.
     #[error(transparent)]
     Sign(#[from] SigningFailed),
-    /// A recipient in `site.toml` is not one.
+    /// A recipient in `site.toml` is not valid.
     #[error("site.toml, admin recipients: {0}")]
     SiteRecipient(BadRecipient),
-    /// A signing key in `site.toml` is not one.
+    /// A signing key in `site.toml` is not valid.
     #[error("site.toml, signing keys: {0}")]
     SiteSigningKey(BadPublicKey),
 }
@@ -149,18 +149,18 @@ impl From<BadRecipient> for TrustError {
 }
 
 impl TrustError {
-    /// The site differs from what was accepted.
+    /// The error for a site that differs from what was accepted.
     pub(super) fn differs(site: &Site, differences: Vec<Difference>) -> Self {
         let listed = Details::listed(&differences);
         Self::Differs { site: site.id.clone(), dir: site.dir.clone(), differences, listed }
     }
 
-    /// Keys of other sites were accepted, and none of this one.
+    /// The error for a site of which nothing was accepted, where other sites were.
     pub(super) fn other_site(site: &Site, known: Vec<String>) -> Self {
         Self::OtherSite { site: site.id.clone(), dir: site.dir.clone(), known }
     }
 
-    /// The site names keys of others.
+    /// The error for a site with keys that are not this workstation's own.
     pub(super) fn not_own(site: &Site, differences: Vec<Difference>) -> Self {
         let listed = Details::listed(&differences);
         Self::NotOwn { site: site.id.clone(), dir: site.dir.clone(), differences, listed }
@@ -211,8 +211,8 @@ impl Classified for TrustError {
     }
 }
 
-/// The command that accepts what the site says. Of keys that were added it shows a place for the user to type them: a
-/// line that is ready to be pasted would be accepted without a look.
+/// The advice to accept what the site has. For keys that were added it has a placeholder in which the user must type
+/// them: a line that is ready to be pasted would be accepted without a look.
 fn advice(dir: &Path, differences: &[Difference]) -> String {
     let accept = with_site("trust accept", Some(dir));
     let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();

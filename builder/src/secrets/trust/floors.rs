@@ -1,7 +1,7 @@
-//! Whether the site's floors are what raising them can have made of those that were in use on this workstation.
+//! Whether the site's floors can come from raising those that were in use on this workstation.
 //!
-//! A floor that sinks would let nodes take seals and releases again that were replaced; one far above all that is known would
-//! leave no number for the next seal. Both count only where the user says so: `psyops trust accept least-serial=3`.
+//! A lowered floor would let nodes accept seals and releases again that were replaced; one far above all known numbers
+//! would leave none for the next seal. Both count only if the user accepts them: `psyops trust accept least-serial=3`.
 
 use super::{Accepted, Difference};
 use crate::secrets::node_notes::{Floors, NodeNotes};
@@ -11,15 +11,15 @@ use keys::seal::UnverifiedSeal;
 use keys::seal::header::Serial;
 use std::collections::BTreeSet;
 
-/// The key of the floor of releases.
+/// The setting with the floor of releases.
 const SECURITY_EPOCH: &str = "security-epoch";
-/// The key of the floor of serials.
+/// The setting with the floor of serials.
 const LEAST_SERIAL: &str = "least-serial";
-/// How far a floor may be above what is known here: each raise is a step of one above the highest serial, and others may
-/// have made seals and raised floors meanwhile.
+/// How far a floor may be above what is known here: each raise is a step of one above the highest serial, and other
+/// people may have made seals and raised floors meanwhile.
 const LARGEST_RAISE: u64 = 1 << 16;
 
-/// The floors that were in use here. Where none were noted yet, the kept seals say below which release none may be.
+/// The floors that were in use here. If none were noted yet, the stored seals have the floor of releases.
 pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floors {
     notes.floors().cloned().unwrap_or_else(|| {
         let seals = site.nodes().filter_map(|node| {
@@ -31,7 +31,7 @@ pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floo
     })
 }
 
-/// In what the floors of the site differ from those that were in use, but for having been raised.
+/// The differences of the site's floors from those that were in use, except for raised ones.
 pub(super) fn differences(site: &Site, noted: &Floors, known: &NodeNotes) -> Vec<Difference> {
     let found = Floors::of(site);
     let of = |node: Option<&Name>, key, noted: u64, given: u64, found: u64| {
@@ -45,10 +45,10 @@ pub(super) fn differences(site: &Site, noted: &Floors, known: &NodeNotes) -> Vec
         of(None, SECURITY_EPOCH, noted.security_epoch.into(), 0, found.security_epoch.into()),
         of(None, LEAST_SERIAL, before.for_all(), highest, now.for_all()),
     ];
-    // A floor of a node that is gone says nothing.
+    // The floor of a node that is gone does not matter.
     let nodes = site.nodes().map(|node| &node.name);
     let nodes = nodes.filter_map(|node| match (before.own_of(node), now.own_of(node)) {
-        // That of all counts for it.
+        // The floor for all nodes counts for this one.
         (0, 0) => None,
         (0, own) => of(Some(node), LEAST_SERIAL, before.for_all(), serial(node), own),
         (own, _) => of(Some(node), LEAST_SERIAL, own, serial(node), now.for_node(node)),
@@ -56,7 +56,7 @@ pub(super) fn differences(site: &Site, noted: &Floors, known: &NodeNotes) -> Vec
     all.into_iter().flatten().chain(nodes).collect()
 }
 
-/// The floors of which those that the user `chose` are as the site has them, and the others stay.
+/// The floors with those that the user `chose` as in the site, and the others unchanged.
 pub(super) fn with_chosen(site: &Site, noted: &Floors, chosen: &[Difference]) -> Floors {
     let found = Floors::of(site);
     let of = |wanted: Option<&Name>, wanted_key: &str| {

@@ -1,8 +1,8 @@
-//! Whether a node's SSH host key in the site is one that the user knows.
+//! Checks that a node's SSH host key in the site is one that the user knows.
 //!
-//! A committer can put a key of his own into the store, encrypted to the admins: he would then be the one whom people reach
-//! when they connect to the node. A key counts that this workstation noted (it made the key, or sealed it, or the user
-//! accepted it), or, where nothing is noted, that of the kept seal.
+//! A committer can put their own key into the store, encrypted to the admins: users who connect to the node would then
+//! reach the committer's machine. A key counts if this workstation noted it (it made the key, or sealed it, or the user
+//! accepted it), or, if nothing is noted, if it is in the stored seal.
 
 use super::differences::Difference;
 use super::{Accepted, NodeNotes, refuse};
@@ -17,18 +17,18 @@ use keys::identity::NodeIdentity;
 use keys::issue::host_key::public_words;
 use keys::seal::{OpenedSeal, UnverifiedSeal, VerifiedSeal};
 
-/// Whose word counts for host keys, besides what is noted.
+/// How a host key that is not noted can be confirmed.
 #[derive(Debug, Clone, Copy)]
 pub enum Witness<'i> {
-    /// An admin opens the kept seals and the private halves.
+    /// With an admin's identity, which decrypts the stored seals and the private halves.
     Admin(&'i NodeIdentity),
-    /// Nobody opens anything: a key of which nothing is noted is believed where there is a kept seal.
+    /// Without decrypting: a key is accepted if there is a stored seal.
     KeptSeal,
-    /// Nobody: a key of which nothing is noted is not believed.
+    /// Not at all: a key that is not noted is not accepted.
     Nobody,
 }
 
-/// A host key of these nodes that the user does not know is an error.
+/// Returns an error if a host key of these nodes is not known to the user.
 pub fn check_host_keys<'n>(
     site: &Site,
     accepted: &Accepted,
@@ -74,14 +74,14 @@ fn noted(known: &NodeNotes, node: &Name) -> Option<String> {
     known.host_key(node).map(str::to_owned)
 }
 
-/// Kind and key of the private half in the store.
+/// Kind and key from the private half in the store.
 fn private_words(store: &Store, admin: &NodeIdentity, node: &Name) -> Result<String, NodeKeyError> {
     let key = node_keys::host_key(store, node, admin)?;
     key.public_words().map_err(|problem| NodeKeyError::HostKey { node: node.clone(), problem })
 }
 
-/// Compares both halves in the store with each other, and with the key that is known. `private` is what the private half
-/// says of itself, where it could be opened.
+/// Compares both halves in the store with each other, and with the known key. `private` is the public key in the
+/// private half, if that could be decrypted.
 fn difference(
     store: &Store,
     node: &Name,
@@ -97,7 +97,7 @@ fn difference(
     (accepted.as_ref() != Some(&key)).then(|| Difference::HostKey { node: node.clone(), key, accepted })
 }
 
-/// The host key that a seal carries: kind and key.
+/// The host key in a seal: kind and key.
 #[must_use]
 pub fn host_key_of(seal: &OpenedSeal) -> Option<String> {
     let file = seal.content(&RelativePath::new(HOST_KEY_PUBLIC)?)?;

@@ -1,4 +1,4 @@
-//! A site's keys as a set, and as the TOML file that both `trust.toml` and the file beside the private keys are.
+//! A site's keys as a set, and in the TOML form of both `trust.toml` and the file beside the private keys.
 
 use super::error::TrustError;
 use crate::secrets::credentials::OwnPublicKeys;
@@ -9,23 +9,23 @@ use keys::signature::PublicKey;
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
-/// The format that this program writes and reads.
+/// The version of the format that this program writes and reads.
 const FORMAT: u32 = 1;
 
-/// The admins and signing keys of a site. The order of keys means nothing.
+/// The admins and signing keys of a site. The order of keys has no meaning.
 #[derive(Debug, Clone)]
 pub struct KeySet {
-    /// The site.
+    /// The id of the site.
     pub site: Name,
     /// The admins, to whom everything of the site is encrypted.
     pub admins: Vec<Recipient>,
     /// The keys whose signatures count.
     pub signers: Vec<PublicKey>,
-    /// Keys that were signers once. Nothing that they sign counts any more, except the serial of a kept seal.
+    /// Keys that were signers once. Their signatures no longer count, except for the serial of a stored seal.
     pub former_signers: Vec<PublicKey>,
 }
 
-/// As it is typed.
+/// The file as it is parsed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawKeySet {
@@ -50,14 +50,14 @@ impl PartialEq for KeySet {
 impl Eq for KeySet {}
 
 impl KeySet {
-    /// What `site.toml` says.
+    /// The keys in `site.toml`.
     pub fn wished(site: &Site) -> Result<Self, TrustError> {
         let admins = site.admin_recipients.iter().map(|text| text.parse()).collect::<Result<_, _>>();
         let signers = site.signing_keys.iter().map(|text| text.parse()).collect::<Result<_, _>>();
         Ok(Self { site: site.id.clone(), admins: admins?, signers: signers?, former_signers: Vec::new() })
     }
 
-    /// Those of these keys that are this workstation's own.
+    /// Only those keys that are this workstation's own.
     #[must_use]
     pub(super) fn only(&self, own: &OwnPublicKeys) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl KeySet {
         }
     }
 
-    /// The file.
+    /// The text of the file.
     pub fn to_text(&self) -> Result<String, TrustError> {
         let texts = |keys: &[PublicKey]| keys.iter().map(|key| key.as_str().to_owned()).collect();
         let raw = RawKeySet {
@@ -84,7 +84,7 @@ impl KeySet {
         ))
     }
 
-    /// Reads the file; `path` is for messages.
+    /// Parses the file; `path` is for messages.
     pub fn parse(path: &Path, bytes: &[u8]) -> Result<Self, TrustError> {
         let bad = |problem: String| TrustError::BadFile { path: path.to_owned(), problem };
         let text = std::str::from_utf8(bytes).map_err(|_| bad("it is not text".into()))?;

@@ -1,12 +1,12 @@
-//! Which keys count for a site on this workstation.
+//! The keys that count for a site on this workstation.
 //!
-//! `site.toml` is a wish: whoever can commit to the site can write it. What counts is the set that the user accepted, which
-//! is stored beside the private keys (`SITE.trust.toml`) and, for the other workstations, in the site as `trust.toml` with
-//! a signature. Wherever one of the three differs from another, the command refuses; `psyops trust accept KEY` is how the
-//! user changes the accepted set. Why it is so: docs/decisions/pinned-trust.md.
+//! `site.toml` is only a proposal: anyone who can commit to the site can write it. What counts is the set that the user
+//! accepted. It is stored beside the private keys (`SITE.trust.toml`) and, for other workstations, in the site as
+//! `trust.toml` with a signature. If one of the three differs from another, the command fails. The user changes the
+//! accepted set with `psyops trust accept KEY`. The reasons are in docs/decisions/pinned-trust.md.
 //!
-//! A workstation on which nothing was accepted (as in CI, which has no private keys) can only verify, and verifies with
-//! what the site itself says.
+//! A workstation on which nothing was accepted (as in CI, which has no private keys) can only verify, with the keys in
+//! the site itself.
 
 mod accept;
 mod differences;
@@ -36,44 +36,45 @@ use keys::signature::PublicKey;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The accepted set, as a file of the site.
+/// The file in a site with the accepted keys.
 pub const TRUST_FILE: &str = "trust.toml";
-/// Its signature.
+/// The file with its signature.
 pub const TRUST_SIGNATURE: &str = "trust.toml.minisig";
 
-/// The keys of a site that the user of this workstation accepted; `site.toml` says the same.
+/// The keys of a site that the user of this workstation accepted; `site.toml` has the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
-    /// The keys.
+    /// The accepted keys.
     pub keys: KeySet,
-    /// Keys that signed for the site in the past. Only the serials of seals that they signed are still believed.
+    /// Keys that signed for the site in the past. Only the serials of seals that they signed still count.
     pub former_signers: Vec<PublicKey>,
-    /// The folder beside the private keys in which they are stored.
+    /// The folder beside the private keys in which the accepted keys are stored.
     pub folder: PathBuf,
-    // Private, so that only this module can call keys accepted.
+    // Private, so that only this module can mark keys as accepted.
     is_first_use: bool,
 }
 
 impl Accepted {
-    /// Keys as if they were accepted, to find out in what else a site differs.
+    /// Keys treated as accepted, to find the other differences of a site.
     fn at(folder: PathBuf, keys: KeySet) -> Self {
         Self { former_signers: keys.former_signers.clone(), keys, folder, is_first_use: false }
     }
 
-    /// Whether they were stored just now, because the site names this workstation's keys and no others.
+    /// Whether they were stored by this command, because the site has only this workstation's own keys.
     #[must_use]
     pub fn is_first_use(&self) -> bool {
         self.is_first_use
     }
 }
 
-/// Any of these differences is an error.
+/// Returns an error if there is any difference.
 pub fn refuse(site: &Site, differences: Vec<Difference>) -> Result<(), TrustError> {
     if differences.is_empty() { Ok(()) } else { Err(TrustError::differs(site, differences)) }
 }
 
-/// Gives `site` the accepted set, if there is one. Every difference from it is an error, and so is a site of which nothing
-/// was accepted, where the user accepted keys of others: a committer who changes the id must not get judged by his own keys.
+/// Adds the accepted set to `site`, if there is one. Every difference from it is an error. So is a site of which
+/// nothing was accepted, if the user accepted keys of other sites: otherwise a committer could change the id to have
+/// the site checked with the committer's own keys.
 pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
     let review = review(&site, at)?;
     if review.accepted.is_none() {
@@ -87,12 +88,12 @@ pub fn check(mut site: Site, at: &Locations) -> Result<Site, TrustError> {
     Ok(site)
 }
 
-/// The same, where private keys are about to be used: there must be an accepted set. A site that names this workstation's
-/// own keys and no others is accepted at its first use.
+/// The same before private keys are used: there must be an accepted set. A site that has only this workstation's own
+/// keys is accepted at its first use.
 pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Site, TrustError> {
     let mut review = review(&site, at)?;
     if review.accepted.is_none() {
-        // That keys are this workstation's own proves nothing, where they are known as those of another site.
+        // Own keys are not enough if they are known as those of another site.
         let known = place::others_beside_keys(&site.id, at)?;
         if !known.is_empty() {
             return Err(TrustError::other_site(&site, known));
@@ -109,7 +110,7 @@ pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Sit
     Ok(site)
 }
 
-/// Accepts the keys of a site that was made just now with the keys below `config`, and writes them into it.
+/// Accepts the keys of a new site, which was made with the keys below `config`, and writes them into it.
 pub fn accept_new_site(
     site: Site,
     config: &Path,
@@ -126,7 +127,7 @@ pub fn accept_new_site(
     Ok(site)
 }
 
-/// Writes the accepted set into the site, signed, where the site does not have it yet.
+/// Writes the accepted set into the site, signed, if the site does not have it yet.
 pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustError> {
     let Some(accepted) = &site.accepted else { return Ok(false) };
     let read = |source| TrustError::Read { path: site.dir.join(TRUST_FILE), source };
@@ -140,7 +141,8 @@ pub fn publish_if_missing(site: &Site, key: &SigningKey) -> Result<bool, TrustEr
 fn publish(site: &Site, keys: &KeySet, key: &SigningKey) -> Result<(), TrustError> {
     let text = keys.to_text()?;
     let signature = key.sign(text.as_bytes(), &format!("psyopsOS trusted keys, site {}", site.id))?;
-    // Cut off between the two, the old file has a signature that does not fit, which is reported and can be repeated.
+    // If interrupted in between, the old file has a signature that does not fit; this is reported, and the command can
+    // be repeated.
     site.folder.write(TRUST_SIGNATURE, signature.as_bytes(), 0o644)?;
     Ok(site.folder.write(TRUST_FILE, text.as_bytes(), 0o644)?)
 }

@@ -1,9 +1,9 @@
-//! Whether a node's public key in the site is one that the user knows.
+//! Checks that a node's public key in the site is one that the user knows.
 //!
-//! A seal is encrypted to the node's key, so a committer who changes it, or adds a node, would get secrets. A key counts that
-//! this workstation noted (it made the key, or sealed for it, or the user accepted it), or, where nothing is noted, that of
-//! the kept seal, if an accepted key signed that for this node. The encrypted store proves nothing: who knows the admins'
-//! public keys can put a key of his own into it.
+//! A seal is encrypted to the node's key, so a committer who changes it, or adds a node, would get secrets. A key
+//! counts if this workstation noted it (it made the key, or sealed for it, or the user accepted it), or, if nothing is
+//! noted, if it is in the stored seal and an accepted key signed that for this node. The encrypted store does not prove
+//! anything: a person with the admins' public keys can put another key into it.
 
 use super::differences::Difference;
 use super::error::TrustError;
@@ -14,7 +14,7 @@ use handoff::name::Name;
 use keys::identity::Recipient;
 use keys::seal::UnverifiedSeal;
 
-/// The first of these nodes whose key the user does not know is an error.
+/// Returns an error for the first of these nodes with a key that the user does not know.
 pub fn check_node_keys<'n>(
     site: &Site,
     accepted: &Accepted,
@@ -27,7 +27,7 @@ pub fn check_node_keys<'n>(
     refuse(site, differences)
 }
 
-/// The keys of all nodes that the user does not know.
+/// The keys of nodes that the user does not know.
 #[must_use]
 pub fn unknown_node_keys(site: &Site, accepted: &Accepted, known: &NodeNotes) -> Vec<Difference> {
     site.nodes().filter_map(|node| difference(site, accepted, known, node)).collect()

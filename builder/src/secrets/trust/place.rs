@@ -1,4 +1,4 @@
-//! Where the accepted keys of a site are stored: beside the private keys, which the site cannot reach.
+//! Where the accepted keys of a site are stored: beside the private keys, where commits to the site cannot change them.
 
 use super::error::TrustError;
 use super::key_set::KeySet;
@@ -13,10 +13,10 @@ use std::fs::{self, DirBuilder, DirEntry};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// What the file's name ends with, after the site's id.
+/// The ending of the file's name, after the site's id.
 pub const ACCEPTED_ENDING: &str = ".trust.toml";
 
-/// The folders that may have the file, the signing key's first.
+/// The folders that may have the file; the signing key's folder is first.
 fn folders(site: &Name, at: &Locations) -> Result<Vec<PathBuf>, TrustError> {
     let mut folders: Vec<PathBuf> = [&at.signing_key, &at.identity]
         .into_iter()
@@ -29,7 +29,7 @@ fn folders(site: &Name, at: &Locations) -> Result<Vec<PathBuf>, TrustError> {
     Ok(folders)
 }
 
-/// What was accepted, and the folder that has it.
+/// The accepted keys, and the folder that has them.
 pub(super) fn find(site: &Name, at: &Locations) -> Result<Option<(PathBuf, KeySet)>, TrustError> {
     for folder in folders(site, at)? {
         let path = file(&folder, site);
@@ -42,7 +42,7 @@ pub(super) fn find(site: &Name, at: &Locations) -> Result<Option<(PathBuf, KeySe
     Ok(None)
 }
 
-/// The folder for a site of which nothing was accepted so far: the first that exists.
+/// The folder for a site of which nothing was accepted so far: the first one that exists.
 pub(super) fn new_folder(site: &Name, at: &Locations) -> Result<PathBuf, TrustError> {
     let folders = folders(site, at)?;
     let existing = folders.iter().find(|folder| folder.is_dir()).or(folders.last());
@@ -53,15 +53,15 @@ pub(super) fn file(folder: &Path, site: &Name) -> PathBuf {
     folder.join(format!("{site}{ACCEPTED_ENDING}"))
 }
 
-/// Stores what was accepted.
+/// Stores the accepted keys.
 pub(super) fn write(folder: &Path, keys: &KeySet) -> Result<(), TrustError> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
     made.map_err(|source| TrustError::Folder { path: folder.to_owned(), source })?;
     Ok(atomic::write_file_with_mode(&file(folder, &keys.site), keys.to_text()?.as_bytes(), 0o600)?)
 }
 
-/// The ids of other sites of which keys were accepted: where the keys of this one would be, and beside. The default site does
-/// not count, which everybody has.
+/// The ids of other sites of which keys were accepted, in the folders for this site's keys and beside them. The default
+/// site does not count, because every user has it.
 pub(super) fn others(site: &Name, at: &Locations) -> Result<Vec<String>, TrustError> {
     let mut folders = folders(site, at)?;
     if let Ok(all) = Folder::Config.of_psyops() {
@@ -70,7 +70,7 @@ pub(super) fn others(site: &Name, at: &Locations) -> Result<Vec<String>, TrustEr
     Ok(ids_in(site, &folders))
 }
 
-/// Those of them whose private keys are those of this site.
+/// Those of them whose private keys are in the same folders as this site's.
 pub(super) fn others_beside_keys(site: &Name, at: &Locations) -> Result<Vec<String>, TrustError> {
     Ok(ids_in(site, &folders(site, at)?))
 }
@@ -86,7 +86,7 @@ fn ids_in(site: &Name, folders: &[PathBuf]) -> Vec<String> {
     ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
-/// What is in a folder; nothing where there is none.
+/// The entries of a folder; none if it does not exist.
 #[expect(clippy::disallowed_methods, reason = "the ids that are found are sorted")]
 fn entries(folder: &Path) -> impl Iterator<Item = DirEntry> {
     fs::read_dir(folder).into_iter().flatten().flatten()

@@ -1,4 +1,4 @@
-//! Looking at the three sets of a site's keys: accepted, wished (`site.toml`) and signed (`trust.toml`).
+//! Reading the three sets of a site's keys: accepted, proposed (`site.toml`) and signed (`trust.toml`).
 
 use super::differences::{Difference, Origin, between};
 use super::error::TrustError;
@@ -16,39 +16,39 @@ use std::path::{Path, PathBuf};
 /// The state of `trust.toml`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signed {
-    /// The site has none, as sites of older versions.
+    /// The site has none, like sites of older versions.
     Missing,
-    /// Its signature does not count, or it cannot be read.
+    /// Its signature is not accepted, or it could not be read: why.
     Bad(String),
-    /// Signed by one of the keys that count.
+    /// Signed by this key, one of those that count.
     By(PublicKey, KeySet),
 }
 
-/// All that is known of a site's keys.
+/// Everything that is known of a site's keys.
 #[derive(Debug, Clone)]
 pub struct Review {
-    /// What was accepted on this workstation.
+    /// The keys that were accepted on this workstation, if any.
     pub accepted: Option<Accepted>,
-    /// What `site.toml` says.
+    /// The keys in `site.toml`.
     pub wish: KeySet,
-    /// What `trust.toml` says.
+    /// The keys in `trust.toml`.
     pub signed: Signed,
-    /// In what the site differs from what was accepted; without that, in what its two files differ.
+    /// The differences between the site and the accepted keys; without accepted keys, those between its two files.
     pub differences: Vec<Difference>,
-    /// What is noted here of the site's nodes.
+    /// The notes about the site's nodes on this workstation.
     pub(super) notes: NodeNotes,
     floors: Vec<Difference>,
     file: Option<Vec<u8>>,
     signature: Option<Vec<u8>>,
 }
 
-/// Compares what the site says with what was accepted.
+/// Compares the site with the accepted keys.
 pub fn review(site: &Site, at: &Locations) -> Result<Review, TrustError> {
     let accepted = place::find(&site.id, at)?.map(|(folder, keys)| Accepted::at(folder, keys));
     Review::of(site, accepted)
 }
 
-/// The same with the keys of all nodes, for people: each kept seal is read.
+/// The same including the keys of all nodes, for people: each stored seal is read.
 pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustError> {
     let mut review = review(site, at)?;
     if let Some(accepted) = &review.accepted {
@@ -81,13 +81,13 @@ impl Review {
         Ok(review)
     }
 
-    /// Goes on with keys of which nothing was accepted before.
+    /// Continues with keys for a site of which nothing was accepted before.
     pub(super) fn accept_first(&mut self, folder: PathBuf, keys: KeySet) {
         self.accepted = Some(Accepted { keys, former_signers: Vec::new(), folder, is_first_use: true });
         self.compare();
     }
 
-    /// The keys to compare with: what was accepted, or else what `site.toml` says.
+    /// The keys to compare with: the accepted ones, or else those in `site.toml`.
     fn measure(&self) -> &KeySet {
         self.accepted.as_ref().map_or(&self.wish, |accepted| &accepted.keys)
     }
@@ -120,7 +120,7 @@ impl Review {
         }
     }
 
-    /// Every difference is an error.
+    /// Returns an error if there is any difference.
     pub(super) fn check(&self, site: &Site) -> Result<(), TrustError> {
         if self.differences.is_empty() {
             return Ok(());
@@ -134,7 +134,7 @@ impl Review {
         })
     }
 
-    /// What was accepted, with the former signers that an accepted key vouches for.
+    /// The accepted keys, with the former signers that an accepted key vouches for.
     pub(super) fn into_accepted(self) -> Option<Accepted> {
         let mut accepted = self.accepted?;
         if let Signed::By(_, keys) = self.signed {
@@ -144,7 +144,7 @@ impl Review {
     }
 }
 
-/// Reads a file of the site, which may not be there.
+/// Reads a file of the site, which may not exist.
 fn read(site: &Site, name: &str) -> Result<Option<Vec<u8>>, TrustError> {
     match site.folder.read(name) {
         Ok(bytes) => Ok(Some(bytes)),

@@ -38,7 +38,7 @@ impl Fixture {
         }
     }
 
-    /// As in CI: no private keys, nothing accepted.
+    /// As in CI: no private keys, and nothing accepted.
     fn elsewhere(&self) -> Locations {
         let folder = self.folder.path().join("elsewhere");
         Locations {
@@ -74,7 +74,7 @@ impl Fixture {
         fs::write(path, text.replace(from, to)).unwrap();
     }
 
-    /// Another admin in `site.toml`, beside the first.
+    /// Adds another admin to `site.toml`, after the first.
     fn add_admin(&self) -> String {
         let mine = self.site().admin_recipients[0].clone();
         let other = identity_file::generate().recipient().to_string();
@@ -82,7 +82,7 @@ impl Fixture {
         other
     }
 
-    /// Another signing key in `site.toml`, beside the first.
+    /// Adds another signing key to `site.toml`, after the first.
     fn add_signer(&self) -> SigningKey {
         let mine = self.site().signing_keys[0].clone();
         let other = SigningKey::generate().unwrap();
@@ -132,7 +132,7 @@ fn keys_of_others_are_not_accepted_at_the_first_use() {
         key(Origin::Site, Role::Signer, signer.public().as_str(), Change::Added),
     ];
     for _ in 0..2 {
-        // Refused the second time as well: nothing was stored.
+        // Refused the second time as well, so nothing was stored.
         assert_eq!(differences(fixture.load()), expected);
     }
     let done = fixture.accept(&[&admin]).unwrap();
@@ -152,7 +152,7 @@ fn a_key_that_was_removed_is_a_difference_too() {
     fixture.load().unwrap();
     fixture.edit(&format!(", \"{admin}\""), "");
     let removed = |origin| key(origin, Role::Admin, &admin, Change::Removed);
-    // The signed file still names it, as the accepted set does.
+    // The signed file still has it, like the accepted set.
     assert_eq!(differences(fixture.load()), [removed(Origin::Site)]);
     assert!(fixture.accept(&[&admin]).unwrap().published);
     assert_eq!(fixture.load().unwrap().accepted.unwrap().keys.admins.len(), 1);
@@ -187,7 +187,7 @@ fn a_trust_file_that_nobody_accepted_signed_is_refused() {
         matches!(&found[..], [Difference::NotSigned { problem }] if problem.contains("not trusted here")),
         "{found:?}"
     );
-    // The way out: the accepted set is signed again.
+    // The solution: the accepted set is signed again.
     assert!(fixture.accept(&[]).unwrap().published);
     fixture.load().unwrap();
     fs::remove_file(site.dir.join(TRUST_SIGNATURE)).unwrap();
@@ -221,7 +221,7 @@ fn another_site_id_is_a_difference_from_the_signed_file() {
         found: "home".parse().unwrap(),
     }];
     assert_eq!(differences(check(fixture.site(), &fixture.elsewhere()).map_err(Into::into)), expected);
-    // The keys are known as those of the site home, so that they are this workstation's own is no reason to go on.
+    // The keys are known as those of the site home. That they are this workstation's own is not enough.
     for site in [fixture.load(), check(fixture.site(), &fixture.at()).map_err(Into::into)] {
         let error = site.unwrap_err();
         assert_eq!(error.class(), Class::Refused);

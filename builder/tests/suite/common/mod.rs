@@ -1,4 +1,4 @@
-//! A site with its keys, and the commands as a person types them.
+//! A site with its keys, and the commands as a user types them.
 
 use keys::issue::identity_file;
 use keys::issue::signing::SigningKey;
@@ -35,7 +35,7 @@ impl Fixture {
         self.command(env!("CARGO_BIN_EXE_psyops")).args(words).output().unwrap()
     }
 
-    /// A command that is to end with this exit code: what it printed and what it complained about.
+    /// Runs a command that must end with this exit code; returns its standard output and standard error.
     pub(crate) fn ends(&self, words: &[&str], code: i32) -> (String, String) {
         let output = self.psyops(words);
         let text = |bytes| String::from_utf8(bytes).unwrap();
@@ -44,7 +44,7 @@ impl Fixture {
         (said, complaint)
     }
 
-    /// What a committer does: one more line under `recipients`.
+    /// Does what a committer could do: adds one more line under `recipients`.
     pub(crate) fn add_recipient(&self) -> String {
         let other = identity_file::generate().recipient().to_string();
         let path = self.at("site/site.toml");
@@ -55,7 +55,8 @@ impl Fixture {
         other
     }
 
-    /// What a committer does: a signing key of his own in place of the site's. The text of `site.toml` then, and his key.
+    /// Does what a committer could do: replaces the site's signing key by another one. Returns the text of `site.toml`,
+    /// and the key.
     pub(crate) fn replace_signing_key(&self) -> (String, SigningKey) {
         let path = self.at("site/site.toml");
         let text = fs::read_to_string(&path).unwrap();
