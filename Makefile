@@ -31,9 +31,9 @@ test-long: build  ## inputs just under the limits, all states of power cuts, col
 	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
 	@cargo nextest run -p qemu-tests --profile long --run-ignored only
 
-lint: build  ## formatting and clippy, without warnings
+lint: build  ## formatting, clippy and the documents of the code, without warnings
 	@cargo fmt --all --check && cargo clippy -q --workspace --exclude selector --all-targets --all-features -- -D warnings
-	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings
+	@cargo clippy -q -p selector --bins --examples --target x86_64-unknown-uefi -- -D warnings && RUSTDOCFLAGS="-D warnings" cargo doc -q --no-deps --workspace --exclude selector --document-private-items
 
 fuzz:  ## all that PID 1 and the builder parse, against made-up inputs, FUZZ_SECONDS (600) each, two at once
 	@scripts/setup fuzz && FUZZ_SECONDS=$${FUZZ_SECONDS:-600} scripts/fuzz $(FUZZ_TARGETS)

@@ -179,7 +179,7 @@ impl AtomicFile {
         Self::within(folder, name, path.to_owned(), mode)
     }
 
-    /// Begins a private output with a temporary name ([`Self::temporary_path`]), for a tool that writes to a path.
+    /// Begins a private output with a temporary name, which it returns, for a tool that writes to a path.
     pub fn create_named(path: &Path) -> Result<(Self, PathBuf), AtomicError> {
         let (folder, name) = place_of(path, geteuid().as_raw())?;
         let (folder, create) =

@@ -1,6 +1,6 @@
 //! The command line: a file for each command, with its arguments and its code.
 //!
-//! Commands return their output; [`finish`] prints it.
+//! Commands return their output; [`mod@finish`] prints it.
 
 pub mod boot_chart;
 pub mod build_image;

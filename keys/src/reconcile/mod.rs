@@ -1,6 +1,6 @@
 //! Comparing a secret store with the seal, and repairing what differs.
 //!
-//! [`compare`] only reads. [`repair`] writes what [`compare`] found, in an order that survives a power cut at any step.
+//! [`mod@compare`] only reads. [`mod@repair`] writes what [`mod@compare`] found, in an order that survives a power cut at any step.
 //! The caller mounts, remounts and compares again. Everything is reached from the store's folder by names that are
 //! opened one by one without following links, so nothing in the store can lead outside it.
 //!

@@ -1,5 +1,5 @@
 //! `OpenPGP` (RFC 9580) as archives of packages use it: texts that are signed in the clear, verified by the host's
-//! programs ([`verify`]), and signed with a key that lives as long as a build ([`sign`]).
+//! programs ([`mod@verify`]), and signed with a key that lives as long as a build ([`mod@sign`]).
 
 mod clear_signed;
 mod sign;

@@ -2,7 +2,7 @@
 //!
 //! Version 4 packets with the algorithm `EdDSALegacy` (22), because Debian 12's gpgv knows no other form of Ed25519;
 //! sqv reads both. Only what apt needs is here: one primary key with a user id, and one signature. Each part names its
-//! section of RFC 9580. Signatures are verified by [`super::verify`], with the host's programs.
+//! section of RFC 9580. Signatures are verified by [`mod@super::verify`], with the host's programs.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
