@@ -96,8 +96,11 @@ pub static X86_64: Architecture = Architecture {
 pub struct UnknownArchitecture;
 
 impl Architecture {
-    /// Every architecture. The first is the one of a site whose settings name none.
+    /// Every architecture.
     pub const ALL: [&'static Self; 1] = [&X86_64];
+
+    /// The architecture of a site that names none, and of a lock from before there was a choice.
+    pub const DEFAULT: &'static Self = &X86_64;
 
     /// The architecture that this program was compiled for.
     #[cfg(target_arch = "x86_64")]

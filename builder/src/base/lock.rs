@@ -163,7 +163,7 @@ impl Lock {
         };
         let raw = RawLock {
             format: FORMAT,
-            architecture: (self.request.architecture != Architecture::ALL[0])
+            architecture: (self.request.architecture != Architecture::DEFAULT)
                 .then(|| self.request.architecture.name.to_owned()),
             base: self.request.base.to_string(),
             suite: self.request.suite.clone(),
@@ -191,7 +191,7 @@ impl Lock {
             return Err(bad(format!("{word:?} has a control character")));
         }
         let architecture = match &raw.architecture {
-            None => Architecture::ALL[0],
+            None => Architecture::DEFAULT,
             Some(name) => name.parse().map_err(|problem: UnknownArchitecture| bad(problem.to_string()))?,
         };
         let base: Base = raw.base.parse().map_err(|_| bad(format!("unknown base {:?}", raw.base)))?;

@@ -38,7 +38,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
     let source = Source::read_if_there(&folder, SITE_FILE)?.ok_or_else(not_a_site)?;
     let raw: RawSite = source.parse()?;
     let architecture = match &raw.architecture {
-        None => Architecture::ALL[0],
+        None => Architecture::DEFAULT,
         Some(typed) => source.word("architecture", typed, &Architecture::ALL.map(|row| (row.name, row)))?,
     };
     let mut roles = BTreeMap::new();
@@ -287,11 +287,12 @@ fn login(
 }
 
 fn configure(source: &Source, raw: &RawConfigure) -> Result<ConfigureLimits, SiteError> {
-    let deadline = positive(source, "deadline", raw.deadline.clone(), DEFAULT_DEADLINE.get())?;
-    Ok(ConfigureLimits {
-        deadline: NonZeroU32::new(deadline).unwrap_or(DEFAULT_DEADLINE),
-        retries: raw.retries.unwrap_or(DEFAULT_RETRIES),
-    })
+    let deadline = match &raw.deadline {
+        None => DEFAULT_DEADLINE,
+        Some(typed) => NonZeroU32::new(*typed.get_ref())
+            .ok_or_else(|| source.wrong("deadline", typed, "it is at least 1"))?,
+    };
+    Ok(ConfigureLimits { deadline, retries: raw.retries.unwrap_or(DEFAULT_RETRIES) })
 }
 
 fn overlays(

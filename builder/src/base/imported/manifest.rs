@@ -148,7 +148,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
         }
     }
 
-    let _ = resolve(&Same(bytes), Architecture::ALL[0]);
+    let _ = resolve(&Same(bytes), Architecture::DEFAULT);
     if let Ok(OciManifest::Image(image)) = serde_json::from_slice(bytes) {
         let _: Vec<_> = image.layers.iter().map(locked_layer).collect();
     }
