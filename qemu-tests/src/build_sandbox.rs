@@ -20,8 +20,13 @@ pub struct BuildSandbox {
 }
 
 impl BuildSandbox {
-    /// A sandbox with the site of the default fixture, in which alpha has its keys.
+    /// A sandbox with a site of the default base whose root has no modules, in which alpha has its keys.
     pub fn new() -> Result<Self> {
+        Self::of(SiteFixture::light()?)
+    }
+
+    /// A sandbox with the site of the default fixture.
+    pub fn micro() -> Result<Self> {
         Self::of(SiteFixture::micro()?)
     }
 

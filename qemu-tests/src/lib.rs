@@ -23,3 +23,4 @@ pub mod ssh;
 pub mod stick;
 pub mod timed;
 pub mod tool_vm;
+pub mod unpacked_kernel;

@@ -2,6 +2,7 @@
 
 use crate::command::succeed;
 use crate::disk::Disk;
+use crate::unpacked_kernel;
 use anyhow::{Context as _, Result, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::watch::{SeenReport, wait_for_report};
@@ -51,9 +52,9 @@ impl Stick {
         Ok(Self { disk: Disk::open(&path)?, folder })
     }
 
-    /// A machine with this stick in it; writes to the stick are kept.
+    /// A machine with this stick in it that starts cold, from firmware; writes to the stick are kept.
     #[must_use]
-    pub fn setup(&self) -> Setup {
+    pub fn cold(&self) -> Setup {
         let mut setup = Setup::with_stick(self.disk.path());
         for disk in &mut setup.disks {
             disk.access = Access::Write;
@@ -61,21 +62,43 @@ impl Stick {
         setup
     }
 
-    /// Boots cold, from firmware, up to the final report.
+    /// The same machine without firmware and selector, in half the time: the kernel of the system on the stick is started
+    /// directly, with the initramfs of that system. All else is as after a cold start, except that no try is used.
+    pub fn setup(&self) -> Result<Setup> {
+        self.setup_with(&[])
+    }
+
+    /// The same with more kernel arguments.
+    pub fn setup_with(&self, arguments: &[&str]) -> Result<Setup> {
+        let arguments: Vec<String> = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        let parts = direct::read_system(&ImageReader::open(self.disk.path())?, &arguments)?;
+        let initrd = self.beside("initrd");
+        fs::write(&initrd, parts.initrd)?;
+        let kernel = unpacked_kernel::of(&parts.kernel)?;
+        Ok(Setup { boot: Boot::Direct { kernel, initrd, command_line: parts.command_line }, ..self.cold() })
+    }
+
+    /// Boots without firmware, up to the final report.
     pub fn boot(&self) -> Result<Booted> {
-        Booted::wait(&self.setup())
+        Booted::wait(&self.setup()?)
     }
 
-    /// Boots a changed machine with this stick, and expects a final report without faults.
+    /// Boots cold, from firmware, up to the final report.
+    pub fn boot_cold(&self) -> Result<Booted> {
+        Booted::wait(&self.cold())
+    }
+
+    /// Boots a changed machine with this stick without firmware, and expects a final report without faults.
     pub fn boots_well(&self, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
-        let mut setup = self.setup();
-        change(&mut setup);
-        let booted = Booted::wait(&setup)?;
-        booted.assert_well()?;
-        Ok(booted)
+        boots_well(self.setup()?, change)
     }
 
-    /// The same system's kernel and initramfs without firmware, with the seal in the initramfs.
+    /// The same from firmware.
+    pub fn boots_well_cold(&self, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
+        boots_well(self.cold(), change)
+    }
+
+    /// What `psyops run --direct` starts: kernel and initramfs as they are in the UKI, with the seal in the initramfs.
     pub fn direct(&self, more_arguments: &[String]) -> Result<Boot> {
         let parts = direct::read(&ImageReader::open(self.disk.path())?, more_arguments)?;
         let (kernel, initrd) = (self.beside("kernel"), self.beside("initrd"));
@@ -84,9 +107,16 @@ impl Stick {
         Ok(Boot::Direct { kernel, initrd, command_line: parts.command_line })
     }
 
-    /// Boots, powers off by the button and returns the report.
+    /// Boots without firmware, powers off by the button and returns the report.
     pub fn boot_and_power_off(&self) -> Result<SeenReport> {
         let mut booted = self.boot()?;
+        booted.power_off()?;
+        Ok(booted.seen)
+    }
+
+    /// The same from firmware.
+    pub fn boot_cold_and_power_off(&self) -> Result<SeenReport> {
+        let mut booted = self.boot_cold()?;
         booted.power_off()?;
         Ok(booted.seen)
     }
@@ -176,6 +206,13 @@ impl Stick {
         let partition = self.extract(Role::Secret)?;
         succeed(Command::new("e2fsck").arg("-fn").arg(&partition)).map(|_| ())
     }
+}
+
+fn boots_well(mut setup: Setup, change: impl FnOnce(&mut Setup)) -> Result<Booted> {
+    change(&mut setup);
+    let booted = Booted::wait(&setup)?;
+    booted.assert_well()?;
+    Ok(booted)
 }
 
 impl Booted {

@@ -6,6 +6,7 @@
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
 use crate::stick::Stick;
+use crate::unpacked_kernel;
 use anyhow::{Context as _, Result, bail, ensure};
 use builder::image::reader::ImageReader;
 use builder::run::{Access, Boot, Bus, Disk, Machine, Setup, direct};
@@ -152,20 +153,17 @@ impl ToolVm {
     }
 
     fn setup(&self) -> Result<Setup> {
-        let parts = direct::read(&ImageReader::open(self.node.path())?, &[])?;
-        let put = |name: &str, bytes: &[u8]| -> Result<PathBuf> {
-            let path = self.folder.path().join(name);
-            fs::write(&path, bytes)?;
-            Ok(path)
-        };
+        let parts = direct::read_system(&ImageReader::open(self.node.path())?, &[])?;
         let mut initrd = parts.initrd;
         initrd.resize(initrd.len().next_multiple_of(4), 0);
         initrd.extend(self.archive()?);
+        let path = self.folder.path().join("initrd");
+        fs::write(&path, &initrd)?;
         Ok(Setup {
             disks: self.disks.clone(),
             boot: Boot::Direct {
-                kernel: put("kernel", &parts.kernel)?,
-                initrd: put("initrd", &initrd)?,
+                kernel: unpacked_kernel::of(&parts.kernel)?,
+                initrd: path,
                 command_line: "console=ttyS0 quiet panic=-1".to_owned(),
             },
             ..Setup::with_stick(self.node.path())

@@ -1,7 +1,7 @@
 //! Kernel, initramfs and command line from an image, to start it without firmware.
 //!
 //! The UKI is the one that the selector would start first, checked against its boot record as the selector does. The
-//! seal is added to the initramfs, as for nodes without a stick.
+//! seal can be added to the initramfs, as for nodes without a stick.
 
 use crate::boot::initramfs::{InitramfsError, single_file};
 use crate::boot::uki::{Section, Uki, UkiError};
@@ -20,7 +20,7 @@ pub struct DirectBoot {
     pub slot: Slot,
     /// The kernel image.
     pub kernel: Vec<u8>,
-    /// The initramfs, with the seal appended if the image has one.
+    /// The initramfs.
     pub initrd: Vec<u8>,
     /// The kernel command line.
     pub command_line: String,
@@ -57,8 +57,19 @@ impl Classified for DirectError {
     }
 }
 
-/// Reads the files of a direct boot; `more_arguments` are appended to the command line.
+/// Reads the files of a direct boot, with the newest seal of the image, if it has one, appended to the initramfs;
+/// `more_arguments` are appended to the command line.
 pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot, DirectError> {
+    let mut parts = read_system(image, more_arguments)?;
+    if let Some(seal) = newest_seal(image)? {
+        parts.initrd.resize(parts.initrd.len().next_multiple_of(4), 0);
+        parts.initrd.extend(single_file(INITRAMFS_SEAL, 0o400, seal.bytes())?);
+    }
+    Ok(parts)
+}
+
+/// Reads the files of a direct boot without a seal: the loader takes that from the disk.
+pub fn read_system(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot, DirectError> {
     let first = slot::control(image)?.effective().first;
     let (slot, checked) = match slot::uki(image, first) {
         Ok(checked) => (first, checked),
@@ -69,11 +80,7 @@ pub fn read(image: &ImageReader, more_arguments: &[String]) -> Result<DirectBoot
         },
     };
     let uki = Uki::parse(&checked.bytes)?;
-    let mut initrd = uki.section(Section::Initrd)?.to_vec();
-    if let Some(seal) = newest_seal(image)? {
-        initrd.resize(initrd.len().next_multiple_of(4), 0);
-        initrd.extend(single_file(INITRAMFS_SEAL, 0o400, seal.bytes())?);
-    }
+    let initrd = uki.section(Section::Initrd)?.to_vec();
     let mut command_line = uki.text(Section::CommandLine)?;
     for argument in more_arguments {
         command_line.push(' ');
@@ -113,6 +120,8 @@ mod tests {
         assert!(direct.initrd.windows(6).any(|window| window == b"070701"));
         let seal = b"psyops-seal 1\nsite: site\n";
         assert!(direct.initrd.windows(seal.len()).any(|window| window == seal));
+        let system = read_system(&image, &[]).unwrap();
+        assert!(direct.initrd.starts_with(&system.initrd) && direct.initrd.len() > system.initrd.len());
     }
 
     #[test]

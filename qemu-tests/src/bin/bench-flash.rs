@@ -121,7 +121,7 @@ struct FlashRun {
 
 impl FlashRun {
     fn new(options: &Options) -> Result<Self> {
-        let place = BuildSandbox::new()?;
+        let place = BuildSandbox::micro()?;
         place.edit("site.toml", |text| text.replace("[console]", SIZES))?;
         let noisy = place.site().join("overlays/common/opt/noise");
         fs::create_dir_all(&noisy)?;

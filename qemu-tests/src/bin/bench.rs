@@ -180,7 +180,7 @@ impl Times {
 fn boots(stick: &Stick) -> Result<Vec<Row>> {
     let mut reports: Vec<BootReport> = Vec::new();
     for _ in 0..BOOTS {
-        reports.push(stick.boot_and_power_off()?.report);
+        reports.push(stick.boot_cold_and_power_off()?.report);
     }
     let mut times_by_name: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut order = Vec::new();

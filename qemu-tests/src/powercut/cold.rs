@@ -82,7 +82,7 @@ impl Recorded {
         let ssh = Ssh::new(&fixture)?;
         let log = used.beside("log");
         File::create(&log)?;
-        let mut setup = used.setup();
+        let mut setup = used.cold();
         setup.ssh = Some(ssh.port());
         if let Some(disk) = setup.disks.first_mut() {
             disk.write_log = Some(log.clone());
@@ -101,7 +101,7 @@ impl Recorded {
     fn start_from(&self, cut: &Cut) -> Result<Outcome> {
         let stick = Stick::copy_of(self.stick.path())?;
         self.put_state(cut, stick.path())?;
-        let mut setup = stick.setup();
+        let mut setup = stick.cold();
         // A start that fails must not be followed by one that succeeds.
         setup.on_reset = OnReset::End;
         let mut booted = Booted::wait(&setup)?;

@@ -11,7 +11,7 @@ fn boot(node: &str) -> Result<(Booted, Ssh)> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick(node)?;
     let ssh = Ssh::new(&fixture)?;
-    let mut setup = stick.setup();
+    let mut setup = stick.setup()?;
     setup.ssh = Some(ssh.port());
     // The stick's file stays open in QEMU; its folder may be removed.
     let booted = Booted::wait(&setup)?;

@@ -32,7 +32,7 @@ fn of_two_sticks_of_a_site_the_one_that_firmware_chose_boots() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let (alpha, beta) = (fixture.stick("alpha")?, fixture.stick("beta")?);
     for (first, other, name) in [(&alpha, &beta, "alpha"), (&beta, &alpha, "beta")] {
-        let mut setup = first.setup();
+        let mut setup = first.cold();
         setup.disks.push(second(other, Bus::Usb));
         let mut booted = Booted::wait(&setup)?;
         let report = &booted.seen.report;
@@ -48,7 +48,7 @@ fn a_clone_of_the_stick_is_refused_and_both_are_named() -> Result<()> {
     for bus in [Bus::Usb, Bus::Sata] {
         let fixture = SiteFixture::micro()?;
         let (stick, clone) = (fixture.stick("alpha")?, fixture.stick("alpha")?);
-        let mut setup = stick.setup();
+        let mut setup = stick.cold();
         setup.disks.push(second(&clone, bus));
         let booted = Booted::wait(&setup)?;
         let report = &booted.seen.report;

@@ -112,7 +112,7 @@ fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Resul
 /// The machine restarts by itself for this fault, has used a try, and does not start the root's init.
 fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
     let stick = harmed(FaultAction::Reboot, node, harm)?;
-    let mut setup = stick.setup();
+    let mut setup = stick.cold();
     setup.on_reset = OnReset::End;
     let mut machine = Machine::start(&setup)?;
     machine.wait_for_line(&format!("psyops fault: {fault} (step"), DEADLINE)?;
@@ -150,7 +150,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
     record.sequence += 5;
     record.slots.a.tries_left = 2;
     stick.set_control(0, &record)?;
-    let mut booted = stick.boot()?;
+    let mut booted = stick.boot_cold()?;
     assert_eq!(booted.seen.report.outcome, Outcome::Rescue);
     let console = booted.machine.console();
     assert_eq!(console.matches("restarting: the try is spent").count(), 2, "{console}");
@@ -166,7 +166,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
 #[test]
 fn configure_reboot_is_not_confirmed() -> Result<()> {
     let stick = harmed(FaultAction::Reboot, "failing", unharmed)?;
-    let mut setup = stick.setup();
+    let mut setup = stick.cold();
     setup.on_reset = OnReset::End;
     let mut booted = Booted::wait(&setup)?;
     assert_eq!(booted.seen.report.configure, Configure::Failed);
@@ -202,7 +202,7 @@ fn root_rescue_does_not_restart_first() -> Result<()> {
 #[test]
 fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
     let stick = harmed(FaultAction::Rescue, "failing", unharmed)?;
-    let mut machine = Machine::start(&stick.setup())?;
+    let mut machine = Machine::start(&stick.cold())?;
     machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
     let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue);
@@ -219,8 +219,8 @@ fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
     {
         // With the same action for `file-differs`, the loader would not try a repair.
         let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;
-        let mut setup = stick.setup();
         with_a_changed_file(&stick)?;
+        let mut setup = if answer == FaultAction::Reboot { stick.cold() } else { stick.setup()? };
         for disk in &mut setup.disks {
             disk.access = Access::ReadOnly;
         }

@@ -186,32 +186,3 @@ fn ssh_keygen_reads_the_host_key() -> Result<()> {
     ensure!(String::from_utf8_lossy(&output.stdout).contains("ED25519"));
     Ok(())
 }
-
-#[test]
-fn two_builds_elsewhere_and_in_another_time_zone_are_equal() -> Result<()> {
-    let fixture = SiteFixture::micro()?;
-    let first = fixture.stick("alpha")?;
-    let elsewhere = tempfile::tempdir()?;
-    let site = elsewhere.path().join("another folder");
-    succeed(Command::new("cp").arg("-a").arg(fixture.site()).arg(&site))?;
-    let image = elsewhere.path().join("alpha.img");
-    let mut build = fixture.command("build-image");
-    build.env("TZ", "Pacific/Kiritimati").current_dir(&elsewhere);
-    build.args(["--node", "alpha", "--site"]).arg(&site).arg("--output").arg(&image);
-    // A separate cache with only the packages: everything made from them is made again.
-    let cache = elsewhere.path().join("cache/psyops");
-    fs::create_dir_all(&cache)?;
-    let debs = user_cache()?.join("psyops/debs");
-    std::os::unix::fs::symlink(&debs, cache.join("debs"))?;
-    build.env("XDG_CACHE_HOME", elsewhere.path().join("cache"));
-    succeed(&mut build)?;
-    let same = Command::new("cmp").arg(first.path()).arg(&image).output()?;
-    ensure!(same.status.success(), "{}", String::from_utf8_lossy(&same.stdout));
-    Ok(())
-}
-
-fn user_cache() -> Result<PathBuf> {
-    let set = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
-    set.or(home).context("neither XDG_CACHE_HOME nor HOME is set")
-}

@@ -7,12 +7,12 @@ use builder::tree::LayeredTree;
 use handoff::hash::Sha256Digest;
 use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
-use qemu_tests::ssh::Ssh;
 use qemu_tests::stick::Stick;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 /// A program of the lower layer that the upper one removes.
 const REMOVED: &str = "usr/bin/ssh-keyscan";
@@ -101,11 +101,12 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     succeed(&mut place.psyops(&["verify-build", "first.img", "--site", "site"]))?;
 
     let stick = Stick::copy_of(&place.path("alpha.img"))?;
-    let ssh = Ssh::new(place.fixture())?;
-    let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
+    let mut booted = stick.boots_well_cold(|_| ())?;
     assert_eq!(booted.seen.report.node.as_deref(), Some("alpha"));
-    let script =
-        format!("cat /etc/second-layer /etc/os-release; test -e /{REMOVED} || echo removed; hostname");
-    assert_eq!(ssh.run("alpha", &script)?, "here\nID=somebodys\nremoved\nalpha\n");
+    let script = format!(
+        "\necho $(cat /etc/second-layer /etc/os-release; test -e /{REMOVED} || echo removed; hostname)-$((40+2))\n"
+    );
+    booted.machine.send(&script)?;
+    booted.machine.wait_for("here ID=somebodys removed alpha-42", Duration::from_mins(1))?;
     booted.power_off()
 }

@@ -30,11 +30,10 @@ fn first_sectors(stick: &Stick, role: Role, count: u64) -> Result<Vec<BadSector>
     Ok((first..first + count).map(unreadable).collect())
 }
 
-/// Boots without the firmware, which would choose another boot path before the loader can run.
-fn direct(stick: &Stick) -> Result<Setup> {
-    let mut setup = stick.setup();
-    setup.boot = stick.direct(&["psyops.device-timeout=60".to_owned()])?;
-    Ok(setup)
+/// A machine that waits for its disk for a minute. It has no firmware, which would choose another boot path before the
+/// loader can run.
+fn patient(stick: &Stick) -> Result<Setup> {
+    stick.setup_with(&["psyops.device-timeout=60"])
 }
 
 fn fault<'a>(report: &'a BootReport, name: &str) -> Result<&'a str> {
@@ -45,7 +44,7 @@ fn fault<'a>(report: &'a BootReport, name: &str) -> Result<&'a str> {
 #[test]
 fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
     let stick = alpha()?;
-    let mut setup = stick.setup();
+    let mut setup = stick.setup()?;
     setup.trouble.bad_sectors = vec![unreadable(stick.sector_of(FILE)?)];
     let mut booted = Booted::wait(&setup)?;
     let report = &booted.seen.report;
@@ -64,7 +63,7 @@ fn a_file_in_a_sector_that_cannot_be_read_is_written_elsewhere() -> Result<()> {
 fn an_age_key_that_cannot_be_read_is_named_and_never_written() -> Result<()> {
     let stick = alpha()?;
     let key = stick.secret_file("age.key")?;
-    let mut setup = direct(&stick)?;
+    let mut setup = patient(&stick)?;
     setup.trouble.bad_sectors = vec![unreadable(stick.sector_of("age.key")?)];
     let report = Booted::wait(&setup)?.seen.report;
     assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
@@ -76,7 +75,7 @@ fn an_age_key_that_cannot_be_read_is_named_and_never_written() -> Result<()> {
 #[test]
 fn a_secret_partition_that_cannot_be_read_is_named() -> Result<()> {
     let stick = alpha()?;
-    let mut setup = direct(&stick)?;
+    let mut setup = patient(&stick)?;
     setup.trouble.bad_sectors = first_sectors(&stick, Role::Secret, 8)?;
     let report = Booted::wait(&setup)?.seen.report;
     assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
@@ -88,7 +87,7 @@ fn a_secret_partition_that_cannot_be_read_is_named() -> Result<()> {
 fn a_repair_that_the_medium_does_not_take_comes_from_memory() -> Result<()> {
     let stick = alpha()?;
     stick.debugfs(&format!("rm /{FILE}\n"))?;
-    let mut setup = direct(&stick)?;
+    let mut setup = patient(&stick)?;
     setup.trouble.bad_sectors = vec![BadSector { disk: 0, sector: None, on: Request::Write }];
     let report = Booted::wait(&setup)?.seen.report;
     assert_eq!(report.outcome, Outcome::Degraded, "{report:?}");
@@ -102,13 +101,9 @@ fn a_seal_that_cannot_be_read_gives_way_to_the_other() -> Result<()> {
     let role = Role::Seal(Slot::A);
     let seal = stick.read(role, 0, usize::try_from(stick.extent(role)?.length)?)?;
     stick.write(Role::Seal(Slot::B), 0, &seal)?;
-    // Firmware reads the first sector of every partition, and does not get past one that it cannot read.
-    let bad = first_sectors(&stick, role, 8)?.split_off(1);
-    let report = {
-        let mut setup = stick.setup();
-        setup.trouble.bad_sectors = bad;
-        Booted::wait(&setup)?.seen.report
-    };
+    let mut setup = stick.setup()?;
+    setup.trouble.bad_sectors = first_sectors(&stick, role, 8)?;
+    let report = Booted::wait(&setup)?.seen.report;
     assert_eq!((report.outcome, report.node.as_deref()), (Outcome::Ok, Some("alpha")), "{report:?}");
     Ok(())
 }
@@ -116,7 +111,7 @@ fn a_seal_that_cannot_be_read_gives_way_to_the_other() -> Result<()> {
 #[test]
 fn a_root_that_cannot_be_read_is_named_with_its_partition() -> Result<()> {
     let stick = alpha()?;
-    let mut setup = direct(&stick)?;
+    let mut setup = patient(&stick)?;
     setup.trouble.bad_sectors = first_sectors(&stick, Role::Root(Slot::A), 8)?;
     let report = Booted::wait(&setup)?.seen.report;
     assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
@@ -159,7 +154,7 @@ fn a_file_system_with_errors_is_not_written_and_its_files_come_from_memory() -> 
 
 /// A machine without its first disk, waiting for it.
 fn waiting(stick: &Stick) -> Result<Machine> {
-    let mut setup = direct(stick)?;
+    let mut setup = patient(stick)?;
     for disk in &mut setup.disks {
         disk.bus = Bus::Unplugged;
     }
@@ -197,7 +192,7 @@ fn a_stick_that_goes_during_the_wait_and_comes_back_boots() -> Result<()> {
 #[test]
 fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
     let stick = alpha()?;
-    stick.boots_well(|setup| {
+    stick.boots_well_cold(|setup| {
         for disk in &mut setup.disks {
             disk.bus = Bus::UsbHub;
         }
@@ -209,7 +204,7 @@ fn a_stick_behind_a_slow_hub_boots() -> Result<()> {
 #[test]
 fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
     let stick = alpha()?;
-    let mut setup = stick.setup();
+    let mut setup = stick.cold();
     setup.trouble.passed_over = true;
     let empty = stick.beside("empty.img");
     File::create(&empty)?.set_len(1 << 20)?;
@@ -225,11 +220,12 @@ fn a_stick_that_firmware_passes_over_is_started_by_its_shell() -> Result<()> {
     ends_well(machine)
 }
 
-/// Damages the root of a running node; the kernel must print `said`, and the next start must use a try.
-fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
-    let stick = fixture.stick("alpha")?;
+/// Damages the root of a running node; the kernel must print `said`.
+fn rots(fixture: &SiteFixture, stick: &Stick, mut setup: Setup, said: &str) -> Result<Booted> {
     let ssh = Ssh::new(fixture)?;
-    let mut booted = stick.boots_well(|setup| setup.ssh = Some(ssh.port()))?;
+    setup.ssh = Some(ssh.port());
+    let mut booted = Booted::wait(&setup)?;
+    booted.assert_well()?;
     let role = Role::Root(Slot::A);
     let length = usize::try_from(stick.extent(role)?.length)?;
     let mut root = stick.read(role, 0, length)?;
@@ -243,6 +239,15 @@ fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
     ssh.run("alpha", &format!("(sleep 5; {read}) >/dev/null 2>&1 </dev/null &"))?;
     stick.write(role, 0, &root)?;
     booted.machine.wait_for(said, DEADLINE)?;
+    Ok(booted)
+}
+
+#[test]
+fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
+    let fixture = SiteFixture::micro()?;
+    let stick = fixture.stick("alpha")?;
+    let panic = "Kernel panic - not syncing: dm-verity device corrupted";
+    let mut booted = rots(&fixture, &stick, stick.cold(), panic)?;
     // From firmware again: this start uses a try, finds the root damaged, and the next one starts the other slot.
     booted.machine.wait_for("restarting: the try is spent", DEADLINE)?;
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
@@ -250,11 +255,9 @@ fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
 }
 
 #[test]
-fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
-    rots(&SiteFixture::micro()?, "Kernel panic - not syncing: dm-verity device corrupted")
-}
-
-#[test]
 fn a_root_that_rots_while_it_runs_restarts_where_the_site_says_so() -> Result<()> {
-    rots(&SiteFixture::restarting()?, "Restarting system with command 'dm-verity device corrupted'")
+    let fixture = SiteFixture::restarting()?;
+    let stick = fixture.stick("alpha")?;
+    let restart = "Restarting system with command 'dm-verity device corrupted'";
+    rots(&fixture, &stick, stick.setup()?, restart).map(drop)
 }

@@ -4,13 +4,13 @@ use anyhow::{Context as _, Result, ensure};
 use handoff::report::{Configure, Outcome};
 use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
-use qemu_tests::ssh::Ssh;
-use qemu_tests::stick::{Booted, Stick};
+use qemu_tests::stick::Stick;
 use serde_json::{Value, json};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 /// The nodes that are built: one with a role that lists a package, one that lists a package itself.
 const NODES: [&str; 2] = ["alpha", "beta"];
@@ -143,14 +143,11 @@ fn a_role_finds_its_package_and_a_node_without_the_role_does_not_have_it() -> Re
         assert_eq!((has(node, "jq")?, has(node, "pv")?), (jq, pv), "{node}");
     }
     let stick = Stick::copy_of(&place.path("images/alpha.img"))?;
-    let ssh = Ssh::new(place.fixture())?;
-    let mut setup = stick.setup();
-    setup.ssh = Some(ssh.port());
-    let mut booted = Booted::wait(&setup)?;
+    let mut booted = stick.boot()?;
     let report = &booted.seen.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
-    let log = ssh.run("alpha", "cat /var/log/psyops/configure-configure.log")?;
-    ensure!(log.contains("by jq"), "{log}");
+    booted.machine.send("\necho lines-$(grep -c 'by jq' /var/log/psyops/configure-configure.log)\n")?;
+    booted.machine.wait_for("lines-1", Duration::from_mins(1))?;
     booted.power_off()
 }
 

@@ -19,18 +19,17 @@ use std::time::Duration;
 const SOON: Duration = Duration::from_mins(1);
 const PROMPT: &str = "psyops rescue # ";
 
-/// A stick whose next start goes to rescue, as after a request of its system.
-fn asked_for_rescue(fixture: &SiteFixture) -> Result<Stick> {
-    node_asked_for_rescue(fixture, "alpha")
+/// A kernel argument that leads to rescue, once.
+const RESCUE: &str = "psyops.rescue";
+
+/// A machine that goes to rescue because of the kernel argument.
+fn asked_for_rescue(stick: &Stick) -> Result<Setup> {
+    stick.setup_with(&[RESCUE])
 }
 
-fn node_asked_for_rescue(fixture: &SiteFixture, node: &str) -> Result<Stick> {
-    let stick = fixture.stick(node)?;
-    let mut record = stick.control()?.effective();
-    record.rescue_requested = true;
-    record.sequence += 5;
-    stick.set_control(0, &record)?;
-    Ok(stick)
+fn alpha_in_rescue(fixture: &SiteFixture) -> Result<Machine> {
+    // The stick's file stays open in QEMU; its folder may be removed.
+    in_rescue(&asked_for_rescue(&fixture.stick("alpha")?)?)
 }
 
 fn in_rescue(setup: &Setup) -> Result<Machine> {
@@ -59,10 +58,10 @@ fn boots(machine: &mut Machine) -> Result<()> {
 
 #[test]
 fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
-    let stick = asked_for_rescue(&SiteFixture::micro()?)?;
+    let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.debugfs("rm /hostname\n")?;
-    let mut machine = in_rescue(&stick.setup())?;
-    typed(&mut machine, "status", "rescue requested by the last system")?;
+    let mut machine = in_rescue(&asked_for_rescue(&stick)?)?;
+    typed(&mut machine, "status", "the kernel command line asks for it")?;
     typed(&mut machine, "disks", "seal-a")?;
     typed(&mut machine, "log | grep -q initloader", "42-0-")?;
     typed(&mut machine, "secrets check", "differs: hostname")?;
@@ -81,7 +80,7 @@ fn every_command_of_the_shell_does_what_it_says() -> Result<()> {
 
 #[test]
 fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
+    let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     typed(&mut machine, "kill -9 1", "42-0-")?;
     for signal in ["INT", "QUIT", "SEGV", "ABRT", "PWR"] {
         typed(&mut machine, &format!("kill -{signal} 1"), "42-0-")?;
@@ -94,14 +93,14 @@ fn nothing_that_is_typed_stops_the_machine() -> Result<()> {
 
 #[test]
 fn a_shell_that_turns_into_something_else_is_left_when_that_ends() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
+    let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     machine.send("exec false\n")?;
     boots(&mut machine)
 }
 
 #[test]
 fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
-    let mut machine = in_rescue(&asked_for_rescue(&SiteFixture::micro()?)?.setup())?;
+    let mut machine = alpha_in_rescue(&SiteFixture::micro()?)?;
     machine.wait_for(PROMPT, SOON)?;
     machine.send("kill -9 $$\n")?;
     machine.wait_for(PROMPT, SOON)?;
@@ -117,7 +116,7 @@ fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
 #[test]
 fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> {
     let fixture = SiteFixture::with_rescue("nobody", "retry-after = 20")?;
-    let mut machine = in_rescue(&asked_for_rescue(&fixture)?.setup())?;
+    let mut machine = alpha_in_rescue(&fixture)?;
     ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
     machine.send("\necho in-$((40+2))\n")?;
     boots(&mut machine)?;
@@ -132,7 +131,7 @@ fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
     let hash = rescue_password::hash(&"correct horse".to_owned().into(), [7; 16])?;
     let lines = format!("console = \"password\"\npassword-hash = \"{hash}\"");
     let fixture = SiteFixture::with_rescue("password", &lines)?;
-    let mut machine = in_rescue(&asked_for_rescue(&fixture)?.setup())?;
+    let mut machine = alpha_in_rescue(&fixture)?;
     let question = "psyops rescue password: ";
     for wrong in ["correct horsf\n", "\n", "\u{3}\u{4}"] {
         machine.wait_for(question, SOON)?;
@@ -144,7 +143,7 @@ fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
     let console = machine.console();
     ensure!(!console.contains("correct horse"), "the password is shown: {console}");
     ensure!(console.contains("That is not the rescue password"), "{console}");
-    typed(&mut machine, "status", "rescue requested by the last system")?;
+    typed(&mut machine, "status", "the kernel command line asks for it")?;
     machine.send("exit\n")?;
     boots(&mut machine)
 }
@@ -152,9 +151,7 @@ fn a_password_opens_the_shell_and_another_one_does_not() -> Result<()> {
 #[test]
 fn the_kernel_argument_leads_to_rescue_once() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
-    let mut setup = stick.setup();
-    setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
-    let mut machine = in_rescue(&setup)?;
+    let mut machine = in_rescue(&asked_for_rescue(&stick)?)?;
     ensure!(machine.console().contains("the kernel command line asks for it"), "{}", machine.console());
     machine.send("exit\n")?;
     boots(&mut machine)
@@ -163,7 +160,7 @@ fn the_kernel_argument_leads_to_rescue_once() -> Result<()> {
 #[test]
 fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
-    let mut booted = stick.boot()?;
+    let mut booted = stick.boot_cold()?;
     booted.machine.send("\n")?;
     booted.machine.send("psyops-agent reboot --rescue --json\n")?;
     booted.machine.wait_for("{\"format\":1,\"rescue\":true}", SOON)?;
@@ -189,7 +186,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
     let key = stick.beside("age.key");
     fs::write(&key, stick.secret_file(AGE_KEY)?)?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
-    drop(in_rescue(&stick.setup())?);
+    drop(in_rescue(&stick.setup()?)?);
     let (failure, shown) = last_failure(&stick)?;
     assert_eq!((failure.step.as_str(), failure.fault.as_str(), shown), ("identity", "identity", false));
     assert_eq!(
@@ -222,9 +219,7 @@ fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
         let fixture = SiteFixture::with_rescue(name, &format!("console = \"shell\"{policy}"))?;
         let stick = fixture.stick("alpha")?;
         stick.flip(Role::Root(Slot::A), 10)?;
-        let mut setup = stick.setup();
-        setup.boot = stick.direct(&[])?;
-        let mut machine = in_rescue(&setup)?;
+        let mut machine = in_rescue(&stick.setup()?)?;
         typed(
             &mut machine,
             &format!("test -s {SECRET_PARTITION}/{AGE_KEY} && grep -q {SECRET_PARTITION} /proc/mounts"),
@@ -246,7 +241,7 @@ fn by_ssh_only(micro: &SiteFixture) -> Result<SiteFixture> {
 }
 
 fn in_rescue_by_ssh(stick: &Stick, ssh: &Ssh) -> Result<Machine> {
-    let mut setup = stick.setup();
+    let mut setup = asked_for_rescue(stick)?;
     setup.ssh = Some(ssh.port());
     let mut machine = in_rescue(&setup)?;
     let fingerprint = machine.wait_for_line("the server's key is SHA256:", SOON)?;
@@ -261,11 +256,11 @@ const HOW_ADDRESSED: &str =
 #[test]
 fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
     let micro = SiteFixture::micro()?;
-    let stick = asked_for_rescue(&by_ssh_only(&micro)?)?;
+    let stick = by_ssh_only(&micro)?.stick("alpha")?;
     let ssh = Ssh::to_rescue(&micro)?;
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "1 1");
-    ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
+    ensure!(ssh.run("rescue", "status")?.contains("the kernel command line asks for it"));
     ensure!(ssh.run("rescue", "secrets check")?.contains("files are as the seal says"));
     ensure!(ssh.run("rescue", &format!("ls {SECRET_PARTITION}/{AGE_KEY} || echo gone"))?.contains("gone"));
     // Not in the session itself, which ends with all others.
@@ -277,7 +272,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
 #[test]
 fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
     let micro = SiteFixture::micro()?;
-    let stick = node_asked_for_rescue(&by_ssh_only(&micro)?, "fixed-address")?;
+    let stick = by_ssh_only(&micro)?.stick("fixed-address")?;
     let ssh = Ssh::to_rescue(&micro)?;
     let _machine = in_rescue_by_ssh(&stick, &ssh)?;
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "0 1", "no DHCP");
@@ -292,8 +287,7 @@ fn by_ssh_at_the_nodes_fixed_address() -> Result<()> {
 fn a_stick_that_hangs_costs_the_fixed_address_and_not_the_rescue() -> Result<()> {
     let stick =
         by_ssh(&SiteFixture::micro()?, "ssh-and-shell", "console = \"shell\"\n")?.stick("fixed-address")?;
-    let mut setup = stick.setup();
-    setup.boot = stick.direct(&["psyops.rescue".to_owned()])?;
+    let mut setup = asked_for_rescue(&stick)?;
     setup.on_reset = OnReset::End;
     for disk in &mut setup.disks {
         // No driver of this bus gives up a request.
@@ -333,12 +327,12 @@ const READER: &str = "psyops rescue> ";
 #[test]
 fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     let micro = SiteFixture::micro()?;
-    let stick = asked_for_rescue(&commands_only(&micro)?)?;
+    let stick = commands_only(&micro)?.stick("alpha")?;
     let ssh = Ssh::to_rescue(&micro)?;
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
 
     // By SSH: commands run, everything else is refused, as a command and typed.
-    ensure!(ssh.run("rescue", "status")?.contains("rescue requested by the last system"));
+    ensure!(ssh.run("rescue", "status")?.contains("the kernel command line asks for it"));
     ensure!(ssh.run("rescue", "log")?.contains("initloader"));
     let ways = [
         "sh",
@@ -362,7 +356,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     ensure!(!ssh.has_subsystem("rescue", "sftp")?);
     // These keys discard what was typed before them in the terminal, but end nothing.
     let shown = ssh.log_in("rescue", b"\x1a\x03\x1c\nstatus\nexit\n")?;
-    ensure!(shown.contains("rescue requested by the last system"), "{shown}");
+    ensure!(shown.contains("the kernel command line asks for it"), "{shown}");
     let shown =
         ssh.log_in("rescue", b"!sh\necho in-$((40+2))\nbusybox sh\nlog\n!/bin/sh\nv\nq\nhelp\nexit\n")?;
     assert_eq!(shown.matches("known here: status, log").count(), 7, "{shown}");

@@ -18,7 +18,7 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     let stick = fixture.stick("alpha")?;
     let seal = fixture.seal_with_greeting(&stick.beside(""), GREETING)?;
     let ssh = Ssh::new(&fixture)?;
-    let mut setup = stick.setup();
+    let mut setup = stick.setup()?;
     setup.ssh = Some(ssh.port());
 
     let mut first = Booted::wait(&setup)?;
@@ -43,6 +43,8 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     let on_stick = stick.read(Role::Seal(Slot::B), 0, seal.len())?;
     ensure!(on_stick == seal, "seal-b does not hold the new seal");
 
+    let mut setup = stick.cold();
+    setup.ssh = Some(ssh.port());
     let mut second = Booted::wait(&setup)?;
     let report = &second.seen.report;
     assert_eq!((report.outcome, report.serial), (Outcome::Ok, Some(2)), "{report:?}");

@@ -35,7 +35,7 @@ fn with_both_slots() -> Result<Stick> {
 const ROOT_START: u64 = 10;
 
 fn runs_slot_b_because(stick: &Stick, reason: &str) -> Result<()> {
-    let seen = stick.boot_and_power_off()?;
+    let seen = stick.boot_cold_and_power_off()?;
     assert_eq!(seen.report.outcome, Outcome::Ok, "{:?}", seen.report);
     assert_eq!(seen.report.slot.as_deref(), Some("b"), "{:?}", seen.report);
     let said = seen.report.selected.clone().unwrap_or_default();
@@ -62,7 +62,7 @@ fn a_flipped_byte_in_the_boot_record_runs_the_other_slot() -> Result<()> {
 fn without_another_slot_a_damaged_uki_is_said_and_nothing_hangs() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
     stick.flip(Role::Boot(Slot::A), 1_000_000)?;
-    let mut machine = Machine::start(&stick.setup())?;
+    let mut machine = Machine::start(&stick.cold())?;
     let line = machine.wait_for_line("nothing can be started", DEADLINE)?;
     ensure!(line.contains("slot a"), "{line}");
     Ok(())
@@ -75,7 +75,7 @@ fn is_never_handed_over_to(stick: &Stick) -> Result<()> {
     record.slots.a.tries_left = 1;
     record.sequence = 9;
     stick.set_control(0, &record)?;
-    let mut booted = Booted::wait(&stick.setup())?;
+    let mut booted = Booted::wait(&stick.cold())?;
     assert_eq!(booted.seen.report.outcome, Outcome::Rescue, "{:?}", booted.seen.report);
     let console = booted.machine.console();
     ensure!(!console.contains(marker::HANDOVER), "handed over to a damaged root:\n{console}");
@@ -113,7 +113,7 @@ fn a_root_that_fails_in_one_slot_leaves_the_other_to_run() -> Result<()> {
 #[test]
 fn a_slot_that_never_confirms_is_left_after_its_tries() -> Result<()> {
     let stick = with_both_slots()?;
-    let mut setup = stick.setup();
+    let mut setup = stick.cold();
     setup.on_reset = OnReset::End;
     for tries_left in [2, 1, 0] {
         let mut machine = Machine::start(&setup)?;
@@ -131,7 +131,7 @@ fn either_control_record_may_be_lost() -> Result<()> {
         let stick = SiteFixture::micro()?.stick("alpha")?;
         stick.set_control(1 - place, &ControlRecord { sequence: 5, ..ControlRecord::fresh(3) })?;
         stick.write(Role::Control, 4096 * u64::try_from(place)?, &[0x5a; 700])?;
-        let report = stick.boot_and_power_off()?.report;
+        let report = stick.boot_cold_and_power_off()?.report;
         assert_eq!((report.outcome, report.slot.as_deref()), (Outcome::Ok, Some("a")), "{report:?}");
     }
     Ok(())
@@ -148,7 +148,7 @@ fn with_both_control_records_lost_the_slot_that_is_whole_boots() -> Result<()> {
 #[test]
 fn the_key_r_leads_to_the_rescue_shell() -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
-    let mut machine = Machine::start(&stick.setup())?;
+    let mut machine = Machine::start(&stick.cold())?;
     machine.wait_for("keys for a second", DEADLINE)?;
     machine.send("r")?;
     let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;

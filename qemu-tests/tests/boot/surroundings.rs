@@ -35,17 +35,16 @@ fn without_a_source_of_random_numbers_the_node_boots() -> Result<()> {
     boots_well(|setup| setup.trouble.no_entropy = true)
 }
 
+/// From firmware, which needs memory as well.
 #[test]
 fn one_hundred_and_ninety_two_mebibytes_are_enough() -> Result<()> {
-    boots_well(|setup| setup.memory = 192)
+    SiteFixture::micro()?.stick("alpha")?.boots_well_cold(|setup| setup.memory = 192).map(|_| ())
 }
 
 /// A kernel without a required module: the step that needs it names what to look for.
 fn names(module: &str, fault: &str, words: &[&str]) -> Result<()> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
-    let arguments = [format!("modprobe.blacklist={module}"), "psyops.device-timeout=10".to_owned()];
-    let mut setup = stick.setup();
-    setup.boot = stick.direct(&arguments)?;
+    let setup = stick.setup_with(&[&format!("modprobe.blacklist={module}"), "psyops.device-timeout=10"])?;
     let report = Booted::wait(&setup)?.seen.report;
     assert_eq!(report.outcome, Outcome::Rescue, "{report:?}");
     let found = report.faults.iter().find(|found| found.fault == fault);
