@@ -2,6 +2,8 @@
 .PHONY: help setup build demo test test-unit test-boot test-long lint repro fuzz picture bench bench-boot bench-build bench-root bench-flash clean deny
 NODE = --profile node
 BIN = target/release
+# The same packages with the same features for all tests: nothing is compiled twice.
+TESTS = --workspace --exclude selector --all-features
 
 help:  ## this list
 	@grep -hE '^[a-z-]+: .*## ' Makefile | sed 's/:.*## /\t/' | expand -t 14
@@ -16,16 +18,16 @@ build: setup  ## the workstation's commands, the loader, the agent and the selec
 demo: build  ## build the image of node demo from the default site and boot it in QEMU
 	@$(BIN)/psyops demo
 
-test: build  ## all tests: units, then cold boots in QEMU
-	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
-	@cargo nextest run -p qemu-tests --profile boot
+test: build  ## all tests: units, then boots in QEMU
+	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'
+	@cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
 	@scripts/slowest target/nextest/default/junit.xml && scripts/slowest target/nextest/boot/junit.xml 25
 
 test-unit: build  ## only what needs no virtual machine
-	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
+	@scripts/setup test && cargo nextest run $(TESTS) -E 'not package(qemu-tests)'
 
-test-boot: build  ## only the cold boots
-	@scripts/setup test && cargo nextest run -p qemu-tests --profile boot
+test-boot: build  ## only the boots in QEMU
+	@scripts/setup test && cargo nextest run $(TESTS) -E 'package(qemu-tests)' --profile boot
 
 test-long: build  ## inputs just under the limits, all states of power cuts, cold boots from 30, a large base three times (two hours)
 	@scripts/setup test && cargo nextest run -p builder --release --profile long --run-ignored only -E 'test(/^cli::limit_tests::/)'
