@@ -1,4 +1,4 @@
-//! A folder to build in: a copy of a fixture's site that a test may change, and its own store.
+//! A folder to build in: a copy of a fixture that a test may change, and its own store.
 
 use crate::command::succeed;
 use crate::site_fixture::SiteFixture;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 /// The folders of a store that can be made again from packages.
 const DERIVED: [&str; 5] = ["apt", "builds", "derived", "roots", "tmp"];
 
-/// A copy of the fixture's site, and a separate store with only the user's packages and indexes.
+/// A copy of a fixture, and a separate store with only the user's packages and indexes.
 #[derive(Debug)]
 pub struct BuildSandbox {
     fixture: SiteFixture,
@@ -22,24 +22,24 @@ pub struct BuildSandbox {
 impl BuildSandbox {
     /// A sandbox with a site of the default base whose root has no modules, in which alpha has its keys.
     pub fn new() -> Result<Self> {
-        Self::of(SiteFixture::light()?)
+        Self::of(&SiteFixture::light()?)
     }
 
     /// A sandbox with the site of the default fixture.
     pub fn micro() -> Result<Self> {
-        Self::of(SiteFixture::micro()?)
+        Self::of(&SiteFixture::micro()?)
     }
 
     /// A sandbox with the debian base.
     pub fn debian() -> Result<Self> {
-        Self::of(SiteFixture::debian()?)
+        Self::of(&SiteFixture::debian()?)
     }
 
-    fn of(fixture: SiteFixture) -> Result<Self> {
-        let place = Self { fixture, folder: tempfile::tempdir()? };
+    fn of(fixture: &SiteFixture) -> Result<Self> {
         // The first image of the fixture fetches what the user's store does not have.
-        drop(place.fixture.stick("alpha")?);
-        succeed(Command::new("cp").arg("-r").arg(place.fixture.site()).arg(place.site()))?;
+        drop(fixture.stick("alpha")?);
+        let folder = tempfile::tempdir()?;
+        let place = Self { fixture: fixture.copy_to(folder.path())?, folder };
         let store = builder::store::Store::from_environment()?;
         fs::create_dir_all(place.store())?;
         for folder in ["debs", "indexes"] {
@@ -48,7 +48,7 @@ impl BuildSandbox {
         Ok(place)
     }
 
-    /// The fixture whose keys are used.
+    /// The copy of the fixture, whose keys are used.
     #[must_use]
     pub fn fixture(&self) -> &SiteFixture {
         &self.fixture
@@ -63,7 +63,7 @@ impl BuildSandbox {
     /// The path of the site.
     #[must_use]
     pub fn site(&self) -> PathBuf {
-        self.path("site")
+        self.fixture.site()
     }
 
     /// The path of the store.

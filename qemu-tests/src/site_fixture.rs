@@ -301,14 +301,19 @@ impl SiteFixture {
             // With a separate configuration folder: what is recorded there about the changed site must not affect other
             // tests.
             let folder = tempfile::tempdir()?;
-            let copy = Self { folder: folder.path().to_owned(), programs: self.programs.clone() };
-            for part in ["site", "config"] {
-                succeed(Command::new("cp").arg("-r").arg(self.folder.join(part)).arg(&copy.folder))?;
-            }
+            let copy = self.copy_to(folder.path())?;
             change(&copy)?;
             copy.build(&copy.site(), node, &image)?;
         }
         Ok(image)
+    }
+
+    /// A copy of the site, its keys and what was accepted of them, in a folder of the caller.
+    pub fn copy_to(&self, folder: &Path) -> Result<Self> {
+        for part in ["site", "config", "ssh"] {
+            succeed(Command::new("cp").arg("-r").arg(self.folder.join(part)).arg(folder))?;
+        }
+        Ok(Self { folder: folder.to_owned(), programs: self.programs.clone() })
     }
 
     fn build(&self, site: &Path, node: &str, image: &Path) -> Result<()> {

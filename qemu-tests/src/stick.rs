@@ -101,7 +101,7 @@ impl Stick {
     /// What `psyops run --direct` starts: kernel and initramfs as they are in the UKI, with the seal in the initramfs.
     pub fn direct(&self, more_arguments: &[String]) -> Result<Boot> {
         let parts = direct::read(&ImageReader::open(self.disk.path())?, more_arguments)?;
-        let (kernel, initrd) = (self.beside("kernel"), self.beside("initrd"));
+        let (kernel, initrd) = (self.beside("kernel"), self.beside("initrd-with-seal"));
         fs::write(&kernel, parts.kernel)?;
         fs::write(&initrd, parts.initrd)?;
         Ok(Boot::Direct { kernel, initrd, command_line: parts.command_line })

@@ -58,8 +58,16 @@ fn shell(script: &str, folder: &Path, home: &Path) -> Result<Command> {
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", programs.display()));
     shell.env("XDG_CONFIG_HOME", home.join("config")).env("XDG_DATA_HOME", home.join("data"));
-    // As a user runs them: not as parts of the run that this test is in.
-    shell.env_remove("MAKEFLAGS").env_remove("MAKELEVEL").stdin(std::process::Stdio::null());
+    // As a user runs them: not as parts of the run that this test is in. What cargo says to a test about its package
+    // would make cargo compile those crates again whose build scripts look at such variables.
+    let of_this_run =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_EXE_", "NEXTEST", "MAKEFLAGS", "MAKELEVEL"];
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(|name| of_this_run.iter().any(|start| name.starts_with(start))) {
+            shell.env_remove(name);
+        }
+    }
+    shell.stdin(std::process::Stdio::null());
     Ok(shell)
 }
 

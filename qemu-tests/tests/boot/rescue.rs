@@ -186,7 +186,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
     let key = stick.beside("age.key");
     fs::write(&key, stick.secret_file(AGE_KEY)?)?;
     stick.debugfs(&format!("rm /{AGE_KEY}\n"))?;
-    drop(in_rescue(&stick.setup()?)?);
+    drop(in_rescue(&stick.cold())?);
     let (failure, shown) = last_failure(&stick)?;
     assert_eq!((failure.step.as_str(), failure.fault.as_str(), shown), ("identity", "identity", false));
     assert_eq!(
