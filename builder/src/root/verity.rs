@@ -314,7 +314,8 @@ mod tests {
             bad[block * BLOCK_LEN + 4095] ^= 1;
             assert_eq!(look(&with_offset(&bad), &tree), Err(Damage::Data(to_u64(block))));
         }
-        assert!(walk((&with_offset(&good[..BLOCK_LEN]), 512), (&superblock, &tree), root).is_err());
+        let error = walk((&with_offset(&good[..BLOCK_LEN]), 512), (&superblock, &tree), root).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
     }
 
     #[test]
