@@ -1,10 +1,10 @@
 //! The progress of long work: a line now and then with the rate and the remaining time. It begins with two spaces, so
 //! that a terminal replaces it with the next line.
 
+use crate::parallel;
 use std::io::{self, IsTerminal as _};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::thread::{self, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 /// How often the progress is checked.
@@ -87,11 +87,11 @@ fn told_at_pace<T: Send>(pace: Pace, tell: impl Fn(Duration), work: impl FnOnce(
     let mut next = pace.first;
     // Nothing is sent: the channel is closed with the end of the work, after success or failure.
     let (at_work, end) = channel::<()>();
-    thread::scope(|scope| {
-        let worker = scope.spawn(move || {
-            let _at_work = at_work;
-            work()
-        });
+    let to_its_end = move || {
+        let _at_work = at_work;
+        work()
+    };
+    let tell_until_the_end = || {
         while end.recv_timeout(LOOK) == Err(RecvTimeoutError::Timeout) {
             let elapsed = begun.elapsed();
             if elapsed >= next {
@@ -99,12 +99,8 @@ fn told_at_pace<T: Send>(pace: Pace, tell: impl Fn(Duration), work: impl FnOnce(
                 tell(elapsed);
             }
         }
-        outcome(worker)
-    })
-}
-
-fn outcome<T>(worker: ScopedJoinHandle<'_, T>) -> T {
-    worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    };
+    parallel::both(to_its_end, tell_until_the_end).0
 }
 
 impl Goal {
@@ -162,7 +158,7 @@ mod tests {
             let (said, count) = (RefCell::new(Vec::new()), Count::default());
             count.add(1 << 20);
             let say = |line: &str| said.borrow_mut().push(line.to_owned());
-            let work = || thread::sleep(Duration::from_millis(3300));
+            let work = || std::thread::sleep(Duration::from_millis(3300));
             at_pace(pace, Goal::Bytes(4 << 20), || count.get(), &say, work);
             let said = said.into_inner();
             assert!(lines.contains(&said.len()), "{said:?}");

@@ -142,33 +142,30 @@ fn is_in_memory(place: &Path) -> io::Result<bool> {
 mod tests {
     use super::*;
 
+    /// A folder that is never on a tmpfs or ramfs.
+    const NOT_IN_MEMORY: &str = "/proc";
+
     #[test]
     fn a_disk_is_never_chosen_by_itself() {
-        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let place = || disk.path().to_owned();
-        if is_in_memory(disk.path()).unwrap() {
-            return;
-        }
-        let error = Staging::choose(None, [place()]).unwrap_err();
+        let error = Staging::choose(None, [NOT_IN_MEMORY.into()]).unwrap_err();
         assert_eq!(error.class(), Class::CannotCreate);
         assert_eq!(
             error.to_string(),
-            format!(
-                "there is no folder in memory for the plain text of secrets: {} is on a disk",
-                place().display()
-            )
+            "there is no folder in memory for the plain text of secrets: /proc is on a disk"
         );
         assert!(error.advice().unwrap().contains("set PSYOPS_STAGING to a folder"), "{error:?}");
-        let staging = Staging::choose(Some(place()), []).unwrap();
+        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
+        let staging = Staging::choose(Some(disk.path().to_owned()), []).unwrap();
         staging.write("folder/file", b"secret").unwrap();
         assert!(staging.path().starts_with(disk.path()));
+        assert_eq!(fs::read(staging.path().join("folder/file")).unwrap(), b"secret");
     }
 
     #[test]
     fn memory_is_chosen_even_where_the_first_place_is_a_disk() {
-        let disk = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).unwrap();
-        let Ok(true) = is_in_memory(Path::new("/dev/shm")) else { return };
-        let staging = Staging::choose(None, [disk.path().to_owned(), "/dev/shm".into()]);
-        assert!(is_in_memory(staging.unwrap().path()).unwrap());
+        let memory = Path::new("/dev/shm");
+        assert!(is_in_memory(memory).unwrap(), "this test needs a tmpfs on /dev/shm");
+        let staging = Staging::choose(None, [NOT_IN_MEMORY.into(), memory.to_owned()]).unwrap();
+        assert!(staging.path().starts_with(memory) && is_in_memory(staging.path()).unwrap());
     }
 }

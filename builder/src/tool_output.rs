@@ -2,12 +2,12 @@
 
 use crate::input;
 use crate::limits::{Limit, OverLimit};
+use crate::parallel;
 use crate::tools::{self, Running, ToolError};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{self, Read};
 use std::process::{Command, Stdio};
-use std::thread;
 
 /// The most bytes of a tool's error messages that are kept.
 const MOST_COMPLAINT: u64 = 1 << 20;
@@ -46,15 +46,15 @@ pub fn listen<T: Send>(
     read: impl FnOnce(&mut dyn Read) -> io::Result<T> + Send,
 ) -> (io::Result<T>, Vec<u8>) {
     let (stdout, stderr) = (running.stdout(), running.stderr());
-    thread::scope(|scope| {
-        let complaint = scope.spawn(|| {
-            let mut complaint = Vec::new();
-            let Some(mut stderr) = stderr else { return complaint };
-            // After a read error, the bytes that were read so far are shown.
-            let _ = Read::by_ref(&mut stderr).take(MOST_COMPLAINT).read_to_end(&mut complaint);
-            let _ = io::copy(&mut stderr, &mut io::sink());
-            complaint
-        });
+    let read_complaint = || {
+        let mut complaint = Vec::new();
+        let Some(mut stderr) = stderr else { return complaint };
+        // After a read error, the bytes that were read so far are shown.
+        let _ = Read::by_ref(&mut stderr).take(MOST_COMPLAINT).read_to_end(&mut complaint);
+        let _ = io::copy(&mut stderr, &mut io::sink());
+        complaint
+    };
+    let read_output = || {
         let result = match stdout {
             Some(mut stdout) => read(&mut stdout),
             None => Err(io::ErrorKind::BrokenPipe.into()),
@@ -62,8 +62,10 @@ pub fn listen<T: Send>(
         if result.is_err() {
             end(running);
         }
-        (result, complaint.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })
+        result
+    };
+    let (complaint, result) = parallel::both(read_complaint, read_output);
+    (result, complaint)
 }
 
 /// Kills a program. Its process id is not reused until it was waited for, which [`Running`] does when it is dropped.

@@ -212,10 +212,8 @@ mod tests {
                 );
             }
         }
-        assert!(
-            LoaderConfig::decode(&trust().encode().replace('\n', "\r\n")).is_err(),
-            "lines end with a line feed"
-        );
+        let error = LoaderConfig::decode(&trust().encode().replace('\n', "\r\n")).unwrap_err();
+        assert_eq!(error, BadLoaderConfig::BadValue("site: demo\r".into()), "lines end with a line feed");
     }
 
     #[test]

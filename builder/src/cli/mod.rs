@@ -145,8 +145,14 @@ fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
 }
 
 #[cfg(test)]
+mod damage_cases;
+#[cfg(test)]
 mod damage_tests;
 
+#[cfg(test)]
+mod hostile_file_system_tests;
+#[cfg(test)]
+mod hostile_image_tests;
 #[cfg(test)]
 mod hostile_input_tests;
 #[cfg(test)]

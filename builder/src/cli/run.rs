@@ -222,7 +222,9 @@ mod tests {
 
     #[test]
     fn more_arguments_need_a_direct_boot() {
-        assert!(Command::try_parse_from(["run", "x", "--append", "a"]).is_err());
+        let error = Command::try_parse_from(["run", "x", "--append", "a"]).unwrap_err();
+        assert_eq!(error.kind(), clap::error::ErrorKind::MissingRequiredArgument);
+        assert!(error.to_string().contains("--direct"), "{error}");
     }
 
     #[test]

@@ -105,7 +105,7 @@ pub fn diff(a: &Path, b: &Path) -> Result<Difference, Error> {
 /// Does the same work on both images at once.
 fn both<T: Send>(images: &[ImageReader; 2], work: impl Fn(Side, &ImageReader) -> T + Sync) -> [T; 2] {
     let [a, b] = images;
-    parallel::both(&[(Side::A, a), (Side::B, b)], |(side, image)| work(*side, image))
+    parallel::both(|| work(Side::A, a), || work(Side::B, b)).into()
 }
 
 /// The comparison while it is made.

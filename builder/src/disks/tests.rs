@@ -261,9 +261,11 @@ fn without_mounts_to_read_nothing_is_said_to_be_free() {
     let machine = machine();
     let kernel = machine.kernel();
     fs::remove_file(machine.folder.path().join("proc/self/mountinfo")).unwrap();
-    assert!(System::read(&kernel).is_err());
+    let error = System::read(&kernel).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
     machine.put("proc/self/mountinfo", "36 35 8:0 / /mnt rw\n");
-    assert!(System::read(&kernel).is_err(), "a line that is not understood");
+    let error = System::read(&kernel).err().unwrap();
+    assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
 }
 
 #[test]
@@ -403,7 +405,7 @@ fn the_helper_with_more_rights_judges_by_itself() {
     assert_eq!(judged(&machine, "8:1", &twice("/dev/it")), Err(81));
     assert_eq!(judged(&machine, "8:1", &partition), Err(87));
     assert_eq!(judged(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
-    assert!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }).is_err());
+    assert_eq!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }), Err(77));
     // A disk in use is not opened, whatever the request.
     machine.mount("8:1", "/", "ext4", "/dev/sda1", "rw");
     machine.mount("8:16", "/mnt", "ext4", "/dev/sdb", "rw");

@@ -25,6 +25,7 @@ use crate::cli::mksecrets::tell_keys;
 use crate::error::{Class, Classified, Error};
 use crate::image::plan::{Contents, plan};
 use crate::input::read_input;
+use crate::parallel;
 use crate::programs::Programs;
 use crate::secrets::credentials::Locations;
 use crate::secrets::prepare::{Prepared, prepare_all};
@@ -39,9 +40,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::mpsc;
-use std::thread;
 
 /// What to build.
 #[derive(Debug)]
@@ -113,7 +111,7 @@ fn build_group(
     let system = system::make(&first.site, &base, &request.programs, store, progress)?;
     let selector = read_input(&request.programs.selector)?;
     let shared_build = SharedBuild::new(system, selector, store, &request.output);
-    side_by_side(group.nodes, &shared_build, built, progress)
+    finish_nodes(group.nodes, &shared_build, built, progress)
 }
 
 /// Checks that the packages of all nodes are locked, before anything is made for the first node.
@@ -170,40 +168,25 @@ fn check_early(prepared: &Prepared, programs: &Programs, output: &Path) -> Resul
 }
 
 /// Finishes nodes in as many threads as there are processors. The first error ends it; finished images stay.
-fn side_by_side(
+fn finish_nodes(
     nodes: Vec<(usize, Prepared)>,
     shared_build: &SharedBuild<'_>,
     built: &mut [Option<Built>],
     progress: &dyn Fn(&str),
 ) -> Result<(), Error> {
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(nodes.len());
-    let before = built.iter().flatten().count();
+    let mut done = built.iter().flatten().count();
     let count = built.len();
-    let waiting = Mutex::new(nodes.into_iter());
-    let take = || waiting.lock().ok()?.next();
-    let (send, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            let send = send.clone();
-            scope.spawn(move || {
-                while let Some((number, node)) = take() {
-                    // The receiver is gone after another node failed.
-                    if send.send((number, shared_build.finish(node))).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(send);
-        for (done, (number, result)) in (before.saturating_add(1)..).zip(finished) {
-            let node = result?;
+    parallel::each_heard(
+        nodes,
+        |(number, node)| Ok((number, shared_build.finish(node)?)),
+        |(number, node)| {
+            done = done.saturating_add(1);
             let of = if count > 1 { format!(" ({done} of {count})") } else { String::new() };
             let how = if node.written { "written" } else { "as it was" };
             progress(&format!("image: {}{of}, {how}", node.image.path.display()));
             if let Some(place) = built.get_mut(number) {
                 *place = Some(node);
             }
-        }
-        Ok(())
-    })
+        },
+    )
 }

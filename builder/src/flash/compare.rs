@@ -19,7 +19,6 @@ use handoff::hash::Sha256Digest;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
 
 /// How many pieces are sampled to decide whether comparing is worth the time.
 const SAMPLES: usize = 32;
@@ -34,13 +33,13 @@ pub(super) fn look<'r, J>(
     judge: impl FnOnce() -> Result<J, Error>,
 ) -> Result<(J, Vec<Todo<'r>>), Error> {
     let in_vain = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let looking = scope.spawn(|| what_differs(recipients, full, &in_vain));
+    let judge_images = || {
         let judged = judge();
         in_vain.store(judged.is_err(), Ordering::Relaxed);
-        let todo = looking.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        Ok((judged?, todo))
-    })
+        judged
+    };
+    let (todo, judged) = parallel::both(|| what_differs(recipients, full, &in_vain), judge_images);
+    Ok((judged?, todo))
 }
 
 fn what_differs<'r>(recipients: &'r [Recipient<'r>], full: bool, in_vain: &AtomicBool) -> Vec<Todo<'r>> {

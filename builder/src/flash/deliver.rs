@@ -6,13 +6,13 @@ use super::buffer::Buffer;
 use super::error::FlashError;
 use super::layout::PIECE;
 use super::portion::{Portion, portions};
-use super::recipient::{Recipient, Todo};
+use super::recipient::Todo;
 use super::source::Piece;
 use super::stick::Stick;
+use crate::parallel;
 use crate::width::to_usize;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
 /// The requests in flight for each stick.
 pub(super) const REQUESTS: usize = 4;
@@ -33,32 +33,28 @@ struct Lane<'r> {
 
 /// Brings each stick its pieces, and calls `take` for each. Pieces that images share are read once.
 pub(super) fn deliver<'t>(todo: &'t [Todo<'t>], take: &impl Take) {
-    thread::scope(|scope| {
-        let open = |todo: &'t Todo<'t>| {
-            let (sender, receiver) = sync_channel::<Arc<Piece>>(WAITING);
-            let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..REQUESTS.min(todo.pieces.len()) {
-                let receiver = Arc::clone(&receiver);
-                scope.spawn(move || take_all(todo.recipient, &receiver, take));
-            }
-            Lane { todo, pieces: sender }
-        };
-        let lanes: Vec<Lane<'_>> = todo.iter().map(open).collect();
+    let open = |todo: &'t Todo<'t>| {
+        let (sender, receiver) = sync_channel::<Arc<Piece>>(WAITING);
+        (Lane { todo, pieces: sender }, (todo, receiver))
+    };
+    let (lanes, ends): (Vec<Lane<'_>>, Vec<_>) = todo.iter().map(open).unzip();
+    let read = move || {
         let wanted = lanes.iter().map(|lane| (lane, lane.todo.recipient.source, lane.todo.pieces.as_slice()));
         for portion in portions(wanted) {
             hand_out(&portion);
         }
-    });
+        // With the lanes, their channels are closed, which ends the threads of the sticks.
+    };
+    parallel::both(read, || parallel::at_once(ends, |(todo, pieces)| take_all(todo, pieces, take)));
 }
 
-/// Takes pieces until there are no more. The pieces of a stick that was given up are discarded.
-fn take_all(recipient: &Recipient<'_>, pieces: &Mutex<Receiver<Arc<Piece>>>, take: &impl Take) {
-    let mut buffer = Buffer::zeros(to_usize(PIECE));
-    loop {
-        let next = pieces.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(piece) = next else { return };
-        recipient.try_to(|| take(&recipient.stick, &piece, &mut buffer));
-    }
+/// Takes pieces until there are no more, in several threads. The pieces of a stick that was given up are discarded.
+fn take_all(todo: &Todo<'_>, pieces: Receiver<Arc<Piece>>, take: &impl Take) {
+    let Todo { recipient, pieces: wanted } = todo;
+    let buffer = || Buffer::zeros(to_usize(PIECE));
+    parallel::drain(REQUESTS.min(wanted.len()), pieces.into_iter(), buffer, |buffer, piece| {
+        recipient.try_to(|| take(&recipient.stick, &piece, buffer));
+    });
 }
 
 fn hand_out(Portion { range, source, sticks }: &Portion<'_, &Lane<'_>>) {

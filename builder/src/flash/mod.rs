@@ -31,6 +31,7 @@ use crate::error::Error;
 use crate::image::reader::ImageReader;
 use crate::image::storage::Storage;
 use crate::input::{InputError, ReadAt as _};
+use crate::parallel;
 use crate::progress;
 use crate::site::Site;
 use crate::verify::{self, Verification};
@@ -45,7 +46,6 @@ use std::path::Path;
 use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::thread;
 use stick::Stick;
 
 /// The bytes at the beginning of a file system by which it is recognised.
@@ -149,11 +149,7 @@ fn write<'r, J: Send>(
             recipient.nothing_changed()?;
             write_tables(&recipient.stick, options.read_back)
         });
-        thread::scope(|scope| {
-            for recipient in recipients {
-                scope.spawn(|| recipient.end());
-            }
-        });
+        parallel::at_once(recipients, Recipient::end);
         Ok(judged)
     })
 }

@@ -9,13 +9,13 @@ use super::stick::Stick;
 use super::target::Target;
 use super::{Flashed, Layout};
 use crate::file_stamp::FileStamp;
+use crate::parallel;
 use handoff::hash::Sha256Digest;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Mutex, PoisonError};
-use std::thread;
 
 /// A stick, the source of its bytes, and why it was given up.
 #[derive(Debug)]
@@ -117,10 +117,5 @@ pub(super) fn at_once<'r, T: Send>(
     recipients: impl IntoIterator<Item = (&'r Recipient<'r>, T)>,
     work: impl Fn(&Recipient<'r>, T) -> Result<(), FlashError> + Sync,
 ) {
-    let work = &work;
-    thread::scope(|scope| {
-        for (recipient, with) in recipients {
-            scope.spawn(move || recipient.try_to(|| work(recipient, with)));
-        }
-    });
+    parallel::at_once(recipients, |(recipient, with)| recipient.try_to(|| work(recipient, with)));
 }

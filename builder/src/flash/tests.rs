@@ -4,6 +4,7 @@ use super::layout::PIECE;
 use super::portion::portions;
 use super::*;
 use crate::image::fixture::{self, Fixture};
+use crate::image::reader::ReadError;
 use crate::image::table_fixture::Tables;
 use handoff::partition::Role;
 use handoff::slot::Slot;
@@ -55,7 +56,8 @@ fn is_whole(stick: &NamedTempFile) {
 }
 
 fn is_no_disk(stick: &NamedTempFile) {
-    assert!(ImageReader::open(stick.path()).is_err());
+    let error = ImageReader::open(stick.path()).unwrap_err();
+    assert!(matches!(error, ReadError::NoTable { .. }), "{error}");
     let head = &fs::read(stick.path()).unwrap()[..1 << 20];
     assert!(head.iter().all(|&byte| byte == 0));
 }
@@ -305,7 +307,8 @@ fn several_sticks_get_their_images_in_one_run() {
     }
     let results: Vec<_> = finished.into_iter().map(|finished| finished.stick).collect();
     assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
-    assert!(results[1].is_err());
+    let failure = results[1].as_ref().unwrap_err();
+    assert!(matches!(failure.error, FlashError::Medium { .. }), "{failure:?}");
     sticks.iter().for_each(is_whole);
 }
 

@@ -180,7 +180,7 @@ mod tests {
     use crate::limits::Limit;
 
     static WHOLE: Limit = Limit { what: "all", most: u64::MAX, unit: "bytes", because: "a test" };
-    use crate::image::reader::ImageReader;
+    use crate::image::reader::{ImageReader, ReadError};
     use crate::input::ReadAt as _;
     use crate::root::verity::{Parameters, format};
     use handoff::verity::RootHash;
@@ -314,7 +314,8 @@ mod tests {
             assert!(ours == theirs, "{role} for a program");
         }
         // The shared part has nothing that belongs to a node, and is not a disk.
-        assert!(ImageReader::open(&path("1.shared")).is_err());
+        let error = ImageReader::open(&path("1.shared")).unwrap_err();
+        assert!(matches!(error, ReadError::NoTable { .. }), "{error}");
         let shared = std::fs::read(path("1.shared")).unwrap();
         assert!(!shared.windows(4).any(|bytes| bytes == b"seal"));
         std::fs::remove_file(path("1.shared")).unwrap();

@@ -133,6 +133,7 @@ mod tests {
 
     #[test]
     fn a_selector_that_does_not_fit_is_an_error() {
-        assert!(make(&X86_64, Bytes::mib(33), 1, &vec![1; 33 << 20]).is_err());
+        let error = make(&X86_64, Bytes::mib(33), 1, &vec![1; 33 << 20]).unwrap_err();
+        assert_eq!(error.to_string(), "No space left on device");
     }
 }

@@ -361,25 +361,46 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_an_error_and_never_a_panic() {
+    fn damage_is_an_error_of_its_kind_and_never_another_content() {
+        use io::ErrorKind::{InvalidData, InvalidInput, Other, UnexpectedEof};
         let folder = tempfile::tempdir().unwrap();
         let path = layered(folder.path());
         let whole = fs::read(&path).unwrap();
-        let look = |bytes: &[u8]| {
+        let look = |bytes: &[u8]| -> io::Result<Vec<u8>> {
             fs::write(&path, bytes).unwrap();
-            let read = |storage: Storage| storage.fill_at(&mut vec![0; 1 << 20], 0);
-            let _ = Storage::open(&path).and_then(read);
+            let mut content = vec![0; 1 << 20];
+            Storage::open(&path)?.fill_at(&mut content, 0)?;
+            Ok(content)
         };
-        for length in [0, 3, 4, 50, 104, 4096, whole.len() / 2, whole.len() - 1] {
-            look(&whole[..length]);
+        let right = look(&whole).unwrap();
+        for length in [0, 3, 4, 50, 104, 4096, whole.len() / 2] {
+            // Without a whole header it is a whole image, which is too short.
+            let kind = if length < 104 { UnexpectedEof } else { InvalidData };
+            assert_eq!(look(&whole[..length]).unwrap_err().kind(), kind, "cut to {length}");
         }
+        // The last byte is one that the shared part has, too.
+        assert!(look(&whole[..whole.len() - 1]).unwrap() == right);
         // The header, and each table after it.
         for byte in
             (0..112).chain((1..whole.len() >> 16).flat_map(|cluster| [cluster << 16, (cluster << 16) + 7]))
         {
             let mut bad = whole.clone();
             bad[byte] ^= 0x41;
-            look(&bad);
+            let found = look(&bad).map(|content| content == right).map_err(|error| error.kind());
+            let expected = match byte {
+                // The magic and the version: then it is a whole image, which is too short.
+                0..8 => Err(UnexpectedEof),
+                // The name of the shared part has a zero.
+                14 | 15 | 19 => Err(InvalidInput),
+                // A larger size, snapshots, features that a reader may ignore, extensions, and reference counts.
+                28..32 | 39 | 60..72 | 80..96 | 102 | 104..108 | 110..112 | 0x1_0000..0x3_0000 => Ok(true),
+                // The cluster seems compressed.
+                0x4_0000 => Err(Other),
+                // The node's own bytes: the digests in the image cover them.
+                0x5_0000.. => Ok(false),
+                _ => Err(InvalidData),
+            };
+            assert_eq!(found, expected, "byte {byte}");
         }
     }
 }

@@ -168,8 +168,7 @@ fn levels(file: &dyn ReadAt, offset: u64, superblock: &Superblock) -> io::Result
 /// The digests of all data blocks, padded to whole hash blocks.
 fn lowest_level(data: (&dyn ReadAt, u64), superblock: &Superblock) -> io::Result<Vec<u8>> {
     let pieces: Vec<u64> = (0..superblock.data_blocks.div_ceil(PIECE)).collect();
-    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let threads = (processors * 2).min(MOST_THREADS);
+    let threads = (parallel::processors() * 2).min(MOST_THREADS);
     let digests = parallel::each_with(threads, &pieces, Vec::new, |buffer, piece| {
         hash_piece(data, superblock, *piece, buffer)
     })?;
@@ -315,7 +314,8 @@ mod tests {
             bad[block * BLOCK_LEN + 4095] ^= 1;
             assert_eq!(look(&with_offset(&bad), &tree), Err(Damage::Data(to_u64(block))));
         }
-        assert!(walk((&with_offset(&good[..BLOCK_LEN]), 512), (&superblock, &tree), root).is_err());
+        let error = walk((&with_offset(&good[..BLOCK_LEN]), 512), (&superblock, &tree), root).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof, "{error}");
     }
 
     #[test]

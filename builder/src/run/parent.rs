@@ -59,9 +59,7 @@ mod tests {
 
     #[test]
     fn a_program_ends_with_its_parent() {
-        if !setpriv_works() {
-            return;
-        }
+        assert!(setpriv_works(), "setpriv of util-linux 2.36 or later is needed");
         let mut command = SETPRIV.command().unwrap();
         command.args(KILL).args(["--", "cat"]).stdin(Stdio::piped());
         let (mut child, parent) = spawn(command).unwrap();

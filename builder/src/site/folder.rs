@@ -351,7 +351,9 @@ mod tests {
                 outer.path().join("site").display()
             )
         );
-        assert!(site.kind("files/out").is_err() && site.folder("receipts").entries().is_err());
+        let kind = site.kind("files/out").unwrap_err().to_string();
+        let entries = site.folder("receipts").entries().unwrap_err().to_string();
+        assert_eq!([kind, entries], [error.to_string(), error.to_string()]);
         assert_eq!(site.kind("files/nothing").unwrap(), None);
         assert_eq!(site.kind("files/plain/below").unwrap(), None);
     }

@@ -3,6 +3,7 @@
 use super::limits::{Exceeded, Limits};
 use super::{ToolError, program_name};
 use crate::details::Details;
+use crate::parallel;
 use crate::width::to_u64;
 use std::io::{self, BufRead as _, Read};
 use std::os::unix::process::ExitStatusExt as _;
@@ -188,15 +189,16 @@ pub(super) fn output_within(command: &mut Command, clock: Option<Duration>) -> R
     let running = start_within(command.stdout(Stdio::piped()).stderr(Stdio::piped()), clock)?;
     let program = running.program.clone();
     let (stdout, stderr) = (running.stdout(), running.stderr());
-    let (kept, errors) = thread::scope(|scope| {
-        let errors = scope.spawn(|| stderr.map_or_else(Vec::new, |stderr| end_of(stderr, |_| ())));
+    let read_errors = || stderr.map_or_else(Vec::new, |stderr| end_of(stderr, |_| ()));
+    let read_output = || {
         let mut kept = Vec::new();
         let read = stdout.map_or(Ok(0), |stdout| stdout.take(MOST_OUTPUT + 1).read_to_end(&mut kept));
         if kept.len() as u64 > MOST_OUTPUT {
             let _ = lock(&running.child).kill();
         }
-        (read.map(|_| kept), errors.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    });
+        read.map(|_| kept)
+    };
+    let (errors, kept) = parallel::both(read_errors, read_output);
     let kept = kept.map_err(|source| ToolError::Start { program: program.clone(), source })?;
     if kept.len() as u64 > MOST_OUTPUT {
         return Err(ToolError::OverLimit { program, exceeded: Exceeded::Output(MOST_OUTPUT) });

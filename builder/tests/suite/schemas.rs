@@ -8,10 +8,14 @@ use crate::common::Fixture;
 use crate::json::{SITE_RUNS, Said, commands_with_json, prepared_home, result, results};
 use agent::seal::install::Outcome;
 use anyhow::{Context as _, Result, ensure};
+use builder::cli::run::RunOutput;
+use builder::run::watch;
 use clap::{CommandFactory as _, Parser as _};
 use handoff::last_failure::LastFailure;
+use handoff::marker;
 use handoff::older::{Older, OlderKind};
 use handoff::report::{BootReport, FaultReport, Step, StepKind};
+use handoff::report_key::{self, ReportKey};
 use handoff::slot::Slot;
 use jsonschema::{Draft, Validator};
 use keys::seal::header::Serial;
@@ -307,6 +311,18 @@ fn what_commands_print_about_problems_is_as_their_schemas_say() -> Result<()> {
         (&status["keys"][0]["state"], &status["keys"][1]["state"]),
         (&"unusable".into(), &"missing".into())
     );
+    Ok(())
+}
+
+#[test]
+fn what_a_headless_run_prints_is_as_the_schema_of_the_boot_report_says() -> Result<()> {
+    let key = ReportKey::new([7; 32]);
+    for report in [BootReport::default(), full_report()] {
+        let line = format!("[    9.1] {}{}", marker::REPORT, report_key::line(&report.to_json(), Some(&key)));
+        let seen = watch::parse(&line, Some(&key)).context("no report in the line")?;
+        let printed = RunOutput::Report(Box::new(seen)).to_string();
+        check("boot-report", &serde_json::from_str(&printed)?)?;
+    }
     Ok(())
 }
 

@@ -11,14 +11,14 @@ use crate::site_fixture::SiteFixture;
 use crate::ssh::Ssh;
 use crate::stick::{Booted, Stick};
 use anyhow::{Context as _, Result, ensure};
+use builder::parallel;
 use builder::run::OnReset;
 use handoff::report::Outcome as BootOutcome;
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::Mutex;
-use std::thread;
 
 /// The files that are damaged before the recorded run: one is missing, one has another content, one another mode.
 const SPOILED: [&str; 3] = ["hostname", "machine-id", "ssh/ssh_host_ed25519_key"];
@@ -42,26 +42,15 @@ pub fn run(starts: usize, seed: u64, machines: usize, tell: &(dyn Fn(&str) + Syn
     (tally.requests, tally.flushes) = (recorded.requests.list().len(), recorded.requests.flushes());
     tally.possible = cuts.len();
     let chosen = sample(cuts, starts, seed);
-    let left = Mutex::new(chosen.iter());
-    let results: Vec<(&Cut, Result<Outcome, String>)> = thread::scope(|scope| {
-        let work = || {
-            let mut results = Vec::new();
-            loop {
-                // A poisoned lock only means that another thread died, which its join reports.
-                let next = left.lock().map_or(None, |mut left| left.next());
-                let Some(cut) = next else { return results };
-                let outcome = recorded.start_from(cut).map_err(|error| format!("{error:#}"));
-                let word =
-                    outcome.as_ref().map_or_else(|lost| format!("LOST {lost}"), |seen| seen.word().into());
-                tell(&format!("cold start from {cut}: {word}"));
-                results.push((cut, outcome));
-            }
-        };
-        let threads: Vec<_> = (0..machines).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().filter_map(|thread| thread.join().ok()).flatten().collect()
-    });
-    ensure!(results.len() == chosen.len(), "of {} starts only {} ended", chosen.len(), results.len());
-    for (cut, outcome) in results {
+    let start = |(): &mut (), cut: &Cut| {
+        let outcome = recorded.start_from(cut).map_err(|error| format!("{error:#}"));
+        let word = outcome.as_ref().map_or_else(|lost| format!("LOST {lost}"), |seen| seen.word().into());
+        tell(&format!("cold start from {cut}: {word}"));
+        Ok::<_, Infallible>(outcome)
+    };
+    let Ok(outcomes) = parallel::each_with(machines, &chosen, || (), start);
+    ensure!(outcomes.len() == chosen.len(), "of {} starts only {} ended", chosen.len(), outcomes.len());
+    for (cut, outcome) in chosen.iter().zip(outcomes) {
         tally.count(cut, outcome);
     }
     Ok(tally)

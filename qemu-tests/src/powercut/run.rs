@@ -12,9 +12,9 @@ use super::wrong::Wrong;
 use crate::site_fixture::SiteFixture;
 use crate::tool_vm::ToolVm;
 use anyhow::{Context as _, Result, bail, ensure};
+use builder::parallel;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::thread;
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -132,12 +132,7 @@ fn look(
         }
         benches.push((bench, script));
     }
-    let said: Vec<Result<String>> = thread::scope(|scope| {
-        let running: Vec<_> =
-            benches.iter().map(|(bench, script)| scope.spawn(move || bench.run(script, deadline))).collect();
-        let died = || Err(anyhow::anyhow!("the thread of a machine died"));
-        running.into_iter().map(|thread| thread.join().unwrap_or_else(|_| died())).collect()
-    });
+    let said = parallel::at_once(&benches, |(bench, script)| bench.run(script, deadline));
     let said = said.into_iter().collect::<Result<Vec<String>>>()?.concat();
     for (scenario, cuts) in chosen {
         let tally = report.tallies.iter_mut().find(|tally| tally.scenario == scenario.name);

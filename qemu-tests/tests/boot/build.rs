@@ -2,6 +2,7 @@
 //! nodes share what they can, and an image can be verified by building it again.
 
 use anyhow::{Context as _, Result, ensure};
+use builder::parallel;
 use builder::run::{Access, Setup};
 use qemu_tests::build_sandbox::BuildSandbox;
 use qemu_tests::command::succeed;
@@ -10,7 +11,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -267,27 +268,28 @@ fn builders_at_once_share_one_store_without_harm() -> Result<()> {
         spawn("fresh", "fresh-two.img")?,
     ];
     let done = AtomicBool::new(false);
-    let built = thread::scope(|scope| {
-        let clearing = scope.spawn(|| {
-            let mut rounds = 0;
-            while !done.load(Ordering::Relaxed) {
-                succeed(&mut place.psyops(&["store", "gc"]))?;
-                rounds += 1;
-                thread::sleep(Duration::from_millis(200));
-            }
-            Ok::<u32, anyhow::Error>(rounds)
-        });
-        let mut built = Vec::new();
-        for builder in builders {
-            let output = builder.wait_with_output()?;
-            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-            built.push(serde_json::from_slice::<Value>(&output.stdout)?);
+    let clear = || {
+        let mut rounds = 0;
+        while !done.load(Ordering::Relaxed) {
+            succeed(&mut place.psyops(&["store", "gc"]))?;
+            rounds += 1;
+            thread::sleep(Duration::from_millis(200));
         }
+        Ok::<u32, anyhow::Error>(rounds)
+    };
+    let wait = || {
+        let outputs: Vec<_> = builders.into_iter().map(Child::wait_with_output).collect();
         done.store(true, Ordering::Relaxed);
-        let rounds = clearing.join().map_err(|_| anyhow::anyhow!("clearing panicked"))??;
-        ensure!(rounds > 0, "the store was never cleared");
-        Ok(built)
-    })?;
+        outputs
+    };
+    let (rounds, outputs) = parallel::both(clear, wait);
+    ensure!(rounds? > 0, "the store was never cleared");
+    let mut built = Vec::new();
+    for output in outputs {
+        let output = output?;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        built.push(serde_json::from_slice::<Value>(&output.stdout)?);
+    }
     for image in built.iter().take(3) {
         assert_eq!(image["node_sha256"], reference["node_sha256"]);
     }

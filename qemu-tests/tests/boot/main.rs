@@ -27,5 +27,6 @@ mod same_base;
 mod seal;
 mod seal_install;
 mod selector;
+mod setup;
 mod slots;
 mod surroundings;

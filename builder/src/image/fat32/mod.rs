@@ -5,11 +5,14 @@
 //! leaves the volume, returns to itself or enters another chain is an error that names the cluster. Long names are
 //! skipped. Nothing is written.
 
-use super::zeros::is_zero;
+mod layout;
+
+use crate::image::zeros::is_zero;
 use crate::input::ReadAt;
 use crate::limits::{self, OverLimit};
 use crate::width::{to_u64, to_usize};
 use handoff::partition::SECTOR;
+use layout::Layout;
 use std::collections::BTreeMap;
 use std::io;
 use thiserror::Error;
@@ -20,8 +23,6 @@ pub const COPY: u64 = 6;
 const CLUSTER_BITS: u32 = 0x0fff_ffff;
 /// An entry from this value on ends its chain.
 const END: u32 = 0x0fff_fff8;
-/// A volume with fewer clusters is FAT16 (section 3.5).
-const FEWEST_CLUSTERS: u64 = 65_525;
 /// The value of `FSI_LeadSig` (section 5).
 const LEAD_SIGNATURE: u32 = 0x4161_5252;
 /// The bytes of an entry of a folder, and offsets and values in it (section 6).
@@ -93,21 +94,6 @@ pub enum FatError {
     Io(#[from] io::Error),
 }
 
-/// The places of the parts of a volume, in bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Layout {
-    /// The offset of the first table.
-    tables_at: u64,
-    /// The bytes of each of the two tables.
-    table: u64,
-    clusters_at: u64,
-    /// The bytes of a cluster.
-    cluster: u64,
-    /// The number of clusters.
-    clusters: u64,
-    root: u32,
-}
-
 /// A file or folder on the volume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
@@ -134,61 +120,6 @@ pub struct Volume<S> {
     entries: BTreeMap<String, Found>,
     /// The bytes of the first table.
     table: Vec<u8>,
-}
-
-impl Layout {
-    /// Parses a boot sector; `size` is that of the partition in bytes.
-    fn read(boot: &[u8], size: u64) -> Result<Self, FatError> {
-        let byte = |at: usize| boot.get(at).copied().map_or(0, u64::from);
-        let word = |at: usize| byte(at) | byte(at.saturating_add(1)) << 8;
-        let long = |at: usize| word(at) | word(at.saturating_add(2)) << 16;
-        let is = |field, found: u64, expected: u64| {
-            let error = || FatError::Field { field, found, expected: expected.to_string() };
-            if found == expected { Ok(()) } else { Err(error()) }
-        };
-        let within = |field, found: u64, least: u64, most: u64| {
-            let error = || FatError::Field { field, found, expected: format!("{least} to {most}") };
-            if (least..=most).contains(&found) { Ok(found) } else { Err(error()) }
-        };
-        is("Signature_word", word(510), 0xaa55)?;
-        is("BPB_BytsPerSec", word(11), SECTOR)?;
-        let per_cluster = within("BPB_SecPerClus", byte(13), 1, 128)?;
-        if !per_cluster.is_power_of_two() {
-            let expected = "a power of two".to_owned();
-            return Err(FatError::Field { field: "BPB_SecPerClus", found: per_cluster, expected });
-        }
-        let reserved = within("BPB_RsvdSecCnt", word(14), COPY.saturating_add(1), u64::from(u16::MAX))?;
-        is("BPB_NumFATs", byte(16), 2)?;
-        is("BPB_RootEntCnt", word(17), 0)?;
-        is("BPB_TotSec16", word(19), 0)?;
-        is("BPB_FATSz16", word(22), 0)?;
-        is("BPB_FSInfo", word(48), 1)?;
-        is("BPB_BkBootSec", word(50), COPY)?;
-        let sectors = within("BPB_TotSec32", long(32), FEWEST_CLUSTERS, size / SECTOR)?;
-        // Neither of these can overflow: each factor has at most 32 bits.
-        let per_table = within("BPB_FATSz32", long(36), 1, sectors / 2)?;
-        let data_at = reserved + 2 * per_table;
-        let clusters = sectors.saturating_sub(data_at) / per_cluster;
-        within("the number of clusters", clusters, FEWEST_CLUSTERS, per_table * SECTOR / 4 - 2)?;
-        let root = within("BPB_RootClus", long(44), 2, clusters + 1)?;
-        Ok(Self {
-            tables_at: reserved * SECTOR,
-            table: per_table * SECTOR,
-            clusters_at: data_at * SECTOR,
-            cluster: per_cluster * SECTOR,
-            clusters,
-            root: u32::try_from(root).unwrap_or(u32::MAX),
-        })
-    }
-
-    /// The offset of a cluster, whose number must be valid.
-    fn at(&self, cluster: u32) -> u64 {
-        self.clusters_at + (u64::from(cluster) - 2) * self.cluster
-    }
-
-    fn has(&self, cluster: u32) -> bool {
-        (2..self.clusters + 2).contains(&u64::from(cluster))
-    }
 }
 
 /// Compares the two copies of the boot sector and of the table.
@@ -370,109 +301,4 @@ fn entry(slot: &[u8; ENTRY]) -> Option<(String, u32, u64, bool)> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::image::esp;
-    use crate::site::Bytes;
-
-    const SIZE: u64 = 33 << 20;
-
-    fn volume() -> Vec<u8> {
-        esp::make(&handoff::architecture::X86_64, Bytes(SIZE), 7, &[9; 1300]).unwrap()
-    }
-
-    fn read(bytes: &Vec<u8>) -> Result<Vec<(String, u64)>, String> {
-        let volume = Volume::read(bytes, SIZE).map_err(|error| error.to_string())?;
-        Ok(volume.entries().iter().map(|(path, found)| (path.clone(), found.size)).collect())
-    }
-
-    fn layout(bytes: &[u8]) -> Layout {
-        Layout::read(&bytes[..512], SIZE).unwrap()
-    }
-
-    /// Sets an entry of the first table.
-    fn link(bytes: &mut [u8], cluster: u32, next: u32) {
-        let at = usize::try_from(layout(bytes).tables_at).unwrap() + usize::try_from(cluster).unwrap() * 4;
-        bytes[at..at + 4].copy_from_slice(&next.to_le_bytes());
-    }
-
-    fn first_cluster(bytes: &Vec<u8>, path: &str) -> u32 {
-        Volume::read(bytes, SIZE).unwrap().get(path).unwrap().clusters[0]
-    }
-
-    #[test]
-    fn files_and_folders_are_found_and_read() {
-        let bytes = volume();
-        let found = read(&bytes).unwrap();
-        let names: Vec<(&str, u64)> = found.iter().map(|(path, size)| (path.as_str(), *size)).collect();
-        assert_eq!(names, [("EFI", 0), ("EFI/BOOT", 0), ("EFI/BOOT/BOOTX64.EFI", 1300), ("STARTUP.NSH", 28)]);
-        let volume = Volume::read(&bytes, SIZE).unwrap();
-        let selector = volume.get("efi/boot/BootX64.efi").unwrap();
-        assert_eq!(volume.content(selector).unwrap(), [9; 1300]);
-        compare_copies(&bytes, SIZE).unwrap();
-    }
-
-    #[test]
-    fn chains_that_never_end_or_meet_are_named() {
-        let whole = volume();
-        let selector = first_cluster(&whole, "EFI/BOOT/BOOTX64.EFI");
-        let folder = first_cluster(&whole, "EFI/BOOT");
-        let root = layout(&whole).root;
-        let named = |cluster: u32, next: u32| {
-            let mut bytes = whole.clone();
-            link(&mut bytes, cluster, next);
-            read(&bytes).unwrap_err()
-        };
-        let crossed = |cluster: u32, path: &str| {
-            format!(
-                "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
-            )
-        };
-        assert_eq!(named(selector, selector), crossed(selector, "EFI/BOOT/BOOTX64.EFI"));
-        assert_eq!(named(folder, folder), crossed(folder, "EFI/BOOT"));
-        assert_eq!(named(root, root), crossed(root, "its top folder"));
-        assert_eq!(named(root, selector), crossed(selector, "EFI/BOOT/BOOTX64.EFI"));
-        assert_eq!(
-            named(selector, 0x0fff_fff0),
-            "its file allocation table is damaged: the chain of EFI/BOOT/BOOTX64.EFI leads to cluster 268435440, \
-             which does not exist"
-        );
-        assert_eq!(
-            named(selector, 0x0fff_ffff),
-            "its file allocation table is damaged: EFI/BOOT/BOOTX64.EFI has 1300 bytes and 1 clusters"
-        );
-    }
-
-    #[test]
-    fn each_field_of_the_boot_sector_is_judged_by_its_name() {
-        let whole = volume();
-        for (at, value, field) in [
-            (510, 0, "Signature_word is 43520, expected is 43605"),
-            (12, 4, "BPB_BytsPerSec is 1024, expected is 512"),
-            (13, 3, "BPB_SecPerClus is 3, expected is a power of two"),
-            (13, 0, "BPB_SecPerClus is 0, expected is 1 to 128"),
-            (14, 2, "BPB_RsvdSecCnt is 2, expected is 7 to 65535"),
-            (16, 1, "BPB_NumFATs is 1, expected is 2"),
-            (35, 0x7f, "BPB_TotSec32 is 2130774016, expected is 65525 to 67584"),
-            (39, 0x7f, "BPB_FATSz32 is 21307"),
-            (47, 0x0f, "BPB_RootClus is 251658242"),
-            (48, 2, "BPB_FSInfo is 2, expected is 1"),
-            (50, 7, "BPB_BkBootSec is 7, expected is 6"),
-        ] {
-            let mut bytes = whole.clone();
-            bytes[at] = value;
-            let error = read(&bytes).unwrap_err();
-            let expected = format!("its boot sector is not that of a FAT32 volume: {field}");
-            assert!(error.starts_with(&expected), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_volume_over_the_limit_is_not_read() {
-        let error = Volume::read(&volume(), 50 << 30).err().unwrap().to_string();
-        assert!(
-            error.starts_with("the ESP has 53687091200 bytes, more than the limit of 1073741824"),
-            "{error}"
-        );
-    }
-}
+mod tests;
