@@ -102,10 +102,10 @@ impl Recorded {
             ensure!(stick.secret_file(path)? == *content, "{path} is not what the seal says");
         }
         stick.fsck_secret()?;
-        let serial = report.serial.context("no seal was used")?;
-        ensure!((1..=2).contains(&serial), "serial {serial}");
+        let generation = report.generation.context("no seal was used")?;
+        ensure!((1..=2).contains(&generation), "generation {generation}");
         let repaired = report.repaired.len();
-        Ok(match (serial, repaired) {
+        Ok(match (generation, repaired) {
             (1, count) if count == SPOILED.len() => Outcome::Old,
             (2, 0) => Outcome::New,
             _ => Outcome::Between,

@@ -7,7 +7,7 @@ use super::tally::{Outcome, Tally};
 use anyhow::{Context as _, Result, ensure};
 use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS};
 use handoff::last_failure::LastFailure;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::slot::{PerSlot, Slot};
 use keys::seal::newest::newest;
 use medium::{Partition, Raw, control, failure_area, seal_slots};
@@ -231,9 +231,10 @@ impl RawWriter {
                 let slots = slots(disk);
                 let found = [(Slot::A, seal_slots::read(&slots.a)?), (Slot::B, seal_slots::read(&slots.b)?)];
                 let sources = found.iter().map(|(slot, bytes)| (*slot, bytes.as_slice()));
-                let newest = newest(sources, &case.trusted, &case.new.header().site, &LeastSerial::default());
+                let newest =
+                    newest(sources, &case.trusted, &case.new.header().site, &LeastGeneration::default());
                 let (slot, seal) = newest.chosen.context("no seal holds")?;
-                format!("serial {} in seal-{slot}", seal.header().serial)
+                format!("generation {} in seal-{slot}", seal.header().generation)
             }
             Self::ControlConfirm => {
                 let area = control::read(&whole())?;
