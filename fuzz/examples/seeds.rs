@@ -122,7 +122,7 @@ fn records() -> Result<()> {
     let mut control = ControlRecord::fresh(DEFAULT_TRIES);
     put("records/control-fresh", &control.encode())?;
     control.refused = vec!["2024-01".parse()?, "2024-02".parse()?];
-    put("records/control-refused", &control.confirmed(Slot::B).encode())?;
+    put("records/control-refused", &control.marked_good(Slot::B).encode())?;
     let boot = BootRecord {
         length: 24_000_000,
         digest: Sha256Digest::of(b"uki"),

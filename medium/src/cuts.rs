@@ -115,20 +115,20 @@ fn a_control_record_is_the_old_or_the_new_one() {
     for before in [first, fresh.into_raw().now.into_inner()] {
         let old = control::read(&medium(before.clone())).unwrap().effective();
         let states = states(&before, |partition| {
-            assert!(control::change(partition, |record| record.confirmed(Slot::A)).unwrap());
-            assert!(!control::change(partition, |record| record.confirmed(Slot::A)).unwrap());
+            assert!(control::change(partition, |record| record.marked_good(Slot::A)).unwrap());
+            assert!(!control::change(partition, |record| record.marked_good(Slot::A)).unwrap());
         });
         assert!(states.len() > 24, "{}", states.len());
-        let new = ControlRecord { sequence: old.sequence + 1, ..old.clone().confirmed(Slot::A) };
+        let new = ControlRecord { sequence: old.sequence + 1, ..old.clone().marked_good(Slot::A) };
         let held = |state: Vec<u8>| control::read(&medium(state)).unwrap().current().cloned().unwrap();
         assert!(states.iter().any(|state| held(state.clone()) == old));
         for state in states {
             let now = held(state.clone());
             assert!(now == old || now == new, "{now:?}");
             let again = medium(state);
-            control::change(&again, |record| record.confirmed(Slot::A)).unwrap();
+            control::change(&again, |record| record.marked_good(Slot::A)).unwrap();
             let healed = control::read(&again).unwrap().effective();
-            assert_eq!(healed.slots.a.state, SlotState::Confirmed);
+            assert_eq!(healed.slots.a.state, SlotState::Good);
         }
     }
 }
@@ -137,7 +137,7 @@ fn a_control_record_is_the_old_or_the_new_one() {
 fn a_record_that_is_overwritten_in_place_is_lost_and_this_is_seen() {
     let mut before = vec![0; usize::try_from(PARTITION_SIZE).unwrap()];
     before[..4096].copy_from_slice(&ControlRecord::fresh(3).encode());
-    let in_place = ControlRecord { sequence: 2, ..ControlRecord::fresh(3).confirmed(Slot::A) };
+    let in_place = ControlRecord { sequence: 2, ..ControlRecord::fresh(3).marked_good(Slot::A) };
     let states = states(&before, |partition| partition.write(RECORD_OFFSETS[0], &in_place.encode()).unwrap());
     let lost = |state: &Vec<u8>| control::read(&medium(state.clone())).unwrap().current().is_none();
     assert!(states.iter().any(lost));

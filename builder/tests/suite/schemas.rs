@@ -375,7 +375,7 @@ fn root_of_a_node(root: &Path) -> Result<()> {
     let mut stage = StageStatus::started(handoff::role_settings::Stage::Configure, 1, 2);
     stage.roles = vec![RoleStatus::done("files", "overlay", &[], 5), failed];
     stage.end(9);
-    let mut status = Status { confirmation: Some("slot a confirmed".into()), ..Status::default() };
+    let mut status = Status { mark_good: Some("slot a is marked good".into()), ..Status::default() };
     status.set(stage);
     status.save(&root)?;
     let dropped = Dropped { messages: 2, bytes: 15 };

@@ -1,8 +1,8 @@
 //! A whole stick: records every write to it from power-on to power-off, and starts it cold from the states that a power
 //! cut in between leaves.
 //!
-//! In the recorded run the selector takes a try, the loader repairs files, the agent confirms the slot, and a new seal
-//! is installed. Every start from a state must end well, with the files right, by the old seal or the new one.
+//! In the recorded run the selector takes a try, the loader repairs files, the agent marks the slot good, and a new
+//! seal is installed. Every start from a state must end well, with the files right, by the old seal or the new one.
 
 use super::states::{Cut, Requests, sample};
 use super::tally::{Outcome, Tally};
