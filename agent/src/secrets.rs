@@ -182,7 +182,7 @@ pub(crate) mod tests {
                 recipient: self.node.recipient(),
                 generation: Generation::new(generation).unwrap(),
                 created: Timestamp::from_unix(0),
-                release_floor: 0,
+                security_epoch: 0,
             };
             let manifest = builder.manifest().unwrap().encode();
             (builder.build(&header, &[], key).unwrap(), manifest)

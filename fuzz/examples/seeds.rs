@@ -96,7 +96,7 @@ fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
         recipient: identity.recipient(),
         generation: Generation::FIRST,
         created: Timestamp::from_unix(1_700_000_000),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let seal = builder.build(&header, &[], key)?;
     put("seal/signed", &seal)?;

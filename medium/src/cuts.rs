@@ -213,7 +213,7 @@ impl Site {
             recipient: self.node.recipient(),
             generation: Generation::new(generation).unwrap(),
             created: Timestamp::from_unix(0),
-            release_floor: 0,
+            security_epoch: 0,
         };
         let bytes = builder.build(&header, &[], &self.key).unwrap();
         UnverifiedSeal::parse(&bytes).unwrap().verify(&[self.key.public().clone()], &header.site).unwrap()

@@ -48,7 +48,7 @@ pub(super) fn seal(image: &ImageReader, slot: Slot) -> Result<Facts, String> {
         ("recipients", Value::Number(to_u64(crate::inspect::stanzas(seal.bytes())))),
         ("generation", Value::Number(header.generation.number())),
         ("created", Value::text(&header.created)),
-        ("release floor", Value::text(&header.release_floor)),
+        ("security epoch", Value::text(&header.security_epoch)),
         ("signed by", Value::Text(signer)),
         ("content", Value::Digest(Sha256Digest::of(seal.bytes()))),
     ];

@@ -84,7 +84,7 @@ fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
     let created = "2026-11-01T00:00:00Z".parse().unwrap();
     let generation = Generation::new(recipe.generation).unwrap();
     let node = name(recipe.node);
-    let header = Header { site: name("site"), node, recipient, generation, created, release_floor: 1 };
+    let header = Header { site: name("site"), node, recipient, generation, created, security_epoch: 1 };
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n-> X25519 c\nd\n--- mac\nbytes";
     let mut seal = header.encode(payload.len()).into_bytes();
     seal.extend_from_slice(payload);

@@ -108,7 +108,7 @@ fn seal_partition(facts: &SealFacts) -> Value {
             "recipients": recipients,
             "serial": header.generation.number(),
             "created": header.created.to_string(),
-            "release_floor": header.release_floor,
+            "release_floor": header.security_epoch,
         }),
         Err(problem) => json!({"state": "bad", "problem": problem}),
     };

@@ -81,11 +81,11 @@ fn seal(facts: &SealFacts) -> String {
         Ok(None) => format!("seal-{}  empty\n", facts.slot),
         Err(problem) => format!("seal-{}  bad: {}\n", facts.slot, Shown(problem)),
         Ok(Some((header, recipients))) => format!(
-            "seal-{}  generation {} of {}, release floor {}\n        for {} and {} more\n",
+            "seal-{}  generation {} of {}, security epoch {}\n        for {} and {} more\n",
             facts.slot,
             header.generation,
             header.created,
-            header.release_floor,
+            header.security_epoch,
             header.recipient,
             recipients.saturating_sub(1),
         ),

@@ -142,7 +142,7 @@ fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
     let from = site.security_epoch;
     let mut highest = from;
     for node in site.nodes() {
-        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.release_floor));
+        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.security_epoch));
     }
     let last = || RaiseError::Highest { key, site: site.id.clone(), number: highest.into() };
     let to = highest.checked_add(1).ok_or_else(last)?;

@@ -284,7 +284,7 @@ impl Wanted<'_> {
             generation,
             // The site's build time and not the clock: the seal has this time, whoever makes it from this site.
             created: Timestamp::from_unix(self.site.build_time),
-            release_floor: self.site.security_epoch,
+            security_epoch: self.site.security_epoch,
         }
     }
 
@@ -398,7 +398,7 @@ impl Wanted<'_> {
         let wanted = self.header(header.generation);
         note(header.node != wanted.node, "it was made for a node of another name");
         note(header.recipient != wanted.recipient, "the node's key changed");
-        note(header.release_floor != wanted.release_floor, "the release floor changed");
+        note(header.security_epoch != wanted.security_epoch, "the security epoch changed");
         note(
             header.generation.number() < self.least(),
             &format!("its generation {} is below least-serial {}", header.generation, self.least()),

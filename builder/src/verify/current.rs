@@ -66,9 +66,9 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
             Ordering::Equal if generation.number() < least => {
                 Err(format!("generation {generation} of node {node}, below the site's least-serial {least}"))
             }
-            Ordering::Equal if found.header().release_floor != epoch => Err(format!(
+            Ordering::Equal if found.header().security_epoch != epoch => Err(format!(
                 "generation {generation} of node {node} runs on security epoch {} or later; the site has {epoch}",
-                found.header().release_floor
+                found.header().security_epoch
             )),
             Ordering::Equal => Ok(format!("generation {generation} of node {node}, as in the site")),
         },

@@ -58,7 +58,7 @@ impl SiteFixture {
             recipient: self.node.recipient(),
             generation: Generation::new(generation).unwrap(),
             created: "2026-11-01T00:00:00Z".parse().unwrap(),
-            release_floor: 1,
+            security_epoch: 1,
         };
         builder.build(&header, &[self.admin.recipient()], &self.key).unwrap()
     }

@@ -1,6 +1,6 @@
 //! Whether the systems in the slots accept the seals: checks both floors, as the loader does when a node starts.
 //!
-//! A system ignores a seal below its `least-serial`, and a system below the release floor of its seal is not started.
+//! A system ignores a seal below its `least-serial`, and a system below the security epoch of its seal is not started.
 //! If this happens in the slot that starts first, the stick is not whole: its node would not start.
 
 use super::Check;
@@ -67,7 +67,7 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     let (least, own) = (system.least_generation.for_node(&header.node), system.security_epoch);
     let mut said = format!(
         "takes generation {} from {place} (least generation {least}; security epoch {own}, at least {})",
-        header.generation, header.release_floor
+        header.generation, header.security_epoch
     );
     for older in below {
         said.push_str(&format!(", and not {older}"));

@@ -61,7 +61,7 @@ fn an_image_whose_system_refuses_its_seal_is_not_whole_and_not_flashed() {
 fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
     let key = SigningKey::generate().unwrap();
     let seal = UnverifiedSeal::parse(&seal_of(&key, 4)).unwrap();
-    let header = keys::seal::header::Header { release_floor: 2, ..seal.unproven_header().clone() };
+    let header = keys::seal::header::Header { security_epoch: 2, ..seal.unproven_header().clone() };
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n--- mac\nbytes";
     let mut bytes = header.encode(payload.len()).into_bytes();
     bytes.extend_from_slice(payload);

@@ -208,7 +208,7 @@ fn forged(home: &Home, generation: u64, key: &keys::issue::signing::SigningKey) 
         recipient: site.node("demo").unwrap().recipient.as_deref().unwrap().parse().unwrap(),
         generation: keys::seal::header::Generation::new(generation).unwrap(),
         created: Timestamp::from_unix(site.build_time),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let admins = [site.admin_recipients[0].parse().unwrap()];
     let builder = keys::issue::seal_builder::SealBuilder::new(handoff::fault::Policy::default(), false);
@@ -598,14 +598,14 @@ fn a_floor_is_not_raised_above_a_generation_that_jumped() {
 #[test]
 fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let home = Home::new();
-    assert_eq!(home.prepare().seal.opened.header().release_floor, 0);
+    assert_eq!(home.prepare().seal.opened.header().security_epoch, 0);
     let error =
         raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     let seal = home.prepare().seal;
-    assert_eq!((seal.opened.header().release_floor, seal.opened.header().generation.number()), (1, 2));
-    assert_eq!(seal.reasons, ["the release floor changed"]);
+    assert_eq!((seal.opened.header().security_epoch, seal.opened.header().generation.number()), (1, 2));
+    assert_eq!(seal.reasons, ["the security epoch changed"]);
     // An older site.toml is restored. This workstation noted the floor; on another one, the stored seal has it.
     home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
     let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();

@@ -43,7 +43,7 @@ fn seal() -> OpenedSeal {
         recipient: node.recipient(),
         generation: Generation::FIRST,
         created: Timestamp::from_unix(0),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let bytes = builder.build(&header, &[], &key).unwrap();
     let trusted = [key.public().clone()];

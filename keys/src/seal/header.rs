@@ -70,7 +70,7 @@ pub struct Header {
     /// When it was made. Only for people; no decision depends on it.
     pub created: Timestamp,
     /// The lowest security epoch that a release must have to run with this seal.
-    pub release_floor: u32,
+    pub security_epoch: u32,
 }
 
 /// Why bytes are not a header.
@@ -125,7 +125,7 @@ impl Header {
     pub fn encode(&self, payload: usize) -> String {
         format!(
             "{FIRST_LINE}\nsite: {}\nnode: {}\nrecipient: {}\nserial: {}\ncreated: {}\nrelease-floor: {}\npayload: {payload}\n\n",
-            self.site, self.node, self.recipient, self.generation, self.created, self.release_floor,
+            self.site, self.node, self.recipient, self.generation, self.created, self.security_epoch,
         )
     }
 
@@ -149,7 +149,7 @@ impl Header {
             recipient: field(&mut lines, "recipient")?,
             generation: field(&mut lines, "serial")?,
             created: field(&mut lines, "created")?,
-            release_floor: field(&mut lines, "release-floor")?,
+            security_epoch: field(&mut lines, "release-floor")?,
         };
         let payload = field(&mut lines, "payload")?;
         match lines.next() {
@@ -190,7 +190,7 @@ mod tests {
             recipient: age::x25519::Identity::generate().to_public().to_string().parse().unwrap(),
             generation: Generation::new(7).unwrap(),
             created: Timestamp::from_unix(1_700_000_000),
-            release_floor: 3,
+            security_epoch: 3,
         }
     }
 

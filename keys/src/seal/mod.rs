@@ -212,7 +212,7 @@ impl VerifiedSeal {
 
     /// Refuses a system of the security epoch `own` if the seal requires a later one.
     pub fn runs_on(self, own: u32) -> Result<Self, SystemTooOld> {
-        let floor = self.header().release_floor;
+        let floor = self.header().security_epoch;
         if floor > own { Err(SystemTooOld { floor, own }) } else { Ok(self) }
     }
 

@@ -65,7 +65,7 @@ impl Fixture {
             recipient: self.node.recipient(),
             generation: Generation::new(generation).unwrap(),
             created: Timestamp::from_unix(1_700_000_000),
-            release_floor: 0,
+            security_epoch: 0,
         }
     }
 

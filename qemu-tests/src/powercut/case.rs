@@ -125,7 +125,7 @@ fn seal(key: &SigningKey, node: &NodeIdentity, generation: u64, files: &Files) -
         recipient: node.recipient(),
         generation: Generation::new(generation).context("generation 0")?,
         created: Timestamp::from_unix(0),
-        release_floor: 0,
+        security_epoch: 0,
     };
     Ok(builder.build(&header, &[], key)?)
 }

@@ -25,7 +25,7 @@ pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floo
         let seals = site.nodes().filter_map(|node| {
             let bytes = site.folder.read(Site::seal_name(&node.name)).ok()?;
             let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-            Some(seal.header().release_floor)
+            Some(seal.header().security_epoch)
         });
         Floors { security_epoch: seals.max().unwrap_or_default(), ..Floors::default() }
     })
