@@ -1,4 +1,4 @@
-//! The record of the highest serial and security epoch that this node has run with, on the `data` partition.
+//! The record of the highest generation and security epoch that this node has run with, on the `data` partition.
 //!
 //! The format is [`handoff::highest_seen`]'s. The record is only used if `data` is mounted and only root can write to
 //! its top folder. Paths are opened name by name without following links, because another system may have written to
@@ -51,12 +51,12 @@ pub enum RecordError {
     },
 }
 
-/// What to do if a seal is older than `serial`, which `node` has run with.
+/// What to do if a seal is older than `generation`, which `node` has run with.
 #[must_use]
-pub fn advice(node: &Name, serial: u64) -> String {
+pub fn advice(node: &Name, generation: u64) -> String {
     format!(
         "write the node's current seal (psyops-agent seal install, or flash the stick again); if the older configuration \
-         is wanted, make a new seal of it: psyops seal --node {node} --above {serial}"
+         is wanted, make a new seal of it: psyops seal --node {node} --above {generation}"
     )
 }
 
@@ -172,8 +172,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn seen(serial: u64) -> HighestSeen {
-        HighestSeen { site: name("lab"), node: name("node-1"), serial, security_epoch: 1 }
+    fn seen(generation: u64) -> HighestSeen {
+        HighestSeen { site: name("lab"), node: name("node-1"), generation, security_epoch: 1 }
     }
 
     fn read_back(data: &TempDir) -> Result<Option<HighestSeen>, RecordError> {

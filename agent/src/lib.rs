@@ -6,7 +6,6 @@
 pub mod cli;
 pub mod clock;
 pub mod configure;
-pub mod confirm;
 pub mod consoles;
 pub mod data;
 pub mod disk;
@@ -15,6 +14,7 @@ pub mod hardening;
 pub mod highest_seen;
 pub mod identity;
 pub mod last_failure;
+pub mod mark_good;
 pub mod node;
 pub mod older;
 pub mod overlay;

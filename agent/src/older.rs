@@ -21,7 +21,7 @@ use medium::{Partition, boot_record, seal_slots};
 struct Running {
     trusted: Trusted,
     node: Name,
-    serial: u64,
+    generation: u64,
     slot: Option<Slot>,
 }
 
@@ -31,7 +31,7 @@ impl Running {
         Some(Self {
             trusted: Trusted::load(root).ok()?,
             node: report.node.as_deref()?.parse().ok()?,
-            serial: report.serial?,
+            generation: report.generation?,
             slot: report.slot.as_deref().and_then(|letter| letter.parse().ok()),
         })
     }
@@ -61,7 +61,8 @@ pub fn add(root: &Root, report: &mut BootReport) -> Option<RecordError> {
             fault(
                 report,
                 format!(
-                    "the highest serial that this node has seen is not known: {problem}; what runs now is remembered"
+                    "the highest generation that this node has seen is not known: {problem}; what runs now is \
+                     remembered"
                 ),
             );
             Some(problem)
@@ -83,10 +84,10 @@ pub fn remember(root: &Root, report: &BootReport) -> Result<(), RecordError> {
     let known = highest_seen::read(root, &site, &running.node);
     // A damaged record was reported, and is replaced.
     let known = known.ok().flatten();
-    let (serial, security_epoch) = (running.serial, running.epoch());
+    let (generation, security_epoch) = (running.generation, running.epoch());
     let seen = known.as_ref().map_or_else(
-        || HighestSeen { site, node: running.node.clone(), serial, security_epoch },
-        |known| known.raised(serial, security_epoch),
+        || HighestSeen { site, node: running.node.clone(), generation, security_epoch },
+        |known| known.raised(generation, security_epoch),
     );
     if known.as_ref() == Some(&seen) { Ok(()) } else { highest_seen::write(root, &seen) }
 }
@@ -99,20 +100,20 @@ fn fault(report: &mut BootReport, message: String) {
     }
 }
 
-/// A place whose seal has another serial than the seal that runs.
+/// A place whose seal has another generation than the seal that runs.
 fn seal_place(running: &Running, disk: &BootDisk<'_>, slot: Slot) -> Option<Older> {
     let device = disk.partition(Role::Seal(slot)).ok()?;
     let bytes = seal_slots::read(&Partition::open(&device).ok()?).ok()?;
     let Trusted { trust, keys } = &running.trusted;
     let seal = UnverifiedSeal::parse(&bytes).and_then(|seal| seal.verify(keys, &trust.site)).ok()?;
-    let (place, found, runs) = (Role::Seal(slot), seal.header().serial.number(), running.serial);
+    let (place, found, runs) = (Role::Seal(slot), seal.header().generation.number(), running.generation);
     if found == runs || seal.header().node != running.node {
         return None;
     }
     let message = if found < runs {
-        format!("{place} has the older seal of serial {found}; serial {runs} runs")
+        format!("{place} has the older seal, generation {found}; generation {runs} runs")
     } else {
-        format!("serial {runs} runs; {place} has serial {found}, which counts from the next start on")
+        format!("generation {runs} runs; {place} has generation {found}, which counts from the next start on")
     };
     Some(Older { what: OlderKind::SealPlace, lower: found.min(runs), higher: found.max(runs), message })
 }
@@ -136,16 +137,16 @@ fn other_slot(running: &Running, disk: &BootDisk<'_>, other: Slot) -> Option<Old
 
 fn remembered(running: &Running, seen: &HighestSeen) -> Vec<Older> {
     let mut found = Vec::new();
-    let (serial, node) = (running.serial, &running.node);
-    if serial < seen.serial {
+    let (generation, node) = (running.generation, &running.node);
+    if generation < seen.generation {
         found.push(Older {
-            what: OlderKind::Serial,
-            lower: serial,
-            higher: seen.serial,
+            what: OlderKind::Generation,
+            lower: generation,
+            higher: seen.generation,
             message: format!(
-                "a seal of serial {serial} runs, but this node has seen {}: {}",
-                seen.serial,
-                highest_seen::advice(node, seen.serial)
+                "seal generation {generation} runs, but this node has seen {}: {}",
+                seen.generation,
+                highest_seen::advice(node, seen.generation)
             ),
         });
     }
@@ -172,11 +173,11 @@ mod tests {
     use handoff::paths;
     use std::fs;
 
-    fn report(serial: u64) -> BootReport {
+    fn report(generation: u64) -> BootReport {
         BootReport {
             node: Some("node-1".into()),
             slot: Some("a".into()),
-            serial: Some(serial),
+            generation: Some(generation),
             ..BootReport::default()
         }
     }
@@ -194,16 +195,16 @@ mod tests {
         site.write("/dev/sda10", &site.seal_for("node-1", 3, &site.key).0);
         let mut three = report(3);
         add(&site.root, &mut three);
-        let older = "seal-a has the older seal of serial 1; serial 3 runs";
+        let older = "seal-a has the older seal, generation 1; generation 3 runs";
         assert_eq!(messages(&three), [(OlderKind::SealPlace, 1, 3, older)]);
         assert_eq!((three.outcome, three.faults.len()), (Outcome::Ok, 0));
         add(&site.root, &mut one);
-        let waiting = "serial 1 runs; seal-b has serial 3, which counts from the next start on";
+        let waiting = "generation 1 runs; seal-b has generation 3, which counts from the next start on";
         assert_eq!(messages(&one), [(OlderKind::SealPlace, 1, 3, waiting)]);
         let foreign = keys::issue::signing::SigningKey::generate().unwrap();
         site.write("/dev/sda10", &site.seal_for("node-1", 9, &foreign).0);
         add(&site.root, &mut one);
-        assert_eq!(messages(&one), [], "the serial of an unknown signer is not believed");
+        assert_eq!(messages(&one), [], "the generation of an unknown signer is not believed");
     }
 
     #[test]

@@ -99,7 +99,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::disk::tests::stick;
     use handoff::fault::Policy;
-    use handoff::least_serial::LeastSerial;
+    use handoff::least_generation::LeastGeneration;
     use handoff::loader_config::LoaderConfig;
     use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
     use keys::identity::NodeIdentity;
@@ -107,7 +107,7 @@ pub(crate) mod tests {
     use keys::issue::seal_builder::SealBuilder;
     use keys::issue::signing::SigningKey;
     use keys::seal::SealError;
-    use keys::seal::header::{Header, Serial};
+    use keys::seal::header::{Generation, Header};
     use keys::timestamp::Timestamp;
     use std::fs;
     use std::os::unix::fs::PermissionsExt as _;
@@ -122,7 +122,7 @@ pub(crate) mod tests {
     }
 
     impl Site {
-        /// A node whose store matches the seal of serial 1.
+        /// A node whose store matches the seal of generation 1.
         pub(crate) fn new() -> Self {
             let (folder, root) = stick(&[("sda9", "seal-a"), ("sda10", "seal-b"), ("sda11", "secret")]);
             let site = Self {
@@ -135,7 +135,7 @@ pub(crate) mod tests {
                 site: "lab".parse().unwrap(),
                 release: "1".parse().unwrap(),
                 security_epoch: 0,
-                least_serial: LeastSerial::default(),
+                least_generation: LeastGeneration::default(),
                 build_time: 0,
                 signing_keys: vec![site.key.public().as_str().to_owned()],
                 overlay_size: "50%".into(),
@@ -162,7 +162,7 @@ pub(crate) mod tests {
         }
 
         /// A seal of this site for `node`, and its manifest.
-        pub(crate) fn seal_for(&self, node: &str, serial: u64, key: &SigningKey) -> (Vec<u8>, String) {
+        pub(crate) fn seal_for(&self, node: &str, generation: u64, key: &SigningKey) -> (Vec<u8>, String) {
             let id = rustix::process::geteuid().as_raw();
             let gid = rustix::process::getegid().as_raw();
             let file = FileAttributes {
@@ -180,16 +180,16 @@ pub(crate) mod tests {
                 site: "lab".parse().unwrap(),
                 node: node.parse().unwrap(),
                 recipient: self.node.recipient(),
-                serial: Serial::new(serial).unwrap(),
+                generation: Generation::new(generation).unwrap(),
                 created: Timestamp::from_unix(0),
-                release_floor: 0,
+                security_epoch: 0,
             };
             let manifest = builder.manifest().unwrap().encode();
             (builder.build(&header, &[], key).unwrap(), manifest)
         }
 
-        fn seal(&self, device: &str, serial: u64, key: &SigningKey) {
-            let (mut seal, manifest) = self.seal_for("node-1", serial, key);
+        fn seal(&self, device: &str, generation: u64, key: &SigningKey) {
+            let (mut seal, manifest) = self.seal_for("node-1", generation, key);
             seal.resize(64 * 1024, 0);
             self.write(device, &seal);
             self.write(paths::MANIFEST, manifest.as_bytes());

@@ -155,13 +155,14 @@ pub struct Status {
     pub format: u64,
     /// The stages that began, in their order.
     pub stages: Vec<StageStatus>,
-    /// Whether this boot was confirmed in the control partition, or why not; `None` before the end.
-    pub confirmation: Option<String>,
+    /// Whether this boot was marked good in the control partition, or why not; `None` before the end.
+    #[serde(rename = "confirmation")]
+    pub mark_good: Option<String>,
 }
 
 impl Default for Status {
     fn default() -> Self {
-        Self { format: FORMAT, stages: Vec::new(), confirmation: None }
+        Self { format: FORMAT, stages: Vec::new(), mark_good: None }
     }
 }
 

@@ -6,7 +6,7 @@
 
 use handoff::fault::Policy;
 use handoff::highest_seen::HighestSeen;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::loader_config::LoaderConfig;
 use handoff::older::OlderKind;
 use handoff::report::{BootReport, Configure, FaultReport, Outcome};
@@ -34,13 +34,13 @@ impl Node {
         fs::write(path, content).unwrap();
     }
 
-    /// A boot with a seal of this serial and a system of this security epoch: the final report, and the output.
-    fn boot(&self, serial: u64, security_epoch: u32) -> (BootReport, String) {
+    /// A boot with a seal of this generation and a system of this security epoch: the final report, and the output.
+    fn boot(&self, generation: u64, security_epoch: u32) -> (BootReport, String) {
         let trust = LoaderConfig {
             site: "lab".parse().unwrap(),
             release: "1".parse().unwrap(),
             security_epoch,
-            least_serial: LeastSerial::default(),
+            least_generation: LeastGeneration::default(),
             build_time: 0,
             signing_keys: vec!["RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3".into()],
             overlay_size: "50%".into(),
@@ -52,7 +52,7 @@ impl Node {
         self.write(handoff::paths::RUNNING_TRUST, &trust.encode());
         self.write(handoff::paths::NODE, "format = 1\nsite = 'lab'\nnode = 'node-1'\nbase = 'micro'\n");
         let report =
-            BootReport { node: Some("node-1".into()), serial: Some(serial), ..BootReport::default() };
+            BootReport { node: Some("node-1".into()), generation: Some(generation), ..BootReport::default() };
         self.write(handoff::paths::BOOT_REPORT, &report.to_json());
         let identity = "{\"format\":1,\"stages\":[{\"stage\":\"identity\",\"result\":\"ok\",\"started_unix\":0,\
                         \"start_ms\":0,\"took_ms\":0,\"roles\":[]}],\"confirmation\":null}";
@@ -75,7 +75,7 @@ impl Node {
     fn remembers(&self) -> (u64, u32) {
         let seen = HighestSeen::decode(&fs::read(self.record()).unwrap()).unwrap();
         assert_eq!((seen.site.as_str(), seen.node.as_str()), ("lab", "node-1"));
-        (seen.serial, seen.security_epoch)
+        (seen.generation, seen.security_epoch)
     }
 }
 
@@ -122,7 +122,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
     assert_eq!(node.remembers(), (9, 2));
 
     // The former seal is put back, and then the former release: the boot goes on, and reports it each time.
-    let message = "a seal of serial 4 runs, but this node has seen 9: write the node's current seal (psyops-agent seal \
+    let message = "seal generation 4 runs, but this node has seen 9: write the node's current seal (psyops-agent seal \
                    install, or flash the stick again); if the older configuration is wanted, make a new seal of it: \
                    psyops seal --node node-1 --above 9";
     for _ in 0..2 {
@@ -130,7 +130,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
         assert_eq!((older.outcome, older.configure), (Outcome::Degraded, Configure::Ok), "{printed}");
         assert_eq!(older.faults, [fault(message)]);
         let facts: Vec<_> = older.older.iter().map(|one| (one.what, one.lower, one.higher)).collect();
-        assert_eq!(facts, [(OlderKind::Serial, 4, 9)]);
+        assert_eq!(facts, [(OlderKind::Generation, 4, 9)]);
         assert!(printed.lines().any(|line| line == message), "{printed}");
         assert_eq!(node.remembers(), (9, 2), "it does not sink");
     }
@@ -147,7 +147,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
     fs::write(node.record(), "garbage").unwrap();
     let (damaged, printed) = node.boot(10, 2);
     let message = format!(
-        "the highest serial that this node has seen is not known: {} is damaged: it does not begin with \
+        "the highest generation that this node has seen is not known: {} is damaged: it does not begin with \
          \"psyops-highest-seen 1\"; what runs now is remembered",
         node.record().display()
     );

@@ -12,7 +12,7 @@ use handoff::control::{ControlRecord, DEFAULT_TRIES};
 use handoff::fault::{Fault, FaultAction, Policy};
 use handoff::hash::Sha256Digest;
 use handoff::last_failure::{FailureRecord, LastFailure};
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::loader_config::LoaderConfig;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::modules::{self, Module};
@@ -28,7 +28,7 @@ use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
 use keys::seal::UnverifiedSeal;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Header, Generation};
 use keys::timestamp::Timestamp;
 use std::error::Error;
 use std::fs;
@@ -94,9 +94,9 @@ fn seals(identity: &NodeIdentity, key: &SigningKey) -> Result<()> {
         site: "insecure-test".parse()?,
         node: "demo".parse()?,
         recipient: identity.recipient(),
-        serial: Serial::FIRST,
+        generation: Generation::FIRST,
         created: Timestamp::from_unix(1_700_000_000),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let seal = builder.build(&header, &[], key)?;
     put("seal/signed", &seal)?;
@@ -122,7 +122,7 @@ fn records() -> Result<()> {
     let mut control = ControlRecord::fresh(DEFAULT_TRIES);
     put("records/control-fresh", &control.encode())?;
     control.refused = vec!["2024-01".parse()?, "2024-02".parse()?];
-    put("records/control-refused", &control.confirmed(Slot::B).encode())?;
+    put("records/control-refused", &control.marked_good(Slot::B).encode())?;
     let boot = BootRecord {
         length: 24_000_000,
         digest: Sha256Digest::of(b"uki"),
@@ -158,7 +158,7 @@ fn texts(key: &SigningKey) -> Result<()> {
         site: "insecure-test".parse()?,
         release: "2024-01".parse()?,
         security_epoch: 1,
-        least_serial: LeastSerial::default(),
+        least_generation: LeastGeneration::default(),
         build_time: 1_700_000_000,
         signing_keys: vec![key.public().as_str().to_owned()],
         overlay_size: "50%".into(),

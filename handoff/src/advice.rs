@@ -8,8 +8,8 @@ pub const WRITE_STICK: &str =
 /// Makes the node's current secret partition on a stick that already has the other partitions.
 pub const WRITE_SECRETS: &str = "mksecrets --site SITE --node NAME --device /dev/sdXN";
 
-/// Makes a seal with a serial above one that the node has seen.
+/// Makes a seal with a generation above one that the node has seen.
 #[must_use]
-pub fn newer_seal(node: &str, serial: u64) -> alloc::string::String {
-    alloc::format!("psyops seal --site SITE --node {node} --above {serial}")
+pub fn newer_seal(node: &str, generation: u64) -> alloc::string::String {
+    alloc::format!("psyops seal --site SITE --node {node} --above {generation}")
 }

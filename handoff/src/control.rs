@@ -2,8 +2,9 @@
 //!
 //! A record is written to the place of the other one, so a power cut at any byte leaves the old state or the new one.
 //! Layout, little-endian: magic `psyctrl1`, sequence (u64), order (two bytes, `a`/`b`), per slot tries left (u8) and
-//! state (u8), the number of tries that a written or confirmed slot has (u8), rescue request (u8), the count of refused
-//! releases (u8) and each of them (u16 length and text), zeros, and in the last 32 bytes the SHA-256 of all before.
+//! state (u8), the number of tries that a slot has after it is written or marked good (u8), rescue request (u8), the
+//! count of refused releases (u8) and each of them (u16 length and text), zeros, and in the last 32 bytes the SHA-256
+//! of all before.
 
 use crate::bytes::{Reader, put_short_str};
 use crate::hash::Sha256Digest;
@@ -20,7 +21,7 @@ pub const RECORD_OFFSETS: [u64; 2] = [0, 4096];
 pub const FAILURE_AREA_OFFSET: u64 = 8192;
 /// Bytes of the control partition as the builder makes it.
 pub const PARTITION_SIZE: u64 = 1024 * 1024;
-/// How often a slot is started without a confirmation, if the site sets no number.
+/// How often a slot is started without being marked good, if the site sets no number.
 pub const DEFAULT_TRIES: u8 = 3;
 /// How many refused releases a record can name.
 pub const MOST_REFUSED: usize = 16;
@@ -28,16 +29,16 @@ pub const MOST_REFUSED: usize = 16;
 const MAGIC: &[u8; 8] = b"psyctrl1";
 const BODY: usize = 4096 - 32;
 
-/// Whether a boot from a slot was confirmed.
+/// Whether a boot from a slot was marked good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SlotState {
     /// Nothing was ever written there.
     #[default]
     Empty,
-    /// Written, and not confirmed yet.
+    /// Written, and not marked good yet.
     Trying,
-    /// A boot from it was confirmed.
-    Confirmed,
+    /// A boot from it was marked good.
+    Good,
 }
 
 impl fmt::Display for SlotState {
@@ -45,7 +46,7 @@ impl fmt::Display for SlotState {
         f.write_str(match self {
             Self::Empty => "empty",
             Self::Trying => "trying",
-            Self::Confirmed => "confirmed",
+            Self::Good => "confirmed",
         })
     }
 }
@@ -55,7 +56,7 @@ impl fmt::Display for SlotState {
 pub struct SlotStatus {
     /// Starts left before the other slot is started.
     pub tries_left: u8,
-    /// Whether a boot from the slot was confirmed.
+    /// Whether a boot from the slot was marked good.
     pub state: SlotState,
 }
 
@@ -68,11 +69,11 @@ pub struct ControlRecord {
     pub first: Slot,
     /// Tries and state of each slot.
     pub slots: PerSlot<SlotStatus>,
-    /// The number of tries that a written or confirmed slot has.
+    /// The number of tries that a slot has after it is written or marked good.
     pub tries: u8,
     /// The next start goes to the rescue shell, once.
     pub rescue_requested: bool,
-    /// Releases that were tried and not confirmed, or withdrawn.
+    /// Releases that were tried and not marked good, or withdrawn.
     pub refused: Vec<Name>,
 }
 
@@ -141,7 +142,7 @@ impl ControlRecord {
             out.push(match status.state {
                 SlotState::Empty => 0,
                 SlotState::Trying => 1,
-                SlotState::Confirmed => 2,
+                SlotState::Good => 2,
             });
         }
         out.push(self.tries);
@@ -184,7 +185,7 @@ impl ControlRecord {
             let state = match fields.u8() {
                 Some(0) => SlotState::Empty,
                 Some(1) => SlotState::Trying,
-                Some(2) => SlotState::Confirmed,
+                Some(2) => SlotState::Good,
                 _ => return Err(field("slot state")),
             };
             *slots.get_mut(slot) = SlotStatus { tries_left, state };
@@ -205,10 +206,10 @@ impl ControlRecord {
         Ok(Self { sequence, first, slots, tries, rescue_requested, refused })
     }
 
-    /// This record after a confirmed boot from `slot`: its tries are full again.
+    /// This record after a good boot from `slot`: its tries are full again.
     #[must_use]
-    pub fn confirmed(mut self, slot: Slot) -> Self {
-        *self.slots.get_mut(slot) = SlotStatus { tries_left: self.tries, state: SlotState::Confirmed };
+    pub fn marked_good(mut self, slot: Slot) -> Self {
+        *self.slots.get_mut(slot) = SlotStatus { tries_left: self.tries, state: SlotState::Good };
         self
     }
 }

@@ -180,7 +180,7 @@ mod tests {
 
     fn statuses() -> Vec<SlotStatus> {
         let mut all = Vec::new();
-        for state in [SlotState::Empty, SlotState::Trying, SlotState::Confirmed] {
+        for state in [SlotState::Empty, SlotState::Trying, SlotState::Good] {
             for tries_left in 0..=3 {
                 all.push(SlotStatus { tries_left, state });
             }

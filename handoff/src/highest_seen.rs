@@ -1,5 +1,5 @@
-//! The highest serial and security epoch that a node has run with: a record that the node keeps on its `data` partition
-//! ([`crate::paths::HIGHEST_SEEN`]), so that it notices when something older runs.
+//! The highest generation and security epoch that a node has run with: a record that the node keeps on its `data`
+//! partition ([`crate::paths::HIGHEST_SEEN`]), so that it notices when something older runs.
 //!
 //! Text, in this order and with nothing else in it: the line [`FORM`], `site: NAME`, `node: NAME`, `serial: NUMBER`,
 //! `security-epoch: NUMBER`, and `sha256: DIGEST` of all lines before. The digest tells damage apart from a lower
@@ -21,10 +21,10 @@ pub const LONGEST: usize = 512;
 pub struct HighestSeen {
     /// The site of the node that wrote the record.
     pub site: Name,
-    /// The node that wrote the record: serials are counted per node.
+    /// The node that wrote the record: generations are counted per node.
     pub node: Name,
-    /// The highest serial of a seal that it has run with.
-    pub serial: u64,
+    /// The highest generation of a seal that it has run with.
+    pub generation: u64,
     /// The highest security epoch of a release that it has run.
     pub security_epoch: u32,
 }
@@ -61,7 +61,7 @@ impl HighestSeen {
     pub fn encode(&self) -> String {
         let content = format!(
             "{FORM}\nsite: {}\nnode: {}\nserial: {}\nsecurity-epoch: {}\n",
-            self.site, self.node, self.serial, self.security_epoch
+            self.site, self.node, self.generation, self.security_epoch
         );
         let digest = Sha256Digest::of(content.as_bytes());
         format!("{content}sha256: {digest}\n")
@@ -85,7 +85,7 @@ impl HighestSeen {
         let record = Self {
             site: value("site")?.parse().map_err(|_| bad("site"))?,
             node: value("node")?.parse().map_err(|_| bad("node"))?,
-            serial: value("serial")?.parse().map_err(|_| bad("serial"))?,
+            generation: value("serial")?.parse().map_err(|_| bad("serial"))?,
             security_epoch: value("security-epoch")?.parse().map_err(|_| bad("security-epoch"))?,
         };
         value("sha256")?;
@@ -95,10 +95,10 @@ impl HighestSeen {
 
     /// The higher of each number of this record and of what runs now.
     #[must_use]
-    pub fn raised(&self, serial: u64, security_epoch: u32) -> Self {
-        let serial = self.serial.max(serial);
+    pub fn raised(&self, generation: u64, security_epoch: u32) -> Self {
+        let generation = self.generation.max(generation);
         let security_epoch = self.security_epoch.max(security_epoch);
-        Self { serial, security_epoch, ..self.clone() }
+        Self { generation, security_epoch, ..self.clone() }
     }
 }
 
@@ -110,7 +110,7 @@ mod tests {
         HighestSeen {
             site: "lab".parse().unwrap(),
             node: "pi1".parse().unwrap(),
-            serial: u64::MAX,
+            generation: u64::MAX,
             security_epoch: 3,
         }
     }
@@ -158,8 +158,8 @@ mod tests {
 
     #[test]
     fn each_number_rises_by_itself_and_never_sinks() {
-        let seen = HighestSeen { serial: 5, ..record() };
-        assert_eq!(seen.raised(4, 4), HighestSeen { serial: 5, security_epoch: 4, ..record() });
-        assert_eq!(seen.raised(6, 2), HighestSeen { serial: 6, security_epoch: 3, ..record() });
+        let seen = HighestSeen { generation: 5, ..record() };
+        assert_eq!(seen.raised(4, 4), HighestSeen { generation: 5, security_epoch: 4, ..record() });
+        assert_eq!(seen.raised(6, 2), HighestSeen { generation: 6, security_epoch: 3, ..record() });
     }
 }

@@ -51,7 +51,7 @@ pub mod init;
 pub mod json;
 pub mod kernel_arguments;
 pub mod last_failure;
-pub mod least_serial;
+pub mod least_generation;
 pub mod loader_config;
 pub mod login;
 pub mod manifest;

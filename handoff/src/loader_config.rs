@@ -5,7 +5,7 @@
 //! a line feed; no value has a control character.
 
 use crate::fault::Policy;
-use crate::least_serial::LeastSerial;
+use crate::least_generation::LeastGeneration;
 use crate::name::Name;
 use crate::rescue::RescuePolicy;
 use crate::verity::OnCorruption;
@@ -24,8 +24,8 @@ pub struct LoaderConfig {
     pub release: Name,
     /// The security epoch of the release: it grows when older releases must not run any more.
     pub security_epoch: u32,
-    /// The lowest serials of seals that this system accepts.
-    pub least_serial: LeastSerial,
+    /// The lowest generations of seals that this system accepts.
+    pub least_generation: LeastGeneration,
     /// When it was built, in seconds since 1970: no clock in the initramfs may be earlier.
     pub build_time: u64,
     /// The minisign public keys (base64, second line of a key file) that may sign a seal.
@@ -87,7 +87,7 @@ impl LoaderConfig {
         for key in &self.signing_keys {
             text.push_str(&format!("signing-key: {key}\n"));
         }
-        text.push_str(&self.least_serial.encode());
+        text.push_str(&self.least_generation.encode());
         for (fault, answer) in self.policy.chosen() {
             text.push_str(&format!("policy: {fault} {answer}\n"));
         }
@@ -101,7 +101,7 @@ impl LoaderConfig {
         let mut overlay_size = None;
         let (mut signing_keys, mut policy) = (Vec::new(), Policy::default());
         let (mut rescue, mut root_corruption) = (RescuePolicy::default(), OnCorruption::default());
-        let mut least_serial = LeastSerial::default();
+        let mut least_generation = LeastGeneration::default();
         // Not `lines`, which would remove a carriage return from a value.
         for line in text.split_terminator('\n') {
             let bad = || BadLoaderConfig::BadValue(line.to_owned());
@@ -126,7 +126,7 @@ impl LoaderConfig {
                     let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
                     policy.set(fault.parse().map_err(|_| bad())?, answer.parse().map_err(|_| bad())?);
                 }
-                "least-serial" | "least-serial-of" => least_serial.take(key, value).ok_or_else(bad)?,
+                "least-serial" | "least-serial-of" => least_generation.take(key, value).ok_or_else(bad)?,
                 key if key.starts_with("rescue-") => rescue.take(key, value).ok_or_else(bad)?,
                 _ => return Err(BadLoaderConfig::UnknownKey(key.to_owned())),
             }
@@ -138,7 +138,7 @@ impl LoaderConfig {
             site: site.ok_or(BadLoaderConfig::Missing("site"))?,
             release: release.ok_or(BadLoaderConfig::Missing("release"))?,
             security_epoch: epoch.ok_or(BadLoaderConfig::Missing("security-epoch"))?,
-            least_serial,
+            least_generation,
             build_time: time.ok_or(BadLoaderConfig::Missing("build-time"))?,
             overlay_size: overlay_size.ok_or(BadLoaderConfig::Missing("overlay-size"))?,
             identity_deadline: deadline.ok_or(BadLoaderConfig::Missing("identity-deadline"))?,
@@ -159,14 +159,14 @@ mod tests {
     fn trust() -> LoaderConfig {
         let mut policy = Policy::default();
         policy.set(Fault::Root, FaultAction::Rescue);
-        let mut least_serial = LeastSerial::default();
-        least_serial.raise_all(7);
-        least_serial.raise("pi1".parse().unwrap(), 9);
+        let mut least_generation = LeastGeneration::default();
+        least_generation.raise_all(7);
+        least_generation.raise("pi1".parse().unwrap(), 9);
         LoaderConfig {
             site: "demo".parse().unwrap(),
             release: "1.0".parse().unwrap(),
             security_epoch: 2,
-            least_serial,
+            least_generation,
             build_time: 1_700_000_000,
             signing_keys: alloc::vec!["RWQ1".into(), "RWQ2".into()],
             overlay_size: "50%".into(),

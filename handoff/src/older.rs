@@ -11,10 +11,11 @@ pub const FAULT: &str = "older";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[cfg_attr(feature = "serde", derive(serde::Deserialize), serde(rename_all = "kebab-case"))]
 pub enum OlderKind {
-    /// One of the two places for seals has a lower serial than the other: this is normal after each new seal.
+    /// One of the two places for seals has a lower generation than the other: this is normal after each new seal.
     SealPlace,
-    /// The seal that runs has a lower serial than one that the node has run with before.
-    Serial,
+    /// The seal that runs has a lower generation than one that the node has run with before.
+    #[cfg_attr(feature = "serde", serde(rename = "serial"))]
+    Generation,
     /// The release that runs has a lower security epoch than one in the other slot, or one that the node has run
     /// before.
     Release,
@@ -26,7 +27,7 @@ impl OlderKind {
     pub fn word(self) -> &'static str {
         match self {
             Self::SealPlace => "seal-place",
-            Self::Serial => "serial",
+            Self::Generation => "serial",
             Self::Release => "release",
         }
     }
@@ -36,7 +37,7 @@ impl OlderKind {
     pub fn runs(self) -> bool {
         match self {
             Self::SealPlace => false,
-            Self::Serial | Self::Release => true,
+            Self::Generation | Self::Release => true,
         }
     }
 }
@@ -53,7 +54,7 @@ impl fmt::Display for OlderKind {
 pub struct Older {
     /// The kind of thing that is older.
     pub what: OlderKind,
-    /// The serial or security epoch of the older thing.
+    /// The generation or security epoch of the older thing.
     pub lower: u64,
     /// The higher one that it is compared with.
     pub higher: u64,

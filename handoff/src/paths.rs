@@ -70,7 +70,7 @@ pub const INIT_KIND: &str = "/usr/share/psyops/init";
 pub const DATA: &str = "/data";
 /// Under [`DATA`]: the folder of psyopsOS's own files.
 pub const ON_DATA: &str = "psyops";
-/// In that folder: the highest serial and security epoch that the node has run with ([`crate::highest_seen`]).
+/// In that folder: the highest generation and security epoch that the node has run with ([`crate::highest_seen`]).
 pub const HIGHEST_SEEN: &str = "highest-seen";
 /// The folder of logs.
 pub const LOGS: &str = "/var/log/psyops";

@@ -153,8 +153,9 @@ pub struct BootReport {
     pub selected: Option<String>,
     /// Tries that the slot has left after this start.
     pub tries_left: Option<u64>,
-    /// The serial of the seal that was opened.
-    pub serial: Option<u64>,
+    /// The generation of the seal that was opened.
+    #[cfg_attr(feature = "serde", serde(rename = "serial"))]
+    pub generation: Option<u64>,
     /// How the boot went as a whole.
     pub outcome: Outcome,
     /// How many files match the seal.
@@ -195,7 +196,7 @@ impl Default for BootReport {
             slot: None,
             selected: None,
             tries_left: None,
-            serial: None,
+            generation: None,
             outcome: Outcome::Ok,
             verified: 0,
             repaired: Vec::new(),
@@ -239,7 +240,7 @@ impl BootReport {
             .optional("slot", self.slot.as_deref())
             .optional("selected", self.selected.as_deref())
             .raw("tries_left", &number(self.tries_left))
-            .raw("serial", &number(self.serial))
+            .raw("serial", &number(self.generation))
             .string("outcome", self.outcome.word())
             .number("verified", self.verified)
             .array("repaired", strings(&self.repaired))
@@ -288,11 +289,12 @@ mod tests {
             node: Some("demo".into()),
             slot: Some("a".into()),
             tries_left: Some(2),
+            generation: Some(7),
             verified: 12,
             repaired: alloc::vec!["etc/hostname".into()],
             missing: alloc::vec!["token".into()],
             security_epoch: Some(2),
-            older: [OlderKind::SealPlace, OlderKind::Serial, OlderKind::Release]
+            older: [OlderKind::SealPlace, OlderKind::Generation, OlderKind::Release]
                 .map(|what| Older { what, lower: 3, higher: 4, message: "seal-b \"3\"".into() })
                 .into(),
             faults: alloc::vec![FaultReport { fault: "file-differs".into(), message: "x \"y\"".into() }],

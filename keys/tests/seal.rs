@@ -4,7 +4,7 @@
 mod support;
 
 use handoff::fault::Policy;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::manifest::{FileAttributes, FileKind};
 use keys::issue::encryption::encrypt;
 use keys::issue::identity_file;
@@ -253,7 +253,7 @@ fn places_that_cannot_be_are_refused_when_sealing() {
 #[test]
 fn the_newest_seal_whose_signature_holds_wins() {
     let site = Fixture::new();
-    let [old, new] = [7, 8].map(|serial| site.seal(&builder(&[]), serial));
+    let [old, new] = [7, 8].map(|generation| site.seal(&builder(&[]), generation));
     let mut damaged = site.seal(&builder(&[]), 9);
     let middle = damaged.len() / 2;
     damaged[middle] ^= 1;
@@ -262,33 +262,33 @@ fn the_newest_seal_whose_signature_holds_wins() {
     let foreign = by_other.seal(&builder(&[]), 99);
     let sources: [(&str, &[u8]); 5] =
         [("a", &old), ("b", &new), ("c", &damaged), ("d", &foreign), ("e", &[0; 100])];
-    let outcome = newest(sources, &site.trusted(), &site.site, &LeastSerial::default());
+    let outcome = newest(sources, &site.trusted(), &site.site, &LeastGeneration::default());
     let (source, seal) = outcome.chosen.unwrap();
-    assert_eq!((source, seal.header().serial.number()), ("b", 8));
+    assert_eq!((source, seal.header().generation.number()), ("b", 8));
     let failed: Vec<&str> = outcome.failed.iter().map(|(source, _)| *source).collect();
     assert_eq!(failed, ["c", "d", "e"]);
     assert_eq!(outcome.failed[2].1, SealError::Empty);
-    let none = newest([("e", &[0; 9][..])], &site.trusted(), &site.site, &LeastSerial::default());
+    let none = newest([("e", &[0; 9][..])], &site.trusted(), &site.site, &LeastGeneration::default());
     assert!(none.chosen.is_none());
 }
 
 #[test]
 fn a_seal_below_the_floor_does_not_count() {
     let site = Fixture::new();
-    let [old, new] = [7, 8].map(|serial| site.seal(&builder(&[]), serial));
+    let [old, new] = [7, 8].map(|generation| site.seal(&builder(&[]), generation));
     let sources: [(&str, &[u8]); 2] = [("a", &old), ("b", &new)];
-    let mut floors = LeastSerial::default();
+    let mut floors = LeastGeneration::default();
     floors.raise_all(8);
     let outcome = newest(sources, &site.trusted(), &site.site, &floors);
     assert_eq!(outcome.chosen.unwrap().0, "b");
     let [(source, error)] = &outcome.failed[..] else { panic!("{:?}", outcome.failed) };
     assert!(
-        matches!(error, SealError::BelowLeast { serial, least: 8, .. } if *source == "a" && serial.number() == 7)
+        matches!(error, SealError::BelowLeast { generation, least: 8, .. } if *source == "a" && generation.number() == 7)
     );
     // The floor of this node alone is higher.
     floors.raise(UnverifiedSeal::parse(&new).unwrap().unproven_header().node.clone(), 9);
     let outcome = newest(sources, &site.trusted(), &site.site, &floors);
     assert!(outcome.chosen.is_none());
     let refused = outcome.failed[1].1.to_string();
-    assert!(refused.contains("has serial 8, this system accepts serial 9 or later"), "{refused}");
+    assert!(refused.contains("has generation 8, this system accepts generation 9 or later"), "{refused}");
 }

@@ -7,14 +7,14 @@ use crate::{control, failure_area, seal_slots};
 use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS, SlotState};
 use handoff::fault::Policy;
 use handoff::last_failure::LastFailure;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::slot::{PerSlot, Slot};
 use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::newest::newest;
 use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::timestamp::Timestamp;
@@ -115,20 +115,20 @@ fn a_control_record_is_the_old_or_the_new_one() {
     for before in [first, fresh.into_raw().now.into_inner()] {
         let old = control::read(&medium(before.clone())).unwrap().effective();
         let states = states(&before, |partition| {
-            assert!(control::change(partition, |record| record.confirmed(Slot::A)).unwrap());
-            assert!(!control::change(partition, |record| record.confirmed(Slot::A)).unwrap());
+            assert!(control::change(partition, |record| record.marked_good(Slot::A)).unwrap());
+            assert!(!control::change(partition, |record| record.marked_good(Slot::A)).unwrap());
         });
         assert!(states.len() > 24, "{}", states.len());
-        let new = ControlRecord { sequence: old.sequence + 1, ..old.clone().confirmed(Slot::A) };
+        let new = ControlRecord { sequence: old.sequence + 1, ..old.clone().marked_good(Slot::A) };
         let held = |state: Vec<u8>| control::read(&medium(state)).unwrap().current().cloned().unwrap();
         assert!(states.iter().any(|state| held(state.clone()) == old));
         for state in states {
             let now = held(state.clone());
             assert!(now == old || now == new, "{now:?}");
             let again = medium(state);
-            control::change(&again, |record| record.confirmed(Slot::A)).unwrap();
+            control::change(&again, |record| record.marked_good(Slot::A)).unwrap();
             let healed = control::read(&again).unwrap().effective();
-            assert_eq!(healed.slots.a.state, SlotState::Confirmed);
+            assert_eq!(healed.slots.a.state, SlotState::Good);
         }
     }
 }
@@ -137,7 +137,7 @@ fn a_control_record_is_the_old_or_the_new_one() {
 fn a_record_that_is_overwritten_in_place_is_lost_and_this_is_seen() {
     let mut before = vec![0; usize::try_from(PARTITION_SIZE).unwrap()];
     before[..4096].copy_from_slice(&ControlRecord::fresh(3).encode());
-    let in_place = ControlRecord { sequence: 2, ..ControlRecord::fresh(3).confirmed(Slot::A) };
+    let in_place = ControlRecord { sequence: 2, ..ControlRecord::fresh(3).marked_good(Slot::A) };
     let states = states(&before, |partition| partition.write(RECORD_OFFSETS[0], &in_place.encode()).unwrap());
     let lost = |state: &Vec<u8>| control::read(&medium(state.clone())).unwrap().current().is_none();
     assert!(states.iter().any(lost));
@@ -195,7 +195,7 @@ impl Site {
         Self { key: SigningKey::generate().unwrap(), node: identity_file::generate() }
     }
 
-    fn seal(&self, name: &str, serial: u64, length: usize) -> VerifiedSeal {
+    fn seal(&self, name: &str, generation: u64, length: usize) -> VerifiedSeal {
         let mut builder = SealBuilder::new(Policy::default(), false);
         let file = FileAttributes {
             mode: 0o600,
@@ -211,9 +211,9 @@ impl Site {
             site: "home".parse().unwrap(),
             node: name.parse().unwrap(),
             recipient: self.node.recipient(),
-            serial: Serial::new(serial).unwrap(),
+            generation: Generation::new(generation).unwrap(),
             created: Timestamp::from_unix(0),
-            release_floor: 0,
+            security_epoch: 0,
         };
         let bytes = builder.build(&header, &[], &self.key).unwrap();
         UnverifiedSeal::parse(&bytes).unwrap().verify(&[self.key.public().clone()], &header.site).unwrap()
@@ -227,13 +227,13 @@ impl Site {
         seal_slots::install(slots, seal, &[self.key.public().clone()])
     }
 
-    /// The serial of the seal that is used.
+    /// The generation of the seal that is used.
     fn counts(&self, slots: &PerSlot<Partition<Recorder>>) -> Option<u64> {
         let found = Slot::BOTH.map(|slot| (slot, seal_slots::read(slots.get(slot)).unwrap()));
         let sources = found.iter().map(|(slot, bytes)| (*slot, bytes.as_slice()));
         let site = "home".parse().unwrap();
-        let newest = newest(sources, &[self.key.public().clone()], &site, &LeastSerial::default());
-        newest.chosen.map(|(_, seal)| seal.header().serial.number())
+        let newest = newest(sources, &[self.key.public().clone()], &site, &LeastGeneration::default());
+        newest.chosen.map(|(_, seal)| seal.header().generation.number())
     }
 }
 
@@ -257,7 +257,7 @@ fn of_two_seals_the_old_or_the_new_one_counts() {
             let target = medium(partition.read(0, before.len()).unwrap());
             let slots = PerSlot { a: slots(old.bytes(), &[]).a, b: target };
             let installed = site.install(&slots, &new).unwrap();
-            let replaced = Serial::new(2);
+            let replaced = Generation::new(2);
             assert_eq!(installed, Installed::Written { slot: Slot::B, replaced });
             assert!(slots.a.into_raw().events.into_inner().is_empty(), "the one that counts was written to");
             // The same writes once more, on the medium that is cut.
@@ -272,7 +272,7 @@ fn of_two_seals_the_old_or_the_new_one_counts() {
         for state in states {
             let slots = slots(old.bytes(), &state);
             let counts = site.counts(&slots).expect("no seal counts");
-            assert!(counts == 2 || counts == 3, "serial {counts} counts");
+            assert!(counts == 2 || counts == 3, "generation {counts} counts");
             seen[usize::from(counts == 3)] += 1;
             site.install(&slots, &new).unwrap();
             assert_eq!(site.counts(&slots), Some(3));
@@ -288,9 +288,9 @@ fn what_must_not_be_installed_is_refused_and_nothing_is_written() {
     let refused = |seal: &VerifiedSeal| site.install(&at_hand, seal).unwrap_err();
     let older = refused(&site.seal("demo", 4, 100));
     assert!(matches!(older, InstallError::Older { slot: Slot::B, .. }), "{older}");
-    assert!(older.to_string().contains("serial 4, and seal-b has serial 5"), "{older}");
+    assert!(older.to_string().contains("generation 4, and seal-b has generation 5"), "{older}");
     let same = refused(&site.seal("demo", 5, 200));
-    assert!(matches!(same, InstallError::SameSerial { slot: Slot::B, .. }), "{same}");
+    assert!(matches!(same, InstallError::SameGeneration { slot: Slot::B, .. }), "{same}");
     let other = refused(&site.seal("beta", 6, 100));
     assert!(matches!(&other, InstallError::OtherNode { found, .. } if found.as_str() == "beta"), "{other}");
     let large = refused(&site.seal("demo", 6, 70_000));

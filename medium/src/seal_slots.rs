@@ -1,14 +1,14 @@
 //! The two places of a node's seal: reading the seals, and writing a new one over the seal that is not used.
 //!
-//! Which one is used is not stored: it is the valid one with the highest serial (`keys::seal::newest`). So a new seal
-//! is used from the moment it is complete, and until then the old one is.
+//! Which one is used is not stored: it is the valid one with the highest generation (`keys::seal::newest`). So a new
+//! seal is used from the moment it is complete, and until then the old one is.
 
 use crate::partition::{MediumError, Partition, Raw};
 use handoff::advice::newer_seal;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use handoff::slot::{PerSlot, Slot};
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::newest::newest;
 use keys::seal::{SealError, UnverifiedSeal, VerifiedSeal};
 use keys::signature::PublicKey;
@@ -25,8 +25,8 @@ pub enum Installed {
     Written {
         /// The slot that was written.
         slot: Slot,
-        /// The serial that was used before, if any.
-        replaced: Option<Serial>,
+        /// The generation that was used before, if any.
+        replaced: Option<Generation>,
     },
     /// The same seal is in this slot and used already.
     AlreadyThere(Slot),
@@ -41,29 +41,29 @@ pub enum InstallError {
     /// The seal would be refused with this system's keys and floors.
     #[error("the seal would not count: {0}; make it with the signing key of the site that made this stick")]
     Refused(SealError),
-    /// The seal that is used has a higher serial.
+    /// The seal that is used has a higher generation.
     #[error(
-        "the seal has serial {new}, and seal-{slot} has serial {current}, which is newer and holds: the older one would \
-         never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
+        "the seal has generation {new}, and seal-{slot} has generation {current}, which is newer and holds: the older \
+         one would never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
     )]
     Older {
-        /// The serial of the new seal.
-        new: Serial,
-        /// The serial of the seal that is used.
-        current: Serial,
+        /// The generation of the new seal.
+        new: Generation,
+        /// The generation of the seal that is used.
+        current: Generation,
         /// The slot of the seal that is used.
         slot: Slot,
         /// The name of the node.
         node: Name,
     },
-    /// Two different seals have the same serial.
+    /// Two different seals have the same generation.
     #[error(
-        "seal-{slot} has another seal of the same serial {serial}; make one with a number of its own on the workstation: \
-         {}", newer_seal(node.as_str(), serial.number())
+        "seal-{slot} has another seal of the same generation {generation}; make one with a number of its own on the \
+         workstation: {}", newer_seal(node.as_str(), generation.number())
     )]
-    SameSerial {
-        /// The serial of both.
-        serial: Serial,
+    SameGeneration {
+        /// The generation of both.
+        generation: Generation,
         /// The slot of the other seal.
         slot: Slot,
         /// The name of the node.
@@ -130,26 +130,26 @@ pub fn install<R: Raw>(
     let found = PerSlot { a: read(&slots.a)?, b: read(&slots.b)? };
     let sources = Slot::BOTH.map(|slot| (slot, found.get(slot).as_slice()));
     // A seal that a floor refuses is still a seal of this node that may be overwritten.
-    let current = newest(sources, trusted, &header.site, &LeastSerial::default()).chosen;
+    let current = newest(sources, trusted, &header.site, &LeastGeneration::default()).chosen;
     if let Some((slot, current)) = &current {
         let (slot, node, old) = (*slot, header.node.clone(), current.header());
         if old.node != node {
             return Err(InstallError::OtherNode { expected: old.node.clone(), found: node });
         }
-        if old.serial > header.serial {
-            return Err(InstallError::Older { new: header.serial, current: old.serial, slot, node });
+        if old.generation > header.generation {
+            return Err(InstallError::Older { new: header.generation, current: old.generation, slot, node });
         }
         if current.bytes() == new.bytes() {
             return Ok(Installed::AlreadyThere(slot));
         }
-        if old.serial == header.serial {
-            return Err(InstallError::SameSerial { serial: old.serial, slot, node });
+        if old.generation == header.generation {
+            return Err(InstallError::SameGeneration { generation: old.generation, slot, node });
         }
     }
     let slot = current.as_ref().map_or(Slot::A, |(slot, _)| slot.other());
     write(slots.get(slot), slot, new)?;
     match holds(&read(slots.get(slot))?) {
-        Ok(_) => Ok(Installed::Written { slot, replaced: current.map(|(_, seal)| seal.header().serial) }),
+        Ok(_) => Ok(Installed::Written { slot, replaced: current.map(|(_, seal)| seal.header().generation) }),
         Err(problem) => Err(InstallError::DoesNotHold { slot, problem }),
     }
 }

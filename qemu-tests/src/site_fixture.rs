@@ -258,9 +258,9 @@ impl SiteFixture {
         let line = text.lines().find(|line| line.starts_with("greeting = ")).context("no greeting")?;
         fs::write(&node, text.replace(line, &format!("greeting = \"{greeting}\"")))?;
         let mut mksecrets = self.command("mksecrets");
-        // A separate copy of the record of serials: other tests make the next seal as well.
+        // A separate copy of the record of generations: other tests make the next seal as well.
         succeed(Command::new("cp").arg("-r").arg(self.folder.join("config")).arg(folder.join("config")))?;
-        // Builds of images after a change of the site have recorded serials there, too.
+        // Builds of images after a change of the site have recorded generations there, too.
         match fs::remove_file(folder.join("config/psyops/test/test.nodes.toml")) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}

@@ -1,11 +1,12 @@
-//! `psyops-agent configure`: runs a stage; after the second one, the report, the confirmation and the site's action.
+//! `psyops-agent configure`: runs a stage; after the second one, the report, the mark of a good boot and the site's
+//! action.
 
 use super::{complain, pause, say};
 use crate::configure::{self, RunLock};
-use crate::confirm;
 use crate::file;
 use crate::hardening;
 use crate::last_failure;
+use crate::mark_good;
 use crate::node;
 use crate::older;
 use crate::report;
@@ -82,7 +83,7 @@ fn pause_syslog(root: &Root) -> Option<PausedSyslog> {
     paused.map_err(|error| complain(&error)).ok()
 }
 
-/// The boot is complete: confirms it, publishes the report, and applies the site's action.
+/// The boot is complete: marks it good, publishes the report, and applies the site's action.
 fn finish(root: &Root) {
     let mut status = Status::load(root).unwrap_or_default();
     let mut report = report::complete(root, &status);
@@ -91,18 +92,18 @@ fn finish(root: &Root) {
     }
     report.older.iter().for_each(|older| say(&older.message));
     let answer = answer(root, &report);
-    let confirmation = match answer {
+    let marked = match answer {
         FaultAction::Reboot | FaultAction::Rescue => {
-            format!("not confirmed: the site answers a failed configuration with {answer}")
+            format!("not marked good: the site answers a failed configuration with {answer}")
         }
         _ => {
             if let Err(error) = older::remember(root, &report) {
                 complain(&error);
             }
-            confirm_slot(root, &report)
+            mark_slot_good(root, &report)
         }
     };
-    status.confirmation = Some(confirmation);
+    status.mark_good = Some(marked);
     if !matches!(answer, FaultAction::Reboot | FaultAction::Rescue)
         && let Err(error) = last_failure::show(root)
     {
@@ -131,16 +132,16 @@ fn close_modules(root: &Root) {
     }
 }
 
-fn confirm_slot(root: &Root, report: &BootReport) -> String {
+fn mark_slot_good(root: &Root, report: &BootReport) -> String {
     let Some(slot) = report.slot.as_deref().and_then(|letter| letter.parse::<Slot>().ok()) else {
-        return "not confirmed: this boot came from no slot".into();
+        return "not marked good: this boot came from no slot".into();
     };
-    match confirm::confirm(root, slot) {
-        Ok(true) => format!("slot {slot} confirmed"),
-        Ok(false) => format!("slot {slot} was confirmed before"),
+    match mark_good::mark_good(root, slot) {
+        Ok(true) => format!("slot {slot} is marked good"),
+        Ok(false) => format!("slot {slot} was marked good before"),
         Err(error) => {
             complain(&error);
-            format!("slot {slot} not confirmed: {error}")
+            format!("slot {slot} is not marked good: {error}")
         }
     }
 }
@@ -159,7 +160,7 @@ fn answer(root: &Root, report: &BootReport) -> FaultAction {
 /// control partition asks the selector for the rescue shell.
 fn restart(root: &Root, answer: FaultAction) {
     if answer == FaultAction::Rescue
-        && let Err(error) = confirm::request_rescue(root)
+        && let Err(error) = mark_good::request_rescue(root)
     {
         complain(&error);
         return;

@@ -1,7 +1,7 @@
 //! `psyops-agent reboot`: restarts the machine, to the rescue shell on request.
 
 use super::{FORMAT, RebootArguments, complain, say};
-use crate::confirm;
+use crate::mark_good;
 use crate::root::Root;
 use handoff::json::Object;
 use std::process::{Command, ExitCode, Stdio};
@@ -10,7 +10,7 @@ pub(super) fn run(root: &Root, arguments: &RebootArguments) -> ExitCode {
     // The request for rescue comes first; if it cannot be written there is no restart, which would start the wrong
     // system.
     if arguments.rescue
-        && let Err(error) = confirm::request_rescue(root)
+        && let Err(error) = mark_good::request_rescue(root)
     {
         complain(&error);
         return ExitCode::from(74);

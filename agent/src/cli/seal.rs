@@ -51,30 +51,31 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn text(outcome: &Outcome) -> String {
-    let serial = outcome.serial;
+    let generation = outcome.generation;
     match outcome.installed {
         Installed::Written { slot, replaced } => {
-            let before =
-                replaced.map_or_else(|| "none held before".to_owned(), |old| format!("serial {old} before"));
+            let before = replaced
+                .map_or_else(|| "none held before".to_owned(), |old| format!("generation {old} before"));
             format!(
-                "seal of serial {serial} written to seal-{slot} ({before}); it counts from the next start on"
+                "seal generation {generation} written to seal-{slot} ({before}); it counts from the next start on"
             )
         }
-        Installed::AlreadyThere(slot) => format!("seal of serial {serial} is in seal-{slot} already"),
+        Installed::AlreadyThere(slot) => format!("seal generation {generation} is in seal-{slot} already"),
     }
 }
 
-/// The output of `seal install --json`: slot and serial of the seal, whether it was written, and the replaced serial.
+/// The output of `seal install --json`: slot and generation of the seal, whether it was written, and the replaced
+/// generation.
 #[must_use]
 pub fn to_json(outcome: &Outcome) -> String {
     let (slot, written, replaced) = match outcome.installed {
         Installed::Written { slot, replaced } => (slot, true, replaced),
         Installed::AlreadyThere(slot) => (slot, false, None),
     };
-    let replaced = replaced.map_or_else(|| "null".to_owned(), |serial| serial.to_string());
+    let replaced = replaced.map_or_else(|| "null".to_owned(), |generation| generation.to_string());
     Object::new()
         .number("format", FORMAT)
-        .number("serial", outcome.serial.number())
+        .number("serial", outcome.generation.number())
         .string("slot", &slot.to_string())
         .boolean("written", written)
         .raw("replaced", &replaced)

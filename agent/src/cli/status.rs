@@ -98,7 +98,7 @@ fn details(report: &BootReport, status: Option<&Status>) -> String {
         lines.push(format!("stage {}: {}, {} s", stage.stage, stage.result.word(), seconds(stage.took_ms)));
         lines.extend(stage.roles.iter().map(|role| format!("  {}", role.line())));
     }
-    lines.extend(status.and_then(|status| status.confirmation.clone()));
+    lines.extend(status.and_then(|status| status.mark_good.clone()));
     // The lines have names of files, and each must stay one line.
     lines.iter().map(|line| Shown(line).to_string()).collect::<Vec<_>>().join("\n")
 }

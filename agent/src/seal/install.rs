@@ -12,7 +12,7 @@ use handoff::advice::newer_seal;
 use handoff::name::Name;
 use handoff::partition::Role;
 use handoff::slot::{PerSlot, Slot};
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::{SealError, SystemTooOld, UnverifiedSeal};
 use medium::seal_slots::{self, Installed};
 use medium::{MediumError, Partition};
@@ -23,8 +23,8 @@ pub const LONGEST: u64 = 64 * 1024 * 1024;
 /// The result of an installation that succeeded.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// The serial of the seal.
-    pub serial: Serial,
+    /// The generation of the seal.
+    pub generation: Generation,
     /// Whether it was written, and into which slot.
     pub installed: Installed,
 }
@@ -40,13 +40,13 @@ pub enum InstallError {
     Seal(#[from] SealError),
     /// This node runs with a newer one, from any source.
     #[error(
-        "the seal has serial {new}, this node runs with serial {running}: the older one would never be used; make a \
-         newer one on the workstation: {}", newer_seal("NAME", *running)
+        "the seal has generation {new}, this node runs with generation {running}: the older one would never be used; \
+         make a newer one on the workstation: {}", newer_seal("NAME", *running)
     )]
     OlderThanRunning {
-        /// The serial of the new seal.
-        new: Serial,
-        /// The serial in the boot report.
+        /// The generation of the new seal.
+        new: Generation,
+        /// The generation in the boot report.
         running: u64,
     },
     /// The new seal requires a newer system.
@@ -54,14 +54,14 @@ pub enum InstallError {
     SystemTooOld(#[from] SystemTooOld),
     /// This node has run with a newer seal before.
     #[error(
-        "the seal has serial {new}, this node has run with serial {seen}: {}", highest_seen::advice(node, *seen)
+        "the seal has generation {new}, this node has run with generation {seen}: {}", highest_seen::advice(node, *seen)
     )]
     OlderThanSeen {
         /// The name of the node.
         node: Name,
-        /// The serial of the new seal.
-        new: Serial,
-        /// The serial in the node's record.
+        /// The generation of the new seal.
+        new: Generation,
+        /// The generation in the node's record.
         seen: u64,
     },
     /// The seal could not be written to the stick, or is refused there.
@@ -90,28 +90,28 @@ impl From<MediumError> for InstallError {
 /// Installs the seal in `bytes` on the stick that booted.
 pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     let Trusted { trust, keys } = Trusted::load(root)?;
-    let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_serial)?;
+    let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_generation)?;
     seal.clone().open(&identity(root)?)?;
     let seal = seal.runs_on(trust.security_epoch)?;
     // Without a report, only the seals on the stick show which one is newer.
-    let running = report::load(root).ok().and_then(|report| report.serial);
+    let running = report::load(root).ok().and_then(|report| report.generation);
     // A damaged record must not prevent a new seal.
     let seen = highest_seen::read(root, &trust.site, &seal.header().node).ok().flatten();
-    not_older(seal.header(), running, seen.map(|seen| seen.serial))?;
-    let serial = seal.header().serial;
+    not_older(seal.header(), running, seen.map(|seen| seen.generation))?;
+    let generation = seal.header().generation;
     let disk = BootDisk::find(root)?;
     let open = |slot| -> Result<Partition, InstallError> {
         Ok(Partition::open_to_write(&disk.partition(Role::Seal(slot))?)?)
     };
     let slots = PerSlot { a: open(Slot::A)?, b: open(Slot::B)? };
     let installed = seal_slots::install(&slots, &seal, &keys)?;
-    Ok(Outcome { serial, installed })
+    Ok(Outcome { generation, installed })
 }
 
-/// Refuses a seal whose serial is below the running one or the one in the node's record.
+/// Refuses a seal whose generation is below the running one or the one in the node's record.
 fn not_older(new: &Header, running: Option<u64>, seen: Option<u64>) -> Result<(), InstallError> {
-    let (node, new) = (new.node.clone(), new.serial);
-    let above = |serial: &u64| *serial > new.number();
+    let (node, new) = (new.node.clone(), new.generation);
+    let above = |generation: &u64| *generation > new.number();
     match (running.filter(above), seen.filter(above)) {
         (Some(running), _) => Err(InstallError::OlderThanRunning { new, running }),
         (None, Some(seen)) => Err(InstallError::OlderThanSeen { node, new, seen }),
@@ -138,16 +138,16 @@ mod tests {
         let site = Site::new();
         let old = device(&site, "/dev/sda9");
         let (new, _) = site.seal_for("node-1", 2, &site.key);
-        let serial = Serial::new(2).unwrap();
-        let written = Installed::Written { slot: Slot::B, replaced: Some(Serial::FIRST) };
-        assert_eq!(install(&site.root, &new).unwrap(), Outcome { serial, installed: written });
+        let generation = Generation::new(2).unwrap();
+        let written = Installed::Written { slot: Slot::B, replaced: Some(Generation::FIRST) };
+        assert_eq!(install(&site.root, &new).unwrap(), Outcome { generation, installed: written });
         assert_eq!(device(&site, "/dev/sda9"), old);
         assert!(device(&site, "/dev/sda10").starts_with(&new));
         let again = install(&site.root, &new).unwrap();
         assert_eq!(again.installed, Installed::AlreadyThere(Slot::B));
         let (third, _) = site.seal_for("node-1", 3, &site.key);
         let back = install(&site.root, &third).unwrap();
-        assert_eq!(back.installed, Installed::Written { slot: Slot::A, replaced: Some(serial) });
+        assert_eq!(back.installed, Installed::Written { slot: Slot::A, replaced: Some(generation) });
     }
 
     #[test]
@@ -159,7 +159,7 @@ mod tests {
             assert!(not_older(header, running, seen).is_ok(), "{running:?} {seen:?}");
         }
         let error = not_older(header, Some(4), Some(6)).unwrap_err();
-        let start = "the seal has serial 5, this node has run with serial 6: ";
+        let start = "the seal has generation 5, this node has run with generation 6: ";
         assert_eq!(error.to_string(), start.to_owned() + &highest_seen::advice(&header.node, 6));
         assert!(matches!(
             not_older(header, Some(7), Some(6)),
@@ -184,7 +184,7 @@ mod tests {
             found: "beta".parse().unwrap(),
         });
         assert_eq!(refused(&beta).to_string(), other.to_string());
-        let report = BootReport { serial: Some(9), ..BootReport::default() };
+        let report = BootReport { generation: Some(9), ..BootReport::default() };
         site.write(paths::BOOT_REPORT, report.to_json().as_bytes());
         assert!(matches!(refused(&good), InstallError::OlderThanRunning { running: 9, .. }));
         site.write(paths::BOOT_REPORT, BootReport::default().to_json().as_bytes());

@@ -84,7 +84,7 @@ pub fn open_current(root: &Root) -> Result<OpenedSeal, SealProblem> {
         sources.push((Role::Seal(slot).name(), seal_slots::read(&partition)?));
     }
     let sources = sources.iter().map(|(name, bytes)| (*name, bytes.as_slice()));
-    let found = newest(sources, &trusted.keys, &trusted.trust.site, &trusted.trust.least_serial);
+    let found = newest(sources, &trusted.keys, &trusted.trust.site, &trusted.trust.least_generation);
     let Some((_, verified)) = found.chosen else {
         let reasons = found.failed.iter().map(|(name, error)| format!("{name}: {error}"));
         return Err(SealProblem::NoSeal(reasons.collect::<Vec<_>>().join("; ")));

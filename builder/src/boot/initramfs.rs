@@ -204,7 +204,7 @@ impl Archive {
 mod tests {
     use super::*;
     use handoff::fault::Policy;
-    use handoff::least_serial::LeastSerial;
+    use handoff::least_generation::LeastGeneration;
     use handoff::modules::{Module, ModuleKind};
     use std::process::{Command, Stdio};
 
@@ -213,7 +213,7 @@ mod tests {
             site: "demo".parse().unwrap(),
             release: "1".parse().unwrap(),
             security_epoch: 1,
-            least_serial: LeastSerial::default(),
+            least_generation: LeastGeneration::default(),
             build_time: 1_700_000_000,
             signing_keys: vec!["RWQ".into()],
             overlay_size: "50%".into(),

@@ -157,7 +157,7 @@ fn to_json(built: &Built) -> Value {
         "loader_size": system.loader_size,
         "initramfs_size": packed,
         "initramfs_unpacked_size": unpacked,
-        "seal_serial": prepared.seal.opened.header().serial.number(),
+        "seal_serial": prepared.seal.opened.header().generation.number(),
         "seal_reasons": prepared.seal.reasons,
         "public_sha256": built.record.digests.public().to_string(),
         "node_sha256": built.record.digests.node().to_string(),

@@ -147,8 +147,9 @@ pub struct MksecretsOutput {
     pub size: u64,
     /// The paths of the files on it.
     pub files: Vec<String>,
-    /// The serial of the seal that the partition belongs to.
-    pub serial: u64,
+    /// The generation of the seal that the partition belongs to.
+    #[serde(rename = "serial")]
+    pub generation: u64,
     /// The path of that seal.
     #[serde(serialize_with = "shown")]
     pub seal: PathBuf,
@@ -217,7 +218,7 @@ pub fn run(
         target,
         size: length,
         files,
-        serial: opened.header().serial.number(),
+        generation: opened.header().generation.number(),
         seal: prepared.seal.path.clone(),
         sealed_because: prepared.seal.reasons.clone(),
         keys_made: prepared.keys_made,
@@ -241,9 +242,9 @@ pub fn tell(prepared: &Prepared, progress: &dyn Fn(&str)) {
         progress(&format!("made new keys for the node {}: commit them with the site", prepared.node));
     }
     if !prepared.seal.reasons.is_empty() {
-        let serial = prepared.seal.opened.header().serial;
+        let generation = prepared.seal.opened.header().generation;
         progress(&format!(
-            "made seal {serial} of the node {}: {}",
+            "made seal {generation} of the node {}: {}",
             prepared.node,
             prepared.seal.reasons.join(", ")
         ));
@@ -297,7 +298,7 @@ impl fmt::Display for MksecretsOutput {
             self.size
         )?;
         writeln!(f, "  key   {}", self.recipient)?;
-        writeln!(f, "  seal  {} ({})", self.serial, Shown(self.seal.display()))?;
+        writeln!(f, "  seal  {} ({})", self.generation, Shown(self.seal.display()))?;
         write!(f, "  files {}", self.files.join(" "))
     }
 }

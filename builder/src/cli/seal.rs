@@ -10,7 +10,7 @@ use crate::secrets::seal::{SealWish, Unbelieved};
 use crate::site::site_or_default;
 use clap::Args;
 use handoff::shown::Shown;
-use keys::seal::header::Serial;
+use keys::seal::header::Generation;
 use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use std::path::PathBuf;
   psyops seal --site fleet --node pi1 --raise serial
   psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
   psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal cannot be believed
-  psyops seal --site fleet --node pi1 --above 9          where the node has seen serial 9, and this is to replace it
+  psyops seal --site fleet --node pi1 --above 9          where the node has seen generation 9, and this is to replace it
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
     #[command(flatten)]
@@ -36,15 +36,15 @@ pub struct SealArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Raise the least serial or the least release first, so that what was replaced is refused
+    /// Raise the least generation or the least release first, so that what was replaced is refused
     #[arg(long, value_name = "WHAT")]
     pub raise: Option<Raise>,
-    /// Make a new seal where the kept one cannot be believed, above the last serial that is known here
+    /// Make a new seal where the kept one cannot be believed, above the last generation that is known here
     #[arg(long)]
     pub replace: bool,
-    /// A serial that the node has seen: a seal that is not above it is made again, with a higher one
-    #[arg(long, value_name = "SERIAL", conflicts_with = "raise")]
-    pub above: Option<Serial>,
+    /// A generation that the node has seen: a seal that is not above it is made again, with a higher one
+    #[arg(long, value_name = "GENERATION", conflicts_with = "raise")]
+    pub above: Option<Generation>,
     /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
@@ -114,7 +114,7 @@ impl Classified for RaisedWithoutSeals {
 fn to_json(prepared: &Prepared) -> Value {
     json!({
         "node": prepared.node.to_string(),
-        "serial": prepared.seal.opened.header().serial.number(),
+        "serial": prepared.seal.opened.header().generation.number(),
         "seal": prepared.seal.path.display().to_string(),
         "sealed_because": prepared.seal.reasons,
         "keys_made": prepared.keys_made,

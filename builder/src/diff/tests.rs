@@ -61,7 +61,7 @@ fn what_differs_is_told_part_by_part() {
     let b = fixture::image_of(&Recipe {
         signing: &two,
         release: "1.1",
-        serial: 5,
+        generation: 5,
         selector: b"Selector",
         loader: &loader,
         uname: "6.1.1-test",
@@ -94,7 +94,7 @@ fn what_differs_is_told_part_by_part() {
         "keys changed UKI: signed by",
         first_key,
         second_key,
-        "seal changed seal-a: serial signed by content",
+        "seal changed seal-a: generation signed by content",
         "esp changed EFI/BOOT/BOOTX64.EFI: content",
         "secret changed secret: ",
     ];

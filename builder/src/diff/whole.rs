@@ -46,9 +46,9 @@ pub(super) fn seal(image: &ImageReader, slot: Slot) -> Result<Facts, String> {
         ("node", Value::text(&header.node)),
         ("recipient", Value::text(&header.recipient)),
         ("recipients", Value::Number(to_u64(crate::inspect::stanzas(seal.bytes())))),
-        ("serial", Value::Number(header.serial.number())),
+        ("generation", Value::Number(header.generation.number())),
         ("created", Value::text(&header.created)),
-        ("release floor", Value::text(&header.release_floor)),
+        ("security epoch", Value::text(&header.security_epoch)),
         ("signed by", Value::Text(signer)),
         ("content", Value::Digest(Sha256Digest::of(seal.bytes()))),
     ];

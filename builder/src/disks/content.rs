@@ -232,7 +232,7 @@ fn stick(disk: OpenDisk<'_>, reader: &ImageReader, size: u64) -> Result<Option<C
             Err(_) => {}
         }
     }
-    let newest = found.into_iter().max_by_key(|seal| seal.unproven_header().serial);
+    let newest = found.into_iter().max_by_key(|seal| seal.unproven_header().generation);
     let kind = newest.map_or(ContentKind::Other("psyopsOS".to_owned()), |seal| {
         let header = seal.unproven_header();
         ContentKind::Stick { site: header.site.to_string(), node: header.node.to_string() }

@@ -15,7 +15,7 @@ use crate::store::{self, Store};
 use crate::tree::{LayeredTree, TreeError};
 use handoff::fault::Policy;
 use handoff::kernel_arguments::ROOT_HASH;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::loader_config::LoaderConfig;
 use handoff::name::Name;
 use handoff::rescue::RescuePolicy;
@@ -53,7 +53,7 @@ fn trust(site: &Name, release: &Name) -> LoaderConfig {
         site: site.clone(),
         release: release.clone(),
         security_epoch: 1,
-        least_serial: LeastSerial::default(),
+        least_generation: LeastGeneration::default(),
         build_time: BUILD_TIME,
         signing_keys: vec![format!("RW{}", "Q".repeat(54))],
         overlay_size: "50%".into(),

@@ -143,11 +143,11 @@ fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepa
 }
 
 fn seal_line(node: &Name, seal: &NodeSeal) -> String {
-    let serial = seal.opened.header().serial;
+    let generation = seal.opened.header().generation;
     if seal.reasons.is_empty() {
-        format!("seal of {node}: serial {serial}, as it was")
+        format!("seal of {node}: generation {generation}, as it was")
     } else {
-        format!("seal of {node}: serial {serial}, made anew: {}", seal.reasons.join("; "))
+        format!("seal of {node}: generation {generation}, made anew: {}", seal.reasons.join("; "))
     }
 }
 

@@ -101,7 +101,7 @@ pub fn trust(site: &Site) -> LoaderConfig {
         site: site.id.clone(),
         release: site.release.clone(),
         security_epoch: site.security_epoch,
-        least_serial: site.floors(),
+        least_generation: site.floors(),
         build_time: site.build_time,
         signing_keys: site.signing_keys.clone(),
         overlay_size: site.boot.overlay_size.clone(),

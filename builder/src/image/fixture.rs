@@ -10,7 +10,7 @@ use crate::site::Sizes;
 use handoff::fault::Policy;
 use handoff::hash::Sha256Digest;
 use handoff::kernel_arguments::ROOT_HASH;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::loader_config::LoaderConfig;
 use handoff::manifest::RelativePath;
 use handoff::name::Name;
@@ -18,7 +18,7 @@ use handoff::paths::SECRET_LABEL;
 use handoff::rescue::RescuePolicy;
 use handoff::verity::OnCorruption;
 use keys::issue::signing::SigningKey;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
@@ -42,7 +42,7 @@ pub(crate) struct Recipe<'r> {
     pub(crate) signing: &'r SigningKey,
     pub(crate) node: &'r str,
     pub(crate) release: &'r str,
-    pub(crate) serial: u64,
+    pub(crate) generation: u64,
     pub(crate) selector: &'r [u8],
     pub(crate) loader: &'r [u8],
     pub(crate) uname: &'r str,
@@ -53,8 +53,8 @@ pub(crate) struct Recipe<'r> {
     /// Path and content of the secret partition's files; without files, it is an ext4 as mke2fs makes it.
     pub(crate) secret: &'r [(&'r str, &'r [u8])],
     pub(crate) sizes: Sizes,
-    /// The lowest serials that the system accepts.
-    pub(crate) least_serial: LeastSerial,
+    /// The lowest generations that the system accepts.
+    pub(crate) least_generation: LeastGeneration,
     /// The seal; by default, one whose payload cannot be decrypted.
     pub(crate) seal: Option<&'r [u8]>,
 }
@@ -65,7 +65,7 @@ impl<'r> Recipe<'r> {
             signing,
             node: "demo",
             release: "1.0",
-            serial: 4,
+            generation: 4,
             selector: b"selector",
             loader: b"loader",
             uname: "6.1.0-test",
@@ -73,7 +73,7 @@ impl<'r> Recipe<'r> {
             root: &[],
             secret: &[],
             sizes: Sizes::default(),
-            least_serial: LeastSerial::default(),
+            least_generation: LeastGeneration::default(),
             seal: None,
         }
     }
@@ -82,9 +82,9 @@ impl<'r> Recipe<'r> {
 fn seal(recipe: &Recipe<'_>) -> Vec<u8> {
     let recipient = RECIPIENT.parse().unwrap();
     let created = "2026-11-01T00:00:00Z".parse().unwrap();
-    let serial = Serial::new(recipe.serial).unwrap();
+    let generation = Generation::new(recipe.generation).unwrap();
     let node = name(recipe.node);
-    let header = Header { site: name("site"), node, recipient, serial, created, release_floor: 1 };
+    let header = Header { site: name("site"), node, recipient, generation, created, security_epoch: 1 };
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n-> X25519 c\nd\n--- mac\nbytes";
     let mut seal = header.encode(payload.len()).into_bytes();
     seal.extend_from_slice(payload);
@@ -99,7 +99,7 @@ fn initramfs(recipe: &Recipe<'_>) -> Vec<u8> {
         site: name("site"),
         release: name(recipe.release),
         security_epoch: 1,
-        least_serial: recipe.least_serial.clone(),
+        least_generation: recipe.least_generation.clone(),
         build_time: 1_700_000_000,
         signing_keys: vec![recipe.signing.public().as_str().to_owned()],
         overlay_size: "50%".into(),

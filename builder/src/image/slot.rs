@@ -75,7 +75,7 @@ impl Classified for SlotError {
 #[must_use]
 pub fn owner(image: &ImageReader) -> Option<Header> {
     let seals = Slot::BOTH.into_iter().filter_map(|slot| seal(image, slot).ok()?.ok());
-    seals.map(|seal| seal.unproven_header().clone()).max_by_key(|header| header.serial)
+    seals.map(|seal| seal.unproven_header().clone()).max_by_key(|header| header.generation)
 }
 
 /// Reads both control records.

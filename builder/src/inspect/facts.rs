@@ -13,7 +13,7 @@ use handoff::paths::SECRET_LABEL;
 use handoff::slot::Slot;
 use handoff::verity::RootHash;
 use keys::seal::SealError;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::{Path, PathBuf};
@@ -75,10 +75,10 @@ pub struct SecretFacts {
 pub struct OlderSeal {
     /// Which of the two seal partitions.
     pub slot: Slot,
-    /// The serial of its seal.
-    pub serial: Serial,
-    /// The serial of the other seal.
-    pub newer: Serial,
+    /// The generation of its seal.
+    pub generation: Generation,
+    /// The generation of the other seal.
+    pub newer: Generation,
 }
 
 /// All facts of an image.
@@ -107,23 +107,24 @@ pub struct Inspection {
 }
 
 impl Inspection {
-    /// The header of the seal with the highest serial. It is not verified.
+    /// The header of the seal with the highest generation. It is not verified.
     #[must_use]
     pub fn seal(&self) -> Option<&Header> {
         let headers = self.seals.iter().filter_map(|seal| seal.content.as_ref().ok()?.as_ref());
-        headers.map(|(header, _)| header).max_by_key(|header| header.serial)
+        headers.map(|(header, _)| header).max_by_key(|header| header.generation)
     }
 }
 
 impl Inspection {
-    /// The seal partition with the older seal, if both have one and their serials differ.
+    /// The seal partition with the older seal, if both have one and their generations differ.
     #[must_use]
     pub fn older_seal(&self) -> Option<OlderSeal> {
-        let serial = |facts: &SealFacts| Some((facts.slot, facts.content.as_ref().ok()?.as_ref()?.0.serial));
-        let [a, b] = self.seals.each_ref().map(serial);
+        let generation =
+            |facts: &SealFacts| Some((facts.slot, facts.content.as_ref().ok()?.as_ref()?.0.generation));
+        let [a, b] = self.seals.each_ref().map(generation);
         let (a, b) = (a?, b?);
         let (older, newer) = if a.1 < b.1 { (a, b) } else { (b, a) };
-        (older.1 < newer.1).then_some(OlderSeal { slot: older.0, serial: older.1, newer: newer.1 })
+        (older.1 < newer.1).then_some(OlderSeal { slot: older.0, generation: older.1, newer: newer.1 })
     }
 }
 

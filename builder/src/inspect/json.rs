@@ -24,7 +24,7 @@ pub fn to_json(inspection: &Inspection) -> Value {
         "seals": inspection.seals.iter().map(seal_partition).collect::<Vec<_>>(),
         "older_seal": inspection.older_seal().map(|older| json!({
             "slot": older.slot.to_string(),
-            "serial": older.serial.number(),
+            "serial": older.generation.number(),
             "newer": older.newer.number(),
         })),
         "secret": inspection.secret.as_ref().map(|secret| json!({
@@ -106,9 +106,9 @@ fn seal_partition(facts: &SealFacts) -> Value {
             "node": header.node.to_string(),
             "recipient": header.recipient.to_string(),
             "recipients": recipients,
-            "serial": header.serial.number(),
+            "serial": header.generation.number(),
             "created": header.created.to_string(),
-            "release_floor": header.release_floor,
+            "release_floor": header.security_epoch,
         }),
         Err(problem) => json!({"state": "bad", "problem": problem}),
     };

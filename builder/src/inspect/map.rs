@@ -108,7 +108,9 @@ fn seal_words(inspection: &Inspection, slot: Slot) -> (String, bool) {
     let content = |facts: &&SealFacts| facts.slot == slot;
     match inspection.seals.iter().find(content).map(|facts| &facts.content) {
         None | Some(Ok(None)) => ("empty".into(), false),
-        Some(Ok(Some((header, _)))) => (format!("serial {} for node {}", header.serial, header.node), false),
+        Some(Ok(Some((header, _)))) => {
+            (format!("generation {} for node {}", header.generation, header.node), false)
+        }
         Some(Err(problem)) => (format!("bad: {problem}"), true),
     }
 }

@@ -31,10 +31,11 @@ pub fn to_text(inspection: &Inspection) -> String {
         text.push_str(&control(area));
     }
     inspection.seals.iter().for_each(|facts| text.push_str(&seal(facts)));
-    if let Some(OlderSeal { slot, serial, newer }) = inspection.older_seal() {
+    if let Some(OlderSeal { slot, generation, newer }) = inspection.older_seal() {
         let used = slot.other();
         text.push_str(&format!(
-            "        seal-{slot} is older (serial {serial}); nodes use seal-{used} (serial {newer}) where its signature holds\n"
+            "        seal-{slot} is older (generation {generation}); nodes use seal-{used} (generation {newer}) where \
+             its signature holds\n"
         ));
     }
     if let Some(secret) = &inspection.secret {
@@ -80,11 +81,11 @@ fn seal(facts: &SealFacts) -> String {
         Ok(None) => format!("seal-{}  empty\n", facts.slot),
         Err(problem) => format!("seal-{}  bad: {}\n", facts.slot, Shown(problem)),
         Ok(Some((header, recipients))) => format!(
-            "seal-{}  serial {} of {}, release floor {}\n        for {} and {} more\n",
+            "seal-{}  generation {} of {}, security epoch {}\n        for {} and {} more\n",
             facts.slot,
-            header.serial,
+            header.generation,
             header.created,
-            header.release_floor,
+            header.security_epoch,
             header.recipient,
             recipients.saturating_sub(1),
         ),

@@ -93,13 +93,13 @@ fn no_slot(a: SlotError, b: SlotError) -> DirectError {
     DirectError::NoSlot { a: Box::new(a), b: Box::new(b) }
 }
 
-/// The seal with the highest serial. The loader verifies it; nothing here depends on it.
+/// The seal with the highest generation. The loader verifies it; nothing here depends on it.
 fn newest_seal(image: &ImageReader) -> Result<Option<UnverifiedSeal>, ReadError> {
     let mut seals = Vec::new();
     for slot in Slot::BOTH {
         seals.extend(slot::seal(image, slot)?);
     }
-    Ok(seals.into_iter().max_by_key(|seal| seal.unproven_header().serial))
+    Ok(seals.into_iter().max_by_key(|seal| seal.unproven_header().generation))
 }
 
 #[cfg(test)]

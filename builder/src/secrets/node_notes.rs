@@ -1,19 +1,19 @@
 //! What this workstation knows of a site's nodes, stored beside the private keys, where commits to the site cannot
-//! change it: the last serial of each node's seals, its public keys, and the floors that were in use.
+//! change it: the last generation of each node's seals, its public keys, and the floors that were in use.
 //!
-//! Nodes refuse a seal with a lower serial than that of the one they have. So a new seal gets a serial above both that
-//! of the stored seal (if its signature is valid) and the one noted here. A stored seal with a serial far above the
-//! noted one is refused: with the highest serial of all, the node could never be given another seal.
+//! Nodes refuse a seal with a lower generation than that of the one they have. So a new seal gets a generation above
+//! both that of the stored seal (if its signature is valid) and the one noted here. A stored seal with a generation far
+//! above the noted one is refused: with the highest generation of all, the node could never be given another seal.
 
 use crate::atomic::{self, AtomicError};
 use crate::error::{Class, Classified};
 use crate::secrets::private_file::{PrivateFileError, read_private};
 use crate::secrets::trust::Accepted;
 use crate::site::Site;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use keys::identity::{BadRecipient, Recipient};
-use keys::seal::header::Serial;
+use keys::seal::header::Generation;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -24,7 +24,7 @@ use std::path::PathBuf;
 const ENDING: &str = ".nodes.toml";
 /// The version of the format that this program writes and reads.
 const FORMAT: u32 = 1;
-/// How far the serial of a stored seal may be above the last one known here: more seals than any workstation makes.
+/// How far the generation of a stored seal may be above the last one known here: more seals than any workstation makes.
 pub const LARGEST_STEP: u64 = 1 << 32;
 
 /// Why the notes could not be read or written.
@@ -81,8 +81,8 @@ struct Raw {
     // Missing if no floors were noted yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     security_epoch: Option<u32>,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    least_serial: u64,
+    #[serde(rename = "least-serial", default, skip_serializing_if = "is_zero")]
+    least_generation: u64,
     nodes: BTreeMap<String, RawNode>,
 }
 
@@ -90,14 +90,14 @@ struct Raw {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawNode {
     // A text, because numbers of TOML end at 2^63. Floors are numbers, as in the site.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    serial: Option<String>,
+    #[serde(rename = "serial", skip_serializing_if = "Option::is_none")]
+    generation: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host_key: Option<String>,
-    #[serde(default, skip_serializing_if = "is_zero")]
-    least_serial: u64,
+    #[serde(rename = "least-serial", default, skip_serializing_if = "is_zero")]
+    least_generation: u64,
 }
 
 fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
@@ -107,8 +107,8 @@ fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
 /// What is noted of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeNote {
-    /// The last serial of its seals.
-    pub serial: Option<Serial>,
+    /// The last generation of its seals.
+    pub generation: Option<Generation>,
     /// Its public age key: made here, sealed for here, or accepted by the user.
     pub key: Option<Recipient>,
     /// The public half of its SSH host key, kind and key: made here, sealed here, or accepted by the user.
@@ -120,15 +120,15 @@ pub struct NodeNote {
 pub struct Floors {
     /// The lowest security epoch of releases.
     pub security_epoch: u32,
-    /// The lowest serials of seals.
-    pub least_serial: LeastSerial,
+    /// The lowest generations of seals.
+    pub least_generation: LeastGeneration,
 }
 
 impl Floors {
     /// The floors in the files of the site.
     #[must_use]
     pub fn of(site: &Site) -> Self {
-        Self { security_epoch: site.security_epoch, least_serial: site.floors() }
+        Self { security_epoch: site.security_epoch, least_generation: site.floors() }
     }
 }
 
@@ -158,50 +158,49 @@ impl NodeNotes {
     }
 
     fn from_raw(raw: Raw) -> Result<Self, String> {
-        let (mut notes, mut least_serial) = (Self::default(), LeastSerial::default());
-        least_serial.raise_all(raw.least_serial);
+        let (mut notes, mut least_generation) = (Self::default(), LeastGeneration::default());
+        least_generation.raise_all(raw.least_generation);
         for (node, note) in raw.nodes {
             let name: Name = node.parse().map_err(|problem| format!("{node:?}: {problem}"))?;
-            let serial = note.serial.map(|serial| serial.parse()).transpose();
+            let generation = note.generation.map(|generation| generation.parse()).transpose();
             let key = note.key.map(|key| key.parse()).transpose();
-            let serial = serial.map_err(|problem| format!("{node}: {problem}"))?;
+            let generation = generation.map_err(|problem| format!("{node}: {problem}"))?;
             let key = key.map_err(|problem: BadRecipient| format!("{node}: {problem}"))?;
-            if note.least_serial > 0 {
-                least_serial.raise(name.clone(), note.least_serial);
+            if note.least_generation > 0 {
+                least_generation.raise(name.clone(), note.least_generation);
             }
-            notes.nodes.insert(name, NodeNote { serial, key, host_key: note.host_key });
+            notes.nodes.insert(name, NodeNote { generation, key, host_key: note.host_key });
         }
-        notes.floors = raw.security_epoch.map(|security_epoch| Floors { security_epoch, least_serial });
+        notes.floors = raw.security_epoch.map(|security_epoch| Floors { security_epoch, least_generation });
         Ok(notes)
     }
 
     fn to_text(&self) -> Result<String, toml::ser::Error> {
-        let none = LeastSerial::default();
-        let floors = self.floors.as_ref().map_or(&none, |floors| &floors.least_serial);
+        let none = LeastGeneration::default();
+        let floors = self.floors.as_ref().map_or(&none, |floors| &floors.least_generation);
         let raw = |(node, note): (&Name, &NodeNote)| {
             let raw = RawNode {
-                serial: note.serial.map(|serial| serial.to_string()),
+                generation: note.generation.map(|generation| generation.to_string()),
                 key: note.key.as_ref().map(ToString::to_string),
                 host_key: note.host_key.clone(),
-                least_serial: floors.own_of(node),
+                least_generation: floors.own_of(node),
             };
             (node.to_string(), raw)
         };
         let raw = Raw {
             format: FORMAT,
             security_epoch: self.floors.as_ref().map(|floors| floors.security_epoch),
-            least_serial: floors.for_all(),
+            least_generation: floors.for_all(),
             nodes: self.nodes.iter().map(raw).collect(),
         };
-        let heading =
-            "# What is known here of the site's nodes: last serials, public keys, floors. Written by psyops.";
+        let heading = "# What is known here of the site's nodes: last generations, public keys, floors. Written by psyops.";
         Ok(format!("{heading}\n{}", toml::to_string(&raw)?))
     }
 
-    /// The last serial of a node's seals that is known here.
+    /// The last generation of a node's seals that is known here.
     #[must_use]
-    pub fn serial(&self, node: &Name) -> Option<Serial> {
-        self.nodes.get(node)?.serial
+    pub fn generation(&self, node: &Name) -> Option<Generation> {
+        self.nodes.get(node)?.generation
     }
 
     /// The public age key of a node that is known here.
@@ -222,7 +221,7 @@ impl NodeNotes {
         self.floors.as_ref()
     }
 
-    /// Adds new notes: keys replace older ones, serials and floors are noted if they are higher.
+    /// Adds new notes: keys replace older ones, generations and floors are noted if they are higher.
     pub fn note<'n>(
         accepted: &Accepted,
         floors: Option<&Floors>,
@@ -231,7 +230,7 @@ impl NodeNotes {
         Self::change(accepted, |notes| {
             for (node, new) in news {
                 let known = notes.nodes.entry(node.clone()).or_default();
-                known.serial = known.serial.max(new.serial);
+                known.generation = known.generation.max(new.generation);
                 known.key = new.key.or(known.key.take());
                 known.host_key = new.host_key.or(known.host_key.take());
             }
@@ -245,7 +244,7 @@ impl NodeNotes {
     pub fn replace_floors(accepted: &Accepted, floors: Floors) -> Result<Self, NotesError> {
         Self::change(accepted, |notes| {
             // The floor of a node is in the table of that node.
-            for (node, _) in floors.least_serial.nodes() {
+            for (node, _) in floors.least_generation.nodes() {
                 notes.nodes.entry(node.clone()).or_default();
             }
             notes.floors = Some(floors);
@@ -255,10 +254,10 @@ impl NodeNotes {
     fn raise(&mut self, floors: &Floors) {
         let known = self.floors.get_or_insert_default();
         known.security_epoch = known.security_epoch.max(floors.security_epoch);
-        known.least_serial.raise_all(floors.least_serial.for_all());
-        for (node, serial) in floors.least_serial.nodes() {
+        known.least_generation.raise_all(floors.least_generation.for_all());
+        for (node, generation) in floors.least_generation.nodes() {
             self.nodes.entry(node.clone()).or_default();
-            known.least_serial.raise(node.clone(), serial);
+            known.least_generation.raise(node.clone(), generation);
         }
     }
 

@@ -103,7 +103,7 @@ pub fn prepare_all_as_wished<'n>(
         names.push((name, made));
     }
     let made = names.iter().map(|(name, made)| {
-        (name, NodeNote { key: made.identity.clone(), host_key: made.host_key.clone(), serial: None })
+        (name, NodeNote { key: made.identity.clone(), host_key: made.host_key.clone(), generation: None })
     });
     let accepted =
         site.accepted.clone().ok_or_else(|| TrustError::NothingAccepted { site: site.id.clone() })?;
@@ -115,7 +115,7 @@ pub fn prepare_all_as_wished<'n>(
     let (site, credentials) = (Arc::new(site), Arc::new(credentials));
     let floors = Some(Floors::of(&site));
     let prepared = parallel::each(&names, |(name, made)| {
-        let last = known.serial(name);
+        let last = known.generation(name);
         let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, wish)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
         let guard = Arc::clone(&guard);
@@ -124,8 +124,8 @@ pub fn prepare_all_as_wished<'n>(
     })?;
     let sealed = prepared.iter().map(|one| {
         let header = one.seal.opened.header();
-        let (serial, key) = (Some(header.serial), Some(header.recipient.clone()));
-        (&one.node, NodeNote { serial, key, host_key: trust::host_key_of(&one.seal.opened) })
+        let (generation, key) = (Some(header.generation), Some(header.recipient.clone()));
+        (&one.node, NodeNote { generation, key, host_key: trust::host_key_of(&one.seal.opened) })
     });
     NodeNotes::note(&accepted, floors.as_ref(), sealed)?;
     Ok(prepared)

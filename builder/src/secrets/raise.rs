@@ -1,4 +1,4 @@
-//! Raising the lowest serial or release that a site's systems and seals accept, so that nodes refuse older ones.
+//! Raising the lowest generation or release that a site's systems and seals accept, so that nodes refuse older ones.
 //!
 //! The keys for new seals are opened first, because a floor cannot be lowered. Then the floor is written, and new seals
 //! are made for it: after an interruption in between, the next build or `psyops seal` makes those that are missing.
@@ -9,18 +9,19 @@ use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
 use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::secrets::prepare::Alone;
 use crate::secrets::seal::refuse_jump;
-use crate::site::{InitError, Site, SiteError, set_least_serial, set_security_epoch};
+use crate::site::{InitError, Site, SiteError, set_least_generation, set_security_epoch};
 use handoff::name::Name;
 use keys::seal::UnverifiedSeal;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use std::collections::BTreeSet;
 use std::io;
 
 /// What is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Raise {
-    /// The least serial: systems built from now on refuse all seals that were made until now
-    Serial,
+    /// The least generation: systems built from now on refuse all seals that were made until now
+    #[value(name = "serial", alias = "generation")]
+    Generation,
     /// The least release: seals made from now on refuse all releases that were built until now
     Release,
 }
@@ -93,9 +94,9 @@ pub fn raise(
     }
     let known = known(&site, at)?;
     let raised = match (what, nodes) {
-        (Raise::Serial, None) => raise_serial(&site, None, &known).map(|raised| vec![raised]),
-        (Raise::Serial, Some(nodes)) => {
-            nodes.into_iter().map(|node| raise_serial(&site, Some(node), &known)).collect()
+        (Raise::Generation, None) => raise_generation(&site, None, &known).map(|raised| vec![raised]),
+        (Raise::Generation, Some(nodes)) => {
+            nodes.into_iter().map(|node| raise_generation(&site, Some(node), &known)).collect()
         }
         (Raise::Release, _) => raise_release(&site, &known).map(|raised| vec![raised]),
     };
@@ -107,7 +108,7 @@ pub fn raise(
     raised
 }
 
-/// The keys that count for the site, and the serials that this workstation used.
+/// The keys that count for the site, and the generations that this workstation used.
 struct Known {
     site: Site,
     notes: NodeNotes,
@@ -119,19 +120,19 @@ fn known(site: &Site, at: &Locations) -> Result<Known, Error> {
     Ok(Known { site, notes })
 }
 
-/// One above the highest serial of any seal of these nodes, so that every one of them is below.
-fn raise_serial(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raised, Error> {
+/// One above the highest generation of any seal of these nodes, so that every one of them is below.
+fn raise_generation(site: &Site, node: Option<&Name>, known: &Known) -> Result<Raised, Error> {
     let floors = site.floors();
     let mut highest = 0;
     for node in site.nodes().map(|known| &known.name).filter(|one| node.is_none_or(|name| *one == name)) {
-        highest = highest.max(known.highest_serial(node)?).max(floors.for_node(node));
+        highest = highest.max(known.highest_generation(node)?).max(floors.for_node(node));
     }
     let key = "least-serial";
     let from = node.map_or(floors.for_all(), |name| floors.for_node(name));
     // Site files have TOML's integers, which are signed.
-    let to = highest.checked_add(1).filter(|serial| i64::try_from(*serial).is_ok());
+    let to = highest.checked_add(1).filter(|generation| i64::try_from(*generation).is_ok());
     let to = to.ok_or_else(|| RaiseError::Highest { key, site: site.id.clone(), number: highest })?;
-    set_least_serial(site, node, to).map_err(RaiseError::from)?;
+    set_least_generation(site, node, to).map_err(RaiseError::from)?;
     Ok(Raised { key, node: node.cloned(), from, to })
 }
 
@@ -141,7 +142,7 @@ fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
     let from = site.security_epoch;
     let mut highest = from;
     for node in site.nodes() {
-        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.release_floor));
+        highest = highest.max(known.kept(&node.name)?.map_or(0, |kept| kept.security_epoch));
     }
     let last = || RaiseError::Highest { key, site: site.id.clone(), number: highest.into() };
     let to = highest.checked_add(1).ok_or_else(last)?;
@@ -150,13 +151,13 @@ fn raise_release(site: &Site, known: &Known) -> Result<Raised, Error> {
 }
 
 impl Known {
-    /// The highest serial of a node's seals: that of the stored one, or of one that was made here and is gone now.
-    fn highest_serial(&self, node: &Name) -> Result<u64, Error> {
-        let (kept, noted) = (self.kept(node)?.map(|header| header.serial), self.notes.serial(node));
+    /// The highest generation of a node's seals: that of the stored one, or of one that was made here and is gone now.
+    fn highest_generation(&self, node: &Name) -> Result<u64, Error> {
+        let (kept, noted) = (self.kept(node)?.map(|header| header.generation), self.notes.generation(node));
         if let Some(kept) = kept {
             refuse_jump(&self.site.seal_file(node), node, kept, noted)?;
         }
-        Ok(kept.max(noted).map_or(0, Serial::number))
+        Ok(kept.max(noted).map_or(0, Generation::number))
     }
 
     /// The header of a node's stored seal; `None` if there is none, or none that the site signed: such a seal does not

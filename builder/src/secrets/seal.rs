@@ -1,10 +1,10 @@
 //! The current seal of a node: stored in the site, and made again only when its content changed.
 //!
-//! The serial of a new seal is one above the highest known one: that of the stored seal, if its signature is valid, or
-//! the last one that this workstation noted.
+//! The generation of a new seal is one above the highest known one: that of the stored seal, if its signature is valid,
+//! or the last one that this workstation noted.
 //!
 //! Encryption is random, so sealing the same content twice gives different bytes. The stored seal makes images equal
-//! from build to build, and a new serial means that the content really changed.
+//! from build to build, and a new generation means that the content really changed.
 
 use crate::atomic::AtomicError;
 use crate::error::{Class, Classified};
@@ -19,7 +19,7 @@ use handoff::manifest::Manifest;
 use handoff::name::Name;
 use keys::identity::Recipient;
 use keys::issue::seal_builder::{BuildError, SealBuilder, comment};
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::payload::BadPayload;
 use keys::seal::{OpenedSeal, SealError, UnverifiedSeal};
 use keys::timestamp::Timestamp;
@@ -46,7 +46,7 @@ pub enum CurrentSealError {
         /// The error from reading it.
         r#source: io::Error,
     },
-    /// The stored seal is damaged, or not signed by an accepted key. Nothing in it is used, not even its serial.
+    /// The stored seal is damaged, or not signed by an accepted key. Nothing in it is used, not even its generation.
     #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
     NotVerified {
         /// The path of the seal.
@@ -56,44 +56,44 @@ pub enum CurrentSealError {
         /// Why the seal is not valid.
         problem: Box<SealError>,
     },
-    /// The stored seal is signed, but its serial cannot come from making seals one after another.
-    #[error("{path} has the serial {found}; the last one of node {node} that is known here is {}", known(*last))]
-    SerialJump {
+    /// The stored seal is signed, but its generation cannot come from making seals one after another.
+    #[error("{path} has the generation {found}; the last one of node {node} that is known here is {}", known(*last))]
+    GenerationJump {
         /// The path of the seal.
         path: PathBuf,
         /// The name of the node.
         node: Name,
-        /// The serial of the seal.
-        found: Serial,
-        /// The last serial that is known here.
-        last: Option<Serial>,
+        /// The generation of the seal.
+        found: Generation,
+        /// The last generation that is known here.
+        last: Option<Generation>,
     },
-    /// The serial after `--above` cannot come from making seals one after another.
-    #[error("--above {above} is far above the last serial of node {node} that is known here, {}", known(*last))]
+    /// The generation after `--above` cannot come from making seals one after another.
+    #[error("--above {above} is far above the last generation of node {node} that is known here, {}", known(*last))]
     AboveJump {
         /// The name of the node.
         node: Name,
-        /// The serial that the user gave.
-        above: Serial,
-        /// The last serial that is known here.
-        last: Option<Serial>,
+        /// The generation that the user gave.
+        above: Generation,
+        /// The last generation that is known here.
+        last: Option<Generation>,
     },
-    /// A seal would be replaced, but no serial of the node is known.
-    #[error("no serial of node {node} is known here, so a new seal could have one that the node refuses")]
-    NoSerialKnown {
+    /// A seal would be replaced, but no generation of the node is known.
+    #[error("no generation of node {node} is known here, so a new seal could have one that the node refuses")]
+    NoGenerationKnown {
         /// The name of the node.
         node: Name,
     },
     /// The notes of this workstation could not be read or written.
     #[error(transparent)]
     Notes(#[from] NotesError),
-    /// The last serial is the highest possible one.
-    #[error("the serial {last} of node {node} is the highest there is")]
-    LastSerial {
+    /// The last generation is the highest possible one.
+    #[error("the generation {last} of node {node} is the highest there is")]
+    LastGeneration {
         /// The name of the node.
         node: Name,
-        /// The last serial, which is the highest possible one.
-        last: Serial,
+        /// The last generation, which is the highest possible one.
+        last: Generation,
     },
     /// A new seal could not be made.
     #[error("the seal of node {node}: {problem}")]
@@ -112,9 +112,9 @@ impl Classified for CurrentSealError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
             Self::Read { source, .. } => Class::of_reading(source),
-            Self::SerialJump { .. } | Self::AboveJump { .. } => Class::Refused,
-            Self::NoSerialKnown { .. } => Class::MissingInput,
-            Self::NotVerified { .. } | Self::LastSerial { .. } | Self::Build { .. } => Class::BadContent,
+            Self::GenerationJump { .. } | Self::AboveJump { .. } => Class::Refused,
+            Self::NoGenerationKnown { .. } => Class::MissingInput,
+            Self::NotVerified { .. } | Self::LastGeneration { .. } | Self::Build { .. } => Class::BadContent,
             Self::Compose(_) | Self::Credentials(_) | Self::Keys(_) | Self::Notes(_) | Self::Write(_) => {
                 return None;
             }
@@ -123,27 +123,27 @@ impl Classified for CurrentSealError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
-                "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
-                 is known here: {}",
+            Self::NotVerified { node, .. } | Self::GenerationJump { node, .. } => Some(format!(
+                "take the seal from the site's history (git log seals/{node}.seal), or make one above the last \
+                 generation that is known here: {}",
                 psyops(&format!("seal --node {node} --replace"))
             )),
             Self::AboveJump { .. } => Some(
-                "no seal of the site had that serial: look who wrote to the stick, and remove /data/psyops/highest-seen on \
-                 the node"
+                "no seal of the site had that generation: look who wrote to the stick, and remove \
+                 /data/psyops/highest-seen on the node"
                     .into(),
             ),
-            Self::NoSerialKnown { node } => Some(format!(
-                "psyops inspect shows the serial on the node's stick; with that number in place of SERIAL: {}",
-                psyops(&format!("seal --node {node} --replace --above SERIAL"))
+            Self::NoGenerationKnown { node } => Some(format!(
+                "psyops inspect shows the generation on the node's stick; with that number in place of GENERATION: {}",
+                psyops(&format!("seal --node {node} --replace --above GENERATION"))
             )),
             _ => None,
         }
     }
 }
 
-fn known(serial: Option<Serial>) -> String {
-    serial.map_or_else(|| "none".to_owned(), |serial| serial.to_string())
+fn known(generation: Option<Generation>) -> String {
+    generation.map_or_else(|| "none".to_owned(), |generation| generation.to_string())
 }
 
 /// What to do with a stored seal that is not valid.
@@ -152,7 +152,7 @@ pub enum Unbelieved {
     /// Return an error.
     #[default]
     Refuse,
-    /// Replace it with a new seal, above the last serial that is known here.
+    /// Replace it with a new seal, above the last generation that is known here.
     Replace,
 }
 
@@ -161,8 +161,9 @@ pub enum Unbelieved {
 pub struct SealWish {
     /// What to do with a stored seal that is not valid.
     pub unbelieved: Unbelieved,
-    /// A serial that the node has seen, according to the user: a seal with this serial or a lower one is replaced.
-    pub above: Option<Serial>,
+    /// A generation that the node has seen, according to the user: a seal with this generation or a lower one is
+    /// replaced.
+    pub above: Option<Generation>,
 }
 
 /// The seal for a node's image.
@@ -178,14 +179,14 @@ pub struct NodeSeal {
     pub reasons: Vec<String>,
 }
 
-/// Returns the node's seal; makes and stores a new one if its content changed. `last` is the last serial of the node
-/// that this workstation noted.
+/// Returns the node's seal; makes and stores a new one if its content changed. `last` is the last generation of the
+/// node that this workstation noted.
 pub fn current_seal(
     site: &Site,
     node: &Node,
     credentials: &Credentials,
     guard: &KeyGuard,
-    last: Option<Serial>,
+    last: Option<Generation>,
     wish: SealWish,
 ) -> Result<NodeSeal, CurrentSealError> {
     let SealWish { unbelieved, above } = wish;
@@ -201,43 +202,43 @@ pub fn current_seal(
         credentials,
     };
     let path = site.seal_file(&node.name);
-    let (serial, reasons) = match wanted.kept(&path, last, unbelieved)? {
+    let (generation, reasons) = match wanted.kept(&path, last, unbelieved)? {
         Kept::There(bytes, SealState::Current(opened)) => {
-            let serial = opened.header().serial;
-            let Some(above) = above.filter(|above| serial <= *above) else {
+            let generation = opened.header().generation;
+            let Some(above) = above.filter(|above| generation <= *above) else {
                 return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
             };
-            (Some(serial), vec![format!("its serial {serial} is not above {above}")])
+            (Some(generation), vec![format!("its generation {generation} is not above {above}")])
         }
-        Kept::There(_, SealState::Stale { serial, reasons }) => (Some(serial), reasons),
+        Kept::There(_, SealState::Stale { generation, reasons }) => (Some(generation), reasons),
         Kept::Missing => (None, vec!["there was none".to_owned()]),
         Kept::Unbelieved if last.is_none() && above.is_none() => {
-            return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
+            return Err(CurrentSealError::NoGenerationKnown { node: node.name.clone() });
         }
         Kept::Unbelieved => (None, vec!["the kept one could not be believed".to_owned()]),
     };
-    let serial = wanted.serial_after(last.max(serial).max(above))?;
-    let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
+    let generation = wanted.generation_after(last.max(generation).max(above))?;
+    let (bytes, opened) = wanted.build(generation).map_err(|problem| wanted.failed(problem))?;
     site.folder.write(Site::seal_name(&node.name), &bytes, 0o644)?;
     Ok(NodeSeal { path, bytes, opened, reasons })
 }
 
-/// Refuses a serial that cannot come from making seals one after another, even if the seal is signed.
+/// Refuses a generation that cannot come from making seals one after another, even if the seal is signed.
 pub(super) fn refuse_jump(
     path: &Path,
     node: &Name,
-    found: Serial,
-    last: Option<Serial>,
+    found: Generation,
+    last: Option<Generation>,
 ) -> Result<(), CurrentSealError> {
     if is_jump(found, last) {
         let (path, node) = (path.to_owned(), node.clone());
-        return Err(CurrentSealError::SerialJump { path, node, found, last });
+        return Err(CurrentSealError::GenerationJump { path, node, found, last });
     }
     Ok(())
 }
 
-fn is_jump(found: Serial, last: Option<Serial>) -> bool {
-    found.number() > last.map_or(0, Serial::number).saturating_add(LARGEST_STEP)
+fn is_jump(found: Generation, last: Option<Generation>) -> bool {
+    found.number() > last.map_or(0, Generation::number).saturating_add(LARGEST_STEP)
 }
 
 /// The content that the seal should have.
@@ -265,7 +266,7 @@ enum SealState {
     /// The seal has the wanted content.
     Current(Box<OpenedSeal>),
     /// The content of the seal changed.
-    Stale { serial: Serial, reasons: Vec<String> },
+    Stale { generation: Generation, reasons: Vec<String> },
 }
 
 enum CheckError {
@@ -275,19 +276,19 @@ enum CheckError {
 }
 
 impl Wanted<'_> {
-    fn header(&self, serial: Serial) -> Header {
+    fn header(&self, generation: Generation) -> Header {
         Header {
             site: self.site.id.clone(),
             node: self.node.name.clone(),
             recipient: self.recipient.clone(),
-            serial,
+            generation,
             // The site's build time and not the clock: the seal has this time, whoever makes it from this site.
             created: Timestamp::from_unix(self.site.build_time),
-            release_floor: self.site.security_epoch,
+            security_epoch: self.site.security_epoch,
         }
     }
 
-    /// The lowest serial that this release accepts from the node; 0 if it accepts any.
+    /// The lowest generation that this release accepts from the node; 0 if it accepts any.
     fn least(&self) -> u64 {
         self.site.floors().for_node(&self.node.name)
     }
@@ -296,8 +297,8 @@ impl Wanted<'_> {
         CurrentSealError::Build { node: self.node.name.to_string(), problem }
     }
 
-    fn build(&self, serial: Serial) -> Result<(Vec<u8>, OpenedSeal), BuildError> {
-        let bytes = self.builder.build(&self.header(serial), &self.admins, &self.credentials.signing)?;
+    fn build(&self, generation: Generation) -> Result<(Vec<u8>, OpenedSeal), BuildError> {
+        let bytes = self.builder.build(&self.header(generation), &self.admins, &self.credentials.signing)?;
         let trusted = [self.credentials.signing.public().clone()];
         let opened = UnverifiedSeal::parse(&bytes)?
             .verify(&trusted, &self.site.id)?
@@ -308,7 +309,7 @@ impl Wanted<'_> {
     fn kept(
         &self,
         path: &Path,
-        last: Option<Serial>,
+        last: Option<Generation>,
         unbelieved: Unbelieved,
     ) -> Result<Kept, CurrentSealError> {
         let bytes = match self.site.folder.read(Site::seal_name(&self.node.name)) {
@@ -318,7 +319,7 @@ impl Wanted<'_> {
         };
         match self.judge_kept(path, &bytes, last) {
             Ok(judgement) => Ok(Kept::There(bytes, judgement)),
-            Err(CurrentSealError::NotVerified { .. } | CurrentSealError::SerialJump { .. })
+            Err(CurrentSealError::NotVerified { .. } | CurrentSealError::GenerationJump { .. })
                 if unbelieved == Unbelieved::Replace =>
             {
                 Ok(Kept::Unbelieved)
@@ -327,15 +328,17 @@ impl Wanted<'_> {
         }
     }
 
-    /// The serial of a new seal: above the `highest` known one, and not below the site's floor.
-    fn serial_after(&self, highest: Option<Serial>) -> Result<Serial, CurrentSealError> {
+    /// The generation of a new seal: above the `highest` known one, and not below the site's floor.
+    fn generation_after(&self, highest: Option<Generation>) -> Result<Generation, CurrentSealError> {
         let node = || self.node.name.clone();
         let next = match highest {
-            None => Serial::FIRST,
-            Some(last) => last.next().ok_or_else(|| CurrentSealError::LastSerial { node: node(), last })?,
+            None => Generation::FIRST,
+            Some(last) => {
+                last.next().ok_or_else(|| CurrentSealError::LastGeneration { node: node(), last })?
+            }
         };
         // `trust::floors` checked that the floor itself is not too high.
-        Ok(Serial::new(self.least()).map_or(next, |least| next.max(least)))
+        Ok(Generation::new(self.least()).map_or(next, |least| next.max(least)))
     }
 
     /// The state of the stored seal, if it is valid.
@@ -343,7 +346,7 @@ impl Wanted<'_> {
         &self,
         path: &Path,
         bytes: &[u8],
-        last: Option<Serial>,
+        last: Option<Generation>,
     ) -> Result<SealState, CurrentSealError> {
         let node = self.node.name.clone();
         let judgement = match self.check(bytes) {
@@ -356,8 +359,8 @@ impl Wanted<'_> {
             }
         };
         let found = match &judgement {
-            SealState::Current(opened) => opened.header().serial,
-            SealState::Stale { serial, .. } => *serial,
+            SealState::Current(opened) => opened.header().generation,
+            SealState::Stale { generation, .. } => *generation,
         };
         refuse_jump(path, &node, found, last)?;
         Ok(judgement)
@@ -372,15 +375,16 @@ impl Wanted<'_> {
                 // A seal of the site under its former id: verified for that id.
                 let seal = unverified.verify(&trusted, &found).map_err(CheckError::NotVerified)?;
                 let reason = format!("the site's id is {expected}, and was {found}");
-                return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
+                return Ok(SealState::Stale { generation: seal.header().generation, reasons: vec![reason] });
             }
             Err(problem) => {
-                // A seal by a former key of the site: only its serial is used, so that serials go on from there.
+                // A seal by a former key of the site: only its generation is used, so that generations go on from
+                // there.
                 let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
                     unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
                 let reason = "it was signed by a key that is no longer the site's".to_owned();
-                return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
+                return Ok(SealState::Stale { generation: seal.header().generation, reasons: vec![reason] });
             }
         };
         let mut reasons = Vec::new();
@@ -391,13 +395,13 @@ impl Wanted<'_> {
             }
         };
         note(seal.signer() != self.credentials.signing.public().id(), "the signing key changed");
-        let wanted = self.header(header.serial);
+        let wanted = self.header(header.generation);
         note(header.node != wanted.node, "it was made for a node of another name");
         note(header.recipient != wanted.recipient, "the node's key changed");
-        note(header.release_floor != wanted.release_floor, "the release floor changed");
+        note(header.security_epoch != wanted.security_epoch, "the security epoch changed");
         note(
-            header.serial.number() < self.least(),
-            &format!("its serial {} is below least-serial {}", header.serial, self.least()),
+            header.generation.number() < self.least(),
+            &format!("its generation {} is below least-serial {}", header.generation, self.least()),
         );
         note(
             header.recipient == wanted.recipient && seal.trusted_comment() != comment(&wanted, &self.admins),
@@ -418,7 +422,7 @@ impl Wanted<'_> {
             }
             Err(problem) => return Err(CheckError::NotVerified(problem)),
         }
-        Ok(SealState::Stale { serial: header.serial, reasons })
+        Ok(SealState::Stale { generation: header.generation, reasons })
     }
 }
 

@@ -166,10 +166,10 @@ fn with_recipient(text: &str, recipient: &str) -> String {
     with_key(text, "recipient", &format!("{recipient:?}"))
 }
 
-/// Writes the lowest serial of seals (see [`handoff::least_serial`]) into the site: for one node, or for all.
-pub fn set_least_serial(site: &Site, node: Option<&Name>, serial: u64) -> Result<Site, InitError> {
+/// Writes the lowest generation of seals (see [`handoff::least_generation`]) into the site: for one node, or for all.
+pub fn set_least_generation(site: &Site, node: Option<&Name>, generation: u64) -> Result<Site, InitError> {
     let file = node.map_or_else(|| PathBuf::from(SITE_FILE), Site::node_name);
-    set_number(site, &file, "least-serial", serial)
+    set_number(site, &file, "least-serial", generation)
 }
 
 /// Writes the site's `security-epoch`, which its seals have as the lowest release.

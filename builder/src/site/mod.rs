@@ -32,7 +32,7 @@ pub use error::{Known, Location, SiteError};
 pub use folder::SiteFolder;
 pub(crate) use folder::{DataFolder, SiteEntryKind, open_anywhere};
 pub use init::{
-    GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_serial,
+    GeneratedKeys, InitError, InitOptions, add_node, can_hold_a_site, init_site, set_least_generation,
     set_recipient, set_security_epoch,
 };
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
@@ -47,7 +47,7 @@ pub use settings::{BootPolicy, Console, Packages, Sizes};
 use crate::secrets::trust::Accepted;
 use handoff::architecture::Architecture;
 use handoff::hardening::Hardening;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 use handoff::node_settings::ConfigureLimits;
 use handoff::rescue::RescuePolicy;
@@ -83,8 +83,8 @@ pub struct Site {
     pub release: Name,
     /// The security epoch of the release; it is raised to make nodes refuse older releases.
     pub security_epoch: u32,
-    /// The lowest serial that a seal of any node may have on this release; 0 if every serial is accepted.
-    pub least_serial: u64,
+    /// The lowest generation that a seal of any node may have on this release; 0 if every generation is accepted.
+    pub least_generation: u64,
     /// The time of everything that is built from the site, in seconds since 1970. It is never the clock's.
     pub build_time: u64,
     /// The architecture of its nodes.
@@ -137,13 +137,13 @@ impl Site {
         })
     }
 
-    /// The lowest serials of seals that the systems of this site accept.
+    /// The lowest generations of seals that the systems of this site accept.
     #[must_use]
-    pub fn floors(&self) -> LeastSerial {
-        let mut floors = LeastSerial::default();
-        floors.raise_all(self.least_serial);
-        for node in self.nodes().filter(|node| node.least_serial > self.least_serial) {
-            floors.raise(node.name.clone(), node.least_serial);
+    pub fn floors(&self) -> LeastGeneration {
+        let mut floors = LeastGeneration::default();
+        floors.raise_all(self.least_generation);
+        for node in self.nodes().filter(|node| node.least_generation > self.least_generation) {
+            floors.raise(node.name.clone(), node.least_generation);
         }
         floors
     }

@@ -33,8 +33,8 @@ pub struct Node {
     pub variables: toml::Table,
     /// The network cards.
     pub network: Vec<Card>,
-    /// The lowest serial for seals of this node, if it is higher than the site's; otherwise 0.
-    pub least_serial: u64,
+    /// The lowest generation for seals of this node, if it is higher than the site's; otherwise 0.
+    pub least_generation: u64,
     /// The public age key; `None` until the key is made.
     pub recipient: Option<String>,
     /// The files that it gets in addition to its identity.
@@ -103,7 +103,7 @@ impl Node {
             wanted,
             variables: resolve_variables(&source, raw.variables)?,
             network: resolve_network(&source, &raw.network)?,
-            least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
+            least_generation: positive(&source, "least-serial", raw.least_generation, 0)?,
             recipient,
             files: resolve_files(&source, &raw.file, against)?,
         })

@@ -14,7 +14,8 @@ pub(super) struct RawSite {
     pub(super) build_time: Spanned<toml::value::Datetime>,
     #[serde(default)]
     pub(super) security_epoch: u32,
-    pub(super) least_serial: Option<Spanned<u64>>,
+    #[serde(rename = "least-serial")]
+    pub(super) least_generation: Option<Spanned<u64>>,
     pub(super) architecture: Option<Spanned<String>>,
     pub(super) base: Option<Spanned<String>>,
     #[serde(default)]
@@ -135,7 +136,8 @@ pub(super) struct RawNode {
     #[serde(default)]
     pub(super) packages: Vec<Spanned<String>>,
     pub(super) recipient: Option<Spanned<String>>,
-    pub(super) least_serial: Option<Spanned<u64>>,
+    #[serde(rename = "least-serial")]
+    pub(super) least_generation: Option<Spanned<u64>>,
     #[serde(default)]
     pub(super) variables: BTreeMap<Spanned<String>, toml::Value>,
     #[serde(default)]

@@ -71,7 +71,7 @@ pub(super) fn load(dir: &Path) -> Result<Site, SiteError> {
         id: source.value("id", &raw.id)?,
         release: source.value("release", &raw.release)?,
         security_epoch: raw.security_epoch,
-        least_serial: positive(&source, "least-serial", raw.least_serial, 0)?,
+        least_generation: positive(&source, "least-serial", raw.least_generation, 0)?,
         build_time,
         architecture,
         base,

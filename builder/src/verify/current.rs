@@ -1,6 +1,6 @@
 //! Whether an image is current, that is, whether its site would make the same today. A whole image need not be current.
 //!
-//! The seal, release, security epoch, floor of serials and selector are compared with those of the site and of this
+//! The seal, release, security epoch, floor of generations and selector are compared with those of the site and of this
 //! builder. An image that a node refuses because of a floor is not whole; `floors` checks that.
 
 use super::Check;
@@ -36,7 +36,7 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
     let Some(found) = found else {
         return Check::of(PART, Err("the image has no seal that a key of the site signed".into()));
     };
-    let (node, serial) = (&found.header().node, found.header().serial);
+    let (node, generation) = (&found.header().node, found.header().generation);
     let path = site.seal_file(node);
     let bytes = site.folder.file(Site::seal_name(node)).and_then(|file| read_limited(file, &limits::SEAL));
     let kept = match bytes {
@@ -47,29 +47,30 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
         Ok(kept) => kept,
         Err(error) => return Check::of(PART, Err(format!("{}: {error}", path.display()))),
     };
-    let current = kept.header().serial;
+    let current = kept.header().generation;
     let (least, epoch) = (site.floors().for_node(node), site.security_epoch);
     Check::of(
         PART,
-        match serial.cmp(&current) {
-            Ordering::Less => {
-                Err(format!("older than the site's (serial {serial} of node {node}, site has {current})"))
-            }
+        match generation.cmp(&current) {
+            Ordering::Less => Err(format!(
+                "older than the site's (generation {generation} of node {node}, site has {current})"
+            )),
             Ordering::Greater => Err(format!(
-                "serial {serial} of node {node}, newer than the site's serial {current}: this checkout of the site is old"
+                "generation {generation} of node {node}, newer than the site's generation {current}: this checkout of \
+                 the site is old"
             )),
-            Ordering::Equal if kept.bytes() != found.bytes() => {
-                Err(format!("serial {serial} of node {node}, but not the site's seal with this serial"))
-            }
+            Ordering::Equal if kept.bytes() != found.bytes() => Err(format!(
+                "generation {generation} of node {node}, but not the site's seal with this generation"
+            )),
             // A floor was raised and the seal was not made again yet: the site would make another one.
-            Ordering::Equal if serial.number() < least => {
-                Err(format!("serial {serial} of node {node}, below the site's least-serial {least}"))
+            Ordering::Equal if generation.number() < least => {
+                Err(format!("generation {generation} of node {node}, below the site's least-serial {least}"))
             }
-            Ordering::Equal if found.header().release_floor != epoch => Err(format!(
-                "serial {serial} of node {node} runs on security epoch {} or later; the site has {epoch}",
-                found.header().release_floor
+            Ordering::Equal if found.header().security_epoch != epoch => Err(format!(
+                "generation {generation} of node {node} runs on security epoch {} or later; the site has {epoch}",
+                found.header().security_epoch
             )),
-            Ordering::Equal => Ok(format!("serial {serial} of node {node}, as in the site")),
+            Ordering::Equal => Ok(format!("generation {generation} of node {node}, as in the site")),
         },
     )
 }
@@ -101,12 +102,12 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     )
 }
 
-/// The least serial that the system in the slot that would start first accepts from the node.
+/// The least generation that the system in the slot that would start first accepts from the node.
 fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option<Check> {
-    const PART: &str = "least serial";
+    const PART: &str = "least generation";
     let (slot, system) = start_order(image).into_iter().find_map(|slot| Some((slot, slots.trust(slot)?)))?;
-    let (found, current) = (system.least_serial.for_node(node), site.floors().for_node(node));
-    let said = format!("slot {slot} accepts serial {found} or later of node {node}");
+    let (found, current) = (system.least_generation.for_node(node), site.floors().for_node(node));
+    let said = format!("slot {slot} accepts generation {found} or later of node {node}");
     Some(Check::of(
         PART,
         if found == current {

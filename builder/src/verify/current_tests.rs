@@ -9,7 +9,7 @@ use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store}
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use tempfile::TempDir;
 use zeroize::Zeroizing;
 
@@ -39,7 +39,7 @@ impl SiteFixture {
     }
 
     /// A seal with one file.
-    fn seal(&self, serial: u64) -> Vec<u8> {
+    fn seal(&self, generation: u64) -> Vec<u8> {
         let mut builder = SealBuilder::new(Policy::default(), true);
         let file = FileAttributes {
             mode: 0o600,
@@ -56,9 +56,9 @@ impl SiteFixture {
             site: "site".parse().unwrap(),
             node: "demo".parse().unwrap(),
             recipient: self.node.recipient(),
-            serial: Serial::new(serial).unwrap(),
+            generation: Generation::new(generation).unwrap(),
             created: "2026-11-01T00:00:00Z".parse().unwrap(),
-            release_floor: 1,
+            security_epoch: 1,
         };
         builder.build(&header, &[self.admin.recipient()], &self.key).unwrap()
     }
@@ -106,7 +106,7 @@ fn an_image_is_current_when_the_site_would_make_the_same() {
     let fixture = site_fixture.image(&seal, site_fixture.site.release.as_str(), b"demo\n");
     let seen = site_fixture.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(true)), "{}", to_text(&seen));
-    assert_eq!(of(&seen.current, "seal"), &Ok("serial 4 of node demo, as in the site".into()));
+    assert_eq!(of(&seen.current, "seal"), &Ok("generation 4 of node demo, as in the site".into()));
     assert_eq!(of(&seen.checks, "slots"), &Ok("as written: release 1 in slot a, slot b is empty".into()));
     assert!(to_text(&seen).ends_with(" is current\n"));
     let json = to_json(&seen);
@@ -122,7 +122,7 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
     assert_eq!(
         of(&seen.current, "seal"),
-        &Err("older than the site's (serial 4 of node demo, site has 6)".into())
+        &Err("older than the site's (generation 4 of node demo, site has 6)".into())
     );
     assert_eq!(site_fixture.exit_code(&fixture), 3);
     // `psyops inspect --site` gives the same result.
@@ -133,7 +133,7 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
         svg: false,
         output: None,
     };
-    let older = "older than the site's (serial 4 of node demo, site has 6)";
+    let older = "older than the site's (generation 4 of node demo, site has 6)";
     let text = inspect_command::run(&arguments(false)).unwrap();
     assert!(text.lines().any(|line| line == format!("OLD  seal             {older}")), "{text}");
     let json: serde_json::Value =
@@ -148,33 +148,34 @@ fn a_floor_that_the_site_raised_makes_seal_and_system_not_current() {
     let seal = site_fixture.seal(4);
     site_fixture.keep(&seal);
     let fixture = site_fixture.image(&seal, site_fixture.site.release.as_str(), b"demo\n");
-    site_fixture.site.least_serial = 7;
+    site_fixture.site.least_generation = 7;
     let seen = site_fixture.look(&fixture);
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
-    let below = "serial 4 of node demo, below the site's least-serial 7";
+    let below = "generation 4 of node demo, below the site's least-serial 7";
     assert_eq!(of(&seen.current, "seal"), &Err(below.into()));
-    let accepts = "slot a accepts serial 0 or later of node demo; the site has 7";
-    assert_eq!(of(&seen.current, "least serial"), &Err(accepts.into()));
-    site_fixture.site.least_serial = 0;
+    let accepts = "slot a accepts generation 0 or later of node demo; the site has 7";
+    assert_eq!(of(&seen.current, "least generation"), &Err(accepts.into()));
+    site_fixture.site.least_generation = 0;
     site_fixture.site.security_epoch = 2;
     let seen = site_fixture.look(&fixture);
-    let epoch = "serial 4 of node demo runs on security epoch 1 or later; the site has 2";
+    let epoch = "generation 4 of node demo runs on security epoch 1 or later; the site has 2";
     assert_eq!(of(&seen.current, "seal"), &Err(epoch.into()));
     assert_eq!(
-        of(&seen.current, "least serial"),
-        &Ok("slot a accepts serial 0 or later of node demo, as the site".into())
+        of(&seen.current, "least generation"),
+        &Ok("slot a accepts generation 0 or later of node demo, as the site".into())
     );
 }
 
 #[test]
-fn a_newer_seal_and_another_seal_with_the_same_serial_are_not_current() {
+fn a_newer_seal_and_another_seal_with_the_same_generation_are_not_current() {
     let site_fixture = SiteFixture::new();
     let fixture = site_fixture.image(&site_fixture.seal(4), site_fixture.site.release.as_str(), b"demo\n");
     site_fixture.keep(&site_fixture.seal(3));
-    let newer = "serial 4 of node demo, newer than the site's serial 3: this checkout of the site is old";
+    let newer =
+        "generation 4 of node demo, newer than the site's generation 3: this checkout of the site is old";
     assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(newer.into()));
     site_fixture.keep(&site_fixture.seal(4));
-    let other = "serial 4 of node demo, but not the site's seal with this serial";
+    let other = "generation 4 of node demo, but not the site's seal with this generation";
     assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(other.into()));
 }
 

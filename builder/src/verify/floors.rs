@@ -1,6 +1,6 @@
 //! Whether the systems in the slots accept the seals: checks both floors, as the loader does when a node starts.
 //!
-//! A system ignores a seal below its `least-serial`, and a system below the release floor of its seal is not started.
+//! A system ignores a seal below its `least-serial`, and a system below the security epoch of its seal is not started.
 //! If this happens in the slot that starts first, the stick is not whole: its node would not start.
 
 use super::Check;
@@ -50,7 +50,7 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
         .filter_map(|slot| Some((Role::Seal(slot), slot::seal(image, slot).ok()?.ok()?.bytes().to_vec())))
         .collect();
     let sources = seals.iter().map(|(place, bytes)| (*place, bytes.as_slice()));
-    let newest = newest(sources, &keys, &system.site, &system.least_serial);
+    let newest = newest(sources, &keys, &system.site, &system.least_generation);
     let below: Vec<String> = newest
         .failed
         .iter()
@@ -64,10 +64,10 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     if let Err(problem) = seal.runs_on(system.security_epoch) {
         return Some(Answer::Refuses(format!("{place}: {problem}")));
     }
-    let (least, own) = (system.least_serial.for_node(&header.node), system.security_epoch);
+    let (least, own) = (system.least_generation.for_node(&header.node), system.security_epoch);
     let mut said = format!(
-        "takes serial {} from {place} (least serial {least}; security epoch {own}, at least {})",
-        header.serial, header.release_floor
+        "takes generation {} from {place} (least generation {least}; security epoch {own}, at least {})",
+        header.generation, header.security_epoch
     );
     for older in below {
         said.push_str(&format!(", and not {older}"));

@@ -4,7 +4,7 @@ use super::*;
 use crate::flash::preflight;
 use crate::image::fixture::{self, Fixture, Recipe};
 use crate::inspect;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use keys::issue::signing::SigningKey;
 use keys::seal::UnverifiedSeal;
 use std::fs::File;
@@ -23,8 +23,8 @@ fn floors(fixture: &Fixture) -> (bool, Result<String, String>) {
 }
 
 /// The bytes of a fixture's seal.
-fn seal_of(key: &SigningKey, serial: u64) -> Vec<u8> {
-    let fixture = fixture::image_of(&Recipe { serial, ..Recipe::plain(key) });
+fn seal_of(key: &SigningKey, generation: u64) -> Vec<u8> {
+    let fixture = fixture::image_of(&Recipe { generation, ..Recipe::plain(key) });
     slot::seal(&open(&fixture), Slot::A).unwrap().unwrap().bytes().to_vec()
 }
 
@@ -36,18 +36,20 @@ fn put(fixture: &Fixture, slot: Slot, seal: &[u8]) {
 #[test]
 fn an_image_whose_system_refuses_its_seal_is_not_whole_and_not_flashed() {
     let key = SigningKey::generate().unwrap();
-    let (mut all, mut one) = (LeastSerial::default(), LeastSerial::default());
+    let (mut all, mut one) = (LeastGeneration::default(), LeastGeneration::default());
     all.raise_all(7);
     one.raise("demo".parse().unwrap(), 5);
-    for (least_serial, least) in [(all, 7), (one, 5)] {
+    for (least_generation, least) in [(all, 7), (one, 5)] {
         let fixture =
-            fixture::image_of(&Recipe { least_serial: least_serial.clone(), ..Recipe::plain(&key) });
+            fixture::image_of(&Recipe { least_generation: least_generation.clone(), ..Recipe::plain(&key) });
         let (whole, found) = floors(&fixture);
         // The reason in the node's own words.
         let seal = UnverifiedSeal::parse(&seal_of(&key, 4)).unwrap();
         let seal = seal.verify(&[key.public().clone()], &"site".parse().unwrap()).unwrap();
-        let refusal = seal.at_least(&least_serial).unwrap_err().to_string();
-        assert!(refusal.contains(&format!("has serial 4, this system accepts serial {least} or later")));
+        let refusal = seal.at_least(&least_generation).unwrap_err().to_string();
+        assert!(
+            refusal.contains(&format!("has generation 4, this system accepts generation {least} or later"))
+        );
         assert_eq!((whole, found), (false, Err(format!("slot a refuses: seal-a: {refusal}"))));
         let error = preflight(&open(&fixture), None).unwrap_err();
         assert_eq!(error.exit_code(), 65);
@@ -59,7 +61,7 @@ fn an_image_whose_system_refuses_its_seal_is_not_whole_and_not_flashed() {
 fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
     let key = SigningKey::generate().unwrap();
     let seal = UnverifiedSeal::parse(&seal_of(&key, 4)).unwrap();
-    let header = keys::seal::header::Header { release_floor: 2, ..seal.unproven_header().clone() };
+    let header = keys::seal::header::Header { security_epoch: 2, ..seal.unproven_header().clone() };
     let payload = b"age-encryption.org/v1\n-> X25519 a\nb\n--- mac\nbytes";
     let mut bytes = header.encode(payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
@@ -74,21 +76,22 @@ fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
 #[test]
 fn an_older_seal_in_the_other_place_is_told_by_verify_and_inspect() {
     let key = SigningKey::generate().unwrap();
-    let mut least_serial = LeastSerial::default();
-    least_serial.raise_all(4);
-    let fixture = fixture::image_of(&Recipe { least_serial, ..Recipe::plain(&key) });
+    let mut least_generation = LeastGeneration::default();
+    least_generation.raise_all(4);
+    let fixture = fixture::image_of(&Recipe { least_generation, ..Recipe::plain(&key) });
     let (_, alone) = floors(&fixture);
-    let takes = "slot a takes serial 4 from seal-a (least serial 4; security epoch 1, at least 1)";
+    let takes = "slot a takes generation 4 from seal-a (least generation 4; security epoch 1, at least 1)";
     assert_eq!(alone, Ok(takes.into()));
     let seen = inspect::inspect(&fixture.image.path).unwrap();
     assert_eq!(seen.older_seal(), None);
     assert_eq!(inspect::to_json(&seen)["older_seal"], serde_json::Value::Null);
     put(&fixture, Slot::B, &seal_of(&key, 3));
-    let not = "and not seal-b: the seal of node demo has serial 3, this system accepts serial 4 or later: an older seal \
-               was put back";
+    let not = "and not seal-b: the seal of node demo has generation 3, this system accepts generation 4 or later: an \
+               older seal was put back";
     assert_eq!(floors(&fixture), (true, Ok(format!("{takes}, {not}"))));
     let seen = inspect::inspect(&fixture.image.path).unwrap();
-    let line = "        seal-b is older (serial 3); nodes use seal-a (serial 4) where its signature holds\n";
+    let line =
+        "        seal-b is older (generation 3); nodes use seal-a (generation 4) where its signature holds\n";
     assert!(inspect::to_text(&seen).contains(line), "{}", inspect::to_text(&seen));
     let json = inspect::to_json(&seen);
     assert_eq!(json["format"], 1);

@@ -244,7 +244,12 @@ fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Resul
     let judge = judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
     let seal = unverified.verify(&judge.keys, &judge.site).map_err(|error| error.to_string())?;
     let header = seal.header();
-    Ok(format!("serial {} of node {}, signed by {}", header.serial.number(), header.node, seal.signer()))
+    Ok(format!(
+        "generation {} of node {}, signed by {}",
+        header.generation.number(),
+        header.node,
+        seal.signer()
+    ))
 }
 
 fn has_no_seal(image: &ImageReader, slot: Slot) -> bool {

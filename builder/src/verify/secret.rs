@@ -53,7 +53,7 @@ pub(super) fn check(
     };
     let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
     let found = identity.recipient();
-    let (number, node) = (seal.header().serial, seal.header().node.clone());
+    let (number, node) = (seal.header().generation, seal.header().node.clone());
     let own = seal.clone();
     let opened =
         if found == seal.header().recipient { seal.open(identity) } else { seal.open_as_admin(identity) };
@@ -85,11 +85,11 @@ fn compared(volume: &Ext4, opened: Result<OpenedSeal, SealError>, by: &str) -> C
     Check::of(PART, opened.and_then(|seal| compare(volume, &seal, by)))
 }
 
-/// The valid seal with the highest serial.
+/// The valid seal with the highest generation.
 pub(super) fn newest(image: &ImageReader, judge: &Judge) -> Option<VerifiedSeal> {
     let seals = Slot::BOTH.into_iter().filter_map(|slot| slot::seal(image, slot).ok()?.ok());
     let seals = seals.filter_map(|seal| seal.verify(&judge.keys, &judge.site).ok());
-    seals.max_by_key(|seal| seal.header().serial)
+    seals.max_by_key(|seal| seal.header().generation)
 }
 
 fn own_identity(volume: &Ext4) -> Result<Option<NodeIdentity>, String> {
@@ -114,7 +114,7 @@ fn compare(volume: &Ext4, seal: &OpenedSeal, by: &str) -> Result<String, String>
         return Err(format!(
             "{} of {count} files are not as seal {} says, opened with {by}: {named}",
             differences.len(),
-            seal.header().serial
+            seal.header().generation
         ));
     }
     let known: BTreeSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
@@ -125,7 +125,7 @@ fn compare(volume: &Ext4, seal: &OpenedSeal, by: &str) -> Result<String, String>
         .filter(|path| path.split('/').next() != Some(LOST_AND_FOUND))
         .map(|path| format!("{path:?}"))
         .collect();
-    let mut said = format!("{count} files as seal {} says, opened with {by}", seal.header().serial);
+    let mut said = format!("{count} files as seal {} says, opened with {by}", seal.header().generation);
     if !unknown.is_empty() {
         let named = unknown.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
         said.push_str(&format!("; {} that it does not know: {named}", unknown.len()));

@@ -36,7 +36,8 @@ fn a_whole_image_is_whole_and_says_what_is_in_it() {
     let seen = look(&fixture);
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let text = to_text(&seen);
-    for words in ["both copies hold", "release 1.0", "3 MiB, each block", "serial 4 of node demo", "is whole"]
+    for words in
+        ["both copies hold", "release 1.0", "3 MiB, each block", "generation 4 of node demo", "is whole"]
     {
         assert!(text.contains(words), "{words}: {text}");
     }

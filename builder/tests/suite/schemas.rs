@@ -18,7 +18,7 @@ use handoff::report::{BootReport, FaultReport, Step, StepKind};
 use handoff::report_key::{self, ReportKey};
 use handoff::slot::Slot;
 use jsonschema::{Draft, Validator};
-use keys::seal::header::Serial;
+use keys::seal::header::Generation;
 use medium::seal_slots::Installed;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -337,13 +337,13 @@ fn full_report() -> BootReport {
         slot: name("a"),
         selected: name("first in order"),
         tries_left: Some(2),
-        serial: Some(3),
+        generation: Some(3),
         verified: 12,
         repaired: vec!["etc/hostname".into()],
         unknown: vec!["note".into()],
         memory_only: vec!["etc/motd".into()],
         missing: vec!["token".into()],
-        older: [OlderKind::SealPlace, OlderKind::Serial, OlderKind::Release]
+        older: [OlderKind::SealPlace, OlderKind::Generation, OlderKind::Release]
             .map(|what| Older { what, lower: 3, higher: 4, message: "3 < 4".into() })
             .into(),
         faults: vec![FaultReport { fault: "file-differs".into(), message: "etc/hostname".into() }],
@@ -366,13 +366,13 @@ fn a_boot_report_is_as_its_schema_says() -> Result<()> {
 
 #[test]
 fn what_the_agent_prints_of_an_installed_seal_is_as_its_schema_says() -> Result<()> {
-    let serial = |number| Serial::new(number).context("no serial");
+    let generation = |number| Generation::new(number).context("no generation");
     for installed in [
-        Installed::Written { slot: Slot::B, replaced: Some(serial(1)?) },
+        Installed::Written { slot: Slot::B, replaced: Some(generation(1)?) },
         Installed::Written { slot: Slot::A, replaced: None },
         Installed::AlreadyThere(Slot::B),
     ] {
-        let printed = agent::cli::seal_install_to_json(&Outcome { serial: serial(2)?, installed });
+        let printed = agent::cli::seal_install_to_json(&Outcome { generation: generation(2)?, installed });
         check("psyops-agent-seal-install", &serde_json::from_str(&printed)?)?;
     }
     Ok(())
@@ -391,7 +391,7 @@ fn root_of_a_node(root: &Path) -> Result<()> {
     let mut stage = StageStatus::started(handoff::role_settings::Stage::Configure, 1, 2);
     stage.roles = vec![RoleStatus::done("files", "overlay", &[], 5), failed];
     stage.end(9);
-    let mut status = Status { confirmation: Some("slot a confirmed".into()), ..Status::default() };
+    let mut status = Status { mark_good: Some("slot a is marked good".into()), ..Status::default() };
     status.set(stage);
     status.save(&root)?;
     let dropped = Dropped { messages: 2, bytes: 15 };

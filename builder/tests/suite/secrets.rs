@@ -95,7 +95,7 @@ fn a_node_gets_keys_and_a_seal_once() {
     let first = home.prepare();
     assert!(first.keys_made);
     assert_eq!(first.seal.reasons, ["there was none"]);
-    assert_eq!(first.seal.opened.header().serial.number(), 1);
+    assert_eq!(first.seal.opened.header().generation.number(), 1);
     let second = home.prepare();
     assert!(!second.keys_made && second.seal.reasons.is_empty());
     assert_eq!(second.seal.bytes, first.seal.bytes);
@@ -126,7 +126,7 @@ fn a_seal_is_made_anew_only_for_a_reason() {
     );
     let seal = home.prepare().seal;
     assert_eq!(
-        (seal.reasons.as_slice(), seal.opened.header().serial.number()),
+        (seal.reasons.as_slice(), seal.opened.header().generation.number()),
         (&["motd is new".into()][..], 2)
     );
     fs::write(home.at("site/motd"), "hallo\n").unwrap();
@@ -135,7 +135,7 @@ fn a_seal_is_made_anew_only_for_a_reason() {
     home.replace("nodes/demo.toml", "mode = \"0644\"", "mode = \"0600\"");
     let seal = home.prepare().seal;
     assert_eq!(seal.reasons, ["motd is to lie otherwise"]);
-    assert_eq!(seal.opened.header().serial.number(), 4);
+    assert_eq!(seal.opened.header().generation.number(), 4);
     assert!(home.prepare().seal.reasons.is_empty());
 }
 
@@ -182,7 +182,7 @@ fn another_signing_key_is_a_reason() {
     home.accept(&[key.public().as_str(), new]);
     let seal = home.prepare().seal;
     assert_eq!(seal.reasons, ["it was signed by a key that is no longer the site's"]);
-    assert_eq!(seal.opened.header().serial.number(), 3);
+    assert_eq!(seal.opened.header().generation.number(), 3);
 }
 
 #[test]
@@ -199,16 +199,16 @@ fn a_damaged_seal_is_not_silently_replaced() {
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
 }
 
-/// A copy of the stored seal with another serial in its header, signed by `key`.
-fn forged(home: &Home, serial: u64, key: &keys::issue::signing::SigningKey) -> Vec<u8> {
+/// A copy of the stored seal with another generation in its header, signed by `key`.
+fn forged(home: &Home, generation: u64, key: &keys::issue::signing::SigningKey) -> Vec<u8> {
     let site = home.site();
     let header = keys::seal::header::Header {
         site: site.id.clone(),
         node: "demo".parse().unwrap(),
         recipient: site.node("demo").unwrap().recipient.as_deref().unwrap().parse().unwrap(),
-        serial: keys::seal::header::Serial::new(serial).unwrap(),
+        generation: keys::seal::header::Generation::new(generation).unwrap(),
         created: Timestamp::from_unix(site.build_time),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let admins = [site.admin_recipients[0].parse().unwrap()];
     let builder = keys::issue::seal_builder::SealBuilder::new(handoff::fault::Policy::default(), false);
@@ -250,7 +250,7 @@ fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
 }
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
-    let above = above.map(|serial| keys::seal::header::Serial::new(serial).unwrap());
+    let above = above.map(|generation| keys::seal::header::Generation::new(generation).unwrap());
     let mut all = prepare_all_as_wished(
         &home.site(),
         ["demo"],
@@ -261,7 +261,7 @@ fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
 }
 
 #[test]
-fn the_serial_of_an_unknown_signer_is_not_believed() {
+fn the_generation_of_an_unknown_signer_is_not_believed() {
     let home = Home::new();
     let path = home.prepare().seal.path;
     fs::write(&path, forged(&home, u64::MAX - 1, &keys::issue::signing::SigningKey::generate().unwrap()))
@@ -271,13 +271,13 @@ fn the_serial_of_an_unknown_signer_is_not_believed() {
     assert!(error.to_string().contains("is not a seal of node demo that can be believed"), "{error}");
     assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
     let seal = replace_seal(&home, None).unwrap().seal;
-    assert_eq!(seal.opened.header().serial.number(), 2);
+    assert_eq!(seal.opened.header().generation.number(), 2);
     assert_eq!(seal.reasons, ["the kept one could not be believed"]);
     assert!(home.prepare().seal.reasons.is_empty());
 }
 
 #[test]
-fn a_jump_of_the_serial_is_refused_even_under_the_right_signature() {
+fn a_jump_of_the_generation_is_refused_even_under_the_right_signature() {
     let home = Home::new();
     let first = home.prepare();
     let highest = 1 + (1 << 32);
@@ -287,32 +287,32 @@ fn a_jump_of_the_serial_is_refused_even_under_the_right_signature() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has the serial {}; the last one of node demo that is known here is 1",
+            "{} has the generation {}; the last one of node demo that is known here is 1",
             first.seal.path.display(),
             highest + 1
         )
     );
-    assert_eq!(replace_seal(&home, None).unwrap().seal.opened.header().serial.number(), 2);
-    // One lower is the highest serial that is accepted, as it is the largest step.
+    assert_eq!(replace_seal(&home, None).unwrap().seal.opened.header().generation.number(), 2);
+    // One lower is the highest generation that is accepted, as it is the largest step.
     fs::write(&first.seal.path, forged(&home, highest + 1, &first.credentials.signing)).unwrap();
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), highest + 2);
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), highest + 2);
 }
 
 #[test]
-fn a_seal_that_was_removed_or_put_back_does_not_lower_the_serial() {
+fn a_seal_that_was_removed_or_put_back_does_not_lower_the_generation() {
     let home = Home::new();
     let first = home.prepare().seal;
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"motd\"\nsource = \"motd\"\n");
     fs::write(home.at("site/motd"), "hello\n").unwrap();
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), 2);
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), 2);
     fs::write(&first.path, &first.bytes).unwrap();
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), 3);
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), 3);
     fs::remove_file(&first.path).unwrap();
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), 4);
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), 4);
 }
 
 #[test]
-fn without_a_known_serial_a_seal_is_replaced_only_above_a_named_one() {
+fn without_a_known_generation_a_seal_is_replaced_only_above_a_named_one() {
     let home = Home::new();
     let path = home.prepare().seal.path;
     fs::write(&path, "garbage").unwrap();
@@ -322,23 +322,25 @@ fn without_a_known_serial_a_seal_is_replaced_only_above_a_named_one() {
     home.accept(&[&key, host_key.split(' ').nth(1).unwrap()]);
     let error = replace_seal(&home, None).unwrap_err();
     assert_eq!(error.class(), Class::MissingInput);
-    assert!(error.advice().unwrap().contains("--above SERIAL"), "{error}");
-    assert_eq!(replace_seal(&home, Some(7)).unwrap().seal.opened.header().serial.number(), 8);
+    assert!(error.advice().unwrap().contains("--above GENERATION"), "{error}");
+    assert_eq!(replace_seal(&home, Some(7)).unwrap().seal.opened.header().generation.number(), 8);
 }
 
 #[test]
 fn a_seal_goes_above_what_its_node_has_seen() {
     let home = Home::new();
     home.prepare();
-    let above = |serial| {
-        let wish =
-            SealWish { above: Some(keys::seal::header::Serial::new(serial).unwrap()), ..SealWish::default() };
+    let above = |generation| {
+        let wish = SealWish {
+            above: Some(keys::seal::header::Generation::new(generation).unwrap()),
+            ..SealWish::default()
+        };
         let all = prepare_all_as_wished(&home.site(), ["demo"], &home.locations(), wish);
         all.map(|mut all| all.pop().unwrap().seal)
     };
     let seal = above(9).unwrap();
-    assert_eq!(seal.opened.header().serial.number(), 10);
-    assert_eq!(seal.reasons, ["its serial 1 is not above 9"]);
+    assert_eq!(seal.opened.header().generation.number(), 10);
+    assert_eq!(seal.reasons, ["its generation 1 is not above 9"]);
     assert!(above(9).unwrap().reasons.is_empty(), "it is above now");
     assert!(home.prepare().seal.reasons.is_empty());
     let far = 11 + (1_u64 << 32);
@@ -346,9 +348,9 @@ fn a_seal_goes_above_what_its_node_has_seen() {
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
-        format!("--above {far} is far above the last serial of node demo that is known here, 10")
+        format!("--above {far} is far above the last generation of node demo that is known here, 10")
     );
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), 10, "nothing was made");
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), 10, "nothing was made");
 }
 
 #[test]
@@ -502,33 +504,34 @@ fn a_secret_that_is_not_there_is_named() {
     assert_eq!(seal.opened.content(&path("wifi")), Some(&b"hunter2"[..]));
 }
 
-/// The serials of the nodes' seals afterwards.
-fn serials(home: &Home, nodes: &[&str]) -> Vec<u64> {
+/// The generations of the nodes' seals afterwards.
+fn generations(home: &Home, nodes: &[&str]) -> Vec<u64> {
     let prepared = prepare_all(&home.site(), nodes.iter().copied(), &home.locations()).unwrap();
-    prepared.iter().map(|node| node.seal.opened.header().serial.number()).collect()
+    prepared.iter().map(|node| node.seal.opened.header().generation.number()).collect()
 }
 
 #[test]
 fn a_raised_floor_is_above_every_seal_and_new_seals_reach_it() {
     let home = Home::new();
     add_node(&home.site(), &"pi2".parse().unwrap(), None).unwrap();
-    assert_eq!(serials(&home, &["demo", "pi2"]), [1, 1]);
+    assert_eq!(generations(&home, &["demo", "pi2"]), [1, 1]);
     home.append("nodes/pi2.toml", "\n[[network]]\nname = \"eth9\"\ndhcp = true\n");
-    assert_eq!(serials(&home, &["demo", "pi2"]), [1, 2]);
+    assert_eq!(generations(&home, &["demo", "pi2"]), [1, 2]);
 
-    let raised = raise(&home.site(), None, Raise::Serial, &home.locations()).unwrap();
+    let raised = raise(&home.site(), None, Raise::Generation, &home.locations()).unwrap();
     assert_eq!(raised.iter().map(|raised| (raised.from, raised.to)).collect::<Vec<_>>(), [(0, 3)]);
     let site = home.site();
-    assert_eq!((site.least_serial, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
+    assert_eq!((site.least_generation, site.floors().for_node(&"demo".parse().unwrap())), (3, 3));
     let demo = prepare(&site, "demo", &home.locations()).unwrap();
-    assert_eq!(demo.seal.reasons, ["its serial 1 is below least-serial 3"]);
-    assert_eq!(serials(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
+    assert_eq!(demo.seal.reasons, ["its generation 1 is below least-serial 3"]);
+    assert_eq!(generations(&home, &["demo", "pi2"]), [3, 3], "what was made is current");
 
-    let raised = raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Serial, &home.locations()).unwrap();
+    let raised =
+        raise(&home.site(), Some(&["pi2".to_owned()]), Raise::Generation, &home.locations()).unwrap();
     assert_eq!((raised[0].from, raised[0].to), (3, 4));
     let floors = home.site().floors();
     assert_eq!(["demo", "pi2"].map(|node| floors.for_node(&node.parse().unwrap())), [3, 4]);
-    assert_eq!(serials(&home, &["demo", "pi2"]), [3, 4]);
+    assert_eq!(generations(&home, &["demo", "pi2"]), [3, 4]);
 }
 
 #[test]
@@ -537,15 +540,15 @@ fn a_raised_floor_is_above_seals_that_are_gone_or_were_put_back() {
     let first = home.prepare().seal;
     let everything = Some(&["demo".to_owned()][..]);
     let raise_floor = || {
-        let raised = raise(&home.site(), everything, Raise::Serial, &home.locations()).unwrap();
+        let raised = raise(&home.site(), everything, Raise::Generation, &home.locations()).unwrap();
         (raised[0].from, raised[0].to)
     };
     assert_eq!(raise_floor(), (0, 2));
     let seal_again = |card: &str| {
         home.append("nodes/demo.toml", &format!("\n[[network]]\nname = \"{card}\"\ndhcp = true\n"));
-        serials(&home, &["demo"])
+        generations(&home, &["demo"])
     };
-    // A node may have the seal of serial 3; the stored seal is again the one of serial 1.
+    // A node may have the seal of generation 3; the stored seal is again the one of generation 1.
     assert_eq!((seal_again("eth8"), seal_again("eth9")), (vec![2], vec![3]));
     fs::write(&first.path, &first.bytes).unwrap();
     assert_eq!(raise_floor(), (2, 4), "put back");
@@ -562,13 +565,13 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
     let site = home.site();
     let mut trust = engine::trust(&site);
     prepared.check_system(&trust).unwrap();
-    trust.least_serial.raise("demo".parse().unwrap(), 2);
+    trust.least_generation.raise("demo".parse().unwrap(), 2);
     let error = prepared.check_system(&trust).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
-        "node demo would not start: the seal of node demo has serial 1, this system accepts serial 2 or later: an older \
-         seal was put back"
+        "node demo would not start: the seal of node demo has generation 1, this system accepts generation 2 or later: \
+         an older seal was put back"
     );
     raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     let asks = home.prepare().check_system(&trust).unwrap_err();
@@ -579,30 +582,30 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
 }
 
 #[test]
-fn a_floor_is_not_raised_above_a_serial_that_jumped() {
+fn a_floor_is_not_raised_above_a_generation_that_jumped() {
     let home = Home::new();
     let first = home.prepare();
     let site_toml = fs::read(home.at("site/site.toml")).unwrap();
     let jumped = 2 + (1 << 32);
     fs::write(&first.seal.path, forged(&home, jumped, &first.credentials.signing)).unwrap();
-    let error = raise(&home.site(), None, Raise::Serial, &home.locations()).unwrap_err();
+    let error = raise(&home.site(), None, Raise::Generation, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     let (path, known) = (first.seal.path.display(), "the last one of node demo that is known here is 1");
-    assert_eq!(error.to_string(), format!("{path} has the serial {jumped}; {known}"));
+    assert_eq!(error.to_string(), format!("{path} has the generation {jumped}; {known}"));
     assert_eq!(fs::read(home.at("site/site.toml")).unwrap(), site_toml);
 }
 
 #[test]
 fn the_least_release_is_raised_for_all_nodes_or_for_none() {
     let home = Home::new();
-    assert_eq!(home.prepare().seal.opened.header().release_floor, 0);
+    assert_eq!(home.prepare().seal.opened.header().security_epoch, 0);
     let error =
         raise(&home.site(), Some(&["demo".to_owned()]), Raise::Release, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
     raise(&home.site(), None, Raise::Release, &home.locations()).unwrap();
     let seal = home.prepare().seal;
-    assert_eq!((seal.opened.header().release_floor, seal.opened.header().serial.number()), (1, 2));
-    assert_eq!(seal.reasons, ["the release floor changed"]);
+    assert_eq!((seal.opened.header().security_epoch, seal.opened.header().generation.number()), (1, 2));
+    assert_eq!(seal.reasons, ["the security epoch changed"]);
     // An older site.toml is restored. This workstation noted the floor; on another one, the stored seal has it.
     home.replace("site.toml", "security-epoch = 1", "security-epoch = 0");
     let error = raise(&home.site(), None, Raise::Release, &home.locations()).unwrap_err();
@@ -618,7 +621,7 @@ fn the_least_release_is_raised_for_all_nodes_or_for_none() {
 }
 
 #[test]
-fn a_floor_far_above_all_serials_is_refused() {
+fn a_floor_far_above_all_generations_is_refused() {
     let home = Home::new();
     let first = home.prepare().seal;
     let text = fs::read_to_string(home.at("site/site.toml")).unwrap();
@@ -630,5 +633,5 @@ fn a_floor_far_above_all_serials_is_refused() {
     assert!(error.report().contains(&expected));
     assert_eq!(fs::read(&first.path).unwrap(), first.bytes);
     fs::write(home.at("site/site.toml"), format!("least-serial = {}\n{text}", floor - 1)).unwrap();
-    assert_eq!(home.prepare().seal.opened.header().serial.number(), floor - 1);
+    assert_eq!(home.prepare().seal.opened.header().generation.number(), floor - 1);
 }

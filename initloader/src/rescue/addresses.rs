@@ -28,7 +28,7 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 const NODE: &str = "node";
-const SERIAL: &str = "serial";
+const GENERATION: &str = "serial";
 const ADDRESS: &str = "address";
 const PROBLEM: &str = "problem";
 const END: &str = "end";
@@ -46,7 +46,7 @@ pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) {
     let ended = process::run(Uptime::now().plus(patience), child, |line| heard.take(line, &mut boot.log));
     boot.took("addresses", StepKind::Loader, start);
     boot.report.node = heard.node.take();
-    boot.report.serial = heard.serial;
+    boot.report.generation = heard.generation;
     match heard.addresses(ended, patience) {
         Ok(addresses) => boot.addresses = addresses,
         Err(problem) => boot.log.error(&format!(
@@ -65,8 +65,8 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
     if let Some(node) = &boot.report.node {
         say(NODE, node);
     }
-    if let Some(serial) = boot.report.serial {
-        say(SERIAL, &serial.to_string());
+    if let Some(generation) = boot.report.generation {
+        say(GENERATION, &generation.to_string());
     }
     match result {
         Ok(()) => boot.addresses.iter().for_each(|address| say(ADDRESS, &address.to_string())),
@@ -96,7 +96,7 @@ fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) -> Result<(),
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Heard {
     node: Option<String>,
-    serial: Option<u64>,
+    generation: Option<u64>,
     addresses: Vec<FixedAddress>,
     problem: Option<String>,
     /// Whether the child sent the end mark.
@@ -108,7 +108,7 @@ impl Heard {
         let (word, text) = line.split_once('\t').unwrap_or((line, ""));
         match word {
             NODE => self.node = Some(text.into()),
-            SERIAL => self.serial = text.parse().ok(),
+            GENERATION => self.generation = text.parse().ok(),
             ADDRESS => self.addresses.extend(text.parse::<FixedAddress>().ok()),
             PROBLEM => self.problem = Some(text.into()),
             END => self.whole = true,
@@ -167,7 +167,7 @@ mod tests {
         let lines =
             ["info\tseal of node alpha", "node\talpha", "serial\t3", "address\t* 192.0.2.1/24 -", "end"];
         let (said, log) = heard(&lines);
-        assert_eq!((said.node.as_deref(), said.serial), (Some("alpha"), Some(3)));
+        assert_eq!((said.node.as_deref(), said.generation), (Some("alpha"), Some(3)));
         assert!(log.text().contains("seal of node alpha"), "{}", log.text());
         // The stick may hang while the child unmounts it.
         assert_eq!(

@@ -27,7 +27,7 @@ pub(crate) enum NoSeal {
     /// No place has a seal with a valid signature.
     #[error("no valid seal: {}", .0.join("; "))]
     NoneHolds(Vec<String>),
-    /// Every valid seal was replaced by one with a higher serial, which is missing.
+    /// Every valid seal was replaced by one with a higher generation, which is missing.
     #[error("no seal that this system accepts: {}", .0.join("; "))]
     Replaced(Vec<String>),
     /// The seal requires a newer system.
@@ -80,7 +80,7 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<
         take(format!("initramfs ({})", paths::INITRAMFS_SEAL), paths::INITRAMFS_SEAL.as_ref());
     }
     let places = sources.iter().map(|(name, bytes)| (name, bytes.as_slice()));
-    let newest = newest(places, &keys, &trust.site, &trust.least_serial);
+    let newest = newest(places, &keys, &trust.site, &trust.least_generation);
     let mut problems = unreadable;
     problems.extend(newest.failed.iter().map(|(name, error)| format!("{name}: {error}")));
     let Some((source, seal)) = newest.chosen else {
@@ -93,13 +93,13 @@ pub(crate) fn run(boot: &mut Boot, disk: &Disk, trust: &LoaderConfig) -> Result<
     }
     let header = seal.header();
     boot.log.info(&format!(
-        "seal of node {}, serial {}, signed by {}, from {source}",
+        "seal of node {}, generation {}, signed by {}, from {source}",
         header.node,
-        header.serial,
+        header.generation,
         seal.signer()
     ));
     let seal = seal.runs_on(trust.security_epoch)?;
     boot.report.node = Some(seal.header().node.to_string());
-    boot.report.serial = Some(seal.header().serial.number());
+    boot.report.generation = Some(seal.header().generation.number());
     Ok(seal)
 }

@@ -198,8 +198,8 @@ pub fn comment(header: &Header, admins: &[Recipient]) -> String {
         all_recipients(&header.recipient, admins).iter().map(ToString::to_string).collect();
     keys.sort();
     let digest = Sha256Digest::of(keys.join("\n").as_bytes());
-    let Header { site, node, serial, .. } = header;
-    format!("psyops-seal site:{site} node:{node} serial:{serial} recipients:{digest}")
+    let Header { site, node, generation, .. } = header;
+    format!("psyops-seal site:{site} node:{node} serial:{generation} recipients:{digest}")
 }
 
 /// The node and the admins, each key once.

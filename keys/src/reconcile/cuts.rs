@@ -7,7 +7,7 @@ use super::repair::{Gate, Step, repair, repair_through};
 use crate::issue::identity_file;
 use crate::issue::seal_builder::SealBuilder;
 use crate::issue::signing::SigningKey;
-use crate::seal::header::{Header, Serial};
+use crate::seal::header::{Generation, Header};
 use crate::seal::{OpenedSeal, UnverifiedSeal};
 use crate::timestamp::Timestamp;
 use handoff::fault::Policy;
@@ -41,9 +41,9 @@ fn seal() -> OpenedSeal {
         site: "home".parse().unwrap(),
         node: "demo".parse().unwrap(),
         recipient: node.recipient(),
-        serial: Serial::FIRST,
+        generation: Generation::FIRST,
         created: Timestamp::from_unix(0),
-        release_floor: 0,
+        security_epoch: 0,
     };
     let bytes = builder.build(&header, &[], &key).unwrap();
     let trusted = [key.public().clone()];

@@ -17,38 +17,38 @@ pub const LONGEST: usize = 4096;
 
 /// The number of a seal: each new one of a node has a higher one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Serial(u64);
+pub struct Generation(u64);
 
-impl Serial {
-    /// The serial of a node's first seal.
+impl Generation {
+    /// The generation of a node's first seal.
     pub const FIRST: Self = Self(1);
 
-    /// The serial with this number; there is no serial 0.
+    /// The generation with this number; there is no generation 0.
     #[must_use]
     pub fn new(number: u64) -> Option<Self> {
         (number > 0).then_some(Self(number))
     }
 
-    /// The serial as a number.
+    /// The generation as a number.
     #[must_use]
     pub fn number(self) -> u64 {
         self.0
     }
 
-    /// The next serial; `None` after the highest one.
+    /// The next generation; `None` after the highest one.
     #[must_use]
     pub fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
     }
 }
 
-impl fmt::Display for Serial {
+impl fmt::Display for Generation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for Serial {
+impl FromStr for Generation {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, &'static str> {
@@ -65,12 +65,12 @@ pub struct Header {
     pub node: Name,
     /// The node's public key, to which the payload is encrypted.
     pub recipient: Recipient,
-    /// The serial of the seal: of several seals, the highest one is used.
-    pub serial: Serial,
+    /// The generation of the seal: of several seals, the highest one is used.
+    pub generation: Generation,
     /// When it was made. Only for people; no decision depends on it.
     pub created: Timestamp,
     /// The lowest security epoch that a release must have to run with this seal.
-    pub release_floor: u32,
+    pub security_epoch: u32,
 }
 
 /// Why bytes are not a header.
@@ -125,7 +125,7 @@ impl Header {
     pub fn encode(&self, payload: usize) -> String {
         format!(
             "{FIRST_LINE}\nsite: {}\nnode: {}\nrecipient: {}\nserial: {}\ncreated: {}\nrelease-floor: {}\npayload: {payload}\n\n",
-            self.site, self.node, self.recipient, self.serial, self.created, self.release_floor,
+            self.site, self.node, self.recipient, self.generation, self.created, self.security_epoch,
         )
     }
 
@@ -147,9 +147,9 @@ impl Header {
             site: field(&mut lines, "site")?,
             node: field(&mut lines, "node")?,
             recipient: field(&mut lines, "recipient")?,
-            serial: field(&mut lines, "serial")?,
+            generation: field(&mut lines, "serial")?,
             created: field(&mut lines, "created")?,
-            release_floor: field(&mut lines, "release-floor")?,
+            security_epoch: field(&mut lines, "release-floor")?,
         };
         let payload = field(&mut lines, "payload")?;
         match lines.next() {
@@ -188,9 +188,9 @@ mod tests {
             site: "home".parse().unwrap(),
             node: "demo".parse().unwrap(),
             recipient: age::x25519::Identity::generate().to_public().to_string().parse().unwrap(),
-            serial: Serial::new(7).unwrap(),
+            generation: Generation::new(7).unwrap(),
             created: Timestamp::from_unix(1_700_000_000),
-            release_floor: 3,
+            security_epoch: 3,
         }
     }
 

@@ -13,11 +13,11 @@ pub mod payload;
 use crate::identity::{NodeIdentity, Recipient};
 use crate::signature::{self, BadSignature, KeyId, PublicKey};
 use handoff::advice::WRITE_SECRETS;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::loader_config::LoaderConfig;
 use handoff::manifest::{Manifest, RelativePath};
 use handoff::name::Name;
-use header::{BadHeader, Header, Serial};
+use header::{BadHeader, Generation, Header};
 use payload::{BadPayload, Contents};
 use thiserror::Error;
 
@@ -61,14 +61,15 @@ pub enum SealError {
     },
     /// Genuine, but replaced by a newer seal that this system requires.
     #[error(
-        "the seal of node {node} has serial {serial}, this system accepts serial {least} or later: an older seal was put back"
+        "the seal of node {node} has generation {generation}, this system accepts generation {least} or later: an \
+         older seal was put back"
     )]
     BelowLeast {
         /// The node of the seal.
         node: Name,
-        /// The serial of the seal.
-        serial: Serial,
-        /// The lowest serial that the system accepts for that node.
+        /// The generation of the seal.
+        generation: Generation,
+        /// The lowest generation that the system accepts for that node.
         least: u64,
     },
     /// Made for another key than the available one.
@@ -199,25 +200,25 @@ impl UnverifiedSeal {
 }
 
 impl VerifiedSeal {
-    /// Refuses a seal whose serial is below the floor of its node: it was replaced by a newer one.
-    pub fn at_least(self, floors: &LeastSerial) -> Result<Self, SealError> {
-        let Header { node, serial, .. } = self.header();
+    /// Refuses a seal whose generation is below the floor of its node: it was replaced by a newer one.
+    pub fn at_least(self, floors: &LeastGeneration) -> Result<Self, SealError> {
+        let Header { node, generation, .. } = self.header();
         let least = floors.for_node(node);
-        if serial.number() < least {
-            return Err(SealError::BelowLeast { node: node.clone(), serial: *serial, least });
+        if generation.number() < least {
+            return Err(SealError::BelowLeast { node: node.clone(), generation: *generation, least });
         }
         Ok(self)
     }
 
     /// Refuses a system of the security epoch `own` if the seal requires a later one.
     pub fn runs_on(self, own: u32) -> Result<Self, SystemTooOld> {
-        let floor = self.header().release_floor;
+        let floor = self.header().security_epoch;
         if floor > own { Err(SystemTooOld { floor, own }) } else { Ok(self) }
     }
 
-    /// Checks both floors: the system's for the serial, and the seal's for the security epoch of the system.
+    /// Checks both floors: the system's for the generation, and the seal's for the security epoch of the system.
     pub fn accepted_by(self, system: &LoaderConfig) -> Result<Self, NotAccepted> {
-        Ok(self.at_least(&system.least_serial)?.runs_on(system.security_epoch)?)
+        Ok(self.at_least(&system.least_generation)?.runs_on(system.security_epoch)?)
     }
 
     /// The verified header.
@@ -302,6 +303,6 @@ impl OpenedSeal {
 impl std::fmt::Debug for OpenedSeal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Contents are secrets; they never reach a log.
-        write!(f, "OpenedSeal({} of {})", self.header.serial, self.header.node)
+        write!(f, "OpenedSeal({} of {})", self.header.generation, self.header.node)
     }
 }

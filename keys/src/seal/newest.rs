@@ -1,4 +1,4 @@
-//! Choosing among several seals: the one with the highest serial and a valid signature is used, whatever the others
+//! Choosing among several seals: the one with the highest generation and a valid signature is used, whatever the others
 //! are. A seal below the floor of the running system is not used.
 //!
 //! This makes replacing a seal atomic: the new one is written over the older one of two, and is used only once it is
@@ -6,7 +6,7 @@
 
 use super::{SealError, UnverifiedSeal, VerifiedSeal};
 use crate::signature::PublicKey;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::name::Name;
 
 /// The result of reading all sources.
@@ -18,20 +18,20 @@ pub struct Newest<S> {
     pub failed: Vec<(S, SealError)>,
 }
 
-/// Verifies the seals of all sources and keeps the one with the highest serial; of equals, the first.
+/// Verifies the seals of all sources and keeps the one with the highest generation; of equals, the first.
 pub fn newest<'b, S>(
     sources: impl IntoIterator<Item = (S, &'b [u8])>,
     trusted: &[PublicKey],
     site: &Name,
-    floors: &LeastSerial,
+    floors: &LeastGeneration,
 ) -> Newest<S> {
     let mut outcome = Newest { chosen: None, failed: Vec::new() };
     for (source, bytes) in sources {
         let verified = UnverifiedSeal::parse(bytes).and_then(|seal| seal.verify(trusted, site));
         match verified.and_then(|seal| seal.at_least(floors)) {
             Ok(seal) => {
-                let best = outcome.chosen.as_ref().map(|(_, best)| best.header().serial);
-                if best.is_none_or(|best| seal.header().serial > best) {
+                let best = outcome.chosen.as_ref().map(|(_, best)| best.header().generation);
+                if best.is_none_or(|best| seal.header().generation > best) {
                     outcome.chosen = Some((source, seal));
                 }
             }

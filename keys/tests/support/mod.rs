@@ -14,7 +14,7 @@ use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::{OpenedSeal, UnverifiedSeal};
 use keys::signature::PublicKey;
 use keys::timestamp::Timestamp;
@@ -58,19 +58,19 @@ impl Fixture {
         vec![self.key.public().clone()]
     }
 
-    pub fn header(&self, serial: u64) -> Header {
+    pub fn header(&self, generation: u64) -> Header {
         Header {
             site: self.site.clone(),
             node: "demo".parse().unwrap(),
             recipient: self.node.recipient(),
-            serial: Serial::new(serial).unwrap(),
+            generation: Generation::new(generation).unwrap(),
             created: Timestamp::from_unix(1_700_000_000),
-            release_floor: 0,
+            security_epoch: 0,
         }
     }
 
-    pub fn seal(&self, builder: &SealBuilder, serial: u64) -> Vec<u8> {
-        builder.build(&self.header(serial), &[self.admin.recipient()], &self.key).unwrap()
+    pub fn seal(&self, builder: &SealBuilder, generation: u64) -> Vec<u8> {
+        builder.build(&self.header(generation), &[self.admin.recipient()], &self.key).unwrap()
     }
 
     pub fn open(&self, seal: &[u8]) -> OpenedSeal {

@@ -9,7 +9,7 @@ use keys::identity::NodeIdentity;
 use keys::issue::identity_file;
 use keys::issue::seal_builder::SealBuilder;
 use keys::issue::signing::SigningKey;
-use keys::seal::header::{Header, Serial};
+use keys::seal::header::{Generation, Header};
 use keys::seal::{OpenedSeal, UnverifiedSeal, VerifiedSeal};
 use keys::signature::PublicKey;
 use keys::timestamp::Timestamp;
@@ -51,7 +51,7 @@ pub struct Case {
 }
 
 impl Case {
-    /// Makes a case: keys, and a seal of serial 1 of `old` and one of serial 2 of `new`.
+    /// Makes a case: keys, and a seal of generation 1 of `old` and one of generation 2 of `new`.
     pub fn make(folder: &Path, old: Option<&Files>, new: &Files, writer: Writer) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let (key, node) = (SigningKey::generate()?, identity_file::generate());
@@ -104,7 +104,7 @@ impl Writer {
 }
 
 /// The seal says that unknown files are removed, so that a removed file is a change like any other.
-fn seal(key: &SigningKey, node: &NodeIdentity, serial: u64, files: &Files) -> Result<Vec<u8>> {
+fn seal(key: &SigningKey, node: &NodeIdentity, generation: u64, files: &Files) -> Result<Vec<u8>> {
     let mut builder = SealBuilder::new(Policy::default(), true);
     for (path, (mode, content)) in files {
         let file = FileAttributes {
@@ -123,9 +123,9 @@ fn seal(key: &SigningKey, node: &NodeIdentity, serial: u64, files: &Files) -> Re
         site: "powercut".parse()?,
         node: "node".parse()?,
         recipient: node.recipient(),
-        serial: Serial::new(serial).context("serial 0")?,
+        generation: Generation::new(generation).context("generation 0")?,
         created: Timestamp::from_unix(0),
-        release_floor: 0,
+        security_epoch: 0,
     };
     Ok(builder.build(&header, &[], key)?)
 }

@@ -1,8 +1,8 @@
 //! A whole stick: records every write to it from power-on to power-off, and starts it cold from the states that a power
 //! cut in between leaves.
 //!
-//! In the recorded run the selector takes a try, the loader repairs files, the agent confirms the slot, and a new seal
-//! is installed. Every start from a state must end well, with the files right, by the old seal or the new one.
+//! In the recorded run the selector takes a try, the loader repairs files, the agent marks the slot good, and a new
+//! seal is installed. Every start from a state must end well, with the files right, by the old seal or the new one.
 
 use super::states::{Cut, Requests, sample};
 use super::tally::{Outcome, Tally};
@@ -102,10 +102,10 @@ impl Recorded {
             ensure!(stick.secret_file(path)? == *content, "{path} is not what the seal says");
         }
         stick.fsck_secret()?;
-        let serial = report.serial.context("no seal was used")?;
-        ensure!((1..=2).contains(&serial), "serial {serial}");
+        let generation = report.generation.context("no seal was used")?;
+        ensure!((1..=2).contains(&generation), "generation {generation}");
         let repaired = report.repaired.len();
-        Ok(match (serial, repaired) {
+        Ok(match (generation, repaired) {
             (1, count) if count == SPOILED.len() => Outcome::Old,
             (2, 0) => Outcome::New,
             _ => Outcome::Between,

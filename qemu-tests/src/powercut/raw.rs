@@ -7,7 +7,7 @@ use super::tally::{Outcome, Tally};
 use anyhow::{Context as _, Result, ensure};
 use handoff::control::{ControlRecord, PARTITION_SIZE, RECORD_OFFSETS};
 use handoff::last_failure::LastFailure;
-use handoff::least_serial::LeastSerial;
+use handoff::least_generation::LeastGeneration;
 use handoff::slot::{PerSlot, Slot};
 use keys::seal::newest::newest;
 use medium::{Partition, Raw, control, failure_area, seal_slots};
@@ -24,8 +24,8 @@ const SEAL_SLOT: u64 = 64 * 1024;
 pub enum RawWriter {
     /// `psyops-agent seal install`.
     SealInstall,
-    /// The agent confirms a slot.
-    ControlConfirm,
+    /// The agent marks a slot good.
+    ControlMarkGood,
     /// The loader records the reason of a failed boot over an earlier one.
     FailureLeave,
     /// The agent marks the reason as shown.
@@ -103,14 +103,14 @@ fn failure(step: &str, lines: usize) -> LastFailure {
 impl RawWriter {
     /// Every writer.
     pub const ALL: [Self; 4] =
-        [Self::SealInstall, Self::ControlConfirm, Self::FailureLeave, Self::FailureAcknowledge];
+        [Self::SealInstall, Self::ControlMarkGood, Self::FailureLeave, Self::FailureAcknowledge];
 
     /// The writer's name.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
             Self::SealInstall => "seal-install",
-            Self::ControlConfirm => "control-confirm",
+            Self::ControlMarkGood => "control-mark-good",
             Self::FailureLeave => "failure-leave",
             Self::FailureAcknowledge => "failure-acknowledge",
         }
@@ -142,7 +142,7 @@ impl RawWriter {
                 // The rest of a longer, earlier seal in the other slot.
                 Memory(&disk).write_at(&vec![b'x'; 20_000], SEAL_SLOT)?;
             }
-            Self::ControlConfirm => {
+            Self::ControlMarkGood => {
                 let tried = |sequence, tries_left| {
                     let mut record = ControlRecord { sequence, ..ControlRecord::fresh(3) };
                     record.slots.a.tries_left = tries_left;
@@ -176,8 +176,8 @@ impl RawWriter {
                 let slots = PerSlot { a: window(raw, 0, SEAL_SLOT), b: window(again, SEAL_SLOT, SEAL_SLOT) };
                 seal_slots::install(&slots, &case.new, &case.trusted)?;
             }
-            Self::ControlConfirm => {
-                control::change(&window(raw, 0, self.size()), |record| record.confirmed(Slot::A))?;
+            Self::ControlMarkGood => {
+                control::change(&window(raw, 0, self.size()), |record| record.marked_good(Slot::A))?;
             }
             Self::FailureLeave => failure_area::leave(&window(raw, 0, self.size()), failure("root", 700))?,
             Self::FailureAcknowledge => {
@@ -231,11 +231,12 @@ impl RawWriter {
                 let slots = slots(disk);
                 let found = [(Slot::A, seal_slots::read(&slots.a)?), (Slot::B, seal_slots::read(&slots.b)?)];
                 let sources = found.iter().map(|(slot, bytes)| (*slot, bytes.as_slice()));
-                let newest = newest(sources, &case.trusted, &case.new.header().site, &LeastSerial::default());
+                let newest =
+                    newest(sources, &case.trusted, &case.new.header().site, &LeastGeneration::default());
                 let (slot, seal) = newest.chosen.context("no seal holds")?;
-                format!("serial {} in seal-{slot}", seal.header().serial)
+                format!("generation {} in seal-{slot}", seal.header().generation)
             }
-            Self::ControlConfirm => {
+            Self::ControlMarkGood => {
                 let area = control::read(&whole())?;
                 let record = area.current().context("no control record holds")?;
                 // The sequence counts the writes, and a run after a cut may write once more.

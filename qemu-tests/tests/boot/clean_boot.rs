@@ -48,7 +48,7 @@ fn a_fresh_stick_is_ok_and_its_host_key_is_the_seals() -> Result<()> {
 
     let record = stick.control()?.effective();
     let status = record.slots.get(Slot::A);
-    assert_eq!((status.state, status.tries_left), (handoff::control::SlotState::Confirmed, 3));
+    assert_eq!((status.state, status.tries_left), (handoff::control::SlotState::Good, 3));
     // A boot has written to the control partition, and not to the tables, ESP, slots, seals and file systems.
     let mut verify = fixture.psyops();
     succeed(verify.arg("verify").arg(stick.path()).arg("--site").arg(fixture.site()))?;
@@ -136,7 +136,7 @@ fn a_console_on_a_uart_that_is_not_there_stops_nothing() -> Result<()> {
 }
 
 #[test]
-fn without_any_console_the_node_boots_and_is_confirmed() -> Result<()> {
+fn without_any_console_the_node_boots_and_is_marked_good() -> Result<()> {
     let fixture = SiteFixture::micro()?;
     let stick = fixture.stick("alpha")?;
     let ssh = Ssh::new(&fixture)?;
@@ -149,7 +149,7 @@ fn without_any_console_the_node_boots_and_is_confirmed() -> Result<()> {
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
     machine.power_button()?;
     ensure!(machine.wait_for_end(Duration::from_mins(1))?.success());
-    assert_eq!(stick.control()?.effective().slots.a.state, handoff::control::SlotState::Confirmed);
+    assert_eq!(stick.control()?.effective().slots.a.state, handoff::control::SlotState::Good);
     Ok(())
 }
 

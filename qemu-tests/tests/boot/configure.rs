@@ -82,8 +82,8 @@ fn a_command_that_hangs_is_ended_at_its_deadline() -> Result<()> {
 }
 
 #[test]
-fn a_command_that_kills_syslogd_while_users_flood_it_loses_no_message_and_the_slot_is_confirmed() -> Result<()>
-{
+fn a_command_that_kills_syslogd_while_users_flood_it_loses_no_message_and_the_slot_is_marked_good()
+-> Result<()> {
     let (mut booted, ssh) = boot("killing")?;
     let report = &booted.seen.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Ok, Configure::Ok), "{report:?}");
@@ -97,7 +97,7 @@ fn a_command_that_kills_syslogd_while_users_flood_it_loses_no_message_and_the_sl
     assert_eq!(found.lines().collect::<Vec<_>>(), expected);
     let status = ssh.run("killing", "psyops-agent status --json; true")?;
     let status: serde_json::Value = serde_json::from_str(&status)?;
-    assert_eq!(status["status"]["confirmation"], "slot a confirmed", "{status}");
+    assert_eq!(status["status"]["confirmation"], "slot a is marked good", "{status}");
     // Only the users' messages were dropped, if any.
     let users =
         status["syslog_pause"]["drops"]["users"].as_object().map(|users| users.keys().collect::<Vec<_>>());

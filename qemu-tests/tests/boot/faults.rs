@@ -58,7 +58,7 @@ fn harmed(answer: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Re
     Ok(stick)
 }
 
-/// Boots without any of the node's secrets, reports that, and confirms the slot: a boot that the site wants must not
+/// Boots without any of the node's secrets, reports that, and marks the slot good: a boot that the site wants must not
 /// use up the tries.
 fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<()> {
     let stick = harmed(FaultAction::Degraded, "alpha", harm)?;
@@ -69,7 +69,7 @@ fn boots_without_secrets(fault: &str, harm: fn(&Stick) -> Result<()>) -> Result<
     let reason = has_fault(&report, "configure")?;
     ensure!(reason.contains("without the node's seal") && reason.contains(fault), "{reason}");
     booted.power_off()?;
-    assert_eq!(stick.control()?.effective().slots.a.state, SlotState::Confirmed);
+    assert_eq!(stick.control()?.effective().slots.a.state, SlotState::Good);
     Ok(())
 }
 
@@ -164,7 +164,7 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
 }
 
 #[test]
-fn configure_reboot_is_not_confirmed() -> Result<()> {
+fn configure_reboot_is_not_marked_good() -> Result<()> {
     let stick = harmed(FaultAction::Reboot, "failing", unharmed)?;
     let mut setup = stick.cold();
     setup.on_reset = OnReset::End;

@@ -110,16 +110,16 @@ fn an_older_seal_in_both_places_is_refused() -> Result<()> {
         succeed(&mut raise).map(drop)
     })?;
     let stick = Stick::copy_of(&image)?;
-    // The next seal has the floor as its serial, above all that other tests have used for the node.
-    let serial = |seal: &[u8]| Ok::<u64, anyhow::Error>(header(seal, "serial: ")?.parse()?);
-    let (given, least) = (serial(&older)?, serial(&seal_of(&stick)?)?);
-    ensure!(least > given, "serial {given} became {least}");
+    // The next seal has the floor as its generation, above all that other tests have used for the node.
+    let generation = |seal: &[u8]| Ok::<u64, anyhow::Error>(header(seal, "serial: ")?.parse()?);
+    let (given, least) = (generation(&older)?, generation(&seal_of(&stick)?)?);
+    ensure!(least > given, "generation {given} became {least}");
     for slot in Slot::BOTH {
         let length = usize::try_from(stick.extent(Role::Seal(slot))?.length)?;
         stick.write(Role::Seal(slot), 0, &vec![0; length])?;
         stick.write(Role::Seal(slot), 0, &older)?;
     }
-    let refusal = format!("has serial {given}, this system accepts serial {least} or later");
+    let refusal = format!("has generation {given}, this system accepts generation {least} or later");
     is_refused(&stick, "seal", &[&refusal, "seal-a", "seal-b"])
 }
 

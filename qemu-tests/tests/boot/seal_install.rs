@@ -22,7 +22,7 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     setup.ssh = Some(ssh.port());
 
     let mut first = Booted::wait(&setup)?;
-    assert_eq!(first.seen.report.serial, Some(1), "{:?}", first.seen.report);
+    assert_eq!(first.seen.report.generation, Some(1), "{:?}", first.seen.report);
     let install = "psyops-agent seal install - --json; echo \"exit $?\"";
     let said = ssh.run_with_input("alpha", install, &seal)?;
     ensure!(
@@ -30,7 +30,7 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
         "{said}"
     );
     let again = ssh.run_with_input("alpha", "psyops-agent seal install -; echo \"exit $?\"", &seal)?;
-    ensure!(again == "seal of serial 2 is in seal-b already\nexit 0\n", "{again}");
+    ensure!(again == "seal generation 2 is in seal-b already\nexit 0\n", "{again}");
     // A valid seal of another node of the same site is refused.
     fixture.stick("beta")?;
     let beta = fs::read(fixture.site().join("seals/beta.seal"))?;
@@ -47,7 +47,7 @@ fn a_new_seal_is_installed_on_a_running_node_and_used_from_the_next_start_on() -
     setup.ssh = Some(ssh.port());
     let mut second = Booted::wait(&setup)?;
     let report = &second.seen.report;
-    assert_eq!((report.outcome, report.serial), (Outcome::Ok, Some(2)), "{report:?}");
+    assert_eq!((report.outcome, report.generation), (Outcome::Ok, Some(2)), "{report:?}");
     let greeting = ssh.run("alpha", "cat /etc/motd")?;
     ensure!(greeting.contains(GREETING), "{greeting}");
     second.power_off()

@@ -68,12 +68,12 @@ fn a_fresh_stick_boots_slot_a_and_each_start_takes_a_try() -> Result<()> {
 }
 
 #[test]
-fn a_confirmed_slot_is_counted_too() -> Result<()> {
+fn a_good_slot_is_counted_too() -> Result<()> {
     let vm = SelectorVm::fresh()?;
-    vm.disk.set_control(0, &ControlRecord::fresh(3).confirmed(Slot::A))?;
+    vm.disk.set_control(0, &ControlRecord::fresh(3).marked_good(Slot::A))?;
     must_be(&vm.boot(Access::Write)?.selection()?, Slot::A, Mode::Normal, 2);
     let status = vm.disk.control()?.effective().slots.a;
-    assert_eq!(status, SlotStatus { tries_left: 2, state: SlotState::Confirmed });
+    assert_eq!(status, SlotStatus { tries_left: 2, state: SlotState::Good });
     Ok(())
 }
 

@@ -111,7 +111,7 @@ fn a_root_that_fails_in_one_slot_leaves_the_other_to_run() -> Result<()> {
 }
 
 #[test]
-fn a_slot_that_never_confirms_is_left_after_its_tries() -> Result<()> {
+fn a_slot_that_is_never_marked_good_is_left_after_its_tries() -> Result<()> {
     let stick = with_both_slots()?;
     let mut setup = stick.cold();
     setup.on_reset = OnReset::End;

@@ -8,14 +8,14 @@ use crate::secrets::node_notes::{Floors, NodeNotes};
 use crate::site::Site;
 use handoff::name::Name;
 use keys::seal::UnverifiedSeal;
-use keys::seal::header::Serial;
+use keys::seal::header::Generation;
 use std::collections::BTreeSet;
 
 /// The setting with the floor of releases.
 const SECURITY_EPOCH: &str = "security-epoch";
-/// The setting with the floor of serials.
-const LEAST_SERIAL: &str = "least-serial";
-/// How far a floor may be above what is known here: each raise is a step of one above the highest serial, and other
+/// The setting with the floor of generations.
+const LEAST_GENERATION: &str = "least-serial";
+/// How far a floor may be above what is known here: each raise is a step of one above the highest generation, and other
 /// people may have made seals and raised floors meanwhile.
 const LARGEST_RAISE: u64 = 1 << 16;
 
@@ -25,7 +25,7 @@ pub(super) fn noted(site: &Site, accepted: &Accepted, notes: &NodeNotes) -> Floo
         let seals = site.nodes().filter_map(|node| {
             let bytes = site.folder.read(Site::seal_name(&node.name)).ok()?;
             let seal = UnverifiedSeal::parse(&bytes).ok()?.verify(&accepted.keys.signers, &site.id).ok()?;
-            Some(seal.header().release_floor)
+            Some(seal.header().security_epoch)
         });
         Floors { security_epoch: seals.max().unwrap_or_default(), ..Floors::default() }
     })
@@ -38,20 +38,20 @@ pub(super) fn differences(site: &Site, noted: &Floors, known: &NodeNotes) -> Vec
         let is_raise = (noted..=given.max(noted).saturating_add(LARGEST_RAISE)).contains(&found);
         (!is_raise).then(|| Difference::Floor { node: node.cloned(), key, noted, found })
     };
-    let serial = |node: &Name| known.serial(node).map_or(0, Serial::number);
-    let highest = site.nodes().map(|node| serial(&node.name)).max().unwrap_or_default();
-    let (before, now) = (&noted.least_serial, &found.least_serial);
+    let generation = |node: &Name| known.generation(node).map_or(0, Generation::number);
+    let highest = site.nodes().map(|node| generation(&node.name)).max().unwrap_or_default();
+    let (before, now) = (&noted.least_generation, &found.least_generation);
     let all = [
         of(None, SECURITY_EPOCH, noted.security_epoch.into(), 0, found.security_epoch.into()),
-        of(None, LEAST_SERIAL, before.for_all(), highest, now.for_all()),
+        of(None, LEAST_GENERATION, before.for_all(), highest, now.for_all()),
     ];
     // The floor of a node that is gone does not matter.
     let nodes = site.nodes().map(|node| &node.name);
     let nodes = nodes.filter_map(|node| match (before.own_of(node), now.own_of(node)) {
         // The floor for all nodes counts for this one.
         (0, 0) => None,
-        (0, own) => of(Some(node), LEAST_SERIAL, before.for_all(), serial(node), own),
-        (own, _) => of(Some(node), LEAST_SERIAL, own, serial(node), now.for_node(node)),
+        (0, own) => of(Some(node), LEAST_GENERATION, before.for_all(), generation(node), own),
+        (own, _) => of(Some(node), LEAST_GENERATION, own, generation(node), now.for_node(node)),
     });
     all.into_iter().flatten().chain(nodes).collect()
 }
@@ -67,13 +67,13 @@ pub(super) fn with_chosen(site: &Site, noted: &Floors, chosen: &[Difference]) ->
         if is_chosen { &found } else { noted }
     };
     let mut floors = Floors { security_epoch: of(None, SECURITY_EPOCH).security_epoch, ..Floors::default() };
-    floors.least_serial.raise_all(of(None, LEAST_SERIAL).least_serial.for_all());
+    floors.least_generation.raise_all(of(None, LEAST_GENERATION).least_generation.for_all());
     let nodes: BTreeSet<&Name> =
-        noted.least_serial.nodes().chain(found.least_serial.nodes()).map(|(node, _)| node).collect();
+        noted.least_generation.nodes().chain(found.least_generation.nodes()).map(|(node, _)| node).collect();
     for node in nodes {
-        let serial = of(Some(node), LEAST_SERIAL).least_serial.own_of(node);
-        if serial > 0 {
-            floors.least_serial.raise(node.clone(), serial);
+        let generation = of(Some(node), LEAST_GENERATION).least_generation.own_of(node);
+        if generation > 0 {
+            floors.least_generation.raise(node.clone(), generation);
         }
     }
     floors

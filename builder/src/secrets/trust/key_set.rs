@@ -21,7 +21,7 @@ pub struct KeySet {
     pub admins: Vec<Recipient>,
     /// The keys whose signatures count.
     pub signers: Vec<PublicKey>,
-    /// Keys that were signers once. Their signatures no longer count, except for the serial of a stored seal.
+    /// Keys that were signers once. Their signatures no longer count, except for the generation of a stored seal.
     pub former_signers: Vec<PublicKey>,
 }
 

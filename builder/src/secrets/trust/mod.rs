@@ -46,7 +46,7 @@ pub const TRUST_SIGNATURE: &str = "trust.toml.minisig";
 pub struct Accepted {
     /// The accepted keys.
     pub keys: KeySet,
-    /// Keys that signed for the site in the past. Only the serials of seals that they signed still count.
+    /// Keys that signed for the site in the past. Only the generations of seals that they signed still count.
     pub former_signers: Vec<PublicKey>,
     /// The folder beside the private keys in which the accepted keys are stored.
     pub folder: PathBuf,

@@ -1,7 +1,7 @@
-//! The lowest seal serials that a system accepts: one floor for all nodes, and higher ones for single nodes.
+//! The lowest seal generations that a system accepts: one floor for all nodes, and higher ones for single nodes.
 //!
 //! A person with the stick can turn back any counter on it, so the signed system carries the floor: a genuine seal with
-//! a lower serial was replaced and is refused. The loader configuration has two kinds of lines for it:
+//! a lower generation was replaced and is refused. The loader configuration has two kinds of lines for it:
 //! `least-serial: NUMBER` and `least-serial-of: NODE NUMBER`.
 
 use crate::name::Name;
@@ -9,23 +9,23 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
-/// The floors of a system. Zero means that there is none: serials begin at 1.
+/// The floors of a system. Zero means that there is none: generations begin at 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct LeastSerial {
+pub struct LeastGeneration {
     all: u64,
     nodes: BTreeMap<Name, u64>,
 }
 
-impl LeastSerial {
-    /// Raises the floor of all nodes to `serial`; a lower number changes nothing.
-    pub fn raise_all(&mut self, serial: u64) {
-        self.all = self.all.max(serial);
+impl LeastGeneration {
+    /// Raises the floor of all nodes to `generation`; a lower number changes nothing.
+    pub fn raise_all(&mut self, generation: u64) {
+        self.all = self.all.max(generation);
     }
 
-    /// Raises the floor of one node to `serial`; a lower number changes nothing.
-    pub fn raise(&mut self, node: Name, serial: u64) {
+    /// Raises the floor of one node to `generation`; a lower number changes nothing.
+    pub fn raise(&mut self, node: Name, generation: u64) {
         let floor = self.nodes.entry(node).or_default();
-        *floor = (*floor).max(serial);
+        *floor = (*floor).max(generation);
     }
 
     /// The floor of all nodes.
@@ -34,7 +34,7 @@ impl LeastSerial {
         self.all
     }
 
-    /// The lowest serial that a seal of `node` may have; 0 where every serial is accepted.
+    /// The lowest generation that a seal of `node` may have; 0 where every generation is accepted.
     #[must_use]
     pub fn for_node(&self, node: &Name) -> u64 {
         self.nodes.get(node).map_or(self.all, |own| self.all.max(*own))
@@ -48,7 +48,10 @@ impl LeastSerial {
 
     /// The nodes that have their own floor, with it.
     pub fn nodes(&self) -> impl Iterator<Item = (&Name, u64)> {
-        self.nodes.iter().filter(|(_, serial)| **serial > 0).map(|(node, serial)| (node, *serial))
+        self.nodes
+            .iter()
+            .filter(|(_, generation)| **generation > 0)
+            .map(|(node, generation)| (node, *generation))
     }
 
     /// The lines of the loader configuration for these floors; empty if there are none.
@@ -58,8 +61,8 @@ impl LeastSerial {
         if self.all > 0 {
             text.push_str(&format!("least-serial: {}\n", self.all));
         }
-        for (node, serial) in self.nodes.iter().filter(|(_, serial)| **serial > 0) {
-            text.push_str(&format!("least-serial-of: {node} {serial}\n"));
+        for (node, generation) in self.nodes.iter().filter(|(_, generation)| **generation > 0) {
+            text.push_str(&format!("least-serial-of: {node} {generation}\n"));
         }
         text
     }
@@ -70,8 +73,8 @@ impl LeastSerial {
         match key {
             "least-serial" => self.raise_all(number(value)?),
             "least-serial-of" => {
-                let (node, serial) = value.split_once(' ')?;
-                self.raise(node.parse().ok()?, number(serial)?);
+                let (node, generation) = value.split_once(' ')?;
+                self.raise(node.parse().ok()?, number(generation)?);
             }
             _ => return None,
         }
@@ -89,7 +92,7 @@ mod tests {
 
     #[test]
     fn the_higher_floor_counts_for_a_node() {
-        let mut least = LeastSerial::default();
+        let mut least = LeastGeneration::default();
         assert_eq!(least.for_node(&name("a")), 0);
         least.raise_all(7);
         least.raise(name("a"), 9);
@@ -102,11 +105,11 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let mut least = LeastSerial::default();
+        let mut least = LeastGeneration::default();
         assert_eq!(least.encode(), "");
         least.raise_all(7);
         least.raise(name("a"), 9);
-        let mut read = LeastSerial::default();
+        let mut read = LeastGeneration::default();
         for line in least.encode().lines() {
             let (key, value) = line.split_once(": ").unwrap();
             read.take(key, value).unwrap();
@@ -115,8 +118,8 @@ mod tests {
     }
 
     #[test]
-    fn a_floor_that_is_not_a_serial_is_refused() {
-        let mut least = LeastSerial::default();
+    fn a_floor_that_is_not_a_generation_is_refused() {
+        let mut least = LeastGeneration::default();
         for (key, value) in [
             ("least-serial", "0"),
             ("least-serial", "-1"),
@@ -128,6 +131,6 @@ mod tests {
         ] {
             assert_eq!(least.take(key, value), None, "{key}: {value}");
         }
-        assert_eq!(least, LeastSerial::default());
+        assert_eq!(least, LeastGeneration::default());
     }
 }
