@@ -4,9 +4,9 @@ use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
+use crate::secrets::prepare::{Prepared, prepare_all_as_requested};
 use crate::secrets::raise::{Raise, Raised, raise};
-use crate::secrets::seal::{SealWish, Unbelieved};
+use crate::secrets::seal::{SealRequest, Unbelieved};
 use crate::site::site_or_default;
 use clap::Args;
 use handoff::shown::Shown;
@@ -65,11 +65,11 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let at = args.credentials.locations();
     let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
-    let nodes = prepare_all_as_wished(
+    let nodes = prepare_all_as_requested(
         &site,
         nodes.iter().map(String::as_str),
         &at,
-        SealWish {
+        SealRequest {
             unbelieved: if args.replace { Unbelieved::Replace } else { Unbelieved::Refuse },
             above: args.above,
         },

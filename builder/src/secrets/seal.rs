@@ -158,7 +158,7 @@ pub enum Unbelieved {
 
 /// The user's options for a seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SealWish {
+pub struct SealRequest {
     /// What to do with a stored seal that is not valid.
     pub unbelieved: Unbelieved,
     /// A generation that the node has seen, according to the user: a seal with this generation or a lower one is
@@ -187,9 +187,9 @@ pub fn current_seal(
     credentials: &Credentials,
     guard: &KeyGuard,
     last: Option<Generation>,
-    wish: SealWish,
+    request: SealRequest,
 ) -> Result<NodeSeal, CurrentSealError> {
-    let SealWish { unbelieved, above } = wish;
+    let SealRequest { unbelieved, above } = request;
     if let Some(above) = above.filter(|above| is_jump(*above, last)) {
         return Err(CurrentSealError::AboveJump { node: node.name.clone(), above, last });
     }

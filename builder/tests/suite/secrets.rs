@@ -7,9 +7,9 @@ use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
 use builder::secrets::passphrase::Passphrases;
-use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_wished};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested};
 use builder::secrets::raise::{Raise, raise};
-use builder::secrets::seal::{SealWish, Unbelieved};
+use builder::secrets::seal::{SealRequest, Unbelieved};
 use builder::secrets::store::{Secret, Store};
 use builder::secrets::trust::accept_typed;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
@@ -251,11 +251,11 @@ fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
     let above = above.map(|generation| keys::seal::header::Generation::new(generation).unwrap());
-    let mut all = prepare_all_as_wished(
+    let mut all = prepare_all_as_requested(
         &home.site(),
         ["demo"],
         &home.locations(),
-        SealWish { unbelieved: Unbelieved::Replace, above },
+        SealRequest { unbelieved: Unbelieved::Replace, above },
     )?;
     Ok(all.pop().unwrap())
 }
@@ -331,11 +331,11 @@ fn a_seal_goes_above_what_its_node_has_seen() {
     let home = Home::new();
     home.prepare();
     let above = |generation| {
-        let wish = SealWish {
+        let request = SealRequest {
             above: Some(keys::seal::header::Generation::new(generation).unwrap()),
-            ..SealWish::default()
+            ..SealRequest::default()
         };
-        let all = prepare_all_as_wished(&home.site(), ["demo"], &home.locations(), wish);
+        let all = prepare_all_as_requested(&home.site(), ["demo"], &home.locations(), request);
         all.map(|mut all| all.pop().unwrap().seal)
     };
     let seal = above(9).unwrap();

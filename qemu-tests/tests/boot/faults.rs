@@ -206,7 +206,7 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
     machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
     let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue);
-    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    ensure!(!stick.control()?.effective().rescue_requested, "a request is fulfilled once");
     Ok(())
 }
 

@@ -227,7 +227,10 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     // A user who declines in three ways.
     for answer in ["n\n", "\n", "\u{4}"] {
         let (code, said) = on_a_terminal(&place, || Ok(()), answer)?;
-        ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("as you wished"), "{said}");
+        ensure!(
+            code == Some(77) && said.contains(" 0-old -> ") && said.contains("you answered no"),
+            "{said}"
+        );
         assert_eq!(fs::read_to_string(&path)?, old);
     }
     // A lock that another process has changed is not overwritten.

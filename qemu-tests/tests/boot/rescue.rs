@@ -169,7 +169,7 @@ fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
     booted.machine.wait_for("{\"format\":1,\"rescue\":true}", SOON)?;
     let seen = wait_for_report(&mut booted.machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
-    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    ensure!(!stick.control()?.effective().rescue_requested, "a request is fulfilled once");
     Ok(())
 }
 

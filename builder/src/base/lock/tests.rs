@@ -151,7 +151,7 @@ fn indexes_are_written_and_read() {
 }
 
 #[test]
-fn another_wish_is_noticed() {
+fn another_request_is_noticed() {
     let other = LockRequest { base: Base::Debian, ..lock().request };
     let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
     assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
