@@ -389,25 +389,25 @@ fn the_helper_with_more_rights_judges_by_itself() {
     let mut machine = machine();
     let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
     let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });
-    let judged = |machine: &Machine, at: &str, asked: &Asked| {
+    let refusal_code = |machine: &Machine, at: &str, asked: &Asked| {
         machine.disk(at).preflight_for_helper(asked).map_err(|refusal| refusal.exit_code())
     };
     // A whole stick on USB is allowed; a fixed disk only if it is named twice.
-    assert_eq!(judged(&machine, "8:16", &whole), Ok(()));
-    assert_eq!(judged(&machine, "8:0", &whole), Err(87));
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/other")), Err(87));
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:16", &whole), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:0", &whole), Err(87));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/other")), Err(87));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/it")), Ok(()));
     assert_eq!(machine.disk("8:0").asked(), twice("/dev/it"));
     assert_eq!(machine.disk("8:16").asked(), whole);
     // A partition is allowed only if one is requested, and then not a disk with partitions.
-    assert_eq!(judged(&machine, "8:1", &twice("/dev/it")), Err(81));
-    assert_eq!(judged(&machine, "8:1", &partition), Err(87));
-    assert_eq!(judged(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
-    assert!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }).is_err());
+    assert_eq!(refusal_code(&machine, "8:1", &twice("/dev/it")), Err(81));
+    assert_eq!(refusal_code(&machine, "8:1", &partition), Err(87));
+    assert_eq!(refusal_code(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert!(refusal_code(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }).is_err());
     // A disk in use is not opened, whatever the request.
     machine.mount("8:1", "/", "ext4", "/dev/sda1", "rw");
     machine.mount("8:16", "/mnt", "ext4", "/dev/sdb", "rw");
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Err(83));
-    assert_eq!(judged(&machine, "8:2", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
-    assert_eq!(judged(&machine, "8:16", &whole), Err(82));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/it")), Err(83));
+    assert_eq!(refusal_code(&machine, "8:2", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:16", &whole), Err(82));
 }

@@ -197,14 +197,14 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let (target, stop) = (target(&stick), AtomicBool::new(false));
     let layout = Layout::new(&image, target.size).unwrap();
     // Another process writes to it as soon as it was verified.
-    let judge = || {
+    let verify = || {
         let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
         let file = File::options().write(true).open(&fixture.image.path).unwrap();
         file.write_all_at(&[0xEE], root + 100).unwrap();
         Ok(())
     };
     let recipient = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap();
-    write(slice::from_ref(&recipient), USUAL, judge, &|_| ()).unwrap();
+    write(slice::from_ref(&recipient), USUAL, verify, &|_| ()).unwrap();
     let failure = recipient.into_result(true).unwrap_err();
     assert!(matches!(failure.error, FlashError::ImageChanged { .. }), "{failure}");
     assert!(failure.begun && crate::error::Classified::exit_code(&failure) == 65, "{failure}");

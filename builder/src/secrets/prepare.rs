@@ -42,9 +42,9 @@ pub struct Prepared {
 
 /// An exclusive lock on a site: while it exists, no other process makes keys or seals, as two at once would give a node
 /// two keys.
-pub(super) struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub(super) struct SiteLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
-impl Alone {
+impl SiteLock {
     /// Waits for other processes, and reads the site again, because they may have changed it.
     pub(super) fn with(site: &Site) -> Result<(Self, Site), Error> {
         let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
@@ -86,7 +86,7 @@ pub fn prepare_all_as_requested<'n>(
     at: &Locations,
     request: SealRequest,
 ) -> Result<Vec<Prepared>, Error> {
-    let (_exclusive, site) = Alone::with(site)?;
+    let (_exclusive, site) = SiteLock::with(site)?;
     // A mistyped name is reported before asking for passphrases.
     let nodes: Vec<Name> =
         nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;

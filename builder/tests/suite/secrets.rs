@@ -9,7 +9,7 @@ use builder::secrets::partition::{PartitionError, write_partition};
 use builder::secrets::passphrase::Passphrases;
 use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested};
 use builder::secrets::raise::{Raise, raise};
-use builder::secrets::seal::{SealRequest, Unbelieved};
+use builder::secrets::seal::{SealRequest, UntrustedSeal};
 use builder::secrets::store::{Secret, Store};
 use builder::secrets::trust::accept_typed;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
@@ -255,7 +255,7 @@ fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
         &home.site(),
         ["demo"],
         &home.locations(),
-        SealRequest { unbelieved: Unbelieved::Replace, above },
+        SealRequest { untrusted: UntrustedSeal::Replace, above },
     )?;
     Ok(all.pop().unwrap())
 }
@@ -268,11 +268,11 @@ fn the_generation_of_an_unknown_signer_is_not_believed() {
         .unwrap();
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
-    assert!(error.to_string().contains("is not a seal of node demo that can be believed"), "{error}");
+    assert!(error.to_string().contains("is not a valid seal of node demo"), "{error}");
     assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
     let seal = replace_seal(&home, None).unwrap().seal;
     assert_eq!(seal.opened.header().generation.number(), 2);
-    assert_eq!(seal.reasons, ["the kept one could not be believed"]);
+    assert_eq!(seal.reasons, ["the stored one was not valid"]);
     assert!(home.prepare().seal.reasons.is_empty());
 }
 

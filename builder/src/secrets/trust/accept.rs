@@ -49,8 +49,8 @@ pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec
     };
     let witness = match &own.identity {
         Some(admin) => Witness::Admin(admin),
-        None if all => Witness::Nobody,
-        None => Witness::KeptSeal,
+        None if all => Witness::None,
+        None => Witness::StoredSeal,
     };
     open.extend(unknown_node_keys(site, &accepted, &review.notes));
     open.extend(unknown_host_keys(site, &accepted, &review.notes, witness));

@@ -54,7 +54,7 @@ pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustErr
     if let Some(accepted) = &review.accepted {
         let unknown = unknown_node_keys(site, accepted, &review.notes);
         review.differences.extend(unknown);
-        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::KeptSeal);
+        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::StoredSeal);
         review.differences.extend(unknown);
     }
     Ok(review)
@@ -93,7 +93,7 @@ impl Review {
     }
 
     fn compare(&mut self) {
-        self.signed = self.judge();
+        self.signed = self.check_signature();
         let measure = self.measure();
         let mut differences = between(measure, &self.site_keys, Origin::Site);
         match &self.signed {
@@ -105,7 +105,7 @@ impl Review {
         self.differences = differences;
     }
 
-    fn judge(&self) -> Signed {
+    fn check_signature(&self) -> Signed {
         let Some(file) = &self.file else { return Signed::Missing };
         let signature = self.signature.as_deref().map(std::str::from_utf8);
         let Some(Ok(signature)) = signature else {
