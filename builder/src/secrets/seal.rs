@@ -440,7 +440,7 @@ fn changes(old: &Manifest, new: &Manifest) -> Vec<String> {
     let gone = old.entries.iter().filter(|known| new.entries.iter().all(|entry| entry.path != known.path));
     lines.extend(gone.map(|known| format!("{} is gone", known.path)));
     if old.policy != new.policy || old.remove_unknown != new.remove_unknown {
-        lines.push("the answers to faults changed".to_owned());
+        lines.push("the actions for faults changed".to_owned());
     }
     lines
 }

@@ -255,22 +255,22 @@ fn each_unknown_word_is_named_with_its_neighbour() {
 }
 
 #[test]
-fn answers_to_faults_are_taken() {
+fn actions_for_faults_are_taken() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
-    assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), FaultAction::Rescue);
+    assert_eq!(sample.load().unwrap().boot.faults.action(Fault::Repair), FaultAction::Rescue);
 }
 
 #[test]
-fn an_answer_that_makes_no_sense_is_refused_with_the_nearest_one() {
-    for (fault, answer, nearest) in [
+fn an_action_that_is_not_valid_is_refused_with_the_nearest_one() {
+    for (fault, action, nearest) in [
         ("root", "degraded", "nearest to it is \"reboot\""),
         ("seal", "continue", "nearest to it is \"degraded\""),
         ("install", "repair", "nearest to it is \"degraded\""),
         ("file-differs", "continue", "nearest to it is \"repair\""),
     ] {
         let sample = Sample::new();
-        sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{answer}\"\n"));
+        sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{action}\"\n"));
         let error = sample.error();
         assert!(matches!(error, SiteError::ActionWithoutEffect { .. }), "{error}");
         assert!(error.to_string().contains(nearest), "{error}");

@@ -52,8 +52,8 @@ fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
     Ok(messages.join("\n"))
 }
 
-fn harmed(answer: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
-    let stick = SiteFixture::answering(answer)?.stick(node)?;
+fn harmed(action: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
+    let stick = SiteFixture::with_action_for_all(action)?.stick(node)?;
     harm(&stick)?;
     Ok(stick)
 }
@@ -214,11 +214,11 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
 /// end.
 #[test]
 fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
-    for (answer, said) in
+    for (action, said) in
         [(FaultAction::Rescue, ""), (FaultAction::Reboot, "no restart: the selector could not count")]
     {
         // With the same action for `file-differs`, the loader would not try a repair.
-        let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;
+        let stick = SiteFixture::with_action(Fault::Repair, action)?.stick("alpha")?;
         let mut setup = stick.setup();
         with_a_changed_file(&stick)?;
         for disk in &mut setup.disks {
