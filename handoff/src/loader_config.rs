@@ -219,12 +219,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_on_rescue_nobody_gets_in() {
+    fn without_a_rescue_line_there_is_no_login() {
         let silent: String =
             trust().encode().lines().filter(|l| !l.starts_with("rescue")).map(|l| format!("{l}\n")).collect();
         let rescue = LoaderConfig::decode(&silent).unwrap().rescue;
         assert_eq!(rescue, RescuePolicy::default());
-        assert!(!rescue.lets_somebody_in());
+        assert!(!rescue.has_login());
     }
 
     #[test]

@@ -124,7 +124,7 @@ fn is_root(disk: &Disk) -> bool {
 }
 
 #[test]
-fn a_disk_that_nobody_uses_is_described() {
+fn an_unused_disk_is_described() {
     let mut machine = machine();
     machine.mount("8:1", "/", "ext4", "/dev/root", "rw");
     machine.put("sys/devices/pci/usb1/1-1/host1/block/sdb/device/vendor", "SanDisk \n");
@@ -238,7 +238,7 @@ fn the_root_is_found_through_an_overlay_of_overlays() {
 }
 
 #[test]
-fn overlays_that_lie_on_each_other_end() {
+fn overlays_on_each_other_end() {
     let mut machine = machine();
     machine.mount("0:40", "/a", "overlay", "overlay", "rw,lowerdir=/b/x");
     machine.mount("0:41", "/b", "overlay", "overlay", "rw,lowerdir=/a/x");
@@ -325,7 +325,7 @@ fn a_fixed_disk_only_where_the_user_says_so() {
 }
 
 #[test]
-fn a_partition_is_judged_by_the_same_facts() {
+fn a_partition_is_checked_by_the_same_facts() {
     let machine = machine();
     let free = machine.disk("8:2");
     let fixed = Consent { fixed_disk: true, ..Consent::default() };
@@ -385,7 +385,7 @@ fn only_the_disk_that_is_meant_is_confirmed() {
 }
 
 #[test]
-fn the_helper_with_more_rights_judges_by_itself() {
+fn the_helper_with_more_rights_checks_by_itself() {
     let mut machine = machine();
     let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
     let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });

@@ -33,12 +33,12 @@ pub(super) fn look<'r, J>(
     verify: impl FnOnce() -> Result<J, Error>,
 ) -> Result<(J, Vec<Todo<'r>>), Error> {
     let in_vain = AtomicBool::new(false);
-    let judge_images = || {
+    let verify_images = || {
         let verified = verify();
         in_vain.store(verified.is_err(), Ordering::Relaxed);
         verified
     };
-    let (todo, verified) = parallel::both(|| what_differs(recipients, full, &in_vain), judge_images);
+    let (todo, verified) = parallel::both(|| what_differs(recipients, full, &in_vain), verify_images);
     Ok((verified?, todo))
 }
 

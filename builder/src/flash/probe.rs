@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mark_lies_on_what_is_written_and_every_wrap_meets_one() {
+    fn no_probe_block_is_on_written_data_and_every_wrap_hits_one() {
         for size in [100 * MIB, 4096 * MIB, 61_530_439_680, (1 << 40) + 512 * 77] {
             let (blocks, layout) = (blocks(size), layout(size));
             assert!(blocks.places.iter().all(|place| layout.is_free(&range(*place))));

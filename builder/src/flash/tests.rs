@@ -125,7 +125,7 @@ fn a_torn_table_is_written_again_and_all_is_read_first() {
 }
 
 #[test]
-fn without_reading_back_nobody_says_that_it_was_read() {
+fn without_reading_back_the_stick_is_not_called_read() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let flashed = flash_one(&image(&fixture), &stick, Options { full: true, read_back: false }).unwrap();
@@ -266,7 +266,7 @@ fn what_turns_up_in_another_place_is_less_room() {
 }
 
 #[test]
-fn what_lies_beside_something_that_was_written_is_read_once_more() {
+fn data_beside_a_write_is_read_once_more() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let (image, target, stop) = (image(&fixture), target(&stick), AtomicBool::new(false));

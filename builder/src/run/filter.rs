@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_off_is_shown_and_what_follows_is_judged_anew() {
+    fn a_broken_sequence_is_shown_and_the_next_byte_begins_a_new_one() {
         assert_shown(b"\x1b[1\x1b[2J\x1b[3", "\\u001b[1\u{1b}[2J\\u001b[3");
         assert_shown(b"\x1b\x1b[m\x1b", "\\u001b\u{1b}[m\\u001b");
         assert_shown(b"\x1b[1\nx\x1b[\x08", "\\u001b[1\nx\\u001b[\u{8}");

@@ -337,9 +337,9 @@ fn hardening_is_safe_by_default_and_typed() {
 }
 
 #[test]
-fn nobody_gets_into_rescue_unless_the_site_says_so() {
+fn rescue_has_no_login_unless_the_site_says_so() {
     let sample = Sample::new();
-    assert!(!sample.load().unwrap().rescue.lets_somebody_in());
+    assert!(!sample.load().unwrap().rescue.has_login());
     let (closed, open) = ("console = \"off\"", "console = \"shell\"\nkeep-keys = true\nretry-after = 60");
     sample.edit("site.toml", closed, open);
     let rescue = sample.load().unwrap().rescue;
@@ -563,7 +563,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
 }
 
 #[test]
-fn a_base_that_was_given_takes_no_packages() {
+fn an_imported_base_takes_no_packages() {
     let sample = Sample::new();
     sample.edit("site.toml", "base = \"micro\"", "base = \"oci:registry.example/base:1\"");
     assert_eq!(sample.load().unwrap().base.to_string(), "oci:registry.example/base:1");

@@ -230,7 +230,7 @@ fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
 
 /// Only the user can know whether a tar is the right one: a build that cannot ask refuses it.
 #[test]
-fn the_first_build_does_not_take_a_tar_that_nobody_has_confirmed() {
+fn the_first_build_does_not_take_a_tar_that_was_not_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "tar:root.tar", "");
     std::fs::write(site.dir.join("root.tar"), "a tar").unwrap();

@@ -113,7 +113,7 @@ fn a_node_gets_keys_and_a_seal_once() {
 }
 
 #[test]
-fn a_seal_is_made_anew_only_for_a_reason() {
+fn a_seal_is_made_again_only_for_a_reason() {
     let home = Home::new();
     home.prepare();
     // A change that is not part of a seal.

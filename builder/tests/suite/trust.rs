@@ -136,7 +136,7 @@ fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
 }
 
 #[test]
-fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
+fn a_site_whose_id_was_changed_is_not_checked_with_its_own_keys() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let path = fixture.at("site/site.toml");

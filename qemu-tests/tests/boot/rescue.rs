@@ -115,7 +115,7 @@ fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
 }
 
 #[test]
-fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> {
+fn without_a_site_setting_rescue_has_no_login_and_tries_again() -> Result<()> {
     let fixture = SiteFixture::with_rescue("nobody", "retry-after = 20")?;
     let mut machine = in_rescue(&asked_for_rescue(&fixture)?.setup())?;
     ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
@@ -216,7 +216,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 }
 
 #[test]
-fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
+fn keys_are_open_only_where_the_site_wants_it() -> Result<()> {
     for (policy, status) in [("", "42-1-"), ("\nkeep-keys = true", "42-0-")] {
         let name = if policy.is_empty() { "shell" } else { "keeps-keys" };
         let fixture = SiteFixture::with_rescue(name, &format!("console = \"shell\"{policy}"))?;

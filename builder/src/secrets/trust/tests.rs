@@ -177,7 +177,7 @@ fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
 }
 
 #[test]
-fn a_trust_file_that_nobody_accepted_signed_is_refused() {
+fn a_trust_file_signed_by_a_key_that_was_not_accepted_is_refused() {
     let fixture = Fixture::new();
     fixture.publish();
     let site = fixture.site();
