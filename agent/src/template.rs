@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_stand_where_they_are_named() {
+    fn variables_are_replaced_by_their_values() {
         let text = "{{ greeting }} {{ node }}.{{ site }} {{ web.port }}\n{% for n in web.names %}{{ n }};{% endfor %}\n";
         assert_eq!(render(text).unwrap(), "h<i> node-1.lab 80\na;b;\n");
     }

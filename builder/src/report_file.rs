@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_found_wherever_it_stands() {
+    fn a_report_is_found_at_any_place() {
         let report = |node: &str| BootReport { node: Some(node.into()), ..BootReport::default() };
         let (old, new) = (report("old").to_json(), report("new").to_json());
         let log =

@@ -24,7 +24,7 @@ pub enum Health {
 
 /// The request of a person at the keyboard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Wish {
+pub enum BootRequest {
     /// Nothing was pressed.
     #[default]
     None,
@@ -56,22 +56,22 @@ pub enum Decision {
 
 /// Returns the next step for the selector.
 #[must_use]
-pub fn decide(record: &ControlRecord, health: &PerSlot<Health>, wish: Wish) -> Decision {
-    let rescue = wish == Wish::Rescue || record.rescue_requested;
-    let order = match wish {
-        Wish::Slot(slot) => [slot, slot.other()],
+pub fn decide(record: &ControlRecord, health: &PerSlot<Health>, request: BootRequest) -> Decision {
+    let rescue = request == BootRequest::Rescue || record.rescue_requested;
+    let order = match request {
+        BootRequest::Slot(slot) => [slot, slot.other()],
         _ => [record.first, record.first.other()],
     };
     let mut passed = String::new();
     for slot in order {
-        let asked_for = wish == Wish::Slot(slot);
+        let asked_for = request == BootRequest::Slot(slot);
         if let Some(why) = why_not(record, health, slot, rescue || asked_for) {
             note(&mut passed, slot, &why);
             continue;
         }
         return match health.get(slot) {
             Health::Unknown => Decision::Check(slot),
-            _ if rescue => start(record, slot, Mode::Rescue, rescue_reason(wish), &passed),
+            _ if rescue => start(record, slot, Mode::Rescue, rescue_reason(request), &passed),
             _ if asked_for => start(record, slot, Mode::Normal, "asked for at the keyboard", &passed),
             _ if slot == record.first => start(record, slot, Mode::Normal, "first in order", &passed),
             _ => start(record, slot, Mode::Normal, "second in order", &passed),
@@ -122,8 +122,8 @@ fn why_not(record: &ControlRecord, health: &PerSlot<Health>, slot: Slot, free: b
     }
 }
 
-fn rescue_reason(wish: Wish) -> &'static str {
-    if wish == Wish::Rescue {
+fn rescue_reason(request: BootRequest) -> &'static str {
+    if request == BootRequest::Rescue {
         "rescue asked for at the keyboard"
     } else {
         "rescue requested by the last system"
@@ -159,11 +159,11 @@ mod tests {
     }
 
     /// Runs the selector's loop against slots whose actual condition is `intact`.
-    fn run(record: &ControlRecord, intact: PerSlot<bool>, wish: Wish) -> (Decision, Vec<Slot>) {
+    fn run(record: &ControlRecord, intact: PerSlot<bool>, request: BootRequest) -> (Decision, Vec<Slot>) {
         let mut health = PerSlot::<Health>::default();
         let mut checked = Vec::new();
         loop {
-            match decide(record, &health, wish) {
+            match decide(record, &health, request) {
                 Decision::Check(slot) => {
                     assert!(!checked.contains(&slot), "slot {slot} checked twice");
                     checked.push(slot);
@@ -188,8 +188,9 @@ mod tests {
         all
     }
 
-    fn every_state(mut visit: impl FnMut(&ControlRecord, PerSlot<bool>, Wish)) {
-        let wishes = [Wish::None, Wish::Rescue, Wish::Slot(Slot::A), Wish::Slot(Slot::B)];
+    fn every_state(mut visit: impl FnMut(&ControlRecord, PerSlot<bool>, BootRequest)) {
+        let requests =
+            [BootRequest::None, BootRequest::Rescue, BootRequest::Slot(Slot::A), BootRequest::Slot(Slot::B)];
         for first in Slot::BOTH {
             for a in statuses() {
                 for b in statuses() {
@@ -204,8 +205,8 @@ mod tests {
                             };
                             for bits in 0..4 {
                                 let intact = PerSlot { a: bits & 1 != 0, b: bits & 2 != 0 };
-                                for wish in wishes {
-                                    visit(&record, intact, wish);
+                                for request in requests {
+                                    visit(&record, intact, request);
                                 }
                             }
                         }
@@ -217,11 +218,13 @@ mod tests {
 
     #[test]
     fn in_every_state_an_intact_slot_is_started_and_a_bad_one_never() {
-        every_state(|record, intact, wish| {
-            let (decision, _) = run(record, intact, wish);
+        every_state(|record, intact, request| {
+            let (decision, _) = run(record, intact, request);
             match decision {
-                Decision::Start { slot, .. } => assert!(*intact.get(slot), "{record:?} {intact:?} {wish:?}"),
-                Decision::Halt(_) => assert!(!intact.a && !intact.b, "{record:?} {intact:?} {wish:?}"),
+                Decision::Start { slot, .. } => {
+                    assert!(*intact.get(slot), "{record:?} {intact:?} {request:?}")
+                }
+                Decision::Halt(_) => assert!(!intact.a && !intact.b, "{record:?} {intact:?} {request:?}"),
                 Decision::Check(_) => unreachable!(),
             }
         });
@@ -229,8 +232,8 @@ mod tests {
 
     #[test]
     fn a_normal_start_takes_exactly_one_try_and_rescue_none() {
-        every_state(|record, intact, wish| {
-            if let (Decision::Start { slot, mode, record: next, .. }, _) = run(record, intact, wish) {
+        every_state(|record, intact, request| {
+            if let (Decision::Start { slot, mode, record: next, .. }, _) = run(record, intact, request) {
                 let before = record.slots.get(slot).tries_left;
                 let after = next.slots.get(slot).tries_left;
                 match mode {
@@ -244,11 +247,11 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wish_a_slot_without_tries_or_of_a_refused_release_is_not_started_normally() {
-        every_state(|record, intact, wish| {
-            let (decision, _) = run(record, intact, wish);
+    fn without_a_request_a_slot_without_tries_or_of_a_refused_release_is_not_started_normally() {
+        every_state(|record, intact, request| {
+            let (decision, _) = run(record, intact, request);
             if let Decision::Start { slot, mode: Mode::Normal, .. } = decision
-                && wish == Wish::None
+                && request == BootRequest::None
             {
                 let status = record.slots.get(slot);
                 assert!(status.tries_left > 0 && status.state != SlotState::Empty);
@@ -260,12 +263,12 @@ mod tests {
 
     #[test]
     fn the_first_slot_runs_where_it_can_and_the_other_is_not_read() {
-        every_state(|record, intact, wish| {
+        every_state(|record, intact, request| {
             let first = record.first;
             let status = record.slots.get(first);
             let can = status.tries_left > 0 && status.state != SlotState::Empty && *intact.get(first);
-            if can && wish == Wish::None && record.refused.is_empty() && !record.rescue_requested {
-                let (decision, checked) = run(record, intact, wish);
+            if can && request == BootRequest::None && record.refused.is_empty() && !record.rescue_requested {
+                let (decision, checked) = run(record, intact, request);
                 assert!(
                     matches!(decision, Decision::Start { slot, mode: Mode::Normal, .. } if slot == first)
                 );
@@ -277,7 +280,7 @@ mod tests {
     #[test]
     fn the_reason_names_what_was_passed_over() {
         let record = ControlRecord::assumed();
-        let (decision, _) = run(&record, PerSlot { a: false, b: true }, Wish::None);
+        let (decision, _) = run(&record, PerSlot { a: false, b: true }, BootRequest::None);
         let Decision::Start { slot: Slot::B, reason, .. } = decision else { panic!("{decision:?}") };
         assert_eq!(reason, "second in order; slot a: UKI damaged");
     }

@@ -162,37 +162,37 @@ impl FromStr for FaultAction {
     type Err = UnknownName;
 
     fn from_str(text: &str) -> Result<Self, UnknownName> {
-        Self::ALL.into_iter().find(|answer| answer.name() == text).ok_or(UnknownName)
+        Self::ALL.into_iter().find(|action| action.name() == text).ok_or(UnknownName)
     }
 }
 
 /// The site's action for each fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    answers: [FaultAction; 8],
+    actions: [FaultAction; 8],
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { answers: Fault::ALL.map(Fault::default_action) }
+        Self { actions: Fault::ALL.map(Fault::default_action) }
     }
 }
 
 impl Policy {
     /// The action for `fault`.
     #[must_use]
-    pub fn answer(&self, fault: Fault) -> FaultAction {
-        let pairs = Fault::ALL.iter().zip(&self.answers);
-        pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(FaultAction::Rescue, |(_, answer)| *answer)
+    pub fn action(&self, fault: Fault) -> FaultAction {
+        let pairs = Fault::ALL.iter().zip(&self.actions);
+        pairs.into_iter().find(|(kind, _)| **kind == fault).map_or(FaultAction::Rescue, |(_, action)| *action)
     }
 
     /// Chooses the action for `fault`. One that is not valid for it becomes the nearest valid one: the builder has
     /// refused it already, and a loader must have an action for every fault.
-    pub fn set(&mut self, fault: Fault, answer: FaultAction) {
-        let answer = fault.nearest(answer);
-        for (kind, slot) in Fault::ALL.iter().zip(&mut self.answers) {
+    pub fn set(&mut self, fault: Fault, action: FaultAction) {
+        let action = fault.nearest(action);
+        for (kind, slot) in Fault::ALL.iter().zip(&mut self.actions) {
             if *kind == fault {
-                *slot = answer;
+                *slot = action;
             }
         }
     }
@@ -201,8 +201,8 @@ impl Policy {
     pub fn chosen(&self) -> impl Iterator<Item = (Fault, FaultAction)> + '_ {
         Fault::ALL
             .into_iter()
-            .map(|f| (f, self.answer(f)))
-            .filter(|(f, answer)| f.default_action() != *answer)
+            .map(|f| (f, self.action(f)))
+            .filter(|(f, action)| f.default_action() != *action)
     }
 }
 
@@ -213,17 +213,17 @@ mod tests {
     #[test]
     fn every_fault_can_restart_and_be_rescued_and_its_default_makes_sense() {
         for fault in Fault::ALL {
-            let answers = fault.actions();
+            let actions = fault.actions();
             assert!(
-                answers.contains(&FaultAction::Reboot) && answers.contains(&FaultAction::Rescue),
+                actions.contains(&FaultAction::Reboot) && actions.contains(&FaultAction::Rescue),
                 "{fault}"
             );
-            assert!(answers.contains(&fault.default_action()), "{fault}");
+            assert!(actions.contains(&fault.default_action()), "{fault}");
         }
     }
 
     #[test]
-    fn a_senseless_answer_becomes_the_nearest_one() {
+    fn an_action_that_is_not_valid_becomes_the_nearest_one() {
         let mut policy = Policy::default();
         for (fault, wanted, nearest) in [
             (Fault::Root, FaultAction::Degraded, FaultAction::Reboot),
@@ -233,7 +233,7 @@ mod tests {
             (Fault::Root, FaultAction::Rescue, FaultAction::Rescue),
         ] {
             policy.set(fault, wanted);
-            assert_eq!((fault.nearest(wanted), policy.answer(fault)), (nearest, nearest), "{fault} {wanted}");
+            assert_eq!((fault.nearest(wanted), policy.action(fault)), (nearest, nearest), "{fault} {wanted}");
         }
     }
 }

@@ -16,7 +16,7 @@ pub enum Who {
     /// Only root.
     Root,
     /// Not even root.
-    Nobody,
+    None,
 }
 
 /// Which processes a user may trace (`kernel.yama.ptrace_scope`).
@@ -29,7 +29,7 @@ pub enum Trace {
     /// None; only root may trace.
     Root,
     /// None, not even by root, until the next boot.
-    Nobody,
+    None,
 }
 
 /// When modules can be loaded into the kernel.
@@ -56,8 +56,8 @@ macro_rules! words {
         }
     };
 }
-words!(Who { All = "all", Root = "root", Nobody = "nobody" });
-words!(Trace { Own = "own", Children = "children", Root = "root", Nobody = "nobody" });
+words!(Who { All = "all", Root = "root", None = "nobody" });
+words!(Trace { Own = "own", Children = "children", Root = "root", None = "nobody" });
 words!(Modules { Open = "open", Closed = "closed" });
 
 /// The words for a setting that cannot be taken from root.
@@ -84,7 +84,7 @@ impl Default for Hardening {
     fn default() -> Self {
         Self {
             kernel_log: Who::Root,
-            kernel_addresses: Who::Nobody,
+            kernel_addresses: Who::None,
             trace: Trace::Children,
             user_namespaces: Who::Root,
             bpf: Who::Root,
@@ -177,7 +177,7 @@ impl Hardening {
             match self.kernel_addresses {
                 Who::All => "0",
                 Who::Root => "1",
-                Who::Nobody => "2",
+                Who::None => "2",
             },
         ));
         settings.push((
@@ -186,7 +186,7 @@ impl Hardening {
                 Trace::Own => "0",
                 Trace::Children => "1",
                 Trace::Root => "2",
-                Trace::Nobody => "3",
+                Trace::None => "3",
             },
         ));
         // Not 1, which root could not set back.
@@ -196,7 +196,7 @@ impl Hardening {
             "kernel/unprivileged_userns_clone",
             if self.user_namespaces == Who::All { "1" } else { "0" },
         ));
-        if self.user_namespaces == Who::Nobody {
+        if self.user_namespaces == Who::None {
             settings.push(("user/max_user_namespaces", "0"));
         }
         settings
@@ -221,9 +221,9 @@ mod tests {
     fn each_key_takes_the_words_that_it_writes_and_no_others() {
         let closed = Hardening {
             kernel_log: Who::All,
-            kernel_addresses: Who::Nobody,
+            kernel_addresses: Who::None,
             trace: Trace::Root,
-            user_namespaces: Who::Nobody,
+            user_namespaces: Who::None,
             bpf: Who::All,
             modules: Modules::Closed,
         };
@@ -262,11 +262,11 @@ mod tests {
         let default = Hardening::default();
         assert!(has(Hardening { kernel_log: Who::All, ..default }, ("kernel/dmesg_restrict", "0")));
         assert!(has(Hardening { kernel_addresses: Who::Root, ..default }, ("kernel/kptr_restrict", "1")));
-        assert!(has(Hardening { trace: Trace::Nobody, ..default }, ("kernel/yama/ptrace_scope", "3")));
+        assert!(has(Hardening { trace: Trace::None, ..default }, ("kernel/yama/ptrace_scope", "3")));
         assert!(has(Hardening { bpf: Who::All, ..default }, ("kernel/unprivileged_bpf_disabled", "0")));
         let open = Hardening { user_namespaces: Who::All, ..default };
         assert!(has(open, ("kernel/unprivileged_userns_clone", "1")));
-        let none = Hardening { user_namespaces: Who::Nobody, ..default };
+        let none = Hardening { user_namespaces: Who::None, ..default };
         assert!(has(none, ("user/max_user_namespaces", "0")));
     }
 }

@@ -88,8 +88,8 @@ impl LoaderConfig {
             text.push_str(&format!("signing-key: {key}\n"));
         }
         text.push_str(&self.least_generation.encode());
-        for (fault, answer) in self.policy.chosen() {
-            text.push_str(&format!("policy: {fault} {answer}\n"));
+        for (fault, action) in self.policy.chosen() {
+            text.push_str(&format!("policy: {fault} {action}\n"));
         }
         text.push_str(&self.rescue.encode());
         text
@@ -123,8 +123,8 @@ impl LoaderConfig {
                 }
                 "signing-key" => signing_keys.push(value.to_owned()),
                 "policy" => {
-                    let (fault, answer) = value.split_once(' ').ok_or_else(bad)?;
-                    policy.set(fault.parse().map_err(|_| bad())?, answer.parse().map_err(|_| bad())?);
+                    let (fault, action) = value.split_once(' ').ok_or_else(bad)?;
+                    policy.set(fault.parse().map_err(|_| bad())?, action.parse().map_err(|_| bad())?);
                 }
                 "least-serial" | "least-serial-of" => least_generation.take(key, value).ok_or_else(bad)?,
                 key if key.starts_with("rescue-") => rescue.take(key, value).ok_or_else(bad)?,
@@ -217,12 +217,12 @@ mod tests {
     }
 
     #[test]
-    fn without_a_word_on_rescue_nobody_gets_in() {
+    fn without_a_rescue_line_there_is_no_login() {
         let silent: String =
             trust().encode().lines().filter(|l| !l.starts_with("rescue")).map(|l| format!("{l}\n")).collect();
         let rescue = LoaderConfig::decode(&silent).unwrap().rescue;
         assert_eq!(rescue, RescuePolicy::default());
-        assert!(!rescue.lets_somebody_in());
+        assert!(!rescue.has_login());
     }
 
     #[test]

@@ -167,8 +167,8 @@ impl Manifest {
     #[must_use]
     pub fn encode(&self) -> String {
         let mut text = format!("{HEADER}\n");
-        for (fault, answer) in self.policy.chosen() {
-            text.push_str(&format!("#psyops policy {fault} {answer}\n"));
+        for (fault, action) in self.policy.chosen() {
+            text.push_str(&format!("#psyops policy {fault} {action}\n"));
         }
         if self.remove_unknown {
             text.push_str("#psyops remove-unknown yes\n");
@@ -223,7 +223,7 @@ impl Manifest {
 
     fn option(&mut self, option: &str) -> Option<()> {
         match option.split(' ').collect::<Vec<_>>().as_slice() {
-            ["policy", fault, answer] => self.policy.set(fault.parse().ok()?, answer.parse().ok()?),
+            ["policy", fault, action] => self.policy.set(fault.parse().ok()?, action.parse().ok()?),
             ["remove-unknown", "yes"] => self.remove_unknown = true,
             _ => return None,
         }

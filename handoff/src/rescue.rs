@@ -90,7 +90,7 @@ impl Default for RescuePolicy {
 impl RescuePolicy {
     /// Whether rescue has any login; without one, an initramfs needs no tools.
     #[must_use]
-    pub fn lets_somebody_in(&self) -> bool {
+    pub fn has_login(&self) -> bool {
         self.console != ConsoleAccess::Off || !self.ssh_keys.is_empty()
     }
 

@@ -1,8 +1,8 @@
 //! The end of a failed boot attempt: restart or rescue, and what follows rescue. These functions do not return.
 
-use crate::answer::{self, Next};
 use crate::boot::Boot;
 use crate::failure::{Failure, FailureKind};
+use crate::next::{self, Next};
 use crate::process;
 use crate::rescue::{self, Left};
 use crate::steps::{early, handover};
@@ -19,7 +19,7 @@ pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
         boot.note(failure);
         reason::leave(&mut boot, failure);
     }
-    match answer::next(failure.kind.answer(&boot.policy), boot.selection.as_ref()) {
+    match next::next(failure.kind.action(&boot.policy), boot.selection.as_ref()) {
         Next::Restart => other_slot(boot),
         Next::Rescue { not_restarted: Some(why) } => boot.log.error(&format!("no restart: {why}")),
         Next::Rescue { not_restarted: None } => {}

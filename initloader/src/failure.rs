@@ -19,11 +19,11 @@ pub(crate) enum FailureKind {
 
 impl FailureKind {
     /// The action under the site's policy.
-    pub(crate) fn answer(self, policy: &Policy) -> FaultAction {
+    pub(crate) fn action(self, policy: &Policy) -> FaultAction {
         match self {
-            Self::Site(fault) => policy.answer(fault),
+            Self::Site(fault) => policy.action(fault),
             // The other slot has another initramfs and another root.
-            Self::Initramfs | Self::Handover => policy.answer(Fault::Root),
+            Self::Initramfs | Self::Handover => policy.action(Fault::Root),
             Self::RescueRequested => FaultAction::Rescue,
         }
     }

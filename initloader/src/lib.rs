@@ -30,7 +30,6 @@
     )
 )]
 
-mod answer;
 mod boot;
 mod clock;
 mod console;
@@ -44,6 +43,7 @@ mod failure;
 pub mod fuzzing;
 mod log;
 mod mounts;
+mod next;
 mod node;
 mod probing;
 mod process;

@@ -27,7 +27,7 @@ pub(crate) fn establish(
         Ok(seal) => return Ok(Some(seal)),
         Err(failure) => failure,
     };
-    match failure.kind.answer(&boot.policy) {
+    match failure.kind.action(&boot.policy) {
         FaultAction::Reboot | FaultAction::Rescue => return Err(failure),
         FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => boot.degrade(&failure),
     }

@@ -161,13 +161,13 @@ unsafe extern "C" fn clock_nanosleep(
         return error_of(unsafe { sleep_in_kernel(clock, flags, wanted, left) });
     }
     // A date is a time of our clock, which the kernel does not know: sleep for the time until then.
-    let wish = if is_absolute { until(asked, clock::now()) } else { asked };
+    let duration = if is_absolute { until(asked, clock::now()) } else { asked };
     let clock = if DATES.contains(&clock) { CLOCK_MONOTONIC } else { clock };
     let left = if is_absolute { ptr::null_mut() } else { left };
     // SAFETY: the time is on the stack, the place is the program's own, or null.
-    let error = error_of(unsafe { sleep_in_kernel(clock, 0, &raw const wish, left) });
+    let error = error_of(unsafe { sleep_in_kernel(clock, 0, &raw const duration, left) });
     if error == 0 {
-        clock::has_slept(length(wish));
+        clock::has_slept(length(duration));
     }
     error
 }

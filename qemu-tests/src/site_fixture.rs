@@ -108,17 +108,17 @@ impl SiteFixture {
     }
 
     /// A site like the default one with one action for every fault for which that action is valid.
-    pub fn answering(answer: FaultAction) -> Result<Self> {
-        let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&answer));
-        let lines: String = faults.map(|fault| format!("{fault} = \"{answer}\"\n")).collect();
+    pub fn with_action_for_all(action: FaultAction) -> Result<Self> {
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&action));
+        let lines: String = faults.map(|fault| format!("{fault} = \"{action}\"\n")).collect();
         let table = format!("[boot.faults]\n{lines}\n[console]");
-        Self::named(&format!("answers-{answer}"), &[WITHOUT_MODULES, ("[console]", &table)])
+        Self::named(&format!("actions-{action}"), &[WITHOUT_MODULES, ("[console]", &table)])
     }
 
     /// A site like the default one with this action for this fault.
-    pub fn with_answer(fault: Fault, answer: FaultAction) -> Result<Self> {
-        let table = format!("[boot.faults]\n{fault} = \"{answer}\"\n\n[console]");
-        Self::named(&format!("{fault}-{answer}"), &[WITHOUT_MODULES, ("[console]", &table)])
+    pub fn with_action(fault: Fault, action: FaultAction) -> Result<Self> {
+        let table = format!("[boot.faults]\n{fault} = \"{action}\"\n\n[console]");
+        Self::named(&format!("{fault}-{action}"), &[WITHOUT_MODULES, ("[console]", &table)])
     }
 
     /// A site whose nodes restart at once when their root turns out to be damaged.

@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::console::{say, typed};
 use core::time::Duration;
-use handoff::decision::Wish;
+use handoff::decision::BootRequest;
 use handoff::slot::Slot;
 use uefi::boot;
 
@@ -18,7 +18,7 @@ const STEP: Duration = Duration::from_millis(20);
 /// The request of the person at the keyboard.
 pub(crate) enum Asked {
     /// A request about the slots, or none.
-    For(Wish),
+    For(BootRequest),
     /// To show the firmware's setup.
     FirmwareSetup,
 }
@@ -45,7 +45,7 @@ impl Window {
                 }
             }
             if clock.now().saturating_sub(self.opened) >= WINDOW {
-                return Asked::For(Wish::None);
+                return Asked::For(BootRequest::None);
             }
             boot::stall(STEP);
         }
@@ -54,9 +54,9 @@ impl Window {
 
 fn meaning(key: char) -> Option<Asked> {
     match key.to_ascii_lowercase() {
-        'r' => Some(Asked::For(Wish::Rescue)),
-        'a' => Some(Asked::For(Wish::Slot(Slot::A))),
-        'b' => Some(Asked::For(Wish::Slot(Slot::B))),
+        'r' => Some(Asked::For(BootRequest::Rescue)),
+        'a' => Some(Asked::For(BootRequest::Slot(Slot::A))),
+        'b' => Some(Asked::For(BootRequest::Slot(Slot::B))),
         'f' => Some(Asked::FirmwareSetup),
         _ => None,
     }

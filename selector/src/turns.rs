@@ -14,7 +14,7 @@ use alloc::format;
 use alloc::string::{String, ToString as _};
 use core::fmt::Display;
 use handoff::control::ControlRecord;
-use handoff::decision::{Decision, Health, Wish, decide};
+use handoff::decision::{BootRequest, Decision, Health, decide};
 use handoff::selection::Selection;
 use handoff::slot::{PerSlot, Slot};
 
@@ -32,15 +32,15 @@ pub(crate) fn take(disk: &OwnDisk, clock: &Clock) -> String {
     let mut slots = Slots::default();
     let window = Window::open(clock);
     // The slot that will most likely run is read while a person may still press a key.
-    if let Decision::Check(slot) = decide(&record, &slots.health, Wish::None) {
+    if let Decision::Check(slot) = decide(&record, &slots.health, BootRequest::None) {
         slots.check(disk, slot, clock);
     }
-    let wish = match window.listen(clock) {
-        Asked::For(wish) => wish,
+    let request = match window.listen(clock) {
+        Asked::For(request) => request,
         Asked::FirmwareSetup => halt::to_firmware_setup(),
     };
     loop {
-        match decide(&record, &slots.health, wish) {
+        match decide(&record, &slots.health, request) {
             Decision::Check(slot) => slots.check(disk, slot, clock),
             Decision::Start { slot, mode, record: next, reason } => {
                 let Some(uki) = slots.checked.get_mut(slot).take() else {

@@ -91,10 +91,10 @@ fn finish(root: &Root) {
         complain(&problem);
     }
     report.older.iter().for_each(|older| say(&older.message));
-    let answer = answer(root, &report);
-    let marked = match answer {
+    let action = action(root, &report);
+    let marked = match action {
         FaultAction::Reboot | FaultAction::Rescue => {
-            format!("not marked good: the site answers a failed configuration with {answer}")
+            format!("not marked good: the site's action for a failed configuration is {action}")
         }
         _ => {
             if let Err(error) = older::remember(root, &report) {
@@ -104,7 +104,7 @@ fn finish(root: &Root) {
         }
     };
     status.mark_good = Some(marked);
-    if !matches!(answer, FaultAction::Reboot | FaultAction::Rescue)
+    if !matches!(action, FaultAction::Reboot | FaultAction::Rescue)
         && let Err(error) = last_failure::show(root)
     {
         complain(&error);
@@ -116,11 +116,11 @@ fn finish(root: &Root) {
     if let Err(error) = report::publish(root, &report) {
         complain(&error);
     }
-    if matches!(answer, FaultAction::Reboot | FaultAction::Rescue) && root.is_running_system() {
+    if matches!(action, FaultAction::Reboot | FaultAction::Rescue) && root.is_running_system() {
         if let Err(error) = last_failure::leave(root, &report) {
             complain(&error);
         }
-        restart(root, answer);
+        restart(root, action);
     }
 }
 
@@ -147,19 +147,19 @@ fn mark_slot_good(root: &Root, report: &BootReport) -> String {
 }
 
 /// The site's action for a configuration that failed; `Continue` if it succeeded.
-fn answer(root: &Root, report: &BootReport) -> FaultAction {
+fn action(root: &Root, report: &BootReport) -> FaultAction {
     if report.configure == Configure::Ok {
         return FaultAction::Continue;
     }
     let text = file::read_text(&root.at(handoff::paths::MANIFEST)).unwrap_or_default();
     Manifest::decode(&text)
-        .map_or(Fault::Configure.default_action(), |manifest| manifest.policy.answer(Fault::Configure))
+        .map_or(Fault::Configure.default_action(), |manifest| manifest.policy.action(Fault::Configure))
 }
 
 /// Reboots in the ordinary way. This start has used up a try, so the other slot is started in the end; for `rescue` the
 /// control partition asks the selector for the rescue shell.
-fn restart(root: &Root, answer: FaultAction) {
-    if answer == FaultAction::Rescue
+fn restart(root: &Root, action: FaultAction) {
+    if action == FaultAction::Rescue
         && let Err(error) = mark_good::request_rescue(root)
     {
         complain(&error);

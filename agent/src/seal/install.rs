@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_seal_goes_where_the_old_one_does_not_lie() {
+    fn a_new_seal_goes_into_the_place_without_the_current_one() {
         let site = Site::new();
         let old = device(&site, "/dev/sda9");
         let (new, _) = site.seal_for("node-1", 2, &site.key);

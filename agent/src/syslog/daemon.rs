@@ -57,7 +57,7 @@ impl Daemon {
         if datagram.origin == ours || datagram.origin.still_runs(datagram.received_ms) {
             match self.send(&text, datagram.origin) {
                 Err(Errno::ESRCH | Errno::EPERM | Errno::EINVAL) => {}
-                result => return self.judge(result, &text, datagram.origin),
+                result => return self.delivery(result, &text, datagram.origin),
             }
         }
         let text = text::with_pid(&text, datagram.origin.pid).map_or(text, Cow::Owned);
@@ -65,12 +65,12 @@ impl Daemon {
         match self.send(&text, origin) {
             // Only in a user namespace that lacks this user, in which no node's agent runs: our credentials are better
             // than no message.
-            Err(Errno::EPERM | Errno::EINVAL) => self.judge(self.send(&text, ours), &text, ours),
-            result => self.judge(result, &text, origin),
+            Err(Errno::EPERM | Errno::EINVAL) => self.delivery(self.send(&text, ours), &text, ours),
+            result => self.delivery(result, &text, origin),
         }
     }
 
-    fn judge(&self, result: Result<(), Errno>, text: &[u8], origin: Origin) -> Delivery {
+    fn delivery(&self, result: Result<(), Errno>, text: &[u8], origin: Origin) -> Delivery {
         match result {
             Ok(()) => Delivery::Taken,
             Err(Errno::EMSGSIZE) => match text.get(..SHORTER).map(|start| self.send(start, origin)) {

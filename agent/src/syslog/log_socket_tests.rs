@@ -120,7 +120,7 @@ fn a_link_that_leads_nowhere_is_left_as_it_was() {
 }
 
 #[test]
-fn where_nobody_was_nobody_is_left() {
+fn without_a_daemon_no_socket_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let (socket, _ours) = take(&device);

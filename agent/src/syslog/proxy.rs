@@ -98,7 +98,7 @@ impl Proxy {
             spool.go_on_with(state.drops);
         }
         let watch = watch::FolderWatch::begin(&places.device)?;
-        let socket = given_socket().map_err(in_proxy("take the socket of"))?;
+        let socket = inherited_socket().map_err(in_proxy("take the socket of"))?;
         let name = LogSocket::take(&places.device, &socket)?;
         let inbox = Inbox::new(socket).map_err(in_proxy("prepare the socket of"))?;
         let mut proxy = Self {
@@ -315,9 +315,9 @@ fn take_out_apart(inbox: &Inbox, datagram: &Datagram, buffer: &mut [u8]) {
 }
 
 /// The socket on the standard error; a new one if that is not a socket.
-fn given_socket() -> io::Result<UnixDatagram> {
-    let given = io::stderr().as_fd().try_clone_to_owned()?;
-    let is_datagram = rustix::net::sockopt::socket_type(&given) == Ok(rustix::net::SocketType::DGRAM)
-        && rustix::net::sockopt::socket_domain(&given) == Ok(rustix::net::AddressFamily::UNIX);
-    if is_datagram { Ok(given.into()) } else { UnixDatagram::unbound() }
+fn inherited_socket() -> io::Result<UnixDatagram> {
+    let inherited = io::stderr().as_fd().try_clone_to_owned()?;
+    let is_datagram = rustix::net::sockopt::socket_type(&inherited) == Ok(rustix::net::SocketType::DGRAM)
+        && rustix::net::sockopt::socket_domain(&inherited) == Ok(rustix::net::AddressFamily::UNIX);
+    if is_datagram { Ok(inherited.into()) } else { UnixDatagram::unbound() }
 }

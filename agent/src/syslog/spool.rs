@@ -288,7 +288,7 @@ fn open_file(path: &Path) -> Result<File, FileError> {
     let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
     if let Ok(opened) = rustix::fs::open(path, flags, Mode::empty()) {
         let file = File::from(opened);
-        if is_ours_alone(&file) {
+        if is_private(&file) {
             return Ok(file);
         }
     }
@@ -300,7 +300,7 @@ fn open_file(path: &Path) -> Result<File, FileError> {
     Ok(failing("create the spool", path, opened)?.into())
 }
 
-fn is_ours_alone(file: &File) -> bool {
+fn is_private(file: &File) -> bool {
     file.metadata().is_ok_and(|facts| {
         facts.is_file()
             && facts.uid() == rustix::process::geteuid().as_raw()

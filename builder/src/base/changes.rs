@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_only_answers_another_wish_is_another() {
+    fn a_lock_of_another_request_is_another_lock() {
         let old = lock(&[("libc6", "1")], &[]);
         let mut new = old.clone();
         new.request.extra = vec!["libc6".into()];

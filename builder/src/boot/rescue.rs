@@ -56,7 +56,7 @@ pub enum RescueContent {
 pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Vec<RescueFile>, Error> {
     let policy = &site.rescue;
     let mut files = own(policy);
-    if policy.lets_somebody_in() {
+    if policy.has_login() {
         files.push(program("/sbin/e2fsck", read_input(&base.e2fsck)?));
     }
     if needs_busybox(policy) {
@@ -80,7 +80,7 @@ pub fn files(site: &Site, base: &BaseSystem, loaded: &[ModuleFile]) -> Result<Ve
 
 /// Whether busybox is needed: as the shell, or for the loader to set up network cards.
 fn needs_busybox(policy: &RescuePolicy) -> bool {
-    let has_shell = policy.access == RescueAccess::Shell && policy.lets_somebody_in();
+    let has_shell = policy.access == RescueAccess::Shell && policy.has_login();
     has_shell || !policy.ssh_keys.is_empty()
 }
 
@@ -90,7 +90,7 @@ fn own(policy: &RescuePolicy) -> Vec<RescueFile> {
     let mut files = Vec::new();
     let by_network = !policy.ssh_keys.is_empty();
     match policy.access {
-        _ if !policy.lets_somebody_in() => {}
+        _ if !policy.has_login() => {}
         RescueAccess::Shell => {
             files.push(link("/bin/sh", "busybox"));
             // The shell's own commands are links to the loader.
@@ -174,8 +174,8 @@ mod tests {
         );
         assert!(needs_busybox(&shell));
         for access in [RescueAccess::Shell, RescueAccess::Commands] {
-            let nobody = RescuePolicy { access, ..RescuePolicy::default() };
-            assert!(names(&nobody).is_empty() && !needs_busybox(&nobody));
+            let without_login = RescuePolicy { access, ..RescuePolicy::default() };
+            assert!(names(&without_login).is_empty() && !needs_busybox(&without_login));
         }
     }
 }

@@ -24,13 +24,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// An image and a copy that is damaged and repaired.
-struct Bench {
+struct DamageFixture {
     sound: Fixture,
     damaged: PathBuf,
     length: u64,
 }
 
-impl Bench {
+impl DamageFixture {
     fn new() -> Self {
         let key = SigningKey::generate().unwrap();
         let root: [(&str, u32, &[u8]); 1] = [("etc/motd", 0o644, b"hello")];
@@ -38,9 +38,9 @@ impl Bench {
         let sound = fixture::image_of(&Recipe { root: &root, secret: &secret, ..Recipe::plain(&key) });
         let damaged = sound.image.path.with_file_name("damaged.img");
         let length = fs::metadata(&sound.image.path).unwrap().len();
-        let bench = Self { sound, damaged, length };
-        bench.copy();
-        bench
+        let fixture = Self { sound, damaged, length };
+        fixture.copy();
+        fixture
     }
 
     fn copy(&self) {
@@ -195,15 +195,15 @@ fn preflight(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
 
 #[test]
 fn each_damage_is_named_by_each_command_that_can_know_of_it() {
-    let bench = Bench::new();
-    let whole = bench.sound.image.path.as_path();
-    assert_eq!(run_verify(&bench.damaged).0, 0);
+    let fixture = DamageFixture::new();
+    let whole = fixture.sound.image.path.as_path();
+    assert_eq!(run_verify(&fixture.damaged).0, 0);
     let cases: Vec<Case> = flips().into_iter().chain(cuts()).collect();
     assert!(cases.len() >= 70, "{}", cases.len());
     let mut wrong = Vec::new();
     let mut verdicts: BTreeMap<String, Damage> = BTreeMap::new();
     for case in &cases {
-        bench.with(case.damage, |image| {
+        fixture.with(case.damage, |image| {
             wrong.extend(preflight(case, whole, image));
             let verdict = run_verify(image).1;
             if let Some(other) = verdicts.insert(verdict, case.damage) {
@@ -212,16 +212,20 @@ fn each_damage_is_named_by_each_command_that_can_know_of_it() {
         });
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    assert_eq!((run_verify(&bench.damaged).0, run_diff(whole, &bench.damaged).0), (0, 0), "all was mended");
+    assert_eq!(
+        (run_verify(&fixture.damaged).0, run_diff(whole, &fixture.damaged).0),
+        (0, 0),
+        "all was mended"
+    );
 }
 
 /// If not even a partition table is left, every command reports that, and where the image ends.
 #[test]
 fn what_is_cut_to_pieces_is_no_image() {
-    let bench = Bench::new();
-    let whole = bench.sound.image.path.as_path();
+    let fixture = DamageFixture::new();
+    let whole = fixture.sound.image.path.as_path();
     for left in [20 * 512, 1024, 700, 512, 1, 0] {
-        bench.with(Cut(Disk(left)), |image| {
+        fixture.with(Cut(Disk(left)), |image| {
             let mut all =
                 vec![run_inspect(image), run_verify(image), run_diff(whole, image), run_diff(image, whole)];
             for (folder, file, _) in FILES {
@@ -242,19 +246,19 @@ fn what_is_cut_to_pieces_is_no_image() {
 /// A stick that is larger than the image that was written to it: the backup table is not at its end.
 #[test]
 fn a_larger_stick_is_whole_and_its_tables_are_found_where_they_are() {
-    let bench = Bench::new();
-    let file = File::options().read(true).write(true).open(&bench.damaged).unwrap();
-    file.set_len(bench.length + (100 << 20)).unwrap();
-    assert_eq!(run_verify(&bench.damaged).0, 0, "{}", run_verify(&bench.damaged).1);
-    let text = run_diff(&bench.sound.image.path, &bench.damaged).1;
+    let fixture = DamageFixture::new();
+    let file = File::options().read(true).write(true).open(&fixture.damaged).unwrap();
+    file.set_len(fixture.length + (100 << 20)).unwrap();
+    assert_eq!(run_verify(&fixture.damaged).0, 0, "{}", run_verify(&fixture.damaged).1);
+    let text = run_diff(&fixture.sound.image.path, &fixture.damaged).1;
     assert!(text.contains("partitions: 1 changed\n  ~ the disk: size "), "{text}");
-    bench.with(Flip(Disk(512 + 20)), |image| {
+    fixture.with(Flip(Disk(512 + 20)), |image| {
         let (code, text) = run_verify(image);
         assert!(code == 1 && text.contains("the primary partition table is damaged"), "{text}");
         assert!(text.contains("ok   root-a "), "the backup is read: {text}");
     });
-    bench.with(Flip(Disk(bench.length - 100)), |image| assert_eq!(run_verify(image).0, 0));
-    bench.with(Flip(Disk(bench.length - 512)), |image| {
+    fixture.with(Flip(Disk(fixture.length - 100)), |image| assert_eq!(run_verify(image).0, 0));
+    fixture.with(Flip(Disk(fixture.length - 512)), |image| {
         let text = run_verify(image).1;
         assert!(text.contains("the backup partition table is damaged"), "{text}");
     });

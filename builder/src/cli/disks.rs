@@ -63,11 +63,11 @@ fn listed(disk: Disk, site: Option<&str>) -> Listed {
     let content = open.map_err(|error| error.to_string());
     let content =
         content.and_then(|file| Content::of(&disk.path, &file, disk.size).map_err(|error| error.to_string()));
-    let judged = disk.preflight_for_any(&Consent::default()).and_then(|()| match &content {
+    let checked = disk.preflight_for_any(&Consent::default()).and_then(|()| match &content {
         Ok(content) => content.preflight_for_any(&disk.path, site),
         Err(_) => Ok(()),
     });
-    Listed { refusal: judged.err(), disk, content }
+    Listed { refusal: checked.err(), disk, content }
 }
 
 impl Listed {

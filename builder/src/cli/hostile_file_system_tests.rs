@@ -126,7 +126,7 @@ fn change_root(fixture: &Fixture, change: impl FnOnce(&mut [u8])) {
 }
 
 #[test]
-fn a_squashfs_is_judged_before_unsquashfs_is_started() {
+fn a_squashfs_is_checked_before_unsquashfs_is_started() {
     let cases: [(usize, &[u8], &str); 3] = [
         (
             4,

@@ -4,9 +4,9 @@ use crate::cli::mksecrets::{CredentialArgs, tell, tell_keys};
 use crate::cli::nodes::NodesArgs;
 use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
-use crate::secrets::prepare::{Prepared, prepare_all_as_wished};
+use crate::secrets::prepare::{Prepared, prepare_all_as_requested};
 use crate::secrets::raise::{Raise, Raised, raise};
-use crate::secrets::seal::{SealWish, Unbelieved};
+use crate::secrets::seal::{SealRequest, UntrustedSeal};
 use crate::site::site_or_default;
 use clap::Args;
 use handoff::shown::Shown;
@@ -23,7 +23,7 @@ use std::path::PathBuf;
   psyops seal --site fleet --all --raise serial    all seals of before are refused by the next release
   psyops seal --site fleet --node pi1 --raise serial
   psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
-  psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal cannot be believed
+  psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal is not valid
   psyops seal --site fleet --node pi1 --above 9          where the node has seen generation 9, and this is to replace it
 A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
@@ -39,7 +39,7 @@ pub struct SealArgs {
     /// Raise the least generation or the least release first, so that what was replaced is refused
     #[arg(long, value_name = "WHAT")]
     pub raise: Option<Raise>,
-    /// Make a new seal where the kept one cannot be believed, above the last generation that is known here
+    /// Make a new seal where the stored one is not valid, above the last generation that is known here
     #[arg(long)]
     pub replace: bool,
     /// A generation that the node has seen: a seal that is not above it is made again, with a higher one
@@ -65,12 +65,12 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
     let at = args.credentials.locations();
     let raised = args.raise.map(|what| raise(&site, some, what, &at)).transpose()?.unwrap_or_default();
     let nodes = args.nodes.names(&site);
-    let nodes = prepare_all_as_wished(
+    let nodes = prepare_all_as_requested(
         &site,
         nodes.iter().map(String::as_str),
         &at,
-        SealWish {
-            unbelieved: if args.replace { Unbelieved::Replace } else { Unbelieved::Refuse },
+        SealRequest {
+            untrusted: if args.replace { UntrustedSeal::Replace } else { UntrustedSeal::Refuse },
             above: args.above,
         },
     );

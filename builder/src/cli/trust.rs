@@ -264,7 +264,7 @@ impl fmt::Display for TrustOutput {
                 let accepted = review.accepted.as_ref();
                 let value = json!({
                     "format": 1,
-                    "site": review.wish.site.as_str(),
+                    "site": review.site_keys.site.as_str(),
                     "accepted": accepted.map(|accepted| keys_json(&accepted.keys)),
                     "stored_in": accepted.map(|accepted| accepted.folder.display().to_string()),
                     "trust_toml": signed,
@@ -278,8 +278,12 @@ impl fmt::Display for TrustOutput {
                     writeln!(f, "keys of the site {site} that were accepted here ({folder}):")?;
                     write_keys(f, &accepted.keys)?;
                 } else {
-                    writeln!(f, "no keys of the site {} are accepted here yet; it names:", review.wish.site)?;
-                    write_keys(f, &review.wish)?;
+                    writeln!(
+                        f,
+                        "no keys of the site {} are accepted here yet; it names:",
+                        review.site_keys.site
+                    )?;
+                    write_keys(f, &review.site_keys)?;
                 }
                 match &review.signed {
                     Signed::Missing => writeln!(f, "trust.toml: missing")?,

@@ -29,7 +29,7 @@ const NOT_CURRENT: u8 = 3;
   psyops verify pi1.img --json
   psyops verify pi1.img --identity admin.age      opens the seal, before the key on the stick is tried
 An image is whole when nothing is damaged. It is current when the site would make the same today: the same seal, release,
-security epoch and selector. With --site both are judged, without it only whether it is whole.
+security epoch and selector. With --site both are checked, without it only whether it is whole.
 Exit codes: 0 whole (and current), 1 damaged, 3 whole but not current, 65 no image at all, or
 whole and the identity is no identity or does not open the seal.")]
 pub struct VerifyArgs {

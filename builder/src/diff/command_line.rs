@@ -28,10 +28,10 @@ pub(super) fn compare(a: &str, b: &str) -> Vec<Change> {
     }
     let mut changes = Vec::new();
     for word in &gone {
-        let alone = |words: &[&str]| words.iter().filter(|other| key(other) == key(word)).count() == 1;
+        let is_single = |words: &[&str]| words.iter().filter(|other| key(other) == key(word)).count() == 1;
         let value = |word: &str| Some(Value::text(&word.split_once('=')?.1));
         match new.iter().position(|other| key(other) == key(word)) {
-            Some(there) if alone(&gone) && alone(&new) => {
+            Some(there) if is_single(&gone) && is_single(&new) => {
                 let details = vec![Detail { what: "value", from: value(word), to: value(new.remove(there)) }];
                 changes.push(Change { kind: DifferenceKind::Changed, name: key(word).into(), details });
             }

@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn what_makes_no_sense_is_said() {
+    fn a_listing_line_that_is_not_valid_is_reported() {
         for line in ["new", "line R 1 644 0 0", "x Q 1 644 0 0", "x D 1 9 0 0", "\\"] {
             let error = told(&format!("/ D 17 755 0 0\n{line}\n")).unwrap_err();
             assert!(error.contains("make no sense") && error.contains(&format!("{line:?}")), "{error}");

@@ -51,20 +51,20 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
     let size = file.metadata().unwrap().len();
     let content = Content::of(Path::new("disk"), &file, size).unwrap();
     assert_eq!(content.kind, ContentKind::Stick { site: "site".into(), node: "demo".into() });
-    let judge =
+    let preflight =
         |purpose: &Purpose, consent: &Consent| content.preflight(Path::new("/dev/x"), purpose, consent);
     let none = Consent::default();
-    judge(&purpose("site", "demo"), &none).unwrap();
-    let other = judge(&purpose("site", "pi1"), &none).unwrap_err();
+    preflight(&purpose("site", "demo"), &none).unwrap();
+    let other = preflight(&purpose("site", "pi1"), &none).unwrap_err();
     assert_eq!(other.to_string(), "/dev/x is the stick of the node demo, not of pi1");
     assert_eq!((other.exit_code(), other.advice().unwrap().contains("--reassign demo")), (88, true));
     let reassigned = |node: &str| Consent { reassign: vec![node.into()], ..Consent::default() };
-    judge(&purpose("site", "pi1"), &reassigned("demo")).unwrap();
-    assert_eq!(code(judge(&purpose("site", "pi1"), &reassigned("pi1"))), 88);
+    preflight(&purpose("site", "pi1"), &reassigned("demo")).unwrap();
+    assert_eq!(code(preflight(&purpose("site", "pi1"), &reassigned("pi1"))), 88);
     let named = |name: &str| Consent { overwrite: vec![name.into()], ..reassigned("demo") };
-    assert_eq!(code(judge(&purpose("elsewhere", "demo"), &reassigned("demo"))), 89);
-    assert_eq!(code(judge(&purpose("elsewhere", "demo"), &named("demo"))), 89);
-    judge(&purpose("elsewhere", "demo"), &named("site/demo")).unwrap();
+    assert_eq!(code(preflight(&purpose("elsewhere", "demo"), &reassigned("demo"))), 89);
+    assert_eq!(code(preflight(&purpose("elsewhere", "demo"), &named("demo"))), 89);
+    preflight(&purpose("elsewhere", "demo"), &named("site/demo")).unwrap();
     assert_eq!(code(content.preflight_partition(Path::new("/dev/x"), &none)), 89);
 }
 
@@ -79,13 +79,13 @@ fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
         let file = File::open(path).unwrap();
         Content::of(path, &file, file.metadata().unwrap().len()).unwrap()
     };
-    let judge = |content: &Content, node: &str, consent: &Consent| {
+    let preflight = |content: &Content, node: &str, consent: &Consent| {
         content.preflight(Path::new("/dev/x"), &purpose("site", node), consent)
     };
     let none = Consent::default();
     // The partition is as it was flashed.
     assert_eq!(look().data, None);
-    judge(&look(), "demo", &none).unwrap();
+    preflight(&look(), "demo", &none).unwrap();
 
     let file = File::options().write(true).open(path).unwrap();
     file.write_all_at(b"something", data.offset.0 + 70_000).unwrap();
@@ -96,14 +96,14 @@ fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
     let content = look();
     assert_eq!(content.data.as_deref(), Some("logs"));
     assert!(content.description().starts_with("node demo of site site, with logs on its data partition"));
-    let refusal = judge(&content, "demo", &none).unwrap_err();
+    let refusal = preflight(&content, "demo", &none).unwrap_err();
     assert_eq!(refusal.to_string(), "/dev/x holds logs on its data partition, which would be lost");
     assert_eq!((refusal.exit_code(), refusal.advice().unwrap().contains("--overwrite logs")), (89, true));
     let named =
         |name: &str| Consent { overwrite: vec![name.into()], reassign: vec!["demo".into()], ..none.clone() };
-    judge(&content, "demo", &named("logs")).unwrap();
-    assert_eq!(code(judge(&content, "pi1", &named("demo"))), 89);
-    judge(&content, "pi1", &named("logs")).unwrap();
+    preflight(&content, "demo", &named("logs")).unwrap();
+    assert_eq!(code(preflight(&content, "pi1", &named("demo"))), 89);
+    preflight(&content, "pi1", &named("logs")).unwrap();
     assert_eq!(code(content.preflight_for_any(Path::new("/dev/x"), Some("site"))), 89);
 }
 

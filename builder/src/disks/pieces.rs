@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_lie_on_the_volume() {
+    fn all_pieces_are_on_the_volume() {
         for size in [0, 1, 512, HEAD, 2 * MIB + 1, 1 << 40] {
             for boot_sector in [vec![], vec![0; 512], vec![0xff; 512]] {
                 let pieces = pieces(&boot_sector, size);

@@ -92,8 +92,8 @@ impl Disk {
             return Err(Refusal::WholeDisk { path: self.path.clone(), partitions });
         }
         self.preflight_root()?;
-        self.judge_use()?;
-        self.judge_fixed(consent)
+        self.check_use()?;
+        self.check_fixed(consent)
     }
 
     /// Checks whether the helper, which has more rights than the user, may open the disk. The user can start the helper
@@ -108,8 +108,8 @@ impl Disk {
             return Err(Refusal::Partition { path: self.path.clone(), disk: disk.clone() });
         }
         self.preflight_root()?;
-        self.judge_use()?;
-        self.judge_fixed(&consent)
+        self.check_use()?;
+        self.check_fixed(&consent)
     }
 
     /// The request to the helper for this disk, which passed the checks.
@@ -120,14 +120,14 @@ impl Disk {
 
     fn preflight_whole(&self, consent: &Consent, wanted: u64) -> Result<(), Refusal> {
         let path = || self.path.clone();
-        self.judge_use()?;
+        self.check_use()?;
         if self.sector != SECTOR {
             return Err(Refusal::Sectors { path: path(), sector: self.sector });
         }
         if self.size < wanted {
             return Err(Refusal::TooSmall { path: path(), size: self.size, wanted });
         }
-        self.judge_fixed(consent)
+        self.check_fixed(consent)
     }
 
     fn preflight_root(&self) -> Result<(), Refusal> {
@@ -137,7 +137,7 @@ impl Disk {
         Ok(())
     }
 
-    fn judge_use(&self) -> Result<(), Refusal> {
+    fn check_use(&self) -> Result<(), Refusal> {
         if !self.uses.is_empty() {
             return Err(Refusal::InUse { path: self.path.clone(), uses: self.uses.clone() });
         }
@@ -147,7 +147,7 @@ impl Disk {
         Ok(())
     }
 
-    fn judge_fixed(&self, consent: &Consent) -> Result<(), Refusal> {
+    fn check_fixed(&self, consent: &Consent) -> Result<(), Refusal> {
         if self.removable || self.bus == Bus::Usb || consent.fixed_disk {
             return Ok(());
         }
@@ -162,13 +162,13 @@ impl Content {
             ContentKind::Blank => Ok(()),
             ContentKind::Stick { site, node } if *site == purpose.site => {
                 if *node == purpose.node || consent.reassign.contains(node) {
-                    return self.judge_data(path, consent);
+                    return self.check_data(path, consent);
                 }
                 let (there, wanted) = (node.clone(), purpose.node.clone());
                 Err(Refusal::OtherNode { path: path.to_owned(), there, wanted })
             }
             ContentKind::Stick { .. } | ContentKind::OldSecrets | ContentKind::Other(_) => {
-                self.judge_foreign(path, STICK, consent)
+                self.check_foreign(path, STICK, consent)
             }
         }
     }
@@ -178,9 +178,9 @@ impl Content {
         match &self.kind {
             ContentKind::Blank => Ok(()),
             ContentKind::Stick { site, .. } if Some(site.as_str()) == own_site => {
-                self.judge_data(path, &Consent::default())
+                self.check_data(path, &Consent::default())
             }
-            _ => self.judge_foreign(path, STICK, &Consent::default()),
+            _ => self.check_foreign(path, STICK, &Consent::default()),
         }
     }
 
@@ -188,12 +188,12 @@ impl Content {
     pub fn preflight_partition(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.kind {
             ContentKind::Blank | ContentKind::OldSecrets => Ok(()),
-            ContentKind::Stick { .. } | ContentKind::Other(_) => self.judge_foreign(path, SECRETS, consent),
+            ContentKind::Stick { .. } | ContentKind::Other(_) => self.check_foreign(path, SECRETS, consent),
         }
     }
 
     /// Checks whether the files that a node wrote to its data partition may be lost.
-    fn judge_data(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
+    fn check_data(&self, path: &Path, consent: &Consent) -> Result<(), Refusal> {
         match &self.data {
             Some(name) if !consent.overwrite.contains(name) => {
                 Err(Refusal::Data { path: path.to_owned(), name: name.clone() })
@@ -203,7 +203,7 @@ impl Content {
     }
 
     /// Checks whether any other content may be lost.
-    fn judge_foreign(&self, path: &Path, wanted: &'static str, consent: &Consent) -> Result<(), Refusal> {
+    fn check_foreign(&self, path: &Path, wanted: &'static str, consent: &Consent) -> Result<(), Refusal> {
         let name = self.kind.name();
         if consent.overwrite.contains(&name) {
             return Ok(());

@@ -124,7 +124,7 @@ fn is_root(disk: &Disk) -> bool {
 }
 
 #[test]
-fn a_disk_that_nobody_uses_is_described() {
+fn an_unused_disk_is_described() {
     let mut machine = machine();
     machine.mount("8:1", "/", "ext4", "/dev/root", "rw");
     machine.put("sys/devices/pci/usb1/1-1/host1/block/sdb/device/vendor", "SanDisk \n");
@@ -238,7 +238,7 @@ fn the_root_is_found_through_an_overlay_of_overlays() {
 }
 
 #[test]
-fn overlays_that_lie_on_each_other_end() {
+fn overlays_on_each_other_end() {
     let mut machine = machine();
     machine.mount("0:40", "/a", "overlay", "overlay", "rw,lowerdir=/b/x");
     machine.mount("0:41", "/b", "overlay", "overlay", "rw,lowerdir=/a/x");
@@ -327,7 +327,7 @@ fn a_fixed_disk_only_where_the_user_says_so() {
 }
 
 #[test]
-fn a_partition_is_judged_by_the_same_facts() {
+fn a_partition_is_checked_by_the_same_facts() {
     let machine = machine();
     let free = machine.disk("8:2");
     let fixed = Consent { fixed_disk: true, ..Consent::default() };
@@ -387,29 +387,29 @@ fn only_the_disk_that_is_meant_is_confirmed() {
 }
 
 #[test]
-fn the_helper_with_more_rights_judges_by_itself() {
+fn the_helper_with_more_rights_checks_by_itself() {
     let mut machine = machine();
     let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
     let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });
-    let judged = |machine: &Machine, at: &str, asked: &Asked| {
+    let refusal_code = |machine: &Machine, at: &str, asked: &Asked| {
         machine.disk(at).preflight_for_helper(asked).map_err(|refusal| refusal.exit_code())
     };
     // A whole stick on USB is allowed; a fixed disk only if it is named twice.
-    assert_eq!(judged(&machine, "8:16", &whole), Ok(()));
-    assert_eq!(judged(&machine, "8:0", &whole), Err(87));
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/other")), Err(87));
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:16", &whole), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:0", &whole), Err(87));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/other")), Err(87));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/it")), Ok(()));
     assert_eq!(machine.disk("8:0").asked(), twice("/dev/it"));
     assert_eq!(machine.disk("8:16").asked(), whole);
     // A partition is allowed only if one is requested, and then not a disk with partitions.
-    assert_eq!(judged(&machine, "8:1", &twice("/dev/it")), Err(81));
-    assert_eq!(judged(&machine, "8:1", &partition), Err(87));
-    assert_eq!(judged(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
-    assert_eq!(judged(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }), Err(77));
+    assert_eq!(refusal_code(&machine, "8:1", &twice("/dev/it")), Err(81));
+    assert_eq!(refusal_code(&machine, "8:1", &partition), Err(87));
+    assert_eq!(refusal_code(&machine, "8:1", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:0", &Asked { partition: true, ..twice("/dev/it") }), Err(77));
     // A disk in use is not opened, whatever the request.
     machine.mount("8:1", "/", "ext4", "/dev/sda1", "rw");
     machine.mount("8:16", "/mnt", "ext4", "/dev/sdb", "rw");
-    assert_eq!(judged(&machine, "8:0", &twice("/dev/it")), Err(83));
-    assert_eq!(judged(&machine, "8:2", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
-    assert_eq!(judged(&machine, "8:16", &whole), Err(82));
+    assert_eq!(refusal_code(&machine, "8:0", &twice("/dev/it")), Err(83));
+    assert_eq!(refusal_code(&machine, "8:2", &Asked { partition: true, ..twice("/dev/it") }), Ok(()));
+    assert_eq!(refusal_code(&machine, "8:16", &whole), Err(82));
 }

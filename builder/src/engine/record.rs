@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_holds_until_somebody_writes() {
+    fn a_stamp_is_valid_until_the_file_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         fs::write(&path, "one").unwrap();

@@ -26,20 +26,20 @@ const SAMPLES: usize = 32;
 const WORTH: usize = 8;
 
 /// The pieces to write to each stick: those that differ, if the stick seems to have something of the image, or else
-/// all. Meanwhile `judge` verifies the images; after an error the comparison stops.
+/// all. Meanwhile `verify` verifies the images; after an error the comparison stops.
 pub(super) fn look<'r, J>(
     recipients: &'r [Recipient<'r>],
     full: bool,
-    judge: impl FnOnce() -> Result<J, Error>,
+    verify: impl FnOnce() -> Result<J, Error>,
 ) -> Result<(J, Vec<Todo<'r>>), Error> {
     let in_vain = AtomicBool::new(false);
-    let judge_images = || {
-        let judged = judge();
-        in_vain.store(judged.is_err(), Ordering::Relaxed);
-        judged
+    let verify_images = || {
+        let verified = verify();
+        in_vain.store(verified.is_err(), Ordering::Relaxed);
+        verified
     };
-    let (todo, judged) = parallel::both(|| what_differs(recipients, full, &in_vain), judge_images);
-    Ok((judged?, todo))
+    let (todo, verified) = parallel::both(|| what_differs(recipients, full, &in_vain), verify_images);
+    Ok((verified?, todo))
 }
 
 fn what_differs<'r>(recipients: &'r [Recipient<'r>], full: bool, in_vain: &AtomicBool) -> Vec<Todo<'r>> {

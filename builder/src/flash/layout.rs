@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_lies_at_both_ends_of_the_stick() {
+    fn the_table_is_at_both_ends_of_the_stick() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         // Sticks do not have a whole number of MiB.

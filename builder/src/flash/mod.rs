@@ -129,18 +129,18 @@ pub fn flash_partition(image: &Path, target: &Target, stop: &AtomicBool) -> Resu
     Ok(recipient.into_result(options.read_back)?)
 }
 
-/// Writes to all sticks at once, and returns the result of `judge`, which verifies the images while the sticks are
+/// Writes to all sticks at once, and returns the result of `verify`, which verifies the images while the sticks are
 /// compared.
 fn write<'r, J: Send>(
     recipients: &'r [Recipient<'r>],
     options: Options,
-    judge: impl FnOnce() -> Result<J, Error> + Send,
+    verify: impl FnOnce() -> Result<J, Error> + Send,
     hear: Hear<'_>,
 ) -> Result<J, Error> {
     let sticks = || recipients.iter().map(|recipient| &recipient.stick);
     let tell = || hear(&sticks().map(|stick| stick.progress.event(stick.name)).collect::<Vec<_>>());
     progress::told(tell, || {
-        let (judged, todo) = compare::look(recipients, options.full, judge)?;
+        let (verified, todo) = compare::look(recipients, options.full, verify)?;
         write_body(&todo);
         if options.read_back {
             compare::read_back(&todo);
@@ -150,7 +150,7 @@ fn write<'r, J: Send>(
             write_tables(&recipient.stick, options.read_back)
         });
         parallel::at_once(recipients, Recipient::end);
-        Ok(judged)
+        Ok(verified)
     })
 }
 

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 /// The bytes of a probe block.
-const MARK: u64 = 4096;
+const BLOCK: u64 = 4096;
 /// How many probe blocks are spread evenly.
 const SPREAD: u64 = 64;
 /// How many bases are tried. The one is used with the fewest blocks in places that are written.
@@ -48,24 +48,24 @@ impl From<MediumError> for ProbeError {
 
 /// The places of the probe blocks, in their order on the stick.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Marks {
+pub(super) struct ProbeBlocks {
     places: Vec<u64>,
     size: u64,
     seed: Sha256Digest,
 }
 
-impl Marks {
+impl ProbeBlocks {
     /// Probe blocks for a stick of that layout. `seed` differs in each run, so that blocks of an earlier run are told
     /// apart.
     #[must_use]
     pub(super) fn new(layout: &Layout, seed: Sha256Digest) -> Self {
-        let is_free = |place: &u64| layout.is_free(&(*place..*place + MARK)) && place + MARK <= layout.size;
+        let is_free = |place: &u64| layout.is_free(&(*place..*place + BLOCK)) && place + BLOCK <= layout.size;
         let [Range { end: first, .. }, _] = layout.edges;
-        let bases = (0..BASES).map(|number| first + number * (layout.size / BASES / MARK).max(1) * MARK);
+        let bases = (0..BASES).map(|number| first + number * (layout.size / BASES / BLOCK).max(1) * BLOCK);
         let powers = |base: u64| powers(base, layout.size);
         let fitting = bases.max_by_key(|base| powers(*base).filter(is_free).count()).unwrap_or(first);
         let spread = (1..=SPREAD).map(|number| (layout.size / SPREAD * number).saturating_sub(PIECE * 2));
-        let spread = spread.map(|place| place / MARK * MARK);
+        let spread = spread.map(|place| place / BLOCK * BLOCK);
         let places: BTreeSet<u64> = powers(fitting).chain(spread).filter(is_free).collect();
         Self { places: places.into_iter().collect(), size: layout.size, seed }
     }
@@ -78,7 +78,7 @@ impl Marks {
     /// Writes all probe blocks, and checks that they are there.
     pub(super) fn write(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
         for place in &self.places {
-            medium.write(&self.mark(*place), *place)?;
+            medium.write(&self.block(*place), *place)?;
         }
         medium.flush()?;
         self.check(medium)
@@ -86,9 +86,9 @@ impl Marks {
 
     /// Checks that all probe blocks are there.
     pub(super) fn check(&self, medium: &Medium<'_>) -> Result<(), ProbeError> {
-        let mut found = Buffer::zeros(to_usize(MARK));
+        let mut found = Buffer::zeros(to_usize(BLOCK));
         for place in &self.places {
-            if !medium.holds(&self.mark(*place), *place, &mut found)? {
+            if !medium.holds(&self.block(*place), *place, &mut found)? {
                 return Err(ProbeError::LessRoom(LessRoom { says: self.size, first_lost: *place }));
             }
         }
@@ -100,24 +100,24 @@ impl Marks {
         self.places.iter().try_for_each(|place| medium.zero(&range(*place)))
     }
 
-    fn mark(&self, place: u64) -> Buffer {
-        let mut mark = Buffer::zeros(to_usize(MARK));
+    fn block(&self, place: u64) -> Buffer {
+        let mut block = Buffer::zeros(to_usize(BLOCK));
         let digest = Sha256Digest::of_parts(&[self.seed.as_bytes(), &place.to_le_bytes()]);
-        for part in mark.chunks_mut(digest.as_bytes().len()) {
+        for part in block.chunks_mut(digest.as_bytes().len()) {
             part.copy_from_slice(digest.as_bytes());
         }
-        mark
+        block
     }
 }
 
 fn range(place: u64) -> Range<u64> {
-    place..place + MARK
+    place..place + BLOCK
 }
 
 /// The base, and the base plus each power of two from 1 MiB on.
 fn powers(base: u64, size: u64) -> impl Iterator<Item = u64> {
     let powers = (20..u64::BITS).map_while(move |power| base.checked_add(1 << power));
-    std::iter::once(base).chain(powers.take_while(move |place| place + MARK <= size))
+    std::iter::once(base).chain(powers.take_while(move |place| place + BLOCK <= size))
 }
 
 #[cfg(test)]
@@ -134,22 +134,22 @@ mod tests {
         Layout { size, pieces, edges: [0..MIB, size - MIB..size], tables: Vec::new() }
     }
 
-    fn marks(size: u64) -> Marks {
-        Marks::new(&layout(size), Sha256Digest::of(b"seed"))
+    fn blocks(size: u64) -> ProbeBlocks {
+        ProbeBlocks::new(&layout(size), Sha256Digest::of(b"seed"))
     }
 
     #[test]
-    fn no_mark_lies_on_what_is_written_and_every_wrap_meets_one() {
+    fn no_probe_block_is_on_written_data_and_every_wrap_hits_one() {
         for size in [100 * MIB, 4096 * MIB, 61_530_439_680, (1 << 40) + 512 * 77] {
-            let (marks, layout) = (marks(size), layout(size));
-            assert!(marks.places.iter().all(|place| layout.is_free(&range(*place))));
-            assert!(marks.places.len() > 30, "{}", marks.places.len());
+            let (blocks, layout) = (blocks(size), layout(size));
+            assert!(blocks.places.iter().all(|place| layout.is_free(&range(*place))));
+            assert!(blocks.places.len() > 30, "{}", blocks.places.len());
             let mut real = 64 * MIB;
             // No probe block fits into the small range that may be missing at the very end; the tables there are read
             // back.
             while real + 4 * MIB < size {
-                let wrapped: BTreeSet<u64> = marks.places.iter().map(|place| place % real).collect();
-                assert!(wrapped.len() < marks.places.len(), "{size} {real}");
+                let wrapped: BTreeSet<u64> = blocks.places.iter().map(|place| place % real).collect();
+                assert!(wrapped.len() < blocks.places.len(), "{size} {real}");
                 real *= 2;
             }
         }
@@ -161,13 +161,13 @@ mod tests {
         file.set_len(100 * MIB).unwrap();
         let stop = AtomicBool::new(false);
         let medium = Medium::new(&file, &stop).unwrap();
-        let marks = marks(100 * MIB);
-        marks.write(&medium).unwrap();
-        marks.check(&medium).unwrap();
+        let blocks = blocks(100 * MIB);
+        blocks.write(&medium).unwrap();
+        blocks.check(&medium).unwrap();
         let mut found = Buffer::zeros(4096);
-        assert!(!medium.holds(&[0; 4096], marks.places[3], &mut found).unwrap());
-        marks.remove(&medium).unwrap();
-        for place in &marks.places {
+        assert!(!medium.holds(&[0; 4096], blocks.places[3], &mut found).unwrap());
+        blocks.remove(&medium).unwrap();
+        for place in &blocks.places {
             assert!(medium.holds(&[0; 4096], *place, &mut found).unwrap());
         }
     }
@@ -178,11 +178,11 @@ mod tests {
         file.as_file().set_len(100 * MIB).unwrap();
         let stop = AtomicBool::new(false);
         let medium = Medium::new(file.as_file(), &stop).unwrap();
-        let marks = marks(100 * MIB);
-        marks.write(&medium).unwrap();
-        let place = marks.places[5];
+        let blocks = blocks(100 * MIB);
+        blocks.write(&medium).unwrap();
+        let place = blocks.places[5];
         File::options().write(true).open(file.path()).unwrap().write_all_at(&[1], place + 4095).unwrap();
-        let Err(ProbeError::LessRoom(found)) = marks.check(&medium) else { panic!("nothing found") };
+        let Err(ProbeError::LessRoom(found)) = blocks.check(&medium) else { panic!("nothing found") };
         assert_eq!(found, LessRoom { says: 100 * MIB, first_lost: place });
     }
 }

@@ -3,7 +3,7 @@
 use super::error::{Failure, FlashError};
 use super::event::Phase;
 use super::medium::{Medium, MediumError};
-use super::probe::Marks;
+use super::probe::ProbeBlocks;
 use super::source::Source;
 use super::stick::Stick;
 use super::target::Target;
@@ -51,8 +51,8 @@ impl<'r> Recipient<'r> {
         };
         let medium = Medium::new(&target.file, stop).map_err(fails)?;
         let seed = target.is_disk.then(seed).transpose().map_err(fails)?;
-        let stick = Stick::new(&target.name, layout, medium, seed.map(|seed| Marks::new(layout, seed)));
-        Ok(Self { stick, source, files: source.marks()?, failure: Mutex::default() })
+        let stick = Stick::new(&target.name, layout, medium, seed.map(|seed| ProbeBlocks::new(layout, seed)));
+        Ok(Self { stick, source, files: source.stamps()?, failure: Mutex::default() })
     }
 
     /// Does `work` unless the stick was given up; after an error the stick is given up.

@@ -28,9 +28,10 @@ impl<'i> Source<'i> {
     }
 
     /// The stamps of the files that the bytes come from, as they are now.
-    pub(super) fn marks(&self) -> Result<Vec<FileStamp>, FlashError> {
-        let mark = |path: &Path| FileStamp::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
-        std::iter::once(self.path).chain(self.storage.shared()).map(mark).collect()
+    pub(super) fn stamps(&self) -> Result<Vec<FileStamp>, FlashError> {
+        let stamp =
+            |path: &Path| FileStamp::of(path).map_err(|source| FlashError::of_image(path, 0, &source));
+        std::iter::once(self.path).chain(self.storage.shared()).map(stamp).collect()
     }
 }
 

@@ -9,7 +9,7 @@ use super::event::{Phase, Progress};
 use super::layout::{Layout, PIECE};
 use super::medium::{Medium, MediumError};
 use super::pace::Pace;
-use super::probe::Marks;
+use super::probe::ProbeBlocks;
 use super::source::Piece;
 use crate::progress::Count;
 use crate::width::to_usize;
@@ -41,7 +41,7 @@ pub(super) struct Stick<'s> {
     /// The open device or file.
     pub(super) medium: Medium<'s>,
     /// The blocks that test its capacity; none for a file.
-    pub(super) marks: Option<Marks>,
+    pub(super) blocks: Option<ProbeBlocks>,
     /// The progress of the work.
     pub(super) progress: Progress,
     /// The bytes that were written.
@@ -56,12 +56,17 @@ pub(super) struct Stick<'s> {
 impl<'s> Stick<'s> {
     /// A stick to which nothing was written yet.
     #[must_use]
-    pub(super) fn new(name: &'s str, layout: &'s Layout, medium: Medium<'s>, marks: Option<Marks>) -> Self {
+    pub(super) fn new(
+        name: &'s str,
+        layout: &'s Layout,
+        medium: Medium<'s>,
+        blocks: Option<ProbeBlocks>,
+    ) -> Self {
         Self {
             name,
             layout,
             medium,
-            marks,
+            blocks,
             progress: Progress::default(),
             written: Count::default(),
             differing: Mutex::default(),
@@ -89,8 +94,8 @@ impl<'s> Stick<'s> {
     /// The pieces in areas that were written, either with `written` or with bytes that are not of an image. The stick
     /// may have moved the other data in these areas.
     pub(super) fn touched(&self, written: &[Range<u64>]) -> Vec<Range<u64>> {
-        let marks = self.marks.iter().flat_map(Marks::places);
-        let writes = written.iter().cloned().chain(self.layout.edges.iter().cloned()).chain(marks);
+        let blocks = self.blocks.iter().flat_map(ProbeBlocks::places);
+        let writes = written.iter().cloned().chain(self.layout.edges.iter().cloned()).chain(blocks);
         let touched: BTreeSet<u64> = writes.flat_map(|place| areas(&place)).collect();
         let pieces = self.layout.pieces.iter();
         pieces.filter(|piece| areas(piece).any(|area| touched.contains(&area))).cloned().collect()
@@ -129,8 +134,8 @@ impl<'s> Stick<'s> {
         }
         *state = State::GivenUp;
         self.empty_edges()?;
-        if let Some(marks) = &self.marks {
-            marks.write(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
+        if let Some(blocks) = &self.blocks {
+            blocks.write(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
         }
         *state = State::Ready;
         Ok(true)
@@ -184,9 +189,9 @@ impl<'s> Stick<'s> {
     /// Writes the tables, the backup first: with the primary the stick is a disk again.
     pub(super) fn write_tables(&self) -> Result<(), FlashError> {
         self.progress.enter(Phase::Table, 0);
-        if let Some(marks) = &self.marks {
-            marks.check(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
-            marks.remove(&self.medium).map_err(self.fails())?;
+        if let Some(blocks) = &self.blocks {
+            blocks.check(&self.medium).map_err(|error| FlashError::of_probe(self.name, error))?;
+            blocks.remove(&self.medium).map_err(self.fails())?;
         }
         let medium = self.medium.to_the_end();
         for (place, bytes) in &self.layout.tables {

@@ -127,7 +127,7 @@ fn a_torn_table_is_written_again_and_all_is_read_first() {
 }
 
 #[test]
-fn without_reading_back_nobody_says_that_it_was_read() {
+fn without_reading_back_the_stick_is_not_called_read() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let flashed = flash_one(&image(&fixture), &stick, Options { full: true, read_back: false }).unwrap();
@@ -199,14 +199,14 @@ fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
     let (target, stop) = (target(&stick), AtomicBool::new(false));
     let layout = Layout::new(&image, target.size).unwrap();
     // Another process writes to it as soon as it was verified.
-    let judge = || {
+    let verify = || {
         let root = image.partition(Role::Root(Slot::A)).unwrap().offset.0;
         let file = File::options().write(true).open(&fixture.image.path).unwrap();
         file.write_all_at(&[0xEE], root + 100).unwrap();
         Ok(())
     };
     let recipient = Recipient::new(Source::of(&image), &target, &layout, &stop).unwrap();
-    write(slice::from_ref(&recipient), USUAL, judge, &|_| ()).unwrap();
+    write(slice::from_ref(&recipient), USUAL, verify, &|_| ()).unwrap();
     let failure = recipient.into_result(true).unwrap_err();
     assert!(matches!(failure.error, FlashError::ImageChanged { .. }), "{failure}");
     assert!(failure.begun && crate::error::Classified::exit_code(&failure) == 65, "{failure}");
@@ -268,7 +268,7 @@ fn what_turns_up_in_another_place_is_less_room() {
 }
 
 #[test]
-fn what_lies_beside_something_that_was_written_is_read_once_more() {
+fn data_beside_a_write_is_read_once_more() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let (image, target, stop) = (image(&fixture), target(&stick), AtomicBool::new(false));

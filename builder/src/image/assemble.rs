@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn records_lie_where_the_selector_looks() {
+    fn records_are_where_the_selector_looks() {
         let parts = parts();
         let made = build(&parts, "image", &Sizes::default()).unwrap();
         let bytes = std::fs::read(&made.path).unwrap();

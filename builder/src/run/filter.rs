@@ -56,15 +56,15 @@ impl Filter {
 
     fn take(&mut self, byte: u8, shown: &mut Vec<u8>) {
         self.held.push(byte);
-        match judge(&self.held) {
-            Judgement::Incomplete => {}
-            Judgement::Pass => {
+        match verdict(&self.held) {
+            Verdict::Incomplete => {}
+            Verdict::Pass => {
                 self.has_moved |= self.held.starts_with(b"\x1b[") && !self.held.ends_with(b"m");
                 shown.append(&mut self.held);
             }
-            Judgement::Drop => self.held.clear(),
-            Judgement::Escape => self.give_up(shown),
-            Judgement::EscapeBefore => {
+            Verdict::Drop => self.held.clear(),
+            Verdict::Escape => self.give_up(shown),
+            Verdict::EscapeBefore => {
                 // The last byte is not part of what was begun: it may begin something else.
                 self.held.pop();
                 self.give_up(shown);
@@ -81,7 +81,7 @@ impl Filter {
 
 /// What to do with the held bytes.
 #[derive(Debug, PartialEq, Eq)]
-enum Judgement {
+enum Verdict {
     /// More bytes are needed to decide.
     Incomplete,
     /// They are passed to the terminal unchanged.
@@ -94,24 +94,24 @@ enum Judgement {
     EscapeBefore,
 }
 
-fn judge(held: &[u8]) -> Judgement {
+fn verdict(held: &[u8]) -> Verdict {
     match held {
-        [ESCAPE] | [ESCAPE, b'['] => Judgement::Incomplete,
-        [ESCAPE, b'[', parameters @ .., last] => judge_sequence(parameters, *last),
-        [ESCAPE, ..] => Judgement::EscapeBefore,
-        _ => judge_text(held),
+        [ESCAPE] | [ESCAPE, b'['] => Verdict::Incomplete,
+        [ESCAPE, b'[', parameters @ .., last] => verdict_on_sequence(parameters, *last),
+        [ESCAPE, ..] => Verdict::EscapeBefore,
+        _ => verdict_on_text(held),
     }
 }
 
-fn judge_sequence(parameters: &[u8], last: u8) -> Judgement {
+fn verdict_on_sequence(parameters: &[u8], last: u8) -> Verdict {
     match last {
         b'0'..=b'9' | b';' | b'?' | b'=' | b'>' | b'!' if parameters.len() < MOST_SEQUENCE => {
-            Judgement::Incomplete
+            Verdict::Incomplete
         }
-        last if FINAL_BYTES.contains(&last) && are_plain(parameters, last) => Judgement::Pass,
-        last if DROPPED.contains(&last) => Judgement::Drop,
-        b' '..=b'~' => Judgement::Escape,
-        _ => Judgement::EscapeBefore,
+        last if FINAL_BYTES.contains(&last) && are_plain(parameters, last) => Verdict::Pass,
+        last if DROPPED.contains(&last) => Verdict::Drop,
+        b' '..=b'~' => Verdict::Escape,
+        _ => Verdict::EscapeBefore,
     }
 }
 
@@ -124,14 +124,14 @@ fn are_plain(parameters: &[u8], last: u8) -> bool {
     numbers.all(|number| is_number(number) && !erases_the_past(number))
 }
 
-fn judge_text(held: &[u8]) -> Judgement {
+fn verdict_on_text(held: &[u8]) -> Verdict {
     let plain = |c: char| matches!(c, '\n' | '\r' | '\t' | '\u{8}') || !must_be_escaped(c);
     match std::str::from_utf8(held) {
-        Ok(text) if text.chars().all(plain) => Judgement::Pass,
-        Err(error) if error.error_len().is_none() => Judgement::Incomplete,
+        Ok(text) if text.chars().all(plain) => Verdict::Pass,
+        Err(error) if error.error_len().is_none() => Verdict::Incomplete,
         // The first byte of a character is followed by a byte that is not part of it.
-        Err(_) if held.len() > 1 => Judgement::EscapeBefore,
-        _ => Judgement::Escape,
+        Err(_) if held.len() > 1 => Verdict::EscapeBefore,
+        _ => Verdict::Escape,
     }
 }
 
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_off_is_shown_and_what_follows_is_judged_anew() {
+    fn a_broken_sequence_is_shown_and_the_next_byte_begins_a_new_one() {
         assert_shown(b"\x1b[1\x1b[2J\x1b[3", "\\u001b[1\u{1b}[2J\\u001b[3");
         assert_shown(b"\x1b\x1b[m\x1b", "\\u001b\u{1b}[m\\u001b");
         assert_shown(b"\x1b[1\nx\x1b[\x08", "\\u001b[1\nx\\u001b[\u{8}");

@@ -290,7 +290,7 @@ pub fn trusted_keys(site: &Site) -> Result<Vec<PublicKey>, CredentialError> {
     }
     match with_accepted(site.clone(), &Locations::default())?.accepted {
         Some(accepted) => Ok(accepted.keys.signers.clone()),
-        None => Ok(trust::KeySet::wished(site)?.signers),
+        None => Ok(trust::KeySet::of_site(site)?.signers),
     }
 }
 

@@ -71,7 +71,7 @@ pub fn known_hosts(site: &Site) -> Result<Vec<KnownHost>, KnownHostsError> {
     let notes = match &site.accepted {
         Some(accepted) => {
             let notes = NodeNotes::of(accepted).map_err(TrustError::from)?;
-            let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::KeptSeal);
+            let unknown = trust::unknown_host_keys(site, accepted, &notes, Witness::StoredSeal);
             trust::refuse(site, unknown)?;
             Some(notes)
         }

@@ -10,7 +10,7 @@ use crate::secrets::key_guard::KeyGuard;
 use crate::secrets::node_keys;
 use crate::secrets::node_notes::{Floors, NodeNote, NodeNotes};
 use crate::secrets::partition::write_partition;
-use crate::secrets::seal::{NodeSeal, SealWish, current_seal};
+use crate::secrets::seal::{NodeSeal, SealRequest, current_seal};
 use crate::secrets::trust::{self, TrustError};
 use crate::site::{Node, Site, SiteError};
 use handoff::loader_config::LoaderConfig;
@@ -42,9 +42,9 @@ pub struct Prepared {
 
 /// An exclusive lock on a site: while it exists, no other process makes keys or seals, as two at once would give a node
 /// two keys.
-pub(super) struct Alone(#[expect(dead_code, reason = "the lock goes with the file")] File);
+pub(super) struct SiteLock(#[expect(dead_code, reason = "the lock goes with the file")] File);
 
-impl Alone {
+impl SiteLock {
     /// Waits for other processes, and reads the site again, because they may have changed it.
     pub(super) fn with(site: &Site) -> Result<(Self, Site), Error> {
         let locked = File::open(&site.dir).and_then(|folder| folder.lock().map(|()| folder));
@@ -76,17 +76,17 @@ pub fn prepare_all<'n>(
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
 ) -> Result<Vec<Prepared>, Error> {
-    prepare_all_as_wished(site, nodes, at, SealWish::default())
+    prepare_all_as_requested(site, nodes, at, SealRequest::default())
 }
 
 /// The same with further options for the seals.
-pub fn prepare_all_as_wished<'n>(
+pub fn prepare_all_as_requested<'n>(
     site: &Site,
     nodes: impl IntoIterator<Item = &'n str>,
     at: &Locations,
-    wish: SealWish,
+    request: SealRequest,
 ) -> Result<Vec<Prepared>, Error> {
-    let (_exclusive, site) = Alone::with(site)?;
+    let (_exclusive, site) = SiteLock::with(site)?;
     // A mistyped name is reported before asking for passphrases.
     let nodes: Vec<Name> =
         nodes.into_iter().map(|node| Ok(site.node(node)?.name.clone())).collect::<Result<_, SiteError>>()?;
@@ -116,7 +116,7 @@ pub fn prepare_all_as_wished<'n>(
     let floors = Some(Floors::of(&site));
     let prepared = parallel::each(&names, |(name, made)| {
         let last = known.generation(name);
-        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, wish)?;
+        let seal = current_seal(&site, site.node(name.as_str())?, &credentials, &guard, last, request)?;
         let (site, credentials) = (Arc::clone(&site), Arc::clone(&credentials));
         let guard = Arc::clone(&guard);
         let (node, keys_made) = (name.clone(), made.anything);

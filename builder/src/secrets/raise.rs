@@ -7,7 +7,7 @@ use crate::error::{Class, Classified, Error};
 use crate::next_command::psyops;
 use crate::secrets::credentials::{Credentials, Locations, trusted_keys};
 use crate::secrets::node_notes::{Floors, NodeNotes};
-use crate::secrets::prepare::Alone;
+use crate::secrets::prepare::SiteLock;
 use crate::secrets::seal::refuse_jump;
 use crate::site::{InitError, Site, SiteError, set_least_generation, set_security_epoch};
 use handoff::name::Name;
@@ -85,7 +85,7 @@ pub fn raise(
     what: Raise,
     at: &Locations,
 ) -> Result<Vec<Raised>, Error> {
-    let (_exclusive, site) = Alone::with(site)?;
+    let (_exclusive, site) = SiteLock::with(site)?;
     // A mistyped name is found before asking for passphrases, and a node that is named twice is raised once.
     let nodes = nodes.map(|names| names.iter().map(|name| Ok(&site.node(name)?.name)));
     let nodes: Option<BTreeSet<&Name>> = nodes.map(Iterator::collect::<Result<_, SiteError>>).transpose()?;

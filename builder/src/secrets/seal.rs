@@ -47,7 +47,7 @@ pub enum CurrentSealError {
         r#source: io::Error,
     },
     /// The stored seal is damaged, or not signed by an accepted key. Nothing in it is used, not even its generation.
-    #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
+    #[error("{path} is not a valid seal of node {node}: {problem}")]
     NotVerified {
         /// The path of the seal.
         path: PathBuf,
@@ -148,7 +148,7 @@ fn known(generation: Option<Generation>) -> String {
 
 /// What to do with a stored seal that is not valid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Unbelieved {
+pub enum UntrustedSeal {
     /// Return an error.
     #[default]
     Refuse,
@@ -158,9 +158,9 @@ pub enum Unbelieved {
 
 /// The user's options for a seal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct SealWish {
+pub struct SealRequest {
     /// What to do with a stored seal that is not valid.
-    pub unbelieved: Unbelieved,
+    pub untrusted: UntrustedSeal,
     /// A generation that the node has seen, according to the user: a seal with this generation or a lower one is
     /// replaced.
     pub above: Option<Generation>,
@@ -187,9 +187,9 @@ pub fn current_seal(
     credentials: &Credentials,
     guard: &KeyGuard,
     last: Option<Generation>,
-    wish: SealWish,
+    request: SealRequest,
 ) -> Result<NodeSeal, CurrentSealError> {
-    let SealWish { unbelieved, above } = wish;
+    let SealRequest { untrusted, above } = request;
     if let Some(above) = above.filter(|above| is_jump(*above, last)) {
         return Err(CurrentSealError::AboveJump { node: node.name.clone(), above, last });
     }
@@ -202,20 +202,20 @@ pub fn current_seal(
         credentials,
     };
     let path = site.seal_file(&node.name);
-    let (generation, reasons) = match wanted.kept(&path, last, unbelieved)? {
-        Kept::There(bytes, SealState::Current(opened)) => {
+    let (generation, reasons) = match wanted.stored(&path, last, untrusted)? {
+        Stored::Valid(bytes, SealState::Current(opened)) => {
             let generation = opened.header().generation;
             let Some(above) = above.filter(|above| generation <= *above) else {
                 return Ok(NodeSeal { path, bytes, opened: *opened, reasons: Vec::new() });
             };
             (Some(generation), vec![format!("its generation {generation} is not above {above}")])
         }
-        Kept::There(_, SealState::Stale { generation, reasons }) => (Some(generation), reasons),
-        Kept::Missing => (None, vec!["there was none".to_owned()]),
-        Kept::Unbelieved if last.is_none() && above.is_none() => {
+        Stored::Valid(_, SealState::Stale { generation, reasons }) => (Some(generation), reasons),
+        Stored::Missing => (None, vec!["there was none".to_owned()]),
+        Stored::Untrusted if last.is_none() && above.is_none() => {
             return Err(CurrentSealError::NoGenerationKnown { node: node.name.clone() });
         }
-        Kept::Unbelieved => (None, vec!["the kept one could not be believed".to_owned()]),
+        Stored::Untrusted => (None, vec!["the stored one was not valid".to_owned()]),
     };
     let generation = wanted.generation_after(last.max(generation).max(above))?;
     let (bytes, opened) = wanted.build(generation).map_err(|problem| wanted.failed(problem))?;
@@ -252,13 +252,13 @@ struct Wanted<'s> {
 }
 
 /// The stored seal, compared with the wanted one.
-enum Kept {
+enum Stored {
     /// The seal is valid.
-    There(Vec<u8>, SealState),
+    Valid(Vec<u8>, SealState),
     /// No seal is stored.
     Missing,
     /// The seal is not valid, and the user wants it replaced.
-    Unbelieved,
+    Untrusted,
 }
 
 /// The state of a valid seal.
@@ -306,23 +306,23 @@ impl Wanted<'_> {
         Ok((bytes, opened))
     }
 
-    fn kept(
+    fn stored(
         &self,
         path: &Path,
         last: Option<Generation>,
-        unbelieved: Unbelieved,
-    ) -> Result<Kept, CurrentSealError> {
+        untrusted: UntrustedSeal,
+    ) -> Result<Stored, CurrentSealError> {
         let bytes = match self.site.folder.read(Site::seal_name(&self.node.name)) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Kept::Missing),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
             Err(source) => return Err(CurrentSealError::Read { path: path.to_owned(), source }),
         };
-        match self.judge_kept(path, &bytes, last) {
-            Ok(judgement) => Ok(Kept::There(bytes, judgement)),
+        match self.check_stored(path, &bytes, last) {
+            Ok(state) => Ok(Stored::Valid(bytes, state)),
             Err(CurrentSealError::NotVerified { .. } | CurrentSealError::GenerationJump { .. })
-                if unbelieved == Unbelieved::Replace =>
+                if untrusted == UntrustedSeal::Replace =>
             {
-                Ok(Kept::Unbelieved)
+                Ok(Stored::Untrusted)
             }
             Err(error) => Err(error),
         }
@@ -342,15 +342,15 @@ impl Wanted<'_> {
     }
 
     /// The state of the stored seal, if it is valid.
-    fn judge_kept(
+    fn check_stored(
         &self,
         path: &Path,
         bytes: &[u8],
         last: Option<Generation>,
     ) -> Result<SealState, CurrentSealError> {
         let node = self.node.name.clone();
-        let judgement = match self.check(bytes) {
-            Ok(judgement) => judgement,
+        let state = match self.check(bytes) {
+            Ok(state) => state,
             Err(CheckError::Credentials(error)) => return Err(error.into()),
             Err(CheckError::Build(problem)) => return Err(self.failed(problem)),
             Err(CheckError::NotVerified(problem)) => {
@@ -358,12 +358,12 @@ impl Wanted<'_> {
                 return Err(CurrentSealError::NotVerified { path, node, problem });
             }
         };
-        let found = match &judgement {
+        let found = match &state {
             SealState::Current(opened) => opened.header().generation,
             SealState::Stale { generation, .. } => *generation,
         };
         refuse_jump(path, &node, found, last)?;
-        Ok(judgement)
+        Ok(state)
     }
 
     fn check(&self, bytes: &[u8]) -> Result<SealState, CheckError> {
@@ -440,7 +440,7 @@ fn changes(old: &Manifest, new: &Manifest) -> Vec<String> {
     let gone = old.entries.iter().filter(|known| new.entries.iter().all(|entry| entry.path != known.path));
     lines.extend(gone.map(|known| format!("{} is gone", known.path)));
     if old.policy != new.policy || old.remove_unknown != new.remove_unknown {
-        lines.push("the answers to faults changed".to_owned());
+        lines.push("the actions for faults changed".to_owned());
     }
     lines
 }

@@ -14,18 +14,18 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     let tries = positive(source, "tries", raw.tries, control::DEFAULT_TRIES)?;
     let mut faults = Policy::default();
     let kinds = Fault::ALL.map(|fault| (fault.name(), fault));
-    let answers = FaultAction::ALL.map(|answer| (answer.name(), answer));
-    for (typed_fault, typed_answer) in &raw.faults {
+    let actions = FaultAction::ALL.map(|action| (action.name(), action));
+    for (typed_fault, typed_action) in &raw.faults {
         let fault = source.word("a fault", typed_fault, &kinds)?;
-        let answer = source.word("an answer", typed_answer, &answers)?;
-        if !fault.actions().contains(&answer) {
+        let action = source.word("an action", typed_action, &actions)?;
+        if !fault.actions().contains(&action) {
             return Err(SiteError::ActionWithoutEffect {
-                at: source.at(&typed_answer.span()),
+                at: source.at(&typed_action.span()),
                 fault,
-                answer,
+                action,
             });
         }
-        faults.set(fault, answer);
+        faults.set(fault, action);
     }
     let overlay_size = match raw.overlay_size {
         None => "50%".to_owned(),

@@ -146,10 +146,10 @@ pub enum SiteError {
     },
     /// A fault cannot have this action.
     #[error(
-        "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",
-        why_senseless(*answer),
-        fault.nearest(*answer).name(),
-        fault.actions().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
+        "{at}: the fault {fault} cannot have the action {action}: {}; nearest to it is {:?} (known: {})",
+        why_not_valid(*action),
+        fault.nearest(*action).name(),
+        fault.actions().iter().map(|action| action.name()).collect::<Vec<_>>().join(", ")
     )]
     ActionWithoutEffect {
         /// The position of the action.
@@ -157,7 +157,7 @@ pub enum SiteError {
         /// The name of the fault.
         fault: Fault,
         /// The action that the user typed.
-        answer: FaultAction,
+        action: FaultAction,
     },
     /// The site does not have the node.
     #[error("the site {site} has no node {name:?}; {known}")]
@@ -228,8 +228,8 @@ pub enum SiteError {
 }
 
 /// Why faults without this action cannot have it.
-fn why_senseless(answer: FaultAction) -> &'static str {
-    match answer {
+fn why_not_valid(action: FaultAction) -> &'static str {
+    match action {
         FaultAction::Repair => "there is nothing that a repair could write",
         FaultAction::Continue => "a boot that lacks something of the node is no ordinary one",
         FaultAction::Degraded => "there is nothing that the boot could go on with",

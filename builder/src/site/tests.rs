@@ -255,22 +255,22 @@ fn each_unknown_word_is_named_with_its_neighbour() {
 }
 
 #[test]
-fn answers_to_faults_are_taken() {
+fn actions_for_faults_are_taken() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
-    assert_eq!(sample.load().unwrap().boot.faults.answer(Fault::Repair), FaultAction::Rescue);
+    assert_eq!(sample.load().unwrap().boot.faults.action(Fault::Repair), FaultAction::Rescue);
 }
 
 #[test]
-fn an_answer_that_makes_no_sense_is_refused_with_the_nearest_one() {
-    for (fault, answer, nearest) in [
+fn an_action_that_is_not_valid_is_refused_with_the_nearest_one() {
+    for (fault, action, nearest) in [
         ("root", "degraded", "nearest to it is \"reboot\""),
         ("seal", "continue", "nearest to it is \"degraded\""),
         ("install", "repair", "nearest to it is \"degraded\""),
         ("file-differs", "continue", "nearest to it is \"repair\""),
     ] {
         let sample = Sample::new();
-        sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{answer}\"\n"));
+        sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{action}\"\n"));
         let error = sample.error();
         assert!(matches!(error, SiteError::ActionWithoutEffect { .. }), "{error}");
         assert!(error.to_string().contains(nearest), "{error}");
@@ -337,9 +337,9 @@ fn hardening_is_safe_by_default_and_typed() {
 }
 
 #[test]
-fn nobody_gets_into_rescue_unless_the_site_says_so() {
+fn rescue_has_no_login_unless_the_site_says_so() {
     let sample = Sample::new();
-    assert!(!sample.load().unwrap().rescue.lets_somebody_in());
+    assert!(!sample.load().unwrap().rescue.has_login());
     let (closed, open) = ("console = \"off\"", "console = \"shell\"\nkeep-keys = true\nretry-after = 60");
     sample.edit("site.toml", closed, open);
     let rescue = sample.load().unwrap().rescue;
@@ -563,7 +563,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
 }
 
 #[test]
-fn a_base_that_was_given_takes_no_packages() {
+fn an_imported_base_takes_no_packages() {
     let sample = Sample::new();
     sample.edit("site.toml", "base = \"micro\"", "base = \"oci:registry.example/base:1\"");
     assert_eq!(sample.load().unwrap().base.to_string(), "oci:registry.example/base:1");

@@ -49,10 +49,10 @@ pub(super) fn check(dir: &Path, folders: &[&str]) -> io::Result<()> {
     // In a user namespace, root may have the id of a user that is not mapped.
     let root = facts(Path::new("/"))?.owner;
     for above in dir.ancestors().skip(1) {
-        judge(above, facts(above)?, &[me, 0, root], FolderPlace::Above)?;
+        check_owner(above, facts(above)?, &[me, 0, root], FolderPlace::Above)?;
     }
     for path in folders.iter().map(|folder| dir.join(folder)).chain([dir.to_owned()]) {
-        judge(&path, facts(&path)?, &[me], FolderPlace::Store)?;
+        check_owner(&path, facts(&path)?, &[me], FolderPlace::Store)?;
     }
     Ok(())
 }
@@ -64,7 +64,7 @@ enum FolderPlace {
 }
 
 /// Checks owner and mode; `owners` are the allowed owners.
-fn judge(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::Result<()> {
+fn check_owner(path: &Path, facts: Facts, owners: &[u32], place: FolderPlace) -> io::Result<()> {
     let path = || path.to_owned();
     let ours = owners.contains(&facts.owner);
     let sticky = place == FolderPlace::Above && facts.mode & 0o1000 != 0;
@@ -123,10 +123,10 @@ mod tests {
     }
 
     #[test]
-    fn owners_and_modes_are_judged() {
-        let judged = |owner, mode, own_group, place| {
+    fn owners_and_modes_are_checked() {
+        let checked = |owner, mode, own_group, place| {
             let owners: &[u32] = if place == FolderPlace::Above { &[1000, 0, 65534] } else { &[1000] };
-            let result = judge(Path::new("/x"), Facts { owner, mode, own_group }, owners, place);
+            let result = check_owner(Path::new("/x"), Facts { owner, mode, own_group }, owners, place);
             result.is_ok()
         };
         for (owner, mode, own_group, above, store) in [
@@ -140,8 +140,8 @@ mod tests {
             (65534, 0o755, false, true, false),
             (1001, 0o700, false, false, false),
         ] {
-            assert_eq!(judged(owner, mode, own_group, FolderPlace::Above), above, "{owner} {mode:o}");
-            assert_eq!(judged(owner, mode, own_group, FolderPlace::Store), store, "{owner} {mode:o}");
+            assert_eq!(checked(owner, mode, own_group, FolderPlace::Above), above, "{owner} {mode:o}");
+            assert_eq!(checked(owner, mode, own_group, FolderPlace::Store), store, "{owner} {mode:o}");
         }
     }
 }

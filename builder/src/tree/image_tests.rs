@@ -217,7 +217,7 @@ fn nothing_goes_through_a_link_of_the_same_layer() {
 }
 
 #[test]
-fn files_whose_bytes_lie_elsewhere_are_refused() {
+fn files_whose_bytes_are_elsewhere_are_refused() {
     let sparse: &[(&str, &[u8])] = &[("GNU.sparse.major", b"1"), ("GNU.sparse.name", b"x")];
     let error = lay(&mut lower(), &[Member { records: sparse, ..file("x", "") }]).unwrap_err();
     assert!(error.to_string().contains("sparse"), "{error}");

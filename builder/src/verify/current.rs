@@ -5,7 +5,7 @@
 
 use super::Check;
 use super::secret::newest;
-use super::signed::{Judge, Slots};
+use super::signed::{Slots, TrustedKeys};
 use crate::image::reader::ImageReader;
 use crate::image::slot;
 use crate::input::read_limited;
@@ -24,14 +24,14 @@ pub(super) fn checks(
     slots: &Slots,
     selector: Option<(Sha256Digest, Sha256Digest)>,
 ) -> Vec<Check> {
-    let judge = Judge::of_site(site);
-    let newest = newest(image, &judge);
-    let seal = seal(newest.as_ref(), site, &judge);
+    let trusted = TrustedKeys::of_site(site);
+    let newest = newest(image, &trusted);
+    let seal = seal(newest.as_ref(), site, &trusted);
     let floor = newest.and_then(|seal| floor(image, &seal.header().node, site, slots));
     [seal, release(image, site, slots)].into_iter().chain(floor).chain([self::selector(selector)]).collect()
 }
 
-fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
+fn seal(found: Option<&VerifiedSeal>, site: &Site, trusted: &TrustedKeys) -> Check {
     const PART: &str = "seal";
     let Some(found) = found else {
         return Check::of(PART, Err("the image has no seal that a key of the site signed".into()));
@@ -43,7 +43,7 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
         Ok(bytes) => UnverifiedSeal::parse(&bytes),
         Err(error) => return Check::of(PART, Err(format!("cannot read {}: {error}", path.display()))),
     };
-    let kept = match kept.and_then(|seal| seal.verify(&judge.keys, &judge.site)) {
+    let kept = match kept.and_then(|seal| seal.verify(&trusted.keys, &trusted.site)) {
         Ok(kept) => kept,
         Err(error) => return Check::of(PART, Err(format!("{}: {error}", path.display()))),
     };

@@ -17,7 +17,7 @@ use keys::seal::newest::newest;
 const PART: &str = "floors";
 
 /// Whether a system accepts one of the seals.
-enum Answer {
+enum Verdict {
     /// The system starts with one of them: a description.
     Starts(String),
     /// The system does not start, because of a floor: the reason.
@@ -26,24 +26,24 @@ enum Answer {
 
 /// Checks the seals against the systems.
 pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
-    let answers: Vec<(Slot, Answer)> = start_order(image)
+    let verdicts: Vec<(Slot, Verdict)> = start_order(image)
         .into_iter()
-        .filter_map(|slot| Some((slot, answer(image, slots.trust(slot)?)?)))
+        .filter_map(|slot| Some((slot, verdict(image, slots.trust(slot)?)?)))
         .collect();
-    let said = answers.iter().map(|(slot, answer)| match answer {
-        Answer::Starts(said) => format!("slot {slot} {said}"),
-        Answer::Refuses(why) => format!("slot {slot} refuses: {why}"),
+    let said = verdicts.iter().map(|(slot, verdict)| match verdict {
+        Verdict::Starts(said) => format!("slot {slot} {said}"),
+        Verdict::Refuses(why) => format!("slot {slot} refuses: {why}"),
     });
     let said = said.collect::<Vec<_>>().join("; ");
-    match answers.first() {
+    match verdicts.first() {
         None => Check::skipped(PART, "no slot holds a system, or there is no seal, that holds".into()),
-        Some((_, Answer::Refuses(_))) => Check::of(PART, Err(said)),
-        Some((_, Answer::Starts(_))) => Check::of(PART, Ok(said)),
+        Some((_, Verdict::Refuses(_))) => Check::of(PART, Err(said)),
+        Some((_, Verdict::Starts(_))) => Check::of(PART, Ok(said)),
     }
 }
 
 /// `None` if floors are not the reason: other checks report an invalid seal.
-fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
+fn verdict(image: &ImageReader, system: &LoaderConfig) -> Option<Verdict> {
     let keys: Vec<_> = system.signing_keys.iter().filter_map(|key| key.parse().ok()).collect();
     let seals: Vec<(Role, Vec<u8>)> = Slot::BOTH
         .into_iter()
@@ -58,11 +58,11 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
         .map(|(place, error)| format!("{place}: {error}"))
         .collect();
     let Some((place, seal)) = newest.chosen else {
-        return (!below.is_empty()).then(|| Answer::Refuses(below.join("; ")));
+        return (!below.is_empty()).then(|| Verdict::Refuses(below.join("; ")));
     };
     let header = seal.header().clone();
     if let Err(problem) = seal.runs_on(system.security_epoch) {
-        return Some(Answer::Refuses(format!("{place}: {problem}")));
+        return Some(Verdict::Refuses(format!("{place}: {problem}")));
     }
     let (least, own) = (system.least_generation.for_node(&header.node), system.security_epoch);
     let mut said = format!(
@@ -72,5 +72,5 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     for older in below {
         said.push_str(&format!(", and not {older}"));
     }
-    Some(Answer::Starts(said))
+    Some(Verdict::Starts(said))
 }

@@ -34,7 +34,7 @@ use handoff::slot::Slot;
 use handoff::verity::{BLOCK, RootHash};
 use keys::identity::NodeIdentity;
 use keys::seal::SealError;
-use signed::{Judge, Slots};
+use signed::{Slots, TrustedKeys};
 use std::path::PathBuf;
 
 /// How many lines of e2fsck are shown.
@@ -130,7 +130,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
     add("partition table", table(image));
     add("esp", esp::check(image, request.selector, request.own_selector));
     add("control", control(image));
-    let slots = Slots::read(image, request.site.map(Judge::of_site).as_ref());
+    let slots = Slots::read(image, request.site.map(TrustedKeys::of_site).as_ref());
     for slot in Slot::BOTH {
         add(&Role::Boot(slot).to_string(), slots.check(slot));
         if let Some(root) = slots.root_hash(slot) {
@@ -140,11 +140,11 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
         }
     }
     for slot in Slot::BOTH {
-        add(&Role::Seal(slot).to_string(), seal(image, slot, slots.judge()));
+        add(&Role::Seal(slot).to_string(), seal(image, slot, slots.trusted()));
     }
     checks.push(floors::check(image, &slots));
     checks.push(Check::of("secret", secret(image)?));
-    let secret::Compared { check, wrong_identity } = secret::check(image, slots.judge(), request.identity);
+    let secret::Compared { check, wrong_identity } = secret::check(image, slots.trusted(), request.identity);
     checks.push(check);
     if let Some(said) = slots.state() {
         checks.push(Check::of("slots", Ok(said)));
@@ -160,7 +160,7 @@ pub fn verify_for(image: &ImageReader, request: &Request<'_>) -> Result<Verifica
 /// Compares an image with what a site would make today, without reading all of the image.
 #[must_use]
 pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<&[u8]>) -> Vec<Check> {
-    let slots = Slots::read(image, Some(&Judge::of_site(site)));
+    let slots = Slots::read(image, Some(&TrustedKeys::of_site(site)));
     let selector = esp::selector_digest(image).zip(own_selector.map(Sha256Digest::of));
     current::checks(image, site, &slots, selector)
 }
@@ -171,8 +171,10 @@ fn keys(site: &Site) -> Check {
     if site.accepted.is_some() {
         return Check::of(PART, Ok(format!("those of the site {} that were accepted here", site.id)));
     }
-    let why =
-        format!("no keys of the site {} were accepted here; judged by those that it names itself", site.id);
+    let why = format!(
+        "no keys of the site {} were accepted here; checked with those that it names itself",
+        site.id
+    );
     Check::skipped(PART, why)
 }
 
@@ -233,7 +235,7 @@ pub(crate) fn squashfs(image: &ImageReader, slot: Slot, root: RootHash) -> Resul
     Ok(length)
 }
 
-fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Result<String, String> {
+fn seal(image: &ImageReader, slot: Slot, trusted: &Result<TrustedKeys, String>) -> Result<String, String> {
     let unverified = match slot::seal(image, slot).map_err(|error| error.to_string())? {
         Err(SealError::Empty) if has_no_seal(image, slot.other()) => {
             return Err("empty, and so is the other: the node would not know who it is".into());
@@ -241,8 +243,8 @@ fn seal(image: &ImageReader, slot: Slot, judge: &Result<Judge, String>) -> Resul
         Err(SealError::Empty) => return Ok("empty".into()),
         other => other.map_err(|error| error.to_string())?,
     };
-    let judge = judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
-    let seal = unverified.verify(&judge.keys, &judge.site).map_err(|error| error.to_string())?;
+    let trusted = trusted.as_ref().map_err(|reason| format!("its signature cannot be checked: {reason}"))?;
+    let seal = unverified.verify(&trusted.keys, &trusted.site).map_err(|error| error.to_string())?;
     let header = seal.header();
     Ok(format!(
         "generation {} of node {}, signed by {}",

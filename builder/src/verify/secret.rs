@@ -5,7 +5,7 @@
 //! reported separately. Of secrets, only the names of files are shown.
 
 use super::Check;
-use super::signed::Judge;
+use super::signed::TrustedKeys;
 use crate::browse::{self, BrowseError};
 use crate::image::ext4;
 use crate::image::reader::ImageReader;
@@ -41,14 +41,14 @@ impl From<Check> for Compared {
 /// Compares the files; `given` is an identity from the user. If it cannot decrypt the seal, the node's own is used.
 pub(super) fn check(
     image: &ImageReader,
-    judge: &Result<Judge, String>,
+    trusted: &Result<TrustedKeys, String>,
     given: Option<&NodeIdentity>,
 ) -> Compared {
     let skipped = |why: &str| Check::skipped(PART, why.to_owned()).into();
     let Ok(volume) = ext4::open(image) else {
         return skipped("the file system cannot be read");
     };
-    let Some(seal) = judge.as_ref().ok().and_then(|judge| newest(image, judge)) else {
+    let Some(seal) = trusted.as_ref().ok().and_then(|trusted| newest(image, trusted)) else {
         return skipped("there is no seal that holds");
     };
     let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
@@ -86,9 +86,9 @@ fn compared(volume: &Ext4, opened: Result<OpenedSeal, SealError>, by: &str) -> C
 }
 
 /// The valid seal with the highest generation.
-pub(super) fn newest(image: &ImageReader, judge: &Judge) -> Option<VerifiedSeal> {
+pub(super) fn newest(image: &ImageReader, trusted: &TrustedKeys) -> Option<VerifiedSeal> {
     let seals = Slot::BOTH.into_iter().filter_map(|slot| slot::seal(image, slot).ok()?.ok());
-    let seals = seals.filter_map(|seal| seal.verify(&judge.keys, &judge.site).ok());
+    let seals = seals.filter_map(|seal| seal.verify(&trusted.keys, &trusted.site).ok());
     seals.max_by_key(|seal| seal.header().generation)
 }
 

@@ -17,12 +17,12 @@ use keys::signature::{self, KeyId, PublicKey};
 
 /// The keys whose signatures count.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Judge {
+pub(super) struct TrustedKeys {
     pub(super) site: Name,
     pub(super) keys: Vec<PublicKey>,
 }
 
-impl Judge {
+impl TrustedKeys {
     /// The keys of a site.
     pub(super) fn of_site(site: &Site) -> Self {
         Self { site: site.id.clone(), keys: public_keys(&site.signing_keys) }
@@ -36,7 +36,7 @@ fn public_keys(texts: &[String]) -> Vec<PublicKey> {
 /// The content of the slots. Only one UKI at a time is in memory.
 pub(super) struct Slots {
     systems: Vec<(Slot, Result<System, SlotError>)>,
-    judge: Result<Judge, String>,
+    trusted: Result<TrustedKeys, String>,
 }
 
 struct System {
@@ -49,14 +49,14 @@ struct System {
 impl Slots {
     /// Reads both slots. If keys are given, a UKI is only unpacked after its signature was verified. Otherwise the keys
     /// are in the UKI itself: those that the first whole system trusts are used.
-    pub(super) fn read(image: &ImageReader, given: Option<&Judge>) -> Self {
-        let mut judge = given.cloned();
+    pub(super) fn read(image: &ImageReader, given: Option<&TrustedKeys>) -> Self {
+        let mut trusted = given.cloned();
         let systems = Slot::BOTH.map(|slot| {
-            let system = slot::uki(image, slot).map(|uki| System::new(&uki, given.is_some(), &mut judge));
+            let system = slot::uki(image, slot).map(|uki| System::new(&uki, given.is_some(), &mut trusted));
             (slot, system)
         });
-        let judge = judge.ok_or_else(|| "no slot holds a system that says whom it trusts".into());
-        Self { systems: systems.into(), judge }
+        let trusted = trusted.ok_or_else(|| "no slot holds a system that says whom it trusts".into());
+        Self { systems: systems.into(), trusted }
     }
 
     fn get(&self, wanted: Slot) -> Option<&Result<System, SlotError>> {
@@ -68,8 +68,8 @@ impl Slots {
     }
 
     /// The keys whose signatures count, or why there are none.
-    pub(super) fn judge(&self) -> &Result<Judge, String> {
-        &self.judge
+    pub(super) fn trusted(&self) -> &Result<TrustedKeys, String> {
+        &self.trusted
     }
 
     pub(super) fn root_hash(&self, slot: Slot) -> Option<RootHash> {
@@ -116,15 +116,15 @@ impl Slots {
         };
         system.root.as_ref().map_err(Clone::clone)?;
         let trust = system.trust.as_ref().map_err(Clone::clone)?;
-        let judge =
-            self.judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
+        let trusted =
+            self.trusted.as_ref().map_err(|reason| format!("its signature cannot be checked: {reason}"))?;
         let signer = system.signer.as_ref().map_err(Clone::clone)?;
         let record = &system.record;
-        if trust.release != record.release || trust.site != judge.site {
+        if trust.release != record.release || trust.site != trusted.site {
             let (site, release) = (&trust.site, &trust.release);
             return Err(format!(
                 "the UKI is release {release} of site {site}, the boot record says release {}, expected is site {}",
-                record.release, judge.site
+                record.release, trusted.site
             ));
         }
         Ok(format!("release {}, UKI of {} KiB, signed by {signer}", record.release, record.length >> 10))
@@ -132,24 +132,25 @@ impl Slots {
 }
 
 impl System {
-    fn new(uki: &CheckedUki, is_given: bool, judge: &mut Option<Judge>) -> Self {
+    fn new(uki: &CheckedUki, is_given: bool, trusted: &mut Option<TrustedKeys>) -> Self {
         let root = uki.root_hash().map_err(|error| error.to_string());
-        let judged = |judge: &Judge| {
-            signature::verify(&uki.bytes, &uki.record.signature, &judge.keys)
+        let checked = |trusted: &TrustedKeys| {
+            signature::verify(&uki.bytes, &uki.record.signature, &trusted.keys)
                 .map(PublicKey::id)
                 .map_err(|error| format!("the UKI: {error}"))
         };
-        if let Some(judge) = judge.as_ref().filter(|_| is_given) {
-            let signer = judged(judge);
+        if let Some(trusted) = trusted.as_ref().filter(|_| is_given) {
+            let signer = checked(trusted);
             let trust = signer.clone().and_then(|_| trust(&uki.bytes));
             return Self { record: uki.record.clone(), root, trust, signer };
         }
         let trust = trust(&uki.bytes);
-        if let (None, Ok(trust)) = (&judge, &trust) {
+        if let (None, Ok(trust)) = (&trusted, &trust) {
             let keys = public_keys(&trust.signing_keys);
-            *judge = Some(Judge { site: trust.site.clone(), keys });
+            *trusted = Some(TrustedKeys { site: trust.site.clone(), keys });
         }
-        let signer = judge.as_ref().ok_or_else(|| "there is no key to judge it by".into()).and_then(judged);
+        let signer =
+            trusted.as_ref().ok_or_else(|| "there is no key to check it with".into()).and_then(checked);
         Self { record: uki.record.clone(), root, trust, signer }
     }
 }

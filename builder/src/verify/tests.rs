@@ -85,9 +85,9 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     for (at, part) in cases {
         let seen = flipped(&fixture, at);
         let bad = bad(&seen);
-        let judged = |problem: &str| problem.contains("cannot be judged");
+        let checked = |problem: &str| problem.contains("cannot be checked");
         let blamed: Vec<&str> =
-            bad.iter().filter(|(_, problem)| !judged(problem)).map(|(part, _)| *part).collect();
+            bad.iter().filter(|(_, problem)| !checked(problem)).map(|(part, _)| *part).collect();
         if blamed != [part] {
             missed.push(format!("{part} at {at}: {bad:?}"));
         }
@@ -150,7 +150,7 @@ fn another_selector_and_another_sites_keys_are_named() {
     let seen = verify(&image, None, Some(b"another")).unwrap();
     assert!(bad(&seen).iter().all(|(part, problem)| *part == "esp" && problem.contains("not ")));
     assert_eq!(bad(&seen).len(), 1);
-    let other = Judge { site: "site".parse().unwrap(), keys: Vec::new() };
+    let other = TrustedKeys { site: "site".parse().unwrap(), keys: Vec::new() };
     let image = ImageReader::open(&fixture.image.path).unwrap();
     let problem = Slots::read(&image, Some(&other)).check(A).unwrap_err();
     assert!(problem.contains("which is not trusted here"), "{problem}");
@@ -178,8 +178,8 @@ fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_holds() {
     assert!(without.starts_with("the initramfs in the UKI cannot be unpacked: "), "{without}");
     let keys = signing_keys(&uki);
     let key = keys[0].id();
-    let judge = Judge { site: "site".parse().unwrap(), keys };
-    let with = Slots::read(&image, Some(&judge)).check(A).unwrap_err();
+    let trusted = TrustedKeys { site: "site".parse().unwrap(), keys };
+    let with = Slots::read(&image, Some(&trusted)).check(A).unwrap_err();
     let expected =
         format!("the UKI: its signature by key {key} does not fit its content: changed after it was signed");
     assert_eq!(with, expected);

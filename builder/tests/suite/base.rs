@@ -88,7 +88,7 @@ fn again_without_network(site: &Site, cache: &Store) {
         std::fs::remove_dir_all(cache.dir().join(kind)).unwrap();
     }
     let mut command = match (nix::unistd::geteuid().is_root(), &site.base) {
-        (true, _) => alone("-n"),
+        (true, _) => unshare("-n"),
         // The sandbox needs all ids of the user, so it cannot run in a namespace with a single one. Instead, a proxy
         // that does not answer blocks all archives.
         (false, Base::Debian) => {
@@ -96,7 +96,7 @@ fn again_without_network(site: &Site, cache: &Store) {
             command.args(["http_proxy=http://127.0.0.1:1", "https_proxy=http://127.0.0.1:1"]);
             command
         }
-        (false, _) => alone("-rn"),
+        (false, _) => unshare("-rn"),
     };
     let output = command
         .arg(std::env::current_exe().unwrap())
@@ -110,7 +110,7 @@ fn again_without_network(site: &Site, cache: &Store) {
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
 
-fn alone(options: &str) -> Command {
+fn unshare(options: &str) -> Command {
     let mut command = Command::new("unshare");
     command.arg(options);
     command
@@ -230,7 +230,7 @@ fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
 
 /// Only the user can know whether a tar is the right one: a build that cannot ask refuses it.
 #[test]
-fn the_first_build_does_not_take_a_tar_that_nobody_has_confirmed() {
+fn the_first_build_does_not_take_a_tar_that_was_not_confirmed() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "tar:root.tar", "");
     std::fs::write(site.dir.join("root.tar"), "a tar").unwrap();

@@ -71,7 +71,7 @@ fn there_is_a_row_for_each_step_a_legend_and_a_critical_path() {
 }
 
 #[test]
-fn bars_lie_on_the_page_in_proportion_and_kinds_differ_in_colour() {
+fn bars_are_on_the_page_in_proportion_and_kinds_differ_in_colour() {
     let (_folder, file) = picture(&report());
     let number = |name: &str, attribute: &str| -> i64 {
         let row =

@@ -72,7 +72,7 @@ fn a_machine_cannot_send_sequences_to_the_terminal() {
 }
 
 #[test]
-fn whoever_asks_for_the_raw_console_gets_it() {
+fn the_raw_console_is_given_on_request() {
     let place = Fixture::new("exit 0");
     let shown = place.on_a_terminal("psyops run x.img --raw-console");
     assert!(shown.contains("\u{1b}]52;c;cm0=\u{7}\u{1b}[6n"), "{shown:?}");

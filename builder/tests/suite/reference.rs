@@ -104,7 +104,7 @@ fn every_key_of_a_site_file_is_in_its_table_and_no_other() -> Result<()> {
 }
 
 #[test]
-fn every_fault_and_its_answers_are_in_the_reference() -> Result<()> {
+fn every_fault_and_its_actions_are_in_the_reference() -> Result<()> {
     use handoff::fault::Fault;
     let text = fs::read_to_string(checkout()?.join("docs/reference/site.md"))?;
     let (_, table) = text.split_once("| fault | default |").context("no table of faults")?;
@@ -115,10 +115,10 @@ fn every_fault_and_its_answers_are_in_the_reference() -> Result<()> {
         let row = row.with_context(|| format!("the fault {fault} is not in the reference"))?;
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let default = format!("`\"{}\"`", fault.default_action());
-        assert_eq!(cells.get(2), Some(&default.as_str()), "the default answer to {fault}");
+        assert_eq!(cells.get(2), Some(&default.as_str()), "the default action for {fault}");
         let named: BTreeSet<String> = row.split('"').skip(1).step_by(2).map(str::to_owned).collect();
-        let answers = fault.actions().iter().map(ToString::to_string).collect();
-        assert_eq!(named, answers, "the answers to {fault}");
+        let actions = fault.actions().iter().map(ToString::to_string).collect();
+        assert_eq!(named, actions, "the actions for {fault}");
     }
     Ok(())
 }

@@ -7,9 +7,9 @@ use builder::secrets::known_hosts::known_hosts;
 use builder::secrets::node_keys::{self, NodeKeyError};
 use builder::secrets::partition::{PartitionError, write_partition};
 use builder::secrets::passphrase::Passphrases;
-use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_wished};
+use builder::secrets::prepare::{Prepared, prepare, prepare_all, prepare_all_as_requested};
 use builder::secrets::raise::{Raise, raise};
-use builder::secrets::seal::{SealWish, Unbelieved};
+use builder::secrets::seal::{SealRequest, UntrustedSeal};
 use builder::secrets::store::{Secret, Store};
 use builder::secrets::trust::accept_typed;
 use builder::site::{InitOptions, Site, add_node, init_site, issue_keys};
@@ -113,7 +113,7 @@ fn a_node_gets_keys_and_a_seal_once() {
 }
 
 #[test]
-fn a_seal_is_made_anew_only_for_a_reason() {
+fn a_seal_is_made_again_only_for_a_reason() {
     let home = Home::new();
     home.prepare();
     // A change that is not part of a seal.
@@ -251,11 +251,11 @@ fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
 
 fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
     let above = above.map(|generation| keys::seal::header::Generation::new(generation).unwrap());
-    let mut all = prepare_all_as_wished(
+    let mut all = prepare_all_as_requested(
         &home.site(),
         ["demo"],
         &home.locations(),
-        SealWish { unbelieved: Unbelieved::Replace, above },
+        SealRequest { untrusted: UntrustedSeal::Replace, above },
     )?;
     Ok(all.pop().unwrap())
 }
@@ -268,11 +268,11 @@ fn the_generation_of_an_unknown_signer_is_not_believed() {
         .unwrap();
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
-    assert!(error.to_string().contains("is not a seal of node demo that can be believed"), "{error}");
+    assert!(error.to_string().contains("is not a valid seal of node demo"), "{error}");
     assert!(error.advice().unwrap().contains("psyops seal --node demo --replace"), "{error}");
     let seal = replace_seal(&home, None).unwrap().seal;
     assert_eq!(seal.opened.header().generation.number(), 2);
-    assert_eq!(seal.reasons, ["the kept one could not be believed"]);
+    assert_eq!(seal.reasons, ["the stored one was not valid"]);
     assert!(home.prepare().seal.reasons.is_empty());
 }
 
@@ -331,11 +331,11 @@ fn a_seal_goes_above_what_its_node_has_seen() {
     let home = Home::new();
     home.prepare();
     let above = |generation| {
-        let wish = SealWish {
+        let request = SealRequest {
             above: Some(keys::seal::header::Generation::new(generation).unwrap()),
-            ..SealWish::default()
+            ..SealRequest::default()
         };
-        let all = prepare_all_as_wished(&home.site(), ["demo"], &home.locations(), wish);
+        let all = prepare_all_as_requested(&home.site(), ["demo"], &home.locations(), request);
         all.map(|mut all| all.pop().unwrap().seal)
     };
     let seal = above(9).unwrap();

@@ -136,7 +136,7 @@ fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
 }
 
 #[test]
-fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
+fn a_site_whose_id_was_changed_is_not_checked_with_its_own_keys() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let path = fixture.at("site/site.toml");
@@ -147,14 +147,14 @@ fn a_site_whose_id_was_changed_is_not_judged_by_its_own_keys() {
     }
     let expected =
         "error: nothing of a site other was accepted on this workstation, where keys of lab were\n";
-    let judging: [&[&str]; 5] = [
+    let commands: [&[&str]; 5] = [
         &["verify", "site/site.toml", "--site", "site"],
         &["verify-build", "site/site.toml", "--site", "site"],
         &["inspect", "site/site.toml", "--site", "site"],
         &["lock", "show", "--site", "site"],
         &["known-hosts", "--site", "site"],
     ];
-    for words in judging {
+    for words in commands {
         let (said, complaint) = fixture.ends(words, 77);
         assert!(said.is_empty() && complaint.starts_with(expected), "{words:?}: {complaint}");
     }

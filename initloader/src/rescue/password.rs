@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_makes_no_sense_fits_nothing() {
+    fn a_hash_that_is_not_valid_matches_no_password() {
         for bad in [
             String::new(),
             FOREIGN.replace("argon2id", "argon2i"),

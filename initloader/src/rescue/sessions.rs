@@ -113,7 +113,7 @@ impl Sessions {
                 return left;
             }
             if deadline.remaining().is_zero() {
-                if !self.somebody_is_here() {
+                if !self.has_session() {
                     boot.log.info("nobody is here");
                     return Left::Retry;
                 }
@@ -124,7 +124,7 @@ impl Sessions {
     }
 
     /// Whether a console session or an SSH login is active: then its user decides when rescue ends.
-    fn somebody_is_here(&self) -> bool {
+    fn has_session(&self) -> bool {
         self.children.iter().any(|child| match child.service {
             Service::Console(_) => true,
             Service::Ssh => remote::is_visited(child.pid),

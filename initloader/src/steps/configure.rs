@@ -71,7 +71,7 @@ pub(crate) fn run(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), Configure
     boot.report.configure =
         if matches!(error, ConfigureError::TimedOut(_)) { Configure::Timeout } else { Configure::Failed };
     let failure = Failure::new("configure-identity", &error);
-    match boot.policy.answer(Fault::Configure) {
+    match boot.policy.action(Fault::Configure) {
         FaultAction::Continue | FaultAction::Repair => boot.note(&failure),
         FaultAction::Degraded => boot.degrade(&failure),
         FaultAction::Reboot | FaultAction::Rescue => return Err(error),

@@ -101,7 +101,7 @@ fn without(boot: &mut Boot, error: InstallError) -> Result<(), InstallError> {
         InstallError::File { required: Required::Optional, .. } => boot.note(&failure),
         // The configuration run checks for the file, and does not begin without it.
         InstallError::File { required: Required::Run, .. } => boot.degrade(&failure),
-        error => match boot.policy.answer(Fault::Install) {
+        error => match boot.policy.action(Fault::Install) {
             FaultAction::Reboot | FaultAction::Rescue => return Err(error),
             FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => boot.degrade(&failure),
         },

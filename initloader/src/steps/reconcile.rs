@@ -87,7 +87,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
     for difference in &before.differing {
         boot.log.error(&format!("secret partition: {difference}"));
     }
-    match boot.policy.answer(Fault::FileDiffers) {
+    match boot.policy.action(Fault::FileDiffers) {
         FaultAction::Repair | FaultAction::Continue => {}
         // The policy does not apply to half-written files of an earlier repair.
         _ if before.differing.is_empty() => return Ok(()),
@@ -137,7 +137,7 @@ fn repaired(
 /// Handles a failed repair by the site's policy.
 fn unrepaired(boot: &mut Boot, why: &NotRepaired, before: &Comparison) -> Result<(), ReconcileError> {
     let error = ReconcileError::Repair(why.to_string());
-    match boot.policy.answer(Fault::Repair) {
+    match boot.policy.action(Fault::Repair) {
         FaultAction::Reboot | FaultAction::Rescue => return Err(error),
         FaultAction::Degraded | FaultAction::Repair | FaultAction::Continue => {
             boot.degrade(&Failure::new("reconcile", &error));

@@ -78,7 +78,7 @@ mod tests {
     use crate::issue::identity_file::generate;
 
     #[test]
-    fn every_recipient_can_open_it_and_nobody_else() {
+    fn only_the_recipients_can_open_it() {
         let (node, admin, other) = (generate(), generate(), generate());
         let recipients = [node.recipient(), admin.recipient()];
         let armored = encrypt_armored(&recipients, b"value").unwrap();

@@ -199,13 +199,13 @@ impl RawWriter {
         let mut scratch = Scratch::new(base, requests);
         for cut in cuts {
             let disk = RefCell::new(scratch.at(cut).to_vec());
-            let outcome = self.judge(case, &disk, &old, &new, cut.issued >= done);
+            let outcome = self.outcome_of(case, &disk, &old, &new, cut.issued >= done);
             tally.count(cut, outcome.map_err(|error| format!("{error:#}")));
         }
         Ok(tally)
     }
 
-    fn judge(
+    fn outcome_of(
         self,
         case: &Case,
         disk: &RefCell<Vec<u8>>,

@@ -33,14 +33,14 @@ pub fn run(starts: usize, seed: u64) -> Result<Tally> {
     let mut scratch = Scratch::new(before, &requests);
     for cut in &cuts {
         fs::write(vm.disk.path(), scratch.at(cut))?;
-        let outcome = judge(&vm, &old, &new, started.contains(cut)).with_context(|| cut.to_string());
+        let outcome = outcome_of(&vm, &old, &new, started.contains(cut)).with_context(|| cut.to_string());
         tally.count(cut, outcome.map_err(|error| format!("{error:#}")));
     }
     must_have_both(&tally, &cuts)?;
     Ok(tally)
 }
 
-fn judge(vm: &SelectorVm, old: &ControlRecord, new: &ControlRecord, start: bool) -> Result<Outcome> {
+fn outcome_of(vm: &SelectorVm, old: &ControlRecord, new: &ControlRecord, start: bool) -> Result<Outcome> {
     let held = vm.disk.control()?.current().context("no control record holds")?.clone();
     let outcome = if held == *new { Outcome::New } else { Outcome::Old };
     ensure!(outcome == Outcome::New || held == *old, "neither the old nor the new record holds: {held:?}");

@@ -154,7 +154,7 @@ fn several_nodes_in_one_call_share_the_system_and_clearing_leaves_what_they_need
 }
 
 #[test]
-fn an_image_is_judged_by_building_it_again() -> Result<()> {
+fn an_image_is_checked_by_building_it_again() -> Result<()> {
     let place = BuildSandbox::new()?;
     place.build("alpha")?;
     let verify = |image: &Path| -> Result<(Option<i32>, Value)> {

@@ -71,10 +71,10 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
 
     is_kept_out(&ssh, "alpha")?;
     for (unit, most) in [("psyops-timeline.service", 2.0), ("psyops-configure.service", 9.0)] {
-        let judged = ssh.run("alpha", &format!("systemd-analyze security --no-pager {unit} | tail -n 1"))?;
-        let exposure = judged.split_whitespace().find_map(|word| word.parse::<f64>().ok());
-        let exposure = exposure.with_context(|| format!("no figure: {judged}"))?;
-        ensure!(exposure <= most, "{judged}");
+        let rated = ssh.run("alpha", &format!("systemd-analyze security --no-pager {unit} | tail -n 1"))?;
+        let exposure = rated.split_whitespace().find_map(|word| word.parse::<f64>().ok());
+        let exposure = exposure.with_context(|| format!("no figure: {rated}"))?;
+        ensure!(exposure <= most, "{rated}");
     }
 
     let times = ssh.run("alpha", "systemd-analyze time")?;

@@ -52,8 +52,8 @@ fn has_fault(report: &BootReport, fault: &str) -> Result<String> {
     Ok(messages.join("\n"))
 }
 
-fn harmed(answer: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
-    let stick = SiteFixture::answering(answer)?.stick(node)?;
+fn harmed(action: FaultAction, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<Stick> {
+    let stick = SiteFixture::with_action_for_all(action)?.stick(node)?;
     harm(&stick)?;
     Ok(stick)
 }
@@ -206,7 +206,7 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
     machine.wait_for("rescue requested by the last system", DEADLINE.saturating_mul(2))?;
     let seen = builder::run::watch::wait_for_report(&mut machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue);
-    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    ensure!(!stick.control()?.effective().rescue_requested, "a request is fulfilled once");
     Ok(())
 }
 
@@ -214,13 +214,13 @@ fn configure_rescue_asks_the_selector_for_it() -> Result<()> {
 /// end.
 #[test]
 fn repair_rescue_and_repair_reboot_on_a_read_only_medium() -> Result<()> {
-    for (answer, said) in
+    for (action, said) in
         [(FaultAction::Rescue, ""), (FaultAction::Reboot, "no restart: the selector could not count")]
     {
         // With the same action for `file-differs`, the loader would not try a repair.
-        let stick = SiteFixture::with_answer(Fault::Repair, answer)?.stick("alpha")?;
+        let stick = SiteFixture::with_action(Fault::Repair, action)?.stick("alpha")?;
         with_a_changed_file(&stick)?;
-        let mut setup = if answer == FaultAction::Reboot { stick.cold() } else { stick.setup()? };
+        let mut setup = if action == FaultAction::Reboot { stick.cold() } else { stick.setup()? };
         for disk in &mut setup.disks {
             disk.access = Access::ReadOnly;
         }

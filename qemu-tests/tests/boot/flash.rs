@@ -95,7 +95,7 @@ fn a_flashed_stick_is_whole_boots_and_takes_only_what_changed() -> Result<()> {
 }
 
 #[test]
-fn what_somebody_may_miss_is_named_and_stays_until_it_is_given_up() -> Result<()> {
+fn foreign_content_is_named_and_stays_until_the_user_gives_it_up() -> Result<()> {
     let fixture = SiteFixture::small()?;
     let (alpha, beta) = (fixture.image("alpha")?, fixture.image("beta")?);
     let stick = UsbStick::blank("STICK-0002", size_of(&alpha)? + 64 * MIB)?;

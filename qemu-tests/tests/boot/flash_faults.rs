@@ -57,7 +57,7 @@ fn worn_sectors_are_named() -> Result<()> {
 }
 
 #[test]
-fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_somebody_elses() -> Result<()> {
+fn a_stick_whose_seal_cannot_be_read_is_bad_and_not_foreign() -> Result<()> {
     let mut vm = FlashVm::small()?;
     let seal = start(&vm, Role::Seal(Slot::A))?;
     let stick = UsbStick::blank("STICK-0013", vm.size())?;

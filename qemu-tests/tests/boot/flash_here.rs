@@ -52,7 +52,7 @@ fn said(output: &Output) -> String {
 }
 
 #[test]
-fn a_file_is_written_by_somebody_without_any_rights() -> Result<()> {
+fn a_file_is_written_without_any_rights() -> Result<()> {
     let place = Fixture::new()?;
     let program = place.folder.path().join("psyops");
     fs::copy(place.fixture.psyops().get_program(), &program)?;

@@ -83,9 +83,9 @@ fn a_node_boots_from_an_image_and_is_built_again_from_lock_and_store() -> Result
     ensure!(why.contains("layer 001 = ") && why.contains("layer 002 = "), "{why}");
     let shown = place.json(&["lock", "show", "--site", "site"])?;
     assert_eq!(shown["base"], "oci:./layout:micro", "{shown}");
-    let papers = succeed(&mut place.psyops(&["cat", "alpha.img", "root/usr/share/psyops/sbom.cdx.json"]))?;
-    let papers: Value = serde_json::from_slice(&papers.stdout)?;
-    let components = papers["components"].as_array().context("no components")?;
+    let sbom = succeed(&mut place.psyops(&["cat", "alpha.img", "root/usr/share/psyops/sbom.cdx.json"]))?;
+    let sbom: Value = serde_json::from_slice(&sbom.stdout)?;
+    let components = sbom["components"].as_array().context("no components")?;
     let image = components.iter().find(|component| component["type"] == "container").context("no image")?;
     assert_eq!(image["hashes"][0]["content"], digest.as_str());
 

@@ -93,8 +93,8 @@ fn images_with_packages_of_their_own_need_no_network_once_they_are_locked() -> R
         let image = |folder: &str| fs::read(place.path(&format!("{folder}/{node}.img")));
         ensure!(image("first")? == image("second")?, "the image of {node} is another");
     }
-    let judged = ["verify-build", "second/alpha.img", "--site", "site", "--json"];
-    assert_eq!(succeed_in_json(&mut place.psyops_without_network(&judged))?["same"], true);
+    let verify_build = ["verify-build", "second/alpha.img", "--site", "site", "--json"];
+    assert_eq!(succeed_in_json(&mut place.psyops_without_network(&verify_build))?["same"], true);
 
     // Clearing the store keeps what these images are made of.
     succeed(&mut place.psyops(&["store", "gc"]))?;
@@ -224,7 +224,10 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     // A user who declines in three ways.
     for answer in ["n\n", "\n", "\u{4}"] {
         let (code, said) = on_a_terminal(&place, || Ok(()), answer)?;
-        ensure!(code == Some(77) && said.contains(" 0-old -> ") && said.contains("as you wished"), "{said}");
+        ensure!(
+            code == Some(77) && said.contains(" 0-old -> ") && said.contains("you answered no"),
+            "{said}"
+        );
         assert_eq!(fs::read_to_string(&path)?, old);
     }
     // A lock that another process has changed is not overwritten.

@@ -114,7 +114,7 @@ fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
 }
 
 #[test]
-fn without_a_word_of_the_site_nobody_gets_in_and_it_tries_again() -> Result<()> {
+fn without_a_site_setting_rescue_has_no_login_and_tries_again() -> Result<()> {
     let fixture = SiteFixture::with_rescue("nobody", "retry-after = 20")?;
     let mut machine = alpha_in_rescue(&fixture)?;
     ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
@@ -166,7 +166,7 @@ fn the_agent_asks_for_rescue_and_the_next_start_goes_there() -> Result<()> {
     booted.machine.wait_for("{\"format\":1,\"rescue\":true}", SOON)?;
     let seen = wait_for_report(&mut booted.machine, DEADLINE)?;
     assert_eq!(seen.report.outcome, Outcome::Rescue, "{:?}", seen.report);
-    ensure!(!stick.control()?.effective().rescue_requested, "a wish is fulfilled once");
+    ensure!(!stick.control()?.effective().rescue_requested, "a request is fulfilled once");
     Ok(())
 }
 
@@ -213,7 +213,7 @@ fn why_a_boot_failed_outlives_the_power_and_is_shown_once() -> Result<()> {
 }
 
 #[test]
-fn keys_lie_open_only_where_the_site_wants_it() -> Result<()> {
+fn keys_are_open_only_where_the_site_wants_it() -> Result<()> {
     for (policy, status) in [("", "42-1-"), ("\nkeep-keys = true", "42-0-")] {
         let name = if policy.is_empty() { "shell" } else { "keeps-keys" };
         let fixture = SiteFixture::with_rescue(name, &format!("console = \"shell\"{policy}"))?;

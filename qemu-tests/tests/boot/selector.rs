@@ -126,7 +126,7 @@ fn a_flipped_byte_in_the_boot_record_starts_the_other_slot() -> Result<()> {
 }
 
 #[test]
-fn a_boot_record_that_speaks_of_more_than_there_is_starts_the_other_slot() -> Result<()> {
+fn a_boot_record_of_a_larger_uki_starts_the_other_slot() -> Result<()> {
     let vm = SelectorVm::with_both_slots(&record(1, 3, 3))?;
     vm.record(Slot::A, 1 << 40, Sha256Digest::of(b""))?;
     let told = vm.boot(Access::Write)?.selection()?;

@@ -151,7 +151,7 @@ fn indexes_are_written_and_read() {
 }
 
 #[test]
-fn another_wish_is_noticed() {
+fn another_request_is_noticed() {
     let other = LockRequest { base: Base::Debian, ..lock().request };
     let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
     assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
@@ -160,7 +160,7 @@ fn another_wish_is_noticed() {
 }
 
 #[test]
-fn a_base_that_was_given_is_written_and_read() {
+fn an_imported_base_is_written_and_read() {
     let digest = |text: &str| Sha256Digest::of(text.as_bytes());
     let layers = ["one", "two"].map(|text| LockedLayer { sha256: digest(text), size: 5 }).to_vec();
     for (base, imported) in [

@@ -73,7 +73,7 @@ fn gpgv(
     let start = |source| ToolError::Start { program: GPGV.name.into(), source };
     let output = command.stdout(Stdio::piped()).stderr(Stdio::piped()).output().map_err(start)?;
     let status = String::from_utf8_lossy(&output.stdout);
-    match judge(&status) {
+    match check_status(&status) {
         Ok(()) => Ok(()),
         Err(found) => Err(BadOpenPgp::Refused {
             keyring: keyring.display().to_string(),
@@ -83,7 +83,7 @@ fn gpgv(
 }
 
 /// Checks gpgv's status lines: one signature must be good, and none may be wrong. The error is what was found instead.
-fn judge(status: &str) -> Result<(), &'static str> {
+fn check_status(status: &str) -> Result<(), &'static str> {
     let (mut good, mut vouched, mut found) = (false, false, "no signature");
     for line in status.lines() {
         let mut words = line.strip_prefix("[GNUPG:] ").unwrap_or_default().split(' ');
@@ -130,18 +130,18 @@ mod tests {
             format!("[GNUPG:] NEWSIG\n[GNUPG:] {keyword} 0123 a name\n{valid}")
         };
         let (good, unknown) = (signature("GOODSIG", true), signature("ERRSIG", false));
-        assert_eq!(judge(&good), Ok(()));
-        assert_eq!(judge(&signature("EXPKEYSIG", true)), Ok(()));
-        assert_eq!(judge(&format!("{unknown}{good}{unknown}")), Ok(()));
-        assert_eq!(judge(""), Err("no signature"));
-        assert_eq!(judge(&unknown), Err("a key that is not in the keyring"));
-        assert_eq!(judge(&signature("REVKEYSIG", true)), Err("a revoked key"));
-        assert_eq!(judge(&signature("EXPSIG", true)), Err("an expired signature"));
+        assert_eq!(check_status(&good), Ok(()));
+        assert_eq!(check_status(&signature("EXPKEYSIG", true)), Ok(()));
+        assert_eq!(check_status(&format!("{unknown}{good}{unknown}")), Ok(()));
+        assert_eq!(check_status(""), Err("no signature"));
+        assert_eq!(check_status(&unknown), Err("a key that is not in the keyring"));
+        assert_eq!(check_status(&signature("REVKEYSIG", true)), Err("a revoked key"));
+        assert_eq!(check_status(&signature("EXPSIG", true)), Err("an expired signature"));
         let wrong = signature("BADSIG", false);
-        assert_eq!(judge(&format!("{good}{wrong}")), Err("the text was changed after it was signed"));
+        assert_eq!(check_status(&format!("{good}{wrong}")), Err("the text was changed after it was signed"));
         // The lines of one signature do not count for the next, nor does a name that looks like a status line.
         let mixed = "[GNUPG:] NEWSIG\n[GNUPG:] GOODSIG 1 x\n[GNUPG:] NEWSIG\n[GNUPG:] REVKEYSIG 2 y\n[GNUPG:] VALIDSIG 2\n";
-        assert_eq!(judge(mixed), Err("a revoked key"));
-        assert_eq!(judge("VALIDSIG\nGOODSIG\n"), Err("no signature"));
+        assert_eq!(check_status(mixed), Err("a revoked key"));
+        assert_eq!(check_status("VALIDSIG\nGOODSIG\n"), Err("no signature"));
     }
 }

@@ -196,7 +196,7 @@ fn unlisted(
     all.extend(lock.imported.as_ref().map(|imported| (Subject::of_base(imported), NoIndex::IsBase)));
     for package in lock.all() {
         let known = listed.get(&package.name).map(Vec::as_slice).unwrap_or_default();
-        let Err(problem) = judge(package, known, indexes.is_empty()) else { continue };
+        let Err(problem) = check_listed(package, known, indexes.is_empty()) else { continue };
         let subject = Subject::of(package);
         // A package may be taken for several parts and sets.
         if seen.insert(subject.clone()) {
@@ -208,7 +208,7 @@ fn unlisted(
 }
 
 /// Whether an index that has `known` under the package's name vouches for the package.
-fn judge(package: &LockedPackage, known: &[Listed], none_named: bool) -> Result<(), NoIndex> {
+fn check_listed(package: &LockedPackage, known: &[Listed], none_named: bool) -> Result<(), NoIndex> {
     let name = || package.name.clone();
     if none_named {
         return Err(NoIndex::NotNamed);

@@ -21,7 +21,7 @@ pub(super) enum NotWritten {
         path: PathBuf,
     },
     /// The user answered no.
-    #[error("{path} was not written, as you wished")]
+    #[error("{path} was not written: you answered no")]
     Declined {
         /// The path of the lock or signature.
         path: PathBuf,

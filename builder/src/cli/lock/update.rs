@@ -362,10 +362,10 @@ mod tests {
         let text = fs::read(place.site.dir.join(LOCK_FILE)).unwrap();
 
         // If the user does not agree, or cannot be asked, nothing is written.
-        let (no, nobody, yes) = (answer(Some(false)), answer(None), answer(Some(true)));
+        let (no, silent, yes) = (answer(Some(false)), answer(None), answer(Some(true)));
         let declined = place.update(false, &consent(false, &no)).unwrap_err();
         assert_eq!(declined.class().exit_code(), 77, "{declined}");
-        let (said, error) = place.update(false, &consent(false, &nobody)).unwrap();
+        let (said, error) = place.update(false, &consent(false, &silent)).unwrap();
         assert!(error.unwrap().report().contains("add --yes") && said.contains("nothing changes"), "{said}");
         let plan = Consent { dry_run: true, yes: false, ask: &never };
         let (said, _) = place.update(true, &plan).unwrap();

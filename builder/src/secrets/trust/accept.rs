@@ -43,14 +43,14 @@ pub fn open(site: &Site, at: &Locations, own: &OwnKeys, all: bool) -> Result<Vec
     } else {
         let known = place::others(&site.id, at)?;
         let new = (!known.is_empty()).then(|| Difference::NewSite { site: site.id.clone(), known });
-        let keys = between(&review.wish.only(&own.public()), &review.wish, Origin::Site);
-        let accepted = Accepted::at(place::new_folder(&site.id, at)?, review.wish.clone());
+        let keys = between(&review.site_keys.only(&own.public()), &review.site_keys, Origin::Site);
+        let accepted = Accepted::at(place::new_folder(&site.id, at)?, review.site_keys.clone());
         (accepted, new.into_iter().chain(keys).collect())
     };
     let witness = match &own.identity {
         Some(admin) => Witness::Admin(admin),
-        None if all => Witness::Nobody,
-        None => Witness::KeptSeal,
+        None if all => Witness::None,
+        None => Witness::StoredSeal,
     };
     open.extend(unknown_node_keys(site, &accepted, &review.notes));
     open.extend(unknown_host_keys(site, &accepted, &review.notes, witness));
@@ -71,7 +71,7 @@ pub fn accept_typed(
         match matching(&open, text)? {
             Some(difference) => chosen.push(difference.clone()),
             // Accepted already, and the site has the same key.
-            None if names(&known.wish, text) => {}
+            None if names(&known.site_keys, text) => {}
             None => return Err(TrustError::UnknownKey { key: text.to_owned() }),
         }
     }
@@ -114,7 +114,7 @@ pub fn accept(
         if !others.is_empty() && !is_agreed {
             return Err(TrustError::other_site(site, others));
         }
-        (place::new_folder(&site.id, at)?, before.wish.only(&own.public()))
+        (place::new_folder(&site.id, at)?, before.site_keys.only(&own.public()))
     };
     for difference in &chosen {
         apply(difference, &mut keys)?;

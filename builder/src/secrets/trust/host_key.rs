@@ -23,9 +23,9 @@ pub enum Witness<'i> {
     /// With an admin's identity, which decrypts the stored seals and the private halves.
     Admin(&'i NodeIdentity),
     /// Without decrypting: a key is accepted if there is a stored seal.
-    KeptSeal,
+    StoredSeal,
     /// Not at all: a key that is not noted is not accepted.
-    Nobody,
+    None,
 }
 
 /// Returns an error if a host key of these nodes is not known to the user.
@@ -63,8 +63,8 @@ pub fn unknown_host_keys(
                 let noted = noted.or_else(|| of_kept_seal(site, accepted, admin, node));
                 difference(&store, node, noted, private_words(&store, admin, node).ok())
             }
-            Witness::KeptSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => None,
-            Witness::KeptSeal | Witness::Nobody => difference(&store, node, noted, None),
+            Witness::StoredSeal if noted.is_none() && kept_seal(site, accepted, node).is_some() => None,
+            Witness::StoredSeal | Witness::None => difference(&store, node, noted, None),
         }
     });
     unknown.collect()

@@ -51,7 +51,7 @@ impl Eq for KeySet {}
 
 impl KeySet {
     /// The keys in `site.toml`.
-    pub fn wished(site: &Site) -> Result<Self, TrustError> {
+    pub fn of_site(site: &Site) -> Result<Self, TrustError> {
         let admins = site.admin_recipients.iter().map(|text| text.parse()).collect::<Result<_, _>>();
         let signers = site.signing_keys.iter().map(|text| text.parse()).collect::<Result<_, _>>();
         Ok(Self { site: site.id.clone(), admins: admins?, signers: signers?, former_signers: Vec::new() })

@@ -98,7 +98,7 @@ pub fn settle(mut site: Site, at: &Locations, own: &OwnPublicKeys) -> Result<Sit
         if !known.is_empty() {
             return Err(TrustError::other_site(&site, known));
         }
-        let keys = review.wish.only(own);
+        let keys = review.site_keys.only(own);
         review.accept_first(place::new_folder(&site.id, at)?, keys);
         review.check(&site)?;
         if let Some(accepted) = &review.accepted {

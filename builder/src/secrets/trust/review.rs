@@ -30,7 +30,7 @@ pub struct Review {
     /// The keys that were accepted on this workstation, if any.
     pub accepted: Option<Accepted>,
     /// The keys in `site.toml`.
-    pub wish: KeySet,
+    pub site_keys: KeySet,
     /// The keys in `trust.toml`.
     pub signed: Signed,
     /// The differences between the site and the accepted keys; without accepted keys, those between its two files.
@@ -54,7 +54,7 @@ pub fn review_with_nodes(site: &Site, at: &Locations) -> Result<Review, TrustErr
     if let Some(accepted) = &review.accepted {
         let unknown = unknown_node_keys(site, accepted, &review.notes);
         review.differences.extend(unknown);
-        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::KeptSeal);
+        let unknown = unknown_host_keys(site, accepted, &review.notes, Witness::StoredSeal);
         review.differences.extend(unknown);
     }
     Ok(review)
@@ -71,7 +71,7 @@ impl Review {
             accepted,
             floors: floors::differences(site, &in_use, &notes),
             notes,
-            wish: KeySet::wished(site)?,
+            site_keys: KeySet::of_site(site)?,
             signed: Signed::Missing,
             differences: Vec::new(),
             file: read(site, TRUST_FILE)?,
@@ -89,13 +89,13 @@ impl Review {
 
     /// The keys to compare with: the accepted ones, or else those in `site.toml`.
     fn measure(&self) -> &KeySet {
-        self.accepted.as_ref().map_or(&self.wish, |accepted| &accepted.keys)
+        self.accepted.as_ref().map_or(&self.site_keys, |accepted| &accepted.keys)
     }
 
     fn compare(&mut self) {
-        self.signed = self.judge();
+        self.signed = self.check_signature();
         let measure = self.measure();
-        let mut differences = between(measure, &self.wish, Origin::Site);
+        let mut differences = between(measure, &self.site_keys, Origin::Site);
         match &self.signed {
             Signed::Missing => {}
             Signed::Bad(problem) => differences.push(Difference::NotSigned { problem: problem.clone() }),
@@ -105,7 +105,7 @@ impl Review {
         self.differences = differences;
     }
 
-    fn judge(&self) -> Signed {
+    fn check_signature(&self) -> Signed {
         let Some(file) = &self.file else { return Signed::Missing };
         let signature = self.signature.as_deref().map(std::str::from_utf8);
         let Some(Ok(signature)) = signature else {

@@ -117,7 +117,7 @@ fn a_site_of_ones_own_keys_is_accepted_at_its_first_use_and_remembered() {
     let site = fixture.load().unwrap();
     let accepted = site.accepted.clone().unwrap();
     assert!(!accepted.is_first_use());
-    assert_eq!(accepted.keys, KeySet::wished(&site).unwrap());
+    assert_eq!(accepted.keys, KeySet::of_site(&site).unwrap());
     let file = fixture.folder.path().join("config/home/home.trust.toml");
     let mode = std::os::unix::fs::MetadataExt::mode(&fs::metadata(file).unwrap());
     assert_eq!(mode & 0o777, 0o600);
@@ -169,7 +169,7 @@ fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
         let own = own_keys(&site, &fixture.at()).unwrap();
         (site, own.signing.unwrap())
     };
-    publish(&site, &KeySet::wished(&site).unwrap(), &credentials).unwrap();
+    publish(&site, &KeySet::of_site(&site).unwrap(), &credentials).unwrap();
     let added = |origin| key(origin, Role::Admin, &other, Change::Added);
     assert_eq!(differences(fixture.load()), [added(Origin::Site), added(Origin::Signed)]);
     assert!(fixture.accept(&[&other]).unwrap().remaining.is_empty());
@@ -177,11 +177,11 @@ fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
 }
 
 #[test]
-fn a_trust_file_that_nobody_accepted_signed_is_refused() {
+fn a_trust_file_signed_by_a_key_that_was_not_accepted_is_refused() {
     let fixture = Fixture::new();
     fixture.publish();
     let site = fixture.site();
-    publish(&site, &KeySet::wished(&site).unwrap(), &SigningKey::generate().unwrap()).unwrap();
+    publish(&site, &KeySet::of_site(&site).unwrap(), &SigningKey::generate().unwrap()).unwrap();
     let found = differences(fixture.load());
     assert!(
         matches!(&found[..], [Difference::NotSigned { problem }] if problem.contains("not trusted here")),
@@ -259,7 +259,7 @@ fn a_link_in_the_place_of_the_trust_file_is_not_followed() {
     assert!(matches!(error, CredentialError::Trust(TrustError::Read { .. })), "{error}");
     let site = fixture.site();
     let key = SigningKey::generate().unwrap();
-    let _ = publish(&site, &KeySet::wished(&site).unwrap(), &key);
+    let _ = publish(&site, &KeySet::of_site(&site).unwrap(), &key);
     assert!(!target.exists());
 }
 

@@ -16,8 +16,8 @@ pub(crate) enum Next {
 }
 
 /// Chooses the end. Actions that would go on cannot at this point: rescue lets a person see the failure.
-pub(crate) fn next(answer: FaultAction, selection: Option<&Selection>) -> Next {
-    let not_restarted = match answer {
+pub(crate) fn next(action: FaultAction, selection: Option<&Selection>) -> Next {
+    let not_restarted = match action {
         FaultAction::Reboot => match leads_nowhere(selection) {
             None => return Next::Restart,
             why => why,
@@ -69,9 +69,9 @@ mod tests {
     }
 
     #[test]
-    fn every_other_answer_that_comes_so_far_is_rescue() {
-        for answer in FaultAction::ALL.into_iter().filter(|&answer| answer != FaultAction::Reboot) {
-            assert_eq!(next(answer, Some(&counted())), Next::Rescue { not_restarted: None });
+    fn every_other_action_that_comes_so_far_is_rescue() {
+        for action in FaultAction::ALL.into_iter().filter(|&action| action != FaultAction::Reboot) {
+            assert_eq!(next(action, Some(&counted())), Next::Rescue { not_restarted: None });
         }
     }
 }
