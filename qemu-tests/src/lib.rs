@@ -4,6 +4,7 @@
 //! The tests themselves are in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]); a
 //! tool or program that is missing is an error, never a skipped test.
 
+pub mod agent_commands;
 pub mod build_sandbox;
 pub mod command;
 mod dice;

@@ -5,6 +5,9 @@ use builder::run::Serial;
 use handoff::paths;
 use handoff::report::{BootReport, Configure, Outcome, StepKind};
 use handoff::slot::Slot;
+use qemu_tests::agent_commands::{
+    a_pause_holds_messages_and_releases_them, secrets_are_checked_and_repaired,
+};
 use qemu_tests::command::succeed;
 use qemu_tests::neighbour::is_kept_out;
 use qemu_tests::site_fixture::SiteFixture;
@@ -113,6 +116,10 @@ fn debian_reaches_its_default_target_with_the_same_report() -> Result<()> {
     let (message, gid, _, pid) = fields("gone");
     assert_eq!((message.as_str(), gid.as_str()), ("one", "65534"), "{found}");
     ensure!(pid.parse::<u32>().is_ok(), "the process that is gone is not named: {found}");
+
+    secrets_are_checked_and_repaired(&ssh, "alpha")?;
+    let log = "journalctl --sync; journalctl -b --no-pager -t held";
+    a_pause_holds_messages_and_releases_them(&ssh, "alpha", log)?;
 
     let message = ssh.run("alpha", "cat /run/motd.d/psyops")?;
     ensure!(
