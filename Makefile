@@ -20,7 +20,7 @@ test: build  ## all tests: units, then cold boots in QEMU
 	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
 	@cargo nextest run -p qemu-tests --profile boot
 	@scripts/slowest target/nextest/default/junit.xml && scripts/slowest target/nextest/boot/junit.xml 25
-	@scripts/skipped target/nextest/default/junit.xml target/nextest/boot/junit.xml
+	@scripts/skipped target/nextest/default/junit.xml target/nextest/boot/junit.xml && cargo run -q -p qemu-tests --bin budget
 
 test-unit: build  ## only what needs no virtual machine
 	@scripts/setup test && cargo nextest run --workspace --exclude selector --exclude qemu-tests --all-features
