@@ -4,12 +4,15 @@
 //! The tests themselves are in `tests/`. They need QEMU, OVMF and the programs that run on a node (see [`programs`]); a
 //! tool or program that is missing is an error, never a skipped test.
 
+pub mod agent_commands;
+pub mod budget;
 pub mod build_sandbox;
 pub mod command;
 mod dice;
 pub mod disk;
 pub mod flash_vm;
 pub mod loop_device;
+pub mod measured;
 pub mod neighbour;
 pub mod noise;
 pub mod peers;

@@ -84,7 +84,8 @@ fn what_a_dead_proxy_left_is_taken_over() {
     let device = folder.path().join("log");
     let daemon = UnixDatagram::bind(&device).unwrap();
     drop(take(&device));
-    assert!(send(&device, "lost").is_err(), "the socket of the dead one refuses");
+    let error = send(&device, "lost").unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "the socket of the dead one: {error}");
     let (socket, _ours) = take(&device);
     assert!(socket.give_back().unwrap());
     send(&device, "heard").unwrap();

@@ -93,6 +93,8 @@ pub(crate) struct Said {
     pub(crate) result: String,
     /// The standard error.
     pub(crate) progress: String,
+    /// The exit code.
+    pub(crate) code: Option<i32>,
 }
 
 /// What the program that runs `psyops` parses, and the input that it writes to its standard input.
@@ -106,7 +108,20 @@ pub(crate) fn result(home: &Path, words: &str) -> Said {
     let output = psyops.output().unwrap();
     let [result, progress] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
     assert!(!result.trim().is_empty(), "{words:?} says nothing: {progress}");
-    Said { result, progress }
+    Said { result, progress, code: output.status.code() }
+}
+
+/// The same in a process that can write no file beyond this many bytes: a stick that fails there.
+fn result_of_bad_stick(home: &Path, words: &str, most: u64) -> Said {
+    let mut shell = Command::new("sh");
+    // The shell counts in blocks of 512 bytes. Without the signal, the write itself fails.
+    let script = format!("trap '' XFSZ; ulimit -f {}; exec \"$@\"", most / 512);
+    shell.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_psyops")]).args(words.split(' ')).arg("--json");
+    shell.current_dir(home).env("XDG_CONFIG_HOME", home.join("config"));
+    let output = shell.output().unwrap();
+    let [result, progress] = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    assert!(!result.trim().is_empty(), "{words:?} says nothing: {progress}");
+    Said { result, progress, code: output.status.code() }
 }
 
 /// The folder in which the commands below run.
@@ -144,7 +159,7 @@ pub(crate) const SITE_RUNS: [(&str, &str); 15] = [
 ];
 
 /// The commands that need the packages of a build, to run after those above.
-const BUILD_RUNS: [(&str, &str); 14] = [
+const BUILD_RUNS: [(&str, &str); 15] = [
     ("build-image", "build-image --site site --node pi1 --output pi1.img"),
     ("build-image", "build-image --site site --all --output images"),
     ("lock update", "lock update --dry-run --site site"),
@@ -159,6 +174,7 @@ const BUILD_RUNS: [(&str, &str); 14] = [
     ("diff", "diff pi1.img images/pi2.img"),
     ("export", "export pi1.img --form netboot --output netboot"),
     ("flash", "flash pi1.img stick.img"),
+    ("build-image", "build-image --site site --node pi1 --output pi1.img --flash stick.img"),
 ];
 
 /// Needs the packages of a build, from the user's cache (or the one that `PSYOPS_TEST_CACHE` names) or over the
@@ -186,7 +202,29 @@ fn every_result_in_json_is_an_object_with_its_format() {
             let line = text.lines().find(|line| line.starts_with("build-time")).unwrap();
             std::fs::write(file, text.replace(line, "build-time = 2026-11-01T00:00:00Z")).unwrap();
         }
+        if words.ends_with("--flash stick.img") {
+            let built: Value = serde_json::from_str(&said.result).unwrap();
+            assert_eq!(
+                (&built["flashed"]["target"], &built["written"]),
+                (&"stick.img".into(), &false.into())
+            );
+            assert!(built["flashed"]["receipt"].is_string(), "{built:#}");
+        }
     }
+    a_stick_that_cannot_be_written(home);
+}
+
+/// A stick whose end cannot be written.
+fn a_stick_that_cannot_be_written(home: &Path) {
+    let image = std::fs::metadata(home.join("pi1.img")).unwrap().len();
+    File::create(home.join("bad.img")).unwrap().set_len(2 * image).unwrap();
+    let said = result_of_bad_stick(home, "flash pi1.img bad.img", image);
+    crate::schemas::check_command("flash", &said).unwrap();
+    let result: Value = serde_json::from_str(&said.result).unwrap();
+    let bad = &result["sticks"][0];
+    assert_eq!((&bad["target"], &bad["size"]), (&"bad.img".into(), &(2 * image).into()), "{result:#}");
+    assert_eq!((&bad["exit_code"], said.code), (&92.into(), Some(92)), "{result:#}");
+    assert!(bad["error"].as_str().unwrap().starts_with("bad.img: "), "{result:#}");
 }
 
 /// The output is one result, or one in each line.

@@ -1,5 +1,6 @@
 //! Private keys with a passphrase, as a user handles them: set, used by commands, changed and removed.
 
+use crate::schemas;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
@@ -49,11 +50,20 @@ impl Fixture {
         self.at("config/psyops/lab").join(name)
     }
 
+    /// Changes the passphrase; the result in JSON is as its schema says.
+    fn changes(&self, words: &str, locked: bool) {
+        let (said, _) = self.ends(&format!("keys --site site {words} --json"), 0);
+        let value: serde_json::Value = serde_json::from_str(&said).unwrap();
+        schemas::check("keys-passphrase", &value).unwrap();
+        assert_eq!((&value["locked"], &value["missing"]), (&locked.into(), &serde_json::json!([])));
+        assert_eq!(value["files"].as_array().map(Vec::len), Some(2));
+    }
+
     /// The state of both keys in JSON.
     fn states(&self) -> Vec<(String, bool)> {
         let (said, _) = self.ends("keys status --site site --json", 0);
         let value: serde_json::Value = serde_json::from_str(&said).unwrap();
-        assert_eq!(value["format"], 1);
+        schemas::check("keys-status", &value).unwrap();
         let keys = value["keys"].as_array().unwrap();
         keys.iter()
             .map(|key| {
@@ -69,7 +79,7 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
     let fixture = Fixture::new();
     let all = |state: &str| vec![(state.to_owned(), true); 2];
     assert_eq!(fixture.states(), all("not locked"));
-    fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
+    fixture.changes("passphrase --new-passphrase-fd 3", true);
     assert_eq!(fixture.states(), all("locked"));
     let (identity, signing) = (fixture.key("admin.age.txt"), fixture.key("signing.key"));
     let text = fs::read_to_string(&identity).unwrap();
@@ -90,11 +100,11 @@ fn keys_under_a_passphrase_are_used_once_it_is_given() {
     let before = fs::read(&signing).unwrap();
     fixture.ends("keys --site site --passphrase-fd 5 passphrase --new-passphrase-fd 4", 77);
     assert_eq!(fs::read(&signing).unwrap(), before);
-    fixture.ends("keys --site site --passphrase-fd 3 passphrase --new-passphrase-fd 4", 0);
+    fixture.changes("--passphrase-fd 3 passphrase --new-passphrase-fd 4", true);
     fixture.ends("secret --site site --passphrase-fd 3 set wifi", 77);
     fixture.ends("secret --site site --passphrase-fd 4 set wifi", 0);
 
-    fixture.ends("keys --site site --passphrase-fd 4 passphrase --remove", 0);
+    fixture.changes("--passphrase-fd 4 passphrase --remove", false);
     assert_eq!(fixture.states(), all("not locked"));
     fixture.ends("seal --site site --all", 0);
 }

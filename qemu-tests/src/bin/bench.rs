@@ -5,22 +5,18 @@
 #![expect(clippy::print_stdout, reason = "a bench prints its result")]
 
 use anyhow::{Context as _, Result, ensure};
-use builder::boot::uki::{Section, Uki};
 use handoff::architecture::X86_64;
-use handoff::boot_record::{BootRecord, SIZE, SIZE_U64};
 use handoff::hash::Sha256Digest;
 use handoff::manifest::{Entry, FileAttributes, FileKind, Manifest, RelativePath, Required, Store};
-use handoff::partition::Role;
-use handoff::report::{BootReport, StepKind};
-use handoff::slot::Slot;
+use handoff::report::BootReport;
 use keys::reconcile::compare;
 use qemu_tests::command::succeed;
+use qemu_tests::measured::{SystemSizes, Times};
 use qemu_tests::site_fixture::{SiteFixture, target_folder};
 use qemu_tests::stick::Stick;
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::time::Instant;
 
@@ -117,18 +113,11 @@ fn checking(secrets: usize) -> Result<Row> {
 }
 
 fn initramfs(stick: &Stick) -> Result<Vec<Row>> {
-    let end = stick.extent(Role::Boot(Slot::A))?.length;
-    let record = BootRecord::decode(&stick.read(Role::Boot(Slot::A), end - SIZE_U64, SIZE)?)?;
-    let uki = stick.read(Role::Boot(Slot::A), 0, usize::try_from(record.length)?)?;
-    let packed = Uki::parse(&uki)?.section(Section::Initrd)?;
-    let mut raw = Vec::new();
-    let mut frame = zstd::Decoder::new(packed)?.single_frame();
-    frame.read_to_end(&mut raw).context("unpacking the initramfs")?;
-    let size = |bytes: &[u8]| u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    let sizes = SystemSizes::of(stick)?;
     Ok(vec![
-        row("initramfs, packed", kib(size(packed)), "KiB"),
-        row("initramfs, raw", kib(size(&raw)), "KiB"),
-        row("UKI", kib(record.length), "KiB"),
+        row("initramfs, packed", kib(sizes.initramfs), "KiB"),
+        row("initramfs, raw", kib(sizes.initramfs_raw), "KiB"),
+        row("UKI", kib(sizes.uki), "KiB"),
     ])
 }
 
@@ -149,32 +138,6 @@ fn builds(fixture: &SiteFixture) -> Result<Vec<Row>> {
         rows.push(row(name, start.elapsed().as_secs_f64(), "s"));
     }
     Ok(rows)
-}
-
-/// The times of a boot, in milliseconds since the kernel started.
-struct Times {
-    /// When the kernel started `/init`.
-    init: u64,
-    /// When the root's init was started.
-    handover: u64,
-    /// How much of the time between them was spent waiting for devices.
-    waiting: u64,
-}
-
-impl Times {
-    fn of(report: &BootReport) -> Result<Self> {
-        let end = |name: &str| {
-            let step = report.steps.iter().find(|step| step.name == name);
-            step.map(|step| step.start_ms + step.took_ms)
-                .with_context(|| format!("no step {name}: {report:?}"))
-        };
-        let waits = report.steps.iter().filter(|step| step.kind == StepKind::Wait);
-        Ok(Self {
-            init: end("kernel")?,
-            handover: end("handover")?,
-            waiting: waits.map(|step| step.took_ms).sum(),
-        })
-    }
 }
 
 fn boots(stick: &Stick) -> Result<Vec<Row>> {

@@ -1,6 +1,6 @@
 //! Disks of this machine that are files: loop devices, which only root can make, and not every kernel has.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use builder::disks::Disk;
 use builder::disks::open::{OpenError, open};
 use builder::error::Classified as _;
@@ -28,7 +28,8 @@ fn a_disk_that_was_exchanged_after_it_was_looked_at_is_not_opened() -> Result<()
     drop(open(&disk, true)?);
     drop(device);
     // The disk is gone; then another one gets the same number and size.
-    ensure!(open(&disk, false).is_err(), "what is gone was opened");
+    let gone = open(&disk, false).err().context("what is gone was opened")?;
+    ensure!(gone.exit_code() == 94, "{gone}: {}", gone.exit_code());
     let _device = LoopDevice::at(201, &second)?;
     match open(&disk, false) {
         Err(error @ OpenError::Changed { .. }) => ensure!(error.exit_code() == 94, "{error}"),

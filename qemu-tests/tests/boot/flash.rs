@@ -104,10 +104,10 @@ fn foreign_content_is_named_and_stays_until_the_user_gives_it_up() -> Result<()>
     let cases = [
         ("alpha", "", 89, "photos"),
         ("alpha", "--overwrite music", 89, "photos"),
-        ("alpha", "--overwrite photos", 0, ""),
+        ("alpha", "--overwrite photos", 0, "STICK-0002"),
         ("beta", "", 88, "alpha"),
         ("beta", "--overwrite alpha", 88, "alpha"),
-        ("beta", "--reassign alpha", 0, ""),
+        ("beta", "--reassign alpha", 0, "STICK-0002"),
     ];
     for (image, more, code, word) in cases {
         let before = digest(&stick.medium())?;

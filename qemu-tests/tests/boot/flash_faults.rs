@@ -133,8 +133,11 @@ fn what_dd_leaves_behind_is_caught() -> Result<()> {
         ensure!(said.code == 0, "{said:?}");
         vm.pull(stick)?;
     }
-    ensure!(is_no_disk(&short.medium()).is_err(), "a table without a body is taken for no disk");
-    ensure!(is_sound_or_no_disk(&short.medium()).is_err(), "a table without a body is taken for a system");
+    let error = is_no_disk(&short.medium()).err().context("a table without a body is taken for no disk")?;
+    ensure!(error.to_string().starts_with("there is a partition table on "), "{error:#}");
+    let error = is_sound_or_no_disk(&short.medium()).err();
+    let error = error.context("a table without a body is taken for a system")?;
+    ensure!(error.to_string().starts_with("a system that would start is not whole: "), "{error:#}");
     ensure!(
         is_whole(vm.fixture(), &fake.medium()).is_err(),
         "a stick with too little room is taken for whole"

@@ -4,11 +4,16 @@ use anyhow::{Result, ensure};
 use builder::run::{Access, Machine};
 use handoff::paths::{AGE_KEY, PRIVATE, SECRET_PARTITION, SECRETS};
 use handoff::report::{BootReport, Outcome};
+use qemu_tests::agent_commands::{
+    a_pause_holds_messages_and_releases_them, secrets_are_checked_and_repaired,
+};
 use qemu_tests::site_fixture::SiteFixture;
 use qemu_tests::stick::{Booted, Stick};
 
 /// The file that the tests damage.
 const FILE: &str = "hostname";
+/// Another file, which one test makes immutable.
+const IMMUTABLE: &str = "machine-id";
 
 fn damaged(lines: &str) -> Result<(Stick, Vec<u8>)> {
     let stick = SiteFixture::micro()?.stick("alpha")?;
@@ -58,6 +63,7 @@ fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
     let key = stick.secret_file(AGE_KEY)?;
     stick.debugfs(&format!(
         "set_inode_field /{AGE_KEY} mode 0100644\nset_inode_field / mode 040755\nset_inode_field /{AGE_KEY} uid 65534\n\
+         set_inode_field /{IMMUTABLE} flags 0x80010\n\
          ea_set /{FILE} user.note x\nset_super_value errors 3\nset_super_value default_mount_opts 0x10e\n"
     ))?;
     let ssh = qemu_tests::ssh::Ssh::new(&fixture)?;
@@ -66,7 +72,7 @@ fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
     let mut booted = Booted::wait(&setup)?;
     let report = booted.seen.report.clone();
     assert_eq!((report.outcome, report.faults.len()), (Outcome::Ok, 0), "{report:?}");
-    assert_eq!(report.repaired, ["/", FILE, AGE_KEY], "{report:?}");
+    assert_eq!(report.repaired, ["/", FILE, IMMUTABLE, AGE_KEY], "{report:?}");
     let stat =
         format!("stat -c '%a %u %g' {PRIVATE} {SECRET_PARTITION} {SECRET_PARTITION}/{AGE_KEY} {SECRETS}");
     let expected = "700 0 0\n700 0 0\n600 0 0\n700 0 0\n";
@@ -84,7 +90,8 @@ fn a_key_that_others_can_read_is_closed_to_them() -> Result<()> {
     for option in ["errors=remount-ro", "barrier", "nogrpid"] {
         ensure!(options.lines().any(|line| line == option), "{option} is missing: {options}");
     }
-    ssh.run("alpha", "psyops-agent secrets check && psyops-agent secrets fix")?;
+    secrets_are_checked_and_repaired(&ssh, "alpha")?;
+    a_pause_holds_messages_and_releases_them(&ssh, "alpha", "cat /var/log/messages")?;
     booted.power_off()?;
     assert_eq!(stick.secret_file(AGE_KEY)?, key);
     stick.fsck_secret()?;

@@ -26,11 +26,10 @@ struct OtherPlace {
 
 impl OtherPlace {
     fn new(fixture: &SiteFixture) -> Result<Self> {
-        let memory = Path::new("/dev/shm");
-        let place = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
-        let builder =
-            tempfile::Builder::new().prefix("another-place-with-a-longer-name-").tempdir_in(place)?;
-        let other = Self { folder: builder };
+        let mut builder = tempfile::Builder::new();
+        let folder = builder.prefix("another-place-with-a-longer-name-").tempdir_in("/dev/shm");
+        let folder = folder.context("this test needs a tmpfs on /dev/shm")?;
+        let other = Self { folder };
         fs::set_permissions(other.folder.path(), Permissions::from_mode(0o755))?;
         let programs = other.path("programs");
         fs::create_dir(&programs)?;
