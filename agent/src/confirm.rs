@@ -26,6 +26,7 @@ pub enum ConfirmError {
 
 /// Confirms `slot` on the disk that booted. `false` if it was confirmed with all its tries already.
 pub fn confirm(root: &Root, slot: Slot) -> Result<bool, ConfirmError> {
+    let _span = tracing::info_span!("confirm", slot = %slot).entered();
     change(root, |record| record.confirmed(slot))
 }
 
