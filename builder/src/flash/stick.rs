@@ -62,7 +62,7 @@ impl<'s> Stick<'s> {
             layout,
             medium,
             marks,
-            progress: Progress::default(),
+            progress: Progress::of(name),
             written: Count::default(),
             differing: Mutex::default(),
             state: Mutex::new(State::Untouched),
