@@ -26,6 +26,7 @@ pub enum MarkGoodError {
 
 /// Marks `slot` good on the disk that booted. `false` if it was marked good with all its tries already.
 pub fn mark_good(root: &Root, slot: Slot) -> Result<bool, MarkGoodError> {
+    let _span = tracing::info_span!("mark good", slot = %slot).entered();
     change(root, |record| record.marked_good(slot))
 }
 

@@ -11,6 +11,7 @@ use handoff::manifest::{BadManifest, Manifest};
 use handoff::paths;
 use keys::reconcile::{CompareError, Comparison, RepairError, Repaired, compare, repair};
 use rustix::mount::{MountFlags, mount_remount};
+use tracing::{debug, info_span};
 
 /// The mount flags of the secret partition, the same as the loader's.
 const DATA_ONLY: MountFlags =
@@ -38,12 +39,14 @@ pub enum SecretsError {
 
 /// Compares the secret partition with what the loader verified.
 pub fn check(root: &Root) -> Result<Comparison, SecretsError> {
+    let _span = info_span!("secrets check").entered();
     let manifest = Manifest::decode(&file::read_text(&root.at(paths::MANIFEST))?)?;
     Ok(compare(&root.at(paths::SECRET_PARTITION), &manifest)?)
 }
 
 /// Repairs what differs, passes a line for each repair to `tell`, and compares again.
 pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, SecretsError> {
+    let _span = info_span!("secrets fix").entered();
     let seal = seal::open_current(root)?;
     let store = root.at(paths::SECRET_PARTITION);
     let before = compare(&store, seal.manifest())?;
@@ -91,6 +94,7 @@ impl Drop for Writable<'_> {
 /// Only the running system has a partition there; another folder is writable anyway.
 fn remount(root: &Root, flags: MountFlags, action: &'static str) -> Result<(), FileError> {
     let store = root.at(paths::SECRET_PARTITION);
+    debug!(action, store = %store.display(), "remounting");
     if root.is_running_system() { failing(action, &store, mount_remount(&store, flags, "")) } else { Ok(()) }
 }
 

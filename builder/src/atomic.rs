@@ -257,7 +257,9 @@ impl AtomicFile {
         }
         // A folder opened as a path only (`O_PATH`) cannot be synced.
         let folder = rustix::fs::openat(&self.folder, ".", folder_flags(), Mode::empty());
-        folder.and_then(rustix::fs::fsync).map_err(|error| finish(error.into()))
+        folder.and_then(rustix::fs::fsync).map_err(|error| finish(error.into()))?;
+        tracing::debug!(path = %self.path.display(), "wrote");
+        Ok(())
     }
 
     fn rename(&self, temporary: &OsStr) -> Result<(), Errno> {

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
+use tracing::Span;
 
 /// The number of processors that this process may use.
 #[must_use]
@@ -106,7 +107,10 @@ pub fn drain<I: Iterator<Item: Send> + Send, O>(
     work: impl Fn(&mut O, I::Item) + Sync,
 ) {
     let items = Mutex::new(items);
+    // What the threads log is within the span of the caller.
+    let span = Span::current();
     let one_after_another = || {
+        let _span = span.enter();
         let mut own = own();
         loop {
             let next = items.lock().unwrap_or_else(PoisonError::into_inner).next();
@@ -126,7 +130,8 @@ pub fn drain<I: Iterator<Item: Send> + Send, O>(
 /// one.
 pub fn both<A: Send, B>(first: impl FnOnce() -> A + Send, second: impl FnOnce() -> B) -> (A, B) {
     scope(|scope| {
-        let first = scope.spawn(first);
+        let span = Span::current();
+        let first = scope.spawn(move || span.in_scope(first));
         let second = second();
         (first.join().unwrap_or_else(|panic| resume_unwind(panic)), second)
     })

@@ -13,6 +13,7 @@ use crate::root::Root;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use handoff::role_settings::Stage;
 use handoff::shown::{Shown, ShownLines};
+use logging::LogArgs;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use std::error::Error;
 use std::ffi::OsString;
@@ -27,6 +28,8 @@ pub struct Arguments {
     /// Take this folder for the root of the system.
     #[arg(long, global = true, default_value = "/", hide = true)]
     root: PathBuf,
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: Command,
 }
@@ -195,6 +198,26 @@ struct RelayArguments {
     left: usize,
 }
 
+impl Command {
+    /// Whether this is a process that another command of ours started. It has no log: its standard error is closed or
+    /// another process's, and a mistake in `PSYOPS_LOG` must not stop it.
+    fn is_helper(&self) -> bool {
+        matches!(self, Self::SyslogProxy(_) | Self::SyslogDiscard | Self::RelayOutput(_))
+    }
+
+    fn prints_json(&self) -> bool {
+        match self {
+            Self::Status(arguments) => arguments.json,
+            Self::Reboot(arguments) => arguments.json,
+            Self::Seal(SealArguments { action: SealAction::Install(arguments) }) => arguments.json,
+            _ => false,
+        }
+    }
+}
+
+/// The exit code for wrong use, which is also that of the argument parser.
+const WRONG_USE: u8 = 2;
+
 /// The version of the JSON that the commands print. Fields may be added within a version.
 const FORMAT: u64 = 1;
 
@@ -206,6 +229,12 @@ pub fn run(arguments: Arguments) -> ExitCode {
     if let Err(error) = set_dumpable_behavior(DumpableBehavior::NotDumpable) {
         complain(&error);
         return ExitCode::FAILURE;
+    }
+    if !arguments.command.is_helper()
+        && let Err(error) = start_log(&arguments.log, arguments.command.prints_json())
+    {
+        complain(&error);
+        return ExitCode::from(WRONG_USE);
     }
     let root = Root::new(arguments.root);
     match arguments.command {
@@ -222,6 +251,15 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::SyslogDiscard => pause::discard(),
         Command::RelayOutput(RelayArguments { left }) => configure::relay_output(left),
     }
+}
+
+fn start_log(log: &LogArgs, json: bool) -> Result<(), logging::StartError> {
+    logging::start(log, std::env::var_os(logging::VARIABLE).as_deref(), json, print_log_line)
+}
+
+/// Prints a line of the log with one write, so that lines of several processes do not mix.
+fn print_log_line(line: &str) {
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// Prints to the standard output; a closed output is not an error.

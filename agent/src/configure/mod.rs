@@ -29,6 +29,8 @@ use std::fs::File;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
+use tracing::field::Empty;
+use tracing::{debug, info_span};
 
 /// For the whole identity stage: users should not wait long for a login.
 const IDENTITY_DEADLINE: Duration = Duration::from_mins(1);
@@ -81,6 +83,7 @@ impl RunLock {
 
 /// Runs `stage` on the system under `root`, and updates the status file all the time.
 pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, ConfigureError> {
+    let span = info_span!("stage", stage = %stage, result = Empty).entered();
     let log = log::open(&log_path(root, stage))?;
     let mut run = Run {
         root,
@@ -101,6 +104,7 @@ pub fn run(root: &Root, stage: Stage, _lock: &RunLock) -> Result<StageStatus, Co
     }
     run.stage.end(since_kernel_start());
     run.save()?;
+    span.record("result", run.stage.result.word());
     log::say(&log, &format!("stage {stage} ends: {}", run.stage.result.word()));
     Ok(run.stage)
 }
@@ -160,6 +164,7 @@ impl Run<'_> {
     fn finished(&mut self, role: RoleStatus, log: &File) -> Result<(), FileError> {
         log::say(log, &role.line());
         for path in &role.changed {
+            debug!(path, "changed");
             log::say(log, &format!("  changed {path}"));
         }
         self.stage.roles.push(role);
@@ -194,6 +199,7 @@ fn apply(
 ) -> Result<RoleStatus, ConfigureError> {
     let begun = since_kernel_start();
     let name = role.name.as_str();
+    let span = info_span!("role", role = name, action = role.action.word(), result = Empty).entered();
     let mut status = match &role.action {
         RoleAction::Overlay => match overlay::lay(root, role, &Renderer::new(node)) {
             Ok(changed) => RoleStatus::done(name, "overlay", &changed, 0),
@@ -211,6 +217,7 @@ fn apply(
         }
     };
     status.took_ms = since_kernel_start() - begun;
+    span.record("result", status.result.word());
     Ok(status)
 }
 

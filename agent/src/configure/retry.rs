@@ -9,6 +9,7 @@ use crate::clock::Deadline;
 use crate::file::{FileError, failing};
 use crate::status::{Ending, RoleStatus};
 use std::time::Duration;
+use tracing::debug;
 
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
@@ -36,6 +37,7 @@ pub(super) fn until_it_works(
         let deadline =
             own_limit.map_or(stage_deadline, |limit| Deadline::after(limit).or_sooner(stage_deadline));
         let attempt = failing("run the command in", command.folder, command.attempt(deadline))?;
+        debug!(attempts, result = ?attempt, "the command ended");
         let (code, problem) = match attempt {
             Attempt::Ended(status) if status.success() => {
                 return Ok(RoleStatus::command(role, Ending::Ok, Some(0), attempts, None));

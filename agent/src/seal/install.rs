@@ -16,6 +16,7 @@ use keys::seal::header::{Generation, Header};
 use keys::seal::{SealError, SystemTooOld, UnverifiedSeal};
 use medium::seal_slots::{self, Installed};
 use medium::{MediumError, Partition};
+use tracing::{info, info_span};
 
 /// The most bytes of a seal.
 pub const LONGEST: u64 = 64 * 1024 * 1024;
@@ -89,6 +90,7 @@ impl From<MediumError> for InstallError {
 
 /// Installs the seal in `bytes` on the stick that booted.
 pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
+    let _span = info_span!("seal install", bytes = bytes.len()).entered();
     let Trusted { trust, keys } = Trusted::load(root)?;
     let seal = UnverifiedSeal::parse(bytes)?.verify(&keys, &trust.site)?.at_least(&trust.least_generation)?;
     seal.clone().open(&identity(root)?)?;
@@ -105,6 +107,7 @@ pub fn install(root: &Root, bytes: &[u8]) -> Result<Outcome, InstallError> {
     };
     let slots = PerSlot { a: open(Slot::A)?, b: open(Slot::B)? };
     let installed = seal_slots::install(&slots, &seal, &keys)?;
+    info!(%generation, ?installed, "the seal is on the stick");
     Ok(Outcome { generation, installed })
 }
 

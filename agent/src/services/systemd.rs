@@ -4,6 +4,8 @@ use super::service;
 use handoff::report::Step;
 use std::collections::BTreeMap;
 use std::process::{Command, Stdio};
+use tracing::debug_span;
+use tracing::field::Empty;
 
 const UNIT: &str = "--property=Id,InactiveExitTimestampMonotonic,ActiveEnterTimestampMonotonic,\
                     InactiveEnterTimestampMonotonic";
@@ -24,7 +26,12 @@ pub(super) fn services() -> Vec<Step> {
 fn show(arguments: &[&str]) -> Vec<Properties> {
     let mut systemctl = Command::new("systemctl");
     systemctl.arg("show").args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
-    systemctl.output().map_or_else(|_| Vec::new(), |output| parse(&String::from_utf8_lossy(&output.stdout)))
+    let span = debug_span!("tool", program = "systemctl", exit_code = Empty).entered();
+    let Ok(output) = systemctl.output() else { return Vec::new() };
+    if let Some(code) = output.status.code() {
+        span.record("exit_code", code);
+    }
+    parse(&String::from_utf8_lossy(&output.stdout))
 }
 
 /// Reads `Name=value` lines, with an empty line between units.

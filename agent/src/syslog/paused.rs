@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::thread::JoinHandle;
+use tracing::info;
 
 /// The most restarts of a proxy that dies in one pause.
 const RESTARTS: u32 = 5;
@@ -30,12 +31,15 @@ impl PausedSyslog {
         let supervisor = Supervisor { places, socket, proxy: Some(proxy), restarts: 0 };
         let thread = std::thread::Builder::new().name("syslog pause".into());
         let thread = thread.spawn(move || supervisor.run(&end)).map_err(failed)?;
+        info!("syslog is paused");
         Ok(Self { supervisor: Some((writer, thread)) })
     }
 
     /// Ends the pause, and returns how it ended.
     pub fn end(mut self) -> Result<Resumed, SyslogError> {
-        self.finish()
+        let resumed = self.finish()?;
+        info!(?resumed, "syslog is not paused any more");
+        Ok(resumed)
     }
 
     fn finish(&mut self) -> Result<Resumed, SyslogError> {

@@ -51,6 +51,7 @@ pub(super) struct BootFiles {
 
 /// Extracts the files from the packages of a lock.
 pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, BaseError> {
+    let _step = StepName::BootPrograms.begin();
     let inputs = lock.inputs(StepName::BootPrograms, Part::Boot);
     let mut step = Step { name: StepName::BootPrograms, inputs, origin: Origin::Cached, places: Vec::new() };
     let mut take = |name: &str, files: &[&str], kind: &str, mode| {
@@ -74,7 +75,7 @@ pub(super) fn prepare(lock: &VouchedLock, store: &Store) -> Result<BootFiles, Ba
     let stub = take(STUB_PACKAGE, &[&stub], "stub", 0o644)?;
     let busybox = take(BUSYBOX_PACKAGE, &BUSYBOX, "busybox", 0o755)?;
     let e2fsck = take(E2FSCK_PACKAGE, &E2FSCK, "e2fsck", 0o755)?;
-    Ok(BootFiles { stub, busybox, e2fsck, ssh_server, step })
+    Ok(BootFiles { stub, busybox, e2fsck, ssh_server, step: step.logged() })
 }
 
 fn take(

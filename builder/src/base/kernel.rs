@@ -30,6 +30,7 @@ pub(super) fn prepare(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<Kernel, BaseError> {
+    let _step = StepName::Kernel.begin();
     let inputs = lock.inputs(StepName::Kernel, Part::Kernel);
     let place = store.derived("kernel", &inputs.key(), "");
     // Without the recorded digests, the unpacking was not finished.
@@ -40,7 +41,7 @@ pub(super) fn prepare(
     }
     let (release, vmlinuz) = find(lock, &place)?;
     let modules_dir = place.join(MODULES).join(&release);
-    let step = Step::stored(StepName::Kernel, inputs, origin, &place);
+    let step = Step::stored(StepName::Kernel, inputs, origin, &place).logged();
     Ok(Kernel { release, vmlinuz, modules_dir, folder: KernelFolder::at(place), step })
 }
 

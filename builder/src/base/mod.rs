@@ -233,6 +233,7 @@ fn prepare_tree(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(PathBuf, Init, Step), BaseError> {
+    let _step = StepName::BaseTree.begin();
     let (inputs, place) = tree_place(site, lock, store)?;
     // The init of an imported base is found in its files, once.
     let init_place = store.derived(site.base.kind().word(), &inputs.key(), "init");
@@ -240,7 +241,7 @@ fn prepare_tree(
     let step = |inputs, origin| {
         let mut step = Step::stored(StepName::BaseTree, inputs, origin, &place);
         step.places.extend(known.is_none().then(|| init_place.clone()));
-        step
+        step.logged()
     };
     if let Some(init) = known.clone().or_else(|| Init::read(&init_place)).filter(|_| place.is_file()) {
         return Ok((place.clone(), init, step(inputs, Origin::Cached)));

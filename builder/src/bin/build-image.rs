@@ -4,6 +4,7 @@ use builder::cli::build_image::{self, BuildImageArgs};
 use builder::cli::finish::{arguments, finish_code, progress_for};
 use builder::interrupt;
 use builder::private_memory::protect;
+use logging::LogArgs;
 use std::process::ExitCode;
 
 /// The arguments of `psyops build-image`.
@@ -11,13 +12,16 @@ use std::process::ExitCode;
 #[command(name = "build-image", version)]
 struct Command {
     #[command(flatten)]
+    log: LogArgs,
+    #[command(flatten)]
     args: BuildImageArgs,
 }
 
 fn main() -> ExitCode {
     let protected = protect();
     interrupt::start();
-    let args = arguments::<Command>().args;
+    let Command { log, args } = arguments();
+    let args = args.with_details_if(log.verbose > 0);
     let built = protected.map_err(Into::into).and_then(|()| build_image::run(&args, progress_for(args.json)));
     finish_code(built.map(|output| (output.to_string(), output.exit_code())))
 }

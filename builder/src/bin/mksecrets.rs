@@ -4,12 +4,15 @@ use builder::cli::finish::{arguments, ask_for_text, finish, progress_for};
 use builder::cli::mksecrets::{self, MksecretsArgs};
 use builder::interrupt;
 use builder::private_memory::protect;
+use logging::LogArgs;
 use std::process::ExitCode;
 
 /// The arguments of `psyops mksecrets`.
 #[derive(Debug, clap::Parser)]
 #[command(name = "mksecrets", version)]
 struct Command {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(flatten)]
     args: MksecretsArgs,
 }

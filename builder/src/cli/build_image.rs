@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
   build-image --all --site fleet --output images     every node of the site, in the folder images
   build-image --all --site fleet -o images --layout split   the same, with what they share only once
   build-image --node pi1 --site fleet --flash /dev/sdX   and on a stick
-What is there already for the same inputs is taken; -v says of each step whether it was, and why not.
+What is there already for the same inputs is taken; -v says of each step whether it was, and why not, and what is where in the image.
 With --json one node gives its object; several, or --all, give one with the list nodes. Progress comes as JSON lines on
 standard error.")]
 pub struct BuildImageArgs {
@@ -57,12 +57,20 @@ pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Say what each step was made of, and what lies where in the image
-    #[arg(long, short)]
-    pub verbose: bool,
+    /// Whether the result says of each step whether it was built, and why, and where each partition is
+    #[arg(skip)]
+    pub details: bool,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+impl BuildImageArgs {
+    /// The same, with or without the details in the result. `-v` asks for them; it is an option of all commands.
+    #[must_use]
+    pub fn with_details_if(self, details: bool) -> Self {
+        Self { details, ..self }
+    }
 }
 
 /// The result of `build-image`.
@@ -74,7 +82,7 @@ pub struct BuildImageOutput {
     flashed: Option<FlashOutput>,
     /// Whether the JSON is a list.
     several: bool,
-    verbose: bool,
+    details: bool,
     json: bool,
 }
 
@@ -101,7 +109,7 @@ pub fn run(args: &BuildImageArgs, progress: &dyn Fn(&str)) -> Result<BuildImageO
     let request = Request { site, nodes, keys, programs, output };
     let built = engine::build(&request, &Store::from_environment()?, progress)?;
     let flashed = flash(args, &request, &built)?;
-    Ok(BuildImageOutput { built, flashed, several, verbose: args.verbose, json: args.json })
+    Ok(BuildImageOutput { built, flashed, several, details: args.details, json: args.json })
 }
 
 fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Option<FlashOutput>, Error> {
@@ -189,7 +197,7 @@ pub(super) fn step_line(step: &StepRecord) -> String {
 
 impl BuildImageOutput {
     fn describe(&self, f: &mut fmt::Formatter<'_>, built: &Built) -> fmt::Result {
-        if self.verbose {
+        if self.details {
             for step in &built.record.steps {
                 writeln!(f, "{}", step_line(step))?;
             }

@@ -8,8 +8,10 @@ use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
 use crate::next_command::note_site;
 use crate::tools;
-use clap::{ArgMatches, Parser};
+use clap::error::ErrorKind;
+use clap::{ArgMatches, FromArgMatches as _, Parser};
 use handoff::shown::{Shown, ShownLines, must_be_escaped};
+use logging::LogArgs;
 use serde_json::{Value, json};
 use std::env;
 use std::ffi::OsString;
@@ -18,16 +20,19 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Parses the arguments, or ends the program. Arguments can be names of files that a shell inserted (`*.img`), so the
+/// Parses the arguments and starts the log, or ends the program. Arguments can be names of files that a shell inserted (`*.img`), so the
 /// parser's message quotes them escaped.
 #[must_use]
 pub fn arguments<A: Parser>() -> A {
     let typed: Vec<OsString> = env::args_os().collect();
     let parsed = A::try_parse_from(&typed);
-    if let Some(site) =
-        A::command().try_get_matches_from(&typed).ok().and_then(|matches| named_site(&matches))
-    {
-        note_site(&site);
+    if let Ok(matches) = A::command().try_get_matches_from(&typed) {
+        if let Some(site) = named_site(&matches) {
+            note_site(&site);
+        }
+        if let Err(error) = start_log(&matches) {
+            clap::Error::raw(ErrorKind::InvalidValue, format!("{}\n", Shown(error))).exit();
+        }
     }
     parsed.unwrap_or_else(|error| {
         let shown = typed.iter().map(|word| Shown(word.to_string_lossy()).to_string());
@@ -43,6 +48,29 @@ pub fn arguments<A: Parser>() -> A {
 fn named_site(matches: &ArgMatches) -> Option<PathBuf> {
     let here = || matches.try_get_one::<PathBuf>("site").ok().flatten().cloned();
     matches.subcommand().and_then(|(_, matches)| named_site(matches)).or_else(here)
+}
+
+/// Starts the log that the options and the environment ask for.
+fn start_log(matches: &ArgMatches) -> Result<(), logging::StartError> {
+    // Programs of the tests have no such options.
+    let log = LogArgs::from_arg_matches(matches).unwrap_or_default();
+    let variable = env::var_os(logging::VARIABLE);
+    logging::start(&log, variable.as_deref(), has_json(matches), print_log_line)
+}
+
+/// Whether `--json` was given to any subcommand.
+fn has_json(matches: &ArgMatches) -> bool {
+    let here = matches.try_get_one::<bool>("json").ok().flatten().copied().unwrap_or_default();
+    here || matches.subcommand().is_some_and(|(_, matches)| has_json(matches))
+}
+
+/// Prints a line of the log, which is escaped already, on standard error. On a terminal it takes the place of a line
+/// of progress, which comes again below it.
+fn print_log_line(line: &str) {
+    let mut out = io::stderr().lock();
+    let text = if out.is_terminal() { for_a_terminal(line) } else { format!("{line}\n") };
+    // One write, so that lines of several processes do not mix.
+    let _ = out.write_all(text.as_bytes());
 }
 
 /// Prints a line of progress on standard error. On a terminal, a line about the progress of one step is replaced by the

@@ -36,6 +36,7 @@ use clap::{Parser, Subcommand};
 use finish::{
     ask, ask_for_text, finish, finish_bytes, finish_code, finish_partial, finish_with, progress, progress_for,
 };
+use logging::LogArgs;
 use std::process::ExitCode;
 
 /// Build psyopsOS images, secret partitions and sticks
@@ -52,6 +53,8 @@ use std::process::ExitCode;
   psyops diff pi1-old.img pi1.img           what is different"
 )]
 pub struct Psyops {
+    #[command(flatten)]
+    log: LogArgs,
     #[command(subcommand)]
     command: PsyopsCommand,
 }
@@ -94,10 +97,13 @@ impl Psyops {
     pub fn run(self) -> ExitCode {
         match self.command {
             PsyopsCommand::Init(args) => finish(init::run(&args)),
-            PsyopsCommand::BuildImage(args) => finish_code(
-                build_image::run(&args, progress_for(args.json))
-                    .map(|output| (output.to_string(), output.exit_code())),
-            ),
+            PsyopsCommand::BuildImage(args) => {
+                let args = args.with_details_if(self.log.verbose > 0);
+                finish_code(
+                    build_image::run(&args, progress_for(args.json))
+                        .map(|output| (output.to_string(), output.exit_code())),
+                )
+            }
             PsyopsCommand::Mksecrets(args) => {
                 finish(mksecrets::run(&args, progress_for(args.json), &mut ask_for_text))
             }

@@ -40,6 +40,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use tracing::{debug, info, info_span};
 
 /// What to build.
 #[derive(Debug)]
@@ -72,6 +73,8 @@ impl Classified for OutputFolderError {
 
 /// Builds the images, in the order of the request. `progress` gets a line at each stage.
 pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Result<Vec<Built>, Error> {
+    let _span = info_span!("build", site = %request.site.id, release = %request.site.release).entered();
+    debug!(store = %store.dir().display(), nodes = request.nodes.len(), "begins");
     let _in_use = store.in_use()?;
     check_lock(request)?;
     // Keys and paths first: they take no time, and if they are wrong, all other work would be lost.
@@ -94,6 +97,7 @@ pub fn build(request: &Request, store: &Store, progress: &dyn Fn(&str)) -> Resul
         }
         build_group(group, request, store, &mut built, progress)?;
     }
+    info!(nodes = built.len(), "all images are ready");
     Ok(built.into_iter().flatten().collect())
 }
 
@@ -178,7 +182,10 @@ fn finish_nodes(
     let count = built.len();
     parallel::each_heard(
         nodes,
-        |(number, node)| Ok((number, shared_build.finish(node)?)),
+        |(number, node)| {
+            let _span = info_span!("node", node = %node.node).entered();
+            Ok((number, shared_build.finish(node)?))
+        },
         |(number, node)| {
             done = done.saturating_add(1);
             let of = if count > 1 { format!(" ({done} of {count})") } else { String::new() };

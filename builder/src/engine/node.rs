@@ -95,6 +95,7 @@ impl<'a> SharedBuild<'a> {
         prepared.check_system(&self.system.trust)?;
         let before = BuildRecord::read(self.store, &prepared.site, &prepared.node);
         let shared = self.shared(&prepared, &output)?;
+        let step = StepName::Image.begin();
         let mut inputs = self.inputs(&prepared)?;
         if let Some(shared) = &shared {
             inputs.add("shared part", shared.step.inputs.key());
@@ -110,7 +111,8 @@ impl<'a> SharedBuild<'a> {
         let mut steps = self.system.steps.clone();
         let shared_path = shared.as_ref().map(|shared| shared.path.clone());
         steps.extend(shared.map(|shared| shared.step));
-        steps.push(Step { name: StepName::Image, inputs, origin, places: Vec::new() });
+        steps.push(Step { name: StepName::Image, inputs, origin, places: Vec::new() }.logged());
+        drop(step);
         let stamp = FileStamp::of(&output).map_err(|source| StoreError { path: output.clone(), source })?;
         let whose = (&*prepared.site, &prepared.node);
         let record = BuildRecord::new(whose, (stamp, digests), &steps, before.as_ref());

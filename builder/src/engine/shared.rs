@@ -32,6 +32,7 @@ impl SharedPart {
         store: &Store,
         write: impl FnOnce(&Path) -> Result<(), Error>,
     ) -> Result<Self, Error> {
+        let _step = StepName::SharedPart.begin();
         let key = inputs.key();
         let digits = key.to_string();
         let path = folder.join(format!("{release}-{}.{EXTENSION}", digits.get(..16).unwrap_or(&digits)));
@@ -43,7 +44,7 @@ impl SharedPart {
             remember(&path, &place)?;
             Origin::Built
         };
-        Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place) })
+        Ok(Self { path, step: Step::stored(StepName::SharedPart, inputs, origin, &place).logged() })
     }
 
     /// The file name, by which the nodes' images refer to it.

@@ -37,6 +37,7 @@ pub(super) fn make(
     command_line: &str,
     store: &Store,
 ) -> Result<Startup, Error> {
+    let _step = StepName::Uki.begin();
     let initramfs_inputs = initramfs_inputs(site, base, loader);
     let initramfs_place = store.derived("initramfs", &initramfs_inputs.key(), "zst");
     let os_release = os_release(site);
@@ -50,14 +51,23 @@ pub(super) fn make(
     let initramfs_step =
         |origin| Step::stored(StepName::Initramfs, initramfs_inputs.clone(), origin, &initramfs_place);
     if let Some((uki, digest)) = Store::whole(&place) {
-        let steps =
-            [initramfs_step(Origin::Cached), Step::stored(StepName::Uki, inputs, Origin::Cached, &place)];
+        let initramfs = {
+            let _step = StepName::Initramfs.begin();
+            initramfs_step(Origin::Cached).logged()
+        };
+        let steps = [initramfs, Step::stored(StepName::Uki, inputs, Origin::Cached, &place).logged()];
         return Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps });
     }
     base.check_kernel()?;
-    let (initrd, origin) = match Store::whole(&initramfs_place) {
-        Some((initrd, _)) => (initrd, Origin::Cached),
-        None => (make_initramfs(site, base, loader, &initramfs_place)?, Origin::Built),
+    let (initrd, initramfs_step) = {
+        let _step = StepName::Initramfs.begin();
+        match Store::whole(&initramfs_place) {
+            Some((initrd, _)) => (initrd, initramfs_step(Origin::Cached).logged()),
+            None => (
+                make_initramfs(site, base, loader, &initramfs_place)?,
+                initramfs_step(Origin::Built).logged(),
+            ),
+        }
     };
     let parts = uki::Parts {
         stub: &read_input(&base.stub)?,
@@ -69,7 +79,7 @@ pub(super) fn make(
     };
     let uki = uki::build(&parts).map_err(|error: UkiError| Error::from(error))?;
     let digest = Store::put(&place, &uki)?;
-    let steps = [initramfs_step(origin), Step::stored(StepName::Uki, inputs, Origin::Built, &place)];
+    let steps = [initramfs_step, Step::stored(StepName::Uki, inputs, Origin::Built, &place).logged()];
     Ok(Startup { initramfs_sizes: initramfs_sizes(&uki)?, uki, digest, steps })
 }
 

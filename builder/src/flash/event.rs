@@ -4,6 +4,7 @@ use crate::progress::{Count, Goal};
 use serde::Serialize;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tracing::{Span, info_span};
 
 /// The phase of the work on a stick.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -40,7 +41,10 @@ impl Phase {
 /// The progress of a stick in its phase.
 #[derive(Debug, Default)]
 pub struct Progress {
+    stick: String,
     now: Mutex<Now>,
+    /// The span of the phase in the log; none before the first phase and at the end.
+    span: Mutex<Option<Span>>,
     /// The bytes that are done in this phase, on the medium and not in a cache.
     pub done: Count,
 }
@@ -55,10 +59,18 @@ struct Now {
 }
 
 impl Progress {
+    /// The progress of a stick with this name, before its first phase.
+    #[must_use]
+    pub fn of(stick: &str) -> Self {
+        Self { stick: stick.to_owned(), ..Self::default() }
+    }
+
     /// Begins a phase with this many bytes.
     pub fn enter(&self, phase: Phase, total: u64) {
         let now = Now { phase, total, before: self.done.get(), since: Some(Instant::now()) };
         *self.now.lock().unwrap_or_else(PoisonError::into_inner) = now;
+        let span = || info_span!("flash", stick = self.stick, phase = phase.words(), total);
+        *self.span.lock().unwrap_or_else(PoisonError::into_inner) = (phase != Phase::Done).then(span);
     }
 
     /// The progress as an event; `stick` is the stick's name.

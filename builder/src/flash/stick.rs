@@ -67,7 +67,7 @@ impl<'s> Stick<'s> {
             layout,
             medium,
             blocks,
-            progress: Progress::default(),
+            progress: Progress::of(name),
             written: Count::default(),
             differing: Mutex::default(),
             state: Mutex::new(State::Untouched),

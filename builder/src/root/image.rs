@@ -121,9 +121,10 @@ pub fn make(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<(RootImage, Step), RootError> {
+    let _step = StepName::Root.begin();
     let inputs = recipe.inputs()?;
     let folder = store.root(&inputs.key());
-    let step = |origin| Step::stored(StepName::Root, inputs.clone(), origin, &folder);
+    let step = |origin| Step::stored(StepName::Root, inputs.clone(), origin, &folder).logged();
     if let Some(root) = take(&folder) {
         return Ok((root, step(Origin::Cached)));
     }

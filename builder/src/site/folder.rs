@@ -18,6 +18,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tracing::trace;
 
 /// The most bytes of a file of a site that are read into memory.
 const MOST: u64 = 64 << 20;
@@ -131,6 +132,7 @@ impl SiteFolder {
     /// Opens a file. Pipes and devices are errors, and are never waited for.
     pub fn file(&self, relative: impl AsRef<Path>) -> io::Result<File> {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        trace!(path = %self.path_of(&relative).display(), "opening");
         plain_file(self.open_at(relative.as_ref(), flags)?)
     }
 

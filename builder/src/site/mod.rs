@@ -54,6 +54,7 @@ use handoff::rescue::RescuePolicy;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tracing::info_span;
 
 /// The file that makes a folder a site.
 pub const SITE_FILE: &str = "site.toml";
@@ -123,6 +124,7 @@ pub struct Site {
 impl Site {
     /// Reads the site in `dir`, with all its files.
     pub fn load(dir: &Path) -> Result<Self, SiteError> {
+        let _span = info_span!("site", dir = %dir.display()).entered();
         resolve::load(dir)
     }
 

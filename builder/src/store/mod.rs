@@ -38,6 +38,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use thiserror::Error;
+use tracing::trace;
 
 /// The folders in a store.
 const FOLDERS: [&str; 8] = ["debs", "blobs", "apt", "indexes", "derived", "roots", "builds", "tmp"];
@@ -196,7 +197,9 @@ impl Store {
     #[must_use]
     pub fn holds(place: &Path) -> bool {
         let expected = fs::read_to_string(digest_place(place)).unwrap_or_default();
-        digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string())
+        let held = digest_of_file(place).is_ok_and(|found| expected.trim_end() == found.to_string());
+        trace!(place = %place.display(), held, "looked in the store");
+        held
     }
 
     /// Writes a result to its place, with its digest beside it.

@@ -3,6 +3,9 @@
 use super::{Inputs, StepName};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
+use tracing::field::Empty;
+use tracing::span::EnteredSpan;
+use tracing::{Span, info_span};
 
 /// Whether a step ran, or its result was in the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +16,23 @@ pub enum Origin {
     /// The result was in the store.
     #[serde(rename = "kept")]
     Cached,
+}
+
+impl Origin {
+    /// The word in the log.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Cached => "cached",
+        }
+    }
+}
+
+impl StepName {
+    /// Begins this step in the log. It ends when the result is dropped, and [`Step::logged`] says how.
+    pub(crate) fn begin(self) -> EnteredSpan {
+        info_span!("step", step = self.word(), origin = Empty, key = Empty).entered()
+    }
 }
 
 /// A finished step.
@@ -33,5 +53,16 @@ impl Step {
     #[must_use]
     pub fn stored(name: StepName, inputs: Inputs, origin: Origin, place: &Path) -> Self {
         Self { name, inputs, origin, places: vec![place.to_owned()] }
+    }
+
+    /// Adds the origin and the key of the step to its span in the log, which the current thread is in.
+    #[must_use]
+    pub(crate) fn logged(self) -> Self {
+        let span = Span::current();
+        if !span.is_disabled() {
+            span.record("origin", self.origin.word());
+            span.record("key", self.inputs.key().to_string());
+        }
+        self
     }
 }

@@ -12,6 +12,8 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+use tracing::field::Empty;
+use tracing::{Span, debug_span};
 
 /// The most bytes of a failed tool's error messages in an error.
 const MOST_COMPLAINT: usize = 4000;
@@ -45,6 +47,8 @@ pub struct Running {
     /// The thread that watches the time; returns whether it stopped the program.
     watch: Option<JoinHandle<bool>>,
     clock: Duration,
+    /// Its span in the log, which ends with this. Arguments and environment are not logged: they may hold secrets.
+    span: Span,
 }
 
 /// Starts `command`, with the input and output that are set in it.
@@ -56,6 +60,7 @@ pub fn start(command: &mut Command) -> Result<Running, ToolError> {
 fn start_within(command: &mut Command, clock: Option<Duration>) -> Result<Running, ToolError> {
     let program = program_name(command);
     let limits = Limits::of(command);
+    let span = debug_span!("tool", program, exit_code = Empty, signal = Empty);
     let child = command.spawn().map_err(|source| ToolError::Start { program: program.clone(), source })?;
     let child = Arc::new(Mutex::new(child));
     let (ended, end) = mpsc::channel();
@@ -67,7 +72,8 @@ fn start_within(command: &mut Command, clock: Option<Duration>) -> Result<Runnin
             over && lock(&child).kill().is_ok()
         })
     });
-    Ok(Running { program, limits, child, ended: Some(ended), watch, clock: clock.unwrap_or(Duration::MAX) })
+    let clock = clock.unwrap_or(Duration::MAX);
+    Ok(Running { program, limits, child, ended: Some(ended), watch, clock, span })
 }
 
 fn lock(child: &Mutex<Child>) -> MutexGuard<'_, Child> {
@@ -98,6 +104,12 @@ impl Running {
     fn wait(mut self, complaint: &[u8]) -> Result<ExitStatus, ToolError> {
         let status =
             self.ended_with().map_err(|source| ToolError::Start { program: self.program.clone(), source })?;
+        if let Some(code) = status.code() {
+            self.span.record("exit_code", code);
+        }
+        if let Some(signal) = status.signal() {
+            self.span.record("signal", signal);
+        }
         let out_of_time = self.stop_watch();
         let exceeded = match self.limits {
             _ if out_of_time && status.signal().is_some() => Some(Exceeded::Clock(self.clock)),

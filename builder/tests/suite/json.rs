@@ -1,6 +1,7 @@
 //! Every result that a command prints for people is also available to programs: `--json`, tested with the real
 //! programs.
 
+use crate::logging;
 use builder::folders::Folder;
 use clap::CommandFactory as _;
 use serde_json::Value;
@@ -187,13 +188,23 @@ fn every_result_in_json_is_an_object_with_its_format() {
     let known = commands_with_json(&builder::cli::Psyops::command(), "");
     let tried: BTreeSet<String> = runs().map(|(command, _)| command.to_owned()).collect();
     assert_eq!(known, tried, "every command with --json is tried here");
+    let mut keys = Vec::new();
     for (command, words) in runs() {
-        let said = result(home, words);
+        let is_build = command == "build-image";
+        let said = if is_build { result(home, &format!("-vvv {words}")) } else { result(home, words) };
+        if is_build {
+            logging::check_build(&said.result, &said.progress);
+            logging::check_secrets(&said.progress, &keys);
+        }
         for one in results(&said.result) {
             assert!(one.is_object() && one["format"].is_u64(), "{words}: {one:#}");
         }
         if let Err(error) = crate::schemas::check_command(command, &said) {
             panic!("{words}: {error:#}");
+        }
+        if words == "init site --id lab --node pi1" {
+            logging::add_secret(home);
+            keys = logging::private_keys(home).into();
         }
         if words.starts_with("init ") {
             // With the same build time in all of them, such sites share one root in the cache.

@@ -13,6 +13,7 @@ mod hostile_inputs;
 mod json;
 mod keys;
 mod links;
+mod logging;
 mod markers;
 mod next_commands;
 mod one_line;

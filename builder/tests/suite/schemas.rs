@@ -30,12 +30,18 @@ use std::process::Command;
 /// The ending of a schema's file name.
 const EXTENSION: &str = ".schema.json";
 /// Outputs that are not the result of a command.
-const OTHERS: [&str; 2] = ["boot-report", "progress"];
+const OTHERS: [&str; 3] = ["boot-report", "log-line", "progress"];
+/// Lines on standard error, which have no format number.
+const LINES: [&str; 2] = ["log-line", "progress"];
 /// The base of the relative `$id`s in a test. It is never fetched: all schemas are given to the validator.
 const BASE: &str = "https://schemas.invalid/";
 /// The fields of an output that may be missing.
-const OPTIONAL: [(&str, &str); 3] =
-    [("build-image", "flashed"), ("inspect", "current"), ("inspect", "compared_with_site")];
+const OPTIONAL: [(&str, &str); 4] = [
+    ("log-line", "took_ms"),
+    ("build-image", "flashed"),
+    ("inspect", "current"),
+    ("inspect", "compared_with_site"),
+];
 /// The arguments for the test binary when it runs as `psyops-agent`, one word per line.
 const AGENT_WORDS: &str = "PSYOPS_TEST_AGENT_WORDS";
 
@@ -107,7 +113,7 @@ pub(crate) fn check(name: &str, output: &Value) -> Result<()> {
             fields.remove(field);
         })?;
     }
-    if name != "progress" {
+    if !LINES.contains(&name) {
         refused("of format 2", &|fields| {
             fields.insert("format".into(), 2.into());
         })?;
@@ -120,7 +126,8 @@ pub(crate) fn check_command(command: &str, said: &Said) -> Result<()> {
     for output in results(&said.result) {
         check(&schema_of(command), &output)?;
     }
-    for line in said.progress.lines().filter(|line| line.starts_with('{')) {
+    let is_progress = |line: &&str| line.starts_with('{') && !line.starts_with(crate::logging::BEGINNING);
+    for line in said.progress.lines().filter(is_progress) {
         check("progress", &serde_json::from_str(line)?)?;
     }
     Ok(())
@@ -199,7 +206,7 @@ fn every_schema_is_valid_and_describes_each_field() -> Result<()> {
         ensure!(found.is_empty(), "{}", found.join("\n"));
         dead_references(&schemas, schema, schema, &mut found);
         ensure!(found.is_empty(), "{name} refers to what is not there: {}", found.join(", "));
-        for output in alternatives(schema).into_iter().filter(|_| name != "progress") {
+        for output in alternatives(schema).into_iter().filter(|_| !LINES.contains(&name.as_str())) {
             ensure!(
                 output["properties"]["format"]["const"] == 1,
                 "{name} does not say which format it is of"
