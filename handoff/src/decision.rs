@@ -222,7 +222,7 @@ mod tests {
             let (decision, _) = run(record, intact, request);
             match decision {
                 Decision::Start { slot, .. } => {
-                    assert!(*intact.get(slot), "{record:?} {intact:?} {request:?}")
+                    assert!(*intact.get(slot), "{record:?} {intact:?} {request:?}");
                 }
                 Decision::Halt(_) => assert!(!intact.a && !intact.b, "{record:?} {intact:?} {request:?}"),
                 Decision::Check(_) => unreachable!(),
