@@ -6,9 +6,9 @@
 //! bytes (only `verify --selector` compares them) and the contents of the secret partition (which the loader compares
 //! with the seal).
 
-use super::damage_cases::Damage::{self, Cut, Flip};
-use super::damage_cases::DamagePlace::{self, Disk, End, Folder, In, InEnd, SecondTable, Uki};
-use super::damage_cases::{BOOT, Case, SEAL, cuts, flips};
+use super::damage_cases_tests::Damage::{self, Cut, Flip};
+use super::damage_cases_tests::DamagePlace::{self, Disk, End, Folder, In, InEnd, SecondTable, Uki};
+use super::damage_cases_tests::{BOOT, Case, SEAL, cuts, flips};
 use super::{cat, diff, inspect, ls, verify};
 use crate::error::{Class, Error};
 use crate::image::fixture::{self, Fixture, Recipe};

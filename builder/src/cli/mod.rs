@@ -151,7 +151,7 @@ fn finish_run(result: Result<run::RunOutput, crate::error::Error>) -> ExitCode {
 }
 
 #[cfg(test)]
-mod damage_cases;
+mod damage_cases_tests;
 #[cfg(test)]
 mod damage_tests;
 

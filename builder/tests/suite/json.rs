@@ -215,10 +215,8 @@ fn every_result_in_json_is_an_object_with_its_format() {
         }
         if words.ends_with("--flash stick.img") {
             let built: Value = serde_json::from_str(&said.result).unwrap();
-            assert_eq!(
-                (&built["flashed"]["target"], &built["written"]),
-                (&"stick.img".into(), &false.into())
-            );
+            // The record names the image that `--all` wrote elsewhere, so this one is written again.
+            assert_eq!((&built["flashed"]["target"], &built["written"]), (&"stick.img".into(), &true.into()));
             assert!(built["flashed"]["receipt"].is_string(), "{built:#}");
         }
     }
