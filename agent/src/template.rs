@@ -72,13 +72,13 @@ mod tests {
     }
 
     #[test]
-    fn variables_stand_where_they_are_named() {
+    fn variables_are_replaced_by_their_values() {
         let text = "{{ greeting }} {{ node }}.{{ site }} {{ web.port }}\n{% for n in web.names %}{{ n }};{% endfor %}\n";
         assert_eq!(render(text).unwrap(), "h<i> node-1.lab 80\na;b;\n");
     }
 
     #[test]
-    fn what_is_not_there_is_an_error_with_its_line() {
+    fn an_unknown_variable_is_an_error_with_its_line() {
         let error = render("ok\n{{ nothing }}").unwrap_err();
         assert_eq!(error.line, 2, "{error}");
         assert_eq!(render("{{ web.host }}").unwrap_err().line, 1);

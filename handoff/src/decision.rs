@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_wish_a_slot_without_tries_or_of_a_refused_release_is_not_started_normally() {
+    fn a_slot_without_tries_or_of_a_refused_release_starts_only_on_request() {
         every_state(|record, intact, wish| {
             let (decision, _) = run(record, intact, wish);
             if let Decision::Start { slot, mode: Mode::Normal, .. } = decision
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_slot_runs_where_it_can_and_the_other_is_not_read() {
+    fn an_intact_first_slot_is_started_and_the_other_is_not_read() {
         every_state(|record, intact, wish| {
             let first = record.first;
             let status = record.slots.get(first);
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_names_what_was_passed_over() {
+    fn the_reason_names_the_skipped_slot() {
         let record = ControlRecord::assumed();
         let (decision, _) = run(&record, PerSlot { a: false, b: true }, Wish::None);
         let Decision::Start { slot: Slot::B, reason, .. } = decision else { panic!("{decision:?}") };

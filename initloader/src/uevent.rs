@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn what_udev_or_nobody_sent_is_none() {
+    fn messages_that_the_kernel_did_not_send_are_ignored() {
         for other in [
             &b"libudev\0\xfe\xed\xca\xfe"[..],
             b"",

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_takes_the_place_of_the_bases_own_wish() {
+    fn a_pin_replaces_the_bases_own_request() {
         let folder = tempfile::tempdir().unwrap();
         let site = site(
             folder.path(),

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_table_lies_at_both_ends_of_the_stick() {
+    fn the_table_is_at_both_ends_of_the_stick() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         // Sticks do not have a whole number of MiB.
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_touches_nothing_that_is_written() {
+    fn free_ranges_do_not_overlap_written_ones() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         let layout = Layout::new(&image, image.size().0 + 8 * MIB).unwrap();

@@ -242,7 +242,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn layers_lie_on_each_other_and_carry_the_site() {
+    fn layers_are_merged_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = folder.path().join(path);
@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_base_that_was_given_keeps_its_accounts_and_its_lib() {
+    fn an_imported_base_keeps_its_accounts_and_its_lib() {
         let given = |base: &str| {
             let mut tree = LayeredTree::new();
             for path in ["etc/passwd", "etc/shadow", "etc/inittab", "lib/ld.so"] {

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_is_removed_while_somebody_builds() {
+    fn nothing_is_removed_during_a_build() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let builds = store.in_use().unwrap();

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn owners_and_modes_are_judged() {
+    fn owners_and_modes_are_checked() {
         let judged = |owner, mode, own_group, place| {
             let owners: &[u32] = if place == FolderPlace::Above { &[1000, 0, 65534] } else { &[1000] };
             let result = judge(Path::new("/x"), Facts { owner, mode, own_group }, owners, place);

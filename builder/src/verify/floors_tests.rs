@@ -72,7 +72,7 @@ fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
 }
 
 #[test]
-fn an_older_seal_in_the_other_place_is_told_by_verify_and_inspect() {
+fn an_older_seal_in_the_other_slot_is_reported_by_verify_and_inspect() {
     let key = SigningKey::generate().unwrap();
     let mut least_serial = LeastSerial::default();
     least_serial.raise_all(4);

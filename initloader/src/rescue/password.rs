@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_makes_no_sense_fits_nothing() {
+    fn an_invalid_hash_accepts_no_password() {
         for bad in [
             String::new(),
             FOREIGN.replace("argon2id", "argon2i"),
