@@ -132,7 +132,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn without_secrets_the_root_tells_the_disk() {
+    fn without_a_secret_partition_the_root_shows_which_disk_booted() {
         let (_folder, root) = stick(&[("sda2", "control"), ("sda4", "root-a")]);
         file::write(&root.at("/proc/self/mountinfo"), b"", 0o644).unwrap();
         assert!(matches!(BootDisk::find(&root), Err(DiskError::NoDisk)));

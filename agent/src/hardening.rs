@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn settings_are_written_and_what_the_kernel_lacks_is_told() {
+    fn settings_are_written_and_missing_kernel_settings_are_reported() {
         let (_folder, root) = root();
         let mut told = Vec::new();
         let changed = apply(&root, Hardening::default(), Some(InitKind::Busybox), &mut |line| {
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_gets_them_in_a_file_too() {
+    fn systemd_gets_the_settings_in_a_file_too() {
         let (_folder, root) = root();
         let open = Hardening { kernel_log: Who::All, ..Hardening::default() };
         let changed = apply(&root, open, Some(InitKind::Systemd), &mut |_| ()).unwrap();
@@ -96,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn modules_are_closed_only_where_the_site_says_so() {
+    fn modules_are_closed_only_if_the_site_asks_for_it() {
         let (_folder, root) = root();
         let state = || file::read_text(&root.at("/proc/sys/kernel/modules_disabled")).unwrap();
         close_modules(&root, Hardening::default(), &mut |_| ()).unwrap();

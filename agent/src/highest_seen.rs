@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_named_and_a_new_record_takes_its_place() {
+    fn a_damaged_record_is_reported_and_replaced() {
         let data = TempDir::new().unwrap();
         write_in(data.path(), &seen(4)).unwrap();
         let path = data.path().join("psyops/highest-seen");
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn links_pipes_and_what_others_can_write_are_not_followed_nor_believed() {
+    fn links_pipes_and_files_that_others_can_write_are_refused() {
         let data = TempDir::new().unwrap();
         write_in(data.path(), &seen(4)).unwrap();
         let path = data.path().join("psyops/highest-seen");

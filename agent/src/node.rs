@@ -83,7 +83,7 @@ modules = "closed"
     }
 
     #[test]
-    fn what_is_not_valid_is_named_with_its_file() {
+    fn an_invalid_value_is_reported_with_its_file() {
         let error = parse(&FULL.replace("deadline = 7", "deadline = 0")).unwrap_err().to_string();
         assert!(error.contains("node.toml: configure.deadline = \"0\": it is at least 1 second"), "{error}");
         let error = parse(&FULL.replace("retries", "retrys")).unwrap_err().to_string();

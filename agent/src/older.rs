@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_with_an_older_seal_is_told_and_nothing_is_wrong() {
+    fn an_older_seal_in_the_other_slot_is_reported_and_is_not_a_fault() {
         let site = Site::new();
         let mut one = report(1);
         assert!(add(&site.root, &mut one).is_none());

@@ -92,7 +92,7 @@ mod tests {
     use handoff::role_settings::{RoleAction, Stage};
 
     #[test]
-    fn files_links_and_templates_are_laid_once() {
+    fn files_links_and_templates_are_written_only_once() {
         let folder = tempfile::tempdir().unwrap();
         let (root, source) = (Root::new(folder.path().join("root")), folder.path().join("role"));
         file::write(&source.join("files/etc/tool.conf"), b"plain {{ x }}\n", 0o644).unwrap();

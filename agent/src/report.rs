@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn the_worse_of_both_stages_and_of_the_loader_counts() {
+    fn the_worst_result_of_loader_and_stages_counts() {
         use Ending::{Failed, Ok, Timeout};
         let degraded = BootReport { outcome: Outcome::Degraded, ..BootReport::default() };
         let failed_before = BootReport { configure: Configure::Failed, ..BootReport::default() };

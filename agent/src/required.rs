@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_is_begun_only_with_what_it_needs() {
+    fn a_run_starts_only_if_all_required_files_are_there() {
         for required in [Required::Boot, Required::Run] {
             let entries =
                 vec![entry("disk", Store::Disk, required), entry("memory", Store::Memory, required)];
@@ -122,13 +122,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_optional_holds_nothing_up() {
+    fn a_missing_optional_file_does_not_stop_the_run() {
         let (_folder, root) = root(vec![entry("disk", Store::Disk, Required::Optional)]);
         assert_eq!(check(&root, Stage::Configure), Ok(()));
     }
 
     #[test]
-    fn a_boot_without_a_seal_says_so() {
+    fn a_boot_without_a_seal_is_reported() {
         let folder = tempfile::tempdir().unwrap();
         let root = Root::new(folder.path());
         assert_eq!(check(&root, Stage::Configure), Ok(()), "nothing is known to be wrong");

@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_valid_is_named_with_its_file_and_line() {
+    fn an_invalid_value_is_reported_with_its_file_and_line() {
         let error = load(Some("\nkind = 'command'")).unwrap_err().to_string();
         assert!(error.contains("roles/r/role.toml: line 2: kind = \"command\": "), "{error}");
         let missing = Role::load(&Root::new("/nowhere"), &"r".parse().unwrap());

@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_go_there_and_back() {
+    fn paths_are_converted_in_both_directions() {
         let root = Root::new("/tmp/x");
         assert_eq!(root.at("/etc/hostname"), Path::new("/tmp/x/etc/hostname"));
         assert_eq!(root.absolute(&root.at("/etc/hostname")), Path::new("/etc/hostname"));

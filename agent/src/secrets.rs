@@ -207,7 +207,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_differs_is_seen_and_put_right() {
+    fn differences_are_listed_and_repaired() {
         let site = Site::new();
         assert!(check(&site.root).unwrap().differing.is_empty());
         site.write("/run/psyops/private/secret-partition/etc/token", b"wrong\n");
@@ -228,7 +228,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_seal_that_does_not_hold_repairs_nothing() {
+    fn an_invalid_seal_repairs_nothing() {
         let site = Site::new();
         site.seal("/dev/sda9", 2, &SigningKey::generate().unwrap());
         site.write("/run/psyops/private/secret-partition/etc/token", b"wrong\n");
@@ -238,7 +238,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn another_key_is_named() {
+    fn the_key_of_another_node_is_reported() {
         let site = Site::new();
         let other = identity_file::text(&identity_file::generate(), Timestamp::from_unix(0));
         site.write("/run/psyops/private/secret-partition/age.key", other.as_bytes());

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_is_an_error_with_its_line() {
+    fn an_unknown_variable_is_an_error_with_its_line() {
         let error = render("ok\n{{ nothing }}").unwrap_err();
         assert_eq!(error.line, 2, "{error}");
         assert_eq!(render("{{ web.host }}").unwrap_err().line, 1);

@@ -32,7 +32,7 @@ fn wait_for(path: &Path, text: &str) -> String {
 }
 
 #[test]
-fn what_a_daemon_of_a_role_prints_later_is_marked_too_and_does_not_end_it() {
+fn later_output_of_a_roles_daemon_is_marked_and_does_not_end_it() {
     let folder = tempfile::tempdir().unwrap();
     let at = |path: &str| folder.path().join(path.trim_start_matches('/'));
     let role = at(handoff::paths::SITE).join("roles/daemon");

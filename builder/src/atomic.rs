@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_means_nothing_is_left() {
+    fn a_dropped_writer_leaves_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = AtomicFile::create(&folder.path().join("out")).unwrap();
         file.set_len(1 << 20).unwrap();
@@ -512,14 +512,14 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_said_with_its_folder() {
+    fn a_full_disk_is_reported_with_its_folder() {
         let full = AtomicError::Write { path: "/big/x".into(), source: io::ErrorKind::StorageFull.into() };
         assert_eq!(full.class(), Class::CannotCreate);
         assert!(full.advice().unwrap().starts_with("no room left in /big"));
     }
 
     #[test]
-    fn a_file_has_no_name_before_it_is_whole() {
+    fn a_file_has_no_name_before_it_is_complete() {
         let folder = tempfile::tempdir().unwrap();
         let mut file = AtomicFile::create_private(&folder.path().join("out")).unwrap();
         file.write_all(b"AGE-SECRET-KEY-1").unwrap();
@@ -531,7 +531,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_behind_is_removed_by_the_next_and_nothing_else() {
+    fn leftovers_of_a_killed_writer_are_removed_by_the_next_one_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         let others = [".out.psyops-0000000", ".out.psyops-0000000g", ".out.backup", ".out2.psyops-00000000"];

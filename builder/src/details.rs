@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn in_a_message_details_are_their_last_line() {
+    fn a_message_shows_only_the_last_line_of_details() {
         let details = Details::new("Reading...\nerror: forged\u{1b}[2J\r\n\n");
         assert_eq!(details.to_string(), "error: forged\\u001b[2J");
         assert_eq!(Details::new("").to_string(), "");

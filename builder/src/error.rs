@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_is_no_bad_input() {
+    fn a_full_disk_is_not_bad_input() {
         let full = io::Error::from(io::ErrorKind::StorageFull);
         assert_eq!(Class::of_writing(&full), Class::CannotCreate);
         assert_eq!(Class::of_writing(&io::Error::from(io::ErrorKind::BrokenPipe)), Class::Io);

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_error_ends_it() {
+    fn the_first_error_ends_the_work() {
         let items: Vec<u32> = (0..100_000).collect();
         let done = AtomicUsize::new(0);
         let work = |item: &u32| {

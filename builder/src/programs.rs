@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn they_are_found_in_each_layout() {
+    fn programs_are_found_in_each_layout() {
         let folder = tempfile::tempdir().unwrap();
         let target = folder.path().join("target");
         for program in [selector(&X86_64), loader(&X86_64), agent(&X86_64)] {
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_one_says_how_to_build_it() {
+    fn a_missing_program_is_reported_with_its_build_command() {
         let folder = tempfile::tempdir().unwrap();
         put(&folder.path().join(selector(&X86_64).file));
         let error =

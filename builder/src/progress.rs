@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn short_work_says_nothing_and_its_result_comes_back() {
+    fn short_work_prints_no_progress_and_returns_its_result() {
         let said = RefCell::new(Vec::new());
         let say = |line: &str| said.borrow_mut().push(line.to_owned());
         assert_eq!(at_pace(Pace::OF_LINES, Goal::Bytes(100), || 50, &say, || 7), 7);
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn long_work_says_how_far_it_is_and_on_a_terminal_more_often() {
+    fn long_work_prints_progress_and_on_a_terminal_more_often() {
         for (pace, lines) in [(Pace::OF_LINES, 1..=1), (Pace::OF_A_TERMINAL, 3..=11)] {
             let (said, count) = (RefCell::new(Vec::new()), Count::default());
             count.add(1 << 20);

@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_report_is_found_at_any_place() {
+    fn a_report_is_found_in_each_form() {
         let report = |node: &str| BootReport { node: Some(node.into()), ..BootReport::default() };
         let (old, new) = (report("old").to_json(), report("new").to_json());
         let log =
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_report_is_said() {
+    fn a_file_without_a_report_is_an_error() {
         assert!(matches!(found("[1.0] kernel\n"), Err(ReportError::NoReport(_))));
         let error = found("{\"format\":1}").unwrap_err();
         assert!(matches!(error, ReportError::Syntax { .. }));

@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn each_unusable_hash_says_why() {
+    fn each_unusable_hash_has_its_reason() {
         let good = hash(&Zeroizing::new("correct horse".into()), [7; 16]).unwrap();
         for (bad, word) in [
             ("$6$salt$hash".to_owned(), "rescue-password"),

@@ -92,7 +92,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_a_killed_process_left_behind_is_removed_and_nothing_else() {
+    fn leftovers_of_a_killed_process_are_removed_and_nothing_else() {
         const PREFIX: &str = "psyops-staging-";
         let place = tempfile::tempdir().unwrap();
         let left = place.path().join(format!("{PREFIX}left"));

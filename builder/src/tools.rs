@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn all_that_read_what_others_made_have_limits() {
+    fn all_tools_that_read_foreign_files_have_limits() {
         for tool in [BLKID, DEBUGFS, DEPMOD, DPKG_DEB, E2FSCK, MKE2FS, QEMU_IMG, TAR2SQFS, UNSQUASHFS, XZ] {
             assert!(tool.limits.is_some(), "{}", tool.name);
         }
@@ -374,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tool_is_heard_while_it_works() {
+    fn output_of_a_tool_is_read_while_it_runs() {
         let mut heard = Vec::new();
         let shell = |script: &str, heard: &mut Vec<String>| {
             run_heard(Command::new("/bin/sh").args(["-c", script]), |line| heard.push(line.to_owned()))

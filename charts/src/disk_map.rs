@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_are_not_valid_are_drawn_too() {
+    fn invalid_tables_are_drawn_too() {
         assert_eq!(layout(&[], 0), []);
         let mut absurd = extents(&[u64::MAX, u64::MAX, 0]);
         absurd[1].offset = 0;

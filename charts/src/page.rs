@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_are_for_xml_and_for_people() {
+    fn texts_are_escaped_for_xml() {
         assert_eq!(
             escape("a<b>&\"\u{1}\u{1b}\n\u{202e}\u{ffff}"),
             "a&lt;b&gt;&amp;&quot;\\u0001\\u001b\\n\\u202e\u{fffd}"

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_straight_line_is_critical_and_what_goes_beside_it_is_not() {
+    fn a_chain_of_steps_is_critical_and_parallel_steps_are_not() {
         use StepKind::{Configure, Kernel, Loader, Service, Wait};
         let timeline = Timeline::of(&report(vec![
             step("kernel", Kernel, 0, 1000),
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_run_side_by_side_the_later_end_counts() {
+    fn of_two_parallel_steps_the_one_that_ends_later_is_critical() {
         use StepKind::{Kernel, Loader};
         let timeline = Timeline::of(&report(vec![
             step("kernel", Kernel, 0, 1000),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_begins_with_its_step() {
+    fn a_partial_chart_begins_with_its_step() {
         use StepKind::{Kernel, Loader};
         let steps = vec![
             step("kernel", Kernel, 0, 1000),

@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let bytes = record().encode().unwrap();
         assert_eq!(bytes.len(), SIZE);
         assert_eq!(BootRecord::decode(&bytes), Ok(record()));
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signature_that_does_not_fit_is_not_cut() {
+    fn a_signature_that_is_too_long_is_an_error() {
         let mut long = record();
         long.signature = "x".repeat(LONGEST_SIGNATURE + 1);
         assert_eq!(long.encode(), None);

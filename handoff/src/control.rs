@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let bytes = record(7).encode();
         assert_eq!(bytes.len(), RECORD_SIZE);
         assert_eq!(ControlRecord::decode(&bytes), Ok(record(7)));
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_that_holds_is_never_overwritten() {
+    fn the_valid_record_is_never_overwritten() {
         for (records, offset) in [
             ([Ok(record(1)), Ok(record(2))], 0),
             ([Ok(record(2)), Ok(record(1))], 4096),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn both_lost_is_an_assumption_that_boots() {
+    fn with_both_records_lost_the_assumed_state_boots() {
         let area = ControlArea::decode(&[0; RECORD_SIZE], &[0xff; RECORD_SIZE]);
         assert_eq!(area.current(), None);
         assert!(Slot::BOTH.iter().all(|&slot| area.effective().slots.get(slot).tries_left > 0));

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_request_a_slot_without_tries_or_of_a_refused_release_is_not_started_normally() {
+    fn a_slot_without_tries_or_of_a_refused_release_starts_only_on_request() {
         every_state(|record, intact, request| {
             let (decision, _) = run(record, intact, request);
             if let Decision::Start { slot, mode: Mode::Normal, .. } = decision
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_slot_runs_where_it_can_and_the_other_is_not_read() {
+    fn an_intact_first_slot_is_started_and_the_other_is_not_read() {
         every_state(|record, intact, request| {
             let first = record.first;
             let status = record.slots.get(first);
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn the_reason_names_what_was_passed_over() {
+    fn the_reason_names_the_skipped_slot() {
         let record = ControlRecord::assumed();
         let (decision, _) = run(&record, PerSlot { a: false, b: true }, BootRequest::None);
         let Decision::Start { slot: Slot::B, reason, .. } = decision else { panic!("{decision:?}") };

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_fault_can_restart_and_be_rescued_and_its_default_makes_sense() {
+    fn every_fault_allows_reboot_and_rescue_and_its_default_is_valid() {
         for fault in Fault::ALL {
             let actions = fault.actions();
             assert!(
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_that_is_not_valid_becomes_the_nearest_one() {
+    fn an_invalid_action_becomes_the_nearest_valid_one() {
         let mut policy = Policy::default();
         for (fault, wanted, nearest) in [
             (Fault::Root, FaultAction::Degraded, FaultAction::Reboot),

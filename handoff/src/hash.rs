@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_digest_is_refused() {
+    fn a_text_that_is_not_a_digest_is_refused() {
         for text in ["", "ba", "zz", "+a", &"0".repeat(63), &"0".repeat(66), &"+0".repeat(32)] {
             assert_eq!(text.parse::<Sha256Digest>(), Err(NotADigest), "{text}");
         }

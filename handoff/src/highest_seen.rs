@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let text = record().encode();
         assert!(
             text.starts_with("psyops-highest-seen 1\nsite: lab\nnode: pi1\nserial: 18446744073709551615\n")
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn each_problem_is_told_from_the_others() {
+    fn each_problem_has_its_own_error() {
         let text = record().encode();
         for (bytes, problem) in [
             (alloc::vec![b'a'; LONGEST + 1], BadHighestSeen::TooLong),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn each_number_rises_by_itself_and_never_sinks() {
+    fn each_number_rises_separately_and_never_decreases() {
         let seen = HighestSeen { generation: 5, ..record() };
         assert_eq!(seen.raised(4, 4), HighestSeen { generation: 5, security_epoch: 4, ..record() });
         assert_eq!(seen.raised(6, 2), HighestSeen { generation: 6, security_epoch: 3, ..record() });

@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_go_there_and_back() {
+    fn words_round_trip() {
         for kind in InitKind::ALL {
             assert_eq!(kind.word().parse(), Ok(kind));
         }

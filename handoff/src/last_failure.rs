@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let bytes = record().encode();
         assert_eq!(FailureRecord::decode(&bytes), Ok(record()));
         let mut place = bytes.clone();
@@ -333,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn the_record_that_holds_is_never_overwritten() {
+    fn the_valid_record_is_never_overwritten() {
         let with = |sequence| Ok(FailureRecord { sequence, ..record() });
         let [first, second] = PLACE_OFFSETS;
         for (records, offset, sequence) in [
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn as_json_what_is_not_known_is_null() {
+    fn unknown_values_are_null_in_json() {
         let json: serde_json::Value = serde_json::from_str(&record().failure.to_json()).unwrap();
         assert_eq!(json["slot"], "b");
         assert_eq!(json["fault"], "root");

@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let mut least = LeastGeneration::default();
         assert_eq!(least.encode(), "");
         least.raise_all(7);

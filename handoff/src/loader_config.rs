@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         assert_eq!(LoaderConfig::decode(&trust().encode()), Ok(trust()));
     }
 
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_rescue_line_there_is_no_login() {
+    fn without_rescue_settings_there_is_no_login() {
         let silent: String =
             trust().encode().lines().filter(|l| !l.starts_with("rescue")).map(|l| format!("{l}\n")).collect();
         let rescue = LoaderConfig::decode(&silent).unwrap().rescue;
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn a_senseless_word_on_rescue_is_an_error_and_never_a_way_in() {
+    fn an_invalid_rescue_setting_is_an_error_and_allows_no_login() {
         for line in [
             "rescue-shell: no",
             "rescue-access: shell",

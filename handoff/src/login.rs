@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_belongs_to_the_word_password() {
+    fn a_hash_needs_the_login_password() {
         let hash: CryptHash = HASH.parse().unwrap();
         for login in [ConsoleLogin::Off, ConsoleLogin::Shell, ConsoleLogin::Password(hash.clone())] {
             assert!(ConsoleLogin::WORDS.contains(&login.word()));

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let text = manifest().encode();
         assert_eq!(Manifest::decode(&text), Ok(manifest()), "{text}");
     }

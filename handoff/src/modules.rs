@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_module_is_left_out_and_unknown_words_are_passed_over() {
+    fn lines_without_a_module_are_left_out_and_unknown_words_ignored() {
         let text = "\nname\nname file\nname file sort\nahci /ahci.ko controller since=6.1 needs=libata\n";
         let ahci = Module {
             file: "/ahci.ko".to_owned(),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_device_and_no_other_module_asks_for_is_left_out() {
+    fn modules_that_nothing_needs_are_left_out() {
         let modules = [
             module("nvme_core", ModuleKind::Part, &[], &[]),
             module("nvme", ModuleKind::Controller, &["nvme_core"], &["pci:v*d*bc01sc08i02*"]),

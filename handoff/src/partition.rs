@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lead_back_to_their_roles() {
+    fn roles_are_found_by_their_names() {
         for role in Role::ALL {
             assert_eq!(Role::from_name(role.name()), Some(role));
         }

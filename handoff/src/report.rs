@@ -284,7 +284,7 @@ mod tests {
     use crate::older::OlderKind;
 
     #[test]
-    fn what_the_loader_writes_the_agent_reads() {
+    fn a_report_of_the_loader_is_read_by_the_agent() {
         let report = BootReport {
             node: Some("demo".into()),
             slot: Some("a".into()),

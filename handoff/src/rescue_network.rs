@@ -100,7 +100,7 @@ mod tests {
     const TEXT: &str = "* 192.0.2.1/24 -\n52:54:00:00:00:01 2001:db8::1/64 fe80::1\n";
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let addresses: Vec<FixedAddress> = FixedAddress::decode_all(TEXT).collect::<Result<_, _>>().unwrap();
         assert_eq!(addresses[0].mac, None);
         assert_eq!(addresses[1].gateway, Some("fe80::1".parse().unwrap()));

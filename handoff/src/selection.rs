@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_selector_says_the_loader_reads() {
+    fn a_selection_is_read_by_the_loader() {
         let said = Selection {
             slot: Slot::B,
             mode: Mode::Rescue,

@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_escaped_does_not_change() {
+    fn escaping_twice_changes_nothing() {
         let all: String = (0..0x11_0000).filter_map(char::from_u32).collect();
         let once = Shown(&all).to_string();
         assert_eq!(Shown(&once).to_string(), once);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_kept_where_that_is_asked_for() {
+    fn newlines_are_kept_on_request() {
         assert_eq!(ShownLines("a\n\tb\r\u{1b}c").to_string(), "a\n\tb\\r\\u001bc");
     }
 

@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let superblock = Superblock { uuid: [7; 16], data_blocks: 20_000, salt: [9; 32] };
         let block = superblock.encode();
         assert_eq!(block.len(), BLOCK_LEN);
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_that_is_not_ours_is_named() {
+    fn each_unsupported_field_is_named() {
         let block = Superblock { uuid: [7; 16], data_blocks: 1, salt: [9; 32] }.encode();
         for (position, expected) in [
             (0, BadSuperblock::NoMagic),

@@ -91,13 +91,13 @@ mod tests {
     }
 
     #[test]
-    fn what_mke2fs_made_is_clean() {
+    fn a_new_file_system_is_clean() {
         assert_eq!(State::of_store(&superblock("psyops-secret")), Ok(State::Clean));
         assert_eq!(State::of_store(&superblock("other")), Err(NotAStore::Label("other".into())));
     }
 
     #[test]
-    fn each_state_is_told_from_the_others() {
+    fn each_state_is_recognised() {
         let clean = superblock("psyops-secret");
         for (offset, bits, expected) in [
             (0x60, 4, Ok(State::NeedsRecovery)),

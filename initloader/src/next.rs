@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn every_other_action_that_comes_so_far_is_rescue() {
+    fn every_other_action_ends_in_rescue() {
         for action in FaultAction::ALL.into_iter().filter(|&action| action != FaultAction::Reboot) {
             assert_eq!(next(action, Some(&counted())), Next::Rescue { not_restarted: None });
         }

@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_systemd_is_told() {
+    fn only_systemd_gets_the_times() {
         let folder = std::env::temp_dir().join(format!("systemd-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         for (program, link, told) in [("systemd", "init", true), ("busybox", "other-init", false)] {

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everything_but_the_kernels_own_is_taken_down() {
+    fn everything_except_kernel_mounts_is_unmounted() {
         let table = "20 0 0:2 / / rw - rootfs rootfs rw\n\
                      21 1 0:20 / /proc rw - proc proc rw\n\
                      22 1 0:21 / /run rw - tmpfs tmpfs rw\n\
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_escape_stays() {
+    fn text_without_escapes_is_unchanged() {
         assert_eq!(unescaped("/a\\134b\\04"), "/a\\b\\04");
         assert_eq!(unescaped("/\\999"), "/\\999");
     }

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn messages_of_udev_and_broken_ones_are_ignored() {
+    fn messages_that_the_kernel_did_not_send_are_ignored() {
         for other in [
             &b"libudev\0\xfe\xed\xca\xfe"[..],
             b"",

@@ -53,7 +53,7 @@ fn the_direct_dependencies_are_these() {
 }
 
 #[test]
-fn nothing_large_gets_in_through_another_crate() {
+fn no_large_crate_is_an_indirect_dependency() {
     let all = tree("initloader", &[]);
     for name in NEVER {
         assert!(!all.iter().any(|found| found == name), "{name} is a dependency of PID 1");

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn host_keys_have_their_frame() {
+    fn host_keys_need_their_first_and_last_line() {
         let body = BASE64_STANDARD.encode(b"openssh-key-v1\0rest");
         let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\n-----END OPENSSH PRIVATE KEY-----\n");
         assert_eq!(check(FileKind::SshHostKey, key.as_bytes()), Ok(()));

@@ -400,7 +400,7 @@ fn access_control_lists_and_other_attributes_are_removed() {
 }
 
 #[test]
-fn further_names_of_a_file_or_the_key_end() {
+fn hard_links_of_a_file_or_the_key_are_removed() {
     let store = Store::new();
     fs::hard_link(store.at("hostname"), store.at("etc/second")).unwrap();
     let comparison = store.compare();
@@ -450,7 +450,7 @@ fn immutable_files_and_folders_are_unlocked() {
 }
 
 #[test]
-fn what_is_in_lost_and_found_is_unknown_too() {
+fn files_in_lost_and_found_are_unknown_too() {
     let store = Store::new();
     fs::write(store.at("lost+found/#12"), "x").unwrap();
     assert_eq!(store.compare().unknown, [Path::new("lost+found/#12")]);
@@ -460,7 +460,7 @@ fn what_is_in_lost_and_found_is_unknown_too() {
 }
 
 #[test]
-fn a_key_that_is_not_a_file_is_told_and_left() {
+fn a_key_that_is_not_a_file_is_reported_and_left() {
     let store = Store::new();
     let target = store.outer.path().join("key");
     fs::rename(store.at("age.key"), &target).unwrap();

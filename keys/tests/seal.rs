@@ -83,7 +83,7 @@ fn verify_changed(site: &Fixture, seal: &[u8], from: &str, to: &str) -> SealErro
 }
 
 #[test]
-fn a_header_that_still_makes_sense_is_covered_by_the_signature() {
+fn a_changed_but_valid_header_fails_the_signature() {
     let site = Fixture::new();
     let seal = site.seal(&builder(&[("a", b"one")]), 1);
     let other = identity_file::generate().recipient().to_string();
@@ -121,7 +121,7 @@ fn another_payload_length_never_verifies() {
 }
 
 #[test]
-fn who_signed_it_decides() {
+fn only_a_trusted_signer_counts() {
     let (site, other) = (Fixture::new(), Fixture::new());
     let foreign = other.seal(&builder(&[]), 1);
     let error = UnverifiedSeal::parse(&foreign).unwrap().verify(&site.trusted(), &site.site).unwrap_err();
@@ -229,7 +229,7 @@ fn a_kind_is_checked_when_sealing() {
 }
 
 #[test]
-fn places_that_cannot_be_are_refused_when_sealing() {
+fn invalid_paths_are_refused_when_sealing() {
     for (files, problem) in [
         (&["age.key"][..], "is the place of the node's identity"),
         (&["a", "a/b"], "is a file and a folder at once"),
@@ -251,7 +251,7 @@ fn places_that_cannot_be_are_refused_when_sealing() {
 }
 
 #[test]
-fn the_newest_seal_whose_signature_holds_wins() {
+fn the_newest_validly_signed_seal_wins() {
     let site = Fixture::new();
     let [old, new] = [7, 8].map(|generation| site.seal(&builder(&[]), generation));
     let mut damaged = site.seal(&builder(&[]), 9);

@@ -282,7 +282,7 @@ fn of_two_seals_the_old_or_the_new_one_counts() {
 }
 
 #[test]
-fn what_must_not_be_installed_is_refused_and_nothing_is_written() {
+fn a_refused_seal_writes_nothing() {
     let (site, stranger) = (Site::new(), Site::new());
     let at_hand = slots(site.seal("demo", 4, 100).bytes(), site.seal("demo", 5, 100).bytes());
     let refused = |seal: &VerifiedSeal| site.install(&at_hand, seal).unwrap_err();

@@ -186,7 +186,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_does_not_fit_is_an_error_that_names_the_device() {
+    fn a_write_that_does_not_fit_names_the_device() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(8192).unwrap();
         let partition = Partition::open_to_write(file.path()).unwrap();
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_medium_that_takes_writes_and_keeps_nothing_is_found_out() {
+    fn a_medium_that_loses_writes_is_detected() {
         let null = Partition::open_to_write(Path::new("/dev/zero")).unwrap();
         let written = null.write(0, b"x");
         // The result of flushing does not matter here: some kernels refuse the flush already.
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn a_partition_that_is_not_there_is_named() {
+    fn a_missing_partition_is_named() {
         let error = Partition::open(Path::new("/dev/no-such-partition")).unwrap_err();
         assert_eq!(error.action, Action::Open);
         assert!(error.to_string().contains("/dev/no-such-partition"), "{error}");

@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_question_moves_it_by_a_microsecond_and_sleep_by_its_length() {
+    fn each_query_advances_the_clock_by_a_microsecond_and_sleep_by_its_length() {
         let first = now();
         assert_eq!(first, Now { seconds: 0, nanoseconds: 0 });
         assert_eq!(now(), Now { seconds: 0, nanoseconds: 1_000 });

@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sleep_that_cannot_be_is_the_kernels_error() {
+    fn an_invalid_sleep_is_the_kernels_error() {
         let wrong = TimeSpec { seconds: 0, nanoseconds: -1 };
         // SAFETY: the time is on the stack.
         let (one, two) = unsafe {

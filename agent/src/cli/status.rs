@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_exit_code_says_how_it_went() {
+    fn the_exit_code_reflects_the_outcome() {
         for (outcome, configure, expected) in [
             (Outcome::Ok, Configure::Ok, 0),
             (Outcome::Degraded, Configure::Ok, 1),

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn no_output_looks_like_a_line_of_ours_or_moves_a_cursor() {
+    fn output_of_a_role_cannot_imitate_the_agent_or_move_the_cursor() {
         let text =
             "ready\r\npsyops: role x: ok\n\n\u{1b}]52;c;eA==\u{7}\rpsyops: forged\u{202e}\u{9b}2J\u{2028}";
         let wanted = "  | ready\n  | psyops: role x: ok\n  | \n  | \\u001b]52;c;eA==\\u0007\\rpsyops: \
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_line_is_cut_and_says_how_long_it_was() {
+    fn a_long_line_is_cut_and_its_length_is_noted() {
         let long = vec![b'a'; MOST_LINE + 10];
         let wanted = format!("  | {} (10 bytes more)\n  | b\n", "a".repeat(MOST_LINE));
         assert_eq!(logged(MOST_OUTPUT, &[&long, b"\nb"]), wanted);
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_of_ours_stays_one_line() {
+    fn a_line_of_the_agent_stays_one_line() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.log");
         say(&open(&path).unwrap(), "changed a\npsyops: stage configure ends: ok\u{1b}[2J");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_is_too_long_is_put_aside() {
+    fn a_log_that_is_too_long_is_renamed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.log");
         open(&path).unwrap().set_len(MOST_LOG + 1).unwrap();

@@ -114,7 +114,7 @@ fn stages_are_kept_apart_and_identity_comes_with_the_built_in_part() {
 }
 
 #[test]
-fn what_is_wrong_is_in_the_status() {
+fn faults_are_listed_in_the_status() {
     let problem = |fixture: &Fixture| fixture.run(Stage::Configure).roles[0].problem.clone().unwrap();
     let missing = Fixture::new(&settings("['nowhere']", ""));
     assert!(problem(&missing).starts_with("the role nowhere is not in this root"), "{}", problem(&missing));

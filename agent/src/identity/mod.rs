@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn an_imported_base_is_configured_for_the_init_that_it_has() {
+    fn an_imported_base_is_configured_for_its_init() {
         let networkd = "/etc/systemd/network";
         for (word, has_networkd) in [("busybox\n", false), ("systemd\n", true)] {
             let folder = tempfile::tempdir().unwrap();

@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_seal_goes_into_the_place_without_the_current_one() {
+    fn a_new_seal_is_written_to_the_other_slot() {
         let site = Site::new();
         let old = device(&site, "/dev/sda9");
         let (new, _) = site.seal_for("node-1", 2, &site.key);
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_not_start_this_node_is_refused_before_a_byte_is_written() {
+    fn a_seal_that_cannot_start_this_node_is_refused_before_a_byte_is_written() {
         let site = Site::new();
         let refused = |bytes: &[u8]| install(&site.root, bytes).unwrap_err();
         let (good, _) = site.seal_for("node-1", 2, &site.key);

@@ -176,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kernels_list_says_where_to_look() {
+    fn sockets_are_found_in_the_kernels_list() {
         let table = b"Num       RefCount Protocol Flags    Type St Inode Path\n\
             0000000000000000: 00000002 00000000 00000000 0002 01 11461 /dev/log\n\
             0000000000000000: 00000002 00000000 00010000 0001 01 11462 /dev/log\n\

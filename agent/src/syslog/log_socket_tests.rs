@@ -31,7 +31,7 @@ fn send(path: &Path, text: &str) -> io::Result<usize> {
 }
 
 #[test]
-fn the_name_changes_hands_and_comes_back() {
+fn the_socket_is_taken_over_and_given_back() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let daemon = UnixDatagram::bind(&device).unwrap();
@@ -48,7 +48,7 @@ fn the_name_changes_hands_and_comes_back() {
 }
 
 #[test]
-fn a_daemon_that_comes_up_meanwhile_gets_the_name_in_the_end() {
+fn a_daemon_that_starts_during_the_pause_gets_the_socket_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let first = UnixDatagram::bind(&device).unwrap();
@@ -66,7 +66,7 @@ fn a_daemon_that_comes_up_meanwhile_gets_the_name_in_the_end() {
 }
 
 #[test]
-fn one_that_takes_the_name_at_the_last_moment_is_not_pushed_out() {
+fn a_daemon_that_binds_at_the_last_moment_is_not_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let _first = UnixDatagram::bind(&device).unwrap();
@@ -79,7 +79,7 @@ fn one_that_takes_the_name_at_the_last_moment_is_not_pushed_out() {
 }
 
 #[test]
-fn what_a_dead_proxy_left_is_taken_over() {
+fn the_socket_of_a_dead_proxy_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let daemon = UnixDatagram::bind(&device).unwrap();
@@ -121,7 +121,7 @@ fn a_link_that_leads_nowhere_is_left_as_it_was() {
 }
 
 #[test]
-fn without_a_daemon_no_socket_is_left() {
+fn without_a_daemon_before_the_pause_no_socket_is_left() {
     let folder = tempfile::tempdir().unwrap();
     let device = folder.path().join("log");
     let (socket, _ours) = take(&device);

@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_freed_can_be_taken_again() {
+    fn freed_space_can_be_used_again() {
         let mut quota = Quota::new(1600);
         assert!(quota.take(1000, 200));
         assert!(!quota.take(1000, 1));

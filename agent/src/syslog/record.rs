@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_record_or_header_is_refused() {
+    fn invalid_records_and_headers_are_refused() {
         let origin = Origin::UNKNOWN;
         let good = encode(&Datagram { text: Vec::new(), origin, time_ns: 0, received_ms: 0 });
         for (at, byte) in [(0, b'X'), (0, 0), (7, 1)] {

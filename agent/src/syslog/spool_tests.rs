@@ -29,7 +29,7 @@ fn replay_all(spool: &mut Spool) -> Vec<Datagram> {
 }
 
 #[test]
-fn what_was_not_replayed_outlives_a_crash_and_what_was_is_not_doubled() {
+fn after_a_crash_only_unreplayed_messages_are_replayed() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool");
     let mut spool = open(&path);
@@ -111,7 +111,7 @@ fn a_share_that_is_full_drops_and_counts_and_is_free_again_after_the_replay() {
 }
 
 #[test]
-fn what_is_replayed_is_given_back_to_the_file_system() {
+fn replayed_messages_free_their_space() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool");
     let mut spool = Spool::open(&path, 64 * TOTAL).unwrap();
@@ -134,7 +134,7 @@ fn what_is_replayed_is_given_back_to_the_file_system() {
 }
 
 #[test]
-fn what_another_user_could_have_planted_is_replaced() {
+fn a_file_that_another_user_could_have_planted_is_replaced() {
     let folder = tempfile::tempdir().unwrap();
     let (path, target) = (folder.path().join("spool"), folder.path().join("target"));
     let check = |what: &str| {
@@ -161,7 +161,7 @@ fn what_another_user_could_have_planted_is_replaced() {
 }
 
 #[test]
-fn process_numbers_of_another_boot_mean_nothing() {
+fn process_ids_of_another_boot_are_ignored() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("spool");
     let mut spool = open(&path);

@@ -56,9 +56,9 @@ fn senders_that_never_stop_cannot_keep_a_pause_from_ending() {
 }
 
 #[test]
-fn what_is_beyond_a_users_share_is_dropped_counted_and_reported() {
+fn messages_beyond_a_users_share_are_dropped_counted_and_reported() {
     let Some(fixture) =
-        Fixture::enter("hostile::what_is_beyond_a_users_share_is_dropped_counted_and_reported")
+        Fixture::enter("hostile::messages_beyond_a_users_share_are_dropped_counted_and_reported")
     else {
         return;
     };
@@ -205,8 +205,9 @@ fn descriptors_that_a_sender_attaches_are_closed_and_its_message_is_kept() {
 }
 
 #[test]
-fn a_descriptor_that_takes_hours_to_close_holds_nothing_up() {
-    let Some(fixture) = Fixture::enter("hostile::a_descriptor_that_takes_hours_to_close_holds_nothing_up")
+fn a_descriptor_that_takes_hours_to_close_does_not_delay_the_pause() {
+    let Some(fixture) =
+        Fixture::enter("hostile::a_descriptor_that_takes_hours_to_close_does_not_delay_the_pause")
     else {
         return;
     };
@@ -230,9 +231,8 @@ fn a_descriptor_that_takes_hours_to_close_holds_nothing_up() {
 }
 
 #[test]
-fn a_daemon_killed_just_before_the_end_costs_no_message_of_ours() {
-    let Some(fixture) =
-        Fixture::enter("hostile::a_daemon_killed_just_before_the_end_costs_no_message_of_ours")
+fn a_daemon_killed_just_before_the_end_loses_no_message() {
+    let Some(fixture) = Fixture::enter("hostile::a_daemon_killed_just_before_the_end_loses_no_message")
     else {
         return;
     };

@@ -41,8 +41,8 @@ fn busybox_syslogd_restarted_during_the_pause() {
 }
 
 #[test]
-fn no_message_finds_no_name_where_the_daemon_has_its_own_dev() {
-    let Some(fixture) = Fixture::enter("no_message_finds_no_name_where_the_daemon_has_its_own_dev") else {
+fn a_daemon_with_its_own_dev_loses_no_message() {
+    let Some(fixture) = Fixture::enter("a_daemon_with_its_own_dev_loses_no_message") else {
         return;
     };
     let log = Log::new("messages");

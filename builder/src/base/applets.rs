@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_missing_or_there_twice_is_refused() {
+    fn a_missing_or_repeated_table_is_refused() {
         let names = names_of_a_busybox();
         let whole = constants(&names);
         assert_eq!(

@@ -299,7 +299,7 @@ mod tests {
     const SECURITY: &str = "http://deb.debian.org/debian-security/";
 
     #[test]
-    fn lines_of_apt_are_understood() {
+    fn lines_of_apt_are_parsed() {
         let line = format!(
             "'{SECURITY}pool/x/ssh_1%2bb_amd64.deb' ssh_1%3a9.2+b_amd64.deb 42 SHA256:{}",
             Sha256Digest::of(b"x")

@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_change_is_told() {
+    fn each_kind_of_change_is_listed() {
         let old = lock(&[("a", "1.9"), ("b", "1:1"), ("c", "1"), ("same", "1")], &[]);
         let mut new = lock(&[("a", "1.10"), ("b", "2"), ("d", "1"), ("same", "1")], &[]);
         let changes = Changes::between(Some(&old), &new).unwrap();
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_for_all_is_not_said_again_for_some() {
+    fn changes_for_all_nodes_are_not_repeated_for_some() {
         let old = lock(&[("libc6", "1")], &[("jq", &[("jq", "1"), ("libc6", "1")]), ("pv", &[("pv", "1")])]);
         let new =
             lock(&[("libc6", "2")], &[("jq", &[("jq", "2"), ("libc6", "2")]), ("tree", &[("tree", "1")])]);
@@ -261,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_of_another_request_is_another_lock() {
+    fn a_lock_for_another_request_is_a_different_lock() {
         let old = lock(&[("libc6", "1")], &[]);
         let mut new = old.clone();
         new.request.extra = vec!["libc6".into()];

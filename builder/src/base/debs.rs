@@ -132,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_that_the_archive_no_longer_has_is_told_from_a_broken_network() {
+    fn a_package_that_left_the_archive_is_distinguished_from_a_broken_network() {
         use std::os::unix::process::ExitStatusExt as _;
         for (said, is_gone) in [
             ("E: Failed to fetch http://x/a.deb  404  Not Found\nE: Download Failed", true),

@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pin_replaces_the_request_of_the_base() {
+    fn a_pin_replaces_the_bases_own_request() {
         let folder = tempfile::tempdir().unwrap();
         let site = site(
             folder.path(),

@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_as_far_as_it_is_wanted() {
+    fn only_the_requested_part_of_a_file_is_read() {
         let frame = packed(&archive());
         let all = files(&frame, |_| Wanted::Digest).unwrap();
         let paths: Vec<(&str, u64)> = all.iter().map(|file| (file.path.as_str(), file.size)).collect();

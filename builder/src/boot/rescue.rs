@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_shell_everything_is_as_it_was_and_without_people_there_is_nothing() {
+    fn with_a_shell_all_programs_are_packed_and_without_a_login_none() {
         let shell = RescuePolicy { console: ConsoleAccess::Shell, ..RescuePolicy::default() };
         assert_eq!(
             names(&shell),

@@ -363,7 +363,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_built_is_read_and_objdump_agrees() {
+    fn a_built_uki_is_read_back_and_objdump_agrees() {
         let stub = stub(ROOMY);
         let uki = build(&parts(&stub)).unwrap();
         let read = Uki::parse(&uki).unwrap();
@@ -392,7 +392,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_uki_is_no_stub_and_a_text_is_no_pe() {
+    fn a_uki_is_not_a_stub_and_a_text_is_not_a_pe_file() {
         let uki = build(&parts(&stub(ROOMY))).unwrap();
         assert_eq!(build(&parts(&uki)), Err(UkiError::Duplicate(Section::OsRelease)));
         assert!(matches!(build(&parts(b"MZ, they say")), Err(UkiError::NotPe(_))));

@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_end_in_a_name_or_target_makes_no_line_of_a_list() {
+    fn a_newline_in_a_name_cannot_forge_a_line_of_a_list() {
         const DATE: &str = "2026-11-22 12:05 squashfs-root/bad";
         let forged = format!("-rwsr-xr-x 0/0 5 {DATE}/su");
         for (size, link) in [

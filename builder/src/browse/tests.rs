@@ -34,7 +34,7 @@ fn the_parts_their_folders_and_their_files() {
 }
 
 #[test]
-fn what_is_not_there_or_no_file_is_said() {
+fn a_missing_path_and_a_folder_are_reported() {
     let fixture = fixture::image();
     let image = fixture.image.path.as_path();
     for path in ["esp/no", "esp/EFI/no", "initramfs/no", "initramfs/psyops/no", "secret/no", "nowhere/x"] {

@@ -194,7 +194,7 @@ fn preflight(case: &Case, whole: &Path, image: &Path) -> Vec<String> {
 }
 
 #[test]
-fn each_damage_is_named_by_each_command_that_can_know_of_it() {
+fn each_damage_is_reported_by_each_command_that_reads_it() {
     let fixture = DamageFixture::new();
     let whole = fixture.sound.image.path.as_path();
     assert_eq!(run_verify(&fixture.damaged).0, 0);
@@ -221,7 +221,7 @@ fn each_damage_is_named_by_each_command_that_can_know_of_it() {
 
 /// If not even a partition table is left, every command reports that, and where the image ends.
 #[test]
-fn what_is_cut_to_pieces_is_no_image() {
+fn a_truncated_file_is_not_an_image() {
     let fixture = DamageFixture::new();
     let whole = fixture.sound.image.path.as_path();
     for left in [20 * 512, 1024, 700, 512, 1, 0] {

@@ -256,13 +256,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_yes_is_one() {
+    fn only_yes_counts_as_yes() {
         assert!(is_yes("y\n") && is_yes(" YES \n"));
         assert!(!is_yes("") && !is_yes("\n") && !is_yes("n\n") && !is_yes("yesterday"));
     }
 
     #[test]
-    fn a_terminal_gets_text_alone() {
+    fn a_terminal_gets_only_plain_text() {
         assert!(is_text("ü\n\tß\r\n".as_bytes()));
         for bytes in [&b"\x1b]0;title\x07"[..], b"\xff", "\u{202e}".as_bytes(), "\u{9b}2J".as_bytes(), b"\0"]
         {
@@ -271,12 +271,12 @@ mod tests {
     }
 
     #[test]
-    fn what_moves_the_cursor_is_shown_in_a_line_of_progress() {
+    fn cursor_movements_are_escaped_in_a_line_of_progress() {
         assert_eq!(for_a_terminal("a\u{1b}[2J\r\u{202e}b"), "\ra\\u001b[2J\\r\\u202eb\u{1b}[K\n");
     }
 
     #[test]
-    fn on_a_terminal_a_line_of_progress_gives_way_to_the_next() {
+    fn on_a_terminal_a_line_of_progress_replaces_the_previous_one() {
         let said: String =
             ["root: making it", "  1 of 4 MiB", "  3 of 4 MiB", "root: made"].map(for_a_terminal).concat();
         assert_eq!(

@@ -205,7 +205,7 @@ fn disks_flash_export_and_run_do_not_read_partitions_of_50_gib() {
 
 /// A hostile stick as the target: whatever its tables have, it is named or refused, and its tables are not trusted.
 #[test]
-fn a_hostile_target_of_flash_does_not_hold_it_up() {
+fn a_hostile_target_does_not_block_flash() {
     let image = with_files();
     let hostile = with_files();
     grow(&hostile, Role::Seal(Slot::A));

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn an_image_that_is_not_there_is_missing_input() {
+    fn a_missing_image_is_missing_input() {
         let args = Command::parse_from(["run", "/nowhere/x.img", "--print"]).args;
         assert_eq!(run(&args, &|_| {}).unwrap_err().class(), Class::MissingInput);
     }

@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn names_and_facts_that_differ_are_told() {
+    fn differing_names_and_facts_are_listed() {
         let a = facts(&[("gone", 1, "0644"), ("same", 2, "0644"), ("other", 3, "0644")]);
         let mut b = facts(&[("new", 1, "0600"), ("same", 2, "0644"), ("other", 3, "4755")]);
         let changes = compare(&a, &b);

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn both_lists_are_read_and_their_lack_is_said() {
+    fn both_lists_are_read_and_a_missing_list_is_reported() {
         let dpkg = "Package: dash\nStatus: install ok installed\nDescription: a\n shell\nVersion: 0.5-1\n\n\
                     Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                     Package: zlib\nStatus: install ok installed\nVersion: 1:2\n";

@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_all_kinds_are_told() {
+    fn files_of_all_kinds_are_listed() {
         let text = "/ D 17 755 0 0\na\\ b\\\"c\\\\d R 17 4755 0 42 5 3 0\nempty R 17 600 7 8 0 3 0\n\
                     l S 17 777 0 0 x -> y z\nl2 L l\ndev C 17 620 0 5 5 1\npipe I 17 644 0 0 f\n\
                     #\n# START OF DATA - DO NOT MODIFY\n#\nabchelloz";
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listing_line_that_is_not_valid_is_reported() {
+    fn a_line_that_cannot_be_parsed_is_reported() {
         for line in ["new", "line R 1 644 0 0", "x Q 1 644 0 0", "x D 1 9 0 0", "\\"] {
             let error = told(&format!("/ D 17 755 0 0\n{line}\n")).unwrap_err();
             assert!(error.contains("make no sense") && error.contains(&format!("{line:?}")), "{error}");

@@ -38,7 +38,7 @@ fn an_image_is_the_same_as_itself() {
 }
 
 #[test]
-fn what_differs_is_told_part_by_part() {
+fn differences_are_listed_part_by_part() {
     let (one, two) = (SigningKey::generate().unwrap(), SigningKey::generate().unwrap());
     let plain = Recipe::plain(&one);
     let secret: [(&str, &[u8]); 1] = [("hostname", b"pi1 is its name\n")];
@@ -162,7 +162,7 @@ fn many_files_are_counted_and_shown_on_demand() {
 }
 
 #[test]
-fn what_is_damaged_is_told_and_the_rest_is_compared() {
+fn damaged_parts_are_reported_and_the_others_compared() {
     let (one, two) = (fixture::image(), fixture::image());
     let file = File::options().write(true).open(&two.image.path).unwrap();
     for (role, offset) in [(Role::Boot(Slot::A), 100), (Role::Seal(Slot::A), 2), (Role::Control, 9)] {

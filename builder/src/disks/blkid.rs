@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn blkid_is_understood() {
+    fn the_output_of_blkid_is_parsed() {
         let text = "DEVNAME=/x\nLABEL=my\\ photos\\\\1\nUUID=1\nTYPE=ext4\nUSAGE=filesystem\n";
         let found = read(text);
         assert_eq!((found.label.as_deref(), found.kind.as_deref()), (Some("my photos\\1"), Some("ext4")));

@@ -45,7 +45,7 @@ fn code(result: Result<(), Refusal>) -> u8 {
 }
 
 #[test]
-fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
+fn a_stick_of_another_node_must_be_reassigned() {
     let image = fixture::image();
     let file = File::open(&image.image.path).unwrap();
     let size = file.metadata().unwrap().len();
@@ -69,7 +69,7 @@ fn a_stick_is_its_nodes_and_another_needs_to_be_reassigned() {
 }
 
 #[test]
-fn what_a_node_keeps_on_its_stick_is_not_lost_without_a_word() {
+fn data_of_a_node_is_not_overwritten_without_consent() {
     let signing = SigningKey::generate().unwrap();
     let sizes = Sizes { data: Some(Bytes::mib(8)), ..Sizes::default() };
     let image = fixture::image_of(&Recipe { sizes, ..Recipe::plain(&signing) });
@@ -171,7 +171,7 @@ fn file_systems_are_named_by_label_or_kind() {
 }
 
 #[test]
-fn partitions_are_looked_into_and_the_largest_gives_the_name() {
+fn partitions_are_read_and_the_largest_gives_the_name() {
     for (make, kind) in [("label: gpt\n,8M\n,32M\n,\n", "gpt"), ("label: dos\n,8M\n,32M\n,\n", "dos")] {
         let file = disk(64 * MIB, &[]);
         let mut table = Command::new("/usr/sbin/sfdisk");
@@ -209,7 +209,7 @@ fn partitions_are_looked_into_and_the_largest_gives_the_name() {
 }
 
 #[test]
-fn an_old_secret_partition_may_go_for_a_new_one_alone() {
+fn an_old_secret_partition_may_only_be_replaced_by_a_new_one() {
     let content = look(&disk(8 * MIB, &[&["/usr/sbin/mke2fs", "-q", "-t", "ext4", "-L", SECRET_LABEL]]));
     assert_eq!(content.kind, ContentKind::OldSecrets);
     let none = Consent::default();
@@ -232,7 +232,7 @@ fn only_zeros_are_blank() {
 }
 
 #[test]
-fn a_descriptor_for_direct_reading_is_one_again_afterwards() {
+fn a_descriptor_for_direct_reading_is_restored_afterwards() {
     let file = disk(8 * MIB, &[&["/usr/sbin/mkfs.vfat", "-n", "CAMERA"]]);
     let mut options = File::options();
     options.read(true).custom_flags(OFlags::DIRECT.bits().try_into().unwrap());

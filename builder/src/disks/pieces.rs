@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_pieces_are_on_the_volume() {
+    fn all_pieces_are_inside_the_volume() {
         for size in [0, 1, 512, HEAD, 2 * MIB + 1, 1 << 40] {
             for boot_sector in [vec![], vec![0; 512], vec![0xff; 512]] {
                 let pieces = pieces(&boot_sector, size);
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn damaged_boot_sectors_point_nowhere() {
+    fn damaged_boot_sectors_give_no_pieces() {
         let mut sector = vec![0xff; 512];
         for magic in [b"NTFS    ", b"EXFAT   ", b"MSDOS5.0"] {
             sector[3..11].copy_from_slice(magic);

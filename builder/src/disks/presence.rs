@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_stays_whatever_its_errors_say() {
+    fn a_file_counts_as_present_after_any_error() {
         let file = Presence::of(&tempfile::tempfile().unwrap()).unwrap();
         let [gone, full, bad] = [Errno::ENODEV, Errno::ENOSPC, Errno::EIO].map(io::Error::from);
         assert!(!file.is_gone() && !file.is_gone_by(&gone));

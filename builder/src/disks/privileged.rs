@@ -148,7 +148,7 @@ mod tests {
     use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 
     #[test]
-    fn a_file_comes_through_as_it_was_opened() {
+    fn an_open_file_is_passed_unchanged() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"content").unwrap();
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_comes_through_and_silence_is_noticed() {
+    fn an_error_is_passed_on_and_a_missing_reply_is_an_error() {
         let (ours, theirs) = UnixStream::pair().unwrap();
         send(&theirs, &Err(io::Error::from_raw_os_error(16))).unwrap();
         assert_eq!(receive(&ours).unwrap().unwrap().unwrap_err().raw_os_error(), Some(16));

@@ -177,7 +177,7 @@ fn swap_is_a_use_on_partitions_and_in_files() {
 }
 
 #[test]
-fn what_is_made_of_a_disk_uses_it() {
+fn a_device_on_top_of_a_disk_uses_it() {
     let mut machine = machine();
     machine.made_of("dm", "virtual/block/dm-0", "254:0", SDA1);
     assert_eq!(machine.uses("8:0"), ["dm-0 is made of it (sda1)"]);
@@ -238,7 +238,7 @@ fn the_root_is_found_through_an_overlay_of_overlays() {
 }
 
 #[test]
-fn overlays_on_each_other_end() {
+fn overlays_that_contain_each_other_do_not_loop() {
     let mut machine = machine();
     machine.mount("0:40", "/a", "overlay", "overlay", "rw,lowerdir=/b/x");
     machine.mount("0:41", "/b", "overlay", "overlay", "rw,lowerdir=/a/x");
@@ -257,7 +257,7 @@ fn the_root_is_found_on_each_disk_of_a_btrfs() {
 }
 
 #[test]
-fn without_mounts_to_read_nothing_is_said_to_be_free() {
+fn without_a_readable_mount_table_no_disk_counts_as_free() {
     let machine = machine();
     let kernel = machine.kernel();
     fs::remove_file(machine.folder.path().join("proc/self/mountinfo")).unwrap();
@@ -269,7 +269,7 @@ fn without_mounts_to_read_nothing_is_said_to_be_free() {
 }
 
 #[test]
-fn what_is_no_device_is_no_disk() {
+fn a_file_that_is_not_a_device_is_not_a_disk() {
     let file = tempfile::NamedTempFile::new().unwrap();
     for path in [file.path(), Path::new("/nowhere"), Path::new("/dev/null")] {
         let refusal = Disk::of(path).unwrap_err();
@@ -294,7 +294,7 @@ fn refused(change: impl FnOnce(&mut Disk), purpose: &Purpose) -> (u8, String) {
 }
 
 #[test]
-fn each_fact_alone_refuses_whatever_the_user_agrees_to() {
+fn each_fact_refuses_a_disk_with_any_consent() {
     let folder = tempfile::tempdir().unwrap();
     let mut purpose = Purpose::new(folder.path(), "fleet", "pi1", 4096).unwrap();
     machine().disk("8:16").preflight(&purpose, &Consent::default()).unwrap();
@@ -314,7 +314,7 @@ fn each_fact_alone_refuses_whatever_the_user_agrees_to() {
 }
 
 #[test]
-fn a_fixed_disk_only_where_the_user_says_so() {
+fn a_fixed_disk_needs_consent() {
     let folder = tempfile::tempdir().unwrap();
     let purpose = Purpose::new(folder.path(), "fleet", "pi1", 4096).unwrap();
     let mut disk = machine().disk("8:16");
@@ -342,7 +342,7 @@ fn a_partition_is_checked_by_the_same_facts() {
 }
 
 #[test]
-fn only_the_disk_that_is_meant_is_confirmed() {
+fn only_the_named_disk_is_confirmed() {
     let disk = machine().disk("8:16");
     let without = Disk { serial: None, ..disk.clone() };
     let short = Disk { serial: Some("A1".into()), ..disk.clone() };
@@ -387,7 +387,7 @@ fn only_the_disk_that_is_meant_is_confirmed() {
 }
 
 #[test]
-fn the_helper_with_more_rights_checks_by_itself() {
+fn the_privileged_helper_checks_the_disk_itself() {
     let mut machine = machine();
     let twice = |path: &str| Asked { partition: false, fixed_disk: Some(path.into()) };
     let (whole, partition) = (Asked::default(), Asked { partition: true, ..Asked::default() });

@@ -65,7 +65,7 @@ fn trust(site: &Name, release: &Name) -> LoaderConfig {
 }
 
 #[test]
-fn a_small_image_has_the_bytes_that_it_had() {
+fn a_small_image_has_the_recorded_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path()).unwrap();
     let name = |text: &str| text.parse::<Name>().unwrap();

@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_step_says_why_it_ran_and_why_it_last_did() {
+    fn a_step_records_why_it_ran_now_and_last_time() {
         let first = recorded(&[step("1", Origin::Built)], None);
         assert_eq!(first.step(StepName::Root).unwrap().last_made, ["it was the first build"]);
         let same = recorded(&[step("1", Origin::Cached)], Some(&first));
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_is_valid_until_the_file_is_written() {
+    fn a_file_stamp_is_valid_until_the_file_is_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image");
         fs::write(&path, "one").unwrap();
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_last_build_is_made_of_stays() {
+    fn inputs_of_the_last_build_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(&folder.path().join("store")).unwrap();
         let site = site(&folder.path().join("site"));

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn an_old_system_on_the_stick_does_not_survive_and_empty_room_is_not_written() {
+    fn an_old_system_is_erased_and_empty_space_is_not_written() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         let map = BlockMap::of(&image).unwrap();

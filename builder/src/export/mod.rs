@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_the_map_is_enough_on_a_stick_on_which_something_else_was() {
+    fn the_block_map_is_enough_for_a_used_stick() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         let bytes = fs::read(&fixture.image.path).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_forms_hold_what_the_image_holds() {
+    fn the_other_forms_have_the_content_of_the_image() {
         let fixture = fixture::image();
         let path = fixture.image.path.as_path();
         let folder = tempfile::tempdir().unwrap();

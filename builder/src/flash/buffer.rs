@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_begins_where_direct_io_wants_it() {
+    fn a_buffer_is_aligned_for_direct_io() {
         for length in [0, 1, 512, 4095, 1 << 20] {
             let mut buffer = Buffer::zeros(length);
             assert_eq!((buffer.len(), buffer.as_ptr().align_offset(ALIGNMENT)), (length, 0));

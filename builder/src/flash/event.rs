@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_phase_counts_from_nothing() {
+    fn each_phase_counts_from_zero() {
         let progress = Progress::default();
         progress.enter(Phase::Writing, 10 << 20);
         progress.done.add(10 << 20);

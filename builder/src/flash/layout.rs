@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_free_touches_nothing_that_is_written() {
+    fn free_ranges_do_not_overlap_written_ones() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         let layout = Layout::new(&image, image.size().0 + 8 * MIB).unwrap();

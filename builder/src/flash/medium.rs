@@ -181,7 +181,7 @@ mod tests {
     use nix::errno::Errno;
 
     #[test]
-    fn what_is_written_is_there_and_what_is_zeroed_is_not() {
+    fn written_data_is_read_back_and_zeroed_data_is_zero() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(4 << 20).unwrap();
         let stop = AtomicBool::new(false);
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_zeroed_is_an_error() {
+    fn a_range_that_cannot_be_zeroed_is_an_error() {
         let file = tempfile::tempfile().unwrap();
         let stop = AtomicBool::new(false);
         let medium = Medium::new(&file, &stop).unwrap();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fails_now_and_then_is_asked_again() {
+    fn a_request_that_fails_once_is_repeated() {
         let file = tempfile::tempfile().unwrap();
         let stop = AtomicBool::new(false);
         let medium = Medium::new(&file, &stop).unwrap();

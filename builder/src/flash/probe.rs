@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn no_probe_block_is_on_written_data_and_every_wrap_hits_one() {
+    fn no_probe_block_overlaps_written_data_and_every_wrap_reaches_one() {
         for size in [100 * MIB, 4096 * MIB, 61_530_439_680, (1 << 40) + 512 * 77] {
             let (blocks, layout) = (blocks(size), layout(size));
             assert!(blocks.places.iter().all(|place| layout.is_free(&range(*place))));
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn an_honest_stick_keeps_the_marks_and_has_none_afterwards() {
+    fn an_honest_stick_keeps_the_probe_blocks_until_they_are_erased() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100 * MIB).unwrap();
         let stop = AtomicBool::new(false);
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_that_something_else_was_written_over_is_less_room() {
+    fn an_overwritten_probe_block_means_less_room() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(100 * MIB).unwrap();
         let stop = AtomicBool::new(false);

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn a_receipt_is_read_back_and_only_as_it_was_signed() {
+    fn a_receipt_is_read_only_with_its_signature() {
         let fixture = fixture::image();
         let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
         let receipt = receipt(on_stick(&parts, b"tables"));
@@ -317,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_node_writes_must_be_as_it_was() {
+    fn parts_that_no_node_writes_must_be_unchanged() {
         let fixture = fixture::image();
         let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
         let receipt = receipt(parts.clone());

@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_file_is_written_that_is_read() {
+    fn a_target_cannot_be_one_of_the_images() {
         let folder = tempfile::tempdir().unwrap();
         let [image, shared, stick] = ["image", "shared", "stick"].map(|name| folder.path().join(name));
         for file in [&image, &shared, &stick] {

@@ -63,7 +63,7 @@ fn is_no_disk(stick: &NamedTempFile) {
 }
 
 #[test]
-fn a_stick_holds_the_system_whatever_was_on_it() {
+fn a_stick_has_the_system_after_any_former_content() {
     let fixture = fixture::image();
     let size = image(&fixture).size().0 + 5 * MIB + 512;
     for options in [USUAL, Options { full: true, ..USUAL }] {
@@ -97,7 +97,7 @@ fn an_image_with_entries_of_256_bytes_becomes_a_stick_with_tables_as_always() {
 }
 
 #[test]
-fn a_second_time_nothing_is_written_and_a_flipped_byte_is_all_that_is() {
+fn a_second_run_writes_only_what_differs() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0 + MIB, 0);
     let first = flash_one(&image(&fixture), &stick, USUAL).unwrap();
@@ -116,7 +116,7 @@ fn a_second_time_nothing_is_written_and_a_flipped_byte_is_all_that_is() {
 }
 
 #[test]
-fn a_torn_table_is_written_again_and_all_is_read_first() {
+fn a_torn_table_is_written_again_after_everything_is_read() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let first = flash_one(&image(&fixture), &stick, USUAL).unwrap();
@@ -127,7 +127,7 @@ fn a_torn_table_is_written_again_and_all_is_read_first() {
 }
 
 #[test]
-fn without_reading_back_the_stick_is_not_called_read() {
+fn without_reading_back_no_stick_counts_as_read() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let flashed = flash_one(&image(&fixture), &stick, Options { full: true, read_back: false }).unwrap();
@@ -136,7 +136,7 @@ fn without_reading_back_the_stick_is_not_called_read() {
 }
 
 #[test]
-fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
+fn an_interrupted_stick_has_no_table_and_the_next_run_completes_it() {
     let fixture = fixture::image();
     let size = image(&fixture).size().0;
     for pieces in [0, 1, 3, 20, 60] {
@@ -160,7 +160,7 @@ fn broken_off_at_any_time_it_is_no_disk_and_the_next_run_ends_it() {
 }
 
 #[test]
-fn what_was_stopped_before_it_began_is_untouched() {
+fn a_run_stopped_before_it_began_writes_nothing() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0x55);
     let stop = AtomicBool::new(true);
@@ -174,7 +174,7 @@ fn what_was_stopped_before_it_began_is_untouched() {
 }
 
 #[test]
-fn a_damaged_image_is_not_for_sticks() {
+fn a_damaged_image_is_not_written() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
     let (blank, old) = (old_stick(image(&fixture).size().0, 0), old_stick(image(&fixture).size().0, 0));
@@ -192,7 +192,7 @@ fn a_damaged_image_is_not_for_sticks() {
 }
 
 #[test]
-fn an_image_that_changes_meanwhile_is_told_from_a_bad_stick() {
+fn a_changed_image_is_distinguished_from_a_bad_stick() {
     let fixture = fixture::image();
     let image = image(&fixture);
     let stick = old_stick(image.size().0, 0x55);
@@ -230,7 +230,7 @@ fn read_back(harm: impl Fn(&File, &[Range<u64>])) -> (NamedTempFile, Result<(), 
 }
 
 #[test]
-fn what_is_wrong_when_it_is_read_back_is_written_again() {
+fn a_piece_that_reads_back_wrong_is_written_again() {
     let (_, result) = read_back(|_, _| ());
     result.unwrap();
     let place = Mutex::new(0);
@@ -246,7 +246,7 @@ fn what_is_wrong_when_it_is_read_back_is_written_again() {
 }
 
 #[test]
-fn what_turns_up_in_another_place_is_less_room() {
+fn data_that_appears_in_another_place_means_less_room() {
     let high = Mutex::new(0);
     let (_, result) = read_back(|stick, pieces| {
         let read = |piece: &Range<u64>| {
@@ -268,7 +268,7 @@ fn what_turns_up_in_another_place_is_less_room() {
 }
 
 #[test]
-fn data_beside_a_write_is_read_once_more() {
+fn pieces_next_to_written_ones_are_read_again() {
     let fixture = fixture::image();
     let stick = old_stick(image(&fixture).size().0, 0);
     let (image, target, stop) = (image(&fixture), target(&stick), AtomicBool::new(false));
@@ -313,7 +313,7 @@ fn several_sticks_get_their_images_in_one_run() {
 }
 
 #[test]
-fn what_images_share_is_read_once() {
+fn the_shared_part_of_images_is_read_once() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("shared"), vec![7; 4 << 20]).unwrap();
     let images: Vec<Storage> = ["a", "b"]
@@ -341,7 +341,7 @@ fn what_images_share_is_read_once() {
 }
 
 #[test]
-fn a_file_system_comes_head_last_and_is_read_back() {
+fn the_head_of_a_file_system_is_written_last_and_read_back() {
     let folder = TempDir::new().unwrap();
     let image = folder.path().join("image");
     for length in [10_u32, 64 * 1024, 3_000_000] {

@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_tools_take_the_table() {
+    fn foreign_tools_accept_the_table() {
         let parts = parts();
         let made = build(&parts, "image", &Sizes::default()).unwrap();
         let output = Command::new("/usr/sbin/sgdisk").arg("-v").arg(&made.path).output();
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn records_are_where_the_selector_looks() {
+    fn records_are_where_the_selector_reads_them() {
         let parts = parts();
         let made = build(&parts, "image", &Sizes::default()).unwrap();
         let bytes = std::fs::read(&made.path).unwrap();
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_left_where_it_does_not_fit() {
+    fn an_image_that_does_not_fit_leaves_no_file() {
         let parts = parts();
         let sizes = Sizes { seal: Bytes(0), ..Sizes::default() };
         let error = build(&parts, "image", &sizes).unwrap_err();

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named_with_numbers() {
+    fn content_that_does_not_fit_is_reported_with_sizes() {
         let grown = |change: fn(&mut Contents)| {
             let mut contents = contents();
             change(&mut contents);
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_reader_takes_is_not_made() {
+    fn a_plan_over_the_limits_of_the_readers_is_refused() {
         let sizes = Sizes { seal: Bytes::mib(65), ..Sizes::default() };
         let error = plan(&sizes, &contents()).unwrap_err();
         let over = OverLimit { limit: &limits::SEAL, found: 65 << 20 };

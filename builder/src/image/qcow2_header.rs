@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_that_nothing_has_memory_for_are_refused() {
+    fn tables_larger_than_memory_are_refused() {
         let length = 4 << 16;
         assert_eq!(check(&header(), length), Ok(()));
         for (at, value, expected) in [

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_layer_is_read_from_beneath() {
+    fn clusters_missing_in_a_layer_are_read_from_the_shared_part() {
         let folder = tempfile::tempdir().unwrap();
         let path = layered(folder.path());
         assert!(is_layered(&path) && !is_layered(&folder.path().join("shared")));

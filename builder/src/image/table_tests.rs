@@ -43,7 +43,7 @@ fn entries_of_256_bytes_are_read_by_every_command() {
 }
 
 #[test]
-fn partitions_that_overlap_are_told_by_every_command_in_the_same_words() {
+fn overlapping_partitions_have_the_same_message_in_every_command() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
     let tables = Tables::of(path);
@@ -59,7 +59,7 @@ fn partitions_that_overlap_are_told_by_every_command_in_the_same_words() {
 }
 
 #[test]
-fn a_partition_that_ends_before_it_begins_is_told_in_the_same_words() {
+fn a_partition_that_ends_before_it_begins_has_the_same_message_in_every_command() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
     Tables::of(path).with(1, 40, &40_u64.to_le_bytes()).write(path);
@@ -70,7 +70,7 @@ fn a_partition_that_ends_before_it_begins_is_told_in_the_same_words() {
 }
 
 #[test]
-fn two_partitions_of_one_role_are_told_by_every_command_in_the_same_words() {
+fn two_partitions_of_one_role_have_the_same_message_in_every_command() {
     let fixture = fixture::image();
     let path = fixture.image.path.as_path();
     let tables = Tables::of(path);
@@ -92,7 +92,7 @@ fn two_partitions_of_one_role_are_told_by_every_command_in_the_same_words() {
 
 /// The reader reads what the builder writes, for all sizes.
 #[test]
-fn every_table_that_is_written_is_read_as_it_was_meant() {
+fn every_written_table_is_read_back() {
     for mib in [1_u64, 3, 8, 64, 511] {
         for data in [None, Some(Bytes::mib(mib))] {
             let sizes = Sizes { data, ..Sizes::default() };

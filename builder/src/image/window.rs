@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_ends_where_the_stretch_does() {
+    fn a_window_ends_with_its_range() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(b"before|0123456789|behind").unwrap();
         let storage = Storage::Whole(file.into());

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_before_anything_is_written() {
+    fn content_that_does_not_fit_is_refused_before_a_byte_is_written() {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(4 << 20).unwrap();
         let (image, _) = written(|target| {

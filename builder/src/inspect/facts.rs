@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_image_is_an_error() {
+    fn a_file_that_is_not_an_image_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x");
         std::fs::write(&path, vec![0; 1 << 20]).unwrap();

@@ -137,7 +137,7 @@ mod tests {
     use crate::image::fixture;
 
     #[test]
-    fn an_image_is_drawn_with_what_is_wrong() {
+    fn an_image_is_drawn_with_its_warnings() {
         let fixture = fixture::image();
         let mut seen = super::super::inspect(&fixture.image.path).unwrap();
         let map = to_svg(&seen);

@@ -50,7 +50,7 @@ mod tests {
     use handoff::slot::Slot;
 
     #[test]
-    fn what_is_there_says_how_much_it_is() {
+    fn the_used_size_of_each_part_is_known() {
         let fixture = fixture::image();
         let image = ImageReader::open(&fixture.image.path).unwrap();
         let used = |role| used(&image, role).map(|bytes| bytes.0);

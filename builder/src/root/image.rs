@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_time_it_comes_from_the_store() {
+    fn a_second_build_takes_the_root_from_the_store() {
         let store = tempfile::tempdir().unwrap();
         let (first, made) = build(&tree(), store.path());
         let (second, kept) = build(&tree(), store.path());
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_does_not_hold_is_made_again() {
+    fn a_damaged_root_in_the_store_is_made_again() {
         let store = tempfile::tempdir().unwrap();
         let (first, _) = build(&tree(), store.path());
         let file = File::options().write(true).open(&first.verity).unwrap();
@@ -295,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_meanwhile_is_no_root() {
+    fn inputs_that_change_during_the_build_are_an_error() {
         struct Restless(std::cell::Cell<u32>);
 
         impl Recipe for Restless {

@@ -242,7 +242,7 @@ mod tests {
     use std::fs;
 
     #[test]
-    fn layers_are_merged_in_order_with_the_sites_files() {
+    fn layers_are_merged_in_order() {
         let folder = tempfile::tempdir().unwrap();
         let put = |path: &str, text: &str| {
             let path = folder.path().join(path);

@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn extended_attributes_arrive() {
+    fn extended_attributes_are_kept() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("root.squashfs");
         // The capability cap_net_raw=ep, as ping has it.
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_cannot_be_made_is_said_by_tar2sqfs() {
+    fn an_output_that_cannot_be_written_is_reported_by_tar2sqfs() {
         let error = make(Path::new("/nowhere/x"), 1, archive).unwrap_err();
         assert!(matches!(error, SquashfsError::Tool(ToolError::Failed { .. })), "{error}");
     }

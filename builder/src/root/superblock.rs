@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn each_field_is_compared_with_what_there_is() {
+    fn each_field_is_checked_against_the_file() {
         assert_eq!(check(&superblock(), 8192), Ok(()));
         let with = |at: usize, value: &[u8]| {
             let mut bytes = superblock();

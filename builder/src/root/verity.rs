@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn veritysetup_makes_the_same_tree_and_takes_ours() {
+    fn veritysetup_makes_and_accepts_the_same_tree() {
         // One level, exactly one full block, one block more, and two levels of more than one piece.
         for blocks in [2, 128, 129, 3000] {
             let folder = tempfile::tempdir().unwrap();

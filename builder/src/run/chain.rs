@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn qemu_is_told_every_file_and_every_driver() {
+    fn qemu_gets_every_file_and_driver_explicitly() {
         let folder = tempfile::tempdir().unwrap();
         let path = layered(folder.path());
         let chain = Chain::of(&path).unwrap();
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_in_the_header_that_changes_meanwhile_leads_nowhere() {
+    fn a_header_that_changes_meanwhile_opens_no_other_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = layered(folder.path());
         let chain = Chain::of(&path).unwrap();

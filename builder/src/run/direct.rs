@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_uki_that_holds_both_slots_are_named() {
+    fn without_a_valid_uki_both_slots_are_named() {
         let fixture = fixture::image();
         let role = handoff::partition::Role::Boot(Slot::A);
         let at = fixture.image.plan.partition(role).unwrap().offset.0;

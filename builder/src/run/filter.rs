@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_terminal_answers_does_not_reach_it() {
+    fn queries_that_a_terminal_answers_are_escaped() {
         assert_shown(b"~ # \x1b[6n\x1b[5n", "~ # ");
         assert_shown(b"\x1b[c\x1b[>c\x1b[=0cx\x1b[0q", "x\\u001b[0q");
         assert_shown(b"\x1b[21t\x1b[18t\x1b[x", "\\u001b[21t\\u001b[18t\\u001b[x");
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn modes_and_resets_do_not_reach_it() {
+    fn modes_and_resets_are_escaped() {
         assert_shown(b"\x1b[?1049h\x1b[=3hx\x1b[?25l\x1b[4h\x1b[!p", "x");
         assert_shown(b"\x1bc\x1b(0\x0e", "\\u001bc\\u001b(0\\u000e");
         assert_shown(b"\x1b7\x1b8\x1b[r\x1b[s", "\\u001b7\\u001b8\\u001b[r\\u001b[s");
@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_sequence_is_shown_and_the_next_byte_begins_a_new_one() {
+    fn an_unfinished_sequence_is_escaped_and_the_next_one_is_parsed() {
         assert_shown(b"\x1b[1\x1b[2J\x1b[3", "\\u001b[1\u{1b}[2J\\u001b[3");
         assert_shown(b"\x1b\x1b[m\x1b", "\\u001b\u{1b}[m\\u001b");
         assert_shown(b"\x1b[1\nx\x1b[\x08", "\\u001b[1\nx\\u001b[\u{8}");

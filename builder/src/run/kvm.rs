@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_kernel_proves_nothing() {
+    fn a_file_that_is_not_a_kernel_proves_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let memory = folder.path().join("acceleration");
         assert_eq!(detect(&memory, || Some("/dev/null".into())), Acceleration::Tcg);

@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_does_not_start_is_an_end_and_no_answer() {
+    fn a_machine_that_does_not_start_is_an_error() {
         let error = idle().wait_for("never", Duration::from_secs(30)).unwrap_err();
         assert!(matches!(error, MachineError::Ended { .. }), "{error}");
     }

@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_to_a_disk_can_be_logged() {
+    fn writes_to_a_disk_can_be_logged() {
         let mut setup = Setup::with_stick(Path::new("/i/a.img"));
         setup.disks[0].write_log = Some("/i/a,b.log".into());
         let line = line(&setup);
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stick_in_the_hand_is_a_medium_without_a_device() {
+    fn an_unplugged_stick_is_a_medium_without_a_device() {
         let mut setup = Setup::with_stick(Path::new("x"));
         setup.disks[0].bus = Bus::Unplugged;
         let line = line(&setup);

@@ -94,7 +94,7 @@ mod tests {
     /// An attack that once worked: a file name on the secret partition was printed, and `psyops run --headless`
     /// accepted it.
     #[test]
-    fn a_report_that_anything_else_wrote_is_none() {
+    fn a_report_from_another_source_is_ignored() {
         let report = BootReport { outcome: Outcome::Ok, configure: Configure::Ok, ..BootReport::default() };
         let forged = format!("{}{}", marker::REPORT, report.to_json());
         assert_eq!(parse(&forged, Some(&key(7))), None);
@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn the_loaders_word_is_final_only_for_a_rescue() {
+    fn a_report_of_the_loader_is_final_only_for_rescue() {
         for (outcome, configure, last) in [
             (Outcome::Ok, Configure::Pending, false),
             (Outcome::Ok, Configure::Ok, true),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn torn_reports_are_none() {
+    fn incomplete_reports_are_ignored() {
         let whole = line(Outcome::Ok, Configure::Ok);
         for key in [None, Some(&key(7))] {
             assert_eq!(parse(whole.get(..60).unwrap(), key), None);

@@ -45,7 +45,7 @@ fn documents_of(lock: &Lock) -> (Value, Value) {
 }
 
 #[test]
-fn every_package_is_in_both_once() {
+fn every_package_is_in_both_documents_once() {
     let (spdx, cyclonedx) = documents();
     let purl = "pkg:deb/debian/busybox-static@1%3A1.35.0-4%2Bb7?arch=amd64";
     let in_spdx = |package: &&Value| package["externalRefs"][0]["referenceLocator"] == purl;
@@ -56,7 +56,7 @@ fn every_package_is_in_both_once() {
 }
 
 #[test]
-fn our_programs_and_their_crates_are_in_them_and_the_workstations_are_not() {
+fn the_nodes_programs_and_crates_are_listed_and_the_workstations_are_not() {
     let (spdx, _) = documents();
     let names: Vec<&str> =
         spdx["packages"].as_array().unwrap().iter().filter_map(|package| package["name"].as_str()).collect();
@@ -95,7 +95,7 @@ fn ids_are_unique_and_every_relationship_leads_somewhere() {
 }
 
 #[test]
-fn an_imported_base_is_in_both_with_its_digest() {
+fn an_imported_base_is_in_both_documents_with_its_digest() {
     let digest = Sha256Digest::of(b"base");
     let image = ImportedBase::Image { manifest: digest, layers: Vec::new() };
     let tar = ImportedBase::Tar { sha256: digest, size: 1 };

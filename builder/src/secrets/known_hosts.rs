@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_says_nothing_of_a_node_is_left_out() {
+    fn an_address_that_identifies_no_node_is_left_out() {
         let folder = tempfile::tempdir().unwrap();
         let id = "home".parse().unwrap();
         let config = folder.path().join("config");

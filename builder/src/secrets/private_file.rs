@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_key_says_where_it_was_looked_for() {
+    fn a_missing_key_is_reported_with_its_path() {
         let error = read_private("signing key", Path::new("/nowhere/key")).unwrap_err();
         assert!(error.is_missing());
         assert_eq!(error.class(), Class::MissingInput);

@@ -323,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn swapped_files_are_found_out() {
+    fn swapped_files_are_detected() {
         let (_folder, store, admin) = store();
         store.write(&value("a"), b"one", &admin).unwrap();
         store.write(&value("b"), b"two", &admin).unwrap();

@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_mean_two_things_is_refused() {
+    fn an_ambiguous_base_is_refused() {
         let problem = |text: &str| text.parse::<Base>().unwrap_err().to_string();
         assert_eq!(problem("nano"), "it is micro, debian, tar:FILE or oci:REFERENCE");
         assert!(problem("oci:folder").contains("oci:./folder"), "{}", problem("oci:folder"));

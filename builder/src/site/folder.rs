@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_file_is_not_waited_for() {
+    fn a_pipe_is_not_waited_for() {
         let (outer, site) = sample();
         mknodat(CWD, outer.path().join("site/pipe"), FileType::Fifo, Mode::from_raw_mode(0o666), 0).unwrap();
         assert_eq!(site.read("pipe").unwrap_err().to_string(), "it is a pipe, not a file");
@@ -377,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_does_not_redirect_what_is_written() {
+    fn a_link_cannot_redirect_a_written_file() {
         let (outer, site) = sample();
         let at = |path: &str| outer.path().join(path);
         for path in ["files/out", "receipts/n1/stick.json", "receipts/signing.key"] {

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pin_is_something_else_than_its_name() {
+    fn a_pin_differs_from_the_plain_name() {
         let (plain, pinned) = (set(&["jq", "tree"]), set(&["jq=1.6", "tree"]));
         assert_eq!(pinned.beyond(&plain), ["jq=1.6"]);
         assert_eq!(plain.beyond(&plain), [""; 0]);

@@ -192,7 +192,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_is_no_toml_has_its_place() {
+    fn invalid_toml_is_reported_with_its_place() {
         let error = source("first-key = 1\nä = = 2").parse::<Sample>().unwrap_err();
         assert!(matches!(&error, SiteError::Syntax { at: Location { line: 2, .. }, .. }), "{error}");
     }

@@ -103,7 +103,7 @@ fn an_archive_is_reached_only_by_ways_that_fetch_bytes() {
 }
 
 #[test]
-fn the_keys_that_the_readme_lists_are_the_keys_there_are() {
+fn the_readme_lists_exactly_the_existing_keys() {
     let sample = Sample::new();
     let readme = fs::read_to_string(sample.0.path().join("README.md")).unwrap();
     let blocks: Vec<&str> =
@@ -193,7 +193,7 @@ fn an_unknown_key_is_named_with_its_place() {
 }
 
 #[test]
-fn a_folder_without_a_site_says_so() {
+fn a_folder_without_a_site_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let error = Site::load(folder.path()).unwrap_err();
     assert!(matches!(error, SiteError::NotASite { .. }), "{error}");
@@ -255,14 +255,14 @@ fn each_unknown_word_is_named_with_its_neighbour() {
 }
 
 #[test]
-fn actions_for_faults_are_taken() {
+fn actions_for_faults_are_read() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot.faults]\nrepair = \"rescue\"\n");
     assert_eq!(sample.load().unwrap().boot.faults.action(Fault::Repair), FaultAction::Rescue);
 }
 
 #[test]
-fn an_action_that_is_not_valid_is_refused_with_the_nearest_one() {
+fn an_invalid_action_is_refused_with_the_nearest_valid_one() {
     for (fault, action, nearest) in [
         ("root", "degraded", "nearest to it is \"reboot\""),
         ("seal", "continue", "nearest to it is \"degraded\""),
@@ -278,7 +278,7 @@ fn an_action_that_is_not_valid_is_refused_with_the_nearest_one() {
 }
 
 #[test]
-fn how_much_files_are_needed_has_a_default_of_the_site() {
+fn the_site_can_set_a_default_for_required() {
     let sample = Sample::new();
     sample.append("site.toml", "[boot]\nrequired = \"run\"\n");
     assert_eq!(sample.load().unwrap().boot.required, Required::Run);
@@ -337,7 +337,7 @@ fn hardening_is_safe_by_default_and_typed() {
 }
 
 #[test]
-fn rescue_has_no_login_unless_the_site_says_so() {
+fn rescue_has_no_login_unless_the_site_allows_one() {
     let sample = Sample::new();
     assert!(!sample.load().unwrap().rescue.has_login());
     let (closed, open) = ("console = \"off\"", "console = \"shell\"\nkeep-keys = true\nretry-after = 60");
@@ -423,7 +423,7 @@ fn each_wrong_value_of_a_node_is_refused() {
 }
 
 #[test]
-fn what_a_node_refers_to_must_be_there() {
+fn files_that_a_node_lists_must_exist() {
     let sample = Sample::new();
     sample.append(NODE, "[[file]]\nsource = \"missing\"\npath = \"x\"\n");
     assert!(matches!(sample.error(), SiteError::MissingSource { .. }));
@@ -518,7 +518,7 @@ fn each_wrong_package_is_refused_with_its_place() {
 }
 
 #[test]
-fn nothing_is_made_where_something_is() {
+fn init_does_not_overwrite_existing_files() {
     let folder = tempfile::tempdir().unwrap();
     let make =
         || init_site(folder.path(), &"lab".parse().unwrap(), &"a".parse().unwrap(), &keys(), &options());
@@ -563,7 +563,7 @@ fn the_default_site_is_made_once_with_private_keys_outside() {
 }
 
 #[test]
-fn an_imported_base_takes_no_packages() {
+fn an_imported_base_cannot_have_packages() {
     let sample = Sample::new();
     sample.edit("site.toml", "base = \"micro\"", "base = \"oci:registry.example/base:1\"");
     assert_eq!(sample.load().unwrap().base.to_string(), "oci:registry.example/base:1");
@@ -582,7 +582,7 @@ fn an_imported_base_takes_no_packages() {
 }
 
 #[test]
-fn a_base_that_could_mean_two_things_has_its_place() {
+fn an_ambiguous_base_is_reported_with_its_place() {
     let sample = Sample::new();
     sample.edit("site.toml", "base = \"micro\"", "base = \"oci:library/debian:12\"");
     let error = sample.error();
@@ -641,7 +641,7 @@ fn roles_and_overlays_that_are_links_to_a_key_folder_are_refused() {
 }
 
 #[test]
-fn links_that_stay_in_the_site_go_on_working() {
+fn links_inside_the_site_work() {
     let sample = Sample::new();
     let at = |path: &str| sample.0.path().join(path);
     fs::create_dir_all(at("shared/files")).unwrap();

@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn changes_are_said_in_words_where_there_are_words() {
+    fn changes_are_described_in_words_where_possible() {
         let digest = |text: &str| Sha256Digest::of(text.as_bytes());
         let old = Inputs::new(StepName::Root, "1")
             .with("release", "1.0")

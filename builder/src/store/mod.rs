@@ -272,7 +272,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_quicker_one_wins() {
+    fn of_two_builders_the_faster_one_wins() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let place = store.derived("kernel", &Sha256Digest::of(b"x"), "");
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_was_damaged_does_not_hold() {
+    fn a_damaged_file_is_not_used() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("base.tar");
         assert!(!Store::holds(&place));

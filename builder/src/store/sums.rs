@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_changed_added_or_lost_is_named() {
+    fn changed_added_and_missing_files_are_named() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path()).unwrap();
         let place = store.derived("kernel", &Sha256Digest::of(b"x"), "");

@@ -60,7 +60,7 @@ fn text(tree: &LayeredTree, path: &str) -> Option<String> {
 }
 
 #[test]
-fn a_file_over_a_file_of_the_base_needs_no_word_and_modes_do_not_follow_the_umask() {
+fn an_overlay_may_replace_a_file_of_the_base_and_modes_ignore_the_umask() {
     let sample = Sample::new();
     sample.put("high/usr/bin/tool", "#!/bin/sh\n");
     let bits = |path: &str, mode| {
@@ -170,7 +170,7 @@ fn the_manifest_gives_owners_and_modes_by_path_and_pattern() {
 }
 
 #[test]
-fn what_a_manifest_says_in_vain_is_an_error() {
+fn a_rule_that_matches_nothing_is_an_error() {
     let sample = Sample::new();
     sample.put("high/etc/issue.net", "");
     std::os::unix::fs::symlink("issue", sample.0.path().join("overlays/high/etc/link")).unwrap();
@@ -235,7 +235,7 @@ fn links_in_an_overlay_stay_links_and_are_not_read() {
 }
 
 #[test]
-fn what_becomes_a_link_after_it_was_looked_at_is_not_read() {
+fn a_file_replaced_by_a_link_after_the_check_is_not_read() {
     let sample = Sample::new();
     let tree = sample.lay().unwrap();
     let motd = sample.0.path().join("overlays/low/etc/motd");

@@ -65,7 +65,7 @@ fn paths_stay_inside() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_value_is_read_back() {
     let mut tree = merged_usr();
     let long = format!("usr/share/{}/{}", "d".repeat(90), "n".repeat(120));
     tree.insert_file(&long, 0o4711, *b"long").unwrap();
@@ -142,7 +142,7 @@ fn gnu_tar_agrees() {
 }
 
 #[test]
-fn a_folder_is_laid_with_modes_of_the_x_bit_alone() {
+fn modes_in_a_folder_depend_only_on_the_x_bit() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = tempfile::tempdir().unwrap();
     let put = |name: &str, mode: u32| {
@@ -171,7 +171,7 @@ fn a_prefix_moves_a_folder() {
 }
 
 #[test]
-fn a_socket_cannot_be_laid() {
+fn a_socket_in_a_folder_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let _listener = std::os::unix::net::UnixListener::bind(folder.path().join("s")).unwrap();
     let error = LayeredTree::new().add_directory(folder.path(), "").unwrap_err();

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_say_what_goes() {
+    fn names_of_whiteouts_are_parsed() {
         let of = |path: &str| Whiteout::of(path).unwrap();
         assert_eq!(of("etc/motd"), None);
         assert_eq!(of("etc/.wh.motd"), Some(Whiteout::Path("etc/motd".into())));

@@ -220,7 +220,7 @@ fn the_secret_partition_is_compared_with_the_seal() {
 }
 
 #[test]
-fn an_identity_that_does_not_open_the_seal_is_no_damage() {
+fn an_identity_that_does_not_open_the_seal_is_not_damage() {
     let site_fixture = SiteFixture::new();
     let seal = site_fixture.seal(4);
     site_fixture.keep(&seal);
@@ -256,7 +256,7 @@ fn an_identity_that_does_not_open_the_seal_is_no_damage() {
 }
 
 #[test]
-fn what_was_not_checked_is_said() {
+fn unchecked_parts_are_listed() {
     let fixture = fixture::image();
     let image = ImageReader::open(&fixture.image.path).unwrap();
     let seen = verify(&image, None, None).unwrap();

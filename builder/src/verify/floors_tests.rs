@@ -74,7 +74,7 @@ fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
 }
 
 #[test]
-fn an_older_seal_in_the_other_place_is_told_by_verify_and_inspect() {
+fn an_older_seal_in_the_other_slot_is_reported_by_verify_and_inspect() {
     let key = SigningKey::generate().unwrap();
     let mut least_generation = LeastGeneration::default();
     least_generation.raise_all(4);

@@ -31,7 +31,7 @@ fn flipped(fixture: &Fixture, at: u64) -> Verification {
 }
 
 #[test]
-fn a_whole_image_is_whole_and_says_what_is_in_it() {
+fn a_whole_image_passes_every_check() {
     let fixture = fixture::image();
     let seen = look(&fixture);
     assert!(seen.is_whole(), "{}", to_text(&seen));
@@ -97,7 +97,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
 }
 
 #[test]
-fn a_cut_image_is_said_to_be_cut() {
+fn a_truncated_image_is_reported_as_cut_off() {
     let fixture = fixture::image();
     let file = File::options().write(true).open(&fixture.image.path).unwrap();
     let length = file.metadata().unwrap().len();
@@ -159,7 +159,7 @@ fn another_selector_and_another_sites_keys_are_named() {
 
 /// The initramfs is garbage, but it is never read: the signature is not by a key of the site.
 #[test]
-fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_holds() {
+fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_is_verified() {
     let fixture = fixture::image();
     let image = ImageReader::open(&fixture.image.path).unwrap();
     let uki = slot::uki(&image, A).unwrap();

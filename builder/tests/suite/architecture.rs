@@ -45,7 +45,7 @@ fn only_the_table_knows_an_architecture() -> Result<()> {
 }
 
 #[test]
-fn what_is_looked_for_is_found() {
+fn code_that_matches_on_an_architecture_is_found() {
     let text = "/// On amd64.\nlet a = \"main/binary-amd64\";\n#[cfg(test)]\nconst B: &str = \"q35\";\n";
     assert_eq!(lines_that_know(text).collect::<Vec<_>>(), ["let a = \"main/binary-amd64\";"]);
 }

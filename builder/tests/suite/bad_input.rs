@@ -86,7 +86,7 @@ impl Fixture {
 }
 
 #[test]
-fn output_that_is_lost_is_an_error() {
+fn output_that_cannot_be_written_is_an_error() {
     let run = |stdout: fs::File| {
         let mut command = Command::new(env!("CARGO_BIN_EXE_psyops"));
         command.args(["disks", "--json"]).stdout(stdout).output().unwrap()
@@ -131,7 +131,7 @@ fn partitions_that_are_too_small_are_named_with_numbers() {
 }
 
 #[test]
-fn a_folder_that_is_not_there_is_named() {
+fn a_missing_folder_is_named_in_the_error() {
     Fixture::new().fails(&["--node", "pi1", "--output", "no/such/pi1.img"], 73, &["no/such"]);
 }
 
@@ -157,7 +157,7 @@ fn a_missing_host_tool_is_named_with_its_package() {
 }
 
 #[test]
-fn what_is_no_image_is_not_run_or_looked_into() {
+fn a_file_that_is_not_an_image_is_not_run_or_read() {
     let fixture = Fixture::new();
     fs::create_dir_all(fixture.at("data")).unwrap();
     fs::write(fixture.at("data/x.img"), vec![0; 1 << 20]).unwrap();

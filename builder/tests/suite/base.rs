@@ -183,7 +183,7 @@ fn a_package_that_does_not_exist_is_named() {
 /// A lock that names a package of ours, and a mirror on this machine that has it. Nothing is fetched, and the package
 /// is not read.
 #[test]
-fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
+fn an_unvouched_package_is_not_fetched() {
     let folder = tempfile::tempdir().unwrap();
     let mirror = TcpListener::bind("127.0.0.1:0").unwrap();
     mirror.set_nonblocking(true).unwrap();
@@ -230,7 +230,7 @@ fn a_package_that_nothing_vouches_for_is_not_even_fetched() {
 
 /// Only the user can know whether a tar is the right one: a build that cannot ask refuses it.
 #[test]
-fn the_first_build_does_not_take_a_tar_that_was_not_confirmed() {
+fn the_first_build_refuses_an_unconfirmed_tar() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "tar:root.tar", "");
     std::fs::write(site.dir.join("root.tar"), "a tar").unwrap();

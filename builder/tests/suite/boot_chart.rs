@@ -71,7 +71,7 @@ fn there_is_a_row_for_each_step_a_legend_and_a_critical_path() {
 }
 
 #[test]
-fn bars_are_on_the_page_in_proportion_and_kinds_differ_in_colour() {
+fn bars_are_to_scale_and_kinds_differ_in_colour() {
     let (_folder, file) = picture(&report());
     let number = |name: &str, attribute: &str| -> i64 {
         let row =
@@ -103,7 +103,7 @@ fn the_picture_in_the_readme_is_of_the_report_beside_it() {
 }
 
 #[test]
-fn the_command_draws_what_a_console_said_and_answers_wrong_files() {
+fn the_command_draws_console_logs_and_reports_wrong_files() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("console.log");
     let text = format!("[    1.0] kernel\r\n{}{}\r\nlogin: ", handoff::marker::REPORT, report().to_json());

@@ -72,7 +72,7 @@ fn a_machine_cannot_send_sequences_to_the_terminal() {
 }
 
 #[test]
-fn the_raw_console_is_given_on_request() {
+fn raw_console_passes_everything_unchanged() {
     let place = Fixture::new("exit 0");
     let shown = place.on_a_terminal("psyops run x.img --raw-console");
     assert!(shown.contains("\u{1b}]52;c;cm0=\u{7}\u{1b}[6n"), "{shown:?}");
@@ -102,7 +102,7 @@ fn keys_reach_the_machine() {
 }
 
 #[test]
-fn a_console_that_talks_without_end_is_not_held_in_memory() {
+fn endless_console_output_is_not_kept_in_memory() {
     let place = Fixture::new("exec yes 'psyops-report: {}'");
     // Its memory is limited, so holding all output would end it in another way.
     let line =

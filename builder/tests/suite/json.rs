@@ -245,7 +245,7 @@ pub(crate) fn results(said: &str) -> Vec<Value> {
 }
 
 #[test]
-fn a_path_that_is_not_text_is_no_reason_to_fail() {
+fn a_path_that_is_not_utf8_does_not_fail_a_command() {
     use std::os::unix::ffi::OsStrExt as _;
     let place = tempfile::TempDir::new().unwrap();
     let site = std::ffi::OsStr::from_bytes(b"bad\xff");

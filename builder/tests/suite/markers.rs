@@ -23,7 +23,7 @@ fn marker(line: &str) -> Option<String> {
 }
 
 #[test]
-fn no_comment_marks_something_as_open() -> Result<()> {
+fn no_comment_has_an_open_marker() -> Result<()> {
     let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no checkout")?;
     let listing = Command::new("git").args(["ls-files"]).current_dir(checkout).output()?;
     ensure!(listing.status.success(), "git ls-files failed");

@@ -58,7 +58,7 @@ impl Fixture {
 }
 
 #[test]
-fn what_is_to_be_done_about_seals_works_as_it_is_printed() {
+fn printed_commands_for_seals_work() {
     let fixture = Fixture::new();
     let new = "psyops init 'my site' --node pi2";
     fixture.leads("psyops seal --site 'my site' --node pi2", 66, new, 0);
@@ -72,7 +72,7 @@ fn what_is_to_be_done_about_seals_works_as_it_is_printed() {
 }
 
 #[test]
-fn a_node_whose_keys_are_lost_gets_new_ones_by_what_is_printed() {
+fn printed_commands_replace_the_lost_keys_of_a_node() {
     let fixture = Fixture::new();
     fixture.ends("psyops seal --site 'my site' --all", 0);
     fs::remove_dir_all(fixture.at("my site/secrets/nodes/pi1")).unwrap();
@@ -87,7 +87,7 @@ fn a_node_whose_keys_are_lost_gets_new_ones_by_what_is_printed() {
 }
 
 #[test]
-fn what_is_to_be_done_about_keys_works_as_it_is_printed() {
+fn printed_commands_for_keys_work() {
     let fixture = Fixture::new();
     let (show, accept) = ("psyops trust show --site 'my site'", "psyops trust accept --site 'my site'");
     fixture.leads(&format!("{accept} age1wrong"), 66, show, 0);
@@ -114,7 +114,7 @@ fn what_is_to_be_done_about_keys_works_as_it_is_printed() {
 }
 
 #[test]
-fn what_is_to_be_done_about_the_lock_works_as_it_is_printed() {
+fn printed_commands_for_the_lock_work() {
     let fixture = Fixture::new();
     let settings = fixture.at("my site/site.toml");
     let text = fs::read_to_string(&settings).unwrap();
@@ -154,7 +154,7 @@ fn lacks_the_site(line: &str) -> bool {
 }
 
 #[test]
-fn no_message_writes_a_command_of_a_site_by_itself() {
+fn no_message_formats_a_command_of_a_site_by_hand() {
     assert!(
         lacks_the_site("    Some(\"psyops lock update \".into())")
             && !lacks_the_site("psyops(\"lock update\")")

@@ -214,7 +214,7 @@ fn names_of_files_and_places_cannot_forge_a_line() -> Result<()> {
 }
 
 #[test]
-fn what_a_site_says_cannot_forge_a_line() -> Result<()> {
+fn texts_of_a_site_cannot_forge_a_line() -> Result<()> {
     let fixture = Fixture::new()?;
     let settings = fs::read_to_string(fixture.at("site/site.toml"))?;
     let quoted = serde_json::to_string(NAME)?;

@@ -120,7 +120,7 @@ fn has(sources: &BTreeSet<String>, module: &str) -> bool {
 }
 
 #[test]
-fn what_makes_a_step_is_in_its_recipe() -> Result<()> {
+fn the_sources_of_a_step_are_in_its_recipe() -> Result<()> {
     let recipes = recipes()?;
     assert_eq!(recipes.len(), BY_KEY.len());
     let mut missing = Vec::new();

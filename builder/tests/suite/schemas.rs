@@ -276,7 +276,7 @@ fn a_schema_with_a_gap_is_found() {
 }
 
 #[test]
-fn what_commands_print_without_packages_is_as_their_schemas_say() -> Result<()> {
+fn output_without_packages_matches_the_schemas() -> Result<()> {
     let home = prepared_home();
     for (command, words) in SITE_RUNS {
         check_command(command, &result(home.path(), words)).with_context(|| words.to_owned())?;
@@ -285,7 +285,7 @@ fn what_commands_print_without_packages_is_as_their_schemas_say() -> Result<()> 
 }
 
 #[test]
-fn what_commands_print_about_problems_is_as_their_schemas_say() -> Result<()> {
+fn output_about_problems_matches_the_schemas() -> Result<()> {
     let fixture = Fixture::new();
     let said = |words: &[&str]| -> Result<Value> {
         let output = fixture.psyops(words);
@@ -364,7 +364,7 @@ fn full_report() -> BootReport {
 }
 
 #[test]
-fn a_boot_report_is_as_its_schema_says() -> Result<()> {
+fn a_boot_report_matches_its_schema() -> Result<()> {
     for report in [BootReport::default(), full_report()] {
         check("boot-report", &serde_json::from_str(&report.to_json())?)?;
     }
@@ -372,7 +372,7 @@ fn a_boot_report_is_as_its_schema_says() -> Result<()> {
 }
 
 #[test]
-fn what_the_agent_prints_of_an_installed_seal_is_as_its_schema_says() -> Result<()> {
+fn the_agents_output_about_an_installed_seal_matches_its_schema() -> Result<()> {
     let generation = |number| Generation::new(number).context("no generation");
     for installed in [
         Installed::Written { slot: Slot::B, replaced: Some(generation(1)?) },
@@ -416,7 +416,7 @@ fn agent_prints(root: &Path, words: &[&str]) -> Result<Value> {
     let words: Vec<&str> =
         ["psyops-agent", "--root", root].into_iter().chain(words.iter().copied()).collect();
     let output = Command::new(env::current_exe()?)
-        .args(["--exact", "schemas::what_the_agent_prints_is_as_its_schemas_say", "--nocapture"])
+        .args(["--exact", "schemas::the_agents_output_matches_its_schemas", "--nocapture"])
         .env(AGENT_WORDS, words.join("\n"))
         .output()?;
     let printed = String::from_utf8(output.stdout)?;
@@ -427,7 +427,7 @@ fn agent_prints(root: &Path, words: &[&str]) -> Result<Value> {
 }
 
 #[test]
-fn what_the_agent_prints_is_as_its_schemas_say() -> Result<()> {
+fn the_agents_output_matches_its_schemas() -> Result<()> {
     if let Ok(words) = env::var(AGENT_WORDS) {
         let _ = agent::cli::run(agent::cli::Arguments::parse_from(words.lines()));
         return Ok(());

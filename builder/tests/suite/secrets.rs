@@ -216,7 +216,7 @@ fn forged(home: &Home, generation: u64, key: &keys::issue::signing::SigningKey) 
 }
 
 #[test]
-fn a_key_that_was_put_into_the_store_is_not_a_nodes_key() {
+fn a_planted_key_in_the_store_is_not_a_nodes_key() {
     let home = Home::new();
     home.prepare();
     let site = add_node(&home.site(), &"evil".parse().unwrap(), None).unwrap();
@@ -237,7 +237,7 @@ fn a_key_that_was_put_into_the_store_is_not_a_nodes_key() {
 }
 
 #[test]
-fn the_kept_seal_vouches_for_a_nodes_key_where_nothing_was_noted() {
+fn the_stored_seal_vouches_for_a_nodes_key_if_there_is_no_note() {
     let home = Home::new();
     let first = home.prepare().seal;
     let notes = home.at("config/home/home.nodes.toml");
@@ -261,7 +261,7 @@ fn replace_seal(home: &Home, above: Option<u64>) -> Result<Prepared, Error> {
 }
 
 #[test]
-fn the_generation_of_an_unknown_signer_is_not_believed() {
+fn the_generation_of_an_unknown_signer_is_not_used() {
     let home = Home::new();
     let path = home.prepare().seal.path;
     fs::write(&path, forged(&home, u64::MAX - 1, &keys::issue::signing::SigningKey::generate().unwrap()))
@@ -406,7 +406,7 @@ fn the_partition_is_whole_and_equal_from_run_to_run() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_with_numbers() {
+fn secrets_that_do_not_fit_are_refused_with_sizes() {
     let home = Home::new();
     fs::write(home.at("site/big"), vec![7; 3_000_000]).unwrap();
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"big\"\nsource = \"big\"\n");
@@ -491,7 +491,7 @@ fn nothing_private_is_in_the_site() {
 }
 
 #[test]
-fn a_secret_that_is_not_there_is_named() {
+fn a_missing_secret_is_named() {
     let home = Home::new();
     home.append("nodes/demo.toml", "\n[[file]]\npath = \"wifi\"\nsecret = \"wifi\"\n");
     let error: Error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();

@@ -127,7 +127,7 @@ fn lives(pid: &str) -> bool {
 }
 
 #[test]
-fn a_signal_at_any_moment_leaves_no_half_made_file_and_no_key() {
+fn a_signal_at_any_moment_leaves_no_unfinished_file_and_no_key() {
     let fixture = Fixture::new();
     // Keys and seal are made first, so that they do not take time later.
     assert!(fixture.mksecrets().status().unwrap().success());
@@ -151,7 +151,7 @@ fn a_signal_at_any_moment_leaves_no_half_made_file_and_no_key() {
 }
 
 #[test]
-fn what_a_sigkill_leaves_behind_is_removed_by_the_next_run() {
+fn leftovers_of_a_sigkill_are_removed_by_the_next_run() {
     let fixture = Fixture::new();
     assert!(fixture.mksecrets().status().unwrap().success());
     for number in 0..10 {

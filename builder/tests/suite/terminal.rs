@@ -53,7 +53,7 @@ fn a_key_is_accepted_only_where_it_is_typed_in_full() {
 }
 
 #[test]
-fn an_answer_counts_for_its_question_alone() {
+fn an_answer_counts_only_for_its_question() {
     let fixture = Fixture::new();
     let other = fixture.add_recipient();
     // The same key as that of a node: accepting the node does not make its owner an admin.

@@ -107,7 +107,7 @@ fn programs_that_hold_keys_leave_no_core() {
 }
 
 #[test]
-fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
+fn changed_keys_or_ids_are_reported_before_a_missing_key() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let path = fixture.at("site/site.toml");
@@ -136,7 +136,7 @@ fn a_change_of_keys_or_id_is_said_before_a_key_that_is_missing() {
 }
 
 #[test]
-fn a_site_whose_id_was_changed_is_not_checked_with_its_own_keys() {
+fn a_site_with_a_changed_id_is_not_checked_with_its_own_keys() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let path = fixture.at("site/site.toml");
@@ -170,7 +170,7 @@ fn a_site_whose_id_was_changed_is_not_checked_with_its_own_keys() {
 }
 
 #[test]
-fn where_nothing_was_accepted_it_is_said_whose_keys_count() {
+fn without_accepted_keys_the_used_keys_are_reported() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     fs::rename(fixture.at("config"), fixture.at("elsewhere")).unwrap();

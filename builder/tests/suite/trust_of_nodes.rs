@@ -63,7 +63,7 @@ fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
 }
 
 #[test]
-fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
+fn a_host_key_changed_by_a_committer_is_refused() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let (before, _) = fixture.ends(&["known-hosts", "--site", "site"], 0);
@@ -112,7 +112,7 @@ fn a_committer_who_changes_a_nodes_host_key_is_not_believed() {
 }
 
 #[test]
-fn a_host_key_that_was_planted_for_a_new_node_is_not_believed() {
+fn a_host_key_planted_for_a_new_node_is_refused() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     fs::write(fixture.at("site/nodes/git.example.toml"), "").unwrap();
@@ -230,7 +230,7 @@ fn a_committer_cannot_use_up_the_numbers_of_floors() {
 }
 
 #[test]
-fn a_floor_is_noted_even_if_the_seals_fail_and_kept_seals_say_it_elsewhere() {
+fn a_floor_is_noted_even_if_making_seals_fails_and_is_read_from_seals_elsewhere() {
     let fixture = Fixture::new();
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     let site = fixture.at("site/site.toml");

@@ -141,7 +141,7 @@ fn every_byte_of_the_header_and_bytes_of_all_entries_are_covered() {
 }
 
 #[test]
-fn entries_that_cannot_be_are_refused_with_their_names() {
+fn invalid_entries_are_refused_and_named() {
     let lba = |lba: u64| lba.to_le_bytes();
     let (first_usable, last_usable) = (Lba(34), Lba(BLOCKS - 34));
     let outside = |entry, starting, ending| Problem::OutsideUsableLbas {
@@ -189,7 +189,7 @@ fn two_partitions_with_one_guid_are_refused() {
 }
 
 #[test]
-fn two_partitions_with_one_role_are_told_where_that_role_is_wanted() {
+fn two_partitions_with_one_role_are_reported_when_that_role_is_read() {
     let table = first(&Sample::new(256).with_role_of(1, 6)).unwrap().table;
     let twice = DuplicateRole { role: Role::Control, numbers: [2, 7] };
     assert_eq!(table.partition(Role::Control), Err(twice.clone()));
@@ -200,7 +200,7 @@ fn two_partitions_with_one_role_are_told_where_that_role_is_wanted() {
 }
 
 #[test]
-fn both_copies_that_hold_and_differ_are_told() {
+fn two_valid_copies_that_differ_are_reported() {
     let mut sample = Sample::new(128);
     let other = Sample::new(128).with_entry(0, EntryField::UniquePartitionGuid, [99; 16]);
     let end = sample.bytes.len() - 33 * 512;
@@ -223,7 +223,7 @@ fn an_image_on_a_larger_medium_has_its_backup_where_the_primary_says_or_else_the
 }
 
 #[test]
-fn an_image_that_was_cut_says_so() {
+fn a_truncated_image_is_reported_as_cut_off() {
     let mut sample = Sample::new(128);
     sample.bytes.truncate(1000 * 512);
     let found = both(&sample);
@@ -240,7 +240,7 @@ fn an_image_that_was_cut_says_so() {
 }
 
 #[test]
-fn what_is_asked_for_is_bounded_and_in_whole_blocks() {
+fn reads_are_bounded_and_in_whole_blocks() {
     let mut sample = Sample::new(128);
     sample.bytes.truncate(1024);
     let sample = sample.with(true, Field::NumberOfPartitionEntries, u32::MAX.to_le_bytes());

@@ -44,7 +44,7 @@ fn all_keys_are_read() {
 }
 
 #[test]
-fn defaults_are_those_of_a_site_that_says_nothing() {
+fn defaults_apply_if_the_site_sets_nothing() {
     let node = NodeSettings::decode("format = 1\nsite = 'a'\nnode = 'b'\nbase = 'debian'").unwrap();
     assert_eq!((&node.login, node.configure), (&ConsoleLogin::Off, ConfigureLimits::default()));
     assert_eq!((node.configure.deadline.get(), node.configure.retries), (600, 3));
@@ -168,7 +168,7 @@ fn card() -> impl Strategy<Value = Card> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(300) })]
     #[test]
-    fn what_is_written_is_read(node in settings()) {
+    fn a_written_value_is_read_back(node in settings()) {
         let text = node.encode();
         prop_assert_eq!(NodeSettings::decode(&text), Ok(node), "{}", text);
     }

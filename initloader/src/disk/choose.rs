@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn each_reason_against_a_disk_is_said() {
+    fn each_reason_against_a_disk_is_reported() {
         let mut blank = disk("sda", 0xaa);
         blank.partitions.clear();
         blank.problem = Some("no GPT".into());

@@ -163,7 +163,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(7);
 
     #[test]
-    fn what_was_said_to_its_end_counts() {
+    fn only_complete_answers_of_the_child_count() {
         let lines =
             ["info\tseal of node alpha", "node\talpha", "serial\t3", "address\t* 192.0.2.1/24 -", "end"];
         let (said, log) = heard(&lines);
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_wrong_is_said_with_what_to_do() {
+    fn each_problem_is_reported_with_advice() {
         let missing = heard(&["problem\tno valid seal; what to do: make one", "end"]).0;
         let problem = missing.addresses(Ok(Ended::Exited(0)), PATIENCE);
         assert_eq!(problem, Err("no valid seal; what to do: make one".into()));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_log_of_the_child_becomes_the_log() {
+    fn the_log_of_the_child_is_added() {
         let lines = [
             "error\ta seal is not used",
             "debug\tdisk took 4 ms",

@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hash_that_is_not_valid_matches_no_password() {
+    fn an_invalid_hash_accepts_no_password() {
         for bad in [
             String::new(),
             FOREIGN.replace("argon2id", "argon2i"),

@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_memory_and_what_follows_is_a_line_of_its_own() {
+    fn an_endless_line_takes_no_memory_and_the_next_line_is_separate() {
         let mut input =
             std::io::repeat(b'a').take(1 << 20).chain(&b"\nstatus\n\nsecrets check\nexit\nlog\n"[..]);
         let mut output = Vec::new();

@@ -83,13 +83,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_login_no_command_is_offered() {
+    fn without_a_login_no_command_is_listed() {
         let text = ways_in(&RescuePolicy::default()).join("\n");
         assert!(text.contains("600 s") && !text.contains("secrets"), "{text}");
     }
 
     #[test]
-    fn a_screen_says_whether_keys_are_open() {
+    fn the_screen_shows_whether_keys_can_be_read() {
         let policy = RescuePolicy { console: ConsoleAccess::Shell, ..RescuePolicy::default() };
         assert!(ways_in(&policy).join("\n").contains("not in memory"));
         let open = RescuePolicy { keep_keys: true, ..policy };

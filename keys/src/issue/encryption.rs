@@ -78,7 +78,7 @@ mod tests {
     use crate::issue::identity_file::generate;
 
     #[test]
-    fn only_the_recipients_can_open_it() {
+    fn only_recipients_can_decrypt() {
         let (node, admin, other) = (generate(), generate(), generate());
         let recipients = [node.recipient(), admin.recipient()];
         let armored = encrypt_armored(&recipients, b"value").unwrap();
@@ -92,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_and_other_files_are_told_apart() {
+    fn damage_and_foreign_files_have_different_errors() {
         let node = generate();
         let mut file = encrypt(&[node.recipient()], b"value").unwrap();
         assert_eq!(decrypt(&node, b"hello").unwrap_err(), DecryptFailed::NotAge);

@@ -269,7 +269,7 @@ mod tests {
     use crate::signature::{BadSignature, verify};
 
     #[test]
-    fn what_is_signed_verifies_and_nothing_else() {
+    fn only_the_signed_content_verifies() {
         let key = SigningKey::generate().unwrap();
         let other = SigningKey::generate().unwrap();
         let signature = key.sign(b"content", "a comment").unwrap();

@@ -112,7 +112,7 @@ fn a_cut_at_any_step_leaves_old_or_new_and_heals() {
 }
 
 #[test]
-fn one_failed_step_is_told_and_leaves_no_temporary_file() {
+fn a_failed_step_is_reported_and_leaves_no_temporary_file() {
     let seal = seal();
     for step in [Step::Create, Step::Owner, Step::Write, Step::Mode, Step::SyncFile, Step::Rename] {
         let store = broken_store();
@@ -136,7 +136,7 @@ fn one_failed_step_is_told_and_leaves_no_temporary_file() {
 }
 
 #[test]
-fn what_found_no_room_is_tried_again_once_the_unknown_is_gone() {
+fn a_repair_without_room_is_repeated_after_unknown_files_are_removed() {
     let seal = seal();
     let store = broken_store();
     let comparison = compare(store.path(), seal.manifest()).unwrap();

@@ -166,7 +166,7 @@ mod tests {
     use crate::issue::identity_file::generate;
 
     #[test]
-    fn what_age_writes_is_read_at_every_length_around_a_chunk() {
+    fn files_of_age_are_read_at_every_length_around_a_chunk() {
         let (node, other) = (generate(), generate());
         for length in [0, 1, CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 17] {
             let plain: Vec<u8> = (0..length).map(|at| at.to_le_bytes()[0] ^ at.to_le_bytes()[1]).collect();
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_none_is_told_from_damage() {
+    fn a_missing_header_is_distinguished_from_damage() {
         let node = generate();
         let file = encrypt(&[node.recipient()], b"content").unwrap();
         for bad in [&b""[..], b"hello", b"age-encryption.org/v2\n", b"age-encryption.org/v1\n-> X25519"] {

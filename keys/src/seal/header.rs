@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_value_is_read_back() {
         let text = header_text(&header());
         let (read, length, payload) = Header::decode(text.as_bytes()).unwrap();
         assert_eq!(read.encode(42), text);

@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_flushed_or_forced_is_never_missing() {
+    fn flushed_and_forced_writes_are_never_missing() {
         let mut events: Vec<Event> = (0..6).map(|sector| write(sector, "x")).collect();
         events.push(Event::Flush);
         events.extend((6..14).map(|sector| write(sector, "y")));
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn a_replay_of_all_is_what_the_disk_held() {
+    fn a_replay_of_all_writes_gives_the_content_of_the_disk() {
         let requests = requests(vec![write(0, "ab"), Event::Flush, write(1, "cd")]);
         let mut image = vec![b'.'; 3 * SECTOR];
         requests

@@ -211,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_lost_is_counted_and_named() {
+    fn lost_states_are_counted_and_named() {
         let mut tally = Tally::new("one-change");
         let cut = |kind| Cut { issued: 3, kind };
         tally.possible = 4;

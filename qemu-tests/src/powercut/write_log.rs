@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn each_way_to_be_no_log_has_its_error() {
+    fn each_invalid_log_has_its_error() {
         assert!(matches!(WriteLog::parse(&[]), Err(BadWriteLog::NoMagic(0))));
         let with = |change: &dyn Fn(&mut Vec<u8>)| {
             let mut bytes = superblock(1);

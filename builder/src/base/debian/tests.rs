@@ -215,7 +215,7 @@ fn a_script_runs_and_neither_key_nor_archive_is_in_the_root() {
 /// Each kind of leftover, in a build: the error names the file, what it is, and the package. What a rule is for is
 /// gone.
 #[test]
-fn what_scripts_leave_is_refused_by_name_and_known_leftovers_are_removed() {
+fn leftovers_of_scripts_are_refused_by_name_and_known_ones_removed() {
     let mut place = Fixture::new();
     let today = rfc3339(now());
     let (today, _) = today.split_once('T').unwrap();

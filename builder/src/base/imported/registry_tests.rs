@@ -144,7 +144,7 @@ fn a_digest_is_pulled_whatever_the_tag_says() {
 }
 
 #[test]
-fn what_a_registry_sends_instead_of_a_layer_or_a_manifest_is_not_taken() {
+fn wrong_content_from_a_registry_is_refused() {
     let registry = RunningRegistry::start();
     let place = place(&registry, ":stable");
     registry.push(&place, "one");

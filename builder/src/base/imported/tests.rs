@@ -119,7 +119,7 @@ pub(super) fn text(tree: &LayeredTree, path: &str) -> Option<String> {
 }
 
 #[test]
-fn a_tar_is_taken_whatever_it_is_packed_with() {
+fn a_tar_is_read_with_every_compression() {
     let plain = tar(&system());
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
     std::io::Write::write_all(&mut gzip, &plain).unwrap();
@@ -201,7 +201,7 @@ fn a_layer_that_is_not_what_its_name_says_does_not_reach_the_store() {
 }
 
 #[test]
-fn each_image_that_is_none_for_nodes_has_its_message() {
+fn each_unsuitable_image_has_its_message() {
     let place = Fixture::new("oci:./layout");
     let problem = || place.resolve().unwrap_err().to_string();
     assert!(problem().contains("has no file oci-layout"), "{}", problem());
@@ -220,7 +220,7 @@ fn each_image_that_is_none_for_nodes_has_its_message() {
 }
 
 #[test]
-fn a_base_without_an_init_says_what_is_needed() {
+fn a_base_without_an_init_is_refused_with_advice() {
     let place = Fixture::new("tar:root.tar");
     for (remove, says) in [("sbin/init", "systemd"), ("bin/sh", "bin/sh"), ("bin/busybox", "busybox")] {
         let mut tree = system();

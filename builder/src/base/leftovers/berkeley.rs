@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_begins_like_a_database_stays() {
+    fn a_file_that_only_begins_like_a_database_is_unchanged() {
         let mut short = vec![0; 511];
         short[MAGIC_AT].copy_from_slice(&0x0006_1561_u32.to_le_bytes());
         assert_eq!((with_id("x", &short), with_id("x", &[0; 4096]), with_id("x", b"")), (None, None, None));

@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mention_of_passwords_is_not_a_password() {
+    fn text_about_passwords_is_not_a_password() {
         for text in [
             "root:*:20000:0:99999:7:::\ndaemon:!:20000::::::\n",
             "passwd:         files systemd\npassword\t[success=1]\tpam_unix.so obscure yescrypt\n",

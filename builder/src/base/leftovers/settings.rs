@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_is_found_under_a_name_that_says_so() {
+    fn an_id_is_found_by_the_name_of_its_setting() {
         for found in [
             "# comment\nMY_HOSTID=\"417512d890ee4aa9a2a24552c79a923c\"\n",
             "uuid = '2b2ff9f0-4b4c-4a17-9c23-0d3f0f6ab5d1';",

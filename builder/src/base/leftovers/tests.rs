@@ -46,7 +46,7 @@ fn keys_ids_and_seeds_are_found_wherever_they_are() {
 }
 
 #[test]
-fn what_scripts_write_honestly_is_not_taken_for_a_secret() {
+fn harmless_files_of_scripts_are_not_taken_for_secrets() {
     let table: Vec<u8> = (0..4096_u32).flat_map(|n| (n / 16).to_le_bytes()).take(4096).collect();
     for content in [
         b"-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".as_slice(),
@@ -83,7 +83,7 @@ fn the_name_and_id_of_the_machine_are_found_as_words() {
 }
 
 #[test]
-fn what_a_package_has_is_its_own_affair() {
+fn files_of_the_package_itself_are_not_searched() {
     let key = b"-----BEGIN PRIVATE KEY-----\n";
     let known = BTreeSet::from([Sha256Digest::of(key)]);
     let tree = tree_with("usr/share/doc/test.key", key);

@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn other_times_and_the_build_time_are_not() {
+    fn other_times_and_the_build_time_are_not_reported() {
         for text in [
             "2026-11-28",
             "2026-11-01",

@@ -61,7 +61,7 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn a_written_value_is_read_back() {
     let text = lock().encode(&[]).unwrap();
     assert_eq!(decoded(&text), lock(), "{text}");
     assert!(!text.contains("variant"), "a site with one system has the lock that it always had: {text}");
@@ -151,7 +151,7 @@ fn indexes_are_written_and_read() {
 }
 
 #[test]
-fn another_request_is_noticed() {
+fn a_lock_for_another_request_is_out_of_date() {
     let other = LockRequest { base: Base::Debian, ..lock().request };
     let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
     assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
@@ -227,7 +227,7 @@ fn each_set_has_its_packages() {
 }
 
 #[test]
-fn a_node_that_wants_something_else_now_is_named_with_what_it_wants() {
+fn a_node_with_a_changed_request_is_reported_with_its_packages() {
     let folder = tempfile::tempdir().unwrap();
     let site = site(folder.path(), "extra = [\"tree\"]", "packages = [\"jq\", \"pv=1.6\"]");
     let error = lock_with_variant().of(&site, &site.node("alpha").unwrap().packages).unwrap_err();

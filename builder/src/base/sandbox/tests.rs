@@ -69,7 +69,7 @@ fn scripts_can_read_what_they_need_whatever_the_umask_of_the_builder_is() {
 }
 
 #[test]
-fn what_a_script_starts_ends_with_it_and_its_failure_is_told() {
+fn processes_of_a_script_end_with_it_and_its_failure_is_reported() {
     let said = inside("sleep 1000 & echo started").unwrap();
     assert_eq!(said, ["started"]);
     let error = inside("echo no such luck >&2; exit 3").unwrap_err();
@@ -101,7 +101,7 @@ fn scripts_see_the_build_time_and_the_same_random_numbers_whenever_they_run() {
 }
 
 #[test]
-fn what_waits_for_a_time_comes_to_an_end() {
+fn a_script_that_waits_for_a_time_ends() {
     let said = inside(
         "perl -e 'my $end = time + 1; 1 while time < $end; print qq(asked\\n)'; \
          perl -e 'my $end = time + 2; sleep 1 while time < $end; print time, qq(\\n)'; \

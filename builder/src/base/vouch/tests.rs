@@ -133,7 +133,7 @@ fn a_package_with_another_file_than_the_archives_is_refused() {
 }
 
 #[test]
-fn a_package_that_the_index_does_not_list_so_is_refused() {
+fn a_package_that_differs_from_the_index_is_refused() {
     let place = Fixture::new();
     let refused = |package: LockedPackage| place.refused(&place.file(vec![package]));
     assert_eq!(
@@ -248,7 +248,7 @@ fn a_signature_is_enough_without_any_index() {
 }
 
 #[test]
-fn each_signature_that_does_not_count_says_why() {
+fn each_invalid_signature_has_its_reason() {
     let place = Fixture::new();
     let ours = LockedPackage { sha256: Sha256Digest::of(b"ours"), ..busybox() };
     let file = || place.file(vec![ours.clone()]);

@@ -110,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_read_by_people() {
+    fn sizes_are_printed_for_people() {
         let told = [0, 1023, 1024, 1025, (1 << 20) - 1, 1 << 20, 15 << 19].map(readable);
         assert_eq!(
             told,

@@ -354,7 +354,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_does_not_change_is_signed_again_once_that_is_agreed() {
+    fn an_unchanged_lock_is_signed_again_after_consent() {
         let place = Fixture::new();
         let consent = |yes, ask| Consent { dry_run: false, yes, ask };
         let never = |question: &str| -> io::Result<Option<bool>> { panic!("{question}") };
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lock_that_does_not_change_stays_unsigned_without_the_key() {
+    fn an_unchanged_lock_stays_unsigned_without_the_key() {
         let mut place = Fixture::new();
         place.lock().write().unwrap();
         // If no option names a file, a missing key is not an error.

@@ -73,7 +73,7 @@ fn chains_that_never_end_or_meet_are_named() {
 }
 
 #[test]
-fn each_field_of_the_boot_sector_is_checked_by_its_name() {
+fn each_field_of_the_boot_sector_is_checked_and_named() {
     let whole = volume();
     for (at, value, field) in [
         (510, 0, "Signature_word is 43520, expected is 43605"),

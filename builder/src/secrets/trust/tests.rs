@@ -159,7 +159,7 @@ fn a_key_that_was_removed_is_a_difference_too() {
 }
 
 #[test]
-fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
+fn keys_signed_by_an_accepted_key_are_not_accepted_by_that() {
     let fixture = Fixture::new();
     fixture.publish();
     // Another admin with the same signing key accepts a key, and commits both files.
@@ -177,7 +177,7 @@ fn what_an_accepted_key_signed_is_a_proposal_and_not_accepted_by_itself() {
 }
 
 #[test]
-fn a_trust_file_signed_by_a_key_that_was_not_accepted_is_refused() {
+fn a_trust_file_signed_by_an_unaccepted_key_is_refused() {
     let fixture = Fixture::new();
     fixture.publish();
     let site = fixture.site();
