@@ -47,7 +47,7 @@ pub enum CurrentSealError {
         r#source: io::Error,
     },
     /// The stored seal is damaged, or not signed by an accepted key. Nothing in it is used, not even its serial.
-    #[error("{path} is not a seal of node {node} that can be believed: {problem}")]
+    #[error("{path} is not a valid seal of node {node}: {problem}")]
     NotVerified {
         /// The path of the seal.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum CurrentSealError {
         problem: Box<SealError>,
     },
     /// The stored seal is signed, but its serial cannot come from making seals one after another.
-    #[error("{path} has the serial {found}; the last one of node {node} that is known here is {}", known(*last))]
+    #[error("{path} has the serial {found}, far from the last one of node {node} that this workstation knows: {}", known(*last))]
     SerialJump {
         /// The path of the seal.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum CurrentSealError {
         last: Option<Serial>,
     },
     /// The serial after `--above` cannot come from making seals one after another.
-    #[error("--above {above} is far above the last serial of node {node} that is known here, {}", known(*last))]
+    #[error("--above {above} is far above the last serial of node {node} that this workstation knows: {}", known(*last))]
     AboveJump {
         /// The name of the node.
         node: Name,
@@ -79,7 +79,9 @@ pub enum CurrentSealError {
         last: Option<Serial>,
     },
     /// A seal would be replaced, but no serial of the node is known.
-    #[error("no serial of node {node} is known here, so a new seal could have one that the node refuses")]
+    #[error(
+        "this workstation knows no serial of node {node}, so the node could refuse a new seal as too old"
+    )]
     NoSerialKnown {
         /// The name of the node.
         node: Name,
@@ -88,7 +90,7 @@ pub enum CurrentSealError {
     #[error(transparent)]
     Notes(#[from] NotesError),
     /// The last serial is the highest possible one.
-    #[error("the serial {last} of node {node} is the highest there is")]
+    #[error("the serial {last} of node {node} is the highest possible one")]
     LastSerial {
         /// The name of the node.
         node: Name,
@@ -124,13 +126,11 @@ impl Classified for CurrentSealError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotVerified { node, .. } | Self::SerialJump { node, .. } => Some(format!(
-                "take the seal from the site's history (git log seals/{node}.seal), or make one above the last serial that \
-                 is known here: {}",
+                "restore the seal from the site's history (git log seals/{node}.seal), or make one above the last known serial: {}",
                 psyops(&format!("seal --node {node} --replace"))
             )),
             Self::AboveJump { .. } => Some(
-                "no seal of the site had that serial: look who wrote to the stick, and remove /data/psyops/highest-seen on \
-                 the node"
+                "no seal of the site had that serial: find out who wrote to the stick, then remove /data/psyops/highest-seen on the node"
                     .into(),
             ),
             Self::NoSerialKnown { node } => Some(format!(
@@ -214,7 +214,7 @@ pub fn current_seal(
         Kept::Unbelieved if last.is_none() && above.is_none() => {
             return Err(CurrentSealError::NoSerialKnown { node: node.name.clone() });
         }
-        Kept::Unbelieved => (None, vec!["the kept one could not be believed".to_owned()]),
+        Kept::Unbelieved => (None, vec!["the stored one was not valid".to_owned()]),
     };
     let serial = wanted.serial_after(last.max(serial).max(above))?;
     let (bytes, opened) = wanted.build(serial).map_err(|problem| wanted.failed(problem))?;
@@ -371,7 +371,7 @@ impl Wanted<'_> {
             Err(SealError::OtherSite { found, expected }) => {
                 // A seal of the site under its former id: verified for that id.
                 let seal = unverified.verify(&trusted, &found).map_err(CheckError::NotVerified)?;
-                let reason = format!("the site's id is {expected}, and was {found}");
+                let reason = format!("the site's id is {expected}, it was {found}");
                 return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
             }
             Err(problem) => {
@@ -379,7 +379,7 @@ impl Wanted<'_> {
                 let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
                     unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
-                let reason = "it was signed by a key that is no longer the site's".to_owned();
+                let reason = "the site no longer has the key that signed it".to_owned();
                 return Ok(SealState::Stale { serial: seal.header().serial, reasons: vec![reason] });
             }
         };
@@ -392,7 +392,7 @@ impl Wanted<'_> {
         };
         note(seal.signer() != self.credentials.signing.public().id(), "the signing key changed");
         let wanted = self.header(header.serial);
-        note(header.node != wanted.node, "it was made for a node of another name");
+        note(header.node != wanted.node, "it was made for a node with another name");
         note(header.recipient != wanted.recipient, "the node's key changed");
         note(header.release_floor != wanted.release_floor, "the release floor changed");
         note(
@@ -413,7 +413,7 @@ impl Wanted<'_> {
             }
             Err(SealError::Payload { problem: BadPayload::NotForThisKey, .. }) => {
                 if reasons.is_empty() {
-                    reasons.push("it was not made for this admin".to_owned());
+                    reasons.push("it is not encrypted to this admin".to_owned());
                 }
             }
             Err(problem) => return Err(CheckError::NotVerified(problem)),
@@ -429,14 +429,16 @@ fn changes(old: &Manifest, new: &Manifest) -> Vec<String> {
         match old.entries.iter().find(|known| known.path == entry.path) {
             None => lines.push(format!("{} is new", entry.path)),
             Some(known) if known.digest != entry.digest => lines.push(format!("{} changed", entry.path)),
-            Some(known) if known != entry => lines.push(format!("{} is to lie otherwise", entry.path)),
+            Some(known) if known != entry => {
+                lines.push(format!("{} has other settings (mode, owner, store or install)", entry.path));
+            }
             Some(_) => {}
         }
     }
     let gone = old.entries.iter().filter(|known| new.entries.iter().all(|entry| entry.path != known.path));
     lines.extend(gone.map(|known| format!("{} is gone", known.path)));
     if old.policy != new.policy || old.remove_unknown != new.remove_unknown {
-        lines.push("the answers to faults changed".to_owned());
+        lines.push("the actions for faults changed".to_owned());
     }
     lines
 }

@@ -17,7 +17,7 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     let answers = FaultAction::ALL.map(|answer| (answer.name(), answer));
     for (typed_fault, typed_answer) in &raw.faults {
         let fault = source.word("a fault", typed_fault, &kinds)?;
-        let answer = source.word("an answer", typed_answer, &answers)?;
+        let answer = source.word("an action", typed_answer, &answers)?;
         if !fault.actions().contains(&answer) {
             return Err(SiteError::ActionWithoutEffect {
                 at: source.at(&typed_answer.span()),
@@ -36,7 +36,7 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
                 return Err(source.wrong(
                     "overlay-size",
                     &typed,
-                    "a number with k, m, g or %, as tmpfs(5) takes it",
+                    "expected a number with k, m, g or %, as in tmpfs(5)",
                 ));
             }
             typed.into_inner()
@@ -50,7 +50,11 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     let mut arguments = Vec::new();
     for typed in raw.arguments {
         if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
-            return Err(source.wrong("arguments", &typed, "a word of the kernel command line"));
+            return Err(source.wrong(
+                "arguments",
+                &typed,
+                "expected a word of the kernel command line, not empty and without control characters",
+            ));
         }
         arguments.push(typed.into_inner());
     }

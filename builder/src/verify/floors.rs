@@ -36,7 +36,7 @@ pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
     });
     let said = said.collect::<Vec<_>>().join("; ");
     match answers.first() {
-        None => Check::skipped(PART, "no slot holds a system, or there is no seal, that holds".into()),
+        None => Check::skipped(PART, "no slot has a valid system, or there is no valid seal".into()),
         Some((_, Answer::Refuses(_))) => Check::of(PART, Err(said)),
         Some((_, Answer::Starts(_))) => Check::of(PART, Ok(said)),
     }
@@ -66,11 +66,11 @@ fn answer(image: &ImageReader, system: &LoaderConfig) -> Option<Answer> {
     }
     let (least, own) = (system.least_serial.for_node(&header.node), system.security_epoch);
     let mut said = format!(
-        "takes serial {} from {place} (least serial {least}; security epoch {own}, at least {})",
+        "accepts serial {} from {place} (least serial {least}; security epoch {own}, at least {})",
         header.serial, header.release_floor
     );
     for older in below {
-        said.push_str(&format!(", and not {older}"));
+        said.push_str(&format!(", but not {older}"));
     }
     Some(Answer::Starts(said))
 }

@@ -55,7 +55,7 @@ impl Slots {
             let system = slot::uki(image, slot).map(|uki| System::new(&uki, given.is_some(), &mut judge));
             (slot, system)
         });
-        let judge = judge.ok_or_else(|| "no slot holds a system that says whom it trusts".into());
+        let judge = judge.ok_or_else(|| "no slot has a system with trusted keys".into());
         Self { systems: systems.into(), judge }
     }
 
@@ -117,13 +117,13 @@ impl Slots {
         system.root.as_ref().map_err(Clone::clone)?;
         let trust = system.trust.as_ref().map_err(Clone::clone)?;
         let judge =
-            self.judge.as_ref().map_err(|reason| format!("its signature cannot be judged: {reason}"))?;
+            self.judge.as_ref().map_err(|reason| format!("its signature cannot be checked: {reason}"))?;
         let signer = system.signer.as_ref().map_err(Clone::clone)?;
         let record = &system.record;
         if trust.release != record.release || trust.site != judge.site {
             let (site, release) = (&trust.site, &trust.release);
             return Err(format!(
-                "the UKI is release {release} of site {site}, the boot record says release {}, expected is site {}",
+                "the UKI is release {release} of site {site}; the boot record has release {}, the keys are those of site {}",
                 record.release, judge.site
             ));
         }
@@ -149,7 +149,7 @@ impl System {
             let keys = public_keys(&trust.signing_keys);
             *judge = Some(Judge { site: trust.site.clone(), keys });
         }
-        let signer = judge.as_ref().ok_or_else(|| "there is no key to judge it by".into()).and_then(judged);
+        let signer = judge.as_ref().ok_or_else(|| "there is no key to check it with".into()).and_then(judged);
         Self { record: uki.record.clone(), root, trust, signer }
     }
 }
@@ -159,7 +159,8 @@ fn trust(uki: &[u8]) -> Result<LoaderConfig, String> {
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
     let file = initramfs_reader::file(packed, paths::TRUST.trim_start_matches('/'), &limits::TRUST);
     let file = file.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
-    let file = file.ok_or("the initramfs in the UKI has no trust file")?;
-    let text = String::from_utf8(file.content).map_err(|_| "the trust file in the UKI is no text")?;
-    LoaderConfig::decode(&text).map_err(|error| format!("the trust file in the UKI: {error}"))
+    let file = file.ok_or("the initramfs in the UKI has no loader settings (psyops/trust)")?;
+    let text = String::from_utf8(file.content)
+        .map_err(|_| "the loader settings in the UKI (psyops/trust) are not text")?;
+    LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))
 }

@@ -36,8 +36,13 @@ fn a_whole_image_passes_every_check() {
     let seen = look(&fixture);
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let text = to_text(&seen);
-    for words in ["both copies hold", "release 1.0", "3 MiB, each block", "serial 4 of node demo", "is whole"]
-    {
+    for words in [
+        "both copies of the table are valid",
+        "release 1.0",
+        "3 MiB, each block",
+        "serial 4 of node demo",
+        "is whole",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let json = to_json(&seen);
@@ -84,7 +89,7 @@ fn a_flipped_bit_is_found_wherever_it_is() {
     for (at, part) in cases {
         let seen = flipped(&fixture, at);
         let bad = bad(&seen);
-        let judged = |problem: &str| problem.contains("cannot be judged");
+        let judged = |problem: &str| problem.contains("cannot be checked");
         let blamed: Vec<&str> =
             bad.iter().filter(|(_, problem)| !judged(problem)).map(|(part, _)| *part).collect();
         if blamed != [part] {
@@ -179,8 +184,9 @@ fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_is_verified() {
     let key = keys[0].id();
     let judge = Judge { site: "site".parse().unwrap(), keys };
     let with = Slots::read(&image, Some(&judge)).check(A).unwrap_err();
-    let expected =
-        format!("the UKI: its signature by key {key} does not fit its content: changed after it was signed");
+    let expected = format!(
+        "the UKI: its signature by key {key} does not match its content, which was changed after signing"
+    );
     assert_eq!(with, expected);
 }
 

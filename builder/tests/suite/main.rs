@@ -9,6 +9,7 @@ mod base;
 mod boot_chart;
 mod common;
 mod console;
+mod exit_codes;
 mod hostile_inputs;
 mod json;
 mod keys;

@@ -115,10 +115,10 @@ fn every_fault_and_its_answers_are_in_the_reference() -> Result<()> {
         let row = row.with_context(|| format!("the fault {fault} is not in the reference"))?;
         let cells: Vec<&str> = row.split('|').map(str::trim).collect();
         let default = format!("`\"{}\"`", fault.default_action());
-        assert_eq!(cells.get(2), Some(&default.as_str()), "the default answer to {fault}");
+        assert_eq!(cells.get(2), Some(&default.as_str()), "the default action for {fault}");
         let named: BTreeSet<String> = row.split('"').skip(1).step_by(2).map(str::to_owned).collect();
         let answers = fault.actions().iter().map(ToString::to_string).collect();
-        assert_eq!(named, answers, "the answers to {fault}");
+        assert_eq!(named, answers, "the actions for {fault}");
     }
     Ok(())
 }

@@ -244,7 +244,7 @@ fn rots(fixture: &SiteFixture, said: &str) -> Result<()> {
     stick.write(role, 0, &root)?;
     booted.machine.wait_for(said, DEADLINE)?;
     // From firmware again: this start uses a try, finds the root damaged, and the next one starts the other slot.
-    booted.machine.wait_for("restarting: the try is spent", DEADLINE)?;
+    booted.machine.wait_for("restarting: this try is used up", DEADLINE)?;
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
     Ok(())
 }
