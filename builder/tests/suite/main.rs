@@ -25,5 +25,6 @@ mod signals;
 mod site_access;
 mod terminal;
 mod threat_model;
+mod troubleshooting;
 mod trust;
 mod trust_of_nodes;
