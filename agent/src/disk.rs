@@ -17,13 +17,13 @@ pub enum DiskError {
     File(#[from] FileError),
     /// Neither is the secret partition mounted nor the root mapped, so the disk that booted is not known.
     #[error(
-        "no partition is mounted at {} and no root is mapped as {}: the disk that booted is not known",
+        "cannot find the disk that booted: no partition is mounted at {} and no root is mapped as {}; look at `psyops-agent status`",
         handoff::paths::SECRET_PARTITION,
         handoff::paths::ROOT_MAPPING
     )]
     NoDisk,
     /// The disk that booted lacks a partition.
-    #[error("{disk} has no partition {role}; write the stick anew", disk = disk.display())]
+    #[error("{disk} has no partition {role}; flash the stick again", disk = disk.display())]
     NoPartition {
         /// The disk's path in `/sys`.
         disk: PathBuf,

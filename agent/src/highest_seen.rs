@@ -24,7 +24,7 @@ pub enum RecordError {
     #[error(transparent)]
     File(#[from] FileError),
     /// A link, a device or something else that this program does not write.
-    #[error("{path} is {what}; look who wrote to the data partition", path = path.display())]
+    #[error("{path} is {what}; find out who wrote to the data partition", path = path.display())]
     Foreign {
         /// The path of the file or folder.
         path: PathBuf,
@@ -40,7 +40,7 @@ pub enum RecordError {
         problem: BadHighestSeen,
     },
     /// The record is of another node.
-    #[error("{path} is of node {node} of site {site}", path = path.display())]
+    #[error("{path} is the record of another node: {node} of site {site}", path = path.display())]
     OtherNode {
         /// The path of the file.
         path: PathBuf,
@@ -55,8 +55,7 @@ pub enum RecordError {
 #[must_use]
 pub fn advice(node: &Name, generation: u64) -> String {
     format!(
-        "write the node's current seal (psyops-agent seal install, or flash the stick again); if the older configuration \
-         is wanted, make a new seal of it: psyops seal --node {node} --above {generation}"
+        "write the node's current seal (psyops-agent seal install, or flash the stick again); to go back to the older configuration, make a new seal of it: psyops seal --node {node} --above {generation}"
     )
 }
 
@@ -216,7 +215,10 @@ mod tests {
         write_in(data.path(), &seen(6)).unwrap();
         assert_eq!(read_back(&data).unwrap(), Some(seen(6)));
         let other = read_in(data.path(), &name("lab"), &name("node-2")).unwrap_err();
-        assert_eq!(other.to_string(), format!("{} is of node node-1 of site lab", path.display()));
+        assert_eq!(
+            other.to_string(),
+            format!("{} is the record of another node: node-1 of site lab", path.display())
+        );
     }
 
     #[test]
@@ -225,7 +227,8 @@ mod tests {
         write_in(data.path(), &seen(4)).unwrap();
         let path = data.path().join("psyops/highest-seen");
         let problem = || read_back(&data).unwrap_err().to_string();
-        let is = |what: &str| format!("{} is {what}; look who wrote to the data partition", path.display());
+        let is =
+            |what: &str| format!("{} is {what}; find out who wrote to the data partition", path.display());
         fs::set_permissions(&path, Permissions::from_mode(0o666)).unwrap();
         assert_eq!(problem(), is("open to other users"));
         let target = data.path().join("target");
@@ -250,14 +253,14 @@ mod tests {
         let folder = data.path().join("psyops");
         fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
         let open = "a folder that other users can write to";
-        let expected = format!("{} is {open}; look who wrote to the data partition", folder.display());
+        let expected = format!("{} is {open}; find out who wrote to the data partition", folder.display());
         assert_eq!(problem(), expected);
         assert_eq!(write_in(data.path(), &seen(7)).unwrap_err().to_string(), expected);
         fs::remove_dir_all(&folder).unwrap();
         let elsewhere = TempDir::new().unwrap();
         symlink(elsewhere.path(), &folder).unwrap();
         let linked = "a link, or not a folder";
-        let expected = format!("{} is {linked}; look who wrote to the data partition", folder.display());
+        let expected = format!("{} is {linked}; find out who wrote to the data partition", folder.display());
         assert_eq!(write_in(data.path(), &seen(7)).unwrap_err().to_string(), expected);
         assert!(file::names(elsewhere.path()).unwrap().is_empty());
     }

@@ -91,7 +91,7 @@ pub fn leave(root: &Root, report: &BootReport) -> Result<(), LastFailureError> {
         step: Stage::Configure.word().into(),
         fault: Fault::Configure.name().into(),
         problem: problem.join("; "),
-        remedy: "mend the role or command that the log names".into(),
+        remedy: "correct the role or command that the log names".into(),
         unix_time: unix_seconds(),
         boot_id: file::read_text(&root.at("/proc/sys/kernel/random/boot_id"))
             .unwrap_or_default()

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum NodeError {
     /// The file cannot be read.
-    #[error("{0}; the loader puts it there from the seal: make the node's seal again with `psyops seal`")]
+    #[error("{0}; the loader writes it from the seal: make the node's seal again with `psyops seal`")]
     File(#[from] FileError),
     /// The content of the file is not valid.
     #[error("{path}: {problem}", path = path.display())]
@@ -85,7 +85,10 @@ modules = "closed"
     #[test]
     fn an_invalid_value_is_reported_with_its_file() {
         let error = parse(&FULL.replace("deadline = 7", "deadline = 0")).unwrap_err().to_string();
-        assert!(error.contains("node.toml: configure.deadline = \"0\": it is at least 1 second"), "{error}");
+        assert!(
+            error.contains("node.toml: configure.deadline = \"0\": it must be at least 1 second"),
+            "{error}"
+        );
         let error = parse(&FULL.replace("retries", "retrys")).unwrap_err().to_string();
         assert!(error.contains("node.toml: line 20: "), "{error}");
         assert!(matches!(load(&Root::new("/nowhere")), Err(NodeError::File(error)) if error.is_missing()));

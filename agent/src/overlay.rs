@@ -20,7 +20,7 @@ pub enum OverlayError {
     #[error(transparent)]
     Template(#[from] TemplateError),
     /// Neither a file nor a folder nor a link; holds its path.
-    #[error("{path}: neither a file, a folder nor a link; a role's files can be nothing else", path = .0.display())]
+    #[error("{path} is not a file, a folder or a link, and a role's files can be nothing else", path = .0.display())]
     OddFile(PathBuf),
 }
 

@@ -21,7 +21,7 @@ pub enum ReportError {
     #[error(transparent)]
     File(#[from] FileError),
     /// The file is not a report.
-    #[error("{path}: {source}; the loader of this image and its agent do not fit together", path = path.display())]
+    #[error("{path} is not a boot report that this agent can read: {source}; build the image again, so that loader and agent are of one release", path = path.display())]
     Syntax {
         /// The path of the file.
         path: PathBuf,

@@ -19,10 +19,10 @@ use keys::reconcile::compare_copy;
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotReady {
     /// The site lets its nodes boot without a seal that opens, and this is such a boot. Holds the loader's message.
-    #[error("this boot goes on without the node's seal, so nothing of the node is known: {0}")]
+    #[error("this boot goes on without the node's seal, so the node's roles and files are not known: {0}")]
     WithoutSeal(String),
     /// Files that the run needs are missing; holds their names.
-    #[error("not begun, because it needs what is missing: {}", .0.join("; "))]
+    #[error("not started, because files that it needs are missing: {}", .0.join("; "))]
     Missing(Vec<String>),
 }
 
@@ -52,11 +52,8 @@ fn without_seal(root: &Root) -> Option<String> {
 fn missing(root: &Root, needed: &Manifest) -> Vec<String> {
     let not_installed = report::load(root).map(|report| report.missing).unwrap_or_default();
     let is_needed = |path: &&String| needed.entries.iter().any(|entry| entry.path.as_str() == path.as_str());
-    let mut missing: Vec<String> = not_installed
-        .iter()
-        .filter(is_needed)
-        .map(|path| format!("{path} could not be put in its place"))
-        .collect();
+    let mut missing: Vec<String> =
+        not_installed.iter().filter(is_needed).map(|path| format!("{path} could not be installed")).collect();
     match compare_copy(&root.at(paths::SECRETS), needed) {
         Ok(comparison) => missing.extend(comparison.differing.iter().map(ToString::to_string)),
         Err(error) => missing.push(error.to_string()),
@@ -117,7 +114,7 @@ mod tests {
             let report = BootReport { missing: vec!["disk".into()], ..BootReport::default() };
             file::write(&root.at(paths::BOOT_REPORT), report.to_json().as_bytes(), 0o600).unwrap();
             let Err(NotReady::Missing(missing)) = check(&root, Stage::Configure) else { panic!() };
-            assert_eq!(missing, ["disk could not be put in its place"]);
+            assert_eq!(missing, ["disk could not be installed"]);
         }
     }
 

@@ -60,7 +60,7 @@ pub fn fix(root: &Root, tell: &mut dyn FnMut(&str)) -> Result<Comparison, Secret
     let repaired = repair(&store, &seal, &before);
     writable.end()?;
     for Repaired { path, .. } in repaired? {
-        tell(&format!("put right: {}", path.display()));
+        tell(&format!("repaired: {}", path.display()));
     }
     Ok(compare(&store, seal.manifest())?)
 }
@@ -215,7 +215,7 @@ pub(crate) mod tests {
         assert_eq!(seen.differing[0].to_string(), "etc/token: content");
         let (after, told) = site.fix();
         assert!(after.unwrap().differing.is_empty());
-        assert_eq!(told, ["differed: etc/token: content", "put right: etc/token"]);
+        assert_eq!(told, ["differed: etc/token: content", "repaired: etc/token"]);
         let token = site.root.at("/run/psyops/private/secret-partition/etc/token");
         assert_eq!(fs::read(token).unwrap(), CONTENT);
         let key = site.root.at(paths::SECRET_PARTITION).join(paths::AGE_KEY);
@@ -223,7 +223,7 @@ pub(crate) mod tests {
         assert_eq!(check(&site.root).unwrap().differing[0].to_string(), "age.key: mode 0644, should be 0600");
         let (after, told) = site.fix();
         assert!(after.unwrap().differing.is_empty());
-        assert_eq!(told, ["differed: age.key: mode 0644, should be 0600", "put right: age.key"]);
+        assert_eq!(told, ["differed: age.key: mode 0644, should be 0600", "repaired: age.key"]);
         assert_eq!(site.fix().1, Vec::<String>::new(), "a second time there is nothing to do");
     }
 

@@ -123,7 +123,7 @@ fn an_older_seal_or_release_than_the_node_has_seen_makes_it_degraded() {
 
     // The former seal is put back, and then the former release: the boot goes on, and reports it each time.
     let message = "seal generation 4 runs, but this node has seen 9: write the node's current seal (psyops-agent seal \
-                   install, or flash the stick again); if the older configuration is wanted, make a new seal of it: \
+                   install, or flash the stick again); to go back to the older configuration, make a new seal of it: \
                    psyops seal --node node-1 --above 9";
     for _ in 0..2 {
         let (older, printed) = node.boot(4, 2);

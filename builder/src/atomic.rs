@@ -30,13 +30,13 @@ const TRIES: u32 = 100;
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum AtomicError {
     /// The path exists and is not a plain file, and a rename would destroy it.
-    #[error("{path} exists and is no plain file: choose another output")]
+    #[error("{path} exists and is not a plain file: choose another output")]
     NotAPlainFile {
         /// The path of the output.
         path: PathBuf,
     },
     /// The path goes through another user's link.
-    #[error("{path} leads through another user's link: {problem}")]
+    #[error("the path {path} goes through a symbolic link of another user: {problem}")]
     ForeignLink {
         /// The path of the output.
         path: PathBuf,
@@ -44,7 +44,7 @@ pub enum AtomicError {
         problem: PathProblem,
     },
     /// The path is a file of another user in a folder where every user may write.
-    #[error("{path} is a file of user {owner} in a folder where everyone may write")]
+    #[error("{path} is a file of user {owner} in a folder where every user may write")]
     ForeignFile {
         /// The path of the output.
         path: PathBuf,
@@ -111,7 +111,7 @@ impl Classified for AtomicError {
 
     fn own_advice(&self) -> Option<String> {
         if matches!(self, Self::ForeignLink { .. } | Self::ForeignFile { .. }) {
-            return Some("write to a folder that is yours".into());
+            return Some("write to a folder of yours".into());
         }
         let (Self::NotAPlainFile { path }
         | Self::ForeignLink { path, .. }
@@ -122,12 +122,12 @@ impl Classified for AtomicError {
         let folder = folder_of(path);
         match self.io()?.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
-                "no room left in {}: free some, or write to another place; nothing was left there",
+                "no space left in {}: free some, or write to another folder; the unfinished file was removed",
                 folder.display()
             )),
-            io::ErrorKind::NotFound => Some(format!("make the folder {} first", folder.display())),
+            io::ErrorKind::NotFound => Some(format!("create the folder {} first", folder.display())),
             io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-                Some(format!("write to a folder that is yours instead of {}", folder.display()))
+                Some(format!("write to a folder of yours instead of {}", folder.display()))
             }
             _ => None,
         }
@@ -515,7 +515,7 @@ mod tests {
     fn a_full_disk_is_reported_with_its_folder() {
         let full = AtomicError::Write { path: "/big/x".into(), source: io::ErrorKind::StorageFull.into() };
         assert_eq!(full.class(), Class::CannotCreate);
-        assert!(full.advice().unwrap().starts_with("no room left in /big"));
+        assert!(full.advice().unwrap().starts_with("no space left in /big"));
     }
 
     #[test]
@@ -584,8 +584,7 @@ mod tests {
             assert_eq!(
                 error.to_string(),
                 format!(
-                    "{} leads through another user's link: {name} is a symbolic link of user {OTHER} in a folder \
-                     where everyone may write",
+                    "the path {} goes through a symbolic link of another user: {name} is a symbolic link of user {OTHER} in a folder where every user may write",
                     at(path).display()
                 )
             );

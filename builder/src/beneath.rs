@@ -27,16 +27,16 @@ const OTHERS_WRITE: u32 = 0o022;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PathProblem {
     /// A link in the path is absolute, or has too many `..`.
-    #[error("a symbolic link in the path leads outside {}; put the file itself there", folder.display())]
+    #[error("a symbolic link in the path leads out of {}; put the file itself there", folder.display())]
     Outside {
         /// The path of the folder.
         folder: PathBuf,
     },
     /// The path, or a link in it, names files of version control.
-    #[error("the path leads to files of version control, such as .git, which are no part of a site")]
+    #[error("the path leads into files of version control (such as .git), which are not part of a site")]
     VersionControl,
     /// The path has a loop, a magic link of `/proc`, or a link where none is followed.
-    #[error("the path goes through a loop of symbolic links, or through a link that is not followed here")]
+    #[error("the path goes through a loop of symbolic links, or through a link that psyops does not follow")]
     Loop,
     /// The path is not a file.
     #[error("it is {kind}, not a file")]
@@ -45,7 +45,7 @@ pub enum PathProblem {
         kind: &'static str,
     },
     /// The file is larger than any valid one.
-    #[error("it has {size} bytes, and at most {most} are read")]
+    #[error("it has {size} bytes; the limit is {most}")]
     TooLarge {
         /// The size of the file in bytes.
         size: u64,
@@ -56,7 +56,7 @@ pub enum PathProblem {
     #[error("it is not text (UTF-8)")]
     NotText,
     /// The path has a link of another user in a folder where every user may write.
-    #[error("{link} is a symbolic link of user {owner} in a folder where everyone may write")]
+    #[error("{link} is a symbolic link of user {owner} in a folder where every user may write")]
     ForeignLink {
         /// The path of the link.
         link: String,

@@ -18,7 +18,7 @@ pub enum Folder {
 
 /// The user has no such folder.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
-#[error("no folder of the user is known: neither {variable} nor HOME is an absolute path")]
+#[error("cannot find your home folder: neither {variable} nor HOME is an absolute path")]
 pub struct NoFolder {
     variable: &'static str,
 }
@@ -29,7 +29,7 @@ impl Classified for NoFolder {
     }
 
     fn own_advice(&self) -> Option<String> {
-        Some(format!("set {} to a folder that is yours", self.variable))
+        Some(format!("set {} to a folder of yours", self.variable))
     }
 }
 

@@ -78,7 +78,7 @@ pub static CPIO_FILES: Limit = Limit {
     because: "a kernel has fewer than 5000 modules",
 };
 /// A trust file has a few keys and words.
-pub static TRUST: Limit = bytes("the trust file", MIB, "it holds a few keys");
+pub static TRUST: Limit = bytes("the file of loader settings", MIB, "it holds a few keys");
 /// Both partitions are read as a whole. The payload is unpacked in the node's memory.
 pub static SEAL: Limit = bytes("a seal partition", 64 * MIB, "a node holds the seal in memory");
 /// It has the files of the seal.
@@ -146,11 +146,11 @@ pub static MODULE_INDEX: Limit = bytes("an index of kernel modules", 16 * MIB, "
 pub static MODULE_LINKS: Limit = Limit {
     what: "an index of kernel modules",
     most: 1 << 20,
-    unit: "dependencies on the way to the wanted modules",
+    unit: "dependencies on the way to the required modules",
     because: "a kernel has fewer than 5000 modules",
 };
 /// The modules are a part of the UKI.
-pub static MODULES: Limit = bytes("the wanted kernel modules", 96 * MIB, "they are a part of the UKI");
+pub static MODULES: Limit = bytes("the required kernel modules", 96 * MIB, "they are a part of the UKI");
 /// A kernel, a boot stub or a program that becomes a part of a UKI or the ESP.
 pub static INPUT: Limit = bytes("a part of the UKI or the ESP", 96 * MIB, "a UKI has at most as much");
 /// Container engines stop at 127 (overlayfs); each layer is unpacked to its own file.

@@ -24,13 +24,13 @@ pub enum ReportError {
     },
     /// The file has no report.
     #[error(
-        "{path} holds no boot report: it is no JSON of one, and no line in it begins with {marker:?}",
+        "{path} has no boot report: it is not the JSON of one, and no line in it begins with {marker:?}",
         path = .0.display(),
         marker = marker::REPORT.trim_end()
     )]
     NoReport(PathBuf),
     /// The file has a report that this version cannot parse.
-    #[error("{path}: the boot report makes no sense: {source}", path = .path.display())]
+    #[error("{path}: the boot report is not valid: {source}", path = .path.display())]
     Syntax {
         /// The path of the file.
         path: PathBuf,
@@ -48,7 +48,7 @@ impl Classified for ReportError {
     }
 
     fn own_advice(&self) -> Option<String> {
-        let take = "take /run/psyops/boot.json of the node, or what psyops run --headless printed";
+        let take = "use /run/psyops/boot.json of the node, or the output of psyops run --headless";
         (!matches!(self, Self::Unreadable { .. })).then(|| take.into())
     }
 }
@@ -110,7 +110,7 @@ mod tests {
         assert!(matches!(found("[1.0] kernel\n"), Err(ReportError::NoReport(_))));
         let error = found("{\"format\":1}").unwrap_err();
         assert!(matches!(error, ReportError::Syntax { .. }));
-        assert!(error.to_string().starts_with("boot.log: the boot report makes no sense: missing field"));
+        assert!(error.to_string().starts_with("boot.log: the boot report is not valid: missing field"));
         let missing = read(Path::new("/nowhere/boot.json")).unwrap_err();
         assert_eq!((missing.class(), error.class()), (Class::MissingInput, Class::BadContent));
     }

@@ -12,14 +12,14 @@ pub const SHORTEST: usize = 8;
 #[derive(Debug, thiserror::Error)]
 pub enum BadHash {
     /// The text does not have the string format, or a field of it is not valid.
-    #[error("no argon2id hash ({0}); make one with: psyops rescue-password")]
+    #[error("not an argon2id hash ({0}); make one with: psyops rescue-password")]
     Format(password_hash::Error),
     /// The hash is of another algorithm, or of an old version: which one.
     #[error("the hash is of {0}; it must be argon2id, version 19; make one with: psyops rescue-password")]
     Algorithm(String),
     /// Checking the hash needs more memory than a node may have: how many KiB.
     #[error(
-        "checking it takes {0} KiB of memory, at most {MOST_PASSWORD_MEMORY} are allowed, because a node may have little"
+        "checking it takes {0} KiB of memory; the limit is {MOST_PASSWORD_MEMORY}, because a node may have little; make one with: psyops rescue-password"
     )]
     Memory(u32),
 }
@@ -45,7 +45,7 @@ pub enum BadPassword {
     #[error("the password has {0} characters; at least {SHORTEST} are needed")]
     Short(usize),
     /// The password has characters that cannot be typed on a console.
-    #[error("the password has a control character, which a console does not take")]
+    #[error("the password has a control character, which cannot be typed on a console")]
     Control,
     /// The hash could not be made.
     #[error("cannot hash the password: {0}")]
@@ -92,7 +92,7 @@ mod tests {
             (good.replace("argon2id", "argon2i"), "argon2i,"),
             (good.replace("v=19", "v=16"), "version 16"),
             (good.replace("m=19456", "m=1048576"), "1048576 KiB"),
-            (good.rsplit_once('$').unwrap().0.to_owned(), "no argon2id hash"),
+            (good.rsplit_once('$').unwrap().0.to_owned(), "not an argon2id hash"),
         ] {
             let error = check_hash(&bad).unwrap_err().to_string();
             assert!(error.contains(word), "{word}: {error}");

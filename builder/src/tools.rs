@@ -123,7 +123,7 @@ pub enum ToolError {
         complaint: Details,
     },
     /// The program exceeded a limit and was stopped.
-    #[error("{program} was stopped: what it read made it take more than {exceeded}")]
+    #[error("{program} was stopped: its input made it use more than {exceeded}")]
     OverLimit {
         /// The name of the program.
         program: String,
@@ -144,9 +144,9 @@ impl Classified for ToolError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::Missing { tool } => Some(format!("install it: apt-get install {}", tool.package)),
-            Self::OverLimit { .. } => Some(
-                "nothing that this builder makes takes that much: find out where the image or package is from".into(),
-            ),
+            Self::OverLimit { .. } => {
+                Some("no image or package needs that much: find out where this one is from".into())
+            }
             _ => None,
         }
     }

@@ -64,9 +64,9 @@ impl fmt::Display for BadBootRecord {
             Self::Empty => f.write_str("empty slot: no boot record"),
             Self::NoMagic => f.write_str("no boot record: it does not begin with psyboot1"),
             Self::Damaged { stored, computed } => {
-                write!(f, "boot record damaged: it says SHA-256 {stored}, its bytes have {computed}")
+                write!(f, "boot record damaged: it has the SHA-256 {stored}, its content has {computed}")
             }
-            Self::BadField(field) => write!(f, "boot record: the field {field} makes no sense"),
+            Self::BadField(field) => write!(f, "boot record: the value of the field {field} is not valid"),
         }
     }
 }

@@ -95,8 +95,10 @@ impl fmt::Display for BadControlRecord {
         match self {
             Self::WrongSize(size) => write!(f, "control record of {size} bytes, {RECORD_SIZE} expected"),
             Self::NoMagic => f.write_str("no control record: it does not begin with psyctrl1"),
-            Self::Damaged => f.write_str("control record torn or damaged: its SHA-256 does not hold"),
-            Self::BadField(field) => write!(f, "control record: the field {field} makes no sense"),
+            Self::Damaged => {
+                f.write_str("control record damaged or written in part: its SHA-256 does not match")
+            }
+            Self::BadField(field) => write!(f, "control record: the value of the field {field} is not valid"),
         }
     }
 }

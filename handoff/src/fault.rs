@@ -144,7 +144,7 @@ pub struct UnknownName;
 
 impl fmt::Display for UnknownName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("not a name of this list")
+        f.write_str("not the name of a fault or an action")
     }
 }
 

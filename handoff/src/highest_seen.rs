@@ -48,7 +48,7 @@ impl fmt::Display for BadHighestSeen {
             Self::TooLong => write!(f, "it is longer than {LONGEST} bytes"),
             Self::OtherForm => write!(f, "it does not begin with {FORM:?}"),
             Self::BadLine(key) => write!(f, "its line {key:?} is missing or not valid"),
-            Self::Damaged => f.write_str("its digest does not fit its content"),
+            Self::Damaged => f.write_str("its digest does not match its content"),
         }
     }
 }

@@ -109,9 +109,13 @@ impl fmt::Display for BadFailureRecord {
         match self {
             Self::Empty => f.write_str("empty: no boot has failed"),
             Self::NoMagic => f.write_str("no failure record: it does not begin with psyfail1"),
-            Self::BadLength(length) => write!(f, "failure record: {length} bytes do not fit"),
-            Self::Damaged => f.write_str("failure record torn or damaged: its SHA-256 does not hold"),
-            Self::BadField(field) => write!(f, "failure record: the field {field} makes no sense"),
+            Self::BadLength(length) => {
+                write!(f, "failure record: {length} bytes are more than it has room for")
+            }
+            Self::Damaged => {
+                f.write_str("failure record damaged or written in part: its SHA-256 does not match")
+            }
+            Self::BadField(field) => write!(f, "failure record: the value of the field {field} is not valid"),
         }
     }
 }
@@ -266,7 +270,7 @@ mod tests {
                 step: "root".into(),
                 fault: "root".into(),
                 problem: "root-b: the top hash block does not hold".into(),
-                remedy: "write the stick anew".into(),
+                remedy: "flash the stick again".into(),
                 unix_time: 1_800_000_000,
                 boot_id: "0f3c".into(),
                 log: "[    1.000] ünder way\n".repeat(30),

@@ -7,6 +7,7 @@
 use crate::fault::Policy;
 use crate::least_generation::LeastGeneration;
 use crate::name::Name;
+use crate::paths::TRUST;
 use crate::rescue::RescuePolicy;
 use crate::verity::OnCorruption;
 use alloc::borrow::ToOwned as _;
@@ -58,10 +59,10 @@ pub enum BadLoaderConfig {
 impl fmt::Display for BadLoaderConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BadLine(line) => write!(f, "trust file: {line:?} is not 'key: value'"),
-            Self::UnknownKey(key) => write!(f, "trust file: unknown key {key:?}"),
-            Self::Missing(key) => write!(f, "trust file: {key} is missing"),
-            Self::BadValue(line) => write!(f, "trust file: the value in {line:?} makes no sense"),
+            Self::BadLine(line) => write!(f, "loader settings {TRUST}: {line:?} is not 'key: value'"),
+            Self::UnknownKey(key) => write!(f, "loader settings {TRUST}: unknown key {key:?}"),
+            Self::Missing(key) => write!(f, "loader settings {TRUST}: {key} is missing"),
+            Self::BadValue(line) => write!(f, "loader settings {TRUST}: the value in {line:?} is not valid"),
         }
     }
 }

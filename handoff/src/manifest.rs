@@ -213,7 +213,7 @@ impl Manifest {
                 }
                 let entry = Entry::decode(content).map_err(bad)?;
                 if manifest.entries.last().is_some_and(|last| last.path >= entry.path) {
-                    return Err(bad(format!("{} is out of order or stands there twice", entry.path)));
+                    return Err(bad(format!("{} is out of order or listed twice", entry.path)));
                 }
                 manifest.entries.push(entry);
             }
@@ -235,12 +235,12 @@ impl Entry {
     fn decode(line: &str) -> Result<Self, String> {
         let mut words = line.split(' ');
         let path = words.next().and_then(unescape).and_then(|path| RelativePath::new(&path));
-        let path = path.ok_or("the path is empty, absolute or leads outside")?;
+        let path = path.ok_or("the path is empty, absolute or leads out of its folder")?;
         let mut fields = BTreeMap::new();
         for word in words {
             let (key, value) = word.split_once('=').ok_or_else(|| format!("{word:?} is not key=value"))?;
             if fields.insert(key, value).is_some() {
-                return Err(format!("{key} stands there twice"));
+                return Err(format!("{key} is given twice"));
             }
         }
         let mut field = |key: &str| fields.remove(key).ok_or_else(|| format!("{key} is missing"));
@@ -355,16 +355,16 @@ mod tests {
             (" uid=0", "", "uid is missing"),
             ("kind=text", "kind=poem", "unknown kind \"poem\""),
             ("store=disk", "store=tape", "unknown store \"tape\""),
-            ("etc/hostname", "../hostname", "the path is empty, absolute or leads outside"),
-            ("etc/hostname", "/hostname", "the path is empty, absolute or leads outside"),
-            ("etc/hostname", "etc/a\\040b", "etc/a b is out of order or stands there twice"),
+            ("etc/hostname", "../hostname", "the path is empty, absolute or leads out of its folder"),
+            ("etc/hostname", "/hostname", "the path is empty, absolute or leads out of its folder"),
+            ("etc/hostname", "etc/a\\040b", "etc/a b is out of order or listed twice"),
             (
                 "install=/etc",
                 "install=/etc/..",
                 "install=/etc/../\\303\\274\\075\\043x is not an absolute path that stays inside the root",
             ),
             ("required=boot", "required=boot colour=red", "unknown key \"colour\""),
-            ("uid=0", "uid=0 uid=0", "uid stands there twice"),
+            ("uid=0", "uid=0 uid=0", "uid is given twice"),
         ] {
             let bad = text.replace(from, to);
             assert_eq!(Manifest::decode(&bad).unwrap_err().problem, problem);

@@ -135,17 +135,17 @@ impl RoleSettings {
         let mismatch = |problem| BadRoleSettings::Mismatch { key: "kind", value: raw.kind.clone(), problem };
         let action = match raw.kind.get_ref().as_str() {
             "overlay" if raw.command.is_some() || raw.deadline.is_some() => {
-                return Err(mismatch("such a role has neither command nor deadline"));
+                return Err(mismatch("a role of this kind has neither command nor deadline"));
             }
             "overlay" => RoleAction::Overlay,
             "command" => {
                 let argv = raw.command.unwrap_or_default();
                 if argv.first().is_none_or(String::is_empty) {
-                    return Err(mismatch("such a role has command = [\"PROGRAM\", ...]"));
+                    return Err(mismatch("a role of this kind needs command = [\"PROGRAM\", ...]"));
                 }
                 let deadline = match raw.deadline {
                     None => None,
-                    Some(0) => return Err(mismatch("its deadline is at least 1 second")),
+                    Some(0) => return Err(mismatch("its deadline must be at least 1 second")),
                     Some(seconds) => NonZeroU32::new(seconds),
                 };
                 RoleAction::Command { argv, deadline }
@@ -216,26 +216,29 @@ mod tests {
     #[test]
     fn each_mistake_has_its_line_and_what_is_expected() {
         for (text, expected) in [
-            ("kind = 'command'", "line 1: kind = \"command\": such a role has command = [\"PROGRAM\", ...]"),
+            (
+                "kind = 'command'",
+                "line 1: kind = \"command\": a role of this kind needs command = [\"PROGRAM\", ...]",
+            ),
             (
                 "kind = 'command'\ncommand = []",
-                "line 1: kind = \"command\": such a role has command = [\"PROGRAM\", ...]",
+                "line 1: kind = \"command\": a role of this kind needs command = [\"PROGRAM\", ...]",
             ),
             (
                 "command = ['']\nkind = 'command'",
-                "line 2: kind = \"command\": such a role has command = [\"PROGRAM\", ...]",
+                "line 2: kind = \"command\": a role of this kind needs command = [\"PROGRAM\", ...]",
             ),
             (
                 "kind = 'command'\ncommand = ['x']\ndeadline = 0",
-                "line 1: kind = \"command\": its deadline is at least 1 second",
+                "line 1: kind = \"command\": its deadline must be at least 1 second",
             ),
             (
                 "kind = 'overlay'\ncommand = ['x']",
-                "line 1: kind = \"overlay\": such a role has neither command nor deadline",
+                "line 1: kind = \"overlay\": a role of this kind has neither command nor deadline",
             ),
             (
                 "kind = 'overlay'\ndeadline = 3",
-                "line 1: kind = \"overlay\": such a role has neither command nor deadline",
+                "line 1: kind = \"overlay\": a role of this kind has neither command nor deadline",
             ),
             ("kind = 'script'", "line 1: kind = \"script\": it is one of: overlay, command"),
             (

@@ -52,7 +52,7 @@ impl Boot {
         let first = earlier.is_empty();
         let mut log = Log::new(Console::open(), earlier);
         let watchdog = Watchdog::start().unwrap_or_else(|error| {
-            log.error(&format!("no watchdog, steps have no deadline: fork: {error}"));
+            log.error(&format!("no watchdog, so the steps have no deadline: fork: {error}"));
             Watchdog::none()
         });
         // An attempt after a rescue shell does not know how much of the time before it was the kernel's.

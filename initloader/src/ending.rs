@@ -33,7 +33,9 @@ pub(crate) fn of(mut boot: Boot, failure: &Failure) -> ! {
 /// Unmounts everything and restarts the machine, so that the selector starts the other slot in the end.
 fn other_slot(mut boot: Boot) -> ! {
     boot.watch("restart", Duration::from_secs(20));
-    boot.log.error("restarting: the try is spent, the other slot follows");
+    boot.log.error(
+        "restarting: this try is used up; the selector starts the other slot when this one has none left",
+    );
     teardown::everything(&mut boot.log);
     boot.log.drain();
     restart::now(RebootMode::RB_AUTOBOOT)

@@ -89,7 +89,7 @@ impl Log {
         match result {
             Ok(()) => self.debug(&format!("module {name} took {} ms", took.as_millis())),
             // The module looked for its hardware (CPU features, firmware) and found none.
-            Err(Errno::ENODEV) => self.debug(&format!("module {name} has nothing to do here")),
+            Err(Errno::ENODEV) => self.debug(&format!("module {name}: this machine has no device for it")),
             Err(errno) => self.error(&format!("module {name}: {}", errno.desc())),
         }
     }

@@ -113,7 +113,7 @@ fn holders(place: &Path) -> String {
         }
     }
     format!(
-        "the file system that holds open {}",
+        "the file system in which these files are open: {}",
         if found.is_empty() { "?".into() } else { found.join(", ") }
     )
 }

@@ -30,12 +30,12 @@ pub(crate) fn next(action: FaultAction, selection: Option<&Selection>) -> Next {
 /// Why a restart would only lead to the same failure. Each start uses a try; with none left the selector starts rescue.
 fn leads_nowhere(selection: Option<&Selection>) -> Option<&'static str> {
     match selection {
-        None => Some("this system was not started by the selector, so the same would follow"),
-        Some(selection) if !selection.counted => {
-            Some("the selector could not count this start (read-only medium), so the same slot would follow")
-        }
+        None => Some("this system was not started by the selector, so a restart would end the same way"),
+        Some(selection) if !selection.counted => Some(
+            "the selector could not count this start (read-only medium), so a restart would start the same slot",
+        ),
         Some(selection) if selection.mode == Mode::Rescue => {
-            Some("the selector started it for rescue, and would again")
+            Some("the selector started this system for rescue, and would do so again")
         }
         Some(_) => None,
     }

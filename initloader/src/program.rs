@@ -37,7 +37,7 @@ pub(crate) enum CannotRun {
     #[error("{} is neither an ELF program for {} nor a script", .0.display(), Architecture::OF_THIS_PROGRAM)]
     WrongFormat(PathBuf),
     /// More than [`DEEPEST`] interpreters of interpreters.
-    #[error("{} has interpreters without end", .0.display())]
+    #[error("{} needs an interpreter that needs an interpreter, and so on: too many", .0.display())]
     TooDeep(PathBuf),
 }
 

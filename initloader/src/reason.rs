@@ -32,7 +32,7 @@ pub(crate) fn leave(boot: &mut Boot, failure: &Failure) {
     };
     let left = Partition::open_to_write(&device).and_then(|control| failure_area::leave(&control, reason));
     match left {
-        Ok(()) => boot.log.info("the reason is left on the stick for the next boot that goes through"),
-        Err(error) => boot.log.error(&format!("the reason cannot be left on the stick: {error}")),
+        Ok(()) => boot.log.info("the reason is stored on the stick; the next boot that succeeds reports it"),
+        Err(error) => boot.log.error(&format!("the reason cannot be stored on the stick: {error}")),
     }
 }

@@ -14,7 +14,7 @@ pub struct Recipient(age::x25519::Recipient);
 /// A text that is not an age X25519 public key.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "{text:?} is no age public key ({problem}); expected age1 and 58 more characters, as age-keygen -y prints it"
+    "{text:?} is not an age public key ({problem}); expected age1 and 58 more characters, as age-keygen -y prints it"
 )]
 pub struct BadRecipient {
     /// The text that was read.
@@ -54,13 +54,13 @@ impl fmt::Debug for Recipient {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadIdentity {
     /// Only comments and empty lines.
-    #[error("the file holds no age identity: no line begins with AGE-SECRET-KEY-1")]
+    #[error("the file has no age identity: no line begins with AGE-SECRET-KEY-1")]
     Missing,
     /// Bytes that are not text.
-    #[error("the file is no text, so it is no age identity")]
+    #[error("the file is not text, so it is not an age identity")]
     NotText,
     /// A public key in place of the secret one.
-    #[error("line {line} is a public key; the secret key (AGE-SECRET-KEY-1...) belongs here")]
+    #[error("line {line} is a public key; the secret key (AGE-SECRET-KEY-1...) is expected")]
     Public {
         /// The number of the line, from 1.
         line: usize,
@@ -69,7 +69,7 @@ pub enum BadIdentity {
     #[error("the identity is itself encrypted; decrypt it first (age -d)")]
     Encrypted,
     /// An identity of another type.
-    #[error("line {line} is {kind}; only X25519 identities (AGE-SECRET-KEY-1...) are used here")]
+    #[error("line {line} is {kind}; only X25519 identities (AGE-SECRET-KEY-1...) are supported")]
     OtherType {
         /// The number of the line, from 1.
         line: usize,
@@ -77,7 +77,7 @@ pub enum BadIdentity {
         kind: &'static str,
     },
     /// A line that is not of a known type, or a damaged key.
-    #[error("line {line} is no intact age identity: {problem}")]
+    #[error("line {line} is not a valid age identity: {problem}")]
     Malformed {
         /// The number of the line, from 1.
         line: usize,

@@ -14,22 +14,22 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum BadContent {
     /// Text that is not UTF-8.
-    #[error("is no UTF-8 text")]
+    #[error("is not UTF-8 text")]
     NotText,
     /// Text whose last line has no line end.
-    #[error("does not end with a line end")]
+    #[error("does not end with a newline")]
     NoLineEnd,
     /// Text with empty lines at its end.
-    #[error("ends with more than one line end")]
+    #[error("ends with more than one newline")]
     ExtraLineEnds,
     /// Text with carriage returns.
-    #[error("has carriage returns; line ends must be those of Unix")]
+    #[error("has carriage returns; save it with Unix line ends")]
     CarriageReturn,
     /// Not a host name of RFC 1123.
-    #[error("is no host name (letters, digits and '-', labels of at most 63, one line)")]
+    #[error("is not a host name (one line; labels of at most 63 letters, digits and '-', joined by dots)")]
     NotAHostname,
     /// Not an OpenSSH private key; holds what is wrong.
-    #[error("is no OpenSSH private key: {0}")]
+    #[error("is not an OpenSSH private key: {0}")]
     NotAHostKey(&'static str),
 }
 
@@ -70,16 +70,20 @@ fn hostname(name: &str) -> Result<(), BadContent> {
 fn host_key(text: &str) -> Result<(), BadContent> {
     let bad = |problem| Err(BadContent::NotAHostKey(problem));
     let Some(body) = text.strip_prefix("-----BEGIN OPENSSH PRIVATE KEY-----\n") else {
-        return bad("its first line is another");
+        return bad("its first line is not -----BEGIN OPENSSH PRIVATE KEY-----");
     };
     let Some(body) = body.strip_suffix("\n-----END OPENSSH PRIVATE KEY-----") else {
-        return bad("its last line is another");
+        return bad("its last line is not -----END OPENSSH PRIVATE KEY-----");
     };
     let base64: Zeroizing<String> = Zeroizing::new(body.split('\n').collect());
     let Ok(bytes) = BASE64_STANDARD.decode(base64.as_bytes()).map(Zeroizing::new) else {
-        return bad("its lines are damaged");
+        return bad("its lines are not valid base64");
     };
-    if bytes.starts_with(b"openssh-key-v1\0") { Ok(()) } else { bad("it is of another format") }
+    if bytes.starts_with(b"openssh-key-v1\0") {
+        Ok(())
+    } else {
+        bad("its content is not in the format openssh-key-v1")
+    }
 }
 
 #[cfg(test)]
@@ -117,10 +121,10 @@ mod tests {
             Err(BadContent::ExtraLineEnds)
         );
         for (from, to, problem) in [
-            ("BEGIN OPENSSH", "BEGIN RSA", "its first line is another"),
-            ("END OPENSSH", "END RSA", "its last line is another"),
-            (&body[..4], "!!!!", "its lines are damaged"),
-            (&body[..4], "AAAA", "it is of another format"),
+            ("BEGIN OPENSSH", "BEGIN RSA", "its first line is not -----BEGIN OPENSSH PRIVATE KEY-----"),
+            ("END OPENSSH", "END RSA", "its last line is not -----END OPENSSH PRIVATE KEY-----"),
+            (&body[..4], "!!!!", "its lines are not valid base64"),
+            (&body[..4], "AAAA", "its content is not in the format openssh-key-v1"),
         ] {
             let bad = key.replacen(from, to, 1);
             assert_eq!(check(FileKind::SshHostKey, bad.as_bytes()), Err(BadContent::NotAHostKey(problem)));

@@ -1,7 +1,7 @@
 //! minisign public keys and signatures (jedisct1.github.io/minisign): only verifying.
 //!
 //! Only prehashed signatures (`ED`) are accepted: an attacker could use the legacy kind for a downgrade. The key id,
-//! which minisign prints in its comments, tells "signed by another key" from "changed after it was signed".
+//! which minisign prints in its comments, tells "signed by another key" from "changed after signing".
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
@@ -44,7 +44,7 @@ pub struct PublicKey {
 
 /// A text that is not a minisign public key; holds the text.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0:?} is no minisign public key; expected the second line of a .pub file (RW...)")]
+#[error("{0:?} is not a minisign public key; expected the second line of a .pub file (RW...)")]
 pub struct BadPublicKey(pub String);
 
 impl PublicKey {
@@ -80,7 +80,9 @@ pub enum BadSignature {
     #[error("there is no minisign signature of four lines: {0}")]
     Malformed(&'static str),
     /// The legacy kind without prehashing, by this key.
-    #[error("the signature by key {0} is of minisign's legacy kind; sign anew with a current minisign")]
+    #[error(
+        "the signature by key {0} is of minisign's legacy kind; sign the file again with a current minisign"
+    )]
     Legacy(KeyId),
     /// Signed by a key that is not trusted.
     #[error("it is signed by key {signer}, which is not trusted here (trusted: {})", join(trusted))]
@@ -91,7 +93,7 @@ pub enum BadSignature {
         trusted: Vec<KeyId>,
     },
     /// Signed by a trusted key, but content or signature were changed afterwards.
-    #[error("its signature by key {0} does not fit its content: changed after it was signed")]
+    #[error("its signature by key {0} does not match its content, which was changed after signing")]
     Wrong(KeyId),
 }
 

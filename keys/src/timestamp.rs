@@ -14,7 +14,7 @@ const LAST: u64 = 253_402_300_799;
 
 /// A text that is not a moment in this form; holds the text.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no time; expected UTC as in 2026-01-31T12:00:00Z")]
+#[error("{0:?} is not a time; expected UTC as in 2026-01-31T12:00:00Z")]
 pub struct BadTimestamp(pub String);
 
 impl Timestamp {

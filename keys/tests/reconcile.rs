@@ -469,7 +469,7 @@ fn a_key_that_is_not_a_file_is_reported_and_left() {
     let error = repair(&store.folder(), &store.seal, &store.compare()).unwrap_err();
     assert_eq!(
         error.failures[0].to_string(),
-        "age.key: opening its folder: it is the node's key and never written: is a symbolic link, not a file"
+        "age.key: opening its folder: it is the node's key, which a node never writes: is a symbolic link, not a file"
     );
     assert!(fs::symlink_metadata(store.at("age.key")).unwrap().is_symlink());
 }

@@ -231,10 +231,10 @@ fn a_kind_is_checked_when_sealing() {
 #[test]
 fn invalid_paths_are_refused_when_sealing() {
     for (files, problem) in [
-        (&["age.key"][..], "is the place of the node's identity"),
-        (&["a", "a/b"], "is a file and a folder at once"),
-        (&["a/.psyops-new"], "is the name of repairs under way"),
-        (&["lost+found/a"], "belongs to the file system"),
+        (&["age.key"][..], "is reserved for the node's key"),
+        (&["a", "a/b"], "is both a file and a folder"),
+        (&["a/.psyops-new"], "is reserved for the temporary files of repairs"),
+        (&["lost+found/a"], "is reserved by the file system"),
     ] {
         let files: Vec<(&str, &[u8])> = files.iter().map(|name| (*name, &b""[..])).collect();
         match builder(&files).manifest().unwrap_err() {

@@ -88,11 +88,10 @@ pub struct MediumError {
 impl MediumError {
     fn advice(&self) -> &'static str {
         match self.action {
-            Action::Open | Action::Lock => "is it the device of a partition, and are you root?",
-            Action::Read => "the stick may be worn or out: plug it in again, or make another one",
+            Action::Open | Action::Lock => "check that it is the device of a partition and that you are root",
+            Action::Read => "the stick may be worn or unplugged: plug it in again, or make another one",
             Action::Write | Action::Flush | Action::ReadBack => {
-                "what was there before still holds; if the stick has no write switch that is set, it is worn: make \
-                 another one"
+                "what was there before is unchanged; look whether the stick's write-protect switch is on, else make another stick"
             }
         }
     }
@@ -166,7 +165,7 @@ impl<R: Raw> Partition<R> {
         }
         self.failing(
             Action::ReadBack,
-            Err(io::Error::other("the medium returns something else than was written")),
+            Err(io::Error::other("reading it back returned something else than was written")),
         )
     }
 

@@ -39,12 +39,13 @@ pub enum InstallError {
     #[error(transparent)]
     Medium(#[from] MediumError),
     /// The seal would be refused with this system's keys and floors.
-    #[error("the seal would not count: {0}; make it with the signing key of the site that made this stick")]
+    #[error(
+        "this node would refuse the seal: {0}; make it with the signing key of the site that made this stick"
+    )]
     Refused(SealError),
     /// The seal that is used has a higher generation.
     #[error(
-        "the seal has generation {new}, and seal-{slot} has generation {current}, which is newer and holds: the older \
-         one would never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
+        "the seal has generation {new}, and seal-{slot} has generation {current}, which is newer and valid: the older one would never be used; make a newer one on the workstation: {}", newer_seal(node.as_str(), current.number())
     )]
     Older {
         /// The generation of the new seal.
@@ -79,8 +80,7 @@ pub enum InstallError {
     },
     /// The partition is too small for the seal.
     #[error(
-        "the seal has {need} bytes, seal-{slot} has room for {room}; set a larger seal under [sizes] in site.toml and \
-         write the stick anew"
+        "the seal has {need} bytes, seal-{slot} has room for {room}; set a larger seal under [sizes] in site.toml and flash the stick again"
     )]
     TooLarge {
         /// The size of the seal in bytes.
@@ -92,7 +92,7 @@ pub enum InstallError {
     },
     /// The seal was written and read back, but is not valid: this must not happen.
     #[error(
-        "seal-{slot} was written and does not hold: {problem}; what counted before still does: make another stick"
+        "seal-{slot} was written but is not valid when it is read back: {problem}; the node keeps using the seal in the other place: make another stick"
     )]
     DoesNotHold {
         /// The slot that was written.

@@ -29,7 +29,7 @@ impl Control {
         let area = ControlArea::decode(&first, &second);
         match &blocks {
             Ok(_) => say_what_holds(&area),
-            Err(fault) => say(format_args!("{fault}; both slots may be tried, uncounted")),
+            Err(fault) => say(format_args!("{fault}; both slots can be started, but starts are not counted")),
         }
         Self { blocks, area }
     }
@@ -57,8 +57,8 @@ impl Control {
 /// replaces it.
 fn say_what_holds(area: &ControlArea) {
     match area.current() {
-        Some(record) => say(format_args!("control record {} holds", record.sequence)),
-        None => say(format_args!("no control record holds: both slots may be tried")),
+        Some(record) => say(format_args!("control record {} is valid", record.sequence)),
+        None => say(format_args!("no control record is valid: both slots can be started")),
     }
     for (place, record) in area.records.iter().enumerate() {
         if let Err(why) = record {

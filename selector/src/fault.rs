@@ -54,27 +54,27 @@ impl fmt::Display for Fault {
                 "this program was not started from a partition of a GPT disk: start the stick itself, not a copy",
             ),
             Self::NoDevices(status) => write!(f, "the firmware lists no block devices: {status}"),
-            Self::NoTable(why) => write!(f, "neither copy of the partition table on this disk holds: {why}"),
+            Self::NoTable(why) => write!(f, "neither copy of the partition table on this disk is valid: {why}"),
             Self::NoGeometry(why) => write!(f, "no partition table on this disk: {why}"),
             Self::NoPartition(role) => write!(f, "no partition {role} on this disk"),
             Self::TwoPartitions(twice) => write!(f, "{twice} on this disk"),
             Self::NoAccess(what, status) => write!(f, "no access to {what}: {status}"),
-            Self::BadGeometry(what) => write!(f, "{what} has no medium or odd blocks"),
+            Self::BadGeometry(what) => write!(f, "{what} has no medium, or a block size that is not supported"),
             Self::Read { what, offset, status } => {
                 write!(f, "reading {what} failed at byte {offset}: {status}")
             }
             Self::ReadOnly(what) => write!(f, "{what} cannot be written: read-only medium"),
             Self::Write(what, status) => write!(f, "writing {what} failed: {status}"),
-            Self::NotWritten(what) => write!(f, "{what} took a write but does not hold it: worn out or fake"),
+            Self::NotWritten(what) => write!(f, "{what} accepted a write but did not store it: the stick is worn out or fake"),
             Self::Record(why) => write!(f, "{why}"),
             Self::TooLong { length, room } => {
-                write!(f, "boot record says {length} bytes of UKI, the partition has room for {room}")
+                write!(f, "the boot record has a UKI of {length} bytes, the partition has room for {room}")
             }
             Self::Damaged { expected, found } => {
                 write!(f, "UKI damaged: its SHA-256 is {found}, the boot record says {expected}")
             }
             Self::NotLoaded(status) => write!(f, "the firmware refused the UKI: {status}"),
-            Self::CameBack(status) => write!(f, "the UKI came back without starting a kernel: {status}"),
+            Self::CameBack(status) => write!(f, "the UKI ended without starting a kernel: {status}"),
         }
     }
 }

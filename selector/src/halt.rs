@@ -41,7 +41,9 @@ pub(crate) fn to_firmware_setup() -> ! {
     if variables::ask_for_firmware_setup() {
         say(format_args!("restarting into the firmware's set-up"));
     } else {
-        say(format_args!("this firmware cannot be asked for its set-up: restarting, use its own key"));
+        say(format_args!(
+            "this firmware cannot start its set-up on request: restarting; press the firmware's own key"
+        ));
     }
     restart()
 }

@@ -71,7 +71,9 @@ impl Slots {
             Ok(uki) => {
                 let (release, bytes) = (uki.release(), uki.bytes().len());
                 let milliseconds = clock.now().saturating_sub(began) / 1000;
-                say(format_args!("slot {slot}: release {release}, {bytes} bytes hold ({milliseconds} ms)"));
+                say(format_args!(
+                    "slot {slot}: release {release}, {bytes} bytes are intact ({milliseconds} ms)"
+                ));
                 *self.health.get_mut(slot) = Health::Intact(release.clone());
                 *self.checked.get_mut(slot) = Some(uki);
             }

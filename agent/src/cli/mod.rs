@@ -1,6 +1,7 @@
 //! The command line of `psyops-agent`: its arguments, and the only functions that print.
 
 mod configure;
+mod help;
 mod pause;
 mod reboot;
 mod seal;
@@ -21,9 +22,9 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// What runs on a psyopsOS node: configuration, status, the syslog pause.
+/// The arguments of `psyops-agent`.
 #[derive(Debug, Parser)]
-#[command(name = "psyops-agent", version, about)]
+#[command(name = "psyops-agent", version, about, after_help = help::PROGRAM)]
 pub struct Arguments {
     /// Take this folder for the root of the system.
     #[arg(long, global = true, default_value = "/", hide = true)]
@@ -37,23 +38,23 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run a stage of the node's configuration.
+    #[command(after_help = help::CONFIGURE)]
     Configure(ConfigureArguments),
-    /// Show how this boot and its configuration went.
-    #[command(after_help = STATUS_HELP)]
+    /// Show the result of this boot and of its configuration run.
+    #[command(after_help = help::STATUS)]
     Status(StatusArguments),
-    /// Complete the boot report's timeline with the services that were started; the system calls it once after boot.
+    /// Add the started services to the timeline of the boot report; the system runs this once after boot.
+    #[command(after_help = help::TIMELINE)]
     Timeline,
-    /// Compare the secret partition with the seal, or repair it (exit code 0: as the seal says, 1: not, 3: unknown).
+    /// Compare the files on the secret partition with the seal, or repair them.
     Secrets(SecretsArguments),
-    /// Bring a new seal onto this node's stick.
+    /// Install a new seal on this node's stick.
     Seal(SealArguments),
     /// Restart this machine.
-    #[command(after_help = "Examples:
-  psyops-agent reboot
-  psyops-agent reboot --rescue --json       the next start goes to the rescue shell, once")]
+    #[command(after_help = help::REBOOT)]
     Reboot(RebootArguments),
-    /// Run a command with syslog paused: what is said meanwhile is kept, and replayed at the end.
-    #[command(after_help = PAUSE_HELP)]
+    /// Run a command while syslog messages are kept; they are replayed when it ends.
+    #[command(after_help = help::PAUSE_SYSLOG)]
     PauseSyslog(PauseArguments),
     /// The process that has the log socket during a syslog pause.
     #[command(hide = true)]
@@ -68,16 +69,16 @@ enum Command {
 
 #[derive(Debug, Args)]
 struct ConfigureArguments {
-    /// Which stage.
+    /// The stage to run.
     #[arg(long, value_enum, default_value_t = StageWord::Configure)]
     stage: StageWord,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum StageWord {
-    /// Before init, offline.
+    /// Before init: host name, network and users; without network access.
     Identity,
-    /// After init.
+    /// After init: the node's other roles.
     Configure,
 }
 
@@ -100,19 +101,12 @@ struct StatusArguments {
     short: bool,
 }
 
-const STATUS_HELP: &str = "Exit codes: 0 all is well, 1 the node runs but not all is well (degraded, or its \
-configuration failed), 2 wrong use, 3 not known (the configuration still runs, or there is no report), 4 rescue.\n\n\
-Examples:\n  \
-psyops-agent status\n  \
-psyops-agent status --json | jq .report.faults\n  \
-ssh root@pi1 psyops-agent status --short || echo 'look at pi1'";
-
 #[derive(Debug, Args)]
 struct RebootArguments {
-    /// Go to the rescue shell, once.
+    /// Start the rescue shell at the next boot, once.
     #[arg(long)]
     rescue: bool,
-    /// Print what is done as JSON.
+    /// Print the result as JSON.
     #[arg(long)]
     json: bool,
 }
@@ -125,9 +119,11 @@ struct SecretsArguments {
 
 #[derive(Debug, Clone, Copy, Subcommand)]
 enum SecretsAction {
-    /// Only look.
+    /// List the files that differ; nothing is written.
+    #[command(after_help = help::SECRETS)]
     Check,
-    /// Write what differs anew, as the loader does at boot.
+    /// Write the files that differ again, as the loader does at boot.
+    #[command(after_help = help::SECRETS)]
     Fix,
 }
 
@@ -139,21 +135,15 @@ struct SealArguments {
 
 #[derive(Debug, Subcommand)]
 enum SealAction {
-    /// Write a seal into the slot that does not count; it counts from the next start on. A power cut at any moment leaves
-    /// the old one or the new one.
-    #[command(after_help = INSTALL_EXAMPLES)]
+    /// Write a seal to this node's stick, to be used from the next boot on. After a power cut the old or the
+    /// new seal is valid.
+    #[command(after_help = help::SEAL_INSTALL)]
     Install(InstallArguments),
 }
 
-const INSTALL_EXAMPLES: &str = "Exit codes: 0 on the stick, 1 the node's own state cannot be read, 65 not a seal of this \
-site, 66 no such file, 74 reading or writing failed, 77 refused (older, another node's, for a newer system).\n\n\
-Examples, on the workstation after build-image made seals/pi1.seal:\n  \
-ssh root@pi1 psyops-agent seal install - < seals/pi1.seal\n  \
-ssh root@pi1 reboot";
-
 #[derive(Debug, Args)]
 struct InstallArguments {
-    /// The seal, as it lies in the site's folder seals/; - for the standard input.
+    /// The seal, a file of the site's folder seals/; - for the standard input.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Print what was done as JSON.
@@ -161,19 +151,12 @@ struct InstallArguments {
     json: bool,
 }
 
-const PAUSE_HELP: &str = "Messages keep their sender (user, group, process while it runs), time and order. Each user has a \
-share of what can be kept; what is beyond it is dropped, and the number is written to the log and shown by \
-`psyops-agent status`. However much is said, the end of the command is held up by 10 seconds at most.\n\n\
-Examples:\n  \
-psyops-agent pause-syslog -- systemctl restart rsyslog\n  \
-psyops-agent pause-syslog --logfile /var/log/psyops/update.log -- /root/update.sh";
-
 #[derive(Debug, Args)]
 struct PauseArguments {
-    /// Add the command's output to this file instead of showing it.
+    /// Append the command's output to this file instead of printing it.
     #[arg(long, value_name = "FILE")]
     logfile: Option<PathBuf>,
-    /// The command; its exit code is ours (125: syslog could not be paused, 128 + N: ended by signal N).
+    /// The command; its exit code is passed on.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<OsString>,
 }

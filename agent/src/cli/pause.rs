@@ -39,10 +39,10 @@ pub(super) fn resume(root: &Root, paused: PausedSyslog) {
             super::say(&format!("syslog: {dropped} messages were dropped; see psyops-agent status"));
         }
         Ok(Resumed::Waiting) => {
-            super::say("syslog: no daemon listens; what was said is replayed when one does");
+            super::say("syslog: no daemon listens; the kept messages are replayed when one does");
         }
         Ok(Resumed::Busy) => {
-            super::say("syslog: the daemon is slow; what it has not taken yet is replayed in the background");
+            super::say("syslog: the daemon is slow; the remaining messages are replayed in the background");
         }
         Err(error) => complain(&error),
     }

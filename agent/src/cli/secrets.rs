@@ -32,7 +32,7 @@ fn show(comparison: &Comparison) {
         say(&format!("differs: {}", Shown(difference)));
     }
     for path in &comparison.unknown {
-        say(&format!("not known to the seal: {}", Shown(path.display())));
+        say(&format!("not in the seal: {}", Shown(path.display())));
     }
-    say(&format!("{} files are as the seal says", comparison.same.len()));
+    say(&format!("{} files match the seal", comparison.same.len()));
 }

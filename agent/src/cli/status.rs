@@ -82,11 +82,11 @@ fn code(report: &BootReport) -> u8 {
 }
 
 fn details(report: &BootReport, status: Option<&Status>) -> String {
-    let mut lines = vec![format!("{} files hold what the seal says", report.verified)];
+    let mut lines = vec![format!("{} files match the seal", report.verified)];
     for (what, names) in [
         ("repaired", &report.repaired),
         ("right in memory only", &report.memory_only),
-        ("not known to the seal", &report.unknown),
+        ("not in the seal", &report.unknown),
     ] {
         lines.extend(names.iter().map(|name| format!("{what}: {name}")));
     }

@@ -43,7 +43,7 @@ impl Command<'_> {
     /// Runs the command once.
     pub(super) fn attempt(&self, deadline: Deadline) -> io::Result<Attempt> {
         let (Some(program), Some(arguments)) = (self.program(), self.argv.get(1..)) else {
-            return Ok(Attempt::NotStarted("the command has no words".into()));
+            return Ok(Attempt::NotStarted("the command is empty".into()));
         };
         let mut command = std::process::Command::new(&program);
         command.args(arguments).current_dir(self.folder).env_clear().envs(self.environment.iter().cloned());

@@ -17,7 +17,7 @@ pub(crate) const MOST_OUTPUT: usize = 256 << 10;
 /// Opens the log at `path`, to append to it. A log that is too long replaces the only old one, `PATH.old`.
 pub(super) fn open(path: &Path) -> Result<File, FileError> {
     if fs::metadata(path).is_ok_and(|log| log.len() > MOST_LOG) {
-        failing("put aside", path, fs::rename(path, path.with_extension("log.old")))?;
+        failing("rename", path, fs::rename(path, path.with_extension("log.old")))?;
     }
     file::open_log(path)
 }
@@ -77,7 +77,10 @@ impl<'a> Output<'a> {
             self.end_line();
         }
         if self.dropped > 0 {
-            say(self.log, &format!("{} bytes of output were left out: the log takes no more", self.dropped));
+            say(
+                self.log,
+                &format!("{} bytes of output were left out: the log has reached its limit", self.dropped),
+            );
             self.dropped = 0;
         }
     }
@@ -151,8 +154,10 @@ mod tests {
         let log = logged(10_000, &parts);
         let lines = log.lines().filter(|line| line.starts_with(MARK)).count();
         assert_eq!(lines, 10_000 / (99 * 6 + 5));
-        let note =
-            format!("psyops: {} bytes of output were left out: the log takes no more\n", 99 * (2000 - lines));
+        let note = format!(
+            "psyops: {} bytes of output were left out: the log has reached its limit\n",
+            99 * (2000 - lines)
+        );
         assert!(log.ends_with(&note) && log.len() < 10_000 + 2 * note.len(), "{} {log:.100}", log.len());
     }
 

@@ -68,7 +68,10 @@ impl<'a> Relay<'a> {
         if self.open {
             let log = self.log;
             if let Err(error) = self.read_on() {
-                log::say(log, &format!("what the command left running cannot print any more: {error}"));
+                log::say(
+                    log,
+                    &format!("processes that the command left running cannot print any more: {error}"),
+                );
             }
         }
     }

@@ -69,7 +69,7 @@ impl LogSocket {
             remove(&new)?;
             let address = failing("bind", &new, SocketAddrUnix::new(&new))?;
             failing("bind", &new, rustix::net::bind(socket, &address))?;
-            failing("open up", &new, fs::set_permissions(&new, Permissions::from_mode(OPEN_TO_ALL)))?;
+            failing("set the mode of", &new, fs::set_permissions(&new, Permissions::from_mode(OPEN_TO_ALL)))?;
             failing("keep", &new, fs::rename(&new, &ours))?;
         }
         let id = FileId::of_link(&ours).ok_or_else(|| FileError {
@@ -107,10 +107,10 @@ impl LogSocket {
         failing("link", &self.new, fs::hard_link(&self.ours, &self.new))?;
         if let Err(error) = renameat_with(CWD, &self.new, CWD, &self.device, RenameFlags::EXCHANGE) {
             if error == Errno::NOENT {
-                failing("take the place of", &self.device, fs::rename(&self.new, &self.device))?;
+                failing("replace", &self.device, fs::rename(&self.new, &self.device))?;
                 return Ok(false);
             }
-            failing("take the place of", &self.device, Err(error))?;
+            failing("replace", &self.device, Err(error))?;
         }
         let found = FileId::of_link(&self.new);
         if self.is_ours(found) || found == former || is_dead(&self.new) {
@@ -161,19 +161,23 @@ impl LogSocket {
             // A daemon sets the mode of its socket by name after binding it, and may have found the proxy's socket
             // there.
             let opened = fs::set_permissions(&self.daemon, Permissions::from_mode(OPEN_TO_ALL));
-            failing("open up", &self.daemon, opened)?;
+            failing("set the mode of", &self.daemon, opened)?;
         }
         match renameat_with(CWD, &self.daemon, CWD, &self.device, RenameFlags::EXCHANGE) {
             Ok(()) if self.is_ours(FileId::of_link(&self.daemon)) => {}
             Ok(()) => {
                 let back = renameat_with(CWD, &self.daemon, CWD, &self.device, RenameFlags::EXCHANGE);
-                failing("give way at", &self.device, back)?;
+                failing("put the new daemon's socket back at", &self.device, back)?;
                 return Ok(false);
             }
             Err(Errno::NOENT) if self.holder() == Holder::None => {
-                failing("give back", &self.device, fs::rename(&self.daemon, &self.device))?;
+                failing(
+                    "put the daemon's socket back at",
+                    &self.device,
+                    fs::rename(&self.daemon, &self.device),
+                )?;
             }
-            Err(error) => failing("give back", &self.device, Err(error))?,
+            Err(error) => failing("put the daemon's socket back at", &self.device, Err(error))?,
         }
         self.clear()?;
         Ok(true)

@@ -134,7 +134,7 @@ pub enum SyslogError {
     #[error("syslog proxy: {0}")]
     Said(String),
     /// The proxy died, and died again after it was restarted; holds the path of the spool.
-    #[error("the syslog proxy died; what it had kept is in {spool} and is replayed by the next `psyops-agent pause-syslog -- true`", spool = .0.display())]
+    #[error("the syslog proxy died; the messages that it kept are in {spool} and are replayed by the next `psyops-agent pause-syslog -- true`", spool = .0.display())]
     Died(PathBuf),
 }
 

@@ -132,16 +132,16 @@ impl Drops {
         let rest = users.split_off(users.len().min(LINES));
         let line = |whose: &str, dropped: Dropped| {
             let Dropped { messages, bytes } = dropped;
-            format!("dropped {messages} messages ({bytes} bytes) of {whose} of the spool was full")
+            format!("dropped {messages} messages ({bytes} bytes): {whose} of the spool was full")
         };
         let mut lines: Vec<String> =
-            users.iter().map(|(uid, dropped)| line(&format!("uid {uid}: its share"), *dropped)).collect();
+            users.iter().map(|(uid, dropped)| line(&format!("the share of uid {uid}"), *dropped)).collect();
         let further = rest.iter().fold(self.further_users, |sum, (_, dropped)| Dropped {
             messages: sum.messages.saturating_add(dropped.messages),
             bytes: sum.bytes.saturating_add(dropped.bytes),
         });
         if further.messages > 0 {
-            lines.push(line("other users: their share", further));
+            lines.push(line("the share of other users", further));
         }
         lines
     }
@@ -195,11 +195,11 @@ mod tests {
         assert_eq!(drops.messages(), 301);
         let lines = drops.lines();
         assert_eq!(lines.len(), 17);
-        assert_eq!(lines[0], "dropped 2 messages (15 bytes) of uid 7: its share of the spool was full");
+        assert_eq!(lines[0], "dropped 2 messages (15 bytes): the share of uid 7 of the spool was full");
         // The 240 counted users without their own line, and the 44 that are not counted one by one.
         assert_eq!(
             lines[16],
-            "dropped 284 messages (2840 bytes) of other users: their share of the spool was full"
+            "dropped 284 messages (2840 bytes): the share of other users of the spool was full"
         );
     }
 }

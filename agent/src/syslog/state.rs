@@ -61,7 +61,7 @@ impl PauseState {
     pub fn lines(&self) -> Vec<String> {
         let mut lines = self.drops.lines();
         if self.cut > 0 {
-            lines.push(format!("{} messages were too long and lost their end", self.cut));
+            lines.push(format!("{} messages were cut off because they were too long", self.cut));
         }
         lines.iter().map(|line| format!("syslog pause: {line}")).collect()
     }

@@ -74,7 +74,7 @@ fn messages_beyond_a_users_share_are_dropped_counted_and_reported() {
     assert!(std::fs::metadata(fixture.spool()).unwrap().len() < SHARE + 100_000);
     assert_eq!(pause.end(), 0);
     let report = format!(
-        "syslog pause: dropped {} messages ({} bytes) of uid {NOBODY}: its share of the spool was full",
+        "syslog pause: dropped {} messages ({} bytes): the share of uid {NOBODY} of the spool was full",
         20_000 - kept,
         (20_000 - kept) * 1000
     );

@@ -61,7 +61,7 @@ fn not_fetched(packages: String, error: Option<ToolError>) -> BaseError {
     let complaint = Details::new(match error {
         Some(ToolError::Failed { complaint, .. }) => (*complaint).to_owned(),
         Some(error) => error.to_string(),
-        None => "apt did not say why".to_owned(),
+        None => "apt gave no reason".to_owned(),
     });
     let gone = complaint.contains("404") || complaint.contains("File not found");
     BaseError::Fetch { packages, complaint, gone }

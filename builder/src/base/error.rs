@@ -25,7 +25,7 @@ pub enum BaseError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The digest of a package in the store is not that in the lock any more.
-    #[error("the package {package} was damaged in the store, and is removed from it")]
+    #[error("the package {package} was damaged in the store and has been removed from it")]
     DamagedPackage {
         /// The package's name and version.
         package: String,
@@ -44,7 +44,7 @@ pub enum BaseError {
     /// The first lock of a site has a package that the archive does not vouch for: a person must decide whether it is
     /// right.
     #[error(
-        "the site has no site.lock yet, and {} is not vouched for by the archive's index ({})",
+        "the site has no site.lock yet, and the archive's index does not vouch for {} ({})",
         .0.subject, .0.index
     )]
     FirstNotVouched(Box<NotVouched>),
@@ -71,7 +71,7 @@ pub enum BaseError {
         problem: String,
     },
     /// The lock file was made for another request than the site now has.
-    #[error("{path} was made for {key} = {locked}, but the site says {wanted}")]
+    #[error("{path} is out of date: it was made for {key} = {locked}, but the site has {wanted}")]
     OutdatedLock {
         /// The path of the lock file.
         path: PathBuf,
@@ -83,7 +83,7 @@ pub enum BaseError {
         wanted: String,
     },
     /// A node, or one of its roles, wants other packages than when the lock file was made.
-    #[error("{path} was made before node {node} wanted just {wanted} besides what the site has")]
+    #[error("{path} is out of date: node {node} now wants {wanted} besides the site's packages")]
     OutdatedForNode {
         /// The path of the lock file.
         path: PathBuf,
@@ -101,7 +101,7 @@ pub enum BaseError {
         r#source: Box<BaseError>,
     },
     /// No package has the requested name, though others provide it. The micro base needs the package itself.
-    #[error("no package is named {name}, only others that provide it")]
+    #[error("no package has the name {name}; other packages only provide it")]
     NoSuchName {
         /// The requested name.
         name: String,
@@ -125,13 +125,13 @@ pub enum BaseError {
         r#source: ToolError,
     },
     /// apt printed a line that this program cannot parse.
-    #[error("apt answered with a line that makes no sense here: {line:?}")]
+    #[error("cannot parse this line of apt's output: {line:?}")]
     AptAnswer {
         /// The line as apt printed it.
         line: String,
     },
     /// The archive's keyring is not installed, so no package could be verified.
-    #[error("{path} is missing: without it no package of Debian can be verified")]
+    #[error("{path} is missing: without this keyring no package of Debian can be verified")]
     NoKeyring {
         /// Where the keyring should be.
         path: PathBuf,
@@ -148,7 +148,7 @@ pub enum BaseError {
         gone: bool,
     },
     /// A package's digest is not the one in the lock file.
-    #[error("{package}: SHA-256 is {found}, the lock file says {expected}")]
+    #[error("{package}: its SHA-256 is {found}, but site.lock has {expected}")]
     WrongDigest {
         /// The name of the package.
         package: String,
@@ -158,7 +158,7 @@ pub enum BaseError {
         found: Sha256Digest,
     },
     /// The lock file was written by a builder that did not use this package.
-    #[error("site.lock names no package {package}, which this builder takes")]
+    #[error("site.lock has no package {package}, which every image needs")]
     NotLocked {
         /// The name of the package.
         package: String,
@@ -172,7 +172,7 @@ pub enum BaseError {
         file: String,
     },
     /// The applets of a busybox cannot be read from its program file.
-    #[error("the {file} of the package {package} is not a busybox that this builder knows: {problem}")]
+    #[error("the {file} of the package {package} is not a busybox that this builder supports: {problem}")]
     BadBusybox {
         /// The name of the package.
         package: String,
@@ -182,7 +182,7 @@ pub enum BaseError {
         problem: BadBusybox,
     },
     /// Maintainer scripts left files that must not be in a root.
-    #[error("maintainer scripts left in the root what must not be the same on all nodes: {}", listed(found))]
+    #[error("maintainer scripts wrote files that must not be the same on all nodes: {}", listed(found))]
     Leftovers {
         /// Each file, what is in it, and the packages that may have left it.
         found: Vec<Leftover>,
@@ -220,8 +220,8 @@ fn listed(found: &[Leftover]) -> String {
         .map(|leftover| {
             let package = match leftover.makers.as_slice() {
                 [] => String::new(),
-                [maker] => format!("; of the package {maker}"),
-                makers => format!("; of one of the packages {}", makers.join(", ")),
+                [maker] => format!("; made by the package {maker}"),
+                makers => format!("; made by one of the packages {}", makers.join(", ")),
             };
             format!("{} ({}{package})", leftover.path.escape_debug(), leftover.find)
         })
@@ -266,46 +266,42 @@ impl Classified for BaseError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::DamagedPackage { .. } => Some("build again: it is fetched anew".into()),
+            Self::DamagedPackage { .. } => Some("build again: the builder then fetches it again".into()),
             Self::NotVouched(_) => Some(format!(
-                "take the archive's present packages with: {}; or, if this lock is what it should be, sign it with: {}",
+                "to take the packages that the archive has now: {}; or, if the packages in this lock are right, sign it: {}",
                 psyops("lock update"),
                 psyops("lock sign")
             )),
             Self::FirstNotVouched(_) => {
-                Some(format!("look at it, and confirm it with: {}", psyops("lock update")))
+                Some(format!("look at the packages and confirm them with: {}", psyops("lock update")))
             }
             Self::BadLock { .. }
             | Self::OutdatedLock { .. }
             | Self::OutdatedForNode { .. }
             | Self::NotLocked { .. } => {
-                Some(format!("take the archive's present packages with: {}", psyops("lock update")))
+                Some(format!("to take the packages that the archive has now: {}", psyops("lock update")))
             }
-            Self::NoSuchName { .. } => Some("name the package that is meant".into()),
+            Self::NoSuchName { .. } => Some("write the name of the package that you want".into()),
             Self::NotThePin { .. } => {
-                Some("another package needs that one: pin it too, or pin neither".into())
+                Some("another package needs the version that apt chose: pin that package too, or pin neither".into())
             }
             Self::Apt { .. } => Some(
-                "check the network, and what is asked for: suite, mirror, kernel and extra under [packages] of site.toml, \
-                 packages of roles and nodes; an archive has few versions of a package, and snapshot.debian.org, as \
-                 mirror, those of one day"
+                "check the network; then check suite, mirror, kernel and extra under [packages] of site.toml, and the packages of roles and nodes. An archive keeps few versions of a package; a mirror of snapshot.debian.org has those of one day"
                     .into(),
             ),
             Self::NoKeyring { .. } => Some("install it: apt-get install debian-archive-keyring".into()),
             Self::Fetch { gone: true, .. } => Some(format!(
-                "the archive keeps only its newest versions: take those with: {}",
+                "the archive keeps only its newest versions; to take them: {}",
                 psyops("lock update")
             )),
-            Self::Fetch { .. } => Some("check the network; what was fetched already stays in the store".into()),
-            Self::WrongDigest { .. } => Some("something between here and the archive changed it; try again".into()),
+            Self::Fetch { .. } => Some("check the network and build again; packages that were fetched already stay in the store".into()),
+            Self::WrongDigest { .. } => Some("it was changed on the way from the archive; build again".into()),
             Self::BadBusybox { .. } => Some(format!(
-                "take another version of the package: pin one that works with busybox-static=VERSION under extra, or \
-                 take the present one with: {}",
+                "take another version of the package: pin one that works with busybox-static=VERSION under extra, or take the archive's current version: {}",
                 psyops("lock update")
             )),
             Self::Leftovers { .. } => Some(format!(
-                "leave out the package that makes it, or install it on the node by a role; if the file is harmless, \
-                 report it: the builder then gets a rule; all packages are listed by: {}",
+                "leave out the package that makes it, install that package on the node by a role, or remove the file by a whiteout in an overlay; if the file is harmless, report it to psyopsOS. To list all packages: {}",
                 psyops("lock show")
             )),
             _ => None,

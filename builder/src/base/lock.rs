@@ -185,7 +185,7 @@ impl Lock {
         let bad = |problem: String| BaseError::BadLock { path: path.to_owned(), problem };
         let raw: RawLock = toml::from_str(text).map_err(|error| bad(toml_problem(text, &error)))?;
         if raw.format != FORMAT {
-            return Err(bad(format!("format {} is not known, only {FORMAT} is", raw.format)));
+            return Err(bad(format!("format {} is not supported, only {FORMAT} is", raw.format)));
         }
         if let Some(word) = raw.words().find(|word| word.chars().any(char::is_control)) {
             return Err(bad(format!("{word:?} has a control character")));
@@ -202,7 +202,7 @@ impl Lock {
             Some(ImportedBase::Image { .. }) => matches!(base, Base::Oci(_)),
         };
         if !fits {
-            return Err(bad(format!("it does not say what the base {base} is")));
+            return Err(bad(format!("it has no tar or image for the base {base}")));
         }
         let indexes = indexes(&raw.index).map_err(bad)?;
         let (extra, rescue_ssh) = (raw.extra, raw.rescue_ssh);
@@ -218,7 +218,7 @@ impl Lock {
         variants.sort();
         let mut pairs = variants.iter().zip(variants.iter().skip(1));
         if let Some((twice, _)) = pairs.find(|(one, next)| one.wanted == next.wanted) {
-            return Err(bad(format!("variant [{}] stands there twice", twice.wanted.join(", "))));
+            return Err(bad(format!("variant [{}] is listed twice", twice.wanted.join(", "))));
         }
         Ok((Self { request, imported, packages, variants }, indexes))
     }
@@ -246,7 +246,7 @@ impl Lock {
 /// The indexes that a lock names: three for Debian, and not so many that verifying them takes minutes.
 fn indexes(raw: &[RawIndex]) -> Result<Vec<IndexDigests>, String> {
     if raw.len() > MOST_INDEXES {
-        return Err(format!("it names {} indexes, more than {MOST_INDEXES}", raw.len()));
+        return Err(format!("it has {} indexes, more than {MOST_INDEXES}", raw.len()));
     }
     let digest = |text: &str| text.parse().map_err(|problem| format!("index: {problem}"));
     raw.iter()

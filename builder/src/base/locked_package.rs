@@ -82,7 +82,7 @@ impl TryFrom<RawPackage> for LockedPackage {
     fn try_from(raw: RawPackage) -> Result<Self, String> {
         let sha256 = raw.sha256.parse().map_err(|problem| format!("package {}: {problem}", raw.name))?;
         let wrong =
-            |what: &str, text: &str| format!("a package has {what} {text:?}, which is not one of Debian's");
+            |what: &str, text: &str| format!("a package has {what} {text:?}, which is not valid in Debian");
         if !is_package_name(&raw.name) {
             return Err(wrong("the name", &raw.name));
         }
@@ -94,11 +94,11 @@ impl TryFrom<RawPackage> for LockedPackage {
             return Err(format!("package {}: {}", raw.name, wrong("the architecture", &raw.architecture)));
         }
         if raw.size > MOST_BYTES {
-            return Err(format!("package {}: a size of {} bytes is not possible", raw.name, raw.size));
+            return Err(format!("package {}: its size cannot be {} bytes", raw.name, raw.size));
         }
         let inside = !raw.file.starts_with('/') && !raw.file.split('/').any(|part| part == "..");
         if !inside || !raw.file.chars().all(|c| c.is_ascii_graphic()) {
-            return Err(format!("package {}: {:?} is no path in an archive", raw.name, raw.file));
+            return Err(format!("package {}: {:?} is not a path in an archive", raw.name, raw.file));
         }
         Ok(Self {
             part: raw.part,

@@ -176,9 +176,11 @@ fn first_lock(
         Ok(key) => {
             file.sign(site, &key)?;
             let show = psyops("lock show");
-            progress(&format!("{made}, signed by key {}; see them with: {show}", key.public().id()));
+            progress(&format!("{made}, signed by key {}; to list them: {show}", key.public().id()));
         }
-        Err(problem) => progress(&format!("{made}, not signed, so it counts in this store only: {problem}")),
+        Err(problem) => {
+            progress(&format!("{made}, not signed, so it is valid only with this store: {problem}"));
+        }
     }
     // The archive may not have them any more when another node is built.
     fetch(site, &lock, store, progress)?;

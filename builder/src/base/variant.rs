@@ -83,12 +83,12 @@ impl RawVariant {
             self.package.into_iter().map(LockedPackage::try_from).collect();
         let mut packages = packages.map_err(|problem| format!("{name}: {problem}"))?;
         if let Some(other) = packages.iter().find(|package| package.part != Part::Base) {
-            return Err(format!("{name}: package {} is not of the root", other.name));
+            return Err(format!("{name}: package {} is not a package of the root", other.name));
         }
         let in_root =
             |name: &String| of_site.iter().any(|package| package.part == Part::Base && package.name == *name);
         if let Some(stranger) = self.without.iter().find(|name| !in_root(name)) {
-            return Err(format!("{name}: the site has no package {stranger} to be without"));
+            return Err(format!("{name}: it leaves out {stranger}, which is not among the site's packages"));
         }
         packages.sort();
         Ok(Variant { wanted: self.wanted, without: self.without, packages })

@@ -54,7 +54,7 @@ pub enum InitramfsError {
     },
     /// The build time, in seconds since 1970, does not fit into the archive.
     #[error(
-        "the build time {0} (seconds since 1970) is after 2106, which a cpio archive cannot say: set an earlier one"
+        "the build time {0} (seconds since 1970) is after 2106, which a cpio archive cannot express: set an earlier one"
     )]
     Time(u64),
     /// zstd could not pack the archive: its error.

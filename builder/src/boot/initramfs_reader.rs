@@ -36,7 +36,7 @@ pub enum ArchiveError {
     #[error("it ends in the middle of a file")]
     Cut,
     /// An entry does not have the `newc` form.
-    #[error("an entry is not in the newc form: its field {field} is {found:?}")]
+    #[error("an entry is not in the newc format: its field {field} is {found:?}")]
     Field {
         /// The field's name in the kernel's documentation.
         field: &'static str,
@@ -259,12 +259,12 @@ mod tests {
             "a name in the initramfs has 4294967295 bytes, more than the limit of 4096 bytes (PATH_MAX of the kernel)"
         );
         bytes[94..102].copy_from_slice(b"+000000f");
-        assert_eq!(error(&bytes), "an entry is not in the newc form: its field c_namesize is \"+000000f\"");
+        assert_eq!(error(&bytes), "an entry is not in the newc format: its field c_namesize is \"+000000f\"");
         let mut bytes = archive();
         bytes[54..62].copy_from_slice(b"fffffff0");
         assert_eq!(error(&bytes), "it ends in the middle of a file");
         bytes[0] = b'1';
-        assert_eq!(error(&bytes), "an entry is not in the newc form: its field c_magic is \"170701\"");
+        assert_eq!(error(&bytes), "an entry is not in the newc format: its field c_magic is \"170701\"");
     }
 
     #[test]
@@ -273,7 +273,7 @@ mod tests {
         let error = file(&frame, "psyops/trust", &limits::TRUST).unwrap_err().to_string();
         assert_eq!(
             error,
-            "the trust file has 2097152 bytes, more than the limit of 1048576 bytes (it holds a few keys)"
+            "the file of loader settings has 2097152 bytes, more than the limit of 1048576 bytes (it holds a few keys)"
         );
     }
 

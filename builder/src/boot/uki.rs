@@ -88,7 +88,7 @@ pub enum UkiError {
         needed: usize,
     },
     /// The stub already has one of our sections.
-    #[error("the stub has a section {0} already: it is a UKI and no stub")]
+    #[error("the stub has a section {0} already: it is a UKI, not a stub")]
     Duplicate(Section),
     /// The alignment, in bytes, is too large: each section is padded to a multiple of it.
     #[error(
@@ -102,7 +102,7 @@ pub enum UkiError {
     #[error("the UKI has no section {0}: it was not made by psyopsOS")]
     NoSection(Section),
     /// A section ends after the end of the file.
-    #[error("the UKI is cut short: its section {0} ends behind the end of the file")]
+    #[error("the UKI is cut short: its section {0} ends after the end of the file")]
     Cut(Section),
 }
 

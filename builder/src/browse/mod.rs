@@ -35,10 +35,10 @@ pub enum BrowseError {
     #[error(transparent)]
     Image(#[from] ReadError),
     /// The path does not begin with the name of a part: the path.
-    #[error("{0:?} names no part of an image; paths begin with esp/, initramfs/, root/ or secret/")]
+    #[error("{0:?} is not a path in an image; paths begin with esp/, initramfs/, root/ or secret/")]
     NoPart(String),
     /// The slot does not hold a system that can be read.
-    #[error("slot {slot} holds no system: {problem}")]
+    #[error("slot {slot} has no system: {problem}")]
     Slot {
         /// Which of the two slots.
         slot: Slot,
@@ -57,7 +57,7 @@ pub enum BrowseError {
         is: &'static str,
     },
     /// A file system or archive is damaged.
-    #[error("{part} cannot be read: {}; psyops verify says more", Shown(.reason))]
+    #[error("{part} cannot be read: {}; psyops verify shows what is damaged", Shown(.reason))]
     Damaged {
         /// The part of the image.
         part: &'static str,
@@ -81,7 +81,7 @@ impl Classified for BrowseError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::NotFound(_) => Some("psyops ls lists what is there".into()),
+            Self::NotFound(_) => Some("psyops ls lists the files of an image".into()),
             _ => None,
         }
     }

@@ -110,7 +110,7 @@ pub(crate) fn check_links(partition: &ProgramInput) -> Result<Result<(), String>
 /// The lines of `-lln`. A line end in a name or in the target of a link leaves lines that cannot be parsed.
 fn lines(listing: &[u8]) -> Result<Vec<(String, Entry)>, String> {
     let read = |text: &[u8]| {
-        let senseless = "unsquashfs tells of a file in words that make no sense";
+        let senseless = "cannot parse a line of unsquashfs";
         line(text).ok_or_else(|| format!("{senseless}: \"{}\"", ShownBytes(text)))
     };
     let listing = listing.strip_suffix(b"\n").unwrap_or(listing);
@@ -207,7 +207,7 @@ mod tests {
         ] {
             let listing = format!("lrwxrwxrwx 0/0 {size} {DATE}/{link}\n");
             let problem = lines(listing.as_bytes()).unwrap_err();
-            assert!(problem.contains("words that make no sense: \"lrwx"), "{problem}");
+            assert!(problem.contains("cannot parse a line of unsquashfs: \"lrwx"), "{problem}");
         }
         let listing = format!("-rw-r--r-- 0/0 5 {DATE}/x\nerror: forged\n");
         assert!(lines(listing.as_bytes()).unwrap_err().ends_with("\"error: forged\""));

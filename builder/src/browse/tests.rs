@@ -59,7 +59,7 @@ fn a_damaged_part_is_named() {
     let file = File::options().write(true).open(&fixture.image.path).unwrap();
     for (role, path, words) in [
         (handoff::partition::Role::Esp, "esp", "the ESP cannot be read"),
-        (handoff::partition::Role::Boot(Slot::A), "initramfs/init", "slot a holds no system"),
+        (handoff::partition::Role::Boot(Slot::A), "initramfs/init", "slot a has no system"),
         (handoff::partition::Role::Secret, "secret", "the secret partition cannot be read"),
     ] {
         file.write_all_at(&[0x55; 4096], fixture.image.plan.partition(role).unwrap().offset.0).unwrap();

@@ -10,16 +10,18 @@ use handoff::shown::Shown;
 use serde_json::json;
 use std::path::PathBuf;
 
-/// Draw where the time of a boot went, as SVG
+/// Draw the steps of a boot and their times as SVG
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops run pi1.img --headless > boot.json; psyops boot-chart boot.json --output boot.svg
   ssh root@pi1 cat /run/psyops/boot.json | psyops boot-chart - > boot.svg
   psyops boot-chart boot.json --from early --output loader.svg
-  psyops boot-chart console.log --json          the rows and the critical path, for programs")]
+  psyops boot-chart console.log --json   the rows and the critical path as JSON
+
+Times are in milliseconds since the kernel started.")]
 pub struct BootChartArgs {
-    /// A file with a boot report: boot.json of a node, what psyops run --headless printed, the log of a console; - for
-    /// the standard input
+    /// A boot report: boot.json of a node, the output of psyops run --headless, or a console log; - for the
+    /// standard input
     pub report: PathBuf,
     /// Write the picture to this file instead of the standard output
     #[arg(long, value_name = "FILE")]
@@ -34,7 +36,7 @@ pub struct BootChartArgs {
 
 /// The boot has no step with the name that the user gave.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{report} has no step {name:?}; it has {names}", report = .report.display())]
+#[error("{report} has no step {name:?}; its steps are {names}", report = .report.display())]
 pub struct NoStep {
     name: String,
     report: PathBuf,

@@ -24,25 +24,27 @@ use std::path::{Path, PathBuf};
   build-image --node pi1 --site fleet --output pi1.img -v
   build-image --node pi1 --node pi2 --site fleet     pi1.img and pi2.img in the current folder
   build-image --all --site fleet --output images     every node of the site, in the folder images
-  build-image --all --site fleet -o images --layout split   the same, with what they share only once
-  build-image --node pi1 --site fleet --flash /dev/sdX   and on a stick
-What is there already for the same inputs is taken; -v says of each step whether it was, and why not, and what is where in the image.
-With --json one node gives its object; several, or --all, give one with the list nodes. Progress comes as JSON lines on
-standard error.")]
+  build-image --all --site fleet -o images --layout split   store the shared part only once
+  build-image --node pi1 --site fleet --flash /dev/sdX      and write a stick
+
+Writes the images, and in the site the keys, seals and site.lock that it makes. Steps with the same
+inputs as before are taken from the store; -v shows which ones, and why the others ran. With --json
+one node gives one object; several, or --all, give an object with the list `nodes`. Progress is then
+printed as JSON lines on standard error.")]
 pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub nodes: NodesArgs,
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// The image (by default NAME.img in the current folder); the folder for images, where there are several or with --all
+    /// The image file (default: NAME.img in the current folder). With several nodes or --all: the folder for the images
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
-    /// How images are spread over files: with `split`, NODE.qcow2 over a file that all nodes with one system share
+    /// How images are stored in files
     #[arg(long, value_enum, default_value_t)]
     pub layout: Layout,
-    /// Write each image to a stick, too, as psyops flash does: as many as there are nodes, in their order
+    /// Also write each image to a stick, as psyops flash does; repeat it for each node, in the same order
     #[arg(long, value_name = "DEVICE")]
     pub flash: Vec<PathBuf>,
     #[command(flatten)]
@@ -51,13 +53,13 @@ pub struct BuildImageArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub writing: WritingArgs,
-    /// The folder with selector.efi, initloader and psyops-agent
+    /// The folder with selector.efi, initloader and psyops-agent (default: those of `make build`)
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Whether the result says of each step whether it was built, and why, and where each partition is
+    /// Show the inputs of each step, and where each part of partition image is
     #[arg(skip)]
     pub details: bool,
     /// Print JSON
@@ -131,9 +133,7 @@ fn flash(args: &BuildImageArgs, request: &Request, built: &[Built]) -> Result<Op
 
 /// The numbers of sticks and nodes differ.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error(
-    "there are {nodes} nodes and {sticks} sticks: name one with --flash for each node, in the order of the nodes"
-)]
+#[error("{nodes} nodes, but {sticks} sticks: add --flash once for each node, in the order of the nodes")]
 pub struct SticksAndNodes {
     sticks: usize,
     nodes: usize,
@@ -190,8 +190,8 @@ pub(super) fn step_line(step: &StepRecord) -> String {
     let why = step.last_made.join("; ");
     match step.origin {
         Origin::Built => format!("{:<14} made: {why}", step.step),
-        Origin::Cached if step.changes.is_empty() => format!("{:<14} as it was", step.step),
-        Origin::Cached => format!("{:<14} taken, {why}: {}", step.step, step.changes.join("; ")),
+        Origin::Cached if step.changes.is_empty() => format!("{:<14} unchanged", step.step),
+        Origin::Cached => format!("{:<14} from the store, {why}: {}", step.step, step.changes.join("; ")),
     }
 }
 

@@ -9,15 +9,15 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops cat pi1.img root/etc/os-release
-  psyops cat pi1.img initramfs/psyops/trust     whom the system trusts
+  psyops cat pi1.img initramfs/psyops/trust   the keys that the system trusts
   psyops cat pi1.img secret/hostname
-A terminal gets plain text only; what is not goes to a file or a pipe, byte by byte.
-Exit codes: 0 printed, 1 no file but a folder or link, 65 that part is damaged or no image at all, 66 no such file,
-77 not plain text on a terminal.")]
+
+On a terminal only plain text is printed; other files must go to a file or a pipe, which gets them
+byte by byte.")]
 pub struct CatArgs {
     /// The image
     pub image: PathBuf,
-    /// The file, beginning with its part
+    /// The file, beginning with its part (esp, initramfs, root or secret)
     pub path: String,
 }
 

@@ -64,7 +64,7 @@ const fn case(
 }
 
 const TABLE: &str = "partition table";
-const NO_SYSTEM: &str = "slot a holds no system";
+const NO_SYSTEM: &str = "slot a has no system";
 
 pub(super) fn flips() -> Vec<Case> {
     let mut cases = tables_and_esp();
@@ -94,11 +94,11 @@ fn tables_and_esp() -> Vec<Case> {
     let primary = "the primary partition table is damaged: ";
     let backup = "the backup partition table is damaged: ";
     let mut cases = vec![
-        mbr(0, "the protective MBR is damaged: its byte 0 is"),
-        mbr(446, "the protective MBR is damaged: its byte 446 is"),
-        mbr(450, "the protective MBR is damaged: its byte 450 is"),
-        mbr(458, "the protective MBR is damaged: its byte 458 is"),
-        mbr(511, "the protective MBR is damaged: its byte 511 is"),
+        mbr(0, "the protective MBR is damaged at byte 0"),
+        mbr(446, "the protective MBR is damaged at byte 446"),
+        mbr(450, "the protective MBR is damaged at byte 450"),
+        mbr(458, "the protective MBR is damaged at byte 458"),
+        mbr(511, "the protective MBR is damaged at byte 511"),
         case(Flip(Disk(512)), primary, (TABLE, "damaged: no GPT; the backup is used"), &[], primary),
         case(Flip(Disk(512 + 32)), primary, (TABLE, "GPT header damaged: its checksum is "), &[], primary),
         case(
@@ -116,15 +116,15 @@ fn tables_and_esp() -> Vec<Case> {
             &[],
             backup,
         ),
-        boot_sector(0, "byte 0 is not as the file system was made"),
-        boot_sector(3, "byte 3 is not as"),
+        boot_sector(0, "byte 0 differs from what the builder wrote"),
+        boot_sector(3, "byte 3 differs from what the builder wrote"),
         boot_sector(11, "BPB_BytsPerSec is 528, expected is 512"),
         boot_sector(13, "BPB_SecPerClus is 17, expected is a power of two"),
         boot_sector(36, "the selector cannot be read"),
         boot_sector(48, "BPB_FSInfo is 17, expected is 1"),
-        boot_sector(67, "byte 3139 is not as"),
+        boot_sector(67, "byte 3139 differs from what the builder wrote"),
         boot_sector(510, "Signature_word is 43589, expected is 43605"),
-        boot_sector(6 * 512, "byte 3072 is not as"),
+        boot_sector(6 * 512, "byte 3072 differs from what the builder wrote"),
     ];
     let tables = "its two file allocation tables differ";
     cases.extend([
@@ -138,7 +138,7 @@ fn tables_and_esp() -> Vec<Case> {
         case(
             Flip(In(Role::Esp, 8 * 512)),
             tables,
-            ("esp", "byte 4096 is not"),
+            ("esp", "byte 4096 differs"),
             &[("esp", "first at byte 0;")],
             tables,
         ),
@@ -149,7 +149,13 @@ fn tables_and_esp() -> Vec<Case> {
             &[("esp", "first at byte 8;")],
             tables,
         ),
-        case(Flip(SecondTable), tables, ("esp", "is not as"), &[("esp", "first at byte 12;")], tables),
+        case(
+            Flip(SecondTable),
+            tables,
+            ("esp", "differs from what the builder wrote"),
+            &[("esp", "first at byte 12;")],
+            tables,
+        ),
         // The name of the folder `EFI`.
         case(
             Flip(Folder(32)),
@@ -163,11 +169,11 @@ fn tables_and_esp() -> Vec<Case> {
 }
 
 fn systems() -> Vec<Case> {
-    let uki = "slot a: the UKI has SHA-256";
-    let no_uki: &[_] = &[("initramfs", NO_SYSTEM), ("root", "the UKI has SHA-256")];
+    let uki = "slot a: the UKI has the SHA-256";
+    let no_uki: &[_] = &[("initramfs", NO_SYSTEM), ("root", "the UKI has the SHA-256")];
     let record = "slot a: boot record damaged";
     let no_record: &[_] = &[("initramfs", "boot record damaged"), ("root", NO_SYSTEM)];
-    let tree = "slot a: the hash tree in verity-a does not have the root hash";
+    let tree = "slot a: the hash tree in verity-a does not match the root hash";
     let superblock = |at, words| {
         case(Flip(In(VERITY, at)), tree, ("root-a", words), &[("root", "the root cannot be read")], tree)
     };
@@ -177,9 +183,9 @@ fn systems() -> Vec<Case> {
     let control = |at, words| case(Flip(In(Role::Control, at)), words, ("control", words), &[], words);
     vec![
         control(0, "record 0: no control record: it does not begin with"),
-        control(30, "record 0: control record torn or damaged"),
+        control(30, "record 0: control record damaged or written in part"),
         control(4096, "record 1: no control record: it does not begin with"),
-        control(8191, "record 1: control record torn or damaged"),
+        control(8191, "record 1: control record damaged or written in part"),
         case(Flip(Uki(0)), uki, ("boot-a", "the UKI has"), no_uki, uki),
         case(Flip(Uki(1)), uki, ("boot-a", "the UKI has"), no_uki, uki),
         case(Flip(Uki(2)), uki, ("boot-a", "the UKI has"), no_uki, uki),
@@ -211,7 +217,7 @@ fn systems() -> Vec<Case> {
 }
 
 fn seals_and_secret() -> Vec<Case> {
-    let no_seal = "there is no seal: the node would not know who it is";
+    let no_seal = "there is no seal: the node could not open its secrets";
     let seal = |place, words| case(Flip(place), words, ("seal-a", words), &[], words);
     let signature = |place, words| case(Flip(place), "", ("seal-a", words), &[], "1: ~ seal-a: ");
     let secret = |at, inspect, words, files, diff| {
@@ -219,12 +225,12 @@ fn seals_and_secret() -> Vec<Case> {
     };
     let unreadable: &[_] = &[("secret", "the secret partition cannot be read: ")];
     vec![
-        case(Flip(In(SEAL, 0)), no_seal, ("seal-a", "this is no seal"), &[], "this is no seal"),
-        seal(DamagePlace::Seal("\nnode"), "stands where \"node\" is expected"),
-        seal(DamagePlace::Seal("recipient: age1"), "is no age public key"),
+        case(Flip(In(SEAL, 0)), no_seal, ("seal-a", "this is not a seal"), &[], "this is not a seal"),
+        seal(DamagePlace::Seal("\nnode"), "header: \"node\" is expected, not"),
+        seal(DamagePlace::Seal("recipient: age1"), "is not an age public key"),
         seal(DamagePlace::Seal("\nserial: "), "field \"serial\""),
-        seal(In(SEAL, 9000), "something follows the seal where only zeros belong, at byte 9000"),
-        signature(DamagePlace::Seal("--- mac"), "changed after it was signed"),
+        seal(In(SEAL, 9000), "there is data after the seal, at byte 9000"),
+        signature(DamagePlace::Seal("--- mac"), "changed after signing"),
         signature(DamagePlace::Seal("\nR"), "a line is damaged"),
         secret(1024 + 4, "", "e2fsck finds errors: ", &[], "1: ~ secret"),
         secret(
@@ -249,7 +255,7 @@ pub(super) fn cuts() -> Vec<Case> {
     const NO_SECRET: (&str, &str) = ("secret", "cannot read partition secret of");
     const NO_ROOT: (&str, &str) = ("root", "cannot read partition verity-a of");
     let backup = "the backup partition table is damaged: it would end at byte ";
-    let table = |end| case(Cut(End(end)), backup, (TABLE, "the image was cut"), &[], "and there are only");
+    let table = |end| case(Cut(End(end)), backup, (TABLE, "the image is cut off"), &[], "but there are only");
     let part = |role, at, inspect, verify, files, diff| case(Cut(In(role, at)), inspect, verify, files, diff);
     let mib = 1 << 20;
     vec![

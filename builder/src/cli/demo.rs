@@ -14,12 +14,14 @@ const NODE: &str = "demo";
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops demo
-  psyops demo --timeout 300   give up where it has not booted after five minutes")]
+  psyops demo --timeout 300   stop with an error if it has not booted after 300 seconds
+
+The image is written to demo.img in the store ($XDG_CACHE_HOME/psyops, by default ~/.cache/psyops).")]
 pub struct DemoArgs {
-    /// Where the loader, the agent and the selector are
+    /// The folder with selector.efi, initloader and psyops-agent (default: those of `make build`)
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
-    /// Give up after so many seconds
+    /// Stop with an error after this many seconds
     #[arg(long, value_name = "S")]
     pub timeout: Option<u64>,
 }

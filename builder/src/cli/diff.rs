@@ -10,20 +10,21 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops diff pi1-old.img pi1.img
-  psyops diff pi1.img /dev/sdX --all         what became different on a stick
+  psyops diff pi1.img /dev/sdX --all   list every file that changed on a stick
   psyops diff pi1.img pi2.img --json
-Of the secret partition only is said whether it differs; the data partition is not looked into. Roots with the same root
-hash are the same and not read: whether a stick is whole is what psyops verify says.
-Exit codes: 0 the same, 1 different, 65 no image or one that is damaged (what holds is compared all the same).")]
+
+Of the secret partition only whether it differs is shown; the data partition is not compared. Two
+roots with the same root hash count as equal without being read: psyops verify checks whether a
+stick is damaged. If one image is damaged, the other parts are still compared.")]
 pub struct DiffArgs {
     /// The first image
     pub a: PathBuf,
     /// The second image
     pub b: PathBuf,
-    /// Show every file that differs, not only the first of each kind
+    /// List every file that differs, not only the first of each kind
     #[arg(long)]
     pub all: bool,
-    /// Print JSON (always all)
+    /// Print JSON, with every file
     #[arg(long)]
     pub json: bool,
 }

@@ -17,15 +17,17 @@ use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
-/// List the disks of this machine: what they are, what is on them, what uses them, and whether flash would write them
+/// List the disks of this machine, what is on them, what uses them, and whether flash would write them
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops disks
-  psyops disks --site fleet          which are sticks of this site's nodes
-  sudo psyops disks --json           what is on disks that only root may read
-Serial number and size in bytes are what flash --serial wants. Nothing is written.")]
+  psyops disks --site fleet   also show which disks are sticks of this site's nodes
+  sudo psyops disks --json    also read disks that only root may read
+
+flash --serial takes the serial number, or the size in bytes, that is shown here. Nothing is
+written.")]
 pub struct DisksArgs {
-    /// The site's folder: sticks of its nodes may be written again
+    /// The site's folder, to recognise the sticks of its nodes
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// Print JSON
@@ -121,9 +123,9 @@ impl Listed {
         match &self.refusal {
             Some(refusal) => {
                 let advice = refusal.advice().map_or(String::new(), |advice| format!("; {advice}"));
-                format!("refuses it: {refusal}{advice}")
+                format!("would refuse it: {refusal}{advice}")
             }
-            None if self.content.is_err() => "not known before it is read".to_owned(),
+            None if self.content.is_err() => "not known until it is read".to_owned(),
             None => "would write it".to_owned(),
         }
     }
@@ -168,7 +170,7 @@ impl fmt::Display for DisksOutput {
             writeln!(f, "{}  {}{bus}{removable}", Shown(disk.path.display()), Shown(model))?;
             writeln!(f, "  serial  {}", Shown(disk.serial.as_deref().unwrap_or("none")))?;
             writeln!(f, "  size    {} ({} bytes)", size(disk.size), disk.size)?;
-            writeln!(f, "  holds   {}", Shown(listed.holds()))?;
+            writeln!(f, "  content {}", Shown(listed.holds()))?;
             for fault in listed.content.iter().flat_map(|content| &content.table_faults) {
                 writeln!(f, "  table   {}", Shown(fault))?;
             }

@@ -8,20 +8,21 @@ use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Write an image in another form: compressed with a block map, as a disk for QEMU, or for a start from the network
+/// Convert an image: compressed with a block map, as a QEMU disk, or for network boot
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops export pi1.img --form zst                    pi1.img.zst and pi1.img.bmap, for bmaptool copy
+  psyops export pi1.img --form zst                      pi1.img.zst and pi1.img.bmap, for bmaptool
   psyops export pi1.img --form qcow2 --output pi1.qcow2
-  psyops export pi1.img --form netboot --output tftp  vmlinuz, initramfs.img with the seal, cmdline
-The secret partition alone is made by mksecrets.")]
+  psyops export pi1.img --form netboot --output tftp    vmlinuz, initramfs.img and cmdline
+
+The image itself is not changed. To write only a secret partition, use mksecrets.")]
 pub struct ExportArgs {
     /// The image
     pub image: PathBuf,
     /// The form
     #[arg(long, value_enum)]
     pub form: Form,
-    /// Where it goes (by default beside the image)
+    /// The output (default: in the folder of the image)
     #[arg(long, short, value_name = "PATH")]
     pub output: Option<PathBuf>,
     /// Print JSON

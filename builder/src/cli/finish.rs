@@ -4,6 +4,7 @@
 //! terminal. Names that are part of a line are in [`Shown`] as well. Lines of progress and the messages of errors are
 //! escaped as one line each. Only [`finish_bytes`] passes bytes unchanged.
 
+use super::exit_codes;
 use crate::error::{Class, Classified, Error};
 use crate::interrupt::wait_if_ending;
 use crate::next_command::note_site;
@@ -25,7 +26,7 @@ use std::process::ExitCode;
 #[must_use]
 pub fn arguments<A: Parser>() -> A {
     let typed: Vec<OsString> = env::args_os().collect();
-    let parsed = A::try_parse_from(&typed);
+    let parsed = parse::<A>(&typed);
     if let Ok(matches) = A::command().try_get_matches_from(&typed) {
         if let Some(site) = named_site(&matches) {
             note_site(&site);
@@ -37,11 +38,18 @@ pub fn arguments<A: Parser>() -> A {
     parsed.unwrap_or_else(|error| {
         let shown = typed.iter().map(|word| Shown(word.to_string_lossy()).to_string());
         // An error stays an error when it is escaped; otherwise the first message is shown without colours.
-        match A::try_parse_from(shown) {
+        match parse::<A>(shown) {
             Err(shown) => shown.exit(),
             Ok(_) => clap::Error::raw(error.kind(), format!("{}\n", Shown(error))).exit(),
         }
     })
+}
+
+/// The same as `try_parse_from`, with exit codes in the help.
+fn parse<A: Parser>(typed: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> clap::error::Result<A> {
+    let mut command = exit_codes::add(A::command());
+    let mut matches = command.try_get_matches_from_mut(typed)?;
+    A::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
 }
 
 /// The value of `--site` in any subcommand.
@@ -185,7 +193,7 @@ fn is_text(bytes: &[u8]) -> bool {
 
 /// The bytes must not be sent to a terminal.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("it is not plain text, and the output is a terminal")]
+#[error("the file is not plain text, and the output is a terminal")]
 struct NotText;
 
 impl Classified for NotText {
@@ -194,7 +202,7 @@ impl Classified for NotText {
     }
 
     fn own_advice(&self) -> Option<String> {
-        Some("write it to a file with > FILE, or look at it with | cat -v".into())
+        Some("write it to a file (> FILE), or show it with | cat -v".into())
     }
 }
 
@@ -231,12 +239,12 @@ impl Classified for NotPrinted {
 fn note_isolation() {
     if let Some(reason) = tools::missing_isolation() {
         progress(&format!(
-            "note: programs that read images and packages ran without network isolation, which this machine refuses ({reason})"
+            "note: programs that read images and packages ran without network isolation, which this machine does not allow ({reason})"
         ));
     }
     if let Some(reason) = tools::missing_right_to_drop_rights() {
         progress(&format!(
-            "note: programs that read images and packages ran with this process's capabilities, which it may not drop ({reason})"
+            "note: programs that read images and packages ran with this process's capabilities, which it is not allowed to drop ({reason})"
         ));
     }
 }

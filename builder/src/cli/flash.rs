@@ -15,33 +15,31 @@ use crate::site::Site;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Write an image to sticks, read it back, and keep a signed receipt
+/// Write an image to sticks, read it back, and store a signed receipt
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops disks                                        what there is
+  psyops disks                                               list the disks
   psyops flash pi1.img /dev/sdX --site fleet
   psyops flash pi1.img /dev/sdX --site fleet --serial 9A3F   without a terminal
   psyops flash pi1.img /dev/sdX --also pi2.img=/dev/sdY      two nodes in one run
-  psyops flash pi1.img stick.img                      a file as long as the stick will be
-Only what differs is written, all of it is read from the stick, and the partition table comes last: cut off at any time,
-nothing starts from the stick, and the next run goes on with what is there.
-Exit codes: 0 written and read back; 65 the image is bad; 80 no disk, 81 a partition, 82 in use, 83 carries the running
-system, 84 too small, 85 read-only, 86 carries the image, 87 neither removable nor USB, 88 a stick of another node,
-89 holds something else, 90 not confirmed, 91 sectors that are not 512 bytes; 92 the stick is bad, 93 it has less room
-than it says, 94 it is gone, or the work was broken off.")]
+  psyops flash pi1.img stick.img                             a file with the size of a stick
+
+Everything on the disk is lost, except what is equal to the image already. The whole image is read
+back, and the partition table is written last: after an interruption no machine starts from the
+stick, and the next run continues. With --site a signed receipt is stored in the site.")]
 pub struct FlashArgs {
     /// The image
     pub image: PathBuf,
-    /// Whole disks, or files that are as long as a stick
+    /// Whole disks, or files with the size of a stick
     #[arg(required = true, value_name = "DEVICE")]
     pub targets: Vec<PathBuf>,
-    /// Another image for another stick, in the same run; may be given more than once
+    /// Another image for another stick in the same run; can be repeated
     #[arg(long, value_name = "IMAGE=DEVICE", value_parser = pair)]
     pub also: Vec<(PathBuf, PathBuf)>,
-    /// The site, whose keys must have signed the images, and which keeps the receipts
+    /// The site's folder: its keys must have signed the images, and receipts are stored in it
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// The signing key (by default the one of the site under the user's configuration)
+    /// The signing key (default: the site's key in your configuration folder)
     #[arg(long, value_name = "FILE", requires = "site")]
     pub signing_key: Option<PathBuf>,
     #[command(flatten)]
@@ -61,10 +59,10 @@ pub struct FlashArgs {
 /// How sticks are written.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct WritingArgs {
-    /// Write everything, and not only what differs
+    /// Write everything, not only what differs
     #[arg(long)]
     pub full: bool,
-    /// Do not read back what was written: it is not known then whether the stick holds it, and there is no receipt
+    /// Do not read back what was written; then bad sticks are not found, and there is no receipt
     #[arg(long)]
     pub no_read_back: bool,
 }

@@ -38,10 +38,14 @@ fn circular_and_crossed_chains_of_the_esp_end() {
         let cluster = if to == 0 { cluster } else { to };
         let image = path(&fixture);
         let problem = format!(
-            "its file allocation table is damaged: cluster {cluster} belongs to {blamed} and to another file, or twice to it"
+            "its file allocation table is damaged: cluster {cluster} is used by {blamed} and by another file, or twice by it"
         );
         let looks = [("ls", "esp"), ("cat", "esp/EFI/BOOT/BOOTX64.EFI")];
-        refused(image, &looks, &format!("the ESP cannot be read: {problem}; psyops verify says more"));
+        refused(
+            image,
+            &looks,
+            &format!("the ESP cannot be read: {problem}; psyops verify shows what is damaged"),
+        );
         told(image, &format!("esp: {problem}"), "esp", &format!("the selector cannot be read: {problem}"));
         let (code, said) = look("diff", image, &image.display().to_string());
         assert!(code == BAD && said.contains(&problem), "{said}");
@@ -57,7 +61,7 @@ fn an_ext4_file_of_1_tib_is_not_read() {
         image,
         &[("cat", "secret/hostname")],
         "the secret partition cannot be read: the file has 1099511627776 bytes, more than the limit of 67108864 bytes \
-         (a seal has at most as much); psyops verify says more",
+         (a seal has at most as much); psyops verify shows what is damaged",
     );
     let (code, said) = look("ls", image, "secret");
     assert!(code == 0 && said.contains("1099511627776  hostname"), "{said}");
@@ -74,7 +78,7 @@ fn an_ext4_folder_of_1_tib_is_not_listed() {
         path(&fixture),
         &[("ls", "secret"), ("cat", "secret/hostname")],
         "the secret partition cannot be read: the folder has 1099511627776 bytes, more than the limit of 16777216 bytes \
-         (a seal has at most 100000 files); psyops verify says more",
+         (a seal has at most 100000 files); psyops verify shows what is damaged",
     );
 }
 
@@ -83,7 +87,7 @@ fn an_ext4_superblock_is_compared_with_its_partition() {
     for (request, problem) in [
         (
             "ssv blocks_count 4294967295",
-            "its superblock says that it has 4294967295 blocks of 1024 bytes, and the partition has 16777216 bytes",
+            "its superblock has 4294967295 blocks of 1024 bytes, which is more than the partition's 16777216 bytes",
         ),
         // Blocks of 128 KiB, which no kernel supports, and as many groups as blocks: 34 GiB for their list.
         (
@@ -91,10 +95,7 @@ fn an_ext4_superblock_is_compared_with_its_partition() {
             "the file system has 1000000 block groups, more than the limit of 65536 block groups",
         ),
         // ext4-view would allocate memory for such a block immediately.
-        (
-            "ssv log_block_size 20",
-            "its superblock says that a block has 2^30 bytes; at most 2^16 are possible",
-        ),
+        ("ssv log_block_size 20", "its superblock has blocks of 2^30 bytes; the largest are 2^16 bytes"),
         ("ssv blocks_per_group 0", "corrupt filesystem: blocks per group is zero"),
     ] {
         let fixture = with_files();
@@ -169,7 +170,7 @@ fn a_root_of_50_gib_is_not_hashed() {
     refused(
         image,
         &[("ls", "root/etc"), ("cat", "root/etc/motd")],
-        &format!("the root cannot be read: {problem}; psyops verify says more"),
+        &format!("the root cannot be read: {problem}; psyops verify shows what is damaged"),
     );
     told(image, &format!("slot a: {problem}"), "root-a", &problem);
 }

@@ -87,7 +87,7 @@ fn an_initramfs_that_unpacks_to_4_gib_is_not_unpacked() {
         let image = path(&fixture);
         let said = format!(
             "the initramfs cannot be read: the unpacked initramfs has {found} bytes, more than the limit of 536870912 bytes \
-             (a node holds it in memory); psyops verify says more"
+             (a node holds it in memory); psyops verify shows what is damaged"
         );
         refused(image, &[("ls", "initramfs")], &said);
         refused(image, &[("cat", "initramfs/init")], &said);
@@ -128,7 +128,7 @@ fn headers_of_2_gib_in_a_tar_are_refused() {
     }
     let sparse = tar(tar::EntryType::GNUSparse, 1 << 40);
     let error =
-        format!("{}: entry \"long\": an entry of a kind that a root does not have", sparse.path().display());
+        format!("{}: entry \"long\": an entry of a type that a root cannot have", sparse.path().display());
     refused(sparse.path(), &[("tar", ""), ("layer", "")], &error);
 }
 
@@ -153,7 +153,7 @@ fn a_uki_of_50_gib_is_not_read() {
          node holds it in memory)",
         image.display()
     );
-    refused(image, &[("ls", "initramfs")], &format!("slot a holds no system: {problem}"));
+    refused(image, &[("ls", "initramfs")], &format!("slot a has no system: {problem}"));
     told(image, &format!("slot a: {problem}"), "boot-a", &problem);
 }
 
@@ -180,7 +180,7 @@ fn a_boot_log_of_1_tib_is_refused() {
     file.as_file().set_len(1 << 40).unwrap();
     let error = format!(
         "cannot read {}: the boot log has {} bytes, more than the limit of 16777216 bytes (a boot prints less than a MiB)\n  \
-         take /run/psyops/boot.json of the node, or what psyops run --headless printed",
+         use /run/psyops/boot.json of the node, or the output of psyops run --headless",
         file.path().display(),
         limits::REPORT.most + 1
     );

@@ -141,8 +141,7 @@ fn indexes_of_kernel_modules_have_bounds() {
     let soft = format!("softdep m0 pre: {}", "all ".repeat(10_000));
     let all: String = (0..10_000).map(|n| format!("alias all m{n}\n")).collect();
     let wide = kernel(&chain, &soft, &all);
-    let error = "the kernel package is not that of a kernel: an index of kernel modules has 1050000 dependencies on the way \
-                 to the wanted modules, more than the limit of 1048576 dependencies on the way to the wanted modules (a \
+    let error = "the kernel package has no usable kernel: an index of kernel modules has 1050000 dependencies on the way to the required modules, more than the limit of 1048576 dependencies on the way to the required modules (a \
                  kernel has fewer than 5000 modules)";
     refused(wide.path(), &[("modules", "m0")], error);
 }
@@ -155,8 +154,8 @@ fn a_kernel_module_that_is_a_link_out_of_its_package_or_a_pipe_is_not_read() {
     std::os::unix::fs::symlink(outside.path().join("signing.key"), folder.path().join("a.ko")).unwrap();
     nix::unistd::mkfifo(&folder.path().join("pipe.ko"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     for (module, problem) in [
-        ("a", "a symbolic link in the path leads outside"),
-        ("key", "a symbolic link in the path leads outside"),
+        ("a", "a symbolic link in the path leads out of"),
+        ("key", "a symbolic link in the path leads out of"),
         ("pipe", "it is a pipe, not a file"),
     ] {
         let (code, said) = look("modules", folder.path(), module);
@@ -245,7 +244,7 @@ fn an_initramfs_of_many_long_names_is_not_listed() {
     replace_uki(&fixture, &"0".repeat(64), Some(&encoder.finish().unwrap()));
     let (code, said) = look("ls", path(&fixture), "initramfs");
     let problem = "the initramfs cannot be read: the initramfs, in names of files and targets of links, has 16781300 bytes, \
-                   more than the limit of 16777216 bytes (a kernel's modules have 500 kB); psyops verify says more";
+                   more than the limit of 16777216 bytes (a kernel's modules have 500 kB); psyops verify shows what is damaged";
     assert_eq!((code, said.as_str()), (BAD, problem));
 }
 

@@ -18,24 +18,27 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The node of a site if the user gave no name.
 const FIRST_NODE: &str = "node1";
 
-/// Make a site with one node, or add a node to a site
+/// Create a site with one node, or add a node to a site
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops init fleet --node pi1      a new site with one node
-  psyops init fleet --node pi2      another node")]
+  psyops init fleet --node pi2      another node in the same site
+
+Writes the site's files into DIR, and new private keys into $XDG_CONFIG_HOME/psyops/ID (by default
+~/.config/psyops/ID). Keep a copy of the keys: without them no seal can be made.")]
 pub struct InitArgs {
-    /// The site's folder: an empty or new one, or with --node one that holds a site
+    /// The site's folder: new or empty, or with --node an existing site
     pub dir: PathBuf,
-    /// The node's name (node1 if none is given)
+    /// The node's name (default: node1)
     #[arg(long, value_name = "NAME")]
     pub node: Option<Name>,
-    /// The site's name (by default the folder's)
+    /// The site's id (default: the folder's name)
     #[arg(long, value_name = "NAME")]
     pub id: Option<Name>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub passphrase: PassphraseArgs,
-    /// Print what was made as JSON
+    /// Print the result as JSON
     #[arg(long)]
     pub json: bool,
 }
@@ -78,7 +81,7 @@ pub enum InitUsageError {
         dir: PathBuf,
     },
     /// The name of the folder is not a valid id of a site.
-    #[error("the folder {dir} has no name that a site could have: {problem}")]
+    #[error("the name of the folder {dir} is not valid for a site: {problem}")]
     FolderName {
         /// The path of the folder.
         dir: PathBuf,

@@ -13,18 +13,19 @@ use clap::Args;
 use handoff::shown::Shown;
 use std::path::{Path, PathBuf};
 
-/// Show what an image or stick holds: partitions, slots, release, root hash, node, seal, recipients
+/// Show the content of an image or stick: partitions, slots, release, root hash, node, seal, recipients
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops inspect pi1.img
   psyops inspect /dev/sdX --json
-  psyops inspect /dev/sdX --site fleet              and is it older than what the site would make
-  psyops inspect pi1.img --svg --output pi1.svg     the disk as a map
-Exit codes: 0 shown (what is damaged stands in the warnings), 65 no image at all.")]
+  psyops inspect /dev/sdX --site fleet            also compare it with the site
+  psyops inspect pi1.img --svg --output pi1.svg   draw the disk
+
+Damaged parts are listed as warnings, and the exit code is still 0; psyops verify checks an image.")]
 pub struct InspectArgs {
     /// The image
     pub image: PathBuf,
-    /// Compare the seal, release and selector with those of this site, as `psyops verify --site` does
+    /// Compare seal, release and selector with those of this site, as `psyops verify --site` does
     #[arg(long, value_name = "DIR", conflicts_with = "svg")]
     pub site: Option<PathBuf>,
     /// Print JSON

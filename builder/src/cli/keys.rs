@@ -13,17 +13,19 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Show the private keys of a site, and put them under a passphrase
+/// Show the private keys of a site, and protect them with a passphrase
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops keys status --site fleet
-  psyops keys passphrase --site fleet             sets or changes it; asks for the old and the new one
+  psyops keys passphrase --site fleet             set or change it; asks for the old and the new one
   psyops keys passphrase --site fleet --remove
   psyops keys --passphrase-fd 3 passphrase --site fleet --new-passphrase-fd 4 3<old 4<new
-Locked keys are files of age (age -d opens admin.age.txt) and of minisign (minisign -C changes the passphrase of
-signing.key). A command that needs a locked key asks once, on the terminal, or reads --passphrase-fd.")]
+
+Locked keys are plain age files (age -d opens admin.age.txt) and minisign files (minisign -C changes
+the passphrase of signing.key). A command that needs a locked key asks for the passphrase once, on
+the terminal, or reads it from --passphrase-fd.")]
 pub struct KeysArgs {
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -37,12 +39,14 @@ pub struct KeysArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Show where the keys are, whether they are locked, and whether the site names them
+    /// Show where the keys are, whether they have a passphrase, and whether the site lists them
     #[command(after_help = "Examples:
   psyops keys status --site fleet
-  psyops keys status --site fleet --json")]
+  psyops keys status --site fleet --json
+
+Nothing is changed, and no passphrase is needed.")]
     Status {
-        /// Print it as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
@@ -50,15 +54,18 @@ pub enum Action {
     #[command(after_help = "Examples:
   psyops keys passphrase --site fleet             asks for the old and the new one
   psyops keys passphrase --site fleet --remove
-  psyops keys passphrase --site fleet --passphrase-fd 3 --new-passphrase-fd 4 3<old 4<new")]
+  psyops keys passphrase --site fleet --passphrase-fd 3 --new-passphrase-fd 4 3<old 4<new
+
+Replaces both key files. The keys themselves stay the same, so no seal or image has to be made
+again.")]
     Passphrase {
-        /// Take the passphrase off
+        /// Remove the passphrase
         #[arg(long, conflicts_with = "new_passphrase_fd")]
         remove: bool,
         /// Read the new passphrase from the first line of this descriptor
         #[arg(long, value_name = "N")]
         new_passphrase_fd: Option<u32>,
-        /// Print what was done as JSON
+        /// Print the result as JSON
         #[arg(long)]
         json: bool,
     },
@@ -180,9 +187,9 @@ impl fmt::Display for KeysOutput {
                     }
                     match state.public() {
                         Some(public) if is_named(site, public) => {
-                            writeln!(f, "  {public}, named by the site {}", site.id)?;
+                            writeln!(f, "  {public}, which is in the site {}", site.id)?;
                         }
-                        Some(public) => writeln!(f, "  {public}, which the site {} does not name", site.id)?,
+                        Some(public) => writeln!(f, "  {public}, which is not in the site {}", site.id)?,
                         None => {}
                     }
                 }
@@ -193,14 +200,14 @@ impl fmt::Display for KeysOutput {
                 write!(f, "{value:#}")
             }
             Self::Changed { files, missing, locked, json: false } => {
-                let now = if *locked { "is under the new passphrase" } else { "has no passphrase" };
+                let now = if *locked { "is protected by the new passphrase" } else { "has no passphrase" };
                 for file in files {
                     writeln!(f, "{} {now}", Shown(file.display()))?;
                 }
                 for file in missing {
                     writeln!(
                         f,
-                        "{} is not there: a key that is kept elsewhere was not changed",
+                        "{} does not exist: a key that is stored elsewhere was not changed",
                         Shown(file.display())
                     )?;
                 }

@@ -17,13 +17,13 @@ use std::path::PathBuf;
   psyops known-hosts --site fleet >>~/.ssh/known_hosts
   psyops known-hosts --site fleet --json")]
 pub struct KnownHostsArgs {
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Print it as JSON
+    /// Print JSON
     #[arg(long)]
     pub json: bool,
 }

@@ -7,20 +7,20 @@ use serde_json::json;
 use std::fmt;
 use std::path::PathBuf;
 
-/// List the files in an image: of its ESP, initramfs, root or secret partition
+/// List files of an image: of its ESP, initramfs, root or secret partition
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops ls pi1.img                     the parts: esp, initramfs, root, secret
   psyops ls pi1.img root/etc
   psyops ls pi1.img initramfs-b/lib/modules
   psyops ls /dev/sdX secret --json
-A name has one line; what is not plain text in it is escaped as in JSON. --json has names as they are.
-Without a letter, root and initramfs are those of the first slot that holds a system.
-Exit codes: 0 shown, 65 that part is damaged or no image at all, 66 no such file.")]
+
+Each name is one line; control characters in it are escaped as in JSON. `root` and `initramfs` are
+those of the first slot with a system; `root-b` and `initramfs-b` are those of slot b.")]
 pub struct LsArgs {
     /// The image
     pub image: PathBuf,
-    /// The folder or file, beginning with its part
+    /// The folder or file, beginning with its part (esp, initramfs, root or secret)
     #[arg(default_value = "")]
     pub path: String,
     /// Print JSON

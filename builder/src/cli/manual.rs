@@ -1,6 +1,6 @@
 //! `psyops manual` and `psyops completions`: manual pages and shell completions, generated from the argument parser.
 
-use super::Psyops;
+use super::{Psyops, exit_codes};
 use crate::error::{Class, Classified, Error};
 use clap::{Args, CommandFactory as _};
 use clap_complete::Shell;
@@ -14,7 +14,7 @@ use std::path::PathBuf;
   psyops manual ~/.local/share/man/man1
   psyops manual man && man man/psyops-flash.1")]
 pub struct ManualArgs {
-    /// The folder, made where it is missing
+    /// The folder; created if it does not exist
     pub dir: PathBuf,
 }
 
@@ -58,7 +58,7 @@ impl Classified for ManualError {
 pub fn write_pages(args: &ManualArgs) -> Result<ManualOutput, Error> {
     let failed = |source| ManualError { dir: args.dir.clone(), source };
     std::fs::create_dir_all(&args.dir).map_err(failed)?;
-    clap_mangen::generate_to(Psyops::command(), &args.dir).map_err(failed)?;
+    clap_mangen::generate_to(exit_codes::add(Psyops::command()), &args.dir).map_err(failed)?;
     Ok(ManualOutput { dir: args.dir.clone() })
 }
 

@@ -28,26 +28,28 @@ use std::sync::atomic::AtomicBool;
 #[command(after_help = "Examples:
   mksecrets --site fleet --node pi1 --output pi1-secret.img
   mksecrets --site fleet --node pi1 --device /dev/sdX11
-  mksecrets --site fleet --node pi1 --device /dev/sdX11 --serial 4C53     for a script; psyops disks shows the serial")]
+  mksecrets --site fleet --node pi1 --device /dev/sdX11 --serial 4C53   without a terminal
+
+With --device everything on that partition is lost. psyops disks shows the serial number.")]
 #[command(mut_group("PartitionConsentArgs", |group| group.conflicts_with("output")))]
 #[command(group = clap::ArgGroup::new("target").required(true).args(["output", "device"]))]
 pub struct MksecretsArgs {
     /// The node
     #[arg(long, value_name = "NAME")]
     pub node: String,
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// Write an image file
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Write straight on this partition of a device
+    /// Write to this partition of a disk
     #[arg(long, value_name = "DEV")]
     pub device: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub consent: PartitionConsentArgs,
-    /// The node's age key (by default the one that the site keeps encrypted)
+    /// The node's age key (default: the one that is stored encrypted in the site)
     #[arg(long, value_name = "FILE")]
     pub key: Option<PathBuf>,
     #[command(flatten)]
@@ -65,7 +67,7 @@ pub struct CredentialArgs {
         long,
         value_name = "FILE",
         global = true,
-        help = "An admin's age identity (by default $XDG_CONFIG_HOME/psyops/SITE/admin.age.txt)"
+        help = "An admin's age identity (default: $XDG_CONFIG_HOME/psyops/SITE/admin.age.txt)"
     )]
     #[allow(missing_docs, reason = "its text is the help's")]
     pub identity: Option<PathBuf>,
@@ -81,7 +83,7 @@ pub struct SigningKeyArgs {
         long,
         value_name = "FILE",
         global = true,
-        help = "The signing key (by default $XDG_CONFIG_HOME/psyops/SITE/signing.key)"
+        help = "The signing key (default: $XDG_CONFIG_HOME/psyops/SITE/signing.key)"
     )]
     #[allow(missing_docs, reason = "its text is the help's")]
     pub signing_key: Option<PathBuf>,
@@ -93,7 +95,7 @@ pub struct SigningKeyArgs {
 /// Where the passphrase of locked keys comes from.
 #[derive(Debug, Clone, Copy, Default, Args)]
 pub struct PassphraseArgs {
-    /// Read the passphrase of locked keys from this descriptor, a line for each (by default it is asked for on the terminal)
+    /// Read the passphrases of locked keys from this file descriptor, one per line (default: ask on the terminal)
     #[arg(long, value_name = "N", global = true)]
     pub passphrase_fd: Option<u32>,
 }
@@ -163,7 +165,7 @@ pub struct MksecretsOutput {
 
 /// No output was named. The argument parser requires one, so only other callers see this.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("neither an output file nor a device was named")]
+#[error("neither an output file nor a device was named; add --output FILE or --device PARTITION")]
 pub struct NoTarget;
 
 impl Classified for NoTarget {
@@ -274,7 +276,7 @@ fn write_device(
     let size = target.disk.size / 4096 * 4096;
     prepared.write_partition(key, size, &image)?;
     let (path, held) = (&target.disk.path, &target.held.kind);
-    progress(&format!("writing {size} bytes to {}, which held {held}", path.display()));
+    progress(&format!("writing {size} bytes to {}, which had {held} on it", path.display()));
     past_the_cache(&target.file, path)?;
     let (name, file) = (path.display().to_string(), target.file);
     let partition = flash::Target { name, file, size, is_disk: false };

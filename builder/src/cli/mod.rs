@@ -8,6 +8,7 @@ pub mod cat;
 pub mod demo;
 pub mod diff;
 pub mod disks;
+pub mod exit_codes;
 pub mod export;
 pub mod finish;
 pub mod flash;
@@ -45,12 +46,12 @@ use std::process::ExitCode;
     name = "psyops",
     version,
     after_help = "Examples:
-  psyops init fleet --node pi1              make a site with one node
-  psyops build-image --site fleet --node pi1
-  psyops run pi1.img                        boot it in QEMU
+  psyops init fleet --node pi1                 make a site with one node
+  psyops build-image --site fleet --node pi1   build its image, pi1.img
+  psyops run pi1.img                           boot it in QEMU
   psyops flash pi1.img /dev/sdX --site fleet   write it to a stick
   psyops inspect pi1.img --json
-  psyops diff pi1-old.img pi1.img           what is different"
+  psyops diff pi1-old.img pi1.img              show what is different"
 )]
 pub struct Psyops {
     #[command(flatten)]

@@ -7,7 +7,7 @@ use clap::Args;
 #[derive(Debug, Clone, Default, Args)]
 #[group(id = "which", required = true, multiple = false)]
 pub struct NodesArgs {
-    /// A node; may be given more than once
+    /// A node; can be repeated
     #[arg(long, value_name = "NAME")]
     pub node: Vec<String>,
     /// All nodes of the site

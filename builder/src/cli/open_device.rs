@@ -7,21 +7,21 @@ use crate::error::Error;
 use clap::Args;
 use std::path::PathBuf;
 
-/// Open a disk and hand it over to psyops (which calls this by itself)
+/// Open a disk for psyops, which runs this command itself with sudo
 #[derive(Debug, Args)]
 pub struct OpenDeviceArgs {
     /// The disk
     pub device: PathBuf,
-    /// Its number, MAJOR:MINOR: no other disk is opened
+    /// The device number that it must have, MAJOR:MINOR
     #[arg(long, value_name = "NUMBER")]
     pub number: Number,
-    /// Open it past the cache
+    /// Open it without the page cache (`O_DIRECT`)
     #[arg(long)]
     pub direct: bool,
-    /// A partition is meant, and not a whole disk
+    /// Open a partition instead of a whole disk
     #[arg(long)]
     pub partition: bool,
-    /// The disk once more, where it is neither removable nor on USB
+    /// The same disk again, to allow one that is neither removable nor on USB
     #[arg(long, value_name = "DEV")]
     pub fixed_disk: Option<PathBuf>,
 }

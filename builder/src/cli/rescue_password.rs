@@ -10,11 +10,13 @@ use serde_json::json;
 use std::io::{self, IsTerminal as _};
 use zeroize::Zeroizing;
 
-/// Make the hash of a password for the rescue shell
+/// Make the hash of a rescue password
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops rescue-password                    asks twice, and shows nothing
-  pass show fleet/rescue | psyops rescue-password --json")]
+  psyops rescue-password                                   asks twice; what you type is not shown
+  pass show fleet/rescue | psyops rescue-password --json   reads one line
+
+Write the hash into `password-hash` under [rescue] in site.toml. Nothing is stored.")]
 pub struct RescuePasswordArgs {
     /// Print the hash as JSON
     #[arg(long)]
@@ -34,7 +36,7 @@ pub enum RescuePasswordError {
     #[error(transparent)]
     Password(#[from] BadPassword),
     /// The kernel gave no random numbers for the salt.
-    #[error("the system gives no random numbers: {0}")]
+    #[error("cannot get random numbers from the system: {0}")]
     Random(io::Error),
 }
 
@@ -69,7 +71,11 @@ fn from_terminal() -> Result<Zeroizing<String>, RescuePasswordError> {
         rpassword::prompt_password(question).map(Zeroizing::new).map_err(RescuePasswordError::Read)
     };
     let password = ask("Password for the rescue shell: ")?;
-    if ask("The same once more: ")? == password { Ok(password) } else { Err(RescuePasswordError::Differ) }
+    if ask("The same password again: ")? == password {
+        Ok(password)
+    } else {
+        Err(RescuePasswordError::Differ)
+    }
 }
 
 /// The first line: the output of a password manager ends with one line end.

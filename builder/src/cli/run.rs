@@ -32,45 +32,49 @@ const MEMORY: &str = "acceleration";
     reason = "this is the layer of what was typed: switches are on or off"
 )]
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  psyops run pi1.img                          on the terminal, cold, from UEFI firmware\n  psyops run pi1.img --headless --timeout 300 print the boot report; exit 0 only where it is ok\n  psyops run pi1.img --direct --append psyops.log=debug\n  psyops run pi1.img --ssh 2222               and: ssh -p 2222 root@127.0.0.1"
-)]
+#[command(after_help = "Examples:
+  psyops run pi1.img                            cold boot from UEFI firmware, on this terminal
+  psyops run pi1.img --headless --timeout 300   print the boot report; 0 only if the boot was ok
+  psyops run pi1.img --direct --append psyops.log=debug
+  psyops run pi1.img --ssh 2222                 then: ssh -p 2222 root@127.0.0.1
+
+What the machine writes is lost at its end, unless --write is given.")]
 pub struct RunArgs {
     /// The image
     pub image: PathBuf,
-    /// Wait for the boot report, print it, power off; exit 0 only where the boot was ok
+    /// Wait for the boot report, print it and power off; the exit code is 0 only if the boot was ok
     #[arg(long)]
     pub headless: bool,
-    /// Start kernel and initramfs without firmware, with the seal in the initramfs
+    /// Start kernel and initramfs directly, without firmware; the seal is then in the initramfs
     #[arg(long)]
     pub direct: bool,
-    /// Give up after so many seconds
+    /// Stop with an error after this many seconds
     #[arg(long, value_name = "S")]
     pub timeout: Option<u64>,
     /// Memory in MiB
     #[arg(long, value_name = "M", default_value_t = 1024)]
     pub memory: u32,
-    /// Processors (by default 2, or 1 where they are emulated)
+    /// Number of processors (default: 2, or 1 without KVM)
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub cpus: Option<u32>,
-    /// A word more for the kernel command line (only without firmware: the UKI's own is signed with it)
+    /// Add a word to the kernel command line (only with --direct: in a UKI the command line is signed)
     #[arg(long, value_name = "ARG", requires = "direct", allow_hyphen_values = true)]
     pub append: Vec<String>,
-    /// Forward this port of the loopback to the node's SSH server
+    /// Forward this TCP port of 127.0.0.1 to the node's SSH server
     #[arg(long, value_name = "PORT")]
     pub ssh: Option<u16>,
-    /// Keep what the machine writes to the image
+    /// Write the changes of the machine to the image
     #[arg(long)]
     pub write: bool,
-    /// Believe any boot report on the console: the systems of older builders do not prove that theirs is their own
+    /// Accept any boot report on the console (systems of older builders cannot prove that a report is their own)
     #[arg(long, requires = "headless")]
     pub any_report: bool,
-    /// Show what the machine says on the terminal as it is. Without this, all but text, colours and moves of the cursor is
-    /// shown as escapes: a hostile image could set the terminal's title, write to the clipboard, or make the terminal type a
-    /// command into your shell
+    /// Pass the output of the machine to the terminal unchanged. By default everything except text, colours
+    /// and cursor movements is escaped, because a hostile image could set the terminal's title, write to the
+    /// clipboard, or make the terminal type a command into your shell
     #[arg(long, conflicts_with = "headless")]
     pub raw_console: bool,
-    /// Print the QEMU command and do nothing. Nothing filters what the machine says where you run that command yourself
+    /// Only print the QEMU command. If you run it yourself, the machine's output is not filtered
     #[arg(long)]
     pub print: bool,
 }
@@ -109,7 +113,7 @@ impl fmt::Display for RunOutput {
 
 /// The folder for kernel and initramfs could not be made or written.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("cannot keep kernel and initramfs for QEMU: {0}; free some room in the folder for temporary files")]
+#[error("cannot write kernel and initramfs for QEMU: {0}; free some space in the folder for temporary files")]
 pub struct WorkError(io::Error);
 
 impl Classified for WorkError {

@@ -15,34 +15,36 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Make the seals of nodes anew where something in them changed
+/// Make new seals for nodes whose files, keys or settings changed
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops seal --site fleet --all
   psyops seal --site fleet --node pi1 --node pi2 --json
-  psyops seal --site fleet --all --raise serial    all seals of before are refused by the next release
+  psyops seal --site fleet --all --raise serial     the next release refuses all earlier seals
   psyops seal --site fleet --node pi1 --raise serial
-  psyops seal --site fleet --all --raise release   all releases of before refuse the new seals
-  psyops seal --site fleet --node pi1 --replace          where seals/pi1.seal is not valid
-  psyops seal --site fleet --node pi1 --above 9          where the node has seen generation 9, and this is to replace it
-A node that runs takes its new seal without a new stick: psyops-agent seal install.")]
+  psyops seal --site fleet --all --raise release    the new seals refuse all earlier releases
+  psyops seal --site fleet --node pi1 --replace     if seals/pi1.seal is not valid
+  psyops seal --site fleet --node pi1 --above 9     replace a seal of generation 9 on the node
+
+Writes seals/NODE.seal in the site where the node's files, keys or settings changed. A running node
+takes a new seal without a new stick: psyops-agent seal install.")]
 pub struct SealArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub nodes: NodesArgs,
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// Raise the least generation or the least release first, so that what was replaced is refused
+    /// First raise a limit, so that nodes refuse older seals or releases
     #[arg(long, value_name = "WHAT")]
     pub raise: Option<Raise>,
-    /// Make a new seal where the stored one is not valid, above the last generation that is known here
+    /// Replace a stored seal that is not valid, with a generation above the last one that this workstation knows
     #[arg(long)]
     pub replace: bool,
-    /// A generation that the node has seen: a seal that is not above it is made again, with a higher one
+    /// A generation that the node has seen: make a new seal with a higher one if the stored seal is not above it
     #[arg(long, value_name = "GENERATION", conflicts_with = "raise")]
     pub above: Option<Generation>,
     /// Print the result as JSON
@@ -89,7 +91,7 @@ pub fn run(args: &SealArgs, progress: &dyn Fn(&str)) -> Result<SealOutput, Error
 
 /// A floor was raised, but then the seals could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{}; the seals that follow from it were not made", raised.join(", "))]
+#[error("{}; the seals that depend on it were not made", raised.join(", "))]
 struct RaisedWithoutSeals {
     raised: Vec<String>,
     #[source]
@@ -129,7 +131,7 @@ fn raised_to_json(raised: &Raised) -> Value {
 fn raised_to_text(raised: &Raised) -> String {
     let Raised { key, node, from, to } = raised;
     let file = node.as_ref().map_or_else(|| "site.toml".to_owned(), |node| format!("nodes/{node}.toml"));
-    format!("{file}: {key} is {to} now, {from} before")
+    format!("{file}: {key} is {to} now, it was {from}")
 }
 
 impl fmt::Display for SealOutput {
@@ -143,18 +145,12 @@ impl fmt::Display for SealOutput {
             writeln!(f, "{}", raised_to_text(raised))?;
         }
         let made = self.nodes.iter().filter(|node| !node.seal.reasons.is_empty()).count();
-        writeln!(
-            f,
-            "{} seals: {made} made anew, {} as they were",
-            self.nodes.len(),
-            self.nodes.len() - made
-        )?;
+        writeln!(f, "{} seals: {made} made, {} unchanged", self.nodes.len(), self.nodes.len() - made)?;
         if !self.raised.is_empty() {
             let build = Shown(psyops("build-image --all"));
             writeln!(
                 f,
-                "Running nodes refuse what is older only with a system that was built now: install the new seals first, then \
-                 build the images again: {build}"
+                "Nodes refuse older seals only after an update to a system that is built from now on: install the new seals first, then build the images again: {build}"
             )?;
         }
         Ok(())

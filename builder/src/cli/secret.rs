@@ -15,15 +15,17 @@ use std::io::Read as _;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
-/// Keep and show the encrypted values of a site
+/// Store and show the encrypted values of a site
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops secret --site fleet set wifi < wifi.conf    keep the file as the value wifi
+  psyops secret --site fleet set wifi < wifi.conf    store the file as the value wifi
   psyops secret --site fleet get wifi
   psyops secret --site fleet list
-A node gets the value as a file by [[file]] with secret = \"wifi\" and a path, in its nodes/NODE.toml.")]
+
+To put a value on a node as a file, add a [[file]] with secret = \"wifi\" and a path to
+nodes/NODE.toml.")]
 pub struct SecretArgs {
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -37,10 +39,12 @@ pub struct SecretArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Keep what comes from the standard input; what was kept before becomes history
+    /// Store the standard input as a value; an old value is replaced
     #[command(after_help = "Examples:
   psyops secret set wifi --site fleet < wifi.conf
-  printf %s \"$TOKEN\" | psyops secret set token --site fleet    no line end behind it")]
+  printf %s \"$TOKEN\" | psyops secret set token --site fleet   without a newline at the end
+
+Writes secrets/NAME.age in the site, encrypted to its admins. An old value stays in git only.")]
     Set {
         /// The value's name
         name: Name,
@@ -57,9 +61,10 @@ pub enum Action {
     #[command(after_help = "Examples:
   psyops secret list --site fleet
   psyops secret list --site fleet --json
-It needs no key: names are not encrypted.")]
+
+Needs no key, because names are not encrypted.")]
     List {
-        /// Print them as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },

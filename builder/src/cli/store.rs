@@ -8,11 +8,13 @@ use handoff::shown::Shown;
 use serde_json::json;
 use std::fmt;
 
-/// Look after the store of packages and finished steps
+/// Manage the store of packages and finished build steps
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops store gc --dry-run   what would be removed
-  psyops store gc             remove all that no node's last build is made of")]
+  psyops store gc --dry-run   list what would be removed
+  psyops store gc             remove all that no node's last build uses
+
+The store is in $XDG_CACHE_HOME/psyops (by default ~/.cache/psyops).")]
 pub struct StoreArgs {
     #[command(subcommand)]
     command: StoreCommand,
@@ -20,13 +22,13 @@ pub struct StoreArgs {
 
 #[derive(Debug, Subcommand)]
 enum StoreCommand {
-    /// Remove what no node's last build is made of. Nothing is lost that cannot be made again
+    /// Remove everything that no node's last build uses; it can all be made or fetched again
     #[command(after_help = "Examples:
-  psyops store gc --dry-run   what would be removed
+  psyops store gc --dry-run   list what would be removed
   psyops store gc
   psyops store gc --json")]
     Gc {
-        /// Only say what would be removed
+        /// Only list what would be removed
         #[arg(long)]
         dry_run: bool,
         /// Print JSON
@@ -68,6 +70,12 @@ impl fmt::Display for StoreOutput {
             }
         }
         let verb = if self.dry_run { "would be removed" } else { "removed" };
-        write!(f, "{} files and folders {verb}, {} MiB; {} MiB stay", removed.len(), freed >> 20, kept >> 20)
+        write!(
+            f,
+            "{} files and folders {verb}, {} MiB; {} MiB are kept",
+            removed.len(),
+            freed >> 20,
+            kept >> 20
+        )
     }
 }

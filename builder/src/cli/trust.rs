@@ -14,15 +14,17 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::PathBuf;
 
-/// Show or change which keys count for a site on this workstation
+/// Show or change the keys of a site that this workstation accepts
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops trust show --site fleet
-  psyops trust accept --site fleet           asks for each key that site.toml changed
-  psyops trust accept --site fleet age1...   accepts what site.toml says of this key: that it counts, or not any more
-What counts is stored beside the private keys, in SITE.trust.toml. A site that says otherwise is refused (exit code 77).")]
+  psyops trust accept --site fleet           asks for each key that changed in site.toml
+  psyops trust accept --site fleet age1...   accept the change of this key in site.toml
+
+The accepted keys are stored beside the private keys, in SITE.trust.toml. Commands refuse a site
+with other keys (exit code 77).")]
 pub struct TrustArgs {
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR", global = true)]
     pub site: Option<PathBuf>,
     #[command(flatten)]
@@ -36,26 +38,29 @@ pub struct TrustArgs {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Action {
-    /// Show the accepted keys, and in what the site differs from them
+    /// Show the accepted keys, and how the site differs from them
     #[command(after_help = "Examples:
   psyops trust show --site fleet
   psyops trust show --site fleet --json
-Exit codes: 0 the site does not differ, 77 it differs.")]
+
+Nothing is changed.")]
     Show {
-        /// Print them as JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
-    /// Accept what site.toml says of keys
+    /// Accept changes of keys in site.toml
     #[command(after_help = "Examples:
-  psyops trust accept --site fleet           asks for each key that site.toml changed
-  psyops trust accept --site fleet age1...   accepts what site.toml says of this key
-  psyops trust accept --site fleet pi1:AAAA...        the SSH host key of node pi1
-  psyops trust accept --site fleet least-serial=3     a floor that is lower than it was
-Ask whose key it is before you accept it: secrets are encrypted to it, or seals and images that it signed count.")]
+  psyops trust accept --site fleet                  asks for each key that changed in site.toml
+  psyops trust accept --site fleet age1...          accept the change of this key
+  psyops trust accept --site fleet pi1:AAAA...      the SSH host key of node pi1
+  psyops trust accept --site fleet least-serial=3   a floor that is lower than before
+
+Find out whose key it is before you accept it: secrets are then encrypted to it, or seals and images
+that it signed are then valid.")]
     Accept {
-        /// Public keys: age1... or the RW... of a signing key, the AAAA... of a host key, or a floor that sank
-        /// (least-serial=3). Without any, they are to be typed on the terminal
+        /// What to accept: the age1... of an admin or node, the RW... of a signing key, the AAAA... of a host
+        /// key, or a lower floor (least-serial=3). Default: ask on the terminal
         #[arg(value_name = "KEY")]
         keys: Vec<String>,
         /// Print the result as JSON
@@ -66,7 +71,7 @@ Ask whose key it is before you accept it: secrets are encrypted to it, or seals 
 
 /// There are keys to accept, but no terminal on which the user could type them.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("not all that the site says is accepted here, and there is no terminal on which it could be typed")]
+#[error("the site has differences that are not accepted, and there is no terminal to ask on")]
 pub struct NoTerminal {
     #[source]
     differences: Details,
@@ -157,8 +162,7 @@ fn typed(
             Difference::HostKey { .. } => "the key without its kind",
             _ => "the key",
         };
-        let question =
-            format!("{}\nto accept that, type {what} (Enter leaves it as it is): ", Shown(difference));
+        let question = format!("{}\nto accept that, type {what} (Enter skips it): ", Shown(difference));
         let Some(answer) = ask(&question).map_err(AnswerError)? else {
             let differences = Details::listed(open);
             return Err(NoTerminal { differences }.into());
@@ -166,7 +170,7 @@ fn typed(
         match answer.trim() {
             "" => {}
             typed if typed == text => accepted.push(difference.clone()),
-            _ => finish::progress("that is something else: it stays as it is"),
+            _ => finish::progress("that is a different text: it is not accepted"),
         }
     }
     Ok(accepted)
@@ -184,7 +188,7 @@ pub fn tell_first_use(site: &Site) {
 pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
     let site = with_accepted(site, at)?;
     if site.accepted.is_none() {
-        finish::progress(&format!("{}; accept them with: {}", not_accepted(&site), psyops("trust accept")));
+        finish::progress(&format!("{}; to accept them: {}", not_accepted(&site), psyops("trust accept")));
     }
     Ok(site)
 }
@@ -192,7 +196,10 @@ pub fn with_trusted_keys(site: Site, at: &Locations) -> Result<Site, Error> {
 /// A sentence that no keys of a site were accepted, and whose keys count instead.
 #[must_use]
 pub fn not_accepted(site: &Site) -> String {
-    format!("no keys of the site {} were accepted on this workstation, so those count that it names", site.id)
+    format!(
+        "no keys of the site {} were accepted on this workstation, so the keys in site.toml are used",
+        site.id
+    )
 }
 
 /// A sentence that a site was accepted at its first use; `None` if it was not.
@@ -200,7 +207,7 @@ pub fn not_accepted(site: &Site) -> String {
 pub fn first_use(site: &Site) -> Option<String> {
     let accepted = site.accepted.as_ref().filter(|accepted| accepted.is_first_use())?;
     Some(format!(
-        "accepted the keys of the site {}, which are this workstation's own: {}",
+        "accepted the keys of the site {}, which this workstation made: {}",
         site.id,
         accepted.folder.join(format!("{}{}", site.id, trust::ACCEPTED_ENDING)).display()
     ))
@@ -247,8 +254,7 @@ fn write_how_to_accept(f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let accept = psyops("trust accept");
     write!(
         f,
-        "nothing is accepted here yet; until then, commands that only verify believe what the site says.\nOnce you know \
-         whose keys these are, accept them: {accept}"
+        "nothing is accepted on this workstation yet; until then, commands that only verify use the keys in the site.\nOnce you know whose keys these are, accept them: {accept}"
     )
 }
 
@@ -275,12 +281,15 @@ impl fmt::Display for TrustOutput {
             Self::State(review, false) => {
                 if let Some(accepted) = &review.accepted {
                     let (site, folder) = (&accepted.keys.site, accepted.folder.display());
-                    writeln!(f, "keys of the site {site} that were accepted here ({folder}):")?;
+                    writeln!(
+                        f,
+                        "keys of the site {site} that were accepted on this workstation ({folder}):"
+                    )?;
                     write_keys(f, &accepted.keys)?;
                 } else {
                     writeln!(
                         f,
-                        "no keys of the site {} are accepted here yet; it names:",
+                        "no keys of the site {} are accepted on this workstation yet; its keys are:",
                         review.site_keys.site
                     )?;
                     write_keys(f, &review.site_keys)?;
@@ -295,7 +304,7 @@ impl fmt::Display for TrustOutput {
                     write_differences(f, &review.differences)?;
                 }
                 match (&review.accepted, review.differences.is_empty()) {
-                    (Some(_), true) => write!(f, "the site says the same"),
+                    (Some(_), true) => write!(f, "the site has the same keys"),
                     (Some(_), false) => Ok(()),
                     (None, _) => write_how_to_accept(f),
                 }
@@ -326,7 +335,7 @@ impl fmt::Display for TrustOutput {
                     writeln!(f, "signed trust.toml: commit it with the site")?;
                 }
                 if !done.remaining.is_empty() {
-                    writeln!(f, "the site still differs, and is refused until it does not:")?;
+                    writeln!(f, "the site still differs; commands refuse it until it does not:")?;
                     write_differences(f, &done.remaining)?;
                 }
                 Ok(())

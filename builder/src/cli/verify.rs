@@ -20,29 +20,28 @@ const WRONG_IDENTITY: Class = Class::BadContent;
 /// The exit code if the image is whole, but not what the site would make today.
 const NOT_CURRENT: u8 = 3;
 
-/// Read an image or stick to its last byte and say whether it is whole: partition tables, ESP, signatures, roots, seals,
-/// file systems
+/// Check every byte of an image or stick: partition tables, ESP, signatures, roots, seals, file systems
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops verify pi1.img
-  psyops verify /dev/sdX --site fleet       and is it ours, and as its receipt says
+  psyops verify /dev/sdX --site fleet          also compare it with the site and its receipt
   psyops verify pi1.img --json
-  psyops verify pi1.img --identity admin.age      opens the seal, before the key on the stick is tried
-An image is whole when nothing is damaged. It is current when the site would make the same today: the same seal, release,
-security epoch and selector. With --site both are checked, without it only whether it is whole.
-Exit codes: 0 whole (and current), 1 damaged, 3 whole but not current, 65 no image at all, or
-whole and the identity is no identity or does not open the seal.")]
+  psyops verify pi1.img --identity admin.age   open the seal with this identity
+
+An image is whole if nothing in it is damaged. It is current if the site would make the same seal,
+release, security epoch and selector today. Without --site only the first is checked. Nothing is
+written.")]
 pub struct VerifyArgs {
     /// The image
     pub image: PathBuf,
-    /// The site whose keys must have signed it (by default those that the image itself trusts)
+    /// The site whose keys must have signed it (default: the keys that the image itself trusts)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
-    /// The selector that must be on it (by default it is compared with this builder's, and another is not damage)
+    /// The selector that must be on it (default: compare with this builder's, where a different one is not an error)
     #[arg(long, value_name = "FILE")]
     pub selector: Option<PathBuf>,
-    /// An age identity that opens the seal, to compare the files of the secret partition with it. The node's own key on the
-    /// secret partition is taken where none is given, or where this one does not open the seal
+    /// An age identity to open the seal with, so that the files of the secret partition can be compared
+    /// (default, and if it does not open the seal: the node's own key on that partition)
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Print JSON

@@ -11,24 +11,24 @@ use clap::Args;
 use std::fmt;
 use std::path::PathBuf;
 
-/// Build an image again from its site, with nothing but the locked packages, and compare it part by part
+/// Build an image again from its site and the locked packages, and compare it part by part
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops verify-build pi1.img --site fleet
   psyops verify-build pi1.img --site fleet --json
-No private key is needed, and the secret partition is not looked at. The programs of the node must be the same, too: build
-them from the same source, or name their folder with --programs.
-Exit codes: 0 the same, 1 different, 65 no image of this site.")]
+
+Needs no private key, and does not compare the secret partition. The programs of the node must be
+the same as in the image: build them from the same source, or name their folder with --programs.")]
 pub struct VerifyBuildArgs {
     /// The image
     pub image: PathBuf,
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub credentials: CredentialArgs,
-    /// The folder with selector.efi, initloader and psyops-agent
+    /// The folder with selector.efi, initloader and psyops-agent (default: those of `make build`)
     #[arg(long, value_name = "DIR")]
     pub programs: Option<PathBuf>,
     /// Print JSON

@@ -16,23 +16,25 @@ use serde_json::{Value, json};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-/// Say why each step of a node's last build ran: which of its inputs had changed
+/// Show why each step of a node's last build ran: which of its inputs had changed
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   psyops why pi1 --site fleet
-  psyops why pi1.img --site fleet      the node whose image that is
-  psyops why pi1 --site fleet --inputs and what each step was made of
-  psyops why pi1 --site fleet --json")]
+  psyops why pi1.img --site fleet        the node of this image
+  psyops why pi1 --site fleet --inputs   also the inputs of each step
+  psyops why pi1 --site fleet --json
+
+Reads the record of the last build on this machine; nothing is built.")]
 pub struct WhyArgs {
-    /// The node, or an image of it
+    /// The node's name, or one of its images
     pub what: String,
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     pub site: Option<PathBuf>,
     /// List the inputs of each step
     #[arg(long)]
     pub inputs: bool,
-    /// Print JSON, inputs included
+    /// Print JSON, with the inputs
     #[arg(long)]
     pub json: bool,
 }
@@ -47,7 +49,7 @@ pub struct WhyOutput {
 
 /// The store has no record of a build of the node.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("no build of node {node} of site {site} is on record here")]
+#[error("this workstation has no record of a build of node {node} of site {site}")]
 pub struct NoBuild {
     site: Name,
     node: Name,
@@ -66,7 +68,7 @@ impl Classified for NoBuild {
 
 /// The image has no seal that names its node.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{path}: neither seal says whose image this is: {problem}")]
+#[error("{path}: cannot tell from its seals which node it is for: {problem}")]
 pub struct Nameless {
     path: PathBuf,
     problem: String,
@@ -131,7 +133,7 @@ impl fmt::Display for WhyOutput {
             return write!(f, "{:#}", self.to_json());
         }
         let image = &self.record.image;
-        let since = if image.holds() { "as it was written" } else { "changed or gone since" };
+        let since = if image.holds() { "unchanged since" } else { "changed or removed since" };
         writeln!(
             f,
             "the last build of node {} wrote {}, {since}",
@@ -140,7 +142,7 @@ impl fmt::Display for WhyOutput {
         )?;
         for step in &self.record.steps {
             let line = step_line(step);
-            let last = if line.ends_with("as it was") {
+            let last = if line.ends_with("unchanged") {
                 format!(", last made: {}", step.last_made.join("; "))
             } else {
                 String::new()

@@ -28,7 +28,7 @@ pub(super) fn list(spdx: Option<&[u8]>, dpkg: Option<&[u8]>) -> Result<Facts, St
         (Some(document), _) => of_spdx(document)?,
         (None, Some(status)) => of_dpkg(&String::from_utf8_lossy(status)),
         (None, None) => {
-            return Err(format!("the root carries no list of packages (neither {SPDX} nor {DPKG})"));
+            return Err(format!("the root has no list of packages (neither {SPDX} nor {DPKG})"));
         }
     };
     // A name can occur in several versions.
@@ -51,7 +51,7 @@ pub(crate) fn fuzz(bytes: &[u8]) {
 
 fn of_spdx(document: &[u8]) -> Result<Vec<(String, String)>, String> {
     let document: Document =
-        serde_json::from_slice(document).map_err(|error| format!("{SPDX} makes no sense: {error}"))?;
+        serde_json::from_slice(document).map_err(|error| format!("{SPDX} cannot be parsed: {error}"))?;
     // The document also lists the image itself, without a version.
     let pair = |package: Package| Some((package.name, package.version?));
     Ok(document.packages.into_iter().filter_map(pair).collect())
@@ -88,10 +88,10 @@ mod tests {
         let spdx = r#"{"spdxVersion":"SPDX-2.3","packages":[{"name":"sha2","versionInfo":"0.11","x":1},
                        {"name":"image"},{"name":"sha2","versionInfo":"0.10"}]}"#;
         assert_eq!(told(Some(spdx), Some(dpkg)).unwrap(), ["sha2 0.10, 0.11"]);
-        assert!(told(None, None).unwrap_err().contains("carries no list of packages"));
+        assert!(told(None, None).unwrap_err().contains("has no list of packages"));
         let error = told(Some("{\"packages\":[{}]}"), None).unwrap_err();
         assert!(
-            error.starts_with("usr/share/psyops/sbom.spdx.json makes no sense: missing field `name`"),
+            error.starts_with("usr/share/psyops/sbom.spdx.json cannot be parsed: missing field `name`"),
             "{error}"
         );
     }

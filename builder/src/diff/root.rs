@@ -111,7 +111,7 @@ fn parse(mut input: impl BufRead) -> io::Result<Root> {
         if text != COMMENT {
             definition(text, &mut root.files, &mut pending).ok_or_else(|| {
                 let line = String::from_utf8_lossy(text).into_owned();
-                io::Error::other(format!("unsquashfs tells of a file in words that make no sense: {line:?}"))
+                io::Error::other(format!("cannot parse a line of unsquashfs: {line:?}"))
             })?;
         }
     }
@@ -141,7 +141,7 @@ pub(crate) fn fuzz(printed: &[u8]) {
 }
 
 fn cut(path: &str) -> io::Error {
-    io::Error::other(format!("the content of {path} is not where unsquashfs says"))
+    io::Error::other(format!("the content of {path} is not where unsquashfs reports it"))
 }
 
 impl Root {
@@ -277,7 +277,10 @@ mod tests {
     fn a_line_that_cannot_be_parsed_is_reported() {
         for line in ["new", "line R 1 644 0 0", "x Q 1 644 0 0", "x D 1 9 0 0", "\\"] {
             let error = told(&format!("/ D 17 755 0 0\n{line}\n")).unwrap_err();
-            assert!(error.contains("make no sense") && error.contains(&format!("{line:?}")), "{error}");
+            assert!(
+                error.contains("cannot parse a line of unsquashfs") && error.contains(&format!("{line:?}")),
+                "{error}"
+            );
         }
         let error = told("x R 1 644 0 0 99999999999999 0 0\n").unwrap_err();
         assert_eq!(

@@ -133,7 +133,7 @@ fn a_slot_that_only_one_image_has_and_a_list_that_neither_has() {
     let b = fixture::image_of(&Recipe { secret: &secret, root: &other, ..Recipe::plain(&key) });
     let difference = diff(&a.image.path, &b.image.path).unwrap();
     let text = to_text(&difference, false);
-    assert!(text.contains("packages-a: not compared\n  (A: the root carries no list of packages"), "{text}");
+    assert!(text.contains("packages-a: not compared\n  (A: the root has no list of packages"), "{text}");
     assert!(text.contains("root-a: 1 changed\n  ~ etc/motd: mode 0644 -> 0600\n"), "{text}");
     let record = b.image.plan.partition(Role::Boot(Slot::A)).unwrap();
     let file = File::options().write(true).open(&b.image.path).unwrap();
@@ -176,7 +176,7 @@ fn damaged_parts_are_reported_and_the_others_compared() {
     assert_eq!(parts, ["seal", "partitions", "esp", "control", "secret"]);
     let text = to_text(&difference, false);
     assert!(
-        text.contains("damaged in B: slot a: the UKI has SHA-256") && text.contains("psyops verify"),
+        text.contains("damaged in B: slot a: the UKI has the SHA-256") && text.contains("psyops verify"),
         "{text}"
     );
     assert_eq!(to_json(&difference)["same"], false);

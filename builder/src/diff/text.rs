@@ -28,7 +28,7 @@ pub fn to_text(difference: &Difference, all: bool) -> String {
         text.push_str(&format!("\nthe same: {}\n", same.join(", ")));
     }
     if !difference.damaged.is_empty() {
-        text.push_str("\nnot everything could be compared; psyops verify says more of what is damaged\n");
+        text.push_str("\nnot everything could be compared; psyops verify shows what is damaged\n");
     }
     text
 }

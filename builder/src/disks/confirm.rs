@@ -38,7 +38,7 @@ fn question(disk: &Disk, held: &Content) -> String {
     };
     let (path, holds) = (disk.path.display(), held.description());
     format!(
-        "{path}: {}\nIt holds {holds}. All of that will be lost.\nTo go on, type {what}: ",
+        "{path}: {}\nIt has {holds} on it. All of that will be lost.\nTo go on, type {what}: ",
         disk.description()
     )
 }

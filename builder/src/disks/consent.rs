@@ -18,14 +18,14 @@ pub struct Consent {
 /// What is typed about a partition that is to be written.
 #[derive(Debug, Clone, Default, Args)]
 pub struct PartitionConsentArgs {
-    /// The end (4 characters or more) of the disk's serial number; of a disk without, its size in bytes (psyops disks shows
-    /// both). On a terminal it is asked for
+    /// The last 4 or more characters of the disk's serial number, or its size in bytes if it has none (psyops
+    /// disks shows both). Default: ask on the terminal
     #[arg(long = "serial", value_name = "TAIL")]
     pub serials: Vec<String>,
-    /// Write a disk that is neither removable nor on USB
+    /// Allow a disk that is neither removable nor on USB
     #[arg(long)]
     pub fixed_disk: bool,
-    /// What is there and may be lost, by the name that a refusal gives it
+    /// The content that may be overwritten, by the name that the refusal shows
     #[arg(long, value_name = "NAME")]
     pub overwrite: Vec<String>,
 }
@@ -36,7 +36,7 @@ pub struct ConsentArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "a text here would take the place of the command's own")]
     pub common: PartitionConsentArgs,
-    /// Make the stick of this node another's
+    /// Allow to overwrite the stick of this node with another node's image
     #[arg(long, value_name = "NODE")]
     pub reassign: Vec<String>,
 }

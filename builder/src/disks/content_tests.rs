@@ -97,7 +97,7 @@ fn data_of_a_node_is_not_overwritten_without_consent() {
     assert_eq!(content.data.as_deref(), Some("logs"));
     assert!(content.description().starts_with("node demo of site site, with logs on its data partition"));
     let refusal = preflight(&content, "demo", &none).unwrap_err();
-    assert_eq!(refusal.to_string(), "/dev/x holds logs on its data partition, which would be lost");
+    assert_eq!(refusal.to_string(), "/dev/x has logs on its data partition, which would be lost");
     assert_eq!((refusal.exit_code(), refusal.advice().unwrap().contains("--overwrite logs")), (89, true));
     let named =
         |name: &str| Consent { overwrite: vec![name.into()], reassign: vec!["demo".into()], ..none.clone() };
@@ -197,13 +197,13 @@ fn partitions_are_read_and_the_largest_gives_the_name() {
             .unwrap_err();
         assert_eq!(
             (refusal.exit_code(), refusal.to_string()),
-            (89, "/dev/x holds LARGE (and SMALL), not a stick of this site".into())
+            (89, "/dev/x has LARGE (and SMALL) on it, not a stick of this site".into())
         );
         assert!(refusal.advice().unwrap().ends_with("--overwrite LARGE"));
         let named = |name: &str| Consent { overwrite: vec![name.into()], ..Consent::default() };
         let other =
             content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("SMALL")).unwrap_err();
-        assert_eq!((other.exit_code(), other.to_string()), (89, "/dev/x holds LARGE, not SMALL".into()));
+        assert_eq!((other.exit_code(), other.to_string()), (89, "/dev/x has LARGE on it, not SMALL".into()));
         content.preflight(Path::new("/dev/x"), &purpose("fleet", "pi1"), &named("LARGE")).unwrap();
     }
 }

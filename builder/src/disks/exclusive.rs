@@ -10,7 +10,7 @@ use std::path::Path;
 /// Opens the block device of that number under that path. Without `O_CREAT`, `O_EXCL` makes the kernel refuse a device
 /// that another process uses.
 pub(super) fn open_exclusive(path: &Path, number: Number, direct: bool) -> io::Result<File> {
-    let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is not the device {number} any more"));
+    let other = || io::Error::new(io::ErrorKind::NotFound, format!("it is no longer the device {number}"));
     // Another kind of file might react to being opened.
     if Number::of_device(path) != Some(number) {
         return Err(other());

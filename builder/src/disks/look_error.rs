@@ -17,13 +17,13 @@ pub const BAD_STICK: u8 = 92;
 #[derive(Debug, Error, classified::Cause)]
 pub enum LookError {
     /// The disk was pulled out, or failed.
-    #[error("{path} is gone: it was pulled out, or it or its port failed")]
+    #[error("{path} is gone: it was unplugged, or it or its port failed")]
     Gone {
         /// The path of the disk.
         path: PathBuf,
     },
     /// A read from the disk failed.
-    #[error("cannot read what is on {path}, at byte {offset}: {source}")]
+    #[error("cannot read the content of {path} at byte {offset}: {source}")]
     Read {
         /// The path of the disk.
         path: PathBuf,
@@ -33,7 +33,7 @@ pub enum LookError {
         r#source: io::Error,
     },
     /// A partition that tells whose stick it is could not be read.
-    #[error("cannot read what is on {path}: {source}")]
+    #[error("cannot read the content of {path}: {source}")]
     Partition {
         /// The path of the disk.
         path: PathBuf,
@@ -81,8 +81,8 @@ impl Classified for LookError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Gone { .. } => Some("plug it in again, and begin anew".to_owned()),
-            error => error.is_of_a_bad_stick().then(|| "the stick is bad: take another".to_owned()),
+            Self::Gone { .. } => Some("plug it in again and repeat the command".to_owned()),
+            error => error.is_of_a_bad_stick().then(|| "the stick is bad: use another one".to_owned()),
         }
     }
 }

@@ -85,7 +85,8 @@ impl Disk {
         let metadata = std::fs::metadata(path)
             .map_err(|source| Refusal::NoDisk { path: path.to_owned(), reason: source.to_string() })?;
         let Some(number) = Number::of_device(path) else {
-            let what = if metadata.file_type().is_char_device() { "a character device" } else { "no device" };
+            let what =
+                if metadata.file_type().is_char_device() { "a character device" } else { "not a device" };
             return Err(Refusal::NoDisk { path: path.to_owned(), reason: format!("it is {what}") });
         };
         let kernel = Kernel::running();

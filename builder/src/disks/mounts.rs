@@ -65,7 +65,8 @@ impl Mounts {
     pub(super) fn read(kernel: &Kernel) -> io::Result<Self> {
         let text = fs::read_to_string(kernel.proc.join("self/mountinfo"))?;
         let parse = |line: &str| {
-            let strange = || io::Error::new(io::ErrorKind::InvalidData, format!("a strange mount: {line}"));
+            let strange =
+                || io::Error::new(io::ErrorKind::InvalidData, format!("cannot parse the mount: {line}"));
             Mount::parse(line).ok_or_else(strange)
         };
         // A mount that cannot be parsed may be the one that matters.

@@ -15,7 +15,7 @@ pub struct Number {
 
 /// The text is not a device number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no number of a device, which is written MAJOR:MINOR")]
+#[error("not a device number of the form MAJOR:MINOR")]
 pub struct NoNumber;
 
 impl Number {

@@ -18,8 +18,8 @@ pub enum OpenError {
     /// The disk is refused, or another process uses it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The user may not open it, and there is no sudo.
-    #[error("you may not write {path}")]
+    /// The user may not open it, and sudo is not installed.
+    #[error("no permission to write to {path}")]
     NotAllowed {
         /// The path of the disk.
         path: PathBuf,
@@ -41,7 +41,7 @@ pub enum OpenError {
         r#source: io::Error,
     },
     /// Another disk has its device number now, or its size changed.
-    #[error("{path} is not the disk any more that was looked at: {difference}")]
+    #[error("{path} is no longer the disk that was checked: {difference}")]
     Changed {
         /// The path of the disk.
         path: PathBuf,
@@ -71,10 +71,10 @@ impl Classified for OpenError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotAllowed { .. } => {
-                Some("run this as root, or install sudo: it is used for the opening alone".to_owned())
+                Some("run this as root, or install sudo, which is used only to open the disk".to_owned())
             }
-            Self::Sudo { .. } => Some("see what sudo said, or run this as root".to_owned()),
-            Self::Changed { .. } => Some("look again with psyops disks, and leave it plugged in".to_owned()),
+            Self::Sudo { .. } => Some("read the message of sudo above, or run this as root".to_owned()),
+            Self::Changed { .. } => Some("check with psyops disks, and leave it plugged in".to_owned()),
             _ => None,
         }
     }
@@ -119,13 +119,13 @@ fn refused(path: PathBuf, source: io::Error) -> OpenError {
 /// How the open file differs from the disk that was checked.
 fn difference(disk: &Disk, mut file: &File) -> io::Result<Option<&'static str>> {
     if number_of(file)? != Some(disk.number) {
-        return Ok(Some("its number is another"));
+        return Ok(Some("its device number changed"));
     }
     if file.seek(SeekFrom::End(0))? != disk.size {
-        return Ok(Some("its size is another"));
+        return Ok(Some("its size changed"));
     }
     file.seek(SeekFrom::Start(0))?;
     // Device numbers are reused. The file is open, so this number cannot get another disk after the check.
     let sequence = disk.sequence_now();
-    Ok((sequence.ok() != Some(disk.sequence)).then_some("it was taken out, or exchanged"))
+    Ok((sequence.ok() != Some(disk.sequence)).then_some("it was unplugged or exchanged"))
 }

@@ -31,7 +31,7 @@ const OPENED: [u8; 4] = [0; 4];
 #[derive(Debug, Error)]
 pub enum SudoError {
     /// sudo is not installed.
-    #[error("there is no sudo")]
+    #[error("sudo is not installed")]
     Missing,
     /// The helper could not open the disk: its error.
     #[error(transparent)]
@@ -40,13 +40,13 @@ pub enum SudoError {
     #[error(transparent)]
     Io(#[from] io::Error),
     /// sudo or the helper exited without an answer.
-    #[error("it ended without an answer ({0})")]
+    #[error("it ended without a result ({0})")]
     Silent(ExitStatus),
 }
 
 /// The helper could not pass the descriptor on.
 #[derive(Debug, Error, classified::Cause)]
-#[error("cannot hand over {path}: {source}")]
+#[error("cannot pass the open disk {path} to psyops: {source}")]
 pub struct HandOverError {
     path: std::path::PathBuf,
     r#source: io::Error,
@@ -72,7 +72,7 @@ pub(super) fn request(disk: &Disk, direct: bool) -> Result<File, SudoError> {
     let mut command = Command::new(sudo);
     // A percent sign has a special meaning in sudo's prompt.
     let name = path.display().to_string().replace('%', "%%");
-    command.arg("-p").arg(format!("psyops wants to open {name}; password of %p: "));
+    command.arg("-p").arg(format!("psyops must open {name}; password of %p: "));
     command.arg("--").arg(program).arg(COMMAND).args(["--number", &number.to_string()]);
     command.args(direct.then_some("--direct")).args(asked.partition.then_some("--partition"));
     if asked.fixed_disk.is_some() {

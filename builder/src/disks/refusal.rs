@@ -5,7 +5,7 @@
 //! | 80 | neither a disk nor a file |
 //! | 81 | a partition where a whole disk is wanted |
 //! | 82 | a disk that is in use |
-//! | 83 | the disk under the running system's root |
+//! | 83 | the disk under the root of the running system |
 //! | 84 | a disk that is too small |
 //! | 85 | a disk that is read-only |
 //! | 86 | the disk that the image itself is stored on |
@@ -28,7 +28,7 @@ use thiserror::Error;
 #[derive(Debug, Error, classified::Cause)]
 pub enum Refusal {
     /// The path is neither a disk nor a file.
-    #[error("{path} is no disk: {reason}")]
+    #[error("{path} is not a disk: {reason}")]
     NoDisk {
         /// The path that the user gave.
         path: PathBuf,
@@ -36,7 +36,7 @@ pub enum Refusal {
         reason: String,
     },
     /// The kernel's facts about the disk could not be read.
-    #[error("cannot look at {path}: {source}")]
+    #[error("cannot check {path}: {source}")]
     Look {
         /// The path of the disk.
         path: PathBuf,
@@ -62,7 +62,7 @@ pub enum Refusal {
         disk: String,
     },
     /// The path is a whole disk with partitions, and a partition is wanted.
-    #[error("{path} is a whole disk with partitions ({}): name the secret partition", partitions.join(", "))]
+    #[error("{path} is a whole disk with partitions ({}): name its secret partition", partitions.join(", "))]
     WholeDisk {
         /// The path that the user gave.
         path: PathBuf,
@@ -78,13 +78,13 @@ pub enum Refusal {
         uses: Vec<Use>,
     },
     /// The kernel did not open it exclusively: another process has it open.
-    #[error("{path} is in use: the kernel does not give it to one alone")]
+    #[error("{path} is in use: another process has it open")]
     Busy {
         /// The path of the disk.
         path: PathBuf,
     },
     /// The running system is on the disk.
-    #[error("{path} carries the running system: {}", list(uses))]
+    #[error("{path} has the running system on it: {}", list(uses))]
     Root {
         /// The path of the disk.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum Refusal {
         path: PathBuf,
     },
     /// The image is stored on the disk.
-    #[error("{path} carries the image {image} itself")]
+    #[error("{path} has the image {image} itself on it")]
     ImageDisk {
         /// The path of the disk.
         path: PathBuf,
@@ -134,7 +134,7 @@ pub enum Refusal {
         wanted: String,
     },
     /// The disk has other content, which would be lost.
-    #[error("{path} holds {name}{}, not {wanted}", also(all, name))]
+    #[error("{path} has {name}{} on it, not {wanted}", also(all, name))]
     Foreign {
         /// The path of the disk.
         path: PathBuf,
@@ -146,7 +146,7 @@ pub enum Refusal {
         wanted: &'static str,
     },
     /// The node has written files to the stick's data partition.
-    #[error("{path} holds {name} on its data partition, which would be lost")]
+    #[error("{path} has {name} on its data partition, which would be lost")]
     Data {
         /// The path of the disk.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum Refusal {
         name: String,
     },
     /// The disk has other content than the user named with `--overwrite`.
-    #[error("{path} holds {there}, not {}", named.join(" or "))]
+    #[error("{path} has {there} on it, not {}", named.join(" or "))]
     HoldsOther {
         /// The path of the disk.
         path: PathBuf,
@@ -174,7 +174,7 @@ pub enum Refusal {
         size: u64,
     },
     /// The serial number is not the one that the user gave.
-    #[error("{path} is another disk than you mean: {}", what_it_is(serial.as_deref(), *size))]
+    #[error("{path} is not the disk that --serial names: {}", what_it_is(serial.as_deref(), *size))]
     OtherSerial {
         /// The path of the disk.
         path: PathBuf,
@@ -184,7 +184,7 @@ pub enum Refusal {
         size: u64,
     },
     /// The sectors of the disk do not have 512 bytes.
-    #[error("{path} has sectors of {sector} bytes, and images are made for 512")]
+    #[error("{path} has sectors of {sector} bytes, but images need sectors of 512 bytes")]
     Sectors {
         /// The path of the disk.
         path: PathBuf,
@@ -206,7 +206,7 @@ fn also(all: &[String], name: &str) -> String {
 fn what_it_is(serial: Option<&str>, size: u64) -> String {
     match serial {
         Some(serial) => format!("its serial number is {serial}"),
-        None => format!("it has no serial number, and {size} bytes"),
+        None => format!("it has no serial number, and its size is {size} bytes"),
     }
 }
 
@@ -239,26 +239,26 @@ impl Classified for Refusal {
     fn own_advice(&self) -> Option<String> {
         Some(match self {
             Self::NoDisk { .. } | Self::OtherNumber { .. } => {
-                "psyops disks lists the disks that are there".to_owned()
+                "to list the disks: psyops disks".to_owned()
             }
-            Self::Partition { disk, .. } => format!("name the whole disk: {disk}"),
+            Self::Partition { disk, .. } => format!("use the whole disk: {disk}"),
             Self::InUse { .. } => "unmount it first".to_owned(),
             Self::Busy { .. } => {
-                "another program has it open, or it is mounted where this one cannot see it; end that first".to_owned()
+                "end that program, or unmount the disk if it is mounted in another namespace".to_owned()
             }
-            Self::Root { .. } => "take another disk: psyops disks lists them".to_owned(),
-            Self::TooSmall { .. } => "take a larger one, or make the partitions smaller in site.toml".to_owned(),
-            Self::ReadOnly { .. } => "look for a switch on it; a worn stick makes itself read-only".to_owned(),
+            Self::Root { .. } => "use another disk; to list them: psyops disks".to_owned(),
+            Self::TooSmall { .. } => "use a larger one, or make the partitions smaller under [sizes] in site.toml".to_owned(),
+            Self::ReadOnly { .. } => "look for a write-protect switch on it; a worn stick makes itself read-only".to_owned(),
             Self::ImageDisk { .. } => "copy the image to another disk first".to_owned(),
-            Self::Fixed { .. } => "if this disk is meant, say so: --fixed-disk".to_owned(),
-            Self::OtherNode { there, .. } => format!("if that node needs it no more, say so: --reassign {there}"),
+            Self::Fixed { .. } => "if this is the right disk, add --fixed-disk".to_owned(),
+            Self::OtherNode { there, .. } => format!("if that node no longer needs it, add --reassign {there}"),
             Self::Foreign { name, .. } | Self::Data { name, .. } => {
-                format!("if that may be lost, say so: --overwrite {}", quoted(name))
+                format!("if that may be lost, add --overwrite {}", quoted(name))
             }
             Self::Unconfirmed { .. } | Self::OtherSerial { .. } => {
-                "if this disk is meant, say so: --serial with the last 4 or more characters of its serial number, or with its size in bytes where it has none".to_owned()
+                "if this is the right disk, add --serial with the last 4 or more characters of its serial number, or with its size in bytes if it has none".to_owned()
             }
-            Self::Sectors { .. } => "take a disk with sectors of 512 bytes".to_owned(),
+            Self::Sectors { .. } => "use a disk with sectors of 512 bytes".to_owned(),
             Self::Look { .. } | Self::WholeDisk { .. } | Self::HoldsOther { .. } => return None,
         })
     }

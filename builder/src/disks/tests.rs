@@ -180,8 +180,8 @@ fn swap_is_a_use_on_partitions_and_in_files() {
 fn a_device_on_top_of_a_disk_uses_it() {
     let mut machine = machine();
     machine.made_of("dm", "virtual/block/dm-0", "254:0", SDA1);
-    assert_eq!(machine.uses("8:0"), ["dm-0 is made of it (sda1)"]);
-    assert_eq!(machine.uses("8:1"), ["dm-0 is made of it"]);
+    assert_eq!(machine.uses("8:0"), ["dm-0 uses it (sda1)"]);
+    assert_eq!(machine.uses("8:1"), ["dm-0 uses it"]);
     machine.mount("254:0", "/secret", "ext4", "/dev/mapper/secret", "rw");
     assert_eq!(machine.uses("8:0"), ["mounted at /secret (sda1, dm-0)"]);
     assert_eq!(list(&machine.kernel()).unwrap().len(), 2, "a disk made of others is not listed");
@@ -197,7 +197,7 @@ fn the_root_is_found_through_luks_on_lvm() {
     assert!(!is_root(&machine.disk("8:16")) && !is_root(&machine.disk("8:2")));
     assert_eq!(
         machine.uses("8:0"),
-        ["the running system's root (sda1, dm-0, dm-1)", "mounted at / (sda1, dm-0, dm-1)"]
+        ["the root of the running system (sda1, dm-0, dm-1)", "mounted at / (sda1, dm-0, dm-1)"]
     );
 }
 
@@ -223,7 +223,7 @@ fn the_root_is_found_through_a_loop_device() {
     assert!(is_root(&machine.disk("8:0")));
     assert_eq!(machine.disk("7:0").bus, Bus::Loop);
     machine.loop_over("loop1", "7:1", "/dev/sdb");
-    assert_eq!(machine.uses("8:16"), ["loop1 is made of it"]);
+    assert_eq!(machine.uses("8:16"), ["loop1 uses it"]);
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn only_the_named_disk_is_confirmed() {
             table_faults: Vec::new(),
         };
         let result = confirm(disk, &held, &consent, &mut |question| {
-            for fact in ["/dev/it", "2097152 bytes", "It holds photos."] {
+            for fact in ["/dev/it", "2097152 bytes", "It has photos on it."] {
                 assert!(question.contains(fact), "{question}");
             }
             Ok(answer.map(str::to_owned))

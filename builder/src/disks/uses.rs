@@ -35,10 +35,10 @@ pub struct Use {
 impl fmt::Display for Use {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.what {
-            What::Root => f.write_str("the running system's root")?,
+            What::Root => f.write_str("the root of the running system")?,
             What::Mounted(place) => write!(f, "mounted at {}", Shown(place.display()))?,
             What::Swap => f.write_str("swap")?,
-            What::Held(by) => write!(f, "{by} is made of it")?,
+            What::Held(by) => write!(f, "{by} uses it")?,
         }
         if !self.through.is_empty() {
             write!(f, " ({})", self.through.join(", "))?;

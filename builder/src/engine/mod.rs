@@ -59,7 +59,7 @@ pub struct Request {
 
 /// The output folder could not be made.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("cannot make the folder {path}: {source}")]
+#[error("cannot create the folder {path}: {source}")]
 pub struct OutputFolderError {
     path: PathBuf,
     r#source: io::Error,
@@ -136,7 +136,7 @@ fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepa
     for prepared in &all {
         let node = &prepared.node;
         if prepared.keys_made {
-            progress(&format!("keys: made those of {node}; they are in the site, encrypted to its admins"));
+            progress(&format!("keys of {node}: made; they are in the site, encrypted to its admins"));
         }
         // With a hundred nodes, a line for each would hide the others.
         if request.nodes.len() == 1 || !prepared.seal.reasons.is_empty() {
@@ -149,9 +149,9 @@ fn prepare_nodes(request: &Request, progress: &dyn Fn(&str)) -> Result<Vec<Prepa
 fn seal_line(node: &Name, seal: &NodeSeal) -> String {
     let generation = seal.opened.header().generation;
     if seal.reasons.is_empty() {
-        format!("seal of {node}: generation {generation}, as it was")
+        format!("seal of {node}: generation {generation}, unchanged")
     } else {
-        format!("seal of {node}: generation {generation}, made anew: {}", seal.reasons.join("; "))
+        format!("seal of {node}: generation {generation}, made: {}", seal.reasons.join("; "))
     }
 }
 
@@ -189,7 +189,7 @@ fn finish_nodes(
         |(number, node)| {
             done = done.saturating_add(1);
             let of = if count > 1 { format!(" ({done} of {count})") } else { String::new() };
-            let how = if node.written { "written" } else { "as it was" };
+            let how = if node.written { "written" } else { "unchanged" };
             progress(&format!("image: {}{of}, {how}", node.image.path.display()));
             if let Some(place) = built.get_mut(number) {
                 *place = Some(node);

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 /// How the bytes of images are spread over files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum Layout {
-    /// Each image is a file of its own
+    /// Each image is one file, NAME.img
     #[default]
     Whole,
-    /// One file with what nodes share, and for each node a small QEMU disk over it
+    /// One file with the shared part, and for each node a small QEMU disk NAME.qcow2 on top of it
     Split,
 }
 

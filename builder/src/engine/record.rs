@@ -148,11 +148,11 @@ fn record(step: &Step, before: Option<&BuildRecord>) -> StepRecord {
     let last_made = match (step.origin, &changes, before) {
         (Origin::Built, None, _) => vec!["it was the first build".to_owned()],
         (Origin::Built, Some(changes), _) if changes.is_empty() => {
-            vec!["the result was not there any more".to_owned()]
+            vec!["the result was no longer in the store".to_owned()]
         }
         (Origin::Built, Some(changes), _) => changes.clone(),
         (Origin::Cached, Some(changes), Some(before)) if changes.is_empty() => before.last_made.clone(),
-        (Origin::Cached, ..) => vec!["another build had made it".to_owned()],
+        (Origin::Cached, ..) => vec!["another build made it".to_owned()],
     };
     StepRecord {
         step: step.name.to_string(),
@@ -201,9 +201,9 @@ mod tests {
         let changed = recorded(&[step("2", Origin::Built)], Some(&same));
         assert_eq!(changed.step(StepName::Root).unwrap().last_made, ["release: 1 -> 2"]);
         let lost = recorded(&[step("2", Origin::Built)], Some(&changed));
-        assert_eq!(lost.step(StepName::Root).unwrap().last_made, ["the result was not there any more"]);
+        assert_eq!(lost.step(StepName::Root).unwrap().last_made, ["the result was no longer in the store"]);
         let back = recorded(&[step("1", Origin::Cached)], Some(&lost));
-        assert_eq!(back.step(StepName::Root).unwrap().last_made, ["another build had made it"]);
+        assert_eq!(back.step(StepName::Root).unwrap().last_made, ["another build made it"]);
         assert_eq!(back.step(StepName::Root).unwrap().changes, ["release: 2 -> 1"]);
     }
 

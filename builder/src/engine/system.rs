@@ -57,7 +57,7 @@ pub fn make(
     store: &Store,
     progress: &dyn Fn(&str),
 ) -> Result<System, Error> {
-    progress("root: looking at the layers");
+    progress("root: reading the layers");
     let (root, root_step) = make_root(site, base, programs, store, progress)?;
     progress(match root_step.origin {
         Origin::Cached => "root: taken from the store",

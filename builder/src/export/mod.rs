@@ -25,13 +25,13 @@ const HOLE: usize = 1 << 16;
 /// A form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Form {
-    /// One file, as it goes onto a stick
+    /// One file, with the bytes of a stick
     Raw,
-    /// zstd, with a block map for bmaptool beside it
+    /// zstd, with a block map for bmaptool in a second file
     Zst,
     /// A disk for QEMU
     Qcow2,
-    /// A folder with kernel, initramfs with the seal inside, and command line
+    /// A folder with kernel, initramfs (with the seal) and command line
     Netboot,
 }
 
@@ -66,7 +66,7 @@ pub enum ExportError {
         r#source: io::Error,
     },
     /// The folder for a network boot could not be made.
-    #[error("cannot make the folder {path}: {source}")]
+    #[error("cannot create the folder {path}: {source}")]
     Folder {
         /// The path of the folder.
         path: PathBuf,
@@ -201,7 +201,7 @@ mod tests {
         assert!(zstd::decode_all(File::open(&output).unwrap()).unwrap() == bytes);
         // Without unpacking it cannot be read.
         let error = ImageReader::open(&output).unwrap_err();
-        assert!(error.to_string().ends_with("is packed: unpack it with zstd -d first"), "{error}");
+        assert!(error.to_string().ends_with("is compressed: unpack it with zstd -d first"), "{error}");
         let stick = folder.path().join("stick");
         let copied = Command::new("bmaptool")
             .arg("copy")

@@ -16,7 +16,7 @@ const MOST_PLACES: usize = 8;
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum FlashError {
     /// The image is damaged; nothing was written.
-    #[error("{path} is damaged, and nothing was written: {}", faults.join("; "))]
+    #[error("{path} is damaged, so nothing was written: {}", faults.join("; "))]
     DamagedImage {
         /// The path of the image.
         path: PathBuf,
@@ -34,7 +34,7 @@ pub enum FlashError {
         r#source: io::Error,
     },
     /// Another process wrote to the image meanwhile.
-    #[error("{path} changed while it was written to sticks")]
+    #[error("{path} was changed while it was written to sticks")]
     ImageChanged {
         /// The path of the image, or of the file that images share.
         path: PathBuf,
@@ -56,10 +56,7 @@ pub enum FlashError {
         r#source: MediumError,
     },
     /// A piece was written twice, and reading it back gave something else each time.
-    #[error(
-        "{stick} does not keep what is written to it, not the second time either: at byte {}",
-        places(offsets)
-    )]
+    #[error("{stick} lost what was written to it, twice: at byte {}", places(offsets))]
     Wrong {
         /// The name of the stick.
         stick: String,
@@ -75,7 +72,7 @@ pub enum FlashError {
         r#source: LessRoom,
     },
     /// The stick became so slow that it must be worn out.
-    #[error("{stick} is worn: near byte {offset} it takes {rate} KiB/s, and took {before} KiB/s before")]
+    #[error("{stick} is worn: near byte {offset} it writes {rate} KiB/s, before it wrote {before} KiB/s")]
     Slow {
         /// The name of the stick.
         stick: String,
@@ -158,12 +155,12 @@ impl Classified for FlashError {
             }
             Self::Table { .. } => return None,
             Self::Medium { source: MediumError::Gone | MediumError::BrokenOff, .. } => {
-                "flash it again: what is there already is not written twice"
+                "plug it in and flash it again; parts that are written already are skipped"
             }
             Self::Medium { .. } | Self::Wrong { .. } | Self::Slow { .. } => {
-                "the stick is bad, not the image: take another"
+                "the stick is bad, not the image: use another one"
             }
-            Self::LessRoom { .. } => "take another, and give this one back",
+            Self::LessRoom { .. } => "use another one and return this one",
         };
         Some(advice.into())
     }
@@ -171,7 +168,7 @@ impl Classified for FlashError {
 
 /// Why a stick was not flashed, and in what state it is now.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{error}; {}", if *begun { "it holds nothing whole now, and nothing starts from it" } else { "nothing was written to it" })]
+#[error("{error}; {}", if *begun { "it is incomplete now, and no machine starts from it" } else { "nothing was written to it" })]
 pub struct Failure {
     /// The error that ended the work on the stick.
     pub error: FlashError,

@@ -28,7 +28,7 @@ pub enum Phase {
 impl Phase {
     fn words(self) -> &'static str {
         match self {
-            Self::Looking => "looking at it",
+            Self::Looking => "checking it",
             Self::Comparing => "comparing",
             Self::Writing => "writing",
             Self::ReadingBack => "reading back",

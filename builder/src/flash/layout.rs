@@ -41,7 +41,7 @@ impl Layout {
         let last = table.partitions.iter_mut().max_by_key(|found| found.offset);
         let (Some(first), Some(last)) = (first, last) else {
             let image = image.path().display();
-            let problem = format!("the table of {image} has no partition: build the image again");
+            let problem = format!("the partition table of {image} is empty: build the image again");
             return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
         };
         let body_end = last.offset.0 + last.size.0;
@@ -161,7 +161,7 @@ mod tests {
         empty.write(path);
         let image = ImageReader::open(path).unwrap();
         let error = Layout::new(&image, image.size().0).unwrap_err();
-        assert!(error.to_string().contains("has no partition"), "{error}");
+        assert!(error.to_string().contains("is empty"), "{error}");
     }
 
     #[test]

@@ -27,10 +27,10 @@ const BLOCK: u64 = 4096;
 #[derive(Debug, thiserror::Error)]
 pub enum MediumError {
     /// The stick is not there any more.
-    #[error("it is gone: it was pulled out, or it or its port failed")]
+    #[error("it is gone: it was unplugged, or it or its port failed")]
     Gone,
     /// The stick fails at a certain place.
-    #[error("it fails at byte {offset} when that is {verb}: {source}")]
+    #[error("it fails at byte {offset} when it is {verb}: {source}")]
     Fails {
         /// The offset of the failing block, in bytes.
         offset: u64,
@@ -40,7 +40,7 @@ pub enum MediumError {
         r#source: io::Error,
     },
     /// The user stopped the work.
-    #[error("the work was broken off")]
+    #[error("the work was interrupted")]
     BrokenOff,
 }
 
@@ -172,7 +172,7 @@ fn within(range: &Range<u64>, offset: u64) -> io::Result<Range<usize>> {
 
 /// The error for bytes that no buffer can hold: nothing else is read or written instead.
 fn beyond() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, "the request has bytes for which there is no memory")
+    io::Error::new(io::ErrorKind::InvalidInput, "the request is larger than its memory")
 }
 
 #[cfg(test)]

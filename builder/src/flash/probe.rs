@@ -23,7 +23,7 @@ const BASES: u64 = 256;
 
 /// A stick with less capacity than it claims.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("it says that it has {says} bytes, and does not keep what is written at byte {first_lost}")]
+#[error("it claims {says} bytes, but loses what is written at byte {first_lost}")]
 pub struct LessRoom {
     /// The claimed capacity in bytes.
     pub says: u64,

@@ -114,7 +114,7 @@ pub enum ReceiptError {
         r#source: BadSignature,
     },
     /// The file is not a receipt.
-    #[error("{path} is no receipt: {problem}")]
+    #[error("{path} is not a receipt: {problem}")]
     Content {
         /// The path of the file.
         path: PathBuf,
@@ -205,7 +205,10 @@ impl Receipt {
         let content = |problem: String| ReceiptError::Content { path: path.to_owned(), problem };
         let receipt: Self = serde_json::from_slice(&text).map_err(|error| content(error.to_string()))?;
         if receipt.version != VERSION {
-            return Err(content(format!("it has version {}, known is {VERSION}", receipt.version)));
+            return Err(content(format!(
+                "it has version {}, this program reads version {VERSION}",
+                receipt.version
+            )));
         }
         Ok(receipt)
     }
@@ -224,17 +227,20 @@ impl Receipt {
             return Err(format!("{flashed}, when it had {then} bytes; now it has {now}"));
         }
         if self.node != node {
-            return Err(format!("{flashed}, and holds the node {node} now"));
+            return Err(format!("{flashed}, and has the node {node} now"));
         }
         let changed = self.changed(now);
         let names = |parts: &[Part]| parts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let fixed: Vec<Part> =
             changed.iter().copied().filter(|part| !Part::is_written_by_nodes(*part)).collect();
         if !fixed.is_empty() {
-            return Err(format!("{flashed}, and changed since where no node writes: {}", names(&fixed)));
+            return Err(format!(
+                "{flashed}, and parts that no node writes have changed since: {}",
+                names(&fixed)
+            ));
         }
         Ok(match changed.as_slice() {
-            [] => format!("{flashed}, and as it was then"),
+            [] => format!("{flashed}, and unchanged since"),
             parts => format!("{flashed}; its node has changed since: {}", names(parts)),
         })
     }
@@ -322,16 +328,19 @@ mod tests {
         let parts = Digests::of(&ImageReader::open(&fixture.image.path).unwrap()).unwrap();
         let receipt = receipt(parts.clone());
         let compare = |node: &str, now: &Digests| receipt.compare(&receipt.stick, node, now);
-        assert!(compare("pi1", &parts).unwrap().ends_with("as it was then"));
+        assert!(compare("pi1", &parts).unwrap().ends_with("and unchanged since"));
         let with = |part| parts.with(part, "0");
         assert!(
             compare("pi1", &with(Part::Control)).unwrap().ends_with("its node has changed since: control")
         );
         for part in [Part::Table, Part::Esp] {
             let error = compare("pi1", &with(part)).unwrap_err();
-            assert!(error.ends_with(&format!("where no node writes: {part}")), "{error}");
+            assert!(
+                error.ends_with(&format!("parts that no node writes have changed since: {part}")),
+                "{error}"
+            );
         }
-        assert!(compare("pi2", &parts).unwrap_err().ends_with("holds the node pi2 now"));
+        assert!(compare("pi2", &parts).unwrap_err().ends_with("has the node pi2 now"));
         let shrunk = StickFacts { capacity: 5, ..receipt.stick.clone() };
         assert!(receipt.compare(&shrunk, "pi1", &parts).unwrap_err().ends_with("now it has 5"));
     }

@@ -360,5 +360,5 @@ fn the_head_of_a_file_system_is_written_last_and_read_back() {
     let partition = old_stick(4 << 20, 0xff);
     let read_only = Target { file: File::open(partition.path()).unwrap(), ..target(&partition) };
     let error = flash_partition(&image, &read_only, &AtomicBool::new(false)).unwrap_err();
-    assert!(error.to_string().contains("it holds nothing whole now"), "{error}");
+    assert!(error.to_string().contains("it is incomplete now"), "{error}");
 }

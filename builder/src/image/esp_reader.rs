@@ -21,7 +21,7 @@ pub enum EspError {
     #[error(transparent)]
     Fat(#[from] FatError),
     /// The ESP has no selector, so firmware would not find anything to start.
-    #[error("there is no {} on it: firmware finds nothing to start", Architecture::ALL.map(esp::selector).join(" or "))]
+    #[error("there is no {} on it, so firmware finds nothing to start", Architecture::ALL.map(esp::selector).join(" or "))]
     NoSelector,
 }
 

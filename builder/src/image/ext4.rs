@@ -33,7 +33,7 @@ pub enum OpenError {
     Limit(#[from] OverLimit),
     /// The file system is larger than the partition.
     #[error(
-        "its superblock says that it has {blocks} blocks of {block} bytes, and the partition has {size} bytes"
+        "its superblock has {blocks} blocks of {block} bytes, which is more than the partition's {size} bytes"
     )]
     TooLarge {
         /// The number of blocks: `s_blocks_count`.
@@ -44,7 +44,7 @@ pub enum OpenError {
         size: u64,
     },
     /// The block size is larger than any kernel supports: its logarithm.
-    #[error("its superblock says that a block has 2^{0} bytes; at most 2^16 are possible")]
+    #[error("its superblock has blocks of 2^{0} bytes; the largest are 2^16 bytes")]
     Block(u64),
     /// The superblock could not be read.
     #[error("its superblock cannot be read: {0}")]

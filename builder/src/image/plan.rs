@@ -85,7 +85,7 @@ pub enum PlanError {
         over: OverLimit,
     },
     /// The sum of the sizes is more than a disk can have.
-    #[error("the partitions are too large together")]
+    #[error("the sum of the partition sizes is too large; make them smaller under [sizes] in site.toml")]
     TooLarge,
 }
 

@@ -19,7 +19,7 @@ const LARGEST_COUNTS: u64 = 8 << 20;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub(super) enum BadHeader {
     /// The file does not begin like a QEMU disk.
-    #[error("it does not begin as QEMU disks do")]
+    #[error("it does not begin with the magic number of QEMU disks")]
     Magic,
     /// A field has a value that a disk of this system never has.
     #[error("the header of the QEMU disk has {field} {found}, expected is {expected}")]
@@ -110,7 +110,7 @@ mod tests {
         let length = 4 << 16;
         assert_eq!(check(&header(), length), Ok(()));
         for (at, value, expected) in [
-            (0, b"X".as_slice(), "it does not begin as QEMU disks do"),
+            (0, b"X".as_slice(), "it does not begin with the magic number of QEMU disks"),
             (7, &[4], "the header of the QEMU disk has version 4, expected is 2 to 3"),
             (23, &[63], "the header of the QEMU disk has cluster_bits 63, expected is 9 to 21"),
             (

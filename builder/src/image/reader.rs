@@ -61,7 +61,7 @@ pub enum ReadError {
     },
     /// Neither copy of the partition table is valid.
     #[error(
-        "{path} has no partition table that holds: {reason}; it is no psyopsOS image, or was cut: make it again"
+        "{path} has no valid partition table: {reason}; it is not a psyopsOS image or is cut off: build it again"
     )]
     NoTable {
         /// The path of the image.
@@ -70,13 +70,15 @@ pub enum ReadError {
         reason: NoTable,
     },
     /// The image was exported in the compressed form.
-    #[error("{path} is packed: unpack it with zstd -d first")]
+    #[error("{path} is compressed: unpack it with zstd -d first")]
     Packed {
         /// The path of the image.
         path: PathBuf,
     },
     /// The table does not list the partition.
-    #[error("{path} has no partition {role}: it is no psyopsOS image")]
+    #[error(
+        "{path} has no partition {role}: it is not a psyopsOS image; name an image that build-image made"
+    )]
     NoPartition {
         /// The path of the image.
         path: PathBuf,
@@ -84,7 +86,7 @@ pub enum ReadError {
         role: Role,
     },
     /// Two partitions have the name and type of the same role.
-    #[error("{path} has {duplicate}: nothing says which is meant")]
+    #[error("{path} has {duplicate}: it cannot tell which one counts; build the image again")]
     TwoPartitions {
         /// The path of the image.
         path: PathBuf,
@@ -92,7 +94,7 @@ pub enum ReadError {
         duplicate: DuplicateRole,
     },
     /// The bytes of a partition could not be read.
-    #[error("cannot read partition {role} of {path}: {source}; the image is cut or its medium damaged")]
+    #[error("cannot read partition {role} of {path}: {source}; the image is cut off or the disk is damaged")]
     Partition {
         /// The path of the image.
         path: PathBuf,

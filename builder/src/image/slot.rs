@@ -36,10 +36,10 @@ pub enum SlotError {
     #[error(transparent)]
     Record(#[from] BadBootRecord),
     /// The boot record has a length that is larger than the partition: that length in bytes.
-    #[error("the boot record says that the UKI has {0} bytes, which is more than the partition holds")]
+    #[error("the boot record has a UKI of {0} bytes, which is more than the partition has")]
     Length(u64),
     /// The UKI does not have the digest in its boot record.
-    #[error("the UKI has SHA-256 {found}, its boot record says {expected}")]
+    #[error("the UKI has the SHA-256 {found}, its boot record has {expected}")]
     Digest {
         /// The digest of the bytes in the partition.
         found: Sha256Digest,
@@ -50,10 +50,12 @@ pub enum SlotError {
     #[error(transparent)]
     Uki(#[from] UkiError),
     /// The command line of the UKI has no root hash.
-    #[error("the UKI's command line names no root hash ({ROOT_HASH}=)")]
+    #[error("the UKI's command line has no root hash ({ROOT_HASH}=)")]
     NoRootHash,
     /// The hash tree does not have the root hash of the command line.
-    #[error("the hash tree in verity-{slot} does not have the root hash of the UKI's command line: {reason}")]
+    #[error(
+        "the hash tree in verity-{slot} does not match the root hash on the UKI's command line: {reason}"
+    )]
     Tree {
         /// The slot of the hash tree.
         slot: Slot,
@@ -158,7 +160,7 @@ pub fn fitting_superblock(image: &ImageReader, slot: Slot) -> Result<Superblock,
     image.is_there(Role::Root(slot))?;
     let (wanted, there) = (superblock.data_blocks, image.partition(Role::Root(slot))?.size.0 / BLOCK);
     if wanted > there {
-        let reason = format!("it is for a root of {wanted} blocks, and the partition has only {there}");
+        let reason = format!("it is for a root of {wanted} blocks, but the partition has only {there}");
         return Err(SlotError::Tree { slot, reason });
     }
     image.over(Role::Root(slot), limits::ROOT.check(wanted.saturating_mul(BLOCK)))?;

@@ -73,11 +73,13 @@ fn refused_feature(head: &[u8]) -> Option<&'static str> {
     const INCOMPATIBLE_LOW: usize = 76;
     const EXTERNAL_DATA_FILE: u32 = 1 << 2;
     if number(head, CRYPT_METHOD) != Some(0) {
-        return Some("an encrypted QEMU disk: only plain ones are read");
+        return Some(
+            "it is an encrypted QEMU disk, which psyops does not read; convert it with qemu-img convert",
+        );
     }
     let incompatible = if number(head, 4) == Some(3) { number(head, INCOMPATIBLE_LOW)? } else { 0 };
     let external = incompatible & EXTERNAL_DATA_FILE != 0;
-    external.then_some("a QEMU disk with a data file of its own: only plain ones are read")
+    external.then_some("it is a QEMU disk with an external data file, which psyops does not read; convert it with qemu-img convert")
 }
 
 impl Storage {
@@ -104,7 +106,7 @@ impl Storage {
             .open(DenyImplicitOpenGate::default())?;
         if disk.requires_external_data_file() {
             return Err(io::Error::other(
-                "a QEMU disk with a data file of its own: only plain ones are read",
+                "it is a QEMU disk with an external data file, which psyops does not read; convert it with qemu-img convert",
             ));
         }
         let shared = disk.implicit_backing_file().map(|name| beside(path, name)).transpose()?;
@@ -229,7 +231,8 @@ fn open_shared(path: &Path) -> io::Result<File> {
 /// The path of the file with that plain name beside `path`.
 fn beside(path: &Path, name: &str) -> io::Result<PathBuf> {
     if name.contains('/') || name.contains(':') {
-        let problem = format!("it is a QEMU disk over {name:?}, which is no plain name of a file beside it");
+        let problem =
+            format!("it is a QEMU disk over {name:?}, which is not the name of a file in the same folder");
         return Err(io::Error::new(io::ErrorKind::InvalidData, problem));
     }
     Ok(path.with_file_name(name))
@@ -297,7 +300,7 @@ mod tests {
                 .arg("1M");
             assert!(create.status().expect("qemu-img is needed: install qemu-utils").success());
             let error = Storage::open(&path).unwrap_err().to_string();
-            assert!(error.contains("no plain name of a file beside it"), "{error}");
+            assert!(error.contains("not the name of a file in the same folder"), "{error}");
         }
     }
 
@@ -336,14 +339,20 @@ mod tests {
         let data = format!("data_file={}", folder.path().join("data").display());
         qemu_img(&["create", "-q", "-f", "qcow2", "-o", &data], &path);
         let error = Storage::open(&path).unwrap_err().to_string();
-        assert_eq!(error, "a QEMU disk with a data file of its own: only plain ones are read");
+        assert_eq!(
+            error,
+            "it is a QEMU disk with an external data file, which psyops does not read; convert it with qemu-img convert"
+        );
         let path = layered(folder.path());
         let mut bytes = fs::read(&path).unwrap();
         for method in [1, 2] {
             bytes[35] = method;
             fs::write(&path, &bytes).unwrap();
             let error = Storage::open(&path).unwrap_err().to_string();
-            assert_eq!(error, "an encrypted QEMU disk: only plain ones are read");
+            assert_eq!(
+                error,
+                "it is an encrypted QEMU disk, which psyops does not read; convert it with qemu-img convert"
+            );
         }
     }
 
@@ -357,7 +366,7 @@ mod tests {
         assert!(!is_layered(path));
         assert!(matches!(Storage::open(path).unwrap(), Storage::Whole(_)));
         let image = crate::image::reader::ImageReader::open(path).unwrap();
-        assert_eq!(image.table_faults(), ["the protective MBR is damaged: its byte 0 is not as it was made"]);
+        assert_eq!(image.table_faults(), ["the protective MBR is damaged at byte 0"]);
     }
 
     #[test]

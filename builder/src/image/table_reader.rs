@@ -94,5 +94,5 @@ pub(super) fn mbr_fault(file: &Storage, last: u64) -> Option<String> {
     }
     let made = ProtectiveMBR::with_lb_size(u32::try_from(last).unwrap_or(u32::MAX)).to_bytes();
     let at = made.iter().zip(&found).position(|(made, found)| made != found)?;
-    Some(format!("the protective MBR is damaged: its byte {at} is not as it was made"))
+    Some(format!("the protective MBR is damaged at byte {at}"))
 }

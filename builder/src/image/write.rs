@@ -61,7 +61,9 @@ pub enum WriteError {
         r#source: io::Error,
     },
     /// A file is larger than when the plan was made.
-    #[error("{role}: {end} bytes do not fit into {size}; a file grew while the image was made: build again")]
+    #[error(
+        "the partition {role} of {size} has no room for {end} bytes: a file grew while the image was made; build again"
+    )]
     Outgrown {
         /// The role of the partition.
         role: Role,

@@ -255,7 +255,7 @@ fn more_warnings(image: &ImageReader, seen: &Inspection) -> Vec<String> {
         }
     }
     if seen.seal().is_none() {
-        warnings.push("there is no seal: the node would not know who it is".into());
+        warnings.push("there is no seal: the node could not open its secrets".into());
     }
     if let Some(secret) = seen.secret.as_ref().filter(|secret| secret.label != SECRET_LABEL) {
         warnings.push(format!("the secret partition is labelled {:?}, not {SECRET_LABEL:?}", secret.label));
@@ -314,12 +314,12 @@ mod tests {
     fn each_damaged_part_is_named_and_the_others_are_shown() {
         let a = Slot::A;
         let cases: [(Role, u64, &str); 7] = [
-            (Role::Boot(a), 100, "slot a: the UKI has SHA-256"),
+            (Role::Boot(a), 100, "slot a: the UKI has the SHA-256"),
             (Role::Boot(a), (64 << 20) - 4000, "slot a: boot record damaged"),
-            (Role::Verity(a), 4100, "slot a: the hash tree in verity-a does not have the root hash"),
-            (Role::Control, 9, "control record 0: control record torn"),
-            (Role::Control, 4096 + 9, "control record 1: control record torn"),
-            (Role::Seal(a), 2, "seal-a: this is no seal"),
+            (Role::Verity(a), 4100, "slot a: the hash tree in verity-a does not match the root hash"),
+            (Role::Control, 9, "control record 0: control record damaged or written in part"),
+            (Role::Control, 4096 + 9, "control record 1: control record damaged or written in part"),
+            (Role::Seal(a), 2, "seal-a: this is not a seal"),
             (Role::Secret, 1024 + 56, "the secret partition has no ext4"),
         ];
         for (role, offset, expected) in cases {

@@ -58,7 +58,7 @@ fn words(inspection: &Inspection, found: &FoundPartition) -> (String, bool) {
         Role::Boot(slot) => boot_words(inspection, slot),
         Role::Root(slot) | Role::Verity(slot) => match &facts(inspection, slot).state {
             SlotState::Empty => ("empty".into(), false),
-            SlotState::Bad { .. } => (format!("belongs to slot {slot}, which is bad"), true),
+            SlotState::Bad { .. } => (format!("part of slot {slot}, which is damaged"), true),
             SlotState::Whole { record, .. } if role == Role::Root(slot) => {
                 (format!("squashfs of release {}", record.release), false)
             }
@@ -66,10 +66,10 @@ fn words(inspection: &Inspection, found: &FoundPartition) -> (String, bool) {
         },
         Role::Seal(slot) => seal_words(inspection, slot),
         Role::Secret => inspection.secret.as_ref().map_or_else(
-            || ("no file system that can be read".into(), true),
+            || ("no readable file system".into(), true),
             |secret| (format!("ext4, labelled {}", secret.label), false),
         ),
-        Role::Data => ("logs and state that outlive a reboot".into(), false),
+        Role::Data => ("logs and state that are kept over a reboot".into(), false),
     }
 }
 
@@ -83,7 +83,11 @@ fn control_words(inspection: &Inspection) -> (String, bool) {
     let Some(area) = &inspection.control else { return ("cannot be read".into(), true) };
     let whole = area.records.iter().filter(|record| record.is_ok()).count();
     (
-        format!("{whole} of {} records hold, slot {} is first", area.records.len(), area.effective().first),
+        format!(
+            "{whole} of {} records are valid, slot {} is first",
+            area.records.len(),
+            area.effective().first
+        ),
         whole < 2,
     )
 }

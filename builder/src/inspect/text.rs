@@ -11,7 +11,7 @@ use handoff::slot::Slot;
 pub fn to_text(inspection: &Inspection) -> String {
     let mut text = format!("{}: {}\n", Shown(inspection.path.display()), size(inspection.size.0));
     if let Some(seal) = inspection.seal() {
-        text.push_str(&format!("node {} of site {} (as its seal says)\n", seal.node, seal.site));
+        text.push_str(&format!("node {} of site {} (from its seal)\n", seal.node, seal.site));
     }
     text.push_str(&format!("disk {}\n\n", inspection.disk_guid));
     for partition in &inspection.partitions {
@@ -34,8 +34,8 @@ pub fn to_text(inspection: &Inspection) -> String {
     if let Some(OlderSeal { slot, generation, newer }) = inspection.older_seal() {
         let used = slot.other();
         text.push_str(&format!(
-            "        seal-{slot} is older (generation {generation}); nodes use seal-{used} (generation {newer}) where \
-             its signature holds\n"
+            "        seal-{slot} is older (generation {generation}); nodes use seal-{used} (generation {newer}) if \
+             its signature is valid\n"
         ));
     }
     if let Some(secret) = &inspection.secret {

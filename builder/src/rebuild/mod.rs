@@ -85,7 +85,7 @@ impl Rebuilt {
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum RebuildError {
     /// The site has no lock file, so its packages are not known.
-    #[error("{path} is missing: without it nobody can build the same again")]
+    #[error("{path} is missing, so the builder cannot build the image again to compare")]
     NoLock {
         /// Where the lock file should be.
         path: PathBuf,
@@ -101,7 +101,7 @@ pub enum RebuildError {
         expected: Name,
     },
     /// The image has no seal that names its node.
-    #[error("{path}: its seal does not say which node's it is: {problem}")]
+    #[error("{path}: cannot tell from its seal which node it is for: {problem}")]
     Nameless {
         /// The path of the image.
         path: PathBuf,
@@ -109,7 +109,7 @@ pub enum RebuildError {
         problem: String,
     },
     /// A part of the image could not be read.
-    #[error("{path}: {part}: {source}; psyops verify says more")]
+    #[error("{path}: {part}: {source}; psyops verify shows what is damaged")]
     Part {
         /// The path of the image.
         path: PathBuf,
@@ -132,9 +132,9 @@ impl Classified for RebuildError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoLock { .. } => {
-                Some("take the site as it was when the image was built, site.lock included".into())
+                Some("check out the site as it was when the image was built, with its site.lock".into())
             }
-            Self::OtherSite { .. } => Some("name the image's own site with --site".into()),
+            Self::OtherSite { .. } => Some("name the site of the image with --site".into()),
             _ => None,
         }
     }
@@ -283,7 +283,7 @@ fn seal(image: &ImageReader, site: &Site, node: &Name) -> Result<Verdict, Error>
     let found = of(image, Part::Seal)?;
     Ok(match site.folder.read(Site::seal_name(node)) {
         Ok(bytes) if bytes == found => Verdict::Holds("the one in the site".into()),
-        Ok(_) => Verdict::Bad(format!("another one than {}", kept.display())),
+        Ok(_) => Verdict::Bad(format!("different from {}", kept.display())),
         Err(error) => Verdict::Bad(format!("cannot read {}: {error}", kept.display())),
     })
 }

@@ -14,16 +14,16 @@ pub fn to_text(rebuilt: &Rebuilt) -> String {
             Verdict::Different { offset, found, built } => {
                 format!("DIFFERENT from byte {offset} on: {found} in the image, {built} from the site")
             }
-            Verdict::Holds(how) => format!("holds, {how}"),
+            Verdict::Holds(how) => format!("valid, {how}"),
             Verdict::Bad(why) => format!("BAD: {why}"),
         };
         let _ = writeln!(text, "{part:<9} {line}");
     }
     let (path, node) = (rebuilt.path.display(), &rebuilt.node);
     let _ = if rebuilt.is_same() {
-        writeln!(text, "{path}: what the site says of node {node}; its secret partition was not looked at")
+        writeln!(text, "{path}: equal to a new build of node {node}; the secret partition was not compared")
     } else {
-        writeln!(text, "{path}: not what the site says of node {node}")
+        writeln!(text, "{path}: differs from a new build of node {node}")
     };
     text
 }

@@ -72,7 +72,7 @@ pub enum RootError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The root in the store is damaged.
-    #[error("{path} was damaged in the store, and is removed from it: {problem}")]
+    #[error("{path} was damaged in the store and has been removed from it: {problem}")]
     Damaged {
         /// The path of the squashfs.
         path: PathBuf,
@@ -80,7 +80,7 @@ pub enum RootError {
         problem: String,
     },
     /// The files of the site changed while the root was made.
-    #[error("while the root was made, its inputs changed: {}", changes.join("; "))]
+    #[error("the inputs of the root changed while it was made: {}", changes.join("; "))]
     Changed {
         /// The inputs that changed.
         changes: Vec<String>,
@@ -98,7 +98,7 @@ impl Classified for RootError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::Damaged { .. } => Some("build again: it is made anew".into()),
+            Self::Damaged { .. } => Some("build again: the builder then makes it again".into()),
             Self::Changed { .. } => Some("build again".into()),
             _ => None,
         }
@@ -313,7 +313,7 @@ mod tests {
         let store = Store::at(folder.path()).unwrap();
         let parameters = Parameters { uuid: uuid::Uuid::nil(), salt: [0; 32] };
         let error = make(&Restless(0.into()), 0, &parameters, &store, &|_| ()).unwrap_err();
-        assert!(error.to_string().ends_with("its inputs changed: overlay common: 1 -> 2"), "{error}");
+        assert!(error.to_string().ends_with("changed while it was made: overlay common: 1 -> 2"), "{error}");
         // The folder can be removed, so it is empty.
         fs::remove_dir(folder.path().join("roots")).unwrap();
     }

@@ -23,7 +23,7 @@ pub enum SquashfsError {
     #[error(transparent)]
     Tool(#[from] ToolError),
     /// The tar stream could not be written to tar2sqfs.
-    #[error("cannot hand the root's files to tar2sqfs: {0}")]
+    #[error("cannot pass the root's files to tar2sqfs: {0}")]
     Stream(io::Error),
 }
 

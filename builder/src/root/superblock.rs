@@ -32,7 +32,7 @@ pub enum BadSuperblock {
         size: u64,
     },
     /// The value of `block_log` is not the logarithm of `block_size`.
-    #[error("its squashfs has blocks of {size} bytes and says that they have 2^{log}")]
+    #[error("its squashfs has two different block sizes: {size} and 2^{log} bytes")]
     Block {
         /// The value of `block_size`.
         size: u32,

@@ -35,7 +35,7 @@ pub enum VerityError {
     },
     /// The size of the image is not a multiple of the block size.
     #[error(
-        "the root image {path} has {size} bytes, which is no multiple of {BLOCK}: make it anew with padding"
+        "the root image {path} has {size} bytes, which is not a multiple of {BLOCK}: build it again with padding"
     )]
     NotAligned {
         /// The path of the image.
@@ -103,10 +103,10 @@ pub fn format(data: &Path, output: &Path, parameters: &Parameters) -> Result<Roo
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Damage {
     /// A block of the data: its number.
-    #[error("block {0} of its data (4 KiB each) is another than the root hash says")]
+    #[error("block {0} of its data (4 KiB each) does not match the root hash")]
     Data(u64),
     /// A block of the tree: its number, counted from the superblock.
-    #[error("block {0} of its hash tree (4 KiB each) is another than its data give")]
+    #[error("block {0} of its hash tree (4 KiB each) does not match its data")]
     Tree(u64),
 }
 

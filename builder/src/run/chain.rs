@@ -40,7 +40,7 @@ impl Chain {
                 if [Some(image), shared.as_deref()].into_iter().flatten().any(|path| path.to_str().is_none())
                 {
                     let problem =
-                        "QEMU takes no disk in layers whose path is not UTF-8: rename its folder or file";
+                        "QEMU cannot use a split image whose path is not UTF-8: rename its folder or file";
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
                 }
                 Ok(Self::Layered { own: image.to_owned(), shared })

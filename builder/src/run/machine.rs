@@ -51,7 +51,7 @@ pub enum MachineError {
     },
     /// The folder for the machine's files could not be made.
     #[error(
-        "cannot make a folder for the machine's files: {0}; free some room in the folder for temporary files"
+        "cannot create a folder for the machine's files: {0}; free some space in the folder for temporary files"
     )]
     Folder(io::Error),
     /// Reading from the console, typing, or a command to QEMU failed.
@@ -63,7 +63,7 @@ pub enum MachineError {
         r#source: io::Error,
     },
     /// The expected output did not come before the deadline.
-    #[error("{seconds} s were over before {what}; the console ended with: {console}")]
+    #[error("timeout of {seconds} s before {what}; the console ended with: {console}")]
     Timeout {
         /// What was expected.
         what: String,
@@ -75,15 +75,14 @@ pub enum MachineError {
     },
     /// There was a boot report, but without proof that it is from the system that was started.
     #[error(
-        "{seconds} s were over, and no boot report proved that it is from the system that was started; an image of an \
-         older builder proves nothing: build it again, or believe what its console says with --any-report"
+        "timeout of {seconds} s: no boot report proved that it is from the system that was started. Images of an older builder cannot prove this: build the image again, or accept any report with --any-report"
     )]
     Unproven {
         /// The length of the wait in seconds.
         seconds: u64,
     },
     /// The machine printed too much.
-    #[error("the console said more than {} MiB before {what}; it ended with: {console}", MOST_SAID >> 20)]
+    #[error("the console printed more than {} MiB before {what}; it ended with: {console}", MOST_SAID >> 20)]
     TooMuch {
         /// What was expected.
         what: String,
@@ -199,7 +198,7 @@ impl Machine {
     /// Waits until the console prints `text`, after the output that the last wait used, and returns its line as far as
     /// it was printed.
     pub fn wait_for(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
-        let what = format!("the console said {text:?}");
+        let what = format!("the console printed {text:?}");
         self.wait_until(&what, deadline, |new| {
             let start = new.find(text)?;
             let rest = new.get(start..)?;
@@ -210,7 +209,7 @@ impl Machine {
 
     /// Waits until the console prints a whole line with `text`, and returns the line from `text` on.
     pub fn wait_for_line(&mut self, text: &str, deadline: Duration) -> Result<String, MachineError> {
-        let what = format!("the console said a line with {text:?}");
+        let what = format!("the console printed a line with {text:?}");
         self.wait_until(&what, deadline, |new| {
             let start = new.find(text)?;
             let line = new.get(start..)?.split_once('\n')?.0;

@@ -141,15 +141,12 @@ impl Classified for CredentialError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotAnAdmin { .. } => {
-                Some("point to an admin's identity of this site with --identity FILE".into())
+                Some("name the identity of an admin of this site with --identity FILE".into())
             }
-            Self::NotASigner { .. } => {
-                Some("point to a signing key of this site with --signing-key FILE".into())
+            Self::NotASigner { .. } => Some("name a signing key of this site with --signing-key FILE".into()),
+            Self::File(error) if error.class() == Class::MissingInput => {
+                Some("copy the file there, or name it with --identity FILE or --signing-key FILE".into())
             }
-            Self::File(error) if error.class() == Class::MissingInput => Some(
-                "copy the file there, or point to where it is with --identity FILE or --signing-key FILE"
-                    .into(),
-            ),
             _ => None,
         }
     }

@@ -94,8 +94,7 @@ features = has_journal,extent,huge_file,flex_bg,64bit,dir_nlink,extra_isize
 pub enum Ext4Error {
     /// The files do not fit, with space to write the largest one a second time.
     #[error(
-        "the secrets do not fit: {files} files need {needed} bytes with room to rewrite the largest, \
-         the file system of {size} bytes has room for {room}"
+        "the secrets do not fit: {files} files need {needed} bytes (with space to rewrite the largest), but the file system of {size} bytes has {room}"
     )]
     TooLarge {
         /// The number of files.
@@ -108,7 +107,7 @@ pub enum Ext4Error {
         size: u64,
     },
     /// There are more files and folders than inodes.
-    #[error("{inodes} files and folders do not fit: the file system of {size} bytes has room for {room}")]
+    #[error("{inodes} files and folders do not fit: the file system of {size} bytes can have {room}")]
     TooMany {
         /// The number of files and folders.
         inodes: u64,
@@ -124,7 +123,9 @@ pub enum Ext4Error {
         size: u64,
     },
     /// The name of a file cannot be written in a command for debugfs.
-    #[error("the path {0:?} has quotes or control characters, which the secret partition cannot hold")]
+    #[error(
+        "the path {0:?} has quotes or control characters, which a path on the secret partition cannot have; rename it"
+    )]
     Name(RelativePath),
     /// The plain text could not be stored in memory for mke2fs.
     #[error(transparent)]
@@ -136,7 +137,7 @@ pub enum Ext4Error {
     #[error(transparent)]
     Write(#[from] AtomicError),
     /// The finished file system does not have the right content: what differs.
-    #[error("the file system that mke2fs and debugfs made is not as it should be: {0}")]
+    #[error("the file system that mke2fs and debugfs made is wrong: {0}")]
     Wrong(String),
 }
 
@@ -153,10 +154,9 @@ impl Classified for Ext4Error {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => Some(
-                "give it more room in site.toml: [sizes] secret = \"32MiB\", or take a larger partition"
-                    .into(),
-            ),
+            Self::TooLarge { .. } | Self::TooMany { .. } | Self::TooSmall { .. } => {
+                Some("make the partition larger in site.toml: [sizes] secret = \"32MiB\"".into())
+            }
             _ => None,
         }
     }

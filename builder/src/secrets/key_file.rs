@@ -107,7 +107,7 @@ pub enum RewriteError {
     #[error(transparent)]
     Text(#[from] SigningFailed),
     /// The new text does not have the same key, so the file was not changed.
-    #[error("the new file for {path} does not open as the same key; it was not replaced")]
+    #[error("the new file for {path} does not decrypt to the same key, so the old file was kept")]
     NotTheSame {
         /// The path of the file.
         path: PathBuf,

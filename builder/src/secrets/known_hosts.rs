@@ -33,7 +33,7 @@ pub enum KnownHostsError {
         r#source: io::Error,
     },
     /// The file is not an OpenSSH public key.
-    #[error("{path} is no OpenSSH public key")]
+    #[error("{path} is not an OpenSSH public key")]
     NotAKey {
         /// The path of the file.
         path: PathBuf,
@@ -129,7 +129,7 @@ impl fmt::Display for KnownHost {
             Some(key) => write!(f, "{} {key}", self.hosts.join(",")),
             None if self.is_unknown => write!(
                 f,
-                "# {}: its host key in the site is not known on this workstation; this notes the one that is sealed: {}",
+                "# {}: the host key in the site is not accepted on this workstation; this command accepts the one in the seal: {}",
                 self.node,
                 psyops(&format!("seal --node {}", self.node))
             ),

@@ -73,7 +73,7 @@ pub enum NodeKeyError {
 /// A key that is not the one in the site for the node.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "the key in {path} is not that of node {node}: it has the public key {found}{}, the site says {expected}",
+    "the key in {path} is not that of node {node}: its public key is {found}{}, the site has {expected}",
     owner.as_ref().map(|owner| format!(" of node {owner}")).unwrap_or_default()
 )]
 pub struct OtherNode {
@@ -106,7 +106,7 @@ impl Classified for NodeKeyError {
         match self {
             Self::OtherNode(mismatch) => Some(match &mismatch.owner {
                 Some(owner) => {
-                    format!("make the partition of that node (--node {owner}), or take the right key")
+                    format!("make the partition of that node instead (--node {owner}), or use the right key")
                 }
                 None => "no node of this site has this key".into(),
             }),

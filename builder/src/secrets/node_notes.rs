@@ -66,7 +66,7 @@ impl Classified for NotesError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::BadFile { path, .. } => Some(format!(
-                "take it from a backup, or move {} away; the seals in the site are then what is known of nodes",
+                "restore it from a backup, or move {} away; the generations are then taken from the seals in the site",
                 path.display()
             )),
             _ => None,

@@ -30,7 +30,7 @@ pub enum PartitionError {
     #[error(transparent)]
     Ext4(#[from] Ext4Error),
     /// The manifest of the seal lists a file that the seal does not have.
-    #[error("the seal of node {node} lists the file {path} and has no content for it")]
+    #[error("the seal of node {node} lists the file {path} but has no content for it")]
     NoContent {
         /// The name of the node.
         node: Name,

@@ -18,7 +18,9 @@ const LARGEST: u64 = 1 << 16;
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum PassphraseError {
     /// A key is locked, and there is neither a terminal nor a descriptor for its passphrase.
-    #[error("the {what} {path} is under a passphrase, and there is no terminal to ask on: {source}")]
+    #[error(
+        "the {what} {path} is protected by a passphrase, and there is no terminal to ask for it: {source}"
+    )]
     NoTerminal {
         /// What the file is, for the message.
         what: &'static str,
@@ -28,13 +30,13 @@ pub enum PassphraseError {
         r#source: io::Error,
     },
     /// A new passphrase is needed, and there is neither a terminal nor a descriptor.
-    #[error("there is no terminal on which a new passphrase could be typed: {source}")]
+    #[error("there is no terminal to ask for a new passphrase: {source}")]
     NoTerminalForNew {
         /// The error from opening the terminal.
         r#source: io::Error,
     },
     /// The descriptor is not open.
-    #[error("the descriptor {descriptor} is not open, and a passphrase was to come from it")]
+    #[error("the descriptor {descriptor}, which should have a passphrase, is not open")]
     Closed {
         /// The number of the descriptor.
         descriptor: u32,
@@ -52,7 +54,7 @@ pub enum PassphraseError {
         r#source: io::Error,
     },
     /// The user typed nothing, or the descriptor has no line for the key.
-    #[error("the passphrase that came from {from} for the {what} {path} is empty")]
+    #[error("the passphrase from {from} for the {what} {path} is empty")]
     Empty {
         /// The source of the passphrase, for the message.
         from: String,
@@ -96,20 +98,20 @@ impl Classified for PassphraseError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoTerminalForNew { .. } => Some(
-                "give the new passphrase through a descriptor: --new-passphrase-fd 4 4< <(pass show psyops)".into(),
+                "pass the new passphrase over a descriptor: --new-passphrase-fd 4 4< <(pass show psyops)".into(),
             ),
             Self::NoTerminal { .. } => Some(
-                "give the passphrase through a descriptor: --passphrase-fd 3 3< <(pass show psyops), a line for each"
+                "pass the passphrase over a descriptor: --passphrase-fd 3 3< <(pass show psyops), a line for each"
                     .into(),
             ),
             Self::Closed { descriptor, option } => {
                 Some(format!("open it for the same command: {option} {descriptor} {descriptor}< FILE"))
             }
             Self::Descriptor { descriptor, option, .. } => {
-                Some(format!("let it lead to a file or a pipe: {option} {descriptor} {descriptor}< FILE"))
+                Some(format!("connect it to a file or a pipe: {option} {descriptor} {descriptor}< FILE"))
             }
             Self::Empty { .. } => Some(
-                "run the command again; on the terminal, type the passphrase, and a line of the descriptor has a passphrase"
+                "run the command again and type the passphrase, or write one on each line of the descriptor"
                     .into(),
             ),
             Self::Wrong { .. } => Some("run the command again with the right passphrase".into()),
@@ -227,7 +229,7 @@ pub fn new_passphrase(descriptor: Option<u32>) -> Result<Zeroizing<String>, Pass
     } else {
         let no_terminal = |source| PassphraseError::NoTerminalForNew { source };
         let first = ask("New passphrase: ").map_err(no_terminal)?;
-        let second = ask("The same again: ").map_err(no_terminal)?;
+        let second = ask("The same passphrase again: ").map_err(no_terminal)?;
         if first != second {
             return Err(PassphraseError::Differ);
         }

@@ -61,7 +61,7 @@ pub fn prepare(site: &Site, node: &str, at: &Locations) -> Result<Prepared, Erro
 
 /// The user named no node, so none was prepared.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("no node was named")]
+#[error("no node was named; add --node NAME or --all")]
 struct NothingPrepared;
 
 impl Classified for NothingPrepared {
@@ -148,7 +148,7 @@ impl Classified for NotAcceptedByOwnSystem {
 
     fn own_advice(&self) -> Option<String> {
         let again = psyops(&format!("seal --node {}", self.node));
-        Some(format!("the site changed meanwhile; make its seal again: {again}"))
+        Some(format!("the site changed in the meantime; make its seal again: {again}"))
     }
 }
 

@@ -46,7 +46,7 @@ pub enum PrivateFileError {
         path: PathBuf,
     },
     /// Other users can read the file.
-    #[error("the {what} {path} has mode {mode:04o}: others can read it")]
+    #[error("the {what} {path} has mode {mode:04o}: other users can read it")]
     TooOpen {
         /// What the file is, for the message.
         what: &'static str,
@@ -56,7 +56,7 @@ pub enum PrivateFileError {
         mode: u32,
     },
     /// The file or its folder belongs to another user, who could replace it.
-    #[error("{path} belongs to user {owner}, not to user {user}, who runs this command")]
+    #[error("{path} is owned by user {owner}, not by user {user}, who runs this command")]
     OtherOwner {
         /// The path of the file or folder.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum PrivateFileError {
         user: u32,
     },
     /// Other users can replace files in the folder.
-    #[error("the folder {path} of the {what} has mode {mode:04o}: others can replace files in it")]
+    #[error("the folder {path} of the {what} has mode {mode:04o}: other users can replace files in it")]
     OpenFolder {
         /// What the file is, for the message.
         what: &'static str,
@@ -106,12 +106,14 @@ impl Classified for PrivateFileError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::TooOpen { path, .. } => Some(format!("take it from others: chmod 600 {}", argument(path))),
+            Self::TooOpen { path, .. } => {
+                Some(format!("allow only yourself to read it: chmod 600 {}", argument(path)))
+            }
             Self::OpenFolder { path, .. } => {
-                Some(format!("take it from others: chmod go-w {}", argument(path)))
+                Some(format!("allow only yourself to write in it: chmod go-w {}", argument(path)))
             }
             Self::OtherOwner { path, user, .. } => Some(format!(
-                "copy the file to a folder of your own; or, if it is yours, make it so: chown {user} {}",
+                "copy the file to a folder of your own; or, if it is yours, take the ownership: chown {user} {}",
                 argument(path)
             )),
             Self::Link { .. } => Some("name the file itself, or move it to where the link is".into()),

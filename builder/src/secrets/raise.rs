@@ -19,10 +19,10 @@ use std::io;
 /// What is raised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Raise {
-    /// The least generation: systems built from now on refuse all seals that were made until now
+    /// The least generation: systems that are built from now on refuse all seals made until now
     #[value(name = "serial", alias = "generation")]
     Generation,
-    /// The least release: seals made from now on refuse all releases that were built until now
+    /// The least release: seals that are made from now on refuse all releases built until now
     Release,
 }
 
@@ -46,10 +46,10 @@ pub enum RaiseError {
     #[error(transparent)]
     Site(#[from] InitError),
     /// The user named nodes, but the least release is the same for all nodes.
-    #[error("the least release is raised for all nodes of a site, not for single ones")]
+    #[error("--raise release works only for all nodes of a site at once")]
     ReleaseOfSomeNodes,
     /// The number cannot be higher.
-    #[error("{key} of the site {site} is {number} and cannot be raised further")]
+    #[error("{key} of the site {site} is {number}, the highest possible number")]
     Highest {
         /// The key in the site's file.
         key: &'static str,
@@ -71,7 +71,7 @@ impl Classified for RaiseError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::ReleaseOfSomeNodes => Some(format!("use --all: {}", psyops("seal --all --raise release"))),
+            Self::ReleaseOfSomeNodes => Some(format!("add --all: {}", psyops("seal --all --raise release"))),
             _ => None,
         }
     }

@@ -57,7 +57,7 @@ pub enum CurrentSealError {
         problem: Box<SealError>,
     },
     /// The stored seal is signed, but its generation cannot come from making seals one after another.
-    #[error("{path} has the generation {found}; the last one of node {node} that is known here is {}", known(*last))]
+    #[error("{path} has the generation {found}, far from the last one of node {node} that this workstation knows: {}", known(*last))]
     GenerationJump {
         /// The path of the seal.
         path: PathBuf,
@@ -69,7 +69,7 @@ pub enum CurrentSealError {
         last: Option<Generation>,
     },
     /// The generation after `--above` cannot come from making seals one after another.
-    #[error("--above {above} is far above the last generation of node {node} that is known here, {}", known(*last))]
+    #[error("--above {above} is far above the last generation of node {node} that this workstation knows: {}", known(*last))]
     AboveJump {
         /// The name of the node.
         node: Name,
@@ -79,7 +79,9 @@ pub enum CurrentSealError {
         last: Option<Generation>,
     },
     /// A seal would be replaced, but no generation of the node is known.
-    #[error("no generation of node {node} is known here, so a new seal could have one that the node refuses")]
+    #[error(
+        "this workstation knows no generation of node {node}, so the node could refuse a new seal as too old"
+    )]
     NoGenerationKnown {
         /// The name of the node.
         node: Name,
@@ -88,7 +90,7 @@ pub enum CurrentSealError {
     #[error(transparent)]
     Notes(#[from] NotesError),
     /// The last generation is the highest possible one.
-    #[error("the generation {last} of node {node} is the highest there is")]
+    #[error("the generation {last} of node {node} is the highest possible one")]
     LastGeneration {
         /// The name of the node.
         node: Name,
@@ -124,13 +126,11 @@ impl Classified for CurrentSealError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NotVerified { node, .. } | Self::GenerationJump { node, .. } => Some(format!(
-                "take the seal from the site's history (git log seals/{node}.seal), or make one above the last \
-                 generation that is known here: {}",
+                "restore the seal from the site's history (git log seals/{node}.seal), or make one above the last known generation: {}",
                 psyops(&format!("seal --node {node} --replace"))
             )),
             Self::AboveJump { .. } => Some(
-                "no seal of the site had that generation: look who wrote to the stick, and remove \
-                 /data/psyops/highest-seen on the node"
+                "no seal of the site had that generation: find out who wrote to the stick, then remove /data/psyops/highest-seen on the node"
                     .into(),
             ),
             Self::NoGenerationKnown { node } => Some(format!(
@@ -374,7 +374,7 @@ impl Wanted<'_> {
             Err(SealError::OtherSite { found, expected }) => {
                 // A seal of the site under its former id: verified for that id.
                 let seal = unverified.verify(&trusted, &found).map_err(CheckError::NotVerified)?;
-                let reason = format!("the site's id is {expected}, and was {found}");
+                let reason = format!("the site's id is {expected}, it was {found}");
                 return Ok(SealState::Stale { generation: seal.header().generation, reasons: vec![reason] });
             }
             Err(problem) => {
@@ -383,7 +383,7 @@ impl Wanted<'_> {
                 let former = self.site.accepted.as_ref().map_or(&[][..], |accepted| &accepted.former_signers);
                 let seal =
                     unverified.verify(former, &self.site.id).map_err(|_| CheckError::NotVerified(problem))?;
-                let reason = "it was signed by a key that is no longer the site's".to_owned();
+                let reason = "the site no longer has the key that signed it".to_owned();
                 return Ok(SealState::Stale { generation: seal.header().generation, reasons: vec![reason] });
             }
         };
@@ -396,7 +396,7 @@ impl Wanted<'_> {
         };
         note(seal.signer() != self.credentials.signing.public().id(), "the signing key changed");
         let wanted = self.header(header.generation);
-        note(header.node != wanted.node, "it was made for a node of another name");
+        note(header.node != wanted.node, "it was made for a node with another name");
         note(header.recipient != wanted.recipient, "the node's key changed");
         note(header.security_epoch != wanted.security_epoch, "the security epoch changed");
         note(
@@ -417,7 +417,7 @@ impl Wanted<'_> {
             }
             Err(SealError::Payload { problem: BadPayload::NotForThisKey, .. }) => {
                 if reasons.is_empty() {
-                    reasons.push("it was not made for this admin".to_owned());
+                    reasons.push("it is not encrypted to this admin".to_owned());
                 }
             }
             Err(problem) => return Err(CheckError::NotVerified(problem)),
@@ -433,7 +433,9 @@ fn changes(old: &Manifest, new: &Manifest) -> Vec<String> {
         match old.entries.iter().find(|known| known.path == entry.path) {
             None => lines.push(format!("{} is new", entry.path)),
             Some(known) if known.digest != entry.digest => lines.push(format!("{} changed", entry.path)),
-            Some(known) if known != entry => lines.push(format!("{} is to lie otherwise", entry.path)),
+            Some(known) if known != entry => {
+                lines.push(format!("{} has other settings (mode, owner, store or install)", entry.path));
+            }
             Some(_) => {}
         }
     }

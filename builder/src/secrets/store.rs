@@ -77,7 +77,9 @@ pub enum StoreError {
         problem: DecryptFailed,
     },
     /// The file has another value than its name says.
-    #[error("{path} holds {found:?} where {expected:?} belongs: files of the store were mixed up")]
+    #[error(
+        "{path} begins with {found:?} instead of {expected:?}: the secret files of the site were exchanged"
+    )]
     Mixed {
         /// The path of the file.
         path: PathBuf,
@@ -113,14 +115,15 @@ impl Classified for StoreError {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::Missing { secret: Secret::NodeKey(node) | Secret::HostKey(node), .. } => Some(format!(
-                "take secrets/nodes/{node} from the site's history (git log); or remove recipient from nodes/{node}.toml, and \
-                 have new keys made: {}",
+                "restore secrets/nodes/{node} from the site's history (git log); or remove recipient from nodes/{node}.toml and make new keys: {}",
                 psyops(&format!("seal --node {node}"))
             )),
             Self::Open { problem: DecryptFailed::NotForThisKey(_), .. } => {
-                Some("use the identity of an admin for whom it was encrypted (--identity FILE)".into())
+                Some("use the identity of an admin that it is encrypted to (--identity FILE)".into())
             }
-            Self::Open { .. } | Self::Mixed { .. } => Some("take the file from the site's history".into()),
+            Self::Open { .. } | Self::Mixed { .. } => {
+                Some("restore the file from the site's history (git log)".into())
+            }
             _ => None,
         }
     }

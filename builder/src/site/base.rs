@@ -64,7 +64,7 @@ pub(super) fn base(
 
 /// Why an imported base cannot have additional packages.
 pub(super) const TAKES_NO_PACKAGES: &str =
-    "nothing in such a base installs packages: put what is needed into the base or an overlay";
+    "the builder cannot install packages in an imported base: add the files to the base or to an overlay";
 
 impl Base {
     /// The words for the builder's own systems in site files.
@@ -106,10 +106,10 @@ impl FromStr for Base {
             return Ok(base);
         }
         match text.split_once(':') {
-            Some(("tar", "")) => Err(NotABase("tar: is followed by the path of a tar".into())),
+            Some(("tar", "")) => Err(NotABase("after tar: the path of a tar is expected".into())),
             Some(("tar", path)) => Ok(Self::Tar(path.into())),
             Some(("oci", source)) => Ok(Self::Oci(source.parse()?)),
-            _ => Err(NotABase("it is micro, debian, tar:FILE or oci:REFERENCE".into())),
+            _ => Err(NotABase("expected micro, debian, tar:FILE or oci:REFERENCE".into())),
         }
     }
 }
@@ -152,10 +152,10 @@ impl FromStr for ImageSource {
             return Err(NotABase(problem.into()));
         }
         let reference: Reference =
-            text.parse().map_err(|error| NotABase(format!("it is no reference to an image: {error}")))?;
+            text.parse().map_err(|error| NotABase(format!("it is not a reference to an image: {error}")))?;
         match reference.digest() {
             Some(digest) if !digest.starts_with("sha256:") => {
-                Err(NotABase("of digests, sha256 is the one that is known".into()))
+                Err(NotABase("only sha256 digests are supported".into()))
             }
             _ => Ok(Self::Registry(reference)),
         }
@@ -202,11 +202,11 @@ mod tests {
     #[test]
     fn an_ambiguous_base_is_refused() {
         let problem = |text: &str| text.parse::<Base>().unwrap_err().to_string();
-        assert_eq!(problem("nano"), "it is micro, debian, tar:FILE or oci:REFERENCE");
+        assert_eq!(problem("nano"), "expected micro, debian, tar:FILE or oci:REFERENCE");
         assert!(problem("oci:folder").contains("oci:./folder"), "{}", problem("oci:folder"));
         assert!(problem("oci:library/debian:12").contains("with its registry"));
         assert!(problem("oci:").contains("with its registry"));
-        assert!(problem("oci:registry.example/UPPER").contains("no reference"));
+        assert!(problem("oci:registry.example/UPPER").contains("not a reference"));
         assert!(problem(&format!("oci:r.example/x@sha512:{}", "0".repeat(128))).contains("sha256"));
         assert!(problem("tar:").contains("path of a tar"));
     }

@@ -36,7 +36,7 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
                 return Err(source.wrong(
                     "overlay-size",
                     &typed,
-                    "a number with k, m, g or %, as tmpfs(5) takes it",
+                    "expected a number with k, m, g or %, as in tmpfs(5)",
                 ));
             }
             typed.into_inner()
@@ -50,7 +50,11 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     let mut arguments = Vec::new();
     for typed in raw.arguments {
         if typed.get_ref().is_empty() || typed.get_ref().contains(char::is_control) {
-            return Err(source.wrong("arguments", &typed, "a word of the kernel command line"));
+            return Err(source.wrong(
+                "arguments",
+                &typed,
+                "expected a word of the kernel command line, not empty and without control characters",
+            ));
         }
         arguments.push(typed.into_inner());
     }

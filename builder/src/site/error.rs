@@ -53,7 +53,7 @@ impl fmt::Display for Known {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.nearest, self.names.as_ref()) {
             (Some(nearest), _) => write!(f, "did you mean {nearest:?}?"),
-            (None, []) => f.write_str("there is none"),
+            (None, []) => f.write_str("there are none"),
             (None, names) => write!(f, "known: {}", names.join(", ")),
         }
     }
@@ -63,7 +63,7 @@ impl fmt::Display for Known {
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SiteError {
     /// The folder has no `site.toml`.
-    #[error("{dir} is no site: it has no site.toml")]
+    #[error("{dir} is not a site: it has no site.toml")]
     NotASite {
         /// The path of the folder.
         dir: PathBuf,
@@ -135,7 +135,7 @@ pub enum SiteError {
         problem: String,
     },
     /// One system would have two versions of a package.
-    #[error("{}: {whose} would get {package}, but also {other}, which {} asks for", package.at, other.at)]
+    #[error("{}: {whose} would get both {package} and {other}, which {} lists; list one version only", package.at, other.at)]
     TwoVersions {
         /// The node, or all nodes, with that system.
         whose: String,
@@ -146,7 +146,7 @@ pub enum SiteError {
     },
     /// A fault cannot have this action.
     #[error(
-        "{at}: the fault {fault} cannot have the action {action}: {}; nearest to it is {:?} (known: {})",
+        "{at}: the action {answer} is not valid for the fault {fault}: {}; the nearest valid one is {:?} (valid: {})",
         why_not_valid(*action),
         fault.nearest(*action).name(),
         fault.actions().iter().map(|action| action.name()).collect::<Vec<_>>().join(", ")
@@ -192,7 +192,7 @@ pub enum SiteError {
         known: Known,
     },
     /// The manifest of an overlay has no overlay beside it.
-    #[error("{path}: there is no overlay of that name beside it; {known}")]
+    #[error("{path}: there is no overlay with this name in the same folder; {known}")]
     ManifestWithoutOverlay {
         /// The path of the manifest.
         path: PathBuf,
@@ -200,7 +200,7 @@ pub enum SiteError {
         known: Known,
     },
     /// The name of a file or folder is not a valid name of a node, role or overlay.
-    #[error("{path}: the name is not usable: {problem}")]
+    #[error("{path}: the name is not valid: {problem}")]
     BadFileName {
         /// The path of the file or folder.
         path: PathBuf,
@@ -218,7 +218,7 @@ pub enum SiteError {
         problem: io::Error,
     },
     /// A file of the site for a node does not exist.
-    #[error("{at}: {path} is not there")]
+    #[error("{at}: {path} does not exist")]
     MissingSource {
         /// The position at which the file is named.
         at: Location,
@@ -230,10 +230,10 @@ pub enum SiteError {
 /// Why faults without this action cannot have it.
 fn why_not_valid(action: FaultAction) -> &'static str {
     match action {
-        FaultAction::Repair => "there is nothing that a repair could write",
-        FaultAction::Continue => "a boot that lacks something of the node is no ordinary one",
-        FaultAction::Degraded => "there is nothing that the boot could go on with",
-        FaultAction::Reboot | FaultAction::Rescue => "it makes no sense",
+        FaultAction::Repair => "there is no file that could be repaired",
+        FaultAction::Continue => "without the node's files the boot must not pass for an ordinary one",
+        FaultAction::Degraded => "the boot cannot go on without a root",
+        FaultAction::Reboot | FaultAction::Rescue => "it has no effect",
     }
 }
 
@@ -252,7 +252,7 @@ impl Classified for SiteError {
             Self::UnknownNode { dir, name, .. } => {
                 // For a name that no node can have, the message is enough.
                 let name: Name = name.parse().ok()?;
-                Some(format!("add it with: psyops init {} --node {name}", argument(dir)))
+                Some(format!("to add the node: psyops init {} --node {name}", argument(dir)))
             }
             _ => None,
         }
@@ -273,6 +273,6 @@ mod tests {
     #[test]
     fn far_names_are_all_listed() {
         assert_eq!(Known::near("colour", ["id", "base"]).to_string(), "known: id, base");
-        assert_eq!(Known::near("x", [] as [&str; 0]).to_string(), "there is none");
+        assert_eq!(Known::near("x", [] as [&str; 0]).to_string(), "there are none");
     }
 }

@@ -349,7 +349,7 @@ mod tests {
         assert_eq!(
             error.to_string(),
             format!(
-                "a symbolic link in the path leads outside {}; put the file itself there",
+                "a symbolic link in the path leads out of {}; put the file itself there",
                 outer.path().join("site").display()
             )
         );
@@ -370,7 +370,7 @@ mod tests {
         large.set_len(1 << 40).unwrap();
         assert_eq!(
             site.read("large").unwrap_err().to_string(),
-            format!("it has {} bytes, and at most {MOST} are read", 1_u64 << 40)
+            format!("it has {} bytes; the limit is {MOST}", 1_u64 << 40)
         );
         fs::write(outer.path().join("site/binary"), [0xff]).unwrap();
         assert_eq!(site.text("binary").unwrap_err().to_string(), "it is not text (UTF-8)");
@@ -383,7 +383,7 @@ mod tests {
         for path in ["files/out", "receipts/n1/stick.json", "receipts/signing.key"] {
             let error = site.write(path, b"new", 0o644).unwrap_err();
             let expected = format!(
-                "cannot create {}: a symbolic link in the path leads outside {}; put the file itself there",
+                "cannot create {}: a symbolic link in the path leads out of {}; put the file itself there",
                 at("site").join(path).display(),
                 at("site").display()
             );

@@ -49,7 +49,7 @@ pub enum InitError {
         found: String,
     },
     /// The node exists already.
-    #[error("the node {name} is there already: {path}")]
+    #[error("the node {name} exists already: {path}")]
     NodeExists {
         /// The name of the node.
         name: Name,
@@ -83,7 +83,7 @@ impl Classified for InitError {
 
     fn own_advice(&self) -> Option<String> {
         match self {
-            Self::NotEmpty { .. } => Some("choose a folder that is empty or does not exist yet".into()),
+            Self::NotEmpty { .. } => Some("choose a folder that is empty or does not exist".into()),
             Self::NodeExists { .. } => Some("choose another name, or edit that file".into()),
             _ => None,
         }

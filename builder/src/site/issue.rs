@@ -56,7 +56,7 @@ impl Classified for IssueError {
             Self::Existing(error) => match &**error {
                 CredentialError::Identity { path, .. } | CredentialError::SigningKey { path, .. } => {
                     Some(format!(
-                        "put the right key there, or move {} away to have a new one made",
+                        "put the right key there, or move {} away so that a new one is made",
                         path.display()
                     ))
                 }

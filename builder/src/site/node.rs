@@ -142,7 +142,7 @@ fn resolve_roles(
             });
         }
         if resolved.contains(&name) {
-            return Err(source.wrong("roles", role, "the role stands there twice"));
+            return Err(source.wrong("roles", role, "the role is listed twice"));
         }
         resolved.push(name);
     }
@@ -216,9 +216,13 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
         }
     };
     let path = RelativePath::new(raw.path.get_ref())
-        .ok_or_else(|| source.wrong("path", &raw.path, "the path is relative and leads nowhere outside"))?;
+        .ok_or_else(|| source.wrong("path", &raw.path, "the path must be relative and stay inside"))?;
     if path.as_str() == paths::AGE_KEY || path.as_str().split('/').next() == Some("lost+found") {
-        return Err(source.wrong("path", &raw.path, "this place is taken"));
+        return Err(source.wrong(
+            "path",
+            &raw.path,
+            "this path is reserved for the node's key and the file system",
+        ));
     }
     let kinds = [FileKind::SshHostKey, FileKind::Hostname, FileKind::Text, FileKind::Opaque]
         .map(|kind| (kind.word(), kind));
@@ -245,7 +249,7 @@ fn resolve_file(source: &Source, raw: &RawFile, against: Context<'_>) -> Result<
 
 fn plain_source(source: &Source, typed: &Spanned<String>, folder: &SiteFolder) -> Result<PathBuf, SiteError> {
     if RelativePath::new(typed.get_ref()).is_none() {
-        return Err(source.wrong("source", typed, "the path is relative to the site's folder"));
+        return Err(source.wrong("source", typed, "the path must be relative to the site's folder"));
     }
     let relative = PathBuf::from(typed.get_ref());
     let path = folder.path_of(&relative);
@@ -260,6 +264,6 @@ fn install_path(source: &Source, typed: &Spanned<String>) -> Result<String, Site
     let inside = typed.get_ref().strip_prefix('/').and_then(RelativePath::new);
     match inside {
         Some(_) => Ok(typed.get_ref().clone()),
-        None => Err(source.wrong("install", typed, "the path is absolute and has no '..'")),
+        None => Err(source.wrong("install", typed, "the path must be absolute and without '..'")),
     }
 }

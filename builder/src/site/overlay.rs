@@ -74,10 +74,14 @@ impl OverlayManifest {
         let mut rules = Vec::new();
         for (typed, raw) in raw.paths {
             let (Some(()), which) = (inside(typed.get_ref()), which(&source, &typed)?) else {
-                return Err(source.wrong("paths", &typed, "a path starts in the overlay and stays there"));
+                return Err(source.wrong(
+                    "paths",
+                    &typed,
+                    "the path must be relative and stay inside the overlay",
+                ));
             };
             if raw.mode.is_none() && raw.uid.is_none() && raw.gid.is_none() {
-                return Err(source.wrong("paths", &typed, "it says neither mode nor uid nor gid"));
+                return Err(source.wrong("paths", &typed, "it needs a mode, uid or gid"));
             }
             rules.push(OverlayRule {
                 at: source.at(&typed.span()),
@@ -91,7 +95,11 @@ impl OverlayManifest {
         let mut replace = Vec::new();
         for typed in raw.replace {
             if inside(typed.get_ref()).is_none() {
-                return Err(source.wrong("replace", &typed, "a path starts in the overlay and stays there"));
+                return Err(source.wrong(
+                    "replace",
+                    &typed,
+                    "the path must be relative and stay inside the overlay",
+                ));
             }
             let at = source.at(&typed.span());
             replace.push((typed.into_inner(), at));
@@ -113,6 +121,6 @@ fn which(source: &Source, typed: &Spanned<String>) -> Result<Which, SiteError> {
     }
     let folders = text.strip_suffix('/');
     let pattern = Pattern::new(folders.unwrap_or(text))
-        .map_err(|error| source.wrong("paths", typed, format!("no pattern: {}", error.msg)))?;
+        .map_err(|error| source.wrong("paths", typed, format!("not a valid pattern: {}", error.msg)))?;
     Ok(if folders.is_some() { Which::Folders(pattern) } else { Which::Files(pattern) })
 }

@@ -192,7 +192,7 @@ mod tests {
         let error = PackageSet::of("node pi1", &wanted).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "x.toml:5:1: node pi1 would get jq=1.7, but also jq=1.6, which x.toml:3:1 asks for"
+            "x.toml:5:1: node pi1 would get both jq=1.7 and jq=1.6, which x.toml:3:1 lists; list one version only"
         );
     }
 }

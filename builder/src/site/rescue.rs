@@ -32,7 +32,7 @@ fn access(
     let access = typed.map(|typed| source.word("access", typed, &words)).transpose()?.unwrap_or_default();
     match (access, console) {
         (RescueAccess::Commands, Some(console)) if console.get_ref() == "shell" => {
-            let problem = "access = \"commands\" gives nobody a shell; use console = \"password\" or \"off\"";
+            let problem = "access = \"commands\" allows no shell; use console = \"password\" or \"off\"";
             Err(source.wrong("console", console, problem))
         }
         _ => Ok(access),
@@ -51,9 +51,7 @@ fn console(
             Ok(()) => Ok(ConsoleAccess::Password(hash.into_inner())),
             Err(problem) => Err(source.wrong("password-hash", &hash, problem.to_string())),
         },
-        (_, Some(hash)) => {
-            Err(source.wrong("password-hash", &hash, "it is only used together with console = \"password\""))
-        }
+        (_, Some(hash)) => Err(source.wrong("password-hash", &hash, "it needs console = \"password\"")),
         ("password", None) => {
             let at = typed.map_or(0..0, Spanned::span);
             Err(SiteError::MissingKey { at: source.at(&at), key: "password-hash".into() })

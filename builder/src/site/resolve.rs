@@ -183,7 +183,7 @@ fn packages(
             let fits = |c: char| c.is_ascii_alphanumeric() || more.contains(c);
             match typed.get_ref().chars().find(|&c| !fits(c)) {
                 None => Ok(typed.into_inner()),
-                Some(c) => Err(source.wrong(key, &typed, format!("it cannot have {c:?}"))),
+                Some(c) => Err(source.wrong(key, &typed, format!("the character {c:?} is not allowed"))),
             }
         }
     };
@@ -195,7 +195,8 @@ fn packages(
         };
         match typed {
             Some(typed) if !good(typed.get_ref()) => {
-                let problem = format!("an archive's address begins with one of: {}", SCHEMES.join(", "));
+                let problem =
+                    format!("the address of an archive must begin with one of: {}", SCHEMES.join(", "));
                 Err(source.wrong(key, &typed, problem))
             }
             typed => plain(key, typed, default, ":/+-._~%@"),
@@ -243,7 +244,10 @@ fn console(source: &Source, architecture: &Architecture, raw: RawConsole) -> Res
             return Err(source.wrong(
                 "devices",
                 &typed,
-                format!("a console as the kernel takes it, as in \"{},115200\"", architecture.serial_console),
+                format!(
+                    "expected a console in the form of the kernel, as in \"{},115200\"",
+                    architecture.serial_console
+                ),
             ));
         }
         devices.push(typed.into_inner());
@@ -290,7 +294,7 @@ fn configure(source: &Source, raw: &RawConfigure) -> Result<ConfigureLimits, Sit
     let deadline = match &raw.deadline {
         None => DEFAULT_DEADLINE,
         Some(typed) => NonZeroU32::new(*typed.get_ref())
-            .ok_or_else(|| source.wrong("deadline", typed, "it is at least 1"))?,
+            .ok_or_else(|| source.wrong("deadline", typed, "it must be at least 1"))?,
     };
     Ok(ConfigureLimits { deadline, retries: raw.retries.unwrap_or(DEFAULT_RETRIES) })
 }

@@ -96,8 +96,7 @@ fn an_archive_is_reached_only_by_ways_that_fetch_bytes() {
     assert_eq!(load("security-mirror", "").unwrap().packages.security_mirror, "");
     for bad in ["ssh://a/debian", "rsh://a/debian", "mirror+file:/srv/list", "cdrom:x", "/srv/debian", ""] {
         let error = load("mirror", bad).unwrap_err().to_string();
-        let problem =
-            "an archive's address begins with one of: http, https, ftp, file, copy, tor+http, tor+https";
+        let problem = "the address of an archive must begin with one of: http, https, ftp, file, copy, tor+http, tor+https";
         assert!(error.contains("site.toml:") && error.ends_with(problem), "{error}");
     }
 }
@@ -264,10 +263,10 @@ fn actions_for_faults_are_read() {
 #[test]
 fn an_invalid_action_is_refused_with_the_nearest_valid_one() {
     for (fault, action, nearest) in [
-        ("root", "degraded", "nearest to it is \"reboot\""),
-        ("seal", "continue", "nearest to it is \"degraded\""),
-        ("install", "repair", "nearest to it is \"degraded\""),
-        ("file-differs", "continue", "nearest to it is \"repair\""),
+        ("root", "degraded", "the nearest valid one is \"reboot\""),
+        ("seal", "continue", "the nearest valid one is \"degraded\""),
+        ("install", "repair", "the nearest valid one is \"degraded\""),
+        ("file-differs", "continue", "the nearest valid one is \"repair\""),
     ] {
         let sample = Sample::new();
         sample.append("site.toml", &format!("[boot.faults]\n{fault} = \"{action}\"\n"));
@@ -294,7 +293,7 @@ fn rescue_can_be_commands_without_a_shell() {
     );
     assert_eq!(sample.load().unwrap().rescue.access, RescueAccess::Commands);
     for (lines, problem) in [
-        ("access = \"commands\"\nconsole = \"shell\"", "gives nobody a shell"),
+        ("access = \"commands\"\nconsole = \"shell\"", "allows no shell"),
         ("access = \"comands\"", "commands"),
     ] {
         let sample = Sample::new();
@@ -508,8 +507,9 @@ fn each_wrong_package_is_refused_with_its_place() {
     let error = sample.error();
     let at = |file: &str| sample.0.path().join(file).display().to_string();
     let (node, role) = (at(NODE), at("roles/example/role.toml"));
-    let expected =
-        format!("{node}:3:13: node alpha would get jq=2, but also jq=1, which {role}:6:13 asks for");
+    let expected = format!(
+        "{node}:3:13: node alpha would get both jq=2 and jq=1, which {role}:6:13 lists; list one version only"
+    );
     assert_eq!(error.to_string(), expected);
     assert_eq!(error.class(), Class::BadContent);
     // Another node with only the role would be right: the conflict is within one system.
@@ -570,7 +570,7 @@ fn an_imported_base_cannot_have_packages() {
     sample.append("site.toml", "\n[packages]\nextra = [\"tree\"]\n");
     let error = sample.error();
     assert!(matches!(&error, SiteError::WrongValue { key: "extra", .. }), "{error}");
-    assert!(error.to_string().contains("nothing in such a base installs packages"), "{error}");
+    assert!(error.to_string().contains("the builder cannot install packages in an imported base"), "{error}");
     sample.edit("site.toml", "extra = [\"tree\"]", "");
     sample.load().unwrap();
     let nodes: Vec<_> = sample.load().unwrap().nodes().map(|node| node.name.to_string()).collect();
@@ -605,7 +605,7 @@ fn link_to_keys(sample: &Sample, keys: &TempDir, at: &str) {
 /// The error about a link that leads out of the sample.
 fn outside(sample: &Sample) -> String {
     format!(
-        "a symbolic link in the path leads outside {}; put the file itself there",
+        "a symbolic link in the path leads out of {}; put the file itself there",
         sample.0.path().display()
     )
 }

@@ -13,7 +13,9 @@ pub(super) fn positive<T: Copy + Default + PartialEq + ToString>(
     default: T,
 ) -> Result<T, SiteError> {
     match typed {
-        Some(typed) if *typed.get_ref() == T::default() => Err(source.wrong(key, &typed, "it is at least 1")),
+        Some(typed) if *typed.get_ref() == T::default() => {
+            Err(source.wrong(key, &typed, "it must be at least 1"))
+        }
         Some(typed) => Ok(*typed.get_ref()),
         None => Ok(default),
     }
@@ -42,7 +44,7 @@ pub(super) fn check_recipient(source: &Source, typed: &Spanned<String>) -> Resul
         return Ok(text.clone());
     }
     let problem = if text.starts_with("AGE-SECRET-KEY-") {
-        "this is a private key and must not lie in a site: write its public half, which begins with age1"
+        "this is a private key, which must not be in a site: write its public half, which begins with age1"
     } else {
         "a public age key begins with age1 and has 62 characters"
     };

@@ -78,15 +78,18 @@ impl Classified for StoreError {
 
     fn own_advice(&self) -> Option<String> {
         if let Some(problem) = self.not_private() {
-            let other = "point XDG_CACHE_HOME to a folder of yours";
+            let other = "set XDG_CACHE_HOME to a folder of yours";
             return Some(match problem {
                 NotPrivate::Mode { path, .. } => {
-                    format!("take it from others (chmod go-w {}), or {other}", argument(path))
+                    format!("remove the others' right to write (chmod go-w {}), or {other}", argument(path))
                 }
                 NotPrivate::Owner { .. } => other.to_owned(),
             });
         }
-        Some("make room (psyops store gc), or point XDG_CACHE_HOME to a folder of yours with room".into())
+        Some(
+            "free some space (psyops store gc), or set XDG_CACHE_HOME to a folder of yours with enough space"
+                .into(),
+        )
     }
 }
 

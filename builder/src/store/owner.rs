@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NotPrivate {
     /// The folder belongs to another user.
-    #[error("{path} belongs to user {owner}, who could change what images are made of")]
+    #[error("{path} is owned by user {owner}, who could change what images are made of")]
     Owner {
         /// The path of the folder.
         path: PathBuf,

@@ -119,7 +119,7 @@ fn walk(
                 (What::File(content), if entry.executable { 0o755 } else { 0o644 })
             }
             SiteEntryKind::Other(_) => {
-                let problem = "neither file, folder nor link: it cannot be laid over a root";
+                let problem = "not a file, folder or link: an overlay cannot have it";
                 return Err(TreeError::NotLayable { path: on_disk, problem });
             }
         };

@@ -19,7 +19,7 @@ pub enum TreeError {
         r#source: io::Error,
     },
     /// The digest of a tar in the store is not right any more.
-    #[error("{path} was damaged in the store, and is removed from it")]
+    #[error("{path} was damaged in the store and has been removed from it")]
     Damaged {
         /// The path of the tar.
         path: PathBuf,
@@ -54,13 +54,13 @@ pub enum TreeError {
         problem: &'static str,
     },
     /// A path leads out of the tree.
-    #[error("{path:?} is no path inside a tree")]
+    #[error("{path:?} is not a path inside a tree")]
     BadPath {
         /// The path as it was given.
         path: String,
     },
     /// A path has too many links, or a loop of links.
-    #[error("{path:?}: too many links on the way")]
+    #[error("{path:?}: the path goes through too many links")]
     LinkLoop {
         /// The path as it was given.
         path: String,
@@ -90,7 +90,7 @@ pub enum TreeError {
         upper_layer: String,
     },
     /// A whiteout names a path that no lower layer has.
-    #[error("{layer} removes /{path}, which no layer below it has")]
+    #[error("{layer} removes /{path}, which no lower layer has")]
     RemovesNothing {
         /// The path to be removed.
         path: String,
@@ -114,7 +114,7 @@ pub enum TreeError {
         problem: String,
     },
     /// A path in a layer goes through a link of the same layer.
-    #[error("{path:?}: the link {link:?} on the way is of the same layer")]
+    #[error("{path:?}: the path goes through the link {link:?} of the same layer")]
     ThroughLink {
         /// The path as it was given.
         path: String,
@@ -154,16 +154,16 @@ impl Classified for TreeError {
                 ))
             }
             Self::Twice { path, upper_layer, .. } => Some(format!(
-                "rename one of them, or let {upper_layer} have it: replace = [{path:?}] in the manifest beside it"
+                "rename one of them, or use that of {upper_layer}: write replace = [{path:?}] in its manifest"
             )),
-            Self::RemovesNothing { .. } => Some("take the whiteout away, or correct its name".into()),
+            Self::RemovesNothing { .. } => Some("remove the whiteout, or correct its name".into()),
             Self::BadWhiteout { .. } => {
                 Some("a whiteout is an empty file named .wh.NAME, or .wh..wh..opq for all of a folder".into())
             }
             Self::ThroughLink { .. } => {
-                Some("such a tar could be made to write anywhere; pack it anew from the real paths".into())
+                Some("such a tar could write outside of its folder; pack it again from the real paths".into())
             }
-            Self::Damaged { .. } => Some("build again: it is made anew".into()),
+            Self::Damaged { .. } => Some("build again: the builder then makes it again".into()),
             _ => None,
         }
     }

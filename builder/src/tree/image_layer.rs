@@ -28,8 +28,9 @@ impl LayeredTree {
         each_entry(file, name, &mut |mut entry| {
             let path = inside(&entry.path).map_err(|problem| bad(&entry, problem))?.to_owned();
             if let Body::HardLink(target) = &entry.body {
-                let target =
-                    inside(target).map_err(|_| bad(&entry, "a hard link that leads outside"))?.to_owned();
+                let target = inside(target)
+                    .map_err(|_| bad(&entry, "a hard link to a path outside of the layer"))?
+                    .to_owned();
                 entry.body = Body::HardLink(target);
             }
             if let Body::What(What::Symlink(target)) = &entry.body
@@ -92,7 +93,7 @@ fn inside(path: &str) -> Result<&str, &'static str> {
         return Err("the name is absolute");
     }
     if path.split('/').any(|part| part == "..") {
-        return Err("the name leads outside");
+        return Err("the name leads out of the layer");
     }
     if path.contains('\0') {
         return Err("the name has a zero byte");
@@ -100,7 +101,7 @@ fn inside(path: &str) -> Result<&str, &'static str> {
     let path = path.trim_end_matches('/');
     let path = path.strip_prefix("./").unwrap_or(path);
     if path.split('/').any(|part| part == "." || part.is_empty()) && !matches!(path, "" | ".") {
-        return Err("the name is not in its plain form");
+        return Err("the name has empty parts or '.'");
     }
     Ok(if path == "." { "" } else { path })
 }

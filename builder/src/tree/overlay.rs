@@ -20,7 +20,7 @@ impl LayeredTree {
         let old = overlay.dir.path_of(OLD_MANIFEST);
         let there = overlay.dir.kind(OLD_MANIFEST);
         if there.map_err(|source| TreeError::Read { path: old.clone(), source })?.is_some() {
-            let problem = "owners and modes of an overlay stand in the file NAME.toml beside it";
+            let problem = "owners and modes of an overlay are in the file NAME.toml beside it";
             return Err(TreeError::NotLayable { path: old, problem });
         }
         self.layer = Arc::new(Layer { name: format!("overlay {}", overlay.name), is_overlay: true });
@@ -45,7 +45,7 @@ impl LayeredTree {
         match overlay.manifest.replace.iter().find(|(path, _)| unused.contains(path.as_str())) {
             Some((path, at)) => {
                 let problem =
-                    format!("{path} replaces nothing: no lower overlay has it, or this one has not");
+                    format!("{path} replaces nothing: no lower overlay has it, or this overlay does not");
                 Err(TreeError::BadRule { at: Box::new(at.clone()), problem })
             }
             None => Ok(()),
@@ -58,14 +58,14 @@ impl LayeredTree {
             _ => false,
         };
         if !is_empty {
-            let problem = "the name of a whiteout, but it is no empty file";
+            let problem = "it has the name of a whiteout, but is not an empty file";
             return Err(TreeError::BadWhiteout { path: found.on_disk.display().to_string(), problem });
         }
         let path = match whiteout {
             Whiteout::Path(path) => path.clone(),
             Whiteout::Content(folder) => format!("{folder}/*"),
             Whiteout::Reserved => {
-                let problem = "such names removed nothing even where they were known";
+                let problem = "names of this form are reserved";
                 return Err(TreeError::BadWhiteout { path: found.on_disk.display().to_string(), problem });
             }
         };

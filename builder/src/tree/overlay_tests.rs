@@ -127,14 +127,14 @@ fn whiteouts_remove_from_the_base_and_from_lower_overlays() {
 fn a_whiteout_that_removes_nothing_or_is_more_than_a_name_is_an_error() {
     let sample = Sample::new();
     sample.put("high/etc/.wh.modt", "");
-    assert_eq!(sample.error(), "overlay high removes /etc/modt, which no layer below it has");
+    assert_eq!(sample.error(), "overlay high removes /etc/modt, which no lower layer has");
     let sample = Sample::new();
     sample.put("high/srv/.wh..wh..opq", "");
-    assert_eq!(sample.error(), "overlay high removes /srv/*, which no layer below it has");
+    assert_eq!(sample.error(), "overlay high removes /srv/*, which no lower layer has");
     // A file of only this overlay is not in a lower layer.
     let sample = Sample::new();
     sample.put("high/etc/.wh.issue", "");
-    assert_eq!(sample.error(), "overlay high removes /etc/issue, which no layer below it has");
+    assert_eq!(sample.error(), "overlay high removes /etc/issue, which no lower layer has");
     let sample = Sample::new();
     sample.put("high/etc/.wh.motd", "text");
     assert!(matches!(sample.lay(), Err(TreeError::BadWhiteout { .. })));
@@ -192,13 +192,13 @@ fn a_rule_that_matches_nothing_is_an_error() {
         assert!(sample.error().contains(says), "{manifest}: {}", sample.error());
     }
     for (manifest, says) in [
-        ("[paths.\"/etc/issue\"]\nuid = 1\n", "stays there"),
-        ("[paths.\"etc/../x\"]\nuid = 1\n", "stays there"),
-        ("[paths.\"etc/issue\"]\n", "neither mode nor uid nor gid"),
+        ("[paths.\"/etc/issue\"]\nuid = 1\n", "stay inside the overlay"),
+        ("[paths.\"etc/../x\"]\nuid = 1\n", "stay inside the overlay"),
+        ("[paths.\"etc/issue\"]\n", "needs a mode, uid or gid"),
         ("[paths.\"etc/issue\"]\nmode = \"rw\"\n", "octal digits"),
         ("[paths.\"etc/issue\"]\nowner = 1\n", "unknown key \"owner\""),
-        ("[paths.\"etc/[\"]\nuid = 1\n", "no pattern"),
-        ("replace = [\"../x\"]\n", "stays there"),
+        ("[paths.\"etc/[\"]\nuid = 1\n", "not a valid pattern"),
+        ("replace = [\"../x\"]\n", "stay inside the overlay"),
     ] {
         sample.put("high.toml", manifest);
         let error = Site::load(sample.0.path()).unwrap_err().to_string();
@@ -246,8 +246,7 @@ fn a_file_replaced_by_a_link_after_the_check_is_not_read() {
     assert_eq!(
         error.to_string(),
         format!(
-            "cannot read {}: the path goes through a loop of symbolic links, or through a link that is not \
-             followed here",
+            "cannot read {}: the path goes through a loop of symbolic links, or through a link that psyops does not follow",
             motd.display()
         )
     );

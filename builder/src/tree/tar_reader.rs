@@ -117,7 +117,7 @@ fn parse(
     let no_numbers = || bad(&path, "a device without numbers");
     let body = match header.entry_type() {
         EntryType::Regular | EntryType::Continuous => {
-            let length = header.entry_size().map_err(|_| bad(&path, "the size is no number"))?;
+            let length = header.entry_size().map_err(|_| bad(&path, "the size is not a number"))?;
             check_extents(&extension.records, length).map_err(|problem| bad(&path, problem))?;
             let offset = entry.raw_file_position();
             Body::What(What::File(Content::InTar { tar: Arc::clone(tar), offset, length }))
@@ -130,9 +130,10 @@ fn parse(
         EntryType::Char => Body::What(device(header, true).ok_or_else(no_numbers)?),
         EntryType::Block => Body::What(device(header, false).ok_or_else(no_numbers)?),
         EntryType::Fifo => Body::What(What::Fifo),
-        _ => return Err(bad(&path, "an entry of a kind that a root does not have")),
+        _ => return Err(bad(&path, "an entry of a type that a root cannot have")),
     };
-    let metadata = metadata(header, extension.records).ok_or_else(|| bad(&path, "a field is no number"))?;
+    let metadata =
+        metadata(header, extension.records).ok_or_else(|| bad(&path, "a field is not a number"))?;
     Ok(Entry { path, body, metadata })
 }
 
@@ -143,7 +144,7 @@ fn check_extents(records: &BTreeMap<String, Vec<u8>>, length: u64) -> Result<(),
     }
     match records.get("size") {
         Some(size) if *size != length.to_string().into_bytes() => {
-            Err("the file is larger than a header can say")
+            Err("the file is larger than a tar header can express")
         }
         _ => Ok(()),
     }

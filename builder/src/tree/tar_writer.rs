@@ -58,7 +58,7 @@ impl Content {
 fn unchanged(file: File, path: &Path, length: u64) -> Result<Box<dyn Read>, TreeError> {
     let facts = file.metadata().map_err(|source| TreeError::Read { path: path.to_owned(), source })?;
     if facts.len() != length {
-        let problem = "the file changed while the tree was put together";
+        let problem = "the file changed while the tree was made";
         return Err(TreeError::NotLayable { path: path.to_owned(), problem });
     }
     Ok(Box::new(file.take(length)))

@@ -53,11 +53,11 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, trusted: &TrustedKeys) -> Che
         PART,
         match generation.cmp(&current) {
             Ordering::Less => Err(format!(
-                "older than the site's (generation {generation} of node {node}, site has {current})"
+                "older than the site's: generation {generation} of node {node}, the site has {current}"
             )),
             Ordering::Greater => Err(format!(
                 "generation {generation} of node {node}, newer than the site's generation {current}: this checkout of \
-                 the site is old"
+                 the site is out of date"
             )),
             Ordering::Equal if kept.bytes() != found.bytes() => Err(format!(
                 "generation {generation} of node {node}, but not the site's seal with this generation"
@@ -67,7 +67,7 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, trusted: &TrustedKeys) -> Che
                 Err(format!("generation {generation} of node {node}, below the site's least-serial {least}"))
             }
             Ordering::Equal if found.header().security_epoch != epoch => Err(format!(
-                "generation {generation} of node {node} runs on security epoch {} or later; the site has {epoch}",
+                "generation {generation} of node {node} needs security epoch {} or later; the site has {epoch}",
                 found.header().security_epoch
             )),
             Ordering::Equal => Ok(format!("generation {generation} of node {node}, as in the site")),
@@ -87,14 +87,14 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     let Some((slot, record)) =
         start_order(image).into_iter().find_map(|slot| Some((slot, slots.record(slot)?)))
     else {
-        return Check::of(PART, Err("no slot holds a system".into()));
+        return Check::of(PART, Err("no slot has a system".into()));
     };
     let said =
         format!("slot {slot} has release {}, security epoch {}", record.release, record.security_epoch);
     Check::of(
         PART,
         if (&record.release, record.security_epoch) == (&site.release, site.security_epoch) {
-            Ok(format!("{said}, as the site"))
+            Ok(format!("{said}, as in the site"))
         } else {
             let (release, epoch) = (&site.release, site.security_epoch);
             Err(format!("{said}; the site has release {release}, security epoch {epoch}"))
@@ -111,7 +111,7 @@ fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option
     Some(Check::of(
         PART,
         if found == current {
-            Ok(format!("{said}, as the site"))
+            Ok(format!("{said}, as in the site"))
         } else {
             Err(format!("{said}; the site has {current}"))
         },
@@ -121,7 +121,7 @@ fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option
 fn selector(selector: Option<(Sha256Digest, Sha256Digest)>) -> Check {
     const PART: &str = "selector";
     match selector {
-        None => Check::skipped(PART, "this builder has none to compare with: make build".into()),
+        None => Check::skipped(PART, "this builder has no selector to compare with; run `make build`".into()),
         Some((found, own)) if found == own => Check::of(PART, Ok(format!("this builder's, SHA-256 {own}"))),
         Some((found, own)) => {
             Check::of(PART, Err(format!("SHA-256 {found}; this builder has the one with SHA-256 {own}")))

@@ -122,7 +122,7 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
     assert_eq!((seen.is_whole(), seen.is_current()), (true, Some(false)), "{}", to_text(&seen));
     assert_eq!(
         of(&seen.current, "seal"),
-        &Err("older than the site's (generation 4 of node demo, site has 6)".into())
+        &Err("older than the site's: generation 4 of node demo, the site has 6".into())
     );
     assert_eq!(site_fixture.exit_code(&fixture), 3);
     // `psyops inspect --site` gives the same result.
@@ -133,7 +133,7 @@ fn a_seal_older_than_the_sites_is_not_current_and_has_its_own_exit_code() {
         svg: false,
         output: None,
     };
-    let older = "older than the site's (generation 4 of node demo, site has 6)";
+    let older = "older than the site's: generation 4 of node demo, the site has 6";
     let text = inspect_command::run(&arguments(false)).unwrap();
     assert!(text.lines().any(|line| line == format!("OLD  seal             {older}")), "{text}");
     let json: serde_json::Value =
@@ -158,11 +158,11 @@ fn a_floor_that_the_site_raised_makes_seal_and_system_not_current() {
     site_fixture.site.least_generation = 0;
     site_fixture.site.security_epoch = 2;
     let seen = site_fixture.look(&fixture);
-    let epoch = "generation 4 of node demo runs on security epoch 1 or later; the site has 2";
+    let epoch = "generation 4 of node demo needs security epoch 1 or later; the site has 2";
     assert_eq!(of(&seen.current, "seal"), &Err(epoch.into()));
     assert_eq!(
         of(&seen.current, "least generation"),
-        &Ok("slot a accepts generation 0 or later of node demo, as the site".into())
+        &Ok("slot a accepts generation 0 or later of node demo, as in the site".into())
     );
 }
 
@@ -172,7 +172,7 @@ fn a_newer_seal_and_another_seal_with_the_same_generation_are_not_current() {
     let fixture = site_fixture.image(&site_fixture.seal(4), site_fixture.site.release.as_str(), b"demo\n");
     site_fixture.keep(&site_fixture.seal(3));
     let newer =
-        "generation 4 of node demo, newer than the site's generation 3: this checkout of the site is old";
+        "generation 4 of node demo, newer than the site's generation 3: this checkout of the site is out of date";
     assert_eq!(of(&site_fixture.look(&fixture).current, "seal"), &Err(newer.into()));
     site_fixture.keep(&site_fixture.seal(4));
     let other = "generation 4 of node demo, but not the site's seal with this generation";
@@ -203,12 +203,12 @@ fn the_secret_partition_is_compared_with_the_seal() {
     site_fixture.keep(&seal);
     let release = site_fixture.site.release.as_str();
     let seen = site_fixture.look(&site_fixture.image(&seal, release, b"demo\n"));
-    let expected = "1 files as seal 4 says, opened with the node's own key";
+    let expected = "1 files match seal 4, opened with the node's own key";
     assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
     let other = site_fixture.image(&seal, release, b"evil\n");
     let seen = site_fixture.look(&other);
     let differs = |by: &str| {
-        format!("1 of 1 files are not as seal 4 says, opened with {by}: \"hostname\" has another content")
+        format!("1 of 1 files do not match seal 4, opened with {by}: \"hostname\" has different content")
     };
     assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the node's own key")));
     assert!(!seen.is_whole());
@@ -216,7 +216,7 @@ fn the_secret_partition_is_compared_with_the_seal() {
     let image = ImageReader::open(&other.image.path).unwrap();
     let (site, identity) = (Some(&site_fixture.site), Some(&site_fixture.admin));
     let seen = verify_for(&image, &Request { site, identity, ..Request::default() }).unwrap();
-    assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the identity that was given")));
+    assert_eq!(of(&seen.checks, "secret files"), &Err(differs("the identity from --identity")));
 }
 
 #[test]
@@ -236,7 +236,7 @@ fn an_identity_that_does_not_open_the_seal_is_not_damage() {
     );
     assert_eq!(seen.wrong_identity, Some(problem.clone()));
     assert_eq!(to_json(&seen)["identity_problem"], problem);
-    let expected = "1 files as seal 4 says, opened with the node's own key";
+    let expected = "1 files match seal 4, opened with the node's own key";
     assert_eq!(of(&seen.checks, "secret files"), &Ok(expected.into()));
 
     let folder = tempfile::tempdir().unwrap();
@@ -247,7 +247,7 @@ fn an_identity_that_does_not_open_the_seal_is_not_damage() {
         let (image, identity) = (fixture.image.path.clone(), Some(file.clone()));
         let arguments = command::VerifyArgs { image, site: None, selector: None, identity, json: false };
         let output = command::run(&arguments).unwrap();
-        assert!(output.to_string().contains("this identity does not open its seal"), "{output}");
+        assert!(output.to_string().contains("this identity does not open the seal"), "{output}");
         output.exit_code()
     };
     assert_eq!(code(&fixture), 65);

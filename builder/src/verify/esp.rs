@@ -33,7 +33,7 @@ pub(super) fn check(
     let made = esp::make(architecture, partition.size, serial, &found).map_err(|error| error.to_string())?;
     if let Some(offset) = difference(image, &made)? {
         return Err(format!(
-            "byte {offset} is not as the file system was made: written to since, or damaged"
+            "byte {offset} differs from what the builder wrote: the partition was written to later, or is damaged"
         ));
     }
     let digest = Sha256Digest::of(&found);
@@ -42,13 +42,13 @@ pub(super) fn check(
             "the selector has SHA-256 {digest}, not {}: damaged, or another version",
             Sha256Digest::of(wanted)
         )),
-        Some(_) => Ok(format!("the selector is the one that was given, SHA-256 {digest}")),
+        Some(_) => Ok(format!("the selector is the one from --selector, SHA-256 {digest}")),
         None => Ok(match own {
             Some(own) if own == found => {
-                format!("nothing on it but the selector of this builder, SHA-256 {digest}")
+                format!("only the selector of this builder, SHA-256 {digest}")
             }
-            Some(_) => format!("nothing on it but a selector that is not this builder's, SHA-256 {digest}"),
-            None => format!("nothing on it but a selector with SHA-256 {digest}"),
+            Some(_) => format!("only a selector, which is not this builder's, SHA-256 {digest}"),
+            None => format!("only a selector, SHA-256 {digest}"),
         }),
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn check(image: &ImageReader, slots: &Slots) -> Check {
     });
     let said = said.collect::<Vec<_>>().join("; ");
     match verdicts.first() {
-        None => Check::skipped(PART, "no slot holds a system, or there is no seal, that holds".into()),
+        None => Check::skipped(PART, "no slot has a valid system, or there is no valid seal".into()),
         Some((_, Verdict::Refuses(_))) => Check::of(PART, Err(said)),
         Some((_, Verdict::Starts(_))) => Check::of(PART, Ok(said)),
     }
@@ -66,11 +66,11 @@ fn verdict(image: &ImageReader, system: &LoaderConfig) -> Option<Verdict> {
     }
     let (least, own) = (system.least_generation.for_node(&header.node), system.security_epoch);
     let mut said = format!(
-        "takes generation {} from {place} (least generation {least}; security epoch {own}, at least {})",
+        "accepts generation {} from {place} (least generation {least}; security epoch {own}, at least {})",
         header.generation, header.security_epoch
     );
     for older in below {
-        said.push_str(&format!(", and not {older}"));
+        said.push_str(&format!(", but not {older}"));
     }
     Some(Verdict::Starts(said))
 }

@@ -69,7 +69,7 @@ fn an_image_whose_seal_asks_for_a_newer_system_is_not_whole() {
     bytes.extend_from_slice(signature.as_bytes());
     let fixture = fixture::image_of(&Recipe { seal: Some(&bytes), ..Recipe::plain(&key) });
     let expected =
-        "slot a refuses: seal-a: the seal asks for a system of security epoch 2 or later, this one has 1";
+        "slot a refuses: seal-a: the seal needs a system of security epoch 2 or later, this one has 1";
     assert_eq!(floors(&fixture), (false, Err(expected.into())));
 }
 
@@ -80,18 +80,18 @@ fn an_older_seal_in_the_other_slot_is_reported_by_verify_and_inspect() {
     least_generation.raise_all(4);
     let fixture = fixture::image_of(&Recipe { least_generation, ..Recipe::plain(&key) });
     let (_, alone) = floors(&fixture);
-    let takes = "slot a takes generation 4 from seal-a (least generation 4; security epoch 1, at least 1)";
+    let takes = "slot a accepts generation 4 from seal-a (least generation 4; security epoch 1, at least 1)";
     assert_eq!(alone, Ok(takes.into()));
     let seen = inspect::inspect(&fixture.image.path).unwrap();
     assert_eq!(seen.older_seal(), None);
     assert_eq!(inspect::to_json(&seen)["older_seal"], serde_json::Value::Null);
     put(&fixture, Slot::B, &seal_of(&key, 3));
-    let not = "and not seal-b: the seal of node demo has generation 3, this system accepts generation 4 or later: an \
+    let not = "but not seal-b: the seal of node demo has generation 3, this system accepts generation 4 or later: an \
                older seal was put back";
     assert_eq!(floors(&fixture), (true, Ok(format!("{takes}, {not}"))));
     let seen = inspect::inspect(&fixture.image.path).unwrap();
     let line =
-        "        seal-b is older (generation 3); nodes use seal-a (generation 4) where its signature holds\n";
+        "        seal-b is older (generation 3); nodes use seal-a (generation 4) if its signature is valid\n";
     assert!(inspect::to_text(&seen).contains(line), "{}", inspect::to_text(&seen));
     let json = inspect::to_json(&seen);
     assert_eq!(json["format"], 1);

@@ -169,10 +169,13 @@ pub fn compare_with_site(image: &ImageReader, site: &Site, own_selector: Option<
 fn keys(site: &Site) -> Check {
     const PART: &str = "keys";
     if site.accepted.is_some() {
-        return Check::of(PART, Ok(format!("those of the site {} that were accepted here", site.id)));
+        return Check::of(
+            PART,
+            Ok(format!("those of the site {} that were accepted on this workstation", site.id)),
+        );
     }
     let why = format!(
-        "no keys of the site {} were accepted here; checked with those that it names itself",
+        "no keys of the site {} were accepted on this workstation; checked with the keys in site.toml",
         site.id
     );
     Check::skipped(PART, why)
@@ -186,7 +189,7 @@ fn table(image: &ImageReader) -> Result<String, String> {
     let missing = missing.map(|role| format!("there is no partition {role}"));
     let faults: Vec<String> = image.table_faults().iter().cloned().chain(missing).collect();
     if faults.is_empty() {
-        Ok(format!("{} partitions, both copies hold and agree", image.partitions().len()))
+        Ok(format!("{} partitions, both copies of the table are valid and equal", image.partitions().len()))
     } else {
         Err(faults.join("; "))
     }
@@ -216,11 +219,14 @@ pub(crate) fn root(image: &ImageReader, slot: Slot, root: RootHash) -> Result<St
     let tree_length = to_usize(superblock.hash_device_size());
     let tree = image.read(Role::Verity(slot), Bytes(0), tree_length).map_err(|error| error.to_string())?;
     if !tree.starts_with(&superblock.encode()) {
-        return Err(format!("the superblock in {} has bytes that nobody writes", Role::Verity(slot)));
+        return Err(format!(
+            "the superblock in {} has bytes that the builder does not write",
+            Role::Verity(slot)
+        ));
     }
     let walked = verity::walk((image.storage(), partition.offset.0), (&superblock, &tree), root);
     walked.map_err(|error| format!("cannot be read: {error}"))?.map_err(|damage| damage.to_string())?;
-    Ok(format!("{} MiB, each block as the root hash says", length >> 20))
+    Ok(format!("{} MiB, each block matches the root hash", length >> 20))
 }
 
 /// The same, and checks the superblock of the squashfs; returns the bytes of the root.
@@ -238,7 +244,7 @@ pub(crate) fn squashfs(image: &ImageReader, slot: Slot, root: RootHash) -> Resul
 fn seal(image: &ImageReader, slot: Slot, trusted: &Result<TrustedKeys, String>) -> Result<String, String> {
     let unverified = match slot::seal(image, slot).map_err(|error| error.to_string())? {
         Err(SealError::Empty) if has_no_seal(image, slot.other()) => {
-            return Err("empty, and so is the other: the node would not know who it is".into());
+            return Err("both seal partitions are empty: the node could not open its secrets".into());
         }
         Err(SealError::Empty) => return Ok("empty".into()),
         other => other.map_err(|error| error.to_string())?,

@@ -49,7 +49,7 @@ pub(super) fn check(
         return skipped("the file system cannot be read");
     };
     let Some(seal) = trusted.as_ref().ok().and_then(|trusted| newest(image, trusted)) else {
-        return skipped("there is no seal that holds");
+        return skipped("there is no valid seal");
     };
     let Some(identity) = given else { return with_own(&volume, seal, "--identity is not given").into() };
     let found = identity.recipient();
@@ -58,13 +58,13 @@ pub(super) fn check(
     let opened =
         if found == seal.header().recipient { seal.open(identity) } else { seal.open_as_admin(identity) };
     if matches!(opened, Err(SealError::Payload { problem: BadPayload::NotForThisKey, .. })) {
-        let check = with_own(&volume, own, "the identity that was given does not open it");
+        let check = with_own(&volume, own, "the identity from --identity does not open it");
         let wrong = format!(
             "{found} does not open seal {number}: it is neither the key of node {node} nor an admin's"
         );
         return Compared { check, wrong_identity: Some(wrong) };
     }
-    compared(&volume, opened, "the identity that was given").into()
+    compared(&volume, opened, "the identity from --identity").into()
 }
 
 /// Compares the files with the seal, decrypted with the node's own key; `otherwise` is why the user's identity was not
@@ -96,7 +96,7 @@ fn own_identity(volume: &Ext4) -> Result<Option<NodeIdentity>, String> {
     match browse::secret_file(volume, AGE_KEY) {
         Ok((_, content)) => NodeIdentity::parse(&content)
             .map(Some)
-            .map_err(|problem| format!("{AGE_KEY} is not the node's identity: {problem}")),
+            .map_err(|problem| format!("{AGE_KEY} is not the node's key: {problem}")),
         Err(BrowseError::NotFound(_)) => Ok(None),
         Err(error) => Err(format!("{AGE_KEY}: {error}")),
     }
@@ -112,7 +112,7 @@ fn compare(volume: &Ext4, seal: &OpenedSeal, by: &str) -> Result<String, String>
     if !differences.is_empty() {
         let named = differences.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join("; ");
         return Err(format!(
-            "{} of {count} files are not as seal {} says, opened with {by}: {named}",
+            "{} of {count} files do not match seal {}, opened with {by}: {named}",
             differences.len(),
             seal.header().generation
         ));
@@ -125,10 +125,10 @@ fn compare(volume: &Ext4, seal: &OpenedSeal, by: &str) -> Result<String, String>
         .filter(|path| path.split('/').next() != Some(LOST_AND_FOUND))
         .map(|path| format!("{path:?}"))
         .collect();
-    let mut said = format!("{count} files as seal {} says, opened with {by}", seal.header().generation);
+    let mut said = format!("{count} files match seal {}, opened with {by}", seal.header().generation);
     if !unknown.is_empty() {
         let named = unknown.iter().take(MOST_NAMED).cloned().collect::<Vec<_>>().join(", ");
-        said.push_str(&format!("; {} that it does not know: {named}", unknown.len()));
+        said.push_str(&format!("; {} that are not in it: {named}", unknown.len()));
     }
     Ok(said)
 }
@@ -142,11 +142,11 @@ fn difference(volume: &Ext4, seal: &OpenedSeal, entry: &Entry) -> Option<String>
     };
     let (mode, owner) = (u32::from(facts.mode() & 0o7777), (facts.uid(), facts.gid()));
     if seal.content(&entry.path) != Some(content.as_slice()) {
-        return Some("has another content".into());
+        return Some("has different content".into());
     }
     if mode != entry.attributes.mode {
         return Some(format!("has mode {mode:04o} instead of {:04o}", entry.attributes.mode));
     }
     (owner != (entry.attributes.uid, entry.attributes.gid))
-        .then(|| format!("belongs to {}:{}", owner.0, owner.1))
+        .then(|| format!("has the owner {}:{}", owner.0, owner.1))
 }

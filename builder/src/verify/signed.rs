@@ -55,7 +55,7 @@ impl Slots {
             let system = slot::uki(image, slot).map(|uki| System::new(&uki, given.is_some(), &mut trusted));
             (slot, system)
         });
-        let trusted = trusted.ok_or_else(|| "no slot holds a system that says whom it trusts".into());
+        let trusted = trusted.ok_or_else(|| "no slot has a system with trusted keys".into());
         Self { systems: systems.into(), trusted }
     }
 
@@ -123,7 +123,7 @@ impl Slots {
         if trust.release != record.release || trust.site != trusted.site {
             let (site, release) = (&trust.site, &trust.release);
             return Err(format!(
-                "the UKI is release {release} of site {site}, the boot record says release {}, expected is site {}",
+                "the UKI is release {release} of site {site}; the boot record has release {}, the keys are those of site {}",
                 record.release, trusted.site
             ));
         }
@@ -160,7 +160,8 @@ fn trust(uki: &[u8]) -> Result<LoaderConfig, String> {
     let packed = uki.section(Section::Initrd).map_err(|error| error.to_string())?;
     let file = initramfs_reader::file(packed, paths::TRUST.trim_start_matches('/'), &limits::TRUST);
     let file = file.map_err(|error| format!("the initramfs in the UKI cannot be unpacked: {error}"))?;
-    let file = file.ok_or("the initramfs in the UKI has no trust file")?;
-    let text = String::from_utf8(file.content).map_err(|_| "the trust file in the UKI is no text")?;
-    LoaderConfig::decode(&text).map_err(|error| format!("the trust file in the UKI: {error}"))
+    let file = file.ok_or("the initramfs in the UKI has no loader settings (psyops/trust)")?;
+    let text = String::from_utf8(file.content)
+        .map_err(|_| "the loader settings in the UKI (psyops/trust) are not text")?;
+    LoaderConfig::decode(&text).map_err(|error| format!("in the UKI: {error}"))
 }

@@ -37,8 +37,13 @@ fn a_whole_image_passes_every_check() {
     assert!(seen.is_whole(), "{}", to_text(&seen));
     let text = to_text(&seen);
     for words in
-        ["both copies hold", "release 1.0", "3 MiB, each block", "generation 4 of node demo", "is whole"]
-    {
+        [
+        "both copies of the table are valid",
+        "release 1.0",
+        "3 MiB, each block",
+        "generation 4 of node demo",
+        "is whole",
+    ] {
         assert!(text.contains(words), "{words}: {text}");
     }
     let json = to_json(&seen);
@@ -180,8 +185,9 @@ fn with_the_sites_keys_nothing_is_unpacked_before_the_signature_is_verified() {
     let key = keys[0].id();
     let trusted = TrustedKeys { site: "site".parse().unwrap(), keys };
     let with = Slots::read(&image, Some(&trusted)).check(A).unwrap_err();
-    let expected =
-        format!("the UKI: its signature by key {key} does not fit its content: changed after it was signed");
+    let expected = format!(
+        "the UKI: its signature by key {key} does not match its content, which was changed after signing"
+    );
     assert_eq!(with, expected);
 }
 

@@ -27,7 +27,7 @@ pub fn to_text(verification: &Verification) -> String {
     }
     if verification.wrong_identity.is_some() {
         text.push_str(
-            "this identity does not open its seal: give that of an admin of its site with --identity\n",
+            "this identity does not open the seal: name the identity of an admin of the site with --identity\n",
         );
     }
     text

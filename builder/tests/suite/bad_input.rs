@@ -143,7 +143,7 @@ fn a_full_disk_leaves_nothing_behind() {
     let script = "mount -t tmpfs -o size=2m tmpfs full && \"$0\" --site site --node pi1 --output full/pi1.img; \
                   code=$?; ls -A full; exit $code";
     let output = fixture.command("unshare", &["-Urm", "sh", "-c", script, env!("CARGO_BIN_EXE_build-image")]);
-    fixture.failed(&output, 73, &["full/pi1.img", "no room left"]);
+    fixture.failed(&output, 73, &["full/pi1.img", "no space left"]);
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
 }
 
@@ -179,16 +179,16 @@ fn a_file_that_is_not_an_image_is_not_run_or_read() {
         fs::write(fixture.at("data/x.img"), vec![0; length]).unwrap();
         let output = fixture.command(env!("CARGO_BIN_EXE_psyops"), &["verify", "data/x.img"]);
         let complaint = String::from_utf8_lossy(&output.stderr);
-        for words in ["only", "no GPT", "end at byte", "no psyopsOS image", "x.img"] {
+        for words in ["only", "no GPT", "end at byte", "not a psyopsOS image", "x.img"] {
             assert!(complaint.matches(words).count() <= 1, "{length}: {words:?} in {complaint}");
         }
     }
     for (words, code, said) in [
-        (["cat", "data/x.img", "root/etc/passwd"], 65, "data/x.img has no partition table"),
+        (["cat", "data/x.img", "root/etc/passwd"], 65, "data/x.img has no valid partition table"),
         (["cat", "data/no.img", "root/etc/passwd"], 66, "data/no.img"),
-        (["diff", "data/x.img", "data/x.img"], 65, "data/x.img has no partition table"),
+        (["diff", "data/x.img", "data/x.img"], 65, "data/x.img has no valid partition table"),
         (["diff", "data/no.img", "data/x.img"], 66, "data/no.img"),
-        (["inspect", "data/x.img", "--svg"], 65, "data/x.img has no partition table"),
+        (["inspect", "data/x.img", "--svg"], 65, "data/x.img has no valid partition table"),
         (["inspect", "--output=x.svg", "data/x.img"], 2, "--svg"),
         (["diff", "data/x.img", "--all"], 2, "<B>"),
     ] {

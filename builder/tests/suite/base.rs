@@ -215,9 +215,7 @@ fn an_unvouched_package_is_not_fetched() {
     assert_eq!(
         error.report(),
         format!(
-            "site.lock: busybox-static 1 (and 1 more) is not vouched for by the site's signing key ({} is missing), nor by \
-             the archive's index (site.lock names none)\n  take the archive's present packages with: psyops lock update; or, \
-             if this lock is what it should be, sign it with: psyops lock sign",
+            "neither the site's signing key ({} is missing) nor the archive's index (site.lock has none) vouches for busybox-static 1 and 1 more in site.lock\n  to take the packages that the archive has now: psyops lock update; or, if the packages in this lock are right, sign it: psyops lock sign",
             signature.display()
         )
     );
@@ -240,8 +238,7 @@ fn the_first_build_refuses_an_unconfirmed_tar() {
     assert_eq!(
         error.report(),
         format!(
-            "the site has no site.lock yet, and the base (sha256 {digest}) is not vouched for by the archive's index (no \
-             archive lists a tar or an image)\n  look at it, and confirm it with: psyops lock update"
+            "the site has no site.lock yet, and the archive's index does not vouch for the base (sha256 {digest}) (no archive lists a tar or an image)\n  look at the packages and confirm them with: psyops lock update"
         )
     );
     assert!(!site.dir.join(LOCK_FILE).exists());

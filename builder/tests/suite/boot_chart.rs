@@ -121,10 +121,7 @@ fn the_command_draws_console_logs_and_reports_wrong_files() {
     let refused = psyops(&["other"]);
     let error = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert_eq!(refused.status.code(), Some(65), "{error}");
-    assert!(
-        error.contains("other holds no boot report") && error.contains("/run/psyops/boot.json"),
-        "{error}"
-    );
+    assert!(error.contains("other has no boot report") && error.contains("/run/psyops/boot.json"), "{error}");
     assert_eq!(psyops(&["missing"]).status.code(), Some(66));
     let from = psyops(&["console.log", "--from", "modules", "--json"]);
     let json: serde_json::Value = serde_json::from_slice(&from.stdout).unwrap();

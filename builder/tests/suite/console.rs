@@ -110,5 +110,5 @@ fn endless_console_output_is_not_kept_in_memory() {
     place.on_a_terminal(line);
     let said = fs::read_to_string(place.at("said")).unwrap();
     assert_eq!(fs::read_to_string(place.at("code")).unwrap().trim(), "1", "{said}");
-    assert!(said.contains("the console said more than 16 MiB before"), "{said}");
+    assert!(said.contains("the console printed more than 16 MiB before"), "{said}");
 }

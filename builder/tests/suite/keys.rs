@@ -158,11 +158,11 @@ fn options_for_keys_work_behind_the_subcommand_and_a_missing_key_is_named() {
     let fixture = Fixture::new();
     fs::rename(fixture.key("signing.key"), fixture.at("elsewhere")).unwrap();
     let (said, _) = fixture.ends("keys passphrase --site site --new-passphrase-fd 3", 0);
-    let missing = format!("{} is not there", fixture.key("signing.key").display());
+    let missing = format!("{} does not exist", fixture.key("signing.key").display());
     assert!(said.contains(&missing), "{said}");
     fs::rename(fixture.at("elsewhere"), fixture.key("signing.key")).unwrap();
     let (said, _) = fixture.ends("keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd 4", 0);
-    assert!(!said.contains("is not there"), "{said}");
+    assert!(!said.contains("does not exist"), "{said}");
     fixture.ends("secret set wifi --site site --passphrase-fd 4 </dev/null", 0);
     let identity = fixture.key("admin.age.txt");
     fixture
@@ -179,8 +179,7 @@ fn status_says_why_a_key_cannot_be_used() {
     assert_eq!(
         said,
         format!(
-            "admin's identity: {}, missing\nsigning key: {}\n  cannot be used: the signing key {} has mode 0644: others can \
-             read it\n  take it from others: chmod 600 {}\n",
+            "admin's identity: {}, missing\nsigning key: {}\n  cannot be used: the signing key {} has mode 0644: other users can read it\n  allow only yourself to read it: chmod 600 {}\n",
             fixture.key("admin.age.txt").display(),
             path.display(),
             path.display(),
@@ -208,13 +207,13 @@ fn no_passphrase_an_empty_one_and_a_closed_descriptor_each_have_their_own_words(
         assert!(first.contains(what) && second.contains(next), "{words}: {complaint}");
     };
     let seal = "seal --site site --all --passphrase-fd";
-    let empty = "the passphrase that came from the descriptor 6 for the admin's identity";
-    told(&format!("{seal} 6 6</dev/null"), 77, empty, "a line of the descriptor has a passphrase");
-    told(&format!("{seal} 6 6< <(echo)"), 77, empty, "a line of the descriptor has a passphrase");
+    let empty = "the passphrase from the descriptor 6 for the admin's identity";
+    told(&format!("{seal} 6 6</dev/null"), 77, empty, "write one on each line of the descriptor");
+    told(&format!("{seal} 6 6< <(echo)"), 77, empty, "write one on each line of the descriptor");
     let closed = "the descriptor 9 is not open";
     told(&format!("{seal} 9"), 66, closed, "open it for the same command: --passphrase-fd 9 9< FILE");
     let folder = "cannot read passphrases from the descriptor 6";
-    told(&format!("{seal} 6 6</"), 74, folder, "let it lead to a file or a pipe: --passphrase-fd 6 6< FILE");
+    told(&format!("{seal} 6 6</"), 74, folder, "connect it to a file or a pipe: --passphrase-fd 6 6< FILE");
 
     let new = "keys passphrase --site site --passphrase-fd 3 --new-passphrase-fd";
     told(

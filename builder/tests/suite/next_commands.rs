@@ -95,13 +95,16 @@ fn printed_commands_for_keys_work() {
     fixture.leads("psyops keys passphrase --site 'my site' --new-passphrase-fd 3 3</dev/null", 65, remove, 0);
     fs::remove_file(fixture.at("config/psyops/lab/lab.trust.toml")).unwrap();
     let said = fixture.ends(show, 0);
-    assert!(said.starts_with("no keys of the site lab are accepted here yet; it names:\n"), "{said}");
-    assert!(!said.contains("the site says the same"), "{said}");
+    assert!(
+        said.starts_with("no keys of the site lab are accepted on this workstation yet; its keys are:\n"),
+        "{said}"
+    );
+    assert!(!said.contains("the site has the same keys"), "{said}");
     fixture.next(show, 0, accept);
     let said = fixture.ends(accept, 0);
     let (first, _) = said.split_once('\n').unwrap();
     assert!(first.starts_with("accepted for the site lab, the first ones on this workstation ("), "{said}");
-    assert!(fixture.ends(show, 0).ends_with("the site says the same\n"));
+    assert!(fixture.ends(show, 0).ends_with("the site has the same keys\n"));
     assert!(fixture.ends(accept, 0).starts_with("accepted for the site lab ("));
     // A committer adds a key: the user accepts it by its text, or on a terminal, which does not exist here.
     fixture.edit(

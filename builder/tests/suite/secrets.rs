@@ -134,7 +134,7 @@ fn a_seal_is_made_again_only_for_a_reason() {
     assert_eq!(seal.reasons, ["motd changed"]);
     home.replace("nodes/demo.toml", "mode = \"0644\"", "mode = \"0600\"");
     let seal = home.prepare().seal;
-    assert_eq!(seal.reasons, ["motd is to lie otherwise"]);
+    assert_eq!(seal.reasons, ["motd has other settings (mode, owner, store or install)"]);
     assert_eq!(seal.opened.header().generation.number(), 4);
     assert!(home.prepare().seal.reasons.is_empty());
 }
@@ -181,7 +181,7 @@ fn another_signing_key_is_a_reason() {
     home.replace("site.toml", new, key.public().as_str());
     home.accept(&[key.public().as_str(), new]);
     let seal = home.prepare().seal;
-    assert_eq!(seal.reasons, ["it was signed by a key that is no longer the site's"]);
+    assert_eq!(seal.reasons, ["the site no longer has the key that signed it"]);
     assert_eq!(seal.opened.header().generation.number(), 3);
 }
 
@@ -195,7 +195,7 @@ fn a_damaged_seal_is_not_silently_replaced() {
     fs::write(&prepared.seal.path, &bytes).unwrap();
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::BadContent);
-    assert!(error.report().contains("changed after it was signed"), "{}", error.report());
+    assert!(error.report().contains("changed after signing"), "{}", error.report());
     assert_eq!(fs::read(&prepared.seal.path).unwrap(), bytes);
 }
 
@@ -287,7 +287,7 @@ fn a_jump_of_the_generation_is_refused_even_under_the_right_signature() {
     assert_eq!(
         error.to_string(),
         format!(
-            "{} has the generation {}; the last one of node demo that is known here is 1",
+            "{} has the generation {}, far from the last one of node demo that this workstation knows: 1",
             first.seal.path.display(),
             highest + 1
         )
@@ -348,7 +348,7 @@ fn a_seal_goes_above_what_its_node_has_seen() {
     assert_eq!(error.class(), Class::Refused);
     assert_eq!(
         error.to_string(),
-        format!("--above {far} is far above the last generation of node demo that is known here, 10")
+        format!("--above {far} is far above the last generation of node demo that this workstation knows: 10")
     );
     assert_eq!(home.prepare().seal.opened.header().generation.number(), 10, "nothing was made");
 }
@@ -577,7 +577,7 @@ fn a_seal_that_its_own_system_would_refuse_is_not_put_into_an_image() {
     let asks = home.prepare().check_system(&trust).unwrap_err();
     assert_eq!(
         asks.to_string(),
-        "node demo would not start: the seal asks for a system of security epoch 1 or later, this one has 0"
+        "node demo would not start: the seal needs a system of security epoch 1 or later, this one has 0"
     );
 }
 
@@ -590,7 +590,8 @@ fn a_floor_is_not_raised_above_a_generation_that_jumped() {
     fs::write(&first.seal.path, forged(&home, jumped, &first.credentials.signing)).unwrap();
     let error = raise(&home.site(), None, Raise::Generation, &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    let (path, known) = (first.seal.path.display(), "the last one of node demo that is known here is 1");
+    let (path, known) =
+        (first.seal.path.display(), "far from the last one of node demo that this workstation knows: 1");
     assert_eq!(error.to_string(), format!("{path} has the generation {jumped}; {known}"));
     assert_eq!(fs::read(home.at("site/site.toml")).unwrap(), site_toml);
 }
@@ -629,7 +630,7 @@ fn a_floor_far_above_all_generations_is_refused() {
     fs::write(home.at("site/site.toml"), format!("least-serial = {floor}\n{text}")).unwrap();
     let error = prepare(&home.site(), "demo", &home.locations()).unwrap_err();
     assert_eq!(error.class(), Class::Refused);
-    let expected = format!("site.toml has least-serial {floor}, far above 0, which was in use here");
+    let expected = format!("site.toml has least-serial {floor}, far above 0, which this workstation used");
     assert!(error.report().contains(&expected));
     assert_eq!(fs::read(&first.path).unwrap(), first.bytes);
     fs::write(home.at("site/site.toml"), format!("least-serial = {}\n{text}", floor - 1)).unwrap();

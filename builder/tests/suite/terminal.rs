@@ -34,7 +34,7 @@ fn talk(fixture: &Fixture, words: &str, answers: &[(&str, &str)]) -> (i32, Strin
     (running.wait().unwrap().code().unwrap(), text)
 }
 
-const TO_ACCEPT: &str = "to accept that, type the key (Enter leaves it as it is): ";
+const TO_ACCEPT: &str = "to accept that, type the key (Enter skips it): ";
 
 #[test]
 fn a_key_is_accepted_only_where_it_is_typed_in_full() {
@@ -68,7 +68,7 @@ fn an_answer_counts_only_for_its_question() {
 #[test]
 fn passphrases_are_asked_for_once_and_not_shown() {
     let fixture = Fixture::new();
-    let (first, second) = ("New passphrase: ", "The same again: ");
+    let (first, second) = ("New passphrase: ", "The same passphrase again: ");
     let (code, text) =
         talk(&fixture, "keys passphrase --site site", &[(first, "correct horse"), (second, "correct horsf")]);
     assert_ne!(code, 0, "{text}");

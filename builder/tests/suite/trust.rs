@@ -21,7 +21,7 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
     let before = names(&fixture.at("site"));
     let expected = format!(
         "error: the keys of the site lab are not those that were accepted on this workstation\n  | site.toml has the admin \
-         recipient {other}, which was not accepted here\n"
+         recipient {other}, which was not accepted on this workstation\n"
     );
     let refused: [&[&str]; 6] = [
         &["seal", "--site", "site", "--all"],
@@ -44,7 +44,7 @@ fn a_committer_who_adds_a_recipient_gets_nothing() {
     assert_eq!(shown["differences"], serde_json::json!([added("site.toml", "added")]));
     // Without a terminal, only keys that were named are accepted.
     let (_, complaint) = fixture.ends(&["trust", "accept", "--site", "site"], 77);
-    assert!(complaint.contains("there is no terminal on which it could be typed"), "{complaint}");
+    assert!(complaint.contains("there is no terminal to ask on"), "{complaint}");
     fixture.ends(&["trust", "accept", "--site", "site", "age1wrong"], 66);
     fixture.ends(&["seal", "--site", "site", "--all"], 77);
     let (said, _) = fixture.ends(&["trust", "accept", "--site", "site", &other], 0);
@@ -72,7 +72,7 @@ fn a_site_of_an_older_version_is_accepted_at_its_first_use_and_says_so() {
     }
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 0);
     assert!(
-        complaint.starts_with("accepted the keys of the site lab, which are this workstation's own: "),
+        complaint.starts_with("accepted the keys of the site lab, which this workstation made: "),
         "{complaint}"
     );
     assert!(complaint.contains("signed trust.toml with the accepted keys"), "{complaint}");
@@ -124,7 +124,7 @@ fn changed_keys_or_ids_are_reported_before_a_missing_key() {
         let seal = ["seal", "--site", "site", "--all"];
         for words in [seal.to_vec(), [&seal[..], &named].concat()] {
             let (_, complaint) = fixture.ends(&words, 77);
-            assert!(complaint.contains("nothing of a site other was accepted"), "{words:?}: {complaint}");
+            assert!(complaint.contains("no keys of a site other were accepted"), "{words:?}: {complaint}");
         }
         assert!(!keys.join("other.trust.toml").exists());
         if trust_file {
@@ -145,8 +145,7 @@ fn a_site_with_a_changed_id_is_not_checked_with_its_own_keys() {
     for file in ["trust.toml", "trust.toml.minisig"] {
         fs::remove_file(fixture.at("site").join(file)).unwrap();
     }
-    let expected =
-        "error: nothing of a site other was accepted on this workstation, where keys of lab were\n";
+    let expected = "error: no keys of a site other were accepted on this workstation, only keys of lab\n";
     let commands: [&[&str]; 5] = [
         &["verify", "site/site.toml", "--site", "site"],
         &["verify-build", "site/site.toml", "--site", "site"],
@@ -176,6 +175,7 @@ fn without_accepted_keys_the_used_keys_are_reported() {
     fs::rename(fixture.at("config"), fixture.at("elsewhere")).unwrap();
     let (said, complaint) = fixture.ends(&["known-hosts", "--site", "site"], 0);
     assert!(said.starts_with("pi1 ssh-ed25519 "), "{said}");
-    let expected = "no keys of the site lab were accepted on this workstation, so those count that it names";
+    let expected =
+        "no keys of the site lab were accepted on this workstation, so the keys in site.toml are used";
     assert!(complaint.contains(expected), "{complaint}");
 }

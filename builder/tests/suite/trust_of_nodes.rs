@@ -33,9 +33,7 @@ fn a_committer_who_changes_a_nodes_key_or_adds_a_node_gets_nothing() {
     let known = text.lines().find_map(|line| line.strip_prefix("recipient = ")).unwrap().trim_matches('"');
     fs::write(&path, text.replace(known, &mine)).unwrap();
     fs::write(fixture.at("site/nodes/evil.toml"), format!("recipient = \"{mine}\"\n")).unwrap();
-    for (node, words) in
-        [("pi1", ", and the one that is known here is "), ("evil", ", which was not accepted here")]
-    {
+    for (node, words) in [("pi1", ", but age1"), ("evil", ", which was not accepted on this workstation")] {
         let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--node", node], 77);
         let expected = format!("nodes/{node}.toml has the node key {mine}{words}");
         assert!(complaint.contains(&expected), "{complaint}");
@@ -69,7 +67,7 @@ fn a_host_key_changed_by_a_committer_is_refused() {
     let (before, _) = fixture.ends(&["known-hosts", "--site", "site"], 0);
     let known = before.strip_prefix("pi1 ").unwrap().trim_end().to_owned();
     let differs = |key: &str| {
-        format!("the SSH host key of node pi1 is {key}, and the one that is known here is {known}\n")
+        format!("the SSH host key of node pi1 is {key}, but {known} was accepted on this workstation\n")
     };
     // Everyone can read the public half, and every committer can replace it.
     let public = fixture.at("site/secrets/nodes/pi1/ssh_host_ed25519_key.pub");
@@ -102,7 +100,10 @@ fn a_host_key_changed_by_a_committer_is_refused() {
     fs::rename(&notes, &elsewhere).unwrap();
     refused();
     let (said, _) = fixture.ends(&["known-hosts", "--site", "site"], 0);
-    assert!(said.starts_with("# pi1: its host key in the site is not known on this workstation"), "{said}");
+    assert!(
+        said.starts_with("# pi1: the host key in the site is not accepted on this workstation"),
+        "{said}"
+    );
     fs::rename(&elsewhere, &notes).unwrap();
     // The owner of the site may change it.
     fixture.ends(&["trust", "accept", "--site", "site", found.split_once(' ').unwrap().1], 0);
@@ -117,8 +118,9 @@ fn a_host_key_planted_for_a_new_node_is_refused() {
     fixture.ends(&["seal", "--site", "site", "--all"], 0);
     fs::write(fixture.at("site/nodes/git.example.toml"), "").unwrap();
     let planted = plant_host_key(&fixture, "git.example").public_words().unwrap();
-    let expected =
-        format!("the SSH host key of node git.example is {planted}, which was not accepted here\n");
+    let expected = format!(
+        "the SSH host key of node git.example is {planted}, which was not accepted on this workstation\n"
+    );
     for words in [&["seal", "--site", "site", "--all"][..], &["known-hosts", "--site", "site"]] {
         let (said, complaint) = fixture.ends(words, 77);
         assert!(said.is_empty() && complaint.contains(&expected), "{words:?}: {complaint}");
@@ -135,7 +137,7 @@ fn a_host_key_planted_for_a_new_node_is_refused() {
     let planted = plant_host_key(&fixture, "pi1").public_words().unwrap();
     let (_, complaint) = fixture.ends(&["seal", "--site", "site", "--all"], 77);
     assert!(
-        complaint.contains(&format!("node pi1 is {planted}, which was not accepted here")),
+        complaint.contains(&format!("node pi1 is {planted}, which was not accepted on this workstation")),
         "{complaint}"
     );
 }
@@ -168,8 +170,8 @@ fn a_committer_who_lowers_a_floor_is_refused() {
         let was = lower(path, key);
         let now = was - 1;
         let expected = match now {
-            0 => format!("{name} no longer has {key} {was}, which was in use here\n"),
-            _ => format!("{name} has {key} {now}, and {was} was in use here\n"),
+            0 => format!("{name} no longer has {key} {was}, which this workstation used\n"),
+            _ => format!("{name} has {key} {now}, but this workstation used {was}\n"),
         };
         for words in [
             &["seal", "--site", "site", "--all"][..],

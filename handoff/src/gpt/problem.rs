@@ -161,7 +161,7 @@ impl fmt::Display for Problem {
             Self::Revision { found } => write!(f, "GPT header of an unknown revision {found:#010x}"),
             Self::HeaderSize { found } => write!(f, "GPT header of {found} bytes"),
             Self::HeaderCrc32 { says, found } => {
-                write!(f, "GPT header damaged: its checksum is {found:08x}, it says {says:08x}")
+                write!(f, "GPT header damaged: its checksum is {found:08x}, but it has {says:08x}")
             }
             Self::MyLba { says, read_at } => {
                 write!(f, "GPT header of block {says} found in block {read_at}")
@@ -180,7 +180,7 @@ impl fmt::Display for Problem {
                 write!(f, "GPT with {blocks} blocks of entries from block {says}, where entries cannot be")
             }
             Self::PartitionEntryArrayCrc32 { says, found } => {
-                write!(f, "GPT entries damaged: their checksum is {found:08x}, the header says {says:08x}")
+                write!(f, "GPT entries damaged: their checksum is {found:08x}, but the header has {says:08x}")
             }
             Self::EndsBeforeItBegins { entry, starting, ending } => {
                 write!(f, "partition {entry} ends at block {ending}, before it begins at block {starting}")
@@ -196,7 +196,7 @@ impl fmt::Display for Problem {
                 write!(f, "partitions {first} and {second} have the same GUID {guid}")
             }
             Self::Cut { end, size } => {
-                write!(f, "it would end at byte {end}, and there are only {size}: the image was cut")
+                write!(f, "it would end at byte {end}, but there are only {size}: the image is cut off")
             }
         }
     }

@@ -138,7 +138,7 @@ impl RawConfigure {
         let deadline = match self.deadline {
             None => DEFAULT_DEADLINE,
             Some(seconds) => NonZeroU32::new(seconds)
-                .ok_or_else(|| wrong("configure.deadline", "0", &"it is at least 1 second"))?,
+                .ok_or_else(|| wrong("configure.deadline", "0", &"it must be at least 1 second"))?,
         };
         Ok(ConfigureLimits { deadline, retries: self.retries.unwrap_or(DEFAULT_RETRIES) })
     }

@@ -47,7 +47,7 @@ fn why_not(disk: &Disk, esp: Option<Guid>) -> Option<String> {
     if let Some(wanted) = esp {
         let found: Vec<_> = disk.with_role(Role::Esp).collect();
         if !found.iter().any(|partition| partition.entry.guid == wanted) {
-            return Some("its ESP is another than the one that was booted".into());
+            return Some("its ESP is not the one that this machine booted from".into());
         }
     }
     let missing: Vec<&str> = NEEDED
@@ -132,7 +132,7 @@ mod tests {
             (blank, "/dev/sda: no GPT"),
             (early, "/dev/sda: the kernel has no device for partition data yet"),
             (twice, "/dev/sda: two partitions control, numbers 2 and 13"),
-            (disk("sda", 0xbb), "/dev/sda: its ESP is another than the one that was booted"),
+            (disk("sda", 0xbb), "/dev/sda: its ESP is not the one that this machine booted from"),
             (without(disk("sda", 0xaa), Role::Root(Slot::A)), "/dev/sda: has no partition root-a"),
         ] {
             let disks = [disk];

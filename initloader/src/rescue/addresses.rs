@@ -49,9 +49,9 @@ pub(crate) fn learn(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) {
     boot.report.generation = heard.generation;
     match heard.addresses(ended, patience) {
         Ok(addresses) => boot.addresses = addresses,
-        Err(problem) => boot.log.error(&format!(
-            "no fixed address is known for this rescue, network cards ask by DHCP: {problem}"
-        )),
+        Err(problem) => boot
+            .log
+            .error(&format!("no fixed address is known, so the network cards of rescue use DHCP: {problem}")),
     }
 }
 
@@ -85,7 +85,7 @@ fn read(mut boot: Boot, esp: Option<Guid>, trust: &LoaderConfig) -> i32 {
 /// Runs the steps up to the node's addresses; an error has the problem and the remedy.
 fn steps(boot: &mut Boot, esp: Option<Guid>, trust: &LoaderConfig) -> Result<(), String> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| {
-        advised(&format!("cannot have a mount namespace: {}", errno.desc()), "start the other slot")
+        advised(&format!("cannot create a mount namespace: {}", errno.desc()), "start the other slot")
     })?;
     let failed = |failure: Failure| advised(&failure.problem, &failure.remedy);
     let disk = boot.step("disk", disk::deadline(boot), |boot| disk::run(boot, esp)).map_err(failed)?;
@@ -125,16 +125,16 @@ impl Heard {
             (_, Ok(Ended::TimedOut)) => Err(advised(
                 &format!("the node's seal and key could not be read within {} s", patience.as_secs()),
                 &format!(
-                    "look above for what was waited for; try another port or another stick (`reboot -n` does not wait \
+                    "the lines above say what was missing; try another port or another stick (`reboot -n` does not wait \
                      for this one); {DEVICE_TIMEOUT}=SECONDS on the kernel command line waits longer"
                 ),
             )),
             (_, Ok(ended)) => Err(advised(
-                &format!("what reads the node's seal and key came to no end ({ended:?})"),
+                &format!("the process that reads the node's seal and key failed ({ended:?})"),
                 "report this, with what `log` shows",
             )),
             (_, Err(errno)) => Err(advised(
-                &format!("nothing can be started that reads the node's seal and key: {}", errno.desc()),
+                &format!("cannot start the process that reads the node's seal and key: {}", errno.desc()),
                 "give the machine more memory",
             )),
         }

@@ -57,7 +57,7 @@ fn make_key(boot: &mut Boot) -> bool {
     let work = || run_program(KEY_MAKER, &["dropbearkey", "-t", "ed25519", "-f", KEY]);
     let ended = process::run(Uptime::now().plus(KEY_DEADLINE), work, |line| lines.push(line.to_owned()));
     if ended != Ok(Ended::Exited(0)) {
-        boot.log.error(&format!("no SSH: {KEY_MAKER} makes no key: {}", lines.join("; ")));
+        boot.log.error(&format!("no SSH: {KEY_MAKER} cannot make a host key: {}", lines.join("; ")));
         return false;
     }
     let fingerprint = lines.iter().find_map(|line| line.strip_prefix("Fingerprint: ")).unwrap_or("?");

@@ -70,7 +70,7 @@ fn converse(
 
 /// The list of commands that can be typed.
 pub(super) fn known() -> String {
-    format!("known here: {}", RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
+    format!("known commands: {}", RESTRICTED_COMMANDS.map(|(_, usage)| usage).join(", "))
 }
 
 /// The next line, without its end; of one that is too long only the beginning, one byte longer than any command may be.

@@ -31,13 +31,13 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
     let mut lines = Vec::new();
     match policy.console {
         ConsoleAccess::Off => lines.push(format!(
-            "The site lets nobody in by a console. This machine tries again after {} s.",
+            "The site allows no login on a console. This machine boots again after {} s.",
             policy.retry_after
         )),
         ConsoleAccess::Password(_) => lines.push(
             match policy.access {
-                RescueAccess::Shell => "A shell is here for the site's rescue password.",
-                RescueAccess::Commands => "Commands, and no shell, are here for the site's rescue password.",
+                RescueAccess::Shell => "Enter the site's rescue password for a shell.",
+                RescueAccess::Commands => "Enter the site's rescue password for commands (no shell).",
             }
             .into(),
         ),
@@ -58,7 +58,8 @@ fn ways_in(policy: &RescuePolicy) -> Vec<String> {
         lines.push(format!("retry, exit          boot again         {program:<14} {what}"));
         lines.push("reboot, poweroff     restart or switch off".into());
         lines.push(if policy.keep_keys {
-            "The site lets everything stay mounted: the node's keys lie open.".into()
+            "The site keeps everything mounted in rescue (keep-keys): the node's keys can be read here."
+                .into()
         } else {
             "All file systems of the node are unmounted; its keys are not in memory.".into()
         });
@@ -93,6 +94,6 @@ mod tests {
         let policy = RescuePolicy { console: ConsoleAccess::Shell, ..RescuePolicy::default() };
         assert!(ways_in(&policy).join("\n").contains("not in memory"));
         let open = RescuePolicy { keep_keys: true, ..policy };
-        assert!(ways_in(&open).join("\n").contains("lie open"));
+        assert!(ways_in(&open).join("\n").contains("can be read here"));
     }
 }

@@ -95,7 +95,7 @@ impl Sessions {
         });
         match forked {
             Ok(pid) => self.children.push(Child { pid, service, not_started: read }),
-            Err(errno) => log.error(&format!("{service:?} is not served: fork: {}", errno.desc())),
+            Err(errno) => log.error(&format!("cannot start {service:?}: fork: {}", errno.desc())),
         }
     }
 
@@ -114,7 +114,7 @@ impl Sessions {
             }
             if deadline.remaining().is_zero() {
                 if !self.has_session() {
-                    boot.log.info("nobody is here");
+                    boot.log.info("no user is logged in: booting again");
                     return Left::Retry;
                 }
                 deadline = Uptime::now().plus(patience);
@@ -168,7 +168,7 @@ impl Sessions {
             (WaitStatus::Exited(..), Service::Console(_)) if started => return Some(Left::Retry),
             // Started again, it would end the same way.
             (WaitStatus::Exited(_, code), service) => {
-                log.error(&format!("{service:?} is not served any more: exit status {code}"));
+                log.error(&format!("{service:?} is not started again: it ended with exit status {code}"));
             }
             // Killed by another process: that is not a request to boot. Their /dev may be gone, too.
             (_, service) => {

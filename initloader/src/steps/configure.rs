@@ -49,7 +49,7 @@ impl StepError for ConfigureError {
             }
             Self::Failed(_) | Self::TimedOut(_) => {
                 format!(
-                    "read {}/configure-identity.log, and mend the role or command that it names",
+                    "read {}/configure-identity.log, and correct the role or command that it names",
                     paths::LOGS
                 )
             }
@@ -97,7 +97,7 @@ fn agent(boot: &mut Boot, trust: &LoaderConfig) -> Result<(), ConfigureError> {
 /// The work of the child process: changes into the root, then runs the agent. It never returns to the boot.
 fn in_new_root() -> i32 {
     if let Err(errno) = unshare(CloneFlags::CLONE_NEWNS) {
-        return say(&format!("cannot have a mount namespace: {}", errno.desc()));
+        return say(&format!("cannot create a mount namespace: {}", errno.desc()));
     }
     if let Err(error) = handover::move_kernel_mounts() {
         return say(&error.to_string());

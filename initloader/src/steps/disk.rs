@@ -28,10 +28,10 @@ const SETTLE: Duration = Duration::from_secs(3);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum DiskError {
     /// The kernel's events cannot be received.
-    #[error("no events from the kernel (netlink socket): {}", .0.desc())]
+    #[error("cannot listen for new devices (netlink socket): {}", .0.desc())]
     NoEvents(nix::errno::Errno),
     /// The disk did not appear.
-    #[error("no disk that fits within {} s: {wanted}; {}", waited.as_secs(), present(.disks))]
+    #[error("no matching disk within {} s: {wanted}; {}", waited.as_secs(), present(.disks))]
     None {
         /// How long the step waited.
         waited: Duration,
@@ -41,7 +41,7 @@ pub(crate) enum DiskError {
         disks: Vec<String>,
     },
     /// More than one disk matches.
-    #[error("{} disks fit and nothing tells them apart: {}", .0.len(), .0.join("; "))]
+    #[error("{} disks match, and nothing distinguishes them: {}", .0.len(), .0.join("; "))]
     Several(Vec<String>),
 }
 
@@ -116,8 +116,8 @@ fn wait_for(boot: &mut Boot, events: &Uevents, esp: Option<Guid>) -> Result<Disk
     let patience = patience(boot);
     let deadline = start.plus(patience);
     let wanted = match esp {
-        Some(guid) => format!("wanted is the disk with the ESP {guid}, which was booted"),
-        None => "wanted is the one disk with psyopsOS partitions".into(),
+        Some(guid) => format!("looking for the disk with the ESP {guid}, from which this machine booted"),
+        None => "looking for a single disk with psyopsOS partitions".into(),
     };
     let mut next_report = start.plus(REPORT_EVERY);
     loop {

@@ -41,7 +41,7 @@ impl StepError for EarlyError {
             Self::Mount(_) => "start the other slot; this kernel lacks what the system needs",
             Self::Truncated => "give the machine more memory, or write the image again",
             Self::NoTrust(_) | Self::LoaderConfig(_) => {
-                "build the image again; this one has no valid trust file"
+                "build the image again; the loader settings in this one are not valid"
             }
         }
         .into()
@@ -88,7 +88,7 @@ pub(crate) fn run(boot: &mut Boot, mounted: Result<(), EarlyError>) -> Result<Lo
     match clock::at_least(trust.build_time) {
         Ok(WallClock::Kept) => {}
         Ok(WallClock::SetToBuildTime) => {
-            boot.log.info("the clock was earlier than this system; it says now when that was built");
+            boot.log.info("the clock was before the build time of this system; set to the build time");
         }
         Err(error) => boot.log.error(&format!("the clock cannot be set: {}", error.desc())),
     }

@@ -55,7 +55,7 @@ impl StepError for HandoverError {
     }
 
     fn remedy(&self) -> String {
-        "start the other slot; this root cannot be given over to".into()
+        "start the other slot; the init of this root cannot be started".into()
     }
 }
 
@@ -108,7 +108,7 @@ pub(crate) fn execute(boot: &mut Boot, root: &MountedRoot) -> Result<Infallible,
     let mut arguments = vec![program.clone()];
     match systemd::arguments(&root.init, boot.started) {
         Ok(words) => arguments.extend(words.into_iter().filter_map(|word| CString::new(word).ok())),
-        Err(error) => boot.log.error(&format!("systemd is not told when this boot began: {error}")),
+        Err(error) => boot.log.error(&format!("cannot tell systemd when this boot began: {error}")),
     }
     arguments.extend(std::env::args_os().skip(1).filter_map(|word| CString::new(word.as_bytes()).ok()));
     let environment: Vec<CString> = std::env::vars_os()

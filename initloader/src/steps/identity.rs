@@ -32,7 +32,7 @@ pub(crate) enum IdentityError {
         expected: Recipient,
     },
     /// The file does not have a usable identity.
-    #[error("{file} holds no usable identity: {problem}; the seal is for {expected}")]
+    #[error("{file} has no usable age identity: {problem}; the seal is for {expected}")]
     Malformed {
         /// The file and its partition.
         file: String,
@@ -70,7 +70,7 @@ impl StepError for IdentityError {
         match self {
             Self::Seal(_) => format!("write the stick again on the workstation: {WRITE_STICK}"),
             Self::Other { .. } => format!(
-                "use the stick that belongs to this seal, or make its secret partition again on the workstation: \
+                "use the stick of this node, or make its secret partition again on the workstation: \
                  {WRITE_SECRETS}"
             ),
             _ => format!(

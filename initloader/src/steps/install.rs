@@ -19,7 +19,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_mins(1);
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum InstallError {
     /// A file of the loader's own for the running system, or one of the two trees.
-    #[error("{} cannot be put in place: {}", place.display(), errno.desc())]
+    #[error("cannot write {}: {}", place.display(), errno.desc())]
     Own {
         /// The path that cannot be written.
         place: PathBuf,
@@ -27,7 +27,7 @@ pub(crate) enum InstallError {
         errno: Errno,
     },
     /// A file of the seal.
-    #[error("{path} (required = {:?}) cannot be put at {}: {}", required.word(), place.display(), errno.desc())]
+    #[error("{path} (required = {:?}) cannot be installed at {}: {}", required.word(), place.display(), errno.desc())]
     File {
         /// The file's path in the seal.
         path: RelativePath,
@@ -48,8 +48,8 @@ impl StepError for InstallError {
     fn remedy(&self) -> String {
         let (Self::Own { errno, .. } | Self::File { errno, .. }) = self;
         match errno {
-            Errno::ENOSPC => "let the site give the root's overlay more memory (overlay-size)",
-            _ => "look what the root has in that place, and give the file another one in the site",
+            Errno::ENOSPC => "set a larger overlay-size in the site, so that the root's overlay has room",
+            _ => "look at what the root has at that path, and set another `install` path for the file in the site",
         }
         .into()
     }

@@ -83,7 +83,10 @@ fn load_all(boot: &mut Boot, modules: &[Module]) {
     let (mut loaded, mut failed) = (0_u32, 0_u32);
     for module in modules {
         if boot.arguments.blacklists(&module.name) {
-            boot.log.info(&format!("module {} is not loaded: the kernel command line says so", module.name));
+            boot.log.info(&format!(
+                "module {} is not loaded: it is excluded on the kernel command line",
+                module.name
+            ));
             continue;
         }
         for need in &module.needs {
@@ -106,7 +109,7 @@ fn load_all(boot: &mut Boot, modules: &[Module]) {
     }
     let (aside, probing) = (boot.set_aside.len(), boot.probing.names().len());
     boot.log.info(&format!(
-        "{loaded} kernel modules loaded, {failed} failed, {probing} looking for their devices, {aside} set aside"
+        "{loaded} kernel modules loaded, {failed} failed, {probing} looking for their devices, {aside} not needed so far"
     ));
 }
 

@@ -76,12 +76,12 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
         Err(error) => return unrepaired(boot, &NotRepaired::Compare(error), &Comparison::default()),
     };
     for unknown in before.unknown.iter().chain(&before.unreadable) {
-        boot.log.info(&format!("on the secret partition and unknown to the seal: {}", unknown.display()));
+        boot.log.info(&format!("on the secret partition but not in the seal: {}", unknown.display()));
         boot.report.unknown.push(unknown.display().to_string());
     }
     boot.report.verified = before.same.len() as u64;
     if !before.needs_repair(seal.manifest()) {
-        boot.log.info(&format!("{} files on the secret partition are as the seal says", before.same.len()));
+        boot.log.info(&format!("{} files on the secret partition match the seal", before.same.len()));
         return Ok(());
     }
     for difference in &before.differing {
@@ -101,7 +101,7 @@ pub(crate) fn run(boot: &mut Boot, store: &SecretStore, seal: &OpenedSeal) -> Re
     match repaired(boot, store, seal, &before) {
         Ok(after) => {
             boot.report.verified = after.same.len() as u64;
-            boot.log.info(&format!("repaired; {} files are as the seal says", after.same.len()));
+            boot.log.info(&format!("repaired; {} files match the seal", after.same.len()));
             Ok(())
         }
         Err(error) => unrepaired(boot, &error, &before),
@@ -124,7 +124,7 @@ fn repaired(
         Err(error) => (error.repaired.clone(), Some(error)),
     };
     for one in done {
-        boot.log.info(&format!("secret partition: {} put right", one.path.display()));
+        boot.log.info(&format!("secret partition: {} repaired", one.path.display()));
         boot.report.repaired.push(one.path.display().to_string());
     }
     if let Some(error) = failed {

@@ -45,7 +45,7 @@ pub(crate) enum RootError {
     #[error("no root hash on the kernel command line ({}=...)", kernel_arguments::ROOT_HASH)]
     NoHash,
     /// The text on the kernel command line is not a root hash.
-    #[error("{0:?} on the kernel command line is no root hash")]
+    #[error("{0:?} on the kernel command line is not a root hash")]
     BadHash(String),
     /// No slot has the root with this hash.
     #[error("no slot has the root {root}: {}", .reasons.join("; "))]
@@ -190,7 +190,7 @@ fn examine(disk: &Disk, slot: Slot, root: RootHash) -> Result<FoundSlot, String>
     {
         let size = sysfs::number(Path::new("/sys/class/block").join(&device.name).join("size")).unwrap_or(0);
         if size.saturating_mul(512) < needed {
-            return Err(format!("{device} is smaller than the {needed} bytes that belong there"));
+            return Err(format!("{device} is smaller than its {needed} bytes of content"));
         }
     }
     Ok(FoundSlot { slot, data, hashes, superblock })
@@ -225,7 +225,7 @@ fn named(error: RootError, device: &BlockDevice) -> RootError {
 fn damaged_or_unfit(error: CannotRun, device: &BlockDevice) -> RootError {
     match error {
         CannotRun::Open { path, errno: Errno::EIO } => {
-            let problem = format!("{} does not hash to what the hash tree says", path.display());
+            let problem = format!("{} does not match its hash tree", path.display());
             RootError::Damaged { device: device.clone(), problem }
         }
         other => RootError::Init(other),

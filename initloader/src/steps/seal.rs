@@ -47,7 +47,9 @@ impl StepError for NoSeal {
 
     fn remedy(&self) -> String {
         match self {
-            Self::TrustedKey(_) => "build the image again; its trust file is damaged".into(),
+            Self::TrustedKey(_) => {
+                "build the image again; the loader settings in this one are damaged".into()
+            }
             Self::NoneHolds(_) => format!("write the stick again on the workstation: {WRITE_STICK}"),
             Self::Replaced(_) => format!(
                 "write the stick again on the workstation: {WRITE_STICK}; if no admin of the site put an older seal \

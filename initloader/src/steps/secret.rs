@@ -48,7 +48,7 @@ pub(crate) enum SecretError {
         error: std::io::Error,
     },
     /// The partition does not have the file system of a secret store.
-    #[error("the secret partition {device} holds {problem}")]
+    #[error("the secret partition {device} has {problem}")]
     NotAStore {
         /// The device of the secret partition.
         device: BlockDevice,

@@ -34,7 +34,7 @@ impl StepError for Infallible {
 pub(crate) fn run(boot: &mut Boot) -> Result<Option<Guid>, Infallible> {
     let folder = Path::new(efivar::FOLDER);
     if !folder.exists() {
-        boot.log.info("no UEFI firmware behind this start");
+        boot.log.info("this machine was not started by UEFI firmware, so no slot is known");
         return Ok(None);
     }
     if let Err(error) = mounts::mount("efivarfs", efivar::FOLDER, "efivarfs", DATA_ONLY, "") {
@@ -66,7 +66,7 @@ pub(crate) fn run(boot: &mut Boot) -> Result<Option<Guid>, Infallible> {
     }
     let esp = esp.and_then(|value| efivar::utf16(&value)).map(|text| (text.parse(), text));
     if let Some((Err(error), text)) = &esp {
-        boot.log.error(&format!("{} says {}: {error}", efivar::DEVICE_PART_UUID, Shown(text)));
+        boot.log.error(&format!("the EFI variable {} is {}: {error}", efivar::DEVICE_PART_UUID, Shown(text)));
     }
     Ok(esp.and_then(|(guid, _)| guid.ok()))
 }

@@ -21,7 +21,7 @@ pub enum EncryptFailed {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum DecryptFailed {
     /// Not an age file, binary or armored.
-    #[error("it is no age file")]
+    #[error("it is not an age file")]
     NotAge,
     /// It is not encrypted to this public key.
     #[error("it is not encrypted to {0}")]

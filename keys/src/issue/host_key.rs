@@ -22,10 +22,12 @@ pub enum BadHostKey {
     #[error("making an SSH host key failed: {0}")]
     Failed(String),
     /// Not an intact OpenSSH private key file.
-    #[error("it is no intact OpenSSH private key: {0}")]
+    #[error("it is not a valid OpenSSH private key: {0}")]
     Malformed(String),
     /// Under a passphrase, which an SSH server cannot ask for at boot.
-    #[error("the host key is under a passphrase; remove it (ssh-keygen -p -N '')")]
+    #[error(
+        "the host key is protected by a passphrase, which no node can enter; remove it (ssh-keygen -p -N '')"
+    )]
     Encrypted,
 }
 

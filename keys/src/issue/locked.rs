@@ -35,13 +35,13 @@ impl Work {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum LockedError {
     /// The passphrase is not the right one.
-    #[error("the passphrase is not the right one")]
+    #[error("the passphrase is wrong")]
     WrongPassphrase,
     /// The file is not under a passphrase: it is encrypted to keys, or damaged.
-    #[error("the file is not an age file under a passphrase")]
+    #[error("the file is not an age file that a passphrase protects")]
     NotPassphrase,
     /// The file requires more work than [`Work::MOST`].
-    #[error("opening the file takes more work than is allowed (1 GiB of memory, scrypt work factor 20)")]
+    #[error("opening the file needs more work than the limit (1 GiB of memory, scrypt work factor 20)")]
     TooMuchWork,
     /// The decrypted content is not an identity.
     #[error(transparent)]
@@ -53,7 +53,7 @@ pub enum LockedError {
 
 /// A key could not be put under a passphrase.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("putting the key under a passphrase failed: {0}")]
+#[error("cannot encrypt the key with the passphrase: {0}")]
 pub struct LockFailed(String);
 
 impl From<SigningFailed> for LockFailed {

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 #[derive(Debug, Error)]
 pub enum BuildError {
     /// Two files have the same path.
-    #[error("{0} is given to the node twice")]
+    #[error("the node has two files with the path {0}")]
     Twice(RelativePath),
     /// Content that is not valid for the file's kind.
     #[error("{path} {problem}")]

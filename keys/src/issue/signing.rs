@@ -25,10 +25,10 @@ use zeroize::Zeroizing;
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadSigningKey {
     /// Not a text of two lines.
-    #[error("it is no minisign secret key file (two lines: a comment and the key)")]
+    #[error("it is not a minisign secret key file (two lines: a comment and the key)")]
     NotAKey,
     /// A key under a passphrase.
-    #[error("the key is under a passphrase")]
+    #[error("the key is protected by a passphrase")]
     Encrypted,
     /// The parts of the key do not match each other.
     #[error("the key is damaged")]

@@ -56,7 +56,7 @@ impl Comparison {
 
 /// The store as a whole could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("cannot read the secret store {}: {}", path.display(), errno.desc())]
+#[error("cannot read the secret files in {}: {}", path.display(), errno.desc())]
 pub struct CompareError {
     /// The store's folder.
     pub path: PathBuf,

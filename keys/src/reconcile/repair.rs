@@ -114,9 +114,9 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Errno(errno) => f.write_str(errno.desc()),
-            Self::Differs(_) => f.write_str("the medium returns something else than was written"),
-            Self::NoKey(what) => write!(f, "it is the node's key and never written: {what}"),
-            Self::NotInSeal => f.write_str("the seal does not know it"),
+            Self::Differs(_) => f.write_str("reading it back returned something else than was written"),
+            Self::NoKey(what) => write!(f, "it is the node's key, which a node never writes: {what}"),
+            Self::NotInSeal => f.write_str("it is not in the seal"),
         }
     }
 }
@@ -135,7 +135,7 @@ pub struct Failure {
 
 /// Some files could not be repaired; the others were.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{} of the secret store could not be repaired; first: {}", failures.len(),
+#[error("{} files on the secret partition could not be repaired; the first: {}", failures.len(),
     failures.first().map(ToString::to_string).unwrap_or_default())]
 pub struct RepairError {
     /// What was repaired.

@@ -77,7 +77,7 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadHeader {
     /// It does not begin with [`FIRST_LINE`].
-    #[error("this is no seal: it does not begin with {FIRST_LINE:?}")]
+    #[error("this is not a seal: it does not begin with {FIRST_LINE:?}")]
     NotASeal,
     /// A seal of another format version.
     #[error("the seal has format version {0:?}, this program reads version 1")]
@@ -86,10 +86,10 @@ pub enum BadHeader {
     #[error("the header does not end within {LONGEST} bytes")]
     Endless,
     /// Bytes that are not text.
-    #[error("the header is no UTF-8 text")]
+    #[error("the header is not UTF-8 text")]
     NotText,
     /// Another line is in the place of this field.
-    #[error("header: {found:?} stands where {field:?} is expected")]
+    #[error("header: {field:?} is expected, not {found:?}")]
     Missing {
         /// The name of the field.
         field: &'static str,
@@ -105,7 +105,7 @@ pub enum BadHeader {
         problem: String,
     },
     /// A value that is not written in its only valid form.
-    #[error("header, field {field:?}: {found:?} should be written {expected:?}")]
+    #[error("header, field {field:?}: {found:?} should be written as {expected:?}")]
     Spelling {
         /// The name of the field.
         field: &'static str,

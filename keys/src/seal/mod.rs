@@ -39,7 +39,7 @@ pub enum SealError {
         found: usize,
     },
     /// Bytes other than zero follow the seal; holds their offset.
-    #[error("something follows the seal where only zeros belong, at byte {0}")]
+    #[error("there is data after the seal, at byte {0}, where only zeros are expected")]
     Trailing(usize),
     /// The signature is not valid.
     #[error("seal of site {site}, node {node}: {problem}")]
@@ -74,8 +74,8 @@ pub enum SealError {
     },
     /// Made for another key than the available one.
     #[error(
-        "the seal of node {node} is for the key {expected}, but the identity at hand is {found}; \
-         use the stick that belongs to this seal, or make its secret partition again on the workstation: {WRITE_SECRETS}"
+        "the seal of node {node} is for the key {expected}, but the key on this stick is {found}; \
+         use the stick of this node, or make its secret partition again on the workstation: {WRITE_SECRETS}"
     )]
     OtherRecipient {
         /// The node of the seal.
@@ -86,7 +86,7 @@ pub enum SealError {
         found: Recipient,
     },
     /// The signed payload does not open, or its parts do not match.
-    #[error("the signed payload of node {node} is of no use: {problem}")]
+    #[error("the signed content of the seal of node {node} is not valid: {problem}")]
     Payload {
         /// The node of the seal.
         node: Name,
@@ -97,7 +97,7 @@ pub enum SealError {
 
 /// A genuine seal that requires a newer system than this one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the seal asks for a system of security epoch {floor} or later, this one has {own}")]
+#[error("the seal needs a system of security epoch {floor} or later, this one has {own}")]
 pub struct SystemTooOld {
     /// The lowest security epoch that the seal accepts.
     pub floor: u32,
@@ -190,7 +190,7 @@ impl UnverifiedSeal {
         let (content, signature) =
             self.bytes.split_at_checked(self.signed_length).unwrap_or((&self.bytes, &[]));
         let signature =
-            std::str::from_utf8(signature).map_err(|_| error(BadSignature::Malformed("it is no text")))?;
+            std::str::from_utf8(signature).map_err(|_| error(BadSignature::Malformed("it is not text")))?;
         let signer = signature::verify(content, signature, trusted).map_err(error)?.id();
         if self.header.site != *site {
             return Err(SealError::OtherSite { expected: site.clone(), found: self.header.site });

@@ -27,10 +27,10 @@ pub const LOST_AND_FOUND: &str = "lost+found";
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum BadPayload {
     /// Not an age file.
-    #[error("it is no age file")]
+    #[error("it is not an age file")]
     NotAge,
     /// The age file is not encrypted to this key, although the header says so.
-    #[error("it is not encrypted to the identity at hand")]
+    #[error("it is not encrypted to this node's key")]
     NotForThisKey,
     /// Encrypted to this key, and damaged.
     #[error("its encryption is damaged")]
@@ -53,16 +53,16 @@ pub enum BadPayload {
         problem: &'static str,
     },
     /// This name is in the tar but not in the manifest.
-    #[error("its tar holds {0:?}, which the manifest does not know")]
+    #[error("its tar has {0:?}, which is not in its manifest")]
     Unknown(String),
     /// This file is in the tar twice.
-    #[error("its tar holds {0} twice")]
+    #[error("its tar has {0} twice")]
     Twice(RelativePath),
     /// This file is in the manifest but not in the tar.
     #[error("the content of {0} is missing")]
     Missing(RelativePath),
     /// A content does not have the size in its entry.
-    #[error("the content of {path} has {found} bytes, its entry says {expected}")]
+    #[error("the content of {path} has {found} bytes, its manifest entry {expected}")]
     Size {
         /// The path of the entry.
         path: RelativePath,
@@ -72,7 +72,7 @@ pub enum BadPayload {
         found: usize,
     },
     /// The content of this file does not have the digest in its entry.
-    #[error("the content of {0} has another SHA-256 than its entry says")]
+    #[error("the SHA-256 of {0} is not that of its manifest entry")]
     Digest(RelativePath),
     /// A content that is not valid for its kind.
     #[error("{path} {problem}")]
@@ -142,17 +142,17 @@ pub(crate) fn check_paths(manifest: &Manifest) -> Result<(), BadPayload> {
     for entry in &manifest.entries {
         let text = entry.path.as_str();
         if text == AGE_KEY || text.starts_with("age.key/") {
-            return bad(&entry.path, "is the place of the node's identity");
+            return bad(&entry.path, "is reserved for the node's key");
         }
         if text.split('/').any(|part| part == TEMPORARY) {
-            return bad(&entry.path, "is the name of repairs under way");
+            return bad(&entry.path, "is reserved for the temporary files of repairs");
         }
         if text.split('/').next() == Some(LOST_AND_FOUND) {
-            return bad(&entry.path, "belongs to the file system");
+            return bad(&entry.path, "is reserved by the file system");
         }
         let folder = format!("{text}/");
         if paths.range(&*folder..).next().is_some_and(|next| next.starts_with(&folder)) {
-            return bad(&entry.path, "is a file and a folder at once");
+            return bad(&entry.path, "is both a file and a folder");
         }
     }
     Ok(())

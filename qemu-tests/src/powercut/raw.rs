@@ -238,7 +238,7 @@ impl RawWriter {
             }
             Self::ControlMarkGood => {
                 let area = control::read(&whole())?;
-                let record = area.current().context("no control record holds")?;
+                let record = area.current().context("no control record is valid")?;
                 // The sequence counts the writes, and a run after a cut may write once more.
                 format!("{:?}", ControlRecord { sequence: 0, ..record.clone() })
             }

@@ -41,7 +41,7 @@ pub fn run(starts: usize, seed: u64) -> Result<Tally> {
 }
 
 fn outcome_of(vm: &SelectorVm, old: &ControlRecord, new: &ControlRecord, start: bool) -> Result<Outcome> {
-    let held = vm.disk.control()?.current().context("no control record holds")?.clone();
+    let held = vm.disk.control()?.current().context("no control record is valid")?.clone();
     let outcome = if held == *new { Outcome::New } else { Outcome::Old };
     ensure!(outcome == Outcome::New || held == *old, "neither the old nor the new record holds: {held:?}");
     if start {

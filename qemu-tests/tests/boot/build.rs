@@ -71,7 +71,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
     // Another program writes to the image: it is built again.
     fs::write(place.path("alpha.img"), "something else")?;
     let steps = made(&place.build("alpha")?);
-    assert_eq!(steps, [("image".to_owned(), "the result was not there any more".to_owned())]);
+    assert_eq!(steps, [("image".to_owned(), "the result was no longer in the store".to_owned())]);
 
     // A damaged file in the store is not used as a result.
     succeed(Command::new("sh").current_dir(place.path("cache/psyops")).args([
@@ -88,7 +88,7 @@ fn only_what_changed_is_made_and_why_says_what_that_was() -> Result<()> {
                 old=$(dd if=\"$file\" bs=1 skip=$from count=1 status=none | od -An -tu1); \
                 printf \"\\\\$(printf %03o $(( old ^ 1 )))\" | dd of=\"$file\" bs=1 seek=$from conv=notrunc status=none";
     for (file, found) in [
-        ("roots/*/root.squashfs", Some("of its data (4 KiB each) is another than the root hash says")),
+        ("roots/*/root.squashfs", Some("of its data (4 KiB each) does not match the root hash")),
         ("derived/kernel-*/boot/vmlinuz-*", Some("vmlinuz")),
         ("derived/uki-*.efi", None),
         ("derived/busybox-*", None),

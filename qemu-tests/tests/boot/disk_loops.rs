@@ -50,7 +50,7 @@ fn a_disk_under_a_loop_device_is_in_use_though_the_kernel_would_give_it_away() -
     };
     ensure!(uses(&below)?.is_empty(), "{:?}", uses(&below)?);
     let above = LoopDevice::at(203, below.path())?;
-    ensure!(uses(&below)? == ["loop203 is made of it"], "{:?}", uses(&below)?);
+    ensure!(uses(&below)? == ["loop203 uses it"], "{:?}", uses(&below)?);
     // Once a second process has opened it exclusively, the first one cannot.
     let alone = open(&Disk::of(above.path())?, false)?;
     match open(&Disk::of(above.path())?, false) {

@@ -144,11 +144,11 @@ fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
     ensure!(free["content"]["table"] == "gpt" && free["refusal"]["code"] == 87, "{free}");
     let cases = [
         ("mounted", 82, "mounted at /mnt (vda1)"),
-        ("held", 82, "dm-0 is made of it (vda1)"),
+        ("held", 82, "dm-0 uses it (vda1)"),
         ("mapped", 82, "mounted at /mnt (vda1, dm-0)"),
         ("swap", 82, "swap (vda2)"),
-        ("root", 83, "the running system's root (vda1)"),
-        ("mapped-root", 83, "the running system's root (vda1, dm-0)"),
+        ("root", 83, "the root of the running system (vda1)"),
+        ("mapped-root", 83, "the root of the running system (vda1, dm-0)"),
     ];
     for (case, code, first) in cases {
         let disk = disk(&said, case, "vda")?;
@@ -184,7 +184,7 @@ fn each_use_of_a_disk_is_found_and_refused_with_its_own_code() -> Result<()> {
     ];
     codes.iter().try_for_each(|(case, code)| ended(&said, case, *code))?;
     ensure!(
-        said.contains("It holds an old secret partition.") && said.contains("its size in bytes"),
+        said.contains("It has an old secret partition on it.") && said.contains("its size in bytes"),
         "{said}"
     );
     // The content is there, and psyops does not overwrite it without confirmation.
@@ -250,7 +250,7 @@ fn each_refusal_of_flash_has_its_own_code_and_writes_nothing() -> Result<()> {
     ensure!(own["flash"] == true && own["bus"] == "usb" && own["refusal"].is_null(), "{own}");
     let advice = strange["refusal"]["advice"].as_str().unwrap_or_default();
     ensure!(strange["refusal"]["code"] == 89 && advice.ends_with("--overwrite test/alpha"), "{strange}");
-    for line in ["  holds   node alpha of site test (gpt)", "  flash   would write it", "  serial  none"] {
+    for line in ["  content node alpha of site test (gpt)", "  flash   would write it", "  serial  none"] {
         ensure!(said.contains(line), "{line} is missing:\n{said}");
     }
     let codes = [
@@ -397,7 +397,7 @@ fn an_unprivileged_user_writes_through_sudo_and_only_what_it_opened() -> Result<
         ensure!(said.contains(&format!("[{case}] exit {code}\n")), "{case} did not end with {code}:\n{said}");
     }
     ensure!(said.contains("[unconfirmed] unchanged") && said.contains("[done] e2fsck 0"), "{said}");
-    ensure!(said.contains("you may not write /dev/vda1") && said.contains("install sudo"), "{said}");
+    ensure!(said.contains("no permission to write to /dev/vda1") && said.contains("install sudo"), "{said}");
     let disks = said.split_once("[seen]\n").and_then(|(_, rest)| rest.split_once("[seen] end"));
     let disks: Value = serde_json::from_str(disks.context("no list")?.0)?;
     let disk = &disks["disks"][0];

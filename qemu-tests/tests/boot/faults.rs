@@ -41,7 +41,7 @@ fn with_a_damaged_root(stick: &Stick) -> Result<()> {
     stick.flip(Role::Root(Slot::A), 10)
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "it stands where harm stands")]
+#[expect(clippy::unnecessary_wraps, reason = "it is used where harm is")]
 fn unharmed(_: &Stick) -> Result<()> {
     Ok(())
 }
@@ -107,7 +107,7 @@ fn install_degraded_boots_without_the_file_and_does_not_begin_the_run() -> Resul
     let report = harmed(FaultAction::Degraded, "lacks-boot", unharmed)?.boot_and_power_off()?.report;
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     ensure!(has_fault(&report, "install")?.contains("token"), "{report:?}");
-    ensure!(has_fault(&report, "configure")?.contains("not begun"), "{report:?}");
+    ensure!(has_fault(&report, "configure")?.contains("not started"), "{report:?}");
     Ok(())
 }
 
@@ -118,7 +118,7 @@ fn restarts(fault: &str, node: &str, harm: fn(&Stick) -> Result<()>) -> Result<(
     setup.on_reset = OnReset::End;
     let mut machine = Machine::start(&setup)?;
     machine.wait_for_line(&format!("psyops fault: {fault} (step"), DEADLINE)?;
-    machine.wait_for_line("restarting: the try is spent", Duration::from_mins(1))?;
+    machine.wait_for_line("restarting: this try is used up", Duration::from_mins(1))?;
     machine.wait_for_end(Duration::from_mins(1))?;
     ensure!(!machine.console().contains(handoff::marker::HANDOVER), "{}", machine.console());
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
@@ -155,13 +155,13 @@ fn reboot_ends_in_rescue_when_no_try_is_left() -> Result<()> {
     let mut booted = stick.boot_cold()?;
     assert_eq!(booted.seen.report.outcome, Outcome::Rescue);
     let console = booted.machine.console();
-    assert_eq!(console.matches("restarting: the try is spent").count(), 2, "{console}");
+    assert_eq!(console.matches("restarting: this try is used up").count(), 2, "{console}");
     ensure!(console.contains("no slot has a try left"), "{console}");
     // Leaving rescue makes one more attempt, and does not start the counting again.
     booted.machine.send("exit\n")?;
     let again = builder::run::watch::wait_for_report(&mut booted.machine, DEADLINE)?;
     assert_eq!(again.report.outcome, Outcome::Rescue);
-    ensure!(booted.machine.console().contains("no restart: the selector started it for rescue"));
+    ensure!(booted.machine.console().contains("no restart: the selector started this system for rescue"));
     Ok(())
 }
 
@@ -250,7 +250,7 @@ fn a_file_that_only_the_run_needs_lets_the_boot_go_on_and_the_run_not_begin() ->
     assert_eq!((report.outcome, report.configure), (Outcome::Degraded, Configure::Failed), "{report:?}");
     assert_eq!(report.missing, ["token"]);
     let reason = has_fault(&report, "configure")?;
-    ensure!(reason.contains("not begun") && reason.contains("token"), "{reason}");
+    ensure!(reason.contains("not started") && reason.contains("token"), "{reason}");
     Ok(())
 }
 

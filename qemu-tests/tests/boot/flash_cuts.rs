@@ -53,7 +53,7 @@ fn pulled_out(seed: u64) -> Result<()> {
         let whole = is_sound_or_no_disk(&stick.medium()).with_context(after)?;
         // Before the first write the old content is still there. After the last one, it may be complete without a
         // report.
-        let begun = said.text().contains("nothing starts from it");
+        let begun = said.text().contains("no machine starts from it");
         ensure!(whole || said.code != 0, "{}", after());
         ensure!(said.code == 0 || said.code == 94, "{}", after());
         ensure!(said.code == 0 || begun || whole == was_whole, "{}", after());

@@ -249,7 +249,7 @@ fn a_root_that_rots_while_it_runs_panics_and_costs_a_try() -> Result<()> {
     let panic = "Kernel panic - not syncing: dm-verity device corrupted";
     let mut booted = rots(&fixture, &stick, stick.cold(), panic)?;
     // From firmware again: this start uses a try, finds the root damaged, and the next one starts the other slot.
-    booted.machine.wait_for("restarting: the try is spent", DEADLINE)?;
+    booted.machine.wait_for("restarting: this try is used up", DEADLINE)?;
     assert_eq!(stick.control()?.effective().slots.a.tries_left, 2);
     Ok(())
 }

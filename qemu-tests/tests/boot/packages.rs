@@ -193,7 +193,7 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     succeed(&mut place.psyops(&[&UPDATE[..], &["--yes"]].concat()))?;
     let present = fs::read_to_string(&path)?;
     let (code, said) = code_and_words(&place.psyops(&UPDATE).output()?);
-    ensure!(code == Some(0) && said.contains("packages, as it was"), "{code:?} {said}");
+    ensure!(code == Some(0) && said.contains("packages, unchanged"), "{code:?} {said}");
     // An older lock: one package had another version, and another one was missing.
     let (head, packages) = present.split_once("[[package]]").context("a lock without packages")?;
     let mut packages: Vec<String> = packages.split("[[package]]").map(str::to_owned).collect();
@@ -233,7 +233,10 @@ fn renewing_the_lock_says_first_what_changes_and_asks() -> Result<()> {
     // A lock that another process has changed is not overwritten.
     let other = old.replace("0-old", "0-other");
     let (code, said) = on_a_terminal(&place, || Ok(fs::write(&path, &other)?), "y\n")?;
-    ensure!(code == Some(77) && said.contains("not what it was when you were asked"), "{code:?} {said}");
+    ensure!(
+        code == Some(77) && said.contains("site.lock was changed while you were asked"),
+        "{code:?} {said}"
+    );
     assert_eq!(fs::read_to_string(&path)?, other);
     fs::write(&path, &old)?;
     let (code, said) = on_a_terminal(&place, || Ok(()), "y\n")?;
@@ -265,7 +268,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     let built = place.psyops(&["build-image", "--site", "site", "--node", "alpha"]).output()?;
     let (code, said) = code_and_words(&built);
     ensure!(
-        code == Some(65) && said.contains("node alpha wanted just jq (site/roles/queries/role.toml:4:13)"),
+        code == Some(65) && said.contains("node alpha now wants jq (site/roles/queries/role.toml:4:13)"),
         "{said}"
     );
     ensure!(said.contains("psyops lock update"), "{said}");
@@ -313,7 +316,7 @@ fn what_a_role_or_node_wants_comes_into_the_lock_and_goes_again() -> Result<()> 
     place.build("beta")?;
     assert_eq!(fs::read_to_string(&path)?, pinned);
     let (_, said) = code_and_words(&place.psyops(&[&UPDATE[..], &["--yes"]].concat()).output()?);
-    ensure!(said.contains("gone: with jq, which no node wants any more"), "{said}");
+    ensure!(said.contains("gone: with jq, which no node lists any more"), "{said}");
     assert_eq!(fs::read_to_string(&path)?, present);
     Ok(())
 }
@@ -374,14 +377,11 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     let build = ["build-image", "--site", "site", "--node", "alpha"];
     let (code, said) = code_and_words(&place.psyops(&build).output()?);
     let changed_since = format!(
-        "site/site.lock.minisig: its signature by key {key} does not fit its content: changed after it was signed"
+        "site/site.lock.minisig: its signature by key {key} does not match its content, which was changed after signing"
     );
     let expected = |problem: &str| {
         format!(
-            "error: site.lock: busybox-static {version} is not vouched for by the site's signing key ({problem}), nor by the \
-             archive's index (it lists busybox-static {version} with another file: {size} bytes, sha256 {digest})\n  take \
-             the archive's present packages with: psyops lock update --site site; or, if this lock is what it should be, sign it with: \
-             psyops lock sign --site site\n"
+            "error: neither the site's signing key ({problem}) nor the archive's index (it lists another file for busybox-static {version}: {size} bytes, sha256 {digest}) vouches for busybox-static {version} in site.lock\n  to take the packages that the archive has now: psyops lock update --site site; or, if the packages in this lock are right, sign it: psyops lock sign --site site\n"
         )
     };
     ensure!(code == Some(65) && said.ends_with(&expected(&changed_since)), "{code:?} {said}");
@@ -405,7 +405,7 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     let (code, said) =
         code_and_words(&place.psyops(&["lock", "sign", "--site", "site"]).stdin(Stdio::null()).output()?);
     let first =
-        format!("not vouched for by the archive's index in this store:\n busybox-static {version}: it lists");
+        format!("the archive's index in this store does not vouch for:\n busybox-static {version}: it lists");
     ensure!(code == Some(77) && said.starts_with(&first) && !signature.exists(), "{code:?} {said}");
     let shown = place.json(&["lock", "show", "--site", "site"])?;
     assert_eq!(shown["vouched"]["by"], Value::Null, "{shown}");
@@ -433,7 +433,7 @@ fn a_package_that_only_a_commit_vouches_for_never_runs() -> Result<()> {
     let again = place.psyops(&["lock", "sign", "--site", "site"]).stdin(Stdio::null()).output()?;
     let (code, said) = code_and_words(&again);
     ensure!(
-        code == Some(0) && said == format!("site/site.lock.minisig: signed by key {key}, as it was\n"),
+        code == Some(0) && said == format!("site/site.lock.minisig: signed by key {key}, unchanged\n"),
         "{said}"
     );
     Ok(())

@@ -117,12 +117,15 @@ fn killed_shells_come_again_and_an_unmounted_system_boots() -> Result<()> {
 fn without_a_site_setting_rescue_has_no_login_and_tries_again() -> Result<()> {
     let fixture = SiteFixture::with_rescue("nobody", "retry-after = 20")?;
     let mut machine = alpha_in_rescue(&fixture)?;
-    ensure!(machine.console().contains("The site lets nobody in by a console"), "{}", machine.console());
+    ensure!(machine.console().contains("The site allows no login on a console"), "{}", machine.console());
     machine.send("\necho in-$((40+2))\n")?;
     boots(&mut machine)?;
     let console = machine.console();
     let before = console.split("trying to boot again").next().unwrap_or_default();
-    ensure!(!before.contains("in-42") && console.contains("nobody is here"), "{console}");
+    ensure!(
+        !before.contains("in-42") && console.contains("no user is logged in: booting again"),
+        "{console}"
+    );
     Ok(())
 }
 
@@ -261,7 +264,7 @@ fn by_ssh_with_the_sites_key_and_no_console() -> Result<()> {
     let mut machine = in_rescue_by_ssh(&stick, &ssh)?;
     assert_eq!(ssh.run("rescue", HOW_ADDRESSED)?.trim(), "1 1");
     ensure!(ssh.run("rescue", "status")?.contains("the kernel command line asks for it"));
-    ensure!(ssh.run("rescue", "secrets check")?.contains("files are as the seal says"));
+    ensure!(ssh.run("rescue", "secrets check")?.contains("files match the seal"));
     ensure!(ssh.run("rescue", &format!("ls {SECRET_PARTITION}/{AGE_KEY} || echo gone"))?.contains("gone"));
     // Not in the session itself, which ends with all others.
     ssh.run("rescue", "(sleep 1; retry) >/dev/null 2>&1 &")?;
@@ -359,7 +362,7 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     ensure!(shown.contains("the kernel command line asks for it"), "{shown}");
     let shown =
         ssh.log_in("rescue", b"!sh\necho in-$((40+2))\nbusybox sh\nlog\n!/bin/sh\nv\nq\nhelp\nexit\n")?;
-    assert_eq!(shown.matches("known here: status, log").count(), 7, "{shown}");
+    assert_eq!(shown.matches("known commands: status, log").count(), 7, "{shown}");
     ensure!(!shown.contains("in-42"), "{shown}");
 
     // The same at the console, with the password.
@@ -368,10 +371,10 @@ fn with_commands_only_no_way_leads_to_a_shell() -> Result<()> {
     machine.wait_for(READER, SOON)?;
     for line in ["sh", "\u{3}sh", "\u{1c}sh", "`sh`", "exec sh", "secrets check; sh", &"a".repeat(3000)] {
         machine.send(&format!("{line}\n"))?;
-        machine.wait_for("known here: status", SOON).with_context(|| format!("after {line:?}"))?;
+        machine.wait_for("known commands: status", SOON).with_context(|| format!("after {line:?}"))?;
     }
     machine.send("secrets check\n")?;
-    machine.wait_for("files are as the seal says", SOON)?;
+    machine.wait_for("files match the seal", SOON)?;
     machine.send("fsck\n")?;
     machine.wait_for("psyops-secret: ", SOON)?;
     machine.send("retry\n")?;

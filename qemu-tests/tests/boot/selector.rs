@@ -132,7 +132,8 @@ fn a_boot_record_of_a_larger_uki_starts_the_other_slot() -> Result<()> {
     let told = vm.boot(Access::Write)?.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
     let room = vm.record_offset(Slot::A)?;
-    let expected = format!("boot record says 1099511627776 bytes of UKI, the partition has room for {room}");
+    let expected =
+        format!("the boot record has a UKI of 1099511627776 bytes, the partition has room for {room}");
     assert!(told.reason.contains(&expected), "{}", told.reason);
     Ok(())
 }
@@ -156,7 +157,7 @@ fn a_uki_that_comes_back_costs_a_try_and_the_other_slot_starts() -> Result<()> {
     console.must_say("probe: coming back")?;
     let told = console.selection()?;
     must_be(&told, Slot::B, Mode::Normal, 2);
-    assert!(told.reason.contains("slot a: the UKI came back without starting a kernel"), "{}", told.reason);
+    assert!(told.reason.contains("slot a: the UKI ended without starting a kernel"), "{}", told.reason);
     assert_eq!(vm.disk.control()?.effective().slots, PerSlot { a: trying(2), b: trying(2) });
     Ok(())
 }
@@ -170,8 +171,8 @@ fn a_torn_control_record_leaves_the_other_one_to_hold() -> Result<()> {
         // Half of a record, like after a power cut.
         vm.disk.write(Role::Control, if torn == 0 { 0 } else { 4096 } + 2048, &[0xff; 2048])?;
         let console = vm.boot(Access::Write)?;
-        console.must_say("control record 6 holds")?;
-        console.must_say(&format!("place {torn}: control record torn or damaged"))?;
+        console.must_say("control record 6 is valid")?;
+        console.must_say(&format!("place {torn}: control record damaged or written in part"))?;
         must_be(&console.selection()?, Slot::A, Mode::Normal, 2);
         let area = vm.disk.control()?;
         assert_eq!(
@@ -190,7 +191,7 @@ fn without_control_records_the_slot_that_is_whole_runs() -> Result<()> {
     vm.disk.write(Role::Control, 0, &[0; 8192])?;
     vm.disk.flip(Role::Boot(Slot::A), 0)?;
     let console = vm.boot(Access::Write)?;
-    console.must_say("no control record holds: both slots may be tried")?;
+    console.must_say("no control record is valid: both slots can be started")?;
     must_be(&console.selection()?, Slot::B, Mode::Normal, 2);
     let held = vm.disk.control()?.effective();
     assert_eq!((held.sequence, held.slots), (1, PerSlot { a: trying(3), b: trying(2) }));

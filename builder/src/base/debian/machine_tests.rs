@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 /// The error of a build of the debian base on a machine without a sandbox.
-const NO_SANDBOX: &str = "cannot make the sandbox in which maintainer scripts of packages run: ";
+const NO_SANDBOX: &str = "cannot create the sandbox for the maintainer scripts of packages: ";
 const ALLOW: &str = "the debian base needs user namespaces: allow them (sysctl user.max_user_namespaces, \
     kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns), in a container start it with \
     --privileged, or build on another machine; the micro base needs none";
@@ -99,7 +99,7 @@ fn as_a_user_without_ids() {
     assert_eq!(
         refused(),
         format!(
-            "{NO_SANDBOX}/etc/subuid has no 65536 ids for 4711\n  \
+            "{NO_SANDBOX}/etc/subuid does not have 65536 ids for 4711\n  \
              as root: usermod --add-subuids 100000-165535 --add-subgids 100000-165535 4711"
         )
     );

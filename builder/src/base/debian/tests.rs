@@ -246,22 +246,21 @@ fn leftovers_of_scripts_are_refused_by_name_and_known_ones_removed() {
     assert_eq!(
         error.to_string(),
         format!(
-            "maintainer scripts left in the root what must not be the same on all nodes: \
-             etc/day-maker.conf (the time of this build, {today}; of the package day-maker), \
-             etc/host-maker.conf (the host name of this machine, deskpro7; of the package host-maker), \
-             etc/maker/seed (bytes that look random; of the package key-maker), \
-             etc/maker/server.key (a private key (PEM, OpenSSH); of the package key-maker), \
-             etc/maker/uuid (an id that was made for one machine; of the package key-maker), \
-             etc/user-maker (a password hash (crypt); of the package user-maker), \
-             etc/user-maker.conf (a password; of the package user-maker)"
+            "maintainer scripts wrote files that must not be the same on all nodes: \
+             etc/day-maker.conf (the time of this build, {today}; made by the package day-maker), \
+             etc/host-maker.conf (the host name of this machine, deskpro7; made by the package host-maker), \
+             etc/maker/seed (bytes that look random; made by the package key-maker), \
+             etc/maker/server.key (a private key (PEM, OpenSSH); made by the package key-maker), \
+             etc/maker/uuid (an id that was made for one machine; made by the package key-maker), \
+             etc/user-maker (a password hash (crypt); made by the package user-maker), \
+             etc/user-maker.conf (a password; made by the package user-maker)"
         )
     );
     let error = Error::from(error);
     assert_eq!((error.class(), error.exit_code()), (Class::BadContent, Class::BadContent.exit_code()));
     assert_eq!(
         error.advice().unwrap(),
-        "leave out the package that makes it, or install it on the node by a role; if the file is harmless, report it: the \
-         builder then gets a rule; all packages are listed by: psyops lock show"
+        "leave out the package that makes it, install that package on the node by a role, or remove the file by a whiteout in an overlay; if the file is harmless, report it to psyopsOS. To list all packages: psyops lock show"
     );
     assert!(!place.folder.path().join("base.tar").exists());
     // Without the others, what the rules know is removed, and the rest stays.

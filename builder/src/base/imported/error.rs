@@ -22,7 +22,7 @@ pub enum ImportError {
         r#source: io::Error,
     },
     /// The tar has another digest than the one in the lock.
-    #[error("{path} is not the tar that site.lock names (sha256 {locked}), but another one ({found})")]
+    #[error("{path} is not the tar in site.lock: its SHA-256 is {found}, site.lock has {locked}")]
     OtherTar {
         /// The path of the tar.
         path: PathBuf,
@@ -32,7 +32,7 @@ pub enum ImportError {
         found: Sha256Digest,
     },
     /// A manifest, a configuration or a layer has another digest than the expected one.
-    #[error("{what} with sha256 {expected} has sha256 {found}")]
+    #[error("{what} has the SHA-256 {found} instead of {expected}")]
     WrongDigest {
         /// What has the digest, as a noun for the message.
         what: &'static str,
@@ -42,7 +42,7 @@ pub enum ImportError {
         found: Sha256Digest,
     },
     /// The digest of a layer in the store is not right any more.
-    #[error("the layer {layer} was damaged in the store, and is removed from it")]
+    #[error("the layer {layer} was damaged in the store and has been removed from it")]
     DamagedLayer {
         /// The digest in the lock.
         layer: Sha256Digest,
@@ -178,25 +178,24 @@ impl Classified for ImportError {
 
     fn own_advice(&self) -> Option<String> {
         Some(match self {
-            Self::OtherTar { .. } => format!("take the tar as it is now with: {}", psyops("lock update")),
-            Self::DamagedLayer { .. } => "build again: it is fetched anew".into(),
-            Self::WrongDigest { .. } => "something between here and its source changed it; try again".into(),
+            Self::OtherTar { .. } => format!("to take the tar as it is now: {}", psyops("lock update")),
+            Self::DamagedLayer { .. } => "build again: the builder then fetches it again".into(),
+            Self::WrongDigest { .. } => "it was changed on the way from its source; build again".into(),
             Self::Registry { source, .. } if Self::is_refused(source) => {
-                "only what everybody may pull is pulled; copy the image into a folder (skopeo copy docker://IMAGE \
+                "only public images are pulled; copy the image into a folder (skopeo copy docker://IMAGE \
                  oci:FOLDER:TAG) and write base = \"oci:./FOLDER:TAG\""
                     .into()
             }
             Self::Registry { source, .. } if Self::is_absent(source) => format!(
-                "check base in site.toml; for an image that the registry has no more, name another, and then: {}",
+                "check base in site.toml; if the registry no longer has the image, choose another one, then: {}",
                 psyops("lock update")
             ),
             Self::Registry { source, .. } if Self::is_false(source) => {
-                "something between here and the registry changed it, or the registry itself is damaged".into()
+                "it was changed on the way from the registry, or the registry is damaged; build again".into()
             }
             Self::Registry { .. } => "check the network and base in site.toml".into(),
             Self::NoInit { .. } => {
-                "most images for containers have none: install systemd-sysv or busybox in it, or start from an image \
-                 of a whole system"
+                "most container images have no init: install systemd-sysv or busybox in it, or start from an image of a whole system"
                     .into()
             }
             _ => return None,

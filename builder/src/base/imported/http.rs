@@ -197,7 +197,7 @@ fn redirect(attempt: Attempt<'_>) -> Action {
 /// Adds the reason, which is the last source of the client's own error.
 fn explained(error: reqwest::Error, within: Duration) -> OciDistributionError {
     if error.is_timeout() {
-        let problem = format!("there was no whole answer within {} s", within.as_secs());
+        let problem = format!("there was no complete answer within {} s", within.as_secs());
         return io::Error::new(io::ErrorKind::TimedOut, problem).into();
     }
     if error.is_redirect() {

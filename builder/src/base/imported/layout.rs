@@ -31,7 +31,7 @@ impl Layout {
         let there =
             there.map_err(|source| ImportError::Read { path: folder.path_of("oci-layout"), source })?;
         if there != Some(SiteEntryKind::File) {
-            return Err(bad("no folder of images (OCI layout): it has no file oci-layout".into()));
+            return Err(bad("not a folder of images (OCI layout): it has no file oci-layout".into()));
         }
         let bytes = read(&folder, "index.json")?;
         let mut index: OciImageIndex =

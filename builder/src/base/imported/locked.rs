@@ -79,7 +79,7 @@ impl ImportedBase {
         match (tar, image) {
             (None, None) => Ok(None),
             (Some(RawTar { size, .. }), _) if size > MOST_BYTES => {
-                Err(format!("a tar of {size} bytes is not possible"))
+                Err(format!("a tar cannot have {size} bytes"))
             }
             (_, Some(RawImage { layer, .. })) if layer.iter().any(|layer| layer.size > MOST_BYTES) => {
                 Err("a layer of an image is too large to be one".into())

@@ -51,7 +51,7 @@ pub(super) fn resolve(
     let mut bytes = source.first()?;
     for _ in 0..DEEPEST {
         let parsed = serde_json::from_slice::<OciManifest>(&bytes);
-        let digest = match parsed.map_err(|error| bad(format!("no manifest: {error}")))? {
+        let digest = match parsed.map_err(|error| bad(format!("not a manifest: {error}")))? {
             OciManifest::Image(image) => {
                 return locked(source, architecture, &image, Sha256Digest::of(&bytes));
             }
@@ -61,7 +61,7 @@ pub(super) fn resolve(
         let digest = sha256(&digest).map_err(bad)?;
         bytes = checked("the manifest", source.manifest(&digest)?, &digest)?;
     }
-    Err(bad("its indexes list nothing but indexes".into()))
+    Err(bad("its index of images leads only to further indexes".into()))
 }
 
 /// The first image of an index that is for Linux on this architecture.
@@ -85,7 +85,7 @@ fn locked(
     let digest = sha256(&image.config.digest).map_err(bad)?;
     let bytes = checked("the configuration", source.config(&digest)?, &digest)?;
     let config: Configuration = serde_json::from_slice(&bytes)
-        .map_err(|error| bad(format!("its configuration is not that of a system: {error}")))?;
+        .map_err(|error| bad(format!("its configuration is not valid: {error}")))?;
     if (config.os.as_str(), config.architecture.as_str()) != ("linux", architecture.oci) {
         return Err(bad(format!(
             "it is for {}/{}, and nodes are linux/{}",
@@ -100,17 +100,17 @@ fn locked(
 
 fn locked_layer(layer: &OciDescriptor) -> Result<LockedLayer, String> {
     if !LAYERS.contains(&layer.media_type.as_str()) {
-        return Err(format!("a layer of the kind {:?} is no part of a root", layer.media_type));
+        return Err(format!("a layer of the media type {:?} is not supported in a root", layer.media_type));
     }
     let size = u64::try_from(layer.size).ok().filter(|size| *size <= MOST_BYTES);
-    let size = size.ok_or_else(|| format!("a layer of {} bytes is not possible", layer.size))?;
+    let size = size.ok_or_else(|| format!("a layer cannot have {} bytes", layer.size))?;
     Ok(LockedLayer { sha256: sha256(&layer.digest)?, size })
 }
 
 /// Parses `sha256:` and 64 hexadecimal digits.
 pub(super) fn sha256(text: &str) -> Result<Sha256Digest, String> {
     let digest = text.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
-    digest.ok_or_else(|| format!("{text:?} is no digest with sha256"))
+    digest.ok_or_else(|| format!("{text:?} is not a digest of the form sha256:..."))
 }
 
 pub(super) fn checked(

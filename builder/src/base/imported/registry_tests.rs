@@ -160,14 +160,14 @@ fn wrong_content_from_a_registry_is_refused() {
         assert!(error.to_string().contains(says), "{error}");
         assert!(!place.store.blob(&layer.sha256).exists());
     };
-    refused("has sha256");
+    refused("has the SHA-256");
     bytes[100] ^= 1;
     bytes.push(0);
     fs::write(&blob, &bytes).unwrap();
     refused("more bytes");
     bytes.truncate(200);
     fs::write(&blob, &bytes).unwrap();
-    refused("has sha256");
+    refused("has the SHA-256");
     // A registry that mistakes one manifest for another.
     let other = registry.blob(manifest);
     registry.push(&place, "two");
@@ -241,7 +241,7 @@ fn a_registry_that_is_slow_without_end_is_not_waited_for() {
     let patience = Patience { answer: Duration::from_secs(1), rate: 1 << 20 };
     let registry = Registry::patient(&reference, patience).unwrap();
     let slow = |what: &str, seconds: u32| {
-        format!("cannot get {what} of {reference}: there was no whole answer within {seconds} s")
+        format!("cannot get {what} of {reference}: there was no complete answer within {seconds} s")
     };
     let error = manifest::resolve(&registry, &handoff::architecture::X86_64).unwrap_err();
     assert_eq!((error.class(), error.to_string()), (Class::Unavailable, slow("the manifest", 1)));

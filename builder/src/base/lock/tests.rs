@@ -89,22 +89,25 @@ fn an_old_lock_is_read() {
 #[test]
 fn each_mistake_has_its_message() {
     let text = lock().encode(&[]).unwrap();
-    assert!(problem(&text.replace("format = 1", "format = 2")).starts_with("format 2 is not known"));
+    assert!(problem(&text.replace("format = 1", "format = 2")).starts_with("format 2 is not supported"));
     assert_eq!(problem(&text.replace("\"micro\"", "\"nano\"")), "unknown base \"nano\"");
     assert!(problem(&text.replace("sha256 = \"", "sha256 = \"x")).contains("not a SHA-256 digest"));
-    assert!(problem(&text.replace("pool/main", "../pool")).contains("no path in an archive"));
+    assert!(problem(&text.replace("pool/main", "../pool")).contains("is not a path in an archive"));
     assert!(problem(&text.replace("size = 17", "colour = 17")).contains("unknown field"));
     let text = lock_with_variant().encode(&[]).unwrap();
     let (site, variant) = text.split_once("[[variant]]").unwrap();
     let twice = format!("{text}\n[[variant]]{variant}");
-    assert_eq!(problem(&twice), "variant [jq] stands there twice");
+    assert_eq!(problem(&twice), "variant [jq] is listed twice");
     let without = format!("{site}[[variant]]{}", variant.replace("[\"tree\"]", "[\"systemd-boot-efi\"]"));
-    assert!(problem(&without).contains("has no package systemd-boot-efi to be without"));
+    assert!(
+        problem(&without).contains("leaves out systemd-boot-efi, which is not among the site's packages")
+    );
     let boot = format!("{site}[[variant]]{}", variant.replacen("\"base\"", "\"boot\"", 1));
-    assert_eq!(problem(&boot), "variant [jq]: package jq is not of the root");
+    assert_eq!(problem(&boot), "variant [jq]: package jq is not a package of the root");
     let outside = format!("{site}[[variant]]{}", variant.replacen("pool/main", "../pool", 1));
     assert!(
-        problem(&outside).starts_with("variant [jq]: package jq: ") && problem(&outside).contains("no path")
+        problem(&outside).starts_with("variant [jq]: package jq: ")
+            && problem(&outside).contains("is not a path")
     );
 }
 
@@ -112,7 +115,7 @@ fn each_mistake_has_its_message() {
 fn nothing_that_a_terminal_would_obey_gets_out_of_a_lock() {
     let text = lock().encode(&[]).unwrap();
     let wrong = |from: &str, to: &str| problem(&text.replacen(from, to, 1));
-    let not_debians = "which is not one of Debian's";
+    let not_debians = "which is not valid in Debian";
     assert_eq!(
         wrong("name = \"tree\"", "name = \"tr\\u001bee\""),
         format!("a package has the name \"tr\\u{{1b}}ee\", {not_debians}")
@@ -127,7 +130,7 @@ fn nothing_that_a_terminal_would_obey_gets_out_of_a_lock() {
     );
     assert_eq!(
         wrong("size = 17", "size = 9223372036854775807"),
-        "package tree: a size of 9223372036854775807 bytes is not possible"
+        "package tree: its size cannot be 9223372036854775807 bytes"
     );
     assert_eq!(wrong("\"bookworm\"", "\"b\\u0007\""), "\"b\\u{7}\" has a control character");
     let raw = problem(&text.replacen("suite = ", "suite\u{1b}[2J = ", 1));
@@ -147,14 +150,17 @@ fn indexes_are_written_and_read() {
     assert_eq!(Lock::decode(Path::new("x"), &text).unwrap(), (lock(), indexes.to_vec()), "{text}");
     assert!(problem(&text.replace("packages = \"", "packages = \"x")).starts_with("index: "));
     let many = vec![digests("x"); MOST_INDEXES + 1];
-    assert_eq!(problem(&lock().encode(&many).unwrap()), "it names 9 indexes, more than 8");
+    assert_eq!(problem(&lock().encode(&many).unwrap()), "it has 9 indexes, more than 8");
 }
 
 #[test]
 fn a_lock_for_another_request_is_out_of_date() {
     let other = LockRequest { base: Base::Debian, ..lock().request };
     let error = lock().answers(Path::new("site.lock"), &other).unwrap_err();
-    assert_eq!(error.to_string(), "site.lock was made for base = micro, but the site says debian");
+    assert_eq!(
+        error.to_string(),
+        "site.lock is out of date: it was made for base = micro, but the site has debian"
+    );
     assert!(matches!(error, BaseError::OutdatedLock { key: "base", .. }));
     lock().answers(Path::new("site.lock"), &lock().request).unwrap();
 }
@@ -233,7 +239,7 @@ fn a_node_with_a_changed_request_is_reported_with_its_packages() {
     let error = lock_with_variant().of(&site, &site.node("alpha").unwrap().packages).unwrap_err();
     let (lock, node) = (folder.path().join("site.lock"), folder.path().join("nodes/alpha.toml"));
     let expected = format!(
-        "{} was made before node alpha wanted just jq ({1}:1:13), pv=1.6 ({1}:1:19) besides what the site has",
+        "{} is out of date: node alpha now wants jq ({1}:1:13), pv=1.6 ({1}:1:19) besides the site's packages",
         lock.display(),
         node.display()
     );

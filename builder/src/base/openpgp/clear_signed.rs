@@ -25,7 +25,7 @@ impl ClearSigned {
     pub(in crate::base) fn split(file: &str) -> Result<Self, &'static str> {
         let mut lines = file.lines();
         if lines.next() != Some(BEGIN) {
-            return Err("it does not begin as a signed message");
+            return Err("it does not begin with the header of a signed message");
         }
         // Armor headers, which are not signed: only the name of the digest is accepted.
         loop {
@@ -56,7 +56,7 @@ impl ClearSigned {
             if line == END_SIGNATURE {
                 return match lines.next() {
                     None => Ok(Self { text, signature }),
-                    Some(_) => Err("something follows its signature"),
+                    Some(_) => Err("there is text after its signature"),
                 };
             }
         }
@@ -81,13 +81,13 @@ mod tests {
     #[test]
     fn text_that_the_signature_does_not_cover_is_refused() {
         for (change, problem) in [
-            (format!("Origin: x\n{SIGNED}"), "it does not begin as a signed message"),
+            (format!("Origin: x\n{SIGNED}"), "it does not begin with the header of a signed message"),
             (
                 SIGNED.replace("Hash: SHA512\n", "Hash: SHA512\nSHA256:\n"),
                 "it has a header that is not signed",
             ),
             (SIGNED.replace("a \n", "- a\n"), "a line of it begins with a dash"),
-            (format!("{SIGNED}SHA256:\n"), "something follows its signature"),
+            (format!("{SIGNED}SHA256:\n"), "there is text after its signature"),
             (SIGNED.replace("-----END PGP SIGNATURE-----\n", ""), "its signature has no end"),
             (SIGNED.replace("-----BEGIN PGP SIGNATURE-----\n", ""), "a line of it begins with a dash"),
         ] {

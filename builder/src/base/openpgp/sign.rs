@@ -55,7 +55,7 @@ impl ThrowawayKey {
         let time = u32::try_from(time).map_err(|_| {
             io::Error::new(
                 io::ErrorKind::InvalidInput,
-                "OpenPGP has no time after 2106, as the build time is",
+                "the build time is after 2106, which OpenPGP cannot express: set an earlier one",
             )
         })?;
         Ok(Self { secret: SigningKey::from_bytes(&seed), time })

@@ -40,14 +40,14 @@ const RANDOM_BLOCKS: u32 = 1 << 15;
 #[derive(Debug, thiserror::Error, classified::Cause)]
 pub enum SandboxError {
     /// This machine does not allow the namespaces or mounts of the sandbox.
-    #[error("cannot make the sandbox in which maintainer scripts of packages run: {what}")]
+    #[error("cannot create the sandbox for the maintainer scripts of packages: {what}")]
     Host {
         /// What failed, in the words of the program that tried.
         what: String,
     },
     /// An ordinary user has no additional ids for the sandbox.
     #[error(
-        "cannot make the sandbox in which maintainer scripts of packages run: {file} has no 65536 ids for {user}"
+        "cannot create the sandbox for the maintainer scripts of packages: {file} does not have 65536 ids for {user}"
     )]
     NoIds {
         /// The user's name, or number.

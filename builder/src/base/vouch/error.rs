@@ -47,7 +47,7 @@ impl fmt::Display for Subject {
 /// Neither the site's signing key nor the archive's index vouches for something that a build would take.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "site.lock: {subject}{} vouched for by the site's signing key ({signature}), nor by the archive's index ({index})",
+    "neither the site's signing key ({signature}) nor the archive's index ({index}) vouches for {subject}{} in site.lock",
     and_more(*others)
 )]
 pub struct NotVouched {
@@ -63,9 +63,9 @@ pub struct NotVouched {
 
 fn and_more(count: usize) -> String {
     match count {
-        0 => " is not".to_owned(),
-        1 => " (and 1 more) is not".to_owned(),
-        more => format!(" (and {more} more) is not"),
+        0 => String::new(),
+        1 => " and 1 more".to_owned(),
+        more => format!(" and {more} more"),
     }
 }
 
@@ -95,7 +95,7 @@ pub enum NoSignature {
         r#source: BadSignature,
     },
     /// The signature is valid, but for something else that the key signed.
-    #[error("{path} is the signature of {says:?}, not of {expected:?}")]
+    #[error("{path} is the signature of {says:?} instead of {expected:?}")]
     OtherSubject {
         /// The path of the signature.
         path: PathBuf,
@@ -110,7 +110,7 @@ pub enum NoSignature {
 #[derive(Debug, thiserror::Error)]
 pub enum NoIndex {
     /// The lock was made before locks named indexes, or by a person.
-    #[error("site.lock names none")]
+    #[error("site.lock has none")]
     NotNamed,
     /// The index cannot be used.
     #[error(transparent)]
@@ -132,7 +132,7 @@ pub enum NoIndex {
         locked: String,
     },
     /// The index has another file for that version.
-    #[error("it lists {name} {version} with another file: {listed}")]
+    #[error("it lists another file for {name} {version}: {listed}")]
     OtherFile {
         /// The name of the package.
         name: String,

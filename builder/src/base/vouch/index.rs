@@ -31,7 +31,7 @@ pub struct IndexDigests {
 #[derive(Debug, thiserror::Error)]
 pub enum BadIndex {
     /// The index is not in the store: it was fetched on another machine, or removed.
-    #[error("this store does not have the archive's index that site.lock names ({0})")]
+    #[error("the archive's index in site.lock ({0}) is not in this store")]
     NotStored(Sha256Digest),
     /// A file of the store could not be read.
     #[error("cannot read {path}: {source}")]
@@ -42,7 +42,7 @@ pub enum BadIndex {
         r#source: io::Error,
     },
     /// The digest of a file is not the one in its name.
-    #[error("{path} was changed in the store")]
+    #[error("{path} in the store was changed")]
     Damaged {
         /// The path of the file.
         path: PathBuf,
@@ -64,7 +64,7 @@ pub enum BadIndex {
         r#source: BadOpenPgp,
     },
     /// `InRelease` does not list this `Packages`.
-    #[error("{path} does not name the list of packages {packages}")]
+    #[error("{path} does not list the file {packages}")]
     OtherList {
         /// The path of `InRelease`.
         path: PathBuf,

@@ -88,7 +88,7 @@ impl Fixture {
     fn unlisted(&self, what: &str, index: &str) -> String {
         let signature = "SITE/site.lock.minisig is missing";
         format!(
-            "site.lock: {what} not vouched for by the site's signing key ({signature}), nor by the archive's index ({})",
+            "neither the site's signing key ({signature}) nor the archive's index ({}) vouches for {what} in site.lock",
             index.replace("STORE", &self.store.dir().display().to_string())
         )
     }
@@ -117,8 +117,8 @@ fn a_package_with_another_file_than_the_archives_is_refused() {
     let file = Sha256Digest::of(b"a package of ours");
     let expected = |sha256: Sha256Digest| {
         place.unlisted(
-            &format!("busybox-static {VERSION} is"),
-            &format!("it lists busybox-static {VERSION} with another file: 17 bytes, sha256 {sha256}"),
+            &format!("busybox-static {VERSION}"),
+            &format!("it lists another file for busybox-static {VERSION}: 17 bytes, sha256 {sha256}"),
         )
     };
     let ours = LockedPackage { sha256: file, file: "pool/ours.deb".into(), ..busybox() };
@@ -129,7 +129,7 @@ fn a_package_with_another_file_than_the_archives_is_refused() {
     let tree = package(Part::Base, "tree", VERSION);
     let ours = LockedPackage { sha256: file, ..package(Part::Base, "libc6", "2") };
     let said = place.refused(&place.file(vec![busybox(), ours, tree]));
-    assert!(said.starts_with("site.lock: libc6 2 is not vouched for "), "{said}");
+    assert!(said.ends_with(" vouches for libc6 2 in site.lock"), "{said}");
 }
 
 #[test]
@@ -138,17 +138,17 @@ fn a_package_that_differs_from_the_index_is_refused() {
     let refused = |package: LockedPackage| place.refused(&place.file(vec![package]));
     assert_eq!(
         refused(package(Part::Base, "libc6", "3")),
-        place.unlisted("libc6 3 is", "it lists libc6 as 1 amd64, 2 amd64, not as 3 amd64")
+        place.unlisted("libc6 3", "it lists libc6 as 1 amd64, 2 amd64, not as 3 amd64")
     );
     let other = LockedPackage { architecture: "arm64".into(), ..busybox() };
     let listed = format!("it lists busybox-static as {VERSION} amd64, not as {VERSION} arm64");
-    assert_eq!(refused(other), place.unlisted(&format!("busybox-static {VERSION} is"), &listed));
+    assert_eq!(refused(other), place.unlisted(&format!("busybox-static {VERSION}"), &listed));
     let unknown = package(Part::Base, "backdoor", "1");
-    assert_eq!(refused(unknown.clone()), place.unlisted("backdoor 1 is", "it does not list backdoor"));
+    assert_eq!(refused(unknown.clone()), place.unlisted("backdoor 1", "it does not list backdoor"));
     let none_named = place.file_with(vec![busybox(), unknown], None, Vec::new());
     assert_eq!(
         place.refused(&none_named),
-        place.unlisted(&format!("busybox-static {VERSION} (and 1 more) is"), "site.lock names none")
+        place.unlisted(&format!("busybox-static {VERSION} and 1 more"), "site.lock has none")
     );
 }
 
@@ -156,12 +156,12 @@ fn a_package_that_differs_from_the_index_is_refused() {
 fn an_index_with_a_flipped_byte_vouches_for_nothing() {
     let place = Fixture::new();
     let file = place.file(vec![busybox()]);
-    let subject = format!("busybox-static {VERSION} is");
+    let subject = format!("busybox-static {VERSION}");
     for path in [place.store.index(&place.index.in_release), place.store.packed_index(&place.index.packages)]
     {
         let whole = fs::read(&path).unwrap();
         let shown = path.display().to_string();
-        let changed = place.unlisted(&subject, &format!("{shown} was changed in the store"));
+        let changed = place.unlisted(&subject, &format!("{shown} in the store was changed"));
         for position in [0, whole.len() / 2, whole.len() - 1] {
             let mut bytes = whole.clone();
             bytes[position] ^= 1;
@@ -172,7 +172,7 @@ fn an_index_with_a_flipped_byte_vouches_for_nothing() {
         assert_eq!(place.refused(&file), changed);
         fs::remove_file(&path).unwrap();
         let digest = path.file_stem().unwrap().to_str().unwrap();
-        let gone = format!("this store does not have the archive's index that site.lock names ({digest})");
+        let gone = format!("the archive's index in site.lock ({digest}) is not in this store");
         assert_eq!(place.refused(&file), place.unlisted(&subject, &gone));
         fs::write(&path, &whole).unwrap();
         file.vouched(&place.trusted, &place.store).unwrap();
@@ -197,14 +197,17 @@ fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
         let index = keep_index(in_release, &list, &place.store).unwrap();
         let path = place.store.index(&index.in_release).display().to_string();
         let said = place.refused(&place.file_with(vec![ours.clone()], None, vec![index]));
-        said.split_once("the archive's index (").unwrap().1.replace(&path, "INRELEASE")
+        said.split_once("the archive's index (")
+            .unwrap()
+            .1
+            .split_once(") vouches for ")
+            .unwrap()
+            .0
+            .replace(&path, "INRELEASE")
     };
     // The archive's own signature names another list.
     let digest = Sha256Digest::of(&fs::read(&list).unwrap());
-    assert_eq!(
-        refused(&data("InRelease")),
-        format!("INRELEASE does not name the list of packages {digest})")
-    );
+    assert_eq!(refused(&data("InRelease")), format!("INRELEASE does not list the file {digest}"));
     // The digest of a changed text does not fit the signature, and a text without a signature has none.
     let signed = fs::read_to_string(data("InRelease")).unwrap();
     let names = Sha256Digest::of(&fs::read(data("Packages")).unwrap());
@@ -212,10 +215,13 @@ fn a_list_that_no_key_of_the_archive_signed_vouches_for_nothing() {
     let keyring = data("archive.gpg").display().to_string();
     assert_eq!(
         refused(&changed),
-        format!("INRELEASE: no key of {keyring} signed it (gpgv: the text was changed after it was signed))")
+        format!("INRELEASE: no key of {keyring} signed it (gpgv: the text was changed after it was signed)")
     );
     let text = format!("SHA256:\n {digest} 1 main/binary-amd64/Packages\n");
-    assert_eq!(refused(&put("unsigned", &text)), "INRELEASE: it does not begin as a signed message)");
+    assert_eq!(
+        refused(&put("unsigned", &text)),
+        "INRELEASE: it does not begin with the header of a signed message"
+    );
 }
 
 #[test]
@@ -225,8 +231,8 @@ fn an_index_by_a_key_that_is_not_the_archives_vouches_for_nothing() {
     fs::write(&keyring, "").unwrap();
     place.trusted.keyring.clone_from(&keyring);
     let said = place.refused(&place.file(vec![busybox()]));
-    let problem = "(gpgv: a key that is not in the keyring))";
-    assert!(said.ends_with(problem) && said.contains(&place.index.in_release.to_string()), "{said}");
+    let problem = "(gpgv: a key that is not in the keyring)) vouches for";
+    assert!(said.contains(problem) && said.contains(&place.index.in_release.to_string()), "{said}");
 }
 
 /// As in a fresh clone on another workstation: the clone has the signature, but not the index.
@@ -239,7 +245,8 @@ fn a_signature_is_enough_without_any_index() {
     unsigned.write().unwrap();
     let said = place.read().vouched(&place.trusted, &empty).unwrap_err().to_string();
     assert!(
-        said.contains("(and 1 more) is not vouched for") && said.contains("this store does not have"),
+        said.contains(&format!(" vouches for busybox-static {VERSION} and 1 more in site.lock"))
+            && said.contains("is not in this store"),
         "{said}"
     );
     let signed = place.written(unsigned, &place.key, "lab");
@@ -255,7 +262,7 @@ fn each_invalid_signature_has_its_reason() {
     let refused = |file: &LockFile| {
         let said = place.refused(file);
         let (_, rest) = said.split_once("signing key (").unwrap();
-        rest.split_once("), nor by").unwrap().0.to_owned()
+        rest.split_once(") nor the archive's index").unwrap().0.to_owned()
     };
     let (mine, other) = (place.key.public().id(), SigningKey::generate().unwrap());
     assert_eq!(
@@ -268,11 +275,11 @@ fn each_invalid_signature_has_its_reason() {
     // Another site of the same admin, with the same key.
     assert_eq!(
         refused(&place.written(file(), &place.key, "garden")),
-        "SITE/site.lock.minisig is the signature of \"site.lock of site garden\", not of \"site.lock of site lab\""
+        "SITE/site.lock.minisig is the signature of \"site.lock of site garden\" instead of \"site.lock of site lab\""
     );
     // The lock was changed after it was signed: no byte of it may differ.
     let signed = place.written(place.file(vec![busybox()]), &place.key, "lab");
-    let changed = "its signature by key KEY does not fit its content: changed after it was signed"
+    let changed = "its signature by key KEY does not match its content, which was changed after signing"
         .replace("KEY", &mine.to_string());
     let changed = format!("SITE/site.lock.minisig: {changed}");
     fs::write(signed.path(), file().text()).unwrap();
@@ -287,7 +294,7 @@ fn each_invalid_signature_has_its_reason() {
     fs::write(place.signature_path(), receipt).unwrap();
     assert_eq!(
         refused(&place.read()),
-        "SITE/site.lock.minisig is the signature of \"receipt of site lab node a stick b\", not of \"site.lock of site lab\""
+        "SITE/site.lock.minisig is the signature of \"receipt of site lab node a stick b\" instead of \"site.lock of site lab\""
     );
     fs::write(place.signature_path(), "x".repeat(5000)).unwrap();
     assert_eq!(refused(&place.read()), "cannot read SITE/site.lock.minisig: it is longer than 4096 bytes");
@@ -301,7 +308,7 @@ fn a_base_that_is_a_tar_counts_only_with_a_signature() {
     let swapped = Sha256Digest::of(b"swapped");
     assert_eq!(
         place.refused(&file("swapped")),
-        place.unlisted(&format!("the base (sha256 {swapped}) is"), "no archive lists a tar or an image")
+        place.unlisted(&format!("the base (sha256 {swapped})"), "no archive lists a tar or an image")
     );
     let signed = place.written(file("root"), &place.key, "lab");
     assert_eq!(signed.vouched(&place.trusted, &place.store).unwrap().imported, Some(imported("root")));
@@ -310,8 +317,7 @@ fn a_base_that_is_a_tar_counts_only_with_a_signature() {
     fs::write(signed.path(), text.replace(&root, &swapped.to_string())).unwrap();
     let said = place.refused(&place.read());
     let expected = format!(
-        "site.lock: the base (sha256 {swapped}) is not vouched for by the site's signing key \
-         (SITE/site.lock.minisig: its signature by key {} does not fit its content: changed after it was signed)",
+        "neither the site's signing key (SITE/site.lock.minisig: its signature by key {} does not match its content, which was changed after signing) nor the archive's index ",
         place.key.public().id()
     );
     assert!(said.starts_with(&expected), "{said}");

@@ -26,7 +26,7 @@ pub enum ModulesError {
     },
     /// A declared module is neither a file nor built in.
     #[error(
-        "the kernel {release} has no module {name}: choose another kernel package, or take it from the list"
+        "the kernel {release} has no module {name}: choose another kernel package, or remove the module from the list"
     )]
     Unknown {
         /// The name of the module.
@@ -49,7 +49,7 @@ pub enum ModulesError {
         path: PathBuf,
     },
     /// The indexes or the modules are larger than those of any kernel.
-    #[error("the kernel package is not that of a kernel: {0}")]
+    #[error("the kernel package has no usable kernel: {0}")]
     Limit(OverLimit),
 }
 

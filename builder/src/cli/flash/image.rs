@@ -29,7 +29,7 @@ impl Image {
         let reader = ImageReader::open(path)?;
         let Some(owner) = slot::owner(&reader) else {
             flash::preflight(&reader, site)?;
-            let faults = vec!["no seal says of which site and node it is".to_owned()];
+            let faults = vec!["it has no seal, so its site and node are not known".to_owned()];
             return Err(FlashError::DamagedImage { path: path.to_owned(), faults }.into());
         };
         Ok(Self { reader, site: owner.site.to_string(), node: owner.node.to_string() })
@@ -77,7 +77,7 @@ mod tests {
         }
         let error = Image::open(path, None).unwrap_err();
         assert_eq!(error.exit_code(), 65);
-        assert!(error.to_string().contains("is damaged, and nothing was written: seal-a: "), "{error}");
+        assert!(error.to_string().contains("is damaged, so nothing was written: seal-a: "), "{error}");
     }
 
     #[test]

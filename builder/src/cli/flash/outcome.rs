@@ -65,12 +65,12 @@ impl fmt::Display for Outcome {
         let mib = |bytes: u64| bytes.div_ceil(1 << 20);
         write!(f, "{}: node {}, {} MiB written", self.target, self.node, mib(flashed.written))?;
         if flashed.equal > 0 {
-            write!(f, ", {} MiB were there already", mib(flashed.equal))?;
+            write!(f, ", {} MiB were on it already", mib(flashed.equal))?;
         }
         f.write_str(if flashed.read_back { ", all read back" } else { ", not read back" })?;
         match receipt {
             Some(path) => write!(f, "\n  receipt {}", Shown(path.display())),
-            None if flashed.read_back => f.write_str("\n  no receipt: say whose stick it is with --site"),
+            None if flashed.read_back => f.write_str("\n  no receipt: name the site with --site to get one"),
             None => Ok(()),
         }
     }

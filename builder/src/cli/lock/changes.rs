@@ -28,11 +28,11 @@ fn heading(variant: &VariantChanges, site: &Site) -> String {
     let nodes = names(&nodes_with(site, &variant.wanted)).join(", ");
     match variant.state {
         State::New if variant.packages.is_empty() => {
-            format!("new: with {wanted} ({nodes}): what all nodes have already\n")
+            format!("new: with {wanted} ({nodes}): nothing besides the packages of all nodes\n")
         }
-        State::New => format!("new: with {wanted} ({nodes}), besides what all nodes have:\n"),
+        State::New => format!("new: with {wanted} ({nodes}), besides the packages of all nodes:\n"),
         State::Kept => format!("with {wanted} ({nodes}):\n"),
-        State::Gone => format!("gone: with {wanted}, which no node wants any more\n"),
+        State::Gone => format!("gone: with {wanted}, which no node lists any more\n"),
     }
 }
 
@@ -55,7 +55,7 @@ fn line(change: &PackageChange) -> String {
 /// How many packages change, and how many bytes that fetches.
 pub(super) fn count(changes: &Changes, fetch: u64) -> String {
     let packages = match changes.count() {
-        0 => "no package changes, only what was asked for".to_owned(),
+        0 => "no package changes, only the settings that they were chosen for".to_owned(),
         1 => "1 package changes".to_owned(),
         more => format!("{more} packages change"),
     };

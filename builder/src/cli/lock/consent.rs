@@ -27,7 +27,7 @@ pub(super) enum NotWritten {
         path: PathBuf,
     },
     /// Another process wrote the lock meanwhile.
-    #[error("{path} was not written: site.lock is not what it was when you were asked")]
+    #[error("{path} was not written: site.lock was changed while you were asked")]
     Changed {
         /// The path of the lock or signature.
         path: PathBuf,
@@ -53,7 +53,7 @@ impl Classified for NotWritten {
     fn own_advice(&self) -> Option<String> {
         match self {
             Self::NoTerminal { .. } => Some("to write it without a question, add --yes".into()),
-            Self::Changed { .. } => Some("look at it, then update again".into()),
+            Self::Changed { .. } => Some("look at the change, then run the command again".into()),
             Self::Declined { .. } | Self::NoAnswer { .. } => None,
         }
     }

@@ -13,16 +13,17 @@ use consent::Consent;
 use std::io;
 use std::path::PathBuf;
 
-/// Choose the packages of a site anew, and list them
+/// Update, sign and list the locked packages of a site
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  psyops lock update --site fleet --dry-run  what would change
-  psyops lock update --site fleet            say what changes, ask, and take it
-  psyops lock update --site fleet --yes      take it
-  psyops lock show --site fleet --node pi1   the packages of a node
-  psyops lock sign --site fleet              show what no archive vouches for, ask, and sign site.lock
-A build takes a package only if the site's signing key vouches for it (site.lock.minisig), or the archive's signed index
-that site.lock names and the store has. lock update does both.")]
+  psyops lock update --site fleet --dry-run   show what would change
+  psyops lock update --site fleet             show what changes, ask, and write it
+  psyops lock update --site fleet --yes       show what changes, and write it
+  psyops lock show --site fleet --node pi1    the packages of one node
+  psyops lock sign --site fleet               sign site.lock as it is
+
+A build uses a package only if the signature of site.lock (site.lock.minisig) or the archive's
+signed index vouches for it.")]
 pub struct LockArgs {
     #[command(subcommand)]
     command: LockCommand,
@@ -30,16 +31,18 @@ pub struct LockArgs {
 
 #[derive(Debug, Subcommand)]
 enum LockCommand {
-    /// Take the archive's present packages into site.lock, after saying what changes
+    /// Update site.lock to the packages that the archive has now
     #[command(after_help = "Examples:
-  psyops lock update --site fleet --dry-run  what would change
-  psyops lock update --site fleet            say what changes, ask, and take it
-  psyops lock update --site fleet --yes      say what changes, and take it
-Where nothing changes and the lock's signature is missing or does not hold, it is signed again, after asking as well.")]
+  psyops lock update --site fleet --dry-run   show what would change
+  psyops lock update --site fleet             show what changes, ask, and write it
+  psyops lock update --site fleet --yes       show what changes, and write it
+
+Writes site.lock and site.lock.minisig in the site. If no package changes, but the signature is
+missing or not valid, it asks whether to sign the lock again.")]
     Update {
         #[command(flatten)]
         which: Which,
-        /// Only say what would change
+        /// Only show what would change
         #[arg(long, conflicts_with = "yes")]
         dry_run: bool,
         /// Do not ask
@@ -48,12 +51,13 @@ Where nothing changes and the lock's signature is missing or does not hold, it i
         #[command(flatten)]
         signing: SigningKeyArgs,
     },
-    /// Sign site.lock as it is, after saying what nothing else vouches for
+    /// Sign site.lock as it is
     #[command(after_help = "Examples:
   psyops lock sign --site fleet         show, ask, and write site.lock.minisig
-  psyops lock sign --site fleet --yes   do not ask
-For a lock that was made before locks were signed, or without the signing key. Look at what it names first: every build of
-the site then takes it, without the network and on any machine.")]
+  psyops lock sign --site fleet --yes   the same without a question
+
+For a lock that was written without the signing key. Look at the packages first: after that, every
+build of the site uses them, on any machine and without the network.")]
     Sign {
         #[command(flatten)]
         which: Which,
@@ -66,13 +70,14 @@ the site then takes it, without the network and on any machine.")]
     /// List the locked packages
     #[command(after_help = "Examples:
   psyops lock show --site fleet
-  psyops lock show --site fleet --node pi1   the packages of a node
+  psyops lock show --site fleet --node pi1   the packages of one node
   psyops lock show --site fleet --json
-The first line says who vouches for the lock.")]
+
+The first line shows whose signature vouches for the lock.")]
     Show {
         #[command(flatten)]
         which: Which,
-        /// Only those of this node's system
+        /// Only the packages of this node
         #[arg(long, value_name = "NAME")]
         node: Option<String>,
     },
@@ -81,7 +86,7 @@ The first line says who vouches for the lock.")]
 /// What every command here takes.
 #[derive(Debug, Args)]
 struct Which {
-    /// The site's folder (by default the embedded site)
+    /// The site's folder (default: the embedded site)
     #[arg(long, value_name = "DIR")]
     site: Option<PathBuf>,
     /// Print JSON

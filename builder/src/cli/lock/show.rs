@@ -16,7 +16,7 @@ use std::path::PathBuf;
 
 /// The site has no lock yet.
 #[derive(Debug, thiserror::Error, classified::Cause)]
-#[error("{path} is not there yet")]
+#[error("{path} does not exist yet")]
 pub(super) struct NoLock {
     pub(super) path: PathBuf,
 }
@@ -65,12 +65,12 @@ fn vouching_to_text(vouching: &Vouching) -> String {
     match &vouching.signature {
         Ok(key) => format!("vouched for by the site's signing key {key}\n"),
         Err(problem) if vouching.is_whole() => {
-            format!("vouched for by the archive's index, in this store only: {problem}\n")
+            format!("vouched for by the archive's index, valid only with this store: {problem}\n")
         }
         Err(problem) => {
             let unlisted = unlisted_to_text(&vouching.unlisted);
             format!(
-                "not vouched for by the site's signing key ({problem}), nor by the archive's index:\n{unlisted}"
+                "neither the site's signing key ({problem}) nor the archive's index vouches for:\n{unlisted}"
             )
         }
     }

@@ -34,14 +34,14 @@ pub(super) fn run(
     };
     if let Ok(key) = &told.vouching.signature {
         told.key = Some(key.to_string());
-        return Ok((told.ending(false, "as it was"), None));
+        return Ok((told.ending(false, "unchanged"), None));
     }
     let (_, key) = load_signing_key(site.clone(), keys)?;
     if consent.yes {
         told.list().lines().for_each(progress);
     } else {
         let question = format!(
-            "{}Sign it with key {}? Every build of this site then takes what it names.",
+            "{}Sign it with key {}? Every build of this site then trusts these packages.",
             told.list(),
             key.public().id()
         );
@@ -80,12 +80,12 @@ impl Told {
     fn list(&self) -> String {
         let before = match &self.vouching.signature {
             Err(NoSignature::Missing { .. }) | Ok(_) => String::new(),
-            Err(problem) => format!("the signature until now does not count: {problem}\n"),
+            Err(problem) => format!("the present signature is not valid: {problem}\n"),
         };
         let base = if self.base { " and a base that no archive lists" } else { "" };
         let heading = match self.vouching.unlisted.len() {
-            0 => "the archive's index vouches for everything\n".to_owned(),
-            _ => "not vouched for by the archive's index in this store:\n".to_owned(),
+            0 => "the archive's index vouches for all packages\n".to_owned(),
+            _ => "the archive's index in this store does not vouch for:\n".to_owned(),
         };
         let unlisted = unlisted_to_text(&self.vouching.unlisted);
         format!("{before}{heading}{unlisted}the lock names {} packages{base}\n", self.packages)

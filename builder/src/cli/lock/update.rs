@@ -77,7 +77,7 @@ impl Update<'_> {
             json,
         };
         if !changes.any && told.unsigned.is_none() {
-            return Ok((told.ending(site, &Written::not("as it was")), None));
+            return Ok((told.ending(site, &Written::not("unchanged")), None));
         }
         let nothing = Written::not("nothing was written");
         if consent.dry_run {
@@ -89,7 +89,7 @@ impl Update<'_> {
             // Without the key there is nothing to do.
             Err(missing) if told.lacks_only_a_signature() => {
                 return Ok((
-                    told.ending(site, &Written::not(&unsigned_because("as it was", &missing))),
+                    told.ending(site, &Written::not(&unsigned_because("unchanged", &missing))),
                     None,
                 ));
             }
@@ -121,7 +121,7 @@ impl Update<'_> {
         }
         // If only the signature is missing, the existing file is signed.
         if let (Some(mut old), true) = (old.clone(), told.lacks_only_a_signature()) {
-            let written = sign(&mut old, site, key, "as it was")?;
+            let written = sign(&mut old, site, key, "unchanged")?;
             old.write_signature()?;
             return Ok(written);
         }
@@ -151,7 +151,7 @@ fn sign(
 
 fn unsigned_because(what: &str, problem: &CredentialError) -> String {
     let sign = psyops("lock sign");
-    format!("{what}, not signed: it counts in this store only, until {sign} ({problem})")
+    format!("{what}, not signed: it is valid only with this store, until {sign} ({problem})")
 }
 
 /// Whether a build would use the lock as it is.
@@ -239,8 +239,7 @@ impl Told<'_> {
             let packages = self.lock.all().count();
             let base = if self.lock.imported.is_some() { " and a base that no archive lists" } else { "" };
             return format!(
-                "nothing changes, and no signature of the lock counts: {unsigned}\n{problem}\na signature vouches for its \
-                 {packages} packages{base}"
+                "no package changes, but the lock has no valid signature: {unsigned}\n{problem}\na signature would vouch for its {packages} packages{base}"
             );
         }
         let problem = self.problem.map(|problem| format!("{problem}\n")).unwrap_or_default();
@@ -343,9 +342,9 @@ mod tests {
 
     fn answer(answer: Option<bool>) -> impl Fn(&str) -> io::Result<Option<bool>> {
         move |question| {
-            let says = "nothing changes, and no signature of the lock counts: ";
+            let says = "no package changes, but the lock has no valid signature: ";
             assert!(
-                question.starts_with(says) && question.contains("vouches for its 0 packages"),
+                question.starts_with(says) && question.contains("would vouch for its 0 packages"),
                 "{question}"
             );
             assert!(question.ends_with("site.lock as it is?"), "{question}");
@@ -366,7 +365,10 @@ mod tests {
         let declined = place.update(false, &consent(false, &no)).unwrap_err();
         assert_eq!(declined.class().exit_code(), 77, "{declined}");
         let (said, error) = place.update(false, &consent(false, &silent)).unwrap();
-        assert!(error.unwrap().report().contains("add --yes") && said.contains("nothing changes"), "{said}");
+        assert!(
+            error.unwrap().report().contains("add --yes") && said.contains("no package changes"),
+            "{said}"
+        );
         let plan = Consent { dry_run: true, yes: false, ask: &never };
         let (said, _) = place.update(true, &plan).unwrap();
         let said: Value = serde_json::from_str(&said).unwrap();
@@ -376,13 +378,13 @@ mod tests {
 
         // First missing, then a signature of another content.
         let (said, error) = place.update(false, &consent(false, &yes)).unwrap();
-        assert!(said.contains(": 0 packages, as it was and signed by key ") && error.is_none(), "{said}");
+        assert!(said.contains(": 0 packages, unchanged and signed by key ") && error.is_none(), "{said}");
         fs::write(place.signature(), "no signature\n").unwrap();
         let (said, _) = place.update(true, &consent(true, &never)).unwrap();
         let said: Value = serde_json::from_str(&said).unwrap();
         assert_eq!((&said["changed"], &said["written"]), (&false.into(), &true.into()));
         let (said, _) = place.update(false, &consent(false, &never)).unwrap();
-        assert!(said.ends_with(": 0 packages, as it was"), "{said}");
+        assert!(said.ends_with(": 0 packages, unchanged"), "{said}");
         assert_eq!(fs::read(place.site.dir.join(LOCK_FILE)).unwrap(), text);
     }
 
@@ -396,7 +398,9 @@ mod tests {
         place.keys.signing_key = None;
         let never = |question: &str| -> io::Result<Option<bool>> { panic!("{question}") };
         let (said, error) = place.update(false, &Consent { dry_run: false, yes: true, ask: &never }).unwrap();
-        assert!(said.contains("as it was, not signed: it counts in this store only, until psyops lock sign"));
+        assert!(
+            said.contains("unchanged, not signed: it is valid only with this store, until psyops lock sign")
+        );
         assert!(error.is_none() && !place.signature().exists());
     }
 }

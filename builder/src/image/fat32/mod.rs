@@ -58,7 +58,7 @@ pub enum FatError {
     Tables(u64),
     /// A chain enters one that was followed before, or itself.
     #[error(
-        "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
+        "its file allocation table is damaged: cluster {cluster} is used by {path} and by another file, or twice by it"
     )]
     CrossLinked {
         /// The number of the cluster.

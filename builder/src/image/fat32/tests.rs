@@ -54,7 +54,7 @@ fn chains_that_never_end_or_meet_are_named() {
     };
     let crossed = |cluster: u32, path: &str| {
         format!(
-            "its file allocation table is damaged: cluster {cluster} belongs to {path} and to another file, or twice to it"
+            "its file allocation table is damaged: cluster {cluster} is used by {path} and by another file, or twice by it"
         )
     };
     assert_eq!(named(selector, selector), crossed(selector, "EFI/BOOT/BOOTX64.EFI"));

@@ -83,7 +83,7 @@ impl fmt::Debug for KeyGuard {
 
 /// A file with a private key, which must not leave the workstation.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, classified::Cause)]
-#[error("{path} holds {key}: it is not put into an image")]
+#[error("{path} contains {key}, which must not be in an image")]
 pub struct KeyInFile {
     /// The path of the file.
     pub path: PathBuf,
@@ -98,8 +98,7 @@ impl Classified for KeyInFile {
 
     fn own_advice(&self) -> Option<String> {
         Some(
-            "remove the key from there; what a node needs is kept as a secret: psyops secret set --help"
-                .into(),
+            "remove the key from there; store what a node needs as a secret: psyops secret set --help".into(),
         )
     }
 }
@@ -236,7 +235,7 @@ impl KeyGuard {
         }
         let other = |what: &str| (origin == Origin::Plain).then(|| what.to_owned());
         if LOCKED.iter().any(|start| bytes.starts_with(start)) {
-            return other("an age file under a passphrase, as a locked identity is");
+            return other("an age file protected by a passphrase, as a locked identity is");
         }
         if bytes.starts_with(AGE) {
             let identity = NodeIdentity::parse(bytes.get(..AGE_LENGTH)?).ok()?;

@@ -128,7 +128,8 @@ fn a_key_in_a_role_or_overlay_is_named() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, text(&fixture.node)).unwrap();
         let error = fixture.guard().check_site(&fixture.site).unwrap_err();
-        let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
+        let expected =
+            format!("{} contains the key of node n1, which must not be in an image", path.display());
         assert_eq!((error.to_string(), error.class()), (expected, Class::Refused));
         fs::remove_file(path).unwrap();
     }
@@ -157,7 +158,7 @@ fn copies_of_locked_key_files_are_found() {
     let bare = locked::without_armor(identity.as_bytes()).unwrap();
     let one_line: String = identity.lines().filter(|line| !line.starts_with('-')).collect();
     let (unlocked, guard) = (fixture.guard(), fixture.guard_with(&at));
-    let foreign = "an age file under a passphrase, as a locked identity is";
+    let foreign = "an age file protected by a passphrase, as a locked identity is";
     for (file, expected, without_files) in [
         (identity.as_bytes(), &admin, foreign),
         (&bare, &admin, foreign),
@@ -195,7 +196,7 @@ fn a_key_in_a_base_is_named_by_its_path_in_the_root() {
     fixture.guard().check_base(&path).unwrap();
     make(&[vec![0; PIECE], text(&fixture.node)].concat());
     let error = fixture.guard().check_base(&path).unwrap_err();
-    assert_eq!(error.to_string(), "/etc/backup holds the key of node n1: it is not put into an image");
+    assert_eq!(error.to_string(), "/etc/backup contains the key of node n1, which must not be in an image");
     assert_eq!(error.class(), Class::Refused);
 }
 
@@ -206,6 +207,6 @@ fn a_key_in_the_sites_settings_is_named() {
     let before = fs::read(&path).unwrap();
     fs::write(&path, [before, b"# ".to_vec(), text(&fixture.node)].concat()).unwrap();
     let error = fixture.guard().check_site(&fixture.site).unwrap_err();
-    let expected = format!("{} holds the key of node n1: it is not put into an image", path.display());
+    let expected = format!("{} contains the key of node n1, which must not be in an image", path.display());
     assert_eq!(error.to_string(), expected);
 }

@@ -125,25 +125,33 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Key { origin, role, key, change: Change::Added } => {
-                write!(f, "{} has the {} {key}, which was not accepted here", origin.file(), role.words())
+                write!(
+                    f,
+                    "{} has the {} {key}, which was not accepted on this workstation",
+                    origin.file(),
+                    role.words()
+                )
             }
             Self::Key { origin, role, key, change: Change::Removed } => {
                 write!(f, "{} does not have the accepted {} {key}", origin.file(), role.words())
             }
             Self::NodeKey { node, key, accepted: None } => {
-                write!(f, "nodes/{node}.toml has the node key {key}, which was not accepted here")
+                write!(
+                    f,
+                    "nodes/{node}.toml has the node key {key}, which was not accepted on this workstation"
+                )
             }
             Self::NodeKey { node, key, accepted: Some(accepted) } => {
                 write!(
                     f,
-                    "nodes/{node}.toml has the node key {key}, and the one that is known here is {accepted}"
+                    "nodes/{node}.toml has the node key {key}, but {accepted} was accepted on this workstation"
                 )
             }
             Self::HostKey { node, key, accepted } => {
                 write!(f, "the SSH host key of node {node} is {key}, ")?;
                 match accepted {
-                    None => f.write_str("which was not accepted here"),
-                    Some(accepted) => write!(f, "and the one that is known here is {accepted}"),
+                    None => f.write_str("which was not accepted on this workstation"),
+                    Some(accepted) => write!(f, "but {accepted} was accepted on this workstation"),
                 }
             }
             Self::HostKeyHalves { node } => write!(
@@ -153,22 +161,22 @@ impl fmt::Display for Difference {
             Self::NewSite { site, known } => {
                 write!(
                     f,
-                    "nothing of a site {site} was accepted here, where keys of {} were",
+                    "no keys of a site {site} were accepted on this workstation, only keys of {}",
                     known.join(", ")
                 )
             }
             Self::Floor { node, key, noted, found } => {
                 let file = file_of(node.as_ref());
                 match found {
-                    0 => write!(f, "{file} no longer has {key} {noted}, which was in use here"),
+                    0 => write!(f, "{file} no longer has {key} {noted}, which this workstation used"),
                     found if found > noted => {
-                        write!(f, "{file} has {key} {found}, far above {noted}, which was in use here")
+                        write!(f, "{file} has {key} {found}, far above {noted}, which this workstation used")
                     }
-                    found => write!(f, "{file} has {key} {found}, and {noted} was in use here"),
+                    found => write!(f, "{file} has {key} {found}, but this workstation used {noted}"),
                 }
             }
             Self::SiteId { origin, accepted, found } => {
-                write!(f, "{} is of the site {found}, accepted was {accepted}", origin.file())
+                write!(f, "{} has the site id {found}, but {accepted} was accepted", origin.file())
             }
             Self::NotSigned { problem } => write!(f, "trust.toml: {problem}"),
         }

@@ -33,7 +33,7 @@ pub enum TrustError {
         listed: Details,
     },
     /// Nothing was accepted so far, and the site has keys that are not this workstation's own.
-    #[error("the site {site} names keys that are not this workstation's own and were not accepted on it")]
+    #[error("the site {site} has keys that are not this workstation's own and were not accepted on it")]
     NotOwn {
         /// The id of the site.
         site: Name,
@@ -47,7 +47,7 @@ pub enum TrustError {
     },
     /// Nothing of this site was accepted, but keys of others were: it may be one of those under another id.
     #[error(
-        "nothing of a site {site} was accepted on this workstation, where keys of {} were", known.join(", ")
+        "no keys of a site {site} were accepted on this workstation, only keys of {}", known.join(", ")
     )]
     OtherSite {
         /// The id in `site.toml`.
@@ -64,13 +64,13 @@ pub enum TrustError {
         site: Name,
     },
     /// The user wants to accept something that is not a difference.
-    #[error("{key} is nothing in which the site differs from what was accepted")]
+    #[error("the site does not differ from what was accepted in {key}")]
     UnknownKey {
         /// The text that the user typed.
         key: String,
     },
     /// The text that the user typed could mean several differences.
-    #[error("{text} could mean several things")]
+    #[error("{text} is ambiguous: it fits several differences")]
     Ambiguous {
         /// The text that the user typed.
         text: String,
@@ -192,20 +192,17 @@ impl Classified for TrustError {
                 Some(advice(dir, differences))
             }
             Self::OtherSite { dir, .. } => Some(format!(
-                "if its id was changed, find out who did it (git log -p). If it is a site of its own, see its keys with: \
-                 {}; accept its id and its keys with: {}",
+                "if the id in site.toml was changed, find out who did it (git log -p). If this is another site, look at its keys: {}; accept its id and its keys: {}",
                 with_site("trust show", Some(dir)),
                 with_site("trust accept", Some(dir))
             )),
             Self::NothingAccepted { .. } => Some(format!(
-                "see them with: {}; accept them with: {}",
+                "look at the keys: {}; accept them: {}",
                 psyops("trust show"),
                 psyops("trust accept")
             )),
-            Self::UnknownKey { .. } => Some(format!("see the keys with: {}", psyops("trust show"))),
-            Self::Ambiguous { .. } => {
-                Some("nothing was done. Type one of them as it is written there".into())
-            }
+            Self::UnknownKey { .. } => Some(format!("look at the differences: {}", psyops("trust show"))),
+            Self::Ambiguous { .. } => Some("nothing was changed. Type one of the texts above".into()),
             _ => None,
         }
     }
@@ -218,15 +215,15 @@ fn advice(dir: &Path, differences: &[Difference]) -> String {
     let can_accept: Vec<&Difference> = differences.iter().filter(|one| one.to_type().is_some()).collect();
     let has_halves = differences.iter().any(|one| matches!(one, Difference::HostKeyHalves { .. }));
     if can_accept.is_empty() && has_halves {
-        return "nothing was done. Take both files of the key from the site's history (git log -p secrets/nodes)".into();
+        return "nothing was changed. Restore both files of the key from the site's history (git log -p secrets/nodes)".into();
     }
     if can_accept.is_empty() {
-        return format!("nothing was done. If site.toml is right, sign the accepted keys again: {accept}");
+        return format!("nothing was changed. If site.toml is right, sign the accepted keys again: {accept}");
     }
-    let look = "nothing was done. Find out who changed the file (git log -p)";
+    let look = "nothing was changed. Find out who changed the file (git log -p)";
     if can_accept.iter().all(|one| matches!(one, Difference::Floor { .. })) {
         return format!(
-            "{look} and put the number back. To let nodes take older seals or releases again: {accept}"
+            "{look} and restore the number. To let nodes take older seals or releases again: {accept}"
         );
     }
     let removed = |one: &&Difference| matches!(one, Difference::Key { change: Change::Removed, .. });

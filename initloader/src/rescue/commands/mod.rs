@@ -71,7 +71,9 @@ pub(super) fn execute(name: &str, words: &[&str], output: Output) -> ExitCode {
 /// Prints the commands that can be typed.
 pub(super) fn usage(output: Output) -> ExitCode {
     complain(&match output {
-        Output::Paged => format!("known here: {}", rescue::SHELL_COMMANDS.map(|(_, usage)| usage).join(", ")),
+        Output::Paged => {
+            format!("known commands: {}", rescue::SHELL_COMMANDS.map(|(_, usage)| usage).join(", "))
+        }
         Output::Plain => restricted::known(),
     });
     ExitCode::from(USAGE)
@@ -93,7 +95,7 @@ fn show(path: &str) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&format!("{path}: {error}; `retry` makes it anew"));
+            complain(&format!("{path}: {error}; `retry` boots again and makes it"));
             ExitCode::FAILURE
         }
     }

@@ -25,11 +25,8 @@ pub(super) fn check() -> ExitCode {
     with_store(|_, store, seal| match compare(store.path(), seal.manifest()) {
         Ok(comparison) => {
             comparison.differing.iter().for_each(|difference| say(&format!("differs: {difference}")));
-            comparison
-                .unknown
-                .iter()
-                .for_each(|path| say(&format!("not known to the seal: {}", path.display())));
-            say(&format!("{} files are as the seal says", comparison.same.len()));
+            comparison.unknown.iter().for_each(|path| say(&format!("not in the seal: {}", path.display())));
+            say(&format!("{} files match the seal", comparison.same.len()));
             ExitCode::from(u8::from(!comparison.differing.is_empty()))
         }
         Err(error) => {
