@@ -102,7 +102,7 @@ impl SiteFixture {
 
     /// A site like the default one with one action for every fault for which that action is valid.
     pub fn answering(answer: FaultAction) -> Result<Self> {
-        let faults = Fault::ALL.into_iter().filter(|fault| fault.actions().contains(&answer));
+        let faults = Fault::ALL.into_iter().filter(|fault| fault.refusal(answer).is_none());
         let lines: String = faults.map(|fault| format!("{fault} = \"{answer}\"\n")).collect();
         let table = format!("[boot.faults]\n{lines}\n[console]");
         Self::named(&format!("answers-{answer}"), &[("[console]", &table)])

@@ -18,12 +18,9 @@ pub(super) fn boot(source: &Source, raw: RawBoot) -> Result<BootPolicy, SiteErro
     for (typed_fault, typed_answer) in &raw.faults {
         let fault = source.word("a fault", typed_fault, &kinds)?;
         let answer = source.word("an answer", typed_answer, &answers)?;
-        if !fault.actions().contains(&answer) {
-            return Err(SiteError::ActionWithoutEffect {
-                at: source.at(&typed_answer.span()),
-                fault,
-                answer,
-            });
+        if let Some(why) = fault.refusal(answer) {
+            let at = source.at(&typed_answer.span());
+            return Err(SiteError::ActionWithoutEffect { at, fault, answer, why });
         }
         faults.set(fault, answer);
     }

@@ -1,63 +1,14 @@
 //! What can be wrong with a site, each with its location and the advice.
 
-use super::package::WantedPackage;
+use super::known::Known;
+use super::location::Location;
+use super::wanted_package::WantedPackage;
 use crate::error::{Class, Classified};
 use crate::next_command::argument;
 use handoff::fault::{Fault, FaultAction};
 use handoff::name::Name;
-use std::fmt;
 use std::io;
 use std::path::PathBuf;
-
-/// A position in a site file, counted from 1 as in editors.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Location {
-    /// The path of the file.
-    pub path: PathBuf,
-    /// The line number.
-    pub line: usize,
-    /// The column, counted in characters.
-    pub column: usize,
-}
-
-impl fmt::Display for Location {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}:{}", self.path.display(), self.line, self.column)
-    }
-}
-
-/// The valid names, and the one nearest to a mistyped name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Known {
-    /// All valid names.
-    pub names: Box<[String]>,
-    /// The name that the user probably meant.
-    pub nearest: Option<Box<str>>,
-}
-
-impl Known {
-    /// Compares `word` with `names`.
-    pub fn near<S: Into<String>>(word: &str, names: impl IntoIterator<Item = S>) -> Self {
-        let names: Box<[String]> = names.into_iter().map(Into::into).collect();
-        let nearest = names
-            .iter()
-            .map(|name| (strsim::normalized_damerau_levenshtein(word, name), name))
-            .filter(|(likeness, _)| *likeness >= 0.5)
-            .max_by(|(a, _), (b, _)| a.total_cmp(b))
-            .map(|(_, name)| name.as_str().into());
-        Self { names, nearest }
-    }
-}
-
-impl fmt::Display for Known {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.nearest, self.names.as_ref()) {
-            (Some(nearest), _) => write!(f, "did you mean {nearest:?}?"),
-            (None, []) => f.write_str("there is none"),
-            (None, names) => write!(f, "known: {}", names.join(", ")),
-        }
-    }
-}
 
 /// Why a site, or a part of it, cannot be used.
 #[derive(Debug, thiserror::Error, classified::Cause)]
@@ -146,10 +97,9 @@ pub enum SiteError {
     },
     /// A fault cannot have this action.
     #[error(
-        "{at}: the fault {fault} cannot be answered with {answer}: {}; nearest to it is {:?} (known: {})",
-        why_senseless(*answer),
+        "{at}: the fault {fault} cannot be answered with {answer}: {why}; nearest to it is {:?} (known: {})",
         fault.nearest(*answer).name(),
-        fault.actions().iter().map(|answer| answer.name()).collect::<Vec<_>>().join(", ")
+        fault.actions().map(FaultAction::name).collect::<Vec<_>>().join(", ")
     )]
     ActionWithoutEffect {
         /// The position of the action.
@@ -158,6 +108,8 @@ pub enum SiteError {
         fault: Fault,
         /// The action that the user typed.
         answer: FaultAction,
+        /// Why the fault cannot have it.
+        why: &'static str,
     },
     /// The site does not have the node.
     #[error("the site {site} has no node {name:?}; {known}")]
@@ -227,16 +179,6 @@ pub enum SiteError {
     },
 }
 
-/// Why faults without this action cannot have it.
-fn why_senseless(answer: FaultAction) -> &'static str {
-    match answer {
-        FaultAction::Repair => "there is nothing that a repair could write",
-        FaultAction::Continue => "a boot that lacks something of the node is no ordinary one",
-        FaultAction::Degraded => "there is nothing that the boot could go on with",
-        FaultAction::Reboot | FaultAction::Rescue => "it makes no sense",
-    }
-}
-
 impl Classified for SiteError {
     fn own_class(&self) -> Option<Class> {
         Some(match self {
@@ -256,23 +198,5 @@ impl Classified for SiteError {
             }
             _ => None,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_nearest_name_is_found() {
-        let known = Known::near("realease", ["id", "release", "base"]);
-        assert_eq!(known.nearest.as_deref(), Some("release"));
-        assert_eq!(known.to_string(), "did you mean \"release\"?");
-    }
-
-    #[test]
-    fn far_names_are_all_listed() {
-        assert_eq!(Known::near("colour", ["id", "base"]).to_string(), "known: id, base");
-        assert_eq!(Known::near("x", [] as [&str; 0]).to_string(), "there is none");
     }
 }

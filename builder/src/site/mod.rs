@@ -12,6 +12,8 @@ mod folder;
 mod hardening;
 mod init;
 mod issue;
+mod known;
+mod location;
 mod node;
 mod overlay;
 mod package;
@@ -23,12 +25,13 @@ mod role;
 mod settings;
 mod source;
 mod value;
+mod wanted_package;
 
 pub use base::{Base, ImageSource, NotABase};
 pub use default_site::{
     DEFAULT_NAME, DefaultSiteError, default_site, default_site_in, has_default_site_in, site_or_default,
 };
-pub use error::{Known, Location, SiteError};
+pub use error::SiteError;
 pub use folder::SiteFolder;
 pub(crate) use folder::{DataFolder, SiteEntryKind, open_anywhere};
 pub use init::{
@@ -36,13 +39,16 @@ pub use init::{
     set_recipient, set_security_epoch,
 };
 pub use issue::{ADMIN_IDENTITY_FILE, IssueError, SIGNING_KEY_FILE, issue_keys};
+pub use known::Known;
+pub use location::Location;
 pub use node::{FileSource, Node, NodeFile};
 pub use overlay::{OverlayManifest, OverlayRule, Which};
-pub use package::{PackageSet, WantedPackage};
+pub use package::PackageSet;
 pub(crate) use package::{is_name as is_package_name, is_version as is_package_version};
 pub use quantity::{Bytes, NotASize, SizeSpec, rfc3339, unix_seconds};
 pub use role::{Overlay, Role};
 pub use settings::{BootPolicy, Console, Packages, Sizes};
+pub use wanted_package::WantedPackage;
 
 use crate::secrets::trust::Accepted;
 use handoff::architecture::Architecture;

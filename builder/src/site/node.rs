@@ -1,9 +1,11 @@
 //! A node: `nodes/NAME.toml`.
 
 use super::base::TAKES_NO_PACKAGES;
-use super::error::{Known, SiteError};
+use super::error::SiteError;
+use super::known::Known;
 use super::folder::{SiteEntryKind, SiteFolder};
-use super::package::{PackageSet, WantedPackage};
+use super::package::PackageSet;
+use super::wanted_package::WantedPackage;
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;

@@ -2,12 +2,14 @@
 
 use super::base::base;
 use super::boot::boot;
-use super::error::{Known, SiteError};
+use super::error::SiteError;
+use super::known::Known;
 use super::folder::{SiteEntryKind, SiteFolder};
 use super::hardening::hardening;
 use super::node::{Context, Node};
 use super::overlay::OverlayManifest;
-use super::package::{PackageSet, WantedPackage};
+use super::package::PackageSet;
+use super::wanted_package::WantedPackage;
 use super::quantity::unix_seconds;
 use super::raw::{RawConfigure, RawConsole, RawPackages, RawSite, RawSizes};
 use super::rescue::rescue;

@@ -3,7 +3,7 @@
 use super::error::SiteError;
 use super::folder::SiteFolder;
 use super::overlay::OverlayManifest;
-use super::package::WantedPackage;
+use super::wanted_package::WantedPackage;
 use super::source::Source;
 use handoff::name::Name;
 use handoff::role_settings::{RoleAction, RoleSettings, Stage};
