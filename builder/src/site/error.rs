@@ -159,6 +159,14 @@ pub enum SiteError {
         /// Why the name is not valid.
         problem: String,
     },
+    /// A key of a text file could not be set by this program.
+    #[error("cannot set a key in {path}: write this line at its top: {line}")]
+    NotEditable {
+        /// The path of the file.
+        path: PathBuf,
+        /// The line for the top of the file.
+        line: String,
+    },
     /// A file of the site for a node cannot be opened.
     #[error("{at}: {path} cannot be used: {problem}")]
     UnusableSource {

@@ -2,14 +2,14 @@
 
 use super::base::TAKES_NO_PACKAGES;
 use super::error::SiteError;
-use super::known::Known;
 use super::folder::{SiteEntryKind, SiteFolder};
+use super::known::Known;
 use super::package::PackageSet;
-use super::wanted_package::WantedPackage;
 use super::raw::{RawCard, RawFile, RawNode};
 use super::role::Role;
 use super::source::Source;
 use super::value::{check_recipient, positive, required};
+use super::wanted_package::WantedPackage;
 use handoff::manifest::{FileAttributes, FileKind, RelativePath, Required, Store};
 use handoff::name::Name;
 use handoff::network::{Card, CardName};

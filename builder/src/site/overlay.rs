@@ -2,8 +2,8 @@
 //! of lower overlays that it may replace.
 
 use super::error::SiteError;
-use super::location::Location;
 use super::folder::SiteFolder;
+use super::location::Location;
 use super::raw::RawOverlay;
 use super::source::Source;
 use glob::{MatchOptions, Pattern};

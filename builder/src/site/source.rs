@@ -1,9 +1,9 @@
 //! A TOML file of the site with its text, so that errors about all values can name line and column.
 
 use super::error::SiteError;
+use super::folder::SiteFolder;
 use super::known::Known;
 use super::location::Location;
-use super::folder::SiteFolder;
 use crate::beneath::PathProblem;
 use crate::input::read_limited;
 use crate::limits;

@@ -4,16 +4,16 @@
 //! builder. An image that a node refuses because of a floor is not whole; `floors` checks that.
 
 use super::Check;
-use super::secret::newest;
 use super::signed::{Judge, Slots};
 use crate::image::reader::ImageReader;
-use crate::image::slot;
+use crate::image::seals;
+use crate::image::slot::start_order;
 use crate::input::read_limited;
 use crate::limits;
 use crate::site::Site;
 use handoff::hash::Sha256Digest;
+use handoff::least_serial::LeastSerial;
 use handoff::name::Name;
-use handoff::slot::Slot;
 use keys::seal::{UnverifiedSeal, VerifiedSeal};
 use std::cmp::Ordering;
 
@@ -25,7 +25,8 @@ pub(super) fn checks(
     selector: Option<(Sha256Digest, Sha256Digest)>,
 ) -> Vec<Check> {
     let judge = Judge::of_site(site);
-    let newest = newest(image, &judge);
+    let newest = seals::newest(image, &judge.keys, &judge.site, &LeastSerial::default());
+    let newest = newest.chosen.map(|(_, seal)| seal);
     let seal = seal(newest.as_ref(), site, &judge);
     let floor = newest.and_then(|seal| floor(image, &seal.header().node, site, slots));
     [seal, release(image, site, slots)].into_iter().chain(floor).chain([self::selector(selector)]).collect()
@@ -74,12 +75,6 @@ fn seal(found: Option<&VerifiedSeal>, site: &Site, judge: &Judge) -> Check {
     )
 }
 
-/// The slots in the order in which they would be started.
-pub(super) fn start_order(image: &ImageReader) -> [Slot; 2] {
-    let first = slot::control(image).map_or(Slot::A, |area| area.effective().first);
-    [first, first.other()]
-}
-
 /// Release and security epoch of the slot that would start first.
 fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
     const PART: &str = "release";
@@ -105,7 +100,7 @@ fn release(image: &ImageReader, site: &Site, slots: &Slots) -> Check {
 fn floor(image: &ImageReader, node: &Name, site: &Site, slots: &Slots) -> Option<Check> {
     const PART: &str = "least serial";
     let (slot, system) = start_order(image).into_iter().find_map(|slot| Some((slot, slots.trust(slot)?)))?;
-    let (found, current) = (system.least_serial.for_node(node), site.floors().for_node(node));
+    let (found, current) = (system.config.least_serial.for_node(node), site.floors().for_node(node));
     let said = format!("slot {slot} accepts serial {found} or later of node {node}");
     Some(Check::of(
         PART,

@@ -26,3 +26,4 @@ mod terminal;
 mod threat_model;
 mod trust;
 mod trust_of_nodes;
+mod untouched_site;
